@@ -1,0 +1,102 @@
+"""All that a plugin needs; the only module of ours that a plugin imports.
+
+from aintandem_notify.api import Notification, Plugin, PluginConfig, hookimpl
+
+class Config(PluginConfig):
+    times: int = 1
+
+class Beep(Plugin[Config]):
+    @hookimpl
+    def deliver(self, notification: Notification) -> None:
+        print("\\a" * self.config.times + notification.title)
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+import trio
+from structlog.typing import FilteringBoundLogger
+
+from aintandem_notify.clock import Clock
+from aintandem_notify.config.plugin import PluginConfig
+from aintandem_notify.config.values import Duration, FilePath, Rate, Secret
+from aintandem_notify.errors import (
+    DestinationBroken,
+    HttpFailed,
+    PluginNotReady,
+    Rejected,
+    RetryLater,
+)
+from aintandem_notify.events import ConnectionEvent, Event, SandboxEvent, TaskEvent, WorkflowEvent
+from aintandem_notify.hookspecs import Receipt, hookimpl
+from aintandem_notify.http_client import HttpAnswer, HttpClient
+from aintandem_notify.log import redact
+from aintandem_notify.notification import Field, Notification, Project, Severity
+from aintandem_notify.runs import Run, RunState
+
+__all__ = [
+    "Clock",
+    "ConnectionEvent",
+    "DestinationBroken",
+    "Duration",
+    "Event",
+    "Field",
+    "FilePath",
+    "HttpAnswer",
+    "HttpClient",
+    "HttpFailed",
+    "Notification",
+    "Plugin",
+    "PluginConfig",
+    "PluginContext",
+    "PluginNotReady",
+    "Project",
+    "Rate",
+    "Receipt",
+    "Rejected",
+    "RetryLater",
+    "Run",
+    "RunState",
+    "SandboxEvent",
+    "Secret",
+    "Severity",
+    "TaskEvent",
+    "WorkflowEvent",
+    "hookimpl",
+    "redact",
+]
+
+ConfigT = TypeVar("ConfigT", bound=PluginConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class PluginContext:
+    """What the agent lends to an instance.
+
+    ``name`` is ``slack.team``. ``http`` makes outgoing requests with the agent's proxy and CA settings.
+    ``log`` is bound to the instance's name. ``nursery`` runs background tasks for as long as the instance
+    lives; one that raises fails the instance and nothing else. ``clock`` tells the wall-clock time.
+    """
+
+    name: str
+    http: HttpClient
+    log: FilteringBoundLogger
+    nursery: trio.Nursery
+    clock: Clock
+
+
+class Plugin(Generic[ConfigT]):
+    """Base of every plugin: one object for each configured instance.
+
+    ``Plugin[Config]`` names the model of the instance's table; plain ``Plugin`` takes the reserved keys only.
+    ``config`` and ``context`` are set before any hook runs.
+
+    ``in_flight``: how many notifications may be handed over, one after the other, before the first is
+    recorded as delivered. A kill of the agent can repeat that many; more than 1 is for destinations that
+    are fast and local.
+    """
+
+    in_flight: ClassVar[int] = 1
+
+    config: ConfigT
+    context: PluginContext

@@ -1,0 +1,197 @@
+"""Every error that the framework raises on purpose, drawn as one tree that says who must act.
+
+AInTandemNotifyError
+├─ ConfigError             the operator: the configuration is wrong; carries every problem found
+├─ StoreError              the operator: the durable state cannot be opened or trusted
+├─ OrchestratorError       something is wrong between us and the orchestrator
+│  ├─ LinkLost             nobody: the connection broke, we try again
+│  ├─ LinkRefused          whoever owns the credentials
+│  ├─ ProjectGone          the operator: no such project
+│  └─ ApiError             the caller: the REST API answered with an error
+│     ├─ AuthenticationFailed, Forbidden, NotFound, Conflict, InvalidRequest
+│     └─ ServerTrouble     nobody: 5xx, we try again
+├─ HttpFailed              nobody: a request got no answer
+├─ PluginError             the plugin's author
+└─ Outcome                 raised by plugins to say how a delivery or a set-up went
+   ├─ RetryLater, DestinationBroken, Rejected      out of ``deliver``
+   └─ PluginNotReady                               out of ``lifespan``
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+class AInTandemNotifyError(Exception):
+    """Base of all errors raised on purpose by this package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a configuration.
+
+    ``key`` is the dotted path (``plugins.slack.team.webhok_url``, ``rules[0].notify``), empty for the file
+    itself; ``line`` counts from 1, None when the place is not known.
+    """
+
+    message: str
+    key: str = ""
+    line: int | None = None
+
+    def describe(self, source: str) -> str:
+        """One line, ``config.toml:14: plugins.slack.team.webhok_url: unknown key; did you mean webhook_url?``"""
+        place = source if self.line is None else f"{source}:{self.line}"
+        return ": ".join(part for part in (place, self.key, self.message) if part)
+
+
+class ConfigError(AInTandemNotifyError):
+    """The configuration is wrong. ``str()`` is one line a problem and never holds a secret."""
+
+    def __init__(self, problems: Sequence[Problem], source: str = "config") -> None:
+        self.problems = tuple(problems)
+        self.source = source
+        super().__init__("\n".join(problem.describe(source) for problem in self.problems))
+
+
+class StoreError(AInTandemNotifyError):
+    """The durable state cannot be opened, is held by another agent, or is damaged."""
+
+
+class OrchestratorError(AInTandemNotifyError):
+    """Something is wrong between us and the orchestrator."""
+
+
+class LinkLost(OrchestratorError):
+    """The connection broke or could not be made; trying again is right.
+
+    ``code`` is the WebSocket close code, 1006 when the peer gave none.
+    """
+
+    def __init__(self, reason: str, code: int = 1006) -> None:
+        self.reason = reason
+        self.code = code
+        super().__init__(reason)
+
+
+class LinkRefused(OrchestratorError):
+    """The orchestrator refused our credentials for the socket.
+
+    ``code`` is the HTTP status of the refused upgrade or the WebSocket close code.
+    """
+
+    def __init__(self, reason: str, code: int) -> None:
+        self.reason = reason
+        self.code = code
+        super().__init__(reason)
+
+
+class ProjectGone(OrchestratorError):
+    """The orchestrator does not know the project (HTTP 404 or close code 4404)."""
+
+
+class ApiError(OrchestratorError):
+    """The REST API answered with an error.
+
+    ``code`` is the API's own word (``NOT_FOUND``), empty when it gave none; ``status`` the HTTP status.
+    """
+
+    def __init__(
+        self, message: str, *, status: int, code: str = "", details: Mapping[str, object] | None = None
+    ) -> None:
+        self.message = message
+        self.status = status
+        self.code = code
+        self.details = dict(details or {})
+        super().__init__(f"{message} (HTTP {status}{f', {code}' if code else ''})")
+
+
+class AuthenticationFailed(ApiError):
+    """401, or a login that was answered with ``success: false``."""
+
+
+class Forbidden(ApiError):
+    """403."""
+
+
+class NotFound(ApiError):
+    """404 or one of the ``…_NOT_FOUND`` codes."""
+
+
+class Conflict(ApiError):
+    """409: the object is in another state, in use, or exists already."""
+
+
+class InvalidRequest(ApiError):
+    """Any other 4xx."""
+
+
+class ServerTrouble(ApiError):
+    """5xx, 408 and 429: trying again is right.
+
+    ``retry_after`` is in seconds, None when the server did not say.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str = "",
+        details: Mapping[str, object] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, status=status, code=code, details=details)
+        self.retry_after = retry_after
+
+
+class HttpFailed(AInTandemNotifyError):
+    """A request got no answer: no DNS, refused, reset, TLS error, deadline passed, address not allowed.
+
+    ``maybe_sent`` is true when the request may have reached the other side. The text never holds the URL's
+    path, query or credentials.
+    """
+
+    def __init__(self, reason: str, *, maybe_sent: bool = False) -> None:
+        self.reason = reason
+        self.maybe_sent = maybe_sent
+        super().__init__(reason)
+
+
+class PluginError(AInTandemNotifyError):
+    """A plugin cannot be found, imported or registered; ``plugin`` is its type or instance name."""
+
+    def __init__(self, plugin: str, reason: str) -> None:
+        self.plugin = plugin
+        self.reason = reason
+        super().__init__(f"{plugin}: {reason}")
+
+
+class Outcome(AInTandemNotifyError):
+    """Base of what a plugin raises to say how things went; not a fault of the plugin."""
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class RetryLater(Outcome):
+    """The destination has trouble: try this delivery again, and let all that is behind it wait too.
+
+    ``after``: seconds that the destination asked for; None leaves the pause to the agent. Never earlier than
+    asked.
+    """
+
+    def __init__(self, reason: str = "", *, after: float | None = None) -> None:
+        super().__init__(reason)
+        self.after = after
+
+
+class DestinationBroken(Outcome):
+    """Only a person can mend the destination (wrong URL, revoked token): park it and keep its queue."""
+
+
+class Rejected(Outcome):
+    """The destination will never take this one message; the others are fine."""
+
+
+class PluginNotReady(Outcome):
+    """Out of ``lifespan``: what the plugin needs is not there yet; set it up again later."""

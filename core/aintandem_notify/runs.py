@@ -1,0 +1,184 @@
+"""The life of a run as one table: what each event does to the attempt it is about.
+
+A run is one attempt of one task, workflow execution or sandbox. ``advance`` takes the latest attempt that is
+known and an event, and gives the attempt after it; it keeps no state and asks no clock.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from aintandem_notify.events import Event, Family
+
+OUTPUT_TAIL_LINES: Final = 20
+"""How many of a run's last output lines are kept; what fits a chat message and helps somebody at night."""
+OUTPUT_TAIL_CHARACTERS: Final = 4000
+"""The tail's length in characters; what Slack shows of one text without folding it away."""
+
+
+class RunState(StrEnum):
+    """Where an attempt stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TERMINAL_STATES: Final = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED})
+
+STATE_AFTER: Final[Mapping[str, RunState]] = {
+    "task_queued": RunState.QUEUED,
+    "task_started": RunState.RUNNING,
+    "task_completed": RunState.COMPLETED,
+    "task_failed": RunState.FAILED,
+    "task_cancelled": RunState.CANCELLED,
+    "workflow_execution_created": RunState.QUEUED,
+    "workflow_execution_started": RunState.RUNNING,
+    "workflow_execution_paused": RunState.PAUSED,
+    "workflow_execution_resumed": RunState.RUNNING,
+    "workflow_execution_completed": RunState.COMPLETED,
+    "workflow_execution_failed": RunState.FAILED,
+    "sandbox_created": RunState.QUEUED,
+    "sandbox_started": RunState.RUNNING,
+    "sandbox_stopped": RunState.COMPLETED,
+    "sandbox_error": RunState.FAILED,
+}
+"""The state that an event leads to; types that are not here leave the state as it is."""
+
+OPENING_TYPES: Final = frozenset(
+    {
+        "task_queued",
+        "task_started",
+        "workflow_execution_created",
+        "workflow_execution_started",
+        "sandbox_created",
+        "sandbox_started",
+    }
+)
+"""Types that begin a new attempt when the one before has ended."""
+
+TERMINAL_TYPES: Final = frozenset(kind for kind, state in STATE_AFTER.items() if state in TERMINAL_STATES)
+"""Types that end an attempt."""
+
+
+class RunRef(NamedTuple):
+    """Names a task, workflow execution or sandbox, whatever the attempt."""
+
+    project_id: str
+    kind: Family
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One attempt. ``progress`` is in percent; ``output_tail`` holds its last lines of output.
+
+    ``name`` is what the orchestrator calls it: the task's text, the workflow's id, else the run's own id.
+    Times are the orchestrator's, aware UTC, None when their event was not seen. ``attempt`` counts from 1.
+    """
+
+    project_id: str
+    kind: Family
+    id: str
+    attempt: int = 1
+    state: RunState = RunState.RUNNING
+    name: str = ""
+    workflow_id: str | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    updated_at: datetime | None = None
+    step: str | None = None
+    progress: float | None = None
+    output_tail: str = ""
+
+    @property
+    def ref(self) -> RunRef:
+        """The run's identity without the attempt."""
+        return RunRef(self.project_id, self.kind, self.id)
+
+    @property
+    def thread(self) -> str:
+        """What keeps the notifications of this attempt in order and together."""
+        return f"{self.project_id}/{self.kind}/{self.id}/{self.attempt}"
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from start to end; None while it runs or when either is not known."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return max(0.0, (self.ended_at - self.started_at).total_seconds())
+
+
+class Advance(NamedTuple):
+    """The attempt after an event; ``repeated`` when the attempt had already ended this very way."""
+
+    run: Run
+    repeated: bool
+
+
+def run_ref(event: Event) -> RunRef | None:
+    """The run that the event is about, None for events about none."""
+    if event.run_id is None or event.project_id is None:
+        return None
+    return RunRef(event.project_id, event.family, event.run_id)
+
+
+def advance(latest: Run | None, event: Event) -> Advance:
+    """The attempt after ``event``, given the latest one known (None: never seen).
+
+    The event must be about a run (``run_ref`` is not None). A queued or started event after a terminal state
+    begins the next attempt. The same terminal state twice is a repetition, whatever the timestamps say:
+    that is how a live event and the same one caught up over REST collapse.
+    """
+    ref = run_ref(event)
+    if ref is None:
+        raise ValueError(f"{event.type} is about no run")
+    target = STATE_AFTER.get(event.type)
+    if latest is None:
+        latest = _first_sight(ref, event)
+    elif latest.state in TERMINAL_STATES and event.type in OPENING_TYPES:
+        latest = Run(*ref, attempt=latest.attempt + 1, name=latest.name, created_at=event.timestamp)
+    elif latest.state in TERMINAL_STATES and target is latest.state:
+        return Advance(latest, repeated=True)
+    elif latest.state in TERMINAL_STATES and target not in TERMINAL_STATES:
+        target = None  # a straggler: nothing but an opening event brings an ended attempt back
+    return Advance(replace(latest, updated_at=event.timestamp, **_changes(latest, event, target)), repeated=False)
+
+
+def _first_sight(ref: RunRef, event: Event) -> Run:
+    name = getattr(event, "workflow_id", None) or ref.id
+    return Run(*ref, name=name, created_at=event.timestamp if event.type in OPENING_TYPES else None)
+
+
+def _changes(run: Run, event: Event, target: RunState | None) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if target is not None:
+        changes["state"] = target
+        if target is RunState.RUNNING and run.started_at is None:
+            changes["started_at"] = event.timestamp
+        if target in TERMINAL_STATES:
+            changes["ended_at"] = event.timestamp
+    # The texts that name things differ a type; what an event does not carry stays as it was.
+    if name := getattr(event, "task", None) or getattr(event, "workflow_name", None):
+        changes["name"] = name
+    if workflow_id := getattr(event, "workflow_id", None):
+        changes["workflow_id"] = workflow_id
+    if step := getattr(event, "step", None) or getattr(event, "phase", None):
+        changes["step"] = step
+    if event.type == "step_progress" and (progress := getattr(event, "progress", None)) is not None:
+        changes["progress"] = progress
+    if event.type == "output":
+        changes["output_tail"] = tail(run.output_tail + getattr(event, "output", ""))
+    return changes
+
+
+def tail(text: str) -> str:
+    """The last lines of ``text``, within ``OUTPUT_TAIL_LINES`` and ``OUTPUT_TAIL_CHARACTERS``."""
+    recent = text[-OUTPUT_TAIL_CHARACTERS:]
+    return "".join(recent.splitlines(keepends=True)[-OUTPUT_TAIL_LINES:])
