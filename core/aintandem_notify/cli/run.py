@@ -1,0 +1,20 @@
+"""``aintandem-notify run``."""
+
+from pathlib import Path
+
+import click
+
+from aintandem_notify.cli.shared import config_argument
+
+
+@click.command(epilog="Example:  aintandem-notify run config.example.toml")
+@config_argument
+def run(config: Path) -> None:
+    """Watch the projects of CONFIG and notify, until told to stop.
+
+    SIGINT (Ctrl-C) and SIGTERM end it in good order, a second one at once. SIGHUP reads CONFIG again: a wrong
+    one is refused and the old one stays. What is not delivered by then is delivered after the next start.
+    """
+    from aintandem_notify import agent
+
+    agent.run(config)

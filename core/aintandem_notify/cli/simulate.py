@@ -1,0 +1,47 @@
+"""``aintandem-notify simulate``."""
+
+import click
+
+
+@click.command(
+    epilog="Example:  aintandem-notify simulate --port 9900 --speed 5   (then url = \"http://localhost:9900\")"
+)
+@click.option("--port", default=9900, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--seed", type=int, help="Makes the same things happen again.")
+@click.option(
+    "--speed",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(min=0.01),
+    help="How many times faster than real time its tasks run.",
+)
+@click.option(
+    "--project",
+    "projects",
+    multiple=True,
+    default=("project-123",),
+    show_default=True,
+    help="A project in which things happen by themselves; may be given several times.",
+)
+def simulate(port: int, seed: int | None, speed: float, projects: tuple[str, ...]) -> None:
+    """Run an orchestrator that is made up: REST API and progress sockets on loopback.
+
+    Log in as admin with the password admin123; any project id exists.
+    """
+    import trio
+
+    from aintandem_notify import log
+    from aintandem_notify.signals import stop_signals
+    from aintandem_notify.simulator import open_simulator
+
+    async def serve() -> None:
+        with stop_signals(limit=5.0) as stop:
+            async with open_simulator(port=port, seed=seed, speed=speed, demo_projects=projects) as simulator:
+                click.echo(f"orchestrator at {simulator.url}, login admin / admin123, projects: {', '.join(projects)}")
+                await stop.wait()
+
+    log.configure()
+    try:
+        trio.run(serve)
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on port {port}: {error.strerror}") from None

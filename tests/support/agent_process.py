@@ -1,0 +1,109 @@
+"""The agent as its own process, as a user starts it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+
+class AgentProcess:
+    """A running ``aintandem-notify``; its output is kept line by line."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self.process = process
+        self.stdout: list[str] = []
+        self.stderr: list[str] = []
+        self._news = trio.Condition()
+        self._open_streams = 2
+
+    async def wait_for_log(self, text: str, *, times: int = 1) -> str:
+        """The line of stderr that holds ``text`` for the n-th time; fails if the process ends before."""
+        return await self._wait_for(self.stderr, text, times)
+
+    async def wait_for_output(self, text: str, *, times: int = 1) -> str:
+        """The line of stdout that holds ``text`` for the n-th time; fails if the process ends before."""
+        return await self._wait_for(self.stdout, text, times)
+
+    async def _wait_for(self, lines: list[str], text: str, times: int) -> str:
+        async with self._news:
+            while True:
+                found = [line for line in lines if text in line]
+                if len(found) >= times:
+                    return found[times - 1]
+                if not self._open_streams:
+                    raise AssertionError(f"the agent ended without saying {text!r}:\n" + self.everything)
+                await self._news.wait()
+
+    @property
+    def everything(self) -> str:
+        """All that it wrote, for assertions on what must not be there."""
+        return "\n".join([*self.stdout, "--- stderr ---", *self.stderr])
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.send_signal(signal.SIGKILL)
+
+    def reload(self) -> None:
+        """SIGHUP."""
+        self.process.send_signal(signal.SIGHUP)
+
+    async def wait(self) -> int:
+        """The exit code; negative for the signal that ended it."""
+        return await self.process.wait()
+
+    async def read(self, stream: trio.abc.ReceiveStream, lines: list[str]) -> None:
+        """Keep the lines of one of its streams until it closes."""
+        rest = b""
+        async for chunk in stream:
+            *whole, rest = (rest + chunk).split(b"\n")
+            async with self._news:
+                lines.extend(line.decode(errors="replace") for line in whole)
+                self._news.notify_all()
+        async with self._news:
+            self._open_streams -= 1
+            self._news.notify_all()
+
+
+@asynccontextmanager
+async def open_agent(
+    *arguments: str | Path, cwd: Path, environ: Mapping[str, str] | None = None, seconds: float = 60.0
+) -> AsyncIterator[AgentProcess]:
+    """Run ``aintandem-notify`` with the given arguments in ``cwd``, whose HOME and state it gets too.
+
+    It is killed when the block is left; ``seconds`` is the most that the block may take.
+    """
+    command = [sys.executable, "-m", "aintandem_notify", *map(str, arguments)]
+    surroundings = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(cwd),
+        "XDG_STATE_HOME": str(cwd / "state"),
+        "PYTHONWARNINGS": "error",
+        **(environ or {}),
+    }
+    with trio.fail_after(seconds):
+        async with trio.open_nursery() as nursery:
+            process = await trio.lowlevel.open_process(
+                command, cwd=cwd, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+            agent = AgentProcess(process)
+            assert process.stdout is not None
+            assert process.stderr is not None
+            nursery.start_soon(agent.read, process.stdout, agent.stdout)
+            nursery.start_soon(agent.read, process.stderr, agent.stderr)
+            try:
+                yield agent
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                with trio.CancelScope(shield=True):
+                    await process.wait()
+                nursery.cancel_scope.cancel()
