@@ -1,0 +1,63 @@
+"""What comes back from a request, and what its ``Retry-After`` asks for."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+LONGEST_RETRY_AFTER: Final = 86400.0
+"""Seconds; no server may silence us for longer than a day."""
+
+_SECONDS: Final = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """A status, headers with lower-case names (repeated ones joined by ``", "``), and the body as it came.
+
+    The body is never unpacked: one that the server encoded although it was asked not to is still encoded.
+    ``truncated`` is true when ``body`` is not all of it.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+    truncated: bool = False
+
+    @property
+    def text(self) -> str:
+        """The body as UTF-8; what is none becomes U+FFFD."""
+        return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """The body's JSON value; raises ValueError when there is none, also for a truncated body."""
+        try:
+            return json.loads(self.body)
+        except RecursionError:
+            raise ValueError("the JSON is nested too deep") from None
+
+    def retry_after(self, now: datetime) -> float | None:
+        """Seconds that the server asks to wait, at the most ``LONGEST_RETRY_AFTER``.
+
+        Understands seconds and HTTP dates (RFC 9110 section 10.2.3). None when it asks for nothing, for
+        nothing that makes sense, or for a time that is over. ``now`` is aware.
+        """
+        seconds = _seconds(self.headers.get("retry-after", "").strip(), now)
+        return None if seconds is None or seconds < 0 else min(seconds, LONGEST_RETRY_AFTER)
+
+
+def _seconds(value: str, now: datetime) -> float | None:
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+        # "-0000" as the zone means UTC, and Python gives it as a naive time.
+        aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+        delay = (aware - now).total_seconds()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return delay if math.isfinite(delay) else None

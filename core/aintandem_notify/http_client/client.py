@@ -1,0 +1,109 @@
+"""The client that the agent and its plugins share."""
+
+import json as json_lib
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import trio
+
+from aintandem_notify.errors import HttpFailed
+from aintandem_notify.http_client.answer import HttpAnswer
+
+if TYPE_CHECKING:
+    from aintandem_notify.http_client.transport import Door
+
+MAX_BODY: Final = 65536
+"""Bytes of an answer that are read unless a caller asks for more (design, plugins)."""
+
+
+class HttpClient:
+    """Requests with one deadline each, a bounded answer, and nothing taken from the environment.
+
+    An async context manager, used inside of it only. No redirect is followed, no cookie is kept, no answer is
+    unpacked. TLS trusts the bundled public authorities and, beside them, those in ``ca_file`` (PEM).
+
+    Cloud metadata addresses are refused at the address that is dialled. With ``proxy`` (``http://`` or
+    ``https://``, credentials in the URL) that is the proxy's: which targets it reaches is its own matter.
+    """
+
+    def __init__(self, proxy: str | None = None, ca_file: Path | None = None) -> None:
+        self._proxy = proxy
+        self._ca_file = ca_file
+        self._door: Door | None = None
+        self._open = False
+
+    async def __aenter__(self) -> Self:
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._open = False
+        door, self._door = self._door, None
+        if door is not None:
+            await door.aclose()
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,
+        content: bytes | None = None,
+        timeout: float = 30.0,
+        max_body: int = MAX_BODY,
+        need_body: bool = True,
+    ) -> HttpAnswer:
+        """The answer, whatever its status; raises ``HttpFailed`` when there is none.
+
+        ``json`` (not None) is sent as UTF-8 JSON with its content type, ``content`` as it is; give one of
+        them. Credentials in the URL become Basic authentication.
+
+        ``timeout``: seconds for everything from the look-up of the name to the last byte; a server that drips
+        does not outlive it. ``max_body``: bytes of the body to read; the connection is cut at more and the
+        answer is ``truncated``. ``need_body=False`` is for callers to whom the status says it all: an answer
+        whose body does not come to its end is then an answer too, ``truncated``.
+
+        ``HttpFailed.maybe_sent`` is false when the request certainly did not leave, and neither the error nor
+        any log holds the URL's path, query or credentials. Raises ValueError or TypeError for ``json`` that
+        is no JSON.
+        """
+        fields = dict(headers or {})
+        if json is not None:
+            # A lone surrogate cannot be sent; a question mark in its place can.
+            content = json_lib.dumps(json, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+            fields = {"Content-Type": "application/json; charset=utf-8"} | fields
+        door = self._opened()
+        attempt = door.attempt(method, url, fields, content)
+        try:
+            with trio.fail_after(timeout):
+                await door.exchange(attempt, max_body)
+        except (HttpFailed, trio.TooSlowError) as error:
+            if attempt.answered and not need_body:
+                return attempt.answer(truncated=True)
+            if isinstance(error, HttpFailed):
+                raise
+            raise HttpFailed(attempt.describe_delay(timeout), maybe_sent=attempt.sent) from None
+        return attempt.answer()
+
+    async def get(self, url: str, **options: Any) -> HttpAnswer:
+        """``request`` with GET."""
+        return await self.request("GET", url, **options)
+
+    async def post(self, url: str, **options: Any) -> HttpAnswer:
+        """``request`` with POST."""
+        return await self.request("POST", url, **options)
+
+    def _opened(self) -> "Door":
+        if not self._open:
+            raise RuntimeError("HttpClient is used outside of its `async with`")
+        if self._door is None:
+            # httpx takes longer to import than all of ours together; commands that send nothing go without.
+            from aintandem_notify.http_client.transport import Door
+
+            self._door = Door(self._proxy, self._ca_file)
+        return self._door
