@@ -1,0 +1,67 @@
+"""What stands in a line: a notification as one JSON object without control characters. Pure."""
+
+import json
+import re
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic_core import to_json
+
+from aintandem_notify.api import Notification, Run
+
+# JSON escapes the C0 controls. These it lets through, here as UTF-8: DEL, the C1 controls that terminals obey
+# (U+009B opens an escape sequence), and the two separators that some readers take for the end of a line.
+_UNESCAPED: Final = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+
+
+def json_line(notification: Notification) -> bytes:
+    """The notification's line, UTF-8, ended by the only line break in it."""
+    values = record(notification)
+    try:
+        line = to_json(values, inf_nan_mode="null")
+    except ValueError:  # a lone surrogate, which UTF-8 cannot hold but JSON can write
+        line = json.dumps(values, separators=(",", ":")).encode("ascii")
+    return _UNESCAPED.sub(_escape, line) + b"\n"
+
+
+def _escape(found: re.Match[bytes]) -> bytes:
+    return f"\\u{ord(found[0].decode()):04x}".encode("ascii")
+
+
+def record(notification: Notification) -> dict[str, Any]:
+    """The notification as JSON values; ``time`` is when the event happened, UTC, in milliseconds."""
+    project = notification.project
+    return {
+        "time": _utc(notification.occurred_at),
+        "id": notification.id,
+        "rule": notification.rule,
+        "severity": notification.severity.value,
+        "title": notification.title,
+        "body": notification.body,
+        "project": None if project is None else {"id": project.id, "name": project.name},
+        "run": None if notification.run is None else _run(notification.run),
+        "event": notification.event.wire(),
+    }
+
+
+def _run(run: Run) -> dict[str, Any]:
+    """The run without its output tail, which the events themselves hold."""
+    return {
+        "id": run.id,
+        "name": run.name,
+        "kind": run.kind.value,
+        "attempt": run.attempt,
+        "state": run.state.value,
+        "duration": run.duration,
+        "workflow_id": run.workflow_id,
+        "step": run.step,
+        "progress": run.progress,
+        "created_at": _utc(run.created_at),
+        "started_at": _utc(run.started_at),
+        "ended_at": _utc(run.ended_at),
+    }
+
+
+def _utc(moment: datetime | None) -> str | None:
+    # Our times are UTC already, so the offset is always this one.
+    return None if moment is None else moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
