@@ -1,0 +1,28 @@
+"""A plain WebSocket client for tests of servers: it owns its TCP stream, so that nothing is left open."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import trio
+from trio_websocket import WebSocketConnection, wrap_client_stream
+
+
+@asynccontextmanager
+async def open_socket(url: str) -> AsyncIterator[WebSocketConnection]:
+    """A connected client of ``http://HOST:PORT/PATH?QUERY``; what its handshake raises comes through bare."""
+    parts = urlsplit(url)
+    async with await trio.open_tcp_stream(parts.hostname or "", parts.port or 80) as stream:
+        try:
+            async with trio.open_nursery() as nursery:
+                connection = await wrap_client_stream(
+                    nursery, stream, parts.netloc, f"{parts.path}?{parts.query}", max_message_size=2**24
+                )
+                yield connection
+                with trio.move_on_after(1):
+                    await connection.aclose()
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            if len(group.exceptions) == 1:
+                raise group.exceptions[0] from None
+            raise
