@@ -1,0 +1,89 @@
+"""Finds plugins by name and imports those that are asked for, and only those."""
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import ModuleType
+
+from aintandem_notify.errors import PluginError
+from aintandem_notify.plugins.conventions import (
+    ConventionBroken,
+    config_model_of,
+    implemented_hooks,
+    plugin_class_of,
+)
+from aintandem_notify.plugins.found import FoundPlugin
+from aintandem_notify.plugins.registry import Registry
+from aintandem_notify.plugins.sources import (
+    ImportFailed,
+    Source,
+    file_names,
+    installed_entry_points,
+    sources_of,
+)
+
+
+class Catalog:
+    """The plugins that a config can name: entry points of installed packages and files in ``plugins_dir``.
+
+    A plugin is imported when it is first looked up; a file that has changed since is imported again.
+    """
+
+    def __init__(self, entry_points: Callable[[], Sequence[EntryPoint]] = installed_entry_points) -> None:
+        self._entry_points = entry_points
+        self._imported: dict[tuple[Source, str], FoundPlugin] = {}
+        self._latest: dict[str, FoundPlugin] = {}
+
+    def names(self, plugins_dir: Path) -> list[str]:
+        """Every plugin that could be named, sorted; imports none."""
+        return sorted({point.name for point in self._entry_points()} | set(file_names(plugins_dir)))
+
+    def find(self, name: str, plugins_dir: Path) -> FoundPlugin:
+        """The plugin called ``name``, imported and checked.
+
+        Raises PluginError when there is none, when there are several, or with what is wrong with it.
+        """
+        source = self._source(name, plugins_dir)
+        try:
+            key = (source, source.fingerprint)
+            if key not in self._imported:
+                self._imported[key] = _inspect(name, source, source.load())
+        except (ImportFailed, ConventionBroken) as error:
+            raise PluginError(name, str(error)) from error
+        self._latest[name] = self._imported[key]
+        return self._latest[name]
+
+    def latest(self, name: str) -> FoundPlugin:
+        """What the last ``find`` of this name gave; raises PluginError if there was none."""
+        try:
+            return self._latest[name]
+        except KeyError:
+            raise PluginError(name, "no such plugin was looked up") from None
+
+    def _source(self, name: str, plugins_dir: Path) -> Source:
+        match sources_of(name, tuple(self._entry_points()), plugins_dir):
+            case [source]:
+                return source
+            case []:
+                raise PluginError(
+                    name, f"no such plugin: no installed package offers it, and {plugins_dir}/{name}.py is no file"
+                )
+            case several:
+                origins = " and as ".join(source.origin for source in several)
+                raise PluginError(name, f"found more than once, as {origins}; rename or remove one")
+
+
+def _inspect(name: str, source: Source, module: ModuleType) -> FoundPlugin:
+    plugin_class = plugin_class_of(module)
+    hooks = implemented_hooks(plugin_class)
+    # pluggy has the last word on what it will take, before anything runs.
+    Registry().register(name, plugin_class)
+    return FoundPlugin(
+        name=name,
+        plugin_class=plugin_class,
+        config_model=config_model_of(plugin_class),
+        delivers="deliver" in hooks,
+        live_hooks=frozenset(hook for hook in hooks if hook.startswith("on_")),
+        origin=source.origin,
+        module_file=Path(module.__file__) if module.__file__ else None,
+    )

@@ -1,0 +1,171 @@
+"""What a plugin's module and class must look like, and a sentence for everything that does not.
+
+Pure: takes what was imported, makes no instance and calls none of its code.
+"""
+
+import difflib
+import inspect
+from collections.abc import Iterator, Mapping
+from functools import partial
+from types import ModuleType
+from typing import Any, Final, TypeVar, get_args, get_origin
+
+from aintandem_notify.api import Plugin
+from aintandem_notify.config.plugin import PluginConfig
+from aintandem_notify.hookspecs import PROJECT, HookSpecs
+
+_IMPL_MARK: Final = f"{PROJECT}_impl"
+_SPEC_MARK: Final = f"{PROJECT}_spec"
+
+HOOK_ARGUMENTS: Final[Mapping[str, frozenset[str]]] = {
+    name: frozenset(list(inspect.signature(spec).parameters)[1:])
+    for name, spec in vars(HookSpecs).items()
+    if hasattr(spec, _SPEC_MARK)
+}
+"""Every hook and the names of its arguments."""
+
+
+class ConventionBroken(Exception):
+    """The module or class is not what a plugin is; the text is a sentence for its author."""
+
+
+def nearest_hook(name: str) -> str | None:
+    """The hook that ``name`` is probably meant to be, None if it is like no hook."""
+    return next(iter(difflib.get_close_matches(name, HOOK_ARGUMENTS, n=1, cutoff=0.6)), None)
+
+
+def plugin_class_of(module: ModuleType) -> type[Plugin[Any]]:
+    """The one public subclass of ``Plugin`` that the module, or its package, defines."""
+    own = module.__name__
+    found = {
+        item: None
+        for name, item in vars(module).items()
+        if inspect.isclass(item)
+        and issubclass(item, Plugin)
+        and not name.startswith("_")
+        and (item.__module__ == own or item.__module__.startswith(f"{own}."))
+    }
+    match list(found):
+        case [plugin_class]:
+            return plugin_class
+        case []:
+            raise ConventionBroken("the module defines no public subclass of Plugin")
+        case several:
+            names = ", ".join(sorted(item.__name__ for item in several))
+            raise ConventionBroken(
+                f"the module defines several plugins, {names}; one module is one plugin,"
+                " and the name of a base class for others starts with an underscore"
+            )
+
+
+def config_model_of(plugin_class: type[Plugin[Any]]) -> type[PluginConfig]:
+    """The model named in ``Plugin[…]``, by the class or one of its bases; ``PluginConfig`` if none is."""
+    argument = _plugin_argument(plugin_class, {})
+    if argument is None:
+        return PluginConfig
+    if not (inspect.isclass(argument) and issubclass(argument, PluginConfig)):
+        shown = getattr(argument, "__forward_arg__", None) or getattr(argument, "__name__", argument)
+        raise ConventionBroken(f"Plugin[{shown}] must name a class that inherits from PluginConfig")
+    for name, reserved in PluginConfig.model_fields.items():
+        own = argument.model_fields.get(name)
+        if own is None or own.annotation != reserved.annotation:
+            raise ConventionBroken(f"{argument.__name__}.{name} is a reserved key and keeps its type")
+    return argument
+
+
+def _plugin_argument(cls: type, bindings: Mapping[Any, Any]) -> Any:
+    """What stands in ``Plugin[…]`` above ``cls``; type variables of classes in between are followed."""
+    for base in cls.__dict__.get("__orig_bases__", cls.__bases__):
+        origin = get_origin(base) or base
+        arguments = [bindings.get(item) if isinstance(item, TypeVar) else item for item in get_args(base)]
+        if origin is Plugin:
+            return arguments[0] if arguments else None
+        if inspect.isclass(origin) and issubclass(origin, Plugin):
+            parameters = getattr(origin, "__parameters__", ())
+            return _plugin_argument(origin, dict(zip(parameters, arguments, strict=False)))
+    return None
+
+
+def implemented_hooks(plugin_class: type[Plugin[Any]]) -> frozenset[str]:
+    """The hooks that the class implements; raises for the first thing that is wrong with one."""
+    _check_identity(plugin_class)
+    checked = (_check_method(name, method) for name, method in _own_functions(plugin_class))
+    hooks = [hook for hook in checked if hook is not None]
+    if not hooks:
+        raise ConventionBroken(
+            f"{plugin_class.__name__} implements no hook; write one of {', '.join(sorted(HOOK_ARGUMENTS))}"
+            " under @hookimpl"
+        )
+    for hook in hooks:
+        if hooks.count(hook) > 1:
+            raise ConventionBroken(f"{plugin_class.__name__} implements {hook} more than once")
+    return frozenset(hooks)
+
+
+def _check_identity(plugin_class: type[Plugin[Any]]) -> None:
+    if plugin_class.__eq__ is not object.__eq__:
+        raise ConventionBroken(
+            f"{plugin_class.__name__} defines __eq__ (as a dataclass does: use eq=False);"
+            " its instances must be told apart"
+        )
+
+
+def _own_functions(plugin_class: type) -> Iterator[tuple[str, Any]]:
+    for name in dir(plugin_class):
+        if not (name.startswith("__") and name.endswith("__")):
+            yield name, inspect.getattr_static(plugin_class, name)
+
+
+def _check_method(name: str, attribute: Any) -> str | None:
+    """The hook that the attribute implements, None if it is none."""
+    function = getattr(attribute, "__func__", attribute)
+    options = getattr(attribute, _IMPL_MARK, None) or getattr(function, _IMPL_MARK, None)
+    if options is None:
+        if name in HOOK_ARGUMENTS and callable(function):
+            raise ConventionBroken(f"{name} is the name of a hook: add @hookimpl, or call it something else")
+        return None
+    hook = options.get("specname") or name
+    if hook not in HOOK_ARGUMENTS:
+        if options.get("optionalhook"):
+            return None
+        nearest = nearest_hook(hook)
+        raise ConventionBroken(
+            f"{hook} is no hook; {f'did you mean {nearest}?' if nearest else 'remove @hookimpl'}"
+        )
+    if options.get("wrapper") or options.get("hookwrapper"):
+        raise ConventionBroken(f"{hook}: hook wrappers are not supported; write @hookimpl without options")
+    _check_arguments(hook, function, is_static=isinstance(attribute, staticmethod))
+    (_check_lifespan if hook == "lifespan" else partial(_check_call, hook))(function)
+    return str(hook)
+
+
+def _check_arguments(hook: str, function: Any, *, is_static: bool) -> None:
+    parameters = list(inspect.signature(function).parameters.values())[0 if is_static else 1 :]
+    variable = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    allowed = HOOK_ARGUMENTS[hook]
+    for parameter in parameters:
+        if parameter.kind in variable or (
+            parameter.default is not parameter.empty and parameter.name not in allowed
+        ):
+            continue
+        if parameter.name not in allowed or parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            raise ConventionBroken(
+                f"{hook} has an argument {parameter.name!r}; write it as"
+                f" {hook}({', '.join(['self', *sorted(allowed)])})"
+            )
+
+
+def _check_lifespan(function: Any) -> None:
+    inner = inspect.unwrap(function)
+    if inner is not function and inspect.isasyncgenfunction(inner):
+        return
+    if inspect.isasyncgenfunction(function):
+        raise ConventionBroken("lifespan is not a context manager yet: add @asynccontextmanager to it")
+    if inspect.iscoroutinefunction(inner):
+        raise ConventionBroken("lifespan must yield once, between set-up and tear-down")
+    raise ConventionBroken("lifespan is not async; write it as async def under @asynccontextmanager")
+
+
+def _check_call(hook: str, function: Any) -> None:
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConventionBroken(f"{hook} must not yield")

@@ -1,0 +1,25 @@
+"""What is known of a plugin type once its module is imported."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aintandem_notify.api import Plugin
+from aintandem_notify.config.plugin import PluginConfig
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPlugin:
+    """A plugin type, ready for instances to be made of it.
+
+    ``live_hooks`` are the ``on_…`` hooks that it implements. ``origin`` says where it comes from: ``built
+    in``, ``package foo 1.2`` or ``file plugins/beep.py``.
+    """
+
+    name: str
+    plugin_class: type[Plugin[Any]]
+    config_model: type[PluginConfig]
+    delivers: bool
+    live_hooks: frozenset[str]
+    origin: str
+    module_file: Path | None = None

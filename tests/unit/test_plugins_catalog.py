@@ -1,0 +1,383 @@
+"""The catalog: what can be named, what is imported, and a sentence for everything that is wrong."""
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, PathDistribution
+from pathlib import Path
+
+import pytest
+
+from aintandem_notify.api import PluginConfig
+from aintandem_notify.errors import PluginError
+from aintandem_notify.plugins import Catalog
+
+HEAD = """
+from contextlib import asynccontextmanager, contextmanager
+from typing import Generic, TypeVar
+from aintandem_notify.api import Notification, Plugin, PluginConfig, hookimpl
+"""
+
+BEEP = (
+    HEAD
+    + """
+class Config(PluginConfig):
+    times: int = 1
+
+class Beep(Plugin[Config]):
+    @hookimpl
+    def deliver(self, notification: Notification) -> None:
+        pass
+
+    @hookimpl
+    async def on_task_event(self, event):
+        pass
+"""
+)
+
+Write = Callable[[str, str], Path]
+
+
+@pytest.fixture
+def plugins_dir(tmp_path: Path) -> Path:
+    """An empty folder for one-file plugins."""
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def write(plugins_dir: Path) -> Write:
+    """Writes a one-file plugin."""
+
+    def write(name: str, source: str) -> Path:
+        path = plugins_dir / f"{name}.py"
+        path.write_text(source, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def catalog() -> Catalog:
+    """A catalog of a machine without installed plugins."""
+    return Catalog(tuple)
+
+
+def offer(folder: Path, name: str, module: str, *, package: str = "foo", version: str = "1.2") -> EntryPoint:
+    """An entry point of a package that is installed in ``folder``."""
+    metadata = folder / f"{package}-{version}.dist-info"
+    metadata.mkdir(exist_ok=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+    (metadata / "entry_points.txt").write_text(f"[aintandem_notify]\n{name} = {module}\n")
+    (point,) = PathDistribution(metadata).entry_points
+    return point
+
+
+def refusal(catalog: Catalog, plugins_dir: Path, name: str = "beep") -> str:
+    """What the catalog says of the plugin that it refuses."""
+    with pytest.raises(PluginError) as caught:
+        catalog.find(name, plugins_dir)
+    assert caught.value.plugin == name
+    return caught.value.reason
+
+
+def test_a_file_beside_the_config_is_a_plugin(catalog: Catalog, plugins_dir: Path, write: Write) -> None:
+    path = write("beep", BEEP)
+    found = catalog.find("beep", plugins_dir)
+    assert found.plugin_class.__name__ == "Beep"
+    assert found.config_model.__name__ == "Config"
+    assert found.delivers
+    assert found.live_hooks == {"on_task_event"}
+    assert found.origin == "file plugins/beep.py"
+    assert found.module_file == path
+    assert catalog.latest("beep") is found
+
+
+def test_an_installed_package_is_a_plugin(
+    tmp_path: Path, plugins_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "sample_beeper"
+    package.mkdir()
+    (package / "__init__.py").write_text("from sample_beeper.inside import Beep\n")
+    (package / "inside.py").write_text(BEEP)
+    monkeypatch.syspath_prepend(tmp_path)
+    point = offer(tmp_path, "beep", "sample_beeper")
+    found = Catalog(lambda: [point]).find("beep", plugins_dir)
+    assert found.origin == "package foo 1.2"
+    assert found.module_file == package / "__init__.py"
+    assert "sample_beeper" in sys.modules
+
+
+def test_both_are_named_when_a_name_is_taken_twice(tmp_path: Path, plugins_dir: Path, write: Write) -> None:
+    write("beep", "raise AssertionError('imported')")
+    catalog = Catalog(lambda: [offer(tmp_path, "beep", "no_such_module")])
+    assert (
+        refusal(catalog, plugins_dir)
+        == "found more than once, as package foo 1.2 and as file plugins/beep.py; rename or remove one"
+    )
+
+
+def test_two_packages_with_one_name_are_both_named(tmp_path: Path, plugins_dir: Path) -> None:
+    points = [
+        offer(tmp_path, "beep", "no_such_module"),
+        offer(tmp_path, "beep", "no_such_module", package="bar", version="3"),
+    ]
+    reason = refusal(Catalog(lambda: points), plugins_dir)
+    assert "package foo 1.2 and as package bar 3" in reason
+
+
+@pytest.mark.parametrize("name", ["beep", "../beep", "", "_hidden"])
+def test_what_is_nowhere_is_refused(catalog: Catalog, tmp_path: Path, plugins_dir: Path, name: str) -> None:
+    (tmp_path / "beep.py").write_text(BEEP)
+    (plugins_dir / "_hidden.py").write_text(BEEP)
+    assert refusal(catalog, plugins_dir, name).startswith("no such plugin")
+
+
+def test_names_lists_everything_and_imports_nothing(tmp_path: Path, plugins_dir: Path, write: Write) -> None:
+    write("beep", "raise AssertionError('imported')")
+    write("_helper", "")
+    (plugins_dir / "notes.txt").write_text("")
+    catalog = Catalog(lambda: [offer(tmp_path, "honk", "no_such_module")])
+    assert catalog.names(plugins_dir) == ["beep", "honk"]
+    assert catalog.names(tmp_path / "missing") == ["honk"]
+
+
+def test_only_what_is_asked_for_is_imported(catalog: Catalog, plugins_dir: Path, write: Write) -> None:
+    write("broken", "raise AssertionError('imported')")
+    write("beep", BEEP)
+    assert catalog.find("beep", plugins_dir).name == "beep"
+
+
+def test_a_plugin_is_imported_once_until_its_file_changes(
+    catalog: Catalog, plugins_dir: Path, write: Write
+) -> None:
+    write("beep", BEEP)
+    first = catalog.find("beep", plugins_dir)
+    assert catalog.find("beep", plugins_dir) is first
+    write("beep", BEEP.replace("times", "count"))
+    second = catalog.find("beep", plugins_dir)
+    assert second.plugin_class is not first.plugin_class
+    assert "count" in second.config_model.model_fields
+
+
+def test_the_plugins_of_two_configs_never_meet(catalog: Catalog, tmp_path: Path) -> None:
+    found = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "beep.py").write_text(BEEP)
+        found.append(catalog.find("beep", tmp_path / folder))
+    assert found[0].plugin_class is not found[1].plugin_class
+    assert found[0].plugin_class.__module__ != found[1].plugin_class.__module__
+
+
+def test_nothing_is_left_beside_the_config(catalog: Catalog, plugins_dir: Path, write: Write) -> None:
+    write("beep", BEEP)
+    catalog.find("beep", plugins_dir)
+    assert [path.name for path in plugins_dir.iterdir()] == ["beep.py"]
+
+
+def test_annotations_that_are_texts_are_found(catalog: Catalog, plugins_dir: Path, write: Write) -> None:
+    write("beep", "from __future__ import annotations\n" + BEEP)
+    assert catalog.find("beep", plugins_dir).config_model.model_validate({"times": 3})
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("\n\nundefined\n", "plugins/beep.py:3: NameError: name 'undefined' is not defined"),
+        ("def broken(:\n", "plugins/beep.py:1: SyntaxError: invalid syntax"),
+        ("import sys\nsys.exit(3)\n", "plugins/beep.py:2: SystemExit: 3"),
+        ("import no_such_thing\n", "plugins/beep.py:1: ModuleNotFoundError: No module named 'no_such_thing'"),
+        ("import json\n\njson.loads('{')\n", "plugins/beep.py:3: json.decoder.JSONDecodeError: Expecting"),
+        (
+            "def inner():\n    raise BaseException('odd')\ninner()\n",
+            "plugins/beep.py:2: BaseException: odd",
+        ),
+        (
+            HEAD + "class Beep(Plugin):\n    @hookimpl(firstresult=True)\n    def deliver(self): ...\n",
+            "plugins/beep.py:6: TypeError: HookimplMarker.__call__() got an unexpected keyword",
+        ),
+    ],
+)
+def test_an_import_that_fails_names_file_and_line(
+    catalog: Catalog, plugins_dir: Path, write: Write, source: str, reason: str
+) -> None:
+    write("beep", source)
+    assert refusal(catalog, plugins_dir).startswith(reason)
+
+
+def test_a_failed_import_leaves_no_module_behind(catalog: Catalog, plugins_dir: Path, write: Write) -> None:
+    before = set(sys.modules)
+    write("beep", "undefined\n")
+    refusal(catalog, plugins_dir)
+    assert set(sys.modules) <= before
+
+
+def test_a_person_may_interrupt_a_slow_import(catalog: Catalog, plugins_dir: Path, write: Write) -> None:
+    write("beep", "raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        catalog.find("beep", plugins_dir)
+
+
+def test_a_package_that_fails_names_file_and_line(
+    tmp_path: Path, plugins_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sample_crasher.py").write_text("\nundefined\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    reason = refusal(Catalog(lambda: [offer(tmp_path, "beep", "sample_crasher")]), plugins_dir)
+    assert "sample_crasher.py:2: NameError" in reason
+
+
+def test_a_package_that_is_gone_says_so(tmp_path: Path, plugins_dir: Path) -> None:
+    reason = refusal(Catalog(lambda: [offer(tmp_path, "beep", "no_such.module")]), plugins_dir)
+    assert reason == "ModuleNotFoundError: No module named 'no_such'"
+
+
+def test_an_entry_point_names_a_module(tmp_path: Path, plugins_dir: Path) -> None:
+    reason = refusal(Catalog(lambda: [offer(tmp_path, "beep", "json:loads")]), plugins_dir)
+    assert reason == "its entry point 'json:loads' must name a module, without a colon"
+
+
+def method(text: str) -> str:
+    """A plugin with this method beside a good one."""
+    indented = "\n".join(f"    {line}" for line in text.strip().splitlines())
+    return f"{HEAD}class Beep(Plugin):\n    @hookimpl\n    async def on_event(self, event): ...\n\n{indented}\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("x = 1", "the module defines no public subclass of Plugin"),
+        (
+            "from aintandem_notify.api import Plugin\nclass _Beep(Plugin): ...\n",
+            "the module defines no public subclass of Plugin",
+        ),
+        (BEEP + "\nclass Honk(Beep): ...\n", "the module defines several plugins, Beep, Honk;"),
+        (HEAD + "class Beep(Plugin): ...\n", "Beep implements no hook; write one of check, deliver,"),
+        (
+            HEAD + "class Beep(Plugin):\n    @hookimpl\n    def delivr(self, notification): ...\n",
+            "delivr is no hook; did you mean deliver?",
+        ),
+        (method("@hookimpl\ndef xyzzy(self): ..."), "xyzzy is no hook; remove @hookimpl"),
+        (
+            method("@hookimpl(specname='delivr')\ndef send(self, notification): ..."),
+            "delivr is no hook; did you mean deliver?",
+        ),
+        (
+            method("def deliver(self, notification): ..."),
+            "deliver is the name of a hook: add @hookimpl, or call it something else",
+        ),
+        (
+            method("@hookimpl\ndef deliver(self, note): ..."),
+            "deliver has an argument 'note'; write it as deliver(self, notification)",
+        ),
+        (
+            method("@hookimpl\ndef deliver(self, notification, silent): ..."),
+            "deliver has an argument 'silent'; write it as deliver(self, notification)",
+        ),
+        (
+            method("@hookimpl\ndef deliver(self, notification, /): ..."),
+            "deliver has an argument 'notification'; write it as deliver(self, notification)",
+        ),
+        (
+            method("@hookimpl\ndef check(self, event): ..."),
+            "check has an argument 'event'; write it as check(self)",
+        ),
+        (method("@hookimpl(wrapper=True)\ndef deliver(self): yield"), "deliver: hook wrappers are not supported"),
+        (
+            method("@hookimpl(hookwrapper=True)\ndef deliver(self): yield"),
+            "deliver: hook wrappers are not supported",
+        ),
+        (method("@hookimpl\nasync def deliver(self): yield"), "deliver must not yield"),
+        (method("@hookimpl\ndef deliver(self): yield"), "deliver must not yield"),
+        (
+            method(
+                "@hookimpl\ndef deliver(self): ...\n@hookimpl(specname='deliver')\ndef send(self): ...\n",
+            ),
+            "Beep implements deliver more than once",
+        ),
+        (method("@hookimpl\ndef lifespan(self): ..."), "lifespan is not async; write it as"),
+        (method("@hookimpl\ndef lifespan(self): yield"), "lifespan is not async; write it as"),
+        (method("@hookimpl\n@contextmanager\ndef lifespan(self): yield"), "lifespan is not async; write it as"),
+        (method("@hookimpl\nasync def lifespan(self): ..."), "lifespan must yield once"),
+        (
+            method("@hookimpl\n@asynccontextmanager\nasync def lifespan(self): ..."),
+            "lifespan must yield once",
+        ),
+        (
+            method("@hookimpl\nasync def lifespan(self): yield"),
+            "lifespan is not a context manager yet: add @async",
+        ),
+        (BEEP.replace("Plugin[Config]", "Plugin[dict]"), "Plugin[dict] must name a class that inherits"),
+        (BEEP.replace("Plugin[Config]", "Plugin['Config']"), "Plugin[Config] must name a class that inherits"),
+        (
+            BEEP.replace("times: int = 1", "timeout: int = 1"),
+            "Config.timeout is a reserved key and keeps its type",
+        ),
+        (
+            "from dataclasses import dataclass\n" + BEEP.replace("class Beep", "@dataclass\nclass Beep"),
+            "Beep defines __eq__ (as a dataclass does: use eq=False); its instances must be told apart",
+        ),
+    ],
+)
+def test_what_is_no_plugin_is_refused_with_a_sentence(
+    catalog: Catalog, plugins_dir: Path, write: Write, source: str, reason: str
+) -> None:
+    write("beep", source)
+    assert refusal(catalog, plugins_dir).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@hookimpl\ndef deliver(self): ...",
+        "@hookimpl\ndef deliver(self, **anything): ...",
+        "@hookimpl\ndef deliver(self, notification, silent=True): ...",
+        "@staticmethod\n@hookimpl\ndef deliver(notification): ...",
+        "@hookimpl(specname='deliver')\ndef send(self, notification): ...",
+        "@hookimpl(optionalhook=True)\ndef on_something_new(self, event): ...",
+        "@hookimpl\n@asynccontextmanager\nasync def lifespan(self): yield",
+        "@asynccontextmanager\n@hookimpl\nasync def lifespan(self): yield",
+    ],
+)
+def test_what_is_right_is_taken(catalog: Catalog, plugins_dir: Path, write: Write, text: str) -> None:
+    write("beep", method(text))
+    found = catalog.find("beep", plugins_dir)
+    assert found.live_hooks == {"on_event"}
+    assert found.delivers == ("deliver" in text)
+
+
+@pytest.mark.parametrize(
+    ("classes", "fields"),
+    [
+        ("class Beep(Plugin): @@", set()),
+        ("class Beep(Plugin[Config]): @@", {"times"}),
+        ("class _Base(Plugin[Config]): ...\nclass Beep(_Base): @@", {"times"}),
+        ("class _Base(Plugin[C], Generic[C]): ...\nclass Beep(_Base[Config]): @@", {"times"}),
+        ("class _Base(Plugin[C], Generic[C]): ...\nclass Beep(_Base): @@", set()),
+        ("class _Mixin: ...\nclass Beep(_Mixin, Plugin[Config]): @@", {"times"}),
+    ],
+)
+def test_the_config_model_is_found_through_the_bases(
+    catalog: Catalog, plugins_dir: Path, write: Write, classes: str, fields: set[str]
+) -> None:
+    body = "\n    @hookimpl\n    def deliver(self): ..."
+    model = "class Config(PluginConfig):\n    times: int = 1\nC = TypeVar('C', bound=PluginConfig)\n"
+    write("beep", HEAD + model + classes.replace("@@", body) + "\n")
+    config_model = catalog.find("beep", plugins_dir).config_model
+    assert set(config_model.model_fields) - set(PluginConfig.model_fields) == fields
+
+
+def test_a_reserved_key_may_have_another_default(catalog: Catalog, plugins_dir: Path, write: Write) -> None:
+    source = BEEP.replace("times: int = 1", "timeout: Duration = 5.0")
+    write("beep", "from aintandem_notify.api import Duration\n" + source)
+    assert catalog.find("beep", plugins_dir).config_model().timeout == 5.0
+
+
+def test_latest_knows_only_what_was_looked_up(catalog: Catalog) -> None:
+    with pytest.raises(PluginError, match="no such plugin was looked up"):
+        catalog.latest("beep")
+
+
+def test_every_plugin_of_ours_is_offered_as_an_entry_point(plugins_dir: Path) -> None:
+    assert {"slack", "webhook", "desktop_notify", "file_log", "console"} <= set(Catalog().names(plugins_dir))
