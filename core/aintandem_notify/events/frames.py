@@ -1,0 +1,209 @@
+"""From one message of a project's socket to an event, and from a kept event back; nothing here raises on input
+from outside.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from aintandem_notify.events.base import Event, UnknownEvent, mend_surrogates
+from aintandem_notify.events.table import EVENT_TYPES, OWN_TYPES, WIRE_MODELS
+
+MAX_DEPTH: Final = 100
+"""Nesting that a frame may have; ours, well under the recursion limits of every JSON reader behind us."""
+
+CONTROL_TYPES: Final = frozenset({"ping", "pong", "connected"})
+"""Frames that keep the connection and are no events."""
+
+
+class Flaw(StrEnum):
+    """Why a frame is no event."""
+
+    BINARY = "binary"
+    MALFORMED = "malformed"
+    NOT_AN_OBJECT = "not an object"
+    TOO_DEEP = "nested too deep"
+    NUMBER_OUT_OF_RANGE = "number out of range"
+    NO_TYPE = "no type"
+    RESERVED_TYPE = "a type that only the agent makes"
+    OTHER_PROJECT = "another project's id"
+    MISSING_OR_WRONG_FIELD = "missing or wrong field"
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A ``ping``, ``pong`` or ``connected`` frame."""
+
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoEvent:
+    """A frame that cannot be an event; ``detail`` names the place, never the content."""
+
+    flaw: Flaw
+    detail: str = ""
+
+
+_TIMESTAMP: Final = TypeAdapter(datetime)
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+
+
+def event_time(value: object, default: datetime) -> datetime:
+    """``value`` (ISO text, or seconds or milliseconds since 1970) as aware UTC; ``default`` if it is neither.
+
+    A time without a zone is UTC.
+    """
+    return _moment(value) or default
+
+
+def parse_frame(frame: str | bytes, project_id: str, received_at: datetime) -> Event | Control | NoEvent:
+    """What one WebSocket message of the project says. Never raises.
+
+    A frame without ``projectId`` is taken to be about the project whose socket it came over, and a missing
+    or unreadable ``timestamp`` is ``received_at``: neither is a reason to lose a failure. Lone surrogates
+    (JavaScript cuts texts in the middle of a character) are replaced by U+FFFD for the same reason, so
+    that every text of an event can be encoded.
+    """
+    if not isinstance(frame, str):
+        return NoEvent(Flaw.BINARY)
+    content = _read_json(frame)
+    if isinstance(content, NoEvent):
+        return content
+    return event_from(content, project_id, received_at)
+
+
+def event_from(content: dict[str, Any], project_id: str, received_at: datetime) -> Event | Control | NoEvent:
+    """As ``parse_frame``, for a frame that is a JSON object already.
+
+    The event keeps ``content`` as its wire form, completed by the project and the time if it had none.
+    """
+    event_type = content.get("type")
+    if not isinstance(event_type, str) or not event_type:
+        return NoEvent(Flaw.NO_TYPE)
+    if event_type in CONTROL_TYPES:
+        return Control(event_type)
+    if event_type in OWN_TYPES:  # nobody fakes an agent's event from outside
+        return NoEvent(Flaw.RESERVED_TYPE, event_type)
+    stated_project = content.get("projectId")
+    if stated_project is None:
+        content["projectId"] = project_id
+    elif stated_project != project_id and str(stated_project) != project_id:
+        return NoEvent(Flaw.OTHER_PROJECT)
+    moment = _moment(content.get("timestamp"))
+    if moment is None:
+        moment = received_at
+        content["timestamp"] = moment.isoformat()
+    model = WIRE_MODELS.get(event_type, UnknownEvent)
+    try:
+        return model.from_wire(content, moment)
+    except ValidationError as error:
+        place = ".".join(str(part) for part in error.errors(include_input=False, include_url=False)[0]["loc"])
+        known = model is not UnknownEvent
+        return NoEvent(Flaw.MISSING_OR_WRONG_FIELD, f"{event_type}.{place}" if known else place)
+
+
+def restore_event(wire: Mapping[str, Any]) -> Event:
+    """The event whose ``wire()`` was kept; any type, ours included.
+
+    One that its model does not take, because another version kept it, comes back as ``UnknownEvent``.
+    Raises pydantic's ValidationError for what never was an event.
+    """
+    kept = dict(wire)
+    moment = event_time(kept.get("timestamp"), _EPOCH)
+    model = EVENT_TYPES.get(str(kept.get("type")), UnknownEvent)
+    try:
+        return model.from_wire(kept, moment)
+    except ValidationError:
+        return UnknownEvent.from_wire(kept, moment)
+
+
+def _moment(value: object) -> datetime | None:
+    if isinstance(value, bool) or not isinstance(value, datetime | str | int | float):
+        return None
+    try:
+        moment = _read_time(value)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValidationError, OverflowError):
+        return None
+
+
+def _read_time(value: datetime | str | float) -> datetime:
+    # What JavaScript writes, read ten times as fast as by pydantic. Milliseconds as text must not come here:
+    # "1710102512000" would be an evening in 1710.
+    if isinstance(value, str) and value[4:5] == "-":
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            pass
+    return _TIMESTAMP.validate_python(value)
+
+
+def _read_json(frame: str) -> dict[str, Any] | NoEvent:
+    try:
+        content = from_json(frame, allow_inf_nan=False)
+    except ValueError:
+        content = _read_json_slowly(frame)
+    if isinstance(content, NoEvent):
+        return content
+    if not isinstance(content, dict):
+        return NoEvent(Flaw.NOT_AN_OBJECT)
+    flaw = _beyond_limits(content)
+    return content if flaw is None else NoEvent(flaw)
+
+
+def _read_json_slowly(frame: str) -> object:
+    """What the fast reader refused: mends lone surrogates, names the flaw of anything else."""
+    try:
+        content = json.loads(frame, parse_constant=_refuse_constant)
+    except RecursionError:
+        return NoEvent(Flaw.TOO_DEEP)
+    except json.JSONDecodeError:
+        return NoEvent(Flaw.MALFORMED)
+    except ValueError:  # NaN, Infinity, or an integer with more digits than Python converts
+        return NoEvent(Flaw.NUMBER_OUT_OF_RANGE)
+    # The depth comes first: mending goes as deep as the frame does.
+    flaw = _beyond_limits(content)
+    return _mend(content) if flaw is None else NoEvent(flaw)
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(name)
+
+
+def _mend(value: Any) -> Any:
+    match value:
+        case str():
+            return mend_surrogates(value)
+        case list():
+            return [_mend(item) for item in value]
+        case dict():
+            return {mend_surrogates(key): _mend(item) for key, item in value.items()}
+        case _:
+            return value
+
+
+def _beyond_limits(content: Any) -> Flaw | None:
+    """Looks through ``content`` level by level for what no JSON reader behind us should have to take."""
+    level: list[Any] = [content] if isinstance(content, dict | list) else []
+    for _ in range(MAX_DEPTH + 1):
+        below: list[Any] = []
+        for container in level:
+            for item in container.values() if isinstance(container, dict) else container:
+                kind = type(item)
+                if kind is float:
+                    if math.isinf(item):  # 1e999 is correct JSON
+                        return Flaw.NUMBER_OUT_OF_RANGE
+                elif kind is dict or kind is list:
+                    below.append(item)
+        if not below:
+            return None
+        level = below
+    return Flaw.TOO_DEEP

@@ -1,0 +1,84 @@
+"""The events that the agent makes itself: about the projects' links, and about its own state."""
+
+from typing import Literal
+
+from aintandem_notify.events.base import Event, Family, Id, OwnText
+
+
+class ConnectionEvent(Event):
+    """Base of our own 3 events about a project's link."""
+
+    family = Family.CONNECTION
+    project_id: Id
+
+
+class ConnectionConnectedEvent(ConnectionEvent):
+    """The link of a project is up."""
+
+    type: Literal["connection_connected"] = "connection_connected"
+
+
+class ConnectionDisconnectedEvent(ConnectionEvent):
+    """The link of a project went down; ``code`` is the WebSocket close code (1006: none was sent)."""
+
+    type: Literal["connection_disconnected"] = "connection_disconnected"
+    code: int = 1006
+    reason: OwnText = ""
+    will_reconnect: bool = True
+
+
+class ConnectionErrorEvent(ConnectionEvent):
+    """The link of a project could not be made, or was refused."""
+
+    type: Literal["connection_error"] = "connection_error"
+    error: OwnText = ""
+    will_reconnect: bool = True
+
+
+class AgentEvent(Event):
+    """Base of our own events about the agent; ``reason`` says what happened in one line."""
+
+    family = Family.AGENT
+    reason: OwnText = ""
+
+
+class AgentStartedEvent(AgentEvent):
+    """The agent runs; ``projects`` are watched and ``plugins`` instances are configured."""
+
+    type: Literal["agent_started"] = "agent_started"
+    version: str = ""
+    projects: int = 0
+    plugins: int = 0
+
+
+class AgentStoppedEvent(AgentEvent):
+    """The agent is about to end in good order."""
+
+    type: Literal["agent_stopped"] = "agent_stopped"
+
+
+class LoginFailedEvent(AgentEvent):
+    """The orchestrator refused our credentials."""
+
+    type: Literal["login_failed"] = "login_failed"
+
+
+class PluginFailedEvent(AgentEvent):
+    """A plugin instance (``instance``, as ``slack.team``) cannot be used."""
+
+    type: Literal["plugin_failed"] = "plugin_failed"
+    instance: OwnText = ""
+
+
+class DestinationParkedEvent(AgentEvent):
+    """A destination (``instance``) is broken until somebody mends it; its queue is kept."""
+
+    type: Literal["destination_parked"] = "destination_parked"
+    instance: OwnText = ""
+
+
+class DestinationRecoveredEvent(AgentEvent):
+    """A destination (``instance``) that was parked takes deliveries again."""
+
+    type: Literal["destination_recovered"] = "destination_recovered"
+    instance: OwnText = ""

@@ -1,0 +1,81 @@
+"""One table from type to model; there is no other way to tell what a type is about."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from aintandem_notify.events.base import Event, Family
+from aintandem_notify.events.own import (
+    AgentStartedEvent,
+    AgentStoppedEvent,
+    ConnectionConnectedEvent,
+    ConnectionDisconnectedEvent,
+    ConnectionErrorEvent,
+    DestinationParkedEvent,
+    DestinationRecoveredEvent,
+    LoginFailedEvent,
+    PluginFailedEvent,
+)
+from aintandem_notify.events.wire import (
+    SandboxCreatedEvent,
+    SandboxErrorEvent,
+    SandboxStartedEvent,
+    SandboxStoppedEvent,
+    TaskArtifactEvent,
+    TaskCancelledEvent,
+    TaskCompletedEvent,
+    TaskFailedEvent,
+    TaskOutputEvent,
+    TaskQueuedEvent,
+    TaskStartedEvent,
+    TaskStepProgressEvent,
+    WorkflowExecutionCompletedEvent,
+    WorkflowExecutionCreatedEvent,
+    WorkflowExecutionFailedEvent,
+    WorkflowExecutionPausedEvent,
+    WorkflowExecutionResumedEvent,
+    WorkflowExecutionStartedEvent,
+    WorkflowPhaseCompletedEvent,
+    WorkflowPhaseStartedEvent,
+)
+
+EVENT_TYPES: Final[Mapping[str, type[Event]]] = {
+    "task_queued": TaskQueuedEvent,
+    "task_started": TaskStartedEvent,
+    "step_progress": TaskStepProgressEvent,
+    "output": TaskOutputEvent,
+    "artifact": TaskArtifactEvent,
+    "task_completed": TaskCompletedEvent,
+    "task_failed": TaskFailedEvent,
+    "task_cancelled": TaskCancelledEvent,
+    "workflow_execution_created": WorkflowExecutionCreatedEvent,
+    "workflow_execution_started": WorkflowExecutionStartedEvent,
+    "workflow_phase_started": WorkflowPhaseStartedEvent,
+    "workflow_phase_completed": WorkflowPhaseCompletedEvent,
+    "workflow_execution_completed": WorkflowExecutionCompletedEvent,
+    "workflow_execution_failed": WorkflowExecutionFailedEvent,
+    "workflow_execution_paused": WorkflowExecutionPausedEvent,
+    "workflow_execution_resumed": WorkflowExecutionResumedEvent,
+    "sandbox_created": SandboxCreatedEvent,
+    "sandbox_started": SandboxStartedEvent,
+    "sandbox_stopped": SandboxStoppedEvent,
+    "sandbox_error": SandboxErrorEvent,
+    "connection_connected": ConnectionConnectedEvent,
+    "connection_disconnected": ConnectionDisconnectedEvent,
+    "connection_error": ConnectionErrorEvent,
+    "agent_started": AgentStartedEvent,
+    "agent_stopped": AgentStoppedEvent,
+    "login_failed": LoginFailedEvent,
+    "plugin_failed": PluginFailedEvent,
+    "destination_parked": DestinationParkedEvent,
+    "destination_recovered": DestinationRecoveredEvent,
+}
+"""Every known type and its model; the model's ``family`` says what it is about."""
+
+WIRE_FAMILIES: Final = frozenset({Family.TASK, Family.WORKFLOW, Family.SANDBOX})
+"""The families that arrive over a project's socket."""
+
+WIRE_MODELS: Final = {name: model for name, model in EVENT_TYPES.items() if model.family in WIRE_FAMILIES}
+"""The types that may arrive over a project's socket."""
+
+OWN_TYPES: Final = EVENT_TYPES.keys() - WIRE_MODELS.keys()
+"""The types that only the agent makes."""

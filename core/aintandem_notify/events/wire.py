@@ -1,0 +1,226 @@
+"""The 20 event types that arrive over a project's socket, as the orchestrator's guide describes them."""
+
+from typing import Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from aintandem_notify.events.base import (
+    Event,
+    Family,
+    Id,
+    OptionalNumber,
+    OptionalObject,
+    OptionalText,
+    OptionalWhole,
+    Text,
+)
+
+
+class TaskEvent(Event):
+    """Base of the 8 task events."""
+
+    family = Family.TASK
+    project_id: Id
+    task_id: Id
+
+    @property
+    def run_id(self) -> str:
+        """The task's id."""
+        return self.task_id
+
+
+class TaskQueuedEvent(TaskEvent):
+    """A task was added to the queue."""
+
+    type: Literal["task_queued"] = "task_queued"
+    task: OptionalText = None
+    input: OptionalObject = None
+
+
+class TaskStartedEvent(TaskEvent):
+    """A task started to run."""
+
+    type: Literal["task_started"] = "task_started"
+    task: OptionalText = None
+
+
+class TaskStepProgressEvent(TaskEvent):
+    """A step of a task moved.
+
+    ``status`` is pending, running, in-progress, completed, failed or skipped in the wild; any other is kept.
+    ``progress`` is in percent.
+    """
+
+    type: Literal["step_progress"] = "step_progress"
+    step_id: OptionalText = None
+    step: OptionalText = None
+    status: OptionalText = None
+    message: OptionalText = None
+    progress: OptionalNumber = None
+    output: Any = None
+
+
+class TaskOutputEvent(TaskEvent):
+    """A piece of what a task wrote to its terminal."""
+
+    type: Literal["output"] = "output"
+    step_id: OptionalText = None
+    output: Text = ""
+
+
+class Artifact(BaseModel):
+    """A file that a task made; ``size`` in bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", alias_generator=to_camel, populate_by_name=True)
+
+    path: Text = ""
+    type: Text = ""
+    size: OptionalWhole = None
+
+
+class TaskArtifactEvent(TaskEvent):
+    """An artifact of a task was found."""
+
+    type: Literal["artifact"] = "artifact"
+    artifact: Artifact
+
+
+class TaskCompletedEvent(TaskEvent):
+    """A task ended well. ``duration`` is as the orchestrator sent it; ``Run.duration`` is in seconds."""
+
+    type: Literal["task_completed"] = "task_completed"
+    task: OptionalText = None
+    output: Any = None
+    duration: OptionalNumber = None
+
+
+class TaskFailedEvent(TaskEvent):
+    """A task ended with an error."""
+
+    type: Literal["task_failed"] = "task_failed"
+    task: OptionalText = None
+    error: OptionalText = None
+    output: Any = None
+
+
+class TaskCancelledEvent(TaskEvent):
+    """A task was cancelled."""
+
+    type: Literal["task_cancelled"] = "task_cancelled"
+    task: OptionalText = None
+
+
+class WorkflowEvent(Event):
+    """Base of the 8 workflow events."""
+
+    family = Family.WORKFLOW
+    project_id: Id
+    execution_id: Id
+    workflow_id: Id
+
+    @property
+    def run_id(self) -> str:
+        """The execution's id."""
+        return self.execution_id
+
+
+class WorkflowExecutionCreatedEvent(WorkflowEvent):
+    """A workflow execution was created."""
+
+    type: Literal["workflow_execution_created"] = "workflow_execution_created"
+    input: OptionalObject = None
+
+
+class WorkflowExecutionStartedEvent(WorkflowEvent):
+    """A workflow execution started."""
+
+    type: Literal["workflow_execution_started"] = "workflow_execution_started"
+
+
+class WorkflowPhaseStartedEvent(WorkflowEvent):
+    """A phase of a workflow execution started."""
+
+    type: Literal["workflow_phase_started"] = "workflow_phase_started"
+    phase_id: Id
+    phase: OptionalText = None
+
+
+class WorkflowPhaseCompletedEvent(WorkflowEvent):
+    """A phase of a workflow execution ended."""
+
+    type: Literal["workflow_phase_completed"] = "workflow_phase_completed"
+    phase_id: Id
+    phase: OptionalText = None
+    output: Any = None
+
+
+class WorkflowExecutionCompletedEvent(WorkflowEvent):
+    """A workflow execution ended well. ``duration`` is as the orchestrator sent it."""
+
+    type: Literal["workflow_execution_completed"] = "workflow_execution_completed"
+    output: Any = None
+    duration: OptionalNumber = None
+
+
+class WorkflowExecutionFailedEvent(WorkflowEvent):
+    """A workflow execution ended with an error."""
+
+    type: Literal["workflow_execution_failed"] = "workflow_execution_failed"
+    error: OptionalText = None
+
+
+class WorkflowExecutionPausedEvent(WorkflowEvent):
+    """A workflow execution was paused."""
+
+    type: Literal["workflow_execution_paused"] = "workflow_execution_paused"
+
+
+class WorkflowExecutionResumedEvent(WorkflowEvent):
+    """A workflow execution goes on after a pause."""
+
+    type: Literal["workflow_execution_resumed"] = "workflow_execution_resumed"
+
+
+class SandboxEvent(Event):
+    """Base of the 4 sandbox events."""
+
+    family = Family.SANDBOX
+    project_id: Id
+    # The orchestrator's container layer says containerId where its progress layer says sandboxId.
+    sandbox_id: Id = Field(
+        validation_alias=AliasChoices("sandboxId", "containerId", "sandbox_id"),
+        serialization_alias="sandboxId",
+    )
+
+    @property
+    def run_id(self) -> str:
+        """The sandbox's id."""
+        return self.sandbox_id
+
+
+class SandboxCreatedEvent(SandboxEvent):
+    """A sandbox was created."""
+
+    type: Literal["sandbox_created"] = "sandbox_created"
+    image: OptionalText = None
+
+
+class SandboxStartedEvent(SandboxEvent):
+    """A sandbox started."""
+
+    type: Literal["sandbox_started"] = "sandbox_started"
+
+
+class SandboxStoppedEvent(SandboxEvent):
+    """A sandbox stopped."""
+
+    type: Literal["sandbox_stopped"] = "sandbox_stopped"
+    exit_code: OptionalWhole = None
+
+
+class SandboxErrorEvent(SandboxEvent):
+    """Something went wrong with a sandbox."""
+
+    type: Literal["sandbox_error"] = "sandbox_error"
+    error: OptionalText = None
