@@ -4,7 +4,7 @@ A run is one attempt of one task, workflow execution or sandbox. ``advance`` tak
 known and an event, and gives the attempt after it; it keeps no state and asks no clock.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -61,6 +61,9 @@ OPENING_TYPES: Final = frozenset(
     }
 )
 """Types that begin a new attempt when the one before has ended."""
+
+PROGRESS_TYPES: Final = frozenset({"output", "step_progress"})
+"""Types that come in their thousands and lead to no state; worth keeping only where a rule wants them."""
 
 TERMINAL_TYPES: Final = frozenset(kind for kind, state in STATE_AFTER.items() if state in TERMINAL_STATES)
 """Types that end an attempt."""
@@ -149,6 +152,27 @@ def advance(latest: Run | None, event: Event) -> Advance:
     elif latest.state in TERMINAL_STATES and target not in TERMINAL_STATES:
         target = None  # a straggler: nothing but an opening event brings an ended attempt back
     return Advance(replace(latest, updated_at=event.timestamp, **_changes(latest, event, target)), repeated=False)
+
+
+def absorb(latest: Run | None, events: Sequence[Event]) -> Run:
+    """The attempt after ``output`` and ``step_progress`` events of one run, at least one of them.
+
+    The same as ``advance`` with one after the other, in one step: they come in their thousands and lead to
+    no state of their own.
+    """
+    if latest is None:
+        latest = advance(None, events[0]).run
+        events = events[1:]
+    changes: dict[str, Any] = {"updated_at": events[-1].timestamp} if events else {}
+    pieces = []
+    for event in events:
+        if event.type == "output":
+            pieces.append(getattr(event, "output", ""))
+            continue
+        changes |= _changes(latest, event, None)
+    if pieces:
+        changes["output_tail"] = tail(latest.output_tail + "".join(pieces))
+    return replace(latest, **changes)
 
 
 def _first_sight(ref: RunRef, event: Event) -> Run:

@@ -1,0 +1,19 @@
+"""The durable state: journal, runs, notifications, deliveries and receipts. The only door to SQLAlchemy."""
+
+from aintandem_notify.store.journal import Changes, Journal
+from aintandem_notify.store.outbox import Claim, DeliveryState, Outbox, Queue, Settlement
+from aintandem_notify.store.storage import Storage, open_storage
+from aintandem_notify.store.store import Store
+
+__all__ = [
+    "Changes",
+    "Claim",
+    "DeliveryState",
+    "Journal",
+    "Outbox",
+    "Queue",
+    "Settlement",
+    "Storage",
+    "Store",
+    "open_storage",
+]

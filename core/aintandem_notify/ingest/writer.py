@@ -1,0 +1,208 @@
+"""Group commit: one transaction at a time, for all that the projects handed in while the last one ran."""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, NamedTuple
+
+import trio
+
+from aintandem_notify.clock import Clock
+from aintandem_notify.errors import StoreError
+from aintandem_notify.events import AgentEvent, Event
+from aintandem_notify.ingest.plan import Handed, Plan, Router, is_passing, plan
+from aintandem_notify.log import get_logger
+from aintandem_notify.notification import Project
+from aintandem_notify.runs import Run, RunRef, run_ref
+from aintandem_notify.store import Storage, Store
+
+MOST_EVENTS: Final = 1000
+"""Events in one transaction: keeps it under a tenth of a second or so, and then workers get their turn."""
+
+MOST_RUNS: Final = 10_000
+"""Runs kept in memory, the least recently moved dropped first; at most some 40 MB with full output tails."""
+
+MOST_ANNOUNCED: Final = 1000
+"""Agent events kept while the store is in trouble, the oldest dropped first."""
+
+RETRY_S: Final = 5.0
+"""Seconds until agent events that could not be stored are tried again."""
+
+log = get_logger(__name__)
+
+Publish = Callable[[Event, Project | None], None]
+Wake = Callable[[Iterable[str]], None]
+
+
+class LiveHooks(NamedTuple):
+    """Where new events go at once; ``listening`` is false when nobody would get them."""
+
+    publish: Publish
+    listening: Callable[[], bool]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    handed: Handed
+    done: trio.Event = field(default_factory=trio.Event)
+    error: StoreError | None = None
+
+
+class Ingest:
+    """Takes events in. ``router`` may be replaced at any time; the next transaction uses the new ones."""
+
+    def __init__(self, storage: Storage, *, router: Router, clock: Clock, hooks: LiveHooks, wake: Wake) -> None:
+        self.router = router
+        self._storage = storage
+        self._clock = clock
+        self._hooks = hooks
+        self._wake = wake
+        self._waiting: deque[_Waiting] = deque()
+        self._announced: deque[AgentEvent] = deque(maxlen=MOST_ANNOUNCED)
+        self._something = trio.Event()
+        self._closing = False
+        self._memory = _Memory()
+        self._in_doubt = False
+
+    async def commit(self, project: Project | None, events: Sequence[Event]) -> None:
+        """Returns when the events, all of one project, are on disk with all that follows from them.
+
+        Raises StoreError when they cannot be stored; handing the same events in again is right then. A call
+        that is cancelled while it waits has handed its events in all the same.
+        """
+        for start in range(0, len(events), MOST_EVENTS):
+            waiting = _Waiting(Handed(project, events[start : start + MOST_EVENTS]))
+            self._waiting.append(waiting)
+            self._something.set()
+            await waiting.done.wait()
+            if waiting.error is not None:
+                raise StoreError(str(waiting.error)) from waiting.error
+
+    def announce(self, event: AgentEvent) -> None:
+        """Hand in an event of the agent without waiting; kept and tried again while the store is in trouble."""
+        self._announced.append(event)
+        self._something.set()
+
+    async def _run(self) -> None:
+        while True:
+            if not self._waiting and not self._announced:
+                if self._closing:
+                    return
+                await self._something.wait()
+            self._something = trio.Event()
+            if not await self._commit_next() and not self._waiting:
+                if self._closing:
+                    return
+                with trio.move_on_after(RETRY_S):
+                    await self._something.wait()
+
+    async def _commit_next(self) -> bool:
+        """One transaction; false when the store could not take it."""
+        waiting = self._take_waiting()
+        announced = list(self._announced)
+        self._announced.clear()
+        batch = [Handed(None, announced), *(one.handed for one in waiting)]
+        now = self._clock.now()
+        try:
+            done = await self._storage.run(lambda store: self._transact(store, batch, now))
+        except StoreError as error:
+            self._announced.extendleft(reversed(announced))
+            # The failed commit may have reached the disk, so nothing in memory is certain any more.
+            self._memory = _Memory()
+            if not self._in_doubt:
+                log.error("events cannot be stored, reading pauses", reason=str(error))
+            self._in_doubt = True
+            for one in waiting:
+                one.error = error
+                one.done.set()
+            return False
+        for one in waiting:
+            one.done.set()
+        self._tell(done)
+        return True
+
+    def _take_waiting(self) -> list[_Waiting]:
+        taken: list[_Waiting] = []
+        count = 0
+        while self._waiting and (not taken or count + len(self._waiting[0].handed.events) <= MOST_EVENTS):
+            taken.append(self._waiting.popleft())
+            count += len(taken[-1].handed.events)
+        return taken
+
+    def _transact(self, store: Store, batch: Sequence[Handed], now: datetime) -> Plan:
+        """Read, plan and write, in one transaction; runs in the store's thread."""
+        router, memory = self.router, self._memory
+        with store.transaction():
+            if memory.seen_until is None:
+                memory.seen_until = store.journal.seen_until()
+            keys = {event.key for handed in batch for event in handed.events if not is_passing(event, router)}
+            refs = {ref for handed in batch for event in handed.events if (ref := run_ref(event)) is not None}
+            memory.runs |= store.journal.latest_runs(ref for ref in refs if ref not in memory.runs)
+            done = plan(
+                batch,
+                router=router,
+                runs=memory.runs,
+                known=store.journal.known_keys(keys),
+                seen_until=memory.seen_until,
+                now=now,
+            )
+            store.journal.write(done.changes, now)
+            if self._in_doubt:
+                done.woken.update(store.outbox.queues())
+        memory.remember(done)
+        return done
+
+    def _tell(self, done: Plan) -> None:
+        if self._in_doubt:
+            log.info("events are stored again")
+        self._in_doubt = False
+        if done.woken:
+            self._wake(done.woken)
+        if self._hooks.listening():
+            for event, project in done.fresh:
+                self._hooks.publish(event, project)
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What the store holds, as far as it was needed lately. True to it because the store has one owner."""
+
+    runs: dict[RunRef, Run] = field(default_factory=dict)
+    seen_until: dict[str, datetime] | None = None
+
+    def remember(self, done: Plan) -> None:
+        """After the commit; the runs that moved longest ago are forgotten."""
+        for ref, run in done.runs.items():
+            self.runs.pop(ref, None)
+            self.runs[ref] = run
+        while len(self.runs) > MOST_RUNS:
+            del self.runs[next(iter(self.runs))]
+        if self.seen_until is not None:
+            self.seen_until |= done.changes.new_projects | done.changes.seen_until
+
+
+@asynccontextmanager
+async def open_ingest(
+    storage: Storage,
+    *,
+    router: Router,
+    clock: Clock,
+    publish: Publish,
+    wake: Wake,
+    listening: Callable[[], bool] = lambda: True,
+) -> AsyncIterator[Ingest]:
+    """Takes events in for as long as the block lasts; what was handed in by its end is committed.
+
+    ``publish`` gets every new event once it is on disk, unless ``listening`` says that it need not; ``wake``
+    gets the destinations that have something to deliver. None of the three may block.
+    """
+    ingest = Ingest(storage, router=router, clock=clock, hooks=LiveHooks(publish, listening), wake=wake)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ingest._run)  # noqa: SLF001  # the task is the class's own, described here
+        try:
+            yield ingest
+        finally:
+            ingest._closing = True  # noqa: SLF001
+            ingest._something.set()  # noqa: SLF001

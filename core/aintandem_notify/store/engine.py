@@ -1,0 +1,226 @@
+"""How the database is reached: all that is SQLite's own, from making the file to naming its errors.
+
+One connection with an exclusive lock: a second agent on the same file is noticed at once, and older SQLite
+has a bug in WAL mode that needs two connections. ``synchronous=FULL`` makes a commit survive a power cut.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import StaticPool
+
+from aintandem_notify.errors import StoreError
+from aintandem_notify.store.migrations import create, upgrade
+
+APPLICATION_ID: Final = int.from_bytes(b"AINT", "big")
+"""Marks a SQLite file as ours (PRAGMA application_id)."""
+
+QUICK_CHECK_BYTES: Final = 256 * 1024 * 1024
+"""Up to this size every open checks the pages (some tenths of a second at the most); a larger file only when
+the last agent did not close it, which its WAL file shows."""
+
+_SENTENCES: Final[Mapping[str, str]] = {
+    "SQLITE_BUSY": "it is in use by another agent; stop that one, or set another [store] url for this one",
+    "SQLITE_LOCKED": "it is in use by another agent; stop that one, or set another [store] url for this one",
+    "SQLITE_NOTADB": "it is not a database; move it away, or set another [store] url",
+    "SQLITE_CORRUPT": "it is damaged; move it away together with its -wal file (and keep both) to start anew",
+    "SQLITE_READONLY": "it cannot be written; check the permissions of the file and its folder",
+    "SQLITE_PERM": "it cannot be written; check the permissions of the file and its folder",
+    "SQLITE_CANTOPEN": "it cannot be opened; check that its folder exists and can be written",
+    "SQLITE_FULL": "the disk is full",
+    "SQLITE_IOERR": "the disk failed to read or write it",
+}
+"""SQLite's primary error codes, and what the operator is told."""
+
+
+def location_of(url: str | Path) -> Path | None:
+    """The file that a ``[store] url`` names; None for a database in memory (``sqlite://``).
+
+    A path or ``sqlite:///path``. Raises StoreError for other databases.
+    """
+    if isinstance(url, Path) or "://" not in url:
+        return Path(url).expanduser()
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise StoreError("[store] url cannot be read; write it as a path or as sqlite:///path") from None
+    if parsed.get_backend_name() != "sqlite":
+        raise StoreError(
+            f"[store] url: {parsed.get_backend_name()} is not supported by this version; "
+            "write a path or sqlite:///path"
+        )
+    if parsed.database in (None, "", ":memory:"):
+        return None
+    return Path(str(parsed.database)).expanduser()
+
+
+@contextmanager
+def naming_errors(name: str) -> Iterator[None]:
+    """Turns the database's errors into a StoreError of one clear sentence about the store ``name``."""
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as error:
+        raise StoreError(f"store {name}: {_sentence(error)}") from error
+    except OSError as error:
+        raise StoreError(f"store {name}: {error.strerror or error}") from error
+
+
+def _sentence(error: DBAPIError | sqlite3.Error) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    # Extended codes carry the primary one in front: SQLITE_IOERR_WRITE, SQLITE_READONLY_DIRECTORY.
+    code = getattr(cause, "sqlite_errorname", "")
+    for primary, sentence in _SENTENCES.items():
+        if code == primary or code.startswith(f"{primary}_"):
+            return sentence
+    return f"the database refused: {cause}"
+
+
+def connect(url: str | Path) -> tuple[Connection, str]:
+    """The store's one connection, locked, checked and on this version's schema; and the store's name.
+
+    A missing file is made (0600, in a folder of 0700). Raises StoreError.
+    """
+    path = location_of(url)
+    name = ":memory:" if path is None else str(path)
+    with naming_errors(name):
+        if path is None:
+            connection = _connection(None)
+            with connection.begin():
+                create(connection)
+            return connection, name
+        _ensure_file(path)
+        left_open = _wal_of(path).exists()
+        connection = _connection(path)
+        try:
+            _lock(connection, path)
+            if left_open or path.stat().st_size <= QUICK_CHECK_BYTES:
+                _check_pages(connection, path)
+            _upgrade(connection, path)
+        except BaseException:
+            disconnect(connection)
+            raise
+        return connection, name
+
+
+def disconnect(connection: Connection) -> None:
+    """Close for good; the last act folds the WAL into the file."""
+    connection.close()
+    connection.engine.dispose()
+
+
+def _engine(path: Path | None) -> Engine:
+    engine = create_engine(
+        URL.create("sqlite", database=None if path is None else str(path)),
+        poolclass=StaticPool,
+        # No waiting for locks: another holder is another agent, and it stays. Transactions are ours to begin.
+        connect_args={"timeout": 0, "check_same_thread": False, "isolation_level": None},
+    )
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _connection(path: Path | None) -> Connection:
+    return _engine(path).connect()
+
+
+def _lock(connection: Connection, path: Path) -> None:
+    """Exclusive from here to the end; asks whose file it is before anything in it is changed."""
+    driver = _driver(connection)
+    driver.execute("PRAGMA locking_mode=EXCLUSIVE")
+    (found,) = driver.execute("PRAGMA application_id").fetchone()
+    if found != APPLICATION_ID:
+        raise StoreError(f"store {path}: it belongs to another program; set another [store] url")
+    driver.execute("PRAGMA journal_mode=WAL")
+    driver.execute("PRAGMA synchronous=FULL")
+    with connection.begin():
+        # In WAL mode the lock is taken by the first transaction, and a read-only file is noticed by a write.
+        connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
+
+
+def _check_pages(connection: Connection, path: Path) -> None:
+    (verdict,) = _driver(connection).execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise StoreError(f"store {path}: {_SENTENCES['SQLITE_CORRUPT']}")
+
+
+def _upgrade(connection: Connection, path: Path) -> None:
+    try:
+        with connection.begin():
+            upgrade(connection)
+    except StoreError as error:
+        raise StoreError(f"store {path}: {error}") from error
+
+
+def _ensure_file(path: Path) -> None:
+    if path.is_dir():
+        raise StoreError(f"store {path}: it is a folder; name a file in [store] url")
+    if path.exists():
+        if path.stat().st_size == 0:
+            # SQLite would take it for a new database and nobody would learn that a queue was lost.
+            raise StoreError(f"store {path}: it is empty, so what it held is lost; move it away to start anew")
+        return
+    wal = _wal_of(path)
+    if wal.exists() and wal.stat().st_size > 0:
+        raise StoreError(f"store {path}: it is missing but {wal.name} is there; bring it back, or move that away")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _create_file(path)
+
+
+def _create_file(path: Path) -> None:
+    """Made beside its place and then put there whole: a kill in between leaves no half a store."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
+    os.close(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
+    try:
+        connection = _connection(draft)
+        try:
+            _driver(connection).execute(f"PRAGMA application_id={APPLICATION_ID}")
+            with connection.begin():
+                create(connection)
+        finally:
+            disconnect(connection)
+        _put_in_place(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _put_in_place(draft: Path, path: Path) -> None:
+    try:
+        os.link(draft, path)  # unlike a rename it never replaces the file of an agent that was faster
+    except FileExistsError:
+        return
+    except OSError:  # a file system without links
+        draft.rename(path)
+    if os.name == "posix":
+        with suppress(OSError), closing(_Folder(path.parent)) as folder:
+            os.fsync(folder.descriptor)
+
+
+class _Folder:
+    """A folder opened to be synced, so that a new name in it survives a power cut."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.descriptor)
+
+
+def _wal_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
+def _driver(connection: Connection) -> Any:
+    """The driver's own connection, for what must not run inside a transaction."""
+    return connection.connection.driver_connection

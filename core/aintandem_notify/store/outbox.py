@@ -1,0 +1,231 @@
+"""What the workers ask and record: the next deliveries of a destination, how they went, what waited too long.
+
+A claim is only a read: the store has one owner and a destination one worker, so what is in flight is known in
+memory, and what was in flight when the agent was killed is simply claimed again. All of it happens inside a
+transaction of ``Store``.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from pydantic_core import from_json, to_json
+from sqlalchemy import Connection, and_, bindparam, exists, func, insert, or_, select, update
+
+from aintandem_notify.events import restore_event
+from aintandem_notify.notification import Notification
+from aintandem_notify.store import schema
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands."""
+
+    QUEUED = "queued"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One delivery to be made now. ``attempts``, ``fault`` and ``fault_count`` tell of earlier tries."""
+
+    id: int
+    destination: str
+    notification: Notification
+    created_at: datetime
+    attempts: int = 0
+    fault: str | None = None
+    fault_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How a claimed delivery stands after a try; ``receipt`` is kept for the thread when there is one.
+
+    ``due_at`` is when a queued one may be tried again.
+    """
+
+    claim: Claim
+    state: DeliveryState
+    at: datetime
+    due_at: datetime
+    attempts: int = 0
+    fault: str | None = None
+    fault_count: int = 0
+    reason: str | None = None
+    receipt: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What waits at a destination; ``oldest`` is since when the oldest one waits."""
+
+    destination: str
+    queued: int
+    oldest: datetime
+
+
+_mine: Final = schema.deliveries.c
+_earlier: Final = schema.deliveries.alias("earlier")
+
+
+def _waits(columns: Any) -> Any:
+    """Not due yet. A time beyond every pause we give comes from a clock that was set back: that is due."""
+    return and_(columns.due_at > bindparam("now"), columns.due_at <= bindparam("horizon"))
+
+
+_QUEUED: Final = and_(_mine.destination == bindparam("name"), _mine.state == DeliveryState.QUEUED.value)
+_BLOCKED: Final = exists().where(
+    _earlier.c.destination == _mine.destination,
+    _earlier.c.thread == _mine.thread,
+    _earlier.c.state == DeliveryState.QUEUED.value,
+    _earlier.c.id < _mine.id,
+    _waits(_earlier.c),
+)
+_CLAIM: Final = (
+    select(
+        _mine.id,
+        _mine.destination,
+        _mine.created_at,
+        _mine.attempts,
+        _mine.fault,
+        _mine.fault_count,
+        schema.notifications.c.content,
+        schema.events.c.wire,
+        schema.receipts.c.receipt,
+    )
+    .select_from(
+        schema.deliveries.join(schema.notifications, schema.notifications.c.id == _mine.notification_id)
+        .join(schema.events, schema.events.c.key == schema.notifications.c.event_key)
+        .outerjoin(
+            schema.receipts,
+            and_(
+                schema.receipts.c.destination == _mine.destination,
+                schema.receipts.c.thread == _mine.thread,
+            ),
+        )
+    )
+    .where(
+        _QUEUED,
+        or_(_mine.due_at <= bindparam("now"), _mine.due_at > bindparam("horizon")),
+        ~_BLOCKED,
+    )
+    .order_by(_mine.id)
+    .limit(bindparam("most"))
+)
+_NEXT_DUE: Final = select(func.min(_mine.due_at)).where(_QUEUED, _waits(_mine))
+_SETTLE: Final = (
+    update(schema.deliveries)
+    .where(_mine.id == bindparam("delivery"))
+    .values(
+        {
+            name: bindparam(name)
+            for name in ("state", "due_at", "attempts", "fault", "fault_count", "reason", "settled_at")
+        }
+    )
+)
+_OLDEST: Final = select(_mine.created_at).where(_QUEUED).order_by(_mine.id).limit(1)
+_QUEUES: Final = (
+    select(_mine.destination, func.count(), func.min(_mine.created_at))
+    .where(_mine.state == DeliveryState.QUEUED.value)
+    .group_by(_mine.destination)
+    .order_by(_mine.destination)
+)
+_theirs: Final = schema.receipts.c
+
+
+class Outbox:
+    """The delivery side of the store."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def claim(self, destination: str, *, most: int, now: datetime, horizon: datetime) -> list[Claim]:
+        """Up to ``most`` due deliveries in order; one whose thread has an earlier one waiting is left out.
+
+        ``horizon`` is the latest due time that can be honest: now and the longest pause. ``previous`` is the
+        receipt that the thread has in the store at this moment.
+        """
+        rows = self._connection.execute(
+            _CLAIM, {"name": destination, "most": most, "now": now, "horizon": horizon}
+        )
+        return [_claim(row) for row in rows]
+
+    def next_due(self, destination: str, *, now: datetime, horizon: datetime) -> datetime | None:
+        """When the first waiting delivery becomes due; None when none waits for a time."""
+        due: datetime | None = self._connection.execute(
+            _NEXT_DUE, {"name": destination, "now": now, "horizon": horizon}
+        ).scalar_one()
+        return due
+
+    def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Record how tries went."""
+        if not settlements:
+            return
+        self._connection.execute(_SETTLE, [_settled_row(settlement) for settlement in settlements])
+        for settlement in settlements:
+            if settlement.receipt is not None:
+                self._keep_receipt(settlement, settlement.receipt)
+
+    def expire(
+        self, destination: str, *, older_than: datetime, now: datetime, reason: str, spare: Collection[int] = ()
+    ) -> int:
+        """Make dead what waits since before ``older_than``, except the ids in ``spare``; how many."""
+        oldest = self._connection.execute(_OLDEST, {"name": destination}).scalar_one_or_none()
+        if oldest is None or oldest >= older_than:
+            return 0  # looking at the first is enough: they were queued in the order of their ids
+        return self._connection.execute(
+            update(schema.deliveries)
+            .where(
+                _mine.destination == destination,
+                _mine.state == DeliveryState.QUEUED.value,
+                _mine.created_at < older_than,
+                _mine.id.not_in(spare),
+            )
+            .values(state=DeliveryState.DEAD.value, reason=reason, settled_at=now)
+        ).rowcount
+
+    def queues(self) -> dict[str, Queue]:
+        """Every destination that has something waiting, also those that no config names any more."""
+        return {
+            destination: Queue(destination, count, oldest)
+            for destination, count, oldest in self._connection.execute(_QUEUES)
+        }
+
+    def _keep_receipt(self, settlement: Settlement, receipt: Mapping[str, Any]) -> None:
+        claim = settlement.claim
+        row = {"receipt": to_json(receipt).decode(), "updated_at": settlement.at}
+        changed = self._connection.execute(
+            update(schema.receipts)
+            .where(_theirs.destination == claim.destination, _theirs.thread == claim.notification.thread)
+            .values(row)
+        )
+        if changed.rowcount == 0:
+            names = {"destination": claim.destination, "thread": claim.notification.thread}
+            self._connection.execute(insert(schema.receipts), row | names)
+
+
+def _claim(row: Any) -> Claim:
+    notification = Notification.model_validate(
+        from_json(row.content)
+        | {
+            "event": restore_event(from_json(row.wire)),
+            "previous": None if row.receipt is None else from_json(row.receipt),
+        }
+    )
+    return Claim(row.id, row.destination, notification, row.created_at, row.attempts, row.fault, row.fault_count)
+
+
+def _settled_row(settlement: Settlement) -> dict[str, Any]:
+    return {
+        "delivery": settlement.claim.id,
+        "state": settlement.state.value,
+        "due_at": settlement.due_at,
+        "attempts": settlement.attempts,
+        "fault": settlement.fault,
+        "fault_count": settlement.fault_count,
+        "reason": settlement.reason,
+        "settled_at": None if settlement.state is DeliveryState.QUEUED else settlement.at,
+    }
