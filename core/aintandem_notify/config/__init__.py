@@ -1,0 +1,52 @@
+"""The configuration: TOML to frozen models, secrets, and every error at once with its line."""
+
+from aintandem_notify.config.catalog import PluginCatalog, PluginType
+from aintandem_notify.config.load import load
+from aintandem_notify.config.models import (
+    Config,
+    ConnectionConfig,
+    DeliveryConfig,
+    InstanceConfig,
+    LogConfig,
+    OrchestratorConfig,
+    ProjectConfig,
+    RuleConfig,
+    StoreConfig,
+    store_path,
+)
+from aintandem_notify.config.plugin import PluginConfig
+from aintandem_notify.config.values import (
+    Duration,
+    FilePath,
+    Rate,
+    RuleLanguage,
+    Secret,
+    Surroundings,
+    format_duration,
+    parse_duration,
+)
+
+__all__ = [
+    "Config",
+    "ConnectionConfig",
+    "DeliveryConfig",
+    "Duration",
+    "FilePath",
+    "InstanceConfig",
+    "LogConfig",
+    "OrchestratorConfig",
+    "PluginCatalog",
+    "PluginConfig",
+    "PluginType",
+    "ProjectConfig",
+    "Rate",
+    "RuleConfig",
+    "RuleLanguage",
+    "Secret",
+    "StoreConfig",
+    "Surroundings",
+    "format_duration",
+    "load",
+    "parse_duration",
+    "store_path",
+]

@@ -1,8 +1,10 @@
 """The keys that every plugin instance has, and the base of each plugin's own model."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated
 
-from aintandem_notify.config.values import Duration, Rate
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
+
+from aintandem_notify.config.values import Duration, EventGlob, Expression, PositiveDuration, Rate
 from aintandem_notify.notification import Severity
 
 
@@ -11,20 +13,20 @@ class PluginConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
-    enabled: bool = Field(True, description="false leaves the instance out, as if its table were not there")
-    events: tuple[str, ...] | None = Field(
+    enabled: StrictBool = Field(True, description="false leaves the instance out, as if its table were not there")
+    events: Annotated[tuple[EventGlob, ...], Field(min_length=1)] | None = Field(
         None,
         description=(
             "event globs; gives the instance a rule of its own, or, on one that only watches, filters what it sees"
         ),
     )
-    projects: tuple[str, ...] | None = Field(
+    projects: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         None, description="globs over project id and name; goes with events, or filters what a watcher sees"
     )
-    when: str | None = Field(None, description="a Jinja2 expression; goes with events")
+    when: Expression | None = Field(None, description="a Jinja2 expression; goes with events")
     severity: Severity | None = Field(None, description="the severity of its own rule; else by event type")
     mention: tuple[str, ...] = Field((), description="whom its own rule mentions")
-    timeout: Duration = Field(30.0, description="how long one delivery or hook call may take")
+    timeout: PositiveDuration = Field(30.0, description="how long one delivery or hook call may take")
     rate: Rate | None = Field(None, description='how many deliveries at the most, as "1/s"; unlimited by default')
     max_age: Duration | None = Field(
         None, description="what waits longer is given up; by default [delivery] max_age"

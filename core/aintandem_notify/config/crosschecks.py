@@ -1,0 +1,147 @@
+"""What several tables of a config say together: logins, destinations, names that must be given once.
+
+Looks at the document as it was written, so that a mistake elsewhere in a table hides nothing here. What has
+the wrong type is passed over: that is reported already.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from aintandem_notify.config.instances import Instances
+from aintandem_notify.config.models import SIMULATOR, ConnectionConfig, OrchestratorConfig
+from aintandem_notify.config.problems import Finding, did_you_mean, nearest
+from aintandem_notify.config.values import parse_duration
+
+_GOES_WITH_EVENTS: Final = ("projects", "when", "severity", "mention")
+_FOR_DESTINATIONS: Final = ("when", "severity", "mention", "rate", "max_age")
+
+
+def check(document: Mapping[str, Any], instances: Instances) -> list[Finding]:
+    """All that is wrong between the tables of ``document``."""
+    rules = _tables(document.get("rules"))
+    return [
+        *_login(document),
+        *_projects(document),
+        *_pauses(document.get("connection")),
+        *_rule_names(rules, instances),
+        *(finding for index, rule in enumerate(rules) for finding in _notify(index, rule, instances)),
+        *_idle_keys(rules, instances),
+    ]
+
+
+def _tables(raw: object) -> list[Mapping[str, Any]]:
+    """The entries of an array of tables; one that is no table is an empty one here."""
+    return [item if isinstance(item, Mapping) else {} for item in raw] if isinstance(raw, list) else []
+
+
+def _login(document: Mapping[str, Any]) -> Iterator[Finding]:
+    table = document.get("orchestrator")
+    if table is None:
+        yield Finding(
+            (), f'the table [orchestrator] is missing; it says where the events come from, as url = "{SIMULATOR}"'
+        )
+    if not isinstance(table, Mapping) or table.get("url") == SIMULATOR:
+        return
+    keys = OrchestratorConfig.model_fields
+    # A misspelt key is reported as such, and counts here as what it was meant to be.
+    given = {key if key in keys else nearest(key, keys) for key in table}
+    place = ("orchestrator",)
+    match ("token" in given, "username" in given, "password" in given):
+        case (True, False, False) | (False, True, True):
+            return
+        case (True, _, _):
+            yield Finding((*place, "token"), "goes instead of username and password; remove the one or the others")
+        case (False, True, False):
+            yield Finding(place, "password is missing; username goes with it")
+        case (False, False, True):
+            yield Finding(place, "username is missing; password goes with it")
+        case _:
+            yield Finding(place, "needs username and password, or token")
+
+
+def _projects(document: Mapping[str, Any]) -> Iterator[Finding]:
+    raw = document.get("projects", [])
+    if raw == []:
+        yield Finding(
+            ("projects",) if "projects" in document else (),
+            'no project to watch; add [[projects]] with id = "project-123", or id = "*" for all',
+        )
+    seen: set[str] = set()
+    for index, project in enumerate(_tables(raw)):
+        project_id = project.get("id")
+        if isinstance(project_id, str) and project_id in seen:
+            yield Finding(("projects", index, "id"), f"the project {project_id} is listed already")
+        if isinstance(project_id, str):
+            seen.add(project_id)
+
+
+def _pauses(raw: object) -> Iterator[Finding]:
+    if not isinstance(raw, Mapping):
+        return
+    fields = ConnectionConfig.model_fields
+    try:
+        first, longest = (
+            parse_duration(raw[key]) if key in raw else fields[key].default
+            for key in ("reconnect_initial_delay", "reconnect_max_delay")
+        )
+    except ValueError:
+        return
+    if first > longest:
+        key = "reconnect_initial_delay" if "reconnect_initial_delay" in raw else "reconnect_max_delay"
+        yield Finding(("connection", key), "reconnect_initial_delay should not be longer than reconnect_max_delay")
+
+
+def _rule_names(rules: list[Mapping[str, Any]], instances: Instances) -> Iterator[Finding]:
+    names = [rule.get("name") for rule in rules]
+    shorthand = {name for name, table in instances.tables.items() if "events" in table}
+    seen: Counter[str] = Counter()
+    for index, name in enumerate(names):
+        if not isinstance(name, str):
+            continue
+        seen[name] += 1
+        if seen[name] > 1:
+            yield Finding(("rules", index, "name"), f"there is a rule {name} already")
+        elif name in shorthand:
+            yield Finding(
+                ("rules", index, "name"), f"{name} is the name of the rule that the plugin's events make"
+            )
+
+
+def _notify(index: int, rule: Mapping[str, Any], instances: Instances) -> Iterator[Finding]:
+    notify = rule.get("notify")
+    if not isinstance(notify, list):
+        return
+    for position, name in enumerate(notify):
+        if isinstance(name, str) and (problem := _destination_problem(name, instances)):
+            yield Finding(("rules", index, "notify", position), problem)
+        elif isinstance(name, str) and name in notify[:position]:
+            yield Finding(("rules", index, "notify", position), f"{name} is listed twice")
+
+
+def _destination_problem(name: str, instances: Instances) -> str | None:
+    if name not in instances.declared:
+        of_type = [known for known in instances.declared if known.split(".")[0] == name]
+        hint = f"; did you mean {of_type[0]}?" if of_type else did_you_mean(name, instances.declared)
+        return f"no destination called {name}{hint or f'; add a table [plugins.{name}]' if '.' in name else hint}"
+    if not instances.declared[name]:
+        return f"{name} is disabled; remove it here, or its enabled = false"
+    if not instances.delivers.get(name, True):
+        return f"{name} is no destination; the plugin {name.split('.')[0]} has no deliver"
+    return None
+
+
+def _idle_keys(rules: list[Mapping[str, Any]], instances: Instances) -> Iterator[Finding]:
+    """Keys of instances that would do nothing, which nobody writes on purpose."""
+    own_rules = any("events" in table and instances.delivers[name] for name, table in instances.tables.items())
+    for name, table in instances.tables.items():
+        if not instances.delivers[name]:
+            idle = [key for key in _FOR_DESTINATIONS if key in table]
+            reason = f"does nothing here; the plugin {name.split('.')[0]} has no deliver"
+        elif "events" not in table and (rules or own_rules):
+            idle = [key for key in _GOES_WITH_EVENTS if key in table]
+            reason = "does nothing without events beside it; add events, or write it into a rule"
+        else:
+            continue
+        for key in idle:
+            yield Finding(("plugins", *name.split("."), key), reason)

@@ -1,0 +1,160 @@
+"""Reading a config file: TOML to ``Config``, or every problem of the file at once.
+
+Each table is validated on its own, so that one mistake does not hide the others; what concerns several tables
+is looked at in the document as it was written, for the same reason.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from aintandem_notify import log
+from aintandem_notify.config import crosschecks
+from aintandem_notify.config.catalog import PluginCatalog
+from aintandem_notify.config.instances import read_instances
+from aintandem_notify.config.models import (
+    Config,
+    ConnectionConfig,
+    DeliveryConfig,
+    LogConfig,
+    OrchestratorConfig,
+    ProjectConfig,
+    RuleConfig,
+    StoreConfig,
+    Table,
+)
+from aintandem_notify.config.problems import Finding, did_you_mean, kind_of, validate
+from aintandem_notify.config.values import RuleLanguage, Surroundings
+from aintandem_notify.errors import ConfigError, Problem
+
+_OPTIONAL_TABLES: Final[Mapping[str, type[Table]]] = {
+    "connection": ConnectionConfig,
+    "store": StoreConfig,
+    "delivery": DeliveryConfig,
+    "log": LogConfig,
+}
+_LISTS: Final[Mapping[str, type[Table]]] = {"projects": ProjectConfig, "rules": RuleConfig}
+TOP_LEVEL: Final = ("plugins_dir", "orchestrator", "projects", "plugins", "rules", *_OPTIONAL_TABLES)
+"""The keys that a document may have."""
+
+_SYNTAX_LINE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+
+
+def load(
+    path: Path, *, catalog: PluginCatalog, language: RuleLanguage, environ: Mapping[str, str] = os.environ
+) -> Config:
+    """The configuration in ``path``; raises ConfigError with everything that is wrong with it.
+
+    Imports the plugin types that it names, and no other. Reads the secrets that stand in files.
+    """
+    text = _read(path)
+    document = _parse(text, path)
+    surroundings = Surroundings(path.absolute().parent, environ, language)
+    config, findings = read_document(document, path, surroundings, catalog)
+    if config is None:
+        raise ConfigError(_problems(findings, text), str(path))
+    return config
+
+
+def read_document(
+    document: Mapping[str, Any], source: Path, surroundings: Surroundings, catalog: PluginCatalog
+) -> tuple[Config | None, list[Finding]]:
+    """The configuration in a document that is TOML already, or None and all that is wrong with it."""
+    findings = _unknown_tables(document)
+    tables: dict[str, Any] = {}
+
+    def keep(name: str, value: object, found: list[Finding]) -> None:
+        tables[name] = value
+        findings.extend(found)
+
+    if "orchestrator" in document:
+        keep(
+            "orchestrator",
+            *validate(OrchestratorConfig, document["orchestrator"], ("orchestrator",), surroundings),
+        )
+    for name, model in _OPTIONAL_TABLES.items():
+        keep(name, *validate(model, document.get(name, {}), (name,), surroundings))
+    for name, model in _LISTS.items():
+        keep(name, *_read_list(model, document.get(name, []), name, surroundings))
+    keep("plugins_dir", *_read_plugins_dir(document, surroundings.base_dir))
+    instances = read_instances(document.get("plugins", {}), surroundings, catalog, tables["plugins_dir"])
+    findings += instances.findings
+    findings += crosschecks.check(document, instances)
+    if findings:
+        return None, findings
+    return Config(source=source, base_dir=surroundings.base_dir, instances=instances.enabled, **tables), []
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        problem = Problem(f"cannot be read: {error.strerror or type(error).__name__}")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        problem = Problem("is not UTF-8 text", line=line)
+    raise ConfigError([problem], str(path))
+
+
+def _parse(text: str, path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+    except RecursionError:
+        message = "Nested too deep"
+    except ValueError:  # an integer with more digits than Python converts
+        message = "A number has too many digits"
+    place = _SYNTAX_LINE.search(message)
+    line = int(place[1]) if place and place[1] else text.rstrip().count("\n") + 1 if place else None
+    problem = Problem(f"not TOML: {log.redact(_SYNTAX_LINE.sub('', message))}", line=line)
+    raise ConfigError([problem], str(path))
+
+
+def _problems(findings: list[Finding], text: str) -> list[Problem]:
+    """The findings with their lines, in the order of the file; each one once."""
+    from aintandem_notify.config.lines import Lines
+
+    lines = Lines(text)
+    problems = {
+        Problem(log.redact(finding.message), log.redact(finding.key), lines.find(finding.place)): None
+        for finding in findings
+    }
+    return sorted(problems, key=lambda problem: (problem.line or 0, problem.key))
+
+
+def _unknown_tables(document: Mapping[str, Any]) -> list[Finding]:
+    return [
+        Finding(
+            (key,), f"unknown {'table' if isinstance(value, dict | list) else 'key'}{did_you_mean(key, TOP_LEVEL)}"
+        )
+        for key, value in document.items()
+        if key not in TOP_LEVEL
+    ]
+
+
+def _read_list(
+    model: type[Table], raw: object, name: str, surroundings: Surroundings
+) -> tuple[tuple[Table, ...], list[Finding]]:
+    if not isinstance(raw, list):
+        return (), [Finding((name,), f"should be a list of tables, not {kind_of(raw)}; write [[{name}]]")]
+    read = [validate(model, item, (name, index), surroundings) for index, item in enumerate(raw)]
+    return (
+        tuple(table for table, _ in read if table is not None),
+        [finding for _, found in read for finding in found],
+    )
+
+
+def _read_plugins_dir(document: Mapping[str, Any], base_dir: Path) -> tuple[Path, list[Finding]]:
+    """The folder of one-file plugins; it need not exist unless the config names it."""
+    named = document.get("plugins_dir")
+    folder = base_dir / "plugins"
+    if named is None:
+        return folder, []
+    if not isinstance(named, str) or not named or "\0" in named:
+        return folder, [Finding(("plugins_dir",), f"should be a text that names a folder, not {kind_of(named)}")]
+    folder = base_dir / os.path.expanduser(named)  # noqa: PTH111  # Path.expanduser raises where there is no home
+    return folder, [] if folder.is_dir() else [Finding(("plugins_dir",), f"there is no folder {folder}")]

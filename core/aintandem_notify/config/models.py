@@ -1,0 +1,267 @@
+"""The configuration as frozen values: what a config file becomes once it is read, and what everybody else takes.
+
+All times are float seconds. Everything compares by value, so a reload can tell what changed.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+import platformdirs
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from aintandem_notify.config.plugin import PluginConfig
+from aintandem_notify.config.values import (
+    Duration,
+    EventGlob,
+    Expression,
+    FilePath,
+    PositiveDuration,
+    Secret,
+    Surroundings,
+    Template,
+)
+from aintandem_notify.log import LogFormat, LogLevel
+from aintandem_notify.notification import Severity
+
+SIMULATOR: Final = "simulator"
+"""The ``url`` that starts the embedded simulator."""
+
+_GLOB_CHARACTERS: Final = frozenset("*?[")
+
+
+class Table(BaseModel):
+    """Base of every table of the config that is ours."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+NonEmptyText = Annotated[str, Field(min_length=1)]
+
+
+def _orchestrator_url(url: str) -> str:
+    if url == SIMULATOR:
+        return url
+    return _http_url(url, f'begin with http:// or https://, or be "{SIMULATOR}"').rstrip("/")
+
+
+def _http_url(url: str, expectation: str) -> str:
+    """``url`` if it is a plain http or https one; raises ValueError with words that do not hold it."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(f"should {expectation}")
+    return url
+
+
+def _without_login(url: str) -> str:
+    if "@" in urlsplit(url).netloc:
+        raise ValueError("should not hold a login; use the keys username and password")
+    return url
+
+
+class OrchestratorConfig(Table):
+    """``[orchestrator]``: where the events come from, and who asks for them.
+
+    ``console_url`` is a template over event, run and project.
+    """
+
+    url: Annotated[str, AfterValidator(_orchestrator_url), AfterValidator(_without_login)] = Field(
+        description='http:// or https:// address of the orchestrator, or "simulator" for the embedded one',
+        examples=["http://localhost:9900", SIMULATOR],
+    )
+    username: NonEmptyText | None = Field(None, description="whom to log in as; goes with password")
+    password: Secret | None = Field(None, description="the password of username")
+    token: Secret | None = Field(None, description="a token that is used as it is, instead of a login")
+    console_url: Template | None = Field(
+        None,
+        description="what notifications link to; a Jinja2 template over event, run and project",
+        examples=["https://console.example/projects/{{ project.id }}"],
+    )
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the simulator in this package is meant."""
+        return self.url == SIMULATOR
+
+
+class ProjectConfig(Table):
+    """``[[projects]]``: a project to watch, or a glob over those that the orchestrator lists."""
+
+    id: NonEmptyText = Field(
+        description="the project's id; a glob watches every project it matches", examples=["project-123", "*"]
+    )
+    name: NonEmptyText | None = Field(None, description="how people call the project")
+
+    @property
+    def is_glob(self) -> bool:
+        """Whether ``id`` stands for what the orchestrator lists."""
+        return not _GLOB_CHARACTERS.isdisjoint(self.id)
+
+
+class RuleConfig(Table):
+    """``[[rules]]``: which events, under which condition, go to which destinations, and how they read."""
+
+    name: NonEmptyText = Field(description="what the rule is called; each name once")
+    events: Annotated[tuple[EventGlob, ...], Field(min_length=1)] = Field(
+        description="globs over event types, or over family/type where they hold a slash"
+    )
+    projects: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        None, description="globs over project id and name; by default every project"
+    )
+    when: Expression | None = Field(
+        None, description="a Jinja2 expression over event, run and project; the rule counts where it is true"
+    )
+    notify: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        description="destinations, as slack.team", examples=[["slack.team"]]
+    )
+    severity: Severity | None = Field(None, description="how much it matters; by default by event type")
+    mention: tuple[str, ...] = Field((), description="whom to mention, for destinations that know people")
+    title: Template | None = Field(None, description="a Jinja2 template; every event type has a good default")
+    body: Template | None = Field(None, description="a Jinja2 template; every event type has a good default")
+
+
+def _reconnect_attempts(value: object) -> int | None:
+    if value is None or value == "unlimited":
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ValueError('should be "unlimited" or a whole number of at least 0')
+
+
+def _proxy(value: Secret | None) -> Secret | None:
+    if value is not None:
+        _http_url(value.reveal(), "be a proxy's address that begins with http:// or https://")
+    return value
+
+
+class ConnectionConfig(Table):
+    """``[connection]``: how links to the orchestrator are made and kept. Times in seconds.
+
+    ``reconnect_attempts`` None means unlimited.
+    """
+
+    connect_timeout: PositiveDuration = Field(10.0, description="how long making a connection may take")
+    heartbeat_interval: PositiveDuration = Field(30.0, description="pause between two pings")
+    reconnect_initial_delay: PositiveDuration = Field(
+        1.0, description="the ceiling of the first pause before reconnecting; doubles with each failure"
+    )
+    reconnect_max_delay: PositiveDuration = Field(30.0, description="the ceiling that the pauses grow to")
+    reconnect_attempts: Annotated[
+        int | None,
+        BeforeValidator(_reconnect_attempts),
+        WithJsonSchema({"anyOf": [{"const": "unlimited"}, {"type": "integer", "minimum": 0}]}),
+    ] = Field(None, description='how often to try in a row before giving a project up, or "unlimited"')
+    catch_up_max: Duration = Field(
+        86400.0, description="what ended longer ago is counted but not announced after a gap"
+    )
+    discover_interval: PositiveDuration = Field(300.0, description="how often project globs are looked up again")
+    proxy: Annotated[Secret | None, AfterValidator(_proxy)] = Field(
+        None, description="the http:// or https:// proxy for every outgoing connection; may hold a login"
+    )
+    ca_file: FilePath | None = Field(
+        None, description="PEM file of the authorities to trust instead of the system's"
+    )
+
+
+def _store_url(value: object, info: ValidationInfo[Any]) -> object:
+    """The URL as text, also out of { env = … }; a relative path of SQLite starts at the config's folder."""
+    surroundings = Surroundings.of(info)
+    if isinstance(value, Mapping):
+        value = Secret.read(value, surroundings).reveal()
+    if not isinstance(value, str):
+        return value
+    scheme, separator, path = value.partition(":///")
+    if scheme != "sqlite" or not separator or not path:
+        raise ValueError("should be sqlite:/// and a path")
+    return value if path == ":memory:" else f"sqlite:///{surroundings.base_dir / Path(path).expanduser()}"
+
+
+class StoreConfig(Table):
+    """``[store]``: where the durable state is; None means the default file of ``store_path``."""
+
+    url: Annotated[
+        str | None, BeforeValidator(_store_url), WithJsonSchema({"type": "string", "pattern": "^sqlite:///."})
+    ] = Field(
+        None,
+        description=(
+            "sqlite:/// and a path, relative to the config file; by default a file in the user's state folder"
+        ),
+        examples=["sqlite:///state.db"],
+    )
+
+
+class DeliveryConfig(Table):
+    """``[delivery]``: what holds for all destinations. Times in seconds."""
+
+    drain_timeout: Duration = Field(
+        10.0, description="how long deliveries in flight may take to end when the agent stops"
+    )
+    max_age: Duration = Field(259200.0, description="what waits longer for its destination is given up")
+
+
+class LogConfig(Table):
+    """``[log]``: the agent's own log, on standard error."""
+
+    level: LogLevel = Field("info", description="the least that is logged")
+    format: LogFormat = Field("auto", description="text, json, or auto: text on a terminal and JSON elsewhere")
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceConfig:
+    """A configured plugin that is enabled: ``name`` is ``slack.team``, ``type`` is ``slack``.
+
+    ``delivers`` is true for destinations.
+    """
+
+    name: str
+    type: str
+    delivers: bool
+    settings: PluginConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """A whole configuration, valid. ``source`` is its file; relative paths start at ``base_dir``.
+
+    ``instances`` holds the enabled ones by name, in file order.
+    """
+
+    source: Path
+    base_dir: Path
+    orchestrator: OrchestratorConfig
+    projects: tuple[ProjectConfig, ...]
+    instances: Mapping[str, InstanceConfig] = field(default_factory=dict)
+    rules: tuple[RuleConfig, ...] = ()
+    connection: ConnectionConfig = field(default_factory=ConnectionConfig)
+    store: StoreConfig = field(default_factory=StoreConfig)
+    delivery: DeliveryConfig = field(default_factory=DeliveryConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    plugins_dir: Path = Path("plugins")
+
+
+def store_path(config: Config, state_dir: Path | None = None) -> Path:
+    """Where the durable state is when ``[store]`` does not say: one file per config, so that two never meet.
+
+    In ``state_dir`` (the user's own for this program), named after the config file and a hash of its absolute
+    path. Links are not followed: a mounted config that is swapped behind a link keeps its store.
+    """
+    folder = state_dir or platformdirs.user_state_path("aintandem-notify", appauthor=False)
+    absolute = os.path.abspath(config.source)  # noqa: PTH100  # Path.absolute keeps "..", resolve follows links
+    digest = blake2b(os.fsencode(absolute), digest_size=6).hexdigest()
+    return folder / f"{config.source.stem}-{digest}.sqlite3"

@@ -1,0 +1,267 @@
+"""From pydantic's errors to sentences for the person who wrote the config; never with a value in them.
+
+What is found is named by its place in the document; ``aintandem_notify.config.lines`` knows the line.
+"""
+
+import difflib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from typing import Any, Final, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from aintandem_notify.config.values import Surroundings
+
+Place = tuple[str | int, ...]
+"""Keys and list positions from the top of the document."""
+
+M = TypeVar("M", bound=BaseModel)
+
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+# Shorter texts are no secrets, and cutting them out of a sentence would leave nothing to read.
+_SHORTEST_CUT: Final = 4
+
+_EXPECTED: Final[Mapping[str, str]] = {
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a smaller whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "set_type": "a list",
+    "frozen_set_type": "a list",
+    "dict_type": "a table",
+    "mapping_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "dataclass_type": "a table",
+    "path_type": "a text",
+    "none_required": "left out",
+}
+"""Error types about the kind of a value, and the kind that was wanted."""
+
+_BOUNDS: Final[Mapping[str, str]] = {
+    "greater_than": "should be more than {gt}",
+    "greater_than_equal": "should be at least {ge}",
+    "less_than": "should be less than {lt}",
+    "less_than_equal": "should be at most {le}",
+    "multiple_of": "should be a multiple of {multiple_of}",
+    "string_too_long": "should have at most {max_length} characters",
+    "too_long": "should have at most {max_length} entries",
+    "string_pattern_mismatch": "does not have the right form, which is {pattern}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong at a place of the document."""
+
+    place: Place
+    message: str
+
+    @property
+    def key(self) -> str:
+        """The place as people write it: ``plugins.slack.team.url``, ``rules[0].notify``."""
+        return dotted(self.place)
+
+
+def dotted(place: Place) -> str:
+    """``place`` as ``rules[0].notify``; keys that are not bare are quoted."""
+    text = ""
+    for part in place:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += ("." if text else "") + (part if _BARE_KEY.fullmatch(part) else json.dumps(part[:80]))
+    return text
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The one of ``names`` that was probably meant, None if nothing is like it."""
+    lowered = {candidate.lower(): candidate for candidate in names}
+    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    return lowered[found[0]] if found else None
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """``"; did you mean slack?"``, or nothing if no name is near."""
+    found = nearest(name, names)
+    return f"; did you mean {found}?" if found else ""
+
+
+def kind_of(value: object) -> str:
+    """What kind of TOML value it is, in words; of the value itself only true and false are told."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return "a text"
+        case int() | float():
+            return "a number"
+        case Mapping():
+            return "a table"
+        case list() | tuple():
+            return "a list"
+        case datetime() | date() | time():
+            return "a date or time"
+        case _:
+            return "this"
+
+
+def validate(
+    model: type[M], raw: object, place: Place, surroundings: Surroundings, *, trusted: Iterable[str] | None = None
+) -> tuple[M | None, list[Finding]]:
+    """``raw`` as ``model``, or None and all that is wrong with it.
+
+    ``trusted`` are the keys whose validators are ours, None for all: sentences of other validators may repeat
+    the value, which is cut out of them.
+    """
+    if not isinstance(raw, Mapping):
+        return None, [Finding(place, f"should be a table, not {kind_of(raw)}")]
+    try:
+        return model.model_validate(raw, context={"surroundings": surroundings}), []
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        return None, _findings(model, raw, place, details, None if trusted is None else frozenset(trusted))
+
+
+def _findings(
+    model: type[BaseModel],
+    raw: Mapping[str, Any],
+    place: Place,
+    details: Sequence[ErrorDetails],
+    trusted: frozenset[str] | None,
+) -> list[Finding]:
+    by_place: dict[Place, list[ErrorDetails]] = defaultdict(list)
+    for detail in details:
+        by_place[_place_in(raw, detail)].append(detail)
+    # A misspelt key is one mistake, not two: what it was probably meant to be is not reported as missing.
+    meant = {_meant(model, local) for local, group in by_place.items() if _is(group, "extra_forbidden")}
+    return [
+        Finding(place + local, _sentence(model, raw, local, group, trusted))
+        for local, group in by_place.items()
+        if not (_is(group, "missing") and local in meant)
+    ]
+
+
+def _is(group: Sequence[ErrorDetails], kind: str) -> bool:
+    return group[0]["type"] == kind
+
+
+def _meant(model: type[BaseModel], local: Place) -> Place:
+    found = nearest(str(local[-1]), _keys_at(model, local[:-1]))
+    return (*local[:-1], found or "")
+
+
+def _place_in(raw: object, detail: ErrorDetails) -> Place:
+    """Where in ``raw`` it is: pydantic's own path also names validators and members of unions."""
+    place: Place = ()
+    value: Any = raw
+    for part in detail["loc"]:
+        if _has(value, part):
+            value = value[part]
+        elif not (detail["type"] == "missing" and part == detail["loc"][-1]):
+            continue
+        place = (*place, part)
+    return place
+
+
+def _has(value: object, part: object) -> bool:
+    if isinstance(value, Mapping):
+        return part in value
+    return isinstance(value, list) and isinstance(part, int) and part < len(value)
+
+
+def _keys_at(model: type[BaseModel], place: Place) -> tuple[str, ...]:
+    """The keys that a table at ``place`` inside ``model`` may have, as far as models say so."""
+    current: type[BaseModel] | None = model
+    for part in place:
+        if current is None:
+            return ()
+        if isinstance(part, str):
+            field = current.model_fields.get(part)
+            current = None if field is None else _model_within(field.annotation)
+    return () if current is None else tuple(current.model_fields)
+
+
+def _model_within(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_within(part))), None)
+
+
+def _sentence(
+    model: type[BaseModel],
+    raw: object,
+    local: Place,
+    group: Sequence[ErrorDetails],
+    trusted: frozenset[str] | None,
+) -> str:
+    if _is(group, "missing"):
+        return "is missing"
+    if _is(group, "extra_forbidden"):
+        return "unknown key" + did_you_mean(str(local[-1]), _keys_at(model, local[:-1]))
+    value = _value_at(raw, local)
+    wanted = [_EXPECTED[detail["type"]] for detail in group if detail["type"] in _EXPECTED]
+    if len(wanted) == len(group):
+        hint = "; write it in [ ]" if wanted == ["a list"] and isinstance(value, str) else ""
+        return f"should be {' or '.join(dict.fromkeys(wanted))}, not {kind_of(value)}{hint}"
+    ours = trusted is None or (bool(local) and local[0] in trusted)
+    sentences = dict.fromkeys(_one_sentence(detail, value, ours=ours) for detail in group)
+    return ", or ".join(sentences)
+
+
+def _one_sentence(detail: ErrorDetails, value: object, *, ours: bool) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind in _EXPECTED:
+        return f"should be {_EXPECTED[kind]}, not {kind_of(value)}"
+    if kind in ("literal_error", "enum"):
+        names = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+        choice = " or ".join(part for part in (", ".join(names[:-1]), names[-1]) if part) if names else "another"
+        return f"should be {choice}" + (did_you_mean(value, names) if isinstance(value, str) else "")
+    if kind in ("too_short", "string_too_short"):
+        least = context.get("min_length", 1)
+        return "should not be empty" if least == 1 else f"should be longer; the least is {least}"
+    if kind in _BOUNDS:
+        return _BOUNDS[kind].format(**context)
+    text = str(context["error"]) if "error" in context else detail["msg"].replace("Input should", "should")
+    return text if ours else _without_values(text, value)
+
+
+def _value_at(raw: Any, local: Place) -> Any:
+    for part in local:
+        raw = raw[part]
+    return raw
+
+
+def _without_values(text: str, value: object) -> str:
+    """``text`` with everything cut out of it that stands in ``value``, names of variables and files excepted."""
+    for leaf in sorted(_leaves(value), key=len, reverse=True):
+        if len(leaf) >= _SHORTEST_CUT:
+            text = text.replace(leaf, "…")
+    return text
+
+
+def _leaves(value: object) -> Iterable[str]:
+    match value:
+        case Mapping() if len(value) == 1 and not {"env", "file"}.isdisjoint(value):
+            return
+        case Mapping():
+            for item in value.values():
+                yield from _leaves(item)
+        case list() | tuple():
+            for item in value:
+                yield from _leaves(item)
+        case _:
+            yield str(value)
