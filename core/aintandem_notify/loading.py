@@ -1,0 +1,41 @@
+"""A config file with all that checks it: the plugin catalog and the language of rules."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aintandem_notify import config as configuration
+from aintandem_notify.config import Config
+from aintandem_notify.errors import PluginError
+from aintandem_notify.plugins.catalog import Catalog
+from aintandem_notify.rules import Language, Router
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A valid configuration, its rules ready to route, and the plugins it names imported."""
+
+    config: Config
+    router: Router
+    catalog: Catalog
+
+
+def load(source: Path, environ: Mapping[str, str] = os.environ) -> Loaded:
+    """Read ``source`` and everything it names; raises ConfigError with all that is wrong."""
+    catalog = Catalog()
+    config = configuration.load(source, catalog=catalog, language=Language(), environ=environ)
+    return Loaded(config, Router(config), catalog)
+
+
+def config_schema(plugins_dir: Path) -> dict[str, Any]:
+    """The JSON Schema of the whole configuration with every plugin type that can be imported here."""
+    catalog = Catalog()
+    types = []
+    for name in catalog.names(plugins_dir):
+        try:
+            types.append(catalog.find(name, plugins_dir))
+        except PluginError:
+            continue  # somebody else's broken plugin is no reason to give no schema
+    return configuration.json_schema(types)
