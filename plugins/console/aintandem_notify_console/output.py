@@ -44,11 +44,10 @@ class Output:
             return int(wanted)
         descriptor = self._descriptor()
         try:
-            return (
-                os.get_terminal_size(-1 if descriptor is None else descriptor).columns or _WIDTH_WITHOUT_TERMINAL
-            )
+            columns = 0 if descriptor is None else os.get_terminal_size(descriptor).columns
         except OSError:
-            return _WIDTH_WITHOUT_TERMINAL
+            columns = 0
+        return columns or _WIDTH_WITHOUT_TERMINAL
 
     def write(self, text: str) -> None:
         """Write all of ``text``; raises ``DestinationBroken`` when nobody can read it any more."""

@@ -88,7 +88,9 @@ class Terminal:
 
     def _hang(self, text: Text, width: int, first: Text, rest: Text) -> list[Text]:
         """``text`` wrapped to ``width``, its first line behind ``first`` and all others behind ``rest``."""
-        lines = text.wrap(self._console, width, overflow="fold") or [Text()]
+        lines = text.wrap(self._console, width, overflow="fold")
+        for line in lines:
+            line.rstrip()
         return [Text.assemble(rest if number else first, line) for number, line in enumerate(lines)]
 
 
