@@ -1,0 +1,26 @@
+"""Logging for the whole process, and the one place that keeps secrets out of texts."""
+
+from aintandem_notify.log.output import LogFormat, LogLevel, configure, configure_for_library, get_logger
+from aintandem_notify.log.redaction import (
+    HIDDEN,
+    MOST_ROTATING,
+    SHORTEST_SECRET,
+    hide,
+    redact,
+    redact_values,
+)
+
+__all__ = [
+    "HIDDEN",
+    "MOST_ROTATING",
+    "SHORTEST_SECRET",
+    "LogFormat",
+    "LogLevel",
+    "configure",
+    "get_logger",
+    "hide",
+    "redact",
+    "redact_values",
+]
+
+configure_for_library()

@@ -1,0 +1,148 @@
+"""How log lines are written: one line an entry, whatever is in it, to a stream that may be gone.
+
+What is logged comes from outside in part (task output, errors of servers, names), so every text loses its
+secrets first and then whatever could end the line, move the cursor or not be encoded.
+"""
+
+import logging
+import math
+import sys
+import threading
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import Any, Final, Literal, TextIO
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+from aintandem_notify.log.redaction import redact
+
+LogFormat = Literal["auto", "text", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+def get_logger(name: str) -> FilteringBoundLogger:
+    """A structured logger: ``log.info("connected", project=…)``. Events are short, facts are keywords."""
+    logger: FilteringBoundLogger = structlog.get_logger(logger_name=name)
+    return logger
+
+
+def configure(level: LogLevel = "info", log_format: LogFormat = "auto", stream: TextIO | None = None) -> None:
+    """Set logging up for the process: to ``stream`` (stderr), for people on a terminal, JSON elsewhere."""
+    number = getattr(logging, level.upper())
+    _write_lines(number, log_format, stream)
+    # Libraries log through the standard module; only what they warn of is of use to an operator.
+    logging.basicConfig(level=max(number, logging.WARNING), handlers=[_Bridge()], force=True)
+    logging.captureWarnings(True)
+
+
+def configure_for_library() -> None:
+    """Until somebody configures it: warnings and errors to stderr, the standard module left alone."""
+    if not structlog.is_configured():
+        _write_lines(logging.WARNING, "text", None)
+
+
+def _write_lines(level: int, log_format: LogFormat, stream: TextIO | None) -> None:
+    terminal = bool(out.isatty()) if (out := stream or sys.stderr) is not None else False
+    readable = log_format == "text" or (log_format == "auto" and terminal)
+    renderer: list[Processor] = (
+        [
+            _text_safe,
+            structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback),
+        ]
+        if readable
+        else [_json_safe, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    )
+    logger = _LineLogger(stream)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S" if readable else "iso", utc=not readable),
+            structlog.processors.format_exc_info,
+            *renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_args: logger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def _text_safe(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    trace = entry.pop("exception", None)
+    safe: dict[str, Any] = {key: _safe(value, keep="") for key, value in entry.items()}
+    if trace is not None:
+        # Indented, so that no line of it can pass for an entry.
+        safe["exception"] = "\n".join(f"    {_printable(line)}" for line in redact(trace).splitlines())
+    return safe
+
+
+def _json_safe(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {key: _safe(value, keep=_ESCAPED_BY_JSON) for key, value in entry.items()}
+
+
+_ESCAPED_BY_JSON: Final = "".join(map(chr, range(0x20)))
+
+
+def _safe(value: Any, keep: str) -> Any:
+    """``value`` as JSON values whose texts hold no secret and, but for ``keep``, nothing unprintable."""
+    match value:
+        case None | bool() | int():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)  # NaN is no JSON
+        case str():
+            return _printable(redact(value), keep)
+        case Mapping():
+            return {_safe(str(key), keep): _safe(item, keep) for key, item in value.items()}
+        case BaseException():
+            return _safe(f"{type(value).__name__}: {value}", keep)
+        case Iterable() if not isinstance(value, bytes | bytearray | memoryview):
+            return [_safe(item, keep) for item in value]
+        case _:
+            return _safe(str(value), keep)
+
+
+def _printable(text: str, keep: str = "") -> str:
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or character in keep else repr(character)[1:-1] for character in text
+    )
+
+
+class _LineLogger:
+    """Writes finished lines. That the stream is full, closed or gone is no reason to stop the work."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def msg(self, line: str) -> None:
+        # stderr is looked up each time, since it may be redirected after we were set up.
+        out = self._stream or sys.stderr
+        if out is None:
+            return
+        with self._lock:
+            try:
+                out.write(_encodable(line, out) + "\n")
+                out.flush()
+            except (OSError, ValueError):  # ValueError: the stream was closed
+                return
+
+    debug = info = warning = error = critical = msg
+
+
+def _encodable(line: str, out: TextIO) -> str:
+    encoding = getattr(out, "encoding", None) or "utf-8"
+    return line.encode(encoding, "backslashreplace").decode(encoding)
+
+
+class _Bridge(logging.Handler):
+    """Hands the records of libraries to our own logging, so that they are redacted too."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError, KeyError):  # a library's own mistake in its format string
+            message = str(record.msg)
+        level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
+        get_logger(record.name).log(level, message, exc_info=record.exc_info or None)

@@ -1,0 +1,102 @@
+"""The one place that keeps secrets out of texts.
+
+Every secret of the config is announced with ``hide``; ``redact`` then removes it, and whatever looks like a
+token, from any text. Log lines, errors, the store's error texts and rendered notifications all pass through.
+"""
+
+import json
+import re
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import quote, quote_plus
+
+HIDDEN: Final = "[redacted]"
+SHORTEST_SECRET: Final = 4
+"""Shorter ones would turn half of every text into brackets and are no secrets worth the name."""
+MOST_ROTATING: Final = 64
+"""How many secrets that replace one another are remembered; every one that is hidden costs each text time."""
+
+_lasting: set[str] = set()
+_rotating: deque[str] = deque(maxlen=MOST_ROTATING)
+_lock = threading.Lock()
+_announced: re.Pattern[str] | None = None
+
+
+def _token(pattern: str, flags: re.RegexFlag = re.IGNORECASE) -> re.Pattern[str]:
+    return re.compile(pattern, flags)
+
+
+# What must be in the text, in small letters, for the pattern to be worth trying; the pattern, whose first
+# group stays; examples are in the tests.
+_TOKENS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
+    ("eyj", _token(r"()eyJ[\w-]{5,}\.[\w-]+\.[\w-]*", re.NOFLAG)),
+    ("xox", _token(r"()xox[a-z]-[\w-]{8,}")),
+    ("xapp-", _token(r"()xapp-[\w-]{8,}")),
+    ("whsec_", _token(r"()whsec_[\w+/=-]{8,}")),
+    ("hooks.slack.com", _token(r"(hooks\.slack\.com/)[\w/-]+")),
+    (
+        "authorization",
+        _token(
+            r"""(authorization\\*["']?\s*[:=]\s*\\*["']?(?:(?:bearer|basic|token|digest|apikey)\s+)?)[^\s"',\\]+"""
+        ),
+    ),
+    ("bearer ", _token(r"(bearer\s+)[\w.~+/=-]{8,}")),
+    ("token=", _token(r"(token=)[^\s&\"'\\]+")),
+    ("token", _token(r"""(token\\*["']\s*:\s*\\*["'])[^"'\\]+""")),
+    ("://", _token(r"(://[^/\s:@]*:)[^/\s@]+(?=@)")),
+)
+
+
+def hide(secret: str, *, rotating: bool = False) -> None:
+    """Keep ``secret`` out of every text from now on, also percent-encoded or quoted.
+
+    ``rotating`` is for one that others replace in time, as an access token: only the newest are remembered.
+    """
+    global _announced
+    if len(secret) < SHORTEST_SECRET:
+        return
+    with _lock:
+        if rotating:
+            if secret not in _rotating:
+                _rotating.append(secret)
+        else:
+            _lasting.add(secret)
+        forms = {form for known in (*_lasting, *_rotating) for form in _forms(known)}
+        _announced = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))))
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """The ways in which ``secret`` turns up in texts."""
+    yield secret
+    for encoded in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
+        yield encoded
+        yield re.sub("%..", lambda match: match[0].lower(), encoded)
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    yield repr(secret)[1:-1]
+
+
+def redact(text: str) -> str:
+    """``text`` without announced secrets and without what looks like a token."""
+    if _announced is not None:
+        text = _announced.sub(HIDDEN, text)
+    folded = text.lower()
+    for hint, pattern in _TOKENS:
+        if hint in folded:
+            text = pattern.sub(rf"\1{HIDDEN}", text)
+    return text
+
+
+def redact_values(value: Any) -> Any:
+    """As ``redact``, for every text inside JSON values; keys are kept."""
+    match value:
+        case str():
+            return redact(value)
+        case Mapping():
+            return {key: redact_values(item) for key, item in value.items()}
+        case list() | tuple():
+            return [redact_values(item) for item in value]
+        case _:
+            return value
