@@ -1,0 +1,238 @@
+"""An HTTP server on loopback for receivers: it answers as told, breaks as told, and goes down and comes back.
+
+h11 reads the requests, so what a client sends must be HTTP; what goes back may be anything. Each request takes
+the next of ``replies``; when there is none, ``respond`` decides.
+"""
+
+from __future__ import annotations
+
+import gzip
+import socket as stdlib_socket
+import struct
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import h11
+import trio
+
+HOST: Final = "127.0.0.1"
+_GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A request as it came; header names in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A well-formed answer."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """The answer's bytes."""
+        fields = {"content-length": str(len(self.body)), **self.headers}
+        head = [f"HTTP/1.1 {self.status} Told", *(f"{name}: {value}" for name, value in fields.items())]
+        return "\r\n".join([*head, "", ""]).encode() + self.body
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Bytes that need not be HTTP, then the end of the connection."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Drip:
+    """The start of an answer, and then nothing until the client has gone."""
+
+    status: int = 200
+    start: bytes = b"o"
+
+
+@dataclass(frozen=True, slots=True)
+class Endless:
+    """An answer that announces ``size`` bytes and sends as many as the client takes."""
+
+    status: int = 200
+    size: int = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """The request is read; no answer comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The request is read; the connection is reset (``start`` of an answer goes first)."""
+
+    start: bytes = b""
+
+
+Answer = Reply | Raw | Drip | Endless | Silence | Reset
+
+
+def gzip_bomb(size: int = 100_000_000, status: int = 200) -> Reply:
+    """A small answer that unpacks to ``size`` bytes."""
+    body = gzip.compress(b"\0" * size, compresslevel=9)
+    return Reply(status, body, {"content-encoding": "gzip"})
+
+
+class LoopbackServer:
+    """See the module; made by ``open_server``."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.requests: list[Received] = []
+        self.replies: deque[Answer] = deque()
+        self.respond: Callable[[Received], Answer] = lambda _request: Reply()
+        self.connections = 0
+        """Open at the moment."""
+        self.port = 0
+        self.bytes_sent = 0
+        self._nursery = nursery
+        self._listening: trio.CancelScope | None = None
+        self._closed = trio.Event()
+        self._news = trio.Condition()
+
+    @property
+    def base(self) -> str:
+        """``http://127.0.0.1:<port>``"""
+        return f"http://{HOST}:{self.port}"
+
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Return when ``condition()`` holds; it is looked at after each request and each connection's end."""
+        async with self._news:
+            while not condition():
+                await self._news.wait()
+
+    async def wait_for_requests(self, count: int) -> None:
+        """Return when ``count`` requests have come in all."""
+        await self.wait_until(lambda: len(self.requests) >= count)
+
+    async def come_up(self) -> None:
+        """Listen; on the same port as before, if there was one."""
+        listeners = await trio.open_tcp_listeners(self.port, host=HOST)
+        self.port = listeners[0].socket.getsockname()[1]
+        self._closed = trio.Event()
+        self._listening = await self._nursery.start(self._serve, listeners)
+
+    async def go_down(self) -> None:
+        """Refuse connections and cut those that stand."""
+        if self._listening is not None:
+            self._listening.cancel()
+            self._listening = None
+            await self._closed.wait()
+
+    async def _serve(
+        self,
+        listeners: list[trio.SocketListener],
+        task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        try:
+            with trio.CancelScope() as scope:
+                task_status.started(scope)
+                await trio.serve_listeners(self._connection, listeners)
+        finally:
+            self._closed.set()
+
+    async def _connection(self, stream: trio.SocketStream) -> None:
+        self.connections += 1
+        try:
+            reader = h11.Connection(h11.SERVER)
+            while (request := await _read_request(stream, reader)) is not None:
+                async with self._news:
+                    # Decided before anybody hears of the request, so that what it changes is there to be seen.
+                    answer = self.replies.popleft() if self.replies else self.respond(request)
+                    self.requests.append(request)
+                    self._news.notify_all()
+                if not await self._answer(stream, answer):
+                    return
+                reader = h11.Connection(h11.SERVER)
+        except _GONE:
+            pass
+        finally:
+            self.connections -= 1
+            with trio.CancelScope(shield=True):
+                async with self._news:
+                    self._news.notify_all()
+
+    async def _answer(self, stream: trio.SocketStream, answer: Answer) -> bool:
+        """Whether the connection can be used again."""
+        match answer:
+            case Reply():
+                await stream.send_all(answer.encode())
+                return True
+            case Raw():
+                await stream.send_all(answer.data)
+            case Drip():
+                head = f"HTTP/1.1 {answer.status} Told\r\ncontent-length: 1000\r\n\r\n"
+                await stream.send_all(head.encode() + answer.start)
+                await _until_gone(stream)
+            case Endless():
+                await self._send_endlessly(stream, answer)
+            case Silence():
+                await _until_gone(stream)
+            case Reset():
+                await stream.send_all(answer.start)
+                linger = struct.pack("ii", 1, 0)
+                stream.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, linger)
+        return False
+
+    async def _send_endlessly(self, stream: trio.SocketStream, answer: Endless) -> None:
+        await stream.send_all(f"HTTP/1.1 {answer.status} Told\r\ncontent-length: {answer.size}\r\n\r\n".encode())
+        piece = bytes(65536)
+        for _ in range(answer.size // len(piece) + 1):
+            await stream.send_all(piece)
+            self.bytes_sent += len(piece)
+
+
+async def _read_request(stream: trio.SocketStream, reader: h11.Connection) -> Received | None:
+    """The next request; None when the client has closed."""
+    head: h11.Request | None = None
+    body = bytearray()
+    while True:
+        event = reader.next_event()
+        if event is h11.NEED_DATA:
+            data = await stream.receive_some(65536)
+            if not data and head is None:
+                return None
+            reader.receive_data(data)
+        elif isinstance(event, h11.Request):
+            head = event
+        elif isinstance(event, h11.Data):
+            body += event.data
+        elif isinstance(event, h11.EndOfMessage) and head is not None:
+            headers = {name.decode(): value.decode() for name, value in head.headers}
+            return Received(head.method.decode(), head.target.decode(), headers, bytes(body))
+        else:
+            return None
+
+
+async def _until_gone(stream: trio.SocketStream) -> None:
+    while await stream.receive_some(65536):
+        pass
+
+
+@asynccontextmanager
+async def open_server() -> AsyncIterator[LoopbackServer]:
+    """A server that listens on a free port until the block ends."""
+    async with trio.open_nursery() as nursery:
+        server = LoopbackServer(nursery)
+        await server.come_up()
+        try:
+            yield server
+        finally:
+            nursery.cancel_scope.cancel()
