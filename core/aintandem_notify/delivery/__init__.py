@@ -1,0 +1,6 @@
+"""From the outbox to the plugins: claim, send, judge, record; a worker a destination."""
+
+from aintandem_notify.delivery.dispatcher import DestinationStatus, Dispatcher, open_dispatcher
+from aintandem_notify.delivery.worker import Delivers, DestinationSettings
+
+__all__ = ["Delivers", "DestinationSettings", "DestinationStatus", "Dispatcher", "open_dispatcher"]

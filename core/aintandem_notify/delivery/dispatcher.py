@@ -1,0 +1,169 @@
+"""All workers: started and stopped one by one, woken by ingest, drained at the end, and seen from outside."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import trio
+
+from aintandem_notify.backoff import Chance
+from aintandem_notify.clock import Clock
+from aintandem_notify.delivery.gate import GateState
+from aintandem_notify.delivery.worker import Delivers, DestinationSettings, Worker
+from aintandem_notify.events import AgentEvent
+from aintandem_notify.log import get_logger
+from aintandem_notify.store import Queue, Storage, Store
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationStatus:
+    """How a destination stands.
+
+    ``state`` is open, backing off, parked or draining. ``oldest``: since when the oldest delivery waits, None
+    when none does. ``retry_at``: when it is tried again, None when it is not in trouble.
+    """
+
+    name: str
+    state: str
+    queued: int = 0
+    oldest: datetime | None = None
+    last_error: str | None = None
+    retry_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class _Running:
+    worker: Worker
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    ended: trio.Event = field(default_factory=trio.Event)
+
+    async def run(self) -> None:
+        try:
+            with self.scope:
+                await self.worker.run()
+        finally:
+            self.ended.set()
+
+
+class Dispatcher:
+    """The workers by destination; made by ``open_dispatcher``."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        *,
+        storage: Storage,
+        host: Delivers,
+        clock: Clock,
+        chance: Chance,
+        announce: Callable[[AgentEvent], None],
+    ) -> None:
+        self._nursery = nursery
+        self._storage = storage
+        self._host = host
+        self._clock = clock
+        self._chance = chance
+        self._announce = announce
+        self._running: dict[str, _Running] = {}
+
+    def start(self, settings: DestinationSettings) -> None:
+        """Work on this destination's queue from now on; one that works already must be stopped first."""
+        if settings.name in self._running:
+            raise ValueError(f"{settings.name} has a worker already")
+        worker = Worker(
+            settings,
+            storage=self._storage,
+            host=self._host,
+            clock=self._clock,
+            chance=self._chance,
+            announce=self._announce,
+        )
+        self._running[settings.name] = running = _Running(worker)
+        self._nursery.start_soon(running.run, name=f"worker of {settings.name}")
+
+    async def stop(self, name: str, timeout: float) -> None:
+        """End this destination's worker; its queue stays in the store. As ``drain``, for one."""
+        await self._end({name: self._running.pop(name)} if name in self._running else {}, timeout)
+
+    async def drain(self, timeout: float) -> None:
+        """Take nothing more; what is in flight may end within ``timeout`` seconds, the rest stays queued."""
+        await self._end(self._running, timeout)
+        self._running = {}
+
+    async def _end(self, running: dict[str, _Running], timeout: float) -> None:
+        for one in running.values():
+            one.worker.drain()
+        with trio.move_on_after(timeout):
+            for one in running.values():
+                await one.ended.wait()
+        for name, one in running.items():
+            if not one.ended.is_set():
+                log.warning("a delivery did not end in time and stays queued", name=name)
+                one.scope.cancel()
+        for one in running.values():
+            await one.ended.wait()
+
+    def wake(self, names: Iterable[str]) -> None:
+        """There may be something new for these; names without a worker are ignored."""
+        for name in names:
+            if name in self._running:
+                self._running[name].worker.wake()
+
+    async def queues(self) -> dict[str, Queue]:
+        """What waits, by destination, also for those without a worker. Raises StoreError."""
+
+        def read(store: Store) -> dict[str, Queue]:
+            with store.transaction():
+                return store.outbox.queues()
+
+        return await self._storage.run(read)
+
+    async def mention_left_behind(self) -> None:
+        """Log the queues of destinations that nobody works on: removed from the config, or misnamed."""
+        for name, queue in (await self.queues()).items():
+            if name not in self._running:
+                log.warning(
+                    "the queue of a destination that is not configured is kept", name=name, queued=queue.queued
+                )
+
+    async def snapshot(self) -> tuple[DestinationStatus, ...]:
+        """Every destination that has a worker. Raises StoreError."""
+        queues = await self.queues()
+        return tuple(self._status(name, one.worker, queues.get(name)) for name, one in self._running.items())
+
+    def _status(self, name: str, worker: Worker, queue: Queue | None) -> DestinationStatus:
+        gate = worker.gate
+        in_trouble = gate.state is not GateState.OPEN
+        return DestinationStatus(
+            name=name,
+            state="draining" if worker.draining else gate.state.value,
+            queued=queue.queued if queue else 0,
+            oldest=queue.oldest if queue else None,
+            last_error=gate.last_error,
+            retry_at=self._clock.now() + timedelta(seconds=max(0.0, gate.retry_at - trio.current_time()))
+            if in_trouble
+            else None,
+        )
+
+
+@asynccontextmanager
+async def open_dispatcher(
+    *,
+    storage: Storage,
+    host: Delivers,
+    clock: Clock,
+    chance: Chance,
+    announce: Callable[[AgentEvent], None],
+) -> AsyncIterator[Dispatcher]:
+    """The workers live inside the block; ``drain`` before its end lets what is in flight finish.
+
+    ``announce`` gets the events of parked and recovered destinations and must not block.
+    """
+    async with trio.open_nursery() as nursery:
+        try:
+            yield Dispatcher(nursery, storage=storage, host=host, clock=clock, chance=chance, announce=announce)
+        finally:
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,102 @@
+"""What the end of a try means: one table from the plugin's answer to what becomes of the delivery.
+
+Trouble of the destination holds everything behind it and counts against nothing; trouble of the message is
+this message's alone.
+"""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from aintandem_notify.errors import DestinationBroken, HttpFailed, Rejected, RetryLater
+from aintandem_notify.log import redact
+
+SAME_FAULTS: Final = 3
+"""How often a plugin may end with the same exception for one message before the message is given up."""
+
+LONGEST_ASKED_S: Final = 86_400.0
+"""A destination may ask for a day of rest at the most."""
+
+LONGEST_REASON: Final = 500
+"""Characters of a reason that are kept."""
+
+
+class Action(StrEnum):
+    """What becomes of a delivery after a try."""
+
+    DELIVERED = "delivered"
+    WAIT = "wait"
+    """The destination has trouble: it rests, the delivery stays first."""
+    PARK = "park"
+    """Only a person can mend the destination: rare probes, the queue is kept."""
+    AGAIN = "again"
+    """The plugin failed on this message: it alone is tried again."""
+    DEAD = "dead"
+    """Given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Earlier tries of one delivery: the exception that the last ones ended with, and how many in a row."""
+
+    fault: str | None = None
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``after``: seconds that the destination asked for, None if it did not. ``history`` is to be kept."""
+
+    action: Action
+    reason: str = ""
+    after: float | None = None
+    history: History = History()
+
+
+_ACTIONS: Final[tuple[tuple[type[Exception], Action], ...]] = (
+    (RetryLater, Action.WAIT),
+    (HttpFailed, Action.WAIT),
+    # A deadline of ours that passed, and what a plugin's own sockets raise: refused, reset, timed out.
+    (TimeoutError, Action.WAIT),
+    (ConnectionError, Action.WAIT),
+    (DestinationBroken, Action.PARK),
+    (Rejected, Action.DEAD),
+)
+"""The first class that fits decides; any other exception is the plugin's own fault."""
+
+
+def judge(error: Exception | None, history: History) -> Verdict:
+    """What a try that ended with ``error`` (None: delivered) means, after the tries in ``history``."""
+    if error is None:
+        return Verdict(Action.DELIVERED)
+    reason = reason_of(error)
+    for kind, action in _ACTIONS:
+        if isinstance(error, kind):
+            return Verdict(action, reason, asked(error), history)
+    return _fault(error, reason, history)
+
+
+def _fault(error: Exception, reason: str, history: History) -> Verdict:
+    fault = f"{type(error).__module__}.{type(error).__qualname__}"
+    count = history.count + 1 if fault == history.fault else 1
+    if count >= SAME_FAULTS:
+        return Verdict(Action.DEAD, f"{reason} ({count} times)", history=History(fault, count))
+    return Verdict(Action.AGAIN, reason, history=History(fault, count))
+
+
+def asked(error: Exception) -> float | None:
+    """Seconds that the destination asked for, at most a day; None for nothing or nonsense."""
+    after = getattr(error, "after", None) if isinstance(error, RetryLater) else None
+    if not isinstance(after, int | float) or not math.isfinite(after) or after < 0:
+        return None
+    return min(float(after), LONGEST_ASKED_S)
+
+
+def reason_of(error: Exception) -> str:
+    """One line for people, without secrets: the words of an outcome, else the exception's name and text."""
+    text = " ".join(str(error).split())
+    if not isinstance(error, RetryLater | HttpFailed | DestinationBroken | Rejected):
+        name = type(error).__name__
+        text = f"{name}: {text}" if text else name
+    return redact(text or type(error).__name__)[:LONGEST_REASON]

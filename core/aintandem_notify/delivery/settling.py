@@ -1,0 +1,70 @@
+"""From a verdict to what the store records: states, due times and reasons, as functions of values."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from aintandem_notify.backoff import Chance, stepped
+from aintandem_notify.delivery.judge import Action, History, Verdict
+from aintandem_notify.hookspecs import Receipt
+from aintandem_notify.store import Claim, DeliveryState, Settlement
+
+MESSAGE_PAUSES_S: Final[Sequence[float]] = (5.0, 30.0)
+"""Pauses of a message that its plugin failed on."""
+
+HORIZON: Final = timedelta(seconds=2 * max(MESSAGE_PAUSES_S))
+"""Beyond every pause above, jitter included: a due time that is further away comes from a clock that was set
+back, and counts as due."""
+
+_STATES: Final = {
+    Action.DELIVERED: DeliveryState.DELIVERED,
+    Action.WAIT: DeliveryState.QUEUED,
+    Action.PARK: DeliveryState.QUEUED,
+    Action.AGAIN: DeliveryState.QUEUED,
+    Action.DEAD: DeliveryState.DEAD,
+}
+
+
+def history_of(claim: Claim) -> History:
+    """What the store knows of earlier tries."""
+    return History(claim.fault, claim.fault_count)
+
+
+def settlement(
+    claim: Claim, verdict: Verdict, receipt: Receipt | None, now: datetime, chance: Chance
+) -> Settlement:
+    """How the delivery stands after the try."""
+    own_trouble = verdict.action in (Action.AGAIN, Action.DEAD)
+    due_at = now
+    if verdict.action is Action.AGAIN:
+        due_at += timedelta(seconds=stepped(claim.attempts, pauses=MESSAGE_PAUSES_S, chance=chance))
+    return Settlement(
+        claim=claim,
+        state=_STATES[verdict.action],
+        at=now,
+        due_at=due_at,
+        attempts=claim.attempts + own_trouble,
+        fault=verdict.history.fault,
+        fault_count=verdict.history.count,
+        reason=verdict.reason or None,
+        receipt=dict(receipt) if receipt is not None else None,
+    )
+
+
+def outlived(claim: Claim, max_age: float, now: datetime) -> bool:
+    """Whether the delivery has waited longer than ``max_age`` seconds."""
+    return now - claim.created_at > timedelta(seconds=max_age)
+
+
+def given_up(claim: Claim, max_age: float, now: datetime) -> Settlement:
+    """The end of a delivery that waited too long."""
+    kept: dict[str, Any] = {"attempts": claim.attempts, "fault": claim.fault, "fault_count": claim.fault_count}
+    return Settlement(claim=claim, state=DeliveryState.DEAD, at=now, due_at=now, reason=too_old(max_age), **kept)
+
+
+def too_old(max_age: float) -> str:
+    """The reason of a delivery that waited too long; the length in the largest unit that is whole."""
+    for seconds, unit in ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        if max_age >= seconds and max_age % seconds == 0:
+            return f"waited longer than {max_age / seconds:.0f}{unit}"
+    return f"waited longer than {max_age:g}s"

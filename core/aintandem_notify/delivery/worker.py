@@ -1,0 +1,236 @@
+"""One destination's worker: claim what is due, hand it to the plugin, record how it went."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Final, Protocol
+
+import trio
+
+from aintandem_notify.backoff import Chance, stepped
+from aintandem_notify.clock import Clock
+from aintandem_notify.config.values import Rate
+from aintandem_notify.delivery import gate as gates
+from aintandem_notify.delivery.gate import BACKOFF_S, Gate, GateState
+from aintandem_notify.delivery.judge import Action, Verdict, judge
+from aintandem_notify.delivery.settling import HORIZON, given_up, history_of, outlived, settlement, too_old
+from aintandem_notify.errors import StoreError
+from aintandem_notify.events import AgentEvent, DestinationParkedEvent, DestinationRecoveredEvent
+from aintandem_notify.log import get_logger
+from aintandem_notify.notification import Notification
+from aintandem_notify.plugins.calls import Delivered, Result
+from aintandem_notify.store import Claim, Settlement, Storage, Store
+
+IDLE_S: Final = 60.0
+"""Seconds after which a worker with nothing to do looks again, should the wall clock have been set."""
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationSettings:
+    """``max_age`` in seconds; ``rate`` None is unlimited; ``in_flight`` as ``Plugin.in_flight``."""
+
+    name: str
+    max_age: float
+    rate: Rate | None = None
+    in_flight: int = 1
+
+
+class Delivers(Protocol):
+    """Who brings notifications to the plugins."""
+
+    async def wait_loaded(self, name: str) -> None:
+        """Returns when the instance can be called."""
+        ...
+
+    async def deliver(self, name: str, notifications: Sequence[Notification]) -> Sequence[Result]:
+        """One after the other, up to the first that is not delivered; a result for each that was tried."""
+        ...
+
+
+class Worker:
+    """``run`` works until it is cancelled, or until ``drain`` was called and what is in flight has ended."""
+
+    def __init__(
+        self,
+        settings: DestinationSettings,
+        *,
+        storage: Storage,
+        host: Delivers,
+        clock: Clock,
+        chance: Chance,
+        announce: Callable[[AgentEvent], None],
+    ) -> None:
+        self.settings = settings
+        self.gate = Gate()
+        self.draining = False
+        self._storage = storage
+        self._host = host
+        self._clock = clock
+        self._chance = chance
+        self._announce = announce
+        self._news = trio.Event()
+        self._pause = trio.CancelScope()
+        self._in_flight: tuple[int, ...] = ()
+        self._store_failed = False
+
+    def wake(self) -> None:
+        """There may be something new to deliver."""
+        self._news.set()
+
+    def drain(self) -> None:
+        """Take nothing more; ``run`` returns once what is in flight has ended and is recorded."""
+        self.draining = True
+        self._pause.cancel()
+
+    async def run(self) -> None:
+        """Deliver, and give up what waits too long, also while the plugin cannot be called."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._expire)
+            await self._deliver()
+            nursery.cancel_scope.cancel()
+
+    async def _deliver(self) -> None:
+        while not self.draining:
+            with self._until_drained():
+                await self._host.wait_loaded(self.settings.name)
+                await trio.sleep_until(self.gate.opens_at)
+            self._news = trio.Event()
+            turn = await self._turn([])
+            while turn.claims:
+                turn = await self._turn(await self._send(turn.claims))
+            if trio.current_time() >= self.gate.opens_at:
+                with self._until_drained(), trio.move_on_after(turn.next_due_s):
+                    await self._news.wait()
+
+    def _until_drained(self) -> trio.CancelScope:
+        """A scope that ``drain`` cancels."""
+        self._pause = trio.CancelScope()
+        if self.draining:
+            self._pause.cancel()
+        return self._pause
+
+    async def _send(self, claims: Sequence[Claim]) -> list[Settlement]:
+        """How each of them stands that was tried or is too old."""
+        self._in_flight = tuple(claim.id for claim in claims)
+        with self._until_drained():
+            await self._host.wait_loaded(self.settings.name)
+        if self.draining:
+            return []
+        now = self._clock.now()
+        ends = [given_up(claim, self.settings.max_age, now) for claim in claims if self._outlived(claim, now)]
+        live = [claim for claim in claims if not self._outlived(claim, now)]
+        if live:
+            self.gate = gates.sending(self.gate, self.settings.rate, trio.current_time())
+            results = await self._host.deliver(self.settings.name, [claim.notification for claim in live])
+            ends += [self._settle(claim, result) for claim, result in zip(live, results, strict=False)]
+        return ends
+
+    def _outlived(self, claim: Claim, now: datetime) -> bool:
+        return outlived(claim, self.settings.max_age, now)
+
+    def _settle(self, claim: Claim, result: Result) -> Settlement:
+        error, receipt = (None, result.receipt) if isinstance(result, Delivered) else (result.error, None)
+        verdict = judge(error, history_of(claim))
+        before = self.gate
+        self.gate = gates.after(before, verdict, trio.current_time(), self._chance)
+        self._say(claim, verdict, before)
+        return settlement(claim, verdict, receipt, self._clock.now(), self._chance)
+
+    def _say(self, claim: Claim, verdict: Verdict, before: Gate) -> None:
+        facts = {"destination": self.settings.name, "notification": claim.notification.id}
+        if verdict.action is Action.DEAD:
+            log.warning("delivery given up", **facts, reason=verdict.reason)
+        elif verdict.action is Action.AGAIN:
+            log.warning("plugin failed on a notification, trying it again", **facts, reason=verdict.reason)
+        if before.state is self.gate.state:
+            return
+        log.info("destination", name=self.settings.name, state=self.gate.state.value, reason=verdict.reason)
+        now = self._clock.now()
+        if self.gate.state is GateState.PARKED:
+            self._announce(
+                DestinationParkedEvent(timestamp=now, instance=self.settings.name, reason=verdict.reason)
+            )
+        elif before.state is GateState.PARKED:
+            self._announce(DestinationRecoveredEvent(timestamp=now, instance=self.settings.name))
+
+    async def _turn(self, settled: Sequence[Settlement]) -> "_Turn":
+        """Record what went out and take the next, in one hop.
+
+        While the store fails nothing is sent: what went out is remembered here until it is recorded, since
+        sending it again is the one thing that must not happen.
+        """
+        for attempt in count():
+            try:
+                # A cancellation must not make us forget what went out; a hop is short.
+                with trio.CancelScope(shield=bool(settled)):
+                    turn = await self._storage.run(self._turn_in_store(settled))
+            except StoreError as error:
+                self._say_store(str(error))
+                await trio.sleep(stepped(attempt, pauses=BACKOFF_S, chance=self._chance))
+            else:
+                self._say_store(None)
+                self._in_flight = ()
+                return turn
+        raise AssertionError("count() does not end")
+
+    def _turn_in_store(self, settled: Sequence[Settlement]) -> Callable[[Store], "_Turn"]:
+        name, now = self.settings.name, self._clock.now()
+        is_open = not self.draining and trio.current_time() >= self.gate.opens_at
+        most = self.gate.room(self.settings.in_flight, self.settings.rate) if is_open else 0
+
+        def turn(store: Store) -> _Turn:
+            if not settled and not most:
+                return _Turn()
+            with store.transaction():
+                store.outbox.settle(settled)
+                if not most:
+                    return _Turn()
+                claims = store.outbox.claim(name, most=most, now=now, horizon=now + HORIZON)
+                due = None if claims else store.outbox.next_due(name, now=now, horizon=now + HORIZON)
+                return _Turn(claims, IDLE_S if due is None else min(IDLE_S, (due - now).total_seconds()))
+
+        return turn
+
+    def _say_store(self, trouble: str | None) -> None:
+        if trouble is not None and not self._store_failed:
+            log.error("sending stops until the store works again", name=self.settings.name, reason=trouble)
+        elif trouble is None and self._store_failed:
+            log.info("the store works again, sending goes on", name=self.settings.name)
+        self._store_failed = trouble is not None
+
+    async def _expire(self) -> None:
+        name, max_age = self.settings.name, self.settings.max_age
+        while True:
+            await trio.sleep(min(IDLE_S, max(1.0, max_age / 4)))
+            given_up_count = await self._expire_once()
+            if given_up_count:
+                log.warning("deliveries given up", name=name, count=given_up_count, reason=too_old(max_age))
+
+    async def _expire_once(self) -> int:
+        now, spare, max_age = self._clock.now(), self._in_flight, self.settings.max_age
+
+        def expire(store: Store) -> int:
+            with store.transaction():
+                return store.outbox.expire(
+                    self.settings.name,
+                    older_than=now - timedelta(seconds=max_age),
+                    now=now,
+                    reason=too_old(max_age),
+                    spare=spare,
+                )
+
+        try:
+            return await self._storage.run(expire)
+        except StoreError:
+            return 0  # whoever has something to record says it; the next round tries again
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What to send now; with nothing to send, the seconds until looking again is of use."""
+
+    claims: Sequence[Claim] = ()
+    next_due_s: float = IDLE_S

@@ -1,0 +1,176 @@
+"""Events, rules and plugins as the tests of store, ingest and delivery need them."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import trio
+
+from aintandem_notify.events import Event, event_from
+from aintandem_notify.notification import Notification, Project, Severity
+from aintandem_notify.plugins.calls import Delivered, Failed, Result
+from aintandem_notify.runs import Run, advance
+from aintandem_notify.store import Changes, Claim, Storage, Store, open_storage
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+PROJECT = Project(id="p", name="Sales")
+T = TypeVar("T")
+
+
+def event(kind: str, run: str = "t1", at: float = 0, project: str = "p", **fields: Any) -> Event:
+    """An event of the wire, ``at`` seconds after NOW; ``run`` is its task."""
+    moment = (NOW + timedelta(seconds=at)).isoformat()
+    frame = {"type": kind, "timestamp": moment, "projectId": project, "taskId": run} | fields
+    made = event_from(frame, project, NOW)
+    assert isinstance(made, Event), made
+    return made
+
+
+def notification(about: Event, run: Run | None, rule: str = "all") -> Notification:
+    """As the rules make it: the id follows from event and rule."""
+    return Notification(
+        id=f"ntf_{about.key[:20]}_{rule}",
+        thread=run.thread if run else f"project/{about.project_id}",
+        severity=Severity.INFO,
+        title=f"{about.type} {about.run_id}",
+        event=about,
+        run=run,
+        project=PROJECT if about.project_id else None,
+        rule=rule,
+        created_at=NOW,
+    )
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A notification and where it goes."""
+
+    notification: Notification
+    destinations: tuple[str, ...]
+
+
+@dataclass
+class FakeRouter:
+    """Sends every event of ``types`` (None: of all) to ``destinations``."""
+
+    destinations: tuple[str, ...] = ("file_log.a",)
+    types: frozenset[str] | None = None
+    refuse: Callable[[Event], bool] = lambda _event: False
+
+    def concerns(self, event_type: str) -> bool:
+        return self.types is None or event_type in self.types
+
+    def route(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
+        if not self.concerns(event.type) or self.refuse(event):
+            return []
+        return [Sent(notification(event, run), self.destinations)]
+
+
+class SetClock:
+    """A wall clock that the test sets."""
+
+    def __init__(self, now: datetime = NOW) -> None:
+        self.time = now
+
+    def now(self) -> datetime:
+        return self.time
+
+
+Answer = Exception | dict[str, Any] | None
+"""What a fake plugin does with a notification: fail, give a receipt, or nothing."""
+
+
+@dataclass
+class FakeHost:
+    """Plugins that answer as told: ``answers`` first, one a try, then ``default``.
+
+    ``tries`` has (when, destination, notification) of every try in order.
+    """
+
+    answers: deque[Answer] = field(default_factory=deque)
+    default: Answer = None
+    takes_s: float = 0.0
+    tries: list[tuple[float, str, Notification]] = field(default_factory=list)
+    loaded: trio.Event = field(default_factory=trio.Event)
+    batches: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.loaded.set()
+
+    async def wait_loaded(self, name: str) -> None:
+        await self.loaded.wait()
+
+    async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[Result]:
+        results: list[Result] = []
+        self.batches.append(len(notifications))
+        for one in notifications:
+            self.tries.append((trio.current_time(), name, one))
+            await trio.sleep(self.takes_s)
+            answer = self.answers.popleft() if self.answers else self.default
+            results.append(Failed(answer) if isinstance(answer, Exception) else Delivered(answer))
+            if isinstance(answer, Exception):
+                break
+        return results
+
+    @property
+    def titles(self) -> list[str]:
+        """What was tried, in order."""
+        return [one.title for _, _, one in self.tries]
+
+    @property
+    def times(self) -> list[float]:
+        """When each try began, in seconds of trio's clock."""
+        return [round(when, 3) for when, _, _ in self.tries]
+
+
+def memory() -> AbstractAsyncContextManager[Storage]:
+    """A store in memory that works in the trio thread."""
+    return open_storage("sqlite://", inline=True)
+
+
+def inside(fn: Callable[[Store], T]) -> Callable[[Store], T]:
+    """``fn`` in a transaction."""
+
+    def run(store: Store) -> T:
+        with store.transaction():
+            return fn(store)
+
+    return run
+
+
+def queue_up(
+    events: Iterable[Event], destinations: Sequence[str] = ("file_log.a",), now: datetime = NOW
+) -> Callable[[Store], None]:
+    """Journals the events, one notification each, as ingest does."""
+
+    def write(store: Store) -> None:
+        changes = Changes()
+        latest: dict[Any, Run] = {}
+        for one in events:
+            run = advance(None, one).run if one.run_id else None
+            if run is not None and run.ref not in latest:
+                latest[run.ref] = run
+                changes.new_runs.append(run)
+            changes.events.append(one)
+            changes.notifications.append((notification(one, run), destinations))
+        store.journal.write(changes, now)
+
+    return inside(write)
+
+
+def claim_all(
+    destination: str = "file_log.a", most: int = 1000, now: datetime = NOW, horizon: float = 60
+) -> Callable[[Store], list[Claim]]:
+    """What the destination would get next."""
+    return inside(
+        lambda store: store.outbox.claim(destination, most=most, now=now, horizon=now + timedelta(seconds=horizon))
+    )
+
+
+def no_chance() -> Iterator[float]:
+    """Jitter of nothing."""
+    while True:
+        yield 0.0
