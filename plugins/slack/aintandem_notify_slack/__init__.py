@@ -1,1 +1,124 @@
-"""Stub."""
+"""Slack: an incoming webhook, or a bot that posts to a channel."""
+
+from typing import Any, Final, Self
+
+from pydantic import Field, model_validator
+
+from aintandem_notify.api import (
+    DestinationBroken,
+    HttpAnswer,
+    Notification,
+    Plugin,
+    PluginConfig,
+    Rate,
+    Receipt,
+    Rejected,
+    RetryLater,
+    Secret,
+    hookimpl,
+)
+from aintandem_notify_slack.message import Message, plain_message, rich_message
+from aintandem_notify_slack.verdict import Judgement, Verdict, judge
+
+__all__ = ["Config", "Slack", "SlackAnswerError"]
+
+# A living webhook says one of these to an empty message, and posts nothing.
+_ALIVE: Final = frozenset({"no_text", "invalid_payload"})
+
+
+class SlackAnswerError(Exception):
+    """Slack, or whatever answered in its place, said nothing that Slack is known to say."""
+
+
+class Config(PluginConfig):
+    """``[plugins.slack.<name>]``: exactly one of ``webhook_url``, and ``bot_token`` with ``channel``."""
+
+    webhook_url: Secret | None = Field(None, description="URL of an incoming webhook")
+    bot_token: Secret | None = Field(
+        None, description="bot token (xoxb-…) with the scope chat:write; needs channel"
+    )
+    channel: str | None = Field(
+        None, min_length=1, description="with bot_token: channel id (C0123456789) or name (#builds)"
+    )
+    api_url: str = Field(
+        "https://slack.com/api",
+        pattern=r"^https?://\S+$",
+        description="with bot_token: base URL of the Web API, for gateways in between",
+    )
+    rate: Rate | None = Field(Rate(1, 1.0), description="Slack takes one message a second for each channel")
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if self.webhook_url is not None and self.bot_token is not None:
+            raise ValueError("webhook_url and bot_token exclude each other; keep one of them")
+        if self.webhook_url is None and self.bot_token is None:
+            raise ValueError("either webhook_url or bot_token (with channel) is needed")
+        if self.bot_token is not None and self.channel is None:
+            raise ValueError("bot_token needs a channel to post to")
+        if self.webhook_url is not None and self.channel is not None:
+            raise ValueError("channel goes with bot_token; a webhook posts to the channel it was made for")
+        if self.webhook_url is not None and not self.webhook_url.reveal().startswith(("https://", "http://")):
+            raise ValueError("webhook_url is not a URL that begins with https://")
+        return self
+
+
+class Slack(Plugin[Config]):
+    """One channel of one workspace."""
+
+    @hookimpl
+    async def deliver(self, notification: Notification) -> Receipt | None:
+        """Post the message; where Slack dislikes its form, once more as plain text.
+
+        The receipt holds ``channel`` and ``ts`` with a bot token; a webhook gives none.
+        """
+        answer = await self._post(rich_message(notification))
+        judgement = judge(answer)
+        if judgement.verdict is Verdict.TOO_RICH:
+            self.context.log.warning("slack refused the message, sending it as text", error=judgement.reason)
+            answer = await self._post(plain_message(notification))
+            judgement = judge(answer)
+        self._raise_unless_delivered(judgement, answer)
+        return _receipt(judgement)
+
+    @hookimpl
+    async def check(self) -> None:
+        """Ask Slack whether it knows the token or the webhook; nothing is posted."""
+        if self.config.bot_token is not None:
+            answer = await self._call("auth.test", {})
+        else:
+            answer = await self._post({})
+        judgement = judge(answer)
+        if self.config.webhook_url is None or judgement.reason not in _ALIVE:
+            self._raise_unless_delivered(judgement, answer)
+
+    async def _post(self, message: Message) -> HttpAnswer:
+        if self.config.webhook_url is not None:
+            url = self.config.webhook_url.reveal()
+            return await self.context.http.post(url, json=message, timeout=self.config.timeout)
+        return await self._call("chat.postMessage", {"channel": self.config.channel, **message})
+
+    async def _call(self, method: str, arguments: dict[str, Any]) -> HttpAnswer:
+        token = self.config.bot_token.reveal() if self.config.bot_token is not None else ""
+        return await self.context.http.post(
+            f"{self.config.api_url.rstrip('/')}/{method}",
+            json=arguments,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=self.config.timeout,
+        )
+
+    def _raise_unless_delivered(self, judgement: Judgement, answer: HttpAnswer) -> None:
+        match judgement.verdict:
+            case Verdict.RETRY:
+                raise RetryLater(f"Slack: {judgement.reason}", after=answer.retry_after(self.context.clock.now()))
+            case Verdict.BROKEN:
+                raise DestinationBroken(f"Slack: {judgement.reason}")
+            case Verdict.TOO_RICH:
+                raise Rejected(f"Slack takes it neither in blocks nor as text: {judgement.reason}")
+            case Verdict.UNKNOWN:
+                # No outcome of its own: the agent tries three times and gives this message up.
+                raise SlackAnswerError(f"not an answer of Slack's: {judgement.reason}")
+
+
+def _receipt(judgement: Judgement) -> Receipt | None:
+    channel, stamp = judgement.content.get("channel"), judgement.content.get("ts")
+    return {"channel": channel, "ts": stamp} if isinstance(channel, str) and isinstance(stamp, str) else None
