@@ -149,7 +149,7 @@ def _read_time(value: datetime | str | float) -> datetime:
 def _read_json(frame: str) -> dict[str, Any] | NoEvent:
     try:
         content = from_json(frame, allow_inf_nan=False)
-    except ValueError:
+    except (ValueError, TypeError):  # TypeError: the text itself holds half a character
         content = _read_json_slowly(frame)
     if isinstance(content, NoEvent):
         return content

@@ -1,0 +1,103 @@
+import pytest
+
+from aintandem_notify import errors
+from aintandem_notify.errors import Problem
+
+
+@pytest.mark.parametrize(
+    ("problem", "line"),
+    [
+        (Problem("cannot be read"), "config.toml: cannot be read"),
+        (Problem("unknown key", "plugins.slack"), "config.toml: plugins.slack: unknown key"),
+        (Problem("unknown key", "plugins.slack", 14), "config.toml:14: plugins.slack: unknown key"),
+        (Problem("expected a value", line=3), "config.toml:3: expected a value"),
+    ],
+)
+def test_a_problem_says_where_it_is_as_far_as_that_is_known(problem: Problem, line: str) -> None:
+    assert problem.describe("config.toml") == line
+
+
+def test_a_config_error_says_every_problem_on_a_line_of_its_own() -> None:
+    error = errors.ConfigError([Problem("one", "a", 1), Problem("two", "b")], "c.toml")
+
+    assert str(error) == "c.toml:1: a: one\nc.toml: b: two"
+    assert [problem.message for problem in error.problems] == ["one", "two"]
+    assert error.source == "c.toml"
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "text"),
+    [
+        ("NOT_FOUND", {"id": "p1"}, "no such project (HTTP 404, NOT_FOUND)"),
+        ("", None, "no such project (HTTP 404)"),
+    ],
+)
+def test_an_api_error_keeps_code_status_and_details(
+    code: str, details: dict[str, object] | None, text: str
+) -> None:
+    error = errors.NotFound("no such project", status=404, code=code, details=details)
+
+    assert str(error) == text
+    assert (error.status, error.code, error.details) == (404, code, details or {})
+
+
+def test_server_trouble_knows_when_to_come_back() -> None:
+    assert errors.ServerTrouble("busy", status=429, retry_after=3.5).retry_after == 3.5
+    assert errors.ServerTrouble("down", status=503).retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (errors.LinkLost("reset by peer"), "reset by peer"),
+        (errors.LinkRefused("token expired", 4401), "token expired"),
+        (errors.HttpFailed("no DNS entry"), "no DNS entry"),
+        (errors.PluginError("slack", "cannot be imported"), "slack: cannot be imported"),
+        (errors.RetryLater("busy", after=3.0), "busy"),
+        (errors.DestinationBroken("revoked"), "revoked"),
+        (errors.Rejected("too long"), "too long"),
+        (errors.PluginNotReady(), ""),
+    ],
+)
+def test_every_error_reads_as_its_reason(error: errors.AInTandemNotifyError, text: str) -> None:
+    assert str(error) == text
+
+
+def test_what_an_error_carries_has_safe_defaults() -> None:
+    assert errors.LinkLost("cut").code == 1006
+    assert errors.HttpFailed("cut").maybe_sent is False
+    assert errors.HttpFailed("cut", maybe_sent=True).maybe_sent is True
+    assert errors.RetryLater("busy").after is None
+
+
+TREE: dict[type[BaseException], list[type[BaseException]]] = {
+    errors.AInTandemNotifyError: [
+        errors.ConfigError,
+        errors.StoreError,
+        errors.OrchestratorError,
+        errors.HttpFailed,
+        errors.PluginError,
+        errors.Outcome,
+    ],
+    errors.OrchestratorError: [errors.LinkLost, errors.LinkRefused, errors.ProjectGone, errors.ApiError],
+    errors.ApiError: [
+        errors.AuthenticationFailed,
+        errors.Forbidden,
+        errors.NotFound,
+        errors.Conflict,
+        errors.InvalidRequest,
+        errors.ServerTrouble,
+    ],
+    errors.Outcome: [errors.RetryLater, errors.DestinationBroken, errors.Rejected, errors.PluginNotReady],
+}
+
+
+@pytest.mark.parametrize(("parent", "children"), TREE.items())
+def test_the_tree_in_the_docstring_is_the_tree_in_the_code(
+    parent: type[BaseException], children: list[type[BaseException]]
+) -> None:
+    ours = {child for child in parent.__subclasses__() if child.__module__ == errors.__name__}
+    assert ours == set(children)
+    assert errors.__doc__ is not None
+    for child in children:
+        assert child.__name__ in errors.__doc__
