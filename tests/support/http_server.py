@@ -85,7 +85,7 @@ class Reset:
 Answer = Reply | Raw | Drip | Endless | Silence | Reset
 
 
-def gzip_bomb(size: int = 100_000_000, status: int = 200) -> Reply:
+def gzip_bomb(size: int = 20_000_000, status: int = 200) -> Reply:
     """A small answer that unpacks to ``size`` bytes."""
     body = gzip.compress(b"\0" * size, compresslevel=9)
     return Reply(status, body, {"content-encoding": "gzip"})

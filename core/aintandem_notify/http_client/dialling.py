@@ -50,15 +50,13 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
             local_address=local_address,
             socket_options=socket_options,
         )
-        stream, failures = await _race(dial, allowed)
+        stream, failures = await race(dial, allowed)
         if stream is None:
             raise HttpFailed(f"cannot connect to {host}:{port}: {_reason(failures[0])}")
         return stream
 
 
-async def _race(
-    dial: Dial, addresses: Sequence[str]
-) -> tuple[httpcore.AsyncNetworkStream | None, list[Exception]]:
+async def race(dial: Dial, addresses: Sequence[str]) -> tuple[httpcore.AsyncNetworkStream | None, list[Exception]]:
     """The first connection that stands, else what each address failed with."""
     winner: httpcore.AsyncNetworkStream | None = None
     failures: list[Exception] = []

@@ -1,1 +1,160 @@
-"""Stub."""
+"""Webhooks: each notification as a signed POST, after Standard Webhooks 1.0.0."""
+
+import re
+from typing import Annotated, ClassVar, Final
+from urllib.parse import urlsplit
+
+import trio
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from aintandem_notify.api import (
+    DestinationBroken,
+    HttpAnswer,
+    Notification,
+    Plugin,
+    PluginConfig,
+    Rejected,
+    RetryLater,
+    Secret,
+    hookimpl,
+    redact,
+)
+from aintandem_notify_webhook.payload import encode
+from aintandem_notify_webhook.signing import key_of, signature_headers
+from aintandem_notify_webhook.verdict import Verdict, describe, judge
+
+__all__ = ["Config", "Webhook"]
+
+MAX_ANSWER: Final = 2048
+"""Bytes of an answer that are read: enough for a word on why."""
+MAX_REASON: Final = 200
+
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?")
+_OURS: Final = frozenset(
+    {
+        "webhook-id",
+        "webhook-timestamp",
+        "webhook-signature",
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "host",
+        "transfer-encoding",
+    }
+)
+
+
+def _check_url(url: Secret) -> Secret:
+    try:
+        parts = urlsplit(url.reveal())
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("not a URL that begins with http:// or https:// and names a host")
+    return url
+
+
+def _check_key(secret: Secret) -> Secret:
+    key_of(secret)
+    return secret
+
+
+def _several(value: object) -> object:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _check_name(name: str) -> str:
+    if not _HEADER_NAME.fullmatch(name):
+        raise ValueError("not the name of a header")
+    if name.lower() in _OURS:
+        raise ValueError("this header is set by the plugin")
+    return name
+
+
+def _check_value(value: Secret) -> Secret:
+    if not _HEADER_VALUE.fullmatch(value.reveal()):
+        raise ValueError("not the value of a header: only visible ASCII characters, with spaces between them")
+    return value
+
+
+SigningSecret = Annotated[Secret, AfterValidator(_check_key)]
+SigningSecrets = Annotated[
+    tuple[SigningSecret, ...],
+    BeforeValidator(_several, json_schema_input_type=Secret | tuple[Secret, ...]),
+]
+
+
+class Config(PluginConfig):
+    """``[plugins.webhook.<name>]``."""
+
+    url: Annotated[Secret, AfterValidator(_check_url)] = Field(
+        description="where to POST; a secret, because many receivers put a token into it"
+    )
+    secret: SigningSecrets = Field(
+        (),
+        description="signing secret (whsec_…), or a list of them while it changes; without one nothing is signed",
+    )
+    headers: dict[Annotated[str, AfterValidator(_check_name)], Annotated[Secret, AfterValidator(_check_value)]] = (
+        Field(default_factory=dict, description="headers to send along; their values are secrets")
+    )
+
+
+class Webhook(Plugin[Config]):
+    """One receiver.
+
+    ``second_try_after``: seconds before a message that the receiver disliked is tried once more; enough for a
+    load balancer to turn to another server.
+    """
+
+    second_try_after: ClassVar[float] = 1.0
+
+    @hookimpl
+    async def deliver(self, notification: Notification) -> None:
+        """POST it; where the receiver dislikes it, once more after a moment, then it is dead.
+
+        The id stays the same over all tries and restarts, so that the receiver can drop repeats.
+        """
+        body = encode(notification)
+        answer = await self._post(notification.id, body)
+        if judge(answer.status) is Verdict.TRY_TWICE:
+            await trio.sleep(self.second_try_after)
+            answer = await self._post(notification.id, body)
+        self._raise_unless_delivered(answer)
+
+    @hookimpl
+    async def check(self) -> None:
+        """Whether the receiver answers at all, whatever its status: a HEAD request tells nobody anything."""
+        await self.context.http.request(
+            "HEAD", self.config.url.reveal(), headers=self._extra_headers(), timeout=self.config.timeout
+        )
+
+    async def _post(self, message_id: str, body: bytes) -> HttpAnswer:
+        now = int(self.context.clock.now().timestamp())
+        return await self.context.http.post(
+            self.config.url.reveal(),
+            headers=self._extra_headers()
+            | {"content-type": "application/json"}
+            | signature_headers(self.config.secret, message_id, now, body),
+            content=body,
+            timeout=self.config.timeout,
+            max_body=MAX_ANSWER,
+            # The status says it all: an accepted delivery stays accepted if its answer never ends.
+            need_body=False,
+        )
+
+    def _extra_headers(self) -> dict[str, str]:
+        return {name: value.reveal() for name, value in self.config.headers.items()}
+
+    def _raise_unless_delivered(self, answer: HttpAnswer) -> None:
+        match judge(answer.status):
+            case Verdict.RETRY:
+                raise RetryLater(describe(answer.status), after=answer.retry_after(self.context.clock.now()))
+            case Verdict.TRY_TWICE:
+                said = redact(" ".join(answer.text.split()))[:MAX_REASON]
+                raise Rejected(f"{describe(answer.status)} twice{f': {said}' if said else ''}")
+            case Verdict.REFUSED | Verdict.GONE:
+                raise DestinationBroken(describe(answer.status))
