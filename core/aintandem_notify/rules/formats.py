@@ -1,0 +1,78 @@
+"""Numbers and texts as people read them, and what keeps foreign text from doing harm on a screen."""
+
+import json
+import re
+from typing import Any, Final
+
+_DURATION_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_SIZE_UNITS: Final = ("bytes", "KB", "MB", "GB", "TB")
+
+# Terminal output holds colours and cursor movements (ECMA-48 sequences), which chats show as rubbish and
+# terminals obey; the other control characters, and those that turn the direction of text, go with them.
+_SEQUENCE: Final = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_].*?\x1b\\|.)", re.DOTALL
+)
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_OVERWRITTEN: Final = re.compile(r"[^\n]*\r(?!\n|$)")
+
+
+def duration(seconds: float) -> str:
+    """``"850 ms"``, ``"42 s"``, ``"2 min 10 s"``, ``"3 h 5 min"``, ``"2 d 4 h"``: the two units that matter."""
+    if seconds < 1:
+        return f"{max(0, round(seconds * 1000))} ms"
+    left = round(seconds)
+    parts: list[str] = []
+    for length, unit in _DURATION_UNITS:
+        count, left = divmod(left, length)
+        if count or parts:
+            parts.append(f"{count} {unit}" if count else "")
+        if len(parts) == 2:
+            break
+    return " ".join(filter(None, parts))
+
+
+def size(count: int) -> str:
+    """``"512 bytes"``, ``"1.2 MB"``; a KB has 1,000 bytes."""
+    amount = float(count)
+    for unit in _SIZE_UNITS:
+        if amount < 999.5 or unit == _SIZE_UNITS[-1]:
+            break
+        amount /= 1000
+    digits = 0 if unit == "bytes" or amount >= 99.5 else 1
+    return f"{amount:.{digits}f} {unit}"
+
+
+def text_of(value: Any) -> str:
+    """A JSON value as text: texts as they are, None as nothing, objects and lists as indented JSON."""
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case dict() | list() | tuple():
+            return json.dumps(value, ensure_ascii=False, indent=2, default=str) if value else ""
+        case _:
+            return json.dumps(value, default=str)
+
+
+def clean(text: str) -> str:
+    """``text`` without escape sequences and control characters; lines that a progress bar redrew, once."""
+    if "\x1b" in text:
+        text = _SEQUENCE.sub("", text)
+    if "\r" in text:
+        text = _OVERWRITTEN.sub("", text).replace("\r", "")
+    return _CONTROL.sub("", text)
+
+
+def one_line(text: str, limit: int) -> str:
+    """``text`` on one line of at most ``limit`` characters."""
+    flat = " ".join(text[: 4 * limit].split())
+    return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"
+
+
+def cut_middle(text: str, limit: int) -> str:
+    """``text`` in about ``limit`` characters: its beginning and, longer, its end, where errors say the most."""
+    if len(text) <= limit:
+        return text
+    head, tail = text[: limit // 4], text[-(limit - limit // 4) :]
+    return f"{head}\n[… {len(text) - len(head) - len(tail):,} characters left out …]\n{tail}"

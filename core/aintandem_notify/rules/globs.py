@@ -1,0 +1,98 @@
+"""Which events and projects a glob means. Known types are looked up once, so that matching is a dict's work."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase, translate
+from typing import Final
+
+from aintandem_notify.config.problems import did_you_mean
+from aintandem_notify.events import EVENT_TYPES, WIRE_FAMILIES, Event, Family
+from aintandem_notify.notification import Project
+
+_WILD: Final = frozenset("*?[")
+_FAMILIES: Final = tuple(str(family) for family in Family)
+_UNKNOWN_PREFIX: Final = f"{Family.UNKNOWN}/"
+
+_PATHS: Final = {name: f"{model.family}/{name}" for name, model in EVENT_TYPES.items()}
+_WIRE: Final = frozenset(name for name, model in EVENT_TYPES.items() if model.family in WIRE_FAMILIES)
+
+
+def matching_types(glob: str) -> frozenset[str]:
+    """The known types that ``glob`` means.
+
+    Without ``/`` it is matched against the type, with ``/`` against ``family/type``. One that begins with a
+    wildcard means task, workflow and sandbox events only: connection and agent events must be named.
+    """
+    candidates = _WIRE if glob[:1] in _WILD else EVENT_TYPES
+    if "/" in glob:
+        return frozenset(name for name in candidates if fnmatchcase(_PATHS[name], glob))
+    return frozenset(name for name in candidates if fnmatchcase(name, glob))
+
+
+def is_for_unknown(glob: str) -> bool:
+    """Whether ``glob`` means types that this version does not know: it must say so, as ``unknown/*``."""
+    return glob.startswith(_UNKNOWN_PREFIX)
+
+
+def matches_unknown(glob: str, event_type: str) -> bool:
+    """Whether ``glob`` means the unknown ``event_type``."""
+    return is_for_unknown(glob) and fnmatchcase(_UNKNOWN_PREFIX + event_type, glob)
+
+
+def glob_problem(glob: str) -> str | None:
+    """What is wrong with an entry of ``events``, None if it is fine."""
+    if not glob:
+        return "should not be empty"
+    if re.search(r"\[(?!.+?\])", glob):
+        return "the [ in it is not closed"
+    if is_for_unknown(glob):
+        return None if len(glob) > len(_UNKNOWN_PREFIX) else "should say which; unknown/* means all"
+    if matching_types(glob):
+        return None
+    if "/" in glob:
+        return _path_problem(glob)
+    if not _WILD.isdisjoint(glob):
+        named = next((path for name, path in _PATHS.items() if fnmatchcase(name, glob)), None)
+        hint = f"; events of the family {named.split('/')[0]} must be named, as {named}" if named else ""
+        return f"no event type matches {glob}{hint}"
+    if glob in _FAMILIES:
+        return f"no event type called {glob}; did you mean {glob}/*?"
+    return f"no event type called {glob}{did_you_mean(glob, EVENT_TYPES)}"
+
+
+def _path_problem(glob: str) -> str:
+    family, _, name = glob.partition("/")
+    if _WILD.isdisjoint(family) and family not in _FAMILIES:
+        return f"no family of events called {family}{did_you_mean(family, _FAMILIES)}"
+    if _WILD.isdisjoint(name) and name in EVENT_TYPES:
+        return f"no event type called {glob}; did you mean {_PATHS[name]}?"
+    return f"no event type matches {glob}{did_you_mean(glob, _PATHS.values())}"
+
+
+def project_matcher(globs: Sequence[str] | None) -> Callable[[Project | None], bool]:
+    """Whether a project's id or name is meant; None means every one, and also no project at all."""
+    if globs is None:
+        return lambda _project: True
+    pattern = re.compile("|".join(translate(glob) for glob in globs))
+    return lambda project: project is not None and bool(pattern.match(project.id) or pattern.match(project.name))
+
+
+class EventFilter:
+    """What a plugin without ``deliver`` wants to see: its ``events`` and ``projects``, None for everything."""
+
+    def __init__(self, events: Iterable[str] | None, projects: Sequence[str] | None) -> None:
+        globs = None if events is None else tuple(events)
+        self._types = None if globs is None else frozenset[str]().union(*map(matching_types, globs))
+        self._unknown = () if globs is None else tuple(filter(is_for_unknown, globs))
+        self._concerns_project = project_matcher(projects)
+
+    def matches(self, event: Event, project: Project | None) -> bool:
+        """Whether ``event``, of ``project`` if it is about one, is wanted."""
+        return self._concerns_type(event) and self._concerns_project(project)
+
+    def _concerns_type(self, event: Event) -> bool:
+        if self._types is None:
+            return True
+        if event.family is Family.UNKNOWN:  # also when its type is the name of one of our own events
+            return any(matches_unknown(glob, event.type) for glob in self._unknown)
+        return event.type in self._types

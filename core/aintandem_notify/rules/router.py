@@ -1,0 +1,198 @@
+"""From an event to what is sent and where: the rules of the config, decided without clock, store or socket.
+
+What a type can lead to is looked up once for every known type, so an event that concerns nobody costs a dict
+lookup.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+from typing import TypeVar
+
+from aintandem_notify.config.models import Config
+from aintandem_notify.events import EVENT_TYPES, AgentEvent, Event, Family
+from aintandem_notify.log import get_logger, redact
+from aintandem_notify.notification import Field, Notification, Project
+from aintandem_notify.rules import formats, texts
+from aintandem_notify.rules.globs import project_matcher
+from aintandem_notify.rules.language import (
+    RENDER_ERRORS,
+    Condition,
+    Render,
+    compile_expression,
+    compile_template,
+)
+from aintandem_notify.rules.overview import Route, routes, warnings
+from aintandem_notify.rules.plan import PlannedRule, plan
+from aintandem_notify.rules.scope import Scope, scope
+from aintandem_notify.runs import Run
+
+LONGEST_TITLE = 500
+"""Characters of a title, from whatever template; it has to fit one line of a phone."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """One rendered notification and the destinations that get it."""
+
+    notification: Notification
+    destinations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A planned rule with its texts compiled."""
+
+    plan: PlannedRule
+    concerns_project: Callable[[Project | None], bool]
+    when: Condition | None
+    title: Render | None
+    body: Render | None
+
+    @classmethod
+    def of(cls, planned: PlannedRule) -> "_Rule":
+        return cls(
+            planned,
+            project_matcher(planned.projects),
+            None if planned.when is None else compile_expression(planned.when),
+            None if planned.title is None else compile_template(planned.title),
+            None if planned.body is None else compile_template(planned.body),
+        )
+
+
+class Router:
+    """Applies the rules of a valid config. Keeps no state but which rules have been complained about."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._plan = plan(config)
+        rules = tuple(map(_Rule.of, self._plan))
+        self._by_type = {
+            event_type: matching
+            for event_type in EVENT_TYPES
+            if (matching := tuple(rule for rule in rules if event_type in rule.plan.types))
+        }
+        self._for_unknown = tuple(rule for rule in rules if rule.plan.unknown)
+        console_url = config.orchestrator.console_url
+        self._console_url = None if console_url is None else compile_template(console_url)
+        self._reported: set[tuple[str, str]] = set()
+        self._log = get_logger("rules")
+
+    def concerns(self, event_type: str) -> bool:
+        """Whether an event of this type can lead to a notification; False means ``route`` gives nothing."""
+        return event_type in self._by_type or (
+            bool(self._for_unknown) and any(rule.plan.concerns_unknown(event_type) for rule in self._for_unknown)
+        )
+
+    def route(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Routed]:
+        """What ``event`` leads to, at most one notification for each destination.
+
+        ``run`` is the attempt as it is after the event; ``now`` becomes the notification's ``created_at``.
+        The first matching rule that names a destination wins it.
+        """
+        rules = self._rules_for(event)
+        if not rules:
+            return []
+        names = scope(event, run, project)
+        taken = {event.instance} if isinstance(event, AgentEvent) and hasattr(event, "instance") else set()
+        routed = []
+        for rule in rules:
+            free = tuple(name for name in rule.plan.destinations if name not in taken)
+            if free and self._matches(rule, names, project):
+                taken.update(free)
+                routed.append(Routed(self._notification(rule.plan, rule, (event, run, project), names, now), free))
+        return routed
+
+    def routes_table(self) -> list[Route]:
+        """What goes where, for people to read: a row for each event type and rule."""
+        return routes(self._plan)
+
+    def warnings(self) -> list[str]:
+        """What is probably not meant, one sentence each."""
+        return warnings(self._config, self._plan)
+
+    def _rules_for(self, event: Event) -> tuple[_Rule, ...]:
+        if event.family is Family.UNKNOWN:  # also when its type is the name of one of our own events
+            return tuple(rule for rule in self._for_unknown if rule.plan.concerns_unknown(event.type))
+        return self._by_type.get(event.type, ())
+
+    def _matches(self, rule: _Rule, names: Scope, project: Project | None) -> bool:
+        if not rule.concerns_project(project):
+            return False
+        # Rather one message too many than a failure that nobody hears of.
+        return rule.when is None or self._guarded(rule.when, names, rule.plan.name, "when", instead=True)
+
+    def _notification(
+        self, planned: PlannedRule, rule: _Rule, subject: texts.Subject, names: Scope, now: datetime
+    ) -> Notification:
+        event, run, project = subject
+        title = self._text(rule.title, names, planned.name, "title") or texts.title(subject)
+        body = self._text(rule.body, names, planned.name, "body")
+        return Notification(
+            id=_notification_id(event, planned.name),
+            thread=_thread(event, run),
+            severity=planned.severity or texts.default_text(event).severity,
+            title=formats.one_line(_safe(title), LONGEST_TITLE),
+            body=_safe(texts.body(subject) if body is None else body),
+            fields=tuple(Field(name, _safe(value)) for name, value in texts.fields(subject)),
+            url=self._url(names),
+            mentions=planned.mention,
+            event=event,
+            run=run,
+            project=project,
+            rule=planned.name,
+            created_at=now,
+        )
+
+    def _text(self, render: Render | None, names: Scope, rule: str, part: str) -> str | None:
+        """The rule's own text; None if it has none, or if it raised."""
+        return None if render is None else self._guarded(render, names, rule, part, instead=None)
+
+    def _url(self, names: Scope) -> str | None:
+        """Where a person can look; None unless it is a web address."""
+        if self._console_url is None:
+            return None
+        url = self._guarded(self._console_url, names, "orchestrator", "console_url", instead=None)
+        url = "" if url is None else redact(url.strip())
+        return url if url.startswith(("http://", "https://")) and url.isprintable() and " " not in url else None
+
+    def _guarded(self, make: Callable[[Scope], T], names: Scope, rule: str, part: str, *, instead: T) -> T:
+        """What ``make`` gives; ``instead`` if it raises, which is logged once for each rule and part."""
+        try:
+            return make(names)
+        except RENDER_ERRORS as error:
+            if (rule, part) not in self._reported:
+                self._reported.add((rule, part))
+                reason = formats.one_line(f"{type(error).__name__}: {error}", LONGEST_TITLE)
+                self._log.warning(f"{part} raised", rule=rule, reason=reason, instead=_CONSEQUENCES[part])
+            return instead
+
+
+_CONSEQUENCES = {
+    "when": "the rule counts as a match",
+    "title": "the default title is used",
+    "body": "the default body is used",
+    "console_url": "notifications have no link",
+}
+
+
+def _safe(text: str) -> str:
+    return redact(formats.clean(text))
+
+
+def _notification_id(event: Event, rule: str) -> str:
+    """The same for the same event and rule, so that an event that is taken in again leads to no second one."""
+    return "ntf_" + blake2b(f"{event.key}\n{rule}".encode(), digest_size=16).hexdigest()
+
+
+def _thread(event: Event, run: Run | None) -> str:
+    """What keeps notifications in order: the run's attempt, else the project, the instance or the agent."""
+    if run is not None:
+        return run.thread
+    if event.family is Family.AGENT:
+        instance = getattr(event, "instance", "")
+        return f"agent/{instance}" if instance else "agent"
+    return f"project/{event.project_id}"

@@ -1,0 +1,77 @@
+"""What conditions and texts can name: event, run and project, each with the names it may have."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from aintandem_notify.events import EVENT_TYPES, Event
+from aintandem_notify.notification import Project
+from aintandem_notify.runs import Run
+
+Scope = Mapping[str, Any]
+"""The values of the names."""
+
+_EVENT_FIELDS: Final = frozenset(
+    field for model in EVENT_TYPES.values() for field in model.model_fields
+) | frozenset({"family", "run_id"})
+
+_RUN_FACTS: Final[Mapping[str, Callable[[Run], Any]]] = {
+    "id": lambda run: run.id,
+    "name": lambda run: run.name,
+    "kind": lambda run: run.kind,
+    "duration": lambda run: run.duration,
+    "attempt": lambda run: run.attempt,
+    "state": lambda run: run.state,
+    "step": lambda run: run.step,
+    "progress": lambda run: run.progress,
+    "output_tail": lambda run: run.output_tail,
+}
+_PROJECT_FACTS: Final[Mapping[str, Callable[[Project], Any]]] = {
+    "id": lambda project: project.id,
+    "name": lambda project: project.name,
+}
+
+NAMES: Final[Mapping[str, frozenset[str]]] = {
+    "event": _EVENT_FIELDS | {"wire"},
+    "run": frozenset(_RUN_FACTS),
+    "project": frozenset(_PROJECT_FACTS),
+}
+"""Every name and what can be asked of it; ``event.wire`` is the event as it came, with all its fields."""
+
+
+class _EventView:
+    """An event by its fields' names; what its type does not have is None, what came unasked is there too."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self, event: Event) -> None:
+        self._event = event
+
+    def __getitem__(self, name: str) -> Any:
+        if name == "wire":
+            return self._event.wire()
+        if name in _EVENT_FIELDS:
+            return getattr(self._event, name, None)
+        return (self._event.model_extra or {}).get(name)
+
+
+class _FactsView:
+    """A run or a project by the names of its facts; all None where there is none."""
+
+    __slots__ = ("_facts", "_subject")
+
+    def __init__(self, subject: Any, facts: Mapping[str, Callable[[Any], Any]]) -> None:
+        self._subject = subject
+        self._facts = facts
+
+    def __getitem__(self, name: str) -> Any:
+        fact = self._facts.get(name)
+        return None if fact is None or self._subject is None else fact(self._subject)
+
+
+def scope(event: Event, run: Run | None, project: Project | None) -> Scope:
+    """The names for one event; ``run`` and ``project`` can be asked for their facts also when there is none."""
+    return {
+        "event": _EventView(event),
+        "run": _FactsView(run, _RUN_FACTS),
+        "project": _FactsView(project, _PROJECT_FACTS),
+    }

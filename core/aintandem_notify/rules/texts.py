@@ -1,0 +1,245 @@
+"""How every event reads when a rule says nothing: one table of severity, title, body and facts.
+
+Written for somebody who reads it in a chat, perhaps at night: what, which one, where, and the error itself.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from aintandem_notify.events import Event, Family
+from aintandem_notify.notification import Field, Project, Severity
+from aintandem_notify.rules import formats
+from aintandem_notify.runs import Run
+
+LONGEST_NAME: Final = 100
+"""Characters of a task's name in a title; a task may be called by its whole prompt."""
+LONGEST_BODY: Final = 4000
+"""Characters of a default body; what Slack shows without folding, and what somebody reads."""
+
+Subject = tuple[Event, Run | None, Project | None]
+"""An event, its run after it, and its project."""
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultText:
+    """How one type of event reads.
+
+    ``title`` takes the names of ``_title_names``, ``facts`` are keys of ``FACTS``.
+    """
+
+    severity: Severity
+    title: str
+    body: Callable[[Subject], str] = lambda _subject: ""
+    facts: tuple[str, ...] = ()
+
+
+def _get(event: Event, name: str) -> Any:
+    return getattr(event, name, None)
+
+
+def _run_name(event: Event, run: Run | None) -> str:
+    return (run and run.name) or _get(event, "task") or event.run_id or ""
+
+
+def _project_name(event: Event, project: Project | None) -> str:
+    return project.name if project is not None else event.project_id or ""
+
+
+def _error(subject: Subject) -> str:
+    """The error; where none came, the last lines of output."""
+    event, run, _ = subject
+    return formats.text_of(_get(event, "error")) or _output(subject) or (run.output_tail if run else "")
+
+
+def _output(subject: Subject) -> str:
+    return formats.text_of(_get(subject[0], "output"))
+
+
+def _message(subject: Subject) -> str:
+    return formats.text_of(_get(subject[0], "message")) or _output(subject)
+
+
+def _reason(subject: Subject) -> str:
+    return formats.text_of(_get(subject[0], "reason"))
+
+
+def _link_trouble(subject: Subject) -> str:
+    event = subject[0]
+    reason = _get(event, "reason") or _get(event, "error") or ""
+    next_step = "Trying again by itself." if _get(event, "will_reconnect") else "Not trying again."
+    return "\n".join(filter(None, (reason, next_step)))
+
+
+def _on_hold(subject: Subject) -> str:
+    return "\n".join(filter(None, (_reason(subject), "What is due is kept, and goes out once it works again.")))
+
+
+def _counts(subject: Subject) -> str:
+    event = subject[0]
+    projects, plugins = _get(event, "projects") or 0, _get(event, "plugins") or 0
+    return f"{_counted(projects, 'project')} to watch, {_counted(plugins, 'plugin')}."
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _whole_event(subject: Subject) -> str:
+    return formats.text_of(subject[0].model_extra)
+
+
+def _percent(value: float | None) -> str | None:
+    return None if value is None else f"{value:.0f}%"
+
+
+def _artifact(name: str, show: Callable[[Any], str] = str) -> Callable[[Subject], str | None]:
+    def fact(subject: Subject) -> str | None:
+        value = getattr(_get(subject[0], "artifact"), name, None)
+        return None if value is None else show(value)
+
+    return fact
+
+
+def _shown(name: str) -> Callable[[Subject], str | None]:
+    def fact(subject: Subject) -> str | None:
+        value = _get(subject[0], name)
+        return None if value is None else str(value)
+
+    return fact
+
+
+def _of_run(show: Callable[[Run], str | None]) -> Callable[[Subject], str | None]:
+    return lambda subject: None if subject[1] is None else show(subject[1])
+
+
+FACTS: Final[Mapping[str, Callable[[Subject], str | None]]] = {
+    "Project": lambda subject: _project_name(subject[0], subject[2]),
+    "Workflow": lambda subject: (
+        None if (shown := _get(subject[0], "workflow_id")) == _run_name(*subject[:2]) else shown
+    ),
+    "Duration": _of_run(lambda run: None if run.duration is None else formats.duration(run.duration)),
+    "Step": _of_run(lambda run: run.step),
+    "Phase": _of_run(lambda run: run.step),
+    "Progress": lambda subject: _percent(_get(subject[0], "progress")),
+    "Attempt": _of_run(lambda run: str(run.attempt) if run.attempt > 1 else None),
+    "Artifact": _artifact("path"),
+    "Type": _artifact("type"),
+    "Size": _artifact("size", formats.size),
+    "Image": _shown("image"),
+    "Exit code": _shown("exit_code"),
+    "Close code": _shown("code"),
+    "Version": _shown("version"),
+    "Happened": lambda subject: (
+        f"{subject[0].timestamp:%Y-%m-%d %H:%M} UTC, seen after a gap" if subject[0].caught_up else None
+    ),
+}
+"""The named facts that a text can show; one that is None or empty is left out."""
+
+_TASK = ("Project", "Attempt", "Happened")
+_TASK_END = ("Project", "Duration", "Attempt", "Happened")
+_TASK_TROUBLE = ("Project", "Duration", "Step", "Attempt", "Happened")
+_STEP = ("Project", "Progress", "Attempt", "Happened")
+_WORKFLOW = ("Project", "Workflow", "Attempt", "Happened")
+_WORKFLOW_END = ("Project", "Workflow", "Duration", "Attempt", "Happened")
+_WORKFLOW_TROUBLE = ("Project", "Workflow", "Phase", "Duration", "Attempt", "Happened")
+_LINK = ("Project", "Close code", "Happened")
+
+_INFO, _SUCCESS, _WARNING = Severity.INFO, Severity.SUCCESS, Severity.WARNING
+_ERROR, _CRITICAL = Severity.ERROR, Severity.CRITICAL
+
+DEFAULT_TEXTS: Final[Mapping[str, DefaultText]] = {
+    "task_queued": DefaultText(_INFO, 'Task "{run}" is queued', facts=_TASK),
+    "task_started": DefaultText(_INFO, 'Task "{run}" started', facts=_TASK),
+    "step_progress": DefaultText(_INFO, 'Task "{run}": {step}', _message, _STEP),
+    "output": DefaultText(_INFO, 'Output of task "{run}"', _output, _TASK),
+    "artifact": DefaultText(
+        _INFO, 'Task "{run}" made {artifact}', facts=("Project", "Artifact", "Type", "Size", "Attempt", "Happened")
+    ),
+    "task_completed": DefaultText(_SUCCESS, 'Task "{run}" completed', _output, _TASK_END),
+    "task_failed": DefaultText(_ERROR, 'Task "{run}" failed', _error, _TASK_TROUBLE),
+    "task_cancelled": DefaultText(_WARNING, 'Task "{run}" was cancelled', facts=_TASK_TROUBLE),
+    "workflow_execution_created": DefaultText(_INFO, 'Workflow "{run}" is about to run', facts=_WORKFLOW),
+    "workflow_execution_started": DefaultText(_INFO, 'Workflow "{run}" started', facts=_WORKFLOW),
+    "workflow_phase_started": DefaultText(_INFO, 'Workflow "{run}": phase {phase} started', facts=_WORKFLOW),
+    "workflow_phase_completed": DefaultText(
+        _INFO, 'Workflow "{run}": phase {phase} completed', _output, _WORKFLOW
+    ),
+    "workflow_execution_completed": DefaultText(_SUCCESS, 'Workflow "{run}" completed', _output, _WORKFLOW_END),
+    "workflow_execution_failed": DefaultText(_ERROR, 'Workflow "{run}" failed', _error, _WORKFLOW_TROUBLE),
+    "workflow_execution_paused": DefaultText(
+        _WARNING, 'Workflow "{run}" is paused', facts=("Project", "Workflow", "Phase", "Attempt", "Happened")
+    ),
+    "workflow_execution_resumed": DefaultText(_INFO, 'Workflow "{run}" goes on', facts=_WORKFLOW),
+    "sandbox_created": DefaultText(
+        _INFO, 'Sandbox "{run}" was created', facts=("Project", "Image", "Attempt", "Happened")
+    ),
+    "sandbox_started": DefaultText(_INFO, 'Sandbox "{run}" started', facts=_TASK),
+    "sandbox_stopped": DefaultText(
+        _INFO, 'Sandbox "{run}" stopped', facts=("Project", "Exit code", "Duration", "Attempt", "Happened")
+    ),
+    "sandbox_error": DefaultText(_ERROR, 'Sandbox "{run}" has an error', _error, _TASK_END),
+    "connection_connected": DefaultText(_INFO, "Connected to project {project}", facts=("Project", "Happened")),
+    "connection_disconnected": DefaultText(_WARNING, "Connection to project {project} lost", _link_trouble, _LINK),
+    "connection_error": DefaultText(_WARNING, "No connection to project {project}", _link_trouble, _LINK),
+    "agent_started": DefaultText(_INFO, "AInTandem Notify is running", _counts, ("Version",)),
+    "agent_stopped": DefaultText(_INFO, "AInTandem Notify has stopped", _reason),
+    "login_failed": DefaultText(_CRITICAL, "Login to the orchestrator failed", _reason),
+    "plugin_failed": DefaultText(_ERROR, "Plugin {instance} does not work", _reason),
+    "destination_parked": DefaultText(_ERROR, "Notifications to {instance} are on hold", _on_hold),
+    "destination_recovered": DefaultText(_SUCCESS, "Notifications to {instance} work again", _reason),
+}
+"""Every known type; ``UNKNOWN_TEXT`` stands for all others."""
+
+UNKNOWN_TEXT: Final = DefaultText(_INFO, "Unknown event {type}", _whole_event, ("Project", "Happened"))
+
+
+def default_text(event: Event) -> DefaultText:
+    """How ``event`` reads by default."""
+    if event.family is Family.UNKNOWN:  # also when its type is the name of one of our own events
+        return UNKNOWN_TEXT
+    return DEFAULT_TEXTS.get(event.type, UNKNOWN_TEXT)
+
+
+def title(subject: Subject) -> str:
+    """One line that says what happened to what; says so when it is old news."""
+    event = subject[0]
+    line = default_text(event).title.format_map(_title_names(subject))
+    return f"{line} (caught up)" if event.caught_up else line
+
+
+def body(subject: Subject) -> str:
+    """The error, the output or the message; empty when the title says it all."""
+    return formats.cut_middle(default_text(subject[0]).body(subject).strip("\n"), LONGEST_BODY)
+
+
+def fields(subject: Subject) -> tuple[Field, ...]:
+    """The facts that are known."""
+    found = ((name, FACTS[name](subject)) for name in default_text(subject[0]).facts)
+    return tuple(Field(name, value) for name, value in found if value)
+
+
+def _title_names(subject: Subject) -> Mapping[str, str]:
+    event, run, project = subject
+    names = {
+        "run": _run_name(event, run),
+        "project": _project_name(event, project),
+        "instance": _get(event, "instance") or "",
+        "type": event.type,
+    }
+    match event.type:
+        case "step_progress":
+            names["step"] = _step_and_status(event)
+        case "artifact":
+            names["artifact"] = PurePosixPath(_artifact("path")(subject) or "").name or "a file"
+        case "workflow_phase_started" | "workflow_phase_completed":
+            names["phase"] = _get(event, "phase") or _get(event, "phase_id") or ""
+    return {name: formats.one_line(value, LONGEST_NAME) for name, value in names.items()}
+
+
+def _step_and_status(event: Event) -> str:
+    """``Load data completed``; only as much as is known."""
+    step = _get(event, "step") or _get(event, "step_id") or "a step"
+    status = (_get(event, "status") or "moved").replace("-", " ").replace("_", " ")
+    return f"{step} is {status}" if status in ("pending", "running", "in progress") else f"{step} {status}"
