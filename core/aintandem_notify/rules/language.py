@@ -103,9 +103,10 @@ def _parse_expression(text: str) -> nodes.Template:
     if not parser.stream.eos:
         rest = parser.stream.current
         raise TemplateSyntaxError(f"unexpected {rest.value!r} after the expression", rest.lineno)
-    expression.set_environment(_ENVIRONMENT)
     assignment = nodes.Assign(nodes.Name("result", "store"), expression, lineno=1)
-    return _without_none(nodes.Template([assignment], lineno=1))
+    template = nodes.Template([assignment], lineno=1)
+    template.set_environment(_ENVIRONMENT)
+    return _without_none(template)
 
 
 def _without_none(template: nodes.Template) -> nodes.Template:
