@@ -1,6 +1,21 @@
 """Plugins: finding them, keeping each running by itself, and calling their hooks."""
 
+from aintandem_notify.plugins.calls import Delivered, Failed, Result
 from aintandem_notify.plugins.catalog import Catalog
+from aintandem_notify.plugins.faults import DeadlineExceeded
 from aintandem_notify.plugins.found import FoundPlugin
+from aintandem_notify.plugins.host import PluginHost, open_host
+from aintandem_notify.plugins.states import InstanceState, InstanceStatus
 
-__all__ = ["Catalog", "FoundPlugin"]
+__all__ = [
+    "Catalog",
+    "DeadlineExceeded",
+    "Delivered",
+    "Failed",
+    "FoundPlugin",
+    "InstanceState",
+    "InstanceStatus",
+    "PluginHost",
+    "Result",
+    "open_host",
+]

@@ -22,6 +22,8 @@ from typing import Final
 from aintandem_notify.hookspecs import PROJECT
 
 OWN_DISTRIBUTION: Final = "aintandem-notify"
+# Kept on the module of a one-file plugin, so that a reload of the config finds the same classes again.
+_FINGERPRINT: Final = "__aintandem_notify_fingerprint__"
 _FILE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
@@ -93,12 +95,15 @@ class FileSource:
         return f"{PROJECT}_file_{self.path.stem.replace('-', '_')}_{digest}"
 
     def load(self) -> ModuleType:
-        """The imported module, anew at each call; raises ``ImportFailed``."""
-        name = self.module_name
+        """The imported module, anew if the file has changed since; raises ``ImportFailed``."""
+        name, fingerprint = self.module_name, self.fingerprint
+        before = sys.modules.get(name)
+        if before is not None and getattr(before, _FINGERPRINT, None) == fingerprint:
+            return before
         loader = _PlainLoader(name, str(self.path))
         module = importlib.util.module_from_spec(ModuleSpec(name, loader, origin=str(self.path)))
         module.__file__ = str(self.path)
-        before = sys.modules.get(name)
+        setattr(module, _FINGERPRINT, fingerprint)
         # pydantic and dataclasses look annotations up in there.
         sys.modules[name] = module
         try:

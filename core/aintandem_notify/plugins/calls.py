@@ -1,0 +1,186 @@
+"""The one caller of hooks: ``async def`` as a trio task, ``def`` in a worker thread, each with a deadline.
+
+Nothing that plugin code raises comes out of here; it is the answer. A task is cancelled at its deadline. A
+thread cannot be: the caller waits on, says so, and takes the late answer, so that nothing is sent twice while
+it is still being sent.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final
+
+import trio
+
+from aintandem_notify.errors import PluginError
+from aintandem_notify.plugins.faults import DeadlineExceeded, fault_of
+from aintandem_notify.plugins.registry import Hook
+
+STUCK_AFTER_S: Final = 300.0
+"""Seconds past its deadline after which a ``def`` is no longer slow but stuck, and its instance failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The notification is at its destination, which wants to remember ``receipt``."""
+
+    receipt: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What came instead of an answer: an outcome that the plugin raised, or its fault."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What a hook gave back, read and found right."""
+
+    value: Any
+
+
+Result = Delivered | Failed
+Answer = Returned | Failed
+Read = Callable[[Any], Any]
+"""Checks what a hook returned and gives what to keep of it; raises for what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One hook with its argument, ready to run."""
+
+    hook: Hook
+    run: Callable[[], Any]
+
+
+class Lateness(Enum):
+    """How a ``def`` that runs is doing."""
+
+    LATE = auto()
+    STUCK = auto()
+    OVER = auto()
+
+
+@dataclass(slots=True)
+class Running:
+    """Work in a thread, as the thread and its watcher both see it. ``began`` is in trio's time."""
+
+    hook: str
+    began: float
+    abandoned: bool = False
+
+
+class Lane:
+    """The calls of one kind of one instance (deliveries, live hooks), which run one after the other.
+
+    Each lane has its own thread at the most, so that no instance takes threads from another, and a stuck
+    live hook does not hold deliveries up. ``observe`` is told when a ``def`` is past its deadline, when it
+    is stuck, and when a late one is over.
+    """
+
+    def __init__(self, plugin: str, timeout_s: float, observe: Callable[[Lateness, str, float], None]) -> None:
+        self._plugin = plugin
+        self._timeout_s = timeout_s
+        self._observe = observe
+        self._limiter = trio.CapacityLimiter(1)
+        self.running: Running | None = None
+
+    async def run(
+        self, calls: Sequence[Call], read: Read, answers: list[Answer], *, stop_at_failure: bool = False
+    ) -> None:
+        """Make the calls, all ``async def`` or all ``def``, and append the answer of each as it comes."""
+        if not calls:
+            return
+        if not calls[0].hook.is_async:
+            await self._run_in_thread(calls, read, answers, stop_at_failure)
+            return
+        for call in calls:
+            answers.append(await run_task(call, self._plugin, self._timeout_s, read))
+            if stop_at_failure and isinstance(answers[-1], Failed):
+                return
+
+    def overdue(self) -> tuple[str, float] | None:
+        """The hook whose ``def`` is past its deadline and how long it has been running; None if none is."""
+        if self.running is None:
+            return None
+        elapsed_s = trio.current_time() - self.running.began
+        return (self.running.hook, elapsed_s) if elapsed_s >= self._timeout_s else None
+
+    async def _run_in_thread(
+        self, calls: Sequence[Call], read: Read, answers: list[Answer], stop_at_failure: bool
+    ) -> None:
+        now = trio.lowlevel.current_clock().current_time
+        running = Running(calls[0].hook.name, now())
+
+        def work() -> None:
+            for call in calls:
+                if running.abandoned:
+                    return
+                running.hook, running.began = call.hook.name, now()
+                answers.append(run_here(call, self._plugin, read))
+                if stop_at_failure and isinstance(answers[-1], Failed):
+                    return
+
+        self.running = running
+        told = [False]
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch, running, told)
+                # One hop for all of them: a hop costs more than a fast hook.
+                await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._limiter)
+                nursery.cancel_scope.cancel()
+        finally:
+            running.abandoned = True
+            self.running = None
+        if told[0]:
+            self._observe(Lateness.OVER, running.hook, now() - running.began)
+
+    async def _watch(self, running: Running, told: list[bool]) -> None:
+        for lateness, after_s in (
+            (Lateness.LATE, self._timeout_s),
+            (Lateness.STUCK, self._timeout_s + STUCK_AFTER_S),
+        ):
+            await _sleep_through(running, after_s)
+            told[0] = True
+            self._observe(lateness, running.hook, trio.current_time() - running.began)
+
+
+async def _sleep_through(running: Running, after_s: float) -> None:
+    """Until one call has been running for so long; each call of a batch begins anew."""
+    # The thread cannot wake us for each call that begins: that costs more than to look again when due.
+    while (due := running.began + after_s) > trio.current_time():  # noqa: ASYNC110
+        await trio.sleep_until(due)
+
+
+async def run_task(call: Call, plugin: str, timeout_s: float, read: Read) -> Answer:
+    """The answer of an ``async def``, cancelled at its deadline."""
+    try:
+        with trio.move_on_after(timeout_s):
+            return Returned(read(await call.run()))
+    except BaseException as error:  # noqa: BLE001  # the border to plugin code; cancellations are raised on
+        return Failed(fault_of(error, plugin))
+    return Failed(DeadlineExceeded(f"{call.hook.name} took longer than {timeout_s:g} s"))
+
+
+def run_here(call: Call, plugin: str, read: Read) -> Answer:
+    """The answer of a ``def``, in the thread that this is called in."""
+    try:
+        value = call.run()
+        if inspect.iscoroutine(value):
+            value.close()
+            raise PluginError(plugin, f"{call.hook.name} returned a coroutine; write it as async def")
+        return Returned(read(value))
+    except BaseException as error:  # noqa: BLE001  # the border to plugin code
+        return Failed(fault_of(error, plugin))
+
+
+async def ask(call: Call, plugin: str, timeout_s: float, read: Read, limiter: trio.CapacityLimiter) -> Answer:
+    """The answer to a question that somebody waits for; a ``def`` is left behind at its deadline."""
+    if call.hook.is_async:
+        return await run_task(call, plugin, timeout_s, read)
+    with trio.move_on_after(timeout_s):
+        return await trio.to_thread.run_sync(run_here, call, plugin, read, abandon_on_cancel=True, limiter=limiter)
+    return Failed(DeadlineExceeded(f"{call.hook.name} took longer than {timeout_s:g} s"))

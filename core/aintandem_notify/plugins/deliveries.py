@@ -1,0 +1,53 @@
+"""The deliveries that one instance is making."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+import trio
+
+from aintandem_notify.errors import RetryLater
+from aintandem_notify.notification import Notification
+from aintandem_notify.plugins.calls import Answer, Call, Delivered, Failed, Lane, Result, Returned
+from aintandem_notify.plugins.receipts import read_receipt
+from aintandem_notify.plugins.registry import Hook
+
+INTERRUPTED: Final = "the plugin is being set up again"
+
+
+class Deliveries:
+    """Hands notifications to ``deliver``, and lets go of them before the lifespan is torn down."""
+
+    def __init__(self, name: str, lane: Lane) -> None:
+        self._name = name
+        self._lane = lane
+        self._running: dict[trio.CancelScope, bool] = {}
+        self._ended = trio.Event()
+
+    async def deliver(self, hook: Hook, notifications: Sequence[Notification]) -> list[Result]:
+        """One after the other, up to the first that is not delivered; a result for each that was tried."""
+        calls = [Call(hook, hook.bind(notification=notification)) for notification in notifications]
+        answers: list[Answer] = []
+        with trio.CancelScope() as scope:
+            self._running[scope] = hook.is_async
+            try:
+                await self._lane.run(calls, partial(read_receipt, self._name), answers, stop_at_failure=True)
+            finally:
+                del self._running[scope]
+                self._ended.set()
+        if scope.cancelled_caught:
+            answers.append(Failed(RetryLater(INTERRUPTED)))
+        return [Delivered(answer.value) if isinstance(answer, Returned) else answer for answer in answers]
+
+    async def finish(self, deadline: float) -> None:
+        """Wait for those that run until ``deadline`` (trio's time); then cancel the tasks among them.
+
+        What runs in a thread cannot be cancelled: it goes on, and whoever waits for its result still does.
+        """
+        with trio.move_on_at(deadline):
+            while self._running:
+                self._ended = trio.Event()
+                await self._ended.wait()
+        for scope, is_async in self._running.items():
+            if is_async:
+                scope.cancel()

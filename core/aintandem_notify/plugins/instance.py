@@ -1,0 +1,271 @@
+"""One configured plugin under supervision: set up, used, torn down, and set up again when it breaks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import trio
+
+from aintandem_notify import log
+from aintandem_notify.api import Plugin, PluginContext
+from aintandem_notify.backoff import Chance
+from aintandem_notify.clock import Clock
+from aintandem_notify.config import InstanceConfig
+from aintandem_notify.errors import PluginError
+from aintandem_notify.events import AgentEvent, Event, PluginFailedEvent
+from aintandem_notify.http_client import HttpClient
+from aintandem_notify.notification import Notification, Project
+from aintandem_notify.plugins.calls import Answer, Call, Failed, Lane, Lateness, Result, Returned, ask
+from aintandem_notify.plugins.deliveries import Deliveries
+from aintandem_notify.plugins.faults import describe, fault_of
+from aintandem_notify.plugins.found import FoundPlugin
+from aintandem_notify.plugins.life import TEAR_DOWN_S, Background, LifeEnded, has_own_init, within_lifespan
+from aintandem_notify.plugins.live import LiveHooks, LiveQueue
+from aintandem_notify.plugins.receipts import read_diagnostics
+from aintandem_notify.plugins.registry import Hook, Registry
+from aintandem_notify.plugins.states import STABLE_AFTER_S, InstanceState, InstanceStatus, after
+from aintandem_notify.rules.globs import EventFilter
+
+FINISH_S: Final = 2.0
+"""Seconds that running deliveries and waiting live events get when an instance is stopped."""
+STOP_S: Final = FINISH_S + TEAR_DOWN_S + 1.0
+"""Seconds after which ``stop`` no longer waits, whatever the plugin does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """What the host lends to every instance."""
+
+    http: HttpClient
+    clock: Clock
+    announce: Callable[[AgentEvent], None]
+    chance: Chance
+    registry: Registry
+    changed: Callable[[], None]
+
+
+class Instance:
+    """A configured plugin. ``supervise`` runs it; the other methods may be called meanwhile."""
+
+    def __init__(self, config: InstanceConfig, found: FoundPlugin, lent: Lent) -> None:
+        self.config = config
+        self.name = config.name
+        self.state = InstanceState.LOADING
+        self._reason: str | None = None
+        self._since = lent.clock.now()
+        self._found = found
+        self._lent = lent
+        self._log = log.get_logger(__name__).bind(plugin=config.name)
+        self._hooks: Mapping[str, Hook] = {}
+        timeout_s = config.settings.timeout
+        self._making = Lane(self.name, timeout_s, self._notice_vital)
+        self._delivering = Lane(self.name, timeout_s, self._notice_vital)
+        self._watching = Lane(self.name, timeout_s, self._notice)
+        self._questions = trio.CapacityLimiter(1)
+        self._deliveries = Deliveries(self.name, self._delivering)
+        self._queue = LiveQueue(found.live_hooks, _live_filter(config))
+        self._live_hooks = LiveHooks(self._queue, self._watching, self._report)
+        # Shielded: whoever cancels the agent waits, for a bounded time, for a tear-down in good order.
+        self._guard = trio.CancelScope(shield=True)
+        self._using: trio.CancelScope | None = None
+        self._finish_by = float("inf")
+        self._stopping = False
+        self._ended = trio.Event()
+        self._loaded_at = float("inf")
+        self._announced = False
+        self._before_stuck: InstanceState | None = None
+
+    @property
+    def watches(self) -> bool:
+        """Whether it has live hooks."""
+        return bool(self._found.live_hooks)
+
+    @property
+    def status(self) -> InstanceStatus:
+        """Where it stands now."""
+        lanes = (self._making, self._delivering, self._watching)
+        late = next((overdue for lane in lanes if (overdue := lane.overdue())), None)
+        return InstanceStatus(
+            name=self.name,
+            state=self.state,
+            reason=f"{late[0]} has been running for {late[1]:.0f} s" if late else self._reason,
+            since=self._since,
+            destination=self.config.delivers,
+            dropped_events=self._queue.dropped,
+            hook_errors=self._live_hooks.errors,
+        )
+
+    async def supervise(self) -> None:
+        """Keep the instance alive until ``stop``; nothing that the plugin does comes out of here."""
+        with self._guard:
+            await self._live_again_and_again()
+        self._become(InstanceState.STOPPED)
+        self._log.info("plugin stopped")
+        self._ended.set()
+
+    async def stop(self) -> None:
+        """End it: what runs may finish for a moment, then the lifespan is torn down; takes ``STOP_S`` at most."""
+        self._stopping = True
+        self._queue.close()
+        self._finish_by = trio.current_time() + FINISH_S
+        if self._using is None:
+            self._guard.cancel()
+        else:
+            self._using.deadline = self._finish_by
+        with trio.move_on_after(STOP_S, shield=True):
+            await self._ended.wait()
+        self._guard.cancel()
+
+    async def deliver(self, notifications: Sequence[Notification]) -> list[Result]:
+        """Hand them over one after the other, up to the first that is not delivered."""
+        if "deliver" not in self._hooks:
+            raise PluginError(self.name, "it is no destination")
+        return await self._deliveries.deliver(self._hooks["deliver"], notifications)
+
+    def publish(self, event: Event, project: Project | None) -> None:
+        """Queue the event for the live hooks that want it; never blocks."""
+        if not self._queue.wants(event, project):
+            return
+        if self.state not in {InstanceState.LOADING, InstanceState.LOADED}:
+            self._queue.dropped += 1
+        elif self._queue.put(event):
+            self._log.warning("live hooks are too slow; events are dropped", event_type=event.type)
+
+    async def check(self) -> None:
+        """Run the plugin's own check, if it has one; raises what it raised."""
+        await self._ask("check", lambda _: None)
+
+    async def diagnostics(self) -> dict[str, Any]:
+        """The plugin's own facts, none if it gives none; raises what it raised."""
+        facts: dict[str, Any] | None = await self._ask("diagnostics", partial(read_diagnostics, self.name))
+        return facts or {}
+
+    async def _ask(self, name: str, read: Callable[[Any], Any]) -> Any:
+        if self.state is not InstanceState.LOADED:
+            raise PluginError(self.name, self.status.reason or f"it is {self.state}")
+        hook = self._hooks.get(name)
+        if hook is None:
+            return None
+        timeout_s = self.config.settings.timeout
+        answer = await ask(Call(hook, hook.bind()), self.name, timeout_s, read, self._questions)
+        if isinstance(answer, Failed):
+            raise answer.error
+        return answer.value
+
+    async def _live_again_and_again(self) -> None:
+        failures = 0
+        while (end := await self._live_guarded()) is not None:
+            reason = self._why(end)
+            if self._stopping:
+                self._log.warning("plugin did not stop in good order", reason=reason)
+                return
+            if trio.current_time() - self._loaded_at >= STABLE_AFTER_S:
+                failures, self._announced = 0, False
+            step = after(end.fault, failures, self._lent.chance)
+            self._become(step.state, reason)
+            self._log.warning(f"plugin {step.state}", reason=reason, retry_in_s=step.pause_s)
+            if step.announce:
+                self._announce(reason)
+            await trio.sleep(float("inf") if step.pause_s is None else step.pause_s)
+            failures += 1
+
+    async def _live_guarded(self) -> LifeEnded | None:
+        """What ended a life; None if we did."""
+        self._loaded_at = float("inf")
+        try:
+            await self._live()
+        except BaseException as error:  # noqa: BLE001  # the border to plugin code; cancellations are raised on
+            fault = fault_of(error, self.name)
+            return fault if isinstance(fault, LifeEnded) else LifeEnded("", fault)
+        return None
+
+    async def _live(self) -> None:
+        plugin = await self._make()
+        background = Background(self.name)
+        async with background.open() as nursery:
+            plugin.config = self.config.settings
+            plugin.context = PluginContext(
+                name=self.name,
+                http=self._lent.http,
+                log=log.get_logger(f"aintandem_notify.{self.config.type}").bind(plugin=self.name),
+                nursery=nursery,
+                clock=self._lent.clock,
+            )
+            self._hooks = self._lent.registry.register(self.name, plugin)
+            try:
+                use = partial(self._be_used, background)
+                await within_lifespan(self.name, self._hooks, self.config.settings.timeout, background, use)
+            finally:
+                self._using, self._hooks = None, {}
+                self._lent.registry.unregister(self.name)
+
+    async def _make(self) -> Plugin[Any]:
+        plugin_class = self._found.plugin_class
+        if not has_own_init(plugin_class):
+            return plugin_class()
+        # Its own code, a ``def``: it may block, so it gets a thread.
+        hook = Hook("__init__", plugin_class, is_async=False, parameters=frozenset())
+        answers: list[Answer] = []
+        await self._making.run([Call(hook, plugin_class)], lambda made: made, answers)
+        match answers:
+            case [Returned(Plugin() as plugin)]:
+                return plugin
+            case [Failed(error)]:
+                reason = describe(error, self._found.module_file)
+                raise LifeEnded("__init__", PluginError(self.name, reason)) from error
+            case _:
+                raise LifeEnded("__init__", PluginError(self.name, "it made no plugin"))
+
+    async def _be_used(self, background: Background) -> None:
+        with trio.CancelScope() as self._using:
+            background.interrupts(self._using)
+            self._loaded_at = trio.current_time()
+            self._become(InstanceState.LOADED)
+            self._log.info("plugin loaded", origin=self._found.origin)
+            await self._live_hooks.serve(self._hooks)
+        background.interrupts(None)
+        self._become(InstanceState.STOPPED if self._stopping else InstanceState.RETRYING)
+        await self._deliveries.finish(min(self._finish_by, trio.current_time() + FINISH_S))
+
+    def _become(self, state: InstanceState, reason: str | None = None) -> None:
+        self.state, self._reason, self._since = state, reason, self._lent.clock.now()
+        self._lent.changed()
+
+    def _why(self, end: LifeEnded) -> str:
+        reason = describe(end.fault, self._found.module_file)
+        return log.redact(f"{end.where}: {reason}" if end.where else reason)
+
+    def _announce(self, reason: str) -> None:
+        if not self._announced:
+            self._announced = True
+            now = self._lent.clock.now()
+            self._lent.announce(PluginFailedEvent(timestamp=now, instance=self.name, reason=reason))
+
+    def _report(self, hook: str, error: Exception) -> None:
+        reason = describe(error, self._found.module_file)
+        self._log.warning("a live hook raised; more of the same are only counted", hook=hook, reason=reason)
+
+    def _notice(self, lateness: Lateness, hook: str, elapsed_s: float) -> None:
+        what = {Lateness.LATE: "is late", Lateness.STUCK: "is stuck", Lateness.OVER: "is over"}[lateness]
+        self._log.warning(f"a call that takes long {what}", hook=hook, elapsed_s=round(elapsed_s))
+
+    def _notice_vital(self, lateness: Lateness, hook: str, elapsed_s: float) -> None:
+        """As ``_notice``; an instance that is stuck in one of these calls has failed until the call is over."""
+        self._notice(lateness, hook, elapsed_s)
+        if lateness is Lateness.STUCK:
+            self._before_stuck = self.state
+            self._become(InstanceState.FAILED)
+            self._announce(f"{hook} has been running for {elapsed_s:.0f} s")
+        elif lateness is Lateness.OVER and self._before_stuck is not None:
+            if self.state is InstanceState.FAILED:
+                self._become(self._before_stuck)
+            self._before_stuck, self._announced = None, False
+
+
+def _live_filter(config: InstanceConfig) -> EventFilter | None:
+    """What a watcher sees; the ``events`` of a destination are a rule and filter nothing."""
+    settings = config.settings
+    if config.delivers or (settings.events is None and settings.projects is None):
+        return None
+    return EventFilter(settings.events, settings.projects)

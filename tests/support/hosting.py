@@ -1,0 +1,152 @@
+"""A plugin host over classes that a test writes, and the good plugin that stands beside each bad one."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar, cast
+
+import trio
+
+from aintandem_notify.api import HttpClient, Notification, Plugin, PluginConfig, Severity, hookimpl
+from aintandem_notify.backoff import Chance
+from aintandem_notify.clock import Clock, SystemClock
+from aintandem_notify.config import InstanceConfig
+from aintandem_notify.errors import PluginError
+from aintandem_notify.events import AgentEvent, Event, PluginFailedEvent, TaskFailedEvent
+from aintandem_notify.plugins import FoundPlugin, InstanceState, InstanceStatus, PluginHost, open_host
+from aintandem_notify.plugins.conventions import config_model_of, implemented_hooks
+
+T = TypeVar("T")
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def found(name: str, plugin_class: type[Plugin[Any]]) -> FoundPlugin:
+    """What the catalog would say of the class."""
+    hooks = implemented_hooks(plugin_class)
+    return FoundPlugin(
+        name=name,
+        plugin_class=plugin_class,
+        config_model=config_model_of(plugin_class),
+        delivers="deliver" in hooks,
+        live_hooks=frozenset(hook for hook in hooks if hook.startswith("on_")),
+        origin="a test",
+    )
+
+
+class Classes:
+    """A catalog of classes, by type name."""
+
+    def __init__(self, classes: dict[str, type[Plugin[Any]]]) -> None:
+        self._found = {name: found(name, plugin_class) for name, plugin_class in classes.items()}
+
+    def latest(self, name: str) -> FoundPlugin:
+        """The class of this name."""
+        if name not in self._found:
+            raise PluginError(name, "no such plugin was looked up")
+        return self._found[name]
+
+
+def instance(type_name: str, catalog: Classes, name: str = "x", **settings: Any) -> InstanceConfig:
+    """``[plugins.<type>.<name>]`` with these keys, as Python values."""
+    plugin = catalog.latest(type_name)
+    return InstanceConfig(
+        name=f"{type_name}.{name}",
+        type=type_name,
+        delivers=plugin.delivers,
+        settings=plugin.config_model.model_construct(**PluginConfig().__dict__ | settings),
+    )
+
+
+def task_failed(number: int = 1, project: str = "project-1") -> TaskFailedEvent:
+    """The failure of task ``number``."""
+    return TaskFailedEvent(timestamp=NOON, project_id=project, task_id=f"task-{number}", error="boom")
+
+
+def notification(number: int = 1) -> Notification:
+    """What a destination gets for ``task_failed(number)``."""
+    return Notification(
+        id=f"ntf_{number}",
+        thread=f"task/{number}/1",
+        severity=Severity.ERROR,
+        title=f"task {number} failed",
+        event=task_failed(number),
+        rule="failures",
+        created_at=NOON,
+    )
+
+
+class Good(Plugin[PluginConfig]):
+    """Takes everything, at once, and keeps it in ``seen`` and ``delivered`` of its class."""
+
+    seen: list[Event]
+    delivered: list[str]
+
+    @hookimpl
+    async def on_event(self, event: Event) -> None:
+        """Keep it."""
+        self.seen.append(event)
+
+    @hookimpl
+    async def deliver(self, notification: Notification) -> dict[str, str]:
+        """Keep it."""
+        self.delivered.append(notification.id)
+        return {"for": notification.id}
+
+
+def good() -> type[Good]:
+    """A ``Good`` with lists of its own."""
+    return type("Good", (Good,), {"seen": [], "delivered": []})
+
+
+@dataclass
+class Bench:
+    """A running host and what it said."""
+
+    host: PluginHost
+    catalog: Classes
+    announced: list[AgentEvent] = field(default_factory=list)
+
+    async def start(self, type_name: str, name: str = "x", **settings: Any) -> str:
+        """Start an instance and give its name."""
+        config = instance(type_name, self.catalog, name, **settings)
+        await self.host.start(config)
+        return config.name
+
+    def status(self, name: str) -> InstanceStatus:
+        """Where the instance stands."""
+        return next(status for status in self.host.snapshot() if status.name == name)
+
+    async def until(self, name: str, state: InstanceState) -> InstanceStatus:
+        """Wait for a state; only where the clock does not jump over what a thread does."""
+        return await until(lambda: self.status(name), lambda status: status.state is state)
+
+    @property
+    def failures(self) -> list[tuple[str, str]]:
+        """The instances of which it was announced that they failed, and why."""
+        return [(event.instance, event.reason) for event in self.announced if isinstance(event, PluginFailedEvent)]
+
+
+async def until(look: Callable[[], T], right: Callable[[T], bool]) -> T:
+    """What ``look`` gives once it is right."""
+    while not right(value := look()):  # noqa: ASYNC110  # threads tell no event
+        await trio.sleep(0.001)
+    return value
+
+
+@asynccontextmanager
+async def hosting(
+    *, clock: Clock | None = None, chance: Chance = lambda: 0.0, **classes: type[Plugin[Any]]
+) -> AsyncIterator[Bench]:
+    """A host that knows these plugin types."""
+    catalog = Classes(classes)
+    announced: list[AgentEvent] = []
+    async with open_host(
+        catalog,
+        http=cast("HttpClient", object()),
+        clock=clock or SystemClock(),
+        announce=announced.append,
+        chance=chance,
+    ) as host:
+        yield Bench(host, catalog, announced)
