@@ -1,5 +1,6 @@
 """What a destination gets: one rendered message about one event."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
@@ -42,7 +43,13 @@ class Project(BaseModel):
 
 
 def _restore(value: object) -> Event:
-    return value if isinstance(value, Event) else restore_event(value)  # type: ignore[arg-type]
+    match value:
+        case Event():
+            return value
+        case Mapping():
+            return restore_event(value)
+        case _:
+            raise ValueError("an event is kept as an object")
 
 
 WireEvent = Annotated[Event, PlainValidator(_restore), PlainSerializer(lambda event: event.wire())]
