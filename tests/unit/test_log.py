@@ -1,0 +1,431 @@
+"""Nothing secret gets into a text, and no text gets out of its line."""
+
+import io
+import json
+import logging
+import secrets
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aintandem_notify import log
+from aintandem_notify.log import HIDDEN, MOST_ROTATING, redact, redact_values
+
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZG1pbiJ9.dGhlLXNpZ25hdHVyZQ"
+
+
+@pytest.fixture(autouse=True)
+def _restored_logging() -> Iterator[None]:
+    """What ``configure`` changes belongs to the process; the next test shall find it as it was."""
+    root = logging.getLogger()
+    handlers, level, settings = root.handlers[:], root.level, structlog.get_config()
+    yield
+    logging.captureWarnings(False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**settings)
+
+
+def lines(write: Any, log_format: log.LogFormat = "json", level: log.LogLevel = "debug") -> str:
+    """What ``write(logger)`` puts on the stream."""
+    stream = io.StringIO()
+    log.configure(level, log_format, stream)
+    write(log.get_logger("agent"))
+    return stream.getvalue()
+
+
+def entry(write: Any) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(lines(write))
+    return loaded
+
+
+def fresh_secret(more: str = "") -> str:
+    """One that no other test announces."""
+    secret = secrets.token_hex(8) + more
+    log.hide(secret)
+    return secret
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        (f"GET /x?token={JWT}&a=1", f"GET /x?token={HIDDEN}&a=1"),
+        ("GET /x?access_token=abc;", f"GET /x?access_token={HIDDEN}"),
+        ("TOKEN=abc", f"TOKEN={HIDDEN}"),
+        (f"sent {JWT} off", f"sent {HIDDEN} off"),
+        ("eyJhbGciOiJub25lIn0.eyJhIjoxfQ.", HIDDEN),
+        ("xoxb-1234567890-abcdef used", f"{HIDDEN} used"),
+        ("xoxp-1234567890", HIDDEN),
+        ("xapp-1-A1234567890-0-abc", HIDDEN),
+        ("secret whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw.", f"secret {HIDDEN}."),
+        ("https://hooks.slack.com/services/T0/B0/xyz failed", f"https://hooks.slack.com/{HIDDEN} failed"),
+        ("Authorization: Bearer abc.def", f"Authorization: Bearer {HIDDEN}"),
+        ("Authorization: Basic YWRtaW46YWRtaW4=", f"Authorization: Basic {HIDDEN}"),
+        ("authorization: s3cr3t was refused", f"authorization: {HIDDEN} was refused"),
+        ("HTTP_AUTHORIZATION=s3cr3t", f"HTTP_AUTHORIZATION={HIDDEN}"),
+        ("{'Authorization': 'Token abc'}", "{'Authorization': 'Token " + HIDDEN + "'}"),
+        (r"{\"authorization\": \"abc\"}", r"{\"authorization\": \"" + HIDDEN + r"\"}"),
+        ("bearer abcdefgh12345", f"bearer {HIDDEN}"),
+        ('{"refreshToken": "abc", "a": 1}', '{"refreshToken": "' + HIDDEN + '", "a": 1}'),
+        ("http://user:pass@proxy:3128/", f"http://user:{HIDDEN}@proxy:3128/"),
+    ],
+)
+def test_what_looks_like_a_token_is_redacted(text: str, redacted: str) -> None:
+    assert redact(text) == redacted
+    assert redact(redacted) == redacted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a task about tokens and bearers",
+        "the token: expired an hour ago",
+        "bearer of bad news",
+        "authorization failed",
+        "see https://example.org:8080/a/b?c=d@e",
+        "eyJust a word",
+        "xoxo",
+        "mail to anna@example.org",
+    ],
+)
+def test_what_does_not_look_like_one_stays(text: str) -> None:
+    assert redact(text) == text
+
+
+def test_an_announced_secret_is_redacted_in_every_spelling() -> None:
+    secret = fresh_secret("/p ä\"ss'w\\ör+d\n")
+    spellings = {
+        secret,
+        quote(secret),
+        quote(secret, safe=""),
+        quote(secret, safe="").lower(),
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        repr(secret)[1:-1],
+    }
+
+    assert len(spellings) == 7
+    for spelling in spellings:
+        assert redact(f"before {spelling} after") == f"before {HIDDEN} after"
+
+
+def test_a_secret_that_holds_another_is_redacted_whole() -> None:
+    short = fresh_secret()
+    long = short + "-extended"
+    log.hide(long)
+
+    assert redact(f"{long}|{short}") == f"{HIDDEN}|{HIDDEN}"
+
+
+@pytest.mark.parametrize("secret", ["", "a", "abc"])
+def test_what_is_too_short_for_a_secret_does_not_spoil_texts(secret: str) -> None:
+    log.hide(secret)
+
+    assert redact("abcdef abc") == "abcdef abc"
+
+
+def test_rotating_secrets_are_forgotten_when_many_newer_ones_came() -> None:
+    first, lasting = secrets.token_hex(8), fresh_secret()
+    log.hide(first, rotating=True)
+    newest = [secrets.token_hex(8) for _ in range(MOST_ROTATING)]
+    for secret in newest[:-1]:
+        log.hide(secret, rotating=True)
+    assert redact(first) == HIDDEN
+    log.hide(newest[-1], rotating=True)
+
+    assert redact(first) == first
+    assert redact(" ".join([*newest, lasting])) == " ".join([HIDDEN] * (MOST_ROTATING + 1))
+
+
+def test_a_rotating_secret_that_is_announced_again_takes_no_second_place() -> None:
+    secret, other = secrets.token_hex(8), secrets.token_hex(8)
+    log.hide(other, rotating=True)
+    for _ in range(MOST_ROTATING * 2):
+        log.hide(secret, rotating=True)
+
+    assert redact(other) == HIDDEN
+
+
+def test_texts_inside_values_are_redacted() -> None:
+    secret = fresh_secret()
+    values = {"a": [secret, 1, None, {"b": (f"x{secret}", True)}], "token": 1.5}
+
+    assert redact_values(values) == {"a": [HIDDEN, 1, None, {"b": [f"x{HIDDEN}", True]}], "token": 1.5}
+
+
+@given(st.text())
+def test_redacting_twice_changes_nothing_more(text: str) -> None:
+    assert redact(redact(text)) == redact(text)
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_no_place_in_an_entry_shows_a_secret(log_format: log.LogFormat) -> None:
+    secret = fresh_secret("\"'\\ä")
+    encoded = quote(secret, safe="")
+
+    def write(logger: Any) -> None:
+        logger.info(" ".join(("to", secret)), url=f"ws://h/p?x={encoded}", deep={"a": [secret, {secret: secret}]})
+        logger.warning("refused", error=ValueError(secret), path=Path("/tmp") / encoded, pair=(secret,))
+        logging.getLogger("lib").error("GET %s", encoded)
+        try:
+            try:
+                raise ValueError(f"cannot reach {encoded}")
+            except ValueError as cause:
+                raise ExceptionGroup(f"for {secret}", [RuntimeError(repr(secret))]) from cause
+        except ExceptionGroup:
+            logger.exception("boom")
+
+    written = lines(write, log_format)
+
+    assert secret[:16] not in written
+    assert written.count(HIDDEN) >= 9
+    assert "RuntimeError" in written
+
+
+HOSTILE = "done\n12:00:00 [info] forged\r\x1b[2J\x1b[31m\x07\x00\x85\u2028\u202e\x9b\x7f\ud800 and on"
+
+
+def test_no_text_ends_its_line_or_steers_the_terminal() -> None:
+    def write(logger: Any) -> None:
+        logger.info(HOSTILE, name=HOSTILE, tight=HOSTILE.replace(" ", ""), deep={HOSTILE: [HOSTILE]})
+
+    written = lines(write, "text")
+
+    assert written.endswith("\n")
+    assert written[:-1].isprintable()
+    assert "forged" in written
+
+
+def test_a_traceback_cannot_pass_for_entries() -> None:
+    def write(logger: Any) -> None:
+        try:
+            raise ValueError(HOSTILE)
+        except ValueError:
+            logger.exception("boom", task="t1")
+
+    first, *rest = lines(write, "text").splitlines()
+
+    assert "boom" in first
+    assert "task=t1" in first
+    assert len(rest) > 3
+    assert all(line.startswith("    ") and line.isprintable() for line in rest)
+    assert any("12:00:00 [info] forged" in line for line in rest)
+
+
+def test_json_lines_hold_every_value_whole() -> None:
+    written = lines(lambda logger: logger.info("ends", text=HOSTILE, name="Zoë", numbers=[1, 2.5, None, True]))
+    read = json.loads(written)
+
+    assert written.count("\n") == 1
+    written.encode()
+    assert read["name"] == "Zoë"
+    assert "Zoë" in written
+    assert read["numbers"] == [1, 2.5, None, True]
+    # A line break is a line break for whoever reads the JSON; what no reader should get stays escaped.
+    assert read["text"].startswith("done\n12:00:00 [info] forged\r\x1b[2J")
+    assert read["text"].endswith(r"\x85\u2028\u202e\x9b\x7f\ud800 and on")
+
+
+@given(st.text(st.characters()), st.sampled_from(["json", "text"]))
+def test_any_text_is_one_line(text: str, log_format: Any) -> None:
+    written = lines(lambda logger: logger.info(text, value=text, deep=[text]), log_format)
+
+    assert len(written.splitlines()) == 1
+    written.encode()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), b"\xff", {1, 2}, Path("a"), object])
+def test_values_that_json_does_not_know_are_texts(value: object) -> None:
+    read = entry(lambda logger: logger.info("odd", value=value))
+
+    assert isinstance(read["value"], str | list)
+
+
+def test_an_entry_says_when_who_what_and_how_bad() -> None:
+    read = entry(lambda logger: logger.warning("parked", destination="slack.team"))
+
+    assert read.pop("timestamp").endswith("Z")
+    assert read == {
+        "event": "parked",
+        "level": "warning",
+        "logger_name": "agent",
+        "destination": "slack.team",
+    }
+
+
+def test_an_exception_is_in_its_json_line() -> None:
+    def write(logger: Any) -> None:
+        try:
+            raise ValueError("cause of it")
+        except ValueError:
+            logger.exception("boom")
+
+    read = entry(write)
+
+    assert read["level"] == "error"
+    assert read["exception"].startswith("Traceback")
+    assert read["exception"].endswith("ValueError: cause of it")
+
+
+@pytest.mark.parametrize(
+    ("level", "heard"),
+    [
+        ("debug", ["debug", "info", "warning", "error"]),
+        ("info", ["info", "warning", "error"]),
+        ("warning", ["warning", "error"]),
+        ("error", ["error"]),
+    ],
+)
+def test_the_level_decides_what_is_heard(level: log.LogLevel, heard: list[str]) -> None:
+    def write(logger: Any) -> None:
+        for name in ("debug", "info", "warning", "error"):
+            getattr(logger, name)(name)
+
+    assert [json.loads(line)["event"] for line in lines(write, level=level).splitlines()] == heard
+
+
+def test_a_logger_made_before_the_configuration_follows_it() -> None:
+    early = log.get_logger("early")
+
+    assert "early" in lines(lambda _: early.info("hello"))
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "log_format", "readable"),
+    [
+        (Terminal(), "auto", True),
+        (io.StringIO(), "auto", False),
+        (Terminal(), "json", False),
+        (io.StringIO(), "text", True),
+    ],
+)
+def test_auto_is_readable_on_a_terminal_and_json_elsewhere(
+    stream: io.StringIO, log_format: log.LogFormat, readable: bool
+) -> None:
+    log.configure("info", log_format, stream)
+    log.get_logger("agent").info("hello")
+
+    assert stream.getvalue().startswith("{") is not readable
+    assert ("\x1b[" in stream.getvalue()) is (readable and stream.isatty())
+
+
+@pytest.mark.parametrize(
+    ("number", "level"),
+    [(100, "critical"), (50, "critical"), (45, "error"), (40, "error"), (35, "warning"), (30, "warning")],
+)
+def test_what_libraries_warn_of_is_heard(number: int, level: str) -> None:
+    read = entry(lambda _: logging.getLogger("lib.part").log(number, "slow: %d s", 7))
+
+    assert (read["event"], read["level"], read["logger_name"]) == ("slow: 7 s", level, "lib.part")
+
+
+def test_what_libraries_chat_about_is_not() -> None:
+    def chat(_: Any) -> None:
+        logging.getLogger("httpx").info("GET %s", "http://h/?token=abc")
+        logging.getLogger("httpx").debug("closing")
+
+    assert lines(chat) == ""
+
+
+def test_a_library_s_wrong_format_string_is_logged_as_it_is() -> None:
+    read = entry(lambda _: logging.getLogger("lib").error("%d of %d", "one"))
+
+    assert read["event"] == "%d of %d"
+
+
+def test_a_library_s_exception_comes_with_its_traceback() -> None:
+    def write(_: Any) -> None:
+        try:
+            raise OSError("disk on fire")
+        except OSError:
+            logging.getLogger("lib").exception("oh")
+
+    assert entry(write)["exception"].endswith("OSError: disk on fire")
+
+
+def test_warnings_are_logged_and_redacted() -> None:
+    secret = fresh_secret()
+
+    def write(_: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            logging.captureWarnings(False)
+            logging.captureWarnings(True)
+            warnings.warn(f"careful with {secret}", UserWarning, stacklevel=1)
+
+    read = entry(write)
+
+    assert read["level"] == "warning"
+    assert f"careful with {HIDDEN}" in read["event"]
+
+
+class Full(io.StringIO):
+    """A file on a disk without space."""
+
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+    def close(self) -> None:
+        """Stays open, so that only the lack of space is tested."""
+
+
+def test_a_log_that_cannot_be_written_stops_nobody() -> None:
+    for stream in (io.StringIO(), Full()):
+        log.configure("info", "json", stream)
+        stream.close()
+        log.get_logger("agent").error("unheard")
+        logging.getLogger("lib").error("unheard too")
+
+
+def test_a_stream_of_another_encoding_gets_escapes() -> None:
+    raw = io.BytesIO()
+    log.configure("info", "json", io.TextIOWrapper(raw, encoding="ascii"))
+    log.get_logger("agent").info("Zoë \N{GRINNING FACE}")
+
+    assert rb"Zo\xeb \U0001f600" in raw.getvalue()
+
+
+def test_a_process_without_stderr_logs_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    log.configure()
+    log.get_logger("agent").error("unheard")
+
+
+def test_a_program_that_only_uses_the_library_hears_of_trouble_on_stderr(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    structlog.reset_defaults()
+    root = logging.getLogger().handlers[:]
+    log.output.configure_for_library()
+    log.get_logger("link").info("connected")
+    log.get_logger("link").warning("cut", token=f"token={JWT}")
+    heard = capsys.readouterr()
+
+    assert heard.out == ""
+    assert "connected" not in heard.err
+    assert "cut" in heard.err
+    assert JWT not in heard.err
+    assert logging.getLogger().handlers == root
+
+
+def test_a_program_that_set_up_structlog_keeps_its_settings() -> None:
+    captured = structlog.testing.LogCapture()
+    structlog.configure(processors=[captured])
+    log.output.configure_for_library()
+    log.get_logger("link").warning("cut")
+
+    assert [kept["event"] for kept in captured.entries] == ["cut"]
