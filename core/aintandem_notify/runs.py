@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from aintandem_notify.events import Event, Family
+from aintandem_notify.events import Event, Family, TaskOutputEvent
 
 OUTPUT_TAIL_LINES: Final = 20
 """How many of a run's last output lines are kept; what fits a chat message and helps somebody at night."""
@@ -67,6 +67,29 @@ PROGRESS_TYPES: Final = frozenset({"output", "step_progress"})
 
 TERMINAL_TYPES: Final = frozenset(kind for kind, state in STATE_AFTER.items() if state in TERMINAL_STATES)
 """Types that end an attempt."""
+
+
+_NAME: Final = (("name", "task"),)
+_WORKFLOW: Final = (("workflow_id", "workflow_id"),)
+_PHASE: Final = (("workflow_id", "workflow_id"), ("step", "phase"))
+
+SAYS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
+    "task_queued": _NAME,
+    "task_started": _NAME,
+    "step_progress": (("step", "step"), ("progress", "progress")),
+    "task_completed": _NAME,
+    "task_failed": _NAME,
+    "task_cancelled": _NAME,
+    "workflow_execution_created": _WORKFLOW,
+    "workflow_execution_started": _WORKFLOW,
+    "workflow_phase_started": _PHASE,
+    "workflow_phase_completed": _PHASE,
+    "workflow_execution_paused": _WORKFLOW,
+    "workflow_execution_resumed": _WORKFLOW,
+    "workflow_execution_completed": _WORKFLOW,
+    "workflow_execution_failed": _WORKFLOW,
+}
+"""The fields of a run that an event may tell, and the event's fields that tell them."""
 
 
 class RunRef(NamedTuple):
@@ -127,9 +150,10 @@ class Advance(NamedTuple):
 
 def run_ref(event: Event) -> RunRef | None:
     """The run that the event is about, None for events about none."""
-    if event.run_id is None or event.project_id is None:
+    run_id = event.run_id
+    if run_id is None or event.project_id is None:
         return None
-    return RunRef(event.project_id, event.family, event.run_id)
+    return RunRef(event.project_id, event.family, run_id)
 
 
 def advance(latest: Run | None, event: Event) -> Advance:
@@ -145,13 +169,16 @@ def advance(latest: Run | None, event: Event) -> Advance:
     target = STATE_AFTER.get(event.type)
     if latest is None:
         latest = _first_sight(ref, event)
-    elif latest.state in TERMINAL_STATES and event.type in OPENING_TYPES:
+    elif latest.state not in TERMINAL_STATES:
+        if target is RunState.QUEUED:
+            target = None  # a straggler: what runs is in no queue any more
+    elif event.type in OPENING_TYPES:
         latest = Run(*ref, attempt=latest.attempt + 1, name=latest.name, created_at=event.timestamp)
-    elif latest.state in TERMINAL_STATES and target is latest.state:
+    elif target is latest.state:
         return Advance(latest, repeated=True)
-    elif latest.state in TERMINAL_STATES and target not in TERMINAL_STATES:
+    elif target not in TERMINAL_STATES:
         target = None  # a straggler: nothing but an opening event brings an ended attempt back
-    return Advance(replace(latest, updated_at=event.timestamp, **_changes(latest, event, target)), repeated=False)
+    return Advance(replace(latest, **_changes(latest, event, target)), repeated=False)
 
 
 def absorb(latest: Run | None, events: Sequence[Event]) -> Run:
@@ -161,45 +188,46 @@ def absorb(latest: Run | None, events: Sequence[Event]) -> Run:
     no state of their own.
     """
     if latest is None:
-        latest = advance(None, events[0]).run
-        events = events[1:]
-    changes: dict[str, Any] = {"updated_at": events[-1].timestamp} if events else {}
-    pieces = []
+        latest, events = advance(None, events[0]).run, events[1:]
+    changes: dict[str, Any] = {}
+    pieces: list[str] = []
     for event in events:
-        if event.type == "output":
-            pieces.append(getattr(event, "output", ""))
-            continue
-        changes |= _changes(latest, event, None)
+        if isinstance(event, TaskOutputEvent):
+            pieces.append(event.output)
+        else:
+            changes |= _said(event)
     if pieces:
         changes["output_tail"] = tail(latest.output_tail + "".join(pieces))
+    if events:
+        changes["updated_at"] = events[-1].timestamp
     return replace(latest, **changes)
 
 
 def _first_sight(ref: RunRef, event: Event) -> Run:
-    name = getattr(event, "workflow_id", None) or ref.id
-    return Run(*ref, name=name, created_at=event.timestamp if event.type in OPENING_TYPES else None)
+    return Run(*ref, name=ref.id, created_at=event.timestamp if event.type in OPENING_TYPES else None)
 
 
 def _changes(run: Run, event: Event, target: RunState | None) -> dict[str, Any]:
-    changes: dict[str, Any] = {}
+    changes = _said(event)
+    changes["updated_at"] = event.timestamp
     if target is not None:
         changes["state"] = target
         if target is RunState.RUNNING and run.started_at is None:
             changes["started_at"] = event.timestamp
         if target in TERMINAL_STATES:
             changes["ended_at"] = event.timestamp
-    # The texts that name things differ a type; what an event does not carry stays as it was.
-    if name := getattr(event, "task", None) or getattr(event, "workflow_name", None):
-        changes["name"] = name
-    if workflow_id := getattr(event, "workflow_id", None):
-        changes["workflow_id"] = workflow_id
-    if step := getattr(event, "step", None) or getattr(event, "phase", None):
-        changes["step"] = step
-    if event.type == "step_progress" and (progress := getattr(event, "progress", None)) is not None:
-        changes["progress"] = progress
+    workflow_id = changes.get("workflow_id")
+    if workflow_id is not None and run.name == run.id:
+        changes["name"] = workflow_id
     if event.type == "output":
         changes["output_tail"] = tail(run.output_tail + getattr(event, "output", ""))
     return changes
+
+
+def _said(event: Event) -> dict[str, Any]:
+    """What the event says about its run; what it does not say stays as it was."""
+    said = {ours: getattr(event, theirs) for ours, theirs in SAYS.get(event.type, ())}
+    return {name: value for name, value in said.items() if value is not None and value != ""}
 
 
 def tail(text: str) -> str:

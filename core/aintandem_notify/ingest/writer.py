@@ -134,17 +134,18 @@ class Ingest:
     def _transact(self, store: Store, batch: Sequence[Handed], now: datetime) -> Plan:
         """Read, plan and write, in one transaction; runs in the store's thread."""
         router, memory = self.router, self._memory
-        with store.transaction():
+        kept = [event for handed in batch for event in handed.events if not is_passing(event, router)]
+        refs = {run_ref(event) for handed in batch for event in handed.events} - {None}
+        # Progress that nobody asked for is not worth waiting for the disk.
+        with store.transaction(durable=bool(kept)):
             if memory.seen_until is None:
                 memory.seen_until = store.journal.seen_until()
-            keys = {event.key for handed in batch for event in handed.events if not is_passing(event, router)}
-            refs = {ref for handed in batch for event in handed.events if (ref := run_ref(event)) is not None}
-            memory.runs |= store.journal.latest_runs(ref for ref in refs if ref not in memory.runs)
+            memory.runs |= store.journal.latest_runs(ref for ref in refs if ref and ref not in memory.runs)
             done = plan(
                 batch,
                 router=router,
                 runs=memory.runs,
-                known=store.journal.known_keys(keys),
+                known=store.journal.known_keys({event.key for event in kept}),
                 seen_until=memory.seen_until,
                 now=now,
             )

@@ -115,6 +115,11 @@ def disconnect(connection: Connection) -> None:
     connection.engine.dispose()
 
 
+def set_durable(connection: Connection, durable: bool) -> None:
+    """Whether the next transactions wait for the disk. Those that do not survive a kill, not a power cut."""
+    _driver(connection).execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+
+
 def _engine(path: Path | None) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=None if path is None else str(path)),

@@ -3,20 +3,23 @@
 All of it happens inside a transaction of ``Store``.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
 from pydantic_core import to_json
-from sqlalchemy import Connection, Executable, RowMapping, bindparam, func, insert, select, tuple_, update
+from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, tuple_, update
 
 from aintandem_notify.events import Event, Family
 from aintandem_notify.notification import Notification
 from aintandem_notify.runs import Run, RunRef, RunState
 from aintandem_notify.store import schema
+from aintandem_notify.store.bulk import Bulk
+from aintandem_notify.store.bulk import Row as BulkRow
 from aintandem_notify.store.outbox import DeliveryState
+from aintandem_notify.store.schema import microseconds
 
 # Few enough for every database's limit on parameters, a run's name taking three.
 _ASKED_AT_ONCE: Final = 500
@@ -46,25 +49,62 @@ _LATEST: Final = (
 _LATEST_RUNS: Final = select(schema.runs).where(
     tuple_(_runs.project_id, _runs.kind, _runs.id, _runs.attempt).in_(_LATEST)
 )
-_ADD_EVENTS: Final = insert(schema.events)
-_ADD_RUNS: Final = insert(schema.runs)
-_MOVE_RUNS: Final = (
-    update(schema.runs)
-    .where(
-        _runs.project_id == bindparam("run_project_id"),
-        _runs.kind == bindparam("run_kind"),
-        _runs.id == bindparam("run_id"),
-        _runs.attempt == bindparam("run_attempt"),
-    )
-    .values({column.name: bindparam(column.name) for column in schema.runs.columns if not column.primary_key})
+_RUN_NAME: Final = ("project_id", "kind", "id", "attempt")
+_RUN_STATE: Final = (
+    "state",
+    "name",
+    "workflow_id",
+    "created_at",
+    "started_at",
+    "ended_at",
+    "updated_at",
+    "step",
+    "progress",
+    "output_tail",
 )
-_ADD_NOTIFICATIONS: Final = insert(schema.notifications)
-_ADD_DELIVERIES: Final = insert(schema.deliveries)
-_ADD_PROJECTS: Final = insert(schema.projects)
-_SEE_PROJECTS: Final = (
+_ADD_EVENTS: Final = Bulk(
+    insert(schema.events),
+    (
+        "key",
+        "project_id",
+        "type",
+        "family",
+        "run_id",
+        "occurred_at",
+        "received_at",
+        "caught_up",
+        "wire",
+    ),
+)
+_ADD_RUNS: Final = Bulk(insert(schema.runs), (*_RUN_NAME, *_RUN_STATE))
+_MOVE_RUNS: Final = Bulk(
+    update(schema.runs)
+    .where(*(schema.runs.c[name] == bindparam(f"run_{name}") for name in _RUN_NAME))
+    .values({name: bindparam(name) for name in _RUN_STATE}),
+    (*_RUN_STATE, *(f"run_{name}" for name in _RUN_NAME)),
+)
+_ADD_NOTIFICATIONS: Final = Bulk(
+    insert(schema.notifications), ("id", "event_key", "rule", "created_at", "content")
+)
+_ADD_DELIVERIES: Final = Bulk(
+    insert(schema.deliveries),
+    (
+        "notification_id",
+        "destination",
+        "thread",
+        "state",
+        "due_at",
+        "attempts",
+        "fault_count",
+        "created_at",
+    ),
+)
+_ADD_PROJECTS: Final = Bulk(insert(schema.projects), ("id", "seen_until"))
+_SEE_PROJECTS: Final = Bulk(
     update(schema.projects)
     .where(schema.projects.c.id == bindparam("project"))
-    .values(seen_until=bindparam("seen_until"))
+    .values(seen_until=bindparam("seen_until")),
+    ("seen_until", "project"),
 )
 
 
@@ -97,20 +137,21 @@ class Journal:
 
     def write(self, changes: Changes, now: datetime) -> None:
         """Add and change it all; ``now`` is when it was received and from when deliveries are due."""
-        self._many(_ADD_EVENTS, [_event_row(event, now) for event in changes.events])
-        self._many(_ADD_RUNS, [_run_row(run) for run in changes.new_runs])
-        self._many(_MOVE_RUNS, [_moved_row(run) for run in changes.moved_runs])
-        self._many(_ADD_NOTIFICATIONS, [_notification_row(sent, now) for sent, _ in changes.notifications])
-        self._many(
-            _ADD_DELIVERIES,
-            [_delivery_row(sent, name, now) for sent, names in changes.notifications for name in names],
+        connection, at = self._connection, microseconds(now)
+        _ADD_EVENTS.run(connection, [_event_row(event, at) for event in changes.events])
+        _ADD_RUNS.run(connection, [_run_name(run) + _run_state(run) for run in changes.new_runs])
+        _MOVE_RUNS.run(connection, [_run_state(run) + _run_name(run) for run in changes.moved_runs])
+        _ADD_NOTIFICATIONS.run(connection, [_notification_row(sent, at) for sent, _ in changes.notifications])
+        _ADD_DELIVERIES.run(
+            connection,
+            [_delivery_row(sent, name, at) for sent, names in changes.notifications for name in names],
         )
-        self._many(_ADD_PROJECTS, [{"id": k, "seen_until": v} for k, v in changes.new_projects.items()])
-        self._many(_SEE_PROJECTS, [{"project": k, "seen_until": v} for k, v in changes.seen_until.items()])
-
-    def _many(self, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> None:
-        if rows:
-            self._connection.execute(statement, rows)
+        _ADD_PROJECTS.run(
+            connection, [(project, microseconds(seen)) for project, seen in changes.new_projects.items()]
+        )
+        _SEE_PROJECTS.run(
+            connection, [(microseconds(seen), project) for project, seen in changes.seen_until.items()]
+        )
 
 
 def _portions(items: Iterable[Any]) -> Iterable[list[Any]]:
@@ -119,75 +160,51 @@ def _portions(items: Iterable[Any]) -> Iterable[list[Any]]:
         yield portion
 
 
-def _event_row(event: Event, now: datetime) -> dict[str, Any]:
-    return {
-        "key": event.key,
-        "project_id": event.project_id,
-        "type": event.type,
-        "family": event.family.value,
-        "run_id": event.run_id,
-        "occurred_at": event.timestamp,
-        "received_at": now,
-        "caught_up": event.caught_up,
-        "wire": to_json(event.wire()).decode(),
-    }
+def _event_row(event: Event, at: int) -> BulkRow:
+    return (
+        event.key,
+        event.project_id,
+        event.type,
+        event.family.value,
+        event.run_id,
+        microseconds(event.timestamp),
+        at,
+        event.caught_up,
+        to_json(event.wire()).decode(),
+    )
 
 
-def _run_row(run: Run) -> dict[str, Any]:
-    return {
-        "project_id": run.project_id,
-        "kind": run.kind.value,
-        "id": run.id,
-        "attempt": run.attempt,
-    } | _state_of(run)
+def _run_name(run: Run) -> BulkRow:
+    return (run.project_id, run.kind.value, run.id, run.attempt)
 
 
-def _moved_row(run: Run) -> dict[str, Any]:
-    return {
-        "run_project_id": run.project_id,
-        "run_kind": run.kind.value,
-        "run_id": run.id,
-        "run_attempt": run.attempt,
-    } | _state_of(run)
+def _run_state(run: Run) -> BulkRow:
+    return (
+        run.state.value,
+        run.name,
+        run.workflow_id,
+        _since_1970(run.created_at),
+        _since_1970(run.started_at),
+        _since_1970(run.ended_at),
+        _since_1970(run.updated_at),
+        run.step,
+        run.progress,
+        run.output_tail,
+    )
 
 
-def _state_of(run: Run) -> dict[str, Any]:
-    return {
-        "state": run.state.value,
-        "name": run.name,
-        "workflow_id": run.workflow_id,
-        "created_at": run.created_at,
-        "started_at": run.started_at,
-        "ended_at": run.ended_at,
-        "updated_at": run.updated_at,
-        "step": run.step,
-        "progress": run.progress,
-        "output_tail": run.output_tail,
-    }
+def _since_1970(moment: datetime | None) -> int | None:
+    return None if moment is None else microseconds(moment)
 
 
 def _run(row: RowMapping) -> Run:
     return Run(**{**row, "kind": Family(row["kind"]), "state": RunState(row["state"])})
 
 
-def _notification_row(notification: Notification, now: datetime) -> dict[str, Any]:
-    return {
-        "id": notification.id,
-        "event_key": notification.event.key,
-        "rule": notification.rule,
-        "created_at": now,
-        "content": notification.model_dump_json(exclude={"event", "previous"}),
-    }
+def _notification_row(notification: Notification, at: int) -> BulkRow:
+    content = notification.model_dump_json(exclude={"event", "previous"})
+    return (notification.id, notification.event.key, notification.rule, at, content)
 
 
-def _delivery_row(notification: Notification, destination: str, now: datetime) -> dict[str, Any]:
-    return {
-        "notification_id": notification.id,
-        "destination": destination,
-        "thread": notification.thread,
-        "state": DeliveryState.QUEUED.value,
-        "due_at": now,
-        "attempts": 0,
-        "fault_count": 0,
-        "created_at": now,
-    }
+def _delivery_row(notification: Notification, destination: str, at: int) -> BulkRow:
+    return (notification.id, destination, notification.thread, DeliveryState.QUEUED.value, at, 0, 0, at)

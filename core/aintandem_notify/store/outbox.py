@@ -17,6 +17,9 @@ from sqlalchemy import Connection, and_, bindparam, exists, func, insert, or_, s
 from aintandem_notify.events import restore_event
 from aintandem_notify.notification import Notification
 from aintandem_notify.store import schema
+from aintandem_notify.store.bulk import Bulk
+from aintandem_notify.store.bulk import Row as BulkRow
+from aintandem_notify.store.schema import microseconds
 
 
 class DeliveryState(StrEnum):
@@ -116,15 +119,12 @@ _CLAIM: Final = (
     .limit(bindparam("most"))
 )
 _NEXT_DUE: Final = select(func.min(_mine.due_at)).where(_QUEUED, _waits(_mine))
-_SETTLE: Final = (
+_SETTLED: Final = ("state", "due_at", "attempts", "fault", "fault_count", "reason", "settled_at")
+_SETTLE: Final = Bulk(
     update(schema.deliveries)
     .where(_mine.id == bindparam("delivery"))
-    .values(
-        {
-            name: bindparam(name)
-            for name in ("state", "due_at", "attempts", "fault", "fault_count", "reason", "settled_at")
-        }
-    )
+    .values({name: bindparam(name) for name in _SETTLED}),
+    (*_SETTLED, "delivery"),
 )
 _OLDEST: Final = select(_mine.created_at).where(_QUEUED).order_by(_mine.id).limit(1)
 _QUEUES: Final = (
@@ -162,9 +162,7 @@ class Outbox:
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
         """Record how tries went."""
-        if not settlements:
-            return
-        self._connection.execute(_SETTLE, [_settled_row(settlement) for settlement in settlements])
+        _SETTLE.run(self._connection, [_settled_row(settlement) for settlement in settlements])
         for settlement in settlements:
             if settlement.receipt is not None:
                 self._keep_receipt(settlement, settlement.receipt)
@@ -218,14 +216,14 @@ def _claim(row: Any) -> Claim:
     return Claim(row.id, row.destination, notification, row.created_at, row.attempts, row.fault, row.fault_count)
 
 
-def _settled_row(settlement: Settlement) -> dict[str, Any]:
-    return {
-        "delivery": settlement.claim.id,
-        "state": settlement.state.value,
-        "due_at": settlement.due_at,
-        "attempts": settlement.attempts,
-        "fault": settlement.fault,
-        "fault_count": settlement.fault_count,
-        "reason": settlement.reason,
-        "settled_at": None if settlement.state is DeliveryState.QUEUED else settlement.at,
-    }
+def _settled_row(settlement: Settlement) -> BulkRow:
+    return (
+        settlement.state.value,
+        microseconds(settlement.due_at),
+        settlement.attempts,
+        settlement.fault,
+        settlement.fault_count,
+        settlement.reason,
+        None if settlement.state is DeliveryState.QUEUED else microseconds(settlement.at),
+        settlement.claim.id,
+    )

@@ -1,0 +1,40 @@
+"""Statements for thousands of rows: compiled once, and the rows go to the driver as they are.
+
+Working out parameters row by row costs SQLAlchemy more than SQLite needs for storing them.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Insert, Update
+
+Row = tuple[Any, ...]
+
+
+class Bulk:
+    """``statement`` with the parameters ``names``, in the order in which its text has them.
+
+    Rows are tuples of what the driver takes: times go through ``schema.microseconds``, enumerations as their
+    values.
+    """
+
+    def __init__(self, statement: Insert | Update, names: Sequence[str]) -> None:
+        self._statement: Final = statement
+        self._names: Final = list(names)
+        self._text: dict[str, str] = {}
+
+    def run(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """Execute it for each row; nothing happens without rows."""
+        if rows:
+            connection.exec_driver_sql(self._text_for(connection), rows)
+
+    def _text_for(self, connection: Connection) -> str:
+        dialect = connection.dialect
+        if dialect.name not in self._text:
+            keys = self._names if isinstance(self._statement, Insert) else None
+            compiled = self._statement.compile(dialect=dialect, column_keys=keys)
+            order = getattr(compiled, "positiontup", None)
+            if order != self._names:
+                raise ValueError(f"the parameters are in the order {order}")
+            self._text[dialect.name] = str(compiled)
+        return self._text[dialect.name]
