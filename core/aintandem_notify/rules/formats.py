@@ -4,6 +4,8 @@ import json
 import re
 from typing import Any, Final
 
+from aintandem_notify.log import redact
+
 _DURATION_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _SIZE_UNITS: Final = ("bytes", "KB", "MB", "GB", "TB")
 
@@ -13,6 +15,8 @@ _SEQUENCE: Final = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_].*?\x1b\\|.)", re.DOTALL
 )
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# Texts are cut roughly before they are made safe, for a frame can have megabytes, and finely after it.
+_MARGIN: Final = 10
 _OVERWRITTEN: Final = re.compile(r"[^\n]*\r(?!\n|$)")
 
 
@@ -64,15 +68,33 @@ def clean(text: str) -> str:
     return _CONTROL.sub("", text)
 
 
+def safe(text: str) -> str:
+    """``text`` cleaned and without secrets. To be done before it is cut: half a token is not recognised."""
+    return redact(clean(text))
+
+
 def one_line(text: str, limit: int) -> str:
-    """``text`` on one line of at most ``limit`` characters."""
-    flat = " ".join(text[: 4 * limit].split())
+    """``text`` made safe, on one line of at most ``limit`` characters."""
+    flat = " ".join(safe(text[: _MARGIN * limit]).split())
     return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"
 
 
 def cut_middle(text: str, limit: int) -> str:
-    """``text`` in about ``limit`` characters: its beginning and, longer, its end, where errors say the most."""
+    """``text`` made safe, in about ``limit`` characters: its beginning and, longer, its end.
+
+    Errors say the most at their end.
+    """
+    return _without_middle(safe(_without_middle(text, _MARGIN * limit)), limit)
+
+
+def cut_end(text: str, limit: int) -> str:
+    """``text`` made safe, in about ``limit`` characters; what is left out is marked."""
+    whole = safe(text[: _MARGIN * limit])
+    return whole if len(whole) <= limit else f"{whole[:limit]}\n[…]"
+
+
+def _without_middle(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
-    head, tail = text[: limit // 4], text[-(limit - limit // 4) :]
-    return f"{head}\n[… {len(text) - len(head) - len(tail):,} characters left out …]\n{tail}"
+    head = limit // 4
+    return f"{text[:head]}\n[…]\n{text[head - limit :]}"

@@ -53,8 +53,8 @@ def glob_problem(glob: str) -> str | None:
         return _path_problem(glob)
     if not _WILD.isdisjoint(glob):
         named = next((path for name, path in _PATHS.items() if fnmatchcase(name, glob)), None)
-        hint = f"; events of the family {named.split('/')[0]} must be named, as {named}" if named else ""
-        return f"no event type matches {glob}{hint}"
+        must = f"; events of the family {named.split('/')[0]} must be named, as {named}" if named else ""
+        return f"no event type matches {glob}{must or did_you_mean(glob, EVENT_TYPES)}"
     if glob in _FAMILIES:
         return f"no event type called {glob}; did you mean {glob}/*?"
     return f"no event type called {glob}{did_you_mean(glob, EVENT_TYPES)}"

@@ -23,8 +23,6 @@ from aintandem_notify.rules.scope import NAMES, Scope
 
 LONGEST_TEXT: Final = 65_536
 """Characters that one rendered text may have; ours, twice what the most patient destination takes."""
-CUT_MARK: Final = "\n[… cut …]"
-"""What a text ends with that was longer."""
 
 RENDER_ERRORS: Final = (
     TemplateError,
@@ -129,8 +127,8 @@ def compile_template(text: str) -> Render:
         for piece in template.generate(scope):
             pieces.append(piece)
             length += len(piece)
-            if length > LONGEST_TEXT:
-                return "".join(pieces)[:LONGEST_TEXT] + CUT_MARK
+            if length > 2 * LONGEST_TEXT:  # enough to be cut once secrets are out
+                break
         return "".join(pieces)
 
     return render
@@ -181,7 +179,7 @@ def _syntax_message(error: TemplateSyntaxError) -> str:
     for kind, known in (("filter", _ENVIRONMENT.filters), ("test", _ENVIRONMENT.tests)):
         if (found := re.fullmatch(rf"No {kind} named '(.*)'", message)) is not None:
             return f"no {kind} called {found[1]}{did_you_mean(found[1], known)}"
-    return message[:1].lower() + message[1:]
+    return message[:1].lower() + message[1:].replace("'end of template'", "end")
 
 
 def _name_problems(tree: nodes.Template) -> Iterator[str]:

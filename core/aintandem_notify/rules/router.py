@@ -8,15 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from aintandem_notify.config.models import Config
 from aintandem_notify.events import EVENT_TYPES, AgentEvent, Event, Family
 from aintandem_notify.log import get_logger, redact
-from aintandem_notify.notification import Field, Notification, Project
+from aintandem_notify.notification import Notification, Project
 from aintandem_notify.rules import formats, texts
 from aintandem_notify.rules.globs import project_matcher
 from aintandem_notify.rules.language import (
+    LONGEST_TEXT,
     RENDER_ERRORS,
     Condition,
     Render,
@@ -28,7 +29,7 @@ from aintandem_notify.rules.plan import PlannedRule, plan
 from aintandem_notify.rules.scope import Scope, scope
 from aintandem_notify.runs import Run
 
-LONGEST_TITLE = 500
+LONGEST_TITLE: Final = 500
 """Characters of a title, from whatever template; it has to fit one line of a phone."""
 
 T = TypeVar("T")
@@ -129,15 +130,15 @@ class Router:
         self, planned: PlannedRule, rule: _Rule, subject: texts.Subject, names: Scope, now: datetime
     ) -> Notification:
         event, run, project = subject
-        title = self._text(rule.title, names, planned.name, "title") or texts.title(subject)
+        title = self._text(rule.title, names, planned.name, "title") or ""
         body = self._text(rule.body, names, planned.name, "body")
         return Notification(
             id=_notification_id(event, planned.name),
             thread=_thread(event, run),
             severity=planned.severity or texts.default_text(event).severity,
-            title=formats.one_line(_safe(title), LONGEST_TITLE),
-            body=_safe(texts.body(subject) if body is None else body),
-            fields=tuple(Field(name, _safe(value)) for name, value in texts.fields(subject)),
+            title=formats.one_line(title, LONGEST_TITLE) or texts.title(subject),
+            body=texts.body(subject) if body is None else formats.cut_end(body, LONGEST_TEXT),
+            fields=texts.fields(subject),
             url=self._url(names),
             mentions=planned.mention,
             event=event,
@@ -167,20 +168,16 @@ class Router:
             if (rule, part) not in self._reported:
                 self._reported.add((rule, part))
                 reason = formats.one_line(f"{type(error).__name__}: {error}", LONGEST_TITLE)
-                self._log.warning(f"{part} raised", rule=rule, reason=reason, instead=_CONSEQUENCES[part])
+                self._log.warning("rule raised", rule=rule, part=part, reason=reason, so=_CONSEQUENCES[part])
             return instead
 
 
-_CONSEQUENCES = {
+_CONSEQUENCES: Final = {
     "when": "the rule counts as a match",
     "title": "the default title is used",
     "body": "the default body is used",
     "console_url": "notifications have no link",
 }
-
-
-def _safe(text: str) -> str:
-    return redact(formats.clean(text))
 
 
 def _notification_id(event: Event, rule: str) -> str:

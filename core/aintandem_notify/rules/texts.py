@@ -18,6 +18,9 @@ LONGEST_NAME: Final = 100
 LONGEST_BODY: Final = 4000
 """Characters of a default body; what Slack shows without folding, and what somebody reads."""
 
+LONGEST_FACT: Final = 300
+"""Characters of one field; more is no short fact."""
+
 Subject = tuple[Event, Run | None, Project | None]
 """An event, its run after it, and its project."""
 
@@ -211,13 +214,13 @@ def title(subject: Subject) -> str:
 
 def body(subject: Subject) -> str:
     """The error, the output or the message; empty when the title says it all."""
-    return formats.cut_middle(default_text(subject[0]).body(subject).strip("\n"), LONGEST_BODY)
+    return formats.cut_middle(default_text(subject[0]).body(subject), LONGEST_BODY).strip("\n")
 
 
 def fields(subject: Subject) -> tuple[Field, ...]:
     """The facts that are known."""
     found = ((name, FACTS[name](subject)) for name in default_text(subject[0]).facts)
-    return tuple(Field(name, value) for name, value in found if value)
+    return tuple(Field(name, formats.one_line(value, LONGEST_FACT)) for name, value in found if value)
 
 
 def _title_names(subject: Subject) -> Mapping[str, str]:
