@@ -1,1 +1,65 @@
-"""Stub."""
+"""Shows notifications on the desktop of the person who runs the agent."""
+
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from pydantic import Field
+
+from aintandem_notify.api import Duration, Notification, Plugin, PluginConfig, Receipt, hookimpl
+from aintandem_notify_desktop_notify.backends import Backend, backend_for
+from aintandem_notify_desktop_notify.popup import Popup, popup_of
+
+
+class Config(PluginConfig):
+    """The keys of ``[plugins.desktop_notify.<name>]``."""
+
+    app_name: str = Field("AInTandem", description="under which name the desktop lists the notifications")
+    icon: str | None = Field(
+        None, description="an icon's name or path; by default the desktop's own sign for the severity"
+    )
+    expire_timeout: Duration | None = Field(
+        None, description='how long a notification stays up, "0s" for ever; by default the desktop decides'
+    )
+    max_age: Duration | None = Field(
+        3600.0, description="what waits longer is given up: nobody wants to come back to a screen full of old news"
+    )
+    timeout: Duration = Field(10.0, description="how long the desktop may take to answer")
+
+
+class DesktopNotify(Plugin[Config]):
+    """One desktop session."""
+
+    _backend: Backend
+
+    @hookimpl
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Choose the way to the desktop. It is walked first when there is something to show."""
+        self._backend = backend_for(sys.platform)
+        try:
+            yield
+        finally:
+            self._backend.close()
+
+    @hookimpl
+    async def deliver(self, notification: Notification) -> Receipt | None:
+        """Show it, in the place of the run's earlier one where the desktop can do that."""
+        return await self._backend.show(self._popup(notification), notification.previous)
+
+    @hookimpl
+    async def check(self) -> None:
+        """See that somebody is there to show notifications."""
+        await self._backend.check()
+
+    @hookimpl
+    def diagnostics(self) -> Mapping[str, Any]:
+        """Which way to the desktop is used, and what is known of its other end."""
+        return self._backend.facts()
+
+    def _popup(self, notification: Notification) -> Popup:
+        config = self.config
+        return popup_of(
+            notification, app_name=config.app_name, icon=config.icon, expire_timeout=config.expire_timeout
+        )

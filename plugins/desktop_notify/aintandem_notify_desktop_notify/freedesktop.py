@@ -1,0 +1,207 @@
+"""Desktops on Linux: the Desktop Notifications Specification 1.2 over D-Bus."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from jeepney import DBusAddress, HeaderFields, Message, MessageType, new_method_call
+from jeepney.bus_messages import message_bus
+
+from aintandem_notify.api import DestinationBroken, Receipt, Rejected, RetryLater, Severity
+from aintandem_notify_desktop_notify.bus import Bus, BusLost
+from aintandem_notify_desktop_notify.popup import Popup
+
+NAME: Final = "org.freedesktop.Notifications"
+PATH: Final = "/org/freedesktop/Notifications"
+
+URGENCY: Final[Mapping[Severity, int]] = {
+    Severity.INFO: 0,
+    Severity.SUCCESS: 1,
+    Severity.WARNING: 1,
+    Severity.ERROR: 2,
+    Severity.CRITICAL: 2,
+}
+"""Low, normal or critical. What is critical stays up until somebody has seen it, on most desktops."""
+
+ICONS: Final[Mapping[Severity, str]] = {
+    Severity.INFO: "dialog-information",
+    Severity.SUCCESS: "dialog-information",
+    Severity.WARNING: "dialog-warning",
+    Severity.ERROR: "dialog-error",
+    Severity.CRITICAL: "dialog-error",
+}
+"""Names of the freedesktop icon naming specification, which every theme has."""
+
+_LARGEST_INT32: Final = 2**31 - 1
+# The tags of the specification; anything else between angle brackets is text.
+_MARKUP: Final = re.compile(r"</?(?:b|i|u|a|img)(?:\s[^<>]*)?/?>", re.IGNORECASE)
+
+_BUS_ERROR: Final = "org.freedesktop.DBus.Error."
+# Nobody offers the service, or it went away while it was asked.
+_ABSENT: Final = frozenset(
+    _BUS_ERROR + name
+    for name in ("ServiceUnknown", "NameHasNoOwner", "NoReply", "Timeout", "TimedOut", "Disconnected")
+)
+_BUSY: Final = frozenset(
+    {
+        _BUS_ERROR + "LimitsExceeded",
+        _BUS_ERROR + "NoMemory",
+        f"{NAME}.Error.ExcessNotificationGeneration",
+    }
+)
+_CLOSED_TO_US: Final = frozenset(
+    _BUS_ERROR + name
+    for name in ("AccessDenied", "AuthFailed", "UnknownMethod", "UnknownObject", "UnknownInterface")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Who shows notifications just now: its unique name on the bus, and what it can do."""
+
+    owner: str
+    capabilities: frozenset[str]
+
+
+def body_for(popup: Popup, capabilities: frozenset[str]) -> str:
+    """The body as a server with these capabilities must get it."""
+    if "body-markup" not in capabilities:
+        return _MARKUP.sub("", popup.body)
+    body = _escape(popup.body)
+    if "body-hyperlinks" in capabilities and popup.url is not None:
+        address = _escape(popup.url).replace('"', "%22")
+        link = f'<a href="{address}">Show in the console</a>'
+        body = f"{body}\n{link}" if body else link
+    return body
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def expire_ms(seconds: float | None) -> int:
+    """The protocol's ``expire_timeout``: milliseconds, 0 for ever, -1 as the server likes."""
+    return -1 if seconds is None else min(round(seconds * 1000), _LARGEST_INT32)
+
+
+def replaced_id(previous: Receipt | None, place: Mapping[str, str]) -> int:
+    """The id to replace, 0 for none.
+
+    An id means something only to the server that gave it: after a restart of the service or a new login the
+    same number may be somebody else's notification.
+    """
+    if previous is None or any(previous.get(key) != value for key, value in place.items()):
+        return 0
+    number = previous.get("id")
+    return number if type(number) is int and 0 < number < 2**32 else 0
+
+
+def outcome(error_name: str, said: str) -> Exception:
+    """What an error answered over D-Bus means. One that nobody foresaw is no outcome: a few tries, then dead."""
+    reason = f"{error_name}: {said}" if said else error_name
+    if error_name in _ABSENT or error_name.startswith(_BUS_ERROR + "Spawn."):
+        return RetryLater(f"desktop notifications are unavailable: no notification service runs ({reason})")
+    if error_name in _BUSY:
+        return RetryLater(f"the notification service has had enough for now ({reason})")
+    if error_name in _CLOSED_TO_US:
+        return DestinationBroken(f"the notification service cannot be used ({reason})")
+    if error_name == _BUS_ERROR + "InvalidArgs":
+        return Rejected(f"the notification service does not take this one ({reason})")
+    return RuntimeError(f"the notification service answered {reason}")
+
+
+class Freedesktop:
+    """Talks to whoever owns ``org.freedesktop.Notifications``; connects when needed, also when the bus died."""
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        """``environ`` says where the bus is."""
+        self._environ = environ
+        self._bus: Bus | None = None
+        self._server: Server | None = None
+
+    async def show(self, popup: Popup, previous: Receipt | None) -> Receipt:
+        """Show ``popup``; the receipt names it to this server on this bus."""
+        bus = await self._connected()
+        server = await self._current_server(bus)
+        place = {"bus": bus.id, "server": server.owner}
+        arguments: tuple[Any, ...] = (
+            popup.app_name,
+            replaced_id(previous, place),
+            ICONS[popup.severity] if popup.icon is None else popup.icon,
+            popup.summary,
+            body_for(popup, server.capabilities),
+            [],  # no actions: nobody would be there to take them
+            {"urgency": ("y", URGENCY[popup.severity])},
+            expire_ms(popup.expire_timeout),
+        )
+        # To the very server that the id and the markup are for, even if the name has another owner by now.
+        answer = await self._call(bus, _to(server.owner, "Notify", "susssasa{sv}i", arguments))
+        return {"id": answer.body[0], **place}
+
+    async def check(self) -> None:
+        """Ask the service who it is."""
+        await self._call(await self._connected(), _to(NAME, "GetServerInformation"))
+
+    def facts(self) -> Mapping[str, Any]:
+        """Whether the bus is there, and what the server can do, as of the last use."""
+        return {
+            "connected": self._bus is not None,
+            "server": None if self._server is None else self._server.owner,
+            "capabilities": [] if self._server is None else sorted(self._server.capabilities),
+        }
+
+    def close(self) -> None:
+        """Hang up."""
+        bus, self._bus, self._server = self._bus, None, None
+        if bus is not None:
+            bus.close()
+
+    async def _connected(self) -> Bus:
+        if self._bus is None:
+            try:
+                self._bus = await Bus.connect(self._environ)
+            except BusLost as error:
+                raise RetryLater(f"desktop notifications are unavailable: {error}") from error
+        return self._bus
+
+    async def _current_server(self, bus: Bus) -> Server:
+        """The server of this moment; asked for its capabilities only when it is another than before."""
+        owner = await self._ask(bus, message_bus.GetNameOwner(NAME))
+        if self._server is None or is_error(owner) or owner.body[0] != self._server.owner:
+            # By its well-known name, so that a bus that can start the service does.
+            answer = await self._call(bus, _to(NAME, "GetCapabilities"))
+            sender = str(answer.header.fields[HeaderFields.sender])
+            self._server = Server(sender, frozenset(map(str, answer.body[0])))
+        return self._server
+
+    async def _call(self, bus: Bus, message: Message) -> Message:
+        answer = await self._ask(bus, message)
+        if is_error(answer):
+            said = str(answer.body[0])[:200] if answer.body else ""
+            raise outcome(str(answer.header.fields[HeaderFields.error_name]), said)
+        return answer
+
+    async def _ask(self, bus: Bus, message: Message) -> Message:
+        answered = False
+        try:
+            answer = await bus.call(message)
+            answered = True
+        except BusLost as error:
+            raise RetryLater(f"desktop notifications are unavailable: {error}") from error
+        finally:
+            # Also after a deadline: the next call must not meet the rest of this one.
+            if not answered:
+                self.close()
+        return answer
+
+
+def is_error(answer: Message) -> bool:
+    """Whether the answer is an error; jeepney hands them over like any other."""
+    return bool(answer.header.message_type is MessageType.error)
+
+
+def _to(owner: str, method: str, signature: str | None = None, arguments: tuple[Any, ...] = ()) -> Message:
+    address = DBusAddress(PATH, bus_name=owner, interface=NAME)
+    return new_method_call(address, method, signature, arguments)
