@@ -1,0 +1,27 @@
+"""The orchestrator side: authentication, the REST API, and one link a project, watched for as long as wanted.
+
+``watching`` puts it together. ``project`` is one project's life, ``link`` its connection; what their trouble means
+and what to do about it are the tables of ``verdicts``, ``retries``, ``states`` and ``heartbeat``.
+"""
+
+from aintandem_notify.orchestrator.auth import Credentials, GivenToken, Login, Session
+from aintandem_notify.orchestrator.fleet import Fleet
+from aintandem_notify.orchestrator.project import WatchSettings, watch_project
+from aintandem_notify.orchestrator.rest import OrchestratorApi
+from aintandem_notify.orchestrator.states import ConnectionState
+from aintandem_notify.orchestrator.status import ProjectStatus
+from aintandem_notify.orchestrator.watching import open_fleet
+
+__all__ = [
+    "ConnectionState",
+    "Credentials",
+    "Fleet",
+    "GivenToken",
+    "Login",
+    "OrchestratorApi",
+    "ProjectStatus",
+    "Session",
+    "WatchSettings",
+    "open_fleet",
+    "watch_project",
+]

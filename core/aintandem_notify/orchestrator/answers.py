@@ -1,0 +1,114 @@
+"""What the REST API's answers mean: JSON, or one of our typed errors. Pure."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from aintandem_notify.errors import (
+    ApiError,
+    AuthenticationFailed,
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    ServerTrouble,
+)
+from aintandem_notify.http_client import HttpAnswer
+from aintandem_notify.log import redact
+
+LONGEST_MESSAGE: Final = 300
+"""Characters of an error that are kept; a proxy's error page has thousands."""
+
+_BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
+    401: AuthenticationFailed,
+    403: Forbidden,
+    404: NotFound,
+    410: NotFound,
+    409: Conflict,
+    408: ServerTrouble,
+    425: ServerTrouble,
+    429: ServerTrouble,
+}
+_BY_CODE: Final[Mapping[str, type[ApiError]]] = {
+    "UNAUTHORIZED": AuthenticationFailed,
+    "AUTHENTICATION_FAILED": AuthenticationFailed,
+    "FORBIDDEN": Forbidden,
+    "CONFLICT": Conflict,
+    "ALREADY_EXISTS": Conflict,
+    "WORKFLOW_IN_USE": Conflict,
+    "INVALID_STATUS": Conflict,
+}
+_LIST_KEYS: Final = ("items", "data", "results", "list")
+
+
+def content_of(answer: HttpAnswer, now: datetime) -> Any:
+    """The JSON value of a 2xx answer, None where it has no body; raises ApiError for anything else."""
+    if not 200 <= answer.status < 300:
+        raise error_for_answer(answer, now)
+    if answer.truncated:
+        raise ApiError("the answer is too large", status=answer.status)
+    if not answer.body.strip():
+        return None
+    try:
+        return answer.json()
+    except ValueError:
+        raise ApiError("the answer is not JSON", status=answer.status) from None
+
+
+def error_for_answer(answer: HttpAnswer, now: datetime) -> ApiError:
+    """The typed error for an answer that is no success, whatever its body."""
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    fields: Mapping[str, Any] = body if isinstance(body, dict) else {}
+    code, details = fields.get("code"), fields.get("details")
+    kind = _kind(answer.status, code if isinstance(code, str) else "")
+    error = kind(
+        _message(fields, answer.status),
+        status=answer.status,
+        code=code if isinstance(code, str) else "",
+        details=details if isinstance(details, dict) else None,
+    )
+    if isinstance(error, ServerTrouble):
+        error.retry_after = answer.retry_after(now)
+    return error
+
+
+def _kind(status: int, code: str) -> type[ApiError]:
+    # The status decides between "again" and "never"; the code only says more about a "never".
+    if status >= 500:
+        return ServerTrouble
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if code == "NOT_FOUND" or code.endswith("_NOT_FOUND"):
+        return NotFound
+    return _BY_CODE.get(code, InvalidRequest if status >= 400 else ApiError)
+
+
+def _message(fields: Mapping[str, Any], status: int) -> str:
+    for name in ("error", "message"):
+        text = fields.get(name)
+        if isinstance(text, dict):
+            text = text.get("message")
+        if isinstance(text, str) and text.strip():
+            return redact(" ".join(text.split()))[:LONGEST_MESSAGE]
+    return "the orchestrator answered with an error" if status >= 400 else "the orchestrator gave an odd answer"
+
+
+def rows_of(content: Any, *names: str) -> list[dict[str, Any]]:
+    """The objects of a list, or of the list that an object holds under one of ``names`` or a usual name.
+
+    What is no object is left out; an answer without a list is an empty one.
+    """
+    found = content if isinstance(content, list) else _list_in(content, names)
+    return [row for row in found if isinstance(row, dict)]
+
+
+def _list_in(content: Any, names: Sequence[str]) -> list[Any]:
+    """The first list inside an object, or inside an object in it, as in ``{"data": {"projects": […]}}``."""
+    if not isinstance(content, dict):
+        return []
+    values = [content.get(name) for name in (*names, *_LIST_KEYS)] + list(content.values())
+    inner = [value for wrapped in values if isinstance(wrapped, dict) for value in wrapped.values()]
+    return next((value for value in (*values, *inner) if isinstance(value, list)), [])

@@ -1,0 +1,263 @@
+"""One login for all projects: gets tokens, renews them in time and on refusal, one request at a time.
+
+A token that was given is used as it is. The tokens never show: each is announced to the log as a secret.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import trio
+
+from aintandem_notify import log
+from aintandem_notify.backoff import Chance, stepped
+from aintandem_notify.clock import Clock
+from aintandem_notify.config.values import Secret
+from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, NotFound, ServerTrouble
+from aintandem_notify.events import AgentEvent, LoginFailedEvent
+from aintandem_notify.http_client import HttpClient
+from aintandem_notify.orchestrator.address import SocketTarget, api_bases, socket_target
+from aintandem_notify.orchestrator.answers import content_of
+from aintandem_notify.orchestrator.tokens import Origin, Token, make_token
+
+TROUBLE_PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
+"""Seconds after a login that got no answer in which nobody asks again, whatever the number of projects."""
+REFUSED_PAUSES: Final = (5.0, 15.0, 30.0, 60.0, 300.0)
+"""Seconds after a refused login; the last keeps an account from being locked for too many failures."""
+
+_log = log.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A user name and a password."""
+
+    username: str
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class GivenToken:
+    """A token that somebody else obtained."""
+
+    token: Secret
+
+
+Credentials = Login | GivenToken
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    error: ApiError | HttpFailed
+    until: float
+
+
+class Session:
+    """Our standing with one orchestrator. Usable by any number of tasks.
+
+    ``announce`` gets one ``LoginFailedEvent`` for each spell of refused logins.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        credentials: Credentials,
+        *,
+        http: HttpClient,
+        clock: Clock,
+        chance: Chance,
+        announce: Callable[[AgentEvent], None],
+    ) -> None:
+        self._bases = api_bases(url)
+        self._settled = len(self._bases) == 1
+        self._credentials = credentials
+        self._http = http
+        self._clock = clock
+        self._chance = chance
+        self._announce = announce
+        self._token: Token | None = None
+        self._refused: Token | None = None
+        self._refresh_token: str | None = None
+        self._flight: trio.Event | None = None
+        self._failure: _Failure | None = None
+        self._failures = 0
+        self._announced = False
+
+    @property
+    def base(self) -> str:
+        """The API's base URL, without a slash at its end; known for sure once a token was handed out."""
+        return self._bases[0]
+
+    @property
+    def token_expires_at(self) -> datetime | None:
+        """When the present token expires, aware UTC; None when there is none or it does not say."""
+        return None if self._token is None else self._token.expires_at
+
+    def socket(self, project_id: str, token: Token) -> SocketTarget:
+        """The project's progress socket, opened with ``token``."""
+        return socket_target(self.base, project_id, token.text)
+
+    async def token(self) -> Token:
+        """A token that should be accepted; a new one when the present one is near its end.
+
+        Raises ApiError (AuthenticationFailed when the login is refused) or HttpFailed. After a failure the
+        same error is raised for a while without asking again.
+        """
+        token = self._token
+        if token is not None and token is not self._refused and trio.current_time() < token.renew_from:
+            return token
+        try:
+            return await self._obtain()
+        except (ServerTrouble, HttpFailed):
+            # What cannot be renewed right now may still be good for the rest of its life.
+            if token is None or token is self._refused or trio.current_time() >= token.renew_until:
+                raise
+            return token
+
+    async def renew(self, refused: Token) -> Token:
+        """A token in place of one that the orchestrator refused: refreshed, or by a new login.
+
+        Raises as ``token`` does; AuthenticationFailed at once when the token was given.
+        """
+        if refused.origin is Origin.GIVEN:
+            error = AuthenticationFailed("the orchestrator refused the token that is in the config", status=401)
+            self._announce_once(error)
+            raise error
+        if self._token is refused:
+            self._refused = refused
+        return await self.token()
+
+    def accepted(self, token: Token) -> None:
+        """The orchestrator took ``token``: that a given one is refused later is news again."""
+        if token.origin is Origin.GIVEN:
+            self._announced = False
+
+    async def verify(self) -> bool:
+        """Whether the orchestrator accepts our token, asked over REST. Raises ApiError or HttpFailed."""
+        token = await self.token()
+        try:
+            answer = await self._post("/auth/verify", {"token": token.text})
+        except AuthenticationFailed:
+            return False
+        return isinstance(answer, dict) and answer.get("success") is True
+
+    async def logout(self) -> None:
+        """Give the token back, if it came from a login; trouble is logged, not raised."""
+        token, self._token, self._refresh_token = self._token, None, None
+        if token is None or token.origin is Origin.GIVEN:
+            return
+        try:
+            await self._post("/auth/logout", {}, {"Authorization": f"Bearer {token.text}"})
+        except (ApiError, HttpFailed) as error:
+            _log.info("could not log out", reason=str(error))
+
+    async def _obtain(self) -> Token:
+        """A new token out of one request, however many ask for it."""
+        while self._flight is not None:
+            flight = self._flight
+            await flight.wait()
+            if self._failure is None and self._token is not None and self._token is not self._refused:
+                return self._token
+        if self._failure is not None and trio.current_time() < self._failure.until:
+            raise self._failure.error.with_traceback(None)
+        self._flight = trio.Event()
+        try:
+            token = await self._fly()
+        except (ApiError, HttpFailed) as error:
+            self._note_failure(error)
+            raise
+        else:
+            self._token, self._failure, self._failures = token, None, 0
+            if token.origin is not Origin.GIVEN:
+                self._announced = False
+            return token
+        finally:
+            self._flight.set()
+            self._flight = None
+
+    def _note_failure(self, error: ApiError | HttpFailed) -> None:
+        refused = _is_refusal(error)
+        pauses = REFUSED_PAUSES if refused else TROUBLE_PAUSES
+        pause = stepped(self._failures, pauses=pauses, chance=self._chance)
+        self._failures += 1
+        self._failure = _Failure(error, trio.current_time() + pause)
+        if refused:
+            self._announce_once(error)
+
+    def _announce_once(self, error: Exception) -> None:
+        if not self._announced:
+            self._announced = True
+            _log.error("the orchestrator refuses our login", reason=str(error))
+            self._announce(LoginFailedEvent(timestamp=self._clock.now(), reason=str(error)))
+
+    async def _fly(self) -> Token:
+        match self._credentials:
+            case GivenToken(token=secret):
+                return await self._given(secret)
+            case Login() as login:
+                return await self._refreshed() or await self._logged_in(login)
+
+    async def _given(self, secret: Secret) -> Token:
+        if not self._settled:
+            # Only finds out where the API lives; whether the token is good shows when it is used.
+            try:
+                await self._post("/auth/verify", {"token": secret.reveal()})
+            except (ApiError, HttpFailed) as error:
+                _log.debug("could not verify the token", reason=str(error))
+        return self._made(secret.reveal(), Origin.GIVEN)
+
+    async def _refreshed(self) -> Token | None:
+        """A token by refresh; None when only a login can help."""
+        if self._refresh_token is None:
+            return None
+        refused = self._refused
+        if refused is not None and refused is self._token and refused.origin is Origin.REFRESH:
+            return None
+        try:
+            answer = await self._post("/auth/refresh", {"refreshToken": self._refresh_token})
+            return self._from_answer(answer, Origin.REFRESH)
+        except ServerTrouble:
+            raise
+        except ApiError as error:
+            _log.info("the refresh token was refused, logging in again", reason=str(error))
+            self._refresh_token = None
+            return None
+
+    async def _logged_in(self, login: Login) -> Token:
+        credentials = {"username": login.username, "password": login.password.reveal()}
+        return self._from_answer(await self._post("/auth/login", credentials), Origin.LOGIN)
+
+    def _from_answer(self, answer: Any, origin: Origin) -> Token:
+        fields = answer if isinstance(answer, dict) else {}
+        text, refresh_token = fields.get("token"), fields.get("refreshToken")
+        if fields.get("success") is False or not isinstance(text, str) or not text:
+            reason = fields.get("error") or "the answer held no token"
+            raise AuthenticationFailed(log.redact(str(reason)), status=200)
+        if isinstance(refresh_token, str) and refresh_token:
+            log.hide(refresh_token, rotating=True)
+            self._refresh_token = refresh_token
+        return self._made(text, origin)
+
+    def _made(self, text: str, origin: Origin) -> Token:
+        log.hide(text, rotating=True)
+        return make_token(text, origin, now=self._clock.now(), current_time=trio.current_time())
+
+    async def _post(self, path: str, body: dict[str, str], headers: dict[str, str] | None = None) -> Any:
+        """POST under the API's base; as long as it is not known, where that answers 404, under the bare one."""
+        try:
+            content = await self._post_to(self.base + path, body, headers)
+        except NotFound:
+            if self._settled:
+                raise
+            content = await self._post_to(self._bases[1] + path, body, headers)
+            self._bases = self._bases[1:]
+        self._settled = True
+        return content
+
+    async def _post_to(self, url: str, body: dict[str, str], headers: dict[str, str] | None) -> Any:
+        return content_of(await self._http.request("POST", url, json=body, headers=headers), self._clock.now())
+
+
+def _is_refusal(error: ApiError | HttpFailed) -> bool:
+    return isinstance(error, ApiError) and not isinstance(error, ServerTrouble)

@@ -1,0 +1,119 @@
+"""Opens the byte stream under a WebSocket: TCP, through a proxy if there is one, with TLS where asked for."""
+
+import re
+import ssl
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import trio
+
+from aintandem_notify.errors import ConfigError, LinkLost, Problem
+from aintandem_notify.orchestrator.address import Endpoint, endpoint_of
+
+LONGEST_PROXY_ANSWER: Final = 16384
+"""Bytes of a proxy's answer to CONNECT; what common servers allow for all headers together."""
+_PROXY_STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})")
+
+
+def client_context(ca_file: Path | None) -> ssl.SSLContext:
+    """TLS with the system's authorities, or with those in ``ca_file`` alone. Raises ConfigError."""
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        reason = error.strerror if isinstance(error, FileNotFoundError | PermissionError) else "no certificates"
+        raise ConfigError([Problem(f"cannot use {ca_file}: {reason}", key="connection.ca_file")]) from error
+
+
+@asynccontextmanager
+async def open_stream(
+    endpoint: Endpoint, *, tls: ssl.SSLContext, proxy: str | None = None
+) -> AsyncIterator[trio.abc.Stream]:
+    """A stream to the endpoint, closed in the end whatever happens. Has no deadline of its own.
+
+    Raises LinkLost in words that hold no credentials.
+    """
+    first_hop = endpoint if proxy is None else _proxy_endpoint(proxy)
+    try:
+        stream: trio.abc.Stream = await trio.open_tcp_stream(first_hop.host, first_hop.port)
+    except OSError as error:
+        raise LinkLost(f"cannot reach {first_hop.authority}: {_in_words(error)}") from error
+    try:
+        if proxy is not None:
+            stream = await _secured(stream, first_hop, tls)
+            await _ask_for_tunnel(stream, endpoint, proxy)
+        stream = await _secured(stream, endpoint, tls)
+        yield stream
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+def _proxy_endpoint(proxy: str) -> Endpoint:
+    try:
+        return endpoint_of(proxy)
+    except ValueError:
+        raise LinkLost("the url of the proxy names no host") from None
+
+
+async def _secured(stream: trio.abc.Stream, endpoint: Endpoint, tls: ssl.SSLContext) -> trio.abc.Stream:
+    if not endpoint.tls:
+        return stream
+    # https_compatible: nobody waits for the other side's closing word, which many servers never send.
+    secured = trio.SSLStream(stream, tls, server_hostname=endpoint.host, https_compatible=True)
+    try:
+        await secured.do_handshake()
+    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        raise LinkLost(f"no TLS with {endpoint.authority}: {_in_words(error.__cause__ or error)}") from error
+    return secured
+
+
+async def _ask_for_tunnel(stream: trio.abc.Stream, endpoint: Endpoint, proxy: str) -> None:
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    target = f"{host}:{endpoint.port}"
+    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", *_proxy_credentials(proxy), "", ""]
+    try:
+        await stream.send_all("\r\n".join(lines).encode())
+        answer = await _head(stream)
+    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        raise LinkLost("the proxy broke the connection") from error
+    status = _PROXY_STATUS.match(answer)
+    if status is None:
+        raise LinkLost("the proxy does not speak HTTP")
+    if not status[1].startswith(b"2"):
+        raise LinkLost(f"the proxy refused to connect us (HTTP {status[1].decode()})")
+
+
+def _proxy_credentials(proxy: str) -> list[str]:
+    parts = urlsplit(proxy)
+    if parts.username is None:
+        return []
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return [f"Proxy-Authorization: Basic {b64encode(pair.encode()).decode()}"]
+
+
+async def _head(stream: trio.abc.Stream) -> bytes:
+    """The answer up to its empty line. Nothing can follow it: the side behind it waits for us to speak."""
+    answer = bytearray()
+    while b"\r\n\r\n" not in answer:
+        arrived = await stream.receive_some(4096)
+        answer += arrived
+        if not arrived or len(answer) > LONGEST_PROXY_ANSWER:
+            raise LinkLost("the proxy gave no whole answer")
+    return bytes(answer)
+
+
+def _in_words(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "TLS error").replace("_", " ").lower()
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    # trio gathers the failures of several addresses in a group behind an OSError without a number.
+    cause = error.__cause__
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)

@@ -1,0 +1,241 @@
+"""All watched projects: which ones there are, and one supervisor for each.
+
+Globs are resolved with what the orchestrator lists, again and again; a project given by its id needs no
+lookup. A project that fails is started again alone; the others do not notice.
+"""
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Final, Protocol
+
+import trio
+
+from aintandem_notify import log
+from aintandem_notify.backoff import Chance, full_jitter
+from aintandem_notify.clock import Clock
+from aintandem_notify.config import ConnectionConfig
+from aintandem_notify.errors import ApiError, HttpFailed
+from aintandem_notify.notification import Project
+from aintandem_notify.orchestrator.project import Observe
+from aintandem_notify.orchestrator.records import ProjectRecord
+from aintandem_notify.orchestrator.states import ConnectionState
+from aintandem_notify.orchestrator.status import ProjectStatus
+
+RESTART_DELAY_S: Final = 1.0
+RESTART_MAX_DELAY_S: Final = 60.0
+"""Pauses before a project whose watching crashed is watched again; a crash is a fault of ours and may repeat."""
+NAME_LOOKUP_S: Final = 3.0
+"""How long projects without a name wait for the orchestrator to tell it; after that their id is their name."""
+
+RESTART_STABLE_S: Final = 600.0
+"""After so long a run a crash is taken for the first one."""
+
+_log = log.get_logger(__name__)
+
+
+class WatchedProject(Protocol):
+    """An entry of the config: an id or a glob over ids, and what people call it."""
+
+    @property
+    def id(self) -> str:
+        """An id, or a glob if ``is_glob``."""
+        ...
+
+    @property
+    def name(self) -> str | None:
+        """None: whatever the orchestrator calls it."""
+        ...
+
+    @property
+    def is_glob(self) -> bool:
+        """Whether ``id`` stands for all ids that match it."""
+        ...
+
+
+Watch = Callable[[Project, Observe], Awaitable[None]]
+"""Watches one project, as ``project.watch_project`` does."""
+Prepare = Callable[[ConnectionConfig], Watch]
+"""Makes the watching with these settings; raises ConfigError when they cannot be used."""
+ListProjects = Callable[[], Awaitable[Sequence[ProjectRecord]]]
+"""What the orchestrator lists; raises ApiError or HttpFailed."""
+
+
+@dataclass(eq=False, slots=True)
+class _Run:
+    """One project's supervisor: cancel ``scope`` to end it, ``ended`` tells when it has."""
+
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    ended: trio.Event = field(default_factory=trio.Event)
+    restarts: int = 0
+
+
+def resolve(entries: Iterable[WatchedProject], listed: Sequence[ProjectRecord]) -> dict[str, Project]:
+    """The projects to watch, by id: literal ids in any case, others as far as they are listed.
+
+    The name is the config's for a literal id, else the orchestrator's, else the id. An id that several
+    entries mean is watched once; the literal one has the say.
+    """
+    names = {record.id: record.name for record in listed}
+    entries = list(entries)
+    found = {
+        record.id: Project(id=record.id, name=record.name or record.id)
+        for record in listed
+        if any(entry.is_glob and fnmatchcase(record.id, entry.id) for entry in entries)
+    }
+    for entry in entries:
+        if not entry.is_glob:
+            found[entry.id] = Project(id=entry.id, name=entry.name or names.get(entry.id) or entry.id)
+    return found
+
+
+class Fleet:
+    """The projects that are watched; made by ``keep_fleet``."""
+
+    def __init__(self, nursery: trio.Nursery, prepare: Prepare, clock: Clock, chance: Chance) -> None:
+        self._nursery = nursery
+        self._prepare = prepare
+        self._clock = clock
+        self._chance = chance
+        self._entries: tuple[WatchedProject, ...] = ()
+        self._connection: ConnectionConfig | None = None
+        self._running: dict[str, _Run] = {}
+        self._statuses: dict[str, ProjectStatus] = {}
+        self._missing: set[str] = set()
+        self._changed = trio.Event()
+
+    def snapshot(self) -> tuple[ProjectStatus, ...]:
+        """Where every watched project stands, in the order in which they were started."""
+        return tuple(self._statuses.values())
+
+    async def reconcile(self, entries: Iterable[WatchedProject], connection: ConnectionConfig) -> None:
+        """Watch exactly these from now on: what is new is started, what is gone stopped, the rest left alone.
+
+        Other connection settings restart all. Returns when what was stopped has ended. Raises ConfigError when
+        the connection settings cannot be used; nothing has changed then.
+        """
+        if connection != self._connection:
+            self._watch = self._prepare(connection)
+            self._connection = connection
+            self._entries = ()
+        else:
+            self._entries = tuple(entries)
+        stopped = [self._stop(one) for one in list(self._running) if not self._is_meant(one)]
+        for run in stopped:
+            await run.ended.wait()
+        self._entries = tuple(entries)
+        # The others wait for the list, which has their names, or all there is to know about them.
+        self._start_all(resolve([one for one in self._entries if not one.is_glob and one.name], ()))
+        self._changed.set()
+
+    def _is_meant(self, project_id: str) -> bool:
+        return any(
+            fnmatchcase(project_id, entry.id) if entry.is_glob else project_id == entry.id
+            for entry in self._entries
+        )
+
+    async def keep_up(self, list_projects: ListProjects) -> None:
+        """Start and stop projects as the entries and the orchestrator's list change; runs for ever."""
+        failures = 0
+        while True:
+            self._changed = trio.Event()
+            interval = math.inf if self._connection is None else self._connection.discover_interval
+            pause = math.inf
+            if any(entry.is_glob or entry.id not in self._running for entry in self._entries):
+                listed = await self._list(list_projects, first_failure=failures == 0)
+                failures = 0 if listed is not None else failures + 1
+                self._apply(listed)
+                if any(entry.is_glob for entry in self._entries):
+                    pause = interval if listed is not None else self._list_pause(failures, interval)
+            with trio.move_on_after(pause):
+                await self._changed.wait()
+
+    async def _list(self, list_projects: ListProjects, *, first_failure: bool) -> Sequence[ProjectRecord] | None:
+        """What the orchestrator lists; None when it does not, or not before a project has waited too long."""
+        waiting = any(not entry.is_glob and entry.id not in self._running for entry in self._entries)
+        try:
+            with trio.fail_after(NAME_LOOKUP_S if waiting else math.inf):
+                return await list_projects()
+        except trio.TooSlowError:
+            reason = "no answer yet"
+        except (ApiError, HttpFailed) as error:
+            reason = str(error)
+        if first_failure:
+            _log.warning("the projects could not be listed", reason=reason)
+        return None
+
+    def _list_pause(self, failures: int, interval: float) -> float:
+        return full_jitter(failures - 1, initial=RESTART_DELAY_S, maximum=interval, chance=self._chance)
+
+    def _apply(self, listed: Sequence[ProjectRecord] | None) -> None:
+        wanted = resolve(self._entries, listed or ())
+        self._start_all(wanted)
+        if listed is not None:
+            # Absent twice before it is stopped: one odd answer must not silence a project.
+            absent = self._running.keys() - wanted.keys()
+            for project_id in absent & self._missing:
+                self._stop(project_id)
+            self._missing = absent - self._missing
+
+    def _start_all(self, wanted: Mapping[str, Project]) -> None:
+        for project in wanted.values():
+            if project.id not in self._running:
+                run = self._running[project.id] = _Run()
+                self._statuses[project.id] = ProjectStatus(
+                    project, ConnectionState.DISCONNECTED, self._clock.now()
+                )
+                self._nursery.start_soon(self._supervise, project, run, self._watch)
+
+    def _stop(self, project_id: str) -> _Run:
+        _log.info("no longer watching", project=project_id)
+        run = self._running.pop(project_id)
+        del self._statuses[project_id]
+        run.scope.cancel()
+        return run
+
+    async def _supervise(self, project: Project, run: _Run, watch: Watch) -> None:
+        def observe(status: ProjectStatus) -> None:
+            # A project that was stopped may still close its link, beside one that was started in its place.
+            if self._running.get(project.id) is run:
+                self._statuses[project.id] = replace(status, restarts=run.restarts) if run.restarts else status
+
+        try:
+            with run.scope:
+                await self._watch_for_ever(project, run, watch, observe)
+        finally:
+            run.ended.set()
+
+    async def _watch_for_ever(self, project: Project, run: _Run, watch: Watch, observe: Observe) -> None:
+        crashes = 0
+        while True:
+            started_at = trio.current_time()
+            try:
+                await watch(project, observe)
+                return
+            except Exception as error:  # noqa: BLE001  # the border of a project: the others go on
+                run.restarts += 1
+                _log.exception("watching crashed, starting anew", project=project.id, restarts=run.restarts)
+                observe(replace(self._statuses[project.id], last_error=_in_one_line(error)))
+            crashes = 1 if trio.current_time() - started_at >= RESTART_STABLE_S else crashes + 1
+            await trio.sleep(self._restart_pause(crashes))
+
+    def _restart_pause(self, crashes: int) -> float:
+        return full_jitter(crashes - 1, initial=RESTART_DELAY_S, maximum=RESTART_MAX_DELAY_S, chance=self._chance)
+
+
+def _in_one_line(error: Exception) -> str:
+    return log.redact(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
+
+
+@asynccontextmanager
+async def keep_fleet(
+    *, prepare: Prepare, list_projects: ListProjects, clock: Clock, chance: Chance
+) -> AsyncIterator[Fleet]:
+    """A fleet without projects, until ``reconcile`` is called; all are stopped when the block is left."""
+    async with trio.open_nursery() as nursery:
+        fleet = Fleet(nursery, prepare, clock, chance)
+        nursery.start_soon(fleet.keep_up, list_projects)
+        yield fleet
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,62 @@
+"""Turns the frames of one project into events, and counts what is none."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from structlog.typing import FilteringBoundLogger
+
+from aintandem_notify.clock import Clock
+from aintandem_notify.events import Event, NoEvent, UnknownEvent, parse_frame
+
+UNKNOWN_TYPE: Final = "unknown type"
+"""The kind under which events of unknown type are counted; they are events all the same."""
+MOST_UNKNOWN_NAMES: Final = 20
+"""Different unknown types that are logged by name; whoever sends more sends garbage."""
+LONGEST_NAME: Final = 80
+
+
+class FrameReader:
+    """Reads a project's frames. ``frames``, ``size``, ``events`` and ``flaws`` count since the start."""
+
+    def __init__(self, project_id: str, clock: Clock, log: FilteringBoundLogger) -> None:
+        self.frames = 0
+        self.size = 0
+        self.events = 0
+        self.flaws: Counter[str] = Counter()
+        self._project_id = project_id
+        self._clock = clock
+        self._log = log
+        self._unknown: set[str] = set()
+
+    def read(self, batch: Sequence[str | bytes]) -> list[Event]:
+        """The events in a batch of frames, in order. Each kind of flaw is logged once."""
+        project_id, received_at = self._project_id, self._clock.now()
+        events: list[Event] = []
+        for frame in batch:
+            content = parse_frame(frame, project_id, received_at)
+            if isinstance(content, Event):
+                events.append(content)
+                if isinstance(content, UnknownEvent):
+                    self._note_unknown(content.type)
+            elif isinstance(content, NoEvent):
+                self._note_flaw(content)
+            self.size += len(frame)
+        self.frames += len(batch)
+        self.events += len(events)
+        return events
+
+    def note(self, flaw: str, detail: str = "") -> None:
+        """Count a flaw, and log the first of its kind."""
+        self.flaws[flaw] += 1
+        if self.flaws[flaw] == 1:
+            self._log.warning("a frame was no event; more of this kind are only counted", flaw=flaw, detail=detail)
+
+    def _note_flaw(self, content: NoEvent) -> None:
+        self.note(content.flaw.value, content.detail)
+
+    def _note_unknown(self, event_type: str) -> None:
+        self.flaws[UNKNOWN_TYPE] += 1
+        if event_type not in self._unknown and len(self._unknown) < MOST_UNKNOWN_NAMES:
+            self._unknown.add(event_type)
+            self._log.info("unknown type of event; more of it are only counted", type=event_type[:LONGEST_NAME])

@@ -1,0 +1,282 @@
+"""One WebSocket to the orchestrator, the only door to trio-websocket.
+
+A link reads ahead in the background into a bounded buffer and hands over all that is there at once; when the
+buffer is full it stops reading, so that back-pressure is TCP's. It keeps the heartbeat beside the reader. What
+a frame says and what to do when the link ends is for others to decide.
+"""
+
+import math
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import trio
+from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, wrap_client_stream
+from wsproto.utilities import ProtocolError
+
+from aintandem_notify.clock import Clock
+from aintandem_notify.errors import LinkLost, OrchestratorError
+from aintandem_notify.orchestrator.address import Endpoint, SocketTarget
+from aintandem_notify.orchestrator.dial import open_stream
+from aintandem_notify.orchestrator.heartbeat import Beat, Pulse, control_frame, is_ping, next_beat
+from aintandem_notify.orchestrator.tap import Tap
+from aintandem_notify.orchestrator.verdicts import error_for_close, leaves
+
+Frame = str | bytes
+
+MAX_MESSAGE_SIZE: Final = 16 * 2**20
+"""Bytes of one message; an ``output`` can be large, and beyond this it is no event that anybody reads."""
+MESSAGE_QUEUE_SIZE: Final = 4
+"""Messages that the library decodes ahead of our reader; each may be of the largest size."""
+RECEIVE_BUFFER_SIZE: Final = 64 * 2**10
+"""Bytes taken off the socket at once."""
+MAX_BATCH_FRAMES: Final = 2000
+"""Frames that wait for the reader of the link; what one transaction of the store takes without delay."""
+MAX_BATCH_SIZE: Final = 4 * 2**20
+"""Characters that wait for the reader of the link."""
+CLOSE_TIMEOUT_S: Final = 1.0
+"""How long a closing handshake may take; the other side may be gone."""
+HASTY_CLOSE_TIMEOUT_S: Final = 0.05
+"""As above when we are being cancelled or nobody answers: enough to write a word of goodbye."""
+MAX_HANDSHAKES: Final = 32
+"""Connections that are being opened at the same time, so that many projects do not arrive as a herd."""
+
+
+class Link(Protocol):
+    """An open connection, as its user sees it."""
+
+    async def receive_batch(self) -> list[Frame]:
+        """All frames that are there, at least one; waits for it.
+
+        Raises LinkLost, LinkRefused or ProjectGone when the link has ended and everything was handed over.
+        """
+        ...
+
+    def leftover(self) -> list[Frame]:
+        """The frames that were read and not handed over yet; for the last moments, when nobody may wait."""
+        ...
+
+
+Dial = Callable[[Endpoint], AbstractAsyncContextManager[trio.abc.Stream]]
+"""Opens the byte stream under a link."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSettings:
+    """What all links of an agent share.
+
+    ``connect_timeout`` and ``heartbeat_interval`` are in seconds. ``handshakes`` bounds the connections that
+    are being opened at the same time.
+    """
+
+    dial: Dial
+    clock: Clock
+    connect_timeout: float = 10.0
+    heartbeat_interval: float = 30.0
+    handshakes: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(MAX_HANDSHAKES))
+
+
+def dialler(tls: ssl.SSLContext, proxy: str | None = None) -> Dial:
+    """Dials over TCP, with TLS where the endpoint asks for it, through the proxy if there is one."""
+    return lambda endpoint: open_stream(endpoint, tls=tls, proxy=proxy)
+
+
+@asynccontextmanager
+async def open_link(target: SocketTarget, settings: LinkSettings) -> AsyncIterator[Link]:
+    """A link to ``target``, closed in the end whatever happens.
+
+    Raises LinkLost, LinkRefused or ProjectGone when it cannot be opened.
+    """
+    failure: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
+            async with settings.handshakes:
+                link = await _connect(target, settings, nursery, stack)
+            nursery.start_soon(link.read)
+            nursery.start_soon(link.keep_alive, nursery)
+            try:
+                yield link
+            finally:
+                await link.close()
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        failure = _telling(group)
+    if failure is not None:
+        # Outside of the handler, so that the group does not come along as a context that holds the error itself.
+        raise failure
+
+
+async def _connect(
+    target: SocketTarget, settings: LinkSettings, nursery: trio.Nursery, stack: AsyncExitStack
+) -> "_WebSocketLink":
+    """Dial and shake hands within the deadline; the stream is closed by ``stack``."""
+    problem = "no connection"
+    with trio.move_on_after(settings.connect_timeout):
+        stream = await stack.enter_async_context(settings.dial(target.endpoint))
+        problem = "the orchestrator did not answer the handshake"
+        tap = Tap(stream, limit=MAX_MESSAGE_SIZE + RECEIVE_BUFFER_SIZE)
+        websocket = await wrap_client_stream(
+            nursery,
+            tap,  # type: ignore[arg-type]  # the library only sends, receives and closes
+            target.endpoint.authority,
+            target.resource,
+            message_queue_size=MESSAGE_QUEUE_SIZE,
+            max_message_size=MAX_MESSAGE_SIZE,
+            receive_buffer_size=RECEIVE_BUFFER_SIZE,
+        )
+        return _WebSocketLink(websocket, tap, settings)
+    raise LinkLost(f"{problem} within {settings.connect_timeout:g} s")
+
+
+def _telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one exception that says what happened; a group when something else went wrong more than once.
+
+    Cancellations that come along are left out: whoever cancelled will do it again at the next checkpoint.
+    """
+    _, failures = group.split(trio.Cancelled)
+    if failures is None:
+        return group
+    errors = list(leaves(failures))
+    ours = [known for known in map(_as_link_error, errors) if known is not None]
+    if len(ours) == len(errors):
+        # A refusal or a missing project says more than the broken connection that comes with it.
+        return min(ours, key=lambda error: isinstance(error, LinkLost))
+    return errors[0] if len(errors) == 1 else failures
+
+
+def _as_link_error(error: BaseException) -> OrchestratorError | None:
+    match error:
+        case OrchestratorError():
+            return error
+        case ConnectionClosed(reason=reason):
+            # Without a reason the library's reader ended on its own: it could not make sense of the bytes.
+            return error_for_close(*((1002, None) if reason is None else (reason.code, reason.reason)))
+        case HandshakeError() | ProtocolError():
+            return LinkLost("what answered broke the WebSocket protocol", 1002)
+        case trio.BrokenResourceError() | trio.ClosedResourceError():
+            return LinkLost("the connection broke")
+        case _:
+            return None
+
+
+class _WebSocketLink:
+    """A link over trio-websocket; ``read`` and ``keep_alive`` run beside its user."""
+
+    def __init__(self, websocket: WebSocketConnection, tap: Tap, settings: LinkSettings) -> None:
+        tap.opened()
+        tap.on_idle = self._flush
+        self._websocket = websocket
+        self._tap = tap
+        self._clock = settings.clock
+        self._interval = settings.heartbeat_interval
+        self._buffer: list[Frame] = []
+        self._size = 0
+        self._ended: OrchestratorError | None = None
+        self._arrival = trio.Event()
+        self._room: trio.Event | None = None
+        self._pong_is_due = False
+        self._ping_in_flight = False
+        self._nudge = trio.Event()
+
+    async def receive_batch(self) -> list[Frame]:
+        while not self._buffer:
+            if self._ended is not None:
+                raise self._ended
+            self._arrival = trio.Event()
+            await self._arrival.wait()
+        return self.leftover()
+
+    def leftover(self) -> list[Frame]:
+        batch, self._buffer, self._size = self._buffer, [], 0
+        if self._room is not None:
+            self._room.set()
+        return batch
+
+    async def read(self) -> None:
+        """Read ahead until the connection ends."""
+        receive, tap = self._websocket.get_message, self._tap
+        while self._ended is None:
+            try:
+                frame = await receive()
+            except ConnectionClosed as closed:
+                self._end(tap.error or _as_link_error(closed) or error_for_close(1006))
+                return
+            tap.unframed = 0
+            self._buffer.append(frame)
+            self._size += len(frame)
+            if is_ping(frame):
+                self._pong_is_due = True
+                self._nudge.set()
+            if len(self._buffer) >= MAX_BATCH_FRAMES or self._size >= MAX_BATCH_SIZE:
+                await self._wait_for_room()
+            elif tap.idle:
+                self._arrival.set()
+
+    async def _wait_for_room(self) -> None:
+        self._arrival.set()
+        self._room = trio.Event()
+        await self._room.wait()
+        self._room = None
+        # What could not be heard while nobody read was no silence.
+        self._tap.heard_at = trio.current_time()
+
+    def _flush(self) -> None:
+        # Called when all that was read is decoded; until then a batch grows instead of being handed over.
+        if self._buffer:
+            self._arrival.set()
+
+    def _end(self, error: OrchestratorError) -> None:
+        if self._ended is None:
+            self._ended = error
+        self._arrival.set()
+
+    async def keep_alive(self, nursery: trio.Nursery) -> None:
+        """Ping, answer pings, and end the link when nothing comes back."""
+        pinged_at = trio.current_time()
+        while self._ended is None:
+            now = trio.current_time()
+            pulse = Pulse(self._interval, self._tap.heard_at, pinged_at, paused=self._room is not None)
+            beat, wait = next_beat(pulse, now)
+            if beat is Beat.DEAD:
+                self._end(LinkLost(f"nothing was heard for {now - pulse.heard_at:.0f} s"))
+                return
+            if beat is Beat.PING:
+                pinged_at = now
+                await self._send("ping")
+                if not self._ping_in_flight:
+                    nursery.start_soon(self._ping)
+                continue
+            if self._pong_is_due:
+                self._pong_is_due = False
+                await self._send("pong")
+                continue
+            self._nudge = trio.Event()
+            with trio.move_on_after(wait):
+                await self._nudge.wait()
+
+    async def _send(self, kind: str) -> None:
+        with trio.move_on_after(self._interval) as scope:
+            try:
+                await self._websocket.send_message(control_frame(kind, self._clock.now()))
+            except ConnectionClosed:
+                return  # the reader says why
+        if scope.cancelled_caught:
+            self._end(LinkLost("the orchestrator does not take what we send"))
+
+    async def _ping(self) -> None:
+        # A protocol ping beside the JSON one, for what stands between us and a busy orchestrator. The library
+        # waits for the pong and never forgets a ping, so there is one at a time.
+        self._ping_in_flight = True
+        try:
+            await self._websocket.ping()
+        except ConnectionClosed:
+            return
+        self._ping_in_flight = False
+
+    async def close(self) -> None:
+        """Say goodbye, and wait a moment for the answer if there can be one."""
+        hasty = self._ended is not None or trio.current_effective_deadline() == -math.inf
+        with trio.move_on_after(HASTY_CLOSE_TIMEOUT_S if hasty else CLOSE_TIMEOUT_S, shield=True):
+            await self._websocket.aclose()

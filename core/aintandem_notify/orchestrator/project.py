@@ -1,0 +1,321 @@
+"""Watches one project: authenticate, connect, read, and do it again for as long as anybody wants it.
+
+What a connection's end means is decided in ``verdicts``, what to do about it in ``retries``, the states in
+``states``; here these decisions are carried out.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
+
+import trio
+
+from aintandem_notify import log
+from aintandem_notify.backoff import Chance, full_jitter
+from aintandem_notify.clock import Clock
+from aintandem_notify.errors import (
+    ApiError,
+    HttpFailed,
+    LinkRefused,
+    OrchestratorError,
+    StoreError,
+)
+from aintandem_notify.events import (
+    ConnectionConnectedEvent,
+    ConnectionDisconnectedEvent,
+    ConnectionErrorEvent,
+    Event,
+)
+from aintandem_notify.notification import Project
+from aintandem_notify.orchestrator.address import SocketTarget
+from aintandem_notify.orchestrator.frames import FrameReader
+from aintandem_notify.orchestrator.link import Link
+from aintandem_notify.orchestrator.retries import (
+    STABLE_AFTER_S,
+    Backoff,
+    Trouble,
+    close_code_of,
+    gives_up,
+    pause_before_retry,
+    renews_token,
+    retries_at_once,
+    trouble_of,
+)
+from aintandem_notify.orchestrator.states import ConnectionState, Signal, advance
+from aintandem_notify.orchestrator.status import ProjectStatus
+from aintandem_notify.orchestrator.tokens import Token, renewal_moment
+from aintandem_notify.orchestrator.verdicts import OUR_LIMITS
+
+RENEW_AGAIN_S: Final = 30.0
+"""Pause before a token that could not be renewed is renewed again, while the link goes on with the old one."""
+LAST_COMMIT_S: Final = 2.0
+"""How long a project that is being stopped may take to store what it has read already."""
+
+Sink = Callable[[Project, Sequence[Event]], Awaitable[None]]
+"""Takes a project's events; returns when they are safe, raises StoreError when they cannot be stored now."""
+Connect = Callable[[SocketTarget], AbstractAsyncContextManager[Link]]
+"""Opens a link, as ``link.open_link`` with its settings does."""
+Observe = Callable[[ProjectStatus], None]
+"""Sees each new status of a project; must return at once."""
+
+
+class Tokens(Protocol):
+    """What a project needs of an ``auth.Session``."""
+
+    async def token(self) -> Token:
+        """A token that should be accepted."""
+        ...
+
+    async def renew(self, refused: Token) -> Token:
+        """A token in place of a refused one."""
+        ...
+
+    def accepted(self, token: Token) -> None:
+        """The token was good."""
+        ...
+
+    def socket(self, project_id: str, token: Token) -> SocketTarget:
+        """Where the project's socket is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """What all watched projects share."""
+
+    session: Tokens
+    connect: Connect
+    backoff: Backoff
+    sink: Sink
+    clock: Clock
+    chance: Chance
+
+
+async def watch_project(project: Project, settings: WatchSettings, observe: Observe) -> None:
+    """Watch until cancelled; returns only when ``reconnect_attempts`` are used up.
+
+    What was read when the cancellation comes is still handed to the sink, within a short time.
+    """
+    await _Watch(project, settings, observe).run()
+
+
+@dataclass(slots=True)
+class _Spell:
+    """Trouble since the last stable connection: failed tries, refused tokens, pauses by kind, kinds told."""
+
+    failures: int = 0
+    refusals: int = 0
+    pauses: Counter[Trouble] = field(default_factory=Counter)
+    told: set[Trouble] = field(default_factory=set)
+
+
+class _Watch:
+    def __init__(self, project: Project, settings: WatchSettings, observe: Observe) -> None:
+        self._project = project
+        self._settings = settings
+        self._observe = observe
+        self._log = log.get_logger(__name__).bind(project=project.id)
+        self._reader = FrameReader(project.id, settings.clock, self._log)
+        self._spell = _Spell()
+        self._token: Token | None = None
+        self._opened_at: float | None = None
+        self._connection_is_news = True
+        self._unstored: Sequence[Event] = ()
+        self._status = ProjectStatus(project, ConnectionState.DISCONNECTED, settings.clock.now())
+
+    async def run(self) -> None:
+        self._signal(Signal.START)
+        try:
+            pause: float | None = 0.0
+            while pause is not None:
+                await trio.sleep(pause)
+                pause = await self._try()
+        finally:
+            if self._status.state is not ConnectionState.DISCONNECTED:
+                self._signal(Signal.STOP)
+                self._signal(Signal.CLOSED)
+
+    async def _try(self) -> float | None:
+        """One connection from its token to its end; seconds until the next one, None: there is none."""
+        try:
+            await self._connect_and_read()
+        except (OrchestratorError, HttpFailed) as error:
+            return await self._recover(error)
+        self._log.debug("reconnecting with a new token")
+        self._close_books()
+        self._signal(Signal.LOST)
+        return 0.0
+
+    async def _connect_and_read(self) -> None:
+        """Returns when the link should be opened again with a new token."""
+        session = self._settings.session
+        self._token = token = await session.token()
+        async with self._settings.connect(session.socket(self._project.id, token)) as link:
+            session.accepted(token)
+            await self._open_books()
+            await self._read(link, token)
+
+    async def _read(self, link: Link, token: Token) -> None:
+        renew_at = renewal_moment(token, self._settings.chance)
+        try:
+            while True:
+                batch: Sequence[str | bytes] = ()
+                with trio.move_on_at(renew_at):
+                    batch = await link.receive_batch()
+                if batch:
+                    await self._take(batch)
+                if trio.current_time() >= renew_at:
+                    if await self._has_successor(token):
+                        return
+                    renew_at = trio.current_time() + RENEW_AGAIN_S
+        finally:
+            await self._take_rest(link)
+
+    async def _take(self, batch: Sequence[str | bytes]) -> None:
+        events = self._reader.read(batch)
+        if events:
+            self._unstored = events
+            await self._store(events)
+            self._unstored = ()
+        self._update()
+
+    async def _take_rest(self, link: Link) -> None:
+        # What the server has sent and we have read is ours to keep: it will not send it again.
+        rest = [*self._unstored, *self._reader.read(link.leftover())]
+        self._unstored = ()
+        if not rest:
+            return
+        with trio.move_on_after(LAST_COMMIT_S, shield=True):
+            try:
+                await self._settings.sink(self._project, rest)
+            except StoreError as error:
+                self._log.error("what was read last could not be stored", events=len(rest), reason=str(error))
+
+    async def _has_successor(self, token: Token) -> bool:
+        try:
+            successor = await self._settings.session.token()
+        except (ApiError, HttpFailed) as error:
+            self._log.info("could not renew the token, going on with the old one", reason=str(error))
+            return False
+        return successor is not token
+
+    async def _store(self, events: Sequence[Event]) -> None:
+        """Hand events over until they are safe; nobody reads meanwhile, and the link holds back."""
+        failures = 0
+        while True:
+            try:
+                await self._settings.sink(self._project, events)
+            except StoreError as error:
+                if failures == 0:
+                    self._log.error("cannot store events, reading pauses", reason=str(error))
+                    self._update(last_error=f"cannot store events: {error}")
+                await trio.sleep(self._store_pause(failures))
+                failures += 1
+                continue
+            if failures:
+                self._log.info("events can be stored again, reading goes on")
+                self._update(last_error=None)
+            return
+
+    def _store_pause(self, failures: int) -> float:
+        backoff = self._settings.backoff
+        return full_jitter(
+            failures,
+            initial=backoff.reconnect_initial_delay,
+            maximum=backoff.reconnect_max_delay,
+            chance=self._settings.chance,
+        )
+
+    async def _open_books(self) -> None:
+        self._opened_at = trio.current_time()
+        now = self._settings.clock.now()
+        self._signal(Signal.OPENED)
+        self._update(connected_at=now, last_error=None, attempts=0)
+        if self._connection_is_news:
+            self._connection_is_news = False
+            self._log.info("connected")
+            await self._store([ConnectionConnectedEvent(timestamp=now, project_id=self._project.id)])
+
+    def _close_books(self, *, to_blame: bool = False) -> bool:
+        """Note that no link is open any more; whether one was. A stable one ends the spell of trouble."""
+        opened_at, self._opened_at = self._opened_at, None
+        if opened_at is None:
+            return False
+        if not to_blame and trio.current_time() - opened_at >= STABLE_AFTER_S:
+            self._spell = _Spell()
+        return True
+
+    async def _recover(self, error: OrchestratorError | HttpFailed) -> float | None:
+        """Draw the consequences of a failed try or a lost link; seconds until the next try, None: give up."""
+        code = close_code_of(error)
+        if code in OUR_LIMITS:
+            self._reader.note(OUR_LIMITS[code])
+        was_open = self._close_books(to_blame=code in OUR_LIMITS)
+        spell, backoff = self._spell, self._settings.backoff
+        spell.failures += 1
+        final = gives_up(spell.failures, backoff)
+        self._signal(Signal.GAVE_UP if final else Signal.LOST)
+        self._update(connected_at=None, last_error=str(error), attempts=spell.failures)
+        if was_open:
+            await self._tell_disconnected(error, code, final=final)
+        if isinstance(error, LinkRefused) and not final:
+            spell.refusals += 1
+            problem = await self._renew(error)
+            if problem is None and retries_at_once(spell.refusals):
+                return 0.0
+            error = problem or error
+        trouble = trouble_of(error)
+        if final or trouble not in spell.told:
+            spell.told.add(trouble)
+            await self._tell_error(error, final=final)
+        if final:
+            return None
+        spell.pauses[trouble] += 1
+        return pause_before_retry(trouble, spell.pauses[trouble], backoff, self._settings.chance)
+
+    async def _renew(self, refusal: LinkRefused) -> ApiError | HttpFailed | None:
+        """Get another token in place of the refused one; what stood in the way, None if all went well."""
+        if self._token is None or not renews_token(refusal.code, self._spell.refusals):
+            return None
+        try:
+            await self._settings.session.renew(self._token)
+        except (ApiError, HttpFailed) as problem:
+            return problem
+        return None
+
+    async def _tell_disconnected(self, error: Exception, code: int, *, final: bool) -> None:
+        self._connection_is_news = True
+        self._log.warning("disconnected", code=code, reason=str(error), will_reconnect=not final)
+        event = ConnectionDisconnectedEvent(
+            timestamp=self._settings.clock.now(),
+            project_id=self._project.id,
+            code=code,
+            reason=str(error),
+            will_reconnect=not final,
+        )
+        await self._store([event])
+
+    async def _tell_error(self, error: Exception, *, final: bool) -> None:
+        self._connection_is_news = True
+        self._log.warning("cannot connect", reason=str(error), will_reconnect=not final)
+        self._update(last_error=str(error))
+        event = ConnectionErrorEvent(
+            timestamp=self._settings.clock.now(),
+            project_id=self._project.id,
+            error=str(error),
+            will_reconnect=not final,
+        )
+        await self._store([event])
+
+    def _signal(self, signal: Signal) -> None:
+        state = advance(self._status.state, signal)
+        if state is not self._status.state:
+            self._update(state=state, since=self._settings.clock.now())
+
+    def _update(self, **changes: object) -> None:
+        reader = self._reader
+        counts = {"frames": reader.frames, "events": reader.events, "characters": reader.size}
+        self._status = replace(self._status, flaws=dict(reader.flaws), **counts, **changes)  # type: ignore[arg-type]
+        self._observe(self._status)

@@ -1,0 +1,158 @@
+"""The orchestrator's REST API as typed calls.
+
+Each call carries the session's token and renews it once when it is refused; what can be repeated without harm
+is repeated when the server has trouble. Errors are the ones of ``errors``; lists are read defensively.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+from urllib.parse import quote, urlencode
+
+import trio
+
+from aintandem_notify.clock import Clock
+from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, ServerTrouble
+from aintandem_notify.http_client import HttpClient
+from aintandem_notify.orchestrator.answers import content_of, rows_of
+from aintandem_notify.orchestrator.auth import Session
+from aintandem_notify.orchestrator.records import (
+    ExecutionRecord,
+    OperationRecord,
+    ProjectRecord,
+    Record,
+    SandboxRecord,
+    TaskRecord,
+    records,
+)
+
+RETRY_PAUSES_S: Final = (1.0, 2.0, 4.0)
+"""As the official SDK: three more tries, from one second, doubling."""
+MAX_BODY: Final = 16 * 2**20
+"""Bytes of an answer; a history of tasks with their outputs is large."""
+TIMEOUT_S: Final = 30.0
+"""As the official SDK."""
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+class OrchestratorApi:
+    """Calls of the API; ids are quoted here. All raise ApiError or HttpFailed."""
+
+    def __init__(self, session: Session, http: HttpClient, clock: Clock) -> None:
+        self._session = session
+        self._http = http
+        self._clock = clock
+
+    async def call(
+        self, method: str, path: str, *, query: Mapping[str, object] | None = None, json: Any = None
+    ) -> Any:
+        """Any call: the JSON value of its answer, None for an empty one.
+
+        ``path`` begins with a slash and comes after the API's base. Server trouble and lost requests are
+        tried again for GET; for other methods only when the request surely was not sent.
+        """
+        repeatable = method == "GET"
+        for pause in (*RETRY_PAUSES_S, None):
+            try:
+                return await self._call_once(method, path, query, json)
+            except (ServerTrouble, HttpFailed) as error:
+                unsent = isinstance(error, HttpFailed) and not error.maybe_sent
+                if pause is None or not (repeatable or unsent):
+                    raise
+                asked = error.retry_after if isinstance(error, ServerTrouble) else None
+                if asked is not None and asked > TIMEOUT_S:
+                    raise
+                await trio.sleep(max(pause, asked or 0.0))
+        raise AssertionError("the last try returns or raises")
+
+    async def _call_once(self, method: str, path: str, query: Mapping[str, object] | None, json: Any) -> Any:
+        token = await self._session.token()
+        try:
+            return await self._request(method, path, query, json, token.text)
+        except AuthenticationFailed:
+            token = await self._session.renew(token)
+        return await self._request(method, path, query, json, token.text)
+
+    async def _request(
+        self, method: str, path: str, query: Mapping[str, object] | None, json: Any, token: str
+    ) -> Any:
+        asked = {name: value for name, value in (query or {}).items() if value is not None}
+        answer = await self._http.request(
+            method,
+            f"{self._session.base}{path}{'?' if asked else ''}{urlencode(asked)}",
+            headers={"Authorization": f"Bearer {token}"},
+            json=json,
+            timeout=TIMEOUT_S,
+            max_body=MAX_BODY,
+        )
+        return content_of(answer, self._clock.now())
+
+    async def projects(self) -> list[ProjectRecord]:
+        """All projects that we may see."""
+        return records(ProjectRecord, rows_of(await self.call("GET", "/projects"), "projects"))
+
+    async def project(self, project_id: str) -> ProjectRecord:
+        """One project."""
+        return _one(ProjectRecord, await self.call("GET", f"/projects/{_quoted(project_id)}"), "project")
+
+    async def tasks(
+        self,
+        project_id: str,
+        *,
+        status: str | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        start_date: str | None = None,
+        end_date: str | None = None,
+    ) -> list[TaskRecord]:
+        """A project's tasks; the dates are ISO texts."""
+        query = {"status": status, "limit": limit, "offset": offset, "startDate": start_date, "endDate": end_date}
+        content = await self.call("GET", f"/projects/{_quoted(project_id)}/tasks", query=query)
+        return records(TaskRecord, rows_of(content, "tasks", "history"))
+
+    async def task(self, project_id: str, task_id: str) -> TaskRecord:
+        """One task."""
+        path = f"/projects/{_quoted(project_id)}/tasks/{_quoted(task_id)}"
+        return _one(TaskRecord, await self.call("GET", path), "task")
+
+    async def executions(self, project_id: str) -> list[ExecutionRecord]:
+        """A project's workflow executions."""
+        content = await self.call("GET", f"/workflows/projects/{_quoted(project_id)}/executions")
+        return records(ExecutionRecord, rows_of(content, "executions"))
+
+    async def execution(self, execution_id: str) -> ExecutionRecord:
+        """One workflow execution."""
+        content = await self.call("GET", f"/workflows/executions/{_quoted(execution_id)}")
+        return _one(ExecutionRecord, content, "execution")
+
+    async def sandboxes(self) -> list[SandboxRecord]:
+        """All sandboxes, of every project."""
+        return records(SandboxRecord, rows_of(await self.call("GET", "/flexy"), "sandboxes", "containers"))
+
+    async def operations(self, project_id: str) -> list[OperationRecord]:
+        """What is and was being done to a project's sandboxes."""
+        content = await self.call("GET", f"/flexy/projects/{_quoted(project_id)}/operations")
+        return records(OperationRecord, rows_of(content, "operations"))
+
+    async def operation(self, operation_id: str) -> OperationRecord:
+        """One operation on a sandbox."""
+        content = await self.call("GET", f"/flexy/operations/{_quoted(operation_id)}")
+        return _one(OperationRecord, content, "operation")
+
+    async def health(self) -> Mapping[str, Any]:
+        """What the orchestrator says about itself: ``status`` and ``uptime`` in seconds."""
+        content = await self.call("GET", "/health")
+        return content if isinstance(content, dict) else {}
+
+
+def _quoted(identifier: str) -> str:
+    return quote(identifier, safe="")
+
+
+def _one(model: type[RecordT], content: Any, name: str) -> RecordT:
+    """The record in ``content``, also where it is wrapped as ``{"task": {…}}``."""
+    wrapped = [content.get(name), content.get("data")] if isinstance(content, dict) else []
+    found = records(model, [row for row in (content, *wrapped) if isinstance(row, dict)])
+    if not found:
+        raise ApiError(f"the answer holds no {name}", status=200)
+    return found[0]

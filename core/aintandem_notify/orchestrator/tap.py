@@ -1,0 +1,107 @@
+"""A stream that watches what passes through it on its way to the WebSocket library.
+
+The library hides what we must know: the HTTP status when it refuses an upgrade without a length, that the
+peer hung up in the middle of the handshake (it waits for ever), when bytes arrived last (pongs count as life)
+and when everything that was read has been decoded (the moment to hand a batch over).
+"""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from aintandem_notify.errors import LinkLost, OrchestratorError
+from aintandem_notify.orchestrator.verdicts import TOO_BIG, error_for_status
+
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r\n]")
+_SHORTEST_STATUS: Final = len(b"HTTP/1.1 101 ")
+LONGEST_HEAD: Final = 65536
+"""Bytes of an answer to the upgrade; far beyond what servers send."""
+SWITCHING_PROTOCOLS: Final = 101
+
+
+class Tap(trio.abc.Stream):
+    """``stream``, watched.
+
+    Up to the end of the answer to the upgrade, its end or a refusal raise our errors out of ``receive_some``,
+    and so out of the library's reader. After that, more than ``limit`` bytes without a whole message end the
+    stream, and ``error`` says so; whoever takes messages sets ``unframed`` to 0. ``heard_at`` is in seconds of
+    trio's clock. While ``idle``, all that arrived is decoded; ``on_idle`` is called when that begins.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, *, limit: int) -> None:
+        self.heard_at = trio.current_time()
+        self.idle = False
+        self.error: OrchestratorError | None = None
+        self.unframed = 0
+        self.on_idle: Callable[[], None] | None = None
+        self._stream = stream
+        self._limit = limit
+        self._open = False
+        self._head: bytearray | None = bytearray()
+
+    def opened(self) -> None:
+        """The library has accepted the handshake."""
+        self._open = True
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """As the stream's own; see the class for what it raises."""
+        self.idle = True
+        if self.on_idle is not None:
+            self.on_idle()
+        try:
+            arrived = await self._receive(max_bytes)
+        finally:
+            self.idle = False
+        self.heard_at = trio.current_time()
+        if self._head is not None:
+            self._head = _inspected(self._head, arrived)
+            return arrived
+        self.unframed += len(arrived)
+        if self.unframed > self._limit:
+            self.error = LinkLost(f"a message was too big: more than {self._limit} bytes", TOO_BIG)
+            return b""
+        return arrived
+
+    async def _receive(self, max_bytes: int | None) -> bytes | bytearray:
+        try:
+            return await self._stream.receive_some(max_bytes)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            if self._head is not None:
+                raise LinkLost("the connection broke during the handshake") from error
+            raise
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """As the stream's own."""
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """As the stream's own."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        """As the stream's own; raises LinkLost before ``opened``.
+
+        Only the library closes then, when what answered makes no sense to it, and it tells nobody.
+        """
+        await self._stream.aclose()
+        if not self._open:
+            raise LinkLost("what answered broke the WebSocket handshake", 1002)
+
+
+def _inspected(head: bytearray, arrived: bytes | bytearray) -> bytearray | None:
+    """The answer to the upgrade so far, None when it is complete and says yes; raises our errors otherwise."""
+    if not arrived:
+        raise LinkLost("the orchestrator hung up during the handshake")
+    head += arrived
+    status = _STATUS_LINE.match(head)
+    if status is None and len(head) >= _SHORTEST_STATUS:
+        raise LinkLost("what answered does not speak HTTP", 1002)
+    if status is not None and int(status[1]) != SWITCHING_PROTOCOLS:
+        raise error_for_status(int(status[1]))
+    if b"\r\n\r\n" in head:
+        return None
+    if len(head) > LONGEST_HEAD:
+        raise LinkLost("the answer to the handshake does not end", 1002)
+    return head

@@ -1,0 +1,88 @@
+"""What a token says about its own end, and when to renew it. Pure; nothing is verified, only the server can."""
+
+import math
+from base64 import urlsafe_b64decode
+from binascii import Error as NotBase64
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from pydantic_core import from_json
+
+from aintandem_notify.backoff import Chance
+
+RENEW_FROM: Final = 0.75
+"""The part of a token's life after which anybody who asks gets a new one."""
+RENEW_UNTIL: Final = 0.9
+"""The part of a token's life after which nobody should hold it; between the two each project draws its moment."""
+
+
+class Origin(StrEnum):
+    """How we came by a token."""
+
+    GIVEN = "given"
+    LOGIN = "login"
+    REFRESH = "refresh"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token.
+
+    ``expires_at`` is aware UTC, None when the token does not say. ``renew_from`` and ``renew_until`` are
+    seconds of trio's clock, infinite when nobody can tell: such a token is renewed when it is refused.
+    """
+
+    text: str = field(repr=False)
+    origin: Origin
+    expires_at: datetime | None = None
+    renew_from: float = math.inf
+    renew_until: float = math.inf
+
+
+def make_token(text: str, origin: Origin, *, now: datetime, current_time: float) -> Token:
+    """A token that arrived just now (``now`` aware UTC, ``current_time`` of trio's clock).
+
+    Its life is measured on the orchestrator's own clock where it says when it was issued, so that a clock of
+    ours that is wrong costs nothing. A token that seems to be over on arrival comes from a clock that is
+    wrong, and says nothing about its end.
+    """
+    claims = _claims(text)
+    expires, issued = _moment(claims.get("exp")), _moment(claims.get("iat"))
+    if expires is None:
+        return Token(text, origin)
+    life = (expires - (issued or now)).total_seconds()
+    if life <= 0:
+        return Token(text, origin, expires)
+    return Token(text, origin, expires, current_time + life * RENEW_FROM, current_time + life * RENEW_UNTIL)
+
+
+def renewal_moment(token: Token, chance: Chance) -> float:
+    """When one holder of the token should get another: drawn, so that many do not do it at once.
+
+    Seconds of trio's clock; infinite when nobody can tell.
+    """
+    if math.isinf(token.renew_from):
+        return math.inf
+    return token.renew_from + (token.renew_until - token.renew_from) * chance()
+
+
+def _claims(token: str) -> dict[str, Any]:
+    parts = token.split(".")
+    if len(parts) != 3:
+        return {}
+    try:
+        content = from_json(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (NotBase64, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _moment(value: object) -> datetime | None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value)
+    except (OverflowError, ValueError):
+        return None

@@ -1,0 +1,56 @@
+"""Puts the orchestrator side together: a fleet of projects over real links, one session, one TLS context."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from aintandem_notify.backoff import Chance
+from aintandem_notify.clock import Clock
+from aintandem_notify.config import ConnectionConfig
+from aintandem_notify.http_client import HttpClient
+from aintandem_notify.notification import Project
+from aintandem_notify.orchestrator.auth import Session
+from aintandem_notify.orchestrator.dial import client_context
+from aintandem_notify.orchestrator.fleet import Fleet, Watch, keep_fleet
+from aintandem_notify.orchestrator.link import LinkSettings, dialler, open_link
+from aintandem_notify.orchestrator.project import Observe, Sink, WatchSettings, watch_project
+from aintandem_notify.orchestrator.rest import OrchestratorApi
+
+
+def link_settings(connection: ConnectionConfig, clock: Clock) -> LinkSettings:
+    """What the links need of ``[connection]``. Raises ConfigError when ca_file is of no use."""
+    tls: ssl.SSLContext = client_context(connection.ca_file)
+    proxy = None if connection.proxy is None else connection.proxy.reveal()
+    return LinkSettings(
+        dial=dialler(tls, proxy),
+        clock=clock,
+        connect_timeout=connection.connect_timeout,
+        heartbeat_interval=connection.heartbeat_interval,
+    )
+
+
+@asynccontextmanager
+async def open_fleet(
+    session: Session, *, http: HttpClient, sink: Sink, clock: Clock, chance: Chance
+) -> AsyncIterator[Fleet]:
+    """A fleet whose events go to ``sink``; ``Fleet.reconcile`` says which projects it watches, and how."""
+
+    def prepare(connection: ConnectionConfig) -> Watch:
+        settings = WatchSettings(
+            session=session,
+            connect=partial(open_link, settings=link_settings(connection, clock)),
+            backoff=connection,
+            sink=sink,
+            clock=clock,
+            chance=chance,
+        )
+
+        async def watch(project: Project, observe: Observe) -> None:
+            await watch_project(project, settings, observe)
+
+        return watch
+
+    api = OrchestratorApi(session, http, clock)
+    async with keep_fleet(prepare=prepare, list_projects=api.projects, clock=clock, chance=chance) as fleet:
+        yield fleet
