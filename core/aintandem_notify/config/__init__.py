@@ -15,6 +15,7 @@ from aintandem_notify.config.models import (
     store_path,
 )
 from aintandem_notify.config.plugin import PluginConfig
+from aintandem_notify.config.schema import json_schema
 from aintandem_notify.config.values import (
     Duration,
     FilePath,
@@ -46,6 +47,7 @@ __all__ = [
     "StoreConfig",
     "Surroundings",
     "format_duration",
+    "json_schema",
     "load",
     "parse_duration",
     "store_path",

@@ -279,7 +279,12 @@ def _checked_by(check: str) -> AfterValidator:
     return AfterValidator(validate)
 
 
-EventGlob = Annotated[str, _checked_by("event_glob_problem")]
+EVENT_GLOB_FORMAT: Final = "event-glob"
+"""What marks an event glob until the JSON Schema of the whole config is put together."""
+
+EventGlob = Annotated[
+    str, _checked_by("event_glob_problem"), WithJsonSchema({"type": "string", "format": EVENT_GLOB_FORMAT})
+]
 """``"task_failed"``, ``"*_failed"`` or ``"task/*"``."""
 
 Expression = Annotated[str, _checked_by("expression_problem")]

@@ -1,0 +1,122 @@
+"""The JSON Schema of a whole config, for editors that complete and check TOML (``#:schema``).
+
+Made from the models, each plugin type's own keys included, so that it cannot say anything else than ``load``.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel, Field
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from aintandem_notify.config.catalog import PluginType
+from aintandem_notify.config.models import (
+    ConnectionConfig,
+    DeliveryConfig,
+    LogConfig,
+    OrchestratorConfig,
+    ProjectConfig,
+    RuleConfig,
+    StoreConfig,
+    Table,
+)
+from aintandem_notify.config.values import DURATION_PATTERN, EVENT_GLOB_FORMAT, format_duration
+from aintandem_notify.events import EVENT_TYPES
+
+DIALECT: Final = "http://json-schema.org/draft-07/schema#"
+"""The dialect that TOML editors understand best (Taplo, Even Better TOML)."""
+
+_NAME: Final = "^[A-Za-z0-9_-]+$"
+
+# The names come as a choice because that is what editors complete; the globs beside them are any text.
+_EVENT_GLOB: Final = {
+    "description": "an event type, or a glob over types (*_failed) or families (task/*)",
+    "anyOf": [{"enum": list(EVENT_TYPES)}, {"type": "string", "minLength": 1}],
+    "examples": ["task_failed", "*_failed", "task/*"],
+}
+
+
+class _Document(Table):
+    """The configuration of aintandem-notify."""
+
+    plugins_dir: str = Field("plugins", description="the folder of one-file plugins, relative to the config file")
+    orchestrator: OrchestratorConfig
+    projects: list[ProjectConfig] = Field(min_length=1)
+    rules: list[RuleConfig] = Field(default_factory=list)
+    connection: ConnectionConfig = Field(default_factory=ConnectionConfig)
+    store: StoreConfig = Field(default_factory=StoreConfig)
+    delivery: DeliveryConfig = Field(default_factory=DeliveryConfig)
+    log: LogConfig = Field(default_factory=LogConfig)
+
+
+class _Generator(GenerateJsonSchema):
+    """pydantic's, without what only Python people understand."""
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """Durations are written as text; what is left out has no default to show."""
+        made = super().default_schema(schema)
+        default = made.get("default")
+        if made.get("pattern") == DURATION_PATTERN and isinstance(default, int | float):
+            made["default"] = format_duration(default)
+        elif default is None or isinstance(default, dict):
+            made.pop("default", None)
+        return made
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        """TOML has no null: optional means left out."""
+        return self.generate_inner(schema["schema"])
+
+
+def json_schema(types: Iterable[PluginType]) -> dict[str, Any]:
+    """The schema of a config in which these plugin types can be used."""
+    definitions: dict[str, Any] = {"EventGlob": _EVENT_GLOB}
+    document = _schema_of(_Document, "", definitions)
+    plugins = {
+        found.name: {
+            "type": "object",
+            "description": f"instances of the plugin {found.name}, by names you choose",
+            "propertyNames": {"pattern": _NAME},
+            "additionalProperties": _instance_schema(found, definitions),
+        }
+        for found in sorted(types, key=lambda found: found.name)
+    }
+    document["properties"]["plugins"] = {
+        "type": "object",
+        "description": "what is told, and to whom: a table [plugins.TYPE.NAME] for each instance",
+        "properties": plugins,
+        "additionalProperties": False,
+    }
+    return {"$schema": DIALECT, "title": "aintandem-notify", **document, "definitions": definitions}
+
+
+def _instance_schema(found: PluginType, definitions: dict[str, Any]) -> dict[str, Any]:
+    schema = _schema_of(found.config_model, f"{found.name}.", definitions)
+    return {**schema, "description": f"an instance of the plugin {found.name}"}
+
+
+def _schema_of(model: type[BaseModel], prefix: str, definitions: dict[str, Any]) -> dict[str, Any]:
+    """The schema of ``model``; what it refers to is added to ``definitions``, its name behind ``prefix``."""
+    schema = model.model_json_schema(schema_generator=_Generator, ref_template=f"#/definitions/{prefix}{{model}}")
+    for name, definition in schema.pop("$defs", {}).items():
+        definitions[f"{prefix}{name}"] = _polished(definition)
+    polished: dict[str, Any] = _polished(schema)
+    return polished
+
+
+def _polished(schema: Any) -> Any:
+    """Without the titles that pydantic makes up and without what docstrings tell to Python people only."""
+    if isinstance(schema, list):
+        return [_polished(item) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    if schema.get("format") == EVENT_GLOB_FORMAT:
+        return {"$ref": "#/definitions/EventGlob"}
+    polished = {
+        key: {name: _polished(item) for name, item in value.items()} if key == "properties" else _polished(value)
+        for key, value in schema.items()
+        if not (key == "title" and isinstance(value, str))
+    }
+    if isinstance(description := polished.get("description"), str):
+        polished["description"] = " ".join(description.partition("\n\n")[0].replace("``", "").split())
+    return polished
