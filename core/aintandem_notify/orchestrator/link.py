@@ -91,16 +91,18 @@ async def open_link(target: SocketTarget, settings: LinkSettings) -> AsyncIterat
     """
     failure: BaseException | None = None
     try:
-        async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
-            async with settings.handshakes:
-                link = await _connect(target, settings, nursery, stack)
-            nursery.start_soon(link.read)
-            nursery.start_soon(link.keep_alive, nursery)
-            try:
-                yield link
-            finally:
-                await link.close()
-                nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as nursery:
+            async with AsyncExitStack() as stack:
+                async with settings.handshakes:
+                    link = await _connect(target, settings, nursery, stack)
+                nursery.start_soon(link.read)
+                nursery.start_soon(link.keep_alive, nursery)
+                try:
+                    yield link
+                finally:
+                    await link.close()
+            # Not before the stream is closed: a Cancelled out of that would replace what ended the link.
+            nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         failure = _telling(group)
     if failure is not None:

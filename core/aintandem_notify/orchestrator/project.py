@@ -267,7 +267,9 @@ class _Watch:
                 return 0.0
             error = problem or error
         trouble = trouble_of(error)
-        if final or trouble not in spell.told:
+        # A link that was open and is lost has been told of; that it cannot be opened again is other news.
+        told = trouble in spell.told or (was_open and trouble is Trouble.LOST)
+        if final or not told:
             spell.told.add(trouble)
             await self._tell_error(error, final=final)
         if final:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from aintandem_notify.errors import LinkLost, LinkRefused, OrchestratorError, ProjectGone
+from aintandem_notify.log import redact
 
 REFUSING_CODES: Final = frozenset({1008, 4001, 4401, 4403})
 """Close codes of a server that does not accept our token (1008: policy violation)."""
@@ -47,7 +48,7 @@ _MEANINGS: Final[Mapping[int, str]] = {
 def error_for_close(code: int, reason: str | None = None) -> OrchestratorError:
     """What a WebSocket close code means; ``reason`` is the peer's own text."""
     meaning = _MEANINGS.get(code, "the connection was closed")
-    text = f"{meaning} ({code}{f': {reason}' if reason else ''})"
+    text = f"{meaning} ({code}{f': {redact(reason)}' if reason else ''})"
     if code in REFUSING_CODES:
         return LinkRefused(text, code)
     if code in GONE_CODES:
