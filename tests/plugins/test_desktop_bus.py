@@ -47,9 +47,7 @@ async def test_the_plugin_shows_a_notification(
     service: NotificationService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", service.address)
-    plugin = configured(
-        DesktopNotify, Config, tmp_path, app_name="Night", icon="robot", expire_timeout="15s"
-    )
+    plugin = configured(DesktopNotify, Config, tmp_path, app_name="Night", icon="robot", expire_timeout="15s")
 
     async with plugin.lifespan():
         await plugin.check()

@@ -21,19 +21,21 @@ on run argv
 end run
 """
 
-# The toast is shown in the name of PowerShell, which has the registration that Windows asks for.
-_POWERSHELL: Final = """\
-$ErrorActionPreference = 'Stop'
-$null = [Windows.UI.Notifications.ToastNotificationManager, Windows.UI.Notifications, ContentType = WindowsRuntime]
-$kind = [Windows.UI.Notifications.ToastTemplateType]::ToastText02
-$toast = [Windows.UI.Notifications.ToastNotificationManager]::GetTemplateContent($kind)
-$texts = $toast.GetElementsByTagName('text')
-$null = $texts.Item(0).AppendChild($toast.CreateTextNode($env:AINTANDEM_NOTIFY_SUMMARY))
-$null = $texts.Item(1).AppendChild($toast.CreateTextNode($env:AINTANDEM_NOTIFY_BODY))
-$sender = '{1AC14E77-02E7-4E5D-B744-2EB1AE5198B7}\\WindowsPowerShell\\v1.0\\powershell.exe'
-$notifier = [Windows.UI.Notifications.ToastNotificationManager]::CreateToastNotifier($sender)
-$notifier.Show([Windows.UI.Notifications.ToastNotification]::new($toast))
-"""
+# The toast is shown in the name of PowerShell, which has the registration that Windows asks for. One line and
+# no double quotes: beyond that, the rules for a Windows command line differ from program to program.
+_POWERSHELL: Final = "; ".join(
+    (
+        "$ErrorActionPreference = 'Stop'",
+        "$library = 'Windows.UI.Notifications, ContentType = WindowsRuntime'",
+        "$ui = [type]('Windows.UI.Notifications.ToastNotificationManager, ' + $library)",
+        "$toast = $ui::GetTemplateContent([Windows.UI.Notifications.ToastTemplateType]::ToastText02)",
+        "$texts = $toast.GetElementsByTagName('text')",
+        "$null = $texts.Item(0).AppendChild($toast.CreateTextNode($env:AINTANDEM_NOTIFY_SUMMARY))",
+        "$null = $texts.Item(1).AppendChild($toast.CreateTextNode($env:AINTANDEM_NOTIFY_BODY))",
+        "$sender = '{1AC14E77-02E7-4E5D-B744-2EB1AE5198B7}\\WindowsPowerShell\\v1.0\\powershell.exe'",
+        "$ui::CreateToastNotifier($sender).Show([Windows.UI.Notifications.ToastNotification]::new($toast))",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)

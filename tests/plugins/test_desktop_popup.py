@@ -1,0 +1,199 @@
+"""What a desktop is given: texts cut and cleaned, levels and times in the protocol's terms."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aintandem_notify.api import DestinationBroken, Notification, Rejected, RetryLater, Severity
+from aintandem_notify.events import AgentStartedEvent
+from aintandem_notify_desktop_notify import Config
+from aintandem_notify_desktop_notify.freedesktop import (
+    ICONS,
+    NAME,
+    URGENCY,
+    body_for,
+    expire_ms,
+    outcome,
+    replaced_id,
+)
+from aintandem_notify_desktop_notify.popup import LONGEST_BODY, LONGEST_SUMMARY, MOST_LINES, Popup, popup_of
+from support.dbus_service import markup_flaw
+from support.plugin_samples import NOON, failed_task
+
+MARKUP = frozenset({"body", "body-markup"})
+
+
+def popup(notification: Notification) -> Popup:
+    return popup_of(notification, app_name="AInTandem", icon=None, expire_timeout=None)
+
+
+def with_body(body: str, url: str | None = None) -> Popup:
+    return Popup(app_name="A", summary="x", body=body, severity=Severity.INFO, url=url)
+
+
+def test_the_title_stands_on_top_and_the_project_before_the_body() -> None:
+    shown = popup(failed_task(body="no space left\non /data", url="https://console.example"))
+
+    assert shown == Popup(
+        app_name="AInTandem",
+        summary="Nightly import failed",
+        body="Sales pipeline\nno space left\non /data",
+        severity=Severity.ERROR,
+        url="https://console.example",
+    )
+
+
+def test_the_agents_own_news_have_no_project() -> None:
+    agent = failed_task(event=AgentStartedEvent(timestamp=NOON), run=None, project=None, body="2 projects")
+
+    assert popup(agent).body == "2 projects"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m \x1b]0;t\x07text", "red text"),
+        ("nul\x00 bell\x07 c1\x9b del\x7f", "nul bell c1 del"),
+        ("tab\there", "tab here"),
+        ("turned\u202e round\u2066", "turned round"),
+        ("half \ud83d", "half \ufffd"),
+        ("日本語 🎉 <b>", "日本語 🎉 <b>"),
+        ("first\r\n\n  second  \u2028third", "first second third"),
+    ],
+)
+def test_a_title_is_one_line_that_can_be_shown(text: str, shown: str) -> None:
+    assert popup(failed_task(title=text)).summary == shown
+
+
+def test_long_texts_are_cut() -> None:
+    shown = popup(failed_task(title="t" * 5000, body="b" * 5000))
+
+    assert shown.summary == "t" * (LONGEST_SUMMARY - 1) + "…"
+    assert shown.body == ("Sales pipeline\n" + "b" * 5000)[: LONGEST_BODY - 1] + "…"
+
+
+def test_many_lines_are_few() -> None:
+    assert len(popup(failed_task(body="line\n" * 50)).body.splitlines()) == MOST_LINES
+
+
+@given(st.text(st.characters(codec=None)), st.text(st.characters(codec=None)))
+def test_any_text_can_be_sent_and_is_sound_markup(title: str, body: str) -> None:
+    shown = popup(failed_task(title=title, body=body))
+
+    for text in (shown.summary, shown.body):
+        assert "\x00" not in text
+        text.encode("utf-8")
+        assert len(text) <= LONGEST_BODY
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown.body)
+    # XML 1.0, by which the test judges, has no place for these two; the protocol does not mind.
+    assert markup_flaw(re.sub("[\ufffe\uffff]", "", body_for(shown, MARKUP)), MARKUP) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "markup", "plain"),
+    [
+        ("a < b & c > d", "a &lt; b &amp; c &gt; d", "a < b & c > d"),
+        ("<b>bold</b>", "&lt;b&gt;bold&lt;/b&gt;", "bold"),
+        ('<a href="x">link</a>', '&lt;a href="x"&gt;link&lt;/a&gt;', "link"),
+        ('<img src="x" alt="y"/>', '&lt;img src="x" alt="y"/&gt;', ""),
+        ("dict<int>, <bits>", "dict&lt;int&gt;, &lt;bits&gt;", "dict<int>, <bits>"),
+        ("&lt;b&gt;", "&amp;lt;b&amp;gt;", "&lt;b&gt;"),
+    ],
+)
+def test_a_body_is_escaped_for_who_reads_markup_and_stripped_for_who_does_not(
+    text: str, markup: str, plain: str
+) -> None:
+    assert body_for(with_body(text), MARKUP) == markup
+    assert body_for(with_body(text), frozenset({"body"})) == plain
+
+
+def test_a_link_needs_a_server_that_shows_links() -> None:
+    linked = with_body("", url="https://x.example/?a&b")
+
+    assert body_for(linked, MARKUP) == ""
+    assert body_for(linked, MARKUP | {"body-hyperlinks"}) == (
+        '<a href="https://x.example/?a&amp;b">Show in the console</a>'
+    )
+
+
+@pytest.mark.parametrize(
+    ("severity", "urgency", "icon"),
+    [
+        (Severity.INFO, 0, "dialog-information"),
+        (Severity.SUCCESS, 1, "dialog-information"),
+        (Severity.WARNING, 1, "dialog-warning"),
+        (Severity.ERROR, 2, "dialog-error"),
+        (Severity.CRITICAL, 2, "dialog-error"),
+    ],
+)
+def test_each_severity_has_its_urgency_and_icon(severity: Severity, urgency: int, icon: str) -> None:
+    assert (URGENCY[severity], ICONS[severity]) == (urgency, icon)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "milliseconds"), [(None, -1), (0.0, 0), (0.25, 250), (15.0, 15_000), (1e9, 2**31 - 1)]
+)
+def test_times_are_the_protocols(seconds: float | None, milliseconds: int) -> None:
+    assert expire_ms(seconds) == milliseconds
+
+
+PLACE = {"bus": "b", "server": ":1.2"}
+
+
+@pytest.mark.parametrize(
+    ("previous", "expected"),
+    [
+        (None, 0),
+        ({}, 0),
+        ({"id": 7}, 0),
+        ({"id": 7, **PLACE}, 7),
+        ({"id": 7, **PLACE, "server": ":1.3"}, 0),
+        ({"id": 7, **PLACE, "bus": "other"}, 0),
+        ({**PLACE}, 0),
+        ({"id": "7", **PLACE}, 0),
+        ({"id": True, **PLACE}, 0),
+        ({"id": -1, **PLACE}, 0),
+        ({"id": 2**32, **PLACE}, 0),
+    ],
+)
+def test_an_id_is_replaced_only_where_it_was_given(previous: dict[str, Any] | None, expected: int) -> None:
+    assert replaced_id(previous, PLACE) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("org.freedesktop.DBus.Error.ServiceUnknown", RetryLater),
+        ("org.freedesktop.DBus.Error.NameHasNoOwner", RetryLater),
+        ("org.freedesktop.DBus.Error.NoReply", RetryLater),
+        ("org.freedesktop.DBus.Error.Timeout", RetryLater),
+        ("org.freedesktop.DBus.Error.TimedOut", RetryLater),
+        ("org.freedesktop.DBus.Error.Disconnected", RetryLater),
+        ("org.freedesktop.DBus.Error.Spawn.ChildExited", RetryLater),
+        ("org.freedesktop.DBus.Error.LimitsExceeded", RetryLater),
+        ("org.freedesktop.DBus.Error.NoMemory", RetryLater),
+        (f"{NAME}.Error.ExcessNotificationGeneration", RetryLater),
+        ("org.freedesktop.DBus.Error.AccessDenied", DestinationBroken),
+        ("org.freedesktop.DBus.Error.AuthFailed", DestinationBroken),
+        ("org.freedesktop.DBus.Error.UnknownMethod", DestinationBroken),
+        ("org.freedesktop.DBus.Error.UnknownObject", DestinationBroken),
+        ("org.freedesktop.DBus.Error.UnknownInterface", DestinationBroken),
+        ("org.freedesktop.DBus.Error.InvalidArgs", Rejected),
+        ("org.freedesktop.DBus.Error.Failed", RuntimeError),
+        ("com.example.Whatever", RuntimeError),
+    ],
+)
+def test_each_error_has_its_outcome_and_its_words(name: str, expected: type[Exception]) -> None:
+    found = outcome(name, "why")
+
+    assert type(found) is expected
+    assert f"{name}: why" in str(found)
+
+
+def test_news_of_more_than_an_hour_ago_is_dropped_by_default() -> None:
+    assert Config().max_age == 3600.0
+    assert Config().timeout == 10.0
+    assert Config.model_validate({"max_age": "5m", "timeout": "3s"}).max_age == 300.0
