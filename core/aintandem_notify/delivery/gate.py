@@ -65,7 +65,7 @@ def after(gate: Gate, verdict: Verdict, now: float, chance: Chance) -> Gate:
     match verdict.action:
         case Action.DELIVERED:
             return replace(gate, state=GateState.OPEN, failures=0, retry_at=0.0, last_error=None)
-        case Action.DEAD if not verdict.history.count:
+        case Action.REFUSE:
             return replace(gate, state=GateState.OPEN, failures=0, retry_at=0.0, last_error=verdict.reason)
         case Action.WAIT if gate.state is not GateState.PARKED:
             return _rest(gate, GateState.BACKING_OFF, BACKOFF_S, verdict, now, chance)

@@ -32,8 +32,10 @@ class Action(StrEnum):
     """Only a person can mend the destination: rare probes, the queue is kept."""
     AGAIN = "again"
     """The plugin failed on this message: it alone is tried again."""
-    DEAD = "dead"
-    """Given up."""
+    REFUSE = "refuse"
+    """The destination will never take this one: it is dead."""
+    GIVE_UP = "give up"
+    """The plugin failed on it too often: it is dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ _ACTIONS: Final[tuple[tuple[type[Exception], Action], ...]] = (
     (TimeoutError, Action.WAIT),
     (ConnectionError, Action.WAIT),
     (DestinationBroken, Action.PARK),
-    (Rejected, Action.DEAD),
+    (Rejected, Action.REFUSE),
 )
 """The first class that fits decides; any other exception is the plugin's own fault."""
 
@@ -81,7 +83,7 @@ def _fault(error: Exception, reason: str, history: History) -> Verdict:
     fault = f"{type(error).__module__}.{type(error).__qualname__}"
     count = history.count + 1 if fault == history.fault else 1
     if count >= SAME_FAULTS:
-        return Verdict(Action.DEAD, f"{reason} ({count} times)", history=History(fault, count))
+        return Verdict(Action.GIVE_UP, f"{reason} ({count} times)", history=History(fault, count))
     return Verdict(Action.AGAIN, reason, history=History(fault, count))
 
 

@@ -21,8 +21,12 @@ _STATES: Final = {
     Action.WAIT: DeliveryState.QUEUED,
     Action.PARK: DeliveryState.QUEUED,
     Action.AGAIN: DeliveryState.QUEUED,
-    Action.DEAD: DeliveryState.DEAD,
+    Action.REFUSE: DeliveryState.DEAD,
+    Action.GIVE_UP: DeliveryState.DEAD,
 }
+
+_COUNTED: Final = frozenset({Action.AGAIN, Action.REFUSE, Action.GIVE_UP})
+"""Trouble of the message; only that counts as an attempt."""
 
 
 def history_of(claim: Claim) -> History:
@@ -34,7 +38,6 @@ def settlement(
     claim: Claim, verdict: Verdict, receipt: Receipt | None, now: datetime, chance: Chance
 ) -> Settlement:
     """How the delivery stands after the try."""
-    own_trouble = verdict.action in (Action.AGAIN, Action.DEAD)
     due_at = now
     if verdict.action is Action.AGAIN:
         due_at += timedelta(seconds=stepped(claim.attempts, pauses=MESSAGE_PAUSES_S, chance=chance))
@@ -43,7 +46,7 @@ def settlement(
         state=_STATES[verdict.action],
         at=now,
         due_at=due_at,
-        attempts=claim.attempts + own_trouble,
+        attempts=claim.attempts + (verdict.action in _COUNTED),
         fault=verdict.history.fault,
         fault_count=verdict.history.count,
         reason=verdict.reason or None,

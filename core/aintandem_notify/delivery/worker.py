@@ -141,7 +141,7 @@ class Worker:
 
     def _say(self, claim: Claim, verdict: Verdict, before: Gate) -> None:
         facts = {"destination": self.settings.name, "notification": claim.notification.id}
-        if verdict.action is Action.DEAD:
+        if verdict.action in (Action.REFUSE, Action.GIVE_UP):
             log.warning("delivery given up", **facts, reason=verdict.reason)
         elif verdict.action is Action.AGAIN:
             log.warning("plugin failed on a notification, trying it again", **facts, reason=verdict.reason)

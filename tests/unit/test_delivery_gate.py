@@ -1,0 +1,91 @@
+"""When a destination may be sent to: every state with every verdict, and the pauses in between."""
+
+import pytest
+
+from aintandem_notify.config.values import Rate
+from aintandem_notify.delivery.gate import Gate, GateState, after, sending
+from aintandem_notify.delivery.judge import Action, Verdict
+
+OPEN, RESTING, PARKED = GateState.OPEN, GateState.BACKING_OFF, GateState.PARKED
+NOW = 1000.0
+
+
+def step(gate: Gate, action: Action, asked: float | None = None, chance: float = 0.0) -> Gate:
+    return after(gate, Verdict(action, "why", asked), NOW, lambda: chance)
+
+
+@pytest.mark.parametrize(
+    ("state", "failures", "action", "expected", "failures_after", "pause"),
+    [
+        (OPEN, 0, Action.DELIVERED, OPEN, 0, None),
+        (OPEN, 0, Action.REFUSE, OPEN, 0, None),
+        (OPEN, 0, Action.AGAIN, OPEN, 0, None),
+        (OPEN, 0, Action.GIVE_UP, OPEN, 0, None),
+        (OPEN, 0, Action.WAIT, RESTING, 1, 5),
+        (OPEN, 0, Action.PARK, PARKED, 1, 300),
+        (RESTING, 2, Action.DELIVERED, OPEN, 0, None),
+        (RESTING, 2, Action.REFUSE, OPEN, 0, None),
+        (RESTING, 2, Action.AGAIN, RESTING, 2, 15),
+        (RESTING, 2, Action.GIVE_UP, RESTING, 2, 15),
+        (RESTING, 2, Action.WAIT, RESTING, 3, 60),
+        (RESTING, 2, Action.PARK, PARKED, 1, 300),
+        (PARKED, 2, Action.DELIVERED, OPEN, 0, None),
+        (PARKED, 2, Action.REFUSE, OPEN, 0, None),
+        (PARKED, 2, Action.AGAIN, PARKED, 2, 600),
+        (PARKED, 2, Action.GIVE_UP, PARKED, 2, 600),
+        (PARKED, 2, Action.WAIT, PARKED, 3, 1200),
+        (PARKED, 2, Action.PARK, PARKED, 3, 1200),
+    ],
+)
+def test_every_cell(
+    state: GateState,
+    failures: int,
+    action: Action,
+    expected: GateState,
+    failures_after: int,
+    pause: float | None,
+) -> None:
+    gate = step(Gate(state, failures, retry_at=0.0 if state is OPEN else NOW), action)
+    assert (gate.state, gate.failures) == (expected, failures_after)
+    assert gate.retry_at == (0.0 if pause is None else NOW + pause)
+    assert gate.last_error == (None if action is Action.DELIVERED else "why")
+
+
+@pytest.mark.parametrize(
+    ("action", "pauses"),
+    [
+        (Action.WAIT, [5, 15, 60, 300, 900, 900]),
+        (Action.PARK, [300, 600, 1200, 2400, 3600, 3600]),
+    ],
+)
+def test_pauses_grow_and_stay_at_the_longest(action: Action, pauses: list[float]) -> None:
+    gate, seen = Gate(), []
+    for _ in pauses:
+        gate = step(gate, action)
+        seen.append(gate.retry_at - NOW)
+    assert seen == pauses
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
+@pytest.mark.parametrize("asked", [0.0, 1.0, 30.0, 86_400.0])
+def test_a_pause_is_never_shorter_than_asked(asked: float, chance: float) -> None:
+    pause = step(Gate(), Action.WAIT, asked, chance).retry_at - NOW
+    assert max(asked, 1.0) <= pause <= max(asked, 1.0) * 1.2
+
+
+def test_the_rate_leaves_an_interval_between_two() -> None:
+    assert sending(Gate(), Rate(30, 60.0), NOW).opens_at == NOW + 2
+    assert sending(Gate(), None, NOW) == Gate()
+
+
+def test_trouble_and_rate_both_hold() -> None:
+    assert Gate(retry_at=5.0, slot_at=7.0).opens_at == 7.0
+    assert Gate(retry_at=9.0, slot_at=7.0).opens_at == 9.0
+
+
+@pytest.mark.parametrize(
+    ("state", "rate", "room"),
+    [(OPEN, None, 100), (OPEN, Rate(1, 1.0), 1), (RESTING, None, 1), (PARKED, None, 1)],
+)
+def test_in_doubt_and_under_a_rate_one_goes_at_a_time(state: GateState, rate: Rate | None, room: int) -> None:
+    assert Gate(state).room(100, rate) == room

@@ -1,0 +1,113 @@
+"""Every cell of the verdict table: what was raised, and what the delivery had behind it."""
+
+import math
+
+import pytest
+
+from aintandem_notify.delivery.judge import (
+    LONGEST_ASKED_S,
+    LONGEST_REASON,
+    Action,
+    History,
+    Verdict,
+    asked,
+    judge,
+    reason_of,
+)
+from aintandem_notify.errors import DestinationBroken, HttpFailed, PluginError, Rejected, RetryLater
+from aintandem_notify.plugins.faults import DeadlineExceeded
+
+KEY_ERROR = "builtins.KeyError"
+CLEAN = History()
+ONCE = History(KEY_ERROR, 1)
+TWICE = History(KEY_ERROR, 2)
+
+
+@pytest.mark.parametrize("history", [CLEAN, ONCE, TWICE])
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (RetryLater("busy"), Action.WAIT),
+        (HttpFailed("refused"), Action.WAIT),
+        (HttpFailed("reset", maybe_sent=True), Action.WAIT),
+        (DeadlineExceeded("too long"), Action.WAIT),
+        (TimeoutError(), Action.WAIT),
+        (ConnectionResetError(), Action.WAIT),
+        (ConnectionRefusedError(), Action.WAIT),
+        (DestinationBroken("no_service"), Action.PARK),
+        (Rejected("too long"), Action.REFUSE),
+    ],
+)
+def test_outcomes_are_judged_the_same_whatever_came_before(
+    error: Exception, action: Action, history: History
+) -> None:
+    verdict = judge(error, history)
+    assert verdict.action is action
+    assert verdict.history == history
+
+
+@pytest.mark.parametrize("history", [CLEAN, ONCE, TWICE])
+def test_delivered_forgets_the_history(history: History) -> None:
+    assert judge(None, history) == Verdict(Action.DELIVERED)
+
+
+@pytest.mark.parametrize(
+    ("history", "error", "action", "kept"),
+    [
+        (CLEAN, KeyError("a"), Action.AGAIN, ONCE),
+        (ONCE, KeyError("b"), Action.AGAIN, TWICE),
+        (TWICE, KeyError("c"), Action.GIVE_UP, History(KEY_ERROR, 3)),
+        (TWICE, ValueError("d"), Action.AGAIN, History("builtins.ValueError", 1)),
+        (CLEAN, PluginError("x", "junk"), Action.AGAIN, History("aintandem_notify.errors.PluginError", 1)),
+        (CLEAN, OSError("disk"), Action.AGAIN, History("builtins.OSError", 1)),
+    ],
+)
+def test_a_fault_of_the_plugin_counts_while_it_stays_the_same(
+    history: History, error: Exception, action: Action, kept: History
+) -> None:
+    verdict = judge(error, history)
+    assert (verdict.action, verdict.history) == (action, kept)
+
+
+def test_the_reason_of_what_is_given_up_says_how_often() -> None:
+    assert judge(KeyError("c"), TWICE).reason == "KeyError: 'c' (3 times)"
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (RetryLater(), None),
+        (RetryLater(after=0), 0.0),
+        (RetryLater(after=12.5), 12.5),
+        (RetryLater(after=10**9), LONGEST_ASKED_S),
+        (RetryLater(after=-1), None),
+        (RetryLater(after=math.nan), None),
+        (RetryLater(after=math.inf), None),
+        (RetryLater(after="soon"), None),  # type: ignore[arg-type]
+        (HttpFailed("refused"), None),
+        (Rejected(), None),
+    ],
+)
+def test_what_a_destination_may_ask_for(error: Exception, seconds: float | None) -> None:
+    assert asked(error) == seconds
+    assert judge(error, CLEAN).after == seconds
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RetryLater("busy\n  now"), "busy now"),
+        (RetryLater(), "RetryLater"),
+        (Rejected("no_text"), "no_text"),
+        (ValueError("bad"), "ValueError: bad"),
+        (ValueError(), "ValueError"),
+        (HttpFailed("GET https://h/?token=abc123 refused"), "GET https://h/?token=[redacted] refused"),
+        (ValueError("xoxb-1234567890-abc"), "ValueError: [redacted]"),
+    ],
+)
+def test_reasons_are_one_line_without_secrets(error: Exception, reason: str) -> None:
+    assert reason_of(error) == reason
+
+
+def test_reasons_are_cut() -> None:
+    assert len(reason_of(Rejected("x" * 9999))) == LONGEST_REASON
