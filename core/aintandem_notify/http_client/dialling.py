@@ -2,10 +2,11 @@
 
 import os
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import httpcore
 import trio
@@ -53,7 +54,35 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         stream, failures = await race(dial, allowed)
         if stream is None:
             raise HttpFailed(f"cannot connect to {host}:{port}: {_reason(failures[0])}")
-        return stream
+        return _Connection(stream)
+
+
+class _Connection(httpcore.AsyncNetworkStream):
+    """httpcore's stream, closed also when its TLS handshake is cancelled; httpcore itself forgets it then."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        async with AsyncExitStack() as unless_secured:
+            unless_secured.push_async_callback(self._stream.aclose)
+            secured = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+            unless_secured.pop_all()
+        return _Connection(secured)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 async def race(dial: Dial, addresses: Sequence[str]) -> tuple[httpcore.AsyncNetworkStream | None, list[Exception]]:

@@ -30,8 +30,10 @@ IDLE_EXPIRY: Final = 5.0
 CLOSING_TIME: Final = 1.0
 """Seconds that closing the pool may take, also when everything around it is cancelled."""
 
+MAX_PORT: Final = 65535
+
 FORCED_HEADERS: Final = {"accept-encoding": "identity"}
-_NO_SCHEME: Final = "is not a URL that can be used: http:// or https:// and a host are needed"
+_UNUSABLE: Final = "is not a URL that can be used: http:// or https:// and a host are needed"
 _LIBRARY_ERRORS: Final = (
     httpcore.NetworkError,
     httpcore.TimeoutException,
@@ -109,11 +111,11 @@ class Door:
             target = httpx.URL(url)
             request = self._client.build_request(method, target, headers=dict(headers), content=content)
         except httpx.InvalidURL:
-            raise HttpFailed(f"this {_NO_SCHEME}") from None
+            raise HttpFailed(f"this {_UNUSABLE}") from None
         except UnicodeError:
             raise HttpFailed("the request cannot be sent: a header is not ASCII") from None
-        if target.scheme not in ("http", "https") or not target.host:
-            raise HttpFailed(f"this {_NO_SCHEME}")
+        if not _is_usable(target):
+            raise HttpFailed(f"this {_UNUSABLE}")
         request.headers.update(FORCED_HEADERS)
         attempt = Attempt(request, f"{target.scheme}://{target.netloc.decode('ascii', 'replace')}")
         request.extensions = {**request.extensions, "trace": attempt.note}
@@ -138,20 +140,17 @@ class Door:
 
 
 async def _read_body(response: httpx.Response, attempt: Attempt, max_body: int) -> None:
-    """Read on until the end, or hang up beyond ``max_body``.
+    """Read on until the end, or stop beyond ``max_body``.
 
-    Leaving the loop instead would leave the libraries' generators to the garbage collector, of which trio
-    complains; on a closed connection they end by themselves, after what was received already.
+    Leaving the loop would leave the libraries' generators to the garbage collector, of which trio complains.
+    Cancelled, they end by themselves as soon as they would wait for more, and hang up.
     """
-    try:
+    with trio.CancelScope() as reading:
         async for chunk in response.aiter_raw():
             attempt.body += chunk[: max_body - len(attempt.body) + 1]
-            if len(attempt.body) > max_body and not attempt.overlong:
+            if len(attempt.body) > max_body:
                 attempt.overlong = True
-                await response.extensions["network_stream"].aclose()
-    except _LIBRARY_ERRORS:
-        if not attempt.overlong:
-            raise
+                reading.cancel()
     del attempt.body[max_body:]
 
 
@@ -218,10 +217,14 @@ def _proxy_url(proxy: str) -> httpx.URL:
     try:
         url = httpx.URL(proxy)
     except httpx.InvalidURL:
-        raise HttpFailed(f"the proxy {_NO_SCHEME}") from None
-    if url.scheme not in ("http", "https") or not url.host:
-        raise HttpFailed(f"the proxy {_NO_SCHEME}")
+        raise HttpFailed(f"the proxy {_UNUSABLE}") from None
+    if not _is_usable(url):
+        raise HttpFailed(f"the proxy {_UNUSABLE}")
     return url
+
+
+def _is_usable(url: httpx.URL) -> bool:
+    return url.scheme in ("http", "https") and bool(url.host) and 0 < (url.port or 80) <= MAX_PORT
 
 
 def _core_url(url: httpx.URL) -> httpcore.URL:

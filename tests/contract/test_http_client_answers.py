@@ -1,0 +1,82 @@
+"""What an answer says: its texts, its JSON, and how long it asks to wait."""
+
+import math
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aintandem_notify.http_client import HttpAnswer
+from aintandem_notify.http_client.answer import LONGEST_RETRY_AFTER
+
+NOW = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
+
+
+def _asking(value: str) -> HttpAnswer:
+    return HttpAnswer(429, {"retry-after": value})
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("30", 30.0),
+        (" 30 ", 30.0),
+        ("1.5", 1.5),
+        ("86400", 86400.0),
+        ("86401", LONGEST_RETRY_AFTER),
+        ("9" * 400, LONGEST_RETRY_AFTER),
+        ("Mon, 05 Jan 2026 09:31:00 GMT", 60.0),
+        ("Mon, 05 Jan 2026 09:31:00 -0000", 60.0),
+        ("Mon, 05 Jan 2026 10:31:00 +0100", 60.0),
+        ("Monday, 05-Jan-26 09:31:00 GMT", 60.0),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", LONGEST_RETRY_AFTER),
+        ("Mon, 05 Jan 2026 09:30:00 GMT", 0.0),
+        ("Mon, 05 Jan 2026 09:29:59 GMT", None),
+        ("-1", None),
+        ("+5", None),
+        ("", None),
+        ("soon", None),
+        ("nan", None),
+        ("inf", None),
+        ("1e3", None),
+        ("٣", None),
+        ("30 seconds", None),
+        ("Mon, 99 Jan 2026 09:31:00 GMT", None),
+        ("Mon, 05 Jan 0000 09:31:00 GMT", None),
+    ],
+)
+def test_retry_after(value: str, seconds: float | None) -> None:
+    assert _asking(value).retry_after(NOW) == seconds
+
+
+def test_no_retry_after() -> None:
+    assert HttpAnswer(503, {}).retry_after(NOW) is None
+
+
+@given(st.text())
+def test_retry_after_of_any_text_is_nothing_or_within_a_day(value: str) -> None:
+    seconds = _asking(value).retry_after(NOW)
+    assert seconds is None or (math.isfinite(seconds) and 0 <= seconds <= LONGEST_RETRY_AFTER)
+
+
+@given(st.integers(0, 86400))
+def test_retry_after_is_never_earlier_than_the_date(ahead: int) -> None:
+    date = NOW.replace(microsecond=0) + timedelta(seconds=ahead)
+    assert _asking(format_datetime(date, usegmt=True)).retry_after(NOW) == ahead
+
+
+def test_text_replaces_what_is_no_utf8() -> None:
+    assert HttpAnswer(200, {}, "né".encode("latin-1")).text == "n\ufffd"
+
+
+def test_json() -> None:
+    assert HttpAnswer(200, {}, b'{"ok": true}').json() == {"ok": True}
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"ok": tr', b"\xff\xfe\x00", b"[" * 200_000])
+def test_no_json_is_a_value_error(body: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # which one depends on the flaw
+        HttpAnswer(200, {}, body).json()
