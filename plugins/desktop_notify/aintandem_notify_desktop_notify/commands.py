@@ -26,8 +26,10 @@ end run
 _POWERSHELL: Final = "; ".join(
     (
         "$ErrorActionPreference = 'Stop'",
-        "$library = 'Windows.UI.Notifications, ContentType = WindowsRuntime'",
-        "$ui = [type]('Windows.UI.Notifications.ToastNotificationManager, ' + $library)",
+        (
+            "$ui = [Windows.UI.Notifications.ToastNotificationManager, "
+            "Windows.UI.Notifications, ContentType = WindowsRuntime]"
+        ),
         "$toast = $ui::GetTemplateContent([Windows.UI.Notifications.ToastTemplateType]::ToastText02)",
         "$texts = $toast.GetElementsByTagName('text')",
         "$null = $texts.Item(0).AppendChild($toast.CreateTextNode($env:AINTANDEM_NOTIFY_SUMMARY))",
