@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
@@ -21,11 +21,11 @@ EXIT_HELD_BACK: Final = 1
 
 
 @contextmanager
-def stop_signals(limit: float) -> Iterator[trio.Event]:
+def stop_signals(limit: Callable[[], float]) -> Iterator[trio.Event]:
     """The event is set by the first SIGINT or SIGTERM.
 
-    A second one ends the process at once, with 128 + its number, as a kill would. ``limit``: seconds after
-    the first by which the process ends in any case. Call it in the main thread, inside ``trio.run``.
+    A second one ends the process at once, with 128 + its number, as a kill would. ``limit`` tells the seconds
+    after the first by which the process ends in any case. Call it in the main thread, inside ``trio.run``.
     """
     asked = trio.Event()
     armed = threading.Event()
@@ -40,8 +40,8 @@ def stop_signals(limit: float) -> Iterator[trio.Event]:
 
     def watch() -> None:
         armed.wait()
-        if not left.wait(limit):
-            sys.stderr.write(f"aintandem-notify: something held the exit back for {limit:g} s; leaving now\n")
+        if not left.wait(seconds := limit()):
+            sys.stderr.write(f"aintandem-notify: something held the exit back for {seconds:g} s; leaving now\n")
             os._exit(EXIT_HELD_BACK)
 
     threading.Thread(target=watch, name="exit limit", daemon=True).start()

@@ -17,7 +17,7 @@ from aintandem_notify.errors import AInTandemNotifyError, ConfigError
 class Commands(click.Group):
     """A group that turns our own errors into one sentence a problem and an exit code."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         """In the order in which a newcomer needs them."""
         return list(self.commands)
 

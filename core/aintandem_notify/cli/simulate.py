@@ -4,7 +4,7 @@ import click
 
 
 @click.command(
-    epilog="Example:  aintandem-notify simulate --port 9900 --speed 5   (then url = \"http://localhost:9900\")"
+    epilog='Example:  aintandem-notify simulate --port 9900 --speed 5   (then url = "http://localhost:9900")'
 )
 @click.option("--port", default=9900, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--seed", type=int, help="Makes the same things happen again.")
@@ -35,9 +35,11 @@ def simulate(port: int, seed: int | None, speed: float, projects: tuple[str, ...
     from aintandem_notify.simulator import open_simulator
 
     async def serve() -> None:
-        with stop_signals(limit=5.0) as stop:
+        with stop_signals(lambda: 5.0) as stop:
             async with open_simulator(port=port, seed=seed, speed=speed, demo_projects=projects) as simulator:
-                click.echo(f"orchestrator at {simulator.url}, login admin / admin123, projects: {', '.join(projects)}")
+                click.echo(
+                    f"orchestrator at {simulator.url}, login admin / admin123, projects: {', '.join(projects)}"
+                )
                 await stop.wait()
 
     log.configure()

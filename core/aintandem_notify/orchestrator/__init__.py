@@ -4,7 +4,7 @@
 and what to do about it are the tables of ``verdicts``, ``retries``, ``states`` and ``heartbeat``.
 """
 
-from aintandem_notify.orchestrator.auth import Credentials, GivenToken, Login, Session
+from aintandem_notify.orchestrator.auth import Credentials, GivenToken, Login, Session, credentials_of
 from aintandem_notify.orchestrator.fleet import Fleet
 from aintandem_notify.orchestrator.project import WatchSettings, watch_project
 from aintandem_notify.orchestrator.rest import OrchestratorApi
@@ -22,6 +22,7 @@ __all__ = [
     "ProjectStatus",
     "Session",
     "WatchSettings",
+    "credentials_of",
     "open_fleet",
     "watch_project",
 ]

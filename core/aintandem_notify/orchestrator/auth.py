@@ -13,7 +13,7 @@ import trio
 from aintandem_notify import log
 from aintandem_notify.backoff import Chance, stepped
 from aintandem_notify.clock import Clock
-from aintandem_notify.config.values import Secret
+from aintandem_notify.config import OrchestratorConfig, Secret
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, NotFound, ServerTrouble
 from aintandem_notify.events import AgentEvent, LoginFailedEvent
 from aintandem_notify.http_client import HttpClient
@@ -45,6 +45,15 @@ class GivenToken:
 
 
 Credentials = Login | GivenToken
+
+
+def credentials_of(config: OrchestratorConfig) -> Credentials:
+    """How a valid ``[orchestrator]`` says that we log in; the embedded simulator's says nothing."""
+    if config.token is not None:
+        return GivenToken(config.token)
+    if config.username is None or config.password is None:
+        raise ValueError("no token and no complete login")
+    return Login(config.username, config.password)
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,11 @@ class PluginHost:
         while not self._is_loaded(name):
             await self._changed.wait()
 
+    async def wait_settled(self) -> None:
+        """Returns once no instance is being set up for the first time."""
+        while any(instance.state is InstanceState.LOADING for instance in self._instances.values()):
+            await self._changed.wait()
+
     async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[Result]:
         """Hand the notifications to the destination, one after the other, once it is loaded.
 

@@ -1,0 +1,262 @@
+"""The composition root: what runs, in which order it starts, and in which order it ends.
+
+Blocks are entered from the store outwards and left in the opposite order, which is the order of a good shutdown:
+projects stop reading, what was read is committed, destinations drain, plugins tear down, the store closes.
+"""
+
+import random
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from aintandem_notify import __version__, log
+from aintandem_notify.backoff import Chance
+from aintandem_notify.clock import Clock, SystemClock
+from aintandem_notify.config import Config, InstanceConfig, Secret, store_path
+from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
+from aintandem_notify.errors import AInTandemNotifyError, ConfigError, StoreError
+from aintandem_notify.events import AgentStartedEvent, AgentStoppedEvent
+from aintandem_notify.http_client import HttpClient
+from aintandem_notify.ingest import Ingest, open_ingest
+from aintandem_notify.loading import Loaded, load
+from aintandem_notify.orchestrator import Credentials, Fleet, Login, Session, credentials_of, open_fleet
+from aintandem_notify.plugins import PluginHost, open_host
+from aintandem_notify.signals import stop_signals
+from aintandem_notify.simulator import open_simulator
+from aintandem_notify.store import open_storage
+
+EXIT_GRACE_S: Final = 15.0
+"""Seconds beyond ``[delivery] drain_timeout`` until the process ends in any case; plugins tear down in it."""
+
+_log = log.get_logger("agent")
+
+
+def run(source: Path) -> None:
+    """Watch and notify as the config file says, until told to stop. Raises ConfigError and StoreError."""
+    loaded = load(source)
+    log.configure(loaded.config.log.level, loaded.config.log.format)
+    raise_file_limit()
+    try:
+        trio.run(_main, loaded)
+    except BaseExceptionGroup as group:
+        # What ends the agent comes through the nurseries; who called us wants the error itself.
+        raise _only(group) or group from None
+
+
+def _only(error: BaseException) -> AInTandemNotifyError | None:
+    """The error of ours that is all there is in the group; None if there is more to it."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, AInTandemNotifyError) else None
+
+
+def raise_file_limit() -> None:
+    """Let the process open as many files as it may: each project is a socket."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def _main(loaded: Loaded) -> None:
+    with stop_signals(lambda: loaded.config.delivery.drain_timeout + EXIT_GRACE_S) as stop:
+        async with open_agent(loaded, clock=SystemClock(), chance=random.random) as agent:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_reload_on_hangup, agent)
+                await stop.wait()
+                nursery.cancel_scope.cancel()
+            _log.info("stopping", drain_timeout_s=agent.loaded.config.delivery.drain_timeout)
+        _log.info("stopped")
+
+
+async def _reload_on_hangup(agent: "Agent") -> None:
+    if not hasattr(signal, "SIGHUP"):  # Windows
+        return
+    with trio.open_signal_receiver(signal.SIGHUP) as hangups:
+        async for _ in hangups:
+            await agent.reload()
+
+
+@asynccontextmanager
+async def open_agent(loaded: Loaded, *, clock: Clock, chance: Chance) -> AsyncIterator["Agent"]:
+    """The agent at work. Leaving the block ends it in good order."""
+    config = loaded.config
+    async with AsyncExitStack() as blocks:
+        enter = blocks.enter_async_context
+        storage = await enter(open_storage(_store(config, blocks)))
+        proxy = config.connection.proxy
+        http = await enter(HttpClient(proxy=proxy.reveal() if proxy else None, ca_file=config.connection.ca_file))
+        ingest = await enter(
+            open_ingest(
+                storage,
+                router=loaded.router,
+                clock=clock,
+                # Host and dispatcher are made below; nothing is committed before.
+                publish=lambda event, project: host.publish(event, project),
+                listening=lambda: host.publishes(),
+                wake=lambda names: dispatcher.wake(names),
+            )
+        )
+        announce = ingest.announce
+        host = await enter(open_host(loaded.catalog, http=http, clock=clock, announce=announce, chance=chance))
+        dispatcher = await enter(
+            open_dispatcher(storage=storage, host=host, clock=clock, chance=chance, announce=announce)
+        )
+        login: Credentials
+        if config.orchestrator.embedded:
+            projects = tuple(project.id for project in config.projects if not project.is_glob)
+            simulator = await enter(open_simulator(demo_projects=projects))
+            url, login = simulator.url, Login(simulator.username, Secret(simulator.password))
+        else:
+            url, login = config.orchestrator.url, credentials_of(config.orchestrator)
+        session = Session(url, login, http=http, clock=clock, chance=chance, announce=announce)
+        agent = Agent(loaded, ingest=ingest, host=host, dispatcher=dispatcher, clock=clock)
+        blocks.push_async_callback(agent.wind_up)
+        fleet = await enter(open_fleet(session, http=http, sink=ingest.commit, clock=clock, chance=chance))
+        await agent.begin(fleet)
+        yield agent
+
+
+def _store(config: Config, blocks: AsyncExitStack) -> str | Path:
+    """Where the durable state is; made-up events of the embedded simulator leave none behind."""
+    if config.store.url is not None:
+        return config.store.url
+    if config.orchestrator.embedded:
+        return (
+            Path(blocks.enter_context(tempfile.TemporaryDirectory(prefix="aintandem-notify-"))) / "store.sqlite3"
+        )
+    return store_path(config)
+
+
+@dataclass(frozen=True, slots=True)
+class _Instance:
+    """All that an instance and its worker are made from; what is equal need not be restarted."""
+
+    config: InstanceConfig
+    destination: DestinationSettings | None
+
+
+def _instances(loaded: Loaded) -> dict[str, _Instance]:
+    return {
+        name: _Instance(instance, _destination(instance, loaded))
+        for name, instance in loaded.config.instances.items()
+    }
+
+
+def _destination(instance: InstanceConfig, loaded: Loaded) -> DestinationSettings | None:
+    if not instance.delivers:
+        return None
+    settings = instance.settings
+    return DestinationSettings(
+        name=instance.name,
+        max_age=loaded.config.delivery.max_age if settings.max_age is None else settings.max_age,
+        rate=settings.rate,
+        in_flight=loaded.catalog.latest(instance.type).plugin_class.in_flight,
+    )
+
+
+def restart_needed(old: Config, new: Config) -> tuple[str, ...]:
+    """What changed that a running agent cannot take over, as tables and keys."""
+    pairs = {
+        "[orchestrator]": (old.orchestrator, new.orchestrator),
+        "[store]": (old.store, new.store),
+        "[connection] proxy": (old.connection.proxy, new.connection.proxy),
+        "[connection] ca_file": (old.connection.ca_file, new.connection.ca_file),
+    }
+    return tuple(name for name, (before, after) in pairs.items() if before != after)
+
+
+class Agent:
+    """The parts at work together: what a start, a reload and an end do to them. Made by ``open_agent``."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        ingest: Ingest,
+        host: PluginHost,
+        dispatcher: Dispatcher,
+        clock: Clock,
+    ) -> None:
+        self.loaded = loaded
+        self._ingest = ingest
+        self._host = host
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._fleet: Fleet | None = None
+
+    async def begin(self, fleet: Fleet) -> None:
+        """Start every instance, then every project, so that no event finds its destination missing."""
+        for instance in _instances(self.loaded).values():
+            await self._start(instance)
+        await self._dispatcher.mention_left_behind()
+        config = self.loaded.config
+        self._ingest.announce(
+            AgentStartedEvent(
+                timestamp=self._clock.now(),
+                version=__version__,
+                projects=len(config.projects),
+                plugins=len(config.instances),
+            )
+        )
+        self._fleet = fleet
+        await fleet.reconcile(config.projects, config.connection)
+        _log.info("started", version=__version__, config=str(config.source), plugins=len(config.instances))
+
+    async def wind_up(self) -> None:
+        """After the projects have stopped: store the last event, let destinations finish what is in flight."""
+        try:
+            await self._ingest.commit(None, [AgentStoppedEvent(timestamp=self._clock.now())])
+        except StoreError as error:
+            _log.warning("the end could not be stored", reason=str(error))
+        await self._dispatcher.drain(self.loaded.config.delivery.drain_timeout)
+
+    async def reload(self) -> None:
+        """Read the config again; what is wrong is refused, only what changed is restarted."""
+        old = self.loaded
+        try:
+            new = load(old.config.source)
+        except ConfigError as error:
+            for problem in error.problems:
+                _log.error("reload refused, the old config stays", problem=problem.describe(error.source))
+            return
+        if fixed := restart_needed(old.config, new.config):
+            _log.error("reload refused, restart needed", changed=fixed)
+            return
+        log.configure(new.config.log.level, new.config.log.format)
+        await self._apply(old, new)
+        _log.info("reloaded", config=str(new.config.source))
+
+    async def _apply(self, old: Loaded, new: Loaded) -> None:
+        before, after = _instances(old), _instances(new)
+        changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        self.loaded = new
+        self._host.catalog = new.catalog
+        for name in changed:
+            if name in before:
+                _log.info("plugin stops", plugin=name, configured=name in after)
+                await self._dispatcher.stop(name, new.config.delivery.drain_timeout)
+                await self._host.stop(name)
+        self._ingest.router = new.router
+        for name in changed:
+            if name in after:
+                await self._start(after[name])
+        await self._dispatcher.mention_left_behind()
+        if self._fleet is not None:
+            try:
+                await self._fleet.reconcile(new.config.projects, new.config.connection)
+            except ConfigError as error:
+                _log.error("the projects are watched as before", reason=str(error))
+
+    async def _start(self, instance: _Instance) -> None:
+        await self._host.start(instance.config)
+        if instance.destination is not None:
+            self._dispatcher.start(instance.destination)

@@ -1,0 +1,33 @@
+"""``aintandem-notify test``."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from aintandem_notify.cli.shared import EXIT_FAILED, config_argument
+
+
+@click.command(epilog="Example:  aintandem-notify test slack.team config.toml")
+@click.argument("destination")
+@config_argument
+@click.option(
+    "--event", "event_type", default="task_failed", show_default=True, help="The type of event to make up."
+)
+def test(destination: str, config: Path, event_type: str) -> None:
+    """Send a made-up notification to DESTINATION, as slack.team, and tell how it went.
+
+    The agent may be running meanwhile: nothing is stored.
+    """
+    import trio
+
+    from aintandem_notify import log
+    from aintandem_notify.loading import load
+    from aintandem_notify.trial import send_sample
+
+    loaded = load(config)
+    log.configure("error")
+    trial = trio.run(send_sample, loaded, destination, event_type)
+    click.echo(f"{trial.name}: {trial.detail}", err=not trial.fine)
+    if not trial.fine:
+        sys.exit(EXIT_FAILED)

@@ -1,0 +1,178 @@
+"""Trying a configuration out without running it: nothing is watched, nothing is stored.
+
+For ``check --connect``, ``test`` and ``plugins list CONFIG``.
+"""
+
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any, Final
+
+import trio
+
+from aintandem_notify import log
+from aintandem_notify.clock import SystemClock
+from aintandem_notify.config import Config, RuleConfig
+from aintandem_notify.errors import AInTandemNotifyError, ConfigError, Problem
+from aintandem_notify.events import EVENT_TYPES, Family, restore_event
+from aintandem_notify.http_client import HttpClient
+from aintandem_notify.loading import Loaded
+from aintandem_notify.notification import Notification, Project
+from aintandem_notify.orchestrator import OrchestratorApi, Session, credentials_of
+from aintandem_notify.plugins import Delivered, InstanceState, InstanceStatus, PluginHost, open_host
+from aintandem_notify.rules import Router
+from aintandem_notify.runs import advance, run_ref
+
+SET_UP_S: Final = 30.0
+"""Seconds that all instances together get to come up; what takes longer is reported as it stands."""
+
+_SAMPLE: Final[Mapping[str, Any]] = {
+    "taskId": "task-test",
+    "task": "a test of aintandem-notify",
+    "stepId": "step-test",
+    "step": "Say hello",
+    "status": "running",
+    "message": "This is a test.",
+    "progress": 50,
+    "output": "This is a test.\n",
+    "artifact": {"path": "reports/test.txt", "type": "text/plain", "size": 1234},
+    "error": "This is a test; nothing has failed.",
+    "executionId": "execution-test",
+    "workflowId": "workflow-test",
+    "phaseId": "phase-test",
+    "phase": "Test",
+    "sandboxId": "sandbox-test",
+    "image": "python:3.11",
+    "reason": "This is a test.",
+    "instance": "test.test",
+}
+"""What a made-up event has, as far as its type has such a field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How one thing did; ``detail`` says what was found, or what is wrong."""
+
+    name: str
+    fine: bool
+    detail: str
+
+
+async def bring_up(loaded: Loaded) -> tuple[InstanceStatus, ...]:
+    """Where every instance stands after its set-up."""
+    async with _http(loaded.config) as http, _instances(loaded, http, tuple(loaded.config.instances)) as host:
+        return host.snapshot()
+
+
+async def try_all(loaded: Loaded) -> list[Trial]:
+    """The orchestrator first, then every instance in file order."""
+    async with _http(loaded.config) as http:
+        trials = [await _try_orchestrator(loaded.config, http)]
+        async with _instances(loaded, http, tuple(loaded.config.instances)) as host:
+            return trials + [await _try_instance(host, status) for status in host.snapshot()]
+
+
+async def send_sample(loaded: Loaded, destination: str, event_type: str) -> Trial:
+    """Deliver one made-up notification. Raises ConfigError for a destination or event type that is none."""
+    config = loaded.config
+    destinations = [name for name, instance in config.instances.items() if instance.delivers]
+    _expect("destination", destination, destinations, config)
+    _expect("event type", event_type, list(EVENT_TYPES), config)
+    notification = sample(config, destination, event_type, SystemClock().now())
+    async with _http(config) as http, _instances(loaded, http, (destination,)) as host:
+        (status,) = host.snapshot()
+        if status.state is not InstanceState.LOADED:
+            return Trial(destination, fine=False, detail=f"{status.state}: {status.reason}")
+        (result,) = await host.deliver(destination, [notification])
+    if isinstance(result, Delivered):
+        return Trial(destination, fine=True, detail="delivered")
+    return Trial(destination, fine=False, detail=_in_words(result.error))
+
+
+def sample(config: Config, destination: str, event_type: str, now: datetime) -> Notification:
+    """A made-up notification for ``destination``, with the texts that an event of this type has by default."""
+    rule = RuleConfig(name="test", events=(event_type,), notify=(destination,))
+    model = EVENT_TYPES[event_type]
+    aliases = {field.serialization_alias or field.alias or name for name, field in model.model_fields.items()}
+    project = next((entry for entry in config.projects if not entry.is_glob), None)
+    project_id = project.id if project else "project-123"
+    content = {name: value for name, value in _SAMPLE.items() if name in aliases}
+    about = {} if model.family is Family.AGENT else {"projectId": project_id}
+    event = restore_event({"type": event_type, "timestamp": now.isoformat(), **about, **content})
+    run = None if run_ref(event) is None else advance(None, event).run
+    name = (project.name if project else None) or project_id
+    (routed,) = Router(replace(config, rules=(rule,))).route(event, run, Project(id=project_id, name=name), now)
+    return routed.notification
+
+
+def _expect(kind: str, name: str, known: Sequence[str], config: Config) -> None:
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(known) or 'none'}"
+        raise ConfigError([Problem(f"no {kind} is called {name}; {hint}")], str(config.source))
+
+
+async def _try_orchestrator(config: Config, http: HttpClient) -> Trial:
+    orchestrator = config.orchestrator
+    if orchestrator.embedded:
+        return Trial("orchestrator", fine=True, detail="the embedded simulator")
+    clock = SystemClock()
+    session = Session(
+        orchestrator.url,
+        credentials_of(orchestrator),
+        http=http,
+        clock=clock,
+        chance=random.random,
+        announce=lambda event: None,  # noqa: ARG005
+    )
+    try:
+        with trio.fail_after(SET_UP_S):
+            listed = {record.id for record in await OrchestratorApi(session, http, clock).projects()}
+    except trio.TooSlowError:
+        return Trial("orchestrator", fine=False, detail=f"no answer within {SET_UP_S:g} s")
+    except AInTandemNotifyError as error:
+        return Trial("orchestrator", fine=False, detail=_in_words(error))
+    missing = [entry.id for entry in config.projects if not entry.is_glob and entry.id not in listed]
+    if missing:
+        return Trial("orchestrator", fine=False, detail=f"it does not list {', '.join(missing)}")
+    return Trial("orchestrator", fine=True, detail=f"{len(listed)} projects listed at {orchestrator.url}")
+
+
+async def _try_instance(host: PluginHost, status: InstanceStatus) -> Trial:
+    if status.state is not InstanceState.LOADED:
+        return Trial(status.name, fine=False, detail=f"{status.state}: {status.reason}")
+    try:
+        await host.check(status.name)
+    except Exception as error:  # noqa: BLE001  # whatever the plugin's check raises is the answer
+        return Trial(status.name, fine=False, detail=_in_words(error))
+    return Trial(status.name, fine=True, detail="")
+
+
+def _in_words(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return log.redact(text if isinstance(error, AInTandemNotifyError) else f"{type(error).__name__}: {text}")
+
+
+def _http(config: Config) -> HttpClient:
+    proxy = config.connection.proxy
+    return HttpClient(proxy=proxy.reveal() if proxy else None, ca_file=config.connection.ca_file)
+
+
+@asynccontextmanager
+async def _instances(loaded: Loaded, http: HttpClient, names: Sequence[str]) -> AsyncIterator[PluginHost]:
+    """A host with these instances, each set up or known not to come up."""
+    async with open_host(
+        loaded.catalog,
+        http=http,
+        clock=SystemClock(),
+        announce=lambda event: None,  # noqa: ARG005
+        chance=random.random,
+    ) as host:
+        for name in names:
+            await host.start(loaded.config.instances[name])
+        with trio.move_on_after(SET_UP_S):
+            await host.wait_settled()
+        yield host
