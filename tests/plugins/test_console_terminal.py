@@ -28,8 +28,7 @@ def test_a_block_says_when_what_where_and_why() -> None:
     )
 
     assert shown(failed) == (
-        "12:00:05 ✖ Nightly import failed  Sales pipeline\n"
-        "           Duration 42s · Attempt 2\n"
+        "12:00:05 ✖ Nightly import failed  Sales pipeline  Duration 42s · Attempt 2\n"
         "           │ no space left\n"
         "           │ copying 7 of 9\n"
         "           https://console.example/projects/project-123\n"
@@ -40,9 +39,7 @@ def test_without_unicode_it_is_drawn_in_ascii() -> None:
     failed = failed_task(fields=(Field("Duration", "42s"), Field("Attempt", "2")))
 
     assert shown(failed, unicode=False) == (
-        "12:00:05 x Nightly import failed  Sales pipeline\n"
-        "           Duration 42s - Attempt 2\n"
-        "           | no space left\n"
+        "12:00:05 x Nightly import failed  Sales pipeline  Duration 42s - Attempt 2\n           | no space left\n"
     )
 
 
@@ -54,13 +51,30 @@ def test_facts_that_the_head_says_already_are_left_out() -> None:
         Field("Step", "load"),
     )
 
-    assert shown(failed_task(body="", fields=fields)).splitlines()[1:] == ["           Step load"]
+    assert shown(failed_task(body="", fields=fields)) == (
+        "12:00:05 ✖ Nightly import failed  Sales pipeline  Step load\n"
+    )
 
 
-def test_what_was_caught_up_says_so() -> None:
-    wire = failed_task().event.wire() | {"caughtUp": True}
+def test_facts_that_do_not_fit_beside_the_title_stand_below_it() -> None:
+    failed = failed_task(body="", fields=(Field("Duration", "42s"), Field("Attempt", "2")))
+    below = "12:00:05 ✖ Nightly import failed  Sales pipeline\n           Duration 42s · Attempt 2\n"
 
-    assert "(caught up)" in shown(failed_task(event=restore_event(wire)))
+    assert shown(failed, width=74).count("\n") == 1
+    assert shown(failed, width=73) == below
+
+
+def test_a_project_that_the_title_names_is_not_named_twice() -> None:
+    assert shown(failed_task(title="Connected to project Sales pipeline", body="")) == (
+        "12:00:05 ✖ Connected to project Sales pipeline\n"
+    )
+
+
+def test_what_was_caught_up_says_so_once() -> None:
+    old = restore_event(failed_task().event.wire() | {"caughtUp": True})
+
+    assert shown(failed_task(event=old)).count("(caught up)") == 1
+    assert shown(failed_task(event=old, title="Import failed (caught up)")).count("(caught up)") == 1
     assert "(caught up)" not in shown(failed_task())
 
 

@@ -3,6 +3,7 @@
 from datetime import datetime, tzinfo
 from typing import Final, NamedTuple
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -13,6 +14,7 @@ MOST_FIELDS: Final = 6
 """How many facts are shown; more push the title out of sight."""
 NARROWEST: Final = 40
 """Columns that the layout needs; a narrower terminal wraps by itself."""
+_CAUGHT_UP: Final = "(caught up)"
 
 
 class Look(NamedTuple):
@@ -68,15 +70,14 @@ class Terminal:
         margin = " " * (len(stamp) + 3)
         inner = width - len(margin)
 
-        head = Text.assemble((safe_title(notification.title), look.title))
-        if notification.project is not None:
-            head.append(f"  {safe_title(notification.project.name)}", "cyan")
-        if notification.event.caught_up:
-            head.append("  (caught up)", "dim italic")
+        head = _head(notification, look)
+        facts = _facts(notification, dot)
+        if facts and head.cell_len + 2 + cell_len(facts) <= inner:
+            head.append(f"  {facts}", "dim")
+            facts = ""
         first = Text.assemble((stamp, "dim"), " ", (sign, look.accent), " ")
         block = self._hang(head, inner, first, Text(margin))
-
-        if facts := _facts(notification, dot):
+        if facts:
             block += self._hang(Text(facts, "dim"), inner, Text(margin), Text(margin))
         edge = Text.assemble(margin, (f"{bar} ", look.accent))
         for line in body_lines(notification.body, limit):
@@ -100,6 +101,18 @@ def clock_time(moment: datetime, now: datetime, zone: tzinfo | None) -> str:
     if local.date() == now.astimezone(zone).date():
         return local.strftime("%H:%M:%S")
     return f"{local.day} {local.strftime('%b %H:%M')}"
+
+
+def _head(notification: Notification, look: Look) -> Text:
+    """The title and where it happened, as far as the title does not say it."""
+    title = safe_title(notification.title)
+    head = Text.assemble((title, look.title))
+    if notification.project is not None and notification.project.name not in notification.title:
+        head.append(f"  {safe_title(notification.project.name)}", "cyan")
+    # Titles of one's own do not say it, and old news that reads like fresh news alarms people.
+    if notification.event.caught_up and _CAUGHT_UP not in title:
+        head.append(f"  {_CAUGHT_UP}", "italic")
+    return head
 
 
 def _facts(notification: Notification, dot: str) -> str:
