@@ -124,6 +124,7 @@ def _engine(path: Path | None) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=None if path is None else str(path)),
         poolclass=StaticPool,
+        hide_parameters=True,  # texts of tasks do not belong into errors
         # No waiting for locks: another holder is another agent, and it stays. Transactions are ours to begin.
         connect_args={"timeout": 0, "check_same_thread": False, "isolation_level": None},
     )

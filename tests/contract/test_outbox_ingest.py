@@ -1,0 +1,206 @@
+"""Ingest on a real store: group commit, what is on disk afterwards, and a store in trouble."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from aintandem_notify.errors import StoreError
+from aintandem_notify.events import AgentStartedEvent, Event
+from aintandem_notify.ingest import Ingest, open_ingest, writer
+from aintandem_notify.notification import Project
+from aintandem_notify.runs import Run, RunRef, RunState, run_ref
+from aintandem_notify.store import Storage, Store, open_storage
+from support.outbox import NOW, PROJECT, FakeRouter, SetClock, claim_all, event, inside, memory
+
+T = TypeVar("T")
+
+
+class FlakyStorage(Storage):
+    """Fails as told: "before" does nothing, "after" did it all and says otherwise (a failed COMMIT)."""
+
+    def __init__(self, store: Store, *failures: str) -> None:
+        super().__init__(store, inline=True)
+        self.failures = list(failures)
+        self.calls = 0
+
+    async def run(self, fn: Callable[[Store], T]) -> T:
+        self.calls += 1
+        failure = self.failures.pop(0) if self.failures else None
+        if failure == "before":
+            await trio.lowlevel.checkpoint()
+            raise StoreError("the disk is full")
+        result = await super().run(fn)
+        if failure == "after":
+            raise StoreError("the disk is full")
+        return result
+
+
+@dataclass
+class Bench:
+    ingest: Ingest
+    storage: Storage
+    published: list[Event] = field(default_factory=list)
+    woken: list[set[str]] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def open_bench(
+    storage: Storage, router: FakeRouter | None = None, listening: bool = True
+) -> AsyncIterator[Bench]:
+    published: list[Event] = []
+    woken: list[set[str]] = []
+
+    def publish(event: Event, project: Project | None) -> None:
+        published.append(event)
+
+    def wake(names: Iterable[str]) -> None:
+        woken.append(set(names))
+
+    async with open_ingest(
+        storage,
+        router=router or FakeRouter(),
+        clock=SetClock(),
+        publish=publish,
+        wake=wake,
+        listening=lambda: listening,
+    ) as ingest:
+        yield Bench(ingest, storage, published, woken)
+
+
+async def runs(storage: Storage, *events: Event) -> dict[RunRef, Run]:
+    refs = [ref for one in events if (ref := run_ref(one))]
+    return await storage.run(inside(lambda store: store.journal.latest_runs(refs)))
+
+
+async def test_what_is_committed_is_on_disk(tmp_path: Path) -> None:
+    started, failed = event("task_started", task="Analyse"), event("task_failed", at=3)
+    async with open_storage(tmp_path / "s.db") as storage, open_bench(storage) as bench:
+        await bench.ingest.commit(PROJECT, [started, failed])
+    async with open_storage(tmp_path / "s.db", inline=True) as storage:
+        claims = await storage.run(claim_all())
+        assert [claim.notification.event for claim in claims] == [started, failed]
+        assert [claim.notification.event.wire() for claim in claims] == [started.wire(), failed.wire()]
+        (run,) = (await runs(storage, started)).values()
+        assert (run.state, run.name, run.duration) == (RunState.FAILED, "Analyse", 3)
+        assert run == claims[1].notification.run
+        seen = await storage.run(inside(lambda store: store.journal.seen_until()))
+        assert seen == {"p": NOW}
+
+
+async def test_runs_go_on_after_a_restart(tmp_path: Path) -> None:
+    for at, kind in enumerate(("task_started", "task_failed", "task_failed", "task_started")):
+        async with open_storage(tmp_path / "s.db", inline=True) as storage, open_bench(storage) as bench:
+            await bench.ingest.commit(PROJECT, [event(kind, at=2 * at)])
+            await bench.ingest.commit(PROJECT, [event(kind, at=2 * at + 1)])
+    async with open_storage(tmp_path / "s.db", inline=True) as storage:
+        (run,) = (await runs(storage, event("task_started"))).values()
+        assert (run.attempt, run.state) == (2, RunState.RUNNING)
+
+
+async def test_the_same_event_again_changes_nothing() -> None:
+    async with memory() as storage, open_bench(storage) as bench:
+        for _ in range(3):
+            await bench.ingest.commit(PROJECT, [event("task_started")])
+        assert len(await storage.run(claim_all())) == 1
+        assert bench.published == [event("task_started")]
+        assert bench.woken == [{"file_log.a"}]
+
+
+async def test_live_hooks_get_every_new_event_after_the_commit() -> None:
+    router = FakeRouter(types=frozenset())
+    events = [event("task_started"), event("output", output="a"), event("task_failed")]
+    async with memory() as storage, open_bench(storage, router) as bench:
+        await bench.ingest.commit(PROJECT, events)
+        assert bench.published == events
+    async with memory() as storage, open_bench(storage, router, listening=False) as bench:
+        await bench.ingest.commit(PROJECT, events)
+        assert bench.published == []
+
+
+async def test_projects_that_wait_share_one_transaction() -> None:
+    with_store = Store("sqlite://")
+    storage = FlakyStorage(with_store)
+    async with open_bench(storage) as bench, trio.open_nursery() as nursery:
+        await trio.testing.wait_all_tasks_blocked()
+        for name in ("a", "b", "c", "d"):
+            project = Project(id=name, name=name)
+            nursery.start_soon(bench.ingest.commit, project, [event("task_started", project=name)])
+    assert storage.calls == 1
+    assert len(claim_all()(with_store)) == 4
+    with_store.close()
+
+
+async def test_a_huge_batch_is_cut_into_several_transactions() -> None:
+    with_store = Store("sqlite://")
+    storage = FlakyStorage(with_store)
+    count = 2 * writer.MOST_EVENTS + 1
+    async with open_bench(storage, FakeRouter(types=frozenset())) as bench:
+        await bench.ingest.commit(PROJECT, [event("output", at=n, output=f"{n}\n") for n in range(count)])
+        assert storage.calls == 3
+    (run,) = (await runs(storage, event("output"))).values()
+    assert run.output_tail.endswith(f"{count - 1}\n")
+    with_store.close()
+
+
+@pytest.mark.parametrize("failure", ["before", "after"])
+async def test_a_failed_commit_is_told_and_the_same_events_can_be_handed_in_again(failure: str) -> None:
+    with_store = Store("sqlite://")
+    async with open_bench(FlakyStorage(with_store, failure)) as bench:
+        batch = [event("task_started"), event("task_failed")]
+        with pytest.raises(StoreError, match="the disk is full"):
+            await bench.ingest.commit(PROJECT, batch)
+        assert bench.woken == []
+        await bench.ingest.commit(PROJECT, batch)
+        assert [claim.notification.event for claim in claim_all()(with_store)] == batch
+        # Woken also when the first commit had stored it all and the second one finds nothing new.
+        assert bench.woken == [{"file_log.a"}]
+        (run,) = (await runs(bench.storage, *batch)).values()
+        assert (run.attempt, run.state) == (1, RunState.FAILED)
+    with_store.close()
+
+
+async def test_agent_events_are_kept_while_the_store_fails(autojump_clock: MockClock) -> None:
+    with_store = Store("sqlite://")
+    async with open_bench(FlakyStorage(with_store, "before", "before")) as bench:
+        bench.ingest.announce(AgentStartedEvent(timestamp=NOW, version="1"))
+        await trio.sleep(2 * writer.RETRY_S + 1)
+        (claim,) = claim_all()(with_store)
+        assert claim.notification.event == AgentStartedEvent(timestamp=NOW, version="1")
+        assert claim.notification.project is None
+    with_store.close()
+
+
+async def test_what_was_handed_in_is_committed_before_the_end() -> None:
+    async with memory() as storage:
+        async with open_bench(storage) as bench, trio.open_nursery() as nursery:
+            nursery.start_soon(bench.ingest.commit, PROJECT, [event("task_started")])
+            bench.ingest.announce(AgentStartedEvent(timestamp=NOW))
+            await trio.testing.wait_all_tasks_blocked()
+        assert len(await storage.run(claim_all())) == 2
+
+
+async def test_new_rules_apply_from_the_next_transaction_on() -> None:
+    async with memory() as storage, open_bench(storage) as bench:
+        await bench.ingest.commit(PROJECT, [event("task_started")])
+        bench.ingest.router = FakeRouter(destinations=("slack.b",))
+        await bench.ingest.commit(PROJECT, [event("task_failed")])
+        (claim,) = await storage.run(claim_all("slack.b"))
+        assert claim.notification.title == "task_failed t1"
+
+
+async def test_runs_beyond_those_in_memory_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "MOST_RUNS", 2)
+    async with memory() as storage, open_bench(storage) as bench:
+        names = ["t1", "t2", "t3", "t4"]
+        for kind in ("task_started", "task_failed"):
+            for name in names:
+                await bench.ingest.commit(PROJECT, [event(kind, run=name)])
+        found = await runs(storage, *(event("task_started", run=name) for name in names))
+        assert {run.state for run in found.values()} == {RunState.FAILED}
+        assert {run.started_at for run in found.values()} == {NOW}

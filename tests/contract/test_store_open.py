@@ -1,0 +1,256 @@
+"""Opening a store: the file that is made, and one clear sentence for everything that may be wrong with it."""
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
+
+from aintandem_notify.errors import StoreError
+from aintandem_notify.store import Store, open_storage
+from aintandem_notify.store.engine import APPLICATION_ID, connect, disconnect, location_of, naming_errors
+from aintandem_notify.store.migrations import VERSION, upgrade
+from support.outbox import NOW, claim_all, event, inside, queue_up
+
+posix = pytest.mark.skipif(os.name != "posix", reason="file modes are a matter of POSIX")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "agent.db"
+
+
+@pytest.fixture
+def used(path: Path) -> Path:
+    """A store that an agent has used and closed."""
+    with closing(Store(path)) as store:
+        queue_up([event("task_started", run=f"t{n}", task="x" * 2000) for n in range(20)])(store)
+    return path
+
+
+def reason(path: Path | str) -> str:
+    """Why the store cannot be opened."""
+    with pytest.raises(StoreError) as caught:
+        Store(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@posix
+def test_a_new_store_is_the_owners_alone(path: Path) -> None:
+    with closing(Store(path)) as store:
+        store_files = sorted(path.parent.iterdir())
+        assert [stat.S_IMODE(file.stat().st_mode) for file in store_files] == [0o600] * len(store_files)
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert store.name == str(path)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_new_store_is_marked_durable_and_in_wal_mode(path: Path) -> None:
+    connection, _ = connect(path)
+    settings = ("application_id", "journal_mode", "synchronous", "locking_mode")
+    found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in settings]
+    disconnect(connection)
+    assert found == [APPLICATION_ID, "wal", 2, "exclusive"]
+
+
+@pytest.mark.parametrize("form", [str, Path, lambda path: f"sqlite:///{path}"])
+def test_a_store_is_named_by_path_or_url(path: Path, form: Callable[[Path], str | Path]) -> None:
+    Store(form(path)).close()
+    assert path.stat().st_size > 0
+
+
+def test_a_store_in_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Store("sqlite://").close()
+    assert list(tmp_path.iterdir()) == []
+    assert location_of("sqlite:///:memory:") is None
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgresql://u:geheim@h/db", "postgresql is not supported by this version"),
+        ("mysql+pymysql://u:geheim@h/db", "mysql is not supported by this version"),
+        ("://geheim", "cannot be read"),
+    ],
+)
+def test_other_databases_are_refused_without_their_password(url: str, says: str) -> None:
+    assert says in reason(url)
+    assert "geheim" not in reason(url)
+
+
+def test_what_is_written_is_there_again(used: Path) -> None:
+    with closing(Store(used)) as store:
+        assert len(claim_all()(store)) == 20
+
+
+def test_a_second_agent_leaves_at_once_and_harms_nothing(used: Path) -> None:
+    script = f"from aintandem_notify.store import Store; Store({str(used)!r})"
+    with closing(Store(used)) as store:
+        other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        assert f"store {used}: it is in use by another agent" in other.stderr
+        assert "in use by another agent" in reason(used)
+        queue_up([event("task_failed", run="late")])(store)
+        assert len(claim_all()(store)) == 21
+
+
+def test_the_file_is_free_again_after_a_kill(used: Path) -> None:
+    script = f"""
+import os
+from support.outbox import event, queue_up
+from aintandem_notify.store import Store
+queue_up([event("task_failed", run="late")])(Store({str(used)!r}))
+os.kill(os.getpid(), 9)
+"""
+    tests = str(Path(__file__).parents[1])
+    subprocess.run([sys.executable, "-c", script], check=False, env=os.environ | {"PYTHONPATH": tests})
+    assert used.with_name("agent.db-wal").exists()
+    with closing(Store(used)) as store:
+        assert len(claim_all()(store)) == 21
+
+
+def test_a_zero_length_file_is_not_taken_for_a_new_store(used: Path) -> None:
+    used.write_bytes(b"")
+    assert "it is empty, so what it held is lost" in reason(used)
+    assert used.exists()
+
+
+def test_a_file_that_is_no_database(used: Path) -> None:
+    used.write_text("to do: buy milk\n" * 1000)
+    assert "it is not a database" in reason(used)
+    assert used.read_text().startswith("to do")
+
+
+def test_another_programs_database_is_left_as_it_is(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE bookmarks (url)")
+    before = path.read_bytes()
+    assert "it belongs to another program" in reason(path)
+    assert path.read_bytes() == before
+
+
+def test_half_a_file(used: Path) -> None:
+    used.write_bytes(used.read_bytes()[: used.stat().st_size // 2])
+    assert "it is damaged" in reason(used)
+    assert used.exists()
+
+
+@pytest.mark.parametrize("page", range(2, 12))
+def test_a_corrupt_page(used: Path, page: int) -> None:
+    content = bytearray(used.read_bytes())
+    assert len(content) > 4096 * page
+    content[4096 * (page - 1) : 4096 * page] = b"\xde\xad" * 2048
+    used.write_bytes(content)
+    assert "it is damaged" in reason(used)
+
+
+def test_a_missing_file_beside_its_wal(used: Path) -> None:
+    used.with_name("agent.db-wal").write_bytes(b"committed, but not folded in")
+    used.unlink()
+    assert "it is missing but agent.db-wal is there" in reason(used)
+
+
+def test_a_folder_in_its_place(path: Path) -> None:
+    path.mkdir(parents=True)
+    assert "it is a folder" in reason(path)
+
+
+def test_a_file_where_its_folder_should_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert str(tmp_path / "file" / "agent.db") in reason(tmp_path / "file" / "agent.db")
+
+
+def test_a_newer_schema(used: Path) -> None:
+    with closing(sqlite3.connect(used)) as raw, raw:
+        raw.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
+    assert "its schema has version 99" in reason(used)
+    assert "newer release" in reason(used)
+
+
+@pytest.mark.parametrize("change", ["DELETE FROM meta", "UPDATE meta SET value = 'x'", "DROP TABLE meta"])
+def test_a_version_that_cannot_be_read(used: Path, change: str) -> None:
+    with closing(sqlite3.connect(used)) as raw, raw:
+        raw.execute(change)
+    assert f"store {used}: it" in reason(used)
+
+
+def test_migrations_run_one_after_the_other_and_all_or_nothing(used: Path) -> None:
+    def add_column(connection: Connection) -> None:
+        connection.execute(text("ALTER TABLE projects ADD COLUMN lease TEXT"))
+
+    def fail(connection: Connection) -> None:
+        add_column(connection)
+        raise StoreError("out of luck")
+
+    connection, _ = connect(used)
+    with pytest.raises(StoreError, match="out of luck"), connection.begin():
+        upgrade(connection, version=VERSION + 1, steps={VERSION + 1: fail})
+    with connection.begin():
+        upgrade(connection, version=VERSION + 1, steps={VERSION + 1: add_column})
+    with connection.begin():
+        upgrade(connection, version=VERSION + 1, steps={})
+        assert connection.execute(text("SELECT lease FROM projects")).all() == []
+    disconnect(connection)
+    assert f"version {VERSION + 1} and this aintandem-notify knows version {VERSION}" in reason(used)
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("SQLITE_BUSY", "in use by another agent"),
+        ("SQLITE_BUSY_SNAPSHOT", "in use by another agent"),
+        ("SQLITE_READONLY", "cannot be written"),
+        ("SQLITE_READONLY_DIRECTORY", "cannot be written"),
+        ("SQLITE_CANTOPEN", "cannot be opened"),
+        ("SQLITE_FULL", "the disk is full"),
+        ("SQLITE_IOERR_WRITE", "the disk failed"),
+        ("SQLITE_CORRUPT_INDEX", "it is damaged"),
+        ("SQLITE_NOTADB", "not a database"),
+        ("SQLITE_TOOBIG", "the database refused: words of sqlite"),
+    ],
+)
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_the_databases_errors_become_sentences(code: str, says: str, wrapped: bool) -> None:
+    cause = sqlite3.OperationalError("words of sqlite")
+    cause.sqlite_errorname = code
+    error = OperationalError("SELECT 1", {}, cause) if wrapped else cause
+    with pytest.raises(StoreError, match=says), naming_errors("agent.db"):
+        raise error
+
+
+def expire_all(store: Store) -> None:
+    store.outbox.expire("file_log.a", older_than=NOW.replace(year=2030), now=NOW, reason="old")
+
+
+def expire_and_fail(store: Store) -> None:
+    expire_all(store)
+    raise ZeroDivisionError
+
+
+def test_a_transaction_is_all_or_nothing(used: Path) -> None:
+    with closing(Store(used)) as store:
+        with pytest.raises(ZeroDivisionError):
+            inside(expire_and_fail)(store)
+        assert len(claim_all()(store)) == 20
+        with store.transaction(durable=False):
+            expire_all(store)
+        assert claim_all()(store) == []
+
+
+async def test_work_in_the_stores_thread_returns_and_raises(path: Path) -> None:
+    async with open_storage(path) as storage:
+        await storage.run(queue_up([event("task_started")]))
+        assert len(await storage.run(claim_all())) == 1
+        with pytest.raises(ZeroDivisionError):
+            await storage.run(inside(lambda _store: 1 // 0))
+        assert storage.name == str(path)
+    Store(path).close()

@@ -1,0 +1,156 @@
+"""What a batch of events leads to, as values."""
+
+from collections.abc import Mapping, Sequence, Set
+from datetime import datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aintandem_notify.events import (
+    AgentStartedEvent,
+    ConnectionConnectedEvent,
+    ConnectionDisconnectedEvent,
+    Event,
+)
+from aintandem_notify.ingest.plan import Handed, Plan, is_passing, plan
+from aintandem_notify.runs import Run, RunRef, advance
+from support.outbox import NOW, PROJECT, FakeRouter, event
+
+NOBODY = FakeRouter(types=frozenset())
+EVERYBODY = FakeRouter()
+
+
+def planned(
+    *events: Event,
+    router: FakeRouter = EVERYBODY,
+    runs: Mapping[RunRef, Run] | None = None,
+    known: Set[str] = frozenset(),
+    seen: Mapping[str, datetime] | None = None,
+    now: datetime = NOW + timedelta(hours=1),
+) -> Plan:
+    batch = [Handed(PROJECT, events)]
+    return plan(batch, router=router, runs=runs or {}, known=known, seen_until=seen or {}, now=now)
+
+
+def types(events: Sequence[Event]) -> list[str]:
+    return [one.type for one in events]
+
+
+def test_an_event_that_matches_is_journaled_and_sent() -> None:
+    done = planned(event("task_started"), router=FakeRouter(destinations=("a", "b")))
+    ((sent, destinations),) = done.changes.notifications
+    assert (sent.title, destinations) == ("task_started t1", ("a", "b"))
+    assert sent.run == done.changes.new_runs[0]
+    assert types(done.changes.events) == ["task_started"]
+    assert done.woken == {"a", "b"}
+
+
+def test_an_event_that_nobody_wants_is_journaled_only() -> None:
+    done = planned(event("task_started"), router=NOBODY)
+    assert types(done.changes.events) == ["task_started"]
+    assert done.changes.notifications == []
+    assert len(done.changes.new_runs) == 1
+
+
+def test_progress_that_nobody_wants_moves_its_run_once() -> None:
+    lines = [event("output", at=n, output=f"{n}\n") for n in range(3)]
+    done = planned(*lines, event("step_progress", at=4, step="load"), router=NOBODY)
+    assert done.changes.events == []
+    (run,) = done.changes.new_runs
+    assert (run.output_tail, run.step) == ("0\n1\n2\n", "load")
+    assert [one for one, _ in done.fresh] == [*lines, done.fresh[3][0]]
+
+
+def test_progress_that_a_rule_lets_pass_but_refuses_is_not_journaled() -> None:
+    router = FakeRouter(refuse=lambda one: one.type == "output")
+    done = planned(event("output", output="a"), event("step_progress"), router=router)
+    assert types(done.changes.events) == ["step_progress"]
+    assert done.changes.new_runs[0].output_tail == "a"
+
+
+def test_a_run_is_up_to_date_when_its_end_is_told() -> None:
+    router = FakeRouter(types=frozenset({"task_failed"}))
+    done = planned(event("output", output="last words"), event("task_failed"), router=router)
+    ((sent, _),) = done.changes.notifications
+    assert sent.run is not None
+    assert sent.run.output_tail == "last words"
+
+
+def test_known_and_repeated_events() -> None:
+    ended = event("task_completed")
+    assert planned(ended, known={ended.key}).fresh == []
+    assert len(planned(ended, ended).changes.notifications) == 1
+    later = planned(ended, event("task_completed", at=9))
+    assert types(later.changes.events) == ["task_completed", "task_completed"]
+    assert len(later.changes.notifications) == 1
+
+
+def test_a_run_that_is_stored_moves_and_a_new_attempt_is_new() -> None:
+    stored = advance(None, event("task_started")).run
+    done = planned(event("task_failed"), event("task_started", at=1), runs={stored.ref: stored})
+    assert [(run.attempt, run.state) for run in done.changes.moved_runs] == [(1, "failed")]
+    assert [(run.attempt, run.state) for run in done.changes.new_runs] == [(2, "running")]
+    assert done.runs[stored.ref].attempt == 2
+
+
+def test_events_about_no_run_are_told_too() -> None:
+    router = FakeRouter()
+    agent = AgentStartedEvent(timestamp=NOW)
+    link = ConnectionDisconnectedEvent(timestamp=NOW, project_id="p")
+    done = planned(agent, link, event("brand_new_type"), router=router)
+    assert [sent.run for sent, _ in done.changes.notifications] == [None, None, None]
+    assert done.changes.new_runs == []
+
+
+def test_a_project_is_seen_until_its_last_event_but_not_into_the_future() -> None:
+    done = planned(event("task_started", at=10), event("output", at=5), router=NOBODY)
+    assert done.changes.new_projects == {"p": NOW + timedelta(seconds=10)}
+    done = planned(event("task_started", at=10), seen={"p": NOW})
+    assert done.changes.seen_until == {"p": NOW + timedelta(seconds=10)}
+    assert planned(event("task_started", at=10), seen={"p": NOW + timedelta(seconds=20)}).changes.seen_until == {}
+    assert planned(event("task_started", at=999), now=NOW).changes.new_projects == {"p": NOW}
+
+
+def test_a_first_connection_begins_the_watch_and_a_later_one_closes_no_gap() -> None:
+    connected = ConnectionConnectedEvent(timestamp=NOW, project_id="p")
+    assert planned(connected).changes.new_projects == {"p": NOW}
+    later = planned(connected, seen={"p": NOW - timedelta(hours=1)}).changes
+    assert (later.new_projects, later.seen_until) == ({}, {})
+
+
+def test_agent_events_are_no_projects() -> None:
+    changes = planned(AgentStartedEvent(timestamp=NOW)).changes
+    assert (changes.new_projects, changes.seen_until) == ({}, {})
+
+
+def test_what_is_passing() -> None:
+    assert is_passing(event("output"), NOBODY)
+    assert is_passing(event("step_progress"), NOBODY)
+    assert not is_passing(event("output"), EVERYBODY)
+    assert not is_passing(event("task_failed"), NOBODY)
+
+
+some_events = st.lists(
+    st.builds(
+        event,
+        st.sampled_from(["task_started", "output", "step_progress", "task_completed", "task_failed"]),
+        run=st.sampled_from(["t1", "t2"]),
+        at=st.integers(0, 3),
+    ),
+    max_size=15,
+)
+
+
+@given(some_events, st.integers(0, 15), st.booleans())
+def test_how_events_are_cut_into_batches_changes_nothing(events: list[Event], cut: int, wanted: bool) -> None:
+    """Two batches, the second planned on what the first stored, lead to what one leads to."""
+    router = EVERYBODY if wanted else NOBODY
+    whole = planned(*events, router=router)
+    first = planned(*events[:cut], router=router)
+    known = {one.key for one in first.changes.events}
+    second = planned(*events[cut:], router=router, runs=first.runs, known=known)
+    assert first.runs | second.runs == whole.runs
+    assert first.changes.events + second.changes.events == whole.changes.events
+    assert [sent.id for part in (first, second) for sent, _ in part.changes.notifications] == [
+        sent.id for sent, _ in whole.changes.notifications
+    ]
