@@ -25,9 +25,16 @@ _NEEDS_A_PERSON: Final = frozenset(
     }
 )
 
-# Readable too, to see whether the file ends in the middle of a line. Not blocking: opening a named pipe that
-# nobody reads would hang. O_NONBLOCK is not on Windows; O_BINARY, which keeps line ends as they are, only there.
-_OPEN: Final = os.O_RDWR | os.O_APPEND | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+# Readable too, to see whether the file ends in the middle of a line.
+_OPEN: Final = (
+    os.O_RDWR
+    | os.O_APPEND
+    # Opening a named pipe that nobody reads would hang, and a terminal would become the agent's own.
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    # Only on Windows: line ends stay as they are.
+    | getattr(os, "O_BINARY", 0)
+)
 
 
 def outcome(error: OSError, path: Path) -> DestinationBroken | RetryLater:
@@ -59,7 +66,7 @@ class LogFile:
             except OSError as error:
                 self._close()  # the next delivery starts afresh, whatever was wrong with this descriptor
                 raise outcome(error, self.path) from error
-        self.lines_written += 1
+            self.lines_written += 1
 
     def probe(self) -> None:
         """Try whether the file can be opened, or made, without making or writing anything."""
