@@ -1,0 +1,53 @@
+"""``python -m benchmarks``: measure everything, print the table."""
+
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from types import MappingProxyType
+from typing import Final
+
+import click
+import trio
+
+from benchmarks import latency, memory, report, startup, throughput
+from benchmarks.figures import FULL, QUICK, Figure, Say, Size
+from benchmarks.machine import Machine, load_average
+
+Measure = Callable[[Size, Say], Awaitable[list[Figure]]]
+
+PARTS: Final = MappingProxyType[str, Measure](
+    {
+        "throughput": throughput.measure,
+        "memory": memory.measure,
+        "startup": startup.measure,
+        "latency": latency.measure,
+    }
+)
+
+
+@click.command()
+@click.option("--write", is_flag=True, help="Write docs/benchmarks.md.")
+@click.option("--quick", is_flag=True, help="Small numbers: shows that it works, not how fast it is.")
+@click.option("--only", multiple=True, type=click.Choice(list(PARTS)), help="Measure this part alone; repeatable.")
+def main(write: bool, quick: bool, only: Sequence[str]) -> None:
+    """Measure how fast, how small and how quick the agent is."""
+    if write and (quick or only):
+        raise click.UsageError("the page holds all figures at full size: --write goes with nothing else")
+    if not sys.platform.startswith("linux"):
+        raise click.ClickException("processes are looked at through /proc, so this runs on Linux only")
+    before = load_average()
+    figures = trio.run(_measure, only or list(PARTS), QUICK if quick else FULL)
+    machine = Machine.here()
+    report.show(figures, machine)
+    if write:
+        click.echo(f"written to {report.write(figures, machine, (before, load_average()))}")
+
+
+async def _measure(parts: Sequence[str], size: Size) -> list[Figure]:
+    figures: list[Figure] = []
+    for name in parts:
+        figures += await PARTS[name](size, lambda text: click.echo(f"  {text}", err=True))
+    return figures
+
+
+if __name__ == "__main__":
+    main()

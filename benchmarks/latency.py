@@ -1,0 +1,90 @@
+"""How long it takes from a frame to the webhook's receiver, everything on disk in between."""
+
+import json
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from benchmarks.figures import Figure, Say, Size
+from benchmarks.frames import PROJECT
+from benchmarks.machine import now
+from benchmarks.processes import open_agent, open_sender
+
+RATE: Final = 100
+"""Events a second."""
+
+_CONFIG: Final = """
+[orchestrator]
+url = "http://127.0.0.1:{port}"
+token = "benchmark"
+
+[[projects]]
+id = "{project}"
+
+[plugins.webhook.ops]
+url = "http://127.0.0.1:{receiver}/"
+events = ["task_failed"]
+"""
+
+
+class Receiver:
+    """A webhook's other end: takes every request, and notes how old the event in it is."""
+
+    def __init__(self, expected: int) -> None:
+        self.delays_s: list[float] = []
+        self.complete = trio.Event()
+        self._expected = expected
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """One connection."""
+        received = b""
+        while arrived := await stream.receive_some(65536):
+            received += arrived
+            while (request := _first_request(received)) is not None:
+                body, received = request
+                self._note(body)
+                await stream.send_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    def _note(self, body: bytes) -> None:
+        self.delays_s.append(now() - json.loads(body)["data"]["event"]["sentAt"])
+        if len(self.delays_s) == self._expected:
+            self.complete.set()
+
+
+def _first_request(received: bytes) -> tuple[bytes, bytes] | None:
+    """The body of the first request, and what follows it; None while it is not complete."""
+    head, separator, rest = received.partition(b"\r\n\r\n")
+    if not separator:
+        return None
+    length = next(
+        int(line.partition(b":")[2]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
+    )
+    return (rest[:length], rest[length:]) if len(rest) >= length else None
+
+
+async def measure(size: Size, say: Say) -> list[Figure]:
+    """Failures at an even rate, each to one webhook."""
+    say(f"delay to a webhook at {RATE} events/s")
+    receiver = Receiver(size.trickled)
+    with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as folder:
+        async with trio.open_nursery() as nursery, open_sender() as sender:
+            listeners = await nursery.start(_listen, receiver)
+            port = listeners[0].socket.getsockname()[1]
+            config = _CONFIG.format(port=sender.port, project=PROJECT, receiver=port)
+            async with open_agent(Path(folder), config):
+                await sender.ask("wait", sockets=1)
+                await sender.ask("trickle", rate=RATE, events=size.trickled)
+                await receiver.complete.wait()
+            nursery.cancel_scope.cancel()
+    cuts = statistics.quantiles(receiver.delays_s, n=100)
+    return [
+        Figure(f"frame to webhook at {RATE} events/s, p50", f"{cuts[49] * 1000:.1f} ms"),
+        Figure(f"frame to webhook at {RATE} events/s, p99", f"{cuts[98] * 1000:.1f} ms"),
+    ]
+
+
+async def _listen(receiver: Receiver, task_status: trio.TaskStatus[list[trio.SocketListener]]) -> None:
+    await trio.serve_tcp(receiver.serve, 0, host="127.0.0.1", task_status=task_status)

@@ -1,0 +1,60 @@
+"""What an idle project costs in memory."""
+
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from benchmarks.figures import Figure, Say, Size
+from benchmarks.machine import resident_kb
+from benchmarks.processes import open_agent, open_sender
+
+GOAL_KB: Final = 60
+SETTLE_S: Final = 0.5
+"""Pause between two looks at the memory; it has settled when two are the same within a percent."""
+
+_CONFIG: Final = """
+[orchestrator]
+url = "http://127.0.0.1:{port}"
+token = "benchmark"
+
+[plugins.file_log.audit]
+path = "notifications.jsonl"
+"""
+_PROJECT: Final = """
+[[projects]]
+id = "project-{number}"
+"""
+
+
+async def measure(size: Size, say: Say) -> list[Figure]:
+    """One project, and many."""
+    say("memory of one project")
+    one = await _resident_kb(1)
+    say(f"memory of {size.projects} projects")
+    many = await _resident_kb(size.projects)
+    each = (many - one) / (size.projects - 1)
+    return [
+        Figure("memory with 1 idle project", f"{one / 1024:.1f} MiB"),
+        Figure(f"memory with {size.projects:,} idle projects", f"{many / 1024:.1f} MiB"),
+        Figure("memory for each further project", f"{each:.1f} KB", f"at most {GOAL_KB} KB", each <= GOAL_KB),
+    ]
+
+
+async def _resident_kb(projects: int) -> int:
+    """Of an agent that watches so many projects in which nothing happens."""
+    with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as folder:
+        async with open_sender() as sender:
+            tables = "".join(_PROJECT.format(number=number) for number in range(projects))
+            async with open_agent(Path(folder), _CONFIG.format(port=sender.port) + tables) as pid:
+                await sender.ask("wait", sockets=projects)
+                return await _settled(pid)
+
+
+async def _settled(pid: int) -> int:
+    before = 0
+    while abs((size := resident_kb(pid)) - before) > size / 100:
+        before = size
+        await trio.sleep(SETTLE_S)
+    return size

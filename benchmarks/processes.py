@@ -1,0 +1,116 @@
+"""Starts and ends the processes of a benchmark, and talks with them line by line."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+LONGEST_S: Final = 300.0
+"""Longest that one figure may take; beyond it something hangs."""
+POLL_S: Final = 0.005
+"""Pause between two looks at a file; also how exactly the end of a round is known."""
+TAIL_BYTES: Final = 16384
+AGENT: Final = Path(sys.executable).with_name("aintandem-notify")
+
+
+class Lines:
+    """A process that answers on stdout, a line of JSON each."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self._process = process
+        self._rest = b""
+
+    async def read(self) -> dict[str, Any]:
+        """Its next line."""
+        assert self._process.stdout is not None
+        while b"\n" not in self._rest:
+            arrived = await self._process.stdout.receive_some(65536)
+            if not arrived:
+                raise SystemExit(f"{self._process.args!r} ended early")
+            self._rest += arrived
+        line, _, self._rest = self._rest.partition(b"\n")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise SystemExit(answer["error"])
+        return answer
+
+    async def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """Send a command and wait for its answer."""
+        assert self._process.stdin is not None
+        await self._process.stdin.send_all(json.dumps({"do": do, **arguments}).encode() + b"\n")
+        return await self.read()
+
+
+class Sender(Lines):
+    """The sending orchestrator; see ``benchmarks.sender`` for what it can do."""
+
+    port: int
+
+
+@asynccontextmanager
+async def open_sender() -> AsyncIterator[Sender]:
+    """A sender of its own, ready to be connected to."""
+    async with _open(
+        sys.executable, "-m", "benchmarks.sender", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as it:
+        sender = Sender(it)
+        sender.port = (await sender.read())["port"]
+        yield sender
+
+
+@asynccontextmanager
+async def open_baseline(port: int, *rounds: int) -> AsyncIterator[Lines]:
+    """The bare read loop, connected to the sender at ``port``."""
+    command = [sys.executable, "-m", "benchmarks.baseline", str(port), *map(str, rounds)]
+    async with _open(*command, stdout=subprocess.PIPE) as it:
+        yield Lines(it)
+
+
+@asynccontextmanager
+async def open_agent(folder: Path, config: str) -> AsyncIterator[int]:
+    """The agent, started as a user starts it; its process id. Its log is ``folder/agent.log``."""
+    source = folder / "config.toml"
+    source.write_text(config, encoding="utf-8")
+    with (folder / "agent.log").open("wb") as log:
+        async with _open(str(AGENT), "run", str(source), stdout=log, stderr=log, env=environment(folder)) as it:
+            yield it.pid
+
+
+def environment(folder: Path) -> Mapping[str, str]:
+    """That of a user whose home is ``folder``."""
+    return {"PATH": os.environ["PATH"], "HOME": str(folder), "XDG_STATE_HOME": str(folder / "state")}
+
+
+@asynccontextmanager
+async def _open(*command: str, **options: Any) -> AsyncIterator[trio.Process]:
+    with trio.fail_after(LONGEST_S):
+        process = await trio.lowlevel.open_process(command, **options)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+
+
+async def wait_for_mark(path: Path, name: str) -> None:
+    """Until the file ends with the notification of the mark ``name``."""
+    searched = name.encode()
+    while searched not in _tail(path):  # noqa: ASYNC110  # another process writes it
+        await trio.sleep(POLL_S)
+
+
+def _tail(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - TAIL_BYTES))
+            return file.read()
+    except FileNotFoundError:
+        return b""

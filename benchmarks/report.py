@@ -1,0 +1,80 @@
+"""The figures as a table for people at a terminal, and as a page of the documentation."""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.figures import Figure
+from benchmarks.machine import Machine
+
+PAGE: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+_VERDICTS: Final = {True: "met", False: "**missed**", None: ""}
+
+_TEMPLATE: Final = """\
+# Benchmarks
+
+As measured on {day}, also where it falls short of what we want. One command repeats all of it, on Linux, in a few
+minutes:
+
+```sh
+python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/python -m benchmarks
+```
+
+`--write` writes this page anew. The machine: {machine}; load average {before:.1f} before and {after:.1f} after.
+
+| figure | measured | goal | |
+|---|---:|---:|---|
+{rows}
+
+## How it is measured
+
+Everything runs on loopback, the agent as its own process, started as a user starts it, with its store (SQLite,
+write-ahead log, every commit synchronised to the disk) in a temporary folder.
+
+- **Events a second.** A sender in a third process encodes WebSocket frames of a realistic mix before the clock
+  starts (62 % output, 25 % step progress, the rest starts, ends, artifacts, workflows and sandboxes; every frame
+  different) and pushes them in writes of 256 KiB. How fast it is alone stands in the first line. The bare loop is
+  trio-websocket with the queue and buffer sizes of the agent's own link, which reads messages and drops them. The
+  clock stops when the notification of a last, special event stands in the agent's file: by then, everything
+  before it is committed and, where every event is delivered, written. The three take turns; medians count.
+- **No rule matches** means that the only rule is about the type of that last event. Starts and ends are still
+  journaled and every run is still kept up to date.
+- **Every event to file_log** means that each event is journaled, rendered, queued on disk, written to the file and
+  recorded as delivered.
+- **Memory** is the resident set, once it has settled, with all projects connected and nothing happening.
+- **Wall times** are those of whole processes, without the first start.
+- **Frame to webhook** is from the moment before the sender writes the frame to the moment at which the receiver
+  has read the request, over one webhook destination.
+"""
+
+
+def show(figures: Sequence[Figure], machine: Machine) -> None:
+    """Print the table."""
+    table = Table(title=machine.describe(), title_justify="left")
+    for heading in ("figure", "measured", "goal", ""):
+        table.add_column(heading, justify="right" if heading in {"measured", "goal"} else "left")
+    for figure in figures:
+        verdict = _VERDICTS[figure.met].strip("*")
+        style = "red" if figure.met is False else None
+        table.add_row(figure.name, figure.measured, figure.goal, verdict, style=style)
+    Console().print(table)
+
+
+def write(figures: Sequence[Figure], machine: Machine, loads: tuple[float, float]) -> Path:
+    """Write the page of the documentation; where it is."""
+    rows = (
+        f"| {figure.name} | {figure.measured} | {figure.goal} | {_VERDICTS[figure.met]} |" for figure in figures
+    )
+    page = _TEMPLATE.format(
+        day=date.today().isoformat(),  # noqa: DTZ011  # the day on the machine's own calendar
+        machine=machine.describe(),
+        before=loads[0],
+        after=loads[1],
+        rows="\n".join(rows),
+    )
+    PAGE.write_text(page, encoding="utf-8")
+    return PAGE

@@ -1,0 +1,174 @@
+"""An orchestrator that does nothing but send, as fast as a socket takes it: ``python -m benchmarks.sender``.
+
+The first line on stdout is ``{"port": …}``. After that each line on stdin is a command and gets one line back:
+
+    {"do": "wait", "sockets": 3}                     when three subscriptions are open
+    {"do": "prepare", "events": 1000, "salt": "a"}   encodes the frames of the mix
+    {"do": "send"}                                   {"began": …, "ended": …}, once the kernel has taken all
+    {"do": "trickle", "rate": 100, "events": 1000}   failures, evenly spaced, each with the moment it was sent
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+import trio
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import CloseConnection, Ping
+from wsproto.utilities import generate_accept_token
+
+from benchmarks.frames import chunks, event, text_frame
+from benchmarks.machine import now
+
+BACKLOG = 1024
+"""Connections that may wait to be accepted; a thousand projects come at once."""
+PONG = b"\x8a"
+
+
+class Subscription:
+    """One accepted socket."""
+
+    def __init__(self, stream: trio.SocketStream, project_id: str) -> None:
+        self.project_id = project_id
+        self._stream = stream
+        self._writing = trio.Lock()
+        self._client = Connection(ConnectionType.SERVER)
+
+    async def send(self, frames: bytes) -> None:
+        """Whole frames, as they are."""
+        async with self._writing:
+            await self._stream.send_all(frames)
+
+    async def read(self) -> None:
+        """Answer what keeps the connection, until the client goes."""
+        while arrived := await self._stream.receive_some(65536):
+            self._client.receive_data(arrived)
+            for said in self._client.events():
+                if isinstance(said, Ping):
+                    await self.send(PONG + bytes([len(said.payload)]) + bytes(said.payload))
+                elif isinstance(said, CloseConnection):
+                    return
+                elif '"ping"' in str(getattr(said, "data", "")):
+                    await self.send(text_frame({"type": "pong"}))
+
+
+class Sender:
+    """The orchestrator and its commands."""
+
+    def __init__(self) -> None:
+        self._subscriptions: list[Subscription] = []
+        self._change = trio.Condition()
+        self._prepared: list[bytes] = []
+
+    async def run(self) -> None:
+        """Serve until stdin ends."""
+        async with trio.open_nursery() as nursery:
+            listeners = await nursery.start(self._listen)
+            port = listeners[0].socket.getsockname()[1]
+            print(json.dumps({"port": port}), flush=True)
+            commands = trio.wrap_file(sys.stdin)
+            async for line in commands:
+                print(json.dumps(await self._obey(json.loads(line))), flush=True)
+            nursery.cancel_scope.cancel()
+
+    async def _listen(self, task_status: trio.TaskStatus[list[trio.SocketListener]]) -> None:
+        await trio.serve_tcp(self._serve, 0, host="127.0.0.1", backlog=BACKLOG, task_status=task_status)
+
+    async def _obey(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        match command:
+            case {"do": "wait", "sockets": int(number)}:
+                async with self._change:
+                    while len(self._subscriptions) < number:
+                        await self._change.wait()
+                return {"sockets": len(self._subscriptions)}
+            case {"do": "prepare", "events": int(events), "salt": str(salt)}:
+                self._prepared = chunks(events, salt)
+                return {"bytes": sum(map(len, self._prepared))}
+            case {"do": "send"}:
+                return await self._send()
+            case {"do": "trickle", "rate": int(rate), "events": int(events)}:
+                return await self._trickle(rate, events)
+            case _:
+                return {"error": f"no such command: {command}"}
+
+    async def _send(self) -> dict[str, float]:
+        subscription = self._subscriptions[-1]
+        began = now()
+        for piece in self._prepared:
+            await subscription.send(piece)
+        return {"began": began, "ended": now()}
+
+    async def _trickle(self, rate: int, events: int) -> dict[str, float]:
+        subscription = self._subscriptions[-1]
+        began = trio.current_time()
+        latest = 0.0
+        for number in range(events):
+            await trio.sleep_until(began + number / rate)
+            latest = max(latest, trio.current_time() - began - number / rate)
+            failure = event(
+                "task_failed", number, taskId=f"latency-{number}", error="the disk is full", sentAt=now()
+            )
+            await subscription.send(text_frame(failure))
+        return {"late_at_most_s": latest}
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        try:
+            while (request := await _request(stream)) is not None:
+                path, headers = request
+                if "sec-websocket-key" in headers:
+                    await self._subscribe(stream, path, headers["sec-websocket-key"])
+                    return
+                await stream.send_all(_answer(path))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+
+    async def _subscribe(self, stream: trio.SocketStream, path: str, key: str) -> None:
+        subscription = Subscription(stream, unquote(path.partition("?")[0].rpartition("/")[2]))
+        await stream.send_all(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + generate_accept_token(key.encode()) + b"\r\n\r\n"
+        )
+        await self._changed(self._subscriptions.append, subscription)
+        try:
+            await subscription.read()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._changed(self._subscriptions.remove, subscription)
+
+    async def _changed(self, change: Any, subscription: Subscription) -> None:
+        async with self._change:
+            change(subscription)
+            self._change.notify_all()
+
+
+async def _request(stream: trio.SocketStream) -> tuple[str, dict[str, str]] | None:
+    """Path and headers of the next request, None at the end; bodies are read and dropped."""
+    head = bytearray()
+    while b"\r\n\r\n" not in head:
+        arrived = await stream.receive_some(65536)
+        if not arrived:
+            return None
+        head += arrived
+    raw, _, body = bytes(head).partition(b"\r\n\r\n")
+    first, *lines = raw.decode("latin-1").split("\r\n")
+    pairs = (line.partition(":") for line in lines)
+    headers = {name.lower(): value.strip() for name, _, value in pairs}
+    missing = int(headers.get("content-length", "0")) - len(body)
+    while missing > 0:
+        arrived = await stream.receive_some(missing)
+        if not arrived:
+            return None
+        missing -= len(arrived)
+    return first.split()[1], headers
+
+
+def _answer(path: str) -> bytes:
+    content: Any = {"success": True} if "/auth/" in path else []
+    body = json.dumps(content).encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+if __name__ == "__main__":
+    trio.run(Sender().run)
