@@ -26,7 +26,7 @@ from aintandem_notify.config.models import (
     StoreConfig,
     Table,
 )
-from aintandem_notify.config.problems import Finding, did_you_mean, kind_of, validate
+from aintandem_notify.config.problems import TOP_LEVEL, Finding, did_you_mean, kind_of, validate
 from aintandem_notify.config.values import RuleLanguage, Surroundings
 from aintandem_notify.errors import ConfigError, Problem
 
@@ -37,9 +37,6 @@ _OPTIONAL_TABLES: Final[Mapping[str, type[Table]]] = {
     "log": LogConfig,
 }
 _LISTS: Final[Mapping[str, type[Table]]] = {"projects": ProjectConfig, "rules": RuleConfig}
-TOP_LEVEL: Final = ("plugins_dir", "orchestrator", "projects", "plugins", "rules", *_OPTIONAL_TABLES)
-"""The keys that a document may have."""
-
 _SYNTAX_LINE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 

@@ -20,6 +20,19 @@ from aintandem_notify.config.values import Surroundings
 Place = tuple[str | int, ...]
 """Keys and list positions from the top of the document."""
 
+TOP_LEVEL: Final = (
+    "plugins_dir",
+    "orchestrator",
+    "projects",
+    "plugins",
+    "rules",
+    "connection",
+    "store",
+    "delivery",
+    "log",
+)
+"""The keys that a document may have."""
+
 M = TypeVar("M", bound=BaseModel)
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -145,7 +158,9 @@ def _findings(
 ) -> list[Finding]:
     by_place: dict[Place, list[ErrorDetails]] = defaultdict(list)
     for detail in details:
-        by_place[_place_in(raw, detail)].append(detail)
+        local = _place_in(raw, detail)
+        if not _is_echo(detail, _value_at(raw, local)):
+            by_place[local].append(detail)
     # A misspelt key is one mistake, not two: what it was probably meant to be is not reported as missing.
     meant = {_meant(model, local) for local, group in by_place.items() if _is(group, "extra_forbidden")}
     return [
@@ -157,6 +172,11 @@ def _findings(
 
 def _is(group: Sequence[ErrorDetails], kind: str) -> bool:
     return group[0]["type"] == kind
+
+
+def _is_echo(detail: ErrorDetails, value: object) -> bool:
+    """Whether a list is called too short only because its entries are wrong, which is reported already."""
+    return detail["type"] == "too_short" and isinstance(value, list) and len(value) >= detail["ctx"]["min_length"]
 
 
 def _meant(model: type[BaseModel], local: Place) -> Place:
@@ -211,6 +231,8 @@ def _sentence(
     if _is(group, "missing"):
         return "is missing"
     if _is(group, "extra_forbidden"):
+        if local[-1] in TOP_LEVEL:
+            return "unknown key; it belongs to the top of the file"
         return "unknown key" + did_you_mean(str(local[-1]), _keys_at(model, local[:-1]))
     value = _value_at(raw, local)
     wanted = [_EXPECTED[detail["type"]] for detail in group if detail["type"] in _EXPECTED]
@@ -241,7 +263,7 @@ def _one_sentence(detail: ErrorDetails, value: object, *, ours: bool) -> str:
 
 def _value_at(raw: Any, local: Place) -> Any:
     for part in local:
-        raw = raw[part]
+        raw = raw[part] if _has(raw, part) else None
     return raw
 
 

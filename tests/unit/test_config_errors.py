@@ -1,0 +1,372 @@
+"""Every mistake that a config can have: its line, its key, and a sentence that helps."""
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from support.configs import MINIMAL, FakeCatalog, load_text, problems
+
+from aintandem_notify.errors import ConfigError
+
+# What is added to the minimal config (4 lines, so it starts on line 5), and what is said about it.
+MISTAKES = [
+    # keys and tables that nobody knows
+    ("[conection]", "5: conection: unknown table; did you mean connection?"),
+    ("[zebra]", "5: zebra: unknown table"),
+    ("[log]\nlevle = 'info'", "6: log.levle: unknown key; did you mean level?"),
+    ("[log]\nzebra = 1", "6: log.zebra: unknown key"),
+    ("[log]\n'od d' = 1", '6: log."od d": unknown key'),
+    ("[log]\nplugins_dir = 'x'", "6: log.plugins_dir: unknown key; it belongs to the top of the file"),
+    (
+        "[plugins.slack.team]\nwebhok_url = 'x'",
+        "6: plugins.slack.team.webhok_url: unknown key; did you mean webhook_url?",
+    ),
+    # values of the wrong kind
+    ("[log]\nlevel = 3", "6: log.level: should be debug, info, warning or error"),
+    ("[log]\nlevel = 'wraning'", "6: log.level: should be debug, info, warning or error; did you mean warning?"),
+    ("log = 3", "5: projects[0].log: unknown key; it belongs to the top of the file"),
+    ("[connection]\nca_file = 3", '6: connection.ca_file: not a path; write it as "folder/file"'),
+    ("[connection]\nca_file = ''", '6: connection.ca_file: not a path; write it as "folder/file"'),
+    (
+        "[connection]\nproxy = 3",
+        '6: connection.proxy: not a secret; write it as "text", { env = "NAME" } or { file = "PATH" }',
+    ),
+    (
+        "[connection]\nproxy = 'socks5://x'",
+        "6: connection.proxy: should be a proxy's address that begins with http:// or https://",
+    ),
+    (
+        "[connection]\nreconnect_attempts = -1",
+        '6: connection.reconnect_attempts: should be "unlimited" or a whole number of at least 0',
+    ),
+    (
+        "[connection]\nreconnect_attempts = true",
+        '6: connection.reconnect_attempts: should be "unlimited" or a whole number of at least 0',
+    ),
+    (
+        "[connection]\nheartbeat_interval = 30",
+        '6: connection.heartbeat_interval: not a duration; write it as "500ms", "10s", "15m", "2h" or "1d"',
+    ),
+    ("[connection]\nheartbeat_interval = '0s'", "6: connection.heartbeat_interval: should be longer than 0s"),
+    ("[delivery]\nmax_age = '36501d'", "6: delivery.max_age: this is longer than a hundred years"),
+    (
+        "[connection]\nreconnect_initial_delay = '1m'",
+        "6: connection.reconnect_initial_delay: reconnect_initial_delay should not be longer than reconnect_max_delay",
+    ),
+    (
+        "[connection]\nreconnect_max_delay = '500ms'",
+        "6: connection.reconnect_max_delay: reconnect_initial_delay should not be longer than reconnect_max_delay",
+    ),
+    ("[store]\nurl = 'state.db'", "6: store.url: should be sqlite:/// and a path"),
+    ("[store]\nurl = 'sqlite:///'", "6: store.url: should be sqlite:/// and a path"),
+    ("[store]\nurl = 3", "6: store.url: should be a text, not a number"),
+    ("[store]\nurl = { env = 'NONE' }", "6: store.url: the environment variable NONE is not set"),
+    # plugins
+    ("[plugins.slak.team]", "5: plugins.slak.team: no plugin called slak; did you mean slack?"),
+    (
+        "[plugins.zebra.team]",
+        "5: plugins.zebra.team: no plugin called zebra; there are broken, file_log, prometheus, slack",
+    ),
+    ("[plugins.broken.team]", "5: plugins.broken.team: plugins/broken.py:3: no module named foo"),
+    (
+        "[plugins.slack]\nwebhook_url = 'x'",
+        "5: plugins.slack: the instance has no name; write [plugins.slack.team], where team is a name you choose",
+    ),
+    (
+        "[plugins.slack]\nwebhook_url = { env = 'X' }",
+        "5: plugins.slack: the instance has no name; write [plugins.slack.team], where team is a name you choose",
+    ),
+    (
+        "[plugins.slack]",
+        "5: plugins.slack: the instance has no name; write [plugins.slack.team], where team is a name you choose",
+    ),
+    ("[plugins]\nslack = 'x'", "6: plugins.slack: should be a table, not a text; write [plugins.slack.NAME]"),
+    ("[[plugins]]", "5: plugins: should be a table, not a list"),
+    (
+        "[plugins.slack.'the team']",
+        '5: plugins.slack."the team": an instance\'s name has only letters, digits, - and _; choose another',
+    ),
+    ("[plugins.file_log.a]", "5: plugins.file_log.a.path: is missing"),
+    ("[plugins.slack.a]\nlines = 'many'", "6: plugins.slack.a.lines: should be a whole number, not a text"),
+    ("[plugins.slack.a]\nlines = 1.5", "6: plugins.slack.a.lines: should be a whole number, not a number"),
+    ("[plugins.slack.a]\nlines = 0", "6: plugins.slack.a.lines: should be at least 1"),
+    ("[plugins.slack.a]\nlines = 51", "6: plugins.slack.a.lines: should be at most 50"),
+    ("[plugins.slack.a]\ncolours = 'red'", "6: plugins.slack.a.colours: should be a table, not a text"),
+    ("[plugins.slack.a]\ncolours.error = 1", "6: plugins.slack.a.colours.error: should be a text, not a number"),
+    (
+        "[plugins.slack.a]\ntargets = 1979-05-27",
+        "6: plugins.slack.a.targets: should be a text or a list, not a date or time",
+    ),
+    ("[plugins.slack.a]\nchannel = 'general'", "6: plugins.slack.a.channel: '…' does not begin with #"),
+    ("[plugins.slack.a]\nenabled = 'no'", "6: plugins.slack.a.enabled: should be true or false, not a text"),
+    ("[plugins.slack.a]\nrate = '1'", '6: plugins.slack.a.rate: not a rate; write it as "1/s", "30/m" or "100/h"'),
+    ("[plugins.slack.a]\ntimeout = '0s'", "6: plugins.slack.a.timeout: should be longer than 0s"),
+    (
+        "[plugins.slack.a]\nevents = 'output'",
+        "6: plugins.slack.a.events: should be a list, not a text; write it in [ ]",
+    ),
+    ("[plugins.slack.a]\nevents = []", "6: plugins.slack.a.events: should not be empty"),
+    ("[plugins.slack.a]\nevents = [1]", "6: plugins.slack.a.events[0]: should be a text, not a number"),
+    (
+        "[plugins.slack.a]\nevents = ['output',\n 'task_faild']",
+        "7: plugins.slack.a.events[1]: no event type called task_faild; did you mean task_failed?",
+    ),
+    (
+        "[plugins.slack.a]\nevents = ['*']\nwhen = 'run.durtion'",
+        "7: plugins.slack.a.when: run has no durtion; did you mean duration?",
+    ),
+    (
+        "[plugins.prometheus.a]\nrate = '1/s'",
+        "6: plugins.prometheus.a.rate: does nothing here; the plugin prometheus has no deliver",
+    ),
+    # secrets
+    (
+        "[plugins.slack.a]\nbot_token = { env = 'NONE' }",
+        "6: plugins.slack.a.bot_token: the environment variable NONE is not set",
+    ),
+    (
+        "[plugins.slack.a]\nbot_token = { env = 'EMPTY' }",
+        "6: plugins.slack.a.bot_token: the environment variable EMPTY is empty",
+    ),
+    (
+        "[plugins.slack.a]\nbot_token = { env = 'my-token' }",
+        "6: plugins.slack.a.bot_token: the environment variable is not set",
+    ),
+    ("[plugins.slack.a]\nbot_token = ''", "6: plugins.slack.a.bot_token: the secret is empty"),
+    (
+        "[plugins.slack.a]\nbot_token = { file = '/nonexistent/token' }",
+        "6: plugins.slack.a.bot_token: cannot read the secret's file /nonexistent/token: No such file or directory",
+    ),
+    (
+        "[plugins.slack.a]\nbot_token = { evn = 'X' }",
+        '6: plugins.slack.a.bot_token: not a secret; write it as "text", { env = "NAME" } or { file = "PATH" }',
+    ),
+    # projects
+    ("[[projects]]\nid = 'p1'", "6: projects[1].id: the project p1 is listed already"),
+    ("[[projects]]\nname = 'Sales'", "5: projects[1].id: is missing"),
+    ("[[projects]]\nid = ''", "6: projects[1].id: should not be empty"),
+    ("[[projects]]\nid = 12", "6: projects[1].id: should be a text, not a number"),
+    # rules; line 5 and 6 hold the destination slack.team
+    ("@[[rules]]\nname = 'a'\nevents = ['*']", "7: rules[0].notify: is missing"),
+    ("@[[rules]]\nname = 'a'\nevents = ['*']\nnotify = []", "10: rules[0].notify: should not be empty"),
+    ("@[[rules]]\nname = 'a'\nnotify = ['slack.team']", "7: rules[0].events: is missing"),
+    ("@[[rules]]\nevents = ['*']\nnotify = ['slack.team']", "7: rules[0].name: is missing"),
+    (
+        "@[[rules]]\nnmae = 'a'\nevents = ['*']\nnotify = ['slack.team']",
+        "8: rules[0].nmae: unknown key; did you mean name?",
+    ),
+    ("@[rules]\nname = 'a'", "7: rules: should be a list of tables, not a table; write [[rules]]"),
+    ("@rules = 1", "7: plugins.slack.team.rules: unknown key; it belongs to the top of the file"),
+    (
+        "@[[rules]]\nname = 'a'\nevents = ['*']\nnotify = [\n 'slack.team',\n 'slack.taem',\n]",
+        "12: rules[0].notify[1]: no destination called slack.taem; did you mean slack.team?",
+    ),
+    (
+        "@[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack']",
+        "10: rules[0].notify[0]: no destination called slack; did you mean slack.team?",
+    ),
+    (
+        "@[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['webhook.zebra']",
+        "10: rules[0].notify[0]: no destination called webhook.zebra; add a table [plugins.webhook.zebra]",
+    ),
+    (
+        "@[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack.team', 'slack.team']",
+        "10: rules[0].notify[1]: slack.team is listed twice",
+    ),
+    (
+        "@[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack.team']\n"
+        "[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack.team']",
+        "12: rules[1].name: there is a rule a already",
+    ),
+    (
+        "@events = ['*']\n[[rules]]\nname = 'slack.team'\nevents = ['*']\nnotify = ['slack.team']",
+        "9: rules[0].name: slack.team is the name of the rule that the plugin's events make",
+    ),
+    (
+        "@enabled = false\n[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack.team']",
+        "11: rules[0].notify[0]: slack.team is disabled; remove it here, or its enabled = false",
+    ),
+    (
+        "@[plugins.prometheus.x]\n[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['prometheus.x']",
+        "11: rules[0].notify[0]: prometheus.x is no destination; the plugin prometheus has no deliver",
+    ),
+    (
+        "@when = 'true'\n[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack.team']",
+        "7: plugins.slack.team.when: does nothing without events beside it; add events, or write it into a rule",
+    ),
+    (
+        "@[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack.team']\nseverity = 'eror'",
+        "11: rules[0].severity: should be info, success, warning, error or critical; did you mean error?",
+    ),
+    (
+        "@[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack.team']\ntitle = '{{ event.eror }}'",
+        "11: rules[0].title: event has no eror; did you mean error?",
+    ),
+    (
+        "@[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack.team']\nbody = '{% if %}'",
+        "11: rules[0].body: no Jinja2 template: expected an expression, got 'end of statement block'",
+    ),
+    (
+        "@[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack.team']\nwhen = 'run.duration >'",
+        "11: rules[0].when: no Jinja2 expression: unexpected end",
+    ),
+    (
+        "@[[rules]]\nname = 'a'\nevents = ['tsk/*', '[']\nnotify = ['slack.team']\nprojects = 'p1'",
+        "9: rules[0].events[0]: no family of events called tsk; did you mean task?\n"
+        "9: rules[0].events[1]: the [ in it is not closed\n"
+        "11: rules[0].projects: should be a list, not a text; write it in [ ]",
+    ),
+]
+
+
+@pytest.mark.parametrize(("addition", "expected"), MISTAKES, ids=[expected for _, expected in MISTAKES])
+def test_a_mistake_is_reported_alone_with_its_line(tmp_path: Path, addition: str, expected: str) -> None:
+    destination = "[plugins.slack.team]\nwebhook_url = 'https://x'\n"
+    text = MINIMAL + (destination + addition[1:] if addition.startswith("@") else addition)
+    catalog = FakeCatalog(broken={"broken": "plugins/broken.py:3: no module named foo"})
+    assert problems(tmp_path, text, {"EMPTY": ""}, catalog) == expected.split("\n")
+
+
+LOGINS = [
+    ('url = "simulator"', None),
+    ('url = "http://x"\nusername = "a"\npassword = "b"', None),
+    ('url = "https://x:9900/api"\ntoken = "t"', None),
+    ('url = "http://x"', "1: orchestrator: needs username and password, or token"),
+    ('url = "http://x"\nusername = "a"', "1: orchestrator: password is missing; username goes with it"),
+    ('url = "http://x"\npassword = "b"', "1: orchestrator: username is missing; password goes with it"),
+    (
+        'url = "http://x"\nusername = "a"\npassword = "b"\ntoken = "t"',
+        "5: orchestrator.token: goes instead of username and password; remove the one or the others",
+    ),
+    (
+        'url = "http://x"\nusername = "a"\npasword = "b"',
+        "4: orchestrator.pasword: unknown key; did you mean password?",
+    ),
+    ('ulr = "simulator"', "2: orchestrator.ulr: unknown key; did you mean url?"),
+    ('url = "simulater"', '2: orchestrator.url: should begin with http:// or https://, or be "simulator"'),
+    ('url = "localhost:9900"', '2: orchestrator.url: should begin with http:// or https://, or be "simulator"'),
+    ('url = "http://"', '2: orchestrator.url: should begin with http:// or https://, or be "simulator"'),
+    ('url = "http://x:99999"', '2: orchestrator.url: should begin with http:// or https://, or be "simulator"'),
+    ('url = "http://[x"', '2: orchestrator.url: should begin with http:// or https://, or be "simulator"'),
+    (
+        'url = "http://a:b@x"\ntoken = "t"',
+        "2: orchestrator.url: should not hold a login; use the keys username and password",
+    ),
+    (
+        'url = "simulator"\nconsole_url = "{{ projct.id }}"',
+        "3: orchestrator.console_url: there is no projct; did you mean project?",
+    ),
+]
+
+
+@pytest.mark.parametrize(("login", "expected"), LOGINS)
+def test_the_orchestrator_needs_an_address_and_a_login(tmp_path: Path, login: str, expected: str | None) -> None:
+    found = [
+        problem
+        for problem in problems(tmp_path, f'[orchestrator]\n{login}\n[[projects]]\nid = "p"')
+        if "needs username" not in problem or (expected and "needs" in expected)
+    ]
+    assert found == ([] if expected is None else [expected])
+
+
+def test_an_empty_file_is_told_what_it_needs(tmp_path: Path) -> None:
+    assert problems(tmp_path, "") == [
+        'the table [orchestrator] is missing; it says where the events come from, as url = "simulator"',
+        'no project to watch; add [[projects]] with id = "project-123", or id = "*" for all',
+    ]
+
+
+def test_projects_that_are_a_table_are_told_how_to_write_a_list(tmp_path: Path) -> None:
+    text = "[orchestrator]\nurl = 'simulator'\n[projects]\nid = 'p'"
+    assert problems(tmp_path, text) == ["3: projects: should be a list of tables, not a table; write [[projects]]"]
+
+
+def test_an_unreadable_list_of_projects_is_one_mistake(tmp_path: Path) -> None:
+    text = "projects = ['p1']\n[orchestrator]\nurl = 'simulator'"
+    assert problems(tmp_path, text) == ["1: projects[0]: should be a table, not a text"]
+
+
+def test_a_folder_of_plugins_that_is_named_has_to_exist(tmp_path: Path) -> None:
+    assert problems(tmp_path, "plugins_dir = 'mine'\n" + MINIMAL) == [
+        f"1: plugins_dir: there is no folder {tmp_path}/mine"
+    ]
+    assert problems(tmp_path, "plugins_dir = 3\n" + MINIMAL) == [
+        "1: plugins_dir: should be a text that names a folder, not a number"
+    ]
+
+
+def test_everything_is_reported_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = dedent(
+        """\
+        plugins_dri = "x"
+        [orchestrator]
+        url = "http://x"
+        usrname = "a"
+        password = { env = "NOPE" }
+        [[projects]]
+        id = 5
+        [plugins.slack]
+        webhook_url = "hunter2hunter2"
+        [plugins.slak.team]
+        [plugins.broken.x]
+        [plugins.file_log.y]
+        pth = "x"
+        timeout = 5
+        [[rules]]
+        nam = "a"
+        events = ["tas_failed"]
+        notify = ["file_log.z", "file_log.y",
+          "file_log.y"]
+        [connection]
+        reconnect_attempts = "many"
+        """
+    )
+    catalog = FakeCatalog(broken={"broken": "no module named foo"})
+    assert [line.split(":")[0] for line in problems(tmp_path, text, catalog=catalog)] == [
+        *("1", "4", "5", "7", "8", "10", "11", "13", "14", "16", "17", "18", "19", "21")
+    ]
+
+
+def test_each_line_of_the_error_begins_with_the_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_text(tmp_path, MINIMAL + "[log]\nlevle = 1\nformta = 2")
+    lines = str(caught.value).split("\n")
+    assert lines == [
+        f"{tmp_path}/config.toml:6: log.levle: unknown key; did you mean level?",
+        f"{tmp_path}/config.toml:7: log.formta: unknown key; did you mean format?",
+    ]
+
+
+SYNTAX = [
+    ("[orchestrator\n", "1: not TOML: Expected ']' at the end of a table declaration"),
+    ("a = 1\na = 2\n", "2: not TOML: Cannot overwrite a value"),
+    ("a = 1\nb = [1\n\n", "2: not TOML: Unclosed array"),
+    ("a = \n", "1: not TOML: Invalid value"),
+    ("a = " + "1" * 5000, "not TOML: A number has too many digits"),
+    ("a = " + "[" * 5000, "not TOML: Nested too deep"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), SYNTAX, ids=[expected for _, expected in SYNTAX])
+def test_what_is_no_toml_has_a_line_and_no_traceback(tmp_path: Path, text: str, expected: str) -> None:
+    assert problems(tmp_path, text) == [expected]
+
+
+def test_what_is_no_text_names_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(b"a = 1\nb = '\xff'\n")
+    with pytest.raises(ConfigError, match=r"config\.toml:2: is not UTF-8 text"):
+        load_text_file(path)
+
+
+@pytest.mark.parametrize(("name", "reason"), [("none.toml", "No such file or directory"), (".", "Is a directory")])
+def test_what_cannot_be_read_says_why(tmp_path: Path, name: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=f"cannot be read: {reason}"):
+        load_text_file(tmp_path / name)
+
+
+def load_text_file(path: Path) -> None:
+    from aintandem_notify.config import load
+    from aintandem_notify.rules import Language
+
+    load(path, catalog=FakeCatalog(), language=Language(), environ={})
