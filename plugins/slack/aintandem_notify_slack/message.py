@@ -71,7 +71,7 @@ def plain_message(notification: Notification) -> Message:
     parts = (
         mentions(notification.mentions),
         escaped(_title(notification), MAX_HEADER * 2),
-        escape(summary(notification)),
+        escaped(summary(notification), 400),
         _link(notification.url),
     )
     head = "\n".join(part for part in parts if part)
@@ -82,8 +82,8 @@ def plain_message(notification: Notification) -> Message:
 def headline(notification: Notification) -> str:
     """Severity, title and project in one escaped line; what a phone shows."""
     project = notification.project
-    where = f" · {plain(one_line(project.name), MAX_NAME)}" if project is not None and project.name else ""
-    return escaped(_title(notification), MAX_HEADER * 2) + escape(where)
+    where = f" · {escaped(one_line(project.name), MAX_NAME)}" if project is not None and project.name else ""
+    return escaped(_title(notification), MAX_HEADER * 2) + where
 
 
 def summary(notification: Notification) -> str:
@@ -193,7 +193,7 @@ def _moment(moment: datetime) -> str:
 
 
 def _link(url: str | None) -> str:
-    if url is None or not url.startswith(("http://", "https://")) or clean(url) != url:
+    if url is None or not url.startswith(("http://", "https://")) or one_line(url) != url:
         return ""
     target = escape(url.translate(_NOT_IN_LINKS))
     return f"<{target}|Open in the console>" if len(target) <= MAX_URL else ""

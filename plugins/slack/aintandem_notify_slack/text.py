@@ -45,8 +45,8 @@ def plain(text: str, limit: int) -> str:
 
 
 def escaped(text: str, limit: int) -> str:
-    """Cut at the end so that it is within ``limit`` when escaped, and escaped."""
-    return escape(_cut(text, limit, _escaped_length))
+    """Cut at the end so that it is within ``limit`` when escaped, and escaped; it opens no code block."""
+    return escape(_cut(_without_fences(text), limit, _escaped_length))
 
 
 def code(text: str, limit: int, *, keep_end: bool = False) -> str:
@@ -54,7 +54,7 @@ def code(text: str, limit: int, *, keep_end: bool = False) -> str:
 
     Cut at the end, or at the start with ``keep_end``: of an output, the last lines matter.
     """
-    safe = _NEIGHBOURING_BACKTICK.sub(_APART, text.strip("\n"))
+    safe = _without_fences(text.strip("\n"))
     if keep_end:
         safe = _cut(safe[::-1], limit - 8, _escaped_length)[::-1]
     else:
@@ -65,6 +65,10 @@ def code(text: str, limit: int, *, keep_end: bool = False) -> str:
 def escape(text: str) -> str:
     """``& < >`` as entities, nothing else."""
     return "".join(_ENTITIES.get(character, character) for character in text)
+
+
+def _without_fences(text: str) -> str:
+    return _NEIGHBOURING_BACKTICK.sub(_APART, text)
 
 
 def _escaped_length(character: str) -> int:

@@ -1,0 +1,313 @@
+"""Slack against a strict receiver: both ways in, and every answer of the table."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any, Final
+
+import pytest
+from pydantic import ValidationError
+
+from aintandem_notify.api import (
+    DestinationBroken,
+    HttpAnswer,
+    HttpFailed,
+    Rate,
+    Rejected,
+    RetryLater,
+)
+from aintandem_notify.log import redact
+from aintandem_notify.testing import sample_notification
+from aintandem_notify_slack import Config, Slack, SlackAnswerError
+from aintandem_notify_slack.verdict import ERRORS, Verdict, judge
+from support.http_server import Endless, Raw, Reply, Reset, gzip_bomb
+from support.plugin_bench import ScriptedHttp, open_plugin
+from support.receivers import SlackReceiver, open_slack_receiver
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+RETRY: Final = _words(
+    """
+    ratelimited rate_limited message_limit_exceeded internal_error fatal_error service_unavailable
+    request_timeout rollup_error team_added_to_org org_login_required
+    """
+)
+BROKEN: Final = _words(
+    """
+    no_service no_service_id no_active_hooks no_team team_disabled invalid_token action_prohibited
+    posting_to_general_channel_denied channel_is_archived is_archived channel_not_found user_not_found
+    invalid_auth not_authed account_inactive token_revoked token_expired missing_scope no_permission
+    not_in_channel restricted_action restricted_action_read_only_channel restricted_action_thread_locked
+    ekm_access_denied
+    """
+)
+TOO_RICH: Final = _words(
+    """
+    invalid_payload invalid_blocks invalid_blocks_format no_text msg_too_long msg_blocks_too_long
+    too_many_attachments invalid_arguments metadata_too_large
+    """
+)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[SlackReceiver]:
+    async with open_slack_receiver() as receiver:
+        yield receiver
+
+
+def _settings(receiver: SlackReceiver, way: str) -> dict[str, Any]:
+    if way == "webhook":
+        return {"webhook_url": receiver.url}
+    return {"bot_token": receiver.bot_token, "channel": "#builds", "api_url": receiver.api_url}
+
+
+@pytest.fixture(params=["webhook", "bot"])
+async def slack(request: pytest.FixtureRequest, receiver: SlackReceiver) -> AsyncIterator[Slack]:
+    async with open_plugin(Slack, Config, _settings(receiver, request.param)) as slack:
+        yield slack
+
+
+async def test_a_webhook_gets_the_message_and_gives_no_receipt(receiver: SlackReceiver) -> None:
+    async with open_plugin(Slack, Config, _settings(receiver, "webhook")) as slack:
+        notification = sample_notification("task_failed")
+        assert await slack.deliver(notification) is None
+    assert [message["text"] for message in receiver.messages] == [
+        "❌ Refactor the payment module: task failed · Sales pipeline"
+    ]
+    assert receiver.ids == {notification.id: 1}
+
+
+async def test_a_bot_posts_to_its_channel_and_keeps_the_receipt(receiver: SlackReceiver) -> None:
+    async with open_plugin(Slack, Config, _settings(receiver, "bot")) as slack:
+        receipt = await slack.deliver(sample_notification("task_failed"))
+    assert receipt == {"channel": "C0123456789", "ts": "1767605400.000001"}
+    (message,) = receiver.messages
+    assert message["channel"] == "#builds"
+    assert receiver.requests[0].headers["authorization"] == f"Bearer {receiver.bot_token}"
+
+
+# The table
+
+
+@pytest.mark.parametrize("error", RETRY)
+async def test_slack_has_trouble(receiver: SlackReceiver, slack: Slack, error: str) -> None:
+    receiver.fail_with(error)
+    with pytest.raises(RetryLater, match=error) as caught:
+        await slack.deliver(sample_notification())
+    assert caught.value.after is None
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize("error", BROKEN)
+async def test_the_destination_is_broken(receiver: SlackReceiver, slack: Slack, error: str) -> None:
+    receiver.fail_with(error)
+    with pytest.raises(DestinationBroken, match=f"^Slack: {error}$"):
+        await slack.deliver(sample_notification())
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize("error", TOO_RICH)
+async def test_a_message_that_slack_dislikes_goes_as_text(
+    receiver: SlackReceiver, slack: Slack, error: str
+) -> None:
+    receiver.fail_with(error)
+    await slack.deliver(sample_notification("task_failed", error="disk full"))
+    (message,) = receiver.messages
+    assert "blocks" not in message
+    assert "disk full" in message["text"]
+
+
+@pytest.mark.parametrize("error", TOO_RICH)
+async def test_a_message_that_slack_dislikes_as_text_too_is_dead(
+    receiver: SlackReceiver, slack: Slack, error: str
+) -> None:
+    receiver.fail_with(error, times=2)
+    with pytest.raises(Rejected, match=error):
+        await slack.deliver(sample_notification())
+    assert len(receiver.requests) == 2
+
+
+async def test_trouble_at_the_second_try_is_trouble(receiver: SlackReceiver, slack: Slack) -> None:
+    receiver.fail_with("invalid_blocks")
+    receiver.fail_with("internal_error")
+    with pytest.raises(RetryLater, match="internal_error"):
+        await slack.deliver(sample_notification())
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(200, b"<!DOCTYPE html><html>Sign in</html>"),
+        Reply(200, b""),
+        Reply(200, b"okay"),
+        Reply(200, b"ok then"),
+        Reply(200, b"[]"),
+        Reply(200, b"{}"),
+        Reply(200, b'{"ok": "true"}'),
+        Reply(200, b'{"ok": false}'),
+        Reply(200, b'{"ok": false, "error": "flux_compensator"}'),
+        Reply(200, b'{"ok": false, "error": {"no": "word"}}'),
+        Reply(200, b"\xff\xfe"),
+        Reply(204),
+        Reply(302, b"", {"location": "http://169.254.169.254/"}),
+        Reply(404, b"<html>not found</html>"),
+        Reply(418, b"teapot"),
+        Reply(201, b"ok"),
+        gzip_bomb(),
+        Endless(),
+    ],
+)
+async def test_what_slack_never_says_is_no_success(receiver: SlackReceiver, slack: Slack, reply: Any) -> None:
+    receiver.replies.append(reply)
+    with pytest.raises(SlackAnswerError) as caught:
+        await slack.deliver(sample_notification())
+    assert "html" not in str(caught.value)
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504, 529])
+@pytest.mark.parametrize("body", [b"", b"<html>", b"no_service"])
+async def test_a_server_error_is_trouble(receiver: SlackReceiver, slack: Slack, status: int, body: bytes) -> None:
+    receiver.replies.append(Reply(status, body))
+    with pytest.raises(RetryLater):
+        await slack.deliver(sample_notification())
+
+
+@pytest.mark.parametrize(
+    ("header", "after"), [("30", 30.0), ("-1", None), ("soon", None), (None, None), ("999999", 86400.0)]
+)
+async def test_slack_is_left_alone_for_as_long_as_it_asks(
+    receiver: SlackReceiver, slack: Slack, header: str | None, after: float | None
+) -> None:
+    receiver.replies.append(Reply(429, b"", {} if header is None else {"retry-after": header}))
+    with pytest.raises(RetryLater, match="ratelimited") as caught:
+        await slack.deliver(sample_notification())
+    assert caught.value.after == after
+
+
+async def test_a_date_to_wait_for_is_understood(receiver: SlackReceiver, slack: Slack) -> None:
+    date = format_datetime(datetime(2100, 1, 1, tzinfo=UTC), usegmt=True)
+    receiver.fail_with("ratelimited", retry_after=date)
+    with pytest.raises(RetryLater) as caught:
+        await slack.deliver(sample_notification())
+    assert caught.value.after == 86400.0
+
+
+@pytest.mark.parametrize("fault", [Reset(), Raw(b""), Raw(b"garbage\r\n\r\n")])
+async def test_no_answer_is_left_to_the_agent(receiver: SlackReceiver, slack: Slack, fault: Any) -> None:
+    receiver.replies.append(fault)
+    with pytest.raises(HttpFailed) as caught:
+        await slack.deliver(sample_notification())
+    assert caught.value.maybe_sent
+
+
+async def test_a_receiver_that_is_down_and_back(receiver: SlackReceiver, slack: Slack) -> None:
+    notification = sample_notification()
+    await receiver.go_down()
+    with pytest.raises(HttpFailed) as caught:
+        await slack.deliver(notification)
+    assert not caught.value.maybe_sent
+    await receiver.come_up()
+    await slack.deliver(notification)
+    await receiver.wait_for(1)
+    assert receiver.ids == {notification.id: 1}
+
+
+def test_each_error_has_one_meaning() -> None:
+    assert [ERRORS[error] for error in RETRY] == [Verdict.RETRY] * len(RETRY)
+    assert {error for error in BROKEN if not error.startswith("restricted_action")} == {
+        error for error, verdict in ERRORS.items() if verdict is Verdict.BROKEN
+    }
+    assert {error for error in TOO_RICH if not error.startswith("invalid_blocks")} == {
+        error for error, verdict in ERRORS.items() if verdict is Verdict.TOO_RICH
+    }
+    assert {error for error, verdict in ERRORS.items() if verdict is Verdict.RETRY} == set(RETRY)
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 404, 410])
+def test_an_error_means_the_same_under_any_status(status: int) -> None:
+    for error, verdict in ERRORS.items():
+        assert judge(HttpAnswer(status, {}, error.encode())).verdict is verdict
+        assert judge(HttpAnswer(status, {}, b'{"ok":false,"error":"%b"}' % error.encode())).verdict is verdict
+
+
+def test_words_after_the_error_are_not_repeated() -> None:
+    judgement = judge(HttpAnswer(400, {}, b"invalid_blocks: xoxb-canary"))
+    assert (judgement.verdict, judgement.reason) == (Verdict.TOO_RICH, "invalid_blocks")
+
+
+# check
+
+
+async def test_checking_posts_nothing(receiver: SlackReceiver, slack: Slack) -> None:
+    await slack.check()
+    assert receiver.messages == []
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize("error", ["invalid_token", "no_service", "invalid_auth"])
+async def test_checking_finds_what_is_broken(receiver: SlackReceiver, slack: Slack, error: str) -> None:
+    receiver.fail_with(error)
+    with pytest.raises(DestinationBroken, match=error):
+        await slack.check()
+
+
+async def test_checking_a_wrong_token(receiver: SlackReceiver) -> None:
+    settings = {**_settings(receiver, "bot"), "bot_token": "xoxb-somebody-else"}
+    async with open_plugin(Slack, Config, settings) as slack:
+        with pytest.raises(DestinationBroken, match="invalid_auth"):
+            await slack.check()
+
+
+async def test_checking_something_that_is_not_slack(receiver: SlackReceiver, slack: Slack) -> None:
+    receiver.replies.append(Reply(200, b"<html>"))
+    with pytest.raises(SlackAnswerError):
+        await slack.check()
+
+
+# Configuration
+
+
+def test_slack_is_asked_once_a_second_by_default() -> None:
+    assert Config(webhook_url="https://hooks.example/x").rate == Rate(1, 1.0)
+
+
+async def test_the_default_api_is_slacks_own() -> None:
+    http = ScriptedHttp(HttpAnswer(200, {}, b'{"ok": true, "channel": "C1", "ts": "1.2"}'))
+    async with open_plugin(Slack, Config, {"bot_token": "xoxb-1", "channel": "C1"}, http=http) as slack:
+        await slack.deliver(sample_notification())
+    assert http.asked[0][1] == "https://slack.com/api/chat.postMessage"
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({}, "either webhook_url or bot_token (with channel) is needed"),
+        ({"channel": "C1"}, "either webhook_url or bot_token (with channel) is needed"),
+        (
+            {"webhook_url": "https://canary-secret", "bot_token": "xoxb-canary-secret", "channel": "C1"},
+            "webhook_url and bot_token exclude each other; keep one of them",
+        ),
+        ({"bot_token": "xoxb-canary-secret"}, "bot_token needs a channel to post to"),
+        (
+            {"webhook_url": "https://canary-secret", "channel": "C1"},
+            "channel goes with bot_token; a webhook posts to the channel it was made for",
+        ),
+        ({"webhook_url": "canary-secret"}, "webhook_url is not a URL that begins with https://"),
+    ],
+)
+def test_what_is_wrong_with_a_table(settings: dict[str, str], sentence: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Config.model_validate(settings)
+    (error,) = caught.value.errors(include_input=False, include_url=False)
+    assert error["msg"] == f"Value error, {sentence}"
+    assert "canary-secret" not in str(error)
+
+
+def test_the_secrets_of_a_table_are_kept_out_of_texts() -> None:
+    config = Config.model_validate({"webhook_url": "https://chat.example/hooks/abcdefgh123"})
+    assert "abcdefgh123" not in repr(config)
+    assert "abcdefgh123" not in redact("posting to https://chat.example/hooks/abcdefgh123 failed")
