@@ -3,7 +3,7 @@
 import re
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,8 @@ from aintandem_notify.orchestrator.address import Endpoint, endpoint_of
 
 LONGEST_PROXY_ANSWER: Final = 16384
 """Bytes of a proxy's answer to CONNECT; what common servers allow for all headers together."""
+TlsContext = Callable[[], ssl.SSLContext]
+"""Gives the one context that all links share, made when the first of them speaks TLS."""
 _PROXY_STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
 
@@ -30,7 +32,7 @@ def client_context(ca_file: Path | None) -> ssl.SSLContext:
 
 @asynccontextmanager
 async def open_stream(
-    endpoint: Endpoint, *, tls: ssl.SSLContext, proxy: str | None = None
+    endpoint: Endpoint, *, tls: TlsContext, proxy: str | None = None
 ) -> AsyncIterator[trio.abc.Stream]:
     """A stream to the endpoint, closed in the end whatever happens. Has no deadline of its own.
 
@@ -58,11 +60,11 @@ def _proxy_endpoint(proxy: str) -> Endpoint:
         raise LinkLost("the url of the proxy names no host") from None
 
 
-async def _secured(stream: trio.abc.Stream, endpoint: Endpoint, tls: ssl.SSLContext) -> trio.abc.Stream:
+async def _secured(stream: trio.abc.Stream, endpoint: Endpoint, tls: TlsContext) -> trio.abc.Stream:
     if not endpoint.tls:
         return stream
     # https_compatible: nobody waits for the other side's closing word, which many servers never send.
-    secured = trio.SSLStream(stream, tls, server_hostname=endpoint.host, https_compatible=True)
+    secured = trio.SSLStream(stream, tls(), server_hostname=endpoint.host, https_compatible=True)
     try:
         await secured.do_handshake()
     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:

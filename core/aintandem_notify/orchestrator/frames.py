@@ -41,8 +41,8 @@ class FrameReader:
                     self._note_unknown(content.type)
             elif isinstance(content, NoEvent):
                 self._note_flaw(content)
-            self.size += len(frame)
         self.frames += len(batch)
+        self.size += sum(map(len, batch))
         self.events += len(events)
         return events
 

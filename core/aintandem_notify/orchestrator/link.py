@@ -6,7 +6,6 @@ a frame says and what to do when the link ends is for others to decide.
 """
 
 import math
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from wsproto.utilities import ProtocolError
 from aintandem_notify.clock import Clock
 from aintandem_notify.errors import LinkLost, OrchestratorError
 from aintandem_notify.orchestrator.address import Endpoint, SocketTarget
-from aintandem_notify.orchestrator.dial import open_stream
+from aintandem_notify.orchestrator.dial import TlsContext, open_stream
 from aintandem_notify.orchestrator.heartbeat import Beat, Pulse, control_frame, is_ping, next_beat
 from aintandem_notify.orchestrator.tap import Tap
 from aintandem_notify.orchestrator.verdicts import error_for_close, leaves
@@ -78,7 +77,7 @@ class LinkSettings:
     handshakes: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(MAX_HANDSHAKES))
 
 
-def dialler(tls: ssl.SSLContext, proxy: str | None = None) -> Dial:
+def dialler(tls: TlsContext, proxy: str | None = None) -> Dial:
     """Dials over TCP, with TLS where the endpoint asks for it, through the proxy if there is one."""
     return lambda endpoint: open_stream(endpoint, tls=tls, proxy=proxy)
 

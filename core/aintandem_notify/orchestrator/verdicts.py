@@ -47,6 +47,7 @@ _MEANINGS: Final[Mapping[int, str]] = {
 
 def error_for_close(code: int, reason: str | None = None) -> OrchestratorError:
     """What a WebSocket close code means; ``reason`` is the peer's own text."""
+    code = int(code)  # a library's own kind of integer would show its name in logs
     meaning = _MEANINGS.get(code, "the connection was closed")
     text = f"{meaning} ({code}{f': {redact(reason)}' if reason else ''})"
     if code in REFUSING_CODES:

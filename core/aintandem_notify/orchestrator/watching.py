@@ -1,9 +1,8 @@
 """Puts the orchestrator side together: a fleet of projects over real links, one session, one TLS context."""
 
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 
 from aintandem_notify.backoff import Chance
 from aintandem_notify.clock import Clock
@@ -20,7 +19,9 @@ from aintandem_notify.orchestrator.rest import OrchestratorApi
 
 def link_settings(connection: ConnectionConfig, clock: Clock) -> LinkSettings:
     """What the links need of ``[connection]``. Raises ConfigError when ca_file is of no use."""
-    tls: ssl.SSLContext = client_context(connection.ca_file)
+    tls = cache(lambda: client_context(connection.ca_file))
+    if connection.ca_file is not None:
+        tls()  # a file of no use is told at the start, not when the first link needs it
     proxy = None if connection.proxy is None else connection.proxy.reveal()
     return LinkSettings(
         dial=dialler(tls, proxy),

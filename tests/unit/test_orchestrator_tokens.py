@@ -1,0 +1,88 @@
+"""What a token says about its end."""
+
+import base64
+import json
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aintandem_notify.orchestrator.tokens import Origin, Token, make_token, renewal_moment
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SECONDS = NOW.timestamp()
+
+
+def jwt(claims: Any) -> str:
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"eyJhbGciOiJIUzI1NiJ9.{payload}.c2ln"
+
+
+def made(text: str) -> Token:
+    return make_token(text, Origin.LOGIN, now=NOW, current_time=100.0)
+
+
+def test_life_is_counted_from_arrival() -> None:
+    token = made(jwt({"exp": SECONDS + 1000}))
+    assert token.expires_at == datetime.fromtimestamp(SECONDS + 1000, UTC)
+    assert (token.renew_from, token.renew_until) == (850.0, 1000.0)
+
+
+@pytest.mark.parametrize("skew", [-3600, 3600, 365 * 86400])
+def test_with_an_issue_time_our_own_clock_does_not_matter(skew: float) -> None:
+    token = made(jwt({"iat": SECONDS + skew, "exp": SECONDS + skew + 1000}))
+    assert (token.renew_from, token.renew_until) == (850.0, 1000.0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "opaque",
+        "a.b",
+        "a.b.c",
+        "a.é.c",
+        "a..c",
+        jwt([]),
+        jwt({}),
+        jwt({"exp": None}),
+        jwt({"exp": True}),
+        jwt({"exp": "soon"}),
+        jwt({"exp": 1e300}),
+        jwt({"exp": -(10**400)}),
+        jwt({"exp": float("nan")}),
+        jwt({"exp": SECONDS}),
+        jwt({"exp": SECONDS - 1}),
+        jwt({"iat": SECONDS + 10, "exp": SECONDS + 10}),
+    ],
+)
+def test_what_says_nothing_is_renewed_on_refusal_only(text: str) -> None:
+    token = made(text)
+    assert (token.renew_from, token.renew_until) == (math.inf, math.inf)
+    assert renewal_moment(token, lambda: 0.5) == math.inf
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_a_token(text: str) -> None:
+    assert made(text).text == text
+
+
+@given(
+    st.dictionaries(st.sampled_from(["exp", "iat"]), st.one_of(st.integers(), st.floats(), st.text(), st.none()))
+)
+def test_any_claims_are_survived(claims: dict[str, Any]) -> None:
+    token = made(jwt(claims))
+    assert token.renew_from <= token.renew_until
+    assert token.renew_from > 100.0
+
+
+def test_each_holder_draws_its_moment() -> None:
+    token = made(jwt({"exp": SECONDS + 1000}))
+    moments = [renewal_moment(token, iter([part]).__next__) for part in (0.0, 0.5, 1.0)]
+    assert moments == [850.0, 925.0, 1000.0]
+
+
+def test_a_token_does_not_show() -> None:
+    assert "canary" not in repr(made("canary"))
