@@ -1,0 +1,191 @@
+"""The wire in front of the server: what a network does to connections is done here, below HTTP.
+
+Clients talk to this listener, which passes their bytes on to the real server on another port of loopback. So a
+connection can be cut in the middle of a frame, reset, or go quiet while the server behind goes on, and the
+server can be away and come back on the same port with its world unharmed.
+"""
+
+import errno
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import trio
+
+CHUNK: Final = 65536
+_GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+class Door:
+    """A listening socket that can refuse for a while without losing its port; open from the start."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+        self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._bound = self._bind()
+        self.port = self._bound.getsockname()[1]
+        self._listener: trio.SocketListener | None = None
+        self._opened = trio.Event()
+        self.open()
+
+    def open(self) -> None:
+        """Take connections again."""
+        if self._listener is None:
+            self._bound.listen(1024)
+            self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._bound))
+            self._opened.set()
+
+    def shut(self) -> None:
+        """Refuse connections; the port stays ours."""
+        if self._listener is not None:
+            self._listener.socket.close()
+            self._listener = None
+            self._opened = trio.Event()
+            # Bound but not listening: connections are refused, and nobody else gets the port meanwhile.
+            self._bound = self._bind()
+
+    def close(self) -> None:
+        """Give the port back."""
+        self._bound.close()
+        if self._listener is not None:
+            self._listener.socket.close()
+
+    async def accept(self) -> trio.SocketStream:
+        """The next connection, however long the door is shut meanwhile."""
+        while True:
+            await self._opened.wait()
+            if self._listener is None:
+                continue
+            try:
+                return await self._listener.accept()
+            except trio.ClosedResourceError:
+                continue
+            except OSError as error:
+                # The client went before we looked, or we have no descriptor left: neither ends the server.
+                if error.errno not in (errno.ECONNABORTED, errno.EMFILE, errno.ENFILE):
+                    raise
+                await trio.sleep(0.05)
+
+    def _bind(self) -> socket.socket:
+        bound = socket.socket(self._family)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.setblocking(False)
+            bound.bind((self.host, self.port))
+        except OSError:
+            bound.close()
+            raise
+        return bound
+
+
+def reset_on_close(stream: trio.SocketStream) -> None:
+    """Make closing the stream a TCP reset."""
+    stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+class Wire:
+    """One connection of a client."""
+
+    def __init__(self, client: trio.SocketStream, server: trio.SocketStream) -> None:
+        self._client = client
+        self._server = server
+        self._scope = trio.CancelScope()
+        self._flowing = trio.Event()
+        self._flowing.set()
+
+    def cut(self, *, reset: bool = False) -> None:
+        """End it now, without a close frame; ``reset`` makes it a TCP reset."""
+        if reset:
+            reset_on_close(self._client)
+        self._scope.cancel()
+
+    def stall(self) -> None:
+        """Hold back all that the server says, pongs included; what the client says still arrives."""
+        self._flowing = trio.Event()
+
+    def resume(self) -> None:
+        """Let what was held back through."""
+        self._flowing.set()
+
+    async def carry(self) -> None:
+        """Pass bytes both ways until either side goes."""
+        with self._scope:
+            async with self._client, self._server, trio.open_nursery() as nursery:
+                nursery.start_soon(self._upstream)
+                await self._downstream()
+                nursery.cancel_scope.cancel()
+
+    async def _upstream(self) -> None:
+        try:
+            while content := await self._client.receive_some(CHUNK):
+                await self._server.send_all(content)
+            await self._server.send_eof()
+        except _GONE:
+            self._scope.cancel()
+        # Nobody is left to be kept waiting.
+        self._flowing.set()
+
+    async def _downstream(self) -> None:
+        try:
+            while content := await self._server.receive_some(CHUNK):
+                await self._flowing.wait()
+                await self._client.send_all(content)
+        except _GONE:
+            pass
+
+
+class Front:
+    """The listener and the connections that came through it."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._door = Door(host, port)
+        self._wires: dict[int, Wire] = {}
+
+    @property
+    def port(self) -> int:
+        """Where clients connect."""
+        return self._door.port
+
+    def wire(self, server_side_port: int) -> Wire | None:
+        """The connection that the server behind sees coming from this port."""
+        return self._wires.get(server_side_port)
+
+    def cut_all(self) -> None:
+        """End every connection, REST included."""
+        for wire in self._wires.values():
+            wire.cut()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Refuse connections while the block runs, after cutting those there are."""
+        self._door.shut()
+        self.cut_all()
+        try:
+            yield
+        finally:
+            self._door.open()
+
+    async def run(self, server_port: int) -> None:
+        """Pass connections on to the server behind until cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                while True:
+                    nursery.start_soon(self._connect, await self._door.accept(), server_port)
+        finally:
+            self._door.close()
+
+    async def _connect(self, client: trio.SocketStream, server_port: int) -> None:
+        async with client:
+            try:
+                server = await trio.open_tcp_stream("127.0.0.1", server_port)
+            except OSError:
+                return
+            port = server.socket.getsockname()[1]
+            self._wires[port] = wire = Wire(client, server)
+            try:
+                await wire.carry()
+            finally:
+                del self._wires[port]

@@ -1,0 +1,216 @@
+"""The sandboxes of the world (``/flexy``): started, stopped, broken, removed; at once or as operations."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+import trio
+
+from aintandem_notify.errors import ApiError
+from aintandem_notify.simulator.script import SandboxPlan, plan_sandbox
+from aintandem_notify.simulator.vocabulary import IMAGE_ERROR
+from aintandem_notify.simulator.world import World, iso, not_found, wrong_state
+
+MISSING_TAG: Final = ":missing"
+"""An image with this tag cannot be pulled: its operations fail."""
+
+
+class SandboxStatus(StrEnum):
+    """Where a sandbox stands."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    ERROR = "error"
+
+
+class OperationKind(StrEnum):
+    """What an operation does."""
+
+    START = "start"
+    STOP = "stop"
+    RESTART = "restart"
+
+
+STAGES: Final[Mapping[OperationKind, tuple[str, ...]]] = {
+    OperationKind.START: ("in_progress", "pulling_image", "creating_sandbox", "starting_sandbox"),
+    OperationKind.STOP: ("in_progress", "stopping_sandbox"),
+    OperationKind.RESTART: ("in_progress", "stopping_sandbox", "starting_sandbox"),
+}
+"""The statuses that an operation goes through before it is completed or failed."""
+
+STARTABLE: Final = frozenset({SandboxStatus.CREATED, SandboxStatus.STOPPED, SandboxStatus.ERROR})
+
+
+@dataclass(slots=True)
+class SandboxRecord:
+    """One sandbox; ``watch`` is cancelled when it must not break any more."""
+
+    id: str
+    project_id: str
+    name: str
+    plan: SandboxPlan
+    created_at: datetime
+    status: SandboxStatus = SandboxStatus.CREATED
+    error: str | None = None
+    watch: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+    def as_json(self) -> dict[str, Any]:
+        """As REST answers it."""
+        return {
+            "id": self.id,
+            "containerId": self.id,
+            "projectId": self.project_id,
+            "name": self.name,
+            "image": self.plan.image,
+            "status": self.status,
+            "createdAt": iso(self.created_at),
+            "error": self.error,
+        }
+
+
+@dataclass(slots=True)
+class OperationRecord:
+    """Something that is being done to a sandbox."""
+
+    id: str
+    kind: OperationKind
+    sandbox: SandboxRecord
+    created_at: datetime
+    status: str = "pending"
+    completed_at: datetime | None = None
+    error: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """As REST answers it."""
+        return {
+            "id": self.id,
+            "operationId": self.id,
+            "type": self.kind,
+            "sandboxId": self.sandbox.id,
+            "projectId": self.sandbox.project_id,
+            "status": self.status,
+            "createdAt": iso(self.created_at),
+            "completedAt": iso(self.completed_at),
+            "error": self.error,
+        }
+
+
+class Sandboxes:
+    """All sandboxes of all projects. Every method that takes an id raises ApiError (404, 409)."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._records: dict[str, SandboxRecord] = {}
+        self._operations: dict[str, OperationRecord] = {}
+
+    def create(
+        self, project_id: str, *, name: str | None = None, image: str | None = None, breaks: bool | None = None
+    ) -> SandboxRecord:
+        """A new sandbox, not started. What is not given is left to chance."""
+        self._world.project(project_id)
+        plan = plan_sandbox(self._world.chance(project_id), image=image, breaks=breaks)
+        sandbox_id = self._world.new_id("sandbox")
+        created = self._world.emit(project_id, "sandbox_created", sandboxId=sandbox_id, image=plan.image)
+        record = SandboxRecord(sandbox_id, project_id, name or sandbox_id, plan, created)
+        self._records[sandbox_id] = record
+        return record
+
+    def get(self, sandbox_id: str) -> SandboxRecord:
+        """The sandbox."""
+        if (record := self._records.get(sandbox_id)) is None:
+            raise not_found("sandbox", sandbox_id)
+        return record
+
+    def all(self, project_id: str | None = None) -> list[SandboxRecord]:
+        """The sandboxes of one project or of all, newest first."""
+        return [r for r in reversed(self._records.values()) if project_id in (None, r.project_id)]
+
+    def start(self, sandbox_id: str) -> SandboxRecord:
+        """Let it run."""
+        record = self.get(sandbox_id)
+        if record.status not in STARTABLE:
+            raise wrong_state("sandbox", sandbox_id, record.status, "start")
+        if record.plan.image.endswith(MISSING_TAG):
+            self.break_down(sandbox_id, IMAGE_ERROR)
+            raise ApiError(IMAGE_ERROR, status=500, code="OPERATION_FAILED")
+        record.status, record.error = SandboxStatus.RUNNING, None
+        self._emit(record, "sandbox_started")
+        if record.plan.breaks_after is not None:
+            record.watch = trio.CancelScope()
+            self._world.spawn(self._break_later, record, record.plan.breaks_after)
+        return record
+
+    def stop(self, sandbox_id: str, *, exit_code: int = 0) -> SandboxRecord:
+        """End it in order."""
+        record = self.get(sandbox_id)
+        if record.status is not SandboxStatus.RUNNING:
+            raise wrong_state("sandbox", sandbox_id, record.status, "stop")
+        record.watch.cancel()
+        record.status = SandboxStatus.STOPPED
+        self._emit(record, "sandbox_stopped", exitCode=exit_code)
+        return record
+
+    def break_down(self, sandbox_id: str, error: str | None = None) -> SandboxRecord:
+        """End it with an error, by default with the one that was planned for it."""
+        record = self.get(sandbox_id)
+        record.watch.cancel()
+        record.status, record.error = SandboxStatus.ERROR, error or record.plan.error
+        self._emit(record, "sandbox_error", error=record.error)
+        return record
+
+    def remove(self, sandbox_id: str) -> None:
+        """Forget it; a running one is stopped first."""
+        if self.get(sandbox_id).status is SandboxStatus.RUNNING:
+            self.stop(sandbox_id, exit_code=137)
+        del self._records[sandbox_id]
+
+    def begin(self, sandbox_id: str, kind: OperationKind) -> OperationRecord:
+        """Do something to it in the background."""
+        record = self.get(sandbox_id)
+        operation = OperationRecord(self._world.new_id("op"), kind, record, self._world.now())
+        self._operations[operation.id] = operation
+        self._world.spawn(self._operate, operation)
+        return operation
+
+    def operation(self, operation_id: str) -> OperationRecord:
+        """What became of it."""
+        if (operation := self._operations.get(operation_id)) is None:
+            raise not_found("operation", operation_id)
+        return operation
+
+    def operations_of(self, project_id: str) -> list[OperationRecord]:
+        """The project's operations, newest first."""
+        return [o for o in reversed(self._operations.values()) if o.sandbox.project_id == project_id]
+
+    async def _operate(self, operation: OperationRecord) -> None:
+        plan = operation.sandbox.plan
+        lengths = {"pulling_image": plan.pull, "creating_sandbox": plan.boot / 2, "starting_sandbox": plan.boot}
+        for stage in STAGES[operation.kind]:
+            operation.status = stage
+            await self._world.pause(lengths.get(stage, 0.3))
+        try:
+            self._conclude(operation)
+        except ApiError as error:
+            operation.status, operation.error = "failed", error.message
+        else:
+            operation.status = "completed"
+        operation.completed_at = self._world.now()
+
+    def _conclude(self, operation: OperationRecord) -> None:
+        sandbox = operation.sandbox
+        restarts = operation.kind is OperationKind.RESTART and sandbox.status is SandboxStatus.RUNNING
+        if operation.kind is OperationKind.STOP or restarts:
+            self.stop(sandbox.id)
+        if operation.kind is not OperationKind.STOP:
+            self.start(sandbox.id)
+
+    async def _break_later(self, record: SandboxRecord, seconds: float) -> None:
+        with record.watch:
+            await self._world.pause(seconds)
+            self.break_down(record.id)
+
+    def _emit(self, record: SandboxRecord, event_type: str, **fields: Any) -> datetime:
+        return self._world.emit(record.project_id, event_type, sandboxId=record.id, **fields)

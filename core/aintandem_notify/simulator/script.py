@@ -1,0 +1,177 @@
+"""What will happen to a task, workflow execution or sandbox, decided when it begins: pure functions of chance.
+
+The same source of chance gives the same plan. All lengths of time are in seconds of life; whoever acts a plan
+out divides them by the simulator's speed.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+from typing import Final
+
+from aintandem_notify.simulator.vocabulary import IMAGES, PROCESSES, RECIPES, SANDBOX_ERRORS, Process, Recipe
+
+FAILURE_RATE: Final = 0.25
+"""How often a task or workflow fails that nobody asked for an outcome; enough to see some."""
+
+BREAKDOWN_RATE: Final = 0.3
+"""How often a sandbox breaks."""
+
+PAUSE_RATE: Final = 0.4
+"""How often a workflow waits for an approval."""
+
+
+class Outcome(StrEnum):
+    """How a task or workflow execution ends by itself."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """``seconds`` are spread evenly over the lines."""
+
+    id: str
+    name: str
+    seconds: float
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPlan:
+    """A failing task fails at the end of its last planned step; ``artifact`` is None when it made none.
+
+    ``total_steps`` counts the steps that a failing one would have had.
+    """
+
+    title: str
+    wait: float
+    steps: tuple[PlannedStep, ...]
+    total_steps: int
+    outcome: Outcome
+    result: str
+    error: str
+    artifact: tuple[str, str, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPhase:
+    """``pause`` is how long the execution waits for an approval before the phase begins, 0 for not at all."""
+
+    id: str
+    name: str
+    seconds: float
+    output: str
+    pause: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowPlan:
+    """A failing execution fails in its last planned phase; ``total_phases`` counts those it would have had."""
+
+    workflow_id: str
+    name: str
+    phases: tuple[PlannedPhase, ...]
+    total_phases: int
+    outcome: Outcome
+    result: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxPlan:
+    """``breaks_after`` seconds of running with ``error``; None: it never does."""
+
+    image: str
+    pull: float
+    boot: float
+    breaks_after: float | None
+    error: str
+
+
+def plan_task(
+    chance: Random, *, title: str | None = None, outcome: Outcome | None = None, seconds: float | None = None
+) -> TaskPlan:
+    """A task of a random kind. ``seconds`` is how long it runs, by default 4 to 15 s."""
+    recipe: Recipe = chance.choice(RECIPES)
+    fails = chance.random() < FAILURE_RATE
+    ending = outcome or (Outcome.FAILED if fails else Outcome.COMPLETED)
+    wait = chance.uniform(0.2, 0.8)
+    length = chance.uniform(4, 15)
+    error = chance.choice(recipe.errors)
+    last = chance.randrange(1, len(recipe.steps))
+    if seconds is not None:
+        length, wait = seconds, min(wait, seconds / 10)
+    shares = _shares(chance, len(recipe.steps))
+    steps = tuple(
+        PlannedStep(f"step-{number}", step.name, length * share, step.lines)
+        for number, (step, share) in enumerate(zip(recipe.steps, shares, strict=True), start=1)
+    )
+    failed = ending is Outcome.FAILED
+    return TaskPlan(
+        title=title or recipe.title,
+        wait=wait,
+        steps=steps[: last + 1] if failed else steps,
+        total_steps=len(steps),
+        outcome=ending,
+        result=recipe.result,
+        error=error,
+        artifact=None if failed else recipe.artifact,
+    )
+
+
+def plan_workflow(
+    chance: Random,
+    *,
+    workflow_id: str | None = None,
+    outcome: Outcome | None = None,
+    pauses: bool | None = None,
+    seconds: float | None = None,
+) -> WorkflowPlan:
+    """An execution of the given workflow, which lends its phases from a random one if nobody knows it."""
+    known = {process.workflow_id: process for process in PROCESSES}
+    process: Process = chance.choice(PROCESSES)
+    process = known.get(workflow_id or "", process)
+    fails, waits = chance.random() < FAILURE_RATE, chance.random() < PAUSE_RATE
+    ending = outcome or (Outcome.FAILED if fails else Outcome.COMPLETED)
+    length = seconds if seconds is not None else chance.uniform(8, 20)
+    error = chance.choice(process.errors)
+    last = chance.randrange(1, len(process.phases))
+    pause_before = last if (waits if pauses is None else pauses) else None
+    shares = _shares(chance, len(process.phases))
+    phases = tuple(
+        PlannedPhase(
+            f"phase-{index + 1}", name, length * share, output, length / 4 if index == pause_before else 0.0
+        )
+        for index, ((name, output), share) in enumerate(zip(process.phases, shares, strict=True))
+    )
+    return WorkflowPlan(
+        workflow_id=workflow_id or process.workflow_id,
+        name=process.name if workflow_id in (None, process.workflow_id) else str(workflow_id),
+        phases=phases[: last + 1] if ending is Outcome.FAILED else phases,
+        total_phases=len(phases),
+        outcome=ending,
+        result=process.result,
+        error=error,
+    )
+
+
+def plan_sandbox(chance: Random, *, image: str | None = None, breaks: bool | None = None) -> SandboxPlan:
+    """A sandbox; one that breaks does so 10 to 40 s after it started."""
+    found = chance.choice(IMAGES)
+    may_break = chance.random() < BREAKDOWN_RATE
+    after = chance.uniform(10, 40)
+    return SandboxPlan(
+        image=image or found,
+        pull=chance.uniform(0.5, 2),
+        boot=chance.uniform(0.5, 1.5),
+        breaks_after=after if (may_break if breaks is None else breaks) else None,
+        error=chance.choice(SANDBOX_ERRORS),
+    )
+
+
+def _shares(chance: Random, count: int) -> list[float]:
+    """``count`` positive parts of 1."""
+    weights = [chance.uniform(0.5, 1.5) for _ in range(count)]
+    return [weight / sum(weights) for weight in weights]

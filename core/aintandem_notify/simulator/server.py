@@ -1,0 +1,104 @@
+"""The composition: world, application, server and the wire in front, opened and closed together."""
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from random import SystemRandom
+from typing import Final, cast
+from urllib.parse import urlsplit
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve
+from hypercorn.typing import Framework
+
+from aintandem_notify.clock import Clock, SystemClock
+from aintandem_notify.simulator.app import build_app
+from aintandem_notify.simulator.demo import run_demo
+from aintandem_notify.simulator.front import Front
+from aintandem_notify.simulator.simulation import Refusal, Simulator
+from aintandem_notify.simulator.subscriptions import Subscriptions
+from aintandem_notify.simulator.tokens import TokenOffice
+from aintandem_notify.simulator.world import World
+
+GRACE: Final = 0.5
+"""Seconds that requests have to end when the simulator closes; ours, nobody waits for a toy."""
+
+
+@asynccontextmanager
+async def open_server(
+    *,
+    host: str,
+    port: int,
+    seed: int | None,
+    speed: float,
+    token_lifetime: float,
+    projects: Sequence[str],
+    demo_projects: Sequence[str],
+    refusal: Refusal,
+    ping_interval: float | None,
+    clock: Clock | None,
+) -> AsyncIterator[Simulator]:
+    """What ``open_simulator`` promises."""
+    front = Front(host, port)
+    subscriptions = Subscriptions()
+    clock = clock or SystemClock()
+    async with trio.open_nursery() as nursery:
+        simulator = Simulator(
+            host=host,
+            world=World(
+                clock=clock,
+                seed=SystemRandom().getrandbits(32) if seed is None else seed,
+                speed=speed,
+                publish=lambda project_id, frame: simulator.publish(project_id, frame),
+                spawn=nursery.start_soon,
+            ),
+            tokens=TokenOffice(clock, token_lifetime),
+            subscriptions=subscriptions,
+            front=front,
+            nursery=nursery,
+            refusal=refusal,
+            ping_interval=ping_interval,
+        )
+        for project_id in dict.fromkeys((*projects, *demo_projects)):
+            simulator.world.project(project_id)
+        async with _served(simulator):
+            if demo_projects:
+                nursery.start_soon(run_demo, simulator, demo_projects)
+            yield simulator
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _served(simulator: Simulator) -> AsyncIterator[None]:
+    """The application behind the front; what is open is cut before the server goes.
+
+    Hypercorn's sends are shielded from cancellation: without the cut, one client that reads nothing could
+    hold back the end of the process.
+    """
+    async with trio.open_nursery() as nursery:
+        (bound,) = await nursery.start(
+            partial(serve, cast("Framework", build_app(simulator)), _config(), mode="asgi")
+        )
+        port = urlsplit(str(bound)).port
+        assert port is not None  # noqa: S101  # Hypercorn names the port that it bound
+        try:
+            async with trio.open_nursery() as front_nursery:
+                front_nursery.start_soon(simulator.front.run, port)
+                yield
+                front_nursery.cancel_scope.cancel()
+        finally:
+            nursery.cancel_scope.cancel()
+
+
+def _config() -> Config:
+    config = Config()
+    config.bind = ["127.0.0.1:0"]
+    config.graceful_timeout = GRACE
+    config.accesslog = None
+    # Its notices ("Running on …") are nobody's concern, its errors are.
+    config.errorlog = logging.getLogger("aintandem_notify.simulator.hypercorn")
+    config.errorlog.setLevel(logging.WARNING)
+    config.include_server_header = False
+    return config

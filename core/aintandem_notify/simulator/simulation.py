@@ -1,0 +1,134 @@
+"""The simulator as its users see it: where it is, what happens in it, and the faults it makes on demand."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import trio
+
+from aintandem_notify.errors import ApiError
+from aintandem_notify.simulator.faults import Faults
+from aintandem_notify.simulator.front import Front
+from aintandem_notify.simulator.sandboxes import Sandboxes
+from aintandem_notify.simulator.subscriptions import Subscriptions
+from aintandem_notify.simulator.tasks import Tasks
+from aintandem_notify.simulator.tokens import TokenOffice
+from aintandem_notify.simulator.workflows import Workflows
+from aintandem_notify.simulator.world import World
+
+Refusal = Literal["http", "close"]
+"""How a socket with a bad token is refused: HTTP 401 at the upgrade, or accepted and closed with 4401."""
+
+
+@dataclass
+class Simulator:
+    """A running orchestrator.
+
+    ``tasks``, ``workflows`` and ``sandboxes`` make things happen directly; REST does the same through them.
+    ``world.history`` holds the events that were sent, as the wire had them. ``ping_interval``: seconds
+    between the server's own JSON pings, None: it only answers those of its clients. ``project_id`` of the
+    faults: the sockets of that project, None means every socket.
+    """
+
+    username: ClassVar[str] = "admin"
+    password: ClassVar[str] = "admin123"  # noqa: S105  # the documented login of a toy
+
+    host: str
+    world: World
+    tokens: TokenOffice
+    subscriptions: Subscriptions
+    front: Front
+    nursery: trio.Nursery
+    refusal: Refusal = "http"
+    ping_interval: float | None = None
+    faults: Faults = field(default_factory=Faults)
+
+    def __post_init__(self) -> None:
+        self.tasks = Tasks(self.world)
+        self.workflows = Workflows(self.world)
+        self.sandboxes = Sandboxes(self.world)
+        self.started_at = self.world.clock.now()
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self.front.port
+
+    @property
+    def url(self) -> str:
+        """What goes into a config as the orchestrator's ``url``."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  # compared, not bound
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    async def wait_subscribed(self, project_id: str, sockets: int = 1) -> None:
+        """Wait until that many sockets watch the project: what is sent before, nobody hears."""
+        await self.subscriptions.wait_for(project_id, at_least=sockets)
+
+    async def wait_unsubscribed(self, project_id: str) -> None:
+        """Wait until no socket watches the project."""
+        await self.subscriptions.wait_for(project_id, at_most=0)
+
+    def send(self, project_id: str, frame: str | bytes) -> None:
+        """Send a frame as it is: malformed, of an unknown type, whatever; bytes go as a binary frame."""
+        self.subscriptions.publish(project_id, frame)
+
+    def drop(self, project_id: str | None = None, *, code: int | None = None, reset: bool = False) -> int:
+        """Cut sockets: with a close code, by a TCP reset, or with nothing at all. Returns how many."""
+        found = self.subscriptions.of(project_id)
+        for subscription in found:
+            if code is not None:
+                subscription.end(code)
+            elif subscription.wire is not None:
+                subscription.wire.cut(reset=reset)
+        return len(found)
+
+    def stall(self, project_id: str | None = None, *, seconds: float | None = None) -> int:
+        """Make the sockets there are go quiet, for good or for real ``seconds``: no frames, no pongs."""
+        wires = [found.wire for found in self.subscriptions.of(project_id) if found.wire is not None]
+        for wire in wires:
+            wire.stall()
+        if seconds is not None:
+            self.nursery.start_soon(self._resume_later, project_id, seconds)
+        return len(wires)
+
+    def resume(self, project_id: str | None = None) -> None:
+        """End a stall; what was held back arrives now."""
+        for subscription in self.subscriptions.of(project_id):
+            if subscription.wire is not None:
+                subscription.wire.resume()
+
+    def duplicate(self, count: int = 1) -> None:
+        """Send each of the next ``count`` events twice."""
+        self.faults.duplicates = count
+
+    def fail_requests(self, count: int = 1, *, status: int = 503) -> None:
+        """Answer the next ``count`` REST requests with a server error; raises ApiError for another status."""
+        if not 500 <= status <= 599:
+            raise ApiError("status must be 500 to 599", status=400, code="INVALID_VALUE")
+        self.faults.failures, self.faults.failure_status = count, status
+
+    def refuse_logins(self, count: int = 1) -> None:
+        """Refuse the next ``count`` logins, right as they may be."""
+        self.faults.refused_logins = count
+
+    def expire_tokens(self, *, refresh_tokens: bool = False, close_code: int | None = None) -> None:
+        """Refuse every token issued until now; ``close_code`` also closes the sockets that are open."""
+        self.tokens.expire_all(refresh_tokens=refresh_tokens)
+        if close_code is not None:
+            self.drop(code=close_code)
+
+    async def restart(self, seconds: float = 1.0) -> None:
+        """Be away for real ``seconds``, then back on the same port; the world goes on meanwhile."""
+        with self.front.away():
+            await trio.sleep(seconds)
+
+    def publish(self, project_id: str, frame: str) -> None:
+        """What the world calls for each event."""
+        self.subscriptions.publish(project_id, frame, self.faults.take_copies())
+
+    async def _resume_later(self, project_id: str | None, seconds: float) -> None:
+        await trio.sleep(seconds)
+        self.resume(project_id)
+
+    def overview(self) -> dict[str, Any]:
+        """How many sockets watch each project."""
+        return {name: len(self.subscriptions.of(name)) for name in self.world.projects}

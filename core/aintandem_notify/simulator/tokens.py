@@ -1,0 +1,108 @@
+"""Access and refresh tokens in the form that the orchestrator uses: JWTs (HS256) and a rotating refresh token.
+
+Nothing here is meant to keep anybody out; a client must only be able to read ``exp`` and to be refused.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aintandem_notify.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """What a login or a refresh gives."""
+
+    token: str
+    refresh_token: str
+
+
+def _encode(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
+
+
+def _decode(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def sign(claims: Mapping[str, Any], key: bytes) -> str:
+    """``claims`` as a JWT, signed with HS256."""
+    head = _encode(json.dumps({"alg": "HS256", "typ": "JWT"}).encode())
+    signed = f"{head}.{_encode(json.dumps(claims).encode())}"
+    return f"{signed}.{_encode(hmac.new(key, signed.encode(), hashlib.sha256).digest())}"
+
+
+def read(token: str, key: bytes) -> dict[str, Any] | None:
+    """The claims of a token that ``key`` signed, None for anything else; does not look at the time."""
+    signed, _, signature = token.rpartition(".")
+    expected = _encode(hmac.new(key, signed.encode(), hashlib.sha256).digest())
+    if not hmac.compare_digest(signature.encode(), expected.encode()):
+        return None
+    claims: dict[str, Any] = json.loads(_decode(signed.split(".")[1]))
+    return claims
+
+
+class TokenOffice:
+    """Issues tokens, and knows which are good. ``lifetime`` is in seconds and may be changed at any time."""
+
+    def __init__(self, clock: Clock, lifetime: float) -> None:
+        self.lifetime = lifetime
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+        self._refresh_tokens: dict[str, tuple[str, str]] = {}
+        self._sessions: set[str] = set()
+        self._generation = 0
+
+    def login(self, username: str) -> TokenPair:
+        """A new session."""
+        session = secrets.token_hex(8)
+        self._sessions.add(session)
+        return self._issue(username, session)
+
+    def refresh(self, refresh_token: str) -> TokenPair | None:
+        """A new pair for a refresh token that was not used yet, else None; the old one is used up."""
+        found = self._refresh_tokens.pop(refresh_token, None)
+        return self._issue(*found) if found is not None else None
+
+    def user_of(self, token: str) -> str | None:
+        """Whose token it is; None when it is not ours, expired or logged out."""
+        claims = read(token, self._key)
+        if claims is None or claims["gen"] != self._generation or claims["sid"] not in self._sessions:
+            return None
+        return str(claims["username"]) if claims["exp"] > self._clock.now().timestamp() else None
+
+    def logout(self, token: str) -> None:
+        """End the session that the token belongs to, refresh token included."""
+        claims = read(token, self._key)
+        if claims is not None:
+            self._sessions.discard(claims["sid"])
+            self._refresh_tokens = {
+                text: owner for text, owner in self._refresh_tokens.items() if owner[1] != claims["sid"]
+            }
+
+    def expire_all(self, *, refresh_tokens: bool = False) -> None:
+        """Every access token of today is refused from now on; refresh tokens too, if told so."""
+        self._generation += 1
+        if refresh_tokens:
+            self._refresh_tokens.clear()
+
+    def _issue(self, username: str, session: str) -> TokenPair:
+        now = self._clock.now().timestamp()
+        claims = {
+            "sub": "1",
+            "username": username,
+            "sid": session,
+            "gen": self._generation,
+            "jti": secrets.token_hex(6),
+            "iat": round(now, 3),
+            "exp": round(now + self.lifetime, 3),
+        }
+        pair = TokenPair(sign(claims, self._key), f"rt_{secrets.token_urlsafe(24)}")
+        self._refresh_tokens[pair.refresh_token] = (username, session)
+        return pair

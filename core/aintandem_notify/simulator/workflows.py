@@ -1,0 +1,217 @@
+"""The workflow executions of the world: created, started, led through their phases, paused, resumed, ended."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+import trio
+
+from aintandem_notify.simulator.script import Outcome, PlannedPhase, WorkflowPlan, plan_workflow
+from aintandem_notify.simulator.tasks import milliseconds
+from aintandem_notify.simulator.world import World, iso, not_found, wrong_state
+
+SLICES: Final = 10
+"""Into how many parts a phase is cut; between them it can be paused."""
+
+
+class ExecutionStatus(StrEnum):
+    """Where an execution stands, in the words of REST."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ENDED: Final = frozenset({ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED})
+
+
+def _set_event() -> trio.Event:
+    event = trio.Event()
+    event.set()
+    return event
+
+
+@dataclass(slots=True)
+class ExecutionRecord:
+    """One execution. ``phases_done`` counts; ``going`` is set unless it is paused, ``ended`` when it is over."""
+
+    id: str
+    project_id: str
+    plan: WorkflowPlan
+    input: dict[str, Any] | None
+    created_at: datetime
+    status: ExecutionStatus = ExecutionStatus.PENDING
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    phases_done: int = 0
+    error: str | None = None
+    going: trio.Event = field(default_factory=_set_event)
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    ended: trio.Event = field(default_factory=trio.Event)
+
+    def as_json(self) -> dict[str, Any]:
+        """As REST answers it."""
+        plan = self.plan
+        answer = {
+            "id": self.id,
+            "workflowId": plan.workflow_id,
+            "workflowName": plan.name,
+            "projectId": self.project_id,
+            "status": self.status,
+            "phases": [
+                {"id": phase.id, "name": phase.name, "status": self._phase_status(index)}
+                for index, phase in enumerate(plan.phases)
+            ],
+            "currentPhase": min(self.phases_done + 1, plan.total_phases),
+            "totalPhases": plan.total_phases,
+            "progress": {
+                "current": self.phases_done,
+                "total": plan.total_phases,
+                "percentage": round(100 * self.phases_done / plan.total_phases),
+                "message": f"{self.phases_done} of {plan.total_phases} phases",
+            },
+            "input": self.input,
+            "createdAt": iso(self.created_at),
+            "startTime": iso(self.started_at),
+            "endTime": iso(self.ended_at),
+            "duration": milliseconds(self.started_at, self.ended_at) if self.ended_at else None,
+            "error": self.error,
+        }
+        return {name: value for name, value in answer.items() if value is not None}
+
+    def _phase_status(self, index: int) -> str:
+        if index < self.phases_done:
+            return "completed"
+        if index > self.phases_done or self.status is ExecutionStatus.PENDING:
+            return "pending"
+        return str(self.status)
+
+
+class Workflows:
+    """All executions of all projects."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._records: dict[str, ExecutionRecord] = {}
+
+    def create(
+        self,
+        project_id: str,
+        workflow_id: str | None = None,
+        *,
+        inputs: dict[str, Any] | None = None,
+        outcome: Outcome | None = None,
+        pauses: bool | None = None,
+        seconds: float | None = None,
+    ) -> ExecutionRecord:
+        """A new execution, which waits for ``start``. What is not given is left to chance."""
+        self._world.project(project_id)
+        plan = plan_workflow(
+            self._world.chance(project_id),
+            workflow_id=workflow_id,
+            outcome=outcome,
+            pauses=pauses,
+            seconds=seconds,
+        )
+        execution_id = self._world.new_id("exec")
+        record = ExecutionRecord(execution_id, project_id, plan, inputs, self._world.clock.now())
+        self._records[execution_id] = record
+        record.created_at = self._emit(record, "workflow_execution_created", input=inputs)
+        return record
+
+    def get(self, execution_id: str) -> ExecutionRecord:
+        """The execution; raises ApiError (404)."""
+        if (record := self._records.get(execution_id)) is None:
+            raise not_found("execution", execution_id)
+        return record
+
+    def of(self, project_id: str) -> list[ExecutionRecord]:
+        """The project's executions, newest first."""
+        return [record for record in reversed(self._records.values()) if record.project_id == project_id]
+
+    def start(self, execution_id: str) -> ExecutionRecord:
+        """Let a new one run; raises ApiError (404, 409), as the three below do."""
+        record = self._expect(execution_id, {ExecutionStatus.PENDING}, "start")
+        record.status = ExecutionStatus.RUNNING
+        record.started_at = self._emit(record, "workflow_execution_started")
+        self._world.spawn(self._act, record)
+        return record
+
+    def pause(self, execution_id: str) -> ExecutionRecord:
+        """Hold a running one, in the middle of its phase."""
+        record = self._expect(execution_id, {ExecutionStatus.RUNNING}, "pause")
+        record.status, record.going = ExecutionStatus.PAUSED, trio.Event()
+        self._emit(record, "workflow_execution_paused")
+        return record
+
+    def resume(self, execution_id: str) -> ExecutionRecord:
+        """Let a paused one go on."""
+        record = self._expect(execution_id, {ExecutionStatus.PAUSED}, "resume")
+        record.status = ExecutionStatus.RUNNING
+        self._emit(record, "workflow_execution_resumed")
+        record.going.set()
+        return record
+
+    def cancel(self, execution_id: str) -> ExecutionRecord:
+        """End one that has not ended. The wire has no event for it: only REST tells."""
+        record = self._expect(execution_id, set(ExecutionStatus) - ENDED, "cancel")
+        record.status, record.ended_at = ExecutionStatus.CANCELLED, self._world.now()
+        record.scope.cancel()
+        record.ended.set()
+        return record
+
+    def _expect(self, execution_id: str, statuses: set[ExecutionStatus], wish: str) -> ExecutionRecord:
+        record = self.get(execution_id)
+        if record.status not in statuses:
+            raise wrong_state("execution", execution_id, record.status, wish)
+        return record
+
+    async def _act(self, record: ExecutionRecord) -> None:
+        with record.scope:
+            for phase in record.plan.phases:
+                await self._run_phase(record, phase)
+                if record.status is ExecutionStatus.FAILED:
+                    record.ended.set()
+                    return
+            record.status = ExecutionStatus.COMPLETED
+            record.ended_at = self._emit(
+                record,
+                "workflow_execution_completed",
+                output=record.plan.result,
+                duration=milliseconds(record.started_at, self._world.clock.now()),
+            )
+            record.ended.set()
+
+    async def _run_phase(self, record: ExecutionRecord, phase: PlannedPhase) -> None:
+        plan = record.plan
+        if phase.pause:
+            await self._wait_for_approval(record, phase.pause)
+        await record.going.wait()
+        self._emit(record, "workflow_phase_started", phaseId=phase.id, phase=phase.name)
+        for _ in range(SLICES):
+            await self._world.pause(phase.seconds / SLICES)
+            await record.going.wait()
+        if plan.outcome is Outcome.FAILED and phase is plan.phases[-1]:
+            record.status, record.error = ExecutionStatus.FAILED, f"{phase.name}: {plan.error}"
+            record.ended_at = self._emit(record, "workflow_execution_failed", error=record.error)
+            return
+        record.phases_done += 1
+        self._emit(record, "workflow_phase_completed", phaseId=phase.id, phase=phase.name, output=phase.output)
+
+    async def _wait_for_approval(self, record: ExecutionRecord, seconds: float) -> None:
+        await record.going.wait()
+        self.pause(record.id)
+        ours = record.going
+        await self._world.pause(seconds)
+        # Somebody may have resumed it meanwhile, and even paused it again; that pause is theirs.
+        if record.going is ours and not ours.is_set():
+            self.resume(record.id)
+
+    def _emit(self, record: ExecutionRecord, event_type: str, **fields: Any) -> datetime:
+        return self._world.emit(
+            record.project_id, event_type, executionId=record.id, workflowId=record.plan.workflow_id, **fields
+        )
