@@ -101,6 +101,9 @@ async def open_agent(
             nursery.start_soon(agent.read, process.stderr, agent.stderr)
             try:
                 yield agent
+            except BaseException:
+                sys.stderr.write(agent.everything)  # pytest shows it with the failure
+                raise
             finally:
                 if process.returncode is None:
                     process.kill()

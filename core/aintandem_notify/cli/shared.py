@@ -6,7 +6,7 @@ from typing import Final
 import click
 
 config_argument = click.argument(
-    "config", metavar="CONFIG", type=click.Path(path_type=Path), default="config.toml", required=False
+    "config", metavar="[CONFIG]", type=click.Path(path_type=Path), default="config.toml", required=False
 )
 """The configuration file; ``config.toml`` in the working directory if it is left out."""
 

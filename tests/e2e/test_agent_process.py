@@ -1,0 +1,220 @@
+"""The agent as its own process, against an orchestrator that the tests write: one test for each promise."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from support.agent_process import AgentProcess, open_agent
+from support.configs import CANARY, write_config
+from support.dbus_service import open_notification_service
+from support.http_server import Silence
+from support.raw_orchestrator import RawOrchestrator, RawSocket, open_raw_orchestrator
+from support.receivers import WEBHOOK_SECRET, open_slack_receiver, open_webhook_receiver
+
+FILE_LOG = '[plugins.file_log.audit]\npath = "notifications.jsonl"\n'
+FAILURES = 'events = ["task_failed", "workflow_execution_failed", "sandbox_error"]\n'
+
+WIRE_EVENTS: dict[str, dict[str, Any]] = {
+    "task_queued": {"taskId": "t1", "task": "data-analysis"},
+    "task_started": {"taskId": "t1", "task": "data-analysis"},
+    "step_progress": {"taskId": "t1", "stepId": "s1", "step": "Load", "status": "in-progress", "progress": 40},
+    "output": {"taskId": "t1", "output": "reading sales.csv\n"},
+    "artifact": {"taskId": "t1", "artifact": {"path": "out/report.html", "type": "text/html", "size": 2048}},
+    "task_completed": {"taskId": "t1", "output": {"rows": 12}, "duration": 42},
+    "task_failed": {"taskId": "t2", "task": "train", "error": "CUDA out of memory"},
+    "task_cancelled": {"taskId": "t3"},
+    "workflow_execution_created": {"executionId": "e1", "workflowId": "w1"},
+    "workflow_execution_started": {"executionId": "e1", "workflowId": "w1"},
+    "workflow_phase_started": {"executionId": "e1", "workflowId": "w1", "phaseId": "p1", "phase": "Build"},
+    "workflow_phase_completed": {"executionId": "e1", "workflowId": "w1", "phaseId": "p1", "phase": "Build"},
+    "workflow_execution_paused": {"executionId": "e1", "workflowId": "w1"},
+    "workflow_execution_resumed": {"executionId": "e1", "workflowId": "w1"},
+    "workflow_execution_completed": {"executionId": "e1", "workflowId": "w1", "duration": 7},
+    "workflow_execution_failed": {"executionId": "e2", "workflowId": "w1", "error": "phase Build failed"},
+    "sandbox_created": {"sandboxId": "b1", "image": "python:3.12"},
+    "sandbox_started": {"sandboxId": "b1"},
+    "sandbox_stopped": {"sandboxId": "b1", "exitCode": 0},
+    "sandbox_error": {"containerId": "b2", "error": "image not found"},
+}
+
+
+async def logged(folder: Path, count: int) -> list[dict[str, Any]]:
+    """The lines of notifications.jsonl once there are ``count`` of them."""
+    path = folder / "notifications.jsonl"
+    while True:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        if len(lines) >= count:
+            return [json.loads(line) for line in lines]
+        # Nothing tells of a file's growth on every system; each round gives the agent its turn.
+        await trio.sleep(0.01)
+
+
+async def connected(raw: RawOrchestrator) -> RawSocket:
+    """The next socket that the agent opens."""
+    return await raw.connections.receive()
+
+
+async def ended_well(agent: AgentProcess) -> None:
+    """SIGTERM ends the agent with 0, and the password stands nowhere in what it wrote."""
+    agent.terminate()
+    assert await agent.wait() == 0, agent.everything
+    assert CANARY not in agent.everything
+    assert "Traceback" not in agent.everything
+
+
+async def test_all_20_types_of_two_projects_arrive_in_a_file(tmp_path: Path) -> None:
+    async with open_raw_orchestrator() as raw:
+        config = write_config(
+            tmp_path, raw.url, FILE_LOG, 'events = ["*"]\n', projects=("project-123", "project-456")
+        )
+        async with open_agent("run", config, cwd=tmp_path) as agent:
+            for socket in [await connected(raw), await connected(raw)]:
+                for event_type, fields in WIRE_EVENTS.items():
+                    await socket.send_event(event_type, **fields)
+            lines = await logged(tmp_path, 40)
+            await ended_well(agent)
+    seen = {(line["event"]["projectId"], line["event"]["type"]) for line in lines}
+    assert seen == {(project, kind) for project in ("project-123", "project-456") for kind in WIRE_EVENTS}
+    assert len(lines) == 40
+    by_type = {line["event"]["type"]: line for line in lines}
+    assert by_type["task_failed"]["severity"] == "error"
+    assert "CUDA out of memory" in by_type["task_failed"]["body"]
+    assert by_type["sandbox_error"]["event"]["containerId"] == "b2"
+
+
+async def test_an_unknown_type_and_garbage_do_no_harm(tmp_path: Path) -> None:
+    garbage = [
+        "{",
+        "null",
+        "[1, 2]",
+        '"text"',
+        '{"type": 7}',
+        '{"type": "task_failed"}',
+        '{"type": "task_failed", "taskId": "x", "projectId": "somebody-elses"}',
+        '{"type": "task_failed", "taskId": "x", "error": NaN}',
+        '{"type": "agent_stopped"}',
+        '{"type": "output", "taskId": "x", "output": ' + "[" * 5000 + "]" * 5000 + "}",
+        '{"type": "output", "taskId": "x", "output": ' + "9" * 5000 + "}",
+        '{"type": "teleported", "timestamp": "2026-01-05T09:30:00Z", "taskId": "x", "where": {"to": "elsewhere"}}',
+    ]
+    async with open_raw_orchestrator() as raw:
+        config = write_config(tmp_path, raw.url, FILE_LOG, 'events = ["*", "unknown/*"]\n')
+        async with open_agent("run", config, cwd=tmp_path) as agent:
+            socket = await connected(raw)
+            for text in garbage * 3:
+                await socket.send_text(text)
+            await socket.send_binary(b"\x00\xff")
+            await socket.send_event("task_failed", taskId="t1", error="cut in half: \ud83d")
+            lines = await logged(tmp_path, 2)
+            assert not socket.closed.is_set()
+            await ended_well(agent)
+    assert [line["event"]["type"] for line in lines] == ["teleported", "task_failed"]
+    assert "\ufffd" in lines[-1]["body"]
+    for kind in ("malformed", "not an object", "no type", "another project's id", "nested too deep"):
+        assert sum(kind in line for line in agent.stderr) == 1, kind
+
+
+async def test_failures_reach_slack_a_signed_webhook_the_desktop_and_a_file(tmp_path: Path) -> None:
+    async with (
+        open_raw_orchestrator() as raw,
+        open_slack_receiver() as slack,
+        open_webhook_receiver() as webhook,
+        open_notification_service() as desktop,
+    ):
+        config = write_config(
+            tmp_path,
+            raw.url,
+            '[plugins.slack.team]\nwebhook_url = { env = "SLACK" }\nrate = "100/s"\n',
+            f'[plugins.webhook.ops]\nurl = "{webhook.url}"\nsecret = {{ env = "HOOK" }}\n',
+            "[plugins.desktop_notify.me]\n",
+            FILE_LOG,
+            '[[rules]]\nname = "failures"\n' + FAILURES,
+            'notify = ["slack.team", "webhook.ops", "desktop_notify.me", "file_log.audit"]\n',
+        )
+        environ = {"SLACK": slack.url, "HOOK": WEBHOOK_SECRET, "DBUS_SESSION_BUS_ADDRESS": desktop.address}
+        async with open_agent("run", config, cwd=tmp_path, environ=environ) as agent:
+            socket = await connected(raw)
+            for event_type, fields in WIRE_EVENTS.items():
+                await socket.send_event(event_type, **fields)
+            await slack.wait_for(3)
+            await webhook.wait_for(3)
+            shown = await desktop.wait_for(3)
+            lines = await logged(tmp_path, 3)
+            await ended_well(agent)
+    failed = {"task_failed", "workflow_execution_failed", "sandbox_error"}
+    assert {line["event"]["type"] for line in lines} == failed
+    assert {delivery["type"] for delivery in webhook.deliveries} == failed
+    assert set(webhook.ids) == {line["id"] for line in lines}
+    assert set(webhook.ids.values()) == {1}
+    assert any("train" in message["text"] for message in slack.messages)
+    assert any("train" in notification.summary for notification in shown)
+    assert not slack.refused
+    for secret in (slack.url, WEBHOOK_SECRET, webhook.url):
+        assert secret not in agent.everything
+
+
+async def test_a_cut_connection_comes_back_and_is_told_of_by_rule(tmp_path: Path) -> None:
+    async with open_raw_orchestrator() as raw:
+        config = write_config(tmp_path, raw.url, FILE_LOG, 'events = ["connection/*", "task_completed"]\n')
+        async with open_agent("run", config, cwd=tmp_path) as agent:
+            first = await connected(raw)
+            await first.reset()
+            second = await connected(raw)
+            await second.send_event("task_completed", taskId="t1")
+            lines = await logged(tmp_path, 4)
+            await ended_well(agent)
+    assert [line["event"]["type"] for line in lines[:4]] == [
+        "connection_connected",
+        "connection_disconnected",
+        "connection_connected",
+        "task_completed",
+    ]
+
+
+async def test_what_was_due_at_a_kill_arrives_after_the_next_start_with_the_same_ids(tmp_path: Path) -> None:
+    async with open_raw_orchestrator() as raw, open_webhook_receiver() as webhook:
+        config = write_config(
+            tmp_path,
+            raw.url,
+            f'[plugins.webhook.ops]\nurl = "{webhook.url}"\nsecret = "{WEBHOOK_SECRET}"\n' + FAILURES,
+            FILE_LOG + FAILURES,
+        )
+        await webhook.go_down()
+        async with open_agent("run", config, cwd=tmp_path) as agent:
+            socket = await connected(raw)
+            for number in range(20):
+                await socket.send_event("task_failed", taskId=f"t{number}", error=f"error {number}")
+            due = [line["event"]["taskId"] for line in await logged(tmp_path, 20)]
+            agent.kill()
+            assert await agent.wait() < 0
+        await webhook.come_up()
+        async with open_agent("run", config, cwd=tmp_path) as agent:
+            await webhook.wait_for(20)
+            await ended_well(agent)
+    assert [delivery["data"]["event"]["taskId"] for delivery in webhook.deliveries] == due
+    written = {line["event"]["taskId"]: line["id"] for line in await logged(tmp_path, 20)}
+    sent = {delivery["data"]["event"]["taskId"]: delivery["data"]["id"] for delivery in webhook.deliveries}
+    # One event by two rules (each instance has its own) is two notifications; ids do not depend on the run.
+    assert set(webhook.ids.values()) == {1}
+    assert sent.keys() == written.keys()
+
+
+async def test_a_delivery_in_flight_at_a_kill_is_repeated_with_its_id(tmp_path: Path) -> None:
+    async with open_raw_orchestrator() as raw, open_webhook_receiver() as webhook:
+        config = write_config(
+            tmp_path, raw.url, f'[plugins.webhook.ops]\nurl = "{webhook.url}"\nsecret = "{WEBHOOK_SECRET}"\n'
+        )
+        webhook.replies.append(Silence())
+        async with open_agent("run", config, cwd=tmp_path) as agent:
+            await (await connected(raw)).send_event("task_failed", taskId="t1", error="boom")
+            await webhook.server.wait_until(lambda: len(webhook.requests) == 1)
+            agent.kill()
+            await agent.wait()
+        async with open_agent("run", config, cwd=tmp_path) as agent:
+            await webhook.server.wait_until(lambda: len(webhook.requests) == 2)
+            await webhook.wait_for(1)
+            await ended_well(agent)
+    first, second = (request.headers["webhook-id"] for request in webhook.requests)
+    assert first == second
