@@ -15,10 +15,8 @@ well-formed frame (``send_text``, ``close``) or bytes as they are (``send_bytes_
 from __future__ import annotations
 
 import base64
-import errno
 import json
 import math
-import socket as stdlib_socket
 import struct
 import time
 from collections import deque
@@ -32,6 +30,8 @@ import trio
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.utilities import RemoteProtocolError, generate_accept_token
+
+from aintandem_notify.simulator.front import Door, reset_on_close
 
 HOST: Final = "127.0.0.1"
 _SUBSCRIBE: Final = "/progress/subscribe/"
@@ -197,7 +197,7 @@ class RawSocket:
 
     async def reset(self) -> None:
         """End the TCP connection with a reset."""
-        _linger_zero(self._stream)
+        reset_on_close(self._stream)
         await self._stream.aclose()
 
     def fall_silent(self) -> None:
@@ -281,7 +281,7 @@ class RawOrchestrator:
         self._tokens = 0
         self._refresh_token = ""
         self._streams: set[trio.SocketStream] = set()
-        self._door = _Door(self.port)
+        self._door = Door(HOST, self.port)
         self.port = self._door.port
 
     @property
@@ -301,7 +301,7 @@ class RawOrchestrator:
 
     async def go_away(self) -> None:
         """Cut every connection and refuse new ones, on the same port, until ``come_back``."""
-        self._door.close()
+        self._door.shut()
         for stream in list(self._streams):
             await stream.aclose()
 
@@ -355,7 +355,7 @@ class RawOrchestrator:
             case Garbage(data=content):
                 await stream.send_all(content)
             case Reset():
-                _linger_zero(stream)
+                reset_on_close(stream)
 
     async def _answer(self, stream: trio.SocketStream, request: HttpRequest) -> None:
         self.requests.append(request)
@@ -422,60 +422,7 @@ async def open_raw_orchestrator(port: int = 0, **settings: Any) -> AsyncIterator
             yield server
         finally:
             nursery.cancel_scope.cancel()
-            server._door.end()
-
-
-class _Door:
-    """A listening socket that can refuse for a while without losing its port."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self._bound = self._bind()
-        self.port = self._bound.getsockname()[1]
-        self._opened = trio.Event()
-        self._listener: trio.SocketListener | None = None
-        self.open()
-
-    def _bind(self) -> stdlib_socket.socket:
-        bound = stdlib_socket.socket()
-        bound.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_REUSEADDR, 1)
-        bound.setblocking(False)
-        bound.bind((HOST, self.port))
-        return bound
-
-    def open(self) -> None:
-        if self._listener is None:
-            self._bound.listen(1024)
-            self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._bound))
-            self._opened.set()
-
-    def close(self) -> None:
-        if self._listener is not None:
-            self._listener.socket.close()
-            self._listener = None
-            self._opened = trio.Event()
-            # Bound but not listening: connections are refused, and nobody else gets the port meanwhile.
-            self._bound = self._bind()
-
-    def end(self) -> None:
-        self._bound.close()
-        if self._listener is not None:
-            self._listener.socket.close()
-
-    async def accept(self) -> trio.SocketStream:
-        while True:
-            await self._opened.wait()
-            listener = self._listener
-            if listener is None:
-                continue
-            try:
-                return await listener.accept()
-            except trio.ClosedResourceError:
-                continue
-            except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ECONNABORTED):
-                    raise
-                await trio.sleep(0.01)
+            server._door.close()
 
 
 class _Reader:
@@ -537,7 +484,3 @@ def _http_answer(answer: RestAnswer) -> bytes:
 
 def _error(status: int, code: str, message: str) -> RestAnswer:
     return RestAnswer({"error": message, "code": code, "statusCode": status}, status)
-
-
-def _linger_zero(stream: trio.SocketStream) -> None:
-    stream.socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -138,7 +138,7 @@ class Wire:
 
 
 class Front:
-    """The listener and the connections that came through it."""
+    """The listener, which is there at once, and the connections that came through it; ``close`` it in the end."""
 
     def __init__(self, host: str, port: int) -> None:
         self._door = Door(host, port)
@@ -170,12 +170,13 @@ class Front:
 
     async def run(self, server_port: int) -> None:
         """Pass connections on to the server behind until cancelled."""
-        try:
-            async with trio.open_nursery() as nursery:
-                while True:
-                    nursery.start_soon(self._connect, await self._door.accept(), server_port)
-        finally:
-            self._door.close()
+        async with trio.open_nursery() as nursery:
+            while True:
+                nursery.start_soon(self._connect, await self._door.accept(), server_port)
+
+    def close(self) -> None:
+        """Give the port back; ``run`` must have ended."""
+        self._door.close()
 
     async def _connect(self, client: trio.SocketStream, server_port: int) -> None:
         async with client:

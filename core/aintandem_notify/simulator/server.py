@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from random import SystemRandom
 from typing import Final, cast
@@ -41,33 +41,32 @@ async def open_server(
     clock: Clock | None,
 ) -> AsyncIterator[Simulator]:
     """What ``open_simulator`` promises."""
-    front = Front(host, port)
-    subscriptions = Subscriptions()
     clock = clock or SystemClock()
-    async with trio.open_nursery() as nursery:
-        simulator = Simulator(
-            host=host,
-            world=World(
-                clock=clock,
-                seed=SystemRandom().getrandbits(32) if seed is None else seed,
-                speed=speed,
-                publish=lambda project_id, frame: simulator.publish(project_id, frame),
-                spawn=nursery.start_soon,
-            ),
-            tokens=TokenOffice(clock, token_lifetime),
-            subscriptions=subscriptions,
-            front=front,
-            nursery=nursery,
-            refusal=refusal,
-            ping_interval=ping_interval,
-        )
-        for project_id in dict.fromkeys((*projects, *demo_projects)):
-            simulator.world.project(project_id)
-        async with _served(simulator):
-            if demo_projects:
-                nursery.start_soon(run_demo, simulator, demo_projects)
-            yield simulator
-            nursery.cancel_scope.cancel()
+    with closing(Front(host, port)) as front:
+        async with trio.open_nursery() as nursery:
+            simulator = Simulator(
+                host=host,
+                world=World(
+                    clock=clock,
+                    seed=SystemRandom().getrandbits(32) if seed is None else seed,
+                    speed=speed,
+                    publish=lambda project_id, frame: simulator.publish(project_id, frame),
+                    spawn=nursery.start_soon,
+                ),
+                tokens=TokenOffice(clock, token_lifetime),
+                subscriptions=Subscriptions(),
+                front=front,
+                nursery=nursery,
+                refusal=refusal,
+                ping_interval=ping_interval,
+            )
+            for project_id in dict.fromkeys((*projects, *demo_projects)):
+                simulator.world.project(project_id)
+            async with _served(simulator):
+                if demo_projects:
+                    nursery.start_soon(run_demo, simulator, demo_projects)
+                yield simulator
+                nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager

@@ -36,7 +36,10 @@ ENDED: Final = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CA
 
 @dataclass(slots=True)
 class TaskRecord:
-    """One task. ``output`` is all that it printed; ``result`` what it came to; ``ended`` is set when it is over."""
+    """One task. ``output`` is all that it printed, ``result`` what it came to.
+
+    ``ended`` is set when it is over.
+    """
 
     id: str
     project_id: str

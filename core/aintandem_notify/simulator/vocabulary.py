@@ -109,7 +109,7 @@ RECIPES: Final[Sequence[Recipe]] = (
         ),
         ("site/index.html", "text/html", 9120),
         "37 routes documented on 9 pages",
-        ("mkdocs: Aborted with 2 warnings in strict mode: 'api/tasks.md' links to 'limits.md', which is missing",),
+        ("mkdocs: Aborted with 2 warnings in strict mode: 'api/tasks.md' links to 'limits.md', gone",),
     ),
     Recipe(
         "Upgrade the dependencies",
