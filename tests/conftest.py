@@ -1,9 +1,25 @@
 """Settings that every test shares."""
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
 
+from aintandem_notify.log import redaction
+
 # The same examples on every run: a failure that comes and goes helps nobody. No deadline: CI machines stall.
-settings.register_profile(
-    "steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+settings.register_profile("steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
+
+
+@pytest.fixture(autouse=True)
+def _secrets_end_with_their_test() -> Iterator[None]:
+    """Secrets stay hidden while the process lives; without this, one test would cut its own from texts of others."""
+    lasting, rotating = set(redaction._lasting), list(redaction._rotating)
+    announced = redaction._announced
+    yield
+    redaction._lasting.clear()
+    redaction._lasting.update(lasting)
+    redaction._rotating.clear()
+    redaction._rotating.extend(rotating)
+    redaction._announced = announced

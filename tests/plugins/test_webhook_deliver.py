@@ -1,0 +1,317 @@
+"""The webhook against a receiver that verifies signatures: the body, and every status of the table."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pytest
+import trio.testing
+
+from aintandem_notify.api import DestinationBroken, HttpAnswer, HttpFailed, Rejected, RetryLater
+from aintandem_notify.clock import TrioClock
+from aintandem_notify.events import EVENT_TYPES
+from aintandem_notify.testing import sample_event, sample_notification
+from aintandem_notify_webhook import Config, Webhook
+from aintandem_notify_webhook.payload import encode
+from aintandem_notify_webhook.verdict import Verdict, judge
+from support.http_server import Endless, Raw, Reply, Reset, gzip_bomb
+from support.plugin_bench import ScriptedHttp, open_plugin
+from support.receivers import WEBHOOK_SECRET, WebhookReceiver, open_webhook_receiver
+
+DELIVERED: Final = [200, 201, 202, 204, 206, 299]
+REDIRECTS: Final = [300, 301, 302, 303, 304, 307, 308]
+TWICE: Final = [400, 404, 405, 411, 413, 414, 415, 422, 431, 501]
+OTHER_CLIENT_ERRORS: Final = [402, 406, 409, 412, 418, 426, 451]
+RETRY: Final = [408, 425, 429, 500, 502, 503, 504, 507, *range(520, 530)]
+
+
+class HastyWebhook(Webhook):
+    """Makes its second try at once: real receivers live in real time."""
+
+    second_try_after = 0.0
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[WebhookReceiver]:
+    async with open_webhook_receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+async def webhook(receiver: WebhookReceiver) -> AsyncIterator[Webhook]:
+    settings = {
+        "url": receiver.url,
+        "secret": WEBHOOK_SECRET,
+        "headers": {"Authorization": "Bearer headercanary", "X-Team": "payments"},
+    }
+    async with open_plugin(HastyWebhook, Config, settings) as webhook:
+        yield webhook
+
+
+async def test_a_signed_delivery(receiver: WebhookReceiver, webhook: Webhook) -> None:
+    notification = sample_notification("task_failed", url="https://console.example/p/1", mentions=("here",))
+    await webhook.deliver(notification)
+    (body,) = receiver.deliveries
+    assert body == {
+        "type": "task_failed",
+        "timestamp": "2026-01-05T09:30:00Z",
+        "data": {
+            "id": notification.id,
+            "thread": "project-123/task/task-1/1",
+            "severity": "error",
+            "title": "Refactor the payment module: task failed",
+            "body": "AssertionError: expected 200, got 502",
+            "fields": [{"name": "Project", "value": "Sales pipeline"}],
+            "url": "https://console.example/p/1",
+            "mentions": ["here"],
+            "rule": "everything",
+            "created_at": "2026-01-05T09:30:00Z",
+            "caught_up": False,
+            "project": {"id": "project-123", "name": "Sales pipeline"},
+            "run": {
+                "project_id": "project-123",
+                "kind": "task",
+                "id": "task-1",
+                "attempt": 1,
+                "state": "failed",
+                "name": "Refactor the payment module",
+                "workflow_id": None,
+                "created_at": "2026-01-05T09:29:18Z",
+                "started_at": "2026-01-05T09:29:18Z",
+                "ended_at": "2026-01-05T09:30:00Z",
+                "duration": 42.0,
+                "step": "Run the tests",
+                "progress": 40.0,
+                "output_tail": "collected 320 items\ntests/test_pay.py ....F..\n",
+            },
+            "event": notification.event.wire(),
+        },
+    }
+    (headers,) = receiver.headers
+    assert headers["webhook-id"] == notification.id
+    assert "." not in headers["webhook-id"]
+    assert headers["authorization"] == "Bearer headercanary"
+    assert headers["x-team"] == "payments"
+
+
+@pytest.mark.parametrize("event_type", [*EVENT_TYPES, "quantum_entangled"])
+def test_every_event_goes_in_its_wire_form(event_type: str) -> None:
+    notification = sample_notification(event_type)
+    body = json.loads(encode(notification))
+    assert body["type"] == event_type
+    assert body["data"]["event"] == notification.event.wire()
+
+
+def test_unknown_fields_of_an_event_go_along() -> None:
+    notification = sample_notification(sample_event("task_failed", gpuHours=3, nested={"a": [1, None]}))
+    event = json.loads(encode(notification))["data"]["event"]
+    assert (event["gpuHours"], event["nested"]) == (3, {"a": [1, None]})
+
+
+def test_a_lone_surrogate_keeps_nothing_back() -> None:
+    notification = sample_notification().model_copy(update={"title": "a\ud800b"})
+    assert json.loads(encode(notification))["data"]["title"] == "a?b"
+
+
+async def test_a_wrong_signature_is_found_by_the_receiver(receiver: WebhookReceiver) -> None:
+    other = "whsec_" + "QUFB" * 8
+    async with open_plugin(Webhook, Config, {"url": receiver.url, "secret": other}) as webhook:
+        with pytest.raises(DestinationBroken, match="HTTP 401"):
+            await webhook.deliver(sample_notification())
+
+
+async def test_both_secrets_sign_while_they_change(receiver: WebhookReceiver) -> None:
+    other = "whsec_" + "QUFB" * 8
+    settings = {"url": receiver.url, "secret": [other, WEBHOOK_SECRET]}
+    async with open_plugin(Webhook, Config, settings) as webhook:
+        await webhook.deliver(sample_notification())
+    assert len(receiver.deliveries) == 1
+
+
+async def test_without_a_secret_nothing_is_signed() -> None:
+    async with open_webhook_receiver(secret=None) as receiver:
+        async with open_plugin(Webhook, Config, {"url": receiver.url}) as webhook:
+            await webhook.deliver(sample_notification())
+        assert "webhook-signature" not in receiver.headers[0]
+
+
+async def test_each_attempt_has_its_own_time_and_the_same_id(autojump_clock: trio.testing.MockClock) -> None:
+    http = ScriptedHttp(HttpAnswer(400, {}), HttpAnswer(200, {}))
+    clock = TrioClock(datetime(2026, 1, 1, tzinfo=UTC))
+    settings = {"url": "https://hooks.example/x", "secret": WEBHOOK_SECRET, "timeout": 7.0}
+    async with open_plugin(Webhook, Config, settings, http=http, clock=clock) as webhook:
+        await webhook.deliver(sample_notification())
+    (first_time, _, first), (second_time, _, second) = http.asked
+    assert second_time - first_time == 1.0
+    assert first["headers"]["webhook-id"] == second["headers"]["webhook-id"]
+    assert int(second["headers"]["webhook-timestamp"]) - int(first["headers"]["webhook-timestamp"]) == 1
+    assert first["headers"]["webhook-signature"] != second["headers"]["webhook-signature"]
+    assert first["content"] == second["content"]
+    assert first["timeout"] == 7.0
+
+
+# The table
+
+
+@pytest.mark.parametrize("status", DELIVERED)
+async def test_2xx_is_delivered(receiver: WebhookReceiver, webhook: Webhook, status: int) -> None:
+    receiver.fail_with(status)
+    await webhook.deliver(sample_notification())
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize("status", REDIRECTS)
+async def test_a_redirect_is_a_failure_and_never_followed(
+    receiver: WebhookReceiver, webhook: Webhook, status: int
+) -> None:
+    receiver.replies.append(Reply(status, b"", {"location": receiver.server.base + "/elsewhere"}))
+    with pytest.raises(DestinationBroken, match=f"HTTP {status}: a redirect"):
+        await webhook.deliver(sample_notification())
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize("status", [*TWICE, *OTHER_CLIENT_ERRORS])
+async def test_a_message_that_is_disliked_is_dead_after_a_second_try(
+    receiver: WebhookReceiver, webhook: Webhook, status: int
+) -> None:
+    receiver.fail_with(status, times=2, body=b'{"error":\n "unknown field"}')
+    with pytest.raises(Rejected) as caught:
+        await webhook.deliver(sample_notification())
+    assert str(caught.value) == f'HTTP {status} twice: {{"error": "unknown field"}}'
+    assert len(receiver.requests) == 2
+
+
+@pytest.mark.parametrize("status", TWICE)
+async def test_a_second_try_can_succeed(receiver: WebhookReceiver, webhook: Webhook, status: int) -> None:
+    receiver.fail_with(status)
+    notification = sample_notification()
+    await webhook.deliver(notification)
+    assert receiver.ids == {notification.id: 1}
+
+
+async def test_trouble_at_the_second_try_is_trouble(receiver: WebhookReceiver, webhook: Webhook) -> None:
+    receiver.fail_with(404)
+    receiver.fail_with(503)
+    with pytest.raises(RetryLater, match="HTTP 503"):
+        await webhook.deliver(sample_notification())
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (401, "HTTP 401: the receiver does not accept the signature or the credentials"),
+        (403, "HTTP 403: the receiver refuses us"),
+        (410, "disabled: the receiver answered 410 Gone"),
+    ],
+)
+async def test_only_a_person_can_mend_it(
+    receiver: WebhookReceiver, webhook: Webhook, status: int, reason: str
+) -> None:
+    receiver.fail_with(status)
+    with pytest.raises(DestinationBroken) as caught:
+        await webhook.deliver(sample_notification())
+    assert str(caught.value) == reason
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize("status", RETRY)
+async def test_the_receiver_has_trouble(receiver: WebhookReceiver, webhook: Webhook, status: int) -> None:
+    receiver.fail_with(status)
+    with pytest.raises(RetryLater, match=f"HTTP {status}") as caught:
+        await webhook.deliver(sample_notification())
+    assert caught.value.after is None
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(("header", "after"), [("7", 7.0), ("-1", None), ("junk", None), ("9999999", 86400.0)])
+async def test_the_receiver_is_left_alone_for_as_long_as_it_asks(
+    receiver: WebhookReceiver, webhook: Webhook, status: int, header: str, after: float | None
+) -> None:
+    receiver.fail_with(status, retry_after=header)
+    with pytest.raises(RetryLater) as caught:
+        await webhook.deliver(sample_notification())
+    assert caught.value.after == after
+
+
+class _StoppedClock:
+    def now(self) -> datetime:
+        return datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
+
+
+async def test_a_date_is_read_by_the_agents_clock() -> None:
+    http = ScriptedHttp(HttpAnswer(503, {"retry-after": "Mon, 05 Jan 2026 09:35:00 GMT"}))
+    settings = {"url": "https://hooks.example/x"}
+    async with open_plugin(Webhook, Config, settings, http=http, clock=_StoppedClock()) as webhook:
+        with pytest.raises(RetryLater) as caught:
+            await webhook.deliver(sample_notification())
+    assert caught.value.after == 300.0
+
+
+def test_nothing_but_2xx_is_a_success() -> None:
+    assert [status for status in range(1000) if judge(status) is Verdict.DELIVERED] == list(range(200, 300))
+
+
+@pytest.mark.parametrize("fault", [Reset(), Raw(b""), Raw(b"garbage\r\n\r\n")])
+async def test_no_answer_is_left_to_the_agent(receiver: WebhookReceiver, webhook: Webhook, fault: Any) -> None:
+    receiver.replies.append(fault)
+    with pytest.raises(HttpFailed) as caught:
+        await webhook.deliver(sample_notification())
+    assert caught.value.maybe_sent
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "answer", [Endless(), gzip_bomb(), Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok")]
+)
+async def test_an_accepted_delivery_stays_accepted_whatever_follows(
+    receiver: WebhookReceiver, webhook: Webhook, answer: Any
+) -> None:
+    receiver.replies.append(answer)
+    await webhook.deliver(sample_notification())
+    assert len(receiver.requests) == 1
+
+
+async def test_the_reason_of_a_rejection_is_short_and_holds_no_secret(
+    receiver: WebhookReceiver, webhook: Webhook
+) -> None:
+    receiver.fail_with(422, times=2, body=b"Authorization: Bearer headercanary " + b"x" * 5000)
+    with pytest.raises(Rejected) as caught:
+        await webhook.deliver(sample_notification())
+    assert "headercanary" not in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+async def test_a_receiver_that_is_down_and_back(receiver: WebhookReceiver, webhook: Webhook) -> None:
+    notification = sample_notification()
+    await receiver.go_down()
+    with pytest.raises(HttpFailed) as caught:
+        await webhook.deliver(notification)
+    assert not caught.value.maybe_sent
+    await receiver.come_up()
+    await webhook.deliver(notification)
+    await receiver.wait_for(1)
+    assert receiver.ids == {notification.id: 1}
+
+
+@pytest.mark.parametrize("url", ["http://169.254.169.254/latest/", "http://[fd00:ec2::254]/"])
+async def test_metadata_addresses_are_refused(url: str) -> None:
+    async with open_plugin(Webhook, Config, {"url": url}) as webhook:
+        with pytest.raises(HttpFailed, match="metadata"):
+            await webhook.deliver(sample_notification())
+
+
+# check
+
+
+async def test_checking_delivers_nothing(receiver: WebhookReceiver, webhook: Webhook) -> None:
+    await webhook.check()
+    assert receiver.deliveries == []
+    assert receiver.requests[0].method == "HEAD"
+
+
+async def test_checking_finds_nobody(receiver: WebhookReceiver, webhook: Webhook) -> None:
+    await receiver.go_down()
+    with pytest.raises(HttpFailed, match="Connection refused"):
+        await webhook.check()
