@@ -26,6 +26,10 @@ class DeadlineExceeded(AInTandemNotifyError, TimeoutError):
     """A hook took longer than the instance's ``timeout``."""
 
 
+class Unusable(PluginError):
+    """The plugin cannot work as it is written; to try again is no use."""
+
+
 # Out of a group the first of these counts: what keeps the notification comes before what gives it up.
 _PRECEDENCE: Final[tuple[type[Exception], ...]] = (
     PluginNotReady,

@@ -18,7 +18,7 @@ from aintandem_notify.http_client import HttpClient
 from aintandem_notify.notification import Notification, Project
 from aintandem_notify.plugins.calls import Answer, Call, Failed, Lane, Lateness, Result, Returned, ask
 from aintandem_notify.plugins.deliveries import Deliveries
-from aintandem_notify.plugins.faults import describe, fault_of
+from aintandem_notify.plugins.faults import Unusable, describe, fault_of
 from aintandem_notify.plugins.found import FoundPlugin
 from aintandem_notify.plugins.life import TEAR_DOWN_S, Background, LifeEnded, has_own_init, within_lifespan
 from aintandem_notify.plugins.live import LiveHooks, LiveQueue
@@ -213,20 +213,24 @@ class Instance:
                 return plugin
             case [Failed(error)]:
                 reason = describe(error, self._found.module_file)
-                raise LifeEnded("__init__", PluginError(self.name, reason)) from error
+                raise LifeEnded("__init__", Unusable(self.name, reason)) from error
             case _:
-                raise LifeEnded("__init__", PluginError(self.name, "it made no plugin"))
+                raise LifeEnded("__init__", Unusable(self.name, "it made no plugin"))
 
     async def _be_used(self, background: Background) -> None:
-        with trio.CancelScope() as self._using:
-            background.interrupts(self._using)
-            self._loaded_at = trio.current_time()
-            self._become(InstanceState.LOADED)
-            self._log.info("plugin loaded", origin=self._found.origin)
-            await self._live_hooks.serve(self._hooks)
-        background.interrupts(None)
-        self._become(InstanceState.STOPPED if self._stopping else InstanceState.RETRYING)
-        await self._deliveries.finish(min(self._finish_by, trio.current_time() + FINISH_S))
+        self._loaded_at = trio.current_time()
+        self._become(InstanceState.LOADED)
+        self._log.info("plugin loaded", origin=self._found.origin)
+        try:
+            with trio.CancelScope() as self._using:
+                background.interrupts(self._using)
+                await self._live_hooks.serve(self._hooks)
+        finally:
+            background.interrupts(None)
+            self._become(InstanceState.STOPPED if self._stopping else InstanceState.RETRYING)
+            # A nursery that the lifespan holds open cancels us when it breaks; deliveries are spared that.
+            with trio.CancelScope(shield=True):
+                await self._deliveries.finish(min(self._finish_by, trio.current_time() + FINISH_S))
 
     def _become(self, state: InstanceState, reason: str | None = None) -> None:
         self.state, self._reason, self._since = state, reason, self._lent.clock.now()

@@ -11,8 +11,7 @@ from typing import Any, Final
 import trio
 
 from aintandem_notify.api import Plugin
-from aintandem_notify.errors import PluginError
-from aintandem_notify.plugins.faults import DeadlineExceeded, fault_of
+from aintandem_notify.plugins.faults import DeadlineExceeded, Unusable, fault_of
 from aintandem_notify.plugins.registry import Hook
 
 TEAR_DOWN_S: Final = 3.0
@@ -77,6 +76,7 @@ async def within_lifespan(
             background.interrupts(span)
             async with _lifespan(name, hooks):
                 span.deadline = float("inf")
+                stage = "lifespan"
                 await use()
                 stage = "lifespan, tear-down"
                 span.deadline = trio.current_time() + TEAR_DOWN_S
@@ -101,7 +101,7 @@ def _lifespan(name: str, hooks: Mapping[str, Hook]) -> AbstractAsyncContextManag
         return nullcontext()
     manager = hooks["lifespan"].function()
     if not isinstance(manager, AbstractAsyncContextManager):
-        raise PluginError(name, "lifespan returned no async context manager")
+        raise Unusable(name, "lifespan returned no async context manager")
     return manager
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pluggy
 
-from aintandem_notify.errors import PluginError
 from aintandem_notify.hookspecs import PROJECT, HookSpecs
 from aintandem_notify.plugins.conventions import HOOK_ARGUMENTS, nearest_hook
+from aintandem_notify.plugins.faults import Unusable
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,13 @@ class Registry:
         self._pluggy.add_hookspecs(HookSpecs)
 
     def register(self, name: str, instance: object) -> Mapping[str, Hook]:
-        """Take ``instance`` in and give its hooks by name; raises PluginError and leaves no trace."""
+        """Take ``instance`` in and give its hooks by name; raises Unusable and leaves no trace."""
         try:
             self._pluggy.register(instance, name)
             self._pluggy.check_pending()
         except pluggy.PluginValidationError as error:
             self.unregister(name)
-            raise PluginError(name, _advice(instance) or str(error)) from error
+            raise Unusable(name, _advice(instance) or str(error)) from error
         return {
             caller.name: _hook(caller.name, implementation.function)
             for caller in self._pluggy.get_hookcallers(instance) or ()
