@@ -1,7 +1,7 @@
 """Events, rules and plugins as the tests of store, ingest and delivery need them."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -151,7 +151,7 @@ def queue_up(
         latest: dict[Any, Run] = {}
         for one in events:
             run = advance(None, one).run if one.run_id else None
-            if run is not None and run.ref not in latest:
+            if run is not None and run.ref not in latest and not store.journal.latest_runs([run.ref]):
                 latest[run.ref] = run
                 changes.new_runs.append(run)
             changes.events.append(one)
@@ -168,9 +168,3 @@ def claim_all(
     return inside(
         lambda store: store.outbox.claim(destination, most=most, now=now, horizon=now + timedelta(seconds=horizon))
     )
-
-
-def no_chance() -> Iterator[float]:
-    """Jitter of nothing."""
-    while True:
-        yield 0.0

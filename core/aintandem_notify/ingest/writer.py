@@ -87,14 +87,15 @@ class Ingest:
 
     async def _run(self) -> None:
         while True:
-            if not self._waiting and not self._announced:
+            while not self._waiting and not self._announced:
                 if self._closing:
                     return
                 await self._something.wait()
-            self._something = trio.Event()
+                self._something = trio.Event()
             if not await self._commit_next() and not self._waiting:
                 if self._closing:
                     return
+                self._something = trio.Event()
                 with trio.move_on_after(RETRY_S):
                     await self._something.wait()
 
