@@ -4,9 +4,11 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from support.configs import MINIMAL, FakeCatalog, load_text, problems
 
 from aintandem_notify.errors import ConfigError
+from support.config_texts import MINIMAL, FakeCatalog, load_file, load_text, problems
+
+RULE = "[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack.team']\n"
 
 # What is added to the minimal config (4 lines, so it starts on line 5), and what is said about it.
 MISTAKES = [
@@ -51,11 +53,11 @@ MISTAKES = [
     ("[delivery]\nmax_age = '36501d'", "6: delivery.max_age: this is longer than a hundred years"),
     (
         "[connection]\nreconnect_initial_delay = '1m'",
-        "6: connection.reconnect_initial_delay: reconnect_initial_delay should not be longer than reconnect_max_delay",
+        "6: connection.reconnect_initial_delay: the first pause should not be longer than the longest",
     ),
     (
         "[connection]\nreconnect_max_delay = '500ms'",
-        "6: connection.reconnect_max_delay: reconnect_initial_delay should not be longer than reconnect_max_delay",
+        "6: connection.reconnect_max_delay: the first pause should not be longer than the longest",
     ),
     ("[store]\nurl = 'state.db'", "6: store.url: should be sqlite:/// and a path"),
     ("[store]\nurl = 'sqlite:///'", "6: store.url: should be sqlite:/// and a path"),
@@ -88,7 +90,7 @@ MISTAKES = [
     ),
     ("[plugins.file_log.a]", "5: plugins.file_log.a.path: is missing"),
     ("[plugins.slack.a]\nlines = 'many'", "6: plugins.slack.a.lines: should be a whole number, not a text"),
-    ("[plugins.slack.a]\nlines = 1.5", "6: plugins.slack.a.lines: should be a whole number, not a number"),
+    ("[plugins.slack.a]\nlines = 1.5", "6: plugins.slack.a.lines: should be a whole number, not a fraction"),
     ("[plugins.slack.a]\nlines = 0", "6: plugins.slack.a.lines: should be at least 1"),
     ("[plugins.slack.a]\nlines = 51", "6: plugins.slack.a.lines: should be at most 50"),
     ("[plugins.slack.a]\ncolours = 'red'", "6: plugins.slack.a.colours: should be a table, not a text"),
@@ -134,8 +136,8 @@ MISTAKES = [
     ),
     ("[plugins.slack.a]\nbot_token = ''", "6: plugins.slack.a.bot_token: the secret is empty"),
     (
-        "[plugins.slack.a]\nbot_token = { file = '/nonexistent/token' }",
-        "6: plugins.slack.a.bot_token: cannot read the secret's file /nonexistent/token: No such file or directory",
+        "[plugins.slack.a]\nbot_token = { file = '/none/token' }",
+        "6: plugins.slack.a.bot_token: cannot read the secret's file /none/token: No such file or directory",
     ),
     (
         "[plugins.slack.a]\nbot_token = { evn = 'X' }",
@@ -174,8 +176,7 @@ MISTAKES = [
         "10: rules[0].notify[1]: slack.team is listed twice",
     ),
     (
-        "@[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack.team']\n"
-        "[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack.team']",
+        f"@{RULE}{RULE}",
         "12: rules[1].name: there is a rule a already",
     ),
     (
@@ -212,9 +213,11 @@ MISTAKES = [
     ),
     (
         "@[[rules]]\nname = 'a'\nevents = ['tsk/*', '[']\nnotify = ['slack.team']\nprojects = 'p1'",
-        "9: rules[0].events[0]: no family of events called tsk; did you mean task?\n"
-        "9: rules[0].events[1]: the [ in it is not closed\n"
-        "11: rules[0].projects: should be a list, not a text; write it in [ ]",
+        (
+            "9: rules[0].events[0]: no family of events called tsk; did you mean task?\n"
+            "9: rules[0].events[1]: the [ in it is not closed\n"
+            "11: rules[0].projects: should be a list, not a text; write it in [ ]"
+        ),
     ),
 ]
 
@@ -356,17 +359,10 @@ def test_what_is_no_text_names_its_line(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_bytes(b"a = 1\nb = '\xff'\n")
     with pytest.raises(ConfigError, match=r"config\.toml:2: is not UTF-8 text"):
-        load_text_file(path)
+        load_file(path)
 
 
 @pytest.mark.parametrize(("name", "reason"), [("none.toml", "No such file or directory"), (".", "Is a directory")])
 def test_what_cannot_be_read_says_why(tmp_path: Path, name: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=f"cannot be read: {reason}"):
-        load_text_file(tmp_path / name)
-
-
-def load_text_file(path: Path) -> None:
-    from aintandem_notify.config import load
-    from aintandem_notify.rules import Language
-
-    load(path, catalog=FakeCatalog(), language=Language(), environ={})
+        load_file(tmp_path / name)

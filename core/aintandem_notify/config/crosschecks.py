@@ -89,7 +89,7 @@ def _pauses(raw: object) -> Iterator[Finding]:
         return
     if first > longest:
         key = "reconnect_initial_delay" if "reconnect_initial_delay" in raw else "reconnect_max_delay"
-        yield Finding(("connection", key), "reconnect_initial_delay should not be longer than reconnect_max_delay")
+        yield Finding(("connection", key), "the first pause should not be longer than the longest")
 
 
 def _rule_names(rules: list[Mapping[str, Any]], instances: Instances) -> Iterator[Finding]:

@@ -238,7 +238,9 @@ def _sentence(
     wanted = [_EXPECTED[detail["type"]] for detail in group if detail["type"] in _EXPECTED]
     if len(wanted) == len(group):
         hint = "; write it in [ ]" if wanted == ["a list"] and isinstance(value, str) else ""
-        return f"should be {' or '.join(dict.fromkeys(wanted))}, not {kind_of(value)}{hint}"
+        is_fraction = isinstance(value, float) and "a whole number" in wanted
+        found = "a fraction" if is_fraction else kind_of(value)
+        return f"should be {' or '.join(dict.fromkeys(wanted))}, not {found}{hint}"
     ours = trusted is None or (bool(local) and local[0] in trusted)
     sentences = dict.fromkeys(_one_sentence(detail, value, ours=ours) for detail in group)
     return ", or ".join(sentences)

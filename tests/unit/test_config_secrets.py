@@ -1,0 +1,101 @@
+"""No value of a secret stands in an error, however the config around it is broken."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aintandem_notify.errors import ConfigError
+from support.config_texts import load_text
+
+# Every place where a secret can stand, one a line; SECRET is replaced by a different one in each line. They have
+# three characters: longer ones are taken out of every text once they were read, which would hide a leak here.
+LINES = [
+    "[orchestrator]",
+    'url = "http://user:SECRET@host"',
+    'username = "SECRET"',
+    'password = "SECRET"',
+    'token = "SECRET"',
+    "[[projects]]",
+    'id = "p"',
+    "[plugins.slack.team]",
+    'webhook_url = "SECRET"',
+    'bot_token = "SECRET"',
+    'channel = "SECRETSECRET"',
+    'targets = ["SECRET"]',
+    "[plugins.slack.other]",
+    'bot_token = { file = "SECRET" }',
+    'webhook_url = { env = "xSECRET" }',
+    "[plugins.file_log.audit]",
+    'path = "x"',
+    "[connection]",
+    'proxy = "http://u:SECRET@proxy"',
+    "[store]",
+    'url = "postgresql://u:SECRET@db/x"',
+    "[log]",
+    'level = "SECRET"',
+]
+
+SUBSTITUTES = [
+    ('"SECRET"', "3"),
+    ('"SECRET"', '["SECRET"]'),
+    ('"SECRET"', '{ inline = "SECRET" }'),
+    ('"SECRET"', '{ env = "lower-SECRET" }'),
+    ('"SECRET"', '{ file = "SECRET" }'),
+    ('"SECRET"', '{ env = ["SECRET"] }'),
+    ('"SECRET"', "'''\nSECRET\n'''"),
+    ('"SECRET"', "SECRET"),
+    ('"SECRET"', '"SECRET'),
+    ('"', "'"),
+    (" = ", " "),
+    (" = ", "."),
+    (" = ", " = = "),
+    ("slack", "file_log"),
+    ("slack", "zebra"),
+    (".team]", "]"),
+    ("]", ""),
+    ("[", "[["),
+]
+
+
+@st.composite
+def misspelt(draw: st.DrawFn, line: str) -> str:
+    """The line with something wrong with it."""
+    key, equals, rest = line.partition(" = ")
+    if equals and draw(st.booleans()):
+        at = draw(st.integers(0, len(key) - 1))
+        return (
+            draw(st.sampled_from([f"{key[:at]}{key[at + 1 :]}x", f"x{key}", f"{key}.{key}", f"'{key} '"]))
+            + equals
+            + rest
+        )
+    old, new = draw(st.sampled_from(SUBSTITUTES))
+    return line.replace(old, new)
+
+
+@st.composite
+def broken_configs(draw: st.DrawFn) -> tuple[str, list[str]]:
+    """A config with mistakes, and the secrets in it."""
+    lines, secrets = [], []
+    wrong = draw(st.sets(st.integers(0, len(LINES) - 1), max_size=4))
+    for number, line in enumerate(LINES):
+        changed = draw(misspelt(line)) if number in wrong else line
+        secrets.append(f"ǂ{chr(0x13A0 + number)}☂")
+        lines.append(changed.replace("SECRET", secrets[-1]))
+    dropped = draw(st.sets(st.integers(0, len(lines) - 1), max_size=2))
+    return "\n".join(line for number, line in enumerate(lines) if number not in dropped), secrets
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(broken_configs())
+def test_no_error_holds_a_secret(tmp_path: Path, broken: tuple[str, list[str]]) -> None:
+    text, secrets = broken
+    with pytest.raises(ConfigError) as caught:  # always: the url holds a login, and a token stands beside it
+        load_text(tmp_path, text)
+    error = caught.value
+    said = f"{error} {error!r} {error.problems} {error.__cause__!r}"
+    if not error.__suppress_context__:
+        said += repr(error.__context__)
+    assert error.problems
+    assert [secret for secret in secrets if secret in said] == []
