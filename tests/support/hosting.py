@@ -15,6 +15,7 @@ from aintandem_notify.config import InstanceConfig
 from aintandem_notify.errors import PluginError
 from aintandem_notify.events import AgentEvent, Event, PluginFailedEvent, TaskFailedEvent
 from aintandem_notify.plugins import FoundPlugin, InstanceState, InstanceStatus, PluginHost, open_host
+from aintandem_notify.plugins.calls import STUCK_AFTER_S
 from aintandem_notify.plugins.conventions import config_model_of, implemented_hooks
 
 T = TypeVar("T")
@@ -114,6 +115,12 @@ class Bench:
         await self.host.start(config)
         return config.name
 
+    async def load(self, type_name: str, name: str = "x", **settings: Any) -> str:
+        """As ``start``, and wait until it is loaded."""
+        started = await self.start(type_name, name, **settings)
+        await self.host.wait_loaded(started)
+        return started
+
     def status(self, name: str) -> InstanceStatus:
         """Where the instance stands."""
         return next(status for status in self.host.snapshot() if status.name == name)
@@ -137,7 +144,11 @@ async def until(look: Callable[[], T], right: Callable[[T], bool]) -> T:
 
 @asynccontextmanager
 async def hosting(
-    *, clock: Clock | None = None, chance: Chance = lambda: 0.0, **classes: type[Plugin[Any]]
+    *,
+    clock: Clock | None = None,
+    chance: Chance = lambda: 0.0,
+    stuck_after_s: float = STUCK_AFTER_S,
+    **classes: type[Plugin[Any]],
 ) -> AsyncIterator[Bench]:
     """A host that knows these plugin types."""
     catalog = Classes(classes)
@@ -148,5 +159,6 @@ async def hosting(
         clock=clock or SystemClock(),
         announce=announced.append,
         chance=chance,
+        stuck_after_s=stuck_after_s,
     ) as host:
         yield Bench(host, catalog, announced)

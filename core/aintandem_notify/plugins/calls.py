@@ -81,9 +81,17 @@ class Lane:
     is stuck, and when a late one is over.
     """
 
-    def __init__(self, plugin: str, timeout_s: float, observe: Callable[[Lateness, str, float], None]) -> None:
+    def __init__(
+        self,
+        plugin: str,
+        observe: Callable[[Lateness, str, float], None],
+        *,
+        timeout_s: float,
+        stuck_after_s: float = STUCK_AFTER_S,
+    ) -> None:
         self._plugin = plugin
         self._timeout_s = timeout_s
+        self._stuck_after_s = stuck_after_s
         self._observe = observe
         self._limiter = trio.CapacityLimiter(1)
         self.running: Running | None = None
@@ -141,7 +149,7 @@ class Lane:
     async def _watch(self, running: Running, told: list[bool]) -> None:
         for lateness, after_s in (
             (Lateness.LATE, self._timeout_s),
-            (Lateness.STUCK, self._timeout_s + STUCK_AFTER_S),
+            (Lateness.STUCK, self._timeout_s + self._stuck_after_s),
         ):
             await _sleep_through(running, after_s)
             told[0] = True

@@ -13,7 +13,7 @@ from aintandem_notify.errors import PluginError
 from aintandem_notify.events import AgentEvent, Event
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.notification import Notification, Project
-from aintandem_notify.plugins.calls import Result
+from aintandem_notify.plugins.calls import STUCK_AFTER_S, Result
 from aintandem_notify.plugins.found import FoundPlugin
 from aintandem_notify.plugins.instance import Instance, Lent
 from aintandem_notify.plugins.registry import Registry
@@ -36,13 +36,16 @@ async def open_host(
     clock: Clock,
     announce: Callable[[AgentEvent], None],
     chance: Chance,
+    stuck_after_s: float = STUCK_AFTER_S,
 ) -> AsyncIterator["PluginHost"]:
     """A host without instances; whatever it then runs is stopped at the end, within a few seconds.
 
-    ``announce`` is told, once for each spell of trouble, of instances that cannot be used.
+    ``announce`` is told, once for each spell of trouble, of instances that cannot be used. A ``def`` that is
+    ``stuck_after_s`` seconds past its deadline is such trouble.
     """
     async with trio.open_nursery() as nursery:
-        host = PluginHost(nursery, catalog, http=http, clock=clock, announce=announce, chance=chance)
+        lent = Lent(http, clock, announce, chance, stuck_after_s)
+        host = PluginHost(nursery, catalog, lent)
         try:
             yield host
         finally:
@@ -57,19 +60,11 @@ class PluginHost:
     stays listed until another of its name is started.
     """
 
-    def __init__(
-        self,
-        nursery: trio.Nursery,
-        catalog: Finder,
-        *,
-        http: HttpClient,
-        clock: Clock,
-        announce: Callable[[AgentEvent], None],
-        chance: Chance,
-    ) -> None:
+    def __init__(self, nursery: trio.Nursery, catalog: Finder, lent: Lent) -> None:
         self.catalog = catalog
         self._nursery = nursery
-        self._lent = Lent(http, clock, announce, chance, Registry(), self._wake)
+        self._lent = lent
+        self._registry = Registry()
         self._instances: dict[str, Instance] = {}
         self._watchers: tuple[Instance, ...] = ()
         self._changed = trio.Event()
@@ -82,7 +77,7 @@ class PluginHost:
         running = self._instances.get(instance.name)
         if running is not None and running.state is not InstanceState.STOPPED:
             raise ValueError(f"{instance.name} is running already")
-        started = Instance(instance, self.catalog.latest(instance.type), self._lent)
+        started = Instance(instance, self.catalog.latest(instance.type), self._lent, self._registry, self._wake)
         self._instances[instance.name] = started
         self._update_watchers()
         self._nursery.start_soon(started.supervise, name=f"plugin {instance.name}")

@@ -41,14 +41,20 @@ class Lent:
     clock: Clock
     announce: Callable[[AgentEvent], None]
     chance: Chance
-    registry: Registry
-    changed: Callable[[], None]
+    stuck_after_s: float
 
 
 class Instance:
     """A configured plugin. ``supervise`` runs it; the other methods may be called meanwhile."""
 
-    def __init__(self, config: InstanceConfig, found: FoundPlugin, lent: Lent) -> None:
+    def __init__(
+        self,
+        config: InstanceConfig,
+        found: FoundPlugin,
+        lent: Lent,
+        registry: Registry,
+        changed: Callable[[], None],
+    ) -> None:
         self.config = config
         self.name = config.name
         self.state = InstanceState.LOADING
@@ -56,12 +62,14 @@ class Instance:
         self._since = lent.clock.now()
         self._found = found
         self._lent = lent
+        self._registry = registry
+        self._changed = changed
         self._log = log.get_logger(__name__).bind(plugin=config.name)
         self._hooks: Mapping[str, Hook] = {}
-        timeout_s = config.settings.timeout
-        self._making = Lane(self.name, timeout_s, self._notice_vital)
-        self._delivering = Lane(self.name, timeout_s, self._notice_vital)
-        self._watching = Lane(self.name, timeout_s, self._notice)
+        limits = {"timeout_s": config.settings.timeout, "stuck_after_s": lent.stuck_after_s}
+        self._making = Lane(self.name, self._notice_vital, **limits)
+        self._delivering = Lane(self.name, self._notice_vital, **limits)
+        self._watching = Lane(self.name, self._notice, **limits)
         self._questions = trio.CapacityLimiter(1)
         self._deliveries = Deliveries(self.name, self._delivering)
         self._queue = LiveQueue(found.live_hooks, _live_filter(config))
@@ -192,13 +200,13 @@ class Instance:
                 nursery=nursery,
                 clock=self._lent.clock,
             )
-            self._hooks = self._lent.registry.register(self.name, plugin)
+            self._hooks = self._registry.register(self.name, plugin)
             try:
                 use = partial(self._be_used, background)
                 await within_lifespan(self.name, self._hooks, self.config.settings.timeout, background, use)
             finally:
                 self._using, self._hooks = None, {}
-                self._lent.registry.unregister(self.name)
+                self._registry.unregister(self.name)
 
     async def _make(self) -> Plugin[Any]:
         plugin_class = self._found.plugin_class
@@ -234,7 +242,7 @@ class Instance:
 
     def _become(self, state: InstanceState, reason: str | None = None) -> None:
         self.state, self._reason, self._since = state, reason, self._lent.clock.now()
-        self._lent.changed()
+        self._changed()
 
     def _why(self, end: LifeEnded) -> str:
         reason = describe(end.fault, self._found.module_file)

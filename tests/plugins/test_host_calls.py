@@ -1,0 +1,280 @@
+"""Deliveries and questions: every way in which plugin code can answer, as a task."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from aintandem_notify.api import (
+    DestinationBroken,
+    HttpFailed,
+    Notification,
+    Plugin,
+    PluginConfig,
+    PluginNotReady,
+    Rejected,
+    RetryLater,
+    hookimpl,
+)
+from aintandem_notify.errors import PluginError
+from aintandem_notify.plugins import DeadlineExceeded, Delivered, Failed, InstanceState
+from aintandem_notify.plugins.receipts import MAX_BYTES
+from support.hosting import good, hosting, notification
+
+
+def answering(act: Callable[[], Any]) -> type[Plugin[Any]]:
+    """A destination whose hooks do ``act``, awaiting what it gives if that can be awaited."""
+
+    class Answering(Plugin[PluginConfig]):
+        @hookimpl
+        async def deliver(self, notification: Notification) -> Any:
+            return await self._act()
+
+        @hookimpl
+        async def check(self) -> None:
+            await self._act()
+
+        @hookimpl
+        async def diagnostics(self) -> Any:
+            return await self._act()
+
+        async def _act(self) -> Any:
+            given = act()
+            return await given if hasattr(given, "__await__") else given
+
+    return Answering
+
+
+def raising(error: BaseException) -> Callable[[], Any]:
+    """An act that raises."""
+
+    def act() -> None:
+        raise error
+
+    return act
+
+
+async def deadline_of_its_own() -> None:
+    """As a plugin that limits its own request."""
+    with trio.fail_after(0.5):
+        await trio.sleep_forever()
+
+
+async def four_seconds() -> None:
+    """Takes them."""
+    await trio.sleep(4)
+
+
+def circular() -> dict[str, Any]:
+    """A dict that holds itself."""
+    circle: dict[str, Any] = {}
+    circle["self"] = circle
+    return circle
+
+
+class Broken(Mapping[str, Any]):
+    """A mapping that cannot be read."""
+
+    def __getitem__(self, key: str) -> Any:
+        raise OSError("unreadable")
+
+    def __iter__(self) -> Any:
+        return iter(["key"])
+
+    def __len__(self) -> int:
+        return 1
+
+
+async def test_a_receipt_is_kept_as_a_copy(autojump_clock: MockClock) -> None:
+    receipt = {"channel": "C1", "parts": [1, 2.5, None, True, {"deep": "ünï"}]}
+    async with hosting(good=good(), bad=answering(lambda: receipt)) as bench:
+        [result] = await bench.host.deliver(await bench.start("bad"), [notification()])
+    assert result == Delivered(receipt)
+    assert isinstance(result, Delivered)
+    assert result.receipt is not receipt
+
+
+@pytest.mark.parametrize("empty", [None, {}])
+async def test_no_receipt_is_fine(autojump_clock: MockClock, empty: object) -> None:
+    async with hosting(bad=answering(lambda: empty)) as bench:
+        assert await bench.host.deliver(await bench.start("bad"), [notification()]) == [Delivered(empty)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("junk", "reason"),
+    [
+        ("ok", "deliver returned a str, not a dict of JSON values"),
+        (True, "deliver returned a bool, not a dict of JSON values"),
+        ([("a", 1)], "deliver returned a list, not a dict of JSON values"),
+        (object, "deliver returned a type, not a dict of JSON values"),
+        ({1: "one"}, "deliver returned a dict that holds more than JSON values"),
+        ({"when": object()}, "deliver returned a dict that holds more than JSON values"),
+        ({"set": {1}}, "deliver returned a dict that holds more than JSON values"),
+        ({"nan": float("nan")}, "deliver returned a dict that holds more than JSON values"),
+        ({"cut": "\ud800"}, "deliver returned a dict that holds more than JSON values"),
+        (circular(), "deliver returned a dict that holds more than JSON values"),
+        ({"long": "x" * MAX_BYTES}, f"deliver returned {MAX_BYTES + 12} bytes of JSON; a receipt may have 16384"),
+    ],
+)
+async def test_junk_for_a_receipt_is_the_plugins_fault(
+    autojump_clock: MockClock, junk: object, reason: str
+) -> None:
+    async with hosting(good=good(), bad=answering(lambda: junk)) as bench:
+        [result] = await bench.host.deliver(await bench.start("bad"), [notification()])
+        assert isinstance(result, Failed)
+        assert isinstance(result.error, PluginError)
+        assert (result.error.plugin, result.error.reason) == ("bad.x", reason)
+        assert await bench.host.deliver(await bench.start("good"), [notification()]) == [
+            Delivered({"for": "ntf_1"})
+        ]
+
+
+@pytest.mark.parametrize(
+    ("act", "kind", "text"),
+    [
+        (raising(RetryLater("busy", after=7)), RetryLater, "busy"),
+        (raising(DestinationBroken("revoked")), DestinationBroken, "revoked"),
+        (raising(Rejected("too long")), Rejected, "too long"),
+        (raising(PluginNotReady("no bus")), PluginNotReady, "no bus"),
+        (raising(HttpFailed("refused", maybe_sent=True)), HttpFailed, "refused"),
+        (raising(KeyError("x")), KeyError, "'x'"),
+        (raising(SystemExit(3)), PluginError, "bad.x: sys.exit(3) was called"),
+        (raising(KeyboardInterrupt()), PluginError, "bad.x: raised KeyboardInterrupt()"),
+        (raising(BaseException("odd")), PluginError, "bad.x: raised BaseException('odd')"),
+        (raising(ExceptionGroup("", [ExceptionGroup("", [OSError("deep")])])), OSError, "deep"),
+        (raising(ExceptionGroup("", [Rejected("no"), ValueError(), RetryLater("a")])), RetryLater, "a"),
+        (raising(ExceptionGroup("", [RetryLater("b", after=1), RetryLater("c", after=2)])), RetryLater, "c"),
+        (raising(ExceptionGroup("", [ValueError("first"), TypeError("second")])), ValueError, "first"),
+        (raising(BaseExceptionGroup("", [SystemExit(), Rejected("no")])), Rejected, "no"),
+        (trio.sleep_forever, DeadlineExceeded, "deliver took longer than 5 s"),
+        (deadline_of_its_own, DeadlineExceeded, "a deadline of the plugin's own has passed"),
+        (lambda: Broken(), OSError, "unreadable"),
+    ],
+)
+async def test_what_is_raised_is_the_result(
+    autojump_clock: MockClock, act: Callable[[], Any], kind: type[Exception], text: str
+) -> None:
+    async with hosting(good=good(), bad=answering(act)) as bench:
+        name = await bench.start("bad", timeout=5.0)
+        [result] = await bench.host.deliver(name, [notification(1), notification(2)])
+        assert isinstance(result, Failed)
+        assert type(result.error) is kind
+        assert str(result.error) == text
+        assert bench.status(name).state is InstanceState.LOADED
+        assert await bench.host.deliver(await bench.start("good"), [notification()]) == [
+            Delivered({"for": "ntf_1"})
+        ]
+    assert bench.failures == []
+
+
+def test_our_deadline_is_a_timeout() -> None:
+    assert issubclass(DeadlineExceeded, TimeoutError)
+
+
+async def test_a_cancellation_of_ours_passes_through_a_plugin(autojump_clock: MockClock) -> None:
+    async def wait_in_a_nursery() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ValueError("on the way out")
+
+    async with hosting(bad=answering(wait_in_a_nursery)) as bench:
+        name = await bench.start("bad")
+        with trio.move_on_after(1) as scope:
+            await bench.host.deliver(name, [notification()])
+        assert scope.cancelled_caught
+        assert bench.status(name).state is InstanceState.LOADED
+
+
+async def test_a_kept_cancellation_that_is_raised_later_is_a_fault(autojump_clock: MockClock) -> None:
+    kept: list[BaseException] = []
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as error:
+            kept.append(error)
+            raise
+    async with hosting(bad=answering(raising(kept[0]))) as bench:
+        [result] = await bench.host.deliver(await bench.start("bad"), [notification()])
+    assert isinstance(result, Failed)
+    assert isinstance(result.error, PluginError)
+
+
+async def test_a_batch_stops_at_the_first_that_is_not_delivered(autojump_clock: MockClock) -> None:
+    acts: list[object] = [{"n": 1}, None, "junk", {"n": 4}]
+    async with hosting(bad=answering(lambda: acts.pop(0))) as bench:
+        name = await bench.start("bad")
+        results = await bench.host.deliver(name, [notification(n) for n in range(4)])
+        assert results[:2] == [Delivered({"n": 1}), Delivered(None)]
+        assert [type(result) for result in results] == [Delivered, Delivered, Failed]
+        assert await bench.host.deliver(name, []) == []
+    assert acts == [{"n": 4}]
+
+
+async def test_each_notification_has_a_deadline_of_its_own(autojump_clock: MockClock) -> None:
+    async with hosting(bad=answering(four_seconds)) as bench:
+        name = await bench.start("bad", timeout=5.0)
+        assert await bench.host.deliver(name, [notification(n) for n in range(3)]) == [Delivered(None)] * 3
+
+
+async def test_only_a_destination_takes_deliveries(autojump_clock: MockClock) -> None:
+    class Watcher(Plugin[PluginConfig]):
+        @hookimpl
+        async def on_event(self) -> None:
+            """Sees it."""
+
+    async with hosting(watcher=Watcher) as bench:
+        name = await bench.start("watcher")
+        with pytest.raises(PluginError, match="it is no destination"):
+            await bench.host.deliver(name, [notification()])
+        assert not bench.status(name).destination
+        assert await bench.host.diagnostics(name) == {}
+        await bench.host.check(name)
+
+
+async def test_check_and_diagnostics_give_the_plugins_answer(autojump_clock: MockClock) -> None:
+    async with hosting(bad=answering(lambda: {"queue": 3})) as bench:
+        name = await bench.start("bad")
+        await bench.host.check(name)
+        assert await bench.host.diagnostics(name) == {"queue": 3}
+
+
+@pytest.mark.parametrize(
+    ("act", "kind", "reason"),
+    [
+        (raising(ConnectionError("refused")), ConnectionError, "refused"),
+        (raising(SystemExit()), PluginError, r"sys\.exit\(None\) was called"),
+        (trio.sleep_forever, DeadlineExceeded, "took longer than 5 s"),
+    ],
+)
+async def test_check_and_diagnostics_raise_what_the_plugin_raised(
+    autojump_clock: MockClock, act: Callable[[], Any], kind: type[Exception], reason: str
+) -> None:
+    async with hosting(bad=answering(act)) as bench:
+        name = await bench.start("bad", timeout=5.0)
+        with pytest.raises(kind, match=reason):
+            await bench.host.check(name)
+        with pytest.raises(kind, match=reason):
+            await bench.host.diagnostics(name)
+
+
+async def test_junk_for_diagnostics_is_the_plugins_fault(autojump_clock: MockClock) -> None:
+    async with hosting(bad=answering(lambda: None)) as bench:
+        name = await bench.start("bad")
+        await bench.host.wait_loaded(name)
+        with pytest.raises(PluginError, match="diagnostics returned a NoneType, not a dict"):
+            await bench.host.diagnostics(name)
+
+
+async def test_nobody_can_be_asked(autojump_clock: MockClock) -> None:
+    async with hosting(good=good()) as bench:
+        with pytest.raises(PluginError, match=r"good\.x: no such instance is running"):
+            await bench.host.check("good.x")
+        await bench.start("good")
+        with pytest.raises(PluginError, match=r"good\.x: it is loading"):
+            await bench.host.diagnostics("good.x")

@@ -1,0 +1,292 @@
+"""``def`` hooks run in worker threads: what blocks, exits or comes late hurts only its own instance.
+
+Real time throughout; the threads are held by events, and nothing here waits for a length of time to pass.
+"""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import trio
+import trio.lowlevel
+
+from aintandem_notify.api import Event, Notification, Plugin, PluginConfig, RetryLater, hookimpl
+from aintandem_notify.errors import PluginError
+from aintandem_notify.plugins import DeadlineExceeded, Delivered, Failed, InstanceState
+from support.hosting import Bench, good, hosting, notification, task_failed, until
+
+SHORT_S = 0.01
+"""A deadline that is to pass."""
+
+
+@pytest.fixture
+def released() -> Iterator[threading.Event]:
+    """Holds threads until the test is over, or sooner."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def blocking(released: threading.Event) -> type[Plugin[Any]]:
+    """A destination that waits for ``released`` in a thread, and a watcher too."""
+
+    class Blocking(Plugin[PluginConfig]):
+        calls: list[str] = []  # noqa: RUF012  # of this class only
+
+        @hookimpl
+        def deliver(self, notification: Notification) -> dict[str, str]:
+            self.calls.append(notification.id)
+            assert released.wait(30)
+            return {"for": notification.id}
+
+        @hookimpl
+        def on_event(self, event: Event) -> None:
+            self.calls.append("on_event")
+            assert released.wait(30)
+
+        @hookimpl
+        def check(self) -> None:
+            assert released.wait(30)
+
+    return Blocking
+
+
+async def serves(bench: Bench) -> None:
+    """The good plugin gets what it should."""
+    good_class: Any = bench.catalog.latest("good").plugin_class
+    seen = len(good_class.seen)
+    bench.host.publish(task_failed(), None)
+    assert await bench.host.deliver("good.x", [notification()]) == [Delivered({"for": "ntf_1"})]
+    await until(lambda: len(good_class.seen), lambda count: count == seen + 1)
+
+
+async def test_a_def_runs_in_a_thread_and_its_batch_in_one() -> None:
+    threads = []
+
+    class Beep(Plugin[PluginConfig]):
+        @hookimpl
+        def deliver(self, notification: Notification) -> dict[str, str]:
+            threads.append(threading.get_ident())
+            return {"for": notification.id}
+
+    async with hosting(bad=Beep) as bench:
+        results = await bench.host.deliver(await bench.start("bad"), [notification(n) for n in range(3)])
+    assert results == [Delivered({"for": f"ntf_{n}"}) for n in range(3)]
+    assert len(set(threads)) == 1
+    assert threading.get_ident() not in threads
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(SystemExit(1), PluginError), (KeyboardInterrupt(), PluginError), (RetryLater("busy"), RetryLater)],
+)
+async def test_what_a_thread_raises_is_the_result(error: BaseException, kind: type[Exception]) -> None:
+    class Raising(Plugin[PluginConfig]):
+        @hookimpl
+        def deliver(self) -> None:
+            raise error
+
+    async with hosting(good=good(), bad=Raising) as bench:
+        await bench.start("good")
+        [result] = await bench.host.deliver(await bench.start("bad"), [notification(1), notification(2)])
+        assert isinstance(result, Failed)
+        assert type(result.error) is kind
+        await serves(bench)
+
+
+async def test_a_coroutine_out_of_a_def_is_junk() -> None:
+    class Forgetful(Plugin[PluginConfig]):
+        @hookimpl
+        def deliver(self) -> Any:
+            return trio.lowlevel.checkpoint()  # noqa: ASYNC105  # that is the mistake
+
+    async with hosting(bad=Forgetful) as bench:
+        [result] = await bench.host.deliver(await bench.start("bad"), [notification()])
+    assert isinstance(result, Failed)
+    assert str(result.error) == "bad.x: deliver returned a coroutine; write it as async def"
+
+
+async def test_a_late_def_keeps_its_destination_busy_and_its_result_counts(released: threading.Event) -> None:
+    async with hosting(good=good(), bad=blocking(released)) as bench, trio.open_nursery() as nursery:
+        await bench.start("good")
+        name = await bench.start("bad", timeout=SHORT_S)
+        results: list[Any] = []
+
+        async def deliver() -> None:
+            results.extend(await bench.host.deliver(name, [notification(1), notification(2)]))
+
+        nursery.start_soon(deliver)
+        status = await until(lambda: bench.status(name), lambda status: status.reason is not None)
+        assert status.reason == "deliver has been running for 0 s"
+        assert status.state is InstanceState.LOADED
+        await serves(bench)
+        assert results == []
+        released.set()
+    assert results == [Delivered({"for": "ntf_1"}), Delivered({"for": "ntf_2"})]
+    assert bench.failures == []
+
+
+async def test_a_stuck_def_fails_its_instance_until_it_ends_and_sends_nothing_twice(
+    released: threading.Event,
+) -> None:
+    plugin: Any = blocking(released)
+    async with hosting(good=good(), bad=plugin, stuck_after_s=SHORT_S) as bench, trio.open_nursery() as nursery:
+        await bench.start("good")
+        name = await bench.start("bad", timeout=SHORT_S)
+        results: list[Any] = []
+
+        async def deliver() -> None:
+            results.extend(await bench.host.deliver(name, [notification(1)]))
+
+        nursery.start_soon(deliver)
+        status = await bench.until(name, InstanceState.FAILED)
+        assert status.reason == "deliver has been running for 0 s"
+        assert bench.failures == [(name, "deliver has been running for 0 s")]
+        assert results == []
+        await serves(bench)
+        assert plugin.calls == ["ntf_1"]
+        released.set()
+        await bench.host.wait_loaded(name)
+    assert results == [Delivered({"for": "ntf_1"})]
+
+
+async def test_a_blocked_thread_does_not_hold_the_exit_back(released: threading.Event) -> None:
+    async with hosting(bad=blocking(released)) as bench, trio.open_nursery() as nursery:
+        name = await bench.start("bad")
+        nursery.start_soon(bench.host.deliver, name, [notification()])
+        bench.host.publish(task_failed(), None)
+        plugin: Any = bench.catalog.latest("bad").plugin_class
+        await until(lambda: sorted(plugin.calls), lambda calls: calls == ["ntf_1", "on_event"])
+        nursery.cancel_scope.cancel()
+    assert bench.status(name).state is InstanceState.STOPPED
+    assert not released.is_set()
+
+
+async def test_what_is_left_of_a_cancelled_batch_is_not_sent(released: threading.Event) -> None:
+    plugin: Any = blocking(released)
+    async with hosting(bad=plugin) as bench:
+        name = await bench.start("bad")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bench.host.deliver, name, [notification(1), notification(2)])
+            await until(lambda: plugin.calls, lambda calls: calls == ["ntf_1"])
+            nursery.cancel_scope.cancel()
+        released.set()
+        # The same lane again: it is free only after the thread has ended.
+        assert await bench.host.deliver(name, [notification(3)]) == [Delivered({"for": "ntf_3"})]
+    assert plugin.calls == ["ntf_1", "ntf_3"]
+
+
+async def test_a_blocked_check_is_left_behind(released: threading.Event) -> None:
+    async with hosting(bad=blocking(released)) as bench:
+        name = await bench.start("bad", timeout=SHORT_S)
+        for _ in range(2):
+            with pytest.raises(DeadlineExceeded, match=r"check took longer than 0\.01 s"):
+                await bench.host.check(name)
+
+
+async def test_a_blocked_live_hook_holds_no_delivery_up() -> None:
+    held = threading.Event()
+    began = threading.Event()
+
+    class Half(Plugin[PluginConfig]):
+        @hookimpl
+        def on_event(self) -> None:
+            began.set()
+            assert held.wait(30)
+
+        @hookimpl
+        def deliver(self) -> None:
+            """Takes it."""
+
+    async with hosting(good=good(), bad=Half) as bench:
+        await bench.start("good")
+        name = await bench.start("bad", timeout=SHORT_S)
+        bench.host.publish(task_failed(), None)
+        status = await until(lambda: bench.status(name), lambda status: status.reason is not None)
+        assert status.reason == "on_event has been running for 0 s"
+        assert await bench.host.deliver(name, [notification()]) == [Delivered(None)]
+        await serves(bench)
+        held.set()
+        await until(lambda: bench.status(name), lambda status: status.reason is None)
+        assert bench.status(name).state is InstanceState.LOADED
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("boom"), "__init__: ValueError: boom"),
+        (SystemExit(3), "__init__: sys.exit(3) was called"),
+        (KeyboardInterrupt(), "__init__: raised KeyboardInterrupt()"),
+    ],
+)
+async def test_an_init_that_breaks_fails_the_instance_for_good(error: BaseException, reason: str) -> None:
+    class Broken(Plugin[PluginConfig]):
+        def __init__(self) -> None:
+            raise error
+
+        @hookimpl
+        def deliver(self) -> None:
+            """Never called."""
+
+    async with hosting(good=good(), bad=Broken) as bench:
+        await bench.start("good")
+        name = await bench.start("bad")
+        status = await bench.until(name, InstanceState.FAILED)
+        assert status.reason == reason
+        assert bench.failures == [(name, reason)]
+        with pytest.raises(PluginError) as caught:
+            await bench.host.check(name)
+        assert caught.value.reason == reason
+        await serves(bench)
+
+
+async def test_an_init_that_blocks_hurts_only_its_instance(released: threading.Event) -> None:
+    class Slow(Plugin[PluginConfig]):
+        def __init__(self) -> None:
+            assert released.wait(30)
+
+        @hookimpl
+        def deliver(self) -> None:
+            """Takes it."""
+
+    async with hosting(good=good(), bad=Slow) as bench:
+        await bench.start("good")
+        name = await bench.start("bad", timeout=SHORT_S)
+        status = await until(lambda: bench.status(name), lambda status: status.reason is not None)
+        assert (status.state, status.reason) == (InstanceState.LOADING, "__init__ has been running for 0 s")
+        await serves(bench)
+        released.set()
+        assert await bench.host.deliver(name, [notification()]) == [Delivered(None)]
+
+
+async def test_an_init_that_makes_something_else_fails_the_instance() -> None:
+    class Odd(Plugin[PluginConfig]):
+        def __new__(cls) -> Any:
+            return object()
+
+        @hookimpl
+        def deliver(self) -> None:
+            """Never called."""
+
+    async with hosting(bad=Odd) as bench:
+        status = await bench.until(await bench.start("bad"), InstanceState.FAILED)
+    assert status.reason == "__init__: it made no plugin"
+
+
+async def test_an_instance_that_refuses_its_config_is_tried_again() -> None:
+    class Closed(Plugin[PluginConfig]):
+        @property
+        def config(self) -> PluginConfig:  # type: ignore[override]
+            raise NotImplementedError
+
+        @hookimpl
+        def deliver(self) -> None:
+            """Never called."""
+
+    async with hosting(good=good(), bad=Closed) as bench:
+        await bench.start("good")
+        status = await bench.until(await bench.start("bad"), InstanceState.RETRYING)
+        assert status.reason is not None
+        assert status.reason.startswith("AttributeError: property 'config'")
+        await serves(bench)
