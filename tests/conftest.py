@@ -14,7 +14,7 @@ settings.load_profile("steady")
 
 @pytest.fixture(autouse=True)
 def _secrets_end_with_their_test() -> Iterator[None]:
-    """Secrets stay hidden while the process lives; without this, one test would cut its own from texts of others."""
+    """Secrets stay hidden while the process lives; so that no test cuts its own from the texts of another."""
     lasting, rotating = set(redaction._lasting), list(redaction._rotating)
     announced = redaction._announced
     yield
