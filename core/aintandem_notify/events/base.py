@@ -122,7 +122,8 @@ class Event(BaseModel):
     @classmethod
     def from_wire(cls, wire: dict[str, Any], timestamp: datetime) -> Self:
         """The event in ``wire``, which is kept as it is; raises pydantic's ValidationError."""
-        event = cls.model_validate({**wire, "timestamp": timestamp})
+        # The validator itself: what model_validate does around it costs a fifth of it.
+        event: Self = cls.__pydantic_validator__.validate_python({**wire, "timestamp": timestamp})
         # What the cached property would work out. A private attribute would cost each event half as much
         # again as its validation does.
         event.__dict__["_wire"] = wire

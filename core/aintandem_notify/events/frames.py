@@ -130,6 +130,8 @@ def _moment(value: object) -> datetime | None:
         return None
     try:
         moment = _read_time(value)
+        if moment.tzinfo is UTC:
+            return moment
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValidationError, OverflowError):
         return None
