@@ -101,7 +101,7 @@ class Worker:
             turn = await self._turn([])
             while turn.claims:
                 turn = await self._turn(await self._send(turn.claims))
-            if trio.current_time() >= self.gate.opens_at:
+            if turn.next_due_s is not None:
                 with self._until_drained(), trio.move_on_after(turn.next_due_s):
                     await self._news.wait()
 
@@ -230,7 +230,11 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """What to send now; with nothing to send, the seconds until looking again is of use."""
+    """What to send now, and when there is nothing: the seconds until looking again is of use.
+
+    ``next_due_s`` is None when the gate was closed and nobody looked. Whether it has opened since must not be
+    asked again: a gate that opens during the hop would leave the worker asleep beside a full queue.
+    """
 
     claims: Sequence[Claim] = ()
-    next_due_s: float = IDLE_S
+    next_due_s: float | None = None
