@@ -1,6 +1,8 @@
 """Opens the byte stream under a WebSocket: TCP, through a proxy if there is one, with TLS where asked for."""
 
+import os
 import re
+import socket
 import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
@@ -68,7 +70,7 @@ async def _secured(stream: trio.abc.Stream, endpoint: Endpoint, tls: TlsContext)
     try:
         await secured.do_handshake()
     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-        raise LinkLost(f"no TLS with {endpoint.authority}: {_in_words(error.__cause__ or error)}") from error
+        raise LinkLost(f"no TLS with {endpoint.authority}: {_in_words(error)}") from error
     return secured
 
 
@@ -108,14 +110,18 @@ async def _head(stream: trio.abc.Stream) -> bytes:
 
 
 def _in_words(error: BaseException) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or "TLS error").replace("_", " ").lower()
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    # trio gathers the failures of several addresses in a group behind an OSError without a number.
-    cause = error.__cause__
-    while isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[0]
-    return cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
+    """What the system says, without the addresses and numbers that it is wrapped in."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return error.verify_message
+        case ssl.SSLError():
+            return (error.reason or "TLS error").replace("_", " ").lower()
+        case socket.gaierror(strerror=str(words)):
+            return words
+        case OSError(errno=int(number)):
+            return os.strerror(number)
+        case BaseExceptionGroup():
+            return _in_words(error.exceptions[0])
+        case _:
+            # trio tells of several failed addresses by an OSError without a number, caused by a group.
+            return str(error) if error.__cause__ is None else _in_words(error.__cause__)

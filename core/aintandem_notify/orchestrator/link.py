@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import trio
+from h11 import ProtocolError as HttpProtocolError
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, wrap_client_stream
-from wsproto.utilities import ProtocolError
+from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from aintandem_notify.clock import Clock
 from aintandem_notify.errors import LinkLost, OrchestratorError
@@ -154,7 +155,7 @@ def _as_link_error(error: BaseException) -> OrchestratorError | None:
         case ConnectionClosed(reason=reason):
             # Without a reason the library's reader ended on its own: it could not make sense of the bytes.
             return error_for_close(*((1002, None) if reason is None else (reason.code, reason.reason)))
-        case HandshakeError() | ProtocolError():
+        case HandshakeError() | WebSocketProtocolError() | HttpProtocolError() | UnicodeError():
             return LinkLost("what answered broke the WebSocket protocol", 1002)
         case trio.BrokenResourceError() | trio.ClosedResourceError():
             return LinkLost("the connection broke")
