@@ -1,0 +1,217 @@
+"""The store's own contract: what is claimed when, and what settling leaves behind. Any database must pass it."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from aintandem_notify.events import AgentStartedEvent, ConnectionErrorEvent, Event, Family
+from aintandem_notify.runs import Run, RunRef, RunState
+from aintandem_notify.store import Changes, Claim, DeliveryState, Settlement, Store, outbox
+from support.outbox import NOW, claim_all, event, inside, queue_up
+
+QUEUED, DELIVERED, DEAD = DeliveryState.QUEUED, DeliveryState.DELIVERED, DeliveryState.DEAD
+HERE = "file_log.a"
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    opened = Store("sqlite://")
+    yield opened
+    opened.close()
+
+
+def settle(store: Store, claim: Claim, state: DeliveryState = DELIVERED, due: float = 0, **fields: Any) -> None:
+    ended = Settlement(claim, state, NOW, NOW + timedelta(seconds=due), **fields)
+    inside(lambda store: store.outbox.settle([ended]))(store)
+
+
+def claimed(store: Store, **asked: Any) -> list[str]:
+    return [claim.notification.title for claim in claim_all(**asked)(store)]
+
+
+def rows(store: Store, columns: str = "state, attempts, fault, fault_count, reason, settled_at") -> list[Any]:
+    with store.transaction():
+        found = store._connection.execute(text(f"SELECT {columns} FROM deliveries ORDER BY id")).all()
+    return [tuple(row) for row in found]
+
+
+def test_deliveries_come_in_the_order_of_their_events(store: Store) -> None:
+    queue_up([event("task_started", run=f"t{n}") for n in range(9, 0, -1)])(store)
+    assert claimed(store) == [f"task_started t{n}" for n in range(9, 0, -1)]
+    assert claimed(store, most=2) == ["task_started t9", "task_started t8"]
+    assert claimed(store, destination="slack.b") == []
+
+
+def test_a_claim_is_only_a_read(store: Store) -> None:
+    queue_up([event("task_started")])(store)
+    assert claim_all()(store) == claim_all()(store)
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        event("task_failed", error="<&>\u2028 \U0001f600", extra={"deep": [1, None, 2.5]}),
+        event("brand_new_type", anything=True),
+        ConnectionErrorEvent(timestamp=NOW, project_id="p", error="refused"),
+        AgentStartedEvent(timestamp=NOW, version="1.0"),
+    ],
+)
+def test_a_notification_comes_back_as_it_was(store: Store, about: Event) -> None:
+    queue_up([about])(store)
+    (claim,) = claim_all()(store)
+    assert claim.notification.event == about
+    assert type(claim.notification.event) is type(about)
+    assert claim.notification.event.wire() == about.wire()
+    assert claim.notification.event.key == about.key
+    assert claim.notification.previous is None
+    assert claim.notification.created_at == NOW
+    assert claim.notification.created_at.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize(("state", "left"), [(QUEUED, ["task_started t1"]), (DELIVERED, []), (DEAD, [])])
+def test_only_queued_deliveries_are_claimed(store: Store, state: DeliveryState, left: list[str]) -> None:
+    queue_up([event("task_started")])(store)
+    (claim,) = claim_all()(store)
+    settle(store, claim, state, attempts=2, fault="builtins.KeyError", fault_count=1, reason="why")
+    assert claimed(store) == left
+    (row,) = rows(store)
+    assert row[:5] == (state.value, 2, "builtins.KeyError", 1, "why")
+    assert (row[5] is None) == (state is QUEUED)
+
+
+def test_what_is_known_of_earlier_tries_comes_with_the_claim(store: Store) -> None:
+    queue_up([event("task_started")])(store)
+    (claim,) = claim_all()(store)
+    settle(store, claim, QUEUED, attempts=2, fault="builtins.KeyError", fault_count=1)
+    (again,) = claim_all()(store)
+    assert (again.attempts, again.fault, again.fault_count) == (2, "builtins.KeyError", 1)
+    assert (again.id, again.created_at, again.destination) == (claim.id, NOW, HERE)
+
+
+def test_one_that_waits_holds_its_thread_at_its_destination_only(store: Store) -> None:
+    events = [
+        event("task_started", run="a"),
+        event("artifact", run="a", artifact={"path": "x"}),
+        event("task_started", run="b"),
+    ]
+    queue_up(events, [HERE, "slack.b"])(store)
+    settle(store, claim_all()(store)[0], QUEUED, due=5)
+    assert claimed(store) == ["task_started b"]
+    assert claimed(store, destination="slack.b") == ["task_started a", "artifact a", "task_started b"]
+    after = NOW + timedelta(seconds=5)
+    assert claimed(store, now=after) == ["task_started a", "artifact a", "task_started b"]
+
+
+def test_a_later_one_that_waits_holds_nothing(store: Store) -> None:
+    queue_up([event("task_started"), event("artifact", artifact={"path": "x"})])(store)
+    settle(store, claim_all()(store)[1], QUEUED, due=5)
+    assert claimed(store) == ["task_started t1"]
+
+
+def test_a_due_time_beyond_the_horizon_is_due(store: Store) -> None:
+    queue_up([event("task_started"), event("artifact", artifact={"path": "x"})])(store)
+    settle(store, claim_all()(store)[0], QUEUED, due=3600)
+    assert claimed(store, horizon=60) == ["task_started t1", "artifact t1"]
+    assert claimed(store, horizon=7200) == []
+
+
+def next_due(store: Store, destination: str = HERE) -> Any:
+    horizon = NOW + timedelta(seconds=60)
+    return inside(lambda store: store.outbox.next_due(destination, now=NOW, horizon=horizon))(store)
+
+
+def test_the_next_due_time(store: Store) -> None:
+    queue_up([event("task_started", run=f"t{n}") for n in range(3)])(store)
+    first, second, third = claim_all()(store)
+    assert next_due(store) is None
+    settle(store, first, QUEUED, due=30)
+    settle(store, second, QUEUED, due=20)
+    settle(store, third, QUEUED, due=3600)
+    assert next_due(store) == NOW + timedelta(seconds=20)
+    assert next_due(store, "slack.b") is None
+
+
+def test_receipts_are_kept_per_destination_and_thread(store: Store) -> None:
+    queue_up([event("task_started"), event("task_started", run="other")], [HERE, "slack.b"])(store)
+    settle(store, claim_all()(store)[0], receipt={"ts": "1"})
+    queue_up([event("task_failed")], [HERE, "slack.b"])(store)
+    assert [claim.notification.previous for claim in claim_all()(store)] == [None, {"ts": "1"}]
+    assert [claim.notification.previous for claim in claim_all("slack.b")(store)] == [None, None, None]
+    settle(store, claim_all()(store)[1], receipt={"ts": "2", "é": [None, {"a": 1.5}]})
+    queue_up([event("artifact", artifact={"path": "x"})])(store)
+    assert claim_all()(store)[1].notification.previous == {"ts": "2", "é": [None, {"a": 1.5}]}
+
+
+def test_no_receipt_leaves_the_last_one(store: Store) -> None:
+    queue_up([event("task_started"), event("task_failed"), event("artifact", artifact={"path": "x"})])(store)
+    settle(store, claim_all()(store)[0], receipt={"ts": "1"})
+    settle(store, claim_all()(store)[0], receipt=None)
+    assert claim_all()(store)[0].notification.previous == {"ts": "1"}
+
+
+def expire(store: Store, older_than: float, **asked: Any) -> int:
+    return inside(
+        lambda store: store.outbox.expire(
+            HERE, older_than=NOW + timedelta(seconds=older_than), now=NOW, reason="waited longer than 1h", **asked
+        )
+    )(store)
+
+
+def test_what_is_too_old_dies_with_its_reason_and_the_rest_stays(store: Store) -> None:
+    queue_up([event("task_started", run="a"), event("task_started", run="b")])(store)
+    queue_up([event("task_started", run="c")], now=NOW + timedelta(seconds=10))(store)
+    queue_up([event("task_started", run="d")], ["slack.b"])(store)
+    spared = claim_all()(store)[1]
+    assert expire(store, 0) == 0
+    assert expire(store, 5, spare=[spared.id]) == 1
+    assert claimed(store, now=NOW + timedelta(seconds=10)) == ["task_started b", "task_started c"]
+    assert claimed(store, destination="slack.b") == ["task_started d"]
+    assert rows(store, "state, reason")[0] == ("dead", "waited longer than 1h")
+    assert expire(store, 5) == 1
+
+
+def test_queues_count_what_waits(store: Store) -> None:
+    queue_up([event("task_started", run="a")], [HERE, "slack.b"], now=NOW - timedelta(hours=1))(store)
+    queue_up([event("task_started", run="b")])(store)
+    settle(store, claim_all("slack.b")(store)[0])
+    queues = inside(lambda store: store.outbox.queues())(store)
+    assert {name: (queue.queued, queue.oldest) for name, queue in queues.items()} == {
+        HERE: (2, NOW - timedelta(hours=1))
+    }
+
+
+def test_runs_are_found_by_their_latest_attempt(store: Store) -> None:
+    ref = RunRef("p", Family.TASK, "it's/'a'")
+    first = Run(*ref, state=RunState.FAILED, name="é", started_at=NOW, progress=12.5, output_tail="a\n")
+    second = Run(*ref, attempt=2, workflow_id="w", created_at=NOW, updated_at=NOW, step="load")
+    other = Run("q", Family.TASK, ref.id, attempt=7)
+    changes = Changes(new_runs=[first, second, other])
+    inside(lambda store: store.journal.write(changes, NOW))(store)
+    latest = inside(lambda store: store.journal.latest_runs([ref, other.ref, RunRef("p", Family.SANDBOX, ref.id)]))
+    assert latest(store) == {ref: second, other.ref: other}
+    moved = Run(*ref, attempt=2, state=RunState.COMPLETED, name="new", ended_at=NOW)
+    inside(lambda store: store.journal.write(Changes(moved_runs=[moved]), NOW))(store)
+    assert latest(store) == {ref: moved, other.ref: other}
+
+
+def test_more_keys_and_runs_than_one_question_can_hold(store: Store) -> None:
+    events = [event("task_started", run=f"t{n}") for n in range(1201)]
+    queue_up(events)(store)
+    keys = {one.key for one in events}
+    assert inside(lambda store: store.journal.known_keys({*keys, "unknown"}))(store) == keys
+    refs = [RunRef("p", Family.TASK, f"t{n}") for n in range(1300)]
+    assert len(inside(lambda store: store.journal.latest_runs(refs))(store)) == 1201
+
+
+def test_the_claim_of_a_long_queue_reads_no_more_than_it_takes(store: Store) -> None:
+    """No table is scanned, and nothing is sorted: the index has the order."""
+    with store.transaction():
+        compiled = outbox._CLAIM.compile(store._connection)
+        values = tuple(0 for _ in compiled.positiontup or ())
+        plan = store._connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", values).all()
+    steps = [row[3] for row in plan]
+    assert "SEARCH deliveries USING INDEX deliveries_next (destination=? AND state=?)" in steps
+    assert not [step for step in steps if "SCAN" in step or "TEMP B-TREE" in step]
