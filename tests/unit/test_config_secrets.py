@@ -37,54 +37,62 @@ LINES = [
     'level = "SECRET"',
 ]
 
-SUBSTITUTES = [
-    ('"SECRET"', "3"),
-    ('"SECRET"', '["SECRET"]'),
-    ('"SECRET"', '{ inline = "SECRET" }'),
-    ('"SECRET"', '{ env = "lower-SECRET" }'),
-    ('"SECRET"', '{ file = "SECRET" }'),
-    ('"SECRET"', '{ env = ["SECRET"] }'),
-    ('"SECRET"', "'''\nSECRET\n'''"),
+VALUES = [
+    "3",
+    '["SECRET"]',
+    '[["SECRET"]]',
+    '{ inline = "SECRET" }',
+    '{ env = "lower-SECRET" }',
+    '{ env = ["SECRET"] }',
+    '{ file = "SECRET" }',
+    '{ file = { name = "SECRET" } }',
+    "'''\nSECRET\n'''",
+    '"ftp://SECRET"',
+]
+"""What can stand in the place of a text, and is TOML."""
+
+SYNTAX = [
     ('"SECRET"', "SECRET"),
     ('"SECRET"', '"SECRET'),
-    ('"', "'"),
     (" = ", " "),
-    (" = ", "."),
     (" = ", " = = "),
-    ("slack", "file_log"),
-    ("slack", "zebra"),
-    (".team]", "]"),
     ("]", ""),
     ("[", "[["),
+]
+"""What is no TOML any more, and hides all other mistakes."""
+
+HEADERS = [
+    "[plugins.slack]",
+    "[plugins.zebra.team]",
+    "[plugins.file_log.team]",
+    "[conection]",
+    "[[connection]]",
+    "[log.x]",
 ]
 
 
 @st.composite
 def misspelt(draw: st.DrawFn, line: str) -> str:
-    """The line with something wrong with it."""
-    key, equals, rest = line.partition(" = ")
-    if equals and draw(st.booleans()):
+    """The line with something wrong with it, still TOML."""
+    if line.startswith("["):
+        return draw(st.sampled_from([line, *HEADERS]))
+    key, _, value = line.partition(" = ")
+    if draw(st.booleans()):
         at = draw(st.integers(0, len(key) - 1))
-        return (
-            draw(st.sampled_from([f"{key[:at]}{key[at + 1 :]}x", f"x{key}", f"{key}.{key}", f"'{key} '"]))
-            + equals
-            + rest
-        )
-    old, new = draw(st.sampled_from(SUBSTITUTES))
-    return line.replace(old, new)
+        return f"{draw(st.sampled_from([key[:at] + key[at + 1 :] + 'x', f'x{key}', f'{key}.{key}']))} = {value}"
+    return f"{key} = {draw(st.sampled_from(VALUES))}"
 
 
 @st.composite
 def broken_configs(draw: st.DrawFn) -> tuple[str, list[str]]:
     """A config with mistakes, and the secrets in it."""
-    lines, secrets = [], []
-    wrong = draw(st.sets(st.integers(0, len(LINES) - 1), max_size=4))
-    for number, line in enumerate(LINES):
-        changed = draw(misspelt(line)) if number in wrong else line
-        secrets.append(f"ǂ{chr(0x13A0 + number)}☂")
-        lines.append(changed.replace("SECRET", secrets[-1]))
-    dropped = draw(st.sets(st.integers(0, len(lines) - 1), max_size=2))
-    return "\n".join(line for number, line in enumerate(lines) if number not in dropped), secrets
+    wrong = draw(st.sets(st.integers(0, len(LINES) - 1), min_size=1, max_size=8))
+    lines = [draw(misspelt(line)) if number in wrong else line for number, line in enumerate(LINES)]
+    if draw(st.integers(0, 9)) == 0:
+        at, (old, new) = draw(st.integers(0, len(lines) - 1)), draw(st.sampled_from(SYNTAX))
+        lines[at] = lines[at].replace(old, new)
+    secrets = [f"ǂ{chr(0x13A0 + number)}☂" for number in range(len(lines))]
+    return "\n".join(line.replace("SECRET", secret) for line, secret in zip(lines, secrets, strict=True)), secrets
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
