@@ -7,9 +7,15 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import trio
+
 from aintandem_notify.errors import ApiError
 from aintandem_notify.simulator.demo import all_types
 from aintandem_notify.simulator.rest import Asked, Call
+from aintandem_notify.simulator.simulation import Simulator
+
+ANSWER_TIME: Final = 0.1
+"""Seconds that the answer to a restart's request has to get out; ours."""
 
 
 def _count(asked: Asked) -> int:
@@ -61,7 +67,13 @@ def _refuse(asked: Asked) -> None:
 
 def _restart(asked: Asked) -> None:
     seconds = asked.number("seconds")
-    asked.simulator.nursery.start_soon(asked.simulator.restart, 1.0 if seconds is None else seconds)
+    asked.simulator.nursery.start_soon(_restart_soon, asked.simulator, 1.0 if seconds is None else seconds)
+
+
+async def _restart_soon(simulator: Simulator, seconds: float) -> None:
+    # The answer to this very request goes out first: the restart cuts every connection.
+    await trio.sleep(ANSWER_TIME)
+    await simulator.restart(seconds)
 
 
 FAULTS: Final[Mapping[str, Callable[[Asked], None]]] = {
