@@ -11,13 +11,13 @@ class Beep(Plugin[Config]):
         print("\\a" * self.config.times + notification.title)
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
 import trio
 from structlog.typing import FilteringBoundLogger
 
-from aintandem_notify.clock import Clock, SystemClock
+from aintandem_notify.clock import Clock
 from aintandem_notify.config.plugin import PluginConfig
 from aintandem_notify.config.values import Duration, FilePath, Rate, Secret
 from aintandem_notify.errors import (
@@ -30,7 +30,7 @@ from aintandem_notify.errors import (
 from aintandem_notify.events import ConnectionEvent, Event, SandboxEvent, TaskEvent, WorkflowEvent
 from aintandem_notify.hookspecs import Receipt, hookimpl
 from aintandem_notify.http_client import HttpAnswer, HttpClient
-from aintandem_notify.log import get_logger, redact
+from aintandem_notify.log import redact
 from aintandem_notify.notification import Field, Notification, Project, Severity
 from aintandem_notify.runs import Run, RunState
 
@@ -76,14 +76,14 @@ class PluginContext:
     ``name`` is ``slack.team``. ``http`` makes outgoing requests with the agent's proxy and CA settings.
     ``log`` is bound to the instance's name. ``nursery`` runs background tasks for as long as the instance
     lives; one that raises has the instance torn down and set up again, and harms nothing else. ``clock`` tells
-    the wall-clock time. Only tests make one, and need not give ``log`` and ``clock``.
+    the wall-clock time.
     """
 
     name: str
     http: HttpClient
+    log: FilteringBoundLogger
     nursery: trio.Nursery
-    log: FilteringBoundLogger = field(default_factory=lambda: get_logger("aintandem_notify.plugin"))
-    clock: Clock = field(default_factory=SystemClock)
+    clock: Clock
 
 
 class Plugin(Generic[ConfigT]):

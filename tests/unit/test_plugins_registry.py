@@ -1,0 +1,83 @@
+"""Registering with pluggy: names, hooks as they are called, and no trace of what was refused."""
+
+from typing import Any
+
+import pytest
+
+from aintandem_notify.api import Plugin, PluginConfig, hookimpl
+from aintandem_notify.errors import PluginError
+from aintandem_notify.plugins.registry import Registry
+
+
+class Beep(Plugin[PluginConfig]):
+    """Implements hooks in several ways."""
+
+    @hookimpl
+    def deliver(self, notification: Any) -> Any:
+        """Give it back."""
+        return notification
+
+    @hookimpl
+    async def on_event(self) -> None:
+        """Wants no argument."""
+
+    @hookimpl
+    def on_task_event(self, **arguments: Any) -> Any:
+        """Takes all there are."""
+        return arguments
+
+    @hookimpl(specname="check")
+    def try_it(self) -> str:
+        """Under another name."""
+        return "tried"
+
+
+class Misspelt(Plugin[PluginConfig]):
+    """Slips past the catalog's checks, as an object that is not made by it could."""
+
+    @hookimpl
+    def delivr(self, notification: Any) -> None:
+        """Is no hook."""
+
+
+class Strange(Plugin[PluginConfig]):
+    """As ``Misspelt``, with an argument that nobody passes."""
+
+    @hookimpl
+    def deliver(self, note: Any) -> None:
+        """Never called."""
+
+
+def test_hooks_are_bound_to_their_instance_and_get_what_they_ask_for() -> None:
+    hooks = Registry().register("beep.x", Beep())
+    assert set(hooks) == {"deliver", "on_event", "on_task_event", "check"}
+    assert [name for name, hook in hooks.items() if hook.is_async] == ["on_event"]
+    assert hooks["deliver"].bind(notification=1)() == 1
+    assert hooks["on_task_event"].bind(event=2)() == {"event": 2}
+    assert hooks["check"].bind()() == "tried"
+    hooks["on_event"].bind(event=3)().close()
+
+
+def test_two_instances_of_a_plugin_stand_side_by_side() -> None:
+    registry = Registry()
+    first, second = Beep(), Beep()
+    registry.register("beep.a", first)
+    hooks = registry.register("beep.b", second)
+    assert hooks["deliver"].function.__self__ is second  # type: ignore[attr-defined]
+    assert registry.names() == {"beep.a", "beep.b"}
+    registry.unregister("beep.a")
+    registry.unregister("beep.a")
+    assert registry.names() == {"beep.b"}
+
+
+@pytest.mark.parametrize(
+    ("plugin", "reason"),
+    [(Misspelt, "delivr is no hook; did you mean deliver?"), (Strange, "note")],
+)
+def test_what_pluggy_refuses_leaves_no_trace(plugin: type[Plugin[Any]], reason: str) -> None:
+    registry = Registry()
+    registry.register("beep.x", Beep())
+    with pytest.raises(PluginError, match=reason.replace("?", r"\?")):
+        registry.register("bad.x", plugin())
+    assert registry.names() == {"beep.x"}
+    assert registry.register("beep.y", Beep())
