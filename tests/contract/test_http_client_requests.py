@@ -10,6 +10,7 @@ import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -17,6 +18,7 @@ import trio.testing
 
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client import MAX_BODY, HttpClient
+from aintandem_notify.http_client.transport import MAX_CONNECTIONS
 from support.http_server import (
     Answer,
     Drip,
@@ -39,7 +41,7 @@ def _secret_url(port: int, scheme: str = "http") -> str:
     return f"{scheme}://usercanary:passcanary@127.0.0.1:{port}/pathcanary?token=querycanary"
 
 
-async def _failure(http: HttpClient, url: str, **options: object) -> HttpFailed:
+async def _failure(http: HttpClient, url: str, **options: Any) -> HttpFailed:
     with pytest.raises(HttpFailed) as caught:
         await http.post(url, **options)
     shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
@@ -160,6 +162,14 @@ async def test_a_longer_body_is_cut(server: LoopbackServer, http: HttpClient, si
     answer = await http.get(server.base, max_body=100)
     assert (answer.body, answer.truncated) == (b"x" * 100, True)
     assert (await http.get(server.base)).status == 200
+
+
+@pytest.mark.parametrize("size", [101, 200_000])
+async def test_cut_bodies_use_no_connection_up(server: LoopbackServer, http: HttpClient, size: int) -> None:
+    for _ in range(MAX_CONNECTIONS + 1):
+        server.replies.append(Reply(200, b"x" * size))
+        await http.get(server.base, max_body=100)
+    await server.wait_until(lambda: server.connections <= 1)
 
 
 async def test_a_gigabyte_is_not_read(server: LoopbackServer, http: HttpClient) -> None:

@@ -139,7 +139,7 @@ async def test_without_a_secret_nothing_is_signed() -> None:
 async def test_each_attempt_has_its_own_time_and_the_same_id(autojump_clock: trio.testing.MockClock) -> None:
     http = ScriptedHttp(HttpAnswer(400, {}), HttpAnswer(200, {}))
     clock = TrioClock(datetime(2026, 1, 1, tzinfo=UTC))
-    settings = {"url": "https://hooks.example/x", "secret": WEBHOOK_SECRET, "timeout": 7.0}
+    settings = {"url": "https://hooks.example/x", "secret": WEBHOOK_SECRET, "timeout": 10.0}
     async with open_plugin(Webhook, Config, settings, http=http, clock=clock) as webhook:
         await webhook.deliver(sample_notification())
     (first_time, _, first), (second_time, _, second) = http.asked
@@ -148,7 +148,7 @@ async def test_each_attempt_has_its_own_time_and_the_same_id(autojump_clock: tri
     assert int(second["headers"]["webhook-timestamp"]) - int(first["headers"]["webhook-timestamp"]) == 1
     assert first["headers"]["webhook-signature"] != second["headers"]["webhook-signature"]
     assert first["content"] == second["content"]
-    assert first["timeout"] == 7.0
+    assert first["timeout"] == 9.0
 
 
 # The table

@@ -30,7 +30,11 @@ async def open_plugin(
         plugin = plugin_class()
         plugin.config = config_model.model_validate(settings)
         plugin.context = PluginContext(
-            "test.bench", client, get_logger("test.bench"), nursery, clock or SystemClock()
+            name="test.bench",
+            http=client,
+            log=get_logger("test.bench"),
+            nursery=nursery,
+            clock=clock or SystemClock(),
         )
         yield plugin
         nursery.cancel_scope.cancel()

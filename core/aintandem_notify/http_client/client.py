@@ -4,7 +4,7 @@ import json as json_lib
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
 
 import trio
 
@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 
 MAX_BODY: Final = 65536
 """Bytes of an answer that are read unless a caller asks for more (design, plugins)."""
+
+
+class RequestOptions(TypedDict, total=False):
+    """The keyword arguments of ``HttpClient.request``, for ``get`` and ``post``."""
+
+    headers: Mapping[str, str] | None
+    json: Any
+    content: bytes | None
+    timeout: float
+    max_body: int
+    need_body: bool
 
 
 class HttpClient:
@@ -90,11 +101,11 @@ class HttpClient:
             raise HttpFailed(attempt.describe_delay(timeout), maybe_sent=attempt.sent) from None
         return attempt.answer()
 
-    async def get(self, url: str, **options: Any) -> HttpAnswer:
+    async def get(self, url: str, **options: Unpack[RequestOptions]) -> HttpAnswer:
         """``request`` with GET."""
         return await self.request("GET", url, **options)
 
-    async def post(self, url: str, **options: Any) -> HttpAnswer:
+    async def post(self, url: str, **options: Unpack[RequestOptions]) -> HttpAnswer:
         """``request`` with POST."""
         return await self.request("POST", url, **options)
 

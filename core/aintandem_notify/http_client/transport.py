@@ -21,6 +21,7 @@ from aintandem_notify import __version__
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client.answer import HttpAnswer
 from aintandem_notify.http_client.dialling import GuardedBackend
+from aintandem_notify.http_client.tls import tls_context
 
 MAX_CONNECTIONS: Final = 100
 """At one time, over all servers; well under the usual 1,024 descriptors beside a thousand links' sockets."""
@@ -29,7 +30,6 @@ IDLE_EXPIRY: Final = 5.0
 """Seconds; what servers at least keep an idle connection for (Apache's default), so that few are found cut."""
 CLOSING_TIME: Final = 1.0
 """Seconds that closing the pool may take, also when everything around it is cancelled."""
-
 MAX_PORT: Final = 65535
 
 FORCED_HEADERS: Final = {"accept-encoding": "identity"}
@@ -41,6 +41,9 @@ _LIBRARY_ERRORS: Final = (
     httpcore.ProxyError,
     httpcore.UnsupportedProtocol,
 )
+
+# How httpcore and h11 say that the connection ended too early; they have one class for this and for nonsense.
+_CUT_OFF: Final = ("disconnected", "peer closed")
 
 # They write whole URLs and headers, secrets included, into their INFO and DEBUG lines.
 for _name in ("httpx", "httpcore"):
@@ -198,7 +201,7 @@ class _Body(httpx.AsyncByteStream):
 def _pool(scheme: str, proxy: str | None, ca_file: Path | None) -> httpcore.AsyncConnectionPool:
     options: dict[str, Any] = {
         # Plain HTTP goes without the 20 ms and more that reading the certificates takes.
-        "ssl_context": _tls_context(ca_file) if scheme == "https" else None,
+        "ssl_context": _trusted(ca_file) if scheme == "https" else None,
         "max_connections": MAX_CONNECTIONS,
         "max_keepalive_connections": MAX_IDLE_CONNECTIONS,
         "keepalive_expiry": IDLE_EXPIRY,
@@ -208,7 +211,7 @@ def _pool(scheme: str, proxy: str | None, ca_file: Path | None) -> httpcore.Asyn
         return httpcore.AsyncConnectionPool(**options)
     url = _proxy_url(proxy)
     if url.scheme == "https":
-        options["proxy_ssl_context"] = _tls_context(ca_file)
+        options["proxy_ssl_context"] = _trusted(ca_file)
     credentials = (url.username, url.password) if url.username or url.password else None
     return httpcore.AsyncHTTPProxy(_core_url(url), proxy_auth=credentials, **options)
 
@@ -231,15 +234,12 @@ def _core_url(url: httpx.URL) -> httpcore.URL:
     return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
 
 
-def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    context = httpx.create_ssl_context(trust_env=False)
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(ca_file)
-        except (OSError, ssl.SSLError) as error:
-            reason = error.strerror if type(error) is not ssl.SSLError else "it holds no PEM certificate"
-            raise HttpFailed(f"cannot use the CA file {ca_file}: {reason}") from None
-    return context
+def _trusted(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return tls_context(ca_file)
+    except OSError as error:
+        reason = "it holds no PEM certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise HttpFailed(f"cannot use the CA file {ca_file}: {reason}") from None
 
 
 def _describe(error: Exception, attempt: Attempt) -> str:
@@ -252,9 +252,7 @@ def _describe(error: Exception, attempt: Attempt) -> str:
             return f"the proxy opened no way to {origin}: {error}"
         case httpcore.ConnectError():
             return f"TLS with {origin} failed: {_tls_reason(error)}"
-        case httpcore.RemoteProtocolError() if "disconnected" not in str(error) and "peer closed" not in str(
-            error
-        ):
+        case httpcore.RemoteProtocolError() if not any(word in str(error) for word in _CUT_OFF):
             return f"{origin} answered with something that is not HTTP"
         case _ if attempt.answered:
             return f"{origin} closed the connection in the middle of its answer"

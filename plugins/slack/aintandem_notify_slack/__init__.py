@@ -25,6 +25,9 @@ __all__ = ["Config", "Slack", "SlackAnswerError"]
 # A living webhook says one of these to an empty message, and posts nothing.
 _ALIVE: Final = frozenset({"no_text", "invalid_payload"})
 
+SHARE_OF_TIMEOUT: Final = 0.9
+"""What a request may take of a delivery's time, so that its own word on what happened comes before the agent's."""
+
 
 class SlackAnswerError(Exception):
     """Slack, or whatever answered in its place, said nothing that Slack is known to say."""
@@ -91,10 +94,14 @@ class Slack(Plugin[Config]):
         if self.config.webhook_url is None or judgement.reason not in _ALIVE:
             self._raise_unless_delivered(judgement, answer)
 
+    @property
+    def _timeout(self) -> float:
+        return self.config.timeout * SHARE_OF_TIMEOUT
+
     async def _post(self, message: Message) -> HttpAnswer:
         if self.config.webhook_url is not None:
             url = self.config.webhook_url.reveal()
-            return await self.context.http.post(url, json=message, timeout=self.config.timeout)
+            return await self.context.http.post(url, json=message, timeout=self._timeout)
         return await self._call("chat.postMessage", {"channel": self.config.channel, **message})
 
     async def _call(self, method: str, arguments: dict[str, Any]) -> HttpAnswer:
@@ -103,7 +110,7 @@ class Slack(Plugin[Config]):
             f"{self.config.api_url.rstrip('/')}/{method}",
             json=arguments,
             headers={"Authorization": f"Bearer {token}"},
-            timeout=self.config.timeout,
+            timeout=self._timeout,
         )
 
     def _raise_unless_delivered(self, judgement: Judgement, answer: HttpAnswer) -> None:

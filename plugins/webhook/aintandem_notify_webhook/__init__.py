@@ -28,6 +28,8 @@ __all__ = ["Config", "Webhook"]
 MAX_ANSWER: Final = 2048
 """Bytes of an answer that are read: enough for a word on why."""
 MAX_REASON: Final = 200
+SHARE_OF_TIMEOUT: Final = 0.9
+"""What a request may take of a delivery's time, so that its own word on what happened comes before the agent's."""
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?")
@@ -129,7 +131,10 @@ class Webhook(Plugin[Config]):
     async def check(self) -> None:
         """Whether the receiver answers at all, whatever its status: a HEAD request tells nobody anything."""
         await self.context.http.request(
-            "HEAD", self.config.url.reveal(), headers=self._extra_headers(), timeout=self.config.timeout
+            "HEAD",
+            self.config.url.reveal(),
+            headers=self._extra_headers(),
+            timeout=self.config.timeout * SHARE_OF_TIMEOUT,
         )
 
     async def _post(self, message_id: str, body: bytes) -> HttpAnswer:
@@ -140,7 +145,7 @@ class Webhook(Plugin[Config]):
             | {"content-type": "application/json"}
             | signature_headers(self.config.secret, message_id, now, body),
             content=body,
-            timeout=self.config.timeout,
+            timeout=self.config.timeout * SHARE_OF_TIMEOUT,
             max_body=MAX_ANSWER,
             # The status says it all: an accepted delivery stays accepted if its answer never ends.
             need_body=False,
