@@ -151,7 +151,7 @@ async def test_a_stall_holds_back_frames_and_pongs_until_it_ends(simulator: Simu
 async def test_a_stalled_socket_can_be_left(simulator: Simulator) -> None:
     async with watching(simulator, "p") as socket:
         simulator.stall()
-        socket._stream.socket.close()  # gone without a word
+        await trio.aclose_forcefully(socket._stream)
     await simulator.wait_unsubscribed("p")
 
 

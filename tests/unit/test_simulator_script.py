@@ -1,6 +1,7 @@
 """Plans: the same chance gives the same plan, and what is asked for is planned."""
 
 from random import Random
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -58,3 +59,10 @@ def test_a_sandbox_breaks_as_asked(breaks: bool) -> None:
 def test_left_to_chance_some_fail_and_most_do_not() -> None:
     outcomes = [plan_task(Random(seed)).outcome for seed in range(200)]
     assert 20 < outcomes.count(Outcome.FAILED) < 80
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_an_outcome_may_be_given_by_name(outcome: Outcome) -> None:
+    name: Literal["completed", "failed"] = outcome.value
+    assert plan_task(Random(1), outcome=name) == plan_task(Random(1), outcome=outcome)
+    assert plan_workflow(Random(1), outcome=name) == plan_workflow(Random(1), outcome=outcome)

@@ -11,9 +11,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from aintandem_notify.errors import ApiError
+from aintandem_notify.simulator.asked import Asked
 from aintandem_notify.simulator.control import CONTROL_CALLS
 from aintandem_notify.simulator.progress import subscribe
-from aintandem_notify.simulator.rest import CALLS, OPEN_CALLS, Asked, Call
+from aintandem_notify.simulator.rest import CALLS, OPEN_CALLS, Call
 from aintandem_notify.simulator.simulation import Simulator
 from aintandem_notify.simulator.world import iso
 

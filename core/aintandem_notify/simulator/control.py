@@ -10,8 +10,9 @@ from typing import Any, Final
 import trio
 
 from aintandem_notify.errors import ApiError
+from aintandem_notify.simulator.asked import Asked
 from aintandem_notify.simulator.demo import all_types
-from aintandem_notify.simulator.rest import Asked, Call
+from aintandem_notify.simulator.rest import Call
 from aintandem_notify.simulator.simulation import Simulator
 
 ANSWER_TIME: Final = 0.1

@@ -7,7 +7,7 @@ out divides them by the simulator's speed.
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
-from typing import Final
+from typing import Final, Literal
 
 from aintandem_notify.simulator.vocabulary import IMAGES, PROCESSES, RECIPES, SANDBOX_ERRORS, Process, Recipe
 
@@ -26,6 +26,10 @@ class Outcome(StrEnum):
 
     COMPLETED = "completed"
     FAILED = "failed"
+
+
+Ending = Outcome | Literal["completed", "failed"]
+"""An outcome, or its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +95,12 @@ class SandboxPlan:
 
 
 def plan_task(
-    chance: Random, *, title: str | None = None, outcome: Outcome | None = None, seconds: float | None = None
+    chance: Random, *, title: str | None = None, outcome: Ending | None = None, seconds: float | None = None
 ) -> TaskPlan:
     """A task of a random kind. ``seconds`` is how long it runs, by default 4 to 15 s."""
     recipe: Recipe = chance.choice(RECIPES)
     fails = chance.random() < FAILURE_RATE
-    ending = outcome or (Outcome.FAILED if fails else Outcome.COMPLETED)
+    ending = Outcome(outcome or (Outcome.FAILED if fails else Outcome.COMPLETED))
     wait = chance.uniform(0.2, 0.8)
     length = chance.uniform(4, 15)
     error = chance.choice(recipe.errors)
@@ -125,7 +129,7 @@ def plan_workflow(
     chance: Random,
     *,
     workflow_id: str | None = None,
-    outcome: Outcome | None = None,
+    outcome: Ending | None = None,
     pauses: bool | None = None,
     seconds: float | None = None,
 ) -> WorkflowPlan:
@@ -134,7 +138,7 @@ def plan_workflow(
     process: Process = chance.choice(PROCESSES)
     process = known.get(workflow_id or "", process)
     fails, waits = chance.random() < FAILURE_RATE, chance.random() < PAUSE_RATE
-    ending = outcome or (Outcome.FAILED if fails else Outcome.COMPLETED)
+    ending = Outcome(outcome or (Outcome.FAILED if fails else Outcome.COMPLETED))
     length = seconds if seconds is not None else chance.uniform(8, 20)
     error = chance.choice(process.errors)
     last = chance.randrange(1, len(process.phases))

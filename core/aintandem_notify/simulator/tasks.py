@@ -10,7 +10,7 @@ from typing import Any, Final
 import trio
 
 from aintandem_notify.errors import ApiError
-from aintandem_notify.simulator.script import Outcome, PlannedStep, TaskPlan, plan_task
+from aintandem_notify.simulator.script import Ending, Outcome, PlannedStep, TaskPlan, plan_task
 from aintandem_notify.simulator.world import World, iso, not_found, wrong_state
 
 DEFAULT_LIMIT: Final = 3
@@ -94,7 +94,7 @@ class Tasks:
         *,
         title: str | None = None,
         inputs: dict[str, Any] | None = None,
-        outcome: Outcome | None = None,
+        outcome: Ending | None = None,
         seconds: float | None = None,
     ) -> TaskRecord:
         """A new task, which starts as soon as the limit allows. What is not given is left to chance."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import trio
 
-from aintandem_notify.simulator.script import Outcome, PlannedPhase, WorkflowPlan, plan_workflow
+from aintandem_notify.simulator.script import Ending, Outcome, PlannedPhase, WorkflowPlan, plan_workflow
 from aintandem_notify.simulator.tasks import milliseconds
 from aintandem_notify.simulator.world import World, iso, not_found, wrong_state
 
@@ -104,7 +104,7 @@ class Workflows:
         workflow_id: str | None = None,
         *,
         inputs: dict[str, Any] | None = None,
-        outcome: Outcome | None = None,
+        outcome: Ending | None = None,
         pauses: bool | None = None,
         seconds: float | None = None,
     ) -> ExecutionRecord:

@@ -1,0 +1,84 @@
+"""One REST request as the calls see it: checked values out of its path, query and body."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from aintandem_notify.errors import ApiError
+from aintandem_notify.events import event_time
+from aintandem_notify.simulator.script import Outcome
+from aintandem_notify.simulator.simulation import Simulator
+
+_NO_TIME: Final = datetime.fromtimestamp(0, UTC)
+
+
+class Asked:
+    """One request: the simulator, what stood in the path, the query, the body and the bearer token."""
+
+    def __init__(
+        self,
+        simulator: Simulator,
+        path: Mapping[str, str],
+        query: Mapping[str, str],
+        body: Mapping[str, Any],
+        token: str | None,
+    ) -> None:
+        self.simulator = simulator
+        self.path = path
+        self.query = query
+        self.body = body
+        self.token = token
+
+    def text(self, name: str) -> str | None:
+        """A text of the body, None when it is not there; raises ApiError for another type."""
+        value: str | None = self._field(name, str)
+        return value
+
+    def required(self, name: str) -> str:
+        """A text of the body that must be there."""
+        if (value := self.text(name)) is None:
+            raise ApiError(f"{name} is required", status=400, code="MISSING_REQUIRED_FIELD")
+        return value
+
+    def number(self, name: str) -> float | None:
+        """A number of the body."""
+        value: float | None = self._field(name, int | float)
+        return value
+
+    def flag(self, name: str) -> bool | None:
+        """A truth value of the body."""
+        value: bool | None = self._field(name, bool)
+        return value
+
+    def object(self, name: str) -> dict[str, Any] | None:
+        """An object of the body."""
+        value: dict[str, Any] | None = self._field(name, dict)
+        return value
+
+    def outcome(self) -> Outcome | None:
+        """How a task or execution is to end; ours, for tests in another process."""
+        value = self.text("outcome")
+        if value is not None and value not in set(Outcome):
+            raise ApiError("outcome must be completed or failed", status=400, code="INVALID_VALUE")
+        return Outcome(value) if value is not None else None
+
+    def moment(self, name: str) -> datetime | None:
+        """A point in time of the query."""
+        value = self.query.get(name)
+        found = event_time(value, _NO_TIME) if value is not None else None
+        if found is _NO_TIME:
+            raise ApiError(f"{name} is no time", status=400, code="INVALID_VALUE")
+        return found
+
+    def whole(self, name: str, default: int) -> int:
+        """A whole number of the query, 0 or more."""
+        value = self.query.get(name, str(default))
+        if not value.isascii() or not value.isdigit():
+            raise ApiError(f"{name} must be a whole number", status=400, code="INVALID_VALUE")
+        return int(value[:9])
+
+    def _field(self, name: str, kind: Any) -> Any:
+        value = self.body.get(name)
+        if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+            raise ApiError(f"{name} has the wrong type", status=400, code="INVALID_VALUE", details={"field": name})
+        return value
