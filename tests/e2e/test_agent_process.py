@@ -1,16 +1,13 @@
 """The agent as its own process, against an orchestrator that the tests write: one test for each promise."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-import trio
-
-from support.agent_process import AgentProcess, open_agent
-from support.configs import CANARY, write_config
+from support.agent_process import ended_well, logged, open_agent
+from support.configs import write_config
 from support.dbus_service import open_notification_service
 from support.http_server import Silence
-from support.raw_orchestrator import RawOrchestrator, RawSocket, open_raw_orchestrator
+from support.raw_orchestrator import open_raw_orchestrator
 from support.receivers import WEBHOOK_SECRET, open_slack_receiver, open_webhook_receiver
 
 FILE_LOG = '[plugins.file_log.audit]\npath = "notifications.jsonl"\n'
@@ -40,37 +37,13 @@ WIRE_EVENTS: dict[str, dict[str, Any]] = {
 }
 
 
-async def logged(folder: Path, count: int) -> list[dict[str, Any]]:
-    """The lines of notifications.jsonl once there are ``count`` of them."""
-    path = folder / "notifications.jsonl"
-    while True:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        if len(lines) >= count:
-            return [json.loads(line) for line in lines]
-        # Nothing tells of a file's growth on every system; each round gives the agent its turn.
-        await trio.sleep(0.01)
-
-
-async def connected(raw: RawOrchestrator) -> RawSocket:
-    """The next socket that the agent opens."""
-    return await raw.connections.receive()
-
-
-async def ended_well(agent: AgentProcess) -> None:
-    """SIGTERM ends the agent with 0, and the password stands nowhere in what it wrote."""
-    agent.terminate()
-    assert await agent.wait() == 0, agent.everything
-    assert CANARY not in agent.everything
-    assert "Traceback" not in agent.everything
-
-
 async def test_all_20_types_of_two_projects_arrive_in_a_file(tmp_path: Path) -> None:
     async with open_raw_orchestrator() as raw:
         config = write_config(
             tmp_path, raw.url, FILE_LOG, 'events = ["*"]\n', projects=("project-123", "project-456")
         )
         async with open_agent("run", config, cwd=tmp_path) as agent:
-            for socket in [await connected(raw), await connected(raw)]:
+            for socket in [await raw.connections.receive(), await raw.connections.receive()]:
                 for event_type, fields in WIRE_EVENTS.items():
                     await socket.send_event(event_type, **fields)
             lines = await logged(tmp_path, 40)
@@ -102,7 +75,7 @@ async def test_an_unknown_type_and_garbage_do_no_harm(tmp_path: Path) -> None:
     async with open_raw_orchestrator() as raw:
         config = write_config(tmp_path, raw.url, FILE_LOG, 'events = ["*", "unknown/*"]\n')
         async with open_agent("run", config, cwd=tmp_path) as agent:
-            socket = await connected(raw)
+            socket = await raw.connections.receive()
             for text in garbage * 3:
                 await socket.send_text(text)
             await socket.send_binary(b"\x00\xff")
@@ -135,7 +108,7 @@ async def test_failures_reach_slack_a_signed_webhook_the_desktop_and_a_file(tmp_
         )
         environ = {"SLACK": slack.url, "HOOK": WEBHOOK_SECRET, "DBUS_SESSION_BUS_ADDRESS": desktop.address}
         async with open_agent("run", config, cwd=tmp_path, environ=environ) as agent:
-            socket = await connected(raw)
+            socket = await raw.connections.receive()
             for event_type, fields in WIRE_EVENTS.items():
                 await socket.send_event(event_type, **fields)
             await slack.wait_for(3)
@@ -159,9 +132,9 @@ async def test_a_cut_connection_comes_back_and_is_told_of_by_rule(tmp_path: Path
     async with open_raw_orchestrator() as raw:
         config = write_config(tmp_path, raw.url, FILE_LOG, 'events = ["connection/*", "task_completed"]\n')
         async with open_agent("run", config, cwd=tmp_path) as agent:
-            first = await connected(raw)
+            first = await raw.connections.receive()
             await first.reset()
-            second = await connected(raw)
+            second = await raw.connections.receive()
             await second.send_event("task_completed", taskId="t1")
             lines = await logged(tmp_path, 4)
             await ended_well(agent)
@@ -183,7 +156,7 @@ async def test_what_was_due_at_a_kill_arrives_after_the_next_start_with_the_same
         )
         await webhook.go_down()
         async with open_agent("run", config, cwd=tmp_path) as agent:
-            socket = await connected(raw)
+            socket = await raw.connections.receive()
             for number in range(20):
                 await socket.send_event("task_failed", taskId=f"t{number}", error=f"error {number}")
             due = [line["event"]["taskId"] for line in await logged(tmp_path, 20)]
@@ -208,7 +181,7 @@ async def test_a_delivery_in_flight_at_a_kill_is_repeated_with_its_id(tmp_path: 
         )
         webhook.replies.append(Silence())
         async with open_agent("run", config, cwd=tmp_path) as agent:
-            await (await connected(raw)).send_event("task_failed", taskId="t1", error="boom")
+            await (await raw.connections.receive()).send_event("task_failed", taskId="t1", error="boom")
             await webhook.server.wait_until(lambda: len(webhook.requests) == 1)
             agent.kill()
             await agent.wait()

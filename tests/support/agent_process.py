@@ -1,5 +1,6 @@
 """The agent as its own process, as a user starts it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,8 +8,11 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import trio
+
+from support.configs import CANARY
 
 
 class AgentProcess:
@@ -110,3 +114,22 @@ async def open_agent(
                 with trio.CancelScope(shield=True):
                     await process.wait()
                 nursery.cancel_scope.cancel()
+
+
+async def logged(folder: Path, count: int) -> list[dict[str, Any]]:
+    """The lines of notifications.jsonl once there are ``count`` of them."""
+    path = folder / "notifications.jsonl"
+    while True:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        if len(lines) >= count:
+            return [json.loads(line) for line in lines]
+        # Nothing tells of a file's growth on every system; each round gives the agent its turn.
+        await trio.sleep(0.01)
+
+
+async def ended_well(agent: AgentProcess) -> None:
+    """SIGTERM ends the agent with 0, and the password stands nowhere in what it wrote."""
+    agent.terminate()
+    assert await agent.wait() == 0, agent.everything
+    assert CANARY not in agent.everything
+    assert "Traceback" not in agent.everything
