@@ -1,5 +1,6 @@
 """What becomes of an instance whose plugin breaks, and that the good one beside it notices nothing."""
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
@@ -363,6 +364,45 @@ async def test_an_unknown_type_is_refused(autojump_clock: MockClock) -> None:
         assert config.delivers
         with pytest.raises(PluginError, match="no such plugin"):
             await bench.start("nobody")
+
+
+async def test_a_plugin_that_cannot_be_made_has_failed(autojump_clock: MockClock) -> None:
+    class Unfinished(Plugin[PluginConfig], ABC):
+        @hookimpl
+        async def deliver(self) -> None:
+            """Never called."""
+
+        @abstractmethod
+        def missing(self) -> None:
+            """Not there."""
+
+    async with hosting(bad=Unfinished) as bench:
+        name = await bench.start("bad")
+        await trio.testing.wait_all_tasks_blocked()
+        assert bench.status(name).state is FAILED
+        assert len(bench.failures) == 1
+        assert "abstract" in bench.failures[0][1]
+
+
+async def test_live_events_that_waited_for_a_set_up_in_vain_are_counted(autojump_clock: MockClock) -> None:
+    class Late(Plugin[PluginConfig]):
+        @hookimpl
+        @asynccontextmanager
+        async def lifespan(self) -> AsyncIterator[None]:
+            await trio.sleep(1)
+            raise PluginNotReady("gone")
+            yield
+
+        @hookimpl
+        async def on_event(self) -> None:
+            """Never called."""
+
+    async with hosting(bad=Late) as bench:
+        name = await bench.start("bad")
+        bench.host.publish(task_failed(), None)
+        assert bench.status(name).dropped_events == 0
+        await trio.sleep(1.5)
+        assert bench.status(name).dropped_events == 1
 
 
 async def test_secrets_stay_out_of_what_is_told(autojump_clock: MockClock) -> None:

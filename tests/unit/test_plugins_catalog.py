@@ -160,6 +160,14 @@ def test_a_plugin_is_imported_once_until_its_file_changes(
     assert "count" in second.config_model.model_fields
 
 
+def test_a_reload_with_a_catalog_of_its_own_finds_the_same_classes(plugins_dir: Path, write: Write) -> None:
+    write("beep", BEEP)
+    first = Catalog(tuple).find("beep", plugins_dir)
+    second = Catalog(tuple).find("beep", plugins_dir)
+    assert second == first
+    assert second.plugin_class is first.plugin_class
+
+
 def test_the_plugins_of_two_configs_never_meet(catalog: Catalog, tmp_path: Path) -> None:
     found = []
     for folder in ("one", "two"):

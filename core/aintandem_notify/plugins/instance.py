@@ -16,7 +16,7 @@ from aintandem_notify.errors import PluginError
 from aintandem_notify.events import AgentEvent, Event, PluginFailedEvent
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.notification import Notification, Project
-from aintandem_notify.plugins.calls import Answer, Call, Failed, Lane, Lateness, Result, Returned, ask
+from aintandem_notify.plugins.calls import Answer, Call, Failed, Lane, Lateness, Result, Returned, ask, run_here
 from aintandem_notify.plugins.deliveries import Deliveries
 from aintandem_notify.plugins.faults import Unusable, describe, fault_of
 from aintandem_notify.plugins.found import FoundPlugin
@@ -171,6 +171,7 @@ class Instance:
             if trio.current_time() - self._loaded_at >= STABLE_AFTER_S:
                 failures, self._announced = 0, False
             step = after(end.fault, failures, self._lent.chance)
+            self._queue.clear()
             self._become(step.state, reason)
             self._log.warning(f"plugin {step.state}", reason=reason, retry_in_s=step.pause_s)
             if step.announce:
@@ -210,12 +211,13 @@ class Instance:
 
     async def _make(self) -> Plugin[Any]:
         plugin_class = self._found.plugin_class
-        if not has_own_init(plugin_class):
-            return plugin_class()
-        # Its own code, a ``def``: it may block, so it gets a thread.
-        hook = Hook("__init__", plugin_class, is_async=False, parameters=frozenset())
+        call = Call(Hook("__init__", plugin_class, is_async=False, parameters=frozenset()), plugin_class)
         answers: list[Answer] = []
-        await self._making.run([Call(hook, plugin_class)], lambda made: made, answers)
+        if has_own_init(plugin_class):
+            # The plugin's own code, a ``def``: it may block, so it gets a thread.
+            await self._making.run([call], lambda made: made, answers)
+        else:
+            answers.append(run_here(call, self.name, lambda made: made))
         match answers:
             case [Returned(Plugin() as plugin)]:
                 return plugin
@@ -265,7 +267,7 @@ class Instance:
     def _notice_vital(self, lateness: Lateness, hook: str, elapsed_s: float) -> None:
         """As ``_notice``; an instance that is stuck in one of these calls has failed until the call is over."""
         self._notice(lateness, hook, elapsed_s)
-        if lateness is Lateness.STUCK:
+        if lateness is Lateness.STUCK and not self._stopping:
             self._before_stuck = self.state
             self._become(InstanceState.FAILED)
             self._announce(f"{hook} has been running for {elapsed_s:.0f} s")
