@@ -146,9 +146,15 @@ def test_the_summary_says_attempt_and_lateness() -> None:
     notification = sample_notification(event)
     assert notification.run is not None
     second = notification.model_copy(update={"run": replace(notification.run, attempt=2)})
-    assert summary(second) == (
-        "Error · Sales pipeline · after 42 s · attempt 2 · noticed late, after a gap in the connection"
-    )
+    assert summary(second) == ("Error · Sales pipeline · after 42 s · attempt 2 · seen after a gap")
+
+
+def test_facts_of_the_summary_are_not_repeated() -> None:
+    names = ("Project", "Duration", "Attempt", "Happened", "Step")
+    fields = tuple(Field(name, "x") for name in names)
+    blocks = rich_message(sample_notification("task_failed", fields=fields))["blocks"]
+    (section,) = [block for block in blocks if "fields" in block]
+    assert [cell["text"] for cell in section["fields"][::2]] == ["*Attempt*", "*Happened*", "*Step*"]
 
 
 def test_agent_events_have_no_project_and_no_duration() -> None:
@@ -178,10 +184,11 @@ def test_mentions(names: tuple[str, ...], expected: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
-        (0, "0 s"),
-        (0.44, "0.4 s"),
+        (0, "0 ms"),
+        (0.4444, "444 ms"),
         (5, "5 s"),
         (9.97, "10 s"),
+        (59.6, "1 min"),
         (42.4, "42 s"),
         (60, "1 min"),
         (185, "3 min 5 s"),
@@ -189,6 +196,7 @@ def test_mentions(names: tuple[str, ...], expected: str) -> None:
         (7265, "2 h 1 min"),
         (86400, "1 d"),
         (100_000, "1 d 3 h"),
+        (86460, "1 d"),
     ],
 )
 def test_durations(seconds: float, expected: str) -> None:

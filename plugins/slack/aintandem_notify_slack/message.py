@@ -48,8 +48,9 @@ _EVERYBODY: Final = frozenset({"here", "channel", "everyone"})
 _USER: Final = re.compile(r"[UW][A-Z0-9]{2,30}")
 _GROUP: Final = re.compile(r"S[A-Z0-9]{2,30}")
 _NOT_IN_LINKS: Final[Mapping[int, str]] = {ord(character): f"%{ord(character):02X}" for character in "<>|\"' `^"}
-# What the summary line says already.
-_SUMMED_UP: Final = frozenset({"project", "duration", "severity"})
+# Shown in any case, however long the rest of a plain message is.
+_LEAST_BODY: Final = 500
+_DURATION_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def rich_message(notification: Notification) -> Message:
@@ -76,7 +77,8 @@ def plain_message(notification: Notification) -> Message:
     )
     head = "\n".join(part for part in parts if part)
     body = clean(notification.body).strip("\n")
-    return _with_flags({"text": f"{head}\n{code(body, MAX_TEXT - length(head) - 1)}" if body else head})
+    room = max(_LEAST_BODY, MAX_TEXT - length(head) - 1)
+    return _with_flags({"text": f"{head}\n{code(body, room)}" if body else head})
 
 
 def headline(notification: Notification) -> str:
@@ -88,17 +90,23 @@ def headline(notification: Notification) -> str:
 
 def summary(notification: Notification) -> str:
     """``Error · Sales pipeline · after 3 min 5 s · attempt 2``, not escaped."""
-    run = notification.run
-    parts = [SEVERITIES[notification.severity][1]]
-    if notification.project is not None and notification.project.name:
-        parts.append(plain(one_line(notification.project.name), MAX_NAME))
-    if run is not None and run.duration is not None:
-        parts.append(f"after {describe_duration(run.duration)}")
-    if run is not None and run.attempt > 1:
-        parts.append(f"attempt {run.attempt}")
-    if notification.event.caught_up:
-        parts.append("noticed late, after a gap in the connection")
+    parts = (SEVERITIES[notification.severity][1], *_summed_up(notification).values())
     return " · ".join(parts)
+
+
+def _summed_up(notification: Notification) -> dict[str, str]:
+    """The facts of the summary, by the name of the field that would say the same."""
+    run, project = notification.run, notification.project
+    facts = {}
+    if project is not None and project.name:
+        facts["project"] = plain(one_line(project.name), MAX_NAME)
+    if run is not None and run.duration is not None:
+        facts["duration"] = f"after {describe_duration(run.duration)}"
+    if run is not None and run.attempt > 1:
+        facts["attempt"] = f"attempt {run.attempt}"
+    if notification.event.caught_up:
+        facts["happened"] = "seen after a gap"
+    return facts
 
 
 def mentions(names: tuple[str, ...]) -> str:
@@ -108,20 +116,16 @@ def mentions(names: tuple[str, ...]) -> str:
 
 
 def describe_duration(seconds: float) -> str:
-    """``0.4 s``, ``42 s``, ``3 min 5 s``, ``2 h 1 min``, ``3 d 4 h``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s".replace(".0 ", " ")
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes_rest = divmod(minutes, 60)
-    days, hours_rest = divmod(hours, 24)
-    for large, unit, small, small_unit in (
-        (days, "d", hours_rest, "h"),
-        (hours, "h", minutes_rest, "min"),
-        (minutes, "min", rest, "s"),
-    ):
-        if large:
-            return f"{large} {unit} {small} {small_unit}" if small else f"{large} {unit}"
-    return f"{rest} s"
+    """``850 ms``, ``42 s``, ``3 min 5 s``, ``2 h``, ``3 d 4 h``: the two largest units that matter."""
+    if seconds < 1:
+        return f"{round(seconds * 1000)} ms"
+    left = round(seconds)
+    counts = []
+    for size, unit in _DURATION_UNITS:
+        count, left = divmod(left, size)
+        counts.append((count, unit))
+    largest = next(place for place, (count, _) in enumerate(counts) if count)
+    return " ".join(f"{count} {unit}" for count, unit in counts[largest : largest + 2] if count)
 
 
 def _mention(name: str) -> str:
@@ -154,16 +158,17 @@ def _body(notification: Notification) -> list[Block]:
         blocks.append({"type": "section", "text": _plain_text(plain(body, MAX_BODY))})
     tail = clean(notification.run.output_tail).strip("\n") if notification.run is not None else ""
     if tail.strip() and notification.severity.rank >= Severity.ERROR.rank and tail not in body:
-        blocks.append(_section("*Last output*\n" + code(tail, MAX_TAIL, keep_end=True)))
+        blocks.append(_section("*Last output*\n" + code(tail, MAX_TAIL)))
     return blocks
 
 
 def _fields(notification: Notification) -> list[Block]:
     """Name and value side by side: a section lays its fields out in two columns, row by row."""
+    said = _summed_up(notification)
     rows = [
         (one_line(field.name), clean(field.value).strip())
         for field in notification.fields
-        if field.name.casefold() not in _SUMMED_UP
+        if field.name.casefold() not in said
     ]
     cells = [
         cell

@@ -10,6 +10,8 @@ from typing import Final
 
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _ELLIPSIS: Final = "…"
+Measure = Callable[[str], int]
+"""How much room a character takes."""
 # CSI and OSC sequences of terminals, then any other control character but tab and line break.
 _TERMINAL: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -49,17 +51,13 @@ def escaped(text: str, limit: int) -> str:
     return escape(_cut(_without_fences(text), limit, _escaped_length))
 
 
-def code(text: str, limit: int, *, keep_end: bool = False) -> str:
-    """A code block within ``limit``, fences included, that its content cannot break out of.
+def code(text: str, limit: int) -> str:
+    """A code block within ``limit`` (20 at least), fences included, that its content cannot break out of.
 
-    Cut at the end, or at the start with ``keep_end``: of an output, the last lines matter.
+    What is too long loses its middle: a traceback or an output says the most at its end.
     """
     safe = _without_fences(text.strip("\n"))
-    if keep_end:
-        safe = _cut(safe[::-1], limit - 8, _escaped_length)[::-1]
-    else:
-        safe = _cut(safe, limit - 8, _escaped_length)
-    return f"{_FENCE}\n{escape(safe)}\n{_FENCE}"
+    return f"{_FENCE}\n{escape(_cut_middle(safe, limit - 2 * len(_FENCE) - 2, _escaped_length))}\n{_FENCE}"
 
 
 def escape(text: str) -> str:
@@ -75,13 +73,27 @@ def _escaped_length(character: str) -> int:
     return len(_ENTITIES[character]) if character in _ENTITIES else length(character)
 
 
-def _cut(text: str, limit: int, measure: Callable[[str], int]) -> str:
+def _cut(text: str, limit: int, measure: Measure) -> str:
     """The longest start of ``text`` within ``limit``, with an ellipsis in place of what is gone."""
-    if sum(map(measure, text)) <= limit:
+    if _fitting(text, limit, measure) == len(text):
         return text
-    room = limit - length(_ELLIPSIS)
+    return text[: _fitting(text, limit - length(_ELLIPSIS), measure)].rstrip() + _ELLIPSIS
+
+
+def _cut_middle(text: str, limit: int, measure: Measure) -> str:
+    """A quarter from the start of ``text``, a line with an ellipsis, and the rest of ``limit`` from its end."""
+    if _fitting(text, limit, measure) == len(text):
+        return text
+    gap = f"\n{_ELLIPSIS}\n"
+    head = text[: _fitting(text, limit // 4, measure)]
+    room = limit - sum(map(measure, head)) - length(gap)
+    return f"{head}{gap}{text[len(text) - _fitting(text[::-1], room, measure) :]}"
+
+
+def _fitting(text: str, limit: int, measure: Measure) -> int:
+    """How many characters from the start of ``text`` are within ``limit``."""
     for position, character in enumerate(text):
-        room -= measure(character)
-        if room < 0:
-            return text[:position].rstrip() + _ELLIPSIS
-    raise AssertionError("a text over the limit ends before it")  # pragma: no cover
+        limit -= measure(character)
+        if limit < 0:
+            return position
+    return len(text)
