@@ -110,7 +110,7 @@ async def test_frames_arrive_in_order_and_in_batches() -> None:
 async def test_what_came_before_the_end_is_handed_over_first() -> None:
     async with open_raw_orchestrator() as raw, connected(raw) as (link, socket):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(socket.send_bytes_raw, frame("one") + frame("two"))
+            await socket.send_bytes_raw(frame("one") + frame("two"))
             nursery.start_soon(socket.close, 1012)
             assert await receive(link, 2) == ["one", "two"]
         for _ in range(2):

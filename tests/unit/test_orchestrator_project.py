@@ -1,0 +1,399 @@
+"""One project's life, over links that do as they are told, on the clock of trio."""
+
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from aintandem_notify.clock import TrioClock
+from aintandem_notify.config import ConnectionConfig
+from aintandem_notify.errors import (
+    AuthenticationFailed,
+    HttpFailed,
+    LinkLost,
+    LinkRefused,
+    OrchestratorError,
+    ProjectGone,
+    StoreError,
+)
+from aintandem_notify.events import ConnectionDisconnectedEvent, ConnectionErrorEvent, Event
+from aintandem_notify.notification import Project
+from aintandem_notify.orchestrator.address import SocketTarget, socket_target
+from aintandem_notify.orchestrator.link import Frame, Link
+from aintandem_notify.orchestrator.project import WatchSettings, watch_project
+from aintandem_notify.orchestrator.states import ConnectionState
+from aintandem_notify.orchestrator.status import ProjectStatus
+from aintandem_notify.orchestrator.tokens import Origin, Token
+
+PROJECT = Project(id="p", name="Sales")
+FOR_EVER = math.inf
+
+
+def task(number: int) -> str:
+    return (
+        f'{{"type": "task_started", "timestamp": "2026-01-01T00:00:00Z", "projectId": "p", "taskId": "t{number}"}}'
+    )
+
+
+@dataclass
+class Plan:
+    """One connection: refused with ``refusal``, or open for ``lasts`` seconds, with batches on the way."""
+
+    refusal: OrchestratorError | None = None
+    batches: Sequence[Sequence[Frame]] = ()
+    lasts: float = FOR_EVER
+    end: OrchestratorError = field(default_factory=lambda: LinkLost("gone away", 1001))
+    left: Sequence[Frame] = ()
+
+
+class PlannedLink:
+    def __init__(self, plan: Plan) -> None:
+        self._batches = deque(plan.batches)
+        self._plan = plan
+        self._ends_at = trio.current_time() + plan.lasts
+
+    async def receive_batch(self) -> list[Frame]:
+        if self._batches:
+            return list(self._batches.popleft())
+        await trio.sleep_until(self._ends_at)
+        raise self._plan.end
+
+    def leftover(self) -> list[Frame]:
+        left, self._plan = self._plan.left, replace(self._plan, left=())
+        return list(left)
+
+
+@dataclass
+class World:
+    """The orchestrator and the store as one project meets them. Every try is noted with its time and token."""
+
+    plans: deque[Plan] = field(default_factory=deque)
+    tokens: dict[str, Token] = field(default_factory=dict)
+    tries: list[tuple[float, str]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    event_times: list[float] = field(default_factory=list)
+    statuses: list[ProjectStatus] = field(default_factory=list)
+    renewals: list[str] = field(default_factory=list)
+    store_fails: int = 0
+    store_tries: list[float] = field(default_factory=list)
+    session_fails: deque[Exception] = field(default_factory=deque)
+    renewal_fails: Exception | None = None
+    lifetime: float = FOR_EVER
+    open_links: int = 0
+
+    def __post_init__(self) -> None:
+        self._present: Token | None = None
+        self._count = 0
+
+    def _new(self) -> Token:
+        self._count += 1
+        now, life = trio.current_time(), self.lifetime
+        origin = Origin.LOGIN if self._count == 1 else Origin.REFRESH
+        self._present = Token(f"T{self._count}", origin, None, now + life * 0.75, now + life * 0.9)
+        return self._present
+
+    async def token(self) -> Token:
+        if self._present is None or trio.current_time() >= self._present.renew_from:
+            if self.session_fails:
+                raise self.session_fails.popleft()
+            return self._new()
+        return self._present
+
+    async def renew(self, refused: Token) -> Token:
+        self.renewals.append(refused.text)
+        if self.renewal_fails is not None:
+            raise self.renewal_fails
+        return self._new()
+
+    def accepted(self, token: Token) -> None:
+        pass
+
+    def socket(self, project_id: str, token: Token) -> SocketTarget:
+        return socket_target("http://h/api", project_id, token.text)
+
+    @asynccontextmanager
+    async def connect(self, target: SocketTarget) -> AsyncIterator[Link]:
+        self.tries.append((trio.current_time(), target.resource.rpartition("=")[2]))
+        plan = self.plans.popleft() if self.plans else Plan()
+        if plan.refusal is not None:
+            raise plan.refusal
+        self.open_links += 1
+        try:
+            yield PlannedLink(plan)
+        finally:
+            self.open_links -= 1
+
+    async def sink(self, project: Project, events: Sequence[Event]) -> None:
+        assert project is PROJECT
+        self.store_tries.append(trio.current_time())
+        if self.store_fails:
+            self.store_fails -= 1
+            raise StoreError("the disk is full")
+        self.events += events
+        self.event_times += [trio.current_time()] * len(events)
+
+    @property
+    def types(self) -> list[str]:
+        return [event.type for event in self.events]
+
+    @property
+    def errors(self) -> list[ConnectionErrorEvent]:
+        return [event for event in self.events if isinstance(event, ConnectionErrorEvent)]
+
+    @property
+    def states(self) -> list[ConnectionState]:
+        """Every state in turn."""
+        found: list[ConnectionState] = []
+        for status in self.statuses:
+            if not found or found[-1] is not status.state:
+                found.append(status.state)
+        return found
+
+    async def watch(self, seconds: float, *, chance: float = 1.0, **connection: Any) -> None:
+        """Watch the project for a while."""
+        settings = WatchSettings(
+            session=self,
+            connect=self.connect,
+            backoff=ConnectionConfig.model_construct(**{**ConnectionConfig().model_dump(), **connection}),
+            sink=self.sink,
+            clock=TrioClock(),
+            chance=lambda: chance,
+        )
+        with trio.move_on_after(seconds):
+            await watch_project(PROJECT, settings, self.statuses.append)
+        assert self.open_links == 0
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_events_come_through_in_order(world: World, autojump_clock: MockClock) -> None:
+    world.plans.append(Plan(batches=[[task(1), "rubbish", task(2)], ['{"type": "pong"}'], [b"\x00", task(3)]]))
+    await world.watch(10)
+    assert world.types == ["connection_connected", "task_started", "task_started", "task_started"]
+    assert [event.run_id for event in world.events[1:]] == ["t1", "t2", "t3"]
+    status = world.statuses[-1]
+    assert (status.frames, status.events, status.flaws) == (6, 3, {"malformed": 1, "binary": 1})
+    assert len(world.store_tries) == 3, "a batch without events does not bother the store"
+
+
+async def test_states_in_turn(world: World, autojump_clock: MockClock) -> None:
+    world.plans += [Plan(lasts=5), Plan(refusal=LinkLost("no")), Plan()]
+    await world.watch(100)
+    assert [state.value for state in world.states] == [
+        "connecting",
+        "connected",
+        "reconnecting",
+        "connected",
+        "disconnecting",
+        "disconnected",
+    ]
+
+
+async def test_a_lost_link_is_told_and_comes_back(world: World, autojump_clock: MockClock) -> None:
+    world.plans += [Plan(lasts=100, end=LinkLost("the orchestrator restarts", 1012))]
+    await world.watch(1000)
+    assert world.types == ["connection_connected", "connection_disconnected", "connection_connected"]
+    lost = world.events[1]
+    assert isinstance(lost, ConnectionDisconnectedEvent)
+    assert (lost.code, lost.reason, lost.will_reconnect) == (1012, "the orchestrator restarts", True)
+    assert [when for when, _ in world.tries] == [0, 101]
+
+
+async def test_backoff_doubles_to_its_maximum_and_is_told_once(world: World, autojump_clock: MockClock) -> None:
+    world.plans += [Plan(refusal=LinkLost(f"no {n}")) for n in range(8)]
+    await world.watch(1000)
+    assert [when for when, _ in world.tries] == [0, 1, 3, 7, 15, 31, 61, 91, 121]
+    assert world.types == ["connection_error", "connection_connected"]
+    error = world.events[0]
+    assert isinstance(error, ConnectionErrorEvent)
+    assert (error.error, error.will_reconnect) == ("no 0", True)
+    assert world.statuses[-1].last_error is None
+
+
+async def test_only_a_stable_connection_resets_the_backoff(world: World, autojump_clock: MockClock) -> None:
+    """A server that hangs up after a moment is asked less and less; one that held for a minute at once again."""
+    world.plans += [Plan(lasts=1), Plan(lasts=1), Plan(lasts=59), Plan(lasts=60), Plan(lasts=1)]
+    await world.watch(1000)
+    pauses = [1, 2, 4, 1, 2]
+    ends = [1, 1, 59, 60, 1]
+    expected = [0.0]
+    for lasted, pause in zip(ends, pauses, strict=True):
+        expected.append(expected[-1] + lasted + pause)
+    assert [when for when, _ in world.tries] == expected
+
+
+async def test_another_spell_is_told_again(world: World, autojump_clock: MockClock) -> None:
+    world.plans += [Plan(refusal=LinkLost("first")), Plan(lasts=100), Plan(refusal=LinkLost("second")), Plan()]
+    await world.watch(1000)
+    assert [event.error for event in world.events if isinstance(event, ConnectionErrorEvent)] == [
+        "first",
+        "second",
+    ]
+
+
+async def test_tries_can_be_limited(world: World, autojump_clock: MockClock) -> None:
+    world.plans += [Plan(refusal=LinkLost("no"))] * 20
+    await world.watch(10_000, reconnect_attempts=10)
+    assert len(world.tries) == 11
+    assert world.types == ["connection_error", "connection_error"]
+    assert [event.will_reconnect for event in world.events if isinstance(event, ConnectionErrorEvent)] == [
+        True,
+        False,
+    ]
+    assert world.states[-1] == "disconnected"
+    assert world.statuses[-1].last_error == "no"
+
+
+async def test_a_lost_link_without_another_try(world: World, autojump_clock: MockClock) -> None:
+    world.plans += [Plan(lasts=1)]
+    await world.watch(10_000, reconnect_attempts=0)
+    assert world.types == ["connection_connected", "connection_disconnected", "connection_error"]
+    assert not any(getattr(event, "will_reconnect", False) for event in world.events)
+
+
+async def test_a_refused_token_is_renewed_without_a_word(world: World, autojump_clock: MockClock) -> None:
+    world.plans += [Plan(refusal=LinkRefused("no", 401))] * 2
+    await world.watch(10)
+    assert world.tries == [(0, "T1"), (0, "T2"), (0, "T3")]
+    assert world.renewals == ["T1", "T2"]
+    assert world.types == ["connection_connected"]
+
+
+async def test_what_stays_refused_is_told_and_asked_slowly(world: World, autojump_clock: MockClock) -> None:
+    world.plans += [Plan(refusal=LinkRefused("no", 401))] * 6
+    await world.watch(10_000, chance=0.0)
+    assert [when for when, _ in world.tries] == [0, 0, 0, 10, 40, 100, 400]
+    assert world.types == ["connection_error", "connection_connected"]
+    assert world.renewals == ["T1", "T2", "T3", "T4", "T5", "T6"]
+
+
+async def test_a_project_that_is_forbidden_does_not_use_up_tokens(world: World, autojump_clock: MockClock) -> None:
+    world.plans += [Plan(refusal=LinkRefused("no", 403))] * 6
+    await world.watch(10_000, chance=0.0)
+    assert world.renewals == ["T1", "T2"]
+
+
+async def test_accepting_and_then_refusing_is_no_hot_loop(world: World, autojump_clock: MockClock) -> None:
+    world.plans += [Plan(lasts=0, end=LinkRefused("no", 4401))] * 6
+    await world.watch(10_000, chance=0.0)
+    assert [when for when, _ in world.tries] == [0, 0, 0, 10, 40, 100, 400]
+    codes = [event.code for event in world.events if isinstance(event, ConnectionDisconnectedEvent)]
+    assert codes == [4401] * 6
+
+
+async def test_a_token_that_cannot_be_renewed_is_told(world: World, autojump_clock: MockClock) -> None:
+    world.plans += [Plan(refusal=LinkRefused("no", 401))]
+    world.renewal_fails = AuthenticationFailed("wrong password", status=401)
+    await world.watch(100, chance=0.0)
+    assert [when for when, _ in world.tries] == [0, 10]
+    error = world.events[0]
+    assert isinstance(error, ConnectionErrorEvent)
+    assert error.error == "wrong password (HTTP 401)"
+
+
+async def test_a_login_without_an_answer_is_tried_again_soon(world: World, autojump_clock: MockClock) -> None:
+    world.session_fails += [HttpFailed("refused")] * 3
+    await world.watch(100)
+    assert [when for when, _ in world.tries] == [7]
+    assert world.types == ["connection_error", "connection_connected"]
+
+
+async def test_a_project_that_is_gone_is_asked_for_slowly(world: World, autojump_clock: MockClock) -> None:
+    world.plans += [Plan(refusal=ProjectGone("no such project"))] * 3
+    await world.watch(10_000, chance=0.0)
+    assert [when for when, _ in world.tries] == [0, 10, 40, 100]
+    assert world.types == ["connection_error", "connection_connected"]
+
+
+async def test_kinds_of_trouble_are_told_apart(world: World, autojump_clock: MockClock) -> None:
+    world.plans += [
+        Plan(refusal=LinkLost("a")),
+        Plan(refusal=LinkLost("b")),
+        Plan(refusal=ProjectGone("c")),
+        Plan(refusal=LinkLost("d")),
+        Plan(refusal=ProjectGone("e")),
+    ]
+    await world.watch(10_000)
+    assert [error.error for error in world.errors] == ["a", "c"]
+
+
+async def test_a_token_is_renewed_before_its_end(world: World, autojump_clock: MockClock) -> None:
+    world.lifetime = 1000
+    await world.watch(2000, chance=0.5)
+    assert world.tries == [(0, "T1"), (825, "T2"), (1650, "T3")]
+    assert world.types == ["connection_connected"], "nothing happened that anybody should know"
+    assert "disconnecting" not in world.states[:-2]
+
+
+async def test_what_arrives_while_the_token_is_renewed_is_kept(world: World, autojump_clock: MockClock) -> None:
+    world.lifetime = 1000
+    world.plans += [Plan(left=[task(1)])]
+    await world.watch(900, chance=0.5)
+    assert world.types == ["connection_connected", "task_started"]
+
+
+async def test_a_link_goes_on_while_there_is_no_other_token(world: World, autojump_clock: MockClock) -> None:
+    world.lifetime = 1000
+    world.plans += [Plan()]
+    await world.token()
+    world.session_fails += [HttpFailed("down"), AuthenticationFailed("no", status=401)]
+    await world.watch(1000, chance=0.0)
+    assert world.tries == [(0, "T1"), (810, "T2")]
+
+
+async def test_a_store_in_trouble_pauses_reading(world: World, autojump_clock: MockClock) -> None:
+    world.plans += [Plan(batches=[[task(1)], [task(2)]])]
+    world.store_fails = 5
+    await world.watch(100)
+    assert world.store_tries[:6] == [0, 1, 3, 7, 15, 31]
+    assert world.types == ["connection_connected", "task_started", "task_started"]
+    assert any(status.last_error == "cannot store events: the disk is full" for status in world.statuses)
+    assert world.statuses[-1].last_error is None
+
+
+async def test_what_was_read_is_stored_before_the_end(world: World, autojump_clock: MockClock) -> None:
+    world.plans += [Plan(batches=[[task(1)]], left=[task(2), task(3)])]
+    await world.watch(5)
+    assert [event.run_id for event in world.events[1:]] == ["t1", "t2", "t3"]
+
+
+async def test_a_batch_on_its_way_to_the_store_is_not_forgotten(world: World, autojump_clock: MockClock) -> None:
+    world.plans += [Plan(batches=[[], [task(1)]], left=[task(2)])]
+    await world.watch(5)
+    world.plans += [Plan(batches=[[task(3)]], left=[task(4)])]
+    world.events.clear()
+
+    async def fails_until_the_end(project: Project, events: Sequence[Event]) -> None:
+        if events[0].type == "task_started" and trio.current_effective_deadline() > trio.current_time() + 3:
+            raise StoreError("busy")
+        world.events += events
+
+    world.sink = fails_until_the_end  # type: ignore[method-assign]
+    await world.watch(50)
+    assert [event.run_id for event in world.events[1:]] == ["t3", "t4"]
+
+
+async def test_a_broken_store_does_not_hold_back_the_end(world: World, autojump_clock: MockClock) -> None:
+    world.plans += [Plan(batches=[[task(1)]])]
+    await world.watch(0)
+    world.store_fails = 10**6
+    begun = trio.current_time()
+    await world.watch(50)
+    assert trio.current_time() - begun <= 52
+
+
+async def test_a_message_too_big_is_counted_and_backs_off(world: World, autojump_clock: MockClock) -> None:
+    """Even after a stable time: the server may send the same again, and we will not take it."""
+    world.plans += [Plan(lasts=100, end=LinkLost("too big", 1009))] * 4
+    await world.watch(1000)
+    assert [when for when, _ in world.tries] == [0, 101, 203, 307, 415]
+    assert world.statuses[-1].flaws == {"message too big": 4}
