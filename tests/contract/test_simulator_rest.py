@@ -1,5 +1,6 @@
 """REST of the simulator over a real port: every call, under both prefixes, and the errors in their form."""
 
+import math
 from typing import Any
 
 import pytest
@@ -53,6 +54,9 @@ async def test_what_nobody_knows_is_404(
         ("/projects/p/tasks", {"task": 5}, "INVALID_VALUE"),
         ("/projects/p/tasks", {"task": "x", "seconds": True}, "INVALID_VALUE"),
         ("/projects/p/tasks", {"task": "x", "outcome": "maybe"}, "INVALID_VALUE"),
+        ("/projects/p/tasks", {"task": "x", "seconds": -1}, "INVALID_VALUE"),
+        ("/projects/p/tasks", {"task": "cut \ud83d"}, "VALIDATION_ERROR"),
+        ("/projects/p/tasks", {"task": "x", "seconds": math.nan}, "VALIDATION_ERROR"),
         ("/projects/p/tasks", [], "VALIDATION_ERROR"),
         ("/projects/p/tasks/adhoc", {"title": "x"}, "MISSING_REQUIRED_FIELD"),
         ("/projects/p/task-limits", {}, "MISSING_REQUIRED_FIELD"),
@@ -69,6 +73,12 @@ async def test_bad_requests(simulator: Simulator, token: str, path: str, body: A
 async def test_a_body_that_is_no_json(simulator: Simulator, token: str) -> None:
     status, answer = await call(simulator, "POST", "/projects/p/tasks", raw=b"{", token=token)
     assert (status, answer["code"]) == (400, "VALIDATION_ERROR")
+
+
+async def test_an_endless_number_is_out_of_range(simulator: Simulator, token: str) -> None:
+    body = b'{"task": "x", "seconds": 1e999}'
+    status, _ = await call(simulator, "POST", "/projects/p/tasks", raw=body, token=token)
+    assert status == 400
 
 
 async def test_login_refresh_verify_logout(simulator: Simulator) -> None:

@@ -182,11 +182,14 @@ async def test_expired_tokens_can_close_what_is_open(simulator: Simulator) -> No
 async def test_a_restart_keeps_the_port_and_the_world(simulator: Simulator) -> None:
     task = simulator.tasks.submit("p")
     port = simulator.port
-    async with watching(simulator, "p") as socket, trio.open_nursery() as nursery:
-        nursery.start_soon(simulator.restart, 0.2)
+    async with watching(simulator, "p") as socket:
+        with simulator.front.away():
+            assert await close_code(socket) == 1006
+            with pytest.raises(OSError, match="connect"):
+                await trio.open_tcp_stream("127.0.0.1", port)
+    async with watching(simulator, "p") as socket:
+        await simulator.restart(0.0)
         assert await close_code(socket) == 1006
-        with pytest.raises(OSError, match="connect"):
-            await trio.open_tcp_stream("127.0.0.1", port)
     assert simulator.port == port
     token = (await login(simulator))["token"]
     assert (await call(simulator, "GET", f"/projects/p/tasks/{task.id}", token=token))[0] == 200

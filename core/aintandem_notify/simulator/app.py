@@ -1,9 +1,9 @@
 """The simulator as an ASGI application: REST and the progress socket, under ``/api`` and bare."""
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+from pydantic_core import from_json
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -73,7 +73,8 @@ async def _body(request: Request) -> dict[str, Any]:
         body: object = {}
     else:
         try:
-            body = json.loads(content)
+            # Refuses lone surrogates and NaN, which could not be sent on.
+            body = from_json(content, allow_inf_nan=False)
         except ValueError:
             raise ApiError("the body is no JSON", status=400, code="VALIDATION_ERROR") from None
     if not isinstance(body, dict):

@@ -1,5 +1,6 @@
 """One REST request as the calls see it: checked values out of its path, query and body."""
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -41,8 +42,10 @@ class Asked:
         return value
 
     def number(self, name: str) -> float | None:
-        """A number of the body."""
+        """A number of the body, finite and not below 0."""
         value: float | None = self._field(name, int | float)
+        if value is not None and not 0 <= value < math.inf:
+            raise ApiError(f"{name} is out of range", status=400, code="INVALID_VALUE", details={"field": name})
         return value
 
     def flag(self, name: str) -> bool | None:

@@ -22,6 +22,9 @@ from aintandem_notify.simulator.subscriptions import Subscriptions
 from aintandem_notify.simulator.tokens import TokenOffice
 from aintandem_notify.simulator.world import World
 
+KEEP_ALIVE: Final = 75.0
+"""Seconds that an idle REST connection is kept; what nginx in front of an orchestrator does by default."""
+
 GRACE: Final = 0.5
 """Seconds that requests have to end when the simulator closes; ours, nobody waits for a toy."""
 
@@ -95,6 +98,7 @@ def _config() -> Config:
     config = Config()
     config.bind = ["127.0.0.1:0"]
     config.graceful_timeout = GRACE
+    config.keep_alive_timeout = KEEP_ALIVE
     config.accesslog = None
     # Its notices ("Running on …") are nobody's concern, its errors are.
     config.errorlog = logging.getLogger("aintandem_notify.simulator.hypercorn")
