@@ -26,6 +26,13 @@ QUICK_CHECK_BYTES: Final = 256 * 1024 * 1024
 """Up to this size every open checks the pages (some tenths of a second at the most); a larger file only when
 the last agent did not close it, which its WAL file shows."""
 
+CHECKPOINT_PAGES: Final = 8000
+"""Pages (4 KiB) in the WAL before they are folded into the file: a busy page is then written there once for
+many commits."""
+
+CACHE_KIB: Final = 16_384
+"""Pages that SQLite keeps in memory; the indexes of some 100,000 deliveries."""
+
 _SENTENCES: Final[Mapping[str, str]] = {
     "SQLITE_BUSY": "it is in use by another agent; stop that one, or set another [store] url for this one",
     "SQLITE_LOCKED": "it is in use by another agent; stop that one, or set another [store] url for this one",
@@ -149,6 +156,8 @@ def _lock(connection: Connection, path: Path) -> None:
         raise StoreError(f"store {path}: it belongs to another program; set another [store] url")
     driver.execute("PRAGMA journal_mode=WAL")
     driver.execute("PRAGMA synchronous=FULL")
+    driver.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+    driver.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
     with connection.begin():
         # In WAL mode the lock is taken by the first transaction, and a read-only file is noticed by a write.
         connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
