@@ -12,18 +12,18 @@ _SIZE_UNITS: Final = ("bytes", "KB", "MB", "GB", "TB")
 # Terminal output holds colours and cursor movements (ECMA-48 sequences), which chats show as rubbish and
 # terminals obey; the other control characters, and those that turn the direction of text, go with them.
 _SEQUENCE: Final = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_].*?\x1b\\|.)", re.DOTALL
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[ -/]+[0-~]|.)",
+    re.DOTALL,
 )
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # Texts are cut roughly before they are made safe, for a frame can have megabytes, and finely after it.
 _MARGIN: Final = 10
-_OVERWRITTEN: Final = re.compile(r"[^\n]*\r(?!\n|$)")
 
 
 def duration(seconds: float) -> str:
     """``"850 ms"``, ``"42 s"``, ``"2 min 10 s"``, ``"3 h 5 min"``, ``"2 d 4 h"``: the two units that matter."""
-    if seconds < 1:
-        return f"{max(0, round(seconds * 1000))} ms"
+    if (milliseconds := max(0, round(seconds * 1000))) < 1000:
+        return f"{milliseconds} ms"
     left = round(seconds)
     parts: list[str] = []
     for length, unit in _DURATION_UNITS:
@@ -37,12 +37,14 @@ def duration(seconds: float) -> str:
 
 def size(count: int) -> str:
     """``"512 bytes"``, ``"1.2 MB"``; a KB has 1,000 bytes."""
+    if count == 1:
+        return "1 byte"
     amount = float(count)
     for unit in _SIZE_UNITS:
         if amount < 999.5 or unit == _SIZE_UNITS[-1]:
             break
         amount /= 1000
-    digits = 0 if unit == "bytes" or amount >= 99.5 else 1
+    digits = 0 if unit == "bytes" or amount >= 99.95 else 1
     return f"{amount:.{digits}f} {unit}"
 
 
@@ -64,7 +66,7 @@ def clean(text: str) -> str:
     if "\x1b" in text:
         text = _SEQUENCE.sub("", text)
     if "\r" in text:
-        text = _OVERWRITTEN.sub("", text).replace("\r", "")
+        text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
     return _CONTROL.sub("", text)
 
 

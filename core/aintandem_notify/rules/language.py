@@ -179,7 +179,7 @@ def _syntax_message(error: TemplateSyntaxError) -> str:
     for kind, known in (("filter", _ENVIRONMENT.filters), ("test", _ENVIRONMENT.tests)):
         if (found := re.fullmatch(rf"No {kind} named '(.*)'", message)) is not None:
             return f"no {kind} called {found[1]}{did_you_mean(found[1], known)}"
-    return message[:1].lower() + message[1:].replace("'end of template'", "end")
+    return message[:1].lower() + message[1:].replace("'end of template'", "end").replace("end of template", "end")
 
 
 def _name_problems(tree: nodes.Template) -> Iterator[str]:

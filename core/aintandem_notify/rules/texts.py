@@ -147,7 +147,7 @@ _STEP = ("Project", "Progress", "Attempt", "Happened")
 _WORKFLOW = ("Project", "Workflow", "Attempt", "Happened")
 _WORKFLOW_END = ("Project", "Workflow", "Duration", "Attempt", "Happened")
 _WORKFLOW_TROUBLE = ("Project", "Workflow", "Phase", "Duration", "Attempt", "Happened")
-_LINK = ("Project", "Close code", "Happened")
+_LINK = ("Close code", "Happened")
 
 _INFO, _SUCCESS, _WARNING = Severity.INFO, Severity.SUCCESS, Severity.WARNING
 _ERROR, _CRITICAL = Severity.ERROR, Severity.CRITICAL
@@ -183,7 +183,7 @@ DEFAULT_TEXTS: Final[Mapping[str, DefaultText]] = {
         _INFO, 'Sandbox "{run}" stopped', facts=("Project", "Exit code", "Duration", "Attempt", "Happened")
     ),
     "sandbox_error": DefaultText(_ERROR, 'Sandbox "{run}" has an error', _error, _TASK_END),
-    "connection_connected": DefaultText(_INFO, "Connected to project {project}", facts=("Project", "Happened")),
+    "connection_connected": DefaultText(_INFO, "Connected to project {project}", facts=_LINK),
     "connection_disconnected": DefaultText(_WARNING, "Connection to project {project} lost", _link_trouble, _LINK),
     "connection_error": DefaultText(_WARNING, "No connection to project {project}", _link_trouble, _LINK),
     "agent_started": DefaultText(_INFO, "AInTandem Notify is running", _counts, ("Version",)),

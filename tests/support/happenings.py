@@ -1,0 +1,75 @@
+"""One event of every type, with the run and the project that go with it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from aintandem_notify.events import EVENT_TYPES, Event, Family, UnknownEvent
+from aintandem_notify.notification import Project
+from aintandem_notify.runs import Run, run_ref
+
+NOW = datetime(2026, 11, 23, 3, 12, tzinfo=UTC)
+SALES = Project(id="p1", name="Sales pipeline")
+
+_BY_FAMILY: dict[Family, dict[str, Any]] = {
+    Family.TASK: {"projectId": "p1", "taskId": "t-1"},
+    Family.WORKFLOW: {"projectId": "p1", "executionId": "x-1", "workflowId": "nightly-report"},
+    Family.SANDBOX: {"projectId": "p1", "sandboxId": "sb-1"},
+    Family.CONNECTION: {"projectId": "p1"},
+    Family.AGENT: {},
+}
+_BY_TYPE: dict[str, dict[str, Any]] = {
+    "task_queued": {"task": "data-analysis", "input": {"dataset": "sales-2024"}},
+    "step_progress": {
+        "step": "Load data",
+        "status": "in-progress",
+        "progress": 40,
+        "message": "reading a.csv",
+    },
+    "output": {"output": "row 1\nrow 2\n"},
+    "artifact": {"artifact": {"path": "out/report.pdf", "type": "application/pdf", "size": 1_234_567}},
+    "task_completed": {"output": {"rows": 12}},
+    "task_failed": {"error": "KeyError: 'region'"},
+    "workflow_phase_started": {"phaseId": "ph1", "phase": "build"},
+    "workflow_phase_completed": {"phaseId": "ph1", "output": "ok"},
+    "workflow_execution_failed": {"error": "phase build failed"},
+    "sandbox_created": {"image": "python:3.12"},
+    "sandbox_stopped": {"exitCode": 137},
+    "sandbox_error": {"error": "out of memory"},
+    "connection_disconnected": {"code": 1006, "reason": "no heartbeat"},
+    "connection_error": {"error": "connection refused", "willReconnect": False},
+    "agent_started": {"version": "1.0", "projects": 2, "plugins": 1},
+    "agent_stopped": {"reason": "asked to by SIGTERM"},
+    "login_failed": {"reason": "wrong username or password"},
+    "plugin_failed": {"instance": "slack.team", "reason": "no module named foo"},
+    "destination_parked": {"instance": "slack.team", "reason": "token_revoked"},
+    "destination_recovered": {"instance": "slack.team"},
+}
+_NAMES = {Family.TASK: "data-analysis", Family.WORKFLOW: "nightly-report", Family.SANDBOX: "sb-1"}
+
+
+def happening(event_type: str, **fields: Any) -> Event:
+    """An event of that type; ``fields`` in the wire's names replace or add to the usual ones."""
+    model = EVENT_TYPES.get(event_type, UnknownEvent)
+    usual = _BY_FAMILY.get(model.family, {"projectId": "p1"}) | _BY_TYPE.get(event_type, {})
+    return model.from_wire({"type": event_type} | usual | fields, NOW)
+
+
+def run_of(event: Event, **facts: Any) -> Run | None:
+    """The run that ``event`` is about, a second attempt that took 130 seconds; None if it is about none."""
+    ref = run_ref(event)
+    if ref is None:
+        return None
+    usual: dict[str, Any] = {
+        "name": _NAMES[event.family],
+        "attempt": 2,
+        "step": "build" if event.family is Family.WORKFLOW else "Load data",
+        "started_at": NOW - timedelta(seconds=130),
+        "ended_at": NOW,
+        "workflow_id": "nightly-report" if event.family is Family.WORKFLOW else None,
+    }
+    return Run(*ref, **(usual | facts))
+
+
+def project_of(event: Event) -> Project | None:
+    """The project that ``event`` is about."""
+    return None if event.family is Family.AGENT else SALES

@@ -1,0 +1,90 @@
+"""The routing that results, and what is probably not meant."""
+
+from aintandem_notify.notification import Severity
+from aintandem_notify.rules import Route, Router
+from aintandem_notify.rules.overview import READ_BY_PEOPLE
+from support.routing import config, destination, rule, watcher
+
+SLACK, FILE = destination("slack.team"), destination("file_log.audit")
+
+
+def rows(*parts: object) -> list[Route]:
+    return Router(config(*parts)).routes_table()  # type: ignore[arg-type]  # what config takes
+
+
+def warnings(*parts: object) -> list[str]:
+    return Router(config(*parts)).warnings()  # type: ignore[arg-type]  # what config takes
+
+
+def test_the_table_has_a_row_for_each_type_and_rule_in_the_order_of_the_types() -> None:
+    table = rows(
+        SLACK,
+        FILE,
+        rule("long", "task_failed", "slack.team", when="run.duration > 60", severity=Severity.CRITICAL),
+        rule("all", "task_failed task_started unknown/*", "slack.team file_log.audit"),
+        rule("never", "task_failed", "file_log.audit"),
+        rule("sales", "sandbox_error", "slack.team", projects=("sales-*",)),
+    )
+    both = ("slack.team", "file_log.audit")
+    assert [route for route in table if route.rule != "agent"] == [
+        Route("task_started", "all", both, Severity.INFO),
+        Route("task_failed", "long", ("slack.team",), Severity.CRITICAL, when="run.duration > 60"),
+        Route("task_failed", "all", both, Severity.ERROR),
+        Route("sandbox_error", "sales", ("slack.team",), Severity.ERROR, projects=("sales-*",)),
+        Route("unknown/*", "all", both, Severity.INFO),
+    ]
+
+
+def test_the_defaults_stand_in_the_table_too() -> None:
+    assert [(route.event_type, route.rule) for route in rows(SLACK)] == [
+        ("task_completed", "default"),
+        ("task_failed", "default"),
+        ("task_cancelled", "default"),
+        ("workflow_execution_completed", "default"),
+        ("workflow_execution_failed", "default"),
+        ("sandbox_error", "default"),
+        ("login_failed", "agent"),
+        ("plugin_failed", "agent"),
+        ("destination_parked", "agent"),
+    ]
+
+
+def test_nothing_is_said_about_a_config_that_makes_sense() -> None:
+    assert warnings(SLACK, FILE) == []
+    assert warnings(SLACK, rule("r", "*_failed", "slack.team")) == []
+    assert warnings(FILE, rule("r", "*", "file_log.audit")) == []
+
+
+def test_a_flood_into_a_chat_or_onto_a_desktop_is_warned_of() -> None:
+    assert warnings(
+        SLACK, destination("desktop_notify.me", events=("output",)), rule("r", "task/*", "slack.team")
+    ) == [
+        f"rule {name} sends every {event_type} event to {where}; one task can have thousands of them"
+        for event_type, name, where in [
+            ("step_progress", "r", "slack.team"),
+            ("output", "r", "slack.team"),
+            ("output", "desktop_notify.me", "desktop_notify.me"),
+        ]
+    ]
+    assert {"slack", "desktop_notify"} == READ_BY_PEOPLE
+
+
+def test_a_rule_that_never_sends_is_warned_of() -> None:
+    assert (
+        warnings(
+            SLACK, rule("a", "*", "slack.team", severity=Severity.INFO), rule("b", "task_failed", "slack.team")
+        )[-1]
+        == "rule b never sends anything; the rules before it take all of its events"
+    )
+
+
+def test_a_destination_that_gets_nothing_is_warned_of() -> None:
+    assert warnings(SLACK, FILE, rule("r", "task_failed", "slack.team")) == [
+        "file_log.audit gets nothing but the agent's own trouble; no rule names it, and it has no events"
+    ]
+
+
+def test_an_agent_that_tells_nobody_is_warned_of() -> None:
+    assert warnings(watcher("prometheus.all")) == [
+        "there is no destination: nobody will be told anything; add a table like [plugins.console.me]"
+    ]

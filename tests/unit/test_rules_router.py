@@ -1,0 +1,312 @@
+"""Who gets what: the rules of a config applied to events."""
+
+from typing import Any
+
+import pytest
+import structlog
+
+from aintandem_notify.config import Config
+from aintandem_notify.events import EVENT_TYPES, AgentStartedEvent, Event, UnknownEvent
+from aintandem_notify.notification import Notification, Severity
+from aintandem_notify.rules import Routed, Router
+from aintandem_notify.rules.plan import AGENT_TROUBLE, DEFAULT_TYPES
+from support.happenings import NOW, SALES, happening, project_of, run_of
+from support.routing import config, destination, rule, watcher
+
+SLACK, FILE, HOOK = destination("slack.team"), destination("file_log.audit"), destination("webhook.ops")
+
+
+def routed(settings: Config, event: Event, **facts: Any) -> list[Routed]:
+    return Router(settings).route(event, run_of(event, **facts), project_of(event), NOW)
+
+
+def who(settings: Config, event_type: str, **fields: Any) -> dict[str, tuple[str, ...]]:
+    """Rule → destinations, for an event of that type."""
+    return {
+        found.notification.rule: found.destinations for found in routed(settings, happening(event_type, **fields))
+    }
+
+
+def only(found: list[Routed]) -> Notification:
+    [single] = found
+    return single.notification
+
+
+def test_the_first_rule_in_file_order_that_names_a_destination_wins_it() -> None:
+    settings = config(
+        SLACK,
+        FILE,
+        HOOK,
+        rule("first", "task_failed", "slack.team"),
+        rule("second", "*_failed", "file_log.audit slack.team"),
+        rule("third", "task/*", "slack.team file_log.audit"),
+        rule("fourth", "*", "webhook.ops slack.team"),
+    )
+    assert who(settings, "task_failed") == {
+        "first": ("slack.team",),
+        "second": ("file_log.audit",),
+        "fourth": ("webhook.ops",),
+    }
+    assert who(settings, "task_started") == {"third": ("slack.team", "file_log.audit"), "fourth": ("webhook.ops",)}
+    assert who(settings, "sandbox_created") == {"fourth": ("webhook.ops", "slack.team")}
+    assert who(settings, "connection_error") == {}
+
+
+def test_the_rule_of_a_shorthand_is_named_after_the_instance_and_comes_last() -> None:
+    settings = config(
+        destination("slack.team", events=("task_failed", "output"), severity=Severity.CRITICAL, mention=("here",)),
+        FILE,
+        rule("failures", "task_failed", "slack.team file_log.audit"),
+    )
+    assert who(settings, "task_failed") == {"failures": ("slack.team", "file_log.audit")}
+    assert who(settings, "output") == {"slack.team": ("slack.team",)}
+    notification = only(routed(settings, happening("output")))
+    assert (notification.severity, notification.mentions) == (Severity.CRITICAL, ("here",))
+
+
+def test_a_shorthand_has_projects_and_a_condition_like_any_rule() -> None:
+    settings = config(destination("slack.team", events=("task/*",), projects=("p2",)))
+    assert who(settings, "task_failed") == {}
+    settings = config(destination("slack.team", events=("task/*",), projects=("Sales*",), when="event.error"))
+    assert who(settings, "task_failed") == {"slack.team": ("slack.team",)}
+    assert who(settings, "task_started") == {}
+
+
+@pytest.mark.parametrize("event_type", [*EVENT_TYPES, "gpu_warmed"])
+def test_without_any_rule_every_destination_gets_what_ends_and_the_agents_trouble(event_type: str) -> None:
+    settings = config(SLACK, FILE, watcher("prometheus.all", events=("output",)))
+    everybody: tuple[str, ...] = ("slack.team", "file_log.audit")
+    expected: dict[str, tuple[str, ...]] = {}
+    if event_type in DEFAULT_TYPES:
+        expected = {"default": everybody}
+    elif event_type in AGENT_TROUBLE:
+        expected = {"agent": everybody if event_type == "login_failed" else ("file_log.audit",)}
+    assert who(settings, event_type) == expected
+    assert Router(settings).concerns(event_type) is (expected != {})
+
+
+def test_the_defaults_are_what_the_words_say() -> None:
+    assert sorted(DEFAULT_TYPES) == [
+        "sandbox_error",
+        "task_cancelled",
+        "task_completed",
+        "task_failed",
+        "workflow_execution_completed",
+        "workflow_execution_failed",
+    ]
+    assert sorted(AGENT_TROUBLE) == ["destination_parked", "login_failed", "plugin_failed"]
+
+
+def test_without_any_rule_a_destination_may_still_say_what_it_wants() -> None:
+    settings = config(
+        SLACK, destination("file_log.audit", projects=("p2",)), destination("webhook.ops", mention=("x",))
+    )
+    assert who(settings, "task_failed") == {"webhook.ops": ("webhook.ops",), "default": ("slack.team",)}
+
+
+@pytest.mark.parametrize(
+    "part", [rule("r", "output", "file_log.audit"), destination("webhook.ops", events=("output",))]
+)
+def test_one_rule_ends_the_defaults_for_everybody(part: Any) -> None:
+    assert who(config(SLACK, FILE, part), "task_failed") == {}
+
+
+def test_trouble_of_the_agent_goes_to_everybody_who_is_not_the_trouble() -> None:
+    settings = config(SLACK, FILE, HOOK, rule("r", "task_failed", "file_log.audit"))
+    others = ("file_log.audit", "webhook.ops")
+    assert who(settings, "login_failed") == {"agent": ("slack.team", *others)}
+    assert who(settings, "destination_parked") == {"agent": others}
+    assert who(settings, "plugin_failed") == {"agent": others}
+    assert who(settings, "plugin_failed", instance="prometheus.all") == {"agent": ("slack.team", *others)}
+    assert who(settings, "agent_started") == {}
+    assert who(settings, "destination_recovered") == {}
+    assert who(config(SLACK), "destination_parked") == {}
+
+
+def test_a_rule_that_names_the_agents_events_takes_them_over() -> None:
+    settings = config(SLACK, FILE, rule("ops", "agent/*", "slack.team"))
+    assert who(settings, "login_failed") == {"ops": ("slack.team",)}
+    assert who(settings, "agent_started") == {"ops": ("slack.team",)}
+    assert who(settings, "destination_parked") == {}
+    settings = config(SLACK, FILE, rule("ops", "login_failed", "slack.team"))
+    assert who(settings, "login_failed") == {"ops": ("slack.team",)}
+    assert who(settings, "plugin_failed") == {"agent": ("file_log.audit",)}
+
+
+def test_the_agents_events_are_about_no_project() -> None:
+    assert who(config(SLACK, rule("r", "agent/*", "slack.team", projects=("*",))), "login_failed") == {}
+
+
+def test_unknown_events_go_where_they_are_asked_for() -> None:
+    settings = config(SLACK, FILE, rule("new", "unknown/gpu_*", "slack.team"), rule("all", "*", "file_log.audit"))
+    router = Router(settings)
+    assert who(settings, "gpu_warmed") == {"new": ("slack.team",)}
+    assert who(settings, "cpu_warmed") == {}
+    assert router.concerns("gpu_warmed")
+    assert not router.concerns("cpu_warmed")
+
+
+def test_an_event_that_only_pretends_to_be_the_agents_is_an_unknown_one() -> None:
+    pretender = UnknownEvent.from_wire({"type": "login_failed", "projectId": "p1"}, NOW)
+    assert routed(config(SLACK), pretender) == []
+    assert only(routed(config(SLACK, rule("new", "unknown/*", "slack.team")), pretender)).rule == "new"
+
+
+@pytest.mark.parametrize(
+    ("more", "event_type", "matches"),
+    [
+        ({}, "task_failed", True),
+        ({"projects": ("p1",)}, "task_failed", True),
+        ({"projects": ("Sales *",)}, "task_failed", True),
+        ({"projects": ("p2", "q*")}, "task_failed", False),
+        ({"when": "run.duration > 60"}, "task_failed", True),
+        ({"when": "run.duration > 600"}, "task_failed", False),
+        ({"when": "event.error"}, "task_cancelled", False),
+        ({"projects": ("p2",), "when": "true"}, "task_failed", False),
+    ],
+)
+def test_a_rule_looks_at_the_project_and_its_condition(more: Any, event_type: str, matches: bool) -> None:
+    settings = config(SLACK, FILE, rule("r", "task/*", "slack.team", **more), rule("rest", "*", "slack.team"))
+    assert who(settings, event_type) == {"r" if matches else "rest": ("slack.team",)}
+
+
+def test_a_condition_that_raises_counts_as_a_match_and_is_logged_once() -> None:
+    router = Router(config(SLACK, rule("r", "task/*", "slack.team", when="run.progress > 60")))
+    event = happening("task_failed")
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            assert only(router.route(event, run_of(event), SALES, NOW)).rule == "r"
+    assert [(line["log_level"], line["rule"], line["part"]) for line in logs] == [("warning", "r", "when")]
+    assert "TypeError" in logs[0]["reason"]
+
+
+def test_texts_that_raise_give_way_to_the_default_and_are_logged_once_each() -> None:
+    broken = "{{ event.error.missing() }}"
+    router = Router(
+        config(SLACK, rule("r", "task/*", "slack.team", title=broken, body=broken), console_url=broken)
+    )
+    event = happening("task_failed")
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            notification = only(router.route(event, run_of(event), SALES, NOW))
+    assert (notification.title, notification.body) == ('Task "data-analysis" failed', "KeyError: 'region'")
+    assert notification.url is None
+    assert sorted(line["part"] for line in logs) == ["body", "console_url", "title"]
+
+
+def test_a_rule_writes_its_own_text() -> None:
+    settings = config(
+        SLACK,
+        rule(
+            "r",
+            "task/*",
+            "slack.team",
+            title="{{ run.name }}\nfailed",
+            body="{{ event.error }}{{ event.image }}",
+            severity=Severity.CRITICAL,
+            mention=("here", "U123"),
+        ),
+    )
+    notification = only(routed(settings, happening("task_failed")))
+    assert notification.title == "data-analysis failed"
+    assert notification.body == "KeyError: 'region'"
+    assert (notification.severity, notification.mentions) == (Severity.CRITICAL, ("here", "U123"))
+    assert ("Project", "Sales pipeline") in notification.fields
+
+
+def test_an_empty_title_is_no_title_but_an_empty_body_is_one() -> None:
+    settings = config(
+        SLACK, rule("r", "task/*", "slack.team", title=" {{ event.image }} ", body="{{ event.image }}")
+    )
+    notification = only(routed(settings, happening("task_failed")))
+    assert (notification.title, notification.body) == ('Task "data-analysis" failed', "")
+
+
+def test_nothing_of_a_secret_or_a_terminal_gets_into_a_text() -> None:
+    token = "xoxb-" + "1234567890-abcdefghijkl"
+    settings = config(
+        SLACK, rule("r", "task/*", "slack.team", title="{{ event.error }}", body="{{ event.error }}" * 3)
+    )
+    notification = only(routed(settings, happening("task_failed", error=f"\x1b[31m{token}"), step=token))
+    assert "xoxb-1" not in f"{notification.title} {notification.body} {notification.fields}"
+    assert "\x1b" not in notification.title + notification.body
+
+
+def test_a_text_has_an_upper_bound() -> None:
+    settings = config(
+        SLACK, rule("r", "task/*", "slack.team", title="{{ event.error }}", body="{{ event.error * 9 }}")
+    )
+    notification = only(routed(settings, happening("task_failed", error="x" * 7000)))
+    assert len(notification.title) == 500
+    assert len(notification.body) == 63_000
+    settings = config(SLACK, rule("r", "task/*", "slack.team", body="{{ event.error }}"))
+    notification = only(routed(settings, happening("task_failed", error="x" * 70_000)))
+    assert notification.body == "x" * 65_536 + "\n[…]"
+
+
+@pytest.mark.parametrize(
+    ("template", "url"),
+    [
+        (None, None),
+        ("https://console.example/{{ project.id }}/{{ run.id }}", "https://console.example/p1/t-1"),
+        (" http://console.example \n", "http://console.example"),
+        ("{{ event.image }}", None),
+        ("javascript:alert(1)", None),
+        ("https://console.example/{{ project.name }}", None),
+        ("https://console.example/{{ project.name | urlencode }}", "https://console.example/Sales%20pipeline"),
+    ],
+)
+def test_a_notification_links_to_the_console(template: str | None, url: str | None) -> None:
+    assert only(routed(config(SLACK, console_url=template), happening("task_failed"))).url == url
+
+
+def test_a_notification_says_everything_about_its_event() -> None:
+    event = happening("task_failed")
+    run = run_of(event)
+    notification = only(Router(config(SLACK)).route(event, run, SALES, NOW))
+    assert (notification.event, notification.run, notification.project) == (event, run, SALES)
+    assert (notification.rule, notification.created_at, notification.occurred_at) == ("default", NOW, NOW)
+    assert (notification.severity, notification.previous) == (Severity.ERROR, None)
+
+
+@pytest.mark.parametrize(
+    ("event_type", "fields", "thread"),
+    [
+        ("task_failed", {}, "p1/task/t-1/2"),
+        ("workflow_execution_paused", {}, "p1/workflow/x-1/2"),
+        ("sandbox_error", {}, "p1/sandbox/sb-1/2"),
+        ("connection_error", {}, "project/p1"),
+        ("gpu_warmed", {}, "project/p1"),
+        ("agent_started", {}, "agent"),
+        ("login_failed", {}, "agent"),
+        ("destination_parked", {"instance": "webhook.ops"}, "agent/webhook.ops"),
+        ("plugin_failed", {"instance": "prometheus.all"}, "agent/prometheus.all"),
+    ],
+)
+def test_a_thread_keeps_together_what_belongs_together(event_type: str, fields: Any, thread: str) -> None:
+    settings = config(SLACK, rule("all", "* connection/* agent/* unknown/*", "slack.team"))
+    assert only(routed(settings, happening(event_type, **fields))).thread == thread
+
+
+def test_the_same_event_by_the_same_rule_has_the_same_id_and_no_other_has() -> None:
+    settings = config(SLACK, FILE, rule("a", "*", "slack.team"), rule("b", "*", "file_log.audit"))
+    event, same, other = (happening("task_failed", error=error) for error in ("x", "x", "y"))
+    first, second = (found.notification.id for found in routed(settings, event))
+    assert [found.notification.id for found in routed(settings, same)] == [first, second]
+    assert first != second
+    assert {first, second}.isdisjoint(found.notification.id for found in routed(settings, other))
+    assert first.startswith("ntf_")
+    assert len(first) == 36
+    assert "." not in first
+
+
+def test_one_notification_serves_every_destination_of_a_rule() -> None:
+    [found] = routed(config(SLACK, FILE), happening("task_failed"))
+    assert found.destinations == ("slack.team", "file_log.audit")
+
+
+def test_an_event_of_the_library_needs_no_wire_form() -> None:
+    settings = config(SLACK, rule("r", "agent/*", "slack.team"))
+    assert (
+        only(routed(settings, AgentStartedEvent(timestamp=NOW, projects=1))).title == "AInTandem Notify is running"
+    )

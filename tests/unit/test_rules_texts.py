@@ -1,0 +1,262 @@
+"""How every event reads by default, as a reader sees it."""
+
+import pytest
+
+from aintandem_notify.events import EVENT_TYPES, AgentStartedEvent, UnknownEvent
+from aintandem_notify.rules import texts
+from aintandem_notify.rules.texts import LONGEST_BODY, Subject
+from support.happenings import NOW, SALES, happening, project_of, run_of
+
+TAIL = "second to last line\nlast line\n"
+
+READS = {
+    "task_queued": ("info", 'Task "data-analysis" is queued', "", "Project: Sales pipeline, Attempt: 2"),
+    "task_started": ("info", 'Task "data-analysis" started', "", "Project: Sales pipeline, Attempt: 2"),
+    "step_progress": (
+        "info",
+        'Task "data-analysis": Load data is in progress',
+        "reading a.csv",
+        "Project: Sales pipeline, Progress: 40%, Attempt: 2",
+    ),
+    "output": ("info", 'Output of task "data-analysis"', "row 1\nrow 2", "Project: Sales pipeline, Attempt: 2"),
+    "artifact": (
+        "info",
+        'Task "data-analysis" made report.pdf',
+        "",
+        "Project: Sales pipeline, Artifact: out/report.pdf, Type: application/pdf, Size: 1.2 MB, Attempt: 2",
+    ),
+    "task_completed": (
+        "success",
+        'Task "data-analysis" completed',
+        '{\n  "rows": 12\n}',
+        "Project: Sales pipeline, Duration: 2 min 10 s, Attempt: 2",
+    ),
+    "task_failed": (
+        "error",
+        'Task "data-analysis" failed',
+        "KeyError: 'region'",
+        "Project: Sales pipeline, Duration: 2 min 10 s, Step: Load data, Attempt: 2",
+    ),
+    "task_cancelled": (
+        "warning",
+        'Task "data-analysis" was cancelled',
+        "",
+        "Project: Sales pipeline, Duration: 2 min 10 s, Step: Load data, Attempt: 2",
+    ),
+    "workflow_execution_created": (
+        "info",
+        'Workflow "nightly-report" is about to run',
+        "",
+        "Project: Sales pipeline, Attempt: 2",
+    ),
+    "workflow_execution_started": (
+        "info",
+        'Workflow "nightly-report" started',
+        "",
+        "Project: Sales pipeline, Attempt: 2",
+    ),
+    "workflow_phase_started": (
+        "info",
+        'Workflow "nightly-report": phase build started',
+        "",
+        "Project: Sales pipeline, Attempt: 2",
+    ),
+    "workflow_phase_completed": (
+        "info",
+        'Workflow "nightly-report": phase ph1 completed',
+        "ok",
+        "Project: Sales pipeline, Attempt: 2",
+    ),
+    "workflow_execution_completed": (
+        "success",
+        'Workflow "nightly-report" completed',
+        "",
+        "Project: Sales pipeline, Duration: 2 min 10 s, Attempt: 2",
+    ),
+    "workflow_execution_failed": (
+        "error",
+        'Workflow "nightly-report" failed',
+        "phase build failed",
+        "Project: Sales pipeline, Phase: build, Duration: 2 min 10 s, Attempt: 2",
+    ),
+    "workflow_execution_paused": (
+        "warning",
+        'Workflow "nightly-report" is paused',
+        "",
+        "Project: Sales pipeline, Phase: build, Attempt: 2",
+    ),
+    "workflow_execution_resumed": (
+        "info",
+        'Workflow "nightly-report" goes on',
+        "",
+        "Project: Sales pipeline, Attempt: 2",
+    ),
+    "sandbox_created": (
+        "info",
+        'Sandbox "sb-1" was created',
+        "",
+        "Project: Sales pipeline, Image: python:3.12, Attempt: 2",
+    ),
+    "sandbox_started": ("info", 'Sandbox "sb-1" started', "", "Project: Sales pipeline, Attempt: 2"),
+    "sandbox_stopped": (
+        "info",
+        'Sandbox "sb-1" stopped',
+        "",
+        "Project: Sales pipeline, Exit code: 137, Duration: 2 min 10 s, Attempt: 2",
+    ),
+    "sandbox_error": (
+        "error",
+        'Sandbox "sb-1" has an error',
+        "out of memory",
+        "Project: Sales pipeline, Duration: 2 min 10 s, Attempt: 2",
+    ),
+    "connection_connected": ("info", "Connected to project Sales pipeline", "", ""),
+    "connection_disconnected": (
+        "warning",
+        "Connection to project Sales pipeline lost",
+        "no heartbeat\nTrying again by itself.",
+        "Close code: 1006",
+    ),
+    "connection_error": (
+        "warning",
+        "No connection to project Sales pipeline",
+        "connection refused\nNot trying again.",
+        "",
+    ),
+    "agent_started": ("info", "AInTandem Notify is running", "2 projects to watch, 1 plugin.", "Version: 1.0"),
+    "agent_stopped": ("info", "AInTandem Notify has stopped", "asked to by SIGTERM", ""),
+    "login_failed": ("critical", "Login to the orchestrator failed", "wrong username or password", ""),
+    "plugin_failed": ("error", "Plugin slack.team does not work", "no module named foo", ""),
+    "destination_parked": (
+        "error",
+        "Notifications to slack.team are on hold",
+        "token_revoked\nWhat is due is kept, and goes out once it works again.",
+        "",
+    ),
+    "destination_recovered": ("success", "Notifications to slack.team work again", "", ""),
+    "gpu_warmed": ("info", "Unknown event gpu_warmed", "", "Project: Sales pipeline"),
+}
+
+
+def subject_of(event_type: str, **fields: object) -> Subject:
+    event = happening(event_type, **fields)
+    return event, run_of(event), project_of(event)
+
+
+def shown(subject: Subject) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in texts.fields(subject))
+
+
+def test_the_table_has_every_type() -> None:
+    assert set(texts.DEFAULT_TEXTS) == set(EVENT_TYPES)
+    assert set(READS) == {*EVENT_TYPES, "gpu_warmed"}
+
+
+@pytest.mark.parametrize("event_type", READS)
+def test_every_event_reads_well(event_type: str) -> None:
+    subject = subject_of(event_type)
+    severity = texts.default_text(subject[0]).severity
+    assert (severity, texts.title(subject), texts.body(subject), shown(subject)) == READS[event_type]
+
+
+@pytest.mark.parametrize("event_type", READS)
+def test_every_event_reads_well_without_a_run_and_with_as_little_as_there_can_be(event_type: str) -> None:
+    event = happening(event_type)
+    required = {name for name, field in type(event).model_fields.items() if field.is_required()}
+    bare = type(event).model_validate({name: getattr(event, name) for name in required} | {"type": event.type})
+    subject = (bare, None, None)
+    title = texts.title(subject)
+    assert title
+    assert "None" not in title + texts.body(subject) + shown(subject)
+
+
+@pytest.mark.parametrize("event_type", READS)
+def test_old_news_says_so(event_type: str) -> None:
+    event, run, project = subject_of(event_type, caughtUp=True)
+    subject = (event.model_copy(update={"caught_up": True}), run, project)
+    assert texts.title(subject).endswith(" (caught up)")
+    if "Happened" in texts.default_text(event).facts:
+        assert "Happened: 2026-11-23 03:12 UTC, seen after a gap" in shown(subject)
+
+
+def test_a_failure_without_an_error_shows_its_last_output() -> None:
+    event = happening("task_failed", error=None)
+    assert texts.body((event, run_of(event, output_tail=TAIL), SALES)) == "second to last line\nlast line"
+    assert texts.body((event, run_of(event), SALES)) == ""
+    event = happening("task_failed", error=None, output={"why": "disk full"})
+    assert "disk full" in texts.body((event, run_of(event, output_tail=TAIL), SALES))
+
+
+@pytest.mark.parametrize(
+    ("step", "title"),
+    [
+        ({"step": "Load", "status": "completed"}, "Load completed"),
+        ({"step": "Load", "status": "running"}, "Load is running"),
+        ({"step": "Load", "status": "some_thing"}, "Load some thing"),
+        ({"step": None, "stepId": "s-1", "status": "failed"}, "s-1 failed"),
+        ({"step": None, "status": None}, "a step moved"),
+    ],
+)
+def test_a_step_says_as_much_as_is_known(step: dict[str, str | None], title: str) -> None:
+    assert texts.title(subject_of("step_progress", **step)) == f'Task "data-analysis": {title}'
+
+
+def test_a_step_without_a_message_shows_its_output() -> None:
+    assert texts.body(subject_of("step_progress", message=None, output="12 rows")) == "12 rows"
+
+
+def test_a_first_attempt_is_not_counted_and_a_running_one_has_no_duration() -> None:
+    event = happening("task_failed")
+    assert (
+        shown((event, run_of(event, attempt=1, ended_at=None), SALES))
+        == "Project: Sales pipeline, Step: Load data"
+    )
+
+
+def test_a_workflow_that_has_a_name_shows_its_id_beside_it() -> None:
+    event = happening("workflow_execution_failed")
+    subject = (event, run_of(event, name="Nightly report", attempt=1, step=None, ended_at=None), SALES)
+    assert texts.title(subject) == 'Workflow "Nightly report" failed'
+    assert shown(subject) == "Project: Sales pipeline, Workflow: nightly-report"
+
+
+def test_a_task_that_is_called_by_its_whole_prompt_fits_a_title() -> None:
+    event = happening("task_failed")
+    title = texts.title((event, run_of(event, name="Please look at\nall the data " * 50), SALES))
+    assert title.startswith('Task "Please look at all the data Please')
+    assert len(title) < 120
+    assert "\n" not in title
+
+
+def test_a_long_error_keeps_its_end() -> None:
+    subject = subject_of("task_failed", error="first\n" + "frame\n" * 5000 + "KeyError")
+    body = texts.body(subject)
+    assert body.startswith("first\n")
+    assert body.endswith("KeyError")
+    assert len(body) < LONGEST_BODY + 10
+
+
+def test_nothing_of_a_secret_or_a_terminal_gets_through() -> None:
+    token = "xoxb-" + "1234567890-abcdefghijkl"
+    event = happening("task_failed", error=f"\x1b[31mbad {token}\x1b[0m")
+    subject = (event, run_of(event, name=f"\x1b[1mjob\x07 {token}", step=token), SALES)
+    everything = texts.title(subject) + texts.body(subject) + shown(subject)
+    assert "xoxb-1" not in everything
+    assert "\x1b" not in everything
+    assert texts.body(subject).startswith("bad ")
+
+
+def test_an_event_that_only_pretends_to_be_ours_is_unknown() -> None:
+    wire = {"type": "agent_started", "projectId": "p1", "anything": 1}
+    pretender = UnknownEvent.from_wire(wire, NOW)
+    assert texts.title((pretender, None, SALES)) == "Unknown event agent_started"
+    assert texts.body((pretender, None, SALES)) == '{\n  "anything": 1\n}'
+    assert texts.title((AgentStartedEvent(timestamp=NOW), None, None)) == "AInTandem Notify is running"
+
+
+@pytest.mark.parametrize(
+    ("projects", "plugins", "body"),
+    [(1, 0, "1 project to watch, 0 plugins."), (0, 3, "0 projects to watch, 3 plugins.")],
+)
+def test_counts_agree_with_their_nouns(projects: int, plugins: int, body: str) -> None:
+    assert texts.body(subject_of("agent_started", projects=projects, plugins=plugins)) == body
