@@ -137,7 +137,7 @@ async def test_junk_for_a_receipt_is_the_plugins_fault(
         (raising(RetryLater("busy", after=7)), RetryLater, "busy"),
         (raising(DestinationBroken("revoked")), DestinationBroken, "revoked"),
         (raising(Rejected("too long")), Rejected, "too long"),
-        (raising(PluginNotReady("no bus")), PluginNotReady, "no bus"),
+        (raising(PluginNotReady("no bus")), RetryLater, "no bus"),
         (raising(HttpFailed("refused", maybe_sent=True)), HttpFailed, "refused"),
         (raising(KeyError("x")), KeyError, "'x'"),
         (raising(SystemExit(3)), PluginError, "bad.x: sys.exit(3) was called"),

@@ -275,6 +275,8 @@ def method(text: str) -> str:
             method("def deliver(self, notification): ..."),
             "deliver is the name of a hook: add @hookimpl, or call it something else",
         ),
+        (method("deliver = 1"), "deliver is the name of a hook, and is no method"),
+        (method("check = print"), "check is the name of a hook, and is no method"),
         (
             method("@hookimpl\ndef deliver(self, note): ..."),
             "deliver has an argument 'note'; write it as deliver(self, notification)",
@@ -342,6 +344,9 @@ def test_what_is_no_plugin_is_refused_with_a_sentence(
         "@hookimpl\ndef deliver(self, **anything): ...",
         "@hookimpl\ndef deliver(self, notification, silent=True): ...",
         "@staticmethod\n@hookimpl\ndef deliver(notification): ...",
+        "@hookimpl\n@staticmethod\ndef deliver(notification): ...",
+        "@classmethod\n@hookimpl\ndef deliver(cls, notification): ...",
+        "from unittest.mock import Mock\nanything = Mock()",
         "@hookimpl(specname='deliver')\ndef send(self, notification): ...",
         "@hookimpl(optionalhook=True)\ndef on_something_new(self, event): ...",
         "@hookimpl\n@asynccontextmanager\nasync def lifespan(self): yield",

@@ -118,10 +118,15 @@ def _own_functions(plugin_class: type) -> Iterator[tuple[str, Any]]:
 
 def _check_method(name: str, attribute: Any) -> str | None:
     """The hook that the attribute implements, None if it is none."""
-    function = getattr(attribute, "__func__", attribute)
-    options = getattr(attribute, _IMPL_MARK, None) or getattr(function, _IMPL_MARK, None)
+    function = attribute.__func__ if isinstance(attribute, staticmethod | classmethod) else attribute
+    if not inspect.isfunction(function):
+        # Anything may stand on a class, also objects that claim to have every attribute.
+        if name in HOOK_ARGUMENTS:
+            raise ConventionBroken(f"{name} is the name of a hook, and is no method")
+        return None
+    options = vars(attribute).get(_IMPL_MARK) or vars(function).get(_IMPL_MARK)
     if options is None:
-        if name in HOOK_ARGUMENTS and callable(function):
+        if name in HOOK_ARGUMENTS:
             raise ConventionBroken(f"{name} is the name of a hook: add @hookimpl, or call it something else")
         return None
     hook = options.get("specname") or name

@@ -6,7 +6,7 @@ from typing import Final
 
 import trio
 
-from aintandem_notify.errors import RetryLater
+from aintandem_notify.errors import PluginNotReady, RetryLater
 from aintandem_notify.notification import Notification
 from aintandem_notify.plugins.calls import Answer, Call, Delivered, Failed, Lane, Result, Returned
 from aintandem_notify.plugins.receipts import read_receipt
@@ -37,7 +37,7 @@ class Deliveries:
                 self._ended.set()
         if scope.cancelled_caught:
             answers.append(Failed(RetryLater(INTERRUPTED)))
-        return [Delivered(answer.value) if isinstance(answer, Returned) else answer for answer in answers]
+        return list(map(_result, answers))
 
     async def finish(self, deadline: float) -> None:
         """Wait for those that run until ``deadline`` (trio's time); then cancel the tasks among them.
@@ -51,3 +51,14 @@ class Deliveries:
         for scope, is_async in self._running.items():
             if is_async:
                 scope.cancel()
+
+
+def _result(answer: Answer) -> Result:
+    match answer:
+        case Returned(receipt):
+            return Delivered(receipt)
+        case Failed(PluginNotReady() as error):
+            # Meant for a lifespan; out of ``deliver`` it can only mean the same as this.
+            return Failed(RetryLater(error.reason))
+        case Failed():
+            return answer

@@ -32,6 +32,12 @@ FINISH_S: Final = 2.0
 STOP_S: Final = FINISH_S + TEAR_DOWN_S + 1.0
 """Seconds after which ``stop`` no longer waits, whatever the plugin does."""
 
+_SAID: Final[Mapping[Lateness, str]] = {
+    Lateness.LATE: "a hook is past its deadline",
+    Lateness.STUCK: "a hook is stuck",
+    Lateness.OVER: "a late hook has ended",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Lent:
@@ -173,7 +179,9 @@ class Instance:
             step = after(end.fault, failures, self._lent.chance)
             self._queue.clear()
             self._become(step.state, reason)
-            self._log.warning(f"plugin {step.state}", reason=reason, retry_in_s=step.pause_s)
+            self._log.warning(
+                f"plugin {step.state}", reason=reason, retry_in_s=step.pause_s and round(step.pause_s, 1)
+            )
             if step.announce:
                 self._announce(reason)
             await trio.sleep(float("inf") if step.pause_s is None else step.pause_s)
@@ -261,8 +269,7 @@ class Instance:
         self._log.warning("a live hook raised; more of the same are only counted", hook=hook, reason=reason)
 
     def _notice(self, lateness: Lateness, hook: str, elapsed_s: float) -> None:
-        what = {Lateness.LATE: "is late", Lateness.STUCK: "is stuck", Lateness.OVER: "is over"}[lateness]
-        self._log.warning(f"a call that takes long {what}", hook=hook, elapsed_s=round(elapsed_s))
+        self._log.warning(_SAID[lateness], hook=hook, elapsed_s=round(elapsed_s))
 
     def _notice_vital(self, lateness: Lateness, hook: str, elapsed_s: float) -> None:
         """As ``_notice``; an instance that is stuck in one of these calls has failed until the call is over."""
