@@ -1,0 +1,189 @@
+"""The REST calls against a real HTTP server on loopback; the waits between tries on virtual time, without one."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from aintandem_notify.clock import SystemClock
+from aintandem_notify.config.values import Secret
+from aintandem_notify.errors import ApiError, AuthenticationFailed, Conflict, HttpFailed, NotFound, ServerTrouble
+from aintandem_notify.http_client import HttpAnswer, HttpClient
+from aintandem_notify.orchestrator.auth import Login, Session
+from aintandem_notify.orchestrator.rest import OrchestratorApi
+from support.raw_orchestrator import RawOrchestrator, RestAnswer, open_raw_orchestrator
+
+
+@asynccontextmanager
+async def api() -> AsyncIterator[tuple[OrchestratorApi, RawOrchestrator]]:
+    async with open_raw_orchestrator() as raw, HttpClient() as http:
+        yield OrchestratorApi(session_over(raw.url, http), http, SystemClock()), raw
+
+
+class PlannedHttp(HttpClient):
+    """Logs anybody in, and answers the rest in turn, the last answer for ever; notes the times of the requests."""
+
+    def __init__(self, *given: HttpAnswer | HttpFailed) -> None:
+        super().__init__()
+        self._left = list(given)
+        self.times: list[float] = []
+
+    async def request(self, method: str, url: str, **options: Any) -> HttpAnswer:
+        if url.endswith("/auth/login"):
+            return HttpAnswer(200, {}, b'{"success": true, "token": "T"}')
+        self.times.append(trio.current_time())
+        answer = self._left.pop(0) if len(self._left) > 1 else self._left[0]
+        if isinstance(answer, HttpFailed):
+            raise answer
+        return answer
+
+
+def planned(*given: HttpAnswer | HttpFailed) -> tuple[OrchestratorApi, list[float]]:
+    http = PlannedHttp(*given)
+    return OrchestratorApi(session_over("http://h", http), http, SystemClock()), http.times
+
+
+def session_over(url: str, http: HttpClient) -> Session:
+    return Session(
+        url,
+        Login("admin", Secret("admin123")),
+        http=http,
+        clock=SystemClock(),
+        chance=lambda: 0.0,
+        announce=lambda event: pytest.fail(event.reason),
+    )
+
+
+CALLS: list[tuple[str, tuple[str, ...], str, Any]] = [
+    ("projects", (), "/api/projects", {"projects": [{"id": "a/b", "name": "A"}]}),
+    ("project", ("a/b",), "/api/projects/a%2Fb", {"id": "a/b"}),
+    ("tasks", ("a/b",), "/api/projects/a%2Fb/tasks", {"tasks": [{"taskId": "a/b"}]}),
+    ("task", ("p", "a/b"), "/api/projects/p/tasks/a%2Fb", {"task": {"id": "a/b"}}),
+    ("executions", ("p",), "/api/workflows/projects/p/executions", [{"id": "a/b"}]),
+    ("execution", ("a/b",), "/api/workflows/executions/a%2Fb", {"id": "a/b"}),
+    ("sandboxes", (), "/api/flexy", {"containers": [{"containerId": "a/b"}]}),
+    ("operations", ("p",), "/api/flexy/projects/p/operations", {"operations": [{"operationId": "a/b"}]}),
+    ("operation", ("a/b",), "/api/flexy/operations/a%2Fb", {"data": {"operationId": "a/b"}}),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "path", "answer"), CALLS)
+async def test_calls(name: str, arguments: tuple[str, ...], path: str, answer: Any) -> None:
+    async with api() as (orchestrator, raw):
+        raw.rest[f"GET {path}"] = answer
+        found = await getattr(orchestrator, name)(*arguments)
+        assert [record.id for record in (found if isinstance(found, list) else [found])] == ["a/b"]
+        assert raw.requests[-1].headers["authorization"].startswith("Bearer ey")
+
+
+async def test_health() -> None:
+    async with api() as (orchestrator, _):
+        assert await orchestrator.health() == {"status": "ok", "uptime": 1}
+
+
+async def test_queries_leave_out_what_is_not_asked() -> None:
+    async with api() as (orchestrator, raw):
+        await orchestrator.tasks("p", status="failed", limit=5, start_date="2026-01-01T00:00:00+00:00")
+        assert raw.requests[-1].query == {
+            "status": "failed",
+            "limit": "5",
+            "startDate": "2026-01-01T00:00:00+00:00",
+        }
+
+
+async def test_an_answer_without_the_thing_is_an_error() -> None:
+    async with api() as (orchestrator, raw):
+        raw.rest["GET /api/projects/p"] = {"success": True}
+        with pytest.raises(ApiError, match="no project"):
+            await orchestrator.project("p")
+
+
+async def test_a_large_answer_is_read_whole() -> None:
+    async with api() as (orchestrator, raw):
+        raw.rest["GET /api/projects/p/tasks"] = [{"id": str(n), "output": "x" * 1000} for n in range(2000)]
+        assert len(await orchestrator.tasks("p")) == 2000
+
+
+async def test_errors_are_typed() -> None:
+    async with api() as (orchestrator, raw):
+        raw.rest["POST /api/x"] = RestAnswer(
+            {"error": "in use", "code": "WORKFLOW_IN_USE", "statusCode": 409}, 409
+        )
+        with pytest.raises(Conflict) as conflict:
+            await orchestrator.call("POST", "/x", json={"a": 1})
+        assert (conflict.value.status, conflict.value.code) == (409, "WORKFLOW_IN_USE")
+        assert raw.requests[-1].json() == {"a": 1}
+        with pytest.raises(NotFound):
+            await orchestrator.task("p", "t")
+
+
+@pytest.mark.parametrize(
+    "trouble", [HttpAnswer(503, {}), HttpAnswer(500, {}), HttpFailed("reset", maybe_sent=True)]
+)
+async def test_trouble_is_tried_three_times_more(
+    trouble: HttpAnswer | HttpFailed, autojump_clock: MockClock
+) -> None:
+    orchestrator, times = planned(trouble)
+    with pytest.raises(ServerTrouble if isinstance(trouble, HttpAnswer) else HttpFailed):
+        await orchestrator.projects()
+    assert times == [0, 1, 3, 7]
+
+
+async def test_what_comes_back_in_time_is_no_error(autojump_clock: MockClock) -> None:
+    orchestrator, times = planned(HttpAnswer(500, {}), HttpAnswer(200, {}, b'[{"id": "a"}]'))
+    assert [project.id for project in await orchestrator.projects()] == ["a"]
+    assert times == [0, 1]
+
+
+async def test_nobody_comes_back_earlier_than_asked(autojump_clock: MockClock) -> None:
+    orchestrator, times = planned(HttpAnswer(429, {"retry-after": "20"}), HttpAnswer(200, {}, b"[]"))
+    await orchestrator.projects()
+    assert times == [0, 20]
+
+
+async def test_a_long_wait_is_left_to_the_caller(autojump_clock: MockClock) -> None:
+    orchestrator, times = planned(HttpAnswer(429, {"retry-after": "3600"}))
+    with pytest.raises(ServerTrouble) as trouble:
+        await orchestrator.projects()
+    assert trouble.value.retry_after == 3600
+    assert times == [0]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "times_asked"),
+    [
+        (HttpAnswer(503, {}), [0]),
+        (HttpFailed("reset", maybe_sent=True), [0]),
+        (HttpFailed("refused", maybe_sent=False), [0, 1, 3, 7]),
+    ],
+)
+async def test_what_changes_something_is_repeated_only_if_it_was_not_sent(
+    trouble: HttpAnswer | HttpFailed, times_asked: list[float], autojump_clock: MockClock
+) -> None:
+    orchestrator, times = planned(trouble)
+    with pytest.raises((ServerTrouble, HttpFailed)):
+        await orchestrator.call("POST", "/x")
+    assert times == times_asked
+
+
+async def test_a_refused_token_is_renewed_once() -> None:
+    async with api() as (orchestrator, raw):
+        refusal = RestAnswer({"error": "expired", "code": "UNAUTHORIZED"}, 401)
+        left = [refusal]
+        raw.rest["GET /api/projects"] = lambda _: left.pop() if left else RestAnswer([{"id": "a"}])
+        assert len(await orchestrator.projects()) == 1
+        assert len(raw.refreshes) == 1
+        raw.rest["GET /api/projects"] = refusal
+        with pytest.raises(AuthenticationFailed):
+            await orchestrator.projects()
+        assert len(raw.logins) == 2
+
+
+def test_the_table_names_each_call_once() -> None:
+    names: Iterator[str] = iter(call[0] for call in CALLS)
+    public = {name for name in vars(OrchestratorApi) if not name.startswith("_")} - {"call", "health"}
+    assert set(names) == public
