@@ -1,0 +1,238 @@
+"""Which projects are watched, and that each fails alone."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from aintandem_notify.clock import TrioClock
+from aintandem_notify.config import ConnectionConfig, ProjectConfig
+from aintandem_notify.errors import ConfigError, HttpFailed, Problem
+from aintandem_notify.notification import Project
+from aintandem_notify.orchestrator.fleet import Fleet, Watch, keep_fleet, resolve
+from aintandem_notify.orchestrator.project import Observe
+from aintandem_notify.orchestrator.records import ProjectRecord
+from aintandem_notify.orchestrator.states import ConnectionState
+from aintandem_notify.orchestrator.status import ProjectStatus
+
+CONNECTION = ConnectionConfig()
+
+
+def entry(project_id: str, name: str | None = None) -> ProjectConfig:
+    return ProjectConfig(id=project_id, name=name)
+
+
+def record(project_id: str, name: str | None = None) -> ProjectRecord:
+    return ProjectRecord(id=project_id, name=name)
+
+
+@pytest.mark.parametrize(
+    ("entries", "names"),
+    [
+        ([entry("a")], {"a": "Alpha"}),
+        ([entry("a", "Mine")], {"a": "Mine"}),
+        ([entry("nowhere")], {"nowhere": "nowhere"}),
+        ([entry("*")], {"a": "Alpha", "sales-1": "sales-1", "sales-2": "Two"}),
+        ([entry("sales-*")], {"sales-1": "sales-1", "sales-2": "Two"}),
+        ([entry("SALES-*")], {}),
+        ([entry("*"), entry("a", "Mine")], {"a": "Mine", "sales-1": "sales-1", "sales-2": "Two"}),
+        ([entry("a", "Mine"), entry("*")], {"a": "Mine", "sales-1": "sales-1", "sales-2": "Two"}),
+        ([entry("sales-[12]"), entry("sales-*")], {"sales-1": "sales-1", "sales-2": "Two"}),
+        ([], {}),
+    ],
+)
+def test_who_is_watched_under_which_name(entries: Sequence[ProjectConfig], names: dict[str, str]) -> None:
+    listed = [record("a", "Alpha"), record("sales-1"), record("sales-2", "Two")]
+    assert {project.id: project.name for project in resolve(entries, listed).values()} == names
+
+
+@dataclass
+class World:
+    """What is listed, and what is being watched; ``listing`` fails while it is None."""
+
+    listing: list[ProjectRecord] | None = field(default_factory=list)
+    lists_take: float = 0.0
+    lookups: list[float] = field(default_factory=list)
+    begun: list[str] = field(default_factory=list)
+    watched: dict[str, Project] = field(default_factory=dict)
+    observers: dict[str, Observe] = field(default_factory=dict)
+    crashes: dict[str, int] = field(default_factory=dict)
+    ending_takes: float = 0.0
+    prepared: list[ConnectionConfig] = field(default_factory=list)
+
+    async def list_projects(self) -> Sequence[ProjectRecord]:
+        self.lookups.append(trio.current_time())
+        await trio.sleep(self.lists_take)
+        if self.listing is None:
+            raise HttpFailed("refused")
+        return list(self.listing)
+
+    def prepare(self, connection: ConnectionConfig) -> Watch:
+        if connection.ca_file is not None:
+            raise ConfigError([Problem("of no use")])
+        self.prepared.append(connection)
+        return self.watch
+
+    async def watch(self, project: Project, observe: Observe) -> None:
+        self.begun.append(project.id)
+        self.observers[project.id] = observe
+        observe(ProjectStatus(project, ConnectionState.CONNECTED, TrioClock().now()))
+        if self.crashes.get(project.id, 0):
+            self.crashes[project.id] -= 1
+            raise ZeroDivisionError("oops")
+        if project.id == "gives-up":
+            return
+        self.watched[project.id] = project
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(self.ending_takes)
+            del self.watched[project.id]
+
+    @asynccontextmanager
+    async def fleet(self, *entries: ProjectConfig) -> AsyncIterator[Fleet]:
+        async with keep_fleet(
+            prepare=self.prepare, list_projects=self.list_projects, clock=TrioClock(), chance=lambda: 1.0
+        ) as fleet:
+            await fleet.reconcile(entries, CONNECTION)
+            await wait_all_tasks_blocked()
+            yield fleet
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_literal_projects_with_names_need_no_lookup(world: World, autojump_clock: MockClock) -> None:
+    async with world.fleet(entry("a", "A"), entry("b", "B")) as fleet:
+        assert sorted(world.watched) == ["a", "b"]
+        await trio.sleep(10_000)
+        assert world.lookups == []
+        assert {status.project.id: status.state.value for status in fleet.snapshot()} == {
+            "a": "connected",
+            "b": "connected",
+        }
+    assert world.watched == {}
+
+
+async def test_the_orchestrator_names_what_the_config_does_not(world: World, autojump_clock: MockClock) -> None:
+    world.listing = [record("a", "Alpha")]
+    async with world.fleet(entry("a"), entry("b")):
+        assert {project.id: project.name for project in world.watched.values()} == {"a": "Alpha", "b": "b"}
+        await trio.sleep(10_000)
+        assert len(world.lookups) == 1
+
+
+@pytest.mark.parametrize("lists_take", [0.0, 60.0])
+async def test_a_literal_project_does_not_wait_for_its_name(
+    lists_take: float, world: World, autojump_clock: MockClock
+) -> None:
+    world.listing, world.lists_take = None, lists_take
+    async with world.fleet(entry("a")):
+        await trio.sleep(4)
+        assert world.watched["a"].name == "a"
+
+
+async def test_globs_are_looked_up_again(world: World, autojump_clock: MockClock) -> None:
+    world.listing = [record("a")]
+    async with world.fleet(entry("*")) as fleet:
+        assert sorted(world.watched) == ["a"]
+        world.listing.append(record("b"))
+        await trio.sleep(301)
+        assert sorted(world.watched) == ["a", "b"]
+        assert world.begun == ["a", "b"], "what was watched was left alone"
+        world.listing.remove(world.listing[0])
+        await trio.sleep(300)
+        assert sorted(world.watched) == ["a", "b"], "one odd list stops nothing"
+        await trio.sleep(300)
+        assert sorted(world.watched) == ["b"]
+        assert [status.project.id for status in fleet.snapshot()] == ["b"]
+        assert world.lookups == [0, 300, 600, 900]
+
+
+async def test_a_list_that_fails_stops_nothing_and_is_asked_again(world: World, autojump_clock: MockClock) -> None:
+    world.listing = None
+    async with world.fleet(entry("*")):
+        await trio.sleep(20)
+        assert world.lookups == [0, 1, 3, 7, 15]
+        world.listing = [record("a")]
+        await trio.sleep(20)
+        assert sorted(world.watched) == ["a"]
+        world.listing = None
+        await trio.sleep(10_000)
+        assert sorted(world.watched) == ["a"]
+        assert max(b - a for a, b in zip(world.lookups, world.lookups[1:], strict=False)) <= 300
+
+
+async def test_a_project_that_crashes_is_started_again_alone(world: World, autojump_clock: MockClock) -> None:
+    world.crashes = {"bad": 4}
+    async with world.fleet(entry("bad", "Bad"), entry("good", "Good")) as fleet:
+        await trio.sleep(2)
+        bad, good = sorted(fleet.snapshot(), key=lambda status: status.project.id)
+        assert (bad.restarts, bad.last_error) == (2, "ZeroDivisionError: oops")
+        assert good.restarts == 0
+        await trio.sleep(20)
+        assert world.begun.count("bad") == 5
+        assert world.begun.count("good") == 1
+        assert sorted(world.watched) == ["bad", "good"]
+        assert {status.restarts for status in fleet.snapshot()} == {0, 4}
+
+
+async def test_a_project_that_gives_up_stays_visible(world: World, autojump_clock: MockClock) -> None:
+    async with world.fleet(entry("gives-up", "x")) as fleet:
+        await trio.sleep(10_000)
+        assert world.begun == ["gives-up"]
+        assert len(fleet.snapshot()) == 1
+
+
+async def test_reconcile_changes_only_what_changed(world: World, autojump_clock: MockClock) -> None:
+    world.ending_takes = 1.0
+    async with world.fleet(entry("a", "A"), entry("b", "B")) as fleet:
+        await fleet.reconcile([entry("b", "B"), entry("c", "C")], CONNECTION)
+        assert "a" not in world.watched, "returns when what is gone has ended"
+        await wait_all_tasks_blocked()
+        assert sorted(world.watched) == ["b", "c"]
+        assert world.begun.count("b") == 1
+        assert [status.project.id for status in fleet.snapshot()] == ["b", "c"]
+        await fleet.reconcile([entry("b*"), entry("c", "C")], CONNECTION)
+        assert sorted(world.watched) == ["b", "c"], "a glob that means it keeps it"
+
+
+async def test_a_project_that_comes_back_is_another_one(world: World, autojump_clock: MockClock) -> None:
+    async with world.fleet(entry("a", "A")) as fleet:
+        stale = world.observers["a"]
+        await fleet.reconcile([], CONNECTION)
+        assert fleet.snapshot() == ()
+        await fleet.reconcile([entry("a", "A")], CONNECTION)
+        await wait_all_tasks_blocked()
+        stale(ProjectStatus(Project(id="a", name="old"), ConnectionState.DISCONNECTED, TrioClock().now()))
+        assert [status.project.name for status in fleet.snapshot()] == ["A"]
+
+
+async def test_other_connection_settings_restart_all(world: World, autojump_clock: MockClock) -> None:
+    other = ConnectionConfig.model_construct(**{**CONNECTION.model_dump(), "heartbeat_interval": 5.0})
+    async with world.fleet(entry("a", "A")) as fleet:
+        await fleet.reconcile([entry("a", "A")], CONNECTION)
+        assert world.begun == ["a"]
+        await fleet.reconcile([entry("a", "A")], other)
+        await wait_all_tasks_blocked()
+        assert world.begun == ["a", "a"]
+        assert world.prepared == [CONNECTION, other]
+
+
+async def test_settings_of_no_use_change_nothing(
+    world: World, autojump_clock: MockClock, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    bad = ConnectionConfig.model_construct(
+        **{**CONNECTION.model_dump(), "ca_file": tmp_path_factory.getbasetemp() / "none.pem"}
+    )
+    async with world.fleet(entry("a", "A")) as fleet:
+        with pytest.raises(ConfigError):
+            await fleet.reconcile([entry("b", "B")], bad)
+        await wait_all_tasks_blocked()
+        assert sorted(world.watched) == ["a"]
