@@ -1,0 +1,102 @@
+"""docs/configuration.md and the models say the same."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aintandem_notify.config import PluginConfig, json_schema
+from aintandem_notify.events import EVENT_TYPES
+from aintandem_notify.rules import Language
+from aintandem_notify.rules.scope import NAMES
+from aintandem_notify.rules.texts import DEFAULT_TEXTS
+from support.config_texts import load_text
+
+PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
+SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE))
+BLOCKS = re.findall(r"^```toml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def rows(section: str) -> list[list[str]]:
+    """The cells of the section's tables, head lines left out."""
+    lines = [line for line in SECTIONS[section].splitlines() if line.startswith("| `")]
+    return [[cell.strip().strip("`") for cell in line.strip("| ").split(" | ")] for line in lines]
+
+
+def schema_of(section: str) -> dict[str, Any]:
+    class Type:
+        name = "x"
+        config_model = PluginConfig
+        delivers = True
+
+    schema = json_schema([Type()])
+    if section == "Top of the file":
+        tables = {"orchestrator", "projects", "rules", "connection", "store", "delivery", "log", "plugins"}
+        return {"properties": {key: item for key, item in schema["properties"].items() if key not in tables}}
+    if section.startswith("`[plugins"):
+        instance: dict[str, Any] = schema["properties"]["plugins"]["properties"]["x"]["additionalProperties"]
+        return instance
+    table = schema["properties"][section.strip("`[]")]
+    found: dict[str, Any] = schema["definitions"][(table.get("items") or table)["$ref"].rsplit("/", 1)[1]]
+    return found
+
+
+TABLES = [
+    "Top of the file",
+    "`[orchestrator]`",
+    "`[[projects]]`",
+    "`[plugins.TYPE.NAME]`",
+    "`[[rules]]`",
+    "`[connection]`",
+    "`[store]`",
+    "`[delivery]`",
+    "`[log]`",
+]
+
+
+def default_of(schema: dict[str, Any], key: str) -> str:
+    if key in schema.get("required", ()):
+        return "required"
+    if key == "reconnect_attempts":  # None in Python, where TOML has no word for it
+        return '"unlimited"'
+    field = schema["properties"][key]
+    return json.dumps(field["default"]) if "default" in field else "none"
+
+
+@pytest.mark.parametrize("section", TABLES)
+def test_every_key_stands_there_with_its_default(section: str) -> None:
+    schema = schema_of(section)
+    assert {key: default for key, _, default, _ in rows(section)} == {
+        key: default_of(schema, key) for key in schema["properties"]
+    }
+
+
+def test_every_event_type_stands_there_with_its_family_and_severity() -> None:
+    found = re.findall(r"^\| (\w+) \| `(\w+)` \| (\w+) \|", SECTIONS["Events"], re.MULTILINE)
+    assert found == [(model.family, name, DEFAULT_TEXTS[name].severity) for name, model in EVENT_TYPES.items()]
+
+
+@pytest.mark.parametrize("owner", NAMES)
+def test_every_name_of_conditions_and_texts_stands_there(owner: str) -> None:
+    [cells] = [cells for cells in rows("Conditions and texts") if cells[0] == owner]
+    assert NAMES[owner] <= set(re.findall(r"`(\w+)`", f"`{cells[1]}`"))
+
+
+def test_the_examples_are_right(tmp_path: Path) -> None:
+    environ = {"AINTANDEM_PASSWORD": "pass word", "SLACK_WEBHOOK_URL": "https://hooks.example/x"}
+    config, rule, texts = BLOCKS
+    assert load_text(tmp_path, config, environ).instances
+    with_rule = f"{config}[plugins.file_log.ops]\npath = 'x'\n{rule.replace('webhook.ops', 'file_log.ops')}"
+    assert load_text(tmp_path, with_rule, environ).rules
+    language = Language()
+    checks = {
+        "when": language.expression_problem,
+        "title": language.template_problem,
+        "body": language.template_problem,
+    }
+    for line in texts.splitlines():
+        [(key, text)] = tomllib.loads(line).items()
+        assert checks[key](text) is None, line
