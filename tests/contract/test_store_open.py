@@ -15,7 +15,8 @@ from sqlalchemy.exc import OperationalError
 
 from aintandem_notify.errors import StoreError
 from aintandem_notify.store import Store, open_storage
-from aintandem_notify.store.engine import APPLICATION_ID, connect, disconnect, location_of, naming_errors
+from aintandem_notify.store.engine import APPLICATION_ID, connect, disconnect, location_of
+from aintandem_notify.store.faults import naming_errors
 from aintandem_notify.store.migrations import VERSION, upgrade
 from support.outbox import NOW, claim_all, event, inside, queue_up
 
@@ -157,6 +158,19 @@ def test_a_missing_file_beside_its_wal(used: Path) -> None:
     used.with_name("agent.db-wal").write_bytes(b"committed, but not folded in")
     used.unlink()
     assert "it is missing but agent.db-wal is there" in reason(used)
+
+
+@posix
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_what_cannot_be_written(used: Path, what: str) -> None:
+    locked = used if what == "file" else used.parent
+    mode = locked.stat().st_mode
+    locked.chmod(mode & ~0o222)
+    try:
+        assert "it cannot be written" in reason(used)
+    finally:
+        locked.chmod(mode)
 
 
 def test_a_folder_in_its_place(path: Path) -> None:

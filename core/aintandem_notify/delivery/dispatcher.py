@@ -11,6 +11,7 @@ from aintandem_notify.backoff import Chance
 from aintandem_notify.clock import Clock
 from aintandem_notify.delivery.gate import GateState
 from aintandem_notify.delivery.worker import Delivers, DestinationSettings, Worker
+from aintandem_notify.errors import StoreError
 from aintandem_notify.events import AgentEvent
 from aintandem_notify.log import get_logger
 from aintandem_notify.store import Queue, Storage, Store
@@ -123,7 +124,12 @@ class Dispatcher:
 
     async def mention_left_behind(self) -> None:
         """Log the queues of destinations that nobody works on: removed from the config, or misnamed."""
-        for name, queue in (await self.queues()).items():
+        try:
+            queues = await self.queues()
+        except StoreError as error:
+            log.warning("cannot tell which queues are left behind", reason=str(error))
+            return
+        for name, queue in queues.items():
             if name not in self._running:
                 log.warning(
                     "the queue of a destination that is not configured is kept", name=name, queued=queue.queued

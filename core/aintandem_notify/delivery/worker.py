@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import count
 from typing import Final, Protocol
 
@@ -12,9 +12,10 @@ from aintandem_notify.backoff import Chance, stepped
 from aintandem_notify.clock import Clock
 from aintandem_notify.config.values import Rate
 from aintandem_notify.delivery import gate as gates
-from aintandem_notify.delivery.gate import BACKOFF_S, Gate, GateState
+from aintandem_notify.delivery.expiry import expire_forever
+from aintandem_notify.delivery.gate import Gate, GateState
 from aintandem_notify.delivery.judge import Action, Verdict, judge
-from aintandem_notify.delivery.settling import HORIZON, given_up, history_of, outlived, settlement, too_old
+from aintandem_notify.delivery.settling import HORIZON, given_up, history_of, outlived, settlement
 from aintandem_notify.errors import StoreError
 from aintandem_notify.events import AgentEvent, DestinationParkedEvent, DestinationRecoveredEvent
 from aintandem_notify.log import get_logger
@@ -24,6 +25,9 @@ from aintandem_notify.store import Claim, Settlement, Storage, Store
 
 IDLE_S: Final = 60.0
 """Seconds after which a worker with nothing to do looks again, should the wall clock have been set."""
+
+STORE_PAUSES_S: Final[Sequence[float]] = (1.0, 5.0, 15.0, 30.0)
+"""Pauses between tries of a store in trouble; the last repeats."""
 
 log = get_logger(__name__)
 
@@ -88,9 +92,18 @@ class Worker:
     async def run(self) -> None:
         """Deliver, and give up what waits too long, also while the plugin cannot be called."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._expire)
+            nursery.start_soon(self._expire_forever)
             await self._deliver()
             nursery.cancel_scope.cancel()
+
+    async def _expire_forever(self) -> None:
+        await expire_forever(
+            self.settings.name,
+            self.settings.max_age,
+            storage=self._storage,
+            clock=self._clock,
+            in_flight=lambda: self._in_flight,
+        )
 
     async def _deliver(self) -> None:
         while not self.draining:
@@ -169,7 +182,7 @@ class Worker:
                     turn = await self._storage.run(self._turn_in_store(settled))
             except StoreError as error:
                 self._say_store(str(error))
-                await trio.sleep(stepped(attempt, pauses=BACKOFF_S, chance=self._chance))
+                await trio.sleep(stepped(attempt, pauses=STORE_PAUSES_S, chance=self._chance))
             else:
                 self._say_store(None)
                 self._in_flight = ()
@@ -200,32 +213,6 @@ class Worker:
         elif trouble is None and self._store_failed:
             log.info("the store works again, sending goes on", name=self.settings.name)
         self._store_failed = trouble is not None
-
-    async def _expire(self) -> None:
-        name, max_age = self.settings.name, self.settings.max_age
-        while True:
-            await trio.sleep(min(IDLE_S, max(1.0, max_age / 4)))
-            given_up_count = await self._expire_once()
-            if given_up_count:
-                log.warning("deliveries given up", name=name, count=given_up_count, reason=too_old(max_age))
-
-    async def _expire_once(self) -> int:
-        now, spare, max_age = self._clock.now(), self._in_flight, self.settings.max_age
-
-        def expire(store: Store) -> int:
-            with store.transaction():
-                return store.outbox.expire(
-                    self.settings.name,
-                    older_than=now - timedelta(seconds=max_age),
-                    now=now,
-                    reason=too_old(max_age),
-                    spare=spare,
-                )
-
-        try:
-            return await self._storage.run(expire)
-        except StoreError:
-            return 0  # whoever has something to record says it; the next round tries again
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,21 @@
-"""How the database is reached: all that is SQLite's own, from making the file to naming its errors.
+"""How the database is reached: all that is SQLite's own, from making the file to closing it.
 
 One connection with an exclusive lock: a second agent on the same file is noticed at once, and older SQLite
 has a bug in WAL mode that needs two connections. ``synchronous=FULL`` makes a commit survive a power cut.
 """
 
 import os
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import StaticPool
 
 from aintandem_notify.errors import StoreError
+from aintandem_notify.store.faults import SENTENCES, naming_errors
 from aintandem_notify.store.migrations import create, upgrade
 
 APPLICATION_ID: Final = int.from_bytes(b"AINT", "big")
@@ -32,19 +31,6 @@ many commits."""
 
 CACHE_KIB: Final = 16_384
 """Pages that SQLite keeps in memory; the indexes of some 100,000 deliveries."""
-
-_SENTENCES: Final[Mapping[str, str]] = {
-    "SQLITE_BUSY": "it is in use by another agent; stop that one, or set another [store] url for this one",
-    "SQLITE_LOCKED": "it is in use by another agent; stop that one, or set another [store] url for this one",
-    "SQLITE_NOTADB": "it is not a database; move it away, or set another [store] url",
-    "SQLITE_CORRUPT": "it is damaged; move it away together with its -wal file (and keep both) to start anew",
-    "SQLITE_READONLY": "it cannot be written; check the permissions of the file and its folder",
-    "SQLITE_PERM": "it cannot be written; check the permissions of the file and its folder",
-    "SQLITE_CANTOPEN": "it cannot be opened; check that its folder exists and can be written",
-    "SQLITE_FULL": "the disk is full",
-    "SQLITE_IOERR": "the disk failed to read or write it",
-}
-"""SQLite's primary error codes, and what the operator is told."""
 
 
 def location_of(url: str | Path) -> Path | None:
@@ -66,27 +52,6 @@ def location_of(url: str | Path) -> Path | None:
     if parsed.database in (None, "", ":memory:"):
         return None
     return Path(str(parsed.database)).expanduser()
-
-
-@contextmanager
-def naming_errors(name: str) -> Iterator[None]:
-    """Turns the database's errors into a StoreError of one clear sentence about the store ``name``."""
-    try:
-        yield
-    except (DBAPIError, sqlite3.Error) as error:
-        raise StoreError(f"store {name}: {_sentence(error)}") from error
-    except OSError as error:
-        raise StoreError(f"store {name}: {error.strerror or error}") from error
-
-
-def _sentence(error: DBAPIError | sqlite3.Error) -> str:
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    # Extended codes carry the primary one in front: SQLITE_IOERR_WRITE, SQLITE_READONLY_DIRECTORY.
-    code = getattr(cause, "sqlite_errorname", "")
-    for primary, sentence in _SENTENCES.items():
-        if code == primary or code.startswith(f"{primary}_"):
-            return sentence
-    return f"the database refused: {cause}"
 
 
 def connect(url: str | Path) -> tuple[Connection, str]:
@@ -166,7 +131,7 @@ def _lock(connection: Connection, path: Path) -> None:
 def _check_pages(connection: Connection, path: Path) -> None:
     (verdict,) = _driver(connection).execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise StoreError(f"store {path}: {_SENTENCES['SQLITE_CORRUPT']}")
+        raise StoreError(f"store {path}: {SENTENCES['SQLITE_CORRUPT']}")
 
 
 def _upgrade(connection: Connection, path: Path) -> None:
@@ -184,6 +149,9 @@ def _ensure_file(path: Path) -> None:
         if path.stat().st_size == 0:
             # SQLite would take it for a new database and nobody would learn that a queue was lost.
             raise StoreError(f"store {path}: it is empty, so what it held is lost; move it away to start anew")
+        if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+            # SQLite's own answer to a read-only disk differs from one version to the next.
+            raise StoreError(f"store {path}: {SENTENCES['SQLITE_READONLY']}")
         return
     wal = _wal_of(path)
     if wal.exists() and wal.stat().st_size > 0:

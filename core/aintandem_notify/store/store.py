@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from aintandem_notify.store.engine import connect, disconnect, naming_errors, set_durable
+from aintandem_notify.store.engine import connect, disconnect, set_durable
+from aintandem_notify.store.faults import naming_errors
 from aintandem_notify.store.journal import Journal
 from aintandem_notify.store.outbox import Outbox
 
