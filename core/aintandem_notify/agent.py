@@ -26,9 +26,9 @@ from aintandem_notify.http_client import HttpClient
 from aintandem_notify.ingest import Ingest, open_ingest
 from aintandem_notify.loading import Loaded, load
 from aintandem_notify.orchestrator import Credentials, Fleet, Login, Session, credentials_of, open_fleet
-from aintandem_notify.plugins import PluginHost, open_host
+from aintandem_notify.plugins import InstanceState, PluginHost, open_host
 from aintandem_notify.signals import stop_signals
-from aintandem_notify.simulator import open_simulator
+from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
 from aintandem_notify.store import open_storage
 
 EXIT_GRACE_S: Final = 15.0
@@ -112,8 +112,8 @@ async def open_agent(loaded: Loaded, *, clock: Clock, chance: Chance) -> AsyncIt
         )
         login: Credentials
         if config.orchestrator.embedded:
-            projects = tuple(project.id for project in config.projects if not project.is_glob)
-            simulator = await enter(open_simulator(demo_projects=projects))
+            named = tuple(project.id for project in config.projects if not project.is_glob)
+            simulator = await enter(open_simulator(demo_projects=named or DEFAULT_PROJECTS))
             url, login = simulator.url, Login(simulator.username, Secret(simulator.password))
         else:
             url, login = config.orchestrator.url, credentials_of(config.orchestrator)
@@ -237,7 +237,9 @@ class Agent:
 
     async def _apply(self, old: Loaded, new: Loaded) -> None:
         before, after = _instances(old), _instances(new)
-        changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        # Whoever mends a failed plugin reloads, also when the config itself needed no change.
+        failed = {status.name for status in self._host.snapshot() if status.state is InstanceState.FAILED}
+        changed = [name for name in {**before, **after} if name in failed or before.get(name) != after.get(name)]
         self.loaded = new
         self._host.catalog = new.catalog
         for name in changed:

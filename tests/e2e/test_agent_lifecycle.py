@@ -183,3 +183,29 @@ async def test_a_refused_login_is_told_once(tmp_path: Path) -> None:
             del raw.rest["POST /api/auth/login"]
             await ended_well(agent)
     assert [line["event"]["type"] for line in lines] == ["login_failed"]
+
+
+async def test_a_failed_plugin_that_was_mended_is_loaded_by_a_reload(tmp_path: Path) -> None:
+    source = (
+        "from contextlib import asynccontextmanager\n"
+        "from pathlib import Path\n\n"
+        "from aintandem_notify.api import Notification, Plugin, hookimpl\n\n\n"
+        "class Teller(Plugin):\n"
+        "    def __init__(self):\n"
+        "        Path('key').read_text()\n\n"
+        "    @hookimpl\n"
+        "    def deliver(self, notification: Notification) -> None:\n"
+        "        print(notification.title, flush=True)\n"
+    )
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "teller.py").write_text(source)
+    async with open_raw_orchestrator() as raw:
+        config = write_config(tmp_path, raw.url, "[plugins.teller.me]\n")
+        async with open_agent("run", config, cwd=tmp_path) as agent:
+            socket = await raw.connections.receive()
+            await socket.send_event("task_failed", taskId="t1", task="train")
+            await agent.wait_for_log("plugin failed")
+            (tmp_path / "key").write_text("here")
+            agent.reload()
+            assert "train" in await agent.wait_for_output("failed")
+            await ended_well(agent)
