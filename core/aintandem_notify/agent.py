@@ -213,11 +213,16 @@ class Agent:
 
     async def wind_up(self) -> None:
         """After the projects have stopped: store the last event, let destinations finish what is in flight."""
+        deadline = trio.current_time() + self.loaded.config.delivery.drain_timeout
         try:
             await self._ingest.commit(None, [AgentStoppedEvent(timestamp=self._clock.now())])
         except StoreError as error:
             _log.warning("the end could not be stored", reason=str(error))
-        await self._dispatcher.drain(self.loaded.config.delivery.drain_timeout)
+        if self._ingest.router.concerns("agent_stopped"):
+            # Told after the next start it would only confuse.
+            with trio.move_on_at(deadline):
+                await self._dispatcher.rest()
+        await self._dispatcher.drain(max(0.0, deadline - trio.current_time()))
 
     async def reload(self) -> None:
         """Read the config again; what is wrong is refused, only what changed is restarted."""

@@ -209,3 +209,15 @@ async def test_a_failed_plugin_that_was_mended_is_loaded_by_a_reload(tmp_path: P
             agent.reload()
             assert "train" in await agent.wait_for_output("failed")
             await ended_well(agent)
+
+
+async def test_start_and_end_are_told_while_they_happen(tmp_path: Path) -> None:
+    async with open_raw_orchestrator() as raw:
+        audit = '[plugins.file_log.audit]\npath = "notifications.jsonl"\nevents = ["agent/*"]\n'
+        config = write_config(tmp_path, raw.url, audit)
+        async with open_agent("run", config, cwd=tmp_path) as agent:
+            await raw.connections.receive()
+            await logged(tmp_path, 1)
+            await ended_well(agent)
+        lines = await logged(tmp_path, 2)
+    assert [line["event"]["type"] for line in lines] == ["agent_started", "agent_stopped"]

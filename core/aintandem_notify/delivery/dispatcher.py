@@ -89,6 +89,12 @@ class Dispatcher:
         """End this destination's worker; its queue stays in the store. As ``drain``, for one."""
         await self._end({name: self._running.pop(name)} if name in self._running else {}, timeout)
 
+    async def rest(self) -> None:
+        """Returns once all destinations have got what they can take now."""
+        async with trio.open_nursery() as nursery:
+            for one in self._running.values():
+                nursery.start_soon(one.worker.rest)
+
     async def drain(self, timeout: float) -> None:
         """Take nothing more; what is in flight may end within ``timeout`` seconds, the rest stays queued."""
         await self._end(self._running, timeout)

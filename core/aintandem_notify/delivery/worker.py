@@ -76,6 +76,7 @@ class Worker:
         self._chance = chance
         self._announce = announce
         self._news = trio.Event()
+        self._at_rest = trio.Event()
         self._pause = trio.CancelScope()
         self._in_flight: tuple[int, ...] = ()
         self._store_failed = False
@@ -83,6 +84,12 @@ class Worker:
     def wake(self) -> None:
         """There may be something new to deliver."""
         self._news.set()
+
+    async def rest(self) -> None:
+        """Returns once all that can go out now has gone out; what the gate holds back can not."""
+        self._at_rest = trio.Event()
+        self.wake()
+        await self._at_rest.wait()
 
     def drain(self) -> None:
         """Take nothing more; ``run`` returns once what is in flight has ended and is recorded."""
@@ -109,12 +116,16 @@ class Worker:
         while not self.draining:
             with self._until_drained():
                 await self._host.wait_loaded(self.settings.name)
+                if self.gate.state is not GateState.OPEN:
+                    self._at_rest.set()
                 await trio.sleep_until(self.gate.opens_at)
             self._news = trio.Event()
             turn = await self._turn([])
             while turn.claims:
                 turn = await self._turn(await self._send(turn.claims))
             if turn.next_due_s is not None:
+                if not self._news.is_set():
+                    self._at_rest.set()
                 with self._until_drained(), trio.move_on_after(turn.next_due_s):
                     await self._news.wait()
 
