@@ -21,8 +21,8 @@ from aintandem_notify.store import Storage, Store
 MOST_EVENTS: Final = 1000
 """Events in one transaction: keeps it under a tenth of a second or so, and then workers get their turn."""
 
-MOST_RUNS: Final = 10_000
-"""Runs kept in memory, the least recently moved dropped first; at most some 40 MB with full output tails."""
+MOST_RUNS: Final = 4000
+"""Runs kept in memory, the least recently moved dropped first; at most some 16 MB with full output tails."""
 
 MOST_ANNOUNCED: Final = 1000
 """Agent events kept while the store is in trouble, the oldest dropped first."""
@@ -109,7 +109,7 @@ class Ingest:
         try:
             done = await self._storage.run(lambda store: self._transact(store, batch, now))
         except StoreError as error:
-            self._announced.extendleft(reversed(announced))
+            self._announced = deque([*announced, *self._announced], maxlen=MOST_ANNOUNCED)
             # The failed commit may have reached the disk, so nothing in memory is certain any more.
             self._memory = _Memory()
             if not self._in_doubt:

@@ -1,0 +1,39 @@
+"""A schema that is out there does not change: what version 1 looks like is written down beside this test."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from aintandem_notify.store import Store
+from aintandem_notify.store.engine import APPLICATION_ID
+from support.outbox import claim_all, event, queue_up
+
+VERSION_1 = Path(__file__).with_name("store_v1.sql")
+
+
+def schema_of(path: Path) -> list[str]:
+    """Every table and index, as SQLite keeps their statements."""
+    with closing(sqlite3.connect(path)) as raw:
+        rows = raw.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").fetchall()
+    return [" ".join(statement.split()) for (statement,) in rows]
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A store as the first release made it."""
+    path = tmp_path / "old.db"
+    with closing(sqlite3.connect(path)) as raw:
+        raw.executescript(VERSION_1.read_text())
+        raw.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    return path
+
+
+def test_a_store_of_version_1_is_taken_over(old: Path, tmp_path: Path) -> None:
+    """If this fails because of a new column: raise VERSION in ``migrations`` and add the step to it."""
+    with closing(Store(old)) as store:
+        queue_up([event("task_started")])(store)
+        assert len(claim_all()(store)) == 1
+    Store(tmp_path / "new.db").close()
+    assert schema_of(old) == schema_of(tmp_path / "new.db")
