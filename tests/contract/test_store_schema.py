@@ -13,11 +13,20 @@ from support.outbox import claim_all, event, queue_up
 VERSION_1 = Path(__file__).with_name("store_v1.sql")
 
 
-def schema_of(path: Path) -> list[str]:
-    """Every table and index, as SQLite keeps their statements."""
+def schema_of(path: Path) -> dict[str, object]:
+    """Every table's columns and indexes, whatever the statements looked like that made them."""
     with closing(sqlite3.connect(path)) as raw:
-        rows = raw.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").fetchall()
-    return [" ".join(statement.split()) for (statement,) in rows]
+        tables = [name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {
+            table: (
+                raw.execute("SELECT * FROM pragma_table_info(?) ORDER BY name", [table]).fetchall(),
+                {
+                    (unique, tuple(raw.execute("SELECT seqno, name FROM pragma_index_info(?)", [index])))
+                    for index, unique in raw.execute('SELECT name, "unique" FROM pragma_index_list(?)', [table])
+                },
+            )
+            for table in tables
+        }
 
 
 @pytest.fixture
@@ -36,4 +45,5 @@ def test_a_store_of_version_1_is_taken_over(old: Path, tmp_path: Path) -> None:
         queue_up([event("task_started")])(store)
         assert len(claim_all()(store)) == 1
     Store(tmp_path / "new.db").close()
+    assert len(schema_of(old)) == 7
     assert schema_of(old) == schema_of(tmp_path / "new.db")
