@@ -1,0 +1,173 @@
+"""The whole orchestrator side over real sockets: sessions, links and projects together."""
+
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+
+from aintandem_notify.clock import SystemClock
+from aintandem_notify.config import ConnectionConfig, ProjectConfig
+from aintandem_notify.config.values import Secret
+from aintandem_notify.events import Event
+from aintandem_notify.http_client import HttpClient
+from aintandem_notify.notification import Project
+from aintandem_notify.orchestrator import Fleet, Login, Session, open_fleet
+from support.raw_orchestrator import RawOrchestrator, RawSocket, Refuse, open_raw_orchestrator
+
+A, B = ProjectConfig(id="a", name="A"), ProjectConfig(id="b", name="B")
+
+
+class Journal:
+    """Keeps what the projects hand over, and tells when there is more."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Event]] = []
+        self._news = trio.Event()
+
+    async def sink(self, project: Project, events: Sequence[Event]) -> None:
+        self.events += [(project.id, event) for event in events]
+        self._news.set()
+        self._news = trio.Event()
+
+    def of(self, project_id: str) -> list[str]:
+        return [event.type for owner, event in self.events if owner == project_id]
+
+    async def until(self, project_id: str, event_type: str, count: int = 1) -> None:
+        while self.of(project_id).count(event_type) < count:
+            await self._news.wait()
+
+
+@asynccontextmanager
+async def watching(
+    raw: RawOrchestrator, *projects: ProjectConfig, **connection: Any
+) -> AsyncIterator[tuple[Fleet, Journal]]:
+    fast = ConnectionConfig.model_construct(
+        **{**ConnectionConfig().model_dump(), "reconnect_initial_delay": 0.02, **connection}
+    )
+    journal, chance = Journal(), random.Random(7).random
+    with trio.fail_after(30):
+        async with HttpClient() as http:
+            session = Session(
+                raw.url,
+                Login("admin", Secret("admin123")),
+                http=http,
+                clock=SystemClock(),
+                chance=chance,
+                announce=lambda event: pytest.fail(event.reason),
+            )
+            async with open_fleet(
+                session, http=http, sink=journal.sink, clock=SystemClock(), chance=chance
+            ) as fleet:
+                await fleet.reconcile(projects, fast)
+                yield fleet, journal
+
+
+async def arrivals(raw: RawOrchestrator, count: int) -> dict[str, RawSocket]:
+    found = [await raw.connections.receive() for _ in range(count)]
+    return {socket.project_id: socket for socket in found}
+
+
+async def test_two_projects_side_by_side() -> None:
+    async with open_raw_orchestrator() as raw, watching(raw, A, B) as (_, journal):
+        sockets = await arrivals(raw, 2)
+        await sockets["a"].send_event("task_failed", taskId="1", error="boom")
+        await sockets["b"].send_event("sandbox_started", sandboxId="2")
+        await journal.until("a", "task_failed")
+        await journal.until("b", "sandbox_started")
+        assert len(raw.logins) == 1, "one login for all"
+
+
+async def test_a_cut_of_one_is_none_of_the_other() -> None:
+    async with open_raw_orchestrator() as raw, watching(raw, A, B) as (_, journal):
+        sockets = await arrivals(raw, 2)
+        await sockets["a"].reset()
+        await journal.until("a", "connection_connected", 2)
+        again = await arrivals(raw, 1)
+        await again["a"].send_event("task_started", taskId="1")
+        await journal.until("a", "task_started")
+        assert journal.of("a") == [
+            "connection_connected",
+            "connection_disconnected",
+            "connection_connected",
+            "task_started",
+        ]
+        assert journal.of("b") == ["connection_connected"]
+
+
+async def test_a_token_that_is_refused_mid_connection() -> None:
+    async with open_raw_orchestrator() as raw, watching(raw, A) as (_, journal):
+        socket = (await arrivals(raw, 1))["a"]
+        await socket.close(4401)
+        again = (await arrivals(raw, 1))["a"]
+        assert again.token != socket.token
+        assert (len(raw.logins), len(raw.refreshes)) == (1, 1)
+        await journal.until("a", "connection_connected", 2)
+        assert "connection_error" not in journal.of("a")
+
+
+async def test_garbage_does_not_cost_the_connection() -> None:
+    async with open_raw_orchestrator() as raw, watching(raw, A) as (fleet, journal):
+        socket = (await arrivals(raw, 1))["a"]
+        for text in ("", "null", "[]", "{", '{"type": 5}', "NaN", "[" * 5000, '"\\ud800"', "9" * 5000):
+            await socket.send_text(text)
+        await socket.send_binary(b"\x00")
+        await socket.send_event("task_started", projectId="another", taskId="1")
+        await socket.send_event("invented", x=1)
+        await socket.send_event("task_started", taskId="1")
+        await journal.until("a", "task_started")
+        status = fleet.snapshot()[0]
+        assert journal.of("a") == ["connection_connected", "invented", "task_started"]
+        assert status.frames == 13
+        assert sum(status.flaws.values()) == 12
+        assert status.flaws["unknown type"] == 1
+        assert len(raw.sockets) == 1
+
+
+async def test_many_projects_live_through_many_restarts_of_the_server() -> None:
+    """No herd at the login, no project that stays away."""
+    projects = [ProjectConfig(id=f"p{n}", name="x") for n in range(40)]
+    async with open_raw_orchestrator() as raw, watching(raw, *projects, reconnect_max_delay=0.1) as (fleet, _):
+        await arrivals(raw, 40)
+        for _ in range(5):
+            await raw.go_away()
+            raw.come_back()
+            await arrivals(raw, 40)
+        assert len(raw.logins) == 1
+        assert len(raw.open_sockets) == 40
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert {status.state.value for status in fleet.snapshot()} == {"connected"}
+
+
+async def test_an_upgrade_that_is_forbidden_leaves_the_others_alone() -> None:
+    async with open_raw_orchestrator() as raw:
+        raw.default_upgrade = Refuse(403)
+        async with watching(raw, A, reconnect_initial_delay=60.0) as (fleet, journal):
+            await journal.until("a", "connection_error")
+            assert len(raw.upgrades) == 3, "as it is, refreshed, and logged in again"
+            assert fleet.snapshot()[0].last_error == "the orchestrator refused the token (HTTP 403)"
+
+
+async def test_globs_and_reload() -> None:
+    async with (
+        open_raw_orchestrator(projects=["sales-1", "ops"]) as raw,
+        watching(raw, ProjectConfig(id="sales-*")) as (fleet, journal),
+    ):
+        assert list(await arrivals(raw, 1)) == ["sales-1"]
+        await fleet.reconcile([A], ConnectionConfig())
+        assert list(await arrivals(raw, 1)) == ["a"]
+        await journal.until("a", "connection_connected")
+        await raw.sockets[0].closed.wait()
+        assert raw.sockets[0].close_code == 1000
+
+
+async def test_a_token_that_ends_soon_is_replaced_in_time() -> None:
+    async with open_raw_orchestrator(token_lifetime=1.0) as raw, watching(raw, A) as (_, journal):
+        first = (await arrivals(raw, 1))["a"]
+        second = (await arrivals(raw, 1))["a"]
+        assert first.token != second.token
+        await first.closed.wait()
+        assert first.close_code == 1000
+        assert journal.of("a") == ["connection_connected"]
