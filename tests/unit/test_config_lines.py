@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aintandem_notify.config.findings import Place, dotted
 from aintandem_notify.config.lines import Lines
-from aintandem_notify.config.problems import Place, dotted
 
 TEXT = """\
 plugins_dir = "x"  # a = 1

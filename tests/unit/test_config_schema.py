@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aintandem_notify.config import Config, json_schema
-from aintandem_notify.config.problems import TOP_LEVEL
+from aintandem_notify.config.findings import TOP_LEVEL
 from aintandem_notify.events import EVENT_TYPES
 from aintandem_notify.plugins import Catalog
 from support.config_texts import CHAT, FILE, WATCHER, WHOLE

@@ -4,7 +4,8 @@ import pytest
 
 from aintandem_notify.events import EVENT_TYPES, AgentStartedEvent, UnknownEvent
 from aintandem_notify.rules import texts
-from aintandem_notify.rules.texts import LONGEST_BODY, Subject
+from aintandem_notify.rules.facts import Subject
+from aintandem_notify.rules.texts import LONGEST_BODY
 from support.happenings import NOW, SALES, happening, project_of, run_of
 
 TAIL = "second to last line\nlast line\n"

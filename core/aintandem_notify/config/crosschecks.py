@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from aintandem_notify.config.addresses import SIMULATOR
+from aintandem_notify.config.findings import Finding, did_you_mean, nearest
 from aintandem_notify.config.instances import Instances
-from aintandem_notify.config.models import SIMULATOR, ConnectionConfig, OrchestratorConfig
-from aintandem_notify.config.problems import Finding, did_you_mean, nearest
+from aintandem_notify.config.models import ConnectionConfig, OrchestratorConfig
 from aintandem_notify.config.values import parse_duration
 
 _GOES_WITH_EVENTS: Final = ("projects", "when", "severity", "mention")

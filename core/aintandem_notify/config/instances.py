@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from aintandem_notify.config.catalog import PluginCatalog, PluginType
+from aintandem_notify.config.findings import Finding, did_you_mean, kind_of
 from aintandem_notify.config.models import InstanceConfig
 from aintandem_notify.config.plugin import PluginConfig
-from aintandem_notify.config.problems import Finding, did_you_mean, kind_of, validate
+from aintandem_notify.config.problems import validate
 from aintandem_notify.config.values import Surroundings
 from aintandem_notify.errors import PluginError
 

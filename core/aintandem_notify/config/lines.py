@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from aintandem_notify.config.problems import Place
+from aintandem_notify.config.findings import Place
 
 if TYPE_CHECKING:
     from tree_sitter import Node

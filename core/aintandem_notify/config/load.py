@@ -14,6 +14,7 @@ from typing import Any, Final
 from aintandem_notify import log
 from aintandem_notify.config import crosschecks
 from aintandem_notify.config.catalog import PluginCatalog
+from aintandem_notify.config.findings import TOP_LEVEL, Finding, did_you_mean, kind_of
 from aintandem_notify.config.instances import read_instances
 from aintandem_notify.config.models import (
     Config,
@@ -26,7 +27,7 @@ from aintandem_notify.config.models import (
     StoreConfig,
     Table,
 )
-from aintandem_notify.config.problems import TOP_LEVEL, Finding, did_you_mean, kind_of, validate
+from aintandem_notify.config.problems import validate
 from aintandem_notify.config.values import RuleLanguage, Surroundings
 from aintandem_notify.errors import ConfigError, Problem
 

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Any, Final
-from urllib.parse import urlsplit
+from typing import Annotated, Final
 
 import platformdirs
 from pydantic import (
@@ -18,10 +17,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationInfo,
     WithJsonSchema,
 )
 
+from aintandem_notify.config.addresses import SIMULATOR, orchestrator_url, proxy_address, store_url, without_login
 from aintandem_notify.config.plugin import PluginConfig
 from aintandem_notify.config.values import (
     Duration,
@@ -30,14 +29,10 @@ from aintandem_notify.config.values import (
     FilePath,
     PositiveDuration,
     Secret,
-    Surroundings,
     Template,
 )
 from aintandem_notify.log import LogFormat, LogLevel
 from aintandem_notify.notification import Severity
-
-SIMULATOR: Final = "simulator"
-"""The ``url`` that starts the embedded simulator."""
 
 _GLOB_CHARACTERS: Final = frozenset("*?[")
 
@@ -51,37 +46,13 @@ class Table(BaseModel):
 NonEmptyText = Annotated[str, Field(min_length=1)]
 
 
-def _orchestrator_url(url: str) -> str:
-    if url == SIMULATOR:
-        return url
-    return _http_url(url, f'begin with http:// or https://, or be "{SIMULATOR}"').rstrip("/")
-
-
-def _http_url(url: str, expectation: str) -> str:
-    """``url`` if it is a plain http or https one; raises ValueError with words that do not hold it."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError(f"should {expectation}")
-    return url
-
-
-def _without_login(url: str) -> str:
-    if "@" in urlsplit(url).netloc:
-        raise ValueError("should not hold a login; use the keys username and password")
-    return url
-
-
 class OrchestratorConfig(Table):
     """``[orchestrator]``: where the events come from, and who asks for them.
 
     ``console_url`` is a template over event, run and project.
     """
 
-    url: Annotated[str, AfterValidator(_orchestrator_url), AfterValidator(_without_login)] = Field(
+    url: Annotated[str, AfterValidator(orchestrator_url), AfterValidator(without_login)] = Field(
         description='http:// or https:// address of the orchestrator, or "simulator" for the embedded one',
         examples=["http://localhost:9900", SIMULATOR],
     )
@@ -144,12 +115,6 @@ def _reconnect_attempts(value: object) -> int | None:
     raise ValueError('should be "unlimited" or a whole number of at least 0')
 
 
-def _proxy(value: Secret | None) -> Secret | None:
-    if value is not None:
-        _http_url(value.reveal(), "be a proxy's address that begins with http:// or https://")
-    return value
-
-
 class ConnectionConfig(Table):
     """``[connection]``: how links to the orchestrator are made and kept. Times in seconds.
 
@@ -171,7 +136,7 @@ class ConnectionConfig(Table):
         86400.0, description="what ended longer ago is counted but not announced after a gap"
     )
     discover_interval: PositiveDuration = Field(300.0, description="how often project globs are looked up again")
-    proxy: Annotated[Secret | None, AfterValidator(_proxy)] = Field(
+    proxy: Annotated[Secret | None, AfterValidator(proxy_address)] = Field(
         None, description="the http:// or https:// proxy for every outgoing connection; may hold a login"
     )
     ca_file: FilePath | None = Field(
@@ -179,24 +144,11 @@ class ConnectionConfig(Table):
     )
 
 
-def _store_url(value: object, info: ValidationInfo[Any]) -> object:
-    """The URL as text, also out of { env = … }; a relative path of SQLite starts at the config's folder."""
-    surroundings = Surroundings.of(info)
-    if isinstance(value, Mapping):
-        value = Secret.read(value, surroundings).reveal()
-    if not isinstance(value, str):
-        return value
-    scheme, separator, path = value.partition(":///")
-    if scheme != "sqlite" or not separator or not path:
-        raise ValueError("should be sqlite:/// and a path")
-    return value if path == ":memory:" else f"sqlite:///{surroundings.base_dir / Path(path).expanduser()}"
-
-
 class StoreConfig(Table):
     """``[store]``: where the durable state is; None means the default file of ``store_path``."""
 
     url: Annotated[
-        str | None, BeforeValidator(_store_url), WithJsonSchema({"type": "string", "pattern": "^sqlite:///."})
+        str | None, BeforeValidator(store_url), WithJsonSchema({"type": "string", "pattern": "^sqlite:///."})
     ] = Field(
         None,
         description=(

@@ -3,39 +3,19 @@
 What is found is named by its place in the document; ``aintandem_notify.config.lines`` knows the line.
 """
 
-import difflib
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, time
 from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from aintandem_notify.config.values import Surroundings
-
-Place = tuple[str | int, ...]
-"""Keys and list positions from the top of the document."""
-
-TOP_LEVEL: Final = (
-    "plugins_dir",
-    "orchestrator",
-    "projects",
-    "plugins",
-    "rules",
-    "connection",
-    "store",
-    "delivery",
-    "log",
-)
-"""The keys that a document may have."""
+from aintandem_notify.config.findings import TOP_LEVEL, Finding, Place, did_you_mean, kind_of, nearest
+from aintandem_notify.config.surroundings import Surroundings
 
 M = TypeVar("M", bound=BaseModel)
 
-_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 # Shorter texts are no secrets, and cutting them out of a sentence would leave nothing to read.
 _SHORTEST_CUT: Final = 4
 
@@ -74,62 +54,6 @@ _BOUNDS: Final[Mapping[str, str]] = {
     "too_long": "should have at most {max_length} entries",
     "string_pattern_mismatch": "does not have the right form, which is {pattern}",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is wrong at a place of the document."""
-
-    place: Place
-    message: str
-
-    @property
-    def key(self) -> str:
-        """The place as people write it: ``plugins.slack.team.url``, ``rules[0].notify``."""
-        return dotted(self.place)
-
-
-def dotted(place: Place) -> str:
-    """``place`` as ``rules[0].notify``; keys that are not bare are quoted."""
-    text = ""
-    for part in place:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        else:
-            text += ("." if text else "") + (part if _BARE_KEY.fullmatch(part) else json.dumps(part[:80]))
-    return text
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The one of ``names`` that was probably meant, None if nothing is like it."""
-    lowered = {candidate.lower(): candidate for candidate in names}
-    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
-    return lowered[found[0]] if found else None
-
-
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """``"; did you mean slack?"``, or nothing if no name is near."""
-    found = nearest(name, names)
-    return f"; did you mean {found}?" if found else ""
-
-
-def kind_of(value: object) -> str:
-    """What kind of TOML value it is, in words; of the value itself only true and false are told."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return "a text"
-        case int() | float():
-            return "a number"
-        case Mapping():
-            return "a table"
-        case list() | tuple():
-            return "a list"
-        case datetime() | date() | time():
-            return "a date or time"
-        case _:
-            return "this"
 
 
 def validate(

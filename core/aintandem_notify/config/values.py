@@ -3,15 +3,14 @@
 All are annotated types that pydantic validates, so that plugin authors use them in their own models. What
 needs the config's surroundings (its folder, the environment, the language of rules) takes them from the
 validation context, a ``Surroundings`` under the key ``"surroundings"``. Models that are made in Python, without
-that context, take durations as seconds and check no rule language.
+that context, take durations as seconds and check no rule language. Secrets have a module of their own.
 """
 
-import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Protocol, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import (
     AfterValidator,
@@ -24,13 +23,30 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from aintandem_notify import log
+from aintandem_notify.config.secret import Secret
+from aintandem_notify.config.surroundings import RuleLanguage, Surroundings, in_config
+
+__all__ = [
+    "DURATION_PATTERN",
+    "EVENT_GLOB_FORMAT",
+    "LONGEST_DURATION",
+    "Duration",
+    "EventGlob",
+    "Expression",
+    "FilePath",
+    "PositiveDuration",
+    "Rate",
+    "RuleLanguage",
+    "Secret",
+    "Surroundings",
+    "Template",
+    "format_duration",
+    "parse_duration",
+]
 
 _UNITS: Final[Mapping[str, float]] = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
 _RATE: Final = re.compile(r"([1-9][0-9]{0,8})/([smh])")
-# What a variable is called by custom; anything else may be the secret itself, written in the wrong place.
-_VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 LONGEST_DURATION: Final = 36_500 * 86_400.0
 """Seconds that a duration may have, a hundred years; ours, so that a date minus a duration stays a date."""
@@ -38,48 +54,6 @@ LONGEST_DURATION: Final = 36_500 * 86_400.0
 
 DURATION_PATTERN: Final = r"^\d+(\.\d+)?(ms|s|m|h|d)$"
 """The form of a duration in the JSON Schema."""
-
-
-class RuleLanguage(Protocol):
-    """Says what is wrong with the texts of a rule; None for what is fine.
-
-    Implemented above this row, so it comes in with the surroundings.
-    """
-
-    def event_glob_problem(self, glob: str) -> str | None:
-        """For one entry of ``events``."""
-        ...
-
-    def expression_problem(self, text: str) -> str | None:
-        """For ``when``."""
-        ...
-
-    def template_problem(self, text: str) -> str | None:
-        """For ``title``, ``body`` and ``console_url``."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """Where a config stands: relative paths start at ``base_dir``, ``{ env = … }`` looks into ``environ``.
-
-    ``language`` checks globs, expressions and templates; None takes them as they are.
-    """
-
-    base_dir: Path = field(default_factory=Path.cwd)
-    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    language: RuleLanguage | None = None
-
-    @classmethod
-    def of(cls, info: ValidationInfo[Any]) -> Self:
-        """The surroundings of the validation at hand; the working directory and our environment if none."""
-        found = (info.context or {}).get("surroundings")
-        return found if isinstance(found, cls) else cls()
-
-
-def _in_config(info: ValidationInfo[Any]) -> bool:
-    """Whether a config file is being read, as opposed to a model made in Python."""
-    return isinstance((info.context or {}).get("surroundings"), Surroundings)
 
 
 def parse_duration(value: object) -> float:
@@ -105,7 +79,7 @@ def format_duration(seconds: float) -> str:
 
 def _duration(value: object, info: ValidationInfo[Any]) -> float:
     # In a config a number without a unit is refused; in Python seconds are the unit.
-    if not _in_config(info) and isinstance(value, int | float) and not isinstance(value, bool):
+    if not in_config(info) and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     return parse_duration(value)
 
@@ -157,100 +131,6 @@ class Rate:
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"type": "string", "pattern": r"^[1-9]\d*/[smh]$", "examples": ["1/s", "30/m"]}
-
-
-class Secret:
-    """A text that never shows itself; written inline, as ``{ env = "NAME" }`` or as ``{ file = "PATH" }``.
-
-    Reading one announces it to the log, which keeps it out of every line. A file is read once, relative to
-    the config, without its trailing line break.
-    """
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-        log.hide(value)
-
-    def reveal(self) -> str:
-        """The secret itself, for the one place that needs it."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret(…)"
-
-    __str__ = __repr__
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._value == other._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
-    @classmethod
-    def read(cls, value: object, surroundings: Surroundings) -> Self:
-        """Raises ValueError with a sentence that does not hold the value."""
-        match value:
-            case cls():
-                return value
-            case str():
-                return cls._checked(value, "the secret is empty")
-            case {"env": str(name), **others} if not others:
-                return cls._from_variable(name, surroundings.environ)
-            case {"file": str(name), **others} if not others:
-                return cls._from_file(name, surroundings.base_dir)
-            case _:
-                raise ValueError('not a secret; write it as "text", { env = "NAME" } or { file = "PATH" }')
-
-    @classmethod
-    def _from_variable(cls, name: str, environ: Mapping[str, str]) -> Self:
-        called = f"the environment variable {name}" if _VARIABLE.fullmatch(name) else "the environment variable"
-        if name not in environ:
-            raise ValueError(f"{called} is not set")
-        return cls._checked(environ[name], f"{called} is empty")
-
-    @classmethod
-    def _from_file(cls, name: str, base_dir: Path) -> Self:
-        called = "the secret's file"
-        try:
-            path = base_dir / Path(name).expanduser()
-            # A relative name is not repeated: it may be the secret itself, written in the wrong place.
-            called += f" {path}" if name.startswith(("/", "~/")) else f" (relative to {base_dir})"
-            text = path.read_text(encoding="utf-8")
-        except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no home directory for "~"
-            reason = error.strerror if isinstance(error, OSError) else "it is no file of UTF-8 text"
-            raise ValueError(f"cannot read {called}: {reason}") from None
-        return cls._checked(text.rstrip("\r\n"), f"{called} is empty")
-
-    @classmethod
-    def _checked(cls, text: str, if_empty: str) -> Self:
-        if not text:
-            raise ValueError(if_empty)
-        return cls(text)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_info_plain_validator_function(
-            lambda value, info: cls.read(value, Surroundings.of(info))
-        )
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        def table(key: str, description: str) -> JsonSchemaValue:
-            return {
-                "type": "object",
-                "properties": {key: {"type": "string", "description": description}},
-                "required": [key],
-                "additionalProperties": False,
-            }
-
-        return {
-            "anyOf": [
-                {"type": "string"},
-                table("env", "name of an environment variable"),
-                table("file", "path of a file, relative to the config"),
-            ]
-        }
 
 
 def _path(value: object, info: ValidationInfo[Any]) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase, translate
 from typing import Final
 
-from aintandem_notify.config.problems import did_you_mean
+from aintandem_notify.config.findings import did_you_mean
 from aintandem_notify.events import EVENT_TYPES, WIRE_FAMILIES, Event, Family
 from aintandem_notify.notification import Project
 

@@ -16,7 +16,7 @@ from jinja2.parser import Parser
 from jinja2.runtime import Context, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from aintandem_notify.config.problems import did_you_mean
+from aintandem_notify.config.findings import did_you_mean
 from aintandem_notify.rules import formats
 from aintandem_notify.rules.globs import glob_problem
 from aintandem_notify.rules.scope import NAMES, Scope

@@ -15,6 +15,7 @@ from aintandem_notify.events import EVENT_TYPES, AgentEvent, Event, Family
 from aintandem_notify.log import get_logger, redact
 from aintandem_notify.notification import Notification, Project
 from aintandem_notify.rules import formats, texts
+from aintandem_notify.rules.facts import Subject
 from aintandem_notify.rules.globs import project_matcher
 from aintandem_notify.rules.language import (
     LONGEST_TEXT,
@@ -127,7 +128,7 @@ class Router:
         return rule.when is None or self._guarded(rule.when, names, rule.plan.name, "when", instead=True)
 
     def _notification(
-        self, planned: PlannedRule, rule: _Rule, subject: texts.Subject, names: Scope, now: datetime
+        self, planned: PlannedRule, rule: _Rule, subject: Subject, names: Scope, now: datetime
     ) -> Notification:
         event, run, project = subject
         title = self._text(rule.title, names, planned.name, "title") or ""

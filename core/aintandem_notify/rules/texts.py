@@ -6,12 +6,12 @@ Written for somebody who reads it in a chat, perhaps at night: what, which one, 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Final
 
 from aintandem_notify.events import Event, Family
-from aintandem_notify.notification import Field, Project, Severity
+from aintandem_notify.notification import Field, Severity
 from aintandem_notify.rules import formats
-from aintandem_notify.runs import Run
+from aintandem_notify.rules.facts import FACTS, Subject, artifact_fact, get, project_name, run_name
 
 LONGEST_NAME: Final = 100
 """Characters of a task's name in a title; a task may be called by its whole prompt."""
@@ -20,9 +20,6 @@ LONGEST_BODY: Final = 4000
 
 LONGEST_FACT: Final = 300
 """Characters of one field; more is no short fact."""
-
-Subject = tuple[Event, Run | None, Project | None]
-"""An event, its run after it, and its project."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,40 +35,28 @@ class DefaultText:
     facts: tuple[str, ...] = ()
 
 
-def _get(event: Event, name: str) -> Any:
-    return getattr(event, name, None)
-
-
-def _run_name(event: Event, run: Run | None) -> str:
-    return (run and run.name) or _get(event, "task") or event.run_id or ""
-
-
-def _project_name(event: Event, project: Project | None) -> str:
-    return project.name if project is not None else event.project_id or ""
-
-
 def _error(subject: Subject) -> str:
     """The error; where none came, the last lines of output."""
     event, run, _ = subject
-    return formats.text_of(_get(event, "error")) or _output(subject) or (run.output_tail if run else "")
+    return formats.text_of(get(event, "error")) or _output(subject) or (run.output_tail if run else "")
 
 
 def _output(subject: Subject) -> str:
-    return formats.text_of(_get(subject[0], "output"))
+    return formats.text_of(get(subject[0], "output"))
 
 
 def _message(subject: Subject) -> str:
-    return formats.text_of(_get(subject[0], "message")) or _output(subject)
+    return formats.text_of(get(subject[0], "message")) or _output(subject)
 
 
 def _reason(subject: Subject) -> str:
-    return formats.text_of(_get(subject[0], "reason"))
+    return formats.text_of(get(subject[0], "reason"))
 
 
 def _link_trouble(subject: Subject) -> str:
     event = subject[0]
-    reason = _get(event, "reason") or _get(event, "error") or ""
-    next_step = "Trying again by itself." if _get(event, "will_reconnect") else "Not trying again."
+    reason = get(event, "reason") or get(event, "error") or ""
+    next_step = "Trying again by itself." if get(event, "will_reconnect") else "Not trying again."
     return "\n".join(filter(None, (reason, next_step)))
 
 
@@ -81,7 +66,7 @@ def _on_hold(subject: Subject) -> str:
 
 def _counts(subject: Subject) -> str:
     event = subject[0]
-    projects, plugins = _get(event, "projects") or 0, _get(event, "plugins") or 0
+    projects, plugins = get(event, "projects") or 0, get(event, "plugins") or 0
     return f"{_counted(projects, 'project')} to watch, {_counted(plugins, 'plugin')}."
 
 
@@ -92,53 +77,6 @@ def _counted(count: int, noun: str) -> str:
 def _whole_event(subject: Subject) -> str:
     return formats.text_of(subject[0].model_extra)
 
-
-def _percent(value: float | None) -> str | None:
-    return None if value is None else f"{value:.0f}%"
-
-
-def _artifact(name: str, show: Callable[[Any], str] = str) -> Callable[[Subject], str | None]:
-    def fact(subject: Subject) -> str | None:
-        value = getattr(_get(subject[0], "artifact"), name, None)
-        return None if value is None else show(value)
-
-    return fact
-
-
-def _shown(name: str) -> Callable[[Subject], str | None]:
-    def fact(subject: Subject) -> str | None:
-        value = _get(subject[0], name)
-        return None if value is None else str(value)
-
-    return fact
-
-
-def _of_run(show: Callable[[Run], str | None]) -> Callable[[Subject], str | None]:
-    return lambda subject: None if subject[1] is None else show(subject[1])
-
-
-FACTS: Final[Mapping[str, Callable[[Subject], str | None]]] = {
-    "Project": lambda subject: _project_name(subject[0], subject[2]),
-    "Workflow": lambda subject: (
-        None if (shown := _get(subject[0], "workflow_id")) == _run_name(*subject[:2]) else shown
-    ),
-    "Duration": _of_run(lambda run: None if run.duration is None else formats.duration(run.duration)),
-    "Step": _of_run(lambda run: run.step),
-    "Phase": _of_run(lambda run: run.step),
-    "Progress": lambda subject: _percent(_get(subject[0], "progress")),
-    "Attempt": _of_run(lambda run: str(run.attempt) if run.attempt > 1 else None),
-    "Artifact": _artifact("path"),
-    "Type": _artifact("type"),
-    "Size": _artifact("size", formats.size),
-    "Image": _shown("image"),
-    "Exit code": _shown("exit_code"),
-    "Close code": _shown("code"),
-    "Version": _shown("version"),
-    "Happened": lambda subject: (
-        f"{subject[0].timestamp:%Y-%m-%d %H:%M} UTC, seen after a gap" if subject[0].caught_up else None
-    ),
-}
-"""The named facts that a text can show; one that is None or empty is left out."""
 
 _TASK = ("Project", "Attempt", "Happened")
 _TASK_END = ("Project", "Duration", "Attempt", "Happened")
@@ -226,23 +164,23 @@ def fields(subject: Subject) -> tuple[Field, ...]:
 def _title_names(subject: Subject) -> Mapping[str, str]:
     event, run, project = subject
     names = {
-        "run": _run_name(event, run),
-        "project": _project_name(event, project),
-        "instance": _get(event, "instance") or "",
+        "run": run_name(event, run),
+        "project": project_name(event, project),
+        "instance": get(event, "instance") or "",
         "type": event.type,
     }
     match event.type:
         case "step_progress":
             names["step"] = _step_and_status(event)
         case "artifact":
-            names["artifact"] = PurePosixPath(_artifact("path")(subject) or "").name or "a file"
+            names["artifact"] = PurePosixPath(artifact_fact("path")(subject) or "").name or "a file"
         case "workflow_phase_started" | "workflow_phase_completed":
-            names["phase"] = _get(event, "phase") or _get(event, "phase_id") or ""
+            names["phase"] = get(event, "phase") or get(event, "phase_id") or ""
     return {name: formats.one_line(value, LONGEST_NAME) for name, value in names.items()}
 
 
 def _step_and_status(event: Event) -> str:
     """``Load data completed``; only as much as is known."""
-    step = _get(event, "step") or _get(event, "step_id") or "a step"
-    status = (_get(event, "status") or "moved").replace("-", " ").replace("_", " ")
+    step = get(event, "step") or get(event, "step_id") or "a step"
+    status = (get(event, "status") or "moved").replace("-", " ").replace("_", " ")
     return f"{step} is {status}" if status in ("pending", "running", "in progress") else f"{step} {status}"

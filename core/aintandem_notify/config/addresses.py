@@ -1,0 +1,60 @@
+"""What the addresses in a config must look like. No sentence here holds one: they can carry a login."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import ValidationInfo
+
+from aintandem_notify.config.secret import Secret
+from aintandem_notify.config.surroundings import Surroundings
+
+SIMULATOR: Final = "simulator"
+"""The ``url`` that starts the embedded simulator."""
+
+
+def orchestrator_url(url: str) -> str:
+    """``url`` without a trailing slash; raises ValueError if it is neither a web address nor the simulator."""
+    if url == SIMULATOR:
+        return url
+    return _http_url(url, f'begin with http:// or https://, or be "{SIMULATOR}"').rstrip("/")
+
+
+def _http_url(url: str, expectation: str) -> str:
+    """``url`` if it is a plain http or https one; raises ValueError with words that do not hold it."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable or not url.isprintable() or " " in url:
+        raise ValueError(f"should {expectation}")
+    return url
+
+
+def without_login(url: str) -> str:
+    """``url`` as it is; raises ValueError if a name or password stands in it."""
+    if "@" in urlsplit(url).netloc:
+        raise ValueError("should not hold a login; use the keys username and password")
+    return url
+
+
+def proxy_address(value: Secret | None) -> Secret | None:
+    """``value`` as it is; raises ValueError if it is no proxy that we can talk to."""
+    if value is not None:
+        _http_url(value.reveal(), "be a proxy's address that begins with http:// or https://")
+    return value
+
+
+def store_url(value: object, info: ValidationInfo[Any]) -> object:
+    """The URL as text, also out of { env = … }; a relative path of SQLite starts at the config's folder."""
+    surroundings = Surroundings.of(info)
+    if isinstance(value, Mapping):
+        value = Secret.read(value, surroundings).reveal()
+    if not isinstance(value, str):
+        return value
+    scheme, separator, path = value.partition(":///")
+    if scheme != "sqlite" or not separator or not path:
+        raise ValueError("should be sqlite:/// and a path")
+    return value if path == ":memory:" else f"sqlite:///{surroundings.base_dir / Path(path).expanduser()}"

@@ -1,0 +1,77 @@
+"""The short named facts that a notification shows, each a function of the event, its run and its project."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from aintandem_notify.events import Event
+from aintandem_notify.notification import Project
+from aintandem_notify.rules import formats
+from aintandem_notify.runs import Run
+
+Subject = tuple[Event, Run | None, Project | None]
+"""An event, its run after it, and its project."""
+
+
+def get(event: Event, name: str) -> Any:
+    """The field of that name; None if events of this type have none."""
+    return getattr(event, name, None)
+
+
+def run_name(event: Event, run: Run | None) -> str:
+    """What the run is called, as far as anybody knows."""
+    return (run and run.name) or get(event, "task") or event.run_id or ""
+
+
+def project_name(event: Event, project: Project | None) -> str:
+    """What the project is called; empty for events about none."""
+    return project.name if project is not None else event.project_id or ""
+
+
+def _percent(value: float | None) -> str | None:
+    return None if value is None else f"{value:.0f}%"
+
+
+def artifact_fact(name: str, show: Callable[[Any], str] = str) -> Callable[[Subject], str | None]:
+    """A fact about the file that a task made."""
+
+    def fact(subject: Subject) -> str | None:
+        value = getattr(get(subject[0], "artifact"), name, None)
+        return None if value is None else show(value)
+
+    return fact
+
+
+def _shown(name: str) -> Callable[[Subject], str | None]:
+    def fact(subject: Subject) -> str | None:
+        value = get(subject[0], name)
+        return None if value is None else str(value)
+
+    return fact
+
+
+def _of_run(show: Callable[[Run], str | None]) -> Callable[[Subject], str | None]:
+    return lambda subject: None if subject[1] is None else show(subject[1])
+
+
+FACTS: Final[Mapping[str, Callable[[Subject], str | None]]] = {
+    "Project": lambda subject: project_name(subject[0], subject[2]),
+    "Workflow": lambda subject: (
+        None if (shown := get(subject[0], "workflow_id")) == run_name(*subject[:2]) else shown
+    ),
+    "Duration": _of_run(lambda run: None if run.duration is None else formats.duration(run.duration)),
+    "Step": _of_run(lambda run: run.step),
+    "Phase": _of_run(lambda run: run.step),
+    "Progress": lambda subject: _percent(get(subject[0], "progress")),
+    "Attempt": _of_run(lambda run: str(run.attempt) if run.attempt > 1 else None),
+    "Artifact": artifact_fact("path"),
+    "Type": artifact_fact("type"),
+    "Size": artifact_fact("size", formats.size),
+    "Image": _shown("image"),
+    "Exit code": _shown("exit_code"),
+    "Close code": _shown("code"),
+    "Version": _shown("version"),
+    "Happened": lambda subject: (
+        f"{subject[0].timestamp:%Y-%m-%d %H:%M} UTC, seen after a gap" if subject[0].caught_up else None
+    ),
+}
+"""The named facts that a text can show; one that is None or empty is left out."""
