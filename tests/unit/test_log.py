@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import secrets
 import sys
 import warnings
@@ -253,13 +254,45 @@ def test_values_that_json_does_not_know_are_texts(value: object) -> None:
 def test_an_entry_says_when_who_what_and_how_bad() -> None:
     read = entry(lambda logger: logger.warning("parked", destination="slack.team"))
 
+    assert list(read) == ["timestamp", "level", "event", "destination", "logger"]
     assert read.pop("timestamp").endswith("Z")
     assert read == {
         "event": "parked",
         "level": "warning",
-        "logger_name": "agent",
+        "logger": "agent",
         "destination": "slack.team",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "facts", "said"),
+    [
+        ("agent", {}, "info     started"),
+        ("aintandem_notify.plugins.instance", {"plugin": "slack.team"}, "info     started  plugin=slack.team"),
+        ("hypercorn.error", {}, "info     started  logger=hypercorn.error"),
+        ("agent", {"reason": "it's over", "code": 1006}, 'info     started  reason="it\'s over" code=1006'),
+        (
+            "agent",
+            {"name": "", "changed": ["[store]"], "ok": None},
+            'started  name="" changed=["[store]"] ok=null',
+        ),
+    ],
+)
+def test_a_line_for_people_says_when_how_bad_what_and_the_facts(
+    name: str, facts: dict[str, Any], said: str
+) -> None:
+    written = lines(lambda _: log.get_logger(name).info("started", **facts), "text")
+
+    assert re.fullmatch(r"\d\d:\d\d:\d\d .*\n", written)
+    assert written.endswith(f"{said}\n")
+
+
+def test_silence_leaves_out_errors_too(capsys: pytest.CaptureFixture[str]) -> None:
+    log.silence()
+    log.get_logger("agent").error("refused")
+    logging.getLogger("lib").error("refused")
+
+    assert capsys.readouterr() == ("", "")
 
 
 def test_an_exception_is_in_its_json_line() -> None:
@@ -314,13 +347,27 @@ class Terminal(io.StringIO):
     ],
 )
 def test_auto_is_readable_on_a_terminal_and_json_elsewhere(
-    stream: io.StringIO, log_format: log.LogFormat, readable: bool
+    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, log_format: log.LogFormat, readable: bool
 ) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     log.configure("info", log_format, stream)
     log.get_logger("agent").info("hello")
 
     assert stream.getvalue().startswith("{") is not readable
     assert ("\x1b[" in stream.getvalue()) is (readable and stream.isatty())
+
+
+@pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_a_terminal_that_wants_no_colours_gets_none(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    stream = Terminal()
+    log.configure("info", "auto", stream)
+    log.get_logger("agent").warning("hello")
+
+    assert stream.getvalue().endswith(" warning  hello\n")
 
 
 @pytest.mark.parametrize(
@@ -330,7 +377,7 @@ def test_auto_is_readable_on_a_terminal_and_json_elsewhere(
 def test_what_libraries_warn_of_is_heard(number: int, level: str) -> None:
     read = entry(lambda _: logging.getLogger("lib.part").log(number, "slow: %d s", 7))
 
-    assert (read["event"], read["level"], read["logger_name"]) == ("slow: 7 s", level, "lib.part")
+    assert (read["event"], read["level"], read["logger"]) == ("slow: 7 s", level, "lib.part")
 
 
 def test_what_libraries_chat_about_is_not() -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aintandem_notify.cli.shared import EXIT_FAILED, config_argument
+from aintandem_notify.cli.shared import EXIT_FAILED, config_argument, terminal_width
 
 if TYPE_CHECKING:
-    from aintandem_notify.rules import Route
+    from aintandem_notify.loading import Loaded
 
 
 @click.command(epilog="Example:  aintandem-notify check --connect config.toml")
@@ -20,45 +20,48 @@ if TYPE_CHECKING:
 def check(config: Path, connect: bool) -> None:
     """Tell what is wrong with CONFIG, or who gets told what.
 
-    Exits with 2 when CONFIG is wrong and with 1 when something does not answer.
+    CONFIG is config.toml if it is left out. Exits with 2 when it is wrong, and with 1 when something does not
+    answer.
     """
-    from aintandem_notify.cli.tables import show_table
     from aintandem_notify.loading import load
 
     loaded = load(config)
-    click.echo(f"{config} is right. Who gets told what:\n")
-    show_table(
-        ("event", "severity", "rule", "to", "only"),
-        [
-            (route.event_type, route.severity, route.rule, ", ".join(route.destinations), _only(route))
-            for route in loaded.router.routes_table()
-        ],
-    )
+    _describe(loaded)
+    if connect:
+        _connect(loaded)
+
+
+def _describe(loaded: Loaded) -> None:
+    from aintandem_notify.cli.overview import config_lines, routing_lines
+
+    width = terminal_width()
+    click.echo(f"{loaded.config.source} is right.\n")
+    for line in config_lines(loaded.config, width):
+        click.echo(line)
+    routes = loaded.router.routes_table()
+    if routes:
+        click.secho("\nWho gets told what\n", bold=True)
+    for line in routing_lines(loaded.config, routes, width):
+        click.echo(line)
     warnings = loaded.router.warnings()
     if warnings:
         click.echo()
     for warning in warnings:
-        click.echo(f"warning: {warning}")
-    if connect:
-        _connect(config)
+        click.secho(f"warning: {warning}", fg="yellow")
 
 
-def _only(route: Route) -> str:
-    projects = f"projects {', '.join(route.projects)}" if route.projects else ""
-    return "; ".join(filter(None, (projects, f"when {route.when}" if route.when else "")))
-
-
-def _connect(config: Path) -> None:
+def _connect(loaded: Loaded) -> None:
     import trio
 
     from aintandem_notify import log
-    from aintandem_notify.cli.tables import show_table
-    from aintandem_notify.loading import load
+    from aintandem_notify.cli.tables import table_lines
     from aintandem_notify.trial import try_all
 
-    log.configure("error")
-    trials = trio.run(try_all, load(config))
-    click.echo("\nDoes everything answer?\n")
-    show_table(("", "answer", ""), [(trial.name, "yes" if trial.fine else "NO", trial.detail) for trial in trials])
+    click.secho("\nDoes everything answer?\n", bold=True)
+    log.silence()  # what there is to say is shown below
+    trials = trio.run(try_all, loaded)
+    rows = [("yes" if trial.fine else "NO", trial.name, trial.detail) for trial in trials]
+    for line in table_lines(rows, terminal_width()):
+        click.echo(line)
     if not all(trial.fine for trial in trials):
         sys.exit(EXIT_FAILED)

@@ -4,6 +4,8 @@ Every command's module imports click only; what it needs is imported when it run
 """
 
 import sys
+from collections.abc import Iterator
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -12,6 +14,8 @@ from aintandem_notify import __version__
 from aintandem_notify.cli import check, plugins, run, schema, simulate, try_out
 from aintandem_notify.cli.shared import EXIT_FAILED, EXIT_WRONG
 from aintandem_notify.errors import AInTandemNotifyError, ConfigError
+
+PROGRAM = "aintandem-notify"
 
 
 class Commands(click.Group):
@@ -24,26 +28,44 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """As click's; nothing that a user can cause ends in a traceback."""
         try:
-            return super().invoke(ctx)
+            return _without_groups(super().invoke, ctx)
         except ConfigError as error:
             click.echo(str(error), err=True)
             sys.exit(EXIT_WRONG)
         except AInTandemNotifyError as error:
-            click.echo(f"aintandem-notify: {error}", err=True)
+            click.echo(f"{PROGRAM}: {error}", err=True)
             sys.exit(EXIT_FAILED)
-        except BrokenPipeError:
-            # The reader (head, less) has seen enough; without this Python complains once more at exit.
-            sys.stderr.close()
-            sys.exit(EXIT_FAILED)
+
+
+def _without_groups(invoke: Any, ctx: click.Context) -> Any:
+    """What trio's nurseries wrap is raised bare, as far as it is for people: a Ctrl-C, one error of ours."""
+    try:
+        return invoke(ctx)
+    except BaseExceptionGroup as group:
+        leaves = list(_leaves(group))
+        for leaf in leaves:
+            if isinstance(leaf, KeyboardInterrupt) or (
+                leaves == [leaf] and isinstance(leaf, AInTandemNotifyError)
+            ):
+                raise leaf from None
+        raise
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
 
 
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Start with:  aintandem-notify run config.example.toml",
+    epilog=f"Start with:  {PROGRAM} run config.example.toml",
 )
-@click.version_option(__version__, prog_name="aintandem-notify", message="%(prog)s %(version)s")
-def main() -> None:
+@click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
+def commands() -> None:
     """Tell the right people what happens to AInTandem tasks, workflows and sandboxes.
 
     Watches the projects that a TOML file names and notifies Slack, webhooks, the desktop, files or your own
@@ -52,4 +74,18 @@ def main() -> None:
 
 
 for command in (run.run, check.check, try_out.test, plugins.plugins, schema.schema, simulate.simulate):
-    main.add_command(command)
+    commands.add_command(command)
+
+
+def main() -> None:
+    """Run the command that the arguments of the process name, and end the process."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # A name that the terminal's encoding has no letters for is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        commands.main(prog_name=PROGRAM)
+    except OSError as error:
+        # Such as a full disk behind stdout; what a command expects to fail, it reports itself.
+        click.echo(f"{PROGRAM}: {error}", err=True)
+        sys.exit(EXIT_FAILED)

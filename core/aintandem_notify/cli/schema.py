@@ -4,22 +4,20 @@ from pathlib import Path
 
 import click
 
+from aintandem_notify.cli.shared import plugins_dir_option
+
 
 @click.command(epilog="Example:  aintandem-notify schema > config.schema.json")
-@click.option(
-    "--plugins-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default="plugins",
-    show_default=True,
-    help="Folder of one-file plugins to include.",
-)
+@plugins_dir_option
 def schema(plugins_dir: Path) -> None:
-    """Print the JSON Schema of the configuration, installed plugins included.
+    """Print the JSON Schema of a configuration.
 
-    Editors use it when the configuration begins with "#:schema config.schema.json".
+    It has the keys of every plugin that is installed or stands in --plugins-dir. Editors complete and check a
+    configuration whose first line is:  #:schema config.schema.json
     """
     import json
 
     from aintandem_notify import loading
 
-    click.echo(json.dumps(loading.config_schema(plugins_dir), indent=2, ensure_ascii=False))
+    # Escaped, so that the file is right in whatever encoding the shell writes it.
+    click.echo(json.dumps(loading.config_schema(plugins_dir), indent=2))

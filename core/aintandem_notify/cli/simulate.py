@@ -3,9 +3,7 @@
 import click
 
 
-@click.command(
-    epilog='Example:  aintandem-notify simulate --port 9900 --speed 5   (then url = "http://localhost:9900")'
-)
+@click.command(epilog="Example:  aintandem-notify simulate --port 9900 --speed 5")
 @click.option("--port", default=9900, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--seed", type=int, help="Makes the same things happen again.")
 @click.option(
@@ -24,9 +22,16 @@ import click
     help="A project in which things happen by themselves; may be given several times.",
 )
 def simulate(port: int, seed: int | None, speed: float, projects: tuple[str, ...]) -> None:
-    """Run an orchestrator that is made up: REST API and progress sockets on loopback.
+    """Run a made-up orchestrator, for demos and tests.
 
-    Log in as admin with the password admin123; any project id exists.
+    It has the REST API and the progress sockets, on loopback, until it is told to stop (Ctrl-C). Log in as
+    admin with the password admin123; any project id exists. In the configuration of an agent:
+
+    \b
+        [orchestrator]
+        url = "http://localhost:9900"
+        username = "admin"
+        password = "admin123"
     """
     import trio
 
@@ -46,4 +51,6 @@ def simulate(port: int, seed: int | None, speed: float, projects: tuple[str, ...
     try:
         trio.run(serve)
     except OSError as error:
-        raise click.ClickException(f"cannot listen on port {port}: {error.strerror}") from None
+        raise click.ClickException(
+            f"cannot listen on port {port}: {error.strerror}; choose another with --port, 0 takes a free one"
+        ) from None

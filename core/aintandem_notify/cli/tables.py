@@ -1,24 +1,34 @@
-"""Tables for people: how rows are drawn on a terminal, and in a pipe without cutting anything off."""
+"""Text laid out in columns, so that it reads well at 80 of them and nothing is ever cut off. Pure."""
 
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-WIDEST: Final = 1000
-"""Columns of a table that is not for a terminal: enough for whole lines, which grep and cut want."""
+GAP: Final = "  "
+"""What stands between two columns."""
+NARROWEST: Final = 20
+"""Columns that the last one gets at least; a terminal that has not got them wraps by itself."""
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table to stdout. In a pipe it is as wide as its content, so that grep finds whole lines."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def table_lines(rows: Iterable[Sequence[str]], width: int | None = None) -> Iterator[str]:
+    """The rows, aligned; what is too long for ``width`` goes on below itself in the last column.
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=WIDEST)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console.print(table)
+    None is any width. All rows have the same number of cells.
+    """
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*(row[:-1] for row in rows), strict=True)]
+    for *cells, last in rows:
+        start = "".join(cell.ljust(size) + GAP for cell, size in zip(cells, widths, strict=True))
+        yield from hanging(start, last, width)
+
+
+def hanging(start: str, text: str, width: int | None = None) -> Iterator[str]:
+    """``text`` behind ``start``, wrapped to ``width`` with its further lines under the first."""
+    if width is None:
+        yield (start + text).rstrip()
+        return
+    room = max(width - len(start), NARROWEST)
+    first, *others = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+    yield (start + first).rstrip()
+    for line in others:
+        yield " " * len(start) + line

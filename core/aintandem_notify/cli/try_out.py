@@ -8,7 +8,10 @@ import click
 from aintandem_notify.cli.shared import EXIT_FAILED, config_argument
 
 
-@click.command(epilog="Example:  aintandem-notify test slack.team config.toml")
+@click.command(
+    short_help="Send a made-up notification to one destination.",
+    epilog="Example:  aintandem-notify test slack.team config.toml",
+)
 @click.argument("destination")
 @config_argument
 @click.option(
@@ -17,7 +20,8 @@ from aintandem_notify.cli.shared import EXIT_FAILED, config_argument
 def test(destination: str, config: Path, event_type: str) -> None:
     """Send a made-up notification to DESTINATION, as slack.team, and tell how it went.
 
-    The agent may be running meanwhile: nothing is stored.
+    Its title begins with "Test:". The agent may be running meanwhile: nothing is stored, and nothing is tried
+    again.
     """
     import trio
 
@@ -26,7 +30,7 @@ def test(destination: str, config: Path, event_type: str) -> None:
     from aintandem_notify.trial import send_sample
 
     loaded = load(config)
-    log.configure("error")
+    log.configure("warning", "text")
     trial = trio.run(send_sample, loaded, destination, event_type)
     click.echo(f"{trial.name}: {trial.detail}", err=not trial.fine)
     if not trial.fine:

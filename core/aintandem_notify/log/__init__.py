@@ -1,6 +1,13 @@
 """Logging for the whole process, and the one place that keeps secrets out of texts."""
 
-from aintandem_notify.log.output import LogFormat, LogLevel, configure, configure_for_library, get_logger
+from aintandem_notify.log.output import (
+    LogFormat,
+    LogLevel,
+    configure,
+    configure_for_library,
+    get_logger,
+    silence,
+)
 from aintandem_notify.log.redaction import (
     HIDDEN,
     MOST_ROTATING,
@@ -21,6 +28,7 @@ __all__ = [
     "hide",
     "redact",
     "redact_values",
+    "silence",
 ]
 
 configure_for_library()

@@ -6,6 +6,7 @@ secrets first and then whatever could end the line, move the cursor or not be en
 
 import logging
 import math
+import os
 import sys
 import threading
 from collections.abc import Iterable, Mapping, MutableMapping
@@ -14,6 +15,7 @@ from typing import Any, Final, Literal, TextIO
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
+from aintandem_notify.log.lines import in_order, text_line
 from aintandem_notify.log.redaction import redact
 
 LogFormat = Literal["auto", "text", "json"]
@@ -28,11 +30,19 @@ def get_logger(name: str) -> FilteringBoundLogger:
 
 def configure(level: LogLevel = "info", log_format: LogFormat = "auto", stream: TextIO | None = None) -> None:
     """Set logging up for the process: to ``stream`` (stderr), for people on a terminal, JSON elsewhere."""
-    number = getattr(logging, level.upper())
+    _configure(getattr(logging, level.upper()), log_format, stream)
+
+
+def _configure(number: int, log_format: LogFormat, stream: TextIO | None) -> None:
     _write_lines(number, log_format, stream)
     # Libraries log through the standard module; only what they warn of is of use to an operator.
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[_Bridge()], force=True)
     logging.captureWarnings(True)
+
+
+def silence() -> None:
+    """Log next to nothing, for commands that show in their own way what there is to say."""
+    _configure(logging.CRITICAL, "auto", None)
 
 
 def configure_for_library() -> None:
@@ -43,14 +53,16 @@ def configure_for_library() -> None:
 
 def _write_lines(level: int, log_format: LogFormat, stream: TextIO | None) -> None:
     terminal = bool(out.isatty()) if (out := stream or sys.stderr) is not None else False
+    colours = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     readable = log_format == "text" or (log_format == "auto" and terminal)
     renderer: list[Processor] = (
-        [
-            _text_safe,
-            structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback),
-        ]
+        [_text_safe, lambda _logger, _method, entry: text_line(entry, colours=colours)]
         if readable
-        else [_json_safe, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        else [
+            _json_safe,
+            lambda _logger, _method, entry: in_order(entry),
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ]
     )
     logger = _LineLogger(stream)
     structlog.configure(

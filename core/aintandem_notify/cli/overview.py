@@ -1,0 +1,52 @@
+"""What ``check`` shows of a valid configuration: what is watched, and who gets told what. Pure."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from aintandem_notify.cli.tables import hanging, table_lines
+from aintandem_notify.config import Config, ProjectConfig
+from aintandem_notify.rules import Route
+
+
+def config_lines(config: Config, width: int | None = None) -> Iterator[str]:
+    """The orchestrator, the projects and the instances."""
+    orchestrator = config.orchestrator
+    url = "the embedded simulator" if orchestrator.embedded else orchestrator.url
+    rows = [
+        ("orchestrator", url),
+        ("projects", ", ".join(map(_in_words, config.projects))),
+        ("plugins", ", ".join(config.instances) or "none"),
+    ]
+    yield from table_lines(rows, width)
+
+
+def _in_words(project: ProjectConfig) -> str:
+    if project.is_glob:
+        return f"all that match {project.id}"
+    return f"{project.name} ({project.id})" if project.name else project.id
+
+
+class _Group(NamedTuple):
+    """What routes share that are shown together."""
+
+    rule: str
+    destinations: tuple[str, ...]
+    projects: tuple[str, ...] | None
+    when: str | None
+
+
+def routing_lines(config: Config, routes: Sequence[Route], width: int | None = None) -> Iterator[str]:
+    """A paragraph for each rule and set of destinations, in file order, with its events by severity."""
+    groups: dict[_Group, dict[str, list[str]]] = {}
+    for route in routes:
+        group = _Group(route.rule, route.destinations, route.projects, route.when)
+        groups.setdefault(group, {}).setdefault(route.severity, []).append(route.event_type)
+    order = {rule.name: number for number, rule in enumerate(config.rules)}
+    for group in sorted(groups, key=lambda group: order.get(group.rule, len(order))):
+        yield from hanging(f"{group.rule}: ", f"to {', '.join(group.destinations)}", width)
+        if group.projects:
+            yield from hanging("  only in projects  ", ", ".join(group.projects), width)
+        if group.when:
+            yield from hanging("  only when  ", group.when, width)
+        events = groups[group]
+        yield from table_lines([(f"  {severity}", ", ".join(types)) for severity, types in events.items()], width)
