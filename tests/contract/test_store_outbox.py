@@ -118,6 +118,23 @@ def test_a_due_time_beyond_the_horizon_is_due(store: Store) -> None:
     assert claimed(store, horizon=7200) == []
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE notifications SET content = '{' WHERE content LIKE '%task_started b%'",
+        "UPDATE notifications SET content = '{}' WHERE content LIKE '%task_started b%'",
+        "UPDATE events SET wire = '{' WHERE run_id = 'b'",
+        "UPDATE events SET wire = '{}' WHERE run_id = 'b'",
+    ],
+)
+def test_what_cannot_be_read_back_dies_and_stops_nobody(store: Store, damage: str) -> None:
+    queue_up([event("task_started", run=run) for run in "abc"])(store)
+    with store.transaction():
+        assert store._connection.exec_driver_sql(damage).rowcount == 1
+    assert claimed(store) == ["task_started a", "task_started c"]
+    assert rows(store, "state, reason")[1] == ("dead", "cannot be read back from the store")
+
+
 def next_due(store: Store, destination: str = HERE) -> Any:
     horizon = NOW + timedelta(seconds=60)
     return inside(lambda store: store.outbox.next_due(destination, now=NOW, horizon=horizon))(store)

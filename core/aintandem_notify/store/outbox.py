@@ -146,12 +146,19 @@ class Outbox:
         """Up to ``most`` due deliveries in order; one whose thread has an earlier one waiting is left out.
 
         ``horizon`` is the latest due time that can be honest: now and the longest pause. ``previous`` is the
-        receipt that the thread has in the store at this moment.
+        receipt that the thread has in the store at this moment. One that cannot be read back is made dead.
         """
-        rows = self._connection.execute(
-            _CLAIM, {"name": destination, "most": most, "now": now, "horizon": horizon}
-        )
-        return [_claim(row) for row in rows]
+        asked = {"name": destination, "most": most, "now": now, "horizon": horizon}
+        while True:
+            claims, unreadable = [], []
+            for row in self._connection.execute(_CLAIM, asked).all():
+                try:
+                    claims.append(_claim(row))
+                except ValueError:
+                    unreadable.append(row.id)
+            if not unreadable:
+                return claims
+            self._bury(unreadable, now, "cannot be read back from the store")
 
     def next_due(self, destination: str, *, now: datetime, horizon: datetime) -> datetime | None:
         """When the first waiting delivery becomes due; None when none waits for a time."""
@@ -184,6 +191,10 @@ class Outbox:
             )
             .values(state=DeliveryState.DEAD.value, reason=reason, settled_at=now)
         ).rowcount
+
+    def _bury(self, ids: Sequence[int], now: datetime, reason: str) -> None:
+        dead = {"state": DeliveryState.DEAD.value, "reason": reason, "settled_at": now}
+        self._connection.execute(update(schema.deliveries).where(_mine.id.in_(ids)).values(dead))
 
     def queues(self) -> dict[str, Queue]:
         """Every destination that has something waiting, also those that no config names any more."""
