@@ -203,6 +203,14 @@ async def test_reconcile_changes_only_what_changed(world: World, autojump_clock:
         assert sorted(world.watched) == ["b", "c"], "a glob that means it keeps it"
 
 
+async def test_another_name_is_a_change(world: World, autojump_clock: MockClock) -> None:
+    async with world.fleet(entry("a", "A"), entry("b", "B")) as fleet:
+        await fleet.reconcile([entry("a", "Alpha"), entry("b"), entry("*")], CONNECTION)
+        await wait_all_tasks_blocked()
+        assert {project.id: project.name for project in world.watched.values()} == {"a": "Alpha", "b": "B"}
+        assert world.begun == ["a", "b", "a"] or world.begun == ["b", "a", "a"]
+
+
 async def test_a_project_that_comes_back_is_another_one(world: World, autojump_clock: MockClock) -> None:
     async with world.fleet(entry("a", "A")) as fleet:
         stale = world.observers["a"]

@@ -97,6 +97,7 @@ class Fleet:
     def __init__(self, nursery: trio.Nursery, prepare: Prepare, clock: Clock, chance: Chance) -> None:
         self._nursery = nursery
         self._prepare = prepare
+        self._watch: Watch
         self._clock = clock
         self._chance = chance
         self._entries: tuple[WatchedProject, ...] = ()
@@ -131,10 +132,11 @@ class Fleet:
         self._changed.set()
 
     def _is_meant(self, project_id: str) -> bool:
-        return any(
-            fnmatchcase(project_id, entry.id) if entry.is_glob else project_id == entry.id
-            for entry in self._entries
-        )
+        """Whether the entries still want this running project, under the name that it runs with."""
+        literal = [entry for entry in self._entries if not entry.is_glob and entry.id == project_id]
+        if literal:
+            return literal[-1].name in (None, self._statuses[project_id].project.name)
+        return any(entry.is_glob and fnmatchcase(project_id, entry.id) for entry in self._entries)
 
     async def keep_up(self, list_projects: ListProjects) -> None:
         """Start and stop projects as the entries and the orchestrator's list change; runs for ever."""

@@ -258,6 +258,7 @@ class _Watch:
         final = gives_up(spell.failures, backoff)
         self._signal(Signal.GAVE_UP if final else Signal.LOST)
         self._update(connected_at=None, last_error=str(error), attempts=spell.failures)
+        self._log.debug("not connected", reason=str(error), failures=spell.failures)
         if was_open:
             await self._tell_disconnected(error, code, final=final)
         if isinstance(error, LinkRefused) and not final:
