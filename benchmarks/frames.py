@@ -33,9 +33,14 @@ def event(kind: str, number: int, project: str = PROJECT, **fields: Any) -> dict
     return {"type": kind, "timestamp": moment, "projectId": project, **fields}
 
 
-def mark(name: str) -> bytes:
-    """The frame that ends a run of frames."""
-    return text_frame(event(MARK, 0, sandboxId=name, error=name))
+def mark_name(salt: str) -> str:
+    """What the mark that ends the frames of ``salt`` is called; no other frame holds it."""
+    return f"end-of-{salt}"
+
+
+def mark(salt: str) -> bytes:
+    """The frame that ends the frames of ``salt``."""
+    return text_frame(event(MARK, 0, sandboxId=mark_name(salt), error=mark_name(salt)))
 
 
 def mix(salt: str) -> Iterator[dict[str, Any]]:
@@ -90,7 +95,7 @@ def _workflow(execution: str, numbers: Iterator[int]) -> Iterator[dict[str, Any]
 
 
 def chunks(events: int, salt: str) -> list[bytes]:
-    """``events`` frames of the mix and the mark named ``salt``, in pieces that are sent in one write each."""
+    """``events`` frames of the mix and their mark, in pieces that are sent in one write each."""
     pieces: list[bytes] = []
     piece = bytearray()
     for content in islice(mix(salt), events):

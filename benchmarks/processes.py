@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import trio
 
+from benchmarks.frames import mark_name
+
 LONGEST_S: Final = 300.0
 """Longest that one figure may take; beyond it something hangs."""
 POLL_S: Final = 0.005
@@ -99,9 +101,9 @@ async def _open(*command: str, **options: Any) -> AsyncIterator[trio.Process]:
                 await process.wait()
 
 
-async def wait_for_mark(path: Path, name: str) -> None:
-    """Until the file ends with the notification of the mark ``name``."""
-    searched = name.encode()
+async def wait_for_mark(path: Path, salt: str) -> None:
+    """Until the file ends with the notification of the mark of ``salt``."""
+    searched = mark_name(salt).encode()
     while searched not in _tail(path):  # noqa: ASYNC110  # another process writes it
         await trio.sleep(POLL_S)
 
