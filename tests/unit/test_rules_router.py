@@ -7,6 +7,7 @@ import structlog
 
 from aintandem_notify.config import Config
 from aintandem_notify.events import EVENT_TYPES, AgentStartedEvent, Event, UnknownEvent
+from aintandem_notify.log import hide
 from aintandem_notify.notification import Notification, Severity
 from aintandem_notify.rules import Routed, Router
 from aintandem_notify.rules.plan import AGENT_TROUBLE, DEFAULT_TYPES
@@ -310,3 +311,19 @@ def test_an_event_of_the_library_needs_no_wire_form() -> None:
     assert (
         only(routed(settings, AgentStartedEvent(timestamp=NOW, projects=1))).title == "AInTandem Notify is running"
     )
+
+
+def test_the_event_and_run_of_a_notification_hold_no_secret() -> None:
+    hide("sesame-4711")
+    leak = {"error": "login with sesame-4711 refused", "extra": {"argv": ["--password", "sesame-4711"]}}
+    settings = config(SLACK, rule("r", "task/*", "slack.team"))
+    notification = only(routed(settings, happening("task_failed", **leak), output_tail="$ login sesame-4711"))
+    assert "sesame" not in notification.model_dump_json()
+    assert notification.event.wire()["extra"] == {"argv": ["--password", "[redacted]"]}
+    assert notification.run is not None
+    assert notification.run.output_tail == "$ login [redacted]"
+
+
+def test_an_event_without_secrets_is_passed_on_as_it_is() -> None:
+    event = happening("task_failed")
+    assert only(routed(config(SLACK, rule("r", "task/*", "slack.team")), event)).event is event

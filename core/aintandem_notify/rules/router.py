@@ -5,14 +5,14 @@ lookup.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
 from typing import Final, TypeVar
 
 from aintandem_notify.config.models import Config
-from aintandem_notify.events import EVENT_TYPES, AgentEvent, Event, Family
-from aintandem_notify.log import get_logger, redact
+from aintandem_notify.events import EVENT_TYPES, AgentEvent, Event, Family, restore_event
+from aintandem_notify.log import get_logger, redact, redact_values
 from aintandem_notify.notification import Notification, Project
 from aintandem_notify.rules import formats, texts
 from aintandem_notify.rules.facts import Subject
@@ -142,8 +142,8 @@ class Router:
             fields=texts.fields(subject),
             url=self._url(names),
             mentions=planned.mention,
-            event=event,
-            run=run,
+            event=_event_without_secrets(event),
+            run=None if run is None else _run_without_secrets(run),
             project=project,
             rule=planned.name,
             created_at=now,
@@ -179,6 +179,22 @@ _CONSEQUENCES: Final = {
     "body": "the default body is used",
     "console_url": "notifications have no link",
 }
+
+
+def _event_without_secrets(event: Event) -> Event:
+    """The event as destinations may see it: its wire form goes into files and over the network as it is."""
+    wire = event.wire()
+    clean = redact_values(wire)
+    return event if clean == wire else restore_event(clean)
+
+
+def _run_without_secrets(run: Run) -> Run:
+    tail, name, step = redact(run.output_tail), redact(run.name), run.step and redact(run.step)
+    return (
+        run
+        if (tail, name, step) == (run.output_tail, run.name, run.step)
+        else replace(run, output_tail=tail, name=name, step=step)
+    )
 
 
 def _notification_id(event: Event, rule: str) -> str:
