@@ -1,3 +1,80 @@
-"""aintandem-notify: tells the right people what happens to AInTandem tasks, workflows and sandboxes."""
+"""aintandem-notify: tells the right people what happens to AInTandem tasks, workflows and sandboxes.
+
+What plugins need (``aintandem_notify.api``) and what can be raised (``aintandem_notify.errors``) can be imported
+from here. Each name is looked up when it is first used, so that a command line that only wants help imports
+little. Type checkers read the stub beside this file.
+"""
+
+import importlib
+from collections.abc import Mapping
 
 __version__ = "0.1.0"
+
+_HOMES: Mapping[str, tuple[str, ...]] = {
+    "aintandem_notify.api": (
+        "Clock",
+        "ConnectionEvent",
+        "DestinationBroken",
+        "Duration",
+        "Event",
+        "Field",
+        "FilePath",
+        "HttpAnswer",
+        "HttpClient",
+        "HttpFailed",
+        "Notification",
+        "Plugin",
+        "PluginConfig",
+        "PluginContext",
+        "PluginNotReady",
+        "Project",
+        "Rate",
+        "Receipt",
+        "Rejected",
+        "RetryLater",
+        "Run",
+        "RunState",
+        "SandboxEvent",
+        "Secret",
+        "Severity",
+        "TaskEvent",
+        "WorkflowEvent",
+        "hookimpl",
+        "redact",
+    ),
+    "aintandem_notify.errors": (
+        "AInTandemNotifyError",
+        "ApiError",
+        "AuthenticationFailed",
+        "ConfigError",
+        "Conflict",
+        "Forbidden",
+        "InvalidRequest",
+        "LinkLost",
+        "LinkRefused",
+        "NotFound",
+        "OrchestratorError",
+        "Outcome",
+        "PluginError",
+        "Problem",
+        "ProjectGone",
+        "ServerTrouble",
+        "StoreError",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *_HOME_OF]  # the table is the list
+
+
+def __getattr__(name: str) -> object:
+    """The public name, from the module where it lives (PEP 562)."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,52 +4,34 @@ For ``check --connect``, ``test`` and ``plugins list CONFIG``.
 """
 
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import get_close_matches
-from typing import Any, Final
+from fnmatch import fnmatchcase
+from typing import Final
 
 import trio
 
 from aintandem_notify import log
 from aintandem_notify.clock import SystemClock
-from aintandem_notify.config import Config, RuleConfig
-from aintandem_notify.errors import AInTandemNotifyError, ConfigError, Problem
-from aintandem_notify.events import EVENT_TYPES, Family, restore_event
+from aintandem_notify.config import Config, ProjectConfig, RuleConfig
+from aintandem_notify.errors import AInTandemNotifyError, ConfigError, NotFound, Problem
+from aintandem_notify.events import EVENT_TYPES, Family
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.loading import Loaded
 from aintandem_notify.notification import Notification, Project
 from aintandem_notify.orchestrator import OrchestratorApi, Session, credentials_of
 from aintandem_notify.plugins import Delivered, InstanceState, InstanceStatus, PluginHost, open_host
 from aintandem_notify.rules import Router
-from aintandem_notify.runs import advance, run_ref
+from aintandem_notify.samples import SAMPLE_FIELDS, sample_event, sample_run
 
 SET_UP_S: Final = 30.0
 """Seconds that all instances together get to come up; what takes longer is reported as it stands."""
 
-_SAMPLE: Final[Mapping[str, Any]] = {
-    "taskId": "task-test",
-    "task": "a test of aintandem-notify",
-    "stepId": "step-test",
-    "step": "Say hello",
-    "status": "running",
-    "message": "This is a test.",
-    "progress": 50,
-    "output": "This is a test.\n",
-    "artifact": {"path": "reports/test.txt", "type": "text/plain", "size": 1234},
-    "error": "This is a test; nothing has failed.",
-    "executionId": "execution-test",
-    "workflowId": "workflow-test",
-    "phaseId": "phase-test",
-    "phase": "Test",
-    "sandboxId": "sandbox-test",
-    "image": "python:3.11",
-    "reason": "This is a test.",
-    "instance": "test.test",
-}
-"""What a made-up event has, as far as its type has such a field."""
+TEST_MARK: Final = "Test: "
+"""What the title of a made-up notification begins with, so that nobody runs to mend anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +76,18 @@ async def send_sample(loaded: Loaded, destination: str, event_type: str) -> Tria
 
 def sample(config: Config, destination: str, event_type: str, now: datetime) -> Notification:
     """A made-up notification for ``destination``, with the texts that an event of this type has by default."""
-    rule = RuleConfig(name="test", events=(event_type,), notify=(destination,))
-    model = EVENT_TYPES[event_type]
-    aliases = {field.serialization_alias or field.alias or name for name, field in model.model_fields.items()}
     project = next((entry for entry in config.projects if not entry.is_glob), None)
     project_id = project.id if project else "project-123"
-    content = {name: value for name, value in _SAMPLE.items() if name in aliases}
-    about = {} if model.family is Family.AGENT else {"projectId": project_id}
-    event = restore_event({"type": event_type, "timestamp": now.isoformat(), **about, **content})
-    run = None if run_ref(event) is None else advance(None, event).run
+    about: dict[str, str] = {"projectId": project_id}
+    if EVENT_TYPES[event_type].family is Family.AGENT:
+        about = {"instance": "example.one"} if "instance" in SAMPLE_FIELDS[event_type] else {}
+    event = sample_event(event_type, timestamp=now, **about)
     name = (project.name if project else None) or project_id
-    (routed,) = Router(replace(config, rules=(rule,))).route(event, run, Project(id=project_id, name=name), now)
-    return routed.notification
+    rule = RuleConfig(name="test", events=(event_type,), notify=(destination,))
+    router = Router(replace(config, rules=(rule,)))
+    (routed,) = router.route(event, sample_run(event), Project(id=project_id, name=name), now)
+    notification = routed.notification
+    return notification.model_copy(update={"title": TEST_MARK + notification.title})
 
 
 def _expect(kind: str, name: str, known: Sequence[str], config: Config) -> None:
@@ -130,15 +112,55 @@ async def _try_orchestrator(config: Config, http: HttpClient) -> Trial:
     )
     try:
         with trio.fail_after(SET_UP_S):
-            listed = {record.id for record in await OrchestratorApi(session, http, clock).projects()}
+            found = await _find_projects(config.projects, OrchestratorApi(session, http, clock))
+            await session.logout()
     except trio.TooSlowError:
         return Trial("orchestrator", fine=False, detail=f"no answer within {SET_UP_S:g} s")
     except AInTandemNotifyError as error:
         return Trial("orchestrator", fine=False, detail=_in_words(error))
-    missing = [entry.id for entry in config.projects if not entry.is_glob and entry.id not in listed]
-    if missing:
-        return Trial("orchestrator", fine=False, detail=f"it does not list {', '.join(missing)}")
-    return Trial("orchestrator", fine=True, detail=f"{len(listed)} projects listed at {orchestrator.url}")
+    return Trial("orchestrator", fine=not found.unknown, detail=found.describe())
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Which projects of the config there are; a glob may match some later, an id that is unknown is wrong."""
+
+    ids: tuple[str, ...]
+    unknown: tuple[str, ...]
+    empty_globs: tuple[str, ...]
+
+    def describe(self) -> str:
+        if self.unknown:
+            return f"it knows no project {', '.join(self.unknown)}"
+        count = "1 project" if len(self.ids) == 1 else f"{len(self.ids)} projects"
+        return "; ".join([f"{count} to watch", *(f"none matches {glob} yet" for glob in self.empty_globs)])
+
+
+async def _find_projects(entries: Sequence[ProjectConfig], api: OrchestratorApi) -> _Found:
+    listed = [record.id for record in await api.projects()]
+    ids: dict[str, None] = {}
+    unknown, empty_globs = [], []
+    for entry in entries:
+        if not entry.is_glob:
+            if await _exists(entry.id, listed, api):
+                ids[entry.id] = None
+            else:
+                unknown.append(entry.id)
+        elif matching := [name for name in listed if fnmatchcase(name, entry.id)]:
+            ids.update(dict.fromkeys(matching))
+        else:
+            empty_globs.append(entry.id)
+    return _Found(tuple(ids), tuple(unknown), tuple(empty_globs))
+
+
+async def _exists(project_id: str, listed: Sequence[str], api: OrchestratorApi) -> bool:
+    if project_id in listed:
+        return True
+    try:
+        await api.project(project_id)
+    except NotFound:
+        return False
+    return True
 
 
 async def _try_instance(host: PluginHost, status: InstanceStatus) -> Trial:

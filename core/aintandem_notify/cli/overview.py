@@ -1,11 +1,19 @@
 """What ``check`` shows of a valid configuration: what is watched, and who gets told what. Pure."""
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from aintandem_notify.cli.tables import hanging, table_lines
 from aintandem_notify.config import Config, ProjectConfig
+from aintandem_notify.notification import Severity
 from aintandem_notify.rules import Route
+from aintandem_notify.rules.plan import AGENT_RULE, DEFAULT_RULE
+
+UNWRITTEN: Final[Mapping[str, str]] = {
+    DEFAULT_RULE: "what ends, as there are no rules",
+    AGENT_RULE: "the agent's own trouble",
+}
+"""What the rules are called that stand in no config."""
 
 
 def config_lines(config: Config, width: int | None = None) -> Iterator[str]:
@@ -36,17 +44,18 @@ class _Group(NamedTuple):
 
 
 def routing_lines(config: Config, routes: Sequence[Route], width: int | None = None) -> Iterator[str]:
-    """A paragraph for each rule and set of destinations, in file order, with its events by severity."""
-    groups: dict[_Group, dict[str, list[str]]] = {}
+    """A paragraph for each rule and set of destinations, in file order; events by severity, worst first."""
+    groups: dict[_Group, dict[Severity, list[str]]] = {}
     for route in routes:
         group = _Group(route.rule, route.destinations, route.projects, route.when)
         groups.setdefault(group, {}).setdefault(route.severity, []).append(route.event_type)
     order = {rule.name: number for number, rule in enumerate(config.rules)}
     for group in sorted(groups, key=lambda group: order.get(group.rule, len(order))):
-        yield from hanging(f"{group.rule}: ", f"to {', '.join(group.destinations)}", width)
+        rule = group.rule if group.rule in order else UNWRITTEN.get(group.rule, group.rule)
+        yield from hanging(f"{rule}: ", f"to {', '.join(group.destinations)}", width)
         if group.projects:
             yield from hanging("  only in projects  ", ", ".join(group.projects), width)
         if group.when:
             yield from hanging("  only when  ", group.when, width)
-        events = groups[group]
-        yield from table_lines([(f"  {severity}", ", ".join(types)) for severity, types in events.items()], width)
+        worst_first = sorted(groups[group].items(), key=lambda item: -item[0].rank)
+        yield from table_lines([(f"  {severity}", ", ".join(types)) for severity, types in worst_first], width)

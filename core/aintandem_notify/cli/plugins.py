@@ -25,8 +25,7 @@ def list_plugins(config: Path | None, plugins_dir: Path) -> None:
     """List the plugins that are installed or, with CONFIG, how each instance in it comes up.
 
     With CONFIG each instance is set up and torn down again; nothing is sent. One-file plugins are looked for
-    in the folder that CONFIG names, or in --plugins-dir without CONFIG. Exits with 1 when an instance does not
-    come up.
+    in the folder that CONFIG names. Exits with 1 when an instance does not come up.
     """
     if config is None:
         _list_installed(plugins_dir)

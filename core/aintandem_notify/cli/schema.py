@@ -12,8 +12,8 @@ from aintandem_notify.cli.shared import plugins_dir_option
 def schema(plugins_dir: Path) -> None:
     """Print the JSON Schema of a configuration.
 
-    It has the keys of every plugin that is installed or stands in --plugins-dir. Editors complete and check a
-    configuration whose first line is:  #:schema config.schema.json
+    It has the keys of every installed plugin, and of those in the folder of one-file plugins. Editors complete
+    and check a configuration whose first line is:  #:schema config.schema.json
     """
     import json
 

@@ -17,7 +17,7 @@ plugins_dir_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default="plugins",
     show_default=True,
-    help="Folder of one-file plugins.",
+    help="Folder of one-file plugins, where no CONFIG says it.",
 )
 """Where one-file plugins are when no configuration says it."""
 
