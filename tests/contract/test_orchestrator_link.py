@@ -259,6 +259,33 @@ async def test_text_that_is_no_utf8_ends_the_link() -> None:
         assert error.code == 1007
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        frame("x", opcode=0x3),
+        frame("x", opcode=0xB),
+        frame("x", opcode=0x0),
+        frame("x", opcode=0x9, final=False),
+        frame("x" * 126, opcode=0x9),
+        b"\xc1\x01x",
+        b"\x81\x81abcdx",
+        b"\x81\x7f" + b"\xff" * 8,
+        frame("x", final=False) + frame("y"),
+        frame(b"\x03", opcode=0x8),
+        frame(b"\x00\x01", opcode=0x8),
+        frame(b"\x03\xe8\xff", opcode=0x8),
+        bytes(range(256)),
+    ],
+    ids=lambda wrong: wrong[:4].hex(),
+)
+async def test_frames_that_break_the_protocol_end_the_link(wrong: bytes) -> None:
+    async with open_raw_orchestrator() as raw, connected(raw) as (link, socket):
+        await socket.send_bytes_raw(frame("good") + wrong)
+        assert await link.receive_batch() == ["good"]
+        with trio.fail_after(5):
+            assert isinstance(await end_of(link), LinkLost)
+
+
 async def test_a_reader_that_pauses_holds_the_sender_back() -> None:
     """Nothing is read beyond the bound, so the sender gets stuck; and nothing is lost when reading goes on."""
     count, text = 40_000, "x" * 1000
