@@ -119,6 +119,14 @@ def test_an_announced_secret_is_redacted_in_every_spelling() -> None:
         assert redact(f"before {spelling} after") == f"before {HIDDEN} after"
 
 
+def test_a_text_that_was_seen_before_the_secret_was_known_is_redacted_from_then_on() -> None:
+    secret = secrets.token_hex(8)
+    assert redact(f"uses {secret}") == f"uses {secret}"
+    log.hide(secret)
+
+    assert redact(f"uses {secret}") == f"uses {HIDDEN}"
+
+
 def test_a_secret_that_holds_another_is_redacted_whole() -> None:
     short = fresh_secret()
     long = short + "-extended"

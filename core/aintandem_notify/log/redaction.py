@@ -9,6 +9,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
@@ -18,10 +19,14 @@ SHORTEST_SECRET: Final = 4
 MOST_ROTATING: Final = 64
 """How many secrets that replace one another are remembered; every one that is hidden costs each text time."""
 
+_SHORT: Final = 128
+"""Characters of a text that is remembered with its outcome: names and titles come again and again."""
+
 _lasting: set[str] = set()
 _rotating: deque[str] = deque(maxlen=MOST_ROTATING)
 _lock = threading.Lock()
 _announced: re.Pattern[str] | None = None
+_announcements = 0
 
 
 def _token(pattern: str, flags: re.RegexFlag = re.IGNORECASE) -> re.Pattern[str]:
@@ -54,7 +59,7 @@ def hide(secret: str, *, rotating: bool = False) -> None:
 
     ``rotating`` is for one that others replace in time, as an access token: only the newest are remembered.
     """
-    global _announced
+    global _announced, _announcements
     if len(secret) < SHORTEST_SECRET:
         return
     with _lock:
@@ -65,6 +70,7 @@ def hide(secret: str, *, rotating: bool = False) -> None:
             _lasting.add(secret)
         forms = {form for known in (*_lasting, *_rotating) for form in _forms(known)}
         _announced = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))))
+        _announcements += 1
 
 
 def _forms(secret: str) -> Iterator[str]:
@@ -80,6 +86,16 @@ def _forms(secret: str) -> Iterator[str]:
 
 def redact(text: str) -> str:
     """``text`` without announced secrets and without what looks like a token."""
+    # The number makes what was remembered before the latest announcement unreachable.
+    return _redact_known(text, _announcements) if len(text) <= _SHORT else _redact(text)
+
+
+@lru_cache(maxsize=4096)
+def _redact_known(text: str, _announcements_so_far: int) -> str:
+    return _redact(text)
+
+
+def _redact(text: str) -> str:
     if _announced is not None:
         text = _announced.sub(HIDDEN, text)
     folded = text.lower()
