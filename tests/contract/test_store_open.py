@@ -5,9 +5,10 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from sqlalchemy import Connection, text
@@ -20,6 +21,7 @@ from aintandem_notify.store.faults import naming_errors
 from aintandem_notify.store.migrations import VERSION, upgrade
 from support.outbox import NOW, claim_all, event, inside, queue_up
 
+NOBODY = 65534
 posix = pytest.mark.skipif(os.name != "posix", reason="file modes are a matter of POSIX")
 
 
@@ -160,10 +162,26 @@ def test_a_missing_file_beside_its_wal(used: Path) -> None:
     assert "it is missing but agent.db-wal is there" in reason(used)
 
 
+@pytest.fixture
+def plain_user() -> Iterator[Path]:
+    """A folder of the user that the test runs as: nobody in place of root, who may write everywhere."""
+    with TemporaryDirectory(prefix="aintandem-notify-") as folder:
+        is_root = os.geteuid() == 0
+        if is_root:
+            os.chown(folder, NOBODY, NOBODY)
+            os.seteuid(NOBODY)
+        try:
+            yield Path(folder)
+        finally:
+            if is_root:
+                os.seteuid(0)
+
+
 @posix
-@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may write everywhere")
 @pytest.mark.parametrize("what", ["file", "folder"])
-def test_what_cannot_be_written(used: Path, what: str) -> None:
+def test_what_cannot_be_written(plain_user: Path, what: str) -> None:
+    used = plain_user / "state" / "agent.db"
+    Store(used).close()
     locked = used if what == "file" else used.parent
     mode = locked.stat().st_mode
     locked.chmod(mode & ~0o222)
