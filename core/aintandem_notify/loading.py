@@ -29,9 +29,9 @@ def load(source: Path, environ: Mapping[str, str] = os.environ) -> Loaded:
     return Loaded(config, Router(config), catalog)
 
 
-def config_schema(plugins_dir: Path) -> dict[str, Any]:
+def config_schema(plugins_dir: Path, catalog: Catalog | None = None) -> dict[str, Any]:
     """The JSON Schema of the whole configuration with every plugin type that can be imported here."""
-    catalog = Catalog()
+    catalog = catalog or Catalog()
     types = []
     for name in catalog.names(plugins_dir):
         try:

@@ -17,7 +17,7 @@ import trio
 from aintandem_notify import log
 from aintandem_notify.clock import SystemClock
 from aintandem_notify.config import Config, ProjectConfig, RuleConfig
-from aintandem_notify.errors import AInTandemNotifyError, ConfigError, NotFound, Problem
+from aintandem_notify.errors import AInTandemNotifyError, AuthenticationFailed, ConfigError, NotFound, Problem
 from aintandem_notify.events import EVENT_TYPES, Family
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.loading import Loaded
@@ -78,14 +78,15 @@ def sample(config: Config, destination: str, event_type: str, now: datetime) -> 
     """A made-up notification for ``destination``, with the texts that an event of this type has by default."""
     project = next((entry for entry in config.projects if not entry.is_glob), None)
     project_id = project.id if project else "project-123"
-    about: dict[str, str] = {"projectId": project_id}
+    where: Project | None = Project(id=project_id, name=(project.name if project else None) or project_id)
+    about = {"projectId": project_id}
     if EVENT_TYPES[event_type].family is Family.AGENT:
-        about = {"instance": "example.one"} if "instance" in SAMPLE_FIELDS[event_type] else {}
+        # Of another instance, since none is told of itself.
+        where, about = None, {"instance": "example.one"} if "instance" in SAMPLE_FIELDS[event_type] else {}
     event = sample_event(event_type, timestamp=now, **about)
-    name = (project.name if project else None) or project_id
     rule = RuleConfig(name="test", events=(event_type,), notify=(destination,))
     router = Router(replace(config, rules=(rule,)))
-    (routed,) = router.route(event, sample_run(event), Project(id=project_id, name=name), now)
+    (routed,) = router.route(event, sample_run(event), where, now)
     notification = routed.notification
     return notification.model_copy(update={"title": TEST_MARK + notification.title})
 
@@ -116,8 +117,11 @@ async def _try_orchestrator(config: Config, http: HttpClient) -> Trial:
             await session.logout()
     except trio.TooSlowError:
         return Trial("orchestrator", fine=False, detail=f"no answer within {SET_UP_S:g} s")
+    except AuthenticationFailed as error:
+        return Trial("orchestrator", fine=False, detail=f"{_in_words(error)}; see the login in [orchestrator]")
     except AInTandemNotifyError as error:
-        return Trial("orchestrator", fine=False, detail=_in_words(error))
+        detail = f"{_in_words(error)}; is url in [orchestrator] right, and is it running?"
+        return Trial("orchestrator", fine=False, detail=detail)
     return Trial("orchestrator", fine=not found.unknown, detail=found.describe())
 
 

@@ -31,6 +31,7 @@ from aintandem_notify.config.values import (
     Secret,
     Template,
 )
+from aintandem_notify.errors import StoreError
 from aintandem_notify.log import LogFormat, LogLevel
 from aintandem_notify.notification import Severity
 
@@ -211,9 +212,20 @@ def store_path(config: Config, state_dir: Path | None = None) -> Path:
     """Where the durable state is when ``[store]`` does not say: one file per config, so that two never meet.
 
     In ``state_dir`` (the user's own for this program), named after the config file and a hash of its absolute
-    path. Links are not followed: a mounted config that is swapped behind a link keeps its store.
+    path. Links are not followed: a mounted config that is swapped behind a link keeps its store. Raises
+    StoreError for a user without a home.
     """
-    folder = state_dir or platformdirs.user_state_path("aintandem-notify", appauthor=False)
+    folder = state_dir or _user_state_dir()
     absolute = os.path.abspath(config.source)  # noqa: PTH100  # Path.absolute keeps "..", resolve follows links
     digest = blake2b(os.fsencode(absolute), digest_size=6).hexdigest()
     return folder / f"{config.source.stem}-{digest}.sqlite3"
+
+
+def _user_state_dir() -> Path:
+    try:
+        folder = platformdirs.user_state_path("aintandem-notify", appauthor=False)
+    except RuntimeError:
+        folder = Path("~")
+    if not folder.is_absolute():  # older versions of platformdirs leave the ~ as it is
+        raise StoreError("this user has no home folder to keep the state in; set HOME, or url in [store]")
+    return folder
