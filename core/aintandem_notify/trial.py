@@ -113,6 +113,7 @@ async def _try_orchestrator(config: Config, http: HttpClient) -> Trial:
     )
     try:
         with trio.fail_after(SET_UP_S):
+            await session.token()  # fails at once, where the API tries again and again
             found = await _find_projects(config.projects, OrchestratorApi(session, http, clock))
             await session.logout()
     except trio.TooSlowError:
