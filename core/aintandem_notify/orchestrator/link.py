@@ -23,6 +23,7 @@ from aintandem_notify.orchestrator.dial import TlsContext, open_stream
 from aintandem_notify.orchestrator.heartbeat import Beat, Pulse, control_frame, is_ping, next_beat
 from aintandem_notify.orchestrator.tap import Tap
 from aintandem_notify.orchestrator.verdicts import error_for_close, leaves
+from aintandem_notify.orchestrator.whole_frames import WholeFrames
 
 Frame = str | bytes
 
@@ -167,7 +168,7 @@ class _WebSocketLink:
     """A link over trio-websocket; ``read`` and ``keep_alive`` run beside its user."""
 
     def __init__(self, websocket: WebSocketConnection, tap: Tap, settings: LinkSettings) -> None:
-        tap.opened()
+        tap.opened(WholeFrames(self._take, limit=MAX_MESSAGE_SIZE), self._wait_for_room)
         tap.on_idle = self._flush
         self._websocket = websocket
         self._tap = tap
@@ -205,16 +206,20 @@ class _WebSocketLink:
             except ConnectionClosed as closed:
                 self._end(tap.error or _as_link_error(closed) or error_for_close(1006))
                 return
-            tap.unframed = 0
-            self._buffer.append(frame)
-            self._size += len(frame)
-            if is_ping(frame):
-                self._pong_is_due = True
-                self._nudge.set()
-            if len(self._buffer) >= MAX_BATCH_FRAMES or self._size >= MAX_BATCH_SIZE:
+            if not self._take(frame):
                 await self._wait_for_room()
             elif tap.idle:
                 self._arrival.set()
+
+    def _take(self, frame: Frame) -> bool:
+        """Whether there is room for more."""
+        self._tap.unframed = 0
+        self._buffer.append(frame)
+        self._size += len(frame)
+        if is_ping(frame):
+            self._pong_is_due = True
+            self._nudge.set()
+        return len(self._buffer) < MAX_BATCH_FRAMES and self._size < MAX_BATCH_SIZE
 
     async def _wait_for_room(self) -> None:
         self._arrival.set()

@@ -6,13 +6,14 @@ and when everything that was read has been decoded (the moment to hand a batch o
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
 
 from aintandem_notify.errors import LinkLost, OrchestratorError
 from aintandem_notify.orchestrator.verdicts import TOO_BIG, error_for_status
+from aintandem_notify.orchestrator.whole_frames import WholeFrames
 
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r\n]")
 _SHORTEST_STATUS: Final = len(b"HTTP/1.1 101 ")
@@ -38,15 +39,36 @@ class Tap(trio.abc.Stream):
         self.on_idle: Callable[[], None] | None = None
         self._stream = stream
         self._limit = limit
-        self._open = False
+        self._open = trio.Event()
         self._head: bytearray | None = bytearray()
+        self._early = b""
+        self._whole: WholeFrames | None = None
+        self._wait_for_room: Callable[[], Awaitable[None]] | None = None
 
-    def opened(self) -> None:
-        """The library has accepted the handshake."""
-        self._open = True
+    def opened(self, whole: WholeFrames, wait_for_room: Callable[[], Awaitable[None]]) -> None:
+        """The library has accepted the handshake: from now on ``whole`` gets what arrives before it does."""
+        self._whole, self._wait_for_room = whole, wait_for_room
+        self._open.set()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """As the stream's own; see the class for what it raises."""
+        """As the stream's own; see the class for what it raises. What ``whole`` takes never shows."""
+        while True:
+            arrived = await self._next(max_bytes)
+            if self._whole is None or self._wait_for_room is None or not arrived:
+                return arrived
+            passed = self._whole.split(arrived)
+            while self._whole.is_full:
+                await self._wait_for_room()
+                passed += self._whole.split()
+            if passed:
+                return passed
+
+    async def _next(self, max_bytes: int | None) -> bytes | bytearray:
+        if self._early:
+            # Came together with the answer to the upgrade; whoever takes messages is about to be there.
+            await self._open.wait()
+            early, self._early = self._early, b""
+            return early
         self.idle = True
         if self.on_idle is not None:
             self.on_idle()
@@ -56,13 +78,20 @@ class Tap(trio.abc.Stream):
             self.idle = False
         self.heard_at = trio.current_time()
         if self._head is not None:
-            self._head = _inspected(self._head, arrived)
-            return arrived
+            return self._take_head(self._head, arrived)
         self.unframed += len(arrived)
         if self.unframed > self._limit:
             self.error = LinkLost(f"a message was too big: more than {self._limit} bytes", TOO_BIG)
             return b""
         return arrived
+
+    def _take_head(self, head: bytearray, arrived: bytes | bytearray) -> bytes:
+        self._head = _inspected(head, arrived)
+        if self._head is not None:
+            return bytes(arrived)
+        beyond = len(head) - (head.index(b"\r\n\r\n") + 4)
+        self._early = bytes(arrived[len(arrived) - beyond :])
+        return bytes(arrived[: len(arrived) - beyond])
 
     async def _receive(self, max_bytes: int | None) -> bytes | bytearray:
         try:
@@ -86,7 +115,7 @@ class Tap(trio.abc.Stream):
         Only the library closes then, when what answered makes no sense to it, and it tells nobody.
         """
         await self._stream.aclose()
-        if not self._open:
+        if not self._open.is_set():
             raise LinkLost("what answered broke the WebSocket handshake", 1002)
 
 
