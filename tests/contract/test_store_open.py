@@ -169,12 +169,12 @@ def plain_user() -> Iterator[Path]:
         is_root = os.geteuid() == 0
         if is_root:
             os.chown(folder, NOBODY, NOBODY)
-            os.seteuid(NOBODY)
+            os.setresuid(NOBODY, NOBODY, 0)
         try:
             yield Path(folder)
         finally:
             if is_root:
-                os.seteuid(0)
+                os.setresuid(0, 0, 0)
 
 
 @posix

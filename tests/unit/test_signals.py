@@ -3,6 +3,8 @@
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -20,8 +22,9 @@ trio.run(main)
 """
 
 
-async def _run(wait: str, after: str, *signals: signal.Signals, limit: float = 60.0) -> tuple[int, str]:
-    """The exit code and stderr of a process that gets the signals, each after it has printed a line."""
+@asynccontextmanager
+async def _process(wait: str, after: str, limit: float = 60.0) -> AsyncIterator[trio.Process]:
+    """A process that has told that it is ready; killed at the end if it still runs."""
     program = _PROGRAM.format(limit=limit, wait=wait, after=after)
     with trio.fail_after(30):
         process = await trio.lowlevel.open_process(
@@ -29,31 +32,52 @@ async def _run(wait: str, after: str, *signals: signal.Signals, limit: float = 6
         )
         assert process.stdout is not None
         assert process.stderr is not None
-        for number in signals:
-            await process.stdout.receive_some()
-            process.send_signal(number)
-        said = b"".join([chunk async for chunk in process.stderr])
-        return await process.wait(), said.decode()
+        async with process.stdout, process.stderr:
+            try:
+                assert (await process.stdout.receive_some()).startswith(b"ready")
+                yield process
+            finally:
+                process.kill()
+                with trio.CancelScope(shield=True):
+                    await process.wait()
+
+
+async def _ended(process: trio.Process) -> tuple[int, str]:
+    """Its exit code, and what it wrote to stderr."""
+    assert process.stderr is not None
+    said = b"".join([chunk async for chunk in process.stderr])
+    return await process.wait(), said.decode()
+
+
+async def _told_again_and_again(process: trio.Process, number: signal.Signals) -> int:
+    """Its exit code; two signals that come at once count as one, so one is sent until it ends."""
+    while process.returncode is None:
+        process.send_signal(number)
+        with trio.move_on_after(0.1):
+            await process.wait()
+    return process.returncode
 
 
 async def test_the_first_signal_only_asks() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
-        assert await _run("await stop.wait()", "sys.exit(0)", number) == (0, "")
+        async with _process("await stop.wait()", "sys.exit(0)") as process:
+            process.send_signal(number)
+            assert await _ended(process) == (0, "")
 
 
 async def test_a_second_signal_ends_it_at_once() -> None:
-    after = 'print("stopping", flush=True); await trio.sleep_forever()'
-    code, _ = await _run("await stop.wait()", after, signal.SIGTERM, signal.SIGTERM)
-    assert code == 128 + signal.SIGTERM
-
-
-async def test_a_blocked_event_loop_is_left_at_the_limit() -> None:
-    code, said = await _run("time.sleep(3600)", "pass", signal.SIGTERM, limit=0.05)
-    assert code == 1
-    assert "held the exit back for 0.05 s" in said
+    async with _process("await stop.wait()", "await trio.sleep_forever()") as process:
+        assert await _told_again_and_again(process, signal.SIGTERM) == 128 + signal.SIGTERM
 
 
 async def test_a_second_signal_ends_a_blocked_event_loop() -> None:
-    wait = 'print("still here", flush=True); time.sleep(3600)'
-    code, _ = await _run(wait, "pass", signal.SIGINT, signal.SIGINT)
-    assert code == 128 + signal.SIGINT
+    async with _process("time.sleep(3600)", "pass") as process:
+        assert await _told_again_and_again(process, signal.SIGINT) == 128 + signal.SIGINT
+
+
+async def test_a_blocked_event_loop_is_left_at_the_limit() -> None:
+    async with _process("time.sleep(3600)", "pass", limit=0.05) as process:
+        process.send_signal(signal.SIGTERM)
+        code, said = await _ended(process)
+    assert code == 1
+    assert "held the exit back for 0.05 s" in said
