@@ -141,7 +141,7 @@ class ConnectionConfig(Table):
         None, description="the http:// or https:// proxy for every outgoing connection; may hold a login"
     )
     ca_file: FilePath | None = Field(
-        None, description="PEM file of the authorities to trust instead of the system's"
+        None, description="PEM file of authorities to trust beside the system's"
     )
 
 

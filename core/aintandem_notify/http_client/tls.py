@@ -7,12 +7,14 @@ import httpx
 
 
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """A client's context that trusts the bundled public authorities and, beside them, those in ``ca_file`` (PEM).
+    """A context that trusts the system's authorities, the bundled public ones, and those in ``ca_file`` (PEM).
 
-    Nothing is taken from the environment. Reading the certificates takes some 20 ms: share the context. Raises
-    OSError when the file cannot be read, ssl.SSLError (an OSError too) when it holds no certificate.
+    The bundled ones are for systems that have none of their own. Reading the certificates takes some 20 ms:
+    share the context. Raises OSError when the file cannot be read, ssl.SSLError (an OSError too) when it holds
+    no certificate.
     """
     context = httpx.create_ssl_context(trust_env=False)
+    context.load_default_certs()
     if ca_file is not None:
         context.load_verify_locations(ca_file)
     return context

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import trio
 
 from aintandem_notify.errors import ConfigError, LinkLost, Problem
+from aintandem_notify.http_client.tls import tls_context
 from aintandem_notify.orchestrator.address import Endpoint, endpoint_of
 
 LONGEST_PROXY_ANSWER: Final = 16384
@@ -24,9 +25,9 @@ _PROXY_STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
 
 def client_context(ca_file: Path | None) -> ssl.SSLContext:
-    """TLS with the system's authorities, or with those in ``ca_file`` alone. Raises ConfigError."""
+    """As ``tls_context``, so that links and requests trust the same. Raises ConfigError."""
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        return tls_context(ca_file)
     except (OSError, ssl.SSLError) as error:
         reason = error.strerror if isinstance(error, FileNotFoundError | PermissionError) else "no certificates"
         raise ConfigError([Problem(f"cannot use {ca_file}: {reason}", key="connection.ca_file")]) from error
