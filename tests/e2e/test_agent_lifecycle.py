@@ -8,7 +8,7 @@ import pytest
 from support.agent_process import ended_well, logged, open_agent
 from support.configs import write_config
 from support.http_server import Silence
-from support.raw_orchestrator import open_raw_orchestrator
+from support.raw_orchestrator import event_text, frame, open_raw_orchestrator
 from support.receivers import open_webhook_receiver
 
 COMPLETED = '[plugins.file_log.audit]\npath = "notifications.jsonl"\nevents = ["task_completed"]\n'
@@ -96,8 +96,9 @@ async def test_the_end_waits_for_what_is_in_flight_only_as_long_as_it_may(tmp_pa
         webhook.replies.append(Silence())
         async with open_agent("run", config, cwd=tmp_path) as agent:
             socket = await raw.connections.receive()
-            for number in range(3):
-                await socket.send_event("task_failed", taskId=f"t{number}")
+            # In one write: what was not read before the end is the orchestrator's, not the agent's.
+            events = [event_text("task_failed", socket.project_id, taskId=f"t{number}") for number in range(3)]
+            await socket.send_bytes_raw(b"".join(map(frame, events)))
             await webhook.server.wait_for_requests(1)
             await agent.wait_for_log("connected")
             await ended_well(agent)
