@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aintandem_notify.cli.shared import EXIT_FAILED, config_argument, terminal_width
+from aintandem_notify.cli.shared import EXIT_FAILED, config_argument, run_interruptible, terminal_width
 
 if TYPE_CHECKING:
     from aintandem_notify.loading import Loaded
@@ -51,15 +51,13 @@ def _describe(loaded: Loaded) -> None:
 
 
 def _connect(loaded: Loaded) -> None:
-    import trio
-
     from aintandem_notify import log
     from aintandem_notify.cli.tables import table_lines
     from aintandem_notify.trial import try_all
 
     click.secho("\nDoes everything answer?\n", bold=True)
     log.silence()  # what there is to say is shown below
-    trials = trio.run(try_all, loaded)
+    trials = run_interruptible(try_all, loaded)
     rows = [("yes" if trial.fine else "NO", trial.name, trial.detail) for trial in trials]
     for line in table_lines(rows, terminal_width()):
         click.echo(line)

@@ -5,6 +5,7 @@ Every command's module imports click only; what it needs is imported when it run
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import Any
 
@@ -88,4 +89,6 @@ def main() -> None:
     except OSError as error:
         # Such as a full disk behind stdout; what a command expects to fail, it reports itself.
         click.echo(f"{PROGRAM}: {error}", err=True)
+        with suppress(OSError):
+            sys.stdout.close()  # what is left in it would fail once more at the very end
         sys.exit(EXIT_FAILED)

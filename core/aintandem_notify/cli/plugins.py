@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from aintandem_notify.cli.shared import EXIT_FAILED, plugins_dir_option, terminal_width
+from aintandem_notify.cli.shared import EXIT_FAILED, plugins_dir_option, run_interruptible, terminal_width
 
 
 @click.group(epilog="Example:  aintandem-notify plugins list config.toml")
@@ -51,8 +51,6 @@ def _list_installed(folder: Path) -> None:
 
 
 def _list_instances(config: Path) -> None:
-    import trio
-
     from aintandem_notify import log
     from aintandem_notify.loading import load
     from aintandem_notify.plugins import InstanceState
@@ -60,7 +58,7 @@ def _list_instances(config: Path) -> None:
 
     loaded = load(config)
     log.silence()  # what there is to say is shown below
-    statuses = trio.run(bring_up, loaded)
+    statuses = run_interruptible(bring_up, loaded)
     if not statuses:
         click.echo(f"{config} has no plugins; add a table like [plugins.console.me]")
         return

@@ -1,11 +1,18 @@
-"""What several commands share: arguments, exit codes, and how wide to write."""
+"""What several commands share: arguments, exit codes, how wide to write, and how work is interrupted."""
 
 import shutil
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    import trio
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 config_argument = click.argument(
     "config", metavar="[CONFIG]", type=click.Path(path_type=Path), default="config.toml", required=False
@@ -26,6 +33,9 @@ EXIT_FAILED: Final = 1
 EXIT_WRONG: Final = 2
 """Wrong usage or configuration; what click uses too."""
 
+TEAR_DOWN_S: Final = 5.0
+"""Seconds that plugins get to tear down after a Ctrl-C."""
+
 WIDEST: Final = 120
 """Columns beyond which lines are hard to read, however wide the terminal is."""
 
@@ -35,3 +45,30 @@ def terminal_width() -> int | None:
     if not sys.stdout or not sys.stdout.isatty():
         return None
     return min(shutil.get_terminal_size().columns, WIDEST)
+
+
+def run_interruptible(work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of ``work``, run by trio; raises KeyboardInterrupt after a Ctrl-C, when it has been torn down.
+
+    Not trio's own way, which raises it in whatever runs at that moment: in a plugin it would pass for the
+    plugin's fault. A second Ctrl-C, or ``TEAR_DOWN_S``, ends a process that a plugin blocks.
+    """
+    import trio
+
+    from aintandem_notify.signals import stop_signals
+
+    async def until_interrupted() -> T:
+        with stop_signals(lambda: TEAR_DOWN_S) as stop:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_when, stop, nursery.cancel_scope)
+                result = await work(*args, **kwargs)
+                nursery.cancel_scope.cancel()
+                return result
+        raise KeyboardInterrupt
+
+    return trio.run(until_interrupted)
+
+
+async def _cancel_when(stop: "trio.Event", scope: "trio.CancelScope") -> None:
+    await stop.wait()
+    scope.cancel()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from aintandem_notify.cli.shared import EXIT_FAILED, config_argument
+from aintandem_notify.cli.shared import EXIT_FAILED, config_argument, run_interruptible
 
 
 @click.command(
@@ -23,15 +23,13 @@ def test(destination: str, config: Path, event_type: str) -> None:
     Its title begins with "Test:". The agent may be running meanwhile: nothing is stored, and nothing is tried
     again.
     """
-    import trio
-
     from aintandem_notify import log
     from aintandem_notify.loading import load
     from aintandem_notify.trial import send_sample
 
     loaded = load(config)
     log.configure("warning", "text")
-    trial = trio.run(send_sample, loaded, destination, event_type)
+    trial = run_interruptible(send_sample, loaded, destination, event_type)
     click.echo(f"{trial.name}: {trial.detail}", err=not trial.fine)
     if not trial.fine:
         sys.exit(EXIT_FAILED)
