@@ -140,9 +140,7 @@ class ConnectionConfig(Table):
     proxy: Annotated[Secret | None, AfterValidator(proxy_address)] = Field(
         None, description="the http:// or https:// proxy for every outgoing connection; may hold a login"
     )
-    ca_file: FilePath | None = Field(
-        None, description="PEM file of authorities to trust beside the system's"
-    )
+    ca_file: FilePath | None = Field(None, description="PEM file of authorities to trust beside the system's")
 
 
 class StoreConfig(Table):
