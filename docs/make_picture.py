@@ -1,0 +1,99 @@
+"""Makes docs/terminal.svg, the picture in the README: a real run of the agent on a terminal of its own.
+
+    python docs/make_picture.py
+
+Runs the example with its simulator until a failed task, a completed one, a workflow and a sandbox were shown
+(about half a minute), and draws what the terminal got by then. Needs a pseudo-terminal (Linux, macOS).
+"""
+
+import io
+import os
+import pty
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
+
+from rich.console import Console
+from rich.text import Text
+
+ROOT: Final = Path(__file__).parents[1]
+PICTURE: Final = ROOT / "docs" / "terminal.svg"
+EXAMPLE: Final = "config.example.toml"
+COMMAND: Final = ("aintandem-notify", "run", EXAMPLE)
+COLUMNS: Final = 100
+LINES: Final = 40
+PATIENCE_S: Final = 120.0
+"""Seconds until all that is wanted must have been shown."""
+
+WANTED: Final = (r"Task .* failed", r"Task .* completed", r"Workflow .* (completed|failed)", r"Sandbox .* started")
+_STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def run_on_a_terminal(folder: Path) -> Iterator[bytes]:
+    """What the agent writes to a terminal, as it comes, until all that is wanted was shown."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+    environ = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "HOME": str(folder)}
+    environ.pop("NO_COLOR", None)
+    environ.pop("COLUMNS", None)
+    command = [sys.executable, "-m", "aintandem_notify", *COMMAND[1:]]
+    with subprocess.Popen(command, cwd=folder, env=environ, stdin=theirs, stdout=theirs, stderr=theirs) as agent:
+        os.close(theirs)
+        deadline = time.monotonic() + PATIENCE_S
+        shown = b""
+        while missing(shown) and time.monotonic() < deadline and (chunk := _read(ours)):
+            yield chunk
+            shown += chunk
+        agent.terminate()
+        while _read(ours):  # the end is not for the picture, but a full terminal would hold it back
+            pass
+        os.close(ours)
+
+
+def _read(terminal: int) -> bytes:
+    """The next that is written to the terminal; nothing once the last writer is gone."""
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # what Linux says then
+        return b""
+
+
+def missing(output: bytes) -> list[str]:
+    """What of all that is wanted does not stand in ``output``."""
+    text = _STYLE.sub("", output.decode(errors="replace"))
+    return [pattern for pattern in WANTED if not re.search(pattern, text)]
+
+
+def draw(output: str) -> str:
+    """The SVG of a terminal that shows the command and ``output``."""
+    console = Console(record=True, width=COLUMNS, file=io.StringIO())
+    console.print(Text.assemble(("$ ", "dim"), " ".join(COMMAND)))
+    console.print(Text.from_ansi(output), soft_wrap=True)
+    return console.export_svg(title=" ".join(COMMAND), unique_id="terminal")
+
+
+def main() -> None:
+    """Run the agent, draw the picture, and fail if anything that it must show is missing."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copy(ROOT / EXAMPLE, folder)
+        output = b"".join(run_on_a_terminal(folder))
+    if lacking := missing(output):
+        sys.exit(f"the run did not show {lacking}:\n{output.decode(errors='replace')}")
+    PICTURE.write_text(draw(output.decode().replace("\r\n", "\n").rstrip()), encoding="utf-8")
+    sys.stdout.write(f"{PICTURE}\n")
+
+
+if __name__ == "__main__":
+    main()
