@@ -99,19 +99,19 @@ async def test_many_refusals_share_one_refresh() -> None:
         assert len(raw.refreshes) == 1
 
 
-async def test_refresh_tokens_rotate() -> None:
-    async with open_raw_orchestrator(token_lifetime=0.000_01) as raw, session_with(raw) as (session, _):
+async def test_refresh_tokens_rotate(mock_clock: trio.testing.MockClock) -> None:
+    async with open_raw_orchestrator(token_lifetime=1000) as raw, session_with(raw) as (session, _):
         for _ in range(4):
-            await session.token()  # each is old at once
+            await session.token()
+            mock_clock.jump(800)
         assert [body["refreshToken"] for body in raw.refreshes] == ["refresh-1", "refresh-2", "refresh-3"]
         assert len(raw.logins) == 1
 
 
-async def test_an_aging_token_is_refreshed_without_a_refusal() -> None:
-    async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
-        raw.token_lifetime = 0.000_01
+async def test_an_aging_token_is_refreshed_without_a_refusal(mock_clock: trio.testing.MockClock) -> None:
+    async with open_raw_orchestrator(token_lifetime=1000) as raw, session_with(raw) as (session, _):
         await session.token()
-        raw.token_lifetime = 3600
+        mock_clock.jump(800)
         token = await session.token()
         assert token.origin is Origin.REFRESH
         assert len(raw.logins) == len(raw.refreshes) == 1
@@ -164,6 +164,42 @@ async def test_a_refused_login_is_told_once_and_not_repeated_at_once(answer: Res
         assert [event.type for event in told] == ["login_failed"]
         assert words in told[0].reason
         assert "admin123" not in told[0].reason
+
+
+@pytest.mark.parametrize("token", ["\ud800", "two words", "a\r\nX: y", "é", "", 7, None, ["a"]])
+async def test_what_cannot_be_sent_is_no_token(token: object) -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
+        raw.rest["POST /api/auth/login"] = {"success": True, "token": token}
+        with pytest.raises(AuthenticationFailed, match="the answer held no token"):
+            await session.token()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("x" * 5000, "x" * 300),
+        ({"message": "locked", "password": "canary"}, "locked"),
+        (["canary"], "the answer held no token"),
+    ],
+)
+async def test_a_refusal_is_told_in_a_line(error: object, told: str) -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
+        raw.rest["POST /api/auth/login"] = {"success": False, "error": error}
+        with pytest.raises(AuthenticationFailed) as refused:
+            await session.token()
+        assert refused.value.message == told
+
+
+async def test_a_login_is_not_asked_earlier_than_the_orchestrator_wants(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
+        raw.rest["POST /api/auth/login"] = RestAnswer({"error": "slowly"}, 429, {"Retry-After": "100"})
+        for wait, requests in [(0, 1), (99, 1), (1, 2)]:
+            mock_clock.jump(wait)
+            with pytest.raises(ServerTrouble):
+                await session.token()
+            assert len(raw.requests) == requests
 
 
 async def test_trouble_is_no_refusal() -> None:

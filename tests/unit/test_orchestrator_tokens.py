@@ -37,6 +37,11 @@ def test_with_an_issue_time_our_own_clock_does_not_matter(skew: float) -> None:
     assert (token.renew_from, token.renew_until) == (850.0, 1000.0)
 
 
+def test_a_life_of_no_length_is_no_hot_loop() -> None:
+    token = made(jwt({"iat": SECONDS, "exp": SECONDS + 0.001}))
+    assert (token.renew_from, token.renew_until) == (100.75, 100.9)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -65,7 +65,7 @@ def error_for_answer(answer: HttpAnswer, now: datetime) -> ApiError:
     code, details = fields.get("code"), fields.get("details")
     kind = _kind(answer.status, code if isinstance(code, str) else "")
     error = kind(
-        _message(fields, answer.status),
+        message_of(fields) or _nameless(answer.status),
         status=answer.status,
         code=code if isinstance(code, str) else "",
         details=details if isinstance(details, dict) else None,
@@ -86,13 +86,18 @@ def _kind(status: int, code: str) -> type[ApiError]:
     return _BY_CODE.get(code, InvalidRequest if status >= 400 else ApiError)
 
 
-def _message(fields: Mapping[str, Any], status: int) -> str:
+def message_of(fields: Mapping[str, Any]) -> str:
+    """What an answer says about its error, in one line without secrets; empty when it says nothing."""
     for name in ("error", "message"):
         text = fields.get(name)
         if isinstance(text, dict):
             text = text.get("message")
         if isinstance(text, str) and text.strip():
             return redact(" ".join(text.split()))[:LONGEST_MESSAGE]
+    return ""
+
+
+def _nameless(status: int) -> str:
     return "the orchestrator answered with an error" if status >= 400 else "the orchestrator gave an odd answer"
 
 

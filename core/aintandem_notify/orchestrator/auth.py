@@ -18,8 +18,8 @@ from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, 
 from aintandem_notify.events import AgentEvent, LoginFailedEvent
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.address import SocketTarget, api_bases, socket_target
-from aintandem_notify.orchestrator.answers import content_of
-from aintandem_notify.orchestrator.tokens import Origin, Token, make_token
+from aintandem_notify.orchestrator.answers import content_of, message_of
+from aintandem_notify.orchestrator.tokens import Origin, Token, is_token, make_token
 
 TROUBLE_PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds after a login that got no answer in which nobody asks again, whatever the number of projects."""
@@ -189,6 +189,8 @@ class Session:
         refused = _is_refusal(error)
         pauses = REFUSED_PAUSES if refused else TROUBLE_PAUSES
         pause = stepped(self._failures, pauses=pauses, chance=self._chance)
+        if isinstance(error, ServerTrouble) and error.retry_after is not None:
+            pause = max(pause, error.retry_after)
         self._failures += 1
         self._failure = _Failure(error, trio.current_time() + pause)
         if refused:
@@ -240,9 +242,8 @@ class Session:
     def _from_answer(self, answer: Any, origin: Origin) -> Token:
         fields = answer if isinstance(answer, dict) else {}
         text, refresh_token = fields.get("token"), fields.get("refreshToken")
-        if fields.get("success") is False or not isinstance(text, str) or not text:
-            reason = fields.get("error") or "the answer held no token"
-            raise AuthenticationFailed(log.redact(str(reason)), status=200)
+        if fields.get("success") is False or not is_token(text):
+            raise AuthenticationFailed(message_of(fields) or "the answer held no token", status=200)
         if isinstance(refresh_token, str) and refresh_token:
             log.hide(refresh_token, rotating=True)
             self._refresh_token = refresh_token

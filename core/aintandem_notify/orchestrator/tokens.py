@@ -1,12 +1,13 @@
 """What a token says about its own end, and when to renew it. Pure; nothing is verified, only the server can."""
 
 import math
+import re
 from base64 import urlsafe_b64decode
 from binascii import Error as NotBase64
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from pydantic_core import from_json
 
@@ -16,6 +17,9 @@ RENEW_FROM: Final = 0.75
 """The part of a token's life after which anybody who asks gets a new one."""
 RENEW_UNTIL: Final = 0.9
 """The part of a token's life after which nobody should hold it; between the two each project draws its moment."""
+SHORTEST_LIFE_S: Final = 1.0
+"""What is said to live for less is renewed as if it lived so long: a server's slip must not be a hot loop."""
+_VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
 
 
 class Origin(StrEnum):
@@ -41,6 +45,11 @@ class Token:
     renew_until: float = math.inf
 
 
+def is_token(text: object) -> TypeGuard[str]:
+    """Whether it can be sent as one: in a header and a URL there is room for visible ASCII only (RFC 6750)."""
+    return isinstance(text, str) and _VISIBLE.fullmatch(text) is not None
+
+
 def make_token(text: str, origin: Origin, *, now: datetime, current_time: float) -> Token:
     """A token that arrived just now (``now`` aware UTC, ``current_time`` of trio's clock).
 
@@ -55,6 +64,7 @@ def make_token(text: str, origin: Origin, *, now: datetime, current_time: float)
     life = (expires - (issued or now)).total_seconds()
     if life <= 0:
         return Token(text, origin, expires)
+    life = max(life, SHORTEST_LIFE_S)
     return Token(text, origin, expires, current_time + life * RENEW_FROM, current_time + life * RENEW_UNTIL)
 
 
