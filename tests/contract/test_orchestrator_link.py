@@ -23,6 +23,7 @@ from aintandem_notify.orchestrator.link import (
     dialler,
     open_link,
 )
+from aintandem_notify.orchestrator.tap import Tap
 from support.raw_orchestrator import (
     Garbage,
     RawOrchestrator,
@@ -250,13 +251,21 @@ async def test_fragments_without_end_end_the_link() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_text_that_is_no_utf8_ends_the_link() -> None:
-    async with open_raw_orchestrator() as raw, connected(raw) as (link, socket):
-        await socket.send_bytes_raw(frame("good") + frame(b"\xff\xfe"))
-        assert await link.receive_batch() == ["good"]
-        error = await end_of(link)
-        assert isinstance(error, LinkLost)
-        assert error.code == 1007
+@pytest.mark.parametrize(
+    "wrong",
+    [frame(b"\xff\xfe"), frame(b"\xff", final=False), frame(b"\x03\xe8\xff", opcode=0x8)],
+    ids=["whole", "fragment", "reason"],
+)
+async def test_text_that_is_no_utf8_ends_the_link(wrong: bytes) -> None:
+    async with open_raw_orchestrator() as raw:
+        async with connected(raw) as (link, socket):
+            await socket.send_bytes_raw(frame("good") + wrong)
+            assert await link.receive_batch() == ["good"]
+            error = await end_of(link)
+            assert isinstance(error, LinkLost)
+            assert error.code == 1007
+        await socket.closed.wait()
+        assert socket.close_code == 1007
 
 
 @pytest.mark.parametrize(
@@ -273,17 +282,21 @@ async def test_text_that_is_no_utf8_ends_the_link() -> None:
         frame("x", final=False) + frame("y"),
         frame(b"\x03", opcode=0x8),
         frame(b"\x00\x01", opcode=0x8),
-        frame(b"\x03\xe8\xff", opcode=0x8),
         bytes(range(256)),
     ],
     ids=lambda wrong: wrong[:4].hex(),
 )
 async def test_frames_that_break_the_protocol_end_the_link(wrong: bytes) -> None:
-    async with open_raw_orchestrator() as raw, connected(raw) as (link, socket):
-        await socket.send_bytes_raw(frame("good") + wrong)
-        assert await link.receive_batch() == ["good"]
-        with trio.fail_after(5):
-            assert isinstance(await end_of(link), LinkLost)
+    async with open_raw_orchestrator() as raw:
+        async with connected(raw) as (link, socket):
+            await socket.send_bytes_raw(frame("good") + wrong)
+            assert await link.receive_batch() == ["good"]
+            with trio.fail_after(5):
+                error = await end_of(link)
+            assert isinstance(error, LinkLost)
+            assert error.code == 1002
+        await socket.closed.wait()
+        assert socket.close_code == 1002
 
 
 async def test_a_reader_that_pauses_holds_the_sender_back() -> None:
@@ -419,6 +432,18 @@ async def test_dialling_has_the_same_deadline(autojump_clock: trio.testing.MockC
         async with open_link(socket_target("http://memory", "p", CANARY), stuck):
             pytest.fail("connected")
     assert trio.current_time() == 10.0
+
+
+@pytest.mark.parametrize("said_by_the_library", [b"", b"\x88\x82mask\x6e\x8b"])
+async def test_a_goodbye_is_said_once(said_by_the_library: bytes) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    tap = Tap(ours, limit=1)
+    if said_by_the_library:
+        await tap.send_all(said_by_the_library)
+    await tap.say_goodbye(1002)
+    sent = await theirs.receive_some()
+    assert sent.startswith(said_by_the_library or b"\x88\x82")
+    assert len(sent) == 8
 
 
 async def test_an_idle_link_is_kept_alive_for_a_day(autojump_clock: trio.testing.MockClock) -> None:

@@ -22,7 +22,7 @@ from aintandem_notify.orchestrator.address import Endpoint, SocketTarget
 from aintandem_notify.orchestrator.dial import TlsContext, open_stream
 from aintandem_notify.orchestrator.heartbeat import Beat, Pulse, control_frame, is_ping, next_beat
 from aintandem_notify.orchestrator.tap import Tap
-from aintandem_notify.orchestrator.verdicts import error_for_close, leaves
+from aintandem_notify.orchestrator.verdicts import OUR_LIMITS, error_for_close, leaves
 from aintandem_notify.orchestrator.whole_frames import WholeFrames
 
 Frame = str | bytes
@@ -286,4 +286,6 @@ class _WebSocketLink:
         """Say goodbye, and wait a moment for the answer if there can be one."""
         hasty = self._ended is not None or trio.current_effective_deadline() == -math.inf
         with trio.move_on_after(HASTY_CLOSE_TIMEOUT_S if hasty else CLOSE_TIMEOUT_S, shield=True):
+            if isinstance(self._ended, LinkLost) and self._ended.code in OUR_LIMITS:
+                await self._tap.say_goodbye(self._ended.code)
             await self._websocket.aclose()

@@ -7,6 +7,8 @@ and when everything that was read has been decoded (the moment to hand a batch o
 
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from secrets import token_bytes
 from typing import Final
 
 import trio
@@ -20,6 +22,9 @@ _SHORTEST_STATUS: Final = len(b"HTTP/1.1 101 ")
 LONGEST_HEAD: Final = 65536
 """Bytes of an answer to the upgrade; far beyond what servers send."""
 SWITCHING_PROTOCOLS: Final = 101
+CLOSE: Final = b"\x88"
+"""First byte of a close frame, which the library sends by itself: FIN and opcode 8."""
+_MASKED: Final = 0x80
 
 
 class Tap(trio.abc.Stream):
@@ -36,6 +41,7 @@ class Tap(trio.abc.Stream):
         self.idle = False
         self.error: OrchestratorError | None = None
         self.unframed = 0
+        self.said_goodbye = False
         self.on_idle: Callable[[], None] | None = None
         self._stream = stream
         self._limit = limit
@@ -103,7 +109,16 @@ class Tap(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """As the stream's own."""
+        self.said_goodbye = self.said_goodbye or data[:1] == CLOSE
         await self._stream.send_all(data)
+
+    async def say_goodbye(self, code: int) -> None:
+        """Send a close frame, if the library has not: it tells nobody why it gives up on what it cannot read."""
+        if not self.said_goodbye:
+            mask = token_bytes(4)
+            content = bytes(one ^ other for one, other in zip(code.to_bytes(2), mask, strict=False))
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self.send_all(CLOSE + bytes([_MASKED | len(content)]) + mask + content)
 
     async def wait_send_all_might_not_block(self) -> None:
         """As the stream's own."""
