@@ -30,6 +30,9 @@ from aintandem_notify.samples import SAMPLE_FIELDS, sample_event, sample_run
 SET_UP_S: Final = 30.0
 """Seconds that all instances together get to come up; what takes longer is reported as it stands."""
 
+LATE_S: Final = 1.0
+"""Seconds beyond its deadline that a delivery in a thread gets; the agent itself would wait for it."""
+
 TEST_MARK: Final = "Test: "
 """What the title of a made-up notification begins with, so that nobody runs to mend anything."""
 
@@ -68,7 +71,11 @@ async def send_sample(loaded: Loaded, destination: str, event_type: str) -> Tria
         (status,) = host.snapshot()
         if status.state is not InstanceState.LOADED:
             return Trial(destination, fine=False, detail=f"{status.state}: {status.reason}")
-        (result,) = await host.deliver(destination, [notification])
+        timeout_s = config.instances[destination].settings.timeout + LATE_S
+        with trio.move_on_after(timeout_s) as limit:
+            (result,) = await host.deliver(destination, [notification])
+        if limit.cancelled_caught:
+            return Trial(destination, fine=False, detail=f"deliver has not ended after {timeout_s:g} s")
     if isinstance(result, Delivered):
         return Trial(destination, fine=True, detail="delivered")
     return Trial(destination, fine=False, detail=_in_words(result.error))

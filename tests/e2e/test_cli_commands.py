@@ -206,6 +206,14 @@ async def test_test_sends_a_sample_that_says_it_is_one(tmp_path: Path) -> None:
     assert not (tmp_path / ".local").exists(), "a trial stores nothing"
 
 
+async def test_test_does_not_wait_for_ever(tmp_path: Path) -> None:
+    write_plugin(tmp_path / "plugins", "slow", BEEP + "        import time\n        time.sleep(999)\n")
+    config = write_config(tmp_path, "http://127.0.0.1:1", '[plugins.slow.x]\ntimeout = "100ms"\n')
+    done = await run_command("test", "slow.x", config, cwd=tmp_path)
+    assert done.code == 1
+    assert done.err.endswith("slow.x: deliver has not ended after 1.1 s\n")
+
+
 async def test_plugins_list_shows_what_there_is_and_what_is_wrong_with_it(tmp_path: Path) -> None:
     write_plugin(tmp_path / "plugins", "beep", BEEP)
     write_plugin(tmp_path / "mine", "broken", "import nowhere_to_be_found\n")
