@@ -36,7 +36,7 @@ Everything runs on loopback, the agent as its own process, started as a user sta
 write-ahead log, every commit synchronised to the disk) in a temporary folder.
 
 - **Events a second.** A sender in a third process encodes WebSocket frames of a realistic mix before the clock
-  starts (62 % output, 25 % step progress, the rest starts, ends, artifacts, workflows and sandboxes; every frame
+  starts (60 % output, 24 % step progress, the rest starts, ends, artifacts, workflows and sandboxes; every frame
   different) and pushes them in writes of 256 KiB. How fast it is alone stands in the first line. The bare loop is
   trio-websocket with the queue and buffer sizes of the agent's own link, which reads messages and drops them. The
   clock stops when the notification of a last, special event stands in the agent's file: by then, everything
