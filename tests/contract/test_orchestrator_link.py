@@ -208,6 +208,22 @@ async def test_leaving_says_goodbye() -> None:
         assert socket.close_code == 1000
 
 
+async def test_what_arrives_before_the_goodbye_is_answered_is_kept() -> None:
+    """The other side may have said more before it reads that we go."""
+    async with open_raw_orchestrator() as raw, connected(raw) as (link, socket):
+        socket.stop_reading()
+        await socket.send_text('{"type": "ping"}')
+        await socket.receive()  # what it was reading already
+        assert len(await link.receive_batch()) == 1
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.close)  # type: ignore[attr-defined]
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            await socket.send_text("late")
+            assert await link.receive_batch() == ["late"]
+            socket.go_on_reading()
+            assert "we closed the connection" in str(await end_of(link))
+
+
 async def test_being_cancelled_says_goodbye_too() -> None:
     async with open_raw_orchestrator() as raw:
         with trio.CancelScope() as scope:

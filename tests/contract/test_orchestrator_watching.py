@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -171,3 +171,29 @@ async def test_a_token_that_ends_soon_is_replaced_in_time() -> None:
         await first.closed.wait()
         assert first.close_code == 1000
         assert journal.of("a") == ["connection_connected"]
+
+
+async def test_nothing_is_missed_when_the_token_is_replaced() -> None:
+    """A server that speaks all the time to whoever is there: each event arrives, in order."""
+    sent = 0
+    async with open_raw_orchestrator(token_lifetime=1.0) as raw, watching(raw, A) as (_, journal):
+        await arrivals(raw, 1)
+        with trio.CancelScope() as speaking:
+            async with trio.open_nursery() as nursery:
+
+                async def stop_after_two_renewals() -> None:
+                    await arrivals(raw, 2)
+                    await raw.sockets[1].closed.wait()
+                    speaking.cancel()
+
+                nursery.start_soon(stop_after_two_renewals)
+                while True:
+                    sent += 1
+                    for socket in raw.open_sockets:
+                        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                            await socket.send_event("task_failed", taskId=f"t{sent}")
+                    await trio.sleep(0.001)
+        await raw.open_sockets[-1].send_event("task_completed", taskId="last")
+        await journal.until("a", "task_completed")
+    arrived = [event.run_id for _, event in journal.events if event.type == "task_failed"]
+    assert list(dict.fromkeys(arrived)) == [f"t{number}" for number in range(1, sent + 1)]

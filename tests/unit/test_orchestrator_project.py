@@ -43,13 +43,17 @@ def task(number: int) -> str:
 
 @dataclass
 class Plan:
-    """One connection: refused with ``refusal``, or open for ``lasts`` seconds, with batches on the way."""
+    """One connection: refused with ``refusal``, or open for ``lasts`` seconds, with batches on the way.
+
+    ``left`` arrives when it is being closed, ``trouble`` comes out of that.
+    """
 
     refusal: OrchestratorError | None = None
     batches: Sequence[Sequence[Frame]] = ()
     lasts: float = FOR_EVER
     end: OrchestratorError = field(default_factory=lambda: LinkLost("gone away", 1001))
     left: Sequence[Frame] = ()
+    trouble: OrchestratorError | None = None
 
 
 class PlannedLink:
@@ -57,11 +61,15 @@ class PlannedLink:
         self._batches = deque(plan.batches)
         self._plan = plan
         self._ends_at = trio.current_time() + plan.lasts
+        self.closed = trio.Event()
 
     async def receive_batch(self) -> list[Frame]:
         if self._batches:
             return list(self._batches.popleft())
-        await trio.sleep_until(self._ends_at)
+        with trio.move_on_at(self._ends_at):
+            await self.closed.wait()
+            if left := self.leftover():
+                return left
         raise self._plan.end
 
     def leftover(self) -> list[Frame]:
@@ -86,6 +94,7 @@ class World:
     renewal_fails: Exception | None = None
     lifetime: float = FOR_EVER
     open_links: int = 0
+    most_links: int = 0
 
     def __post_init__(self) -> None:
         self._present: Token | None = None
@@ -124,10 +133,15 @@ class World:
         if plan.refusal is not None:
             raise plan.refusal
         self.open_links += 1
+        self.most_links = max(self.most_links, self.open_links)
+        link = PlannedLink(plan)
         try:
-            yield PlannedLink(plan)
+            yield link
         finally:
             self.open_links -= 1
+            link.closed.set()
+            if plan.trouble is not None:
+                raise plan.trouble
 
     async def sink(self, project: Project, events: Sequence[Event]) -> None:
         assert project is PROJECT
@@ -331,14 +345,37 @@ async def test_a_token_is_renewed_before_its_end(world: World, autojump_clock: M
     await world.watch(2000, chance=0.5)
     assert world.tries == [(0, "T1"), (825, "T2"), (1650, "T3")]
     assert world.types == ["connection_connected"], "nothing happened that anybody should know"
-    assert "disconnecting" not in world.states[:-2]
+    assert world.states == ["connecting", "connected", "disconnecting", "disconnected"]
+    assert world.most_links == 2, "the next is open before the last is closed"
 
 
 async def test_what_arrives_while_the_token_is_renewed_is_kept(world: World, autojump_clock: MockClock) -> None:
+    """In order, and what both links have only once."""
     world.lifetime = 1000
-    world.plans += [Plan(left=[task(1)])]
+    world.plans += [Plan(left=[task(1), task(2)]), Plan(left=[task(2), task(3)], batches=[[task(4)]])]
     await world.watch(900, chance=0.5)
+    assert world.types == ["connection_connected", *["task_started"] * 4]
+    assert [event.run_id for event in world.events[1:]] == ["t1", "t2", "t3", "t4"]
+
+
+async def test_a_link_that_is_no_longer_needed_may_end_badly(world: World, autojump_clock: MockClock) -> None:
+    world.lifetime = 1000
+    world.plans += [Plan(trouble=LinkLost("broken"), lasts=900), Plan(batches=[[task(1)]])]
+    await world.watch(850, chance=0.5)
     assert world.types == ["connection_connected", "task_started"]
+    assert world.statuses[-1].last_error is None
+
+
+@pytest.mark.parametrize("refusal", [LinkLost("no"), LinkRefused("no", 401), ProjectGone("no")])
+async def test_a_link_goes_on_while_no_other_can_be_opened(
+    world: World, autojump_clock: MockClock, refusal: OrchestratorError
+) -> None:
+    world.lifetime = 1000
+    world.plans += [Plan(), Plan(refusal=refusal), Plan(refusal=refusal)]
+    await world.watch(1000, chance=0.0)
+    assert [when for when, _ in world.tries] == [0, 750, 780, 810]
+    assert world.types == ["connection_connected"]
+    assert world.states == ["connecting", "connected", "disconnecting", "disconnected"]
 
 
 async def test_a_link_goes_on_while_there_is_no_other_token(world: World, autojump_clock: MockClock) -> None:

@@ -105,7 +105,7 @@ async def open_link(target: SocketTarget, settings: LinkSettings) -> AsyncIterat
             # Not before the stream is closed: a Cancelled out of that would replace what ended the link.
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        failure = _telling(group)
+        failure = telling(group)
     if failure is not None:
         # Outside of the handler, so that the group does not come along as a context that holds the error itself.
         raise failure
@@ -133,7 +133,7 @@ async def _connect(
     raise LinkLost(f"{problem} within {settings.connect_timeout:g} s")
 
 
-def _telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The one exception that says what happened; a group when something else went wrong more than once.
 
     Cancellations that come along are left out: whoever cancelled will do it again at the next checkpoint.
@@ -177,6 +177,7 @@ class _WebSocketLink:
         self._buffer: list[Frame] = []
         self._size = 0
         self._ended: OrchestratorError | None = None
+        self._closing = False
         self._arrival = trio.Event()
         self._room: trio.Event | None = None
         self._pong_is_due = False
@@ -204,7 +205,8 @@ class _WebSocketLink:
             try:
                 frame = await receive()
             except ConnectionClosed as closed:
-                self._end(tap.error or _as_link_error(closed) or error_for_close(1006))
+                if not self._closing:
+                    self._end(tap.error or _as_link_error(closed) or error_for_close(1006))
                 return
             if not self._take(frame):
                 await self._wait_for_room()
@@ -283,9 +285,11 @@ class _WebSocketLink:
         self._ping_in_flight = False
 
     async def close(self) -> None:
-        """Say goodbye, and wait a moment for the answer if there can be one."""
+        """Say goodbye, and wait a moment for the answer if there can be one; what comes before it is kept."""
         hasty = self._ended is not None or trio.current_effective_deadline() == -math.inf
         with trio.move_on_after(HASTY_CLOSE_TIMEOUT_S if hasty else CLOSE_TIMEOUT_S, shield=True):
             if isinstance(self._ended, LinkLost) and self._ended.code in OUR_LIMITS:
                 await self._tap.say_goodbye(self._ended.code)
+            self._closing = True
             await self._websocket.aclose()
+        self._end(LinkLost("we closed the connection", 1000))

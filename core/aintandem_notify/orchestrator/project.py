@@ -5,10 +5,10 @@ What a connection's end means is decided in ``verdicts``, what to do about it in
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final, NoReturn, Protocol
 
 import trio
 
@@ -45,6 +45,7 @@ from aintandem_notify.orchestrator.retries import (
 )
 from aintandem_notify.orchestrator.states import ConnectionState, Signal, advance
 from aintandem_notify.orchestrator.status import ProjectStatus
+from aintandem_notify.orchestrator.succession import Connect, Succession, open_succession
 from aintandem_notify.orchestrator.tokens import Token, renewal_moment
 from aintandem_notify.orchestrator.verdicts import OUR_LIMITS
 
@@ -55,8 +56,6 @@ LAST_COMMIT_S: Final = 2.0
 
 Sink = Callable[[Project, Sequence[Event]], Awaitable[None]]
 """Takes a project's events; returns when they are safe, raises StoreError when they cannot be stored now."""
-Connect = Callable[[SocketTarget], AbstractAsyncContextManager[Link]]
-"""Opens a link, as ``link.open_link`` with its settings does."""
 Observe = Callable[[ProjectStatus], None]
 """Sees each new status of a project; must return at once."""
 
@@ -143,37 +142,56 @@ class _Watch:
             await self._connect_and_read()
         except (OrchestratorError, HttpFailed) as error:
             return await self._recover(error)
-        self._log.debug("reconnecting with a new token")
-        self._close_books()
-        self._signal(Signal.LOST)
-        return 0.0
 
-    async def _connect_and_read(self) -> None:
-        """Returns when the link should be opened again with a new token."""
+    async def _connect_and_read(self) -> NoReturn:
+        self._token = await self._settings.session.token()
+        async with open_succession(self._settings.connect) as links:
+            try:
+                link = await self._open(links, self._token)
+                await self._open_books()
+                await self._read(links, link, self._token)
+            finally:
+                await self._take_rest(links.links)
+        raise AssertionError("reading ends with an exception")
+
+    async def _open(self, links: Succession, token: Token) -> Link:
         session = self._settings.session
-        self._token = token = await session.token()
-        async with self._settings.connect(session.socket(self._project.id, token)) as link:
-            session.accepted(token)
-            await self._open_books()
-            await self._read(link, token)
+        link = await links.open(session.socket(self._project.id, token))
+        session.accepted(token)
+        return link
 
-    async def _read(self, link: Link, token: Token) -> None:
+    async def _read(self, links: Succession, link: Link, token: Token) -> NoReturn:
+        """Read until the link is lost; before its token expires, go over to another one."""
         renew_at = renewal_moment(token, self._settings.chance)
-        try:
+        while True:
+            batch: Sequence[str | bytes] = ()
+            with trio.move_on_at(renew_at):
+                batch = await link.receive_batch()
+            await self._take(batch)
+            if trio.current_time() >= renew_at:
+                renew_at = trio.current_time() + RENEW_AGAIN_S
+                successor = await self._successor(links, token)
+                if successor is not None:
+                    old, (link, token) = link, successor
+                    self._token = token
+                    await self._go_over(links, old, link)
+                    renew_at = renewal_moment(token, self._settings.chance)
+
+    async def _go_over(self, links: Succession, old: Link, new: Link) -> None:
+        """Let the old link end first, so that events keep their order; the new one holds on to its own."""
+        links.release(old)
+        copies: set[str | bytes] = set()
+        with suppress(OrchestratorError):
             while True:
-                batch: Sequence[str | bytes] = ()
-                with trio.move_on_at(renew_at):
-                    batch = await link.receive_batch()
-                if batch:
-                    await self._take(batch)
-                if trio.current_time() >= renew_at:
-                    if await self._has_successor(token):
-                        return
-                    renew_at = trio.current_time() + RENEW_AGAIN_S
-        finally:
-            await self._take_rest(link)
+                batch = await old.receive_batch()
+                copies.update(batch)
+                await self._take(batch)
+        await self._take([frame for frame in new.leftover() if frame not in copies])
+        self._update(connected_at=self._settings.clock.now())
 
     async def _take(self, batch: Sequence[str | bytes]) -> None:
+        if not batch:
+            return
         events = self._reader.read(batch)
         if events:
             self._unstored = events
@@ -181,9 +199,9 @@ class _Watch:
             self._unstored = ()
         self._update()
 
-    async def _take_rest(self, link: Link) -> None:
+    async def _take_rest(self, links: Iterable[Link]) -> None:
         # What the server has sent and we have read is ours to keep: it will not send it again.
-        rest = [*self._unstored, *self._reader.read(link.leftover())]
+        rest = [*self._unstored, *(event for link in links for event in self._reader.read(link.leftover()))]
         self._unstored = ()
         if not rest:
             return
@@ -193,13 +211,16 @@ class _Watch:
             except StoreError as error:
                 self._log.error("what was read last could not be stored", events=len(rest), reason=str(error))
 
-    async def _has_successor(self, token: Token) -> bool:
+    async def _successor(self, links: Succession, token: Token) -> tuple[Link, Token] | None:
+        """Another link, open beside the present one, with its new token; None when it cannot be had now."""
         try:
             successor = await self._settings.session.token()
-        except (ApiError, HttpFailed) as error:
+            if successor is token:
+                return None
+            return await self._open(links, successor), successor
+        except (OrchestratorError, HttpFailed) as error:
             self._log.info("could not renew the token, going on with the old one", reason=str(error))
-            return False
-        return successor is not token
+            return None
 
     async def _store(self, events: Sequence[Event]) -> None:
         """Hand events over until they are safe; nobody reads meanwhile, and the link holds back."""
