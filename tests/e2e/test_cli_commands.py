@@ -171,14 +171,18 @@ async def test_check_connect_says_what_does_not_answer(tmp_path: Path) -> None:
         refusal = RestAnswer({"success": False, "error": "invalid username or password"}, 401)
         raw.rest["POST /api/auth/login"] = refusal
         refused = await run_command("check", "--connect", config, cwd=tmp_path)
+        raw.rest["POST /api/auth/login"] = RestAnswer(b"<html>", 404)
+        raw.rest["POST /auth/login"] = RestAnswer(b"<html>", 404)
+        elsewhere = await run_command("check", "--connect", config, cwd=tmp_path)
     dead = await run_command("check", "--connect", config, cwd=tmp_path)
-    assert [done.code for done in (unknown, refused, dead)] == [1, 1, 1]
-    assert [done.err for done in (unknown, refused, dead)] == ["", "", ""]
+    assert [done.code for done in (unknown, refused, elsewhere, dead)] == [1] * 4
+    assert [done.err for done in (unknown, refused, elsewhere, dead)] == [""] * 4
     assert "NO   orchestrator  it knows no project project-12\n" in unknown.out
     assert re.search(r"NO   orchestrator  invalid username or password.*; see the login in \[orch", refused.out)
     assert re.search(
         r"NO   orchestrator  cannot connect to 127\.0\.0\.1:\d+: Connection refused; is url", dead.out
     )
+    assert re.search(r"NO   orchestrator .*; is url in .* that of an orchestrator\?\n", elsewhere.out)
     assert "NO   bell.desk     RuntimeError: the bell is broken" in unknown.out
     assert "yes  console.here" in dead.out
 

@@ -13,6 +13,7 @@ import click
 
 from aintandem_notify import __version__
 from aintandem_notify.cli import check, plugins, run, schema, simulate, try_out
+from aintandem_notify.cli.ending import end_process
 from aintandem_notify.cli.shared import EXIT_FAILED, EXIT_WRONG
 from aintandem_notify.errors import AInTandemNotifyError, ConfigError
 
@@ -91,4 +92,6 @@ def main() -> None:
         click.echo(f"{PROGRAM}: {error}", err=True)
         with suppress(OSError):
             sys.stdout.close()  # what is left in it would fail once more at the very end
-        sys.exit(EXIT_FAILED)
+        end_process(EXIT_FAILED)
+    except SystemExit as end:
+        end_process(end.code if isinstance(end.code, int) else 0)

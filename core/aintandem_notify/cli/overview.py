@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from aintandem_notify.cli.tables import hanging, table_lines
 from aintandem_notify.config import Config, ProjectConfig
+from aintandem_notify.log import redact
 from aintandem_notify.notification import Severity
 from aintandem_notify.rules import Route
 from aintandem_notify.rules.plan import AGENT_RULE, DEFAULT_RULE
@@ -19,7 +20,7 @@ UNWRITTEN: Final[Mapping[str, str]] = {
 def config_lines(config: Config, width: int | None = None) -> Iterator[str]:
     """The orchestrator, the projects and the instances."""
     orchestrator = config.orchestrator
-    url = "the embedded simulator" if orchestrator.embedded else orchestrator.url
+    url = "the embedded simulator" if orchestrator.embedded else redact(orchestrator.url)
     rows = [
         ("orchestrator", url),
         ("projects", ", ".join(map(_in_words, config.projects))),

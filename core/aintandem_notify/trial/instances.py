@@ -1,0 +1,100 @@
+"""Instances set up and torn down again, asked how they do, or given a notification that is made up."""
+
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from difflib import get_close_matches
+from typing import Final
+
+import trio
+
+from aintandem_notify.clock import SystemClock
+from aintandem_notify.config import Config
+from aintandem_notify.errors import ConfigError, Problem
+from aintandem_notify.events import EVENT_TYPES
+from aintandem_notify.http_client import HttpClient
+from aintandem_notify.loading import Loaded
+from aintandem_notify.plugins import Delivered, InstanceState, InstanceStatus, PluginHost, open_host
+from aintandem_notify.trial.answers import Trial, in_words
+from aintandem_notify.trial.orchestrator import try_orchestrator
+from aintandem_notify.trial.sample import sample
+
+SET_UP_S: Final = 30.0
+"""Seconds that all instances together get to come up; what takes longer is reported as it stands."""
+
+LATE_S: Final = 1.0
+"""Seconds beyond its deadline that a delivery in a thread gets; the agent itself would wait for it."""
+
+
+async def bring_up(loaded: Loaded) -> tuple[InstanceStatus, ...]:
+    """Where every instance stands after its set-up."""
+    async with _http(loaded.config) as http, _instances(loaded, http, tuple(loaded.config.instances)) as host:
+        return host.snapshot()
+
+
+async def try_all(loaded: Loaded) -> list[Trial]:
+    """The orchestrator first, then every instance in file order."""
+    async with _http(loaded.config) as http:
+        trials = [await try_orchestrator(loaded.config, http)]
+        async with _instances(loaded, http, tuple(loaded.config.instances)) as host:
+            return trials + [await _try_instance(host, status) for status in host.snapshot()]
+
+
+async def send_sample(loaded: Loaded, destination: str, event_type: str) -> Trial:
+    """Deliver one made-up notification. Raises ConfigError for a destination or event type that is none."""
+    config = loaded.config
+    destinations = [name for name, instance in config.instances.items() if instance.delivers]
+    _expect("destination", destination, destinations, config)
+    _expect("event type", event_type, list(EVENT_TYPES), config)
+    notification = sample(config, destination, event_type, SystemClock().now())
+    async with _http(config) as http, _instances(loaded, http, (destination,)) as host:
+        (status,) = host.snapshot()
+        if status.state is not InstanceState.LOADED:
+            return Trial(destination, fine=False, detail=f"{status.state}: {status.reason}")
+        timeout_s = config.instances[destination].settings.timeout + LATE_S
+        with trio.move_on_after(timeout_s) as limit:
+            (result,) = await host.deliver(destination, [notification])
+        if limit.cancelled_caught:
+            return Trial(destination, fine=False, detail=f"deliver has not ended after {timeout_s:g} s")
+    if isinstance(result, Delivered):
+        return Trial(destination, fine=True, detail="delivered")
+    return Trial(destination, fine=False, detail=in_words(result.error))
+
+
+def _expect(kind: str, name: str, known: Sequence[str], config: Config) -> None:
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(known) or 'none'}"
+        raise ConfigError([Problem(f"no {kind} is called {name}; {hint}")], str(config.source))
+
+
+async def _try_instance(host: PluginHost, status: InstanceStatus) -> Trial:
+    if status.state is not InstanceState.LOADED:
+        return Trial(status.name, fine=False, detail=f"{status.state}: {status.reason}")
+    try:
+        await host.check(status.name)
+    except Exception as error:  # noqa: BLE001  # whatever the plugin's check raises is the answer
+        return Trial(status.name, fine=False, detail=in_words(error))
+    return Trial(status.name, fine=True, detail="")
+
+
+def _http(config: Config) -> HttpClient:
+    proxy = config.connection.proxy
+    return HttpClient(proxy=proxy.reveal() if proxy else None, ca_file=config.connection.ca_file)
+
+
+@asynccontextmanager
+async def _instances(loaded: Loaded, http: HttpClient, names: Sequence[str]) -> AsyncIterator[PluginHost]:
+    """A host with these instances, each set up or known not to come up."""
+    async with open_host(
+        loaded.catalog,
+        http=http,
+        clock=SystemClock(),
+        announce=lambda event: None,  # noqa: ARG005
+        chance=random.random,
+    ) as host:
+        for name in names:
+            await host.start(loaded.config.instances[name])
+        with trio.move_on_after(SET_UP_S):
+            await host.wait_settled()
+        yield host

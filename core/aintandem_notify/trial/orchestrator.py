@@ -1,0 +1,106 @@
+"""Whether the orchestrator answers, takes the login and has the projects."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Final
+
+import trio
+
+from aintandem_notify.clock import SystemClock
+from aintandem_notify.config import Config, ProjectConfig
+from aintandem_notify.errors import (
+    AInTandemNotifyError,
+    AuthenticationFailed,
+    Forbidden,
+    HttpFailed,
+    NotFound,
+)
+from aintandem_notify.http_client import HttpClient
+from aintandem_notify.orchestrator import OrchestratorApi, Session, credentials_of
+from aintandem_notify.trial.answers import Trial, in_words
+
+ANSWER_S: Final = 30.0
+"""Seconds that the orchestrator gets for all that it is asked."""
+
+
+async def try_orchestrator(config: Config, http: HttpClient) -> Trial:
+    """Log in, look for the projects of the config, and log out again."""
+    orchestrator = config.orchestrator
+    if orchestrator.embedded:
+        return Trial("orchestrator", fine=True, detail="the embedded simulator")
+    clock = SystemClock()
+    session = Session(
+        orchestrator.url,
+        credentials_of(orchestrator),
+        http=http,
+        clock=clock,
+        chance=random.random,
+        announce=lambda event: None,  # noqa: ARG005
+    )
+    try:
+        with trio.fail_after(ANSWER_S):
+            await session.token()  # fails at once, where the API tries again and again
+            found = await _find_projects(config.projects, OrchestratorApi(session, http, clock))
+            await session.logout()
+    except trio.TooSlowError:
+        return Trial("orchestrator", fine=False, detail=f"no answer within {ANSWER_S:g} s")
+    except AInTandemNotifyError as error:
+        return Trial("orchestrator", fine=False, detail=in_words(error) + _advice(error))
+    return Trial("orchestrator", fine=not found.unknown, detail=found.describe())
+
+
+def _advice(error: AInTandemNotifyError) -> str:
+    """What to look at in the config, if it is the config."""
+    match error:
+        case AuthenticationFailed() | Forbidden():
+            return "; see the login in [orchestrator]"
+        case HttpFailed():
+            return "; is url in [orchestrator] right, and is it running?"
+        case NotFound():
+            return "; is url in [orchestrator] that of an orchestrator?"
+        case _:
+            return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Which projects of the config there are; a glob may match some later, an id that is unknown is wrong."""
+
+    ids: tuple[str, ...]
+    unknown: tuple[str, ...]
+    empty_globs: tuple[str, ...]
+
+    def describe(self) -> str:
+        if self.unknown:
+            return f"it knows no project {', '.join(self.unknown)}"
+        count = "1 project" if len(self.ids) == 1 else f"{len(self.ids)} projects"
+        return "; ".join([f"{count} to watch", *(f"none matches {glob} yet" for glob in self.empty_globs)])
+
+
+async def _find_projects(entries: Sequence[ProjectConfig], api: OrchestratorApi) -> _Found:
+    listed = [record.id for record in await api.projects()]
+    ids: dict[str, None] = {}
+    unknown, empty_globs = [], []
+    for entry in entries:
+        if not entry.is_glob:
+            if await _exists(entry.id, listed, api):
+                ids[entry.id] = None
+            else:
+                unknown.append(entry.id)
+        elif matching := [name for name in listed if fnmatchcase(name, entry.id)]:
+            ids.update(dict.fromkeys(matching))
+        else:
+            empty_globs.append(entry.id)
+    return _Found(tuple(ids), tuple(unknown), tuple(empty_globs))
+
+
+async def _exists(project_id: str, listed: Sequence[str], api: OrchestratorApi) -> bool:
+    if project_id in listed:
+        return True
+    try:
+        await api.project(project_id)
+    except NotFound:
+        return False
+    return True

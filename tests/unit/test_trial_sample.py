@@ -1,0 +1,42 @@
+"""A made-up notification of every type reaches the destination that is tried, whatever else is configured."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from aintandem_notify.events import EVENT_TYPES
+from aintandem_notify.loading import load
+from aintandem_notify.trial import sample
+
+CONFIG = """
+[orchestrator]
+url = "simulator"
+[[projects]]
+id = "*"
+[[projects]]
+id = "project-7"
+name = "Seven"
+[plugins.console.quiet]
+events = ["artifact"]
+[plugins.file_log.audit]
+path = "n.jsonl"
+events = ["*", "connection/*", "agent/*"]
+[[rules]]
+name = "mine"
+events = ["task_failed"]
+notify = ["console.quiet", "file_log.audit"]
+title = "My own title"
+"""
+NOW = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+def test_a_sample_is_marked_and_about_a_project_of_the_config(event_type: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(CONFIG, encoding="utf-8")
+    made = sample(load(path).config, "console.quiet", event_type, NOW)
+    assert made.title.startswith("Test: ")
+    assert made.event.type == event_type
+    assert made.occurred_at == NOW
+    assert (made.project.name if made.project else None) == ("Seven" if made.event.project_id else None)
