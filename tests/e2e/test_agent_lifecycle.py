@@ -157,6 +157,51 @@ async def test_bad_plugins_hurt_only_themselves(tmp_path: Path) -> None:
     assert [line["event"]["taskId"] for line in lines] == [f"t{number}" for number in range(5)]
 
 
+LIFESPAN = """
+import threading
+from contextlib import asynccontextmanager
+
+from aintandem_notify.api import Notification, Plugin, PluginNotReady, hookimpl
+
+
+class Odd(Plugin):
+    @hookimpl
+    @asynccontextmanager
+    async def lifespan(self):
+        {line}
+        yield
+
+    @hookimpl
+    def deliver(self, notification: Notification) -> None:
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("threading.Thread(target=threading.Event().wait).start()", "plugin loaded"),
+        ("raise PluginNotReady('the database is down')", "the database is down"),
+    ],
+)
+async def test_what_a_plugin_leaves_behind_holds_no_exit_back(tmp_path: Path, line: str, said: str) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "odd.py").write_text(LIFESPAN.format(line=line))
+    tables = [
+        '[plugins.file_log.audit]\npath = "notifications.jsonl"\nevents = ["agent/*"]\n',
+        '[plugins.odd.x]\nevents = ["agent/*"]\n',
+        '[delivery]\ndrain_timeout = "1h"\n',
+    ]
+    async with open_raw_orchestrator() as raw:
+        async with open_agent("run", write_config(tmp_path, raw.url, *tables), cwd=tmp_path) as agent:
+            await raw.connections.receive()
+            await logged(tmp_path, 1)
+            await agent.wait_for_log(said)
+            await ended_well(agent)
+        lines = await logged(tmp_path, 2)
+    assert lines[-1]["event"]["type"] == "agent_stopped"
+
+
 async def test_a_parked_destination_is_told_of_elsewhere(tmp_path: Path) -> None:
     async with open_raw_orchestrator() as raw, open_webhook_receiver(secret=None) as webhook:
         config = write_config(

@@ -100,6 +100,9 @@ class FakeHost:
     def __post_init__(self) -> None:
         self.loaded.set()
 
+    def is_loaded(self, name: str) -> bool:
+        return self.loaded.is_set()
+
     async def wait_loaded(self, name: str) -> None:
         await self.loaded.wait()
 

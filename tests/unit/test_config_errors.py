@@ -2,11 +2,14 @@
 
 from pathlib import Path
 from textwrap import dedent
+from typing import Self
 
 import pytest
+from pydantic import model_validator
 
+from aintandem_notify.config import PluginConfig
 from aintandem_notify.errors import ConfigError
-from support.config_texts import MINIMAL, FakeCatalog, load_file, load_text, problems
+from support.config_texts import MINIMAL, FakeCatalog, FakeType, load_file, load_text, problems
 
 RULE = "[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack.team']\n"
 
@@ -367,3 +370,23 @@ def test_what_is_no_text_names_its_line(tmp_path: Path) -> None:
 def test_what_cannot_be_read_says_why(tmp_path: Path, name: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=f"cannot be read: {reason}"):
         load_file(tmp_path / name)
+
+
+@pytest.mark.parametrize("broken", [KeyError, SystemExit, RuntimeError])
+def test_a_plugin_whose_own_check_breaks_is_a_problem_of_its_table(
+    tmp_path: Path, broken: type[BaseException]
+) -> None:
+    class Odd(PluginConfig):
+        token: str
+
+        @model_validator(mode="after")
+        def _check(self) -> Self:
+            raise broken(f"no {self.token}")
+
+    catalog = FakeCatalog(types=(FakeType("odd", Odd),))
+    found = problems(tmp_path, MINIMAL + "[plugins.odd.x]\ntoken = 'hunter22'\n[zebra]", catalog=catalog)
+    why = "'no …'" if broken is KeyError else "no …"
+    assert found == [
+        f"5: plugins.odd.x: the plugin's own check of this table is broken: {broken.__name__}: {why}",
+        "7: zebra: unknown table",
+    ]

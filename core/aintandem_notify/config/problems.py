@@ -62,7 +62,7 @@ def validate(
     """``raw`` as ``model``, or None and all that is wrong with it.
 
     ``trusted`` are the keys whose validators are ours, None for all: sentences of other validators may repeat
-    the value, which is cut out of them.
+    the value, which is cut out of them, and they may raise anything.
     """
     if not isinstance(raw, Mapping):
         return None, [Finding(place, f"should be a table, not {kind_of(raw)}")]
@@ -71,6 +71,13 @@ def validate(
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         return None, _findings(model, raw, place, details, None if trusted is None else frozenset(trusted))
+    except KeyboardInterrupt:  # a person who does not want to wait
+        raise
+    except BaseException as error:  # a plugin's own validator; sys.exit too
+        if trusted is None:
+            raise
+        why = _without_values(f"{type(error).__name__}: {error}", raw)
+        return None, [Finding(place, f"the plugin's own check of this table is broken: {why}")]
 
 
 def _findings(

@@ -45,6 +45,10 @@ class DestinationSettings:
 class Delivers(Protocol):
     """Who brings notifications to the plugins."""
 
+    def is_loaded(self, name: str) -> bool:
+        """Whether the instance can be called now."""
+        ...
+
     async def wait_loaded(self, name: str) -> None:
         """Returns when the instance can be called."""
         ...
@@ -86,7 +90,9 @@ class Worker:
         self._news.set()
 
     async def rest(self) -> None:
-        """Returns once all that can go out now has gone out; what the gate holds back can not."""
+        """Returns once all that can go out now has gone out; what gate or plugin hold back can not."""
+        if not self._host.is_loaded(self.settings.name):
+            return
         self._at_rest = trio.Event()
         self.wake()
         await self._at_rest.wait()

@@ -104,9 +104,14 @@ class PluginHost:
         for instance in self._watchers:
             instance.publish(event, project)
 
+    def is_loaded(self, name: str) -> bool:
+        """Whether the instance is set up, so that its hooks can be called."""
+        instance = self._instances.get(name)
+        return instance is not None and instance.state is InstanceState.LOADED
+
     async def wait_loaded(self, name: str) -> None:
         """Returns while the instance is loaded; also waits for one that is yet to be started."""
-        while not self._is_loaded(name):
+        while not self.is_loaded(name):
             await self._changed.wait()
 
     async def wait_settled(self) -> None:
@@ -147,10 +152,6 @@ class PluginHost:
         if name not in self._instances:
             raise PluginError(name, "no such instance is running")
         return self._instances[name]
-
-    def _is_loaded(self, name: str) -> bool:
-        instance = self._instances.get(name)
-        return instance is not None and instance.state is InstanceState.LOADED
 
     def _update_watchers(self) -> None:
         self._watchers = tuple(

@@ -129,6 +129,8 @@ class Instance:
             self._using.deadline = self._finish_by
         with trio.move_on_after(STOP_S, shield=True):
             await self._ended.wait()
+        if not self._ended.is_set():
+            self._log.warning("plugin does not stop", reason=self.status.reason or "its lifespan does not end")
         self._guard.cancel()
 
     async def deliver(self, notifications: Sequence[Notification]) -> list[Result]:
