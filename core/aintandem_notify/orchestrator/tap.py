@@ -70,9 +70,11 @@ class Tap(trio.abc.Stream):
                 return passed
 
     async def _next(self, max_bytes: int | None) -> bytes | bytearray:
-        if self._early:
-            # Came together with the answer to the upgrade; whoever takes messages is about to be there.
+        if self._head is None and not self._open.is_set():
+            # Whoever takes messages is about to be there. What the library got before would come out behind
+            # what was taken past it.
             await self._open.wait()
+        if self._early:
             early, self._early = self._early, b""
             return early
         self.idle = True
