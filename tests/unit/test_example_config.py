@@ -1,0 +1,36 @@
+"""The example is right as it stands, and stays right when somebody takes the comment signs away."""
+
+import re
+from pathlib import Path
+
+from aintandem_notify.loading import load
+
+EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
+ENVIRON = {
+    "AINTANDEM_PASSWORD": "secret-1234",
+    "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T000/B000/secret",
+    "SLACK_BOT_TOKEN": "xoxb-0000-0000-secret",
+    "OPS_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+}
+EITHER_OR = ('url = "simulator"', "token =", "ca_file =")
+"""Lines that exclude others, or that name a file."""
+
+
+def test_the_example_needs_nothing_around_it() -> None:
+    config = load(EXAMPLE, environ={}).config
+    assert config.orchestrator.embedded
+    assert set(config.instances) == {"console.terminal", "file_log.audit"}
+
+
+def test_everything_in_comments_is_right_too(tmp_path: Path) -> None:
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    uncommented = [re.sub(r"^# (?=\[|[a-z_]+ = )", "", line) for line in lines]
+    path = tmp_path / "config.toml"
+    path.write_text("\n".join(line for line in uncommented if not line.startswith(EITHER_OR)), encoding="utf-8")
+    loaded = load(path, environ=ENVIRON)
+    assert len(loaded.config.instances) == 6
+    assert len(loaded.config.rules) == 2
+    assert loaded.config.connection.proxy is not None
+    assert loaded.router.warnings() == [
+        "slack.ops gets nothing but the agent's own trouble; no rule names it, and it has no events"
+    ]
