@@ -2,10 +2,11 @@
 
 Installing aintandem-notify makes them available in every test run (a ``pytest11`` entry point), so this module
 imports nothing of ours until a fixture is used. ``make_event`` and ``make_notification`` work in any test;
-``simulator`` needs pytest-trio.
+``open_plugin`` and ``simulator`` need pytest-trio.
 
-    async def test_deliver(make_notification):
-        await my_plugin.deliver(make_notification("task_failed", error="disk full"))
+    async def test_deliver(open_plugin, make_notification):
+        async with open_plugin(MyPlugin, url="http://127.0.0.1:8080") as plugin:
+            await plugin.deliver(make_notification("task_failed", error="disk full"))
 
 The same is there as plain functions, for parametrized tests and hypothesis: ``sample_event``,
 ``sample_notification``, ``sample_run``.
@@ -13,8 +14,10 @@ The same is there as plain functions, for parametrized tests and hypothesis: ``s
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import pytest
 
@@ -28,6 +31,9 @@ from aintandem_notify.samples import (
 )
 
 if TYPE_CHECKING:
+    import trio
+
+    from aintandem_notify.api import HttpAnswer, HttpFailed, Plugin
     from aintandem_notify.events import Event
     from aintandem_notify.notification import Notification
     from aintandem_notify.simulator import Simulator
@@ -39,6 +45,9 @@ __all__ = [
     "SIMULATOR_SPEED",
     "MakeEvent",
     "MakeNotification",
+    "OpenPlugin",
+    "ScriptedHttp",
+    "plugin_opener",
     "sample_event",
     "sample_notification",
     "sample_run",
@@ -64,6 +73,52 @@ class MakeNotification(Protocol):
         ...
 
 
+PluginT = TypeVar("PluginT", bound="Plugin[Any]")
+
+
+class OpenPlugin(Protocol):
+    """What ``open_plugin`` gives."""
+
+    def __call__(
+        self, plugin_class: type[PluginT], /, *, context: Mapping[str, Any] | None = None, **keys: Any
+    ) -> AbstractAsyncContextManager[PluginT]:
+        """An instance with its config and context, inside its lifespan, as the agent would run it.
+
+        ``keys`` are its table in the config; ``context`` replaces parts of ``self.context``, as
+        ``{"http": ScriptedHttp(…)}``. Raises pydantic's ValidationError for a wrong table and a sentence for a
+        class that is no plugin. A background task that raises fails the test.
+        """
+        ...
+
+
+class ScriptedHttp:
+    """Stands in for ``context.http``: gives prepared answers in order, and keeps what it was ``asked``."""
+
+    def __init__(self, *answers: HttpAnswer | HttpFailed) -> None:
+        self.answers = deque(answers)
+        self.asked: list[tuple[str, str, dict[str, Any]]] = []
+        """Method, URL and the other arguments of each request."""
+
+    async def request(self, method: str, url: str, **options: Any) -> HttpAnswer:
+        """The next answer; raises it if it is an ``HttpFailed``, and IndexError when there is none left."""
+        import trio
+
+        self.asked.append((method, url, options))
+        await trio.lowlevel.checkpoint()
+        answer = self.answers.popleft()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def get(self, url: str, **options: Any) -> HttpAnswer:
+        """``request`` with GET."""
+        return await self.request("GET", url, **options)
+
+    async def post(self, url: str, **options: Any) -> HttpAnswer:
+        """``request`` with POST."""
+        return await self.request("POST", url, **options)
+
+
 @pytest.fixture(name="make_event")
 def _make_event() -> MakeEvent:
     """Makes believable events of any type: ``make_event("task_failed", error="disk full")``."""
@@ -83,3 +138,54 @@ async def _simulator() -> AsyncIterator[Simulator]:
 
     async with open_simulator(seed=1, speed=SIMULATOR_SPEED) as simulator:
         yield simulator
+
+
+@pytest.fixture(name="open_plugin")
+def _open_plugin(nursery: trio.Nursery) -> OpenPlugin:
+    """Runs a plugin as the agent would: ``async with open_plugin(Pager, url="…") as pager`` (pytest-trio)."""
+    return plugin_opener(nursery)
+
+
+def plugin_opener(nursery: trio.Nursery) -> OpenPlugin:
+    """The fixture ``open_plugin`` for whoever has a nursery of their own; a crash in the background ends it."""
+
+    @asynccontextmanager
+    async def open_plugin(
+        plugin_class: type[PluginT], /, *, context: Mapping[str, Any] | None = None, **keys: Any
+    ) -> AsyncIterator[PluginT]:
+        from aintandem_notify.api import HttpClient, PluginContext
+        from aintandem_notify.clock import SystemClock
+        from aintandem_notify.log import get_logger
+        from aintandem_notify.plugins.conventions import config_model_of, implemented_hooks
+        from aintandem_notify.plugins.registry import Registry
+
+        implemented_hooks(plugin_class)
+        plugin = plugin_class()
+        plugin.config = config_model_of(plugin_class).model_validate(keys)
+        async with HttpClient() as http:
+            # In a task of its own, so that what the test raises comes out as it is and not in a group.
+            background = await nursery.start(_hold_open)
+            parts = {
+                "name": "plugin.test",
+                "http": http,
+                "log": get_logger("plugin.test"),
+                "nursery": background,
+                "clock": SystemClock(),
+            }
+            plugin.context = PluginContext(**(parts | dict(context or {})))
+            lifespan = Registry().register("plugin.test", plugin).get("lifespan")
+            try:
+                async with lifespan.function() if lifespan is not None else nullcontext():
+                    yield plugin
+            finally:
+                background.cancel_scope.cancel()
+
+    return open_plugin
+
+
+async def _hold_open(task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    import trio
+
+    async with trio.open_nursery() as nursery:
+        task_status.started(nursery)
+        await trio.sleep_forever()

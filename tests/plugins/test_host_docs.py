@@ -83,4 +83,4 @@ async def test_its_tests_pass(folder: Path) -> None:
         [*command, str(folder)], cwd=folder, check=False, capture_stdout=True, stderr=subprocess.STDOUT
     )
     assert done.returncode == 0, done.stdout.decode()
-    assert "2 passed" in done.stdout.decode()
+    assert "3 passed" in done.stdout.decode()
