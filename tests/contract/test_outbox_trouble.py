@@ -171,6 +171,57 @@ async def test_a_destination_that_is_removed_keeps_its_queue(autojump_clock: Moc
         assert [status.name for status in await dispatcher.snapshot()] == ["file_log.a"]
 
 
+async def test_a_destination_in_trouble_does_not_hold_up_a_rest(autojump_clock: MockClock) -> None:
+    host = FakeHost(default=RetryLater("busy"))
+    async with memory() as storage:
+        await storage.run(queue_up([event("task_started")]))
+        async with open_workers(storage, host) as dispatcher:
+            await trio.sleep(1)
+            await dispatcher.rest()
+            assert trio.current_time() == 1
+
+
+async def test_a_drain_does_not_wait_for_a_store_when_there_is_nothing_to_record(
+    autojump_clock: MockClock,
+) -> None:
+    storage = FailingStorage(Store("sqlite://"))
+    storage.broken = True
+    async with open_workers(storage, FakeHost()) as dispatcher:
+        await trio.sleep(10)
+        storage.broken = False
+        await dispatcher.drain(60)
+        assert trio.current_time() == 10
+    await storage.run(Store.close)
+
+
+async def test_a_drain_waits_for_what_went_out_to_be_recorded(autojump_clock: MockClock) -> None:
+    storage = FailingStorage(Store("sqlite://"))
+    await storage.run(queue_up([event("task_started")]))
+    async with open_workers(storage, FakeHost(takes_s=1)) as dispatcher:
+        await trio.sleep(0.5)
+        storage.broken = True
+        await trio.sleep(4.5)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(dispatcher.drain, 60)
+            await trio.sleep(1)
+            storage.broken = False
+        assert trio.current_time() == 7
+        assert await dispatcher.queues() == {}
+    await storage.run(Store.close)
+
+
+async def test_a_stop_that_is_cancelled_leaves_the_worker_to_the_drain(autojump_clock: MockClock) -> None:
+    async with memory() as storage:
+        await storage.run(queue_up([event("task_started")]))
+        async with open_workers(storage, FakeHost(takes_s=5)) as dispatcher:
+            await trio.sleep(1)
+            with trio.move_on_after(1):
+                await dispatcher.stop("file_log.a", 60)
+            await dispatcher.drain(60)
+            assert trio.current_time() == 5
+            assert await dispatcher.queues() == {}
+
+
 FAULTS: list[Answer] = [
     None,
     {"n": 1},

@@ -86,8 +86,13 @@ class Dispatcher:
         self._nursery.start_soon(running.run, name=f"worker of {settings.name}")
 
     async def stop(self, name: str, timeout: float) -> None:
-        """End this destination's worker; its queue stays in the store. As ``drain``, for one."""
-        await self._end({name: self._running.pop(name)} if name in self._running else {}, timeout)
+        """End this destination's worker; its queue stays in the store. As ``drain``, for one.
+
+        Cancelled, it leaves the worker draining, and ``drain`` still waits for it.
+        """
+        if name in self._running:
+            await self._end({name: self._running[name]}, timeout)
+            del self._running[name]
 
     async def rest(self) -> None:
         """Returns once all destinations have got what they can take now."""

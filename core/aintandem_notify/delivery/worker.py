@@ -91,7 +91,7 @@ class Worker:
 
     async def rest(self) -> None:
         """Returns once all that can go out now has gone out; what gate or plugin hold back can not."""
-        if not self._host.is_loaded(self.settings.name):
+        if self.gate.state is not GateState.OPEN or not self._host.is_loaded(self.settings.name):
             return
         self._at_rest = trio.Event()
         self.wake()
@@ -199,7 +199,9 @@ class Worker:
                     turn = await self._storage.run(self._turn_in_store(settled))
             except StoreError as error:
                 self._say_store(str(error))
-                await trio.sleep(stepped(attempt, pauses=STORE_PAUSES_S, chance=self._chance))
+                # Without anything to record, a drain ends the pause; with it, the next try must still come.
+                with trio.CancelScope() if settled else self._until_drained():
+                    await trio.sleep(stepped(attempt, pauses=STORE_PAUSES_S, chance=self._chance))
             else:
                 self._say_store(None)
                 self._in_flight = ()
