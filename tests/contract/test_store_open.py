@@ -278,6 +278,20 @@ def test_a_transaction_is_all_or_nothing(used: Path) -> None:
         assert claim_all()(store) == []
 
 
+@posix
+def test_a_file_that_is_taken_away_or_replaced_gets_nothing_more(used: Path, tmp_path: Path) -> None:
+    away = tmp_path / "away.db"
+    with closing(Store(used)) as store:
+        used.rename(away)
+        with pytest.raises(StoreError, match="moved, deleted or replaced"):
+            queue_up([event("task_failed")])(store)
+        used.write_bytes(b"another agent's")
+        with pytest.raises(StoreError, match="moved, deleted or replaced"):
+            claim_all()(store)
+        away.replace(used)
+        assert len(claim_all()(store)) == 20
+
+
 async def test_work_in_the_stores_thread_returns_and_raises(path: Path) -> None:
     async with open_storage(path) as storage:
         await storage.run(queue_up([event("task_started")]))

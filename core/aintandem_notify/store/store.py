@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from aintandem_notify.store.engine import connect, disconnect, set_durable
+from aintandem_notify.errors import StoreError
+from aintandem_notify.store.engine import connect, disconnect, identity_of, location_of, set_durable
 from aintandem_notify.store.faults import naming_errors
 from aintandem_notify.store.journal import Journal
 from aintandem_notify.store.outbox import Outbox
@@ -18,6 +19,8 @@ class Store:
 
     def __init__(self, url: str | Path) -> None:
         self._connection, self.name = connect(url)
+        self._path = location_of(url)
+        self._identity = self._path and identity_of(self._path)
         self._durable = True
         self.journal = Journal(self._connection)
         self.outbox = Outbox(self._connection)
@@ -30,11 +33,20 @@ class Store:
         last step may leave the changes stored all the same.
         """
         with naming_errors(self.name):
+            self._check_in_place()
             if durable is not self._durable:
                 set_durable(self._connection, durable)
                 self._durable = durable
             with self._connection.begin():
                 yield
+
+    def _check_in_place(self) -> None:
+        # SQLite would write on into a file that nobody finds again, and all that is queued would be lost.
+        if self._path is not None and identity_of(self._path) != self._identity:
+            raise StoreError(
+                f"store {self.name}: its file was moved, deleted or replaced while in use; "
+                "bring it back, or restart the agent to begin anew"
+            )
 
     def close(self) -> None:
         """Release the file; another agent may open it then."""
