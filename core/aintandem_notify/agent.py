@@ -5,7 +5,6 @@ projects stop reading, what was read is committed, destinations drain, plugins t
 """
 
 import random
-import signal
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,7 +26,7 @@ from aintandem_notify.ingest import Ingest, open_ingest
 from aintandem_notify.loading import Loaded, load
 from aintandem_notify.orchestrator import Credentials, Fleet, Login, Session, credentials_of, open_fleet
 from aintandem_notify.plugins import InstanceState, PluginHost, open_host
-from aintandem_notify.signals import stop_signals
+from aintandem_notify.signals import Hangups, hangups, stop_signals
 from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
 from aintandem_notify.store import open_storage
 
@@ -39,14 +38,15 @@ _log = log.get_logger("agent")
 
 def run(source: Path) -> None:
     """Watch and notify as the config file says, until told to stop. Raises ConfigError and StoreError."""
-    loaded = load(source)
-    log.configure(loaded.config.log.level, loaded.config.log.format)
-    raise_file_limit()
-    try:
-        trio.run(_main, loaded)
-    except BaseExceptionGroup as group:
-        # What ends the agent comes through the nurseries; who called us wants the error itself.
-        raise _only(group) or group from None
+    with hangups() as asked_to_reload:
+        loaded = load(source)
+        log.configure(loaded.config.log.level, loaded.config.log.format)
+        raise_file_limit()
+        try:
+            trio.run(_main, loaded, asked_to_reload)
+        except BaseExceptionGroup as group:
+            # What ends the agent comes through the nurseries; who called us wants the error itself.
+            raise _only(group) or group from None
 
 
 def _only(error: BaseException) -> AInTandemNotifyError | None:
@@ -66,23 +66,21 @@ def raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _main(loaded: Loaded) -> None:
+async def _main(loaded: Loaded, asked_to_reload: Hangups) -> None:
     with stop_signals(lambda: loaded.config.delivery.drain_timeout + EXIT_GRACE_S) as stop:
         async with open_agent(loaded, clock=SystemClock(), chance=random.random) as agent:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_reload_on_hangup, agent)
+                nursery.start_soon(_reload_on_hangup, agent, asked_to_reload)
                 await stop.wait()
                 nursery.cancel_scope.cancel()
             _log.info("stopping", drain_timeout_s=agent.loaded.config.delivery.drain_timeout)
         _log.info("stopped")
 
 
-async def _reload_on_hangup(agent: "Agent") -> None:
-    if not hasattr(signal, "SIGHUP"):  # Windows
-        return
-    with trio.open_signal_receiver(signal.SIGHUP) as hangups:
-        async for _ in hangups:
-            await agent.reload()
+async def _reload_on_hangup(agent: "Agent", asked_to_reload: Hangups) -> None:
+    while True:
+        await asked_to_reload.wait()
+        await agent.reload()
 
 
 @asynccontextmanager
@@ -213,14 +211,15 @@ class Agent:
 
     async def wind_up(self) -> None:
         """After the projects have stopped: store the last event, let destinations finish what is in flight."""
-        deadline = trio.current_time() + self.loaded.config.delivery.drain_timeout
+        drain_timeout = self.loaded.config.delivery.drain_timeout
+        deadline = trio.current_time() + drain_timeout
         try:
             await self._ingest.commit(None, [AgentStoppedEvent(timestamp=self._clock.now())])
         except StoreError as error:
             _log.warning("the end could not be stored", reason=str(error))
         if self._ingest.router.concerns("agent_stopped"):
-            # Told after the next start it would only confuse.
-            with trio.move_on_at(deadline):
+            # Told after the next start it would only confuse. What is in flight then needs time to end, too.
+            with trio.move_on_at(deadline - drain_timeout / 2):
                 await self._dispatcher.rest()
         await self._dispatcher.drain(max(0.0, deadline - trio.current_time()))
 

@@ -1,4 +1,4 @@
-"""How the process is told to end: once in good order, twice at once, and never held back for ever.
+"""How the process is told to end (once in good order, twice at once, never held back for ever) and to reload.
 
 The handlers are the interpreter's own and not ``trio.open_signal_receiver``, and the limit is watched from a
 thread, because both must work while a plugin blocks the event loop.
@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
 
@@ -53,3 +53,42 @@ def stop_signals(limit: Callable[[], float]) -> Iterator[trio.Event]:
         armed.set()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class Hangups:
+    """SIGHUP; several of them before anybody waits are one. Made by ``hangups``."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._news = trio.Event()
+        self._token: trio.lowlevel.TrioToken | None = None
+
+    async def wait(self) -> None:
+        """Returns when one has come since this returned last, be it before trio ran."""
+        self._token = trio.lowlevel.current_trio_token()
+        while not self._asked:
+            self._news = trio.Event()
+            await self._news.wait()
+        self._asked = False
+
+    def receive(self, _number: int, _frame: FrameType | None) -> None:
+        """The handler."""
+        self._asked = True
+        if self._token is not None:
+            with suppress(trio.RunFinishedError):
+                # Looks the event up when it runs: this may have come between the question and the wait.
+                self._token.run_sync_soon(lambda: self._news.set())
+
+
+@contextmanager
+def hangups() -> Iterator[Hangups]:
+    """No SIGHUP ends the process within the block, also while the agent starts and ends. In the main thread."""
+    received = Hangups()
+    if not hasattr(signal, "SIGHUP"):  # Windows
+        yield received
+        return
+    before = signal.signal(signal.SIGHUP, received.receive)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGHUP, before)

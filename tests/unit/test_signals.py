@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
 
 _PROGRAM = """
@@ -81,3 +82,39 @@ async def test_a_blocked_event_loop_is_left_at_the_limit() -> None:
         code, said = await _ended(process)
     assert code == 1
     assert "held the exit back for 0.05 s" in said
+
+
+_HANGUPS = """
+import os, signal, trio
+from aintandem_notify.signals import hangups
+
+def hang_up():
+    os.kill(os.getpid(), signal.SIGHUP)
+
+async def main(asked):
+    await asked.wait()
+    hang_up()
+    hang_up()
+    await asked.wait()
+    with trio.move_on_after(0):
+        await asked.wait()
+        print("one too many")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(asked.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        hang_up()
+
+import trio.testing
+with hangups() as asked:
+    hang_up()
+    trio.run(main, asked)
+    hang_up()
+print("alive")
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="SIGHUP is a matter of POSIX")
+async def test_a_hangup_is_heard_whenever_it_comes_and_never_ends_the_process() -> None:
+    with trio.fail_after(30):
+        done = await trio.run_process([sys.executable, "-c", _HANGUPS], capture_stdout=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b"alive\n")
