@@ -1,6 +1,7 @@
 """Sessions against a real HTTP server on loopback."""
 
 import json
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, 
 from aintandem_notify.events import AgentEvent
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.auth import Credentials, GivenToken, Login, Session
-from aintandem_notify.orchestrator.tokens import Origin, Token
+from aintandem_notify.orchestrator.tokens import Origin, Token, renewal_moment
 from support.raw_orchestrator import HttpRequest, RawOrchestrator, RestAnswer, open_raw_orchestrator
 
 LOGIN = Login("admin", Secret("admin123"))
@@ -288,6 +289,19 @@ async def test_a_given_token_is_used_as_it_is() -> None:
             await session.renew(token)
         assert len(told) == 2
         assert raw.logins == raw.refreshes == []
+
+
+async def test_a_given_token_is_used_to_its_end(mock_clock: trio.testing.MockClock) -> None:
+    """Nobody can renew it, so links are not opened again for its sake."""
+    async with (
+        open_raw_orchestrator() as raw,
+        session_with(raw, GivenToken(Secret(raw.new_token()))) as (session, _),
+    ):
+        token = await session.token()
+        assert token.expires_at is not None
+        assert renewal_moment(token, lambda: 0.0) == math.inf
+        mock_clock.jump(10 * raw.token_lifetime)
+        assert await session.token() is token
 
 
 async def test_a_given_token_is_used_where_nothing_verifies() -> None:

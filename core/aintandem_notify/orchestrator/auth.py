@@ -3,8 +3,9 @@
 A token that was given is used as it is. The tokens never show: each is announced to the log as a secret.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -216,7 +217,9 @@ class Session:
                 await self._post("/auth/verify", {"token": secret.reveal()})
             except (ApiError, HttpFailed) as error:
                 _log.debug("could not verify the token", reason=str(error))
-        return self._made(secret.reveal(), Origin.GIVEN)
+        # Whoever gave it has to give another one: asking for it again would only bring the same.
+        given = self._made(secret.reveal(), Origin.GIVEN)
+        return replace(given, renew_from=math.inf, renew_until=math.inf)
 
     async def _refreshed(self) -> Token | None:
         """A token by refresh; None when only a login can help."""
