@@ -141,6 +141,11 @@ async def test_no_such_name() -> None:
     assert words.startswith("cannot reach no-such-name.invalid: ")
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".invalid"])
+async def test_what_is_no_host_name(host: str) -> None:
+    assert await failure(Endpoint(host, 80, tls=False)) == f"cannot reach {host}: not a host name"
+
+
 @pytest.mark.parametrize("tls", [False, True])
 async def test_through_a_proxy(tls: bool) -> None:
     async with serving(echo, tls=tls) as port:

@@ -26,6 +26,11 @@ def test_the_likelier_base_comes_first(url: str, bases: tuple[str, ...]) -> None
         ("wss://h:80/x", Endpoint("h", 80, tls=True), "h:80"),
         ("http://h:9900", Endpoint("h", 9900, tls=False), "h:9900"),
         ("http://user:pw@h:81", Endpoint("h", 81, tls=False), "h:81"),
+        (
+            "https://bücher.example:9900/x",
+            Endpoint("xn--bcher-kva.example", 9900, tls=True),
+            "xn--bcher-kva.example:9900",
+        ),
         ("http://[::1]:9900", Endpoint("::1", 9900, tls=False), "[::1]:9900"),
     ],
 )

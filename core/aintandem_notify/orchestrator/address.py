@@ -42,7 +42,9 @@ def endpoint_of(url: str) -> Endpoint:
     tls = parts.scheme in ("https", "wss")
     if not parts.hostname:
         raise ValueError("the url names no host")
-    return Endpoint(parts.hostname, parts.port or _DEFAULT_PORTS[tls], tls)
+    # Headers and certificates know a name such as bücher.example in its ASCII form only.
+    host = parts.hostname if parts.hostname.isascii() else parts.hostname.encode("idna").decode()
+    return Endpoint(host, parts.port or _DEFAULT_PORTS[tls], tls)
 
 
 def socket_target(base: str, project_id: str, token: str) -> SocketTarget:

@@ -44,7 +44,7 @@ async def open_stream(
     first_hop = endpoint if proxy is None else _proxy_endpoint(proxy)
     try:
         stream: trio.abc.Stream = await trio.open_tcp_stream(first_hop.host, first_hop.port)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise LinkLost(f"cannot reach {first_hop.authority}: {_in_words(error)}") from error
     try:
         if proxy is not None:
@@ -119,6 +119,8 @@ def _in_words(error: BaseException) -> str:
             return (error.reason or "TLS error").replace("_", " ").lower()
         case socket.gaierror(strerror=str(words)):
             return words
+        case UnicodeError():
+            return "not a host name"
         case OSError(errno=int(number)):
             return os.strerror(number)
         case BaseExceptionGroup():
