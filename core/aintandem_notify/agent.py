@@ -7,7 +7,7 @@ projects stop reading, what was read is committed, destinations drain, plugins t
 import random
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from aintandem_notify.backoff import Chance
 from aintandem_notify.clock import Clock, SystemClock
 from aintandem_notify.config import Config, InstanceConfig, Secret, store_path
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
-from aintandem_notify.errors import AInTandemNotifyError, ConfigError, StoreError
+from aintandem_notify.errors import ConfigError, StoreError
 from aintandem_notify.events import AgentStartedEvent, AgentStoppedEvent
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.ingest import Ingest, open_ingest
@@ -37,23 +37,15 @@ _log = log.get_logger("agent")
 
 
 def run(source: Path) -> None:
-    """Watch and notify as the config file says, until told to stop. Raises ConfigError and StoreError."""
+    """Watch and notify as the config file says, until told to stop.
+
+    Raises ConfigError and StoreError, bare or in the ExceptionGroups of trio's nurseries.
+    """
     with hangups() as asked_to_reload:
         loaded = load(source)
         log.configure(loaded.config.log.level, loaded.config.log.format)
         raise_file_limit()
-        try:
-            trio.run(_main, loaded, asked_to_reload)
-        except BaseExceptionGroup as group:
-            # What ends the agent comes through the nurseries; who called us wants the error itself.
-            raise _only(group) or group from None
-
-
-def _only(error: BaseException) -> AInTandemNotifyError | None:
-    """The error of ours that is all there is in the group; None if there is more to it."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error if isinstance(error, AInTandemNotifyError) else None
+        trio.run(_main, loaded, asked_to_reload)
 
 
 def raise_file_limit() -> None:
@@ -63,7 +55,9 @@ def raise_file_limit() -> None:
     except ImportError:  # Windows has no such limit
         return
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    # macOS says that there is no limit and has one all the same.
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _main(loaded: Loaded, asked_to_reload: Hangups) -> None:
