@@ -6,7 +6,7 @@ from typing import Any, Final
 from pydantic_core import from_json
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
@@ -68,7 +68,10 @@ def _handler(simulator: Simulator, call: Call, *, guarded: bool, faulty: bool) -
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    content = await request.body()
+    try:
+        content = await request.body()
+    except ClientDisconnect:
+        raise ApiError("the body did not end", status=400, code="VALIDATION_ERROR") from None
     if not content:
         body: object = {}
     else:
