@@ -78,6 +78,11 @@ MISTAKES = [
         "5: plugins.slack: the instance has no name; write [plugins.slack.team], where team is a name you choose",
     ),
     (
+        RULE.replace("slack.team", "team") + "[plugins.slack.team]",
+        "8: rules[0].notify[0]: no destination called team; did you mean slack.team?",
+    ),
+    ("[plugins.slack.team]\nfile = 'x'", "6: plugins.slack.team.file: unknown key"),
+    (
         "[plugins.slack]\nwebhook_url = { env = 'X' }",
         "5: plugins.slack: the instance has no name; write [plugins.slack.team], where team is a name you choose",
     ),
@@ -260,6 +265,10 @@ LOGINS = [
         "2: orchestrator.url: should not hold a login; use the keys username and password",
     ),
     (
+        'url = "simulator"\nconsole_url = "console.example/{{ project.id }}"',
+        "3: orchestrator.console_url: should begin with http:// or https://",
+    ),
+    (
         'url = "simulator"\nconsole_url = "{{ projct.id }}"',
         "3: orchestrator.console_url: there is no projct; did you mean project?",
     ),
@@ -348,7 +357,8 @@ SYNTAX = [
     ("[orchestrator\n", "1: not TOML: Expected ']' at the end of a table declaration"),
     ("a = 1\na = 2\n", "2: not TOML: Cannot overwrite a value"),
     ("a = 1\nb = [1\n\n", "2: not TOML: Unclosed array"),
-    ("a = \n", "1: not TOML: Invalid value"),
+    ("a = \n", "1: not TOML: Invalid value; a text stands in quotes"),
+    ("[a.b]\nx = 1\n[a.b]\n", "3: not TOML: Cannot declare [a.b] twice"),
     ("a = " + "1" * 5000, "not TOML: A number has too many digits"),
     ("a = " + "[" * 5000, "not TOML: Nested too deep"),
 ]

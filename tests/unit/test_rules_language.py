@@ -139,10 +139,21 @@ def test_what_is_wrong_with_a_text_is_known_beforehand(text: str, problem: str) 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "no Jinja2 expression: unexpected end"),
+        ("", "no Jinja2 expression: unexpected end; leave the key out for a rule that always counts"),
         ("run.duration >", "no Jinja2 expression: unexpected end"),
+        ("run.attempt > 1 && event.error", "no Jinja2 expression: unexpected char '&' at 16; write and"),
+        ("run.attempt > 1 || event.error", "no Jinja2 expression: expected token 'name', got '|'; write or"),
+        ("run.attempt = 1", "no Jinja2 expression: unexpected '=' after the expression; write == to compare"),
+        ("!event.error", "no Jinja2 expression: unexpected char '!' at 0; write not"),
+        (
+            "run.duration > 60s",
+            "no Jinja2 expression: unexpected 's' after the expression; durations are numbers here, in seconds",
+        ),
         ("run.duration > 60 60", "no Jinja2 expression: unexpected 60 after the expression"),
-        ("{{ run.duration }}", "no Jinja2 expression: expected token ':', got '}'"),
+        (
+            "{{ run.duration }}",
+            "no Jinja2 expression: expected token ':', got '}'; write the expression alone, without {{ }}",
+        ),
         ("run.durtion > 60", "run has no durtion; did you mean duration?"),
         ("duration > 60", "there is no duration; there are event, run and project"),
     ],

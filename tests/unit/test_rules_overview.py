@@ -1,5 +1,10 @@
 """The routing that results, and what is probably not meant."""
 
+from dataclasses import replace
+
+import pytest
+
+from aintandem_notify.config import ProjectConfig
 from aintandem_notify.notification import Severity
 from aintandem_notify.rules import Route, Router
 from aintandem_notify.rules.overview import READ_BY_PEOPLE
@@ -67,6 +72,15 @@ def test_a_flood_into_a_chat_or_onto_a_desktop_is_warned_of() -> None:
         ]
     ]
     assert {"slack", "desktop_notify"} == READ_BY_PEOPLE
+
+
+@pytest.mark.parametrize("glob", ["p-1", "Sales*", "other", "*"])
+def test_a_rule_for_a_project_that_is_not_watched_is_warned_of(glob: str) -> None:
+    settings = config(SLACK, rule("r", "*_failed", "slack.team", projects=(glob,)))
+    known = replace(settings, projects=(ProjectConfig(id="p-1", name="Sales pipeline"),))
+    sentence = "rule r is for other only, and no project here has such an id or name"
+    assert Router(known).warnings() == ([sentence] if glob == "other" else [])
+    assert Router(settings).warnings() == []  # all projects are watched, and who knows what they are called
 
 
 def test_a_rule_that_never_sends_is_warned_of() -> None:

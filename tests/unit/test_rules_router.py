@@ -252,13 +252,36 @@ def test_a_text_has_an_upper_bound() -> None:
         ("https://console.example/{{ project.id }}/{{ run.id }}", "https://console.example/p1/t-1"),
         (" http://console.example \n", "http://console.example"),
         ("{{ event.image }}", None),
-        ("javascript:alert(1)", None),
+        ("{{ 'javascript:alert(1)' }}", None),
         ("https://console.example/{{ project.name }}", None),
         ("https://console.example/{{ project.name | urlencode }}", "https://console.example/Sales%20pipeline"),
     ],
 )
 def test_a_notification_links_to_the_console(template: str | None, url: str | None) -> None:
     assert only(routed(config(SLACK, console_url=template), happening("task_failed"))).url == url
+
+
+@pytest.mark.parametrize(
+    ("template", "urls"),
+    [
+        (
+            "https://console.example/projects/{{ project.id }}",
+            ["https://console.example/projects/p1", "https://console.example/projects/p1", None],
+        ),
+        (
+            "https://console.example/{{ project.id }}/runs/{{ run.id }}",
+            ["https://console.example/p1/runs/t-1", None, None],
+        ),
+        (
+            "https://console.example/{{ project.id or '' }}",
+            ["https://console.example/p1", "https://console.example/p1", "https://console.example/"],
+        ),
+    ],
+)
+def test_there_is_no_link_with_a_hole_in_it(template: str, urls: list[str | None]) -> None:
+    settings = config(SLACK, rule("r", "* connection/* agent/*", "slack.team"), console_url=template)
+    types = ("task_failed", "connection_error", "login_failed")
+    assert [only(routed(settings, happening(event_type))).url for event_type in types] == urls
 
 
 def test_a_notification_says_everything_about_its_event() -> None:

@@ -40,6 +40,13 @@ def without_login(url: str) -> str:
     return url
 
 
+def console_address(template: str) -> str:
+    """``template`` as it is; raises ValueError if no web address can come of it."""
+    if not template.lstrip().startswith(("http://", "https://", "{")):
+        raise ValueError("should begin with http:// or https://")
+    return template
+
+
 def proxy_address(value: Secret | None) -> Secret | None:
     """``value`` as it is; raises ValueError if it is no proxy that we can talk to."""
     if value is not None:

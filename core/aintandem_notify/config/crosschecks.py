@@ -122,8 +122,8 @@ def _notify(index: int, rule: Mapping[str, Any], instances: Instances) -> Iterat
 
 def _destination_problem(name: str, instances: Instances) -> str | None:
     if name not in instances.declared:
-        of_type = [known for known in instances.declared if known.split(".")[0] == name]
-        hint = f"; did you mean {of_type[0]}?" if of_type else did_you_mean(name, instances.declared)
+        partly = [known for known in instances.declared if name in known.split(".")]
+        hint = f"; did you mean {partly[0]}?" if partly else did_you_mean(name, instances.declared)
         return f"no destination called {name}{hint or f'; add a table [plugins.{name}]' if '.' in name else hint}"
     if not instances.declared[name]:
         return f"{name} is disabled; remove it here, or its enabled = false"

@@ -5,8 +5,9 @@ the others are read all the same.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,7 +47,8 @@ def read_instances(
         result.findings.append(Finding(("plugins",), f"should be a table, not {kind_of(raw)}"))
         return result
     for type_name, tables in raw.items():
-        named = dict(_named_tables(type_name, tables, result.findings))
+        keys = partial(_keys_of, type_name, catalog, plugins_dir)
+        named = dict(_named_tables(type_name, tables, keys, result.findings))
         result.declared.update({f"{type_name}.{name}": _is_enabled(table) for name, table in named.items()})
         wanted = {name: table for name, table in named.items() if _is_enabled(table)}
         if wanted:
@@ -59,7 +61,7 @@ def _is_enabled(table: Mapping[str, Any]) -> bool:
 
 
 def _named_tables(
-    type_name: str, tables: object, findings: list[Finding]
+    type_name: str, tables: object, keys: Callable[[], Container[str]], findings: list[Finding]
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     place = ("plugins", type_name)
     if not isinstance(tables, Mapping):
@@ -67,7 +69,9 @@ def _named_tables(
             Finding(place, f"should be a table, not {kind_of(tables)}; write [plugins.{type_name}.NAME]")
         )
         return
-    if not tables or any(not isinstance(value, Mapping) or _is_secret(value) for value in tables.values()):
+    if not tables or any(
+        not isinstance(value, Mapping) or (_is_secret(value) and name in keys()) for name, value in tables.items()
+    ):
         example = f"[plugins.{type_name}.team]"
         findings.append(
             Finding(place, f"the instance has no name; write {example}, where team is a name you choose")
@@ -83,8 +87,14 @@ def _named_tables(
 
 
 def _is_secret(value: Mapping[str, Any]) -> bool:
-    """Whether it is ``{ env = "X" }`` or ``{ file = "x" }``: a key's value, and no table of an instance."""
+    """Whether it reads like ``{ env = "X" }`` or ``{ file = "x" }``: the value of a key, if there is one."""
     return len(value) == 1 and not {"env", "file"}.isdisjoint(value)
+
+
+def _keys_of(type_name: str, catalog: PluginCatalog, plugins_dir: Path) -> Container[str]:
+    """The keys that an instance may have; none if the plugin cannot be had."""
+    found = _find(type_name, catalog, plugins_dir)
+    return () if isinstance(found, str) else found.config_model.model_fields
 
 
 def _read_type(

@@ -39,6 +39,7 @@ _OPTIONAL_TABLES: Final[Mapping[str, type[Table]]] = {
 }
 _LISTS: Final[Mapping[str, type[Table]]] = {"projects": ProjectConfig, "rules": RuleConfig}
 _SYNTAX_LINE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+_DECLARED_TWICE: Final = re.compile(r"\(('.*?'),?\)(?= twice)")
 
 
 def load(
@@ -108,8 +109,16 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
         message = "A number has too many digits"
     place = _SYNTAX_LINE.search(message)
     line = int(place[1]) if place and place[1] else text.rstrip().count("\n") + 1 if place else None
-    problem = Problem(f"not TOML: {log.redact(_SYNTAX_LINE.sub('', message))}", line=line)
+    message = _DECLARED_TWICE.sub(_header, _SYNTAX_LINE.sub("", message))
+    hint = "; a text stands in quotes" if message == "Invalid value" else ""
+    problem = Problem(f"not TOML: {log.redact(message)}{hint}", line=line)
     raise ConfigError([problem], str(path))
+
+
+def _header(found: re.Match[str]) -> str:
+    """``[plugins.slack.team]`` for Python's ``('plugins', 'slack', 'team')``."""
+    keys = re.findall("'([^']*)'", found[1])
+    return f"[{'.'.join(keys)}]"
 
 
 def _problems(findings: list[Finding], text: str) -> list[Problem]:

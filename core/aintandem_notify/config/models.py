@@ -20,7 +20,14 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from aintandem_notify.config.addresses import SIMULATOR, orchestrator_url, proxy_address, store_url, without_login
+from aintandem_notify.config.addresses import (
+    SIMULATOR,
+    console_address,
+    orchestrator_url,
+    proxy_address,
+    store_url,
+    without_login,
+)
 from aintandem_notify.config.plugin import PluginConfig
 from aintandem_notify.config.values import (
     Duration,
@@ -60,7 +67,7 @@ class OrchestratorConfig(Table):
     username: NonEmptyText | None = Field(None, description="whom to log in as; goes with password")
     password: Secret | None = Field(None, description="the password of username")
     token: Secret | None = Field(None, description="a token that is used as it is, instead of a login")
-    console_url: Template | None = Field(
+    console_url: Annotated[Template, AfterValidator(console_address)] | None = Field(
         None,
         description="what notifications link to; a Jinja2 template over event, run and project",
         examples=["https://console.example/projects/{{ project.id }}"],

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Final
 
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, meta, nodes
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta, nodes
 from jinja2.environment import TemplateExpression
 from jinja2.exceptions import SecurityError
 from jinja2.parser import Parser
@@ -116,11 +116,31 @@ def _without_none(template: nodes.Template) -> nodes.Template:
     return template
 
 
+class NothingThere(Exception):
+    """An address asks for something that the event at hand does not have."""
+
+
+def _required(value: Any) -> str:
+    if value is None:
+        raise NothingThere
+    return formats.text_of(value)
+
+
+_ADDRESSES: Final = _ENVIRONMENT.overlay(finalize=_required)
+
+
+def compile_address(text: str) -> Render:
+    """As ``compile_template``, for text with a hole in which is no use; rendering may raise ``NothingThere``."""
+    return _rendering(_ADDRESSES.from_string(_without_none(_ADDRESSES.parse(text))))
+
+
 @lru_cache(maxsize=512)
 def compile_template(text: str) -> Render:
     """``text`` ready to be rendered; raises jinja2's TemplateSyntaxError."""
-    template = _ENVIRONMENT.from_string(_parse_template(text))
+    return _rendering(_ENVIRONMENT.from_string(_parse_template(text)))
 
+
+def _rendering(template: Template) -> Render:
     def render(scope: Scope) -> str:
         pieces: list[str] = []
         length = 0
@@ -167,10 +187,27 @@ def _problem(
             compiled(text)
     except TemplateSyntaxError as error:
         place = f"line {error.lineno}: " if "\n" in text.strip() else ""
-        return f"{what}: {place}{_syntax_message(error)}"
+        hint = _slip(text) if parse is _parse_expression else ""
+        return f"{what}: {place}{_syntax_message(error)}{hint}"
     except RecursionError:
         return f"{what}: nested too deep"
     return "; ".join(dict.fromkeys(problems)) or None
+
+
+_SLIPS: Final = (
+    (r"\s*", "; leave the key out for a rule that always counts"),
+    (r"\s*\{[{%].*", "; write the expression alone, without {{ }}"),
+    (r".*&&.*", "; write and"),
+    (r".*\|\|.*", "; write or"),
+    (r".*[^=!<>]=[^=].*", "; write == to compare"),
+    (r".*![^=].*", "; write not"),
+    (r".*\d(?:ms|s|m|h|d)\b.*", "; durations are numbers here, in seconds"),
+)
+"""What people write who know other languages, and what to write here."""
+
+
+def _slip(text: str) -> str:
+    return next((hint for pattern, hint in _SLIPS if re.fullmatch(pattern, text, re.DOTALL)), "")
 
 
 def _syntax_message(error: TemplateSyntaxError) -> str:
@@ -179,6 +216,8 @@ def _syntax_message(error: TemplateSyntaxError) -> str:
     for kind, known in (("filter", _ENVIRONMENT.filters), ("test", _ENVIRONMENT.tests)):
         if (found := re.fullmatch(rf"No {kind} named '(.*)'", message)) is not None:
             return f"no {kind} called {found[1]}{did_you_mean(found[1], known)}"
+    if (found := re.search(r"The innermost block that needs to be closed is ('.*')", message)) is not None:
+        return f"the {found[1]} in it is not closed"
     return message[:1].lower() + message[1:].replace("'end of template'", "end").replace("end of template", "end")
 
 

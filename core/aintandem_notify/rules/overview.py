@@ -6,7 +6,8 @@ from typing import Final
 
 from aintandem_notify.config.models import Config
 from aintandem_notify.events import EVENT_TYPES
-from aintandem_notify.notification import Severity
+from aintandem_notify.notification import Project, Severity
+from aintandem_notify.rules.globs import project_matcher
 from aintandem_notify.rules.plan import AGENT_RULE, PlannedRule
 from aintandem_notify.rules.texts import DEFAULT_TEXTS, UNKNOWN_TEXT
 
@@ -57,7 +58,12 @@ def warnings(config: Config, plan: Sequence[PlannedRule]) -> list[str]:
     if not destinations:
         return ["there is no destination: nobody will be told anything; add a table like [plugins.console.me]"]
     table = routes(plan)
-    return [*_floods(config, table), *_idle_rules(table, plan), *_idle_destinations(destinations, table)]
+    return [
+        *_floods(config, table),
+        *_strangers(config, plan),
+        *_idle_rules(table, plan),
+        *_idle_destinations(destinations, table),
+    ]
 
 
 def _floods(config: Config, table: Sequence[Route]) -> Iterator[str]:
@@ -68,6 +74,17 @@ def _floods(config: Config, table: Sequence[Route]) -> Iterator[str]:
                     f"rule {route.rule} sends every {route.event_type} event to {name}; "
                     "one task can have thousands of them"
                 )
+
+
+def _strangers(config: Config, plan: Sequence[PlannedRule]) -> Iterator[str]:
+    """Rules for projects that the config does not watch, as far as it says itself which these are."""
+    if any(project.is_glob for project in config.projects):
+        return
+    watched = [Project(id=entry.id, name=entry.name or entry.id) for entry in config.projects]
+    for rule in plan:
+        if rule.projects is not None and not any(map(project_matcher(rule.projects), watched)):
+            wanted = ", ".join(rule.projects)
+            yield f"rule {rule.name} is for {wanted} only, and no project here has such an id or name"
 
 
 def _idle_rules(table: Sequence[Route], plan: Sequence[PlannedRule]) -> Iterator[str]:

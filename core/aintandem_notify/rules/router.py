@@ -21,7 +21,9 @@ from aintandem_notify.rules.language import (
     LONGEST_TEXT,
     RENDER_ERRORS,
     Condition,
+    NothingThere,
     Render,
+    compile_address,
     compile_expression,
     compile_template,
 )
@@ -79,7 +81,7 @@ class Router:
         }
         self._for_unknown = tuple(rule for rule in rules if rule.plan.unknown)
         console_url = config.orchestrator.console_url
-        self._console_url = None if console_url is None else compile_template(console_url)
+        self._console_url = None if console_url is None else compile_address(console_url)
         self._reported: set[tuple[str, str]] = set()
         self._log = get_logger("rules")
 
@@ -154,10 +156,13 @@ class Router:
         return None if render is None else self._guarded(render, names, rule, part, instead=None)
 
     def _url(self, names: Scope) -> str | None:
-        """Where a person can look; None unless it is a web address."""
+        """Where a person can look; None unless it is a web address that this event has everything for."""
         if self._console_url is None:
             return None
-        url = self._guarded(self._console_url, names, "orchestrator", "console_url", instead=None)
+        try:
+            url = self._guarded(self._console_url, names, "orchestrator", "console_url", instead=None)
+        except NothingThere:  # no project, as in the agent's own events: the link would lead nowhere
+            return None
         url = "" if url is None else redact(url.strip())
         return url if url.startswith(("http://", "https://")) and url.isprintable() and " " not in url else None
 
