@@ -46,6 +46,10 @@ def test_the_title_stands_on_top_and_the_project_before_the_body() -> None:
     )
 
 
+def test_a_project_that_the_title_names_is_not_named_again() -> None:
+    assert popup(failed_task(title="No connection to project Sales pipeline", body="refused")).body == "refused"
+
+
 def test_the_agents_own_news_have_no_project() -> None:
     agent = failed_task(event=AgentStartedEvent(timestamp=NOON), run=None, project=None, body="2 projects")
 

@@ -111,6 +111,15 @@ def test_several_lines_are_a_code_block() -> None:
     assert "```\nTraceback\n  File &lt;x&gt;\nKeyError: 'a'\n```" in shown
 
 
+def test_what_we_say_ourselves_is_prose_and_names_the_project_once() -> None:
+    lost = sample_notification(
+        "connection_disconnected", title="Connection to project Sales pipeline lost", body="lost\nTrying again."
+    )
+    message = rich_message(lost)
+    assert message["text"] == "ℹ️ Connection to project Sales pipeline lost"
+    assert "lost\nTrying again." in texts(message["blocks"])
+
+
 def test_output_is_shown_only_where_something_went_wrong_and_only_once() -> None:
     assert "*Last output*" not in _shown(rich_message(sample_notification("task_completed")))
     failed = sample_notification("task_failed")

@@ -41,12 +41,13 @@ class Popup:
 def popup_of(
     notification: Notification, *, app_name: str, icon: str | None, expire_timeout: float | None
 ) -> Popup:
-    """The title on top, below it the project and the body."""
-    project = [] if notification.project is None else [notification.project.name]
+    """The title on top, below it the project, if the title does not name it, and the body."""
+    project = notification.project
+    where = [] if project is None or project.name in notification.title else [project.name]
     return Popup(
         app_name=app_name,
         summary=_cut(" ".join(_clean_lines(notification.title)), LONGEST_SUMMARY),
-        body=_cut("\n".join([*project, *_clean_lines(notification.body)][:MOST_LINES]), LONGEST_BODY),
+        body=_cut("\n".join([*where, *_clean_lines(notification.body)][:MOST_LINES]), LONGEST_BODY),
         severity=notification.severity,
         url=notification.url,
         icon=icon,

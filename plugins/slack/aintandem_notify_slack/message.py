@@ -44,6 +44,8 @@ SEVERITIES: Final[Mapping[Severity, tuple[str, str]]] = {
 }
 """What stands before a title, and the word for people who do not see it."""
 
+# What we say ourselves of links and of the agent is prose; lines of tasks keep their columns in a code block.
+_OWN_WORDS: Final = frozenset({"connection", "agent"})
 _EVERYBODY: Final = frozenset({"here", "channel", "everyone"})
 _USER: Final = re.compile(r"[UW][A-Z0-9]{2,30}")
 _GROUP: Final = re.compile(r"S[A-Z0-9]{2,30}")
@@ -84,8 +86,10 @@ def plain_message(notification: Notification) -> Message:
 def headline(notification: Notification) -> str:
     """Severity, title and project in one escaped line; what a phone shows."""
     project = notification.project
-    where = f" · {escaped(one_line(project.name), MAX_NAME)}" if project is not None and project.name else ""
-    return escaped(_title(notification), MAX_HEADER * 2) + where
+    title = _title(notification)
+    is_said = project is None or not project.name or one_line(project.name) in title
+    where = "" if project is None or is_said else f" · {escaped(one_line(project.name), MAX_NAME)}"
+    return escaped(title, MAX_HEADER * 2) + where
 
 
 def summary(notification: Notification) -> str:
@@ -152,7 +156,7 @@ def _body(notification: Notification) -> list[Block]:
     """The body, then the last output of a run in trouble unless the body shows it already."""
     blocks = []
     body = clean(notification.body).strip("\n")
-    if "\n" in body:
+    if "\n" in body and notification.event.family not in _OWN_WORDS:
         blocks.append(_section(code(body, MAX_BODY)))
     elif body.strip():
         blocks.append({"type": "section", "text": _plain_text(plain(body, MAX_BODY))})
