@@ -119,6 +119,19 @@ async def test_an_aging_token_is_refreshed_without_a_refusal(mock_clock: trio.te
         assert await session.token() is token
 
 
+async def test_trouble_with_a_refresh_is_waited_out_while_the_token_is_good(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    async with open_raw_orchestrator(token_lifetime=1000) as raw, session_with(raw) as (session, _):
+        token = await session.token()
+        raw.rest["POST /api/auth/refresh"] = RestAnswer({"error": "busy"}, 503)
+        mock_clock.jump(800)
+        assert await session.token() is token
+        assert len(raw.logins) == 1
+        mock_clock.jump(150)
+        assert (await session.token()).origin is Origin.LOGIN
+
+
 async def test_a_refused_token_out_of_a_refresh_asks_for_a_login() -> None:
     async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
         second = await session.renew(await session.token())
@@ -134,6 +147,8 @@ async def test_a_refused_token_out_of_a_refresh_asks_for_a_login() -> None:
         RestAnswer({"error": "no", "code": "UNAUTHORIZED"}, 401),
         RestAnswer({"success": True}),
         RestAnswer(b"<html>", 404),
+        RestAnswer({"error": "no such row"}, 500),
+        RestAnswer({"error": "slowly"}, 429),
     ],
 )
 async def test_a_refused_refresh_ends_in_a_login(answer: RestAnswer) -> None:

@@ -121,9 +121,12 @@ class Session:
             return await self._obtain()
         except (ServerTrouble, HttpFailed):
             # What cannot be renewed right now may still be good for the rest of its life.
-            if token is None or token is self._refused or trio.current_time() >= token.renew_until:
+            if token is None or not self._may_be_good(token):
                 raise
             return token
+
+    def _may_be_good(self, token: Token) -> bool:
+        return token is not self._refused and trio.current_time() < token.renew_until
 
     async def renew(self, refused: Token) -> Token:
         """A token in place of one that the orchestrator refused: refreshed, or by a new login.
@@ -231,10 +234,11 @@ class Session:
         try:
             answer = await self._post("/auth/refresh", {"refreshToken": self._refresh_token})
             return self._from_answer(answer, Origin.REFRESH)
-        except ServerTrouble:
-            raise
         except ApiError as error:
-            _log.info("the refresh token was refused, logging in again", reason=str(error))
+            if isinstance(error, ServerTrouble) and self._token is not None and self._may_be_good(self._token):
+                raise
+            # Some servers fail inside over a refresh token that they do not know.
+            _log.info("could not refresh the token, logging in again", reason=str(error))
             self._refresh_token = None
             return None
 
