@@ -13,8 +13,11 @@ Subject = tuple[Event, Run | None, Project | None]
 
 
 def get(event: Event, name: str) -> Any:
-    """The field of that name; None if events of this type have none."""
-    return getattr(event, name, None)
+    """The field of that name; None if events of this type have none.
+
+    What else the wire sent along under that name may be anything, and is none of them.
+    """
+    return getattr(event, name) if name in type(event).model_fields else None
 
 
 def run_name(event: Event, run: Run | None) -> str:

@@ -1,0 +1,44 @@
+"""Whatever the wire sends along, an event can be told of: nothing in a frame may end the agent."""
+
+import json
+from typing import Any, Final
+
+import pytest
+
+from aintandem_notify.events import EVENT_TYPES, WIRE_FAMILIES, Event, parse_frame
+from aintandem_notify.loading import load
+from aintandem_notify.notification import Project
+from aintandem_notify.rules import Router
+from aintandem_notify.runs import advance, run_ref
+from support.configs import write_config
+from support.outbox import NOW
+
+NAMES: Final = sorted(
+    {name for model in EVENT_TYPES.values() for name in model.model_fields}
+    | {field.alias for model in EVENT_TYPES.values() for field in model.model_fields.values() if field.alias}
+    | {"instance", "name", "title", "id", "key", "wire", "run", "runId", "project", "version", "model_fields"}
+)
+ODD: Final[tuple[Any, ...]] = ([1], [[]], {"a": 1}, {}, 5, -1, True, 1.5, 1e308, 10**400, "", "x", "\x00", None)
+KINDS: Final = sorted(kind for kind, model in EVENT_TYPES.items() if model.family in WIRE_FAMILIES)
+PROJECT: Final = Project(id="p", name="p")
+
+
+@pytest.fixture(scope="module")
+def router(tmp_path_factory: pytest.TempPathFactory) -> Router:
+    """Sends everything everywhere."""
+    log = '[plugins.file_log.audit]\npath = "a.jsonl"\nevents = ["*", "unknown/*"]\n'
+    return load(write_config(tmp_path_factory.mktemp("config"), "http://localhost", log)).router
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "of_a_later_release"])
+def test_any_field_may_hold_anything(router: Router, kind: str) -> None:
+    usual = {"type": kind, "taskId": "t", "executionId": "e", "sandboxId": "s", "phaseId": "p"}
+    told = 0
+    for name in NAMES:
+        for value in ODD:
+            event = parse_frame(json.dumps(usual | {name: value}), "p", NOW)
+            if isinstance(event, Event):
+                run = advance(None, event).run if run_ref(event) else None
+                for routed in router.route(event, run, PROJECT, NOW):
+                    told += bool(routed.notification.model_dump_json(exclude={"previous"}))
+    assert told
