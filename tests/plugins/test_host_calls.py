@@ -141,6 +141,7 @@ async def test_junk_for_a_receipt_is_the_plugins_fault(
         (raising(HttpFailed("refused", maybe_sent=True)), HttpFailed, "refused"),
         (raising(KeyError("x")), KeyError, "'x'"),
         (raising(SystemExit(3)), PluginError, "bad.x: sys.exit(3) was called"),
+        (raising(GeneratorExit()), PluginError, "bad.x: raised GeneratorExit()"),
         (raising(KeyboardInterrupt()), PluginError, "bad.x: raised KeyboardInterrupt()"),
         (raising(BaseException("odd")), PluginError, "bad.x: raised BaseException('odd')"),
         (raising(ExceptionGroup("", [ExceptionGroup("", [OSError("deep")])])), OSError, "deep"),

@@ -156,7 +156,7 @@ async def test_hooks_that_are_def_and_async_keep_their_order() -> None:
     ]
 
 
-@pytest.mark.parametrize("error", [ValueError("boom"), SystemExit(1), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [ValueError("boom"), SystemExit(1), GeneratorExit(), KeyboardInterrupt()])
 @pytest.mark.parametrize("is_async", [True, False])
 async def test_a_live_hook_that_raises_misses_nothing_and_is_counted(error: BaseException, is_async: bool) -> None:
     seen = []

@@ -122,6 +122,7 @@ async def test_not_ready_is_tried_again_and_told_at_the_third_time(autojump_cloc
     [
         (ValueError("boom"), "lifespan, set-up: ValueError: boom"),
         (SystemExit(3), "lifespan, set-up: sys.exit(3) was called"),
+        (GeneratorExit(), "lifespan, set-up: raised GeneratorExit()"),
         (KeyboardInterrupt(), "lifespan, set-up: raised KeyboardInterrupt()"),
         (ExceptionGroup("", [ExceptionGroup("", [OSError("deep")])]), "lifespan, set-up: OSError: deep"),
         ("hang", "lifespan, set-up: took longer than 5 s"),
@@ -201,6 +202,7 @@ def crashing(what: BaseException) -> type[Crashing]:
     [
         (ValueError("boom"), "background task: ValueError: boom"),
         (SystemExit(3), "background task: sys.exit(3) was called"),
+        (GeneratorExit(), "background task: raised GeneratorExit()"),
         (BaseExceptionGroup("", [KeyboardInterrupt()]), "background task: raised KeyboardInterrupt()"),
     ],
 )

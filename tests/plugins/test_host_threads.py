@@ -79,7 +79,12 @@ async def test_a_def_runs_in_a_thread_and_its_batch_in_one() -> None:
 
 @pytest.mark.parametrize(
     ("error", "kind"),
-    [(SystemExit(1), PluginError), (KeyboardInterrupt(), PluginError), (RetryLater("busy"), RetryLater)],
+    [
+        (SystemExit(1), PluginError),
+        (GeneratorExit(), PluginError),
+        (KeyboardInterrupt(), PluginError),
+        (RetryLater("busy"), RetryLater),
+    ],
 )
 async def test_what_a_thread_raises_is_the_result(error: BaseException, kind: type[Exception]) -> None:
     class Raising(Plugin[PluginConfig]):
@@ -217,6 +222,7 @@ async def test_a_blocked_live_hook_holds_no_delivery_up() -> None:
     [
         (ValueError("boom"), "__init__: ValueError: boom"),
         (SystemExit(3), "__init__: sys.exit(3) was called"),
+        (GeneratorExit(), "__init__: raised GeneratorExit()"),
         (KeyboardInterrupt(), "__init__: raised KeyboardInterrupt()"),
     ],
 )

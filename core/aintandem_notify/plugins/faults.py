@@ -4,6 +4,7 @@ A plugin may raise anything: ``SystemExit``, an exception group out of a nursery
 None of it may end the agent, and a cancellation of ours must never be taken for a fault.
 """
 
+import threading
 import traceback
 from pathlib import Path
 from typing import Final
@@ -47,7 +48,7 @@ def fault_of(error: BaseException, plugin: str) -> Exception:
 
     Raises the part of it that is a cancellation of ours, if it has one.
     """
-    if isinstance(error, GeneratorExit):
+    if isinstance(error, GeneratorExit) and _being_closed():
         raise error
     leaves = _leaves(error)
     cancelled = [leaf for leaf in leaves if isinstance(leaf, trio.Cancelled)]
@@ -81,6 +82,11 @@ def _leaves(error: BaseException) -> list[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
     return [error]
+
+
+def _being_closed() -> bool:
+    """Whether Python takes apart what trio has left behind; at any other time it was the plugin that raised."""
+    return not trio.lowlevel.in_trio_run() and threading.current_thread() is threading.main_thread()
 
 
 def _being_cancelled() -> bool:
