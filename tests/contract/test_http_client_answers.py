@@ -1,5 +1,6 @@
 """What an answer says: its texts, its JSON, and how long it asks to wait."""
 
+import json
 import math
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -74,6 +75,22 @@ def test_text_replaces_what_is_no_utf8() -> None:
 
 def test_json() -> None:
     assert HttpAnswer(200, {}, b'{"ok": true}').json() == {"ok": True}
+    assert HttpAnswer(200, {}, b'\xef\xbb\xbf"with a mark"').json() == "with a mark"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (rb'{"cut \ud83d": ["\uDE00", 1.5, null]}', {"cut \ufffd": ["\ufffd", 1.5, None]}),
+        (rb'"\ud83d\ude00"', "\U0001f600"),
+        (rb'"\\ud83d"', "\\ud83d"),
+        (b'"\xff \xed\xa0\x80"', "\ufffd \ufffd\ufffd\ufffd"),
+    ],
+)
+def test_what_comes_out_of_json_can_be_stored(body: bytes, expected: object) -> None:
+    content = HttpAnswer(200, {}, body).json()
+    assert content == expected
+    assert json.dumps(content, ensure_ascii=False).encode()
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"ok": tr', b"\xff\xfe\x00", b"[" * 200_000])

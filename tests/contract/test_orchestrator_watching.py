@@ -15,7 +15,7 @@ from aintandem_notify.events import Event
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator import Fleet, Login, Session, open_fleet
-from support.raw_orchestrator import RawOrchestrator, RawSocket, Refuse, open_raw_orchestrator
+from support.raw_orchestrator import RawOrchestrator, RawSocket, Refuse, RestAnswer, open_raw_orchestrator
 
 A, B = ProjectConfig(id="a", name="A"), ProjectConfig(id="b", name="B")
 
@@ -161,6 +161,14 @@ async def test_globs_and_reload() -> None:
         await journal.until("a", "connection_connected")
         await raw.sockets[0].closed.wait()
         assert raw.sockets[0].close_code == 1000
+
+
+async def test_a_name_that_cannot_be_stored_is_mended() -> None:
+    async with open_raw_orchestrator() as raw:
+        raw.rest["GET /api/projects"] = RestAnswer(b'[{"id": "ok", "name": "cut \\ud83d"}]')
+        async with watching(raw, ProjectConfig(id="*")) as (fleet, _):
+            await arrivals(raw, 1)
+            assert [status.project.name for status in fleet.snapshot()] == ["cut \ufffd"]
 
 
 async def test_a_token_that_ends_soon_is_replaced_in_time() -> None:
