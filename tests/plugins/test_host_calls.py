@@ -279,3 +279,23 @@ async def test_nobody_can_be_asked(autojump_clock: MockClock) -> None:
         await bench.start("good")
         with pytest.raises(PluginError, match=r"good\.x: it is loading"):
             await bench.host.diagnostics("good.x")
+
+
+async def deaf() -> None:
+    """As a plugin that waits for a thread of its own."""
+    with trio.CancelScope(shield=True):
+        await trio.sleep(1000)
+
+
+async def test_a_task_that_no_deadline_ends_shows_and_fails_until_it_is_over(autojump_clock: MockClock) -> None:
+    async with hosting(bad=answering(deaf)) as bench, trio.open_nursery() as nursery:
+        name = await bench.load("bad", timeout=30.0)
+        nursery.start_soon(bench.host.deliver, name, [notification()])
+        await trio.sleep(40)
+        assert bench.status(name).reason == "deliver has been running for 40 s"
+        assert bench.status(name).state is InstanceState.LOADED
+        await trio.sleep(300)
+        assert bench.status(name).state is InstanceState.FAILED
+        assert bench.failures == [(name, "deliver has been running for 330 s")]
+        await trio.sleep(700)
+        assert bench.status(name).state is InstanceState.LOADED

@@ -453,3 +453,20 @@ async def test_a_lifespan_with_a_nursery_of_its_own_works(autojump_clock: MockCl
         assert bench.status(name).reason == "lifespan: ValueError: boom"
         await serves(bench)
         await bench.host.wait_loaded(name)
+
+
+async def test_a_set_up_that_no_deadline_ends_shows(autojump_clock: MockClock) -> None:
+    class Deaf(Plugin[PluginConfig]):
+        @hookimpl
+        @asynccontextmanager
+        async def lifespan(self) -> AsyncIterator[None]:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(100)
+            yield
+
+    async with hosting(deaf=Deaf) as bench:
+        name = await bench.start("deaf", timeout=30.0)
+        await trio.sleep(20)
+        assert bench.status(name).reason is None
+        await trio.sleep(20)
+        assert bench.status(name).reason == "set-up has been running for 40 s"

@@ -1,12 +1,13 @@
 """The one caller of hooks: ``async def`` as a trio task, ``def`` in a worker thread, each with a deadline.
 
 Nothing that plugin code raises comes out of here; it is the answer. A task is cancelled at its deadline. A
-thread cannot be: the caller waits on, says so, and takes the late answer, so that nothing is sent twice while
-it is still being sent.
+thread cannot be, nor a task that waits for one: the caller waits on, says so, and takes the late answer, so that
+nothing is sent twice while it is still being sent.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final
@@ -18,7 +19,7 @@ from aintandem_notify.plugins.faults import DeadlineExceeded, fault_of
 from aintandem_notify.plugins.registry import Hook
 
 STUCK_AFTER_S: Final = 300.0
-"""Seconds past its deadline after which a ``def`` is no longer slow but stuck, and its instance failed."""
+"""Seconds past its deadline after which a call is no longer slow but stuck, and its instance failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Call:
 
 
 class Lateness(Enum):
-    """How a ``def`` that runs is doing."""
+    """How a call that runs is doing."""
 
     LATE = auto()
     STUCK = auto()
@@ -66,7 +67,7 @@ class Lateness(Enum):
 
 @dataclass(slots=True)
 class Running:
-    """Work in a thread, as the thread and its watcher both see it. ``began`` is in trio's time."""
+    """A call that runs, as whoever makes it and its watcher both see it. ``began`` is in trio's time."""
 
     hook: str
     began: float
@@ -77,7 +78,7 @@ class Lane:
     """The calls of one kind of one instance (deliveries, live hooks), which run one after the other.
 
     Each lane has its own thread at the most, so that no instance takes threads from another, and a stuck
-    live hook does not hold deliveries up. ``observe`` is told when a ``def`` is past its deadline, when it
+    live hook does not hold deliveries up. ``observe`` is told when a ``def`` is past its deadline, when a call
     is stuck, and when a late one is over.
     """
 
@@ -102,26 +103,31 @@ class Lane:
         """Make the calls, all ``async def`` or all ``def``, and append the answer of each as it comes."""
         if not calls:
             return
-        if not calls[0].hook.is_async:
-            await self._run_in_thread(calls, read, answers, stop_at_failure)
-            return
-        for call in calls:
-            answers.append(await run_task(call, self._plugin, self._timeout_s, read))
-            if stop_at_failure and isinstance(answers[-1], Failed):
-                return
+        run = self._run_as_task if calls[0].hook.is_async else self._run_in_thread
+        await run(calls, read, answers, stop_at_failure)
 
     def overdue(self) -> tuple[str, float] | None:
-        """The hook whose ``def`` is past its deadline and how long it has been running; None if none is."""
+        """The hook that is past its deadline and how long it has been running; None if none is."""
         if self.running is None:
             return None
         elapsed_s = trio.current_time() - self.running.began
         return (self.running.hook, elapsed_s) if elapsed_s >= self._timeout_s else None
 
+    async def _run_as_task(
+        self, calls: Sequence[Call], read: Read, answers: list[Answer], stop_at_failure: bool
+    ) -> None:
+        # Cancelled at its deadline, unless it shields itself or waits for a thread of its own.
+        async with self._watched(calls[0].hook, (Lateness.STUCK,)) as running:
+            for call in calls:
+                running.hook, running.began = call.hook.name, trio.current_time()
+                answers.append(await run_task(call, self._plugin, self._timeout_s, read))
+                if stop_at_failure and isinstance(answers[-1], Failed):
+                    return
+
     async def _run_in_thread(
         self, calls: Sequence[Call], read: Read, answers: list[Answer], stop_at_failure: bool
     ) -> None:
         now = trio.lowlevel.current_clock().current_time
-        running = Running(calls[0].hook.name, now())
 
         def work() -> None:
             for call in calls:
@@ -132,26 +138,32 @@ class Lane:
                 if stop_at_failure and isinstance(answers[-1], Failed):
                     return
 
-        self.running = running
+        async with self._watched(calls[0].hook, (Lateness.LATE, Lateness.STUCK)) as running:
+            # One hop for all of them: a hop costs more than a fast hook.
+            await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._limiter)
+
+    @asynccontextmanager
+    async def _watched(self, first: Hook, stages: Sequence[Lateness]) -> AsyncIterator[Running]:
+        """Tells ``observe`` of each of the stages that the calls inside the block come to, and of their end."""
+        self.running = running = Running(first.name, trio.current_time())
         told = [False]
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch, running, told)
-                # One hop for all of them: a hop costs more than a fast hook.
-                await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._limiter)
-                nursery.cancel_scope.cancel()
+                nursery.start_soon(self._watch, running, stages, told)
+                try:
+                    yield running
+                finally:
+                    nursery.cancel_scope.cancel()
         finally:
             running.abandoned = True
             self.running = None
         if told[0]:
-            self._observe(Lateness.OVER, running.hook, now() - running.began)
+            self._observe(Lateness.OVER, running.hook, trio.current_time() - running.began)
 
-    async def _watch(self, running: Running, told: list[bool]) -> None:
-        for lateness, after_s in (
-            (Lateness.LATE, self._timeout_s),
-            (Lateness.STUCK, self._timeout_s + self._stuck_after_s),
-        ):
-            await _sleep_through(running, after_s)
+    async def _watch(self, running: Running, stages: Sequence[Lateness], told: list[bool]) -> None:
+        for lateness in stages:
+            grace_s = self._stuck_after_s if lateness is Lateness.STUCK else 0.0
+            await _sleep_through(running, self._timeout_s + grace_s)
             told[0] = True
             self._observe(lateness, running.hook, trio.current_time() - running.began)
 

@@ -86,6 +86,7 @@ class Instance:
         self._finish_by = float("inf")
         self._stopping = False
         self._ended = trio.Event()
+        self._life_began = float("inf")
         self._loaded_at = float("inf")
         self._announced = False
         self._before_stuck: InstanceState | None = None
@@ -99,7 +100,7 @@ class Instance:
     def status(self) -> InstanceStatus:
         """Where it stands now."""
         lanes = (self._making, self._delivering, self._watching)
-        late = next((overdue for lane in lanes if (overdue := lane.overdue())), None)
+        late = next((overdue for lane in lanes if (overdue := lane.overdue())), None) or self._late_set_up()
         return InstanceStatus(
             name=self.name,
             state=self.state,
@@ -109,6 +110,13 @@ class Instance:
             dropped_events=self._queue.dropped,
             hook_errors=self._live_hooks.errors,
         )
+
+    def _late_set_up(self) -> tuple[str, float] | None:
+        """A set-up past its deadline: one that shields itself, or waits for a thread of its own."""
+        if self.state is not InstanceState.LOADING or self._making.running is not None:
+            return None
+        elapsed_s = trio.current_time() - self._life_began
+        return ("set-up", elapsed_s) if elapsed_s >= self.config.settings.timeout else None
 
     async def supervise(self) -> None:
         """Keep the instance alive until ``stop``; nothing that the plugin does comes out of here."""
@@ -191,6 +199,7 @@ class Instance:
 
     async def _live_guarded(self) -> LifeEnded | None:
         """What ended a life; None if we did."""
+        self._life_began = trio.current_time()
         self._loaded_at = float("inf")
         try:
             await self._live()
