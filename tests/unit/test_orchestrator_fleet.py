@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from aintandem_notify.clock import TrioClock
@@ -153,6 +154,19 @@ async def test_globs_are_looked_up_again(world: World, autojump_clock: MockClock
         assert sorted(world.watched) == ["b"]
         assert [status.project.id for status in fleet.snapshot()] == ["b"]
         assert world.lookups == [0, 300, 600, 900]
+
+
+async def test_a_glob_that_stands_for_nothing_is_told_once(world: World, autojump_clock: MockClock) -> None:
+    world.listing = [record("a")]
+    with capture_logs() as lines:
+        async with world.fleet(entry("*"), entry("sales-*")):
+            await trio.sleep(1000)
+            world.listing.append(record("sales-1"))
+            await trio.sleep(300)
+            world.listing.pop()
+            await trio.sleep(1000)
+    told = [(line["glob"], line["listed"]) for line in lines if line["event"] == "no project matches"]
+    assert told == [("sales-*", 1), ("sales-*", 1)]
 
 
 async def test_a_list_that_fails_stops_nothing_and_is_asked_again(world: World, autojump_clock: MockClock) -> None:

@@ -105,6 +105,7 @@ class Fleet:
         self._running: dict[str, _Run] = {}
         self._statuses: dict[str, ProjectStatus] = {}
         self._missing: set[str] = set()
+        self._idle_globs: set[str] = set()
         self._changed = trio.Event()
 
     def snapshot(self) -> tuple[ProjectStatus, ...]:
@@ -175,11 +176,23 @@ class Fleet:
         wanted = resolve(self._entries, listed or ())
         self._start_all(wanted)
         if listed is not None:
+            self._tell_of_idle_globs(listed)
             # Absent twice before it is stopped: one odd answer must not silence a project.
             absent = self._running.keys() - wanted.keys()
             for project_id in absent & self._missing:
                 self._stop(project_id)
             self._missing = absent - self._missing
+
+    def _tell_of_idle_globs(self, listed: Sequence[ProjectRecord]) -> None:
+        """Say once that a glob stands for nothing: whoever wrote it waits for events that cannot come."""
+        idle = {
+            entry.id
+            for entry in self._entries
+            if entry.is_glob and not any(fnmatchcase(record.id, entry.id) for record in listed)
+        }
+        for glob in sorted(idle - self._idle_globs):
+            _log.warning("no project matches", glob=glob, listed=len(listed))
+        self._idle_globs = idle
 
     def _start_all(self, wanted: Mapping[str, Project]) -> None:
         for project in wanted.values():
