@@ -108,6 +108,39 @@ async def test_the_end_waits_for_what_is_in_flight_only_as_long_as_it_may(tmp_pa
     assert [delivery["data"]["event"]["taskId"] for delivery in webhook.deliveries] == ["t0", "t1", "t2"]
 
 
+SLOW = """
+import trio
+
+from aintandem_notify.api import Notification, Plugin, hookimpl
+
+
+class Slow(Plugin):
+    @hookimpl
+    async def deliver(self, notification: Notification) -> None:
+        print("begun", flush=True)
+        await trio.sleep(1)
+        print("done", flush=True)
+"""
+
+
+async def test_a_queue_in_front_of_the_last_event_leaves_time_for_what_is_in_flight(tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "slow.py").write_text(SLOW)
+    async with open_raw_orchestrator() as raw:
+        tables = (
+            '[plugins.slow.x]\nevents = ["task_failed", "agent_stopped"]\n',
+            '[delivery]\ndrain_timeout = "3s"\n',
+        )
+        config = write_config(tmp_path, raw.url, *tables)
+        async with open_agent("run", config, cwd=tmp_path) as agent:
+            socket = await raw.connections.receive()
+            for number in range(10):
+                await socket.send_event("task_failed", taskId=f"t{number}")
+            await agent.wait_for_output("begun")
+            await ended_well(agent)
+    assert agent.stdout.count("begun") == agent.stdout.count("done") < 10
+
+
 async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     async with open_raw_orchestrator() as raw, open_webhook_receiver(secret=None) as webhook:
         config = write_config(tmp_path, raw.url, f'[plugins.webhook.ops]\nurl = "{webhook.url}"\n')
