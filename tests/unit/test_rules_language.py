@@ -1,6 +1,7 @@
 """Conditions and texts: what they see, what they print, what is wrong with them."""
 
 import contextlib
+import json
 
 import pytest
 from hypothesis import given
@@ -40,6 +41,8 @@ def asked(text: str, event_type: str = "task_failed", **fields: object) -> bool:
         ("{{ run.duration }} {{ run.duration | duration }}", "130.0 2 min 10 s"),
         ("{{ run.step }} {{ run.state }}{{ run.progress }}{{ run.output_tail }}", "Load data running"),
         ("{{ project.id }} {{ project.name }}", "p1 Sales pipeline"),
+        ("{{ project }}: {{ run }}", "Sales pipeline: data-analysis"),
+        ("{{ event.timestamp }}", "2026-11-23 03:12:00 UTC"),
         ("{{ event.timestamp.strftime('%H:%M') }}", "03:12"),
         (
             "{{ event.project_id }} {{ event.family }} {{ event.run_id }} {{ event.caught_up }}",
@@ -160,6 +163,13 @@ def test_what_is_wrong_with_a_text_is_known_beforehand(text: str, problem: str) 
 )
 def test_what_is_wrong_with_a_condition_is_known_beforehand(text: str, problem: str) -> None:
     assert Language().expression_problem(text) == problem
+
+
+def test_an_event_prints_as_it_came() -> None:
+    event = happening("task_failed", error="no")
+    printed = compile_template("{{ event }}")(scope(event, None, None))
+    assert json.loads(printed) == event.wire()
+    assert compile_template("{{ run }}{{ project }}")(scope(event, None, None)) == ""
 
 
 def test_a_name_that_the_text_makes_itself_is_its_own_matter() -> None:

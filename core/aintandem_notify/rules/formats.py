@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import datetime
 from typing import Any, Final
 
 from aintandem_notify.log import redact
@@ -49,7 +50,7 @@ def size(count: int) -> str:
 
 
 def text_of(value: Any) -> str:
-    """A JSON value as text: texts as they are, None as nothing, objects and lists as indented JSON."""
+    """A value as text: texts as they are, None as nothing, times to the second, the rest as indented JSON."""
     match value:
         case None:
             return ""
@@ -57,8 +58,12 @@ def text_of(value: Any) -> str:
             return value
         case dict() | list() | tuple():
             return json.dumps(value, ensure_ascii=False, indent=2, default=str) if value else ""
+        case datetime():
+            return f"{value:%Y-%m-%d %H:%M:%S} {value.tzname() or ''}".rstrip()
+        case bool() | int() | float():
+            return json.dumps(value)
         case _:
-            return json.dumps(value, default=str)
+            return str(value)
 
 
 def clean(text: str) -> str:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from aintandem_notify.events import EVENT_TYPES, Event
 from aintandem_notify.notification import Project
+from aintandem_notify.rules import formats
 from aintandem_notify.runs import Run
 
 Scope = Mapping[str, Any]
@@ -53,6 +54,9 @@ class _EventView:
             return getattr(self._event, name, None)
         return (self._event.model_extra or {}).get(name)
 
+    def __str__(self) -> str:
+        return formats.text_of(self._event.wire())
+
 
 class _FactsView:
     """A run or a project by the names of its facts; all None where there is none."""
@@ -66,6 +70,9 @@ class _FactsView:
     def __getitem__(self, name: str) -> Any:
         fact = self._facts.get(name)
         return None if fact is None or self._subject is None else fact(self._subject)
+
+    def __str__(self) -> str:
+        return formats.text_of(self["name"])
 
 
 def scope(event: Event, run: Run | None, project: Project | None) -> Scope:
