@@ -39,6 +39,7 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
         "Severity",
         "TaskEvent",
         "WorkflowEvent",
+        "describe_duration",
         "hookimpl",
         "redact",
     ),

@@ -80,6 +80,9 @@ from aintandem_notify.api import (
     WorkflowEvent as WorkflowEvent,
 )
 from aintandem_notify.api import (
+    describe_duration as describe_duration,
+)
+from aintandem_notify.api import (
     hookimpl as hookimpl,
 )
 from aintandem_notify.api import (

@@ -32,6 +32,7 @@ from aintandem_notify.hookspecs import Receipt, hookimpl
 from aintandem_notify.http_client import HttpAnswer, HttpClient
 from aintandem_notify.log import redact
 from aintandem_notify.notification import Field, Notification, Project, Severity
+from aintandem_notify.rules.formats import duration as describe_duration
 from aintandem_notify.runs import Run, RunState
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "Severity",
     "TaskEvent",
     "WorkflowEvent",
+    "describe_duration",
     "hookimpl",
     "redact",
 ]

@@ -12,7 +12,6 @@ from aintandem_notify.events import EVENT_TYPES
 from aintandem_notify.testing import sample_event, sample_notification
 from aintandem_notify_slack.message import (
     SEVERITIES,
-    describe_duration,
     mentions,
     plain_message,
     rich_message,
@@ -188,28 +187,6 @@ def test_agent_events_have_no_project_and_no_duration() -> None:
 )
 def test_mentions(names: tuple[str, ...], expected: str) -> None:
     assert mentions(names) == expected
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [
-        (0, "0 ms"),
-        (0.4444, "444 ms"),
-        (5, "5 s"),
-        (9.97, "10 s"),
-        (59.6, "1 min"),
-        (42.4, "42 s"),
-        (60, "1 min"),
-        (185, "3 min 5 s"),
-        (3600, "1 h"),
-        (7265, "2 h 1 min"),
-        (86400, "1 d"),
-        (100_000, "1 d 3 h"),
-        (86460, "1 d"),
-    ],
-)
-def test_durations(seconds: float, expected: str) -> None:
-    assert describe_duration(seconds) == expected
 
 
 @pytest.mark.parametrize(

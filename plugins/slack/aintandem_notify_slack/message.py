@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from aintandem_notify.api import Notification, Severity
+from aintandem_notify.api import Notification, Severity, describe_duration
 from aintandem_notify_slack.text import clean, code, escape, escaped, length, one_line, plain
 
 Message = dict[str, Any]
@@ -52,7 +52,6 @@ _GROUP: Final = re.compile(r"S[A-Z0-9]{2,30}")
 _NOT_IN_LINKS: Final[Mapping[int, str]] = {ord(character): f"%{ord(character):02X}" for character in "<>|\"' `^"}
 # Shown in any case, however long the rest of a plain message is.
 _LEAST_BODY: Final = 500
-_DURATION_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def rich_message(notification: Notification) -> Message:
@@ -117,19 +116,6 @@ def mentions(names: tuple[str, ...]) -> str:
     """Slack's markup for whom to call; a name that Slack could not resolve is left as text."""
     unique = dict.fromkeys(name.strip().lstrip("@") for name in names)
     return " ".join(_mention(name) for name in list(unique)[:MAX_MENTIONS] if name)
-
-
-def describe_duration(seconds: float) -> str:
-    """``850 ms``, ``42 s``, ``3 min 5 s``, ``2 h``, ``3 d 4 h``: the two largest units that matter."""
-    if seconds < 1:
-        return f"{round(seconds * 1000)} ms"
-    left = round(seconds)
-    counts = []
-    for size, unit in _DURATION_UNITS:
-        count, left = divmod(left, size)
-        counts.append((count, unit))
-    largest = next(place for place, (count, _) in enumerate(counts) if count)
-    return " ".join(f"{count} {unit}" for count, unit in counts[largest : largest + 2] if count)
 
 
 def _mention(name: str) -> str:
