@@ -194,6 +194,7 @@ def test_annotations_that_are_texts_are_found(catalog: Catalog, plugins_dir: Pat
     [
         ("\n\nundefined\n", "plugins/beep.py:3: NameError: name 'undefined' is not defined"),
         ("def broken(:\n", "plugins/beep.py:1: SyntaxError: invalid syntax"),
+        ("text = '\0'\n", "plugins/beep.py: SyntaxError: source code string cannot contain null bytes"),
         ("import sys\nsys.exit(3)\n", "plugins/beep.py:2: SystemExit: 3"),
         ("import no_such_thing\n", "plugins/beep.py:1: ModuleNotFoundError: No module named 'no_such_thing'"),
         ("import json\n\njson.loads('{')\n", "plugins/beep.py:3: json.decoder.JSONDecodeError: Expecting"),

@@ -167,7 +167,9 @@ def _where_and_why(error: BaseException, place: Path | None) -> str:
         for frame in traceback.extract_tb(error.__traceback__)
         if place is not None and Path(frame.filename).is_relative_to(place)
     ]
-    return f"{_shown(Path(frames[-1].filename))}:{frames[-1].lineno}: {why}" if frames else why
+    if frames:
+        return f"{_shown(Path(frames[-1].filename))}:{frames[-1].lineno}: {why}"
+    return f"{_shown(place)}: {why}" if place is not None and place.is_file() else why
 
 
 def _shown(path: Path) -> str:
