@@ -215,6 +215,15 @@ def test_an_import_that_fails_names_file_and_line(
     assert refusal(catalog, plugins_dir).startswith(reason)
 
 
+def test_what_a_module_prints_stays_out_of_standard_output(
+    catalog: Catalog, plugins_dir: Path, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("beep", f"import sys\nprint('hello')\nsys.stdout.close()\n{BEEP}")
+    assert catalog.find("beep", plugins_dir).delivers
+    print("still open")  # noqa: T201  # what is tested
+    assert capsys.readouterr() == ("still open\n", "hello\n")
+
+
 def test_a_failed_import_leaves_no_module_behind(catalog: Catalog, plugins_dir: Path, write: Write) -> None:
     before = set(sys.modules)
     write("beep", "undefined\n")

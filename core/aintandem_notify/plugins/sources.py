@@ -7,10 +7,12 @@ two configs never meet; no bytecode is written beside it.
 
 import importlib
 import importlib.util
+import io
 import re
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -62,7 +64,8 @@ class PackageSource:
         if self.entry_point.attr:
             raise ImportFailed(f"its entry point {self.entry_point.value!r} must name a module, without a colon")
         try:
-            return importlib.import_module(self.entry_point.module)
+            with _printing_to_stderr():
+                return importlib.import_module(self.entry_point.module)
         except KeyboardInterrupt:  # a person who does not want to wait, not the plugin
             raise
         except BaseException as error:  # sys.exit too
@@ -107,7 +110,8 @@ class FileSource:
         # pydantic and dataclasses look annotations up in there.
         sys.modules[name] = module
         try:
-            loader.exec_module(module)
+            with _printing_to_stderr():
+                loader.exec_module(module)
         except BaseException as error:
             _put_back(name, before)
             if isinstance(error, KeyboardInterrupt):  # a person, not the plugin
@@ -117,6 +121,21 @@ class FileSource:
 
 
 Source = PackageSource | FileSource
+
+
+class _Stderr(io.TextIOBase):
+    """Writes to standard error, whatever that is at the moment; closing it closes nothing."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text) if sys.stderr is not None else len(text)
+
+    def close(self) -> None:
+        """Others write there, too."""
+
+
+def _printing_to_stderr() -> AbstractContextManager[object]:
+    """What a module prints while it is imported must not stand in the middle of a schema."""
+    return redirect_stdout(_Stderr())
 
 
 class _PlainLoader(SourceFileLoader):
