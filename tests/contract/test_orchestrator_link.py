@@ -216,12 +216,33 @@ async def test_what_arrives_before_the_goodbye_is_answered_is_kept() -> None:
         await socket.receive()  # what it was reading already
         assert len(await link.receive_batch()) == 1
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(link.close)  # type: ignore[attr-defined]
+            nursery.start_soon(link.finish)
             await trio.testing.wait_all_tasks_blocked(0.01)
             await socket.send_text("late")
             assert await link.receive_batch() == ["late"]
             socket.go_on_reading()
             assert "we closed the connection" in str(await end_of(link))
+
+
+async def test_a_backlog_is_read_before_a_link_is_finished() -> None:
+    count, text = 40_000, "x" * 1000
+    async with in_pieces() as (link, socket, nursery):
+        nursery.start_soon(socket.send_bytes_raw, frame(text) * count)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        nursery.start_soon(link.finish)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert len(await receive(link, count)) == count
+        assert "we closed the connection" in str(await end_of(link))
+
+
+async def test_one_that_does_not_answer_a_goodbye_is_left(autojump_clock: trio.testing.MockClock) -> None:
+    async with in_memory() as (link, _, outgoing):
+        outgoing.send_all_hook = trio.lowlevel.checkpoint  # into nowhere
+        begun = trio.current_time()
+        await link.finish()
+        assert trio.current_time() - begun == 1.0
+        with pytest.raises(LinkLost, match="we closed the connection"):
+            await link.receive_batch()
 
 
 async def test_being_cancelled_says_goodbye_too() -> None:

@@ -72,6 +72,9 @@ class PlannedLink:
                 return left
         raise self._plan.end
 
+    async def finish(self) -> None:
+        await trio.lowlevel.checkpoint()
+
     def leftover(self) -> list[Frame]:
         left, self._plan = self._plan.left, replace(self._plan, left=())
         return list(left)

@@ -39,6 +39,8 @@ MAX_BATCH_SIZE: Final = 4 * 2**20
 """Characters that wait for the reader of the link."""
 CLOSE_TIMEOUT_S: Final = 1.0
 """How long a closing handshake may take; the other side may be gone."""
+LONGEST_FAREWELL_S: Final = 30.0
+"""How long the other side may go on after our goodbye, as it does with a backlog on the way."""
 HASTY_CLOSE_TIMEOUT_S: Final = 0.05
 """As above when we are being cancelled or nobody answers: enough to write a word of goodbye."""
 MAX_HANDSHAKES: Final = 32
@@ -57,6 +59,13 @@ class Link(Protocol):
 
     def leftover(self) -> list[Frame]:
         """The frames that were read and not handed over yet; for the last moments, when nobody may wait."""
+        ...
+
+    async def finish(self) -> None:
+        """Say goodbye, and read on until the other side has said all that it has to say.
+
+        Somebody must receive meanwhile; when it is over, ``receive_batch`` raises LinkLost.
+        """
         ...
 
 
@@ -284,12 +293,29 @@ class _WebSocketLink:
             return
         self._ping_in_flight = False
 
+    async def finish(self) -> None:
+        self._closing = True
+        self._tap.heard_at = trio.current_time()
+        with trio.move_on_after(LONGEST_FAREWELL_S):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._cancel_after_silence, nursery.cancel_scope)
+                await self._websocket.aclose()
+                nursery.cancel_scope.cancel()
+        self._end(LinkLost("we closed the connection", 1000))
+
+    async def _cancel_after_silence(self, scope: trio.CancelScope) -> None:
+        while True:
+            silence = trio.current_time() - self._tap.heard_at
+            # A pause of our own reader is none.
+            if silence >= CLOSE_TIMEOUT_S and self._room is None:
+                scope.cancel()
+                return
+            await trio.sleep(max(CLOSE_TIMEOUT_S - silence, HASTY_CLOSE_TIMEOUT_S))
+
     async def close(self) -> None:
-        """Say goodbye, and wait a moment for the answer if there can be one; what comes before it is kept."""
+        """Say goodbye, and wait a moment for the answer if there can be one."""
         hasty = self._ended is not None or trio.current_effective_deadline() == -math.inf
         with trio.move_on_after(HASTY_CLOSE_TIMEOUT_S if hasty else CLOSE_TIMEOUT_S, shield=True):
             if isinstance(self._ended, LinkLost) and self._ended.code in OUR_LIMITS:
                 await self._tap.say_goodbye(self._ended.code)
-            self._closing = True
             await self._websocket.aclose()
-        self._end(LinkLost("we closed the connection", 1000))

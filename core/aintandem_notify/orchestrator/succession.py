@@ -6,12 +6,16 @@ The socket replays nothing, so whatever the orchestrator sends between two links
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 import trio
 
 from aintandem_notify.errors import OrchestratorError
 from aintandem_notify.orchestrator.address import SocketTarget
 from aintandem_notify.orchestrator.link import Link, telling
+
+OVERLAP_S: Final = 0.5
+"""How long both links are open: a server may say yes to the new one a moment before it begins to feed it."""
 
 Connect = Callable[[SocketTarget], AbstractAsyncContextManager[Link]]
 """Opens a link, as ``link.open_link`` with its settings does."""
@@ -42,7 +46,7 @@ class Succession:
         return held.link
 
     def release(self, link: Link) -> None:
-        """Begin to close a link; ``receive_batch`` gives what still arrives, and then raises LinkLost."""
+        """Close a link after ``OVERLAP_S``; it gives all that still arrives, and then raises LinkLost."""
         for held in self._held:
             if held.link is link:
                 held.released.set()
@@ -56,6 +60,8 @@ class Succession:
                 self._held.append(held)
                 task_status.started(held)
                 await held.released.wait()
+                await trio.sleep(OVERLAP_S)
+                await link.finish()
         except OrchestratorError:
             # How a link ends that is not needed any more is nobody's concern.
             if held is None or not held.released.is_set():
