@@ -31,6 +31,10 @@ MISTAKES = [
     ("[log]\nlevel = 'wraning'", "6: log.level: should be debug, info, warning or error; did you mean warning?"),
     ("log = 3", "5: projects[0].log: unknown key; it belongs to the top of the file"),
     ("[connection]\nca_file = 3", '6: connection.ca_file: not a path; write it as "folder/file"'),
+    (
+        "[connection]\nca_file = 'not-there.pem'",
+        "6: connection.ca_file: cannot read the file: No such file or directory",
+    ),
     ("[connection]\nca_file = ''", '6: connection.ca_file: not a path; write it as "folder/file"'),
     (
         "[connection]\nproxy = 3",
@@ -263,6 +267,10 @@ LOGINS = [
     (
         'url = "http://a:b@x"\ntoken = "t"',
         "2: orchestrator.url: should not hold a login; use the keys username and password",
+    ),
+    (
+        'url = "http://x/api?key=1"\ntoken = "t"',
+        "2: orchestrator.url: should end before the ? or #; the API's paths are added to it",
     ),
     (
         'url = "simulator"\nconsole_url = "console.example/{{ project.id }}"',

@@ -36,6 +36,7 @@ from support.config_texts import (
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "mine").mkdir()
+    (tmp_path / "ca.pem").touch()
     return tmp_path
 
 

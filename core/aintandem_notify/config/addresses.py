@@ -33,10 +33,13 @@ def _http_url(url: str, expectation: str) -> str:
     return url
 
 
-def without_login(url: str) -> str:
-    """``url`` as it is; raises ValueError if a name or password stands in it."""
-    if "@" in urlsplit(url).netloc:
+def base_address(url: str) -> str:
+    """``url`` as it is; raises ValueError if it holds more than a place that paths can be added to."""
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
         raise ValueError("should not hold a login; use the keys username and password")
+    if parts.query or parts.fragment:
+        raise ValueError("should end before the ? or #; the API's paths are added to it")
     return url
 
 
@@ -52,6 +55,16 @@ def proxy_address(value: Secret | None) -> Secret | None:
     if value is not None:
         _http_url(value.reveal(), "be a proxy's address that begins with http:// or https://")
     return value
+
+
+def certificates(path: Path | None) -> Path | None:
+    """``path`` as it is; raises ValueError if the file cannot be read."""
+    if path is not None:
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise ValueError(f"cannot read the file: {error.strerror}") from None
+    return path
 
 
 def store_url(value: object, info: ValidationInfo[Any]) -> object:

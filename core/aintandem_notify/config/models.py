@@ -22,11 +22,12 @@ from pydantic import (
 
 from aintandem_notify.config.addresses import (
     SIMULATOR,
+    base_address,
+    certificates,
     console_address,
     orchestrator_url,
     proxy_address,
     store_url,
-    without_login,
 )
 from aintandem_notify.config.plugin import PluginConfig
 from aintandem_notify.config.values import (
@@ -60,7 +61,7 @@ class OrchestratorConfig(Table):
     ``console_url`` is a template over event, run and project.
     """
 
-    url: Annotated[str, AfterValidator(orchestrator_url), AfterValidator(without_login)] = Field(
+    url: Annotated[str, AfterValidator(orchestrator_url), AfterValidator(base_address)] = Field(
         description='http:// or https:// address of the orchestrator, or "simulator" for the embedded one',
         examples=["http://localhost:9900", SIMULATOR],
     )
@@ -151,7 +152,9 @@ class ConnectionConfig(Table):
     proxy: Annotated[Secret | None, AfterValidator(proxy_address)] = Field(
         None, description="the http:// or https:// proxy for every outgoing connection; may hold a login"
     )
-    ca_file: FilePath | None = Field(None, description="PEM file of authorities to trust beside the system's")
+    ca_file: Annotated[FilePath | None, AfterValidator(certificates)] = Field(
+        None, description="PEM file of authorities to trust beside the system's"
+    )
 
 
 class StoreConfig(Table):
