@@ -4,6 +4,7 @@ Blocks are entered from the store outwards and left in the opposite order, which
 projects stop reading, what was read is committed, destinations drain, plugins tear down, the store closes.
 """
 
+import gc
 import random
 import tempfile
 from collections.abc import AsyncIterator
@@ -33,6 +34,9 @@ from aintandem_notify.store import open_storage
 EXIT_GRACE_S: Final = 15.0
 """Seconds beyond ``[delivery] drain_timeout`` until the process ends in any case; plugins tear down in it."""
 
+COLLECT_AFTER: Final = (10_000, 20, 50)
+"""Python's thresholds: objects more than were freed until the youngest are looked through, and so on."""
+
 _log = log.get_logger("agent")
 
 
@@ -45,6 +49,7 @@ def run(source: Path) -> None:
         loaded = load(source)
         log.configure(loaded.config.log.level, loaded.config.log.format)
         raise_file_limit()
+        collect_less_often()
         trio.run(_main, loaded, asked_to_reload)
 
 
@@ -58,6 +63,15 @@ def raise_file_limit() -> None:
     # macOS says that there is no limit and has one all the same.
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def collect_less_often() -> None:
+    """Spare the garbage collector its rounds: hardly anything is a cycle, and a batch is thousands of objects.
+
+    With the defaults it takes a third of the time that a busy agent has.
+    """
+    gc.freeze()  # modules and config stay for good
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 async def _main(loaded: Loaded, asked_to_reload: Hangups) -> None:
