@@ -63,6 +63,8 @@ def after(gate: Gate, verdict: Verdict, now: float, chance: Chance) -> Gate:
     says nothing about the destination: in trouble it rests as long as before, else nothing changes.
     """
     match verdict.action:
+        case Action.DELIVERED if gate.state is GateState.OPEN and gate.last_error is None:
+            return gate  # nearly always, and a copy would cost more than all else here
         case Action.DELIVERED:
             return replace(gate, state=GateState.OPEN, failures=0, retry_at=0.0, last_error=None)
         case Action.REFUSE:

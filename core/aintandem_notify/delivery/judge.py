@@ -56,6 +56,8 @@ class Verdict:
     history: History = History()
 
 
+DELIVERED: Final = Verdict(Action.DELIVERED)
+
 _ACTIONS: Final[tuple[tuple[type[Exception], Action], ...]] = (
     (RetryLater, Action.WAIT),
     (HttpFailed, Action.WAIT),
@@ -71,7 +73,7 @@ _ACTIONS: Final[tuple[tuple[type[Exception], Action], ...]] = (
 def judge(error: Exception | None, history: History) -> Verdict:
     """What a try that ended with ``error`` (None: delivered) means, after the tries in ``history``."""
     if error is None:
-        return Verdict(Action.DELIVERED)
+        return DELIVERED
     reason = reason_of(error)
     for kind, action in _ACTIONS:
         if isinstance(error, kind):

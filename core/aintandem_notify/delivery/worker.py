@@ -166,7 +166,8 @@ class Worker:
         verdict = judge(error, history_of(claim))
         before = self.gate
         self.gate = gates.after(before, verdict, trio.current_time(), self._chance)
-        self._say(claim, verdict, before)
+        if verdict.action is not Action.DELIVERED or before.state is not self.gate.state:
+            self._say(claim, verdict, before)
         return settlement(claim, verdict, receipt, self._clock.now(), self._chance)
 
     def _say(self, claim: Claim, verdict: Verdict, before: Gate) -> None:

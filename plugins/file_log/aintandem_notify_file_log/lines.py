@@ -21,6 +21,8 @@ def json_line(notification: Notification) -> bytes:
         line = to_json(values, inf_nan_mode="null")
     except ValueError:  # a lone surrogate, which UTF-8 cannot hold but JSON can write
         line = json.dumps(values, separators=(",", ":")).encode("ascii")
+    if line.isascii() and b"\x7f" not in line:  # nearly always, and a hundred times as fast to see
+        return line + b"\n"
     return _UNESCAPED.sub(_escape, line) + b"\n"
 
 
