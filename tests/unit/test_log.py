@@ -16,6 +16,7 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_core import to_json
 
 from aintandem_notify import log
 from aintandem_notify.log import HIDDEN, MOST_ROTATING, redact, redact_values
@@ -169,6 +170,39 @@ def test_texts_inside_values_are_redacted() -> None:
     values = {"a": [secret, 1, None, {"b": (f"x{secret}", True)}], "token": 1.5}
 
     assert redact_values(values) == {"a": [HIDDEN, 1, None, {"b": [f"x{HIDDEN}", True]}], "token": 1.5}
+
+
+TEMPTING = st.sampled_from(
+    [
+        JWT,
+        "xoxb-12345678-abc",
+        "Bearer abcdefghi",
+        "TOKEN=x1",
+        "https://me:pw@host",
+        "Authorization: x",
+        '"token": "t"',
+    ]
+)
+SECRETS = st.sampled_from(['quo"te\\d', "sp ace/ü", "tab\there", "plain-secret", "\x7fdel\u2028"])
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.lists(st.text() | TEMPTING | SECRETS, max_size=3).map("".join),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    )
+)
+def test_what_is_passed_over_holds_nothing_to_redact(value: Any) -> None:
+    for secret in ('quo"te\\d', "sp ace/ü", "tab\there", "plain-secret", "\x7fdel\u2028"):
+        log.hide(secret, rotating=True)
+    if not log.may_hold_secret(to_json(value).decode()):
+        assert redact_values(value) == value
+    if isinstance(value, str) and not log.may_hold_secret(value):
+        assert redact(value) == value
+
+
+def test_a_harmless_text_is_passed_over() -> None:
+    assert not log.may_hold_secret('{"output": "[0001] Train the model: row 17 of 1000000 done\\n"}')
 
 
 @given(st.text())

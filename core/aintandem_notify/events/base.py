@@ -23,7 +23,7 @@ from pydantic import (
     GetCoreSchemaHandler,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, core_schema, to_json
 
 
 class Family(StrEnum):
@@ -111,7 +111,10 @@ class Event(BaseModel):
     caught_up: Annotated[bool, Otherwise(_false)] = False
 
     def wire(self) -> dict[str, Any]:
-        """The event as JSON values in the wire's camelCase: as it came, unknown fields included."""
+        """The event as JSON values in the wire's camelCase: as it came, unknown fields included.
+
+        Not a copy: others read the same object.
+        """
         return self._wire
 
     @cached_property
@@ -128,6 +131,11 @@ class Event(BaseModel):
         # again as its validation does.
         event.__dict__["_wire"] = wire
         return event
+
+    @cached_property
+    def wire_json(self) -> str:
+        """``wire()`` as JSON text, without spaces."""
+        return to_json(self.wire()).decode()
 
     @cached_property
     def key(self) -> str:

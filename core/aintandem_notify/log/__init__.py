@@ -13,6 +13,7 @@ from aintandem_notify.log.redaction import (
     MOST_ROTATING,
     SHORTEST_SECRET,
     hide,
+    may_hold_secret,
     redact,
     redact_values,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "configure",
     "get_logger",
     "hide",
+    "may_hold_secret",
     "redact",
     "redact_values",
     "silence",

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from aintandem_notify.config.models import Config
 from aintandem_notify.events import EVENT_TYPES, AgentEvent, Event, Family, restore_event
-from aintandem_notify.log import get_logger, redact, redact_values
+from aintandem_notify.log import get_logger, may_hold_secret, redact, redact_values
 from aintandem_notify.notification import Notification, Project
 from aintandem_notify.rules import formats, texts
 from aintandem_notify.rules.facts import Subject
@@ -133,6 +133,7 @@ class Router:
         self, planned: PlannedRule, rule: _Rule, subject: Subject, names: Scope, now: datetime
     ) -> Notification:
         event, run, project = subject
+        shown_event, shown_run = _without_secrets(event, run)
         title = self._text(rule.title, names, planned.name, "title") or ""
         body = self._text(rule.body, names, planned.name, "body")
         return Notification(
@@ -144,8 +145,8 @@ class Router:
             fields=texts.fields(subject),
             url=self._url(names),
             mentions=planned.mention,
-            event=_event_without_secrets(event),
-            run=None if run is None else _run_without_secrets(run),
+            event=shown_event,
+            run=shown_run,
             project=project,
             rule=planned.name,
             created_at=now,
@@ -186,20 +187,23 @@ _CONSEQUENCES: Final = {
 }
 
 
+def _without_secrets(event: Event, run: Run | None) -> tuple[Event, Run | None]:
+    """Event and run as destinations may see them: both go into files and over the network as they are."""
+    told = event.wire_json if run is None else f"{event.wire_json}\n{run.output_tail}\n{run.name}\n{run.step}"
+    if not may_hold_secret(told):
+        return event, run
+    return _event_without_secrets(event), None if run is None else _run_without_secrets(run)
+
+
 def _event_without_secrets(event: Event) -> Event:
-    """The event as destinations may see it: its wire form goes into files and over the network as it is."""
     wire = event.wire()
     clean = redact_values(wire)
     return event if clean == wire else restore_event(clean)
 
 
 def _run_without_secrets(run: Run) -> Run:
-    tail, name, step = redact(run.output_tail), redact(run.name), run.step and redact(run.step)
-    return (
-        run
-        if (tail, name, step) == (run.output_tail, run.name, run.step)
-        else replace(run, output_tail=tail, name=name, step=step)
-    )
+    step = run.step and redact(run.step)
+    return replace(run, output_tail=redact(run.output_tail), name=redact(run.name), step=step)
 
 
 def _notification_id(event: Event, rule: str) -> str:

@@ -3,7 +3,7 @@
 Written for somebody who reads it in a chat, perhaps at night: what, which one, where, and the error itself.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
@@ -26,7 +26,7 @@ LONGEST_FACT: Final = 300
 class DefaultText:
     """How one type of event reads.
 
-    ``title`` takes the names of ``_title_names``, ``facts`` are keys of ``FACTS``.
+    ``title`` takes the names of ``_TITLE_NAMES``, ``facts`` are keys of ``FACTS``.
     """
 
     severity: Severity
@@ -146,7 +146,7 @@ def default_text(event: Event) -> DefaultText:
 def title(subject: Subject) -> str:
     """One line that says what happened to what; says so when it is old news."""
     event = subject[0]
-    line = default_text(event).title.format_map(_title_names(subject))
+    line = default_text(event).title.format_map(_TitleNames(subject))
     return f"{line} (caught up)" if event.caught_up else line
 
 
@@ -161,26 +161,36 @@ def fields(subject: Subject) -> tuple[Field, ...]:
     return tuple(Field(name, formats.one_line(value, LONGEST_FACT)) for name, value in found if value)
 
 
-def _title_names(subject: Subject) -> Mapping[str, str]:
-    event, run, project = subject
-    names = {
-        "run": run_name(event, run),
-        "project": project_name(event, project),
-        "instance": get(event, "instance") or "",
-        "type": event.type,
-    }
-    match event.type:
-        case "step_progress":
-            names["step"] = _step_and_status(event)
-        case "artifact":
-            names["artifact"] = PurePosixPath(artifact_fact("path")(subject) or "").name or "a file"
-        case "workflow_phase_started" | "workflow_phase_completed":
-            names["phase"] = get(event, "phase") or get(event, "phase_id") or ""
-    return {name: formats.one_line(value, LONGEST_NAME) for name, value in names.items()}
-
-
 def _step_and_status(event: Event) -> str:
     """``Load data completed``; only as much as is known."""
     step = get(event, "step") or get(event, "step_id") or "a step"
     status = (get(event, "status") or "moved").replace("-", " ").replace("_", " ")
     return f"{step} is {status}" if status in ("pending", "running", "in progress") else f"{step} {status}"
+
+
+_TITLE_NAMES: Final[Mapping[str, Callable[[Subject], str]]] = {
+    "run": lambda subject: run_name(*subject[:2]),
+    "project": lambda subject: project_name(subject[0], subject[2]),
+    "instance": lambda subject: get(subject[0], "instance") or "",
+    "type": lambda subject: subject[0].type,
+    "step": lambda subject: _step_and_status(subject[0]),
+    "artifact": lambda subject: PurePosixPath(artifact_fact("path")(subject) or "").name or "a file",
+    "phase": lambda subject: get(subject[0], "phase") or get(subject[0], "phase_id") or "",
+}
+"""What a title of the table above can name."""
+
+
+class _TitleNames(Mapping[str, str]):
+    """The names for one event, each worked out when its title asks for it."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+
+    def __getitem__(self, name: str) -> str:
+        return formats.one_line(_TITLE_NAMES[name](self._subject), LONGEST_NAME)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_TITLE_NAMES)
+
+    def __len__(self) -> int:
+        return len(_TITLE_NAMES)
