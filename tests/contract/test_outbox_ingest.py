@@ -148,6 +148,26 @@ async def test_a_huge_batch_is_cut_into_several_transactions() -> None:
     with_store.close()
 
 
+async def test_what_is_journaled_is_cut_into_smaller_transactions() -> None:
+    with_store = Store("sqlite://")
+    storage = FlakyStorage(with_store)
+    count = 2 * writer.MOST_KEPT + 1
+    progress = [event("output", at=n, output=f"{n}\n") for n in range(count)]
+    ends = [event("task_completed", run=f"t{n}") for n in range(count)]
+    router = FakeRouter(types=frozenset({"task_completed"}))
+    async with open_bench(storage, router) as bench, trio.open_nursery() as nursery:
+        both = [one for pair in zip(progress, ends, strict=True) for one in pair]
+        await bench.ingest.commit(PROJECT, both)
+        assert storage.calls == 3
+        for half in (ends[:1], ends[1 : writer.MOST_KEPT + 1]):
+            nursery.start_soon(bench.ingest.commit, PROJECT, half)
+    assert storage.calls == 5
+    assert [claim.notification.title for claim in claim_all()(with_store)] == [
+        f"task_completed t{n}" for n in range(count)
+    ]
+    with_store.close()
+
+
 @pytest.mark.parametrize("failure", ["before", "after"])
 async def test_a_failed_commit_is_told_and_the_same_events_can_be_handed_in_again(failure: str) -> None:
     with_store = Store("sqlite://")

@@ -1,7 +1,8 @@
 """The store's own contract: what is claimed when, and what settling leaves behind. Any database must pass it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,15 +11,17 @@ from sqlalchemy import text
 from aintandem_notify.events import AgentStartedEvent, ConnectionErrorEvent, Event, Family
 from aintandem_notify.runs import Run, RunRef, RunState
 from aintandem_notify.store import Changes, Claim, DeliveryState, Settlement, Store, outbox
-from support.outbox import NOW, claim_all, event, inside, queue_up
+from aintandem_notify.store.recent import Recent
+from support.outbox import NOW, claim_all, event, inside, notification, queue_up
 
 QUEUED, DELIVERED, DEAD = DeliveryState.QUEUED, DeliveryState.DELIVERED, DeliveryState.DEAD
 HERE = "file_log.a"
 
 
-@pytest.fixture
-def store() -> Iterator[Store]:
-    opened = Store("sqlite://")
+@pytest.fixture(params=["from memory", "read back"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """What is claimed must be the same whether it comes from memory or, as after a restart, from the disk."""
+    opened = Store("sqlite://", recent=Recent(most=1000 if request.param == "from memory" else 0))
     yield opened
     opened.close()
 
@@ -127,12 +130,82 @@ def test_a_due_time_beyond_the_horizon_is_due(store: Store) -> None:
         "UPDATE events SET wire = '{}' WHERE run_id = 'b'",
     ],
 )
-def test_what_cannot_be_read_back_dies_and_stops_nobody(store: Store, damage: str) -> None:
+def test_what_cannot_be_read_back_dies_and_stops_nobody(damage: str) -> None:
+    store = Store("sqlite://", recent=Recent(most=0))
     queue_up([event("task_started", run=run) for run in "abc"])(store)
     with store.transaction():
         assert store._connection.exec_driver_sql(damage).rowcount == 1
     assert claimed(store) == ["task_started a", "task_started c"]
     assert rows(store, "state, reason")[1] == ("dead", "cannot be read back from the store")
+    store.close()
+
+
+def kept(recent: Recent, destination: str, about: Sequence[Event]) -> list[bool]:
+    """Which of the notifications that ``queue_up`` made are in memory."""
+    return [recent.get(destination, notification(one, None).id) is not None for one in about]
+
+
+def test_what_waits_beyond_the_bound_is_read_from_the_disk(tmp_path: Path) -> None:
+    recent = Recent(most=2)
+    store = Store(tmp_path / "store.sqlite3", recent=recent)
+    about = [event("task_started", run=run) for run in "abcd"]
+    queue_up(about, [HERE, "slack.b"])(store)
+    assert kept(recent, HERE, about) == [True, True, False, False]
+    claims = claim_all()(store)
+    assert [claim.notification.title for claim in claims] == [f"task_started {run}" for run in "abcd"]
+    settle(store, claims[0])
+    settle(store, claims[1], QUEUED)
+    assert kept(recent, HERE, about) == [False, True, False, False]
+    assert kept(recent, "slack.b", about) == [True, True, False, False]
+    store.close()
+    reopened = Store(tmp_path / "store.sqlite3")
+    assert claim_all()(reopened) == claims[1:]
+    reopened.close()
+
+
+def test_large_notifications_do_not_fill_the_memory() -> None:
+    recent = Recent(most_characters=10_000)
+    store = Store("sqlite://", recent=recent)
+    about = [
+        event("task_failed", run=run, error=run * size) for run, size in (("a", 50_000), ("b", 5), ("c", 9000))
+    ]
+    queue_up(about)(store)
+    assert kept(recent, HERE, about) == [False, True, False]
+    settle(store, claim_all()(store)[1])
+    later = event("task_failed", run="d", error="d" * 9000)
+    queue_up([later])(store)
+    assert kept(recent, HERE, [later]) == [True]
+    assert claimed(store) == ["task_failed a", "task_failed c", "task_failed d"]
+    store.close()
+
+
+def test_memory_keeps_nothing_that_was_not_committed() -> None:
+    recent = Recent()
+    store = Store("sqlite://", recent=recent)
+    about = [event("task_started", run=run) for run in "ab"]
+    queue_up(about[:1])(store)
+
+    def write_and_fail(store: Store) -> None:
+        store.journal.write(Changes(events=about[1:], notifications=[(notification(about[1], None), [HERE])]), NOW)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        inside(write_and_fail)(store)
+    assert kept(recent, HERE, about) == [False, False]
+    assert claimed(store) == ["task_started a"]
+    store.close()
+
+
+def test_memory_forgets_what_waited_too_long() -> None:
+    recent = Recent()
+    store = Store("sqlite://", recent=recent)
+    about = [event("task_started")]
+    queue_up(about)(store)
+    with store.transaction():
+        later = NOW + timedelta(days=3)
+        assert store.outbox.expire(HERE, older_than=later, now=later, reason="too old") == 1
+    assert kept(recent, HERE, about) == [False]
+    store.close()
 
 
 def next_due(store: Store, destination: str = HERE) -> Any:

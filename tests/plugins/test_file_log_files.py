@@ -314,4 +314,4 @@ async def test_leaving_the_lifespan_closes_the_file(tmp_path: Path) -> None:
 
 
 def test_many_are_handed_over_at_once() -> None:
-    assert FileLog.in_flight == 64
+    assert FileLog.in_flight == 256

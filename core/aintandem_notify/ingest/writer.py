@@ -1,7 +1,7 @@
 """Group commit: one transaction at a time, for all that the projects handed in while the last one ran."""
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +20,10 @@ from aintandem_notify.store import Storage, Store
 
 MOST_EVENTS: Final = 1000
 """Events in one transaction: keeps it under a tenth of a second or so, and then workers get their turn."""
+
+MOST_KEPT: Final = 250
+"""Those of them that are journaled. About what the fastest destinations take in one turn: were it much more,
+their backlog would outgrow what the store has in memory while all is well."""
 
 MOST_RUNS: Final = 4000
 """Runs kept in memory, the least recently moved dropped first; at most some 16 MB with full output tails."""
@@ -43,9 +47,22 @@ class LiveHooks(NamedTuple):
     listening: Callable[[], bool]
 
 
+def portions(events: Sequence[Event], router: Router) -> Iterator[tuple[Sequence[Event], int]]:
+    """The events in pieces that fit a transaction, each with how many of it will be journaled."""
+    start = kept = 0
+    for index, event in enumerate(events):
+        if kept == MOST_KEPT or index - start == MOST_EVENTS:
+            yield events[start:index], kept
+            start, kept = index, 0
+        kept += not is_passing(event, router)
+    if start < len(events):
+        yield events[start:], kept
+
+
 @dataclass(slots=True)
 class _Waiting:
     handed: Handed
+    kept: int
     done: trio.Event = field(default_factory=trio.Event)
     error: StoreError | None = None
 
@@ -72,8 +89,8 @@ class Ingest:
         Raises StoreError when they cannot be stored; handing the same events in again is right then. A call
         that is cancelled while it waits has handed its events in all the same.
         """
-        for start in range(0, len(events), MOST_EVENTS):
-            waiting = _Waiting(Handed(project, events[start : start + MOST_EVENTS]))
+        for portion, kept in portions(events, self.router):
+            waiting = _Waiting(Handed(project, portion), kept)
             self._waiting.append(waiting)
             self._something.set()
             await waiting.done.wait()
@@ -126,10 +143,13 @@ class Ingest:
 
     def _take_waiting(self) -> list[_Waiting]:
         taken: list[_Waiting] = []
-        count = 0
-        while self._waiting and (not taken or count + len(self._waiting[0].handed.events) <= MOST_EVENTS):
+        count = kept = 0
+        while self._waiting:
+            count += len(self._waiting[0].handed.events)
+            kept += self._waiting[0].kept
+            if taken and (count > MOST_EVENTS or kept > MOST_KEPT):
+                break
             taken.append(self._waiting.popleft())
-            count += len(taken[-1].handed.events)
         return taken
 
     def _transact(self, store: Store, batch: Sequence[Handed], now: datetime) -> Plan:

@@ -9,7 +9,6 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
-from pydantic_core import to_json
 from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, tuple_, update
 
 from aintandem_notify.events import Event, Family
@@ -19,6 +18,7 @@ from aintandem_notify.store import schema
 from aintandem_notify.store.bulk import Bulk
 from aintandem_notify.store.bulk import Row as BulkRow
 from aintandem_notify.store.outbox import DeliveryState
+from aintandem_notify.store.recent import Recent
 from aintandem_notify.store.schema import microseconds
 
 # Few enough for every database's limit on parameters, a run's name taking three.
@@ -111,8 +111,9 @@ _SEE_PROJECTS: Final = Bulk(
 class Journal:
     """The ingest side of the store."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, recent: Recent) -> None:
         self._connection = connection
+        self._recent = recent
 
     def known_keys(self, keys: Iterable[str]) -> set[str]:
         """Those of ``keys`` that are journaled."""
@@ -138,10 +139,12 @@ class Journal:
     def write(self, changes: Changes, now: datetime) -> None:
         """Add and change it all; ``now`` is when it was received and from when deliveries are due."""
         connection, at = self._connection, microseconds(now)
-        _ADD_EVENTS.run(connection, [_event_row(event, at) for event in changes.events])
+        events = [_event_row(event, at) for event in changes.events]
+        notifications = [_notification_row(sent, at) for sent, _ in changes.notifications]
+        _ADD_EVENTS.run(connection, events)
         _ADD_RUNS.run(connection, [_run_name(run) + _run_state(run) for run in changes.new_runs])
         _MOVE_RUNS.run(connection, [_run_state(run) + _run_name(run) for run in changes.moved_runs])
-        _ADD_NOTIFICATIONS.run(connection, [_notification_row(sent, at) for sent, _ in changes.notifications])
+        _ADD_NOTIFICATIONS.run(connection, notifications)
         _ADD_DELIVERIES.run(
             connection,
             [_delivery_row(sent, name, at) for sent, names in changes.notifications for name in names],
@@ -152,6 +155,10 @@ class Journal:
         _SEE_PROJECTS.run(
             connection, [(microseconds(seen), project) for project, seen in changes.seen_until.items()]
         )
+        wires = {key: len(wire) for key, *_, wire in events}
+        for (sent, names), (_, key, *_, content) in zip(changes.notifications, notifications, strict=True):
+            for name in names:
+                self._recent.add(name, sent, wires[key] + len(content))
 
 
 def _portions(items: Iterable[Any]) -> Iterable[list[Any]]:
@@ -170,7 +177,7 @@ def _event_row(event: Event, at: int) -> BulkRow:
         microseconds(event.timestamp),
         at,
         event.caught_up,
-        to_json(event.wire()).decode(),
+        event.wire_json,
     )
 
 

@@ -6,6 +6,7 @@ transaction of ``Store``.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -19,6 +20,7 @@ from aintandem_notify.notification import Notification
 from aintandem_notify.store import schema
 from aintandem_notify.store.bulk import Bulk
 from aintandem_notify.store.bulk import Row as BulkRow
+from aintandem_notify.store.recent import Recent
 from aintandem_notify.store.schema import microseconds
 
 
@@ -90,19 +92,15 @@ _BLOCKED: Final = exists().where(
 _CLAIM: Final = (
     select(
         _mine.id,
-        _mine.destination,
+        _mine.notification_id,
         _mine.created_at,
         _mine.attempts,
         _mine.fault,
         _mine.fault_count,
-        schema.notifications.c.content,
-        schema.events.c.wire,
         schema.receipts.c.receipt,
     )
     .select_from(
-        schema.deliveries.join(schema.notifications, schema.notifications.c.id == _mine.notification_id)
-        .join(schema.events, schema.events.c.key == schema.notifications.c.event_key)
-        .outerjoin(
+        schema.deliveries.outerjoin(
             schema.receipts,
             and_(
                 schema.receipts.c.destination == _mine.destination,
@@ -117,6 +115,11 @@ _CLAIM: Final = (
     )
     .order_by(_mine.id)
     .limit(bindparam("most"))
+)
+_CONTENTS: Final = (
+    select(schema.notifications.c.id, schema.notifications.c.content, schema.events.c.wire)
+    .join_from(schema.notifications, schema.events, schema.events.c.key == schema.notifications.c.event_key)
+    .where(schema.notifications.c.id.in_(bindparam("ids", expanding=True)))
 )
 _NEXT_DUE: Final = select(func.min(_mine.due_at)).where(_QUEUED, _waits(_mine))
 _SETTLED: Final = ("state", "due_at", "attempts", "fault", "fault_count", "reason", "settled_at")
@@ -139,8 +142,9 @@ _theirs: Final = schema.receipts.c
 class Outbox:
     """The delivery side of the store."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, recent: Recent) -> None:
         self._connection = connection
+        self._recent = recent
 
     def claim(self, destination: str, *, most: int, now: datetime, horizon: datetime) -> list[Claim]:
         """Up to ``most`` due deliveries in order; one whose thread has an earlier one waiting is left out.
@@ -150,15 +154,27 @@ class Outbox:
         """
         asked = {"name": destination, "most": most, "now": now, "horizon": horizon}
         while True:
+            rows = self._connection.execute(_CLAIM, asked).all()
+            found = self._notifications(destination, [row.notification_id for row in rows])
             claims, unreadable = [], []
-            for row in self._connection.execute(_CLAIM, asked).all():
+            for row in rows:
                 try:
-                    claims.append(_claim(row))
-                except ValueError:
+                    claims.append(_claim(destination, row, found[row.notification_id]))
+                except (KeyError, ValueError):
                     unreadable.append(row.id)
             if not unreadable:
                 return claims
             self._bury(unreadable, now, "cannot be read back from the store")
+
+    def _notifications(self, destination: str, ids: Sequence[str]) -> dict[str, Notification]:
+        """By their ids, from memory where they are there; what cannot be read back is left out."""
+        found = {one: kept for one in ids if (kept := self._recent.get(destination, one))}
+        missing = [one for one in ids if one not in found]
+        if missing:
+            for row in self._connection.execute(_CONTENTS, {"ids": missing}).all():
+                with suppress(ValueError):
+                    found[row.id] = _notification(row)
+        return found
 
     def next_due(self, destination: str, *, now: datetime, horizon: datetime) -> datetime | None:
         """When the first waiting delivery becomes due; None when none waits for a time."""
@@ -171,6 +187,8 @@ class Outbox:
         """Record how tries went."""
         _SETTLE.run(self._connection, [_settled_row(settlement) for settlement in settlements])
         for settlement in settlements:
+            if settlement.state is not DeliveryState.QUEUED:
+                self._recent.remove(settlement.claim.destination, settlement.claim.notification.id)
             if settlement.receipt is not None:
                 self._keep_receipt(settlement, settlement.receipt)
 
@@ -181,6 +199,7 @@ class Outbox:
         oldest = self._connection.execute(_OLDEST, {"name": destination}).scalar_one_or_none()
         if oldest is None or oldest >= older_than:
             return 0  # looking at the first is enough: they were queued in the order of their ids
+        self._recent.forget(destination)
         return self._connection.execute(
             update(schema.deliveries)
             .where(
@@ -216,15 +235,14 @@ class Outbox:
             self._connection.execute(insert(schema.receipts), row | names)
 
 
-def _claim(row: Any) -> Claim:
-    notification = Notification.model_validate(
-        from_json(row.content)
-        | {
-            "event": restore_event(from_json(row.wire)),
-            "previous": None if row.receipt is None else from_json(row.receipt),
-        }
-    )
-    return Claim(row.id, row.destination, notification, row.created_at, row.attempts, row.fault, row.fault_count)
+def _notification(row: Any) -> Notification:
+    return Notification.model_validate(from_json(row.content) | {"event": restore_event(from_json(row.wire))})
+
+
+def _claim(destination: str, row: Any, notification: Notification) -> Claim:
+    if row.receipt is not None:
+        notification = notification.model_copy(update={"previous": from_json(row.receipt)})
+    return Claim(row.id, destination, notification, row.created_at, row.attempts, row.fault, row.fault_count)
 
 
 def _settled_row(settlement: Settlement) -> BulkRow:

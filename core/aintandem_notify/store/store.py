@@ -9,6 +9,7 @@ from aintandem_notify.store.engine import connect, disconnect, identity_of, loca
 from aintandem_notify.store.faults import naming_errors
 from aintandem_notify.store.journal import Journal
 from aintandem_notify.store.outbox import Outbox
+from aintandem_notify.store.recent import Recent
 
 
 class Store:
@@ -17,13 +18,14 @@ class Store:
     ``name`` is the file, for people. Every method raises StoreError when the database cannot do its part.
     """
 
-    def __init__(self, url: str | Path) -> None:
+    def __init__(self, url: str | Path, *, recent: Recent | None = None) -> None:
         self._connection, self.name = connect(url)
         self._path = location_of(url)
         self._identity = self._path and identity_of(self._path)
         self._durable = True
-        self.journal = Journal(self._connection)
-        self.outbox = Outbox(self._connection)
+        self._recent = recent or Recent()
+        self.journal = Journal(self._connection, self._recent)
+        self.outbox = Outbox(self._connection, self._recent)
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
@@ -37,8 +39,12 @@ class Store:
             if durable is not self._durable:
                 set_durable(self._connection, durable)
                 self._durable = durable
-            with self._connection.begin():
-                yield
+            try:
+                with self._connection.begin():
+                    yield
+            except BaseException:
+                self._recent.clear()
+                raise
 
     def _check_in_place(self) -> None:
         # SQLite would write on into a file that nobody finds again, and all that is queued would be lost.

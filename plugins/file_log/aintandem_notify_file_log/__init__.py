@@ -21,7 +21,7 @@ class FileLog(Plugin[Config]):
     """One file. Writes happen in a worker thread, so a slow disk delays nobody else."""
 
     # A whole batch is one hop to the worker thread, and a repetition after a kill carries the same id.
-    in_flight: ClassVar[int] = 64
+    in_flight: ClassVar[int] = 256
 
     _file: LogFile
 
