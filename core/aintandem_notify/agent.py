@@ -68,7 +68,7 @@ def raise_file_limit() -> None:
 def collect_less_often() -> None:
     """Spare the garbage collector its rounds: hardly anything is a cycle, and a batch is thousands of objects.
 
-    With the defaults it takes a third of the time that a busy agent has.
+    With the defaults a busy agent spends a good part of its time in it.
     """
     gc.freeze()  # modules and config stay for good
     gc.set_threshold(*COLLECT_AFTER)

@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from aintandem_notify.errors import StoreError
@@ -16,7 +18,7 @@ from aintandem_notify.ingest import Ingest, open_ingest, writer
 from aintandem_notify.notification import Project
 from aintandem_notify.runs import Run, RunRef, RunState, run_ref
 from aintandem_notify.store import Storage, Store, open_storage
-from support.outbox import NOW, PROJECT, FakeRouter, SetClock, claim_all, event, inside, memory
+from support.outbox import NOW, PROJECT, FakeRouter, Sent, SetClock, claim_all, event, inside, memory
 
 T = TypeVar("T")
 
@@ -183,6 +185,31 @@ async def test_a_failed_commit_is_told_and_the_same_events_can_be_handed_in_agai
         (run,) = (await runs(bench.storage, *batch)).values()
         assert (run.attempt, run.state) == (1, RunState.FAILED)
     with_store.close()
+
+
+class StumblingRouter(FakeRouter):
+    """Cannot take the events of one run."""
+
+    def route(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
+        if event.run_id == "odd":
+            raise ZeroDivisionError("in a rule")
+        return super().route(event, run, project, now)
+
+
+@pytest.mark.parametrize("place", range(5))
+async def test_an_event_that_cannot_be_taken_in_is_left_out_alone(place: int) -> None:
+    store = Store("sqlite://")
+    names = ["a", "b", "c", "d"]
+    batch = [event("task_failed", run=name) for name in names]
+    batch.insert(place, event("task_failed", run="odd"))
+    with capture_logs() as logs:
+        async with open_bench(Storage(store, inline=True), StumblingRouter()) as bench:
+            await bench.ingest.commit(PROJECT, batch)
+            await bench.ingest.commit(PROJECT, [event("task_failed", run="e")])
+            claims = claim_all()(store)
+    assert [claim.notification.event.run_id for claim in claims] == [*names, "e"]
+    assert [line["type"] for line in logs if line["log_level"] == "error"] == ["task_failed"]
+    store.close()
 
 
 async def test_agent_events_are_kept_while_the_store_fails(autojump_clock: MockClock) -> None:

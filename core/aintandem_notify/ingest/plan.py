@@ -52,6 +52,14 @@ class Plan:
     """Destinations that have something to deliver."""
 
 
+def halves(batch: Iterable[Handed]) -> tuple[list[Handed], list[Handed]] | None:
+    """The batch in two, in its order; None when it has only one event."""
+    single = [Handed(handed.project, [event]) for handed in batch for event in handed.events]
+    if len(single) < 2:
+        return None
+    return single[: len(single) // 2], single[len(single) // 2 :]
+
+
 def is_passing(event: Event, router: Router) -> bool:
     """Whether the event only moves its run: progress that no rule asks for."""
     return event.type in PROGRESS_TYPES and not router.concerns(event.type)

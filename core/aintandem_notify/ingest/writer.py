@@ -12,7 +12,7 @@ import trio
 from aintandem_notify.clock import Clock
 from aintandem_notify.errors import StoreError
 from aintandem_notify.events import AgentEvent, Event
-from aintandem_notify.ingest.plan import Handed, Plan, Router, is_passing, plan
+from aintandem_notify.ingest.plan import Handed, Plan, Router, halves, is_passing, plan
 from aintandem_notify.log import get_logger
 from aintandem_notify.notification import Project
 from aintandem_notify.runs import Run, RunRef, run_ref
@@ -124,7 +124,7 @@ class Ingest:
         batch = [Handed(None, announced), *(one.handed for one in waiting)]
         now = self._clock.now()
         try:
-            done = await self._storage.run(lambda store: self._transact(store, batch, now))
+            plans = await self._store(batch, now)
         except StoreError as error:
             self._announced = deque([*announced, *self._announced], maxlen=MOST_ANNOUNCED)
             # The failed commit may have reached the disk, so nothing in memory is certain any more.
@@ -138,8 +138,23 @@ class Ingest:
             return False
         for one in waiting:
             one.done.set()
-        self._tell(done)
+        for done in plans:
+            self._tell(done)
         return True
+
+    async def _store(self, batch: Sequence[Handed], now: datetime) -> list[Plan]:
+        """The batch in one transaction; in several when an event in it cannot be taken in, which is left out."""
+        try:
+            return [await self._storage.run(lambda store: self._transact(store, batch, now))]
+        except StoreError:
+            raise
+        except Exception as error:  # whatever one event makes of us, the others must not suffer
+            parts = halves(batch)
+            if parts is None:
+                kind = next(event.type for handed in batch for event in handed.events)
+                log.exception("an event cannot be taken in and is left out", type=kind, error=type(error).__name__)
+                return []
+        return [plan for part in parts for plan in await self._store(part, now)]
 
     def _take_waiting(self) -> list[_Waiting]:
         taken: list[_Waiting] = []
