@@ -17,7 +17,7 @@ from aintandem_notify import log
 from aintandem_notify.backoff import Chance, full_jitter
 from aintandem_notify.clock import Clock
 from aintandem_notify.config import ConnectionConfig
-from aintandem_notify.errors import ApiError, HttpFailed
+from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed
 from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.project import Observe
 from aintandem_notify.orchestrator.records import ProjectRecord
@@ -163,6 +163,8 @@ class Fleet:
                 return await list_projects()
         except trio.TooSlowError:
             reason = "no answer yet"
+        except AuthenticationFailed:
+            return None  # the session tells of a refused login, once for all
         except (ApiError, HttpFailed) as error:
             reason = str(error)
         if first_failure:

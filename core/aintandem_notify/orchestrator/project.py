@@ -17,6 +17,7 @@ from aintandem_notify.backoff import Chance, full_jitter
 from aintandem_notify.clock import Clock
 from aintandem_notify.errors import (
     ApiError,
+    AuthenticationFailed,
     HttpFailed,
     LinkRefused,
     OrchestratorError,
@@ -323,7 +324,9 @@ class _Watch:
 
     async def _tell_error(self, error: Exception, *, final: bool) -> None:
         self._connection_is_news = True
-        self._log.warning("cannot connect", reason=str(error), will_reconnect=not final)
+        # A refused login is the session's to tell, once for all projects.
+        tell = self._log.debug if isinstance(error, AuthenticationFailed) and not final else self._log.warning
+        tell("cannot connect", reason=str(error), will_reconnect=not final)
         self._update(last_error=str(error))
         event = ConnectionErrorEvent(
             timestamp=self._settings.clock.now(),
