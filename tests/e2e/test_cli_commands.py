@@ -218,6 +218,14 @@ async def test_test_does_not_wait_for_ever(tmp_path: Path) -> None:
     assert done.err.endswith("slow.x: deliver has not ended after 1.1 s\n")
 
 
+async def test_test_survives_a_plugin_that_closes_standard_output(tmp_path: Path) -> None:
+    write_plugin(tmp_path / "plugins", "closer", BEEP + "        import sys\n        sys.stdout.close()\n")
+    config = write_config(tmp_path, "http://127.0.0.1:1", "[plugins.closer.x]\n")
+    done = await run_command("test", "closer.x", config, cwd=tmp_path)
+    assert done.code == 1
+    assert done.err == "aintandem-notify: standard output is closed; a plugin may have done it\n"
+
+
 async def test_plugins_list_shows_what_there_is_and_what_is_wrong_with_it(tmp_path: Path) -> None:
     write_plugin(tmp_path / "plugins", "beep", BEEP)
     write_plugin(tmp_path / "mine", "broken", "import nowhere_to_be_found\n")

@@ -93,5 +93,10 @@ def main() -> None:
         with suppress(OSError):
             sys.stdout.close()  # what is left in it would fail once more at the very end
         end_process(EXIT_FAILED)
+    except ValueError:
+        if not sys.stdout.closed:
+            raise
+        click.echo(f"{PROGRAM}: standard output is closed; a plugin may have done it", err=True)
+        end_process(EXIT_FAILED)
     except SystemExit as end:
         end_process(end.code if isinstance(end.code, int) else 0)
