@@ -20,6 +20,31 @@ AInTandemNotifyError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+__all__ = [
+    "AInTandemNotifyError",
+    "ApiError",
+    "AuthenticationFailed",
+    "ConfigError",
+    "Conflict",
+    "DestinationBroken",
+    "Forbidden",
+    "HttpFailed",
+    "InvalidRequest",
+    "LinkLost",
+    "LinkRefused",
+    "NotFound",
+    "OrchestratorError",
+    "Outcome",
+    "PluginError",
+    "PluginNotReady",
+    "Problem",
+    "ProjectGone",
+    "Rejected",
+    "RetryLater",
+    "ServerTrouble",
+    "StoreError",
+]
+
 
 class AInTandemNotifyError(Exception):
     """Base of all errors raised on purpose by this package."""

@@ -53,7 +53,7 @@ class Bench:
 
 @asynccontextmanager
 async def open_bench(
-    storage: Storage, router: FakeRouter | None = None, listening: bool = True
+    storage: Storage, router: FakeRouter | None = None, listening: bool = True, most_runs: int = writer.MOST_RUNS
 ) -> AsyncIterator[Bench]:
     published: list[Event] = []
     woken: list[set[str]] = []
@@ -71,6 +71,7 @@ async def open_bench(
         publish=publish,
         wake=wake,
         listening=lambda: listening,
+        most_runs=most_runs,
     ) as ingest:
         yield Bench(ingest, storage, published, woken)
 
@@ -241,9 +242,8 @@ async def test_new_rules_apply_from_the_next_transaction_on() -> None:
         assert claim.notification.title == "task_failed t1"
 
 
-async def test_runs_beyond_those_in_memory_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "MOST_RUNS", 2)
-    async with memory() as storage, open_bench(storage) as bench:
+async def test_runs_beyond_those_in_memory_are_read_again() -> None:
+    async with memory() as storage, open_bench(storage, most_runs=2) as bench:
         names = ["t1", "t2", "t3", "t4"]
         for kind in ("task_started", "task_failed"):
             for name in names:

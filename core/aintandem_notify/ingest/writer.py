@@ -70,7 +70,9 @@ class _Waiting:
 class Ingest:
     """Takes events in. ``router`` may be replaced at any time; the next transaction uses the new ones."""
 
-    def __init__(self, storage: Storage, *, router: Router, clock: Clock, hooks: LiveHooks, wake: Wake) -> None:
+    def __init__(
+        self, storage: Storage, *, router: Router, clock: Clock, hooks: LiveHooks, wake: Wake, most_runs: int
+    ) -> None:
         self.router = router
         self._storage = storage
         self._clock = clock
@@ -80,7 +82,7 @@ class Ingest:
         self._announced: deque[AgentEvent] = deque(maxlen=MOST_ANNOUNCED)
         self._something = trio.Event()
         self._closing = False
-        self._memory = _Memory()
+        self._memory = _Memory(most_runs)
         self._in_doubt = False
 
     async def commit(self, project: Project | None, events: Sequence[Event]) -> None:
@@ -128,7 +130,7 @@ class Ingest:
         except StoreError as error:
             self._announced = deque([*announced, *self._announced], maxlen=MOST_ANNOUNCED)
             # The failed commit may have reached the disk, so nothing in memory is certain any more.
-            self._memory = _Memory()
+            self._memory = _Memory(self._memory.most_runs)
             if not self._in_doubt:
                 log.error("events cannot be stored, reading pauses", reason=str(error))
             self._in_doubt = True
@@ -206,6 +208,7 @@ class Ingest:
 class _Memory:
     """What the store holds, as far as it was needed lately. True to it because the store has one owner."""
 
+    most_runs: int
     runs: dict[RunRef, Run] = field(default_factory=dict)
     seen_until: dict[str, datetime] | None = None
 
@@ -214,7 +217,7 @@ class _Memory:
         for ref, run in done.runs.items():
             self.runs.pop(ref, None)
             self.runs[ref] = run
-        while len(self.runs) > MOST_RUNS:
+        while len(self.runs) > self.most_runs:
             del self.runs[next(iter(self.runs))]
         if self.seen_until is not None:
             self.seen_until |= done.changes.new_projects | done.changes.seen_until
@@ -229,13 +232,16 @@ async def open_ingest(
     publish: Publish,
     wake: Wake,
     listening: Callable[[], bool] = lambda: True,
+    most_runs: int = MOST_RUNS,
 ) -> AsyncIterator[Ingest]:
     """Takes events in for as long as the block lasts; what was handed in by its end is committed.
 
     ``publish`` gets every new event once it is on disk, unless ``listening`` says that it need not; ``wake``
     gets the destinations that have something to deliver. None of the three may block.
+    ``most_runs`` are kept in memory; the others are read again when they move.
     """
-    ingest = Ingest(storage, router=router, clock=clock, hooks=LiveHooks(publish, listening), wake=wake)
+    hooks = LiveHooks(publish, listening)
+    ingest = Ingest(storage, router=router, clock=clock, hooks=hooks, wake=wake, most_runs=most_runs)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ingest._run)  # noqa: SLF001  # the task is the class's own, described here
         try:
