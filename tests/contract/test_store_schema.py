@@ -45,5 +45,5 @@ def test_a_store_of_version_1_is_taken_over(old: Path, tmp_path: Path) -> None:
         queue_up([event("task_started")])(store)
         assert len(claim_all()(store)) == 1
     Store(tmp_path / "new.db").close()
-    assert len(schema_of(old)) == 7
+    assert len(schema_of(old)) == 10
     assert schema_of(old) == schema_of(tmp_path / "new.db")

@@ -4,21 +4,49 @@ A new store is made whole from ``schema`` at the newest version. A change of the
 adds the step that leads there from the version before; steps are never changed once released.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, insert, inspect, select, update
+from sqlalchemy import Column, Connection, Index, Table, insert, inspect, select, update
+from sqlalchemy.schema import CreateColumn
 
 from aintandem_notify.errors import StoreError
+from aintandem_notify.store import schema
 from aintandem_notify.store.schema import meta, metadata
 
 Step = Callable[[Connection], None]
 """Changes tables and rows from one version to the next, inside a transaction."""
 
-VERSION: Final = 1
+VERSION: Final = 2
 
-STEPS: Final[Mapping[int, Step]] = MappingProxyType({})
+
+def _add_column(connection: Connection, column: Column[Any]) -> None:
+    described = CreateColumn(column).compile(dialect=connection.dialect)
+    connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {described}")
+
+
+def _add_indexes(connection: Connection, table: Table, names: Set[str]) -> None:
+    index: Index
+    for index in table.indexes:
+        if index.name in names:
+            index.create(connection)
+
+
+def _to_2(connection: Connection) -> None:
+    """Several agents, gates that outlive a restart, take-overs, plain-text tries."""
+    for name in ("watched_since", "owner"):
+        _add_column(connection, schema.projects.c[name])
+    for name in ("plain", "instead_of", "variant", "node", "claimed_by"):
+        _add_column(connection, schema.deliveries.c[name])
+    connection.execute(update(schema.projects).values(watched_since=schema.projects.c.seen_until))
+    _add_indexes(connection, schema.projects, {"projects_owner"})
+    _add_indexes(connection, schema.deliveries, {"deliveries_claimed", "deliveries_settled"})
+    for table in (schema.agents, schema.agent_destinations, schema.gates):
+        table.create(connection)
+
+
+STEPS: Final[Mapping[int, Step]] = MappingProxyType({2: _to_2})
 """The version that a step leads to, and the step."""
 
 _KEY: Final = "schema_version"

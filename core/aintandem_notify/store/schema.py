@@ -17,6 +17,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -61,6 +62,56 @@ projects: Final = Table(
     Column("id", Text, primary_key=True),
     # Up to here nothing of this project is missing; where catching up begins.
     Column("seen_until", Moment, nullable=False),
+    # When it was watched for the first time: what ended before is nobody's news.
+    Column("watched_since", Moment),
+    # The agent that watches it, where several share the work; None: whoever comes first.
+    Column("owner", String(32)),
+    Index("projects_owner", "owner"),
+)
+
+# The agents that share this store and are alive; a store with one owner has none. The row is an agent's fence:
+# whoever finds it expired removes it, and from then on nothing that this agent still has in hand is stored.
+agents: Final = Table(
+    "agents",
+    metadata,
+    # Made anew at every start.
+    Column("id", String(32), primary_key=True),
+    # What the agent is called over its restarts; each name once among the living.
+    Column("node", Text, nullable=False, unique=True),
+    # A hash of the projects that it is configured to watch: equal ones share them evenly.
+    Column("entries", String(32), nullable=False),
+    Column("version", Text, nullable=False),
+    # Both by the database's clock.
+    Column("started_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+)
+
+# What the living agents have configured; deliveries go to whoever has the same settings.
+agent_destinations: Final = Table(
+    "agent_destinations",
+    metadata,
+    Column("agent_id", String(32), primary_key=True),
+    Column("destination", Text, primary_key=True),
+    Column("variant", String(32), nullable=False),
+)
+
+# How a destination stands, kept so that a restart neither forgets a pause nor who asked for it, and so that
+# agents that share a destination keep its rate together.
+gates: Final = Table(
+    "gates",
+    metadata,
+    Column("destination", Text, primary_key=True),
+    # The hash of the destination's settings; empty in a store with one owner.
+    Column("variant", String(32), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("failures", Integer, nullable=False),
+    # Nothing is sent before these two: trouble, and rate.
+    Column("retry_at", Moment),
+    Column("slot_at", Moment),
+    # Held back by hand; only a hand lets it go again.
+    Column("paused", Boolean, nullable=False, server_default=false()),
+    Column("last_error", Text),
+    Column("updated_at", Moment, nullable=False),
 )
 
 events: Final = Table(
@@ -126,10 +177,22 @@ deliveries: Final = Table(
     Column("reason", Text),
     Column("created_at", Moment, nullable=False),
     Column("settled_at", Moment),
+    # Once more as plain text: the last try of a message that was refused.
+    Column("plain", Boolean, nullable=False, server_default=false()),
+    # The destination in whose place this one took over.
+    Column("instead_of", Text),
+    # Where several agents share the store: the hash of the destination's settings, the one agent that can
+    # reach a destination that lives on its machine, and the agent that has the delivery in hand.
+    Column("variant", String(32)),
+    Column("node", Text),
+    Column("claimed_by", String(32)),
     UniqueConstraint("notification_id", "destination"),
     # One for taking the next, one for finding what must go before it.
     Index("deliveries_next", "destination", "state", "id"),
     Index("deliveries_thread", "destination", "thread", "state", "id"),
+    # For giving back what a dead agent had in hand, and for pruning what ended long ago.
+    Index("deliveries_claimed", "claimed_by"),
+    Index("deliveries_settled", "settled_at"),
 )
 
 receipts: Final = Table(
