@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aintandem_notify.store import Store
-from aintandem_notify.store.engine import APPLICATION_ID
+from aintandem_notify.store.sqlite import APPLICATION_ID
 from support.outbox import claim_all, event, queue_up
 
 VERSION_1 = Path(__file__).with_name("store_v1.sql")

@@ -1,4 +1,4 @@
-"""The tables of the durable state. Portable SQL types only; what is SQLite's own stands in ``engine``."""
+"""The tables of the durable state. Portable SQL types only; what is a database's own stands in ``sqlite``."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from aintandem_notify.errors import StoreError
-from aintandem_notify.store.engine import connect, disconnect, identity_of, location_of, set_durable
+from aintandem_notify.store.database import open_database
 from aintandem_notify.store.faults import naming_errors
 from aintandem_notify.store.journal import Journal
 from aintandem_notify.store.outbox import Outbox
@@ -15,17 +14,20 @@ from aintandem_notify.store.recent import Recent
 class Store:
     """``journal`` and ``outbox`` are used inside ``with store.transaction():`` only.
 
-    ``name`` is the file, for people. Every method raises StoreError when the database cannot do its part.
+    Every method raises StoreError when the database cannot do its part.
     """
 
     def __init__(self, url: str | Path, *, recent: Recent | None = None) -> None:
-        self._connection, self.name = connect(url)
-        self._path = location_of(url)
-        self._identity = self._path and identity_of(self._path)
-        self._durable = True
+        self._database = open_database(url)
+        self._connection = self._database.connection
         self._recent = recent or Recent()
         self.journal = Journal(self._connection, self._recent)
         self.outbox = Outbox(self._connection, self._recent)
+
+    @property
+    def name(self) -> str:
+        """The file or the database, for people."""
+        return self._database.name
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
@@ -34,27 +36,19 @@ class Store:
         One that need not be ``durable`` may be undone, whole, by a power cut. A StoreError out of the very
         last step may leave the changes stored all the same.
         """
-        with naming_errors(self.name):
-            self._check_in_place()
-            if durable is not self._durable:
-                set_durable(self._connection, durable)
-                self._durable = durable
-            try:
-                with self._connection.begin():
-                    yield
-            except BaseException:
-                self._recent.clear()
-                raise
+        with naming_errors(self.name), self._forgetting(), self._database.transaction(durable=durable):
+            yield
 
-    def _check_in_place(self) -> None:
-        # SQLite would write on into a file that nobody finds again, and all that is queued would be lost.
-        if self._path is not None and identity_of(self._path) != self._identity:
-            raise StoreError(
-                f"store {self.name}: its file was moved, deleted or replaced while in use; "
-                "bring it back, or restart the agent to begin anew"
-            )
+    @contextmanager
+    def _forgetting(self) -> Iterator[None]:
+        """What is in memory is true only to what was committed."""
+        try:
+            yield
+        except BaseException:
+            self._recent.clear()
+            raise
 
     def close(self) -> None:
         """Release the file; another agent may open it then."""
         with naming_errors(self.name):
-            disconnect(self._connection)
+            self._database.close()

@@ -1,11 +1,12 @@
-"""How the database is reached: all that is SQLite's own, from making the file to closing it.
+"""All that is SQLite's own, from making the file to closing it.
 
 One connection with an exclusive lock: a second agent on the same file is noticed at once, and older SQLite
 has a bug in WAL mode that needs two connections. ``synchronous=FULL`` makes a commit survive a power cut.
 """
 
 import os
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +32,41 @@ many commits."""
 
 CACHE_KIB: Final = 16_384
 """Pages that SQLite keeps in memory; the indexes of some 100,000 deliveries."""
+
+
+class SqliteDatabase:
+    """The file at ``url`` (a path or ``sqlite:///path``; ``sqlite://`` is in memory), held until ``close``.
+
+    Raises StoreError when it cannot be had.
+    """
+
+    def __init__(self, url: str | Path) -> None:
+        self.connection, self.name = connect(url)
+        self._path = location_of(url)
+        self._identity = self._path and identity_of(self._path)
+        self._durable = True
+
+    @contextmanager
+    def transaction(self, *, durable: bool) -> Iterator[None]:
+        """All or nothing; see ``Database``."""
+        self._check_in_place()
+        if durable is not self._durable:
+            set_durable(self.connection, durable)
+            self._durable = durable
+        with self.connection.begin():
+            yield
+
+    def _check_in_place(self) -> None:
+        # SQLite would write on into a file that nobody finds again, and all that is queued would be lost.
+        if self._path is not None and identity_of(self._path) != self._identity:
+            raise StoreError(
+                f"store {self.name}: its file was moved, deleted or replaced while in use; "
+                "bring it back, or restart the agent to begin anew"
+            )
+
+    def close(self) -> None:
+        """Release the file; another agent may open it then."""
+        disconnect(self.connection)
 
 
 def location_of(url: str | Path) -> Path | None:
