@@ -5,6 +5,8 @@ projects stop reading, what was read is committed, destinations drain, plugins t
 """
 
 import gc
+import math
+import os
 import random
 import tempfile
 from collections.abc import AsyncIterator
@@ -19,17 +21,28 @@ from aintandem_notify import __version__, log
 from aintandem_notify.backoff import Chance
 from aintandem_notify.clock import Clock, SystemClock
 from aintandem_notify.config import Config, InstanceConfig, Secret, store_path
+from aintandem_notify.control import open_heartbeat, trouble
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
 from aintandem_notify.errors import ConfigError, StoreError
 from aintandem_notify.events import AgentStartedEvent, AgentStoppedEvent
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.ingest import Ingest, open_ingest
 from aintandem_notify.loading import Loaded, load
-from aintandem_notify.orchestrator import Credentials, Fleet, Login, Session, credentials_of, open_fleet
+from aintandem_notify.orchestrator import (
+    ConnectionState,
+    Credentials,
+    Fleet,
+    Login,
+    Session,
+    credentials_of,
+    open_fleet,
+)
 from aintandem_notify.plugins import InstanceState, PluginHost, open_host
 from aintandem_notify.signals import Hangups, hangups, stop_signals
 from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
-from aintandem_notify.store import open_storage
+from aintandem_notify.store import open_pulse, open_storage
+from aintandem_notify.store.pulse import EVERY_S
+from aintandem_notify.systemd import Systemd
 
 EXIT_GRACE_S: Final = 15.0
 """Seconds beyond ``[delivery] drain_timeout`` until the process ends in any case; plugins tear down in it."""
@@ -76,24 +89,32 @@ def collect_less_often() -> None:
 
 async def _main(loaded: Loaded, asked_to_reload: Hangups) -> None:
     with stop_signals(lambda: loaded.config.delivery.drain_timeout + EXIT_GRACE_S) as stop:
-        async with open_agent(loaded, clock=SystemClock(), chance=random.random) as agent:
+        systemd = Systemd.from_environ(os.environ)
+        async with open_agent(loaded, clock=SystemClock(), chance=random.random, systemd=systemd) as agent:
+            systemd.ready()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_reload_on_hangup, agent, asked_to_reload)
+                nursery.start_soon(_reload_on_hangup, agent, asked_to_reload, systemd)
                 await stop.wait()
                 nursery.cancel_scope.cancel()
+            systemd.stopping()
             _log.info("stopping", drain_timeout_s=agent.loaded.config.delivery.drain_timeout)
         _log.info("stopped")
 
 
-async def _reload_on_hangup(agent: "Agent", asked_to_reload: Hangups) -> None:
+async def _reload_on_hangup(agent: "Agent", asked_to_reload: Hangups, systemd: Systemd) -> None:
     while True:
         await asked_to_reload.wait()
+        systemd.reloading()
         await agent.reload()
+        systemd.ready()
 
 
 @asynccontextmanager
-async def open_agent(loaded: Loaded, *, clock: Clock, chance: Chance) -> AsyncIterator["Agent"]:
+async def open_agent(
+    loaded: Loaded, *, clock: Clock, chance: Chance, systemd: Systemd | None = None
+) -> AsyncIterator["Agent"]:
     """The agent at work. Leaving the block ends it in good order."""
+    systemd = systemd or Systemd()
     config = loaded.config
     async with AsyncExitStack() as blocks:
         enter = blocks.enter_async_context
@@ -125,9 +146,18 @@ async def open_agent(loaded: Loaded, *, clock: Clock, chance: Chance) -> AsyncIt
             url, login = config.orchestrator.url, credentials_of(config.orchestrator)
         session = Session(url, login, http=http, clock=clock, chance=chance, announce=announce)
         agent = Agent(loaded, ingest=ingest, host=host, dispatcher=dispatcher, clock=clock)
+        every_s = min(EVERY_S, (systemd.watchdog_s or math.inf) / 2)
+        pulse = await enter(open_pulse(storage, answered=lambda: agent.report(systemd), every_s=every_s))
         blocks.push_async_callback(agent.wind_up)
         fleet = await enter(open_fleet(session, http=http, sink=ingest.commit, clock=clock, chance=chance))
         await agent.begin(fleet)
+        await enter(
+            open_heartbeat(
+                lambda: agent.loaded.config.agent,
+                trouble=lambda: trouble(fleet.snapshot(), pulse.look(), clock.now()),
+                http=http,
+            )
+        )
         yield agent
 
 
@@ -230,6 +260,13 @@ class Agent:
             with trio.move_on_at(deadline - drain_timeout / 2):
                 await self._dispatcher.rest()
         await self._dispatcher.drain(max(0.0, deadline - trio.current_time()))
+
+    def report(self, systemd: Systemd) -> None:
+        """Tell systemd that the loop and the store's thread answered just now, and what there is to see."""
+        systemd.alive()
+        projects = self._fleet.snapshot() if self._fleet is not None else ()
+        connected = sum(status.state is ConnectionState.CONNECTED for status in projects)
+        systemd.status(f"{connected} of {len(projects)} projects connected")
 
     async def reload(self) -> None:
         """Read the config again; what is wrong is refused, only what changed is restarted."""

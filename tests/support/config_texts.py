@@ -133,13 +133,20 @@ url = "sqlite:///state.db"
 [delivery]
 drain_timeout = "30s"
 max_age = "1d"
+[agent]
+heartbeat_url = { env = "HEARTBEAT_URL" }
+heartbeat_interval = "30s"
 [log]
 level = "debug"
 format = "json"
 """
 """A config with every table and key."""
 
-ENVIRON = {"AINTANDEM_PASSWORD": "pass word", "SLACK_WEBHOOK_URL": "https://hooks.example/x"}
+ENVIRON = {
+    "AINTANDEM_PASSWORD": "pass word",
+    "SLACK_WEBHOOK_URL": "https://hooks.example/x",
+    "HEARTBEAT_URL": "https://hc.example/ping/1",
+}
 """The environment that ``WHOLE`` needs, beside a folder ``mine``."""
 
 

@@ -34,7 +34,7 @@ def schema_of(section: str) -> dict[str, Any]:
 
     schema = json_schema([Type()])
     if section == "Top of the file":
-        tables = {"orchestrator", "projects", "rules", "connection", "store", "delivery", "log", "plugins"}
+        tables = {*(re.sub(r"\W", "", other) for other in TABLES), "plugins"}
         return {"properties": {key: item for key, item in schema["properties"].items() if key not in tables}}
     if section.startswith("`[plugins"):
         instance: dict[str, Any] = schema["properties"]["plugins"]["properties"]["x"]["additionalProperties"]
@@ -53,6 +53,7 @@ TABLES = [
     "`[connection]`",
     "`[store]`",
     "`[delivery]`",
+    "`[agent]`",
     "`[log]`",
 ]
 

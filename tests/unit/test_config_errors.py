@@ -57,6 +57,10 @@ MISTAKES = [
         '6: connection.heartbeat_interval: not a duration; write it as "500ms", "10s", "15m", "2h" or "1d"',
     ),
     ("[connection]\nheartbeat_interval = '0s'", "6: connection.heartbeat_interval: should be longer than 0s"),
+    (
+        "[agent]\nheartbeat_url = 'hc.example/ping'",
+        "6: agent.heartbeat_url: should be an address that begins with http:// or https://",
+    ),
     ("[delivery]\nmax_age = '36501d'", "6: delivery.max_age: this is longer than a hundred years"),
     (
         "[connection]\nreconnect_initial_delay = '1m'",

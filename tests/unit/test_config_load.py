@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from aintandem_notify.config import (
+    AgentConfig,
     ConnectionConfig,
     DeliveryConfig,
     LogConfig,
@@ -76,6 +77,7 @@ def test_everything_arrives_where_it_belongs(folder: Path) -> None:
     )
     assert config.store.url == f"sqlite:///{folder}/state.db"
     assert config.delivery == DeliveryConfig(drain_timeout=30, max_age=86400)
+    assert config.agent == AgentConfig(heartbeat_url=Secret("https://hc.example/ping/1"), heartbeat_interval=30)
     assert config.log == LogConfig(level="debug", format="json")
 
 
@@ -114,6 +116,7 @@ def test_the_defaults_suit_a_stranger(tmp_path: Path) -> None:
     )
     assert config.store == StoreConfig(url=None)
     assert config.delivery == DeliveryConfig(drain_timeout=10, max_age=3 * 86400)
+    assert config.agent == AgentConfig(heartbeat_url=None, heartbeat_interval=60)
     assert config.log == LogConfig(level="info", format="auto")
 
 

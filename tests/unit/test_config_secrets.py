@@ -33,6 +33,8 @@ LINES = [
     'proxy = "http://u:SECRET@proxy"',
     "[store]",
     'url = "postgresql://u:SECRET@db/x"',
+    "[agent]",
+    'heartbeat_url = "SECRET"',
     "[log]",
     'level = "SECRET"',
 ]

@@ -95,6 +95,17 @@ def test_what_is_no_rate_says_how_to_write_one(text: object) -> None:
         Rate.parse(text)
 
 
+def test_a_secret_may_be_one_of_systemd_s_credentials(tmp_path: Path) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "slack").write_text("from systemd\n")
+    written = {"file": "$CREDENTIALS_DIRECTORY/slack"}
+    found = in_config(tmp_path / "config", {"CREDENTIALS_DIRECTORY": str(credentials)}, secret=written).secret
+    assert found == Secret("from systemd")
+    with pytest.raises(ValidationError, match="CREDENTIALS_DIRECTORY is not set; systemd sets it where"):
+        in_config(tmp_path, {}, secret=written)
+
+
 def test_a_secret_comes_inline_from_a_variable_or_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("from the file\r\n")
     environ = {"TOKEN": "from the variable"}

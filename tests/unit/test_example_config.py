@@ -10,6 +10,7 @@ ENVIRON = {
     "AINTANDEM_PASSWORD": "secret-1234",
     "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T000/B000/secret",
     "SLACK_BOT_TOKEN": "xoxb-0000-0000-secret",
+    "HEARTBEAT_URL": "https://hc.example/ping/5f0c",
     "OPS_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 }
 EITHER_OR = ('url = "simulator"', "token =", "ca_file =")

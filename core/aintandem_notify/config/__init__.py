@@ -3,6 +3,7 @@
 from aintandem_notify.config.catalog import PluginCatalog, PluginType
 from aintandem_notify.config.load import load
 from aintandem_notify.config.models import (
+    AgentConfig,
     Config,
     ConnectionConfig,
     DeliveryConfig,
@@ -28,6 +29,7 @@ from aintandem_notify.config.values import (
 )
 
 __all__ = [
+    "AgentConfig",
     "Config",
     "ConnectionConfig",
     "DeliveryConfig",

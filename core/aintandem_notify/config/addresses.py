@@ -57,6 +57,13 @@ def proxy_address(value: Secret | None) -> Secret | None:
     return value
 
 
+def heartbeat_address(value: Secret | None) -> Secret | None:
+    """``value`` as it is; raises ValueError if it is no web address."""
+    if value is not None:
+        _http_url(value.reveal(), "be an address that begins with http:// or https://")
+    return value
+
+
 def certificates(path: Path | None) -> Path | None:
     """``path`` as it is; raises ValueError if the file cannot be read."""
     if path is not None:

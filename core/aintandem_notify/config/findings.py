@@ -20,6 +20,7 @@ TOP_LEVEL: Final = (
     "connection",
     "store",
     "delivery",
+    "agent",
     "log",
 )
 """The keys that a document may have."""

@@ -17,6 +17,7 @@ from aintandem_notify.config.catalog import PluginCatalog
 from aintandem_notify.config.findings import TOP_LEVEL, Finding, did_you_mean, kind_of
 from aintandem_notify.config.instances import read_instances
 from aintandem_notify.config.models import (
+    AgentConfig,
     Config,
     ConnectionConfig,
     DeliveryConfig,
@@ -35,6 +36,7 @@ _OPTIONAL_TABLES: Final[Mapping[str, type[Table]]] = {
     "connection": ConnectionConfig,
     "store": StoreConfig,
     "delivery": DeliveryConfig,
+    "agent": AgentConfig,
     "log": LogConfig,
 }
 _LISTS: Final[Mapping[str, type[Table]]] = {"projects": ProjectConfig, "rules": RuleConfig}

@@ -25,6 +25,7 @@ from aintandem_notify.config.addresses import (
     base_address,
     certificates,
     console_address,
+    heartbeat_address,
     orchestrator_url,
     proxy_address,
     store_url,
@@ -180,6 +181,15 @@ class DeliveryConfig(Table):
     max_age: Duration = Field(259200.0, description="what waits longer for its destination is given up")
 
 
+class AgentConfig(Table):
+    """``[agent]``: the agent as a whole. Times in seconds."""
+
+    heartbeat_url: Annotated[Secret | None, AfterValidator(heartbeat_address)] = Field(
+        None, description="is fetched again and again while all is well, so that somebody notices when it is not"
+    )
+    heartbeat_interval: PositiveDuration = Field(60.0, description="pause between two of these")
+
+
 class LogConfig(Table):
     """``[log]``: the agent's own log, on standard error."""
 
@@ -216,6 +226,7 @@ class Config:
     connection: ConnectionConfig = field(default_factory=ConnectionConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     delivery: DeliveryConfig = field(default_factory=DeliveryConfig)
+    agent: AgentConfig = field(default_factory=AgentConfig)
     log: LogConfig = field(default_factory=LogConfig)
     plugins_dir: Path = Path("plugins")
 

@@ -202,9 +202,11 @@ def _value_at(raw: Any, local: Place) -> Any:
 
 def _without_values(text: str, value: object) -> str:
     """``text`` with everything cut out of it that stands in ``value``, names of variables and files excepted."""
-    for leaf in sorted(_leaves(value), key=len, reverse=True):
-        if len(leaf) >= _SHORTEST_CUT:
-            text = text.replace(leaf, "…")
+    # A validator may have quoted it, which writes a line break as two characters.
+    forms = {form for leaf in _leaves(value) for form in (leaf, repr(leaf)[1:-1], leaf.strip())}
+    for form in sorted(forms, key=len, reverse=True):
+        if len(form) >= _SHORTEST_CUT:
+            text = text.replace(form, "…")
     return text
 
 

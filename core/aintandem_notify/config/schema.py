@@ -12,6 +12,7 @@ from pydantic_core import core_schema
 
 from aintandem_notify.config.catalog import PluginType
 from aintandem_notify.config.models import (
+    AgentConfig,
     ConnectionConfig,
     DeliveryConfig,
     LogConfig,
@@ -47,6 +48,7 @@ class _Document(Table):
     connection: ConnectionConfig = Field(default_factory=ConnectionConfig)
     store: StoreConfig = Field(default_factory=StoreConfig)
     delivery: DeliveryConfig = Field(default_factory=DeliveryConfig)
+    agent: AgentConfig = Field(default_factory=AgentConfig)
     log: LogConfig = Field(default_factory=LogConfig)
 
 

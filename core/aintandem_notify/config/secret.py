@@ -15,12 +15,15 @@ from aintandem_notify.config.surroundings import Surroundings
 # What a variable is called by custom; anything else may be the secret itself, written in the wrong place.
 _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 
+_CREDENTIAL: Final = "$CREDENTIALS_DIRECTORY/"
+
 
 class Secret:
     """A text that never shows itself; written inline, as ``{ env = "NAME" }`` or as ``{ file = "PATH" }``.
 
     Reading one announces it to the log, which keeps it out of every line. A file is read once, relative to
-    the config, without its trailing line break.
+    the config, without its trailing line break; a name that begins with ``$CREDENTIALS_DIRECTORY/`` is one of
+    systemd's credentials.
     """
 
     __slots__ = ("_value",)
@@ -55,7 +58,7 @@ class Secret:
             case {"env": str(name), **others} if not others:
                 return cls._from_variable(name, surroundings.environ)
             case {"file": str(name), **others} if not others:
-                return cls._from_file(name, surroundings.base_dir)
+                return cls._from_file(name, surroundings)
             case _:
                 raise ValueError('not a secret; write it as "text", { env = "NAME" } or { file = "PATH" }')
 
@@ -67,8 +70,14 @@ class Secret:
         return cls._checked(environ[name], f"{called} is empty")
 
     @classmethod
-    def _from_file(cls, name: str, base_dir: Path) -> Self:
+    def _from_file(cls, name: str, surroundings: Surroundings) -> Self:
         called = "the secret's file"
+        base_dir = surroundings.base_dir
+        if name.startswith(_CREDENTIAL):
+            folder = surroundings.environ.get("CREDENTIALS_DIRECTORY")
+            if not folder:
+                raise ValueError("CREDENTIALS_DIRECTORY is not set; systemd sets it where LoadCredential= is used")
+            name = f"{folder}/{name.removeprefix(_CREDENTIAL)}"
         try:
             path = base_dir / Path(name).expanduser()
             # A relative name is not repeated: it may be the secret itself, written in the wrong place.

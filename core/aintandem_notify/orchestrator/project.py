@@ -254,7 +254,7 @@ class _Watch:
         self._opened_at = trio.current_time()
         now = self._settings.clock.now()
         self._signal(Signal.OPENED)
-        self._update(connected_at=now, last_error=None, attempts=0)
+        self._update(connected_at=now, last_error=None, attempts=0, gone=False)
         if self._connection_is_news:
             self._connection_is_news = False
             self._log.info("connected")
@@ -279,7 +279,8 @@ class _Watch:
         spell.failures += 1
         final = gives_up(spell.failures, backoff)
         self._signal(Signal.GAVE_UP if final else Signal.LOST)
-        self._update(connected_at=None, last_error=str(error), attempts=spell.failures)
+        gone = trouble_of(error) is Trouble.GONE
+        self._update(connected_at=None, last_error=str(error), attempts=spell.failures, gone=gone)
         self._log.debug("not connected", reason=str(error), failures=spell.failures)
         if was_open:
             await self._tell_disconnected(error, code, final=final)

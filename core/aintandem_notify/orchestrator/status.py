@@ -13,6 +13,7 @@ class ProjectStatus:
     """A snapshot. Times are aware UTC.
 
     ``since`` is when ``state`` began, ``connected_at`` when the link that is up was opened (None: it is not).
+    ``gone``: the orchestrator does not know the project.
     ``attempts`` counts the failed tries since the last stable connection, 0 while connected. ``last_error`` is
     one line without secrets, None when all is well. ``frames``, ``events`` and ``characters`` count what arrived
     since the start; ``flaws`` counts by kind the frames that were no events, unknown types included.
@@ -30,3 +31,4 @@ class ProjectStatus:
     characters: int = 0
     flaws: Mapping[str, int] = field(default_factory=dict)
     restarts: int = 0
+    gone: bool = False

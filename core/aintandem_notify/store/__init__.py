@@ -2,6 +2,7 @@
 
 from aintandem_notify.store.journal import Changes, Journal
 from aintandem_notify.store.outbox import Claim, DeliveryState, Outbox, Queue, Settlement
+from aintandem_notify.store.pulse import Pulse, StoreHealth, open_pulse
 from aintandem_notify.store.storage import Storage, open_storage
 from aintandem_notify.store.store import Store
 
@@ -11,9 +12,12 @@ __all__ = [
     "DeliveryState",
     "Journal",
     "Outbox",
+    "Pulse",
     "Queue",
     "Settlement",
     "Storage",
     "Store",
+    "StoreHealth",
+    "open_pulse",
     "open_storage",
 ]

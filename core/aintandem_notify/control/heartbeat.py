@@ -1,0 +1,76 @@
+"""Pings an address while all is well, so that somebody notices when the agent itself is gone."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final, Never
+
+import trio
+
+from aintandem_notify import log
+from aintandem_notify.config import AgentConfig, Secret
+from aintandem_notify.errors import HttpFailed
+from aintandem_notify.http_client import HttpClient
+
+TIMEOUT_S: Final = 10.0
+"""Seconds that one ping may take."""
+
+_log = log.get_logger(__name__)
+
+
+class Heartbeat:
+    """Sends the pings and tells of what changes; made by ``open_heartbeat``."""
+
+    def __init__(
+        self, settings: Callable[[], AgentConfig], trouble: Callable[[], str | None], http: HttpClient
+    ) -> None:
+        self._settings = settings
+        self._trouble = trouble
+        self._http = http
+        self._stopped = False
+        self._failed = False
+
+    async def beat_forever(self) -> Never:
+        """A ping each interval; the settings are looked up each time, so a reload counts from the next."""
+        while True:
+            started_at = trio.current_time()
+            settings = self._settings()
+            if settings.heartbeat_url is not None:
+                await self.beat(settings.heartbeat_url)
+            await trio.sleep_until(started_at + settings.heartbeat_interval)
+
+    async def beat(self, url: Secret) -> None:
+        """Ping if all is well."""
+        trouble = self._trouble()
+        if trouble is not None and not self._stopped:
+            _log.warning("no heartbeats until all is well again", reason=trouble)
+        elif trouble is None and self._stopped:
+            _log.info("all is well, heartbeats go on")
+        self._stopped = trouble is not None
+        if trouble is None:
+            self._tell(await self._ping(url))
+
+    async def _ping(self, url: Secret) -> str | None:
+        """What went wrong; None when it arrived."""
+        try:
+            answer = await self._http.get(url.reveal(), timeout=TIMEOUT_S, need_body=False)
+        except HttpFailed as error:
+            return error.reason
+        return None if 200 <= answer.status < 300 else f"HTTP {answer.status}"
+
+    def _tell(self, failure: str | None) -> None:
+        if failure is not None and not self._failed:
+            _log.warning("the heartbeat did not arrive", reason=failure)
+        elif failure is None and self._failed:
+            _log.info("heartbeats arrive again")
+        self._failed = failure is not None
+
+
+@asynccontextmanager
+async def open_heartbeat(
+    settings: Callable[[], AgentConfig], *, trouble: Callable[[], str | None], http: HttpClient
+) -> AsyncIterator[None]:
+    """Pings within the block; ``trouble`` tells why there should be none, None when all is well."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Heartbeat(settings, trouble, http).beat_forever)
+        yield
+        nursery.cancel_scope.cancel()

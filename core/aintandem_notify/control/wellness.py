@@ -1,0 +1,42 @@
+"""Whether the agent does its work, as pure functions of what its parts say about themselves."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+from aintandem_notify.orchestrator import ConnectionState, ProjectStatus
+from aintandem_notify.store import StoreHealth
+
+SILENT_S: Final = 30.0
+"""Seconds without an answer after which the store's thread counts as stuck; no transaction takes so long."""
+
+LOST_FOR: Final = timedelta(minutes=5)
+"""How long a project may be without its link before that is more than a restart of the orchestrator."""
+
+
+def store_trouble(store: StoreHealth) -> str | None:
+    """What keeps the store from its work; None when nothing does."""
+    if store.silent_s > SILENT_S:
+        return f"the store has not answered for {store.silent_s:.0f} s"
+    return store.trouble
+
+
+def unconnected(projects: Iterable[ProjectStatus], *, lost_before: datetime) -> list[ProjectStatus]:
+    """Those without a link since before that moment, except those that the orchestrator does not know."""
+    return [
+        status
+        for status in projects
+        if status.state is not ConnectionState.CONNECTED and not status.gone and status.since <= lost_before
+    ]
+
+
+def trouble(projects: Iterable[ProjectStatus], store: StoreHealth, now: datetime) -> str | None:
+    """Why somebody should look after the agent, in a sentence; None when all is well."""
+    if (problem := store_trouble(store)) is not None:
+        return problem
+    lost = unconnected(projects, lost_before=now - LOST_FOR)
+    if not lost:
+        return None
+    names = ", ".join(status.project.id for status in lost[:3])
+    more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+    return f"not connected for more than {LOST_FOR.seconds // 60} min: {names}{more}"

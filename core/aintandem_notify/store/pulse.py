@@ -1,0 +1,73 @@
+"""Whether the store's thread still answers, asked again and again beside the work that it does."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Never
+
+import trio
+
+from aintandem_notify.errors import StoreError
+from aintandem_notify.store.storage import Storage
+from aintandem_notify.store.store import Store
+
+EVERY_S: Final = 5.0
+"""Seconds between two questions."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreHealth:
+    """``silent_s``: seconds since the store's thread last answered, be it with an error.
+
+    ``trouble`` is what it complained of then, None when all was well.
+    """
+
+    silent_s: float
+    trouble: str | None = None
+
+
+class Pulse:
+    """Knows how the store did when it was asked last; made by ``open_pulse``."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._answered_at = trio.current_time()
+        self._trouble: str | None = None
+
+    def look(self) -> StoreHealth:
+        """How the store does; returns at once, whatever the store's thread does."""
+        return StoreHealth(trio.current_time() - self._answered_at, self._trouble)
+
+    async def ask(self) -> None:
+        """Ask once; a thread that is stuck holds this back until it goes on."""
+        try:
+            await self._storage.run(_touch)
+        except StoreError as error:
+            self._trouble = str(error)
+        else:
+            self._trouble = None
+        self._answered_at = trio.current_time()
+
+    async def ask_forever(self, every_s: float, answered: Callable[[], None]) -> Never:
+        """Ask, and tell of each answer."""
+        while True:
+            await self.ask()
+            answered()
+            await trio.sleep(every_s)
+
+
+def _touch(store: Store) -> None:
+    with store.transaction():
+        pass
+
+
+@asynccontextmanager
+async def open_pulse(
+    storage: Storage, *, answered: Callable[[], None], every_s: float = EVERY_S
+) -> AsyncIterator[Pulse]:
+    """Asks within the block; ``answered`` is called after each answer and must return at once."""
+    async with trio.open_nursery() as nursery:
+        pulse = Pulse(storage)
+        nursery.start_soon(pulse.ask_forever, every_s, answered)
+        yield pulse
+        nursery.cancel_scope.cancel()

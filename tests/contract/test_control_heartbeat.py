@@ -1,0 +1,114 @@
+"""Heartbeats over a real socket: sent while all is well, told of when they stop."""
+
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+
+import pytest
+import structlog
+import trio
+from structlog.testing import capture_logs
+
+from aintandem_notify.config import AgentConfig, Secret
+from aintandem_notify.control.heartbeat import Heartbeat, open_heartbeat
+from aintandem_notify.http_client import HttpClient
+from support.http_server import LoopbackServer, Reply, open_server
+
+PATH = "/ping/5f0c-canary"
+
+
+@pytest.fixture(autouse=True)
+def _all_is_logged() -> Iterator[None]:
+    """By default a library says nothing of what is well again."""
+    settings = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    yield
+    structlog.configure(**settings)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[LoopbackServer]:
+    async with open_server() as server:
+        yield server
+
+
+class Agent:
+    """What the heartbeat asks about."""
+
+    def __init__(self, url: str) -> None:
+        self.config = AgentConfig(heartbeat_url=Secret(url), heartbeat_interval=0.01)
+        self.problem: str | None = None
+
+    def settings(self) -> AgentConfig:
+        return self.config
+
+    def trouble(self) -> str | None:
+        return self.problem
+
+
+def said(lines: Sequence[Mapping[str, object]]) -> list[object]:
+    """What was logged, in order; the address never is."""
+    assert "canary" not in str(lines)
+    return [line["event"] for line in lines]
+
+
+async def test_pings_come_again_and_again_until_the_end(server: LoopbackServer) -> None:
+    agent = Agent(server.base + PATH)
+    async with HttpClient() as http, open_heartbeat(agent.settings, trouble=agent.trouble, http=http):
+        await server.wait_for_requests(3)
+    assert {(request.method, request.path) for request in server.requests} == {("GET", PATH)}
+
+
+async def test_a_reload_counts_from_the_next_ping(server: LoopbackServer) -> None:
+    agent = Agent(server.base + PATH)
+    async with HttpClient() as http, open_heartbeat(agent.settings, trouble=agent.trouble, http=http):
+        await server.wait_for_requests(1)
+        agent.config = AgentConfig(heartbeat_url=Secret(server.base + "/other"), heartbeat_interval=0.01)
+        await server.wait_until(lambda: server.requests[-1].path == "/other")
+
+
+async def test_without_an_address_nothing_is_sent(autojump_clock: trio.testing.MockClock) -> None:
+    asked = []
+    async with (
+        HttpClient() as http,
+        open_heartbeat(AgentConfig, trouble=lambda: asked.append("trouble"), http=http),
+    ):
+        await trio.sleep(3600)
+    assert asked == []
+
+
+async def test_none_while_something_is_wrong_and_that_is_said_once(server: LoopbackServer) -> None:
+    agent = Agent(server.base + PATH)
+    url = Secret(server.base + PATH)
+    async with HttpClient() as http:
+        heartbeat = Heartbeat(agent.settings, agent.trouble, http)
+        agent.problem = "the disk is full"
+        with capture_logs() as lines:
+            for _ in range(3):
+                await heartbeat.beat(url)
+            assert server.requests == []
+            agent.problem = None
+            for _ in range(2):
+                await heartbeat.beat(url)
+        assert len(server.requests) == 2
+    assert said(lines) == ["no heartbeats until all is well again", "all is well, heartbeats go on"]
+    assert lines[0]["reason"] == "the disk is full"
+
+
+@pytest.mark.parametrize("down", [False, True])
+async def test_a_ping_that_fails_is_said_once(down: bool, server: LoopbackServer) -> None:
+    agent = Agent(server.base + PATH)
+    url = Secret(server.base + PATH)
+    async with HttpClient() as http:
+        heartbeat = Heartbeat(agent.settings, agent.trouble, http)
+        if down:
+            await server.go_down()
+        else:
+            server.replies.extend([Reply(404), Reply(302)])
+        with capture_logs() as lines:
+            for _ in range(2):
+                await heartbeat.beat(url)
+            if down:
+                await server.come_up()
+            for _ in range(2):
+                await heartbeat.beat(url)
+    assert said(lines) == ["the heartbeat did not arrive", "heartbeats arrive again"]

@@ -1,0 +1,64 @@
+"""The pulse asks the store's thread, tells of each answer, and notices when none comes."""
+
+import threading
+from pathlib import Path
+
+import trio
+import trio.testing
+
+from aintandem_notify.store import Store, open_pulse, open_storage
+from support.outbox import memory
+
+
+async def test_each_answer_is_told(autojump_clock: trio.testing.MockClock) -> None:
+    answers: list[float] = []
+    async with memory() as storage:
+        start = trio.current_time()
+        async with open_pulse(storage, answered=lambda: answers.append(trio.current_time() - start), every_s=10):
+            await trio.sleep(35)
+    assert [round(moment) for moment in answers] == [0, 10, 20, 30]
+
+
+async def test_an_error_is_an_answer_too(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    news = trio.Event()
+    async with open_storage(path) as storage, open_pulse(storage, answered=news.set, every_s=0.01) as pulse:
+        await news.wait()
+        assert pulse.look().trouble is None
+        path.rename(tmp_path / "away.db")
+        while (trouble := pulse.look().trouble) is None:
+            await pulse.ask()
+        assert "moved, deleted or replaced" in trouble
+        (tmp_path / "away.db").rename(path)
+        while pulse.look().trouble is not None:
+            await pulse.ask()
+
+
+async def test_a_stuck_thread_is_no_answer(tmp_path: Path) -> None:
+    answers: list[float] = []
+    stuck, go_on = threading.Event(), threading.Event()
+
+    def block(store: Store) -> None:
+        stuck.set()
+        go_on.wait()
+
+    async with open_storage(tmp_path / "store.db") as storage, trio.open_nursery() as nursery:
+        answered = trio.Event()
+
+        def tell() -> None:
+            answers.append(trio.current_time())
+            answered.set()
+
+        async with open_pulse(storage, answered=tell, every_s=0.001) as pulse:
+            nursery.start_soon(storage.run, block)
+            await trio.to_thread.run_sync(stuck.wait)
+            await trio.testing.wait_all_tasks_blocked()
+            before, silent_s = len(answers), pulse.look().silent_s
+            for _ in range(20):
+                await trio.sleep(0.001)  # many times the pulse's own pause
+            assert len(answers) == before
+            assert pulse.look().silent_s > silent_s
+            answered = trio.Event()
+            go_on.set()
+            await answered.wait()
+            assert pulse.look().silent_s < silent_s + 60

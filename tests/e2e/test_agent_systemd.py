@@ -1,0 +1,66 @@
+"""The agent as a service of systemd: ready, alive, reloading, stopping, and silent when it hangs."""
+
+import signal
+from contextlib import closing
+from pathlib import Path
+
+import trio
+
+from support.agent_process import ended_well, open_agent
+from support.configs import write_config
+from support.datagrams import Datagrams, bound_socket
+from support.http_server import open_server
+from support.raw_orchestrator import open_raw_orchestrator
+
+CONSOLE = "[plugins.console.here]\n"
+
+
+async def test_it_tells_of_its_whole_life(tmp_path: Path) -> None:
+    with closing(bound_socket(str(tmp_path / "notify"))) as bound:
+        told = Datagrams(bound)
+        environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
+        async with open_raw_orchestrator() as raw:
+            config = write_config(tmp_path, raw.url, CONSOLE)
+            async with open_agent("run", config, cwd=tmp_path, environ=environ) as agent:
+                await told.wait_for("READY=1")
+                await told.wait_for("WATCHDOG=1")
+                await told.wait_for("STATUS=1 of 1 projects connected")
+                agent.reload()
+                while not (await told.next()).startswith("RELOADING=1\nMONOTONIC_USEC="):
+                    pass
+                await told.wait_for("READY=1")
+                await told.wait_for("WATCHDOG=1")
+                agent.terminate()
+                await told.wait_for("STOPPING=1")
+                assert await agent.wait() == 0
+
+
+async def test_a_process_that_hangs_feeds_no_watchdog(tmp_path: Path) -> None:
+    with closing(bound_socket(str(tmp_path / "notify"))) as bound:
+        told = Datagrams(bound)
+        environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "100000"}
+        async with open_raw_orchestrator() as raw:
+            config = write_config(tmp_path, raw.url, CONSOLE)
+            async with open_agent("run", config, cwd=tmp_path, environ=environ) as agent:
+                await told.wait_for("READY=1")
+                await told.wait_for("WATCHDOG=1")
+                agent.process.send_signal(signal.SIGSTOP)
+                await told.forget()
+                with trio.move_on_after(0.5) as waited:
+                    while await told.next() != "WATCHDOG=1":
+                        pass
+                assert waited.cancelled_caught
+                agent.process.send_signal(signal.SIGCONT)
+                await told.wait_for("WATCHDOG=1")
+                await ended_well(agent)
+
+
+async def test_heartbeats_go_out_while_all_is_well(tmp_path: Path) -> None:
+    async with open_raw_orchestrator() as raw, open_server() as pings:
+        heartbeat = f'[agent]\nheartbeat_url = "{pings.base}/ping/canary"\nheartbeat_interval = "50ms"\n'
+        config = write_config(tmp_path, raw.url, CONSOLE, heartbeat)
+        async with open_agent("run", config, cwd=tmp_path) as agent:
+            await pings.wait_for_requests(3)
+            await ended_well(agent)
+        assert {request.path for request in pings.requests} == {"/ping/canary"}
+    assert "/ping/canary" not in agent.everything

@@ -1,0 +1,35 @@
+"""A datagram socket as systemd has one for its services."""
+
+import socket
+
+import trio
+
+
+def bound_socket(name: str) -> socket.socket:
+    """Bound to a path, or to the abstract address that begins with ``@``; it never blocks."""
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    bound.setblocking(False)
+    bound.bind(f"\0{name[1:]}" if name.startswith("@") else name)
+    return bound
+
+
+class Datagrams:
+    """What arrives at a bound socket, one after the other."""
+
+    def __init__(self, bound: socket.socket) -> None:
+        self._socket = trio.socket.from_stdlib_socket(bound)
+
+    async def next(self) -> str:
+        """The next one, when there is one."""
+        return (await self._socket.recv(4096)).decode()
+
+    async def wait_for(self, text: str) -> None:
+        """Return when this one has come; others may come before."""
+        while await self.next() != text:
+            pass
+
+    async def forget(self) -> None:
+        """Leave out what is there already."""
+        with trio.move_on_after(0):
+            while True:
+                await self.next()

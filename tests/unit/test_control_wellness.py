@@ -1,0 +1,68 @@
+"""When the agent counts as well."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from aintandem_notify.control.wellness import store_trouble, trouble
+from aintandem_notify.notification import Project
+from aintandem_notify.orchestrator import ConnectionState, ProjectStatus
+from aintandem_notify.store import StoreHealth
+from support.outbox import NOW
+
+WELL = StoreHealth(0.1)
+S = ConnectionState
+
+
+def status(name: str, state: ConnectionState, seconds: float = 0.0, *, gone: bool = False) -> ProjectStatus:
+    """A project that has been in this state for so long."""
+    since: datetime = NOW - timedelta(seconds=seconds)
+    return ProjectStatus(Project(id=name, name=name), state, since, gone=gone)
+
+
+@pytest.mark.parametrize(
+    ("state", "seconds", "gone", "well"),
+    [
+        (S.CONNECTED, 0, False, True),
+        (S.CONNECTED, 86_400, False, True),
+        (S.CONNECTING, 0, False, True),
+        (S.RECONNECTING, 299, False, True),
+        (S.RECONNECTING, 300, False, False),
+        (S.DISCONNECTED, 299, False, True),
+        (S.DISCONNECTED, 301, False, False),
+        (S.RECONNECTING, 86_400, True, True),
+        (S.DISCONNECTED, 86_400, True, True),
+    ],
+)
+def test_a_project_may_be_lost_for_a_while(state: ConnectionState, seconds: float, gone: bool, well: bool) -> None:
+    found = trouble([status("p", state, seconds, gone=gone)], WELL, NOW)
+    assert (found is None) is well
+    assert found in (None, "not connected for more than 5 min: p")
+
+
+def test_the_first_lost_projects_are_named_and_the_rest_counted() -> None:
+    lost = [status(f"p{number}", S.RECONNECTING, 900) for number in range(5)]
+    assert trouble([status("fine", S.CONNECTED), *lost], WELL, NOW) == (
+        "not connected for more than 5 min: p0, p1, p2 and 2 more"
+    )
+
+
+def test_no_project_is_no_trouble() -> None:
+    assert trouble([], WELL, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("store", "problem"),
+    [
+        (WELL, None),
+        (StoreHealth(30), None),
+        (StoreHealth(31), "the store has not answered for 31 s"),
+        (StoreHealth(31, "the disk is full"), "the store has not answered for 31 s"),
+        (StoreHealth(1, "the disk is full"), "the disk is full"),
+    ],
+)
+def test_the_store_must_answer_and_have_no_complaint(store: StoreHealth, problem: str | None) -> None:
+    assert store_trouble(store) == problem
+    assert trouble([status("p", S.RECONNECTING, 900)], store, NOW) == (
+        problem or "not connected for more than 5 min: p"
+    )

@@ -1,0 +1,95 @@
+"""What systemd is told, on real datagram sockets."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from aintandem_notify.systemd import Systemd
+from support.datagrams import bound_socket
+
+
+@pytest.fixture(params=["a path", "an abstract address"])
+def listener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[socket.socket, str]]:
+    """A socket as systemd has one, and what it says in ``NOTIFY_SOCKET``."""
+    name = f"@aintandem-notify-test-{os.getpid()}" if "abstract" in request.param else str(tmp_path / "notify")
+    with closing(bound_socket(name)) as bound:
+        yield bound, name
+
+
+def test_each_message_is_one_datagram(listener: tuple[socket.socket, str]) -> None:
+    bound, name = listener
+    systemd = Systemd.from_environ({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "20000000"})
+    systemd.ready()
+    systemd.status("2 of 3 projects\nconnected")
+    systemd.status("2 of 3 projects\nconnected")
+    systemd.alive()
+    systemd.stopping()
+    assert [bound.recv(4096) for _ in range(4)] == [
+        b"READY=1",
+        b"STATUS=2 of 3 projects connected",
+        b"WATCHDOG=1",
+        b"STOPPING=1",
+    ]
+    with pytest.raises(BlockingIOError):
+        bound.recv(4096)
+
+
+def test_a_reload_says_when_it_began(listener: tuple[socket.socket, str]) -> None:
+    bound, name = listener
+    Systemd.from_environ({"NOTIFY_SOCKET": name}).reloading()
+    first, second = bound.recv(4096).decode().split("\n")
+    assert first == "RELOADING=1"
+    assert second.removeprefix("MONOTONIC_USEC=").isdigit()
+
+
+@pytest.mark.parametrize(
+    ("environ", "watchdog_s"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "30000000"}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "٣"}, None),
+    ],
+)
+def test_the_watchdog_is_fed_only_where_it_is_meant_for_us(
+    environ: dict[str, str], watchdog_s: float | None, listener: tuple[socket.socket, str]
+) -> None:
+    bound, name = listener
+    systemd = Systemd.from_environ({"NOTIFY_SOCKET": name} | environ)
+    assert systemd.watchdog_s == watchdog_s
+    systemd.alive()
+    if watchdog_s is None:
+        with pytest.raises(BlockingIOError):
+            bound.recv(4096)
+
+
+@pytest.mark.parametrize(
+    "environ", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "vsock:2:1"}, {"WATCHDOG_USEC": "30000000"}]
+)
+def test_away_from_systemd_nothing_happens(environ: dict[str, str]) -> None:
+    systemd = Systemd.from_environ(environ)
+    assert systemd.watchdog_s is None
+    for tell in (systemd.ready, systemd.reloading, systemd.stopping, systemd.alive):
+        tell()
+
+
+def test_a_socket_that_is_gone_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    systemd = Systemd(str(tmp_path / "gone"))
+    systemd.ready()
+    systemd.stopping()
+    assert capsys.readouterr().err.count("systemd cannot be told") == 1
+
+
+def test_a_full_socket_holds_nothing_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(bound_socket(str(tmp_path / "notify"))):
+        systemd = Systemd(str(tmp_path / "notify"))
+        for _ in range(1000):
+            systemd.ready()
+    assert capsys.readouterr().err.count("systemd cannot be told") == 1
