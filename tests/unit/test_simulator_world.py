@@ -211,8 +211,26 @@ async def test_an_operation_goes_through_its_stages(
             if operation.status != seen[-1]:
                 seen.append(operation.status)
         assert seen == ["pending", *STAGES[kind], "completed"]
-        assert box.status == ("stopped" if kind is OperationKind.STOP else "running")
+        ends = {OperationKind.STOP, OperationKind.DELETE}
+        assert box.status == ("stopped" if kind in ends else "running")
+        assert (box in simulator.sandboxes.all()) is (kind is not OperationKind.DELETE)
         assert simulator.sandboxes.operations_of("p") == [operation]
+
+
+async def test_a_cancelled_operation_leaves_its_sandbox_alone(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    with simulated(nursery) as simulator:
+        box = simulator.sandboxes.create("p", breaks=False)
+        operation = simulator.sandboxes.begin(box.id, OperationKind.START)
+        await trio.sleep(0.1)
+        simulator.sandboxes.cancel(operation.id)
+        await trio.sleep(30)
+        assert (operation.status, box.status, operation.error) == ("cancelled", "created", None)
+        steps = [step["status"] for step in operation.as_json()["steps"]]
+        assert steps == ["failed", "pending", "pending", "pending"]
+        with pytest.raises(ApiError, match="cannot cancel it"):
+            simulator.sandboxes.cancel(operation.id)
 
 
 async def test_an_operation_on_a_missing_image_fails(autojump_clock: MockClock, nursery: trio.Nursery) -> None:

@@ -12,9 +12,10 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from aintandem_notify.errors import ApiError
 from aintandem_notify.simulator.asked import Asked
+from aintandem_notify.simulator.calls import Call
 from aintandem_notify.simulator.control import CONTROL_CALLS
 from aintandem_notify.simulator.progress import subscribe
-from aintandem_notify.simulator.rest import CALLS, OPEN_CALLS, Call
+from aintandem_notify.simulator.rest import CALLS, OPEN_CALLS, STATUSES
 from aintandem_notify.simulator.simulation import Simulator
 from aintandem_notify.simulator.world import iso
 
@@ -31,10 +32,14 @@ def build_app(simulator: Simulator) -> Starlette:
     routes: list[BaseRoute] = []
     for prefix in PREFIXES:
         for (method, path), call in CALLS.items():
-            guarded = (method, path) not in OPEN_CALLS
-            routes.append(
-                Route(prefix + path, _handler(simulator, call, guarded=guarded, faulty=True), methods=[method])
+            handler = _handler(
+                simulator,
+                call,
+                guarded=(method, path) not in OPEN_CALLS,
+                faulty=True,
+                status=STATUSES.get((method, path), 200),
             )
+            routes.append(Route(prefix + path, handler, methods=[method]))
         routes.append(
             WebSocketRoute(
                 prefix + "/progress/subscribe/{project_id}", lambda socket: subscribe(socket, simulator)
@@ -51,18 +56,18 @@ def bearer(request: Request) -> str | None:
     return token.strip() if scheme.lower() == "bearer" and token else None
 
 
-def _handler(simulator: Simulator, call: Call, *, guarded: bool, faulty: bool) -> Handler:
+def _handler(simulator: Simulator, call: Call, *, guarded: bool, faulty: bool, status: int = 200) -> Handler:
     async def handle_request(request: Request) -> Response:
         try:
-            if faulty and (status := simulator.faults.take_failure()) is not None:
-                raise ApiError("simulated trouble", status=status, code="INTERNAL_ERROR")
+            if faulty and (failure := simulator.faults.take_failure()) is not None:
+                raise ApiError("simulated trouble", status=failure, code="INTERNAL_ERROR")
             if guarded and simulator.tokens.user_of(bearer(request) or "") is None:
                 raise ApiError("missing, wrong or expired token", status=401, code="UNAUTHORIZED")
             body = await _body(request)
             answer = await call(Asked(simulator, request.path_params, request.query_params, body, bearer(request)))
         except ApiError as error:
             return _error(request, error, simulator)
-        return JSONResponse(answer)
+        return JSONResponse(answer, status)
 
     return handle_request
 

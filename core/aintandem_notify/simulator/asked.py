@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from starlette.datastructures import QueryParams
+
 from aintandem_notify.errors import ApiError
 from aintandem_notify.events import event_time
 from aintandem_notify.simulator.script import Outcome
@@ -20,7 +22,7 @@ class Asked:
         self,
         simulator: Simulator,
         path: Mapping[str, str],
-        query: Mapping[str, str],
+        query: QueryParams,
         body: Mapping[str, Any],
         token: str | None,
     ) -> None:
@@ -73,6 +75,10 @@ class Asked:
             raise ApiError(f"{name} is no time", status=400, code="INVALID_VALUE")
         return found
 
+    def all(self, name: str) -> list[str]:
+        """Every value that the query gives the name, as in ``?status=failed&status=cancelled``."""
+        return self.query.getlist(name)
+
     def whole(self, name: str, default: int) -> int:
         """A whole number of the query, 0 or more."""
         value = self.query.get(name, str(default))
@@ -81,7 +87,12 @@ class Asked:
         return int(value[:9])
 
     def _field(self, name: str, kind: Any) -> Any:
-        value = self.body.get(name)
+        return self.value(self.body, name, kind)
+
+    @staticmethod
+    def value(content: Mapping[str, Any], name: str, kind: Any) -> Any:
+        """A value of that type, None when it is not there; raises ApiError for another type."""
+        value = content.get(name)
         if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
             raise ApiError(f"{name} has the wrong type", status=400, code="INVALID_VALUE", details={"field": name})
         return value

@@ -11,8 +11,8 @@ import trio
 
 from aintandem_notify.errors import ApiError
 from aintandem_notify.simulator.asked import Asked
+from aintandem_notify.simulator.calls import Call
 from aintandem_notify.simulator.demo import all_types
-from aintandem_notify.simulator.rest import Call
 from aintandem_notify.simulator.simulation import Simulator
 
 ANSWER_TIME: Final = 0.1

@@ -3,19 +3,20 @@
 Guarding, faults and errors are the application's; a call raises ApiError for what it refuses.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from typing import Any, Final
 
 from aintandem_notify.errors import ApiError
 from aintandem_notify.simulator.asked import Asked
-from aintandem_notify.simulator.sandboxes import OperationKind
+from aintandem_notify.simulator.calls import Calls, registrar
+from aintandem_notify.simulator.sandbox_calls import SANDBOX_CALLS
 from aintandem_notify.simulator.simulation import Simulator
 from aintandem_notify.simulator.tasks import TaskRecord, TaskStatus
 from aintandem_notify.simulator.tokens import TokenPair
+from aintandem_notify.simulator.workflow_calls import WORKFLOW_CALLS
+from aintandem_notify.simulator.world import iso, not_found
 
-Call = Callable[[Asked], Awaitable[Any]]
-
-CALLS: Final[dict[tuple[str, str], Call]] = {}
+CALLS: Final[Calls] = {**WORKFLOW_CALLS, **SANDBOX_CALLS}
 """Every call of the API, by method and path without ``/api``."""
 
 OPEN_CALLS: Final = frozenset({("POST", "/auth/login"), ("POST", "/auth/refresh"), ("POST", "/auth/verify")}) | {
@@ -23,13 +24,22 @@ OPEN_CALLS: Final = frozenset({("POST", "/auth/login"), ("POST", "/auth/refresh"
 }
 """The calls that need no token."""
 
+STATUSES: Final[Mapping[tuple[str, str], int]] = {
+    ("POST", "/projects/{projectId}/tasks"): 201,
+    ("POST", "/projects/{projectId}/tasks/adhoc"): 201,
+    ("POST", "/flexy"): 201,
+    ("POST", "/workflows/{workflowId}/executions"): 202,
+    ("POST", "/flexy/{id}/start-async"): 202,
+    ("POST", "/flexy/{id}/stop-async"): 202,
+    ("POST", "/flexy/{id}/restart-async"): 202,
+    ("DELETE", "/flexy/{id}/async"): 202,
+}
+"""The HTTP status of a good answer, as the orchestrator's API description has it, where it is not 200."""
 
-def _call(method: str, path: str) -> Callable[[Call], Call]:
-    def register(call: Call) -> Call:
-        CALLS[method, path] = call
-        return call
+ABOVE: Final = "default"
+"""The id of the one organization, and of its one workspace, that all projects are in."""
 
-    return register
+_call = registrar(CALLS)
 
 
 def _pair(pair: TokenPair, user: bool) -> dict[str, Any]:
@@ -59,16 +69,69 @@ async def _verify(asked: Asked) -> Any:
     return {"success": True, "user": {"id": "1", "username": user}} if user else {"success": False}
 
 
+@_call("GET", "/auth/verify")
+async def _verify_own(asked: Asked) -> Any:
+    # Whoever gets here has shown a good token.
+    return {"success": True, "user": {"id": "1", "username": asked.simulator.tokens.user_of(asked.token or "")}}
+
+
 @_call("POST", "/auth/logout")
 async def _logout(asked: Asked) -> Any:
     asked.simulator.tokens.logout(asked.token or "")
-    return {"success": True}
+    return {"success": True, "message": "Logged out"}
 
 
 @_call("GET", "/health")
 async def _health(asked: Asked) -> Any:
     world = asked.simulator.world
     return {"status": "ok", "uptime": round((world.clock.now() - asked.simulator.started_at).total_seconds(), 3)}
+
+
+def _above(asked: Asked, kind: str) -> dict[str, Any]:
+    """The organization or workspace, which is also the one that the path names; raises ApiError (404)."""
+    if (wanted := asked.path.get("id", ABOVE)) != ABOVE:
+        raise not_found(kind, wanted)
+    return {"id": ABOVE, "name": ABOVE.capitalize(), "createdAt": iso(asked.simulator.started_at)}
+
+
+def _organization(asked: Asked) -> dict[str, Any]:
+    return _above(asked, "organization")
+
+
+def _workspace(asked: Asked) -> dict[str, Any]:
+    return _above(asked, "workspace") | {"organizationId": ABOVE}
+
+
+@_call("GET", "/organizations")
+async def _organizations(asked: Asked) -> Any:
+    return [_organization(asked)]
+
+
+@_call("GET", "/organizations/{id}")
+async def _one_organization(asked: Asked) -> Any:
+    return _organization(asked)
+
+
+@_call("GET", "/organizations/{id}/workspaces")
+async def _workspaces_of(asked: Asked) -> Any:
+    _organization(asked)
+    return [_workspace(asked)]
+
+
+@_call("GET", "/workspaces")
+async def _workspaces(asked: Asked) -> Any:
+    return [_workspace(asked)]
+
+
+@_call("GET", "/workspaces/{id}")
+async def _one_workspace(asked: Asked) -> Any:
+    return _workspace(asked)
+
+
+@_call("GET", "/workspaces/{id}/projects")
+async def _projects_of(asked: Asked) -> Any:
+    _workspace(asked)
+    return await _projects(asked)
 
 
 @_call("GET", "/projects")
@@ -108,13 +171,14 @@ async def _adhoc_task(asked: Asked) -> Any:
 
 @_call("GET", "/projects/{projectId}/tasks")
 async def _task_history(asked: Asked) -> Any:
-    status, since, until = asked.query.get("status"), asked.moment("startDate"), asked.moment("endDate")
-    if status is not None and status not in set(TaskStatus):
-        raise ApiError(f"no such status: {status}", status=400, code="INVALID_STATUS")
+    statuses, since, until = asked.all("status"), asked.moment("startDate"), asked.moment("endDate")
+    for status in statuses:
+        if status not in set(TaskStatus):
+            raise ApiError(f"no such status: {status}", status=400, code="INVALID_STATUS")
 
     def wanted(record: TaskRecord) -> bool:
         return (
-            status in (None, record.status)
+            (not statuses or record.status in statuses)
             and (since is None or record.created_at >= since)
             and (until is None or record.created_at <= until)
         )
@@ -132,13 +196,15 @@ async def _task(asked: Asked) -> Any:
 
 @_call("POST", "/projects/{projectId}/tasks/{taskId}/cancel")
 async def _cancel_task(asked: Asked) -> Any:
-    asked.simulator.tasks.cancel(asked.path["projectId"], asked.path["taskId"])
-    return {}
+    record = asked.simulator.tasks.cancel(asked.path["projectId"], asked.path["taskId"])
+    return {"message": "Task cancelled", "taskId": record.id}
 
 
 @_call("GET", "/projects/{projectId}/task-queue-status")
 async def _queue_status(asked: Asked) -> Any:
-    return asked.simulator.tasks.counts(asked.path["projectId"])
+    project_id = asked.path["projectId"]
+    counts = asked.simulator.tasks.counts(project_id)
+    return {**counts, "projectId": project_id, "sandboxId": _main_sandbox(project_id)}
 
 
 @_call("POST", "/projects/{projectId}/task-limits")
@@ -147,100 +213,9 @@ async def _task_limits(asked: Asked) -> Any:
     if limit is None:
         raise ApiError("limit is required", status=400, code="MISSING_REQUIRED_FIELD")
     asked.simulator.tasks.set_limit(project_id, int(limit))
-    return {"message": "Task limit updated", "limit": int(limit), "sandboxId": f"sandbox-{project_id}"}
+    return {"message": "Task limit updated", "limit": int(limit), "sandboxId": _main_sandbox(project_id)}
 
 
-@_call("POST", "/workflows/{workflowId}/executions")
-async def _create_execution(asked: Asked) -> Any:
-    record = asked.simulator.workflows.create(
-        asked.required("projectId"),
-        asked.path["workflowId"],
-        inputs=asked.object("input"),
-        outcome=asked.outcome(),
-        pauses=asked.flag("pauses"),
-        seconds=asked.number("seconds"),
-    )
-    return record.as_json()
-
-
-@_call("POST", "/workflows/executions/{id}/start")
-async def _start_execution(asked: Asked) -> Any:
-    return asked.simulator.workflows.start(asked.path["id"]).as_json()
-
-
-@_call("POST", "/workflows/executions/{id}/pause")
-async def _pause_execution(asked: Asked) -> Any:
-    return asked.simulator.workflows.pause(asked.path["id"]).as_json()
-
-
-@_call("POST", "/workflows/executions/{id}/resume")
-async def _resume_execution(asked: Asked) -> Any:
-    return asked.simulator.workflows.resume(asked.path["id"]).as_json()
-
-
-@_call("POST", "/workflows/executions/{id}/cancel")
-async def _cancel_execution(asked: Asked) -> Any:
-    return asked.simulator.workflows.cancel(asked.path["id"]).as_json()
-
-
-@_call("GET", "/workflows/projects/{projectId}/executions")
-async def _executions(asked: Asked) -> Any:
-    return [record.as_json() for record in asked.simulator.workflows.of(asked.path["projectId"])]
-
-
-@_call("GET", "/workflows/executions/{id}")
-async def _execution(asked: Asked) -> Any:
-    return asked.simulator.workflows.get(asked.path["id"]).as_json()
-
-
-@_call("GET", "/flexy")
-async def _sandboxes(asked: Asked) -> Any:
-    return [record.as_json() for record in asked.simulator.sandboxes.all(asked.query.get("projectId"))]
-
-
-@_call("POST", "/flexy")
-async def _create_sandbox(asked: Asked) -> Any:
-    record = asked.simulator.sandboxes.create(
-        asked.required("projectId"),
-        name=asked.text("name"),
-        image=asked.text("image"),
-        breaks=asked.flag("breaks"),
-    )
-    return record.as_json()
-
-
-@_call("POST", "/flexy/{id}/start")
-async def _start_sandbox(asked: Asked) -> Any:
-    return asked.simulator.sandboxes.start(asked.path["id"]).as_json()
-
-
-@_call("POST", "/flexy/{id}/stop")
-async def _stop_sandbox(asked: Asked) -> Any:
-    return asked.simulator.sandboxes.stop(asked.path["id"]).as_json()
-
-
-@_call("DELETE", "/flexy/{id}")
-async def _remove_sandbox(asked: Asked) -> Any:
-    asked.simulator.sandboxes.remove(asked.path["id"])
-    return {"message": "Sandbox removed"}
-
-
-def _operation_call(kind: OperationKind) -> Call:
-    async def begin(asked: Asked) -> Any:
-        return asked.simulator.sandboxes.begin(asked.path["id"], kind).as_json()
-
-    return begin
-
-
-for _kind in OperationKind:
-    CALLS["POST", f"/flexy/{{id}}/{_kind}-async"] = _operation_call(_kind)
-
-
-@_call("GET", "/flexy/operations/{id}")
-async def _operation(asked: Asked) -> Any:
-    return asked.simulator.sandboxes.operation(asked.path["id"]).as_json()
-
-
-@_call("GET", "/flexy/projects/{projectId}/operations")
-async def _operations(asked: Asked) -> Any:
-    return [record.as_json() for record in asked.simulator.sandboxes.operations_of(asked.path["projectId"])]
+def _main_sandbox(project_id: str) -> str:
+    """Where the project's tasks run; it is not one of ``/flexy``, and nothing happens to it."""
+    return f"sandbox-{project_id}"

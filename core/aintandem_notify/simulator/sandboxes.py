@@ -10,8 +10,9 @@ import trio
 
 from aintandem_notify.errors import ApiError
 from aintandem_notify.simulator.script import SandboxPlan, plan_sandbox
+from aintandem_notify.simulator.tasks import milliseconds
 from aintandem_notify.simulator.vocabulary import IMAGE_ERROR
-from aintandem_notify.simulator.world import World, iso, not_found, wrong_state
+from aintandem_notify.simulator.world import World, iso, not_found, progress_json, wrong_state
 
 MISSING_TAG: Final = ":missing"
 """An image with this tag cannot be pulled: its operations fail."""
@@ -32,14 +33,16 @@ class OperationKind(StrEnum):
     START = "start"
     STOP = "stop"
     RESTART = "restart"
+    DELETE = "delete"
 
 
 STAGES: Final[Mapping[OperationKind, tuple[str, ...]]] = {
     OperationKind.START: ("in_progress", "pulling_image", "creating_sandbox", "starting_sandbox"),
     OperationKind.STOP: ("in_progress", "stopping_sandbox"),
     OperationKind.RESTART: ("in_progress", "stopping_sandbox", "starting_sandbox"),
+    OperationKind.DELETE: ("in_progress", "stopping_sandbox"),
 }
-"""The statuses that an operation goes through before it is completed or failed."""
+"""The statuses that an operation goes through before it is completed, failed or cancelled."""
 
 STARTABLE: Final = frozenset({SandboxStatus.CREATED, SandboxStatus.STOPPED, SandboxStatus.ERROR})
 
@@ -61,6 +64,7 @@ class SandboxRecord:
         """As REST answers it."""
         return {
             "id": self.id,
+            "sandboxId": self.id,
             "containerId": self.id,
             "projectId": self.project_id,
             "name": self.name,
@@ -73,29 +77,54 @@ class SandboxRecord:
 
 @dataclass(slots=True)
 class OperationRecord:
-    """Something that is being done to a sandbox."""
+    """Something that is being done to a sandbox; ``stages_done`` counts, ``ended`` is set when it is over."""
 
     id: str
     kind: OperationKind
     sandbox: SandboxRecord
     created_at: datetime
     status: str = "pending"
+    stages_done: int = 0
     completed_at: datetime | None = None
     error: str | None = None
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    ended: trio.Event = field(default_factory=trio.Event)
 
     def as_json(self) -> dict[str, Any]:
         """As REST answers it."""
+        stages = STAGES[self.kind]
         return {
             "id": self.id,
             "operationId": self.id,
             "type": self.kind,
             "sandboxId": self.sandbox.id,
+            "sandboxName": self.sandbox.name,
             "projectId": self.sandbox.project_id,
             "status": self.status,
+            "progress": progress_json(self.stages_done, len(stages), "steps"),
+            "steps": [
+                {"id": f"{self.id}-{stage}", "name": stage, "status": self._step_status(index)}
+                for index, stage in enumerate(stages)
+            ],
             "createdAt": iso(self.created_at),
             "completedAt": iso(self.completed_at),
+            "startTime": iso(self.created_at),
+            "endTime": iso(self.completed_at),
+            "duration": milliseconds(self.created_at, self.completed_at) if self.completed_at else None,
             "error": self.error,
         }
+
+    def end(self, status: str, moment: datetime, error: str | None = None) -> None:
+        """It is over."""
+        self.status, self.completed_at, self.error = status, moment, error
+        self.ended.set()
+
+    def _step_status(self, index: int) -> str:
+        if index < self.stages_done:
+            return "completed"
+        if index > self.stages_done or self.status == "pending":
+            return "pending"
+        return "failed" if self.status in {"failed", "cancelled"} else "running"
 
 
 class Sandboxes:
@@ -153,6 +182,12 @@ class Sandboxes:
         self._emit(record, "sandbox_stopped", exitCode=exit_code)
         return record
 
+    def restart(self, sandbox_id: str) -> SandboxRecord:
+        """Stop it if it runs, and let it run."""
+        if self.get(sandbox_id).status is SandboxStatus.RUNNING:
+            self.stop(sandbox_id)
+        return self.start(sandbox_id)
+
     def break_down(self, sandbox_id: str, error: str | None = None) -> SandboxRecord:
         """End it with an error, by default with the one that was planned for it."""
         record = self.get(sandbox_id)
@@ -181,6 +216,15 @@ class Sandboxes:
             raise not_found("operation", operation_id)
         return operation
 
+    def cancel(self, operation_id: str) -> OperationRecord:
+        """End an operation that has not ended; the sandbox stays as it is."""
+        operation = self.operation(operation_id)
+        if operation.ended.is_set():
+            raise wrong_state("operation", operation_id, operation.status, "cancel")
+        operation.scope.cancel()
+        operation.end("cancelled", self._world.now())
+        return operation
+
     def operations_of(self, project_id: str) -> list[OperationRecord]:
         """The project's operations, newest first."""
         return [o for o in reversed(self._operations.values()) if o.sandbox.project_id == project_id]
@@ -188,24 +232,27 @@ class Sandboxes:
     async def _operate(self, operation: OperationRecord) -> None:
         plan = operation.sandbox.plan
         lengths = {"pulling_image": plan.pull, "creating_sandbox": plan.boot / 2, "starting_sandbox": plan.boot}
-        for stage in STAGES[operation.kind]:
-            operation.status = stage
-            await self._world.pause(lengths.get(stage, 0.3))
-        try:
-            self._conclude(operation)
-        except ApiError as error:
-            operation.status, operation.error = "failed", error.message
-        else:
-            operation.status = "completed"
-        operation.completed_at = self._world.now()
+        with operation.scope:
+            for stage in STAGES[operation.kind]:
+                operation.status = stage
+                await self._world.pause(lengths.get(stage, 0.3))
+                operation.stages_done += 1
+            try:
+                self._conclude(operation)
+            except ApiError as error:
+                operation.stages_done -= 1
+                operation.end("failed", self._world.now(), error.message)
+            else:
+                operation.end("completed", self._world.now())
 
     def _conclude(self, operation: OperationRecord) -> None:
-        sandbox = operation.sandbox
-        restarts = operation.kind is OperationKind.RESTART and sandbox.status is SandboxStatus.RUNNING
-        if operation.kind is OperationKind.STOP or restarts:
-            self.stop(sandbox.id)
-        if operation.kind is not OperationKind.STOP:
-            self.start(sandbox.id)
+        act = {
+            OperationKind.START: self.start,
+            OperationKind.STOP: self.stop,
+            OperationKind.RESTART: self.restart,
+            OperationKind.DELETE: self.remove,
+        }
+        act[operation.kind](operation.sandbox.id)
 
     async def _break_later(self, record: SandboxRecord, seconds: float) -> None:
         with record.watch:

@@ -9,7 +9,7 @@ import trio
 
 from aintandem_notify.simulator.script import Ending, Outcome, PlannedPhase, WorkflowPlan, plan_workflow
 from aintandem_notify.simulator.tasks import milliseconds
-from aintandem_notify.simulator.world import World, iso, not_found, wrong_state
+from aintandem_notify.simulator.world import World, iso, not_found, progress_json, wrong_state
 
 SLICES: Final = 10
 """Into how many parts a phase is cut; between them it can be paused."""
@@ -43,6 +43,7 @@ class ExecutionRecord:
     project_id: str
     plan: WorkflowPlan
     input: dict[str, Any] | None
+    metadata: dict[str, Any] | None
     created_at: datetime
     status: ExecutionStatus = ExecutionStatus.PENDING
     started_at: datetime | None = None
@@ -58,23 +59,17 @@ class ExecutionRecord:
         plan = self.plan
         answer = {
             "id": self.id,
+            "executionId": self.id,
             "workflowId": plan.workflow_id,
             "workflowName": plan.name,
             "projectId": self.project_id,
             "status": self.status,
-            "phases": [
-                {"id": phase.id, "name": phase.name, "status": self._phase_status(index)}
-                for index, phase in enumerate(plan.phases)
-            ],
+            "phases": [self._phase_json(index) for index in range(len(plan.phases))],
             "currentPhase": min(self.phases_done + 1, plan.total_phases),
             "totalPhases": plan.total_phases,
-            "progress": {
-                "current": self.phases_done,
-                "total": plan.total_phases,
-                "percentage": round(100 * self.phases_done / plan.total_phases),
-                "message": f"{self.phases_done} of {plan.total_phases} phases",
-            },
+            "progress": progress_json(self.phases_done, plan.total_phases, "phases"),
             "input": self.input,
+            "metadata": self.metadata,
             "createdAt": iso(self.created_at),
             "startTime": iso(self.started_at),
             "endTime": iso(self.ended_at),
@@ -83,12 +78,27 @@ class ExecutionRecord:
         }
         return {name: value for name, value in answer.items() if value is not None}
 
+    def _phase_json(self, index: int) -> dict[str, Any]:
+        phase, done = self.plan.phases[index], index < self.phases_done
+        return {
+            "id": f"{self.id}-{phase.id}",
+            "phaseId": phase.id,
+            "name": phase.name,
+            "status": self._phase_status(index),
+            "steps": [],
+            "currentStep": 0,
+            "progress": progress_json(int(done), 1, "phases"),
+        }
+
     def _phase_status(self, index: int) -> str:
         if index < self.phases_done:
             return "completed"
+        if self.status in ENDED and self.status is not ExecutionStatus.FAILED:
+            return "skipped"
         if index > self.phases_done or self.status is ExecutionStatus.PENDING:
             return "pending"
-        return str(self.status)
+        # A phase is never paused: the execution is.
+        return "failed" if self.status is ExecutionStatus.FAILED else "running"
 
 
 class Workflows:
@@ -104,6 +114,7 @@ class Workflows:
         workflow_id: str | None = None,
         *,
         inputs: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
         outcome: Ending | None = None,
         pauses: bool | None = None,
         seconds: float | None = None,
@@ -118,7 +129,7 @@ class Workflows:
             seconds=seconds,
         )
         execution_id = self._world.new_id("exec")
-        record = ExecutionRecord(execution_id, project_id, plan, inputs, self._world.clock.now())
+        record = ExecutionRecord(execution_id, project_id, plan, inputs, metadata, self._world.clock.now())
         self._records[execution_id] = record
         record.created_at = self._emit(record, "workflow_execution_created", input=inputs)
         return record
@@ -129,9 +140,13 @@ class Workflows:
             raise not_found("execution", execution_id)
         return record
 
+    def all(self) -> list[ExecutionRecord]:
+        """The executions of all projects, newest first."""
+        return list(reversed(self._records.values()))
+
     def of(self, project_id: str) -> list[ExecutionRecord]:
         """The project's executions, newest first."""
-        return [record for record in reversed(self._records.values()) if record.project_id == project_id]
+        return [record for record in self.all() if record.project_id == project_id]
 
     def start(self, execution_id: str) -> ExecutionRecord:
         """Let a new one run; raises ApiError (404, 409), as the three below do."""

@@ -50,6 +50,16 @@ def iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
 
 
+def progress_json(done: int, total: int, things: str) -> dict[str, Any]:
+    """How far something is that takes ``total`` things, as REST answers it."""
+    return {
+        "current": done,
+        "total": total,
+        "percentage": round(100 * done / total),
+        "message": f"{done} of {total} {things}",
+    }
+
+
 def not_found(kind: str, identity: str) -> ApiError:
     """The error for an id that nobody knows; ``kind`` is ``task``, ``execution`` …"""
     return ApiError(f"{kind.capitalize()} {identity} not found", status=404, code=f"{kind.upper()}_NOT_FOUND")

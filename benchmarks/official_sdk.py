@@ -1,0 +1,49 @@
+"""Installs the official SDK of the orchestrator (npm) where its tests and benchmarks find it: beside its lock."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+FOLDER: Final = Path(__file__).parents[1] / "tests" / "conformance"
+"""Holds ``package.json``, its lock and the scripts that use the SDK."""
+OLDEST_NODE: Final = 20
+"""The major version of Node.js that the comparison is about."""
+INSTALL_TIMEOUT_S: Final = 180.0
+
+
+class SdkMissing(Exception):
+    """The SDK cannot be had on this machine; says why."""
+
+
+def node() -> str:
+    """Where Node.js is; raises SdkMissing when there is none, or one that is too old."""
+    if (found := shutil.which("node")) is None:
+        raise SdkMissing("Node.js is not installed")
+    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    major = version.removeprefix("v").partition(".")[0]
+    if not major.isdigit() or int(major) < OLDEST_NODE:
+        raise SdkMissing(f"Node.js {OLDEST_NODE} or newer is needed, {found} is {version or 'none'}")
+    return found
+
+
+def install_sdk() -> None:
+    """Install what the lock names, unless it is there already; raises SdkMissing when that fails."""
+    lock = (FOLDER / "package-lock.json").read_text(encoding="utf-8")
+    installed = FOLDER / "node_modules" / ".installed-from.json"
+    if installed.is_file() and installed.read_text(encoding="utf-8") == lock:
+        return
+    if (npm := shutil.which("npm")) is None:
+        raise SdkMissing("npm is not installed")
+    try:
+        subprocess.run(
+            [npm, "ci", "--silent", "--prefer-offline"],
+            cwd=FOLDER,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            timeout=INSTALL_TIMEOUT_S,
+        )
+        installed.write_text(lock, encoding="utf-8")
+    except (OSError, subprocess.SubprocessError) as error:
+        raise SdkMissing(f"npm could not install the official SDK: {error}") from error

@@ -1,0 +1,25 @@
+"""What a REST call of the simulator is, and how its tables are filled."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aintandem_notify.simulator.asked import Asked
+
+Call = Callable[[Asked], Awaitable[Any]]
+"""Answers one request with a JSON value; raises ApiError for what it refuses."""
+
+Calls = dict[tuple[str, str], Call]
+"""Calls by method and path without ``/api``."""
+
+
+def registrar(calls: Calls) -> Callable[[str, str], Callable[[Call], Call]]:
+    """A decorator that puts a call into ``calls``."""
+
+    def answers(method: str, path: str) -> Callable[[Call], Call]:
+        def register(call: Call) -> Call:
+            calls[method, path] = call
+            return call
+
+        return register
+
+    return answers

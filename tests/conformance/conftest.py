@@ -1,0 +1,15 @@
+"""The official SDK is installed once a session; where it cannot be had, these tests are skipped and say why."""
+
+import pytest
+from benchmarks.official_sdk import SdkMissing, install_sdk, node
+
+from support.services import require_or_skip
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _official_sdk() -> None:
+    try:
+        node()
+        install_sdk()
+    except SdkMissing as reason:
+        require_or_skip(str(reason))
