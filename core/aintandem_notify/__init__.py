@@ -15,6 +15,7 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
         "Clock",
         "ConnectionEvent",
         "DestinationBroken",
+        "DestinationGone",
         "Duration",
         "Event",
         "Field",

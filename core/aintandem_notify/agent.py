@@ -300,6 +300,7 @@ class Agent:
         for name in changed:
             if name in after:
                 await self._start(after[name])
+        await self._dispatcher.try_mended()
         await self._dispatcher.mention_left_behind()
         if self._fleet is not None:
             try:

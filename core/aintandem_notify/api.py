@@ -22,6 +22,7 @@ from aintandem_notify.config.plugin import PluginConfig
 from aintandem_notify.config.values import Duration, FilePath, Rate, Secret
 from aintandem_notify.errors import (
     DestinationBroken,
+    DestinationGone,
     HttpFailed,
     PluginNotReady,
     Rejected,
@@ -39,6 +40,7 @@ __all__ = [
     "Clock",
     "ConnectionEvent",
     "DestinationBroken",
+    "DestinationGone",
     "Duration",
     "Event",
     "Field",

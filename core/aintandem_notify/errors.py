@@ -13,7 +13,8 @@ AInTandemNotifyError
 ├─ HttpFailed              nobody: a request got no answer
 ├─ PluginError             the plugin's author
 └─ Outcome                 raised by plugins to say how a delivery or a set-up went
-   ├─ RetryLater, DestinationBroken, Rejected      out of ``deliver``
+   ├─ RetryLater, Rejected                         out of ``deliver``
+   ├─ DestinationBroken, DestinationGone           out of ``deliver``: the operator
    └─ PluginNotReady                               out of ``lifespan``
 """
 
@@ -27,6 +28,7 @@ __all__ = [
     "ConfigError",
     "Conflict",
     "DestinationBroken",
+    "DestinationGone",
     "Forbidden",
     "HttpFailed",
     "InvalidRequest",
@@ -212,6 +214,13 @@ class RetryLater(Outcome):
 
 class DestinationBroken(Outcome):
     """Only a person can mend the destination (wrong URL, revoked token): park it and keep its queue."""
+
+
+class DestinationGone(DestinationBroken):
+    """The destination wants nothing more, ever: as ``DestinationBroken``, but it is not even probed.
+
+    Tried again only once somebody resumes it, reloads, or changes its config.
+    """
 
 
 class Rejected(Outcome):

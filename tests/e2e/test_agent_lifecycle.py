@@ -7,7 +7,7 @@ import pytest
 
 from support.agent_process import ended_well, logged, open_agent
 from support.configs import write_config
-from support.http_server import Silence
+from support.http_server import Reply, Silence
 from support.raw_orchestrator import event_text, frame, open_raw_orchestrator
 from support.receivers import open_webhook_receiver
 
@@ -83,6 +83,27 @@ async def test_the_queue_of_a_removed_destination_is_kept_for_its_return(tmp_pat
             agent.reload()
             await webhook.wait_for(1)
             await ended_well(agent)
+
+
+async def test_a_reload_tries_a_parked_destination_at_once_and_so_does_a_start(tmp_path: Path) -> None:
+    """Whoever mended it on its own side has nothing to change in the config."""
+    async with open_raw_orchestrator() as raw, open_webhook_receiver(secret=None) as webhook:
+        config = write_config(
+            tmp_path, raw.url, f'[plugins.webhook.ops]\nurl = "{webhook.url}"\nevents = ["task_completed"]\n'
+        )
+        webhook.replies.extend([Reply(401), Reply(401)])
+        async with open_agent("run", config, cwd=tmp_path) as agent:
+            await (await raw.connections.receive()).send_event("task_completed", taskId="t1")
+            await agent.wait_for_log("parked")
+            await ended_well(agent)
+        async with open_agent("run", config, cwd=tmp_path) as agent:
+            await agent.wait_for_log("held back since before the start")
+            await agent.wait_for_log("destination is still in trouble")
+            agent.reload()
+            await webhook.wait_for(1)
+            assert "recovered" not in await agent.wait_for_log("parked destination is tried at once")
+            await ended_well(agent)
+    assert set(webhook.ids.values()) == {1}
 
 
 async def test_the_end_waits_for_what_is_in_flight_only_as_long_as_it_may(tmp_path: Path) -> None:

@@ -1,12 +1,24 @@
 """When a destination may be sent to: every state with every verdict, and the pauses in between."""
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from aintandem_notify.config.values import Rate
-from aintandem_notify.delivery.gate import Gate, GateState, after, sending
+from aintandem_notify.delivery.gate import (
+    Gate,
+    GateState,
+    after,
+    after_restart,
+    mended,
+    paused,
+    resumed,
+    sending,
+)
 from aintandem_notify.delivery.judge import Action, Verdict
 
-OPEN, RESTING, PARKED = GateState.OPEN, GateState.BACKING_OFF, GateState.PARKED
+OPEN, RESTING, PARKED, DISABLED = GateState
 NOW = 1000.0
 
 
@@ -23,18 +35,28 @@ def step(gate: Gate, action: Action, asked: float | None = None, chance: float =
         (OPEN, 0, Action.GIVE_UP, OPEN, 0, None),
         (OPEN, 0, Action.WAIT, RESTING, 1, 5),
         (OPEN, 0, Action.PARK, PARKED, 1, 300),
+        (OPEN, 0, Action.DISABLE, DISABLED, 1, None),
         (RESTING, 2, Action.DELIVERED, OPEN, 0, None),
         (RESTING, 2, Action.REFUSE, OPEN, 0, None),
         (RESTING, 2, Action.AGAIN, RESTING, 2, 15),
         (RESTING, 2, Action.GIVE_UP, RESTING, 2, 15),
         (RESTING, 2, Action.WAIT, RESTING, 3, 60),
         (RESTING, 2, Action.PARK, PARKED, 1, 300),
+        (RESTING, 2, Action.DISABLE, DISABLED, 3, None),
         (PARKED, 2, Action.DELIVERED, OPEN, 0, None),
         (PARKED, 2, Action.REFUSE, OPEN, 0, None),
         (PARKED, 2, Action.AGAIN, PARKED, 2, 600),
         (PARKED, 2, Action.GIVE_UP, PARKED, 2, 600),
         (PARKED, 2, Action.WAIT, PARKED, 3, 1200),
         (PARKED, 2, Action.PARK, PARKED, 3, 1200),
+        (PARKED, 2, Action.DISABLE, DISABLED, 3, None),
+        (DISABLED, 2, Action.DELIVERED, OPEN, 0, None),
+        (DISABLED, 2, Action.REFUSE, OPEN, 0, None),
+        (DISABLED, 2, Action.AGAIN, DISABLED, 2, 600),
+        (DISABLED, 2, Action.GIVE_UP, DISABLED, 2, 600),
+        (DISABLED, 2, Action.WAIT, PARKED, 3, 1200),
+        (DISABLED, 2, Action.PARK, PARKED, 3, 1200),
+        (DISABLED, 2, Action.DISABLE, DISABLED, 3, None),
     ],
 )
 def test_every_cell(
@@ -85,7 +107,60 @@ def test_trouble_and_rate_both_hold() -> None:
 
 @pytest.mark.parametrize(
     ("state", "rate", "room"),
-    [(OPEN, None, 100), (OPEN, Rate(1, 1.0), 1), (RESTING, None, 1), (PARKED, None, 1)],
+    [(OPEN, None, 100), (OPEN, Rate(1, 1.0), 1), (RESTING, None, 1), (PARKED, None, 1), (DISABLED, None, 1)],
 )
 def test_in_doubt_and_under_a_rate_one_goes_at_a_time(state: GateState, rate: Rate | None, room: int) -> None:
     assert Gate(state).room(100, rate) == room
+
+
+@pytest.mark.parametrize("state", list(GateState))
+def test_a_pause_by_hand_holds_whatever_else_holds_and_any_try_leaves_it(state: GateState) -> None:
+    gate = paused(Gate(state, retry_at=5.0))
+    assert gate == replace(Gate(state, retry_at=5.0), paused=True) == paused(gate)
+    assert (gate.opens_at, gate.shown, gate.flows) == (math.inf, "paused", False)
+    assert all(step(gate, action).paused for action in Action)
+
+
+@pytest.mark.parametrize(
+    ("state", "then"), [(OPEN, OPEN), (RESTING, RESTING), (PARKED, PARKED), (DISABLED, PARKED)]
+)
+def test_a_hand_lets_every_destination_be_tried_at_once(state: GateState, then: GateState) -> None:
+    gate = resumed(Gate(state, 3, NOW, 7.0, "why", asked=True, paused=True))
+    assert gate == Gate(then, 3, 0.0, 7.0, "why")
+    assert resumed(gate) == gate
+
+
+@pytest.mark.parametrize(
+    ("gate", "tried"),
+    [
+        (Gate(OPEN), False),
+        (Gate(RESTING, 1, NOW), False),
+        (Gate(PARKED, 1, NOW), True),
+        (Gate(PARKED, 1, NOW, asked=True), False),
+        (Gate(PARKED, 1, NOW, paused=True), False),
+        (Gate(DISABLED, 1), True),
+    ],
+)
+def test_only_what_a_person_can_mend_is_tried_after_a_reload(gate: Gate, tried: bool) -> None:
+    assert mended(gate) == (resumed(gate) if tried else gate)
+
+
+def test_a_disabled_destination_is_not_tried_by_itself() -> None:
+    gate = step(Gate(), Action.DISABLE)
+    assert (gate.opens_at, gate.shown) == (math.inf, "disabled")
+    assert after_restart(gate) == gate
+
+
+@pytest.mark.parametrize("state", [RESTING, PARKED])
+@pytest.mark.parametrize("asked", [False, True])
+def test_after_a_restart_only_a_pause_that_was_asked_for_holds(state: GateState, asked: bool) -> None:
+    gate = Gate(state, 3, NOW, asked=asked)
+    assert after_restart(gate) == replace(gate, retry_at=NOW if asked else 0.0)
+
+
+def test_a_gate_knows_which_pause_was_asked_for() -> None:
+    gate = step(Gate(), Action.WAIT, 30.0)
+    assert gate.asked
+    assert not step(gate, Action.WAIT).asked
+    assert not step(gate, Action.AGAIN).asked
+    assert not step(gate, Action.DELIVERED).asked

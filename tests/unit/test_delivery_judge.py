@@ -14,7 +14,14 @@ from aintandem_notify.delivery.judge import (
     judge,
     reason_of,
 )
-from aintandem_notify.errors import DestinationBroken, HttpFailed, PluginError, Rejected, RetryLater
+from aintandem_notify.errors import (
+    DestinationBroken,
+    DestinationGone,
+    HttpFailed,
+    PluginError,
+    Rejected,
+    RetryLater,
+)
 from aintandem_notify.plugins.faults import DeadlineExceeded
 
 KEY_ERROR = "builtins.KeyError"
@@ -35,6 +42,7 @@ TWICE = History(KEY_ERROR, 2)
         (ConnectionResetError(), Action.WAIT),
         (ConnectionRefusedError(), Action.WAIT),
         (DestinationBroken("no_service"), Action.PARK),
+        (DestinationGone("410"), Action.DISABLE),
         (Rejected("too long"), Action.REFUSE),
     ],
 )

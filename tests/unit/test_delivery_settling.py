@@ -28,6 +28,7 @@ QUEUED, DELIVERED, DEAD = DeliveryState.QUEUED, DeliveryState.DELIVERED, Deliver
         (Action.DELIVERED, DELIVERED, 1, 0),
         (Action.WAIT, QUEUED, 1, 0),
         (Action.PARK, QUEUED, 1, 0),
+        (Action.DISABLE, QUEUED, 1, 0),
         (Action.AGAIN, QUEUED, 2, 30),
         (Action.REFUSE, DEAD, 2, 0),
         (Action.GIVE_UP, DEAD, 2, 0),

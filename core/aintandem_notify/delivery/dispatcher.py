@@ -1,5 +1,6 @@
 """All workers: started and stopped one by one, woken by ingest, drained at the end, and seen from outside."""
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,7 +10,9 @@ import trio
 
 from aintandem_notify.backoff import Chance
 from aintandem_notify.clock import Clock
-from aintandem_notify.delivery.gate import GateState
+from aintandem_notify.delivery import gate as gates
+from aintandem_notify.delivery.gate import HELD, Gate, GateState
+from aintandem_notify.delivery.stored_gate import Instant
 from aintandem_notify.delivery.worker import Delivers, DestinationSettings, Worker
 from aintandem_notify.errors import StoreError
 from aintandem_notify.events import AgentEvent
@@ -23,8 +26,9 @@ log = get_logger(__name__)
 class DestinationStatus:
     """How a destination stands.
 
-    ``state`` is open, backing off, parked or draining. ``oldest``: since when the oldest delivery waits, None
-    when none does. ``retry_at``: when it is tried again, None when it is not in trouble.
+    ``state`` is open, backing off, parked (rare probes), disabled (it wants nothing more; only a hand lets it
+    be tried), paused (by hand) or draining. ``oldest``: since when the oldest delivery waits, None when none
+    does. ``retry_at``: when it is tried again, None when it is not in trouble or not tried by itself.
     """
 
     name: str
@@ -94,6 +98,43 @@ class Dispatcher:
             await self._end({name: self._running[name]}, timeout)
             del self._running[name]
 
+    async def pause(self, name: str) -> bool:
+        """Hold this destination's queue back, also over a restart, until ``resume``; what is in flight may end.
+
+        Whether anything changed: false when it was paused already. What waits still grows too old meanwhile.
+        Raises LookupError for a name without a worker, StoreError when it cannot be stored.
+        """
+        moved = await self._worker(name).change(gates.paused)
+        if moved:
+            log.info("destination paused by hand", name=name)
+        return moved
+
+    async def resume(self, name: str) -> bool:
+        """End a pause by hand, and let a destination in trouble be tried at once, whatever it has asked for.
+
+        Whether anything changed: false when nothing held it back. Raises as ``pause``.
+        """
+        moved = await self._worker(name).change(gates.resumed)
+        if moved:
+            log.info("destination resumed by hand", name=name)
+        return moved
+
+    async def try_mended(self) -> None:
+        """Somebody may have mended what only a person can: try parked destinations at once."""
+        for name, one in self._running.items():
+            if one.worker.gate.state not in HELD:
+                continue
+            try:
+                if await one.worker.change(gates.mended):
+                    log.info("parked destination is tried at once", name=name)
+            except StoreError as error:
+                log.warning("destination stays on hold", name=name, reason=str(error))
+
+    def _worker(self, name: str) -> Worker:
+        if name not in self._running:
+            raise LookupError(f"no destination called {name} is at work")
+        return self._running[name].worker
+
     async def rest(self) -> None:
         """Returns once all destinations have got what they can take now."""
         async with trio.open_nursery() as nursery:
@@ -148,22 +189,28 @@ class Dispatcher:
 
     async def snapshot(self) -> tuple[DestinationStatus, ...]:
         """Every destination that has a worker. Raises StoreError."""
-        queues = await self.queues()
-        return tuple(self._status(name, one.worker, queues.get(name)) for name, one in self._running.items())
+        workers = {name: one.worker for name, one in self._running.items()}
+        instant = Instant(self._clock.now(), trio.current_time())
 
-    def _status(self, name: str, worker: Worker, queue: Queue | None) -> DestinationStatus:
-        gate = worker.gate
-        in_trouble = gate.state is not GateState.OPEN
-        return DestinationStatus(
-            name=name,
-            state="draining" if worker.draining else gate.state.value,
-            queued=queue.queued if queue else 0,
-            oldest=queue.oldest if queue else None,
-            last_error=gate.last_error,
-            retry_at=self._clock.now() + timedelta(seconds=max(0.0, gate.retry_at - trio.current_time()))
-            if in_trouble
-            else None,
-        )
+        def read(store: Store) -> tuple[dict[str, Queue], dict[str, Gate]]:
+            with store.transaction():
+                return store.outbox.queues(), {name: one.look(store, instant) for name, one in workers.items()}
+
+        queues, found = await self._storage.run(read)
+        return tuple(_status(worker, found[name], queues.get(name), instant) for name, worker in workers.items())
+
+
+def _status(worker: Worker, gate: Gate, queue: Queue | None, instant: Instant) -> DestinationStatus:
+    is_tried = gate.state is not GateState.OPEN and math.isfinite(gate.opens_at)
+    wait_s = max(0.0, gate.retry_at - instant.now_s)
+    return DestinationStatus(
+        name=worker.settings.name,
+        state="draining" if worker.draining else gate.shown,
+        queued=queue.queued if queue else 0,
+        oldest=queue.oldest if queue else None,
+        last_error=gate.last_error,
+        retry_at=instant.now + timedelta(seconds=wait_s) if is_tried else None,
+    )
 
 
 @asynccontextmanager

@@ -26,17 +26,21 @@ async def expire_forever(
     while True:
         await trio.sleep(min(EVERY_S, max(1.0, max_age / 4)))
         try:
-            count = await storage.run(_expire(name, max_age, clock.now(), in_flight()))
+            count = await storage.run(_expire(name, max_age, clock.now(), in_flight))
         except StoreError:
             continue  # whoever has something to record says it; the next round tries again
         if count:
             log.warning("deliveries given up", name=name, count=count, reason=reason)
 
 
-def _expire(name: str, max_age: float, now: datetime, spare: Collection[int]) -> Callable[[Store], int]:
+def _expire(
+    name: str, max_age: float, now: datetime, in_flight: Callable[[], Collection[int]]
+) -> Callable[[Store], int]:
     older_than = now - timedelta(seconds=max_age)
 
     def expire(store: Store) -> int:
+        # Asked here, in the store's thread: more may be in flight than before the hop.
+        spare = in_flight()
         with store.transaction():
             return store.outbox.expire(name, older_than=older_than, now=now, reason=too_old(max_age), spare=spare)
 

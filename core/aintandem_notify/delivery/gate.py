@@ -1,9 +1,10 @@
 """When a destination may be sent to: its troubles and its rate, as a value that each try turns into the next.
 
-All times are trio's, in float seconds, so a wall clock that is set changes nothing here. A gate lives in
-memory: after a restart every destination is tried at once.
+All times are trio's, in float seconds, so a wall clock that is set changes nothing here. ``gate_rows`` brings a
+gate into the store and back.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -29,22 +30,45 @@ class GateState(StrEnum):
     OPEN = "open"
     BACKING_OFF = "backing off"
     PARKED = "parked"
+    DISABLED = "disabled"
+    """It wants nothing more: never tried by itself, only when somebody lets it."""
+
+
+HELD: Final = frozenset({GateState.PARKED, GateState.DISABLED})
+"""What only a person can mend."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """``failures`` in a row; nothing is sent before ``retry_at`` (trouble) and ``slot_at`` (rate)."""
+    """``failures`` in a row; nothing is sent before ``retry_at`` (trouble) and ``slot_at`` (rate).
+
+    ``asked``: the destination itself asked for the pause until ``retry_at``. ``paused``: held back by hand.
+    """
 
     state: GateState = GateState.OPEN
     failures: int = 0
     retry_at: float = 0.0
     slot_at: float = 0.0
     last_error: str | None = None
+    asked: bool = False
+    paused: bool = False
 
     @property
     def opens_at(self) -> float:
-        """When the next may be sent."""
+        """When the next may be sent; infinity when only a hand opens it."""
+        if self.paused or self.state is GateState.DISABLED:
+            return math.inf
         return max(self.retry_at, self.slot_at)
+
+    @property
+    def flows(self) -> bool:
+        """Whether nothing but the rate holds anything back."""
+        return self.state is GateState.OPEN and not self.paused
+
+    @property
+    def shown(self) -> str:
+        """The state for people; a pause by hand is what they asked for and comes first."""
+        return "paused" if self.paused else self.state.value
 
     def room(self, in_flight: int, rate: Rate | None) -> int:
         """How many may be taken at once: one by one while in doubt (half-open) and under a rate."""
@@ -66,20 +90,26 @@ def after(gate: Gate, verdict: Verdict, now: float, chance: Chance) -> Gate:
         case Action.DELIVERED if gate.state is GateState.OPEN and gate.last_error is None:
             return gate  # nearly always, and a copy would cost more than all else here
         case Action.DELIVERED:
-            return replace(gate, state=GateState.OPEN, failures=0, retry_at=0.0, last_error=None)
+            return _well(gate, None)
         case Action.REFUSE:
-            return replace(gate, state=GateState.OPEN, failures=0, retry_at=0.0, last_error=verdict.reason)
-        case Action.WAIT if gate.state is not GateState.PARKED:
+            return _well(gate, verdict.reason)
+        case Action.DISABLE:
+            return replace(_well(gate, verdict.reason), state=GateState.DISABLED, failures=gate.failures + 1)
+        case Action.WAIT if gate.state not in HELD:
             return _rest(gate, GateState.BACKING_OFF, BACKOFF_S, verdict, now, chance)
         case Action.WAIT | Action.PARK:
-            known = gate if gate.state is GateState.PARKED else replace(gate, failures=0)
+            known = gate if gate.state in HELD else replace(gate, failures=0)
             return _rest(known, GateState.PARKED, PROBE_S, verdict, now, chance)
         case _ if gate.state is GateState.OPEN:
             return replace(gate, last_error=verdict.reason)
         case _:
-            pauses = PROBE_S if gate.state is GateState.PARKED else BACKOFF_S
+            pauses = PROBE_S if gate.state in HELD else BACKOFF_S
             pause = stepped(max(gate.failures - 1, 0), pauses=pauses, chance=chance)
-            return replace(gate, retry_at=now + pause, last_error=verdict.reason)
+            return replace(gate, retry_at=now + pause, asked=False, last_error=verdict.reason)
+
+
+def _well(gate: Gate, last_error: str | None) -> Gate:
+    return Gate(slot_at=gate.slot_at, last_error=last_error, paused=gate.paused)
 
 
 def _rest(
@@ -95,5 +125,30 @@ def _rest(
         state=state,
         failures=gate.failures + 1,
         retry_at=now + pause,
+        asked=verdict.after is not None,
         last_error=verdict.reason,
     )
+
+
+def paused(gate: Gate) -> Gate:
+    """Held back by hand, whatever else holds it back."""
+    return replace(gate, paused=True)
+
+
+def resumed(gate: Gate) -> Gate:
+    """Let go by hand: no pause of any kind holds it any more, and one in trouble is tried at once."""
+    state = GateState.PARKED if gate.state is GateState.DISABLED else gate.state
+    return replace(gate, state=state, paused=False, retry_at=0.0, asked=False)
+
+
+def mended(gate: Gate) -> Gate:
+    """Somebody may have mended the destination: a parked one is tried at once, unless it asked for its pause."""
+    return gate if gate.paused or gate.state not in HELD or gate.asked else resumed(gate)
+
+
+def after_restart(gate: Gate) -> Gate:
+    """A gate that a new agent has from an earlier one.
+
+    What was asked for holds: by hand, and by the destination. Our own pauses do not: one in trouble is tried once.
+    """
+    return gate if gate.asked else replace(gate, retry_at=0.0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from aintandem_notify.errors import DestinationBroken, HttpFailed, Rejected, RetryLater
+from aintandem_notify.errors import DestinationBroken, DestinationGone, HttpFailed, Rejected, RetryLater
 from aintandem_notify.log import redact
 
 SAME_FAULTS: Final = 3
@@ -30,6 +30,8 @@ class Action(StrEnum):
     """The destination has trouble: it rests, the delivery stays first."""
     PARK = "park"
     """Only a person can mend the destination: rare probes, the queue is kept."""
+    DISABLE = "disable"
+    """The destination wants nothing more: no probes at all, the queue is kept."""
     AGAIN = "again"
     """The plugin failed on this message: it alone is tried again."""
     REFUSE = "refuse"
@@ -64,6 +66,7 @@ _ACTIONS: Final[tuple[tuple[type[Exception], Action], ...]] = (
     # A deadline of ours that passed, and what a plugin's own sockets raise: refused, reset, timed out.
     (TimeoutError, Action.WAIT),
     (ConnectionError, Action.WAIT),
+    (DestinationGone, Action.DISABLE),
     (DestinationBroken, Action.PARK),
     (Rejected, Action.REFUSE),
 )

@@ -20,6 +20,7 @@ _STATES: Final = {
     Action.DELIVERED: DeliveryState.DELIVERED,
     Action.WAIT: DeliveryState.QUEUED,
     Action.PARK: DeliveryState.QUEUED,
+    Action.DISABLE: DeliveryState.QUEUED,
     Action.AGAIN: DeliveryState.QUEUED,
     Action.REFUSE: DeliveryState.DEAD,
     Action.GIVE_UP: DeliveryState.DEAD,

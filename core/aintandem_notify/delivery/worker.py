@@ -13,9 +13,10 @@ from aintandem_notify.clock import Clock
 from aintandem_notify.config.values import Rate
 from aintandem_notify.delivery import gate as gates
 from aintandem_notify.delivery.expiry import expire_forever
-from aintandem_notify.delivery.gate import Gate, GateState
+from aintandem_notify.delivery.gate import HELD, Gate
 from aintandem_notify.delivery.judge import Action, Verdict, judge
 from aintandem_notify.delivery.settling import HORIZON, given_up, history_of, outlived, settlement
+from aintandem_notify.delivery.stored_gate import Instant, StoredGate
 from aintandem_notify.errors import StoreError
 from aintandem_notify.events import AgentEvent, DestinationParkedEvent, DestinationRecoveredEvent
 from aintandem_notify.log import get_logger
@@ -72,18 +73,25 @@ class Worker:
         announce: Callable[[AgentEvent], None],
     ) -> None:
         self.settings = settings
-        self.gate = Gate()
         self.draining = False
         self._storage = storage
         self._host = host
         self._clock = clock
         self._chance = chance
         self._announce = announce
+        self._gate = StoredGate(settings.name, settings.rate.interval if settings.rate else None)
+        self._slot_s = 0.0
         self._news = trio.Event()
         self._at_rest = trio.Event()
+        self._gate_moved = trio.Event()
         self._pause = trio.CancelScope()
         self._in_flight: tuple[int, ...] = ()
         self._store_failed = False
+
+    @property
+    def gate(self) -> Gate:
+        """How the destination stands, as far as it is known here."""
+        return self._gate.value
 
     def wake(self) -> None:
         """There may be something new to deliver."""
@@ -91,7 +99,7 @@ class Worker:
 
     async def rest(self) -> None:
         """Returns once all that can go out now has gone out; what gate or plugin hold back can not."""
-        if self.gate.state is not GateState.OPEN or not self._host.is_loaded(self.settings.name):
+        if not self.gate.flows or not self._host.is_loaded(self.settings.name):
             return
         self._at_rest = trio.Event()
         self.wake()
@@ -101,6 +109,26 @@ class Worker:
         """Take nothing more; ``run`` returns once what is in flight has ended and is recorded."""
         self.draining = True
         self._pause.cancel()
+
+    async def change(self, step: Callable[[Gate], Gate]) -> bool:
+        """Turn the gate by hand; whether it moved. Durable when it returns; raises StoreError."""
+        instant = self._instant()
+
+        def act(store: Store) -> bool:
+            with store.transaction():
+                before = self._gate.read(store, instant)
+                after = step(before)
+                self._gate.keep(store, before, after, instant)
+            self._gate.committed(after)
+            return before != after
+
+        moved = await self._storage.run(act)
+        self._gate_moved.set()
+        return moved
+
+    def look(self, store: Store, instant: Instant) -> Gate:
+        """How the destination stands by the store; inside a transaction."""
+        return self._gate.read(store, instant)
 
     async def run(self) -> None:
         """Deliver, and give up what waits too long, also while the plugin cannot be called."""
@@ -122,9 +150,7 @@ class Worker:
         while not self.draining:
             with self._until_drained():
                 await self._host.wait_loaded(self.settings.name)
-                if self.gate.state is not GateState.OPEN:
-                    self._at_rest.set()
-                await trio.sleep_until(self.gate.opens_at)
+                await self._wait_open()
             self._news = trio.Event()
             turn = await self._turn([])
             while turn.claims:
@@ -135,6 +161,22 @@ class Worker:
                 with self._until_drained(), trio.move_on_after(turn.next_due_s):
                     await self._news.wait()
 
+    async def _wait_open(self) -> None:
+        """Returns when the gate is open, be it by time or by hand."""
+        while True:
+            self._gate_moved = trio.Event()
+            wait_s = self._opens_at(self.gate) - trio.current_time()
+            if not self.gate.flows:
+                self._at_rest.set()
+            if wait_s <= 0:
+                return
+            with trio.move_on_after(wait_s):
+                await self._gate_moved.wait()
+
+    def _opens_at(self, gate: Gate) -> float:
+        # What was claimed may have waited for its plugin, and then went out later than its slot.
+        return max(gate.opens_at, self._slot_s)
+
     def _until_drained(self) -> trio.CancelScope:
         """A scope that ``drain`` cancels."""
         self._pause = trio.CancelScope()
@@ -142,18 +184,23 @@ class Worker:
             self._pause.cancel()
         return self._pause
 
-    async def _send(self, claims: Sequence[Claim]) -> list[Settlement]:
+    def _instant(self) -> Instant:
+        return Instant(self._clock.now(), trio.current_time())
+
+    async def _send(self, claims: Sequence[Claim]) -> "list[_Outcome]":
         """How each of them stands that was tried or is too old."""
-        self._in_flight = tuple(claim.id for claim in claims)
         with self._until_drained():
             await self._host.wait_loaded(self.settings.name)
         if self.draining:
             return []
         now = self._clock.now()
-        ends = [given_up(claim, self.settings.max_age, now) for claim in claims if self._outlived(claim, now)]
+        ends = [
+            _Outcome(given_up(claim, self.settings.max_age, now)) for claim in claims if self._outlived(claim, now)
+        ]
         live = [claim for claim in claims if not self._outlived(claim, now)]
         if live:
-            self.gate = gates.sending(self.gate, self.settings.rate, trio.current_time())
+            if self.settings.rate is not None:
+                self._slot_s = trio.current_time() + self.settings.rate.interval
             results = await self._host.deliver(self.settings.name, [claim.notification for claim in live])
             ends += [self._settle(claim, result) for claim, result in zip(live, results, strict=False)]
         return ends
@@ -161,33 +208,34 @@ class Worker:
     def _outlived(self, claim: Claim, now: datetime) -> bool:
         return outlived(claim, self.settings.max_age, now)
 
-    def _settle(self, claim: Claim, result: Result) -> Settlement:
+    def _settle(self, claim: Claim, result: Result) -> "_Outcome":
         error, receipt = (None, result.receipt) if isinstance(result, Delivered) else (result.error, None)
         verdict = judge(error, history_of(claim))
-        before = self.gate
-        self.gate = gates.after(before, verdict, trio.current_time(), self._chance)
-        if verdict.action is not Action.DELIVERED or before.state is not self.gate.state:
-            self._say(claim, verdict, before)
-        return settlement(claim, verdict, receipt, self._clock.now(), self._chance)
+        if verdict.action is not Action.DELIVERED:
+            self._say(claim, verdict)
+        instant = self._instant()
+        return _Outcome(settlement(claim, verdict, receipt, instant.now, self._chance), verdict, instant.now_s)
 
-    def _say(self, claim: Claim, verdict: Verdict, before: Gate) -> None:
+    def _say(self, claim: Claim, verdict: Verdict) -> None:
         facts = {"destination": self.settings.name, "notification": claim.notification.id}
         if verdict.action in (Action.REFUSE, Action.GIVE_UP):
             log.warning("delivery given up", **facts, reason=verdict.reason)
         elif verdict.action is Action.AGAIN:
             log.warning("plugin failed on a notification, trying it again", **facts, reason=verdict.reason)
-        if before.state is self.gate.state:
-            return
-        log.info("destination", name=self.settings.name, state=self.gate.state.value, reason=verdict.reason)
-        now = self._clock.now()
-        if self.gate.state is GateState.PARKED:
-            self._announce(
-                DestinationParkedEvent(timestamp=now, instance=self.settings.name, reason=verdict.reason)
-            )
-        elif before.state is GateState.PARKED:
-            self._announce(DestinationRecoveredEvent(timestamp=now, instance=self.settings.name))
 
-    async def _turn(self, settled: Sequence[Settlement]) -> "_Turn":
+    def _say_moved(self, before: Gate, after: Gate) -> None:
+        name, now, reason = self.settings.name, self._clock.now(), after.last_error or ""
+        if before.state is after.state:
+            if after.failures > before.failures:
+                log.info("destination is still in trouble", name=name, state=after.state.value, reason=reason)
+            return
+        log.info("destination", name=name, state=after.state.value, reason=reason)
+        if after.state in HELD:
+            self._announce(DestinationParkedEvent(timestamp=now, instance=name, reason=reason))
+        elif before.state in HELD:
+            self._announce(DestinationRecoveredEvent(timestamp=now, instance=name))
+
+    async def _turn(self, outcomes: "Sequence[_Outcome]") -> "_Turn":
         """Record what went out and take the next, in one hop.
 
         While the store fails nothing is sent: what went out is remembered here until it is recorded, since
@@ -196,36 +244,56 @@ class Worker:
         for attempt in count():
             try:
                 # A cancellation must not make us forget what went out; a hop is short.
-                with trio.CancelScope(shield=bool(settled)):
-                    turn = await self._storage.run(self._turn_in_store(settled))
+                with trio.CancelScope(shield=bool(outcomes)):
+                    turn = await self._storage.run(self._turn_in_store(outcomes))
             except StoreError as error:
                 self._say_store(str(error))
                 # Without anything to record, a drain ends the pause; with it, the next try must still come.
-                with trio.CancelScope() if settled else self._until_drained():
+                with trio.CancelScope() if outcomes else self._until_drained():
                     await trio.sleep(stepped(attempt, pauses=STORE_PAUSES_S, chance=self._chance))
             else:
                 self._say_store(None)
-                self._in_flight = ()
+                self._say_moved(turn.before, turn.after)
                 return turn
         raise AssertionError("count() does not end")
 
-    def _turn_in_store(self, settled: Sequence[Settlement]) -> Callable[[Store], "_Turn"]:
-        name, now = self.settings.name, self._clock.now()
-        is_open = not self.draining and trio.current_time() >= self.gate.opens_at
-        most = self.gate.room(self.settings.in_flight, self.settings.rate) if is_open else 0
+    def _turn_in_store(self, outcomes: "Sequence[_Outcome]") -> "Callable[[Store], _Turn]":
+        """What a turn does in the store's thread, where nothing else turns the gate at the same time."""
+        instant = self._instant()
 
         def turn(store: Store) -> _Turn:
-            if not settled and not most:
-                return _Turn()
+            if not outcomes and self._gate.knows() and not self._room(self.gate, instant):
+                return _Turn(self.gate, self.gate)
             with store.transaction():
-                store.outbox.settle(settled)
-                if not most:
-                    return _Turn()
-                claims = store.outbox.claim(name, most=most, now=now, horizon=now + HORIZON)
-                due = None if claims else store.outbox.next_due(name, now=now, horizon=now + HORIZON)
-                return _Turn(claims, IDLE_S if due is None else min(IDLE_S, (due - now).total_seconds()))
+                done = self._settle_and_claim(store, outcomes, instant)
+            self._gate.committed(done.after)
+            self._in_flight = tuple(claim.id for claim in done.claims)
+            return done
 
         return turn
+
+    def _settle_and_claim(self, store: Store, outcomes: "Sequence[_Outcome]", instant: Instant) -> "_Turn":
+        name, horizon = self.settings.name, instant.now + HORIZON
+        before = gate = self._gate.read(store, instant)
+        store.outbox.settle([outcome.settlement for outcome in outcomes])
+        for outcome in outcomes:
+            if outcome.verdict is not None:
+                gate = gates.after(gate, outcome.verdict, outcome.at_s, self._chance)
+        turn = _Turn(before, gate)
+        if most := self._room(gate, instant):
+            claims = store.outbox.claim(name, most=most, now=instant.now, horizon=horizon)
+            due = None if claims else store.outbox.next_due(name, now=instant.now, horizon=horizon)
+            next_due_s = IDLE_S if due is None else min(IDLE_S, (due - instant.now).total_seconds())
+            if claims:
+                gate = gates.sending(gate, self.settings.rate, instant.now_s)
+            turn = _Turn(before, gate, claims, next_due_s)
+        self._gate.keep(store, before, gate, instant)
+        return turn
+
+    def _room(self, gate: Gate, instant: Instant) -> int:
+        """How many may be claimed now."""
+        is_open = not self.draining and instant.now_s >= self._opens_at(gate)
+        return gate.room(self.settings.in_flight, self.settings.rate) if is_open else 0
 
     def _say_store(self, trouble: str | None) -> None:
         if trouble is not None and not self._store_failed:
@@ -236,12 +304,23 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
+class _Outcome:
+    """How a claimed delivery ended, at ``at_s`` of trio's clock; without a verdict it was not tried."""
+
+    settlement: Settlement
+    verdict: Verdict | None = None
+    at_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class _Turn:
-    """What to send now, and when there is nothing: the seconds until looking again is of use.
+    """The gate before and after, what to send now, and when there is nothing: the seconds until looking again.
 
     ``next_due_s`` is None when the gate was closed and nobody looked. Whether it has opened since must not be
     asked again: a gate that opens during the hop would leave the worker asleep beside a full queue.
     """
 
+    before: Gate
+    after: Gate
     claims: Sequence[Claim] = ()
     next_due_s: float | None = None

@@ -1,5 +1,6 @@
 """The durable state: journal, runs, notifications, deliveries and receipts. The only door to SQLAlchemy."""
 
+from aintandem_notify.store.gates import GateRow, Gates
 from aintandem_notify.store.journal import Changes, Journal
 from aintandem_notify.store.outbox import Claim, DeliveryState, Outbox, Queue, Settlement
 from aintandem_notify.store.pulse import Pulse, StoreHealth, open_pulse
@@ -10,6 +11,8 @@ __all__ = [
     "Changes",
     "Claim",
     "DeliveryState",
+    "GateRow",
+    "Gates",
     "Journal",
     "Outbox",
     "Pulse",

@@ -107,6 +107,8 @@ gates: Final = Table(
     Column("failures", Integer, nullable=False),
     # Nothing is sent before these two: trouble, and rate.
     Column("retry_at", Moment),
+    # Whether the destination itself asked for the pause until then.
+    Column("asked", Boolean, nullable=False, server_default=false()),
     Column("slot_at", Moment),
     # Held back by hand; only a hand lets it go again.
     Column("paused", Boolean, nullable=False, server_default=false()),

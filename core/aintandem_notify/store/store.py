@@ -6,13 +6,14 @@ from pathlib import Path
 
 from aintandem_notify.store.database import open_database
 from aintandem_notify.store.faults import naming_errors
+from aintandem_notify.store.gates import Gates
 from aintandem_notify.store.journal import Journal
 from aintandem_notify.store.outbox import Outbox
 from aintandem_notify.store.recent import Recent
 
 
 class Store:
-    """``journal`` and ``outbox`` are used inside ``with store.transaction():`` only.
+    """``journal``, ``outbox`` and ``gates`` are used inside ``with store.transaction():`` only.
 
     Every method raises StoreError when the database cannot do its part.
     """
@@ -23,6 +24,7 @@ class Store:
         self._recent = recent or Recent()
         self.journal = Journal(self._connection, self._recent)
         self.outbox = Outbox(self._connection, self._recent)
+        self.gates = Gates(self._connection)
 
     @property
     def name(self) -> str:

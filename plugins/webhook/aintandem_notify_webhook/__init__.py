@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from aintandem_notify.api import (
     DestinationBroken,
+    DestinationGone,
     HttpAnswer,
     Notification,
     Plugin,
@@ -161,5 +162,7 @@ class Webhook(Plugin[Config]):
             case Verdict.TRY_TWICE:
                 said = redact(" ".join(answer.text.split()))[:MAX_REASON]
                 raise Rejected(f"{describe(answer.status)} twice{f': {said}' if said else ''}")
-            case Verdict.REFUSED | Verdict.GONE:
+            case Verdict.REFUSED:
                 raise DestinationBroken(describe(answer.status))
+            case Verdict.GONE:
+                raise DestinationGone(describe(answer.status))

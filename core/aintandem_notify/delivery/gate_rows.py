@@ -1,0 +1,70 @@
+"""A gate in the store and back: trio's seconds there are wall-clock times, so that they outlive the process.
+
+A wall clock may be set meanwhile. Set ahead, it ends a pause too early, which is one try; set back, it would make
+a pause endless, so none is longer than it was when it was written down.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from aintandem_notify.delivery.gate import Gate, GateState
+from aintandem_notify.delivery.judge import LONGEST_ASKED_S
+from aintandem_notify.store import GateRow
+
+LONGEST_S: Final = 1.2 * LONGEST_ASKED_S
+"""No pause that we give is longer, jitter included."""
+
+SLOW_RATE_S: Final = 5.0
+"""An interval between two deliveries that is worth being kept over a restart, in seconds."""
+
+
+def to_row(gate: Gate, now_s: float, now: datetime) -> GateRow:
+    """The gate to be stored at ``now``, which is ``now_s`` of trio's clock."""
+    return GateRow(
+        state=gate.state.value,
+        failures=gate.failures,
+        updated_at=now,
+        retry_at=_moment(gate.retry_at - now_s, now),
+        asked=gate.asked,
+        slot_at=_moment(gate.slot_at - now_s, now),
+        paused=gate.paused,
+        last_error=gate.last_error,
+    )
+
+
+def from_row(row: GateRow, now_s: float, now: datetime) -> Gate:
+    """The gate that was stored, at ``now``, which is ``now_s`` of trio's clock; an unknown state is open."""
+    return Gate(
+        state=GateState(row.state) if row.state in list(GateState) else GateState.OPEN,
+        failures=row.failures,
+        retry_at=_due(row.retry_at, row.updated_at, now_s, now),
+        slot_at=_due(row.slot_at, row.updated_at, now_s, now),
+        last_error=row.last_error,
+        asked=row.asked,
+        paused=row.paused,
+    )
+
+
+def must_be_kept(before: Gate, after: Gate, interval_s: float | None) -> bool:
+    """Whether the change belongs into the store: anything but the next slot of a rate that is soon over.
+
+    ``interval_s``: seconds between two deliveries, None without a rate.
+    """
+    if before is after:
+        return False
+    if interval_s is not None and interval_s >= SLOW_RATE_S:
+        return before != after
+    return replace(before, slot_at=0.0) != replace(after, slot_at=0.0)
+
+
+def _moment(wait_s: float, now: datetime) -> datetime | None:
+    return now + timedelta(seconds=min(wait_s, LONGEST_S)) if wait_s > 0 else None
+
+
+def _due(moment: datetime | None, written_at: datetime, now_s: float, now: datetime) -> float:
+    if moment is None:
+        return 0.0
+    longest_s = min((moment - written_at).total_seconds(), LONGEST_S)
+    wait_s = min((moment - now).total_seconds(), longest_s)
+    return now_s + wait_s if wait_s > 0 else 0.0

@@ -1,0 +1,64 @@
+"""One destination's gate: the value that counts, and what is kept of it in the store."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from aintandem_notify.delivery.gate import HELD, Gate, after_restart
+from aintandem_notify.delivery.gate_rows import from_row, must_be_kept, to_row
+from aintandem_notify.log import get_logger
+from aintandem_notify.store import Store
+
+log = get_logger(__name__)
+
+
+class Instant(NamedTuple):
+    """One moment by both clocks: the wall's, and trio's in seconds."""
+
+    now: datetime
+    now_s: float
+
+
+class StoredGate:
+    """Read and kept inside a transaction of the store, so that gate and deliveries change together.
+
+    The store has one owner, so what was read or kept last is true; it is read once, after a start.
+    """
+
+    def __init__(self, name: str, interval_s: float | None) -> None:
+        self._name = name
+        self._interval_s = interval_s
+        self._known = False
+        self.value = Gate()
+        """As it was committed last."""
+
+    def knows(self) -> bool:
+        """Whether ``value`` can be relied upon without a look into the store."""
+        return self._known
+
+    def read(self, store: Store, instant: Instant) -> Gate:
+        """How the destination stands."""
+        if not self._known:
+            row = store.gates.read(self._name)
+            if row is not None:
+                self.value = after_restart(from_row(row, instant.now_s, instant.now))
+                self._say_held(self.value)
+            self._known = True
+        return self.value
+
+    def keep(self, store: Store, before: Gate, after: Gate, instant: Instant) -> None:
+        """Store what has to outlive a restart. ``value`` is set once that is committed, with ``committed``."""
+        if must_be_kept(before, after, self._interval_s):
+            store.gates.write(self._name, to_row(after, instant.now_s, instant.now))
+
+    def committed(self, gate: Gate) -> None:
+        """The transaction that kept this gate is on disk."""
+        self.value = gate
+
+    def _say_held(self, gate: Gate) -> None:
+        if gate.paused or gate.state in HELD:
+            log.warning(
+                "destination is held back since before the start",
+                name=self._name,
+                state=gate.shown,
+                reason=gate.last_error,
+            )

@@ -1,0 +1,57 @@
+"""How destinations stand, kept over a restart; in wall-clock times, which ``delivery`` turns into waits."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, and_, bindparam, insert, select, update
+
+from aintandem_notify.store import schema
+
+
+@dataclass(frozen=True, slots=True)
+class GateRow:
+    """One destination as it was at ``updated_at``.
+
+    Nothing is sent before ``retry_at`` (trouble; ``asked`` for by the destination itself, or not) and ``slot_at``
+    (rate), None where nothing holds it back; and nothing at all while it is ``paused`` by hand.
+    """
+
+    state: str
+    failures: int
+    updated_at: datetime
+    retry_at: datetime | None = None
+    asked: bool = False
+    slot_at: datetime | None = None
+    paused: bool = False
+    last_error: str | None = None
+
+
+_VALUES: Final = ("state", "failures", "updated_at", "retry_at", "asked", "slot_at", "paused", "last_error")
+_gates: Final = schema.gates.c
+_THIS: Final = and_(_gates.destination == bindparam("name"), _gates.variant == bindparam("of"))
+_READ: Final = select(*(_gates[value] for value in _VALUES)).where(_THIS)
+_CHANGE: Final = update(schema.gates).where(_THIS)
+
+
+class Gates:
+    """The gates in the store, one for each destination; used inside a transaction of ``Store``.
+
+    ``variant`` tells apart differently configured destinations of one name, where several agents share a store.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def read(self, destination: str, variant: str = "") -> GateRow | None:
+        """How it stands; None when nothing of it had to be kept yet."""
+        row = self._connection.execute(_READ, {"name": destination, "of": variant}).one_or_none()
+        return None if row is None else GateRow(*row)
+
+    def write(self, destination: str, row: GateRow, variant: str = "") -> None:
+        """Keep it in the place of what was known."""
+        values = {value: getattr(row, value) for value in _VALUES}
+        changed = self._connection.execute(_CHANGE.values(values), {"name": destination, "of": variant})
+        if changed.rowcount == 0:
+            names = {"destination": destination, "variant": variant}
+            self._connection.execute(insert(schema.gates), values | names)

@@ -1,0 +1,257 @@
+"""How a destination stands, over restarts and by hand."""
+
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+import structlog
+import trio
+from structlog.testing import capture_logs
+from trio.testing import MockClock
+
+from aintandem_notify.clock import Clock, TrioClock
+from aintandem_notify.config.values import Rate
+from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
+from aintandem_notify.errors import DestinationBroken, DestinationGone, RetryLater
+from aintandem_notify.events import AgentEvent
+from aintandem_notify.store import GateRow, Storage
+from support.outbox import NOW, FakeHost, SetClock, event, inside, memory, queue_up
+
+NAME = "slack.a"
+WEEK = 7 * 86_400.0
+
+
+@dataclass
+class World:
+    """A store that outlives the dispatchers, the plugin, and what was announced."""
+
+    storage: Storage
+    host: FakeHost
+    clock: Clock
+    announced: list[AgentEvent] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def agent(self, **settings: object) -> AsyncIterator[Dispatcher]:
+        """One life of the agent; left as by a kill."""
+        async with open_dispatcher(
+            storage=self.storage,
+            host=self.host,
+            clock=self.clock,
+            chance=lambda: 0.0,
+            announce=self.announced.append,
+        ) as dispatcher:
+            named = {"name": NAME, "max_age": WEEK} | settings
+            dispatcher.start(DestinationSettings(**named))  # type: ignore[arg-type]
+            yield dispatcher
+
+    async def queue(self, count: int = 1) -> None:
+        await self.storage.run(queue_up([event("task_started", run=f"t{n}") for n in range(count)], [NAME]))
+
+    @property
+    def kinds(self) -> list[str]:
+        return [one.type for one in self.announced]
+
+
+@asynccontextmanager
+async def world(*answers: Exception | None, clock: Clock | None = None) -> AsyncIterator[World]:
+    async with memory() as storage:
+        yield World(storage, FakeHost(answers=deque(answers)), clock or TrioClock(NOW))
+
+
+async def state_of(dispatcher: Dispatcher) -> str:
+    (status,) = await dispatcher.snapshot()
+    return status.state
+
+
+async def test_a_pause_by_hand_holds_the_queue_until_it_is_resumed(autojump_clock: MockClock) -> None:
+    async with world() as here, here.agent() as dispatcher:
+        await trio.sleep(1)
+        assert await dispatcher.pause(NAME)
+        assert not await dispatcher.pause(NAME)
+        await here.queue()
+        dispatcher.wake([NAME])
+        await trio.sleep(3600)
+        (status,) = await dispatcher.snapshot()
+        assert (status.state, status.queued, status.retry_at) == ("paused", 1, None)
+        assert here.host.tries == []
+        assert await dispatcher.resume(NAME)
+        assert not await dispatcher.resume(NAME)
+        await trio.sleep(1)
+        assert here.host.times == [3601]
+        assert await state_of(dispatcher) == "open"
+
+
+async def test_a_pause_by_hand_and_its_end_are_in_the_log(autojump_clock: MockClock) -> None:
+    structlog.reset_defaults()  # another test may have raised the level
+    async with world() as here, here.agent() as dispatcher:
+        with capture_logs() as lines:
+            await dispatcher.pause(NAME)
+            await dispatcher.pause(NAME)
+            await dispatcher.resume(NAME)
+    told = [(line["event"], line["name"]) for line in lines]
+    assert told == [("destination paused by hand", NAME), ("destination resumed by hand", NAME)]
+
+
+async def test_a_pause_by_hand_outlives_a_restart(autojump_clock: MockClock) -> None:
+    async with world() as here:
+        await here.queue()
+        async with here.agent() as dispatcher:
+            await dispatcher.pause(NAME)
+        with capture_logs() as lines:
+            async with here.agent() as dispatcher:
+                await trio.sleep(86_400)
+                assert await state_of(dispatcher) == "paused"
+                await dispatcher.resume(NAME)
+        assert [line["state"] for line in lines if "since before the start" in line["event"]] == ["paused"]
+        async with here.agent() as dispatcher:
+            await trio.sleep(1)
+            assert await state_of(dispatcher) == "open"
+            assert len(here.host.tries) == 1
+
+
+async def test_what_is_in_flight_ends_although_its_destination_is_paused(autojump_clock: MockClock) -> None:
+    async with world() as here:
+        here.host.takes_s = 10
+        await here.queue(2)
+        async with here.agent() as dispatcher:
+            await trio.sleep(1)
+            await dispatcher.pause(NAME)
+            await trio.sleep(100)
+            (status,) = await dispatcher.snapshot()
+            assert (status.state, status.queued, len(here.host.tries)) == ("paused", 1, 1)
+
+
+async def test_a_parked_destination_is_tried_once_after_a_restart_and_announced_once(
+    autojump_clock: MockClock,
+) -> None:
+    broken = DestinationBroken("revoked")
+    async with world(broken, broken, None) as here:
+        await here.queue(2)
+        async with here.agent() as dispatcher:
+            await trio.sleep(100)
+            assert await state_of(dispatcher) == "parked"
+        async with here.agent() as dispatcher:
+            await trio.sleep(599)
+            assert here.host.times == [0, 100]
+            assert await state_of(dispatcher) == "parked"
+            await trio.sleep(2)
+            assert here.host.times == [0, 100, 700, 700]
+        assert here.kinds == ["destination_parked", "destination_recovered"]
+
+
+@pytest.mark.parametrize("left_s", [50.0, 0.0, -86_400.0])
+async def test_a_pause_that_was_asked_for_outlives_a_restart(autojump_clock: MockClock, left_s: float) -> None:
+    """Also when the agent was down for longer, or the clock was set ahead."""
+    async with world(RetryLater("busy", after=60)) as here:
+        await here.queue()
+        async with here.agent():
+            await trio.sleep(10)
+        here.clock = SetClock(NOW + timedelta(seconds=60 - left_s))
+        async with here.agent():
+            await trio.sleep(300)
+            assert here.host.times == [0, 10 + max(0.0, left_s)]
+
+
+async def test_a_clock_set_back_makes_no_pause_longer_than_asked(autojump_clock: MockClock) -> None:
+    async with world(RetryLater("busy", after=60)) as here:
+        await here.queue()
+        async with here.agent():
+            await trio.sleep(10)
+        here.clock = SetClock(NOW - timedelta(days=365))
+        async with here.agent():
+            await trio.sleep(300)
+            assert here.host.times == [0, 70]
+
+
+async def test_our_own_pause_does_not_outlive_a_restart(autojump_clock: MockClock) -> None:
+    busy = RetryLater("busy")
+    async with world(busy, busy, busy) as here:
+        await here.queue()
+        async with here.agent():
+            await trio.sleep(21)
+        async with here.agent() as dispatcher:
+            await trio.sleep(1)
+            assert here.host.times == [0, 5, 20, 21]
+            assert await state_of(dispatcher) == "open"
+
+
+async def test_a_disabled_destination_waits_for_a_hand_over_restarts(autojump_clock: MockClock) -> None:
+    gone = DestinationGone("410")
+    async with world(gone, gone, None) as here:
+        await here.queue()
+        async with here.agent():
+            await trio.sleep(86_400)
+        async with here.agent() as dispatcher:
+            await trio.sleep(86_400)
+            assert here.host.times == [0]
+            (status,) = await dispatcher.snapshot()
+            assert (status.state, status.last_error, status.retry_at) == ("disabled", "410", None)
+            await dispatcher.resume(NAME)
+            await trio.sleep(86_400)
+            assert await state_of(dispatcher) == "disabled"
+            await dispatcher.try_mended()
+            await trio.sleep(1)
+            assert await state_of(dispatcher) == "open"
+        assert here.host.times == [0, 172_800, 259_200]
+        assert here.kinds[-1] == "destination_recovered"
+
+
+@pytest.mark.parametrize("answer", [RetryLater("busy", after=1000), DestinationBroken("revoked")])
+async def test_a_hand_lets_a_destination_in_trouble_be_tried_at_once(
+    autojump_clock: MockClock, answer: Exception
+) -> None:
+    async with world(answer) as here:
+        await here.queue()
+        async with here.agent() as dispatcher:
+            await trio.sleep(10)
+            assert await dispatcher.resume(NAME)
+            await trio.sleep(1)
+            assert here.host.times == [0, 10]
+
+
+async def test_a_reload_tries_what_is_parked_and_nothing_else(autojump_clock: MockClock) -> None:
+    async with world(DestinationBroken("revoked"), DestinationBroken("revoked"), RetryLater("busy")) as here:
+        await here.queue()
+        async with here.agent() as dispatcher:
+            await trio.sleep(10)
+            await dispatcher.try_mended()
+            await trio.sleep(10)
+            assert here.host.times == [0, 10]
+            await dispatcher.pause(NAME)
+            await dispatcher.try_mended()
+            await trio.sleep(10)
+            assert await state_of(dispatcher) == "paused"
+            assert here.host.times == [0, 10]
+
+
+async def test_a_slow_rate_is_kept_over_restarts(autojump_clock: MockClock) -> None:
+    async with world() as here:
+        await here.queue(3)
+        for _ in range(4):
+            async with here.agent(rate=Rate(10, 3600.0)):
+                await trio.sleep(200)
+    assert here.host.times == [0, 360, 720]
+
+
+async def test_a_name_without_a_worker_is_an_error(autojump_clock: MockClock) -> None:
+    async with world() as here, here.agent() as dispatcher:
+        with pytest.raises(LookupError, match=r"no destination called slack\.b is at work"):
+            await dispatcher.pause("slack.b")
+        with pytest.raises(LookupError, match=r"no destination called slack\.b is at work"):
+            await dispatcher.resume("slack.b")
+
+
+async def test_rows_are_kept_by_destination_and_variant() -> None:
+    parked = GateRow("parked", 3, NOW, NOW, asked=True, slot_at=NOW, paused=True, last_error="why")
+    opened = GateRow("open", 0, NOW)
+
+    async with memory() as storage:
+        await storage.run(inside(lambda store: store.gates.write(NAME, opened)))
+        await storage.run(inside(lambda store: store.gates.write(NAME, opened, "v2")))
+        await storage.run(inside(lambda store: store.gates.write(NAME, parked)))
+        assert await storage.run(inside(lambda store: store.gates.read(NAME))) == parked
+        assert await storage.run(inside(lambda store: store.gates.read(NAME, "v2"))) == opened
+        assert await storage.run(inside(lambda store: store.gates.read("slack.b"))) is None
