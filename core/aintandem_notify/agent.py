@@ -163,8 +163,9 @@ async def open_agent(
 
 def _store(config: Config, blocks: AsyncExitStack) -> str | Path:
     """Where the durable state is; made-up events of the embedded simulator leave none behind."""
-    if config.store.url is not None:
-        return config.store.url
+    url = config.store.url
+    if url is not None:
+        return url.reveal() if isinstance(url, Secret) else url
     if config.orchestrator.embedded:
         return (
             Path(blocks.enter_context(tempfile.TemporaryDirectory(prefix="aintandem-notify-"))) / "store.sqlite3"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -28,6 +29,8 @@ from support.outbox import (
     memory,
     queue_up,
 )
+
+pytestmark = pytest.mark.usefixtures("any_store")
 
 DAY = 86_400.0
 

@@ -18,7 +18,9 @@ from aintandem_notify.ingest import Ingest, open_ingest, writer
 from aintandem_notify.notification import Project
 from aintandem_notify.runs import Run, RunRef, RunState, run_ref
 from aintandem_notify.store import Storage, Store, open_storage
-from support.outbox import NOW, PROJECT, FakeRouter, Sent, SetClock, claim_all, event, inside, memory
+from support.outbox import NOW, PROJECT, FakeRouter, Sent, SetClock, claim_all, event, inside, memory, new_store
+
+pytestmark = pytest.mark.usefixtures("any_store")
 
 T = TypeVar("T")
 
@@ -127,7 +129,7 @@ async def test_live_hooks_get_every_new_event_after_the_commit() -> None:
 
 
 async def test_projects_that_wait_share_one_transaction() -> None:
-    with_store = Store("sqlite://")
+    with_store = new_store()
     storage = FlakyStorage(with_store)
     async with open_bench(storage) as bench, trio.open_nursery() as nursery:
         await trio.testing.wait_all_tasks_blocked()
@@ -140,7 +142,7 @@ async def test_projects_that_wait_share_one_transaction() -> None:
 
 
 async def test_a_huge_batch_is_cut_into_several_transactions() -> None:
-    with_store = Store("sqlite://")
+    with_store = new_store()
     storage = FlakyStorage(with_store)
     count = 2 * writer.MOST_EVENTS + 1
     async with open_bench(storage, FakeRouter(types=frozenset())) as bench:
@@ -152,7 +154,7 @@ async def test_a_huge_batch_is_cut_into_several_transactions() -> None:
 
 
 async def test_what_is_journaled_is_cut_into_smaller_transactions() -> None:
-    with_store = Store("sqlite://")
+    with_store = new_store()
     storage = FlakyStorage(with_store)
     count = 2 * writer.MOST_KEPT + 1
     progress = [event("output", at=n, output=f"{n}\n") for n in range(count)]
@@ -173,7 +175,7 @@ async def test_what_is_journaled_is_cut_into_smaller_transactions() -> None:
 
 @pytest.mark.parametrize("failure", ["before", "after"])
 async def test_a_failed_commit_is_told_and_the_same_events_can_be_handed_in_again(failure: str) -> None:
-    with_store = Store("sqlite://")
+    with_store = new_store()
     async with open_bench(FlakyStorage(with_store, failure)) as bench:
         batch = [event("task_started"), event("task_failed")]
         with pytest.raises(StoreError, match="the disk is full"):
@@ -199,7 +201,7 @@ class StumblingRouter(FakeRouter):
 
 @pytest.mark.parametrize("place", range(5))
 async def test_an_event_that_cannot_be_taken_in_is_left_out_alone(place: int) -> None:
-    store = Store("sqlite://")
+    store = new_store()
     names = ["a", "b", "c", "d"]
     batch = [event("task_failed", run=name) for name in names]
     batch.insert(place, event("task_failed", run="odd"))
@@ -214,7 +216,7 @@ async def test_an_event_that_cannot_be_taken_in_is_left_out_alone(place: int) ->
 
 
 async def test_agent_events_are_kept_while_the_store_fails(autojump_clock: MockClock) -> None:
-    with_store = Store("sqlite://")
+    with_store = new_store()
     async with open_bench(FlakyStorage(with_store, "before", "before")) as bench:
         bench.ingest.announce(AgentStartedEvent(timestamp=NOW, version="1"))
         await trio.sleep(2 * writer.RETRY_S + 1)

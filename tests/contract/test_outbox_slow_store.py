@@ -11,7 +11,9 @@ from aintandem_notify.clock import TrioClock
 from aintandem_notify.config.values import Rate
 from aintandem_notify.delivery import DestinationSettings, open_dispatcher
 from aintandem_notify.store import Storage, Store
-from support.outbox import NOW, FakeHost, event, queue_up
+from support.outbox import NOW, FakeHost, event, new_store, queue_up
+
+pytestmark = pytest.mark.usefixtures("any_store")
 
 T = TypeVar("T")
 
@@ -34,7 +36,7 @@ class SlowStorage(Storage):
 async def test_a_rate_that_opens_during_a_hop_leaves_nothing_waiting(
     autojump_clock: MockClock, hop_s: float
 ) -> None:
-    storage, host = SlowStorage(Store("sqlite://"), hop_s), FakeHost()
+    storage, host = SlowStorage(new_store(), hop_s), FakeHost()
     await storage.run(queue_up(event("task_failed", f"t{number}") for number in range(5)))
     async with open_dispatcher(
         storage=storage, host=host, clock=TrioClock(NOW), chance=lambda: 0.0, announce=lambda _event: None

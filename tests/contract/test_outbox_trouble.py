@@ -20,7 +20,9 @@ from aintandem_notify.errors import DestinationBroken, HttpFailed, Rejected, Ret
 from aintandem_notify.notification import Notification
 from aintandem_notify.plugins.calls import Failed
 from aintandem_notify.store import Storage, Store
-from support.outbox import NOW, Answer, FakeHost, SetClock, claim_all, event, inside, memory, queue_up
+from support.outbox import NOW, Answer, FakeHost, SetClock, claim_all, event, inside, memory, new_store, queue_up
+
+pytestmark = pytest.mark.usefixtures("any_store")
 
 T = TypeVar("T")
 WEEK = 7 * 86_400.0
@@ -57,7 +59,7 @@ async def open_workers(
 
 
 async def test_what_went_out_is_not_sent_again_while_it_cannot_be_recorded(autojump_clock: MockClock) -> None:
-    storage = FailingStorage(Store("sqlite://"))
+    storage = FailingStorage(new_store())
     await storage.run(queue_up(event("task_started", run=f"t{n}") for n in range(3)))
     host = FakeHost(takes_s=1.0, answers=deque([None, {"ts": "1"}]))
     async with open_workers(storage, host):
@@ -73,7 +75,7 @@ async def test_what_went_out_is_not_sent_again_while_it_cannot_be_recorded(autoj
 
 
 async def test_a_store_that_fails_at_claiming_is_asked_again(autojump_clock: MockClock) -> None:
-    storage = FailingStorage(Store("sqlite://"))
+    storage = FailingStorage(new_store())
     await storage.run(queue_up([event("task_started")]))
     storage.broken = True
     host = FakeHost()
@@ -184,7 +186,7 @@ async def test_a_destination_in_trouble_does_not_hold_up_a_rest(autojump_clock: 
 async def test_a_drain_does_not_wait_for_a_store_when_there_is_nothing_to_record(
     autojump_clock: MockClock,
 ) -> None:
-    storage = FailingStorage(Store("sqlite://"))
+    storage = FailingStorage(new_store())
     storage.broken = True
     async with open_workers(storage, FakeHost()) as dispatcher:
         await trio.sleep(10)
@@ -195,7 +197,7 @@ async def test_a_drain_does_not_wait_for_a_store_when_there_is_nothing_to_record
 
 
 async def test_a_drain_waits_for_what_went_out_to_be_recorded(autojump_clock: MockClock) -> None:
-    storage = FailingStorage(Store("sqlite://"))
+    storage = FailingStorage(new_store())
     await storage.run(queue_up([event("task_started")]))
     async with open_workers(storage, FakeHost(takes_s=1)) as dispatcher:
         await trio.sleep(0.5)
@@ -249,7 +251,7 @@ def test_nothing_is_lost_and_a_run_keeps_its_order(
     host = FakeHost(answers=deque(answers))
 
     async def main() -> None:
-        store = Store("sqlite://")
+        store = Store("sqlite://")  # one for each example
         storage = Storage(store, inline=True)
         host.loaded = trio.Event()
         host.loaded.set()

@@ -80,7 +80,8 @@ def test_a_store_in_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("postgresql://u:geheim@h/db", "postgresql is not supported by this version"),
+        ("postgresql://u:geheim@h", "cannot be read"),
+        ("postgresql://u:geheim@h:port/db", "cannot be read"),
         ("mysql+pymysql://u:geheim@h/db", "mysql is not supported by this version"),
         ("://geheim", "cannot be read"),
     ],

@@ -12,7 +12,9 @@ from aintandem_notify.events import AgentStartedEvent, ConnectionErrorEvent, Eve
 from aintandem_notify.runs import Run, RunRef, RunState
 from aintandem_notify.store import Changes, Claim, DeliveryState, Settlement, Store, outbox
 from aintandem_notify.store.recent import Recent
-from support.outbox import NOW, claim_all, event, inside, notification, queue_up
+from support.outbox import NOW, claim_all, event, inside, new_store, notification, queue_up
+
+pytestmark = pytest.mark.usefixtures("any_store")
 
 QUEUED, DELIVERED, DEAD = DeliveryState.QUEUED, DeliveryState.DELIVERED, DeliveryState.DEAD
 HERE = "file_log.a"
@@ -21,7 +23,7 @@ HERE = "file_log.a"
 @pytest.fixture(params=["from memory", "read back"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """What is claimed must be the same whether it comes from memory or, as after a restart, from the disk."""
-    opened = Store("sqlite://", recent=Recent(most=1000 if request.param == "from memory" else 0))
+    opened = new_store(recent=Recent(most=1000 if request.param == "from memory" else 0))
     yield opened
     opened.close()
 
@@ -131,10 +133,10 @@ def test_a_due_time_beyond_the_horizon_is_due(store: Store) -> None:
     ],
 )
 def test_what_cannot_be_read_back_dies_and_stops_nobody(damage: str) -> None:
-    store = Store("sqlite://", recent=Recent(most=0))
+    store = new_store(recent=Recent(most=0))
     queue_up([event("task_started", run=run) for run in "abc"])(store)
     with store.transaction():
-        assert store._connection.exec_driver_sql(damage).rowcount == 1
+        assert store._connection.execute(text(damage)).rowcount == 1
     assert claimed(store) == ["task_started a", "task_started c"]
     assert rows(store, "state, reason")[1] == ("dead", "cannot be read back from the store")
     store.close()
@@ -165,7 +167,7 @@ def test_what_waits_beyond_the_bound_is_read_from_the_disk(tmp_path: Path) -> No
 
 def test_large_notifications_do_not_fill_the_memory() -> None:
     recent = Recent(most_characters=10_000)
-    store = Store("sqlite://", recent=recent)
+    store = new_store(recent=recent)
     about = [
         event("task_failed", run=run, error=run * size) for run, size in (("a", 50_000), ("b", 5), ("c", 9000))
     ]
@@ -181,7 +183,7 @@ def test_large_notifications_do_not_fill_the_memory() -> None:
 
 def test_memory_keeps_nothing_that_was_not_committed() -> None:
     recent = Recent()
-    store = Store("sqlite://", recent=recent)
+    store = new_store(recent=recent)
     about = [event("task_started", run=run) for run in "ab"]
     queue_up(about[:1])(store)
 
@@ -198,7 +200,7 @@ def test_memory_keeps_nothing_that_was_not_committed() -> None:
 
 def test_memory_forgets_what_waited_too_long() -> None:
     recent = Recent()
-    store = Store("sqlite://", recent=recent)
+    store = new_store(recent=recent)
     about = [event("task_started")]
     queue_up(about)(store)
     with store.transaction():
@@ -296,8 +298,9 @@ def test_more_keys_and_runs_than_one_question_can_hold(store: Store) -> None:
     assert len(inside(lambda store: store.journal.latest_runs(refs))(store)) == 1201
 
 
-def test_the_claim_of_a_long_queue_reads_no_more_than_it_takes(store: Store) -> None:
+def test_the_claim_of_a_long_queue_reads_no_more_than_it_takes() -> None:
     """No table is scanned, and nothing is sorted: the index has the order."""
+    store = Store("sqlite://")
     with store.transaction():
         compiled = outbox._CLAIM.compile(store._connection)
         values = tuple(0 for _ in compiled.positiontup or ())

@@ -14,6 +14,7 @@ from aintandem_notify.notification import Notification, Project, Severity
 from aintandem_notify.plugins.calls import Delivered, Failed, Result
 from aintandem_notify.runs import Run, advance
 from aintandem_notify.store import Changes, Claim, Storage, Store, open_storage
+from aintandem_notify.store.recent import Recent
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PROJECT = Project(id="p", name="Sales")
@@ -129,9 +130,21 @@ class FakeHost:
         return [round(when, 3) for when, _, _ in self.tries]
 
 
+_url = "sqlite://"
+"""Which database the tests at hand run on; ``stores.any_store`` sets it."""
+_opened: list[Store] = []
+
+
 def memory() -> AbstractAsyncContextManager[Storage]:
-    """A store in memory that works in the trio thread."""
-    return open_storage("sqlite://", inline=True)
+    """A store that works in the trio thread; in memory unless the test asks for ``any_store``."""
+    return open_storage(_url, inline=True)
+
+
+def new_store(recent: Recent | None = None) -> Store:
+    """The same, without trio; closed with the test at the latest, where the test asks for ``any_store``."""
+    opened = Store(_url, recent=recent)
+    _opened.append(opened)
+    return opened
 
 
 def inside(fn: Callable[[Store], T]) -> Callable[[Store], T]:

@@ -11,6 +11,7 @@ from aintandem_notify.config import PluginConfig
 from aintandem_notify.errors import ConfigError
 from support.config_texts import MINIMAL, FakeCatalog, FakeType, load_file, load_text, problems
 
+STORE_URL = "should be sqlite:/// and a path, or postgresql://user@host/dbname"
 RULE = "[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack.team']\n"
 
 # What is added to the minimal config (4 lines, so it starts on line 5), and what is said about it.
@@ -70,8 +71,17 @@ MISTAKES = [
         "[connection]\nreconnect_max_delay = '500ms'",
         "6: connection.reconnect_max_delay: the first pause should not be longer than the longest",
     ),
-    ("[store]\nurl = 'state.db'", "6: store.url: should be sqlite:/// and a path"),
-    ("[store]\nurl = 'sqlite:///'", "6: store.url: should be sqlite:/// and a path"),
+    ("[store]\nurl = 'state.db'", f"6: store.url: {STORE_URL}"),
+    ("[store]\nurl = 'sqlite:///'", f"6: store.url: {STORE_URL}"),
+    ("[store]\nurl = 'mysql://host/db'", f"6: store.url: {STORE_URL}"),
+    (
+        "[store]\nurl = 'postgresql://u:geheim@host'",
+        "6: store.url: should look like postgresql://user@host/dbname",
+    ),
+    (
+        "[store]\nurl = 'postgresql://host:x/db'",
+        "6: store.url: should look like postgresql://user@host/dbname",
+    ),
     ("[store]\nurl = 3", "6: store.url: should be a text, not a number"),
     ("[store]\nurl = { env = 'NONE' }", "6: store.url: the environment variable NONE is not set"),
     # plugins

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from aintandem_notify import log
 from aintandem_notify.config import (
     AgentConfig,
     ConnectionConfig,
@@ -155,6 +156,16 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> N
 @pytest.mark.parametrize("url", ["sqlite:///:memory:", "sqlite:////var/lib/state.db"])
 def test_a_store_that_is_absolute_or_in_memory_stays_as_it_is(tmp_path: Path, url: str) -> None:
     assert load_text(tmp_path, MINIMAL + f"[store]\nurl = '{url}'").store.url == url
+
+
+@pytest.mark.parametrize("written", ["'{}'", "{{ env = 'STORE' }}"])
+def test_a_store_on_postgresql_is_a_secret(tmp_path: Path, written: str) -> None:
+    url = "postgresql://notify:ge%20heim@db.example:5433/notify?sslmode=require"
+    config = load_text(tmp_path, MINIMAL + f"[store]\nurl = {written.format(url)}", {"STORE": url})
+    assert isinstance(config.store.url, Secret)
+    assert config.store.url.reveal() == url
+    assert "heim" not in repr(config)
+    assert log.redact(f"at {url}: ge heim") == f"at {log.HIDDEN}: {log.HIDDEN}"
 
 
 def test_an_instance_may_say_what_it_wants_where_the_defaults_rule(tmp_path: Path) -> None:

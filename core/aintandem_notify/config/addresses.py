@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import ValidationInfo
 
+from aintandem_notify import log
+from aintandem_notify.config.findings import kind_of
 from aintandem_notify.config.secret import Secret
 from aintandem_notify.config.surroundings import Surroundings
 
@@ -74,14 +76,39 @@ def certificates(path: Path | None) -> Path | None:
     return path
 
 
-def store_url(value: object, info: ValidationInfo[Any]) -> object:
-    """The URL as text, also out of { env = … }; a relative path of SQLite starts at the config's folder."""
+STORE_SCHEMES: Final = ("postgresql", "postgres")
+"""What a url of a PostgreSQL database begins with."""
+
+
+def store_url(value: object, info: ValidationInfo[Any]) -> str | Secret | None:
+    """The URL of the store, also out of { env = … } and { file = … }; raises ValueError.
+
+    A relative path of SQLite starts at the config's folder. One of PostgreSQL may hold a password, and is kept
+    as a secret.
+    """
     surroundings = Surroundings.of(info)
-    if isinstance(value, Mapping):
-        value = Secret.read(value, surroundings).reveal()
-    if not isinstance(value, str):
+    if value is None or isinstance(value, Secret):
         return value
-    scheme, separator, path = value.partition(":///")
-    if scheme != "sqlite" or not separator or not path:
-        raise ValueError("should be sqlite:/// and a path")
-    return value if path == ":memory:" else f"sqlite:///{surroundings.base_dir / Path(path).expanduser()}"
+    url = Secret.read(value, surroundings).reveal() if isinstance(value, Mapping) else value
+    if not isinstance(url, str):
+        raise ValueError(f"should be a text, not {kind_of(value)}")
+    scheme, separator, rest = url.partition("://")
+    if separator and scheme in STORE_SCHEMES:
+        return _postgres_url(url)
+    if scheme != "sqlite" or not rest.startswith("/") or rest == "/":
+        raise ValueError("should be sqlite:/// and a path, or postgresql://user@host/dbname")
+    path = rest[1:]
+    return url if path == ":memory:" else f"sqlite:///{surroundings.base_dir / Path(path).expanduser()}"
+
+
+def _postgres_url(url: str) -> Secret:
+    try:
+        parts = urlsplit(url)
+        usable = len(parts.path) > 1 and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable or not url.isprintable() or " " in url:
+        raise ValueError("should look like postgresql://user@host/dbname")
+    if parts.password:
+        log.hide(unquote(parts.password))
+    return Secret(url)

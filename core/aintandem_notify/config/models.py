@@ -17,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     WithJsonSchema,
 )
 
@@ -158,17 +159,37 @@ class ConnectionConfig(Table):
     )
 
 
-class StoreConfig(Table):
-    """``[store]``: where the durable state is; None means the default file of ``store_path``."""
+def _one_of(key: str, description: str) -> dict[str, object]:
+    return {
+        "type": "object",
+        "properties": {key: {"type": "string", "description": description}},
+        "required": [key],
+        "additionalProperties": False,
+    }
 
-    url: Annotated[
-        str | None, BeforeValidator(store_url), WithJsonSchema({"type": "string", "pattern": "^sqlite:///."})
-    ] = Field(
+
+_STORE_URL_SCHEMA: Final = {
+    "anyOf": [
+        {"type": "string", "pattern": "^(sqlite:///.|postgres(ql)?://.)"},
+        _one_of("env", "name of an environment variable"),
+        _one_of("file", "path of a file, relative to the config"),
+    ]
+}
+
+
+class StoreConfig(Table):
+    """``[store]``: where the durable state is; None means the default file of ``store_path``.
+
+    ``url`` is a secret for PostgreSQL, since it may hold a password.
+    """
+
+    url: Annotated[str | Secret | None, PlainValidator(store_url), WithJsonSchema(_STORE_URL_SCHEMA)] = Field(
         None,
         description=(
-            "sqlite:/// and a path, relative to the config file; by default a file in the user's state folder"
+            "sqlite:/// and a path, relative to the config file, or postgresql://user@host/dbname, "
+            "which several agents may share; by default a file in the user's state folder"
         ),
-        examples=["sqlite:///state.db"],
+        examples=["sqlite:///state.db", "postgresql://notify@db.example/notify"],
     )
 
 

@@ -2,20 +2,28 @@
 
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from sqlalchemy import Connection
 
+from aintandem_notify.errors import StoreError
+from aintandem_notify.store.addresses import is_postgres, name_of
 from aintandem_notify.store.sqlite import SqliteDatabase
+
+NEEDS_EXTRA: Final = "PostgreSQL needs an extra; install it with: pip install 'aintandem-notify[postgres]'"
 
 
 class Database(Protocol):
-    """One database, open. What the driver raises is named by whoever calls (``faults.naming_errors``)."""
+    """One database, open."""
 
     name: str
     """For people; holds no secret."""
     connection: Connection
     """The one connection; statements go through it inside ``transaction`` only."""
+
+    def naming_errors(self) -> AbstractContextManager[None]:
+        """Turns what the driver raises inside into a StoreError of one clear sentence."""
+        ...
 
     def transaction(self, *, durable: bool) -> AbstractContextManager[None]:
         """All or nothing. One that need not be ``durable`` may be undone, whole, by a power cut."""
@@ -28,4 +36,10 @@ class Database(Protocol):
 
 def open_database(url: str | Path) -> Database:
     """The database at ``url``, on this version's schema. Raises StoreError when it cannot be had."""
+    if isinstance(url, str) and is_postgres(url):
+        try:
+            from aintandem_notify.store.postgres import PostgresDatabase
+        except ImportError as error:
+            raise StoreError(f"store {name_of(url)}: {NEEDS_EXTRA}") from error
+        return PostgresDatabase(url)
     return SqliteDatabase(url)

@@ -6,7 +6,7 @@ has a bug in WAL mode that needs two connections. ``synchronous=FULL`` makes a c
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,6 +45,10 @@ class SqliteDatabase:
         self._path = location_of(url)
         self._identity = self._path and identity_of(self._path)
         self._durable = True
+
+    def naming_errors(self) -> AbstractContextManager[None]:
+        """See ``Database``."""
+        return naming_errors(self.name)
 
     @contextmanager
     def transaction(self, *, durable: bool) -> Iterator[None]:

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aintandem_notify.store.database import open_database
-from aintandem_notify.store.faults import naming_errors
 from aintandem_notify.store.gates import Gates
 from aintandem_notify.store.journal import Journal
 from aintandem_notify.store.outbox import Outbox
@@ -38,7 +37,7 @@ class Store:
         One that need not be ``durable`` may be undone, whole, by a power cut. A StoreError out of the very
         last step may leave the changes stored all the same.
         """
-        with naming_errors(self.name), self._forgetting(), self._database.transaction(durable=durable):
+        with self._database.naming_errors(), self._forgetting(), self._database.transaction(durable=durable):
             yield
 
     @contextmanager
@@ -52,5 +51,5 @@ class Store:
 
     def close(self) -> None:
         """Release the file; another agent may open it then."""
-        with naming_errors(self.name):
+        with self._database.naming_errors():
             self._database.close()

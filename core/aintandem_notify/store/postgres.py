@@ -1,0 +1,136 @@
+"""All that is PostgreSQL's own: how it is reached, lost and reached again, and how texts are kept in it.
+
+One connection, which also holds what must end with it (advisory locks). When it breaks, the transaction at
+hand fails and the next one opens a new connection. Needs a connection of its own for as long as the agent
+runs: a pooler that lends it out by the transaction will not do.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import NullPool
+
+from aintandem_notify.errors import StoreError
+from aintandem_notify.store.addresses import name_of, parsed_url
+from aintandem_notify.store.migrations import create, upgrade
+from aintandem_notify.store.postgres_faults import naming_errors
+from aintandem_notify.store.postgres_texts import register
+from aintandem_notify.store.schema import meta
+
+APPLICATION_NAME: Final = "aintandem-notify"
+"""What ``pg_stat_activity`` calls our connections."""
+
+SCHEMA_LOCK: Final = int.from_bytes(b"AINTschm", "big") >> 1
+"""The advisory lock under which the schema is made or changed; agents that start together take turns."""
+
+CONNECT_S: Final = 5
+"""Seconds until a server that does not answer is given up."""
+
+SESSION: Final = {
+    # Below the lease of an agent, so that a statement or a lock that hangs does not cost it its membership.
+    "statement_timeout": "5s",
+    "lock_timeout": "3s",
+    # An agent that is stopped in the middle of a transaction must not hold the others up for long.
+    "idle_in_transaction_session_timeout": "5s",
+    # How soon the server notices that our machine is gone, and gives up what we had locked.
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+}
+"""Settings of every session."""
+
+_CONNECTION: Final = {
+    "application_name": APPLICATION_NAME,
+    "client_encoding": "utf8",
+    "keepalives": "1",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "8000",
+    "connect_timeout": str(CONNECT_S),
+}
+"""How soon we notice that the server is gone; what the url says comes first."""
+
+NOT_UTF8: Final = "it cannot hold every text; make the database with ENCODING 'UTF8'"
+
+
+class PostgresDatabase:
+    """The database at ``url`` (``postgresql://user@host/dbname``), on this version's schema.
+
+    Raises StoreError when it cannot be had.
+    """
+
+    def __init__(self, url: str) -> None:
+        parsed = parsed_url(url)
+        self.name = name_of(url)
+        with naming_errors(self.name):
+            self.connection = _engine(parsed).connect()
+            try:
+                self._bring_up_to_date()
+            except BaseException:
+                self.close()
+                raise
+
+    def naming_errors(self) -> AbstractContextManager[None]:
+        """See ``Database``."""
+        return naming_errors(self.name)
+
+    @contextmanager
+    def transaction(self, *, durable: bool) -> Iterator[None]:
+        """All or nothing; see ``Database``."""
+        connection = self.connection
+        with connection.begin():
+            if not durable:
+                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+            yield
+
+    def close(self) -> None:
+        """End the session, and with it all that it holds."""
+        self.connection.close()
+        self.connection.engine.dispose()
+
+    def _bring_up_to_date(self) -> None:
+        connection = self.connection
+        with connection.begin():
+            # Another agent may just be at it, with more rows than the usual time is meant for.
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+            connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")
+            if connection.exec_driver_sql("SHOW server_encoding").scalar_one() != "UTF8":
+                raise StoreError(f"store {self.name}: {NOT_UTF8}")
+            try:
+                if inspect(connection).has_table(meta.name):
+                    upgrade(connection)
+                else:
+                    create(connection)
+            except StoreError as error:
+                raise StoreError(f"store {self.name}: {error}") from error
+
+
+def _engine(url: URL) -> Engine:
+    engine = create_engine(
+        url,
+        poolclass=NullPool,  # a connection that broke is replaced by a new one
+        paramstyle="format",  # rows go to the driver as tuples
+        hide_parameters=True,  # texts of tasks do not belong into errors
+        use_native_hstore=False,  # spares a question at each connection
+        connect_args={key: value for key, value in _CONNECTION.items() if key not in url.query},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _set_up(driver: Any, _record: Any) -> None:
+        register(driver)
+        with driver.cursor() as cursor:
+            chosen = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in SESSION.items())
+            cursor.execute(f"SELECT {chosen}")
+        driver.commit()
+
+    return engine
+
+
+def holds_open(connection: Connection) -> bool:
+    """Whether the session that the last transaction ran in is still there."""
+    return not connection.closed and not connection.invalidated

@@ -1,0 +1,64 @@
+"""PostgreSQL's errors, in the words of somebody who has to do something about them."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from psycopg import Error, OperationalError
+from sqlalchemy.exc import DBAPIError
+
+from aintandem_notify.errors import StoreError
+
+SENTENCES: Final[Mapping[str, str]] = {
+    "28": "it refused the login; check user and password in [store] url",
+    "3D000": "there is no such database; create it, or set another [store] url",
+    "42501": "this user may not do that; it needs to create tables and to write in the schema",
+    "25006": "it takes no writes; is it a standby?",
+    "53100": "the database's disk is full",
+    "53300": "it takes no more connections; raise max_connections there",
+    "53": "it is out of resources",
+    "55P03": "a lock was not to be had in time",
+    "57014": "it took too long for an answer",
+    "25P03": "the connection was lost: a transaction took too long",
+    "57P": "the connection was lost: the database ends or restarts",
+    "08": "the connection was lost",
+    "XX001": "it is damaged; see the log of the database",
+    "XX002": "it is damaged; see the log of the database",
+}
+"""SQLSTATEs and how they begin, and what the operator is told; the longest that fits counts."""
+
+# Out of libpq, which has no SQLSTATE for these; the first is the server's own words, in its language.
+_WITHOUT_STATE: Final[Mapping[str, re.Pattern[str]]] = {
+    "28": re.compile(
+        r"password authentication failed|no password supplied|no pg_hba\.conf entry|role .* not exist"
+    ),
+    "3D000": re.compile(r"database .* does not exist"),
+    "53300": re.compile(r"too many (clients|connections)|remaining connection slots"),
+    "08": re.compile(r"connection (unexpectedly|is (closed|lost))|(lost|broken|consuming input|sending) "),
+}
+
+
+@contextmanager
+def naming_errors(name: str) -> Iterator[None]:
+    """Turns the database's errors into a StoreError of one clear sentence about the store ``name``."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise StoreError(f"store {name}: {sentence(error.orig)}") from error
+    except Error as error:  # out of a new connection in the place of a lost one
+        raise StoreError(f"store {name}: {sentence(error)}") from error
+
+
+def sentence(error: BaseException | None) -> str:
+    """What to tell of an error of psycopg; never holds a parameter of the statement."""
+    state = getattr(error, "sqlstate", None) or ""
+    for length in (5, 3, 2):
+        if len(state) == 5 and state[:length] in SENTENCES:
+            return SENTENCES[state[:length]]
+    words = " ".join(str(error).split())
+    if not state and isinstance(error, OperationalError):
+        known = (SENTENCES[state] for state, pattern in _WITHOUT_STATE.items() if pattern.search(words))
+        return next(known, f"it cannot be reached: {words[:300]}")
+    primary = getattr(getattr(error, "diag", None), "message_primary", None)
+    return f"the database refused: {primary or type(error).__name__}"

