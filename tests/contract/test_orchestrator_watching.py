@@ -1,73 +1,14 @@
 """The whole orchestrator side over real sockets: sessions, links and projects together."""
 
-import random
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from contextlib import suppress
 
-import pytest
 import trio
 
-from aintandem_notify.clock import SystemClock
 from aintandem_notify.config import ConnectionConfig, ProjectConfig
-from aintandem_notify.config.values import Secret
-from aintandem_notify.events import Event
-from aintandem_notify.http_client import HttpClient
-from aintandem_notify.notification import Project
-from aintandem_notify.orchestrator import Fleet, Login, Session, open_fleet
-from support.raw_orchestrator import RawOrchestrator, RawSocket, Refuse, RestAnswer, open_raw_orchestrator
+from support.raw_orchestrator import Refuse, RestAnswer, open_raw_orchestrator
+from support.watching import arrivals, watching
 
 A, B = ProjectConfig(id="a", name="A"), ProjectConfig(id="b", name="B")
-
-
-class Journal:
-    """Keeps what the projects hand over, and tells when there is more."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, Event]] = []
-        self._news = trio.Event()
-
-    async def sink(self, project: Project, events: Sequence[Event]) -> None:
-        self.events += [(project.id, event) for event in events]
-        self._news.set()
-        self._news = trio.Event()
-
-    def of(self, project_id: str) -> list[str]:
-        return [event.type for owner, event in self.events if owner == project_id]
-
-    async def until(self, project_id: str, event_type: str, count: int = 1) -> None:
-        while self.of(project_id).count(event_type) < count:
-            await self._news.wait()
-
-
-@asynccontextmanager
-async def watching(
-    raw: RawOrchestrator, *projects: ProjectConfig, **connection: Any
-) -> AsyncIterator[tuple[Fleet, Journal]]:
-    fast = ConnectionConfig.model_construct(
-        **{**ConnectionConfig().model_dump(), "reconnect_initial_delay": 0.02, **connection}
-    )
-    journal, chance = Journal(), random.Random(7).random
-    with trio.fail_after(30):
-        async with HttpClient() as http:
-            session = Session(
-                raw.url,
-                Login("admin", Secret("admin123")),
-                http=http,
-                clock=SystemClock(),
-                chance=chance,
-                announce=lambda event: pytest.fail(event.reason),
-            )
-            async with open_fleet(
-                session, http=http, sink=journal.sink, clock=SystemClock(), chance=chance
-            ) as fleet:
-                await fleet.reconcile(projects, fast)
-                yield fleet, journal
-
-
-async def arrivals(raw: RawOrchestrator, count: int) -> dict[str, RawSocket]:
-    found = [await raw.connections.receive() for _ in range(count)]
-    return {socket.project_id: socket for socket in found}
 
 
 async def test_two_projects_side_by_side() -> None:
