@@ -61,7 +61,9 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
         "Problem",
         "ProjectGone",
         "ServerTrouble",
+        "StoreDamaged",
         "StoreError",
+        "StoreFull",
     ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -3,6 +3,8 @@
 AInTandemNotifyError
 ├─ ConfigError             the operator: the configuration is wrong; carries every problem found
 ├─ StoreError              the operator: the durable state cannot be opened or trusted
+│  ├─ StoreFull            the operator: there is no room; the agent goes on by itself once there is
+│  └─ StoreDamaged         the operator: its file is broken, and nothing more is written into it
 ├─ OrchestratorError       something is wrong between us and the orchestrator
 │  ├─ LinkLost             nobody: the connection broke, we try again
 │  ├─ LinkRefused          whoever owns the credentials
@@ -44,7 +46,9 @@ __all__ = [
     "Rejected",
     "RetryLater",
     "ServerTrouble",
+    "StoreDamaged",
     "StoreError",
+    "StoreFull",
 ]
 
 
@@ -81,6 +85,14 @@ class ConfigError(AInTandemNotifyError):
 
 class StoreError(AInTandemNotifyError):
     """The durable state cannot be opened, is held by another agent, or is damaged."""
+
+
+class StoreFull(StoreError):
+    """There is no room to write: a full disk, or a quota that is used up."""
+
+
+class StoreDamaged(StoreError):
+    """The file of the durable state is broken; writing on would make it worse."""
 
 
 class OrchestratorError(AInTandemNotifyError):

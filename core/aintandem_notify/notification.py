@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
 from aintandem_notify.events import Event, restore_event
 from aintandem_notify.runs import Run
+
+STORE_THREAD: Final = "agent/store"
+"""The thread of what is told about the agent's own store, which goes out also while that is in trouble."""
 
 
 class Severity(StrEnum):

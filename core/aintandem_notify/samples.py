@@ -74,10 +74,11 @@ SAMPLE_FIELDS: Final[Mapping[str, Mapping[str, Any]]] = {
     "plugin_failed": {"instance": "slack.team", "reason": "ImportError: no module named slack_sdk"},
     "destination_parked": {"instance": "slack.team", "reason": "invalid_token"},
     "destination_recovered": {"instance": "slack.team", "reason": "delivered again"},
+    "store_degraded": {"reason": "the disk is full; reading and sending pause until there is room again"},
 }
 """Believable fields of each known type, in the wire's camelCase."""
 
-_PROBLEMS: Final = ("failed", "error", "parked")
+_PROBLEMS: Final = ("failed", "error", "parked", "degraded")
 
 
 def sample_event(event_type: str = "task_completed", /, **fields: Any) -> Event:
@@ -159,6 +160,10 @@ def sample_notification(event: Event | str = "task_completed", /, **changes: Any
 def _thread(event: Event) -> str:
     if event.project_id is not None:
         return f"project/{event.project_id}"
+    from aintandem_notify.notification import STORE_THREAD
+
+    if event.type == "store_degraded":
+        return STORE_THREAD
     instance = getattr(event, "instance", "")
     return f"agent/{instance}" if instance else "agent"
 

@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
-from aintandem_notify.errors import StoreError
+from aintandem_notify.clock import SystemClock
+from aintandem_notify.errors import StoreDamaged, StoreError
 from aintandem_notify.store import Store, open_storage
 from aintandem_notify.store.faults import naming_errors
 from aintandem_notify.store.migrations import VERSION, upgrade
@@ -53,10 +54,11 @@ def test_a_new_store_is_the_owners_alone(path: Path) -> None:
         assert [stat.S_IMODE(file.stat().st_mode) for file in store_files] == [0o600] * len(store_files)
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         assert store.name == str(path)
-    assert list(path.parent.iterdir()) == [path]
+    assert sorted(path.parent.iterdir()) == [path, path.with_name("agent.db-reserve")]
 
 
 def test_a_new_store_is_marked_durable_and_in_wal_mode(path: Path) -> None:
+    path.parent.mkdir()
     connection, _ = connect(path)
     settings = ("application_id", "journal_mode", "synchronous", "locking_mode")
     found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in settings]
@@ -121,10 +123,66 @@ os.kill(os.getpid(), 9)
         assert len(claim_all()(store)) == 21
 
 
-def test_a_zero_length_file_is_not_taken_for_a_new_store(used: Path) -> None:
+def asides(path: Path) -> dict[str, bytes]:
+    """What was put aside in favour of ``path``."""
+    return {one.name: one.read_bytes() for one in path.parent.iterdir() if ".damaged-" in one.name}
+
+
+def is_set_aside(path: Path) -> bytes:
+    """The damaged file, put aside untouched: an agent ends with a sentence, and the next one begins anew."""
+    damaged = path.read_bytes()
+    why = reason(path)
+    (aside,) = asides(path)
+    assert why == (
+        f"store {path}: it is damaged or was emptied, so it was put aside as {aside} and nothing was deleted; "
+        "start again to begin anew with an empty store"
+    )
+    assert not path.exists()
+    with closing(Store(path)) as store:
+        assert store.predecessor() == aside
+        assert claim_all()(store) == []
+        store.forget_predecessor()
+    with closing(Store(path)) as store:
+        assert store.predecessor() is None
+    assert asides(path) == {aside: damaged}
+    return damaged
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 8192, b"SQLite", b"SQLite format 3\0\x10\0"])
+def test_an_emptied_file_is_not_taken_for_a_new_store(used: Path, content: bytes) -> None:
+    used.write_bytes(content)
+    assert is_set_aside(used) == content
+
+
+def test_files_put_aside_in_the_same_second_keep_apart(used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SystemClock, "now", lambda _self: NOW)
+    for content in (b"", b"\0"):
+        used.write_bytes(content)
+        reason(used)
+    assert list(map(len, asides(used).values())) == [0, 1] or list(map(len, asides(used).values())) == [1, 0]
+    with closing(Store(used)) as store:
+        assert store.predecessor() == "agent.db.damaged-20260101T000000Z-2"
+
+
+def test_a_damaged_files_wal_goes_with_it(used: Path) -> None:
+    wal = used.with_name("agent.db-wal")
     used.write_bytes(b"")
-    assert "it is empty, so what it held is lost" in reason(used)
-    assert used.exists()
+    wal.write_bytes(b"frames")
+    reason(used)
+    assert sorted(asides(used).values()) == [b"", b"frames"]
+    assert not wal.exists()
+    with closing(Store(used)) as store:
+        assert not str(store.predecessor()).endswith("-wal")
+
+
+@posix
+def test_the_file_of_a_living_agent_is_never_put_aside(used: Path) -> None:
+    with closing(Store(used)) as store:
+        used.write_bytes(b"")
+        assert "in use by another agent" in reason(used)
+        assert asides(used) == {}
+        with pytest.raises(StoreDamaged, match="it is damaged"):
+            claim_all()(store)
 
 
 def test_a_file_that_is_no_database(used: Path) -> None:
@@ -139,13 +197,13 @@ def test_another_programs_database_is_left_as_it_is(path: Path) -> None:
         other.execute("CREATE TABLE bookmarks (url)")
     before = path.read_bytes()
     assert "it belongs to another program" in reason(path)
+    assert list(path.parent.iterdir()) == [path]
     assert path.read_bytes() == before
 
 
 def test_half_a_file(used: Path) -> None:
     used.write_bytes(used.read_bytes()[: used.stat().st_size // 2])
-    assert "it is damaged" in reason(used)
-    assert used.exists()
+    is_set_aside(used)
 
 
 @pytest.mark.parametrize("page", range(2, 12))
@@ -154,7 +212,7 @@ def test_a_corrupt_page(used: Path, page: int) -> None:
     assert len(content) > 4096 * page
     content[4096 * (page - 1) : 4096 * page] = b"\xde\xad" * 2048
     used.write_bytes(content)
-    assert "it is damaged" in reason(used)
+    is_set_aside(used)
 
 
 def test_a_missing_file_beside_its_wal(used: Path) -> None:

@@ -43,6 +43,7 @@ _BY_TYPE: dict[str, dict[str, Any]] = {
     "plugin_failed": {"instance": "slack.team", "reason": "no module named foo"},
     "destination_parked": {"instance": "slack.team", "reason": "token_revoked"},
     "destination_recovered": {"instance": "slack.team"},
+    "store_degraded": {"reason": "the disk is full"},
 }
 _NAMES = {Family.TASK: "data-analysis", Family.WORKFLOW: "nightly-report", Family.SANDBOX: "sb-1"}
 

@@ -149,6 +149,7 @@ OWN_EVENTS: list[Event] = [
     events.PluginFailedEvent(timestamp=NOW, instance="slack.team", reason="no module"),
     events.DestinationParkedEvent(timestamp=NOW, instance="slack.team", reason="revoked"),
     events.DestinationRecoveredEvent(timestamp=NOW, instance="slack.team"),
+    events.StoreDegradedEvent(timestamp=NOW, reason="the disk is full"),
 ]
 
 
@@ -263,7 +264,7 @@ def test_the_table_knows_every_type_once() -> None:
         Family.WORKFLOW: 8,
         Family.SANDBOX: 4,
         Family.CONNECTION: 3,
-        Family.AGENT: 6,
+        Family.AGENT: 7,
         Family.UNKNOWN: 0,
     }
     for name, model in EVENT_TYPES.items():

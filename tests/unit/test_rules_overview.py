@@ -51,6 +51,7 @@ def test_the_defaults_stand_in_the_table_too() -> None:
         ("login_failed", "agent"),
         ("plugin_failed", "agent"),
         ("destination_parked", "agent"),
+        ("store_degraded", "agent"),
     ]
 
 

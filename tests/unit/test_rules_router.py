@@ -81,7 +81,9 @@ def test_without_any_rule_every_destination_gets_what_ends_and_the_agents_troubl
     if event_type in DEFAULT_TYPES:
         expected = {"default": everybody}
     elif event_type in AGENT_TROUBLE:
-        expected = {"agent": everybody if event_type == "login_failed" else ("file_log.audit",)}
+        expected = {
+            "agent": everybody if event_type in ("login_failed", "store_degraded") else ("file_log.audit",)
+        }
     assert who(settings, event_type) == expected
     assert Router(settings).concerns(event_type) is (expected != {})
 
@@ -95,7 +97,7 @@ def test_the_defaults_are_what_the_words_say() -> None:
         "workflow_execution_completed",
         "workflow_execution_failed",
     ]
-    assert sorted(AGENT_TROUBLE) == ["destination_parked", "login_failed", "plugin_failed"]
+    assert sorted(AGENT_TROUBLE) == ["destination_parked", "login_failed", "plugin_failed", "store_degraded"]
 
 
 def test_without_any_rule_a_destination_may_still_say_what_it_wants() -> None:

@@ -135,6 +135,7 @@ READS = {
         "",
     ),
     "destination_recovered": ("success", "Notifications to slack.team work again", "", ""),
+    "store_degraded": ("error", "AInTandem Notify has trouble with its store", "the disk is full", ""),
     "gpu_warmed": ("info", "Unknown event gpu_warmed", "", "Project: Sales pipeline"),
 }
 

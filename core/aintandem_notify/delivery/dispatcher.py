@@ -17,7 +17,7 @@ from aintandem_notify.delivery.worker import Delivers, DestinationSettings, Work
 from aintandem_notify.errors import StoreError
 from aintandem_notify.events import AgentEvent
 from aintandem_notify.log import get_logger
-from aintandem_notify.store import Queue, Storage, Store
+from aintandem_notify.store import Purpose, Queue, Storage, Store
 
 log = get_logger(__name__)
 
@@ -169,7 +169,7 @@ class Dispatcher:
         """What waits, by destination, also for those without a worker. Raises StoreError."""
 
         def read(store: Store) -> dict[str, Queue]:
-            with store.transaction():
+            with store.transaction(purpose=Purpose.LOOK):
                 return store.outbox.queues()
 
         return await self._storage.run(read)

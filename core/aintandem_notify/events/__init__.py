@@ -29,6 +29,7 @@ from aintandem_notify.events.own import (
     DestinationRecoveredEvent,
     LoginFailedEvent,
     PluginFailedEvent,
+    StoreDegradedEvent,
 )
 from aintandem_notify.events.table import EVENT_TYPES, OWN_TYPES, WIRE_FAMILIES
 from aintandem_notify.events.wire import (
@@ -86,6 +87,7 @@ __all__ = [
     "SandboxEvent",
     "SandboxStartedEvent",
     "SandboxStoppedEvent",
+    "StoreDegradedEvent",
     "TaskArtifactEvent",
     "TaskCancelledEvent",
     "TaskCompletedEvent",

@@ -77,6 +77,12 @@ class DestinationParkedEvent(AgentEvent):
     instance: OwnText = ""
 
 
+class StoreDegradedEvent(AgentEvent):
+    """The durable state is or was in trouble (a full disk, say), or had to begin anew; told once a spell."""
+
+    type: Literal["store_degraded"] = "store_degraded"
+
+
 class DestinationRecoveredEvent(AgentEvent):
     """A destination (``instance``) that was parked takes deliveries again."""
 

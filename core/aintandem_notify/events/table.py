@@ -14,6 +14,7 @@ from aintandem_notify.events.own import (
     DestinationRecoveredEvent,
     LoginFailedEvent,
     PluginFailedEvent,
+    StoreDegradedEvent,
 )
 from aintandem_notify.events.wire import (
     SandboxCreatedEvent,
@@ -68,6 +69,7 @@ EVENT_TYPES: Final[Mapping[str, type[Event]]] = {
     "plugin_failed": PluginFailedEvent,
     "destination_parked": DestinationParkedEvent,
     "destination_recovered": DestinationRecoveredEvent,
+    "store_degraded": StoreDegradedEvent,
 }
 """Every known type and its model; the model's ``family`` says what it is about."""
 

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from aintandem_notify.config.models import Config
 from aintandem_notify.events import EVENT_TYPES, AgentEvent, Event, Family, restore_event
 from aintandem_notify.log import get_logger, may_hold_secret, redact, redact_values
-from aintandem_notify.notification import Notification, Project
+from aintandem_notify.notification import STORE_THREAD, Notification, Project
 from aintandem_notify.rules import formats, texts
 from aintandem_notify.rules.facts import Subject
 from aintandem_notify.rules.globs import project_matcher
@@ -212,10 +212,12 @@ def _notification_id(event: Event, rule: str) -> str:
 
 
 def _thread(event: Event, run: Run | None) -> str:
-    """What keeps notifications in order: the run's attempt, else the project, the instance or the agent."""
+    """What keeps notifications in order: the attempt, else the project, the instance, the store or the agent."""
     if run is not None:
         return run.thread
     if event.family is Family.AGENT:
+        if event.type == "store_degraded":
+            return STORE_THREAD
         instance = getattr(event, "instance", "")
         return f"agent/{instance}" if instance else "agent"
     return f"project/{event.project_id}"

@@ -130,6 +130,7 @@ DEFAULT_TEXTS: Final[Mapping[str, DefaultText]] = {
     "plugin_failed": DefaultText(_ERROR, "Plugin {instance} does not work", _reason),
     "destination_parked": DefaultText(_ERROR, "Notifications to {instance} are on hold", _on_hold),
     "destination_recovered": DefaultText(_SUCCESS, "Notifications to {instance} work again", _reason),
+    "store_degraded": DefaultText(_ERROR, "AInTandem Notify has trouble with its store", _reason),
 }
 """Every known type; ``UNKNOWN_TEXT`` stands for all others."""
 

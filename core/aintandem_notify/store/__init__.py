@@ -1,13 +1,16 @@
 """The durable state: journal, runs, notifications, deliveries and receipts. The only door to SQLAlchemy."""
 
 from aintandem_notify.store.gates import GateRow, Gates
+from aintandem_notify.store.health import Purpose, StoreState, StoreStatus
 from aintandem_notify.store.journal import Changes, Journal
 from aintandem_notify.store.outbox import Claim, DeliveryState, Outbox, Queue, Settlement
 from aintandem_notify.store.pulse import Pulse, StoreHealth, open_pulse
+from aintandem_notify.store.reserve import RESERVE_BYTES
 from aintandem_notify.store.storage import Storage, open_storage
 from aintandem_notify.store.store import Store
 
 __all__ = [
+    "RESERVE_BYTES",
     "Changes",
     "Claim",
     "DeliveryState",
@@ -16,11 +19,14 @@ __all__ = [
     "Journal",
     "Outbox",
     "Pulse",
+    "Purpose",
     "Queue",
     "Settlement",
     "Storage",
     "Store",
     "StoreHealth",
+    "StoreState",
+    "StoreStatus",
     "open_pulse",
     "open_storage",
 ]

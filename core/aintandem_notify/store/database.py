@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from aintandem_notify.errors import StoreError
 from aintandem_notify.store.addresses import is_postgres, name_of
+from aintandem_notify.store.reserve import Reserve
 from aintandem_notify.store.sqlite import SqliteDatabase
 
 NEEDS_EXTRA: Final = "PostgreSQL needs an extra; install it with: pip install 'aintandem-notify[postgres]'"
@@ -20,6 +21,8 @@ class Database(Protocol):
     """For people; holds no secret."""
     connection: Connection
     """The one connection; statements go through it inside ``transaction`` only."""
+    reserve: Reserve | None
+    """Room that can be given up on a full disk; None where the disk is not ours to care for."""
 
     def naming_errors(self) -> AbstractContextManager[None]:
         """Turns what the driver raises inside into a StoreError of one clear sentence."""
@@ -34,7 +37,7 @@ class Database(Protocol):
         ...
 
 
-def open_database(url: str | Path) -> Database:
+def open_database(url: str | Path, *, reserve_bytes: int = 0) -> Database:
     """The database at ``url``, on this version's schema. Raises StoreError when it cannot be had."""
     if isinstance(url, str) and is_postgres(url):
         try:
@@ -42,4 +45,4 @@ def open_database(url: str | Path) -> Database:
         except ImportError as error:
             raise StoreError(f"store {name_of(url)}: {NEEDS_EXTRA}") from error
         return PostgresDatabase(url)
-    return SqliteDatabase(url)
+    return SqliteDatabase(url, reserve_bytes=reserve_bytes)

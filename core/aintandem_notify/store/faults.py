@@ -1,5 +1,6 @@
 """The database's errors, in the words of somebody who has to do something about them."""
 
+import errno
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,13 +8,13 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
-from aintandem_notify.errors import StoreError
+from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
 
 SENTENCES: Final[Mapping[str, str]] = {
     "SQLITE_BUSY": "it is in use by another agent; stop that one, or set another [store] url for this one",
     "SQLITE_LOCKED": "it is in use by another agent; stop that one, or set another [store] url for this one",
     "SQLITE_NOTADB": "it is not a database; move it away, or set another [store] url",
-    "SQLITE_CORRUPT": "it is damaged; move it away together with its -wal file (and keep both) to start anew",
+    "SQLITE_CORRUPT": "it is damaged; nothing more is written into it, and the next start looks into it",
     "SQLITE_READONLY": "it cannot be written; check the permissions of the file and its folder",
     "SQLITE_PERM": "it cannot be written; check the permissions of the file and its folder",
     "SQLITE_CANTOPEN": "it cannot be opened; check that its folder exists and can be written",
@@ -22,6 +23,24 @@ SENTENCES: Final[Mapping[str, str]] = {
 }
 """SQLite's primary error codes, and what the operator is told."""
 
+SYSTEM_SENTENCES: Final[Mapping[int, str]] = {
+    errno.EROFS: "it cannot be written; its disk is mounted read-only",
+    errno.EACCES: SENTENCES["SQLITE_PERM"],
+    errno.EPERM: SENTENCES["SQLITE_PERM"],
+    errno.ENOSPC: SENTENCES["SQLITE_FULL"],
+}
+"""The system's error numbers, and what the operator is told; for others the system's own words."""
+
+KINDS: Final[Mapping[str, type[StoreError]]] = {
+    SENTENCES["SQLITE_FULL"]: StoreFull,
+    SENTENCES["SQLITE_CORRUPT"]: StoreDamaged,
+    SENTENCES["SQLITE_NOTADB"]: StoreDamaged,
+}
+"""The sentences that mean more than that something went wrong."""
+
+NO_ROOM: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
+"""What the system says when nothing more can be written here: the disk is full, or the user's share of it."""
+
 
 @contextmanager
 def naming_errors(name: str) -> Iterator[None]:
@@ -29,9 +48,11 @@ def naming_errors(name: str) -> Iterator[None]:
     try:
         yield
     except (DBAPIError, sqlite3.Error) as error:
-        raise StoreError(f"store {name}: {_sentence(error)}") from error
+        sentence = _sentence(error)
+        raise KINDS.get(sentence, StoreError)(f"store {name}: {sentence}") from error
     except OSError as error:
-        raise StoreError(f"store {name}: {error.strerror or error}") from error
+        kind = StoreFull if error.errno in NO_ROOM else StoreError
+        raise kind(f"store {name}: {SYSTEM_SENTENCES.get(error.errno or 0, error.strerror or error)}") from error
 
 
 def _sentence(error: DBAPIError | sqlite3.Error) -> str:

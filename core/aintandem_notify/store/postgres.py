@@ -18,6 +18,7 @@ from aintandem_notify.store.addresses import name_of, parsed_url
 from aintandem_notify.store.migrations import create, upgrade
 from aintandem_notify.store.postgres_faults import naming_errors
 from aintandem_notify.store.postgres_texts import register
+from aintandem_notify.store.reserve import Reserve
 from aintandem_notify.store.schema import meta
 
 APPLICATION_NAME: Final = "aintandem-notify"
@@ -66,6 +67,7 @@ class PostgresDatabase:
     def __init__(self, url: str) -> None:
         parsed = parsed_url(url)
         self.name = name_of(url)
+        self.reserve: Reserve | None = None  # its disk is not ours to care for
         with naming_errors(self.name):
             self.connection = _engine(parsed).connect()
             try:

@@ -41,7 +41,7 @@ class Pulse:
     async def ask(self) -> None:
         """Ask once; a thread that is stuck holds this back until it goes on."""
         try:
-            await self._storage.run(_touch)
+            await self._storage.run(Store.touch)
         except StoreError as error:
             self._trouble = str(error)
         else:
@@ -54,11 +54,6 @@ class Pulse:
             await self.ask()
             answered()
             await trio.sleep(every_s)
-
-
-def _touch(store: Store) -> None:
-    with store.transaction():
-        pass
 
 
 @asynccontextmanager

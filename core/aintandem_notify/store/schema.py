@@ -56,6 +56,9 @@ meta: Final = Table(
     Column("value", Text, nullable=False),
 )
 
+PREDECESSOR: Final = "set_aside"
+"""The key in ``meta`` of the damaged file in whose place this store began, until that has been told."""
+
 projects: Final = Table(
     "projects",
     metadata,

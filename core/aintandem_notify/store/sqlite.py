@@ -5,19 +5,25 @@ has a bug in WAL mode that needs two connections. ``synchronous=FULL`` makes a c
 """
 
 import os
+import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, insert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import StaticPool
 
-from aintandem_notify.errors import StoreError
+from aintandem_notify.clock import SystemClock
+from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
 from aintandem_notify.store.faults import SENTENCES, naming_errors
 from aintandem_notify.store.migrations import create, upgrade
+from aintandem_notify.store.remains import HEADER_BYTES, Owner, latest_aside, owner_of, set_aside, wal_of
+from aintandem_notify.store.reserve import Reserve
+from aintandem_notify.store.schema import PREDECESSOR, meta
 
 APPLICATION_ID: Final = int.from_bytes(b"AINT", "big")
 """Marks a SQLite file as ours (PRAGMA application_id)."""
@@ -37,13 +43,20 @@ CACHE_KIB: Final = 16_384
 class SqliteDatabase:
     """The file at ``url`` (a path or ``sqlite:///path``; ``sqlite://`` is in memory), held until ``close``.
 
-    Raises StoreError when it cannot be had.
+    Raises StoreError when it cannot be had. A damaged or emptied file of ours is put aside first, and the next
+    start begins anew.
     """
 
-    def __init__(self, url: str | Path) -> None:
-        self.connection, self.name = connect(url)
+    def __init__(self, url: str | Path, *, reserve_bytes: int = 0) -> None:
         self._path = location_of(url)
-        self._identity = self._path and identity_of(self._path)
+        self.reserve = None if self._path is None else _take_place(self._path, reserve_bytes)
+        try:
+            self.connection, self.name = _connect_or_set_aside(url, self._path, self.reserve)
+        except BaseException:
+            if self.reserve is not None:
+                self.reserve.close(leave_nothing=True)
+            raise
+        self._identity = None if self._path is None else identity_of(self._path)
         self._durable = True
 
     def naming_errors(self) -> AbstractContextManager[None]:
@@ -53,24 +66,44 @@ class SqliteDatabase:
     @contextmanager
     def transaction(self, *, durable: bool) -> Iterator[None]:
         """All or nothing; see ``Database``."""
-        self._check_in_place()
+        if self._path is not None:
+            self._check_in_place(self._path)
         if durable is not self._durable:
             set_durable(self.connection, durable)
             self._durable = durable
         with self.connection.begin():
             yield
 
-    def _check_in_place(self) -> None:
+    def _check_in_place(self, path: Path) -> None:
+        found, before = identity_of(path), self._identity
         # SQLite would write on into a file that nobody finds again, and all that is queued would be lost.
-        if self._path is not None and identity_of(self._path) != self._identity:
+        if found is None or before is None or (found.device, found.inode) != (before.device, before.inode):
             raise StoreError(
                 f"store {self.name}: its file was moved, deleted or replaced while in use; "
                 "bring it back, or restart the agent to begin anew"
             )
+        # We never give pages back to the system, so a file that is shorter than before has been cut.
+        if found.size < before.size:
+            raise StoreDamaged(f"store {self.name}: {SENTENCES['SQLITE_CORRUPT']}")
+        self._identity = found
 
     def close(self) -> None:
         """Release the file; another agent may open it then."""
-        disconnect(self.connection)
+        try:
+            if self.reserve is not None and self.reserve.suspect:
+                leave_wal(self.connection)
+            disconnect(self.connection)
+        finally:
+            if self.reserve is not None:
+                self.reserve.close()
+
+
+class Identity(NamedTuple):
+    """What tells a file from any other, and its size in bytes."""
+
+    device: int
+    inode: int
+    size: int
 
 
 def location_of(url: str | Path) -> Path | None:
@@ -94,10 +127,43 @@ def location_of(url: str | Path) -> Path | None:
     return Path(str(parsed.database)).expanduser()
 
 
-def connect(url: str | Path) -> tuple[Connection, str]:
+def _take_place(path: Path, reserve_bytes: int) -> Reserve:
+    """The lock on the store at ``path``, in a folder that is made if need be (0700), with room kept free."""
+    with naming_errors(str(path)):
+        if path.is_dir():
+            raise StoreError(f"store {path}: it is a folder; name a file in [store] url")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Reserve(path, reserve_bytes)
+
+
+def _connect_or_set_aside(url: str | Path, path: Path | None, reserve: Reserve | None) -> tuple[Connection, str]:
+    if path is None or reserve is None:
+        return connect(url)
+    try:
+        try:
+            opened = connect(url, thorough=reserve.suspect)
+        except StoreFull:
+            if not reserve.give_up():
+                raise
+            opened = connect(url)
+    except StoreDamaged:
+        if not reserve.locked:
+            raise
+        with naming_errors(str(path)):
+            aside = set_aside(path, SystemClock().now())
+        reserve.clear_suspect()
+        raise StoreDamaged(
+            f"store {path}: it is damaged or was emptied, so it was put aside as {aside.name} and nothing was "
+            "deleted; start again to begin anew with an empty store"
+        ) from None
+    reserve.clear_suspect()
+    return opened
+
+
+def connect(url: str | Path, *, thorough: bool = False) -> tuple[Connection, str]:
     """The store's one connection, locked, checked and on this version's schema; and the store's name.
 
-    A missing file is made (0600, in a folder of 0700). Raises StoreError.
+    A missing file is made (0600). ``thorough`` looks at every page and index of it. Raises StoreError.
     """
     path = location_of(url)
     name = ":memory:" if path is None else str(path)
@@ -108,14 +174,19 @@ def connect(url: str | Path) -> tuple[Connection, str]:
                 create(connection)
             return connection, name
         _ensure_file(path)
-        left_open = _wal_of(path).exists()
+        left_open = wal_of(path).exists()
         connection = _connection(path)
         try:
-            _lock(connection, path)
-            if left_open or path.stat().st_size <= QUICK_CHECK_BYTES:
-                _check_pages(connection, path)
+            _prepare(connection)
+            if thorough or left_open or path.stat().st_size <= QUICK_CHECK_BYTES:
+                _check_pages(connection, path, "integrity_check" if thorough else "quick_check")
+            with connection.begin():
+                # In WAL mode the lock is taken by the first transaction, and a read-only file noticed by a write.
+                connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
             _upgrade(connection, path)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, StoreDamaged):
+                leave_wal(connection)
             disconnect(connection)
             raise
         return connection, name
@@ -127,13 +198,20 @@ def disconnect(connection: Connection) -> None:
     connection.engine.dispose()
 
 
-def identity_of(path: Path) -> tuple[int, int] | None:
-    """What tells the file at ``path`` from any other; None when there is none."""
+def leave_wal(connection: Connection) -> None:
+    """Have the end of the connection write nothing into the file any more, where Python can say so (3.12)."""
+    driver = _driver(connection)
+    if sys.version_info >= (3, 12):
+        driver.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+
+
+def identity_of(path: Path) -> Identity | None:
+    """What the file at ``path`` is; None when there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116  # half the time of Path.stat, and this is for every transaction
     except FileNotFoundError:
         return None
-    return found.st_dev, found.st_ino
+    return Identity(found.st_dev, found.st_ino, found.st_size)
 
 
 def set_durable(connection: Connection, durable: bool) -> None:
@@ -161,26 +239,20 @@ def _connection(path: Path | None) -> Connection:
     return _engine(path).connect()
 
 
-def _lock(connection: Connection, path: Path) -> None:
-    """Exclusive from here to the end; asks whose file it is before anything in it is changed."""
+def _prepare(connection: Connection) -> None:
+    """Set how the file is used; nothing in it is changed by this, and it is locked by the first transaction."""
     driver = _driver(connection)
     driver.execute("PRAGMA locking_mode=EXCLUSIVE")
-    (found,) = driver.execute("PRAGMA application_id").fetchone()
-    if found != APPLICATION_ID:
-        raise StoreError(f"store {path}: it belongs to another program; set another [store] url")
     driver.execute("PRAGMA journal_mode=WAL")
     driver.execute("PRAGMA synchronous=FULL")
     driver.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
     driver.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
-    with connection.begin():
-        # In WAL mode the lock is taken by the first transaction, and a read-only file is noticed by a write.
-        connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
 
 
-def _check_pages(connection: Connection, path: Path) -> None:
-    (verdict,) = _driver(connection).execute("PRAGMA quick_check(1)").fetchone()
+def _check_pages(connection: Connection, path: Path, check: str) -> None:
+    (verdict,) = _driver(connection).execute(f"PRAGMA {check}(1)").fetchone()
     if verdict != "ok":
-        raise StoreError(f"store {path}: {SENTENCES['SQLITE_CORRUPT']}")
+        raise StoreDamaged(f"store {path}: {SENTENCES['SQLITE_CORRUPT']}")
 
 
 def _upgrade(connection: Connection, path: Path) -> None:
@@ -192,20 +264,23 @@ def _upgrade(connection: Connection, path: Path) -> None:
 
 
 def _ensure_file(path: Path) -> None:
-    if path.is_dir():
-        raise StoreError(f"store {path}: it is a folder; name a file in [store] url")
     if path.exists():
-        if path.stat().st_size == 0:
-            # SQLite would take it for a new database and nobody would learn that a queue was lost.
-            raise StoreError(f"store {path}: it is empty, so what it held is lost; move it away to start anew")
         if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
             # SQLite's own answer to a read-only disk differs from one version to the next.
             raise StoreError(f"store {path}: {SENTENCES['SQLITE_READONLY']}")
+        with path.open("rb") as file:
+            owner = owner_of(file.read(HEADER_BYTES), APPLICATION_ID)
+        if owner is Owner.NOBODY:
+            # SQLite would take it for a new database and nobody would learn that a queue was lost.
+            raise StoreDamaged(f"store {path}: it was emptied, so what it held is lost")
+        if owner is Owner.NO_DATABASE:
+            raise StoreError(f"store {path}: {SENTENCES['SQLITE_NOTADB']}")
+        if owner is Owner.ANOTHER:
+            raise StoreError(f"store {path}: it belongs to another program; set another [store] url")
         return
-    wal = _wal_of(path)
+    wal = wal_of(path)
     if wal.exists() and wal.stat().st_size > 0:
         raise StoreError(f"store {path}: it is missing but {wal.name} is there; bring it back, or move that away")
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _create_file(path)
 
 
@@ -219,6 +294,8 @@ def _create_file(path: Path) -> None:
             _driver(connection).execute(f"PRAGMA application_id={APPLICATION_ID}")
             with connection.begin():
                 create(connection)
+                if aside := latest_aside(path):
+                    connection.execute(insert(meta), {"key": PREDECESSOR, "value": aside.name})
         finally:
             disconnect(connection)
         _put_in_place(draft, path)
@@ -247,10 +324,6 @@ class _Folder:
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self.descriptor)
-
-
-def _wal_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}-wal")
 
 
 def _driver(connection: Connection) -> Any:

@@ -2,11 +2,14 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import trio
 
+from aintandem_notify.clock import Clock
+from aintandem_notify.store.health import StoreStatus
 from aintandem_notify.store.store import Store
 
 T = TypeVar("T")
@@ -23,24 +26,54 @@ class Storage:
         self._store = store
         self._inline = inline
         self._limiter = trio.CapacityLimiter(1)
+        self._known = store.status
+        self._news = trio.Event()
 
     @property
     def name(self) -> str:
         """The store's file, for people."""
         return self._store.name
 
+    @property
+    def status(self) -> StoreStatus:
+        """How the store stands."""
+        return self._store.status
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anybody waits for the store at this moment."""
+        return self._limiter.statistics().tasks_waiting > 0
+
+    async def changed_from(self, status: StoreStatus) -> StoreStatus:
+        """Returns another status as soon as the store has one."""
+        while self.status == status:
+            await self._news.wait()
+        return self.status
+
     async def run(self, fn: Callable[[Store], T]) -> T:
         """What ``fn`` returns or raises. Once begun it is not cancelled, so its result is never in doubt."""
-        if self._inline:
-            await trio.lowlevel.checkpoint()
-            return fn(self._store)
-        return await trio.to_thread.run_sync(fn, self._store, limiter=self._limiter, abandon_on_cancel=False)
+        try:
+            if self._inline:
+                await trio.lowlevel.checkpoint()
+                return fn(self._store)
+            return await trio.to_thread.run_sync(fn, self._store, limiter=self._limiter, abandon_on_cancel=False)
+        finally:
+            if self._known != self._store.status:
+                self._known = self._store.status
+                self._news.set()
+                self._news = trio.Event()
 
 
 @asynccontextmanager
-async def open_storage(url: str | Path, *, inline: bool = False) -> AsyncIterator[Storage]:
-    """The store at ``url``, held for as long as the block lasts. Raises StoreError when it cannot be had."""
-    store = Store(url) if inline else await trio.to_thread.run_sync(Store, url)
+async def open_storage(
+    url: str | Path, *, inline: bool = False, clock: Clock | None = None, reserve_bytes: int = 0
+) -> AsyncIterator[Storage]:
+    """The store at ``url``, held for as long as the block lasts. Raises StoreError when it cannot be had.
+
+    The rest is as in ``Store``.
+    """
+    make = partial(Store, url, clock=clock, reserve_bytes=reserve_bytes)
+    store = make() if inline else await trio.to_thread.run_sync(make)
     storage = Storage(store, inline=inline)
     try:
         yield storage

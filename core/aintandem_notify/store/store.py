@@ -3,22 +3,38 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
+from sqlalchemy import delete, select, update
+
+from aintandem_notify.clock import Clock, SystemClock
+from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
 from aintandem_notify.store.database import open_database
 from aintandem_notify.store.gates import Gates
+from aintandem_notify.store.health import WELL, Purpose, StoreState, StoreStatus, after_failure, after_success
 from aintandem_notify.store.journal import Journal
 from aintandem_notify.store.outbox import Outbox
 from aintandem_notify.store.recent import Recent
+from aintandem_notify.store.schema import PREDECESSOR, meta
+
+_PROBE: Final = update(meta).where(meta.c.key == "schema_version").values(value=meta.c.value)
+
+_PREDECESSOR: Final = select(meta.c.value).where(meta.c.key == PREDECESSOR)
 
 
 class Store:
     """``journal``, ``outbox`` and ``gates`` are used inside ``with store.transaction():`` only.
 
-    Every method raises StoreError when the database cannot do its part.
+    Every method raises StoreError when the database cannot do its part. ``reserve_bytes`` are kept free beside
+    a file, so that what has gone out can be recorded on a full disk; without a ``clock`` the machine's is used.
     """
 
-    def __init__(self, url: str | Path, *, recent: Recent | None = None) -> None:
-        self._database = open_database(url)
+    def __init__(
+        self, url: str | Path, *, recent: Recent | None = None, clock: Clock | None = None, reserve_bytes: int = 0
+    ) -> None:
+        self._database = open_database(url, reserve_bytes=reserve_bytes)
+        self._clock = clock or SystemClock()
+        self._status = self._first_status()
         self._connection = self._database.connection
         self._recent = recent or Recent()
         self.journal = Journal(self._connection, self._recent)
@@ -30,15 +46,71 @@ class Store:
         """The file or the database, for people."""
         return self._database.name
 
+    @property
+    def status(self) -> StoreStatus:
+        """How the store stands after the last transaction; may be asked from any thread."""
+        return self._status
+
     @contextmanager
-    def transaction(self, *, durable: bool = True) -> Iterator[None]:
+    def transaction(self, *, durable: bool = True, purpose: Purpose = Purpose.WORK) -> Iterator[None]:
         """All or nothing, on disk when it is left without an error.
 
         One that need not be ``durable`` may be undone, whole, by a power cut. A StoreError out of the very
-        last step may leave the changes stored all the same.
+        last step may leave the changes stored all the same. What ``purpose`` does not allow now is refused.
         """
-        with self._database.naming_errors(), self._forgetting(), self._database.transaction(durable=durable):
-            yield
+        self._admit(purpose)
+        try:
+            with self._database.naming_errors(), self._forgetting(), self._database.transaction(durable=durable):
+                if purpose is not Purpose.LOOK and not self._status.is_well:
+                    self._connection.execute(_PROBE)  # so that success means that something could be written
+                yield
+        except StoreError as error:
+            self._note_failure(error)
+            raise
+        if purpose is not Purpose.LOOK and not self._status.is_well:
+            reserve = self._database.reserve
+            self._status = after_success(self._status, has_reserve=reserve is None or reserve.whole)
+
+    def touch(self) -> None:
+        """Answer, and in trouble store a little to see whether that is over. Raises StoreError when it is not."""
+        with self.transaction(purpose=Purpose.LOOK if self._status.is_well else Purpose.WORK):
+            pass
+
+    def predecessor(self) -> str | None:
+        """The damaged file in whose place this store began; None when there was none, or it has been told."""
+        with self.transaction(purpose=Purpose.LOOK):
+            name: str | None = self._connection.execute(_PREDECESSOR).scalar_one_or_none()
+        return name
+
+    def forget_predecessor(self) -> None:
+        """It has been told."""
+        with self.transaction():
+            self._connection.execute(delete(meta).where(meta.c.key == PREDECESSOR))
+
+    def _first_status(self) -> StoreStatus:
+        reserve = self._database.reserve
+        if reserve is None or reserve.renew():
+            return WELL
+        reason = f"store {self.name}: {reserve.missing}"
+        return StoreStatus(StoreState.ON_RESERVE, self._clock.now(), reason)
+
+    def _admit(self, purpose: Purpose) -> None:
+        status, reserve = self._status, self._database.reserve
+        if status.is_well:
+            return
+        if status.state is StoreState.DAMAGED:
+            raise StoreDamaged(status.reason)
+        if purpose is Purpose.LOOK or reserve is None:
+            return
+        if not reserve.renew() and purpose is Purpose.WORK:
+            raise StoreFull(status.reason)
+
+    def _note_failure(self, error: StoreError) -> None:
+        status, reserve = self._status, self._database.reserve
+        gave_way = reserve is not None and isinstance(error, StoreFull) and reserve.give_up()
+        self._status = after_failure(status, error, gave_way=gave_way, now=self._clock.now())
+        if reserve is not None and self._status.state is StoreState.DAMAGED:
+            reserve.mark_suspect()
 
     @contextmanager
     def _forgetting(self) -> Iterator[None]:
