@@ -64,7 +64,10 @@ class Notification(BaseModel):
 
     ``id`` stays the same over every retry. ``thread`` names the run's attempt, or the project or agent for
     events about no run; order is kept within it. ``previous`` is the last receipt of this thread at this
-    destination, None if there is none. All texts are plain, not escaped for anything, and have secrets
+    destination, None if there is none. ``plain`` is true at the last try of a message that was refused or that
+    its plugin failed on: title and body are short and plain then, and there is nothing else to show.
+    ``instead_of`` is the destination (``slack.team``) that this one stands in for, None if it does not; a field
+    says so, too. All texts are plain, not escaped for anything, and have secrets
     redacted; ``url`` is where a person can look, None without ``console_url``. ``run`` is the attempt as it
     was right after the event, None for events about no run; ``project`` is None for agent events.
     """
@@ -85,6 +88,8 @@ class Notification(BaseModel):
     rule: str
     created_at: AwareDatetime
     previous: dict[str, Any] | None = None
+    plain: bool = False
+    instead_of: str | None = None
 
     @property
     def occurred_at(self) -> datetime:

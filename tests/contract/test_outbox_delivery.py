@@ -102,19 +102,26 @@ async def test_retry_after_is_never_earlier_than_asked(autojump_clock: MockClock
 
 
 async def test_a_rejected_message_dies_alone(autojump_clock: MockClock) -> None:
-    host = FakeHost(answers=deque([Rejected("too long")]))
+    host = FakeHost(answers=deque([Rejected("too long"), None, Rejected("too long")]))
     async with open_bench(host) as bench:
         bench.start()
-        await bench.ingest.commit(PROJECT, [event("task_started"), event("task_completed")])
-        await trio.sleep(1)
-        assert host.times == [0, 0]
+        await bench.ingest.commit(
+            PROJECT, [event("task_started"), event("task_started", run="t2"), event("task_completed")]
+        )
+        await trio.sleep(10)
+        assert [(round(when), one.title, one.plain) for when, _, one in host.tries] == [
+            (0, "task_started t1", False),
+            (0, "task_started t2", False),
+            (5, "task_started t1", True),
+            (5, "task_completed t1", False),
+        ]
         assert await bench.dispatcher.queues() == {}
 
 
 async def test_a_fault_of_the_plugin_is_tried_three_times_and_holds_its_run_only(
     autojump_clock: MockClock,
 ) -> None:
-    host = FakeHost(answers=deque([KeyError("a"), None, KeyError("b"), KeyError("c")]))
+    host = FakeHost(answers=deque([KeyError("a"), None, KeyError("b"), KeyError("c"), ValueError("d")]))
     async with open_bench(host) as bench:
         bench.start()
         await bench.ingest.commit(
@@ -126,8 +133,10 @@ async def test_a_fault_of_the_plugin_is_tried_three_times_and_holds_its_run_only
             (0, "task_started t2"),
             (5, "task_started t1"),
             (35, "task_started t1"),
-            (35, "task_completed t1"),
+            (40, "task_started t1"),
+            (40, "task_completed t1"),
         ]
+        assert [one.plain for _, _, one in host.tries] == [False, False, False, False, True, False]
 
 
 async def test_a_broken_destination_is_parked_probed_and_recovers(autojump_clock: MockClock) -> None:

@@ -110,31 +110,21 @@ async def test_the_destination_is_broken(receiver: SlackReceiver, slack: Slack, 
 
 
 @pytest.mark.parametrize("error", TOO_RICH)
-async def test_a_message_that_slack_dislikes_goes_as_text(
-    receiver: SlackReceiver, slack: Slack, error: str
+@pytest.mark.parametrize("plain", [False, True])
+async def test_a_message_that_slack_dislikes_is_left_to_the_agent(
+    receiver: SlackReceiver, slack: Slack, error: str, plain: bool
 ) -> None:
     receiver.fail_with(error)
-    await slack.deliver(sample_notification("task_failed", error="disk full"))
+    with pytest.raises(Rejected, match=f"^Slack: {error}$"):
+        await slack.deliver(sample_notification("task_failed", plain=plain))
+    assert len(receiver.requests) == 1
+
+
+async def test_a_last_try_is_text_alone(receiver: SlackReceiver, slack: Slack) -> None:
+    await slack.deliver(sample_notification("task_failed", error="disk full", plain=True))
     (message,) = receiver.messages
     assert "blocks" not in message
     assert "disk full" in message["text"]
-
-
-@pytest.mark.parametrize("error", TOO_RICH)
-async def test_a_message_that_slack_dislikes_as_text_too_is_dead(
-    receiver: SlackReceiver, slack: Slack, error: str
-) -> None:
-    receiver.fail_with(error, times=2)
-    with pytest.raises(Rejected, match=error):
-        await slack.deliver(sample_notification())
-    assert len(receiver.requests) == 2
-
-
-async def test_trouble_at_the_second_try_is_trouble(receiver: SlackReceiver, slack: Slack) -> None:
-    receiver.fail_with("invalid_blocks")
-    receiver.fail_with("internal_error")
-    with pytest.raises(RetryLater, match="internal_error"):
-        await slack.deliver(sample_notification())
 
 
 @pytest.mark.parametrize(

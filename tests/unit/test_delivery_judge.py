@@ -49,9 +49,11 @@ TWICE = History(KEY_ERROR, 2)
 def test_outcomes_are_judged_the_same_whatever_came_before(
     error: Exception, action: Action, history: History
 ) -> None:
-    verdict = judge(error, history)
-    assert verdict.action is action
-    assert verdict.history == history
+    for plain in (False, True):
+        verdict = judge(error, history, plain=plain)
+        assert verdict.action is action
+        assert verdict.history == history
+        assert verdict.once_more is (action is Action.REFUSE and not plain)
 
 
 @pytest.mark.parametrize("history", [CLEAN, ONCE, TWICE])
@@ -75,6 +77,18 @@ def test_a_fault_of_the_plugin_counts_while_it_stays_the_same(
 ) -> None:
     verdict = judge(error, history)
     assert (verdict.action, verdict.history) == (action, kept)
+    assert verdict.once_more is (action is Action.GIVE_UP)
+
+
+@pytest.mark.parametrize("history", [CLEAN, ONCE, TWICE, History(KEY_ERROR, 3)])
+@pytest.mark.parametrize("error", [KeyError("a"), ValueError("d"), PluginError("x", "junk")])
+def test_no_fault_is_forgiven_at_the_last_try(history: History, error: Exception) -> None:
+    verdict = judge(error, history, plain=True)
+    assert (verdict.action, verdict.once_more) == (Action.GIVE_UP, False)
+
+
+def test_delivered_as_plain_text_is_delivered() -> None:
+    assert judge(None, TWICE, plain=True) == Verdict(Action.DELIVERED)
 
 
 def test_the_reason_of_what_is_given_up_says_how_often() -> None:

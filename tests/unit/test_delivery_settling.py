@@ -1,5 +1,6 @@
 """From a verdict to what is recorded."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -40,6 +41,29 @@ def test_every_action(action: Action, state: DeliveryState, attempts: int, pause
     assert (ended.state, ended.attempts, ended.due_at) == (state, attempts, LATER + timedelta(seconds=pause))
     assert (ended.fault, ended.fault_count, ended.reason) == ("builtins.KeyError", 2, "why")
     assert ended.receipt == {"ts": "1"}
+
+
+@pytest.mark.parametrize("action", [Action.REFUSE, Action.GIVE_UP])
+def test_the_last_try_is_still_to_come(action: Action) -> None:
+    verdict = Verdict(action, "why", history=History("builtins.KeyError", 3), once_more=True)
+    ended = settlement(CLAIM, verdict, None, LATER, lambda: 0.0)
+    assert (ended.state, ended.plain, ended.attempts) == (QUEUED, True, 2)
+    assert (ended.due_at, ended.reason) == (LATER + timedelta(seconds=5), "why")
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "reason"),
+    [
+        (Action.DELIVERED, DELIVERED, None),
+        (Action.WAIT, QUEUED, "why"),
+        (Action.REFUSE, DEAD, "why, also as plain text"),
+        (Action.GIVE_UP, DEAD, "why, also as plain text"),
+    ],
+)
+def test_the_last_try_stays_the_last(action: Action, state: DeliveryState, reason: str | None) -> None:
+    verdict = Verdict(action, "" if action is Action.DELIVERED else "why")
+    ended = settlement(replace(CLAIM, plain=True), verdict, None, LATER, lambda: 0.0)
+    assert (ended.state, ended.plain, ended.reason) == (state, True, reason)
 
 
 def test_history_is_what_the_store_knows() -> None:

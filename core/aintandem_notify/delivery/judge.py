@@ -35,9 +35,9 @@ class Action(StrEnum):
     AGAIN = "again"
     """The plugin failed on this message: it alone is tried again."""
     REFUSE = "refuse"
-    """The destination will never take this one: it is dead."""
+    """The destination does not take this one: after one more try as plain text it is dead."""
     GIVE_UP = "give up"
-    """The plugin failed on it too often: it is dead."""
+    """The plugin failed on it too often: after one more try as plain text it is dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,16 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``after``: seconds that the destination asked for, None if it did not. ``history`` is to be kept."""
+    """``after``: seconds that the destination asked for, None if it did not. ``history`` is to be kept.
+
+    ``once_more``: the message is not dead yet, it gets its try as plain text.
+    """
 
     action: Action
     reason: str = ""
     after: float | None = None
     history: History = History()
+    once_more: bool = False
 
 
 DELIVERED: Final = Verdict(Action.DELIVERED)
@@ -73,22 +77,27 @@ _ACTIONS: Final[tuple[tuple[type[Exception], Action], ...]] = (
 """The first class that fits decides; any other exception is the plugin's own fault."""
 
 
-def judge(error: Exception | None, history: History) -> Verdict:
-    """What a try that ended with ``error`` (None: delivered) means, after the tries in ``history``."""
+def judge(error: Exception | None, history: History, *, plain: bool = False) -> Verdict:
+    """What a try that ended with ``error`` (None: delivered) means, after the tries in ``history``.
+
+    ``plain``: it was the last try, as plain text.
+    """
     if error is None:
         return DELIVERED
     reason = reason_of(error)
     for kind, action in _ACTIONS:
         if isinstance(error, kind):
-            return Verdict(action, reason, asked(error), history)
-    return _fault(error, reason, history)
+            once_more = action is Action.REFUSE and not plain
+            return Verdict(action, reason, asked(error), history, once_more)
+    return _fault(error, reason, history, plain)
 
 
-def _fault(error: Exception, reason: str, history: History) -> Verdict:
+def _fault(error: Exception, reason: str, history: History, plain: bool) -> Verdict:
     fault = f"{type(error).__module__}.{type(error).__qualname__}"
     count = history.count + 1 if fault == history.fault else 1
-    if count >= SAME_FAULTS:
-        return Verdict(Action.GIVE_UP, f"{reason} ({count} times)", history=History(fault, count))
+    if plain or count >= SAME_FAULTS:
+        times = f" ({count} times)" if count > 1 else ""
+        return Verdict(Action.GIVE_UP, f"{reason}{times}", history=History(fault, count), once_more=not plain)
     return Verdict(Action.AGAIN, reason, history=History(fault, count))
 
 

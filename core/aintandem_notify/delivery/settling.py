@@ -39,20 +39,28 @@ def settlement(
     claim: Claim, verdict: Verdict, receipt: Receipt | None, now: datetime, chance: Chance
 ) -> Settlement:
     """How the delivery stands after the try."""
-    due_at = now
+    due_at, state = now, DeliveryState.QUEUED if verdict.once_more else _STATES[verdict.action]
     if verdict.action is Action.AGAIN:
         due_at += timedelta(seconds=stepped(claim.attempts, pauses=MESSAGE_PAUSES_S, chance=chance))
+    elif verdict.once_more:
+        due_at += timedelta(seconds=stepped(0, pauses=MESSAGE_PAUSES_S, chance=chance))
     return Settlement(
         claim=claim,
-        state=_STATES[verdict.action],
+        state=state,
         at=now,
         due_at=due_at,
         attempts=claim.attempts + (verdict.action in _COUNTED),
         fault=verdict.history.fault,
         fault_count=verdict.history.count,
-        reason=verdict.reason or None,
+        plain=claim.plain or verdict.once_more,
+        reason=_reason(claim, verdict),
         receipt=dict(receipt) if receipt is not None else None,
     )
+
+
+def _reason(claim: Claim, verdict: Verdict) -> str | None:
+    also = ", also as plain text" if claim.plain and _STATES[verdict.action] is DeliveryState.DEAD else ""
+    return f"{verdict.reason}{also}" or None
 
 
 def outlived(claim: Claim, max_age: float, now: datetime) -> bool:
@@ -62,7 +70,7 @@ def outlived(claim: Claim, max_age: float, now: datetime) -> bool:
 
 def given_up(claim: Claim, max_age: float, now: datetime) -> Settlement:
     """The end of a delivery that waited too long."""
-    kept: dict[str, Any] = {"attempts": claim.attempts, "fault": claim.fault, "fault_count": claim.fault_count}
+    kept: dict[str, Any] = {name: getattr(claim, name) for name in ("attempts", "fault", "fault_count", "plain")}
     return Settlement(claim=claim, state=DeliveryState.DEAD, at=now, due_at=now, reason=too_old(max_age), **kept)
 
 

@@ -15,6 +15,7 @@ from aintandem_notify.delivery import gate as gates
 from aintandem_notify.delivery.expiry import expire_forever
 from aintandem_notify.delivery.gate import HELD, Gate
 from aintandem_notify.delivery.judge import Action, Verdict, judge
+from aintandem_notify.delivery.presenting import presented
 from aintandem_notify.delivery.settling import HORIZON, given_up, history_of, outlived, settlement
 from aintandem_notify.delivery.stored_gate import Instant, StoredGate
 from aintandem_notify.errors import StoreError
@@ -201,7 +202,7 @@ class Worker:
         if live:
             if self.settings.rate is not None:
                 self._slot_s = trio.current_time() + self.settings.rate.interval
-            results = await self._host.deliver(self.settings.name, [claim.notification for claim in live])
+            results = await self._host.deliver(self.settings.name, list(map(presented, live)))
             ends += [self._settle(claim, result) for claim, result in zip(live, results, strict=False)]
         return ends
 
@@ -210,7 +211,7 @@ class Worker:
 
     def _settle(self, claim: Claim, result: Result) -> "_Outcome":
         error, receipt = (None, result.receipt) if isinstance(result, Delivered) else (result.error, None)
-        verdict = judge(error, history_of(claim))
+        verdict = judge(error, history_of(claim), plain=claim.plain)
         if verdict.action is not Action.DELIVERED:
             self._say(claim, verdict)
         instant = self._instant()
@@ -218,7 +219,9 @@ class Worker:
 
     def _say(self, claim: Claim, verdict: Verdict) -> None:
         facts = {"destination": self.settings.name, "notification": claim.notification.id}
-        if verdict.action in (Action.REFUSE, Action.GIVE_UP):
+        if verdict.once_more:
+            log.warning("notification refused, trying it once more as plain text", **facts, reason=verdict.reason)
+        elif verdict.action in (Action.REFUSE, Action.GIVE_UP):
             log.warning("delivery given up", **facts, reason=verdict.reason)
         elif verdict.action is Action.AGAIN:
             log.warning("plugin failed on a notification, trying it again", **facts, reason=verdict.reason)

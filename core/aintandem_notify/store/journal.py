@@ -49,6 +49,8 @@ _LATEST: Final = (
 _LATEST_RUNS: Final = select(schema.runs).where(
     tuple_(_runs.project_id, _runs.kind, _runs.id, _runs.attempt).in_(_LATEST)
 )
+# The event is in the journal; the others are a delivery's own.
+_NOT_KEPT: Final = {"event", "previous", "plain", "instead_of"}
 _RUN_NAME: Final = ("project_id", "kind", "id", "attempt")
 _RUN_STATE: Final = (
     "state",
@@ -209,7 +211,7 @@ def _run(row: RowMapping) -> Run:
 
 
 def _notification_row(notification: Notification, at: int) -> BulkRow:
-    content = notification.model_dump_json(exclude={"event", "previous"})
+    content = notification.model_dump_json(exclude=_NOT_KEPT)
     return (notification.id, notification.event.key, notification.rule, at, content)
 
 

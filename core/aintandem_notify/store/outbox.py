@@ -34,7 +34,10 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One delivery to be made now. ``attempts``, ``fault`` and ``fault_count`` tell of earlier tries."""
+    """One delivery to be made now. ``attempts``, ``fault`` and ``fault_count`` tell of earlier tries.
+
+    ``plain``: this is the last one, as plain text. ``instead_of``: the destination that this one stands in for.
+    """
 
     id: int
     destination: str
@@ -43,13 +46,15 @@ class Claim:
     attempts: int = 0
     fault: str | None = None
     fault_count: int = 0
+    plain: bool = False
+    instead_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """How a claimed delivery stands after a try; ``receipt`` is kept for the thread when there is one.
 
-    ``due_at`` is when a queued one may be tried again.
+    ``due_at`` is when a queued one may be tried again, ``plain`` whether as plain text.
     """
 
     claim: Claim
@@ -59,6 +64,7 @@ class Settlement:
     attempts: int = 0
     fault: str | None = None
     fault_count: int = 0
+    plain: bool = False
     reason: str | None = None
     receipt: Mapping[str, Any] | None = None
 
@@ -97,6 +103,8 @@ _CLAIM: Final = (
         _mine.attempts,
         _mine.fault,
         _mine.fault_count,
+        _mine.plain,
+        _mine.instead_of,
         schema.receipts.c.receipt,
     )
     .select_from(
@@ -122,7 +130,7 @@ _CONTENTS: Final = (
     .where(schema.notifications.c.id.in_(bindparam("ids", expanding=True)))
 )
 _NEXT_DUE: Final = select(func.min(_mine.due_at)).where(_QUEUED, _waits(_mine))
-_SETTLED: Final = ("state", "due_at", "attempts", "fault", "fault_count", "reason", "settled_at")
+_SETTLED: Final = ("state", "due_at", "attempts", "fault", "fault_count", "reason", "settled_at", "plain")
 _SETTLE: Final = Bulk(
     update(schema.deliveries)
     .where(_mine.id == bindparam("delivery"))
@@ -242,7 +250,17 @@ def _notification(row: Any) -> Notification:
 def _claim(destination: str, row: Any, notification: Notification) -> Claim:
     if row.receipt is not None:
         notification = notification.model_copy(update={"previous": from_json(row.receipt)})
-    return Claim(row.id, destination, notification, row.created_at, row.attempts, row.fault, row.fault_count)
+    return Claim(
+        id=row.id,
+        destination=destination,
+        notification=notification,
+        created_at=row.created_at,
+        attempts=row.attempts,
+        fault=row.fault,
+        fault_count=row.fault_count,
+        plain=row.plain,
+        instead_of=row.instead_of,
+    )
 
 
 def _settled_row(settlement: Settlement) -> BulkRow:
@@ -254,5 +272,6 @@ def _settled_row(settlement: Settlement) -> BulkRow:
         settlement.fault_count,
         settlement.reason,
         None if settlement.state is DeliveryState.QUEUED else microseconds(settlement.at),
+        settlement.plain,
         settlement.claim.id,
     )

@@ -70,16 +70,13 @@ class Slack(Plugin[Config]):
 
     @hookimpl
     async def deliver(self, notification: Notification) -> Receipt | None:
-        """Post the message; where Slack dislikes its form, once more as plain text.
+        """Post the message: in blocks, or as text alone where that is its last try.
 
         The receipt holds ``channel`` and ``ts`` with a bot token; a webhook gives none.
         """
-        answer = await self._post(rich_message(notification))
+        message = plain_message(notification) if notification.plain else rich_message(notification)
+        answer = await self._post(message)
         judgement = judge(answer)
-        if judgement.verdict is Verdict.TOO_RICH:
-            self.context.log.warning("slack refused the message, sending it as text", error=judgement.reason)
-            answer = await self._post(plain_message(notification))
-            judgement = judge(answer)
         self._raise_unless_delivered(judgement, answer)
         return _receipt(judgement)
 
@@ -120,7 +117,7 @@ class Slack(Plugin[Config]):
             case Verdict.BROKEN:
                 raise DestinationBroken(f"Slack: {judgement.reason}")
             case Verdict.TOO_RICH:
-                raise Rejected(f"Slack takes it neither in blocks nor as text: {judgement.reason}")
+                raise Rejected(f"Slack: {judgement.reason}")
             case Verdict.UNKNOWN:
                 # No outcome of its own: the agent tries three times and gives this message up.
                 raise SlackAnswerError(f"not an answer of Slack's: {judgement.reason}")

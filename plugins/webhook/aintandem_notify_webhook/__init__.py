@@ -1,10 +1,9 @@
 """Webhooks: each notification as a signed POST, after Standard Webhooks 1.0.0."""
 
 import re
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-import trio
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from aintandem_notify.api import (
@@ -107,26 +106,15 @@ class Config(PluginConfig):
 
 
 class Webhook(Plugin[Config]):
-    """One receiver.
-
-    ``second_try_after``: seconds before a message that the receiver disliked is tried once more; enough for a
-    load balancer to turn to another server.
-    """
-
-    second_try_after: ClassVar[float] = 1.0
+    """One receiver."""
 
     @hookimpl
     async def deliver(self, notification: Notification) -> None:
-        """POST it; where the receiver dislikes it, once more after a moment, then it is dead.
+        """POST it. What the receiver dislikes is tried once more by the agent, plainly; then it is dead.
 
         The id stays the same over all tries and restarts, so that the receiver can drop repeats.
         """
-        body = encode(notification)
-        answer = await self._post(notification.id, body)
-        if judge(answer.status) is Verdict.TRY_TWICE:
-            await trio.sleep(self.second_try_after)
-            answer = await self._post(notification.id, body)
-        self._raise_unless_delivered(answer)
+        self._raise_unless_delivered(await self._post(notification.id, encode(notification)))
 
     @hookimpl
     async def check(self) -> None:
@@ -161,7 +149,7 @@ class Webhook(Plugin[Config]):
                 raise RetryLater(describe(answer.status), after=answer.retry_after(self.context.clock.now()))
             case Verdict.TRY_TWICE:
                 said = redact(" ".join(answer.text.split()))[:MAX_REASON]
-                raise Rejected(f"{describe(answer.status)} twice{f': {said}' if said else ''}")
+                raise Rejected(f"{describe(answer.status)}{f': {said}' if said else ''}")
             case Verdict.REFUSED:
                 raise DestinationBroken(describe(answer.status))
             case Verdict.GONE:

@@ -2,9 +2,12 @@
 
 import json
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from aintandem_notify.api import Notification, Run
+
+LONGEST_PLAIN_VALUE: Final = 1000
+"""Characters of JSON that a value of the event may have at a last try."""
 
 
 def encode(notification: Notification) -> bytes:
@@ -35,8 +38,15 @@ def describe(notification: Notification) -> dict[str, Any]:
         "caught_up": notification.event.caught_up,
         "project": None if project is None else {"id": project.id, "name": project.name},
         "run": None if notification.run is None else _describe_run(notification.run),
-        "event": notification.event.wire(),
+        "plain": notification.plain,
+        "instead_of": notification.instead_of,
+        "event": _short(notification.event.wire()) if notification.plain else notification.event.wire(),
     }
+
+
+def _short(event: dict[str, Any]) -> dict[str, Any]:
+    """The event without its long values, for a receiver that may have found it too large."""
+    return {name: value for name, value in event.items() if len(json.dumps(value)) <= LONGEST_PLAIN_VALUE}
 
 
 def _describe_run(run: Run) -> dict[str, Any]:

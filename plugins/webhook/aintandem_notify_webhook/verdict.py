@@ -12,7 +12,7 @@ class Verdict(Enum):
     RETRY = auto()
     """The receiver has trouble: later, and everything behind it too."""
     TRY_TWICE = auto()
-    """The receiver dislikes this message: once more, in case it was about to restart, then it is dead."""
+    """The receiver dislikes this message: it is dead after a second try, which the agent makes."""
     REFUSED = auto()
     """The receiver does not know us, or lives elsewhere: somebody has to look."""
     GONE = auto()

@@ -1,0 +1,53 @@
+"""A claimed notification as its destination gets it: taken over from another, or as plain as it can be."""
+
+import unicodedata
+from dataclasses import replace
+from typing import Final
+
+from aintandem_notify.notification import Field, Notification
+from aintandem_notify.rules import formats
+from aintandem_notify.runs import Run
+from aintandem_notify.store import Claim
+
+LONGEST_PLAIN_TITLE: Final = 150
+LONGEST_PLAIN_BODY: Final = 1000
+"""Characters of a last try; short enough for whatever a destination may have found too long."""
+
+INSTEAD_OF: Final = "Instead of"
+"""The name of the field that says which destination this one stands in for."""
+
+
+def presented(claim: Claim) -> Notification:
+    """What the plugin gets for this claim."""
+    notification = claim.notification
+    if claim.instead_of is not None:
+        fields = (*notification.fields, Field(INSTEAD_OF, claim.instead_of))
+        notification = notification.model_copy(update={"instead_of": claim.instead_of, "fields": fields})
+    return plainly(notification) if claim.plain else notification
+
+
+def plainly(notification: Notification) -> Notification:
+    """The last try of a message that was refused: title and body as short plain text, and nothing else."""
+    title = formats.one_line(plain_text(notification.title), LONGEST_PLAIN_TITLE)
+    return notification.model_copy(
+        update={
+            "plain": True,
+            "title": title or notification.event.type,
+            "body": formats.cut_end(plain_text(notification.body), LONGEST_PLAIN_BODY),
+            "fields": (),
+            "url": None,
+            "mentions": (),
+            "run": notification.run and _plain_run(notification.run),
+        }
+    )
+
+
+def plain_text(text: str) -> str:
+    """Without colours, control characters, halves of characters and whatever Unicode has no sign for."""
+    safe = formats.safe(text)
+    # Cc, Cf, Cs, Co and Cn: no letter, sign, mark or space is in there.
+    return "".join(one for one in safe if one in "\n\t" or not unicodedata.category(one).startswith("C"))
+
+
+def _plain_run(run: Run) -> Run:
+    return replace(run, name=formats.one_line(plain_text(run.name), LONGEST_PLAIN_TITLE), output_tail="")

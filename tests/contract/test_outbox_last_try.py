@@ -1,0 +1,85 @@
+"""What no destination takes dies alone, after one try as plain text; a restart forgets none of its tries."""
+
+from collections import deque
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from aintandem_notify.clock import TrioClock
+from aintandem_notify.delivery import DestinationSettings, open_dispatcher
+from aintandem_notify.errors import DestinationBroken, Rejected, RetryLater
+from aintandem_notify.store import Store, open_storage
+from support.outbox import NOW, Answer, FakeHost, event, inside, queue_up
+
+WEEK = 7 * 86_400.0
+
+
+class SlackAnswerError(Exception):
+    """As a plugin raises it for an answer that is none."""
+
+
+HTML = SlackAnswerError("a page")
+
+
+@pytest.mark.parametrize(
+    ("answers", "plains", "state", "reason"),
+    [
+        ([Rejected("HTTP 404"), None], [False, True], "delivered", None),
+        (
+            [Rejected("HTTP 404"), Rejected("HTTP 404")],
+            [False, True],
+            "dead",
+            "HTTP 404, also as plain text",
+        ),
+        (
+            [HTML] * 4,
+            [False, False, False, True],
+            "dead",
+            "SlackAnswerError: a page (4 times), also as plain text",
+        ),
+        ([HTML, HTML, None], [False, False, False], "delivered", None),
+        (
+            [Rejected("odd"), RetryLater("busy"), DestinationBroken("revoked"), Rejected("odd")],
+            [False, True, True, True],
+            "dead",
+            "odd, also as plain text",
+        ),
+    ],
+)
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_the_tries_of_a_message(
+    autojump_clock: MockClock,
+    tmp_path: Path,
+    answers: list[Answer],
+    plains: list[bool],
+    state: str,
+    reason: str | None,
+    restarts: bool,
+) -> None:
+    """The same, whether or not the agent is killed and started anew between every two of them."""
+    host = FakeHost(answers=deque(answers))
+    async with open_storage(tmp_path / "s.db", inline=True) as storage:
+        await storage.run(queue_up([event("task_failed")]))
+    clock = TrioClock(NOW)
+    for _ in plains:
+        async with (
+            open_storage(tmp_path / "s.db", inline=True) as storage,
+            open_dispatcher(
+                storage=storage, host=host, clock=clock, chance=lambda: 0.0, announce=lambda _event: None
+            ) as dispatcher,
+        ):
+            tried = len(host.tries)
+            dispatcher.start(DestinationSettings("file_log.a", WEEK))
+            for _ in range(4000):
+                await trio.sleep(1)
+                if restarts and len(host.tries) > tried:
+                    break
+            ended = await storage.run(inside(_ended))
+    assert [one.plain for _, _, one in host.tries] == plains
+    assert ended == [(state, reason)]
+
+
+def _ended(store: Store) -> list[tuple[str, str | None]]:
+    return [tuple(row) for row in store._connection.exec_driver_sql("SELECT state, reason FROM deliveries")]

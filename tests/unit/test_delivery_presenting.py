@@ -1,0 +1,66 @@
+"""What a destination gets: the notification as it is, with whom it stands in for, or plain."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aintandem_notify.delivery.presenting import (
+    LONGEST_PLAIN_BODY,
+    LONGEST_PLAIN_TITLE,
+    plain_text,
+    plainly,
+    presented,
+)
+from aintandem_notify.notification import Field, Notification
+from aintandem_notify.samples import sample_notification
+from aintandem_notify.store import Claim
+from support.outbox import NOW
+
+
+def claim(notification: Notification, *, plain: bool = False, instead_of: str | None = None) -> Claim:
+    return Claim(1, "slack.b", notification, NOW, plain=plain, instead_of=instead_of)
+
+
+def test_an_ordinary_claim_is_handed_over_as_it_is() -> None:
+    notification = sample_notification("task_failed")
+    assert presented(claim(notification)) is notification
+
+
+def test_a_field_says_whom_the_destination_stands_in_for() -> None:
+    notification = sample_notification("task_failed")
+    taken = presented(claim(notification, instead_of="slack.team"))
+    assert (taken.id, taken.instead_of) == (notification.id, "slack.team")
+    assert taken.fields == (*notification.fields, Field("Instead of", "slack.team"))
+
+
+def test_the_last_try_is_title_and_body_alone() -> None:
+    notification = sample_notification(
+        "task_failed",
+        title="\x1b[31mImport\x1b[0m\nfailed \u202e" + "x" * 999,
+        body="disk\x00 full\n" + "y" * 9999,
+        url="https://console.example/1",
+        mentions=("here",),
+    )
+    plain = presented(claim(notification, plain=True))
+    assert plain.title.startswith("Import failed xxx")
+    assert len(plain.title) == LONGEST_PLAIN_TITLE
+    assert plain.body.startswith("disk full\nyyy")
+    assert len(plain.body) <= LONGEST_PLAIN_BODY + 4
+    assert (plain.fields, plain.url, plain.mentions, plain.plain) == ((), None, (), True)
+    assert plain.run is not None
+    assert plain.run.output_tail == ""
+    assert (plain.id, plain.thread, plain.event) == (notification.id, notification.thread, notification.event)
+
+
+@pytest.mark.parametrize("title", ["", "\x00\x1b[0m", "\u200b\ue000"])
+def test_a_title_that_nothing_is_left_of_gives_way_to_the_type(title: str) -> None:
+    assert plainly(sample_notification("task_failed", title=title)).title == "task_failed"
+
+
+@given(st.text(st.characters(), max_size=200))
+def test_plain_text_can_be_sent_anywhere(text: str) -> None:
+    plain = plain_text(text)
+    plain.encode()
+    assert all(one in "\n\t" or unicodedata.category(one)[0] != "C" for one in plain)
