@@ -69,7 +69,7 @@ class Notification(BaseModel):
     ``instead_of`` is the destination (``slack.team``) that this one stands in for, None if it does not; a field
     says so, too. All texts are plain, not escaped for anything, and have secrets
     redacted; ``url`` is where a person can look, None without ``console_url``. ``run`` is the attempt as it
-    was right after the event, None for events about no run; ``project`` is None for agent events.
+    was right after the event, None for events about no run; ``project`` is None for agent events but ``feed_gap``.
     """
 
     model_config = ConfigDict(frozen=True)

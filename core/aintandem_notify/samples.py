@@ -75,6 +75,16 @@ SAMPLE_FIELDS: Final[Mapping[str, Mapping[str, Any]]] = {
     "destination_parked": {"instance": "slack.team", "reason": "invalid_token"},
     "destination_recovered": {"instance": "slack.team", "reason": "delivered again"},
     "store_degraded": {"reason": "the disk is full; reading and sending pause until there is room again"},
+    "feed_gap": {
+        **_PROJECT,
+        "projectName": "Sales pipeline",
+        "blindFrom": "2026-01-05T09:26:40Z",
+        "blindUntil": "2026-01-05T09:29:59Z",
+        "seconds": 199.0,
+        "changed": 3,
+        "tooOld": 0,
+        "incomplete": False,
+    },
 }
 """Believable fields of each known type, in the wire's camelCase."""
 
@@ -158,14 +168,15 @@ def sample_notification(event: Event | str = "task_completed", /, **changes: Any
 
 
 def _thread(event: Event) -> str:
-    if event.project_id is not None:
-        return f"project/{event.project_id}"
+    from aintandem_notify.events import Family
     from aintandem_notify.notification import STORE_THREAD
 
+    if event.family is not Family.AGENT:
+        return f"project/{event.project_id}"
     if event.type == "store_degraded":
         return STORE_THREAD
-    instance = getattr(event, "instance", "")
-    return f"agent/{instance}" if instance else "agent"
+    about = getattr(event, "instance", "") or event.project_id
+    return f"agent/{about}" if about else "agent"
 
 
 def _severity(event_type: str) -> str:

@@ -160,7 +160,7 @@ def test_odd_texts_in_every_place(postgres_url: str, odd: str) -> None:
     with closing(Store(postgres_url)) as store:
         inside(lambda store: store.journal.write(Changes(new_runs=[run], new_projects={odd: NOW}), NOW))(store)
         found = inside(lambda store: store.journal.latest_runs([ref]))(store)
-        seen = inside(lambda store: store.journal.seen_until())(store)
+        seen = inside(lambda store: store.journal.watched([odd]))(store)
     mended = odd.replace("\ud800", "\ufffd")
     assert list(seen) == [mended]
     assert [(one.project_id, one.id, one.name, one.output_tail, one.step) for one in found.values()] == [

@@ -103,7 +103,8 @@ async def test_check_shows_what_is_watched_and_who_gets_told_what(tmp_path: Path
         "  info  output",
         "the agent's own trouble: to console.here, file_log.audit",
         "  critical  login_failed",
-        "  error     plugin_failed, destination_parked",
+        "  error     plugin_failed, destination_parked, store_degraded",
+        "  warning   feed_gap",
     ]
 
 

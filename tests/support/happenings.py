@@ -44,6 +44,14 @@ _BY_TYPE: dict[str, dict[str, Any]] = {
     "destination_parked": {"instance": "slack.team", "reason": "token_revoked"},
     "destination_recovered": {"instance": "slack.team"},
     "store_degraded": {"reason": "the disk is full"},
+    "feed_gap": {
+        "projectId": "p1",
+        "blindFrom": "2026-01-05T23:58:00Z",
+        "blindUntil": "2026-01-06T00:00:10Z",
+        "seconds": 130,
+        "changed": 3,
+        "tooOld": 1,
+    },
 }
 _NAMES = {Family.TASK: "data-analysis", Family.WORKFLOW: "nightly-report", Family.SANDBOX: "sb-1"}
 
@@ -73,4 +81,4 @@ def run_of(event: Event, **facts: Any) -> Run | None:
 
 def project_of(event: Event) -> Project | None:
     """The project that ``event`` is about."""
-    return None if event.family is Family.AGENT else SALES
+    return None if event.project_id is None else SALES

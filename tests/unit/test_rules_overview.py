@@ -52,6 +52,7 @@ def test_the_defaults_stand_in_the_table_too() -> None:
         ("plugin_failed", "agent"),
         ("destination_parked", "agent"),
         ("store_degraded", "agent"),
+        ("feed_gap", "agent"),
     ]
 
 

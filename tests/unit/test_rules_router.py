@@ -81,9 +81,8 @@ def test_without_any_rule_every_destination_gets_what_ends_and_the_agents_troubl
     if event_type in DEFAULT_TYPES:
         expected = {"default": everybody}
     elif event_type in AGENT_TROUBLE:
-        expected = {
-            "agent": everybody if event_type in ("login_failed", "store_degraded") else ("file_log.audit",)
-        }
+        of_itself = "instance" in EVENT_TYPES[event_type].model_fields
+        expected = {"agent": ("file_log.audit",) if of_itself else everybody}
     assert who(settings, event_type) == expected
     assert Router(settings).concerns(event_type) is (expected != {})
 
@@ -97,7 +96,13 @@ def test_the_defaults_are_what_the_words_say() -> None:
         "workflow_execution_completed",
         "workflow_execution_failed",
     ]
-    assert sorted(AGENT_TROUBLE) == ["destination_parked", "login_failed", "plugin_failed", "store_degraded"]
+    assert sorted(AGENT_TROUBLE) == [
+        "destination_parked",
+        "feed_gap",
+        "login_failed",
+        "plugin_failed",
+        "store_degraded",
+    ]
 
 
 def test_without_any_rule_a_destination_may_still_say_what_it_wants() -> None:
@@ -124,6 +129,25 @@ def test_trouble_of_the_agent_goes_to_everybody_who_is_not_the_trouble() -> None
     assert who(settings, "agent_started") == {}
     assert who(settings, "destination_recovered") == {}
     assert who(config(SLACK), "destination_parked") == {}
+
+
+def test_a_gap_goes_to_everybody_only_when_not_all_could_be_told() -> None:
+    settings = config(SLACK, FILE)
+    assert who(settings, "feed_gap", changed=3, tooOld=0) == {}
+    assert who(settings, "feed_gap", tooOld=1) == {"agent": ("slack.team", "file_log.audit")}
+    assert who(settings, "feed_gap", tooOld=0, incomplete=True) == {"agent": ("slack.team", "file_log.audit")}
+    named = config(SLACK, rule("gaps", "feed_gap", "slack.team"))
+    assert who(named, "feed_gap", changed=0, tooOld=0) == {"gaps": ("slack.team",)}
+
+
+ABOUT_AN_INSTANCE = [name for name, model in EVENT_TYPES.items() if "instance" in model.model_fields]
+
+
+@pytest.mark.parametrize("event_type", ABOUT_AN_INSTANCE)
+@pytest.mark.parametrize("rules", [(), (rule("r", "agent/*", "slack.team file_log.audit"),)])
+def test_no_destination_tells_of_its_own_trouble(event_type: str, rules: Any) -> None:
+    told = who(config(SLACK, FILE, *rules), event_type, instance="slack.team")
+    assert not any("slack.team" in destinations for destinations in told.values())
 
 
 def test_a_rule_that_names_the_agents_events_takes_them_over() -> None:
@@ -307,6 +331,7 @@ def test_a_notification_says_everything_about_its_event() -> None:
         ("login_failed", {}, "agent"),
         ("destination_parked", {"instance": "webhook.ops"}, "agent/webhook.ops"),
         ("plugin_failed", {"instance": "prometheus.all"}, "agent/prometheus.all"),
+        ("feed_gap", {}, "agent/p1"),
     ],
 )
 def test_a_thread_keeps_together_what_belongs_together(event_type: str, fields: Any, thread: str) -> None:

@@ -136,6 +136,12 @@ READS = {
     ),
     "destination_recovered": ("success", "Notifications to slack.team work again", "", ""),
     "store_degraded": ("error", "AInTandem Notify has trouble with its store", "the disk is full", ""),
+    "feed_gap": (
+        "warning",
+        "Nothing was heard of project Sales pipeline for 2 min 10 s",
+        "3 runs changed meanwhile; what was missed is told now.\n1 run ended too long ago to be told.",
+        "Not heard from: 2026-01-05 23:58:00 UTC, Heard again: 2026-01-06 00:00:10 UTC",
+    ),
     "gpu_warmed": ("info", "Unknown event gpu_warmed", "", "Project: Sales pipeline"),
 }
 
@@ -157,7 +163,7 @@ def test_the_table_has_every_type() -> None:
 @pytest.mark.parametrize("event_type", READS)
 def test_every_event_reads_well(event_type: str) -> None:
     subject = subject_of(event_type)
-    severity = texts.default_text(subject[0]).severity
+    severity = texts.severity(subject[0])
     assert (severity, texts.title(subject), texts.body(subject), shown(subject)) == READS[event_type]
 
 
@@ -170,6 +176,24 @@ def test_every_event_reads_well_without_a_run_and_with_as_little_as_there_can_be
     title = texts.title(subject)
     assert title
     assert "None" not in title + texts.body(subject) + shown(subject)
+
+
+@pytest.mark.parametrize(
+    ("fields", "severity", "body"),
+    [
+        ({"changed": 0, "tooOld": 0}, "info", "No run changed meanwhile."),
+        ({"changed": 1, "tooOld": 0}, "info", "1 run changed meanwhile; what was missed is told now."),
+        ({"changed": 0, "tooOld": 2}, "warning", "2 runs ended too long ago to be told."),
+        (
+            {"changed": 0, "tooOld": 0, "incomplete": True, "reason": "tasks: HTTP 500"},
+            "warning",
+            "Not everything could be looked up: tasks: HTTP 500",
+        ),
+    ],
+)
+def test_a_gap_matters_as_much_as_it_has_taken_away(fields: dict[str, object], severity: str, body: str) -> None:
+    subject = subject_of("feed_gap", **fields)
+    assert (texts.severity(subject[0]), texts.body(subject)) == (severity, body)
 
 
 @pytest.mark.parametrize("event_type", READS)

@@ -145,10 +145,7 @@ class ConnectionConfig(Table):
     ] = Field(None, description='how often to try in a row before giving a project up, or "unlimited"')
     catch_up_max: Duration = Field(
         86400.0,
-        description=(
-            "what ended longer ago is counted but not announced after a gap; "
-            "without effect in this version, which does not catch up yet"
-        ),
+        description="what ended longer ago than this is only counted when it is found out after a gap",
     )
     discover_interval: PositiveDuration = Field(300.0, description="how often project globs are looked up again")
     proxy: Annotated[Secret | None, AfterValidator(proxy_address)] = Field(

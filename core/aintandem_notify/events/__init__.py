@@ -14,6 +14,7 @@ from aintandem_notify.events.frames import (
     NoEvent,
     event_from,
     event_time,
+    fit_value,
     parse_frame,
     restore_event,
 )
@@ -27,6 +28,7 @@ from aintandem_notify.events.own import (
     ConnectionEvent,
     DestinationParkedEvent,
     DestinationRecoveredEvent,
+    FeedGapEvent,
     LoginFailedEvent,
     PluginFailedEvent,
     StoreDegradedEvent,
@@ -78,6 +80,7 @@ __all__ = [
     "DestinationRecoveredEvent",
     "Event",
     "Family",
+    "FeedGapEvent",
     "Flaw",
     "LoginFailedEvent",
     "NoEvent",
@@ -109,6 +112,7 @@ __all__ = [
     "WorkflowPhaseStartedEvent",
     "event_from",
     "event_time",
+    "fit_value",
     "parse_frame",
     "restore_event",
 ]

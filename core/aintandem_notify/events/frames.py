@@ -125,6 +125,14 @@ def restore_event(wire: Mapping[str, Any]) -> Event:
         return UnknownEvent.from_wire(kept, moment)
 
 
+def fit_value(value: Any) -> Any:
+    """``value``, a JSON value from elsewhere than a frame, as an event may hold it; None for what it may not.
+
+    The same as for frames: not too deep, no infinite number, lone surrogates mended.
+    """
+    return None if _beyond_limits([value]) is not None else _mend(value)
+
+
 def _moment(value: object) -> datetime | None:
     if isinstance(value, bool) or not isinstance(value, datetime | str | int | float):
         return None
@@ -201,7 +209,7 @@ def _beyond_limits(content: Any) -> Flaw | None:
             for item in container.values() if isinstance(container, dict) else container:
                 kind = type(item)
                 if kind is float:
-                    if math.isinf(item):  # 1e999 is correct JSON
+                    if not math.isfinite(item):  # 1e999 is correct JSON
                         return Flaw.NUMBER_OUT_OF_RANGE
                 elif kind is dict or kind is list:
                     below.append(item)

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import AwareDatetime
+
 from aintandem_notify.events.base import Event, Family, Id, OwnText
 
 
@@ -88,3 +90,22 @@ class DestinationRecoveredEvent(AgentEvent):
 
     type: Literal["destination_recovered"] = "destination_recovered"
     instance: OwnText = ""
+
+
+class FeedGapEvent(AgentEvent):
+    """Nothing was heard of a project between two moments; told once, when REST has been asked what happened.
+
+    ``seconds`` lie between them. ``changed`` runs moved meanwhile and have been told of, as far as there are
+    events for it; ``too_old`` ones ended so long ago that they are only counted. ``incomplete`` when something
+    could not be looked up; ``reason`` says what.
+    """
+
+    type: Literal["feed_gap"] = "feed_gap"
+    project_id: Id
+    project_name: OwnText = ""
+    blind_from: AwareDatetime | None = None
+    blind_until: AwareDatetime | None = None
+    seconds: float = 0.0
+    changed: int = 0
+    too_old: int = 0
+    incomplete: bool = False

@@ -12,6 +12,7 @@ from aintandem_notify.events.own import (
     ConnectionErrorEvent,
     DestinationParkedEvent,
     DestinationRecoveredEvent,
+    FeedGapEvent,
     LoginFailedEvent,
     PluginFailedEvent,
     StoreDegradedEvent,
@@ -70,6 +71,7 @@ EVENT_TYPES: Final[Mapping[str, type[Event]]] = {
     "destination_parked": DestinationParkedEvent,
     "destination_recovered": DestinationRecoveredEvent,
     "store_degraded": StoreDegradedEvent,
+    "feed_gap": FeedGapEvent,
 }
 """Every known type and its model; the model's ``family`` says what it is about."""
 

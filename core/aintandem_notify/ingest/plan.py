@@ -1,13 +1,16 @@
 """What a batch of events does to the journal, the runs and the outbox, as a function of values."""
 
-from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
-from aintandem_notify.events import WIRE_FAMILIES, ConnectionConnectedEvent, Event
+from aintandem_notify.events import ConnectionConnectedEvent, Event
+from aintandem_notify.ingest.lately import Attempt, Lately, comes_late, says_again
+from aintandem_notify.missed import Missed, missed
 from aintandem_notify.notification import Notification, Project
-from aintandem_notify.runs import PROGRESS_TYPES, Run, RunRef, absorb, advance, run_ref
+from aintandem_notify.observation import Look, Observation, Outcome
+from aintandem_notify.runs import PROGRESS_TYPES, TERMINAL_TYPES, Run, RunRef, absorb, advance, run_ref
 from aintandem_notify.store import Changes
 
 
@@ -34,10 +37,39 @@ class Router(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """Events of one project (None: of the agent) in the order they came."""
+    """Events of one project (None: of the agent) in the order they came.
+
+    Then a ``look`` at the same project to compare with, and ``seen``: per project, up to when nothing is missing.
+    """
 
     project: Project | None
-    events: Sequence[Event]
+    events: Sequence[Event] = ()
+    look: Look | None = None
+    seen: Mapping[str, datetime] = field(default_factory=dict)
+
+    @property
+    def refs(self) -> Iterator[RunRef]:
+        """The runs that it is about."""
+        for event in self.events:
+            if (ref := run_ref(event)) is not None:
+                yield ref
+        for observation in self.look.observations if self.look is not None else ():
+            yield observation.ref
+
+    @property
+    def size(self) -> int:
+        """How many events and observations it holds."""
+        return len(self.events) + (0 if self.look is None else len(self.look.observations))
+
+    def singles(self) -> Iterator["Handed"]:
+        """The same in the smallest pieces, in order."""
+        for event in self.events:
+            yield Handed(self.project, [event])
+        for observation in self.look.observations if self.look is not None else ():
+            assert self.look is not None  # noqa: S101  # or there would be no observation
+            yield Handed(self.project, look=replace(self.look, observations=(observation,)))
+        if self.seen:
+            yield Handed(self.project, seen=self.seen)
 
 
 @dataclass(slots=True)
@@ -50,11 +82,17 @@ class Plan:
     """The latest attempt of every run that moved."""
     woken: set[str] = field(default_factory=set)
     """Destinations that have something to deliver."""
+    moved: set[RunRef] = field(default_factory=set)
+    """The runs that live events have moved."""
+    made: dict[Attempt, set[str]] = field(default_factory=dict)
+    """The types of the events that catching up made, by attempt."""
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    """What comparing came to, by project."""
 
 
 def halves(batch: Iterable[Handed]) -> tuple[list[Handed], list[Handed]] | None:
     """The batch in two, in its order; None when it has only one event."""
-    single = [Handed(handed.project, [event]) for handed in batch for event in handed.events]
+    single = [one for handed in batch for one in handed.singles()]
     if len(single) < 2:
         return None
     return single[: len(single) // 2], single[len(single) // 2 :]
@@ -71,25 +109,41 @@ def plan(
     router: Router,
     runs: Mapping[RunRef, Run],
     known: Set[str],
-    seen_until: Mapping[str, datetime],
+    projects: Set[str],
     now: datetime,
+    lately: Lately | None = None,
+    is_known: Callable[[str], bool] = lambda _key: False,
 ) -> Plan:
     """What the batch leads to.
 
     ``runs`` has the latest attempt of the runs that the batch is about, where there is one; ``known`` the keys
-    of its events that are journaled; ``seen_until`` every project that has been seen.
+    of its events that are journaled, and ``is_known`` tells it of keys that turn up; ``projects`` are those of
+    its projects that have been seen before.
     """
-    planner = _Planner(router, runs, set(known), now)
+    planner = _Planner(router, runs, set(known), now, lately or Lately(0), is_known)
     for handed in batch:
         for event in handed.events:
             planner.take(event, handed.project)
-    return planner.finish(seen_until)
+        if handed.look is not None and handed.project is not None:
+            planner.compare(handed.look, handed.project)
+        planner.see(handed.seen)
+    return planner.finish(projects)
 
 
 class _Planner:
     """Takes one event after the other; a run's passing events are held until something else needs the run."""
 
-    def __init__(self, router: Router, runs: Mapping[RunRef, Run], known: set[str], now: datetime) -> None:
+    def __init__(
+        self,
+        router: Router,
+        runs: Mapping[RunRef, Run],
+        known: set[str],
+        now: datetime,
+        lately: Lately,
+        is_known: Callable[[str], bool],
+    ) -> None:
+        self._lately = lately
+        self._is_known = is_known
         self._router = router
         self._stored = runs
         self._known = known
@@ -97,7 +151,6 @@ class _Planner:
         self._plan = Plan()
         self._moved: dict[tuple[RunRef, int], Run] = {}
         self._passing: dict[RunRef, list[Event]] = {}
-        self._seen: dict[str, datetime] = {}
         self._connected: dict[str, datetime] = {}
 
     def take(self, event: Event, project: Project | None) -> None:
@@ -110,10 +163,46 @@ class _Planner:
         else:
             self._known.add(event.key)
             self._journal(event, ref, project)
+            if ref is not None and event.type not in PROGRESS_TYPES:
+                self._plan.moved.add(ref)
         self._plan.fresh.append((event, project))
-        self._see(event)
+        if isinstance(event, ConnectionConnectedEvent):
+            # The orchestrator's clock is not asked: this is an event of ours.
+            self._connected.setdefault(event.project_id, min(event.timestamp, self._now))
 
-    def finish(self, seen_until: Mapping[str, datetime]) -> Plan:
+    def compare(self, look: Look, project: Project) -> None:
+        """Make the events that were missed, as REST's answers show them."""
+        outcome = self._plan.outcomes.setdefault(project.id, Outcome())
+        for seen in look.observations:
+            self._absorb(seen.ref)
+            touched = seen.ref in self._plan.moved or self._lately.has_moved(seen.ref, look.moment)
+            latest, held = self._latest(seen.ref), look.held.get(seen.ref)
+            found = missed(latest, seen, look.gap, self._now, touched=touched, held=held)
+            if found.run is not None and found.run != latest:
+                self._move(seen.ref, found.run)
+            self._tell(found, seen, project)
+            outcome.changed += found.changed
+            outcome.too_old += found.too_old
+            if found.doubtful:
+                outcome.doubtful.append(seen.ref)
+
+    def _tell(self, found: Missed, seen: Observation, project: Project) -> None:
+        for event in found.events:
+            if event.key in self._known or self._is_known(event.key):
+                self._advance(seen.ref, event)
+                continue
+            self._known.add(event.key)
+            self._journal(event, seen.ref, project)
+            self._plan.fresh.append((event, project))
+            # An end whose time is ours says nothing about what came before it.
+            if event.type not in TERMINAL_TYPES or seen.ended_at is not None:
+                self._plan.made.setdefault(self._attempt(seen.ref), set()).add(event.type)
+
+    def see(self, seen: Mapping[str, datetime]) -> None:
+        """Nothing of these projects is missing before the given moments."""
+        self._plan.changes.seen_until.update(seen)
+
+    def finish(self, projects: Set[str]) -> Plan:
         """The plan, complete."""
         for ref in list(self._passing):
             self._absorb(ref)
@@ -122,15 +211,10 @@ class _Planner:
             stored = self._stored.get(ref)
             is_new = stored is None or attempt > stored.attempt
             (changes.new_runs if is_new else changes.moved_runs).append(run)
-        for project, moment in self._seen.items():
-            if project not in seen_until:
-                changes.new_projects[project] = moment
-            elif moment > seen_until[project]:
-                changes.seen_until[project] = moment
         for project, moment in self._connected.items():
             # A first connection is where watching begins. A later one does not close the gap before it.
-            if project not in seen_until:
-                changes.new_projects.setdefault(project, moment)
+            if project not in projects:
+                changes.new_projects[project] = moment
         return self._plan
 
     def _journal(self, event: Event, ref: RunRef | None, project: Project | None) -> None:
@@ -149,8 +233,12 @@ class _Planner:
 
     def _advance(self, ref: RunRef, event: Event) -> tuple[Run, bool]:
         self._absorb(ref)
-        run, repeated = advance(self._latest(ref), event)
-        if not repeated:
+        latest = self._latest(ref)
+        made = frozenset[str]() if latest is None or event.caught_up else self._made_for(latest)
+        if latest is not None and says_again(latest, event, made):
+            return latest, True
+        run, repeated = advance(latest, event)
+        if not repeated and not (latest is not None and comes_late(latest, event, made)):
             self._move(ref, run)
         return run, repeated
 
@@ -165,14 +253,10 @@ class _Planner:
         self._plan.runs[ref] = run
         self._moved[ref, run.attempt] = run
 
-    def _see(self, event: Event) -> None:
-        if event.project_id is None:
-            return
-        # The orchestrator's clock may run ahead of ours: what it dates into the future is seen now.
-        moment = min(event.timestamp, self._now)
-        if event.family in WIRE_FAMILIES:
-            seen = self._seen.get(event.project_id)
-            if seen is None or moment > seen:
-                self._seen[event.project_id] = moment
-        elif isinstance(event, ConnectionConnectedEvent):
-            self._connected[event.project_id] = moment
+    def _attempt(self, ref: RunRef) -> Attempt:
+        latest = self._latest(ref)
+        return ref, 1 if latest is None else latest.attempt
+
+    def _made_for(self, run: Run) -> Set[str]:
+        attempt = (run.ref, run.attempt)
+        return self._plan.made.get(attempt, frozenset()) | self._lately.made_for(attempt, self._now)

@@ -1,9 +1,9 @@
 """Group commit: one transaction at a time, for all that the projects handed in while the last one ran."""
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -11,11 +11,13 @@ import trio
 
 from aintandem_notify.clock import Clock
 from aintandem_notify.errors import StoreError
-from aintandem_notify.events import AgentEvent, Event
+from aintandem_notify.events import AgentEvent, ConnectionConnectedEvent, Event
+from aintandem_notify.ingest.lately import Lately
 from aintandem_notify.ingest.plan import Handed, Plan, Router, halves, is_passing, plan
 from aintandem_notify.log import get_logger
 from aintandem_notify.notification import Project
-from aintandem_notify.runs import Run, RunRef, run_ref
+from aintandem_notify.observation import Look, Outcome, Outlook
+from aintandem_notify.runs import Run, RunRef
 from aintandem_notify.store import Storage, Store
 
 MOST_EVENTS: Final = 1000
@@ -27,6 +29,9 @@ their backlog would outgrow what the store has in memory while all is well."""
 
 MOST_RUNS: Final = 4000
 """Runs kept in memory, the least recently moved dropped first; at most some 16 MB with full output tails."""
+
+MOST_OPEN_RUNS: Final = 500
+"""Runs that a project may have open to be asked for one by one when REST does not list them."""
 
 MOST_ANNOUNCED: Final = 1000
 """Agent events kept while the store is in trouble, the oldest dropped first."""
@@ -65,6 +70,7 @@ class _Waiting:
     kept: int
     done: trio.Event = field(default_factory=trio.Event)
     error: StoreError | None = None
+    outcome: Outcome = field(default_factory=Outcome)
 
 
 class Ingest:
@@ -83,6 +89,7 @@ class Ingest:
         self._something = trio.Event()
         self._closing = False
         self._memory = _Memory(most_runs)
+        self._lately = Lately(most_runs)
         self._in_doubt = False
 
     async def commit(self, project: Project | None, events: Sequence[Event]) -> None:
@@ -92,12 +99,57 @@ class Ingest:
         that is cancelled while it waits has handed its events in all the same.
         """
         for portion, kept in portions(events, self.router):
-            waiting = _Waiting(Handed(project, portion), kept)
-            self._waiting.append(waiting)
-            self._something.set()
-            await waiting.done.wait()
-            if waiting.error is not None:
-                raise StoreError(str(waiting.error)) from waiting.error
+            await self._hand_in(_Waiting(Handed(project, portion), kept))
+
+    async def compare(self, project: Project, look: Look) -> Outcome:
+        """Make the events that were missed, and return when they are on disk; raises StoreError.
+
+        The same look may be compared again: what was made by it is not made twice.
+        """
+        whole = Outcome()
+        for start in range(0, len(look.observations), MOST_EVENTS):
+            portion = look.observations[start : start + MOST_EVENTS]
+            waiting = _Waiting(Handed(project, look=replace(look, observations=portion)), len(portion))
+            await self._hand_in(waiting)
+            whole.add(waiting.outcome)
+        return whole
+
+    async def see(
+        self, moments: Mapping[str, datetime], project: Project | None = None, events: Sequence[Event] = ()
+    ) -> None:
+        """Note, by project, up to when nothing is missing, together with ``events``; raises StoreError.
+
+        Projects that were never connected and moments before what was noted already change nothing.
+        """
+        await self._hand_in(_Waiting(Handed(project, events, seen=moments), len(events)))
+
+    async def outlook(self, project_id: str) -> Outlook:
+        """Where the project stands, as catching up begins; raises StoreError."""
+        return await self._storage.run(lambda store: self._look_up(store, project_id))
+
+    def _look_up(self, store: Store, project_id: str) -> Outlook:
+        with store.transaction(durable=False):
+            watched = store.journal.watched([project_id]).get(project_id)
+            open_runs = tuple(store.journal.open_runs(project_id, MOST_OPEN_RUNS))
+        if watched is None:
+            return Outlook(None, None, open_runs, self.moment)
+        return Outlook(watched.seen_until, watched.since, open_runs, self.moment)
+
+    @property
+    def moment(self) -> int:
+        """How many transactions there were: what is asked for now is older than what moves after it."""
+        return self._lately.moment
+
+    async def forget(self, project_id: str) -> None:
+        """Keep nothing of the project in memory any more: somebody else may move its runs from now on."""
+        await self._storage.run(lambda _store: self._memory.forget(project_id))
+
+    async def _hand_in(self, waiting: _Waiting) -> None:
+        self._waiting.append(waiting)
+        self._something.set()
+        await waiting.done.wait()
+        if waiting.error is not None:
+            raise StoreError(str(waiting.error)) from waiting.error
 
     def announce(self, event: AgentEvent) -> None:
         """Hand in an event of the agent without waiting; kept and tried again while the store is in trouble."""
@@ -131,6 +183,7 @@ class Ingest:
             self._announced = deque([*announced, *self._announced], maxlen=MOST_ANNOUNCED)
             # The failed commit may have reached the disk, so nothing in memory is certain any more.
             self._memory = _Memory(self._memory.most_runs)
+            self._lately.doubt_everything()
             if not self._in_doubt:
                 log.error("events cannot be stored, reading pauses", reason=str(error))
             self._in_doubt = True
@@ -139,6 +192,9 @@ class Ingest:
                 one.done.set()
             return False
         for one in waiting:
+            if one.handed.look is not None and one.handed.project is not None:
+                for done in plans:
+                    one.outcome.add(done.outcomes.get(one.handed.project.id, Outcome()))
             one.done.set()
         for done in plans:
             self._tell(done)
@@ -153,7 +209,7 @@ class Ingest:
         except Exception as error:  # whatever one event makes of us, the others must not suffer
             parts = halves(batch)
             if parts is None:
-                kind = next(event.type for handed in batch for event in handed.events)
+                kind = next((event.type for handed in batch for event in handed.events), "observation")
                 log.exception("an event cannot be taken in and is left out", type=kind, error=type(error).__name__)
                 return []
         return [plan for part in parts for plan in await self._store(part, now)]
@@ -162,7 +218,7 @@ class Ingest:
         taken: list[_Waiting] = []
         count = kept = 0
         while self._waiting:
-            count += len(self._waiting[0].handed.events)
+            count += self._waiting[0].handed.size
             kept += self._waiting[0].kept
             if taken and (count > MOST_EVENTS or kept > MOST_KEPT):
                 break
@@ -173,24 +229,26 @@ class Ingest:
         """Read, plan and write, in one transaction; runs in the store's thread."""
         router, memory = self.router, self._memory
         kept = [event for handed in batch for event in handed.events if not is_passing(event, router)]
-        refs = {run_ref(event) for handed in batch for event in handed.events} - {None}
+        refs = {ref for handed in batch for ref in handed.refs}
+        connected = {event.project_id for event in kept if isinstance(event, ConnectionConnectedEvent)}
         # Progress that nobody asked for is not worth waiting for the disk.
-        with store.transaction(durable=bool(kept)):
-            if memory.seen_until is None:
-                memory.seen_until = store.journal.seen_until()
-            memory.runs |= store.journal.latest_runs(ref for ref in refs if ref and ref not in memory.runs)
+        with store.transaction(durable=bool(kept) or any(handed.look for handed in batch)):
+            memory.runs |= store.journal.latest_runs(ref for ref in refs if ref not in memory.runs)
             done = plan(
                 batch,
                 router=router,
                 runs=memory.runs,
                 known=store.journal.known_keys({event.key for event in kept}),
-                seen_until=memory.seen_until,
+                projects=store.journal.watched(connected).keys(),
                 now=now,
+                lately=self._lately,
+                is_known=lambda key: bool(store.journal.known_keys([key])),
             )
             store.journal.write(done.changes, now)
             if self._in_doubt:
                 done.woken.update(store.outbox.queues())
         memory.remember(done)
+        self._lately.remember(done.moved, done.made, now)
         return done
 
     def _tell(self, done: Plan) -> None:
@@ -210,7 +268,6 @@ class _Memory:
 
     most_runs: int
     runs: dict[RunRef, Run] = field(default_factory=dict)
-    seen_until: dict[str, datetime] | None = None
 
     def remember(self, done: Plan) -> None:
         """After the commit; the runs that moved longest ago are forgotten."""
@@ -219,8 +276,10 @@ class _Memory:
             self.runs[ref] = run
         while len(self.runs) > self.most_runs:
             del self.runs[next(iter(self.runs))]
-        if self.seen_until is not None:
-            self.seen_until |= done.changes.new_projects | done.changes.seen_until
+
+    def forget(self, project_id: str) -> None:
+        """Drop the runs of one project."""
+        self.runs = {ref: run for ref, run in self.runs.items() if ref.project_id != project_id}
 
 
 @asynccontextmanager

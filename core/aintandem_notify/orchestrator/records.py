@@ -48,6 +48,7 @@ class TaskRecord(Record):
     completed_at: Moment = None
     output: Any = None
     error: OptionalText = None
+    duration: OptionalNumber = None
 
 
 class ExecutionRecord(Record):
@@ -57,9 +58,11 @@ class ExecutionRecord(Record):
     workflow_id: OptionalText = None
     workflow_name: OptionalText = None
     status: OptionalText = None
-    start_time: Moment = None
-    end_time: Moment = None
+    created_at: Moment = None
+    start_time: Moment = Field(None, validation_alias=AliasChoices("startTime", "startedAt"))
+    end_time: Moment = Field(None, validation_alias=AliasChoices("endTime", "completedAt", "endedAt"))
     duration: OptionalNumber = None
+    output: Any = None
     error: OptionalText = None
 
 
@@ -71,6 +74,9 @@ class SandboxRecord(Record):
     name: OptionalText = None
     status: OptionalText = None
     image: OptionalText = None
+    created_at: Moment = None
+    started_at: Moment = None
+    stopped_at: Moment = Field(None, validation_alias=AliasChoices("stoppedAt", "finishedAt", "endedAt"))
     error: OptionalText = None
 
 
@@ -78,7 +84,11 @@ class OperationRecord(Record):
     """Something that is being done to a sandbox; ``status`` pending … completed, failed, cancelled."""
 
     id: Id = Field(validation_alias=AliasChoices("id", "operationId"))
+    sandbox_id: OptionalText = Field(None, validation_alias=AliasChoices("sandboxId", "containerId", "flexyId"))
+    kind: OptionalText = Field(None, validation_alias=AliasChoices("type", "kind", "operation", "action"))
     status: OptionalText = None
+    created_at: Moment = Field(None, validation_alias=AliasChoices("createdAt", "startedAt"))
+    completed_at: Moment = Field(None, validation_alias=AliasChoices("completedAt", "endedAt", "updatedAt"))
     error: OptionalText = None
 
 

@@ -52,6 +52,14 @@ def _shown(name: str) -> Callable[[Subject], str | None]:
     return fact
 
 
+def _moment(name: str) -> Callable[[Subject], str | None]:
+    def fact(subject: Subject) -> str | None:
+        value = get(subject[0], name)
+        return None if value is None else f"{value:%Y-%m-%d %H:%M:%S} UTC"
+
+    return fact
+
+
 def _of_run(show: Callable[[Run], str | None]) -> Callable[[Subject], str | None]:
     return lambda subject: None if subject[1] is None else show(subject[1])
 
@@ -73,6 +81,8 @@ FACTS: Final[Mapping[str, Callable[[Subject], str | None]]] = {
     "Exit code": _shown("exit_code"),
     "Close code": _shown("code"),
     "Version": _shown("version"),
+    "Not heard from": _moment("blind_from"),
+    "Heard again": _moment("blind_until"),
     "Happened": lambda subject: (
         f"{subject[0].timestamp:%Y-%m-%d %H:%M} UTC, seen after a gap" if subject[0].caught_up else None
     ),

@@ -43,6 +43,8 @@ class PlannedRule:
     mention: tuple[str, ...] = ()
     title: str | None = None
     body: str | None = None
+    least: Severity | None = None
+    """Events that matter less by themselves are passed over."""
 
     @property
     def conditional(self) -> bool:
@@ -63,7 +65,8 @@ def plan(config: Config) -> tuple[PlannedRule, ...]:
     named = frozenset[str]().union(*(rule.types for rule in rules))
     trouble = AGENT_TROUBLE - named
     if trouble and destinations:
-        rules.append(PlannedRule(AGENT_RULE, trouble, tuple(instance.name for instance in destinations)))
+        everybody = tuple(instance.name for instance in destinations)
+        rules.append(PlannedRule(AGENT_RULE, trouble, everybody, least=Severity.WARNING))
     return tuple(rules)
 
 

@@ -105,7 +105,7 @@ class Router:
         routed = []
         for rule in rules:
             free = tuple(name for name in rule.plan.destinations if name not in taken)
-            if free and self._matches(rule, names, project):
+            if free and self._matches(rule, event, names, project):
                 taken.update(free)
                 routed.append(Routed(self._notification(rule.plan, rule, (event, run, project), names, now), free))
         return routed
@@ -123,8 +123,10 @@ class Router:
             return tuple(rule for rule in self._for_unknown if rule.plan.concerns_unknown(event.type))
         return self._by_type.get(event.type, ())
 
-    def _matches(self, rule: _Rule, names: Scope, project: Project | None) -> bool:
+    def _matches(self, rule: _Rule, event: Event, names: Scope, project: Project | None) -> bool:
         if not rule.concerns_project(project):
+            return False
+        if rule.plan.least is not None and texts.severity(event).rank < rule.plan.least.rank:
             return False
         # Rather one message too many than a failure that nobody hears of.
         return rule.when is None or self._guarded(rule.when, names, rule.plan.name, "when", instead=True)
@@ -139,7 +141,7 @@ class Router:
         return Notification(
             id=_notification_id(event, planned.name),
             thread=_thread(event, run),
-            severity=planned.severity or texts.default_text(event).severity,
+            severity=planned.severity or texts.severity(event),
             title=formats.one_line(title, LONGEST_TITLE) or texts.title(subject),
             body=texts.body(subject) if body is None else formats.cut_end(body, LONGEST_TEXT),
             fields=texts.fields(subject),
@@ -212,12 +214,15 @@ def _notification_id(event: Event, rule: str) -> str:
 
 
 def _thread(event: Event, run: Run | None) -> str:
-    """What keeps notifications in order: the attempt, else the project, the instance, the store or the agent."""
+    """What keeps notifications in order: the attempt, else the project, the instance, the store or the agent.
+
+    What the agent tells of itself never waits behind what it tells of others.
+    """
     if run is not None:
         return run.thread
     if event.family is Family.AGENT:
         if event.type == "store_degraded":
             return STORE_THREAD
-        instance = getattr(event, "instance", "")
-        return f"agent/{instance}" if instance else "agent"
+        about = getattr(event, "instance", "") or event.project_id
+        return f"agent/{about}" if about else "agent"
     return f"project/{event.project_id}"

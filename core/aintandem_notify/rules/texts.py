@@ -70,6 +70,17 @@ def _counts(subject: Subject) -> str:
     return f"{_counted(projects, 'project')} to watch, {_counted(plugins, 'plugin')}."
 
 
+def _gap(subject: Subject) -> str:
+    event = subject[0]
+    changed, too_old = get(event, "changed") or 0, get(event, "too_old") or 0
+    lines = [f"{_counted(changed, 'run')} changed meanwhile; what was missed is told now."] if changed else []
+    if too_old:
+        lines.append(f"{_counted(too_old, 'run')} ended too long ago to be told.")
+    if get(event, "incomplete"):
+        lines.append(f"Not everything could be looked up: {_reason(subject) or 'no reason is known'}")
+    return "\n".join(lines or ["No run changed meanwhile."])
+
+
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
@@ -131,6 +142,10 @@ DEFAULT_TEXTS: Final[Mapping[str, DefaultText]] = {
     "destination_parked": DefaultText(_ERROR, "Notifications to {instance} are on hold", _on_hold),
     "destination_recovered": DefaultText(_SUCCESS, "Notifications to {instance} work again", _reason),
     "store_degraded": DefaultText(_ERROR, "AInTandem Notify has trouble with its store", _reason),
+    # A warning at the most: see ``severity``.
+    "feed_gap": DefaultText(
+        _WARNING, "Nothing was heard of project {project} for {blind}", _gap, ("Not heard from", "Heard again")
+    ),
 }
 """Every known type; ``UNKNOWN_TEXT`` stands for all others."""
 
@@ -142,6 +157,13 @@ def default_text(event: Event) -> DefaultText:
     if event.family is Family.UNKNOWN:  # also when its type is the name of one of our own events
         return UNKNOWN_TEXT
     return DEFAULT_TEXTS.get(event.type, UNKNOWN_TEXT)
+
+
+def severity(event: Event) -> Severity:
+    """How much ``event`` matters by default: by its type, and where that says too much, by what it says."""
+    if event.type == "feed_gap" and not (get(event, "too_old") or get(event, "incomplete")):
+        return Severity.INFO
+    return default_text(event).severity
 
 
 def title(subject: Subject) -> str:
@@ -172,6 +194,7 @@ def _step_and_status(event: Event) -> str:
 _TITLE_NAMES: Final[Mapping[str, Callable[[Subject], str]]] = {
     "run": lambda subject: run_name(*subject[:2]),
     "project": lambda subject: project_name(subject[0], subject[2]),
+    "blind": lambda subject: formats.duration(get(subject[0], "seconds") or 0.0),
     "instance": lambda subject: get(subject[0], "instance") or "",
     "type": lambda subject: subject[0].type,
     "step": lambda subject: _step_and_status(subject[0]),

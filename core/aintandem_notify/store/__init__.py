@@ -2,7 +2,7 @@
 
 from aintandem_notify.store.gates import GateRow, Gates
 from aintandem_notify.store.health import Purpose, StoreState, StoreStatus
-from aintandem_notify.store.journal import Changes, Journal
+from aintandem_notify.store.journal import Changes, Journal, Watched
 from aintandem_notify.store.outbox import Claim, DeliveryState, Outbox, Queue, Settlement
 from aintandem_notify.store.pulse import Pulse, StoreHealth, open_pulse
 from aintandem_notify.store.reserve import RESERVE_BYTES
@@ -27,6 +27,7 @@ __all__ = [
     "StoreHealth",
     "StoreState",
     "StoreStatus",
+    "Watched",
     "open_pulse",
     "open_storage",
 ]

@@ -3,17 +3,17 @@
 All of it happens inside a transaction of ``Store``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, tuple_, update
 
 from aintandem_notify.events import Event, Family
 from aintandem_notify.notification import Notification
-from aintandem_notify.runs import Run, RunRef, RunState
+from aintandem_notify.runs import TERMINAL_STATES, Run, RunRef, RunState
 from aintandem_notify.store import schema
 from aintandem_notify.store.bulk import Bulk
 from aintandem_notify.store.bulk import Row as BulkRow
@@ -35,8 +35,16 @@ class Changes:
     notifications: list[tuple[Notification, Sequence[str]]] = field(default_factory=list)
     """Each with its destinations."""
     seen_until: dict[str, datetime] = field(default_factory=dict)
-    """For projects that have a row already."""
+    """For projects that have a row already; it never moves back."""
     new_projects: dict[str, datetime] = field(default_factory=dict)
+    """Each with the moment from which it is watched."""
+
+
+class Watched(NamedTuple):
+    """How far a project is seen: nothing before ``seen_until`` is missing, nothing before ``since`` is news."""
+
+    seen_until: datetime
+    since: datetime
 
 
 _runs: Final = schema.runs.c
@@ -101,12 +109,20 @@ _ADD_DELIVERIES: Final = Bulk(
         "created_at",
     ),
 )
-_ADD_PROJECTS: Final = Bulk(insert(schema.projects), ("id", "seen_until"))
+_OPEN_RUNS: Final = (
+    select(schema.runs)
+    .where(
+        _runs.project_id == bindparam("project"), _runs.state.not_in([state.value for state in TERMINAL_STATES])
+    )
+    .order_by(_runs.updated_at.desc())
+    .limit(bindparam("most"))
+)
+_ADD_PROJECTS: Final = Bulk(insert(schema.projects), ("id", "seen_until", "watched_since"))
 _SEE_PROJECTS: Final = Bulk(
     update(schema.projects)
-    .where(schema.projects.c.id == bindparam("project"))
+    .where(schema.projects.c.id == bindparam("project"), schema.projects.c.seen_until < bindparam("earlier_than"))
     .values(seen_until=bindparam("seen_until")),
-    ("seen_until", "project"),
+    ("seen_until", "project", "earlier_than"),
 )
 
 
@@ -133,10 +149,19 @@ class Journal:
                 found[run.ref] = run
         return found
 
-    def seen_until(self) -> dict[str, datetime]:
-        """Per project, the time up to which nothing is missing."""
-        rows = self._connection.execute(select(schema.projects.c.id, schema.projects.c.seen_until))
-        return {row.id: row.seen_until for row in rows}
+    def open_runs(self, project_id: str, most: int) -> list[Run]:
+        """The project's runs that have not ended, as far as is known; those that moved last, at most ``most``."""
+        rows = self._connection.execute(_OPEN_RUNS, {"project": project_id, "most": most}).mappings()
+        return [_run(row) for row in rows]
+
+    def watched(self, project_ids: Iterable[str]) -> dict[str, Watched]:
+        """How far each of the projects is seen; those that never were are left out."""
+        columns = schema.projects.c
+        found: dict[str, Watched] = {}
+        for some in _portions(project_ids):
+            rows = self._connection.execute(select(schema.projects).where(columns.id.in_(some)))
+            found |= {row.id: Watched(row.seen_until, row.watched_since or row.seen_until) for row in rows}
+        return found
 
     def write(self, changes: Changes, now: datetime) -> None:
         """Add and change it all; ``now`` is when it was received and from when deliveries are due."""
@@ -152,10 +177,12 @@ class Journal:
             [_delivery_row(sent, name, at) for sent, names in changes.notifications for name in names],
         )
         _ADD_PROJECTS.run(
-            connection, [(project, microseconds(seen)) for project, seen in changes.new_projects.items()]
+            connection,
+            [(project, at, at) for project, at in _with_microseconds(changes.new_projects)],
         )
         _SEE_PROJECTS.run(
-            connection, [(microseconds(seen), project) for project, seen in changes.seen_until.items()]
+            connection,
+            [(at, project, at) for project, at in _with_microseconds(changes.seen_until)],
         )
         wires = {key: len(wire) for key, *_, wire in events}
         for (sent, names), (_, key, *_, content) in zip(changes.notifications, notifications, strict=True):
@@ -167,6 +194,10 @@ def _portions(items: Iterable[Any]) -> Iterable[list[Any]]:
     rest = iter(items)
     while portion := list(islice(rest, _ASKED_AT_ONCE)):
         yield portion
+
+
+def _with_microseconds(moments: Mapping[str, datetime]) -> Iterable[tuple[str, int]]:
+    return [(project, microseconds(moment)) for project, moment in moments.items()]
 
 
 def _event_row(event: Event, at: int) -> BulkRow:

@@ -23,7 +23,7 @@ def sample(config: Config, destination: str, event_type: str, now: datetime) -> 
     project_id = project.id if project else "project-123"
     where: Project | None = Project(id=project_id, name=(project.name if project else None) or project_id)
     about = {"projectId": project_id}
-    if EVENT_TYPES[event_type].family is Family.AGENT:
+    if EVENT_TYPES[event_type].family is Family.AGENT and "projectId" not in SAMPLE_FIELDS[event_type]:
         where, about = None, {"instance": OTHER_INSTANCE} if "instance" in SAMPLE_FIELDS[event_type] else {}
     event = sample_event(event_type, timestamp=now, **about)
     rule = RuleConfig(name="test", events=(event_type,), notify=(destination,))
