@@ -8,7 +8,7 @@ from typing import Final
 import click
 import trio
 
-from benchmarks import latency, memory, report, startup, throughput
+from benchmarks import callbacks, latency, memory, report, startup, throughput
 from benchmarks.figures import FULL, QUICK, Figure, Say, Size
 from benchmarks.machine import Machine, load_average
 
@@ -17,6 +17,7 @@ Measure = Callable[[Size, Say], Awaitable[list[Figure]]]
 PARTS: Final = MappingProxyType[str, Measure](
     {
         "throughput": throughput.measure,
+        "callbacks": callbacks.measure,
         "memory": memory.measure,
         "startup": startup.measure,
         "latency": latency.measure,

@@ -21,7 +21,7 @@ class Size:
     ``events`` go through the agent in a round when no rule matches, ``delivered`` when each is delivered;
     each is done ``rounds`` times and the median counts. ``projects`` are watched to see what one costs in
     memory. ``starts`` times each command is started. ``trickled`` events are sent to measure the delay, at
-    100 a second.
+    100 a second. ``greeted`` events come with the answer to a handshake, to see how many are lost.
     """
 
     rounds: int
@@ -30,10 +30,11 @@ class Size:
     projects: int
     starts: int
     trickled: int
+    greeted: int
 
 
-FULL = Size(rounds=3, events=150_000, delivered=30_000, projects=1000, starts=15, trickled=2000)
-QUICK = Size(rounds=1, events=5_000, delivered=1_000, projects=20, starts=2, trickled=100)
+FULL = Size(rounds=3, events=150_000, delivered=30_000, projects=1000, starts=15, trickled=2000, greeted=200_000)
+QUICK = Size(rounds=1, events=5_000, delivered=1_000, projects=20, starts=2, trickled=100, greeted=3_000)
 
 Say = Callable[[str], None]
 """Told what is being measured, for whoever waits."""

@@ -75,6 +75,13 @@ async def open_baseline(port: int, *rounds: int) -> AsyncIterator[Lines]:
 
 
 @asynccontextmanager
+async def open_reader(*command: str) -> AsyncIterator[Lines]:
+    """A process that reads from a sender and answers with a line at each mark."""
+    async with _open(*command, stdout=subprocess.PIPE) as it:
+        yield Lines(it)
+
+
+@asynccontextmanager
 async def open_agent(folder: Path, config: str) -> AsyncIterator[int]:
     """The agent, started as a user starts it; its process id. Its log is ``folder/agent.log``."""
     source = folder / "config.toml"

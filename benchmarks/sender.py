@@ -5,11 +5,14 @@ The first line on stdout is ``{"port": …}``. After that each line on stdin is 
     {"do": "wait", "sockets": 3}                     when three subscriptions are open
     {"do": "prepare", "events": 1000, "salt": "a"}   encodes the frames of the mix
     {"do": "send"}                                   {"began": …, "ended": …}, once the kernel has taken all
+    {"do": "greet"}                                  the next subscription gets them with its handshake's answer
     {"do": "trickle", "rate": 100, "events": 1000}   failures, evenly spaced, each with the moment it was sent
 """
 
 import json
 import sys
+import time
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -61,6 +64,7 @@ class Sender:
         self._subscriptions: list[Subscription] = []
         self._change = trio.Condition()
         self._prepared: list[bytes] = []
+        self._greeting: list[bytes] = []
 
     async def run(self) -> None:
         """Serve until stdin ends."""
@@ -88,6 +92,9 @@ class Sender:
                 return {"bytes": sum(map(len, self._prepared))}
             case {"do": "send"}:
                 return await self._send()
+            case {"do": "greet"}:
+                self._greeting = self._prepared
+                return {"bytes": sum(map(len, self._greeting))}
             case {"do": "trickle", "rate": int(rate), "events": int(events)}:
                 return await self._trickle(rate, events)
             case _:
@@ -126,10 +133,14 @@ class Sender:
 
     async def _subscribe(self, stream: trio.SocketStream, path: str, key: str) -> None:
         subscription = Subscription(stream, unquote(path.partition("?")[0].rpartition("/")[2]))
-        await stream.send_all(
+        accepted = (
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Accept: " + generate_accept_token(key.encode()) + b"\r\n\r\n"
         )
+        greeting, self._greeting = self._greeting, []
+        await subscription.send(accepted + b"".join(greeting[:1]))
+        for piece in greeting[1:]:
+            await subscription.send(piece)
         await self._changed(self._subscriptions.append, subscription)
         try:
             await subscription.read()
@@ -165,9 +176,15 @@ async def _request(stream: trio.SocketStream) -> tuple[str, dict[str, str]] | No
 
 
 def _answer(path: str) -> bytes:
-    content: Any = {"success": True} if "/auth/" in path else []
+    content: Any = {"success": True, "token": _token()} if "/auth/" in path else []
     body = json.dumps(content).encode()
     return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def _token() -> str:
+    """A token in the form of a JWT, good for an hour; nobody looks at its signature."""
+    claims = json.dumps({"sub": "admin", "iat": time.time(), "exp": time.time() + 3600}).encode()
+    return f"e30.{urlsafe_b64encode(claims).decode().rstrip('=')}.c2ln"
 
 
 if __name__ == "__main__":

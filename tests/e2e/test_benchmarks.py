@@ -21,5 +21,14 @@ async def test_every_figure_can_be_measured() -> None:
         )
 
     shown = " ".join(done.stdout.decode().split())
-    for words in ("bare trio-websocket", "no rule matches", "file_log", "idle project", "--help", "p99"):
+    for words in (
+        "bare trio-websocket",
+        "no rule matches",
+        "file_log",
+        "idle project",
+        "--help",
+        "p99",
+        "to a callback",
+        "lost",
+    ):
         assert words in shown

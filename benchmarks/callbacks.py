@@ -1,0 +1,96 @@
+"""Events a second to a callback, by us and by the official SDK on Node.js, and how many each loses."""
+
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+from benchmarks.figures import Figure, Say, Size
+from benchmarks.frames import MARK, PROJECT
+from benchmarks.official_sdk import FOLDER, SdkMissing, install_sdk, node
+from benchmarks.processes import Sender, open_reader, open_sender
+from benchmarks.throughput import WARM_UP, Round, Speed
+
+SDK: Final = "the official SDK"
+RECEIVE_PATH: Final = "the agent's receive path"
+
+_OURS: Final[Mapping[str, str]] = {RECEIVE_PATH: "receive-path"}
+
+
+def _command(reader: str, port: int) -> list[str]:
+    if reader == SDK:
+        return [node(), str(FOLDER / "reader.mjs"), f"http://127.0.0.1:{port}", PROJECT, MARK]
+    return [sys.executable, "-m", "benchmarks.readers", _OURS[reader], str(port)]
+
+
+async def measure(size: Size, say: Say) -> list[Figure]:
+    """All readers in turns, so that a slow minute hits all of them."""
+    readers, missing = list(_OURS), ""
+    try:
+        node()
+        install_sdk()
+    except SdkMissing as reason:
+        missing = str(reason)
+    else:
+        readers.append(SDK)
+    rounds: dict[str, list[Round]] = {reader: [] for reader in readers}
+    for number in range(size.rounds):
+        say(f"events a second to a callback, round {number + 1} of {size.rounds}")
+        for reader in readers:
+            rounds[reader].append(await _speed(reader, size.events))
+    say("events lost")
+    lost = {reader: await _lost(reader, size.greeted) for reader in readers}
+    return [
+        *_figures({reader: Speed.of(found) for reader, found in rounds.items()}, missing),
+        *(_loss(reader, count, size.greeted) for reader, count in lost.items()),
+    ]
+
+
+def _figures(speeds: Mapping[str, Speed], missing: str) -> list[Figure]:
+    found = []
+    for reader, speed in speeds.items():
+        found += [
+            Figure(f"to a callback: {reader}", f"{speed.events_per_s:,.0f} events/s"),
+            Figure(f"to a callback: {reader}, processor time", f"{speed.cpu_us:.1f} µs/event"),
+        ]
+    if missing:
+        return [*found, Figure(f"to a callback: {SDK}", f"not measured: {missing}")]
+    ours = (reader for reader in speeds if reader != SDK)
+    return [*found, *(_ratio(reader, SDK, speeds) for reader in ours)]
+
+
+def _ratio(reader: str, other: str, speeds: Mapping[str, Speed]) -> Figure:
+    ratio = speeds[reader].events_per_s / speeds[other].events_per_s
+    return Figure(f"to a callback: {reader}, ratio to {other}", f"{ratio:.2f}")
+
+
+def _loss(reader: str, lost: int, events: int) -> Figure:
+    name = f"lost of {events:,} events that come at once: {reader}"
+    return Figure(name, f"{lost:,}") if reader == SDK else Figure(name, f"{lost:,}", "0", lost == 0)
+
+
+async def _speed(reader: str, events: int) -> Round:
+    async with open_sender() as sender, open_reader(*_command(reader, sender.port)) as process:
+        await sender.ask("wait", sockets=1)
+        # The SDK's listeners are there only some moments after its socket is.
+        await _send(sender, WARM_UP, "warm-up")
+        await process.read()
+        began = await _send(sender, events, "measured")
+        end = await process.read()
+        if end["events"] != events:
+            raise SystemExit(f"{reader} gave {end['events']} events to its callback, {events} were sent")
+        return Round(events, end["ended"] - began, end["cpu_s"])
+
+
+async def _lost(reader: str, events: int) -> int:
+    """How many of the events that a server sends with its answer to the handshake never reach the callback."""
+    async with open_sender() as sender:
+        await sender.ask("prepare", events=events, salt="greeting")
+        await sender.ask("greet")
+        async with open_reader(*_command(reader, sender.port)) as process:
+            return events - int((await process.read())["events"])
+
+
+async def _send(sender: Sender, events: int, salt: str) -> float:
+    await sender.ask("prepare", events=events, salt=salt)
+    began: float = (await sender.ask("send"))["began"]
+    return began

@@ -1,0 +1,74 @@
+"""Processes that give events to a callback, each in its own way: ``python -m benchmarks.readers WAY PORT``.
+
+``receive-path`` is what the agent reads with (session, link, frames to events), and a callback as its sink.
+At each mark a line of JSON says when that was, how much processor time was used since the last one, and how many
+events the callback was given.
+"""
+
+import json
+import random
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from types import MappingProxyType
+from typing import Final
+
+import trio
+
+from aintandem_notify.clock import SystemClock
+from aintandem_notify.config import ConnectionConfig, ProjectConfig
+from aintandem_notify.config.values import Secret
+from aintandem_notify.events import Event, Family
+from aintandem_notify.http_client import HttpClient
+from aintandem_notify.notification import Project
+from aintandem_notify.orchestrator import Login, Session, open_fleet
+from benchmarks.frames import MARK, PROJECT
+from benchmarks.machine import now
+
+
+class Counter:
+    """The callback."""
+
+    def __init__(self) -> None:
+        self._events = 0
+        self._before = time.process_time()
+
+    def __call__(self, event: Event) -> None:
+        """Count one event, and report at the mark."""
+        if event.type != MARK:
+            self._events += 1
+            return
+        ended, used = now(), time.process_time()
+        print(json.dumps({"ended": ended, "cpu_s": used - self._before, "events": self._events}), flush=True)
+        self._before, self._events = used, 0
+
+
+async def read_as_the_agent(port: int) -> None:
+    """Read until cancelled."""
+    counter, clock = Counter(), SystemClock()
+
+    async def sink(_project: Project, events: Sequence[Event]) -> None:
+        if events[0].family is Family.CONNECTION:  # of our own making; such come alone
+            return
+        for event in events:
+            counter(event)
+
+    async with HttpClient() as http:
+        session = Session(
+            f"http://127.0.0.1:{port}",
+            Login("admin", Secret("admin123")),
+            http=http,
+            clock=clock,
+            chance=random.random,
+            announce=lambda event: sys.exit(event.reason),
+        )
+        async with open_fleet(session, http=http, sink=sink, clock=clock, chance=random.random) as fleet:
+            await fleet.reconcile([ProjectConfig(id=PROJECT)], ConnectionConfig())
+            await trio.sleep_forever()
+
+
+WAYS: Final = MappingProxyType[str, Callable[[int], Awaitable[None]]]({"receive-path": read_as_the_agent})
+"""By the name on the command line."""
+
+if __name__ == "__main__":
+    trio.run(WAYS[sys.argv[1]], int(sys.argv[2]))
