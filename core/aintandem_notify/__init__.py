@@ -54,6 +54,7 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
         "InvalidRequest",
         "LinkLost",
         "LinkRefused",
+        "MembershipLost",
         "NotFound",
         "OrchestratorError",
         "Outcome",

@@ -4,7 +4,8 @@ AInTandemNotifyError
 ├─ ConfigError             the operator: the configuration is wrong; carries every problem found
 ├─ StoreError              the operator: the durable state cannot be opened or trusted
 │  ├─ StoreFull            the operator: there is no room; the agent goes on by itself once there is
-│  └─ StoreDamaged         the operator: its file is broken, and nothing more is written into it
+│  ├─ StoreDamaged         the operator: its file is broken, and nothing more is written into it
+│  └─ MembershipLost       nobody: the other agents took this one for dead, it joins them anew
 ├─ OrchestratorError       something is wrong between us and the orchestrator
 │  ├─ LinkLost             nobody: the connection broke, we try again
 │  ├─ LinkRefused          whoever owns the credentials
@@ -36,6 +37,7 @@ __all__ = [
     "InvalidRequest",
     "LinkLost",
     "LinkRefused",
+    "MembershipLost",
     "NotFound",
     "OrchestratorError",
     "Outcome",
@@ -93,6 +95,10 @@ class StoreFull(StoreError):
 
 class StoreDamaged(StoreError):
     """The file of the durable state is broken; writing on would make it worse."""
+
+
+class MembershipLost(StoreError):
+    """The agents that share the store took this one for dead; what it had in hand is theirs now."""
 
 
 class OrchestratorError(AInTandemNotifyError):

@@ -302,7 +302,7 @@ def test_the_claim_of_a_long_queue_reads_no_more_than_it_takes() -> None:
     """No table is scanned, and nothing is sorted: the index has the order."""
     store = Store("sqlite://")
     with store.transaction():
-        compiled = outbox._CLAIM.compile(store._connection)
+        compiled = outbox.CLAIM.compile(store._connection)
         values = tuple(0 for _ in compiled.positiontup or ())
         plan = store._connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", values).all()
     steps = [row[3] for row in plan]

@@ -1,5 +1,6 @@
 """A real PostgreSQL out of a wheel, on a socket of its own, gone when the tests are."""
 
+import atexit
 import importlib
 import os
 import tempfile
@@ -61,7 +62,7 @@ class Postgres:
         """For good, without the care for what it held."""
         self.start()
         self._ctl("-m", "immediate", "stop")
-        self._server.cleanup()
+        atexit.unregister(self._server._cleanup)
 
     def _ctl(self, *arguments: str) -> None:
         self._embedded.pg_ctl(["-w", *arguments], pgdata=self._server.pgdata, user=self._server.system_user)

@@ -79,7 +79,7 @@ TREE: dict[type[BaseException], list[type[BaseException]]] = {
         errors.PluginError,
         errors.Outcome,
     ],
-    errors.StoreError: [errors.StoreFull, errors.StoreDamaged],
+    errors.StoreError: [errors.StoreFull, errors.StoreDamaged, errors.MembershipLost],
     errors.OrchestratorError: [errors.LinkLost, errors.LinkRefused, errors.ProjectGone, errors.ApiError],
     errors.ApiError: [
         errors.AuthenticationFailed,

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from aintandem_notify.errors import StoreError
 from aintandem_notify.store.addresses import is_postgres, name_of
+from aintandem_notify.store.membership import Membership
 from aintandem_notify.store.reserve import Reserve
 from aintandem_notify.store.sqlite import SqliteDatabase
 
@@ -23,6 +24,11 @@ class Database(Protocol):
     """The one connection; statements go through it inside ``transaction`` only."""
     reserve: Reserve | None
     """Room that can be given up on a full disk; None where the disk is not ours to care for."""
+
+    @property
+    def membership(self) -> Membership | None:
+        """This agent among those that share the database; None where there can be only one."""
+        ...
 
     def naming_errors(self) -> AbstractContextManager[None]:
         """Turns what the driver raises inside into a StoreError of one clear sentence."""

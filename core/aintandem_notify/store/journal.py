@@ -17,6 +17,7 @@ from aintandem_notify.runs import TERMINAL_STATES, Run, RunRef, RunState
 from aintandem_notify.store import schema
 from aintandem_notify.store.bulk import Bulk
 from aintandem_notify.store.bulk import Row as BulkRow
+from aintandem_notify.store.membership import Membership
 from aintandem_notify.store.outbox import DeliveryState
 from aintandem_notify.store.recent import Recent
 from aintandem_notify.store.schema import microseconds
@@ -107,6 +108,8 @@ _ADD_DELIVERIES: Final = Bulk(
         "attempts",
         "fault_count",
         "created_at",
+        "variant",
+        "node",
     ),
 )
 _OPEN_RUNS: Final = (
@@ -129,9 +132,10 @@ _SEE_PROJECTS: Final = Bulk(
 class Journal:
     """The ingest side of the store."""
 
-    def __init__(self, connection: Connection, recent: Recent) -> None:
+    def __init__(self, connection: Connection, recent: Recent, membership: Membership | None = None) -> None:
         self._connection = connection
         self._recent = recent
+        self._membership = membership
 
     def known_keys(self, keys: Iterable[str]) -> set[str]:
         """Those of ``keys`` that are journaled."""
@@ -163,6 +167,10 @@ class Journal:
             found |= {row.id: Watched(row.seen_until, row.watched_since or row.seen_until) for row in rows}
         return found
 
+    def _place(self, destination: str) -> BulkRow:
+        """For which settings, and for which machine alone, a delivery is meant; both None with one owner."""
+        return _ANYWHERE if self._membership is None else self._membership.place(destination)
+
     def write(self, changes: Changes, now: datetime) -> None:
         """Add and change it all; ``now`` is when it was received and from when deliveries are due."""
         connection, at = self._connection, microseconds(now)
@@ -174,7 +182,11 @@ class Journal:
         _ADD_NOTIFICATIONS.run(connection, notifications)
         _ADD_DELIVERIES.run(
             connection,
-            [_delivery_row(sent, name, at) for sent, names in changes.notifications for name in names],
+            [
+                _delivery_row(sent, name, at) + self._place(name)
+                for sent, names in changes.notifications
+                for name in names
+            ],
         )
         _ADD_PROJECTS.run(
             connection,
@@ -188,6 +200,9 @@ class Journal:
         for (sent, names), (_, key, *_, content) in zip(changes.notifications, notifications, strict=True):
             for name in names:
                 self._recent.add(name, sent, wires[key] + len(content))
+
+
+_ANYWHERE: Final = (None, None)
 
 
 def _portions(items: Iterable[Any]) -> Iterable[list[Any]]:

@@ -95,7 +95,7 @@ _BLOCKED: Final = exists().where(
     _earlier.c.id < _mine.id,
     _waits(_earlier.c),
 )
-_CLAIM: Final = (
+CLAIM: Final = (
     select(
         _mine.id,
         _mine.notification_id,
@@ -130,12 +130,12 @@ _CONTENTS: Final = (
     .where(schema.notifications.c.id.in_(bindparam("ids", expanding=True)))
 )
 _NEXT_DUE: Final = select(func.min(_mine.due_at)).where(_QUEUED, _waits(_mine))
-_SETTLED: Final = ("state", "due_at", "attempts", "fault", "fault_count", "reason", "settled_at", "plain")
+SETTLED: Final = ("state", "due_at", "attempts", "fault", "fault_count", "reason", "settled_at", "plain")
 _SETTLE: Final = Bulk(
     update(schema.deliveries)
     .where(_mine.id == bindparam("delivery"))
-    .values({name: bindparam(name) for name in _SETTLED}),
-    (*_SETTLED, "delivery"),
+    .values({name: bindparam(name) for name in SETTLED}),
+    (*SETTLED, "delivery"),
 )
 _OLDEST: Final = select(_mine.created_at).where(_QUEUED).order_by(_mine.id).limit(1)
 _QUEUES: Final = (
@@ -162,7 +162,7 @@ class Outbox:
         """
         asked = {"name": destination, "most": most, "now": now, "horizon": horizon}
         while True:
-            rows = self._connection.execute(_CLAIM, asked).all()
+            rows = self._pick(asked)
             found = self._notifications(destination, [row.notification_id for row in rows])
             claims, unreadable = [], []
             for row in rows:
@@ -173,6 +173,17 @@ class Outbox:
             if not unreadable:
                 return claims
             self._bury(unreadable, now, "cannot be read back from the store")
+
+    def _pick(self, asked: Mapping[str, Any]) -> Sequence[Any]:
+        """What is due, in order."""
+        return self._connection.execute(CLAIM, asked).all()
+
+    def put_back(self, destination: str) -> None:
+        """What was claimed for this destination and is not in hand any more is free again."""
+
+    def _record(self, rows: Sequence[BulkRow]) -> None:
+        """How the deliveries stand, as ``_settled_row`` has it."""
+        _SETTLE.run(self._connection, rows)
 
     def _notifications(self, destination: str, ids: Sequence[str]) -> dict[str, Notification]:
         """By their ids, from memory where they are there; what cannot be read back is left out."""
@@ -193,7 +204,7 @@ class Outbox:
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
         """Record how tries went."""
-        _SETTLE.run(self._connection, [_settled_row(settlement) for settlement in settlements])
+        self._record([_settled_row(settlement) for settlement in settlements])
         for settlement in settlements:
             if settlement.state is not DeliveryState.QUEUED:
                 self._recent.remove(settlement.claim.destination, settlement.claim.notification.id)

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy import Engine, create_engine, event, inspect
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from aintandem_notify.errors import StoreError
 from aintandem_notify.store.addresses import name_of, parsed_url
+from aintandem_notify.store.membership import Membership
 from aintandem_notify.store.migrations import create, upgrade
 from aintandem_notify.store.postgres_faults import naming_errors
 from aintandem_notify.store.postgres_texts import register
@@ -75,6 +76,7 @@ class PostgresDatabase:
             except BaseException:
                 self.close()
                 raise
+        self.membership = Membership(self.connection)
 
     def naming_errors(self) -> AbstractContextManager[None]:
         """See ``Database``."""
@@ -131,8 +133,3 @@ def _engine(url: URL) -> Engine:
         driver.commit()
 
     return engine
-
-
-def holds_open(connection: Connection) -> bool:
-    """Whether the session that the last transaction ran in is still there."""
-    return not connection.closed and not connection.invalidated

@@ -8,7 +8,7 @@ from typing import Final
 from psycopg import Error, OperationalError
 from sqlalchemy.exc import DBAPIError
 
-from aintandem_notify.errors import StoreError
+from aintandem_notify.errors import StoreError, StoreFull
 
 SENTENCES: Final[Mapping[str, str]] = {
     "28": "it refused the login; check user and password in [store] url",
@@ -45,9 +45,14 @@ def naming_errors(name: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise StoreError(f"store {name}: {sentence(error.orig)}") from error
+        raise _named(name, error.orig) from error
     except Error as error:  # out of a new connection in the place of a lost one
-        raise StoreError(f"store {name}: {sentence(error)}") from error
+        raise _named(name, error) from error
+
+
+def _named(name: str, error: BaseException | None) -> StoreError:
+    kind = StoreFull if getattr(error, "sqlstate", None) == "53100" else StoreError
+    return kind(f"store {name}: {sentence(error)}")
 
 
 def sentence(error: BaseException | None) -> str:

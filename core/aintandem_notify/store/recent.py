@@ -26,10 +26,12 @@ class _Shelf:
 class Recent:
     """Remembers for each destination what waits for it, up to a bound; the store has all of it in any case.
 
-    When a shelf is full nothing is added: the oldest are claimed first.
+    When a shelf is full nothing is added: the oldest are claimed first. ``replace``: the oldest give way instead,
+    since others may have taken them.
     """
 
-    def __init__(self, most: int = MOST, most_characters: int = MOST_CHARACTERS) -> None:
+    def __init__(self, most: int = MOST, most_characters: int = MOST_CHARACTERS, *, replace: bool = False) -> None:
+        self.replace = replace
         self._most = most
         self._most_characters = most_characters
         self._shelves: dict[str, _Shelf] = {}
@@ -38,9 +40,15 @@ class Recent:
         """Keep it if there is room."""
         shelf = self._shelves.setdefault(destination, _Shelf())
         self.remove(destination, notification.id)
-        if len(shelf.kept) < self._most and shelf.characters + characters <= self._most_characters:
+        if self.replace and characters <= self._most_characters:
+            while shelf.kept and not self._fits(shelf, characters):
+                self.remove(destination, next(iter(shelf.kept)))
+        if self._fits(shelf, characters):
             shelf.kept[notification.id] = notification, characters
             shelf.characters += characters
+
+    def _fits(self, shelf: _Shelf, characters: int) -> bool:
+        return len(shelf.kept) < self._most and shelf.characters + characters <= self._most_characters
 
     def get(self, destination: str, notification_id: str) -> Notification | None:
         """The notification; None when only the store has it."""

@@ -1,4 +1,4 @@
-"""The tables of the durable state. Portable SQL types only; what is a database's own stands in ``sqlite``."""
+"""The tables of the durable state, in portable types. A database's own things are in ``sqlite``, ``postgres``."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -69,7 +69,7 @@ projects: Final = Table(
     Column("watched_since", Moment),
     # The agent that watches it, where several share the work; None: whoever comes first.
     Column("owner", String(32)),
-    Index("projects_owner", "owner"),
+    Index("projects_owner", "owner", "id"),
 )
 
 # The agents that share this store and are alive; a store with one owner has none. The row is an agent's fence:
@@ -84,6 +84,8 @@ agents: Final = Table(
     # A hash of the projects that it is configured to watch: equal ones share them evenly.
     Column("entries", String(32), nullable=False),
     Column("version", Text, nullable=False),
+    # How many projects it had when it was heard of last.
+    Column("projects", Integer, nullable=False),
     # Both by the database's clock.
     Column("started_at", Moment, nullable=False),
     Column("expires_at", Moment, nullable=False),

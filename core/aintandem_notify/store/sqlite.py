@@ -47,6 +47,8 @@ class SqliteDatabase:
     start begins anew.
     """
 
+    membership = None
+
     def __init__(self, url: str | Path, *, reserve_bytes: int = 0) -> None:
         self._path = location_of(url)
         self.reserve = None if self._path is None else _take_place(self._path, reserve_bytes)

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import delete, select, update
 
 from aintandem_notify.clock import Clock, SystemClock
-from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
+from aintandem_notify.errors import MembershipLost, StoreDamaged, StoreError, StoreFull
 from aintandem_notify.store.database import open_database
 from aintandem_notify.store.gates import Gates
 from aintandem_notify.store.health import WELL, Purpose, StoreState, StoreStatus, after_failure, after_success
@@ -16,6 +16,7 @@ from aintandem_notify.store.journal import Journal
 from aintandem_notify.store.outbox import Outbox
 from aintandem_notify.store.recent import Recent
 from aintandem_notify.store.schema import PREDECESSOR, meta
+from aintandem_notify.store.shared_outbox import SharedOutbox
 
 _PROBE: Final = update(meta).where(meta.c.key == "schema_version").values(value=meta.c.value)
 
@@ -37,8 +38,13 @@ class Store:
         self._status = self._first_status()
         self._connection = self._database.connection
         self._recent = recent or Recent()
-        self.journal = Journal(self._connection, self._recent)
-        self.outbox = Outbox(self._connection, self._recent)
+        self.membership = self._database.membership
+        self.outbox: Outbox
+        if self.membership is None:
+            self.outbox = Outbox(self._connection, self._recent)
+        else:
+            self.outbox = SharedOutbox(self._connection, self._recent, self.membership)
+        self.journal = Journal(self._connection, self._recent, self.membership)
         self.gates = Gates(self._connection)
 
     @property
@@ -52,18 +58,25 @@ class Store:
         return self._status
 
     @contextmanager
-    def transaction(self, *, durable: bool = True, purpose: Purpose = Purpose.WORK) -> Iterator[None]:
+    def transaction(
+        self, *, durable: bool = True, purpose: Purpose = Purpose.WORK, fenced: bool = True
+    ) -> Iterator[None]:
         """All or nothing, on disk when it is left without an error.
 
         One that need not be ``durable`` may be undone, whole, by a power cut. A StoreError out of the very
         last step may leave the changes stored all the same. What ``purpose`` does not allow now is refused.
+        ``fenced``: raises MembershipLost for an agent that those it shares the store with took for dead.
         """
         self._admit(purpose)
         try:
             with self._database.naming_errors(), self._forgetting(), self._database.transaction(durable=durable):
+                if fenced and self.membership is not None:
+                    self.membership.fence()
                 if purpose is not Purpose.LOOK and not self._status.is_well:
                     self._connection.execute(_PROBE)  # so that success means that something could be written
                 yield
+        except MembershipLost:
+            raise  # nothing is wrong with the store
         except StoreError as error:
             self._note_failure(error)
             raise
@@ -111,6 +124,29 @@ class Store:
         self._status = after_failure(status, error, gave_way=gave_way, now=self._clock.now())
         if reserve is not None and self._status.state is StoreState.DAMAGED:
             reserve.mark_suspect()
+
+    def join(self, node: str, *, entries: str, version: str) -> None:
+        """Become one of the agents that share this store, known as ``node``; see ``Membership.join``.
+
+        Raises StoreError while another agent has that name.
+        """
+        member = self.membership
+        if member is None:
+            raise StoreError(f"store {self.name}: it has one owner and cannot be shared")
+        try:
+            with self.transaction(fenced=False):
+                member.join(node, entries=entries, version=version)
+        except BaseException:
+            member.left()
+            raise
+        self._recent.replace = True
+
+    def leave(self) -> None:
+        """Give all that this agent has to the others, at once and not when its lease is over."""
+        if self.membership is not None and self.membership.id is not None:
+            with self.transaction():
+                self.membership.leave()
+            self.membership.left()
 
     @contextmanager
     def _forgetting(self) -> Iterator[None]:

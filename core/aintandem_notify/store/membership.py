@@ -1,0 +1,264 @@
+"""One agent among those that share a store.
+
+Its row in ``agents`` is its fence: every transaction begins with a look at it, and whoever finds it expired
+removes it, frees what hung on it, and so ends whatever this agent still has in hand. Times are the database's.
+What an agent is called over its restarts is held by an advisory lock of its session, so that a restarted one
+takes its own things back at once, and two of one name notice each other.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import Any, Final
+from uuid import uuid4
+
+from sqlalchemy import Connection, TextClause, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import Text
+
+from aintandem_notify.errors import MembershipLost, StoreError
+
+LEASE_S: Final = 10.0
+"""Seconds that an agent is believed to live after it was heard of last."""
+
+AT_ONCE: Final = 5000
+"""Projects in one statement."""
+
+_NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _ids(name: str) -> Any:
+    return bindparam(name, type_=ARRAY(Text))
+
+
+def _sql(statement: str, *arrays: str) -> TextClause:
+    return text(statement.replace("{now}", _NOW)).bindparams(*map(_ids, arrays))
+
+
+_FENCE: Final = _sql("SELECT expires_at > {now}, {now} FROM agents WHERE id = :me FOR KEY SHARE")
+_HOLD_NAME: Final = _sql("SELECT pg_try_advisory_lock(:key)")
+_RENEW: Final = _sql(
+    "UPDATE agents SET expires_at = {now} + :lease, projects = :projects WHERE id = :me AND expires_at > {now}"
+)
+_JOIN: Final = _sql(
+    "INSERT INTO agents (id, node, entries, version, projects, started_at, expires_at)"
+    " VALUES (:me, :node, :entries, :version, 0, {now}, {now} + :lease)"
+)
+_ENTRIES: Final = _sql("UPDATE agents SET entries = :entries WHERE id = :me")
+_PEERS: Final = _sql("SELECT id, entries, projects, expires_at - {now} FROM agents ORDER BY id")
+_EXPIRED: Final = _sql("SELECT id FROM agents WHERE expires_at <= {now} AND id <> :me FOR UPDATE SKIP LOCKED")
+_SAME_NODE: Final = _sql("SELECT id FROM agents WHERE node = :node FOR UPDATE")
+_LEAVE: Final = _sql("DELETE FROM agents WHERE id = ANY(:ids)", "ids")
+_NO_DESTINATIONS: Final = _sql("DELETE FROM agent_destinations WHERE agent_id = ANY(:ids)", "ids")
+_FREE_PROJECTS: Final = _sql("UPDATE projects SET owner = :heir WHERE owner = ANY(:ids)", "ids")
+_FREE_CLAIMS: Final = _sql("UPDATE deliveries SET claimed_by = NULL WHERE claimed_by = ANY(:ids)", "ids")
+_ADD_DESTINATIONS: Final = _sql(
+    "INSERT INTO agent_destinations (agent_id, destination, variant)"
+    " SELECT :me, name, variant FROM unnest(:names, :variants) AS mine(name, variant)",
+    "names",
+    "variants",
+)
+_ADD_PROJECTS: Final = _sql(
+    "INSERT INTO projects (id, seen_until) SELECT unnest(:ids), 0 ON CONFLICT (id) DO NOTHING", "ids"
+)
+_MINE: Final = _sql("SELECT id FROM projects WHERE owner = :me")
+_FREE: Final = _sql(
+    "SELECT id FROM projects WHERE owner IS NULL AND id > :after ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED"
+)
+_TAKE: Final = _sql("UPDATE projects SET owner = :me WHERE id = ANY(:ids) AND owner IS NULL RETURNING id", "ids")
+_GIVE: Final = _sql("UPDATE projects SET owner = NULL WHERE id = ANY(:ids) AND owner = :me", "ids")
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A living agent, this one included.
+
+    ``entries``: a hash of what it is configured to watch; ``projects``: how many it had when it was heard of
+    last; ``lease_s``: seconds until it counts as dead.
+    """
+
+    id: str
+    entries: str
+    projects: int
+    lease_s: float = LEASE_S
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A destination of this agent.
+
+    ``variant`` is a hash of its settings; ``local`` is true where it can only be reached from this machine.
+    """
+
+    variant: str
+    local: bool = False
+
+
+@dataclass(slots=True)
+class Membership:
+    """This agent's part in a shared store; used inside a transaction of ``Store``, but for the plain fields.
+
+    ``id`` is None while it is no member; one that never was is not fenced: commands that look into the store.
+    """
+
+    connection: Connection
+    clock: Callable[[], float] = time.monotonic
+    id: str | None = None
+    node: str = ""
+    configured: Mapping[str, Configured] = field(default_factory=dict)
+    projects: set[str] = field(default_factory=set)
+    """What this agent owns. Only its own acts change that while its fence stands, so this is true to the store."""
+    lost: bool = False
+    """It was a member and is none any more: nothing may be stored until it has joined anew."""
+    now: datetime | None = None
+    """The database's time at the begin of the transaction."""
+    _session: object = None
+    _valid_until: float = 0.0
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether nobody can have taken over what this agent has in hand."""
+        return self.id is not None and self.clock() < self._valid_until
+
+    def join(self, node: str, *, entries: str, version: str) -> None:
+        """Become a member under the name ``node``, with what an earlier one of this name had.
+
+        Raises StoreError while another agent has that name.
+        """
+        self.left()
+        self._session = None
+        if not self._hold_name(node):
+            raise StoreError(f'another agent called "{node}" shares this store; give each its own [agent] name')
+        me, asked_at = uuid4().hex, self.clock()
+        before = self._run(_SAME_NODE, node=node).scalars().all()
+        self._remove(before, heir=me)
+        self._run(_JOIN, me=me, node=node, entries=entries, version=version, lease=_microseconds(LEASE_S))
+        self._add_destinations(me)
+        self.projects = set(self._run(_MINE, me=me).scalars())
+        self.id, self.lost, self.node, self._valid_until = me, False, node, asked_at + LEASE_S
+
+    def fence(self) -> None:
+        """Raises MembershipLost when this agent was given up; holds its row until the transaction ends."""
+        if self.id is None:
+            if self.lost:
+                self._lose()
+            return
+        if self._session is not self._driver() and not self._hold_name(self.node):
+            self._lose()
+        row = self._run(_FENCE, me=self.id).one_or_none()
+        if row is None or not row[0]:
+            self._lose()
+        self.now = _EPOCH + timedelta(microseconds=row[1])
+
+    def renew(self) -> None:
+        """Live on for another lease; raises MembershipLost."""
+        asked_at = self.clock()
+        found = self._run(_RENEW, me=self.id, lease=_microseconds(LEASE_S), projects=len(self.projects))
+        if found.rowcount == 0:
+            self._lose()
+        self._valid_until = asked_at + LEASE_S
+
+    def peers(self) -> list[Peer]:
+        """All that live, by id."""
+        return [Peer(one, entries, count, left / 1e6) for one, entries, count, left in self._run(_PEERS)]
+
+    def bury(self) -> int:
+        """Remove the agents whose lease is over, and free what they had; how many."""
+        dead = self._run(_EXPIRED, me=self.id or "").scalars().all()
+        self._remove(dead, heir=None)
+        return len(dead)
+
+    def leave(self) -> None:
+        """No longer a member: all that it had is free at once."""
+        if self.id is not None:
+            self._remove([self.id], heir=None)
+
+    def left(self) -> None:
+        """It is a member no longer."""
+        self.id, self.lost = None, True
+        self.projects = set()
+
+    def configure(self, configured: Mapping[str, Configured], entries: str) -> None:
+        """What it delivers to and wants to watch from now on."""
+        self.configured = configured
+        if self.id is not None:
+            self._run(_NO_DESTINATIONS, ids=[self.id])
+            self._add_destinations(self.id)
+            self._run(_ENTRIES, me=self.id, entries=entries)
+
+    def place(self, destination: str) -> tuple[str | None, str | None]:
+        """The settings that a delivery of ours is meant for, and the machine that alone can make it."""
+        mine = self.configured.get(destination)
+        if mine is None:
+            return None, None
+        return mine.variant, self.node if mine.local else None
+
+    def add_projects(self, ids: Sequence[str]) -> None:
+        """Make the projects known to the store, so that they can be owned."""
+        for some in _portions(ids):
+            self._run(_ADD_PROJECTS, ids=some)
+
+    def free_projects(self, after: str, most: int = AT_ONCE) -> list[str]:
+        """Those that nobody owns, by id from ``after`` on; nobody else can take them in this transaction."""
+        return list(self._run(_FREE, after=after, most=most).scalars())
+
+    def take(self, ids: Sequence[str]) -> set[str]:
+        """Own these; those that were free."""
+        return {one for some in _portions(ids) for one in self._run(_TAKE, me=self.id, ids=some).scalars()}
+
+    def give(self, ids: Sequence[str]) -> None:
+        """Own these no longer."""
+        for some in _portions(ids):
+            self._run(_GIVE, me=self.id, ids=some)
+
+    def owned(self) -> set[str]:
+        """What this agent owns, as the store says."""
+        return set(self._run(_MINE, me=self.id).scalars())
+
+    def _remove(self, ids: Sequence[str], heir: str | None) -> None:
+        if not ids:
+            return
+        # What many thousand projects and claims take must not end at the time that usual statements have.
+        self.connection.exec_driver_sql("SET LOCAL statement_timeout = '60s'")
+        self._run(_LEAVE, ids=list(ids))
+        self._run(_NO_DESTINATIONS, ids=list(ids))
+        self._run(_FREE_PROJECTS, ids=list(ids), heir=heir)
+        self._run(_FREE_CLAIMS, ids=list(ids))
+
+    def _add_destinations(self, me: str) -> None:
+        names = list(self.configured)
+        variants = [self.configured[name].variant for name in names]
+        self._run(_ADD_DESTINATIONS, me=me, names=names, variants=variants)
+
+    def _hold_name(self, node: str) -> bool:
+        held: bool = self._run(_HOLD_NAME, key=_lock_key(node)).scalar_one()
+        if held:
+            self._session = self._driver()
+        return held
+
+    def _lose(self) -> Any:
+        self.left()
+        raise MembershipLost("the other agents took this one for dead; it starts anew")
+
+    def _driver(self) -> object:
+        return self.connection.connection.driver_connection
+
+    def _run(self, statement: TextClause, **values: Any) -> Any:
+        return self.connection.execute(statement, values)
+
+
+def _portions(ids: Sequence[str]) -> Iterable[list[str]]:
+    return (list(ids[start : start + AT_ONCE]) for start in range(0, len(ids), AT_ONCE))
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1e6)
+
+
+def _lock_key(node: str) -> int:
+    """A number of the width that advisory locks have."""
+    digest = blake2b(node.encode("utf-8", "replace"), digest_size=8, person=b"agent").digest()
+    return int.from_bytes(digest, "big", signed=True)

@@ -1,0 +1,356 @@
+"""Several agents on one real PostgreSQL: who is a member, who owns what, and who gets which delivery."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from aintandem_notify.errors import MembershipLost, StoreError
+from aintandem_notify.store import Claim, DeliveryState, Settlement, Store
+from aintandem_notify.store.membership import Configured, Membership
+from support.outbox import NOW, claim_all, event, inside, queue_up
+from support.postgres import Postgres
+
+HERE = "slack.a"
+SAME = {HERE: Configured("same")}
+
+Join = Callable[..., Store]
+
+
+@pytest.fixture
+def join(postgres_url: str) -> Iterator[Join]:
+    """Opens the database as a new agent, by its name."""
+    with ExitStack() as opened:
+
+        def join(node: str, configured: Mapping[str, Configured] = SAME) -> Store:
+            store = Store(postgres_url)
+            opened.callback(store.close)
+            member(store).configured = configured
+            store.join(node, entries="all", version="1")
+            return store
+
+        yield join
+
+
+def member(store: Store) -> Membership:
+    assert store.membership is not None
+    return store.membership
+
+
+def sql(store: Store, statement: str, **values: Any) -> list[Any]:
+    with store.transaction(fenced=False):
+        found = store._connection.execute(text(statement), values)
+        return [tuple(row) for row in found] if found.returns_rows else []
+
+
+def expire(store: Store) -> None:
+    """Its lease is over, without anybody having noticed."""
+    sql(store, "UPDATE agents SET expires_at = 0 WHERE id = :me", me=member(store).id)
+
+
+def titles(store: Store, most: int = 1, destination: str = HERE) -> list[str]:
+    """What it gets when it asks."""
+    return [claim.notification.title for claim in claim_all(destination, most)(store)]
+
+
+def settle(store: Store, claim: Claim, state: DeliveryState = DeliveryState.DELIVERED) -> None:
+    inside(lambda store: store.outbox.settle([Settlement(claim, state, NOW, NOW)]))(store)
+
+
+def bury(store: Store) -> int:
+    return inside(lambda store: member(store).bury())(store)
+
+
+def test_a_member_lives_on_by_renewing(join: Join) -> None:
+    first, second = join("one"), join("two")
+    peers = inside(lambda store: member(store).peers())(first)
+    assert {peer.id for peer in peers} == {member(first).id, member(second).id}
+    assert all(9 < peer.lease_s <= 10 for peer in peers)
+    sql(first, "UPDATE agents SET expires_at = expires_at - 9000000")
+    inside(lambda store: member(store).renew())(first)
+    leases = {peer.id: peer.lease_s for peer in inside(lambda store: member(store).peers())(second)}
+    assert leases[str(member(first).id)] > 9 > leases[str(member(second).id)]
+
+
+def test_nothing_of_an_agent_whose_lease_is_over_is_stored(join: Join) -> None:
+    store = join("one")
+    expire(store)
+    for _ in range(2):
+        with pytest.raises(MembershipLost):
+            queue_up([event("task_failed")])(store)
+    assert not member(store).is_valid
+    assert sql(store, "SELECT count(*) FROM events") == [(0,)]
+    store.join("one", entries="all", version="1")
+    queue_up([event("task_failed")])(store)
+    assert sql(store, "SELECT count(*) FROM events") == [(1,)]
+
+
+def test_a_late_transaction_of_a_dead_agent_is_refused(join: Join) -> None:
+    stopped, alive = join("one"), join("two")
+    expire(stopped)
+    assert bury(alive) == 1
+    assert bury(alive) == 0
+    with pytest.raises(MembershipLost):
+        queue_up([event("task_failed")])(stopped)
+
+
+def test_an_agent_in_the_middle_of_a_transaction_is_not_buried(join: Join) -> None:
+    stopped, alive = join("one"), join("two")
+    with stopped.transaction():
+        pass
+    with stopped.transaction():
+        with alive.transaction(fenced=False):
+            alive._connection.execute(
+                text("UPDATE agents SET expires_at = 0 WHERE id = :me"), {"me": member(stopped).id}
+            )
+        assert bury(alive) == 0
+    assert bury(alive) == 1
+
+
+def test_renewing_too_late_is_too_late(join: Join) -> None:
+    store = join("one")
+
+    def renew(store: Store) -> None:
+        store._connection.execute(text("UPDATE agents SET expires_at = 0"))
+        member(store).renew()
+
+    with pytest.raises(MembershipLost):
+        inside(renew)(store)
+
+
+def test_two_agents_of_one_name_notice_each_other(join: Join) -> None:
+    first = join("one")
+    with pytest.raises(StoreError, match='another agent called "one" shares this store'):
+        join("one")
+    queue_up([event("task_failed")])(first)
+
+
+def test_a_restarted_agent_has_its_own_things_back_at_once(join: Join) -> None:
+    first = join("one")
+    own(first, ["a", "b"])
+    queue_up([event("task_failed")], [HERE])(first)
+    assert titles(first) == ["task_failed t1"]
+    first.close()
+    again = join("one")
+    assert member(again).projects == {"a", "b"}
+    assert titles(again) == ["task_failed t1"]
+    assert len(sql(again, "SELECT id FROM agents")) == 1
+
+
+def test_whoever_lost_its_connection_holds_its_name_anew(join: Join, postgres: Postgres) -> None:
+    store = join("one")
+    cut(store, postgres)
+    with pytest.raises(StoreError):
+        titles(store)
+    assert titles(store) == []
+    with pytest.raises(StoreError, match="another agent called"):
+        join("one")
+
+
+def test_whoever_lost_its_connection_and_its_name_is_out(join: Join, postgres: Postgres) -> None:
+    store = join("one")
+    cut(store, postgres)
+    other = join("one")
+    with pytest.raises(StoreError):
+        titles(store)
+    with pytest.raises(MembershipLost):
+        titles(store)
+    assert titles(other) == []
+
+
+def cut(store: Store, postgres: Postgres) -> None:
+    """As a network does."""
+    ((pid,),) = sql(store, "SELECT pg_backend_pid()")
+    with postgres.admin() as admin:
+        admin.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+
+def test_leaving_frees_everything_at_once(join: Join) -> None:
+    first, second = join("one"), join("two")
+    own(first, ["a"])
+    queue_up([event("task_failed")], [HERE])(first)
+    assert titles(first) == ["task_failed t1"]
+    first.leave()
+    assert inside(lambda store: member(store).free_projects(""))(second) == ["a"]
+    assert titles(second) == ["task_failed t1"]
+    with pytest.raises(MembershipLost):
+        queue_up([event("task_started")])(first)
+
+
+def own(store: Store, ids: list[str]) -> set[str]:
+    def take(store: Store) -> set[str]:
+        member(store).add_projects(ids)
+        return member(store).take(ids)
+
+    taken = inside(take)(store)
+    member(store).projects |= taken
+    return taken
+
+
+def test_a_project_has_one_owner(join: Join) -> None:
+    first, second = join("one"), join("two")
+    assert own(first, ["a", "b"]) == {"a", "b"}
+    assert own(second, ["b", "c"]) == {"c"}
+    inside(lambda store: member(store).give(["a", "c"]))(first)
+    assert inside(lambda store: member(store).free_projects(""))(second) == ["a"]
+    assert inside(lambda store: member(store).owned())(first) == {"b"}
+
+
+def test_projects_of_the_dead_are_free(join: Join) -> None:
+    dead, alive = join("one"), join("two")
+    own(dead, [f"p{n:04}" for n in range(12_000)])
+    expire(dead)
+    bury(alive)
+    free = inside(lambda store: member(store).free_projects("p0999", most=3))(alive)
+    assert free == ["p1000", "p10000", "p10001"]
+    assert len(own(alive, [f"p{n:04}" for n in range(12_000)])) == 12_000
+
+
+def test_what_one_looks_at_to_take_it_nobody_else_sees(join: Join) -> None:
+    first, second = join("one"), join("two")
+    own(first, ["a", "b"])
+    inside(lambda store: member(store).give(["a", "b"]))(first)
+    with first.transaction():
+        assert member(first).free_projects("", most=1) == ["a"]
+        assert inside(lambda store: member(store).free_projects(""))(second) == ["b"]
+
+
+def test_nobody_gets_what_another_has_in_hand(join: Join) -> None:
+    first, second = join("one"), join("two")
+    queue_up([event("task_failed", run="a"), event("task_failed", run="b")], [HERE])(first)
+    (claim,) = claim_all(HERE, 1)(first)
+    assert titles(second, most=9) == ["task_failed b"]
+    assert titles(second, most=9) == ["task_failed b"]  # its own it gets again
+    settle(first, claim)
+    assert titles(first) == []
+
+
+@pytest.mark.parametrize("most", [1, 9])
+def test_a_thread_keeps_its_order_over_all_agents(join: Join, most: int) -> None:
+    first, second = join("one"), join("two")
+    about = [event("task_started", run="a"), event("task_failed", run="a"), event("task_failed", run="b")]
+    queue_up(about, [HERE])(first)
+    (claim,) = claim_all(HERE, 1)(first)
+    (other,) = claim_all(HERE, most)(second)
+    assert other.notification.title == "task_failed b"
+    settle(second, other)
+    settle(first, claim, DeliveryState.QUEUED)
+    assert titles(second, most)[0] == "task_started a"
+    assert titles(first, most) == []
+
+
+@pytest.mark.parametrize("most", [1, 9])
+def test_what_is_just_being_claimed_holds_its_thread(join: Join, most: int) -> None:
+    first, second = join("one"), join("two")
+    queue_up([event("task_started", run="a"), event("task_failed", run="a")], [HERE])(first)
+    with first.transaction():
+        assert len(first.outbox.claim(HERE, most=1, now=NOW, horizon=NOW)) == 1
+        assert titles(second, most) == []
+
+
+def test_claimers_that_race_never_get_the_same(join: Join) -> None:
+    stores = [join(f"agent {n}") for n in range(4)]
+    about = [event("artifact", run=f"t{n % 5}", artifact={"path": str(n)}) for n in range(100)]
+    queue_up(about, [HERE])(stores[0])
+    taken: list[tuple[str, int]] = []
+
+    def work(store: Store) -> None:
+        idle = 0
+        while idle < 20:
+            claims = claim_all(HERE, 1)(store)
+            for claim in claims:
+                taken.append((claim.notification.thread, claim.id))
+                settle(store, claim)
+            idle = 0 if claims else idle + 1
+
+    workers = [threading.Thread(target=work, args=[store]) for store in stores]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(taken) == len({number for _, number in taken}) == 100
+    for thread in {thread for thread, _ in taken}:
+        in_order = [number for one, number in taken if one == thread]
+        assert in_order == sorted(in_order)
+
+
+def test_what_a_dead_agent_had_in_hand_goes_to_others_and_is_theirs_to_settle(join: Join) -> None:
+    dead, alive = join("one"), join("two")
+    queue_up([event("task_failed")], [HERE])(dead)
+    (claim,) = claim_all(HERE, 1)(dead)
+    expire(dead)
+    bury(alive)
+    assert titles(alive) == ["task_failed t1"]
+    dead.join("one", entries="all", version="1")
+    settle(dead, claim)  # too late: it went out, but is in another hand now
+    assert sql(alive, "SELECT state FROM deliveries") == [("queued",)]
+    settle(alive, claim)
+    assert sql(alive, "SELECT state, claimed_by FROM deliveries") == [("delivered", None)]
+
+
+def test_what_went_out_is_recorded_after_a_lapse_if_nobody_took_it(join: Join) -> None:
+    store = join("one")
+    queue_up([event("task_failed")], [HERE])(store)
+    (claim,) = claim_all(HERE, 1)(store)
+    expire(store)
+    with pytest.raises(MembershipLost):
+        settle(store, claim)
+    store.join("one", entries="all", version="1")
+    settle(store, claim)
+    assert sql(store, "SELECT state FROM deliveries") == [("delivered",)]
+
+
+def test_what_is_not_in_hand_any_more_is_put_back(join: Join) -> None:
+    first, second = join("one"), join("two")
+    queue_up([event("task_failed")], [HERE])(first)
+    assert titles(first) == ["task_failed t1"]
+    inside(lambda store: store.outbox.put_back(HERE))(first)
+    assert titles(second) == ["task_failed t1"]
+
+
+def test_a_delivery_goes_to_the_settings_that_it_was_made_for(join: Join) -> None:
+    first = join("one", {HERE: Configured("red")})
+    second = join("two", {HERE: Configured("blue")})
+    queue_up([event("task_failed")], [HERE])(first)
+    assert titles(second) == []
+    assert titles(first) == ["task_failed t1"]
+
+
+def test_when_no_living_agent_has_the_settings_any_has_the_delivery(join: Join) -> None:
+    first = join("one", {HERE: Configured("red")})
+    second = join("two", {HERE: Configured("blue")})
+    queue_up([event("task_failed")], [HERE])(first)
+    inside(lambda store: member(store).configure({HERE: Configured("green")}, "all"))(first)
+    assert titles(second) == ["task_failed t1"]
+
+
+@pytest.mark.parametrize("most", [1, 9])
+def test_a_destination_on_one_machine_is_that_agents_alone(join: Join, most: int) -> None:
+    local = {HERE: Configured("same", local=True)}
+    first, second = join("one", local), join("two", local)
+    queue_up([event("task_started", run="a"), event("task_failed", run="b")], [HERE])(first)
+    queue_up([event("task_failed", run="a")], [HERE])(second)
+    assert titles(second, most) == ["task_failed a"]  # what waits elsewhere is no reason to wait here
+    first.close()
+    sql(second, "UPDATE agents SET expires_at = 0 WHERE node = 'one'")
+    bury(second)
+    assert titles(second, most) == ["task_failed a"]
+    again = join("one", {HERE: Configured("changed", local=True)})
+    assert titles(again, 9) == ["task_started a", "task_failed b"]
+
+
+def test_who_has_not_joined_may_look_but_is_not_fenced(join: Join, postgres_url: str) -> None:
+    join("one")
+    visitor = Store(postgres_url)
+    queue_up([event("task_failed")], [HERE])(visitor)
+    assert len(inside(lambda store: store.outbox.queues())(visitor)) == 1
+    visitor.leave()
+    visitor.close()
+
+
+def test_a_store_with_one_owner_cannot_be_shared() -> None:
+    with pytest.raises(StoreError, match="it has one owner"):
+        Store("sqlite://").join("one", entries="all", version="1")
