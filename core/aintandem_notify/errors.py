@@ -8,11 +8,17 @@ AInTandemNotifyError
 │  └─ MembershipLost       nobody: the other agents took this one for dead, it joins them anew
 ├─ OrchestratorError       something is wrong between us and the orchestrator
 │  ├─ LinkLost             nobody: the connection broke, we try again
+│  │  └─ LinkGivenUp       the caller: so often in vain that we do not (library)
 │  ├─ LinkRefused          whoever owns the credentials
 │  ├─ ProjectGone          the operator: no such project
+│  ├─ Disconnected         nobody: the program itself disconnected while somebody waited (library)
 │  └─ ApiError             the caller: the REST API answered with an error
 │     ├─ AuthenticationFailed, Forbidden, NotFound, Conflict, InvalidRequest
+│     │  └─ NotLoggedIn    the caller: nothing can be asked before a login (library)
 │     └─ ServerTrouble     nobody: 5xx, we try again
+├─ TaskEnded               the task's author: a task that somebody waited for did not complete (library)
+│  └─ TaskFailed, TaskCancelled
+├─ TokenStoreError         the user: the tokens cannot be kept or read where they should be (library)
 ├─ HttpFailed              nobody: a request got no answer
 ├─ PluginError             the plugin's author
 └─ Outcome                 raised by plugins to say how a delivery or a set-up went
@@ -23,6 +29,7 @@ AInTandemNotifyError
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = [
     "AInTandemNotifyError",
@@ -32,13 +39,16 @@ __all__ = [
     "Conflict",
     "DestinationBroken",
     "DestinationGone",
+    "Disconnected",
     "Forbidden",
     "HttpFailed",
     "InvalidRequest",
+    "LinkGivenUp",
     "LinkLost",
     "LinkRefused",
     "MembershipLost",
     "NotFound",
+    "NotLoggedIn",
     "OrchestratorError",
     "Outcome",
     "PluginError",
@@ -51,6 +61,10 @@ __all__ = [
     "StoreDamaged",
     "StoreError",
     "StoreFull",
+    "TaskCancelled",
+    "TaskEnded",
+    "TaskFailed",
+    "TokenStoreError",
 ]
 
 
@@ -117,6 +131,13 @@ class LinkLost(OrchestratorError):
         super().__init__(reason)
 
 
+class LinkGivenUp(LinkLost):
+    """Reconnecting was given up after ``reconnect_attempts`` tries in a row; ``__cause__`` is what ended the last.
+
+    ``code`` is as in ``LinkLost``.
+    """
+
+
 class LinkRefused(OrchestratorError):
     """The orchestrator refused our credentials for the socket.
 
@@ -131,6 +152,13 @@ class LinkRefused(OrchestratorError):
 
 class ProjectGone(OrchestratorError):
     """The orchestrator does not know the project (HTTP 404 or close code 4404)."""
+
+
+class Disconnected(OrchestratorError):
+    """Somebody waited for a project's connection, and the program itself ended it.
+
+    ``disconnect`` was called, or the client's block was left.
+    """
 
 
 class ApiError(OrchestratorError):
@@ -151,6 +179,14 @@ class ApiError(OrchestratorError):
 
 class AuthenticationFailed(ApiError):
     """401, or a login that was answered with ``success: false``."""
+
+
+class NotLoggedIn(AuthenticationFailed):
+    """Nobody has logged in, or the login has ended and there is none to repeat."""
+
+    def __init__(self, message: str = "nobody is logged in; call client.auth.login first") -> None:
+        super().__init__(message, status=401)
+        self.args = (message,)  # nothing was asked, so there was no HTTP status
 
 
 class Forbidden(ApiError):
@@ -186,6 +222,41 @@ class ServerTrouble(ApiError):
     ) -> None:
         super().__init__(message, status=status, code=code, details=details)
         self.retry_after = retry_after
+
+
+class TaskEnded(AInTandemNotifyError):
+    """A task that was waited for has ended, and not well.
+
+    ``events`` are what was heard of it, in order, the last of them the end itself; ``reason`` is the
+    orchestrator's own word, empty when it gave none.
+    """
+
+    def __init__(
+        self, project_id: str, task_id: str, *, verb: str, reason: str = "", events: Sequence[Any] = ()
+    ) -> None:
+        self.project_id = project_id
+        self.task_id = task_id
+        self.reason = reason
+        self.events = tuple(events)
+        super().__init__(f"task {task_id} {verb}{f': {reason}' if reason else ''}")
+
+
+class TaskFailed(TaskEnded):
+    """The task failed."""
+
+    def __init__(self, project_id: str, task_id: str, *, reason: str = "", events: Sequence[Any] = ()) -> None:
+        super().__init__(project_id, task_id, verb="failed", reason=reason, events=events)
+
+
+class TaskCancelled(TaskEnded):
+    """The task was cancelled at the orchestrator."""
+
+    def __init__(self, project_id: str, task_id: str, *, reason: str = "", events: Sequence[Any] = ()) -> None:
+        super().__init__(project_id, task_id, verb="was cancelled", reason=reason, events=events)
+
+
+class TokenStoreError(AInTandemNotifyError):
+    """Tokens cannot be read or kept; the text names the place and never a token."""
 
 
 class HttpFailed(AInTandemNotifyError):

@@ -295,7 +295,7 @@ async def test_a_given_token_is_used_as_it_is() -> None:
         token = await session.token()
         assert (token.text, token.origin) == ("a-token-from-elsewhere", Origin.GIVEN)
         for _ in range(3):
-            with pytest.raises(AuthenticationFailed, match="refused the token that is in the config"):
+            with pytest.raises(AuthenticationFailed, match="refused the token that it was given"):
                 await session.renew(token)
         assert [event.type for event in told] == ["login_failed"]
         assert await session.token() is token, "it may be accepted later"

@@ -6,6 +6,7 @@ and what to do about it are the tables of ``verdicts``, ``retries``, ``states`` 
 
 from aintandem_notify.orchestrator.auth import Credentials, GivenToken, Login, Session, credentials_of
 from aintandem_notify.orchestrator.fleet import Fleet
+from aintandem_notify.orchestrator.kept import MemoryTokens, StoredTokens, TokenStore
 from aintandem_notify.orchestrator.project import WatchSettings, watch_project
 from aintandem_notify.orchestrator.rest import OrchestratorApi
 from aintandem_notify.orchestrator.states import ConnectionState
@@ -18,9 +19,12 @@ __all__ = [
     "Fleet",
     "GivenToken",
     "Login",
+    "MemoryTokens",
     "OrchestratorApi",
     "ProjectStatus",
     "Session",
+    "StoredTokens",
+    "TokenStore",
     "WatchSettings",
     "credentials_of",
     "open_fleet",

@@ -1,10 +1,12 @@
 """One login for all projects: gets tokens, renews them in time and on refusal, one request at a time.
 
-A token that was given is used as it is. The tokens never show: each is announced to the log as a secret.
+A token that was given is used as it is. Tokens can be kept in a ``TokenStore`` from one start to the next. They
+never show: each is announced to the log as a secret.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -15,18 +17,25 @@ from aintandem_notify import log
 from aintandem_notify.backoff import Chance, stepped
 from aintandem_notify.clock import Clock
 from aintandem_notify.config import OrchestratorConfig, Secret
-from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, NotFound, ServerTrouble
+from aintandem_notify.errors import (
+    ApiError,
+    AuthenticationFailed,
+    HttpFailed,
+    NotFound,
+    NotLoggedIn,
+    ServerTrouble,
+)
 from aintandem_notify.events import AgentEvent, LoginFailedEvent
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.address import SocketTarget, api_bases, socket_target
 from aintandem_notify.orchestrator.answers import content_of, message_of
-from aintandem_notify.orchestrator.tokens import Origin, Token, is_token, make_token
+from aintandem_notify.orchestrator.kept import Keeper, StoredTokens, TokenStore
+from aintandem_notify.orchestrator.tokens import Origin, Token, is_token, kept_token, make_token
 
 TROUBLE_PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds after a login that got no answer in which nobody asks again, whatever the number of projects."""
 REFUSED_PAUSES: Final = (5.0, 15.0, 30.0, 60.0, 300.0)
 """Seconds after a refused login; the last keeps an account from being locked for too many failures."""
-
 _log = log.get_logger(__name__)
 
 
@@ -66,18 +75,21 @@ class _Failure:
 class Session:
     """Our standing with one orchestrator. Usable by any number of tasks.
 
-    ``announce`` gets one ``LoginFailedEvent`` for each spell of refused logins.
+    Without ``credentials`` it begins with ``login``, or with what ``restore`` finds in ``store``. ``announce``
+    gets one ``LoginFailedEvent`` for each spell of refused logins. Trouble with ``store`` while tokens are renewed
+    is logged, not raised: the session goes on without it.
     """
 
     def __init__(
         self,
         url: str,
-        credentials: Credentials,
+        credentials: Credentials | None,
         *,
         http: HttpClient,
         clock: Clock,
         chance: Chance,
         announce: Callable[[AgentEvent], None],
+        store: TokenStore | None = None,
     ) -> None:
         self._bases = api_bases(url)
         self._settled = len(self._bases) == 1
@@ -86,6 +98,8 @@ class Session:
         self._clock = clock
         self._chance = chance
         self._announce = announce
+        self._keeper = Keeper(url.rstrip("/"), store)
+        self._kept: Token | None = None
         self._token: Token | None = None
         self._refused: Token | None = None
         self._refresh_token: str | None = None
@@ -103,6 +117,17 @@ class Session:
     def token_expires_at(self) -> datetime | None:
         """When the present token expires, aware UTC; None when there is none or it does not say."""
         return None if self._token is None else self._token.expires_at
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a token, or a way to one, that the orchestrator has not refused."""
+        if self._failure is not None and _is_refusal(self._failure.error):
+            return False
+        return self._has_means()
+
+    def _has_means(self) -> bool:
+        usable = self._token is not None and self._token is not self._refused
+        return usable or any(means is not None for means in (self._kept, self._refresh_token, self._credentials))
 
     def socket(self, project_id: str, token: Token) -> SocketTarget:
         """The project's progress socket, opened with ``token``."""
@@ -134,7 +159,7 @@ class Session:
         Raises as ``token`` does; AuthenticationFailed at once when the token was given.
         """
         if refused.origin is Origin.GIVEN:
-            error = AuthenticationFailed("the orchestrator refused the token that is in the config", status=401)
+            error = AuthenticationFailed("the orchestrator refused the token that it was given", status=401)
             self._announce_once(error)
             raise error
         if self._token is refused:
@@ -146,6 +171,32 @@ class Session:
         if token.origin is Origin.GIVEN:
             self._announced = False
 
+    async def restore(self) -> None:
+        """Take up what the store kept of an earlier login to the same url. Raises TokenStoreError."""
+        stored = await self._keeper.load()
+        if stored is not None:
+            self._kept = self._take_up(stored)
+
+    def _take_up(self, stored: StoredTokens) -> Token | None:
+        """The stored token, None when it is over; what it can be refreshed with is held in any case."""
+        self._hold_refresh_token(stored.refresh_token)
+        log.hide(stored.token, rotating=True)
+        return kept_token(stored.token, now=self._clock.now(), current_time=trio.current_time())
+
+    async def login(self, login: Login) -> Any:
+        """Log in, in place of any login before; the JSON value that the orchestrator answers.
+
+        Asks at once, whatever failed before. Raises ApiError (AuthenticationFailed when it is refused) or
+        HttpFailed; the login before is then as it was.
+        """
+        async with self._own_flight():
+            credentials = {"username": login.username, "password": login.password.reveal()}
+            answer = await self._post("/auth/login", credentials)
+            token = self._from_answer(answer, Origin.LOGIN)
+            self._credentials, self._kept = login, None
+            await self._settle(token)
+        return answer
+
     async def verify(self) -> bool:
         """Whether the orchestrator accepts our token, asked over REST. Raises ApiError or HttpFailed."""
         token = await self.token()
@@ -154,6 +205,18 @@ class Session:
         except AuthenticationFailed:
             return False
         return isinstance(answer, dict) and answer.get("success") is True
+
+    async def forget(self) -> None:
+        """Log out for good: nothing is left to log in again with, and nothing in the store.
+
+        Raises TokenStoreError when the store cannot be emptied; the rest is done then.
+        """
+        async with self._own_flight():
+            self._token = self._token or self._kept
+            self._credentials = self._kept = self._refused = self._failure = None
+            self._failures = 0
+        await self.logout()
+        await self._keeper.clear()
 
     async def logout(self) -> None:
         """Give the token back, if it came from a login; trouble is logged, not raised."""
@@ -174,20 +237,35 @@ class Session:
                 return self._token
         if self._failure is not None and trio.current_time() < self._failure.until:
             raise self._failure.error.with_traceback(None)
-        self._flight = trio.Event()
-        try:
-            token = await self._fly()
-        except (ApiError, HttpFailed) as error:
-            self._note_failure(error)
-            raise
-        else:
-            self._token, self._failure, self._failures = token, None, 0
-            if token.origin is not Origin.GIVEN:
-                self._announced = False
+        if not self._has_means():
+            raise NotLoggedIn
+        async with self._own_flight():
+            try:
+                token = await self._fly()
+            except (ApiError, HttpFailed) as error:
+                self._note_failure(error)
+                raise
+            await self._settle(token)
             return token
+
+    @asynccontextmanager
+    async def _own_flight(self) -> AsyncIterator[None]:
+        """While the block runs, nobody else asks for a token."""
+        while self._flight is not None:
+            await self._flight.wait()
+        flight = self._flight = trio.Event()
+        try:
+            yield
         finally:
-            self._flight.set()
             self._flight = None
+            flight.set()
+
+    async def _settle(self, token: Token) -> None:
+        """This is our token from now on, also after the next start."""
+        self._token, self._failure, self._failures = token, None, 0
+        if token.origin is not Origin.GIVEN:
+            self._announced = False
+            await self._keeper.save(token, self._refresh_token)
 
     def _note_failure(self, error: ApiError | HttpFailed) -> None:
         refused = _is_refusal(error)
@@ -207,19 +285,38 @@ class Session:
             self._announce(LoginFailedEvent(timestamp=self._clock.now(), reason=str(error)))
 
     async def _fly(self) -> Token:
+        if (kept := self._kept) is not None:
+            self._kept = None
+            await self._find_base(kept.text)
+            return kept
         match self._credentials:
             case GivenToken(token=secret):
                 return await self._given(secret)
             case Login() as login:
                 return await self._refreshed() or await self._logged_in(login)
+            case None:
+                used = self._refresh_token
+                return await self._refreshed() or await self._refreshed_by_another(used)
 
-    async def _given(self, secret: Secret) -> Token:
+    async def _refreshed_by_another(self, used: str | None) -> Token:
+        """What another program that shares our store has got meanwhile: of two refreshes only one succeeds."""
+        stored = await self._keeper.newer_than(used)
+        if stored is not None:
+            token = self._take_up(stored) or await self._refreshed()
+            if token is not None:
+                return token
+        raise AuthenticationFailed("the login has ended; log in again", status=401)
+
+    async def _find_base(self, token: str) -> None:
+        """Find out where the API lives; whether the token is good shows when it is used."""
         if not self._settled:
-            # Only finds out where the API lives; whether the token is good shows when it is used.
             try:
-                await self._post("/auth/verify", {"token": secret.reveal()})
+                await self._post("/auth/verify", {"token": token})
             except (ApiError, HttpFailed) as error:
                 _log.debug("could not verify the token", reason=str(error))
+
+    async def _given(self, secret: Secret) -> Token:
+        await self._find_base(secret.reveal())
         # Whoever gave it has to give another one: asking for it again would only bring the same.
         given = self._made(secret.reveal(), Origin.GIVEN)
         return replace(given, renew_from=math.inf, renew_until=math.inf)
@@ -229,18 +326,23 @@ class Session:
         if self._refresh_token is None:
             return None
         refused = self._refused
-        if refused is not None and refused is self._token and refused.origin is Origin.REFRESH:
+        fresh = refused is not None and refused is self._token and refused.origin is Origin.REFRESH
+        if fresh and self._credentials is not None:
             return None
         try:
             answer = await self._post("/auth/refresh", {"refreshToken": self._refresh_token})
             return self._from_answer(answer, Origin.REFRESH)
         except ApiError as error:
-            if isinstance(error, ServerTrouble) and self._token is not None and self._may_be_good(self._token):
+            if isinstance(error, ServerTrouble) and not self._logs_in_rather():
                 raise
-            # Some servers fail inside over a refresh token that they do not know.
-            _log.info("could not refresh the token, logging in again", reason=str(error))
+            _log.info("could not refresh the token", reason=str(error))
             self._refresh_token = None
             return None
+
+    def _logs_in_rather(self) -> bool:
+        """Whether a login may help where a refresh met trouble: some servers fail inside over an unknown token."""
+        still_good = self._token is not None and self._may_be_good(self._token)
+        return self._credentials is not None and not still_good
 
     async def _logged_in(self, login: Login) -> Token:
         credentials = {"username": login.username, "password": login.password.reveal()}
@@ -251,10 +353,13 @@ class Session:
         text, refresh_token = fields.get("token"), fields.get("refreshToken")
         if fields.get("success") is False or not is_token(text):
             raise AuthenticationFailed(message_of(fields) or "the answer held no token", status=200)
+        self._hold_refresh_token(refresh_token)
+        return self._made(text, origin)
+
+    def _hold_refresh_token(self, refresh_token: object) -> None:
         if isinstance(refresh_token, str) and refresh_token:
             log.hide(refresh_token, rotating=True)
             self._refresh_token = refresh_token
-        return self._made(text, origin)
 
     def _made(self, text: str, origin: Origin) -> Token:
         log.hide(text, rotating=True)

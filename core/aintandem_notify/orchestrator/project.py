@@ -83,7 +83,11 @@ class Tokens(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
-    """What all watched projects share."""
+    """What all watched projects share.
+
+    ``fatal`` are the kinds of trouble that end the watching at once: an agent waits until somebody mends them, a
+    library tells its caller. ``tells_every_try``: each failed try is an event, not only the first of its kind.
+    """
 
     session: Tokens
     connect: Connect
@@ -91,14 +95,20 @@ class WatchSettings:
     sink: Sink
     clock: Clock
     chance: Chance
+    fatal: frozenset[Trouble] = frozenset()
+    tells_every_try: bool = False
 
 
-async def watch_project(project: Project, settings: WatchSettings, observe: Observe) -> None:
-    """Watch until cancelled; returns only when ``reconnect_attempts`` are used up.
+async def watch_project(
+    project: Project, settings: WatchSettings, observe: Observe
+) -> OrchestratorError | HttpFailed:
+    """Watch until cancelled; returns only to give up, and then what ended the last try.
+
+    That is when ``reconnect_attempts`` are used up, or the trouble is fatal.
 
     What was read when the cancellation comes is still handed to the sink, within a short time.
     """
-    await _Watch(project, settings, observe).run()
+    return await _Watch(project, settings, observe).run()
 
 
 @dataclass(slots=True)
@@ -125,20 +135,21 @@ class _Watch:
         self._unstored: Sequence[Event] = ()
         self._status = ProjectStatus(project, ConnectionState.DISCONNECTED, settings.clock.now())
 
-    async def run(self) -> None:
+    async def run(self) -> OrchestratorError | HttpFailed:
         self._signal(Signal.START)
         try:
-            pause: float | None = 0.0
-            while pause is not None:
-                await trio.sleep(pause)
-                pause = await self._try()
+            while True:
+                outcome = await self._try()
+                if not isinstance(outcome, float):
+                    return outcome
+                await trio.sleep(outcome)
         finally:
             if self._status.state is not ConnectionState.DISCONNECTED:
                 self._signal(Signal.STOP)
                 self._signal(Signal.CLOSED)
 
-    async def _try(self) -> float | None:
-        """One connection from its token to its end; seconds until the next one, None: there is none."""
+    async def _try(self) -> float | OrchestratorError | HttpFailed:
+        """One connection from its token to its end; seconds until the next one, or why there is none."""
         try:
             await self._connect_and_read()
         except (OrchestratorError, HttpFailed) as error:
@@ -269,15 +280,18 @@ class _Watch:
             self._spell = _Spell()
         return True
 
-    async def _recover(self, error: OrchestratorError | HttpFailed) -> float | None:
-        """Draw the consequences of a failed try or a lost link; seconds until the next try, None: give up."""
+    async def _recover(self, error: OrchestratorError | HttpFailed) -> float | OrchestratorError | HttpFailed:
+        """Draw the consequences of a failed try or a lost link; seconds until the next try, or why to give up."""
         code = close_code_of(error)
         if code in OUR_LIMITS:
             self._reader.note(OUR_LIMITS[code])
         was_open = self._close_books(to_blame=code in OUR_LIMITS)
         spell, backoff = self._spell, self._settings.backoff
         spell.failures += 1
-        final = gives_up(spell.failures, backoff)
+        fatal = self._settings.fatal
+        # A token that the link refused is first exchanged for another one.
+        at_once = trouble_of(error) in fatal and not isinstance(error, LinkRefused)
+        final = at_once or gives_up(spell.failures, backoff)
         self._signal(Signal.GAVE_UP if final else Signal.LOST)
         gone = trouble_of(error) is Trouble.GONE
         self._update(connected_at=None, last_error=str(error), attempts=spell.failures, gone=gone)
@@ -291,13 +305,17 @@ class _Watch:
                 return 0.0
             error = problem or error
         trouble = trouble_of(error)
+        if trouble in fatal and not final:
+            final = True
+            self._signal(Signal.GAVE_UP)
         # A link that was open and is lost has been told of; that it cannot be opened again is other news.
-        told = trouble in spell.told or (was_open and trouble is Trouble.LOST)
+        told = trouble in spell.told and not self._settings.tells_every_try
+        told = told or (was_open and trouble is Trouble.LOST)
         if final or not told:
             spell.told.add(trouble)
             await self._tell_error(error, final=final)
         if final:
-            return None
+            return error
         spell.pauses[trouble] += 1
         return pause_before_retry(trouble, spell.pauses[trouble], backoff, self._settings.chance)
 

@@ -8,7 +8,7 @@ from pydantic import AliasChoices, AwareDatetime, BaseModel, BeforeValidator, Co
 from pydantic.alias_generators import to_camel
 
 from aintandem_notify.events import event_time
-from aintandem_notify.events.base import Id, OptionalNumber, OptionalText
+from aintandem_notify.events.base import Id, OptionalNumber, OptionalText, OptionalWhole, Otherwise
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -16,6 +16,14 @@ _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 def _moment(value: object) -> datetime | None:
     moment = event_time(value, _NEVER)
     return None if moment is _NEVER else moment
+
+
+def _empty(_value: object) -> tuple[Any, ...]:
+    return ()
+
+
+def _nothing(_value: object) -> None:
+    return None
 
 
 Moment = Annotated[AwareDatetime | None, BeforeValidator(_moment)]
@@ -41,6 +49,7 @@ class TaskRecord(Record):
     """A task: ``status`` is pending, queued, running, completed, failed or cancelled; any other is kept."""
 
     id: Id = Field(validation_alias=AliasChoices("id", "taskId"))
+    project_id: OptionalText = None
     task: OptionalText = Field(None, validation_alias=AliasChoices("task", "title", "name"))
     status: OptionalText = None
     created_at: Moment = None
@@ -51,13 +60,54 @@ class TaskRecord(Record):
     duration: OptionalNumber = None
 
 
+class SubmittedTask(Record):
+    """What the orchestrator says to a task that it was given."""
+
+    task_id: Id = Field(validation_alias=AliasChoices("taskId", "id"))
+    message: OptionalText = None
+
+
+class QueueStatus(Record):
+    """How many of a project's tasks are where; None where the orchestrator does not say."""
+
+    pending: OptionalWhole = None
+    running: OptionalWhole = None
+    completed: OptionalWhole = None
+    failed: OptionalWhole = None
+
+
+class TaskLimit(Record):
+    """How many tasks of a project may run at the same time."""
+
+    limit: OptionalWhole = None
+    sandbox_id: OptionalText = None
+    message: OptionalText = None
+
+
+class ExecutionProgress(Record):
+    """How far a workflow execution is: ``current`` of ``total`` phases, ``percentage`` of 100."""
+
+    current: OptionalNumber = None
+    total: OptionalNumber = None
+    percentage: OptionalNumber = None
+    message: OptionalText = None
+
+
 class ExecutionRecord(Record):
-    """A workflow execution; ``duration`` is as the orchestrator sent it."""
+    """A workflow execution; ``duration`` is as the orchestrator sent it, ``phases`` are its objects as they came.
+
+    ``status`` is pending, initializing, running, paused, completed, failed or cancelled; any other is kept.
+    """
 
     id: Id = Field(validation_alias=AliasChoices("id", "executionId"))
+    project_id: OptionalText = None
     workflow_id: OptionalText = None
     workflow_name: OptionalText = None
     status: OptionalText = None
+    phases: Annotated[tuple[Any, ...], Otherwise(_empty)] = ()
+    current_phase: Any = None
+    total_phases: OptionalWhole = None
+    progress: Annotated[ExecutionProgress | None, Otherwise(_nothing)] = None
     created_at: Moment = None
     start_time: Moment = Field(None, validation_alias=AliasChoices("startTime", "startedAt"))
     end_time: Moment = Field(None, validation_alias=AliasChoices("endTime", "completedAt", "endedAt"))
@@ -81,11 +131,16 @@ class SandboxRecord(Record):
 
 
 class OperationRecord(Record):
-    """Something that is being done to a sandbox; ``status`` pending … completed, failed, cancelled."""
+    """Something that is being done to a sandbox: ``kind`` is start, stop or restart.
+
+    ``status`` is pending, in_progress, pulling_image, creating_sandbox, starting_sandbox, stopping_sandbox,
+    completed, failed or cancelled; any other is kept.
+    """
 
     id: Id = Field(validation_alias=AliasChoices("id", "operationId"))
     sandbox_id: OptionalText = Field(None, validation_alias=AliasChoices("sandboxId", "containerId", "flexyId"))
     kind: OptionalText = Field(None, validation_alias=AliasChoices("type", "kind", "operation", "action"))
+    project_id: OptionalText = None
     status: OptionalText = None
     created_at: Moment = Field(None, validation_alias=AliasChoices("createdAt", "startedAt"))
     completed_at: Moment = Field(None, validation_alias=AliasChoices("completedAt", "endedAt", "updatedAt"))

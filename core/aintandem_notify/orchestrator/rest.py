@@ -36,12 +36,16 @@ RecordT = TypeVar("RecordT", bound=Record)
 
 
 class OrchestratorApi:
-    """Calls of the API; ids are quoted here. All raise ApiError or HttpFailed."""
+    """Calls of the API; ids are quoted here. All raise ApiError or HttpFailed.
 
-    def __init__(self, session: Session, http: HttpClient, clock: Clock) -> None:
+    ``timeout`` is in seconds, for each request from its begin to the last byte of its answer.
+    """
+
+    def __init__(self, session: Session, http: HttpClient, clock: Clock, *, timeout: float = TIMEOUT_S) -> None:
         self._session = session
         self._http = http
         self._clock = clock
+        self._timeout = timeout
 
     async def call(
         self, method: str, path: str, *, query: Mapping[str, object] | None = None, json: Any = None
@@ -82,7 +86,7 @@ class OrchestratorApi:
             f"{self._session.base}{path}{'?' if asked else ''}{urlencode(asked)}",
             headers={"Authorization": f"Bearer {token}"},
             json=json,
-            timeout=TIMEOUT_S,
+            timeout=self._timeout,
             max_body=MAX_BODY,
         )
         return content_of(answer, self._clock.now())
@@ -93,7 +97,7 @@ class OrchestratorApi:
 
     async def project(self, project_id: str) -> ProjectRecord:
         """One project."""
-        return _one(ProjectRecord, await self.call("GET", f"/projects/{_quoted(project_id)}"), "project")
+        return one_of(ProjectRecord, await self.call("GET", f"/projects/{quoted(project_id)}"), "project")
 
     async def tasks(
         self,
@@ -107,23 +111,23 @@ class OrchestratorApi:
     ) -> list[TaskRecord]:
         """A project's tasks; the dates are ISO texts."""
         query = {"status": status, "limit": limit, "offset": offset, "startDate": start_date, "endDate": end_date}
-        content = await self.call("GET", f"/projects/{_quoted(project_id)}/tasks", query=query)
+        content = await self.call("GET", f"/projects/{quoted(project_id)}/tasks", query=query)
         return records(TaskRecord, rows_of(content, "tasks", "history"))
 
     async def task(self, project_id: str, task_id: str) -> TaskRecord:
         """One task."""
-        path = f"/projects/{_quoted(project_id)}/tasks/{_quoted(task_id)}"
-        return _one(TaskRecord, await self.call("GET", path), "task")
+        path = f"/projects/{quoted(project_id)}/tasks/{quoted(task_id)}"
+        return one_of(TaskRecord, await self.call("GET", path), "task")
 
     async def executions(self, project_id: str) -> list[ExecutionRecord]:
         """A project's workflow executions."""
-        content = await self.call("GET", f"/workflows/projects/{_quoted(project_id)}/executions")
+        content = await self.call("GET", f"/workflows/projects/{quoted(project_id)}/executions")
         return records(ExecutionRecord, rows_of(content, "executions"))
 
     async def execution(self, execution_id: str) -> ExecutionRecord:
         """One workflow execution."""
-        content = await self.call("GET", f"/workflows/executions/{_quoted(execution_id)}")
-        return _one(ExecutionRecord, content, "execution")
+        content = await self.call("GET", f"/workflows/executions/{quoted(execution_id)}")
+        return one_of(ExecutionRecord, content, "execution")
 
     async def sandboxes(self) -> list[SandboxRecord]:
         """All sandboxes, of every project."""
@@ -131,13 +135,13 @@ class OrchestratorApi:
 
     async def operations(self, project_id: str) -> list[OperationRecord]:
         """What is and was being done to a project's sandboxes."""
-        content = await self.call("GET", f"/flexy/projects/{_quoted(project_id)}/operations")
+        content = await self.call("GET", f"/flexy/projects/{quoted(project_id)}/operations")
         return records(OperationRecord, rows_of(content, "operations"))
 
     async def operation(self, operation_id: str) -> OperationRecord:
         """One operation on a sandbox."""
-        content = await self.call("GET", f"/flexy/operations/{_quoted(operation_id)}")
-        return _one(OperationRecord, content, "operation")
+        content = await self.call("GET", f"/flexy/operations/{quoted(operation_id)}")
+        return one_of(OperationRecord, content, "operation")
 
     async def health(self) -> Mapping[str, Any]:
         """What the orchestrator says about itself: ``status`` and ``uptime`` in seconds."""
@@ -145,11 +149,12 @@ class OrchestratorApi:
         return content if isinstance(content, dict) else {}
 
 
-def _quoted(identifier: str) -> str:
+def quoted(identifier: str) -> str:
+    """An id as a piece of a path."""
     return quote(identifier, safe="")
 
 
-def _one(model: type[RecordT], content: Any, name: str) -> RecordT:
+def one_of(model: type[RecordT], content: Any, name: str) -> RecordT:
     """The record in ``content``, also where it is wrapped as ``{"task": {…}}``."""
     wrapped = [content.get(name), content.get("data")] if isinstance(content, dict) else []
     found = records(model, [row for row in (content, *wrapped) if isinstance(row, dict)])

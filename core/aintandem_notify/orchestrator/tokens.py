@@ -28,6 +28,7 @@ class Origin(StrEnum):
     GIVEN = "given"
     LOGIN = "login"
     REFRESH = "refresh"
+    KEPT = "kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,23 @@ def make_token(text: str, origin: Origin, *, now: datetime, current_time: float)
         return Token(text, origin, expires)
     life = max(life, SHORTEST_LIFE_S)
     return Token(text, origin, expires, current_time + life * RENEW_FROM, current_time + life * RENEW_UNTIL)
+
+
+def kept_token(text: str, *, now: datetime, current_time: float) -> Token | None:
+    """A token that was kept since an earlier start; None when it is over.
+
+    Nobody knows how old it is by the orchestrator's clock, so its end is taken as ours tells it.
+    """
+    claims = _claims(text)
+    expires, issued = _moment(claims.get("exp")), _moment(claims.get("iat"))
+    if expires is None:
+        return Token(text, Origin.KEPT)
+    left = (expires - now).total_seconds()
+    if left <= 0:
+        return None
+    life = max((expires - (issued or now)).total_seconds(), left)
+    renew_from, renew_until = (current_time + left - life * (1 - part) for part in (RENEW_FROM, RENEW_UNTIL))
+    return Token(text, Origin.KEPT, expires, renew_from, renew_until)
 
 
 def renewal_moment(token: Token, chance: Chance) -> float:

@@ -1,0 +1,105 @@
+"""The library: everything in the user's guide, for people who write trio.
+
+    async with AInTandemClient(base_url="http://localhost:9900") as client:
+        await client.auth.login("admin", "admin123")
+        result = await client.run_task("project-123", "data-analysis", {"dataset": "sales-2024"})
+
+It stands on the agent's own code: ``orchestrator`` logs in, asks and keeps the sockets. Start reading at
+``client``, then ``channel`` (one project), ``interest`` (who gets what) and ``outlet`` (where it waits).
+"""
+
+from aintandem_notify.client.auth import Auth, User
+from aintandem_notify.client.calls import Projects, Sandboxes, Tasks, Workflows
+from aintandem_notify.client.client import AInTandemClient
+from aintandem_notify.client.connection_events import ConnectionChange
+from aintandem_notify.client.progress import EventStream, Progress, ProgressSubscription
+from aintandem_notify.client.running import TaskResult
+from aintandem_notify.client.token_stores import FileTokens, KeyringTokens
+from aintandem_notify.events import (
+    Artifact,
+    SandboxCreatedEvent,
+    SandboxErrorEvent,
+    SandboxStartedEvent,
+    SandboxStoppedEvent,
+    TaskArtifactEvent,
+    TaskCancelledEvent,
+    TaskCompletedEvent,
+    TaskFailedEvent,
+    TaskOutputEvent,
+    TaskQueuedEvent,
+    TaskStartedEvent,
+    TaskStepProgressEvent,
+    UnknownEvent,
+    WorkflowExecutionCompletedEvent,
+    WorkflowExecutionCreatedEvent,
+    WorkflowExecutionFailedEvent,
+    WorkflowExecutionPausedEvent,
+    WorkflowExecutionResumedEvent,
+    WorkflowExecutionStartedEvent,
+    WorkflowPhaseCompletedEvent,
+    WorkflowPhaseStartedEvent,
+)
+from aintandem_notify.orchestrator import ConnectionState, MemoryTokens, StoredTokens, TokenStore
+from aintandem_notify.orchestrator.records import (
+    ExecutionProgress,
+    ExecutionRecord,
+    OperationRecord,
+    ProjectRecord,
+    QueueStatus,
+    SandboxRecord,
+    SubmittedTask,
+    TaskLimit,
+    TaskRecord,
+)
+
+__all__ = [
+    "AInTandemClient",
+    "Artifact",
+    "Auth",
+    "ConnectionChange",
+    "ConnectionState",
+    "EventStream",
+    "ExecutionProgress",
+    "ExecutionRecord",
+    "FileTokens",
+    "KeyringTokens",
+    "MemoryTokens",
+    "OperationRecord",
+    "Progress",
+    "ProgressSubscription",
+    "ProjectRecord",
+    "Projects",
+    "QueueStatus",
+    "SandboxCreatedEvent",
+    "SandboxErrorEvent",
+    "SandboxRecord",
+    "SandboxStartedEvent",
+    "SandboxStoppedEvent",
+    "Sandboxes",
+    "StoredTokens",
+    "SubmittedTask",
+    "TaskArtifactEvent",
+    "TaskCancelledEvent",
+    "TaskCompletedEvent",
+    "TaskFailedEvent",
+    "TaskLimit",
+    "TaskOutputEvent",
+    "TaskQueuedEvent",
+    "TaskRecord",
+    "TaskResult",
+    "TaskStartedEvent",
+    "TaskStepProgressEvent",
+    "Tasks",
+    "TokenStore",
+    "UnknownEvent",
+    "User",
+    "WorkflowExecutionCompletedEvent",
+    "WorkflowExecutionCreatedEvent",
+    "WorkflowExecutionFailedEvent",
+    "WorkflowExecutionPausedEvent",
+    "WorkflowExecutionResumedEvent",
+    "WorkflowExecutionStartedEvent",
+    "WorkflowPhaseCompletedEvent",
+    "WorkflowPhaseStartedEvent",
+    "Workflows",
+]

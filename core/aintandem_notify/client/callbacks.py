@@ -1,0 +1,73 @@
+"""Callbacks of the library's users: sync or async, and what they raise hurts only themselves."""
+
+from collections.abc import Callable, Mapping, Sequence
+from inspect import isawaitable
+from typing import Any, Final, TypeVar
+
+from aintandem_notify import log
+from aintandem_notify.client.outlet import Outlet, OutletClosed
+
+T = TypeVar("T")
+Callback = Callable[[T], Any]
+"""Takes one value; what it returns is awaited if it can be, and not used."""
+OnError = Callable[[Exception, Any], object]
+"""Gets what a callback raised, and what it was called with."""
+
+_log: Final = log.get_logger(__name__)
+
+
+class Reporter:
+    """Tells of callbacks that raised: each first time in the log, and every time to ``on_error``."""
+
+    def __init__(self, on_error: OnError | None) -> None:
+        self._on_error = on_error
+        self._told: set[str] = set()
+
+    async def call(self, callback: Callback[T], value: T) -> None:
+        """Call it with ``value``; what it raises is reported."""
+        try:
+            answer = callback(value)
+            if answer is not None and isawaitable(answer):
+                await answer
+        except Exception as error:  # noqa: BLE001  # the border of a callback: the others go on
+            self.report(callback, error, value)
+
+    def report(self, callback: Callback[Any], error: Exception, value: object) -> None:
+        """``callback`` raised ``error`` when it was called with ``value``."""
+        name = getattr(callback, "__qualname__", type(callback).__qualname__)
+        if name not in self._told:
+            self._told.add(name)
+            _log.error("a callback raised; more from it goes to on_error only", callback=name, exc_info=error)
+        if self._on_error is not None:
+            try:
+                self._on_error(error, value)
+            except Exception:  # noqa: BLE001  # as above; there is nobody left to tell
+                _log.exception("on_error itself raised")
+
+
+async def pump(
+    outlet: Outlet, callback: Callback[Any], more: Mapping[str, Sequence[Callback[Any]]], reporter: Reporter
+) -> None:
+    """Call ``callback`` with each event of ``outlet`` until it is closed, and then those for its type in ``more``.
+
+    Unsubscribing lets a call that has begun come to its end, and no other begins.
+    """
+    while True:
+        try:
+            events = await outlet.take()
+        except Exception:  # noqa: BLE001  # OutletClosed, or why the connection ended: told to its listeners
+            return
+        for event in events:
+            if outlet.is_dropped:
+                return
+            try:
+                answer = callback(event)
+                if answer is not None and isawaitable(answer):
+                    await answer
+            except Exception as error:  # noqa: BLE001  # the border of a callback
+                reporter.report(callback, error, event)
+            for other in more.get(event.type, ()):
+                await reporter.call(other, event)
+
+
+__all__ = ["Callback", "OnError", "OutletClosed", "Reporter", "pump"]

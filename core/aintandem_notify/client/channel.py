@@ -1,0 +1,324 @@
+"""One project of the client: its connection while anybody wants it, its subscriptions, listeners and history.
+
+The connection is the agent's own (``orchestrator.watch_project``); here is only who wants it and who gets what.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import trio
+
+from aintandem_notify import log
+from aintandem_notify.backoff import Chance, full_jitter
+from aintandem_notify.client.callbacks import Reporter
+from aintandem_notify.client.connection_events import ConnectionChange, Listener, change_of
+from aintandem_notify.client.ends import look_up_end
+from aintandem_notify.client.interest import Interest, Routes
+from aintandem_notify.client.outlet import Outlet, RunOutlet
+from aintandem_notify.clock import Clock
+from aintandem_notify.errors import (
+    ApiError,
+    Disconnected,
+    HttpFailed,
+    LinkGivenUp,
+    LinkLost,
+    NotFound,
+    OrchestratorError,
+    ServerTrouble,
+)
+from aintandem_notify.events import ConnectionEvent, Event, Family
+from aintandem_notify.notification import Project
+from aintandem_notify.orchestrator import (
+    ConnectionState,
+    OrchestratorApi,
+    ProjectStatus,
+    WatchSettings,
+    watch_project,
+)
+from aintandem_notify.orchestrator.project import Sink
+
+LOOK_AGAIN_S: Final = (1.0, 30.0)
+"""The first and the longest pause before an end that could not be looked up is looked up again."""
+SETTLE_S: Final = 0.5
+"""How long an end that was looked up waits for what the socket may still bring of the run, so that nothing comes
+behind its end."""
+LOOK_UPS: Final = 4
+"""Ends that are looked up at the same time, over all projects of a client."""
+NORMAL_END: Final = 1000
+"""The close code that listeners get when the program itself disconnects: a normal end."""
+
+_OWN: Final = frozenset({Family.CONNECTION, Family.AGENT})
+
+_log = log.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all projects of a client share. ``history`` is how many events each of them remembers."""
+
+    nursery: trio.Nursery
+    api: OrchestratorApi
+    watching: Callable[[Sink], WatchSettings]
+    reporter: Reporter
+    clock: Clock
+    chance: Chance
+    history: int
+    look_ups: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(LOOK_UPS))
+
+
+@dataclass(eq=False, slots=True)
+class _Watch:
+    """One time that the project is watched, from the wish for a connection to its end."""
+
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    ended: trio.Event = field(default_factory=trio.Event)
+    state: ConnectionState = ConnectionState.DISCONNECTED
+    is_stopped: bool = False
+    error: OrchestratorError | HttpFailed | None = None
+
+
+class Channel:
+    """A project. ``is_held`` keeps its connection open without a subscription."""
+
+    def __init__(self, project_id: str, shared: Shared) -> None:
+        self.project_id = project_id
+        self.is_held = False
+        self.connections = 0
+        self.history: deque[Event] = deque(maxlen=shared.history)
+        self._shared = shared
+        self._routes: Routes[Outlet] = Routes()
+        self._listeners: list[Listener] = []
+        self._watch: _Watch | None = None
+        self._is_told_connected = False
+        self._change = trio.Event()
+        self.state = ConnectionState.DISCONNECTED
+
+    @asynccontextmanager
+    async def open(self, outlet: Outlet) -> AsyncIterator[None]:
+        """Connected, with a reader for as long as the block runs; raises as ``connected``."""
+        with self.added(outlet):
+            await self.connected()
+            self.look_up(outlet)
+            yield
+
+    @contextmanager
+    def added(self, outlet: Outlet) -> Iterator[None]:
+        """A reader for as long as the block runs; in place before the socket reads."""
+        self.add(outlet)
+        try:
+            yield
+        finally:
+            self.remove(outlet)
+
+    def add(self, outlet: Outlet) -> None:
+        """Another reader; connects if need be."""
+        self._routes.add(outlet)
+        self._require()
+
+    def remove(self, outlet: Outlet) -> None:
+        """A reader goes; the connection goes with the last."""
+        outlet.drop()
+        self._routes.remove(outlet)
+        self._release()
+
+    def narrow(self, outlet: RunOutlet, interest: Interest) -> None:
+        """The reader wants less from now on, also of what waits for it."""
+        self._routes.remove(outlet)
+        outlet.narrow(interest)
+        self._routes.add(outlet)
+
+    def listen(self, listener: Listener) -> None:
+        """Another one who hears of the connection, from now on."""
+        self._listeners.append(listener)
+
+    def unlisten(self, listener: Listener) -> None:
+        """Undo ``listen``."""
+        listener.drop()
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    async def hold(self) -> None:
+        """Connect, and stay so without any reader; raises as ``connected``."""
+        was_held, self.is_held = self.is_held, True
+        try:
+            await self.connected()
+        except BaseException:
+            self.is_held = was_held and self.state is not ConnectionState.DISCONNECTED
+            self._release()
+            raise
+
+    async def connected(self) -> None:
+        """Wait until there is a connection, for somebody who reads or holds.
+
+        Raises ProjectGone, LinkRefused, ApiError, LinkGivenUp, or Disconnected when the program itself ends it.
+        """
+        watch = self._require()
+        while watch.is_stopped or watch.state is not ConnectionState.CONNECTED:
+            if watch.ended.is_set():
+                raise _why(watch)
+            await self._change.wait()
+
+    async def disconnect(self) -> None:
+        """End the connection; returns when it is closed. Its callbacks stay for the next one."""
+        self.is_held = False
+        self._stop()
+        if self._watch is not None:
+            await self._watch.ended.wait()
+
+    def end(self) -> None:
+        """Nobody gets anything any more; listeners still hear what happened."""
+        for outlet in list(self._routes.everybody):
+            outlet.end()
+        for listener in self._listeners:
+            listener.end()
+
+    def look_up(self, outlet: Outlet) -> None:
+        """Find out over REST whether what the reader waits for is over already."""
+        if not isinstance(outlet, RunOutlet) or outlet.is_closed or outlet.has_ended:
+            return
+        interest = outlet.interest
+        if interest.run_id is None or interest.family not in (Family.TASK, Family.WORKFLOW):
+            return
+        if outlet.looking is not None:
+            outlet.looking.cancel()
+        outlet.looking = scope = trio.CancelScope()
+        self._shared.nursery.start_soon(self._look_up, outlet, scope)
+
+    async def _look_up(self, outlet: RunOutlet, scope: trio.CancelScope) -> None:
+        failures = 0
+        with scope:
+            while True:
+                attempts = outlet.attempts
+                try:
+                    async with self._shared.look_ups:
+                        end = await look_up_end(
+                            self._shared.api, outlet.interest, self.project_id, self._shared.clock.now()
+                        )
+                except NotFound as error:
+                    _log.info("nobody knows the run that is watched", run=outlet.interest.run_id)
+                    if outlet.needs_end:
+                        outlet.end(error)
+                    return
+                except (ApiError, HttpFailed) as error:
+                    _log.info("could not look up how a run ended", run=outlet.interest.run_id, reason=str(error))
+                    first, longest = LOOK_AGAIN_S
+                    await trio.sleep(
+                        full_jitter(failures, initial=first, maximum=longest, chance=self._shared.chance)
+                    )
+                    failures += 1
+                    continue
+                if end is not None:
+                    await trio.sleep(SETTLE_S)
+                    # An attempt that began meanwhile is not over; the answer is about the one before.
+                    if attempts == outlet.attempts:
+                        outlet.put_found_out(end)
+                return
+
+    def _require(self) -> _Watch:
+        """The watch that is on; begun if there is none."""
+        before = self._watch
+        if before is None or before.is_stopped or before.ended.is_set():
+            self._watch = _Watch()
+            self._shared.nursery.start_soon(self._run, self._watch, before)
+            return self._watch
+        return before
+
+    def _release(self) -> None:
+        if not (self.is_held or self._routes.everybody):
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._watch is not None and not self._watch.is_stopped:
+            self._watch.is_stopped = True
+            self._watch.scope.cancel()
+        self._end_readers(None)
+
+    async def _run(self, watch: _Watch, before: _Watch | None) -> None:
+        project = Project(id=self.project_id, name=self.project_id)
+        settings = self._shared.watching(partial(self._take, watch))
+        try:
+            if before is not None:
+                await before.ended.wait()
+            with watch.scope:
+                watch.error = await watch_project(project, settings, partial(self._observe, watch))
+        finally:
+            self._close_books(watch)
+
+    def _close_books(self, watch: _Watch) -> None:
+        if self._is_told_connected:
+            reason, now = "the program disconnected", self._shared.clock.now()
+            self._tell(
+                ConnectionChange(
+                    "disconnected", self.project_id, now, code=NORMAL_END, reason=reason, will_reconnect=False
+                )
+            )
+        watch.ended.set()
+        self.history.clear()
+        if not watch.is_stopped:
+            self.is_held = False
+            self._end_readers(_why(watch))
+        self._announce()
+
+    def _end_readers(self, error: Exception | None) -> None:
+        for outlet in list(self._routes.everybody):
+            if not outlet.is_lasting:
+                outlet.end(error)
+
+    def _observe(self, watch: _Watch, status: ProjectStatus) -> None:
+        if status.state is watch.state:
+            return
+        self.state = watch.state = status.state
+        if status.state is ConnectionState.CONNECTED:
+            self.connections += 1
+            for outlet in self._routes.everybody:
+                self.look_up(outlet)
+        self._announce()
+
+    def _announce(self) -> None:
+        self._change.set()
+        self._change = trio.Event()
+
+    async def _take(self, watch: _Watch, _project: Project, events: Sequence[Event]) -> None:
+        """Hand events to whoever wants them; waits for slow readers, unless nobody reads on in any case."""
+        for event in events:
+            if isinstance(event, ConnectionEvent):
+                self._tell(change_of(event, self.project_id))
+        wire = [event for event in events if event.family not in _OWN]
+        if not wire:
+            return
+        pieces = self._routes.sort(wire)
+        # Nothing is handed over before all have room: whoever cancels us in between hands the same over again.
+        while not watch.is_stopped and (full := [outlet for outlet in pieces if outlet.is_full]):
+            await full[0].room()
+            pieces = self._routes.sort(wire)
+        self.history.extend(wire)
+        for outlet, piece in pieces.items():
+            outlet.put(piece)
+
+    def _tell(self, change: ConnectionChange) -> None:
+        self._is_told_connected = change.type == "connected" or (
+            change.type == "error" and self._is_told_connected
+        )
+        for listener in self._listeners:
+            listener.put(change)
+
+
+def _why(watch: _Watch) -> OrchestratorError:
+    """What to raise out of whoever waits for a watch that has ended; a new one for each of them."""
+    match watch.error:
+        case None:
+            return Disconnected("the program itself ended the connection")
+        case LinkLost() | HttpFailed() | ServerTrouble() as error:
+            given_up = LinkGivenUp(f"no connection, and no try is left: {error}", getattr(error, "code", 1006))
+            given_up.__cause__ = error.with_traceback(None)
+            return given_up
+        case error:
+            # As copy.copy would do it, if these could be made from their text alone.
+            again = type(error).__new__(type(error), *error.args)
+            again.__dict__.update(error.__dict__)
+            again.__cause__ = error.with_traceback(None)
+            return again

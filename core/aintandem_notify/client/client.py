@@ -1,0 +1,384 @@
+"""The client: one login, one HTTP client and one socket a project, all ended with its block."""
+
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import trio
+from pydantic import ValidationError
+
+from aintandem_notify.client.auth import Auth
+from aintandem_notify.client.callbacks import Callback, OnError, Reporter
+from aintandem_notify.client.calls import Projects, Sandboxes, Tasks, Workflows
+from aintandem_notify.client.channel import Shared
+from aintandem_notify.client.connection_events import Unsubscribe
+from aintandem_notify.client.interest import Interest, interest_in
+from aintandem_notify.client.progress import Progress
+from aintandem_notify.client.running import TaskResult, run_to_its_end
+from aintandem_notify.client.token_stores import GuardedStore
+from aintandem_notify.clock import Clock, SystemClock
+from aintandem_notify.config import ConnectionConfig, OrchestratorConfig, Secret
+from aintandem_notify.errors import ConfigError, Problem
+from aintandem_notify.events import Family
+from aintandem_notify.http_client import HttpClient
+from aintandem_notify.orchestrator import (
+    GivenToken,
+    MemoryTokens,
+    OrchestratorApi,
+    Session,
+    TokenStore,
+    WatchSettings,
+)
+from aintandem_notify.orchestrator.link import open_link
+from aintandem_notify.orchestrator.project import Sink
+from aintandem_notify.orchestrator.retries import Trouble
+from aintandem_notify.orchestrator.watching import link_settings
+
+GRACE_S: Final = 1.0
+"""How long callbacks may take, once the client is being closed, to be done with what they were given."""
+FATAL: Final = frozenset({Trouble.REFUSED, Trouble.GONE})
+"""What no waiting mends: the caller is told at once."""
+SOURCE: Final = "AInTandemClient"
+
+
+class AInTandemClient:
+    """A client of one orchestrator, usable inside of its block by any number of tasks of the same trio run.
+
+        async with AInTandemClient(base_url="http://localhost:9900") as client:
+            await client.auth.login("admin", "admin123")
+            result = await client.run_task("project-123", "data-analysis", {"dataset": "sales"}, on_event=print)
+            print(result.output)
+
+    ``base_url`` is the orchestrator's http or https address; the API is looked for under ``/api`` there, then
+    bare. ``tokens`` keeps the login (MemoryTokens when nothing is given; FileTokens and KeyringTokens outlive the
+    process); what it holds is used from the start. ``token`` is one that somebody else obtained, used as it is,
+    instead.
+
+    Seconds: ``connect_timeout`` for a socket to open, ``request_timeout`` for a REST call,
+    ``heartbeat_interval`` between two pings of a socket (it is lost after two and a half without any sign),
+    ``reconnect_initial_delay`` for the longest first pause before a socket is opened again, doubling up to
+    ``reconnect_max_delay``; the pauses are drawn at random below that. ``reconnect_attempts``: how many tries in a
+    row may follow a failed one; None never gives up. Sockets and requests go through ``proxy`` (http:// or https://
+    URL, may hold a login) and trust what is in ``ca_file`` (PEM) beside the usual authorities.
+
+    ``history_limit`` is how many events a project remembers for ``progress.history``, and a task for its result.
+    ``on_error(error, value)`` is called when a callback raised, with what the callback was called with.
+
+    Entering the block connects nothing. It raises TokenStoreError when the tokens cannot be read, and RuntimeError
+    when the client was used before; making a client raises ConfigError for a setting that cannot be used. Leaving
+    the block closes the sockets, lets callbacks finish for a second, and ends all that belongs to the client; an
+    exception of the block comes out as it is, not in a group.
+    """
+
+    auth: Auth
+    """Login, logout, tokens."""
+    projects: Projects
+    """Which projects there are."""
+    tasks: Tasks
+    """Tasks over REST."""
+    workflows: Workflows
+    """Workflow executions over REST."""
+    sandboxes: Sandboxes
+    """Sandboxes over REST."""
+    progress: Progress
+    """Connections, subscriptions, streams of events, history."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        tokens: TokenStore | None = None,
+        token: str | None = None,
+        connect_timeout: float = 10.0,
+        request_timeout: float = 30.0,
+        heartbeat_interval: float = 30.0,
+        reconnect_attempts: int | None = 10,
+        reconnect_initial_delay: float = 1.0,
+        reconnect_max_delay: float = 30.0,
+        proxy: str | None = None,
+        ca_file: str | PathLike[str] | None = None,
+        history_limit: int = 10_000,
+        on_error: OnError | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._url = _checked_url(base_url)
+        self._connection = _checked_connection(
+            {
+                "connect_timeout": connect_timeout,
+                "heartbeat_interval": heartbeat_interval,
+                "reconnect_attempts": reconnect_attempts,
+                "reconnect_initial_delay": reconnect_initial_delay,
+                "reconnect_max_delay": reconnect_max_delay,
+                "proxy": None if proxy is None else Secret(proxy),
+                "ca_file": None if ca_file is None else Path(ca_file),
+            }
+        )
+        if request_timeout <= 0 or history_limit < 0:
+            raise ConfigError([Problem("request_timeout should be above 0, history_limit at least 0")], SOURCE)
+        self._request_timeout = request_timeout
+        self._store = GuardedStore(tokens or MemoryTokens())
+        self._given = None if token is None else GivenToken(Secret(token))
+        self._history = history_limit
+        self._reporter = Reporter(on_error)
+        self._clock = clock or SystemClock()
+        self._links = link_settings(self._connection, self._clock)
+        self._block: Any = None
+
+    def __repr__(self) -> str:
+        return f"AInTandemClient({self._url!r})"
+
+    def __getattr__(self, name: str) -> Any:
+        if name in type(self).__annotations__:
+            raise RuntimeError("AInTandemClient is used outside of its `async with`")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    async def __aenter__(self) -> Self:
+        if self._block is not None:
+            raise RuntimeError("this AInTandemClient was used before; make another one")
+        self._block = self._opened()
+        await self._block.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        handled: bool | None = await self._block.__aexit__(kind, error, traceback)
+        return handled
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[None]:
+        connection, chance = self._connection, random.SystemRandom().random
+        proxy = None if connection.proxy is None else connection.proxy.reveal()
+        async with HttpClient(proxy, connection.ca_file) as http:
+            session = Session(
+                self._url,
+                self._given,
+                http=http,
+                clock=self._clock,
+                chance=chance,
+                announce=lambda _: None,  # a refused login is raised out of whatever needed it, and in the log
+                store=None if self._given is not None else self._store,
+            )
+            await session.restore()
+            api = OrchestratorApi(session, http, self._clock, timeout=self._request_timeout)
+
+            def watching(sink: Sink) -> WatchSettings:
+                return WatchSettings(
+                    session=session,
+                    connect=partial(open_link, settings=self._links),
+                    backoff=connection,
+                    sink=sink,
+                    clock=self._clock,
+                    chance=chance,
+                    fatal=FATAL,
+                    tells_every_try=True,
+                )
+
+            failure: BaseException | None = None
+            raised: BaseException | None = None
+            try:
+                async with trio.open_nursery() as readers, trio.open_nursery() as links:
+                    shared = Shared(
+                        nursery=links,
+                        api=api,
+                        watching=watching,
+                        reporter=self._reporter,
+                        clock=self._clock,
+                        chance=chance,
+                        history=self._history,
+                    )
+                    self._api, self.progress = api, Progress(shared, readers)
+                    self.auth = Auth(session, self.progress.disconnect_all)
+                    self.projects, self.tasks = Projects(api), Tasks(api)
+                    self.workflows, self.sandboxes = Workflows(api), Sandboxes(api)
+                    try:
+                        yield
+                    except Exception as error:  # noqa: BLE001  # raised below, outside of the nurseries' groups
+                        raised = error
+                    await self.progress.disconnect_all()
+                    links.cancel_scope.cancel()
+                    self.progress.end()
+                    readers.cancel_scope.deadline = trio.current_time() + GRACE_S
+            except BaseExceptionGroup as group:
+                failure = _single(group)
+            finally:
+                for name in type(self).__annotations__:
+                    self.__dict__.pop(name, None)
+            if raised is not None:
+                raise raised
+            if failure is not None:
+                raise failure
+
+    def get_progress(self) -> Progress:
+        """The same as ``client.progress``.
+
+        progress = client.get_progress()
+        """
+        return self.progress
+
+    async def call(
+        self, method: str, path: str, *, query: Mapping[str, object] | None = None, json: Any = None
+    ) -> Any:
+        """Any REST call that has no method of its own: the JSON value of the answer, None for an empty one.
+
+            health = await client.call("GET", "/health")
+
+        ``path`` begins with a slash and comes after the API's base. Raises ApiError or HttpFailed.
+        """
+        self.progress  # noqa: B018  # says so when it is used outside of the block
+        return await self._api.call(method, path, query=query, json=json)
+
+    async def run_task(
+        self,
+        project_id: str,
+        task: str | None = None,
+        input: Mapping[str, Any] | None = None,  # noqa: A002  # the guide's name
+        *,
+        step_id: str | None = None,
+        prompt: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        on_event: Callback[Any] | None = None,
+    ) -> TaskResult:
+        """Submit a task, call ``on_event`` (sync or async) with each of its events, and wait for its end.
+
+            result = await client.run_task("project-123", "data-analysis", {"dataset": "sales-2024"})
+            print(result.output)
+
+        It listens before it submits, so that no event is lost; an end that was missed while the connection was
+        down is looked up once it is back. What ``on_event`` raises is reported, and the waiting goes on.
+
+        Raises TaskFailed or TaskCancelled, with the task's events; what ``progress.subscribe_to_progress`` raises
+        when there is no connection any more; Disconnected when the program itself ends it; ApiError or HttpFailed
+        when the task cannot be submitted, NotFound when the orchestrator has forgotten it. Cancelling the call
+        stops listening; the task itself goes on (``tasks.cancel_task`` ends it).
+        """
+        return await run_to_its_end(
+            self.progress.channel(project_id),
+            partial(
+                self.tasks.execute_task,
+                project_id,
+                task,
+                input,
+                step_id=step_id,
+                prompt=prompt,
+                parameters=parameters,
+            ),
+            on_event=on_event,
+            reporter=self._reporter,
+            most_events=self._history,
+        )
+
+    async def subscribe_to_task(
+        self,
+        project_id: str,
+        task_id: str,
+        on_event: Callback[Any],
+        on_complete: Callback[Any] | None = None,
+        on_failed: Callback[Any] | None = None,
+        *,
+        on_cancelled: Callback[Any] | None = None,
+        buffer: int | None = None,
+    ) -> Unsubscribe:
+        """Call back with every event of a task; ``on_event`` first, then the one for how it ended.
+
+            unsubscribe = await client.subscribe_to_task(
+                "project-123", task.task_id, print, lambda event: print("done:", event.output)
+            )
+
+        Returns, once connected, the function that ends it; raises as ``progress.subscribe_to_progress``, which
+        also tells of ``buffer`` and of callbacks that raise. An end that nobody was there to hear (the task was
+        over before, or while the connection was down) is looked up and told, its event ``caught_up``.
+        """
+        more = {"task_completed": on_complete, "task_failed": on_failed, "task_cancelled": on_cancelled}
+        return await self._subscribe(project_id, Interest(Family.TASK, task_id), on_event, more, buffer)
+
+    async def subscribe_to_workflow(
+        self,
+        project_id: str,
+        on_event: Callback[Any],
+        workflow_id: str | None = None,
+        execution_id: str | None = None,
+        on_complete: Callback[Any] | None = None,
+        on_failed: Callback[Any] | None = None,
+        *,
+        buffer: int | None = None,
+    ) -> Unsubscribe:
+        """As ``subscribe_to_task``, for a workflow's executions, for one execution, or for all of the project.
+
+            unsubscribe = await client.subscribe_to_workflow("project-123", print, execution_id="execution-1")
+
+        A missed end is looked up for a given execution only. A cancelled execution has no event.
+        """
+        interest = interest_in(workflow_id=workflow_id, execution_id=execution_id)
+        interest = interest if interest.family is not None else Interest(Family.WORKFLOW)
+        more = {"workflow_execution_completed": on_complete, "workflow_execution_failed": on_failed}
+        return await self._subscribe(project_id, interest, on_event, more, buffer)
+
+    async def subscribe_to_sandbox(
+        self,
+        project_id: str,
+        on_event: Callback[Any],
+        sandbox_id: str | None = None,
+        *,
+        buffer: int | None = None,
+    ) -> Unsubscribe:
+        """As ``subscribe_to_task``, for one sandbox or for all of the project; nothing is looked up.
+
+        unsubscribe = await client.subscribe_to_sandbox("project-123", print, "sandbox-1")
+        """
+        return await self._subscribe(project_id, Interest(Family.SANDBOX, sandbox_id), on_event, {}, buffer)
+
+    async def _subscribe(
+        self,
+        project_id: str,
+        interest: Interest,
+        on_event: Callback[Any],
+        more: Mapping[str, Callback[Any] | None],
+        buffer: int | None,
+    ) -> Unsubscribe:
+        given = {kind: (callback,) for kind, callback in more.items() if callback is not None}
+        subscription = await self.progress.subscribe(project_id, interest, on_event, given, buffer=buffer)
+        return subscription.unsubscribe
+
+
+def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one exception in a group of our nurseries, the group itself when there are several."""
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        inner = [one for one in found.exceptions if not isinstance(one, trio.Cancelled)]
+        if len(inner) != 1:
+            return group
+        found = inner[0]
+    return found
+
+
+def _checked_url(base_url: str) -> str:
+    problems: list[Problem] = []
+    try:
+        config = OrchestratorConfig.model_validate({"url": base_url})
+        if not config.embedded:
+            return config.url
+        problems = [Problem("should begin with http:// or https://", "base_url")]
+    except ValidationError as error:
+        problems = _problems(error, lambda _: "base_url")
+    raise ConfigError(problems, SOURCE)
+
+
+def _checked_connection(settings: Mapping[str, object]) -> ConnectionConfig:
+    try:
+        return ConnectionConfig.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(_problems(error, lambda name: name), SOURCE) from None
+
+
+def _problems(error: ValidationError, named: Any) -> list[Problem]:
+    # Without the inputs: a proxy's address holds a password.
+    return [
+        Problem(found["msg"].removeprefix("Value error, "), named(".".join(map(str, found["loc"]))))
+        for found in error.errors(include_input=False, include_url=False)
+    ]

@@ -1,0 +1,157 @@
+"""Where a subscription's events wait for whoever takes them: bounded, whole batches at a time."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import trio
+
+from aintandem_notify.client.interest import Interest
+from aintandem_notify.events import Event
+from aintandem_notify.runs import OPENING_TYPES, TERMINAL_TYPES
+
+CAPACITY: Final = 2000
+"""Events that wait for a slow reader before the socket is held back; as many as a link hands over at once."""
+
+
+class OutletClosed(Exception):  # not one of ``errors``: it never reaches a user
+    """Nothing will come any more."""
+
+
+class Outlet:
+    """One reader's events. ``put`` never blocks; whoever puts may wait for ``room`` afterwards.
+
+    With ``buffer`` None a reader that is slow makes the writer wait. With a number, that many of the newest
+    events are kept, and ``dropped`` counts the others. A ``lasting`` one stays when the connection ends, for the
+    next one.
+    """
+
+    def __init__(self, interest: Interest, *, buffer: int | None = None, lasting: bool = False) -> None:
+        if buffer is not None and buffer < 1:
+            raise ValueError("buffer should be at least 1, or None")
+        self.interest = interest
+        self.is_lasting = lasting
+        self.dropped = 0
+        self._buffer = buffer
+        self._waiting: list[Event] = []
+        self._news = trio.Event()
+        self._room = trio.Event()
+        self._closed = False
+        self._dropped = False
+        self._error: Exception | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing will come any more."""
+        return self._closed
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether its reader is gone, so that not even what it has taken is wanted."""
+        return self._dropped
+
+    def put(self, events: Sequence[Event]) -> None:
+        """More events, in order; nothing happens when it is closed."""
+        if self._closed:
+            return
+        self._waiting += events
+        if self._buffer is not None and len(self._waiting) > self._buffer:
+            beyond = len(self._waiting) - self._buffer
+            del self._waiting[:beyond]
+            self.dropped += beyond
+        self._news.set()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether whoever puts should wait."""
+        return self._buffer is None and len(self._waiting) >= CAPACITY and not self._closed
+
+    async def room(self) -> None:
+        """Wait until it is not full."""
+        while self.is_full:
+            self._room = trio.Event()
+            await self._room.wait()
+
+    async def take(self) -> list[Event]:
+        """All that waits, at least one event.
+
+        When it is closed and empty: raises the error that it was closed with, else OutletClosed.
+        """
+        while not self._waiting:
+            if self._closed:
+                raise self._error or OutletClosed
+            self._news = trio.Event()
+            await self._news.wait()
+        taken, self._waiting = self._waiting, []
+        self._room.set()
+        return taken
+
+    def narrow(self, interest: Interest) -> None:
+        """Want less from now on, also of what waits."""
+        self.interest = interest
+        self._waiting = [event for event in self._waiting if interest.wants(event)]
+        self._room.set()
+
+    def end(self, error: Exception | None = None) -> None:
+        """Nothing comes any more; what waits can still be taken, then ``error`` is raised if there is one."""
+        if not self._closed:
+            self._closed, self._error = True, error
+        self._news.set()
+        self._room.set()
+
+    def drop(self) -> None:
+        """Nothing comes any more, and what waits is not wanted either."""
+        self._waiting, self._dropped = [], True
+        self.end()
+
+
+class RunOutlet(Outlet):
+    """Events of one task or workflow execution, whose end may also be found out over REST.
+
+    ``needs_end``: a run that nobody knows has no end to wait for, and that is an error. ``attempts`` counts the
+    beginnings that were seen, so that a slow answer about an earlier one can be told from news. An end that was
+    found out and arrives after all is taken for the same.
+    """
+
+    def __init__(
+        self, interest: Interest, *, buffer: int | None = None, lasting: bool = False, needs_end: bool = False
+    ) -> None:
+        super().__init__(interest, buffer=buffer, lasting=lasting)
+        self.needs_end = needs_end
+        self.attempts = 0
+        self.has_ended = False
+        self.looking: trio.CancelScope | None = None
+        self._found_out: str | None = None
+
+    def put(self, events: Sequence[Event]) -> None:
+        """As ``Outlet.put``."""
+        super().put([event for event in events if self._is_news(event)])
+
+    def put_found_out(self, end: Event) -> None:
+        """The end, as REST told it."""
+        if not self.has_ended:
+            self.has_ended, self._found_out = True, end.type
+            super().put([end])
+
+    def _is_news(self, event: Event) -> bool:
+        if event.type in OPENING_TYPES:
+            self.attempts += 1
+            self.has_ended, self._found_out = False, None
+        elif event.type in TERMINAL_TYPES:
+            if event.type == self._found_out:
+                self._found_out = None
+                return False
+            self.has_ended = True
+        return True
+
+    def narrow(self, interest: Interest) -> None:
+        """As ``Outlet.narrow``; what waits is looked at anew."""
+        super().narrow(interest)
+        waiting, self._waiting = self._waiting, []
+        self.attempts, self.has_ended, self._found_out = 0, False, None
+        self.put(waiting)
+
+    def end(self, error: Exception | None = None) -> None:
+        """As ``Outlet.end``."""
+        super().end(error)
+        if self.looking is not None:
+            self.looking.cancel()

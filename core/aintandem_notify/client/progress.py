@@ -1,0 +1,257 @@
+"""``client.progress``: connections by project, subscriptions, event streams, history."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import trio
+
+from aintandem_notify.client.callbacks import Callback, pump
+from aintandem_notify.client.channel import Channel, Shared
+from aintandem_notify.client.connection_events import ConnectionChange, Listener, Unsubscribe
+from aintandem_notify.client.interest import Interest, interest_in
+from aintandem_notify.client.outlet import Outlet, OutletClosed, RunOutlet
+from aintandem_notify.events import Event
+from aintandem_notify.orchestrator import ConnectionState
+
+
+class ProgressSubscription:
+    """One subscription. ``dropped`` counts the events that a ``buffer`` had no room for.
+
+    subscription = await client.progress.subscribe_to_progress("project-123", print)
+    ...
+    subscription.unsubscribe()
+    """
+
+    def __init__(self, channel: Channel, outlet: Outlet) -> None:
+        self._channel = channel
+        self._outlet = outlet
+
+    @property
+    def project_id(self) -> str:
+        """The project that it is about."""
+        return self._channel.project_id
+
+    @property
+    def dropped(self) -> int:
+        """How many events were dropped because the callback was slow; 0 without a ``buffer``."""
+        return self._outlet.dropped
+
+    @property
+    def is_active(self) -> bool:
+        """False once it is unsubscribed, or the client is closed."""
+        return not self._outlet.is_closed
+
+    def unsubscribe(self) -> None:
+        """Call back no more; a call that has begun comes to its end. The last one of a project closes its socket,
+        unless ``connect`` holds it. May be called again.
+        """
+        self._channel.remove(self._outlet)
+
+
+class EventStream:
+    """The events of ``progress.events``, in order; ``dropped`` counts those that a ``buffer`` had no room for.
+
+    Ends when the program disconnects; raises LinkGivenUp, ProjectGone, LinkRefused or ApiError when the connection
+    ended for good.
+    """
+
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
+        self._taken: list[Event] = []
+
+    @property
+    def dropped(self) -> int:
+        """How many events were dropped because the reader was slow; 0 without a ``buffer``."""
+        return self._outlet.dropped
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        """The next event. Events that are there come without a switch of tasks in between."""
+        if not self._taken:
+            try:
+                self._taken = await self._outlet.take()
+            except OutletClosed:
+                raise StopAsyncIteration from None
+            self._taken.reverse()
+        return self._taken.pop()
+
+
+class Progress:
+    """Real-time events by project; one socket a project, however many subscriptions.
+
+    Reach it as ``client.progress``. All of it is for tasks of the trio run that the client lives in.
+    """
+
+    def __init__(self, shared: Shared, readers: trio.Nursery) -> None:
+        self._shared = shared
+        self._readers = readers
+        self._channels: dict[str, Channel] = {}
+
+    async def subscribe_to_progress(
+        self, project_id: str, on_event: Callback[Any], *, buffer: int | None = None
+    ) -> ProgressSubscription:
+        """Call ``on_event`` with every event of the project, sync or async; returns once connected.
+
+        A callback that raises is reported (log, ``on_error`` of the client) and called again with the next event.
+        While it runs, up to some thousand events wait, then the socket is held back; with ``buffer``, that many of
+        the newest wait and the others are dropped and counted. The subscription outlives lost connections, and
+        also ``disconnect``: the next connection serves it again.
+
+        Raises ProjectGone for a wrong project; LinkRefused, AuthenticationFailed or NotLoggedIn when there is no
+        valid login; LinkGivenUp when nobody answers after all tries; Disconnected when the client is closed
+        meanwhile. Cancelling it unsubscribes.
+        """
+        return await self.subscribe(project_id, Interest(), on_event, {}, buffer=buffer)
+
+    async def subscribe(
+        self,
+        project_id: str,
+        interest: Interest,
+        on_event: Callback[Any],
+        more: Mapping[str, Sequence[Callback[Any]]],
+        *,
+        buffer: int | None = None,
+    ) -> ProgressSubscription:
+        """As ``subscribe_to_progress``, for what ``interest`` wants; ``more`` callbacks follow by event type."""
+        channel, outlet = self._channel(project_id), _outlet(interest, buffer=buffer, lasting=True)
+        channel.add(outlet)
+        try:
+            await channel.connected()
+        except BaseException:
+            channel.remove(outlet)
+            raise
+        self._readers.start_soon(pump, outlet, on_event, more, self._shared.reporter)
+        channel.look_up(outlet)
+        return ProgressSubscription(channel, outlet)
+
+    @asynccontextmanager
+    async def events(
+        self,
+        project_id: str,
+        *,
+        task_id: str | None = None,
+        workflow_id: str | None = None,
+        execution_id: str | None = None,
+        sandbox_id: str | None = None,
+        buffer: int | None = None,
+    ) -> AsyncIterator[EventStream]:
+        """The project's events as they come, of one task, workflow or sandbox if that is given.
+
+            async with client.progress.events("project-123", task_id="task-1") as events:
+                async for event in events:
+                    print(event.type)
+
+        A slow reader holds the socket back, and with it the project's other readers; with ``buffer`` that many of
+        the newest events wait and the others are dropped and counted (``events.dropped``). Raises as
+        ``subscribe_to_progress``, and ValueError for more than one kind of thing.
+        """
+        interest = interest_in(
+            task_id=task_id, workflow_id=workflow_id, execution_id=execution_id, sandbox_id=sandbox_id
+        )
+        outlet = _outlet(interest, buffer=buffer)
+        async with self._channel(project_id).open(outlet):
+            yield EventStream(outlet)
+
+    async def connect(self, project_id: str) -> None:
+        """Connect, and stay connected without any subscription until ``disconnect``.
+
+            await client.progress.connect("project-123")
+
+        Returns when the socket is open. Raises as ``subscribe_to_progress``.
+        """
+        await self._channel(project_id).hold()
+
+    def is_connected(self, project_id: str) -> bool:
+        """Whether the project's socket is open now."""
+        return self.get_connection_state(project_id) is ConnectionState.CONNECTED
+
+    def get_connection_state(self, project_id: str) -> ConnectionState:
+        """Where the project's connection stands.
+
+        A text as well: ``"disconnected"``, ``"connecting"``, ``"connected"``, ``"reconnecting"`` or
+        ``"disconnecting"``. A project that nobody asked for is disconnected.
+        """
+        channel = self._channels.get(project_id)
+        return ConnectionState.DISCONNECTED if channel is None else channel.state
+
+    async def disconnect(self, project_id: str) -> None:
+        """Close the project's socket; returns when it is closed.
+
+            await client.progress.disconnect("project-123")
+
+        Streams end, ``run_task`` raises Disconnected, and the history is gone. Callbacks stay, and are served
+        again by the next connection.
+        """
+        channel = self._channels.get(project_id)
+        if channel is not None:
+            await channel.disconnect()
+
+    async def disconnect_all(self) -> None:
+        """As ``disconnect``, for every project, side by side."""
+        async with trio.open_nursery() as nursery:
+            for channel in self._channels.values():
+                nursery.start_soon(channel.disconnect)
+
+    def on_connection_state(self, project_id: str, on_change: Callback[ConnectionChange]) -> Unsubscribe:
+        """Call ``on_change``, sync or async, with every change of the project's connection; see ConnectionChange.
+
+            stop = client.progress.on_connection_state("project-123", print)
+
+        May be called before the first connect, and does not connect by itself. Returns a function that ends it.
+        """
+        channel, listener = self._channel(project_id), Listener(on_change)
+        channel.listen(listener)
+        self._readers.start_soon(listener.run, self._shared.reporter)
+        return lambda: channel.unlisten(listener)
+
+    def history(
+        self,
+        project_id: str,
+        *,
+        task_id: str | None = None,
+        workflow_id: str | None = None,
+        execution_id: str | None = None,
+        sandbox_id: str | None = None,
+    ) -> list[Event]:
+        """The events that have come over the project's present connection, the oldest first.
+
+            for event in client.progress.history("project-123", task_id="task-1"):
+                print(event.timestamp, event.type)
+
+        At most the client's ``history_limit`` newest; kept until the project is disconnected or
+        ``clear_history`` is called. Raises ValueError for more than one kind of thing.
+        """
+        interest = interest_in(
+            task_id=task_id, workflow_id=workflow_id, execution_id=execution_id, sandbox_id=sandbox_id
+        )
+        channel = self._channels.get(project_id)
+        return [] if channel is None else [event for event in channel.history if interest.wants(event)]
+
+    def clear_history(self, project_id: str | None = None) -> None:
+        """Forget the history of the project, of all projects when none is given."""
+        for channel in self._channels.values():
+            if project_id in (None, channel.project_id):
+                channel.history.clear()
+
+    def channel(self, project_id: str) -> Channel:
+        """The project, for the rest of the library."""
+        return self._channel(project_id)
+
+    def end(self) -> None:
+        """Nothing comes any more; readers may take what is there."""
+        for channel in self._channels.values():
+            channel.end()
+
+    def _channel(self, project_id: str) -> Channel:
+        if project_id not in self._channels:
+            self._channels[project_id] = Channel(project_id, self._shared)
+        return self._channels[project_id]
+
+
+def _outlet(interest: Interest, *, buffer: int | None, lasting: bool = False) -> Outlet:
+    """One that also learns how the run ended, where the interest is in one run."""
+    kind = Outlet if interest.run_id is None else RunOutlet
+    return kind(interest, buffer=buffer, lasting=lasting)

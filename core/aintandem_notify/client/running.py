@@ -1,0 +1,73 @@
+"""``client.run_task``: submit a task, listen to it, and wait for its end."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aintandem_notify.client.callbacks import Callback, Reporter
+from aintandem_notify.client.channel import Channel
+from aintandem_notify.client.interest import TASKS, Interest
+from aintandem_notify.client.outlet import OutletClosed, RunOutlet
+from aintandem_notify.errors import Disconnected, TaskCancelled, TaskFailed
+from aintandem_notify.events import (
+    Event,
+    Family,
+    TaskCancelledEvent,
+    TaskCompletedEvent,
+    TaskFailedEvent,
+)
+from aintandem_notify.orchestrator.records import SubmittedTask
+
+Submit = Callable[[], Awaitable[SubmittedTask]]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """A task that completed.
+
+    ``output`` is what it came to, ``duration`` as the orchestrator sent it (None: it did not say). ``events`` are
+    what was heard of it, in order; of very many the newest. ``caught_up``: its end was missed while the connection
+    was down, and looked up afterwards; events before it may be missing.
+    """
+
+    project_id: str
+    task_id: str
+    output: Any
+    duration: float | None = None
+    events: tuple[Event, ...] = field(default=(), repr=False)
+    caught_up: bool = False
+
+
+async def run_to_its_end(
+    channel: Channel, submit: Submit, *, on_event: Callback[Any] | None, reporter: Reporter, most_events: int
+) -> TaskResult:
+    """As ``AInTandemClient.run_task``."""
+    # Before the orchestrator has told the id, whatever happens to any task may be about ours.
+    outlet = RunOutlet(TASKS, needs_end=True)
+    async with channel.open(outlet):
+        connections = channel.connections
+        task_id = (await submit()).task_id
+        channel.narrow(outlet, Interest(Family.TASK, task_id))
+        if channel.connections != connections:
+            channel.look_up(outlet)
+        events: deque[Event] = deque(maxlen=most_events)
+        while True:
+            for event in await _take(outlet):
+                events.append(event)
+                if on_event is not None:
+                    await reporter.call(on_event, event)
+                match event:
+                    case TaskCompletedEvent(output=output, duration=duration, caught_up=caught_up):
+                        return TaskResult(channel.project_id, task_id, output, duration, tuple(events), caught_up)
+                    case TaskFailedEvent(error=reason):
+                        raise TaskFailed(channel.project_id, task_id, reason=reason or "", events=events)
+                    case TaskCancelledEvent():
+                        raise TaskCancelled(channel.project_id, task_id, events=events)
+
+
+async def _take(outlet: RunOutlet) -> list[Event]:
+    try:
+        return await outlet.take()
+    except OutletClosed:
+        raise Disconnected("the program itself ended the connection while the task ran") from None

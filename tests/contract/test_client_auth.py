@@ -1,0 +1,452 @@
+"""Logging in with the library: who we are, what is kept for the next start, and that no token shows."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from aintandem_notify import (
+    AInTandemClient,
+    AuthenticationFailed,
+    ConfigError,
+    FileTokens,
+    HttpFailed,
+    KeyringTokens,
+    MemoryTokens,
+    NotLoggedIn,
+    ServerTrouble,
+    StoredTokens,
+    TokenStoreError,
+    User,
+)
+from aintandem_notify.log import redact
+from aintandem_notify.simulator.simulation import Simulator
+from support.clients import client_of, logged_in
+from support.raw_orchestrator import RawOrchestrator, RestAnswer, make_token, open_raw_orchestrator
+
+
+@pytest.fixture
+async def raw() -> AsyncIterator[RawOrchestrator]:
+    async with open_raw_orchestrator() as server:
+        yield server
+
+
+def paths(raw: RawOrchestrator) -> list[str]:
+    return [request.path.removeprefix("/api") for request in raw.requests]
+
+
+async def test_a_login_and_all_that_is_known_of_it(simulator: Simulator) -> None:
+    async with client_of(simulator) as client:
+        assert not client.auth.is_authenticated()
+        assert not await client.auth.verify()
+        assert await client.auth.login("admin", "admin123") == User("admin", "1")
+        assert client.auth.is_authenticated()
+        assert await client.auth.verify()
+        first = await client.auth.token()
+        assert client.auth.token_expires_at is not None
+        await client.auth.refresh()
+        assert await client.auth.token() != first
+        await client.auth.logout()
+        assert not client.auth.is_authenticated()
+        assert client.auth.token_expires_at is None
+        with pytest.raises(NotLoggedIn, match=r"call client\.auth\.login first"):
+            await client.auth.token()
+        assert simulator.tokens.user_of(first) is None, "the orchestrator was told"
+
+
+async def test_before_a_login_nobody_is_asked(raw: RawOrchestrator) -> None:
+    async with client_of(raw) as client:
+        for ask in (client.auth.token, client.auth.refresh, client.projects.list):
+            with pytest.raises(NotLoggedIn):
+                await ask()
+        with pytest.raises(NotLoggedIn):
+            await client.progress.connect("p")
+        await client.auth.logout()
+    assert raw.requests == raw.upgrades == []
+
+
+async def test_a_wrong_password_is_refused_and_the_right_one_is_tried_at_once(simulator: Simulator) -> None:
+    async with client_of(simulator) as client:
+        for _ in range(3):
+            with pytest.raises(AuthenticationFailed, match="invalid username or password"):
+                await client.auth.login("admin", "wrong")
+        assert not client.auth.is_authenticated()
+        await client.auth.login("admin", "admin123")
+        with pytest.raises(AuthenticationFailed):
+            await client.auth.login("admin", "wrong")
+        assert await client.auth.verify(), "the login before stays"
+
+
+@pytest.mark.parametrize(
+    ("answer", "user"),
+    [
+        ({}, User("admin")),
+        ({"user": {"id": 7, "username": "Admin"}}, User("Admin", "7")),
+        ({"user": "admin"}, User("admin")),
+        ({"user": {"username": None}}, User("admin")),
+    ],
+)
+async def test_the_user_is_read_as_far_as_it_is_told(
+    raw: RawOrchestrator, answer: dict[str, object], user: User
+) -> None:
+    raw.rest["POST /api/auth/login"] = {"success": True, "token": "T"} | answer
+    async with client_of(raw) as client:
+        assert await client.auth.login("admin", "x") == user
+
+
+async def test_server_trouble_and_no_server(raw: RawOrchestrator) -> None:
+    async with client_of(raw) as client:
+        raw.rest["POST /api/auth/login"] = RestAnswer({"error": "busy"}, 503)
+        with pytest.raises(ServerTrouble):
+            await client.auth.login("admin", "admin123")
+        await raw.go_away()
+        with pytest.raises(HttpFailed):
+            await client.auth.login("admin", "admin123")
+
+
+async def test_a_request_that_is_not_answered_is_given_up(raw: RawOrchestrator) -> None:
+    raw.rest["POST /api/projects/p/tasks"] = RestAnswer(b"x", headers={"Content-Length": "1000"})
+    async with logged_in(raw, request_timeout=0.05) as client:
+        with pytest.raises(HttpFailed) as failed:
+            await client.tasks.execute_task("p", "x")
+        assert failed.value.maybe_sent
+
+
+async def test_a_token_that_was_given(simulator: Simulator) -> None:
+    token = simulator.tokens.login("admin").token
+    async with client_of(simulator, token=token) as client:
+        assert client.auth.is_authenticated()
+        assert len(await client.projects.list()) == 2
+        assert await client.auth.token() == token
+        simulator.expire_tokens()
+        with pytest.raises(AuthenticationFailed, match="refused the token that it was given"):
+            await client.projects.list()
+
+
+async def test_a_bare_server_is_found(raw: RawOrchestrator) -> None:
+    raw.prefixes = ("",)
+    async with logged_in(raw) as client:
+        await client.projects.list()
+    assert paths(raw) == ["/auth/login", "/auth/login", "/projects"]
+
+
+# What is kept.
+
+
+async def test_the_next_start_uses_the_token_that_was_kept(simulator: Simulator) -> None:
+    tokens = MemoryTokens()
+    async with logged_in(simulator, tokens=tokens) as client:
+        token = await client.auth.token()
+    async with client_of(simulator, tokens=tokens) as client:
+        assert client.auth.is_authenticated()
+        assert await client.auth.token() == token
+        assert len(await client.projects.list()) == 2
+
+
+async def test_a_kept_token_that_is_over_is_refreshed(raw: RawOrchestrator) -> None:
+    tokens = MemoryTokens()
+    async with logged_in(raw, tokens=tokens):
+        pass
+    await tokens.save(StoredTokens(raw.url, make_token(9, -5), "refresh-1"))
+    async with client_of(raw, tokens=tokens) as client:
+        assert client.auth.is_authenticated()
+        await client.projects.list()
+        assert paths(raw)[1:] == ["/auth/refresh", "/projects"]
+    kept = await tokens.load()
+    assert kept is not None
+    assert kept.refresh_token == "refresh-2", "the new one replaces the old one, which is used up"
+
+
+async def test_a_kept_token_that_is_refused_is_refreshed(simulator: Simulator) -> None:
+    tokens = MemoryTokens()
+    async with logged_in(simulator, tokens=tokens):
+        pass
+    simulator.expire_tokens()
+    async with client_of(simulator, tokens=tokens) as client:
+        assert len(await client.projects.list()) == 2
+
+
+async def test_a_login_that_has_ended_says_so_and_is_forgotten(simulator: Simulator) -> None:
+    tokens = MemoryTokens()
+    async with logged_in(simulator, tokens=tokens):
+        pass
+    simulator.expire_tokens(refresh_tokens=True)
+    async with client_of(simulator, tokens=tokens) as client:
+        with pytest.raises(AuthenticationFailed, match="the login has ended; log in again"):
+            await client.projects.list()
+        assert not client.auth.is_authenticated()
+        assert await tokens.load() is None
+        await client.auth.login("admin", "admin123")
+        assert len(await client.projects.list()) == 2
+
+
+async def test_a_login_outlives_a_refresh_that_met_trouble(raw: RawOrchestrator) -> None:
+    tokens = MemoryTokens()
+    await tokens.save(StoredTokens(raw.url, make_token(9, -5), "refresh-0"))
+    raw.rest["POST /api/auth/refresh"] = RestAnswer({"error": "busy"}, 503)
+    async with client_of(raw, tokens=tokens) as client:
+        with pytest.raises(ServerTrouble):
+            await client.auth.token()
+        assert client.auth.is_authenticated()
+    kept = await tokens.load()
+    assert kept is not None
+    assert kept.refresh_token == "refresh-0"
+
+
+async def test_two_programs_share_a_login(simulator: Simulator) -> None:
+    """Of two that refresh only one succeeds: the other takes what that one has kept."""
+    tokens = MemoryTokens()
+    async with logged_in(simulator, tokens=tokens):
+        pass
+    async with client_of(simulator, tokens=tokens) as one, client_of(simulator, tokens=tokens) as other:
+        simulator.expire_tokens()
+        await one.projects.list()
+        assert len(await other.projects.list()) == 2
+        assert await one.auth.token() == await other.auth.token()
+
+
+async def test_tokens_go_to_their_own_server_only(raw: RawOrchestrator) -> None:
+    tokens = MemoryTokens()
+    await tokens.save(StoredTokens("https://elsewhere.example", "secret-of-elsewhere", "r"))
+    async with client_of(raw, tokens=tokens) as client:
+        assert not client.auth.is_authenticated()
+        with pytest.raises(NotLoggedIn):
+            await client.auth.token()
+    assert raw.requests == []
+
+
+async def test_a_logout_forgets_what_was_kept(raw: RawOrchestrator) -> None:
+    tokens = MemoryTokens()
+    async with logged_in(raw, tokens=tokens):
+        pass
+    async with client_of(raw, tokens=tokens) as client:
+        await client.auth.logout()
+        assert paths(raw)[-1] == "/auth/logout"
+    assert await tokens.load() is None
+
+
+async def test_a_logout_closes_the_sockets(simulator: Simulator) -> None:
+    async with logged_in(simulator) as client:
+        await client.progress.connect("project-123")
+        await client.auth.logout()
+        assert not client.progress.is_connected("project-123")
+        await simulator.wait_unsubscribed("project-123")
+
+
+# Files.
+
+
+async def test_a_file_keeps_them_for_its_owner(simulator: Simulator, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "tokens.json"
+    async with logged_in(simulator, tokens=FileTokens(path)) as client:
+        token = await client.auth.token()
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+        assert list(path.parent.iterdir()) == [path], "nothing half written stays"
+    async with client_of(simulator, tokens=FileTokens(path)) as client:
+        assert await client.auth.token() == token
+        await client.auth.logout()
+        assert not path.exists()
+    async with client_of(simulator, tokens=FileTokens(path)) as client:
+        assert not client.auth.is_authenticated()
+
+
+async def test_a_file_behind_a_link_is_written_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    await FileTokens(tmp_path / "link").save(StoredTokens("http://h", "T", None))
+    assert (tmp_path / "link").is_symlink()
+    assert await FileTokens(tmp_path / "real").load() == StoredTokens("http://h", "T", None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"url": 1}',
+        '{"url": "u", "token": null, "refreshToken": null}',
+        "\udcff",
+        "[" * 9999,
+    ],
+)
+async def test_a_damaged_file_is_no_login(
+    simulator: Simulator, tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "tokens.json"
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    path.chmod(0o600)
+    async with client_of(simulator, tokens=FileTokens(path)) as client:
+        assert not client.auth.is_authenticated()
+    assert "cannot be read; a login is needed" in capsys.readouterr().err
+
+
+async def test_a_file_that_others_may_read_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "tokens.json"
+    path.write_text(json.dumps({"url": "http://h", "token": "T", "refreshToken": None}), encoding="utf-8")
+    path.chmod(0o644)
+    assert await FileTokens(path).load() == StoredTokens("http://h", "T", None)
+    assert "others may read the tokens" in capsys.readouterr().err
+
+
+async def test_what_cannot_be_read_is_told_at_the_start(simulator: Simulator, tmp_path: Path) -> None:
+    with pytest.raises(TokenStoreError, match=f"cannot read {tmp_path}: Is a directory"):
+        await client_of(simulator, tokens=FileTokens(tmp_path)).__aenter__()
+
+
+async def test_what_cannot_be_kept_costs_no_login(
+    simulator: Simulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    async with logged_in(simulator, tokens=FileTokens(tmp_path / "link")) as client:
+        (tmp_path / "link").unlink()
+        (tmp_path / "link").symlink_to(tmp_path / "link")
+        await client.auth.refresh()
+        assert await client.auth.verify()
+    assert "the tokens could not be kept for the next start" in capsys.readouterr().err
+
+
+class Odd:
+    """A store that does not keep to the protocol."""
+
+    async def load(self) -> StoredTokens | None:
+        return None
+
+    async def save(self, tokens: StoredTokens) -> None:
+        raise ZeroDivisionError(f"oh {tokens.token}")
+
+    async def clear(self) -> None:
+        raise ZeroDivisionError("no")
+
+
+async def test_a_store_that_raises_hurts_only_itself(
+    simulator: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with logged_in(simulator, tokens=Odd()) as client:
+        token = await client.auth.token()
+        with pytest.raises(TokenStoreError, match="the token store raised ZeroDivisionError: no"):
+            await client.auth.logout()
+        assert not client.auth.is_authenticated()
+    told = capsys.readouterr().err
+    assert "the token store raised ZeroDivisionError" in told
+    assert token not in told
+
+
+# Keyrings.
+
+
+async def test_a_keyring_keeps_them(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    keyring = pytest.importorskip("keyring")
+    backend = pytest.importorskip("keyring.backend")
+
+    class InMemory(backend.KeyringBackend):  # type: ignore[misc,name-defined]
+        priority = 1
+
+        def __init__(self) -> None:
+            self.entries: dict[tuple[str, str], str] = {}
+
+        def get_password(self, service: str, username: str) -> str | None:
+            return self.entries.get((service, username))
+
+        def set_password(self, service: str, username: str, password: str) -> None:
+            self.entries[service, username] = password
+
+        def delete_password(self, service: str, username: str) -> None:
+            del self.entries[service, username]
+
+    before, ring = keyring.get_keyring(), InMemory()
+    keyring.set_keyring(ring)
+    try:
+        async with logged_in(simulator, tokens=KeyringTokens("tests", "ada")) as client:
+            token = await client.auth.token()
+        assert list(ring.entries) == [("tests", "ada")]
+        async with client_of(simulator, tokens=KeyringTokens("tests", "ada")) as client:
+            assert await client.auth.token() == token
+            await client.auth.logout()
+            assert ring.entries == {}
+            await KeyringTokens("tests", "ada").clear()
+    finally:
+        keyring.set_keyring(before)
+
+
+async def test_a_keyring_that_does_not_open() -> None:
+    keyring = pytest.importorskip("keyring")
+    fail = pytest.importorskip("keyring.backends.fail")
+    before = keyring.get_keyring()
+    keyring.set_keyring(fail.Keyring())
+    try:
+        with pytest.raises(TokenStoreError, match="cannot read the keyring's entry tests: NoKeyringError"):
+            await KeyringTokens("tests").load()
+    finally:
+        keyring.set_keyring(before)
+
+
+def test_a_keyring_needs_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "keyring", None)
+    with pytest.raises(TokenStoreError, match=r"pip install 'aintandem-notify\[keyring\]'"):
+        KeyringTokens()
+
+
+# Secrets, settings, and the block.
+
+
+async def test_no_token_and_no_password_shows(raw: RawOrchestrator, capsys: pytest.CaptureFixture[str]) -> None:
+    raw.rest["POST /api/auth/login"] = {
+        "success": True,
+        "token": "canary-access",
+        "refreshToken": "canary-refresh",
+    }
+    raw.rest["GET /api/projects"] = RestAnswer({"error": "no good: canary-access canary-refresh"}, 400)
+    tokens = MemoryTokens()
+    async with client_of(raw, tokens=tokens) as client:
+        await client.auth.login("admin", "canary-password")
+        kept = await tokens.load()
+        with pytest.raises(Exception, match="no good") as refused:
+            await client.projects.list()
+        shown = [repr(client), repr(client.auth), repr(kept), str(refused.value), repr(refused.value)]
+    shown += capsys.readouterr()
+    assert "canary" not in "".join(shown)
+    assert redact("canary-access, canary-refresh, canary-password") == "[redacted], [redacted], [redacted]"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"base_url": "localhost:9900"}, "base_url: should begin with http:// or https://"),
+        ({"base_url": "simulator"}, "base_url: should begin with http:// or https://"),
+        ({"base_url": "http://u:canary@h"}, "base_url: should not hold a login"),
+        ({"reconnect_attempts": -1}, "reconnect_attempts: should be"),
+        ({"connect_timeout": 0}, "connect_timeout: "),
+        ({"request_timeout": 0}, "request_timeout should be above 0"),
+        ({"history_limit": -1}, "history_limit at least 0"),
+        ({"proxy": "canary"}, "proxy: should be a proxy's address"),
+        ({"ca_file": "/does/not/exist"}, "ca_file: cannot read the file"),
+    ],
+)
+def test_a_setting_that_cannot_be_used(settings: dict[str, object], told: str) -> None:
+    with pytest.raises(ConfigError) as wrong:
+        AInTandemClient(**{"base_url": "http://h", **settings})  # type: ignore[arg-type]
+    assert str(wrong.value).startswith("AInTandemClient: ")
+    assert told in str(wrong.value)
+    assert "canary" not in str(wrong.value)
+
+
+async def test_it_is_used_inside_of_its_block_and_once(simulator: Simulator) -> None:
+    client = client_of(simulator)
+    for name in ("auth", "projects", "tasks", "workflows", "sandboxes", "progress"):
+        with pytest.raises(RuntimeError, match="outside of its `async with`"):
+            getattr(client, name)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        client.nothing  # noqa: B018
+    async with client:
+        assert client.get_progress() is client.progress
+    with pytest.raises(RuntimeError, match="outside of its `async with`"):
+        await client.call("GET", "/health")
+    with pytest.raises(RuntimeError, match="was used before"):
+        await client.__aenter__()
+    with trio.fail_after(1):
+        await trio.lowlevel.checkpoint()

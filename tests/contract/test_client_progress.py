@@ -1,0 +1,750 @@
+"""The library's connections and subscriptions over real sockets."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from aintandem_notify import (
+    AInTandemClient,
+    AuthenticationFailed,
+    ConnectionChange,
+    ConnectionState,
+    Disconnected,
+    Event,
+    LinkGivenUp,
+    LinkLost,
+    LinkRefused,
+    ProjectGone,
+    TaskEvent,
+    UnknownEvent,
+    WorkflowEvent,
+)
+from aintandem_notify.simulator.demo import all_types
+from aintandem_notify.simulator.simulation import Simulator
+from support.clients import client_of, logged_in
+from support.raw_orchestrator import (
+    Accept,
+    RawOrchestrator,
+    Refuse,
+    RestAnswer,
+    event_text,
+    frame,
+    open_raw_orchestrator,
+)
+
+P = "project-123"
+
+
+@pytest.fixture
+async def raw() -> AsyncIterator[RawOrchestrator]:
+    async with open_raw_orchestrator() as server:
+        yield server
+
+
+class Heard:
+    """A callback that keeps what it is called with, and tells when there is more."""
+
+    def __init__(self) -> None:
+        self.all: list[Any] = []
+        self._news = trio.Event()
+
+    def __call__(self, value: Any) -> None:
+        self.all.append(value)
+        self._news.set()
+        self._news = trio.Event()
+
+    async def until(self, met: Callable[["Heard"], bool]) -> None:
+        while not met(self):
+            await self._news.wait()
+
+    async def count(self, count: int) -> None:
+        await self.until(lambda heard: len(heard.all) >= count)
+
+    @property
+    def types(self) -> list[str]:
+        return [value.type for value in self.all]
+
+
+# Subscriptions.
+
+
+async def test_all_types_reach_whoever_wants_all(simulator: Simulator) -> None:
+    heard = Heard()
+    async with logged_in(simulator) as client:
+        subscription = await client.progress.subscribe_to_progress(P, heard)
+        assert (subscription.project_id, subscription.is_active) == (P, True)
+        await all_types(simulator, P)
+        await heard.count(len(simulator.world.history))
+        assert [event.wire() for event in heard.all] == list(simulator.world.history)
+        assert len({event.type for event in heard.all}) == 20
+
+
+async def test_a_task_a_workflow_a_sandbox_each_to_its_own(simulator: Simulator) -> None:
+    async with logged_in(simulator) as client:
+        task = simulator.tasks.submit(P, outcome="completed", seconds=0.5)
+        execution = simulator.workflows.create(P, outcome="failed", seconds=0.5)
+        sandbox = simulator.sandboxes.create(P, breaks=False)
+        tasks, done, executions, broken, sandboxes, everything = (Heard() for _ in range(6))
+        await client.subscribe_to_task(P, task.id, tasks, done)
+        await client.subscribe_to_workflow(P, executions, execution_id=execution.id, on_failed=broken)
+        await client.subscribe_to_sandbox(P, sandboxes, sandbox.id)
+        await client.progress.subscribe_to_progress(P, everything)
+        assert len(simulator.subscriptions.of(P)) == 1, "one socket a project"
+        await all_types(simulator, P)
+        simulator.workflows.start(execution.id)
+        simulator.sandboxes.start(sandbox.id)
+        for heard in (done, broken, sandboxes):
+            await heard.count(1)
+        assert {event.task_id for event in tasks.all} == {task.id}
+        assert (tasks.types[-1], done.types) == ("task_completed", ["task_completed"])
+        assert {event.execution_id for event in executions.all} == {execution.id}
+        assert broken.types == ["workflow_execution_failed"]
+        assert (sandboxes.types, sandboxes.all[0].sandbox_id) == (["sandbox_started"], sandbox.id)
+        await everything.until(lambda heard: "sandbox_started" in heard.types)
+
+
+async def test_every_task_type_reaches_a_task(raw: RawOrchestrator) -> None:
+    """``step_progress``, ``output`` and ``artifact`` too, which the TypeScript library loses."""
+    kinds = [
+        "task_queued",
+        "task_started",
+        "step_progress",
+        "output",
+        "task_completed",
+        "task_failed",
+        "task_cancelled",
+    ]
+    heard, ends = Heard(), Heard()
+    async with logged_in(raw) as client:
+        await client.subscribe_to_task(P, "t1", heard, ends, ends, on_cancelled=ends)
+        socket = await raw.connections.receive()
+        for kind in kinds:
+            await socket.send_event(kind, taskId="another")
+            await socket.send_event(kind, taskId="t1")
+        await socket.send_event("artifact", taskId="t1", artifact={"path": "a", "type": "b"})
+        await heard.count(8)
+        assert heard.types == [*kinds, "artifact"]
+        assert all(isinstance(event, TaskEvent) for event in heard.all)
+        assert ends.types == ["task_completed", "task_failed", "task_cancelled"]
+
+
+async def test_an_unknown_type_is_an_event(raw: RawOrchestrator) -> None:
+    heard, ours = Heard(), Heard()
+    async with logged_in(raw) as client:
+        await client.progress.subscribe_to_progress(P, heard)
+        await client.subscribe_to_task(P, "t1", ours)
+        socket = await raw.connections.receive()
+        await socket.send_event("task_retried", taskId="t1", nextAttempt=2)
+        await ours.count(1)
+        (event,) = heard.all
+        assert isinstance(event, UnknownEvent)
+        assert event.model_extra == {"taskId": "t1", "nextAttempt": 2}
+
+
+async def test_the_first_event_is_not_lost(raw: RawOrchestrator) -> None:
+    """It comes in the very segment that opens the socket."""
+    raw.upgrade_answers.append(Accept(then=frame(event_text("task_started", P, taskId="t1"))))
+    heard = Heard()
+    async with logged_in(raw) as client:
+        await client.subscribe_to_task(P, "t1", heard)
+        await heard.count(1)
+        assert heard.types == ["task_started"]
+
+
+async def test_the_socket_goes_with_the_last_subscription(simulator: Simulator) -> None:
+    async with logged_in(simulator) as client:
+        first = await client.subscribe_to_task(P, "t1", print)
+        second = await client.progress.subscribe_to_progress(P, print)
+        first()
+        first()
+        assert client.progress.is_connected(P)
+        second.unsubscribe()
+        assert not second.is_active
+        await simulator.wait_unsubscribed(P)
+        third = await client.subscribe_to_sandbox(P, print)
+        assert client.progress.is_connected(P)
+        third()
+        fourth = await client.subscribe_to_sandbox(P, print)
+        assert client.progress.is_connected(P), "one that comes while the old socket closes gets a new one"
+        fourth()
+        await simulator.wait_unsubscribed(P)
+
+
+async def test_a_socket_that_is_held_stays(simulator: Simulator) -> None:
+    async with logged_in(simulator) as client:
+        await client.progress.connect(P)
+        await client.progress.connect(P)
+        unsubscribe = await client.subscribe_to_task(P, "t1", print)
+        unsubscribe()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert client.progress.is_connected(P)
+        await client.progress.disconnect(P)
+        assert client.progress.get_connection_state(P) == "disconnected"
+        await simulator.wait_unsubscribed(P)
+        await client.progress.disconnect(P)
+        await client.progress.disconnect("never heard of")
+
+
+async def test_several_projects(simulator: Simulator) -> None:
+    ours, theirs = Heard(), Heard()
+    async with logged_in(simulator) as client:
+        await client.progress.subscribe_to_progress(P, ours)
+        await client.progress.subscribe_to_progress("project-456", theirs)
+        simulator.sandboxes.create(P)
+        simulator.sandboxes.create("project-456")
+        await ours.count(1)
+        await theirs.count(1)
+        assert [event.project_id for event in ours.all + theirs.all] == [P, "project-456"]
+        await client.progress.disconnect_all()
+        assert not client.progress.is_connected(P)
+        assert not client.progress.is_connected("project-456")
+        await simulator.wait_unsubscribed(P)
+
+
+async def test_callbacks_outlive_a_disconnect(raw: RawOrchestrator) -> None:
+    heard = Heard()
+    async with logged_in(raw) as client:
+        await client.progress.subscribe_to_progress(P, heard)
+        await (await raw.connections.receive()).send_event("task_started", taskId="t1")
+        await heard.count(1)
+        await client.progress.disconnect(P)
+        await client.progress.connect(P)
+        await (await raw.connections.receive()).send_event("task_started", taskId="t2")
+        await heard.count(2)
+
+
+async def test_a_lost_socket_is_opened_again(raw: RawOrchestrator) -> None:
+    heard = Heard()
+    async with logged_in(raw) as client:
+        await client.progress.subscribe_to_progress(P, heard)
+        await (await raw.connections.receive()).reset()
+        await (await raw.connections.receive()).send_event("task_started", taskId="t1")
+        await heard.count(1)
+
+
+# Callbacks.
+
+
+async def test_an_async_callback_is_awaited_and_in_order(raw: RawOrchestrator) -> None:
+    order: list[str] = []
+    done = trio.Event()
+
+    async def slow(event: Any) -> None:
+        order.append(f"begin {event.task_id}")
+        await trio.testing.wait_all_tasks_blocked()
+        order.append(f"end {event.task_id}")
+        if event.task_id == "2":
+            done.set()
+
+    async with logged_in(raw) as client:
+        await client.progress.subscribe_to_progress(P, slow)
+        socket = await raw.connections.receive()
+        await socket.send_event("task_started", taskId="1")
+        await socket.send_event("task_started", taskId="2")
+        await done.wait()
+    assert order == ["begin 1", "end 1", "begin 2", "end 2"]
+
+
+async def test_a_callback_that_raises_hurts_only_itself(
+    raw: RawOrchestrator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reported: list[tuple[str, str]] = []
+    heard, done = Heard(), Heard()
+
+    def broken(event: Event) -> None:
+        raise ZeroDivisionError(event.run_id)
+
+    async def broken_too(event: Event) -> None:
+        raise LookupError(event.run_id)
+
+    def on_error(error: Exception, value: Any) -> None:
+        reported.append((type(error).__name__, value.task_id))
+        raise RuntimeError("on_error as well")
+
+    async with logged_in(raw, on_error=on_error) as client:
+        await client.subscribe_to_task(P, "1", broken, done)
+        await client.progress.subscribe_to_progress(P, broken_too)
+        await client.progress.subscribe_to_progress(P, heard)
+        socket = await raw.connections.receive()
+        await socket.send_event("task_completed", taskId="1")
+        await socket.send_event("task_completed", taskId="2")
+        await heard.count(2)
+        await done.count(1)
+        await trio.testing.wait_all_tasks_blocked()
+    assert sorted(reported) == [("LookupError", "1"), ("LookupError", "2"), ("ZeroDivisionError", "1")]
+    told = capsys.readouterr().err
+    assert told.count("a callback raised; more from it goes to on_error only") == 2
+    assert "on_error itself raised" in told
+
+
+async def test_unsubscribing_inside_of_a_callback(raw: RawOrchestrator) -> None:
+    heard: list[str] = []
+    finished = trio.Event()
+
+    async def once(event: Event) -> None:
+        heard.append(event.type)
+        subscription.unsubscribe()
+        await trio.lowlevel.checkpoint()
+        finished.set()
+
+    async with logged_in(raw) as client:
+        subscription = await client.progress.subscribe_to_progress(P, once)
+        socket = await raw.connections.receive()
+        text = frame(event_text("task_started", P, taskId="t1"))
+        await socket.send_bytes_raw(text + text)
+        await finished.wait()
+        await socket.closed.wait()
+    assert heard == ["task_started"]
+
+
+async def test_a_slow_callback_holds_the_socket_back(raw: RawOrchestrator) -> None:
+    going, heard = trio.Event(), Heard()
+
+    async def slow(event: Event) -> None:
+        await going.wait()
+        heard(event)
+
+    async with logged_in(raw) as client:
+        await client.progress.subscribe_to_progress(P, slow)
+        socket = await raw.connections.receive()
+        text = frame(event_text("output", P, taskId="t1", output="x" * 1000)) * 100
+        async with trio.open_nursery() as nursery:
+            sent = []
+
+            async def blast() -> None:
+                for _ in range(300):
+                    await socket.blast(text)
+                    sent.append(100)
+
+            nursery.start_soon(blast)
+            await trio.testing.wait_all_tasks_blocked(0.1)
+            assert sum(sent) < 30_000, "the other side has to wait"
+            going.set()
+        await heard.count(30_000)
+        assert len(heard.all) == 30_000
+
+
+async def test_with_a_buffer_a_slow_callback_loses_and_counts(raw: RawOrchestrator) -> None:
+    going, heard, fast = trio.Event(), Heard(), Heard()
+
+    async def slow(event: Event) -> None:
+        await going.wait()
+        heard(event)
+
+    async with logged_in(raw) as client:
+        subscription = await client.progress.subscribe_to_progress(P, slow, buffer=10)
+        await client.progress.subscribe_to_progress(P, fast)
+        socket = await raw.connections.receive()
+        await socket.send_event("task_started", taskId="first")
+        await fast.count(1)
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(5):
+            await socket.blast(frame(event_text("output", P, taskId=str(number))), 1000)
+        await fast.count(5001)
+        going.set()
+        await heard.count(11)
+        assert heard.all[0].task_id == "first"
+        assert heard.all[1:] == fast.all[-10:], "the newest stay"
+        assert subscription.dropped == 4990
+
+
+# Streams.
+
+
+async def test_a_stream(simulator: Simulator) -> None:
+    async with logged_in(simulator) as client:
+        async with client.progress.events(P) as events:
+            made = simulator.sandboxes.create(P)
+            simulator.tasks.submit("project-456")
+            async for event in events:
+                assert event.run_id == made.id
+                break
+            assert events.dropped == 0
+        await simulator.wait_unsubscribed(P)
+
+
+async def test_a_stream_of_one_workflow(simulator: Simulator) -> None:
+    async with logged_in(simulator) as client:
+        execution = await client.workflows.create_execution("nightly-report", P)
+        async with client.progress.events(P, execution_id=execution.id) as events:
+            await client.workflows.start(execution.id)
+            await client.workflows.pause(execution.id)
+            await client.workflows.resume(execution.id)
+            types = [(await anext(events)).type for _ in range(2)]
+            assert types[0] == "workflow_execution_started"
+            async for event in events:
+                assert isinstance(event, WorkflowEvent)
+                if event.type in {"workflow_execution_completed", "workflow_execution_failed"}:
+                    break
+
+
+async def test_a_stream_ends_with_the_connection(simulator: Simulator) -> None:
+    async with logged_in(simulator) as client, client.progress.events(P) as events:
+        simulator.sandboxes.create(P)
+        await anext(events)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.progress.disconnect, P)
+            assert [event async for event in events] == []
+
+
+async def test_a_stream_with_a_buffer(raw: RawOrchestrator) -> None:
+    fast = Heard()
+    async with logged_in(raw) as client:
+        await client.progress.subscribe_to_progress(P, fast)
+        socket = await raw.connections.receive()
+        async with client.progress.events(P, buffer=3) as events:
+            for number in range(10):
+                await socket.send_event("task_started", taskId=str(number))
+            await fast.count(10)
+            assert [(await anext(events)).run_id for _ in range(3)] == ["7", "8", "9"]
+            assert events.dropped == 7
+
+
+async def test_a_stream_of_one_kind_of_thing() -> None:
+    async with AInTandemClient("http://127.0.0.1:9") as client:
+        with pytest.raises(ValueError, match="a task, a workflow or a sandbox"):
+            async with client.progress.events(P, task_id="t", sandbox_id="s"):
+                pass
+
+
+# History.
+
+
+async def test_history(simulator: Simulator) -> None:
+    heard = Heard()
+    async with logged_in(simulator, history_limit=50) as client:
+        assert client.progress.history(P) == []
+        subscription = await client.progress.subscribe_to_progress(P, heard)
+        ids = await all_types(simulator, P)
+        await heard.count(len(simulator.world.history))
+        assert client.progress.history(P) == heard.all[-50:]
+        of_one = client.progress.history(P, sandbox_id=ids["sandbox_error"])
+        assert of_one == [event for event in heard.all[-50:] if event.run_id == ids["sandbox_error"]]
+        client.progress.clear_history("project-456")
+        assert len(client.progress.history(P)) == 50
+        client.progress.clear_history()
+        assert client.progress.history(P) == []
+        simulator.sandboxes.create(P)
+        await heard.count(len(simulator.world.history))
+        assert len(client.progress.history(P)) == 1
+        subscription.unsubscribe()
+        await client.progress.disconnect(P)
+        assert client.progress.history(P) == []
+
+
+# Connections and their listeners.
+
+
+async def test_a_listener_hears_every_change(raw: RawOrchestrator) -> None:
+    raw.upgrade_answers += [Refuse(503), Refuse(503)]
+    heard, states, late = Heard(), [], Heard()
+    async with logged_in(raw) as client:
+
+        async def listen(change: ConnectionChange) -> None:
+            states.append(client.progress.get_connection_state(P))
+            heard(change)
+
+        stop = client.progress.on_connection_state(P, listen)
+        assert client.progress.get_connection_state(P) is ConnectionState.DISCONNECTED
+        await client.progress.connect(P)
+        await heard.count(3)
+        late_stop = client.progress.on_connection_state(P, late)
+        socket = await raw.connections.receive()
+        await socket.close(1012, "restart")
+        await raw.connections.receive()
+        await heard.count(5)
+        late_stop()
+        await client.progress.disconnect(P)
+        await heard.count(6)
+        stop()
+        stop()
+        await client.progress.connect(P)
+    assert heard.types == ["error", "error", "connected", "disconnected", "connected", "disconnected"]
+    refused, _, _, lost, _, ended = heard.all
+    assert refused.error == "the orchestrator did not open a WebSocket (HTTP 503)"
+    assert (refused.will_reconnect, refused.project_id) == (True, P)
+    assert (lost.code, lost.reason, lost.will_reconnect) == (
+        1012,
+        "the orchestrator restarts (1012: restart)",
+        True,
+    )
+    assert (ended.code, ended.reason, ended.will_reconnect) == (1000, "the program disconnected", False)
+    assert late.types == ["disconnected", "connected"]
+    assert states[2] == "connected"
+
+
+async def test_leaving_the_block_is_heard_too(simulator: Simulator) -> None:
+    heard = Heard()
+    async with logged_in(simulator) as client:
+        client.progress.on_connection_state(P, heard)
+        await client.progress.connect(P)
+    assert heard.types == ["connected", "disconnected"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [(Refuse(404), ProjectGone), (Refuse(401), LinkRefused), (Refuse(403), LinkRefused)],
+)
+async def test_a_wrong_project_and_a_refusal_are_raised_at_once(
+    raw: RawOrchestrator, answer: Refuse, error: type[Exception]
+) -> None:
+    raw.default_upgrade = answer
+    heard = Heard()
+    async with logged_in(raw, reconnect_initial_delay=1000, reconnect_max_delay=1000) as client:
+        client.progress.on_connection_state(P, heard)
+        for ask in (client.progress.connect, lambda project: client.subscribe_to_sandbox(project, print)):
+            with pytest.raises(error):
+                await ask(P)
+            assert client.progress.get_connection_state(P) == "disconnected"
+        await heard.until(lambda heard: sum(not change.will_reconnect for change in heard.all) == 2)
+        with pytest.raises(error):
+            async with client.progress.events(P):
+                pass
+
+
+async def test_a_login_that_is_refused_later(simulator: Simulator) -> None:
+    async with logged_in(simulator) as client:
+        async with client.progress.events(P) as events:
+            simulator.refuse_logins(100)
+            simulator.expire_tokens(refresh_tokens=True, close_code=4401)
+            with pytest.raises(AuthenticationFailed, match="invalid username or password"):
+                await anext(events)
+        assert client.progress.get_connection_state(P) == "disconnected"
+
+
+async def test_a_dead_server_is_given_up_after_so_many_tries(raw: RawOrchestrator) -> None:
+    heard = Heard()
+    async with logged_in(raw, reconnect_attempts=3) as client:
+        client.progress.on_connection_state(P, heard)
+        await raw.go_away()
+        with pytest.raises(LinkGivenUp, match="no connection, and no try is left") as given_up:
+            await client.progress.connect(P)
+        assert isinstance(given_up.value, LinkLost)
+        assert isinstance(given_up.value.__cause__, LinkLost)
+        assert client.progress.get_connection_state(P) == "disconnected"
+        await heard.count(4)
+        assert [change.will_reconnect for change in heard.all] == [True, True, True, False]
+        raw.come_back()
+        await client.progress.connect(P)
+        assert client.progress.is_connected(P)
+
+
+async def test_who_waits_when_it_is_given_up_gets_an_error(raw: RawOrchestrator) -> None:
+    heard = Heard()
+    async with logged_in(raw, reconnect_attempts=1) as client:
+        await client.progress.subscribe_to_progress(P, heard)
+        async with client.progress.events(P) as events:
+            socket = await raw.connections.receive()
+            await socket.send_event("task_started", taskId="t1")
+            await raw.go_away()
+            assert (await anext(events)).run_id == "t1"
+            for _ in range(2):
+                with pytest.raises(LinkGivenUp):
+                    await anext(events)
+        raw.come_back()
+        await client.progress.connect(P)
+        await (await raw.connections.receive()).send_event("task_started", taskId="t2")
+        await heard.until(lambda heard: heard.all[-1].run_id == "t2")
+
+
+async def test_a_silent_server_is_lost(raw: RawOrchestrator) -> None:
+    heard = Heard()
+    async with logged_in(raw, heartbeat_interval=0.05) as client:
+        client.progress.on_connection_state(P, heard)
+        await client.progress.connect(P)
+        (await raw.connections.receive()).fall_silent()
+        await heard.count(3)
+        assert heard.types == ["connected", "disconnected", "connected"]
+        assert "nothing was heard" in heard.all[1].reason
+
+
+# Ends that nobody was there to hear.
+
+
+async def test_a_task_that_is_over_is_told_to_who_comes_late(simulator: Simulator) -> None:
+    heard, done = Heard(), Heard()
+    async with logged_in(simulator) as client:
+        task = simulator.tasks.submit(P, outcome="completed", seconds=0.1)
+        await task.ended.wait()
+        await client.subscribe_to_task(P, task.id, heard, done)
+        await done.count(1)
+        assert heard.all == done.all
+        assert (done.all[0].output, done.all[0].caught_up) == (task.result, True)
+
+
+async def test_an_end_that_came_while_the_socket_was_down(simulator: Simulator) -> None:
+    done, broken = Heard(), Heard()
+    async with logged_in(simulator) as client:
+        task = simulator.tasks.submit(P, outcome="failed", seconds=10_000)
+        execution = simulator.workflows.create(P, outcome="completed", pauses=False, seconds=0.1)
+        await client.subscribe_to_task(P, task.id, print, on_cancelled=done)
+        await client.subscribe_to_workflow(P, print, None, execution.id, broken)
+        await client.subscribe_to_workflow(P, print, "another")
+        with simulator.front.away():
+            simulator.tasks.cancel(P, task.id)
+            simulator.workflows.start(execution.id)
+            await execution.ended.wait()
+        await done.count(1)
+        await broken.count(1)
+    assert [event.caught_up for event in done.all + broken.all] == [True, True]
+
+
+async def test_trouble_with_looking_up_is_waited_out(
+    raw: RawOrchestrator, autojump_clock: trio.testing.MockClock
+) -> None:
+    answers = [RestAnswer({"id": "t1", "status": "cancelled"}), *[RestAnswer({"error": "no"}, 403)] * 5]
+    raw.rest[f"GET /api/projects/{P}/tasks/t1"] = lambda _: answers.pop()
+    done = Heard()
+    autojump_clock.autojump_threshold = 0.05
+    async with client_of(raw) as client:
+        await client.auth.login("admin", "admin123")
+        await client.subscribe_to_task(P, "t1", print, on_cancelled=done)
+        await done.count(1)
+
+
+async def test_a_run_that_nobody_knows_is_waited_for(raw: RawOrchestrator) -> None:
+    """The orchestrator may not have that call at all."""
+    heard = Heard()
+    async with logged_in(raw) as client:
+        await client.subscribe_to_task(P, "t1", heard)
+        socket = await raw.connections.receive()
+        while raw.requests[-1].path != f"/api/projects/{P}/tasks/t1":
+            await trio.lowlevel.checkpoint()
+        await socket.send_event("task_started", taskId="t1")
+        await heard.count(1)
+
+
+# The end.
+
+
+async def test_cancelling_leaves_nothing_behind(raw: RawOrchestrator) -> None:
+    raw.default_upgrade = Refuse(503)
+    async with logged_in(raw, reconnect_initial_delay=1000, reconnect_max_delay=1000) as client:
+        for wait in (
+            lambda: client.progress.connect(P),
+            lambda: client.progress.subscribe_to_progress(P, print),
+            lambda: client.progress.events(P).__aenter__(),
+        ):
+            with trio.move_on_after(0.05) as scope:
+                await wait()
+            assert scope.cancelled_caught
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert client.progress.get_connection_state(P) == "disconnected"
+
+
+async def test_a_cancelled_connect_does_not_let_go_what_was_held(simulator: Simulator) -> None:
+    async with logged_in(simulator) as client:
+        await client.progress.connect(P)
+        simulator.drop(P)
+        while client.progress.is_connected(P):
+            await trio.lowlevel.checkpoint()
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await client.progress.connect(P)
+        await client.progress.connect(P)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert client.progress.is_connected(P)
+
+
+async def test_leaving_ends_every_task_and_socket(raw: RawOrchestrator) -> None:
+    before = trio.lowlevel.current_statistics().tasks_living
+    async with logged_in(raw) as client:
+        await client.progress.subscribe_to_progress(P, print)
+        await client.subscribe_to_task("project-456", "t1", print)
+        client.progress.on_connection_state("nobody", print)
+        assert trio.lowlevel.current_statistics().tasks_living > before + 4
+    while raw._streams:
+        await trio.lowlevel.checkpoint()
+    await trio.testing.wait_all_tasks_blocked()
+    assert trio.lowlevel.current_statistics().tasks_living == before
+    assert [socket.close_code for socket in raw.sockets] == [1000, 1000], "each with a word of goodbye"
+
+
+async def test_a_stuck_callback_does_not_hold_the_end_back(raw: RawOrchestrator) -> None:
+    stuck = trio.Event()
+
+    async def hang(_: Event) -> None:
+        stuck.set()
+        await trio.sleep_forever()
+
+    with trio.fail_after(10):
+        async with logged_in(raw) as client:
+            await client.progress.subscribe_to_progress(P, hang)
+            await (await raw.connections.receive()).send_event("task_started", taskId="t1")
+            await stuck.wait()
+
+
+async def test_what_was_read_is_told_before_the_end(raw: RawOrchestrator) -> None:
+    heard: list[str | None] = []
+    first = trio.Event()
+
+    async def slow(event: Event) -> None:
+        first.set()
+        await trio.sleep(0.01)
+        heard.append(event.run_id)
+
+    async with logged_in(raw) as client:
+        await client.progress.subscribe_to_progress(P, slow)
+        socket = await raw.connections.receive()
+        await socket.send_bytes_raw(b"".join(frame(event_text("output", P, taskId=str(n))) for n in range(5)))
+        await first.wait()
+    assert heard == ["0", "1", "2", "3", "4"]
+
+
+class Mine(Exception):
+    """Somebody's own."""
+
+
+async def test_an_exception_of_the_block_comes_out_as_it_is(simulator: Simulator) -> None:
+    with pytest.raises(Mine) as mine:
+        async with logged_in(simulator) as client, client.progress.events(P):
+            raise Mine
+    assert mine.value.__context__ is None
+    group = ExceptionGroup("two", [Mine(), ValueError()])
+    with pytest.raises(ExceptionGroup) as two:
+        async with logged_in(simulator):
+            raise group
+    assert two.value is group
+
+
+async def test_a_callback_that_ends_the_program(simulator: Simulator) -> None:
+    def leave(_: Event) -> None:
+        raise SystemExit(3)
+
+    async def use() -> None:
+        async with logged_in(simulator) as client:
+            await client.progress.subscribe_to_progress(P, leave)
+            simulator.sandboxes.create(P)
+            await trio.sleep_forever()
+
+    with pytest.raises(SystemExit):
+        await use()
+
+
+async def test_a_cancelled_block(simulator: Simulator) -> None:
+    with trio.CancelScope() as scope:
+        async with logged_in(simulator) as client:
+            await client.progress.subscribe_to_progress(P, print)
+            scope.cancel()
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    await simulator.wait_unsubscribed(P)
+
+
+async def test_who_waits_when_the_client_closes(raw: RawOrchestrator) -> None:
+    raw.default_upgrade = Refuse(503)
+    ended: list[str] = []
+
+    async def wait(client: AInTandemClient) -> None:
+        with pytest.raises(Disconnected):
+            await client.progress.connect(P)
+        ended.append("connect")
+
+    slowly = {"reconnect_initial_delay": 1000, "reconnect_max_delay": 1000}
+    async with trio.open_nursery() as nursery, logged_in(raw, **slowly) as client:
+        nursery.start_soon(wait, client)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+    assert ended == ["connect"]
