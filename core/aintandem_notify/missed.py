@@ -110,6 +110,11 @@ def _before(found: Missed, held: datetime) -> Missed:
     return Missed(kept, found.run, changed=bool(kept), doubtful=True)
 
 
+def end_events(seen: Observation, now: datetime) -> tuple[Event, ...]:
+    """How the run ended, for whoever wants to know just that; none while it goes on, or where no event says so."""
+    return _end(seen, now) if seen.state in TERMINAL_STATES else ()
+
+
 def _decide(run: Run | None, seen: Observation, gap: Gap, now: datetime) -> Missed:
     if run is None:
         return _never_seen(seen, gap, now)

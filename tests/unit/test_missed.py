@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aintandem_notify.events import Event, Family
-from aintandem_notify.missed import DOUBTFUL, NOTHING, Missed, missed
+from aintandem_notify.missed import DOUBTFUL, NOTHING, Missed, end_events, missed
 from aintandem_notify.observation import Gap, Observation
 from aintandem_notify.runs import TERMINAL_STATES, Run, RunRef, RunState, advance
 from support.outbox import NOW
@@ -273,3 +273,14 @@ def test_a_gap_over_midnight_says_from_which_day_it_was() -> None:
 def test_the_end_of_a_sandbox_or_a_workflow_misses_no_output() -> None:
     for kind in (SANDBOX, WORKFLOW):
         assert after(look(known("running", kind), seen("running", kind)), known("running", kind)).output_tail == ""
+
+
+@pytest.mark.parametrize("state", RunState)
+def test_the_end_alone(state: RunState) -> None:
+    for kind in (Family.TASK, Family.WORKFLOW, Family.SANDBOX):
+        events = end_events(Observation(RunRef("p1", kind, "r-1"), state), NOW)
+        expected = 0 if state not in TERMINAL_STATES else 1
+        if state is RunState.CANCELLED and kind is not Family.TASK:
+            expected = 0  # the wire has no event for it
+        assert len(events) == expected
+        assert all(event.caught_up and event.run_id == "r-1" for event in events)

@@ -27,6 +27,7 @@ from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.address import SocketTarget, socket_target
 from aintandem_notify.orchestrator.link import Frame, Link
 from aintandem_notify.orchestrator.project import WatchSettings, watch_project
+from aintandem_notify.orchestrator.retries import Trouble
 from aintandem_notify.orchestrator.states import ConnectionState
 from aintandem_notify.orchestrator.status import ProjectStatus
 from aintandem_notify.orchestrator.tokens import Origin, Token
@@ -96,6 +97,9 @@ class World:
     session_fails: deque[Exception] = field(default_factory=deque)
     renewal_fails: Exception | None = None
     lifetime: float = FOR_EVER
+    fatal: frozenset[Trouble] = frozenset()
+    tells_every_try: bool = False
+    gave_up_for: Exception | None = None
     open_links: int = 0
     most_links: int = 0
 
@@ -181,9 +185,11 @@ class World:
             sink=self.sink,
             clock=TrioClock(),
             chance=lambda: chance,
+            fatal=self.fatal,
+            tells_every_try=self.tells_every_try,
         )
         with trio.move_on_after(seconds):
-            await watch_project(PROJECT, settings, self.statuses.append)
+            self.gave_up_for = await watch_project(PROJECT, settings, self.statuses.append)
         assert self.open_links == 0
 
 
@@ -268,6 +274,55 @@ async def test_tries_can_be_limited(world: World, autojump_clock: MockClock) -> 
     ]
     assert world.states[-1] == "disconnected"
     assert world.statuses[-1].last_error == "no"
+    assert isinstance(world.gave_up_for, LinkLost)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "tries", "told"),
+    [
+        (ProjectGone("gone"), 1, [False]),
+        (LinkRefused("no", 401), 3, [False]),
+        (LinkRefused("no", 403), 3, [False]),
+        (LinkLost("no"), 4, [True, True, True, False]),
+    ],
+)
+async def test_some_trouble_can_be_the_end_at_once(
+    world: World, autojump_clock: MockClock, refusal: OrchestratorError, tries: int, told: list[bool]
+) -> None:
+    """A library has a caller to tell; a token is exchanged all the same before it counts as refused."""
+    world.fatal, world.tells_every_try = frozenset({Trouble.REFUSED, Trouble.GONE}), True
+    world.plans += [Plan(refusal=refusal)] * 20
+    await world.watch(10_000, reconnect_attempts=3)
+    assert world.gave_up_for is refusal
+    assert len(world.tries) == tries
+    assert [event.will_reconnect for event in world.errors] == told
+    assert world.states[-1] == "disconnected"
+
+
+async def test_a_refused_login_can_be_the_end_at_once(world: World, autojump_clock: MockClock) -> None:
+    world.fatal = frozenset({Trouble.REFUSED})
+    world.session_fails.append(AuthenticationFailed("wrong password", status=401))
+    await world.watch(10_000)
+    assert isinstance(world.gave_up_for, AuthenticationFailed)
+    assert (world.tries, world.states) == ([], ["connecting", "disconnected"])
+
+
+async def test_a_project_that_goes_while_connected_can_be_the_end_at_once(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.fatal = frozenset({Trouble.GONE})
+    world.plans.append(Plan(lasts=100, end=ProjectGone("gone")))
+    await world.watch(10_000)
+    assert world.states == ["connecting", "connected", "disconnected"]
+    assert not any(getattr(event, "will_reconnect", False) for event in world.events)
+
+
+async def test_every_try_can_be_told(world: World, autojump_clock: MockClock) -> None:
+    world.tells_every_try = True
+    world.plans += [Plan(lasts=100), *[Plan(refusal=LinkLost(f"no {n}")) for n in range(3)]]
+    await world.watch(1000)
+    assert [event.error for event in world.errors] == ["no 0", "no 1", "no 2"]
+    assert world.types.count("connection_disconnected") == 1, "what is lost is not told as an error too"
 
 
 async def test_a_lost_link_without_another_try(world: World, autojump_clock: MockClock) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.orchestrator.tokens import Origin, Token, make_token, renewal_moment
+from aintandem_notify.orchestrator.tokens import Origin, Token, kept_token, make_token, renewal_moment
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECONDS = NOW.timestamp()
@@ -40,6 +40,28 @@ def test_with_an_issue_time_our_own_clock_does_not_matter(skew: float) -> None:
 def test_a_life_of_no_length_is_no_hot_loop() -> None:
     token = made(jwt({"iat": SECONDS, "exp": SECONDS + 0.001}))
     assert (token.renew_from, token.renew_until) == (100.75, 100.9)
+
+
+@pytest.mark.parametrize(
+    ("claims", "renew"),
+    [
+        ({"iat": SECONDS - 600, "exp": SECONDS + 400}, (250.0, 400.0)),
+        ({"iat": SECONDS - 990, "exp": SECONDS + 10}, (-140.0, 10.0)),
+        ({"exp": SECONDS + 400}, (400.0, 460.0)),
+        ({"iat": SECONDS + 100, "exp": SECONDS + 400}, (400.0, 460.0)),
+        ({}, (math.inf, math.inf)),
+    ],
+)
+def test_what_was_kept_has_lived_already(claims: dict[str, float], renew: tuple[float, float]) -> None:
+    token = kept_token(jwt(claims), now=NOW, current_time=100.0)
+    assert token is not None
+    assert token.origin is Origin.KEPT
+    assert (token.renew_from, token.renew_until) == pytest.approx(renew)
+
+
+@pytest.mark.parametrize("left", [0, -1, -1e6])
+def test_what_was_kept_too_long_is_none(left: float) -> None:
+    assert kept_token(jwt({"exp": SECONDS + left}), now=NOW, current_time=100.0) is None
 
 
 @pytest.mark.parametrize(
