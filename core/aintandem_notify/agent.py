@@ -40,9 +40,10 @@ from aintandem_notify.orchestrator import (
 from aintandem_notify.plugins import InstanceState, PluginHost, open_host
 from aintandem_notify.signals import Hangups, hangups, stop_signals
 from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
-from aintandem_notify.store import open_pulse, open_storage
+from aintandem_notify.store import RESERVE_BYTES, open_pulse, open_storage
 from aintandem_notify.store.pulse import EVERY_S
 from aintandem_notify.systemd import Systemd
+from aintandem_notify.upkeep import watch_trouble
 
 EXIT_GRACE_S: Final = 15.0
 """Seconds beyond ``[delivery] drain_timeout`` until the process ends in any case; plugins tear down in it."""
@@ -118,7 +119,7 @@ async def open_agent(
     config = loaded.config
     async with AsyncExitStack() as blocks:
         enter = blocks.enter_async_context
-        storage = await enter(open_storage(_store(config, blocks)))
+        storage = await enter(open_storage(_store(config, blocks), clock=clock, reserve_bytes=RESERVE_BYTES))
         proxy = config.connection.proxy
         http = await enter(HttpClient(proxy=proxy.reveal() if proxy else None, ca_file=config.connection.ca_file))
         ingest = await enter(
@@ -133,6 +134,7 @@ async def open_agent(
             )
         )
         announce = ingest.announce
+        await enter(watch_trouble(storage, announce=announce, commit=ingest.commit, clock=clock))
         host = await enter(open_host(loaded.catalog, http=http, clock=clock, announce=announce, chance=chance))
         dispatcher = await enter(
             open_dispatcher(storage=storage, host=host, clock=clock, chance=chance, announce=announce)

@@ -21,12 +21,15 @@ from aintandem_notify.delivery.stored_gate import Instant, StoredGate
 from aintandem_notify.errors import StoreError
 from aintandem_notify.events import AgentEvent, DestinationParkedEvent, DestinationRecoveredEvent
 from aintandem_notify.log import get_logger
-from aintandem_notify.notification import Notification
+from aintandem_notify.notification import STORE_THREAD, Notification
 from aintandem_notify.plugins.calls import Delivered, Result
-from aintandem_notify.store import Claim, Settlement, Storage, Store
+from aintandem_notify.store import Claim, Purpose, Settlement, Storage, Store
 
 IDLE_S: Final = 60.0
 """Seconds after which a worker with nothing to do looks again, should the wall clock have been set."""
+
+STORE_IDLE_S: Final = 5.0
+"""The same while the store is in trouble."""
 
 STORE_PAUSES_S: Final[Sequence[float]] = (1.0, 5.0, 15.0, 30.0)
 """Pauses between tries of a store in trouble; the last repeats."""
@@ -116,7 +119,7 @@ class Worker:
         instant = self._instant()
 
         def act(store: Store) -> bool:
-            with store.transaction():
+            with store.transaction(purpose=Purpose.RECORD):
                 before = self._gate.read(store, instant)
                 after = step(before)
                 self._gate.keep(store, before, after, instant)
@@ -267,7 +270,7 @@ class Worker:
         def turn(store: Store) -> _Turn:
             if not outcomes and self._gate.knows() and not self._room(self.gate, instant):
                 return _Turn(self.gate, self.gate)
-            with store.transaction():
+            with store.transaction(purpose=Purpose.RECORD):
                 done = self._settle_and_claim(store, outcomes, instant)
             self._gate.committed(done.after)
             self._in_flight = tuple(claim.id for claim in done.claims)
@@ -284,9 +287,11 @@ class Worker:
                 gate = gates.after(gate, outcome.verdict, outcome.at_s, self._chance)
         turn = _Turn(before, gate)
         if most := self._room(gate, instant):
-            claims = store.outbox.claim(name, most=most, now=instant.now, horizon=horizon)
+            # In trouble nothing is sent whose end could not be recorded, but for what tells of the trouble.
+            thread, idle_s = (None, IDLE_S) if store.status.is_well else (STORE_THREAD, STORE_IDLE_S)
+            claims = store.outbox.claim(name, most=most, now=instant.now, horizon=horizon, thread=thread)
             due = None if claims else store.outbox.next_due(name, now=instant.now, horizon=horizon)
-            next_due_s = IDLE_S if due is None else min(IDLE_S, (due - instant.now).total_seconds())
+            next_due_s = idle_s if due is None else min(idle_s, (due - instant.now).total_seconds())
             if claims:
                 gate = gates.sending(gate, self.settings.rate, instant.now_s)
             turn = _Turn(before, gate, claims, next_due_s)

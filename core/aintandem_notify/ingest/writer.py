@@ -11,14 +11,14 @@ import trio
 
 from aintandem_notify.clock import Clock
 from aintandem_notify.errors import StoreError
-from aintandem_notify.events import AgentEvent, ConnectionConnectedEvent, Event
+from aintandem_notify.events import AgentEvent, ConnectionConnectedEvent, Event, StoreDegradedEvent
 from aintandem_notify.ingest.lately import Lately
 from aintandem_notify.ingest.plan import Handed, Plan, Router, halves, is_passing, plan
 from aintandem_notify.log import get_logger
 from aintandem_notify.notification import Project
 from aintandem_notify.observation import Look, Outcome, Outlook
 from aintandem_notify.runs import Run, RunRef
-from aintandem_notify.store import Storage, Store
+from aintandem_notify.store import Purpose, Storage, Store, StoreState
 
 MOST_EVENTS: Final = 1000
 """Events in one transaction: keeps it under a tenth of a second or so, and then workers get their turn."""
@@ -180,10 +180,11 @@ class Ingest:
         try:
             plans = await self._store(batch, now)
         except StoreError as error:
-            self._announced = deque([*announced, *self._announced], maxlen=MOST_ANNOUNCED)
             # The failed commit may have reached the disk, so nothing in memory is certain any more.
             self._memory = _Memory(self._memory.most_runs)
             self._lately.doubt_everything()
+            rest = await self._store_trouble(announced, now)
+            self._announced = deque([*rest, *self._announced], maxlen=MOST_ANNOUNCED)
             if not self._in_doubt:
                 log.error("events cannot be stored, reading pauses", reason=str(error))
             self._in_doubt = True
@@ -199,6 +200,20 @@ class Ingest:
         for done in plans:
             self._tell(done)
         return True
+
+    async def _store_trouble(self, announced: Sequence[AgentEvent], now: datetime) -> list[AgentEvent]:
+        """Store what tells of the store's own trouble, for which there may be room; all that is not stored."""
+        ours = [event for event in announced if isinstance(event, StoreDegradedEvent)]
+        others = [event for event in announced if event not in ours]
+        if not ours or self._storage.status.state is not StoreState.ON_RESERVE:
+            return list(announced)
+        batch = [Handed(None, ours)]
+        try:
+            done = await self._storage.run(lambda store: self._transact(store, batch, now, Purpose.RECORD))
+        except StoreError:
+            return list(announced)
+        self._wake(done.woken)
+        return others
 
     async def _store(self, batch: Sequence[Handed], now: datetime) -> list[Plan]:
         """The batch in one transaction; in several when an event in it cannot be taken in, which is left out."""
@@ -225,14 +240,17 @@ class Ingest:
             taken.append(self._waiting.popleft())
         return taken
 
-    def _transact(self, store: Store, batch: Sequence[Handed], now: datetime) -> Plan:
+    def _transact(
+        self, store: Store, batch: Sequence[Handed], now: datetime, purpose: Purpose = Purpose.WORK
+    ) -> Plan:
         """Read, plan and write, in one transaction; runs in the store's thread."""
         router, memory = self.router, self._memory
         kept = [event for handed in batch for event in handed.events if not is_passing(event, router)]
         refs = {ref for handed in batch for ref in handed.refs}
         connected = {event.project_id for event in kept if isinstance(event, ConnectionConnectedEvent)}
         # Progress that nobody asked for is not worth waiting for the disk.
-        with store.transaction(durable=bool(kept) or any(handed.look for handed in batch)):
+        durable = bool(kept) or any(handed.look for handed in batch)
+        with store.transaction(durable=durable, purpose=purpose):
             memory.runs |= store.journal.latest_runs(ref for ref in refs if ref not in memory.runs)
             done = plan(
                 batch,

@@ -1,7 +1,7 @@
 """The durable state: journal, runs, notifications, deliveries and receipts. The only door to SQLAlchemy."""
 
 from aintandem_notify.store.gates import GateRow, Gates
-from aintandem_notify.store.health import Purpose, StoreState, StoreStatus
+from aintandem_notify.store.health import WELL, Purpose, StoreState, StoreStatus
 from aintandem_notify.store.journal import Changes, Journal, Watched
 from aintandem_notify.store.outbox import Claim, DeliveryState, Outbox, Queue, Settlement
 from aintandem_notify.store.pulse import Pulse, StoreHealth, open_pulse
@@ -11,6 +11,7 @@ from aintandem_notify.store.store import Store
 
 __all__ = [
     "RESERVE_BYTES",
+    "WELL",
     "Changes",
     "Claim",
     "DeliveryState",

@@ -38,6 +38,10 @@ class Database(Protocol):
         """All or nothing. One that need not be ``durable`` may be undone, whole, by a power cut."""
         ...
 
+    def make_room(self) -> None:
+        """Give back to the disk what is not needed at this moment; outside of ``transaction`` only."""
+        ...
+
     def close(self) -> None:
         """Give it back for good."""
         ...

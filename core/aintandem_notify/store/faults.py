@@ -19,9 +19,10 @@ SENTENCES: Final[Mapping[str, str]] = {
     "SQLITE_PERM": "it cannot be written; check the permissions of the file and its folder",
     "SQLITE_CANTOPEN": "it cannot be opened; check that its folder exists and can be written",
     "SQLITE_FULL": "the disk is full",
+    "SQLITE_IOERR_WRITE": "the disk failed to take more; a quota or a limit on file sizes may be used up",
     "SQLITE_IOERR": "the disk failed to read or write it",
 }
-"""SQLite's primary error codes, and what the operator is told."""
+"""SQLite's error codes, extended before primary ones, and what the operator is told."""
 
 SYSTEM_SENTENCES: Final[Mapping[int, str]] = {
     errno.EROFS: "it cannot be written; its disk is mounted read-only",
@@ -33,6 +34,7 @@ SYSTEM_SENTENCES: Final[Mapping[int, str]] = {
 
 KINDS: Final[Mapping[str, type[StoreError]]] = {
     SENTENCES["SQLITE_FULL"]: StoreFull,
+    SENTENCES["SQLITE_IOERR_WRITE"]: StoreFull,  # a quota, as SQLite sees it
     SENTENCES["SQLITE_CORRUPT"]: StoreDamaged,
     SENTENCES["SQLITE_NOTADB"]: StoreDamaged,
 }

@@ -124,6 +124,7 @@ CLAIM: Final = (
     .order_by(_mine.id)
     .limit(bindparam("most"))
 )
+_CLAIM_OF_THREAD: Final = CLAIM.where(_mine.thread == bindparam("thread"))
 _CONTENTS: Final = (
     select(schema.notifications.c.id, schema.notifications.c.content, schema.events.c.wire)
     .join_from(schema.notifications, schema.events, schema.events.c.key == schema.notifications.c.event_key)
@@ -154,13 +155,18 @@ class Outbox:
         self._connection = connection
         self._recent = recent
 
-    def claim(self, destination: str, *, most: int, now: datetime, horizon: datetime) -> list[Claim]:
+    def claim(
+        self, destination: str, *, most: int, now: datetime, horizon: datetime, thread: str | None = None
+    ) -> list[Claim]:
         """Up to ``most`` due deliveries in order; one whose thread has an earlier one waiting is left out.
 
         ``horizon`` is the latest due time that can be honest: now and the longest pause. ``previous`` is the
-        receipt that the thread has in the store at this moment. One that cannot be read back is made dead.
+        receipt that the thread has in the store at this moment. One that cannot be read back is made dead. With a
+        ``thread`` a store with one owner leaves all others waiting.
         """
-        asked = {"name": destination, "most": most, "now": now, "horizon": horizon}
+        asked: dict[str, Any] = {"name": destination, "most": most, "now": now, "horizon": horizon}
+        if thread is not None:
+            asked["thread"] = thread
         while True:
             rows = self._pick(asked)
             found = self._notifications(destination, [row.notification_id for row in rows])
@@ -176,7 +182,7 @@ class Outbox:
 
     def _pick(self, asked: Mapping[str, Any]) -> Sequence[Any]:
         """What is due, in order."""
-        return self._connection.execute(CLAIM, asked).all()
+        return self._connection.execute(_CLAIM_OF_THREAD if "thread" in asked else CLAIM, asked).all()
 
     def put_back(self, destination: str) -> None:
         """What was claimed for this destination and is not in hand any more is free again."""

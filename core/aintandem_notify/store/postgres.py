@@ -91,6 +91,9 @@ class PostgresDatabase:
                 connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield
 
+    def make_room(self) -> None:
+        """See ``Database``; the server's disk is not ours to care for."""
+
     def close(self) -> None:
         """End the session, and with it all that it holds."""
         self.connection.close()

@@ -5,6 +5,7 @@ has a bug in WAL mode that needs two connections. ``synchronous=FULL`` makes a c
 """
 
 import os
+import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -35,6 +36,9 @@ the last agent did not close it, which its WAL file shows."""
 CHECKPOINT_PAGES: Final = 8000
 """Pages (4 KiB) in the WAL before they are folded into the file: a busy page is then written there once for
 many commits."""
+
+SPARED_BYTES: Final = 1024 * 1024
+"""What must be left on a disk without room when the WAL is folded into the file."""
 
 CACHE_KIB: Final = 16_384
 """Pages that SQLite keeps in memory; the indexes of some 100,000 deliveries."""
@@ -88,6 +92,17 @@ class SqliteDatabase:
         if found.size < before.size:
             raise StoreDamaged(f"store {self.name}: {SENTENCES['SQLITE_CORRUPT']}")
         self._identity = found
+
+    def make_room(self) -> None:
+        """Fold the WAL into the file and cut it off, where the disk has the room that the file needs for it."""
+        if self._path is None or self._identity is None:
+            return
+        driver = _driver(self.connection)
+        pages, page_size = (driver.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+        needed = max(0, pages * page_size - self._path.stat().st_size)
+        # Were the room used up half-way, nothing could be recorded any more.
+        if shutil.disk_usage(self._path.parent).free >= needed + SPARED_BYTES:
+            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Release the file; another agent may open it then."""

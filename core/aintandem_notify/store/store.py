@@ -1,7 +1,7 @@
 """The durable state behind one connection; synchronous. ``storage`` brings it to trio."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -115,8 +115,14 @@ class Store:
             raise StoreDamaged(status.reason)
         if purpose is Purpose.LOOK or reserve is None:
             return
+        if not reserve.whole:
+            self._make_room()
         if not reserve.renew() and purpose is Purpose.WORK:
             raise StoreFull(status.reason)
+
+    def _make_room(self) -> None:
+        with suppress(StoreError), self._database.naming_errors():
+            self._database.make_room()
 
     def _note_failure(self, error: StoreError) -> None:
         status, reserve = self._status, self._database.reserve

@@ -1,0 +1,73 @@
+"""Follows how the store stands: says it in the log and to people, and ends the agent when it is damaged."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, Never
+
+import trio
+
+from aintandem_notify.clock import Clock
+from aintandem_notify.errors import StoreDamaged, StoreError
+from aintandem_notify.events import AgentEvent, Event, StoreDegradedEvent
+from aintandem_notify.log import get_logger
+from aintandem_notify.store import Storage, Store, StoreState, StoreStatus
+from aintandem_notify.upkeep.spell import Spell, follow
+
+AGAIN_S: Final = 5.0
+"""Seconds between two looks at a store in trouble."""
+
+log = get_logger(__name__)
+
+Commit = Callable[[None, Sequence[Event]], Awaitable[None]]
+
+
+@asynccontextmanager
+async def watch_trouble(
+    storage: Storage, *, announce: Callable[[AgentEvent], None], commit: Commit, clock: Clock
+) -> AsyncIterator[None]:
+    """Watches the store within the block. Raises StoreDamaged out of it once the store must not be written.
+
+    ``announce`` gets the events for people and must not block; ``commit`` returns when an event is stored.
+    """
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_watch, storage, announce, clock)
+        nursery.start_soon(_tell_of_predecessor, storage, commit, clock)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def _watch(storage: Storage, announce: Callable[[AgentEvent], None], clock: Clock) -> Never:
+    spell, status = Spell(), storage.status
+    while True:
+        if status.state is StoreState.DAMAGED:
+            raise StoreDamaged(status.reason)
+        if status.state is not spell.status.state:
+            _say(status)
+        spell, news = follow(spell, status, clock.now())
+        if news is not None:
+            announce(StoreDegradedEvent(timestamp=clock.now(), reason=news))
+        with trio.CancelScope() if status.is_well else trio.move_on_after(AGAIN_S):
+            await storage.changed_from(status)
+        status = storage.status
+
+
+def _say(status: StoreStatus) -> None:
+    if status.is_well:
+        log.info("the store is well")
+    else:
+        log.error("the store is in trouble", state=status.state.value, reason=status.reason)
+
+
+async def _tell_of_predecessor(storage: Storage, commit: Commit, clock: Clock) -> None:
+    """Say that the store began anew in the place of a damaged one, until that is stored."""
+    while True:
+        try:
+            aside = await storage.run(Store.predecessor)
+            if aside is not None:
+                reason = f"store {storage.name}: it was damaged and began anew; the old one is kept as {aside}"
+                log.error("the store began anew", damaged=aside)
+                await commit(None, [StoreDegradedEvent(timestamp=clock.now(), reason=reason)])
+                await storage.run(Store.forget_predecessor)
+            return
+        except StoreError:
+            await trio.sleep(AGAIN_S)

@@ -1,0 +1,68 @@
+"""A real file system of a few megabytes that can be filled, emptied and mounted read-only."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from support.services import require_or_skip
+
+_PIECE = bytes(64 * 1024)
+
+
+class SmallDisk:
+    """Mounted at ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._filler = path / "filler"
+
+    def fill(self) -> None:
+        """Take all the room that is left, to the last byte."""
+        with self._filler.open("ab", buffering=0) as filler:
+            for size in (len(_PIECE), 4096, 1):
+                with suppress(OSError):
+                    while True:
+                        filler.write(_PIECE[:size])
+
+    def empty(self) -> None:
+        """Give it back."""
+        self._filler.unlink()
+
+    def cut(self, size: int) -> None:
+        """Give back ``size`` bytes of it."""
+        os.truncate(self._filler, self._filler.stat().st_size - size)
+
+    def set_read_only(self) -> None:
+        """From now on nothing can be written; nothing may be open for writing."""
+        _run("mount", "-o", "remount,ro", str(self.path))
+
+
+@contextmanager
+def small_disk(path: Path, megabytes: int) -> Iterator[SmallDisk]:
+    """Mounted for as long as the block lasts; needs root on Linux."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        require_or_skip("mounting a small disk needs root on Linux")
+    path.mkdir()
+    _run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(path))
+    try:
+        yield SmallDisk(path)
+    finally:
+        _run("umount", "--lazy", str(path))
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """One that holds a store with its reserve, and not much more."""
+    with small_disk(tmp_path / "disk", megabytes=20) as mounted:
+        yield mounted
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        require_or_skip(f"{' '.join(command)}: {done.stderr.strip()}")

@@ -1,0 +1,66 @@
+"""What is told of the store's trouble: once a spell, at once where there is room for it, and never in a loop."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+
+from aintandem_notify.store import WELL, StoreState, StoreStatus
+from aintandem_notify.upkeep.spell import Spell, follow
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+FULL = "disk is full; nothing new is read or sent until there is room again"
+OVER = "disk is odd; this lasted from 2026-01-01 12:00:00 UTC to 2026-01-01 12:01:00 UTC and is over"
+
+
+def at(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def full(since: float = 0) -> StoreStatus:
+    return StoreStatus(StoreState.ON_RESERVE, at(since), "disk is full")
+
+
+def stuck(since: float = 0) -> StoreStatus:
+    return StoreStatus(StoreState.STUCK, at(since), "disk is odd")
+
+
+def told(*looks: tuple[float, StoreStatus]) -> list[tuple[float, str]]:
+    """What is told when, over looks at the store (seconds, status)."""
+    spell, all_news = Spell(), []
+    for seconds, status in looks:
+        spell, news = follow(spell, status, at(seconds))
+        if news is not None:
+            all_news.append((seconds, news))
+    return all_news
+
+
+@pytest.mark.parametrize(
+    ("looks", "news"),
+    [
+        ([(0, WELL), (5, WELL)], []),
+        ([(0, full())], [(0, FULL)]),
+        ([(0, full()), (5, full()), (9, WELL)], [(0, FULL)]),
+        ([(0, stuck()), (60, WELL)], [(60, OVER)]),
+        ([(0, stuck()), (4, WELL)], []),
+        ([(0, stuck()), (5, full()), (60, WELL)], [(5, FULL)]),
+        ([(0, full()), (5, stuck()), (60, WELL)], [(0, FULL)]),
+        ([(0, StoreStatus(StoreState.DAMAGED, NOW, "broken"))], []),
+    ],
+)
+def test_a_spell_is_told_once(looks: Iterable[tuple[float, StoreStatus]], news: list[tuple[float, str]]) -> None:
+    assert told(*looks) == news
+
+
+def test_a_disk_that_fills_again_and_again_is_told_every_ten_minutes_at_most() -> None:
+    looks = [look for second in range(0, 3600, 10) for look in ((second, full(second)), (second + 5, WELL))]
+    moments = [moment for moment, _ in told(*looks)]
+    assert moments[0] == 0
+    assert all(later - earlier >= 600 for earlier, later in pairwise(moments))
+    assert len(moments) == 6
+
+
+def test_trouble_that_begins_in_the_quiet_and_stays_is_told_after_it() -> None:
+    looks = [(0, full()), (10, WELL), *((second, full(20)) for second in range(20, 2000, 5))]
+    assert [moment for moment, _ in told(*looks)] == [0, 610]
