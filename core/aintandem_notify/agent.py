@@ -199,6 +199,8 @@ def _destination(instance: InstanceConfig, loaded: Loaded) -> DestinationSetting
         max_age=loaded.config.delivery.max_age if settings.max_age is None else settings.max_age,
         rate=settings.rate,
         in_flight=loaded.catalog.latest(instance.type).plugin_class.in_flight,
+        fallback=settings.fallback,
+        fallback_after=settings.fallback_after,
     )
 
 

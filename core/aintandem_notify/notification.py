@@ -14,6 +14,11 @@ STORE_THREAD: Final = "agent/store"
 """The thread of what is told about the agent's own store, which goes out also while that is in trouble."""
 
 
+def agent_thread(about: str | None = None) -> str:
+    """The thread of what the agent tells of itself, of one of its instances (``slack.team``) or of a project."""
+    return f"agent/{about}" if about else "agent"
+
+
 class Severity(StrEnum):
     """How much an event matters, in rising order."""
 

@@ -97,6 +97,8 @@ id = "sales-*"
 webhook_url = { env = "SLACK_WEBHOOK_URL" }
 rate = "1/s"
 max_age = "1d"
+fallback = "file_log.audit"
+fallback_after = "5m"
 [plugins.slack.me]
 events = ["task_completed", "task_failed"]
 severity = "critical"

@@ -88,10 +88,13 @@ def test_every_name_of_conditions_and_texts_stands_there(owner: str) -> None:
 
 def test_the_examples_are_right(tmp_path: Path) -> None:
     environ = {"AINTANDEM_PASSWORD": "pass word", "SLACK_WEBHOOK_URL": "https://hooks.example/x"}
-    config, rule, texts = BLOCKS
+    config, fallback, rule, texts = BLOCKS
     assert load_text(tmp_path, config, environ).instances
     with_rule = f"{config}[plugins.file_log.ops]\npath = 'x'\n{rule.replace('webhook.ops', 'file_log.ops')}"
     assert load_text(tmp_path, with_rule, environ).rules
+    ops = "[plugins.file_log.ops]\npath = 'x'\n"
+    plain = config[: config.index("[plugins")] + fallback.replace("webhook.ops", "file_log.ops") + ops
+    assert load_text(tmp_path, plain, environ).instances["slack.team"].settings.fallback == "file_log.ops"
     language = Language()
     checks = {
         "when": language.expression_problem,

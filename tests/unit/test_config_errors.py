@@ -222,6 +222,47 @@ MISTAKES = [
         "7: plugins.slack.team.when: does nothing without events beside it; add events, or write it into a rule",
     ),
     (
+        "@fallback = 'slack.taem'",
+        "7: plugins.slack.team.fallback: no destination called slack.taem; did you mean slack.team?",
+    ),
+    (
+        "@fallback = 'slack.team'",
+        "7: plugins.slack.team.fallback: slack.team cannot take over from itself; name another destination",
+    ),
+    (
+        "@fallback = 'prometheus.x'\n[plugins.prometheus.x]",
+        "7: plugins.slack.team.fallback: prometheus.x is no destination; the plugin prometheus has no deliver",
+    ),
+    (
+        "@fallback = 'slack.b'\n[plugins.slack.b]\nenabled = false",
+        "7: plugins.slack.team.fallback: slack.b is disabled; remove it here, or its enabled = false",
+    ),
+    (
+        (
+            "@fallback = 'slack.b'\n[plugins.slack.b]\nwebhook_url = 'https://x'\nfallback = 'slack.c'\n"
+            "[plugins.slack.c]\nwebhook_url = 'https://x'\nfallback = 'slack.b'"
+        ),
+        (
+            "10: plugins.slack.b.fallback: the fallbacks go in a circle: slack.b → slack.c → slack.b; "
+            "leave one of them out"
+        ),
+    ),
+    (
+        "@fallback_after = '1m'",
+        (
+            "7: plugins.slack.team.fallback_after: does nothing without fallback beside it; "
+            "name the destination that takes over"
+        ),
+    ),
+    (
+        "@fallback = 'slack.b'\nfallback_after = '0s'\n[plugins.slack.b]\nwebhook_url = 'https://x'",
+        "8: plugins.slack.team.fallback_after: should be longer than 0s",
+    ),
+    (
+        "@[plugins.prometheus.x]\nfallback = 'slack.team'",
+        "8: plugins.prometheus.x.fallback: does nothing here; the plugin prometheus has no deliver",
+    ),
+    (
         "@[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack.team']\nseverity = 'eror'",
         "11: rules[0].severity: should be info, success, warning, error or critical; did you mean error?",
     ),

@@ -100,6 +100,11 @@ def test_a_destination_that_gets_nothing_is_warned_of() -> None:
     ]
 
 
+def test_a_destination_that_takes_over_need_not_get_anything_else() -> None:
+    slack = destination("slack.team", fallback="file_log.audit")
+    assert warnings(slack, FILE, rule("r", "task_failed", "slack.team")) == []
+
+
 def test_an_agent_that_tells_nobody_is_warned_of() -> None:
     assert warnings(watcher("prometheus.all")) == [
         "there is no destination: nobody will be told anything; add a table like [plugins.console.me]"

@@ -15,7 +15,7 @@ from aintandem_notify.config.models import ConnectionConfig, OrchestratorConfig
 from aintandem_notify.config.values import parse_duration
 
 _GOES_WITH_EVENTS: Final = ("projects", "when", "severity", "mention")
-_FOR_DESTINATIONS: Final = ("when", "severity", "mention", "rate", "max_age")
+_FOR_DESTINATIONS: Final = ("when", "severity", "mention", "rate", "max_age", "fallback", "fallback_after")
 
 
 def check(document: Mapping[str, Any], instances: Instances) -> list[Finding]:
@@ -27,6 +27,7 @@ def check(document: Mapping[str, Any], instances: Instances) -> list[Finding]:
         *_pauses(document.get("connection")),
         *_rule_names(rules, instances),
         *(finding for index, rule in enumerate(rules) for finding in _notify(index, rule, instances)),
+        *_fallbacks(instances),
         *_idle_keys(rules, instances),
     ]
 
@@ -132,6 +133,33 @@ def _destination_problem(name: str, instances: Instances) -> str | None:
     return None
 
 
+def _fallbacks(instances: Instances) -> Iterator[Finding]:
+    """Who takes over: a destination that is there, and never, in whatever steps, the same one again."""
+    targets = {name: table.get("fallback") for name, table in instances.tables.items()}
+    told: set[str] = set()
+    for name, target in targets.items():
+        place = ("plugins", *name.split("."), "fallback")
+        if not isinstance(target, str):
+            continue
+        if target == name:
+            yield Finding(place, f"{name} cannot take over from itself; name another destination")
+        elif problem := _destination_problem(target, instances):
+            yield Finding(place, problem)
+        elif name not in told and (circle := _circle(name, targets)):
+            told.update(circle)
+            yield Finding(place, f"the fallbacks go in a circle: {' → '.join(circle)}; leave one of them out")
+
+
+def _circle(start: str, targets: Mapping[str, object]) -> list[str]:
+    """The names from ``start`` back to it; empty if the way from it leads elsewhere."""
+    way = [start]
+    while isinstance(target := targets.get(way[-1]), str) and target not in way[1:]:
+        way.append(target)
+        if target == start:
+            return way
+    return []
+
+
 def _idle_keys(rules: list[Mapping[str, Any]], instances: Instances) -> Iterator[Finding]:
     """Keys of instances that would do nothing, which nobody writes on purpose."""
     own_rules = any("events" in table and instances.delivers[name] for name, table in instances.tables.items())
@@ -143,6 +171,9 @@ def _idle_keys(rules: list[Mapping[str, Any]], instances: Instances) -> Iterator
             idle = [key for key in _GOES_WITH_EVENTS if key in table]
             reason = "does nothing without events beside it; add events, or write it into a rule"
         else:
-            continue
+            idle, reason = [], ""
         for key in idle:
             yield Finding(("plugins", *name.split("."), key), reason)
+        if instances.delivers[name] and "fallback_after" in table and "fallback" not in table:
+            place = ("plugins", *name.split("."), "fallback_after")
+            yield Finding(place, "does nothing without fallback beside it; name the destination that takes over")

@@ -31,3 +31,8 @@ class PluginConfig(BaseModel):
     max_age: Duration | None = Field(
         None, description="what waits longer is given up; by default [delivery] max_age"
     )
+    fallback: str | None = Field(
+        None,
+        description="the destination that takes over what dies here or waits longer than fallback_after",
+    )
+    fallback_after: PositiveDuration = Field(900.0, description="how long it may wait before fallback takes over")

@@ -1,6 +1,7 @@
 """From the outbox to the plugins: claim, send, judge, record; a worker a destination."""
 
 from aintandem_notify.delivery.dispatcher import DestinationStatus, Dispatcher, open_dispatcher
-from aintandem_notify.delivery.worker import Delivers, DestinationSettings
+from aintandem_notify.delivery.settings import DestinationSettings
+from aintandem_notify.delivery.worker import Delivers
 
 __all__ = ["Delivers", "DestinationSettings", "DestinationStatus", "Dispatcher", "open_dispatcher"]

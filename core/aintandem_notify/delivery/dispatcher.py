@@ -12,8 +12,9 @@ from aintandem_notify.backoff import Chance
 from aintandem_notify.clock import Clock
 from aintandem_notify.delivery import gate as gates
 from aintandem_notify.delivery.gate import HELD, Gate, GateState
+from aintandem_notify.delivery.settings import DestinationSettings
 from aintandem_notify.delivery.stored_gate import Instant
-from aintandem_notify.delivery.worker import Delivers, DestinationSettings, Worker
+from aintandem_notify.delivery.worker import Delivers, Worker
 from aintandem_notify.errors import StoreError
 from aintandem_notify.events import AgentEvent
 from aintandem_notify.log import get_logger
@@ -85,6 +86,7 @@ class Dispatcher:
             clock=self._clock,
             chance=self._chance,
             announce=self._announce,
+            wake=self.wake,
         )
         self._running[settings.name] = running = _Running(worker)
         self._nursery.start_soon(running.run, name=f"worker of {settings.name}")
@@ -193,7 +195,7 @@ class Dispatcher:
         instant = Instant(self._clock.now(), trio.current_time())
 
         def read(store: Store) -> tuple[dict[str, Queue], dict[str, Gate]]:
-            with store.transaction():
+            with store.transaction(purpose=Purpose.LOOK):
                 return store.outbox.queues(), {name: one.look(store, instant) for name, one in workers.items()}
 
         queues, found = await self._storage.run(read)

@@ -1,13 +1,15 @@
-"""Gives up what waits too long at a destination, also while nothing can be sent to it."""
+"""What waits too long at a destination is taken over by another or given up, also while nothing can be sent."""
 
-from collections.abc import Callable, Collection
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Final, Never
 
 import trio
 
 from aintandem_notify.clock import Clock
+from aintandem_notify.delivery.settings import DestinationSettings
 from aintandem_notify.delivery.settling import too_old
+from aintandem_notify.delivery.takeover import AT_ONCE, take_over_waiting
 from aintandem_notify.errors import StoreError
 from aintandem_notify.log import get_logger
 from aintandem_notify.store import Storage, Store
@@ -18,30 +20,61 @@ EVERY_S: Final = 60.0
 log = get_logger(__name__)
 
 
-async def expire_forever(
-    name: str, max_age: float, *, storage: Storage, clock: Clock, in_flight: Callable[[], Collection[int]]
+async def look_after_waiting(
+    settings: DestinationSettings,
+    *,
+    storage: Storage,
+    clock: Clock,
+    in_flight: Callable[[], Sequence[int]],
+    taken_over: Callable[[int], None],
 ) -> Never:
-    """Make dead what is older than ``max_age`` seconds, except what is ``in_flight`` at that moment."""
-    reason = too_old(max_age)
+    """Hand over what waits longer than the fallback waits, and make dead what is older than ``max_age``.
+
+    What is ``in_flight`` at that moment is left alone. ``taken_over`` is told how many were handed over.
+    """
+    shortest = settings.max_age if settings.fallback is None else min(settings.max_age, settings.fallback_after)
     while True:
-        await trio.sleep(min(EVERY_S, max(1.0, max_age / 4)))
+        await trio.sleep(min(EVERY_S, max(1.0, shortest / 4)))
         try:
-            count = await storage.run(_expire(name, max_age, clock.now(), in_flight))
+            handed = AT_ONCE
+            while handed == AT_ONCE:
+                handed = await storage.run(_take_over(settings, clock, in_flight))
+                taken_over(handed)
+            expired = await storage.run(_expire(settings, clock, in_flight))
         except StoreError:
             continue  # whoever has something to record says it; the next round tries again
-        if count:
-            log.warning("deliveries given up", name=name, count=count, reason=reason)
+        if expired:
+            reason = too_old(settings.max_age)
+            log.warning("deliveries given up", name=settings.name, count=expired, reason=reason)
+
+
+# ``in_flight`` is asked in the store's thread: more may be under way than before the hop.
+
+
+def _take_over(
+    settings: DestinationSettings, clock: Clock, in_flight: Callable[[], Sequence[int]]
+) -> Callable[[Store], int]:
+    now = clock.now()
+
+    def take_over(store: Store) -> int:
+        if settings.fallback is None:
+            return 0
+        spare = in_flight()
+        with store.transaction():
+            return take_over_waiting(store, settings, now, spare)
+
+    return take_over
 
 
 def _expire(
-    name: str, max_age: float, now: datetime, in_flight: Callable[[], Collection[int]]
+    settings: DestinationSettings, clock: Clock, in_flight: Callable[[], Sequence[int]]
 ) -> Callable[[Store], int]:
-    older_than = now - timedelta(seconds=max_age)
+    now, reason = clock.now(), too_old(settings.max_age)
+    older_than = now - timedelta(seconds=settings.max_age)
 
     def expire(store: Store) -> int:
-        # Asked here, in the store's thread: more may be in flight than before the hop.
         spare = in_flight()
         with store.transaction():
-            return store.outbox.expire(name, older_than=older_than, now=now, reason=too_old(max_age), spare=spare)
+            return store.outbox.expire(settings.name, older_than=older_than, now=now, reason=reason, spare=spare)
 
     return expire

@@ -1,7 +1,7 @@
 """One destination's worker: claim what is due, hand it to the plugin, record how it went."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
 from typing import Final, Protocol
@@ -10,14 +10,15 @@ import trio
 
 from aintandem_notify.backoff import Chance, stepped
 from aintandem_notify.clock import Clock
-from aintandem_notify.config.values import Rate
 from aintandem_notify.delivery import gate as gates
-from aintandem_notify.delivery.expiry import expire_forever
+from aintandem_notify.delivery.expiry import look_after_waiting
 from aintandem_notify.delivery.gate import HELD, Gate
 from aintandem_notify.delivery.judge import Action, Verdict, judge
 from aintandem_notify.delivery.presenting import presented
+from aintandem_notify.delivery.settings import DestinationSettings
 from aintandem_notify.delivery.settling import HORIZON, given_up, history_of, outlived, settlement
 from aintandem_notify.delivery.stored_gate import Instant, StoredGate
+from aintandem_notify.delivery.takeover import handed_over
 from aintandem_notify.errors import StoreError
 from aintandem_notify.events import AgentEvent, DestinationParkedEvent, DestinationRecoveredEvent
 from aintandem_notify.log import get_logger
@@ -35,16 +36,6 @@ STORE_PAUSES_S: Final[Sequence[float]] = (1.0, 5.0, 15.0, 30.0)
 """Pauses between tries of a store in trouble; the last repeats."""
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class DestinationSettings:
-    """``max_age`` in seconds; ``rate`` None is unlimited; ``in_flight`` as ``Plugin.in_flight``."""
-
-    name: str
-    max_age: float
-    rate: Rate | None = None
-    in_flight: int = 1
 
 
 class Delivers(Protocol):
@@ -75,6 +66,7 @@ class Worker:
         clock: Clock,
         chance: Chance,
         announce: Callable[[AgentEvent], None],
+        wake: Callable[[Iterable[str]], None] = lambda _names: None,
     ) -> None:
         self.settings = settings
         self.draining = False
@@ -83,6 +75,7 @@ class Worker:
         self._clock = clock
         self._chance = chance
         self._announce = announce
+        self._wake = wake
         self._gate = StoredGate(settings.name, settings.rate.interval if settings.rate else None)
         self._slot_s = 0.0
         self._news = trio.Event()
@@ -137,18 +130,23 @@ class Worker:
     async def run(self) -> None:
         """Deliver, and give up what waits too long, also while the plugin cannot be called."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._expire_forever)
+            nursery.start_soon(self._look_after_waiting)
             await self._deliver()
             nursery.cancel_scope.cancel()
 
-    async def _expire_forever(self) -> None:
-        await expire_forever(
-            self.settings.name,
-            self.settings.max_age,
+    async def _look_after_waiting(self) -> None:
+        await look_after_waiting(
+            self.settings,
             storage=self._storage,
             clock=self._clock,
             in_flight=lambda: self._in_flight,
+            taken_over=self._taken_over,
         )
+
+    def _taken_over(self, count: int) -> None:
+        if count and self.settings.fallback is not None:
+            log.warning("deliveries taken over", name=self.settings.name, by=self.settings.fallback, count=count)
+            self._wake([self.settings.fallback])
 
     async def _deliver(self) -> None:
         while not self.draining:
@@ -260,6 +258,7 @@ class Worker:
             else:
                 self._say_store(None)
                 self._say_moved(turn.before, turn.after)
+                self._taken_over(turn.taken_over)
                 return turn
         raise AssertionError("count() does not end")
 
@@ -281,11 +280,15 @@ class Worker:
     def _settle_and_claim(self, store: Store, outcomes: "Sequence[_Outcome]", instant: Instant) -> "_Turn":
         name, horizon = self.settings.name, instant.now + HORIZON
         before = gate = self._gate.read(store, instant)
-        store.outbox.settle([outcome.settlement for outcome in outcomes])
+        settlements = [outcome.settlement for outcome in outcomes]
+        store.outbox.settle(settlements)
+        others = handed_over(self.settings, settlements)
+        if others and self.settings.fallback is not None:
+            store.outbox.take_over(others, self.settings.fallback, instant.now)
         for outcome in outcomes:
             if outcome.verdict is not None:
                 gate = gates.after(gate, outcome.verdict, outcome.at_s, self._chance)
-        turn = _Turn(before, gate)
+        turn = _Turn(before, gate, taken_over=len(others))
         if most := self._room(gate, instant):
             # In trouble nothing is sent whose end could not be recorded, but for what tells of the trouble.
             thread, idle_s = (None, IDLE_S) if store.status.is_well else (STORE_THREAD, STORE_IDLE_S)
@@ -294,7 +297,7 @@ class Worker:
             next_due_s = idle_s if due is None else min(idle_s, (due - instant.now).total_seconds())
             if claims:
                 gate = gates.sending(gate, self.settings.rate, instant.now_s)
-            turn = _Turn(before, gate, claims, next_due_s)
+            turn = replace(turn, after=gate, claims=claims, next_due_s=next_due_s)
         self._gate.keep(store, before, gate, instant)
         return turn
 
@@ -324,6 +327,8 @@ class _Outcome:
 class _Turn:
     """The gate before and after, what to send now, and when there is nothing: the seconds until looking again.
 
+    ``taken_over``: how many of what died another destination has got.
+
     ``next_due_s`` is None when the gate was closed and nobody looked. Whether it has opened since must not be
     asked again: a gate that opens during the hop would leave the worker asleep beside a full queue.
     """
@@ -332,3 +337,4 @@ class _Turn:
     after: Gate
     claims: Sequence[Claim] = ()
     next_due_s: float | None = None
+    taken_over: int = 0

@@ -62,7 +62,7 @@ def warnings(config: Config, plan: Sequence[PlannedRule]) -> list[str]:
         *_floods(config, table),
         *_strangers(config, plan),
         *_idle_rules(table, plan),
-        *_idle_destinations(destinations, table),
+        *_idle_destinations(config, destinations, table),
     ]
 
 
@@ -94,8 +94,9 @@ def _idle_rules(table: Sequence[Route], plan: Sequence[PlannedRule]) -> Iterator
             yield f"rule {rule.name} never sends anything; the rules before it take all of its events"
 
 
-def _idle_destinations(destinations: Sequence[str], table: Sequence[Route]) -> Iterator[str]:
+def _idle_destinations(config: Config, destinations: Sequence[str], table: Sequence[Route]) -> Iterator[str]:
     served = {name for route in table if route.rule != AGENT_RULE for name in route.destinations}
+    takes_over = {instance.settings.fallback for instance in config.instances.values()}
     for name in destinations:
-        if name not in served:
+        if name not in served and name not in takes_over:
             yield f"{name} gets nothing but the agent's own trouble; no rule names it, and it has no events"

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from aintandem_notify.config.models import Config
 from aintandem_notify.events import EVENT_TYPES, AgentEvent, Event, Family, restore_event
 from aintandem_notify.log import get_logger, may_hold_secret, redact, redact_values
-from aintandem_notify.notification import STORE_THREAD, Notification, Project
+from aintandem_notify.notification import STORE_THREAD, Notification, Project, agent_thread
 from aintandem_notify.rules import formats, texts
 from aintandem_notify.rules.facts import Subject
 from aintandem_notify.rules.globs import project_matcher
@@ -223,6 +223,5 @@ def _thread(event: Event, run: Run | None) -> str:
     if event.family is Family.AGENT:
         if event.type == "store_degraded":
             return STORE_THREAD
-        about = getattr(event, "instance", "") or event.project_id
-        return f"agent/{about}" if about else "agent"
+        return agent_thread(getattr(event, "instance", "") or event.project_id)
     return f"project/{event.project_id}"

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from pydantic_core import from_json, to_json
-from sqlalchemy import Connection, and_, bindparam, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, exists, func, insert, or_, select, update
 
 from aintandem_notify.events import restore_event
 from aintandem_notify.notification import Notification
@@ -138,12 +138,20 @@ _SETTLE: Final = Bulk(
     .values({name: bindparam(name) for name in SETTLED}),
     (*SETTLED, "delivery"),
 )
-_OLDEST: Final = select(_mine.created_at).where(_QUEUED).order_by(_mine.id).limit(1)
+_FIRST: Final = select(_mine.created_at).where(_QUEUED).order_by(_mine.id).limit(100)
 _QUEUES: Final = (
     select(_mine.destination, func.count(), func.min(_mine.created_at))
     .where(_mine.state == DeliveryState.QUEUED.value)
     .group_by(_mine.destination)
     .order_by(_mine.destination)
+)
+_TO_TAKE_OVER: Final = (
+    select(_mine.id, _mine.notification_id, _mine.destination, _mine.thread, _mine.instead_of)
+    .where(_mine.id.in_(bindparam("ids", expanding=True)), _mine.claimed_by.is_(None))
+    .order_by(_mine.id)
+)
+_HAS: Final = select(_mine.notification_id).where(
+    _mine.destination == bindparam("name"), _mine.notification_id.in_(bindparam("notifications", expanding=True))
 )
 _theirs: Final = schema.receipts.c
 
@@ -221,9 +229,8 @@ class Outbox:
         self, destination: str, *, older_than: datetime, now: datetime, reason: str, spare: Collection[int] = ()
     ) -> int:
         """Make dead what waits since before ``older_than``, except the ids in ``spare``; how many."""
-        oldest = self._connection.execute(_OLDEST, {"name": destination}).scalar_one_or_none()
-        if oldest is None or oldest >= older_than:
-            return 0  # looking at the first is enough: they were queued in the order of their ids
+        if not self._any_waits_since(destination, older_than):
+            return 0
         self._recent.forget(destination)
         return self._connection.execute(
             update(schema.deliveries)
@@ -235,6 +242,60 @@ class Outbox:
             )
             .values(state=DeliveryState.DEAD.value, reason=reason, settled_at=now)
         ).rowcount
+
+    def waiting_since(
+        self, destination: str, *, older_than: datetime, spare: Collection[int], but_thread: str, most: int
+    ) -> list[int]:
+        """The first ids of what waits since before ``older_than`` and nobody has in hand.
+
+        The ids in ``spare`` and what belongs to the thread ``but_thread`` are left out.
+        """
+        if not self._any_waits_since(destination, older_than):
+            return []
+        waiting = (
+            select(_mine.id)
+            .where(_QUEUED, _mine.created_at < older_than, _mine.thread != but_thread, _mine.id.not_in(spare))
+            .order_by(_mine.id)
+            .limit(most)
+        )
+        return self._free(destination, waiting)
+
+    def _free(self, destination: str, waiting: Select[Any]) -> list[int]:
+        """Those of the ids that nobody has in hand, and nobody else gets in this transaction."""
+        return list(self._connection.execute(waiting, {"name": destination}).scalars())
+
+    def _place(self, destination: str) -> tuple[str | None, str | None]:  # noqa: ARG002  # for who shares a store
+        """For which settings, and for which machine alone, a delivery is meant; both None with one owner."""
+        return None, None
+
+    def take_over(self, reasons: Mapping[int, str], target: str, now: datetime) -> None:
+        """These deliveries end dead, each with its reason and who took over: ``target`` delivers instead.
+
+        It gets a delivery of its own for each notification that it does not have already. Few enough at once for
+        the database's limit on parameters.
+        """
+        if not reasons:
+            return
+        rows = self._connection.execute(_TO_TAKE_OVER, {"ids": list(reasons)}).all()
+        has = set(
+            self._connection.execute(
+                _HAS, {"name": target, "notifications": [row.notification_id for row in rows]}
+            ).scalars()
+        )
+        variant, node = self._place(target)
+        fresh = [_taken_over(row, target, now) for row in rows if row.notification_id not in has]
+        if fresh:
+            self._connection.execute(insert(schema.deliveries).values(variant=variant, node=node), fresh)
+        for row in rows:
+            how = f"{target} has it already" if row.notification_id in has else f"{target} took over"
+            self._recent.remove(row.destination, row.notification_id)
+            self._bury([row.id], now, f"{reasons[row.id]}; {how}")
+
+    def _any_waits_since(self, destination: str, older_than: datetime) -> bool:
+        # Looking at the first few is enough: they were queued in the order of their ids, but for what took the
+        # place of others.
+        first = self._connection.execute(_FIRST, {"name": destination}).scalars().all()
+        return bool(first) and min(first) < older_than
 
     def _bury(self, ids: Sequence[int], now: datetime, reason: str) -> None:
         dead = {"state": DeliveryState.DEAD.value, "reason": reason, "settled_at": now}
@@ -278,6 +339,21 @@ def _claim(destination: str, row: Any, notification: Notification) -> Claim:
         plain=row.plain,
         instead_of=row.instead_of,
     )
+
+
+def _taken_over(row: Any, target: str, now: datetime) -> dict[str, Any]:
+    return {
+        "notification_id": row.notification_id,
+        "destination": target,
+        "thread": row.thread,
+        "state": DeliveryState.QUEUED.value,
+        "due_at": now,
+        "attempts": 0,
+        "fault_count": 0,
+        "created_at": now,
+        # The one that the rule named, also when several took over in turn.
+        "instead_of": row.instead_of or row.destination,
+    }
 
 
 def _settled_row(settlement: Settlement) -> BulkRow:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Select,
     and_,
     bindparam,
     exists,
@@ -109,6 +110,15 @@ class SharedOutbox(Outbox):
     def _record(self, rows: Sequence[BulkRow]) -> None:
         # One that was given up and is claimed by another agent now is that agent's to settle.
         _SETTLE.run(self._connection, [(*row, self._membership.id) for row in rows])
+
+    def _free(self, destination: str, waiting: Select[Any]) -> list[int]:
+        mine = self._membership.configured.get(destination)
+        values = {**self._me, "variant": mine.variant if mine else None, "node": self._membership.node}
+        free = waiting.where(_FREE, _mine.claimed_by.is_(None)).with_for_update(**_LOCKED)
+        return list(self._connection.execute(free, {**values, "name": destination}).scalars())
+
+    def _place(self, destination: str) -> tuple[str | None, str | None]:
+        return self._membership.place(destination)
 
     @property
     def _me(self) -> dict[str, Any]:

@@ -1,0 +1,44 @@
+"""What another destination takes over, and what it must not."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from aintandem_notify.delivery.settings import DestinationSettings
+from aintandem_notify.delivery.settling import too_old
+from aintandem_notify.notification import agent_thread
+from aintandem_notify.store import DeliveryState, Settlement, Store
+
+AT_ONCE: Final = 500
+"""Deliveries that are taken over in one transaction."""
+
+
+def handed_over(settings: DestinationSettings, settlements: Sequence[Settlement]) -> dict[int, str]:
+    """The deliveries that died just now and are the fallback's from here on, by id, each with its reason.
+
+    A destination never gets to tell of its own trouble.
+    """
+    if settings.fallback is None:
+        return {}
+    own_trouble = agent_thread(settings.fallback)
+    return {
+        one.claim.id: one.reason or ""
+        for one in settlements
+        if one.state is DeliveryState.DEAD and one.claim.notification.thread != own_trouble
+    }
+
+
+def take_over_waiting(store: Store, settings: DestinationSettings, now: datetime, spare: Sequence[int]) -> int:
+    """Hand over up to ``AT_ONCE`` that wait too long, except the ids in ``spare``; how many. In a transaction."""
+    target, wait_s = settings.fallback, min(settings.fallback_after, settings.max_age)
+    if target is None:
+        return 0
+    waiting = store.outbox.waiting_since(
+        settings.name,
+        older_than=now - timedelta(seconds=wait_s),
+        spare=spare,
+        but_thread=agent_thread(target),
+        most=AT_ONCE,
+    )
+    store.outbox.take_over(dict.fromkeys(waiting, too_old(wait_s)), target, now)
+    return len(waiting)
