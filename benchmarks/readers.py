@@ -1,6 +1,7 @@
 """Processes that give events to a callback, each in its own way: ``python -m benchmarks.readers WAY PORT``.
 
-``receive-path`` is what the agent reads with (session, link, frames to events), and a callback as its sink.
+``receive-path`` is what the agent reads with (session, link, frames to events), and a callback as its sink;
+``library`` is a subscription to a project with ``AInTandemClient``.
 At each mark a line of JSON says when that was, how much processor time was used since the last one, and how many
 events the callback was given.
 """
@@ -15,6 +16,7 @@ from typing import Final
 
 import trio
 
+from aintandem_notify import AInTandemClient
 from aintandem_notify.clock import SystemClock
 from aintandem_notify.config import ConnectionConfig, ProjectConfig
 from aintandem_notify.config.values import Secret
@@ -67,7 +69,17 @@ async def read_as_the_agent(port: int) -> None:
             await trio.sleep_forever()
 
 
-WAYS: Final = MappingProxyType[str, Callable[[int], Awaitable[None]]]({"receive-path": read_as_the_agent})
+async def read_with_the_library(port: int) -> None:
+    """Read until cancelled."""
+    async with AInTandemClient(f"http://127.0.0.1:{port}") as client:
+        await client.auth.login("admin", "admin123")
+        await client.progress.subscribe_to_progress(PROJECT, Counter())
+        await trio.sleep_forever()
+
+
+WAYS: Final = MappingProxyType[str, Callable[[int], Awaitable[None]]](
+    {"receive-path": read_as_the_agent, "library": read_with_the_library}
+)
 """By the name on the command line."""
 
 if __name__ == "__main__":

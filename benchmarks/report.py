@@ -46,8 +46,9 @@ write-ahead log, every commit synchronised to the disk) in a temporary folder.
 - **Every event to file_log** means that each event is journaled, rendered, queued on disk, written to the file and
   recorded as delivered.
 - **To a callback** is the same sender and mix, but what is counted are calls of a function: as the last stage of
-  the agent's receive path, without store and rules, and as a subscription to a project with the official SDK (npm
-  `@aintandem/sdk-core` 0.6.0-alpha with `ws`) on Node.js. They take turns; medians count.
+  the agent's receive path, without store and rules; as a subscription to a project with this library; and the same
+  with the official SDK (npm `@aintandem/sdk-core` 0.6.0-alpha with `ws`) on Node.js. They take turns; medians
+  count. What the library adds is in processor time.
 - **Lost** are the events that never reach the callback when the server sends all of them with its answer to the
   handshake, as one does whose project is busy.
 - **Memory** is the resident set, once it has settled, with all projects connected and nothing happening.

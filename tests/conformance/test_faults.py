@@ -12,14 +12,9 @@ from typing import Any
 import pytest
 import trio
 
-from aintandem_notify.clock import SystemClock
-from aintandem_notify.config import ConnectionConfig, ProjectConfig
-from aintandem_notify.config.values import Secret
-from aintandem_notify.errors import ServerTrouble
-from aintandem_notify.events import ConnectionErrorEvent
-from aintandem_notify.http_client import HttpClient
-from aintandem_notify.orchestrator import Login, Session
-from aintandem_notify.orchestrator.rest import OrchestratorApi
+from aintandem_notify import AInTandemClient
+from aintandem_notify.config import ProjectConfig
+from aintandem_notify.errors import LinkGivenUp, LinkRefused, ServerTrouble
 from aintandem_notify.simulator.simulation import Simulator
 from support.raw_orchestrator import (
     Accept,
@@ -31,7 +26,7 @@ from support.raw_orchestrator import (
     open_raw_orchestrator,
 )
 from support.sdk import Sdk, SdkError, callback, logged_in, open_sdk
-from support.watching import Journal, arrivals, watching
+from support.watching import watching
 
 HERE = Path(__file__).parent
 FAULTS = tomllib.loads((HERE / "faults.toml").read_text(encoding="utf-8"))
@@ -51,43 +46,56 @@ def test_the_page_tells_of_it(name: str, entry: dict[str, str]) -> None:
 
 
 @asynccontextmanager
-async def our_session(url: str) -> AsyncIterator[tuple[Session, HttpClient]]:
-    """A login of ours."""
-    async with HttpClient() as http:
-        yield (
-            Session(
-                url,
-                Login("admin", Secret("admin123")),
-                http=http,
-                clock=SystemClock(),
-                chance=lambda: 0.0,
-                announce=lambda event: pytest.fail(event.reason),
-            ),
-            http,
-        )
+async def our_client(url: str, **settings: Any) -> AsyncIterator[AInTandemClient]:
+    """A client of ours, logged in."""
+    with trio.fail_after(30):
+        async with AInTandemClient(url, **settings) as client:
+            await client.auth.login("admin", "admin123")
+            yield client
+
+
+class Heard:
+    """A callback of ours, and what it was given."""
+
+    def __init__(self) -> None:
+        self.given: list[Any] = []
+        self._news = trio.Event()
+
+    def __call__(self, value: Any) -> None:
+        self.given.append(value)
+        self._news.set()
+        self._news = trio.Event()
+
+    @property
+    def types(self) -> list[str]:
+        return [value.type for value in self.given]
+
+    async def more(self) -> None:
+        await self._news.wait()
+
+    async def until(self, event_type: str) -> None:
+        while event_type not in self.types:
+            await self.more()
 
 
 async def subscribe(sdk: Sdk, name: str = "all") -> None:
     await sdk.call("getProgress()", "subscribeToProgress", given=(P, callback(name)))
 
 
-def events(journal: Journal, *, of: str) -> list[dict[str, Any]]:
-    """The events about that task, as the wire had them."""
-    return [event.wire() for _, event in journal.events if event.run_id == of]
-
-
 async def test_it_loses_task_events() -> None:
     kinds = ["task_started", "step_progress", "output", "artifact", "task_completed"]
     fields = {"taskId": "t", "status": "running", "output": "x", "artifact": {"path": "p", "type": "t"}}
-    async with open_raw_orchestrator() as raw, logged_in(raw.url) as sdk, watching(raw, OURS) as (_, journal):
+    ours = Heard()
+    async with open_raw_orchestrator() as raw, logged_in(raw.url) as sdk, our_client(raw.url) as client:
         await sdk.call("subscribeToTask", given=(P, "t", callback("task")))
+        await client.subscribe_to_task(P, "t", ours)
         for socket in [await raw.connections.receive() for _ in range(2)]:
             for kind in kinds:
                 await socket.send_event(kind, **fields)
         await sdk.until(lambda: "task_completed" in sdk.types("task"))
-        await journal.until(P, "task_completed")
+        await ours.until("task_completed")
     assert sdk.types("task") == ["task_started", "task_completed"]
-    assert [event["type"] for event in events(journal, of="t")] == kinds
+    assert ours.types == kinds
 
 
 async def test_it_loses_the_first_events() -> None:
@@ -96,20 +104,25 @@ async def test_it_loses_the_first_events() -> None:
         await subscribe(sdk)
         await (await raw.connections.receive()).send_event("task_completed", taskId="t")
         await sdk.until(lambda: "task_completed" in sdk.types("all"))
-        async with watching(raw, OURS) as (_, journal):
+        async with our_client(raw.url) as client:
+            ours = Heard()
+            await client.progress.subscribe_to_progress(P, ours)
             await (await raw.connections.receive()).send_event("task_completed", taskId="t")
-            await journal.until(P, "task_completed")
+            await ours.until("task_completed")
     assert sdk.types("all") == ["task_completed"]
-    assert [event.get("task") for event in events(journal, of="t")] == ["0", "1", "2", None]
+    assert [event.task for event in ours.given] == ["0", "1", "2", None]
 
 
 async def test_it_says_connected_when_refused() -> None:
     async with open_raw_orchestrator(default_upgrade=Refuse(403)) as raw, logged_in(raw.url) as sdk:
         await subscribe(sdk)  # without an error
         assert await sdk.call("getProgress()", "isConnected", given=(P,)) is False
-        async with watching(raw, OURS) as (_, journal):
-            await journal.until(P, "connection_error")
-    assert "connection_connected" not in journal.of(P)
+        async with our_client(raw.url) as client:
+            with pytest.raises(LinkRefused):
+                await client.progress.connect(P)
+            with pytest.raises(LinkRefused):
+                await client.progress.subscribe_to_progress(P, print)
+            assert not client.progress.is_connected(P)
 
 
 async def test_it_redials_without_end() -> None:
@@ -121,10 +134,11 @@ async def test_it_redials_without_end() -> None:
         await sdk.call("getProgress()", "disconnectAll")
     async with (
         open_raw_orchestrator(default_upgrade=Refuse(503)) as raw,
-        watching(raw, OURS, reconnect_attempts=10, reconnect_initial_delay=1e-4) as (_, journal),
+        our_client(raw.url, reconnect_initial_delay=1e-4) as client,
     ):
-        while not any(isinstance(e, ConnectionErrorEvent) and not e.will_reconnect for _, e in journal.events):
-            await journal.more()
+        with pytest.raises(LinkGivenUp):
+            await client.progress.subscribe_to_progress(P, print)
+        assert client.progress.get_connection_state(P) == "disconnected"
     assert len(raw.upgrades) == 1 + 10
 
 
@@ -177,9 +191,17 @@ async def test_it_forgets_early_listeners() -> None:
         await sdk.call("getProgress()", "onConnectionState", given=(P, callback("late")))
         await (await raw.connections.receive()).close(1012)
         await sdk.until(lambda: sdk.types("late") == ["disconnected", "connected"])
+        await raw.connections.receive()
         assert sdk.heard["early"] == []
-        async with watching(raw, OURS) as (_, journal):
-            await journal.until(P, "connection_connected")
+        async with our_client(raw.url, reconnect_initial_delay=1e-4) as client:
+            ours = Heard()
+            client.progress.on_connection_state(P, ours)
+            await client.progress.connect(P)
+            await (await raw.connections.receive()).close(1012)
+            await raw.connections.receive()
+            while len(ours.given) < 3:
+                await ours.more()
+            assert ours.types == ["connected", "disconnected", "connected"]
 
 
 async def test_it_says_goodbye_twice() -> None:
@@ -188,18 +210,21 @@ async def test_it_says_goodbye_twice() -> None:
         await sdk.call("getProgress()", "onConnectionState", given=(P, callback("state")))
         await sdk.call("getProgress()", "disconnect", given=(P,))
         await sdk.until(lambda: sdk.types("state") == ["disconnected", "disconnected"])
-        async with watching(raw, OURS) as (fleet, journal):
-            await journal.until(P, "connection_connected")
-            await fleet.reconcile([], ConnectionConfig())
-        assert journal.of(P) == ["connection_connected"]
+        async with our_client(raw.url) as client:
+            ours = Heard()
+            client.progress.on_connection_state(P, ours)
+            await client.progress.connect(P)
+            await client.progress.disconnect(P)
+    assert ours.types == ["connected", "disconnected"]
+    assert (ours.given[1].code, ours.given[1].will_reconnect) == (1000, False)
 
 
 async def test_it_keeps_the_session(simulator: Simulator) -> None:
-    async with logged_in(simulator.url) as sdk, our_session(simulator.url) as (session, _):
+    async with logged_in(simulator.url) as sdk, our_client(simulator.url) as client:
         theirs = await sdk.call("auth", "getToken")
         await sdk.call("auth", "logout")
-        ours = (await session.token()).text
-        await session.logout()
+        ours = await client.auth.token()
+        await client.auth.logout()
     assert simulator.tokens.user_of(theirs) == "admin"
     assert simulator.tokens.user_of(ours) is None
 
@@ -246,10 +271,9 @@ async def test_it_runs_a_task_twice() -> None:
         with pytest.raises(SdkError, match="502"):
             await sdk.call("tasks", "executeTask", given=(P, {"task": "pay the bill"}))
         assert made(raw) == 4
-    async with open_raw_orchestrator(rest=rest) as raw, our_session(raw.url) as (session, http):
-        api = OrchestratorApi(session, http, SystemClock())
+    async with open_raw_orchestrator(rest=rest) as raw, our_client(raw.url) as client:
         with pytest.raises(ServerTrouble):
-            await api.call("POST", f"/projects/{P}/tasks", json={"task": "pay the bill"})
+            await client.tasks.execute_task(P, "pay the bill")
         assert made(raw) == 1
 
 
@@ -258,9 +282,9 @@ async def test_it_does_not_quote_ids() -> None:
     async with open_raw_orchestrator() as raw, logged_in(raw.url) as sdk:
         await sdk.call("getProgress()", "connect", given=(odd,))
         assert (await raw.connections.receive()).project_id == "team/a"
-        raw.projects.append(odd)  # it is a glob to the agent
-        async with watching(raw, ProjectConfig(id=odd)):
-            assert odd in await arrivals(raw, 1)
+        async with our_client(raw.url) as client:
+            await client.progress.connect(odd)
+            assert (await raw.connections.receive()).project_id == odd
 
 
 async def test_it_one_bad_callback_silences_another() -> None:
@@ -271,3 +295,12 @@ async def test_it_one_bad_callback_silences_another() -> None:
             await socket.send_event("task_completed", taskId="t")
         await sdk.until(lambda: len(sdk.heard["event"]) == 2)
         assert sdk.heard["done"] == []
+        async with our_client(raw.url, on_error=lambda error, value: None) as client:
+            done = Heard()
+            await client.subscribe_to_task(P, "t", callback_that_raises, done)
+            await (await raw.connections.receive()).send_event("task_completed", taskId="t")
+            await done.until("task_completed")
+
+
+def callback_that_raises(event: object) -> None:
+    raise RuntimeError("a callback that raises")

@@ -3,47 +3,67 @@
 import tomllib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
+from aintandem_notify import AInTandemClient
 from aintandem_notify.config import ProjectConfig
 from aintandem_notify.events import Event, Family
 from aintandem_notify.events.table import WIRE_MODELS
 from support.raw_orchestrator import open_raw_orchestrator
 from support.sdk import Sdk, callback, logged_in
 from support.stream import PROJECT, Line, read_stream
-from support.watching import Journal, arrivals, watching
+from support.watching import watching
 
 LINES = read_stream()
 DIFFERENCES = tomllib.loads((Path(__file__).parent / "differences.toml").read_text(encoding="utf-8"))
 
 
+@dataclass
+class Fed:
+    """What became of the stream: in the SDK's callbacks, in the agent's sink and in our library's callback."""
+
+    sdk: Sdk
+    client: AInTandemClient
+    agent: list[Event] = field(default_factory=list)
+    library: list[Event] = field(default_factory=list)
+
+
 @asynccontextmanager
-async def both_fed(**subscriptions: tuple[Any, ...]) -> AsyncIterator[tuple[Sdk, list[Event]]]:
-    """The SDK and our events after both were sent the stream; the SDK's subscriptions are named in ``heard``."""
+async def fed(**subscriptions: tuple[Any, ...]) -> AsyncIterator[Fed]:
+    """All three after they were sent the stream; the SDK's subscriptions are named in its ``heard``."""
     async with (
         open_raw_orchestrator() as raw,
         logged_in(raw.url) as sdk,
         watching(raw, ProjectConfig(id=PROJECT)) as (_, journal),
+        AInTandemClient(raw.url) as client,
     ):
-        ours = (await arrivals(raw, 1))[PROJECT]
+        found, ended = Fed(sdk, client), trio.Event()
+
+        def on_event(event: Event) -> None:
+            found.library.append(event)
+            if is_end([event.wire()]):
+                ended.set()
+
+        await client.auth.login("admin", "admin123")
+        await client.progress.subscribe_to_progress(PROJECT, on_event)
         await sdk.call("getProgress()", "subscribeToProgress", given=(PROJECT, callback("all")))
         for name, (function, *given) in subscriptions.items():
             await sdk.call(function, given=(PROJECT, *given, callback(name)))
-        theirs = (await arrivals(raw, 1))[PROJECT]
         stream = b"".join(line.wire for line in LINES)
-        for socket in (ours, theirs):
-            await socket.blast(stream)
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon((await raw.connections.receive()).blast, stream)
         await sdk.until(lambda: is_end(sdk.heard["all"][-1:]))
-        while not is_end([event.wire() for event in of_the_wire(journal)[-1:]]):
+        await ended.wait()
+        while not is_end([event.wire() for _, event in journal.events[-1:]]):
             await journal.more()
-        yield sdk, of_the_wire(journal)
-
-
-def of_the_wire(journal: Journal) -> list[Event]:
-    return [event for _, event in journal.events if event.family is not Family.CONNECTION]
+        found.agent = [event for _, event in journal.events if event.family is not Family.CONNECTION]
+        yield found
 
 
 def is_end(last: list[dict[str, Any]]) -> bool:
@@ -67,13 +87,15 @@ def compare(line: Line, sdk: Iterator[dict[str, Any]], ours: Iterator[dict[str, 
         assert next(ours) == line.event
 
 
-async def test_both_tell_of_the_same_events_but_for_the_differences() -> None:
-    async with both_fed() as (sdk, events):
-        theirs, ours = iter(sdk.heard["all"]), iter([event.wire() for event in events])
+async def test_all_tell_of_the_same_events_but_for_the_differences() -> None:
+    async with fed() as found:
+        pass
+    for events in (found.agent, found.library):
+        theirs, ours = iter(found.sdk.heard["all"]), iter([event.wire() for event in events])
         for line in LINES:
             compare(line, theirs, ours)
-    assert list(theirs) == []
-    assert list(ours) == []
+        assert list(theirs) == []
+        assert list(ours) == []
 
 
 async def test_subscriptions_to_one_run() -> None:
@@ -82,20 +104,21 @@ async def test_subscriptions_to_one_run() -> None:
 
     task = first("step_progress")["taskId"]
     run, box = first("workflow_execution_created"), first("sandbox_started")["sandboxId"]
-    async with both_fed(
+    async with fed(
         task=("subscribeToTask", task),
         box=("subscribeToSandbox",),
         run=("subscribeToWorkflow",),
-    ) as (sdk, events):
-        ours = [event.wire() for event in events if event.run_id == task]
+    ) as found:
+        history, sdk = found.client.progress.history, found.sdk
+        ours = [event.wire() for event in history(PROJECT, task_id=task)]
         assert [event for event in ours if event["type"].startswith("task_")] == [
             event for event in sdk.heard["task"] if "taskId" in event
         ]
         assert {"step_progress", "output"} <= {event["type"] for event in ours}
-        assert of(sdk.heard["box"], "sandboxId", box) == [e.wire() for e in events if e.run_id == box]
-        assert of(sdk.heard["run"], "executionId", run["executionId"]) == [
-            e.wire() for e in events if e.run_id == run["executionId"]
-        ]
+        ours = [event.wire() for event in history(PROJECT, sandbox_id=box)]
+        assert of(sdk.heard["box"], "sandboxId", box) == ours
+        ours = [event.wire() for event in history(PROJECT, execution_id=run["executionId"])]
+        assert of(sdk.heard["run"], "executionId", run["executionId"]) == ours
 
 
 def of(events: list[dict[str, Any]], field: str, identity: str) -> list[dict[str, Any]]:

@@ -196,9 +196,13 @@ async def test_bodies_hold_what_is_given_in_the_wires_names(raw: RawOrchestrator
         assert raw.requests[-1].json() == {"prompt": "do"}
         adhoc = await client.tasks.execute_adhoc_task("a/b", "do", {"a": 1}, description="d")
         assert adhoc.task_id == "t8"
-        assert raw.requests[-1].json() == {"prompt": "do", "input": {"a": 1}, "description": "d"}
+        assert raw.requests[-1].json() == {"title": "do", "prompt": "do", "input": {"a": 1}, "description": "d"}
+        await client.tasks.execute_adhoc_task("a/b", f"\n{'x' * 200}\nand more")
+        assert raw.requests[-1].json()["title"] == "x" * 100
         assert (await client.workflows.create_execution("w/1", "p")).id == "x"
         assert raw.requests[-1].json() == {"projectId": "p"}
+        await client.workflows.create_execution("w/1", "p", {"a": 1})
+        assert raw.requests[-1].json() == {"projectId": "p", "metadata": {"inputParameters": {"a": 1}}}
 
 
 async def test_a_task_without_an_id_is_an_error(raw: RawOrchestrator) -> None:

@@ -27,6 +27,8 @@ from aintandem_notify.orchestrator.rest import one_of, quoted
 
 PAGE: Final = 100
 """Tasks that are asked for at once."""
+LONGEST_TITLE: Final = 100
+"""Characters of a prompt that are made a title where none is given; the orchestrator wants one."""
 
 RecordT = TypeVar("RecordT", bound=Record)
 ProjectRecords = list[ProjectRecord]
@@ -110,11 +112,12 @@ class Tasks:
         description: str | None = None,
         parameters: Mapping[str, Any] | None = None,
     ) -> SubmittedTask:
-        """Hand in a task that is no more than a prompt.
+        """Hand in a task that is no more than a prompt; without a ``title``, the prompt's first line is one.
 
         task = await client.tasks.execute_adhoc_task("project-123", "Summarise the sales of 2024")
         """
-        body = _said(prompt=prompt, input=input, title=title, description=description, parameters=parameters)
+        title = title or next(iter(prompt.strip().splitlines()), "")[:LONGEST_TITLE]
+        body = _said(title=title, description=description, prompt=prompt, input=input, parameters=parameters)
         content = await self._api.call("POST", f"/projects/{quoted(project_id)}/tasks/adhoc", json=body)
         return one_of(SubmittedTask, content, "task")
 
@@ -214,7 +217,8 @@ class Workflows:
         execution = await client.workflows.create_execution("nightly-report", "project-123")
         await client.workflows.start(execution.id)
         """
-        body = _said(projectId=project_id, input=input)
+        metadata = None if input is None else {"inputParameters": input}
+        body = _said(projectId=project_id, metadata=metadata)
         content = await self._api.call("POST", f"/workflows/{quoted(workflow_id)}/executions", json=body)
         return one_of(ExecutionRecord, content, "execution")
 
@@ -273,7 +277,7 @@ class Sandboxes:
 
         sandbox = await client.sandboxes.create("project-123", name="scratch", image="python:3.12")
         """
-        body = _said(projectId=project_id, name=name, image=image, **more)
+        body = _said(projectId=project_id, name=name, imageName=image, **more)
         return one_of(SandboxRecord, await self._api.call("POST", "/flexy", json=body), "sandbox")
 
     async def start(self, sandbox_id: str) -> SandboxRecord:
