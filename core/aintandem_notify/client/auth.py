@@ -75,7 +75,9 @@ class Auth:
     def is_authenticated(self) -> bool:
         """Whether there is a token, or a way to get one, that has not been refused; asks nobody.
 
-        client.auth.is_authenticated()
+        Example::
+
+            client.auth.is_authenticated()
         """
         return self._session.is_open
 

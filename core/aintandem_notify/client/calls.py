@@ -60,15 +60,19 @@ class Projects:
     async def list(self) -> ProjectRecords:
         """All projects that we may see.
 
-        for project in await client.projects.list():
-            print(project.id, project.name)
+        Example::
+
+            for project in await client.projects.list():
+                print(project.id, project.name)
         """
         return await self._api.projects()
 
     async def get(self, project_id: str) -> ProjectRecord:
         """One project; raises NotFound.
 
-        project = await client.projects.get("project-123")
+        Example::
+
+            project = await client.projects.get("project-123")
         """
         return await self._api.project(project_id)
 
@@ -114,7 +118,9 @@ class Tasks:
     ) -> SubmittedTask:
         """Hand in a task that is no more than a prompt; without a ``title``, the prompt's first line is one.
 
-        task = await client.tasks.execute_adhoc_task("project-123", "Summarise the sales of 2024")
+        Example::
+
+            task = await client.tasks.execute_adhoc_task("project-123", "Summarise the sales of 2024")
         """
         title = title or next(iter(prompt.strip().splitlines()), "")[:LONGEST_TITLE]
         body = _said(title=title, description=description, prompt=prompt, input=input, parameters=parameters)
@@ -124,15 +130,19 @@ class Tasks:
     async def get_task(self, project_id: str, task_id: str) -> TaskRecord:
         """Where a task stands; raises NotFound.
 
-        task = await client.tasks.get_task("project-123", "task-1")
-        print(task.status, task.output)
+        Example::
+
+            task = await client.tasks.get_task("project-123", "task-1")
+            print(task.status, task.output)
         """
         return await self._api.task(project_id, task_id)
 
     async def cancel_task(self, project_id: str, task_id: str) -> None:
         """Cancel a task; raises Conflict when it has ended already.
 
-        await client.tasks.cancel_task("project-123", "task-1")
+        Example::
+
+            await client.tasks.cancel_task("project-123", "task-1")
         """
         path = f"/projects/{quoted(project_id)}/tasks/{quoted(task_id)}/cancel"
         await self._api.call("POST", path, json={})
@@ -169,8 +179,10 @@ class Tasks:
     async def queue_status(self, project_id: str) -> QueueStatus:
         """How many tasks wait, run, have completed and have failed.
 
-        status = await client.tasks.queue_status("project-123")
-        print(status.pending, status.running)
+        Example::
+
+            status = await client.tasks.queue_status("project-123")
+            print(status.pending, status.running)
         """
         content = await self._api.call("GET", f"/projects/{quoted(project_id)}/task-queue-status")
         return QueueStatus.model_validate(content if isinstance(content, dict) else {})
@@ -178,7 +190,9 @@ class Tasks:
     async def set_task_limit(self, project_id: str, limit: int) -> TaskLimit:
         """How many of the project's tasks may run at the same time, at least 1.
 
-        await client.tasks.set_task_limit("project-123", 3)
+        Example::
+
+            await client.tasks.set_task_limit("project-123", 3)
         """
         path = f"/projects/{quoted(project_id)}/task-limits"
         content = await self._api.call("POST", path, json={"limit": limit})
@@ -194,15 +208,19 @@ class Workflows:
     async def list_executions(self, project_id: str) -> list[ExecutionRecord]:
         """The project's workflow executions.
 
-        for execution in await client.workflows.list_executions("project-123"):
-            print(execution.id, execution.status)
+        Example::
+
+            for execution in await client.workflows.list_executions("project-123"):
+                print(execution.id, execution.status)
         """
         return await self._api.executions(project_id)
 
     async def get_execution(self, execution_id: str) -> ExecutionRecord:
         """Where an execution stands; raises NotFound.
 
-        execution = await client.workflows.get_execution("execution-1")
+        Example::
+
+            execution = await client.workflows.get_execution("execution-1")
         """
         return await self._api.execution(execution_id)
 
@@ -214,8 +232,10 @@ class Workflows:
     ) -> ExecutionRecord:
         """A new execution of a workflow, not started yet.
 
-        execution = await client.workflows.create_execution("nightly-report", "project-123")
-        await client.workflows.start(execution.id)
+        Example::
+
+            execution = await client.workflows.create_execution("nightly-report", "project-123")
+            await client.workflows.start(execution.id)
         """
         metadata = None if input is None else {"inputParameters": input}
         body = _said(projectId=project_id, metadata=metadata)
@@ -225,28 +245,36 @@ class Workflows:
     async def start(self, execution_id: str) -> ExecutionRecord:
         """Start an execution; raises Conflict when it was started already.
 
-        await client.workflows.start("execution-1")
+        Example::
+
+            await client.workflows.start("execution-1")
         """
         return await self._act(execution_id, "start")
 
     async def pause(self, execution_id: str) -> ExecutionRecord:
         """Pause one that runs; raises Conflict when it does not.
 
-        await client.workflows.pause("execution-1")
+        Example::
+
+            await client.workflows.pause("execution-1")
         """
         return await self._act(execution_id, "pause")
 
     async def resume(self, execution_id: str) -> ExecutionRecord:
         """Let a paused one go on; raises Conflict when it is not paused.
 
-        await client.workflows.resume("execution-1")
+        Example::
+
+            await client.workflows.resume("execution-1")
         """
         return await self._act(execution_id, "resume")
 
     async def cancel(self, execution_id: str) -> ExecutionRecord:
         """Cancel one; raises Conflict when it has ended. There is no event for it: only REST tells.
 
-        await client.workflows.cancel("execution-1")
+        Example::
+
+            await client.workflows.cancel("execution-1")
         """
         return await self._act(execution_id, "cancel")
 
@@ -264,8 +292,10 @@ class Sandboxes:
     async def list(self, project_id: str | None = None) -> SandboxRecords:
         """The project's sandboxes; those of every project when none is given.
 
-        for sandbox in await client.sandboxes.list("project-123"):
-            print(sandbox.id, sandbox.status)
+        Example::
+
+            for sandbox in await client.sandboxes.list("project-123"):
+                print(sandbox.id, sandbox.status)
         """
         found = await self._api.sandboxes()
         return [one for one in found if project_id in (None, one.project_id)]
@@ -275,7 +305,9 @@ class Sandboxes:
     ) -> SandboxRecord:
         """A new sandbox, not started yet. ``more`` goes into the body under the wire's own names.
 
-        sandbox = await client.sandboxes.create("project-123", name="scratch", image="python:3.12")
+        Example::
+
+            sandbox = await client.sandboxes.create("project-123", name="scratch", image="python:3.12")
         """
         body = _said(projectId=project_id, name=name, imageName=image, **more)
         return one_of(SandboxRecord, await self._api.call("POST", "/flexy", json=body), "sandbox")
@@ -283,57 +315,73 @@ class Sandboxes:
     async def start(self, sandbox_id: str) -> SandboxRecord:
         """Start it and wait until it runs; raises Conflict when it runs already.
 
-        await client.sandboxes.start("sandbox-1")
+        Example::
+
+            await client.sandboxes.start("sandbox-1")
         """
         return await self._act(sandbox_id, "start")
 
     async def stop(self, sandbox_id: str) -> SandboxRecord:
         """Stop it and wait until it stands; raises Conflict when it does not run.
 
-        await client.sandboxes.stop("sandbox-1")
+        Example::
+
+            await client.sandboxes.stop("sandbox-1")
         """
         return await self._act(sandbox_id, "stop")
 
     async def delete(self, sandbox_id: str) -> None:
         """Remove it; raises NotFound.
 
-        await client.sandboxes.delete("sandbox-1")
+        Example::
+
+            await client.sandboxes.delete("sandbox-1")
         """
         await self._api.call("DELETE", f"/flexy/{quoted(sandbox_id)}")
 
     async def start_async(self, sandbox_id: str) -> OperationRecord:
         """Begin to start it; what comes of it is told by ``operation`` and by events.
 
-        operation = await client.sandboxes.start_async("sandbox-1")
-        print((await client.sandboxes.operation(operation.id)).status)
+        Example::
+
+            operation = await client.sandboxes.start_async("sandbox-1")
+            print((await client.sandboxes.operation(operation.id)).status)
         """
         return await self._begin(sandbox_id, "start")
 
     async def stop_async(self, sandbox_id: str) -> OperationRecord:
         """Begin to stop it, as ``start_async``.
 
-        await client.sandboxes.stop_async("sandbox-1")
+        Example::
+
+            await client.sandboxes.stop_async("sandbox-1")
         """
         return await self._begin(sandbox_id, "stop")
 
     async def restart_async(self, sandbox_id: str) -> OperationRecord:
         """Begin to restart it, as ``start_async``.
 
-        await client.sandboxes.restart_async("sandbox-1")
+        Example::
+
+            await client.sandboxes.restart_async("sandbox-1")
         """
         return await self._begin(sandbox_id, "restart")
 
     async def operation(self, operation_id: str) -> OperationRecord:
         """What became of an operation; raises NotFound.
 
-        operation = await client.sandboxes.operation("operation-1")
+        Example::
+
+            operation = await client.sandboxes.operation("operation-1")
         """
         return await self._api.operation(operation_id)
 
     async def operations(self, project_id: str) -> OperationRecords:
         """What is and was being done to the project's sandboxes.
 
-        operations = await client.sandboxes.operations("project-123")
+        Example::
+
+            operations = await client.sandboxes.operations("project-123")
         """
         return await self._api.operations(project_id)
 

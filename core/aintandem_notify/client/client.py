@@ -16,6 +16,7 @@ from aintandem_notify.client.auth import Auth
 from aintandem_notify.client.callbacks import Callback, OnError, Reporter
 from aintandem_notify.client.calls import Projects, Sandboxes, Tasks, Workflows
 from aintandem_notify.client.channel import Shared
+from aintandem_notify.client.channels import Channels
 from aintandem_notify.client.connection_events import Unsubscribe
 from aintandem_notify.client.interest import Interest, interest_in
 from aintandem_notify.client.progress import Progress
@@ -192,17 +193,18 @@ class AInTandemClient:
                         chance=chance,
                         history=self._history,
                     )
-                    self._api, self.progress = api, Progress(shared, readers)
-                    self.auth = Auth(session, self.progress.disconnect_all)
+                    self._api, self._channels = api, Channels(shared, readers)
+                    self.progress = Progress(self._channels)
+                    self.auth = Auth(session, self._channels.disconnect_all)
                     self.projects, self.tasks = Projects(api), Tasks(api)
                     self.workflows, self.sandboxes = Workflows(api), Sandboxes(api)
                     try:
                         yield
                     except Exception as error:  # noqa: BLE001  # raised below, outside of the nurseries' groups
                         raised = error
-                    await self.progress.disconnect_all()
+                    await self._channels.disconnect_all()
                     links.cancel_scope.cancel()
-                    self.progress.end()
+                    self._channels.end()
                     readers.cancel_scope.deadline = trio.current_time() + GRACE_S
             except BaseExceptionGroup as group:
                 failure = _single(group)
@@ -217,7 +219,9 @@ class AInTandemClient:
     def get_progress(self) -> Progress:
         """The same as ``client.progress``.
 
-        progress = client.get_progress()
+        Example::
+
+            progress = client.get_progress()
         """
         return self.progress
 
@@ -257,8 +261,9 @@ class AInTandemClient:
         when the task cannot be submitted, NotFound when the orchestrator has forgotten it. Cancelling the call
         stops listening; the task itself goes on (``tasks.cancel_task`` ends it).
         """
+        self.progress  # noqa: B018  # as in ``call``
         return await run_to_its_end(
-            self.progress.channel(project_id),
+            self._channels.get(project_id),
             partial(
                 self.tasks.execute_task,
                 project_id,
@@ -329,7 +334,9 @@ class AInTandemClient:
     ) -> Unsubscribe:
         """As ``subscribe_to_task``, for one sandbox or for all of the project; nothing is looked up.
 
-        unsubscribe = await client.subscribe_to_sandbox("project-123", print, "sandbox-1")
+        Example::
+
+            unsubscribe = await client.subscribe_to_sandbox("project-123", print, "sandbox-1")
         """
         return await self._subscribe(project_id, Interest(Family.SANDBOX, sandbox_id), on_event, {}, buffer)
 
@@ -342,8 +349,9 @@ class AInTandemClient:
         buffer: int | None,
     ) -> Unsubscribe:
         given = {kind: (callback,) for kind, callback in more.items() if callback is not None}
-        subscription = await self.progress.subscribe(project_id, interest, on_event, given, buffer=buffer)
-        return subscription.unsubscribe
+        self.progress  # noqa: B018  # as in ``call``
+        channel, outlet = await self._channels.subscribe(project_id, interest, on_event, given, buffer=buffer)
+        return partial(channel.remove, outlet)
 
 
 def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -1,16 +1,15 @@
 """``client.progress``: connections by project, subscriptions, event streams, history."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
-import trio
-
-from aintandem_notify.client.callbacks import Callback, pump
-from aintandem_notify.client.channel import Channel, Shared
-from aintandem_notify.client.connection_events import ConnectionChange, Listener, Unsubscribe
+from aintandem_notify.client.callbacks import Callback
+from aintandem_notify.client.channel import Channel
+from aintandem_notify.client.channels import Channels, make_outlet
+from aintandem_notify.client.connection_events import ConnectionChange, Unsubscribe
 from aintandem_notify.client.interest import Interest, interest_in
-from aintandem_notify.client.outlet import Outlet, OutletClosed, RunOutlet
+from aintandem_notify.client.outlet import Outlet, OutletClosed
 from aintandem_notify.events import Event
 from aintandem_notify.orchestrator import ConnectionState
 
@@ -18,9 +17,11 @@ from aintandem_notify.orchestrator import ConnectionState
 class ProgressSubscription:
     """One subscription. ``dropped`` counts the events that a ``buffer`` had no room for.
 
-    subscription = await client.progress.subscribe_to_progress("project-123", print)
-    ...
-    subscription.unsubscribe()
+    Example::
+
+        subscription = await client.progress.subscribe_to_progress("project-123", print)
+        ...
+        subscription.unsubscribe()
     """
 
     def __init__(self, channel: Channel, outlet: Outlet) -> None:
@@ -43,8 +44,9 @@ class ProgressSubscription:
         return not self._outlet.is_closed
 
     def unsubscribe(self) -> None:
-        """Call back no more; a call that has begun comes to its end. The last one of a project closes its socket,
-        unless ``connect`` holds it. May be called again.
+        """Call back no more; a call that has begun comes to its end.
+
+        The last one of a project closes its socket, unless ``connect`` holds it. May be called again.
         """
         self._channel.remove(self._outlet)
 
@@ -85,10 +87,8 @@ class Progress:
     Reach it as ``client.progress``. All of it is for tasks of the trio run that the client lives in.
     """
 
-    def __init__(self, shared: Shared, readers: trio.Nursery) -> None:
-        self._shared = shared
-        self._readers = readers
-        self._channels: dict[str, Channel] = {}
+    def __init__(self, channels: Channels) -> None:
+        self._channels = channels
 
     async def subscribe_to_progress(
         self, project_id: str, on_event: Callback[Any], *, buffer: int | None = None
@@ -103,29 +103,15 @@ class Progress:
         Raises ProjectGone for a wrong project; LinkRefused, AuthenticationFailed or NotLoggedIn when there is no
         valid login; LinkGivenUp when nobody answers after all tries; Disconnected when the client is closed
         meanwhile. Cancelling it unsubscribes.
-        """
-        return await self.subscribe(project_id, Interest(), on_event, {}, buffer=buffer)
 
-    async def subscribe(
-        self,
-        project_id: str,
-        interest: Interest,
-        on_event: Callback[Any],
-        more: Mapping[str, Sequence[Callback[Any]]],
-        *,
-        buffer: int | None = None,
-    ) -> ProgressSubscription:
-        """As ``subscribe_to_progress``, for what ``interest`` wants; ``more`` callbacks follow by event type."""
-        channel, outlet = self._channel(project_id), _outlet(interest, buffer=buffer, lasting=True)
-        channel.add(outlet)
-        try:
-            await channel.connected()
-        except BaseException:
-            channel.remove(outlet)
-            raise
-        self._readers.start_soon(pump, outlet, on_event, more, self._shared.reporter)
-        channel.look_up(outlet)
-        return ProgressSubscription(channel, outlet)
+        Example::
+
+            subscription = await client.progress.subscribe_to_progress("project-123", print)
+            subscription.unsubscribe()
+        """
+        return ProgressSubscription(
+            *await self._channels.subscribe(project_id, Interest(), on_event, {}, buffer=buffer)
+        )
 
     @asynccontextmanager
     async def events(
@@ -143,6 +129,8 @@ class Progress:
             async with client.progress.events("project-123", task_id="task-1") as events:
                 async for event in events:
                     print(event.type)
+                    if event.type == "task_completed":
+                        break
 
         A slow reader holds the socket back, and with it the project's other readers; with ``buffer`` that many of
         the newest events wait and the others are dropped and counted (``events.dropped``). Raises as
@@ -151,8 +139,8 @@ class Progress:
         interest = interest_in(
             task_id=task_id, workflow_id=workflow_id, execution_id=execution_id, sandbox_id=sandbox_id
         )
-        outlet = _outlet(interest, buffer=buffer)
-        async with self._channel(project_id).open(outlet):
+        outlet = make_outlet(interest, buffer=buffer)
+        async with self._channels.get(project_id).open(outlet):
             yield EventStream(outlet)
 
     async def connect(self, project_id: str) -> None:
@@ -162,10 +150,15 @@ class Progress:
 
         Returns when the socket is open. Raises as ``subscribe_to_progress``.
         """
-        await self._channel(project_id).hold()
+        await self._channels.get(project_id).hold()
 
     def is_connected(self, project_id: str) -> bool:
-        """Whether the project's socket is open now."""
+        """Whether the project's socket is open now.
+
+        Example::
+
+            client.progress.is_connected("project-123")
+        """
         return self.get_connection_state(project_id) is ConnectionState.CONNECTED
 
     def get_connection_state(self, project_id: str) -> ConnectionState:
@@ -173,8 +166,12 @@ class Progress:
 
         A text as well: ``"disconnected"``, ``"connecting"``, ``"connected"``, ``"reconnecting"`` or
         ``"disconnecting"``. A project that nobody asked for is disconnected.
+
+        Example::
+
+            state = client.progress.get_connection_state("project-123")
         """
-        channel = self._channels.get(project_id)
+        channel = self._channels.find(project_id)
         return ConnectionState.DISCONNECTED if channel is None else channel.state
 
     async def disconnect(self, project_id: str) -> None:
@@ -185,15 +182,18 @@ class Progress:
         Streams end, ``run_task`` raises Disconnected, and the history is gone. Callbacks stay, and are served
         again by the next connection.
         """
-        channel = self._channels.get(project_id)
+        channel = self._channels.find(project_id)
         if channel is not None:
             await channel.disconnect()
 
     async def disconnect_all(self) -> None:
-        """As ``disconnect``, for every project, side by side."""
-        async with trio.open_nursery() as nursery:
-            for channel in self._channels.values():
-                nursery.start_soon(channel.disconnect)
+        """As ``disconnect``, for every project, side by side.
+
+        Example::
+
+            await client.progress.disconnect_all()
+        """
+        await self._channels.disconnect_all()
 
     def on_connection_state(self, project_id: str, on_change: Callback[ConnectionChange]) -> Unsubscribe:
         """Call ``on_change``, sync or async, with every change of the project's connection; see ConnectionChange.
@@ -202,10 +202,7 @@ class Progress:
 
         May be called before the first connect, and does not connect by itself. Returns a function that ends it.
         """
-        channel, listener = self._channel(project_id), Listener(on_change)
-        channel.listen(listener)
-        self._readers.start_soon(listener.run, self._shared.reporter)
-        return lambda: channel.unlisten(listener)
+        return self._channels.listen(project_id, on_change)
 
     def history(
         self,
@@ -227,31 +224,16 @@ class Progress:
         interest = interest_in(
             task_id=task_id, workflow_id=workflow_id, execution_id=execution_id, sandbox_id=sandbox_id
         )
-        channel = self._channels.get(project_id)
+        channel = self._channels.find(project_id)
         return [] if channel is None else [event for event in channel.history if interest.wants(event)]
 
     def clear_history(self, project_id: str | None = None) -> None:
-        """Forget the history of the project, of all projects when none is given."""
-        for channel in self._channels.values():
+        """Forget the history of the project, of all projects when none is given.
+
+        Example::
+
+            client.progress.clear_history("project-123")
+        """
+        for channel in self._channels.all():
             if project_id in (None, channel.project_id):
                 channel.history.clear()
-
-    def channel(self, project_id: str) -> Channel:
-        """The project, for the rest of the library."""
-        return self._channel(project_id)
-
-    def end(self) -> None:
-        """Nothing comes any more; readers may take what is there."""
-        for channel in self._channels.values():
-            channel.end()
-
-    def _channel(self, project_id: str) -> Channel:
-        if project_id not in self._channels:
-            self._channels[project_id] = Channel(project_id, self._shared)
-        return self._channels[project_id]
-
-
-def _outlet(interest: Interest, *, buffer: int | None, lasting: bool = False) -> Outlet:
-    """One that also learns how the run ended, where the interest is in one run."""
-    kind = Outlet if interest.run_id is None else RunOutlet
-    return kind(interest, buffer=buffer, lasting=lasting)

@@ -1,0 +1,80 @@
+"""All projects of a client: one channel each, made when it is first asked for."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import trio
+
+from aintandem_notify.client.callbacks import Callback, pump
+from aintandem_notify.client.channel import Channel, Shared
+from aintandem_notify.client.connection_events import ConnectionChange, Listener, Unsubscribe
+from aintandem_notify.client.interest import Interest
+from aintandem_notify.client.outlet import Outlet, RunOutlet
+
+
+class Channels:
+    """The projects that anybody has asked for. ``readers`` is where callbacks run."""
+
+    def __init__(self, shared: Shared, readers: trio.Nursery) -> None:
+        self._shared = shared
+        self._readers = readers
+        self._all: dict[str, Channel] = {}
+
+    def get(self, project_id: str) -> Channel:
+        """The project's channel."""
+        if project_id not in self._all:
+            self._all[project_id] = Channel(project_id, self._shared)
+        return self._all[project_id]
+
+    def find(self, project_id: str) -> Channel | None:
+        """The project's channel, None when nobody has asked for it yet."""
+        return self._all.get(project_id)
+
+    def all(self) -> list[Channel]:
+        """Every channel there is."""
+        return list(self._all.values())
+
+    async def subscribe(
+        self,
+        project_id: str,
+        interest: Interest,
+        on_event: Callback[Any],
+        more: Mapping[str, Sequence[Callback[Any]]],
+        *,
+        buffer: int | None,
+    ) -> tuple[Channel, Outlet]:
+        """As ``Progress.subscribe_to_progress``, for ``interest``; ``more`` callbacks follow by event type."""
+        channel, outlet = self.get(project_id), make_outlet(interest, buffer=buffer, lasting=True)
+        channel.add(outlet)
+        try:
+            await channel.connected()
+        except BaseException:
+            channel.remove(outlet)
+            raise
+        self._readers.start_soon(pump, outlet, on_event, more, self._shared.reporter)
+        channel.look_up(outlet)
+        return channel, outlet
+
+    def listen(self, project_id: str, on_change: Callback[ConnectionChange]) -> Unsubscribe:
+        """As ``Progress.on_connection_state``."""
+        channel, listener = self.get(project_id), Listener(on_change)
+        channel.listen(listener)
+        self._readers.start_soon(listener.run, self._shared.reporter)
+        return lambda: channel.unlisten(listener)
+
+    async def disconnect_all(self) -> None:
+        """Close every socket, side by side."""
+        async with trio.open_nursery() as nursery:
+            for channel in self.all():
+                nursery.start_soon(channel.disconnect)
+
+    def end(self) -> None:
+        """Nothing comes any more; readers may take what is there."""
+        for channel in self.all():
+            channel.end()
+
+
+def make_outlet(interest: Interest, *, buffer: int | None, lasting: bool = False) -> Outlet:
+    """One that also learns how the run ended, where the interest is in one run."""
+    kind = Outlet if interest.run_id is None else RunOutlet
+    return kind(interest, buffer=buffer, lasting=lasting)

@@ -1,0 +1,211 @@
+"""The guide and the docstrings do what they say: every example runs against the simulator."""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import trio
+
+from aintandem_notify import AInTandemClient, SubmittedTask, client, errors
+from aintandem_notify.simulator import open_simulator
+from aintandem_notify.simulator.sandboxes import OperationKind
+from aintandem_notify.simulator.simulation import Simulator
+from support.clients import logged_in
+
+DOCS = Path(__file__).parents[2] / "docs"
+URL = "http://localhost:9900"
+"""What the examples call; the command ``simulate`` listens there."""
+P = "project-123"
+ALL_GO_WELL = 92
+"""A seed with which the first tasks of the project all complete."""
+
+
+def python_blocks(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def is_program(code: str) -> bool:
+    return "trio.run(" in code
+
+
+PAGES = {page.name: python_blocks(page) for page in sorted((DOCS / "guide").glob("*.md"))}
+PROGRAMS = [
+    pytest.param(code, id=f"{name}-{number}")
+    for name, blocks in [*PAGES.items(), ("library", python_blocks(DOCS.parent / "README.md"))]
+    for number, code in enumerate(blocks)
+    if is_program(code)
+]
+FRAGMENTS = {name: [code for code in blocks if not is_program(code)] for name, blocks in PAGES.items()}
+
+
+async def execute(code: str, name: str, names: dict[str, Any]) -> None:
+    """Run code that may await at its top."""
+    compiled = compile(code, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    coroutine = eval(compiled, names)
+    if coroutine is not None:
+        await coroutine
+
+
+# The pages.
+
+
+def test_the_guide_has_the_sections_of_the_original() -> None:
+    text = (DOCS / "guide" / "progress.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    for expected in (
+        "Connections",
+        "1. A task",
+        "2. A workflow",
+        "3. A sandbox",
+        "4. All that happens in a project",
+        "5. Connections by hand",
+        "6. Unsubscribing",
+        "Task events",
+        "Workflow events",
+        "Sandbox events",
+        "Tracking progress",
+        "Showing a task's terminal",
+        "Monitoring a connection",
+        "Next steps",
+        "FAQ",
+    ):
+        assert expected in headings
+    for name in client.__all__:
+        if name.endswith("Event") and name != "UnknownEvent":
+            assert f"| `{name}` |" in text, "each event has its row"
+
+
+def test_every_error_of_the_library_has_its_row() -> None:
+    text = (DOCS / "guide" / "errors.md").read_text(encoding="utf-8")
+    of_the_agent = {
+        "AInTandemNotifyError", "DestinationBroken", "DestinationGone", "MembershipLost", "Outcome", "PluginError",
+        "PluginNotReady", "Problem", "Rejected", "RetryLater", "StoreDamaged", "StoreError", "StoreFull",
+    }  # fmt: skip
+    missing = [name for name in errors.__all__ if f"`{name}`" not in text]
+    assert set(missing) <= of_the_agent
+
+
+def test_every_setting_has_its_row() -> None:
+    text = (DOCS / "guide" / "login.md").read_text(encoding="utf-8")
+    settings = set(inspect.signature(AInTandemClient).parameters) - {"clock"}  # for tests
+    assert [name for name in settings if f"`{name}`" not in text] == []
+
+
+def test_links_lead_somewhere() -> None:
+    for page in (DOCS / "guide").glob("*.md"):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).is_file(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("code", PROGRAMS)
+async def test_programs_run(code: str, simulator: Simulator, tmp_path: Path) -> None:
+    assert URL in code
+    code = code.replace(URL, simulator.url).replace("getpass.getpass()", '"admin123"')
+    program = tmp_path / "program.py"
+    program.write_text(code, encoding="utf-8")
+    with trio.fail_after(60):
+        done = await trio.run_process(
+            [sys.executable, "-W", "error", str(program)],
+            check=False,
+            capture_stdout=True,
+            stderr=subprocess.STDOUT,
+            env={"HOME": str(tmp_path), "PATH": ""},
+        )
+    assert done.returncode == 0, done.stdout.decode()
+    assert done.stdout.strip(), "it tells something"
+    assert b"warning" not in done.stdout
+
+
+@pytest.mark.parametrize("page", [name for name, blocks in FRAGMENTS.items() if blocks])
+async def test_fragments_run(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """All of a page in order, as a reader would type them."""
+    async with open_simulator(seed=ALL_GO_WELL, speed=20) as simulator, logged_in(simulator) as one:
+        simulator.tasks.set_limit(P, 1)
+        names: dict[str, Any] = {"trio": trio, "AInTandemClient": AInTandemClient}
+        for number, code in enumerate(FRAGMENTS[page], start=1):
+            names["client"] = one
+            await execute(code.replace(URL, simulator.url), f"{page}, fragment {number}", names)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+# The docstrings.
+
+
+def documented() -> Iterator[tuple[str, Any]]:
+    """Every public name of the library that is ours to explain, and its public methods and properties."""
+    for name in client.__all__:
+        value = getattr(client, name)
+        if value.__module__.startswith("aintandem_notify.client"):
+            yield name, value
+            for inner, member in vars(value).items():
+                if not inner.startswith("_") and (callable(member) or isinstance(member, property)):
+                    yield f"{name}.{inner}", member
+
+
+def examples() -> Iterator[Any]:
+    for name, value in documented():
+        # What stands deeper than the closing quotes; getdoc would take the example's own margin for the text's.
+        margin = len((value.__doc__ or "").rpartition("\n")[2])
+        for code in re.findall(rf"(?:^(?: {{{margin + 4},}}\S.*)?\n)+", value.__doc__ or "", re.MULTILINE):
+            if code.strip():
+                yield pytest.param(name, dedent(code), id=name)
+
+
+EXAMPLES = list(examples())
+SHOWN_AS_A_WHOLE = frozenset({"EventStream", "FileTokens", "KeyringTokens", "ProgressSubscription"})
+PLAIN = frozenset({"User", "TaskResult"})
+"""What is only given, and explained with the call that gives it."""
+
+
+def test_every_name_is_documented_and_every_call_has_an_example() -> None:
+    shown = {parameter.values[0] for parameter in EXAMPLES}
+    for name, value in documented():
+        assert inspect.getdoc(value), name
+        owner, _, method = name.partition(".")
+        if method and inspect.isfunction(value) and owner not in SHOWN_AS_A_WHOLE:
+            assert name in shown, f"{name} has no example"
+    public = {name for name, _ in documented() if "." not in name}
+    reached = {"Auth", "Progress", "Projects", "Sandboxes", "Tasks", "Workflows", "EventStream"}
+    assert public - shown - reached <= PLAIN
+
+
+async def prepared(simulator: Simulator, name: str) -> Mapping[str, str]:
+    """Things for the examples to work on, in the state that the example needs; their ids in place of "task-1" …"""
+    cancels = name == "Tasks.cancel_task"
+    task = simulator.tasks.submit(P, outcome="completed", seconds=10_000 if cancels else 1)
+    execution = simulator.workflows.create(P, outcome="completed", pauses=False, seconds=10_000)
+    if name in {"Workflows.pause", "Workflows.resume"}:
+        simulator.workflows.start(execution.id)
+    if name == "Workflows.resume":
+        simulator.workflows.pause(execution.id)
+    sandbox = simulator.sandboxes.create(P, breaks=False)
+    if name == "Sandboxes.stop":
+        simulator.sandboxes.start(sandbox.id)
+    operation = simulator.sandboxes.begin(simulator.sandboxes.create(P).id, OperationKind.START)
+    return {
+        "task-1": task.id,
+        "execution-1": execution.id,
+        "sandbox-1": sandbox.id,
+        "operation-1": operation.id,
+        URL: simulator.url,
+    }
+
+
+@pytest.mark.parametrize(("name", "code"), EXAMPLES)
+async def test_examples_run(
+    name: str, code: str, simulator: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with logged_in(simulator) as one:
+        things = await prepared(simulator, name)
+        for placeholder, thing in things.items():
+            code = code.replace(placeholder, thing)
+        names = dict(vars(client)) | {"client": one, "task": SubmittedTask(task_id=things["task-1"])}
+        await execute(code, name, names)
+    assert "Traceback" not in capsys.readouterr().err
