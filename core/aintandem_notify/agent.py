@@ -151,7 +151,9 @@ async def open_agent(
         every_s = min(EVERY_S, (systemd.watchdog_s or math.inf) / 2)
         pulse = await enter(open_pulse(storage, answered=lambda: agent.report(systemd), every_s=every_s))
         blocks.push_async_callback(agent.wind_up)
-        fleet = await enter(open_fleet(session, http=http, sink=ingest.commit, clock=clock, chance=chance))
+        fleet = await enter(
+            open_fleet(session, http=http, sink=ingest.commit, books=ingest, clock=clock, chance=chance)
+        )
         await agent.begin(fleet)
         await enter(
             open_heartbeat(

@@ -99,12 +99,15 @@ def missed(
         return found
     if touched:
         return DOUBTFUL
-    return found if held is None else _before(found, held)
+    if held is not None:
+        found = _before(found, held)
+    # What happened after the link had opened, live events tell, or it is asked again. A time of ours says nothing.
+    return found if seen.confirmed else _before(found, gap.until, unless=now)
 
 
-def _before(found: Missed, held: datetime) -> Missed:
-    """Only what came before the live events that wait; it is asked again once they are stored."""
-    kept = tuple(event for event in found.events if event.timestamp < held)
+def _before(found: Missed, moment: datetime, unless: datetime | None = None) -> Missed:
+    """Only the events before ``moment`` (and those at ``unless``); the others are asked for again later."""
+    kept = tuple(event for event in found.events if event.timestamp < moment or event.timestamp == unless)
     if len(kept) == len(found.events):
         return found
     return Missed(kept, found.run, changed=bool(kept), doubtful=True)

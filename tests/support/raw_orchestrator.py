@@ -258,7 +258,8 @@ class RawOrchestrator:
 
     ``upgrade_answers`` are used up one an upgrade, then ``default_upgrade`` counts. ``rest`` maps
     ``"GET /api/projects"`` (method and path as requested) to a JSON value, a ``RestAnswer`` or a function of
-    the request; what is not there is answered as an empty orchestrator would. ``prefixes`` are the places where
+    the request; what is not there is answered as an empty orchestrator would, and what is in ``delays`` not
+    before the event there is set. ``prefixes`` are the places where
     the API lives; requests elsewhere are answered 404. ``connections`` gives each accepted subscription.
     """
 
@@ -269,6 +270,7 @@ class RawOrchestrator:
     upgrade_answers: deque[UpgradeAnswer] = field(default_factory=deque)
     default_upgrade: UpgradeAnswer = field(default_factory=Accept)
     rest: dict[str, Any] = field(default_factory=dict)
+    delays: dict[str, trio.Event] = field(default_factory=dict)
     logins: list[dict[str, Any]] = field(default_factory=list)
     refreshes: list[dict[str, Any]] = field(default_factory=list)
     requests: list[HttpRequest] = field(default_factory=list)
@@ -359,6 +361,8 @@ class RawOrchestrator:
 
     async def _answer(self, stream: trio.SocketStream, request: HttpRequest) -> None:
         self.requests.append(request)
+        if (delay := self.delays.get(f"{request.method} {request.path}")) is not None:
+            await delay.wait()
         answer = self.rest.get(f"{request.method} {request.path}", self._default_answer)
         if callable(answer):
             answer = answer(request)

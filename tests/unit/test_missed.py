@@ -193,12 +193,16 @@ def test_a_first_connection_is_silent_about_what_is_old_and_keeps_what_is_open()
         (known("completed"), seen("running")),
         (known("completed"), seen("running", started_at=at(-100))),
         (known("running"), seen("completed", ended_at=at(-101))),
+        # It happened after the link had opened: a live event should be on the way.
+        (known("running"), seen("completed", ended_at=at(201))),
+        (None, seen("running", started_at=at(201))),
     ],
 )
 def test_what_may_be_older_than_what_we_know_is_doubted_until_it_is_confirmed(
-    before: Run, observed: Observation
+    before: Run | None, observed: Observation
 ) -> None:
-    assert look(before, observed) == DOUBTFUL
+    found = look(before, observed)
+    assert (found.events, found.changed, found.doubtful) == ((), False, True)
     assert look(before, replace(observed, confirmed=True)).changed
 
 

@@ -64,6 +64,10 @@ class PlannedLink:
         self._ends_at = trio.current_time() + plan.lasts
         self.closed = trio.Event()
 
+    @property
+    def heard_at(self) -> float:
+        return trio.current_time()
+
     async def receive_batch(self) -> list[Frame]:
         if self._batches:
             return list(self._batches.popleft())

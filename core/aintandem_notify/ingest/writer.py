@@ -119,7 +119,7 @@ class Ingest:
     ) -> None:
         """Note, by project, up to when nothing is missing, together with ``events``; raises StoreError.
 
-        Projects that were never connected and moments before what was noted already change nothing.
+        Projects that were never connected are left out.
         """
         await self._hand_in(_Waiting(Handed(project, events, seen=moments), len(events)))
 

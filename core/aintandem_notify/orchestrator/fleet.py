@@ -248,10 +248,19 @@ def _in_one_line(error: Exception) -> str:
 
 @asynccontextmanager
 async def keep_fleet(
-    *, prepare: Prepare, list_projects: ListProjects, clock: Clock, chance: Chance
+    *,
+    prepare: Prepare,
+    list_projects: ListProjects,
+    clock: Clock,
+    chance: Chance,
+    beside: Callable[[], Awaitable[None]] = trio.sleep_forever,
 ) -> AsyncIterator[Fleet]:
-    """A fleet without projects, until ``reconcile`` is called; all are stopped when the block is left."""
+    """A fleet without projects, until ``reconcile`` is called; all are stopped when the block is left.
+
+    ``beside`` runs for as long as the block lasts.
+    """
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(beside)
         fleet = Fleet(nursery, prepare, clock, chance)
         nursery.start_soon(fleet.keep_up, list_projects)
         yield fleet

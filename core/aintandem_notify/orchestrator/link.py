@@ -50,6 +50,11 @@ MAX_HANDSHAKES: Final = 32
 class Link(Protocol):
     """An open connection, as its user sees it."""
 
+    @property
+    def heard_at(self) -> float:
+        """When something arrived last, by trio's clock; all that came before has been read."""
+        ...
+
     async def receive_batch(self) -> list[Frame]:
         """All frames that are there, at least one; waits for it.
 
@@ -192,6 +197,10 @@ class _WebSocketLink:
         self._pong_is_due = False
         self._ping_in_flight = False
         self._nudge = trio.Event()
+
+    @property
+    def heard_at(self) -> float:
+        return self._tap.heard_at
 
     async def receive_batch(self) -> list[Frame]:
         while not self._buffer:

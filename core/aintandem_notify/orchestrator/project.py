@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, NoReturn, Protocol
 
 import trio
@@ -31,7 +33,9 @@ from aintandem_notify.events import (
 )
 from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.address import SocketTarget
+from aintandem_notify.orchestrator.catching_up import CatchUp
 from aintandem_notify.orchestrator.frames import FrameReader
+from aintandem_notify.orchestrator.holding import Hold
 from aintandem_notify.orchestrator.link import Link
 from aintandem_notify.orchestrator.retries import (
     STABLE_AFTER_S,
@@ -57,6 +61,8 @@ LAST_COMMIT_S: Final = 2.0
 
 Sink = Callable[[Project, Sequence[Event]], Awaitable[None]]
 """Takes a project's events; returns when they are safe, raises StoreError when they cannot be stored now."""
+CatchingUp = Callable[[Project, Hold, datetime], CatchUp]
+"""Makes what catches a project up, whose link was opened at that time and whose live events wait in the hold."""
 Observe = Callable[[ProjectStatus], None]
 """Sees each new status of a project; must return at once."""
 
@@ -87,6 +93,7 @@ class WatchSettings:
 
     ``fatal`` are the kinds of trouble that end the watching at once: an agent waits until somebody mends them, a
     library tells its caller. ``tells_every_try``: each failed try is an event, not only the first of its kind.
+    ``catching_up`` None: what happens while no link is open is missed.
     """
 
     session: Tokens
@@ -97,6 +104,7 @@ class WatchSettings:
     chance: Chance
     fatal: frozenset[Trouble] = frozenset()
     tells_every_try: bool = False
+    catching_up: CatchingUp | None = None
 
 
 async def watch_project(
@@ -133,6 +141,10 @@ class _Watch:
         self._opened_at: float | None = None
         self._connection_is_news = True
         self._unstored: Sequence[Event] = ()
+        self._hold = Hold(self._keep, holding=False)
+        self._catch_up: CatchUp | None = None
+        self._link: Link | None = None
+        self._stored_at = 0.0
         self._status = ProjectStatus(project, ConnectionState.DISCONNECTED, settings.clock.now())
 
     async def run(self) -> OrchestratorError | HttpFailed:
@@ -160,11 +172,24 @@ class _Watch:
         async with open_succession(self._settings.connect) as links:
             try:
                 link = await self._open(links, self._token)
-                await self._open_books()
+                self._begin_to_catch_up(links, await self._open_books())
                 await self._read(links, link, self._token)
             finally:
                 await self._take_rest(links.links)
         raise AssertionError("reading ends with an exception")
+
+    def _begin_to_catch_up(self, links: Succession, opened_at: datetime) -> None:
+        if self._settings.catching_up is not None:
+            self._hold = Hold(self._keep, holding=True)
+            self._catch_up = self._settings.catching_up(self._project, self._hold, opened_at)
+            links.beside(partial(self._catch_up.run, self._stored_until))
+            links.beside(self._hold.release_in_time)
+
+    def _stored_until(self) -> datetime:
+        """When the last frame came that is stored, with all before it."""
+        # While we wait for frames, what came before is stored; while we store some, only what came before them.
+        at = self._stored_at if self._link is None else self._link.heard_at
+        return self._settings.clock.now() - timedelta(seconds=trio.current_time() - at)
 
     async def _open(self, links: Succession, token: Token) -> Link:
         session = self._settings.session
@@ -177,8 +202,10 @@ class _Watch:
         renew_at = renewal_moment(token, self._settings.chance)
         while True:
             batch: Sequence[str | bytes] = ()
+            self._link, self._stored_at = link, trio.current_time()
             with trio.move_on_at(renew_at):
                 batch = await link.receive_batch()
+            self._link = None
             await self._take(batch)
             if trio.current_time() >= renew_at:
                 renew_at = trio.current_time() + RENEW_AGAIN_S
@@ -206,20 +233,28 @@ class _Watch:
             return
         events = self._reader.read(batch)
         if events:
-            self._unstored = events
-            await self._store(events)
-            self._unstored = ()
+            await self._hold.take(events, sum(map(len, batch)))
         self._update()
+
+    async def _keep(self, events: Sequence[Event]) -> None:
+        self._unstored = events
+        await self._store(events)
+        self._unstored = ()
 
     async def _take_rest(self, links: Iterable[Link]) -> None:
         # What the server has sent and we have read is ours to keep: it will not send it again.
-        rest = [*self._unstored, *(event for link in links for event in self._reader.read(link.leftover()))]
-        self._unstored = ()
-        if not rest:
-            return
+        stored_until, catch_up = self._stored_until(), self._catch_up
+        self._link = self._catch_up = None
         with trio.move_on_after(LAST_COMMIT_S, shield=True):
+            is_up_to_date = catch_up is not None and await catch_up.stop()
+            left = (event for link in links for event in self._reader.read(link.leftover()))
+            rest = [*self._unstored, *self._hold.leftover(), *left]
+            self._unstored = ()
             try:
-                await self._settings.sink(self._project, rest)
+                if rest:
+                    await self._settings.sink(self._project, rest)
+                if catch_up is not None and is_up_to_date:
+                    await catch_up.note(stored_until)
             except StoreError as error:
                 self._log.error("what was read last could not be stored", events=len(rest), reason=str(error))
 
@@ -261,7 +296,8 @@ class _Watch:
             chance=self._settings.chance,
         )
 
-    async def _open_books(self) -> None:
+    async def _open_books(self) -> datetime:
+        """Say that the link is open, and since when."""
         self._opened_at = trio.current_time()
         now = self._settings.clock.now()
         self._signal(Signal.OPENED)
@@ -270,6 +306,7 @@ class _Watch:
             self._connection_is_news = False
             self._log.info("connected")
             await self._store([ConnectionConnectedEvent(timestamp=now, project_id=self._project.id)])
+        return now
 
     def _close_books(self, *, to_blame: bool = False) -> bool:
         """Note that no link is open any more; whether one was. A stable one ends the spell of trouble."""

@@ -3,7 +3,7 @@
 The socket replays nothing, so whatever the orchestrator sends between two links nobody hears.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -44,6 +44,10 @@ class Succession:
         """Another link, beside the one there is; raises as ``open_link`` does."""
         held: _Held = await self._nursery.start(self._hold, target)
         return held.link
+
+    def beside(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Do something beside the links, for as long as they are open."""
+        self._nursery.start_soon(act)
 
     def release(self, link: Link) -> None:
         """Close a link after ``OVERLAP_S``; it gives all that still arrives, and then raises LinkLost."""

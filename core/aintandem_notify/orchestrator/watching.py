@@ -2,7 +2,10 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import cache, partial
+
+import trio
 
 from aintandem_notify.backoff import Chance
 from aintandem_notify.clock import Clock
@@ -10,11 +13,14 @@ from aintandem_notify.config import ConnectionConfig
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.auth import Session
+from aintandem_notify.orchestrator.catching_up import Books, CatchUp, Lookout
 from aintandem_notify.orchestrator.dial import client_context
 from aintandem_notify.orchestrator.fleet import Fleet, Watch, keep_fleet
+from aintandem_notify.orchestrator.holding import Hold
 from aintandem_notify.orchestrator.link import LinkSettings, dialler, open_link
 from aintandem_notify.orchestrator.project import Observe, Sink, WatchSettings, watch_project
 from aintandem_notify.orchestrator.rest import OrchestratorApi
+from aintandem_notify.orchestrator.survey import Surveyor
 
 
 def link_settings(connection: ConnectionConfig, clock: Clock) -> LinkSettings:
@@ -33,9 +39,14 @@ def link_settings(connection: ConnectionConfig, clock: Clock) -> LinkSettings:
 
 @asynccontextmanager
 async def open_fleet(
-    session: Session, *, http: HttpClient, sink: Sink, clock: Clock, chance: Chance
+    session: Session, *, http: HttpClient, sink: Sink, clock: Clock, chance: Chance, books: Books | None = None
 ) -> AsyncIterator[Fleet]:
-    """A fleet whose events go to ``sink``; ``Fleet.reconcile`` says which projects it watches, and how."""
+    """A fleet whose events go to ``sink``; ``Fleet.reconcile`` says which projects it watches, and how.
+
+    What is missed while a project has no link is found out with what ``books`` knows of it; None: it is missed.
+    """
+    api = OrchestratorApi(session, http, clock)
+    lookout = None if books is None else Lookout(Surveyor(api), books)
 
     def prepare(connection: ConnectionConfig) -> Watch:
         settings = WatchSettings(
@@ -45,6 +56,7 @@ async def open_fleet(
             sink=sink,
             clock=clock,
             chance=chance,
+            catching_up=None if lookout is None else partial(catch_up, lookout, connection),
         )
 
         async def watch(project: Project, observe: Observe) -> None:
@@ -52,6 +64,25 @@ async def open_fleet(
 
         return watch
 
-    api = OrchestratorApi(session, http, clock)
-    async with keep_fleet(prepare=prepare, list_projects=api.projects, clock=clock, chance=chance) as fleet:
+    def catch_up(
+        lookout: Lookout, connection: ConnectionConfig, project: Project, hold: Hold, opened_at: datetime
+    ) -> CatchUp:
+        return CatchUp(
+            project,
+            hold,
+            opened_at,
+            lookout=lookout,
+            catch_up_max=connection.catch_up_max,
+            backoff=connection,
+            clock=clock,
+            chance=chance,
+        )
+
+    async with keep_fleet(
+        prepare=prepare,
+        list_projects=api.projects,
+        clock=clock,
+        chance=chance,
+        beside=lookout.keep_noting if lookout is not None else trio.sleep_forever,
+    ) as fleet:
         yield fleet

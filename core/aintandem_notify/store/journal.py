@@ -36,7 +36,7 @@ class Changes:
     notifications: list[tuple[Notification, Sequence[str]]] = field(default_factory=list)
     """Each with its destinations."""
     seen_until: dict[str, datetime] = field(default_factory=dict)
-    """For projects that have a row already; it never moves back."""
+    """For projects that have a row already."""
     new_projects: dict[str, datetime] = field(default_factory=dict)
     """Each with the moment from which it is watched."""
 
@@ -123,9 +123,9 @@ _OPEN_RUNS: Final = (
 _ADD_PROJECTS: Final = Bulk(insert(schema.projects), ("id", "seen_until", "watched_since"))
 _SEE_PROJECTS: Final = Bulk(
     update(schema.projects)
-    .where(schema.projects.c.id == bindparam("project"), schema.projects.c.seen_until < bindparam("earlier_than"))
+    .where(schema.projects.c.id == bindparam("project"))
     .values(seen_until=bindparam("seen_until")),
-    ("seen_until", "project", "earlier_than"),
+    ("seen_until", "project"),
 )
 
 
@@ -194,7 +194,7 @@ class Journal:
         )
         _SEE_PROJECTS.run(
             connection,
-            [(at, project, at) for project, at in _with_microseconds(changes.seen_until)],
+            [(at, project) for project, at in _with_microseconds(changes.seen_until)],
         )
         wires = {key: len(wire) for key, *_, wire in events}
         for (sent, names), (_, key, *_, content) in zip(changes.notifications, notifications, strict=True):

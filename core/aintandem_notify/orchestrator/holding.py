@@ -1,0 +1,70 @@
+"""Live events that wait, for a short while, until what was missed before them is stored."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Final
+
+import trio
+
+from aintandem_notify.events import Event
+from aintandem_notify.runs import PROGRESS_TYPES, RunRef, run_ref
+
+MOST_HELD: Final = 10_000
+"""Events that wait at the most; beyond it they are stored without waiting any longer."""
+MOST_HELD_SIZE: Final = 8 * 2**20
+"""Characters of them."""
+LONGEST_HOLD_S: Final = 20.0
+"""How long they wait at the most: an orchestrator that is slow to answer must not delay what it sends."""
+
+
+class Hold:
+    """Passes a project's events on in their order: at once, or held back until ``release``.
+
+    ``store`` returns when they are safe. Events that are stored in vain stay with whoever stores them.
+    """
+
+    def __init__(self, store: Callable[[Sequence[Event]], Awaitable[None]], *, holding: bool) -> None:
+        self._store = store
+        self._holding = holding
+        self._events: list[Event] = []
+        self._size = 0
+        self._turn = trio.Lock()
+
+    async def take(self, events: Sequence[Event], size: int) -> None:
+        """Store them, behind all that came before, or hold them back; ``size`` is in characters."""
+        async with self._turn:
+            if self._holding:
+                self._events += events
+                self._size += size
+                if len(self._events) <= MOST_HELD and self._size <= MOST_HELD_SIZE:
+                    return
+            await self._store_all(() if self._holding else events)
+
+    async def release(self) -> None:
+        """Store what is held; nothing is held any more."""
+        async with self._turn:
+            await self._store_all(())
+
+    async def release_in_time(self) -> None:
+        """Release after the longest time."""
+        await trio.sleep(LONGEST_HOLD_S)
+        await self.release()
+
+    async def _store_all(self, events: Sequence[Event]) -> None:
+        self._holding = False
+        if everything := [*self.leftover(), *events]:
+            await self._store(everything)
+
+    def leftover(self) -> list[Event]:
+        """What is held, for whoever takes it over."""
+        events, self._events, self._size = self._events, [], 0
+        return events
+
+    def first_times(self) -> dict[RunRef, datetime]:
+        """The runs about which news is held, each with the time of the first."""
+        found: dict[RunRef, datetime] = {}
+        for event in self._events:
+            ref = run_ref(event)
+            if ref is not None and event.type not in PROGRESS_TYPES:
+                found[ref] = min(event.timestamp, found.get(ref, event.timestamp))
+        return found

@@ -1,0 +1,149 @@
+"""Asks REST what is known about a project's runs: page by page, few requests at a time over all projects."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+from typing import Final, Generic, TypeVar
+
+import trio
+
+from aintandem_notify.errors import ApiError, HttpFailed, NotFound
+from aintandem_notify.events import Family
+from aintandem_notify.observation import Observation
+from aintandem_notify.orchestrator.observing import observed_execution, observed_sandboxes, observed_task
+from aintandem_notify.orchestrator.records import OperationRecord, SandboxRecord, TaskRecord
+from aintandem_notify.orchestrator.rest import OrchestratorApi
+from aintandem_notify.runs import Run, RunRef
+
+MOST_REQUESTS: Final = 6
+"""Requests at the same time, for all projects together; an orchestrator that comes back has enough to do."""
+PAGE: Final = 100
+"""Tasks asked for at once."""
+MOST_PAGES: Final = 50
+"""Pages of one project's tasks; what lies behind them is said to be missing."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What REST says about a project's runs of one kind; ``missing`` names what it could not be asked for."""
+
+    observations: tuple[Observation, ...]
+    missing: str = ""
+
+
+class Surveyor:
+    """Looks at projects. Every method raises ApiError or HttpFailed; NotFound: the server has no such call."""
+
+    def __init__(self, api: OrchestratorApi) -> None:
+        self._api = api
+        self._limiter = trio.CapacityLimiter(MOST_REQUESTS)
+        self._sandboxes = Shared(lambda: self._ask(api.sandboxes))
+
+    async def look(self, kind: Family, project_id: str, known: Iterable[Run], old: datetime) -> Sighting:
+        """All runs of one kind. Those of ``known``, which have not ended as far as we know, are asked for one by
+        one if the list does not have them. What was created before ``old`` need not be looked for.
+        """
+        mine = [run for run in known if run.kind is kind]
+        match kind:
+            case Family.TASK:
+                return await self._tasks(project_id, mine, old)
+            case Family.WORKFLOW:
+                listed = await self._ask(lambda: self._api.executions(project_id))
+                seen = [one for record in listed if (one := observed_execution(project_id, record))]
+                return Sighting((*seen, *await self._unlisted(mine, {record.id for record in listed})))
+            case _:
+                return Sighting(tuple(await self._look_at_sandboxes(project_id, mine)))
+
+    async def again(self, ref: RunRef) -> Observation | None:
+        """One run, asked for now; None when nothing is known about it."""
+        try:
+            match ref.kind:
+                case Family.TASK:
+                    task = await self._ask(lambda: self._api.task(ref.project_id, ref.id))
+                    seen = observed_task(ref.project_id, task)
+                case Family.WORKFLOW:
+                    seen = observed_execution(ref.project_id, await self._ask(lambda: self._api.execution(ref.id)))
+                case _:
+                    sandboxes = await self._look_at_sandboxes(ref.project_id, [Run(*ref)])
+                    seen = next((one for one in sandboxes if one.ref == ref), None)
+        except NotFound:
+            return None
+        return seen if seen is not None and seen.ref == ref else None
+
+    async def _tasks(self, project_id: str, known: Sequence[Run], old: datetime) -> Sighting:
+        found: dict[str, TaskRecord] = {}
+        offset, missing = 0, ""
+        for _ in range(MOST_PAGES):
+            page = await self._page(project_id, offset)
+            new = {record.id: record for record in page if record.id not in found}
+            found |= new
+            offset += len(page)
+            # A server that knows no pages gives the same again.
+            if not new or is_old(page, old):
+                break
+        else:
+            missing = f"tasks beyond the {len(found)} newest"
+        seen = [one for record in found.values() if (one := observed_task(project_id, record))]
+        return Sighting((*seen, *await self._unlisted(known, found.keys())), missing)
+
+    async def _page(self, project_id: str, offset: int) -> list[TaskRecord]:
+        return await self._ask(lambda: self._api.tasks(project_id, limit=PAGE, offset=offset))
+
+    async def _unlisted(self, known: Iterable[Run], listed: Iterable[str]) -> list[Observation]:
+        names = set(listed)
+        asked = [await self.again(run.ref) for run in known if run.id not in names]
+        return [one for one in asked if one is not None]
+
+    async def _look_at_sandboxes(self, project_id: str, known: Sequence[Run]) -> list[Observation]:
+        sandboxes: list[SandboxRecord] = []
+        operations: list[OperationRecord] = []
+        try:
+            sandboxes = await self._sandboxes.get()
+            operations = await self._ask(lambda: self._api.operations(project_id))
+        except NotFound:  # a server without sandboxes, or without operations
+            pass
+        return observed_sandboxes(project_id, sandboxes, operations, known)
+
+    async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
+        async with self._limiter:
+            return await call()
+
+
+def is_old(page: Sequence[TaskRecord], old: datetime) -> bool:
+    """Whether this page, and so every later one, was created before ``old``: it must be sorted, newest first."""
+    created = [record.created_at for record in page]
+    known = [moment for moment in created if moment is not None]
+    is_sorted = len(known) == len(created) and all(first >= second for first, second in pairwise(known))
+    return bool(known) and is_sorted and known[0] < old
+
+
+@dataclass(eq=False, slots=True)
+class _Round(Generic[T]):
+    answer: list[T] = field(default_factory=list)
+    error: ApiError | HttpFailed | None = None
+
+
+class Shared(Generic[T]):
+    """One request for all who ask at about the same time; nobody gets an answer that was asked for earlier."""
+
+    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
+        self._ask = ask
+        self._turn = trio.Lock()
+        self._next: _Round[T] = _Round()
+
+    async def get(self) -> T:
+        """The answer; raises what asking raised."""
+        mine = self._next
+        async with self._turn:
+            if not mine.answer and mine.error is None:
+                self._next = _Round()
+                try:
+                    mine.answer.append(await self._ask())
+                except (ApiError, HttpFailed) as error:
+                    mine.error = error
+        if mine.error is not None:
+            raise mine.error
+        return mine.answer[0]
