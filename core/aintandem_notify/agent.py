@@ -43,7 +43,7 @@ from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
 from aintandem_notify.store import RESERVE_BYTES, open_pulse, open_storage
 from aintandem_notify.store.pulse import EVERY_S
 from aintandem_notify.systemd import Systemd
-from aintandem_notify.upkeep import watch_trouble
+from aintandem_notify.upkeep import open_pruning, watch_trouble
 
 EXIT_GRACE_S: Final = 15.0
 """Seconds beyond ``[delivery] drain_timeout`` until the process ends in any case; plugins tear down in it."""
@@ -134,6 +134,14 @@ async def open_agent(
             )
         )
         announce = ingest.announce
+        await enter(
+            open_pruning(
+                storage,
+                keep=config.store.keep,
+                clock=clock,
+                configured=lambda: agent.loaded.config.instances.keys(),
+            )
+        )
         await enter(watch_trouble(storage, announce=announce, commit=ingest.commit, clock=clock))
         host = await enter(open_host(loaded.catalog, http=http, clock=clock, announce=announce, chance=chance))
         dispatcher = await enter(

@@ -71,6 +71,7 @@ MISTAKES = [
         "[connection]\nreconnect_max_delay = '500ms'",
         "6: connection.reconnect_max_delay: the first pause should not be longer than the longest",
     ),
+    ("[store]\nkeep = '23h'", "6: store.keep: should be at least 1d"),
     ("[store]\nurl = 'state.db'", f"6: store.url: {STORE_URL}"),
     ("[store]\nurl = 'sqlite:///'", f"6: store.url: {STORE_URL}"),
     ("[store]\nurl = 'mysql://host/db'", f"6: store.url: {STORE_URL}"),

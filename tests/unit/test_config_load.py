@@ -116,7 +116,7 @@ def test_the_defaults_suit_a_stranger(tmp_path: Path) -> None:
         proxy=None,
         ca_file=None,
     )
-    assert config.store == StoreConfig(url=None)
+    assert config.store == StoreConfig(url=None, keep=30 * 86400)
     assert config.delivery == DeliveryConfig(drain_timeout=10, max_age=3 * 86400)
     assert config.agent == AgentConfig(heartbeat_url=None, heartbeat_interval=60)
     assert config.log == LogConfig(level="info", format="auto")

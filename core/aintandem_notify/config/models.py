@@ -174,6 +174,13 @@ _STORE_URL_SCHEMA: Final = {
 }
 
 
+def _long_enough_to_look_back(seconds: float) -> float:
+    # What was told yesterday must still be known, or it would be told again.
+    if seconds < 86400.0:
+        raise ValueError("should be at least 1d")
+    return seconds
+
+
 class StoreConfig(Table):
     """``[store]``: where the durable state is; None means the default file of ``store_path``.
 
@@ -187,6 +194,10 @@ class StoreConfig(Table):
             "which several agents may share; by default a file in the user's state folder"
         ),
         examples=["sqlite:///state.db", "postgresql://notify@db.example/notify"],
+    )
+    keep: Annotated[Duration, AfterValidator(_long_enough_to_look_back)] = Field(
+        30 * 86400.0,
+        description="how long events, ended runs and ended deliveries are kept; at least 1d",
     )
 
 

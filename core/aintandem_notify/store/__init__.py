@@ -6,11 +6,13 @@ from aintandem_notify.store.journal import Changes, Journal, Watched
 from aintandem_notify.store.outbox import Claim, DeliveryState, Outbox, Queue, Settlement
 from aintandem_notify.store.pulse import Pulse, StoreHealth, open_pulse
 from aintandem_notify.store.reserve import RESERVE_BYTES
+from aintandem_notify.store.retention import WALKS, Limits, Page, Retention, Walk
 from aintandem_notify.store.storage import Storage, open_storage
 from aintandem_notify.store.store import Store
 
 __all__ = [
     "RESERVE_BYTES",
+    "WALKS",
     "WELL",
     "Changes",
     "Claim",
@@ -18,16 +20,20 @@ __all__ = [
     "GateRow",
     "Gates",
     "Journal",
+    "Limits",
     "Outbox",
+    "Page",
     "Pulse",
     "Purpose",
     "Queue",
+    "Retention",
     "Settlement",
     "Storage",
     "Store",
     "StoreHealth",
     "StoreState",
     "StoreStatus",
+    "Walk",
     "Watched",
     "open_pulse",
     "open_storage",

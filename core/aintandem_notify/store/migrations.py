@@ -42,6 +42,8 @@ def _to_2(connection: Connection) -> None:
     connection.execute(update(schema.projects).values(watched_since=schema.projects.c.seen_until))
     _add_indexes(connection, schema.projects, {"projects_owner"})
     _add_indexes(connection, schema.deliveries, {"deliveries_claimed", "deliveries_settled"})
+    _add_indexes(connection, schema.events, {"events_output"})
+    _add_indexes(connection, schema.notifications, {"notifications_event"})
     for table in (schema.agents, schema.agent_destinations, schema.gates):
         table.create(connection)
 

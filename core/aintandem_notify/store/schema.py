@@ -18,6 +18,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     false,
+    text,
 )
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -134,6 +135,8 @@ events: Final = Table(
     Column("received_at", Moment, nullable=False),
     Column("caught_up", Boolean, nullable=False),
     Column("wire", Text, nullable=False),
+    # For pruning the one kind that comes in millions.
+    Index("events_output", "id", sqlite_where=text("type = 'output'"), postgresql_where=text("type = 'output'")),
 )
 
 runs: Final = Table(
@@ -164,6 +167,8 @@ notifications: Final = Table(
     Column("created_at", Moment, nullable=False),
     # The rendered notification as JSON, without its event (that is in the journal) and without `previous`.
     Column("content", Text, nullable=False),
+    # For finding out whether anything still needs an event.
+    Index("notifications_event", "event_key"),
 )
 
 deliveries: Final = Table(

@@ -15,6 +15,7 @@ from aintandem_notify.store.health import WELL, Purpose, StoreState, StoreStatus
 from aintandem_notify.store.journal import Journal
 from aintandem_notify.store.outbox import Outbox
 from aintandem_notify.store.recent import Recent
+from aintandem_notify.store.retention import Retention
 from aintandem_notify.store.schema import PREDECESSOR, meta
 from aintandem_notify.store.shared_outbox import SharedOutbox
 
@@ -24,7 +25,7 @@ _PREDECESSOR: Final = select(meta.c.value).where(meta.c.key == PREDECESSOR)
 
 
 class Store:
-    """``journal``, ``outbox`` and ``gates`` are used inside ``with store.transaction():`` only.
+    """``journal``, ``outbox``, ``gates`` and ``retention`` are used inside ``with store.transaction():`` only.
 
     Every method raises StoreError when the database cannot do its part. ``reserve_bytes`` are kept free beside
     a file, so that what has gone out can be recorded on a full disk; without a ``clock`` the machine's is used.
@@ -46,6 +47,7 @@ class Store:
             self.outbox = SharedOutbox(self._connection, self._recent, self.membership)
         self.journal = Journal(self._connection, self._recent, self.membership)
         self.gates = Gates(self._connection)
+        self.retention = Retention(self._connection)
 
     @property
     def name(self) -> str:

@@ -1,5 +1,8 @@
-"""What looks after the store beside the work: tells of its trouble, and ends the agent when it is damaged."""
+"""What looks after the store beside the work: forgets old history, tells of trouble, and ends the agent when
+the store is damaged.
+"""
 
+from aintandem_notify.upkeep.pruning import open_pruning
 from aintandem_notify.upkeep.trouble import watch_trouble
 
-__all__ = ["watch_trouble"]
+__all__ = ["open_pruning", "watch_trouble"]

@@ -1,0 +1,91 @@
+"""Forgets old history beside the work: small steps, and pauses in which others have the store."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final, Never
+
+import trio
+
+from aintandem_notify.clock import Clock
+from aintandem_notify.errors import StoreError
+from aintandem_notify.log import get_logger
+from aintandem_notify.store import WALKS, Limits, Page, Retention, Storage, Store, Walk
+
+FIRST_S: Final = 60.0
+"""Seconds until the first round: a start has better things to do."""
+
+ROUND_S: Final = 1800.0
+"""Seconds between two rounds."""
+
+STEP_S: Final = 0.25
+"""Seconds between two steps; each takes some milliseconds, so others have nearly all of the store."""
+
+PATIENCE: Final = 20
+"""How many pauses a step waits while others wait for the store. Not for ever: a store that is always busy is the
+one that grows."""
+
+log = get_logger(__name__)
+
+
+@asynccontextmanager
+async def open_pruning(
+    storage: Storage, *, keep: float, clock: Clock, configured: Callable[[], Collection[str]]
+) -> AsyncIterator[None]:
+    """Within the block, what ended more than ``keep`` seconds ago is forgotten.
+
+    ``configured`` gives the destinations of the config.
+    """
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_prune_forever, storage, timedelta(seconds=keep), clock, configured)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def _prune_forever(
+    storage: Storage, keep: timedelta, clock: Clock, configured: Callable[[], Collection[str]]
+) -> Never:
+    await trio.sleep(FIRST_S)
+    while True:
+        removed = await prune(storage, Limits(clock.now(), keep), configured())
+        if removed:
+            log.info("old history was removed", **removed)
+        await trio.sleep(ROUND_S)
+
+
+async def prune(storage: Storage, limits: Limits, configured: Collection[str]) -> Counter[str]:
+    """One round, and how many rows of which kind it removed; it ends early when the store is in trouble."""
+    removed: Counter[str] = Counter()
+    try:
+        for kind, walk in WALKS.items():
+            after: Any = None
+            while True:
+                page = await _step(storage, partial(_walk, walk, limits, after))
+                removed[kind] += page.removed
+                if (after := page.after) is None:
+                    break
+        gone = await _step(storage, lambda retention: retention.gates(limits, configured))
+        removed["gates"] += gone.removed
+    except StoreError as error:
+        log.debug("old history stays for now", reason=str(error))
+    return +removed
+
+
+def _walk(walk: Walk, limits: Limits, after: Any, retention: Retention) -> Page:
+    return walk(retention, limits, after)
+
+
+async def _step(storage: Storage, act: Callable[[Retention], Page]) -> Page:
+    for _ in range(PATIENCE):
+        await trio.sleep(STEP_S)
+        if not storage.is_busy:
+            break
+
+    def step(store: Store) -> Page:
+        # What a power cut brings back is removed by the next round.
+        with store.transaction(durable=False):
+            return act(store.retention) if store.retention.is_our_turn() else Page(0)
+
+    return await storage.run(step)

@@ -1,0 +1,104 @@
+"""Old history is forgotten beside the work: in steps, with pauses, and not while the store has trouble."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import pairwise
+from typing import TypeVar
+
+import trio
+from sqlalchemy import func, select
+from trio.testing import MockClock
+
+from aintandem_notify.clock import TrioClock
+from aintandem_notify.errors import StoreError
+from aintandem_notify.store import DeliveryState, Limits, Settlement, Storage, Store, schema
+from aintandem_notify.upkeep import open_pruning, pruning
+from support.outbox import NOW, claim_all, event, inside, queue_up
+
+T = TypeVar("T")
+DAY_S = 86_400.0
+EVENTS = 1200
+
+
+class WatchedStorage(Storage):
+    """Notes when it is used; fails or is busy as told."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store, inline=True)
+        self.used: list[float] = []
+        self.broken = self.busy = False
+
+    @property
+    def is_busy(self) -> bool:
+        return self.busy
+
+    async def run(self, fn: Callable[[Store], T]) -> T:
+        self.used.append(trio.current_time())
+        if self.broken:
+            raise StoreError("the disk is full")
+        return await super().run(fn)
+
+
+def settle_all(store: Store) -> None:
+    for claim in claim_all(most=EVENTS)(store):
+        ended = Settlement(claim, DeliveryState.DELIVERED, NOW, NOW)
+        inside(lambda store, ended=ended: store.outbox.settle([ended]))(store)  # type: ignore[misc]
+
+
+def deliveries(store: Store) -> int:
+    with store.transaction():
+        count: int = store._connection.execute(select(func.count()).select_from(schema.deliveries)).scalar_one()
+    return count
+
+
+async def watched(now: timedelta) -> tuple[WatchedStorage, TrioClock]:
+    """A store with many deliveries that ended ``now`` ago."""
+    store = Store("sqlite://")
+    queue_up([event("task_failed", run=f"t{n}") for n in range(EVENTS)])(store)
+    settle_all(store)
+    return WatchedStorage(store), TrioClock(NOW + now)
+
+
+async def test_history_goes_once_it_is_old_in_steps_with_pauses(autojump_clock: MockClock) -> None:
+    storage, clock = await watched(timedelta(days=29, hours=23))
+    async with open_pruning(storage, keep=30 * DAY_S, clock=clock, configured=tuple):
+        await trio.sleep(1800)
+        assert deliveries(storage._store) == EVENTS
+        await trio.sleep(7200)
+        assert deliveries(storage._store) == 0
+    gaps = [after - before for before, after in pairwise(storage.used)]
+    assert min(gaps) >= pruning.STEP_S
+    await storage.run(Store.close)
+
+
+async def test_a_round_tells_what_it_removed(autojump_clock: MockClock) -> None:
+    storage, clock = await watched(timedelta(days=31))
+    removed = await pruning.prune(storage, Limits(clock.now(), timedelta(days=30)), ())
+    assert removed == {"deliveries": EVENTS, "runs": EVENTS}
+    assert await pruning.prune(storage, Limits(clock.now(), timedelta(days=30)), ()) == {}
+    await storage.run(Store.close)
+
+
+async def test_a_store_in_trouble_is_left_alone_until_the_next_round(autojump_clock: MockClock) -> None:
+    storage, clock = await watched(timedelta(days=31))
+    storage.broken = True
+    async with open_pruning(storage, keep=30 * DAY_S, clock=clock, configured=tuple):
+        await trio.sleep(pruning.FIRST_S + 60)
+        assert len(storage.used) == 1
+        storage.broken = False
+        await trio.sleep(pruning.ROUND_S)
+        assert deliveries(storage._store) == 0
+    await storage.run(Store.close)
+
+
+async def test_a_busy_store_is_waited_for_but_not_for_ever(autojump_clock: MockClock) -> None:
+    storage, clock = await watched(timedelta(days=31))
+    storage.busy = True
+    async with open_pruning(storage, keep=30 * DAY_S, clock=clock, configured=tuple):
+        await trio.sleep(pruning.FIRST_S + pruning.STEP_S)
+        assert storage.used == []
+        await trio.sleep(600)
+        assert deliveries(storage._store) == 0
+    gaps = [after - before for before, after in pairwise(storage.used)]
+    assert min(gaps) >= pruning.PATIENCE * pruning.STEP_S
+    await storage.run(Store.close)
