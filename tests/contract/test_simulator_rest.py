@@ -215,6 +215,14 @@ async def test_health_needs_no_token(simulator: Simulator) -> None:
     assert answer["uptime"] >= 0
 
 
+async def test_requests_can_be_answered_late(simulator: Simulator, token: str) -> None:
+    simulator.delay_requests(1, seconds=0.05)
+    began = trio.current_time()
+    status, _ = await call(simulator, "GET", "/api/projects", token=token)
+    assert (status, simulator.faults.delays) == (200, 0)
+    assert trio.current_time() - began >= 0.05
+
+
 async def test_faults_of_requests_and_logins(simulator: Simulator, token: str) -> None:
     simulator.fail_requests(2, status=502)
     answers = [(await call(simulator, "GET", "/api/projects", token=token))[0] for _ in range(3)]

@@ -43,6 +43,30 @@ async def test_a_task_runs_through_its_steps(autojump_clock: MockClock, nursery:
         assert (answer["status"], answer["output"], answer["error"]) == ("completed", task.plan.result, None)
 
 
+async def test_a_task_runs_again_under_its_id(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    with simulated(nursery) as simulator:
+        task = simulator.tasks.submit("p", title="Mine", outcome=Outcome.FAILED)
+        with pytest.raises(ApiError) as error:
+            simulator.tasks.rerun("p", task.id)
+        assert refusal(error) == (409, "CONFLICT")
+        await task.ended.wait()
+        again = simulator.tasks.rerun("p", task.id, outcome=Outcome.COMPLETED)
+        answer = simulator.tasks.get("p", task.id).as_json()
+        assert (answer["status"], answer["completedAt"], answer["error"]) == ("queued", None, None)
+        await again.ended.wait()
+        seen = [kind for kind in types(simulator, task.id) if kind not in ("output", "step_progress", "artifact")]
+        assert seen == [
+            "task_queued",
+            "task_started",
+            "task_failed",
+            "task_queued",
+            "task_started",
+            "task_completed",
+        ]
+        assert again.created_at == task.created_at
+        assert [record.id for record in simulator.tasks.of("p")] == [task.id]
+
+
 async def test_a_failing_task_says_why(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     with simulated(nursery) as simulator:
         task = simulator.tasks.submit("p", outcome=Outcome.FAILED)

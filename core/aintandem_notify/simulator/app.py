@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+import trio
 from pydantic_core import from_json
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -59,6 +60,8 @@ def bearer(request: Request) -> str | None:
 def _handler(simulator: Simulator, call: Call, *, guarded: bool, faulty: bool, status: int = 200) -> Handler:
     async def handle_request(request: Request) -> Response:
         try:
+            if faulty:
+                await trio.sleep(simulator.faults.take_delay())
             if faulty and (failure := simulator.faults.take_failure()) is not None:
                 raise ApiError("simulated trouble", status=failure, code="INTERNAL_ERROR")
             if guarded and simulator.tokens.user_of(bearer(request) or "") is None:

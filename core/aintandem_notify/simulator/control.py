@@ -62,6 +62,20 @@ def _fail(asked: Asked) -> None:
     asked.simulator.fail_requests(_count(asked), status=int(asked.number("status") or 503))
 
 
+def _delay(asked: Asked) -> None:
+    seconds = asked.number("seconds")
+    asked.simulator.delay_requests(_count(asked), seconds=1.0 if seconds is None else seconds)
+
+
+def _rerun(asked: Asked) -> None:
+    asked.simulator.tasks.rerun(
+        asked.required("projectId"),
+        asked.required("taskId"),
+        outcome=asked.outcome(),
+        seconds=asked.number("seconds"),
+    )
+
+
 def _refuse(asked: Asked) -> None:
     asked.simulator.refuse_logins(_count(asked))
 
@@ -85,7 +99,9 @@ FAULTS: Final[Mapping[str, Callable[[Asked], None]]] = {
     "malformed": _malformed,
     "expire_tokens": _expire,
     "fail_requests": _fail,
+    "delay_requests": _delay,
     "refuse_logins": _refuse,
+    "rerun": _rerun,
     "restart": _restart,
 }
 """The faults by name."""

@@ -11,6 +11,15 @@ class Faults:
     failure_status: int = 503
     refused_logins: int = 0
     duplicates: int = 0
+    delays: int = 0
+    delay_s: float = 0.0
+
+    def take_delay(self) -> float:
+        """Real seconds that this request has to wait."""
+        if self.delays <= 0:
+            return 0.0
+        self.delays -= 1
+        return self.delay_s
 
     def take_failure(self) -> int | None:
         """The status that this request fails with, None when it does not."""

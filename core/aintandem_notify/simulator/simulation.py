@@ -106,6 +106,10 @@ class Simulator:
             raise ApiError("status must be 500 to 599", status=400, code="INVALID_VALUE")
         self.faults.failures, self.faults.failure_status = count, status
 
+    def delay_requests(self, count: int = 1, *, seconds: float = 1.0) -> None:
+        """Answer the next ``count`` REST requests only after real ``seconds``."""
+        self.faults.delays, self.faults.delay_s = count, seconds
+
     def refuse_logins(self, count: int = 1) -> None:
         """Refuse the next ``count`` logins, right as they may be."""
         self.faults.refused_logins = count

@@ -131,6 +131,25 @@ class Tasks:
         record.ended.set()
         return record
 
+    def rerun(
+        self, project_id: str, task_id: str, *, outcome: Ending | None = None, seconds: float | None = None
+    ) -> TaskRecord:
+        """Queue a task that has ended once more, under its id; raises ApiError (404, 409).
+
+        REST forgets how it ended before; ``created_at`` stays.
+        """
+        record = self.get(project_id, task_id)
+        if record.status not in ENDED:
+            raise wrong_state("task", task_id, record.status, "run again")
+        title = record.plan.title
+        plan = plan_task(self._world.chance(project_id), title=title, outcome=outcome, seconds=seconds)
+        fresh = TaskRecord(task_id, project_id, plan, record.input, record.created_at)
+        self._records[task_id] = fresh
+        self._emit(fresh, "task_queued", task=title, input=fresh.input)
+        self._waiting.setdefault(project_id, deque()).append(fresh)
+        self._start_waiting(project_id)
+        return fresh
+
     def counts(self, project_id: str) -> dict[str, int]:
         """The queue's status: pending, running, completed, failed."""
         statuses = [record.status for record in self.of(project_id)]
