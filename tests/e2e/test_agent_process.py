@@ -6,7 +6,6 @@ from typing import Any
 from support.agent_process import ended_well, logged, open_agent
 from support.configs import write_config
 from support.dbus_service import open_notification_service
-from support.http_server import Silence
 from support.raw_orchestrator import open_raw_orchestrator
 from support.receivers import WEBHOOK_SECRET, open_slack_receiver, open_webhook_receiver
 
@@ -55,38 +54,6 @@ async def test_all_20_types_of_two_projects_arrive_in_a_file(tmp_path: Path) -> 
     assert by_type["task_failed"]["severity"] == "error"
     assert "CUDA out of memory" in by_type["task_failed"]["body"]
     assert by_type["sandbox_error"]["event"]["containerId"] == "b2"
-
-
-async def test_an_unknown_type_and_garbage_do_no_harm(tmp_path: Path) -> None:
-    garbage = [
-        "{",
-        "null",
-        "[1, 2]",
-        '"text"',
-        '{"type": 7}',
-        '{"type": "task_failed"}',
-        '{"type": "task_failed", "taskId": "x", "projectId": "somebody-elses"}',
-        '{"type": "task_failed", "taskId": "x", "error": NaN}',
-        '{"type": "agent_stopped"}',
-        '{"type": "output", "taskId": "x", "output": ' + "[" * 5000 + "]" * 5000 + "}",
-        '{"type": "output", "taskId": "x", "output": ' + "9" * 5000 + "}",
-        '{"type": "teleported", "timestamp": "2026-01-05T09:30:00Z", "taskId": "x", "where": {"to": "elsewhere"}}',
-    ]
-    async with open_raw_orchestrator() as raw:
-        config = write_config(tmp_path, raw.url, FILE_LOG, 'events = ["*", "unknown/*"]\n')
-        async with open_agent("run", config, cwd=tmp_path) as agent:
-            socket = await raw.connections.receive()
-            for text in garbage * 3:
-                await socket.send_text(text)
-            await socket.send_binary(b"\x00\xff")
-            await socket.send_event("task_failed", taskId="t1", error="cut in half: \ud83d")
-            lines = await logged(tmp_path, 2)
-            assert not socket.closed.is_set()
-            await ended_well(agent)
-    assert [line["event"]["type"] for line in lines] == ["teleported", "task_failed"]
-    assert "\ufffd" in lines[-1]["body"]
-    for kind in ("malformed", "not an object", "no type", "another project's id", "nested too deep"):
-        assert sum(kind in line for line in agent.stderr) == 1, kind
 
 
 async def test_failures_reach_slack_a_signed_webhook_the_desktop_and_a_file(tmp_path: Path) -> None:
@@ -144,50 +111,3 @@ async def test_a_cut_connection_comes_back_and_is_told_of_by_rule(tmp_path: Path
         "connection_connected",
         "task_completed",
     ]
-
-
-async def test_what_was_due_at_a_kill_arrives_after_the_next_start_with_the_same_ids(tmp_path: Path) -> None:
-    async with open_raw_orchestrator() as raw, open_webhook_receiver() as webhook:
-        config = write_config(
-            tmp_path,
-            raw.url,
-            f'[plugins.webhook.ops]\nurl = "{webhook.url}"\nsecret = "{WEBHOOK_SECRET}"\n' + FAILURES,
-            FILE_LOG + FAILURES,
-        )
-        await webhook.go_down()
-        async with open_agent("run", config, cwd=tmp_path) as agent:
-            socket = await raw.connections.receive()
-            for number in range(20):
-                await socket.send_event("task_failed", taskId=f"t{number}", error=f"error {number}")
-            due = [line["event"]["taskId"] for line in await logged(tmp_path, 20)]
-            agent.kill()
-            assert await agent.wait() < 0
-        await webhook.come_up()
-        async with open_agent("run", config, cwd=tmp_path) as agent:
-            await webhook.wait_for(20)
-            await ended_well(agent)
-    assert [delivery["data"]["event"]["taskId"] for delivery in webhook.deliveries] == due
-    written = {line["event"]["taskId"]: line["id"] for line in await logged(tmp_path, 20)}
-    sent = {delivery["data"]["event"]["taskId"]: delivery["data"]["id"] for delivery in webhook.deliveries}
-    # One event by two rules (each instance has its own) is two notifications; ids do not depend on the run.
-    assert set(webhook.ids.values()) == {1}
-    assert sent.keys() == written.keys()
-
-
-async def test_a_delivery_in_flight_at_a_kill_is_repeated_with_its_id(tmp_path: Path) -> None:
-    async with open_raw_orchestrator() as raw, open_webhook_receiver() as webhook:
-        config = write_config(
-            tmp_path, raw.url, f'[plugins.webhook.ops]\nurl = "{webhook.url}"\nsecret = "{WEBHOOK_SECRET}"\n'
-        )
-        webhook.replies.append(Silence())
-        async with open_agent("run", config, cwd=tmp_path) as agent:
-            await (await raw.connections.receive()).send_event("task_failed", taskId="t1", error="boom")
-            await webhook.server.wait_until(lambda: len(webhook.requests) == 1)
-            agent.kill()
-            await agent.wait()
-        async with open_agent("run", config, cwd=tmp_path) as agent:
-            await webhook.server.wait_until(lambda: len(webhook.requests) == 2)
-            await webhook.wait_for(1)
-            await ended_well(agent)
-    first, second = (request.headers["webhook-id"] for request in webhook.requests)
-    assert first == second

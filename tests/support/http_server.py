@@ -24,12 +24,13 @@ _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemotePr
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request as it came; header names in lower case."""
+    """A request as it came; header names in lower case. ``at`` is when, in seconds of trio's clock."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: bytes
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +77,21 @@ class Silence:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """The request is read; ``reply`` comes once ``until`` is set."""
+
+    until: trio.Event
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
 class Reset:
     """The request is read; the connection is reset (``start`` of an answer goes first)."""
 
     start: bytes = b""
 
 
-Answer = Reply | Raw | Drip | Endless | Silence | Reset
+Answer = Reply | Raw | Drip | Endless | Silence | Held | Reset
 
 
 def gzip_bomb(size: int = 20_000_000, status: int = 200) -> Reply:
@@ -175,6 +184,10 @@ class LoopbackServer:
             case Reply():
                 await stream.send_all(answer.encode())
                 return True
+            case Held(until=until, reply=reply):
+                await until.wait()
+                await stream.send_all(reply.encode())
+                return True
             case Raw():
                 await stream.send_all(answer.data)
             case Drip():
@@ -216,7 +229,7 @@ async def _read_request(stream: trio.SocketStream, reader: h11.Connection) -> Re
             body += event.data
         elif isinstance(event, h11.EndOfMessage) and head is not None:
             headers = {name.decode(): value.decode() for name, value in head.headers}
-            return Received(head.method.decode(), head.target.decode(), headers, bytes(body))
+            return Received(head.method.decode(), head.target.decode(), headers, bytes(body), trio.current_time())
         else:
             return None
 

@@ -1,0 +1,64 @@
+"""Somebody sets the clock of the machine while the agent runs, and sets it right again."""
+
+from pathlib import Path
+
+from support.agent_process import AgentProcess
+from support.fault_case import Case, open_case, processor_seconds
+from support.shifted_clock import ShiftedClock
+
+HOUR = 3600
+YEAR = 365 * 24 * HOUR
+MOST_WORK_S = 1.0
+"""Processor time for a handful of events; a loop that spins takes all there is."""
+
+
+async def _wait_behind_a_busy_receiver(case: Case, agent: AgentProcess) -> float:
+    """Two failures are queued and the first was put off for a second; the processor time used until then."""
+    await case.connected()
+    await case.fail("t0", "t1")
+    await case.written()
+    await agent.wait_for_log("backing off")
+    return processor_seconds(agent.process.pid)
+
+
+async def test_an_hour_back_delays_nothing_and_spins_nothing(tmp_path: Path) -> None:
+    clock = ShiftedClock(tmp_path)
+    async with open_case(tmp_path) as case:
+        case.configure()
+        # The receiver's clock is right, and so it would take no signature that is an hour old.
+        case.webhook.secret = None
+        case.webhook.fail_with(503, retry_after="1")
+        async with case.agent(environ=clock.environ) as agent:
+            used = await _wait_behind_a_busy_receiver(case, agent)
+            clock.set(-HOUR)
+            await case.fail("t2")
+            await case.arrived()
+            clock.set(0)
+            await case.fail("t3")
+            await case.arrived()
+            assert processor_seconds(agent.process.pid) - used < MOST_WORK_S
+        assert case.told_by_webhook() == case.due
+
+
+async def test_a_year_forward_gives_up_what_is_too_old_then_and_spins_nothing(tmp_path: Path) -> None:
+    clock = ShiftedClock(tmp_path)
+    async with open_case(tmp_path) as case:
+        case.configure()
+        case.webhook.secret = None
+        case.webhook.fail_with(503, retry_after="1")
+        async with case.agent(environ=clock.environ) as agent:
+            used = await _wait_behind_a_busy_receiver(case, agent)
+            clock.set(YEAR)
+            await case.fail("t2")
+            await case.webhook.wait_for(1)
+            await case.written()
+            # What was due in a year is due now.
+            clock.set(0)
+            await case.fail("t3")
+            await case.webhook.wait_for(2)
+            await case.written()
+            assert processor_seconds(agent.process.pid) - used < MOST_WORK_S
+        assert case.told_by_webhook() == ["t2", "t3"]
+        given_up = "SELECT reason FROM deliveries WHERE state = 'dead' AND destination = 'webhook.ops'"
+        assert case.stored(given_up) == [("waited longer than 3d",)] * 2
+        case.unfinished.add("webhook.ops")

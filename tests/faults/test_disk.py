@@ -1,0 +1,57 @@
+"""The disk under the store fills while there is much to do. Disks that fail: ``e2e/test_agent_store_faults``."""
+
+from collections import Counter
+from pathlib import Path
+
+import trio
+
+from support.fault_case import Case, open_case
+from support.http_server import Held, Reply
+from support.small_disk import SmallDisk, disk
+
+__all__ = ["disk"]
+
+
+def _on(disk: SmallDisk, case: Case) -> None:
+    """The store is on the small disk; the agent tells of its own trouble, which is due to nobody."""
+    case.store = disk.path / "store.db"
+    case.configure()
+
+
+async def test_a_full_disk_pauses_reading_and_costs_nothing(tmp_path: Path, disk: SmallDisk) -> None:
+    async with open_case(tmp_path) as case:
+        _on(disk, case)
+        async with case.agent() as agent:
+            socket = await case.connected()
+            await case.fail("t0")
+            await case.arrived()
+            disk.fill()
+            await case.fail(*(f"t{number}" for number in range(1, 200)))
+            assert "the disk is full" in await agent.wait_for_log("reading pauses")
+            disk.empty()
+            await case.arrived()
+            assert not socket.closed.is_set()
+        assert case.told_by_webhook() == case.told_by_log() == case.due
+
+
+async def test_what_went_out_while_the_disk_filled_is_not_sent_again(tmp_path: Path, disk: SmallDisk) -> None:
+    async with open_case(tmp_path) as case:
+        _on(disk, case)
+        answered = trio.Event()
+        case.webhook.replies.append(Held(answered, Reply(204)))
+        async with case.agent() as agent:
+            await case.connected()
+            await case.fail("t0", "t1", "t2")
+            await case.webhook.server.wait_for_requests(1)
+            disk.fill()
+            answered.set()
+            # Something to store, so that the disk is noticed in any case.
+            await case.fail(*(f"t{number}" for number in range(3, 100)))
+            await agent.wait_for_log("reading pauses")
+            disk.empty()
+            # The first was answered by hand, so it is not among what the receiver has accepted itself.
+            await case.webhook.server.wait_until(lambda: set(case.told_by_webhook()) == set(case.due) - {"t0"})
+            await case.written()
+        sent = [request.headers["webhook-id"] for request in case.webhook.requests]
+        assert len(sent) == len(set(sent))
+        case.destinations["webhook.ops"] = lambda: Counter(sent)

@@ -1,0 +1,116 @@
+"""What an orchestrator must not send: it is counted, told of once a kind, and hurts nothing else."""
+
+from pathlib import Path
+
+import trio
+
+from support.fault_case import PROJECT, Case, open_case
+from support.raw_orchestrator import event_text, frame
+from support.receivers import open_slack_receiver
+
+GARBAGE = [
+    "{",
+    "null",
+    "[1, 2]",
+    '"text"',
+    '{"type": 7}',
+    '{"type": "task_failed"}',
+    '{"type": "task_failed", "taskId": ["x"], "projectId": "project-123"}',
+    '{"type": "task_failed", "taskId": "x", "projectId": "somebody-elses"}',
+    '{"type": "task_failed", "taskId": "x", "error": NaN}',
+    '{"type": "agent_stopped"}',
+    '{"type": "output", "taskId": "x", "output": ' + "[" * 5000 + "]" * 5000 + "}",
+    '{"type": "output", "taskId": "x", "output": ' + "9" * 5000 + "}",
+    '{"type": "teleported", "timestamp": "2026-01-05T09:30:00Z", "taskId": "x", "where": {"to": "elsewhere"}}',
+]
+TOLD = ("malformed", "not an object", "no type", "another project's id", "nested too deep")
+
+
+async def test_garbage_is_told_of_once_a_kind_and_the_connection_stays(tmp_path: Path) -> None:
+    async with open_case(tmp_path) as case:
+        case.configure()
+        async with case.agent() as agent:
+            socket = await case.connected()
+            for text in GARBAGE * 3:
+                await socket.send_text(text)
+            await socket.send_binary(b"\x00\xff")
+            await case.fail("t1")
+            await case.arrived()
+            assert not socket.closed.is_set()
+        assert case.told_by_webhook() == case.told_by_log() == ["t1"]
+        for kind in TOLD:
+            assert sum(kind in line for line in agent.stderr) == 1, kind
+
+
+async def test_a_frame_that_is_no_utf8_costs_only_its_connection(tmp_path: Path) -> None:
+    async with open_case(tmp_path) as case:
+        case.configure()
+        async with case.agent() as agent:
+            socket = await case.connected()
+            await socket.send_text(b'{"type": "task_failed", "taskId": "\xff\xfe"}')
+            await socket.closed.wait()
+            await case.connected()
+            await case.fail("t1")
+            await case.arrived()
+        assert socket.close_code == 1007
+        assert sum("no UTF-8" in line for line in agent.stderr) == 1
+
+
+async def test_half_a_character_reaches_every_destination_as_a_sign_that_can_be_encoded(tmp_path: Path) -> None:
+    async with open_case(tmp_path) as case, open_slack_receiver() as slack:
+        case.configure(
+            f'[plugins.slack.team]\nwebhook_url = "{slack.url}"\nevents = ["task_failed"]\nrate = "100/s"\n'
+        )
+        case.destinations["slack.team"] = lambda: slack.ids
+        async with case.agent():
+            socket = await case.connected()
+            case.miss("t1")
+            # As JSON has it: two escapes of six characters, of which only one has a partner.
+            await socket.send_event("task_failed", taskId="t1", error="cut: \ud83d, whole: \U0001f600 & <b>")
+            await case.arrived()
+            await slack.wait_for(1)
+        assert "cut: \ufffd, whole: \U0001f600" in case.lines()[0]["body"]
+        assert "\ufffd" in case.webhook.deliveries[0]["data"]["body"]
+        assert not slack.refused
+
+
+async def _outlives(case: Case, *pieces: bytes, closes: bool) -> None:
+    """The agent gets the bytes; whatever becomes of the connection, what fails afterwards is told."""
+    async with case.agent(seconds=120):
+        socket = await case.connected()
+        try:
+            for piece in pieces:
+                await socket.send_bytes_raw(piece)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            assert closes
+        if closes:
+            await socket.closed.wait()
+            await case.connected()
+        await case.fail("last")
+        await case.arrived()
+        assert socket.closed.is_set() is closes
+
+
+async def test_much_output_in_one_frame_is_taken(tmp_path: Path) -> None:
+    async with open_case(tmp_path) as case:
+        case.configure()
+        output = event_text("output", PROJECT, taskId="t1", output="0123456789abcde\n" * (10 * 2**16))
+        await _outlives(case, frame(output), closes=False)
+
+
+async def test_a_message_that_does_not_end_costs_only_its_connection(tmp_path: Path) -> None:
+    async with open_case(tmp_path) as case:
+        case.configure()
+        first = frame('{"type": "output", "output": "', final=False)
+        more = frame("x" * 2**20, opcode=0, final=False)
+        await _outlives(case, first, *[more] * 40, closes=True)
+
+
+async def test_a_flood_of_output_drops_nothing_that_matters(tmp_path: Path) -> None:
+    async with open_case(tmp_path) as case:
+        case.configure()
+        outputs = [event_text("output", PROJECT, taskId=f"t{run % 10}", output=f"{run}\n") for run in range(1000)]
+        flood = b"".join(map(frame, outputs))
+        ends = case.miss(*(f"t{run}" for run in range(10)))
+        await _outlives(case, *(flood * 2 + frame(end) for end in ends), closes=False)
+        assert len(case.told_by_log()) == 11

@@ -1,0 +1,111 @@
+"""The agent is ended at the worst moments, and again and again while events flow."""
+
+import random
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import trio
+
+from support.agent_process import AgentProcess
+from support.fault_case import KIND, Case, open_case
+from support.http_server import Silence
+from support.raw_orchestrator import RawSocket, frame
+
+KILLED = -signal.SIGKILL
+ROUNDS = 5
+EVENTS = 250
+
+
+async def test_what_was_committed_at_a_kill_is_sent_once_and_in_order(tmp_path: Path) -> None:
+    async with open_case(tmp_path) as case:
+        case.configure()
+        await case.webhook.go_down()
+        async with case.agent(ends=KILLED):
+            await case.connected()
+            await case.fail(*(f"t{number}" for number in range(20)))
+            await case.written()
+        await case.webhook.come_up()
+        async with case.agent():
+            await case.arrived()
+        assert case.told_by_webhook() == case.due
+        assert set(case.webhook.ids.values()) == {1}
+
+
+async def test_what_was_sent_at_a_kill_is_repeated_with_its_id(tmp_path: Path) -> None:
+    async with open_case(tmp_path) as case:
+        case.configure()
+        case.webhook.replies.append(Silence())
+        async with case.agent(ends=KILLED):
+            await case.connected()
+            await case.fail("t1")
+            await case.webhook.server.wait_for_requests(1)
+        async with case.agent():
+            await case.arrived()
+        first, second = (request.headers["webhook-id"] for request in case.webhook.requests)
+        assert first == second
+
+
+@dataclass
+class Flow:
+    """Sends failures to whoever is connected until all are sent, each of a run of its own."""
+
+    case: Case
+    chance: random.Random
+    sent: int = 0
+    all_sent: trio.Event = field(default_factory=trio.Event)
+
+    async def run(self) -> None:
+        async for socket in self.case.raw.connections:
+            try:
+                await self._feed(socket)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                continue
+
+    async def _feed(self, socket: RawSocket) -> None:
+        while not socket.closed.is_set():
+            numbers = range(self.sent, min(EVENTS, self.sent + self.chance.randint(1, 10)))
+            self.sent = numbers.stop
+            if not numbers:
+                self.all_sent.set()
+                return
+            texts = self.case.failed(*(f"t{number}" for number in numbers))
+            await socket.send_bytes_raw(b"".join(map(frame, texts)))
+            await trio.sleep(self.chance.random() * 0.06)
+
+    async def end_again_and_again(self, end: Callable[[AgentProcess], None], code: int) -> None:
+        """At random moments while events flow; then once more when all that is due has arrived."""
+        for _ in range(ROUNDS):
+            async with self.case.agent(ends=code) as agent:
+                await agent.wait_for_log('"started"')
+                await trio.sleep(self.chance.random() * 0.3)
+                end(agent)
+                await agent.wait()
+        async with self.case.agent():
+            await self.all_sent.wait()
+            # The last in every queue: when it is there, all that was due before it is.
+            await self.case.fail("last")
+            await self.case.arrived()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_kills_at_random_lose_nothing_and_repeat_only_what_was_in_flight(tmp_path: Path, seed: int) -> None:
+    async with open_case(tmp_path) as case, trio.open_nursery() as nursery:
+        case.configure()
+        flow = Flow(case, random.Random(seed))
+        nursery.start_soon(flow.run)
+        await flow.end_again_and_again(AgentProcess.kill, KILLED)
+        nursery.cancel_scope.cancel()
+
+
+async def test_ends_at_random_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
+    async with open_case(tmp_path) as case, trio.open_nursery() as nursery:
+        case.configure()
+        flow = Flow(case, random.Random(3))
+        nursery.start_soon(flow.run)
+        await flow.end_again_and_again(AgentProcess.terminate, 0)
+        nursery.cancel_scope.cancel()
+    assert max(case.webhook.ids.values()) == max(case.logged_ids().values()) == 1
+    assert KIND in {line["event"]["type"] for line in case.lines()}

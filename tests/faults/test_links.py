@@ -1,0 +1,143 @@
+"""Orchestrators that do not answer, refuse, fall silent, restart, or let tokens run out."""
+
+from pathlib import Path
+
+import trio
+
+from support.fault_case import KIND, Case, open_case
+from support.raw_orchestrator import (
+    Garbage,
+    RawSocket,
+    Refuse,
+    Reset,
+    RestAnswer,
+    Silence,
+    UpgradeAnswer,
+    WrongAccept,
+)
+
+IMPATIENT = 'connect_timeout = "200ms"\nheartbeat_interval = "200ms"\n'
+
+
+def impatient(case: Case) -> None:
+    """Give up quickly on who does not answer."""
+    text = case.config.read_text(encoding="utf-8")
+    case.config.write_text(text.replace("[connection]\n", f"[connection]\n{IMPATIENT}"), encoding="utf-8")
+
+
+async def test_every_wrong_answer_to_a_handshake_is_tried_again_once(tmp_path: Path) -> None:
+    answers: list[UpgradeAnswer] = [
+        Silence(),
+        WrongAccept(),
+        Garbage(),
+        Reset(),
+        Refuse(302, {"location": "http://169.254.169.254/latest/meta-data"}),
+        Refuse(500),
+        Refuse(401),
+        Refuse(401),
+    ]
+    async with open_case(tmp_path) as case:
+        case.raw.upgrade_answers.extend(answers)
+        case.configure()
+        impatient(case)
+        async with case.agent():
+            await case.connected()
+            await case.fail("t1")
+            await case.arrived()
+        assert len(case.raw.upgrades) == len(answers) + 1
+        # The first refusal asked for another token, the second for another login.
+        assert (len(case.raw.refreshes), len(case.raw.logins)) == (1, 2)
+
+
+async def test_a_forbidden_project_is_not_asked_for_again_and_again(tmp_path: Path) -> None:
+    async with open_case(tmp_path) as case:
+        case.raw.default_upgrade = Refuse(403)
+        case.configure()
+        async with case.agent() as agent:
+            await agent.wait_for_log("cannot connect")
+            # Two new tokens are tried at once; then it waits for ten times the first pause, and for longer.
+            assert len(case.raw.upgrades) == 3
+
+
+async def test_a_connection_that_fell_silent_is_replaced(tmp_path: Path) -> None:
+    async with open_case(tmp_path) as case:
+        case.configure()
+        impatient(case)
+        async with case.agent() as agent:
+            first = await case.connected()
+            first.fall_silent()
+            await agent.wait_for_log("disconnected")
+            await case.connected()
+            await case.fail("t1")
+            await case.arrived()
+        assert len(case.raw.sockets) == 2
+
+
+PROJECTS = tuple(f"project-{number}" for number in range(30))
+
+
+async def _connections(case: Case, count: int = len(PROJECTS)) -> dict[str, RawSocket]:
+    """The next connections, by project."""
+    found = [await case.connected() for _ in range(count)]
+    return {socket.project_id: socket for socket in found}
+
+
+async def _fail_in_each(case: Case, sockets: dict[str, RawSocket], run: str) -> None:
+    """One failure a project; all of them arrive."""
+    for project, socket in sockets.items():
+        case.due.append(f"{run}-{project}")
+        await socket.send_event(KIND, taskId=f"{run}-{project}", error="x")
+    await case.arrived()
+
+
+async def test_one_refresh_serves_all_projects_and_one_that_fails_leads_to_a_login(tmp_path: Path) -> None:
+    async with open_case(tmp_path) as case:
+        case.most_descriptors += len(PROJECTS)
+        case.configure(projects=PROJECTS)
+        async with case.agent():
+            await _expire(await _connections(case))
+            await _fail_in_each(case, await _connections(case), "refreshed")
+            assert (len(case.raw.refreshes), len(case.raw.logins)) == (1, 1)
+            case.raw.rest["POST /api/auth/refresh"] = RestAnswer({"success": False, "error": "unknown"}, 401)
+            await _expire({socket.project_id: socket for socket in case.raw.open_sockets})
+            await _fail_in_each(case, await _connections(case), "logged-in")
+            assert len(case.raw.logins) == 2
+
+
+async def _expire(sockets: dict[str, RawSocket]) -> None:
+    """The server finds that the token of all connections has run out."""
+    async with trio.open_nursery() as nursery:
+        for socket in sockets.values():
+            nursery.start_soon(socket.close, 4401)
+
+
+async def test_a_kill_right_after_a_refresh_costs_one_login(tmp_path: Path) -> None:
+    async with open_case(tmp_path) as case:
+        case.raw.token_lifetime = 2.0
+        case.configure()
+        async with case.agent(ends=-9):
+            await case.connected()
+            await case.connected()
+        async with case.agent():
+            await case.connected()
+            await case.fail("t1")
+            await case.arrived()
+        assert (len(case.raw.refreshes), len(case.raw.logins)) == (1, 2)
+
+
+async def test_many_projects_outlive_restarts_of_their_server(tmp_path: Path) -> None:
+    restarts = 4
+    async with open_case(tmp_path) as case:
+        case.most_descriptors += len(PROJECTS)
+        case.configure(projects=PROJECTS)
+        async with case.agent():
+            sockets = await _connections(case)
+            for _ in range(restarts):
+                await case.raw.go_away()
+                for socket in sockets.values():
+                    await socket.closed.wait()
+                case.raw.come_back()
+                sockets = await _connections(case)
+            await _fail_in_each(case, sockets, "last")
+            assert len(case.raw.open_sockets) == len(PROJECTS)
+        assert len(case.raw.upgrades) == len(PROJECTS) * (restarts + 1)

@@ -1,0 +1,59 @@
+"""Plugins that raise, exit, hang, answer with junk or leave tasks behind hurt only themselves."""
+
+from pathlib import Path
+
+from support.fault_case import open_case
+
+DELIVERS = {
+    "raises": "    def deliver(self, notification): raise RuntimeError('no')",
+    "exits": "    def deliver(self, notification): raise SystemExit(3)",
+    "hangs": "    def deliver(self, notification): threading.Event().wait()",
+    "sleeps": "    async def deliver(self, notification): await trio.sleep_forever()",
+    "junk": "    def deliver(self, notification): return object()",
+    "leaks": "    async def deliver(self, notification): self.context.nursery.start_soon(broken)",
+}
+"""``deliver`` by what is wrong with it."""
+
+SAYS = {
+    "raises": "RuntimeError: no",
+    "exits": "sys.exit(3) was called",
+    "hangs": "past its deadline",
+    "sleeps": "deliver took longer than 0.3 s",
+    "junk": "returned an object, not a dict",
+    "leaks": "background task: ValueError: left behind",
+}
+"""What the log has about each of them, after that it was loaded."""
+
+SOURCE = """
+import threading
+
+import trio
+
+from aintandem_notify.api import Plugin, hookimpl
+
+
+async def broken():
+    raise ValueError("left behind")
+
+
+class Bad(Plugin):
+    @hookimpl
+{deliver}
+"""
+
+
+async def test_bad_plugins_hurt_only_themselves_and_say_why(tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    for name, deliver in DELIVERS.items():
+        (tmp_path / "plugins" / f"{name}.py").write_text(SOURCE.format(deliver=deliver))
+    async with open_case(tmp_path) as case:
+        case.faulty = True
+        tables = [f'[plugins.{name}.x]\nevents = ["task_failed"]\ntimeout = "300ms"\n' for name in DELIVERS]
+        case.configure(*tables, '[delivery]\ndrain_timeout = "100ms"\n')
+        async with case.agent() as agent:
+            await case.connected()
+            await case.fail(*(f"t{number}" for number in range(5)))
+            await case.arrived()
+            for name, words in SAYS.items():
+                assert words in await agent.wait_for_log(f"{name}.x", times=2)
+        assert case.told_by_log() == case.told_by_webhook() == case.due

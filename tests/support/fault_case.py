@@ -1,0 +1,293 @@
+"""One case of trouble: an orchestrator, two receivers, the agent as a process, and what must hold in the end.
+
+    async with open_case(tmp_path) as case:
+        case.configure()
+        async with case.agent() as agent:           # ended with SIGTERM, and the exit code looked at
+            await case.connected()
+            await case.fail("t1", "t2")             # each is due at every destination from now on
+            await case.arrived()
+
+Leaving the outer block looks at the promises that hold whatever happened: nothing that was due is lost, what
+came twice was in flight at a kill, no secret stands anywhere, the agent ended as it should, it stayed small, and
+the store is sound.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from aintandem_notify_file_log import FileLog
+from aintandem_notify_webhook import Webhook
+from support.agent_process import AgentProcess, open_agent
+from support.configs import CANARY, write_config
+from support.raw_orchestrator import (
+    HttpRequest,
+    RawOrchestrator,
+    RawSocket,
+    event_text,
+    frame,
+    open_raw_orchestrator,
+)
+from support.receivers import WEBHOOK_SECRET, WebhookReceiver, open_webhook_receiver
+
+PROJECT: Final = "project-123"
+KIND: Final = "task_failed"
+"""The one type of event that is due in a case."""
+
+IN_FLIGHT: Final = {"webhook.ops": Webhook.in_flight, "file_log.audit": FileLog.in_flight}
+"""How many deliveries a kill may catch on their way; 1 where nothing else is said."""
+
+MOST_MEMORY_KB: Final = 250 * 1024
+"""Peak resident set of the agent that is still called bounded: a quiet one takes a third of it."""
+
+MOST_DESCRIPTORS: Final = 60
+"""Open files and sockets of an agent that watches a few projects; a quiet one has some twenty."""
+
+SECRETS: Final = (CANARY, WEBHOOK_SECRET, "pathcanary", "querycanary", "hookcanary", "canarytoken", "c2lnbmF0dXJl")
+"""Parts of the password, of the receivers' addresses and keys, and of every token that the orchestrator gives."""
+
+_LOOK_S: Final = 0.05
+"""Pause between two looks at the agent's memory; the kernel keeps the peak, so little can be missed."""
+
+
+class Case:
+    """See the module; made by ``open_case``. All of it may be changed while it lasts.
+
+    ``due`` are the runs that must have been told of; ``unfinished`` the destinations at which some of that may
+    still wait or be dead in the end; ``faulty`` allows tracebacks, for plugins that are wrong on purpose;
+    ``fresh_store`` means that the store was begun anew, so that it need not know what was due before.
+    """
+
+    def __init__(self, folder: Path, raw: RawOrchestrator, webhook: WebhookReceiver) -> None:
+        self.folder = folder
+        self.raw = raw
+        self.webhook = webhook
+        self.config = folder / "config.toml"
+        self.store = folder / "store.db"
+        self.log = folder / "notifications.jsonl"
+        self.due: list[str] = []
+        self.kills = 0
+        self.unfinished: set[str] = set()
+        self.faulty = False
+        self.fresh_store = False
+        self.most_descriptors = MOST_DESCRIPTORS
+        self.destinations: dict[str, Callable[[], Counter[str]]] = {
+            "webhook.ops": lambda: webhook.ids,
+            "file_log.audit": self.logged_ids,
+        }
+        self.agents: list[AgentProcess] = []
+        self._tasks: dict[str, dict[str, Any]] = {}
+        self._peak_kb = 0
+        raw.rest[f"GET /api/projects/{PROJECT}/tasks"] = self._list_tasks
+
+    def configure(
+        self,
+        *tables: str,
+        webhook: str = "",
+        log: str = "",
+        url: str | None = None,
+        projects: tuple[str, ...] = (PROJECT,),
+        only: tuple[str, ...] = ("webhook.ops", "file_log.audit"),
+    ) -> Path:
+        """Write the config: both destinations (or those in ``only``), more keys for them, and more tables."""
+        built_in = {
+            "webhook.ops": f'url = "{self.webhook.url}"\nsecret = "{WEBHOOK_SECRET}"\n{webhook}',
+            "file_log.audit": f'path = "{self.log}"\n{log}',
+        }
+        for name in built_in.keys() - set(only):
+            self.destinations.pop(name, None)
+        instances = [f'[plugins.{name}]\nevents = ["{KIND}"]\n{built_in[name]}' for name in only]
+        store = f'[store]\nurl = "sqlite:///{self.store}"\n'
+        return write_config(self.folder, url or self.raw.url, store, *instances, *tables, projects=projects)
+
+    @asynccontextmanager
+    async def agent(
+        self, *, ends: int = 0, environ: Mapping[str, str] | None = None, seconds: float = 60.0
+    ) -> AsyncIterator[AgentProcess]:
+        """The agent at work. If it still runs at the block's end it gets a signal: SIGKILL if it shall end with
+        that, SIGTERM else; ``ends`` is the exit code that is right."""
+        async with open_agent("run", self.config, cwd=self.folder, environ=environ, seconds=seconds) as agent:
+            self.agents.append(agent)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch, agent)
+                yield agent
+                if agent.process.returncode is None:
+                    self._look_at_descriptors(agent)
+                    agent.process.send_signal(signal.SIGKILL if ends == -signal.SIGKILL else signal.SIGTERM)
+                code = await agent.wait()
+                nursery.cancel_scope.cancel()
+            self.kills += code == -signal.SIGKILL
+            assert code == ends, agent.everything
+
+    async def connected(self) -> RawSocket:
+        """The agent's next connection."""
+        return await self.raw.connections.receive()
+
+    def miss(self, *runs: str) -> list[str]:
+        """Tasks that fail without a word on the socket and are due all the same: REST tells. The frames unsent."""
+        self.due += runs
+        return self.failed(*runs)
+
+    def failed(self, *runs: str) -> list[str]:
+        """Tasks that have failed as far as REST is concerned; the frames that tell of it."""
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        for run in runs:
+            times = {"createdAt": moment, "startedAt": moment, "completedAt": moment}
+            self._tasks[run] = {"id": run, "taskId": run, "status": "failed", "error": f"{run} broke", **times}
+        return [
+            event_text(KIND, PROJECT, timestamp=moment, taskId=run, task=run, error=f"{run} broke") for run in runs
+        ]
+
+    async def fail(self, *runs: str) -> None:
+        """Tasks that fail, told of in one write to the newest connection."""
+        texts = self.miss(*runs)
+        await self.raw.open_sockets[-1].send_bytes_raw(b"".join(map(frame, texts)))
+
+    async def arrived(self) -> None:
+        """Return when all that is due has reached the webhook and the file, as far as they are configured."""
+        if "webhook.ops" in self.destinations:
+            await self.webhook.server.wait_until(lambda: set(self.due) <= set(self.told_by_webhook()))
+        if "file_log.audit" in self.destinations:
+            await self.written()
+
+    async def written(self) -> None:
+        """Return when all that is due stands in the file."""
+        # Nothing tells of a file's growth on every system; each round gives the agent its turn.
+        while not set(self.due) <= set(self.told_by_log()):  # noqa: ASYNC110
+            await trio.sleep(0.01)
+
+    def told_by_webhook(self) -> list[str]:
+        """The runs that the webhook heard of, in order."""
+        found = (delivery["data"]["event"] for delivery in self.webhook.deliveries)
+        return [event["taskId"] for event in found if event["type"] == KIND]
+
+    def told_by_log(self) -> list[str]:
+        """The runs that stand in the file, in order."""
+        return [line["event"]["taskId"] for line in self.lines() if line["event"]["type"] == KIND]
+
+    def lines(self) -> list[dict[str, Any]]:
+        """All whole lines of the file."""
+        text = self.log.read_text(encoding="utf-8") if self.log.is_file() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def logged_ids(self) -> Counter[str]:
+        """How often each notification stands in the file."""
+        return Counter(line["id"] for line in self.lines())
+
+    def stored(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """What the store answers; only while no agent has it open."""
+        with closing(sqlite3.connect(self.store)) as store:
+            return store.execute(query, values).fetchall()
+
+    def check(self) -> None:
+        """The promises that hold whatever happened; called when the block is left without an error."""
+        self._check_secrets()
+        assert self._peak_kb < MOST_MEMORY_KB
+        if self.store.exists():
+            assert self.stored("PRAGMA quick_check") == [("ok",)]
+            for destination, received in self.destinations.items():
+                self._check_destination(destination, received())
+
+    def _check_destination(self, destination: str, received: Counter[str]) -> None:
+        rows = self.stored(
+            "SELECT e.type, e.run_id, d.notification_id, d.state FROM deliveries d"
+            " JOIN notifications n ON n.id = d.notification_id JOIN events e ON e.key = n.event_key"
+            " WHERE d.destination = ?",
+            destination,
+        )
+        told = {run for kind, run, _, _ in rows if kind == KIND}
+        journaled = {run for (run,) in self.stored("SELECT run_id FROM events WHERE type = ?", KIND)}
+        states = {notification: state for _, _, notification, state in rows}
+        if not self.fresh_store:
+            lost = ({*self.due} | journaled) - told
+            assert not lost, f"{destination} was never to get {sorted(lost)[:10]}"
+            unknown = received.keys() - states
+            assert not unknown, f"{destination} got what the store does not know: {sorted(unknown)[:10]}"
+        missing = {name for name, state in states.items() if state == "delivered" and not received[name]}
+        assert not missing, f"{destination} never got {sorted(missing)[:10]}"
+        waiting = {name: state for name, state in states.items() if state not in ("delivered", "folded")}
+        assert destination in self.unfinished or not waiting, f"{destination}: {waiting}"
+        repeats = received.total() - len(received)
+        assert repeats <= self.kills * IN_FLIGHT.get(destination, 1), (
+            f"{destination}: {repeats} came twice after {self.kills} kills"
+        )
+
+    def _check_secrets(self) -> None:
+        for agent in self.agents:
+            for secret in SECRETS:
+                assert secret not in agent.everything, f"the agent wrote {secret}"
+            assert self.faulty or "Traceback" not in agent.everything, agent.everything
+        for path in self.folder.rglob("*"):
+            if path.is_file() and path != self.config:
+                content = path.read_bytes()
+                for secret in SECRETS:
+                    assert secret.encode() not in content, f"{secret} stands in {path}"
+
+    async def _watch(self, agent: AgentProcess) -> None:
+        while True:
+            self._peak_kb = max(self._peak_kb, peak_kb(agent.process.pid))
+            await trio.sleep(_LOOK_S)
+
+    def _look_at_descriptors(self, agent: AgentProcess) -> None:
+        found = descriptors(agent.process.pid)
+        assert len(found) <= self.most_descriptors, found
+
+    def _list_tasks(self, request: HttpRequest) -> dict[str, Any]:
+        offset, limit = int(request.query.get("offset", 0)), int(request.query.get("limit", 50))
+        newest_first = list(reversed(self._tasks.values()))
+        page = newest_first[offset : offset + limit]
+        return {"tasks": page, "total": len(newest_first), "limit": limit, "offset": offset}
+
+
+def peak_kb(pid: int) -> int:
+    """Largest resident set of the process so far, in units of 1,024 bytes; 0 where nothing tells."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0)
+
+
+def processor_seconds(pid: int) -> float:
+    """Processor time that the process has used; 0 where nothing tells."""
+    try:
+        # The name of the program, in brackets, may hold spaces; the fields are counted from behind it.
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def descriptors(pid: int) -> list[str]:
+    """What the process has open; empty where nothing tells."""
+    try:
+        return [_target(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:
+        return []
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:  # closed since
+        return ""
+
+
+@asynccontextmanager
+async def open_case(folder: Path) -> AsyncIterator[Case]:
+    """A case in ``folder``; its promises are looked at when the block is left without an error."""
+    async with open_raw_orchestrator() as raw, open_webhook_receiver() as webhook:
+        case = Case(folder, raw, webhook)
+        yield case
+        case.check()
