@@ -1,5 +1,6 @@
 """Opening a store: the file that is made, and one clear sentence for everything that may be wrong with it."""
 
+import errno
 import os
 import sqlite3
 import stat
@@ -15,7 +16,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
 from aintandem_notify.clock import SystemClock
-from aintandem_notify.errors import StoreDamaged, StoreError
+from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
 from aintandem_notify.store import Store, open_storage
 from aintandem_notify.store.faults import naming_errors
 from aintandem_notify.store.migrations import VERSION, upgrade
@@ -316,6 +317,41 @@ def test_the_databases_errors_become_sentences(code: str, says: str, wrapped: bo
     error = OperationalError("SELECT 1", {}, cause) if wrapped else cause
     with pytest.raises(StoreError, match=says), naming_errors("agent.db"):
         raise error
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "says"),
+    [
+        (errno.ENOSPC, StoreFull, "the disk is full"),
+        (errno.EDQUOT, StoreFull, os.strerror(errno.EDQUOT)),
+        (errno.EROFS, StoreError, "it cannot be written; its disk is mounted read-only"),
+        (errno.EACCES, StoreError, "it cannot be written; check the permissions"),
+        (errno.EIO, StoreError, os.strerror(errno.EIO)),
+    ],
+)
+def test_the_systems_errors_become_sentences(number: int, kind: type[StoreError], says: str) -> None:
+    with pytest.raises(StoreError, match=f"store agent.db: {says}") as caught, naming_errors("agent.db"):
+        raise OSError(number, os.strerror(number))
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("SQLITE_FULL", StoreFull),
+        ("SQLITE_IOERR_WRITE", StoreFull),  # a quota, as SQLite sees it
+        ("SQLITE_IOERR_READ", StoreError),
+        ("SQLITE_CORRUPT", StoreDamaged),
+        ("SQLITE_NOTADB", StoreDamaged),
+        ("SQLITE_READONLY", StoreError),
+    ],
+)
+def test_the_databases_errors_say_what_is_to_be_done(code: str, kind: type[StoreError]) -> None:
+    cause = sqlite3.OperationalError("words of sqlite")
+    cause.sqlite_errorname = code
+    with pytest.raises(StoreError) as caught, naming_errors("agent.db"):
+        raise cause
+    assert type(caught.value) is kind
 
 
 def expire_all(store: Store) -> None:
