@@ -203,14 +203,15 @@ def _instances(loaded: Loaded) -> dict[str, _Instance]:
 def _destination(instance: InstanceConfig, loaded: Loaded) -> DestinationSettings | None:
     if not instance.delivers:
         return None
-    settings = instance.settings
+    settings, plugin = instance.settings, loaded.catalog.latest(instance.type).plugin_class
     return DestinationSettings(
         name=instance.name,
         max_age=loaded.config.delivery.max_age if settings.max_age is None else settings.max_age,
         rate=settings.rate,
-        in_flight=loaded.catalog.latest(instance.type).plugin_class.in_flight,
+        in_flight=plugin.in_flight,
         fallback=settings.fallback,
         fallback_after=settings.fallback_after,
+        digest_over=(plugin.digest_over if settings.digest_over is None else settings.digest_over) or None,
     )
 
 

@@ -99,9 +99,13 @@ class Plugin(Generic[ConfigT]):
     ``in_flight``: how many notifications may be handed over, one after the other, before the first is
     recorded as delivered. A kill of the agent can repeat that many; more than 1 is for destinations that
     are fast and local.
+
+    ``digest_over``: when more than so many wait after an outage, the oldest that are no errors are folded into
+    one summary (an instance's key of that name goes before). None, for destinations that machines read: never.
     """
 
     in_flight: ClassVar[int] = 1
+    digest_over: ClassVar[int | None] = 50
 
     config: ConfigT
     context: PluginContext

@@ -85,6 +85,15 @@ SAMPLE_FIELDS: Final[Mapping[str, Mapping[str, Any]]] = {
         "tooOld": 0,
         "incomplete": False,
     },
+    "backlog_folded": {
+        "instance": "slack.team",
+        "count": 3,
+        "runs": 3,
+        "types": {"task_completed": 2, "task_started": 1},
+        "names": ["Nightly import", "Refactor the payment module"],
+        "oldest": "2026-01-05T07:12:00Z",
+        "newest": "2026-01-05T09:20:00Z",
+    },
 }
 """Believable fields of each known type, in the wire's camelCase."""
 

@@ -99,6 +99,7 @@ rate = "1/s"
 max_age = "1d"
 fallback = "file_log.audit"
 fallback_after = "5m"
+digest_over = "never"
 [plugins.slack.me]
 events = ["task_completed", "task_failed"]
 severity = "critical"

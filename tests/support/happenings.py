@@ -52,6 +52,15 @@ _BY_TYPE: dict[str, dict[str, Any]] = {
         "changed": 3,
         "tooOld": 1,
     },
+    "backlog_folded": {
+        "instance": "slack.team",
+        "count": 12,
+        "runs": 3,
+        "types": {"task_completed": 10, "task_started": 2},
+        "names": ["data-analysis", "nightly-report"],
+        "oldest": "2026-01-05T22:00:00Z",
+        "newest": "2026-01-05T23:58:00Z",
+    },
 }
 _NAMES = {Family.TASK: "data-analysis", Family.WORKFLOW: "nightly-report", Family.SANDBOX: "sb-1"}
 

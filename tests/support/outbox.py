@@ -30,12 +30,15 @@ def event(kind: str, run: str = "t1", at: float = 0, project: str = "p", **field
     return made
 
 
+_SEVERITIES = {"task_failed": Severity.ERROR, "task_cancelled": Severity.WARNING}
+
+
 def notification(about: Event, run: Run | None, rule: str = "all") -> Notification:
     """As the rules make it: the id follows from event and rule."""
     return Notification(
         id=f"ntf_{about.key[:20]}_{rule}",
         thread=run.thread if run else f"project/{about.project_id}",
-        severity=Severity.INFO,
+        severity=_SEVERITIES.get(about.type, Severity.INFO),
         title=f"{about.type} {about.run_id}",
         event=about,
         run=run,

@@ -249,6 +249,18 @@ MISTAKES = [
         ),
     ),
     (
+        "@digest_over = 1",
+        '7: plugins.slack.team.digest_over: should be a whole number of at least 2, or "never"',
+    ),
+    (
+        "@digest_over = 'nevr'",
+        '7: plugins.slack.team.digest_over: should be a whole number of at least 2, or "never"',
+    ),
+    (
+        "@[plugins.prometheus.x]\ndigest_over = 10",
+        "8: plugins.prometheus.x.digest_over: does nothing here; the plugin prometheus has no deliver",
+    ),
+    (
         "@fallback_after = '1m'",
         (
             "7: plugins.slack.team.fallback_after: does nothing without fallback beside it; "

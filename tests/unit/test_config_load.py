@@ -96,6 +96,7 @@ def test_the_enabled_instances_stand_by_name_in_the_order_of_the_file(folder: Pa
     assert team.rate is not None
     assert (team.rate.interval, team.max_age, team.timeout) == (1.0, 86400.0, 30.0)
     assert (team.fallback, team.fallback_after, audit.fallback) == ("file_log.audit", 300.0, None)
+    assert (team.digest_over, audit.digest_over) == (0, None)
     assert isinstance(audit, FileConfig)
     assert audit.path == folder / "notifications.jsonl"
 

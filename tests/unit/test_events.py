@@ -150,6 +150,16 @@ OWN_EVENTS: list[Event] = [
     events.DestinationParkedEvent(timestamp=NOW, instance="slack.team", reason="revoked"),
     events.DestinationRecoveredEvent(timestamp=NOW, instance="slack.team"),
     events.StoreDegradedEvent(timestamp=NOW, reason="the disk is full"),
+    events.BacklogFoldedEvent(
+        timestamp=NOW,
+        instance="slack.team",
+        count=12,
+        runs=3,
+        types={"task_completed": 10, "task_started": 2},
+        names=("data-analysis", "nightly-report"),
+        oldest=NOW,
+        newest=NOW,
+    ),
     events.FeedGapEvent(
         timestamp=NOW, project_id="p", blind_from=NOW, blind_until=NOW, seconds=9.5, changed=1, incomplete=True
     ),
@@ -267,7 +277,7 @@ def test_the_table_knows_every_type_once() -> None:
         Family.WORKFLOW: 8,
         Family.SANDBOX: 4,
         Family.CONNECTION: 3,
-        Family.AGENT: 8,
+        Family.AGENT: 9,
         Family.UNKNOWN: 0,
     }
     for name, model in EVENT_TYPES.items():

@@ -142,6 +142,15 @@ READS = {
         "3 runs changed meanwhile; what was missed is told now.\n1 run ended too long ago to be told.",
         "Not heard from: 2026-01-05 23:58:00 UTC, Heard again: 2026-01-06 00:00:10 UTC",
     ),
+    "backlog_folded": (
+        "info",
+        "12 notifications in one",
+        (
+            "10 × task_completed, 2 × task_started\nAbout data-analysis, nightly-report and 1 more.\n"
+            "They waited while this destination was out of reach. Errors are told one by one."
+        ),
+        "Oldest: 2026-01-05 22:00:00 UTC, Newest: 2026-01-05 23:58:00 UTC",
+    ),
     "gpu_warmed": ("info", "Unknown event gpu_warmed", "", "Project: Sales pipeline"),
 }
 

@@ -15,7 +15,16 @@ from aintandem_notify.config.models import ConnectionConfig, OrchestratorConfig
 from aintandem_notify.config.values import parse_duration
 
 _GOES_WITH_EVENTS: Final = ("projects", "when", "severity", "mention")
-_FOR_DESTINATIONS: Final = ("when", "severity", "mention", "rate", "max_age", "fallback", "fallback_after")
+_FOR_DESTINATIONS: Final = (
+    "when",
+    "severity",
+    "mention",
+    "rate",
+    "max_age",
+    "fallback",
+    "fallback_after",
+    "digest_over",
+)
 
 
 def check(document: Mapping[str, Any], instances: Instances) -> list[Finding]:

@@ -1,11 +1,30 @@
 """The keys that every plugin instance has, and the base of each plugin's own model."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
 
 from aintandem_notify.config.values import Duration, EventGlob, Expression, PositiveDuration, Rate
 from aintandem_notify.notification import Severity
+
+NEVER: Final = 0
+"""What ``digest_over = "never"`` is in Python."""
+
+
+def _digest_over(value: object) -> int | None:
+    if value is None or value == "never":
+        return None if value is None else NEVER
+    if isinstance(value, int) and not isinstance(value, bool) and (value >= 2 or value == NEVER):
+        return value
+    raise ValueError('should be a whole number of at least 2, or "never"')
+
+
+DigestOver = Annotated[
+    int,
+    BeforeValidator(_digest_over),
+    WithJsonSchema({"anyOf": [{"const": "never"}, {"type": "integer", "minimum": 2}]}),
+]
+"""A number of deliveries; written as ``50`` or ``"never"``."""
 
 
 class PluginConfig(BaseModel):
@@ -36,3 +55,10 @@ class PluginConfig(BaseModel):
         description="the destination that takes over what dies here or waits longer than fallback_after",
     )
     fallback_after: PositiveDuration = Field(900.0, description="how long it may wait before fallback takes over")
+    digest_over: DigestOver | None = Field(
+        None,
+        description=(
+            "when more than so many wait after an outage, the oldest that are no errors go out as one summary; "
+            '"never", or by default as the plugin has it: 50 where people read'
+        ),
+    )

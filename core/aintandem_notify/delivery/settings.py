@@ -14,7 +14,8 @@ class DestinationSettings:
     """``max_age`` in seconds; ``rate`` None is unlimited; ``in_flight`` as ``Plugin.in_flight``.
 
     ``fallback`` is the destination that takes over what dies here or waits longer than ``fallback_after``
-    seconds, None if none does.
+    seconds, None if none does. ``digest_over``: when more than so many wait after an outage, what matters least is
+    folded into a summary; None: never.
     """
 
     name: str
@@ -23,3 +24,4 @@ class DestinationSettings:
     in_flight: int = 1
     fallback: str | None = None
     fallback_after: float = FALLBACK_AFTER_S
+    digest_over: int | None = None

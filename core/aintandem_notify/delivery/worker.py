@@ -11,6 +11,7 @@ import trio
 from aintandem_notify.backoff import Chance, stepped
 from aintandem_notify.clock import Clock
 from aintandem_notify.delivery import gate as gates
+from aintandem_notify.delivery.digest import fold_backlog
 from aintandem_notify.delivery.expiry import look_after_waiting
 from aintandem_notify.delivery.gate import HELD, Gate
 from aintandem_notify.delivery.judge import Action, Verdict, judge
@@ -31,6 +32,9 @@ IDLE_S: Final = 60.0
 
 STORE_IDLE_S: Final = 5.0
 """The same while the store is in trouble."""
+
+BACKLOG_EVERY_S: Final = 10.0
+"""Seconds between two looks at whether too much waits."""
 
 STORE_PAUSES_S: Final[Sequence[float]] = (1.0, 5.0, 15.0, 30.0)
 """Pauses between tries of a store in trouble; the last repeats."""
@@ -78,6 +82,7 @@ class Worker:
         self._wake = wake
         self._gate = StoredGate(settings.name, settings.rate.interval if settings.rate else None)
         self._slot_s = 0.0
+        self._look_at_backlog_s = 0.0
         self._news = trio.Event()
         self._at_rest = trio.Event()
         self._gate_moved = trio.Event()
@@ -259,6 +264,8 @@ class Worker:
                 self._say_store(None)
                 self._say_moved(turn.before, turn.after)
                 self._taken_over(turn.taken_over)
+                if turn.folded:
+                    log.info("backlog folded into a summary", name=self.settings.name, count=turn.folded)
                 return turn
         raise AssertionError("count() does not end")
 
@@ -288,7 +295,7 @@ class Worker:
         for outcome in outcomes:
             if outcome.verdict is not None:
                 gate = gates.after(gate, outcome.verdict, outcome.at_s, self._chance)
-        turn = _Turn(before, gate, taken_over=len(others))
+        turn = _Turn(before, gate, taken_over=len(others), folded=self._fold(store, gate, instant))
         if most := self._room(gate, instant):
             # In trouble nothing is sent whose end could not be recorded, but for what tells of the trouble.
             thread, idle_s = (None, IDLE_S) if store.status.is_well else (STORE_THREAD, STORE_IDLE_S)
@@ -300,6 +307,20 @@ class Worker:
             turn = replace(turn, after=gate, claims=claims, next_due_s=next_due_s)
         self._gate.keep(store, before, gate, instant)
         return turn
+
+    def _fold(self, store: Store, gate: Gate, instant: Instant) -> int:
+        """Fold the backlog, if it is too much; how many. Only once the destination is known to be well."""
+        if not gate.flows:
+            self._look_at_backlog_s = 0.0
+            return 0
+        if (
+            self.settings.digest_over is None
+            or instant.now_s < self._look_at_backlog_s
+            or not store.status.is_well
+        ):
+            return 0
+        self._look_at_backlog_s = instant.now_s + BACKLOG_EVERY_S
+        return fold_backlog(store, self.settings.name, self.settings.digest_over, instant.now)
 
     def _room(self, gate: Gate, instant: Instant) -> int:
         """How many may be claimed now."""
@@ -327,7 +348,7 @@ class _Outcome:
 class _Turn:
     """The gate before and after, what to send now, and when there is nothing: the seconds until looking again.
 
-    ``taken_over``: how many of what died another destination has got.
+    ``taken_over``: how many of what died another destination has got. ``folded``: how many became a summary.
 
     ``next_due_s`` is None when the gate was closed and nobody looked. Whether it has opened since must not be
     asked again: a gate that opens during the hop would leave the worker asleep beside a full queue.
@@ -338,3 +359,4 @@ class _Turn:
     claims: Sequence[Claim] = ()
     next_due_s: float | None = None
     taken_over: int = 0
+    folded: int = 0

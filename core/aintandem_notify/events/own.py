@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from aintandem_notify.events.base import Event, Family, Id, OwnText
 
@@ -90,6 +90,23 @@ class DestinationRecoveredEvent(AgentEvent):
 
     type: Literal["destination_recovered"] = "destination_recovered"
     instance: OwnText = ""
+
+
+class BacklogFoldedEvent(AgentEvent):
+    """Stands for ``count`` notifications that waited for a destination (``instance``) while it was out of reach.
+
+    They were about ``runs`` runs (or projects and other threads), some of which are in ``names``; ``types`` counts
+    them by the type of their event. The first of them happened at ``oldest``, the last at ``newest``.
+    """
+
+    type: Literal["backlog_folded"] = "backlog_folded"
+    instance: OwnText = ""
+    count: int = 0
+    runs: int = 0
+    types: dict[str, int] = Field(default_factory=dict)
+    names: tuple[OwnText, ...] = ()
+    oldest: AwareDatetime | None = None
+    newest: AwareDatetime | None = None
 
 
 class FeedGapEvent(AgentEvent):

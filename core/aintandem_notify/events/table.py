@@ -7,6 +7,7 @@ from aintandem_notify.events.base import Event, Family
 from aintandem_notify.events.own import (
     AgentStartedEvent,
     AgentStoppedEvent,
+    BacklogFoldedEvent,
     ConnectionConnectedEvent,
     ConnectionDisconnectedEvent,
     ConnectionErrorEvent,
@@ -72,6 +73,7 @@ EVENT_TYPES: Final[Mapping[str, type[Event]]] = {
     "destination_recovered": DestinationRecoveredEvent,
     "store_degraded": StoreDegradedEvent,
     "feed_gap": FeedGapEvent,
+    "backlog_folded": BacklogFoldedEvent,
 }
 """Every known type and its model; the model's ``family`` says what it is about."""
 

@@ -83,6 +83,8 @@ FACTS: Final[Mapping[str, Callable[[Subject], str | None]]] = {
     "Version": _shown("version"),
     "Not heard from": _moment("blind_from"),
     "Heard again": _moment("blind_until"),
+    "Oldest": _moment("oldest"),
+    "Newest": _moment("newest"),
     "Happened": lambda subject: (
         f"{subject[0].timestamp:%Y-%m-%d %H:%M} UTC, seen after a gap" if subject[0].caught_up else None
     ),

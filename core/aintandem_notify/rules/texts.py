@@ -81,6 +81,16 @@ def _gap(subject: Subject) -> str:
     return "\n".join(lines or ["No run changed meanwhile."])
 
 
+def _folded(subject: Subject) -> str:
+    event = subject[0]
+    types, names, runs = get(event, "types") or {}, get(event, "names") or (), get(event, "runs") or 0
+    kinds = ", ".join(f"{count} × {name}" for name, count in types.items())
+    more = f" and {runs - len(names)} more" if runs > len(names) else ""
+    about = f"About {', '.join(names)}{more}." if names else ""
+    waited = "They waited while this destination was out of reach. Errors are told one by one."
+    return "\n".join(filter(None, (kinds, about, waited)))
+
+
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
@@ -142,6 +152,7 @@ DEFAULT_TEXTS: Final[Mapping[str, DefaultText]] = {
     "destination_parked": DefaultText(_ERROR, "Notifications to {instance} are on hold", _on_hold),
     "destination_recovered": DefaultText(_SUCCESS, "Notifications to {instance} work again", _reason),
     "store_degraded": DefaultText(_ERROR, "AInTandem Notify has trouble with its store", _reason),
+    "backlog_folded": DefaultText(_INFO, "{count} notifications in one", _folded, ("Oldest", "Newest")),
     # A warning at the most: see ``severity``.
     "feed_gap": DefaultText(
         _WARNING, "Nothing was heard of project {project} for {blind}", _gap, ("Not heard from", "Heard again")
@@ -197,6 +208,7 @@ _TITLE_NAMES: Final[Mapping[str, Callable[[Subject], str]]] = {
     "blind": lambda subject: formats.duration(get(subject[0], "seconds") or 0.0),
     "instance": lambda subject: get(subject[0], "instance") or "",
     "type": lambda subject: subject[0].type,
+    "count": lambda subject: str(get(subject[0], "count") or 0),
     "step": lambda subject: _step_and_status(subject[0]),
     "artifact": lambda subject: PurePosixPath(artifact_fact("path")(subject) or "").name or "a file",
     "phase": lambda subject: get(subject[0], "phase") or get(subject[0], "phase_id") or "",

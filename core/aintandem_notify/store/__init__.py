@@ -3,7 +3,7 @@
 from aintandem_notify.store.gates import GateRow, Gates
 from aintandem_notify.store.health import WELL, Purpose, StoreState, StoreStatus
 from aintandem_notify.store.journal import Changes, Journal, Watched
-from aintandem_notify.store.outbox import Claim, DeliveryState, Outbox, Queue, Settlement
+from aintandem_notify.store.outbox import Claim, DeliveryState, Outbox, Queue, Settlement, Told
 from aintandem_notify.store.pulse import Pulse, StoreHealth, open_pulse
 from aintandem_notify.store.reserve import RESERVE_BYTES
 from aintandem_notify.store.retention import WALKS, Limits, Page, Retention, Walk
@@ -33,6 +33,7 @@ __all__ = [
     "StoreHealth",
     "StoreState",
     "StoreStatus",
+    "Told",
     "Walk",
     "Watched",
     "open_pulse",

@@ -108,6 +108,7 @@ _ADD_DELIVERIES: Final = Bulk(
         "attempts",
         "fault_count",
         "created_at",
+        "severity",
         "variant",
         "node",
     ),
@@ -262,4 +263,14 @@ def _notification_row(notification: Notification, at: int) -> BulkRow:
 
 
 def _delivery_row(notification: Notification, destination: str, at: int) -> BulkRow:
-    return (notification.id, destination, notification.thread, DeliveryState.QUEUED.value, at, 0, 0, at)
+    return (
+        notification.id,
+        destination,
+        notification.thread,
+        DeliveryState.QUEUED.value,
+        at,
+        0,
+        0,
+        at,
+        notification.severity.value,
+    )

@@ -37,7 +37,7 @@ def _to_2(connection: Connection) -> None:
     """Several agents, gates that outlive a restart, take-overs, plain-text tries."""
     for name in ("watched_since", "owner"):
         _add_column(connection, schema.projects.c[name])
-    for name in ("plain", "instead_of", "variant", "node", "claimed_by"):
+    for name in ("severity", "plain", "instead_of", "variant", "node", "claimed_by"):
         _add_column(connection, schema.deliveries.c[name])
     connection.execute(update(schema.projects).values(watched_since=schema.projects.c.seen_until))
     _add_indexes(connection, schema.projects, {"projects_owner"})

@@ -5,7 +5,8 @@ memory, and what was in flight when the agent was killed is simply claimed again
 transaction of ``Store``.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +31,8 @@ class DeliveryState(StrEnum):
     QUEUED = "queued"
     DELIVERED = "delivered"
     DEAD = "dead"
+    FOLDED = "folded"
+    """A summary told of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,22 @@ class Queue:
     destination: str
     queued: int
     oldest: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What some deliveries are about: how many events of each type, of how many threads, some of their names.
+
+    ``oldest`` and ``newest`` are when the first and the last of the events happened; ``first`` is the id of the
+    first notification.
+    """
+
+    first: str
+    types: Mapping[str, int]
+    threads: int
+    names: Sequence[str]
+    oldest: datetime
+    newest: datetime
 
 
 _mine: Final = schema.deliveries.c
@@ -146,14 +165,22 @@ _QUEUES: Final = (
     .order_by(_mine.destination)
 )
 _TO_TAKE_OVER: Final = (
-    select(_mine.id, _mine.notification_id, _mine.destination, _mine.thread, _mine.instead_of)
+    select(_mine.id, _mine.notification_id, _mine.destination, _mine.thread, _mine.instead_of, _mine.severity)
     .where(_mine.id.in_(bindparam("ids", expanding=True)), _mine.claimed_by.is_(None))
+    .order_by(_mine.id)
+)
+_TOLD: Final = (
+    select(_mine.notification_id, _mine.thread, schema.events.c.type, schema.events.c.occurred_at)
+    .join_from(schema.deliveries, schema.notifications, schema.notifications.c.id == _mine.notification_id)
+    .join(schema.events, schema.events.c.key == schema.notifications.c.event_key)
+    .where(_mine.id.in_(bindparam("ids", expanding=True)))
     .order_by(_mine.id)
 )
 _HAS: Final = select(_mine.notification_id).where(
     _mine.destination == bindparam("name"), _mine.notification_id.in_(bindparam("notifications", expanding=True))
 )
 _theirs: Final = schema.receipts.c
+_AT_ONCE: Final = 500
 
 
 class Outbox:
@@ -260,6 +287,63 @@ class Outbox:
         )
         return self._free(destination, waiting)
 
+    def backlog(self, destination: str, *, more_than: int, older_than: datetime) -> int | None:
+        """How many wait, when it is more than that and one of the first waits since before ``older_than``."""
+        if not self._any_waits_since(destination, older_than):
+            return None
+        beyond = select(_mine.id).where(_QUEUED).order_by(_mine.id).offset(more_than).limit(1)
+        if self._connection.execute(beyond, {"name": destination}).scalar_one_or_none() is None:
+            return None
+        waiting = select(func.count()).select_from(schema.deliveries).where(_QUEUED)
+        return self._connection.execute(waiting, {"name": destination}).scalar_one()
+
+    def foldable(self, destination: str, severities: Sequence[str], *, most: int) -> list[tuple[int, str]]:
+        """The ids and severities of the first that wait, have one of these, and are in nobody's hand."""
+        waiting = select(_mine.id).where(_QUEUED, _mine.severity.in_(severities)).order_by(_mine.id).limit(most)
+        levels: dict[int, str] = {}
+        for some in _portions(self._free(destination, waiting)):
+            rows = self._connection.execute(select(_mine.id, _mine.severity).where(_mine.id.in_(some)))
+            levels.update((row.id, row.severity) for row in rows)
+        return sorted(levels.items())
+
+    def told(self, ids: Sequence[int], *, most_names: int) -> Told:
+        """What these deliveries tell of, which are in order."""
+        types: Counter[str] = Counter()
+        first: dict[str, str] = {}
+        moments: list[datetime] = []
+        for some in _portions(ids):
+            for row in self._connection.execute(_TOLD, {"ids": some}):
+                types[row.type] += 1
+                first.setdefault(row.thread, row.notification_id)
+                moments.append(row.occurred_at)
+        shown = list(first.values())[:most_names]
+        contents = self._connection.execute(_CONTENTS, {"ids": shown})
+        names = {row.id: _name(from_json(row.content)) for row in contents}
+        return Told(
+            first=shown[0],
+            types=types,
+            threads=len(first),
+            names=list(dict.fromkeys(names[one] for one in shown if one in names)),
+            oldest=min(moments),
+            newest=max(moments),
+        )
+
+    def fold(self, destination: str, ids: Sequence[int], summary: str, now: datetime) -> None:
+        """These end, for the notification ``summary`` tells of them; its delivery takes the place of the first."""
+        for some in _portions(ids):
+            ended = {"state": DeliveryState.FOLDED.value, "reason": f"in the summary {summary}", "settled_at": now}
+            self._connection.execute(update(schema.deliveries).where(_mine.id.in_(some)).values(ended))
+        self._recent.forget(destination)
+        place = ids[0]
+        number = self._connection.execute(
+            select(_mine.id).where(_mine.notification_id == summary, _mine.destination == destination)
+        ).scalar_one()
+        # The order of delivery is the order of the ids, so the two change theirs.
+        for old, new in ((place, -number), (number, place), (-number, number)):
+            self._connection.execute(update(schema.deliveries).where(_mine.id == old).values(id=new))
+        # One summary is never part of another.
+        self._connection.execute(update(schema.deliveries).where(_mine.id == place).values(severity=None))
+
     def _free(self, destination: str, waiting: Select[Any]) -> list[int]:
         """Those of the ids that nobody has in hand, and nobody else gets in this transaction."""
         return list(self._connection.execute(waiting, {"name": destination}).scalars())
@@ -341,6 +425,17 @@ def _claim(destination: str, row: Any, notification: Notification) -> Claim:
     )
 
 
+def _name(content: Mapping[str, Any]) -> str:
+    """What a stored notification is about: its run, else what its title says."""
+    run = content.get("run")
+    return str(run["name"] if run else content.get("title", ""))
+
+
+def _portions(ids: Sequence[int]) -> Iterable[Sequence[int]]:
+    """Few enough at once for every database's limit on parameters."""
+    return (ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE))
+
+
 def _taken_over(row: Any, target: str, now: datetime) -> dict[str, Any]:
     return {
         "notification_id": row.notification_id,
@@ -353,6 +448,7 @@ def _taken_over(row: Any, target: str, now: datetime) -> dict[str, Any]:
         "created_at": now,
         # The one that the rule named, also when several took over in turn.
         "instead_of": row.instead_of or row.destination,
+        "severity": row.severity,
     }
 
 

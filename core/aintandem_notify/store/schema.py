@@ -189,6 +189,8 @@ deliveries: Final = Table(
     Column("reason", Text),
     Column("created_at", Moment, nullable=False),
     Column("settled_at", Moment),
+    # How much it matters: what may be folded into a summary. Empty for what never is.
+    Column("severity", String(16)),
     # Once more as plain text: the last try of a message that was refused.
     Column("plain", Boolean, nullable=False, server_default=false()),
     # The destination in whose place this one took over.

@@ -28,6 +28,7 @@ class Console(Plugin[Config]):
 
     # Fast and local, and a line that shows twice after a kill does no harm.
     in_flight: ClassVar[int] = 32
+    digest_over: ClassVar[int | None] = None
 
     _output: Output
     _render: Callable[[Notification], str]

@@ -1,7 +1,7 @@
 """Webhooks: each notification as a signed POST, after Standard Webhooks 1.0.0."""
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -107,6 +107,8 @@ class Config(PluginConfig):
 
 class Webhook(Plugin[Config]):
     """One receiver."""
+
+    digest_over: ClassVar[int | None] = None
 
     @hookimpl
     async def deliver(self, notification: Notification) -> None:

@@ -1,0 +1,102 @@
+"""A backlog that nobody would read: what matters least in it becomes one summary, in the place of the oldest.
+
+Only after a destination was out of reach for a while, and only at those that people read. Errors are never folded.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+from aintandem_notify.events import BacklogFoldedEvent
+from aintandem_notify.notification import Notification, Severity, agent_thread
+from aintandem_notify.rules import formats, texts
+from aintandem_notify.store import Changes, Store, Told
+
+OLD_S: Final = 600.0
+"""Seconds that the oldest must have waited: a short rush is delivered as it is."""
+
+FOLDED_FIRST: Final = (Severity.INFO, Severity.SUCCESS)
+FOLDED_THEN: Final = (Severity.WARNING,)
+
+AT_ONCE: Final = 5000
+"""Deliveries in one summary at the most; what is still too much has another one."""
+
+MOST_NAMES: Final = 20
+MOST_TYPES: Final = 12
+LONGEST_NAME: Final = 80
+
+
+class Waiting(NamedTuple):
+    """A delivery that may be folded."""
+
+    id: int
+    severity: Severity
+
+
+def chosen(waiting: Sequence[Waiting], *, queued: int, over: int) -> tuple[int, ...]:
+    """Which of those that ``waiting`` has, the oldest first, are folded when ``queued`` are due in all.
+
+    With more than ``over``, so many that with the summary half of ``over`` are left: were it all of them, each
+    that comes while the rest goes out would need a summary of its own. The oldest go first, warnings last. Empty
+    when there are so few of them that it is not worth it.
+    """
+    if queued <= over:
+        return ()
+    surplus = queued + 1 - over // 2
+    first = [one.id for one in waiting if one.severity in FOLDED_FIRST]
+    then = [one.id for one in waiting if one.severity in FOLDED_THEN]
+    found = sorted([*first, *then][:surplus])
+    return tuple(found) if len(found) >= max(2, over // 10) else ()
+
+
+def fold_backlog(store: Store, name: str, over: int, now: datetime) -> int:
+    """Fold what is too much for this destination, and queue the summary; how many. In a transaction."""
+    old = now - timedelta(seconds=OLD_S)
+    queued = store.outbox.backlog(name, more_than=over, older_than=old)
+    if queued is None:
+        return 0
+    found = store.outbox.foldable(name, [level.value for level in (*FOLDED_FIRST, *FOLDED_THEN)], most=AT_ONCE)
+    waiting = [Waiting(delivery, Severity(level)) for delivery, level in found]
+    ids = chosen(waiting, queued=queued, over=over)
+    if not ids:
+        return 0
+    sent = summary(name, store.outbox.told(ids, most_names=MOST_NAMES), now)
+    store.journal.write(Changes(events=[sent.event], notifications=[(sent, [name])]), now)
+    store.outbox.fold(name, ids, sent.id, now)
+    return len(ids)
+
+
+def summary(name: str, told: Told, now: datetime) -> Notification:
+    """The one notification that stands for all of them, at the destination ``name``."""
+    event = BacklogFoldedEvent(
+        timestamp=now,
+        instance=name,
+        count=sum(told.types.values()),
+        runs=told.threads,
+        types=most_common(told.types),
+        names=tuple(formats.one_line(one, LONGEST_NAME) for one in told.names),
+        oldest=told.oldest,
+        newest=told.newest,
+    )
+    subject = (event, None, None)
+    digest = blake2b(f"{event.key}\n{told.first}".encode(), digest_size=16).hexdigest()
+    return Notification(
+        id=f"ntf_{digest}",
+        thread=agent_thread(name),
+        severity=texts.default_text(event).severity,
+        title=texts.title(subject),
+        body=texts.body(subject),
+        fields=texts.fields(subject),
+        event=event,
+        rule="backlog",
+        created_at=now,
+    )
+
+
+def most_common(types: Mapping[str, int]) -> dict[str, int]:
+    """The counts of the types that there is most of; the rest together."""
+    ordered = Counter(types).most_common()
+    shown, rest = ordered[:MOST_TYPES], ordered[MOST_TYPES:]
+    return dict(shown) | ({"others": sum(count for _, count in rest)} if rest else {})

@@ -1,0 +1,162 @@
+"""After an outage: what matters least goes out as one summary, the rest in order and at the allowed rate."""
+
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from aintandem_notify.clock import TrioClock
+from aintandem_notify.config.values import Rate
+from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
+from aintandem_notify.errors import HttpFailed, RetryLater
+from aintandem_notify.events import Event
+from aintandem_notify.store import Storage, Store
+from support.outbox import NOW, FakeHost, event, inside, memory, queue_up
+
+pytestmark = pytest.mark.usefixtures("any_store")
+
+NAME = "slack.team"
+WEEK = 7 * 86_400.0
+DOWN = HttpFailed("refused")
+
+
+@asynccontextmanager
+async def agent(storage: Storage, host: FakeHost, **settings: Any) -> AsyncIterator[Dispatcher]:
+    clock = TrioClock(NOW + timedelta(seconds=trio.current_time()))
+    async with open_dispatcher(
+        storage=storage, host=host, clock=clock, chance=lambda: 0.0, announce=lambda _event: None
+    ) as dispatcher:
+        named: dict[str, Any] = {"name": NAME, "max_age": WEEK, "rate": Rate(1, 1.0), "digest_over": 50}
+        dispatcher.start(DestinationSettings(**named | settings))
+        yield dispatcher
+
+
+def happened(count: int, start: int = 0) -> list[Event]:
+    """Runs that start and end, every tenth of them badly."""
+    return [
+        one
+        for n in range(start, start + count)
+        for one in (
+            event("task_started", run=f"t{n}", at=2 * n),
+            event("task_failed" if n % 10 == 9 else "task_completed", run=f"t{n}", at=2 * n + 1),
+        )
+    ]
+
+
+def states(store: Store) -> Counter[str]:
+    rows = store._connection.exec_driver_sql("SELECT state FROM deliveries")
+    return Counter(row[0] for row in rows)
+
+
+async def test_a_backlog_becomes_a_summary_and_what_matters(autojump_clock: MockClock) -> None:
+    host = FakeHost(answers=deque([DOWN] * 6))
+    async with memory() as storage:
+        await storage.run(queue_up(happened(150), [NAME]))
+        async with agent(storage, host):
+            await trio.sleep(10_000)
+        assert await storage.run(inside(states)) == {"folded": 275, "delivered": 26}
+    failed, (probe, digest, *rest) = host.tries[:6], host.tries[6:]
+    assert {one.title for _, _, one in [*failed, probe]} == {"task_started t0"}
+    told = digest[2]
+    assert told.event.type == "backlog_folded"
+    wire = told.event.wire()
+    assert (wire["count"], wire["runs"]) == (275, 145)
+    assert sum(wire["types"].values()) == 275
+    assert wire["names"][:3] == ["t0", "t1", "t2"]
+    assert len(wire["names"]) == 20
+    assert [one.title for _, _, one in rest if one.event.type == "task_failed"] == [
+        f"task_failed t{n}" for n in range(9, 150, 10)
+    ]
+    assert len(rest) == 24
+    times = [when for when, _, _ in host.tries[6:]]
+    assert all(later - earlier >= 1.0 for earlier, later in pairwise(times))
+
+
+async def test_what_is_left_keeps_the_order_of_its_runs(autojump_clock: MockClock) -> None:
+    host = FakeHost(answers=deque([DOWN] * 6))
+    async with memory() as storage:
+        await storage.run(queue_up(happened(60), [NAME]))
+        async with agent(storage, host):
+            await trio.sleep(10_000)
+    delivered = [one for _, _, one in host.tries[6:] if one.run is not None]
+    occurred = [one.occurred_at for one in delivered]
+    assert occurred == sorted(occurred)
+
+
+async def test_nothing_is_folded_while_the_destination_is_down_or_over_restarts(autojump_clock: MockClock) -> None:
+    host = FakeHost(default=RetryLater("busy"))
+    async with memory() as storage:
+        await storage.run(queue_up(happened(100), [NAME]))
+        for _ in range(3):
+            async with agent(storage, host):
+                await trio.sleep(1000)
+        assert await storage.run(inside(states)) == {"queued": 200}
+
+
+async def test_a_short_rush_is_not_folded(autojump_clock: MockClock) -> None:
+    host = FakeHost(answers=deque([DOWN] * 4))
+    async with memory() as storage:
+        await storage.run(queue_up(happened(60), [NAME]))
+        async with agent(storage, host):
+            await trio.sleep(1000)
+        assert await storage.run(inside(states)) == {"delivered": 120}
+
+
+@pytest.mark.parametrize("digest_over", [None, 200])
+async def test_nothing_is_folded_where_it_need_not_be(autojump_clock: MockClock, digest_over: int | None) -> None:
+    host = FakeHost(answers=deque([DOWN] * 6))
+    async with memory() as storage:
+        await storage.run(queue_up(happened(100), [NAME]))
+        async with agent(storage, host, digest_over=digest_over):
+            await trio.sleep(10_000)
+        assert await storage.run(inside(states)) == {"delivered": 200}
+
+
+async def test_what_comes_while_the_backlog_goes_out_may_be_folded_again(autojump_clock: MockClock) -> None:
+    """Not one by one: a summary stands for as many as half of what may wait."""
+    host = FakeHost(answers=deque([DOWN] * 6), takes_s=30.0)
+    async with memory() as storage:
+        await storage.run(queue_up(happened(100), [NAME]))
+        async with agent(storage, host):
+            await trio.sleep(5000)
+            for n in range(100, 160, 4):
+                await storage.run(queue_up(happened(4, n), [NAME]))
+                await trio.sleep(60)
+            await trio.sleep(10_000)
+        summaries = [one.event.wire() for _, _, one in host.tries if one.event.type == "backlog_folded"]
+        counts = [one["count"] for one in summaries]
+        assert len(counts) > 1
+        assert all(count >= 5 for count in counts)
+        found = await storage.run(inside(states))
+        assert found["folded"] == sum(counts)
+        assert found["folded"] + found["delivered"] == 320 + len(counts)
+    assert Counter(one.event.type for _, _, one in host.tries)["task_failed"] == 16
+
+
+async def test_a_summary_is_no_part_of_another(autojump_clock: MockClock) -> None:
+    async with memory() as storage:
+        await storage.run(queue_up(happened(100), [NAME]))
+        for _ in range(3):
+            host = FakeHost(answers=deque([DOWN] * 2), default=RetryLater("busy", after=3600))
+            async with agent(storage, host):
+                await trio.sleep(1000)
+            host = FakeHost(answers=deque([None]), default=RetryLater("busy", after=1))
+            async with agent(storage, host):
+                await trio.sleep(4000)
+            await storage.run(queue_up(happened(50, int(trio.current_time())), [NAME]))
+        types = await storage.run(
+            inside(
+                lambda store: store._connection.exec_driver_sql(
+                    "SELECT d.state, count(*) FROM deliveries d JOIN notifications n ON n.id = d.notification_id "
+                    "WHERE n.rule = 'backlog' GROUP BY d.state"
+                ).all()
+            )
+        )
+        assert {state for state, _ in types} <= {"queued", "delivered"}
+        assert sum(count for _, count in types) >= 2

@@ -1,0 +1,100 @@
+"""Which of a backlog become one summary, and what that says."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aintandem_notify.delivery.digest import MOST_TYPES, Waiting, chosen, most_common, summary
+from aintandem_notify.notification import Severity
+from aintandem_notify.store import Told
+from support.outbox import NOW
+
+INFO, SUCCESS, WARNING = Severity.INFO, Severity.SUCCESS, Severity.WARNING
+
+
+def queue(*parts: tuple[int, Severity]) -> list[Waiting]:
+    """So many of each severity, one after the other, with ids from 1."""
+    levels = [severity for count, severity in parts for _ in range(count)]
+    return [Waiting(number, severity) for number, severity in enumerate(levels, 1)]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "errors", "over", "ids"),
+    [
+        (queue((50, INFO)), 0, 50, []),
+        (queue((51, INFO)), 0, 50, range(1, 28)),
+        (queue((40, INFO)), 11, 50, range(1, 28)),
+        (queue((40, INFO)), 260, 50, range(1, 41)),
+        (queue((300, SUCCESS)), 0, 50, range(1, 277)),
+        (queue((10, WARNING), (60, INFO)), 0, 50, range(11, 57)),
+        (queue((60, WARNING), (10, INFO)), 0, 50, [*range(1, 37), *range(61, 71)]),
+        (queue((4, INFO)), 100, 50, []),
+        (queue((5, INFO)), 100, 50, range(1, 6)),
+        (queue((2, INFO)), 9, 2, [1, 2]),
+        (queue((1, INFO)), 9, 2, []),
+        ([], 1000, 50, []),
+    ],
+)
+def test_the_oldest_that_matter_least(
+    waiting: list[Waiting], errors: int, over: int, ids: list[int] | range
+) -> None:
+    assert chosen(waiting, queued=len(waiting) + errors, over=over) == tuple(ids)
+
+
+levels = st.sampled_from([INFO, SUCCESS, WARNING])
+
+
+@given(st.lists(levels, max_size=120), st.integers(0, 120), st.integers(2, 60))
+def test_the_choice_whatever_waits(severities: list[Severity], errors: int, over: int) -> None:
+    waiting = [Waiting(number, severity) for number, severity in enumerate(severities, 1)]
+    queued = len(waiting) + errors
+    ids = chosen(waiting, queued=queued, over=over)
+    assert list(ids) == sorted(set(ids))
+    if queued <= over:
+        assert ids == ()
+    if not ids:
+        return
+    left = [one for one in waiting if one.id not in ids]
+    after = queued - len(ids) + 1
+    # Down to half, unless nothing is left to fold; never further; and the next look finds nothing to do.
+    assert after == over // 2 or (after > over // 2 and not left)
+    assert chosen(left, queued=after, over=over) == ()
+    if any(one.id in ids and one.severity is WARNING for one in waiting):
+        assert all(one.severity is WARNING for one in left)
+    for group in ({INFO, SUCCESS}, {WARNING}):
+        gone = [one.id for one in waiting if one.severity in group and one.id in ids]
+        stays = [one.id for one in left if one.severity in group]
+        assert not gone or not stays or max(gone) < min(stays)
+
+
+def test_the_summary_counts_and_names() -> None:
+    told = Told(
+        first="ntf_1",
+        types={"task_completed": 40, "task_started": 2},
+        threads=25,
+        names=["Nightly import", "x" * 500],
+        oldest=NOW,
+        newest=NOW + timedelta(hours=1),
+    )
+    one = summary("slack.team", told, NOW + timedelta(hours=2))
+    assert one.title == "42 notifications in one"
+    assert one.body.startswith("40 × task_completed, 2 × task_started\nAbout Nightly import, xxx")
+    assert "… and 23 more." in one.body
+    assert len(one.body) < 300
+    assert [tuple(field) for field in one.fields] == [
+        ("Oldest", "2026-01-01 00:00:00 UTC"),
+        ("Newest", "2026-01-01 01:00:00 UTC"),
+    ]
+    assert (one.severity, one.thread, one.event.type) == (INFO, "agent/slack.team", "backlog_folded")
+    assert summary("slack.team", told, NOW + timedelta(hours=2)).id == one.id
+    assert summary("slack.other", told, NOW + timedelta(hours=2)).id != one.id
+
+
+def test_rare_types_are_counted_together() -> None:
+    counts = {f"type_{number}": 100 - number for number in range(MOST_TYPES + 3)}
+    shown = most_common(counts)
+    assert len(shown) == MOST_TYPES + 1
+    assert sum(shown.values()) == sum(counts.values())
+    assert most_common({"a": 1}) == {"a": 1}
