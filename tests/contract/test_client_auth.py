@@ -179,8 +179,18 @@ async def test_a_login_that_has_ended_says_so_and_is_forgotten(simulator: Simula
             await client.projects.list()
         assert not client.auth.is_authenticated()
         assert await tokens.load() is None
+        assert not await client.auth.verify()
         await client.auth.login("admin", "admin123")
         assert len(await client.projects.list()) == 2
+
+
+async def test_asking_whether_a_login_is_good_when_it_has_ended(simulator: Simulator) -> None:
+    tokens = MemoryTokens()
+    await tokens.save(StoredTokens(simulator.url, make_token(1, -5), "unknown"))
+    async with client_of(simulator, tokens=tokens) as client:
+        assert client.auth.is_authenticated(), "as far as is known without asking"
+        assert not await client.auth.verify()
+        assert not client.auth.is_authenticated()
 
 
 async def test_a_login_outlives_a_refresh_that_met_trouble(raw: RawOrchestrator) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from aintandem_notify.config import Secret
+from aintandem_notify.errors import AuthenticationFailed
 from aintandem_notify.orchestrator import Login, Session
 
 
@@ -63,14 +64,17 @@ class Auth:
         await self._session.renew(await self._session.token())
 
     async def verify(self) -> bool:
-        """Ask the orchestrator whether it accepts our token. False without a login.
+        """Ask the orchestrator whether it accepts our token. False without a login, or with one that has ended.
 
             if not await client.auth.verify():
                 await client.auth.login("admin", "admin123")
 
         Raises ApiError or HttpFailed when it gives no answer.
         """
-        return self._session.is_open and await self._session.verify()
+        try:
+            return self._session.is_open and await self._session.verify()
+        except AuthenticationFailed:
+            return False
 
     def is_authenticated(self) -> bool:
         """Whether there is a token, or a way to get one, that has not been refused; asks nobody.

@@ -94,6 +94,7 @@ class Channel:
         self._listeners: list[Listener] = []
         self._watch: _Watch | None = None
         self._is_told_connected = False
+        self._handed: list[Event] = []
         self._change = trio.Event()
         self.state = ConnectionState.DISCONNECTED
 
@@ -287,17 +288,27 @@ class Channel:
         for event in events:
             if isinstance(event, ConnectionEvent):
                 self._tell(change_of(event, self.project_id))
-        wire = [event for event in events if event.family not in _OWN]
+        wire = self._not_yet_handed([event for event in events if event.family not in _OWN])
         if not wire:
             return
         pieces = self._routes.sort(wire)
-        # Nothing is handed over before all have room: whoever cancels us in between hands the same over again.
-        while not watch.is_stopped and (full := [outlet for outlet in pieces if outlet.is_full]):
-            await full[0].room()
-            pieces = self._routes.sort(wire)
-        self.history.extend(wire)
-        for outlet, piece in pieces.items():
-            outlet.put(piece)
+        try:
+            while not watch.is_stopped and (full := [outlet for outlet in pieces if outlet.is_full]):
+                await full[0].room()
+                pieces = self._routes.sort(wire)
+        finally:
+            # Also when there is no time left to wait: it was read, and will not come again.
+            self._handed = wire
+            self.history.extend(wire)
+            for outlet, piece in pieces.items():
+                outlet.put(piece)
+
+    def _not_yet_handed(self, wire: list[Event]) -> list[Event]:
+        """Without what was handed over when we were cancelled: whoever did that hands the same over once more."""
+        handed, self._handed = self._handed, []
+        if handed and wire and wire[0] is handed[0]:
+            return wire[len(handed) :]
+        return wire
 
     def _tell(self, change: ConnectionChange) -> None:
         self._is_told_connected = change.type == "connected" or (

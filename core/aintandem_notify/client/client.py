@@ -45,6 +45,8 @@ GRACE_S: Final = 1.0
 FATAL: Final = frozenset({Trouble.REFUSED, Trouble.GONE})
 """What no waiting mends: the caller is told at once."""
 SOURCE: Final = "AInTandemClient"
+_PARTS: Final = frozenset({"auth", "projects", "tasks", "workflows", "sandboxes", "progress"})
+"""What there is only inside of the client's block."""
 
 
 class AInTandemClient:
@@ -122,7 +124,7 @@ class AInTandemClient:
         if request_timeout <= 0 or history_limit < 0:
             raise ConfigError([Problem("request_timeout should be above 0, history_limit at least 0")], SOURCE)
         self._request_timeout = request_timeout
-        self._store = GuardedStore(tokens or MemoryTokens())
+        self._store = GuardedStore(MemoryTokens() if tokens is None else tokens)
         self._given = None if token is None else GivenToken(Secret(token))
         self._history = history_limit
         self._reporter = Reporter(on_error)
@@ -134,7 +136,7 @@ class AInTandemClient:
         return f"AInTandemClient({self._url!r})"
 
     def __getattr__(self, name: str) -> Any:
-        if name in type(self).__annotations__:
+        if name in _PARTS:
             raise RuntimeError("AInTandemClient is used outside of its `async with`")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -209,7 +211,7 @@ class AInTandemClient:
             except BaseExceptionGroup as group:
                 failure = _single(group)
             finally:
-                for name in type(self).__annotations__:
+                for name in _PARTS:
                     self.__dict__.pop(name, None)
             if raised is not None:
                 raise raised

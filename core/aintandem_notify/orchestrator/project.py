@@ -346,11 +346,10 @@ class _Watch:
             final = True
             self._signal(Signal.GAVE_UP)
         # A link that was open and is lost has been told of; that it cannot be opened again is other news.
-        told = trouble in spell.told and not self._settings.tells_every_try
-        told = told or (was_open and trouble is Trouble.LOST)
-        if final or not told:
+        told = trouble in spell.told or (was_open and trouble is Trouble.LOST)
+        if final or not told or (self._settings.tells_every_try and not was_open):
             spell.told.add(trouble)
-            await self._tell_error(error, final=final)
+            await self._tell_error(error, final=final, repeated=told)
         if final:
             return error
         spell.pauses[trouble] += 1
@@ -378,10 +377,11 @@ class _Watch:
         )
         await self._store([event])
 
-    async def _tell_error(self, error: Exception, *, final: bool) -> None:
+    async def _tell_error(self, error: Exception, *, final: bool, repeated: bool) -> None:
         self._connection_is_news = True
         # A refused login is the session's to tell, once for all projects.
-        tell = self._log.debug if isinstance(error, AuthenticationFailed) and not final else self._log.warning
+        known = repeated or isinstance(error, AuthenticationFailed)
+        tell = self._log.debug if known and not final else self._log.warning
         tell("cannot connect", reason=str(error), will_reconnect=not final)
         self._update(last_error=str(error))
         event = ConnectionErrorEvent(

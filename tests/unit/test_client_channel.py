@@ -1,0 +1,268 @@
+"""One project of the library over links that do as they are told, on the clock of trio."""
+
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from aintandem_notify.client.callbacks import Reporter
+from aintandem_notify.client.channel import Channel, Shared
+from aintandem_notify.client.connection_events import ConnectionChange, Listener
+from aintandem_notify.client.interest import TASKS, Interest
+from aintandem_notify.client.outlet import CAPACITY, Outlet, OutletClosed
+from aintandem_notify.clock import TrioClock
+from aintandem_notify.config import ConnectionConfig
+from aintandem_notify.errors import HttpFailed, LinkGivenUp, LinkLost, ProjectGone
+from aintandem_notify.events import Family
+from aintandem_notify.orchestrator import WatchSettings
+from aintandem_notify.orchestrator.address import SocketTarget, socket_target
+from aintandem_notify.orchestrator.project import LAST_COMMIT_S, Sink
+from aintandem_notify.orchestrator.retries import Trouble
+from aintandem_notify.orchestrator.tokens import Origin, Token
+from support.raw_orchestrator import event_text
+
+TOKEN = Token("T", Origin.GIVEN)
+
+
+def frames(first: int, last: int) -> list[str]:
+    return [event_text("output", "p", taskId="t-1", output=str(number)) for number in range(first, last)]
+
+
+def numbers(events: Sequence[Any]) -> list[int]:
+    return [int(event.output) for event in events]
+
+
+class PlannedLink:
+    """Gives its batches, and then lasts until ``cut``; ``left`` it has read and not given when that comes."""
+
+    def __init__(self, batches: Sequence[list[str]]) -> None:
+        self._batches = deque(batches)
+        self.cut = trio.Event()
+        self.left: list[str] = []
+
+    @property
+    def heard_at(self) -> float:
+        return trio.current_time()
+
+    async def receive_batch(self) -> list[str | bytes]:
+        if self._batches:
+            return list(self._batches.popleft())
+        await self.cut.wait()
+        raise LinkLost("cut")
+
+    def leftover(self) -> list[str | bytes]:
+        left = [frame for batch in self._batches for frame in batch] + self.left
+        self._batches.clear()
+        self.left = []
+        return list(left)
+
+    async def finish(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+@dataclass
+class World:
+    """Plans for the next connections: an error, or the batches that the link brings."""
+
+    plans: deque[Exception | Sequence[list[str]]] = field(default_factory=deque)
+    tries: list[float] = field(default_factory=list)
+    links: list[PlannedLink] = field(default_factory=list)
+    changes: list[ConnectionChange] = field(default_factory=list)
+
+    async def token(self) -> Token:
+        return TOKEN
+
+    async def renew(self, refused: Token) -> Token:
+        return refused
+
+    def accepted(self, token: Token) -> None:
+        pass
+
+    def socket(self, project_id: str, token: Token) -> SocketTarget:
+        return socket_target("http://h/api", project_id, token.text)
+
+    @asynccontextmanager
+    async def connect(self, _: SocketTarget) -> AsyncIterator[PlannedLink]:
+        self.tries.append(trio.current_time())
+        plan = self.plans.popleft() if self.plans else ()
+        if isinstance(plan, Exception):
+            raise plan
+        link = PlannedLink(plan)
+        self.links.append(link)
+        yield link
+        link.cut.set()
+
+    def channel(self, nursery: trio.Nursery, *, history: int = 1000, **connection: Any) -> Channel:
+        clock = TrioClock()
+
+        def watching(sink: Sink) -> WatchSettings:
+            return WatchSettings(
+                session=self,
+                connect=self.connect,
+                backoff=ConnectionConfig.model_construct(**{**ConnectionConfig().model_dump(), **connection}),
+                sink=sink,
+                clock=clock,
+                chance=lambda: 1.0,
+                fatal=frozenset({Trouble.REFUSED, Trouble.GONE}),
+                tells_every_try=True,
+            )
+
+        shared = Shared(
+            nursery=nursery,
+            api=None,  # type: ignore[arg-type]  # nothing is looked up here
+            watching=watching,
+            reporter=Reporter(None),
+            clock=clock,
+            chance=lambda: 1.0,
+            history=history,
+        )
+        channel = Channel("p", shared)
+        listener = Listener(self.changes.append)
+        channel.listen(listener)
+        nursery.start_soon(listener.run, shared.reporter)
+        return channel
+
+
+async def test_a_dead_server_is_asked_eleven_times(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World()
+    world.plans += [LinkLost(f"no {number}") for number in range(20)]
+    channel = world.channel(nursery, reconnect_attempts=10)
+    with pytest.raises(LinkGivenUp, match="no 10"):
+        await channel.hold()
+    assert world.tries == [0, 1, 3, 7, 15, 31, 61, 91, 121, 151, 181]
+    await trio.testing.wait_all_tasks_blocked()
+    assert [(change.type, change.error, change.will_reconnect) for change in world.changes] == [
+        ("error", f"no {number}", number < 10) for number in range(11)
+    ]
+    assert (channel.state, channel.is_held) == ("disconnected", False)
+
+
+async def test_a_request_for_a_token_that_is_never_answered(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    world = World()
+    world.plans += [HttpFailed("no DNS")] * 2
+    channel = world.channel(nursery, reconnect_attempts=1)
+    with pytest.raises(LinkGivenUp, match="no DNS") as given_up:
+        await channel.hold()
+    assert given_up.value.code == 1006
+
+
+async def test_each_who_waits_gets_an_error_of_its_own(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world, found = World(), []
+    world.plans += [ProjectGone("gone")]
+    channel = world.channel(nursery)
+
+    async def wait() -> None:
+        with pytest.raises(ProjectGone, match="gone") as gone:
+            await channel.hold()
+        found.append(gone.value)
+
+    async with trio.open_nursery() as waiting:
+        for _ in range(3):
+            waiting.start_soon(wait)
+    assert len({id(error) for error in found}) == 3
+    assert world.tries == [0]
+
+
+async def test_a_link_that_is_lost_behind_a_slow_reader_loses_nothing(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """What was read has nowhere to wait, and its link is gone: it is handed over all the same, once."""
+    world = World()
+    heard: list[int] = []
+    n = CAPACITY
+    world.plans += [[frames(0, n)], [frames(n + 5, n + 9)]]
+    channel, outlet = world.channel(nursery), Outlet(Interest(), lasting=True)
+    async with channel.open(outlet):
+        await trio.testing.wait_all_tasks_blocked()
+        world.links[0].left = frames(n, n + 5)
+        world.links[0].cut.set()
+        await trio.sleep(10 * LAST_COMMIT_S)
+        with trio.fail_after(1000):
+            while len(heard) < n + 9:
+                heard += numbers(await outlet.take())
+    assert heard == list(range(n + 9))
+
+
+async def test_disconnecting_a_slow_reader_loses_nothing_that_was_read(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    world = World()
+    world.plans.append([frames(0, CAPACITY), frames(CAPACITY, CAPACITY + 10)])
+    channel, outlet = world.channel(nursery), Outlet(Interest(), lasting=True)
+    async with channel.open(outlet):
+        await trio.testing.wait_all_tasks_blocked()
+        assert outlet.is_full
+        await channel.disconnect()
+        assert trio.current_time() == 0, "it waits for nobody"
+        assert numbers(await outlet.take()) == list(range(CAPACITY + 10))
+
+
+async def test_streams_end_and_callbacks_stay(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World()
+    channel, stream, lasting = world.channel(nursery), Outlet(Interest()), Outlet(Interest(), lasting=True)
+    with channel.added(stream), channel.added(lasting):
+        await channel.hold()
+        await channel.disconnect()
+        with pytest.raises(OutletClosed):
+            await stream.take()
+        assert not lasting.is_closed
+        world.plans.append([frames(0, 1)])
+        await channel.hold()
+        assert numbers(await lasting.take()) == [0]
+
+
+BATCHES = st.lists(st.integers(0, 5), max_size=12)
+
+
+@given(
+    BATCHES, st.integers(0, 8), st.integers(0, 12), st.sampled_from([Interest(), TASKS, Interest(Family.SANDBOX)])
+)
+def test_history_is_the_newest_of_what_came(sizes: list[int], limit: int, reads: int, interest: Interest) -> None:
+    """However the frames were cut into batches, and whenever the reader took them."""
+
+    async def check() -> None:
+        world, total = World(), sum(sizes)
+        starts = [sum(sizes[:n]) for n in range(len(sizes))]
+        world.plans.append(
+            [frames(start, start + size) for start, size in zip(starts, sizes, strict=True) if size]
+        )
+        heard: list[int] = []
+        async with trio.open_nursery() as nursery:
+            channel, outlet = world.channel(nursery, history=limit), Outlet(interest)
+            async with channel.open(outlet):
+                for _ in range(reads):
+                    await trio.lowlevel.checkpoint()
+                await trio.testing.wait_all_tasks_blocked()
+                kept = numbers(channel.history)
+                assert kept == list(range(total))[max(0, total - limit) :]
+                if total and interest.family is not Family.SANDBOX:
+                    heard += numbers(await outlet.take())
+                    assert heard == list(range(total))
+            nursery.cancel_scope.cancel()
+
+    trio.run(check, clock=MockClock(autojump_threshold=0))
+
+
+async def test_one_who_hears_of_nothing_any_more(nursery: trio.Nursery) -> None:
+    heard: list[ConnectionChange] = []
+    world = World()
+    channel = world.channel(nursery)
+    listener = Listener(heard.append)
+    channel.listen(listener)
+    channel.unlisten(listener)
+    channel.unlisten(listener)
+    await channel.hold()
+    await channel.disconnect()
+    await trio.testing.wait_all_tasks_blocked()
+    assert heard == []
+    assert [change.type for change in world.changes] == ["connected", "disconnected"]
