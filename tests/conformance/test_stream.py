@@ -40,7 +40,7 @@ async def fed(**subscriptions: tuple[Any, ...]) -> AsyncIterator[Fed]:
         open_raw_orchestrator() as raw,
         logged_in(raw.url) as sdk,
         watching(raw, ProjectConfig(id=PROJECT)) as (_, journal),
-        AInTandemClient(raw.url) as client,
+        AInTandemClient(raw.url, history_limit=len(LINES)) as client,
     ):
         found, ended = Fed(sdk, client), trio.Event()
 

@@ -332,7 +332,7 @@ async def test_a_callback_that_raises_does_not_end_the_waiting(raw: RawOrchestra
 
 
 async def test_of_very_many_events_the_newest_are_kept(raw: RawOrchestrator) -> None:
-    async with logged_in(raw, history_limit=3) as client, trio.open_nursery() as nursery:
+    async with logged_in(raw, result_limit=3) as client, trio.open_nursery() as nursery:
 
         async def complete() -> None:
             socket = await submitted(raw)

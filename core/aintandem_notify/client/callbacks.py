@@ -66,8 +66,11 @@ async def pump(
                     await answer
             except Exception as error:  # noqa: BLE001  # the border of a callback
                 reporter.report(callback, error, event)
-            for other in more.get(event.type, ()):
-                await reporter.call(other, event)
+            if more:
+                for other in more.get(event.type, ()):
+                    await reporter.call(other, event)
+        # Before the next are made: so they take the memory of these, which the processor has at hand.
+        del event, events
 
 
 __all__ = ["Callback", "OnError", "OutletClosed", "Reporter", "pump"]

@@ -30,7 +30,7 @@ from aintandem_notify.errors import (
     OrchestratorError,
     ServerTrouble,
 )
-from aintandem_notify.events import ConnectionEvent, Event, Family
+from aintandem_notify.events import EVENT_TYPES, OWN_TYPES, ConnectionEvent, Event, Family
 from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator import (
     ConnectionState,
@@ -51,7 +51,7 @@ LOOK_UPS: Final = 4
 NORMAL_END: Final = 1000
 """The close code that listeners get when the program itself disconnects: a normal end."""
 
-_OWN: Final = frozenset({Family.CONNECTION, Family.AGENT})
+_OWN: Final = frozenset(EVENT_TYPES[name] for name in OWN_TYPES)
 
 _log = log.get_logger(__name__)
 
@@ -285,20 +285,23 @@ class Channel:
 
     async def _take(self, watch: _Watch, _project: Project, events: Sequence[Event]) -> None:
         """Hand events to whoever wants them; waits for slow readers, unless nobody reads on in any case."""
-        for event in events:
-            if isinstance(event, ConnectionEvent):
-                self._tell(change_of(event, self.project_id))
-        wire = self._not_yet_handed([event for event in events if event.family not in _OWN])
+        wire = [event for event in events if type(event) not in _OWN]
+        if len(wire) < len(events):
+            for event in events:
+                if isinstance(event, ConnectionEvent):
+                    self._tell(change_of(event, self.project_id))
+        wire = self._not_yet_handed(wire)
         if not wire:
             return
         pieces = self._routes.sort(wire)
+        self._handed = wire
         try:
             while not watch.is_stopped and (full := [outlet for outlet in pieces if outlet.is_full]):
                 await full[0].room()
                 pieces = self._routes.sort(wire)
+            self._handed = []
         finally:
             # Also when there is no time left to wait: it was read, and will not come again.
-            self._handed = wire
             self.history.extend(wire)
             for outlet, piece in pieces.items():
                 outlet.put(piece)
