@@ -1,12 +1,19 @@
 """One destination's gate: the value that counts, and what is kept of it in the store."""
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from aintandem_notify.delivery.gate import HELD, Gate, after_restart
+from aintandem_notify.delivery.gate import HELD, Gate, GateState, after_restart
 from aintandem_notify.delivery.gate_rows import from_row, must_be_kept, to_row
 from aintandem_notify.log import get_logger
 from aintandem_notify.store import Store
+
+_UNTIL: Final = {
+    "paused": "it is resumed by hand",
+    GateState.PARKED.value: "a delivery succeeds; one is tried now",
+    GateState.DISABLED.value: "a reload, or until it is resumed by hand",
+}
+"""What ends it, for the log."""
 
 log = get_logger(__name__)
 
@@ -61,4 +68,5 @@ class StoredGate:
                 name=self._name,
                 state=gate.shown,
                 reason=gate.last_error,
+                until=_UNTIL["paused" if gate.paused else gate.state.value],
             )
