@@ -38,6 +38,7 @@ from aintandem_notify.orchestrator import (
     open_fleet,
 )
 from aintandem_notify.plugins import InstanceState, PluginHost, open_host
+from aintandem_notify.sharing import Member, entries_of, node_name, open_membership, open_sharing
 from aintandem_notify.signals import Hangups, hangups, stop_signals
 from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
 from aintandem_notify.store import RESERVE_BYTES, open_pulse, open_storage
@@ -120,6 +121,7 @@ async def open_agent(
     async with AsyncExitStack() as blocks:
         enter = blocks.enter_async_context
         storage = await enter(open_storage(_store(config, blocks), clock=clock, reserve_bytes=RESERVE_BYTES))
+        member = await enter(open_membership(storage, node_name(config)))
         proxy = config.connection.proxy
         http = await enter(HttpClient(proxy=proxy.reveal() if proxy else None, ca_file=config.connection.ca_file))
         ingest = await enter(
@@ -155,13 +157,14 @@ async def open_agent(
         else:
             url, login = config.orchestrator.url, credentials_of(config.orchestrator)
         session = Session(url, login, http=http, clock=clock, chance=chance, announce=announce)
-        agent = Agent(loaded, ingest=ingest, host=host, dispatcher=dispatcher, clock=clock)
+        agent = Agent(loaded, ingest=ingest, host=host, dispatcher=dispatcher, clock=clock, member=member)
         every_s = min(EVERY_S, (systemd.watchdog_s or math.inf) / 2)
         pulse = await enter(open_pulse(storage, answered=lambda: agent.report(systemd), every_s=every_s))
         blocks.push_async_callback(agent.wind_up)
         fleet = await enter(
             open_fleet(session, http=http, sink=ingest.commit, books=ingest, clock=clock, chance=chance)
         )
+        await enter(open_sharing(member, fleet, forget=ingest.forget, entries=agent.entries))
         await agent.begin(fleet)
         await enter(
             open_heartbeat(
@@ -220,6 +223,7 @@ def restart_needed(old: Config, new: Config) -> tuple[str, ...]:
     pairs = {
         "[orchestrator]": (old.orchestrator, new.orchestrator),
         "[store]": (old.store, new.store),
+        "[agent] name": (old.agent.name, new.agent.name),
         "[connection] proxy": (old.connection.proxy, new.connection.proxy),
         "[connection] ca_file": (old.connection.ca_file, new.connection.ca_file),
     }
@@ -237,8 +241,10 @@ class Agent:
         host: PluginHost,
         dispatcher: Dispatcher,
         clock: Clock,
+        member: Member | None = None,
     ) -> None:
         self.loaded = loaded
+        self._member = member
         self._ingest = ingest
         self._host = host
         self._dispatcher = dispatcher
@@ -247,6 +253,7 @@ class Agent:
 
     async def begin(self, fleet: Fleet) -> None:
         """Start every instance, then every project, so that no event finds its destination missing."""
+        await self._tell_others()
         for instance in _instances(self.loaded).values():
             await self._start(instance)
         await self._dispatcher.mention_left_behind()
@@ -312,6 +319,7 @@ class Agent:
                 _log.info("plugin stops", plugin=name, configured=name in after)
                 await self._dispatcher.stop(name, new.config.delivery.drain_timeout)
                 await self._host.stop(name)
+        await self._tell_others()
         self._ingest.router = new.router
         for name in changed:
             if name in after:
@@ -323,6 +331,18 @@ class Agent:
                 await self._fleet.reconcile(new.config.projects, new.config.connection)
             except ConfigError as error:
                 _log.error("the projects are watched as before", reason=str(error))
+
+    def entries(self) -> str:
+        """A hash of what is to be watched."""
+        return entries_of(self.loaded.config)
+
+    async def _tell_others(self) -> None:
+        """Which destinations this agent has, and of which settings, before any of them is used."""
+        if self._member is None:
+            return
+        types = {instance.type for instance in self.loaded.config.instances.values()}
+        local = {one: self.loaded.catalog.latest(one).plugin_class.machine_local for one in types}
+        await self._member.configure(self.loaded.config, local)
 
     async def _start(self, instance: _Instance) -> None:
         await self._host.start(instance.config)

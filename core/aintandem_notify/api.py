@@ -102,10 +102,14 @@ class Plugin(Generic[ConfigT]):
 
     ``digest_over``: when more than so many wait after an outage, the oldest that are no errors are folded into
     one summary (an instance's key of that name goes before). None, for destinations that machines read: never.
+
+    ``machine_local``: whether the destination can only be reached from the machine that the agent runs on, as a
+    desktop or a file. Where several agents share a store, its notifications stay with the agent that made them.
     """
 
     in_flight: ClassVar[int] = 1
     digest_over: ClassVar[int | None] = 50
+    machine_local: ClassVar[bool] = False
 
     config: ConfigT
     context: PluginContext

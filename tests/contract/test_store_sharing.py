@@ -70,7 +70,7 @@ def test_a_member_lives_on_by_renewing(join: Join) -> None:
     assert {peer.id for peer in peers} == {member(first).id, member(second).id}
     assert all(9 < peer.lease_s <= 10 for peer in peers)
     sql(first, "UPDATE agents SET expires_at = expires_at - 9000000")
-    inside(lambda store: member(store).renew())(first)
+    inside(lambda store: member(store).renew("all"))(first)
     leases = {peer.id: peer.lease_s for peer in inside(lambda store: member(store).peers())(second)}
     assert leases[str(member(first).id)] > 9 > leases[str(member(second).id)]
 
@@ -115,7 +115,7 @@ def test_renewing_too_late_is_too_late(join: Join) -> None:
 
     def renew(store: Store) -> None:
         store._connection.execute(text("UPDATE agents SET expires_at = 0"))
-        member(store).renew()
+        member(store).renew("all")
 
     with pytest.raises(MembershipLost):
         inside(renew)(store)
@@ -323,7 +323,7 @@ def test_when_no_living_agent_has_the_settings_any_has_the_delivery(join: Join) 
     first = join("one", {HERE: Configured("red")})
     second = join("two", {HERE: Configured("blue")})
     queue_up([event("task_failed")], [HERE])(first)
-    inside(lambda store: member(store).configure({HERE: Configured("green")}, "all"))(first)
+    inside(lambda store: member(store).configure({HERE: Configured("green")}))(first)
     assert titles(second) == ["task_failed t1"]
 
 

@@ -213,6 +213,13 @@ class DeliveryConfig(Table):
 class AgentConfig(Table):
     """``[agent]``: the agent as a whole. Times in seconds."""
 
+    name: NonEmptyText | None = Field(
+        None,
+        description=(
+            "what this agent is called among those that share a store, also after a restart; "
+            "by default made of the machine's name and the path of the config"
+        ),
+    )
     heartbeat_url: Annotated[Secret | None, AfterValidator(heartbeat_address)] = Field(
         None, description="is fetched again and again while all is well, so that somebody notices when it is not"
     )

@@ -1,7 +1,7 @@
 """Group commit: one transaction at a time, for all that the projects handed in while the last one ran."""
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -140,9 +140,9 @@ class Ingest:
         """How many transactions there were: what is asked for now is older than what moves after it."""
         return self._lately.moment
 
-    async def forget(self, project_id: str) -> None:
-        """Keep nothing of the project in memory any more: somebody else may move its runs from now on."""
-        await self._storage.run(lambda _store: self._memory.forget(project_id))
+    async def forget(self, project_ids: Collection[str]) -> None:
+        """Keep nothing of these projects in memory any more: somebody else may have moved their runs."""
+        await self._storage.run(lambda _store: self._memory.forget(set(project_ids)))
 
     async def _hand_in(self, waiting: _Waiting) -> None:
         self._waiting.append(waiting)
@@ -245,6 +245,7 @@ class Ingest:
     ) -> Plan:
         """Read, plan and write, in one transaction; runs in the store's thread."""
         router, memory = self.router, self._memory
+        batch = [handed for handed in batch if self._is_ours(store, handed)]
         kept = [event for handed in batch for event in handed.events if not is_passing(event, router)]
         refs = {ref for handed in batch for ref in handed.refs}
         connected = {event.project_id for event in kept if isinstance(event, ConnectionConnectedEvent)}
@@ -268,6 +269,13 @@ class Ingest:
         memory.remember(done)
         self._lately.remember(done.moved, done.made, now)
         return done
+
+    def _is_ours(self, store: Store, handed: Handed) -> bool:
+        """Whoever watches the project now catches up on what came last; to store it here, too, would race."""
+        if handed.project is None or store.owns(handed.project.id):
+            return True
+        log.info("left to the agent that watches the project now", project=handed.project.id, events=handed.size)
+        return False
 
     def _tell(self, done: Plan) -> None:
         if self._in_doubt:
@@ -295,9 +303,9 @@ class _Memory:
         while len(self.runs) > self.most_runs:
             del self.runs[next(iter(self.runs))]
 
-    def forget(self, project_id: str) -> None:
-        """Drop the runs of one project."""
-        self.runs = {ref: run for ref, run in self.runs.items() if ref.project_id != project_id}
+    def forget(self, project_ids: Set[str]) -> None:
+        """Drop the runs of these projects."""
+        self.runs = {ref: run for ref, run in self.runs.items() if ref.project_id not in project_ids}
 
 
 @asynccontextmanager

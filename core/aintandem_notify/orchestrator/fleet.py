@@ -5,7 +5,7 @@ lookup. A project that fails is started again alone; the others do not notice.
 """
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -102,6 +102,9 @@ class Fleet:
         self._chance = chance
         self._entries: tuple[WatchedProject, ...] = ()
         self._connection: ConnectionConfig | None = None
+        self._wanted: dict[str, Project] = {}
+        self._held: Collection[str] | None = None
+        self._wanted_news = trio.Event()
         self._running: dict[str, _Run] = {}
         self._statuses: dict[str, ProjectStatus] = {}
         self._missing: set[str] = set()
@@ -111,6 +114,30 @@ class Fleet:
     def snapshot(self) -> tuple[ProjectStatus, ...]:
         """Where every watched project stands, in the order in which they were started."""
         return tuple(self._statuses.values())
+
+    @property
+    def wanted(self) -> Set[str]:
+        """The projects that entries and orchestrator name, whoever watches them."""
+        return self._wanted.keys()
+
+    @property
+    def wanted_news(self) -> trio.Event:
+        """Is set when ``wanted`` changes, and another one then takes its place."""
+        return self._wanted_news
+
+    async def hold(self, ids: Collection[str] | None) -> None:
+        """Watch those of the wanted projects that are among ``ids``, all for None, now and as they change.
+
+        Returns when what was stopped has ended.
+        """
+        self._held = ids
+        stopped = [self._stop(one) for one in list(self._running) if not self._is_held(one)]
+        self._start_held()
+        for run in stopped:
+            await run.ended.wait()
+
+    def _is_held(self, project_id: str) -> bool:
+        return self._held is None or project_id in self._held
 
     async def reconcile(self, entries: Iterable[WatchedProject], connection: ConnectionConfig) -> None:
         """Watch exactly these from now on: what is new is started, what is gone stopped, the rest left alone.
@@ -124,19 +151,23 @@ class Fleet:
             self._entries = ()
         else:
             self._entries = tuple(entries)
-        stopped = [self._stop(one) for one in list(self._running) if not self._is_meant(one)]
+        unwanted = [one for one in self._wanted if not self._is_meant(one)]
+        for one in unwanted:
+            del self._wanted[one]
+        stopped = [self._stop(one) for one in list(self._running) if one not in self._wanted]
         for run in stopped:
             await run.ended.wait()
         self._entries = tuple(entries)
         # The others wait for the list, which has their names, or all there is to know about them.
-        self._start_all(resolve([one for one in self._entries if not one.is_glob and one.name], ()))
+        self._want(resolve([one for one in self._entries if not one.is_glob and one.name], ()))
+        self._tell_wanted()
         self._changed.set()
 
     def _is_meant(self, project_id: str) -> bool:
-        """Whether the entries still want this running project, under the name that it runs with."""
+        """Whether the entries still want this project, under the name that it has."""
         literal = [entry for entry in self._entries if not entry.is_glob and entry.id == project_id]
         if literal:
-            return literal[-1].name in (None, self._statuses[project_id].project.name)
+            return literal[-1].name in (None, self._wanted[project_id].name)
         return any(entry.is_glob and fnmatchcase(project_id, entry.id) for entry in self._entries)
 
     async def keep_up(self, list_projects: ListProjects) -> None:
@@ -146,7 +177,7 @@ class Fleet:
             self._changed = trio.Event()
             interval = math.inf if self._connection is None else self._connection.discover_interval
             pause = math.inf
-            if any(entry.is_glob or entry.id not in self._running for entry in self._entries):
+            if any(entry.is_glob or entry.id not in self._wanted for entry in self._entries):
                 listed = await self._list(list_projects, first_failure=failures == 0)
                 failures = 0 if listed is not None else failures + 1
                 self._apply(listed)
@@ -157,7 +188,7 @@ class Fleet:
 
     async def _list(self, list_projects: ListProjects, *, first_failure: bool) -> Sequence[ProjectRecord] | None:
         """What the orchestrator lists; None when it does not, or not before a project has waited too long."""
-        waiting = any(not entry.is_glob and entry.id not in self._running for entry in self._entries)
+        waiting = any(not entry.is_glob and entry.id not in self._wanted for entry in self._entries)
         try:
             with trio.fail_after(NAME_LOOKUP_S if waiting else math.inf):
                 return await list_projects()
@@ -176,14 +207,17 @@ class Fleet:
 
     def _apply(self, listed: Sequence[ProjectRecord] | None) -> None:
         wanted = resolve(self._entries, listed or ())
-        self._start_all(wanted)
+        self._want(wanted)
         if listed is not None:
             self._tell_of_idle_globs(listed)
             # Absent twice before it is stopped: one odd answer must not silence a project.
-            absent = self._running.keys() - wanted.keys()
+            absent = self._wanted.keys() - wanted.keys()
             for project_id in absent & self._missing:
-                self._stop(project_id)
+                del self._wanted[project_id]
+                if project_id in self._running:
+                    self._stop(project_id)
             self._missing = absent - self._missing
+        self._tell_wanted()
 
     def _tell_of_idle_globs(self, listed: Sequence[ProjectRecord]) -> None:
         """Say once that a glob stands for nothing: whoever wrote it waits for events that cannot come."""
@@ -196,14 +230,26 @@ class Fleet:
             _log.warning("no project matches", glob=glob, listed=len(listed))
         self._idle_globs = idle
 
-    def _start_all(self, wanted: Mapping[str, Project]) -> None:
-        for project in wanted.values():
+    def _want(self, wanted: Mapping[str, Project]) -> None:
+        """These, too, from now on; a name that is known already stays."""
+        self._wanted |= {one: project for one, project in wanted.items() if one not in self._wanted}
+        self._start_held()
+
+    def _tell_wanted(self) -> None:
+        self._wanted_news.set()
+        self._wanted_news = trio.Event()
+
+    def _start_held(self) -> None:
+        for project in self._wanted.values() if self._held is None else self._among(self._held):
             if project.id not in self._running:
                 run = self._running[project.id] = _Run()
                 self._statuses[project.id] = ProjectStatus(
                     project, ConnectionState.DISCONNECTED, self._clock.now()
                 )
                 self._nursery.start_soon(self._supervise, project, run, self._watch)
+
+    def _among(self, ids: Iterable[str]) -> list[Project]:
+        return [self._wanted[one] for one in ids if one in self._wanted]
 
     def _stop(self, project_id: str) -> _Run:
         _log.info("no longer watching", project=project_id)

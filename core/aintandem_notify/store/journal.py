@@ -121,7 +121,8 @@ _OPEN_RUNS: Final = (
     .order_by(_runs.updated_at.desc())
     .limit(bindparam("most"))
 )
-_ADD_PROJECTS: Final = Bulk(insert(schema.projects), ("id", "seen_until", "watched_since"))
+# Where several agents share the store, it knows a project before anybody watches it.
+_BEGIN_PROJECT: Final = update(schema.projects).where(schema.projects.c.id == bindparam("project"))
 _SEE_PROJECTS: Final = Bulk(
     update(schema.projects)
     .where(schema.projects.c.id == bindparam("project"))
@@ -164,13 +165,19 @@ class Journal:
         columns = schema.projects.c
         found: dict[str, Watched] = {}
         for some in _portions(project_ids):
-            rows = self._connection.execute(select(schema.projects).where(columns.id.in_(some)))
-            found |= {row.id: Watched(row.seen_until, row.watched_since or row.seen_until) for row in rows}
+            seen = select(schema.projects).where(columns.id.in_(some), columns.watched_since.is_not(None))
+            found |= {row.id: Watched(row.seen_until, row.watched_since) for row in self._connection.execute(seen)}
         return found
 
     def _place(self, destination: str) -> BulkRow:
         """For which settings, and for which machine alone, a delivery is meant; both None with one owner."""
         return _ANYWHERE if self._membership is None else self._membership.place(destination)
+
+    def _begin(self, project: str, moment: datetime) -> None:
+        seen = {"seen_until": moment, "watched_since": moment}
+        changed = self._connection.execute(_BEGIN_PROJECT.values(seen), {"project": project})
+        if changed.rowcount == 0:
+            self._connection.execute(insert(schema.projects), {"id": project, **seen})
 
     def write(self, changes: Changes, now: datetime) -> None:
         """Add and change it all; ``now`` is when it was received and from when deliveries are due."""
@@ -189,10 +196,8 @@ class Journal:
                 for name in names
             ],
         )
-        _ADD_PROJECTS.run(
-            connection,
-            [(project, at, at) for project, at in _with_microseconds(changes.new_projects)],
-        )
+        for project, moment in changes.new_projects.items():
+            self._begin(project, moment)
         _SEE_PROJECTS.run(
             connection,
             [(at, project) for project, at in _with_microseconds(changes.seen_until)],

@@ -41,13 +41,13 @@ def _sql(statement: str, *arrays: str) -> TextClause:
 _FENCE: Final = _sql("SELECT expires_at > {now}, {now} FROM agents WHERE id = :me FOR KEY SHARE")
 _HOLD_NAME: Final = _sql("SELECT pg_try_advisory_lock(:key)")
 _RENEW: Final = _sql(
-    "UPDATE agents SET expires_at = {now} + :lease, projects = :projects WHERE id = :me AND expires_at > {now}"
+    "UPDATE agents SET expires_at = {now} + :lease, projects = :projects, entries = :entries"
+    " WHERE id = :me AND expires_at > {now}"
 )
 _JOIN: Final = _sql(
     "INSERT INTO agents (id, node, entries, version, projects, started_at, expires_at)"
     " VALUES (:me, :node, :entries, :version, 0, {now}, {now} + :lease)"
 )
-_ENTRIES: Final = _sql("UPDATE agents SET entries = :entries WHERE id = :me")
 _PEERS: Final = _sql("SELECT id, entries, projects, expires_at - {now} FROM agents ORDER BY id")
 _EXPIRED: Final = _sql("SELECT id FROM agents WHERE expires_at <= {now} AND id <> :me FOR UPDATE SKIP LOCKED")
 _SAME_NODE: Final = _sql("SELECT id FROM agents WHERE node = :node FOR UPDATE")
@@ -153,10 +153,11 @@ class Membership:
             self._lose()
         self.now = _EPOCH + timedelta(microseconds=row[1])
 
-    def renew(self) -> None:
-        """Live on for another lease; raises MembershipLost."""
+    def renew(self, entries: str) -> None:
+        """Live on for another lease, wanting the projects that ``entries`` stands for; raises MembershipLost."""
         asked_at = self.clock()
-        found = self._run(_RENEW, me=self.id, lease=_microseconds(LEASE_S), projects=len(self.projects))
+        lease, count = _microseconds(LEASE_S), len(self.projects)
+        found = self._run(_RENEW, me=self.id, lease=lease, projects=count, entries=entries)
         if found.rowcount == 0:
             self._lose()
         self._valid_until = asked_at + LEASE_S
@@ -181,13 +182,12 @@ class Membership:
         self.id, self.lost = None, True
         self.projects = set()
 
-    def configure(self, configured: Mapping[str, Configured], entries: str) -> None:
-        """What it delivers to and wants to watch from now on."""
+    def configure(self, configured: Mapping[str, Configured]) -> None:
+        """What it delivers to from now on."""
         self.configured = configured
         if self.id is not None:
             self._run(_NO_DESTINATIONS, ids=[self.id])
             self._add_destinations(self.id)
-            self._run(_ENTRIES, me=self.id, entries=entries)
 
     def place(self, destination: str) -> tuple[str | None, str | None]:
         """The settings that a delivery of ours is meant for, and the machine that alone can make it."""

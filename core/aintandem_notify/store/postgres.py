@@ -7,9 +7,10 @@ runs: a pooler that lends it out by the transaction will not do.
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from secrets import token_hex
 from typing import Any, Final
 
-from sqlalchemy import Engine, create_engine, event, inspect
+from sqlalchemy import Engine, create_engine, event, insert, inspect
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
@@ -20,7 +21,7 @@ from aintandem_notify.store.migrations import create, upgrade
 from aintandem_notify.store.postgres_faults import naming_errors
 from aintandem_notify.store.postgres_texts import register
 from aintandem_notify.store.reserve import Reserve
-from aintandem_notify.store.schema import meta
+from aintandem_notify.store.schema import SALT, meta
 
 APPLICATION_NAME: Final = "aintandem-notify"
 """What ``pg_stat_activity`` calls our connections."""
@@ -113,6 +114,7 @@ class PostgresDatabase:
                     upgrade(connection)
                 else:
                     create(connection)
+                    connection.execute(insert(meta), {"key": SALT, "value": token_hex(16)})
             except StoreError as error:
                 raise StoreError(f"store {self.name}: {error}") from error
 

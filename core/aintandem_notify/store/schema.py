@@ -50,6 +50,9 @@ _Count = BigInteger().with_variant(Integer, "sqlite")
 
 metadata: Final = MetaData()
 
+SALT: Final = "salt"
+"""The key in ``meta`` of what makes hashes of settings this store's own, where several agents share it."""
+
 meta: Final = Table(
     "meta",
     metadata,

@@ -9,7 +9,9 @@ from typing import TypeVar
 import trio
 
 from aintandem_notify.clock import Clock
+from aintandem_notify.errors import MembershipLost
 from aintandem_notify.store.health import StoreStatus
+from aintandem_notify.store.membership import Membership
 from aintandem_notify.store.store import Store
 
 T = TypeVar("T")
@@ -28,6 +30,7 @@ class Storage:
         self._limiter = trio.CapacityLimiter(1)
         self._known = store.status
         self._news = trio.Event()
+        self._lost = trio.Event()
 
     @property
     def name(self) -> str:
@@ -50,6 +53,22 @@ class Storage:
             await self._news.wait()
         return self.status
 
+    @property
+    def membership(self) -> Membership | None:
+        """This agent among those that share the store; None where there can be only one."""
+        return self._store.membership
+
+    @property
+    def membership_lost(self) -> trio.Event:
+        """Is set when the others took this agent for dead."""
+        return self._lost
+
+    @property
+    def may_send(self) -> bool:
+        """Whether what was claimed is still this agent's: nobody can have taken it over."""
+        member = self._store.membership
+        return member is None or not (member.id or member.lost) or member.is_valid
+
     async def run(self, fn: Callable[[Store], T]) -> T:
         """What ``fn`` returns or raises. Once begun it is not cancelled, so its result is never in doubt."""
         try:
@@ -57,6 +76,10 @@ class Storage:
                 await trio.lowlevel.checkpoint()
                 return fn(self._store)
             return await trio.to_thread.run_sync(fn, self._store, limiter=self._limiter, abandon_on_cancel=False)
+        except MembershipLost:
+            self._lost.set()
+            self._lost = trio.Event()
+            raise
         finally:
             if self._known != self._store.status:
                 self._known = self._store.status

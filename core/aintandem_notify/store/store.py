@@ -16,7 +16,7 @@ from aintandem_notify.store.journal import Journal
 from aintandem_notify.store.outbox import Outbox
 from aintandem_notify.store.recent import Recent
 from aintandem_notify.store.retention import Retention
-from aintandem_notify.store.schema import PREDECESSOR, meta
+from aintandem_notify.store.schema import PREDECESSOR, SALT, meta
 from aintandem_notify.store.shared_outbox import SharedOutbox
 
 _PROBE: Final = update(meta).where(meta.c.key == "schema_version").values(value=meta.c.value)
@@ -148,6 +148,17 @@ class Store:
             member.left()
             raise
         self._recent.replace = True
+
+    def salt(self) -> bytes:
+        """The same for all that share this store, and for no other store; a store with one owner has none."""
+        with self.transaction():
+            salt: str = self._connection.execute(select(meta.c.value).where(meta.c.key == SALT)).scalar_one()
+        return bytes.fromhex(salt)
+
+    def owns(self, project_id: str) -> bool:
+        """Whether its events are this agent's to store; all are where the store has one owner."""
+        member = self.membership
+        return member is None or member.id is None or project_id in member.projects
 
     def leave(self) -> None:
         """Give all that this agent has to the others, at once and not when its lease is over."""

@@ -29,6 +29,7 @@ class Console(Plugin[Config]):
     # Fast and local, and a line that shows twice after a kill does no harm.
     in_flight: ClassVar[int] = 32
     digest_over: ClassVar[int | None] = None
+    machine_local: ClassVar[bool] = True
 
     _output: Output
     _render: Callable[[Notification], str]

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -30,6 +30,8 @@ class Config(PluginConfig):
 
 class DesktopNotify(Plugin[Config]):
     """One desktop session."""
+
+    machine_local: ClassVar[bool] = True
 
     _backend: Backend
 

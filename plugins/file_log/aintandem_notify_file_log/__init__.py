@@ -23,6 +23,7 @@ class FileLog(Plugin[Config]):
     # A whole batch is one hop to the worker thread, and a repetition after a kill carries the same id.
     in_flight: ClassVar[int] = 256
     digest_over: ClassVar[int | None] = None
+    machine_local: ClassVar[bool] = True
 
     _file: LogFile
 

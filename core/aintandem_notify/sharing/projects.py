@@ -1,0 +1,216 @@
+"""Which of the wanted projects are this agent's: takes what is free, gives back what others miss."""
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence, Set
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, Protocol
+
+import trio
+
+from aintandem_notify import log
+from aintandem_notify.errors import StoreError
+from aintandem_notify.sharing.member import Member
+from aintandem_notify.sharing.shares import PATIENCE, Move, decide
+from aintandem_notify.store import Store
+from aintandem_notify.store.membership import AT_ONCE
+
+SHORT_S: Final = 1.0
+"""Seconds until an agent that has less than its share looks again."""
+KEEP_S: Final = 300.0
+"""What was given back and nobody took is kept for so long, before any is given back again."""
+
+_log = log.get_logger(__name__)
+
+Forget = Callable[[Collection[str]], Awaitable[None]]
+"""Drops what is in memory of these projects: somebody else may have moved their runs."""
+
+
+class Watches(Protocol):
+    """Who watches projects, as the fleet does."""
+
+    @property
+    def wanted(self) -> Set[str]:
+        """The projects to be watched, by whichever agent."""
+        ...
+
+    @property
+    def wanted_news(self) -> trio.Event:
+        """Is set when they change."""
+        ...
+
+    async def hold(self, ids: Collection[str]) -> None:
+        """Watch those of the wanted that are among these; returns when what was stopped has ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """What is this agent's after a round, what it took in it, what it is to give, and when to look again."""
+
+    mine: frozenset[str]
+    taken: Set[str]
+    give: Sequence[str]
+    pause_s: float
+
+
+class _Sharing:
+    def __init__(self, member: Member, watches: Watches, forget: Forget, entries: Callable[[], str]) -> None:
+        self._member = member
+        self._membership = member.membership
+        self._watches = watches
+        self._forget = forget
+        self._entries = entries
+        self._holding = trio.Lock()
+        self._joined = 0
+        self._known: set[str] = set()
+        self._in_doubt = False
+        self._rounds_free = 0
+        self._rounds_giving = 0
+        self._keep_until = 0.0
+
+    async def run(self) -> None:
+        """Look, take, give, again and again."""
+        while True:
+            turn, news = self._member.turn, self._watches.wanted_news
+            pause_s = math.inf
+            if self._member.is_valid:
+                try:
+                    pause_s = await self._round()
+                except StoreError:
+                    # What was taken or given may be on disk all the same. The member tells of the trouble.
+                    self._in_doubt = True
+                    pause_s = SHORT_S
+            await _first_of(turn, news, pause_s)
+
+    async def let_go(self) -> None:
+        """Watch nothing as soon as the lease is over, whether or not the database answers."""
+        while True:
+            turn = self._member.turn
+            if not self._member.is_valid:
+                await self._hold(())
+            await turn.wait()
+
+    async def end(self) -> None:
+        """Watch nothing any more, and let the others have it at once."""
+        await self._hold(())
+        if self._member.is_valid:
+            await self._give(list(self._membership.projects))
+
+    async def _round(self) -> float:
+        wanted, joined, now_s = frozenset(self._watches.wanted), self._member.joined, trio.current_time()
+        self._member.entries = self._entries() if wanted else ""
+        done = await self._member.storage.run(lambda store: self._look(store, wanted, now_s))
+        # What was this agent's in an earlier life may have been moved by others since.
+        gained = done.taken if joined == self._joined else done.mine
+        if gained:
+            _log.info("watches more projects", gained=len(gained), projects=len(done.mine))
+            await self._forget(gained)
+        self._joined = joined
+        if done.give:
+            _log.info("gives projects to an agent that has fewer", projects=len(done.give))
+        await self._hold(done.mine.difference(done.give))
+        if done.give:
+            await self._give(done.give)
+        return done.pause_s
+
+    def _look(self, store: Store, wanted: Set[str], now_s: float) -> _Round:
+        """One round in the store; runs in its thread."""
+        membership = self._membership
+        new = list(islice((one for one in wanted if one not in self._known), AT_ONCE))
+        with store.transaction():
+            owned = membership.owned() if self._in_doubt else membership.projects
+            mine = owned & wanted
+            membership.add_projects(new)
+            membership.give(list(owned - mine))
+            counts = self._counts(len(mine))
+            free = self._free(wanted, min(AT_ONCE, len(wanted) - len(mine)))
+            move = self._decide(counts, len(wanted), len(free), now_s)
+            taken = membership.take(free[: move.take])
+        self._in_doubt = False
+        self._known.update(new)
+        membership.projects = mine | taken
+        give = sorted(mine)[len(mine) - move.give :] if move.give else []
+        share = len(wanted) // len(counts)
+        pause_s = SHORT_S if len(membership.projects) < share else math.inf
+        if AT_ONCE in (len(new), len(taken)):
+            pause_s = 0.0  # more of them wait for the next round
+        return _Round(frozenset(membership.projects), taken, give, pause_s)
+
+    def _counts(self, mine: int) -> dict[str, int]:
+        """How many the agents have that want the same."""
+        entries = self._member.entries
+        peers = {peer.id: peer.projects for peer in self._member.peers if peer.entries == entries}
+        return peers | {str(self._membership.id): mine}
+
+    def _free(self, wanted: Set[str], most: int) -> list[str]:
+        found: list[str] = []
+        after = ""
+        while len(found) < most and (page := self._membership.free_projects(after)):
+            found += [one for one in page if one in wanted]
+            after = page[-1]
+        return found[:most]
+
+    def _decide(self, counts: dict[str, int], wanted: int, free: int, now_s: float) -> Move:
+        move = decide(str(self._membership.id), counts, wanted=wanted, free=free, rounds=self._rounds_free)
+        if free and self._rounds_free >= PATIENCE:
+            self._keep_until = now_s + KEEP_S
+        self._rounds_free = self._rounds_free + 1 if free else 0
+        # What another agent is just taking looks like nothing free: give what is still missed a round later.
+        self._rounds_giving = self._rounds_giving + 1 if move.give else 0
+        if self._rounds_giving < PATIENCE or now_s < self._keep_until:
+            return move._replace(give=0)
+        return move
+
+    async def _give(self, ids: Sequence[str]) -> None:
+        def give(store: Store) -> None:
+            with store.transaction():
+                self._membership.give(ids)
+
+        try:
+            await self._member.storage.run(give)
+        except StoreError:
+            self._in_doubt = True
+        else:
+            self._membership.projects = self._membership.projects.difference(ids)
+
+    async def _hold(self, ids: Collection[str]) -> None:
+        async with self._holding:
+            await self._watches.hold(ids if self._member.is_valid else ())
+
+
+async def _first_of(turn: trio.Event, news: trio.Event, pause_s: float) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def wait(event: trio.Event) -> None:
+            await event.wait()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(wait, turn)
+        nursery.start_soon(wait, news)
+        await trio.sleep(pause_s)
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def open_sharing(
+    member: Member | None, watches: Watches, *, forget: Forget, entries: Callable[[], str]
+) -> AsyncIterator[None]:
+    """Tells ``watches`` which projects are this agent's, and shares them with the others, inside the block.
+
+    Nothing happens where the store has one owner: all are its own. ``entries`` is a hash of what is configured
+    to be watched; agents with the same one share evenly.
+    """
+    if member is None:
+        yield
+        return
+    sharing = _Sharing(member, watches, forget, entries)
+    await watches.hold(())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sharing.run)
+        nursery.start_soon(sharing.let_go)
+        yield
+        nursery.cancel_scope.cancel()
+    with trio.CancelScope(shield=True):
+        await sharing.end()

@@ -1,0 +1,123 @@
+"""Several agent processes on one real PostgreSQL: they share the projects, and one may die at any time."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import trio
+
+from support.agent_process import AgentProcess, ended_well, open_agent
+from support.configs import write_config
+from support.postgres import Postgres
+from support.raw_orchestrator import RawOrchestrator, RawSocket, event_text, frame, open_raw_orchestrator
+from support.receivers import WebhookReceiver, open_webhook_receiver
+
+PROJECTS = tuple(f"p{n}" for n in range(6))
+TAKE_OVER_S = 15.0
+
+
+@dataclass
+class Bench:
+    """An orchestrator whose projects each send an event now and then to whoever watches, and a receiver."""
+
+    folder: Path
+    url: str
+    raw: RawOrchestrator
+    webhook: WebhookReceiver
+    sent: int = 0
+    silent: bool = False
+
+    async def feed(self) -> None:
+        async with trio.open_nursery() as nursery:
+            async for socket in self.raw.connections:
+                nursery.start_soon(self._feed, socket)
+
+    async def _feed(self, socket: RawSocket) -> None:
+        try:
+            while not (socket.closed.is_set() or self.silent):
+                self.sent += 1
+                text = event_text("task_failed", socket.project_id, taskId=f"t{self.sent}", error="x")
+                await socket.send_bytes_raw(frame(text))
+                await trio.sleep(0.05)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+
+    @asynccontextmanager
+    async def agent(self, name: str, *tables: str) -> AsyncIterator[AgentProcess]:
+        """One more agent; each has a folder of its own, as if on a machine of its own."""
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        config = write_config(
+            folder,
+            self.raw.url,
+            f'[store]\nurl = "{self.url}"\n',
+            f'[agent]\nname = "{name}"\n',
+            f'[plugins.webhook.ops]\nurl = "{self.webhook.url}"\nevents = ["task_failed"]\n',
+            projects=PROJECTS,
+        )
+        async with open_agent("run", config, cwd=folder, seconds=90.0) as agent:
+            await agent.wait_for_log('"started"')
+            yield agent
+
+    def ask(self, query: str) -> list[tuple[object, ...]]:
+        with psycopg.connect(self.url) as connection:
+            return connection.execute(query.encode()).fetchall()
+
+    def owned(self) -> dict[str, int]:
+        """How many projects each agent has, by name."""
+        query = "SELECT node, count(*) FROM projects JOIN agents ON agents.id = owner GROUP BY node"
+        return {str(node): int(str(count)) for node, count in self.ask(query)}
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Nothing tells of what is in a database."""
+        while not condition():  # noqa: ASYNC110
+            await trio.sleep(0.05)
+
+    async def all_is_delivered(self) -> None:
+        """Everything that any agent has stored has reached the receiver."""
+        undone = "SELECT 1 FROM deliveries WHERE state <> 'delivered' LIMIT 1"
+        await self.until(lambda: not self.ask(undone))
+        stored = {str(name) for (name,) in self.ask("SELECT notification_id FROM deliveries")}
+        assert stored
+        assert self.webhook.ids.keys() == stored
+        ((events,),) = self.ask("SELECT count(*) FROM events WHERE type = 'task_failed'")
+        assert len(stored) == events
+
+
+@asynccontextmanager
+async def open_bench(folder: Path, postgres: Postgres) -> AsyncIterator[Bench]:
+    async with (
+        open_raw_orchestrator() as raw,
+        open_webhook_receiver(secret=None) as webhook,
+        trio.open_nursery() as nursery,
+    ):
+        bench = Bench(folder, postgres.new_database(), raw, webhook)
+        nursery.start_soon(bench.feed)
+        yield bench
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_killed_agents_projects_are_taken_over_and_nothing_is_lost(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    async with open_bench(tmp_path, postgres) as bench, bench.agent("one") as one:
+        await bench.until(lambda: bench.owned() == {"one": 6})
+        async with bench.agent("two") as two:
+            await bench.until(lambda: bench.owned() == {"one": 3, "two": 3})
+            await bench.webhook.wait_for(50)
+            two.kill()
+            with trio.fail_after(TAKE_OVER_S):
+                await two.wait()
+                await bench.until(lambda: bench.owned() == {"one": 6})
+                await bench.until(lambda: len(bench.raw.open_sockets) == 6)
+        await bench.webhook.wait_for(bench.webhook.ids.total() + 30)
+        async with bench.agent("two") as two:
+            await bench.until(lambda: bench.owned() == {"one": 3, "two": 3})
+            await ended_well(two)
+        await bench.until(lambda: bench.owned() == {"one": 6})
+        bench.silent = True
+        await bench.all_is_delivered()
+        await ended_well(one)
+    assert bench.webhook.ids.total() - len(bench.webhook.ids) <= 1

@@ -1,0 +1,71 @@
+"""What agents tell each other of their settings: equal for equal ones, and nothing that gives a secret away."""
+
+from pathlib import Path
+
+import pytest
+
+from aintandem_notify.loading import Loaded, load
+from aintandem_notify.sharing import configured, entries_of, node_name
+
+HEAD = """
+[orchestrator]
+url = "http://localhost:9900"
+token = "t"
+[[projects]]
+id = "a"
+[[projects]]
+id = "b-*"
+"""
+HOOK = '[plugins.webhook.ops]\nurl = "https://h.example/x"\nsecret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"\n'
+
+
+def loaded(folder: Path, text: str) -> Loaded:
+    path = folder / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    return load(path, environ={})
+
+
+def variant(folder: Path, text: str, salt: bytes = b"salt") -> str:
+    return configured(loaded(folder, text).config, {}, salt)["webhook.ops"].variant
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_equal"),
+    [
+        (HEAD + HOOK, True),
+        (HEAD + HOOK + 'events = ["task_failed"]\nseverity = "error"\nprojects = ["a"]', True),
+        (HEAD + HOOK + 'rate = "1/s"', False),
+        (HEAD + HOOK + 'timeout = "5s"', False),
+        (HEAD + HOOK + '[delivery]\nmax_age = "1h"', False),
+        (HEAD + HOOK.replace("MDEy", "NDEy"), False),
+        (HEAD + HOOK.replace("h.example", "i.example"), False),
+    ],
+)
+def test_a_variant_is_the_hash_of_how_a_delivery_is_made(tmp_path: Path, changed: str, is_equal: bool) -> None:
+    assert (variant(tmp_path, HEAD + HOOK) == variant(tmp_path, changed)) is is_equal
+
+
+def test_a_variant_is_one_stores_own(tmp_path: Path) -> None:
+    assert variant(tmp_path, HEAD + HOOK) != variant(tmp_path, HEAD + HOOK, b"other")
+    assert len(variant(tmp_path, HEAD + HOOK)) == 32
+
+
+def test_destinations_on_this_machine_are_marked(tmp_path: Path) -> None:
+    config = loaded(tmp_path, HEAD + HOOK + "[plugins.file_log.audit]\npath = 'x'\n").config
+    found = configured(config, {"file_log": True, "webhook": False}, b"salt")
+    assert {name: one.local for name, one in found.items()} == {"webhook.ops": False, "file_log.audit": True}
+
+
+def test_entries_are_equal_in_any_order(tmp_path: Path) -> None:
+    first = entries_of(loaded(tmp_path, HEAD + HOOK).config)
+    turned = HEAD.replace('"a"', '"x"').replace('"b-*"', '"a"').replace('"x"', '"b-*"\nname = "B"')
+    assert entries_of(loaded(tmp_path, turned + HOOK).config) == first
+    assert entries_of(loaded(tmp_path, HEAD.replace("b-", "c-") + HOOK).config) != first
+    assert entries_of(loaded(tmp_path, HEAD.replace("9900", "9901") + HOOK).config) != first
+
+
+def test_an_agent_is_called_by_its_name_or_its_place(tmp_path: Path) -> None:
+    assert node_name(loaded(tmp_path, HEAD + HOOK + '[agent]\nname = "night-1"').config) == "night-1"
+    place = node_name(loaded(tmp_path, HEAD + HOOK).config)
+    assert place.endswith(f":{tmp_path / 'config.toml'}")
+    assert len(place) > len(f":{tmp_path / 'config.toml'}")
