@@ -40,7 +40,7 @@ class Bench:
                 self.sent += 1
                 text = event_text("task_failed", socket.project_id, taskId=f"t{self.sent}", error="x")
                 await socket.send_bytes_raw(frame(text))
-                await trio.sleep(0.05)
+                await trio.sleep(0.3)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
 
@@ -73,7 +73,7 @@ class Bench:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Nothing tells of what is in a database."""
         while not condition():  # noqa: ASYNC110
-            await trio.sleep(0.05)
+            await trio.sleep(0.1)
 
     async def all_is_delivered(self) -> None:
         """Everything that any agent has stored has reached the receiver."""
@@ -106,7 +106,7 @@ async def test_a_killed_agents_projects_are_taken_over_and_nothing_is_lost(
         await bench.until(lambda: bench.owned() == {"one": 6})
         async with bench.agent("two") as two:
             await bench.until(lambda: bench.owned() == {"one": 3, "two": 3})
-            await bench.webhook.wait_for(50)
+            await bench.webhook.wait_for(20)
             two.kill()
             with trio.fail_after(TAKE_OVER_S):
                 await two.wait()

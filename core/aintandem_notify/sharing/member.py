@@ -10,6 +10,7 @@ from aintandem_notify import __version__, log
 from aintandem_notify.config import Config
 from aintandem_notify.errors import MembershipLost, StoreError
 from aintandem_notify.sharing.settings import configured
+from aintandem_notify.sharing.waiting import first_of
 from aintandem_notify.store import Storage, Store
 from aintandem_notify.store.membership import Membership, Peer
 
@@ -39,6 +40,7 @@ class Member:
         self.joined = 0
         """How often it has joined; whatever belonged to an earlier membership is not this agent's any more."""
         self._turn = trio.Event()
+        self._news = trio.Event()
         self._failed = False
         self._salt = b""
         self._untold = False
@@ -64,6 +66,12 @@ class Member:
         self._untold = True
         with suppress(StoreError):
             await self.storage.run(self._look)
+
+    def want(self, entries: str) -> None:
+        """Tell the others what this agent wants to watch: a hash of it, empty while it knows of no project."""
+        if entries != self.entries:
+            self.entries = entries
+            self._news.set()
 
     async def join(self) -> None:
         """Raises StoreError: the database cannot be had, or another agent has the name."""
@@ -118,8 +126,8 @@ class Member:
         return max(MOMENT_S, min([RENEW_S, *ends]))
 
     async def _sleep(self, pause_s: float) -> None:
-        with trio.move_on_after(pause_s):
-            await self.storage.membership_lost.wait()
+        await first_of(self._news, self.storage.membership_lost, within_s=pause_s)
+        self._news = trio.Event()
 
     def _told(self) -> None:
         self._turn.set()

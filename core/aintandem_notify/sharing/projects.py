@@ -13,6 +13,7 @@ from aintandem_notify import log
 from aintandem_notify.errors import StoreError
 from aintandem_notify.sharing.member import Member
 from aintandem_notify.sharing.shares import PATIENCE, Move, decide
+from aintandem_notify.sharing.waiting import first_of
 from aintandem_notify.store import Store
 from aintandem_notify.store.membership import AT_ONCE
 
@@ -82,7 +83,7 @@ class _Sharing:
                     # What was taken or given may be on disk all the same. The member tells of the trouble.
                     self._in_doubt = True
                     pause_s = SHORT_S
-            await _first_of(turn, news, pause_s)
+            await first_of(turn, news, within_s=pause_s)
 
     async def let_go(self) -> None:
         """Watch nothing as soon as the lease is over, whether or not the database answers."""
@@ -100,7 +101,7 @@ class _Sharing:
 
     async def _round(self) -> float:
         wanted, joined, now_s = frozenset(self._watches.wanted), self._member.joined, trio.current_time()
-        self._member.entries = self._entries() if wanted else ""
+        self._member.want(self._entries() if wanted else "")
         done = await self._member.storage.run(lambda store: self._look(store, wanted, now_s))
         # What was this agent's in an earlier life may have been moved by others since.
         gained = done.taken if joined == self._joined else done.mine
@@ -133,7 +134,7 @@ class _Sharing:
         membership.projects = mine | taken
         give = sorted(mine)[len(mine) - move.give :] if move.give else []
         share = len(wanted) // len(counts)
-        pause_s = SHORT_S if len(membership.projects) < share else math.inf
+        pause_s = SHORT_S if len(membership.projects) < share or self._rounds_giving else math.inf
         if AT_ONCE in (len(new), len(taken)):
             pause_s = 0.0  # more of them wait for the next round
         return _Round(frozenset(membership.projects), taken, give, pause_s)
@@ -178,19 +179,6 @@ class _Sharing:
     async def _hold(self, ids: Collection[str]) -> None:
         async with self._holding:
             await self._watches.hold(ids if self._member.is_valid else ())
-
-
-async def _first_of(turn: trio.Event, news: trio.Event, pause_s: float) -> None:
-    async with trio.open_nursery() as nursery:
-
-        async def wait(event: trio.Event) -> None:
-            await event.wait()
-            nursery.cancel_scope.cancel()
-
-        nursery.start_soon(wait, turn)
-        nursery.start_soon(wait, news)
-        await trio.sleep(pause_s)
-        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager

@@ -1,0 +1,17 @@
+"""Waiting for whichever comes first."""
+
+import trio
+
+
+async def first_of(*events: trio.Event, within_s: float) -> None:
+    """Returns once one of the events is set, after ``within_s`` seconds at the latest."""
+    async with trio.open_nursery() as nursery:
+
+        async def wait(event: trio.Event) -> None:
+            await event.wait()
+            nursery.cancel_scope.cancel()
+
+        for event in events:
+            nursery.start_soon(wait, event)
+        await trio.sleep(within_s)
+        nursery.cancel_scope.cancel()
