@@ -133,6 +133,8 @@ async def test_what_went_out_on_a_full_disk_is_remembered_over_a_restart(tmp_pat
             await agent.wait_for_log("the store is in trouble")
             await bench.wait_for_trouble()
             await ended_well(agent)
+        disk.fill()  # what the end of the agent has given back
+        disk.cut(3 * 2**20)
         before = list(bench.tasks)
         async with open_agent("run", bench.config, cwd=tmp_path, seconds=120) as agent:
             await agent.wait_for_log('"connected"')
