@@ -4,7 +4,7 @@ from pathlib import Path
 
 from support.agent_process import AgentProcess
 from support.fault_case import Case, open_case, processor_seconds
-from support.shifted_clock import ShiftedClock
+from support.shifted_clock import shifted_clock
 
 HOUR = 3600
 YEAR = 365 * 24 * HOUR
@@ -22,7 +22,7 @@ async def _wait_behind_a_busy_receiver(case: Case, agent: AgentProcess) -> float
 
 
 async def test_an_hour_back_delays_nothing_and_spins_nothing(tmp_path: Path) -> None:
-    clock = ShiftedClock(tmp_path)
+    clock = shifted_clock(tmp_path)
     async with open_case(tmp_path) as case:
         case.configure()
         # The receiver's clock is right, and so it would take no signature that is an hour old.
@@ -41,7 +41,7 @@ async def test_an_hour_back_delays_nothing_and_spins_nothing(tmp_path: Path) -> 
 
 
 async def test_a_year_forward_gives_up_what_is_too_old_then_and_spins_nothing(tmp_path: Path) -> None:
-    clock = ShiftedClock(tmp_path)
+    clock = shifted_clock(tmp_path)
     async with open_case(tmp_path) as case:
         case.configure()
         case.webhook.secret = None

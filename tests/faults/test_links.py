@@ -73,6 +73,28 @@ async def test_a_connection_that_fell_silent_is_replaced(tmp_path: Path) -> None
         assert len(case.raw.sockets) == 2
 
 
+async def test_what_ended_while_nobody_listened_is_told_once_also_when_the_live_event_comes_late(
+    tmp_path: Path,
+) -> None:
+    async with open_case(tmp_path) as case:
+        case.configure()
+        async with case.agent():
+            await case.connected()
+            await case.fail("t0")
+            await case.arrived()
+            await case.raw.go_away()
+            missed = case.miss("t1", "t2")
+            case.raw.come_back()
+            socket = await case.connected()
+            await case.arrived()
+            for text in missed:
+                await socket.send_text(text)
+            await case.fail("t3")
+            await case.arrived()
+        assert case.caught_up() == {"t1", "t2"}
+        assert sorted(case.told_by_webhook()) == sorted(case.told_by_log()) == case.due
+
+
 PROJECTS = tuple(f"project-{number}" for number in range(30))
 
 

@@ -172,6 +172,11 @@ class Case:
         found = (delivery["data"]["event"] for delivery in self.webhook.deliveries)
         return [event["taskId"] for event in found if event["type"] == KIND]
 
+    def caught_up(self) -> set[str]:
+        """Those of them that were told as caught up."""
+        found = (delivery["data"] for delivery in self.webhook.deliveries if delivery["type"] == KIND)
+        return {told["event"]["taskId"] for told in found if told["caught_up"]}
+
     def told_by_log(self) -> list[str]:
         """The runs that stand in the file, in order."""
         return [line["event"]["taskId"] for line in self.lines() if line["event"]["type"] == KIND]

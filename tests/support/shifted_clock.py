@@ -1,42 +1,15 @@
-"""A wall clock that a test sets while the agent runs: functions of its own in front of the C library's. On Linux.
+"""The clock of ``benchmarks.chaos`` for tests: where it cannot be made, they are skipped."""
 
-libfaketime does that too, but takes over so much more that a sleep in a thread fails, and it needs more processor
-time than the agent itself.
-"""
-
-import struct
-import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+
+from benchmarks.chaos.clock import NoSuchClock, ShiftedClock
 
 from support.services import require_or_skip
 
-_SOURCE: Final = Path(__file__).with_suffix(".c")
 
-
-class ShiftedClock:
-    """The clock of the processes that get ``environ``; it is right until ``set`` is called.
-
-    What it needs is made in ``folder``. Skips the test where there is no C compiler.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._shift = folder / "clock-shift"
-        self.set(0)
-        library = folder / "shifted_clock.so"
-        self.environ: Mapping[str, str] = {"LD_PRELOAD": str(library), "CLOCK_SHIFT": str(self._shift)}
-        if not sys.platform.startswith("linux"):
-            require_or_skip("the clock can be set on Linux only")
-        try:
-            command = ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(_SOURCE)]
-            subprocess.run(command, check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            require_or_skip(f"no C compiler to set the clock with: {error}")
-
-    def set(self, seconds: float) -> None:
-        """Let the clock be so many seconds ahead of the right time, or behind it where negative."""
-        # In one write into the same file: the agent has it mapped.
-        with self._shift.open("r+b" if self._shift.exists() else "wb") as shift:
-            shift.write(struct.pack("d", seconds))
+def shifted_clock(folder: Path) -> ShiftedClock:
+    """One that keeps what it needs in ``folder``."""
+    try:
+        return ShiftedClock(folder)
+    except NoSuchClock as error:
+        require_or_skip(str(error))

@@ -96,10 +96,14 @@ class Tasks:
         inputs: dict[str, Any] | None = None,
         outcome: Ending | None = None,
         seconds: float | None = None,
+        plan: TaskPlan | None = None,
     ) -> TaskRecord:
-        """A new task, which starts as soon as the limit allows. What is not given is left to chance."""
+        """A new task, which starts as soon as the limit allows. What is not given is left to chance.
+
+        ``plan`` is all that will happen, in place of what the others say.
+        """
         self._world.project(project_id)
-        plan = plan_task(self._world.chance(project_id), title=title, outcome=outcome, seconds=seconds)
+        plan = plan or plan_task(self._world.chance(project_id), title=title, outcome=outcome, seconds=seconds)
         task_id = self._world.new_id("task")
         created = self._world.emit(project_id, "task_queued", taskId=task_id, task=plan.title, input=inputs)
         record = self._records[task_id] = TaskRecord(task_id, project_id, plan, inputs, created)

@@ -83,6 +83,8 @@ class World:
         self.spawn = spawn
         self.projects: dict[str, ProjectRecord] = {}
         self.history: deque[dict[str, Any]] = deque(maxlen=HISTORY)
+        self.emitted = 0
+        """Events sent since the beginning, whoever heard them."""
         self._seed = seed
         self._plans: dict[str, int] = {}
         self._publish = publish
@@ -124,5 +126,6 @@ class World:
         frame = {"type": event_type, "timestamp": iso(moment), "projectId": project_id}
         frame |= {name: value for name, value in fields.items() if value is not None}
         self.history.append(frame)
+        self.emitted += 1
         self._publish(project_id, json.dumps(frame, ensure_ascii=False))
         return moment

@@ -1,0 +1,93 @@
+"""``python -m benchmarks.chaos``: one run, its table, and 1 as exit code when a promise was broken."""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+import trio
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.chaos.run import Outcome, Wish, run
+from benchmarks.chaos.schedule import Kind
+from benchmarks.machine import Machine
+
+KINDS: Final = [kind.value for kind in Kind]
+SECONDS_PER_KILL: Final = 2.5
+"""Time for each kill where nothing says how long the run takes: for a start, and for some work after it."""
+
+
+@click.command()
+@click.option("--minutes", type=click.FloatRange(min=0.01), help="How long there is trouble; then all settles.")
+@click.option("--seed", default=1, show_default=True, help="The same seed makes the same troubles.")
+@click.option("--kills", type=click.IntRange(min=1), help="So many kills, evenly spread; by default one in 10 s.")
+@click.option("--events", type=click.IntRange(min=1), help="So many events at least; by default 250 a second.")
+@click.option("--agents", default=1, show_default=True, help="More than one share a store: PostgreSQL.")
+@click.option("--projects", default=8, show_default=True, help="Projects that all of them watch.")
+@click.option("--store", help="A postgresql:// url for all agents, or embedded to start one; else SQLite.")
+@click.option("--only", multiple=True, type=click.Choice(KINDS), help="Only this kind; repeatable.")
+@click.option("--without", multiple=True, type=click.Choice(KINDS), help="Not this kind; repeatable.")
+@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Keep logs and stores here.")
+def main(
+    minutes: float | None,
+    seed: int,
+    kills: int | None,
+    events: int | None,
+    agents: int,
+    projects: int,
+    store: str | None,
+    only: tuple[str, ...],
+    without: tuple[str, ...],
+    keep: Path | None,
+) -> None:
+    """Real agents among troubles at random: what was lost, what came twice, how long it took to recover."""
+    if not sys.platform.startswith("linux"):
+        raise click.ClickException("processes are looked at through /proc, so this runs on Linux only")
+    if agents > 1 and store is None:
+        raise click.UsageError("several agents share a store: give --store postgresql://… or --store embedded")
+    if minutes is None and kills is None:
+        raise click.UsageError("give --minutes or --kills")
+    not_here = {*without, *([Kind.FULL_DISK.value] if store else [])}
+    kinds = [Kind(kind) for kind in only or KINDS if kind not in not_here]
+    seconds = minutes * 60 if minutes is not None else (kills or 0) * SECONDS_PER_KILL
+    if keep is not None:
+        keep.mkdir(parents=True)
+    wish = Wish(seconds, seed, kinds, kills, events, agents, projects, store)
+    outcome = trio.run(run, wish, lambda text: click.echo(f"  {text}", err=True), keep)
+    show(outcome, wish)
+    for words in outcome.broken:
+        click.echo(f"broken: {words}", err=True)
+    sys.exit(1 if outcome.broken else 0)
+
+
+def show(outcome: Outcome, wish: Wish) -> None:
+    """Print the tables."""
+    console = Console(width=120)
+    table = Table(title=Machine.here().describe(), title_justify="left")
+    for heading in ("", "deliveries", "lost", "kept", "came twice", "may", "told twice", "worst recovery"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for account in outcome.accounts:
+        table.add_row(
+            account.destination,
+            f"{account.deliveries:,}",
+            f"{len(account.lost)}",
+            f"{account.kept}",
+            f"{account.repeats}",
+            f"{outcome.bound(account)}",
+            f"{len(account.told_twice)}",
+            f"{account.worst_recovery_s:.1f} s",
+        )
+    console.print(table)
+    troubles = ", ".join(f"{count} {kind}" for kind, count in sorted(outcome.made.items()))
+    console.print(
+        f"seed {wish.seed}, {wish.seconds:.0f} s, {wish.agents} agents, {wish.projects} projects; "
+        f"{outcome.events:,} events, {outcome.matched:,} matched; {outcome.kills} kills, {outcome.starts} starts, "
+        f"peak memory {outcome.peak_kb / 1024:.0f} MiB",
+        highlight=False,
+    )
+    console.print(f"troubles: {troubles}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

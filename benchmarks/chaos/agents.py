@@ -1,0 +1,188 @@
+"""The agents: real processes, started as a user starts them, and started again when they were ended."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from benchmarks.chaos.ledger import TERMINAL, Arrival, Ledger, happening_of
+from benchmarks.machine import now
+from benchmarks.processes import AGENT, environment
+
+LOOK_S: Final = 0.1
+"""Pause between two looks at a file or at a process."""
+END_S: Final = 60.0
+"""Longest that an agent may take to end in order."""
+
+_CONFIG: Final = """\
+[orchestrator]
+url = "{url}"
+username = "admin"
+password = "admin123"
+
+[connection]
+connect_timeout = "3s"
+heartbeat_interval = "2s"
+reconnect_initial_delay = "200ms"
+reconnect_max_delay = "2s"
+
+[store]
+url = "{store}"
+
+[plugins.webhook.steady]
+url = "{steady}"
+timeout = "5s"
+
+[plugins.webhook.moody]
+url = "{moody}"
+timeout = "5s"
+
+[plugins.file_log.audit]
+path = "notifications.jsonl"
+
+[[rules]]
+name = "ends"
+events = {events}
+notify = ["webhook.steady", "webhook.moody", "file_log.audit"]
+"""
+
+
+@dataclass(slots=True)
+class Agent:
+    """An agent and its restarts. ``kills`` counts SIGKILL; ``wrong_ends`` are exit codes nobody asked for."""
+
+    folder: Path
+    environ: Mapping[str, str]
+    ledger: Ledger
+    kills: int = 0
+    starts: int = 0
+    peak_kb: int = 0
+    wrong_ends: list[int] = field(default_factory=list)
+    process: trio.Process | None = None
+    _read: int = 0
+    _log_begins: int = 0
+    _changing: trio.Lock = field(default_factory=trio.Lock)
+
+    async def start(self) -> None:
+        """A new process; its output is added to ``agent.log``."""
+        with (self.folder / "agent.log").open("ab") as log:
+            self._log_begins = log.seek(0, os.SEEK_END)
+            self.process = await trio.lowlevel.open_process(
+                [str(AGENT), "run", str(self.folder / "config.toml")],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=self.environ,
+            )
+        self.starts += 1
+
+    async def end(self, number: signal.Signals) -> None:
+        """Send a signal that ends it, and wait until it has."""
+        if self.process is None:
+            return
+        self.process.send_signal(number)
+        with trio.fail_after(END_S):
+            code = await self.process.wait()
+        self.process = None
+        expected = {signal.SIGKILL: -signal.SIGKILL}.get(number, 0)
+        if code != expected:
+            self.wrong_ends.append(code)
+        self.kills += number is signal.SIGKILL
+
+    async def restart(self, number: signal.Signals, pause_s: float) -> None:
+        """End it, and start it again after a pause. Any other signal than SIGKILL waits until it is started."""
+        async with self._changing:
+            if number is not signal.SIGKILL:
+                await self.started()
+            await self.end(number)
+            await trio.sleep(pause_s)
+            await self.start()
+
+    async def reload(self) -> None:
+        """SIGHUP, once it is started: before that it would end by it, as any program does."""
+        async with self._changing:
+            await self.started()
+            if self.process is not None:
+                self.process.send_signal(signal.SIGHUP)
+
+    async def started(self) -> None:
+        """Returns when the present process has said so, or is gone."""
+        while self.process is not None and b'"event": "started"' not in self._said():  # noqa: ASYNC110  # its log is another's file
+            await trio.sleep(LOOK_S)
+
+    def _said(self) -> bytes:
+        """What the present process has logged."""
+        with (self.folder / "agent.log").open("rb") as log:
+            log.seek(self._log_begins)
+            return log.read()
+
+    async def watch(self) -> None:
+        """Note memory, unexpected ends and what it writes into its file, until cancelled."""
+        while True:
+            self.look()
+            if not self._changing.locked():
+                await self._mend()
+            await trio.sleep(LOOK_S)
+
+    async def _mend(self) -> None:
+        """Start it again if it ended by itself, which is wrong."""
+        async with self._changing:
+            if self.process is not None and (code := self.process.poll()) is not None:
+                self.wrong_ends.append(code)
+                await self.start()
+
+    def look(self) -> None:
+        """One look at memory and file."""
+        if self.process is not None:
+            self.peak_kb = max(self.peak_kb, _peak_kb(self.process.pid))
+        path = self.folder / "notifications.jsonl"
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            file.seek(self._read)
+            content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.splitlines():
+            self._note(line)
+
+    def _note(self, line: bytes) -> None:
+        try:
+            found: dict[str, Any] = json.loads(line)
+        except ValueError:
+            return  # cut short by a kill; what is whole is on a line of its own
+        if found["event"]["type"] in TERMINAL:
+            arrival = Arrival(found["id"], happening_of(found["event"]), now())
+            self.ledger.arrivals["file_log.audit"].append(arrival)
+
+    @property
+    def tracebacks(self) -> int:
+        """How many stand in its log."""
+        return (self.folder / "agent.log").read_bytes().count(b"Traceback")
+
+
+def write_config(folder: Path, *, url: str, store: str, hooks: Mapping[str, str], projects: Sequence[str]) -> None:
+    """``config.toml`` of one agent."""
+    text = _CONFIG.format(url=url, store=store, events=json.dumps(TERMINAL), **hooks)
+    text += "".join(f'\n[[projects]]\nid = "{project}"\n' for project in projects)
+    folder.mkdir(exist_ok=True)
+    (folder / "config.toml").write_text(text, encoding="utf-8")
+
+
+def surroundings(folder: Path, extra: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment of an agent's process."""
+    return {**environment(folder), "PYTHONFAULTHANDLER": "1", **extra}
+
+
+def _peak_kb(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)

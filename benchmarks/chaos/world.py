@@ -1,0 +1,99 @@
+"""A busy orchestrator: the simulator with many tasks, workflows and sandboxes, and what of them is due."""
+
+from random import Random
+from typing import Final
+
+import trio
+
+from aintandem_notify.simulator.script import Outcome, TaskPlan
+from aintandem_notify.simulator.simulation import Simulator
+from aintandem_notify.simulator.tasks import TaskRecord
+from aintandem_notify.simulator.workflows import ExecutionRecord
+from benchmarks.chaos.ledger import Ledger
+from benchmarks.machine import now
+
+SPEED: Final = 20.0
+"""How much faster than life the simulator goes: a task of ten seconds takes half a one."""
+
+SHORT_SHARE: Final = 0.8
+WORKFLOW_SHARE: Final = 0.08
+SANDBOX_SHARE: Final = 0.02
+"""Of all that is begun; the rest are tasks with steps and output. Short tasks only start and end."""
+
+
+class World:
+    """What ends in it is due from the moment at which it ended."""
+
+    def __init__(self, simulator: Simulator, projects: list[str], ledger: Ledger, seed: int) -> None:
+        self.simulator = simulator
+        self._projects = projects
+        self._ledger = ledger
+        self._chance = Random(f"{seed}/world")
+        self.stopped = False
+        """Set to begin nothing more."""
+        for project in projects:
+            simulator.tasks.set_limit(project, 1000)
+
+    async def one_each(self) -> None:
+        """One short task in each project, to its end."""
+        async with trio.open_nursery() as nursery:
+            for project in self._projects:
+                task = self.simulator.tasks.submit(project, plan=_short(self._chance))
+                nursery.start_soon(self._follow_task, task, False)
+
+    async def produce(self, rate: float, events: int | None) -> None:
+        """Begin ``rate`` things a second until ``events`` were sent or ``stopped`` is set, and see them end."""
+        began, begun = now(), 0
+        async with trio.open_nursery() as nursery:
+            while not self.stopped and (events is None or self.simulator.world.emitted < events):
+                for _ in range(int((now() - began) * rate) - begun):
+                    self._begin(nursery)
+                    begun += 1
+                await trio.sleep(1 / rate)
+
+    def _begin(self, nursery: trio.Nursery) -> None:
+        chance, project, simulator = self._chance, self._chance.choice(self._projects), self.simulator
+        kind = chance.random()
+        if kind < SHORT_SHARE:
+            task = simulator.tasks.submit(project, plan=_short(chance))
+            nursery.start_soon(self._follow_task, task, chance.random() < 0.02)
+        elif kind < SHORT_SHARE + WORKFLOW_SHARE:
+            execution = simulator.workflows.create(project)
+            simulator.workflows.start(execution.id)
+            nursery.start_soon(self._follow_execution, execution)
+        elif kind < SHORT_SHARE + WORKFLOW_SHARE + SANDBOX_SHARE:
+            nursery.start_soon(self._run_sandbox, project)
+        else:
+            nursery.start_soon(self._follow_task, simulator.tasks.submit(project), chance.random() < 0.1)
+
+    async def _follow_task(self, task: TaskRecord, cancels: bool) -> None:
+        if cancels and not task.ended.is_set():
+            self.simulator.tasks.cancel(task.project_id, task.id)
+        await task.ended.wait()
+        self._ledger.due[task.id, f"task_{task.status}"] = now()
+
+    async def _follow_execution(self, execution: ExecutionRecord) -> None:
+        await execution.ended.wait()
+        self._ledger.due[execution.id, f"workflow_execution_{execution.status}"] = now()
+
+    async def _run_sandbox(self, project: str) -> None:
+        """One that breaks soon after it was started; nothing else happens to it."""
+        sandboxes = self.simulator.sandboxes
+        sandbox = sandboxes.create(project, breaks=False)
+        sandboxes.start(sandbox.id)
+        await trio.sleep(self._chance.uniform(0.1, 1.0))
+        sandboxes.break_down(sandbox.id)
+        self._ledger.due[sandbox.id, "sandbox_error"] = now()
+
+
+def _short(chance: Random) -> TaskPlan:
+    return TaskPlan(
+        title="nightly-check",
+        wait=chance.uniform(0, 10),
+        steps=(),
+        total_steps=1,
+        outcome=chance.choice((Outcome.COMPLETED, Outcome.FAILED)),
+        result="in order",
+        error="a check did not hold",
+        artifact=None,
+    )

@@ -1,0 +1,36 @@
+"""A few seconds of chaos: the long runs are for benchmarks, but the promise holds in short ones too."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+ROOT = Path(__file__).parents[2]
+KINDS = ("kill", "cut", "restart", "busy", "repeat", "late", "reload")
+"""Those that are over quickly: a destination in other trouble rests for many seconds, which is right."""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked at through /proc")
+async def test_a_short_night_loses_nothing_and_repeats_only_what_was_in_flight() -> None:
+    only = [part for kind in KINDS for part in ("--only", kind)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.chaos",
+        "--minutes",
+        "0.05",
+        "--kills",
+        "2",
+        "--events",
+        "500",
+        *only,
+    ]
+    with trio.fail_after(300):
+        done = await trio.run_process(
+            command, cwd=ROOT, capture_stdout=True, stderr=subprocess.STDOUT, check=False
+        )
+    shown = done.stdout.decode()
+    assert done.returncode == 0, shown
+    assert "2 kills" in " ".join(shown.split())
