@@ -1,11 +1,7 @@
 """Ingest on a real store: group commit, what is on disk afterwards, and a store in trouble."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 import trio
@@ -14,68 +10,14 @@ from trio.testing import MockClock
 
 from aintandem_notify.errors import StoreError
 from aintandem_notify.events import AgentStartedEvent, Event
-from aintandem_notify.ingest import Ingest, open_ingest, writer
+from aintandem_notify.ingest import writer
 from aintandem_notify.notification import Project
 from aintandem_notify.runs import Run, RunRef, RunState, run_ref
-from aintandem_notify.store import Storage, Store, open_storage
-from support.outbox import NOW, PROJECT, FakeRouter, Sent, SetClock, claim_all, event, inside, memory, new_store
+from aintandem_notify.store import Storage, open_storage
+from support.ingesting import FlakyStorage, open_bench
+from support.outbox import NOW, PROJECT, FakeRouter, Sent, claim_all, event, inside, memory, new_store
 
 pytestmark = pytest.mark.usefixtures("any_store")
-
-T = TypeVar("T")
-
-
-class FlakyStorage(Storage):
-    """Fails as told: "before" does nothing, "after" did it all and says otherwise (a failed COMMIT)."""
-
-    def __init__(self, store: Store, *failures: str) -> None:
-        super().__init__(store, inline=True)
-        self.failures = list(failures)
-        self.calls = 0
-
-    async def run(self, fn: Callable[[Store], T]) -> T:
-        self.calls += 1
-        failure = self.failures.pop(0) if self.failures else None
-        if failure == "before":
-            await trio.lowlevel.checkpoint()
-            raise StoreError("the disk is full")
-        result = await super().run(fn)
-        if failure == "after":
-            raise StoreError("the disk is full")
-        return result
-
-
-@dataclass
-class Bench:
-    ingest: Ingest
-    storage: Storage
-    published: list[Event] = field(default_factory=list)
-    woken: list[set[str]] = field(default_factory=list)
-
-
-@asynccontextmanager
-async def open_bench(
-    storage: Storage, router: FakeRouter | None = None, listening: bool = True, most_runs: int = writer.MOST_RUNS
-) -> AsyncIterator[Bench]:
-    published: list[Event] = []
-    woken: list[set[str]] = []
-
-    def publish(event: Event, project: Project | None) -> None:
-        published.append(event)
-
-    def wake(names: Iterable[str]) -> None:
-        woken.append(set(names))
-
-    async with open_ingest(
-        storage,
-        router=router or FakeRouter(),
-        clock=SetClock(),
-        publish=publish,
-        wake=wake,
-        listening=lambda: listening,
-        most_runs=most_runs,
-    ) as ingest:
-        yield Bench(ingest, storage, published, woken)
 
 
 async def runs(storage: Storage, *events: Event) -> dict[RunRef, Run]:

@@ -53,6 +53,11 @@ class Lately:
         """Whether a live event may have moved the run after the transaction number ``since``."""
         return self._moved.get(ref, self._floor) > since
 
+    @property
+    def made_something(self) -> bool:
+        """Whether anything was made that is still remembered."""
+        return bool(self._made)
+
     def made_for(self, attempt: Attempt, now: datetime) -> Set[str]:
         """The types that were made for the attempt a short while ago."""
         at, types = self._made.get(attempt, (now, frozenset()))

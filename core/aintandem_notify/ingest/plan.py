@@ -258,5 +258,7 @@ class _Planner:
         return ref, 1 if latest is None else latest.attempt
 
     def _made_for(self, run: Run) -> Set[str]:
+        if not (self._plan.made or self._lately.made_something):
+            return frozenset()  # nearly always
         attempt = (run.ref, run.attempt)
         return self._plan.made.get(attempt, frozenset()) | self._lately.made_for(attempt, self._now)

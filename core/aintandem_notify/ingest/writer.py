@@ -128,7 +128,7 @@ class Ingest:
         return await self._storage.run(lambda store: self._look_up(store, project_id))
 
     def _look_up(self, store: Store, project_id: str) -> Outlook:
-        with store.transaction(durable=False):
+        with store.transaction(durable=False, purpose=Purpose.LOOK):
             watched = store.journal.watched([project_id]).get(project_id)
             open_runs = tuple(store.journal.open_runs(project_id, MOST_OPEN_RUNS))
         if watched is None:

@@ -4,7 +4,7 @@ What was missed is decided where it is stored. Here is asked, asked again what i
 fails, for as long as the link lives.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -22,8 +22,8 @@ from aintandem_notify.notification import Project
 from aintandem_notify.observation import Gap, Look, Observation, Outcome, Outlook
 from aintandem_notify.orchestrator.holding import Hold
 from aintandem_notify.orchestrator.retries import Backoff
-from aintandem_notify.orchestrator.survey import Sighting, Surveyor
-from aintandem_notify.runs import TERMINAL_STATES, RunRef
+from aintandem_notify.orchestrator.survey import Sighting
+from aintandem_notify.runs import TERMINAL_STATES, Run, RunRef
 
 SPREAD_S: Final = 0.05
 LONGEST_SPREAD_S: Final = 10.0
@@ -56,10 +56,17 @@ class Books(Protocol):
     ) -> None: ...
 
 
+class Survey(Protocol):
+    """Who looks at the orchestrator, as ``survey.Surveyor`` does. Raises ApiError or HttpFailed."""
+
+    async def look(self, kind: Family, project_id: str, known: Iterable[Run], old: datetime) -> Sighting: ...
+    async def again(self, ref: RunRef) -> Observation | None: ...
+
+
 class Lookout:
     """What the projects share: whom they ask, where they write, and who of them is up to date."""
 
-    def __init__(self, surveyor: Surveyor, books: Books) -> None:
+    def __init__(self, surveyor: Survey, books: Books) -> None:
         self.surveyor = surveyor
         self.books = books
         self.busy = 0

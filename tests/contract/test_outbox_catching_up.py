@@ -1,0 +1,146 @@
+"""Comparing with REST on a real store: what is made of it, a store in trouble, and how far projects are seen."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from aintandem_notify.errors import StoreError
+from aintandem_notify.events import ConnectionConnectedEvent, Event, Family, FeedGapEvent
+from aintandem_notify.ingest import writer
+from aintandem_notify.notification import Project
+from aintandem_notify.observation import Gap, Look, Observation
+from aintandem_notify.runs import Run, RunRef, RunState
+from aintandem_notify.store import Storage, Watched
+from support.ingesting import FlakyStorage, open_bench
+from support.outbox import NOW, PROJECT, FakeRouter, Sent, claim_all, event, inside, memory, new_store
+
+pytestmark = pytest.mark.usefixtures("any_store")
+
+GAP = Gap(since=NOW - timedelta(hours=1), until=NOW, watched_since=NOW - timedelta(days=1), catch_up_max=86400)
+
+
+def ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+def seen(name: str, state: str = "failed", **facts: Any) -> Observation:
+    usual = {"started_at": ago(20), "ended_at": ago(10)} if state == "failed" else {}
+    return Observation(RunRef("p", Family.TASK, name), RunState(state), **(usual | facts))
+
+
+def look(*observations: Observation, moment: int, held: Mapping[RunRef, datetime] | None = None) -> Look:
+    return Look(observations, GAP, moment, held or {})
+
+
+async def titles(storage: Storage) -> list[str]:
+    return [claim.notification.title for claim in await storage.run(claim_all())]
+
+
+async def test_what_is_made_is_journaled_routed_and_published_like_any_event() -> None:
+    async with memory() as storage, open_bench(storage) as bench:
+        await bench.ingest.commit(PROJECT, [event("task_started", run="t1", at=-100)])
+        outcome = await bench.ingest.compare(PROJECT, look(seen("t1"), seen("t2"), moment=bench.ingest.moment))
+        assert (outcome.changed, outcome.too_old, outcome.doubtful) == (2, 0, [])
+        told = ["task_started t1", "task_failed t1", "task_started t2", "task_failed t2"]
+        assert await titles(storage) == told
+        assert [one.caught_up for one in bench.published] == [False, True, True, True]
+        assert bench.woken[-1] == {"file_log.a"}
+        # The same look again, and the live event after all: nothing is made twice.
+        again = await bench.ingest.compare(PROJECT, look(seen("t1"), seen("t2"), moment=bench.ingest.moment))
+        assert again.changed == 0
+        await bench.ingest.commit(PROJECT, [event("task_started", "t2", -19.5), event("task_failed", "t2", -9.9)])
+        assert await titles(storage) == told
+
+
+@pytest.mark.parametrize("failure", ["before", "after"])
+async def test_a_look_whose_commit_failed_can_be_compared_again(failure: str) -> None:
+    store = new_store()
+    async with open_bench(FlakyStorage(store, failure)) as bench:
+        first = look(seen("t1"), moment=bench.ingest.moment)
+        with pytest.raises(StoreError, match="the disk is full"):
+            await bench.ingest.compare(PROJECT, first)
+        # Nothing in memory is certain now, so what was asked for before is doubtful.
+        found = await bench.ingest.compare(PROJECT, first)
+        assert found.changed + len(found.doubtful) == (1 if failure == "before" else 0)
+        await bench.ingest.compare(PROJECT, look(seen("t1", confirmed=True), moment=bench.ingest.moment))
+        assert await titles(bench.storage) == ["task_started t1", "task_failed t1"]
+
+
+async def test_what_a_live_event_has_moved_since_it_was_asked_for_is_doubtful() -> None:
+    async with memory() as storage, open_bench(storage) as bench:
+        await bench.ingest.commit(PROJECT, [event("task_started", "t1", -100), event("task_started", "t2", -100)])
+        asked_for = bench.ingest.moment
+        await bench.ingest.commit(PROJECT, [event("task_completed", "t1", -50), event("output", "t2", -9)])
+        outcome = await bench.ingest.compare(PROJECT, look(seen("t1"), seen("t2"), moment=asked_for))
+        assert outcome.doubtful == [RunRef("p", Family.TASK, "t1")]
+        assert outcome.changed == 1, "output moves nothing that REST could be older than"
+
+
+async def test_many_observations_are_compared_a_portion_at_a_time() -> None:
+    many = [seen(f"t{number}") for number in range(2 * writer.MOST_EVENTS + 1)]
+    async with memory() as storage, open_bench(storage, FakeRouter(types=frozenset())) as bench:
+        outcome = await bench.ingest.compare(PROJECT, look(*many, moment=bench.ingest.moment))
+        assert outcome.changed == len(many)
+
+
+class StumblingRouter(FakeRouter):
+    """Cannot take the events of one run."""
+
+    def route(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
+        if event.run_id == "odd":
+            raise ZeroDivisionError("in a rule")
+        return super().route(event, run, project, now)
+
+
+async def test_an_observation_that_cannot_be_taken_in_is_left_out_alone() -> None:
+    with capture_logs() as logs:
+        async with memory() as storage, open_bench(storage, StumblingRouter()) as bench:
+            names = ["a", "odd", "b"]
+            outcome = await bench.ingest.compare(PROJECT, look(*map(seen, names), moment=bench.ingest.moment))
+            assert await titles(storage) == ["task_started a", "task_failed a", "task_started b", "task_failed b"]
+    assert outcome.changed == 2
+    assert [line["type"] for line in logs if line["log_level"] == "error"] == ["observation"]
+
+
+async def test_how_far_a_project_is_seen() -> None:
+    async def watched(storage: Storage) -> Watched | None:
+        return (await storage.run(inside(lambda store: store.journal.watched(["p"])))).get("p")
+
+    async with memory() as storage, open_bench(storage) as bench:
+        await bench.ingest.see({"p": NOW})
+        assert await watched(storage) is None, "a project that was never connected"
+        await bench.ingest.commit(PROJECT, [ConnectionConnectedEvent(timestamp=ago(50), project_id="p")])
+        assert await watched(storage) == Watched(ago(50), ago(50))
+        await bench.ingest.commit(PROJECT, [event("task_started"), event("task_failed")])
+        assert await watched(storage) == Watched(ago(50), ago(50))
+        gap = FeedGapEvent(timestamp=NOW, project_id="p", changed=1)
+        await bench.ingest.see({"p": ago(20), "unknown": NOW}, PROJECT, [gap])
+        assert await watched(storage) == Watched(ago(20), ago(50))
+        assert (await titles(storage))[-1] == "feed_gap None"
+        await bench.ingest.commit(PROJECT, [ConnectionConnectedEvent(timestamp=NOW, project_id="p")])
+        assert await watched(storage) == Watched(ago(20), ago(50))
+
+
+async def test_the_outlook_has_the_runs_that_are_open() -> None:
+    async with memory() as storage, open_bench(storage) as bench:
+        assert (await bench.ingest.outlook("p")).seen_until is None
+        await bench.ingest.commit(PROJECT, [ConnectionConnectedEvent(timestamp=NOW, project_id="p")])
+        ended = [event("task_started", "t1"), event("task_failed", "t1", 1)]
+        await bench.ingest.commit(PROJECT, [*ended, event("task_started", "t2"), event("task_queued", "t3", 5)])
+        await bench.ingest.commit(PROJECT, [event("task_started", "t4", project="another")])
+        outlook = await bench.ingest.outlook("p")
+        assert (outlook.seen_until, outlook.watched_since, outlook.moment) == (NOW, NOW, bench.ingest.moment)
+        assert [run.id for run in outlook.open_runs] == ["t3", "t2"], "what moved last comes first"
+
+
+async def test_a_project_that_somebody_else_moved_is_read_again() -> None:
+    async with memory() as storage, open_bench(storage) as bench:
+        await bench.ingest.commit(PROJECT, [event("task_started", "t1", -100)])
+        async with open_bench(storage) as other:
+            await other.ingest.commit(PROJECT, [event("task_failed", "t1", -10)])
+        await bench.ingest.forget("p")
+        found = await bench.ingest.compare(PROJECT, look(seen("t1"), moment=bench.ingest.moment))
+        assert (found.changed, await titles(storage)) == (0, ["task_started t1", "task_failed t1"])

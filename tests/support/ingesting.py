@@ -1,0 +1,70 @@
+"""Ingest at work on a store, with what it tells others, and a store that fails as it is told."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import trio
+
+from aintandem_notify.errors import StoreError
+from aintandem_notify.events import Event
+from aintandem_notify.ingest import Ingest, open_ingest, writer
+from aintandem_notify.notification import Project
+from aintandem_notify.store import Storage, Store
+from support.outbox import FakeRouter, SetClock
+
+T = TypeVar("T")
+
+
+class FlakyStorage(Storage):
+    """Fails as told: "before" does nothing, "after" did it all and says otherwise (a failed COMMIT)."""
+
+    def __init__(self, store: Store, *failures: str) -> None:
+        super().__init__(store, inline=True)
+        self.failures = list(failures)
+        self.calls = 0
+
+    async def run(self, fn: Callable[[Store], T]) -> T:
+        self.calls += 1
+        failure = self.failures.pop(0) if self.failures else None
+        if failure == "before":
+            await trio.lowlevel.checkpoint()
+            raise StoreError("the disk is full")
+        result = await super().run(fn)
+        if failure == "after":
+            raise StoreError("the disk is full")
+        return result
+
+
+@dataclass
+class Bench:
+    ingest: Ingest
+    storage: Storage
+    published: list[Event] = field(default_factory=list)
+    woken: list[set[str]] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def open_bench(
+    storage: Storage, router: FakeRouter | None = None, listening: bool = True, most_runs: int = writer.MOST_RUNS
+) -> AsyncIterator[Bench]:
+    published: list[Event] = []
+    woken: list[set[str]] = []
+
+    def publish(event: Event, project: Project | None) -> None:
+        published.append(event)
+
+    def wake(names: Iterable[str]) -> None:
+        woken.append(set(names))
+
+    async with open_ingest(
+        storage,
+        router=router or FakeRouter(),
+        clock=SetClock(),
+        publish=publish,
+        wake=wake,
+        listening=lambda: listening,
+        most_runs=most_runs,
+    ) as ingest:
+        yield Bench(ingest, storage, published, woken)

@@ -1,0 +1,338 @@
+"""One link's catching up, and the live events that wait for it, on the clock of trio and a real ingest."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from aintandem_notify.clock import TrioClock
+from aintandem_notify.config import ConnectionConfig
+from aintandem_notify.errors import ApiError, AuthenticationFailed, Forbidden, HttpFailed, NotFound, ServerTrouble
+from aintandem_notify.events import ConnectionConnectedEvent, Event, Family, FeedGapEvent
+from aintandem_notify.ingest import Ingest
+from aintandem_notify.observation import Observation
+from aintandem_notify.orchestrator import holding
+from aintandem_notify.orchestrator.catching_up import KINDS, CatchUp, Lookout
+from aintandem_notify.orchestrator.holding import LONGEST_HOLD_S, Hold
+from aintandem_notify.orchestrator.survey import Shared, Sighting
+from aintandem_notify.runs import Run, RunRef, RunState
+from support.ingesting import open_bench
+from support.outbox import NOW, PROJECT, claim_all, event, memory
+
+Answer = Exception | Sighting
+REF = RunRef("p", Family.TASK, "t1")
+
+
+@dataclass
+class Script:
+    """An orchestrator that answers as told: ``answers`` one after the other, then nothing to see."""
+
+    answers: dict[Family, list[Answer]] = field(default_factory=dict)
+    again_answers: list[Observation | Exception | None] = field(default_factory=list)
+    takes_s: float = 0.0
+    asked: list[tuple[float, Family]] = field(default_factory=list)
+
+    async def look(self, kind: Family, project_id: str, known: Iterable[Run], old: datetime) -> Sighting:
+        self.asked.append((trio.current_time(), kind))
+        await trio.sleep(self.takes_s)
+        answers = self.answers.get(kind, [])
+        answer = answers.pop(0) if answers else Sighting(())
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def again(self, ref: RunRef) -> Observation | None:
+        self.asked.append((trio.current_time(), ref.kind))
+        answer = self.again_answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@dataclass
+class Bench:
+    """A project that was connected ten seconds before the clock began, and a run that was going on."""
+
+    ingest: Ingest
+    lookout: Lookout
+    script: Script
+    told: list[Event]
+    clock: TrioClock
+    nursery: trio.Nursery
+    chance: float = 1.0
+    stored: list[Event] = field(default_factory=list)
+
+    def begin(self) -> tuple[CatchUp, Hold]:
+        """A link has opened."""
+        hold = Hold(self._store, holding=True)
+        catch_up = CatchUp(
+            PROJECT,
+            hold,
+            self.clock.now(),
+            lookout=self.lookout,
+            catch_up_max=86400.0,
+            backoff=ConnectionConfig(),
+            clock=self.clock,
+            chance=lambda: self.chance,
+        )
+        self.nursery.start_soon(catch_up.run, self.clock.now)
+        self.nursery.start_soon(hold.release_in_time)
+        return catch_up, hold
+
+    async def _store(self, events: Sequence[Event]) -> None:
+        self.stored += events
+        await self.ingest.commit(PROJECT, events)
+
+    @property
+    def gaps(self) -> list[FeedGapEvent]:
+        return [one for one in self.told if isinstance(one, FeedGapEvent)]
+
+    @property
+    def caught_up(self) -> list[str]:
+        return [one.type for one in self.told if one.caught_up]
+
+
+@pytest.fixture
+async def bench(nursery: trio.Nursery) -> AsyncIterator[Bench]:
+    async with open_catch_up(nursery) as made:
+        yield made
+
+
+@asynccontextmanager
+async def open_catch_up(nursery: trio.Nursery) -> AsyncIterator[Bench]:
+    script = Script()
+    async with memory() as storage, open_bench(storage) as made:
+        before = NOW - timedelta(seconds=10)
+        connected = ConnectionConnectedEvent(timestamp=before, project_id="p")
+        await made.ingest.commit(PROJECT, [connected, event("task_started", at=-9)])
+        made.published.clear()
+        lookout = Lookout(script, made.ingest)
+        yield Bench(made.ingest, lookout, script, made.published, TrioClock(NOW), nursery)
+        nursery.cancel_scope.cancel()
+
+
+def sighting(state: str = "failed", missing: str = "", **facts: object) -> Sighting:
+    return Sighting((Observation(REF, RunState(state), **facts),), missing)  # type: ignore[arg-type]
+
+
+TROUBLES: list[Exception] = [
+    ServerTrouble("down", status=503),
+    HttpFailed("refused", maybe_sent=False),
+    AuthenticationFailed("no", status=401),
+    ApiError("the answer is not JSON", status=200),
+]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: type(trouble).__name__)
+async def test_what_fails_is_asked_again_with_growing_pauses_and_the_rest_is_not(
+    bench: Bench, autojump_clock: MockClock, trouble: Exception
+) -> None:
+    bench.script.answers[Family.TASK] = [*[trouble] * 4, sighting()]
+    bench.begin()
+    await trio.sleep(60)
+    assert [when for when, kind in bench.script.asked if kind is Family.TASK] == [0, 1, 3, 7, 15]
+    assert [kind for when, kind in bench.script.asked if when == 0] == list(KINDS)
+    assert len(bench.script.asked) == 5 + 2
+    assert bench.caught_up == ["task_failed"]
+    assert [(gap.changed, gap.incomplete) for gap in bench.gaps] == [(1, False)]
+
+
+async def test_after_five_minutes_of_trouble_somebody_is_told_once_and_trying_goes_on(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    bench.script.answers[Family.TASK] = [*[ServerTrouble("down", status=503)] * 15, sighting()]
+    bench.begin()
+    await trio.sleep(299)
+    assert bench.gaps == []
+    await trio.sleep(600)
+    (gap,) = bench.gaps
+    assert (gap.incomplete, gap.reason, gap.seconds) == (True, "down (HTTP 503)", 10.0)
+    assert bench.caught_up == ["task_failed"]
+
+
+async def test_a_clear_no_is_told_and_a_missing_call_is_not(bench: Bench, autojump_clock: MockClock) -> None:
+    bench.script.answers[Family.TASK] = [Forbidden("not yours", status=403)]
+    bench.script.answers[Family.SANDBOX] = [NotFound("no such route", status=404)]
+    bench.begin()
+    await trio.sleep(1)
+    assert len(bench.script.asked) == 3
+    (gap,) = bench.gaps
+    assert (gap.incomplete, gap.reason) == (True, "task: not yours (HTTP 403)")
+
+
+async def test_what_lies_behind_the_last_page_is_said_to_be_missing(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    bench.script.answers[Family.TASK] = [sighting(missing="tasks beyond the 5000 newest")]
+    bench.begin()
+    await trio.sleep(1)
+    (gap,) = bench.gaps
+    assert (gap.changed, gap.incomplete, gap.reason) == (1, True, "tasks beyond the 5000 newest")
+
+
+async def test_a_doubtful_run_is_asked_for_again_until_it_is_clear_but_not_for_ever(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    await bench.ingest.commit(PROJECT, [event("task_failed", at=-5)])
+    bench.script.answers[Family.TASK] = [sighting("running")]
+    down = HttpFailed("refused", maybe_sent=False)
+    bench.script.again_answers = [down, Observation(REF, RunState.RUNNING)]
+    bench.begin()
+    await trio.sleep(30)
+    assert bench.caught_up == ["task_started"]
+    assert [when for when, kind in bench.script.asked if kind is Family.TASK] == [0, 0.25, 1.5]
+
+
+async def test_an_end_that_is_listed_and_cannot_be_asked_for_stays_an_end(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    bench.script.answers[Family.TASK] = [sighting(ended_at=NOW + timedelta(seconds=5))]
+    bench.script.again_answers = [None]
+    bench.begin()
+    await trio.sleep(30)
+    assert bench.caught_up == ["task_failed"]
+
+
+async def test_live_events_wait_for_the_comparison_and_no_longer_than_they_may(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    bench.script.takes_s = 8.0
+    bench.script.answers[Family.TASK] = [sighting()]
+    _, hold = bench.begin()
+    await hold.take([event("task_started", run="t2", at=1)], 100)
+    await trio.sleep(LONGEST_HOLD_S - 1)
+    assert bench.stored == []
+    await trio.sleep(2)
+    assert [one.run_id for one in bench.stored] == ["t2"]
+    await hold.take([event("task_started", run="t3", at=1)], 100)
+    assert [one.run_id for one in bench.stored] == ["t2", "t3"], "nothing is held any more"
+
+
+@pytest.mark.parametrize(("bound", "value"), [("MOST_HELD", 2), ("MOST_HELD_SIZE", 200)])
+async def test_the_hold_is_bounded(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
+) -> None:
+    monkeypatch.setattr(holding, bound, value)
+    stored: list[Event] = []
+
+    async def store(events: Sequence[Event]) -> None:
+        await trio.sleep(1)
+        stored.extend(events)
+
+    hold = Hold(store, holding=True)
+    events = [event("task_started", run=f"t{number}", at=number) for number in range(5)]
+    for one in events[:2]:
+        await hold.take([one], 100)
+    assert hold.first_times() == {RunRef("p", Family.TASK, f"t{n}"): events[n].timestamp for n in range(2)}
+    assert stored == []
+    async with trio.open_nursery() as nursery:
+        for one in events[2:]:
+            nursery.start_soon(hold.take, [one], 100)
+            await trio.testing.wait_all_tasks_blocked()
+    assert stored == events
+
+
+async def test_what_is_held_when_the_link_ends_is_handed_over(bench: Bench, autojump_clock: MockClock) -> None:
+    bench.script.takes_s = 5.0
+    catch_up, hold = bench.begin()
+    await hold.take([event("task_failed", at=1)], 100)
+    await trio.sleep(1)
+    assert await catch_up.stop() is False
+    assert [one.type for one in hold.leftover()] == ["task_failed"]
+    assert bench.gaps == []
+
+
+async def test_a_project_that_is_up_to_date_is_noted_every_minute(bench: Bench, autojump_clock: MockClock) -> None:
+    bench.nursery.start_soon(bench.lookout.keep_noting)
+    catch_up, _ = bench.begin()
+    await trio.sleep(61)
+    assert (await bench.ingest.outlook("p")).seen_until == NOW + timedelta(seconds=60)
+    assert await catch_up.stop() is True
+    await trio.sleep(120)
+    assert (await bench.ingest.outlook("p")).seen_until == NOW + timedelta(seconds=60)
+
+
+async def test_one_that_is_not_up_to_date_is_not_noted(bench: Bench, autojump_clock: MockClock) -> None:
+    bench.nursery.start_soon(bench.lookout.keep_noting)
+    bench.script.answers[Family.TASK] = [ServerTrouble("down", status=503)] * 99
+    bench.begin()
+    await trio.sleep(200)
+    assert (await bench.ingest.outlook("p")).seen_until == NOW - timedelta(seconds=10)
+
+
+async def test_a_clock_that_was_ahead_makes_no_gap_and_is_set_right(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    await bench.ingest.see({"p": NOW + timedelta(days=365)})
+    bench.begin()
+    await trio.sleep(1)
+    assert bench.gaps == []
+    assert (await bench.ingest.outlook("p")).seen_until == NOW
+
+
+async def test_many_projects_do_not_ask_all_at_once_and_one_alone_asks_at_once(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    for _ in range(100):
+        bench.begin()
+    await trio.sleep(30)
+    times = sorted(when for when, kind in bench.script.asked if kind is Family.TASK)
+    assert times[0] == 0
+    assert times[-1] == pytest.approx(99 * 0.05)
+    assert len(set(times)) == 100
+
+
+async def test_one_request_serves_all_who_asked_before_it_began(autojump_clock: MockClock) -> None:
+    begun: list[float] = []
+
+    async def ask() -> float:
+        begun.append(trio.current_time())
+        await trio.sleep(1)
+        if len(begun) == 3:
+            raise ServerTrouble("down", status=503)
+        return begun[-1]
+
+    shared, answers = Shared(ask), dict[float, list[float]]()
+
+    async def get(after: float) -> None:
+        await trio.sleep(after)
+        try:
+            answers.setdefault(after, []).append(await shared.get())
+        except ServerTrouble:
+            answers.setdefault(after, []).append(-1)
+
+    async with trio.open_nursery() as nursery:
+        for after in (0.0, 0.1, 0.1, 0.9, 1.5, 1.6):
+            nursery.start_soon(get, after)
+    assert begun == [0, 1, 2]
+    assert answers == {0.0: [0], 0.1: [1, 1], 0.9: [1], 1.5: [-1], 1.6: [-1]}
+
+
+async def test_who_is_cancelled_while_asking_leaves_the_question_to_the_next(autojump_clock: MockClock) -> None:
+    async def ask() -> float:
+        await trio.sleep(1)
+        return trio.current_time()
+
+    shared, answers = Shared(ask), list[float]()
+
+    async def get() -> None:
+        answers.append(await shared.get())
+
+    async with trio.open_nursery() as nursery:
+        with trio.move_on_after(0.5):
+            nursery.start_soon(get)
+            await shared.get()
+    assert len(answers) == 1
+
+
+async def test_nothing_is_left_to_claim_twice(bench: Bench, autojump_clock: MockClock) -> None:
+    bench.script.answers[Family.TASK] = [sighting()]
+    for _ in range(3):
+        bench.begin()
+        await trio.sleep(1)
+    claims = await bench.ingest._storage.run(claim_all())
+    assert [one.notification.event.type for one in claims].count("task_failed") == 1
