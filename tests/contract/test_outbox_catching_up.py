@@ -141,6 +141,6 @@ async def test_a_project_that_somebody_else_moved_is_read_again() -> None:
         await bench.ingest.commit(PROJECT, [event("task_started", "t1", -100)])
         async with open_bench(storage) as other:
             await other.ingest.commit(PROJECT, [event("task_failed", "t1", -10)])
-        await bench.ingest.forget("p")
+        await bench.ingest.forget(["p"])
         found = await bench.ingest.compare(PROJECT, look(seen("t1"), moment=bench.ingest.moment))
         assert (found.changed, await titles(storage)) == (0, ["task_started t1", "task_failed t1"])
