@@ -119,6 +119,7 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
         "StoreDamaged",
         "StoreError",
         "StoreFull",
+        "StoreInUse",
         "TaskCancelled",
         "TaskEnded",
         "TaskFailed",

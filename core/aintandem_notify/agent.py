@@ -9,7 +9,7 @@ import math
 import os
 import random
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,11 @@ import trio
 from aintandem_notify import __version__, log
 from aintandem_notify.backoff import Chance
 from aintandem_notify.clock import Clock, SystemClock
-from aintandem_notify.config import Config, InstanceConfig, Secret, store_path
-from aintandem_notify.control import open_heartbeat, trouble
+from aintandem_notify.config import Config, InstanceConfig, Secret, store_place
+from aintandem_notify.control.access import Access
+from aintandem_notify.control.heartbeat import open_heartbeat
+from aintandem_notify.control.server import open_control
+from aintandem_notify.control.wellness import trouble
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
 from aintandem_notify.errors import ConfigError, StoreError
 from aintandem_notify.events import AgentStartedEvent, AgentStoppedEvent
@@ -33,6 +36,7 @@ from aintandem_notify.orchestrator import (
     Credentials,
     Fleet,
     Login,
+    ProjectStatus,
     Session,
     credentials_of,
     open_fleet,
@@ -160,6 +164,23 @@ async def open_agent(
         agent = Agent(loaded, ingest=ingest, host=host, dispatcher=dispatcher, clock=clock, member=member)
         every_s = min(EVERY_S, (systemd.watchdog_s or math.inf) / 2)
         pulse = await enter(open_pulse(storage, answered=lambda: agent.report(systemd), every_s=every_s))
+        access = Access(
+            config=config.source,
+            version=__version__,
+            started_at=clock.now(),
+            clock=clock,
+            storage=storage,
+            pulse=pulse,
+            phase=lambda: agent.phase,
+            projects=agent.projects,
+            plugins=host.snapshot,
+            destinations=dispatcher.snapshot,
+            in_flight=dispatcher.in_flight,
+            wake=dispatcher.wake,
+            pause=dispatcher.pause,
+            resume=dispatcher.resume,
+        )
+        await enter(open_control(access, config.control.address))
         blocks.push_async_callback(agent.wind_up)
         fleet = await enter(
             open_fleet(session, http=http, sink=ingest.commit, books=ingest, clock=clock, chance=chance)
@@ -169,7 +190,7 @@ async def open_agent(
         await enter(
             open_heartbeat(
                 lambda: agent.loaded.config.agent,
-                trouble=lambda: trouble(fleet.snapshot(), pulse.look(), clock.now()),
+                trouble=lambda: trouble(agent.projects(), pulse.look(), clock.now()),
                 http=http,
             )
         )
@@ -178,14 +199,11 @@ async def open_agent(
 
 def _store(config: Config, blocks: AsyncExitStack) -> str | Path:
     """Where the durable state is; made-up events of the embedded simulator leave none behind."""
-    url = config.store.url
-    if url is not None:
-        return url.reveal() if isinstance(url, Secret) else url
-    if config.orchestrator.embedded:
-        return (
-            Path(blocks.enter_context(tempfile.TemporaryDirectory(prefix="aintandem-notify-"))) / "store.sqlite3"
-        )
-    return store_path(config)
+    place = store_place(config.source, config.store, embedded=config.orchestrator.embedded)
+    if place is None:
+        folder = blocks.enter_context(tempfile.TemporaryDirectory(prefix="aintandem-notify-"))
+        place = Path(folder) / "store.sqlite3"
+    return place
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +242,7 @@ def restart_needed(old: Config, new: Config) -> tuple[str, ...]:
         "[orchestrator]": (old.orchestrator, new.orchestrator),
         "[store]": (old.store, new.store),
         "[agent] name": (old.agent.name, new.agent.name),
+        "[control]": (old.control, new.control),
         "[connection] proxy": (old.connection.proxy, new.connection.proxy),
         "[connection] ca_file": (old.connection.ca_file, new.connection.ca_file),
     }
@@ -249,6 +268,7 @@ class Agent:
         self._host = host
         self._dispatcher = dispatcher
         self._clock = clock
+        self.phase = "starting"
         self._fleet: Fleet | None = None
 
     async def begin(self, fleet: Fleet) -> None:
@@ -268,10 +288,12 @@ class Agent:
         )
         self._fleet = fleet
         await fleet.reconcile(config.projects, config.connection)
+        self.phase = "running"
         _log.info("started", version=__version__, config=str(config.source), plugins=len(config.instances))
 
     async def wind_up(self) -> None:
         """After the projects have stopped: store the last event, let destinations finish what is in flight."""
+        self.phase = "stopping"
         drain_timeout = self.loaded.config.delivery.drain_timeout
         deadline = trio.current_time() + drain_timeout
         try:
@@ -284,10 +306,14 @@ class Agent:
                 await self._dispatcher.rest()
         await self._dispatcher.drain(max(0.0, deadline - trio.current_time()))
 
+    def projects(self) -> Sequence[ProjectStatus]:
+        """Where every watched project stands; none before there is anything to watch with."""
+        return self._fleet.snapshot() if self._fleet is not None else ()
+
     def report(self, systemd: Systemd) -> None:
         """Tell systemd that the loop and the store's thread answered just now, and what there is to see."""
         systemd.alive()
-        projects = self._fleet.snapshot() if self._fleet is not None else ()
+        projects = self.projects()
         connected = sum(status.state is ConnectionState.CONNECTED for status in projects)
         systemd.status(f"{connected} of {len(projects)} projects connected")
 

@@ -5,6 +5,7 @@ AInTandemNotifyError
 ├─ StoreError              the operator: the durable state cannot be opened or trusted
 │  ├─ StoreFull            the operator: there is no room; the agent goes on by itself once there is
 │  ├─ StoreDamaged         the operator: its file is broken, and nothing more is written into it
+│  ├─ StoreInUse           the operator: another agent has it
 │  └─ MembershipLost       nobody: the other agents took this one for dead, it joins them anew
 ├─ OrchestratorError       something is wrong between us and the orchestrator
 │  ├─ LinkLost             nobody: the connection broke, we try again
@@ -61,6 +62,7 @@ __all__ = [
     "StoreDamaged",
     "StoreError",
     "StoreFull",
+    "StoreInUse",
     "TaskCancelled",
     "TaskEnded",
     "TaskFailed",
@@ -113,6 +115,10 @@ class StoreDamaged(StoreError):
 
 class MembershipLost(StoreError):
     """The agents that share the store took this one for dead; what it had in hand is theirs now."""
+
+
+class StoreInUse(StoreError):
+    """Another process has the durable state, and it takes one at a time."""
 
 
 class OrchestratorError(AInTandemNotifyError):

@@ -139,6 +139,8 @@ max_age = "1d"
 [agent]
 heartbeat_url = { env = "HEARTBEAT_URL" }
 heartbeat_interval = "30s"
+[control]
+listen = "[::1]:9901"
 [log]
 level = "debug"
 format = "json"

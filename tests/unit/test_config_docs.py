@@ -54,6 +54,7 @@ TABLES = [
     "`[store]`",
     "`[delivery]`",
     "`[agent]`",
+    "`[control]`",
     "`[log]`",
 ]
 

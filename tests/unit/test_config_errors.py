@@ -62,6 +62,21 @@ MISTAKES = [
         "[agent]\nheartbeat_url = 'hc.example/ping'",
         "6: agent.heartbeat_url: should be an address that begins with http:// or https://",
     ),
+    *(
+        (
+            f"[control]\nlisten = '{listen}'",
+            "6: control.listen: should be a loopback address, as 127.0.0.1: whoever reaches it may try tokens",
+        )
+        for listen in ("0.0.0.0:0", "10.0.0.1:80", "[::]:0", "example.org:80", "127.0.0.1.evil.example:1")
+    ),
+    *(
+        (
+            f"[control]\nlisten = '{listen}'",
+            '6: control.listen: should be an address and a port, as "127.0.0.1:0" or "[::1]:9901", or "off"',
+        )
+        for listen in ("", "127.0.0.1", "127.0.0.1:", ":80", "127.0.0.1:65536", "::1:80", "127.0.0.1:x", "on")
+    ),
+    ("[control]\nlisten = 9901", "6: control.listen: should be a text, not a number"),
     ("[delivery]\nmax_age = '36501d'", "6: delivery.max_age: this is longer than a hundred years"),
     (
         "[connection]\nreconnect_initial_delay = '1m'",

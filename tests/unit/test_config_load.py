@@ -16,6 +16,8 @@ from aintandem_notify.config import (
     Secret,
     StoreConfig,
     load,
+    load_at_rest,
+    state_file,
     store_path,
 )
 from aintandem_notify.notification import Severity
@@ -79,6 +81,7 @@ def test_everything_arrives_where_it_belongs(folder: Path) -> None:
     assert config.store.url == f"sqlite:///{folder}/state.db"
     assert config.delivery == DeliveryConfig(drain_timeout=30, max_age=86400)
     assert config.agent == AgentConfig(heartbeat_url=Secret("https://hc.example/ping/1"), heartbeat_interval=30)
+    assert config.control.address == ("::1", 9901)
     assert config.log == LogConfig(level="debug", format="json")
 
 
@@ -120,6 +123,7 @@ def test_the_defaults_suit_a_stranger(tmp_path: Path) -> None:
     assert config.store == StoreConfig(url=None, keep=30 * 86400)
     assert config.delivery == DeliveryConfig(drain_timeout=10, max_age=3 * 86400)
     assert config.agent == AgentConfig(heartbeat_url=None, heartbeat_interval=60)
+    assert config.control.address == ("127.0.0.1", 0)
     assert config.log == LogConfig(level="info", format="auto")
 
 
@@ -207,3 +211,38 @@ def test_the_example_is_fine_with_the_plugins_that_are_built_in() -> None:
 
 def test_the_names_of_the_fake_types_are_those_of_the_built_in_ones() -> None:
     assert {CHAT.name, FILE.name} <= set(Catalog().names(Path("plugins")))
+
+
+@pytest.mark.parametrize(
+    ("listen", "address"),
+    [
+        ("127.0.0.1:0", ("127.0.0.1", 0)),
+        ("127.1.2.3:65535", ("127.1.2.3", 65535)),
+        ("localhost:80", ("localhost", 80)),
+        ("[::1]:0", ("::1", 0)),
+        ("off", None),
+    ],
+)
+def test_where_the_control_api_listens(tmp_path: Path, listen: str, address: tuple[str, int] | None) -> None:
+    config = load_text(tmp_path, f'{MINIMAL}[control]\nlisten = "{listen}"\n')
+    assert config.control.address == address
+
+
+def test_the_store_is_found_without_plugins_and_other_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    path = tmp_path / "config.toml"
+    path.write_text(
+        '[orchestrator]\nurl = "http://x"\ntoken = { env = "NOT_THERE" }\n'
+        '[plugins.zebra.one]\nkey = { env = "NOT_THERE" }\n[plugins.slack.two]\n'
+    )
+    found = load_at_rest(path, {})
+    assert found.instances == ("zebra.one", "slack.two")
+    assert found.store == state_file(path, ".sqlite3")
+    path.write_text('[store]\nurl = { env = "DB" }\n')
+    assert load_at_rest(path, {"DB": "postgresql://u:pw@db/x"}).store == "postgresql://u:pw@db/x"
+    path.write_text("plugins = 3\norchestrator = 3\n")
+    assert load_at_rest(path, {}).instances == ()
+    path.write_text('[orchestrator]\nurl = "simulator"\n')
+    assert load_at_rest(path, {}).store is None

@@ -85,7 +85,7 @@ TREE: dict[type[BaseException], list[type[BaseException]]] = {
         errors.PluginError,
         errors.Outcome,
     ],
-    errors.StoreError: [errors.StoreFull, errors.StoreDamaged, errors.MembershipLost],
+    errors.StoreError: [errors.StoreFull, errors.StoreDamaged, errors.StoreInUse, errors.MembershipLost],
     errors.OrchestratorError: [
         errors.LinkLost,
         errors.LinkRefused,

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from aintandem_notify import __version__
-from aintandem_notify.cli import check, plugins, run, schema, simulate, try_out
+from aintandem_notify.cli import check, deliveries, destinations, plugins, run, schema, simulate, status, try_out
 from aintandem_notify.cli.ending import end_process
 from aintandem_notify.cli.shared import EXIT_FAILED, EXIT_WRONG
 from aintandem_notify.errors import AInTandemNotifyError, ConfigError
@@ -75,7 +75,17 @@ def commands() -> None:
     """
 
 
-for command in (run.run, check.check, try_out.test, plugins.plugins, schema.schema, simulate.simulate):
+for command in (
+    run.run,
+    check.check,
+    try_out.test,
+    status.status,
+    deliveries.deliveries,
+    destinations.destinations,
+    plugins.plugins,
+    schema.schema,
+    simulate.simulate,
+):
     commands.add_command(command)
 
 

@@ -1,11 +1,12 @@
 """The configuration: TOML to frozen models, secrets, and every error at once with its line."""
 
 from aintandem_notify.config.catalog import PluginCatalog, PluginType
-from aintandem_notify.config.load import load
+from aintandem_notify.config.load import AtRest, load, load_at_rest
 from aintandem_notify.config.models import (
     AgentConfig,
     Config,
     ConnectionConfig,
+    ControlConfig,
     DeliveryConfig,
     InstanceConfig,
     LogConfig,
@@ -13,7 +14,9 @@ from aintandem_notify.config.models import (
     ProjectConfig,
     RuleConfig,
     StoreConfig,
+    state_file,
     store_path,
+    store_place,
 )
 from aintandem_notify.config.plugin import PluginConfig
 from aintandem_notify.config.schema import json_schema
@@ -30,8 +33,10 @@ from aintandem_notify.config.values import (
 
 __all__ = [
     "AgentConfig",
+    "AtRest",
     "Config",
     "ConnectionConfig",
+    "ControlConfig",
     "DeliveryConfig",
     "Duration",
     "FilePath",
@@ -51,6 +56,9 @@ __all__ = [
     "format_duration",
     "json_schema",
     "load",
+    "load_at_rest",
     "parse_duration",
+    "state_file",
     "store_path",
+    "store_place",
 ]

@@ -1,5 +1,7 @@
 """What the addresses in a config must look like. No sentence here holds one: they can carry a login."""
 
+import ipaddress
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +16,12 @@ from aintandem_notify.config.surroundings import Surroundings
 
 SIMULATOR: Final = "simulator"
 """The ``url`` that starts the embedded simulator."""
+
+
+OFF: Final = "off"
+"""The ``listen`` that keeps the agent's control API from listening."""
+
+_HOST_AND_PORT: Final = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):(?P<port>[0-9]{1,5})")
 
 
 def orchestrator_url(url: str) -> str:
@@ -64,6 +72,25 @@ def heartbeat_address(value: Secret | None) -> Secret | None:
     if value is not None:
         _http_url(value.reveal(), "be an address that begins with http:// or https://")
     return value
+
+
+def loopback_address(listen: str) -> str:
+    """``listen`` as it is; raises ValueError if it is neither ``host:port`` on this machine only nor ``off``."""
+    if listen == OFF:
+        return listen
+    place = _HOST_AND_PORT.fullmatch(listen)
+    if place is None or int(place["port"]) > 65535:
+        raise ValueError(f'should be an address and a port, as "127.0.0.1:0" or "[::1]:9901", or "{OFF}"')
+    if place["host"] != "localhost" and not _is_loopback(place["host"].strip("[]")):
+        raise ValueError("should be a loopback address, as 127.0.0.1: whoever reaches it may try tokens")
+    return listen
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def certificates(path: Path | None) -> Path | None:

@@ -21,6 +21,7 @@ TOP_LEVEL: Final = (
     "store",
     "delivery",
     "agent",
+    "control",
     "log",
 )
 """The keys that a document may have."""

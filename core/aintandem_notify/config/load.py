@@ -8,11 +8,13 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from aintandem_notify import log
 from aintandem_notify.config import crosschecks
+from aintandem_notify.config.addresses import SIMULATOR
 from aintandem_notify.config.catalog import PluginCatalog
 from aintandem_notify.config.findings import TOP_LEVEL, Finding, did_you_mean, kind_of
 from aintandem_notify.config.instances import read_instances
@@ -20,6 +22,7 @@ from aintandem_notify.config.models import (
     AgentConfig,
     Config,
     ConnectionConfig,
+    ControlConfig,
     DeliveryConfig,
     LogConfig,
     OrchestratorConfig,
@@ -27,6 +30,7 @@ from aintandem_notify.config.models import (
     RuleConfig,
     StoreConfig,
     Table,
+    store_place,
 )
 from aintandem_notify.config.problems import validate
 from aintandem_notify.config.values import RuleLanguage, Surroundings
@@ -37,6 +41,7 @@ _OPTIONAL_TABLES: Final[Mapping[str, type[Table]]] = {
     "store": StoreConfig,
     "delivery": DeliveryConfig,
     "agent": AgentConfig,
+    "control": ControlConfig,
     "log": LogConfig,
 }
 _LISTS: Final[Mapping[str, type[Table]]] = {"projects": ProjectConfig, "rules": RuleConfig}
@@ -58,6 +63,34 @@ def load(
     if config is None:
         raise ConfigError(_problems(findings, text), str(path))
     return config
+
+
+@dataclass(frozen=True, slots=True)
+class AtRest:
+    """What is to be known of an agent that does not run: where its store is (None: it keeps none over its end),
+    and the plugin instances that its config names.
+    """
+
+    store: str | Path | None
+    instances: tuple[str, ...]
+
+
+def load_at_rest(path: Path, environ: Mapping[str, str] = os.environ) -> AtRest:
+    """Only what is needed to find the store of the config in ``path``: no plugin, no other secret.
+
+    Raises ConfigError with what stands in the way, and StoreError for a user without a home.
+    """
+    text = _read(path)
+    document = _parse(text, path)
+    surroundings = Surroundings(path.absolute().parent, environ)
+    store, findings = validate(StoreConfig, document.get("store", {}), ("store",), surroundings)
+    if store is None:
+        raise ConfigError(_problems(findings, text), str(path))
+    orchestrator, plugins = document.get("orchestrator"), document.get("plugins")
+    embedded = isinstance(orchestrator, dict) and orchestrator.get("url") == SIMULATOR
+    types = plugins.items() if isinstance(plugins, dict) else ()
+    names = tuple(f"{kind}.{name}" for kind, named in types if isinstance(named, dict) for name in named)
+    return AtRest(store_place(path, store, embedded=embedded), names)
 
 
 def read_document(

@@ -22,11 +22,13 @@ from pydantic import (
 )
 
 from aintandem_notify.config.addresses import (
+    OFF,
     SIMULATOR,
     base_address,
     certificates,
     console_address,
     heartbeat_address,
+    loopback_address,
     orchestrator_url,
     proxy_address,
     store_url,
@@ -45,6 +47,7 @@ from aintandem_notify.errors import StoreError
 from aintandem_notify.log import LogFormat, LogLevel
 from aintandem_notify.notification import Severity
 
+STORE_SUFFIX: Final = ".sqlite3"
 _GLOB_CHARACTERS: Final = frozenset("*?[")
 
 
@@ -226,6 +229,24 @@ class AgentConfig(Table):
     heartbeat_interval: PositiveDuration = Field(60.0, description="pause between two of these")
 
 
+class ControlConfig(Table):
+    """``[control]``: the way in while the agent runs."""
+
+    listen: Annotated[str, AfterValidator(loopback_address)] = Field(
+        "127.0.0.1:0",
+        description='a loopback address and port for the commands to talk to, 0 takes a free one; or "off"',
+        examples=["127.0.0.1:9901", "[::1]:0", "off"],
+    )
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port to listen at, 0 for a free port; None when it is switched off."""
+        if self.listen == OFF:
+            return None
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
 class LogConfig(Table):
     """``[log]``: the agent's own log, on standard error."""
 
@@ -263,8 +284,19 @@ class Config:
     store: StoreConfig = field(default_factory=StoreConfig)
     delivery: DeliveryConfig = field(default_factory=DeliveryConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
+    control: ControlConfig = field(default_factory=ControlConfig)
     log: LogConfig = field(default_factory=LogConfig)
     plugins_dir: Path = Path("plugins")
+
+
+def store_place(source: Path, store: StoreConfig, *, embedded: bool) -> str | Path | None:
+    """Where the durable state is: a url or a file; None for a throw-away one.
+
+    Made-up events of the ``embedded`` simulator leave nothing behind. Raises StoreError as ``store_path``.
+    """
+    if store.url is not None:
+        return store.url.reveal() if isinstance(store.url, Secret) else store.url
+    return None if embedded else state_file(source, STORE_SUFFIX)
 
 
 def store_path(config: Config, state_dir: Path | None = None) -> Path:
@@ -274,10 +306,15 @@ def store_path(config: Config, state_dir: Path | None = None) -> Path:
     path. Links are not followed: a mounted config that is swapped behind a link keeps its store. Raises
     StoreError for a user without a home.
     """
+    return state_file(config.source, STORE_SUFFIX, state_dir)
+
+
+def state_file(source: Path, suffix: str, state_dir: Path | None = None) -> Path:
+    """A file in the state folder that belongs to the config file ``source`` alone; as ``store_path``."""
     folder = state_dir or _user_state_dir()
-    absolute = os.path.abspath(config.source)  # noqa: PTH100  # Path.absolute keeps "..", resolve follows links
+    absolute = os.path.abspath(source)  # noqa: PTH100  # Path.absolute keeps "..", resolve follows links
     digest = blake2b(os.fsencode(absolute), digest_size=6).hexdigest()
-    return folder / f"{config.source.stem}-{digest}.sqlite3"
+    return folder / f"{source.stem}-{digest}{suffix}"
 
 
 def _user_state_dir() -> Path:

@@ -14,6 +14,7 @@ from aintandem_notify.config.catalog import PluginType
 from aintandem_notify.config.models import (
     AgentConfig,
     ConnectionConfig,
+    ControlConfig,
     DeliveryConfig,
     LogConfig,
     OrchestratorConfig,
@@ -49,6 +50,7 @@ class _Document(Table):
     store: StoreConfig = Field(default_factory=StoreConfig)
     delivery: DeliveryConfig = Field(default_factory=DeliveryConfig)
     agent: AgentConfig = Field(default_factory=AgentConfig)
+    control: ControlConfig = Field(default_factory=ControlConfig)
     log: LogConfig = Field(default_factory=LogConfig)
 
 

@@ -132,6 +132,10 @@ class Dispatcher:
             except StoreError as error:
                 log.warning("destination stays on hold", name=name, reason=str(error))
 
+    def in_flight(self) -> frozenset[int]:
+        """All deliveries that may be on their way; exact in the store's thread."""
+        return frozenset(one for running in list(self._running.values()) for one in running.worker.in_flight)
+
     def _worker(self, name: str) -> Worker:
         if name not in self._running:
             raise LookupError(f"no destination called {name} is at work")

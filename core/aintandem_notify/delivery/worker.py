@@ -95,6 +95,11 @@ class Worker:
         """How the destination stands, as far as it is known here."""
         return self._gate.value
 
+    @property
+    def in_flight(self) -> tuple[int, ...]:
+        """The deliveries that may be on their way; changes in the store's thread, so ask there to be certain."""
+        return self._in_flight
+
     def wake(self) -> None:
         """There may be something new to deliver."""
         self._news.set()

@@ -1,19 +1,14 @@
 """The composition: world, application, server and the wire in front, opened and closed together."""
 
-import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
-from functools import partial
 from random import SystemRandom
-from typing import Final, cast
-from urllib.parse import urlsplit
+from typing import Final
 
 import trio
-from hypercorn.config import Config
-from hypercorn.trio import serve
-from hypercorn.typing import Framework
 
 from aintandem_notify.clock import Clock, SystemClock
+from aintandem_notify.serving import bound_socket, served
 from aintandem_notify.simulator.app import build_app
 from aintandem_notify.simulator.demo import run_demo
 from aintandem_notify.simulator.front import Front
@@ -77,31 +72,15 @@ async def _served(simulator: Simulator) -> AsyncIterator[None]:
     """The application behind the front; what is open is cut before the server goes.
 
     Hypercorn's sends are shielded from cancellation: without the cut, one client that reads nothing could
-    hold back the end of the process.
+    hold back the end.
     """
-    async with trio.open_nursery() as nursery:
-        (bound,) = await nursery.start(
-            partial(serve, cast("Framework", build_app(simulator)), _config(), mode="asgi")
-        )
-        port = urlsplit(str(bound)).port
-        assert port is not None  # noqa: S101  # Hypercorn names the port that it bound
-        try:
-            async with trio.open_nursery() as front_nursery:
-                front_nursery.start_soon(simulator.front.run, port)
-                yield
-                front_nursery.cancel_scope.cancel()
-        finally:
-            nursery.cancel_scope.cancel()
-
-
-def _config() -> Config:
-    config = Config()
-    config.bind = ["127.0.0.1:0"]
-    config.graceful_timeout = GRACE
-    config.keep_alive_timeout = KEEP_ALIVE
-    config.accesslog = None
-    # Its notices ("Running on …") are nobody's concern, its errors are.
-    config.errorlog = logging.getLogger("aintandem_notify.simulator.hypercorn")
-    config.errorlog.setLevel(logging.WARNING)
-    config.include_server_header = False
-    return config
+    bound = bound_socket("127.0.0.1", 0)
+    port = bound.getsockname()[1]
+    name = "aintandem_notify.simulator.hypercorn"
+    async with (
+        served(build_app(simulator), bound, name=name, keep_alive_s=KEEP_ALIVE, grace_s=GRACE),
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(simulator.front.run, port)
+        yield
+        nursery.cancel_scope.cancel()

@@ -1,8 +1,10 @@
 """The durable state: journal, runs, notifications, deliveries and receipts. The only door to SQLAlchemy."""
 
+from aintandem_notify.store.database import exists
 from aintandem_notify.store.gates import GateRow, Gates
 from aintandem_notify.store.health import WELL, Purpose, StoreState, StoreStatus
 from aintandem_notify.store.journal import Changes, Journal, Watched
+from aintandem_notify.store.ledger import Entry, Handled, Ledger, Wanted
 from aintandem_notify.store.outbox import Claim, DeliveryState, Outbox, Queue, Settlement, Told
 from aintandem_notify.store.pulse import Pulse, StoreHealth, open_pulse
 from aintandem_notify.store.reserve import RESERVE_BYTES
@@ -17,9 +19,12 @@ __all__ = [
     "Changes",
     "Claim",
     "DeliveryState",
+    "Entry",
     "GateRow",
     "Gates",
+    "Handled",
     "Journal",
+    "Ledger",
     "Limits",
     "Outbox",
     "Page",
@@ -35,7 +40,9 @@ __all__ = [
     "StoreStatus",
     "Told",
     "Walk",
+    "Wanted",
     "Watched",
+    "exists",
     "open_pulse",
     "open_storage",
 ]

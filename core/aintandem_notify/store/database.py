@@ -10,7 +10,7 @@ from aintandem_notify.errors import StoreError
 from aintandem_notify.store.addresses import is_postgres, name_of
 from aintandem_notify.store.membership import Membership
 from aintandem_notify.store.reserve import Reserve
-from aintandem_notify.store.sqlite import SqliteDatabase
+from aintandem_notify.store.sqlite import SqliteDatabase, location_of
 
 NEEDS_EXTRA: Final = "PostgreSQL needs an extra; install it with: pip install 'aintandem-notify[postgres]'"
 
@@ -45,6 +45,14 @@ class Database(Protocol):
     def close(self) -> None:
         """Give it back for good."""
         ...
+
+
+def exists(url: str | Path) -> bool:
+    """Whether there is a store at ``url`` yet, as far as can be told without opening it."""
+    if isinstance(url, str) and is_postgres(url):
+        return True
+    path = location_of(url)
+    return path is not None and path.exists()
 
 
 def open_database(url: str | Path, *, reserve_bytes: int = 0) -> Database:

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
-from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
+from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull, StoreInUse
 
 SENTENCES: Final[Mapping[str, str]] = {
     "SQLITE_BUSY": "it is in use by another agent; stop that one, or set another [store] url for this one",
@@ -33,6 +33,7 @@ SYSTEM_SENTENCES: Final[Mapping[int, str]] = {
 """The system's error numbers, and what the operator is told; for others the system's own words."""
 
 KINDS: Final[Mapping[str, type[StoreError]]] = {
+    SENTENCES["SQLITE_BUSY"]: StoreInUse,
     SENTENCES["SQLITE_FULL"]: StoreFull,
     SENTENCES["SQLITE_IOERR_WRITE"]: StoreFull,  # a quota, as SQLite sees it
     SENTENCES["SQLITE_CORRUPT"]: StoreDamaged,

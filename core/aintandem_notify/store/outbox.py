@@ -158,6 +158,7 @@ _SETTLE: Final = Bulk(
     (*SETTLED, "delivery"),
 )
 _FIRST: Final = select(_mine.created_at).where(_QUEUED).order_by(_mine.id).limit(100)
+_OLDEST: Final = select(func.min(_mine.created_at)).where(_QUEUED)
 _QUEUES: Final = (
     select(_mine.destination, func.count(), func.min(_mine.created_at))
     .where(_mine.state == DeliveryState.QUEUED.value)
@@ -256,7 +257,9 @@ class Outbox:
         self, destination: str, *, older_than: datetime, now: datetime, reason: str, spare: Collection[int] = ()
     ) -> int:
         """Make dead what waits since before ``older_than``, except the ids in ``spare``; how many."""
-        if not self._any_waits_since(destination, older_than):
+        # Not the first few: thousands that are queued once more by hand wait since then, whatever their ids.
+        oldest = self._connection.execute(_OLDEST, {"name": destination}).scalar_one()
+        if oldest is None or oldest >= older_than:
             return 0
         self._recent.forget(destination)
         return self._connection.execute(

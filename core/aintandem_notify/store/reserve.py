@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from aintandem_notify.errors import StoreError
+from aintandem_notify.errors import StoreInUse
 from aintandem_notify.store.faults import SENTENCES
 
 if sys.platform != "win32":
@@ -48,7 +48,7 @@ class Reserve:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise StoreError(f"store {store}: {SENTENCES['SQLITE_BUSY']}") from None
+                raise StoreInUse(f"store {store}: {SENTENCES['SQLITE_BUSY']}") from None
             except OSError:
                 return False  # a file system without locks; the store's own lock may do better
         return True

@@ -13,6 +13,7 @@ from aintandem_notify.store.database import open_database
 from aintandem_notify.store.gates import Gates
 from aintandem_notify.store.health import WELL, Purpose, StoreState, StoreStatus, after_failure, after_success
 from aintandem_notify.store.journal import Journal
+from aintandem_notify.store.ledger import Ledger
 from aintandem_notify.store.outbox import Outbox
 from aintandem_notify.store.recent import Recent
 from aintandem_notify.store.retention import Retention
@@ -25,7 +26,7 @@ _PREDECESSOR: Final = select(meta.c.value).where(meta.c.key == PREDECESSOR)
 
 
 class Store:
-    """``journal``, ``outbox``, ``gates`` and ``retention`` are used inside ``with store.transaction():`` only.
+    """``journal``, ``outbox`` and the other parts are used inside ``with store.transaction():`` only.
 
     Every method raises StoreError when the database cannot do its part. ``reserve_bytes`` are kept free beside
     a file, so that what has gone out can be recorded on a full disk; without a ``clock`` the machine's is used.
@@ -48,6 +49,7 @@ class Store:
         self.journal = Journal(self._connection, self._recent, self.membership)
         self.gates = Gates(self._connection)
         self.retention = Retention(self._connection)
+        self.ledger = Ledger(self._connection, self._recent)
 
     @property
     def name(self) -> str:

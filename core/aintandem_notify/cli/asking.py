@@ -1,0 +1,120 @@
+"""What the commands that ask a running agent share: their arguments, and how an answer is shown."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from aintandem_notify.cli.shared import terminal_width
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from aintandem_notify.store import Wanted
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_CONFIG = "config.toml"
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+"""For every command that answers."""
+
+
+def filter_options(command: F) -> F:
+    """Which deliveries are meant, by destination and time."""
+    for option in (
+        click.option("--until", metavar="TIME", help="Only those that were queued before."),
+        click.option(
+            "--since",
+            metavar="TIME",
+            help='Only those that were queued since then: "2h" ago, or "2026-03-01T12:00".',
+        ),
+        click.option("--destination", metavar="NAME", help="Only those to this destination, as slack.team."),
+    ):
+        command = option(command)
+    return command
+
+
+def config_and_names(arguments: Sequence[str], what: str) -> tuple[Path, tuple[str, ...]]:
+    """The config, which may be left out, and the names behind it: ``[CONFIG] NAME...``.
+
+    The first is the config if it ends in .toml or is a file. Raises click's UsageError.
+    """
+    first, rest = Path(arguments[0] if arguments else DEFAULT_CONFIG), tuple(arguments[1:])
+    if first.suffix != ".toml" and not first.is_file():
+        first, rest = Path(DEFAULT_CONFIG), tuple(arguments)
+    if what and not rest:
+        raise click.UsageError(f"Missing argument '{what}'.")
+    return first, rest
+
+
+def moment_of(text: str | None, option: str) -> datetime | None:
+    """The moment that an option names; raises click's UsageError."""
+    from aintandem_notify.cli.times import written
+
+    if text is None:
+        return None
+    try:
+        return written(text, now())
+    except ValueError:
+        raise click.BadParameter(
+            f'{text!r} is no time; write "2h" for two hours ago, or "2026-03-01T12:00"', param_hint=option
+        ) from None
+
+
+def wanted_of(destination: str | None, since: str | None, until: str | None, states: Iterable[str] = ()) -> Wanted:
+    """The filter that the options name."""
+    from aintandem_notify.store import DeliveryState, Wanted
+
+    return Wanted(
+        destination=destination,
+        states=tuple(DeliveryState(state) for state in states),
+        since=moment_of(since, "--since"),
+        until=moment_of(until, "--until"),
+    )
+
+
+def now() -> datetime:
+    """Aware, UTC."""
+    return datetime.now(UTC)
+
+
+def show_json(answer: BaseModel) -> None:
+    """The answer as it is, for scripts."""
+    click.echo(answer.model_dump_json(indent=2))
+
+
+def show_table(title: str | None, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    """A table under its title; nothing where there are no rows."""
+    from aintandem_notify.cli.tables import table_lines
+
+    rows = list(rows)
+    if not rows:
+        return
+    if title is not None:
+        click.echo()
+        click.secho(title, bold=True)
+    header, *lines = table_lines([columns, *rows], terminal_width())
+    click.secho(header, dim=True)
+    for line in lines:
+        click.echo(line)
+
+
+def show_facts(rows: Iterable[tuple[str, str | None]]) -> None:
+    """Names and values; those without a value are left out."""
+    from aintandem_notify.cli.tables import table_lines
+
+    for line in table_lines([(name, value) for name, value in rows if value], terminal_width()):
+        click.echo(line)
+
+
+def ask_first(question: str) -> None:
+    """Ask whoever sits there; where nobody does, ``--yes`` must have been given. Raises UsageError and Abort."""
+    if not (sys.stdin and sys.stdin.isatty()):
+        raise click.UsageError(f"{question} Nobody can be asked here; say --yes.")
+    click.confirm(question, abort=True)

@@ -1,0 +1,213 @@
+"""``aintandem-notify deliveries``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aintandem_notify.cli.asking import (
+    ask_first,
+    config_and_names,
+    filter_options,
+    json_option,
+    now,
+    show_facts,
+    show_json,
+    show_table,
+    wanted_of,
+)
+from aintandem_notify.cli.shared import EXIT_FAILED, config_argument
+
+if TYPE_CHECKING:
+    from aintandem_notify.control.deliveries import Act
+    from aintandem_notify.control.views import DeliveryDetail, DeliveryView, HandledView
+
+STATES = ("queued", "delivered", "dead", "folded")
+
+arguments = click.argument("arguments", nargs=-1, metavar="[CONFIG] ID...")
+many_arguments = click.argument("arguments", nargs=-1, metavar="[CONFIG] [ID]...")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask first.")
+all_option = click.option("--all", "everything", is_flag=True, help="All, whatever their destination and time.")
+
+
+@click.group(
+    short_help="Look at deliveries, retry or drop them.",
+    epilog="Example:  aintandem-notify deliveries list config.toml --state dead",
+)
+def deliveries() -> None:
+    """Look at what was or will be delivered, and retry or drop it by hand.
+
+    The running agent is asked; where none runs, its store is opened.
+    """
+
+
+@deliveries.command("list", epilog="Example:  aintandem-notify deliveries list --state dead --since 2h")
+@config_argument
+@filter_options
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice(STATES), help="Only these; may be given several times."
+)
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 200), help="How many to show.")
+@click.option("--before", type=click.IntRange(0), help="Only those with a lower number: the next page.")
+@json_option
+def list_deliveries(
+    config: Path, states: tuple[str, ...], limit: int, before: int | None, as_json: bool, **where: Any
+) -> None:
+    """List deliveries, the newest first."""
+    from aintandem_notify.control.reach import open_desk
+
+    wanted = wanted_of(**where, states=states)
+    with open_desk(config) as desk:
+        page = desk.page(wanted, most=limit, before=before)
+    if as_json:
+        show_json(page)
+        return
+    if not page.deliveries:
+        click.echo("no such deliveries", err=True)
+    show_table(None, ("id", "state", "queued", "to", "what"), [_row(one) for one in page.deliveries])
+    if page.next is not None:
+        click.echo(f"there are more: add --before {page.next}", err=True)
+
+
+@deliveries.command(
+    short_help="Show all about a delivery.", epilog="Example:  aintandem-notify deliveries show config.toml 42"
+)
+@arguments
+@json_option
+def show(arguments: tuple[str, ...], as_json: bool) -> None:
+    """Show all about a delivery: its notification, tries, reasons and receipt.
+
+    An ID is the number that list shows, or how the notification's id begins (ntf_3fa).
+    """
+    from aintandem_notify.control.reach import open_desk
+
+    config, ids = config_and_names(arguments, "ID")
+    if len(ids) > 1:
+        raise click.UsageError("One ID at a time.")
+    with open_desk(config) as desk:
+        found = desk.show(ids[0])
+    if as_json:
+        show_json(found)
+    else:
+        _show(found)
+
+
+@deliveries.command(epilog="Example:  aintandem-notify deliveries retry config.toml 42 43")
+@many_arguments
+@filter_options
+@all_option
+@yes_option
+@json_option
+def retry(**options: Any) -> None:
+    """Queue dead deliveries once more, as if they were new.
+
+    By their IDs, or all that --destination, --since and --until name. An ID is the number that list shows, or
+    how the notification's id begins. Exits with 1 when one of the IDs was left alone.
+    """
+    from aintandem_notify.control.deliveries import Act
+
+    _act(Act.RETRY, "queued again", **options)
+
+
+@deliveries.command(epilog="Example:  aintandem-notify deliveries drop --destination slack.team")
+@many_arguments
+@filter_options
+@all_option
+@yes_option
+@json_option
+def drop(**options: Any) -> None:
+    """Give up queued deliveries; they are dead then, and may be retried.
+
+    By their IDs, or all that --destination, --since and --until name. An ID is the number that list shows, or
+    how the notification's id begins. Exits with 1 when one of the IDs was left alone.
+    """
+    from aintandem_notify.control.deliveries import Act
+
+    _act(Act.DROP, "dropped", **options)
+
+
+def _act(
+    what: Act,
+    done: str,
+    *,
+    arguments: tuple[str, ...],
+    everything: bool,
+    yes: bool,
+    as_json: bool,
+    **where: str | None,
+) -> None:
+    from aintandem_notify.control.deliveries import ACTED_ON
+    from aintandem_notify.control.reach import open_desk
+
+    config, ids = config_and_names(arguments, "")
+    if bool(ids) == bool(everything or any(where.values())):
+        raise click.UsageError("Name IDs, or else --destination, --since, --until or --all.")
+    wanted = wanted_of(**where, states=ACTED_ON[what])
+    if not ids and not yes:
+        named = " ".join(f"--{name} {value}" for name, value in where.items() if value)
+        ask_first(
+            f"{what.capitalize()} all {' and '.join(sorted(ACTED_ON[what]))} deliveries {named}".strip() + "?"
+        )
+    with open_desk(config) as desk:
+        handled = desk.act(what, ids) if ids else desk.act_on_all(what, wanted)
+    if as_json:
+        show_json(handled)
+    else:
+        _tell(handled, done)
+    if ids and handled.refused:
+        sys.exit(EXIT_FAILED)
+
+
+def _tell(handled: HandledView, done: str) -> None:
+    number = "1 delivery" if handled.count == 1 else f"{handled.count} deliveries"
+    named = f": {', '.join(map(str, handled.ids))}" if 0 < handled.count <= 20 else ""
+    click.echo(f"{number} {done}{named}")
+    for one in handled.refused:
+        click.echo(f"{one.id} was left alone: {one.reason}", err=True)
+
+
+def _row(one: DeliveryView) -> tuple[str, ...]:
+    from aintandem_notify.cli.times import ago
+
+    what = one.title or "(its notification is not kept any more)"
+    if one.reason:
+        what += f" ({one.reason})"
+    return (str(one.id), one.state, ago(one.created_at, now()), one.destination, what)
+
+
+def _show(found: DeliveryDetail) -> None:
+    from aintandem_notify.cli.times import local
+
+    moment, content = now(), found.content or {}
+    tries = f"{found.attempts} that failed by the message's own fault" if found.attempts else None
+    fault = f"{found.fault}, {found.fault_count} in a row" if found.fault else None
+    receipt = ", ".join(f"{name}={value}" for name, value in (found.receipt or {}).items())
+    show_facts(
+        [
+            ("id", str(found.id)),
+            ("state", f"{found.state}, on its way" if found.in_flight else found.state),
+            ("to", found.destination),
+            ("instead of", found.instead_of),
+            ("queued", local(found.created_at, moment)),
+            ("due", local(found.due_at, moment) if found.due_at else None),
+            ("ended", local(found.settled_at, moment) if found.settled_at else None),
+            ("reason", found.reason),
+            ("tries", tries),
+            ("exception", fault),
+            ("receipt", receipt or None),
+            ("notification", found.notification),
+            ("thread", found.thread),
+            ("severity", found.severity),
+            ("rule", content.get("rule")),
+            *((str(name).lower(), str(value)) for name, value in content.get("fields", ())),
+            ("link", content.get("url")),
+        ]
+    )
+    if found.title:
+        click.echo()
+        click.secho(found.title, bold=True)
+    if content.get("body"):
+        click.echo(content["body"])

@@ -1,0 +1,55 @@
+"""``aintandem-notify destinations``."""
+
+import click
+
+from aintandem_notify.cli.asking import config_and_names, json_option, show_json
+
+names = click.argument("arguments", nargs=-1, metavar="[CONFIG] NAME...")
+
+
+@click.group(epilog="Example:  aintandem-notify destinations pause config.toml slack.team")
+def destinations() -> None:
+    """Hold destinations back, and let them go again.
+
+    The running agent is asked; where none runs, its store is opened, and the next agent finds it there.
+    """
+
+
+@destinations.command(
+    short_help="Send nothing more for now.",
+    epilog="Example:  aintandem-notify destinations pause config.toml slack.team",
+)
+@names
+@json_option
+def pause(arguments: tuple[str, ...], as_json: bool) -> None:
+    """Send nothing more to NAME, as slack.team, until it is resumed, also over a restart.
+
+    What is due waits meanwhile; what waits longer than max_age is given up as always.
+    """
+    _turn(arguments, as_json, paused=True)
+
+
+@destinations.command(
+    short_help="Send again.", epilog="Example:  aintandem-notify destinations resume config.toml slack.team"
+)
+@names
+@json_option
+def resume(arguments: tuple[str, ...], as_json: bool) -> None:
+    """Send to NAME again; one that is parked or backs off is tried at once."""
+    _turn(arguments, as_json, paused=False)
+
+
+def _turn(arguments: tuple[str, ...], as_json: bool, *, paused: bool) -> None:
+    from aintandem_notify.control.reach import open_desk
+
+    config, found = config_and_names(arguments, "NAME")
+    state = "paused" if paused else "resumed"
+    with open_desk(config) as desk:
+        for name in found:
+            turned = desk.turn(name, paused=paused)
+            if as_json:
+                show_json(turned)
+            elif turned.changed:
+                click.echo(f"{name} is {state}")
+            else:
+                click.echo(f"{name} is paused already" if paused else f"nothing held {name} back")

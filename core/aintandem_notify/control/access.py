@@ -1,0 +1,36 @@
+"""What the control API sees of a running agent and may do to it: snapshots and functions, handed in."""
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from aintandem_notify.clock import Clock
+from aintandem_notify.delivery import DestinationStatus
+from aintandem_notify.orchestrator import ProjectStatus
+from aintandem_notify.plugins import InstanceStatus
+from aintandem_notify.store import Pulse, Storage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """``in_flight`` is asked in the store's thread, where no claim is made at the same time.
+
+    ``destinations`` raises StoreError. ``pause`` and ``resume`` tell whether anything changed, and raise
+    StoreError, and LookupError for a name that is no destination.
+    """
+
+    config: Path
+    version: str
+    started_at: datetime
+    clock: Clock
+    storage: Storage
+    pulse: Pulse
+    phase: Callable[[], str]
+    projects: Callable[[], Sequence[ProjectStatus]]
+    plugins: Callable[[], Sequence[InstanceStatus]]
+    destinations: Callable[[], Awaitable[Sequence[DestinationStatus]]]
+    in_flight: Callable[[], Collection[int]]
+    wake: Callable[[Iterable[str]], None]
+    pause: Callable[[str], Awaitable[bool]]
+    resume: Callable[[str], Awaitable[bool]]

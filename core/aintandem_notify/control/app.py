@@ -1,0 +1,176 @@
+"""The endpoints of the control API, as an ASGI application. Every error is JSON: ``{"error": one sentence}``."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final
+
+from pydantic import BaseModel
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from aintandem_notify import log
+from aintandem_notify.control import deliveries
+from aintandem_notify.control.access import Access
+from aintandem_notify.control.asked import body_of, filter_of, page_of, references_in, wanted_in
+from aintandem_notify.control.deliveries import Act
+from aintandem_notify.control.guard import refusal
+from aintandem_notify.control.refusal import Refused
+from aintandem_notify.control.status import liveness, readiness, status_of
+from aintandem_notify.control.views import DeliveryDetail, DeliveryPage, HandledView, StatusView, TurnedView
+from aintandem_notify.errors import StoreError
+from aintandem_notify.store import Handled
+
+_log = log.get_logger(__name__)
+
+Endpoint = Callable[[Request], Awaitable[BaseModel]]
+
+_WORDS: Final = {404: "there is nothing at {path}", 405: "{path} does not take {method}"}
+
+
+def build_app(access: Access, *, token: str, address: str) -> ASGIApp:
+    """The application; ``address`` is where it is served, for the status."""
+    api = _Api(access, address)
+    routes = [
+        Route("/healthz", partial(_health, lambda: liveness(access))),
+        Route("/readyz", partial(_health, lambda: readiness(access, access.clock.now()))),
+        *(
+            Route(path, _answering(endpoint), methods=[method])
+            for method, path, endpoint in (
+                ("GET", "/status", api.status),
+                ("GET", "/deliveries", api.page),
+                ("GET", "/deliveries/{id}", api.show),
+                ("POST", "/deliveries/retry", partial(api.act, Act.RETRY)),
+                ("POST", "/deliveries/drop", partial(api.act, Act.DROP)),
+                ("POST", "/destinations/{name}/pause", partial(api.turn, access.pause)),
+                ("POST", "/destinations/{name}/resume", partial(api.turn, access.resume)),
+            )
+        ),
+    ]
+    handlers = {Refused: _refused, StoreError: _store_error, HTTPException: _no_route, Exception: _fault}
+    return _guarded(Starlette(routes=routes, exception_handlers=handlers), token)
+
+
+class _Api:
+    """The endpoints that need the token."""
+
+    def __init__(self, access: Access, address: str) -> None:
+        self._access = access
+        self._address = address
+
+    async def status(self, _request: Request) -> StatusView:
+        """GET /status"""
+        return await status_of(self._access, self._address)
+
+    async def page(self, request: Request) -> DeliveryPage:
+        """GET /deliveries?destination=&state=&since=&until=&limit=&before="""
+        wanted, (most, before) = wanted_in(request.query_params), page_of(request.query_params)
+        return await self._access.storage.run(partial(deliveries.page, wanted=wanted, most=most, before=before))
+
+    async def show(self, request: Request) -> DeliveryDetail:
+        """GET /deliveries/{id}"""
+        reference, access = request.path_params["id"], self._access
+        return await access.storage.run(lambda store: deliveries.show(store, reference, access.in_flight()))
+
+    async def act(self, what: Act, request: Request) -> HandledView:
+        """POST /deliveries/retry and /deliveries/drop, with ids or a filter"""
+        body = await body_of(request)
+        references, access = references_in(body), self._access
+        now = access.clock.now()
+        if references is not None:
+            handled = [
+                await access.storage.run(
+                    partial(deliveries.act, what=what, references=references, now=now, in_flight=access.in_flight)
+                )
+            ]
+        else:
+            handled = await self._act_on_all(what, body)
+        access.wake({name for step in handled for name in step.destinations})
+        done = deliveries.summary(handled)
+        _log.info("deliveries changed by hand", act=what.value, count=done.count)
+        return done
+
+    async def _act_on_all(self, what: Act, body: dict[str, object]) -> "list[Handled]":
+        """Step by step, so that the agent's own work goes on in between."""
+        wanted, access = filter_of(body), self._access
+        now = access.clock.now()
+        steps: list[Handled] = []
+        before: int | None = None
+        while True:
+            step = partial(
+                deliveries.act_on_some,
+                what=what,
+                wanted=wanted,
+                before=before,
+                now=now,
+                in_flight=access.in_flight,
+            )
+            portion = await access.storage.run(step)
+            steps.append(portion.handled)
+            if (before := portion.before) is None:
+                return steps
+
+    async def turn(self, how: Callable[[str], Awaitable[bool]], request: Request) -> TurnedView:
+        """POST /destinations/{name}/pause and /resume"""
+        name = request.path_params["name"]
+        try:
+            return TurnedView(name=name, changed=await how(name))
+        except LookupError:
+            known = ", ".join(one.name for one in self._access.plugins() if one.destination) or "none"
+            raise Refused(f"there is no destination {name}; there are: {known}", status=404) from None
+
+
+def _answering(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    async def respond(request: Request) -> Response:
+        answer = await endpoint(request)
+        return Response(answer.model_dump_json(), media_type="application/json")
+
+    return respond
+
+
+async def _health(problem: Callable[[], str | None], _request: Request) -> Response:
+    found = problem()
+    return JSONResponse({"ok": found is None, "reason": found}, 200 if found is None else 503)
+
+
+def _error(sentence: str, status: int) -> Response:
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    return JSONResponse({"error": log.redact(sentence)}, status, headers)
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    return _error(str(error), error.status if isinstance(error, Refused) else 400)
+
+
+async def _store_error(_request: Request, error: Exception) -> Response:
+    return _error(str(error), 503)
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 400
+    words = _WORDS.get(status, "this cannot be answered")
+    return _error(words.format(path=request.url.path, method=request.method), status)
+
+
+async def _fault(_request: Request, _error_raised: Exception) -> Response:
+    return _error("the agent could not answer; its log says why", 500)
+
+
+def _guarded(app: ASGIApp, token: str) -> ASGIApp:
+    """``app`` behind its guard: what is refused never gets to it."""
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        request = Request(scope)
+        problem = refusal(request.method, scope["path"], request.headers, token)
+        if problem is None:
+            await app(scope, receive, send)
+        else:
+            await _error(str(problem), problem.status)(scope, receive, send)
+
+    return guarded

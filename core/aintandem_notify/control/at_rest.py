@@ -1,0 +1,103 @@
+"""The desk where no agent runs: the same answers, out of the store itself."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from aintandem_notify.clock import Clock
+from aintandem_notify.control import deliveries
+from aintandem_notify.control.deliveries import Act
+from aintandem_notify.control.refusal import Refused
+from aintandem_notify.control.views import (
+    DeliveryDetail,
+    DeliveryPage,
+    DestinationView,
+    HandledView,
+    StatusView,
+    StoreView,
+    TurnedView,
+)
+from aintandem_notify.delivery import gate as gates
+from aintandem_notify.delivery.gate import Gate, GateState
+from aintandem_notify.delivery.gate_rows import from_row, to_row
+from aintandem_notify.store import Handled, Purpose, Queue, Store, Wanted
+
+NO_AGENT: Final = "no agent runs with this config"
+
+
+class AtRestDesk:
+    """As ``reach.Desk`` says; ``instances`` are the plugin instances of the config."""
+
+    def __init__(self, config: Path, store: Store, instances: Sequence[str], clock: Clock) -> None:
+        self._config = config
+        self._store = store
+        self._instances = instances
+        self._clock = clock
+
+    def status(self) -> StatusView:
+        """What waits, and what holds it back."""
+        with self._store.transaction(purpose=Purpose.LOOK, fenced=False):
+            queues = self._store.outbox.queues()
+            names = dict.fromkeys([*self._instances, *queues])
+            found = {name: self._gate(name) for name in names}
+        return StatusView(
+            config=str(self._config.absolute()),
+            agent=None,
+            trouble=NO_AGENT,
+            destinations=tuple(
+                _destination(name, found[name], queues.get(name))
+                for name in names
+                if name in queues or found[name] != Gate()
+            ),
+            store=StoreView(name=self._store.name),
+        )
+
+    def page(self, wanted: Wanted, *, most: int, before: int | None) -> DeliveryPage:
+        """The newest deliveries that are meant, before the id ``before``."""
+        return deliveries.page(self._store, wanted, most=most, before=before)
+
+    def show(self, reference: str) -> DeliveryDetail:
+        """All about one delivery."""
+        return deliveries.show(self._store, reference)
+
+    def act(self, what: Act, references: Sequence[str]) -> HandledView:
+        """Retry or drop these; what is queued goes out when an agent runs."""
+        now = self._clock.now()
+        return deliveries.summary([deliveries.act(self._store, what, references, now=now, in_flight=tuple)])
+
+    def act_on_all(self, what: Act, wanted: Wanted) -> HandledView:
+        """Retry or drop all that are meant."""
+        now, before = self._clock.now(), None
+        steps: list[Handled] = []
+        while True:
+            portion = deliveries.act_on_some(self._store, what, wanted, before=before, now=now, in_flight=tuple)
+            steps.append(portion.handled)
+            if (before := portion.before) is None:
+                return deliveries.summary(steps)
+
+    def turn(self, name: str, *, paused: bool) -> TurnedView:
+        """Pause or resume a destination, for when an agent runs."""
+        step: Callable[[Gate], Gate] = gates.paused if paused else gates.resumed
+        if name not in self._instances:
+            known = ", ".join(self._instances) or "none"
+            raise Refused(f"the config has no destination {name}; it has: {known}", status=404)
+        with self._store.transaction(fenced=False):
+            before = self._gate(name)
+            after = step(before)
+            if after != before:
+                self._store.gates.write(name, to_row(after, 0.0, self._clock.now()))
+        return TurnedView(name=name, changed=after != before)
+
+    def _gate(self, name: str) -> Gate:
+        row = self._store.gates.read(name)
+        return Gate() if row is None else from_row(row, 0.0, self._clock.now())
+
+
+def _destination(name: str, gate: Gate, queue: Queue | None) -> DestinationView:
+    return DestinationView(
+        name=name,
+        state=None if gate.state is GateState.OPEN and not gate.paused else gate.shown,
+        queued=queue.queued if queue else 0,
+        oldest=queue.oldest if queue else None,
+        last_error=gate.last_error,
+    )

@@ -1,0 +1,116 @@
+"""The desk of a running agent: each question is a request to its control API."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar
+from urllib.parse import quote, urlencode
+
+import trio
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
+
+from aintandem_notify.control.deliveries import Act
+from aintandem_notify.control.file import Whereabouts
+from aintandem_notify.control.refusal import Refused
+from aintandem_notify.control.views import (
+    DeliveryDetail,
+    DeliveryPage,
+    HandledView,
+    StatusView,
+    TurnedView,
+)
+from aintandem_notify.errors import HttpFailed
+from aintandem_notify.http_client import HttpAnswer, HttpClient
+from aintandem_notify.store import Wanted
+
+ANSWER_S: Final = 30.0
+"""Seconds that an answer may take; to change 100,000 deliveries takes some of them."""
+MOST_ANSWER: Final = 32 * 2**20
+
+V = TypeVar("V", bound=BaseModel)
+
+
+class AgentDesk:
+    """As ``reach.Desk`` says."""
+
+    def __init__(self, whereabouts: Whereabouts) -> None:
+        self._whereabouts = whereabouts
+
+    def status(self) -> StatusView:
+        """All at a glance."""
+        return self._ask(StatusView, "GET", "/status")
+
+    def page(self, wanted: Wanted, *, most: int, before: int | None) -> DeliveryPage:
+        """The newest deliveries that are meant, before the id ``before``."""
+        query = _filter(wanted) | {"limit": str(most)} | ({} if before is None else {"before": str(before)})
+        return self._ask(DeliveryPage, "GET", f"/deliveries?{urlencode(query)}")
+
+    def show(self, reference: str) -> DeliveryDetail:
+        """All about one delivery."""
+        return self._ask(DeliveryDetail, "GET", f"/deliveries/{quote(reference, safe='')}")
+
+    def act(self, what: Act, references: Sequence[str]) -> HandledView:
+        """Retry or drop these."""
+        return self._ask(HandledView, "POST", f"/deliveries/{what}", {"ids": list(references)})
+
+    def act_on_all(self, what: Act, wanted: Wanted) -> HandledView:
+        """Retry or drop all that are meant."""
+        return self._ask(HandledView, "POST", f"/deliveries/{what}", _filter(wanted))
+
+    def turn(self, name: str, *, paused: bool) -> TurnedView:
+        """Pause or resume a destination."""
+        path = f"/destinations/{quote(name, safe='')}/{'pause' if paused else 'resume'}"
+        return self._ask(TurnedView, "POST", path)
+
+    def health(self, path: str) -> str | None:
+        """What ``/healthz`` or ``/readyz`` complain of; None when all is well."""
+        reason: str | None = _parsed(self._request("GET", path, None)).get("reason")
+        return reason
+
+    def _ask(self, kind: type[V], method: str, path: str, body: Mapping[str, Any] | None = None) -> V:
+        answer = self._request(method, path, body)
+        if answer.status != 200:
+            raise Refused(str(_parsed(answer).get("error", f"HTTP {answer.status}")), status=answer.status)
+        try:
+            return kind.model_validate_json(answer.body)
+        except ValidationError:
+            raise Refused("the agent answers in a way that this version does not understand", status=502) from None
+
+    def _request(self, method: str, path: str, body: Mapping[str, Any] | None) -> HttpAnswer:
+        where = self._whereabouts
+
+        async def send() -> HttpAnswer:
+            async with HttpClient() as http:
+                return await http.request(
+                    method,
+                    where.address + path,
+                    headers={"Authorization": f"Bearer {where.token}"},
+                    json=body,
+                    timeout=ANSWER_S,
+                    max_body=MOST_ANSWER,
+                )
+
+        try:
+            return trio.run(send)
+        except HttpFailed as error:
+            raise Refused(
+                f"an agent runs (process {where.pid}) but does not answer at {where.address}: {error.reason}",
+                status=503,
+            ) from None
+
+
+def _filter(wanted: Wanted) -> dict[str, str]:
+    fields = {
+        "destination": wanted.destination,
+        "state": ",".join(wanted.states) or None,
+        "since": wanted.since and wanted.since.isoformat(),
+        "until": wanted.until and wanted.until.isoformat(),
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def _parsed(answer: HttpAnswer) -> Mapping[str, Any]:
+    try:
+        found = from_json(answer.body)
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {}

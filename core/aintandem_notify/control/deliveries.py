@@ -1,0 +1,168 @@
+"""What can be asked of the deliveries and done to them, on an open store: by the running agent, or without one."""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from aintandem_notify.control.refusal import Refused
+from aintandem_notify.control.views import (
+    DeliveryDetail,
+    DeliveryPage,
+    DeliveryView,
+    HandledView,
+    RefusedView,
+)
+from aintandem_notify.store import DeliveryState, Entry, Handled, Purpose, Store, Wanted
+
+MOST_AT_ONCE: Final = 500
+"""Deliveries that one transaction changes, so that the agent's own work waits for milliseconds only."""
+MOST_ON_A_PAGE: Final = 200
+MOST_NAMED: Final = 1000
+"""Ids that an answer names; the others are counted."""
+MOST_DIGITS: Final = 18
+"""More than databases count with."""
+CANDIDATES: Final = 5
+"""Deliveries that are named when an id is ambiguous."""
+
+
+class Act(StrEnum):
+    """What people can do to deliveries."""
+
+    RETRY = "retry"
+    DROP = "drop"
+
+
+ACTED_ON: Final = {
+    Act.DROP: frozenset({DeliveryState.QUEUED}),
+    Act.RETRY: frozenset(DeliveryState) - {DeliveryState.QUEUED, DeliveryState.DELIVERED},
+}
+"""The states that each is for; a filter means these, whatever else fits it."""
+
+
+def page(store: Store, wanted: Wanted, *, most: int, before: int | None) -> DeliveryPage:
+    """The newest that are meant, before the id ``before``."""
+    with store.transaction(purpose=Purpose.LOOK, fenced=False):
+        entries = store.ledger.page(wanted, most=most + 1, before=before)
+    return DeliveryPage(
+        deliveries=tuple(DeliveryView.model_validate(_facts(entry)) for entry in entries[:most]),
+        next=entries[most - 1].id if len(entries) > most else None,
+    )
+
+
+def show(store: Store, reference: str, in_flight: Collection[int] = ()) -> DeliveryDetail:
+    """All about one delivery; raises Refused for what names none or several."""
+    with store.transaction(purpose=Purpose.LOOK, fenced=False):
+        entry = store.ledger.entry(resolve(store, reference))
+    if entry is None:
+        raise Refused(f"there is no delivery {reference}", status=404)
+    facts = _facts(entry) | {
+        "thread": entry.thread,
+        "fault": entry.fault,
+        "fault_count": entry.fault_count,
+        "in_flight": entry.claimed or entry.id in in_flight,
+        "content": entry.content,
+        "receipt": entry.receipt,
+    }
+    return DeliveryDetail.model_validate(facts)
+
+
+def resolve(store: Store, reference: str) -> int:
+    """The id of the delivery that a person means: its number, or how its notification's id begins.
+
+    Raises Refused for what means none or several. Inside a transaction.
+    """
+    if reference.isascii() and reference.isdigit():
+        if len(reference) > MOST_DIGITS:
+            raise Refused(f"there is no delivery {reference[:MOST_DIGITS]}…", status=404)
+        return int(reference)
+    text = reference.lower()
+    if not text.startswith("ntf_") or len(text) < len("ntf_x"):
+        raise Refused(f"{reference} is no id of a delivery; write its number, or how its notification's id begins")
+    found = store.ledger.of_notification(text, most=CANDIDATES + 1)
+    if not found:
+        raise Refused(f"there is no delivery of a notification {reference}", status=404)
+    if len(found) > 1:
+        named = ", ".join(f"{one} (to {destination})" for one, destination, _ in found[:CANDIDATES])
+        more = " and more" if len(found) > CANDIDATES else ""
+        raise Refused(f"{reference} is ambiguous: it may be {named}{more}", status=409)
+    return found[0][0]
+
+
+def act(
+    store: Store, what: Act, references: Sequence[str], *, now: datetime, in_flight: Callable[[], Collection[int]]
+) -> Handled:
+    """Retry or drop these; raises Refused, and then nothing has changed, when one of them names no delivery."""
+    with store.transaction(fenced=False):
+        ids = list(dict.fromkeys(resolve(store, reference) for reference in references))
+        return _act(store, what, ids, now, in_flight)
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """What was done by one step of many; ``before`` is where the next begins, None when all is done."""
+
+    handled: Handled
+    before: int | None
+
+
+def act_on_some(
+    store: Store,
+    what: Act,
+    wanted: Wanted,
+    *,
+    before: int | None,
+    now: datetime,
+    in_flight: Callable[[], Collection[int]],
+) -> Portion:
+    """Retry or drop the next ones that are meant; again with what it returns, until that is None."""
+    states = ACTED_ON[what] & (set(wanted.states) or ACTED_ON[what])
+    if not states:
+        raise Refused(f"{what} is for deliveries that are {_or(ACTED_ON[what])}")
+    with store.transaction(fenced=False):
+        ids = store.ledger.ids(replace(wanted, states=tuple(states)), most=MOST_AT_ONCE, before=before)
+        handled = _act(store, what, ids, now, in_flight)
+    return Portion(handled, ids[-1] if len(ids) == MOST_AT_ONCE else None)
+
+
+def _act(
+    store: Store, what: Act, ids: Sequence[int], now: datetime, in_flight: Callable[[], Collection[int]]
+) -> Handled:
+    if what is Act.RETRY:
+        return store.ledger.retry(ids, now=now)
+    return store.ledger.drop(ids, now=now, in_flight=in_flight())
+
+
+def summary(handled: Iterable[Handled]) -> HandledView:
+    """All that was done, in one answer."""
+    steps = list(handled)
+    changed = [one for step in steps for one in step.changed]
+    refused = [RefusedView(id=one, reason=why) for step in steps for one, why in step.refused.items()]
+    return HandledView(
+        count=len(changed), ids=tuple(sorted(changed)[:MOST_NAMED]), refused=tuple(refused[:MOST_NAMED])
+    )
+
+
+def _or(states: Iterable[DeliveryState]) -> str:
+    return " or ".join(sorted(states))
+
+
+def _facts(entry: Entry) -> dict[str, object]:
+    content = entry.content or {}
+    queued = entry.state is DeliveryState.QUEUED
+    return {
+        "id": entry.id,
+        "notification": entry.notification_id,
+        "destination": entry.destination,
+        "state": entry.state,
+        "created_at": entry.created_at,
+        "due_at": entry.due_at if queued else None,
+        "settled_at": entry.settled_at,
+        "attempts": entry.attempts,
+        "reason": entry.reason,
+        "title": content.get("title"),
+        "severity": content.get("severity"),
+        "project": (content.get("project") or {}).get("name"),
+        "instead_of": entry.instead_of,
+    }

@@ -1,0 +1,107 @@
+"""How commands get at an agent's state: through the running agent, or in the store itself where none runs.
+
+The store has one owner. So whoever holds it is asked, and nobody opens it beside a running agent.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from typing import Final, Protocol
+
+from aintandem_notify.clock import Clock, SystemClock
+from aintandem_notify.config import AtRest, load_at_rest
+from aintandem_notify.control.at_rest import AtRestDesk
+from aintandem_notify.control.client import AgentDesk
+from aintandem_notify.control.deliveries import Act
+from aintandem_notify.control.file import control_file, find
+from aintandem_notify.control.refusal import Refused
+from aintandem_notify.control.views import (
+    DeliveryDetail,
+    DeliveryPage,
+    HandledView,
+    StatusView,
+    TurnedView,
+)
+from aintandem_notify.errors import StoreInUse
+from aintandem_notify.store import Store, Wanted, exists
+
+NOTHING_KEPT: Final = "no agent runs with this config, and one with the simulator keeps nothing over its end"
+NOTHING_YET: Final = "no agent runs with this config, and none has stored anything yet"
+UNREACHABLE: Final = (
+    "an agent runs on this store but cannot be reached: its [control] listen may be off, or its state folder "
+    "another than yours (XDG_STATE_HOME, HOME); run this command as the agent's user"
+)
+
+
+class Desk(Protocol):
+    """Where commands ask and act. Everything raises Refused, StoreError and HttpFailed, as sentences."""
+
+    def status(self) -> StatusView:
+        """All at a glance."""
+        ...
+
+    def page(self, wanted: Wanted, *, most: int, before: int | None) -> DeliveryPage:
+        """The newest deliveries that are meant, before the id ``before``."""
+        ...
+
+    def show(self, reference: str) -> DeliveryDetail:
+        """All about one delivery."""
+        ...
+
+    def act(self, what: Act, references: Sequence[str]) -> HandledView:
+        """Retry or drop these."""
+        ...
+
+    def act_on_all(self, what: Act, wanted: Wanted) -> HandledView:
+        """Retry or drop all that are meant."""
+        ...
+
+    def turn(self, name: str, *, paused: bool) -> TurnedView:
+        """Pause or resume a destination."""
+        ...
+
+
+@contextmanager
+def open_desk(config: Path, clock: Clock | None = None) -> Iterator[Desk]:
+    """The agent with this config if it runs, else its store, which is held for as long as the block lasts.
+
+    Raises Refused when neither can be had, and ConfigError and StoreError.
+    """
+    whereabouts = find(control_file(config))
+    if whereabouts is not None:
+        yield AgentDesk(whereabouts)
+        return
+    at_rest = load_at_rest(config)
+    with _stored(at_rest) as store:
+        yield AtRestDesk(config, store, at_rest.instances, clock or SystemClock())
+
+
+def health(config: Path, path: str) -> str | None:
+    """What the running agent complains of at ``/healthz`` or ``/readyz``; raises Refused if none runs."""
+    whereabouts = find(control_file(config))
+    if whereabouts is None:
+        raise Refused("no agent runs with this config, or its control API is off", status=503)
+    return AgentDesk(whereabouts).health(path)
+
+
+def status_at_rest(config: Path, reason: str) -> StatusView:
+    """The status where there is not even a store."""
+    return StatusView(config=str(config.absolute()), agent=None, trouble=reason, store=None)
+
+
+def _stored(at_rest: AtRest) -> AbstractContextManager[Store]:
+    if at_rest.store is None:
+        raise NoStore(NOTHING_KEPT)
+    if not exists(at_rest.store):
+        raise NoStore(NOTHING_YET)
+    try:
+        return closing(Store(at_rest.store))
+    except StoreInUse:
+        raise Refused(UNREACHABLE, status=503) from None
+
+
+class NoStore(Refused):
+    """There is nothing to look into."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, status=404)

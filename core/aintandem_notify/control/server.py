@@ -1,0 +1,81 @@
+"""The control API at work beside the agent: its socket, its file, and the border that its faults do not cross."""
+
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+
+from aintandem_notify import log
+from aintandem_notify.control.access import Access
+from aintandem_notify.control.app import build_app
+from aintandem_notify.control.file import HeldByAnother, Whereabouts, control_file, published
+from aintandem_notify.errors import StoreError
+from aintandem_notify.serving import bound_socket, served
+
+KEEP_ALIVE_S: Final = 10.0
+"""Seconds that an idle connection is kept."""
+GRACE_S: Final = 1.0
+"""Seconds that requests have to end when the agent ends."""
+TOKEN_BYTES: Final = 32
+SERVER_LOG: Final = "aintandem_notify.control.hypercorn"
+
+_log = log.get_logger(__name__)
+
+
+@asynccontextmanager
+async def open_control(access: Access, listen: tuple[str, int] | None) -> AsyncIterator[None]:
+    """The API at ``listen`` (host and port, 0 for a free one) within the block; None: there is none.
+
+    The agent goes on without it when it cannot be had, and the log says why.
+    """
+    if listen is None:
+        yield
+        return
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_serve, access, listen)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def _serve(
+    access: Access, listen: tuple[str, int], task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve until cancelled; says when it has begun, or that it never will."""
+    begun = False
+    try:
+        async with _published(access, listen):
+            begun = True
+            task_status.started()
+            await trio.sleep_forever()
+    except HeldByAnother:
+        _tell_of_none("another agent with this config runs")
+    except (OSError, StoreError) as error:
+        _tell_of_none(str(error))
+    except Exception:  # noqa: BLE001  # the border of the control API: what watches must not break what works
+        _log.exception("the control API failed, the agent goes on without it")
+    if not begun:
+        task_status.started()
+
+
+def _tell_of_none(reason: str) -> None:
+    _log.warning("no control API: status and the commands beside it cannot reach this agent", reason=reason)
+
+
+@asynccontextmanager
+async def _published(access: Access, listen: tuple[str, int]) -> AsyncIterator[None]:
+    host, port = listen
+    bound = bound_socket("127.0.0.1" if host == "localhost" else host, port)
+    try:
+        bound.listen()
+        address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        log.hide(token)
+        app = build_app(access, token=token, address=address)
+        with published(control_file(access.config), Whereabouts(address=address, token=token, pid=os.getpid())):
+            async with served(app, bound, name=SERVER_LOG, keep_alive_s=KEEP_ALIVE_S, grace_s=GRACE_S):
+                yield
+    finally:
+        bound.close()

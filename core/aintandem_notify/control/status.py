@@ -1,0 +1,87 @@
+"""The status of a running agent, put together from its snapshots."""
+
+import os
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+import trio
+
+from aintandem_notify.control import wellness
+from aintandem_notify.control.access import Access
+from aintandem_notify.control.views import (
+    AgentView,
+    DestinationView,
+    PluginView,
+    ProjectView,
+    StatusView,
+    StoreView,
+)
+from aintandem_notify.errors import StoreError
+from aintandem_notify.log import redact
+from aintandem_notify.orchestrator import ProjectStatus
+
+ANSWER_S: Final = 3.0
+"""Seconds that the store may take for its part of a status."""
+
+
+async def status_of(access: Access, address: str) -> StatusView:
+    """All at a glance; what the store cannot tell now is left out, and its trouble told."""
+    health = access.pulse.look()
+    destinations: tuple[DestinationView, ...] = ()
+    problem: str | None = "the store does not answer"
+    with trio.move_on_after(ANSWER_S):
+        try:
+            destinations = tuple(DestinationView.model_validate(one) for one in await access.destinations())
+            problem = None
+        except StoreError as error:
+            problem = str(error)
+    health = replace(health, trouble=health.trouble or problem)
+    projects = access.projects()
+    return StatusView(
+        config=str(access.config.absolute()),
+        agent=AgentView(
+            version=access.version,
+            pid=os.getpid(),
+            state=access.phase(),
+            started_at=access.started_at,
+            address=address,
+        ),
+        trouble=wellness.trouble(projects, health, access.clock.now()),
+        projects=tuple(_project(one) for one in projects),
+        plugins=tuple(PluginView.model_validate(one) for one in access.plugins()),
+        destinations=destinations,
+        store=StoreView(name=redact(access.storage.name), trouble=wellness.store_trouble(health)),
+    )
+
+
+def readiness(access: Access, now: datetime) -> str | None:
+    """What is missing until all work is done: the store's trouble, or how many projects are not connected."""
+    if access.phase() != "running":
+        return f"the agent is {access.phase()}"
+    if wellness.store_trouble(access.pulse.look()) is not None:
+        return "the store has trouble"  # its words may name files, and anybody may ask here
+    projects = access.projects()
+    if lost := wellness.unconnected(projects, lost_before=now):
+        return f"{len(lost)} of {len(projects)} projects are not connected"
+    return None
+
+
+def liveness(access: Access) -> str | None:
+    """What should be mended by a restart; None when the loop and the store's thread answer."""
+    return "the store does not answer" if access.pulse.look().silent_s > wellness.SILENT_S else None
+
+
+def _project(status: ProjectStatus) -> ProjectView:
+    return ProjectView(
+        id=status.project.id,
+        name=status.project.name,
+        state=status.state.value,
+        since=status.since,
+        gone=status.gone,
+        connected_at=status.connected_at,
+        attempts=status.attempts,
+        last_error=status.last_error,
+        events=status.events,
+        restarts=status.restarts,
+    )

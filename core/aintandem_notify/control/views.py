@@ -1,0 +1,152 @@
+"""What the control API answers, as values: made by the agent, read back by the commands. Times are aware UTC."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from aintandem_notify.notification import Severity
+from aintandem_notify.store import DeliveryState
+
+
+class View(BaseModel):
+    """Base of all of them; fields that another version has beside ours are passed over."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True, extra="ignore")
+
+
+class ProjectView(View):
+    """A watched project; as ``ProjectStatus``."""
+
+    id: str
+    name: str
+    state: str
+    since: datetime
+    gone: bool
+    connected_at: datetime | None
+    attempts: int
+    last_error: str | None
+    events: int
+    restarts: int
+
+
+class PluginView(View):
+    """A plugin instance; as ``InstanceStatus``."""
+
+    name: str
+    state: str
+    reason: str | None
+    since: datetime
+    destination: bool
+    dropped_events: int
+    hook_errors: int
+
+
+class DestinationView(View):
+    """A destination; ``state`` is None where no agent works on its queue.
+
+    ``oldest``: since when the oldest delivery waits. ``retry_at``: when it is tried again after trouble.
+    """
+
+    name: str
+    state: str | None
+    queued: int
+    oldest: datetime | None
+    last_error: str | None = None
+    retry_at: datetime | None = None
+
+
+class StoreView(View):
+    """The store by its name, and what keeps it from its work (None: nothing)."""
+
+    name: str
+    trouble: str | None = None
+
+
+class AgentView(View):
+    """The agent that runs. ``state`` is starting, running or stopping."""
+
+    version: str
+    pid: int
+    state: str
+    started_at: datetime
+    address: str
+
+
+class StatusView(View):
+    """All at a glance. ``agent`` is None when none runs; projects and plugins are known by one that runs only.
+
+    ``trouble`` is why somebody should look after it, in a sentence; None when all is well.
+    """
+
+    config: str
+    agent: AgentView | None
+    trouble: str | None
+    projects: tuple[ProjectView, ...] = ()
+    plugins: tuple[PluginView, ...] = ()
+    destinations: tuple[DestinationView, ...] = ()
+    store: StoreView | None
+
+
+class DeliveryView(View):
+    """A delivery. ``due_at`` is when a queued one may be tried again, ``settled_at`` when another one ended.
+
+    ``title``, ``severity``, ``event`` and ``project`` are None when its notification is not kept any more.
+    """
+
+    id: int
+    notification: str
+    destination: str
+    state: DeliveryState
+    created_at: datetime
+    due_at: datetime | None
+    settled_at: datetime | None
+    attempts: int
+    reason: str | None
+    title: str | None
+    severity: Severity | None
+    project: str | None
+    instead_of: str | None
+
+
+class DeliveryPage(View):
+    """Some deliveries, newest first; ``next`` is where the next page begins, None when there is none."""
+
+    deliveries: tuple[DeliveryView, ...]
+    next: int | None
+
+
+class DeliveryDetail(DeliveryView):
+    """All about a delivery. ``content`` is its notification, ``receipt`` the last one of its thread there.
+
+    ``fault`` is the plugin's exception that the last ``fault_count`` tries ended with.
+    """
+
+    thread: str
+    fault: str | None
+    fault_count: int
+    in_flight: bool
+    content: dict[str, Any] | None
+    receipt: dict[str, Any] | None
+
+
+class RefusedView(View):
+    """A delivery that was left alone, and why."""
+
+    id: int
+    reason: str
+
+
+class HandledView(View):
+    """How many deliveries were changed, the ids of the first thousand, and some that were left alone."""
+
+    count: int
+    ids: tuple[int, ...]
+    refused: tuple[RefusedView, ...]
+
+
+class TurnedView(View):
+    """A destination that was paused or resumed; ``changed`` is false when it stood so already."""
+
+    name: str
+    changed: bool

@@ -1,0 +1,222 @@
+"""What people ask of the deliveries, and do to them by hand. All of it inside a transaction of ``Store``."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from heapq import nlargest
+from typing import Any, Final
+
+from pydantic_core import from_json
+from sqlalchemy import ColumnElement, Connection, and_, func, select, update
+
+from aintandem_notify.store import schema
+from aintandem_notify.store.outbox import DeliveryState
+from aintandem_notify.store.recent import Recent
+
+DROPPED: Final = "dropped by hand"
+"""The reason of a delivery that somebody gave up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which deliveries are meant: None and an empty ``states`` are all; ``since`` ≤ queued at < ``until``."""
+
+    destination: str | None = None
+    states: tuple[DeliveryState, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A delivery as it stands; ``content`` is its notification as it is kept, None when it is not any more."""
+
+    id: int
+    notification_id: str
+    destination: str
+    thread: str
+    state: DeliveryState
+    created_at: datetime
+    due_at: datetime
+    settled_at: datetime | None
+    attempts: int
+    fault: str | None
+    fault_count: int
+    reason: str | None
+    instead_of: str | None
+    claimed: bool
+    content: Mapping[str, Any] | None
+    receipt: Mapping[str, Any] | None
+
+
+@dataclass(slots=True)
+class Handled:
+    """What was done: the ``changed`` deliveries' ids, their destinations, and why others were left alone."""
+
+    changed: list[int] = field(default_factory=list)
+    destinations: set[str] = field(default_factory=set)
+    refused: dict[int, str] = field(default_factory=dict)
+
+
+_ID_LENGTH: Final = 36
+"""Characters of a notification's id: ntf_ and 32 hexadecimal digits."""
+
+_mine: Final = schema.deliveries.c
+_ENTRIES: Final = select(schema.deliveries, schema.notifications.c.content, schema.receipts.c.receipt).select_from(
+    schema.deliveries.outerjoin(
+        schema.notifications, schema.notifications.c.id == _mine.notification_id
+    ).outerjoin(
+        schema.receipts,
+        and_(schema.receipts.c.destination == _mine.destination, schema.receipts.c.thread == _mine.thread),
+    )
+)
+
+
+class Ledger:
+    """The deliveries as people see them."""
+
+    def __init__(self, connection: Connection, recent: Recent) -> None:
+        self._connection = connection
+        self._recent = recent
+
+    def destinations(self) -> list[str]:
+        """Every destination that has a delivery, in order; one step in the index for each."""
+        found: list[str] = []
+        first = select(func.min(_mine.destination))
+        name = self._connection.execute(first).scalar_one()
+        while name is not None:
+            found.append(name)
+            name = self._connection.execute(first.where(_mine.destination > name)).scalar_one()
+        return found
+
+    def ids(self, wanted: Wanted, *, most: int, before: int | None = None) -> list[int]:
+        """The newest ids that are meant and less than ``before``, newest first; at most ``most``."""
+        names = self.destinations() if wanted.destination is None else [wanted.destination]
+        # One look into the index for each destination and state: whatever else there is, is not read.
+        found = (
+            one
+            for name in names
+            for state in wanted.states or DeliveryState
+            for one in self._connection.execute(_newest(name, state, wanted, most, before)).scalars()
+        )
+        return nlargest(most, found)
+
+    def page(self, wanted: Wanted, *, most: int, before: int | None = None) -> list[Entry]:
+        """As ``ids``, the deliveries themselves."""
+        ids = self.ids(wanted, most=most, before=before)
+        rows = self._connection.execute(_ENTRIES.where(_mine.id.in_(ids)).order_by(_mine.id.desc()))
+        return [_entry(row) for row in rows]
+
+    def entry(self, delivery: int) -> Entry | None:
+        """One delivery; None if there is none of this id."""
+        row = self._connection.execute(_ENTRIES.where(_mine.id == delivery)).one_or_none()
+        return None if row is None else _entry(row)
+
+    def of_notification(self, prefix: str, *, most: int) -> list[tuple[int, str, str]]:
+        """Id, destination and notification id of at most ``most`` whose notification's id begins so."""
+        # Between the least and the greatest that it can be: in every database's order of texts, by the index.
+        begins_so = _mine.notification_id.between(prefix, prefix.ljust(_ID_LENGTH, "f"))
+        query = select(_mine.id, _mine.destination, _mine.notification_id).where(begins_so)
+        rows = self._connection.execute(query.order_by(_mine.notification_id, _mine.destination).limit(most))
+        return [tuple(row) for row in rows]
+
+    def retry(self, ids: Collection[int], *, now: datetime) -> Handled:
+        """Queue what was given up once more, as if it were new: it waits since now, and no try counts."""
+        fresh = {
+            "state": DeliveryState.QUEUED.value,
+            "due_at": now,
+            "created_at": now,
+            "attempts": 0,
+            "fault": None,
+            "fault_count": 0,
+            "reason": None,
+            "settled_at": None,
+            "plain": False,
+            "claimed_by": None,
+        }
+        return self._change(ids, fresh, _why_not_retried)
+
+    def drop(self, ids: Collection[int], *, now: datetime, in_flight: Collection[int]) -> Handled:
+        """Give up what is queued; what is ``in_flight`` may have arrived already and is left alone."""
+        dead = {"state": DeliveryState.DEAD.value, "reason": DROPPED, "settled_at": now}
+        return self._change(ids, dead, lambda row: _why_not_dropped(row, in_flight))
+
+    def _change(self, ids: Collection[int], values: Mapping[str, Any], why_not: Any) -> Handled:
+        handled = Handled()
+        rows = self._rows(ids)
+        for one in ids:
+            reason = "there is no such delivery" if one not in rows else why_not(rows[one])
+            if reason is not None:
+                handled.refused[one] = reason
+            else:
+                handled.changed.append(one)
+                handled.destinations.add(rows[one].destination)
+                self._recent.remove(rows[one].destination, rows[one].notification_id)
+        if handled.changed:
+            self._connection.execute(update(schema.deliveries).where(_mine.id.in_(handled.changed)).values(values))
+        return handled
+
+    def _rows(self, ids: Iterable[int]) -> dict[int, Any]:
+        columns = (_mine.id, _mine.destination, _mine.notification_id, _mine.state, _mine.claimed_by)
+        # Locked where several agents share the store, so that none claims what is changed here.
+        query = select(*columns).where(_mine.id.in_(ids)).order_by(_mine.id).with_for_update()
+        return {row.id: row for row in self._connection.execute(query)}
+
+
+def _newest(name: str, state: DeliveryState, wanted: Wanted, most: int, before: int | None) -> Any:
+    conditions: list[ColumnElement[bool]] = [_mine.destination == name, _mine.state == state.value]
+    if before is not None:
+        conditions.append(_mine.id < before)
+    if wanted.since is not None:
+        conditions.append(_mine.created_at >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(_mine.created_at < wanted.until)
+    return select(_mine.id).where(*conditions).order_by(_mine.id.desc()).limit(most)
+
+
+def _why_not_retried(row: Any) -> str | None:
+    match row.state:
+        case DeliveryState.QUEUED.value:
+            return "it is queued already"
+        case DeliveryState.DELIVERED.value:
+            return "it was delivered"
+        case _:
+            return None
+
+
+def _why_not_dropped(row: Any, in_flight: Collection[int]) -> str | None:
+    if row.state != DeliveryState.QUEUED.value:
+        return f"it is {row.state}"
+    if row.id in in_flight or row.claimed_by is not None:
+        return "it is on its way at this moment"
+    return None
+
+
+def _entry(row: Any) -> Entry:
+    return Entry(
+        id=row.id,
+        notification_id=row.notification_id,
+        destination=row.destination,
+        thread=row.thread,
+        state=DeliveryState(row.state),
+        created_at=row.created_at,
+        due_at=row.due_at,
+        settled_at=row.settled_at,
+        attempts=row.attempts,
+        fault=row.fault,
+        fault_count=row.fault_count,
+        reason=row.reason,
+        instead_of=row.instead_of,
+        claimed=row.claimed_by is not None,
+        content=_read(row.content),
+        receipt=_read(row.receipt),
+    )
+
+
+def _read(text: str | None) -> Mapping[str, Any] | None:
+    """What is kept as JSON; None for what is not there or cannot be read back."""
+    try:
+        found = from_json(text or "null")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

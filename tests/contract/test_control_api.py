@@ -1,0 +1,390 @@
+"""Every endpoint of the control API and every error, over real sockets."""
+
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+
+from aintandem_notify import serving
+from aintandem_notify.control.asked import MOST_BODY
+from aintandem_notify.control.deliveries import MOST_AT_ONCE
+from aintandem_notify.control.file import control_file, find
+from aintandem_notify.errors import RetryLater
+from aintandem_notify.orchestrator import ConnectionState
+from aintandem_notify.store import DeliveryState, Settlement
+from support.control import DESTINATION, Scene, open_scene, project
+from support.outbox import NOW, FakeHost, claim_all, event, inside, queue_up
+
+DEAD, QUEUED = "dead", "queued"
+
+
+@pytest.fixture(autouse=True)
+def _own_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    async with open_scene(tmp_path) as scene:
+        yield scene
+
+
+async def queue(scene: Scene, *runs: str, destination: str = DESTINATION) -> None:
+    """A delivery for each run, and the worker is told."""
+    await scene.storage.run(queue_up([event("task_failed", run) for run in runs], (destination,)))
+    scene.dispatcher.wake([destination])
+
+
+async def listed(scene: Scene, query: str = "") -> list[dict[str, Any]]:
+    status, page = await scene.ask("GET", f"/deliveries{query}")
+    assert status == 200, page
+    found: list[dict[str, Any]] = page["deliveries"]
+    return found
+
+
+async def until(scene: Scene, run: str, state: str) -> dict[str, Any]:
+    """The delivery about the run once it is in this state."""
+    with trio.fail_after(30):
+        while True:
+            for one in await listed(scene):
+                if one["title"] == f"task_failed {run}" and one["state"] == state:
+                    return one
+
+
+async def refused(scene: Scene, runs: int = 1) -> list[dict[str, Any]]:
+    """So many dead deliveries, which nobody has tried here."""
+    names = [f"dead{number}" for number in range(runs)]
+    await scene.storage.run(queue_up([event("task_failed", name) for name in names], (DESTINATION,)))
+    claims = await scene.storage.run(claim_all(DESTINATION))
+    ends = [Settlement(claim, DeliveryState.DEAD, NOW, NOW, attempts=2, reason="never") for claim in claims]
+    await scene.storage.run(inside(lambda store: store.outbox.settle(ends)))
+    return [await until(scene, name, DEAD) for name in names]
+
+
+async def test_it_is_there_for_as_long_as_the_agent(tmp_path: Path) -> None:
+    async with open_scene(tmp_path) as scene:
+        assert (await scene.ask("GET", "/healthz", token=None)) == (200, {"ok": True, "reason": None})
+        config = scene.config
+    assert find(control_file(config)) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/status"),
+        ("GET", "/deliveries"),
+        ("GET", "/deliveries/1"),
+        ("POST", "/deliveries/retry"),
+        ("POST", "/deliveries/drop"),
+        ("POST", f"/destinations/{DESTINATION}/pause"),
+        ("POST", f"/destinations/{DESTINATION}/resume"),
+        ("GET", "/nothing"),
+    ],
+)
+async def test_all_but_health_needs_the_token_and_the_right_host(scene: Scene, method: str, path: str) -> None:
+    for token in (None, "nonsense"):
+        status, answer = await scene.ask(method, path, {}, token=token)
+        assert (status, set(answer)) == (401, {"error"})
+    status, answer = await scene.ask(method, path, {}, headers={"Host": "evil.example"})
+    assert (status, set(answer)) == (403, {"error"})
+    if method == "POST":
+        status, answer = await scene.ask(method, path, {}, headers={"Origin": "https://evil.example"})
+        assert (status, set(answer)) == (403, {"error"})
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_health_needs_no_token_but_the_right_host(scene: Scene, path: str) -> None:
+    assert (await scene.ask("GET", path, token=None))[0] == 200
+    assert (await scene.ask("GET", path, token=None, headers={"Host": "evil.example"}))[0] == 403
+
+
+async def test_ready_means_that_all_is_connected(scene: Scene) -> None:
+    scene.projects = [project("p"), project("q", ConnectionState.RECONNECTING)]
+    assert await scene.ask("GET", "/readyz", token=None) == (
+        503,
+        {"ok": False, "reason": "1 of 2 projects are not connected"},
+    )
+    assert (await scene.ask("GET", "/healthz", token=None))[0] == 200
+    scene.phase = "stopping"
+    assert (await scene.ask("GET", "/readyz", token=None))[1]["reason"] == "the agent is stopping"
+
+
+async def test_status_shows_everything(scene: Scene) -> None:
+    scene.host.default = RetryLater("come back later")
+    await queue(scene, "t1", "t2")
+    while not (status := (await scene.ask("GET", "/status"))[1])["destinations"][0]["last_error"]:
+        pass
+    assert status["agent"]["version"] == "1.2.3"
+    assert status["agent"]["state"] == "running"
+    assert status["agent"]["address"] == scene.whereabouts().address
+    assert status["trouble"] is None
+    assert [(one["id"], one["name"], one["state"]) for one in status["projects"]] == [("p", "P", "connected")]
+    assert [(one["name"], one["state"]) for one in status["plugins"]] == [(DESTINATION, "loaded")]
+    (destination,) = status["destinations"]
+    assert destination["state"] == "backing off"
+    assert destination["queued"] == 2
+    assert destination["last_error"] == "come back later"
+    assert status["store"] == {"name": scene.storage.name, "trouble": None}
+    assert scene.whereabouts().token not in str(status)
+
+
+async def test_deliveries_are_listed_by_destination_state_and_time_in_pages(scene: Scene) -> None:
+    await queue(scene, "t1", "t2", "t3", destination="slack.other")
+    (dead,) = await refused(scene)
+    assert [one["id"] for one in await listed(scene)] == [4, 3, 2, 1]
+    assert [one["id"] for one in await listed(scene, "?destination=slack.other")] == [3, 2, 1]
+    assert [one["id"] for one in await listed(scene, "?state=dead,delivered")] == [dead["id"]]
+    assert await listed(scene, "?since=2026-01-01T00:00:01Z") == []
+    assert len(await listed(scene, "?until=2026-01-01T00:00:01")) == 4
+    status, page = await scene.ask("GET", "/deliveries?limit=3")
+    assert (status, page["next"]) == (200, 2)
+    status, page = await scene.ask("GET", f"/deliveries?limit=3&before={page['next']}")
+    assert ([one["id"] for one in page["deliveries"]], page["next"]) == ([1], None)
+    assert dead["reason"] == "never"
+    assert dead["severity"] == "error"
+    assert dead["project"] == "Sales"
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("state=lost", "state should be queued"),
+        ("since=yesterday", "since should be a time"),
+        ("until=0001-01-01T00:00:00%2B14:00", "until should be a time"),
+        ("limit=0", "limit should be 1 to 200"),
+        ("limit=201", "limit should be 1 to 200"),
+        ("limit=many", "limit should be a whole number"),
+        ("before=-1", "before should be a whole number"),
+        ("before=1111111111111111111", "before should be a whole number"),
+    ],
+)
+async def test_a_wrong_filter_is_a_sentence(scene: Scene, query: str, sentence: str) -> None:
+    status, answer = await scene.ask("GET", f"/deliveries?{query}")
+    assert status == 400
+    assert answer["error"].startswith(sentence)
+
+
+async def test_a_delivery_is_shown_by_its_number_or_the_beginning_of_its_notification(scene: Scene) -> None:
+    scene.host.default = {"ts": "1.2"}
+    await queue(scene, "t1")
+    one = await until(scene, "t1", "delivered")
+    status, shown = await scene.ask("GET", f"/deliveries/{one['id']}")
+    assert status == 200
+    assert shown["content"]["title"] == "task_failed t1"
+    assert shown["receipt"] == {"ts": "1.2"}
+    assert (shown["in_flight"], shown["thread"]) == (False, "p/task/t1/1")
+    assert await scene.ask("GET", f"/deliveries/{one['notification'][:10].upper()}") == (200, shown)
+
+
+@pytest.mark.parametrize(
+    ("reference", "status", "sentence"),
+    [
+        ("77", 404, "there is no delivery 77"),
+        ("9" * 40, 404, "there is no delivery 9"),
+        ("ntf_77zz", 404, "there is no delivery of a notification ntf_77zz"),
+        ("ntf_", 400, "ntf_ is no id of a delivery"),
+        ("x%2F..", 404, "there is nothing at"),
+        ("%C2%B2", 400, "² is no id of a delivery"),
+        ("-1", 400, "-1 is no id of a delivery"),
+    ],
+)
+async def test_what_names_no_delivery_is_a_sentence(
+    scene: Scene, reference: str, status: int, sentence: str
+) -> None:
+    found, answer = await scene.ask("GET", f"/deliveries/{reference}")
+    assert found == status
+    assert answer["error"].startswith(sentence)
+
+
+async def test_an_ambiguous_id_names_what_it_may_be(scene: Scene) -> None:
+    both = (DESTINATION, "slack.other")
+    await scene.storage.run(queue_up([event("task_failed", "t1")], both))
+    one = (await listed(scene))[0]
+    status, answer = await scene.ask("GET", f"/deliveries/{one['notification'][:10]}")
+    assert status == 409
+    assert "(to file_log.a)" in answer["error"]
+    assert "(to slack.other)" in answer["error"]
+
+
+async def test_a_retried_delivery_is_sent(scene: Scene) -> None:
+    dead, other = await refused(scene, 2)
+    assert await scene.ask("POST", "/deliveries/retry", {"ids": [str(dead["id"]), "99"]}) == (
+        200,
+        {"count": 1, "ids": [dead["id"]], "refused": [{"id": 99, "reason": "there is no such delivery"}]},
+    )
+    again = await until(scene, "dead0", "delivered")
+    assert (again["attempts"], again["reason"]) == (0, None)
+    assert scene.host.titles == ["task_failed dead0"]
+    assert (await until(scene, "dead1", DEAD))["id"] == other["id"]
+
+
+async def test_all_that_fit_a_filter_are_retried_in_steps(scene: Scene) -> None:
+    await queue(scene, *(f"t{number}" for number in range(2 * MOST_AT_ONCE + 1)), destination="slack.other")
+    status, dropped = await scene.ask("POST", "/deliveries/drop", {"destination": "slack.other"})
+    assert (status, dropped["count"], dropped["refused"]) == (200, 2 * MOST_AT_ONCE + 1, [])
+    assert await scene.ask("POST", "/deliveries/drop", {"destination": "slack.other"}) == (
+        200,
+        {"count": 0, "ids": [], "refused": []},
+    )
+    status, retried = await scene.ask("POST", "/deliveries/retry", {"state": DEAD})
+    assert (status, retried["count"]) == (200, 2 * MOST_AT_ONCE + 1)
+    assert len(await listed(scene, "?state=dead")) == 0
+
+
+async def test_what_is_in_flight_is_not_dropped(tmp_path: Path) -> None:
+    class Slow(FakeHost):
+        async def deliver(self, *args: Any) -> Any:
+            begun.set()
+            await go_on.wait()
+            return await super().deliver(*args)
+
+    begun, go_on = trio.Event(), trio.Event()
+    async with open_scene(tmp_path, host=Slow()) as scene:
+        await queue(scene, "t1", "t2")
+        await begun.wait()
+        status, answer = await scene.ask("POST", "/deliveries/drop", {"state": QUEUED})
+        assert (status, answer["count"]) == (200, 1)
+        assert [one["reason"] for one in answer["refused"]] == ["it is on its way at this moment"]
+        assert (await scene.ask("GET", f"/deliveries/{answer['refused'][0]['id']}"))[1]["in_flight"]
+        go_on.set()
+        await until(scene, "t1", "delivered")
+    assert scene.host.titles == ["task_failed t1"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "sentence"),
+    [
+        (b"{", 400, "the body is no JSON"),
+        (b"[]", 400, "the body is no JSON object"),
+        (b"NaN", 400, "the body is no JSON"),
+        (b'{"ids": "1"}', 400, "ids should be a list of texts"),
+        (b'{"ids": []}', 400, "ids should be a list of texts"),
+        (b'{"ids": [1]}', 400, "ids should be a list of texts"),
+        (b'{"ids": ["1"], "state": "dead"}', 400, "name ids or a filter, not both"),
+        (b'{"ids": ["one"]}', 400, "one is no id of a delivery"),
+        (b"{}", 400, "name ids, or a filter"),
+        (b'{"colour": "red"}', 400, "unknown: colour; a filter has destination, since, state, until"),
+        (b'{"state": 3}', 400, "state should be a text"),
+        (b'{"state": "delivered"}', 400, "drop is for deliveries that are queued"),
+        (b'{"ids": [' + b", ".join([b'"1"'] * 501) + b"]}", 400, "at most 500 ids at once"),
+        (b" " * (MOST_BODY + 1), 413, "the body has more than 65536 bytes"),
+    ],
+)
+async def test_a_wrong_body_is_a_sentence(scene: Scene, body: bytes, status: int, sentence: str) -> None:
+    found, answer = await scene.ask("POST", "/deliveries/drop", raw=body)
+    assert found == status
+    assert answer["error"].startswith(sentence)
+
+
+async def test_a_wrong_id_among_right_ones_changes_nothing(scene: Scene) -> None:
+    (dead,) = await refused(scene)
+    status, _ = await scene.ask("POST", "/deliveries/retry", {"ids": [str(dead["id"]), "ntf_zz"]})
+    assert status == 404
+    assert [one["state"] for one in await listed(scene)] == [DEAD]
+
+
+async def test_a_paused_destination_holds_its_queue_until_it_is_resumed(scene: Scene) -> None:
+    pause, resume = f"/destinations/{DESTINATION}/pause", f"/destinations/{DESTINATION}/resume"
+    assert await scene.ask("POST", pause) == (200, {"name": DESTINATION, "changed": True})
+    assert await scene.ask("POST", pause) == (200, {"name": DESTINATION, "changed": False})
+    await queue(scene, "t1")
+    _, answer = await scene.ask("GET", "/status")
+    assert (answer["destinations"][0]["state"], answer["destinations"][0]["queued"]) == ("paused", 1)
+    assert scene.host.titles == []
+    assert await scene.ask("POST", resume) == (200, {"name": DESTINATION, "changed": True})
+    await until(scene, "t1", "delivered")
+    assert await scene.ask("POST", resume) == (200, {"name": DESTINATION, "changed": False})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "sentence"),
+    [
+        ("GET", "/nothing", 404, "there is nothing at /nothing"),
+        ("GET", "/", 404, "there is nothing at /"),
+        ("POST", "/status", 405, "/status does not take POST"),
+        ("DELETE", "/deliveries/1", 405, "/deliveries/1 does not take DELETE"),
+        ("POST", "/destinations/slack.x/pause", 404, "there is no destination slack.x; there are: file_log.a"),
+    ],
+)
+async def test_what_is_not_there_is_a_sentence(
+    scene: Scene, method: str, path: str, status: int, sentence: str
+) -> None:
+    found, answer = await scene.ask(method, path, {})
+    assert (found, answer["error"]) == (status, sentence)
+
+
+async def test_a_store_in_trouble_is_a_sentence_and_status_still_answers(scene: Scene, tmp_path: Path) -> None:
+    (tmp_path / "store.db").rename(tmp_path / "away.db")
+    status, answer = await scene.ask("GET", "/deliveries")
+    assert status == 503
+    assert "moved, deleted or replaced" in answer["error"]
+    status, answer = await scene.ask("GET", "/status")
+    assert status == 200
+    assert "moved, deleted or replaced" in answer["store"]["trouble"]
+    assert answer["trouble"] == answer["store"]["trouble"]
+    assert answer["destinations"] == []
+    (tmp_path / "away.db").rename(tmp_path / "store.db")
+    assert (await scene.ask("GET", "/deliveries"))[0] == 200
+
+
+async def test_a_fault_of_ours_is_told_without_its_words_and_hurts_nothing(scene: Scene) -> None:
+    scene.projects = None  # type: ignore[assignment]
+    status, answer = await scene.ask("GET", "/status")
+    assert (status, answer) == (500, {"error": "the agent could not answer; its log says why"})
+    scene.projects = []
+    assert (await scene.ask("GET", "/status"))[0] == 200
+
+
+async def test_a_port_that_is_taken_is_told_and_the_agent_goes_on(tmp_path: Path) -> None:
+    from aintandem_notify.control.access import Access
+    from aintandem_notify.control.server import open_control
+
+    with socket.socket() as taken, capture_logs() as lines:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        async with open_scene(tmp_path) as scene:
+            access = Access(
+                config=tmp_path / "other.toml",
+                version="1",
+                started_at=NOW,
+                clock=scene.clock,
+                storage=scene.storage,
+                pulse=None,  # type: ignore[arg-type]
+                phase=str,
+                projects=tuple,
+                plugins=tuple,
+                destinations=scene.dispatcher.snapshot,
+                in_flight=tuple,
+                wake=lambda _names: None,
+                pause=scene.dispatcher.pause,
+                resume=scene.dispatcher.resume,
+            )
+            async with open_control(access, ("127.0.0.1", taken.getsockname()[1])):
+                assert (await scene.ask("GET", "/healthz", token=None))[0] == 200
+            async with open_control(access, None):
+                assert find(control_file(access.config)) is None
+    said = [line for line in lines if str(line["event"]).startswith("no control API")]
+    assert len(said) == 1
+    assert "in use" in str(said[0]["reason"])
+
+
+async def test_a_client_that_takes_no_answer_does_not_hold_the_end_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "STALLED_MS", 300)
+    with socket.socket() as stalled:
+        async with open_scene(tmp_path) as scene:
+            await queue(scene, *(f"t{number}" for number in range(200)), destination="slack.other")
+            where = scene.whereabouts()
+            head = f"Host: localhost\r\nAuthorization: Bearer {where.token}\r\n\r\n"
+            stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stalled.connect(("127.0.0.1", int(where.address.rpartition(":")[2])))
+            stalled.sendall(f"GET /deliveries?limit=200 HTTP/1.1\r\n{head}".encode() * 10)
+            await trio.lowlevel.wait_readable(stalled)
+            assert (await scene.ask("GET", "/healthz", token=None))[0] == 200
+        # The client is still there, and most of its first answer has not left.
+        assert find(control_file(scene.config)) is None

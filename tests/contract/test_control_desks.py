@@ -1,0 +1,178 @@
+"""The same questions get the same answers from a running agent and from its store at rest."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import trio
+
+from aintandem_notify.control.deliveries import Act
+from aintandem_notify.control.reach import NOTHING_KEPT, NOTHING_YET, Desk, NoStore, health, open_desk
+from aintandem_notify.control.refusal import Refused
+from aintandem_notify.errors import ConfigError, StoreError
+from aintandem_notify.store import DeliveryState, Storage, Wanted, open_storage
+from support.control import DESTINATION, open_scene
+from support.outbox import event, queue_up
+
+T = TypeVar("T")
+Ask = Callable[[Callable[[Desk], T]], Awaitable[T]]
+OTHER = "slack.other"
+CONFIG = """
+[orchestrator]
+url = "http://localhost:9900"
+[[projects]]
+id = "p"
+[plugins.file_log.a]
+path = "log.jsonl"
+[plugins.slack.other]
+webhook_url = { env = "NOT_SET_IN_THIS_SHELL" }
+[store]
+url = "sqlite:///store.db"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "config.toml").write_text(CONFIG)
+
+
+async def ask(config: Path, question: Callable[[Desk], T]) -> T:
+    """What a command gets, in a thread of its own."""
+
+    def answer() -> T:
+        with open_desk(config) as desk:
+            return question(desk)
+
+    return await trio.to_thread.run_sync(answer)
+
+
+async def three_waiting(storage: Storage) -> None:
+    await storage.run(queue_up([event("task_failed", f"t{number}") for number in range(3)], (OTHER,)))
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[None]:
+    async with open_scene(folder) as scene:
+        await three_waiting(scene.storage)
+        yield
+
+
+@asynccontextmanager
+async def at_rest(folder: Path) -> AsyncIterator[None]:
+    async with open_storage(folder / "store.db") as storage:
+        await three_waiting(storage)
+    yield
+
+
+@pytest.fixture(params=[running, at_rest], ids=["running", "at rest"])
+async def config(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Path]:
+    async with request.param(tmp_path):
+        yield tmp_path / "config.toml"
+
+
+async def test_deliveries_are_listed_in_pages(config: Path) -> None:
+    page = await ask(config, lambda desk: desk.page(Wanted(destination=OTHER), most=2, before=None))
+    assert ([one.id for one in page.deliveries], page.next) == ([3, 2], 2)
+    page = await ask(config, lambda desk: desk.page(Wanted(destination=OTHER), most=2, before=page.next))
+    assert ([one.id for one in page.deliveries], page.next) == ([1], None)
+    assert (page.deliveries[0].title, page.deliveries[0].state) == ("task_failed t0", DeliveryState.QUEUED)
+
+
+async def test_one_is_shown(config: Path) -> None:
+    shown = await ask(config, lambda desk: desk.show("2"))
+    assert (shown.id, shown.destination, shown.in_flight) == (2, OTHER, False)
+    assert shown.content is not None
+    for reference, status in (("9", 404), ("nonsense", 400)):
+        with pytest.raises(Refused) as caught:
+            await ask(config, lambda desk, reference=reference: desk.show(reference))  # type: ignore[misc]
+        assert caught.value.status == status
+
+
+async def test_they_are_dropped_and_retried(config: Path) -> None:
+    dropped = await ask(config, lambda desk: desk.act(Act.DROP, ["1"]))
+    assert (dropped.count, dropped.ids, dropped.refused) == (1, (1,), ())
+    rest = await ask(config, lambda desk: desk.act_on_all(Act.DROP, Wanted(destination=OTHER)))
+    assert rest.ids == (2, 3)
+    dead = Wanted(states=(DeliveryState.DEAD,))
+    assert len((await ask(config, lambda desk: desk.page(dead, most=9, before=None))).deliveries) == 3
+    again = await ask(config, lambda desk: desk.act(Act.RETRY, ["1", "77"]))
+    assert (again.ids, [one.reason for one in again.refused]) == ((1,), ["there is no such delivery"])
+    with pytest.raises(Refused, match="retry is for deliveries that are dead or folded"):
+        await ask(config, lambda desk: desk.act_on_all(Act.RETRY, Wanted(states=(DeliveryState.QUEUED,))))
+
+
+async def test_a_destination_is_paused_and_resumed(config: Path) -> None:
+    for paused, changed in ((True, True), (True, False), (False, True), (False, False)):
+        turned = await ask(config, lambda desk, paused=paused: desk.turn(DESTINATION, paused=paused))  # type: ignore[misc]
+        assert (turned.name, turned.changed) == (DESTINATION, changed)
+    with pytest.raises(Refused, match=r"destination slack\.nobody") as caught:
+        await ask(config, lambda desk: desk.turn("slack.nobody", paused=True))
+    assert caught.value.status == 404
+
+
+async def test_a_pause_at_rest_is_there_at_the_next_start(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    async with at_rest(tmp_path):
+        await ask(config, lambda desk: desk.turn(DESTINATION, paused=True))
+    status = await ask(config, lambda desk: desk.status())
+    assert status.agent is None
+    assert status.trouble == "no agent runs with this config"
+    assert [(one.name, one.state, one.queued) for one in status.destinations] == [
+        (DESTINATION, "paused", 0),
+        (OTHER, None, 3),
+    ]
+    async with open_scene(tmp_path):
+        (destination,) = (await ask(config, lambda desk: desk.status())).destinations
+        assert (destination.name, destination.state) == (DESTINATION, "paused")
+
+
+async def test_where_there_is_nothing_to_look_into_that_is_said(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    with pytest.raises(NoStore, match=NOTHING_YET):
+        await ask(config, lambda desk: desk.status())
+    assert not (tmp_path / "store.db").exists()
+    config.write_text('[orchestrator]\nurl = "simulator"\n')
+    with pytest.raises(NoStore, match=NOTHING_KEPT):
+        await ask(config, lambda desk: desk.status())
+    with pytest.raises(Refused, match="no agent runs"):
+        health(config, "/healthz")
+
+
+async def test_a_store_in_other_hands_is_left_alone(tmp_path: Path) -> None:
+    async with open_storage(tmp_path / "store.db"):
+        with pytest.raises(Refused, match="an agent runs on this store but cannot be reached"):
+            await ask(tmp_path / "config.toml", lambda desk: desk.status())
+
+
+async def test_a_config_that_names_no_store_is_told_with_its_line(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    for text, words in (
+        ("[store]\nurl = 3", r"config\.toml:2: store\.url"),
+        ("[store", "not TOML"),
+        ('[store]\nurl = { env = "NOT_SET_IN_THIS_SHELL" }', "NOT_SET_IN_THIS_SHELL is not set"),
+    ):
+        config.write_text(text)
+        with pytest.raises(ConfigError, match=words):
+            await ask(config, lambda desk: desk.status())
+    config.unlink()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        await ask(config, lambda desk: desk.status())
+
+
+async def test_a_running_agent_is_asked_though_its_config_is_gone(tmp_path: Path) -> None:
+    async with open_scene(tmp_path) as scene:
+        scene.config.unlink()
+        status = await ask(scene.config, lambda desk: desk.status())
+        assert status.agent is not None
+        assert await trio.to_thread.run_sync(health, scene.config, "/readyz") is None
+        scene.phase = "starting"
+        assert await trio.to_thread.run_sync(health, scene.config, "/readyz") == "the agent is starting"
+
+
+async def test_trouble_of_the_store_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "store.db").write_text("this is no database " * 100)
+    with pytest.raises(StoreError, match="store"):
+        await ask(tmp_path / "config.toml", lambda desk: desk.status())

@@ -1,0 +1,165 @@
+"""The ledger on every database: finding, paging, retrying and dropping deliveries."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aintandem_notify.store import Claim, DeliveryState, Settlement, Store, Wanted
+from aintandem_notify.store.ledger import DROPPED
+from support.outbox import NOW, claim_all, event, inside, new_store, queue_up
+
+A, B = "file_log.a", "slack.b"
+SOON = NOW + timedelta(seconds=30)
+"""When all of it is due."""
+ALL = Wanted()
+
+
+def queued(store: Store, count: int = 3, destinations: tuple[str, ...] = (A,)) -> list[int]:
+    """So many notifications, a second apart; the ids of all deliveries in order."""
+    for number in range(count):
+        moment = NOW + timedelta(seconds=number)
+        queue_up([event("task_failed", f"t{number}", at=number)], destinations, moment)(store)
+    return sorted(ids(store, ALL))
+
+
+def ids(store: Store, wanted: Wanted, most: int = 1000, before: int | None = None) -> list[int]:
+    return inside(lambda opened: opened.ledger.ids(wanted, most=most, before=before))(store)
+
+
+def settle(store: Store, claim: Claim, state: DeliveryState, reason: str | None = None) -> None:
+    end = Settlement(claim, state, NOW, NOW, attempts=3, fault="builtins.OSError", fault_count=3, reason=reason)
+    inside(lambda opened: opened.outbox.settle([end]))(store)
+
+
+@pytest.mark.usefixtures("any_store")
+def test_what_is_there_can_be_found() -> None:
+    store = new_store()
+    assert ids(store, ALL) == []
+    first, second, third, fourth = queued(store, 2, (A, B))
+    settle(store, claim_all(A, now=SOON)(store)[0], DeliveryState.DEAD, "refused")
+    with store.transaction():
+        assert store.ledger.destinations() == [A, B]
+    assert ids(store, ALL) == [fourth, third, second, first]
+    assert ids(store, Wanted(destination=B)) == [fourth, second]
+    assert ids(store, Wanted(destination="slack.nobody")) == []
+    assert ids(store, Wanted(states=(DeliveryState.DEAD,))) == [first]
+    assert ids(store, Wanted(states=(DeliveryState.DEAD, DeliveryState.QUEUED)), most=2) == [fourth, third]
+    assert ids(store, Wanted(since=NOW + timedelta(seconds=1))) == [fourth, third]
+    assert ids(store, Wanted(until=NOW + timedelta(seconds=1))) == [second, first]
+    assert ids(store, ALL, before=third) == [second, first]
+
+
+@pytest.mark.usefixtures("any_store")
+def test_an_entry_has_its_notification_and_receipt() -> None:
+    store = new_store()
+    (delivery,) = queued(store, 1)
+    claim = claim_all(A, now=SOON)(store)[0]
+    end = Settlement(claim, DeliveryState.DELIVERED, NOW, NOW, receipt={"ts": "1.2"})
+    inside(lambda opened: opened.outbox.settle([end]))(store)
+    entry = inside(lambda opened: opened.ledger.entry(delivery))(store)
+    assert entry is not None
+    assert (entry.state, entry.destination, entry.receipt) == (DeliveryState.DELIVERED, A, {"ts": "1.2"})
+    assert entry.content is not None
+    assert entry.content["title"] == claim.notification.title
+    assert inside(lambda opened: opened.ledger.entry(delivery + 1))(store) is None
+    assert inside(lambda opened: opened.ledger.page(ALL, most=10))(store) == [entry]
+
+
+@pytest.mark.usefixtures("any_store")
+def test_the_beginning_of_a_notification_s_id_finds_its_deliveries() -> None:
+    store = new_store()
+    queued(store, 5, (A, B))
+    entries = inside(lambda opened: opened.ledger.page(ALL, most=100))(store)
+    for entry in entries:
+        for prefix in (entry.notification_id, entry.notification_id[:12]):
+            meant = {one.id for one in entries if one.notification_id.startswith(prefix)}
+            with store.transaction():
+                found = store.ledger.of_notification(prefix, most=100)
+            assert {one for one, _, _ in found} == meant
+
+
+@pytest.mark.usefixtures("any_store")
+def test_a_retried_one_is_as_new_and_lives_as_long_as_a_new_one() -> None:
+    store = new_store()
+    first, second, third = queued(store)
+    claims = claim_all(A, now=SOON)(store)
+    settle(store, claims[0], DeliveryState.DEAD, "refused")
+    settle(store, claims[1], DeliveryState.DELIVERED)
+    later = NOW + timedelta(hours=2)
+    handled = inside(lambda opened: opened.ledger.retry([first, second, third, 999], now=later))(store)
+    assert (handled.changed, handled.destinations) == ([first], {A})
+    assert handled.refused == {
+        second: "it was delivered",
+        third: "it is queued already",
+        999: "there is no such delivery",
+    }
+    again = next(one for one in claim_all(A, now=later)(store) if one.id == first)
+    assert (again.attempts, again.fault, again.fault_count, again.created_at) == (0, None, 0, later)
+    assert again.notification.title == claims[0].notification.title
+    # The older one behind it is still found to be too old.
+    hour_ago = later - timedelta(hours=1)
+    gone = inside(
+        lambda opened: opened.outbox.expire(A, older_than=hour_ago, now=later, reason="waited too long")
+    )(store)
+    assert gone == 1
+    assert ids(store, Wanted(states=(DeliveryState.QUEUED,))) == [first]
+
+
+@pytest.mark.usefixtures("any_store")
+def test_a_dropped_one_is_dead_with_a_reason_and_may_be_retried() -> None:
+    store = new_store()
+    first, second, third = queued(store)
+    settle(store, claim_all(A, now=SOON)(store)[0], DeliveryState.DELIVERED)
+    handled = inside(lambda opened: opened.ledger.drop([first, second, third], now=NOW, in_flight={third}))(store)
+    assert handled.changed == [second]
+    assert handled.refused == {first: "it is delivered", third: "it is on its way at this moment"}
+    entry = inside(lambda opened: opened.ledger.entry(second))(store)
+    assert entry is not None
+    assert (entry.state, entry.reason, entry.settled_at) == (DeliveryState.DEAD, DROPPED, NOW)
+    assert [claim.id for claim in claim_all(A, now=SOON)(store)] == [third]
+    assert inside(lambda opened: opened.ledger.retry([second], now=NOW))(store).changed == [second]
+
+
+TIMES = st.none() | st.integers(-2, 12).map(lambda number: NOW + timedelta(seconds=number))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    moves=st.lists(st.tuples(st.sampled_from([A, B]), st.sampled_from(list(DeliveryState))), max_size=10),
+    destination=st.sampled_from([None, A, B, "slack.nobody"]),
+    states=st.lists(st.sampled_from(list(DeliveryState)), unique=True).map(tuple),
+    since=TIMES,
+    until=TIMES,
+    size=st.integers(1, 4),
+)
+def test_pages_hold_each_that_is_meant_once_in_order(
+    moves: list[tuple[str, DeliveryState]],
+    destination: str | None,
+    states: tuple[DeliveryState, ...],
+    since: datetime | None,
+    until: datetime | None,
+    size: int,
+) -> None:
+    store = new_store()
+    for number, (name, state) in enumerate(moves):
+        moment = NOW + timedelta(seconds=number)
+        queue_up([event("task_failed", f"t{number}", at=number)], (name,), moment)(store)
+        if state is not DeliveryState.QUEUED:
+            settle(store, claim_all(name, now=moment)(store)[-1], state)
+    wanted = Wanted(destination, states, since, until)
+    everything = inside(lambda opened: opened.ledger.page(ALL, most=100))(store)
+    meant = [
+        one.id
+        for one in everything
+        if destination in (None, one.destination)
+        and (not states or one.state in states)
+        and (since is None or one.created_at >= since)
+        and (until is None or one.created_at < until)
+    ]
+    found: list[int] = []
+    while portion := ids(store, wanted, size, found[-1] if found else None):
+        assert len(portion) <= size
+        found += portion
+    assert found == sorted(meant, reverse=True)

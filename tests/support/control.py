@@ -1,0 +1,109 @@
+"""The control API over parts that the tests move: real store, real dispatcher, made-up projects and plugins."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import trio
+
+from aintandem_notify.control.access import Access
+from aintandem_notify.control.file import Whereabouts, control_file, find
+from aintandem_notify.control.server import open_control
+from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
+from aintandem_notify.notification import Project
+from aintandem_notify.orchestrator import ConnectionState, ProjectStatus
+from aintandem_notify.plugins import InstanceState, InstanceStatus
+from aintandem_notify.store import Pulse, Storage, open_storage
+from support.outbox import NOW, FakeHost, SetClock
+
+DESTINATION = "file_log.a"
+
+
+@dataclass
+class Scene:
+    """An agent as the control API sees it."""
+
+    storage: Storage
+    host: FakeHost
+    dispatcher: Dispatcher
+    clock: SetClock
+    config: Path
+    projects: list[ProjectStatus] = field(default_factory=list)
+    phase: str = "running"
+
+    def whereabouts(self) -> Whereabouts:
+        """What the file says."""
+        found = find(control_file(self.config))
+        assert found is not None
+        return found
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        token: str | None = "",
+        headers: Mapping[str, str] | None = None,
+        raw: bytes | None = None,
+    ) -> tuple[int, Any]:
+        """Status and JSON of the answer; with the right token unless another one, or None, is given."""
+        where = self.whereabouts()
+        content = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
+        fields = {"Host": urlsplit(where.address).netloc, "Connection": "close"}
+        fields |= {"Content-Length": str(len(content))} | dict(headers or {})
+        if token is not None:
+            fields |= {"Authorization": f"Bearer {token or where.token}"} | dict(headers or {})
+        head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        port = urlsplit(where.address).port or 0
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + content)
+            answer = b""
+            while chunk := await stream.receive_some():
+                answer += chunk
+        top, _, rest = answer.partition(b"\r\n\r\n")
+        return int(top.split()[1]), json.loads(rest)
+
+
+def project(name: str, state: ConnectionState = ConnectionState.CONNECTED) -> ProjectStatus:
+    """A project since NOW."""
+    return ProjectStatus(Project(id=name, name=name.upper()), state, NOW)
+
+
+@asynccontextmanager
+async def open_scene(folder: Path, *, host: FakeHost | None = None) -> AsyncIterator[Scene]:
+    """A running API, whose one destination is ``DESTINATION``; the caller has set XDG_STATE_HOME."""
+    host = host or FakeHost()
+    clock = SetClock()
+    async with (
+        open_storage(folder / "store.db") as storage,
+        open_dispatcher(
+            storage=storage, host=host, clock=clock, chance=lambda: 0.0, announce=lambda _event: None
+        ) as dispatcher,
+    ):
+        pulse = Pulse(storage)
+        await pulse.ask()
+        scene = Scene(storage, host, dispatcher, clock, folder / "config.toml", [project("p")])
+        access = Access(
+            config=scene.config,
+            version="1.2.3",
+            started_at=NOW,
+            clock=clock,
+            storage=storage,
+            pulse=pulse,
+            phase=lambda: scene.phase,
+            projects=lambda: scene.projects,
+            plugins=lambda: (InstanceStatus(DESTINATION, InstanceState.LOADED, None, NOW, True),),
+            destinations=dispatcher.snapshot,
+            in_flight=dispatcher.in_flight,
+            wake=dispatcher.wake,
+            pause=dispatcher.pause,
+            resume=dispatcher.resume,
+        )
+        dispatcher.start(DestinationSettings(DESTINATION, max_age=3600))
+        async with open_control(access, ("127.0.0.1", 0)):
+            yield scene

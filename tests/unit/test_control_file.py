@@ -1,0 +1,76 @@
+"""The control file: for this user only, there while its agent lives, and known for stale by its lock."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aintandem_notify.control.file import HeldByAnother, Whereabouts, control_file, find, published
+
+HERE = Whereabouts(address="http://127.0.0.1:1", token="t" * 43, pid=os.getpid())
+HOLD = """
+import os, signal, sys
+from pathlib import Path
+from aintandem_notify.control.file import Whereabouts, published
+with published(Path(sys.argv[1]), Whereabouts(address="http://127.0.0.1:1", token="t", pid=os.getpid())):
+    print("held", flush=True)
+    signal.pause()
+"""
+
+
+def test_it_is_there_for_as_long_as_the_block(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "config.control.json"
+    assert find(path) is None
+    with published(path, HERE):
+        assert find(path) == HERE
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert list(path.parent.iterdir()) == []
+    assert find(path) is None
+
+
+def test_each_config_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    one, two = control_file(tmp_path / "a" / "config.toml"), control_file(tmp_path / "b" / "config.toml")
+    assert one != two
+    assert one.parent == two.parent == tmp_path / "aintandem-notify"
+
+
+def test_another_agent_with_the_config_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "config.control.json"
+    with published(path, HERE):
+        with pytest.raises(HeldByAnother), published(path, HERE.model_copy(update={"pid": 1})):
+            pass
+        assert find(path) == HERE
+
+
+def test_one_that_was_replaced_is_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / "config.control.json"
+    with published(path, HERE):
+        path.unlink()
+        path.write_text("somebody else's")
+    assert path.read_text() == "somebody else's"
+
+
+def test_one_that_a_killed_agent_left_is_stale_and_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "config.control.json"
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE) as agent:
+        assert agent.stdout is not None
+        assert agent.stdout.readline() == b"held\n"
+        found = find(path)
+        assert found is not None
+        assert found.pid == agent.pid
+        agent.kill()
+    assert path.exists()
+    assert find(path) is None
+    with published(path, HERE):
+        assert find(path) == HERE
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", '{"address": 3}'])
+def test_what_is_no_control_file_names_no_agent(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.control.json"
+    path.write_text(text)
+    assert find(path) is None
