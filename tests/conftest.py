@@ -1,8 +1,10 @@
 """Settings that every test shares."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from aintandem_notify.log import redaction
@@ -27,3 +29,16 @@ def _secrets_end_with_their_test() -> Iterator[None]:
     redaction._rotating.clear()
     redaction._rotating.extend(rotating)
     redaction._announced = announced
+
+
+@pytest.fixture(autouse=True)
+def _logging_ends_with_its_test() -> Iterator[None]:
+    """What a test sets up for the process is gone after it; to begin with, all that an agent logs can be seen."""
+    root = logging.getLogger()
+    handlers, level, settings = root.handlers[:], root.level, structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    yield
+    logging.captureWarnings(False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**settings)

@@ -1,10 +1,8 @@
 """Heartbeats over a real socket: sent while all is well, told of when they stop."""
 
-import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
-import structlog
 import trio
 from structlog.testing import capture_logs
 
@@ -14,15 +12,6 @@ from aintandem_notify.http_client import HttpClient
 from support.http_server import LoopbackServer, Reply, open_server
 
 PATH = "/ping/5f0c-canary"
-
-
-@pytest.fixture(autouse=True)
-def _all_is_logged() -> Iterator[None]:
-    """By default a library says nothing of what is well again."""
-    settings = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
-    yield
-    structlog.configure(**settings)
 
 
 @pytest.fixture

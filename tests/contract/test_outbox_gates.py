@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
-import structlog
 import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
@@ -85,7 +84,6 @@ async def test_a_pause_by_hand_holds_the_queue_until_it_is_resumed(autojump_cloc
 
 
 async def test_a_pause_by_hand_and_its_end_are_in_the_log(autojump_clock: MockClock) -> None:
-    structlog.reset_defaults()  # another test may have raised the level
     async with world() as here, here.agent() as dispatcher:
         with capture_logs() as lines:
             await dispatcher.pause(NAME)

@@ -7,7 +7,6 @@ import re
 import secrets
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,18 +21,6 @@ from aintandem_notify import log
 from aintandem_notify.log import HIDDEN, MOST_ROTATING, redact, redact_values
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZG1pbiJ9.dGhlLXNpZ25hdHVyZQ"
-
-
-@pytest.fixture(autouse=True)
-def _restored_logging() -> Iterator[None]:
-    """What ``configure`` changes belongs to the process; the next test shall find it as it was."""
-    root = logging.getLogger()
-    handlers, level, settings = root.handlers[:], root.level, structlog.get_config()
-    yield
-    logging.captureWarnings(False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.configure(**settings)
 
 
 def lines(write: Any, log_format: log.LogFormat = "json", level: log.LogLevel = "debug") -> str:
