@@ -10,7 +10,7 @@ from aintandem_notify.store import Store
 
 _UNTIL: Final = {
     "paused": "it is resumed by hand",
-    GateState.PARKED.value: "a delivery succeeds; one is tried now",
+    GateState.PARKED.value: "a delivery succeeds",
     GateState.DISABLED.value: "a reload, or until it is resumed by hand",
 }
 """What ends it, for the log."""
