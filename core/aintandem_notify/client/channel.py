@@ -94,7 +94,7 @@ class Channel:
         self._listeners: list[Listener] = []
         self._watch: _Watch | None = None
         self._is_told_connected = False
-        self._handed: list[Event] = []
+        self._handed: Sequence[Event] = ()
         self._change = trio.Event()
         self.state = ConnectionState.DISCONNECTED
 
@@ -285,7 +285,7 @@ class Channel:
 
     async def _take(self, watch: _Watch, _project: Project, events: Sequence[Event]) -> None:
         """Hand events to whoever wants them; waits for slow readers, unless nobody reads on in any case."""
-        wire = [event for event in events if type(event) not in _OWN]
+        wire: Sequence[Event] = [event for event in events if type(event) not in _OWN]
         if len(wire) < len(events):
             for event in events:
                 if isinstance(event, ConnectionEvent):
@@ -306,9 +306,9 @@ class Channel:
             for outlet, piece in pieces.items():
                 outlet.put(piece)
 
-    def _not_yet_handed(self, wire: list[Event]) -> list[Event]:
+    def _not_yet_handed(self, wire: Sequence[Event]) -> Sequence[Event]:
         """Without what was handed over when we were cancelled: whoever did that hands the same over once more."""
-        handed, self._handed = self._handed, []
+        handed, self._handed = self._handed, ()
         if handed and wire and wire[0] is handed[0]:
             return wire[len(handed) :]
         return wire

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from aintandem_notify.events import Event, Family, WorkflowEvent
 
@@ -78,6 +78,8 @@ class Interested(Protocol):
         ...
 
 
+_NOBODY: Final[list[Any]] = []
+
 WhoT = TypeVar("WhoT", bound=Interested)
 
 
@@ -86,22 +88,21 @@ class Routes(Generic[WhoT]):
 
     def __init__(self) -> None:
         self.everybody: dict[WhoT, Interest] = {}
-        self._by_run: dict[tuple[Family, str], list[WhoT]] = {}
+        self._by_run: dict[str, list[WhoT]] = {}
 
     def add(self, who: WhoT) -> None:
         """From now on ``who`` gets what it wants."""
         interest = self.everybody[who] = who.interest
-        if interest.family is not None and interest.run_id is not None:
-            self._by_run.setdefault((interest.family, interest.run_id), []).append(who)
+        if interest.run_id is not None:
+            self._by_run.setdefault(interest.run_id, []).append(who)
 
     def remove(self, who: WhoT) -> None:
         """Undo ``add``; nothing happens if that was done already."""
         interest = self.everybody.pop(who, None)
-        if interest is not None and interest.family is not None and interest.run_id is not None:
-            key = interest.family, interest.run_id
-            self._by_run[key].remove(who)
-            if not self._by_run[key]:
-                del self._by_run[key]
+        if interest is not None and interest.run_id is not None:
+            self._by_run[interest.run_id].remove(who)
+            if not self._by_run[interest.run_id]:
+                del self._by_run[interest.run_id]
 
     def sort(self, events: Sequence[Event]) -> dict[WhoT, Sequence[Event]]:
         """What each gets, in order; who gets nothing is left out. The batch itself may be shared: only read it."""
@@ -124,6 +125,7 @@ class Routes(Generic[WhoT]):
             if event.family is Family.UNKNOWN:
                 candidates = [who for group in self._by_run.values() for who in group]
             else:
-                candidates = self._by_run.get((event.family, event.run_id or ""), [])
-            pairs += [(who, event) for who in candidates if self.everybody[who].wants(event)]
+                candidates = self._by_run.get(event.run_id or "", _NOBODY)
+            if candidates:
+                pairs += [(who, event) for who in candidates if self.everybody[who].wants(event)]
         return pairs
