@@ -8,7 +8,7 @@ from typing import Final
 import click
 import trio
 
-from benchmarks import callbacks, latency, memory, report, startup, throughput
+from benchmarks import backlog, callbacks, dead, ingesting, latency, memory, report, startup, throughput
 from benchmarks.figures import FULL, QUICK, Figure, Say, Size
 from benchmarks.machine import Machine, load_average
 
@@ -21,6 +21,9 @@ PARTS: Final = MappingProxyType[str, Measure](
         "memory": memory.measure,
         "startup": startup.measure,
         "latency": latency.measure,
+        "ingest": ingesting.measure,
+        "backlog": backlog.measure,
+        "dead": dead.measure,
     }
 )
 

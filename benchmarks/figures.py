@@ -22,6 +22,8 @@ class Size:
     each is done ``rounds`` times and the median counts. ``projects`` are watched to see what one costs in
     memory. ``starts`` times each command is started. ``trickled`` events are sent to measure the delay, at
     100 a second. ``greeted`` events come with the answer to a handshake, to see how many are lost.
+    ``ingested`` events go into the store without a socket, ``queued`` deliveries wait when an agent starts, and a
+    dead destination is compared with a healthy one in so many ``pairs`` of runs.
     """
 
     rounds: int
@@ -31,10 +33,35 @@ class Size:
     starts: int
     trickled: int
     greeted: int
+    ingested: int
+    queued: int
+    pairs: int
 
 
-FULL = Size(rounds=3, events=150_000, delivered=30_000, projects=1000, starts=15, trickled=2000, greeted=200_000)
-QUICK = Size(rounds=1, events=5_000, delivered=1_000, projects=20, starts=2, trickled=100, greeted=3_000)
+FULL = Size(
+    rounds=3,
+    events=150_000,
+    delivered=30_000,
+    projects=1000,
+    starts=15,
+    trickled=2000,
+    greeted=200_000,
+    ingested=40_000,
+    queued=100_000,
+    pairs=5,
+)
+QUICK = Size(
+    rounds=1,
+    events=5_000,
+    delivered=1_000,
+    projects=20,
+    starts=2,
+    trickled=100,
+    greeted=3_000,
+    ingested=2_000,
+    queued=1_000,
+    pairs=1,
+)
 
 Say = Callable[[str], None]
 """Told what is being measured, for whoever waits."""

@@ -3,6 +3,7 @@
 import json
 import statistics
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,9 @@ from benchmarks.figures import Figure, Say, Size
 from benchmarks.frames import PROJECT
 from benchmarks.machine import now
 from benchmarks.processes import open_agent, open_sender
+
+Serve = Callable[[trio.SocketStream], Awaitable[None]]
+"""Serves one connection."""
 
 RATE: Final = 100
 """Events a second."""
@@ -71,8 +75,7 @@ async def measure(size: Size, say: Say) -> list[Figure]:
     receiver = Receiver(size.trickled)
     with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as folder:
         async with trio.open_nursery() as nursery, open_sender() as sender:
-            listeners = await nursery.start(_listen, receiver)
-            port = listeners[0].socket.getsockname()[1]
+            port = await nursery.start(listen, receiver.serve)
             config = _CONFIG.format(port=sender.port, project=PROJECT, receiver=port)
             async with open_agent(Path(folder), config):
                 await sender.ask("wait", sockets=1)
@@ -86,5 +89,8 @@ async def measure(size: Size, say: Say) -> list[Figure]:
     ]
 
 
-async def _listen(receiver: Receiver, task_status: trio.TaskStatus[list[trio.SocketListener]]) -> None:
-    await trio.serve_tcp(receiver.serve, 0, host="127.0.0.1", task_status=task_status)
+async def listen(serve: Serve, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+    """Serve on a free port until cancelled; the port is the task's status."""
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    task_status.started(listeners[0].socket.getsockname()[1])
+    await trio.serve_listeners(serve, listeners)

@@ -49,10 +49,10 @@ async def _resident_kb(projects: int) -> int:
             tables = "".join(_PROJECT.format(number=number) for number in range(projects))
             async with open_agent(Path(folder), _CONFIG.format(port=sender.port) + tables) as pid:
                 await sender.ask("wait", sockets=projects)
-                return await _settled(pid)
+                return await settled_kb(pid)
 
 
-async def _settled(pid: int) -> int:
+async def settled_kb(pid: int) -> int:
     before = 0
     while abs((size := resident_kb(pid)) - before) > size / 100:
         before = size

@@ -55,6 +55,15 @@ write-ahead log, every commit synchronised to the disk) in a temporary folder.
 - **Wall times** are those of whole processes, without the first start.
 - **Frame to webhook** is from the moment before the sender writes the frame to the moment at which the receiver
   has read the request, over one webhook destination.
+- **Durable ingest** is what happens between the reader and the destinations, without either: batches of parsed
+  events of the mix go in, and come back when journal, runs, rules, notifications and deliveries are on disk. Once
+  every event leads to a delivery, and once only the ends do, as with no rules at all. The bare rows are the very
+  rows of the first, inserted by the driver alone in as many transactions.
+- **Queued** deliveries wait for a webhook that refuses connections. Ready is when the agent says that it has
+  started and its link is open; memory is taken when it has settled.
+- **Others dead**: a webhook that is well, beside two more that get the same events, 50 a second. In one run of a
+  pair they are well, in the other one never answers and one refuses connections. The ratio is the median over the
+  pairs.
 """
 
 

@@ -30,5 +30,8 @@ async def test_every_figure_can_be_measured() -> None:
         "p99",
         "to a callback",
         "lost",
+        "durable ingest on SQLite",
+        "queued",
+        "others dead",
     ):
         assert words in shown

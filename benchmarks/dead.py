@@ -1,0 +1,84 @@
+"""What dead destinations cost the others: delays at a webhook that is well, beside two that are dead or not."""
+
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from benchmarks.figures import Figure, Say, Size
+from benchmarks.frames import PROJECT
+from benchmarks.latency import Receiver, listen
+from benchmarks.processes import open_agent, open_sender
+
+RATE: Final = 50
+"""Events a second; each leads to three deliveries."""
+GOAL: Final = 1.1
+"""The most that the dead one may make of the others' p99."""
+
+_CONFIG: Final = """
+[orchestrator]
+url = "http://127.0.0.1:{port}"
+token = "benchmark"
+
+[[projects]]
+id = "{project}"
+
+[plugins.webhook.watched]
+url = "http://127.0.0.1:{watched}/"
+events = ["task_failed"]
+
+[plugins.webhook.silent]
+url = "http://127.0.0.1:{silent}/"
+events = ["task_failed"]
+timeout = "1s"
+
+[plugins.webhook.refusing]
+url = "http://127.0.0.1:{refusing}/"
+events = ["task_failed"]
+"""
+
+
+async def measure(size: Size, say: Say) -> list[Figure]:
+    """Pairs of runs, so that a slow minute hits both: all three destinations well, and two of them dead."""
+    well: list[float] = []
+    dead: list[float] = []
+    for number in range(size.pairs):
+        say(f"delays beside a dead destination, pair {number + 1} of {size.pairs}")
+        # In turns, so that what changes with time favours neither.
+        for alive in (True, False) if number % 2 else (False, True):
+            (well if alive else dead).append(await _p99_s(size.trickled // 2, alive=alive))
+    ratio = statistics.median(after / before for before, after in zip(well, dead, strict=True))
+    return [
+        Figure("frame to webhook, others well, p99", f"{statistics.median(well) * 1000:.1f} ms"),
+        Figure("frame to webhook, others dead, p99", f"{statistics.median(dead) * 1000:.1f} ms"),
+        Figure("others dead, ratio of p99 in pairs", f"{ratio:.2f}", f"under {GOAL}", ratio < GOAL),
+    ]
+
+
+async def _p99_s(events: int, *, alive: bool) -> float:
+    """Of the delays of one run. The dead are one that never answers and one that refuses connections."""
+    receivers = [Receiver(events) for _ in range(3)]
+    with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as folder:
+        async with trio.open_nursery() as nursery, open_sender() as sender:
+            watched, silent, refusing = [await nursery.start(listen, receiver.serve) for receiver in receivers]
+            with trio.socket.socket() as closed:
+                await closed.bind(("127.0.0.1", 0))
+                if not alive:
+                    silent, refusing = await nursery.start(listen, _ignore), closed.getsockname()[1]
+                config = _CONFIG.format(
+                    port=sender.port, project=PROJECT, watched=watched, silent=silent, refusing=refusing
+                )
+                async with open_agent(Path(folder), config):
+                    await sender.ask("wait", sockets=1)
+                    await sender.ask("trickle", rate=RATE, events=events)
+                    await receivers[0].complete.wait()
+            nursery.cancel_scope.cancel()
+    return statistics.quantiles(receivers[0].delays_s, n=100)[98]
+
+
+async def _ignore(stream: trio.SocketStream) -> None:
+    """Take all that is sent, and never answer."""
+    while await stream.receive_some(65536):
+        pass

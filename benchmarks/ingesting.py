@@ -1,0 +1,206 @@
+"""Events a second into the store, without sockets: journal, runs, rules and deliveries, against the bare rows."""
+
+import sqlite3
+import statistics
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from itertools import count, islice
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from aintandem_notify.clock import SystemClock
+from aintandem_notify.events import Event, event_from
+from aintandem_notify.ingest import open_ingest
+from aintandem_notify.loading import load
+from aintandem_notify.notification import Project
+from aintandem_notify.store import open_storage
+from benchmarks.chaos.stores import EMBEDDED, shared_store
+from benchmarks.figures import Figure, Say, Size
+from benchmarks.frames import mix
+from benchmarks.machine import now
+
+SQLITE_GOAL: Final = 20_000
+POSTGRES_GOAL: Final = 5_000
+HANDED_IN: Final = 1000
+"""Events that a project hands in at once; about what one read off a busy link brings."""
+PROJECTS: Final = 4
+"""Projects that hand in side by side, so that the store never waits for the next."""
+TABLES: Final = ("events", "runs", "notifications", "deliveries")
+ROWS_AT_ONCE: Final = 250
+"""Events of one transaction of the bare rows: as many as ingest has in one."""
+
+EVERYTHING: Final = '["task/*", "workflow/*", "sandbox/*"]'
+ENDS: Final = '["*_completed", "*_failed", "*_cancelled", "sandbox_error"]'
+
+_CONFIG: Final = """
+[orchestrator]
+url = "http://127.0.0.1:9"
+token = "benchmark"
+
+[[projects]]
+id = "*"
+
+[plugins.file_log.audit]
+path = "notifications.jsonl"
+events = {events}
+"""
+
+
+class Database:
+    """One to measure on; ``shared`` is the url of a PostgreSQL, which is emptied for each round."""
+
+    def __init__(self, name: str, goal: int, folder: Path, shared: str | None = None) -> None:
+        self.name = name
+        self.goal = goal
+        self.folder = folder
+        self._shared = shared
+        self._numbers = count()
+
+    def empty(self) -> str:
+        """The url of a store with nothing in it."""
+        if self._shared is None:
+            return f"sqlite:///{self.folder / f'store-{next(self._numbers)}.db'}"
+        import psycopg
+
+        with psycopg.connect(self._shared, autocommit=True) as admin:
+            admin.execute("DROP SCHEMA public CASCADE")
+            admin.execute("CREATE SCHEMA public")
+        return self._shared
+
+
+async def measure(size: Size, say: Say) -> list[Figure]:
+    """On SQLite, and on PostgreSQL where it can be had."""
+    found: list[Figure] = []
+    with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as name:
+        folder = Path(name)
+        found += await _database(Database("SQLite", SQLITE_GOAL, folder), size, say)
+        try:
+            with shared_store(EMBEDDED, folder / "postgres") as url:
+                found += await _database(Database("PostgreSQL", POSTGRES_GOAL, folder, url), size, say)
+        except ImportError as error:
+            found.append(Figure("durable ingest, PostgreSQL", f"not measured: {error}"))
+    return found
+
+
+async def _database(database: Database, size: Size, say: Say) -> list[Figure]:
+    """Rounds in turns, so that a slow minute hits all of them; medians count."""
+    speeds: dict[str, list[float]] = {"bare": [], "every": [], "ends": []}
+    for number in range(size.rounds):
+        say(f"durable ingest on {database.name}, round {number + 1} of {size.rounds}")
+        url = database.empty()
+        speeds["every"].append(await _ingest(url, database.folder, EVERYTHING, size.ingested))
+        speeds["bare"].append(await _bare(url, database.empty, size.ingested))
+        speeds["ends"].append(await _ingest(database.empty(), database.folder, ENDS, size.ingested))
+    bare, every, ends = (statistics.median(speeds[name]) for name in ("bare", "every", "ends"))
+    name, goal = database.name, database.goal
+    return [
+        Figure(f"the same rows on {name}, bare executemany", f"{bare:,.0f} events/s"),
+        Figure(
+            f"durable ingest on {name}, every event with a delivery",
+            f"{every:,.0f} events/s",
+            f"at least {goal:,}",
+            every >= goal,
+        ),
+        Figure(f"durable ingest on {name}, every event, ratio to the bare rows", f"{every / bare:.2f}"),
+        Figure(
+            f"durable ingest on {name}, ends with a delivery",
+            f"{ends:,.0f} events/s",
+            f"at least {goal:,}",
+            ends >= goal,
+        ),
+    ]
+
+
+async def _ingest(url: str, folder: Path, events: str, size: int) -> float:
+    """Events a second."""
+    return size / await fill(url, folder, _CONFIG.format(events=events), size)
+
+
+async def fill(url: str, folder: Path, config: str, size: int) -> float:
+    """Take so many events in at the store; seconds from the first handed in until the last is on disk.
+
+    What follows from them is as the text of ``config`` says.
+    """
+    source = folder / "config.toml"
+    source.write_text(config, encoding="utf-8")
+    loaded = load(source)
+    batches = [_batches(f"project-{number}", size // PROJECTS) for number in range(PROJECTS)]
+    async with (
+        open_storage(url) as storage,
+        open_ingest(
+            storage,
+            router=loaded.router,
+            clock=SystemClock(),
+            publish=lambda _event, _project: None,
+            listening=lambda: False,
+            wake=lambda _names: None,
+        ) as ingest,
+    ):
+
+        async def hand_in(number: int) -> None:
+            project = Project(id=f"project-{number}", name=f"Project {number}")
+            for batch in batches[number]:
+                await ingest.commit(project, batch)
+
+        began = now()
+        async with trio.open_nursery() as nursery:
+            for number in range(PROJECTS):
+                nursery.start_soon(hand_in, number)
+        return now() - began
+
+
+def _batches(project: str, size: int) -> list[list[Event]]:
+    """Events as the reader hands them over, parsed before the clock starts."""
+    received = datetime.now(UTC)
+    frames = (frame | {"projectId": project} for frame in islice(mix(project), size))
+    parsed = iter([_parsed(frame, project, received) for frame in frames])
+    return list(iter(lambda: list(islice(parsed, HANDED_IN)), []))
+
+
+def _parsed(frame: dict[str, Any], project: str, received: datetime) -> Event:
+    event = event_from(frame, project, received)
+    assert isinstance(event, Event), event
+    return event
+
+
+async def _bare(url: str, empty: Callable[[], str], size: int) -> float:
+    """Events a second when the very same rows go in by the driver alone, in as many transactions."""
+    with closing(_connect(url)) as source:
+        rows = {table: source.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES}
+    target = empty()
+    async with open_storage(target):
+        pass  # makes the tables
+    with closing(_connect(target)) as connection:
+        return size / _insert(connection, rows, transactions=max(1, size // ROWS_AT_ONCE))
+
+
+def _connect(url: str) -> Any:
+    """The driver's own connection, as durable as the store's."""
+    if url.startswith("sqlite:///"):
+        connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+        for setting in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL"):
+            connection.execute(f"PRAGMA {setting}")
+        return connection
+    import psycopg
+
+    return psycopg.connect(url)
+
+
+def _insert(connection: Any, rows: Mapping[str, Sequence[Sequence[Any]]], *, transactions: int) -> float:
+    """Seconds that it took."""
+    mark = "?" if isinstance(connection, sqlite3.Connection) else "%s"
+    texts = {
+        table: f"INSERT INTO {table} VALUES ({', '.join([mark] * len(found[0]))})" for table, found in rows.items()
+    }
+    began, cursor = now(), connection.cursor()
+    for number in range(transactions):
+        for table, found in rows.items():
+            part = found[number * len(found) // transactions : (number + 1) * len(found) // transactions]
+            if part:
+                cursor.executemany(texts[table], part)
+        connection.commit()
+    return now() - began
