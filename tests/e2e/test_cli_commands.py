@@ -24,6 +24,7 @@ COMMANDS: Sequence[tuple[str, ...]] = [
     ("run",),
     ("check",),
     ("test",),
+    ("tail",),
     ("status",),
     ("deliveries",),
     ("deliveries", "list"),

@@ -12,7 +12,18 @@ from typing import Any
 import click
 
 from aintandem_notify import __version__
-from aintandem_notify.cli import check, deliveries, destinations, plugins, run, schema, simulate, status, try_out
+from aintandem_notify.cli import (
+    check,
+    deliveries,
+    destinations,
+    plugins,
+    run,
+    schema,
+    simulate,
+    status,
+    tail,
+    try_out,
+)
 from aintandem_notify.cli.ending import end_process
 from aintandem_notify.cli.shared import EXIT_FAILED, EXIT_WRONG
 from aintandem_notify.errors import AInTandemNotifyError, ConfigError
@@ -79,6 +90,7 @@ for command in (
     run.run,
     check.check,
     try_out.test,
+    tail.tail,
     status.status,
     deliveries.deliveries,
     destinations.destinations,

@@ -1,0 +1,43 @@
+"""``aintandem-notify tail``."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from aintandem_notify.cli.shared import EXIT_FAILED, config_argument, run_interruptible
+
+
+@click.command(
+    short_help="Show live what happens in the projects of CONFIG.",
+    epilog="Example:  aintandem-notify tail config.toml --project project-123",
+)
+@config_argument
+@click.option(
+    "--project", "projects", multiple=True, metavar="ID", help="Only this project; may be given several times."
+)
+@click.option("--task", "task_id", metavar="ID", help="Only this task; ends when it ends.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line: each event as it came.")
+def tail(config: Path, projects: tuple[str, ...], task_id: str | None, as_json: bool) -> None:
+    """Show live what happens in the projects of CONFIG, until Ctrl-C.
+
+    On a terminal there is a bar for each running task, with its step and message, and its output scrolls by;
+    elsewhere there are plain lines. It notifies nobody and stores nothing, and the agent may run meanwhile. A
+    project that is not in CONFIG can be named as well. With --task, exits with 0 when it has completed and with
+    1 when it has failed or was cancelled.
+    """
+    from aintandem_notify import log
+    from aintandem_notify.loading import load
+    from aintandem_notify.tail import ReaderGone, Style, Wanted, follow
+
+    loaded = load(config)
+    log.silence()  # what there is to say is shown
+    on_screen = sys.stdout is not None and sys.stdout.isatty()
+    style = Style.JSON if as_json else Style.SCREEN if on_screen else Style.PLAIN
+    completed = True
+    try:
+        completed = run_interruptible(follow, loaded.config, Wanted(projects, task_id), style)
+    except* (KeyboardInterrupt, ReaderGone):
+        pass  # the two ways in which people end it
+    if not completed:
+        sys.exit(EXIT_FAILED)

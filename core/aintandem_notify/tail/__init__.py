@@ -1,0 +1,10 @@
+"""Live progress on a screen: for ``aintandem-notify tail``. Stands on the library; opens no store, sends nothing.
+
+``board`` knows what runs and what to say of an event, ``looks`` how that reads; both are pure. ``following`` keeps
+the connections, ``writing`` is where it all goes: a terminal, plain lines, or JSON.
+"""
+
+from aintandem_notify.tail.following import Ended, Wanted, follow
+from aintandem_notify.tail.writing import ReaderGone, Style
+
+__all__ = ["Ended", "ReaderGone", "Style", "Wanted", "follow"]

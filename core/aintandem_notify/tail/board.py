@@ -1,0 +1,178 @@
+"""What runs now, and what there is to say of each event: values in, values out. No clock, no screen."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from aintandem_notify.events import Event, Family, TaskOutputEvent, TaskStepProgressEvent
+from aintandem_notify.notification import Project, Severity
+from aintandem_notify.observation import Observation
+from aintandem_notify.rules import formats, texts
+from aintandem_notify.runs import OPENING_TYPES, TERMINAL_STATES, Run, RunRef, RunState, advance, run_ref
+
+LONGEST_LABEL: Final = 100
+"""Characters of a run's name before its output; a task may be called by its whole prompt."""
+LONGEST_STEP: Final = 60
+"""Characters of a step's name beside a bar."""
+LONGEST_MESSAGE: Final = 200
+"""Characters of a step's message; more never fits beside a bar."""
+DETAIL_LINES: Final = 12
+"""Lines of an error or a result that are shown below how a run ended."""
+REMEMBERED: Final = 1000
+"""Ended runs that are remembered, so that a straggler brings no bar back."""
+MARK: Final = " …"
+"""What stands between a name and the end of its id, where the name alone could be another run's, too."""
+_ID_TAIL: Final = 4
+MARK_LENGTH: Final = len(MARK) + _ID_TAIL
+"""Characters of the mark and the end of the id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing to say. All of it is safe to print.
+
+    ``details`` are further lines that belong to it. ``label`` names the run; ``is_output`` says that the lines are
+    what the run wrote. ``is_step``: a step moved, of which a bar tells where there is one.
+    """
+
+    moment: datetime
+    project: Project
+    severity: Severity
+    text: str
+    details: tuple[str, ...] = ()
+    label: str = ""
+    is_output: bool = False
+    is_step: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A running task. ``percent`` is None where nobody says how far it is; ``since`` is when it started."""
+
+    label: str
+    project: Project
+    percent: float | None
+    step: str
+    message: str
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Tracked:
+    run: Run
+    project: Project
+    label: str
+    message: str = ""
+
+
+class Board:
+    """The runs that are under way, over all projects."""
+
+    def __init__(self) -> None:
+        self._tracked: dict[RunRef, _Tracked] = {}
+        self._ended: dict[RunRef, _Tracked] = {}
+
+    def bars(self) -> tuple[Bar, ...]:
+        """One for each running task, the oldest first."""
+        return tuple(
+            Bar(
+                label=one.label,
+                project=one.project,
+                percent=None if one.run.progress is None else min(100.0, max(0.0, one.run.progress)),
+                step=formats.one_line(one.run.step or "", LONGEST_STEP),
+                message=one.message,
+                since=one.run.started_at,
+            )
+            for one in self._tracked.values()
+            if one.run.kind is Family.TASK and one.run.state is RunState.RUNNING
+        )
+
+    def running(self, project_id: str) -> tuple[str, ...]:
+        """The ids of the project's tasks that are thought to be under way."""
+        return tuple(ref.id for ref in self._tracked if ref.project_id == project_id and ref.kind is Family.TASK)
+
+    def found(self, project: Project, seen: Iterable[Observation]) -> None:
+        """Tasks that run already, as REST tells; what is known by its events is left as it is."""
+        for one in seen:
+            if one.ref not in self._tracked and one.ref not in self._ended:
+                run = Run(*one.ref, state=one.state, name=one.name or one.ref.id, started_at=one.started_at)
+                self._tracked[one.ref] = _Tracked(run, project, self._label(run))
+
+    def take(self, event: Event, project: Project) -> list[Line]:
+        """What to say of ``event``, the oldest line first; nothing for a repetition."""
+        ref = run_ref(event)
+        if ref is None:
+            return [_line(event, None, project)]
+        known = self._tracked.get(ref) or self._ended.get(ref)
+        run, repeated = advance(known.run if known else None, event)
+        if repeated:
+            return []
+        label = known.label if known and known.run.name == run.name else self._label(run)
+        message = known.message if known else ""
+        if isinstance(event, TaskStepProgressEvent):
+            message = (
+                "" if _repeats(said := formats.one_line(event.message or "", LONGEST_MESSAGE), event) else said
+            )
+        self._keep(_Tracked(run, project, label, message))
+        return [_line(event, run, project, label=label)]
+
+    def _keep(self, one: _Tracked) -> None:
+        ref = one.run.ref
+        if one.run.state not in TERMINAL_STATES:
+            self._ended.pop(ref, None)
+            self._tracked[ref] = one
+            return
+        self._tracked.pop(ref, None)
+        self._ended[ref] = replace(one, run=replace(one.run, output_tail=""))
+        if len(self._ended) > REMEMBERED:
+            del self._ended[next(iter(self._ended))]
+
+    def _label(self, run: Run) -> str:
+        """Its name, with the end of its id where another one under way has the same."""
+        name = formats.one_line(run.name or run.id, LONGEST_LABEL)
+        same = any(one.label == name and one.run.ref != run.ref for one in self._tracked.values())
+        return f"{name}{MARK}{formats.clean(run.id)[-_ID_TAIL:]}" if same else name
+
+
+def output_lines(text: str) -> list[str]:
+    """``text`` as lines that are safe to print: without escape sequences, control characters and secrets."""
+    return [line.expandtabs(8).rstrip() for line in formats.safe(text).rstrip("\n").split("\n")]
+
+
+def _line(event: Event, run: Run | None, project: Project, *, label: str = "") -> Line:
+    subject = (event, run, project)
+    moment, severity = event.timestamp, texts.severity(event)
+    if isinstance(event, TaskOutputEvent):
+        first, *rest = output_lines(event.output)
+        return Line(moment, project, severity, first, tuple(rest), label, is_output=True)
+    facts = {field.name: field.value for field in texts.fields(subject)}
+    title = texts.title(subject)
+    if isinstance(event, TaskStepProgressEvent):
+        message = formats.one_line(event.message or "", LONGEST_MESSAGE)
+        text = ", ".join(filter(None, (title, facts.get("Progress"))))
+        said = "" if _repeats(message, event) else f": {message}"
+        return Line(moment, project, severity, text + said, label=label, is_step=True)
+    if run is not None and event.type in OPENING_TYPES and run.id != run.name:
+        title += f" ({formats.one_line(run.id, LONGEST_MESSAGE)})"
+    if "Duration" in facts and run is not None and run.state in TERMINAL_STATES:
+        title += f" after {facts['Duration']}"
+    exit_code = facts.get("Exit code")
+    more = (facts.get("Size"), facts.get("Image"), exit_code and f"exit code {exit_code}")
+    text = ", ".join([title, *filter(None, more)])
+    return Line(moment, project, severity, text, _details(texts.body(subject)), label)
+
+
+def _repeats(message: str, event: TaskStepProgressEvent) -> bool:
+    """Whether the message says no more than the step's name and status do."""
+    return message in ("", f"{event.step}: {event.status}", event.step, event.status)
+
+
+def _details(body: str) -> tuple[str, ...]:
+    """The first lines and the last of what an event says beyond its title."""
+    lines = output_lines(body) if body.strip() else []
+    if len(lines) > DETAIL_LINES:
+        head = DETAIL_LINES // 3
+        left_out = len(lines) - DETAIL_LINES + 1
+        lines = [*lines[:head], f"[… {left_out} more lines]", *lines[head + left_out :]]
+    return tuple(lines)

@@ -1,0 +1,289 @@
+"""Following projects on the library: which ones, what comes of each, and when it is over."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Final
+
+import trio
+
+from aintandem_notify.client import AInTandemClient, ConnectionChange
+from aintandem_notify.clock import SystemClock
+from aintandem_notify.config import Config, ConnectionConfig, ProjectConfig
+from aintandem_notify.errors import (
+    AInTandemNotifyError,
+    ApiError,
+    AuthenticationFailed,
+    Forbidden,
+    HttpFailed,
+    NotFound,
+    OrchestratorError,
+    ProjectGone,
+)
+from aintandem_notify.events import Event
+from aintandem_notify.missed import end_events
+from aintandem_notify.notification import Project, Severity
+from aintandem_notify.observation import Observation
+from aintandem_notify.orchestrator.fleet import resolve
+from aintandem_notify.orchestrator.observing import observed_task
+from aintandem_notify.rules import formats
+from aintandem_notify.runs import TERMINAL_TYPES
+from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
+from aintandem_notify.tail.board import Board, Line
+from aintandem_notify.tail.writing import Paper, Style, open_paper
+
+LONGEST_REASON: Final = 300
+"""Characters of what somebody else says about a connection."""
+MOST_FOUND: Final = 200
+"""Running tasks of a project that are looked up; their bars would fill no screen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to follow: ``projects`` are ids, names of the config or globs; none means all of the config's."""
+
+    projects: tuple[str, ...] = ()
+    task_id: str | None = None
+
+
+class Ended(AInTandemNotifyError):
+    """It cannot be followed, or no longer; the text says why and what to do."""
+
+
+async def follow(config: Config, wanted: Wanted, style: Style) -> bool:
+    """Show what happens, for ever, or until the wanted task has ended: then whether it has completed.
+
+    Raises Ended when there is nothing to follow, or no longer; ReaderGone when nobody reads standard output.
+    """
+    try:
+        async with _open_client(config) as client:
+            return await _follow(client, config, wanted, style)
+    except (OrchestratorError, HttpFailed) as error:
+        raise Ended(_in_words(error)) from error
+
+
+@asynccontextmanager
+async def _open_client(config: Config) -> AsyncIterator[AInTandemClient]:
+    """A client that is logged in, at the simulator if the config says so."""
+    orchestrator = config.orchestrator
+    if orchestrator.embedded:
+        named = tuple(project.id for project in config.projects if not project.is_glob)
+        async with (
+            open_simulator(demo_projects=named or DEFAULT_PROJECTS) as simulator,
+            _client(simulator.url, None, config.connection) as client,
+        ):
+            await client.auth.login(simulator.username, simulator.password)
+            yield client
+        return
+    token = orchestrator.token.reveal() if orchestrator.token else None
+    async with _client(orchestrator.url, token, config.connection) as client:
+        if orchestrator.username is not None and orchestrator.password is not None:
+            await client.auth.login(orchestrator.username, orchestrator.password.reveal())
+        yield client
+
+
+def _client(url: str, token: str | None, connection: ConnectionConfig) -> AInTandemClient:
+    return AInTandemClient(
+        url,
+        token=token,
+        connect_timeout=connection.connect_timeout,
+        heartbeat_interval=connection.heartbeat_interval,
+        reconnect_attempts=connection.reconnect_attempts,
+        reconnect_initial_delay=connection.reconnect_initial_delay,
+        reconnect_max_delay=connection.reconnect_max_delay,
+        proxy=connection.proxy.reveal() if connection.proxy else None,
+        ca_file=connection.ca_file,
+        history_limit=0,
+    )
+
+
+def _in_words(error: Exception) -> str:
+    text = formats.one_line(str(error), LONGEST_REASON)
+    match error:
+        case AuthenticationFailed() | Forbidden():
+            return f"{text}; see the login in [orchestrator]"
+        case HttpFailed():
+            return f"{text}; is url in [orchestrator] right, and is it running?"
+        case _:
+            return text
+
+
+def entries(config: Config, wanted: Sequence[str]) -> tuple[ProjectConfig, ...]:
+    """The entries of the config that are meant; an id, name or glob that it has not is an entry of its own."""
+    if not wanted:
+        return config.projects
+    return tuple(
+        next((one for one in config.projects if name in (one.id, one.name)), ProjectConfig(id=name))
+        for name in wanted
+    )
+
+
+async def _follow(client: AInTandemClient, config: Config, wanted: Wanted, style: Style) -> bool:
+    meant = entries(config, wanted.projects)
+    projects = await _projects(client, meant)
+    if wanted.task_id is not None:
+        projects = [await _project_of(client, wanted.task_id, projects, meant)]
+    board = Board()
+    many = len(projects) > 1 or any(one.is_glob for one in meant)
+    async with open_paper(style, board, now=SystemClock().now, with_project=many) as paper:
+        followers = _Followers(client, config, wanted, board, paper)
+        await followers.run(meant, projects)
+    if followers.error is not None:
+        raise followers.error
+    return followers.completed
+
+
+async def _projects(client: AInTandemClient, meant: Sequence[ProjectConfig]) -> list[Project]:
+    """The projects that are there now; raises NotFound for a literal id that nobody knows."""
+    listed = await client.projects.list()
+    found = resolve(meant, listed)
+    for unlisted in found.keys() - {record.id for record in listed}:
+        try:
+            await client.projects.get(unlisted)
+        except NotFound:
+            known = ", ".join(formats.one_line(record.id, 60) for record in listed[:10]) or "none"
+            raise Ended(f"the orchestrator knows no project {unlisted}; it has {known}") from None
+    return list(found.values())
+
+
+async def _project_of(
+    client: AInTandemClient, task_id: str, projects: Sequence[Project], meant: Sequence[ProjectConfig]
+) -> Project:
+    """The project that the task is in."""
+    for project in projects:
+        try:
+            await client.tasks.get_task(project.id, task_id)
+        except NotFound:
+            continue
+        return project
+    where = ", ".join(project.id for project in projects) or ", ".join(one.id for one in meant)
+    raise Ended(f"there is no task {task_id} in {where}; name its project with --project")
+
+
+class _Followers:
+    """One reader a project."""
+
+    def __init__(
+        self, client: AInTandemClient, config: Config, wanted: Wanted, board: Board, paper: Paper
+    ) -> None:
+        self._client = client
+        self._config = config
+        self._task_id = wanted.task_id
+        self._board = board
+        self._paper = paper
+        self._clock = SystemClock()
+        self._followed: set[str] = set()
+        self.completed = False
+        self.error: Ended | None = None
+
+    async def run(self, meant: Sequence[ProjectConfig], projects: Sequence[Project]) -> None:
+        """Follow these, and what comes to match, until the task has ended or there is an error."""
+        globs = [one.id for one in meant if one.is_glob]
+        for glob in globs:
+            if not any(fnmatchcase(project.id, glob) for project in projects):
+                await self.say(Project(id=glob, name=glob), f"No project matches {glob} yet", Severity.WARNING)
+        async with trio.open_nursery() as nursery:
+            for project in projects:
+                self._start(nursery, project)
+            if globs and self._task_id is None:
+                nursery.start_soon(self._look_for_more, nursery, meant)
+
+    def _start(self, nursery: trio.Nursery, project: Project) -> None:
+        self._followed.add(project.id)
+        nursery.start_soon(self._keep_following, nursery, project)
+
+    async def _look_for_more(self, nursery: trio.Nursery, meant: Sequence[ProjectConfig]) -> None:
+        while True:
+            await trio.sleep(self._config.connection.discover_interval)
+            try:
+                listed = await self._client.projects.list()
+            except (ApiError, HttpFailed):
+                continue  # what is followed says when the connection is lost
+            for project in resolve([one for one in meant if one.is_glob], listed).values():
+                if project.id not in self._followed:
+                    self._start(nursery, project)
+
+    async def _keep_following(self, nursery: trio.Nursery, project: Project) -> None:
+        """Until the task has ended, the project is gone, or it cannot go on."""
+        connection = _Connection(self, project)
+        unlisten = self._client.progress.on_connection_state(project.id, connection.take)
+        try:
+            await self._read(project)
+        except (OrchestratorError, HttpFailed) as error:
+            if isinstance(error, ProjectGone) and connection.was_up and len(self._followed) > 1:
+                self._followed.discard(project.id)
+                await self.say(project, f"Project {project.name} is gone", Severity.WARNING)
+                return
+            self.error = self.error or Ended(_in_words(error))
+            nursery.cancel_scope.cancel()
+        else:
+            nursery.cancel_scope.cancel()
+        finally:
+            unlisten()
+
+    async def _read(self, project: Project) -> None:
+        async with self._client.progress.events(project.id, task_id=self._task_id) as events:
+            if self._task_id is None:
+                await self.look(project)
+            async for event in events:
+                await self._show(event, project)
+                if self._task_id is not None and event.type in TERMINAL_TYPES:
+                    self.completed = event.type == "task_completed"
+                    return
+
+    async def _show(self, event: Event, project: Project) -> None:
+        await self._paper.show(event, self._board.take(event, project))
+
+    async def look(self, project: Project) -> None:
+        """What runs already, and how that ended which we took to be running; silent when it cannot be asked."""
+        try:
+            seen = await self._running(project)
+            for task_id in set(self._board.running(project.id)) - {one.ref.id for one in seen}:
+                record = await self._client.tasks.get_task(project.id, task_id)
+                one = observed_task(project.id, record)
+                for event in () if one is None else end_events(one, self._clock.now()):
+                    await self._show(event, project)
+        except (ApiError, HttpFailed):
+            return
+        self._board.found(project, seen)
+
+    async def _running(self, project: Project) -> list[Observation]:
+        seen: list[Observation] = []
+        async for record in self._client.tasks.list_tasks(project.id, status="running"):
+            observed = observed_task(project.id, record)
+            if observed is not None and record.status == "running":
+                seen.append(observed)
+            if len(seen) >= MOST_FOUND:
+                break
+        return seen
+
+    async def say(self, project: Project, text: str, severity: Severity) -> None:
+        """A line of our own."""
+        await self._paper.say(Line(self._clock.now(), project, severity, text))
+
+
+class _Connection:
+    """What is said of a project's connection: when it is lost, and when it is back; each once."""
+
+    def __init__(self, followers: _Followers, project: Project) -> None:
+        self.was_up = False
+        self._followers = followers
+        self._project = project
+        self._is_told_lost = False
+
+    async def take(self, change: ConnectionChange) -> None:
+        """The listener."""
+        name = formats.one_line(self._project.name, 60)
+        if change.type == "connected":
+            if self._is_told_lost:
+                await self._followers.say(self._project, f"Connected to {name} again", Severity.SUCCESS)
+                self._is_told_lost = False
+                await self._followers.look(self._project)
+            self.was_up = True
+        elif not self._is_told_lost and change.will_reconnect:
+            self._is_told_lost = True
+            what = "Connection to" if self.was_up else "No connection to"
+            reason = formats.one_line(change.error or change.reason or "", LONGEST_REASON)
+            lost = f"{what} {name}{' lost' if self.was_up else ''}{f' ({reason})' if reason else ''}"
+            await self._followers.say(self._project, f"{lost}; trying again by itself", Severity.WARNING)

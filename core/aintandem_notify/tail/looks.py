@@ -1,0 +1,121 @@
+"""How lines and bars read: as plain text, as JSON, or for a terminal of some width. Pure."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, tzinfo
+from typing import TYPE_CHECKING, Final
+
+from aintandem_notify.events import Event
+from aintandem_notify.notification import Severity
+from aintandem_notify.rules import formats
+from aintandem_notify.tail.board import MARK, MARK_LENGTH, Bar, Line
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+SIGNS: Final = {
+    Severity.INFO: ("●", "blue"),
+    Severity.SUCCESS: ("✔", "green"),
+    Severity.WARNING: ("▲", "yellow"),
+    Severity.ERROR: ("✖", "red"),
+    Severity.CRITICAL: ("✖", "bold red"),
+}
+"""The sign before a line, and its colour: the terminal's own ones, so that its theme decides."""
+
+LONGEST_LINE: Final = 2000
+"""Characters of a line that a terminal shows; a minified file goes on for ever."""
+MOST_BARS: Final = 12
+"""Bars that are shown at once; what scrolls by above them should stay in sight."""
+LABEL_COLUMNS: Final = 24
+"""Columns for the name of a run, before its output and its bar."""
+_BAR_COLUMNS: Final = 20
+
+# Characters that a terminal may obey, or that break lines: JSON itself leaves them as they are.
+_RISKY: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+def json_line(event: Event) -> str:
+    """The event as it came over the wire, on one line of printable characters."""
+    text = json.dumps(event.wire(), ensure_ascii=False, separators=(",", ":"))
+    return _RISKY.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def plain_lines(line: Line) -> Iterator[str]:
+    """One line of text for each thing to say: the time (UTC), the project's id, and what happened.
+
+    Output, and what else belongs to a line, stands behind the run's name and a ``|``, each with time and project
+    again: made for grep.
+    """
+    start = f"{line.moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ} {formats.one_line(line.project.id, 200)} "
+    below = f"{start}{line.label} | " if line.label else f"{start}| "
+    yield (below if line.is_output else start) + line.text
+    for detail in line.details:
+        yield below + detail
+
+
+def terminal_lines(line: Line, *, zone: tzinfo | None, with_project: bool) -> "Iterator[Text]":
+    """The same for people: the time of day in ``zone`` (None: the machine's), a sign, colours."""
+    from rich.text import Text
+
+    stamp = f"{line.moment.astimezone(zone):%H:%M:%S}"
+    margin = " " * len(stamp)
+    if line.is_output:
+        for text in (line.text, *line.details):
+            yield Text.assemble(margin, " ", (f"{short(line.label)} │ ", "cyan"), _cut(text))
+        return
+    sign, colour = SIGNS[line.severity]
+    head = Text.assemble((stamp, "dim"), " ", (sign, colour), " ", (_cut(line.text), _title_style(line.severity)))
+    if with_project:
+        head.append(f"  {formats.one_line(line.project.name, 60)}", "cyan")
+    yield head
+    for detail in line.details:
+        yield Text.assemble(margin, " ", ("│ ", colour), _cut(detail))
+
+
+def short(label: str) -> str:
+    """``label`` in at most ``LABEL_COLUMNS`` characters; the end of an id that tells it from others stays."""
+    if len(label) <= LABEL_COLUMNS:
+        return label
+    end = label[-MARK_LENGTH:] if label[-MARK_LENGTH:].startswith(MARK) else "…"
+    return label[: LABEL_COLUMNS - len(end)].rstrip() + end
+
+
+def _title_style(severity: Severity) -> str:
+    return {"info": "", "success": "bold", "warning": "bold"}.get(severity.value, "bold red")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 1] + "…"
+
+
+def bars(running: Sequence[Bar], *, now: datetime, rows: int, with_project: bool) -> "RenderableType":
+    """The running tasks, in at most ``rows`` rows; what does not fit is counted in the last one."""
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    most = max(1, min(rows, MOST_BARS))
+    shown = running if len(running) <= most else running[: most - 1]
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(no_wrap=True, overflow="ellipsis", max_width=LABEL_COLUMNS)
+    table.add_column(width=_BAR_COLUMNS)
+    table.add_column(no_wrap=True, justify="right", width=4)
+    table.add_column(no_wrap=True, justify="right", min_width=4)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    for bar in shown:
+        said = " · ".join(filter(None, (bar.project.name if with_project else "", bar.step, bar.message)))
+        since = None if bar.since is None else (now - bar.since).total_seconds()
+        table.add_row(
+            Text(short(bar.label), "bold"),
+            ProgressBar(100, bar.percent or 0, width=_BAR_COLUMNS, pulse=bar.percent is None),
+            "" if bar.percent is None else f"{bar.percent:.0f}%",
+            Text("" if since is None else formats.duration(max(0, int(since))) if since >= 1 else "", "dim"),
+            Text(formats.one_line(said, 300), "dim"),
+        )
+    parts: list[RenderableType] = [table] if shown else []
+    if len(running) > len(shown):
+        parts.append(Text(f"… and {len(running) - len(shown)} more running tasks", "dim"))
+    return Group(*parts)

@@ -1,0 +1,179 @@
+"""Where it all goes: standard output, written in a thread, so that a reader that pauses pauses only us."""
+
+import math
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, Protocol
+
+import trio
+
+from aintandem_notify.events import Event
+from aintandem_notify.tail.board import Bar, Board, Line
+from aintandem_notify.tail.looks import bars, json_line, plain_lines, terminal_lines
+
+ROOM: Final = 500
+"""Lines that wait to be written before whoever reads events has to wait, too."""
+FRAME_S: Final = 0.1
+"""Pause between two pictures on a terminal; lines wait as long."""
+CLOSING_S: Final = 1.0
+"""How long a terminal gets to take the last picture; one that is paused takes none."""
+_ROWS_LEFT: Final = 6
+"""Rows of a terminal that bars leave to the lines above them."""
+
+
+class ReaderGone(Exception):  # not one of ``errors``: it is no failure
+    """Nobody reads standard output any more."""
+
+
+class Style(StrEnum):
+    """How to show things."""
+
+    SCREEN = "screen"
+    PLAIN = "plain"
+    JSON = "json"
+
+
+class Pen(Protocol):
+    """Writes to standard output; used from threads, by one at a time. Its methods raise OSError."""
+
+    def write(self, said: Sequence[Line | str], running: Sequence[Bar]) -> None:
+        """Write what is said; show what runs in place of what was shown before."""
+        ...
+
+    def close(self) -> None:
+        """Leave standard output as it should be found."""
+        ...
+
+
+class Paper:
+    """The way from events to standard output; made by ``open_paper``."""
+
+    def __init__(self, style: Style, board: Board) -> None:
+        self._style = style
+        self._board = board
+        self._waiting: list[Line | str] = []
+        self._news = trio.Event()
+        self._room = trio.Event()
+
+    async def show(self, event: Event, lines: Sequence[Line]) -> None:
+        """An event and what there is to say of it. Waits while too much is unwritten."""
+        match self._style:
+            case Style.JSON:
+                await self._put([json_line(event)])
+            case Style.PLAIN:
+                await self._put(lines)
+            case Style.SCREEN:
+                await self._put([line for line in lines if not line.is_step])
+
+    async def say(self, line: Line) -> None:
+        """A word of our own; beside JSON it goes to standard error."""
+        if self._style is Style.JSON:
+            sys.stderr.write(f"{line.text}\n")
+        else:
+            await self._put([line])
+
+    async def _put(self, lines: Sequence[Line | str]) -> None:
+        self._waiting += lines
+        self._news.set()
+        while len(self._waiting) >= ROOM:
+            self._room = trio.Event()
+            await self._room.wait()
+
+    async def keep_writing(self, pen: Pen) -> None:
+        """Write what there is, again and again; raises ReaderGone."""
+        while True:
+            moving = self._style is Style.SCREEN and self._board.bars()
+            with trio.move_on_after(FRAME_S if moving else math.inf):
+                await self._news.wait()
+            if self._style is Style.SCREEN:
+                await trio.sleep(FRAME_S)
+            await self.write_rest(pen)
+
+    async def write_rest(self, pen: Pen) -> None:
+        """Write all that waits; raises ReaderGone."""
+        lines, self._waiting = self._waiting, []
+        self._news = trio.Event()
+        try:
+            await trio.to_thread.run_sync(pen.write, lines, self._board.bars(), abandon_on_cancel=True)
+        except OSError as error:
+            raise ReaderGone from error
+        self._room.set()
+
+
+@asynccontextmanager
+async def open_paper(
+    style: Style, board: Board, *, now: Callable[[], datetime], with_project: bool
+) -> AsyncIterator[Paper]:
+    """Writes as long as the block runs, and what is left when it ends by itself. Raises ReaderGone."""
+    paper = Paper(style, board)
+    pen: Pen = ScreenPen(now, with_project=with_project) if style is Style.SCREEN else TextPen()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(paper.keep_writing, pen)
+            yield paper
+            nursery.cancel_scope.cancel()
+        await paper.write_rest(pen)
+    finally:
+        with trio.CancelScope(shield=True), trio.move_on_after(CLOSING_S):
+            await trio.to_thread.run_sync(pen.close, abandon_on_cancel=True)
+
+
+class TextPen:
+    """Whole lines, past Python's buffer: what the reader has not taken when it goes must not fail at exit."""
+
+    def write(self, said: Sequence[Line | str], running: Sequence[Bar]) -> None:  # noqa: ARG002  # no bars here
+        """As ``Pen.write``."""
+        texts = [text for one in said for text in ([one] if isinstance(one, str) else plain_lines(one))]
+        content = "".join(f"{text}\n" for text in texts).encode(sys.stdout.encoding, "backslashreplace")
+        while content:
+            content = content[os.write(sys.stdout.fileno(), content) :]
+
+    def close(self) -> None:
+        """As ``Pen.close``."""
+
+
+class ScreenPen:
+    """Lines that scroll by, and the running tasks below them."""
+
+    def __init__(self, now: Callable[[], datetime], *, with_project: bool) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._now = now
+        self._with_project = with_project
+        self._console = Console(markup=False, emoji=False, highlight=False)
+        self._live = Live(
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live.start()
+
+    def write(self, said: Sequence[Line | str], running: Sequence[Bar]) -> None:
+        """As ``Pen.write``."""
+        from rich.text import Text
+
+        texts = [
+            text
+            for one in said
+            for text in (
+                [Text(one)]
+                if isinstance(one, str)
+                else terminal_lines(one, zone=None, with_project=self._with_project)
+            )
+        ]
+        rows = self._console.height - _ROWS_LEFT
+        self._live.update(bars(running, now=self._now(), rows=rows, with_project=self._with_project))
+        if texts:
+            self._console.print(Text("\n").join(texts))
+        self._live.refresh()
+
+    def close(self) -> None:
+        """As ``Pen.close``: without bars, with a cursor."""
+        self._live.stop()

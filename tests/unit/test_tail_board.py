@@ -1,0 +1,149 @@
+"""What ``tail`` says of an event, and which tasks it takes to be running."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aintandem_notify.events import EVENT_TYPES, WIRE_FAMILIES, Event, Family
+from aintandem_notify.notification import Project, Severity
+from aintandem_notify.observation import Observation
+from aintandem_notify.runs import RunRef, RunState
+from aintandem_notify.samples import sample_event
+from aintandem_notify.tail.board import DETAIL_LINES, Board, output_lines
+
+PROJECT = Project(id="project-123", name="Sales")
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def made(event_type: str, *, seconds: int = 0, **fields: Any) -> Event:
+    wire = {"type": event_type, "projectId": "project-123", "taskId": "task-0001", **fields}
+    return EVENT_TYPES[event_type].from_wire(wire, NOON + timedelta(seconds=seconds))
+
+
+def said(board: Board, *events: Event) -> list[str]:
+    return [line.text for event in events for line in board.take(event, PROJECT)]
+
+
+def test_a_task_from_its_queue_to_its_end() -> None:
+    board = Board()
+    assert said(board, made("task_queued", task="Analyse"), made("task_started", task="Analyse", seconds=1)) == [
+        'Task "Analyse" is queued (task-0001)',
+        'Task "Analyse" started (task-0001)',
+    ]
+    step = made("step_progress", step="Load", status="running", progress=40, message="3 of 8 files")
+    assert said(board, step) == ['Task "Analyse": Load is running, 40%: 3 of 8 files']
+    (bar,) = board.bars()
+    assert (bar.label, bar.percent, bar.step, bar.message) == ("Analyse", 40.0, "Load", "3 of 8 files")
+    assert bar.since == NOON + timedelta(seconds=1)
+    artifact = {"path": "out/report.pdf", "type": "pdf", "size": 12_000}
+    assert said(board, made("artifact", artifact=artifact)) == ['Task "Analyse" made report.pdf, 12.0 KB']
+    (end,) = board.take(made("task_failed", error="no such file\nat line 3", seconds=61), PROJECT)
+    assert (end.text, end.details) == ('Task "Analyse" failed after 1 min', ("no such file", "at line 3"))
+    assert end.severity is Severity.ERROR
+    assert board.bars() == ()
+
+
+def test_output_is_lines_under_the_name_of_its_task() -> None:
+    board = Board()
+    board.take(made("task_started", task="Analyse"), PROJECT)
+    (line,) = board.take(made("output", output="one\r\ntwo\n"), PROJECT)
+    assert (line.label, line.is_output, line.text, line.details) == ("Analyse", True, "one", ("two",))
+
+
+def test_a_message_that_repeats_its_step_is_left_out() -> None:
+    step = made("step_progress", step="Load", status="running", message="Load: running")
+    assert said(Board(), step) == ['Task "task-0001": Load is running']
+
+
+def test_an_end_told_twice_is_said_once_and_a_straggler_brings_no_bar_back() -> None:
+    board = Board()
+    said(board, made("task_started", task="Analyse"))
+    assert said(board, made("task_completed"), made("task_completed", seconds=9)) == [
+        'Task "Analyse" completed after 0 ms'
+    ]
+    (late,) = board.take(made("output", output="bye"), PROJECT)
+    assert (late.label, late.text) == ("Analyse", "bye")
+    assert board.bars() == ()
+    said(board, made("task_started", seconds=20))
+    assert [bar.since for bar in board.bars()] == [NOON + timedelta(seconds=20)]
+
+
+def test_two_tasks_of_one_name_are_told_apart() -> None:
+    board = Board()
+    said(board, made("task_started", task="Analyse"), made("task_started", task="Analyse", taskId="task-0002"))
+    assert [bar.label for bar in board.bars()] == ["Analyse", "Analyse …0002"]
+
+
+def test_a_queued_task_a_workflow_and_a_sandbox_have_no_bar() -> None:
+    board = Board()
+    workflow: dict[str, Any] = {"executionId": "execution-1", "workflowId": "Deploy"}
+    events = [
+        made("task_queued"),
+        made("workflow_execution_started", **workflow),
+        made("workflow_phase_started", phaseId="p", phase="Build", **workflow),
+        made("sandbox_stopped", sandboxId="sandbox-1", exitCode=137),
+    ]
+    assert said(board, *events)[1:] == [
+        'Workflow "Deploy" started (execution-1)',
+        'Workflow "Deploy": phase Build started',
+        'Sandbox "sandbox-1" stopped, exit code 137',
+    ]
+    assert board.bars() == ()
+
+
+@pytest.mark.parametrize(("progress", "percent"), [(None, None), (-5, 0.0), (250, 100.0), ("odd", None)])
+def test_progress_that_is_no_percentage(progress: object, percent: float | None) -> None:
+    board = Board()
+    said(board, made("step_progress", step="Load", progress=progress))
+    assert [bar.percent for bar in board.bars()] == [percent]
+
+
+def test_what_runs_already_gets_a_bar_unless_it_is_known_or_over() -> None:
+    board = Board()
+    said(board, made("task_completed", taskId="task-0002"))
+
+    def seen(number: int) -> Observation:
+        ref = RunRef("project-123", Family.TASK, f"task-000{number}")
+        return Observation(ref, RunState.RUNNING, name="Analyse", started_at=NOON)
+
+    board.found(PROJECT, [seen(1), seen(2)])
+    board.found(PROJECT, [seen(1)])
+    assert [(bar.label, bar.since) for bar in board.bars()] == [("Analyse", NOON)]
+    assert board.running("project-123") == ("task-0001",)
+    assert board.running("project-456") == ()
+
+
+def test_a_long_error_keeps_its_beginning_and_its_end() -> None:
+    (end,) = Board().take(made("task_failed", error="\n".join(map(str, range(40)))), PROJECT)
+    assert len(end.details) == DETAIL_LINES
+    assert (end.details[0], end.details[4], end.details[-1]) == ("0", "[… 29 more lines]", "39")
+
+
+@pytest.mark.parametrize("event_type", [name for name in EVENT_TYPES if EVENT_TYPES[name].family in WIRE_FAMILIES])
+def test_there_is_something_to_say_of_every_type(event_type: str) -> None:
+    (line,) = Board().take(sample_event(event_type, timestamp=NOON, projectId="project-123"), PROJECT)
+    assert line.text
+
+
+@given(st.text())
+def test_nothing_that_a_task_writes_steers_the_terminal(text: str) -> None:
+    board = Board()
+    events = [
+        made("task_started", task=text),
+        made("output", output=text),
+        made("step_progress", step=text, message=text),
+        made("artifact", artifact={"path": text}),
+        made("task_failed", error=text),
+    ]
+    lines = [line for event in events[:-1] for line in board.take(event, PROJECT)]
+    shown = [word for bar in board.bars() for word in (bar.label, bar.step, bar.message)]
+    lines += board.take(events[-1], PROJECT)
+    shown += [word for line in lines for word in (line.text, line.label, *line.details)]
+    assert not [word for word in shown if {*word} & {*map(chr, range(32)), *map(chr, range(127, 160)), "\u202e"}]
+
+
+def test_output_without_escape_sequences() -> None:
+    assert output_lines("\x1b[31mred\x1b[0m\x1b]0;title\x07\r\n10%\r20%\tdone\n") == ["red", "20%     done"]
