@@ -176,3 +176,25 @@ async def test_trouble_of_the_store_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "store.db").write_text("this is no database " * 100)
     with pytest.raises(StoreError, match="store"):
         await ask(tmp_path / "config.toml", lambda desk: desk.status())
+
+
+async def test_at_rest_every_database_answers(store_url: str, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    if store_url == "sqlite://":
+        return  # has nothing that another process could look into
+    config.write_text(CONFIG.replace("sqlite:///store.db", store_url))
+    async with open_storage(store_url) as storage:
+        await three_waiting(storage)
+    assert (await ask(config, lambda desk: desk.act(Act.DROP, ["1"]))).ids == (1,)
+    dropped = await ask(config, lambda desk: desk.act_on_all(Act.DROP, Wanted(destination=OTHER)))
+    assert dropped.ids == (2, 3)
+    assert (await ask(config, lambda desk: desk.act(Act.RETRY, ["3"]))).ids == (3,)
+    assert (await ask(config, lambda desk: desk.show("3"))).state is DeliveryState.QUEUED
+    assert (await ask(config, lambda desk: desk.turn(DESTINATION, paused=True))).changed
+    status = await ask(config, lambda desk: desk.status())
+    assert [(one.name, one.state, one.queued) for one in status.destinations] == [
+        (DESTINATION, "paused", 0),
+        (OTHER, None, 1),
+    ]
+    page = await ask(config, lambda desk: desk.page(Wanted(destination=OTHER), most=2, before=None))
+    assert ([one.id for one in page.deliveries], page.next) == ([3, 2], 2)

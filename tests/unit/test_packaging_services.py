@@ -1,0 +1,144 @@
+"""The units of systemd and the Dockerfile say what the command understands; nothing is built or started here."""
+
+import configparser
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import pytest
+
+from aintandem_notify.agent import EXIT_GRACE_S
+from aintandem_notify.cli.main import PROGRAM, commands
+from aintandem_notify.cli.shared import EXIT_WRONG
+from aintandem_notify.config import DeliveryConfig, parse_duration
+
+ROOT = Path(__file__).parents[2]
+PACKAGING = ROOT / "packaging"
+UNITS = {"system": PACKAGING / "systemd" / "system", "user": PACKAGING / "systemd" / "user"}
+CONFIG = Path("/config/config.toml")
+
+
+def parsed(arguments: Sequence[str]) -> click.Context:
+    """What the command line understands by these arguments; raises KeyError or UsageError for what not."""
+    name, *rest = arguments
+    return commands.commands[name].make_context(name, rest)
+
+
+class Instruction(NamedTuple):
+    """One instruction of a Dockerfile, and what it is told."""
+
+    name: str
+    rest: str
+
+
+def instructions() -> list[list[Instruction]]:
+    """Those of each stage, in order."""
+    text = (PACKAGING / "docker" / "Dockerfile").read_text(encoding="utf-8")
+    text = re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", " ")
+    stages: list[list[Instruction]] = []
+    for line in filter(None, text.splitlines()):
+        name, _, rest = line.partition(" ")
+        if name == "FROM":
+            stages.append([])
+        stages[-1].append(Instruction(name, " ".join(rest.split())))
+    return stages
+
+
+def only(stage: list[Instruction], name: str) -> str:
+    (found,) = [rest for found, rest in stage if found == name]
+    return found
+
+
+@pytest.fixture(params=UNITS)
+def unit(request: pytest.FixtureRequest) -> configparser.SectionProxy:
+    """[Service] of a unit."""
+    unit = configparser.ConfigParser(strict=True, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    (path,) = UNITS[request.param].iterdir()
+    assert path.name == f"{PROGRAM}.service"
+    unit.read_string(path.read_text(encoding="utf-8"))
+    assert unit.sections() == ["Unit", "Service", "Install"]
+    return unit["Service"]
+
+
+def seconds(text: str) -> float:
+    """As systemd writes it."""
+    return parse_duration(text.replace("min", "m"))
+
+
+def test_a_unit_starts_what_the_command_understands(unit: configparser.SectionProxy) -> None:
+    program, *arguments = shlex.split(unit["ExecStart"])
+    assert Path(program).name == PROGRAM
+    context = parsed(arguments)
+    assert context.command.name == "run"
+    assert context.params["config"].name == "config.toml"
+    assert unit["ExecReload"] == "/bin/kill -HUP $MAINPID"
+
+
+def test_a_unit_waits_for_the_agent_and_watches_it(unit: configparser.SectionProxy) -> None:
+    assert unit["Type"] == "notify"  # systemd 252 does not know notify-reload
+    assert seconds(unit["WatchdogSec"]) >= 30
+    drain_timeout = DeliveryConfig().drain_timeout
+    assert seconds(unit["TimeoutStopSec"]) > drain_timeout + EXIT_GRACE_S
+
+
+def test_a_wrong_config_makes_no_loop(unit: configparser.SectionProxy) -> None:
+    assert unit["Restart"] == "on-failure"
+    assert unit["RestartPreventExitStatus"] == str(EXIT_WRONG)
+
+
+def test_the_service_of_the_machine_runs_as_the_user_that_is_made_for_it() -> None:
+    unit = (UNITS["system"] / f"{PROGRAM}.service").read_text(encoding="utf-8")
+    made = (PACKAGING / "systemd" / f"{PROGRAM}.sysusers").read_text(encoding="utf-8")
+    (name, home) = re.findall(r'^u (\S+) - ".*" (\S+)$', made, re.MULTILINE)[0]
+    assert f"\nUser={name}\n" in unit
+    assert home == f"/var/lib/{name}"
+    assert f"\nStateDirectory={name}\n" in unit
+
+
+def test_the_image_is_made_of_what_the_repository_has() -> None:
+    build, image = instructions()
+    bases = [only(stage, "FROM").split()[0] for stage in (build, image)]
+    # An environment with a Python of its own would not run on another one.
+    assert bases[0] == bases[1]
+    copied = [rest.split()[:-1] for name, rest in build if name == "COPY"]
+    sources = [source for some in copied for source in some]
+    assert all((ROOT / source).exists() for source in sources)
+    ignored = (PACKAGING / "docker" / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    assert {line[1:] for line in ignored if line.startswith("!")} == set(sources)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    packed = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert all(package.split("/")[0] in sources for package in [*packed, project["project"]["readme"]])
+    (extra,) = re.findall(r'"\.\[(\w+)\]"', only(build, "RUN"))
+    assert extra in project["project"]["optional-dependencies"]
+
+
+def test_the_image_runs_and_is_asked_with_words_that_the_command_understands() -> None:
+    image = instructions()[1]
+    assert json.loads(only(image, "ENTRYPOINT")) == [PROGRAM]
+    run = parsed(json.loads(only(image, "CMD")))
+    assert (run.command.name, run.params["config"]) == ("run", CONFIG)
+    program, *arguments = json.loads(only(image, "HEALTHCHECK").partition("CMD ")[2])
+    asked = parsed(arguments)
+    assert program == PROGRAM
+    assert (asked.command.name, asked.params["config"], asked.params["alive"]) == ("status", CONFIG, True)
+
+
+def test_the_image_runs_as_a_plain_user_and_keeps_its_state_in_a_volume() -> None:
+    image = instructions()[1]
+    names = [instruction.name for instruction in image]
+    user = only(image, "USER")
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
+    assert "RUN" not in names[names.index("USER") :]
+    (volume,) = json.loads(only(image, "VOLUME"))
+    environ = dict(pair.split("=", 1) for pair in only(image, "ENV").split())
+    assert environ["XDG_STATE_HOME"] == environ["HOME"] == volume
+    owner, group = user.split(":")
+    assert f"install -d -o {owner} -g {group} -m 0700 {volume}" in only(image, "RUN")
+    assert only(image, "STOPSIGNAL") == "SIGTERM"
+    assert only(image, "WORKDIR") == str(CONFIG.parent)
