@@ -1,10 +1,12 @@
 """All workers: started and stopped one by one, woken by ingest, drained at the end, and seen from outside."""
 
 import math
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
 
 import trio
 
@@ -19,6 +21,9 @@ from aintandem_notify.errors import StoreError
 from aintandem_notify.events import AgentEvent
 from aintandem_notify.log import get_logger
 from aintandem_notify.store import Purpose, Queue, Storage, Store
+
+LOOK_S: Final = 2.0
+"""Seconds between two looks at a store that others change, too; nobody wakes the workers for what they did."""
 
 log = get_logger(__name__)
 
@@ -99,6 +104,18 @@ class Dispatcher:
         if name in self._running:
             await self._end({name: self._running[name]}, timeout)
             del self._running[name]
+            await self._put_back(name)
+
+    async def _put_back(self, name: str) -> None:
+        """What was claimed and did not go out, others may have."""
+
+        def put_back(store: Store) -> None:
+            with store.transaction():
+                store.outbox.put_back(name)
+
+        if self._storage.is_shared:
+            with suppress(StoreError):
+                await self._storage.run(put_back)
 
     async def pause(self, name: str) -> bool:
         """Hold this destination's queue back, also over a restart, until ``resume``; what is in flight may end.
@@ -171,6 +188,20 @@ class Dispatcher:
             if name in self._running:
                 self._running[name].worker.wake()
 
+    async def look_around(self) -> None:
+        """Notice what other agents that share the store have queued, put back, or turned; runs for ever."""
+        while True:
+            await trio.sleep(LOOK_S)
+            workers = {name: one.worker for name, one in self._running.items()}
+            instant = Instant(self._clock.now(), trio.current_time())
+            try:
+                found = await self._storage.run(partial(_news, workers=workers, instant=instant))
+            except StoreError:
+                continue  # the workers tell of the trouble
+            self.wake(found)
+            for worker in workers.values():
+                worker.noticed()
+
     async def queues(self) -> dict[str, Queue]:
         """What waits, by destination, also for those without a worker. Raises StoreError."""
 
@@ -206,6 +237,14 @@ class Dispatcher:
         return tuple(_status(worker, found[name], queues.get(name), instant) for name, worker in workers.items())
 
 
+def _news(store: Store, *, workers: Mapping[str, Worker], instant: Instant) -> set[str]:
+    """Which destinations have something to deliver; the workers learn how their gates stand."""
+    with store.transaction(purpose=Purpose.LOOK):
+        for worker in workers.values():
+            worker.look(store, instant)
+        return store.outbox.waiting(list(workers))
+
+
 def _status(worker: Worker, gate: Gate, queue: Queue | None, instant: Instant) -> DestinationStatus:
     is_tried = gate.state is not GateState.OPEN and math.isfinite(gate.opens_at)
     wait_s = max(0.0, gate.retry_at - instant.now_s)
@@ -234,6 +273,11 @@ async def open_dispatcher(
     """
     async with trio.open_nursery() as nursery:
         try:
-            yield Dispatcher(nursery, storage=storage, host=host, clock=clock, chance=chance, announce=announce)
+            dispatcher = Dispatcher(
+                nursery, storage=storage, host=host, clock=clock, chance=chance, announce=announce
+            )
+            if storage.is_shared:
+                nursery.start_soon(dispatcher.look_around)
+            yield dispatcher
         finally:
             nursery.cancel_scope.cancel()

@@ -20,6 +20,9 @@ BACKOFF_S: Final[Sequence[float]] = (5.0, 15.0, 60.0, 300.0, 900.0)
 PROBE_S: Final[Sequence[float]] = (300.0, 600.0, 1200.0, 2400.0, 3600.0)
 """Pauses between the probes of a parked destination; the last repeats."""
 
+PROBE_LASTS_S: Final = 60.0
+"""How long agents that share a destination wait for what one of them finds out."""
+
 LEAST_ASKED_S: Final = 1.0
 """A destination that asks for no pause at all and keeps failing gets this one."""
 
@@ -78,6 +81,19 @@ class Gate:
 def sending(gate: Gate, rate: Rate | None, now: float) -> Gate:
     """The gate once a delivery is on its way: the next slot is one interval later."""
     return gate if rate is None else replace(gate, slot_at=now + rate.interval)
+
+
+def probing(gate: Gate, now: float) -> Gate:
+    """The gate while one delivery finds out whether the destination is well: nobody tries beside it.
+
+    For agents that share it. It opens again should the one that tries be gone.
+    """
+    return gate if gate.state is GateState.OPEN else replace(gate, retry_at=now + PROBE_LASTS_S)
+
+
+def not_tried(gate: Gate) -> Gate:
+    """The gate when the delivery that was to find out was not made after all: the next one may."""
+    return gate if gate.state is GateState.OPEN else replace(gate, retry_at=0.0)
 
 
 def after(gate: Gate, verdict: Verdict, now: float, chance: Chance) -> Gate:

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from aintandem_notify.delivery.gate import HELD, Gate, GateState, after_restart
 from aintandem_notify.delivery.gate_rows import from_row, must_be_kept, to_row
 from aintandem_notify.log import get_logger
-from aintandem_notify.store import Store
+from aintandem_notify.store import GateRow, Store
 
 _UNTIL: Final = {
     "paused": "it is resumed by hand",
@@ -28,7 +28,9 @@ class Instant(NamedTuple):
 class StoredGate:
     """Read and kept inside a transaction of the store, so that gate and deliveries change together.
 
-    The store has one owner, so what was read or kept last is true; it is read once, after a start.
+    In a store with one owner what was read or kept last is true; it is read once, after a start. Where several
+    agents share it the row is the truth: it is read at every look, by the database's clock, and locked by whoever
+    sends, unless the destination is well and takes all that there is.
     """
 
     def __init__(self, name: str, interval_s: float | None) -> None:
@@ -42,8 +44,10 @@ class StoredGate:
         """Whether ``value`` can be relied upon without a look into the store."""
         return self._known
 
-    def read(self, store: Store, instant: Instant) -> Gate:
-        """How the destination stands."""
+    def read(self, store: Store, instant: Instant, *, lock: bool = False) -> Gate:
+        """How the destination stands; ``lock`` for whoever is going to send or to change it."""
+        if store.is_shared:
+            return self._read_shared(store, instant, lock=lock)
         if not self._known:
             row = store.gates.read(self._name)
             if row is not None:
@@ -52,9 +56,29 @@ class StoredGate:
             self._known = True
         return self.value
 
+    def _read_shared(self, store: Store, instant: Instant, *, lock: bool) -> Gate:
+        variant, now = store.variant(self._name), store.now(instant.now)
+        row = store.gates.read(self._name, variant)
+        if lock and row is None and self._interval_s is not None:
+            store.gates.ensure(self._name, to_row(Gate(), instant.now_s, now), variant)
+        if lock and (self._interval_s is not None or (row is not None and not _takes_all(row))):
+            row = store.gates.read(self._name, variant, lock=True)
+        self.value = Gate() if row is None else from_row(row, instant.now_s, now)
+        if not self._known:
+            self._say_held(self.value)
+        self._known = True
+        return self.value
+
     def keep(self, store: Store, before: Gate, after: Gate, instant: Instant) -> None:
-        """Store what has to outlive a restart. ``value`` is set once that is committed, with ``committed``."""
-        if must_be_kept(before, after, self._interval_s):
+        """Store what has to outlive a restart, or has to be known to others.
+
+        ``value`` is set once that is committed, with ``committed``.
+        """
+        if store.is_shared:
+            if before != after:
+                row = to_row(after, instant.now_s, store.now(instant.now))
+                store.gates.write(self._name, row, store.variant(self._name))
+        elif must_be_kept(before, after, self._interval_s):
             store.gates.write(self._name, to_row(after, instant.now_s, instant.now))
 
     def committed(self, gate: Gate) -> None:
@@ -70,3 +94,7 @@ class StoredGate:
                 reason=gate.last_error,
                 until=_UNTIL["paused" if gate.paused else gate.state.value],
             )
+
+
+def _takes_all(row: GateRow) -> bool:
+    return row.state == GateState.OPEN.value and not row.paused

@@ -123,7 +123,7 @@ class Worker:
 
         def act(store: Store) -> bool:
             with store.transaction(purpose=Purpose.RECORD):
-                before = self._gate.read(store, instant)
+                before = self._gate.read(store, instant, lock=True)
                 after = step(before)
                 self._gate.keep(store, before, after, instant)
             self._gate.committed(after)
@@ -132,6 +132,10 @@ class Worker:
         moved = await self._storage.run(act)
         self._gate_moved.set()
         return moved
+
+    def noticed(self) -> None:
+        """The store was looked into: the gate may stand otherwise, turned by somebody else."""
+        self._gate_moved.set()
 
     def look(self, store: Store, instant: Instant) -> Gate:
         """How the destination stands by the store; inside a transaction."""
@@ -203,7 +207,7 @@ class Worker:
         """How each of them stands that was tried or is too old."""
         with self._until_drained():
             await self._host.wait_loaded(self.settings.name)
-        if self.draining:
+        if self.draining or not self._storage.may_send:
             return []
         now = self._clock.now()
         ends = [
@@ -291,7 +295,9 @@ class Worker:
 
     def _settle_and_claim(self, store: Store, outcomes: "Sequence[_Outcome]", instant: Instant) -> "_Turn":
         name, horizon = self.settings.name, instant.now + HORIZON
-        before = gate = self._gate.read(store, instant)
+        before = gate = self._gate.read(store, instant, lock=True)
+        if len(outcomes) < len(self._in_flight):
+            store.outbox.put_back(name)
         settlements = [outcome.settlement for outcome in outcomes]
         store.outbox.settle(settlements)
         others = handed_over(self.settings, settlements)
@@ -300,6 +306,8 @@ class Worker:
         for outcome in outcomes:
             if outcome.verdict is not None:
                 gate = gates.after(gate, outcome.verdict, outcome.at_s, self._chance)
+            elif store.is_shared:
+                gate = gates.not_tried(gate)
         turn = _Turn(before, gate, taken_over=len(others), folded=self._fold(store, gate, instant))
         if most := self._room(gate, instant):
             # In trouble nothing is sent whose end could not be recorded, but for what tells of the trouble.
@@ -309,6 +317,8 @@ class Worker:
             next_due_s = idle_s if due is None else min(idle_s, (due - instant.now).total_seconds())
             if claims:
                 gate = gates.sending(gate, self.settings.rate, instant.now_s)
+                if store.is_shared:
+                    gate = gates.probing(gate, instant.now_s)
             turn = replace(turn, after=gate, claims=claims, next_due_s=next_due_s)
         self._gate.keep(store, before, gate, instant)
         return turn

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection, and_, bindparam, insert, select, update
+from sqlalchemy.dialects import postgresql
 
 from aintandem_notify.store import schema
 
@@ -31,6 +32,7 @@ _VALUES: Final = ("state", "failures", "updated_at", "retry_at", "asked", "slot_
 _gates: Final = schema.gates.c
 _THIS: Final = and_(_gates.destination == bindparam("name"), _gates.variant == bindparam("of"))
 _READ: Final = select(*(_gates[value] for value in _VALUES)).where(_THIS)
+_ENSURE: Final = postgresql.insert(schema.gates).on_conflict_do_nothing()
 _CHANGE: Final = update(schema.gates).where(_THIS)
 
 
@@ -43,10 +45,19 @@ class Gates:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def read(self, destination: str, variant: str = "") -> GateRow | None:
-        """How it stands; None when nothing of it had to be kept yet."""
-        row = self._connection.execute(_READ, {"name": destination, "of": variant}).one_or_none()
+    def read(self, destination: str, variant: str = "", *, lock: bool = False) -> GateRow | None:
+        """How it stands; None when nothing of it had to be kept yet.
+
+        ``lock``: nobody else that shares the store reads it so until the transaction ends.
+        """
+        asked = _READ.with_for_update() if lock else _READ
+        row = self._connection.execute(asked, {"name": destination, "of": variant}).one_or_none()
         return None if row is None else GateRow(*row)
+
+    def ensure(self, destination: str, row: GateRow, variant: str) -> None:
+        """Keep it if nothing of it was kept yet, so that it can be locked."""
+        values = {value: getattr(row, value) for value in _VALUES}
+        self._connection.execute(_ENSURE, {"destination": destination, "variant": variant, **values})
 
     def write(self, destination: str, row: GateRow, variant: str = "") -> None:
         """Keep it in the place of what was known."""

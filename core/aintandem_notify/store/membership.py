@@ -196,6 +196,11 @@ class Membership:
             return None, None
         return mine.variant, self.node if mine.local else None
 
+    def variant(self, destination: str) -> str:
+        """The hash of the settings of a destination of ours; empty for one that is not configured."""
+        mine = self.configured.get(destination)
+        return mine.variant if mine else ""
+
     def add_projects(self, ids: Sequence[str]) -> None:
         """Make the projects known to the store, so that they can be owned."""
         for some in _portions(ids):

@@ -220,6 +220,10 @@ class Outbox:
         """What is due, in order."""
         return self._connection.execute(_CLAIM_OF_THREAD if "thread" in asked else CLAIM, asked).all()
 
+    def waiting(self, destinations: Sequence[str]) -> set[str]:
+        """Those of the destinations that may have something that nobody told this agent of."""
+        return set(destinations)
+
     def put_back(self, destination: str) -> None:
         """What was claimed for this destination and is not in hand any more is free again."""
 

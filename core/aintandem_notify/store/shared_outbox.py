@@ -4,13 +4,15 @@ No two agents get the same delivery, and none gets one whose thread has an earli
 is meant for settings that are its own, or that no living agent has; and what can only be reached from its machine.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
+    Text,
     and_,
     bindparam,
     exists,
@@ -18,8 +20,10 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    text,
     update,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from aintandem_notify.store import outbox, schema
 from aintandem_notify.store.bulk import Bulk
@@ -27,6 +31,9 @@ from aintandem_notify.store.bulk import Row as BulkRow
 from aintandem_notify.store.membership import Membership
 from aintandem_notify.store.outbox import Outbox
 from aintandem_notify.store.recent import Recent
+
+MOST_EXPIRED: Final = 2000
+"""Deliveries that are given up in one transaction; the others wait for the next look."""
 
 _mine: Final = schema.deliveries.c
 _earlier: Final = schema.deliveries.alias("earlier_open").c
@@ -69,6 +76,10 @@ _PUT_BACK: Final = (
     .where(_mine.claimed_by == bindparam("me"), _mine.destination == bindparam("name"))
     .values(claimed_by=null())
 )
+_WAITING: Final = text(
+    "SELECT name FROM unnest(:names) AS mine(name) WHERE EXISTS (SELECT FROM deliveries"
+    " WHERE destination = name AND state = 'queued' AND claimed_by IS NULL)"
+).bindparams(bindparam("names", type_=ARRAY(Text)))
 _SETTLE: Final = Bulk(
     update(schema.deliveries)
     .where(
@@ -89,8 +100,7 @@ class SharedOutbox(Outbox):
         self._membership = membership
 
     def _pick(self, asked: Mapping[str, Any]) -> Sequence[Any]:
-        mine = self._membership.configured.get(asked["name"])
-        values = {**asked, **self._me, "variant": mine.variant if mine else None, "node": self._membership.node}
+        values = {**asked, **self._me, **self._settings(asked["name"])}
         if asked["most"] == 1:
             rows = self._connection.execute(_PICK_ONE, values).all()
         else:
@@ -112,13 +122,39 @@ class SharedOutbox(Outbox):
         _SETTLE.run(self._connection, [(*row, self._membership.id) for row in rows])
 
     def _free(self, destination: str, waiting: Select[Any]) -> list[int]:
-        mine = self._membership.configured.get(destination)
-        values = {**self._me, "variant": mine.variant if mine else None, "node": self._membership.node}
+        values = {**self._me, **self._settings(destination)}
         free = waiting.where(_FREE, _mine.claimed_by.is_(None)).with_for_update(**_LOCKED)
         return list(self._connection.execute(free, {**values, "name": destination}).scalars())
 
     def _place(self, destination: str) -> tuple[str | None, str | None]:
         return self._membership.place(destination)
+
+    def waiting(self, destinations: Sequence[str]) -> set[str]:
+        """Those of the destinations that have something in nobody's hand; cheap, whatever waits."""
+        return set(self._connection.execute(_WAITING, {"names": list(destinations)}).scalars())
+
+    def expire(
+        self, destination: str, *, older_than: datetime, now: datetime, reason: str, spare: Collection[int] = ()
+    ) -> int:
+        """As for one owner, but what any agent has in hand is spared, and at most ``MOST_EXPIRED`` end at once."""
+        if not self._any_waits_since(destination, older_than):
+            return 0
+        old = (
+            select(_mine.id)
+            .where(_mine.destination == destination, _mine.state == _OPEN, _mine.created_at < older_than)
+            .where(_mine.claimed_by.is_(None), _mine.id.not_in(spare))
+            .order_by(_mine.id)
+            .limit(MOST_EXPIRED)
+            .with_for_update(**_LOCKED)
+        )
+        ids = self._connection.execute(old).scalars().all()
+        self._bury(ids, now, reason)
+        self._recent.forget(destination)
+        return len(ids)
+
+    def _settings(self, destination: str) -> dict[str, Any]:
+        mine = self._membership.configured.get(destination)
+        return {"variant": mine.variant if mine else None, "node": self._membership.node}
 
     @property
     def _me(self) -> dict[str, Any]:

@@ -59,6 +59,11 @@ class Storage:
         return self._store.membership
 
     @property
+    def is_shared(self) -> bool:
+        """Whether this agent is one of several that share the store."""
+        return self._store.is_shared
+
+    @property
     def membership_lost(self) -> trio.Event:
         """Is set when the others took this agent for dead."""
         return self._lost

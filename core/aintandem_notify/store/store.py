@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -156,6 +157,19 @@ class Store:
         with self.transaction():
             salt: str = self._connection.execute(select(meta.c.value).where(meta.c.key == SALT)).scalar_one()
         return bytes.fromhex(salt)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether this agent is one of several that share the store."""
+        return self.membership is not None and self.membership.id is not None
+
+    def variant(self, destination: str) -> str:
+        """What tells apart differently configured destinations of one name; empty in a store with one owner."""
+        return "" if self.membership is None else self.membership.variant(destination)
+
+    def now(self, otherwise: datetime) -> datetime:
+        """The database's time at the begin of the transaction, where clocks of several machines meet."""
+        return otherwise if self.membership is None else self.membership.now or otherwise
 
     def owns(self, project_id: str) -> bool:
         """Whether its events are this agent's to store; all are where the store has one owner."""

@@ -1,0 +1,167 @@
+"""Workers of several agents at one destination, on one real PostgreSQL: gate and queue are theirs together."""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import trio
+
+from aintandem_notify.clock import SystemClock
+from aintandem_notify.config.values import Rate
+from aintandem_notify.delivery import DestinationSettings, Dispatcher, dispatcher, open_dispatcher
+from aintandem_notify.errors import DestinationBroken, RetryLater
+from aintandem_notify.events import AgentEvent, DestinationParkedEvent
+from aintandem_notify.store import Storage, Store
+from aintandem_notify.store.membership import Configured
+from support.outbox import FakeHost, event, inside, queue_up
+
+HERE = "slack.a"
+MONTHS = 1e7
+
+
+@dataclass
+class Agent:
+    store: Store
+    host: FakeHost
+    dispatcher: Dispatcher
+    announced: list[AgentEvent]
+
+    def start(self, **settings: Any) -> None:
+        self.dispatcher.start(DestinationSettings(**{"name": HERE, "max_age": MONTHS, **settings}))
+
+
+Open = Callable[..., AbstractAsyncContextManager[Agent]]
+
+
+@pytest.fixture
+def agent(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Open:
+    """One more agent with its own host; all deliver for real, so all waits are short."""
+    monkeypatch.setattr(dispatcher, "LOOK_S", 0.02)
+
+    @asynccontextmanager
+    async def opened(name: str, host: FakeHost | None = None) -> AsyncIterator[Agent]:
+        host, store, announced = host or FakeHost(), Store(postgres_url), list[AgentEvent]()
+        assert store.membership is not None
+        store.membership.configured = {HERE: Configured("same")}
+        store.join(name, entries="all", version="1")
+        try:
+            async with open_dispatcher(
+                storage=Storage(store, inline=True),
+                host=host,
+                clock=SystemClock(),
+                chance=lambda: 0.0,
+                announce=announced.append,
+            ) as made:
+                yield Agent(store, host, made, announced)
+        finally:
+            store.close()
+
+    return opened
+
+
+def queue(agent: Agent, count: int) -> None:
+    now = SystemClock().now()
+    queue_up([event("task_failed", run=f"t{n}") for n in range(count)], [HERE], now)(agent.store)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Nothing tells when another agent is through."""
+    with trio.fail_after(30):
+        while not condition():  # noqa: ASYNC110
+            await trio.sleep(0.01)
+
+
+def left(agent: Agent) -> int:
+    return sum(one.queued for one in inside(lambda store: store.outbox.queues())(agent.store).values())
+
+
+async def test_nobody_needs_to_be_told_of_what_others_queue(agent: Open) -> None:
+    async with agent("one") as one, agent("two") as two:
+        two.start()
+        await trio.sleep(0.1)
+        queue(one, 3)
+        await until(lambda: left(one) == 0)
+        assert len(two.host.tries) == 3
+
+
+async def test_a_rate_holds_over_all_agents(agent: Open) -> None:
+    async with agent("one") as one, agent("two") as two:
+        queue(one, 8)
+        for each in (one, two):
+            each.start(rate=Rate(10, 1.0))
+        await until(lambda: left(one) == 0)
+        times = sorted(when for when, _, _ in one.host.tries + two.host.tries)
+        assert len(times) == 8
+        assert times[-1] - times[0] >= 0.65
+
+
+async def test_one_delivery_finds_out_whether_the_destination_is_well(agent: Open) -> None:
+    slow = FakeHost(answers=deque([RetryLater("down", after=1.0)]))
+    async with agent("one", slow) as one, agent("two") as two:
+        queue(one, 5)
+        one.start()
+        await until(lambda: bool(one.host.tries))
+        one.host.takes_s = two.host.takes_s = 0.5
+        two.start()
+        await until(lambda: len(one.host.tries) + len(two.host.tries) == 2)
+        await trio.sleep(0.3)
+        assert len(one.host.tries) + len(two.host.tries) == 2
+        await until(lambda: left(one) == 0)
+        assert len(one.host.tries) + len(two.host.tries) == 6
+
+
+async def test_one_agent_parks_for_all_and_tells_of_it_once(agent: Open) -> None:
+    broken = FakeHost(answers=deque([DestinationBroken("revoked")]))
+    async with agent("one", broken) as one, agent("two") as two:
+        queue(one, 3)
+        one.start()
+        await until(lambda: bool(one.announced))
+        two.start()
+        await trio.sleep(0.2)
+        assert two.host.tries == []
+        assert [status.state for status in await two.dispatcher.snapshot()] == ["parked"]
+        assert [type(told) for told in one.announced + two.announced] == [DestinationParkedEvent]
+
+
+async def test_a_hand_at_one_agent_holds_back_all(agent: Open) -> None:
+    async with agent("one") as one, agent("two") as two:
+        for each in (one, two):
+            each.start()
+        await trio.sleep(0.1)
+        assert await one.dispatcher.pause(HERE)
+        queue(one, 4)
+        await trio.sleep(0.2)
+        assert left(one) == 4
+        assert not await two.dispatcher.pause(HERE)
+        assert await two.dispatcher.resume(HERE)
+        await until(lambda: left(one) == 0)
+
+
+async def test_nothing_is_sent_once_the_lease_is_over(agent: Open) -> None:
+    async with agent("one") as one:
+        one.host.loaded = trio.Event()
+        queue(one, 1)
+        one.start()
+        await trio.sleep(0.1)
+        assert one.store.membership is not None
+        one.store.membership.clock = lambda: float("inf")
+        one.host.loaded.set()
+        await trio.sleep(0.1)
+        assert one.host.tries == []
+        one.store.membership.clock = lambda: 0.0
+        await until(lambda: left(one) == 0)
+
+
+async def test_what_was_claimed_by_a_destination_that_ends_others_have(agent: Open) -> None:
+    async with agent("one") as one, agent("two") as two:
+        one.host.takes_s = 60.0
+        queue(one, 1)
+        one.start()
+        await until(lambda: bool(one.host.tries))
+        await one.dispatcher.stop(HERE, timeout=0.0)
+        two.start()
+        await until(lambda: left(two) == 0)
+        assert len(two.host.tries) == 1
