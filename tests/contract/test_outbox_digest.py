@@ -146,7 +146,7 @@ async def test_a_summary_is_no_part_of_another(autojump_clock: MockClock) -> Non
             host = FakeHost(answers=deque([DOWN] * 2), default=RetryLater("busy", after=3600))
             async with agent(storage, host):
                 await trio.sleep(1000)
-            host = FakeHost(answers=deque([None]), default=RetryLater("busy", after=1))
+            host = FakeHost(answers=deque([None]), default=RetryLater("busy", after=60))
             async with agent(storage, host):
                 await trio.sleep(4000)
             await storage.run(queue_up(happened(50, int(trio.current_time())), [NAME]))
