@@ -32,6 +32,7 @@ class Postgres:
         self._embedded = _embedded()
         self._server = self._embedded.get_server(folder / "db", cleanup_mode="delete")
         self._numbers = count(1)
+        self._made: list[str] = []
         with self.admin() as admin:
             # Power cuts are not what is tested, and a test makes a database of its own.
             admin.execute("ALTER SYSTEM SET fsync = off")
@@ -48,7 +49,15 @@ class Postgres:
         name = f"test_{next(self._numbers)}"
         with self.admin() as admin:
             admin.execute(f"CREATE DATABASE {name}")
+        self._made.append(name)
         return str(self._server.get_uri(database=name))
+
+    def drop_databases(self) -> None:
+        """All that were made since the last time; each takes some MB."""
+        with self.admin() as admin:
+            for name in self._made:
+                admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        self._made.clear()
 
     def stop(self) -> None:
         """As ``systemctl stop`` does; every connection is lost."""
@@ -87,6 +96,7 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def postgres_url(postgres: Postgres) -> str:
-    """An empty database."""
-    return postgres.new_database()
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """An empty database, gone with the test."""
+    yield postgres.new_database()
+    postgres.drop_databases()
