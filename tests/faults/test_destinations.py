@@ -11,6 +11,7 @@ from support.fault_case import PROJECT, open_case
 from support.http_server import Drip, Endless, Reply, Silence, gzip_bomb, open_server
 from support.raw_orchestrator import event_text, frame
 from support.receivers import open_slack_receiver, open_webhook_receiver
+from support.shifted_clock import shifted_clock
 
 RUNS = 10
 EVENTS_PER_RUN = 3
@@ -120,3 +121,29 @@ async def test_a_dead_destination_keeps_nothing_from_the_others(tmp_path: Path) 
             await case.written()
         assert len(case.webhook.requests) == 1
         case.unfinished.add("webhook.ops")
+
+
+async def test_after_an_hour_what_matters_least_is_one_summary_and_every_failure_is_told(tmp_path: Path) -> None:
+    clock = shifted_clock(tmp_path)
+    async with open_case(tmp_path) as case, open_slack_receiver() as slack:
+        case.configure(
+            f'[plugins.slack.team]\nwebhook_url = "{slack.url}"\nrate = "100/s"\n',
+            'events = ["*_completed", "*_failed"]\n',
+            only=(),
+        )
+        case.destinations["slack.team"] = lambda: slack.ids
+        await slack.go_down()
+        async with case.agent(environ=clock.environ) as agent:
+            socket = await case.connected()
+            ended = [event_text("task_completed", PROJECT, taskId=f"c{run}", task=f"c{run}") for run in range(60)]
+            await socket.send_bytes_raw(b"".join(map(frame, [*ended, *case.miss("t1", "t2", "t3")])))
+            await agent.wait_for_log("backing off")
+            clock.set(3600)
+            await slack.come_up()
+            await slack.server.wait_until(lambda: any("t3" in message["text"] for message in slack.messages))
+        told = [message["text"] for message in slack.messages]
+        ((folded,),) = case.stored("SELECT count(*) FROM deliveries WHERE state = 'folded'")
+        assert [text for text in told if "notifications in one" in text] == [f"ℹ️ {folded} notifications in one"]
+        assert folded > 0
+        assert sum("completed" in text for text in told) + folded == len(ended)
+        assert sum("failed" in text for text in told) == 3

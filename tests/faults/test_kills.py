@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
 import trio
 
 from support.agent_process import AgentProcess
@@ -110,11 +109,10 @@ class Flow:
             await self.case.arrived()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_kills_at_random_lose_nothing_and_repeat_only_what_was_in_flight(tmp_path: Path, seed: int) -> None:
+async def test_kills_at_random_lose_nothing_and_repeat_only_what_was_in_flight(tmp_path: Path) -> None:
     async with open_case(tmp_path) as case, trio.open_nursery() as nursery:
         case.configure()
-        flow = Flow(case, random.Random(seed))
+        flow = Flow(case, random.Random(1))
         nursery.start_soon(flow.run)
         await flow.end_again_and_again(AgentProcess.kill, KILLED)
         nursery.cancel_scope.cancel()
