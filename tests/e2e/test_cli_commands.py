@@ -21,6 +21,7 @@ from support.receivers import WEBHOOK_SECRET, open_webhook_receiver
 
 COMMANDS: Sequence[tuple[str, ...]] = [
     (),
+    ("init",),
     ("run",),
     ("check",),
     ("test",),

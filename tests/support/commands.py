@@ -1,7 +1,6 @@
 """Commands as processes that run to their end, as a user types them."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,9 +25,10 @@ async def run_command(
     cwd: Path,
     environ: Mapping[str, str] | None = None,
     stdout: int | None = None,
+    answers: str = "",
     seconds: float = 60.0,
 ) -> Finished:
-    """Run ``aintandem-notify`` in ``cwd``, which is its HOME too, without a stdin.
+    """Run ``aintandem-notify`` in ``cwd``, which is its HOME too, with ``answers`` on stdin.
 
     ``stdout`` is a descriptor for it to write to, instead of into the result. Whatever it is told to do, it
     shows no traceback and not the password of ``write_config``. Warnings are errors in it.
@@ -39,7 +39,7 @@ async def run_command(
             [sys.executable, "-m", "aintandem_notify", *map(str, arguments)],
             cwd=cwd,
             env=surroundings,
-            stdin=subprocess.DEVNULL,
+            stdin=answers.encode(),
             capture_stderr=True,
             check=False,
             **({"capture_stdout": True} if stdout is None else {"stdout": stdout}),

@@ -16,6 +16,7 @@ from aintandem_notify.cli import (
     check,
     deliveries,
     destinations,
+    init,
     plugins,
     run,
     schema,
@@ -87,6 +88,7 @@ def commands() -> None:
 
 
 for command in (
+    init.init,
     run.run,
     check.check,
     try_out.test,

@@ -1,0 +1,270 @@
+"""``aintandem-notify init``."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from aintandem_notify.cli.prompts import SIMULATOR, Answers, picked
+from aintandem_notify.cli.shared import config_argument, run_interruptible
+
+if TYPE_CHECKING:
+    from aintandem_notify.setup import Draft, Instance
+
+DEFAULT_URL = "http://localhost:9900"
+PASSWORD = "AINTANDEM_PASSWORD"  # noqa: S105  # the variable's name
+
+
+@click.command(
+    short_help="Ask a few questions and write a configuration.",
+    epilog="Example:  aintandem-notify init config.toml",
+)
+@config_argument
+@click.option("--url", help="Address of the orchestrator, or simulator.")
+@click.option("--username", help="Whom to log in as.")
+@click.option(
+    "--password-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"File with the password; else {PASSWORD} of the environment.",
+)
+@click.option("--project", "projects", multiple=True, metavar="ID", help="A project or a glob; repeatable.")
+@click.option("--plugin", "plugins", multiple=True, metavar="TYPE", help="As console; repeatable.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="TYPE.KEY=VALUE",
+    help="A plugin's key, as file_log.path=n.jsonl; @FILE reads the value from a file.",
+)
+@click.option("--yes", is_flag=True, help="Ask nothing: take what is given here, and defaults for the rest.")
+@click.option("--force", is_flag=True, help="Overwrite files that are there without asking.")
+def init(
+    config: Path,
+    url: str | None,
+    username: str | None,
+    password_file: Path | None,
+    projects: tuple[str, ...],
+    plugins: tuple[str, ...],
+    settings: tuple[str, ...],
+    yes: bool,
+    force: bool,
+) -> None:
+    """Ask what to watch and whom to tell, and write CONFIG.
+
+    Tries the login, lists the projects, sends a test notification through the plugins that you pick, and writes
+    a commented CONFIG that runs as it stands. Passwords and tokens go into files of their own beside it, in the
+    folder secrets, readable for you only. Nothing is written before the end. No server at hand? Take the
+    simulator.
+    """
+    answers = Answers(
+        url=url,
+        username=username,
+        password=_given_password(password_file),
+        projects=projects,
+        plugins=plugins,
+        settings=_settings(settings),
+        asks=not yes,
+    )
+    _expect_room(config, answers, force=force)
+    draft = _orchestrator(answers)
+    draft = _with_plugins(draft, config, answers)
+    _write(draft, config, answers, force=force)
+
+
+def _given_password(file: Path | None) -> str | None:
+    if file is None:
+        return os.environ.get(PASSWORD) or None
+    password = _content(file)
+    if not password:
+        raise click.ClickException(f"{file} is empty")
+    return password
+
+
+def _content(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise click.ClickException(f"cannot read {file}: {reason}") from None
+
+
+def _settings(given: Sequence[str]) -> dict[tuple[str, str], str]:
+    found = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        kind, dot, key = name.partition(".")
+        if not (equals and dot):
+            raise click.UsageError("--set takes TYPE.KEY=VALUE, as file_log.path=notifications.jsonl")
+        found[kind, key] = _content(Path(value[1:])) if value.startswith("@") else value
+    return found
+
+
+def _expect_room(config: Path, answers: Answers, *, force: bool) -> None:
+    if not config.parent.is_dir():
+        raise click.ClickException(f"there is no folder {config.parent}")
+    if config.is_dir():
+        raise click.ClickException(f"{config} is a folder; name a file in it")
+    if config.exists() and not force:
+        answers.allow(f"{config} exists. Replace it at the end?", f"{config} exists; --force replaces it")
+
+
+def _orchestrator(answers: Answers) -> Draft:
+    """Address, login and projects, asked until the orchestrator agrees."""
+    from aintandem_notify import log
+    from aintandem_notify.setup import Draft, Refusal, listed_projects, url_problem
+
+    log.silence()  # what there is to say is said here
+    while True:
+        url = answers.ask("url", "URL of the orchestrator, or simulator if you have none", default=DEFAULT_URL)
+        if (problem := url_problem(url)) is not None:
+            answers.again("url", f"The URL {problem}.")
+            continue
+        login = ("", "")
+        if url != SIMULATOR:
+            login = (
+                answers.ask("username", "Username", default="admin"),
+                answers.ask("password", "Password", hidden=True),
+            )
+        listed = run_interruptible(listed_projects, url, *login)
+        if not isinstance(listed, Refusal):
+            return Draft(url.rstrip("/"), *login, projects=_projects(listed, answers))
+        if listed.is_login:
+            answers.again("password", f"The orchestrator refuses this login: {listed.reason}")
+            answers.forget("username")
+        else:
+            answers.again("url", f"Nothing to work with at {url}: {listed.reason}")
+
+
+def _projects(listed: Sequence[tuple[str, str]], answers: Answers) -> list[tuple[str, str]]:
+    from aintandem_notify.rules import formats
+
+    names = dict(listed)
+    if answers.projects:
+        if (problem := _unlisted(answers.projects, names, answers)) is not None:
+            raise click.ClickException(problem)
+        return [(one, names.get(one, "")) for one in answers.projects]
+    if not answers.asks:
+        return [("*", "")]
+    click.echo("\nProjects:" if listed else "\nThe orchestrator lists no project yet.")
+    for number, (project, name) in enumerate(listed, 1):
+        shown = formats.one_line(project, 80)
+        more = f"  {formats.one_line(name, 80)}" if name and name != project else ""
+        click.echo(f"  {number:>2}  {shown}{more}")
+    while True:
+        text = click.prompt("Which? Numbers or ids with commas; * is all, also those to come", default="*")
+        chosen = picked(text, list(names))
+        problem = chosen if isinstance(chosen, str) else _unlisted(chosen, names, answers)
+        if isinstance(chosen, list) and problem is None:
+            return [(one, names.get(one, "")) for one in chosen]
+        click.echo(problem)
+
+
+def _unlisted(chosen: Sequence[str], names: Mapping[str, str], answers: Answers) -> str | None:
+    """A sentence about the first one that is probably a slip; None if there is none."""
+    wrong = [one for one in chosen if one not in names and not set(one) & set("*?[")]
+    # The simulator has every project, and one that lists nothing may have them all the same.
+    if not wrong or not names or answers.is_embedded:
+        return None
+    return f"The orchestrator lists no project {wrong[0]}."
+
+
+def _with_plugins(draft: Draft, config: Path, answers: Answers) -> Draft:
+    from dataclasses import replace
+
+    from aintandem_notify import log
+
+    log.configure("warning", "text")  # what a plugin says of its trouble
+    for kind in _plugin_types(answers):
+        instance = _settled(kind, draft, config, answers)
+        if instance is not None:
+            draft = replace(draft, instances=[*draft.instances, instance])
+    if not draft.instances:
+        click.echo("No plugin, so nobody will be told of anything; add one to the file.")
+    return draft
+
+
+def _plugin_types(answers: Answers) -> list[str]:
+    from aintandem_notify.setup import PLUGINS
+
+    types = list(PLUGINS)
+    given = [*answers.plugins, *(kind for kind, _ in answers.settings)]
+    if unknown := [kind for kind in given if kind not in PLUGINS]:
+        raise click.UsageError(f"no plugin to set up is called {unknown[0]}; there are {', '.join(types)}")
+    if given or not answers.asks:
+        return list(dict.fromkeys(given)) or ["console"]
+    click.echo("\nWhom to tell:")
+    for number, kind in enumerate(types, 1):
+        click.echo(f"  {number:>2}  {kind:<15} {PLUGINS[kind].about}")
+    while True:
+        chosen = picked(click.prompt("Which? Numbers or names with commas", default="1"), types, only=True)
+        if not isinstance(chosen, str):
+            return chosen
+        click.echo(chosen)
+
+
+def _settled(kind: str, draft: Draft, config: Path, answers: Answers) -> Instance | None:
+    """The plugin with what it was asked, once a test notification has gone through; None to leave it out."""
+    from dataclasses import replace
+
+    from aintandem_notify.setup import loaded_of, problem_of
+    from aintandem_notify.trial import send_sample
+
+    while True:
+        instance = _asked(kind, answers)
+        draft_with = replace(draft, instances=[*draft.instances, instance])
+        if (problem := problem_of(draft_with, config)) is not None:
+            answers.again_for(kind, f"{kind}: {problem}")
+            continue
+        loaded = loaded_of(draft_with, config)
+        trial = run_interruptible(send_sample, loaded, instance.full_name, "task_completed")
+        if trial.fine:
+            click.echo(f"{trial.name}: a test notification was delivered")
+            return instance
+        sentence = f"{trial.name}: the test notification was not delivered: {trial.detail}"
+        match answers.choose(sentence, ("again", "keep", "leave out")):
+            case "keep":
+                return instance
+            case "leave out":
+                return None
+        answers.again_for(kind)
+
+
+def _asked(kind: str, answers: Answers) -> Instance:
+    from aintandem_notify.setup import PLUGINS, Instance
+
+    plugin = PLUGINS[kind]
+    keys: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    if plugin.questions and answers.asks:
+        click.echo(f"\n{kind}")
+    for question in plugin.questions:
+        if question.unless is not None and question.unless in {**keys, **secrets}:
+            continue
+        value = answers.setting(kind, question)
+        if value:
+            (secrets if question.is_secret else keys)[question.key] = value
+    return Instance(kind, plugin.instance, keys, secrets)
+
+
+def _write(draft: Draft, config: Path, answers: Answers, *, force: bool) -> None:
+    from aintandem_notify.setup import in_the_way, write
+
+    for file in [] if force else in_the_way(draft, config):
+        answers.allow(
+            f"{file} holds something else. Replace it?", f"{file} holds something else; --force replaces it"
+        )
+    try:
+        written = write(draft, config)
+    except OSError as error:
+        raise click.ClickException(f"nothing is written: {error.filename}: {error.strerror}") from None
+    click.echo()
+    for file in written:
+        click.echo(f"Wrote {file}" + ("" if file == config else ", readable for you only"))
+    click.echo("\nNow start it:\n")
+    click.echo(f"    aintandem-notify run {shlex.quote(str(config))}")
+    click.echo(f"\nOr see who gets told what first:  aintandem-notify check {shlex.quote(str(config))}")

@@ -1,0 +1,137 @@
+"""Questions on the terminal, or on whatever stdin is, and answers that were given beforehand."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from aintandem_notify.setup import Question
+
+SIMULATOR = "simulator"
+"""The answer that needs no orchestrator."""
+
+
+class Answers:
+    """What was given as options, and what is asked for the rest; ``asks`` False: nothing is asked.
+
+    Whatever cannot be asked and has no default, and whatever is wrong and cannot be asked again, raises
+    ClickException with a sentence.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str | None,
+        username: str | None,
+        password: str | None,
+        projects: Sequence[str],
+        plugins: Sequence[str],
+        settings: Mapping[tuple[str, str], str],
+        asks: bool,
+    ) -> None:
+        self.projects = projects
+        self.plugins = plugins
+        self.settings = dict(settings)
+        self.asks = asks
+        given = {"url": url, "username": username, "password": password}
+        self._known = {name: value for name, value in given.items() if value is not None}
+        for value in (*self._known.values(), *projects, *plugins, *settings.values()):
+            if not value.isprintable():
+                raise click.UsageError("an option holds characters that cannot be shown")
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the simulator was chosen."""
+        return self._known.get("url") == SIMULATOR
+
+    def ask(self, name: str, text: str, *, default: str | None = None, hidden: bool = False) -> str:
+        """The answer, asked for if it is not known yet."""
+        if name not in self._known:
+            self._known[name] = self._asked(text, default, hidden=hidden, otherwise=f"the {name} is missing")
+        return self._known[name]
+
+    def setting(self, kind: str, question: Question) -> str:
+        """The value of a plugin's key; empty for an optional one that is left out."""
+        place = kind, question.key
+        if place not in self.settings:
+            default = "" if question.optional else question.default
+            if not self.asks and question.optional:
+                return ""
+            missing = f"{kind} needs {question.key}; give it with --set {kind}.{question.key}=VALUE"
+            self.settings[place] = self._asked(
+                question.text, default, hidden=question.is_secret, otherwise=missing
+            )
+        return self.settings[place]
+
+    def again(self, name: str, sentence: str) -> None:
+        """An answer is wrong: say so, and have it asked once more."""
+        self._complain(sentence)
+        self.forget(name)
+
+    def forget(self, name: str) -> None:
+        """Have it asked once more."""
+        self._known.pop(name, None)
+
+    def again_for(self, kind: str, sentence: str | None = None) -> None:
+        """The same for all that a plugin was asked."""
+        if sentence is not None:
+            self._complain(sentence)
+        self.settings = {place: value for place, value in self.settings.items() if place[0] != kind}
+
+    def choose(self, sentence: str, words: Sequence[str]) -> str:
+        """One of ``words``, the first one by default, after something went wrong."""
+        self._complain(sentence)
+        choice = click.Choice([word[0] for word in words])
+        question = ", ".join(f"({word[0]}){word[1:]}" for word in words)
+        letter = click.prompt(f"What now? {question}", type=choice, default=words[0][0], show_choices=False)
+        return next(word for word in words if word[0] == letter)
+
+    def allow(self, question: str, otherwise: str) -> None:
+        """Go on only if somebody says yes."""
+        if not self.asks:
+            raise click.ClickException(otherwise)
+        if not click.confirm(question, default=False):
+            raise click.ClickException("nothing is changed")
+
+    def _complain(self, sentence: str) -> None:
+        if not self.asks:
+            raise click.ClickException(sentence)
+        click.secho(sentence, fg="yellow")
+
+    def _asked(self, text: str, default: str | None, *, hidden: bool, otherwise: str) -> str:
+        if not self.asks:
+            if default is None:
+                raise click.ClickException(otherwise)
+            return default
+        while True:
+            # Not hidden where nothing is shown: getpass would go to another terminal, or warn.
+            hide = hidden and sys.stdin.isatty()
+            answer: str = click.prompt(text, default=default, hide_input=hide, show_default=bool(default))
+            answer = answer.rstrip("\r\n")  # of a file from Windows, piped in
+            if answer.isprintable():
+                return answer if hidden else answer.strip()
+            click.secho("That holds characters that cannot be shown; type it again.", fg="yellow")
+
+
+def picked(text: str, options: Sequence[str], *, only: bool = False) -> list[str] | str:
+    """What ``text`` picks of ``options``, by number or by itself, each once; a sentence if it cannot be told.
+
+    What is no option is taken as it is, unless ``only``.
+    """
+    chosen: dict[str, None] = {}
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        if word in options:
+            chosen[word] = None
+        elif word.isdecimal() and len(word) < 6:
+            if not 1 <= int(word) <= len(options):
+                return f"There is no number {word}."
+            chosen[options[int(word) - 1]] = None
+        elif only:
+            return f"There is no {word}."
+        else:
+            chosen[word] = None
+    return list(chosen) or "Pick at least one."

@@ -1,0 +1,50 @@
+"""What the orchestrator says to a login: its projects, or why there are none to be had."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aintandem_notify.client import AInTandemClient, ProjectRecord
+from aintandem_notify.config.addresses import SIMULATOR, base_address, orchestrator_url
+from aintandem_notify.errors import (
+    AuthenticationFailed,
+    Forbidden,
+    HttpFailed,
+    OrchestratorError,
+)
+from aintandem_notify.rules import formats
+from aintandem_notify.simulator import DEFAULT_PROJECTS
+
+LONGEST_REASON: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What was answered cannot be used; ``is_login``: the address can, but not the login."""
+
+    reason: str
+    is_login: bool
+
+
+def url_problem(url: str) -> str | None:
+    """What is wrong with the form of an orchestrator's address; None if nothing is."""
+    try:
+        base_address(orchestrator_url(url))
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+async def listed_projects(url: str, username: str, password: str) -> Sequence[tuple[str, str]] | Refusal:
+    """The projects' ids and names, after a login."""
+    if url == SIMULATOR:
+        return [(project, "") for project in DEFAULT_PROJECTS]
+    try:
+        async with AInTandemClient(url) as client:
+            await client.auth.login(username, password)
+            records: Sequence[ProjectRecord] = await client.projects.list()
+            await client.auth.logout()
+    except (OrchestratorError, HttpFailed) as error:
+        reason = formats.one_line(str(error), LONGEST_REASON)
+        return Refusal(reason, is_login=isinstance(error, AuthenticationFailed | Forbidden))
+    return [(record.id, record.name or "") for record in records]

@@ -1,0 +1,31 @@
+"""A draft made into a configuration in memory, so that it is known to be right before anything is written."""
+
+import os
+from pathlib import Path
+
+from aintandem_notify.config import Surroundings
+from aintandem_notify.config.load import read_document
+from aintandem_notify.errors import ConfigError, Problem
+from aintandem_notify.loading import Loaded
+from aintandem_notify.plugins.catalog import Catalog
+from aintandem_notify.rules import Language, Router
+from aintandem_notify.setup.draft import Draft
+
+
+def loaded_of(draft: Draft, path: Path) -> Loaded:
+    """The configuration as ``path`` would hold it; raises ConfigError with all that is wrong."""
+    catalog = Catalog()
+    surroundings = Surroundings(path.absolute().parent, os.environ, Language())
+    config, findings = read_document(draft.document(), path, surroundings, catalog)
+    if config is None:
+        raise ConfigError([Problem(finding.message, finding.key) for finding in findings], str(path))
+    return Loaded(config, Router(config), catalog)
+
+
+def problem_of(draft: Draft, path: Path) -> str | None:
+    """The first thing that is wrong with it, in words without secrets; None when it can be used."""
+    try:
+        loaded_of(draft, path)
+    except ConfigError as error:
+        return error.problems[0].message
+    return None

@@ -1,0 +1,204 @@
+"""``init`` as a newcomer types it, with its answers on stdin, and as a script calls it."""
+
+import json
+import os
+import pty
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from aintandem_notify.simulator import open_simulator
+from support.agent_process import logged, open_agent
+from support.commands import run_command
+from support.receivers import open_webhook_receiver
+
+WRITTEN = "config.toml"
+
+
+def files_in(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): path.read_text(encoding="utf-8")
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+async def test_a_newcomer_without_a_server_is_watching_in_a_minute(tmp_path: Path) -> None:
+    done = await run_command("init", cwd=tmp_path, answers="simulator\n1\nconsole, 3\n\n")
+    assert (done.code, done.err) == (0, "")
+    assert 'Test: Task "' in done.out
+    assert "file_log.audit: a test notification was delivered" in done.out
+    assert "aintandem-notify run config.toml" in done.out
+    assert files_in(tmp_path).keys() == {WRITTEN, "notifications.jsonl"}
+    check = await run_command("check", cwd=tmp_path)
+    assert (check.code, check.err) == (0, "")
+    async with open_agent("run", cwd=tmp_path) as agent:
+        (test, first) = await logged(tmp_path, 2)
+        agent.terminate()
+        assert await agent.wait() == 0
+    assert test["title"].startswith("Test: ")
+    assert first["project"]["id"] == "project-123"
+
+
+async def test_what_is_wrong_is_said_and_asked_again_until_it_works(tmp_path: Path) -> None:
+    async with open_simulator(seed=1) as simulator, open_webhook_receiver(secret=None) as receiver:
+        answers = [
+            "localhost:9900",
+            "http://127.0.0.1:1",
+            "admin",
+            "nope",
+            f"{simulator.url}/",
+            "admin",
+            "admin123",
+            "9",
+            "nowhere",
+            "1, project-4*",
+            "nonsense",
+            "webhook",
+            "no-url",
+            "",
+            receiver.url,
+            "",
+        ]
+        done = await run_command("init", "night.toml", cwd=tmp_path, answers="\n".join(answers) + "\n")
+        assert (done.code, done.err) == (0, ""), done
+        for sentence in (
+            "The URL should begin with http:// or https://",
+            "Nothing to work with at http://127.0.0.1:1:",
+            "The orchestrator refuses this login:",
+            "There is no number 9.",
+            "The orchestrator lists no project nowhere.",
+            "There is no nonsense.",
+            "webhook: ",
+            "webhook.ops: a test notification was delivered",
+        ):
+            assert sentence in done.out
+        check = await run_command("check", "--connect", "night.toml", cwd=tmp_path)
+        assert check.code == 0, check
+    files = files_in(tmp_path)
+    assert files.keys() == {"night.toml", "secrets/night.password", "secrets/night.webhook.ops.url"}
+    assert files["secrets/night.password"] == "admin123\n"
+    assert "admin123" not in files["night.toml"] + done.out
+    for name in files.keys() - {"night.toml"}:
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    assert 'id = "project-4*"' in files["night.toml"]
+
+
+@pytest.mark.parametrize(("answer", "kept"), [("k", True), ("l", False), ("a\nhttp://127.0.0.1:1/y\n\nk", True)])
+async def test_a_test_that_does_not_arrive_leaves_the_choice(answer: str, kept: bool, tmp_path: Path) -> None:
+    answers = f"simulator\n*\nwebhook\nhttp://127.0.0.1:1/x\n\n{answer}\n"
+    done = await run_command("init", cwd=tmp_path, answers=answers)
+    assert (done.code, done.err) == (0, "")
+    assert "webhook.ops: the test notification was not delivered: " in done.out
+    assert ("\n[plugins.webhook.ops]" in files_in(tmp_path)[WRITTEN]) == kept
+    assert (await run_command("check", cwd=tmp_path)).code == 0
+
+
+async def test_a_script_gives_it_all_and_is_asked_nothing(tmp_path: Path) -> None:
+    async with open_simulator(seed=1) as simulator:
+        given = ["--url", simulator.url, "--project", "project-123", "--plugin", "console", "--yes"]
+        given += ["--set", "file_log.path=n.jsonl"]
+        environ = {"AINTANDEM_PASSWORD": "admin123"}
+        done = await run_command("init", *given, cwd=tmp_path, environ=environ)
+        assert (done.code, done.err) == (0, "")
+        again = await run_command("init", *given, cwd=tmp_path, environ=environ)
+        assert (again.code, again.err) == (1, "Error: config.toml exists; --force replaces it\n")
+        (tmp_path / "pw").write_text("wrong\n", encoding="utf-8")
+        wrong = await run_command("init", *given, "--password-file", "pw", "--force", cwd=tmp_path)
+        assert wrong.code == 1
+        assert "refuses this login" in wrong.err
+        forced = await run_command("init", *given, "--force", cwd=tmp_path, environ=environ)
+        assert forced.code == 0
+        assert (await run_command("check", "--connect", cwd=tmp_path)).code == 0
+    assert json.loads(files_in(tmp_path)["n.jsonl"].splitlines()[0])["title"].startswith("Test: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        ("--yes", 1, "the password is missing"),
+        ("--yes --url localhost", 1, "The URL should begin with http://"),
+        ("--yes --url simulator --plugin slack", 1, "slack needs bot_token; give it with --set slack.bot_token="),
+        ("--yes --url simulator --plugin slak", 2, "no plugin to set up is called slak; there are console,"),
+        ("--yes --url simulator --set nonsense", 2, "--set takes TYPE.KEY=VALUE"),
+        ("--yes --url simulator --set slack.webhook_url=@nope", 1, "cannot read nope: No such file"),
+        ("--yes --url simulator --set slack.webhook_url=x", 1, "slack: webhook_url is not a URL"),
+        ("--yes --password-file nope", 1, "cannot read nope: No such file"),
+        ("sub/config.toml", 1, "there is no folder sub"),
+        (".", 1, ". is a folder; name a file in it"),
+    ],
+)
+async def test_what_a_script_gets_wrong_is_a_sentence(
+    arguments: str, code: int, sentence: str, tmp_path: Path
+) -> None:
+    done = await run_command("init", *arguments.split(), cwd=tmp_path)
+    assert done.code == code
+    assert sentence in done.err
+    assert files_in(tmp_path) == {}
+
+
+async def test_nothing_is_overwritten_without_a_yes(tmp_path: Path) -> None:
+    (tmp_path / WRITTEN).write_text("mine", encoding="utf-8")
+    done = await run_command("init", cwd=tmp_path, answers="\n")
+    assert (done.code, done.err) == (1, "Error: nothing is changed\n")
+    (tmp_path / WRITTEN).unlink()
+    (tmp_path / "secrets").mkdir()
+    secret = tmp_path / "secrets" / "webhook.ops.url"
+    secret.write_text("https://example.org/old", encoding="utf-8")
+    answers = "simulator\n*\nwebhook\nhttp://127.0.0.1:1/x\n\nk\n"
+    done = await run_command("init", cwd=tmp_path, answers=answers + "n\n")
+    assert (done.code, done.err) == (1, "Error: nothing is changed\n")
+    assert "webhook.ops.url holds something else. Replace it?" in done.out
+    assert files_in(tmp_path) == {"secrets/webhook.ops.url": "https://example.org/old"}
+    assert (await run_command("init", cwd=tmp_path, answers=answers + "y\n")).code == 0
+    assert files_in(tmp_path)["secrets/webhook.ops.url"] == "http://127.0.0.1:1/x\n"
+
+
+async def test_answers_that_end_too_soon_write_nothing(tmp_path: Path) -> None:
+    done = await run_command("init", cwd=tmp_path, answers="simulator\n*\n")
+    assert done.code == 1
+    assert done.err.strip() == "Aborted!"
+    assert files_in(tmp_path) == {}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are made otherwise there")
+async def test_a_password_is_not_shown_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    shown = b""
+
+    async def until(text: bytes) -> None:
+        nonlocal shown
+        while text not in shown:
+            await trio.lowlevel.wait_readable(ours)
+            shown += os.read(ours, 65536)
+
+    async with open_simulator(seed=1) as simulator:
+        command = [sys.executable, "-m", "aintandem_notify", "init", "--url", simulator.url]
+        environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TERM": "xterm"}
+        with trio.fail_after(60):
+            process = await trio.lowlevel.open_process(
+                command,
+                cwd=tmp_path,
+                env=environ,
+                stdin=theirs,
+                stdout=theirs,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            await until(b"Username [admin]: ")
+            os.write(ours, b"\n")
+            await until(b"Password: ")
+            os.write(ours, b"admin123\n")
+            await until(b"Which? ")
+            process.send_signal(signal.SIGINT)
+            await until(b"Aborted!")
+            assert await process.wait() == 1
+    os.close(theirs)
+    os.close(ours)
+    assert b"admin123" not in shown
+    assert files_in(tmp_path) == {}

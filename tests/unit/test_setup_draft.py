@@ -1,0 +1,114 @@
+"""What ``init`` writes: whatever is typed, the configuration says just that."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aintandem_notify.cli.prompts import picked
+from aintandem_notify.setup import PLUGINS, Draft, Instance, loaded_of, problem_of, url_problem
+from aintandem_notify.setup.draft import quoted
+
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+TYPED = ANY_TEXT.map(lambda text: "".join(filter(str.isprintable, text)) or "x")
+PROJECTS = st.lists(st.tuples(TYPED, ANY_TEXT), min_size=1, max_size=3)
+WEBHOOK = Instance("webhook", "ops", secrets={"url": "https://example.org/x", "secret": "whsec_" + "YWJj" * 8})
+
+
+def without_files(value: Any, files: dict[str, str]) -> Any:
+    """The document with each ``{ file = … }`` replaced by what the file holds."""
+    match value:
+        case {"file": str(name)}:
+            return files[name]
+        case dict():
+            return {key: without_files(one, files) for key, one in value.items()}
+        case list():
+            return [without_files(one, files) for one in value]
+        case _:
+            return value
+
+
+@given(ANY_TEXT)
+def test_any_text_is_a_toml_string(text: str) -> None:
+    assert tomllib.loads(f"key = {quoted(text)}") == {"key": text}
+
+
+@given(url=TYPED, username=TYPED, password=TYPED, projects=PROJECTS, path=TYPED, key=TYPED, stem=TYPED)
+def test_what_is_written_reads_back_as_what_was_typed(
+    url: str, username: str, password: str, projects: Any, path: str, key: str, stem: str
+) -> None:
+    instances = [
+        Instance("file_log", "audit", {"path": path}),
+        Instance("slack", "team", {}, {"webhook_url": key}),
+    ]
+    draft = Draft(url, username, password, projects, instances)
+    read = tomllib.loads(draft.text(stem))
+    assert without_files(read, draft.secret_files(stem)) == draft.document()
+    assert read["orchestrator"]["password"].keys() == {"file"}
+    assert read["plugins"]["slack"]["team"]["webhook_url"].keys() == {"file"}
+
+
+@pytest.mark.parametrize(
+    "instances", [[], [Instance("console", "terminal")], [WEBHOOK]], ids=["none", "one", "two"]
+)
+def test_its_comments_become_a_config_that_is_right(instances: list[Instance], tmp_path: Path) -> None:
+    draft = Draft("simulator", projects=[("project-123", "Sales")], instances=instances)
+    assert problem_of(draft, tmp_path / "config.toml") is None
+    text = draft.text("config").replace("# notify", "notify").replace("# [[rules]]", "[[rules]]")
+    for key in ("name", "events", "when", "[plugins"):
+        text = text.replace(f"# {key}", key)
+    assert tomllib.loads(text)["rules"][0]["notify"]
+
+
+def test_what_is_wrong_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    def problem(instance: Instance) -> str | None:
+        draft = Draft("http://localhost:9900", "admin", "secret", [("*", "")], [instance])
+        return problem_of(draft, tmp_path / "config.toml")
+
+    assert problem(Instance("slack", "team", {}, {"webhook_url": "nonsense"})) is not None
+    assert problem(Instance("slack", "team", {"channel": "#x"})) is not None
+    assert problem(Instance("slack", "team", {"channel": "#x"}, {"bot_token": "xoxb-1"})) is None
+
+
+def test_the_plugins_that_are_offered_are_there_with_their_keys(tmp_path: Path) -> None:
+    catalog = loaded_of(Draft("simulator", projects=[("*", "")]), tmp_path / "c.toml").catalog
+    for kind, plugin in PLUGINS.items():
+        found = catalog.find(kind, tmp_path)
+        assert found.delivers
+        assert {question.key for question in plugin.questions} <= found.config_model.model_fields.keys()
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:9900", "", "ftp://x", "http://", "http://admin:x@host", "http://h/?x=1"]
+)
+def test_an_address_that_is_none(url: str) -> None:
+    assert (url_problem(url) or "").startswith("should ")
+
+
+def test_two_configs_of_one_folder_have_their_own_secrets() -> None:
+    draft = Draft("http://localhost:9900", "admin", "secret", [("*", "")], [WEBHOOK])
+    assert list(draft.secret_files("config")) == [
+        "secrets/password",
+        "secrets/webhook.ops.url",
+        "secrets/webhook.ops.secret",
+    ]
+    assert not draft.secret_files("config").keys() & draft.secret_files("night").keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "only", "chosen"),
+    [
+        ("1", True, ["a"]),
+        (" 2, a ,2", True, ["b", "a"]),
+        ("3", True, "There is no number 3."),
+        ("0", True, "There is no number 0."),
+        ("c", True, "There is no c."),
+        ("c, a*", False, ["c", "a*"]),
+        (" , ", False, "Pick at least one."),
+    ],
+)
+def test_picking(text: str, only: bool, chosen: object) -> None:
+    assert picked(text, ["a", "b"], only=only) == chosen
