@@ -144,7 +144,7 @@ async def test_an_agent_taken_for_dead_lets_go_and_comes_back(agent: Open, autoj
         assert one.member.membership.id != before
         assert one.watching.held == PROJECTS
         assert len(one.watching.forgotten) == 2 * len(PROJECTS)
-        assert "what this agent watched is watched by others now" in [line["event"] for line in logs]
+        assert "out of the agents that share the store, joining them anew" in [line["event"] for line in logs]
 
 
 async def test_an_agent_that_cannot_reach_the_store_stops_when_its_lease_is_over(

@@ -2,7 +2,6 @@
 
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 
 import psycopg
@@ -19,7 +18,7 @@ from aintandem_notify.store.migrations import VERSION
 from aintandem_notify.store.postgres_faults import sentence
 from aintandem_notify.store.postgres_texts import ITSELF, MARK, NUL, read, written
 from support.outbox import NOW, claim_all, event, inside, queue_up
-from support.postgres import Postgres, running_postgres
+from support.postgres import Postgres
 
 
 def reason(url: str) -> str:
@@ -99,22 +98,15 @@ def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
     assert reason("postgresql://u:geheim@h/db") == f"store h/db: {database.NEEDS_EXTRA}"
 
 
-@pytest.fixture
-def own_server() -> Iterator[Postgres]:
-    """A server that the test may stop."""
-    with running_postgres() as server:
-        yield server
-
-
-def test_a_database_that_restarts_fails_the_transaction_at_hand_and_is_found_again(own_server: Postgres) -> None:
-    with closing(Store(own_server.new_database())) as store:
+def test_a_database_that_restarts_fails_the_transaction_at_hand_and_is_found_again(own_postgres: Postgres) -> None:
+    with closing(Store(own_postgres.new_database())) as store:
         queue_up([event("task_started")])(store)
-        own_server.stop()
+        own_postgres.stop()
         with pytest.raises(StoreError, match="the connection was lost"):
             claim_all()(store)
         with pytest.raises(StoreError, match="it cannot be reached"):
             claim_all()(store)
-        own_server.start()
+        own_postgres.start()
         assert len(claim_all()(store)) == 1
 
 

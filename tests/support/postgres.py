@@ -100,3 +100,10 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
     """An empty database, gone with the test."""
     yield postgres.new_database()
     postgres.drop_databases()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A server that the test may stop."""
+    with running_postgres() as server:
+        yield server

@@ -89,7 +89,7 @@ class Member:
                     await self.join()
                 buried, self.peers = await self.storage.run(self._look)
             except MembershipLost as error:
-                _log.warning("what this agent watched is watched by others now", reason=str(error))
+                _log.warning("out of the agents that share the store, joining them anew", reason=str(error))
                 pause_s = 0.0
             except StoreError as error:
                 self._say(str(error))

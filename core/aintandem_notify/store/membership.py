@@ -246,7 +246,7 @@ class Membership:
 
     def _lose(self) -> Any:
         self.left()
-        raise MembershipLost("the other agents took this one for dead; it starts anew")
+        raise MembershipLost("its lease ran out, and what it had may be in other hands now")
 
     def _driver(self) -> object:
         return self.connection.connection.driver_connection
