@@ -114,6 +114,8 @@ def test_what_runs_already_gets_a_bar_unless_it_is_known_or_over() -> None:
     assert [(bar.label, bar.since) for bar in board.bars()] == [("Analyse", NOON)]
     assert board.running("project-123") == ("task-0001",)
     assert board.running("project-456") == ()
+    board.forget("project-123", "task-0001")
+    assert board.bars() == ()
 
 
 def test_a_long_error_keeps_its_beginning_and_its_end() -> None:

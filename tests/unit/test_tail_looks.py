@@ -11,7 +11,7 @@ from rich.console import Console
 from aintandem_notify.events import TaskOutputEvent
 from aintandem_notify.notification import Project, Severity
 from aintandem_notify.tail.board import Bar, Line
-from aintandem_notify.tail.looks import LABEL_COLUMNS, bars, json_line, plain_lines, short, terminal_lines
+from aintandem_notify.tail.looks import LABEL_COLUMNS, bars, json_line, plain_lines, short, terminal_lines, wrapped
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PROJECT = Project(id="project-123", name="Sales")
@@ -28,12 +28,28 @@ def test_plain_lines_have_it_all_on_each_line() -> None:
 
 def test_lines_for_a_terminal() -> None:
     def shown(line: Line, *, with_project: bool = False) -> list[str]:
-        return [text.plain for text in terminal_lines(line, zone=UTC, with_project=with_project)]
+        found = terminal_lines(line, zone=UTC, with_project=with_project)
+        return [margin.plain + text.plain for margin, text in found]
 
     assert shown(FAILED) == ['12:00:00 ✖ Task "A" failed', "         │ no such file"]
     assert shown(FAILED, with_project=True)[0] == '12:00:00 ✖ Task "A" failed  Sales'
     assert shown(OUTPUT) == ["         A │ one", "         A │ two"]
     assert len(shown(replace(FAILED, text="x" * 10_000))[0]) < 2100
+
+
+def test_long_lines_go_on_beside_their_margin() -> None:
+    console = Console(width=40)
+    lines = [
+        text.plain
+        for margin, beside in terminal_lines(replace(OUTPUT, text="word " * 12), zone=UTC, with_project=False)
+        for text in wrapped(margin, beside, console)
+    ]
+    assert lines == [
+        "         A │ word word word word word",
+        "             word word word word word",
+        "             word word",
+        "         A │ two",
+    ]
 
 
 @given(st.text(), st.text())

@@ -61,17 +61,21 @@ def init(
     folder secrets, readable for you only. Nothing is written before the end. No server at hand? Take the
     simulator.
     """
+    from aintandem_notify.setup import problem_of
+
     answers = Answers(
         url=url,
         username=username,
         password=_given_password(password_file),
-        projects=projects,
+        projects=tuple(dict.fromkeys(projects)),
         plugins=plugins,
         settings=_settings(settings),
         asks=not yes,
     )
     _expect_room(config, answers, force=force)
     draft = _orchestrator(answers)
+    if (problem := problem_of(draft, config)) is not None:
+        raise click.ClickException(problem)
     draft = _with_plugins(draft, config, answers)
     _write(draft, config, answers, force=force)
 
@@ -211,13 +215,15 @@ def _settled(kind: str, draft: Draft, config: Path, answers: Answers) -> Instanc
     """The plugin with what it was asked, once a test notification has gone through; None to leave it out."""
     from dataclasses import replace
 
-    from aintandem_notify.setup import loaded_of, problem_of
+    from aintandem_notify.setup import PLUGINS, loaded_of, problem_of
     from aintandem_notify.trial import send_sample
 
     while True:
         instance = _asked(kind, answers)
         draft_with = replace(draft, instances=[*draft.instances, instance])
         if (problem := problem_of(draft_with, config)) is not None:
+            if not PLUGINS[kind].questions:
+                raise click.ClickException(f"{kind}: {problem}")
             answers.again_for(kind, f"{kind}: {problem}")
             continue
         loaded = loaded_of(draft_with, config)

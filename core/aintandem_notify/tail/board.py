@@ -92,6 +92,10 @@ class Board:
         """The ids of the project's tasks that are thought to be under way."""
         return tuple(ref.id for ref in self._tracked if ref.project_id == project_id and ref.kind is Family.TASK)
 
+    def forget(self, project_id: str, task_id: str) -> None:
+        """Nobody knows the task any more."""
+        self._tracked.pop(RunRef(project_id, Family.TASK, task_id), None)
+
     def found(self, project: Project, seen: Iterable[Observation]) -> None:
         """Tasks that run already, as REST tells; what is known by its events is left as it is."""
         for one in seen:

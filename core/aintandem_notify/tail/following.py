@@ -8,7 +8,7 @@ from typing import Final
 
 import trio
 
-from aintandem_notify.client import AInTandemClient, ConnectionChange
+from aintandem_notify.client import AInTandemClient, ConnectionChange, TaskRecord
 from aintandem_notify.clock import SystemClock
 from aintandem_notify.config import Config, ConnectionConfig, ProjectConfig
 from aintandem_notify.errors import (
@@ -28,7 +28,7 @@ from aintandem_notify.observation import Observation
 from aintandem_notify.orchestrator.fleet import resolve
 from aintandem_notify.orchestrator.observing import observed_task
 from aintandem_notify.rules import formats
-from aintandem_notify.runs import TERMINAL_TYPES
+from aintandem_notify.runs import TERMINAL_TYPES, RunState
 from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
 from aintandem_notify.tail.board import Board, Line
 from aintandem_notify.tail.writing import Paper, Style, open_paper
@@ -122,9 +122,11 @@ def entries(config: Config, wanted: Sequence[str]) -> tuple[ProjectConfig, ...]:
 async def _follow(client: AInTandemClient, config: Config, wanted: Wanted, style: Style) -> bool:
     meant = entries(config, wanted.projects)
     projects = await _projects(client, meant)
-    if wanted.task_id is not None:
-        projects = [await _project_of(client, wanted.task_id, projects, meant)]
     board = Board()
+    if wanted.task_id is not None:
+        project, record = await _task(client, wanted.task_id, projects, meant)
+        projects = [project]
+        board.found(project, _running([record], project))
     many = len(projects) > 1 or any(one.is_glob for one in meant)
     async with open_paper(style, board, now=SystemClock().now, with_project=many) as paper:
         followers = _Followers(client, config, wanted, board, paper)
@@ -147,18 +149,23 @@ async def _projects(client: AInTandemClient, meant: Sequence[ProjectConfig]) -> 
     return list(found.values())
 
 
-async def _project_of(
+async def _task(
     client: AInTandemClient, task_id: str, projects: Sequence[Project], meant: Sequence[ProjectConfig]
-) -> Project:
-    """The project that the task is in."""
+) -> tuple[Project, TaskRecord]:
+    """The task, and the project that it is in."""
     for project in projects:
         try:
-            await client.tasks.get_task(project.id, task_id)
+            return project, await client.tasks.get_task(project.id, task_id)
         except NotFound:
             continue
-        return project
     where = ", ".join(project.id for project in projects) or ", ".join(one.id for one in meant)
     raise Ended(f"there is no task {task_id} in {where}; name its project with --project")
+
+
+def _running(records: Sequence[TaskRecord], project: Project) -> list[Observation]:
+    """Those that run."""
+    seen = [observed_task(project.id, record) for record in records]
+    return [one for one in seen if one is not None and one.state is RunState.RUNNING]
 
 
 class _Followers:
@@ -236,27 +243,33 @@ class _Followers:
         await self._paper.show(event, self._board.take(event, project))
 
     async def look(self, project: Project) -> None:
-        """What runs already, and how that ended which we took to be running; silent when it cannot be asked."""
+        """What runs already, and how that ended which we took to be running; silent when it cannot be asked.
+
+        Of the one task that is wanted the client itself finds that out.
+        """
+        if self._task_id is not None:
+            return
         try:
-            seen = await self._running(project)
+            records: list[TaskRecord] = []
+            async for record in self._client.tasks.list_tasks(project.id, status="running"):
+                records.append(record)
+                if len(records) >= MOST_FOUND:
+                    break
+            seen = _running(records, project)
             for task_id in set(self._board.running(project.id)) - {one.ref.id for one in seen}:
-                record = await self._client.tasks.get_task(project.id, task_id)
-                one = observed_task(project.id, record)
-                for event in () if one is None else end_events(one, self._clock.now()):
-                    await self._show(event, project)
+                await self._look_up(project, task_id)
         except (ApiError, HttpFailed):
             return
         self._board.found(project, seen)
 
-    async def _running(self, project: Project) -> list[Observation]:
-        seen: list[Observation] = []
-        async for record in self._client.tasks.list_tasks(project.id, status="running"):
-            observed = observed_task(project.id, record)
-            if observed is not None and record.status == "running":
-                seen.append(observed)
-            if len(seen) >= MOST_FOUND:
-                break
-        return seen
+    async def _look_up(self, project: Project, task_id: str) -> None:
+        try:
+            one = observed_task(project.id, await self._client.tasks.get_task(project.id, task_id))
+        except NotFound:
+            self._board.forget(project.id, task_id)
+            return
+        for event in () if one is None else end_events(one, self._clock.now()):
+            await self._show(event, project)
 
     async def say(self, project: Project, text: str, severity: Severity) -> None:
         """A line of our own."""

@@ -12,7 +12,7 @@ from aintandem_notify.rules import formats
 from aintandem_notify.tail.board import MARK, MARK_LENGTH, Bar, Line
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
     from rich.text import Text
 
 SIGNS: Final = {
@@ -26,6 +26,8 @@ SIGNS: Final = {
 
 LONGEST_LINE: Final = 2000
 """Characters of a line that a terminal shows; a minified file goes on for ever."""
+NARROWEST: Final = 20
+"""Columns beside the margin that a text gets at least; a narrower terminal wraps by itself."""
 MOST_BARS: Final = 12
 """Bars that are shown at once; what scrolls by above them should stay in sight."""
 LABEL_COLUMNS: Final = 24
@@ -55,23 +57,39 @@ def plain_lines(line: Line) -> Iterator[str]:
         yield below + detail
 
 
-def terminal_lines(line: Line, *, zone: tzinfo | None, with_project: bool) -> "Iterator[Text]":
-    """The same for people: the time of day in ``zone`` (None: the machine's), a sign, colours."""
+def terminal_lines(line: Line, *, zone: tzinfo | None, with_project: bool) -> "Iterator[tuple[Text, Text]]":
+    """The same for people: the time of day in ``zone`` (None: the machine's), a sign, colours.
+
+    Each is what stands in the margin, and the text beside it.
+    """
     from rich.text import Text
 
     stamp = f"{line.moment.astimezone(zone):%H:%M:%S}"
     margin = " " * len(stamp)
-    if line.is_output:
-        for text in (line.text, *line.details):
-            yield Text.assemble(margin, " ", (f"{short(line.label)} │ ", "cyan"), _cut(text))
-        return
     sign, colour = SIGNS[line.severity]
-    head = Text.assemble((stamp, "dim"), " ", (sign, colour), " ", (_cut(line.text), _title_style(line.severity)))
-    if with_project:
-        head.append(f"  {formats.one_line(line.project.name, 60)}", "cyan")
-    yield head
-    for detail in line.details:
-        yield Text.assemble(margin, " ", ("│ ", colour), _cut(detail))
+    details = line.details
+    if line.is_output:
+        edge = Text.assemble(margin, " ", (f"{short(line.label)} │ ", "cyan"))
+        details = (line.text, *details)
+    else:
+        edge = Text.assemble(margin, " ", ("│ ", colour))
+        head = Text(_cut(line.text), _title_style(line.severity))
+        if with_project and line.project.name not in line.text:
+            head = Text.assemble(head, (f"  {formats.one_line(line.project.name, 60)}", "cyan"))
+        yield Text.assemble((stamp, "dim"), " ", (sign, colour), " "), head
+    for detail in details:
+        yield edge, Text(_cut(detail))
+
+
+def wrapped(margin: "Text", text: "Text", console: "Console") -> "Iterator[Text]":
+    """``text`` in lines that fit the console, ``margin`` before the first and room for it before the others."""
+    from rich.text import Text
+
+    room = Text(" " * margin.cell_len)
+    width = max(console.width - margin.cell_len, NARROWEST)
+    for number, line in enumerate(text.wrap(console, width, overflow="fold")):
+        line.rstrip()
+        yield Text.assemble(room if number else margin, line)
 
 
 def short(label: str) -> str:

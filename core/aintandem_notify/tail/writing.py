@@ -13,7 +13,7 @@ import trio
 
 from aintandem_notify.events import Event
 from aintandem_notify.tail.board import Bar, Board, Line
-from aintandem_notify.tail.looks import bars, json_line, plain_lines, terminal_lines
+from aintandem_notify.tail.looks import bars, json_line, plain_lines, terminal_lines, wrapped
 
 ROOM: Final = 500
 """Lines that wait to be written before whoever reads events has to wait, too."""
@@ -58,6 +58,7 @@ class Paper:
         self._waiting: list[Line | str] = []
         self._news = trio.Event()
         self._room = trio.Event()
+        self._finished = False
 
     async def show(self, event: Event, lines: Sequence[Line]) -> None:
         """An event and what there is to say of it. Waits while too much is unwritten."""
@@ -80,28 +81,32 @@ class Paper:
         self._waiting += lines
         self._news.set()
         while len(self._waiting) >= ROOM:
-            self._room = trio.Event()
             await self._room.wait()
 
     async def keep_writing(self, pen: Pen) -> None:
-        """Write what there is, again and again; raises ReaderGone."""
-        while True:
+        """Write what there is, again and again, until it is all written after ``finish``; raises ReaderGone."""
+        while self._waiting or not self._finished:
             moving = self._style is Style.SCREEN and self._board.bars()
             with trio.move_on_after(FRAME_S if moving else math.inf):
                 await self._news.wait()
             if self._style is Style.SCREEN:
                 await trio.sleep(FRAME_S)
-            await self.write_rest(pen)
+            await self._write(pen)
 
-    async def write_rest(self, pen: Pen) -> None:
-        """Write all that waits; raises ReaderGone."""
+    def finish(self) -> None:
+        """Nothing more comes."""
+        self._finished = True
+        self._news.set()
+
+    async def _write(self, pen: Pen) -> None:
         lines, self._waiting = self._waiting, []
+        room, self._room = self._room, trio.Event()
         self._news = trio.Event()
         try:
             await trio.to_thread.run_sync(pen.write, lines, self._board.bars(), abandon_on_cancel=True)
         except OSError as error:
             raise ReaderGone from error
-        self._room.set()
+        room.set()
 
 
 @asynccontextmanager
@@ -115,8 +120,8 @@ async def open_paper(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(paper.keep_writing, pen)
             yield paper
-            nursery.cancel_scope.cancel()
-        await paper.write_rest(pen)
+            # Not cancelled: what a thread is writing just now would be lost with the process.
+            paper.finish()
     finally:
         with trio.CancelScope(shield=True), trio.move_on_after(CLOSING_S):
             await trio.to_thread.run_sync(pen.close, abandon_on_cancel=True)
@@ -162,16 +167,14 @@ class ScreenPen:
         texts = [
             text
             for one in said
-            for text in (
-                [Text(one)]
-                if isinstance(one, str)
-                else terminal_lines(one, zone=None, with_project=self._with_project)
-            )
+            if isinstance(one, Line)
+            for margin, beside in terminal_lines(one, zone=None, with_project=self._with_project)
+            for text in wrapped(margin, beside, self._console)
         ]
         rows = self._console.height - _ROWS_LEFT
         self._live.update(bars(running, now=self._now(), rows=rows, with_project=self._with_project))
         if texts:
-            self._console.print(Text("\n").join(texts))
+            self._console.print(Text("\n").join(texts), soft_wrap=True)
         self._live.refresh()
 
     def close(self) -> None:
