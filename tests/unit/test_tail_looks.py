@@ -64,7 +64,7 @@ def test_json_is_the_wire_s_and_printable(output: str, extra: str) -> None:
 def on_screen(*running: Bar, rows: int = 10, width: int = 80, with_project: bool = False) -> list[str]:
     console = Console(width=width, force_terminal=True, color_system=None, legacy_windows=False)
     with console.capture() as capture:
-        console.print(bars(running, now=NOON, rows=rows, with_project=with_project))
+        console.print(bars(running, now=NOON, rows=rows, columns=width, with_project=with_project))
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
@@ -77,7 +77,7 @@ def test_a_bar_says_how_far_how_long_and_what() -> None:
 
 def test_bars_fit_the_screen() -> None:
     assert on_screen() == []
-    assert [len(line) <= 40 for line in on_screen(replace(BAR, message="x" * 190), width=40)] == [True]
+    assert [len(line) <= 37 for line in on_screen(replace(BAR, message="x" * 190), width=40)] == [True]
     lines = on_screen(*[BAR] * 30, rows=5)
     assert len(lines) == 5
     assert lines[-1] == "… and 26 more running tasks"

@@ -108,8 +108,13 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 1] + "…"
 
 
-def bars(running: Sequence[Bar], *, now: datetime, rows: int, with_project: bool) -> "RenderableType":
-    """The running tasks, in at most ``rows`` rows; what does not fit is counted in the last one."""
+def bars(
+    running: Sequence[Bar], *, now: datetime, rows: int, columns: int, with_project: bool
+) -> "RenderableType":
+    """The running tasks, in at most ``rows`` rows; what does not fit is counted in the last one.
+
+    The last columns of ``columns`` stay free: a terminal writes ``^C`` there, and would begin another row.
+    """
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -118,6 +123,7 @@ def bars(running: Sequence[Bar], *, now: datetime, rows: int, with_project: bool
     most = max(1, min(rows, MOST_BARS))
     shown = running if len(running) <= most else running[: most - 1]
     table = Table.grid(padding=(0, 1), expand=True)
+    table.width = max(columns - len("^C") - 1, NARROWEST)
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=LABEL_COLUMNS)
     table.add_column(width=_BAR_COLUMNS)
     table.add_column(no_wrap=True, justify="right", width=4)

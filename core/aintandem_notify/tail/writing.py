@@ -171,8 +171,11 @@ class ScreenPen:
             for margin, beside in terminal_lines(one, zone=None, with_project=self._with_project)
             for text in wrapped(margin, beside, self._console)
         ]
-        rows = self._console.height - _ROWS_LEFT
-        self._live.update(bars(running, now=self._now(), rows=rows, with_project=self._with_project))
+        columns, rows = self._console.size
+        shown = bars(
+            running, now=self._now(), rows=rows - _ROWS_LEFT, columns=columns, with_project=self._with_project
+        )
+        self._live.update(shown)
         if texts:
             self._console.print(Text("\n").join(texts), soft_wrap=True)
         self._live.refresh()
