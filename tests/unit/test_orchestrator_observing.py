@@ -160,6 +160,23 @@ def test_sandboxes_of_other_projects_are_not_ours() -> None:
     assert observed_sandboxes("p", rows, [], KNOWN) == []
 
 
+def test_a_list_that_names_no_projects_has_ours_by_what_we_know_and_by_our_operations() -> None:
+    rows = records(SandboxRecord, [{"id": name, "status": "error"} for name in ("b1", "b2", "b3", "b4")])
+    asked = [
+        {"id": "o1", "sandboxId": "b2", "type": "start", "status": "in_progress"},
+        {"id": "o2", "sandboxId": "b3", "projectId": "p", "type": "start", "status": "in_progress"},
+        {"id": "o3", "sandboxId": "b4", "projectId": "q", "type": "start", "status": "in_progress"},
+    ]
+    found = observed_sandboxes("p", rows, records(OperationRecord, asked), KNOWN)
+    assert sorted(one.ref.id for one in found) == ["b1", "b2", "b3"]
+
+
+def test_an_operation_of_ours_makes_no_foreign_sandbox_ours() -> None:
+    rows = records(SandboxRecord, [{"id": "x", "projectId": "q", "status": "error"}])
+    asked = records(OperationRecord, [{"id": "o1", "sandboxId": "x", "type": "start", "status": "completed"}])
+    assert observed_sandboxes("p", rows, asked, KNOWN) == []
+
+
 def page(*hours: float | None) -> list[TaskRecord]:
     created = [None if hour is None else NOW + timedelta(hours=hour) for hour in hours]
     return [TaskRecord(id=f"t{n}", createdAt=moment) for n, moment in enumerate(created)]

@@ -96,11 +96,14 @@ def observed_sandboxes(
 ) -> list[Observation]:
     """The project's sandboxes, with what their latest operations say about how they ended.
 
-    A sandbox that is not listed has stopped only if an operation says so.
+    A sandbox that is not listed has stopped only if an operation says so. Where the list, which is of all
+    projects, names none, a sandbox is this project's if it is known as such or its operations are about it.
     """
-    latest = _latest_by_sandbox(operations)
+    latest = _latest_by_sandbox(one for one in operations if one.project_id in (None, project_id))
     ours = {run.id for run in open_runs if run.kind is Family.SANDBOX}
-    listed = {one.id: one for one in sandboxes if one.project_id == project_id or one.id in ours}
+    listed = {
+        one.id: one for one in sandboxes if one.id in ours or _project_of(one, project_id, latest) == project_id
+    }
     found = [_observed_sandbox(project_id, record, latest.get(record.id)) for record in listed.values()]
     found += [_vanished(project_id, name, latest[name]) for name in ours - listed.keys() if name in latest]
     return [one for one in found if one is not None]
@@ -113,6 +116,12 @@ def _latest_by_sandbox(operations: Iterable[OperationRecord]) -> dict[str, Opera
         if name and (name not in latest or _began(operation) > _began(latest[name])):
             latest[name] = operation
     return latest
+
+
+def _project_of(sandbox: SandboxRecord, project_id: str, operations: Mapping[str, OperationRecord]) -> str | None:
+    if sandbox.project_id is None and sandbox.id in operations:
+        return project_id
+    return sandbox.project_id
 
 
 def _began(operation: OperationRecord) -> datetime:
