@@ -238,6 +238,9 @@ class _StoppedClock:
     def now(self) -> datetime:
         return datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 
+    def unhurried(self) -> datetime:
+        return self.now()
+
 
 async def test_a_date_is_read_by_the_agents_clock() -> None:
     http = ScriptedHttp(HttpAnswer(503, {"retry-after": "Mon, 05 Jan 2026 09:35:00 GMT"}))

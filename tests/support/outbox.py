@@ -74,13 +74,17 @@ class FakeRouter:
 
 
 class SetClock:
-    """A wall clock that the test sets."""
+    """A wall clock that the test sets; ``passed`` is what has really passed, where that is not the same."""
 
     def __init__(self, now: datetime = NOW) -> None:
         self.time = now
+        self.passed: datetime | None = None
 
     def now(self) -> datetime:
         return self.time
+
+    def unhurried(self) -> datetime:
+        return self.passed or self.time
 
 
 Answer = Exception | dict[str, Any] | None

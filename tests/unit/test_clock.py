@@ -1,9 +1,13 @@
 from datetime import UTC, datetime, timedelta
 
+import pytest
 import trio
 import trio.testing
 
-from aintandem_notify.clock import SystemClock, TrioClock
+from aintandem_notify.clock import AHEAD, SystemClock, TrioClock, not_ahead
+
+STARTED = datetime(2026, 3, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
 
 
 def test_the_system_clock_is_aware_utc_and_does_not_stand_still() -> None:
@@ -22,3 +26,24 @@ async def test_the_trio_clock_follows_virtual_time(autojump_clock: trio.testing.
     assert clock.now() == start
     await trio.sleep(3600)
     assert clock.now() == start + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("wall", "believed"),
+    [
+        (STARTED + DAY, STARTED + DAY),
+        (STARTED + DAY - AHEAD, STARTED + DAY - AHEAD),
+        (STARTED - 9 * DAY, STARTED - 9 * DAY),  # set back
+        (STARTED + DAY + AHEAD, STARTED + DAY + AHEAD),
+        (STARTED + 365 * DAY, STARTED + DAY + AHEAD),
+    ],
+)
+def test_no_clock_is_believed_far_beyond_what_has_passed(wall: datetime, believed: datetime) -> None:
+    assert not_ahead(wall, started=STARTED, elapsed_s=DAY.total_seconds()) == believed
+
+
+def test_the_system_clock_hurries_only_when_it_is_set() -> None:
+    clock = SystemClock()
+    before = datetime.now(UTC)
+
+    assert before <= clock.unhurried() <= datetime.now(UTC)

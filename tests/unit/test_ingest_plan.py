@@ -115,6 +115,20 @@ def test_a_first_connection_begins_the_watch_and_a_later_one_closes_no_gap() -> 
     assert (later.new_projects, later.seen_until) == ({}, {})
 
 
+def test_a_clock_that_was_set_ahead_does_not_put_the_beginning_off() -> None:
+    connected = ConnectionConnectedEvent(timestamp=NOW + timedelta(days=365), project_id="p")
+    done = plan(
+        [Handed(PROJECT, [connected])],
+        router=EVERYBODY,
+        runs={},
+        known=set(),
+        projects=set(),
+        now=NOW + timedelta(days=365),
+        begins=NOW,
+    )
+    assert done.changes.new_projects == {"p": NOW}
+
+
 def test_agent_events_are_no_projects() -> None:
     changes = planned(AgentStartedEvent(timestamp=NOW)).changes
     assert (changes.new_projects, changes.seen_until) == ({}, {})

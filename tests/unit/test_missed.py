@@ -174,10 +174,21 @@ def after(found: Missed, before: Run | None) -> Run:
 def test_what_ended_too_long_ago_is_only_counted(before: str | None, state: RunState) -> None:
     gap = replace(GAP, catch_up_max=100.0)
     run = known(before, ended_at=at(-900) if before == "failed" else None) if before else None
-    found = look(run, seen(state, started_at=at(90), ended_at=at(104)), gap)
+    found = look(run, seen(state, started_at=at(90), ended_at=at(99)), gap)
     assert (found.events, found.too_old, found.changed) == ((), True, False)
     assert (found.run and found.run.state) == (state if before else None)
-    assert not look(run, seen(state, started_at=at(90), ended_at=at(106)), gap).too_old
+    assert not look(run, seen(state, started_at=at(90), ended_at=at(101)), gap).too_old
+
+
+def test_a_clock_that_was_set_a_year_ahead_makes_nothing_too_old() -> None:
+    found = missed(None, seen(RunState.FAILED, started_at=at(90), ended_at=at(106)), GAP, at(365 * DAY))
+    assert (found.too_old, found.changed) == (False, True)
+
+
+def test_the_orchestrators_clock_shows_that_ours_was_wrong_when_the_link_opened() -> None:
+    ended = seen(RunState.FAILED, started_at=at(9 * DAY), ended_at=at(10 * DAY))
+    found = missed(None, replace(ended, confirmed=True), GAP, at(20 * DAY))
+    assert (found.events, found.too_old) == ((), True)
 
 
 def test_a_first_connection_is_silent_about_what_is_old_and_keeps_what_is_open() -> None:

@@ -54,14 +54,14 @@ async def look_after_waiting(
 def _take_over(
     settings: DestinationSettings, clock: Clock, in_flight: Callable[[], Sequence[int]]
 ) -> Callable[[Store], int]:
-    now = clock.now()
+    now, aged_at = clock.now(), clock.unhurried()
 
     def take_over(store: Store) -> int:
         if settings.fallback is None:
             return 0
         spare = in_flight()
         with store.transaction():
-            return take_over_waiting(store, settings, now, spare)
+            return take_over_waiting(store, settings, now, spare, aged_at=aged_at)
 
     return take_over
 
@@ -70,7 +70,7 @@ def _expire(
     settings: DestinationSettings, clock: Clock, in_flight: Callable[[], Sequence[int]]
 ) -> Callable[[Store], int]:
     now, reason = clock.now(), too_old(settings.max_age)
-    older_than = now - timedelta(seconds=settings.max_age)
+    older_than = clock.unhurried() - timedelta(seconds=settings.max_age)
 
     def expire(store: Store) -> int:
         spare = in_flight()

@@ -28,14 +28,19 @@ def handed_over(settings: DestinationSettings, settlements: Sequence[Settlement]
     }
 
 
-def take_over_waiting(store: Store, settings: DestinationSettings, now: datetime, spare: Sequence[int]) -> int:
-    """Hand over up to ``AT_ONCE`` that wait too long, except the ids in ``spare``; how many. In a transaction."""
+def take_over_waiting(
+    store: Store, settings: DestinationSettings, now: datetime, spare: Sequence[int], *, aged_at: datetime
+) -> int:
+    """Hand over up to ``AT_ONCE`` that wait too long, except the ids in ``spare``; how many. In a transaction.
+
+    ``aged_at`` is the moment by which they are too old, or not.
+    """
     target, wait_s = settings.fallback, min(settings.fallback_after, settings.max_age)
     if target is None:
         return 0
     waiting = store.outbox.waiting_since(
         settings.name,
-        older_than=now - timedelta(seconds=wait_s),
+        older_than=aged_at - timedelta(seconds=wait_s),
         spare=spare,
         but_thread=agent_thread(target),
         most=AT_ONCE,

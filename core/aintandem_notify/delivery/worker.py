@@ -209,11 +209,10 @@ class Worker:
             await self._host.wait_loaded(self.settings.name)
         if self.draining or not self._storage.may_send:
             return []
-        now = self._clock.now()
-        ends = [
-            _Outcome(given_up(claim, self.settings.max_age, now)) for claim in claims if self._outlived(claim, now)
-        ]
-        live = [claim for claim in claims if not self._outlived(claim, now)]
+        now, aged_at = self._clock.now(), self._clock.unhurried()
+        old = [claim for claim in claims if self._outlived(claim, aged_at)]
+        ends = [_Outcome(given_up(claim, self.settings.max_age, now)) for claim in old]
+        live = [claim for claim in claims if not self._outlived(claim, aged_at)]
         if live:
             if self.settings.rate is not None:
                 self._slot_s = trio.current_time() + self.settings.rate.interval

@@ -113,14 +113,15 @@ def plan(
     now: datetime,
     lately: Lately | None = None,
     is_known: Callable[[str], bool] = lambda _key: False,
+    begins: datetime | None = None,
 ) -> Plan:
     """What the batch leads to.
 
     ``runs`` has the latest attempt of the runs that the batch is about, where there is one; ``known`` the keys
     of its events that are journaled, and ``is_known`` tells it of keys that turn up; ``projects`` are those of
-    its projects that have been seen before.
+    its projects that have been seen before; the others are watched from ``begins`` on at the latest, else ``now``.
     """
-    planner = _Planner(router, runs, set(known), now, lately or Lately(0), is_known)
+    planner = _Planner(router, runs, set(known), now, lately or Lately(0), is_known, begins or now)
     for handed in batch:
         for event in handed.events:
             planner.take(event, handed.project)
@@ -141,7 +142,9 @@ class _Planner:
         now: datetime,
         lately: Lately,
         is_known: Callable[[str], bool],
+        begins: datetime,
     ) -> None:
+        self._begins = begins
         self._lately = lately
         self._is_known = is_known
         self._router = router
@@ -168,7 +171,7 @@ class _Planner:
         self._plan.fresh.append((event, project))
         if isinstance(event, ConnectionConnectedEvent):
             # The orchestrator's clock is not asked: this is an event of ours.
-            self._connected.setdefault(event.project_id, min(event.timestamp, self._now))
+            self._connected.setdefault(event.project_id, min(event.timestamp, self._now, self._begins))
 
     def compare(self, look: Look, project: Project) -> None:
         """Make the events that were missed, as REST's answers show them."""

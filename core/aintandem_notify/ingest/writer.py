@@ -262,6 +262,7 @@ class Ingest:
                 now=now,
                 lately=self._lately,
                 is_known=lambda key: bool(store.journal.known_keys([key])),
+                begins=self._clock.unhurried(),
             )
             store.journal.write(done.changes, now)
             if self._in_doubt:

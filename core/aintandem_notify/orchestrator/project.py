@@ -189,7 +189,7 @@ class _Watch:
         """When the last frame came that is stored, with all before it."""
         # While we wait for frames, what came before is stored; while we store some, only what came before them.
         at = self._stored_at if self._link is None else self._link.heard_at
-        return self._settings.clock.now() - timedelta(seconds=trio.current_time() - at)
+        return self._settings.clock.unhurried() - timedelta(seconds=trio.current_time() - at)
 
     async def _open(self, links: Succession, token: Token) -> Link:
         session = self._settings.session
@@ -297,16 +297,16 @@ class _Watch:
         )
 
     async def _open_books(self) -> datetime:
-        """Say that the link is open, and since when."""
+        """Say that the link is open; since when, by a clock that nobody can have set ahead."""
         self._opened_at = trio.current_time()
-        now = self._settings.clock.now()
+        now, opened_at = self._settings.clock.now(), self._settings.clock.unhurried()
         self._signal(Signal.OPENED)
         self._update(connected_at=now, last_error=None, attempts=0, gone=False)
         if self._connection_is_news:
             self._connection_is_news = False
             self._log.info("connected")
             await self._store([ConnectionConnectedEvent(timestamp=now, project_id=self._project.id)])
-        return now
+        return opened_at
 
     def _close_books(self, *, to_blame: bool = False) -> bool:
         """Note that no link is open any more; whether one was. A stable one ends the spell of trouble."""

@@ -49,7 +49,7 @@ async def _prune_forever(
 ) -> Never:
     await trio.sleep(FIRST_S)
     while True:
-        removed = await prune(storage, Limits(clock.now(), keep), configured())
+        removed = await prune(storage, Limits(clock.unhurried(), keep), configured())
         if removed:
             log.info("old history was removed", **removed)
         await trio.sleep(ROUND_S)
