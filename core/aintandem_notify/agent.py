@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +43,7 @@ from aintandem_notify.orchestrator import (
     open_fleet,
 )
 from aintandem_notify.plugins import InstanceState, PluginHost, open_host
-from aintandem_notify.sharing import Member, entries_of, node_name, open_membership, open_sharing
+from aintandem_notify.sharing import Member, entries_of, node_name, open_membership, open_sharing, place_of
 from aintandem_notify.signals import Hangups, hangups, stop_signals
 from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
 from aintandem_notify.store import RESERVE_BYTES, open_pulse, open_storage
@@ -373,4 +374,4 @@ class Agent:
     async def _start(self, instance: _Instance) -> None:
         await self._host.start(instance.config)
         if instance.destination is not None:
-            self._dispatcher.start(instance.destination)
+            self._dispatcher.start(instance.destination, partial(place_of, instance.config))

@@ -33,8 +33,8 @@ class World:
     announced: list[AgentEvent] = field(default_factory=list)
 
     @asynccontextmanager
-    async def agent(self, **settings: object) -> AsyncIterator[Dispatcher]:
-        """One life of the agent; left as by a kill."""
+    async def agent(self, place: str | None = None, **settings: object) -> AsyncIterator[Dispatcher]:
+        """One life of the agent, with the destination at ``place``; left as by a kill."""
         async with open_dispatcher(
             storage=self.storage,
             host=self.host,
@@ -43,7 +43,8 @@ class World:
             announce=self.announced.append,
         ) as dispatcher:
             named = {"name": NAME, "max_age": WEEK} | settings
-            dispatcher.start(DestinationSettings(**named))  # type: ignore[arg-type]
+            where = None if place is None else lambda salt: f"{place} {salt.hex()}"[:32]
+            dispatcher.start(DestinationSettings(**named), where)  # type: ignore[arg-type]
             yield dispatcher
 
     async def queue(self, count: int = 1) -> None:
@@ -253,3 +254,44 @@ async def test_rows_are_kept_by_destination_and_variant() -> None:
         assert await storage.run(inside(lambda store: store.gates.read(NAME))) == parked
         assert await storage.run(inside(lambda store: store.gates.read(NAME, "v2"))) == opened
         assert await storage.run(inside(lambda store: store.gates.read("slack.b"))) is None
+
+
+@pytest.mark.parametrize("gone", [DestinationGone("410"), DestinationBroken("404"), RetryLater("429", after=3600)])
+async def test_what_was_held_against_one_place_does_not_count_at_another(
+    gone: Exception, autojump_clock: MockClock
+) -> None:
+    async with world(gone) as here:
+        await here.queue()
+        async with here.agent("old") as dispatcher:
+            await trio.sleep(1)
+            held = await state_of(dispatcher)
+            assert held != "open"
+        async with here.agent("new") as dispatcher:
+            await trio.sleep(1)
+            assert await state_of(dispatcher) == "open"
+        assert len(here.host.tries) == 2
+
+
+async def test_a_pause_by_hand_outlives_a_change_of_place(autojump_clock: MockClock) -> None:
+    async with world(DestinationGone("410")) as here:
+        await here.queue()
+        async with here.agent("old") as dispatcher:
+            await trio.sleep(1)
+            assert await dispatcher.pause(NAME)
+        async with here.agent("new") as dispatcher:
+            await trio.sleep(1)
+            assert await state_of(dispatcher) == "paused"
+            await dispatcher.resume(NAME)
+            await trio.sleep(1)
+            assert await state_of(dispatcher) == "open"
+        assert len(here.host.tries) == 2
+
+
+async def test_the_same_place_stays_disabled(autojump_clock: MockClock) -> None:
+    async with world(DestinationGone("410")) as here:
+        await here.queue()
+        for _ in range(2):
+            async with here.agent("old") as dispatcher:
+                await trio.sleep(1)
+                assert await state_of(dispatcher) == "disabled"
+        assert len(here.host.tries) == 1

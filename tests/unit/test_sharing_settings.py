@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from aintandem_notify.loading import Loaded, load
-from aintandem_notify.sharing import configured, entries_of, node_name
+from aintandem_notify.sharing import configured, entries_of, node_name, place_of
 
 HEAD = """
 [orchestrator]
@@ -43,6 +43,23 @@ def variant(folder: Path, text: str, salt: bytes = b"salt") -> str:
 )
 def test_a_variant_is_the_hash_of_how_a_delivery_is_made(tmp_path: Path, changed: str, is_equal: bool) -> None:
     assert (variant(tmp_path, HEAD + HOOK) == variant(tmp_path, changed)) is is_equal
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_equal"),
+    [
+        (HEAD + HOOK + 'rate = "1/s"\ntimeout = "5s"\nevents = ["task_failed"]', True),
+        (HEAD + HOOK.replace("MDEy", "NDEy"), False),
+        (HEAD + HOOK.replace("h.example", "i.example"), False),
+    ],
+)
+def test_a_place_is_the_hash_of_what_the_plugin_alone_knows(tmp_path: Path, changed: str, is_equal: bool) -> None:
+    before, after = (
+        place_of(loaded(tmp_path, text).config.instances["webhook.ops"], b"salt")
+        for text in (HEAD + HOOK, changed)
+    )
+    assert (before == after) is is_equal
+    assert len(before) == 32
 
 
 def test_a_variant_is_one_stores_own(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The desk where no agent runs: the same answers, out of the store itself."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -85,7 +86,9 @@ class AtRestDesk:
             before = self._gate(name)
             after = step(before)
             if after != before:
-                self._store.gates.write(name, to_row(after, 0.0, self._clock.now()))
+                stored = self._store.gates.read(name)
+                row = to_row(after, 0.0, self._clock.now())
+                self._store.gates.write(name, replace(row, settings=stored.settings if stored else None))
         return TurnedView(name=name, changed=after != before)
 
     def _gate(self, name: str) -> Gate:

@@ -15,7 +15,7 @@ from aintandem_notify.clock import Clock
 from aintandem_notify.delivery import gate as gates
 from aintandem_notify.delivery.gate import HELD, Gate, GateState
 from aintandem_notify.delivery.settings import DestinationSettings
-from aintandem_notify.delivery.stored_gate import Instant
+from aintandem_notify.delivery.stored_gate import Instant, Place
 from aintandem_notify.delivery.worker import Delivers, Worker
 from aintandem_notify.errors import StoreError
 from aintandem_notify.events import AgentEvent
@@ -80,8 +80,11 @@ class Dispatcher:
         self._announce = announce
         self._running: dict[str, _Running] = {}
 
-    def start(self, settings: DestinationSettings) -> None:
-        """Work on this destination's queue from now on; one that works already must be stopped first."""
+    def start(self, settings: DestinationSettings, place: Place | None = None) -> None:
+        """Work on this destination's queue from now on; one that works already must be stopped first.
+
+        What the store holds against a destination at another ``place`` does not count.
+        """
         if settings.name in self._running:
             raise ValueError(f"{settings.name} has a worker already")
         worker = Worker(
@@ -92,6 +95,7 @@ class Dispatcher:
             chance=self._chance,
             announce=self._announce,
             wake=self.wake,
+            place=place,
         )
         self._running[settings.name] = running = _Running(worker)
         self._nursery.start_soon(running.run, name=f"worker of {settings.name}")

@@ -1,5 +1,7 @@
 """One destination's gate: the value that counts, and what is kept of it in the store."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -11,11 +13,14 @@ from aintandem_notify.store import GateRow, Store
 _UNTIL: Final = {
     "paused": "it is resumed by hand",
     GateState.PARKED.value: "a delivery succeeds",
-    GateState.DISABLED.value: "a reload, or until it is resumed by hand",
+    GateState.DISABLED.value: "a reload or new settings, or until it is resumed by hand",
 }
 """What ends it, for the log."""
 
 log = get_logger(__name__)
+
+Place = Callable[[bytes], str]
+"""Gives a hash of where a destination is, with the store's salt."""
 
 
 class Instant(NamedTuple):
@@ -33,8 +38,10 @@ class StoredGate:
     sends, unless the destination is well and takes all that there is.
     """
 
-    def __init__(self, name: str, interval_s: float | None) -> None:
+    def __init__(self, name: str, interval_s: float | None, place: Place | None = None) -> None:
         self._name = name
+        self._place = place
+        self._hash: str | None = None
         self._interval_s = interval_s
         self._known = False
         self.value = Gate()
@@ -52,6 +59,8 @@ class StoredGate:
             row = store.gates.read(self._name)
             if row is not None:
                 self.value = after_restart(from_row(row, instant.now_s, instant.now))
+                if row.settings is not None and row.settings != self._here(store):
+                    self.value = Gate(paused=self.value.paused)  # what is known is of another place
                 self._say_held(self.value)
             self._known = True
         return self.value
@@ -79,7 +88,13 @@ class StoredGate:
                 row = to_row(after, instant.now_s, store.now(instant.now))
                 store.gates.write(self._name, row, store.variant(self._name))
         elif must_be_kept(before, after, self._interval_s):
-            store.gates.write(self._name, to_row(after, instant.now_s, instant.now))
+            row = to_row(after, instant.now_s, instant.now)
+            store.gates.write(self._name, replace(row, settings=self._here(store)))
+
+    def _here(self, store: Store) -> str | None:
+        if self._hash is None and self._place is not None:
+            self._hash = self._place(store.read_salt())
+        return self._hash
 
     def committed(self, gate: Gate) -> None:
         """The transaction that kept this gate is on disk."""

@@ -18,7 +18,7 @@ from aintandem_notify.delivery.judge import Action, Verdict, judge
 from aintandem_notify.delivery.presenting import presented
 from aintandem_notify.delivery.settings import DestinationSettings
 from aintandem_notify.delivery.settling import HORIZON, given_up, history_of, outlived, settlement
-from aintandem_notify.delivery.stored_gate import Instant, StoredGate
+from aintandem_notify.delivery.stored_gate import Instant, Place, StoredGate
 from aintandem_notify.delivery.takeover import handed_over
 from aintandem_notify.errors import StoreError
 from aintandem_notify.events import AgentEvent, DestinationParkedEvent, DestinationRecoveredEvent
@@ -71,6 +71,7 @@ class Worker:
         chance: Chance,
         announce: Callable[[AgentEvent], None],
         wake: Callable[[Iterable[str]], None] = lambda _names: None,
+        place: Place | None = None,
     ) -> None:
         self.settings = settings
         self.draining = False
@@ -80,7 +81,7 @@ class Worker:
         self._chance = chance
         self._announce = announce
         self._wake = wake
-        self._gate = StoredGate(settings.name, settings.rate.interval if settings.rate else None)
+        self._gate = StoredGate(settings.name, settings.rate.interval if settings.rate else None, place)
         self._slot_s = 0.0
         self._look_at_backlog_s = 0.0
         self._news = trio.Event()

@@ -2,6 +2,6 @@
 
 from aintandem_notify.sharing.member import Member, open_membership
 from aintandem_notify.sharing.projects import open_sharing
-from aintandem_notify.sharing.settings import configured, entries_of, node_name
+from aintandem_notify.sharing.settings import configured, entries_of, node_name, place_of
 
-__all__ = ["Member", "configured", "entries_of", "node_name", "open_membership", "open_sharing"]
+__all__ = ["Member", "configured", "entries_of", "node_name", "open_membership", "open_sharing", "place_of"]

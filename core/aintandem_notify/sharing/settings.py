@@ -42,10 +42,20 @@ def configured(config: Config, local: Mapping[str, bool], salt: bytes) -> dict[s
     }
 
 
+def place_of(instance: InstanceConfig, salt: bytes) -> str:
+    """A hash of what only the plugin knows: where the destination is, and how to get in."""
+    own = type(instance.settings).model_fields.keys() - PluginConfig.model_fields.keys()
+    return _hashed([instance.type, {key: _plain(getattr(instance.settings, key)) for key in own}], salt)
+
+
 def _variant(instance: InstanceConfig, config: Config, salt: bytes) -> str:
     values = {key: getattr(instance.settings, key) for key in type(instance.settings).model_fields}
     told = {key: _plain(value) for key, value in values.items() if key not in _WHO_GETS_WHAT}
-    text = json.dumps([instance.type, told, config.delivery.max_age], sort_keys=True)
+    return _hashed([instance.type, told, config.delivery.max_age], salt)
+
+
+def _hashed(values: object, salt: bytes) -> str:
+    text = json.dumps(values, sort_keys=True)
     return scrypt(text.encode("utf-8", "replace"), salt=salt, n=2**12, r=8, p=1, dklen=16).hex()
 
 

@@ -15,7 +15,8 @@ class GateRow:
     """One destination as it was at ``updated_at``.
 
     Nothing is sent before ``retry_at`` (trouble; ``asked`` for by the destination itself, or not) and ``slot_at``
-    (rate), None where nothing holds it back; and nothing at all while it is ``paused`` by hand.
+    (rate), None where nothing holds it back; and nothing at all while it is ``paused`` by hand. ``settings`` is
+    a hash of where the destination was then, None if that is not known.
     """
 
     state: str
@@ -26,9 +27,20 @@ class GateRow:
     slot_at: datetime | None = None
     paused: bool = False
     last_error: str | None = None
+    settings: str | None = None
 
 
-_VALUES: Final = ("state", "failures", "updated_at", "retry_at", "asked", "slot_at", "paused", "last_error")
+_VALUES: Final = (
+    "state",
+    "failures",
+    "updated_at",
+    "retry_at",
+    "asked",
+    "slot_at",
+    "paused",
+    "last_error",
+    "settings",
+)
 _gates: Final = schema.gates.c
 _THIS: Final = and_(_gates.destination == bindparam("name"), _gates.variant == bindparam("of"))
 _READ: Final = select(*(_gates[value] for value in _VALUES)).where(_THIS)

@@ -123,6 +123,8 @@ gates: Final = Table(
     Column("paused", Boolean, nullable=False, server_default=false()),
     Column("last_error", Text),
     Column("updated_at", Moment, nullable=False),
+    # In a store with one owner: a hash of where the destination is; NULL where that is not known.
+    Column("settings", String(32)),
 )
 
 events: Final = Table(

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from secrets import token_hex
 from typing import Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, insert, select, update
 
 from aintandem_notify.clock import Clock, SystemClock
 from aintandem_notify.errors import MembershipLost, StoreDamaged, StoreError, StoreFull
@@ -24,6 +25,7 @@ from aintandem_notify.store.shared_outbox import SharedOutbox
 _PROBE: Final = update(meta).where(meta.c.key == "schema_version").values(value=meta.c.value)
 
 _PREDECESSOR: Final = select(meta.c.value).where(meta.c.key == PREDECESSOR)
+_SALT: Final = select(meta.c.value).where(meta.c.key == SALT)
 
 
 class Store:
@@ -153,9 +155,19 @@ class Store:
         self._recent.replace = True
 
     def salt(self) -> bytes:
-        """The same for all that share this store, and for no other store; a store with one owner has none."""
+        """As ``read_salt``, in a transaction of its own."""
         with self.transaction():
-            salt: str = self._connection.execute(select(meta.c.value).where(meta.c.key == SALT)).scalar_one()
+            return self.read_salt()
+
+    def read_salt(self) -> bytes:
+        """The same for all that share this store, and for no other store; made when it is asked for first.
+
+        Inside a transaction.
+        """
+        salt: str | None = self._connection.execute(_SALT).scalar_one_or_none()
+        if salt is None:
+            salt = token_hex(16)
+            self._connection.execute(insert(meta), {"key": SALT, "value": salt})
         return bytes.fromhex(salt)
 
     @property
