@@ -299,7 +299,9 @@ class _Watch:
     async def _open_books(self) -> datetime:
         """Say that the link is open; since when, by a clock that nobody can have set ahead."""
         self._opened_at = trio.current_time()
-        now, opened_at = self._settings.clock.now(), self._settings.clock.unhurried()
+        now = self._settings.clock.now()
+        # A first link opens as the watch begins, to the microsecond: a gap between them would be told.
+        opened_at = min(now, self._settings.clock.unhurried())
         self._signal(Signal.OPENED)
         self._update(connected_at=now, last_error=None, attempts=0, gone=False)
         if self._connection_is_news:
