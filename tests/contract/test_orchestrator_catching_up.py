@@ -392,6 +392,26 @@ async def test_a_run_that_is_not_listed_is_asked_for() -> None:
         assert [one for one in told.of() if one[2]] == [("task_cancelled", "t2", True)]
 
 
+async def test_a_run_that_the_orchestrator_chokes_on_holds_back_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catching_up, "RETRY_MAX_DELAY_S", 0.05)
+    async with open_bench() as bench, bench.agent() as told:
+        socket = await begin(bench, told, "t1", "t2", "t3")
+        bench.raw.rest[TASKS] = [task("t1", "failed", completedAt=now())]
+        bench.raw.rest["GET /api/projects/a/tasks/t2"] = {"what": "is that"}
+        bench.raw.rest["GET /api/projects/a/tasks/t3"] = task("t3", "cancelled", completedAt=now())
+        await socket.reset()
+        await told.until("feed_gap")
+        assert sorted(one for one in told.of() if one[2]) == [
+            ("task_cancelled", "t3", True),
+            ("task_failed", "t1", True),
+        ]
+        assert told.gaps[0].incomplete
+        assert "holds no task" in told.gaps[0].reason
+        assert await bench.open_runs() == ["t2"]
+
+
 async def test_junk_in_a_list_costs_only_itself() -> None:
     deep: Any = "x"
     for _ in range(300):

@@ -16,7 +16,7 @@ from aintandem_notify.events import ConnectionConnectedEvent, Event, Family, Fee
 from aintandem_notify.ingest import Ingest
 from aintandem_notify.observation import Observation
 from aintandem_notify.orchestrator import holding
-from aintandem_notify.orchestrator.catching_up import KINDS, CatchUp, Lookout
+from aintandem_notify.orchestrator.catching_up import KINDS, MOST_TRIES, CatchUp, Lookout
 from aintandem_notify.orchestrator.holding import LONGEST_HOLD_S, Hold
 from aintandem_notify.orchestrator.survey import Shared, Sighting
 from aintandem_notify.runs import Run, RunRef, RunState
@@ -185,6 +185,23 @@ async def test_a_doubtful_run_is_asked_for_again_until_it_is_clear_but_not_for_e
     await trio.sleep(30)
     assert bench.caught_up == ["task_started"]
     assert [when for when, kind in bench.script.asked if kind is Family.TASK] == [0, 0.25, 1.5]
+
+
+async def test_a_doubtful_run_that_cannot_be_asked_for_holds_back_no_other_and_not_for_ever(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    await bench.ingest.commit(PROJECT, [event("task_failed", at=-5), event("task_failed", run="t2", at=-5)])
+    second = RunRef("p", Family.TASK, "t2")
+    both = (Observation(REF, RunState.RUNNING), Observation(second, RunState.RUNNING))
+    bench.script.answers[Family.TASK] = [Sighting(both)]
+    poison = ServerTrouble("chokes on t1", status=500)
+    bench.script.again_answers = [poison, Observation(second, RunState.RUNNING), *[poison] * (MOST_TRIES - 1)]
+    bench.begin()
+    await trio.sleep(1)
+    assert [one.run_id for one in bench.told if one.caught_up] == ["t2"]
+    await trio.sleep(600)
+    (gap,) = bench.gaps
+    assert (gap.changed, gap.incomplete, bench.script.again_answers) == (1, True, [])
 
 
 async def test_an_end_that_is_listed_and_cannot_be_asked_for_stays_an_end(

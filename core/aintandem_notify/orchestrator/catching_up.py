@@ -4,6 +4,7 @@ What was missed is decided where it is stored. Here is asked, asked again what i
 fails, for as long as the link lives.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,8 @@ TELL_AFTER_S: Final = 300.0
 """After so long somebody is told that it cannot be found out what happened; trying goes on."""
 MOST_DOUBTS: Final = 3
 """How often a run is asked for again; one that moves all the time is well known by its live events."""
+MOST_TRIES: Final = 8
+"""How often a single run is asked for that the orchestrator fails on, while it answers otherwise."""
 DOUBT_PAUSE_S: Final = 0.25
 """Before doubtful runs are asked for again: what live events say of them may be on the way."""
 NOTE_EVERY_S: Final = 60.0
@@ -108,10 +111,13 @@ class _Tally:
     doubts: dict[RunRef, int] = field(default_factory=dict)
     ends: dict[RunRef, tuple[Observation, int]] = field(default_factory=dict)
     """The ends that were doubtful at first, each with the moment when it was asked for."""
+    looks: Counter[Family] = field(default_factory=Counter)
+    """How often a kind was compared."""
+    failures: Counter[RunRef] = field(default_factory=Counter)
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: Outcome, *, counts_old: bool = True) -> None:
         self.changed += outcome.changed
-        self.too_old += outcome.too_old
+        self.too_old += outcome.too_old if counts_old else 0
         for ref in outcome.doubtful:
             self.doubts[ref] = self.doubts.get(ref, 0) + 1
 
@@ -212,46 +218,55 @@ class CatchUp:
             moment = self._lookout.books.moment
             try:
                 seen = await self._lookout.surveyor.look(kind, self._project.id, outlook.open_runs, old)
-                await self._compare(seen, gap, moment)
+                await self._compare(kind, seen, gap, moment)
+                if seen.trouble is not None:
+                    raise seen.trouble
             except NotFound:
                 self._log.debug("the orchestrator has no such list", kind=kind.value)
             except (ApiError, HttpFailed, StoreError) as error:
-                if passes(error):
+                if passes(error) and self._tally.looks[kind] < MOST_TRIES:
                     trouble = error
                     continue
                 self._tally.missing.append(f"{kind.value}: {error}")
             self._pending.remove(kind)
         return trouble
 
-    async def _compare(self, seen: Sighting, gap: Gap, moment: int) -> None:
+    async def _compare(self, kind: Family, seen: Sighting, gap: Gap, moment: int) -> None:
         if seen.missing:
             self._log.warning("not everything is looked up", missing=seen.missing)
             self._tally.missing.append(seen.missing)
         if seen.observations:
             look = Look(seen.observations, gap, moment, self._hold.first_times())
             outcome = await self._lookout.books.compare(self._project, look)
-            self._tally.add(outcome)
+            # What is too old to tell leaves no trace, and is found each time.
+            self._tally.add(outcome, counts_old=not self._tally.looks[kind])
             doubtful = {one.ref: one for one in seen.observations if one.ref in outcome.doubtful}
             self._tally.ends |= {
                 ref: (one, moment) for ref, one in doubtful.items() if one.state in TERMINAL_STATES
             }
+        self._tally.looks[kind] += 1
 
     async def _ask_again(self, gap: Gap) -> Exception | None:
         """Ask for the doubtful ones; what stood in the way, None if nothing did."""
-        doubts = self._tally.doubts
+        doubts, failures = self._tally.doubts, self._tally.failures
+        trouble: Exception | None = None
         if doubts:
             await trio.sleep(DOUBT_PAUSE_S)
-        while asked := [ref for ref, count in doubts.items() if count <= MOST_DOUBTS]:
-            ref = asked[0]
+        for ref in tuple(doubts):
             try:
-                if not await self._is_doubtful(ref, gap):
-                    del doubts[ref]
-            except (ApiError, HttpFailed, StoreError) as error:
-                if passes(error):
-                    return error
+                while doubts.get(ref, MOST_DOUBTS + 1) <= MOST_DOUBTS:
+                    if not await self._is_doubtful(ref, gap):
+                        del doubts[ref]
+            except (HttpFailed, StoreError) as error:
+                return error
+            except ApiError as error:
+                failures[ref] += 1
+                if passes(error) and failures[ref] < MOST_TRIES:
+                    trouble = error
+                    continue
                 self._tally.missing.append(f"{ref.kind.value} {ref.id}: {error}")
                 del doubts[ref]
-        return None
+        return trouble
 
     async def _is_doubtful(self, ref: RunRef, gap: Gap) -> bool:
         """Whether it still is, when it has been asked for again."""

@@ -22,16 +22,22 @@ PAGE: Final = 100
 """Tasks asked for at once."""
 MOST_PAGES: Final = 50
 """Pages of one project's tasks; what lies behind them is said to be missing."""
+MOST_TROUBLES: Final = 20
+"""Single runs that could not be asked for, after which the others are left for another time."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What REST says about a project's runs of one kind; ``missing`` names what it could not be asked for."""
+    """What REST says about a project's runs of one kind; ``missing`` names what it could not be asked for.
+
+    ``trouble`` is why single runs that it does not list could not be asked for now.
+    """
 
     observations: tuple[Observation, ...]
     missing: str = ""
+    trouble: ApiError | HttpFailed | None = None
 
 
 class Surveyor:
@@ -53,7 +59,8 @@ class Surveyor:
             case Family.WORKFLOW:
                 listed = await self._ask(lambda: self._api.executions(project_id))
                 seen = [one for record in listed if (one := observed_execution(project_id, record))]
-                return Sighting((*seen, *await self._unlisted(mine, {record.id for record in listed})))
+                others, trouble = await self._unlisted(mine, {record.id for record in listed})
+                return Sighting((*seen, *others), trouble=trouble)
             case _:
                 return Sighting(tuple(await self._look_at_sandboxes(project_id, mine)))
 
@@ -87,15 +94,31 @@ class Surveyor:
         else:
             missing = f"tasks beyond the {len(found)} newest"
         seen = [one for record in found.values() if (one := observed_task(project_id, record))]
-        return Sighting((*seen, *await self._unlisted(known, found.keys())), missing)
+        others, trouble = await self._unlisted(known, found.keys())
+        return Sighting((*seen, *others), missing, trouble)
 
     async def _page(self, project_id: str, offset: int) -> list[TaskRecord]:
         return await self._ask(lambda: self._api.tasks(project_id, limit=PAGE, offset=offset))
 
-    async def _unlisted(self, known: Iterable[Run], listed: Iterable[str]) -> list[Observation]:
+    async def _unlisted(
+        self, known: Iterable[Run], listed: Iterable[str]
+    ) -> tuple[list[Observation], ApiError | HttpFailed | None]:
+        """What is known of them; one that the server chokes on holds back neither the others nor the list."""
         names = set(listed)
-        asked = [await self.again(run.ref) for run in known if run.id not in names]
-        return [one for one in asked if one is not None]
+        found: list[Observation] = []
+        troubles: list[ApiError | HttpFailed] = []
+        for run in known:
+            if run.id in names:
+                continue
+            try:
+                seen = await self.again(run.ref)
+            except (ApiError, HttpFailed) as error:
+                troubles.append(error)
+                if isinstance(error, HttpFailed) or len(troubles) == MOST_TROUBLES:
+                    break
+            else:
+                found += [] if seen is None else [seen]
+        return found, troubles[-1] if troubles else None
 
     async def _look_at_sandboxes(self, project_id: str, known: Sequence[Run]) -> list[Observation]:
         sandboxes: list[SandboxRecord] = []
