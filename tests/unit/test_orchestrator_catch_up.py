@@ -253,6 +253,22 @@ async def test_the_hold_is_bounded(
     assert stored == events
 
 
+async def test_what_comes_while_others_are_stored_is_left_over_at_the_end(
+    autojump_clock: MockClock,
+) -> None:
+    async def store(events: Sequence[Event]) -> None:
+        await trio.sleep_forever()
+
+    hold = Hold(store, holding=True)
+    await hold.take([event("task_started")], 100)
+    with trio.move_on_after(2):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hold.release)
+            await trio.sleep(1)
+            await hold.take([event("task_failed")], 100)
+    assert [one.type for one in hold.leftover()] == ["task_failed"], "the other is with whoever stores it"
+
+
 async def test_what_is_held_when_the_link_ends_is_handed_over(bench: Bench, autojump_clock: MockClock) -> None:
     bench.script.takes_s = 5.0
     catch_up, hold = bench.begin()

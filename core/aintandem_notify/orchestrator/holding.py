@@ -32,27 +32,27 @@ class Hold:
 
     async def take(self, events: Sequence[Event], size: int) -> None:
         """Store them, behind all that came before, or hold them back; ``size`` is in characters."""
+        # At once, so that they are among what is left over if this is cancelled while others are being stored.
+        self._events += events
+        self._size += size
         async with self._turn:
-            if self._holding:
-                self._events += events
-                self._size += size
-                if len(self._events) <= MOST_HELD and self._size <= MOST_HELD_SIZE:
-                    return
-            await self._store_all(() if self._holding else events)
+            if self._holding and len(self._events) <= MOST_HELD and self._size <= MOST_HELD_SIZE:
+                return
+            await self._store_all()
 
     async def release(self) -> None:
         """Store what is held; nothing is held any more."""
         async with self._turn:
-            await self._store_all(())
+            await self._store_all()
 
     async def release_in_time(self) -> None:
         """Release after the longest time."""
         await trio.sleep(LONGEST_HOLD_S)
         await self.release()
 
-    async def _store_all(self, events: Sequence[Event]) -> None:
+    async def _store_all(self) -> None:
         self._holding = False
-        if everything := [*self.leftover(), *events]:
+        if everything := self.leftover():
             await self._store(everything)
 
     def leftover(self) -> list[Event]:
