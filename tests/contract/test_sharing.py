@@ -218,6 +218,20 @@ async def test_a_commit_in_doubt_is_looked_after(agent: Open, autojump_clock: Mo
             assert one.member.membership.owned() == PROJECTS
 
 
+async def test_what_was_taken_unknowingly_is_forgotten_first(agent: Open, autojump_clock: MockClock) -> None:
+    async with agent("one", PROJECTS) as one:
+        await trio.sleep(1)
+        one.wires.cut = True
+        one.watching.want(PROJECTS)
+        await trio.sleep(2)
+        one.member.membership.projects = PROJECTS - {"p1"}  # another had it, and the answer to our taking was lost
+        one.watching.forgotten.clear()
+        one.wires.cut = False
+        await trio.sleep(10)
+        assert one.watching.held == PROJECTS
+        assert one.watching.forgotten == ["p1"]
+
+
 async def test_a_name_that_is_taken_is_waited_for_and_then_refused(agent: Open, autojump_clock: MockClock) -> None:
     async with agent("one", PROJECTS):
         with pytest.raises(StoreError, match="another agent called"):

@@ -120,6 +120,7 @@ class _Sharing:
         """One round in the store; runs in its thread."""
         membership = self._membership
         new = list(islice((one for one in wanted if one not in self._known), AT_ONCE))
+        before = membership.projects
         with store.transaction():
             owned = membership.owned() if self._in_doubt else membership.projects
             mine = owned & wanted
@@ -137,7 +138,8 @@ class _Sharing:
         pause_s = SHORT_S if len(membership.projects) < share or self._rounds_giving else math.inf
         if AT_ONCE in (len(new), len(taken)):
             pause_s = 0.0  # more of them wait for the next round
-        return _Round(frozenset(membership.projects), taken, give, pause_s)
+        # What was taken by a transaction that seemed to fail is new here, too.
+        return _Round(frozenset(membership.projects), membership.projects - before, give, pause_s)
 
     def _counts(self, mine: int) -> dict[str, int]:
         """How many the agents have that want the same."""
