@@ -3,14 +3,17 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+import trio
 from sqlalchemy import text
 
 from aintandem_notify.errors import MembershipLost, StoreError
-from aintandem_notify.store import Claim, DeliveryState, Settlement, Store
+from aintandem_notify.store import Changes, Claim, DeliveryState, Settlement, Storage, Store
 from aintandem_notify.store.membership import Configured, Membership
+from support.ingesting import open_bench
 from support.outbox import NOW, claim_all, event, inside, queue_up
 from support.postgres import Postgres
 
@@ -289,6 +292,38 @@ def test_what_a_dead_agent_had_in_hand_goes_to_others_and_is_theirs_to_settle(jo
     assert sql(alive, "SELECT state FROM deliveries") == [("queued",)]
     settle(alive, claim)
     assert sql(alive, "SELECT state, claimed_by FROM deliveries") == [("delivered", None)]
+
+
+def test_what_another_delivered_meanwhile_nobody_takes_over(join: Join) -> None:
+    dead, alive = join("one"), join("two")
+    queue_up([event("task_failed")], [HERE])(dead)
+    (claim,) = claim_all(HERE, 1)(dead)
+    expire(dead)
+    bury(alive)
+    (again,) = claim_all(HERE, 1)(alive)
+    settle(alive, again)
+    dead.join("one", entries="all", version="1")
+    settle(dead, claim, DeliveryState.DEAD)
+    inside(lambda store: store.outbox.take_over({claim.id: "refused"}, "slack.b", NOW))(dead)
+    assert sql(alive, "SELECT destination, state FROM deliveries") == [(HERE, "delivered")]
+
+
+def test_how_far_a_project_is_seen_is_its_owners_to_say(join: Join) -> None:
+    first, second = join("one"), join("two")
+    own(first, ["p", "q"])
+    own(second, ["r"])
+    with first.transaction():
+        first.journal.write(Changes(new_projects=dict.fromkeys("pqr", NOW)), NOW)
+    later = NOW + timedelta(hours=1)
+    trio.run(_see, first, dict.fromkeys("pqr", later))
+    with second.transaction():
+        watched = second.journal.watched("pqr")
+    assert {name: one.seen_until for name, one in watched.items()} == {"p": later, "q": later, "r": NOW}
+
+
+async def _see(store: Store, moments: Mapping[str, datetime]) -> None:
+    async with open_bench(Storage(store, inline=True)) as bench:
+        await bench.ingest.see(moments)
 
 
 def test_what_went_out_is_recorded_after_a_lapse_if_nobody_took_it(join: Join) -> None:

@@ -253,6 +253,8 @@ class Ingest:
         durable = bool(kept) or any(handed.look for handed in batch)
         with store.transaction(durable=durable, purpose=purpose):
             memory.runs |= store.journal.latest_runs(ref for ref in refs if ref not in memory.runs)
+            # Whoever watches it now says how far it is seen; here, what came last may have been left to that one.
+            batch = [_seen_by(store.owns, handed) if handed.seen else handed for handed in batch]
             done = plan(
                 batch,
                 router=router,
@@ -287,6 +289,11 @@ class Ingest:
         if self._hooks.listening():
             for event, project in done.fresh:
                 self._hooks.publish(event, project)
+
+
+def _seen_by(owns: Callable[[str], bool], handed: Handed) -> Handed:
+    """``handed`` without the moments of projects that somebody else watches."""
+    return replace(handed, seen={one: moment for one, moment in handed.seen.items() if owns(one)})
 
 
 @dataclass(slots=True)

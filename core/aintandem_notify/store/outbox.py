@@ -167,7 +167,12 @@ _QUEUES: Final = (
 )
 _TO_TAKE_OVER: Final = (
     select(_mine.id, _mine.notification_id, _mine.destination, _mine.thread, _mine.instead_of, _mine.severity)
-    .where(_mine.id.in_(bindparam("ids", expanding=True)), _mine.claimed_by.is_(None))
+    .where(
+        _mine.id.in_(bindparam("ids", expanding=True)),
+        _mine.claimed_by.is_(None),
+        # Where several agents share the store another one may have delivered it meanwhile.
+        _mine.state.in_([DeliveryState.QUEUED.value, DeliveryState.DEAD.value]),
+    )
     .order_by(_mine.id)
 )
 _TOLD: Final = (
