@@ -102,6 +102,11 @@ def test_no_control_character_is_left(text: str) -> None:
     assert formats.clean(cleaned) == cleaned
 
 
+@given(st.text(st.characters(max_codepoint=0x2100) | st.sampled_from("\n\t\r\x1b[m\u202e\x9b")))
+def test_what_is_taken_for_clean_at_a_glance_is_clean(text: str) -> None:
+    assert formats.clean(text) == formats._cleaned(text)
+
+
 @given(st.text(), st.integers(2, 50))
 def test_one_line_is_one_line_within_its_limit(text: str, limit: int) -> None:
     line = formats.one_line(text, limit)

@@ -24,8 +24,9 @@ MOST_EVENTS: Final = 1000
 """Events in one transaction: keeps it under a tenth of a second or so, and then workers get their turn."""
 
 MOST_KEPT: Final = 250
-"""Those of them that are journaled. About what the fastest destinations take in one turn: were it much more,
-their backlog would outgrow what the store has in memory while all is well."""
+"""Those of them that are journaled and leave their notifications in the store's memory, for one destination. About
+what the fastest destinations take in one turn: were it much more, their backlog would outgrow that memory while
+all is well."""
 
 MOST_RUNS: Final = 4000
 """Runs kept in memory, the least recently moved dropped first; at most some 16 MB with full output tails."""
@@ -52,13 +53,28 @@ class LiveHooks(NamedTuple):
     listening: Callable[[], bool]
 
 
-def portions(events: Sequence[Event], router: Router) -> Iterator[tuple[Sequence[Event], int]]:
-    """The events in pieces that fit a transaction, each with how many of it will be journaled."""
+def room_after(kept: int, in_memory: int) -> int:
+    """How many events the next transaction may journal, after one of ``kept`` that left ``in_memory``.
+
+    Where nobody fetches from memory, for no rule matches or the destinations are far behind, a larger one costs
+    less for each event: the pages that many of them change are written once.
+    """
+    return min(MOST_EVENTS, max(MOST_KEPT, MOST_KEPT * kept // max(1, in_memory)))
+
+
+def portions(
+    events: Sequence[Event], router: Router, room: Callable[[], int]
+) -> Iterator[tuple[Sequence[Event], int]]:
+    """The events in pieces that fit a transaction, each with how many of it will be journaled.
+
+    ``room`` says how many may be, when a piece is asked for.
+    """
     start = kept = 0
+    most = room()
     for index, event in enumerate(events):
-        if kept == MOST_KEPT or index - start == MOST_EVENTS:
+        if kept >= most or index - start == MOST_EVENTS:
             yield events[start:index], kept
-            start, kept = index, 0
+            start, kept, most = index, 0, room()
         kept += not is_passing(event, router)
     if start < len(events):
         yield events[start:], kept
@@ -91,6 +107,7 @@ class Ingest:
         self._memory = _Memory(most_runs)
         self._lately = Lately(most_runs)
         self._in_doubt = False
+        self._room = MOST_KEPT
 
     async def commit(self, project: Project | None, events: Sequence[Event]) -> None:
         """Returns when the events, all of one project, are on disk with all that follows from them.
@@ -98,7 +115,7 @@ class Ingest:
         Raises StoreError when they cannot be stored; handing the same events in again is right then. A call
         that is cancelled while it waits has handed its events in all the same.
         """
-        for portion, kept in portions(events, self.router):
+        for portion, kept in portions(events, self.router, lambda: self._room):
             await self._hand_in(_Waiting(Handed(project, portion), kept))
 
     async def compare(self, project: Project, look: Look) -> Outcome:
@@ -235,7 +252,7 @@ class Ingest:
         while self._waiting:
             count += self._waiting[0].handed.size
             kept += self._waiting[0].kept
-            if taken and (count > MOST_EVENTS or kept > MOST_KEPT):
+            if taken and (count > MOST_EVENTS or kept > self._room):
                 break
             taken.append(self._waiting.popleft())
         return taken
@@ -266,9 +283,10 @@ class Ingest:
                 is_known=lambda key: bool(store.journal.known_keys([key])),
                 begins=self._clock.unhurried(),
             )
-            store.journal.write(done.changes, now)
+            in_memory = store.journal.write(done.changes, now)
             if self._in_doubt:
                 done.woken.update(store.outbox.queues())
+        self._room = room_after(len(kept), in_memory)
         memory.remember(done)
         self._lately.remember(done.moved, done.made, now)
         return done

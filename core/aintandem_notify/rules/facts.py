@@ -1,6 +1,7 @@
 """The short named facts that a notification shows, each a function of the event, its run and its project."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Final
 
 from aintandem_notify.events import Event
@@ -17,7 +18,12 @@ def get(event: Event, name: str) -> Any:
 
     What else the wire sent along under that name may be anything, and is none of them.
     """
-    return getattr(event, name) if name in type(event).model_fields else None
+    return getattr(event, name) if name in _names_of(type(event)) else None
+
+
+@cache  # pydantic works ``model_fields`` out anew each time, and every notification asks a dozen times
+def _names_of(model: type[Event]) -> frozenset[str]:
+    return frozenset(model.model_fields)
 
 
 def run_name(event: Event, run: Run | None) -> str:

@@ -191,8 +191,13 @@ def body(subject: Subject) -> str:
 
 def fields(subject: Subject) -> tuple[Field, ...]:
     """The facts that are known."""
-    found = ((name, FACTS[name](subject)) for name in default_text(subject[0]).facts)
-    return tuple(Field(name, formats.one_line(value, LONGEST_FACT)) for name, value in found if value)
+    return tuple(
+        [
+            Field(name, formats.one_line(value, LONGEST_FACT))
+            for name in default_text(subject[0]).facts
+            if (value := FACTS[name](subject))
+        ]
+    )
 
 
 def _step_and_status(event: Event) -> str:

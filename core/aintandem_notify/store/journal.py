@@ -3,6 +3,7 @@
 All of it happens inside a transaction of ``Store``.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -179,8 +180,11 @@ class Journal:
         if changed.rowcount == 0:
             self._connection.execute(insert(schema.projects), {"id": project, **seen})
 
-    def write(self, changes: Changes, now: datetime) -> None:
-        """Add and change it all; ``now`` is when it was received and from when deliveries are due."""
+    def write(self, changes: Changes, now: datetime) -> int:
+        """Add and change it all; ``now`` is when it was received and from when deliveries are due.
+
+        How many notifications are in memory, too, for the one destination that most of them are for.
+        """
         connection, at = self._connection, microseconds(now)
         events = [_event_row(event, at) for event in changes.events]
         notifications = [_notification_row(sent, at) for sent, _ in changes.notifications]
@@ -203,9 +207,11 @@ class Journal:
             [(at, project) for project, at in _with_microseconds(changes.seen_until)],
         )
         wires = {key: len(wire) for key, *_, wire in events}
+        kept: Counter[str] = Counter()
         for (sent, names), (_, key, *_, content) in zip(changes.notifications, notifications, strict=True):
             for name in names:
-                self._recent.add(name, sent, wires[key] + len(content))
+                kept[name] += self._recent.add(name, sent, wires[key] + len(content))
+        return max(kept.values(), default=0)
 
 
 _ANYWHERE: Final = (None, None)

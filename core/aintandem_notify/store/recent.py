@@ -9,7 +9,7 @@ from typing import Final
 from aintandem_notify.notification import Notification
 
 MOST: Final = 2000
-"""Notifications kept for one destination; eight full transactions of ingest, so that no short rush fills it."""
+"""Notifications kept for one destination; eight usual transactions of ingest, so that no short rush fills it."""
 
 MOST_CHARACTERS: Final = 4 * 2**20
 """What those of one destination may take together, as the store holds them."""
@@ -36,16 +36,18 @@ class Recent:
         self._most_characters = most_characters
         self._shelves: dict[str, _Shelf] = {}
 
-    def add(self, destination: str, notification: Notification, characters: int) -> None:
-        """Keep it if there is room."""
+    def add(self, destination: str, notification: Notification, characters: int) -> bool:
+        """Keep it if there is room; whether there was."""
         shelf = self._shelves.setdefault(destination, _Shelf())
         self.remove(destination, notification.id)
         if self.replace and characters <= self._most_characters:
             while shelf.kept and not self._fits(shelf, characters):
                 self.remove(destination, next(iter(shelf.kept)))
-        if self._fits(shelf, characters):
-            shelf.kept[notification.id] = notification, characters
-            shelf.characters += characters
+        if not self._fits(shelf, characters):
+            return False
+        shelf.kept[notification.id] = notification, characters
+        shelf.characters += characters
+        return True
 
     def _fits(self, shelf: _Shelf, characters: int) -> bool:
         return len(shelf.kept) < self._most and shelf.characters + characters <= self._most_characters

@@ -50,6 +50,12 @@ _Count = BigInteger().with_variant(Integer, "sqlite")
 
 metadata: Final = MetaData()
 
+
+def _where(condition: str) -> dict[str, Any]:
+    """What makes an index hold only the rows that meet the condition."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 SALT: Final = "salt"
 """The key in ``meta`` of what makes hashes of settings this store's own, where several agents share it."""
 
@@ -141,7 +147,7 @@ events: Final = Table(
     Column("caught_up", Boolean, nullable=False),
     Column("wire", Text, nullable=False),
     # For pruning the one kind that comes in millions.
-    Index("events_output", "id", sqlite_where=text("type = 'output'"), postgresql_where=text("type = 'output'")),
+    Index("events_output", "id", **_where("type = 'output'")),
 )
 
 runs: Final = Table(
@@ -210,8 +216,9 @@ deliveries: Final = Table(
     Index("deliveries_next", "destination", "state", "id"),
     Index("deliveries_thread", "destination", "thread", "state", "id"),
     # For giving back what a dead agent had in hand, and for pruning what ended long ago.
-    Index("deliveries_claimed", "claimed_by"),
-    Index("deliveries_settled", "settled_at"),
+    # Neither holds what has just been queued: one index less to write for each event.
+    Index("deliveries_claimed", "claimed_by", **_where("claimed_by IS NOT NULL")),
+    Index("deliveries_settled", "settled_at", **_where("settled_at IS NOT NULL")),
 )
 
 receipts: Final = Table(
