@@ -84,6 +84,7 @@ SAMPLE_FIELDS: Final[Mapping[str, Mapping[str, Any]]] = {
         "changed": 3,
         "tooOld": 0,
         "incomplete": False,
+        "repeated": False,
     },
     "backlog_folded": {
         "instance": "slack.team",

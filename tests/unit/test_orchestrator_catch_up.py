@@ -14,11 +14,13 @@ from aintandem_notify.config import ConnectionConfig
 from aintandem_notify.errors import ApiError, AuthenticationFailed, Forbidden, HttpFailed, NotFound, ServerTrouble
 from aintandem_notify.events import ConnectionConnectedEvent, Event, Family, FeedGapEvent
 from aintandem_notify.ingest import Ingest
+from aintandem_notify.notification import Severity
 from aintandem_notify.observation import Observation
 from aintandem_notify.orchestrator import holding
 from aintandem_notify.orchestrator.catching_up import KINDS, MOST_TRIES, CatchUp, Lookout
 from aintandem_notify.orchestrator.holding import LONGEST_HOLD_S, Hold
 from aintandem_notify.orchestrator.survey import Shared, Sighting
+from aintandem_notify.rules.texts import severity
 from aintandem_notify.runs import Run, RunRef, RunState
 from support.ingesting import open_bench
 from support.outbox import NOW, PROJECT, claim_all, event, memory
@@ -162,6 +164,21 @@ async def test_a_clear_no_is_told_and_a_missing_call_is_not(bench: Bench, autoju
     assert len(bench.script.asked) == 3
     (gap,) = bench.gaps
     assert (gap.incomplete, gap.reason) == (True, "task: not yours (HTTP 403)")
+
+
+async def test_what_can_never_be_looked_up_is_a_warning_once(bench: Bench, autojump_clock: MockClock) -> None:
+    no, other = Forbidden("not yours", status=403), Forbidden("blocked", status=403)
+    for trouble in (no, no, other):
+        await trio.sleep(100)
+        bench.script.answers[Family.TASK] = [trouble]
+        catch_up, _ = bench.begin()
+        await trio.sleep(1)
+        await catch_up.stop()
+    assert [(gap.incomplete, severity(gap)) for gap in bench.gaps] == [
+        (True, Severity.WARNING),
+        (True, Severity.INFO),
+        (True, Severity.WARNING),
+    ]
 
 
 async def test_what_lies_behind_the_last_page_is_said_to_be_missing(

@@ -114,7 +114,7 @@ class FeedGapEvent(AgentEvent):
 
     ``seconds`` lie between them. ``changed`` runs moved meanwhile and have been told of, as far as there are
     events for it; ``too_old`` ones ended so long ago that they are only counted. ``incomplete`` when something
-    could not be looked up; ``reason`` says what.
+    could not be looked up; ``reason`` says what, and ``repeated`` that it was told before, after the last gap.
     """
 
     type: Literal["feed_gap"] = "feed_gap"
@@ -126,3 +126,4 @@ class FeedGapEvent(AgentEvent):
     changed: int = 0
     too_old: int = 0
     incomplete: bool = False
+    repeated: bool = False

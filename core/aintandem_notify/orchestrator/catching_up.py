@@ -73,6 +73,8 @@ class Lookout:
         self.surveyor = surveyor
         self.books = books
         self.busy = 0
+        self.told: dict[str, frozenset[str]] = {}
+        """By project, what could not be looked up when it was last told of."""
         self._up_to_date: dict[str, Callable[[], datetime]] = {}
 
     def is_up_to_date(self, project_id: str, heard: Callable[[], datetime]) -> None:
@@ -286,6 +288,8 @@ class CatchUp:
         events = [self._notice(gap, self._tally.missing)] if gap.is_real and not self._told else []
         await self._lookout.books.see({self._project.id: gap.until}, self._project, events)
         if gap.is_real:
+            self._lookout.told[self._project.id] = frozenset(self._tally.missing)
+        if gap.is_real:
             tally = self._tally
             self._log.info(
                 "caught up", seconds=round(gap.seconds, 1), changed=tally.changed, too_old=tally.too_old
@@ -302,6 +306,7 @@ class CatchUp:
             changed=self._tally.changed,
             too_old=self._tally.too_old,
             incomplete=bool(missing),
+            repeated=bool(missing) and self._lookout.told.get(self._project.id, frozenset()).issuperset(missing),
             reason=log.redact("; ".join(missing))[:500],
         )
 

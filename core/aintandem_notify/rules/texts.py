@@ -172,8 +172,10 @@ def default_text(event: Event) -> DefaultText:
 
 def severity(event: Event) -> Severity:
     """How much ``event`` matters by default: by its type, and where that says too much, by what it says."""
-    if event.type == "feed_gap" and not (get(event, "too_old") or get(event, "incomplete")):
-        return Severity.INFO
+    if event.type == "feed_gap" and not get(event, "too_old"):
+        # What can never be looked up is news once, not after each gap.
+        is_news = get(event, "incomplete") and not get(event, "repeated")
+        return default_text(event).severity if is_news else Severity.INFO
     return default_text(event).severity
 
 
