@@ -1,5 +1,6 @@
 """The life of a run: every cell of the table, and what must hold for any sequence of events."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aintandem_notify import runs
 from aintandem_notify.events import EVENT_TYPES, WIRE_FAMILIES, Event, Family, event_from
 from aintandem_notify.runs import (
     OPENING_TYPES,
@@ -232,3 +234,23 @@ def test_absorbing_is_advancing_one_by_one(events: list[Event], state: RunState 
     latest = None if state is None else Run("p", Family.TASK, "t1", state=state, name="t1", output_tail="before\n")
     one_by_one = reduce(lambda run, one: advance(run, one).run, events, latest)
     assert absorb(latest, events) == one_by_one
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "attempt": st.integers(1, 9),
+            "state": st.sampled_from(RunState),
+            "name": st.text(),
+            "workflow_id": st.none() | st.text(),
+            "started_at": st.none() | st.datetimes(timezones=st.just(UTC)),
+            "progress": st.none() | st.floats(0, 100),
+            "output_tail": st.text(),
+        },
+    )
+)
+def test_a_changed_run_is_what_replace_makes_of_it(changes: dict[str, Any]) -> None:
+    run = Run("p1", Family.TASK, "t1", name="Nightly", step="Load", updated_at=datetime(2026, 3, 1, tzinfo=UTC))
+    assert runs._changed(run, changes) == replace(run, **changes)
+    assert run.name == "Nightly"
