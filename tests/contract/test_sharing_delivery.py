@@ -14,9 +14,9 @@ from aintandem_notify.config.values import Rate
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, dispatcher, open_dispatcher
 from aintandem_notify.errors import DestinationBroken, RetryLater
 from aintandem_notify.events import AgentEvent, DestinationParkedEvent
-from aintandem_notify.store import Storage, Store
+from aintandem_notify.store import GateRow, Storage, Store
 from aintandem_notify.store.membership import Configured
-from support.outbox import FakeHost, event, inside, queue_up
+from support.outbox import NOW, FakeHost, event, inside, queue_up
 
 HERE = "slack.a"
 MONTHS = 1e7
@@ -138,6 +138,21 @@ async def test_a_hand_at_one_agent_holds_back_all(agent: Open) -> None:
         assert not await two.dispatcher.pause(HERE)
         assert await two.dispatcher.resume(HERE)
         await until(lambda: left(one) == 0)
+
+
+@pytest.mark.parametrize("variant", ["", "before"])
+async def test_a_pause_at_rest_or_of_other_settings_holds_until_a_hand_lets_go(agent: Open, variant: str) -> None:
+    async with agent("one") as one:
+        with one.store.transaction():
+            one.store.gates.write(HERE, GateRow("open", 0, NOW, paused=True), variant)
+        one.start()
+        queue(one, 2)
+        await trio.sleep(0.2)
+        assert (left(one), (await one.dispatcher.snapshot())[0].state) == (2, "paused")
+        assert await one.dispatcher.resume(HERE)
+        await until(lambda: left(one) == 0)
+        with one.store.transaction():
+            assert one.store.gates.variants(HERE, paused=True) == []
 
 
 async def test_nothing_is_sent_once_the_lease_is_over(agent: Open) -> None:

@@ -83,17 +83,25 @@ class AtRestDesk:
             known = ", ".join(self._instances) or "none"
             raise Refused(f"the config has no destination {name}; it has: {known}", status=404)
         with self._store.transaction(fenced=False):
-            before = self._gate(name)
-            after = step(before)
-            if after != before:
-                stored = self._store.gates.read(name)
-                row = to_row(after, 0.0, self._clock.now())
-                self._store.gates.write(name, replace(row, settings=stored.settings if stored else None))
-        return TurnedView(name=name, changed=after != before)
+            # Where several agents share the store, for all settings that are known; a new one looks at those.
+            variants = self._store.gates.variants(name) or [""]
+            changed = [variant for variant in variants if self._turn(name, variant, step)]
+        return TurnedView(name=name, changed=bool(changed))
+
+    def _turn(self, name: str, variant: str, step: Callable[[Gate], Gate]) -> bool:
+        stored = self._store.gates.read(name, variant, lock=self._store.membership is not None)
+        before = Gate() if stored is None else from_row(stored, 0.0, self._clock.now())
+        after = step(before)
+        if after != before:
+            row = to_row(after, 0.0, self._clock.now())
+            kept = replace(row, settings=stored.settings if stored else None)
+            self._store.gates.write(name, kept, variant)
+        return after != before
 
     def _gate(self, name: str) -> Gate:
-        row = self._store.gates.read(name)
-        return Gate() if row is None else from_row(row, 0.0, self._clock.now())
+        rows = [self._store.gates.read(name, variant) for variant in self._store.gates.variants(name)]
+        found = [from_row(row, 0.0, self._clock.now()) for row in rows if row is not None]
+        return min(found, key=lambda gate: gate.flows, default=Gate())
 
 
 def _destination(name: str, gate: Gate, queue: Queue | None) -> DestinationView:

@@ -42,6 +42,7 @@ class StoredGate:
         self._name = name
         self._place = place
         self._hash: str | None = None
+        self._asked_for_pause = False
         self._interval_s = interval_s
         self._known = False
         self.value = Gate()
@@ -68,6 +69,12 @@ class StoredGate:
     def _read_shared(self, store: Store, instant: Instant, *, lock: bool) -> Gate:
         variant, now = store.variant(self._name), store.now(instant.now)
         row = store.gates.read(self._name, variant)
+        if lock and row is None and not self._asked_for_pause:
+            self._asked_for_pause = True
+            # By hand while no agent ran, or of other settings: only a hand lets it go again.
+            if store.gates.variants(self._name, paused=True):
+                store.gates.ensure(self._name, to_row(Gate(paused=True), instant.now_s, now), variant)
+                row = store.gates.read(self._name, variant)
         if lock and row is None and self._interval_s is not None:
             store.gates.ensure(self._name, to_row(Gate(), instant.now_s, now), variant)
         if lock and (self._interval_s is not None or (row is not None and not _takes_all(row))):
@@ -87,6 +94,8 @@ class StoredGate:
             if before != after:
                 row = to_row(after, instant.now_s, store.now(instant.now))
                 store.gates.write(self._name, row, store.variant(self._name))
+                if before.paused and not after.paused:
+                    store.gates.let_go(self._name)
         elif must_be_kept(before, after, self._interval_s):
             row = to_row(after, instant.now_s, instant.now)
             store.gates.write(self._name, replace(row, settings=self._here(store)))

@@ -66,6 +66,18 @@ class Gates:
         row = self._connection.execute(asked, {"name": destination, "of": variant}).one_or_none()
         return None if row is None else GateRow(*row)
 
+    def variants(self, destination: str, *, paused: bool | None = None) -> list[str]:
+        """For which settings something is kept, in order; with ``paused`` only where that is so."""
+        found = select(_gates.variant).where(_gates.destination == destination).order_by(_gates.variant)
+        if paused is not None:
+            found = found.where(_gates.paused.is_(paused))
+        return list(self._connection.execute(found).scalars())
+
+    def let_go(self, destination: str) -> None:
+        """End a pause by hand for all settings: a later one must not find it again."""
+        held = and_(_gates.destination == destination, _gates.paused)
+        self._connection.execute(update(schema.gates).where(held).values(paused=False))
+
     def ensure(self, destination: str, row: GateRow, variant: str) -> None:
         """Keep it if nothing of it was kept yet, so that it can be locked."""
         values = {value: getattr(row, value) for value in _VALUES}
