@@ -11,7 +11,7 @@ import trio
 from sqlalchemy import text
 
 from aintandem_notify.errors import MembershipLost, StoreError
-from aintandem_notify.store import Changes, Claim, DeliveryState, Settlement, Storage, Store
+from aintandem_notify.store import Changes, Claim, DeliveryState, Limits, Page, Settlement, Storage, Store
 from aintandem_notify.store.membership import Configured, Membership
 from support.ingesting import open_bench
 from support.outbox import NOW, claim_all, event, inside, queue_up
@@ -306,6 +306,31 @@ def test_what_another_delivered_meanwhile_nobody_takes_over(join: Join) -> None:
     settle(dead, claim, DeliveryState.DEAD)
     inside(lambda store: store.outbox.take_over({claim.id: "refused"}, "slack.b", NOW))(dead)
     assert sql(alive, "SELECT destination, state FROM deliveries") == [(HERE, "delivered")]
+
+
+def test_what_is_queued_again_while_it_is_forgotten_stays(join: Join) -> None:
+    pruning, hand, watch = join("one"), join("two"), join("three")
+    queue_up([event("task_failed")], [HERE])(hand)
+    (claim,) = claim_all(HERE, 1)(hand)
+    settle(hand, claim, DeliveryState.DEAD)
+    limits = Limits(NOW + timedelta(days=40), timedelta(days=30))
+    pages: list[Page] = []
+
+    def prune() -> None:
+        pages.append(inside(lambda store: store.retention.deliveries(limits, None))(pruning))
+
+    thread = threading.Thread(target=prune)
+    with hand.transaction():
+        assert hand.ledger.retry([claim.id], now=NOW).changed == [claim.id]
+        thread.start()
+        waits = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        while sql(watch, waits) == [(0,)]:
+            pass
+    thread.join()
+    assert [page.removed for page in pages] == [0]
+    assert titles(hand) == ["task_failed t1"]
 
 
 def test_how_far_a_project_is_seen_is_its_owners_to_say(join: Join) -> None:

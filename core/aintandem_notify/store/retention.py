@@ -50,6 +50,10 @@ _receipts: Final = schema.receipts.c
 _gates: Final = schema.gates.c
 _REF: Final = (_runs.project_id, _runs.kind, _runs.id)
 _QUEUED: Final = _deliveries.state == DeliveryState.QUEUED.value
+# What is deleted is asked for these once more: where several agents share the store, somebody may just have queued
+# again what had ended.
+_HAS_DELIVERY: Final = exists().where(_deliveries.notification_id == _notifications.id)
+_HAS_NOTIFICATION: Final = exists().where(_notifications.event_key == _events.key)
 # Written out, so that SQLite sees that the index of these events alone will do.
 _IS_OUTPUT: Final[ColumnElement[bool]] = _events.type == literal_column("'output'")
 
@@ -111,10 +115,11 @@ class Retention:
         held = set(self._connection.execute(waiting).scalars())
         busy = {note.event_key for note in notes if note.id in held}
         over = [note.id for note in notes if note.event_key not in busy]
-        self._delete(schema.deliveries, _deliveries.notification_id.in_(over))
-        self._delete(schema.notifications, _notifications.id.in_(over))
+        self._delete(schema.deliveries, and_(_deliveries.notification_id.in_(over), ~_QUEUED))
+        self._delete(schema.notifications, and_(_notifications.id.in_(over), ~_HAS_DELIVERY))
         free = [key for key in keys if key not in busy]
-        return Page(self._delete(schema.events, _events.key.in_(free)), _next(rows, limits, lambda row: row.id))
+        removed = self._delete(schema.events, and_(_events.key.in_(free), ~_HAS_NOTIFICATION))
+        return Page(removed, _next(rows, limits, lambda row: row.id))
 
     def deliveries(self, limits: Limits, after: Any) -> Page:  # noqa: ARG002  # what was there is gone
         """Deliveries that ended, and what only they needed: notifications and their events."""
@@ -124,11 +129,11 @@ class Retention:
         rows = self._rows(page.order_by(_deliveries.settled_at).limit(limits.most))
         if not rows:
             return Page(0)
-        removed = self._delete(schema.deliveries, _deliveries.id.in_([row.id for row in rows]))
+        removed = self._delete(schema.deliveries, and_(_deliveries.id.in_([row.id for row in rows]), ~_QUEUED))
         orphans = self._rows(
             select(_notifications.id, _notifications.event_key).where(
                 _notifications.id.in_({row.notification_id for row in rows}),
-                ~exists().where(_deliveries.notification_id == _notifications.id),
+                ~_HAS_DELIVERY,
             )
         )
         self._delete(schema.notifications, _notifications.id.in_([row.id for row in orphans]))
@@ -137,7 +142,7 @@ class Retention:
             and_(
                 _events.key.in_({row.event_key for row in orphans}),
                 _events.received_at < limits.before,
-                ~exists().where(_notifications.event_key == _events.key),
+                ~_HAS_NOTIFICATION,
             ),
         )
         return Page(removed, _next(rows, limits, lambda _row: True))
