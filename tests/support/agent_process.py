@@ -79,7 +79,7 @@ class AgentProcess:
 
 @asynccontextmanager
 async def open_agent(
-    *arguments: str | Path, cwd: Path, environ: Mapping[str, str] | None = None, seconds: float = 60.0
+    *arguments: str | Path, cwd: Path, environ: Mapping[str, str] | None = None, seconds: float = 180.0
 ) -> AsyncIterator[AgentProcess]:
     """Run ``aintandem-notify`` with the given arguments in ``cwd``, whose HOME and state it gets too.
 
