@@ -228,6 +228,35 @@ async def test_tokens_go_to_their_own_server_only(raw: RawOrchestrator) -> None:
     assert raw.requests == []
 
 
+async def test_a_logout_that_is_cancelled_forgets_what_was_kept(simulator: Simulator) -> None:
+    tokens = MemoryTokens()
+    async with logged_in(simulator, tokens=tokens) as client:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await client.auth.logout()
+        assert await tokens.load() is None
+
+
+async def test_a_program_waits_for_what_the_other_is_about_to_keep(simulator: Simulator) -> None:
+    class Slow(MemoryTokens):
+        """Keeps what it is given a moment later, as a disk does."""
+
+        async def save(self, tokens: StoredTokens) -> None:
+            if await self.load() is not None:
+                await trio.sleep(0.1)
+            await super().save(tokens)
+
+    tokens = Slow()
+    async with logged_in(simulator, tokens=tokens):
+        pass
+    async with client_of(simulator, tokens=tokens) as one, client_of(simulator, tokens=tokens) as other:
+        simulator.expire_tokens()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.projects.list)
+            nursery.start_soon(other.projects.list)
+        assert await one.auth.token() == await other.auth.token()
+
+
 async def test_a_logout_forgets_what_was_kept(raw: RawOrchestrator) -> None:
     tokens = MemoryTokens()
     async with logged_in(raw, tokens=tokens):

@@ -649,6 +649,17 @@ async def test_a_cancelled_connect_does_not_let_go_what_was_held(simulator: Simu
         assert client.progress.is_connected(P)
 
 
+async def test_one_who_gives_up_connecting_takes_it_from_nobody_else(simulator: Simulator) -> None:
+    async with logged_in(simulator) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(client.progress.connect, P)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await client.progress.connect(P)
+        await client.progress.connect(P)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert client.progress.is_connected(P)
+
+
 async def test_leaving_ends_every_task_and_socket(raw: RawOrchestrator) -> None:
     before = trio.lowlevel.current_statistics().tasks_living
     async with logged_in(raw) as client:

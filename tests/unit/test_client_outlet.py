@@ -143,3 +143,13 @@ async def test_the_end_of_an_outlet_is_the_end_of_looking() -> None:
     with trio.CancelScope() as outlet.looking:
         outlet.end()
         await trio.sleep_forever()
+
+
+async def test_narrowing_after_the_connection_has_ended_keeps_what_waits() -> None:
+    outlet = RunOutlet(TASKS)
+    ended = happening("task_completed", taskId="t-1")
+    outlet.put([happening("task_completed", taskId="t-2"), ended])
+    outlet.end(OutletClosed())
+    outlet.narrow(T1)
+    assert outlet.has_ended
+    assert await outlet.take() == [ended]

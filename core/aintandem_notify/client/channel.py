@@ -87,6 +87,7 @@ class Channel:
     def __init__(self, project_id: str, shared: Shared) -> None:
         self.project_id = project_id
         self.is_held = False
+        self._holding = 0
         self.connections = 0
         self.history: deque[Event] = deque(maxlen=shared.history)
         self._shared = shared
@@ -144,13 +145,14 @@ class Channel:
 
     async def hold(self) -> None:
         """Connect, and stay so without any reader; raises as ``connected``."""
-        was_held, self.is_held = self.is_held, True
+        self._holding += 1
         try:
             await self.connected()
-        except BaseException:
-            self.is_held = was_held and self.state is not ConnectionState.DISCONNECTED
+            self.is_held = True
+        finally:
+            # Whoever gives up waiting takes the connection from nobody else who waits or holds.
+            self._holding -= 1
             self._release()
-            raise
 
     async def connected(self) -> None:
         """Wait until there is a connection, for somebody who reads or holds.
@@ -229,7 +231,7 @@ class Channel:
         return before
 
     def _release(self) -> None:
-        if not (self.is_held or self._routes.everybody):
+        if not (self.is_held or self._holding or self._routes.everybody):
             self._stop()
 
     def _stop(self) -> None:
@@ -300,6 +302,9 @@ class Channel:
                 await full[0].room()
                 pieces = self._routes.sort(wire)
             self._handed = []
+        except BaseException:
+            pieces = self._routes.sort(wire)  # readers may have come, gone or narrowed while we waited
+            raise
         finally:
             # Also when there is no time left to wait: it was read, and will not come again.
             self.history.extend(wire)

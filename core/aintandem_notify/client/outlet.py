@@ -148,7 +148,8 @@ class RunOutlet(Outlet):
         super().narrow(interest)
         waiting, self._waiting = self._waiting, []
         self.attempts, self.has_ended, self._found_out = 0, False, None
-        self.put(waiting)
+        # Not by ``put``: what waited when the connection ended can still be taken.
+        self._waiting = [event for event in waiting if self._is_news(event)]
 
     def end(self, error: Exception | None = None) -> None:
         """As ``Outlet.end``."""

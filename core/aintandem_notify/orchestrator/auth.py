@@ -29,7 +29,7 @@ from aintandem_notify.events import AgentEvent, LoginFailedEvent
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.address import SocketTarget, api_bases, socket_target
 from aintandem_notify.orchestrator.answers import content_of, message_of
-from aintandem_notify.orchestrator.kept import Keeper, StoredTokens, TokenStore
+from aintandem_notify.orchestrator.kept import SAVE_TIME_S, Keeper, StoredTokens, TokenStore
 from aintandem_notify.orchestrator.tokens import Origin, Token, is_token, kept_token, make_token
 
 TROUBLE_PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
@@ -215,8 +215,12 @@ class Session:
             self._token = self._token or self._kept
             self._credentials = self._kept = self._refused = self._failure = None
             self._failures = 0
-        await self.logout()
-        await self._keeper.clear()
+        try:
+            await self.logout()
+        finally:
+            # Also when we are cancelled over a server that does not answer: what is kept would log in again.
+            with trio.move_on_after(SAVE_TIME_S, shield=True):
+                await self._keeper.clear()
 
     async def logout(self) -> None:
         """Give the token back, if it came from a login; trouble is logged, not raised."""
@@ -286,8 +290,8 @@ class Session:
 
     async def _fly(self) -> Token:
         if (kept := self._kept) is not None:
-            self._kept = None
             await self._find_base(kept.text)
+            self._kept = None
             return kept
         match self._credentials:
             case GivenToken(token=secret):

@@ -9,6 +9,8 @@ from aintandem_notify import log
 from aintandem_notify.errors import TokenStoreError
 from aintandem_notify.orchestrator.tokens import Origin, Token, is_token
 
+WAITS_FOR_ANOTHER_S: Final = (0.2, 0.5, 1.0)
+"""Pauses in which another program, which used a refresh token up, may still save what it got for it."""
 SAVE_TIME_S: Final = 5.0
 """How long a renewal that is cancelled may still take to keep its tokens: the old refresh token is used up."""
 
@@ -86,6 +88,11 @@ class Keeper:
         """
         try:
             stored = await self.load()
+            for pause in WAITS_FOR_ANOTHER_S:
+                if stored is None or stored.refresh_token not in (None, used):
+                    break
+                await trio.sleep(pause)
+                stored = await self.load()
             if stored is not None and stored.refresh_token in (None, used):
                 await self.clear()
                 return None
