@@ -96,6 +96,9 @@ class Flow:
 
     async def end_again_and_again(self, end: Callable[[AgentProcess], None], code: int) -> None:
         """At random moments while events flow; then once more when all that is due has arrived."""
+        async with self.case.agent() as agent:
+            # A project's first agent must live to note that it watches: what ended before is nobody's news.
+            await agent.wait_for_log('"connected"')
         for _ in range(ROUNDS):
             async with self.case.agent(ends=code) as agent:
                 await agent.wait_for_log('"started"')
