@@ -113,7 +113,7 @@ class Case:
 
     @asynccontextmanager
     async def agent(
-        self, *, ends: int = 0, environ: Mapping[str, str] | None = None, seconds: float = 60.0
+        self, *, ends: int = 0, environ: Mapping[str, str] | None = None, seconds: float = 180.0
     ) -> AsyncIterator[AgentProcess]:
         """The agent at work. If it still runs at the block's end it gets a signal: SIGKILL if it shall end with
         that, SIGTERM else; ``ends`` is the exit code that is right."""
