@@ -23,6 +23,7 @@ from aintandem_notify import (
     User,
 )
 from aintandem_notify.log import redact
+from aintandem_notify.orchestrator.kept import SAVE_TIME_S
 from aintandem_notify.simulator.simulation import Simulator
 from support.clients import client_of, logged_in
 from support.raw_orchestrator import RawOrchestrator, RestAnswer, make_token, open_raw_orchestrator
@@ -237,6 +238,127 @@ async def test_a_logout_that_is_cancelled_forgets_what_was_kept(simulator: Simul
         assert await tokens.load() is None
 
 
+async def arrived(raw: RawOrchestrator, path: str) -> None:
+    """Wait until there was a request to ``path``."""
+    while path not in paths(raw):
+        await trio.testing.wait_all_tasks_blocked(0.01)
+
+
+async def test_a_refresh_that_its_caller_gives_up_is_kept(raw: RawOrchestrator) -> None:
+    """The orchestrator has used the old refresh token up: only its answer leads on."""
+    tokens, answered = MemoryTokens(), trio.Event()
+    async with logged_in(raw, tokens=tokens):
+        pass
+    async with client_of(raw, tokens=tokens) as client, trio.open_nursery() as nursery:
+        raw.delays["POST /api/auth/refresh"] = answered
+        scope = trio.CancelScope()
+
+        async def give_up() -> None:
+            with scope:
+                await client.auth.refresh()
+
+        nursery.start_soon(give_up)
+        await arrived(raw, "/auth/refresh")
+        scope.cancel()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        answered.set()
+        await client.auth.refresh()
+        assert scope.cancelled_caught
+        assert len(raw.refreshes) == 1, "whoever asks meanwhile gets the same"
+        token = await client.auth.token()
+        await client.auth.refresh()
+        assert [body["refreshToken"] for body in raw.refreshes] == ["refresh-1", "refresh-2"]
+        assert await client.auth.token() != token
+    kept = await tokens.load()
+    assert kept is not None
+    assert kept.refresh_token == "refresh-3"
+
+
+@pytest.mark.parametrize("trouble", [RestAnswer({"error": "busy"}, 503), RestAnswer({"error": "no"}, 401)])
+async def test_a_refresh_that_its_caller_gives_up_may_fail(raw: RawOrchestrator, trouble: RestAnswer) -> None:
+    """Nobody is left to be told, and nothing else comes out."""
+    answered = trio.Event()
+    async with logged_in(raw) as client, trio.open_nursery() as nursery:
+        raw.delays["POST /api/auth/refresh"] = answered
+        raw.rest["POST /api/auth/refresh"] = trouble
+
+        async def give_up() -> None:
+            with scope:
+                await client.auth.refresh()
+
+        scope = trio.CancelScope()
+        nursery.start_soon(give_up)
+        await arrived(raw, "/auth/refresh")
+        scope.cancel()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        answered.set()
+        assert await client.auth.verify()
+
+
+async def test_a_server_that_hangs_does_not_hold_who_gives_up(
+    raw: RawOrchestrator, autojump_clock: trio.testing.MockClock
+) -> None:
+    autojump_clock.autojump_threshold = 0.05
+    tokens = MemoryTokens()
+    await tokens.save(StoredTokens(raw.url, make_token(9, -5), "refresh-0"))
+    raw.delays["POST /api/auth/refresh"] = trio.Event()
+    async with client_of(raw, tokens=tokens) as client:
+        began = trio.current_time()
+        with trio.move_on_after(2) as scope:
+            await client.auth.token()
+        assert scope.cancelled_caught
+        assert trio.current_time() - began == pytest.approx(2 + SAVE_TIME_S)
+
+
+@pytest.mark.parametrize("trouble", [RestAnswer({"error": "busy"}, 503), None])
+async def test_a_refresh_that_meets_trouble_costs_no_token_that_is_good(
+    raw: RawOrchestrator, trouble: RestAnswer | None
+) -> None:
+    async with logged_in(raw) as client:
+        token = await client.auth.token()
+        if trouble is None:
+            await raw.go_away()
+        raw.rest["POST /api/auth/refresh"] = trouble
+        with pytest.raises((ServerTrouble, HttpFailed)):
+            await client.auth.refresh()
+        raw.come_back()
+        assert await client.auth.token() == token
+        assert client.auth.is_authenticated()
+        await client.projects.list()
+        assert raw.requests[-1].headers["authorization"] == f"Bearer {token}"
+
+
+async def test_a_refused_refresh_leaves_a_token_that_is_good(raw: RawOrchestrator) -> None:
+    tokens = MemoryTokens()
+    async with logged_in(raw, tokens=tokens):
+        pass
+    async with client_of(raw, tokens=tokens) as client:
+        token = await client.auth.token()
+        raw.rest["POST /api/auth/refresh"] = RestAnswer({"error": "no"}, 401)
+        with pytest.raises(AuthenticationFailed, match="the login has ended"):
+            await client.auth.refresh()
+        assert client.auth.is_authenticated()
+        assert await client.auth.verify()
+        assert await client.auth.token() == token
+
+
+async def test_one_refresh_after_another(raw: RawOrchestrator) -> None:
+    async with logged_in(raw) as client:
+        seen = {await client.auth.token()}
+        for _ in range(3):
+            await client.auth.refresh()
+            seen.add(await client.auth.token())
+        assert len(seen) == 4
+        assert (len(raw.logins), len(raw.refreshes)) == (1, 3)
+
+
+async def test_a_token_that_was_given_cannot_be_refreshed(raw: RawOrchestrator) -> None:
+    async with client_of(raw, token="T") as client:
+        with pytest.raises(AuthenticationFailed, match="a token that was given cannot be renewed"):
+            await client.auth.refresh()
+        assert await client.auth.token() == "T"
+
+
 async def test_a_program_waits_for_what_the_other_is_about_to_keep(simulator: Simulator) -> None:
     class Slow(MemoryTokens):
         """Keeps what it is given a moment later, as a disk does."""
@@ -373,6 +495,20 @@ async def test_a_store_that_raises_hurts_only_itself(
     told = capsys.readouterr().err
     assert "the token store raised ZeroDivisionError" in told
     assert token not in told
+
+
+class Broken(MemoryTokens):
+    """A store that says what is wrong in the library's own words."""
+
+    async def clear(self) -> None:
+        raise TokenStoreError("no key for the safe") from OSError("gone")
+
+
+async def test_an_error_of_the_stores_own_comes_out_as_it_is(simulator: Simulator) -> None:
+    async with logged_in(simulator, tokens=Broken()) as client:
+        with pytest.raises(TokenStoreError, match="no key for the safe") as raised:
+            await client.auth.logout()
+    assert isinstance(raised.value.__cause__, OSError)
 
 
 # Keyrings.

@@ -280,6 +280,35 @@ async def test_a_callback_that_raises_hurts_only_itself(
     assert "on_error itself raised" in told
 
 
+async def test_unsubscribing_before_the_callback_for_how_it_ended(raw: RawOrchestrator) -> None:
+    ended = Heard()
+    async with logged_in(raw) as client:
+        unsubscribe = await client.subscribe_to_task(P, "t1", lambda _: unsubscribe(), ended, ended)
+        socket = await raw.connections.receive()
+        await socket.send_event("task_completed", taskId="t1")
+        await socket.closed.wait()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+    assert ended.all == []
+
+
+async def test_unsubscribing_while_a_callback_waits(raw: RawOrchestrator) -> None:
+    began, goes_on, ended = trio.Event(), trio.Event(), Heard()
+
+    async def slow(_event: Event) -> None:
+        began.set()
+        await goes_on.wait()
+
+    async with logged_in(raw) as client:
+        unsubscribe = await client.subscribe_to_task(P, "t1", slow, ended)
+        socket = await raw.connections.receive()
+        await socket.send_event("task_completed", taskId="t1")
+        await began.wait()
+        unsubscribe()
+        goes_on.set()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+    assert ended.all == []
+
+
 async def test_unsubscribing_inside_of_a_callback(raw: RawOrchestrator) -> None:
     heard: list[str] = []
     finished = trio.Event()

@@ -58,10 +58,11 @@ class Auth:
 
             await client.auth.refresh()
 
-        Raises NotLoggedIn, AuthenticationFailed when neither a refresh nor another login is accepted, ApiError or
-        HttpFailed.
+        Raises NotLoggedIn, AuthenticationFailed when neither a refresh nor another login is accepted, or the token
+        was given; ApiError or HttpFailed when there is trouble. The token that there is stays in use then, as long
+        as it is good. Cancelled, it may still take some seconds to keep what the orchestrator answers.
         """
-        await self._session.renew(await self._session.token())
+        await self._session.refresh()
 
     async def verify(self) -> bool:
         """Ask the orchestrator whether it accepts our token. False without a login, or with one that has ended.

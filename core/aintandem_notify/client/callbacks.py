@@ -68,6 +68,8 @@ async def pump(
                 reporter.report(callback, error, event)
             if more:
                 for other in more.get(event.type, ()):
+                    if outlet.is_dropped:
+                        return
                     await reporter.call(other, event)
         # Before the next are made: so they take the memory of these, which the processor has at hand.
         del event, events

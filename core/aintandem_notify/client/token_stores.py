@@ -3,7 +3,8 @@
 import importlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkstemp
 from typing import Any, Final, TypeVar
@@ -129,32 +130,29 @@ class GuardedStore:
 
     async def load(self) -> StoredTokens | None:
         """As the store's own."""
-        try:
+        with _as_store_errors():
             return await self._store.load()
-        except Exception as error:  # the border of a store that a user wrote
-            raise _store_error(error) from error
 
     async def save(self, tokens: StoredTokens) -> None:
         """As the store's own."""
-        try:
+        with _as_store_errors():
             await self._store.save(tokens)
-        except Exception as error:  # as above
-            raise _store_error(error) from error
 
     async def clear(self) -> None:
         """As the store's own."""
-        try:
+        with _as_store_errors():
             await self._store.clear()
-        except Exception as error:  # as above
-            raise _store_error(error) from error
 
 
-def _store_error(error: Exception) -> TokenStoreError:
-    return (
-        error
-        if isinstance(error, TokenStoreError)
-        else TokenStoreError(f"the token store raised {type(error).__name__}: {log.redact(str(error))}")
-    )
+@contextmanager
+def _as_store_errors() -> Iterator[None]:
+    try:
+        yield
+    except TokenStoreError:
+        raise
+    except Exception as error:  # the border of a store that a user wrote
+        what = f"{type(error).__name__}: {log.redact(str(error))}".rstrip(": ")
+        raise TokenStoreError(f"the token store raised {what}") from error
 
 
 def _as_text(tokens: StoredTokens) -> str:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import trio
@@ -29,6 +30,7 @@ from aintandem_notify.events import AgentEvent, LoginFailedEvent
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.address import SocketTarget, api_bases, socket_target
 from aintandem_notify.orchestrator.answers import content_of, message_of
+from aintandem_notify.orchestrator.finishing import finish
 from aintandem_notify.orchestrator.kept import SAVE_TIME_S, Keeper, StoredTokens, TokenStore
 from aintandem_notify.orchestrator.tokens import Origin, Token, is_token, kept_token, make_token
 
@@ -122,7 +124,7 @@ class Session:
     def is_open(self) -> bool:
         """Whether there is a token, or a way to one, that the orchestrator has not refused."""
         if self._failure is not None and _is_refusal(self._failure.error):
-            return False
+            return self._token is not None and self._may_be_good(self._token)
         return self._has_means()
 
     def _has_means(self) -> bool:
@@ -165,6 +167,16 @@ class Session:
         if self._token is refused:
             self._refused = refused
         return await self.token()
+
+    async def refresh(self) -> Token:
+        """A new token in place of one that is good, which stays in use when there is no new one.
+
+        Raises as ``token`` does; AuthenticationFailed at once when the token was given.
+        """
+        token = await self.token()
+        if token.origin is Origin.GIVEN:
+            raise AuthenticationFailed("a token that was given cannot be renewed; give another one", status=401)
+        return await self._obtain(instead_of=token)
 
     def accepted(self, token: Token) -> None:
         """The orchestrator took ``token``: that a given one is refused later is news again."""
@@ -232,25 +244,25 @@ class Session:
         except (ApiError, HttpFailed) as error:
             _log.info("could not log out", reason=str(error))
 
-    async def _obtain(self) -> Token:
+    async def _obtain(self, instead_of: Token | None = None) -> Token:
         """A new token out of one request, however many ask for it."""
         while self._flight is not None:
             flight = self._flight
             await flight.wait()
-            if self._failure is None and self._token is not None and self._token is not self._refused:
-                return self._token
+            token = self._token
+            is_wanted = token is not self._refused and token is not instead_of
+            if self._failure is None and token is not None and is_wanted:
+                return token
         if self._failure is not None and trio.current_time() < self._failure.until:
             raise self._failure.error.with_traceback(None)
         if not self._has_means():
             raise NotLoggedIn
         async with self._own_flight():
             try:
-                token = await self._fly()
+                return await self._fly()
             except (ApiError, HttpFailed) as error:
                 self._note_failure(error)
                 raise
-            await self._settle(token)
-            return token
 
     @asynccontextmanager
     async def _own_flight(self) -> AsyncIterator[None]:
@@ -264,12 +276,13 @@ class Session:
             self._flight = None
             flight.set()
 
-    async def _settle(self, token: Token) -> None:
+    async def _settle(self, token: Token) -> Token:
         """This is our token from now on, also after the next start."""
         self._token, self._failure, self._failures = token, None, 0
         if token.origin is not Origin.GIVEN:
             self._announced = False
             await self._keeper.save(token, self._refresh_token)
+        return token
 
     def _note_failure(self, error: ApiError | HttpFailed) -> None:
         refused = _is_refusal(error)
@@ -292,12 +305,12 @@ class Session:
         if (kept := self._kept) is not None:
             await self._find_base(kept.text)
             self._kept = None
-            return kept
+            return await self._settle(kept)
         match self._credentials:
             case GivenToken(token=secret):
-                return await self._given(secret)
+                return await self._settle(await self._given(secret))
             case Login() as login:
-                return await self._refreshed() or await self._logged_in(login)
+                return await self._refreshed() or await self._settle(await self._logged_in(login))
             case None:
                 used = self._refresh_token
                 return await self._refreshed() or await self._refreshed_by_another(used)
@@ -306,8 +319,9 @@ class Session:
         """What another program that shares our store has got meanwhile: of two refreshes only one succeeds."""
         stored = await self._keeper.newer_than(used)
         if stored is not None:
-            token = self._take_up(stored) or await self._refreshed()
-            if token is not None:
+            if (token := self._take_up(stored)) is not None:
+                return await self._settle(token)
+            if (token := await self._refreshed()) is not None:
                 return token
         raise AuthenticationFailed("the login has ended; log in again", status=401)
 
@@ -333,15 +347,22 @@ class Session:
         fresh = refused is not None and refused is self._token and refused.origin is Origin.REFRESH
         if fresh and self._credentials is not None:
             return None
+        refresh = partial(self._refresh_with, self._refresh_token)
+        # The old refresh token is used up as soon as the orchestrator has read it: whoever cancels must not leave
+        # the store with that one.
+        return await (finish(refresh, grace_s=SAVE_TIME_S) if self._keeper.keeps else refresh())
+
+    async def _refresh_with(self, refresh_token: str) -> Token | None:
         try:
-            answer = await self._post("/auth/refresh", {"refreshToken": self._refresh_token})
-            return self._from_answer(answer, Origin.REFRESH)
+            answer = await self._post("/auth/refresh", {"refreshToken": refresh_token})
+            token = self._from_answer(answer, Origin.REFRESH)
         except ApiError as error:
             if isinstance(error, ServerTrouble) and not self._logs_in_rather():
                 raise
             _log.info("could not refresh the token", reason=str(error))
             self._refresh_token = None
             return None
+        return await self._settle(token)
 
     def _logs_in_rather(self) -> bool:
         """Whether a login may help where a refresh met trouble: some servers fail inside over an unknown token."""

@@ -12,7 +12,8 @@ from aintandem_notify.orchestrator.tokens import Origin, Token, is_token
 WAITS_FOR_ANOTHER_S: Final = (0.2, 0.5, 1.0)
 """Pauses in which another program, which used a refresh token up, may still save what it got for it."""
 SAVE_TIME_S: Final = 5.0
-"""How long a renewal that is cancelled may still take to keep its tokens: the old refresh token is used up."""
+"""How long a renewal that is cancelled may still take to get its tokens, and as long again to keep them: the old
+refresh token is used up."""
 
 _log = log.get_logger(__name__)
 
@@ -73,6 +74,11 @@ class Keeper:
     def __init__(self, url: str, store: TokenStore | None) -> None:
         self._url = url
         self._store = store
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a store."""
+        return self._store is not None
 
     async def load(self) -> StoredTokens | None:
         """The tokens of an earlier login to our url; raises TokenStoreError."""
