@@ -116,6 +116,48 @@ async def test_a_sandbox(client: AInTandemClient, simulator: Simulator) -> None:
     assert await client.sandboxes.list(P) == []
 
 
+@pytest.mark.parametrize(
+    ("operations", "found"),
+    [
+        ([], ["ours"]),
+        (RestAnswer({"error": "no such route"}, 404), ["ours"]),
+        (
+            [
+                {"id": "o1", "sandboxId": "worked-on", "projectId": P},
+                {"id": "o2", "sandboxId": "worked-on-too"},
+                {"id": "o3", "sandboxId": "unsaid", "projectId": "q"},
+                {"id": "o4", "sandboxId": "theirs"},
+                {"id": "o5"},
+            ],
+            ["ours", "worked-on", "worked-on-too"],
+        ),
+    ],
+)
+async def test_sandboxes_that_do_not_say_whose_they_are(
+    raw: RawOrchestrator, operations: object, found: list[str]
+) -> None:
+    """The official SDK's type of a listed sandbox has no project."""
+    rows = [{"sandboxId": name} for name in ("worked-on", "worked-on-too", "unsaid")]
+    raw.rest["GET /api/flexy"] = [
+        {"sandboxId": "ours", "projectId": P},
+        {"sandboxId": "theirs", "projectId": "q"},
+        *rows,
+    ]
+    raw.rest[f"GET /api/flexy/projects/{P}/operations"] = {"operations": operations, "total": 5}
+    if isinstance(operations, RestAnswer):
+        raw.rest[f"GET /api/flexy/projects/{P}/operations"] = operations
+    async with logged_in(raw) as client:
+        assert sorted(one.id for one in await client.sandboxes.list(P)) == found
+        assert len(await client.sandboxes.list()) == 5
+
+
+async def test_operations_are_asked_for_only_where_a_sandbox_does_not_say(raw: RawOrchestrator) -> None:
+    raw.rest["GET /api/flexy"] = [{"sandboxId": "ours", "projectId": P}]
+    async with logged_in(raw) as client:
+        assert [one.id for one in await client.sandboxes.list(P)] == ["ours"]
+    assert [request.path for request in raw.requests] == ["/api/auth/login", "/api/flexy"]
+
+
 async def test_operations_on_a_sandbox(client: AInTandemClient) -> None:
     sandbox = await client.sandboxes.create(P, breaks=False)
     for begin, kind in (

@@ -114,6 +114,9 @@ def test_an_execution_is_named_by_its_workflow() -> None:
 
 KNOWN = [Run("p", Family.SANDBOX, "b1"), Run("p", Family.TASK, "b9")]
 STOP = {"id": "o1", "sandboxId": "b1", "type": "stop", "status": "completed", "completedAt": NOW}
+SDK_STOP = {"id": "o1", "sandboxId": "b1", "type": "stop", "status": "completed", "startTime": NOW, "endTime": NOW}
+"""As the official SDK has it."""
+EARLIER = NOW - timedelta(hours=1)
 FAILED_START = {**STOP, "type": "start", "status": "failed", "error": "no image", "createdAt": NOW}
 
 
@@ -130,8 +133,10 @@ FAILED_START = {**STOP, "type": "start", "status": "failed", "error": "no image"
         ({"status": "stopped"}, [{**STOP, "status": "failed"}], "failed at its time"),
         ({"status": "stopped"}, [FAILED_START], "failed at its time"),
         ({"status": "running"}, [FAILED_START], "running"),
-        ({"status": "stopped"}, [{**FAILED_START, "createdAt": NOW - timedelta(hours=1)}, STOP], "completed"),
+        ({"status": "stopped"}, [{**FAILED_START, "createdAt": EARLIER}, STOP], "completed"),
         (None, [STOP], "completed at its time"),
+        ({"status": "stopped"}, [{**SDK_STOP, "startTime": EARLIER, "status": "failed"}, SDK_STOP], "completed"),
+        ({"status": "stopped"}, [SDK_STOP], "completed at its time"),
         (None, [{**STOP, "type": "delete"}], "completed at its time"),
         (None, [{**STOP, "status": "in_progress"}], None),
         (None, [{**STOP, "type": "start"}], None),

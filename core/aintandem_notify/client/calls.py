@@ -6,12 +6,14 @@ something only when the request surely was not sent.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from aintandem_notify.client.pages import TaskPages
-from aintandem_notify.errors import ApiError
+from aintandem_notify.errors import ApiError, NotFound
 from aintandem_notify.orchestrator import OrchestratorApi
+from aintandem_notify.orchestrator.observing import is_of
 from aintandem_notify.orchestrator.records import (
     ExecutionRecord,
     OperationRecord,
@@ -290,7 +292,10 @@ class Sandboxes:
         self._api = api
 
     async def list(self, project_id: str | None = None) -> SandboxRecords:
-        """The project's sandboxes; those of every project when none is given.
+        """The project's sandboxes; all there are when no project is given.
+
+        Where the orchestrator lists sandboxes without saying whose they are, a project's are those that its
+        ``operations`` are about; others are in the whole list only.
 
         Example::
 
@@ -298,7 +303,14 @@ class Sandboxes:
                 print(sandbox.id, sandbox.status)
         """
         found = await self._api.sandboxes()
-        return [one for one in found if project_id in (None, one.project_id)]
+        if project_id is None:
+            return found
+        operated: set[str | None] = set()
+        if any(one.project_id is None for one in found):
+            with suppress(NotFound):  # an orchestrator without operations
+                operations = await self._api.operations(project_id)
+                operated = {one.sandbox_id for one in operations if one.project_id in (None, project_id)}
+        return [one for one in found if is_of(project_id, one, operated)]
 
     async def create(
         self, project_id: str, *, name: str | None = None, image: str | None = None, **more: Any

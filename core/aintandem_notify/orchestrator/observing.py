@@ -1,7 +1,7 @@
 """From the records of the REST API to observations of runs. Pure; what cannot be read is left out."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -101,12 +101,18 @@ def observed_sandboxes(
     """
     latest = _latest_by_sandbox(one for one in operations if one.project_id in (None, project_id))
     ours = {run.id for run in open_runs if run.kind is Family.SANDBOX}
-    listed = {
-        one.id: one for one in sandboxes if one.id in ours or _project_of(one, project_id, latest) == project_id
-    }
+    listed = {one.id: one for one in sandboxes if one.id in ours or is_of(project_id, one, latest)}
     found = [_observed_sandbox(project_id, record, latest.get(record.id)) for record in listed.values()]
     found += [_vanished(project_id, name, latest[name]) for name in ours - listed.keys() if name in latest]
     return [one for one in found if one is not None]
+
+
+def is_of(project_id: str, sandbox: SandboxRecord, operated: Container[str | None]) -> bool:
+    """Whether the sandbox is the project's: as it says itself; where it does not, as the project's operations do.
+
+    ``operated`` are the ids of the sandboxes that they are about.
+    """
+    return sandbox.id in operated if sandbox.project_id is None else sandbox.project_id == project_id
 
 
 def _latest_by_sandbox(operations: Iterable[OperationRecord]) -> dict[str, OperationRecord]:
@@ -116,12 +122,6 @@ def _latest_by_sandbox(operations: Iterable[OperationRecord]) -> dict[str, Opera
         if name and (name not in latest or _began(operation) > _began(latest[name])):
             latest[name] = operation
     return latest
-
-
-def _project_of(sandbox: SandboxRecord, project_id: str, operations: Mapping[str, OperationRecord]) -> str | None:
-    if sandbox.project_id is None and sandbox.id in operations:
-        return project_id
-    return sandbox.project_id
 
 
 def _began(operation: OperationRecord) -> datetime:

@@ -142,8 +142,10 @@ class OperationRecord(Record):
     kind: OptionalText = Field(None, validation_alias=AliasChoices("type", "kind", "operation", "action"))
     project_id: OptionalText = None
     status: OptionalText = None
-    created_at: Moment = Field(None, validation_alias=AliasChoices("createdAt", "startedAt"))
-    completed_at: Moment = Field(None, validation_alias=AliasChoices("completedAt", "endedAt", "updatedAt"))
+    created_at: Moment = Field(None, validation_alias=AliasChoices("createdAt", "startTime", "startedAt"))
+    completed_at: Moment = Field(
+        None, validation_alias=AliasChoices("completedAt", "endTime", "endedAt", "updatedAt")
+    )
     error: OptionalText = None
 
 
