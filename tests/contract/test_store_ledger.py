@@ -101,7 +101,7 @@ def test_a_retried_one_is_as_new_and_lives_as_long_as_a_new_one() -> None:
     # The older one behind it is still found to be too old.
     hour_ago = later - timedelta(hours=1)
     gone = inside(
-        lambda opened: opened.outbox.expire(A, older_than=hour_ago, now=later, reason="waited too long")
+        lambda opened: opened.backlog.expire(A, older_than=hour_ago, now=later, reason="waited too long")
     )(store)
     assert gone == 1
     assert ids(store, Wanted(states=(DeliveryState.QUEUED,))) == [first]

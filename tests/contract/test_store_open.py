@@ -355,7 +355,7 @@ def test_the_databases_errors_say_what_is_to_be_done(code: str, kind: type[Store
 
 
 def expire_all(store: Store) -> None:
-    store.outbox.expire("file_log.a", older_than=NOW.replace(year=2030), now=NOW, reason="old")
+    store.backlog.expire("file_log.a", older_than=NOW.replace(year=2030), now=NOW, reason="old")
 
 
 def expire_and_fail(store: Store) -> None:

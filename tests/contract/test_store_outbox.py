@@ -205,7 +205,7 @@ def test_memory_forgets_what_waited_too_long() -> None:
     queue_up(about)(store)
     with store.transaction():
         later = NOW + timedelta(days=3)
-        assert store.outbox.expire(HERE, older_than=later, now=later, reason="too old") == 1
+        assert store.backlog.expire(HERE, older_than=later, now=later, reason="too old") == 1
     assert kept(recent, HERE, about) == [False]
     store.close()
 
@@ -246,7 +246,7 @@ def test_no_receipt_leaves_the_last_one(store: Store) -> None:
 
 def expire(store: Store, older_than: float, **asked: Any) -> int:
     return inside(
-        lambda store: store.outbox.expire(
+        lambda store: store.backlog.expire(
             HERE, older_than=NOW + timedelta(seconds=older_than), now=NOW, reason="waited longer than 1h", **asked
         )
     )(store)

@@ -304,7 +304,7 @@ def test_what_another_delivered_meanwhile_nobody_takes_over(join: Join) -> None:
     settle(alive, again)
     dead.join("one", entries="all", version="1")
     settle(dead, claim, DeliveryState.DEAD)
-    inside(lambda store: store.outbox.take_over({claim.id: "refused"}, "slack.b", NOW))(dead)
+    inside(lambda store: store.backlog.take_over({claim.id: "refused"}, "slack.b", NOW))(dead)
     assert sql(alive, "SELECT destination, state FROM deliveries") == [(HERE, "delivered")]
 
 

@@ -54,17 +54,17 @@ def chosen(waiting: Sequence[Waiting], *, queued: int, over: int) -> tuple[int, 
 def fold_backlog(store: Store, name: str, over: int, now: datetime) -> int:
     """Fold what is too much for this destination, and queue the summary; how many. In a transaction."""
     old = now - timedelta(seconds=OLD_S)
-    queued = store.outbox.backlog(name, more_than=over, older_than=old)
+    queued = store.backlog.size(name, more_than=over, older_than=old)
     if queued is None:
         return 0
-    found = store.outbox.foldable(name, [level.value for level in (*FOLDED_FIRST, *FOLDED_THEN)], most=AT_ONCE)
+    found = store.backlog.foldable(name, [level.value for level in (*FOLDED_FIRST, *FOLDED_THEN)], most=AT_ONCE)
     waiting = [Waiting(delivery, Severity(level)) for delivery, level in found]
     ids = chosen(waiting, queued=queued, over=over)
     if not ids:
         return 0
-    sent = summary(name, store.outbox.told(ids, most_names=MOST_NAMES), now)
+    sent = summary(name, store.backlog.told(ids, most_names=MOST_NAMES), now)
     store.journal.write(Changes(events=[sent.event], notifications=[(sent, [name])]), now)
-    store.outbox.fold(name, ids, sent.id, now)
+    store.backlog.fold(name, ids, sent.id, now)
     return len(ids)
 
 

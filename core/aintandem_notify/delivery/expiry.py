@@ -75,6 +75,6 @@ def _expire(
     def expire(store: Store) -> int:
         spare = in_flight()
         with store.transaction():
-            return store.outbox.expire(settings.name, older_than=older_than, now=now, reason=reason, spare=spare)
+            return store.backlog.expire(settings.name, older_than=older_than, now=now, reason=reason, spare=spare)
 
     return expire

@@ -38,12 +38,12 @@ def take_over_waiting(
     target, wait_s = settings.fallback, min(settings.fallback_after, settings.max_age)
     if target is None:
         return 0
-    waiting = store.outbox.waiting_since(
+    waiting = store.backlog.waiting_since(
         settings.name,
         older_than=aged_at - timedelta(seconds=wait_s),
         spare=spare,
         but_thread=agent_thread(target),
         most=AT_ONCE,
     )
-    store.outbox.take_over(dict.fromkeys(waiting, too_old(wait_s)), target, now)
+    store.backlog.take_over(dict.fromkeys(waiting, too_old(wait_s)), target, now)
     return len(waiting)

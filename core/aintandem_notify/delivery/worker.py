@@ -302,7 +302,7 @@ class Worker:
         store.outbox.settle(settlements)
         others = handed_over(self.settings, settlements)
         if others and self.settings.fallback is not None:
-            store.outbox.take_over(others, self.settings.fallback, instant.now)
+            store.backlog.take_over(others, self.settings.fallback, instant.now)
         for outcome in outcomes:
             if outcome.verdict is not None:
                 gate = gates.after(gate, outcome.verdict, outcome.at_s, self._chance)

@@ -18,8 +18,8 @@ from aintandem_notify.runs import TERMINAL_STATES, Run, RunRef, RunState
 from aintandem_notify.store import schema
 from aintandem_notify.store.bulk import Bulk
 from aintandem_notify.store.bulk import Row as BulkRow
+from aintandem_notify.store.deliveries import DeliveryState
 from aintandem_notify.store.membership import Membership
-from aintandem_notify.store.outbox import DeliveryState
 from aintandem_notify.store.recent import Recent
 from aintandem_notify.store.schema import microseconds
 

@@ -10,7 +10,7 @@ from pydantic_core import from_json
 from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
 from aintandem_notify.store import schema
-from aintandem_notify.store.outbox import DeliveryState
+from aintandem_notify.store.deliveries import DeliveryState
 from aintandem_notify.store.recent import Recent
 
 DROPPED: Final = "dropped by hand"

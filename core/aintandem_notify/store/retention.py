@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from aintandem_notify.runs import TERMINAL_STATES
 from aintandem_notify.store import schema
-from aintandem_notify.store.outbox import DeliveryState
+from aintandem_notify.store.deliveries import DeliveryState
 
 OUTPUT_KEPT: Final = timedelta(hours=1)
 """How long an ``output`` event stays in the journal once its deliveries have ended; there may be millions."""

@@ -4,14 +4,12 @@ No two agents get the same delivery, and none gets one whose thread has an earli
 is meant for settings that are its own, or that no living agent has; and what can only be reached from its machine.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Select,
     Text,
     and_,
     bindparam,
@@ -32,13 +30,10 @@ from aintandem_notify.store.membership import Membership
 from aintandem_notify.store.outbox import Outbox
 from aintandem_notify.store.recent import Recent
 
-MOST_EXPIRED: Final = 2000
-"""Deliveries that are given up in one transaction; the others wait for the next look."""
-
 _mine: Final = schema.deliveries.c
 _earlier: Final = schema.deliveries.alias("earlier_open").c
 _theirs: Final = schema.agent_destinations.c
-_OPEN: Final[ColumnElement[str]] = literal_column("'queued'")
+OPEN: Final[ColumnElement[str]] = literal_column("'queued'")
 
 
 def _mine_to_make(of: Any) -> ColumnElement[bool]:
@@ -56,15 +51,15 @@ def _not_in_hand(of: Any) -> ColumnElement[bool]:
 _AHEAD: Final = and_(
     _earlier.destination == _mine.destination,
     _earlier.thread == _mine.thread,
-    _earlier.state == _OPEN,
+    _earlier.state == OPEN,
     _earlier.id < _mine.id,
     _earlier.node.is_not_distinct_from(_mine.node),
 )
-_FREE: Final = and_(_not_in_hand(_mine), _mine_to_make(_mine))
-_LOCKED: Final[dict[str, Any]] = {"of": schema.deliveries, "skip_locked": True}
-_PICK_ONE: Final = outbox.CLAIM.where(_FREE, ~exists().where(_AHEAD)).with_for_update(**_LOCKED)
+FREE: Final = and_(_not_in_hand(_mine), _mine_to_make(_mine))
+LOCKED: Final[dict[str, Any]] = {"of": schema.deliveries, "skip_locked": True}
+_PICK_ONE: Final = outbox.CLAIM.where(FREE, ~exists().where(_AHEAD)).with_for_update(**LOCKED)
 _OTHERS_AHEAD: Final = exists().where(_AHEAD, ~and_(_not_in_hand(_earlier), _mine_to_make(_earlier)))
-_PICK: Final = outbox.CLAIM.where(_FREE, ~_OTHERS_AHEAD).with_for_update(**_LOCKED)
+_PICK: Final = outbox.CLAIM.where(FREE, ~_OTHERS_AHEAD).with_for_update(**LOCKED)
 # One that another agent is just claiming looks free; what comes after it in its thread must wait.
 _BEHIND: Final = select(_mine.id).where(
     _mine.id.in_(bindparam("ids", expanding=True)),
@@ -84,7 +79,7 @@ _SETTLE: Final = Bulk(
     update(schema.deliveries)
     .where(
         _mine.id == bindparam("delivery"),
-        _mine.state == _OPEN,
+        _mine.state == OPEN,
         _not_in_hand(_mine),
     )
     .values({name: bindparam(name) for name in outbox.SETTLED} | {"claimed_by": null()}),
@@ -100,7 +95,7 @@ class SharedOutbox(Outbox):
         self._membership = membership
 
     def _pick(self, asked: Mapping[str, Any]) -> Sequence[Any]:
-        values = {**asked, **self._me, **self._settings(asked["name"])}
+        values = {**asked, **asked_by(self._membership, asked["name"])}
         if asked["most"] == 1:
             rows = self._connection.execute(_PICK_ONE, values).all()
         else:
@@ -121,41 +116,16 @@ class SharedOutbox(Outbox):
         # One that was given up and is claimed by another agent now is that agent's to settle.
         _SETTLE.run(self._connection, [(*row, self._membership.id) for row in rows])
 
-    def _free(self, destination: str, waiting: Select[Any]) -> list[int]:
-        values = {**self._me, **self._settings(destination)}
-        free = waiting.where(_FREE, _mine.claimed_by.is_(None)).with_for_update(**_LOCKED)
-        return list(self._connection.execute(free, {**values, "name": destination}).scalars())
-
-    def _place(self, destination: str) -> tuple[str | None, str | None]:
-        return self._membership.place(destination)
-
     def waiting(self, destinations: Sequence[str]) -> set[str]:
         """Those of the destinations that have something in nobody's hand; cheap, whatever waits."""
         return set(self._connection.execute(_WAITING, {"names": list(destinations)}).scalars())
 
-    def expire(
-        self, destination: str, *, older_than: datetime, now: datetime, reason: str, spare: Collection[int] = ()
-    ) -> int:
-        """As for one owner, but what any agent has in hand is spared, and at most ``MOST_EXPIRED`` end at once."""
-        if not self._any_waits_since(destination, older_than):
-            return 0
-        old = (
-            select(_mine.id)
-            .where(_mine.destination == destination, _mine.state == _OPEN, _mine.created_at < older_than)
-            .where(_mine.claimed_by.is_(None), _mine.id.not_in(spare))
-            .order_by(_mine.id)
-            .limit(MOST_EXPIRED)
-            .with_for_update(**_LOCKED)
-        )
-        ids = self._connection.execute(old).scalars().all()
-        self._bury(ids, now, reason)
-        self._recent.forget(destination)
-        return len(ids)
-
-    def _settings(self, destination: str) -> dict[str, Any]:
-        mine = self._membership.configured.get(destination)
-        return {"variant": mine.variant if mine else None, "node": self._membership.node}
-
     @property
     def _me(self) -> dict[str, Any]:
         return {"me": self._membership.id}
+
+
+def asked_by(membership: Membership, destination: str) -> dict[str, Any]:
+    """What ``FREE`` has to know of this agent and its destination."""
+    mine = membership.configured.get(destination)
+    return {"me": membership.id, "variant": mine.variant if mine else None, "node": membership.node}

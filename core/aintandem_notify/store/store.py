@@ -11,6 +11,7 @@ from sqlalchemy import delete, insert, select, update
 
 from aintandem_notify.clock import Clock, SystemClock
 from aintandem_notify.errors import MembershipLost, StoreDamaged, StoreError, StoreFull
+from aintandem_notify.store.backlog import Backlog
 from aintandem_notify.store.database import open_database
 from aintandem_notify.store.gates import Gates
 from aintandem_notify.store.health import WELL, Purpose, StoreState, StoreStatus, after_failure, after_success
@@ -20,6 +21,7 @@ from aintandem_notify.store.outbox import Outbox
 from aintandem_notify.store.recent import Recent
 from aintandem_notify.store.retention import Retention
 from aintandem_notify.store.schema import PREDECESSOR, SALT, meta
+from aintandem_notify.store.shared_backlog import SharedBacklog
 from aintandem_notify.store.shared_outbox import SharedOutbox
 
 _PROBE: Final = update(meta).where(meta.c.key == "schema_version").values(value=meta.c.value)
@@ -45,10 +47,13 @@ class Store:
         self._recent = recent or Recent()
         self.membership = self._database.membership
         self.outbox: Outbox
+        self.backlog: Backlog
         if self.membership is None:
             self.outbox = Outbox(self._connection, self._recent)
+            self.backlog = Backlog(self._connection, self._recent)
         else:
             self.outbox = SharedOutbox(self._connection, self._recent, self.membership)
+            self.backlog = SharedBacklog(self._connection, self._recent, self.membership)
         self.journal = Journal(self._connection, self._recent, self.membership)
         self.gates = Gates(self._connection)
         self.retention = Retention(self._connection)

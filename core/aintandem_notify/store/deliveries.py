@@ -1,0 +1,37 @@
+"""What the parts of the store that look at deliveries have in common: their states, and what is asked of them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import Connection, and_, bindparam, select, update
+
+from aintandem_notify.store import schema
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands."""
+
+    QUEUED = "queued"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    FOLDED = "folded"
+    """A summary told of it."""
+
+
+_mine: Final = schema.deliveries.c
+QUEUED: Final = and_(_mine.destination == bindparam("name"), _mine.state == DeliveryState.QUEUED.value)
+"""Waits at the destination ``name``."""
+CONTENTS: Final = (
+    select(schema.notifications.c.id, schema.notifications.c.content, schema.events.c.wire)
+    .join_from(schema.notifications, schema.events, schema.events.c.key == schema.notifications.c.event_key)
+    .where(schema.notifications.c.id.in_(bindparam("ids", expanding=True)))
+)
+"""The notifications with these ``ids``, as they are kept, and their events."""
+
+
+def bury(connection: Connection, ids: Sequence[int], now: datetime, reason: str) -> None:
+    """Make these dead."""
+    dead = {"state": DeliveryState.DEAD.value, "reason": reason, "settled_at": now}
+    connection.execute(update(schema.deliveries).where(_mine.id.in_(ids)).values(dead))
