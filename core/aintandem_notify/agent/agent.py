@@ -1,0 +1,148 @@
+"""The parts at work together: what a start, a reload and an end do to them."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import trio
+
+from aintandem_notify import __version__, log
+from aintandem_notify.agent.settings import Instance, instances, restart_needed
+from aintandem_notify.clock import Clock
+from aintandem_notify.delivery import Dispatcher
+from aintandem_notify.errors import ConfigError, StoreError
+from aintandem_notify.events import AgentStartedEvent, AgentStoppedEvent
+from aintandem_notify.ingest import Ingest
+from aintandem_notify.loading import Loaded, load
+from aintandem_notify.orchestrator import ConnectionState, Fleet, ProjectStatus
+from aintandem_notify.plugins import InstanceState, PluginHost
+from aintandem_notify.sharing import Member, entries_of, place_of
+from aintandem_notify.systemd import Systemd
+
+_log = log.get_logger("agent")
+
+
+class Agent:
+    """The parts at work together: what a start, a reload and an end do to them. Made by ``open_agent``."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        ingest: Ingest,
+        host: PluginHost,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        member: Member | None = None,
+    ) -> None:
+        self.loaded = loaded
+        self._member = member
+        self._ingest = ingest
+        self._host = host
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self.phase = "starting"
+        self._fleet: Fleet | None = None
+
+    async def begin(self, fleet: Fleet) -> None:
+        """Start every instance, then every project, so that no event finds its destination missing."""
+        await self._tell_others()
+        for instance in instances(self.loaded).values():
+            await self._start(instance)
+        await self._dispatcher.mention_left_behind()
+        config = self.loaded.config
+        self._ingest.announce(
+            AgentStartedEvent(
+                timestamp=self._clock.now(),
+                version=__version__,
+                projects=len(config.projects),
+                plugins=len(config.instances),
+            )
+        )
+        self._fleet = fleet
+        await fleet.reconcile(config.projects, config.connection)
+        self.phase = "running"
+        _log.info("started", version=__version__, config=str(config.source), plugins=len(config.instances))
+
+    async def wind_up(self) -> None:
+        """After the projects have stopped: store the last event, let destinations finish what is in flight."""
+        self.phase = "stopping"
+        drain_timeout = self.loaded.config.delivery.drain_timeout
+        deadline = trio.current_time() + drain_timeout
+        try:
+            await self._ingest.commit(None, [AgentStoppedEvent(timestamp=self._clock.now())])
+        except StoreError as error:
+            _log.warning("the end could not be stored", reason=str(error))
+        if self._ingest.router.concerns("agent_stopped"):
+            # Told after the next start it would only confuse. What is in flight then needs time to end, too.
+            with trio.move_on_at(deadline - drain_timeout / 2):
+                await self._dispatcher.rest()
+        await self._dispatcher.drain(max(0.0, deadline - trio.current_time()))
+
+    def projects(self) -> Sequence[ProjectStatus]:
+        """Where every watched project stands; none before there is anything to watch with."""
+        return self._fleet.snapshot() if self._fleet is not None else ()
+
+    def report(self, systemd: Systemd) -> None:
+        """Tell systemd that the loop and the store's thread answered just now, and what there is to see."""
+        systemd.alive()
+        projects = self.projects()
+        connected = sum(status.state is ConnectionState.CONNECTED for status in projects)
+        systemd.status(f"{connected} of {len(projects)} projects connected")
+
+    async def reload(self) -> None:
+        """Read the config again; what is wrong is refused, only what changed is restarted."""
+        old = self.loaded
+        try:
+            new = load(old.config.source)
+        except ConfigError as error:
+            for problem in error.problems:
+                _log.error("reload refused, the old config stays", problem=problem.describe(error.source))
+            return
+        if fixed := restart_needed(old.config, new.config):
+            _log.error("reload refused, restart needed", changed=fixed)
+            return
+        log.configure(new.config.log.level, new.config.log.format)
+        await self._apply(old, new)
+        _log.info("reloaded", config=str(new.config.source))
+
+    async def _apply(self, old: Loaded, new: Loaded) -> None:
+        before, after = instances(old), instances(new)
+        # Whoever mends a failed plugin reloads, also when the config itself needed no change.
+        failed = {status.name for status in self._host.snapshot() if status.state is InstanceState.FAILED}
+        changed = [name for name in {**before, **after} if name in failed or before.get(name) != after.get(name)]
+        self.loaded = new
+        self._host.catalog = new.catalog
+        for name in changed:
+            if name in before:
+                _log.info("plugin stops", plugin=name, configured=name in after)
+                await self._dispatcher.stop(name, new.config.delivery.drain_timeout)
+                await self._host.stop(name)
+        await self._tell_others()
+        self._ingest.router = new.router
+        for name in changed:
+            if name in after:
+                await self._start(after[name])
+        await self._dispatcher.try_mended()
+        await self._dispatcher.mention_left_behind()
+        if self._fleet is not None:
+            try:
+                await self._fleet.reconcile(new.config.projects, new.config.connection)
+            except ConfigError as error:
+                _log.error("the projects are watched as before", reason=str(error))
+
+    def entries(self) -> str:
+        """A hash of what is to be watched."""
+        return entries_of(self.loaded.config)
+
+    async def _tell_others(self) -> None:
+        """Which destinations this agent has, and of which settings, before any of them is used."""
+        if self._member is None:
+            return
+        types = {instance.type for instance in self.loaded.config.instances.values()}
+        local = {one: self.loaded.catalog.latest(one).plugin_class.machine_local for one in types}
+        await self._member.configure(self.loaded.config, local)
+
+    async def _start(self, instance: Instance) -> None:
+        await self._host.start(instance.config)
+        if instance.destination is not None:
+            self._dispatcher.start(instance.destination, partial(place_of, instance.config))

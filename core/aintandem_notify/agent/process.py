@@ -1,0 +1,82 @@
+"""The agent as a process: signals, systemd, and what it asks of Python and the system."""
+
+import gc
+import os
+import random
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from aintandem_notify import log
+from aintandem_notify.agent.agent import Agent
+from aintandem_notify.agent.tree import open_agent
+from aintandem_notify.clock import SystemClock
+from aintandem_notify.loading import Loaded, load
+from aintandem_notify.signals import Hangups, hangups, stop_signals
+from aintandem_notify.systemd import Systemd
+
+EXIT_GRACE_S: Final = 15.0
+"""Seconds beyond ``[delivery] drain_timeout`` until the process ends in any case; plugins tear down in it."""
+
+COLLECT_AFTER: Final = (10_000, 20, 50)
+"""Python's thresholds: objects more than were freed until the youngest are looked through, and so on."""
+
+_log = log.get_logger("agent")
+
+
+def run(source: Path) -> None:
+    """Watch and notify as the config file says, until told to stop.
+
+    Raises ConfigError and StoreError, bare or in the ExceptionGroups of trio's nurseries.
+    """
+    with hangups() as asked_to_reload:
+        loaded = load(source)
+        log.configure(loaded.config.log.level, loaded.config.log.format)
+        raise_file_limit()
+        collect_less_often()
+        trio.run(_main, loaded, asked_to_reload)
+
+
+def raise_file_limit() -> None:
+    """Let the process open as many files as it may: each project is a socket."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # macOS says that there is no limit and has one all the same.
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def collect_less_often() -> None:
+    """Spare the garbage collector its rounds: hardly anything is a cycle, and a batch is thousands of objects.
+
+    With the defaults a busy agent spends a good part of its time in it.
+    """
+    gc.freeze()  # modules and config stay for good
+    gc.set_threshold(*COLLECT_AFTER)
+
+
+async def _main(loaded: Loaded, asked_to_reload: Hangups) -> None:
+    with stop_signals(lambda: loaded.config.delivery.drain_timeout + EXIT_GRACE_S) as stop:
+        systemd = Systemd.from_environ(os.environ)
+        async with open_agent(loaded, clock=SystemClock(), chance=random.random, systemd=systemd) as agent:
+            systemd.ready()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_reload_on_hangup, agent, asked_to_reload, systemd)
+                await stop.wait()
+                nursery.cancel_scope.cancel()
+            systemd.stopping()
+            _log.info("stopping", drain_timeout_s=agent.loaded.config.delivery.drain_timeout)
+        _log.info("stopped")
+
+
+async def _reload_on_hangup(agent: Agent, asked_to_reload: Hangups, systemd: Systemd) -> None:
+    while True:
+        await asked_to_reload.wait()
+        systemd.reloading()
+        await agent.reload()
+        systemd.ready()

@@ -1,0 +1,51 @@
+"""What the agent makes of its config, as values: instances to compare, and what a reload cannot change."""
+
+from dataclasses import dataclass
+
+from aintandem_notify.config import Config, InstanceConfig
+from aintandem_notify.delivery import DestinationSettings
+from aintandem_notify.loading import Loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """All that an instance and its worker are made from; what is equal need not be restarted."""
+
+    config: InstanceConfig
+    destination: DestinationSettings | None
+
+
+def instances(loaded: Loaded) -> dict[str, Instance]:
+    """Every instance of the config by its name."""
+    return {
+        name: Instance(instance, _destination(instance, loaded))
+        for name, instance in loaded.config.instances.items()
+    }
+
+
+def _destination(instance: InstanceConfig, loaded: Loaded) -> DestinationSettings | None:
+    if not instance.delivers:
+        return None
+    settings, plugin = instance.settings, loaded.catalog.latest(instance.type).plugin_class
+    return DestinationSettings(
+        name=instance.name,
+        max_age=loaded.config.delivery.max_age if settings.max_age is None else settings.max_age,
+        rate=settings.rate,
+        in_flight=plugin.in_flight,
+        fallback=settings.fallback,
+        fallback_after=settings.fallback_after,
+        digest_over=(plugin.digest_over if settings.digest_over is None else settings.digest_over) or None,
+    )
+
+
+def restart_needed(old: Config, new: Config) -> tuple[str, ...]:
+    """What changed that a running agent cannot take over, as tables and keys."""
+    pairs = {
+        "[orchestrator]": (old.orchestrator, new.orchestrator),
+        "[store]": (old.store, new.store),
+        "[agent] name": (old.agent.name, new.agent.name),
+        "[control]": (old.control, new.control),
+        "[connection] proxy": (old.connection.proxy, new.connection.proxy),
+        "[connection] ca_file": (old.connection.ca_file, new.connection.ca_file),
+    }
+    return tuple(name for name, (before, after) in pairs.items() if before != after)

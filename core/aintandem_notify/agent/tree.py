@@ -1,0 +1,133 @@
+"""The composition root: what runs, in which order it starts, and in which order it ends.
+
+Blocks are entered from the store outwards and left in the opposite order, which is the order of a good shutdown:
+projects stop reading, what was read is committed, destinations drain, plugins tear down, the store closes.
+"""
+
+import math
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from aintandem_notify import __version__
+from aintandem_notify.agent.agent import Agent
+from aintandem_notify.backoff import Chance
+from aintandem_notify.clock import Clock
+from aintandem_notify.config import Config, Secret, store_place
+from aintandem_notify.control.access import Access
+from aintandem_notify.control.heartbeat import open_heartbeat
+from aintandem_notify.control.server import open_control
+from aintandem_notify.control.wellness import trouble
+from aintandem_notify.delivery import Dispatcher, open_dispatcher
+from aintandem_notify.http_client import HttpClient
+from aintandem_notify.ingest import open_ingest
+from aintandem_notify.loading import Loaded
+from aintandem_notify.orchestrator import Credentials, Login, Session, credentials_of, open_fleet
+from aintandem_notify.plugins import PluginHost, open_host
+from aintandem_notify.sharing import node_name, open_membership, open_sharing
+from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
+from aintandem_notify.store import RESERVE_BYTES, Pulse, Storage, open_pulse, open_storage
+from aintandem_notify.store.pulse import EVERY_S
+from aintandem_notify.systemd import Systemd
+from aintandem_notify.upkeep import open_pruning, watch_trouble
+
+
+@asynccontextmanager
+async def open_agent(
+    loaded: Loaded, *, clock: Clock, chance: Chance, systemd: Systemd | None = None
+) -> AsyncIterator[Agent]:
+    """The agent at work. Leaving the block ends it in good order."""
+    systemd = systemd or Systemd()
+    config = loaded.config
+    async with AsyncExitStack() as blocks:
+        enter = blocks.enter_async_context
+        storage = await enter(open_storage(_store(config, blocks), clock=clock, reserve_bytes=RESERVE_BYTES))
+        member = await enter(open_membership(storage, node_name(config)))
+        http = await enter(_http(config))
+        ingest = await enter(
+            open_ingest(
+                storage,
+                router=loaded.router,
+                clock=clock,
+                # Host and dispatcher are made below; nothing is committed before.
+                publish=lambda event, project: host.publish(event, project),
+                listening=lambda: host.publishes(),
+                wake=lambda names: dispatcher.wake(names),
+            )
+        )
+        announce, keep = ingest.announce, config.store.keep
+        await enter(
+            open_pruning(storage, keep=keep, clock=clock, configured=lambda: agent.loaded.config.instances.keys())
+        )
+        await enter(watch_trouble(storage, announce=announce, commit=ingest.commit, clock=clock))
+        host = await enter(open_host(loaded.catalog, http=http, clock=clock, announce=announce, chance=chance))
+        dispatcher = await enter(
+            open_dispatcher(storage=storage, host=host, clock=clock, chance=chance, announce=announce)
+        )
+        url, login = await _orchestrator(config, blocks)
+        session = Session(url, login, http=http, clock=clock, chance=chance, announce=announce)
+        agent = Agent(loaded, ingest=ingest, host=host, dispatcher=dispatcher, clock=clock, member=member)
+        every_s = min(EVERY_S, (systemd.watchdog_s or math.inf) / 2)
+        pulse = await enter(open_pulse(storage, answered=lambda: agent.report(systemd), every_s=every_s))
+        access = _access(agent, storage=storage, pulse=pulse, host=host, dispatcher=dispatcher, clock=clock)
+        await enter(open_control(access, config.control.address))
+        blocks.push_async_callback(agent.wind_up)
+        fleet = await enter(
+            open_fleet(session, http=http, sink=ingest.commit, books=ingest, clock=clock, chance=chance)
+        )
+        await enter(open_sharing(member, fleet, forget=ingest.forget, entries=agent.entries))
+        await agent.begin(fleet)
+        await enter(
+            open_heartbeat(
+                lambda: agent.loaded.config.agent,
+                trouble=lambda: trouble(agent.projects(), pulse.look(), clock.now()),
+                http=http,
+            )
+        )
+        yield agent
+
+
+def _store(config: Config, blocks: AsyncExitStack) -> str | Path:
+    """Where the durable state is; made-up events of the embedded simulator leave none behind."""
+    place = store_place(config.source, config.store, embedded=config.orchestrator.embedded)
+    if place is None:
+        folder = blocks.enter_context(tempfile.TemporaryDirectory(prefix="aintandem-notify-"))
+        place = Path(folder) / "store.sqlite3"
+    return place
+
+
+def _http(config: Config) -> HttpClient:
+    proxy = config.connection.proxy
+    return HttpClient(proxy=proxy.reveal() if proxy else None, ca_file=config.connection.ca_file)
+
+
+async def _orchestrator(config: Config, blocks: AsyncExitStack) -> tuple[str, Credentials]:
+    """Its address and the way in; the embedded simulator is started."""
+    if not config.orchestrator.embedded:
+        return config.orchestrator.url, credentials_of(config.orchestrator)
+    named = tuple(project.id for project in config.projects if not project.is_glob)
+    simulator = await blocks.enter_async_context(open_simulator(demo_projects=named or DEFAULT_PROJECTS))
+    return simulator.url, Login(simulator.username, Secret(simulator.password))
+
+
+def _access(
+    agent: Agent, *, storage: Storage, pulse: Pulse, host: PluginHost, dispatcher: Dispatcher, clock: Clock
+) -> Access:
+    """What the control API sees and may do."""
+    return Access(
+        config=agent.loaded.config.source,
+        version=__version__,
+        started_at=clock.now(),
+        clock=clock,
+        storage=storage,
+        pulse=pulse,
+        phase=lambda: agent.phase,
+        projects=agent.projects,
+        plugins=host.snapshot,
+        destinations=dispatcher.snapshot,
+        in_flight=dispatcher.in_flight,
+        wake=dispatcher.wake,
+        pause=dispatcher.pause,
+        resume=dispatcher.resume,
+    )
