@@ -24,9 +24,10 @@ from aintandem_notify.errors import HttpFailed, LinkGivenUp, LinkLost, ProjectGo
 from aintandem_notify.events import Family
 from aintandem_notify.orchestrator import WatchSettings
 from aintandem_notify.orchestrator.address import SocketTarget, socket_target
-from aintandem_notify.orchestrator.project import LAST_COMMIT_S, Sink
+from aintandem_notify.orchestrator.project import LAST_COMMIT_S
 from aintandem_notify.orchestrator.retries import Trouble
 from aintandem_notify.orchestrator.tokens import Origin, Token
+from aintandem_notify.orchestrator.watch_settings import Sink
 from support.raw_orchestrator import event_text
 
 TOKEN = Token("T", Origin.GIVEN)

@@ -14,10 +14,10 @@ from aintandem_notify.config import ConnectionConfig, ProjectConfig
 from aintandem_notify.errors import ConfigError, HttpFailed, Problem
 from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.fleet import Fleet, Watch, keep_fleet, resolve
-from aintandem_notify.orchestrator.project import Observe
 from aintandem_notify.orchestrator.records import ProjectRecord
 from aintandem_notify.orchestrator.states import ConnectionState
 from aintandem_notify.orchestrator.status import ProjectStatus
+from aintandem_notify.orchestrator.watch_settings import Observe
 
 CONNECTION = ConnectionConfig()
 

@@ -26,11 +26,12 @@ from aintandem_notify.events import ConnectionDisconnectedEvent, ConnectionError
 from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.address import SocketTarget, socket_target
 from aintandem_notify.orchestrator.link import Frame, Link
-from aintandem_notify.orchestrator.project import WatchSettings, watch_project
+from aintandem_notify.orchestrator.project import watch_project
 from aintandem_notify.orchestrator.retries import Trouble
 from aintandem_notify.orchestrator.states import ConnectionState
 from aintandem_notify.orchestrator.status import ProjectStatus
 from aintandem_notify.orchestrator.tokens import Origin, Token
+from aintandem_notify.orchestrator.watch_settings import WatchSettings
 
 PROJECT = Project(id="p", name="Sales")
 FOR_EVER = math.inf

@@ -36,8 +36,8 @@ from aintandem_notify.orchestrator import (
     WatchSettings,
 )
 from aintandem_notify.orchestrator.link import open_link
-from aintandem_notify.orchestrator.project import Sink
 from aintandem_notify.orchestrator.retries import Trouble
+from aintandem_notify.orchestrator.watch_settings import Sink
 from aintandem_notify.orchestrator.watching import link_settings
 
 GRACE_S: Final = 1.0

@@ -7,10 +7,11 @@ and what to do about it are the tables of ``verdicts``, ``retries``, ``states`` 
 from aintandem_notify.orchestrator.auth import Credentials, GivenToken, Login, Session, credentials_of
 from aintandem_notify.orchestrator.fleet import Fleet
 from aintandem_notify.orchestrator.kept import MemoryTokens, StoredTokens, TokenStore
-from aintandem_notify.orchestrator.project import WatchSettings, watch_project
+from aintandem_notify.orchestrator.project import watch_project
 from aintandem_notify.orchestrator.rest import OrchestratorApi
 from aintandem_notify.orchestrator.states import ConnectionState
 from aintandem_notify.orchestrator.status import ProjectStatus
+from aintandem_notify.orchestrator.watch_settings import WatchSettings
 from aintandem_notify.orchestrator.watching import open_fleet
 
 __all__ = [

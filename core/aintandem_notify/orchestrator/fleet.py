@@ -19,10 +19,10 @@ from aintandem_notify.clock import Clock
 from aintandem_notify.config import ConnectionConfig
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed
 from aintandem_notify.notification import Project
-from aintandem_notify.orchestrator.project import Observe
 from aintandem_notify.orchestrator.records import ProjectRecord
 from aintandem_notify.orchestrator.states import ConnectionState
 from aintandem_notify.orchestrator.status import ProjectStatus
+from aintandem_notify.orchestrator.watch_settings import Observe
 
 RESTART_DELAY_S: Final = 1.0
 RESTART_MAX_DELAY_S: Final = 60.0

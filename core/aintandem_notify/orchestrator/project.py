@@ -5,18 +5,16 @@ What a connection's end means is decided in ``verdicts``, what to do about it in
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final, NoReturn, Protocol
+from typing import Final, NoReturn
 
 import trio
 
 from aintandem_notify import log
-from aintandem_notify.backoff import Chance, full_jitter
-from aintandem_notify.clock import Clock
 from aintandem_notify.errors import (
     ApiError,
     AuthenticationFailed,
@@ -29,17 +27,15 @@ from aintandem_notify.events import (
     ConnectionConnectedEvent,
     ConnectionDisconnectedEvent,
     ConnectionErrorEvent,
-    Event,
 )
 from aintandem_notify.notification import Project
-from aintandem_notify.orchestrator.address import SocketTarget
 from aintandem_notify.orchestrator.catching_up import CatchUp
 from aintandem_notify.orchestrator.frames import FrameReader
 from aintandem_notify.orchestrator.holding import Hold
+from aintandem_notify.orchestrator.keeping import Keeper
 from aintandem_notify.orchestrator.link import Link
 from aintandem_notify.orchestrator.retries import (
     STABLE_AFTER_S,
-    Backoff,
     Trouble,
     close_code_of,
     gives_up,
@@ -48,63 +44,17 @@ from aintandem_notify.orchestrator.retries import (
     retries_at_once,
     trouble_of,
 )
-from aintandem_notify.orchestrator.states import ConnectionState, Signal, advance
-from aintandem_notify.orchestrator.status import ProjectStatus
-from aintandem_notify.orchestrator.succession import Connect, Succession, open_succession
+from aintandem_notify.orchestrator.standing import Standing
+from aintandem_notify.orchestrator.states import ConnectionState, Signal
+from aintandem_notify.orchestrator.succession import Succession, open_succession
 from aintandem_notify.orchestrator.tokens import Token, renewal_moment
 from aintandem_notify.orchestrator.verdicts import OUR_LIMITS
+from aintandem_notify.orchestrator.watch_settings import Observe, WatchSettings
 
 RENEW_AGAIN_S: Final = 30.0
 """Pause before a token that could not be renewed is renewed again, while the link goes on with the old one."""
 LAST_COMMIT_S: Final = 2.0
 """How long a project that is being stopped may take to store what it has read already."""
-
-Sink = Callable[[Project, Sequence[Event]], Awaitable[None]]
-"""Takes a project's events; returns when they are safe, raises StoreError when they cannot be stored now."""
-CatchingUp = Callable[[Project, Hold, datetime], CatchUp]
-"""Makes what catches a project up, whose link was opened at that time and whose live events wait in the hold."""
-Observe = Callable[[ProjectStatus], None]
-"""Sees each new status of a project; must return at once."""
-
-
-class Tokens(Protocol):
-    """What a project needs of an ``auth.Session``."""
-
-    async def token(self) -> Token:
-        """A token that should be accepted."""
-        ...
-
-    async def renew(self, refused: Token) -> Token:
-        """A token in place of a refused one."""
-        ...
-
-    def accepted(self, token: Token) -> None:
-        """The token was good."""
-        ...
-
-    def socket(self, project_id: str, token: Token) -> SocketTarget:
-        """Where the project's socket is."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class WatchSettings:
-    """What all watched projects share.
-
-    ``fatal`` are the kinds of trouble that end the watching at once: an agent waits until somebody mends them, a
-    library tells its caller. ``tells_every_try``: each failed try is an event, not only the first of its kind.
-    ``catching_up`` None: what happens while no link is open is missed.
-    """
-
-    session: Tokens
-    connect: Connect
-    backoff: Backoff
-    sink: Sink
-    clock: Clock
-    chance: Chance
-    fatal: frozenset[Trouble] = frozenset()
-    tells_every_try: bool = False
-    catching_up: CatchingUp | None = None
 
 
 async def watch_project(
@@ -133,22 +83,21 @@ class _Watch:
     def __init__(self, project: Project, settings: WatchSettings, observe: Observe) -> None:
         self._project = project
         self._settings = settings
-        self._observe = observe
         self._log = log.get_logger(__name__).bind(project=project.id)
         self._reader = FrameReader(project.id, settings.clock, self._log)
+        self._standing = Standing(project, self._reader, settings.clock, observe)
+        self._keeper = Keeper(project, settings, self._standing, self._log)
         self._spell = _Spell()
         self._token: Token | None = None
         self._opened_at: float | None = None
         self._connection_is_news = True
-        self._unstored: Sequence[Event] = ()
-        self._hold = Hold(self._keep, holding=False)
+        self._hold = Hold(self._keeper.keep, holding=False)
         self._catch_up: CatchUp | None = None
         self._link: Link | None = None
         self._stored_at = 0.0
-        self._status = ProjectStatus(project, ConnectionState.DISCONNECTED, settings.clock.now())
 
     async def run(self) -> OrchestratorError | HttpFailed:
-        self._signal(Signal.START)
+        self._standing.signal(Signal.START)
         try:
             while True:
                 outcome = await self._try()
@@ -156,9 +105,9 @@ class _Watch:
                     return outcome
                 await trio.sleep(outcome)
         finally:
-            if self._status.state is not ConnectionState.DISCONNECTED:
-                self._signal(Signal.STOP)
-                self._signal(Signal.CLOSED)
+            if self._standing.state is not ConnectionState.DISCONNECTED:
+                self._standing.signal(Signal.STOP)
+                self._standing.signal(Signal.CLOSED)
 
     async def _try(self) -> float | OrchestratorError | HttpFailed:
         """One connection from its token to its end; seconds until the next one, or why there is none."""
@@ -180,7 +129,7 @@ class _Watch:
 
     def _begin_to_catch_up(self, links: Succession, opened_at: datetime) -> None:
         if self._settings.catching_up is not None:
-            self._hold = Hold(self._keep, holding=True)
+            self._hold = Hold(self._keeper.keep, holding=True)
             self._catch_up = self._settings.catching_up(self._project, self._hold, opened_at)
             links.beside(partial(self._catch_up.run, self._stored_until))
             links.beside(self._hold.release_in_time)
@@ -226,7 +175,7 @@ class _Watch:
                 copies.update(batch)
                 await self._take(batch)
         await self._take([frame for frame in new.leftover() if frame not in copies])
-        self._update(connected_at=self._settings.clock.now())
+        self._standing.update(connected_at=self._settings.clock.now())
 
     async def _take(self, batch: Sequence[str | bytes]) -> None:
         if not batch:
@@ -234,12 +183,7 @@ class _Watch:
         events = self._reader.read(batch)
         if events:
             await self._hold.take(events, sum(map(len, batch)))
-        self._update()
-
-    async def _keep(self, events: Sequence[Event]) -> None:
-        self._unstored = events
-        await self._store(events)
-        self._unstored = ()
+        self._standing.update()
 
     async def _take_rest(self, links: Iterable[Link]) -> None:
         # What the server has sent and we have read is ours to keep: it will not send it again.
@@ -248,8 +192,7 @@ class _Watch:
         with trio.move_on_after(LAST_COMMIT_S, shield=True):
             is_up_to_date = catch_up is not None and await catch_up.stop()
             left = (event for link in links for event in self._reader.read(link.leftover()))
-            rest = [*self._unstored, *self._hold.leftover(), *left]
-            self._unstored = ()
+            rest = [*self._keeper.leftover(), *self._hold.leftover(), *left]
             try:
                 if rest:
                     await self._settings.sink(self._project, rest)
@@ -269,45 +212,18 @@ class _Watch:
             self._log.info("could not renew the token, going on with the old one", reason=str(error))
             return None
 
-    async def _store(self, events: Sequence[Event]) -> None:
-        """Hand events over until they are safe; nobody reads meanwhile, and the link holds back."""
-        failures = 0
-        while True:
-            try:
-                await self._settings.sink(self._project, events)
-            except StoreError as error:
-                if failures == 0:
-                    self._log.error("cannot store events, reading pauses", reason=str(error))
-                    self._update(last_error=f"cannot store events: {error}")
-                await trio.sleep(self._store_pause(failures))
-                failures += 1
-                continue
-            if failures:
-                self._log.info("events can be stored again, reading goes on")
-                self._update(last_error=None)
-            return
-
-    def _store_pause(self, failures: int) -> float:
-        backoff = self._settings.backoff
-        return full_jitter(
-            failures,
-            initial=backoff.reconnect_initial_delay,
-            maximum=backoff.reconnect_max_delay,
-            chance=self._settings.chance,
-        )
-
     async def _open_books(self) -> datetime:
         """Say that the link is open; since when, by a clock that nobody can have set ahead."""
         self._opened_at = trio.current_time()
         now = self._settings.clock.now()
         # A first link opens as the watch begins, to the microsecond: a gap between them would be told.
         opened_at = min(now, self._settings.clock.unhurried())
-        self._signal(Signal.OPENED)
-        self._update(connected_at=now, last_error=None, attempts=0, gone=False)
+        self._standing.signal(Signal.OPENED)
+        self._standing.update(connected_at=now, last_error=None, attempts=0, gone=False)
         if self._connection_is_news:
             self._connection_is_news = False
             self._log.info("connected")
-            await self._store([ConnectionConnectedEvent(timestamp=now, project_id=self._project.id)])
+            await self._keeper.store([ConnectionConnectedEvent(timestamp=now, project_id=self._project.id)])
         return opened_at
 
     def _close_books(self, *, to_blame: bool = False) -> bool:
@@ -331,9 +247,9 @@ class _Watch:
         # A token that the link refused is first exchanged for another one.
         at_once = trouble_of(error) in fatal and not isinstance(error, LinkRefused)
         final = at_once or gives_up(spell.failures, backoff)
-        self._signal(Signal.GAVE_UP if final else Signal.LOST)
+        self._standing.signal(Signal.GAVE_UP if final else Signal.LOST)
         gone = trouble_of(error) is Trouble.GONE
-        self._update(connected_at=None, last_error=str(error), attempts=spell.failures, gone=gone)
+        self._standing.update(connected_at=None, last_error=str(error), attempts=spell.failures, gone=gone)
         self._log.debug("not connected", reason=str(error), failures=spell.failures)
         if was_open:
             await self._tell_disconnected(error, code, final=final)
@@ -346,7 +262,7 @@ class _Watch:
         trouble = trouble_of(error)
         if trouble in fatal and not final:
             final = True
-            self._signal(Signal.GAVE_UP)
+            self._standing.signal(Signal.GAVE_UP)
         # A link that was open and is lost has been told of; that it cannot be opened again is other news.
         told = trouble in spell.told or (was_open and trouble is Trouble.LOST)
         if final or not told or (self._settings.tells_every_try and not was_open):
@@ -377,7 +293,7 @@ class _Watch:
             reason=str(error),
             will_reconnect=not final,
         )
-        await self._store([event])
+        await self._keeper.store([event])
 
     async def _tell_error(self, error: Exception, *, final: bool, repeated: bool) -> None:
         self._connection_is_news = True
@@ -385,22 +301,11 @@ class _Watch:
         known = repeated or isinstance(error, AuthenticationFailed)
         tell = self._log.debug if known and not final else self._log.warning
         tell("cannot connect", reason=str(error), will_reconnect=not final)
-        self._update(last_error=str(error))
+        self._standing.update(last_error=str(error))
         event = ConnectionErrorEvent(
             timestamp=self._settings.clock.now(),
             project_id=self._project.id,
             error=str(error),
             will_reconnect=not final,
         )
-        await self._store([event])
-
-    def _signal(self, signal: Signal) -> None:
-        state = advance(self._status.state, signal)
-        if state is not self._status.state:
-            self._update(state=state, since=self._settings.clock.now())
-
-    def _update(self, **changes: object) -> None:
-        reader = self._reader
-        counts = {"frames": reader.frames, "events": reader.events, "characters": reader.size}
-        self._status = replace(self._status, flaws=dict(reader.flaws), **counts, **changes)  # type: ignore[arg-type]
-        self._observe(self._status)
+        await self._keeper.store([event])

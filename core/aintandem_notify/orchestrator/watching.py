@@ -18,9 +18,10 @@ from aintandem_notify.orchestrator.dial import client_context
 from aintandem_notify.orchestrator.fleet import Fleet, Watch, keep_fleet
 from aintandem_notify.orchestrator.holding import Hold
 from aintandem_notify.orchestrator.link import LinkSettings, dialler, open_link
-from aintandem_notify.orchestrator.project import Observe, Sink, WatchSettings, watch_project
+from aintandem_notify.orchestrator.project import watch_project
 from aintandem_notify.orchestrator.rest import OrchestratorApi
 from aintandem_notify.orchestrator.survey import Surveyor
+from aintandem_notify.orchestrator.watch_settings import Observe, Sink, WatchSettings
 
 
 def link_settings(connection: ConnectionConfig, clock: Clock) -> LinkSettings:

@@ -1,0 +1,38 @@
+"""How a watched project stands, as whoever watches the watching sees it."""
+
+from dataclasses import replace
+
+from aintandem_notify.clock import Clock
+from aintandem_notify.notification import Project
+from aintandem_notify.orchestrator.frames import FrameReader
+from aintandem_notify.orchestrator.states import ConnectionState, Signal, advance
+from aintandem_notify.orchestrator.status import ProjectStatus
+from aintandem_notify.orchestrator.watch_settings import Observe
+
+
+class Standing:
+    """The status of a project; every change of it is shown to ``observe``, with what ``reader`` has counted."""
+
+    def __init__(self, project: Project, reader: FrameReader, clock: Clock, observe: Observe) -> None:
+        self._reader = reader
+        self._clock = clock
+        self._observe = observe
+        self._status = ProjectStatus(project, ConnectionState.DISCONNECTED, clock.now())
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the connection stands."""
+        return self._status.state
+
+    def signal(self, signal: Signal) -> None:
+        """Go on to the state that follows."""
+        state = advance(self._status.state, signal)
+        if state is not self._status.state:
+            self.update(state=state, since=self._clock.now())
+
+    def update(self, **changes: object) -> None:
+        """Change these fields of the status, and count anew."""
+        reader = self._reader
+        counts = {"frames": reader.frames, "events": reader.events, "characters": reader.size}
+        self._status = replace(self._status, flaws=dict(reader.flaws), **counts, **changes)  # type: ignore[arg-type]
+        self._observe(self._status)

@@ -1,0 +1,65 @@
+"""What a watched project is given: the settings that all share, and whom it tells."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from aintandem_notify.backoff import Chance
+from aintandem_notify.clock import Clock
+from aintandem_notify.events import Event
+from aintandem_notify.notification import Project
+from aintandem_notify.orchestrator.address import SocketTarget
+from aintandem_notify.orchestrator.catching_up import CatchUp
+from aintandem_notify.orchestrator.holding import Hold
+from aintandem_notify.orchestrator.retries import Backoff, Trouble
+from aintandem_notify.orchestrator.status import ProjectStatus
+from aintandem_notify.orchestrator.succession import Connect
+from aintandem_notify.orchestrator.tokens import Token
+
+Sink = Callable[[Project, Sequence[Event]], Awaitable[None]]
+"""Takes a project's events; returns when they are safe, raises StoreError when they cannot be stored now."""
+CatchingUp = Callable[[Project, Hold, datetime], CatchUp]
+"""Makes what catches a project up, whose link was opened at that time and whose live events wait in the hold."""
+Observe = Callable[[ProjectStatus], None]
+"""Sees each new status of a project; must return at once."""
+
+
+class Tokens(Protocol):
+    """What a project needs of an ``auth.Session``."""
+
+    async def token(self) -> Token:
+        """A token that should be accepted."""
+        ...
+
+    async def renew(self, refused: Token) -> Token:
+        """A token in place of a refused one."""
+        ...
+
+    def accepted(self, token: Token) -> None:
+        """The token was good."""
+        ...
+
+    def socket(self, project_id: str, token: Token) -> SocketTarget:
+        """Where the project's socket is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """What all watched projects share.
+
+    ``fatal`` are the kinds of trouble that end the watching at once: an agent waits until somebody mends them, a
+    library tells its caller. ``tells_every_try``: each failed try is an event, not only the first of its kind.
+    ``catching_up`` None: what happens while no link is open is missed.
+    """
+
+    session: Tokens
+    connect: Connect
+    backoff: Backoff
+    sink: Sink
+    clock: Clock
+    chance: Chance
+    fatal: frozenset[Trouble] = frozenset()
+    tells_every_try: bool = False
+    catching_up: CatchingUp | None = None
