@@ -91,6 +91,25 @@ async def test_one_is_shown(config: Path) -> None:
         assert caught.value.status == status
 
 
+async def test_one_that_waits_says_what_for(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    async with at_rest(tmp_path):
+        pass
+    assert (await ask(config, lambda desk: desk.show("1"))).held is None
+    await ask(config, lambda desk: desk.turn(OTHER, paused=True))
+    held = (await ask(config, lambda desk: desk.show("1"))).held
+    assert held is not None
+    assert (held.state, held.retry_at, held.last_error) == ("paused", None, None)
+
+
+async def test_one_that_waits_for_an_earlier_one_of_its_run_names_it(tmp_path: Path) -> None:
+    async with open_scene(tmp_path) as scene:
+        news = [event("task_started", "t"), event("task_failed", "t"), event("task_failed", "another")]
+        await scene.storage.run(queue_up(news, (OTHER,)))
+        shown = [await ask(scene.config, lambda desk, one=one: desk.show(one)) for one in ("1", "2", "3")]  # type: ignore[misc]
+    assert [one.behind for one in shown] == [None, 1, None]
+
+
 async def test_they_are_dropped_and_retried(config: Path) -> None:
     dropped = await ask(config, lambda desk: desk.act(Act.DROP, ["1"]))
     assert (dropped.count, dropped.ids, dropped.refused) == (1, (1,), ())

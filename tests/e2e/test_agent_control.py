@@ -98,6 +98,7 @@ async def test_a_dead_delivery_is_looked_at_and_sent_after_all(tmp_path: Path) -
             assert shown.code == 0
             assert re.search(r"^state +dead$", shown.out, re.MULTILINE)
             assert re.search(r"^reason +\S", shown.out, re.MULTILINE)
+            assert re.search(r"^failed tries +2; the last was as plain text$", shown.out, re.MULTILINE)
             assert "boom" in shown.out
             receiver.replies.clear()
             done = await command(tmp_path, "deliveries", "retry", str(one["id"]))
@@ -122,6 +123,8 @@ async def test_a_pause_holds_over_a_restart_and_what_waited_goes_out_on_resume(t
             await fail(raw, "t1", "t2", "t3")
             while (await status(tmp_path))["destinations"][0]["queued"] < 3:
                 pass
+            shown = await command(tmp_path, "deliveries", "show", "1")
+            assert re.search(r"^waits for +webhook\.ops, which is paused$", shown.out, re.MULTILINE)
             dropped = await command(tmp_path, "deliveries", "drop", "config.toml", "2")
             assert (dropped.code, dropped.out) == (0, "1 delivery dropped: 2\n")
             await ended_well(agent)

@@ -75,12 +75,14 @@ def project(name: str, state: ConnectionState = ConnectionState.CONNECTED) -> Pr
 
 
 @asynccontextmanager
-async def open_scene(folder: Path, *, host: FakeHost | None = None) -> AsyncIterator[Scene]:
+async def open_scene(
+    folder: Path, *, host: FakeHost | None = None, url: str | None = None
+) -> AsyncIterator[Scene]:
     """A running API, whose one destination is ``DESTINATION``; the caller has set XDG_STATE_HOME."""
     host = host or FakeHost()
     clock = SetClock()
     async with (
-        open_storage(folder / "store.db") as storage,
+        open_storage(url or folder / "store.db") as storage,
         open_dispatcher(
             storage=storage, host=host, clock=clock, chance=lambda: 0.0, announce=lambda _event: None
         ) as dispatcher,

@@ -22,12 +22,14 @@ from aintandem_notify.cli.asking import (
 from aintandem_notify.cli.shared import EXIT_FAILED, config_argument
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from aintandem_notify.control.deliveries import Act
     from aintandem_notify.control.views import DeliveryDetail, DeliveryView, HandledView
 
 STATES = ("queued", "delivered", "dead", "folded")
 
-arguments = click.argument("arguments", nargs=-1, metavar="[CONFIG] ID...")
+arguments = click.argument("arguments", nargs=-1, metavar="[CONFIG] ID")
 many_arguments = click.argument("arguments", nargs=-1, metavar="[CONFIG] [ID]...")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask first.")
 all_option = click.option("--all", "everything", is_flag=True, help="All, whatever their destination and time.")
@@ -78,7 +80,7 @@ def list_deliveries(
 @arguments
 @json_option
 def show(arguments: tuple[str, ...], as_json: bool) -> None:
-    """Show all about a delivery: its notification, tries, reasons and receipt.
+    """Show all about a delivery: its notification, what it waits for, tries and receipt.
 
     An ID is the number that list shows, or how the notification's id begins (ntf_3fa).
     """
@@ -102,7 +104,7 @@ def show(arguments: tuple[str, ...], as_json: bool) -> None:
 @yes_option
 @json_option
 def retry(**options: Any) -> None:
-    """Queue dead deliveries once more, as if they were new.
+    """Queue dead or folded deliveries once more, as if they were new.
 
     By their IDs, or all that --destination, --since and --until name. An ID is the number that list shows, or
     how the notification's id begins. Exits with 1 when one of the IDs was left alone.
@@ -182,21 +184,21 @@ def _show(found: DeliveryDetail) -> None:
     from aintandem_notify.cli.times import local
 
     moment, content = now(), found.content or {}
-    tries = f"{found.attempts} that failed by the message's own fault" if found.attempts else None
-    fault = f"{found.fault}, {found.fault_count} in a row" if found.fault else None
     receipt = ", ".join(f"{name}={value}" for name, value in (found.receipt or {}).items())
     show_facts(
         [
             ("id", str(found.id)),
-            ("state", f"{found.state}, on its way" if found.in_flight else found.state),
+            ("state", _state(found)),
             ("to", found.destination),
             ("instead of", found.instead_of),
             ("queued", local(found.created_at, moment)),
-            ("due", local(found.due_at, moment) if found.due_at else None),
+            ("due", local(found.due_at, moment) if found.due_at and not found.held else None),
+            ("waits for", _waits_for(found, moment)),
+            ("only by", found.only_by and f"the agent {found.only_by}, on whose machine the destination is"),
             ("ended", local(found.settled_at, moment) if found.settled_at else None),
-            ("reason", found.reason),
-            ("tries", tries),
-            ("exception", fault),
+            ("last error" if found.state == "queued" else "reason", found.reason),
+            ("failed tries", _tries(found)),
+            ("exception", f"{found.fault}, {found.fault_count} in a row" if found.fault else None),
             ("receipt", receipt or None),
             ("notification", found.notification),
             ("thread", found.thread),
@@ -211,3 +213,27 @@ def _show(found: DeliveryDetail) -> None:
         click.secho(found.title, bold=True)
     if content.get("body"):
         click.echo(content["body"])
+
+
+def _state(found: DeliveryDetail) -> str:
+    if not found.in_flight:
+        return found.state
+    return f"{found.state}, on its way" + (f" by the agent {found.claimed_by}" if found.claimed_by else "")
+
+
+def _tries(found: DeliveryDetail) -> str | None:
+    """Trouble of the destination is none of the message's, and so no try of it."""
+    words = [str(found.attempts)] if found.attempts else []
+    if found.plain:
+        words.append("the last is as plain text" if found.state == "queued" else "the last was as plain text")
+    return "; ".join(words) or None
+
+
+def _waits_for(found: DeliveryDetail, moment: datetime) -> str | None:
+    from aintandem_notify.cli.times import ago
+
+    if (held := found.held) is not None:
+        until = f", tried again {ago(held.retry_at, moment)}" if held.retry_at else ""
+        why = f": {held.last_error}" if held.last_error and held.last_error != found.reason else ""
+        return f"{found.destination}, which is {held.state}{until}{why}"
+    return f"delivery {found.behind}, which is of the same run and comes first" if found.behind else None

@@ -27,7 +27,7 @@ MOST_PROJECTS: Final = 20
 @click.option("--alive", is_flag=True, help="Only tell by the exit code whether it needs no restart.")
 @click.option("--ready", is_flag=True, help="Only tell by the exit code whether all of it works.")
 def status(config: Path, as_json: bool, alive: bool, ready: bool) -> None:
-    """Show how the agent of CONFIG does: projects, plugins, destinations, store.
+    """Show how the agent of CONFIG does: projects, plugins, destinations, store, and who shares that.
 
     CONFIG is config.toml if it is left out. Exits with 1 when no agent runs, or it does not answer. With
     --alive or --ready also when it is not well; a container's health check is --alive.
@@ -94,6 +94,20 @@ def _show(found: StatusView) -> None:
                 one.last_error or "",
             )
             for one in found.destinations
+        ],
+    )
+    show_table(
+        "Other agents on this store",
+        ("agent", "version", "projects", "heard of", "trouble"),
+        [
+            (
+                one.name,
+                one.version,
+                str(one.projects),
+                ago(one.seen_at, moment),
+                "lost; the others take over what it has" if one.lost else "",
+            )
+            for one in found.peers
         ],
     )
 

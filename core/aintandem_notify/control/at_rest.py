@@ -8,6 +8,7 @@ from typing import Final
 from aintandem_notify.clock import Clock
 from aintandem_notify.control import deliveries
 from aintandem_notify.control.deliveries import Act
+from aintandem_notify.control.peers import peers_of
 from aintandem_notify.control.refusal import Refused
 from aintandem_notify.control.views import (
     DeliveryDetail,
@@ -41,6 +42,7 @@ class AtRestDesk:
             queues = self._store.outbox.queues()
             names = dict.fromkeys([*self._instances, *queues])
             found = {name: self._gate(name) for name in names}
+            peers = peers_of(self._store, self._clock.now())
         return StatusView(
             config=str(self._config.absolute()),
             agent=None,
@@ -51,6 +53,7 @@ class AtRestDesk:
                 if name in queues or found[name] != Gate()
             ),
             store=StoreView(name=self._store.name),
+            peers=peers,
         )
 
     def page(self, wanted: Wanted, *, most: int, before: int | None) -> DeliveryPage:

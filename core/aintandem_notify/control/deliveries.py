@@ -12,9 +12,11 @@ from aintandem_notify.control.views import (
     DeliveryPage,
     DeliveryView,
     HandledView,
+    HoldView,
     RefusedView,
 )
-from aintandem_notify.store import DeliveryState, Entry, Handled, Purpose, Store, Wanted
+from aintandem_notify.delivery.gate import GateState
+from aintandem_notify.store import DeliveryState, Entry, GateRow, Handled, Purpose, Store, Wanted
 
 MOST_AT_ONCE: Final = 500
 """Deliveries that one transaction changes, so that the agent's own work waits for milliseconds only."""
@@ -51,17 +53,29 @@ def page(store: Store, wanted: Wanted, *, most: int, before: int | None) -> Deli
     )
 
 
-def show(store: Store, reference: str, in_flight: Collection[int] = ()) -> DeliveryDetail:
-    """All about one delivery; raises Refused for what names none or several."""
+def show(store: Store, reference: str, flying: Collection[int] = ()) -> DeliveryDetail:
+    """All about one delivery; raises Refused for what names none or several.
+
+    ``flying``: the ids that this agent has in hand.
+    """
     with store.transaction(purpose=Purpose.LOOK, fenced=False):
         entry = store.ledger.entry(resolve(store, reference))
-    if entry is None:
-        raise Refused(f"there is no delivery {reference}", status=404)
+        if entry is None:
+            raise Refused(f"there is no delivery {reference}", status=404)
+        gate = store.gates.read(entry.destination, entry.variant)
+        behind = store.ledger.behind(entry.id)
+    in_flight = entry.claimed or entry.id in flying
+    waits = entry.state is DeliveryState.QUEUED and not in_flight
     facts = _facts(entry) | {
         "thread": entry.thread,
         "fault": entry.fault,
         "fault_count": entry.fault_count,
-        "in_flight": entry.claimed or entry.id in in_flight,
+        "plain": entry.plain,
+        "in_flight": in_flight,
+        "claimed_by": entry.claimed_by,
+        "only_by": entry.node,
+        "behind": behind if waits else None,
+        "held": _held(gate) if waits and gate is not None else None,
         "content": entry.content,
         "receipt": entry.receipt,
     }
@@ -146,6 +160,16 @@ def summary(handled: Iterable[Handled]) -> HandledView:
 
 def _or(states: Iterable[DeliveryState]) -> str:
     return " or ".join(sorted(states))
+
+
+def _held(gate: GateRow) -> HoldView | None:
+    """None where the destination takes what comes."""
+    if gate.paused:
+        return HoldView(state="paused", retry_at=None, last_error=gate.last_error)
+    if gate.state == GateState.OPEN:
+        return None
+    disabled = gate.state == GateState.DISABLED
+    return HoldView(state=gate.state, retry_at=None if disabled else gate.retry_at, last_error=gate.last_error)
 
 
 def _facts(entry: Entry) -> dict[str, object]:

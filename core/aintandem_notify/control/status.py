@@ -3,15 +3,18 @@
 import os
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import trio
 
 from aintandem_notify.control import wellness
 from aintandem_notify.control.access import Access
+from aintandem_notify.control.peers import peers_of
 from aintandem_notify.control.views import (
     AgentView,
     DestinationView,
+    PeerView,
     PluginView,
     ProjectView,
     StatusView,
@@ -20,6 +23,7 @@ from aintandem_notify.control.views import (
 from aintandem_notify.errors import StoreError
 from aintandem_notify.log import redact
 from aintandem_notify.orchestrator import ProjectStatus
+from aintandem_notify.store import Purpose, Store
 
 ANSWER_S: Final = 3.0
 """Seconds that the store may take for its part of a status."""
@@ -29,10 +33,13 @@ async def status_of(access: Access, address: str) -> StatusView:
     """All at a glance; what the store cannot tell now is left out, and its trouble told."""
     health = access.pulse.look()
     destinations: tuple[DestinationView, ...] = ()
+    peers: tuple[PeerView, ...] = ()
     problem: str | None = "the store does not answer"
     with trio.move_on_after(ANSWER_S):
         try:
             destinations = tuple(DestinationView.model_validate(one) for one in await access.destinations())
+            if access.storage.membership is not None:
+                peers = await access.storage.run(partial(_peers, now=access.clock.now()))
             problem = None
         except StoreError as error:
             problem = str(error)
@@ -52,7 +59,13 @@ async def status_of(access: Access, address: str) -> StatusView:
         plugins=tuple(PluginView.model_validate(one) for one in access.plugins()),
         destinations=destinations,
         store=StoreView(name=redact(access.storage.name), trouble=wellness.store_trouble(health)),
+        peers=peers,
     )
+
+
+def _peers(store: Store, now: datetime) -> tuple[PeerView, ...]:
+    with store.transaction(purpose=Purpose.LOOK, fenced=False):
+        return peers_of(store, now)
 
 
 def readiness(access: Access, now: datetime) -> str | None:

@@ -63,6 +63,16 @@ class StoreView(View):
     trouble: str | None = None
 
 
+class PeerView(View):
+    """Another agent on the same store. ``lost``: for so long silent that the others take over what it has."""
+
+    name: str
+    version: str
+    projects: int
+    seen_at: datetime
+    lost: bool
+
+
 class AgentView(View):
     """The agent that runs. ``state`` is starting, running or stopping."""
 
@@ -76,7 +86,8 @@ class AgentView(View):
 class StatusView(View):
     """All at a glance. ``agent`` is None when none runs; projects and plugins are known by one that runs only.
 
-    ``trouble`` is why somebody should look after it, in a sentence; None when all is well.
+    ``trouble`` is why somebody should look after it, in a sentence; None when all is well. ``peers`` are the
+    other agents that share the store, all of them when ``agent`` is None.
     """
 
     config: str
@@ -86,6 +97,7 @@ class StatusView(View):
     plugins: tuple[PluginView, ...] = ()
     destinations: tuple[DestinationView, ...] = ()
     store: StoreView | None
+    peers: tuple[PeerView, ...] = ()
 
 
 class DeliveryView(View):
@@ -116,16 +128,31 @@ class DeliveryPage(View):
     next: int | None
 
 
+class HoldView(View):
+    """What holds a destination back; ``retry_at`` is when it is tried again, None when that needs a person."""
+
+    state: str
+    retry_at: datetime | None
+    last_error: str | None
+
+
 class DeliveryDetail(DeliveryView):
     """All about a delivery. ``content`` is its notification, ``receipt`` the last one of its thread there.
 
-    ``fault`` is the plugin's exception that the last ``fault_count`` tries ended with.
+    ``fault`` is the plugin's exception that the last ``fault_count`` tries ended with, ``plain`` whether the next
+    (or the last) try is as plain text. One that waits may do so for its destination (``held``) or for an earlier
+    one of its run (``behind``). Of several agents ``claimed_by`` has it in hand; ``only_by`` alone can make it.
     """
 
     thread: str
     fault: str | None
     fault_count: int
+    plain: bool = False
     in_flight: bool
+    claimed_by: str | None = None
+    only_by: str | None = None
+    behind: int | None = None
+    held: HoldView | None = None
     content: dict[str, Any] | None
     receipt: dict[str, Any] | None
 

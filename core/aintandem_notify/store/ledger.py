@@ -29,7 +29,11 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A delivery as it stands; ``content`` is its notification as it is kept, None when it is not any more."""
+    """A delivery as it stands; ``content`` is its notification as it is kept, None when it is not any more.
+
+    Where several agents share the store, ``variant`` tells which settings it is meant for, ``node`` which agent
+    alone can make it, and ``claimed_by`` which one has it in hand.
+    """
 
     id: int
     notification_id: str
@@ -44,7 +48,11 @@ class Entry:
     fault_count: int
     reason: str | None
     instead_of: str | None
+    plain: bool
+    variant: str
+    node: str | None
     claimed: bool
+    claimed_by: str | None
     content: Mapping[str, Any] | None
     receipt: Mapping[str, Any] | None
 
@@ -62,13 +70,25 @@ _ID_LENGTH: Final = 36
 """Characters of a notification's id: ntf_ and 32 hexadecimal digits."""
 
 _mine: Final = schema.deliveries.c
-_ENTRIES: Final = select(schema.deliveries, schema.notifications.c.content, schema.receipts.c.receipt).select_from(
-    schema.deliveries.outerjoin(
-        schema.notifications, schema.notifications.c.id == _mine.notification_id
-    ).outerjoin(
+_earlier: Final = schema.deliveries.alias("earlier_of_its_run").c
+_ENTRIES: Final = select(
+    schema.deliveries,
+    schema.notifications.c.content,
+    schema.receipts.c.receipt,
+    schema.agents.c.node.label("claimant"),
+).select_from(
+    schema.deliveries.outerjoin(schema.notifications, schema.notifications.c.id == _mine.notification_id)
+    .outerjoin(
         schema.receipts,
         and_(schema.receipts.c.destination == _mine.destination, schema.receipts.c.thread == _mine.thread),
     )
+    .outerjoin(schema.agents, schema.agents.c.id == _mine.claimed_by)
+)
+_BEFORE: Final = (
+    select(func.max(_earlier.id))
+    .where(_earlier.destination == _mine.destination, _earlier.thread == _mine.thread)
+    .where(_earlier.state == DeliveryState.QUEUED.value, _earlier.id < _mine.id)
+    .where(_earlier.node.is_not_distinct_from(_mine.node))
 )
 
 
@@ -111,6 +131,13 @@ class Ledger:
         """One delivery; None if there is none of this id."""
         row = self._connection.execute(_ENTRIES.where(_mine.id == delivery)).one_or_none()
         return None if row is None else _entry(row)
+
+    def behind(self, delivery: int) -> int | None:
+        """The delivery of the same run that must go before this one; None if there is none."""
+        found: int | None = self._connection.execute(
+            select(_BEFORE.correlate(schema.deliveries).scalar_subquery()).where(_mine.id == delivery)
+        ).scalar_one_or_none()
+        return found
 
     def of_notification(self, prefix: str, *, most: int) -> list[tuple[int, str, str]]:
         """Id, destination and notification id of at most ``most`` whose notification's id begins so."""
@@ -207,7 +234,11 @@ def _entry(row: Any) -> Entry:
         fault_count=row.fault_count,
         reason=row.reason,
         instead_of=row.instead_of,
+        plain=row.plain,
+        variant=row.variant or "",
+        node=row.node,
         claimed=row.claimed_by is not None,
+        claimed_by=row.claimant,
         content=_read(row.content),
         receipt=_read(row.receipt),
     )

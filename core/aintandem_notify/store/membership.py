@@ -48,7 +48,7 @@ _JOIN: Final = _sql(
     "INSERT INTO agents (id, node, entries, version, projects, started_at, expires_at)"
     " VALUES (:me, :node, :entries, :version, 0, {now}, {now} + :lease)"
 )
-_PEERS: Final = _sql("SELECT id, entries, projects, expires_at - {now} FROM agents ORDER BY id")
+_PEERS: Final = _sql("SELECT id, entries, projects, expires_at - {now}, node, version FROM agents ORDER BY id")
 _EXPIRED: Final = _sql("SELECT id FROM agents WHERE expires_at <= {now} AND id <> :me FOR UPDATE SKIP LOCKED")
 _SAME_NODE: Final = _sql("SELECT id FROM agents WHERE node = :node FOR UPDATE")
 _LEAVE: Final = _sql("DELETE FROM agents WHERE id = ANY(:ids)", "ids")
@@ -74,16 +74,23 @@ _GIVE: Final = _sql("UPDATE projects SET owner = NULL WHERE id = ANY(:ids) AND o
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A living agent, this one included.
+    """An agent that nobody has given up, this one included.
 
     ``entries``: a hash of what it is configured to watch; ``projects``: how many it had when it was heard of
-    last; ``lease_s``: seconds until it counts as dead.
+    last; ``lease_s``: seconds until it counts as dead, below zero from then on; ``node``: what it is called.
     """
 
     id: str
     entries: str
     projects: int
-    lease_s: float = LEASE_S
+    lease_s: float
+    node: str
+    version: str
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since it was heard of last."""
+        return LEASE_S - self.lease_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +170,9 @@ class Membership:
         self._valid_until = asked_at + LEASE_S
 
     def peers(self) -> list[Peer]:
-        """All that live, by id."""
-        return [Peer(one, entries, count, left / 1e6) for one, entries, count, left in self._run(_PEERS)]
+        """All that nobody has given up, by id."""
+        rows = self._run(_PEERS)
+        return [Peer(one, entries, count, left / 1e6, *names) for one, entries, count, left, *names in rows]
 
     def bury(self) -> int:
         """Remove the agents whose lease is over, and free what they had; how many."""

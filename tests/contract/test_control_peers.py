@@ -1,0 +1,104 @@
+"""Agents that share a store, as one of them and as nobody sees the others: over one real PostgreSQL."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import trio
+from sqlalchemy import text
+
+from aintandem_notify.control.reach import open_desk
+from aintandem_notify.control.views import StatusView
+from aintandem_notify.store import Store
+from support.commands import run_command
+from support.control import open_scene
+from support.outbox import NOW, claim_all, event, queue_up
+
+Join = Callable[..., Store]
+DESTINATION = "slack.team"
+
+
+@pytest.fixture
+def join(postgres_url: str) -> Iterator[Join]:
+    """One more agent, by its name, with these projects."""
+    with ExitStack() as opened:
+
+        def join(node: str, *projects: str) -> Store:
+            store = Store(postgres_url)
+            opened.callback(store.close)
+            store.join(node, entries="all", version="1.2.3")
+            assert store.membership is not None
+            with store.transaction():
+                store.membership.add_projects(projects)
+                store.membership.projects = store.membership.take(projects)
+                store.membership.renew("all")
+            return store
+
+        yield join
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    config = tmp_path / "config.toml"
+    config.write_text(f'[orchestrator]\nurl = "simulator"\n[store]\nurl = "{postgres_url}"\n')
+    return config
+
+
+async def status(config: Path) -> StatusView:
+    def ask() -> StatusView:
+        with open_desk(config) as desk:
+            return desk.status()
+
+    return await trio.to_thread.run_sync(ask)
+
+
+def silence(store: Store, seconds: int) -> None:
+    """It was heard of so long ago."""
+    with store.transaction(fenced=False):
+        assert store.membership is not None
+        values = {"me": store.membership.id, "since": seconds * 1_000_000}
+        store._connection.execute(
+            text("UPDATE agents SET expires_at = expires_at - :since WHERE id = :me"), values
+        )
+
+
+async def test_an_agent_lists_the_others_and_not_itself(join: Join, config: Path, postgres_url: str) -> None:
+    join("night", "p1", "p2")
+    silence(join("evening", "p3"), 60)
+    async with open_scene(config.parent, url=postgres_url) as scene:
+        assert (await status(config)).peers != ()
+        await scene.storage.run(lambda store: store.join("day", entries="all", version="1.2.3"))
+        evening, night = (await status(config)).peers
+    assert (evening.name, evening.version, evening.projects, evening.lost) == ("evening", "1.2.3", 1, True)
+    assert (night.name, night.version, night.projects, night.lost) == ("night", "1.2.3", 2, False)
+    # By the clock of who answers; how long ago it was is the database's to say.
+    assert 60 <= (NOW - evening.seen_at).total_seconds() < 90
+    assert 0 <= (NOW - night.seen_at).total_seconds() < 30
+
+
+async def test_where_no_agent_runs_here_the_others_are_shown_all_the_same(join: Join, config: Path) -> None:
+    assert (await status(config)).peers == ()
+    join("night", "p1", "p2")
+    assert [(one.name, one.projects) for one in (await status(config)).peers] == [("night", 2)]
+    shown = await run_command("status", cwd=config.parent)
+    assert shown.code == 1
+    title, columns, row = shown.out.splitlines()[-3:]
+    assert title == "Other agents on this store"
+    assert columns.split() == ["agent", "version", "projects", "heard", "of", "trouble"]
+    assert row.split()[:3] == ["night", "1.2.3", "2"]
+
+
+async def test_a_store_with_one_owner_has_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    async with open_scene(tmp_path):
+        assert (await status(tmp_path / "config.toml")).peers == ()
+
+
+async def test_a_delivery_says_which_agent_has_it(join: Join, config: Path) -> None:
+    night = join("night")
+    queue_up([event("task_failed")], [DESTINATION])(night)
+    assert len(claim_all(DESTINATION)(night)) == 1
+    shown = await run_command("deliveries", "show", "1", cwd=config.parent)
+    assert "queued, on its way by the agent night" in shown.out
