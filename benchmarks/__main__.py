@@ -8,7 +8,19 @@ from typing import Final
 import click
 import trio
 
-from benchmarks import backlog, callbacks, dead, ingesting, latency, memory, report, startup, throughput
+from benchmarks import (
+    backlog,
+    callbacks,
+    dead,
+    delivering,
+    ingesting,
+    latency,
+    memory,
+    report,
+    sharing,
+    startup,
+    throughput,
+)
 from benchmarks.figures import FULL, QUICK, Figure, Say, Size
 from benchmarks.machine import Machine, load_average
 
@@ -24,6 +36,8 @@ PARTS: Final = MappingProxyType[str, Measure](
         "ingest": ingesting.measure,
         "backlog": backlog.measure,
         "dead": dead.measure,
+        "delivering": delivering.measure,
+        "sharing": sharing.measure,
     }
 )
 

@@ -22,8 +22,9 @@ class Size:
     each is done ``rounds`` times and the median counts. ``projects`` are watched to see what one costs in
     memory. ``starts`` times each command is started. ``trickled`` events are sent to measure the delay, at
     100 a second. ``greeted`` events come with the answer to a handshake, to see how many are lost.
-    ``ingested`` events go into the store without a socket, ``queued`` deliveries wait when an agent starts, and a
-    dead destination is compared with a healthy one in so many ``pairs`` of runs.
+    ``ingested`` events go into the store without a socket, ``queued`` deliveries wait when an agent starts,
+    ``drained`` (a multiple of 32) are delivered from a queue, and a dead destination is compared with a healthy
+    one in so many ``pairs`` of runs.
     """
 
     rounds: int
@@ -35,6 +36,7 @@ class Size:
     greeted: int
     ingested: int
     queued: int
+    drained: int
     pairs: int
 
 
@@ -48,6 +50,7 @@ FULL = Size(
     greeted=200_000,
     ingested=40_000,
     queued=100_000,
+    drained=8_000,
     pairs=5,
 )
 QUICK = Size(
@@ -60,6 +63,7 @@ QUICK = Size(
     greeted=3_000,
     ingested=2_000,
     queued=1_000,
+    drained=320,
     pairs=1,
 )
 

@@ -47,7 +47,7 @@ class Receiver:
         received = b""
         while arrived := await stream.receive_some(65536):
             received += arrived
-            while (request := _first_request(received)) is not None:
+            while (request := first_request(received)) is not None:
                 body, received = request
                 self._note(body)
                 await stream.send_all(b"HTTP/1.1 204 No Content\r\n\r\n")
@@ -58,7 +58,7 @@ class Receiver:
             self.complete.set()
 
 
-def _first_request(received: bytes) -> tuple[bytes, bytes] | None:
+def first_request(received: bytes) -> tuple[bytes, bytes] | None:
     """The body of the first request, and what follows it; None while it is not complete."""
     head, separator, rest = received.partition(b"\r\n\r\n")
     if not separator:

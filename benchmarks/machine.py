@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -42,9 +42,19 @@ class Machine:
 
 def cpu_seconds(pid: int) -> float:
     """Processor time that the process has used, in user and in kernel mode, all threads."""
-    # The name of the program, in brackets, may hold spaces; the fields are counted from behind it.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+    return sum(map(int, _stat(pid)[11:13])) / TICKS_PER_S
+
+
+def family_cpu_seconds(pid: int) -> float:
+    """The same of a process and all that it has started itself, also of what has ended since."""
+    ticks = sum(map(int, _stat(pid)[11:15]))
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = _stat(int(path.parent.name))
+        except FileNotFoundError:  # it has ended meanwhile
+            continue
+        ticks += sum(map(int, fields[11:13])) if int(fields[1]) == pid else 0
+    return ticks / TICKS_PER_S
 
 
 def resident_kb(pid: int) -> int:
@@ -60,6 +70,11 @@ def load_average() -> float:
 def now() -> float:
     """Seconds on a clock that all processes of the machine share."""
     return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def _stat(pid: int) -> Sequence[str]:
+    # The name of the program, in brackets, may hold spaces; the fields are counted from behind it.
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def _fields(path: Path) -> Mapping[str, str]:

@@ -63,7 +63,8 @@ write-ahead log, every commit synchronised to the disk) in a temporary folder.
   started and its link is open; memory is taken when it has settled.
 - **Others dead**: a webhook that is well, beside two more that get the same events, 50 a second. In one run of a
   pair they are well, in the other one never answers and one refuses connections. The ratio is the median over the
-  pairs.
+  pairs. The store is in memory here: a disk's slow moments hit either run of a pair, and are far longer than what
+  is looked for.
 """
 
 

@@ -3,6 +3,7 @@
 The first line on stdout is ``{"port": …}``. After that each line on stdin is a command and gets one line back:
 
     {"do": "wait", "sockets": 3}                     when three subscriptions are open
+    {"do": "fall", "sockets": 3}                     when there are fewer than three
     {"do": "prepare", "events": 1000, "salt": "a"}   encodes the frames of the mix
     {"do": "send"}                                   {"began": …, "ended": …}, once the kernel has taken all
     {"do": "greet"}                                  the next subscription gets them with its handshake's answer
@@ -13,7 +14,7 @@ import json
 import sys
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -83,10 +84,9 @@ class Sender:
     async def _obey(self, command: Mapping[str, Any]) -> dict[str, Any]:
         match command:
             case {"do": "wait", "sockets": int(number)}:
-                async with self._change:
-                    while len(self._subscriptions) < number:
-                        await self._change.wait()
-                return {"sockets": len(self._subscriptions)}
+                return await self._wait(lambda: len(self._subscriptions) >= number)
+            case {"do": "fall", "sockets": int(number)}:
+                return await self._wait(lambda: len(self._subscriptions) < number)
             case {"do": "prepare", "events": int(events), "salt": str(salt)}:
                 self._prepared = chunks(events, salt)
                 return {"bytes": sum(map(len, self._prepared))}
@@ -99,6 +99,12 @@ class Sender:
                 return await self._trickle(rate, events)
             case _:
                 return {"error": f"no such command: {command}"}
+
+    async def _wait(self, is_so: Callable[[], bool]) -> dict[str, int]:
+        async with self._change:
+            while not is_so():
+                await self._change.wait()
+        return {"sockets": len(self._subscriptions)}
 
     async def _send(self) -> dict[str, float]:
         subscription = self._subscriptions[-1]

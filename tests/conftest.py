@@ -1,6 +1,7 @@
 """Settings that every test shares."""
 
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,11 @@ __all__ = ["any_store", "own_postgres", "postgres", "postgres_url", "store_url"]
 # The same examples on every run: a failure that comes and goes helps nobody. No deadline: CI machines stall.
 settings.register_profile("steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """How many tests run side by side: one more than there are cores, for many of them wait."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @pytest.fixture(autouse=True)

@@ -152,7 +152,8 @@ PHASE_STATES = {"pending", "initializing", "running", "completed", "failed", "sk
 
 async def test_phases_are_told_as_its_types_say(simulator: Simulator) -> None:
     async with logged_in(simulator.url) as sdk:
-        identity = await execution(sdk, metadata={"inputParameters": {"version": "2"}, "triggeredBy": "api"})
+        metadata = {"inputParameters": {"version": "2"}, "triggeredBy": "api"}
+        identity = await execution(sdk, pauses=False, seconds=9e9, metadata=metadata)
         seen = set()
         for wish in ("get", "start", "pause", "resume", "cancel"):
             await sdk.call("workflows", f"{wish}Execution", given=(identity,))
@@ -161,7 +162,7 @@ async def test_phases_are_told_as_its_types_say(simulator: Simulator) -> None:
                 assert has(phase, "id phaseId name status steps currentStep progress")
                 seen.add(phase["status"])
         assert seen <= PHASE_STATES
-        assert found["metadata"] == {"inputParameters": {"version": "2"}, "triggeredBy": "api"}
+        assert found["metadata"] == metadata
         assert simulator.workflows.get(identity).input == {"version": "2"}
 
 
