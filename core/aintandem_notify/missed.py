@@ -4,14 +4,14 @@ The events that come out are as the socket would have brought them, marked as ca
 transaction that stores them, so that no live event can come in between.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from aintandem_notify.events import Event, Family, event_from
 from aintandem_notify.observation import Gap, Observation
-from aintandem_notify.runs import TERMINAL_STATES, Run, RunState, advance, tail
+from aintandem_notify.runs import TERMINAL_STATES, TERMINAL_TYPES, Run, RunState, advance, tail
 
 MARGIN: Final = timedelta(seconds=60)
 """By so much the orchestrator's clock may differ from ours, and its word for an end from one call to another."""
@@ -102,12 +102,17 @@ def missed(
     if held is not None:
         found = _before(found, held)
     # What happened after the link had opened, live events tell, or it is asked again. A time of ours says nothing.
-    return found if seen.confirmed else _before(found, gap.until, unless=now)
+    return found if seen.confirmed else _before(found, gap.until, unless=lambda event: _is_ours(event, seen, now))
 
 
-def _before(found: Missed, moment: datetime, unless: datetime | None = None) -> Missed:
-    """Only the events before ``moment`` (and those at ``unless``); the others are asked for again later."""
-    kept = tuple(event for event in found.events if event.timestamp < moment or event.timestamp == unless)
+def _is_ours(event: Event, seen: Observation, now: datetime) -> bool:
+    """Whether the event's time is one of ours, for want of another."""
+    return event.timestamp == now or (event.type in TERMINAL_TYPES and seen.ended_at is None)
+
+
+def _before(found: Missed, moment: datetime, unless: Callable[[Event], bool] = lambda _: False) -> Missed:
+    """Only the events before ``moment``, and those that ``unless`` spares; the others are asked for again."""
+    kept = tuple(event for event in found.events if event.timestamp < moment or unless(event))
     if len(kept) == len(found.events):
         return found
     return Missed(kept, found.run, changed=bool(kept), doubtful=True)

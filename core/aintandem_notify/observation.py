@@ -13,7 +13,8 @@ class Observation:
     """What REST says about one run, at one moment.
 
     Times are the orchestrator's, aware UTC, None where it gives none. ``duration`` and ``output`` are as it
-    sent them. ``confirmed``: asked for once more, after a comparison had found it doubtful.
+    sent them. ``confirmed``: asked for once more, after a comparison had found it doubtful. ``asked_at``: what the
+    orchestrator's clock had reached, at least, before it was asked; None when nothing is known of that clock.
     """
 
     ref: RunRef
@@ -27,6 +28,7 @@ class Observation:
     output: Any = None
     duration: float | None = None
     confirmed: bool = False
+    asked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,6 +263,47 @@ async def test_workflows_and_sandboxes() -> None:
         assert told.gaps[0].changed == 6, "the cancelled execution, too"
 
 
+async def test_a_sandbox_whose_live_events_come_after_it_was_looked_up_is_told_once() -> None:
+    async with open_bench() as bench, bench.agent() as told:
+        socket = await begin(bench, told, "t1")
+        await bench.until(lambda: any(request.path.endswith("/flexy") for request in bench.raw.requests))
+        created, started, failed = now(), now(0.05), now(0.1)
+        bench.raw.rest[SANDBOXES] = [{"id": "b1", "projectId": "a", "status": "error", "createdAt": created}]
+        await socket.reset()
+        await told.until("feed_gap")
+        assert [one[0] for one in told.of() if one[1] == "b1"][-1] == "sandbox_error"
+        count = len(told.of())
+        socket = await bench.socket()
+        await socket.send_event("sandbox_created", sandboxId="b1", timestamp=created)
+        await socket.send_event("sandbox_started", sandboxId="b1", timestamp=started)
+        await socket.send_event("sandbox_error", sandboxId="b1", error="boom", timestamp=failed)
+        # What happens after that is news.
+        await socket.send_event("sandbox_started", sandboxId="b1", timestamp=now())
+        await socket.send_event("sandbox_error", sandboxId="b1", error="boom", timestamp=now())
+        await told.until("sandbox_error", 2)
+        assert told.of()[count:] == [("sandbox_started", "b1", False), ("sandbox_error", "b1", False)]
+
+
+async def test_a_sandbox_that_cannot_be_looked_at_twice_is_told_as_it_was_seen() -> None:
+    async with open_bench() as bench, bench.agent() as told:
+        socket = await begin(bench, told, "t1")
+        await bench.until(lambda: any(request.path.endswith("/flexy") for request in bench.raw.requests))
+        sandbox = {"id": "b1", "projectId": "a", "status": "error", "createdAt": now()}
+        asked = 0
+
+        def answer(_: HttpRequest) -> RestAnswer:
+            nonlocal asked
+            asked += 1
+            return RestAnswer([sandbox], 200) if asked == 1 else RestAnswer({"error": "not now"}, 403)
+
+        bench.raw.rest[SANDBOXES] = answer
+        await socket.reset()
+        await told.until("feed_gap")
+        assert asked == 2
+        assert told.of("sandbox_error") == [("sandbox_error", "b1", True)]
+        assert not told.gaps[0].incomplete
+
+
 async def test_a_first_start_says_nothing_of_old_runs_and_a_restart_tells_what_ended_since() -> None:
     async with open_bench() as bench:
         bench.raw.rest[TASKS] = [

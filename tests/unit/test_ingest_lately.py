@@ -5,7 +5,15 @@ from datetime import timedelta
 import pytest
 
 from aintandem_notify.events import Event, Family
-from aintandem_notify.ingest.lately import Lately, comes_late, says_again
+from aintandem_notify.ingest.lately import (
+    LATE_S,
+    NOTHING_MADE,
+    Lately,
+    Made,
+    UntimedEnd,
+    comes_late,
+    says_again,
+)
 from aintandem_notify.runs import Run, RunRef, RunState
 from support.outbox import NOW, event
 
@@ -14,50 +22,94 @@ RUNNING = Run(*REF, state=RunState.RUNNING, started_at=NOW)
 ENDED = Run(*REF, state=RunState.FAILED, started_at=NOW, ended_at=NOW + timedelta(seconds=10))
 
 
+def made(*types: str, before: float | None = None, begun: bool = False) -> Made:
+    """``before``: it failed before that, at a time that REST does not give."""
+    ends = () if before is None else (failed(before),)
+    return Made(frozenset(types), ends, begun)
+
+
+def failed(before: float) -> UntimedEnd:
+    return UntimedEnd("task_failed", NOW + timedelta(seconds=before))
+
+
 @pytest.mark.parametrize(
-    ("run", "live", "made", "again", "late"),
+    ("run", "live", "what", "again", "late"),
     [
-        (RUNNING, event("task_started", at=1), {"task_started"}, True, False),
-        (RUNNING, event("task_queued", at=-1), {"task_started"}, True, False),
-        (RUNNING, event("task_started", at=1), set(), False, False),
-        (RUNNING, event("task_failed", at=1), {"task_started"}, False, False),
-        (ENDED, event("task_started", at=1), {"task_failed"}, True, True),
-        (ENDED, event("task_started", at=10), {"task_failed"}, False, False),
-        (ENDED, event("task_started", at=1), set(), False, False),
-        (ENDED, event("task_completed", at=5), {"task_failed"}, False, True),
-        (ENDED, event("task_failed", at=11), {"task_failed"}, False, False),
+        (RUNNING, event("task_started", at=1), made("task_started"), True, False),
+        (RUNNING, event("task_queued", at=-1), made("task_started"), True, False),
+        (RUNNING, event("task_started", at=1), NOTHING_MADE, False, False),
+        (RUNNING, event("task_failed", at=1), made("task_started"), False, False),
+        (ENDED, event("task_started", at=1), made("task_failed"), True, True),
+        (ENDED, event("task_started", at=10), made("task_failed"), False, False),
+        (ENDED, event("task_started", at=1), NOTHING_MADE, False, False),
+        (ENDED, event("task_completed", at=5), made("task_failed"), False, True),
+        (ENDED, event("task_failed", at=11), made("task_failed"), False, False),
+        # Its end has no time of REST's, but was there at 8 by the orchestrator's clock.
+        (ENDED, event("task_started", at=7), made("task_queued", before=8), True, True),
+        (ENDED, event("task_started", at=8), made("task_queued", before=8), False, False),
+        (ENDED, event("task_completed", at=7), made("task_queued", before=8), False, True),
+        (ENDED, event("task_started", at=7), made(before=8, begun=True), False, False),
+        (RUNNING, event("task_completed", at=7), made(before=8), False, False),
     ],
 )
 def test_what_a_live_event_says_after_catching_up(
-    run: Run, live: Event, made: set[str], again: bool, late: bool
+    run: Run, live: Event, what: Made, again: bool, late: bool
 ) -> None:
-    assert (says_again(run, live, made), comes_late(run, live, made)) == (again, late)
+    assert (says_again(run, live, what), comes_late(run, live, what)) == (again, late)
 
 
 def test_a_pause_that_was_made_is_said_again_only_while_it_lasts() -> None:
     ref = RunRef("p", Family.WORKFLOW, "e1")
     paused = event("workflow_execution_paused", executionId="e1", workflowId="w")
-    made = {"workflow_execution_paused"}
-    assert says_again(Run(*ref, state=RunState.PAUSED), paused, made)
-    assert not says_again(Run(*ref, state=RunState.RUNNING), paused, made)
+    what = made("workflow_execution_paused")
+    assert says_again(Run(*ref, state=RunState.PAUSED), paused, what)
+    assert not says_again(Run(*ref, state=RunState.RUNNING), paused, what)
 
 
-def test_what_was_made_is_remembered_for_a_minute() -> None:
+@pytest.mark.parametrize(
+    ("live", "what", "left"),
+    [
+        # However late it says that it was: by how much the orchestrator's clock was ahead of what we knew is open.
+        (event("task_failed", at=99), made("task_queued", before=8), made("task_queued")),
+        (event("task_failed", at=1), made("task_failed"), made("task_failed")),
+        (event("task_completed", at=1), made(before=8, begun=True), made(before=8)),
+        (event("task_started", at=1), made(before=8, begun=True), made(begun=True)),
+        (event("task_started", at=1), made(before=8), made(before=8)),
+    ],
+)
+def test_what_live_events_leave_of_an_end_without_a_time(live: Event, what: Made, left: Made) -> None:
+    assert what.after(live) == left
+
+
+def test_an_end_without_a_time_is_known_whatever_came_after_it() -> None:
+    completed = UntimedEnd("task_completed", NOW + timedelta(seconds=9))
+    what = Made(ends=(failed(before=5), completed))
+    late = event("task_failed", at=4)
+    assert what.is_told_by(late)
+    assert not what.is_told_by(event("task_failed", at=5))
+    assert what.after(late) == Made(ends=(completed,))
+    assert what.after(event("task_completed", at=8)) == NOTHING_MADE, "the one before it was not heard of"
+
+
+def test_what_was_made_is_remembered_for_a_while_whatever_the_machines_clock_shows() -> None:
     lately = Lately(10)
     assert not lately.made_something
-    lately.remember([], {(REF, 1): {"task_started"}}, NOW)
-    lately.remember([], {(REF, 1): {"task_failed"}}, NOW + timedelta(seconds=60))
-    assert lately.made_for((REF, 1), NOW + timedelta(seconds=120)) == {"task_started", "task_failed"}
-    assert lately.made_for((REF, 1), NOW + timedelta(seconds=121)) == set()
-    assert lately.made_for((REF, 2), NOW) == set()
+    lately.remember([], {(REF, 1): made("task_started")})
+    lately.passed_s = LATE_S
+    assert lately.made_for((REF, 1)) == made("task_started")
+    lately.remember([], {(REF, 1): made("task_started", "task_failed")})
+    lately.passed_s = 2 * LATE_S
+    assert lately.made_for((REF, 1)) == made("task_started", "task_failed")
+    lately.passed_s += 1
+    assert lately.made_for((REF, 1)) == lately.made_for((REF, 2)) == NOTHING_MADE
 
 
 def test_what_has_moved_since_and_what_is_not_known_any_more() -> None:
     lately = Lately(1)
     other = RunRef("p", Family.TASK, "t2")
-    lately.remember([REF], {}, NOW)
+    lately.remember([REF], {})
     assert (lately.has_moved(REF, 0), lately.has_moved(REF, 1), lately.has_moved(other, 0)) == (True, False, False)
-    lately.remember([other], {}, NOW)
+    lately.remember([other], {})
     assert lately.has_moved(REF, 0), "dropped: it may have"
     assert not lately.has_moved(REF, 1)
     lately.doubt_everything()

@@ -83,7 +83,7 @@ class Store:
         )
         self.runs |= done.runs
         self.keys |= {one.key for one in done.changes.events}
-        self.lately.remember(done.moved, done.made, world.now)
+        self.lately.remember(done.moved, done.made)
         self.told += [sent.event for sent, _ in done.changes.notifications]
         return done.outcomes.get("p", Outcome())
 

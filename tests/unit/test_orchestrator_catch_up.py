@@ -38,7 +38,12 @@ class Script:
     takes_s: float = 0.0
     asked: list[tuple[float, Family]] = field(default_factory=list)
 
-    async def look(self, kind: Family, project_id: str, known: Iterable[Run], old: datetime) -> Sighting:
+    def hear(self, *stamps: datetime | None) -> None:
+        """What the clock of this one shows is of no interest."""
+
+    async def look(
+        self, kind: Family, project_id: str, known: Iterable[Run], old: datetime, since: datetime
+    ) -> Sighting:
         self.asked.append((trio.current_time(), kind))
         await trio.sleep(self.takes_s)
         answers = self.answers.get(kind, [])

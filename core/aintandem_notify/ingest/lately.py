@@ -3,51 +3,105 @@
 Nothing here must outlive the process: the socket repeats nothing to the next one.
 """
 
-from collections.abc import Iterable, Mapping, Set
-from datetime import datetime, timedelta
-from typing import Final
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, NamedTuple
 
 from aintandem_notify.events import Event
 from aintandem_notify.runs import OPENING_TYPES, STATE_AFTER, TERMINAL_STATES, TERMINAL_TYPES, Run, RunRef
 
-LATE: Final = timedelta(seconds=60)
-"""How long after it was caught up a live event may still arrive: what waits in the buffers of a busy server."""
+LATE_S: Final = 300.0
+"""How long after it was caught up a live event may still arrive: what waits in the buffers of a busy server, or
+until our store is well again."""
 
 Attempt = tuple[RunRef, int]
-Made = Mapping[Attempt, Set[str]]
-"""The types of the events that catching up has made, by attempt."""
 
 
-def says_again(run: Run, event: Event, made: Set[str]) -> bool:
+class UntimedEnd(NamedTuple):
+    """An end that REST gave no time for; it was there when the orchestrator's clock showed ``before``."""
+
+    type: str
+    before: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What catching up has made of an attempt: the types of its events.
+
+    ``ends``: those without a time, of which live events may still tell. ``begun``: the attempt had begun before
+    our eyes; an event that begins one is of the next.
+    """
+
+    types: frozenset[str] = frozenset()
+    ends: tuple[UntimedEnd, ...] = ()
+    begun: bool = False
+
+    def after(self, event: Event) -> "Made":
+        """What remains of it after a live event about the attempt."""
+        if self.ends and self.begun and event.type in OPENING_TYPES:
+            return replace(self, ends=())  # they were ends that no live event tells of; what comes now is news
+        if not self.ends or event.type not in TERMINAL_TYPES:
+            return self
+        place = self._place(event)
+        if place is None:
+            return replace(self, begun=False)  # an end before them, after which there was another beginning
+        return replace(self, ends=self.ends[place + 1 :])
+
+    def is_told_by(self, event: Event) -> bool:
+        """Whether a live event is about an end without a time, whatever came after it."""
+        place = self._place(event)
+        return place is not None and event.timestamp < self.ends[place].before
+
+    def _place(self, event: Event) -> int | None:
+        """Which of the ends it may be: each came after the orchestrator had shown the one before."""
+        for place, end in enumerate(self.ends):
+            if end.type == event.type and (place == 0 or event.timestamp >= self.ends[place - 1].before):
+                return place
+        return None
+
+
+NOTHING_MADE: Final = Made()
+
+
+def says_again(run: Run, event: Event, made: Made) -> bool:
     """Whether a live event says what catching up made of REST's answers already; ``run`` is the latest attempt.
 
     Ends need no asking: ``runs.advance`` knows them, whenever they come.
     """
     if event.type in OPENING_TYPES:
         return comes_late(run, event, made) or (
-            run.state not in TERMINAL_STATES and not made.isdisjoint(OPENING_TYPES)
+            run.state not in TERMINAL_STATES and not made.types.isdisjoint(OPENING_TYPES)
         )
-    return event.type in made and event.type not in TERMINAL_TYPES and STATE_AFTER.get(event.type) is run.state
+    return (
+        event.type in made.types and event.type not in TERMINAL_TYPES and STATE_AFTER.get(event.type) is run.state
+    )
 
 
-def comes_late(run: Run, event: Event, made: Set[str]) -> bool:
+def comes_late(run: Run, event: Event, made: Made) -> bool:
     """Whether a live event is older than the end that catching up made of REST's answers."""
+    if run.state not in TERMINAL_STATES:
+        return False
+    if made.ends and event.timestamp < made.ends[-1].before:
+        return not (made.begun and event.type in OPENING_TYPES)
     is_before = run.ended_at is not None and event.timestamp < run.ended_at
-    return is_before and run.state in TERMINAL_STATES and not made.isdisjoint(TERMINAL_TYPES)
+    return is_before and not made.types.isdisjoint(TERMINAL_TYPES)
 
 
 class Lately:
     """Which runs live events have moved, and what catching up has made. ``moment`` counts the transactions.
 
-    At most ``most`` runs are kept; of one that was dropped everything is thought possible.
+    At most ``most`` runs are kept; of one that was dropped everything is thought possible. ``passed_s`` is set by
+    whoever hands transactions in: seconds of a clock that nobody sets.
     """
 
     def __init__(self, most: int) -> None:
         self.moment = 0
+        self.passed_s = 0.0
         self._most = most
         self._floor = 0
         self._moved: dict[RunRef, int] = {}
-        self._made: dict[Attempt, tuple[datetime, frozenset[str]]] = {}
+        self._made: dict[Attempt, tuple[float, Made]] = {}
 
     def has_moved(self, ref: RunRef, since: int) -> bool:
         """Whether a live event may have moved the run after the transaction number ``since``."""
@@ -58,13 +112,13 @@ class Lately:
         """Whether anything was made that is still remembered."""
         return bool(self._made)
 
-    def made_for(self, attempt: Attempt, now: datetime) -> Set[str]:
-        """The types that were made for the attempt a short while ago."""
-        at, types = self._made.get(attempt, (now, frozenset()))
-        return types if now - at <= LATE else frozenset()
+    def made_for(self, attempt: Attempt) -> Made:
+        """What was made of the attempt a short while ago."""
+        at, made = self._made.get(attempt, (0.0, NOTHING_MADE))
+        return made if self.passed_s - at <= LATE_S else NOTHING_MADE
 
-    def remember(self, moved: Iterable[RunRef], made: Made, now: datetime) -> None:
-        """Another transaction is on disk."""
+    def remember(self, moved: Iterable[RunRef], made: Mapping[Attempt, Made]) -> None:
+        """Another transaction is on disk; ``made`` takes the place of what was made of these attempts before."""
         self.moment += 1
         for ref in moved:
             self._moved.pop(ref, None)
@@ -72,8 +126,8 @@ class Lately:
         while len(self._moved) > self._most:
             self._floor = self._moved.pop(next(iter(self._moved)))
         if made:
-            self._made = {one: (at, types) for one, (at, types) in self._made.items() if now - at <= LATE}
-            self._made |= {one: (now, frozenset(types) | self.made_for(one, now)) for one, types in made.items()}
+            fresh = {one: kept for one, kept in self._made.items() if self.passed_s - kept[0] <= LATE_S}
+            self._made = fresh | {one: (self.passed_s, what) for one, what in made.items()}
 
     def doubt_everything(self) -> None:
         """A transaction failed and may be on disk all the same."""

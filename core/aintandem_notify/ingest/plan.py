@@ -3,15 +3,35 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from aintandem_notify.events import ConnectionConnectedEvent, Event
-from aintandem_notify.ingest.lately import Attempt, Lately, comes_late, says_again
+from aintandem_notify.ingest.lately import (
+    NOTHING_MADE,
+    Attempt,
+    Lately,
+    Made,
+    UntimedEnd,
+    comes_late,
+    says_again,
+)
 from aintandem_notify.missed import Missed, missed
 from aintandem_notify.notification import Notification, Project
 from aintandem_notify.observation import Look, Observation, Outcome
-from aintandem_notify.runs import PROGRESS_TYPES, TERMINAL_TYPES, Run, RunRef, absorb, advance, run_ref
+from aintandem_notify.runs import (
+    PROGRESS_TYPES,
+    TERMINAL_TYPES,
+    Run,
+    RunRef,
+    RunState,
+    absorb,
+    advance,
+    run_ref,
+)
 from aintandem_notify.store import Changes
+
+ATTEMPTS_BACK: Final = 3
+"""Attempts before the latest one that a late event may be about: REST is asked a few times at the most."""
 
 
 class Routed(Protocol):
@@ -84,8 +104,8 @@ class Plan:
     """Destinations that have something to deliver."""
     moved: set[RunRef] = field(default_factory=set)
     """The runs that live events have moved."""
-    made: dict[Attempt, set[str]] = field(default_factory=dict)
-    """The types of the events that catching up made, by attempt."""
+    made: dict[Attempt, Made] = field(default_factory=dict)
+    """What catching up has made lately, by attempt, where this changes it."""
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     """What comparing came to, by project."""
 
@@ -183,13 +203,14 @@ class _Planner:
             found = missed(latest, seen, look.gap, self._now, touched=touched, held=held)
             if found.run is not None and found.run != latest:
                 self._move(seen.ref, found.run)
-            self._tell(found, seen, project)
+            begun = latest is not None and latest.state in (RunState.RUNNING, RunState.PAUSED)
+            self._tell(found, seen, project, begun=begun)
             outcome.changed += found.changed
             outcome.too_old += found.too_old
             if found.doubtful:
                 outcome.doubtful.append(seen.ref)
 
-    def _tell(self, found: Missed, seen: Observation, project: Project) -> None:
+    def _tell(self, found: Missed, seen: Observation, project: Project, *, begun: bool) -> None:
         for event in found.events:
             if event.key in self._known or self._is_known(event.key):
                 self._advance(seen.ref, event)
@@ -197,9 +218,16 @@ class _Planner:
             self._known.add(event.key)
             self._journal(event, seen.ref, project)
             self._plan.fresh.append((event, project))
-            # An end whose time is ours says nothing about what came before it.
+            attempt = self._attempt(seen.ref)
+            made = self._made_for(attempt)
             if event.type not in TERMINAL_TYPES or seen.ended_at is not None:
-                self._plan.made.setdefault(self._attempt(seen.ref), set()).add(event.type)
+                made = replace(made, types=made.types | {event.type})
+            elif seen.asked_at is not None:
+                ends = (*made.ends, UntimedEnd(event.type, seen.asked_at))
+                made = replace(made, ends=ends, begun=begun)
+            else:  # an end whose time is ours says nothing about what came before it
+                continue
+            self._plan.made[attempt] = made
 
     def see(self, seen: Mapping[str, datetime]) -> None:
         """Nothing of these projects is missing before the given moments."""
@@ -237,13 +265,35 @@ class _Planner:
     def _advance(self, ref: RunRef, event: Event) -> tuple[Run, bool]:
         self._absorb(ref)
         latest = self._latest(ref)
-        made = frozenset[str]() if latest is None or event.caught_up else self._made_for(latest)
+        if latest is None or event.caught_up:
+            return self._advanced(ref, latest, event, NOTHING_MADE)
+        attempt = (ref, latest.attempt)
+        made = self._made_for(attempt)
+        if (left := made.after(event)) is not made:
+            self._plan.made[attempt] = left
+        if made.is_told_by(event) or self._tells_of_one_before(ref, latest.attempt, event):
+            return latest, True
+        return self._advanced(ref, latest, event, made)
+
+    def _advanced(self, ref: RunRef, latest: Run | None, event: Event, made: Made) -> tuple[Run, bool]:
         if latest is not None and says_again(latest, event, made):
             return latest, True
         run, repeated = advance(latest, event)
-        if not repeated and not (latest is not None and comes_late(latest, event, made)):
+        if latest is not None and comes_late(latest, event, made):
+            # One of an end that was made has been recognized by now: this is one before it.
+            return run, repeated and not made.ends
+        if not repeated:
             self._move(ref, run)
         return run, repeated
+
+    def _tells_of_one_before(self, ref: RunRef, attempt: int, event: Event) -> bool:
+        """Whether a live event is about an end that was made, while REST has shown another attempt already."""
+        for before in range(attempt - 1, max(0, attempt - ATTEMPTS_BACK - 1), -1):
+            made = self._made_for((ref, before))
+            if made.is_told_by(event):
+                self._plan.made[ref, before] = made.after(event)
+                return True
+        return False
 
     def _absorb(self, ref: RunRef) -> None:
         if passing := self._passing.pop(ref, None):
@@ -260,8 +310,7 @@ class _Planner:
         latest = self._latest(ref)
         return ref, 1 if latest is None else latest.attempt
 
-    def _made_for(self, run: Run) -> Set[str]:
+    def _made_for(self, attempt: Attempt) -> Made:
         if not (self._plan.made or self._lately.made_something):
-            return frozenset()  # nearly always
-        attempt = (run.ref, run.attempt)
-        return self._plan.made.get(attempt, frozenset()) | self._lately.made_for(attempt, self._now)
+            return NOTHING_MADE  # nearly always
+        return self._plan.made.get(attempt) or self._lately.made_for(attempt)

@@ -194,6 +194,7 @@ class Ingest:
         self._announced.clear()
         batch = [Handed(None, announced), *(one.handed for one in waiting)]
         now = self._clock.now()
+        self._lately.passed_s = trio.current_time()
         try:
             plans = await self._store(batch, now)
         except StoreError as error:
@@ -288,7 +289,7 @@ class Ingest:
                 done.woken.update(store.outbox.queues())
         self._room = room_after(len(kept), in_memory)
         memory.remember(done)
-        self._lately.remember(done.moved, done.made, now)
+        self._lately.remember(done.moved, done.made)
         return done
 
     def _is_ours(self, store: Store, handed: Handed) -> bool:

@@ -62,7 +62,10 @@ class Books(Protocol):
 class Survey(Protocol):
     """Who looks at the orchestrator, as ``survey.Surveyor`` does. Raises ApiError or HttpFailed."""
 
-    async def look(self, kind: Family, project_id: str, known: Iterable[Run], old: datetime) -> Sighting: ...
+    def hear(self, *stamps: datetime | None) -> None: ...
+    async def look(
+        self, kind: Family, project_id: str, known: Iterable[Run], old: datetime, since: datetime
+    ) -> Sighting: ...
     async def again(self, ref: RunRef) -> Observation | None: ...
 
 
@@ -166,6 +169,10 @@ class CatchUp:
         finally:
             self._ended.set()
 
+    def heard(self, event: Event) -> None:
+        """The event has just come over the link; what it is stamped with is the orchestrator's time."""
+        self._lookout.surveyor.hear(event.timestamp)
+
     async def stop(self) -> bool:
         """End it, as its link does; whether it was done."""
         self._scope.cancel()
@@ -219,7 +226,8 @@ class CatchUp:
         for kind in tuple(self._pending):
             moment = self._lookout.books.moment
             try:
-                seen = await self._lookout.surveyor.look(kind, self._project.id, outlook.open_runs, old)
+                open_runs = outlook.open_runs
+                seen = await self._lookout.surveyor.look(kind, self._project.id, open_runs, old, gap.since)
                 await self._compare(kind, seen, gap, moment)
                 if seen.trouble is not None:
                     raise seen.trouble

@@ -182,6 +182,8 @@ class _Watch:
             return
         events = self._reader.read(batch)
         if events:
+            if self._catch_up is not None:
+                self._catch_up.heard(events[-1])
             await self._hold.take(events, sum(map(len, batch)))
         self._standing.update()
 

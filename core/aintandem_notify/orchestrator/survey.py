@@ -1,20 +1,24 @@
 """Asks REST what is known about a project's runs: page by page, few requests at a time over all projects."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import trio
 
+from aintandem_notify.clock import Clock
 from aintandem_notify.errors import ApiError, HttpFailed, NotFound
 from aintandem_notify.events import Family
+from aintandem_notify.missed import MARGIN
 from aintandem_notify.observation import Observation
 from aintandem_notify.orchestrator.observing import observed_execution, observed_sandboxes, observed_task
 from aintandem_notify.orchestrator.records import OperationRecord, SandboxRecord, TaskRecord
 from aintandem_notify.orchestrator.rest import OrchestratorApi
-from aintandem_notify.runs import Run, RunRef
+from aintandem_notify.orchestrator.their_clock import TheirClock
+from aintandem_notify.runs import TERMINAL_STATES, Run, RunRef, RunState
 
 MOST_REQUESTS: Final = 6
 """Requests at the same time, for all projects together; an orchestrator that comes back has enough to do."""
@@ -24,6 +28,8 @@ MOST_PAGES: Final = 50
 """Pages of one project's tasks; what lies behind them is said to be missing."""
 MOST_TROUBLES: Final = 20
 """Single runs that could not be asked for, after which the others are left for another time."""
+SETTLE_S: Final = 1.0
+"""Before it is asked again whether a sandbox stands where the list shows it, when no time says since when."""
 
 T = TypeVar("T")
 
@@ -40,17 +46,33 @@ class Sighting:
     trouble: ApiError | HttpFailed | None = None
 
 
+class _Listed(NamedTuple):
+    """The sandboxes of all projects, and what the orchestrator's clock had reached when they were asked for."""
+
+    asked_at: datetime | None
+    sandboxes: Sequence[SandboxRecord]
+
+
 class Surveyor:
-    """Looks at projects. Every method raises ApiError or HttpFailed; NotFound: the server has no such call."""
+    """Looks at projects. What asks raises ApiError or HttpFailed; NotFound: the server has no such call."""
 
-    def __init__(self, api: OrchestratorApi) -> None:
+    def __init__(self, api: OrchestratorApi, clock: Clock) -> None:
         self._api = api
+        self._clock = clock
+        self._theirs = TheirClock()
         self._limiter = trio.CapacityLimiter(MOST_REQUESTS)
-        self._sandboxes = Shared(lambda: self._ask(api.sandboxes))
+        self._sandboxes = Shared(lambda: self._ask(self._list_sandboxes))
 
-    async def look(self, kind: Family, project_id: str, known: Iterable[Run], old: datetime) -> Sighting:
+    def hear(self, *stamps: datetime | None) -> None:
+        """The orchestrator has written these times: its clock has reached them."""
+        self._theirs.hear(stamps, self._clock.now())
+
+    async def look(
+        self, kind: Family, project_id: str, known: Iterable[Run], old: datetime, since: datetime
+    ) -> Sighting:
         """All runs of one kind. Those of ``known``, which have not ended as far as we know, are asked for one by
-        one if the list does not have them. What was created before ``old`` need not be looked for.
+        one if the list does not have them. What was created before ``old`` need not be looked for; what began
+        after ``since`` may be news.
         """
         mine = [run for run in known if run.kind is kind]
         match kind:
@@ -62,7 +84,10 @@ class Surveyor:
                 others, trouble = await self._unlisted(mine, {record.id for record in listed})
                 return Sighting((*seen, *others), trouble=trouble)
             case _:
-                return Sighting(tuple(await self._look_at_sandboxes(project_id, mine)))
+                # Of one that runs as far as we know, no live event tells any more that it began.
+                begun = {run.ref for run in mine if run.state is not RunState.QUEUED}
+                news = partial(_may_begin_late, begun=begun, since=since - MARGIN)
+                return Sighting(tuple(await self._look_at_sandboxes(project_id, mine, news)))
 
     async def again(self, ref: RunRef) -> Observation | None:
         """One run, asked for now; None when nothing is known about it."""
@@ -74,7 +99,9 @@ class Surveyor:
                 case Family.WORKFLOW:
                     seen = observed_execution(ref.project_id, await self._ask(lambda: self._api.execution(ref.id)))
                 case _:
-                    sandboxes = await self._look_at_sandboxes(ref.project_id, [Run(*ref)])
+                    sandboxes = await self._look_at_sandboxes(
+                        ref.project_id, [Run(*ref)], lambda one: one.ref == ref
+                    )
                     seen = next((one for one in sandboxes if one.ref == ref), None)
         except NotFound:
             return None
@@ -98,7 +125,9 @@ class Surveyor:
         return Sighting((*seen, *others), missing, trouble)
 
     async def _page(self, project_id: str, offset: int) -> list[TaskRecord]:
-        return await self._ask(lambda: self._api.tasks(project_id, limit=PAGE, offset=offset))
+        page = await self._ask(lambda: self._api.tasks(project_id, limit=PAGE, offset=offset))
+        self.hear(*(at for one in page for at in (one.created_at, one.started_at, one.completed_at)))
+        return page
 
     async def _unlisted(
         self, known: Iterable[Run], listed: Iterable[str]
@@ -120,19 +149,65 @@ class Surveyor:
                 found += [] if seen is None else [seen]
         return found, troubles[-1] if troubles else None
 
-    async def _look_at_sandboxes(self, project_id: str, known: Sequence[Run]) -> list[Observation]:
-        sandboxes: list[SandboxRecord] = []
+    async def _look_at_sandboxes(
+        self, project_id: str, known: Sequence[Run], may_begin_late: Callable[[Observation], bool]
+    ) -> list[Observation]:
+        listed = _Listed(None, ())
         operations: list[OperationRecord] = []
         try:
-            sandboxes = await self._sandboxes.get()
+            listed = await self._sandboxes.get()
             operations = await self._ask(lambda: self._api.operations(project_id))
         except NotFound:  # a server without sandboxes, or without operations
             pass
-        return observed_sandboxes(project_id, sandboxes, operations, known)
+        found = _observed(project_id, listed, operations, known)
+        if not any(_is_untimed_end(one) and may_begin_late(one) for one in found):
+            return found
+        # How it ended has been seen; that it still stands there a moment later dates what live events tell of it.
+        await trio.sleep(SETTLE_S)
+        try:
+            listed = await self._sandboxes.get()
+        except (ApiError, HttpFailed):
+            return found
+        return still_there(found, _observed(project_id, listed, operations, known))
+
+    async def _list_sandboxes(self) -> _Listed:
+        asked_at = self._theirs.at_least()
+        sandboxes = await self._api.sandboxes()
+        self.hear(*(at for one in sandboxes for at in (one.created_at, one.started_at, one.stopped_at)))
+        return _Listed(asked_at, sandboxes)
 
     async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
         async with self._limiter:
             return await call()
+
+
+def _observed(
+    project_id: str, listed: _Listed, operations: Sequence[OperationRecord], known: Sequence[Run]
+) -> list[Observation]:
+    found = observed_sandboxes(project_id, listed.sandboxes, operations, known)
+    return [replace(one, asked_at=listed.asked_at) for one in found]
+
+
+def _is_untimed_end(seen: Observation) -> bool:
+    return seen.state in TERMINAL_STATES and seen.ended_at is None
+
+
+def _may_begin_late(seen: Observation, *, begun: Set[RunRef], since: datetime) -> bool:
+    """Whether a live event that it was created or started may still be on the way."""
+    return seen.ref not in begun and (seen.created_at is None or seen.created_at > since)
+
+
+def still_there(found: Iterable[Observation], later: Iterable[Observation]) -> list[Observation]:
+    """``found``, dated by ``later`` where both show the same: what happened before that, had happened by then.
+
+    Where they differ, what was found first has been so all the same, and is not lost.
+    """
+    asked_at = {_standing(one): one.asked_at for one in later}
+    return [replace(one, asked_at=asked_at.get(_standing(one), one.asked_at)) for one in found]
+
+
+def _standing(seen: Observation) -> tuple[object, ...]:
+    return seen.ref, seen.state, seen.created_at, seen.started_at, seen.ended_at
 
 
 def is_old(page: Sequence[TaskRecord], old: datetime) -> bool:

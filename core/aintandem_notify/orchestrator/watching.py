@@ -47,7 +47,7 @@ async def open_fleet(
     What is missed while a project has no link is found out with what ``books`` knows of it; None: it is missed.
     """
     api = OrchestratorApi(session, http, clock)
-    lookout = None if books is None else Lookout(Surveyor(api), books)
+    lookout = None if books is None else Lookout(Surveyor(api, clock), books)
 
     def prepare(connection: ConnectionConfig) -> Watch:
         settings = WatchSettings(
