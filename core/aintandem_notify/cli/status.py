@@ -13,7 +13,7 @@ from aintandem_notify.cli.asking import json_option, now, show_facts, show_json,
 from aintandem_notify.cli.shared import EXIT_FAILED, config_argument
 
 if TYPE_CHECKING:
-    from aintandem_notify.control.views import ProjectView, StatusView
+    from aintandem_notify.control.views import DestinationView, PeerView, ProjectView, StatusView
 
 MOST_PROJECTS: Final = 20
 """Projects that are listed in any case; of more, those that are connected are only counted."""
@@ -84,31 +84,12 @@ def _show(found: StatusView) -> None:
     show_table(
         "Destinations",
         ("destination", "state", "queued", "oldest", "next try", "last error"),
-        [
-            (
-                one.name,
-                one.state or "-",
-                str(one.queued),
-                ago(one.oldest, moment) if one.oldest else "-",
-                ago(one.retry_at, moment) if one.retry_at else "-",
-                one.last_error or "",
-            )
-            for one in found.destinations
-        ],
+        map(_destination, found.destinations),
     )
     show_table(
         "Other agents on this store",
         ("agent", "version", "projects", "heard of", "trouble"),
-        [
-            (
-                one.name,
-                one.version,
-                str(one.projects),
-                ago(one.seen_at, moment),
-                "lost; the others take over what it has" if one.lost else "",
-            )
-            for one in found.peers
-        ],
+        map(_peer, found.peers),
     )
 
 
@@ -129,3 +110,19 @@ def _project(one: ProjectView) -> tuple[str, ...]:
     name = one.id if one.name == one.id else f"{one.name} ({one.id})"
     state = "gone" if one.gone else one.state
     return (name, state, ago(one.since, now()), str(one.events), one.last_error or "")
+
+
+def _destination(one: DestinationView) -> tuple[str, ...]:
+    from aintandem_notify.cli.times import ago
+
+    moment = now()
+    oldest = ago(one.oldest, moment) if one.oldest else "-"
+    next_try = ago(one.retry_at, moment) if one.retry_at else "-"
+    return (one.name, one.state or "-", str(one.queued), oldest, next_try, one.last_error or "")
+
+
+def _peer(one: PeerView) -> tuple[str, ...]:
+    from aintandem_notify.cli.times import ago
+
+    trouble = "lost; the others take over what it has" if one.lost else ""
+    return (one.name, one.version, str(one.projects), ago(one.seen_at, now()), trouble)
