@@ -13,7 +13,7 @@ from aintandem_notify import serving
 from aintandem_notify.control.asked import MOST_BODY
 from aintandem_notify.control.deliveries import MOST_AT_ONCE
 from aintandem_notify.control.file import control_file, find
-from aintandem_notify.errors import RetryLater
+from aintandem_notify.errors import PluginError, RetryLater
 from aintandem_notify.orchestrator import ConnectionState
 from aintandem_notify.store import DeliveryState, Settlement
 from support.control import DESTINATION, Scene, open_scene, project
@@ -76,6 +76,7 @@ async def test_it_is_there_for_as_long_as_the_agent(tmp_path: Path) -> None:
     ("method", "path"),
     [
         ("GET", "/status"),
+        ("GET", f"/plugins/{DESTINATION}"),
         ("GET", "/deliveries"),
         ("GET", "/deliveries/1"),
         ("POST", "/deliveries/retry"),
@@ -178,6 +179,29 @@ async def test_a_delivery_is_shown_by_its_number_or_the_beginning_of_its_notific
     assert shown["receipt"] == {"ts": "1.2"}
     assert (shown["in_flight"], shown["thread"]) == (False, "p/task/t1/1")
     assert await scene.ask("GET", f"/deliveries/{one['notification'][:10].upper()}") == (200, shown)
+
+
+async def test_a_plugin_says_what_it_knows_or_why_it_says_nothing(scene: Scene) -> None:
+    scene.facts = lambda: {"bytes": 3, "sent": ["with whsec_c2VjcmV0c2VjcmV0c2VjcmV0", None]}
+    status, shown = await scene.ask("GET", f"/plugins/{DESTINATION}")
+    assert (status, shown["name"], shown["state"], shown["silence"]) == (200, DESTINATION, "loaded", None)
+    assert shown["facts"]["bytes"] == 3
+    assert "c2VjcmV0" not in str(shown)
+
+    def fail() -> dict[str, Any]:
+        raise PluginError(DESTINATION, "it is retrying")
+
+    scene.facts = fail
+    status, shown = await scene.ask("GET", f"/plugins/{DESTINATION}")
+    assert (status, shown["facts"]) == (200, {})
+    assert "it is retrying" in shown["silence"]
+    scene.facts = lambda: {"free": 1 / 0}
+    shown = (await scene.ask("GET", f"/plugins/{DESTINATION}"))[1]
+    assert shown["silence"] == "ZeroDivisionError: division by zero"
+    assert await scene.ask("GET", "/plugins/slack.nobody") == (
+        404,
+        {"error": f"there is no instance slack.nobody; there are: {DESTINATION}"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -357,6 +381,7 @@ async def test_a_port_that_is_taken_is_told_and_the_agent_goes_on(tmp_path: Path
                 phase=str,
                 projects=tuple,
                 plugins=tuple,
+                diagnose=scene.diagnose,
                 destinations=scene.dispatcher.snapshot,
                 in_flight=tuple,
                 wake=lambda _names: None,

@@ -160,6 +160,14 @@ async def test_where_there_is_nothing_to_look_into_that_is_said(tmp_path: Path) 
         health(config, "/healthz")
 
 
+async def test_only_the_plugins_of_a_running_agent_can_be_asked(tmp_path: Path) -> None:
+    async with open_scene(tmp_path) as scene:
+        scene.facts = lambda: {"bytes": 3}
+        assert (await ask(scene.config, lambda desk: desk.plugin(DESTINATION))).facts == {"bytes": 3}
+    with pytest.raises(Refused, match="no agent runs with this config, so no plugin can be asked"):
+        await ask(scene.config, lambda desk: desk.plugin(DESTINATION))
+
+
 async def test_a_store_in_other_hands_is_left_alone(tmp_path: Path) -> None:
     async with open_storage(tmp_path / "store.db"):
         with pytest.raises(Refused, match="an agent runs on this store but cannot be reached"):

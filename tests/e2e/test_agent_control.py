@@ -123,6 +123,8 @@ async def test_a_pause_holds_over_a_restart_and_what_waited_goes_out_on_resume(t
             await fail(raw, "t1", "t2", "t3")
             while (await status(tmp_path))["destinations"][0]["queued"] < 3:
                 pass
+            plugin = await command(tmp_path, "plugins", "show", "webhook.ops")
+            assert (plugin.code, plugin.out.splitlines()[1].split()) == (0, ["state", "loaded"])
             shown = await command(tmp_path, "deliveries", "show", "1")
             assert re.search(r"^waits for +webhook\.ops, which is paused$", shown.out, re.MULTILINE)
             dropped = await command(tmp_path, "deliveries", "drop", "config.toml", "2")

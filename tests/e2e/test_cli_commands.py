@@ -37,6 +37,7 @@ COMMANDS: Sequence[tuple[str, ...]] = [
     ("destinations", "resume"),
     ("plugins",),
     ("plugins", "list"),
+    ("plugins", "show"),
     ("schema",),
     ("simulate",),
 ]

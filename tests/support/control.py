@@ -1,7 +1,7 @@
 """The control API over parts that the tests move: real store, real dispatcher, made-up projects and plugins."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,12 @@ class Scene:
     config: Path
     projects: list[ProjectStatus] = field(default_factory=list)
     phase: str = "running"
+    facts: Callable[[], dict[str, Any]] = dict
+
+    async def diagnose(self, name: str) -> dict[str, Any]:
+        """What the one plugin says."""
+        await trio.lowlevel.checkpoint()
+        return self.facts()
 
     def whereabouts(self) -> Whereabouts:
         """What the file says."""
@@ -100,6 +106,7 @@ async def open_scene(
             phase=lambda: scene.phase,
             projects=lambda: scene.projects,
             plugins=lambda: (InstanceStatus(DESTINATION, InstanceState.LOADED, None, NOW, True),),
+            diagnose=lambda name: scene.diagnose(name),
             destinations=dispatcher.snapshot,
             in_flight=dispatcher.in_flight,
             wake=dispatcher.wake,

@@ -44,7 +44,7 @@ async def open_agent(
         enter = blocks.enter_async_context
         storage = await enter(open_storage(_store(config, blocks), clock=clock, reserve_bytes=RESERVE_BYTES))
         member = await enter(open_membership(storage, node_name(config)))
-        http = await enter(_http(config))
+        http = await enter(HttpClient(config.connection.proxy_url, config.connection.ca_file))
         ingest = await enter(
             open_ingest(
                 storage,
@@ -97,11 +97,6 @@ def _store(config: Config, blocks: AsyncExitStack) -> str | Path:
     return place
 
 
-def _http(config: Config) -> HttpClient:
-    proxy = config.connection.proxy
-    return HttpClient(proxy=proxy.reveal() if proxy else None, ca_file=config.connection.ca_file)
-
-
 async def _orchestrator(config: Config, blocks: AsyncExitStack) -> tuple[str, Credentials]:
     """Its address and the way in; the embedded simulator is started."""
     if not config.orchestrator.embedded:
@@ -125,6 +120,7 @@ def _access(
         phase=lambda: agent.phase,
         projects=agent.projects,
         plugins=host.snapshot,
+        diagnose=host.diagnostics,
         destinations=dispatcher.snapshot,
         in_flight=dispatcher.in_flight,
         wake=dispatcher.wake,

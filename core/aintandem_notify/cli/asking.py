@@ -53,6 +53,14 @@ def config_and_names(arguments: Sequence[str], what: str) -> tuple[Path, tuple[s
     return first, rest
 
 
+def config_and_name(arguments: Sequence[str], what: str) -> tuple[Path, str]:
+    """As ``config_and_names``, for exactly one name."""
+    config, names = config_and_names(arguments, what)
+    if len(names) > 1:
+        raise click.UsageError(f"One {what} at a time.")
+    return config, names[0]
+
+
 def moment_of(text: str | None, option: str) -> datetime | None:
     """The moment that an option names; raises click's UsageError."""
     from aintandem_notify.cli.times import written

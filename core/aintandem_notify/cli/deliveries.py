@@ -10,6 +10,7 @@ import click
 
 from aintandem_notify.cli.asking import (
     ask_first,
+    config_and_name,
     config_and_names,
     filter_options,
     json_option,
@@ -86,11 +87,9 @@ def show(arguments: tuple[str, ...], as_json: bool) -> None:
     """
     from aintandem_notify.control.reach import open_desk
 
-    config, ids = config_and_names(arguments, "ID")
-    if len(ids) > 1:
-        raise click.UsageError("One ID at a time.")
+    config, reference = config_and_name(arguments, "ID")
     with open_desk(config) as desk:
-        found = desk.show(ids[0])
+        found = desk.show(reference)
     if as_json:
         show_json(found)
     else:

@@ -1,12 +1,20 @@
 """``aintandem-notify plugins``."""
 
+from __future__ import annotations
+
+import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from aintandem_notify.cli.asking import config_and_name, json_option, now, show_facts, show_json
 from aintandem_notify.cli.shared import EXIT_FAILED, plugins_dir_option, run_interruptible, terminal_width
+
+if TYPE_CHECKING:
+    from aintandem_notify.control.views import PluginDetail
 
 
 @click.group(epilog="Example:  aintandem-notify plugins list config.toml")
@@ -31,6 +39,49 @@ def list_plugins(config: Path | None, plugins_dir: Path) -> None:
         _list_installed(plugins_dir)
     else:
         _list_instances(config)
+
+
+@plugins.command(
+    short_help="Show what an instance of the running agent says of itself.",
+    epilog="Example:  aintandem-notify plugins show config.toml slack.team",
+)
+@click.argument("arguments", nargs=-1, metavar="[CONFIG] NAME")
+@json_option
+def show(arguments: tuple[str, ...], as_json: bool) -> None:
+    """Show how the instance NAME, as slack.team, of the running agent does, and the facts that its plugin gives.
+
+    Exits with 1 when no agent runs, or the plugin gives none because it is not loaded or fails.
+    """
+    from aintandem_notify.control.reach import open_desk
+
+    config, name = config_and_name(arguments, "NAME")
+    with open_desk(config) as desk:
+        found = desk.plugin(name)
+    if as_json:
+        show_json(found)
+    else:
+        _show_detail(found)
+    if found.silence is not None:
+        sys.exit(EXIT_FAILED)
+
+
+def _show_detail(found: PluginDetail) -> None:
+    from aintandem_notify.cli.times import local
+
+    facts = {name: one if isinstance(one, str) else json.dumps(one) for name, one in found.facts.items()}
+    show_facts(
+        [
+            ("instance", found.name),
+            ("state", found.state),
+            ("since", local(found.since, now())),
+            ("trouble", found.reason),
+            ("destination", "yes" if found.destination else "no"),
+            ("missed live events", str(found.dropped_events) if found.dropped_events else None),
+            ("failed hooks", str(found.hook_errors) if found.hook_errors else None),
+            ("no facts", found.silence),
+            *facts.items(),
+        ]
+    )
 
 
 def _list_installed(folder: Path) -> None:

@@ -158,6 +158,11 @@ class ConnectionConfig(Table):
         None, description="PEM file of authorities to trust beside the system's"
     )
 
+    @property
+    def proxy_url(self) -> str | None:
+        """The proxy as whoever dials it needs it, its login included."""
+        return None if self.proxy is None else self.proxy.reveal()
+
 
 def _one_of(key: str, description: str) -> dict[str, object]:
     return {

@@ -1,9 +1,10 @@
 """What the control API sees of a running agent and may do to it: snapshots and functions, handed in."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from aintandem_notify.clock import Clock
 from aintandem_notify.delivery import DestinationStatus
@@ -17,7 +18,8 @@ class Access:
     """``in_flight`` is asked in the store's thread, where no claim is made at the same time.
 
     ``destinations`` raises StoreError. ``pause`` and ``resume`` tell whether anything changed, and raise
-    StoreError, and LookupError for a name that is no destination.
+    StoreError, and LookupError for a name that is no destination. ``diagnose`` asks a plugin instance and raises
+    whatever that raises.
     """
 
     config: Path
@@ -29,6 +31,7 @@ class Access:
     phase: Callable[[], str]
     projects: Callable[[], Sequence[ProjectStatus]]
     plugins: Callable[[], Sequence[InstanceStatus]]
+    diagnose: Callable[[str], Awaitable[Mapping[str, Any]]]
     destinations: Callable[[], Awaitable[Sequence[DestinationStatus]]]
     in_flight: Callable[[], Collection[int]]
     wake: Callable[[Iterable[str]], None]

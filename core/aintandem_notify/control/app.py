@@ -18,9 +18,17 @@ from aintandem_notify.control.access import Access
 from aintandem_notify.control.asked import body_of, filter_of, page_of, references_in, wanted_in
 from aintandem_notify.control.deliveries import Act
 from aintandem_notify.control.guard import refusal
+from aintandem_notify.control.plugins import detail_of
 from aintandem_notify.control.refusal import Refused
 from aintandem_notify.control.status import liveness, readiness, status_of
-from aintandem_notify.control.views import DeliveryDetail, DeliveryPage, HandledView, StatusView, TurnedView
+from aintandem_notify.control.views import (
+    DeliveryDetail,
+    DeliveryPage,
+    HandledView,
+    PluginDetail,
+    StatusView,
+    TurnedView,
+)
 from aintandem_notify.errors import StoreError
 from aintandem_notify.store import Handled
 
@@ -41,6 +49,7 @@ def build_app(access: Access, *, token: str, address: str) -> ASGIApp:
             Route(path, _answering(endpoint), methods=[method])
             for method, path, endpoint in (
                 ("GET", "/status", api.status),
+                ("GET", "/plugins/{name}", api.plugin),
                 ("GET", "/deliveries", api.page),
                 ("GET", "/deliveries/{id}", api.show),
                 ("POST", "/deliveries/retry", partial(api.act, Act.RETRY)),
@@ -64,6 +73,10 @@ class _Api:
     async def status(self, _request: Request) -> StatusView:
         """GET /status"""
         return await status_of(self._access, self._address)
+
+    async def plugin(self, request: Request) -> PluginDetail:
+        """GET /plugins/{name}"""
+        return await detail_of(self._access, request.path_params["name"])
 
     async def page(self, request: Request) -> DeliveryPage:
         """GET /deliveries?destination=&state=&since=&until=&limit=&before="""

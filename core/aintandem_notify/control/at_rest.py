@@ -15,6 +15,7 @@ from aintandem_notify.control.views import (
     DeliveryPage,
     DestinationView,
     HandledView,
+    PluginDetail,
     StatusView,
     StoreView,
     TurnedView,
@@ -55,6 +56,10 @@ class AtRestDesk:
             store=StoreView(name=self._store.name),
             peers=peers,
         )
+
+    def plugin(self, name: str) -> PluginDetail:  # noqa: ARG002  # as the running agent is asked
+        """Only an agent that runs has plugins to ask."""
+        raise Refused(f"{NO_AGENT}, so no plugin can be asked; `plugins list CONFIG` sets them up", status=503)
 
     def page(self, wanted: Wanted, *, most: int, before: int | None) -> DeliveryPage:
         """The newest deliveries that are meant, before the id ``before``."""

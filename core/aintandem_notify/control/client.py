@@ -15,6 +15,7 @@ from aintandem_notify.control.views import (
     DeliveryDetail,
     DeliveryPage,
     HandledView,
+    PluginDetail,
     StatusView,
     TurnedView,
 )
@@ -38,6 +39,10 @@ class AgentDesk:
     def status(self) -> StatusView:
         """All at a glance."""
         return self._ask(StatusView, "GET", "/status")
+
+    def plugin(self, name: str) -> PluginDetail:
+        """All about a plugin instance."""
+        return self._ask(PluginDetail, "GET", f"/plugins/{quote(name, safe='')}")
 
     def page(self, wanted: Wanted, *, most: int, before: int | None) -> DeliveryPage:
         """The newest deliveries that are meant, before the id ``before``."""

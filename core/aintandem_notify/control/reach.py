@@ -19,6 +19,7 @@ from aintandem_notify.control.views import (
     DeliveryDetail,
     DeliveryPage,
     HandledView,
+    PluginDetail,
     StatusView,
     TurnedView,
 )
@@ -38,6 +39,10 @@ class Desk(Protocol):
 
     def status(self) -> StatusView:
         """All at a glance."""
+        ...
+
+    def plugin(self, name: str) -> PluginDetail:
+        """All about a plugin instance; refused where no agent runs."""
         ...
 
     def page(self, wanted: Wanted, *, most: int, before: int | None) -> DeliveryPage:

@@ -42,6 +42,13 @@ class PluginView(View):
     hook_errors: int
 
 
+class PluginDetail(PluginView):
+    """All about an instance: ``facts`` are the plugin's own, ``silence`` is why it gave none."""
+
+    facts: dict[str, Any]
+    silence: str | None
+
+
 class DestinationView(View):
     """A destination; ``state`` is None where no agent works on its queue.
 

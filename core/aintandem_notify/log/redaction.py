@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
+from aintandem_notify.errors import AInTandemNotifyError
+
 HIDDEN: Final = "[redacted]"
 SHORTEST_SECRET: Final = 4
 """Shorter ones would turn half of every text into brackets and are no secrets worth the name."""
@@ -143,3 +145,9 @@ def redact_values(value: Any) -> Any:
             return [redact_values(item) for item in value]
         case _:
             return value
+
+
+def in_words(error: Exception) -> str:
+    """The error as one line without secrets; one that is not ours says its type."""
+    text = " ".join(str(error).split())
+    return redact(text if isinstance(error, AInTandemNotifyError) else f"{type(error).__name__}: {text}")

@@ -29,9 +29,8 @@ def link_settings(connection: ConnectionConfig, clock: Clock) -> LinkSettings:
     tls = cache(lambda: client_context(connection.ca_file))
     if connection.ca_file is not None:
         tls()  # a file of no use is told at the start, not when the first link needs it
-    proxy = None if connection.proxy is None else connection.proxy.reveal()
     return LinkSettings(
-        dial=dialler(tls, proxy),
+        dial=dialler(tls, connection.proxy_url),
         clock=clock,
         connect_timeout=connection.connect_timeout,
         heartbeat_interval=connection.heartbeat_interval,

@@ -92,7 +92,7 @@ def _client(url: str, token: str | None, connection: ConnectionConfig) -> AInTan
         reconnect_attempts=connection.reconnect_attempts,
         reconnect_initial_delay=connection.reconnect_initial_delay,
         reconnect_max_delay=connection.reconnect_max_delay,
-        proxy=connection.proxy.reveal() if connection.proxy else None,
+        proxy=connection.proxy_url,
         ca_file=connection.ca_file,
         history_limit=0,
     )

@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-from aintandem_notify.errors import AInTandemNotifyError
-from aintandem_notify.log import redact
-
 
 @dataclass(frozen=True, slots=True)
 class Trial:
@@ -13,9 +10,3 @@ class Trial:
     name: str
     fine: bool
     detail: str
-
-
-def in_words(error: Exception) -> str:
-    """The error as one line without secrets; one that is not ours says its type."""
-    text = " ".join(str(error).split())
-    return redact(text if isinstance(error, AInTandemNotifyError) else f"{type(error).__name__}: {text}")

@@ -14,8 +14,9 @@ from aintandem_notify.errors import ConfigError, Problem
 from aintandem_notify.events import EVENT_TYPES
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.loading import Loaded
+from aintandem_notify.log import in_words
 from aintandem_notify.plugins import Delivered, InstanceState, InstanceStatus, PluginHost, open_host
-from aintandem_notify.trial.answers import Trial, in_words
+from aintandem_notify.trial.answers import Trial
 from aintandem_notify.trial.orchestrator import try_orchestrator
 from aintandem_notify.trial.sample import sample
 
@@ -79,8 +80,7 @@ async def _try_instance(host: PluginHost, status: InstanceStatus) -> Trial:
 
 
 def _http(config: Config) -> HttpClient:
-    proxy = config.connection.proxy
-    return HttpClient(proxy=proxy.reveal() if proxy else None, ca_file=config.connection.ca_file)
+    return HttpClient(config.connection.proxy_url, config.connection.ca_file)
 
 
 @asynccontextmanager

@@ -18,8 +18,9 @@ from aintandem_notify.errors import (
     NotFound,
 )
 from aintandem_notify.http_client import HttpClient
+from aintandem_notify.log import in_words
 from aintandem_notify.orchestrator import OrchestratorApi, Session, credentials_of
-from aintandem_notify.trial.answers import Trial, in_words
+from aintandem_notify.trial.answers import Trial
 
 ANSWER_S: Final = 30.0
 """Seconds that the orchestrator gets for all that it is asked."""

@@ -1,0 +1,29 @@
+"""A plugin instance in detail: where it stands, and what it says of itself."""
+
+from typing import Any, Final
+
+import trio
+
+from aintandem_notify.control.access import Access
+from aintandem_notify.control.refusal import Refused
+from aintandem_notify.control.views import PluginDetail, PluginView
+from aintandem_notify.log import in_words, redact_values
+
+ANSWER_S: Final = 10.0
+"""Seconds that a plugin may take for its answer; whoever asks waits for it."""
+
+
+async def detail_of(access: Access, name: str) -> PluginDetail:
+    """Where the instance stands, and what its ``diagnostics`` give; raises Refused for one that is not there."""
+    found = {one.name: one for one in access.plugins()}
+    if name not in found:
+        raise Refused(f"there is no instance {name}; there are: {', '.join(found) or 'none'}", status=404)
+    facts: dict[str, Any] = {}
+    silence: str | None = f"its plugin has not answered within {ANSWER_S:.0f} s"
+    with trio.move_on_after(ANSWER_S):
+        try:
+            facts = redact_values(dict(await access.diagnose(name)))
+            silence = None
+        except Exception as error:  # noqa: BLE001  # whatever the plugin raises is the answer
+            silence = in_words(error)
+    return PluginDetail(**dict(PluginView.model_validate(found[name])), facts=facts, silence=silence)
