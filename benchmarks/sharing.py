@@ -1,0 +1,116 @@
+"""Agents that share a PostgreSQL: how soon and how evenly they watch all projects, and take over a dead one's."""
+
+import os
+import signal
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from benchmarks.chaos.stores import EMBEDDED, shared_store
+from benchmarks.delivering import connect, postmaster
+from benchmarks.figures import Figure, Say, Size
+from benchmarks.machine import family_cpu_seconds, now
+from benchmarks.processes import Sender, open_agent, open_sender
+
+AGENTS: Final = 3
+GOAL_S: Final = 15.0
+"""Longest until a dead agent's projects are watched again."""
+QUIET_S: Final = 10.0
+"""For so long nothing happens while what the agents ask of the database is counted."""
+EVEN_S: Final = 0.5
+"""Pause between two looks at who has how many projects."""
+
+_CONFIG: Final = """
+[orchestrator]
+url = "http://127.0.0.1:{port}"
+token = "benchmark"
+
+[agent]
+name = "agent-{number}"
+
+[store]
+url = "{store}"
+
+[plugins.webhook.ops]
+url = "http://127.0.0.1:9/"
+"""
+_PROJECT: Final = """
+[[projects]]
+id = "project-{number}"
+"""
+_SHARES: Final = """
+SELECT count(projects.id) FROM agents LEFT JOIN projects ON projects.owner = agents.id GROUP BY agents.id
+"""
+_COMMITS: Final = "SELECT sum(xact_commit) FROM pg_stat_database"
+
+
+async def measure(size: Size, say: Say) -> list[Figure]:
+    """Three agents; one of them is killed."""
+    with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as name:
+        folder = Path(name)
+        try:
+            with shared_store(EMBEDDED, folder / "postgres") as url:
+                assert url is not None
+                return await _share(url, folder, size.projects, say)
+        except ImportError as error:
+            return [Figure("agents that share a store", f"not measured: {error}")]
+
+
+async def _share(url: str, folder: Path, projects: int, say: Say) -> list[Figure]:
+    what = f"{AGENTS} agents, {projects:,} projects"
+    tables = "".join(_PROJECT.format(number=number) for number in range(projects))
+    async with AsyncExitStack() as stack:
+        sender = await stack.enter_async_context(open_sender())
+        database = stack.enter_context(connect(url))
+        say(f"{what}: until all are watched")
+        began = now()
+        pids = []
+        for number in range(AGENTS):
+            place = folder / f"agent-{number}"
+            await trio.Path(place).mkdir()
+            config = _CONFIG.format(port=sender.port, number=number, store=url) + tables
+            pids.append(await stack.enter_async_context(open_agent(place, config)))
+        await sender.ask("wait", sockets=projects)
+        shares = await _evened_out(database, sender, projects)
+        watched_s = now() - began
+        say(f"{what}: what they ask of the database")
+        asked = await _asked(database, postmaster(url))
+        say(f"{what}: one is killed")
+        killed = now()
+        os.kill(pids[-1], signal.SIGKILL)
+        await sender.ask("fall", sockets=projects)
+        await sender.ask("wait", sockets=projects)
+        taken_s = now() - killed
+    return [
+        Figure(f"{what}, from the first start until all are watched evenly", f"{watched_s:.1f} s"),
+        Figure(f"{what}, fewest and most of an agent", f"{min(shares):,} and {max(shares):,}"),
+        Figure(f"{what}, nothing happens, transactions", f"{asked[0] / AGENTS:.1f} a second and agent"),
+        Figure(f"{what}, nothing happens, the database's processor time", f"{asked[1] * 100:.1f} % of a core"),
+        Figure(
+            f"{what}, one killed, until all are watched again",
+            f"{taken_s:.1f} s",
+            f"within {GOAL_S:.0f} s",
+            taken_s <= GOAL_S,
+        ),
+    ]
+
+
+async def _evened_out(database: Any, sender: Sender, projects: int) -> list[int]:
+    """How many each agent has, once all have come, have about as many, and watch them."""
+    while True:
+        shares = [count for (count,) in database.execute(_SHARES)]
+        if len(shares) == AGENTS and sum(shares) == projects and max(shares) - min(shares) <= AGENTS:
+            await sender.ask("wait", sockets=projects)
+            return shares
+        await trio.sleep(EVEN_S)
+
+
+async def _asked(database: Any, server: int) -> tuple[float, float]:
+    """Transactions a second, and processor time of the database as a part of a core."""
+    ((commits,),), seconds = database.execute(_COMMITS).fetchall(), family_cpu_seconds(server)
+    await trio.sleep(QUIET_S)
+    ((later,),), used = database.execute(_COMMITS).fetchall(), family_cpu_seconds(server)
+    return float(later - commits) / QUIET_S, (used - seconds) / QUIET_S
