@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -44,8 +45,8 @@ def tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def settings(connect_timeout: float = 10.0) -> LinkSettings:
-    return LinkSettings(dial=dialler(tls), clock=SystemClock(), connect_timeout=connect_timeout)
+def settings(**how: Any) -> LinkSettings:
+    return LinkSettings(dial=dialler(tls), clock=SystemClock(), **how)
 
 
 def target(raw: RawOrchestrator) -> SocketTarget:
@@ -65,11 +66,13 @@ async def receive(link: Link, count: int) -> list[Frame]:
     return frames
 
 
-async def end_of(link: Link) -> OrchestratorError:
-    """What ended the link, after everything that arrived before."""
+async def end_of(link: Link, batches: list[list[Frame]] | None = None) -> OrchestratorError:
+    """What ended the link, after everything that arrived before, which is put in ``batches``."""
     try:
         while True:
-            await link.receive_batch()
+            batch = await link.receive_batch()
+            if batches is not None:
+                batches.append(batch)
     except OrchestratorError as error:
         return error
 
@@ -79,7 +82,7 @@ def open_files() -> int:
 
 
 async def connect_and_be_reset(raw: RawOrchestrator, connect_timeout: float) -> None:
-    async with open_link(target(raw), settings(connect_timeout)) as link:
+    async with open_link(target(raw), settings(connect_timeout=connect_timeout)) as link:
         socket = await raw.connections.receive()
         await socket.reset()
         await link.receive_batch()
@@ -353,6 +356,40 @@ async def test_a_reader_that_pauses_holds_the_sender_back() -> None:
         assert len(batch) == MAX_BATCH_FRAMES
         assert len(await receive(link, count - len(batch))) == count - len(batch)
         await sent.wait()
+
+
+@pytest.mark.parametrize(("sent", "most"), [(7, 3), (6, 3), (1, 3), (2 * MAX_BATCH_FRAMES + 1, 128)])
+async def test_frames_are_handed_over_in_pieces_where_that_is_asked(sent: int, most: int) -> None:
+    """In order, none lost, and the end only after all of them."""
+    async with (
+        open_raw_orchestrator() as raw,
+        open_link(target(raw), settings(batch_frames=most)) as link,
+        trio.open_nursery() as nursery,
+    ):
+        socket = await raw.connections.receive()
+
+        async def send() -> None:
+            await socket.send_bytes_raw(b"".join(frame(str(n)) for n in range(sent)))
+            await socket.close(1012)
+
+        nursery.start_soon(send)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        pieces: list[list[Frame]] = []
+        end = await end_of(link, pieces)
+        assert isinstance(end, LinkLost)
+        assert end.code == 1012
+        assert [int(one) for piece in pieces for one in piece] == list(range(sent))
+        assert max(map(len, pieces)) <= most
+
+
+async def test_what_was_not_handed_over_yet_is_left_over() -> None:
+    async with open_raw_orchestrator() as raw, open_link(target(raw), settings(batch_frames=2)) as link:
+        socket = await raw.connections.receive()
+        await socket.send_bytes_raw(b"".join(frame(str(n)) for n in range(5)))
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert await link.receive_batch() == ["0", "1"]
+        assert link.leftover() == ["2", "3", "4"]
+        assert link.leftover() == []
 
 
 async def test_a_ping_of_the_server_is_answered() -> None:

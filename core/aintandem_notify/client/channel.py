@@ -287,8 +287,9 @@ class Channel:
 
     async def _take(self, watch: _Watch, _project: Project, events: Sequence[Event]) -> None:
         """Hand events to whoever wants them; waits for slow readers, unless nobody reads on in any case."""
-        wire: Sequence[Event] = [event for event in events if type(event) not in _OWN]
-        if len(wire) < len(events):
+        wire = events
+        if not _OWN.isdisjoint(map(type, events)):
+            wire = [event for event in events if type(event) not in _OWN]
             for event in events:
                 if isinstance(event, ConnectionEvent):
                     self._tell(change_of(event, self.project_id))

@@ -22,7 +22,7 @@ class Outlet:
 
     With ``buffer`` None a reader that is slow makes the writer wait. With a number, that many of the newest
     events are kept, and ``dropped`` counts the others. A ``lasting`` one stays when the connection ends, for the
-    next one.
+    next one. ``is_dropped``: its reader is gone, so that not even what it has taken is wanted.
     """
 
     def __init__(self, interest: Interest, *, buffer: int | None = None, lasting: bool = False) -> None:
@@ -31,23 +31,18 @@ class Outlet:
         self.interest = interest
         self.is_lasting = lasting
         self.dropped = 0
+        self.is_dropped = False
         self._buffer = buffer
         self._waiting: list[Event] = []
         self._news = trio.Event()
         self._room = trio.Event()
         self._closed = False
-        self._dropped = False
         self._error: Exception | None = None
 
     @property
     def is_closed(self) -> bool:
         """Whether nothing will come any more."""
         return self._closed
-
-    @property
-    def is_dropped(self) -> bool:
-        """Whether its reader is gone, so that not even what it has taken is wanted."""
-        return self._dropped
 
     def put(self, events: Sequence[Event]) -> None:
         """More events, in order; nothing happens when it is closed."""
@@ -100,7 +95,7 @@ class Outlet:
 
     def drop(self) -> None:
         """Nothing comes any more, and what waits is not wanted either."""
-        self._waiting, self._dropped = [], True
+        self._waiting, self.is_dropped = [], True
         self.end()
 
 

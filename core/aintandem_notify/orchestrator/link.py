@@ -56,7 +56,7 @@ class Link(Protocol):
         ...
 
     async def receive_batch(self) -> list[Frame]:
-        """All frames that are there, at least one; waits for it.
+        """The frames that are there, at least one, in order, as many as are handed over at once; waits for it.
 
         Raises LinkLost, LinkRefused or ProjectGone when the link has ended and everything was handed over.
         """
@@ -82,14 +82,15 @@ Dial = Callable[[Endpoint], AbstractAsyncContextManager[trio.abc.Stream]]
 class LinkSettings:
     """What all links of an agent share.
 
-    ``connect_timeout`` and ``heartbeat_interval`` are in seconds. ``handshakes`` bounds the connections that
-    are being opened at the same time.
+    ``connect_timeout`` and ``heartbeat_interval`` are in seconds. ``batch_frames`` are handed over at
+    once at the most. ``handshakes`` bounds the connections that are being opened at the same time.
     """
 
     dial: Dial
     clock: Clock
     connect_timeout: float = 10.0
     heartbeat_interval: float = 30.0
+    batch_frames: int = MAX_BATCH_FRAMES
     handshakes: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(MAX_HANDSHAKES))
 
 
@@ -188,6 +189,7 @@ class _WebSocketLink:
         self._tap = tap
         self._clock = settings.clock
         self._interval = settings.heartbeat_interval
+        self._most_frames = settings.batch_frames
         self._buffer: list[Frame] = []
         self._size = 0
         self._ended: OrchestratorError | None = None
@@ -208,7 +210,12 @@ class _WebSocketLink:
                 raise self._ended
             self._arrival = trio.Event()
             await self._arrival.wait()
-        return self.leftover()
+        if len(self._buffer) <= self._most_frames:
+            return self.leftover()
+        batch = self._buffer[: self._most_frames]
+        del self._buffer[: self._most_frames]
+        self._size -= sum(map(len, batch))
+        return batch
 
     def leftover(self) -> list[Frame]:
         batch, self._buffer, self._size = self._buffer, [], 0
