@@ -64,14 +64,15 @@ class Missed:
     """What to make of an observation.
 
     ``run`` is how the run is to stand before the ``events``, without anybody being told; None leaves it as it
-    is. ``changed``: it moved while nobody listened. ``too_old``: it did so too long ago to be told.
-    ``doubtful``: the observation may be older than what we know; ask again.
+    is. ``changed``: it moved while nobody listened. ``too_old``: it did so too long ago to be told. ``gone``: how
+    it ended cannot be found out. ``doubtful``: the observation may be older than what we know; ask again.
     """
 
     events: tuple[Event, ...] = ()
     run: Run | None = None
     changed: bool = False
     too_old: bool = False
+    gone: bool = False
     doubtful: bool = False
 
 
@@ -94,6 +95,8 @@ def missed(
     ``held``: live events about it have arrived, the first from that time, and are stored after this
     comparison; what they may tell themselves is left to them.
     """
+    if seen.state is RunState.GONE:
+        return _gone(run, is_live=touched or held is not None)
     found = _decide(run, seen, gap, now)
     if not (found.changed or found.too_old):
         return found
@@ -126,9 +129,20 @@ def end_events(seen: Observation, now: datetime) -> tuple[Event, ...]:
 def _decide(run: Run | None, seen: Observation, gap: Gap, now: datetime) -> Missed:
     if run is None:
         return _never_seen(seen, gap, now)
+    if run.state is RunState.GONE:  # the orchestrator knows it again
+        run = replace(run, state=RunState.QUEUED if run.started_at is None else RunState.RUNNING)
+        found = _while_open(run, seen, gap, now)
+        return found if found.run is not None or found.doubtful else replace(found, run=run)
     if run.state in TERMINAL_STATES:
         return _after_an_end(run, seen, gap, now)
     return _while_open(run, seen, gap, now)
+
+
+def _gone(run: Run | None, *, is_live: bool) -> Missed:
+    """The orchestrator does not know the run; one that live events still tell of is not given up for that."""
+    if run is None or run.state in TERMINAL_STATES or is_live:
+        return NOTHING
+    return Missed(run=replace(run, state=RunState.GONE), gone=True)
 
 
 def _never_seen(seen: Observation, gap: Gap, now: datetime) -> Missed:

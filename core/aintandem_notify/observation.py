@@ -85,14 +85,16 @@ class Look:
 
 @dataclass(slots=True)
 class Outcome:
-    """What comparing came to: how many runs changed, how many ended too long ago, and which are doubtful."""
+    """What comparing came to: how many runs changed, ended too long ago, are gone, and which are doubtful."""
 
     changed: int = 0
     too_old: int = 0
+    gone: int = 0
     doubtful: list[RunRef] = field(default_factory=list)
 
     def add(self, other: "Outcome") -> None:
         """Count the other one in."""
         self.changed += other.changed
         self.too_old += other.too_old
+        self.gone += other.gone
         self.doubtful += other.doubtful

@@ -20,7 +20,7 @@ OUTPUT_TAIL_CHARACTERS: Final = 4000
 
 
 class RunState(StrEnum):
-    """Where an attempt stands."""
+    """Where an attempt stands. ``GONE``: the orchestrator knows it no more, and nobody can say how it ended."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -28,9 +28,10 @@ class RunState(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    GONE = "gone"
 
 
-TERMINAL_STATES: Final = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED})
+TERMINAL_STATES: Final = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED, RunState.GONE})
 
 STATE_AFTER: Final[Mapping[str, RunState]] = {
     "task_queued": RunState.QUEUED,

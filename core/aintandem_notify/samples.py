@@ -83,6 +83,7 @@ SAMPLE_FIELDS: Final[Mapping[str, Mapping[str, Any]]] = {
         "seconds": 199.0,
         "changed": 3,
         "tooOld": 0,
+        "gone": 0,
         "incomplete": False,
         "repeated": False,
     },

@@ -347,6 +347,36 @@ async def test_what_ended_too_long_ago_is_only_counted() -> None:
         assert (told.gaps[0].changed, told.gaps[0].too_old) == (0, 2)
 
 
+async def test_a_run_that_the_orchestrator_does_not_know_any_more_is_counted_once() -> None:
+    async with open_bench() as bench, bench.agent() as told:
+        socket = await begin(bench, told, "t1", "t2")
+        await bench.until(lambda: any(request.path.endswith("/flexy") for request in bench.raw.requests))
+        await socket.send_event("workflow_execution_started", executionId="e1", workflowId="w", timestamp=now())
+        await told.until("workflow_execution_started")
+        for place in ("projects/a/tasks/t1", "workflows/executions/e1"):
+            bench.raw.rest[f"GET /api/{place}"] = RestAnswer({"error": "no such thing", "code": "NOT_FOUND"}, 404)
+        bench.raw.rest["GET /api/projects/a/tasks/t2"] = task("t2", "running")
+        await socket.reset()
+        await told.until("feed_gap")
+        assert await bench.open_runs() == ["t2"]
+        asked = len(bench.raw.requests)
+        socket = await bench.socket()
+        await socket.reset()
+        await told.until("feed_gap", 2)
+        paths = {request.path for request in bench.raw.requests[asked:]}
+        assert not any(path.endswith(("/t1", "/e1")) for path in paths)
+        assert any(path.endswith("/t2") for path in paths)
+        assert [(gap.changed, gap.too_old, gap.gone, gap.incomplete) for gap in told.gaps] == [
+            (0, 0, 2, False),
+            (0, 0, 0, False),
+        ]
+        # The end comes after all.
+        socket = await bench.socket()
+        await socket.send_event("task_failed", taskId="t1", timestamp=now())
+        await told.until("task_failed")
+        assert await bench.open_runs() == ["t2"]
+
+
 @pytest.mark.parametrize("fault", [500, 503, b"{", b"<html>", b""])
 async def test_one_kind_that_cannot_be_looked_up_holds_back_neither_the_others_nor_live_events(
     fault: int | bytes, monkeypatch: pytest.MonkeyPatch

@@ -10,7 +10,7 @@ from aintandem_notify.events import Event, Family
 from aintandem_notify.missed import DOUBTFUL, NOTHING, Missed, end_events, missed
 from aintandem_notify.observation import Gap, Observation
 from aintandem_notify.runs import TERMINAL_STATES, Run, RunRef, RunState, advance
-from support.outbox import NOW
+from support.outbox import NOW, event
 
 DAY = 86_400.0
 GAP = Gap(since=NOW, until=NOW + timedelta(seconds=200), watched_since=NOW - timedelta(days=1), catch_up_max=DAY)
@@ -163,8 +163,8 @@ def test_a_sandbox(before: str, observed: Observation, types: list[str], attempt
 def after(found: Missed, before: Run | None) -> Run:
     """The run as it stands then."""
     run = found.run or before
-    for event in found.events:
-        run = advance(run, event).run
+    for one in found.events:
+        run = advance(run, one).run
     assert run is not None
     return run
 
@@ -290,12 +290,58 @@ def test_the_end_of_a_sandbox_or_a_workflow_misses_no_output() -> None:
         assert after(look(known("running", kind), seen("running", kind)), known("running", kind)).output_tail == ""
 
 
+@pytest.mark.parametrize("before", ["queued", "running", "paused"])
+def test_what_the_orchestrator_does_not_know_any_more_is_counted_once(before: str) -> None:
+    run = known(before)
+    found = look(run, seen("gone"))
+    assert (found.events, found.changed, found.too_old, found.gone) == ((), False, False, True)
+    assert found.run == replace(run, state=RunState.GONE)
+    assert look(found.run, seen("gone")) == NOTHING
+
+
+@pytest.mark.parametrize("news", [{"touched": True}, {"held": at(1)}])
+def test_what_live_events_tell_of_is_not_gone(news: dict[str, Any]) -> None:
+    assert look(known("running"), seen("gone"), **news) == NOTHING
+
+
+def test_what_never_was_or_has_ended_cannot_be_gone() -> None:
+    for run in (None, known("completed"), known("failed")):
+        assert look(run, seen("gone")) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("started", "observed", "types", "state"),
+    [
+        (at(-100), seen("running"), [], "running"),
+        (at(-100), seen("failed", ended_at=at(5)), ["task_failed"], "failed"),
+        (None, seen("queued"), [], "queued"),
+        (None, seen("running", started_at=at(5)), ["task_started"], "running"),
+        (at(-100), seen("running", confirmed=True), [], "running"),
+    ],
+)
+def test_what_turns_up_again_goes_on_where_it_was(
+    started: datetime | None, observed: Observation, types: list[str], state: str
+) -> None:
+    gone = known("gone", started_at=started, ended_at=None)
+    found = look(gone, observed)
+    assert [event.type for event in found.events] == types
+    run = after(found, gone)
+    assert (run.state, run.attempt) == (state, 1)
+
+
+def test_live_events_about_what_was_gone_are_news() -> None:
+    gone = known("gone", ended_at=None)
+    ended = advance(gone, event("task_failed", at=9))
+    assert (ended.run.state, ended.run.attempt, ended.repeated) == (RunState.FAILED, 1, False)
+    assert advance(gone, event("task_started", at=9)).run.attempt == 2
+
+
 @pytest.mark.parametrize("state", RunState)
 def test_the_end_alone(state: RunState) -> None:
     for kind in (Family.TASK, Family.WORKFLOW, Family.SANDBOX):
         events = end_events(Observation(RunRef("p1", kind, "r-1"), state), NOW)
         expected = 0 if state not in TERMINAL_STATES else 1
-        if state is RunState.CANCELLED and kind is not Family.TASK:
+        if state is RunState.GONE or (state is RunState.CANCELLED and kind is not Family.TASK):
             expected = 0  # the wire has no event for it
         assert len(events) == expected
         assert all(event.caught_up and event.run_id == "r-1" for event in events)

@@ -194,6 +194,11 @@ def test_every_event_reads_well_without_a_run_and_with_as_little_as_there_can_be
         ({"changed": 1, "tooOld": 0}, "info", "1 run changed meanwhile; what was missed is told now."),
         ({"changed": 0, "tooOld": 2}, "warning", "2 runs ended too long ago to be told."),
         (
+            {"changed": 0, "tooOld": 0, "gone": 2},
+            "warning",
+            "Unknown to the orchestrator by now, so nobody can say how they ended: 2 runs.",
+        ),
+        (
             {"changed": 0, "tooOld": 0, "incomplete": True, "reason": "tasks: HTTP 500"},
             "warning",
             "Not everything could be looked up: tasks: HTTP 500",

@@ -113,8 +113,9 @@ class FeedGapEvent(AgentEvent):
     """Nothing was heard of a project between two moments; told once, when REST has been asked what happened.
 
     ``seconds`` lie between them. ``changed`` runs moved meanwhile and have been told of, as far as there are
-    events for it; ``too_old`` ones ended so long ago that they are only counted. ``incomplete`` when something
-    could not be looked up; ``reason`` says what, and ``repeated`` that it was told before, after the last gap.
+    events for it; ``too_old`` ones ended so long ago that they are only counted, and ``gone`` ones are not known
+    to the orchestrator any more, so that nobody can say how they ended. ``incomplete`` when something could not be
+    looked up; ``reason`` says what, and ``repeated`` that it was told before, after the last gap.
     """
 
     type: Literal["feed_gap"] = "feed_gap"
@@ -125,5 +126,6 @@ class FeedGapEvent(AgentEvent):
     seconds: float = 0.0
     changed: int = 0
     too_old: int = 0
+    gone: int = 0
     incomplete: bool = False
     repeated: bool = False

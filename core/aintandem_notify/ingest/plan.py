@@ -207,6 +207,7 @@ class _Planner:
             self._tell(found, seen, project, begun=begun)
             outcome.changed += found.changed
             outcome.too_old += found.too_old
+            outcome.gone += found.gone
             if found.doubtful:
                 outcome.doubtful.append(seen.ref)
 

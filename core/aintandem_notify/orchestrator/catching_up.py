@@ -112,6 +112,7 @@ class _Tally:
 
     changed: int = 0
     too_old: int = 0
+    gone: int = 0
     missing: list[str] = field(default_factory=list)
     doubts: dict[RunRef, int] = field(default_factory=dict)
     ends: dict[RunRef, tuple[Observation, int]] = field(default_factory=dict)
@@ -123,6 +124,7 @@ class _Tally:
     def add(self, outcome: Outcome, *, counts_old: bool = True) -> None:
         self.changed += outcome.changed
         self.too_old += outcome.too_old if counts_old else 0
+        self.gone += outcome.gone
         for ref in outcome.doubtful:
             self.doubts[ref] = self.doubts.get(ref, 0) + 1
 
@@ -313,6 +315,7 @@ class CatchUp:
             seconds=round(gap.seconds, 3),
             changed=self._tally.changed,
             too_old=self._tally.too_old,
+            gone=self._tally.gone,
             incomplete=bool(missing),
             repeated=bool(missing) and self._lookout.told.get(self._project.id, frozenset()).issuperset(missing),
             reason=log.redact("; ".join(missing))[:500],

@@ -70,9 +70,11 @@ class Surveyor:
     async def look(
         self, kind: Family, project_id: str, known: Iterable[Run], old: datetime, since: datetime
     ) -> Sighting:
-        """All runs of one kind. Those of ``known``, which have not ended as far as we know, are asked for one by
-        one if the list does not have them. What was created before ``old`` need not be looked for; what began
-        after ``since`` may be news.
+        """All runs of one kind.
+
+        Those of ``known``, which have not ended as far as we know, are asked for one by one if the list does not
+        have them, and are gone where that is answered with 404. What was created before ``old`` need not be looked
+        for; what began after ``since`` may be news.
         """
         mine = [run for run in known if run.kind is kind]
         match kind:
@@ -92,19 +94,20 @@ class Surveyor:
     async def again(self, ref: RunRef) -> Observation | None:
         """One run, asked for now; None when nothing is known about it."""
         try:
-            match ref.kind:
-                case Family.TASK:
-                    task = await self._ask(lambda: self._api.task(ref.project_id, ref.id))
-                    seen = observed_task(ref.project_id, task)
-                case Family.WORKFLOW:
-                    seen = observed_execution(ref.project_id, await self._ask(lambda: self._api.execution(ref.id)))
-                case _:
-                    sandboxes = await self._look_at_sandboxes(
-                        ref.project_id, [Run(*ref)], lambda one: one.ref == ref
-                    )
-                    seen = next((one for one in sandboxes if one.ref == ref), None)
+            return await self._one(ref)
         except NotFound:
             return None
+
+    async def _one(self, ref: RunRef) -> Observation | None:
+        match ref.kind:
+            case Family.TASK:
+                task = await self._ask(lambda: self._api.task(ref.project_id, ref.id))
+                seen = observed_task(ref.project_id, task)
+            case Family.WORKFLOW:
+                seen = observed_execution(ref.project_id, await self._ask(lambda: self._api.execution(ref.id)))
+            case _:
+                sandboxes = await self._look_at_sandboxes(ref.project_id, [Run(*ref)], lambda one: one.ref == ref)
+                seen = next((one for one in sandboxes if one.ref == ref), None)
         return seen if seen is not None and seen.ref == ref else None
 
     async def _tasks(self, project_id: str, known: Sequence[Run], old: datetime) -> Sighting:
@@ -140,13 +143,14 @@ class Surveyor:
             if run.id in names:
                 continue
             try:
-                seen = await self.again(run.ref)
+                seen = await self._one(run.ref)
+                found += [] if seen is None else [seen]
+            except NotFound:
+                found.append(Observation(run.ref, RunState.GONE))
             except (ApiError, HttpFailed) as error:
                 troubles.append(error)
                 if isinstance(error, HttpFailed) or len(troubles) == MOST_TROUBLES:
                     break
-            else:
-                found += [] if seen is None else [seen]
         return found, troubles[-1] if troubles else None
 
     async def _look_at_sandboxes(

@@ -76,6 +76,10 @@ def _gap(subject: Subject) -> str:
     lines = [f"{_counted(changed, 'run')} changed meanwhile; what was missed is told now."] if changed else []
     if too_old:
         lines.append(f"{_counted(too_old, 'run')} ended too long ago to be told.")
+    if gone := get(event, "gone") or 0:
+        lines.append(
+            f"Unknown to the orchestrator by now, so nobody can say how they ended: {_counted(gone, 'run')}."
+        )
     if get(event, "incomplete"):
         lines.append(f"Not everything could be looked up: {_reason(subject) or 'no reason is known'}")
     return "\n".join(lines or ["No run changed meanwhile."])
@@ -172,7 +176,7 @@ def default_text(event: Event) -> DefaultText:
 
 def severity(event: Event) -> Severity:
     """How much ``event`` matters by default: by its type, and where that says too much, by what it says."""
-    if event.type == "feed_gap" and not get(event, "too_old"):
+    if event.type == "feed_gap" and not (get(event, "too_old") or get(event, "gone")):
         # What can never be looked up is news once, not after each gap.
         is_news = get(event, "incomplete") and not get(event, "repeated")
         return default_text(event).severity if is_news else Severity.INFO
