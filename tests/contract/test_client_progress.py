@@ -1,6 +1,7 @@
 """The library's connections and subscriptions over real sockets."""
 
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from aintandem_notify import (
     UnknownEvent,
     WorkflowEvent,
 )
+from aintandem_notify.client.outlet import CAPACITY
 from aintandem_notify.simulator.demo import all_types
 from aintandem_notify.simulator.simulation import Simulator
 from support.clients import client_of, logged_in
@@ -307,6 +309,96 @@ async def test_unsubscribing_while_a_callback_waits(raw: RawOrchestrator) -> Non
         goes_on.set()
         await trio.testing.wait_all_tasks_blocked(0.01)
     assert ended.all == []
+
+
+class Runner:
+    """A callback that runs a task of its own project when it is first called, and waits for its end."""
+
+    def __init__(self, client: AInTandemClient, on_event: Any = None, *, in_a_nursery: bool = False) -> None:
+        self.outputs: list[Any] = []
+        self.calls = 0
+        self._client = client
+        self._on_event = on_event
+        self._in_a_nursery = in_a_nursery
+
+    async def __call__(self, _event: Event) -> None:
+        self.calls += 1
+        if self.calls == 1 and self._in_a_nursery:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._run)
+        elif self.calls == 1:
+            await self._run()
+
+    async def _run(self) -> None:
+        self.outputs.append((await self._client.run_task(P, "inner", on_event=self._on_event)).output)
+
+
+FLOOD = 3 * CAPACITY
+"""More events than wait for a slow reader and on the way to it."""
+
+
+async def flood(raw: RawOrchestrator, *last: str, submitted: int = 1) -> None:
+    """Once so many tasks are submitted, send very many events of others, and then ``last``."""
+    socket = await raw.connections.receive()
+    await socket.send_event("task_started", taskId="outer")
+    while [request.path for request in raw.requests].count(f"/api/projects/{P}/tasks") < submitted:
+        await trio.testing.wait_all_tasks_blocked(0.01)
+    others = [event_text("output", P, taskId="outer", output=str(n)) for n in range(FLOOD)]
+    await socket.send_bytes_raw(b"".join(map(frame, [*others, *last])))
+
+
+ENDED = event_text("task_completed", P, taskId="inner", output="done")
+
+
+@pytest.mark.parametrize("in_a_nursery", [False, True])
+async def test_a_callback_may_wait_for_a_task_of_its_own_project(raw: RawOrchestrator, in_a_nursery: bool) -> None:
+    """The end of the task comes behind more events than may wait for the callback."""
+    raw.rest[f"POST /api/projects/{P}/tasks"] = {"taskId": "inner"}
+    async with logged_in(raw) as client:
+        runner = Runner(client, in_a_nursery=in_a_nursery)
+        await client.progress.subscribe_to_progress(P, runner)
+        await flood(raw, ENDED)
+        while runner.calls < FLOOD + 2:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        assert runner.outputs == ["done"]
+
+
+async def test_a_callback_of_run_task_may_wait_for_another_task(raw: RawOrchestrator) -> None:
+    raw.rest[f"POST /api/projects/{P}/tasks"] = {"taskId": "outer"}
+
+    async def run_the_inner_one(event: Event) -> None:
+        if event.type == "task_started":
+            raw.rest[f"POST /api/projects/{P}/tasks"] = {"taskId": "inner"}
+            results.append(await client.run_task(P))
+
+    results: list[Any] = []
+    async with logged_in(raw) as client, trio.open_nursery() as nursery:
+        last = event_text("task_completed", P, taskId="outer", output="all done")
+        nursery.start_soon(partial(flood, raw, ENDED, last, submitted=2))
+        results.append(await client.run_task(P, on_event=run_the_inner_one))
+    assert [result.output for result in results] == ["done", "all done"]
+    assert len(results[1].events) == FLOOD + 2
+
+
+async def test_a_callback_that_is_slow_on_its_own_holds_back_all_the_same(raw: RawOrchestrator) -> None:
+    """Also while somebody else waits for a task."""
+    raw.rest[f"POST /api/projects/{P}/tasks"] = {"taskId": "inner"}
+    goes_on, results = trio.Event(), Heard()
+
+    async def slow(_event: Event) -> None:
+        await goes_on.wait()
+
+    async def run(client: AInTandemClient) -> None:
+        results((await client.run_task(P)).output)
+
+    async with logged_in(raw) as client, trio.open_nursery() as nursery:
+        await client.progress.subscribe_to_progress(P, slow)
+        nursery.start_soon(run, client)
+        nursery.start_soon(flood, raw, ENDED)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert results.all == []
+        goes_on.set()
+        await results.count(1)
 
 
 async def test_unsubscribing_inside_of_a_callback(raw: RawOrchestrator) -> None:

@@ -5,7 +5,7 @@ The connection is the agent's own (``orchestrator.watch_project``); here is only
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -93,6 +93,7 @@ class Channel:
         self._shared = shared
         self._routes: Routes[Outlet] = Routes()
         self._listeners: list[Listener] = []
+        self._calling: dict[trio.lowlevel.Task, list[Outlet]] = {}
         self._watch: _Watch | None = None
         self._is_told_connected = False
         self._handed: Sequence[Event] = ()
@@ -126,6 +127,40 @@ class Channel:
         outlet.drop()
         self._routes.remove(outlet)
         self._release()
+
+    @contextmanager
+    def calling_back(self, outlet: Outlet) -> Iterator[None]:
+        """While the block runs, this task calls back with what it took out of ``outlet``."""
+        calling = self._calling.setdefault(trio.lowlevel.current_task(), [])
+        calling.append(outlet)
+        try:
+            yield
+        finally:
+            calling.remove(outlet)
+            if not calling:
+                del self._calling[trio.lowlevel.current_task()]
+
+    async def take(self, outlet: Outlet) -> list[Event]:
+        """As ``outlet.take``.
+
+        A callback that waits here for an event of its own project lets its own events wait in memory meanwhile,
+        however many: the one that it waits for may come behind them.
+        """
+        if not (self._calling and outlet.is_empty):
+            return await outlet.take()
+        with ExitStack() as stack:
+            for other in self._callers():
+                stack.enter_context(other.waiting_elsewhere())
+            return await outlet.take()
+
+    def _callers(self) -> list[Outlet]:
+        """Those whose callbacks wait for the current task: it is theirs, or runs in a nursery of theirs."""
+        found: list[Outlet] = []
+        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        while task is not None:
+            found += self._calling.get(task, ())
+            task = task.parent_nursery.parent_task if task.parent_nursery is not None else None
+        return found
 
     def narrow(self, outlet: RunOutlet, interest: Interest) -> None:
         """The reader wants less from now on, also of what waits for it."""

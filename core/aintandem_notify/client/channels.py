@@ -51,7 +51,12 @@ class Channels:
         except BaseException:
             channel.remove(outlet)
             raise
-        self._readers.start_soon(pump, outlet, on_event, more, self._shared.reporter)
+
+        async def call_back() -> None:
+            with channel.calling_back(outlet):
+                await pump(outlet, on_event, more, self._shared.reporter)
+
+        self._readers.start_soon(call_back)
         channel.look_up(outlet)
         return channel, outlet
 

@@ -1,6 +1,7 @@
 """Where a subscription's events wait for whoever takes them: bounded, whole batches at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import trio
@@ -38,6 +39,7 @@ class Outlet:
         self._room = trio.Event()
         self._closed = False
         self._error: Exception | None = None
+        self._waits_elsewhere = 0
 
     @property
     def is_closed(self) -> bool:
@@ -58,7 +60,23 @@ class Outlet:
     @property
     def is_full(self) -> bool:
         """Whether whoever puts should wait."""
-        return self._buffer is None and len(self._waiting) >= CAPACITY and not self._closed
+        is_bounded = self._buffer is None and not self._waits_elsewhere
+        return is_bounded and len(self._waiting) >= CAPACITY and not self._closed
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether ``take`` would wait."""
+        return not self._waiting and not self._closed
+
+    @contextmanager
+    def waiting_elsewhere(self) -> Iterator[None]:
+        """While the block runs it is never full: what its reader waits for comes behind what waits here."""
+        self._waits_elsewhere += 1
+        self._room.set()
+        try:
+            yield
+        finally:
+            self._waits_elsewhere -= 1
 
     async def room(self) -> None:
         """Wait until it is not full."""

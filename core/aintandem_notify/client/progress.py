@@ -58,7 +58,8 @@ class EventStream:
     ended for good.
     """
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, channel: Channel, outlet: Outlet) -> None:
+        self._channel = channel
         self._outlet = outlet
         self._taken: list[Event] = []
 
@@ -74,7 +75,7 @@ class EventStream:
         """The next event. Events that are there come without a switch of tasks in between."""
         if not self._taken:
             try:
-                self._taken = await self._outlet.take()
+                self._taken = await self._channel.take(self._outlet)
             except OutletClosed:
                 raise StopAsyncIteration from None
             self._taken.reverse()
@@ -140,8 +141,9 @@ class Progress:
             task_id=task_id, workflow_id=workflow_id, execution_id=execution_id, sandbox_id=sandbox_id
         )
         outlet = make_outlet(interest, buffer=buffer)
-        async with self._channels.get(project_id).open(outlet):
-            yield EventStream(outlet)
+        channel = self._channels.get(project_id)
+        async with channel.open(outlet):
+            yield EventStream(channel, outlet)
 
     async def connect(self, project_id: str) -> None:
         """Connect, and stay connected without any subscription until ``disconnect``.

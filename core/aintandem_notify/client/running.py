@@ -53,10 +53,11 @@ async def run_to_its_end(
             channel.look_up(outlet)
         events: deque[Event] = deque(maxlen=most_events)
         while True:
-            for event in await _take(outlet):
+            for event in await _take(channel, outlet):
                 events.append(event)
                 if on_event is not None:
-                    await reporter.call(on_event, event)
+                    with channel.calling_back(outlet):
+                        await reporter.call(on_event, event)
                 match event:
                     case TaskCompletedEvent(output=output, duration=duration, caught_up=caught_up):
                         return TaskResult(channel.project_id, task_id, output, duration, tuple(events), caught_up)
@@ -66,8 +67,8 @@ async def run_to_its_end(
                         raise TaskCancelled(channel.project_id, task_id, events=events)
 
 
-async def _take(outlet: RunOutlet) -> list[Event]:
+async def _take(channel: Channel, outlet: RunOutlet) -> list[Event]:
     try:
-        return await outlet.take()
+        return await channel.take(outlet)
     except OutletClosed:
         raise Disconnected("the program itself ended the connection while the task ran") from None
