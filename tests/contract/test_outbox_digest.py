@@ -17,6 +17,7 @@ from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_disp
 from aintandem_notify.errors import HttpFailed, RetryLater
 from aintandem_notify.events import Event
 from aintandem_notify.store import Storage, Store
+from support.fault_counts import Counts, Record
 from support.outbox import NOW, FakeHost, event, inside, memory, queue_up
 
 pytestmark = pytest.mark.usefixtures("any_store")
@@ -76,6 +77,31 @@ async def test_a_backlog_becomes_a_summary_and_what_matters(autojump_clock: Mock
     assert len(rest) == 24
     times = [when for when, _, _ in host.tries[6:]]
     assert all(later - earlier >= 1.0 for earlier, later in pairwise(times))
+
+
+async def test_an_hours_queue_goes_out_in_order_and_never_faster_than_one_a_second(
+    autojump_clock: MockClock, counts: Counts, record: Record
+) -> None:
+    """All of it matters, so none is folded: at that rate 5,000 take 83 minutes, which is why time is virtual."""
+    kinds = ("task_queued", "task_started", "task_failed")
+    runs = [f"t{number}" for number in range(counts.paced // len(kinds))]
+    queued = [event(kind, run=run, at=at) for at, kind in enumerate(kinds) for run in runs]
+    host = FakeHost(default=DOWN)
+    async with memory() as storage:
+        await storage.run(queue_up(queued, [NAME]))
+        async with agent(storage, host, digest_over=None):
+            await trio.sleep(3600)
+            failed = len(host.tries)
+            host.default = None
+            await trio.sleep(1200 + len(queued))
+        assert await storage.run(inside(states)) == {"delivered": len(queued)}
+    record("count", f"{len(queued):,} queued, 1/s, in virtual time")
+    delivered = host.tries[failed:]
+    assert min(later - earlier for (earlier, *_), (later, *_) in pairwise(delivered)) >= 1.0
+    # Nor slower: nothing holds back what may go.
+    assert delivered[-1][0] - delivered[0][0] == pytest.approx(len(queued) - 1)
+    for run in runs:
+        assert [one.event.type for _, _, one in delivered if one.event.run_id == run] == list(kinds)
 
 
 async def test_what_is_left_keeps_the_order_of_its_runs(autojump_clock: MockClock) -> None:

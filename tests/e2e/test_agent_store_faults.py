@@ -90,7 +90,7 @@ def tasks(first: int, last: int) -> list[str]:
 
 async def test_a_disk_that_fills_in_a_flood_costs_nothing(tmp_path: Path, disk: SmallDisk) -> None:
     async with open_bench(tmp_path, disk.path / "store.db") as bench:
-        async with open_agent("run", bench.config, cwd=tmp_path, seconds=120) as agent:
+        async with open_agent("run", bench.config, cwd=tmp_path) as agent:
             socket = await bench.raw.connections.receive()
             await socket.send_bytes_raw(flood(0, 50))
             await bench.wait_for_tasks("t49")
@@ -124,7 +124,7 @@ async def test_a_disk_that_fills_in_a_flood_costs_nothing(tmp_path: Path, disk: 
 
 async def test_what_went_out_on_a_full_disk_is_remembered_over_a_restart(tmp_path: Path, disk: SmallDisk) -> None:
     async with open_bench(tmp_path, disk.path / "store.db") as bench:
-        async with open_agent("run", bench.config, cwd=tmp_path, seconds=120) as agent:
+        async with open_agent("run", bench.config, cwd=tmp_path) as agent:
             socket = await bench.raw.connections.receive()
             await socket.send_bytes_raw(flood(0, 30))
             await bench.wait_for_tasks("t0")
@@ -136,7 +136,7 @@ async def test_what_went_out_on_a_full_disk_is_remembered_over_a_restart(tmp_pat
         disk.fill()  # what the end of the agent has given back
         disk.cut(3 * 2**20)
         before = list(bench.tasks)
-        async with open_agent("run", bench.config, cwd=tmp_path, seconds=120) as agent:
+        async with open_agent("run", bench.config, cwd=tmp_path) as agent:
             await agent.wait_for_log('"connected"')
             await bench.wait_for_trouble(2)
             assert bench.tasks == before  # what waits goes on waiting
@@ -150,7 +150,7 @@ async def test_a_disk_that_fails_is_waited_for(tmp_path: Path) -> None:
     if sys.platform != "linux":
         pytest.skip("limits of another process are a matter of Linux")
     async with open_bench(tmp_path, tmp_path / "store.db") as bench:
-        async with open_agent("run", bench.config, cwd=tmp_path, seconds=120) as agent:
+        async with open_agent("run", bench.config, cwd=tmp_path) as agent:
             socket = await bench.raw.connections.receive()
             await socket.send_bytes_raw(flood(0, 1))
             await bench.wait_for_tasks("t0")

@@ -180,7 +180,7 @@ async def test_a_password_is_not_shown_and_ctrl_c_leaves_nothing(tmp_path: Path)
     async with open_simulator(seed=1) as simulator:
         command = [sys.executable, "-m", "aintandem_notify", "init", "--url", simulator.url]
         environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TERM": "xterm"}
-        with trio.fail_after(60):
+        with trio.fail_after(180):
             process = await trio.lowlevel.open_process(
                 command,
                 cwd=tmp_path,

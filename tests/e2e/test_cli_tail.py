@@ -213,7 +213,7 @@ async def test_on_a_terminal_there_is_a_bar_for_what_runs(tmp_path: Path) -> Non
         environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TERM": "xterm-256color"}
         command = [sys.executable, "-m", "aintandem_notify", "tail", str(config)]
         screen = Screen(ours)
-        with trio.fail_after(60):
+        with trio.fail_after(180):
             process = await trio.lowlevel.open_process(
                 command, cwd=tmp_path, env=environ, stdout=theirs, stderr=subprocess.PIPE, start_new_session=True
             )

@@ -5,6 +5,7 @@ from pathlib import Path
 import trio
 
 from support.fault_case import PROJECT, Case, open_case
+from support.fault_counts import Counts, Record
 from support.raw_orchestrator import event_text, frame
 from support.receivers import open_slack_receiver
 
@@ -106,11 +107,26 @@ async def test_a_message_that_does_not_end_costs_only_its_connection(tmp_path: P
         await _outlives(case, first, *[more] * 40, closes=True)
 
 
-async def test_a_flood_of_output_drops_nothing_that_matters(tmp_path: Path) -> None:
-    async with open_case(tmp_path) as case:
+async def test_a_flood_of_output_drops_nothing_that_matters(
+    tmp_path: Path, counts: Counts, record: Record
+) -> None:
+    runs = [f"t{number}" for number in range(10)]
+    async with open_case(tmp_path, record) as case:
         case.configure()
-        outputs = [event_text("output", PROJECT, taskId=f"t{run % 10}", output=f"{run}\n") for run in range(1000)]
-        flood = b"".join(map(frame, outputs))
-        ends = case.miss(*(f"t{run}" for run in range(10)))
-        await _outlives(case, *(flood * 2 + frame(end) for end in ends), closes=False)
-        assert len(case.told_by_log()) == 11
+        outputs = [
+            event_text("output", PROJECT, taskId=run, output=f"{n} of {run}\n") for n in range(100) for run in runs
+        ]
+        burst = b"".join(map(frame, outputs)) * (counts.flood // len(outputs))
+        async with case.agent(seconds=counts.seconds):
+            socket = await case.connected()
+            began = trio.current_time()
+            for number, run in enumerate(runs):
+                await trio.sleep_until(began + number * counts.flood_every_s)
+                (end,) = case.miss(run)
+                # No faster than the agent reads: what it cannot take waits in the network.
+                await socket.send_bytes_raw(burst + frame(end))
+            await case.arrived()
+            took = trio.current_time() - began
+            record("count", f"{10 * counts.flood:,} events in {took:.1f} s")
+            assert not socket.closed.is_set()
+        assert sorted(case.told_by_log()) == runs

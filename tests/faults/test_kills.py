@@ -10,12 +10,11 @@ import trio
 
 from support.agent_process import AgentProcess
 from support.fault_case import KIND, Case, open_case
+from support.fault_counts import Counts, Record
 from support.http_server import Silence
 from support.raw_orchestrator import RawSocket, frame
 
 KILLED = -signal.SIGKILL
-ROUNDS = 5
-EVENTS = 250
 
 
 async def test_what_was_read_but_not_committed_at_a_kill_is_caught_up(tmp_path: Path) -> None:
@@ -69,11 +68,17 @@ async def test_what_was_sent_at_a_kill_is_repeated_with_its_id(tmp_path: Path) -
 
 @dataclass
 class Flow:
-    """Sends failures to whoever is connected until all are sent, each of a run of its own."""
+    """Sends ``events`` failures to whoever is connected, each of a run of its own.
+
+    Each agent gets its share of them, however fast or slow the machine is, and the last one the rest.
+    """
 
     case: Case
     chance: random.Random
+    events: int
     sent: int = 0
+    share: int = 0
+    """How many may have been sent by now."""
     all_sent: trio.Event = field(default_factory=trio.Event)
 
     async def run(self) -> None:
@@ -84,49 +89,59 @@ class Flow:
                 continue
 
     async def _feed(self, socket: RawSocket) -> None:
-        while not socket.closed.is_set():
-            numbers = range(self.sent, min(EVENTS, self.sent + self.chance.randint(1, 10)))
+        while self.sent < self.share and not socket.closed.is_set():
+            numbers = range(self.sent, min(self.share, self.sent + self.chance.randint(1, 10)))
             self.sent = numbers.stop
-            if not numbers:
-                self.all_sent.set()
-                return
             texts = self.case.miss(*(f"t{number}" for number in numbers))
             await socket.send_bytes_raw(b"".join(map(frame, texts)))
             await trio.sleep(self.chance.random() * 0.06)
+        if self.sent == self.events:
+            self.all_sent.set()
 
-    async def end_again_and_again(self, end: Callable[[AgentProcess], None], code: int) -> None:
+    async def end_again_and_again(
+        self, end: Callable[[AgentProcess], None], code: int, times: int, seconds: float
+    ) -> None:
         """At random moments while events flow; then once more when all that is due has arrived."""
         async with self.case.agent() as agent:
             # A project's first agent must live to note that it watches: what ended before is nobody's news.
             await agent.wait_for_log('"connected"')
-        for _ in range(ROUNDS):
+        for number in range(times):
+            self.share = self.events * (number + 1) // (times + 1)
             async with self.case.agent(ends=code) as agent:
                 await agent.wait_for_log('"started"')
                 await trio.sleep(self.chance.random() * 0.3)
                 end(agent)
                 await agent.wait()
-        async with self.case.agent():
+        self.share = self.events
+        async with self.case.agent(seconds=seconds):
+            # This agent gets some in any case, so it is the one that is connected now.
             await self.all_sent.wait()
             # The last in every queue: when it is there, all that was due before it is.
             await self.case.fail("last")
             await self.case.arrived()
 
 
-async def test_kills_at_random_lose_nothing_and_repeat_only_what_was_in_flight(tmp_path: Path) -> None:
-    async with open_case(tmp_path) as case, trio.open_nursery() as nursery:
+async def test_kills_at_random_lose_nothing_and_repeat_only_what_was_in_flight(
+    tmp_path: Path, counts: Counts, record: Record
+) -> None:
+    async with open_case(tmp_path, record) as case, trio.open_nursery() as nursery:
         case.configure()
-        flow = Flow(case, random.Random(1))
+        record("count", f"{counts.kills} kills, {counts.kill_events:,} events")
+        flow = Flow(case, random.Random(1), counts.kill_events)
         nursery.start_soon(flow.run)
-        await flow.end_again_and_again(AgentProcess.kill, KILLED)
+        await flow.end_again_and_again(AgentProcess.kill, KILLED, counts.kills, counts.seconds)
         nursery.cancel_scope.cancel()
 
 
-async def test_ends_at_random_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
-    async with open_case(tmp_path) as case, trio.open_nursery() as nursery:
+async def test_ends_at_random_lose_nothing_and_repeat_nothing(
+    tmp_path: Path, counts: Counts, record: Record
+) -> None:
+    async with open_case(tmp_path, record) as case, trio.open_nursery() as nursery:
         case.configure()
-        flow = Flow(case, random.Random(3))
+        record("count", f"{counts.ends} ends, {counts.end_events:,} events")
+        flow = Flow(case, random.Random(3), counts.end_events)
         nursery.start_soon(flow.run)
-        await flow.end_again_and_again(AgentProcess.terminate, 0)
+        await flow.end_again_and_again(AgentProcess.terminate, 0, counts.ends, counts.seconds)
         nursery.cancel_scope.cancel()
     assert max(case.webhook.ids.values()) == max(case.logged_ids().values()) == 1
     assert KIND in {line["event"]["type"] for line in case.lines()}

@@ -31,6 +31,7 @@ from aintandem_notify_file_log import FileLog
 from aintandem_notify_webhook import Webhook
 from support.agent_process import AgentProcess, open_agent
 from support.configs import CANARY, write_config
+from support.fault_counts import Record
 from support.raw_orchestrator import (
     HttpRequest,
     RawOrchestrator,
@@ -89,6 +90,7 @@ class Case:
         self.agents: list[AgentProcess] = []
         self._tasks: dict[str, dict[str, Any]] = {}
         self._peak_kb = 0
+        self._most_open = 0
         raw.rest[f"GET /api/projects/{PROJECT}/tasks"] = self._list_tasks
 
     def configure(
@@ -157,9 +159,18 @@ class Case:
     async def arrived(self) -> None:
         """Return when all that is due has reached the webhook and the file, as far as they are configured."""
         if "webhook.ops" in self.destinations:
-            await self.webhook.server.wait_until(lambda: set(self.due) <= set(self.told_by_webhook()))
+            # Looked at after each request: with thousands of them, only once it can be.
+            await self.webhook.server.wait_until(
+                lambda: (
+                    len(self.webhook.deliveries) >= len(self.due) and set(self.due) <= set(self.told_by_webhook())
+                )
+            )
         if "file_log.audit" in self.destinations:
             await self.written()
+
+    def _webhook_has_all(self) -> bool:
+        # Asked after each request: with thousands of them, looked through only once it can be true.
+        return len(self.webhook.deliveries) >= len(self.due) and set(self.due) <= set(self.told_by_webhook())
 
     async def written(self) -> None:
         """Return when all that is due stands in the file."""
@@ -201,8 +212,21 @@ class Case:
         assert self._peak_kb < MOST_MEMORY_KB
         if self.store.exists():
             assert self.stored("PRAGMA quick_check") == [("ok",)]
-            for destination, received in self.destinations.items():
-                self._check_destination(destination, received())
+            for destination, received in self._received().items():
+                self._check_destination(destination, received)
+
+    def tell(self, record: Record) -> None:
+        """The figures of the case; they are right once ``check`` has passed, and so nothing is lost."""
+        record("due", len(self.due))
+        record("kills", self.kills)
+        copies = {name: received.total() - len(received) for name, received in self._received().items()}
+        record("copies", sum(copies.values()))
+        record("may", sum(self.kills * IN_FLIGHT.get(name, 1) for name in copies))
+        record("peak_mib", self._peak_kb // 1024)
+        record("descriptors", self._most_open)
+
+    def _received(self) -> dict[str, Counter[str]]:
+        return {name: received() for name, received in self.destinations.items()}
 
     def _check_destination(self, destination: str, received: Counter[str]) -> None:
         rows = self.stored(
@@ -246,6 +270,7 @@ class Case:
 
     def _look_at_descriptors(self, agent: AgentProcess) -> None:
         found = descriptors(agent.process.pid)
+        self._most_open = max(self._most_open, len(found))
         assert len(found) <= self.most_descriptors, found
 
     def _list_tasks(self, request: HttpRequest) -> dict[str, Any]:
@@ -290,9 +315,14 @@ def _target(link: Path) -> str:
 
 
 @asynccontextmanager
-async def open_case(folder: Path) -> AsyncIterator[Case]:
-    """A case in ``folder``; its promises are looked at when the block is left without an error."""
+async def open_case(folder: Path, record: Record | None = None) -> AsyncIterator[Case]:
+    """A case in ``folder``; its promises are looked at when the block is left without an error.
+
+    ``record`` is then told its figures.
+    """
     async with open_raw_orchestrator() as raw, open_webhook_receiver() as webhook:
         case = Case(folder, raw, webhook)
         yield case
         case.check()
+        if record is not None:
+            case.tell(record)

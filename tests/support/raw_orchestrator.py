@@ -81,13 +81,17 @@ UpgradeAnswer = Accept | Refuse | WrongAccept | Silence | Garbage | Reset
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A request as it came; ``path`` without the query, header names in lower case."""
+    """A request as it came; ``path`` without the query, header names in lower case.
+
+    ``at`` is when, in seconds of trio's clock.
+    """
 
     method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
+    at: float
 
     def json(self) -> Any:
         """The body as JSON; an empty body is None."""
@@ -455,7 +459,7 @@ class _Reader:
         method, target, _ = first.split(" ", 2)
         url = urlsplit(target)
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
-        return HttpRequest(method, url.path, query, headers, body)
+        return HttpRequest(method, url.path, query, headers, body, trio.current_time())
 
     def rest(self) -> bytes:
         """What came after the last request."""

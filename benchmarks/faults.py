@@ -1,0 +1,101 @@
+"""``python -m benchmarks.faults``: the fault suite with the counts of a long night, and what came of each trouble.
+
+The tests are those that take their counts from ``support.fault_counts``: most of them in ``tests/faults``, with
+the agent as a process, and one in virtual time. Their own names say what must hold. A test fails when something is
+lost, so that is 0 where one passed.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import click
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import Machine
+
+ROOT: Final = Path(__file__).parents[1]
+PLACES: Final = ("tests/faults", "tests/contract/test_outbox_digest.py")
+VARIABLE: Final = "AINTANDEM_NOTIFY_FAULTS"
+"""As the tests read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One trouble; ``figures`` are those that its test has recorded."""
+
+    name: str
+    passed: bool
+    seconds: float
+    figures: Mapping[str, object]
+
+
+@dataclass
+class Rows:
+    """A plugin of pytest that leaves the tests with counts, and keeps how each went."""
+
+    found: list[Row] = field(default_factory=list)
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if "counts" in getattr(item, "fixturenames", ())]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" or report.outcome != "passed":
+            name = report.location[2].removeprefix("test_").replace("_", " ")
+            self.found.append(Row(name, report.passed, report.duration, dict(report.user_properties)))
+
+
+@click.command()
+@click.option("--short", is_flag=True, help="The counts of every run of the tests: shows that it works.")
+@click.option("--only", help="Tests that match this expression, as pytest's -k.")
+def main(short: bool, only: str | None) -> None:
+    """Make each trouble often and long, and print what it led to; 1 as exit code when a promise was broken."""
+    os.environ[VARIABLE] = "short" if short else "long"
+    rows = Rows()
+    chosen = () if only is None else ("-k", only)
+    arguments = [
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"--rootdir={ROOT}",
+        *chosen,
+        *(str(ROOT / place) for place in PLACES),
+    ]
+    code = pytest.main(arguments, plugins=[rows])
+    show(rows.found)
+    sys.exit(code)
+
+
+def show(rows: Sequence[Row]) -> None:
+    """Print the table."""
+    table = Table(title=Machine.here().describe(), title_justify="left")
+    for heading in ("trouble", "how much", "due", "lost", "copies (may)", "memory", "descriptors", "took"):
+        table.add_column(heading, justify="left" if heading in {"trouble", "how much"} else "right")
+    for row in rows:
+        table.add_row(*cells(row), style=None if row.passed else "red")
+    Console(width=150).print(table)
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row of the table as text; empty where its test has no such figure."""
+    figures = row.figures
+    copies = f"{figures['copies']} ({figures['may']})" if "copies" in figures else ""
+    return (
+        row.name,
+        str(figures.get("count", "")),
+        f"{figures['due']:,}" if "due" in figures else "",
+        "0" if row.passed else "broken",
+        copies,
+        f"{figures['peak_mib']} MiB" if "peak_mib" in figures else "",
+        str(figures.get("descriptors", "")),
+        f"{row.seconds:.0f} s",
+    )
+
+
+if __name__ == "__main__":
+    main()
