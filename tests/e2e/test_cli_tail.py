@@ -128,6 +128,41 @@ async def test_a_lost_connection_is_said_once_and_what_ended_meanwhile_is_told(t
     ]
 
 
+async def test_workflows_and_sandboxes_that_ended_meanwhile_are_told_too(tmp_path: Path) -> None:
+    execution = "GET /api/workflows/executions/"
+    async with open_raw_orchestrator() as raw:
+        config = write_config(tmp_path, raw.url)
+        async with open_agent("tail", config, cwd=tmp_path) as process:
+            socket = await raw.connections.receive()
+            for name in ("done", "cancelled", "goes-on", "forgotten"):
+                await socket.send_event("workflow_execution_started", executionId=name, workflowId=f"w-{name}")
+            for name in ("stopped", "up", "broken"):
+                await socket.send_event("sandbox_started", sandboxId=f"box-{name}")
+            await process.wait_for_output("box-broken")
+            raw.rest[f"{execution}done"] = {"id": "done", "workflowId": "w-done", "status": "completed"}
+            raw.rest[f"{execution}cancelled"] = {"id": "cancelled", "workflowId": "w", "status": "cancelled"}
+            raw.rest[f"{execution}goes-on"] = {"id": "goes-on", "workflowId": "w", "status": "running"}
+            raw.rest["GET /api/flexy"] = [
+                {"sandboxId": "box-stopped", "status": "exited"},
+                {"sandboxId": "box-up", "status": "running"},
+                {"sandboxId": "box-broken", "status": "dead", "error": "no disk left"},
+                {"sandboxId": "box-of-others", "status": "exited"},
+            ]
+            await socket.drop()
+            await process.wait_for_output("no disk left")
+            socket = await raw.connections.receive()
+            await socket.send_event("sandbox_stopped", sandboxId="box-up")
+            await process.wait_for_output('"box-up" stopped')
+            process.terminate()
+            assert await process.wait() == 0
+    told = [line for line in process.stdout if "(caught up)" in line]
+    assert [line.partition("Z project-123 ")[2].partition(" after ")[0] for line in told] == [
+        'Workflow "w-done" completed (caught up)',
+        'Sandbox "box-stopped" stopped (caught up)',
+        'Sandbox "box-broken" has an error (caught up)',
+    ]
+
+
 def refuses_login(raw: RawOrchestrator) -> None:
     raw.rest["POST /api/auth/login"] = RestAnswer({"error": {"message": "wrong password"}}, 401)
 

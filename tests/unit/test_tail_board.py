@@ -112,9 +112,9 @@ def test_what_runs_already_gets_a_bar_unless_it_is_known_or_over() -> None:
     board.found(PROJECT, [seen(1), seen(2)])
     board.found(PROJECT, [seen(1)])
     assert [(bar.label, bar.since) for bar in board.bars()] == [("Analyse", NOON)]
-    assert board.running("project-123") == ("task-0001",)
-    assert board.running("project-456") == ()
-    board.forget("project-123", "task-0001")
+    assert board.under_way("project-123") == (seen(1).ref,)
+    assert board.under_way("project-456") == ()
+    board.forget(seen(1).ref)
     assert board.bars() == ()
 
 

@@ -1,7 +1,7 @@
 """Live progress on a screen: for ``aintandem-notify tail``. Stands on the library; opens no store, sends nothing.
 
 ``board`` knows what runs and what to say of an event, ``looks`` how that reads; both are pure. ``following`` keeps
-the connections, ``writing`` is where it all goes: a terminal, plain lines, or JSON.
+the connections, ``finding`` asks what was missed, ``writing`` is where it goes: a terminal, plain lines, or JSON.
 """
 
 from aintandem_notify.tail.following import Ended, Wanted, follow

@@ -88,13 +88,13 @@ class Board:
             if one.run.kind is Family.TASK and one.run.state is RunState.RUNNING
         )
 
-    def running(self, project_id: str) -> tuple[str, ...]:
-        """The ids of the project's tasks that are thought to be under way."""
-        return tuple(ref.id for ref in self._tracked if ref.project_id == project_id and ref.kind is Family.TASK)
+    def under_way(self, project_id: str) -> tuple[RunRef, ...]:
+        """The project's runs that are thought to be under way."""
+        return tuple(ref for ref in self._tracked if ref.project_id == project_id)
 
-    def forget(self, project_id: str, task_id: str) -> None:
-        """Nobody knows the task any more."""
-        self._tracked.pop(RunRef(project_id, Family.TASK, task_id), None)
+    def forget(self, ref: RunRef) -> None:
+        """The run is under way no more, and no event will say so."""
+        self._tracked.pop(ref, None)
 
     def found(self, project: Project, seen: Iterable[Observation]) -> None:
         """Tasks that run already, as REST tells; what is known by its events is left as it is."""

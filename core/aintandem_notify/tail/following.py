@@ -22,7 +22,6 @@ from aintandem_notify.errors import (
     ProjectGone,
 )
 from aintandem_notify.events import Event
-from aintandem_notify.missed import end_events
 from aintandem_notify.notification import Project, Severity
 from aintandem_notify.observation import Observation
 from aintandem_notify.orchestrator.fleet import resolve
@@ -31,6 +30,7 @@ from aintandem_notify.rules import formats
 from aintandem_notify.runs import TERMINAL_TYPES, RunState
 from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
 from aintandem_notify.tail.board import Board, Line
+from aintandem_notify.tail.finding import ends
 from aintandem_notify.tail.writing import Paper, Style, open_paper
 
 LONGEST_REASON: Final = 300
@@ -255,21 +255,17 @@ class _Followers:
                 records.append(record)
                 if len(records) >= MOST_FOUND:
                     break
-            seen = _running(records, project)
-            for task_id in set(self._board.running(project.id)) - {one.ref.id for one in seen}:
-                await self._look_up(project, task_id)
         except (ApiError, HttpFailed):
             return
+        seen = _running(records, project)
+        running = {one.ref for one in seen}
+        unsure = [ref for ref in self._board.under_way(project.id) if ref not in running]
+        for ref, events in (await ends(self._client, project.id, unsure, self._clock.now())).items():
+            for event in events:
+                await self._show(event, project)
+            if not events:
+                self._board.forget(ref)
         self._board.found(project, seen)
-
-    async def _look_up(self, project: Project, task_id: str) -> None:
-        try:
-            one = observed_task(project.id, await self._client.tasks.get_task(project.id, task_id))
-        except NotFound:
-            self._board.forget(project.id, task_id)
-            return
-        for event in () if one is None else end_events(one, self._clock.now()):
-            await self._show(event, project)
 
     async def say(self, project: Project, text: str, severity: Severity) -> None:
         """A line of our own."""

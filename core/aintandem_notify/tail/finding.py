@@ -1,0 +1,59 @@
+"""What became of runs that were under way when a connection was lost, as REST tells it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Final
+
+from aintandem_notify.client import AInTandemClient
+from aintandem_notify.errors import ApiError, HttpFailed, NotFound
+from aintandem_notify.events import Event, Family
+from aintandem_notify.missed import end_events
+from aintandem_notify.observation import Observation
+from aintandem_notify.orchestrator.observing import observed_execution, observed_sandboxes, observed_task
+from aintandem_notify.orchestrator.records import OperationRecord
+from aintandem_notify.runs import TERMINAL_STATES, Run, RunRef
+
+Ends = Mapping[RunRef, Sequence[Event]]
+"""How runs ended; no events: nobody knows the run any more, or no event tells of such an end."""
+
+_KINDS: Final = (Family.TASK, Family.WORKFLOW, Family.SANDBOX)
+
+
+async def ends(client: AInTandemClient, project_id: str, under_way: Iterable[RunRef], now: datetime) -> Ends:
+    """Those of one project's runs that are under way no more; what cannot be asked now is left out."""
+    asked = list(under_way)
+    found: dict[RunRef, Sequence[Event]] = {}
+    for kind in _KINDS:
+        refs = [ref for ref in asked if ref.kind is kind]
+        with suppress(ApiError, HttpFailed):
+            if kind is Family.SANDBOX and refs:
+                found |= _ended(await _sandboxes(client, project_id, refs), now)
+                continue
+            for ref in refs:
+                found |= await _end(client, ref, now)
+    return found
+
+
+async def _end(client: AInTandemClient, ref: RunRef, now: datetime) -> Ends:
+    try:
+        if ref.kind is Family.TASK:
+            seen = observed_task(ref.project_id, await client.tasks.get_task(ref.project_id, ref.id))
+        else:
+            seen = observed_execution(ref.project_id, await client.workflows.get_execution(ref.id))
+    except NotFound:
+        return {ref: ()}
+    return _ended([] if seen is None else [seen], now)
+
+
+async def _sandboxes(client: AInTandemClient, project_id: str, refs: Sequence[RunRef]) -> list[Observation]:
+    listed = await client.sandboxes.list()
+    operations: list[OperationRecord] = []
+    with suppress(NotFound):  # an orchestrator without operations
+        operations = await client.sandboxes.operations(project_id)
+    seen = observed_sandboxes(project_id, listed, operations, [Run(*ref) for ref in refs])
+    return [one for one in seen if one.ref in refs]
+
+
+def _ended(seen: Iterable[Observation], now: datetime) -> Ends:
+    return {one.ref: end_events(one, now) for one in seen if one.state in TERMINAL_STATES}
