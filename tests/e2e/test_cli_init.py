@@ -118,9 +118,33 @@ async def test_a_script_gives_it_all_and_is_asked_nothing(tmp_path: Path) -> Non
     assert json.loads(files_in(tmp_path)["n.jsonl"].splitlines()[0])["title"].startswith("Test: ")
 
 
+async def test_a_token_in_place_of_a_login(tmp_path: Path) -> None:
+    async with open_simulator(seed=1) as simulator:
+        token = simulator.tokens.login("admin").token
+        answers = [simulator.url, "", "two words", "", "nonsense", "", token, "1", "1"]
+        done = await run_command("init", cwd=tmp_path, answers="\n".join(answers) + "\n")
+        assert (done.code, done.err) == (0, ""), done
+        assert "The orchestrator refuses this login: a token is one word" in done.out
+        assert "The orchestrator refuses this login: the orchestrator refused the token" in done.out
+        files = files_in(tmp_path)
+        assert files.keys() == {WRITTEN, "secrets/token"}
+        assert files["secrets/token"] == f"{token}\n"
+        assert stat.S_IMODE((tmp_path / "secrets" / "token").stat().st_mode) == 0o600
+        assert token not in files[WRITTEN] + done.out
+        assert "\nusername" not in files[WRITTEN]
+        (tmp_path / "given").write_text(f"{token}\n", encoding="utf-8")
+        script = ["init", "again.toml", "--yes", "--url", simulator.url, "--token-file", "given"]
+        assert (await run_command(*script, cwd=tmp_path)).code == 0
+        for config in (WRITTEN, "again.toml"):
+            check = await run_command("check", "--connect", config, cwd=tmp_path)
+            assert check.code == 0, check
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
+        ("--yes --token-file t --username u", 2, "--token-file stands in place of --username and --password-file"),
+        ("--yes --token-file nope", 1, "cannot read nope: No such file"),
         ("--yes", 1, "the password is missing"),
         ("--yes --url localhost", 1, "The URL should begin with http://"),
         ("--yes --url simulator --plugin slack", 1, "slack needs bot_token; give it with --set slack.bot_token="),
@@ -190,8 +214,8 @@ async def test_a_password_is_not_shown_and_ctrl_c_leaves_nothing(tmp_path: Path)
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-            await until(b"Username [admin]: ")
-            os.write(ours, b"\n")
+            await until(b"Username (empty: you have a token): ")
+            os.write(ours, b"admin\n")
             await until(b"Password: ")
             os.write(ours, b"admin123\n")
             await until(b"Which? ")

@@ -36,18 +36,28 @@ def test_any_text_is_a_toml_string(text: str) -> None:
     assert tomllib.loads(f"key = {quoted(text)}") == {"key": text}
 
 
-@given(url=TYPED, username=TYPED, password=TYPED, projects=PROJECTS, path=TYPED, key=TYPED, stem=TYPED)
+@given(
+    url=TYPED,
+    username=TYPED,
+    password=TYPED,
+    token=TYPED | st.just(""),
+    projects=PROJECTS,
+    path=TYPED,
+    key=TYPED,
+    stem=TYPED,
+)
 def test_what_is_written_reads_back_as_what_was_typed(
-    url: str, username: str, password: str, projects: Any, path: str, key: str, stem: str
+    url: str, username: str, password: str, token: str, projects: Any, path: str, key: str, stem: str
 ) -> None:
     instances = [
         Instance("file_log", "audit", {"path": path}),
         Instance("slack", "team", {}, {"webhook_url": key}),
     ]
-    draft = Draft(url, username, password, projects, instances)
+    draft = Draft(url, username, password, projects, instances, token)
     read = tomllib.loads(draft.text(stem))
     assert without_files(read, draft.secret_files(stem)) == draft.document()
-    assert read["orchestrator"]["password"].keys() == {"file"}
+    assert read["orchestrator"].keys() == ({"url", "token"} if token else {"url", "username", "password"})
+    assert read["orchestrator"]["token" if token else "password"].keys() == {"file"}
     assert read["plugins"]["slack"]["team"]["webhook_url"].keys() == {"file"}
 
 

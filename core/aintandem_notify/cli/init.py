@@ -32,6 +32,11 @@ PASSWORD = "AINTANDEM_PASSWORD"  # noqa: S105  # the variable's name
     type=click.Path(path_type=Path, dir_okay=False),
     help=f"File with the password; else {PASSWORD} of the environment.",
 )
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File with a token, in place of a username and a password.",
+)
 @click.option("--project", "projects", multiple=True, metavar="ID", help="A project or a glob; repeatable.")
 @click.option("--plugin", "plugins", multiple=True, metavar="TYPE", help="As console; repeatable.")
 @click.option(
@@ -48,6 +53,7 @@ def init(
     url: str | None,
     username: str | None,
     password_file: Path | None,
+    token_file: Path | None,
     projects: tuple[str, ...],
     plugins: tuple[str, ...],
     settings: tuple[str, ...],
@@ -63,10 +69,13 @@ def init(
     """
     from aintandem_notify.setup import problem_of
 
+    if token_file is not None and (username is not None or password_file is not None):
+        raise click.UsageError("--token-file stands in place of --username and --password-file")
     answers = Answers(
         url=url,
         username=username,
         password=_given_password(password_file),
+        token=None if token_file is None else _secret_of(token_file),
         projects=tuple(dict.fromkeys(projects)),
         plugins=plugins,
         settings=_settings(settings),
@@ -83,10 +92,14 @@ def init(
 def _given_password(file: Path | None) -> str | None:
     if file is None:
         return os.environ.get(PASSWORD) or None
-    password = _content(file)
-    if not password:
+    return _secret_of(file)
+
+
+def _secret_of(file: Path) -> str:
+    secret = _content(file)
+    if not secret:
         raise click.ClickException(f"{file} is empty")
-    return password
+    return secret
 
 
 def _content(file: Path) -> str:
@@ -128,20 +141,28 @@ def _orchestrator(answers: Answers) -> Draft:
         if (problem := url_problem(url)) is not None:
             answers.again("url", f"The URL {problem}.")
             continue
-        login = ("", "")
-        if url != SIMULATOR:
-            login = (
-                answers.ask("username", "Username", default="admin"),
-                answers.ask("password", "Password", hidden=True),
-            )
-        listed = run_interruptible(listed_projects, url, *login)
+        username, password, token = ("", "", "") if url == SIMULATOR else _login(answers)
+        listed = run_interruptible(listed_projects, url, username, password, token)
         if not isinstance(listed, Refusal):
-            return Draft(url.rstrip("/"), *login, projects=_projects(listed, answers))
+            return Draft(url.rstrip("/"), username, password, _projects(listed, answers), token=token)
         if listed.is_login:
-            answers.again("password", f"The orchestrator refuses this login: {listed.reason}")
+            answers.again(
+                "token" if token else "password", f"The orchestrator refuses this login: {listed.reason}"
+            )
             answers.forget("username")
         else:
             answers.again("url", f"Nothing to work with at {url}: {listed.reason}")
+
+
+def _login(answers: Answers) -> tuple[str, str, str]:
+    """A username and a password, or neither and a token."""
+    if not answers.knows("token"):
+        # A script that says nothing is no newcomer who has a token.
+        default = "" if answers.asks else "admin"
+        username = answers.ask("username", "Username (empty: you have a token)", default=default)
+        if username:
+            return username, answers.ask("password", "Password", hidden=True), ""
+    return "", "", answers.ask("token", "Token", hidden=True)
 
 
 def _projects(listed: Sequence[tuple[str, str]], answers: Answers) -> list[tuple[str, str]]:

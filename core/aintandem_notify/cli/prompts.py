@@ -28,6 +28,7 @@ class Answers:
         url: str | None,
         username: str | None,
         password: str | None,
+        token: str | None,
         projects: Sequence[str],
         plugins: Sequence[str],
         settings: Mapping[tuple[str, str], str],
@@ -37,7 +38,7 @@ class Answers:
         self.plugins = plugins
         self.settings = dict(settings)
         self.asks = asks
-        given = {"url": url, "username": username, "password": password}
+        given = {"url": url, "username": username, "password": password, "token": token}
         self._known = {name: value for name, value in given.items() if value is not None}
         for value in (*self._known.values(), *projects, *plugins, *settings.values()):
             if not value.isprintable():
@@ -47,6 +48,10 @@ class Answers:
     def is_embedded(self) -> bool:
         """Whether the simulator was chosen."""
         return self._known.get("url") == SIMULATOR
+
+    def knows(self, name: str) -> bool:
+        """Whether there is an answer already."""
+        return name in self._known
 
     def ask(self, name: str, text: str, *, default: str | None = None, hidden: bool = False) -> str:
         """The answer, asked for if it is not known yet."""

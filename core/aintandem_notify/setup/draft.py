@@ -30,13 +30,17 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A configuration to be. ``projects`` are ids or globs with the name that people know, empty for none."""
+    """A configuration to be. ``projects`` are ids or globs with the name that people know, empty for none.
+
+    ``token`` stands in place of ``username`` and ``password``.
+    """
 
     url: str
     username: str = ""
     password: str = ""
     projects: Sequence[tuple[str, str]] = ()
     instances: Sequence[Instance] = ()
+    token: str = ""
 
     @property
     def embedded(self) -> bool:
@@ -45,23 +49,28 @@ class Draft:
 
     def document(self) -> dict[str, Any]:
         """The configuration as values, its secrets inline."""
-        login = {} if self.embedded else {"username": self.username, "password": self.password}
+        login = {} if self.token or self.embedded else {"username": self.username}
         plugins: dict[str, dict[str, Any]] = {}
         for one in self.instances:
             plugins.setdefault(one.type, {})[one.name] = {**one.keys, **one.secrets}
         return {
-            "orchestrator": {"url": self.url, **login},
+            "orchestrator": {"url": self.url, **login, **self._login_secret()},
             "projects": [{"id": project} for project, _ in self.projects],
             "plugins": plugins,
         }
 
     def secret_files(self, stem: str) -> dict[str, str]:
         """What goes into which file, by its path beside the config, whose name without ``.toml`` is ``stem``."""
-        files = {} if self.embedded else {_secret_file(stem, "password"): self.password}
+        files = {_secret_file(stem, key): value for key, value in self._login_secret().items()}
         for one in self.instances:
             for key, value in one.secrets.items():
                 files[_secret_file(stem, f"{one.full_name}.{key}")] = value
         return files
+
+    def _login_secret(self) -> dict[str, str]:
+        if self.embedded:
+            return {}
+        return {"token": self.token} if self.token else {"password": self.password}
 
     def text(self, stem: str) -> str:
         """The config file, its secrets in the files of ``secret_files``."""
@@ -82,8 +91,10 @@ class Draft:
             yield '# password = { env = "AINTANDEM_PASSWORD" }'
         else:
             yield f"url = {quoted(self.url)}"
-            yield f"username = {quoted(self.username)}"
-            yield f"password = {_file(_secret_file(stem, 'password'))}"
+            if not self.token:
+                yield f"username = {quoted(self.username)}"
+            for key in self._login_secret():
+                yield f"{key} = {_file(_secret_file(stem, key))}"
         yield '# console_url = "https://console.example/projects/{{ project.id }}"   # what notifications link to'
 
     def _projects(self) -> Iterator[str]:

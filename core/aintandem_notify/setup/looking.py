@@ -12,6 +12,7 @@ from aintandem_notify.errors import (
     HttpFailed,
     OrchestratorError,
 )
+from aintandem_notify.orchestrator.tokens import is_token
 from aintandem_notify.rules import formats
 from aintandem_notify.simulator import DEFAULT_PROJECTS
 
@@ -35,15 +36,21 @@ def url_problem(url: str) -> str | None:
     return None
 
 
-async def listed_projects(url: str, username: str, password: str) -> Sequence[tuple[str, str]] | Refusal:
-    """The projects' ids and names, after a login."""
+async def listed_projects(
+    url: str, username: str, password: str, token: str = ""
+) -> Sequence[tuple[str, str]] | Refusal:
+    """The projects' ids and names, after a login, or with ``token`` in place of one."""
     if url == SIMULATOR:
         return [(project, "") for project in DEFAULT_PROJECTS]
+    if token and not is_token(token):
+        return Refusal("a token is one word of plain letters, digits and signs", is_login=True)
     try:
-        async with AInTandemClient(url) as client:
-            await client.auth.login(username, password)
+        async with AInTandemClient(url, token=token or None) as client:
+            if not token:
+                await client.auth.login(username, password)
             records: Sequence[ProjectRecord] = await client.projects.list()
-            await client.auth.logout()
+            if not token:
+                await client.auth.logout()
     except (OrchestratorError, HttpFailed) as error:
         reason = formats.one_line(str(error), LONGEST_REASON)
         return Refusal(reason, is_login=isinstance(error, AuthenticationFailed | Forbidden))
