@@ -15,6 +15,7 @@ from typing import Final
 import click
 import pytest
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.machine import Machine
@@ -23,6 +24,10 @@ ROOT: Final = Path(__file__).parents[1]
 PLACES: Final = ("tests/faults", "tests/contract/test_outbox_digest.py")
 VARIABLE: Final = "AINTANDEM_NOTIFY_FAULTS"
 """As the tests read it."""
+
+
+COPIES: Final = "copies at "
+"""What the name of a figure begins with that has the copies at a destination, and how many the kills allow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +82,20 @@ def show(rows: Sequence[Row]) -> None:
     for heading in ("trouble", "how much", "due", "lost", "copies (may)", "memory", "descriptors", "took"):
         table.add_column(heading, justify="left" if heading in {"trouble", "how much"} else "right")
     for row in rows:
-        table.add_row(*cells(row), style=None if row.passed else "red")
+        table.add_row(*map(escape, cells(row)), style=None if row.passed else "red")
     Console(width=150).print(table)
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row of the table as text; empty where its test has no such figure."""
     figures = row.figures
-    copies = f"{figures['copies']} ({figures['may']})" if "copies" in figures else ""
+    told = [f"{name.removeprefix(COPIES)} {copies}" for name, copies in figures.items() if name.startswith(COPIES)]
     return (
         row.name,
         str(figures.get("count", "")),
         f"{figures['due']:,}" if "due" in figures else "",
         "0" if row.passed else "broken",
-        copies,
+        ", ".join(told) or ("0" if "due" in figures else ""),
         f"{figures['peak_mib']} MiB" if "peak_mib" in figures else "",
         str(figures.get("descriptors", "")),
         f"{row.seconds:.0f} s",

@@ -219,9 +219,10 @@ class Case:
         """The figures of the case; they are right once ``check`` has passed, and so nothing is lost."""
         record("due", len(self.due))
         record("kills", self.kills)
-        copies = {name: received.total() - len(received) for name, received in self._received().items()}
-        record("copies", sum(copies.values()))
-        record("may", sum(self.kills * IN_FLIGHT.get(name, 1) for name in copies))
+        for name, received in self._received().items():
+            copies, may = received.total() - len(received), self.kills * IN_FLIGHT.get(name, 1)
+            if copies or may:
+                record(f"copies at {name}", f"{copies} ({may})")
         record("peak_mib", self._peak_kb // 1024)
         record("descriptors", self._most_open)
 

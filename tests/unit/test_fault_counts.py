@@ -41,10 +41,11 @@ def test_a_long_count_is_no_smaller_and_no_faster_for_a_channel() -> None:
                 "kills",
                 True,
                 900.4,
-                {"count": "5 kills", "due": 1251, "copies": 2, "may": 5, "peak_mib": 80, "descriptors": 21},
+                {"count": "5 kills", "due": 1251, "copies at a": "2 (5)", "peak_mib": 80, "descriptors": 21},
             ),
-            ("kills", "5 kills", "1,251", "0", "2 (5)", "80 MiB", "21", "900 s"),
+            ("kills", "5 kills", "1,251", "0", "a 2 (5)", "80 MiB", "21", "900 s"),
         ),
+        (Row("well", True, 2.0, {"due": 3}), ("well", "", "3", "0", "0", "", "", "2 s")),
         (Row("broken", False, 0.0, {}), ("broken", "", "", "broken", "", "", "", "0 s")),
     ],
 )
