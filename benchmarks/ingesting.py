@@ -3,8 +3,8 @@
 import sqlite3
 import statistics
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from itertools import count, islice
 from pathlib import Path
@@ -13,8 +13,8 @@ from typing import Any, Final
 import trio
 
 from aintandem_notify.clock import SystemClock
-from aintandem_notify.events import Event, event_from
-from aintandem_notify.ingest import open_ingest
+from aintandem_notify.events import ConnectionConnectedEvent, Event, event_from
+from aintandem_notify.ingest import Ingest, open_ingest
 from aintandem_notify.loading import load
 from aintandem_notify.notification import Project
 from aintandem_notify.store import open_storage
@@ -95,6 +95,9 @@ async def _database(database: Database, size: Size, say: Say) -> list[Figure]:
         speeds["every"].append(await _ingest(url, database.folder, EVERYTHING, size.ingested))
         speeds["bare"].append(await _bare(url, database.empty, size.ingested))
         speeds["ends"].append(await _ingest(database.empty(), database.folder, ENDS, size.ingested))
+    noted = size.projects * 10
+    say(f"how far {noted:,} projects are seen, on {database.name}")
+    noting_s = await _note(database.empty(), database.folder, noted)
     bare, every, ends = (statistics.median(speeds[name]) for name in ("bare", "every", "ends"))
     name, goal = database.name, database.goal
     return [
@@ -112,6 +115,7 @@ async def _database(database: Database, size: Size, say: Say) -> list[Figure]:
             f"at least {goal:,}",
             ends >= goal,
         ),
+        Figure(f"noting on {name} how far {noted:,} projects are seen", f"{noting_s:.2f} s"),
     ]
 
 
@@ -120,26 +124,42 @@ async def _ingest(url: str, folder: Path, events: str, size: int) -> float:
     return size / await fill(url, folder, _CONFIG.format(events=events), size)
 
 
-async def fill(url: str, folder: Path, config: str, size: int) -> float:
-    """Take so many events in at the store; seconds from the first handed in until the last is on disk.
-
-    What follows from them is as the text of ``config`` says.
-    """
+@asynccontextmanager
+async def _open(url: str, folder: Path, config: str) -> AsyncIterator[Ingest]:
     source = folder / "config.toml"
     source.write_text(config, encoding="utf-8")
-    loaded = load(source)
-    batches = [_batches(f"project-{number}", size // PROJECTS) for number in range(PROJECTS)]
     async with (
         open_storage(url) as storage,
         open_ingest(
             storage,
-            router=loaded.router,
+            router=load(source).router,
             clock=SystemClock(),
             publish=lambda _event, _project: None,
             listening=lambda: False,
             wake=lambda _names: None,
         ) as ingest,
     ):
+        yield ingest
+
+
+async def _note(url: str, folder: Path, projects: int) -> float:
+    """Seconds for what an agent does each minute for the projects that it watches."""
+    async with _open(url, folder, _CONFIG.format(events=ENDS)) as ingest:
+        moment = datetime.now(UTC)
+        names = [f"project-{number}" for number in range(projects)]
+        await ingest.commit(None, [ConnectionConnectedEvent(timestamp=moment, project_id=name) for name in names])
+        began = now()
+        await ingest.see(dict.fromkeys(names, datetime.now(UTC)))
+        return now() - began
+
+
+async def fill(url: str, folder: Path, config: str, size: int) -> float:
+    """Take so many events in at the store; seconds from the first handed in until the last is on disk.
+
+    What follows from them is as the text of ``config`` says.
+    """
+    batches = [_batches(f"project-{number}", size // PROJECTS) for number in range(PROJECTS)]
+    async with _open(url, folder, config) as ingest:
 
         async def hand_in(number: int) -> None:
             project = Project(id=f"project-{number}", name=f"Project {number}")

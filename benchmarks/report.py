@@ -59,12 +59,18 @@ write-ahead log, every commit synchronised to the disk) in a temporary folder.
   events of the mix go in, and come back when journal, runs, rules, notifications and deliveries are on disk. Once
   every event leads to a delivery, and once only the ends do, as with no rules at all. The bare rows are the very
   rows of the first, inserted by the driver alone in as many transactions.
+- **Noting how far projects are seen** is what an agent does once a minute for all that it watches.
 - **Queued** deliveries wait for a webhook that refuses connections. Ready is when the agent says that it has
   started and its link is open; memory is taken when it has settled.
 - **Others dead**: a webhook that is well, beside two more that get the same events, 50 a second. In one run of a
   pair they are well, in the other one never answers and one refuses connections. The ratio is the median over the
   pairs. The store is in memory here: a disk's slow moments hit either run of a pair, and are far longer than what
   is looked for.
+- **A queue** to webhooks: all deliveries wait when the agent starts. The clock runs from the first request that the
+  receiver has read to the last; one and the same process receives for all webhooks. Each delivery is a request and a
+  transaction. The database's processor time is that of all its processes.
+- **Three agents** share one PostgreSQL and the same config. Nothing happens once they ask no less in five seconds than
+  in the five before. A kill is SIGKILL; projects are watched again when the orchestrator has a socket for each.
 """
 
 
