@@ -66,11 +66,11 @@ write-ahead log, every commit synchronised to the disk) in a temporary folder.
   pair they are well, in the other one never answers and one refuses connections. The ratio is the median over the
   pairs. The store is in memory here: a disk's slow moments hit either run of a pair, and are far longer than what
   is looked for.
-- **A queue** to webhooks: all deliveries wait when the agent starts. The clock runs from the first request that the
-  receiver has read to the last; one and the same process receives for all webhooks. Each delivery is a request and a
+- **A queue** to webhooks: all deliveries wait when the agent starts. The clock runs from the first request that
+  the receiver has read to the last; one process receives for all webhooks. Each delivery is a request and a
   transaction. The database's processor time is that of all its processes.
-- **Three agents** share one PostgreSQL and the same config. Nothing happens once they ask no less in five seconds than
-  in the five before. A kill is SIGKILL; projects are watched again when the orchestrator has a socket for each.
+- **Three agents** share one PostgreSQL and the same config. Nothing happens once they ask no less in five seconds
+  than in the five before. A kill is SIGKILL; watched again means a socket at the orchestrator for each project.
 """
 
 
