@@ -145,7 +145,7 @@ async def test_a_token_in_place_of_a_login(tmp_path: Path) -> None:
     [
         ("--yes --token-file t --username u", 2, "--token-file stands in place of --username and --password-file"),
         ("--yes --token-file nope", 1, "cannot read nope: No such file"),
-        ("--yes", 1, "the password is missing"),
+        ("--yes", 1, "the password is missing; give it with --password-file or AINTANDEM_PASSWORD"),
         ("--yes --url localhost", 1, "The URL should begin with http://"),
         ("--yes --url simulator --plugin slack", 1, "slack needs bot_token; give it with --set slack.bot_token="),
         ("--yes --url simulator --plugin slak", 2, "no plugin to set up is called slak; there are console,"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -13,6 +13,15 @@ if TYPE_CHECKING:
 
 SIMULATOR = "simulator"
 """The answer that needs no orchestrator."""
+
+_MISSING: Final = {
+    "url": "the URL is missing; give it with --url",
+    "username": "the username is missing; give it with --username",
+    "password": "the password is missing; give it with --password-file or AINTANDEM_PASSWORD, or a token with "
+    "--token-file; without a server take --url simulator",
+    "token": "the token is missing; give it with --token-file",
+}
+"""What is said where nobody can be asked."""
 
 
 class Answers:
@@ -56,7 +65,7 @@ class Answers:
     def ask(self, name: str, text: str, *, default: str | None = None, hidden: bool = False) -> str:
         """The answer, asked for if it is not known yet."""
         if name not in self._known:
-            self._known[name] = self._asked(text, default, hidden=hidden, otherwise=f"the {name} is missing")
+            self._known[name] = self._asked(text, default, hidden=hidden, otherwise=_MISSING[name])
         return self._known[name]
 
     def setting(self, kind: str, question: Question) -> str:
