@@ -28,6 +28,11 @@ id = "project-{number}"
 """
 
 
+def project_tables(number: int) -> str:
+    """So many projects for a config."""
+    return "".join(_PROJECT.format(number=one) for one in range(number))
+
+
 async def measure(size: Size, say: Say) -> list[Figure]:
     """One project, and many."""
     say("memory of one project")
@@ -46,8 +51,8 @@ async def _resident_kb(projects: int) -> int:
     """Of an agent that watches so many projects in which nothing happens."""
     with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as folder:
         async with open_sender() as sender:
-            tables = "".join(_PROJECT.format(number=number) for number in range(projects))
-            async with open_agent(Path(folder), _CONFIG.format(port=sender.port) + tables) as pid:
+            config = _CONFIG.format(port=sender.port) + project_tables(projects)
+            async with open_agent(Path(folder), config) as pid:
                 await sender.ask("wait", sockets=projects)
                 return await settled_kb(pid)
 

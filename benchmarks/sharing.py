@@ -14,6 +14,7 @@ from benchmarks.chaos.stores import EMBEDDED, shared_store
 from benchmarks.delivering import connect, postmaster
 from benchmarks.figures import Figure, Say, Size
 from benchmarks.machine import family_cpu_seconds, now
+from benchmarks.memory import project_tables
 from benchmarks.processes import Sender, open_agent, open_sender
 
 AGENTS: Final = 3
@@ -38,10 +39,6 @@ url = "{store}"
 [plugins.webhook.ops]
 url = "http://127.0.0.1:9/"
 """
-_PROJECT: Final = """
-[[projects]]
-id = "project-{number}"
-"""
 _SHARES: Final = """
 SELECT count(projects.id) FROM agents LEFT JOIN projects ON projects.owner = agents.id GROUP BY agents.id
 """
@@ -61,7 +58,6 @@ async def measure(size: Size, say: Say) -> list[Figure]:
 
 async def _share(url: str, folder: Path, projects: int, say: Say) -> list[Figure]:
     what = f"{AGENTS} agents, {projects:,} projects"
-    tables = "".join(_PROJECT.format(number=number) for number in range(projects))
     async with AsyncExitStack() as stack:
         sender = await stack.enter_async_context(open_sender())
         database = stack.enter_context(connect(url))
@@ -71,7 +67,8 @@ async def _share(url: str, folder: Path, projects: int, say: Say) -> list[Figure
         for number in range(AGENTS):
             place = folder / f"agent-{number}"
             await trio.Path(place).mkdir()
-            config = _CONFIG.format(port=sender.port, number=number, store=url) + tables
+            config = _CONFIG.format(port=sender.port, number=number, store=url)
+            config += project_tables(projects)
             pids.append(await stack.enter_async_context(open_agent(place, config)))
         await sender.ask("wait", sockets=projects)
         shares = await _evened_out(database, sender, projects)

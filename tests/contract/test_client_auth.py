@@ -361,11 +361,20 @@ async def test_a_token_that_was_given_cannot_be_refreshed(raw: RawOrchestrator) 
 
 async def test_a_program_waits_for_what_the_other_is_about_to_keep(simulator: Simulator) -> None:
     class Slow(MemoryTokens):
-        """Keeps what it is given a moment later, as a disk does."""
+        """Keeps what takes the place of other tokens only after somebody has looked at those."""
+
+        saving: bool = False
+        looked = trio.Event()
+
+        async def load(self) -> StoredTokens | None:
+            if self.saving:
+                self.looked.set()
+            return await super().load()
 
         async def save(self, tokens: StoredTokens) -> None:
-            if await self.load() is not None:
-                await trio.sleep(0.1)
+            self.saving = await self.load() is not None
+            if self.saving:
+                await self.looked.wait()
             await super().save(tokens)
 
     tokens = Slow()

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import trio
@@ -33,7 +34,7 @@ class World:
     announced: list[AgentEvent] = field(default_factory=list)
 
     @asynccontextmanager
-    async def agent(self, place: str | None = None, **settings: object) -> AsyncIterator[Dispatcher]:
+    async def agent(self, place: str | None = None, **settings: Any) -> AsyncIterator[Dispatcher]:
         """One life of the agent, with the destination at ``place``; left as by a kill."""
         async with open_dispatcher(
             storage=self.storage,
@@ -42,9 +43,9 @@ class World:
             chance=lambda: 0.0,
             announce=self.announced.append,
         ) as dispatcher:
-            named = {"name": NAME, "max_age": WEEK} | settings
+            named: dict[str, Any] = {"name": NAME, "max_age": WEEK} | settings
             where = None if place is None else lambda salt: f"{place} {salt.hex()}"[:32]
-            dispatcher.start(DestinationSettings(**named), where)  # type: ignore[arg-type]
+            dispatcher.start(DestinationSettings(**named), where)
             yield dispatcher
 
     async def queue(self, count: int = 1) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,7 +29,7 @@ async def test_channels_get_all_that_waited_an_hour_in_order_and_no_faster_than_
     async with open_case(tmp_path, record) as case, AsyncExitStack() as receivers:
         channels = [await receivers.enter_async_context(open_slack_receiver()) for _ in range(counts.channels)]
         for number, slack in enumerate(channels):
-            case.destinations[f"slack.c{number}"] = lambda slack=slack: slack.ids  # type: ignore[misc]
+            case.destinations[f"slack.c{number}"] = partial(getattr, slack, "ids")
             await slack.go_down()
         case.configure(*(_channel(number, slack, counts.rate) for number, slack in enumerate(channels)), only=())
         runs = [f"t{number:04}" for number in range(counts.runs)]
@@ -90,7 +91,7 @@ async def test_nobody_is_asked_again_earlier_than_it_said(tmp_path: Path, counts
             only=("file_log.audit",),
         )
         for name, hook in hooks.items():
-            case.destinations[f"webhook.{name}"] = lambda hook=hook: hook.ids  # type: ignore[misc]
+            case.destinations[f"webhook.{name}"] = partial(getattr, hook, "ids")
         async with case.agent(seconds=counts.seconds):
             await case.connected()
             until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=4)

@@ -1,18 +1,18 @@
 """The promise of catching up: whatever the socket and REST tell, and when, each end is told exactly once."""
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aintandem_notify.events import Event, Family
-from aintandem_notify.ingest.lately import Lately
-from aintandem_notify.ingest.plan import Handed, plan
-from aintandem_notify.observation import Gap, Look, Observation, Outcome
-from aintandem_notify.runs import STATE_AFTER, TERMINAL_TYPES, Run, RunRef, RunState
-from support.outbox import NOW, PROJECT, FakeRouter, event
+from aintandem_notify.ingest.plan import Handed
+from aintandem_notify.observation import Gap, Look, Observation
+from aintandem_notify.runs import STATE_AFTER, TERMINAL_TYPES, RunRef, RunState
+from support.outbox import NOW, PROJECT, event
+from support.planning import PlannedStore
 
 REF = RunRef("p", Family.TASK, "t1")
 START = NOW - timedelta(days=1)
@@ -61,36 +61,6 @@ class World:
         return NOW + timedelta(seconds=self.time + 1)
 
 
-@dataclass
-class Store:
-    """What ingest keeps from one transaction to the next."""
-
-    runs: dict[RunRef, Run] = field(default_factory=dict)
-    keys: set[str] = field(default_factory=set)
-    lately: Lately = field(default_factory=lambda: Lately(100))
-    told: list[Event] = field(default_factory=list)
-
-    def take(self, world: World, handed: Handed) -> Outcome:
-        done = plan(
-            [handed],
-            router=FakeRouter(),
-            runs=self.runs,
-            known=self.keys & {one.key for one in handed.events},
-            projects={"p"},
-            now=world.now,
-            lately=self.lately,
-            is_known=self.keys.__contains__,
-        )
-        self.runs |= done.runs
-        self.keys |= {one.key for one in done.changes.events}
-        self.lately.remember(done.moved, done.made)
-        self.told += [sent.event for sent, _ in done.changes.notifications]
-        return done.outcomes.get("p", Outcome())
-
-    def live(self, world: World, events: list[Event]) -> None:
-        self.take(world, Handed(PROJECT, events))
-
-
 endings = st.sampled_from(["task_completed", "task_failed"])
 few = st.lists(endings, max_size=3)
 
@@ -118,7 +88,7 @@ def test_each_end_is_told_once(
     then: int,
     overflows: bool,
 ) -> None:
-    world, store = World(), Store()
+    world, store = World(), PlannedStore()
     wire: deque[Event] = deque()
     shown: set[datetime] = set()
     late: set[datetime] = set()
@@ -127,13 +97,13 @@ def test_each_end_is_told_once(
         newest = max((one.ended_at for one in answer if one.ended_at), default=NOW)
         late.update(one.timestamp for one in wire if one.timestamp < newest)
         first = {REF: held[0].timestamp} if held else {}
-        outcome = store.take(world, Handed(PROJECT, look=Look(answer, gap, moment, first)))
+        outcome = store.take(world.now, Handed(PROJECT, look=Look(answer, gap, moment, first)))
         return bool(outcome.doubtful)
 
     def take(count: int) -> list[Event]:
         return [wire.popleft() for _ in range(min(count, len(wire)))]
 
-    store.live(world, [world.act(ending) for ending in before])
+    store.live(world.now, [world.act(ending) for ending in before])
     live = list(store.told)
     cut = world.now
     lost = [world.act(ending) for ending in missed]
@@ -146,10 +116,10 @@ def test_each_end_is_told_once(
     live += wire
     held = take(received)
     if overflows:
-        store.live(world, held)
+        store.live(world.now, held)
         held = []
     doubtful = look(moment, held, answer)
-    store.live(world, held)
+    store.live(world.now, held)
     for _ in range(3):
         if not doubtful:
             break
@@ -158,11 +128,11 @@ def test_each_end_is_told_once(
         later = []
         wire.extend(more)
         live += more
-        store.live(world, take(then))
+        store.live(world.now, take(then))
         doubtful = look(moment, [], answer)
     more = [world.act(ending) for ending in at_last]
     live += more
-    store.live(world, [*wire, *more])
+    store.live(world.now, [*wire, *more])
 
     ends = Counter(one.timestamp for one in store.told if one.type in TERMINAL_TYPES)
     assert all(count == 1 for count in ends.values()), ends

@@ -6,19 +6,19 @@ far as the orchestrator's clock was known when it was asked.
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aintandem_notify.events import Event, Family
-from aintandem_notify.ingest.lately import Lately
-from aintandem_notify.ingest.plan import Handed, plan
-from aintandem_notify.observation import Gap, Look, Observation, Outcome
+from aintandem_notify.ingest.plan import Handed
+from aintandem_notify.observation import Gap, Look, Observation
 from aintandem_notify.orchestrator.survey import still_there
-from aintandem_notify.runs import STATE_AFTER, TERMINAL_TYPES, Run, RunRef, RunState
-from support.outbox import NOW, PROJECT, FakeRouter, event
+from aintandem_notify.runs import STATE_AFTER, TERMINAL_TYPES, RunRef, RunState
+from support.outbox import NOW, PROJECT, event
+from support.planning import PlannedStore
 
 REF = RunRef("p", Family.SANDBOX, "b1")
 START = NOW - timedelta(days=1)
@@ -67,35 +67,10 @@ class World:
         return NOW + timedelta(seconds=self.acts / 10 + 0.07 + self.skew)
 
 
-@dataclass
-class Store:
-    """What ingest keeps from one transaction to the next."""
-
-    runs: dict[RunRef, Run] = field(default_factory=dict)
-    keys: set[str] = field(default_factory=set)
-    lately: Lately = field(default_factory=lambda: Lately(100))
-    told: list[Event] = field(default_factory=list)
-
-    def take(self, world: World, handed: Handed) -> Outcome:
-        done = plan(
-            [handed],
-            router=FakeRouter(),
-            runs=self.runs,
-            known=self.keys & {one.key for one in handed.events},
-            projects={"p"},
-            now=world.now,
-            lately=self.lately,
-            is_known=self.keys.__contains__,
-        )
-        self.runs |= done.runs
-        self.keys |= {one.key for one in done.changes.events}
-        self.lately.remember(done.moved, done.made)
-        self.told += [sent.event for sent, _ in done.changes.notifications]
-        return done.outcomes.get("p", Outcome())
-
-    def live(self, world: World, events: list[Event]) -> None:
-        for one in events:
-            self.take(world, Handed(PROJECT, [one]))
+def hear(store: PlannedStore, world: World, events: Iterable[Event]) -> None:
+    """Each in a transaction of its own."""
+    for one in events:
+        store.live(world.now, [one])
 
 
 def ends(events: Iterable[Event]) -> Counter[str]:
@@ -132,7 +107,7 @@ def test_each_end_of_a_sandbox_is_told_once(
     skew: float,
     lag: int | None,
 ) -> None:
-    world, store = World(skew, lag), Store()
+    world, store = World(skew, lag), PlannedStore()
     wire: deque[Event] = deque()
 
     def happens(some: list[str]) -> list[Event]:
@@ -150,10 +125,10 @@ def test_each_end_of_a_sandbox_is_told_once(
 
     def look(moment: int, answer: tuple[Observation, ...], held: list[Event]) -> bool:
         first = {REF: held[0].timestamp} if held else {}
-        return bool(store.take(world, Handed(PROJECT, look=Look(answer, gap, moment, first))).doubtful)
+        return bool(store.take(world.now, Handed(PROJECT, look=Look(answer, gap, moment, first))).doubtful)
 
     happened = happens(before)
-    store.live(world, happened)
+    hear(store, world, happened)
     cut = world.now
     lost = happens(missed)
     gap = Gap(since=cut, until=world.now, watched_since=START, catch_up_max=86400)
@@ -168,17 +143,17 @@ def test_each_end_of_a_sandbox_is_told_once(
     moment, answer = ask()
     held = take(received)
     doubtful = look(moment, answer, held)
-    store.live(world, held)
+    hear(store, world, held)
     for _ in range(3):
         if not doubtful:
             break
         send(later)
         later = []
         moment, answer = ask(confirmed=True)
-        store.live(world, take(then))
+        hear(store, world, take(then))
         doubtful = look(moment, answer, [])
     send(at_last)
-    store.live(world, list(wire))
+    hear(store, world, list(wire))
 
     told, live = ends(store.told), ends(came)
     if lag == 0:

@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 import trio
 from pydantic import ValidationError
 
+from aintandem_notify.backoff import Chance
 from aintandem_notify.client.auth import Auth
 from aintandem_notify.client.callbacks import Callback, OnError, Reporter
 from aintandem_notify.client.calls import Projects, Sandboxes, Tasks, Workflows
@@ -162,9 +163,8 @@ class AInTandemClient:
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
-        connection, chance = self._connection, random.SystemRandom().random
-        proxy = None if connection.proxy is None else connection.proxy.reveal()
-        async with HttpClient(proxy, connection.ca_file) as http:
+        chance = random.SystemRandom().random
+        async with HttpClient(self._connection.proxy_url, self._connection.ca_file) as http:
             session = Session(
                 self._url,
                 self._given,
@@ -177,18 +177,6 @@ class AInTandemClient:
             await session.restore()
             api = OrchestratorApi(session, http, self._clock, timeout=self._request_timeout)
 
-            def watching(sink: Sink) -> WatchSettings:
-                return WatchSettings(
-                    session=session,
-                    connect=partial(open_link, settings=self._links),
-                    backoff=connection,
-                    sink=sink,
-                    clock=self._clock,
-                    chance=chance,
-                    fatal=FATAL,
-                    tells_every_try=True,
-                )
-
             failure: BaseException | None = None
             raised: BaseException | None = None
             try:
@@ -196,7 +184,7 @@ class AInTandemClient:
                     shared = Shared(
                         nursery=links,
                         api=api,
-                        watching=watching,
+                        watching=partial(self._watch_settings, session, chance),
                         reporter=self._reporter,
                         clock=self._clock,
                         chance=chance,
@@ -224,6 +212,19 @@ class AInTandemClient:
                 raise raised
             if failure is not None:
                 raise failure
+
+    def _watch_settings(self, session: Session, chance: Chance, sink: Sink) -> WatchSettings:
+        """How the project whose events go to ``sink`` is watched."""
+        return WatchSettings(
+            session=session,
+            connect=partial(open_link, settings=self._links),
+            backoff=self._connection,
+            sink=sink,
+            clock=self._clock,
+            chance=chance,
+            fatal=FATAL,
+            tells_every_try=True,
+        )
 
     def get_progress(self) -> Progress:
         """The same as ``client.progress``.

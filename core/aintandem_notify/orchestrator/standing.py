@@ -1,6 +1,7 @@
 """How a watched project stands, as whoever watches the watching sees it."""
 
 from dataclasses import replace
+from typing import Any
 
 from aintandem_notify.clock import Clock
 from aintandem_notify.notification import Project
@@ -30,9 +31,15 @@ class Standing:
         if state is not self._status.state:
             self.update(state=state, since=self._clock.now())
 
-    def update(self, **changes: object) -> None:
+    def update(self, **changes: Any) -> None:
         """Change these fields of the status, and count anew."""
         reader = self._reader
-        counts = {"frames": reader.frames, "events": reader.events, "characters": reader.size}
-        self._status = replace(self._status, flaws=dict(reader.flaws), **counts, **changes)  # type: ignore[arg-type]
+        self._status = replace(
+            self._status,
+            frames=reader.frames,
+            events=reader.events,
+            characters=reader.size,
+            flaws=dict(reader.flaws),
+            **changes,
+        )
         self._observe(self._status)

@@ -1,0 +1,44 @@
+"""What ingest decides, from one transaction to the next, without a database."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from aintandem_notify.events import Event
+from aintandem_notify.ingest.lately import Lately
+from aintandem_notify.ingest.plan import Handed, plan
+from aintandem_notify.observation import Outcome
+from aintandem_notify.runs import Run, RunRef
+from support.outbox import PROJECT, FakeRouter
+
+
+@dataclass
+class PlannedStore:
+    """What a store would hold of one project, and in ``told`` what its destinations get."""
+
+    runs: dict[RunRef, Run] = field(default_factory=dict)
+    keys: set[str] = field(default_factory=set)
+    lately: Lately = field(default_factory=lambda: Lately(100))
+    told: list[Event] = field(default_factory=list)
+
+    def take(self, now: datetime, handed: Handed) -> Outcome:
+        """One transaction."""
+        done = plan(
+            [handed],
+            router=FakeRouter(),
+            runs=self.runs,
+            known=self.keys & {one.key for one in handed.events},
+            projects={"p"},
+            now=now,
+            lately=self.lately,
+            is_known=self.keys.__contains__,
+        )
+        self.runs |= done.runs
+        self.keys |= {one.key for one in done.changes.events}
+        self.lately.remember(done.moved, done.made)
+        self.told += [sent.event for sent, _ in done.changes.notifications]
+        return done.outcomes.get("p", Outcome())
+
+    def live(self, now: datetime, events: Sequence[Event]) -> None:
+        """Events off the socket, in one transaction."""
+        self.take(now, Handed(PROJECT, events))
