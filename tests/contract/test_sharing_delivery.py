@@ -14,8 +14,9 @@ from aintandem_notify.config.values import Rate
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, dispatcher, open_dispatcher
 from aintandem_notify.errors import DestinationBroken, RetryLater
 from aintandem_notify.events import AgentEvent, DestinationParkedEvent
-from aintandem_notify.store import GateRow, Storage, Store
+from aintandem_notify.store import GateRow, Store
 from aintandem_notify.store.membership import Configured
+from support.ingesting import FlakyStorage
 from support.outbox import NOW, FakeHost, event, inside, queue_up
 
 HERE = "slack.a"
@@ -25,12 +26,18 @@ MONTHS = 1e7
 @dataclass
 class Agent:
     store: Store
+    storage: FlakyStorage
     host: FakeHost
     dispatcher: Dispatcher
     announced: list[AgentEvent]
 
     def start(self, **settings: Any) -> None:
         self.dispatcher.start(DestinationSettings(**{"name": HERE, "max_age": MONTHS, **settings}))
+
+    async def looks(self) -> None:
+        """It has asked the store several times more, and so has had every chance to do what it should not."""
+        enough = self.storage.calls + 5
+        await until(lambda: self.storage.calls >= enough)
 
 
 Open = Callable[..., AbstractAsyncContextManager[Agent]]
@@ -47,15 +54,16 @@ def agent(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Open:
         assert store.membership is not None
         store.membership.configured = {HERE: Configured("same")}
         store.join(name, entries="all", version="1")
+        storage = FlakyStorage(store)
         try:
             async with open_dispatcher(
-                storage=Storage(store, inline=True),
+                storage=storage,
                 host=host,
                 clock=SystemClock(),
                 chance=lambda: 0.0,
                 announce=announced.append,
             ) as made:
-                yield Agent(store, host, made, announced)
+                yield Agent(store, storage, host, made, announced)
         finally:
             store.close()
 
@@ -81,7 +89,7 @@ def left(agent: Agent) -> int:
 async def test_nobody_needs_to_be_told_of_what_others_queue(agent: Open) -> None:
     async with agent("one") as one, agent("two") as two:
         two.start()
-        await trio.sleep(0.1)
+        await two.looks()
         queue(one, 3)
         await until(lambda: left(one) == 0)
         assert len(two.host.tries) == 3
@@ -104,11 +112,12 @@ async def test_one_delivery_finds_out_whether_the_destination_is_well(agent: Ope
         queue(one, 5)
         one.start()
         await until(lambda: bool(one.host.tries))
-        one.host.takes_s = two.host.takes_s = 0.5
+        one.host.takes_s = two.host.takes_s = 2.0
         two.start()
         await until(lambda: len(one.host.tries) + len(two.host.tries) == 2)
-        await trio.sleep(0.3)
+        await two.looks()
         assert len(one.host.tries) + len(two.host.tries) == 2
+        one.host.takes_s = two.host.takes_s = 0.0
         await until(lambda: left(one) == 0)
         assert len(one.host.tries) + len(two.host.tries) == 6
 
@@ -120,7 +129,7 @@ async def test_one_agent_parks_for_all_and_tells_of_it_once(agent: Open) -> None
         one.start()
         await until(lambda: bool(one.announced))
         two.start()
-        await trio.sleep(0.2)
+        await two.looks()
         assert two.host.tries == []
         assert [status.state for status in await two.dispatcher.snapshot()] == ["parked"]
         assert [type(told) for told in one.announced + two.announced] == [DestinationParkedEvent]
@@ -130,10 +139,11 @@ async def test_a_hand_at_one_agent_holds_back_all(agent: Open) -> None:
     async with agent("one") as one, agent("two") as two:
         for each in (one, two):
             each.start()
-        await trio.sleep(0.1)
+        await two.looks()
         assert await one.dispatcher.pause(HERE)
         queue(one, 4)
-        await trio.sleep(0.2)
+        await one.looks()
+        await two.looks()
         assert left(one) == 4
         assert not await two.dispatcher.pause(HERE)
         assert await two.dispatcher.resume(HERE)
@@ -147,7 +157,7 @@ async def test_a_pause_at_rest_or_of_other_settings_holds_until_a_hand_lets_go(a
             one.store.gates.write(HERE, GateRow("open", 0, NOW, paused=True), variant)
         one.start()
         queue(one, 2)
-        await trio.sleep(0.2)
+        await one.looks()
         assert (left(one), (await one.dispatcher.snapshot())[0].state) == (2, "paused")
         assert await one.dispatcher.resume(HERE)
         await until(lambda: left(one) == 0)
@@ -160,11 +170,11 @@ async def test_nothing_is_sent_once_the_lease_is_over(agent: Open) -> None:
         one.host.loaded = trio.Event()
         queue(one, 1)
         one.start()
-        await trio.sleep(0.1)
+        await one.looks()
         assert one.store.membership is not None
         one.store.membership.clock = lambda: float("inf")
         one.host.loaded.set()
-        await trio.sleep(0.1)
+        await one.looks()
         assert one.host.tries == []
         one.store.membership.clock = lambda: 0.0
         await until(lambda: left(one) == 0)
