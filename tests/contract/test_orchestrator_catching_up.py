@@ -465,10 +465,7 @@ async def test_a_run_that_is_not_listed_is_asked_for() -> None:
         assert [one for one in told.of() if one[2]] == [("task_cancelled", "t2", True)]
 
 
-async def test_a_run_that_the_orchestrator_chokes_on_holds_back_nothing_else(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(catching_up, "RETRY_MAX_DELAY_S", 0.05)
+async def test_a_run_that_the_orchestrator_chokes_on_holds_back_nothing_else() -> None:
     async with open_bench() as bench, bench.agent() as told:
         socket = await begin(bench, told, "t1", "t2", "t3")
         bench.raw.rest[TASKS] = [task("t1", "failed", completedAt=now())]
