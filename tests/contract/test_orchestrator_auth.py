@@ -16,7 +16,7 @@ from aintandem_notify.config.values import Secret
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, ServerTrouble
 from aintandem_notify.events import AgentEvent
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.orchestrator.auth import Credentials, GivenToken, Login, Session
+from aintandem_notify.orchestrator import Credentials, GivenToken, Login, Session
 from aintandem_notify.orchestrator.tokens import Origin, Token, renewal_moment
 from support.raw_orchestrator import HttpRequest, RawOrchestrator, RestAnswer, open_raw_orchestrator
 

@@ -13,7 +13,7 @@ from aintandem_notify.clock import SystemClock
 from aintandem_notify.config.values import Secret
 from aintandem_notify.errors import ApiError, AuthenticationFailed, Conflict, HttpFailed, NotFound, ServerTrouble
 from aintandem_notify.http_client import HttpAnswer, HttpClient
-from aintandem_notify.orchestrator.auth import Login, Session
+from aintandem_notify.orchestrator import Login, Session
 from aintandem_notify.orchestrator.rest import OrchestratorApi
 from support.raw_orchestrator import RawOrchestrator, RestAnswer, open_raw_orchestrator
 

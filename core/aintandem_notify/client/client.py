@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import trio
-from pydantic import ValidationError
 
 from aintandem_notify.backoff import Chance
 from aintandem_notify.client.auth import Auth
@@ -19,13 +18,14 @@ from aintandem_notify.client.callbacks import Callback, OnError, Reporter
 from aintandem_notify.client.calls import Projects, Sandboxes, Tasks, Workflows
 from aintandem_notify.client.channel import Shared
 from aintandem_notify.client.channels import Channels
+from aintandem_notify.client.checking import SOURCE, checked_connection, checked_url
 from aintandem_notify.client.connection_events import Unsubscribe
 from aintandem_notify.client.interest import Interest, interest_in
 from aintandem_notify.client.progress import Progress
 from aintandem_notify.client.running import TaskResult, run_to_its_end
 from aintandem_notify.client.token_stores import GuardedStore
 from aintandem_notify.clock import Clock, SystemClock
-from aintandem_notify.config import ConnectionConfig, OrchestratorConfig, Secret
+from aintandem_notify.config import Secret
 from aintandem_notify.errors import ConfigError, Problem
 from aintandem_notify.events import Family
 from aintandem_notify.http_client import HttpClient
@@ -49,7 +49,6 @@ BATCH_FRAMES: Final = 128
 looks at them (it does after 700 new objects, an event is four); with thousands it takes a fifth of the time."""
 FATAL: Final = frozenset({Trouble.REFUSED, Trouble.GONE})
 """What no waiting mends: the caller is told at once."""
-SOURCE: Final = "AInTandemClient"
 _PARTS: Final = frozenset({"auth", "projects", "tasks", "workflows", "sandboxes", "progress"})
 """What there is only inside of the client's block."""
 
@@ -116,8 +115,8 @@ class AInTandemClient:
         on_error: OnError | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._url = _checked_url(base_url)
-        self._connection = _checked_connection(
+        self._url = checked_url(base_url)
+        self._connection = checked_connection(
             {
                 "connect_timeout": connect_timeout,
                 "heartbeat_interval": heartbeat_interval,
@@ -373,30 +372,3 @@ def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:
             return group
         found = inner[0]
     return found
-
-
-def _checked_url(base_url: str) -> str:
-    problems: list[Problem] = []
-    try:
-        config = OrchestratorConfig.model_validate({"url": base_url})
-        if not config.embedded:
-            return config.url
-        problems = [Problem("should begin with http:// or https://", "base_url")]
-    except ValidationError as error:
-        problems = _problems(error, lambda _: "base_url")
-    raise ConfigError(problems, SOURCE)
-
-
-def _checked_connection(settings: Mapping[str, object]) -> ConnectionConfig:
-    try:
-        return ConnectionConfig.model_validate(settings)
-    except ValidationError as error:
-        raise ConfigError(_problems(error, lambda name: name), SOURCE) from None
-
-
-def _problems(error: ValidationError, named: Any) -> list[Problem]:
-    # Without the inputs: a proxy's address holds a password.
-    return [
-        Problem(found["msg"].removeprefix("Value error, "), named(".".join(map(str, found["loc"]))))
-        for found in error.errors(include_input=False, include_url=False)
-    ]

@@ -4,7 +4,8 @@
 and what to do about it are the tables of ``verdicts``, ``retries``, ``states`` and ``heartbeat``.
 """
 
-from aintandem_notify.orchestrator.auth import Credentials, GivenToken, Login, Session, credentials_of
+from aintandem_notify.orchestrator.auth import Session
+from aintandem_notify.orchestrator.credentials import Credentials, GivenToken, Login, credentials_of
 from aintandem_notify.orchestrator.fleet import Fleet
 from aintandem_notify.orchestrator.kept import MemoryTokens, StoredTokens, TokenStore
 from aintandem_notify.orchestrator.project import watch_project

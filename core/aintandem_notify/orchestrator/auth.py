@@ -17,19 +17,14 @@ import trio
 from aintandem_notify import log
 from aintandem_notify.backoff import Chance, stepped
 from aintandem_notify.clock import Clock
-from aintandem_notify.config import OrchestratorConfig, Secret
-from aintandem_notify.errors import (
-    ApiError,
-    AuthenticationFailed,
-    HttpFailed,
-    NotFound,
-    NotLoggedIn,
-    ServerTrouble,
-)
+from aintandem_notify.config import Secret
+from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, NotLoggedIn, ServerTrouble
 from aintandem_notify.events import AgentEvent, LoginFailedEvent
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.orchestrator.address import SocketTarget, api_bases, socket_target
-from aintandem_notify.orchestrator.answers import content_of, message_of
+from aintandem_notify.orchestrator.address import SocketTarget, socket_target
+from aintandem_notify.orchestrator.answers import message_of
+from aintandem_notify.orchestrator.auth_routes import AuthRoutes
+from aintandem_notify.orchestrator.credentials import Credentials, GivenToken, Login
 from aintandem_notify.orchestrator.finishing import finish
 from aintandem_notify.orchestrator.kept import SAVE_TIME_S, Keeper, StoredTokens, TokenStore
 from aintandem_notify.orchestrator.tokens import Origin, Token, is_token, kept_token, make_token
@@ -39,33 +34,6 @@ TROUBLE_PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 REFUSED_PAUSES: Final = (5.0, 15.0, 30.0, 60.0, 300.0)
 """Seconds after a refused login; the last keeps an account from being locked for too many failures."""
 _log = log.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """A user name and a password."""
-
-    username: str
-    password: Secret
-
-
-@dataclass(frozen=True, slots=True)
-class GivenToken:
-    """A token that somebody else obtained."""
-
-    token: Secret
-
-
-Credentials = Login | GivenToken
-
-
-def credentials_of(config: OrchestratorConfig) -> Credentials:
-    """How a valid ``[orchestrator]`` says that we log in; the embedded simulator's says nothing."""
-    if config.token is not None:
-        return GivenToken(config.token)
-    if config.username is None or config.password is None:
-        raise ValueError("no token and no complete login")
-    return Login(config.username, config.password)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +61,8 @@ class Session:
         announce: Callable[[AgentEvent], None],
         store: TokenStore | None = None,
     ) -> None:
-        self._bases = api_bases(url)
-        self._settled = len(self._bases) == 1
+        self._routes = AuthRoutes(url, http, clock)
         self._credentials = credentials
-        self._http = http
         self._clock = clock
         self._chance = chance
         self._announce = announce
@@ -113,7 +79,7 @@ class Session:
     @property
     def base(self) -> str:
         """The API's base URL, without a slash at its end; known for sure once a token was handed out."""
-        return self._bases[0]
+        return self._routes.base
 
     @property
     def token_expires_at(self) -> datetime | None:
@@ -202,8 +168,7 @@ class Session:
         HttpFailed; the login before is then as it was.
         """
         async with self._own_flight():
-            credentials = {"username": login.username, "password": login.password.reveal()}
-            answer = await self._post("/auth/login", credentials)
+            answer = await self._routes.login(login)
             token = self._from_answer(answer, Origin.LOGIN)
             self._credentials, self._kept = login, None
             await self._settle(token)
@@ -213,7 +178,7 @@ class Session:
         """Whether the orchestrator accepts our token, asked over REST. Raises ApiError or HttpFailed."""
         token = await self.token()
         try:
-            answer = await self._post("/auth/verify", {"token": token.text})
+            answer = await self._routes.verify(token.text)
         except AuthenticationFailed:
             return False
         return isinstance(answer, dict) and answer.get("success") is True
@@ -240,7 +205,7 @@ class Session:
         if token is None or token.origin is Origin.GIVEN:
             return
         try:
-            await self._post("/auth/logout", {}, {"Authorization": f"Bearer {token.text}"})
+            await self._routes.logout(token.text)
         except (ApiError, HttpFailed) as error:
             _log.info("could not log out", reason=str(error))
 
@@ -303,14 +268,16 @@ class Session:
 
     async def _fly(self) -> Token:
         if (kept := self._kept) is not None:
-            await self._find_base(kept.text)
+            await self._routes.find_base(kept.text)
             self._kept = None
             return await self._settle(kept)
         match self._credentials:
             case GivenToken(token=secret):
                 return await self._settle(await self._given(secret))
             case Login() as login:
-                return await self._refreshed() or await self._settle(await self._logged_in(login))
+                if (token := await self._refreshed()) is not None:
+                    return token
+                return await self._settle(self._from_answer(await self._routes.login(login), Origin.LOGIN))
             case None:
                 used = self._refresh_token
                 return await self._refreshed() or await self._refreshed_by_another(used)
@@ -325,16 +292,8 @@ class Session:
                 return token
         raise AuthenticationFailed("the login has ended; log in again", status=401)
 
-    async def _find_base(self, token: str) -> None:
-        """Find out where the API lives; whether the token is good shows when it is used."""
-        if not self._settled:
-            try:
-                await self._post("/auth/verify", {"token": token})
-            except (ApiError, HttpFailed) as error:
-                _log.debug("could not verify the token", reason=str(error))
-
     async def _given(self, secret: Secret) -> Token:
-        await self._find_base(secret.reveal())
+        await self._routes.find_base(secret.reveal())
         # Whoever gave it has to give another one: asking for it again would only bring the same.
         given = self._made(secret.reveal(), Origin.GIVEN)
         return replace(given, renew_from=math.inf, renew_until=math.inf)
@@ -354,7 +313,7 @@ class Session:
 
     async def _refresh_with(self, refresh_token: str) -> Token | None:
         try:
-            answer = await self._post("/auth/refresh", {"refreshToken": refresh_token})
+            answer = await self._routes.refresh(refresh_token)
             token = self._from_answer(answer, Origin.REFRESH)
         except ApiError as error:
             if isinstance(error, ServerTrouble) and not self._logs_in_rather():
@@ -368,10 +327,6 @@ class Session:
         """Whether a login may help where a refresh met trouble: some servers fail inside over an unknown token."""
         still_good = self._token is not None and self._may_be_good(self._token)
         return self._credentials is not None and not still_good
-
-    async def _logged_in(self, login: Login) -> Token:
-        credentials = {"username": login.username, "password": login.password.reveal()}
-        return self._from_answer(await self._post("/auth/login", credentials), Origin.LOGIN)
 
     def _from_answer(self, answer: Any, origin: Origin) -> Token:
         fields = answer if isinstance(answer, dict) else {}
@@ -389,21 +344,6 @@ class Session:
     def _made(self, text: str, origin: Origin) -> Token:
         log.hide(text, rotating=True)
         return make_token(text, origin, now=self._clock.now(), current_time=trio.current_time())
-
-    async def _post(self, path: str, body: dict[str, str], headers: dict[str, str] | None = None) -> Any:
-        """POST under the API's base; as long as it is not known, where that answers 404, under the bare one."""
-        try:
-            content = await self._post_to(self.base + path, body, headers)
-        except NotFound:
-            if self._settled:
-                raise
-            content = await self._post_to(self._bases[1] + path, body, headers)
-            self._bases = self._bases[1:]
-        self._settled = True
-        return content
-
-    async def _post_to(self, url: str, body: dict[str, str], headers: dict[str, str] | None) -> Any:
-        return content_of(await self._http.request("POST", url, json=body, headers=headers), self._clock.now())
 
 
 def _is_refusal(error: ApiError | HttpFailed) -> bool:

@@ -1,0 +1,33 @@
+"""Calls about projects."""
+
+from aintandem_notify.orchestrator import OrchestratorApi
+from aintandem_notify.orchestrator.records import ProjectRecord
+
+ProjectRecords = list[ProjectRecord]
+"""Inside of the class ``list`` is a call."""
+
+
+class Projects:
+    """Projects. Reach it as ``client.projects``."""
+
+    def __init__(self, api: OrchestratorApi) -> None:
+        self._api = api
+
+    async def list(self) -> ProjectRecords:
+        """All projects that we may see.
+
+        Example::
+
+            for project in await client.projects.list():
+                print(project.id, project.name)
+        """
+        return await self._api.projects()
+
+    async def get(self, project_id: str) -> ProjectRecord:
+        """One project; raises NotFound.
+
+        Example::
+
+            project = await client.projects.get("project-123")
+        """
+        return await self._api.project(project_id)

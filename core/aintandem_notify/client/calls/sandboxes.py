@@ -1,0 +1,136 @@
+"""Calls about sandboxes and their operations."""
+
+from contextlib import suppress
+from typing import Any
+
+from aintandem_notify.client.calls.bodies import changed, said
+from aintandem_notify.errors import NotFound
+from aintandem_notify.orchestrator import OrchestratorApi
+from aintandem_notify.orchestrator.observing import is_of
+from aintandem_notify.orchestrator.records import OperationRecord, SandboxRecord
+from aintandem_notify.orchestrator.rest import one_of, quoted
+
+SandboxRecords = list[SandboxRecord]
+OperationRecords = list[OperationRecord]
+"""Inside of the class ``list`` is a call."""
+
+
+class Sandboxes:
+    """Sandboxes. Reach it as ``client.sandboxes``."""
+
+    def __init__(self, api: OrchestratorApi) -> None:
+        self._api = api
+
+    async def list(self, project_id: str | None = None) -> SandboxRecords:
+        """The project's sandboxes; all there are when no project is given.
+
+        Where the orchestrator lists sandboxes without saying whose they are, a project's are those that its
+        ``operations`` are about; others are in the whole list only.
+
+        Example::
+
+            for sandbox in await client.sandboxes.list("project-123"):
+                print(sandbox.id, sandbox.status)
+        """
+        found = await self._api.sandboxes()
+        if project_id is None:
+            return found
+        operated: set[str | None] = set()
+        if any(one.project_id is None for one in found):
+            with suppress(NotFound):  # an orchestrator without operations
+                operations = await self._api.operations(project_id)
+                operated = {one.sandbox_id for one in operations if one.project_id in (None, project_id)}
+        return [one for one in found if is_of(project_id, one, operated)]
+
+    async def create(
+        self, project_id: str, *, name: str | None = None, image: str | None = None, **more: Any
+    ) -> SandboxRecord:
+        """A new sandbox, not started yet. ``more`` goes into the body under the wire's own names.
+
+        Example::
+
+            sandbox = await client.sandboxes.create("project-123", name="scratch", image="python:3.12")
+        """
+        body = said(projectId=project_id, name=name, imageName=image, **more)
+        return one_of(SandboxRecord, await self._api.call("POST", "/flexy", json=body), "sandbox")
+
+    async def start(self, sandbox_id: str) -> SandboxRecord:
+        """Start it and wait until it runs; raises Conflict when it runs already.
+
+        Example::
+
+            await client.sandboxes.start("sandbox-1")
+        """
+        return await self._act(sandbox_id, "start")
+
+    async def stop(self, sandbox_id: str) -> SandboxRecord:
+        """Stop it and wait until it stands; raises Conflict when it does not run.
+
+        Example::
+
+            await client.sandboxes.stop("sandbox-1")
+        """
+        return await self._act(sandbox_id, "stop")
+
+    async def delete(self, sandbox_id: str) -> None:
+        """Remove it; raises NotFound.
+
+        Example::
+
+            await client.sandboxes.delete("sandbox-1")
+        """
+        await self._api.call("DELETE", f"/flexy/{quoted(sandbox_id)}")
+
+    async def start_async(self, sandbox_id: str) -> OperationRecord:
+        """Begin to start it; what comes of it is told by ``operation`` and by events.
+
+        Example::
+
+            operation = await client.sandboxes.start_async("sandbox-1")
+            print((await client.sandboxes.operation(operation.id)).status)
+        """
+        return await self._begin(sandbox_id, "start")
+
+    async def stop_async(self, sandbox_id: str) -> OperationRecord:
+        """Begin to stop it, as ``start_async``.
+
+        Example::
+
+            await client.sandboxes.stop_async("sandbox-1")
+        """
+        return await self._begin(sandbox_id, "stop")
+
+    async def restart_async(self, sandbox_id: str) -> OperationRecord:
+        """Begin to restart it, as ``start_async``.
+
+        Example::
+
+            await client.sandboxes.restart_async("sandbox-1")
+        """
+        return await self._begin(sandbox_id, "restart")
+
+    async def operation(self, operation_id: str) -> OperationRecord:
+        """What became of an operation; raises NotFound.
+
+        Example::
+
+            operation = await client.sandboxes.operation("operation-1")
+        """
+        return await self._api.operation(operation_id)
+
+    async def operations(self, project_id: str) -> OperationRecords:
+        """What is and was being done to the project's sandboxes.
+
+        Example::
+
+            operations = await client.sandboxes.operations("project-123")
+        """
+        return await self._api.operations(project_id)
+
+    async def _act(self, sandbox_id: str, verb: str) -> SandboxRecord:
+        content = await self._api.call("POST", f"/flexy/{quoted(sandbox_id)}/{verb}", json={})
+        return changed(SandboxRecord, content, "sandbox", sandbox_id)
+
+    async def _begin(self, sandbox_id: str, verb: str) -> OperationRecord:
+        content = await self._api.call("POST", f"/flexy/{quoted(sandbox_id)}/{verb}-async", json={})
+        return one_of(OperationRecord, content, "operation")

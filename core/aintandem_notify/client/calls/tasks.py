@@ -1,0 +1,142 @@
+"""Calls about tasks and their queue."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from aintandem_notify.client.calls.bodies import said
+from aintandem_notify.client.calls.pages import TaskPages
+from aintandem_notify.orchestrator import OrchestratorApi
+from aintandem_notify.orchestrator.records import QueueStatus, SubmittedTask, TaskLimit, TaskRecord
+from aintandem_notify.orchestrator.rest import one_of, quoted
+
+PAGE: Final = 100
+"""Tasks that are asked for at once."""
+LONGEST_TITLE: Final = 100
+"""Characters of a prompt that are made a title where none is given; the orchestrator wants one."""
+
+
+class Tasks:
+    """Tasks. Reach it as ``client.tasks``."""
+
+    def __init__(self, api: OrchestratorApi) -> None:
+        self._api = api
+
+    async def execute_task(
+        self,
+        project_id: str,
+        task: str | None = None,
+        input: Mapping[str, Any] | None = None,  # noqa: A002  # the guide's name
+        *,
+        step_id: str | None = None,
+        prompt: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        run_async: bool | None = None,
+    ) -> SubmittedTask:
+        """Hand a task to the project's queue: by name, by step of a workflow, or as a prompt.
+
+            task = await client.tasks.execute_task("project-123", "data-analysis", {"dataset": "sales-2024"})
+            print(task.task_id)
+
+        To wait for its end, ``client.run_task`` loses nothing: it listens before it submits.
+        """
+        body = said(task=task, input=input, stepId=step_id, prompt=prompt, parameters=parameters)
+        body |= {} if run_async is None else {"async": run_async}
+        content = await self._api.call("POST", f"/projects/{quoted(project_id)}/tasks", json=body)
+        return one_of(SubmittedTask, content, "task")
+
+    async def execute_adhoc_task(
+        self,
+        project_id: str,
+        prompt: str,
+        input: Mapping[str, Any] | None = None,  # noqa: A002  # as above
+        *,
+        title: str | None = None,
+        description: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> SubmittedTask:
+        """Hand in a task that is no more than a prompt; without a ``title``, the prompt's first line is one.
+
+        Example::
+
+            task = await client.tasks.execute_adhoc_task("project-123", "Summarise the sales of 2024")
+        """
+        title = title or next(iter(prompt.strip().splitlines()), "")[:LONGEST_TITLE]
+        body = said(title=title, description=description, prompt=prompt, input=input, parameters=parameters)
+        content = await self._api.call("POST", f"/projects/{quoted(project_id)}/tasks/adhoc", json=body)
+        return one_of(SubmittedTask, content, "task")
+
+    async def get_task(self, project_id: str, task_id: str) -> TaskRecord:
+        """Where a task stands; raises NotFound.
+
+        Example::
+
+            task = await client.tasks.get_task("project-123", "task-1")
+            print(task.status, task.output)
+        """
+        return await self._api.task(project_id, task_id)
+
+    async def cancel_task(self, project_id: str, task_id: str) -> None:
+        """Cancel a task; raises Conflict when it has ended already.
+
+        Example::
+
+            await client.tasks.cancel_task("project-123", "task-1")
+        """
+        path = f"/projects/{quoted(project_id)}/tasks/{quoted(task_id)}/cancel"
+        await self._api.call("POST", path, json={})
+
+    def list_tasks(
+        self,
+        project_id: str,
+        *,
+        status: str | None = None,
+        created_from: datetime | None = None,
+        created_until: datetime | None = None,
+        page_size: int = PAGE,
+    ) -> TaskPages:
+        """The project's tasks in the orchestrator's order, each once, asked for page by page as they are needed.
+
+            async for task in client.tasks.list_tasks("project-123", status="failed"):
+                print(task.id, task.error)
+
+        The times are aware. An orchestrator that knows no pages gives all in one.
+        """
+
+        async def ask(offset: int) -> list[TaskRecord]:
+            return await self._api.tasks(
+                project_id,
+                status=status,
+                limit=page_size,
+                offset=offset,
+                start_date=_iso(created_from),
+                end_date=_iso(created_until),
+            )
+
+        return TaskPages(ask)
+
+    async def queue_status(self, project_id: str) -> QueueStatus:
+        """How many tasks wait, run, have completed and have failed.
+
+        Example::
+
+            status = await client.tasks.queue_status("project-123")
+            print(status.pending, status.running)
+        """
+        content = await self._api.call("GET", f"/projects/{quoted(project_id)}/task-queue-status")
+        return QueueStatus.model_validate(content if isinstance(content, dict) else {})
+
+    async def set_task_limit(self, project_id: str, limit: int) -> TaskLimit:
+        """How many of the project's tasks may run at the same time, at least 1.
+
+        Example::
+
+            await client.tasks.set_task_limit("project-123", 3)
+        """
+        path = f"/projects/{quoted(project_id)}/task-limits"
+        content = await self._api.call("POST", path, json={"limit": limit})
+        return TaskLimit.model_validate({"limit": limit} | (content if isinstance(content, dict) else {}))
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

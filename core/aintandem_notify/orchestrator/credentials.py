@@ -1,0 +1,32 @@
+"""What a session may begin with: a login, or a token that somebody else obtained."""
+
+from dataclasses import dataclass
+
+from aintandem_notify.config import OrchestratorConfig, Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A user name and a password."""
+
+    username: str
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class GivenToken:
+    """A token that somebody else obtained."""
+
+    token: Secret
+
+
+Credentials = Login | GivenToken
+
+
+def credentials_of(config: OrchestratorConfig) -> Credentials:
+    """How a valid ``[orchestrator]`` says that we log in; the embedded simulator's says nothing."""
+    if config.token is not None:
+        return GivenToken(config.token)
+    if config.username is None or config.password is None:
+        raise ValueError("no token and no complete login")
+    return Login(config.username, config.password)
