@@ -92,7 +92,8 @@ def test_a_server_that_is_not_there() -> None:
 
 
 def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "aintandem_notify.store.postgres")
+    # Only there when a test before this one has opened such a store.
+    monkeypatch.delitem(sys.modules, "aintandem_notify.store.postgres", raising=False)
     monkeypatch.delitem(sys.modules, "aintandem_notify.store.postgres_faults")
     monkeypatch.setitem(sys.modules, "psycopg", None)
     assert reason("postgresql://u:geheim@h/db") == f"store h/db: {database.NEEDS_EXTRA}"
