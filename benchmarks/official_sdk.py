@@ -5,6 +5,11 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 FOLDER: Final = Path(__file__).parents[1] / "tests" / "conformance"
 """Holds ``package.json``, its lock and the scripts that use the SDK."""
 OLDEST_NODE: Final = 20
@@ -28,8 +33,18 @@ def node() -> str:
 
 
 def install_sdk() -> None:
-    """Install what the lock names, unless it is there already; raises SdkMissing when that fails."""
-    lock = (FOLDER / "package-lock.json").read_text(encoding="utf-8")
+    """Install what the lock names, unless it is there already; raises SdkMissing when that fails.
+
+    Of several processes that want it at once, one installs it and the others wait: ``npm ci`` begins with removing
+    what is there, be it what another one has just begun to use.
+    """
+    with (FOLDER / "package-lock.json").open(encoding="utf-8") as lock:
+        if fcntl is not None:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        _install(lock.read())
+
+
+def _install(lock: str) -> None:
     installed = FOLDER / "node_modules" / ".installed-from.json"
     if installed.is_file() and installed.read_text(encoding="utf-8") == lock:
         return
