@@ -57,12 +57,14 @@ def test_one_that_was_replaced_is_not_removed(tmp_path: Path) -> None:
 def test_one_that_a_killed_agent_left_is_stale_and_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "config.control.json"
     with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE) as agent:
-        assert agent.stdout is not None
-        assert agent.stdout.readline() == b"held\n"
-        found = find(path)
-        assert found is not None
-        assert found.pid == agent.pid
-        agent.kill()
+        try:
+            assert agent.stdout is not None
+            assert agent.stdout.readline() == b"held\n"
+            found = find(path)
+            assert found is not None
+            assert found.pid == agent.pid
+        finally:
+            agent.kill()  # or the block would wait for it without end
     assert path.exists()
     assert find(path) is None
     with published(path, HERE):
