@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 from aintandem_notify.log import redaction
 from support.fault_counts import counts, record
@@ -18,6 +19,8 @@ __all__ = ["any_store", "counts", "own_postgres", "postgres", "postgres_url", "r
 # The same examples on every run: a failure that comes and goes helps nobody. No deadline: CI machines stall.
 settings.register_profile("steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
+# It also draws what stands in our modules, those that are imported by then: another choice after other tests.
+providers._get_local_constants = lambda: providers._local_constants
 
 
 def pytest_xdist_auto_num_workers() -> int:
