@@ -18,6 +18,8 @@ from typing import Final
 import h11
 import trio
 
+from aintandem_notify.simulator.front import Door
+
 HOST: Final = "127.0.0.1"
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError)
 
@@ -112,6 +114,7 @@ class LoopbackServer:
         self.port = 0
         self.bytes_sent = 0
         self._nursery = nursery
+        self._door: Door | None = None
         self._listening: trio.CancelScope | None = None
         self._closed = trio.Event()
         self._news = trio.Condition()
@@ -133,31 +136,44 @@ class LoopbackServer:
 
     async def come_up(self) -> None:
         """Listen; on the same port as before, if there was one."""
-        listeners = await trio.open_tcp_listeners(self.port, host=HOST)
-        self.port = listeners[0].socket.getsockname()[1]
+        if self._door is None:
+            self._door = Door(HOST, 0)
+            self.port = self._door.port
+        self._door.open()
         self._closed = trio.Event()
-        self._listening = await self._nursery.start(self._serve, listeners)
+        self._listening = await self._nursery.start(self._serve, self._door)
 
     async def go_down(self) -> None:
-        """Refuse connections and cut those that stand."""
-        if self._listening is not None:
+        """Refuse connections and cut those that stand. The port stays ours: another test may look for one."""
+        if self._door is not None and self._listening is not None:
+            self._door.shut()
             self._listening.cancel()
             self._listening = None
             await self._closed.wait()
 
+    def close(self) -> None:
+        """Give the port back."""
+        if self._door is not None:
+            self._door.close()
+
     async def _serve(
-        self,
-        listeners: list[trio.SocketListener],
-        task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED,
+        self, door: Door, task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED
     ) -> None:
         try:
-            with trio.CancelScope() as scope:
-                task_status.started(scope)
-                await trio.serve_listeners(self._connection, listeners)
+            async with trio.open_nursery() as nursery:
+                task_status.started(nursery.cancel_scope)
+                while True:
+                    nursery.start_soon(self._connection, await door.accept())
         finally:
             self._closed.set()
 
     async def _connection(self, stream: trio.SocketStream) -> None:
+        try:
+            await self._converse(stream)
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def _converse(self, stream: trio.SocketStream) -> None:
         self.connections += 1
         try:
             reader = h11.Connection(h11.SERVER)
@@ -248,4 +264,5 @@ async def open_server() -> AsyncIterator[LoopbackServer]:
         try:
             yield server
         finally:
+            server.close()
             nursery.cancel_scope.cancel()
