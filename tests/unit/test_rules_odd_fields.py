@@ -1,6 +1,7 @@
 """Whatever the wire sends along, an event can be told of: nothing in a frame may end the agent."""
 
 import json
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -23,11 +24,11 @@ KINDS: Final = sorted(kind for kind, model in EVENT_TYPES.items() if model.famil
 PROJECT: Final = Project(id="p", name="p")
 
 
-@pytest.fixture(scope="module")
-def router(tmp_path_factory: pytest.TempPathFactory) -> Router:
-    """Sends everything everywhere."""
+@pytest.fixture
+def router(tmp_path: Path) -> Router:
+    """Sends everything everywhere. A new one for each test, since the secrets of its config end with the test."""
     log = '[plugins.file_log.audit]\npath = "a.jsonl"\nevents = ["*", "unknown/*"]\n'
-    return load(write_config(tmp_path_factory.mktemp("config"), "http://localhost", log)).router
+    return load(write_config(tmp_path, "http://localhost", log)).router
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "of_a_later_release"])
