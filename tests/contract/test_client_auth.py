@@ -1,6 +1,7 @@
 """Logging in with the library: who we are, what is kept for the next start, and that no token shows."""
 
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -429,6 +430,8 @@ async def test_a_file_behind_a_link_is_written_where_it_is(tmp_path: Path) -> No
     await FileTokens(tmp_path / "link").save(StoredTokens("http://h", "T", None))
     assert (tmp_path / "link").is_symlink()
     assert await FileTokens(tmp_path / "real").load() == StoredTokens("http://h", "T", None)
+    await FileTokens(tmp_path / "link").clear()
+    assert not (tmp_path / "real").exists(), "the tokens are gone, not only the way to them"
 
 
 @pytest.mark.parametrize(
@@ -464,8 +467,24 @@ async def test_a_file_that_others_may_read_is_told(tmp_path: Path, capsys: pytes
 
 
 async def test_what_cannot_be_read_is_told_at_the_start(simulator: Simulator, tmp_path: Path) -> None:
-    with pytest.raises(TokenStoreError, match=f"cannot read {tmp_path}: Is a directory"):
+    with pytest.raises(TokenStoreError, match=f"cannot read {tmp_path}: it is no regular file"):
         await client_of(simulator, tokens=FileTokens(tmp_path)).__aenter__()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes with a name")
+async def test_what_is_no_file_is_left_alone(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for name in ("pipe", "link"):
+        tokens = FileTokens(tmp_path / name)
+        with pytest.raises(TokenStoreError, match=f"cannot write .*{name}: it is no regular file"):
+            await tokens.save(StoredTokens("http://h", "T", None))
+        with pytest.raises(TokenStoreError, match=f"cannot remove .*{name}: it is no regular file"):
+            await tokens.clear()
+        with pytest.raises(TokenStoreError, match=f"cannot read .*{name}: it is no regular file"):
+            await tokens.load()
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link").is_symlink()
 
 
 async def test_what_cannot_be_kept_costs_no_login(

@@ -197,6 +197,19 @@ async def test_tasks_come_page_by_page(client: AInTandemClient, simulator: Simul
     assert len(await ids(client, created_until=now + timedelta(hours=1))) == 7
 
 
+async def test_what_no_list_can_be_asked_with(client: AInTandemClient) -> None:
+    wrongs: list[tuple[dict[str, Any], str]] = [
+        ({"created_from": datetime(2026, 1, 1)}, "created_from should say its zone"),  # noqa: DTZ001
+        ({"created_until": datetime(2026, 1, 1)}, "created_until should say its zone"),  # noqa: DTZ001
+        ({"page_size": 0}, "page_size should be at least 1"),
+    ]
+    for wrong, told in wrongs:
+        with pytest.raises(ValueError, match=told):
+            client.tasks.list_tasks(P, **wrong)
+    with pytest.raises(InvalidRequest, match="no such status: bogus"):
+        await ids(client, status="bogus")
+
+
 async def test_a_server_that_knows_no_pages_gives_all_once(raw: RawOrchestrator) -> None:
     raw.rest[f"GET /api/projects/{P}/tasks"] = {"history": [{"taskId": f"t{n}"} for n in range(250)]}
     async with logged_in(raw) as client:

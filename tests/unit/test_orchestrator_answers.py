@@ -35,7 +35,7 @@ def answer(status: int, content: Any = None, **headers: str) -> HttpAnswer:
         (400, "VALIDATION_ERROR", InvalidRequest),
         (400, "MISSING_REQUIRED_FIELD", InvalidRequest),
         (400, "INVALID_VALUE", InvalidRequest),
-        (400, "INVALID_STATUS", Conflict),
+        (400, "INVALID_STATUS", InvalidRequest),
         (400, "UNAUTHORIZED", AuthenticationFailed),
         (400, "AUTHENTICATION_FAILED", AuthenticationFailed),
         (400, "FORBIDDEN", Forbidden),

@@ -26,7 +26,8 @@ class FileTokens:
     """Keeps tokens in a file that only its owner can read (0600), written anew as a whole each time.
 
     ``path`` may begin with ``~``; its folder is made when it is missing (0700). One file is for one login.
-    Programs that share it share the login.
+    Programs that share it share the login. What is no regular file (a folder, a device, a pipe) is left alone:
+    every call raises TokenStoreError then.
 
         client = AInTandemClient("https://api.example", tokens=FileTokens("~/.config/my-tool/tokens.json"))
     """
@@ -47,13 +48,20 @@ class FileTokens:
 
     async def clear(self) -> None:
         """Remove the file. Raises TokenStoreError."""
-        await trio.to_thread.run_sync(self._guarded, lambda: self._path.unlink(missing_ok=True), "remove")
+        await trio.to_thread.run_sync(self._guarded, lambda: self._target().unlink(missing_ok=True), "remove")
 
     def _guarded(self, act: Callable[[], T], verb: str) -> T:
         try:
+            # Reading a pipe could wait for ever, and a device would be replaced by a file with the tokens in it.
+            if self._path.exists() and not self._path.is_file():
+                raise TokenStoreError(f"cannot {verb} {self._path}: it is no regular file")
             return act()
         except OSError as error:
             raise TokenStoreError(f"cannot {verb} {self._path}: {error.strerror}") from None
+
+    def _target(self) -> Path:
+        """Where the tokens are: behind a link, the file that it leads to."""
+        return self._path.resolve()
 
     def _load(self) -> StoredTokens | None:
         try:
@@ -67,7 +75,7 @@ class FileTokens:
 
     def _save(self, text: str) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        target = self._path.resolve()
+        target = self._target()
         # mkstemp makes it 0600, and under a name that nobody can have put a link at.
         number, name = mkstemp(prefix=f".{target.name}.", dir=target.parent)
         try:

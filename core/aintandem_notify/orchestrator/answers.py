@@ -36,7 +36,6 @@ _BY_CODE: Final[Mapping[str, type[ApiError]]] = {
     "CONFLICT": Conflict,
     "ALREADY_EXISTS": Conflict,
     "WORKFLOW_IN_USE": Conflict,
-    "INVALID_STATUS": Conflict,
 }
 _LIST_KEYS: Final = ("items", "data", "results", "list")
 

@@ -100,8 +100,15 @@ class Tasks:
             async for task in client.tasks.list_tasks("project-123", status="failed"):
                 print(task.id, task.error)
 
-        The times are aware. An orchestrator that knows no pages gives all in one.
+        The times are aware. ``page_size`` is how many are asked for at once. An orchestrator that knows no pages
+        gives all in one.
+
+        Raises ValueError at once for a time without a zone or a ``page_size`` below 1; the loop raises ApiError
+        (InvalidRequest for a status that there is not) or HttpFailed.
         """
+        if page_size < 1:
+            raise ValueError("page_size should be at least 1")
+        start_date, end_date = _iso("created_from", created_from), _iso("created_until", created_until)
 
         async def ask(offset: int) -> list[TaskRecord]:
             return await self._api.tasks(
@@ -109,8 +116,8 @@ class Tasks:
                 status=status,
                 limit=page_size,
                 offset=offset,
-                start_date=_iso(created_from),
-                end_date=_iso(created_until),
+                start_date=start_date,
+                end_date=end_date,
             )
 
         return TaskPages(ask)
@@ -138,5 +145,9 @@ class Tasks:
         return TaskLimit.model_validate({"limit": limit} | (content if isinstance(content, dict) else {}))
 
 
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
+def _iso(name: str, moment: datetime | None) -> str | None:
+    if moment is None:
+        return None
+    if moment.utcoffset() is None:
+        raise ValueError(f"{name} should say its zone, as datetime.now(UTC) does")
+    return moment.isoformat()
