@@ -28,9 +28,11 @@ AInTandemNotifyError
    └─ PluginNotReady                               out of ``lifespan``
 """
 
+import copy
+import copyreg
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 __all__ = [
     "AInTandemNotifyError",
@@ -71,7 +73,11 @@ __all__ = [
 
 
 class AInTandemNotifyError(Exception):
-    """Base of all errors raised on purpose by this package."""
+    """Base of all errors raised on purpose by this package. They can be copied and pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions call their class with ``args``; those are the text, and ours want more than that.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,20 @@ class StoreInUse(StoreError):
 
 
 class OrchestratorError(AInTandemNotifyError):
-    """Something is wrong between us and the orchestrator."""
+    """Something is wrong between us and the orchestrator.
+
+    ``project_id`` is the project whose connection somebody waited for (library), which the text names too; None
+    where it is about no project, or about the one that is being watched anyway.
+    """
+
+    project_id: str | None = None
+
+    def about(self, project_id: str) -> Self:
+        """The same error for whoever may wait for other projects too; one of its own, to be raised."""
+        again = copy.copy(self)
+        again.project_id = project_id
+        again.args = (f"project {project_id}: {self}",)
+        return again
 
 
 class LinkLost(OrchestratorError):

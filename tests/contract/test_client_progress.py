@@ -617,8 +617,9 @@ async def test_a_wrong_project_and_a_refusal_are_raised_at_once(
     async with logged_in(raw, reconnect_initial_delay=1000, reconnect_max_delay=1000) as client:
         client.progress.on_connection_state(P, heard)
         for ask in (client.progress.connect, lambda project: client.subscribe_to_sandbox(project, print)):
-            with pytest.raises(error):
+            with pytest.raises(error, match=f"project {P}: ") as raised:
                 await ask(P)
+            assert raised.value.project_id == P  # type: ignore[attr-defined]
             assert client.progress.get_connection_state(P) == "disconnected"
         await heard.until(lambda heard: sum(not change.will_reconnect for change in heard.all) == 2)
         with pytest.raises(error):

@@ -136,8 +136,10 @@ async def test_a_dead_server_is_asked_eleven_times(nursery: trio.Nursery, autoju
     world = World()
     world.plans += [LinkLost(f"no {number}") for number in range(20)]
     channel = world.channel(nursery, reconnect_attempts=10)
-    with pytest.raises(LinkGivenUp, match="no 10"):
+    with pytest.raises(LinkGivenUp, match="no 10") as given_up:
         await channel.hold()
+    assert (given_up.value.project_id, str(given_up.value.__cause__)) == ("p", "no 10")
+    assert str(given_up.value).startswith("project p: ")
     assert world.tries == [0, 1, 3, 7, 15, 31, 61, 91, 121, 151, 181]
     await trio.testing.wait_all_tasks_blocked()
     assert [(change.type, change.error, change.will_reconnect) for change in world.changes] == [

@@ -1,3 +1,8 @@
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from aintandem_notify import errors
@@ -72,6 +77,45 @@ def test_what_an_error_carries_has_safe_defaults() -> None:
     assert errors.HttpFailed("cut").maybe_sent is False
     assert errors.HttpFailed("cut", maybe_sent=True).maybe_sent is True
     assert errors.RetryLater("busy").after is None
+
+
+EVERY_KIND = [
+    errors.ConfigError([Problem("unknown key", "plugins", 3)], "c.toml"),
+    errors.StoreFull("no room"),
+    errors.LinkLost("cut", 1001),
+    errors.LinkGivenUp("nobody listens"),
+    errors.LinkRefused("token expired", 4401),
+    errors.ProjectGone("no such project").about("p"),
+    errors.Disconnected("left"),
+    errors.NotFound("no such task", status=404, code="TASK_NOT_FOUND", details={"id": "t-1"}),
+    errors.NotLoggedIn(),
+    errors.ServerTrouble("busy", status=429, retry_after=3.5),
+    errors.TaskFailed("p", "t-1", reason="disk full", events=["one"]),
+    errors.TaskCancelled("p", "t-1"),
+    errors.TokenStoreError("cannot read"),
+    errors.HttpFailed("no DNS", maybe_sent=True),
+    errors.PluginError("slack", "cannot be imported"),
+    errors.RetryLater("busy", after=3.0),
+    errors.PluginNotReady(),
+]
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+@pytest.mark.parametrize("error", EVERY_KIND, ids=lambda error: type(error).__name__)
+def test_an_error_can_be_copied_and_sent_to_another_process(
+    error: errors.AInTandemNotifyError, again: Callable[[Any], Any]
+) -> None:
+    other = again(error)
+    assert (type(other), str(other), other.args) == (type(error), str(error), error.args)
+    assert vars(other) == vars(error)
+
+
+def test_an_error_about_a_project_is_the_same_with_its_name() -> None:
+    refused = errors.LinkRefused("token expired", 4401)
+    named = refused.about("p-1")
+    assert isinstance(named, errors.LinkRefused)
+    assert (str(named), named.project_id, named.code) == ("project p-1: token expired", "p-1", 4401)
+    assert (str(refused), refused.project_id) == ("token expired", None)
 
 
 TREE: dict[type[BaseException], list[type[BaseException]]] = {

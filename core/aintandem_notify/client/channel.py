@@ -197,7 +197,7 @@ class Channel:
         watch = self._require()
         while watch.is_stopped or watch.state is not ConnectionState.CONNECTED:
             if watch.ended.is_set():
-                raise _why(watch)
+                raise _why(watch, self.project_id)
             await self._change.wait()
 
     async def disconnect(self) -> None:
@@ -298,7 +298,7 @@ class Channel:
         self.history.clear()
         if not watch.is_stopped:
             self.is_held = False
-            self._end_readers(_why(watch))
+            self._end_readers(_why(watch, self.project_id))
         self._announce()
 
     def _end_readers(self, error: Exception | None) -> None:
@@ -362,18 +362,15 @@ class Channel:
             listener.put(change)
 
 
-def _why(watch: _Watch) -> OrchestratorError:
+def _why(watch: _Watch, project_id: str) -> OrchestratorError:
     """What to raise out of whoever waits for a watch that has ended; a new one for each of them."""
     match watch.error:
         case None:
-            return Disconnected("the program itself ended the connection")
+            return Disconnected("the program itself ended the connection").about(project_id)
         case LinkLost() | HttpFailed() | ServerTrouble() as error:
-            given_up = LinkGivenUp(f"no connection, and no try is left: {error}", getattr(error, "code", 1006))
-            given_up.__cause__ = error.with_traceback(None)
-            return given_up
+            reason = f"no connection, and no try is left: {error}"
+            raised: OrchestratorError = LinkGivenUp(reason, getattr(error, "code", 1006)).about(project_id)
         case error:
-            # As copy.copy would do it, if these could be made from their text alone.
-            again = type(error).__new__(type(error), *error.args)
-            again.__dict__.update(error.__dict__)
-            again.__cause__ = error.with_traceback(None)
-            return again
+            raised = error.about(project_id)
+    raised.__cause__ = error.with_traceback(None)
+    return raised

@@ -71,4 +71,5 @@ async def _take(channel: Channel, outlet: RunOutlet) -> list[Event]:
     try:
         return await channel.take(outlet)
     except OutletClosed:
-        raise Disconnected("the program itself ended the connection while the task ran") from None
+        reason = "the program itself ended the connection while the task ran"
+        raise Disconnected(reason).about(channel.project_id) from None
