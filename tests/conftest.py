@@ -11,10 +11,19 @@ from hypothesis.internal.conjecture import providers
 
 from aintandem_notify.log import redaction
 from support.fault_counts import counts, record
-from support.postgres import own_postgres, postgres, postgres_url
+from support.postgres import long_leases, own_postgres, postgres, postgres_url
 from support.stores import any_store, store_url
 
-__all__ = ["any_store", "counts", "own_postgres", "postgres", "postgres_url", "record", "store_url"]
+__all__ = [
+    "any_store",
+    "counts",
+    "long_leases",
+    "own_postgres",
+    "postgres",
+    "postgres_url",
+    "record",
+    "store_url",
+]
 
 # The same examples on every run: a failure that comes and goes helps nobody. No deadline: CI machines stall.
 settings.register_profile("steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])

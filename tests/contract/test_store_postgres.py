@@ -36,15 +36,15 @@ def test_what_is_written_is_there_again(postgres_url: str) -> None:
         assert len(claim_all()(store)) == 1
 
 
-def test_its_name_tells_the_place_and_nothing_else(postgres: Postgres) -> None:
-    url = postgres.new_database()
-    with closing(Store(url.replace("postgres:@", "postgres:geheim@"))) as store:
-        assert store.name == f"localhost/{url.split('?')[0].rpartition('/')[2]}"
+def test_its_name_tells_the_place_and_nothing_else(postgres_url: str) -> None:
+    with closing(Store(postgres_url.replace("postgres:@", "postgres:geheim@"))) as store:
+        assert store.name == f"localhost/{postgres_url.split('?')[0].rpartition('/')[2]}"
 
 
-def test_every_session_has_its_limits(postgres_url: str) -> None:
+def test_every_session_has_its_limits(postgres: Postgres) -> None:
+    """Not those of ``postgres_url``, which is more patient than an agent."""
     names = ("application_name", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
-    with closing(Store(postgres_url)) as store, store.transaction():
+    with closing(Store(postgres.new_database())) as store, store.transaction():
         found = [store._connection.execute(text(f"SHOW {name}")).scalar_one() for name in names]
     assert found == ["aintandem-notify", "5s", "3s", "5s"]
 
@@ -67,20 +67,19 @@ def test_a_newer_schema(postgres_url: str) -> None:
     assert f"its schema has version 99 and this aintandem-notify knows version {VERSION}" in reason(postgres_url)
 
 
-def test_a_database_that_cannot_hold_every_text(postgres: Postgres) -> None:
+def test_a_database_that_cannot_hold_every_text(postgres: Postgres, postgres_url: str) -> None:
     with postgres.admin() as admin:
         admin.execute("CREATE DATABASE odd TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
-    url = postgres.new_database()
-    assert "make the database with ENCODING 'UTF8'" in reason(url.replace(url.split("?")[0].split("/")[-1], "odd"))
+    name = postgres_url.split("?")[0].split("/")[-1]
+    assert "make the database with ENCODING 'UTF8'" in reason(postgres_url.replace(name, "odd"))
 
 
-def test_a_database_that_is_not_there(postgres: Postgres) -> None:
-    url = postgres.new_database()
-    assert "there is no such database" in reason(url.replace("/test_", "/test_no_"))
+def test_a_database_that_is_not_there(postgres_url: str) -> None:
+    assert "there is no such database" in reason(postgres_url.replace("/test_", "/test_no_"))
 
 
-def test_a_user_that_is_not_there(postgres: Postgres) -> None:
-    url = postgres.new_database().replace("postgres:@", "nobody:geheim@")
+def test_a_user_that_is_not_there(postgres_url: str) -> None:
+    url = postgres_url.replace("postgres:@", "nobody:geheim@")
     assert "it refused the login" in reason(url)
     assert "geheim" not in reason(url)
 
@@ -111,7 +110,7 @@ def test_a_database_that_restarts_fails_the_transaction_at_hand_and_is_found_aga
         assert len(claim_all()(store)) == 1
 
 
-def test_a_connection_that_is_cut_in_a_transaction_undoes_it(postgres: Postgres) -> None:
+def test_a_connection_that_is_cut_in_a_transaction_undoes_it(postgres: Postgres, postgres_url: str) -> None:
     def cut(store: Store) -> None:
         queue = [event("task_started")]
         store.journal.write(Changes(events=queue), NOW)
@@ -119,7 +118,7 @@ def test_a_connection_that_is_cut_in_a_transaction_undoes_it(postgres: Postgres)
         with postgres.admin() as admin:
             admin.execute("SELECT pg_terminate_backend(%s)", [pid])
 
-    with closing(Store(postgres.new_database())) as store:
+    with closing(Store(postgres_url)) as store:
         with pytest.raises(StoreError, match="the connection was lost"):
             inside(cut)(store)
         keys = [event("task_started").key]

@@ -23,7 +23,7 @@ except ImportError:  # Windows: there is no root there either
     fcntl = None  # type: ignore[assignment]
 
 PATIENCE_S: Final = 300
-"""How long a server may take to start or to stop: the machine may have much else to do."""
+"""How long a server, or a test between two statements, may take: the machine may have much else to do."""
 
 
 @cache
@@ -75,6 +75,8 @@ class Postgres:
         with self.admin() as admin:
             # Power cuts are not what is tested, and a test makes a database of its own.
             admin.execute("ALTER SYSTEM SET fsync = off")
+            # It would look into databases at moments of its own, the one that new ones are made from included.
+            admin.execute("ALTER SYSTEM SET autovacuum = off")
             admin.execute("SELECT pg_reload_conf()")
 
     @contextmanager
@@ -95,7 +97,12 @@ class Postgres:
         """All that were made since the last time; each takes some MB."""
         with self.admin() as admin:
             for name in self._made:
-                admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+                # A session lives on for a while after its client has gone, and DROP waits 5 s at the most for it.
+                admin.execute(
+                    "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE datname = %s",
+                    [PATIENCE_S * 1000, name],
+                )
+                admin.execute(f"DROP DATABASE {name}")
         self._made.clear()
 
     def stop(self) -> None:
@@ -135,15 +142,41 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
+@contextmanager
+def patient_stores() -> Iterator[None]:
+    """Stores of this process that lose nothing where it, or the server, gets no processor for some seconds."""
+    from aintandem_notify.store import postgres
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(postgres._CONNECTION, "connect_timeout", str(PATIENCE_S))
+        for limit in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+            patch.setitem(postgres.SESSION, limit, f"{PATIENCE_S}s")
+        yield
+
+
 @pytest.fixture
 def postgres_url(postgres: Postgres) -> Iterator[str]:
-    """An empty database, gone with the test."""
-    yield postgres.new_database()
+    """An empty database, gone with the test; stores of the test's own process are patient with it."""
+    with patient_stores():
+        yield postgres.new_database()
     postgres.drop_databases()
 
 
 @pytest.fixture
 def own_postgres() -> Iterator[Postgres]:
     """A server that the test may stop."""
-    with running_postgres() as server:
+    with running_postgres() as server, patient_stores():
         yield server
+
+
+@pytest.fixture
+def long_leases(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Members that nobody renews live through every test; the seconds of a lease.
+
+    Ten of them, as the product has it, a machine with much to do overruns between any two statements.
+    """
+    from aintandem_notify.store import membership
+
+    lease_s = 86_400.0
+    monkeypatch.setattr(membership, "LEASE_S", lease_s)
+    return lease_s
