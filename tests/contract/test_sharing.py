@@ -80,7 +80,7 @@ Open = Callable[..., AbstractAsyncContextManager[Agent]]
 
 
 @pytest.fixture
-def agent(postgres_url: str) -> Open:
+def agent(postgres_url: str, long_leases: float) -> Open:
     """One more agent that wants these projects, or, with other ``entries``, others."""
 
     @asynccontextmanager

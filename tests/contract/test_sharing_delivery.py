@@ -1,9 +1,9 @@
 """Workers of several agents at one destination, on one real PostgreSQL: gate and queue are theirs together."""
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -14,6 +14,8 @@ from aintandem_notify.config.values import Rate
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, dispatcher, open_dispatcher
 from aintandem_notify.errors import DestinationBroken, RetryLater
 from aintandem_notify.events import AgentEvent, DestinationParkedEvent
+from aintandem_notify.notification import Notification
+from aintandem_notify.plugins.calls import Delivered, Result
 from aintandem_notify.store import GateRow, Store
 from aintandem_notify.store.membership import Configured
 from support.ingesting import FlakyStorage
@@ -40,11 +42,24 @@ class Agent:
         await until(lambda: self.storage.calls >= enough)
 
 
+@dataclass
+class Probed(FakeHost):
+    """Fails at once, as told; what it takes, it takes only once it is ``free``."""
+
+    free: trio.Event = field(default_factory=trio.Event)
+
+    async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[Result]:
+        results = await super().deliver(name, notifications)
+        if any(isinstance(result, Delivered) for result in results):
+            await self.free.wait()
+        return results
+
+
 Open = Callable[..., AbstractAsyncContextManager[Agent]]
 
 
 @pytest.fixture
-def agent(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Open:
+def agent(postgres_url: str, long_leases: float, monkeypatch: pytest.MonkeyPatch) -> Open:
     """One more agent with its own host; all deliver for real, so all waits are short."""
     monkeypatch.setattr(dispatcher, "LOOK_S", 0.02)
 
@@ -82,6 +97,12 @@ async def until(condition: Callable[[], bool]) -> None:
             await trio.sleep(0.01)
 
 
+def state(agent: Agent) -> str | None:
+    """How the destination stands for all."""
+    row = inside(lambda store: store.gates.read(HERE, store.variant(HERE)))(agent.store)
+    return None if row is None else row.state
+
+
 def left(agent: Agent) -> int:
     return sum(one.queued for one in inside(lambda store: store.outbox.queues())(agent.store).values())
 
@@ -98,26 +119,29 @@ async def test_nobody_needs_to_be_told_of_what_others_queue(agent: Open) -> None
 async def test_a_rate_holds_over_all_agents(agent: Open) -> None:
     async with agent("one") as one, agent("two") as two:
         queue(one, 8)
+        began = trio.current_time()
         for each in (one, two):
             each.start(rate=Rate(10, 1.0))
         await until(lambda: left(one) == 0)
-        times = sorted(when for when, _, _ in one.host.tries + two.host.tries)
+        times = [when for when, _, _ in one.host.tries + two.host.tries]
         assert len(times) == 8
-        assert times[-1] - times[0] >= 0.65
+        # Not from the first try: what was claimed in time may have gone out late.
+        assert max(times) - began >= 0.65
 
 
 async def test_one_delivery_finds_out_whether_the_destination_is_well(agent: Open) -> None:
-    slow = FakeHost(answers=deque([RetryLater("down", after=1.0)]))
-    async with agent("one", slow) as one, agent("two") as two:
+    down, up = Probed(answers=deque([RetryLater("down", after=1.0)])), Probed()
+    async with agent("one", down) as one, agent("two", up) as two:
         queue(one, 5)
         one.start()
-        await until(lambda: bool(one.host.tries))
-        one.host.takes_s = two.host.takes_s = 2.0
+        await until(lambda: state(one) == "backing off")
         two.start()
         await until(lambda: len(one.host.tries) + len(two.host.tries) == 2)
+        await one.looks()
         await two.looks()
         assert len(one.host.tries) + len(two.host.tries) == 2
-        one.host.takes_s = two.host.takes_s = 0.0
+        down.free.set()
+        up.free.set()
         await until(lambda: left(one) == 0)
         assert len(one.host.tries) + len(two.host.tries) == 6
 
