@@ -21,7 +21,7 @@ from aintandem_notify.events import (
 )
 from aintandem_notify.plugins import InstanceState
 from aintandem_notify.plugins.live import MAX_WAITING, TEXT_PER_PLACE, LiveQueue, hooks_by_family, places
-from support.hosting import NOON, good, hosting, task_failed
+from support.hosting import NOON, good, hosting, task_failed, until
 
 SALES = Project(id="project-1", name="Sales pipeline")
 
@@ -149,6 +149,8 @@ async def test_hooks_that_are_def_and_async_keep_their_order() -> None:
         await bench.load("mixed")
         for event in ONE_OF_EACH[:2]:
             bench.host.publish(event, None)
+        # In here: what waits when the instance is stopped gets two seconds and no more.
+        await until(lambda: len(Mixed.seen), lambda count: count == 3)
     assert Mixed.seen == [
         ("def", "task_failed"),
         ("async def", "task_failed"),
@@ -181,6 +183,9 @@ async def test_a_live_hook_that_raises_misses_nothing_and_is_counted(error: Base
         name = await bench.load("bad")
         for number in range(20):
             bench.host.publish(task_failed(number), None)
+        # In here: what waits when the instance is stopped gets two seconds and no more.
+        await until(lambda: bench.status(name).hook_errors, lambda count: count == 20)
+        await until(lambda: len(plugin.seen), lambda count: count == 20)
     assert (len(seen), len(plugin.seen)) == (20, 20)
     assert bench.status(name).hook_errors == 20
     assert bench.failures == []

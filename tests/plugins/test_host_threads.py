@@ -3,6 +3,7 @@
 Real time throughout; the threads are held by events, and nothing here waits for a length of time to pass.
 """
 
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,11 @@ from support.hosting import Bench, good, hosting, notification, task_failed, unt
 
 SHORT_S = 0.01
 """A deadline that is to pass."""
+
+
+def runs(hook: str) -> re.Pattern[str]:
+    """What is said of a hook past its deadline; how long it runs by then is the machine's to say."""
+    return re.compile(rf"{re.escape(hook)} has been running for \d+ s")
 
 
 @pytest.fixture
@@ -123,7 +129,7 @@ async def test_a_late_def_keeps_its_destination_busy_and_its_result_counts(relea
 
         nursery.start_soon(deliver)
         status = await until(lambda: bench.status(name), lambda status: status.reason is not None)
-        assert status.reason == "deliver has been running for 0 s"
+        assert runs("deliver").fullmatch(status.reason or "")
         assert status.state is InstanceState.LOADED
         await serves(bench)
         assert results == []
@@ -146,8 +152,10 @@ async def test_a_stuck_def_fails_its_instance_until_it_ends_and_sends_nothing_tw
 
         nursery.start_soon(deliver)
         status = await bench.until(name, InstanceState.FAILED)
-        assert status.reason == "deliver has been running for 0 s"
-        assert bench.failures[-1] == (name, "deliver has been running for 0 s")
+        assert runs("deliver").fullmatch(status.reason or "")
+        failed, why = bench.failures[-1]
+        assert failed == name
+        assert runs("deliver").fullmatch(why)
         assert results == []
         await serves(bench)
         # Its time ran out whether or not its thread had begun.
@@ -210,7 +218,7 @@ async def test_a_blocked_live_hook_holds_no_delivery_up() -> None:
         name = await bench.load("bad", timeout=SHORT_S)
         bench.host.publish(task_failed(), None)
         status = await until(lambda: bench.status(name), lambda status: status.reason is not None)
-        assert status.reason == "on_event has been running for 0 s"
+        assert runs("on_event").fullmatch(status.reason or "")
         assert await bench.host.deliver(name, [notification()]) == [Delivered(None)]
         await serves(bench)
         held.set()
@@ -261,7 +269,8 @@ async def test_an_init_that_blocks_hurts_only_its_instance(released: threading.E
         await bench.start("good")
         name = await bench.start("bad", timeout=SHORT_S)
         status = await until(lambda: bench.status(name), lambda status: status.reason is not None)
-        assert (status.state, status.reason) == (InstanceState.LOADING, "__init__ has been running for 0 s")
+        assert status.state is InstanceState.LOADING
+        assert runs("__init__").fullmatch(status.reason or "")
         await serves(bench)
         released.set()
         assert await bench.host.deliver(name, [notification()]) == [Delivered(None)]
