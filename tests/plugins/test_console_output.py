@@ -43,6 +43,18 @@ def terminal(columns: int = 60, encoding: str = "utf-8") -> Iterator[tuple[int, 
         os.close(seen)
 
 
+def shown(seen: int, stream: TextIO, encoding: str = "utf-8") -> str:
+    """What came to the terminal since the last time; the kernel may bring it in pieces, and later than it was
+    written, but in order.
+    """
+    stream.write("\0")
+    stream.flush()
+    came = b""
+    while not came.endswith(b"\0"):
+        came += os.read(seen, 4096)
+    return came[:-1].decode(encoding)
+
+
 @contextmanager
 def standard_output(stream: TextIO | None) -> Iterator[None]:
     before = sys.stdout
@@ -127,7 +139,7 @@ async def test_a_terminal_gets_a_coloured_block(tmp_path: Path) -> None:
     with terminal() as (seen, stream):
         plugin = await console_into(stream, tmp_path)
         plugin.deliver(failed_task())
-        block = os.read(seen, 4096).decode()
+        block = shown(seen, stream)
 
     assert "\x1b[1;31mNightly import failed\x1b[0m" in block
     assert "│ \x1b[0mno space left" in block
@@ -142,7 +154,7 @@ async def test_a_terminal_without_colours_keeps_the_layout(
     with environment(changes), terminal() as (seen, stream):
         plugin = await console_into(stream, tmp_path, **keys)
         plugin.deliver(failed_task())
-        block = os.read(seen, 4096).decode()
+        block = shown(seen, stream)
 
     assert "✖ Nightly import failed  Sales pipeline\r\n" in block
     assert "\x1b" not in block
@@ -153,10 +165,10 @@ async def test_a_terminal_that_is_made_narrower_is_followed(tmp_path: Path) -> N
     with terminal(columns=120) as (seen, stream):
         plugin = await console_into(stream, tmp_path)
         plugin.deliver(failed_task(body=words))
-        wide = os.read(seen, 4096).decode().count("│")
+        wide = shown(seen, stream).count("│")
         fcntl.ioctl(stream.fileno(), termios.TIOCSWINSZ, struct.pack("HHHH", 24, 50, 0, 0))
         plugin.deliver(failed_task(body=words))
-        narrow = os.read(seen, 4096).decode().count("│")
+        narrow = shown(seen, stream).count("│")
 
     assert wide == 1
     assert narrow > 1
@@ -166,7 +178,7 @@ async def test_a_terminal_without_unicode_gets_ascii(tmp_path: Path) -> None:
     with terminal(encoding="ascii") as (seen, stream):
         plugin = await console_into(stream, tmp_path, output_lines=1)
         plugin.deliver(failed_task(body="größer\nsecond"))
-        block = os.read(seen, 4096).decode("ascii")
+        block = shown(seen, stream, "ascii")
 
     assert "| " in block
     assert "gr\\xf6\\xdfer" in block
