@@ -1,6 +1,7 @@
 """The store's own contract: what is claimed when, and what settling leaves behind. Any database must pass it."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -300,8 +301,7 @@ def test_more_keys_and_runs_than_one_question_can_hold(store: Store) -> None:
 
 def test_the_claim_of_a_long_queue_reads_no_more_than_it_takes() -> None:
     """No table is scanned, and nothing is sorted: the index has the order."""
-    store = Store("sqlite://")
-    with store.transaction():
+    with closing(Store("sqlite://")) as store, store.transaction():
         compiled = outbox.CLAIM.compile(store._connection)
         values = tuple(0 for _ in compiled.positiontup or ())
         plan = store._connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", values).all()
