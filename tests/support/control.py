@@ -114,5 +114,7 @@ async def open_scene(
             resume=dispatcher.resume,
         )
         dispatcher.start(DestinationSettings(DESTINATION, max_age=3600))
+        # Its first look is over: what a test queues from now on is found only when the worker is woken.
+        await dispatcher.rest()
         async with open_control(access, ("127.0.0.1", 0)):
             yield scene

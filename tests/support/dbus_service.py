@@ -187,10 +187,18 @@ async def open_bus() -> AsyncIterator[str]:
         await config.write_text(_CONFIG.format(socket=Path(folder) / "socket"), encoding="utf-8")
         async with trio.open_nursery() as nursery:
             command = [daemon, f"--config-file={config}", "--nofork", "--nopidfile", "--print-address=1"]
-            process = await nursery.start(partial(trio.run_process, command, stdout=PIPE, check=False))
+            # Killed at the end: it has nothing to bring in order, and ``trio`` warns of one that takes its time.
+            process = await nursery.start(
+                partial(trio.run_process, command, stdout=PIPE, check=False, deliver_cancel=_kill)
+            )
             # It prints its address when it listens.
             yield (await _first_line(process.stdout)).strip()
             nursery.cancel_scope.cancel()
+
+
+async def _kill(process: trio.Process) -> None:
+    await trio.lowlevel.checkpoint()
+    process.kill()
 
 
 async def _first_line(stream: trio.abc.ReceiveStream) -> str:

@@ -28,7 +28,8 @@ async def open_plugin(
     """An instance called ``test.bench``, ready for its hooks; ``settings`` are its table."""
     async with http or HttpClient() as client, trio.open_nursery() as nursery:
         plugin = plugin_class()
-        plugin.config = config_model.model_validate(settings)
+        # No test waits for a receiver's answer in vain; a machine with much to do may be slow to give it.
+        plugin.config = config_model.model_validate({"timeout": 300.0, **settings})
         plugin.context = PluginContext(
             name="test.bench",
             http=client,
