@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 import trio
 
+from aintandem_notify.control import plugins, status, wellness
 from aintandem_notify.control.access import Access
 from aintandem_notify.control.file import Whereabouts, control_file, find
 from aintandem_notify.control.server import open_control
@@ -21,6 +23,8 @@ from aintandem_notify.store import Pulse, Storage, open_storage
 from support.outbox import NOW, FakeHost, SetClock
 
 DESTINATION = "file_log.a"
+_PATIENCE_S = 300.0
+"""Seconds that store and plugin may take for their part of an answer, on a machine with much to do."""
 
 
 @dataclass
@@ -85,10 +89,18 @@ async def open_scene(
     folder: Path, *, host: FakeHost | None = None, url: str | None = None
 ) -> AsyncIterator[Scene]:
     """A running API, whose one destination is ``DESTINATION``; the caller has set XDG_STATE_HOME."""
-    host = host or FakeHost()
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((status, "ANSWER_S"), (plugins, "ANSWER_S"), (wellness, "SILENT_S")):
+            patch.setattr(module, name, _PATIENCE_S)
+        async with _open_scene(folder, host or FakeHost(), url or folder / "store.db") as scene:
+            yield scene
+
+
+@asynccontextmanager
+async def _open_scene(folder: Path, host: FakeHost, url: str | Path) -> AsyncIterator[Scene]:
     clock = SetClock()
     async with (
-        open_storage(url or folder / "store.db") as storage,
+        open_storage(url) as storage,
         open_dispatcher(
             storage=storage, host=host, clock=clock, chance=lambda: 0.0, announce=lambda _event: None
         ) as dispatcher,
