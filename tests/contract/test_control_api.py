@@ -93,8 +93,9 @@ async def test_all_but_health_needs_the_token_and_the_right_host(scene: Scene, m
     status, answer = await scene.ask(method, path, {}, headers={"Host": "evil.example"})
     assert (status, set(answer)) == (403, {"error"})
     if method == "POST":
-        status, answer = await scene.ask(method, path, {}, headers={"Origin": "https://evil.example"})
-        assert (status, set(answer)) == (403, {"error"})
+        for origin in ("https://evil.example", "http://localhost:3000"):
+            status, answer = await scene.ask(method, path, {}, headers={"Origin": origin})
+            assert (status, set(answer)) == (403, {"error"})
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
@@ -161,12 +162,30 @@ async def test_deliveries_are_listed_by_destination_state_and_time_in_pages(scen
         ("limit=many", "limit should be a whole number"),
         ("before=-1", "before should be a whole number"),
         ("before=1111111111111111111", "before should be a whole number"),
+        ("limit=", "limit should be a whole number"),
+        ("destination=", "destination is empty"),
+        ("state=", "state is empty"),
+        ("state=dead,", "state should be queued"),
+        ("since=", "since is empty"),
+        ("sate=dead", "unknown: sate; the query of /deliveries has before, destination, limit, since, state"),
+        ("state=dead&state=queued", "state: given twice"),
     ],
 )
 async def test_a_wrong_filter_is_a_sentence(scene: Scene, query: str, sentence: str) -> None:
     status, answer = await scene.ask("GET", f"/deliveries?{query}")
     assert status == 400
     assert answer["error"].startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/status"), ("GET", "/deliveries/1"), ("POST", "/deliveries/drop"), ("POST", "/deliveries/retry")],
+)
+async def test_a_filter_in_the_query_of_what_takes_none_is_no_filter(scene: Scene, method: str, path: str) -> None:
+    await queue(scene, "t1", destination="slack.other")
+    status, answer = await scene.ask(method, f"{path}?destination=slack.x", {"state": QUEUED})
+    assert (status, answer["error"]) == (400, f"unknown: destination; the query of {path} has no keys")
+    assert [one["state"] for one in await listed(scene)] == [QUEUED]
 
 
 async def test_a_delivery_is_shown_by_its_number_or_the_beginning_of_its_notification(scene: Scene) -> None:
@@ -293,15 +312,24 @@ async def test_what_is_in_flight_is_not_dropped(tmp_path: Path) -> None:
         (b"{}", 400, "name ids, or a filter"),
         (b'{"colour": "red"}', 400, "unknown: colour; a filter has destination, since, state, until"),
         (b'{"state": 3}', 400, "state should be a text"),
+        (b'{"state": null}', 400, "state should be a text"),
+        (b'{"destination": ""}', 400, "destination is empty; leave it out if it does not matter"),
+        (b'{"state": ""}', 400, "state is empty"),
+        (b'{"state": ","}', 400, "state should be queued"),
+        (b'{"since": ""}', 400, "since is empty"),
+        (b'{"until": ""}', 400, "until is empty"),
+        (b'{"destination": "", "state": "queued"}', 400, "destination is empty"),
         (b'{"state": "delivered"}', 400, "drop is for deliveries that are queued"),
         (b'{"ids": [' + b", ".join([b'"1"'] * 501) + b"]}", 400, "at most 500 ids at once"),
         (b" " * (MOST_BODY + 1), 413, "the body has more than 65536 bytes"),
     ],
 )
 async def test_a_wrong_body_is_a_sentence(scene: Scene, body: bytes, status: int, sentence: str) -> None:
+    await queue(scene, "t1", destination="slack.other")
     found, answer = await scene.ask("POST", "/deliveries/drop", raw=body)
     assert found == status
     assert answer["error"].startswith(sentence)
+    assert [one["state"] for one in await listed(scene)] == [QUEUED]
 
 
 async def test_a_wrong_id_among_right_ones_changes_nothing(scene: Scene) -> None:

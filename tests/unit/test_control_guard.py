@@ -50,7 +50,12 @@ def test_only_names_of_this_machine_are_hosts(host: str, let_in: bool, path: str
         ("GET", "https://evil.example", 200),
         ("POST", None, 200),
         ("POST", "http://127.0.0.1:4711", 200),
-        ("POST", "http://localhost:9000", 200),
+        ("POST", "HTTP://127.0.0.1:4711", 200),
+        ("POST", "http://127.0.0.1:3000", 403),
+        ("POST", "http://localhost:3000", 403),
+        ("POST", "http://127.0.0.1", 403),
+        ("POST", "https://127.0.0.1:4711", 403),
+        ("POST", "http://[::1]:4711", 403),
         ("POST", "https://evil.example", 403),
         ("POST", "https://127.0.0.1.evil.example", 403),
         ("POST", "null", 403),
@@ -62,6 +67,12 @@ def test_only_names_of_this_machine_are_hosts(host: str, let_in: bool, path: str
 def test_writes_of_other_sites_are_refused(method: str, origin: str | None, expected: int) -> None:
     headers = {} if origin is None else {"origin": origin}
     assert status(method, **HERE, **WITH_TOKEN, **headers) == expected
+
+
+def test_the_own_origin_is_the_one_under_the_name_that_was_asked() -> None:
+    asked = {"host": "localhost:4711"} | WITH_TOKEN
+    assert status("POST", origin="http://localhost:4711", **asked) == 200
+    assert status("POST", origin="http://127.0.0.1:4711", **asked) == 403
 
 
 @pytest.mark.parametrize(

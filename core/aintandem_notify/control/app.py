@@ -15,7 +15,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from aintandem_notify import log
 from aintandem_notify.control import deliveries
 from aintandem_notify.control.access import Access
-from aintandem_notify.control.asked import body_of, filter_of, page_of, references_in, wanted_in
+from aintandem_notify.control.asked import (
+    PAGE_QUERY,
+    body_of,
+    check_query,
+    filter_of,
+    page_of,
+    references_in,
+    wanted_in,
+)
 from aintandem_notify.control.deliveries import Act
 from aintandem_notify.control.guard import refusal
 from aintandem_notify.control.plugins import detail_of
@@ -38,6 +46,9 @@ Endpoint = Callable[[Request], Awaitable[BaseModel]]
 
 _WORDS: Final = {404: "there is nothing at {path}", 405: "{path} does not take {method}"}
 
+_QUERIES: Final = {"/deliveries": PAGE_QUERY}
+"""What may stand in the query; nothing at the other paths."""
+
 
 def build_app(access: Access, *, token: str, address: str) -> ASGIApp:
     """The application; ``address`` is where it is served, for the status."""
@@ -46,7 +57,7 @@ def build_app(access: Access, *, token: str, address: str) -> ASGIApp:
         Route("/healthz", partial(_health, lambda: liveness(access))),
         Route("/readyz", partial(_health, lambda: readiness(access, access.clock.now()))),
         *(
-            Route(path, _answering(endpoint), methods=[method])
+            Route(path, _answering(endpoint, _QUERIES.get(path, frozenset())), methods=[method])
             for method, path, endpoint in (
                 ("GET", "/status", api.status),
                 ("GET", "/plugins/{name}", api.plugin),
@@ -136,8 +147,11 @@ class _Api:
             raise Refused(f"there is no destination {name}; there are: {known}", status=404) from None
 
 
-def _answering(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+def _answering(endpoint: Endpoint, query: frozenset[str]) -> Callable[[Request], Awaitable[Response]]:
+    """``query``: the keys that the endpoint takes there."""
+
     async def respond(request: Request) -> Response:
+        check_query(request, query)
         answer = await endpoint(request)
         return Response(answer.model_dump_json(), media_type="application/json")
 

@@ -1,6 +1,6 @@
 """One request as the endpoints see it: checked values out of its path, query and body; Refused for wrong ones."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -17,7 +17,20 @@ MOST_BODY: Final = 65_536
 PAGE: Final = 50
 """Deliveries on a page, if nobody says how many."""
 
-_FILTER: Final = frozenset({"destination", "state", "since", "until"})
+FILTER: Final = frozenset({"destination", "state", "since", "until"})
+"""What a filter may name."""
+PAGE_QUERY: Final = FILTER | {"limit", "before"}
+"""What may be asked of a page."""
+
+
+def check_query(request: Request, keys: frozenset[str]) -> None:
+    """Raises Refused for a query with other keys, or with one of them twice: what is left out widens a filter."""
+    query = request.query_params
+    if unknown := query.keys() - keys:
+        takes = f"has {_listed(keys)}" if keys else "has no keys"
+        raise Refused(f"unknown: {_listed(unknown)}; the query of {request.url.path} {takes}")
+    if twice := {name for name in query if len(query.getlist(name)) > 1}:
+        raise Refused(f"{_listed(twice)}: given twice; once is enough, with commas between several states")
 
 
 async def body_of(request: Request) -> dict[str, Any]:
@@ -41,14 +54,13 @@ async def body_of(request: Request) -> dict[str, Any]:
 
 
 def wanted_in(values: Mapping[str, Any]) -> Wanted:
-    """The filter: destination, state (one or several, with commas between), since, until (ISO 8601)."""
-    states = [name for name in _text(values, "state", "").split(",") if name]
-    for name in states:
-        if name not in set(DeliveryState):
-            raise Refused(f"state should be {', '.join(DeliveryState)}, or several of these")
+    """The filter: destination, state (one or several, with commas between), since, until (ISO 8601).
+
+    What is there but empty is refused: nobody means all by it.
+    """
     return Wanted(
-        destination=_text(values, "destination", "") or None,
-        states=tuple(DeliveryState(name) for name in dict.fromkeys(states)),
+        destination=_text(values, "destination"),
+        states=_states(values),
         since=_moment(values, "since"),
         until=_moment(values, "until"),
     )
@@ -56,10 +68,10 @@ def wanted_in(values: Mapping[str, Any]) -> Wanted:
 
 def filter_of(body: Mapping[str, Any]) -> Wanted:
     """The filter in a body, which must name something: nobody means all by leaving it out."""
-    if unknown := body.keys() - _FILTER:
-        raise Refused(f"unknown: {', '.join(sorted(unknown))}; a filter has {', '.join(sorted(_FILTER))}")
+    if unknown := body.keys() - FILTER:
+        raise Refused(f"unknown: {_listed(unknown)}; a filter has {_listed(FILTER)}")
     if not body:
-        raise Refused(f"name ids, or a filter of {', '.join(sorted(_FILTER))}")
+        raise Refused(f"name ids, or a filter of {_listed(FILTER)}")
     return wanted_in(body)
 
 
@@ -85,11 +97,28 @@ def page_of(query: Mapping[str, str]) -> tuple[int, int | None]:
     return most or PAGE, _number(query, "before")
 
 
-def _text(values: Mapping[str, Any], name: str, default: str) -> str:
-    value = values.get(name, default)
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _text(values: Mapping[str, Any], name: str) -> str | None:
+    """None if it is left out."""
+    if name not in values:
+        return None
+    value = values[name]
     if not isinstance(value, str):
         raise Refused(f"{name} should be a text")
+    if not value:
+        raise Refused(f"{name} is empty; leave it out if it does not matter")
     return value
+
+
+def _states(values: Mapping[str, Any]) -> tuple[DeliveryState, ...]:
+    text = _text(values, "state")
+    names = [] if text is None else text.split(",")
+    if not set(names) <= set(DeliveryState):
+        raise Refused(f"state should be {', '.join(DeliveryState)}, or several of these")
+    return tuple(DeliveryState(name) for name in dict.fromkeys(names))
 
 
 def _number(values: Mapping[str, str], name: str) -> int | None:
@@ -102,8 +131,8 @@ def _number(values: Mapping[str, str], name: str) -> int | None:
 
 
 def _moment(values: Mapping[str, Any], name: str) -> datetime | None:
-    text = _text(values, name, "")
-    if not text:
+    text = _text(values, name)
+    if text is None:
         return None
     try:
         moment = datetime.fromisoformat(text)

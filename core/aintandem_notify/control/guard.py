@@ -18,11 +18,14 @@ def refusal(method: str, path: str, headers: Mapping[str, str], token: str) -> R
     """Why the request is refused; None if it is let in. ``headers`` has lower-case names.
 
     A page in somebody's browser may reach this port: by a name of its own that it has pointed at 127.0.0.1
-    (DNS rebinding: the host is wrong then), or by sending a form here (the origin is another then).
+    (DNS rebinding: the host is wrong then), or by sending a form here (the origin is another then, also that of
+    a page which another program of this machine serves at a port of its own).
     """
-    if not _is_here(headers.get("host", "")):
+    host = headers.get("host", "")
+    if not _is_here(host):
         return Refused("this host name is not served here; use 127.0.0.1 or localhost", status=403)
-    if method not in _READS and "origin" in headers and not _is_here(urlsplit(headers["origin"]).netloc):
+    own = f"http://{host}".lower()
+    if method not in _READS and headers.get("origin", own).lower() != own:
         return Refused("requests from other sites are refused", status=403)
     if path in OPEN_PATHS:
         return None
