@@ -174,6 +174,29 @@ async def test_operations_on_a_sandbox(client: AInTandemClient) -> None:
     assert [one.kind for one in await client.sandboxes.operations(P)] == ["stop", "restart", "start"]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "error"), [("", ValueError), ("..", ValueError), ("a\ud800", ValueError), (5, TypeError)]
+)
+async def test_an_id_leads_nowhere_else(client: AInTandemClient, wrong: Any, error: type[Exception]) -> None:
+    for ask in (
+        lambda: client.projects.get(wrong),
+        lambda: client.tasks.get_task("project-123", wrong),
+        lambda: client.tasks.cancel_task(wrong, "t"),
+        lambda: anext(client.tasks.list_tasks(wrong)),
+        lambda: client.workflows.get_execution(wrong),
+        lambda: client.workflows.start(wrong),
+        lambda: client.sandboxes.delete(wrong),
+        lambda: client.sandboxes.operation(wrong),
+    ):
+        with pytest.raises(error, match="the id "):
+            await ask()
+
+
+async def test_a_path_begins_with_a_slash(client: AInTandemClient) -> None:
+    with pytest.raises(ValueError, match="path should begin with a slash: '/health'"):
+        await client.call("GET", "health")
+
+
 async def test_any_other_call(client: AInTandemClient) -> None:
     assert (await client.call("GET", "/health"))["status"] == "ok"
 

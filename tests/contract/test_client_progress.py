@@ -627,6 +627,74 @@ async def test_a_wrong_project_and_a_refusal_are_raised_at_once(
                 pass
 
 
+NO_IDS = [("", ValueError), ("..", ValueError), ("x" * 513, ValueError), ("a\ud800", ValueError), (5, TypeError)]
+
+
+@pytest.mark.parametrize(("wrong", "error"), [*NO_IDS, (None, TypeError)])
+async def test_what_cannot_be_a_project_hurts_nobody_else(
+    simulator: Simulator, wrong: Any, error: type[Exception]
+) -> None:
+    heard = Heard()
+    async with logged_in(simulator) as client:
+        progress = client.progress
+        await progress.subscribe_to_progress(P, heard)
+        for ask in (
+            lambda: progress.connect(wrong),
+            lambda: progress.subscribe_to_progress(wrong, print),
+            lambda: client.subscribe_to_task(wrong, "t", print),
+            lambda: client.run_task(wrong, "data-analysis"),
+            lambda: progress.events(wrong).__aenter__(),
+            lambda: progress.disconnect(wrong),
+        ):
+            with pytest.raises(error, match="project_id "):
+                await ask()
+        for look in (progress.is_connected, progress.get_connection_state, progress.history):
+            with pytest.raises(error, match="project_id "):
+                look(wrong)
+        with pytest.raises(error, match="project_id "):
+            progress.on_connection_state(wrong, print)
+        simulator.sandboxes.create(P)
+        await heard.count(1)
+
+
+@pytest.mark.parametrize(("wrong", "error"), NO_IDS)
+async def test_what_cannot_be_the_id_of_a_run(simulator: Simulator, wrong: Any, error: type[Exception]) -> None:
+    async with logged_in(simulator) as client:
+        for what, subscribe in (
+            ("task_id", lambda: client.subscribe_to_task(P, wrong, print)),
+            ("workflow_id", lambda: client.subscribe_to_workflow(P, print, wrong)),
+            ("execution_id", lambda: client.subscribe_to_workflow(P, print, execution_id=wrong)),
+            ("sandbox_id", lambda: client.subscribe_to_sandbox(P, print, wrong)),
+            ("task_id", lambda: client.progress.events(P, task_id=wrong).__aenter__()),
+        ):
+            with pytest.raises(error, match=f"{what} "):
+                await subscribe()
+        with pytest.raises(TypeError, match="task_id should be a str, not NoneType"):
+            await client.subscribe_to_task(P, None, print)  # type: ignore[arg-type]
+        assert not client.progress.is_connected(P)
+
+
+async def test_what_cannot_be_called_back(simulator: Simulator) -> None:
+    wrong: Any = 5
+    async with logged_in(simulator) as client:
+        for what, subscribe in (
+            ("on_event", lambda: client.subscribe_to_task(P, "t", wrong)),
+            ("on_event", lambda: client.subscribe_to_workflow(P, wrong)),
+            ("on_event", lambda: client.subscribe_to_sandbox(P, wrong)),
+            ("on_event", lambda: client.progress.subscribe_to_progress(P, wrong)),
+            ("on_event", lambda: client.run_task(P, "data-analysis", on_event=wrong)),
+            ("the callback for task_failed", lambda: client.subscribe_to_task(P, "t", print, None, wrong)),
+        ):
+            with pytest.raises(TypeError, match=f"{what} should be a function or another callable, not int"):
+                await subscribe()
+        with pytest.raises(TypeError, match="on_change should be a function"):
+            client.progress.on_connection_state(P, wrong)
+        with pytest.raises(TypeError, match="on_event should be a function or another callable, not NoneType"):
+            await client.progress.subscribe_to_progress(P, None)  # type: ignore[arg-type]
+        assert not client.progress.is_connected(P)
+        assert not simulator.world.history, "no task was submitted"
+
+
 async def test_a_login_that_is_refused_later(simulator: Simulator) -> None:
     async with logged_in(simulator) as client:
         async with client.progress.events(P) as events:

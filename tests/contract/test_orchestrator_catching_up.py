@@ -376,6 +376,15 @@ async def test_a_run_that_the_orchestrator_does_not_know_any_more_is_counted_onc
         assert await bench.open_runs() == ["t2"]
 
 
+async def test_a_run_whose_id_no_address_can_hold_is_gone() -> None:
+    async with open_bench() as bench, bench.agent() as told:
+        socket = await begin(bench, told, "t1", "..")
+        bench.raw.rest["GET /api/projects/a/tasks/t1"] = task("t1", "running")
+        await socket.reset()
+        await told.until("feed_gap")
+        assert (told.gaps[0].gone, await bench.open_runs()) == (1, ["t1"])
+
+
 @pytest.mark.parametrize("fault", [500, 503, b"{", b"<html>", b""])
 async def test_one_kind_that_cannot_be_looked_up_holds_back_neither_the_others_nor_live_events(
     fault: int | bytes, monkeypatch: pytest.MonkeyPatch

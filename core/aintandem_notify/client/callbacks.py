@@ -16,6 +16,12 @@ OnError = Callable[[Exception, Any], object]
 _log: Final = log.get_logger(__name__)
 
 
+def checked_callback(callback: object, what: str) -> None:
+    """Raise TypeError when ``what`` cannot be called: not only when the first event comes."""
+    if not callable(callback):
+        raise TypeError(f"{what} should be a function or another callable, not {type(callback).__name__}")
+
+
 class Reporter:
     """Tells of callbacks that raised: each first time in the log, and every time to ``on_error``."""
 
@@ -75,4 +81,4 @@ async def pump(
         del event, events
 
 
-__all__ = ["Callback", "OnError", "OutletClosed", "Reporter", "pump"]
+__all__ = ["Callback", "OnError", "OutletClosed", "Reporter", "checked_callback", "pump"]

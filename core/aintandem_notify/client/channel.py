@@ -36,6 +36,7 @@ from aintandem_notify.orchestrator import (
     ConnectionState,
     OrchestratorApi,
     ProjectStatus,
+    UnusableId,
     WatchSettings,
     watch_project,
 )
@@ -236,7 +237,7 @@ class Channel:
                         end = await look_up_end(
                             self._shared.api, outlet.interest, self.project_id, self._shared.clock.now()
                         )
-                except NotFound as error:
+                except (NotFound, UnusableId) as error:
                     _log.info("nobody knows the run that is watched", run=outlet.interest.run_id)
                     if outlet.needs_end:
                         outlet.end(error)

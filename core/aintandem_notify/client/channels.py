@@ -5,11 +5,12 @@ from typing import Any
 
 import trio
 
-from aintandem_notify.client.callbacks import Callback, pump
+from aintandem_notify.client.callbacks import Callback, checked_callback, pump
 from aintandem_notify.client.channel import Channel, Shared
 from aintandem_notify.client.connection_events import ConnectionChange, Listener, Unsubscribe
 from aintandem_notify.client.interest import Interest
 from aintandem_notify.client.outlet import Outlet, RunOutlet
+from aintandem_notify.orchestrator import checked_id
 
 
 class Channels:
@@ -21,14 +22,15 @@ class Channels:
         self._all: dict[str, Channel] = {}
 
     def get(self, project_id: str) -> Channel:
-        """The project's channel."""
+        """The project's channel; raises TypeError or ValueError for what cannot be an id."""
+        checked_id(project_id, "project_id")
         if project_id not in self._all:
             self._all[project_id] = Channel(project_id, self._shared)
         return self._all[project_id]
 
     def find(self, project_id: str) -> Channel | None:
         """The project's channel, None when nobody has asked for it yet."""
-        return self._all.get(project_id)
+        return self._all.get(checked_id(project_id, "project_id"))
 
     def all(self) -> list[Channel]:
         """Every channel there is."""
@@ -44,6 +46,10 @@ class Channels:
         buffer: int | None,
     ) -> tuple[Channel, Outlet]:
         """As ``Progress.subscribe_to_progress``, for ``interest``; ``more`` callbacks follow by event type."""
+        checked_callback(on_event, "on_event")
+        for kind, callbacks in more.items():
+            for callback in callbacks:
+                checked_callback(callback, f"the callback for {kind}")
         channel, outlet = self.get(project_id), make_outlet(interest, buffer=buffer, lasting=True)
         channel.add(outlet)
         try:
@@ -62,6 +68,7 @@ class Channels:
 
     def listen(self, project_id: str, on_change: Callback[ConnectionChange]) -> Unsubscribe:
         """As ``Progress.on_connection_state``."""
+        checked_callback(on_change, "on_change")
         channel, listener = self.get(project_id), Listener(on_change)
         channel.listen(listener)
         self._readers.start_soon(listener.run, self._shared.reporter)

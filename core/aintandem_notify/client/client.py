@@ -36,6 +36,7 @@ from aintandem_notify.orchestrator import (
     Session,
     TokenStore,
     WatchSettings,
+    checked_id,
 )
 from aintandem_notify.orchestrator.link import open_link
 from aintandem_notify.orchestrator.retries import Trouble
@@ -241,9 +242,12 @@ class AInTandemClient:
 
             health = await client.call("GET", "/health")
 
-        ``path`` begins with a slash and comes after the API's base. Raises ApiError or HttpFailed.
+        ``path`` begins with a slash and comes after the API's base: ValueError where there is none. Raises
+        ApiError or HttpFailed.
         """
         self.progress  # noqa: B018  # says so when it is used outside of the block
+        if not path.startswith("/"):
+            raise ValueError(f"path should begin with a slash: {'/' + path!r}")
         return await self._api.call(method, path, query=query, json=json)
 
     async def run_task(
@@ -309,7 +313,8 @@ class AInTandemClient:
         over before, or while the connection was down) is looked up and told, its event ``caught_up``.
         """
         more = {"task_completed": on_complete, "task_failed": on_failed, "task_cancelled": on_cancelled}
-        return await self._subscribe(project_id, Interest(Family.TASK, task_id), on_event, more, buffer)
+        interest = interest_in(task_id=checked_id(task_id, "task_id"))
+        return await self._subscribe(project_id, interest, on_event, more, buffer)
 
     async def subscribe_to_workflow(
         self,
@@ -347,7 +352,8 @@ class AInTandemClient:
 
             unsubscribe = await client.subscribe_to_sandbox("project-123", print, "sandbox-1")
         """
-        return await self._subscribe(project_id, Interest(Family.SANDBOX, sandbox_id), on_event, {}, buffer)
+        interest = Interest(Family.SANDBOX) if sandbox_id is None else interest_in(sandbox_id=sandbox_id)
+        return await self._subscribe(project_id, interest, on_event, {}, buffer)
 
     async def _subscribe(
         self,

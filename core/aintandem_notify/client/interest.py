@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from aintandem_notify.events import Event, Family, WorkflowEvent
+from aintandem_notify.orchestrator import checked_id
 
 _ID_FIELDS: Final[Mapping[Family, tuple[str, ...]]] = {
     Family.TASK: ("taskId",),
@@ -58,7 +59,14 @@ def interest_in(
     execution_id: str | None = None,
     sandbox_id: str | None = None,
 ) -> Interest:
-    """The interest that the arguments of the public calls mean; raises ValueError for more than one kind."""
+    """The interest that the arguments of the public calls mean.
+
+    Raises ValueError for more than one kind, and TypeError or ValueError for what cannot be an id.
+    """
+    workflows = {"workflow_id": workflow_id, "execution_id": execution_id}
+    for what, identifier in {"task_id": task_id, "sandbox_id": sandbox_id, **workflows}.items():
+        if identifier is not None:
+            checked_id(identifier, what)
     workflow = workflow_id is not None or execution_id is not None
     if sum((task_id is not None, workflow, sandbox_id is not None)) > 1:
         raise ValueError("ask for a task, a workflow or a sandbox, or for nothing to get them all")

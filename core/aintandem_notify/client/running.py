@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from aintandem_notify.client.callbacks import Callback, Reporter
+from aintandem_notify.client.callbacks import Callback, Reporter, checked_callback
 from aintandem_notify.client.channel import Channel
 from aintandem_notify.client.interest import TASKS, Interest
 from aintandem_notify.client.outlet import OutletClosed, RunOutlet
@@ -43,6 +43,8 @@ async def run_to_its_end(
     channel: Channel, submit: Submit, *, on_event: Callback[Any] | None, reporter: Reporter, most_events: int
 ) -> TaskResult:
     """As ``AInTandemClient.run_task``."""
+    if on_event is not None:
+        checked_callback(on_event, "on_event")
     # Before the orchestrator has told the id, whatever happens to any task may be about ours.
     outlet = RunOutlet(TASKS, needs_end=True)
     async with channel.open(outlet):

@@ -5,7 +5,7 @@ text frame of a project's socket into an event, a control message, or a word on 
 raises. One table, ``EVENT_TYPES``, maps a type to its model, and the model knows its family.
 """
 
-from aintandem_notify.events.base import Event, Family, UnknownEvent
+from aintandem_notify.events.base import LONGEST_ID, Event, Family, UnknownEvent
 from aintandem_notify.events.frames import (
     CONTROL_TYPES,
     MAX_DEPTH,
@@ -65,6 +65,7 @@ from aintandem_notify.events.wire import (
 __all__ = [
     "CONTROL_TYPES",
     "EVENT_TYPES",
+    "LONGEST_ID",
     "MAX_DEPTH",
     "OWN_TYPES",
     "WIRE_FAMILIES",

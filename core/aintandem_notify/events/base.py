@@ -73,7 +73,9 @@ def _mended(value: object) -> object:
     return mend_surrogates(value) if isinstance(value, str) else value
 
 
-Id = Annotated[str, Field(min_length=1, max_length=512)]
+LONGEST_ID: Final = 512
+"""Characters of an id."""
+Id = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
 Text = Annotated[str, Otherwise(_json_text)]
 OptionalText = Annotated[str | None, Otherwise(_json_text)]
 OptionalNumber = Annotated[float | None, Otherwise(_nothing)]

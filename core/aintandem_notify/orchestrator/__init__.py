@@ -7,6 +7,7 @@ and what to do about it are the tables of ``verdicts``, ``retries``, ``states`` 
 from aintandem_notify.orchestrator.auth import Session
 from aintandem_notify.orchestrator.credentials import Credentials, GivenToken, Login, credentials_of
 from aintandem_notify.orchestrator.fleet import Fleet
+from aintandem_notify.orchestrator.identifiers import UnusableId, checked_id
 from aintandem_notify.orchestrator.kept import MemoryTokens, StoredTokens, TokenStore
 from aintandem_notify.orchestrator.project import watch_project
 from aintandem_notify.orchestrator.rest import OrchestratorApi
@@ -27,7 +28,9 @@ __all__ = [
     "Session",
     "StoredTokens",
     "TokenStore",
+    "UnusableId",
     "WatchSettings",
+    "checked_id",
     "credentials_of",
     "open_fleet",
     "watch_project",

@@ -15,6 +15,7 @@ from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, 
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.answers import content_of, rows_of
 from aintandem_notify.orchestrator.auth import Session
+from aintandem_notify.orchestrator.identifiers import checked_id
 from aintandem_notify.orchestrator.records import (
     ExecutionRecord,
     OperationRecord,
@@ -36,7 +37,7 @@ RecordT = TypeVar("RecordT", bound=Record)
 
 
 class OrchestratorApi:
-    """Calls of the API; ids are quoted here. All raise ApiError or HttpFailed.
+    """Calls of the API; ids are quoted here. All raise ApiError or HttpFailed, and for an id as ``checked_id``.
 
     ``timeout`` is in seconds, for each request from its begin to the last byte of its answer.
     """
@@ -150,8 +151,8 @@ class OrchestratorApi:
 
 
 def quoted(identifier: str) -> str:
-    """An id as a piece of a path."""
-    return quote(identifier, safe="")
+    """An id as a piece of a path; raises as ``checked_id``."""
+    return quote(checked_id(identifier), safe="")
 
 
 def one_of(model: type[RecordT], content: Any, name: str) -> RecordT:

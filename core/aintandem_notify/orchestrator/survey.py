@@ -14,6 +14,7 @@ from aintandem_notify.errors import ApiError, HttpFailed, NotFound
 from aintandem_notify.events import Family
 from aintandem_notify.missed import MARGIN
 from aintandem_notify.observation import Observation
+from aintandem_notify.orchestrator.identifiers import UnusableId
 from aintandem_notify.orchestrator.observing import observed_execution, observed_sandboxes, observed_task
 from aintandem_notify.orchestrator.records import OperationRecord, SandboxRecord, TaskRecord
 from aintandem_notify.orchestrator.rest import OrchestratorApi
@@ -95,7 +96,7 @@ class Surveyor:
         """One run, asked for now; None when nothing is known about it."""
         try:
             return await self._one(ref)
-        except NotFound:
+        except (NotFound, UnusableId):
             return None
 
     async def _one(self, ref: RunRef) -> Observation | None:
@@ -145,7 +146,7 @@ class Surveyor:
             try:
                 seen = await self._one(run.ref)
                 found += [] if seen is None else [seen]
-            except NotFound:
+            except (NotFound, UnusableId):
                 found.append(Observation(run.ref, RunState.GONE))
             except (ApiError, HttpFailed) as error:
                 troubles.append(error)

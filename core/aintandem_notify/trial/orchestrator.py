@@ -19,7 +19,7 @@ from aintandem_notify.errors import (
 )
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.log import in_words
-from aintandem_notify.orchestrator import OrchestratorApi, Session, credentials_of
+from aintandem_notify.orchestrator import OrchestratorApi, Session, UnusableId, credentials_of
 from aintandem_notify.trial.answers import Trial
 
 ANSWER_S: Final = 30.0
@@ -102,6 +102,6 @@ async def _exists(project_id: str, listed: Sequence[str], api: OrchestratorApi) 
         return True
     try:
         await api.project(project_id)
-    except NotFound:
+    except (NotFound, UnusableId):
         return False
     return True

@@ -1,0 +1,33 @@
+"""What may be the id of a project, task, execution, sandbox or operation, wherever somebody asks for one."""
+
+from typing import Final
+
+from aintandem_notify.events import LONGEST_ID
+
+_STEPS: Final = frozenset({".", ".."})
+"""As pieces of a path these are steps in it, also when they are quoted."""
+
+
+class UnusableId(ValueError):
+    """No address can hold the id, so it is nothing's."""
+
+
+def checked_id(value: object, what: str = "the id") -> str:
+    """``value``, if it may be an id; ``what`` says whose.
+
+    Raises TypeError when it is no text, and UnusableId when it is empty, ``.``, ``..``, longer than events may
+    name it, or no Unicode (half of a surrogate pair).
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{what} should be a str, not {type(value).__name__}")
+    if not value:
+        raise UnusableId(f"{what} is empty")
+    if len(value) > LONGEST_ID:
+        raise UnusableId(f"{what} has {len(value)} characters, and {LONGEST_ID} are the most")
+    if value in _STEPS:
+        raise UnusableId(f"{what} cannot be {value!r}: in an address that is a step to another one")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise UnusableId(f"{what} holds half of a character, which cannot be sent: {value!a}") from None
+    return value

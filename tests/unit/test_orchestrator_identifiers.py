@@ -1,0 +1,52 @@
+"""What may be an id."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aintandem_notify.events import LONGEST_ID, ConnectionConnectedEvent
+from aintandem_notify.orchestrator.identifiers import UnusableId, checked_id
+from aintandem_notify.orchestrator.rest import quoted
+
+MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("value", ["project-123", "1", "...", "a/b", "ü ?#%", "x" * LONGEST_ID])
+def test_what_may_be_an_id(value: str) -> None:
+    assert checked_id(value) == value
+    assert "/" not in quoted(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("", "task_id is empty"),
+        (".", "task_id cannot be '.': in an address that is a step to another one"),
+        ("..", "task_id cannot be '..'"),
+        ("x" * (LONGEST_ID + 1), "task_id has 513 characters, and 512 are the most"),
+        ("a\ud800", r"task_id holds half of a character, which cannot be sent: 'a\\ud800'"),
+    ],
+)
+def test_what_no_address_can_hold(value: str, message: str) -> None:
+    with pytest.raises(UnusableId, match=message):
+        checked_id(value, "task_id")
+    with pytest.raises(ValueError, match="the id "):
+        quoted(value)
+
+
+@pytest.mark.parametrize("value", [None, 5, b"project", True])
+def test_what_is_no_text(value: object) -> None:
+    with pytest.raises(TypeError, match=f"project_id should be a str, not {type(value).__name__}"):
+        checked_id(value, "project_id")
+
+
+@given(st.text())
+def test_an_id_that_may_be_asked_for_may_be_named_by_events(value: str) -> None:
+    try:
+        checked_id(value)
+    except UnusableId:
+        return
+    event = ConnectionConnectedEvent(timestamp=MOMENT, project_id=value)
+    assert event.project_id == value
