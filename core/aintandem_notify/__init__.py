@@ -58,6 +58,7 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
         "MemoryTokens",
         "OperationRecord",
         "Progress",
+        "ProgressEvent",
         "ProgressSubscription",
         "ProjectRecord",
         "Projects",

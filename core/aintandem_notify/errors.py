@@ -32,7 +32,12 @@ import copy
 import copyreg
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from aintandem_notify.events import TaskEvent, UnknownEvent
+
+    _TaskEvents = Sequence[TaskEvent | UnknownEvent]
 
 __all__ = [
     "AInTandemNotifyError",
@@ -257,7 +262,7 @@ class TaskEnded(AInTandemNotifyError):
     """
 
     def __init__(
-        self, project_id: str, task_id: str, *, verb: str, reason: str = "", events: Sequence[Any] = ()
+        self, project_id: str, task_id: str, *, verb: str, reason: str = "", events: "_TaskEvents" = ()
     ) -> None:
         self.project_id = project_id
         self.task_id = task_id
@@ -269,14 +274,14 @@ class TaskEnded(AInTandemNotifyError):
 class TaskFailed(TaskEnded):
     """The task failed."""
 
-    def __init__(self, project_id: str, task_id: str, *, reason: str = "", events: Sequence[Any] = ()) -> None:
+    def __init__(self, project_id: str, task_id: str, *, reason: str = "", events: "_TaskEvents" = ()) -> None:
         super().__init__(project_id, task_id, verb="failed", reason=reason, events=events)
 
 
 class TaskCancelled(TaskEnded):
     """The task was cancelled at the orchestrator."""
 
-    def __init__(self, project_id: str, task_id: str, *, reason: str = "", events: Sequence[Any] = ()) -> None:
+    def __init__(self, project_id: str, task_id: str, *, reason: str = "", events: "_TaskEvents" = ()) -> None:
         super().__init__(project_id, task_id, verb="was cancelled", reason=reason, events=events)
 
 

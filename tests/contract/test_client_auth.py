@@ -644,8 +644,13 @@ async def test_it_is_used_inside_of_its_block_and_once(simulator: Simulator) -> 
     for name in ("auth", "projects", "tasks", "workflows", "sandboxes", "progress"):
         with pytest.raises(RuntimeError, match="outside of its `async with`"):
             getattr(client, name)
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        client.nothing  # noqa: B018
+    for name, told in (
+        ("nothing", "'AInTandemClient' object has no attribute 'nothing'"),
+        ("subscribeToTask", "has no attribute 'subscribeToTask'; it is called subscribe_to_task here"),
+        ("subscribeToEverything", "has no attribute 'subscribeToEverything'"),
+    ):
+        with pytest.raises(AttributeError, match=f"{told}$"):
+            getattr(client, name)
     async with client:
         assert client.get_progress() is client.progress
     with pytest.raises(RuntimeError, match="outside of its `async with`"):

@@ -1,12 +1,14 @@
 import copy
 import pickle
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from aintandem_notify import errors
 from aintandem_notify.errors import Problem
+from aintandem_notify.events import TaskFailedEvent
 
 
 @pytest.mark.parametrize(
@@ -79,6 +81,7 @@ def test_what_an_error_carries_has_safe_defaults() -> None:
     assert errors.RetryLater("busy").after is None
 
 
+FAILURE = TaskFailedEvent(timestamp=datetime(2026, 1, 1, tzinfo=UTC), project_id="p", task_id="t-1")
 EVERY_KIND = [
     errors.ConfigError([Problem("unknown key", "plugins", 3)], "c.toml"),
     errors.StoreFull("no room"),
@@ -90,7 +93,7 @@ EVERY_KIND = [
     errors.NotFound("no such task", status=404, code="TASK_NOT_FOUND", details={"id": "t-1"}),
     errors.NotLoggedIn(),
     errors.ServerTrouble("busy", status=429, retry_after=3.5),
-    errors.TaskFailed("p", "t-1", reason="disk full", events=["one"]),
+    errors.TaskFailed("p", "t-1", reason="disk full", events=[FAILURE]),
     errors.TaskCancelled("p", "t-1"),
     errors.TokenStoreError("cannot read"),
     errors.HttpFailed("no DNS", maybe_sent=True),

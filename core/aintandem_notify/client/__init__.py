@@ -17,6 +17,7 @@ from aintandem_notify.client.running import TaskResult
 from aintandem_notify.client.token_stores import FileTokens, KeyringTokens
 from aintandem_notify.events import (
     Artifact,
+    ProgressEvent,
     SandboxCreatedEvent,
     SandboxErrorEvent,
     SandboxStartedEvent,
@@ -66,6 +67,7 @@ __all__ = [
     "MemoryTokens",
     "OperationRecord",
     "Progress",
+    "ProgressEvent",
     "ProgressSubscription",
     "ProjectRecord",
     "Projects",

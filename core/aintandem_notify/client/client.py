@@ -1,6 +1,7 @@
 """The client: one login, one HTTP client and one socket a project, all ended with its block."""
 
 import random
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -8,7 +9,7 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import trio
 
@@ -27,7 +28,18 @@ from aintandem_notify.client.token_stores import GuardedStore
 from aintandem_notify.clock import Clock, SystemClock
 from aintandem_notify.config import Secret
 from aintandem_notify.errors import ConfigError, Problem
-from aintandem_notify.events import Family
+from aintandem_notify.events import (
+    Family,
+    SandboxEvent,
+    TaskCancelledEvent,
+    TaskCompletedEvent,
+    TaskEvent,
+    TaskFailedEvent,
+    UnknownEvent,
+    WorkflowEvent,
+    WorkflowExecutionCompletedEvent,
+    WorkflowExecutionFailedEvent,
+)
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator import (
     GivenToken,
@@ -52,6 +64,7 @@ FATAL: Final = frozenset({Trouble.REFUSED, Trouble.GONE})
 """What no waiting mends: the caller is told at once."""
 _PARTS: Final = frozenset({"auth", "projects", "tasks", "workflows", "sandboxes", "progress"})
 """What there is only inside of the client's block."""
+_CAPITAL: Final = re.compile("[A-Z]")
 
 
 class AInTandemClient:
@@ -143,10 +156,14 @@ class AInTandemClient:
     def __repr__(self) -> str:
         return f"AInTandemClient({self._url!r})"
 
-    def __getattr__(self, name: str) -> Any:
-        if name in _PARTS:
-            raise RuntimeError("AInTandemClient is used outside of its `async with`")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    if not TYPE_CHECKING:  # or else a type checker takes every name for one of ours
+
+        def __getattr__(self, name: str) -> Any:
+            if name in _PARTS:
+                raise RuntimeError("AInTandemClient is used outside of its `async with`")
+            ours = _CAPITAL.sub(lambda found: f"_{found[0].lower()}", name)
+            hint = f"; it is called {ours} here" if ours != name and hasattr(type(self), ours) else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     async def __aenter__(self) -> Self:
         if self._block is not None:
@@ -259,7 +276,7 @@ class AInTandemClient:
         step_id: str | None = None,
         prompt: str | None = None,
         parameters: Mapping[str, Any] | None = None,
-        on_event: Callback[Any] | None = None,
+        on_event: Callback[TaskEvent | UnknownEvent] | None = None,
     ) -> TaskResult:
         """Submit a task, call ``on_event`` (sync or async) with each of its events, and wait for its end.
 
@@ -295,11 +312,11 @@ class AInTandemClient:
         self,
         project_id: str,
         task_id: str,
-        on_event: Callback[Any],
-        on_complete: Callback[Any] | None = None,
-        on_failed: Callback[Any] | None = None,
+        on_event: Callback[TaskEvent | UnknownEvent],
+        on_complete: Callback[TaskCompletedEvent] | None = None,
+        on_failed: Callback[TaskFailedEvent] | None = None,
         *,
-        on_cancelled: Callback[Any] | None = None,
+        on_cancelled: Callback[TaskCancelledEvent] | None = None,
         buffer: int | None = None,
     ) -> Unsubscribe:
         """Call back with every event of a task; ``on_event`` first, then the one for how it ended.
@@ -310,7 +327,8 @@ class AInTandemClient:
 
         Returns, once connected, the function that ends it; raises as ``progress.subscribe_to_progress``, which
         also tells of ``buffer`` and of callbacks that raise. An end that nobody was there to hear (the task was
-        over before, or while the connection was down) is looked up and told, its event ``caught_up``.
+        over before, or while the connection was down) is looked up and told, its event ``caught_up``. ``on_event``
+        also gets what names the task and is of a type that this version does not know (UnknownEvent).
         """
         more = {"task_completed": on_complete, "task_failed": on_failed, "task_cancelled": on_cancelled}
         interest = interest_in(task_id=checked_id(task_id, "task_id"))
@@ -319,11 +337,11 @@ class AInTandemClient:
     async def subscribe_to_workflow(
         self,
         project_id: str,
-        on_event: Callback[Any],
+        on_event: Callback[WorkflowEvent | UnknownEvent],
         workflow_id: str | None = None,
         execution_id: str | None = None,
-        on_complete: Callback[Any] | None = None,
-        on_failed: Callback[Any] | None = None,
+        on_complete: Callback[WorkflowExecutionCompletedEvent] | None = None,
+        on_failed: Callback[WorkflowExecutionFailedEvent] | None = None,
         *,
         buffer: int | None = None,
     ) -> Unsubscribe:
@@ -341,7 +359,7 @@ class AInTandemClient:
     async def subscribe_to_sandbox(
         self,
         project_id: str,
-        on_event: Callback[Any],
+        on_event: Callback[SandboxEvent | UnknownEvent],
         sandbox_id: str | None = None,
         *,
         buffer: int | None = None,

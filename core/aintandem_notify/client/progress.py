@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Self, cast
 
 from aintandem_notify.client.callbacks import Callback
 from aintandem_notify.client.channel import Channel
@@ -10,7 +10,7 @@ from aintandem_notify.client.channels import Channels, make_outlet
 from aintandem_notify.client.connection_events import ConnectionChange, Unsubscribe
 from aintandem_notify.client.interest import Interest, interest_in
 from aintandem_notify.client.outlet import Outlet, OutletClosed
-from aintandem_notify.events import Event
+from aintandem_notify.events import ProgressEvent
 from aintandem_notify.orchestrator import ConnectionState
 
 
@@ -61,7 +61,7 @@ class EventStream:
     def __init__(self, channel: Channel, outlet: Outlet) -> None:
         self._channel = channel
         self._outlet = outlet
-        self._taken: list[Event] = []
+        self._taken: list[ProgressEvent] = []
 
     @property
     def dropped(self) -> int:
@@ -71,11 +71,11 @@ class EventStream:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Event:
+    async def __anext__(self) -> ProgressEvent:
         """The next event. Events that are there come without a switch of tasks in between."""
         if not self._taken:
             try:
-                self._taken = await self._channel.take(self._outlet)
+                self._taken = cast("list[ProgressEvent]", await self._channel.take(self._outlet))
             except OutletClosed:
                 raise StopAsyncIteration from None
             self._taken.reverse()
@@ -92,7 +92,7 @@ class Progress:
         self._channels = channels
 
     async def subscribe_to_progress(
-        self, project_id: str, on_event: Callback[Any], *, buffer: int | None = None
+        self, project_id: str, on_event: Callback[ProgressEvent], *, buffer: int | None = None
     ) -> ProgressSubscription:
         """Call ``on_event`` with every event of the project, sync or async; returns once connected.
 
@@ -214,7 +214,7 @@ class Progress:
         workflow_id: str | None = None,
         execution_id: str | None = None,
         sandbox_id: str | None = None,
-    ) -> list[Event]:
+    ) -> list[ProgressEvent]:
         """The events that have come over the project's present connection, the oldest first.
 
             for event in client.progress.history("project-123", task_id="task-1"):
@@ -227,7 +227,8 @@ class Progress:
             task_id=task_id, workflow_id=workflow_id, execution_id=execution_id, sandbox_id=sandbox_id
         )
         channel = self._channels.find(project_id)
-        return [] if channel is None else [event for event in channel.history if interest.wants(event)]
+        kept = () if channel is None else channel.history
+        return cast("list[ProgressEvent]", [event for event in kept if interest.wants(event)])
 
     def clear_history(self, project_id: str | None = None) -> None:
         """Forget the history of the project, of all projects when none is given.

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from aintandem_notify.client.callbacks import Callback, Reporter, checked_callback
 from aintandem_notify.client.channel import Channel
@@ -11,11 +11,12 @@ from aintandem_notify.client.interest import TASKS, Interest
 from aintandem_notify.client.outlet import OutletClosed, RunOutlet
 from aintandem_notify.errors import Disconnected, TaskCancelled, TaskFailed
 from aintandem_notify.events import (
-    Event,
     Family,
     TaskCancelledEvent,
     TaskCompletedEvent,
+    TaskEvent,
     TaskFailedEvent,
+    UnknownEvent,
 )
 from aintandem_notify.orchestrator.records import SubmittedTask
 
@@ -35,12 +36,17 @@ class TaskResult:
     task_id: str
     output: Any
     duration: float | None = None
-    events: tuple[Event, ...] = field(default=(), repr=False)
+    events: tuple[TaskEvent | UnknownEvent, ...] = field(default=(), repr=False)
     caught_up: bool = False
 
 
 async def run_to_its_end(
-    channel: Channel, submit: Submit, *, on_event: Callback[Any] | None, reporter: Reporter, most_events: int
+    channel: Channel,
+    submit: Submit,
+    *,
+    on_event: Callback[TaskEvent | UnknownEvent] | None,
+    reporter: Reporter,
+    most_events: int,
 ) -> TaskResult:
     """As ``AInTandemClient.run_task``."""
     if on_event is not None:
@@ -53,7 +59,7 @@ async def run_to_its_end(
         channel.narrow(outlet, Interest(Family.TASK, task_id))
         if channel.connections != connections:
             channel.look_up(outlet)
-        events: deque[Event] = deque(maxlen=most_events)
+        events: deque[TaskEvent | UnknownEvent] = deque(maxlen=most_events)
         while True:
             for event in await _take(channel, outlet):
                 events.append(event)
@@ -69,9 +75,9 @@ async def run_to_its_end(
                         raise TaskCancelled(channel.project_id, task_id, events=events)
 
 
-async def _take(channel: Channel, outlet: RunOutlet) -> list[Event]:
+async def _take(channel: Channel, outlet: RunOutlet) -> list[TaskEvent | UnknownEvent]:
     try:
-        return await channel.take(outlet)
+        return cast("list[TaskEvent | UnknownEvent]", await channel.take(outlet))
     except OutletClosed:
         reason = "the program itself ended the connection while the task ran"
         raise Disconnected(reason).about(channel.project_id) from None

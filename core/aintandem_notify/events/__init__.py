@@ -37,6 +37,7 @@ from aintandem_notify.events.own import (
 from aintandem_notify.events.table import EVENT_TYPES, OWN_TYPES, WIRE_FAMILIES
 from aintandem_notify.events.wire import (
     Artifact,
+    ProgressEvent,
     SandboxCreatedEvent,
     SandboxErrorEvent,
     SandboxEvent,
@@ -88,6 +89,7 @@ __all__ = [
     "LoginFailedEvent",
     "NoEvent",
     "PluginFailedEvent",
+    "ProgressEvent",
     "SandboxCreatedEvent",
     "SandboxErrorEvent",
     "SandboxEvent",

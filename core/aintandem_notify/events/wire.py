@@ -14,6 +14,7 @@ from aintandem_notify.events.base import (
     OptionalText,
     OptionalWhole,
     Text,
+    UnknownEvent,
 )
 
 
@@ -224,3 +225,7 @@ class SandboxErrorEvent(SandboxEvent):
 
     type: Literal["sandbox_error"] = "sandbox_error"
     error: OptionalText = None
+
+
+ProgressEvent = TaskEvent | WorkflowEvent | SandboxEvent | UnknownEvent
+"""What a project's socket brings: an event of a task, a workflow or a sandbox, or of a type that is new to us."""
