@@ -43,6 +43,9 @@ LONGEST_FAREWELL_S: Final = 30.0
 """How long the other side may go on after our goodbye, as it does with a backlog on the way."""
 HASTY_CLOSE_TIMEOUT_S: Final = 0.05
 """As above when we are being cancelled or nobody answers: enough to write a word of goodbye."""
+PIECES: Final = 5
+"""In how many pieces these are waited for. A machine that lets us stand still takes one of them, however long it
+does, and the goodbye is still written."""
 MAX_HANDSHAKES: Final = 32
 """Connections that are being opened at the same time, so that many projects do not arrive as a herd."""
 
@@ -130,7 +133,7 @@ async def _connect(
     target: SocketTarget, settings: LinkSettings, nursery: trio.Nursery, stack: AsyncExitStack
 ) -> "_WebSocketLink":
     """Dial and shake hands within the deadline; the stream is closed by ``stack``."""
-    problem = "no connection"
+    problem, tap = "no connection", None
     with trio.move_on_after(settings.connect_timeout):
         stream = await stack.enter_async_context(settings.dial(target.endpoint))
         problem = "the orchestrator did not answer the handshake"
@@ -145,7 +148,10 @@ async def _connect(
             receive_buffer_size=RECEIVE_BUFFER_SIZE,
         )
         return _WebSocketLink(websocket, tap, settings)
-    raise LinkLost(f"{problem} within {settings.connect_timeout:g} s")
+    late = LinkLost(f"{problem} within {settings.connect_timeout:g} s")
+    if tap is not None:
+        tap.error = late  # the library's reader may find the stream closed before we are back
+    raise late
 
 
 def telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -331,7 +337,17 @@ class _WebSocketLink:
     async def close(self) -> None:
         """Say goodbye, and wait a moment for the answer if there can be one."""
         hasty = self._ended is not None or trio.current_effective_deadline() == -math.inf
-        with trio.move_on_after(HASTY_CLOSE_TIMEOUT_S if hasty else CLOSE_TIMEOUT_S, shield=True):
-            if isinstance(self._ended, LinkLost) and self._ended.code in OUR_LIMITS:
-                await self._tap.say_goodbye(self._ended.code)
-            await self._websocket.aclose()
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                patience = HASTY_CLOSE_TIMEOUT_S if hasty else CLOSE_TIMEOUT_S
+                nursery.start_soon(_cancel_after, patience, nursery.cancel_scope)
+                if isinstance(self._ended, LinkLost) and self._ended.code in OUR_LIMITS:
+                    await self._tap.say_goodbye(self._ended.code)
+                await self._websocket.aclose()
+                nursery.cancel_scope.cancel()
+
+
+async def _cancel_after(seconds: float, scope: trio.CancelScope) -> None:
+    for _ in range(PIECES):
+        await trio.sleep(seconds / PIECES)
+    scope.cancel()

@@ -31,9 +31,10 @@ class Tap(trio.abc.Stream):
     """``stream``, watched.
 
     Up to the end of the answer to the upgrade, its end or a refusal raise our errors out of ``receive_some``,
-    and so out of the library's reader. After that, more than ``limit`` bytes without a whole message end the
-    stream, and ``error`` says so; whoever takes messages sets ``unframed`` to 0. ``heard_at`` is in seconds of
-    trio's clock. While ``idle``, all that arrived is decoded; ``on_idle`` is called when that begins.
+    and so out of the library's reader; where it is given up, ``error`` is set to what to say then. After that,
+    more than ``limit`` bytes without a whole message end the stream, and ``error`` says so; whoever takes
+    messages sets ``unframed`` to 0. ``heard_at`` is in seconds of trio's clock. While ``idle``, all that arrived
+    is decoded; ``on_idle`` is called when that begins.
     """
 
     def __init__(self, stream: trio.abc.Stream, *, limit: int) -> None:
@@ -106,7 +107,7 @@ class Tap(trio.abc.Stream):
             return await self._stream.receive_some(max_bytes)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             if self._head is not None:
-                raise LinkLost("the connection broke during the handshake") from error
+                raise self.error or LinkLost("the connection broke during the handshake") from error
             raise
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
