@@ -170,7 +170,9 @@ async def test_a_refused_refresh_ends_in_a_login(answer: RestAnswer) -> None:
         (RestAnswer([1]), "no token"),
     ],
 )
-async def test_a_refused_login_is_told_once_and_not_repeated_at_once(answer: RestAnswer, words: str) -> None:
+async def test_a_refused_login_is_told_once_and_not_repeated_at_once(
+    answer: RestAnswer, words: str, mock_clock: trio.testing.MockClock
+) -> None:
     async with open_raw_orchestrator() as raw, session_with(raw) as (session, told):
         raw.rest["POST /api/auth/login"] = answer
         for _ in range(5):
@@ -218,7 +220,7 @@ async def test_a_login_is_not_asked_earlier_than_the_orchestrator_wants(
             assert len(raw.requests) == requests
 
 
-async def test_trouble_is_no_refusal() -> None:
+async def test_trouble_is_no_refusal(mock_clock: trio.testing.MockClock) -> None:
     async with open_raw_orchestrator() as raw, session_with(raw) as (session, told):
         raw.rest["POST /api/auth/login"] = RestAnswer(b"", 503)
         for _ in range(3):

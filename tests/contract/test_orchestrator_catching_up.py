@@ -80,7 +80,7 @@ class Bench:
         settings = {"reconnect_initial_delay": 0.01, "reconnect_max_delay": 0.05, **self.settings}
         connection = ConnectionConfig.model_construct(**{**ConnectionConfig().model_dump(), **settings})
         told, clock, chance = Told(), SystemClock(), random.Random(7).random
-        with trio.fail_after(30):
+        with trio.fail_after(120):  # so long only what hangs takes
             async with (
                 HttpClient() as http,
                 open_ingest(

@@ -1,6 +1,7 @@
 """Streams to an orchestrator: plain, over TLS, through a proxy, and what each says when it cannot."""
 
 import base64
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -184,11 +185,12 @@ async def test_a_proxy_that_does_not_connect_us(answer: bytes, words: str) -> No
 
 
 async def test_no_proxy_there() -> None:
-    async with serving(echo) as port:
-        pass
-    assert await failure(plain(1), f"http://user:canary@127.0.0.1:{port}") == (
-        f"cannot reach 127.0.0.1:{port}: Connection refused"
-    )
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and does not listen; a free port somebody else might take
+        port = bound.getsockname()[1]
+        assert await failure(plain(1), f"http://user:canary@127.0.0.1:{port}") == (
+            f"cannot reach 127.0.0.1:{port}: Connection refused"
+        )
 
 
 @pytest.mark.parametrize("proxy", ["nonsense", "http://"])

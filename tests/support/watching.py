@@ -50,7 +50,7 @@ async def watching(
         **{**ConnectionConfig().model_dump(), "reconnect_initial_delay": 0.02, **connection}
     )
     journal, chance = Journal(), random.Random(7).random
-    with trio.fail_after(30):
+    with trio.fail_after(120):  # so long only what hangs takes
         async with HttpClient() as http:
             session = Session(
                 raw.url,
