@@ -20,6 +20,8 @@ from support.clients import logged_in
 from support.raw_orchestrator import HttpRequest, RawOrchestrator, RestAnswer, open_raw_orchestrator
 
 P = "project-123"
+SLOWLY = 0.001
+"""A speed of the simulator at which nothing ends before it is told to."""
 
 
 @pytest.fixture
@@ -87,7 +89,8 @@ async def test_what_is_not_there(client: AInTandemClient) -> None:
         await client.tasks.execute_task(P)
 
 
-async def test_an_execution(client: AInTandemClient) -> None:
+async def test_an_execution(client: AInTandemClient, simulator: Simulator) -> None:
+    simulator.world.speed = SLOWLY
     created = await client.workflows.create_execution("nightly-report", P, {"day": "monday"})
     assert (created.status, created.workflow_id, created.project_id) == ("pending", "nightly-report", P)
     assert (await client.workflows.start(created.id)).status == "running"
