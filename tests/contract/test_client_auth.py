@@ -109,9 +109,17 @@ async def test_server_trouble_and_no_server(raw: RawOrchestrator) -> None:
             await client.auth.login("admin", "admin123")
 
 
-async def test_a_request_that_is_not_answered_is_given_up(raw: RawOrchestrator) -> None:
+async def test_a_request_that_is_not_answered_is_given_up(
+    raw: RawOrchestrator, mock_clock: trio.testing.MockClock
+) -> None:
     raw.rest["POST /api/projects/p/tasks"] = RestAnswer(b"x", headers={"Content-Length": "1000"})
-    async with logged_in(raw, request_timeout=0.05) as client:
+    async with logged_in(raw, request_timeout=5.0) as client, trio.open_nursery() as nursery:
+
+        async def wait_too_long() -> None:
+            await arrived(raw, "/projects/p/tasks")
+            mock_clock.jump(5.0)
+
+        nursery.start_soon(wait_too_long)
         with pytest.raises(HttpFailed) as failed:
             await client.tasks.execute_task("p", "x")
         assert failed.value.maybe_sent
@@ -245,8 +253,10 @@ async def arrived(raw: RawOrchestrator, path: str) -> None:
         await trio.testing.wait_all_tasks_blocked(0.01)
 
 
-async def test_a_refresh_that_its_caller_gives_up_is_kept(raw: RawOrchestrator) -> None:
-    """The orchestrator has used the old refresh token up: only its answer leads on."""
+async def test_a_refresh_that_its_caller_gives_up_is_kept(
+    raw: RawOrchestrator, mock_clock: trio.testing.MockClock
+) -> None:
+    """The orchestrator has used the old refresh token up: only its answer leads on. It comes within no time."""
     tokens, answered = MemoryTokens(), trio.Event()
     async with logged_in(raw, tokens=tokens):
         pass
@@ -297,18 +307,28 @@ async def test_a_refresh_that_its_caller_gives_up_may_fail(raw: RawOrchestrator,
 
 
 async def test_a_server_that_hangs_does_not_hold_who_gives_up(
-    raw: RawOrchestrator, autojump_clock: trio.testing.MockClock
+    raw: RawOrchestrator, mock_clock: trio.testing.MockClock
 ) -> None:
-    autojump_clock.autojump_threshold = 0.05
     tokens = MemoryTokens()
     await tokens.save(StoredTokens(raw.url, make_token(9, -5), "refresh-0"))
     raw.delays["POST /api/auth/refresh"] = trio.Event()
-    async with client_of(raw, tokens=tokens) as client:
-        began = trio.current_time()
-        with trio.move_on_after(2) as scope:
-            await client.auth.token()
-        assert scope.cancelled_caught
-        assert trio.current_time() - began == pytest.approx(2 + SAVE_TIME_S)
+    async with client_of(raw, tokens=tokens) as client, trio.open_nursery() as nursery:
+        ended: list[float] = []
+
+        async def give_up() -> None:
+            with trio.move_on_after(2) as scope:
+                await client.auth.token()
+            assert scope.cancelled_caught
+            ended.append(trio.current_time())
+
+        nursery.start_soon(give_up)
+        await arrived(raw, "/auth/refresh")
+        for seconds in (2, SAVE_TIME_S - 1):
+            mock_clock.jump(seconds)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert not ended
+        mock_clock.jump(1)
+    assert ended == [2 + SAVE_TIME_S]
 
 
 @pytest.mark.parametrize("trouble", [RestAnswer({"error": "busy"}, 503), None])
@@ -657,5 +677,4 @@ async def test_it_is_used_inside_of_its_block_and_once(simulator: Simulator) -> 
         await client.call("GET", "/health")
     with pytest.raises(RuntimeError, match="was used before"):
         await client.__aenter__()
-    with trio.fail_after(1):
-        await trio.lowlevel.checkpoint()
+    await trio.lowlevel.checkpoint()

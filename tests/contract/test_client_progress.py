@@ -23,10 +23,12 @@ from aintandem_notify import (
     UnknownEvent,
     WorkflowEvent,
 )
+from aintandem_notify.client import channel
 from aintandem_notify.client.outlet import CAPACITY
 from aintandem_notify.simulator.demo import all_types
 from aintandem_notify.simulator.simulation import Simulator
-from support.clients import client_of, logged_in
+from aintandem_notify.testing import SIMULATOR_SPEED
+from support.clients import logged_in
 from support.raw_orchestrator import (
     Accept,
     RawOrchestrator,
@@ -94,6 +96,7 @@ async def test_a_task_a_workflow_a_sandbox_each_to_its_own(simulator: Simulator)
         await client.subscribe_to_workflow(P, executions, execution_id=execution.id, on_failed=broken)
         await client.subscribe_to_sandbox(P, sandboxes, sandbox.id)
         await client.progress.subscribe_to_progress(P, everything)
+        await simulator.wait_subscribed(P)
         assert len(simulator.subscriptions.of(P)) == 1, "one socket a project"
         await all_types(simulator, P)
         simulator.workflows.start(execution.id)
@@ -141,6 +144,7 @@ async def test_an_unknown_type_is_an_event(raw: RawOrchestrator) -> None:
         socket = await raw.connections.receive()
         await socket.send_event("task_retried", taskId="t1", nextAttempt=2)
         await ours.count(1)
+        await heard.count(1)
         (event,) = heard.all
         assert isinstance(event, UnknownEvent)
         assert event.model_extra == {"taskId": "t1", "nextAttempt": 2}
@@ -491,9 +495,11 @@ async def test_a_stream_of_one_workflow(simulator: Simulator) -> None:
     async with logged_in(simulator) as client:
         execution = await client.workflows.create_execution("nightly-report", P)
         async with client.progress.events(P, execution_id=execution.id) as events:
+            simulator.world.speed = 0.5  # so that it does not end before it is paused
             await client.workflows.start(execution.id)
             await client.workflows.pause(execution.id)
             await client.workflows.resume(execution.id)
+            simulator.world.speed = SIMULATOR_SPEED
             types = [(await anext(events)).type for _ in range(2)]
             assert types[0] == "workflow_execution_started"
             async for event in events:
@@ -577,6 +583,7 @@ async def test_a_listener_hears_every_change(raw: RawOrchestrator) -> None:
         await socket.close(1012, "restart")
         await raw.connections.receive()
         await heard.count(5)
+        await late.count(2)
         late_stop()
         await client.progress.disconnect(P)
         await heard.count(6)
@@ -740,13 +747,17 @@ async def test_who_waits_when_it_is_given_up_gets_an_error(raw: RawOrchestrator)
         await heard.until(lambda heard: heard.all[-1].run_id == "t2")
 
 
-async def test_a_silent_server_is_lost(raw: RawOrchestrator) -> None:
+async def test_a_silent_server_is_lost(raw: RawOrchestrator, mock_clock: trio.testing.MockClock) -> None:
     heard = Heard()
-    async with logged_in(raw, heartbeat_interval=0.05) as client:
+    async with logged_in(raw, heartbeat_interval=1.0, connect_timeout=100.0) as client:
         client.progress.on_connection_state(P, heard)
         await client.progress.connect(P)
         (await raw.connections.receive()).fall_silent()
-        await heard.count(3)
+        while len(heard.all) < 3:
+            # Little by little: first for the silence, then for the pause before the next try.
+            mock_clock.jump(0.1)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        mock_clock.rate = 1.0  # leaving takes a moment
         assert heard.types == ["connected", "disconnected", "connected"]
         assert "nothing was heard" in heard.all[1].reason
 
@@ -783,14 +794,13 @@ async def test_an_end_that_came_while_the_socket_was_down(simulator: Simulator) 
 
 
 async def test_trouble_with_looking_up_is_waited_out(
-    raw: RawOrchestrator, autojump_clock: trio.testing.MockClock
+    raw: RawOrchestrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(channel, "LOOK_AGAIN_S", (0.01, 0.02))
     answers = [RestAnswer({"id": "t1", "status": "cancelled"}), *[RestAnswer({"error": "no"}, 403)] * 5]
     raw.rest[f"GET /api/projects/{P}/tasks/t1"] = lambda _: answers.pop()
     done = Heard()
-    autojump_clock.autojump_threshold = 0.05
-    async with client_of(raw) as client:
-        await client.auth.login("admin", "admin123")
+    async with logged_in(raw) as client:
         await client.subscribe_to_task(P, "t1", print, on_cancelled=done)
         await done.count(1)
 
@@ -821,8 +831,8 @@ async def test_cancelling_leaves_nothing_behind(raw: RawOrchestrator) -> None:
             with trio.move_on_after(0.05) as scope:
                 await wait()
             assert scope.cancelled_caught
-            await trio.testing.wait_all_tasks_blocked(0.01)
-            assert client.progress.get_connection_state(P) == "disconnected"
+            while client.progress.get_connection_state(P) != "disconnected":
+                await trio.lowlevel.checkpoint()
 
 
 async def test_a_cancelled_connect_does_not_let_go_what_was_held(simulator: Simulator) -> None:
@@ -871,20 +881,20 @@ async def test_a_stuck_callback_does_not_hold_the_end_back(raw: RawOrchestrator)
         stuck.set()
         await trio.sleep_forever()
 
-    with trio.fail_after(10):
-        async with logged_in(raw) as client:
-            await client.progress.subscribe_to_progress(P, hang)
-            await (await raw.connections.receive()).send_event("task_started", taskId="t1")
-            await stuck.wait()
+    async with logged_in(raw) as client:
+        await client.progress.subscribe_to_progress(P, hang)
+        await (await raw.connections.receive()).send_event("task_started", taskId="t1")
+        await stuck.wait()
 
 
-async def test_what_was_read_is_told_before_the_end(raw: RawOrchestrator) -> None:
+async def test_what_was_read_is_told_before_the_end(raw: RawOrchestrator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aintandem_notify.client.client.GRACE_S", 60.0)  # however long the machine stalls
     heard: list[str | None] = []
     first = trio.Event()
 
     async def slow(event: Event) -> None:
         first.set()
-        await trio.sleep(0.01)
+        await socket.closed.wait()
         heard.append(event.run_id)
 
     async with logged_in(raw) as client:

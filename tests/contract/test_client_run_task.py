@@ -23,11 +23,9 @@ from aintandem_notify import (
 from aintandem_notify.simulator.simulation import Simulator
 from support.clients import logged_in
 from support.raw_orchestrator import (
-    HttpRequest,
     RawOrchestrator,
     RawSocket,
     Refuse,
-    RestAnswer,
     event_text,
     frame,
     open_raw_orchestrator,
@@ -113,24 +111,16 @@ async def test_a_task_that_is_cancelled(simulator: Simulator) -> None:
 
 async def test_events_before_the_answer_are_not_lost(raw: RawOrchestrator) -> None:
     """A quick task may be over before the orchestrator has answered the submission."""
-    answered = trio.Event()
-
-    def submit(_: HttpRequest) -> RestAnswer:
-        answered.set()
-        return RestAnswer(b"", headers={"Content-Length": "17"})
-
-    raw.rest[SUBMIT] = submit
+    answered = raw.delays[SUBMIT] = trio.Event()
     async with logged_in(raw) as client, trio.open_nursery() as nursery:
 
         async def finish_first() -> None:
-            socket = await raw.connections.receive()
-            await answered.wait()
+            socket = await submitted(raw)
             for kind in ("task_queued", "task_started", "task_completed"):
                 await socket.send_event(kind, taskId="t2")
                 await socket.send_event(kind, taskId="t1")
             await trio.testing.wait_all_tasks_blocked(0.02)
-            (stream,) = [one for one in raw._streams if one is not socket._stream]
-            await stream.send_all(b'{"taskId": "t1"} ')
+            answered.set()
 
         nursery.start_soon(finish_first)
         result = await client.run_task(P, "sum")
@@ -161,15 +151,17 @@ async def test_many_at_once_each_get_their_own(simulator: Simulator) -> None:
 
 async def test_an_end_that_was_missed_is_looked_up(raw: RawOrchestrator) -> None:
     raw.rest[LOOK_UP] = {"id": "t1", "status": "completed", "output": {"n": 1}, "duration": 7}
+    started = trio.Event()
     async with logged_in(raw) as client, trio.open_nursery() as nursery:
 
         async def cut() -> None:
             socket = await submitted(raw)
             await socket.send_event("task_started", taskId="t1")
+            await started.wait()
             await socket.reset()
 
         nursery.start_soon(cut)
-        result = await client.run_task(P, "sum")
+        result = await client.run_task(P, "sum", on_event=lambda _: started.set())
         assert (result.output, result.duration, result.caught_up) == ({"n": 1}, 7, True)
         assert [event.type for event in result.events] == ["task_started", "task_completed"]
 
@@ -206,26 +198,15 @@ async def test_a_task_that_goes_on_after_the_cut(raw: RawOrchestrator) -> None:
 async def test_a_cut_during_the_submission(raw: RawOrchestrator) -> None:
     """The end may have come before we knew which task is ours."""
     raw.rest[LOOK_UP] = {"id": "t1", "status": "cancelled"}
-    asked, again = trio.Event(), trio.Event()
-
-    def submit(_: HttpRequest) -> RestAnswer:
-        asked.set()
-        return RestAnswer(b"", headers={"Content-Length": "17"})
-
-    raw.rest[SUBMIT] = submit
+    answered = raw.delays[SUBMIT] = trio.Event()
     async with logged_in(raw) as client, trio.open_nursery() as nursery:
 
         async def cut() -> None:
-            first = await raw.connections.receive()
-            await asked.wait()
-            await first.reset()
-            second = await raw.connections.receive()
-            again.set()
+            await (await submitted(raw)).reset()
+            await raw.connections.receive()
             while not client.progress.is_connected(P):
                 await trio.lowlevel.checkpoint()
-            await trio.testing.wait_all_tasks_blocked(0.02)
-            (stream,) = [one for one in raw._streams if one is not second._stream]
-            await stream.send_all(b'{"taskId": "t1"} ')
+            answered.set()
 
         nursery.start_soon(cut)
         with pytest.raises(TaskCancelled):
@@ -294,14 +275,14 @@ async def test_a_cancelled_wait_leaves_nothing_behind(raw: RawOrchestrator) -> N
         async with trio.open_nursery() as nursery:
             with trio.CancelScope() as scope:
 
-                async def cancel() -> None:
+                async def begin() -> None:
                     socket = await submitted(raw)
                     await socket.send_event("task_started", taskId="t1")
-                    scope.cancel()
                     await socket.closed.wait()
 
-                nursery.start_soon(cancel)
-                await client.run_task(P, "sum")
+                nursery.start_soon(begin)
+                # Not before the submission is answered: what is cut in the middle costs its connection.
+                await client.run_task(P, "sum", on_event=lambda _: scope.cancel())
             assert scope.cancelled_caught
         while len(raw._streams) > streams or client.progress.get_connection_state(P) != "disconnected":
             await trio.lowlevel.checkpoint()

@@ -17,7 +17,7 @@ import trio
 import trio.testing
 
 from aintandem_notify.errors import HttpFailed
-from aintandem_notify.http_client import MAX_BODY, HttpClient
+from aintandem_notify.http_client import MAX_BODY, HttpClient, transport
 from aintandem_notify.http_client.transport import MAX_CONNECTIONS
 from support.http_server import (
     Answer,
@@ -124,7 +124,10 @@ async def test_the_environment_names_no_proxy(
     assert (await http.get(server.base)).status == 200
 
 
-async def test_connections_are_used_again_and_closed_at_the_end(server: LoopbackServer) -> None:
+async def test_connections_are_used_again_and_closed_at_the_end(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "IDLE_EXPIRY", 3600.0)  # however long the machine stalls between two
     async with HttpClient() as http:
         for _ in range(3):
             await http.get(server.base)
@@ -269,6 +272,19 @@ async def test_a_header_that_cannot_be_sent(server: LoopbackServer, http: HttpCl
 # Deadlines: time stands still until the test moves it
 
 
+@pytest.fixture
+def answered(monkeypatch: pytest.MonkeyPatch) -> trio.Event:
+    """Set when the client has read the head of an answer: when it was sent says nothing of when it arrives."""
+    has_begun, read_body = trio.Event(), transport._read_body
+
+    async def read(*of_an_answer: Any) -> None:
+        has_begun.set()
+        await read_body(*of_an_answer)
+
+    monkeypatch.setattr(transport, "_read_body", read)
+    return has_begun
+
+
 async def _fail_late(
     http: HttpClient, url: str, clock: trio.testing.MockClock, ready: trio.Event | LoopbackServer
 ) -> HttpFailed:
@@ -297,10 +313,10 @@ async def test_a_server_that_never_answers(
 
 
 async def test_a_server_that_drips(
-    server: LoopbackServer, http: HttpClient, mock_clock: trio.testing.MockClock
+    server: LoopbackServer, http: HttpClient, mock_clock: trio.testing.MockClock, answered: trio.Event
 ) -> None:
     server.replies.append(Drip())
-    failure = await _fail_late(http, _secret_url(server.port), mock_clock, server)
+    failure = await _fail_late(http, _secret_url(server.port), mock_clock, answered)
     assert str(failure) == f"the answer of {server.base} did not end within 5 s"
     assert failure.maybe_sent
     await server.wait_until(lambda: server.connections == 0)
@@ -326,7 +342,11 @@ async def test_a_handshake_that_never_ends(http: HttpClient, mock_clock: trio.te
 
 @pytest.mark.parametrize("answer", [Drip(202), Drip(202, b"")])
 async def test_a_status_can_be_answer_enough_at_the_deadline(
-    server: LoopbackServer, http: HttpClient, mock_clock: trio.testing.MockClock, answer: Drip
+    server: LoopbackServer,
+    http: HttpClient,
+    mock_clock: trio.testing.MockClock,
+    answered: trio.Event,
+    answer: Drip,
 ) -> None:
     server.replies.append(answer)
     statuses = []
@@ -337,7 +357,7 @@ async def test_a_status_can_be_answer_enough_at_the_deadline(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(send)
-        await server.wait_for_requests(1)
+        await answered.wait()
         await trio.testing.wait_all_tasks_blocked(0.01)
         mock_clock.jump(5.0)
     assert statuses == [(202, answer.start, True)]

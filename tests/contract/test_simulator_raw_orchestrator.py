@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trio
+import trio.testing
 import trio_websocket
 
 from support.plain_client import open_socket
@@ -93,7 +94,7 @@ async def test_only_the_given_prefixes_answer(raw: RawOrchestrator) -> None:
     assert (await call(raw, "POST", "/auth/login", {}))[0] == 200
 
 
-async def test_a_subscription_sends_and_receives(raw: RawOrchestrator) -> None:
+async def test_a_subscription_sends_and_receives(raw: RawOrchestrator, mock_clock: trio.testing.MockClock) -> None:
     async with open_socket(subscribe_url(raw, "a%20b")) as client:
         socket = await raw.connections.receive()
         assert (socket.project_id, socket.token) == ("a b", "abc")
