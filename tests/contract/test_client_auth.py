@@ -1,9 +1,11 @@
 """Logging in with the library: who we are, what is kept for the next start, and that no token shows."""
 
+import inspect
 import json
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -23,6 +25,7 @@ from aintandem_notify import (
     TokenStoreError,
     User,
 )
+from aintandem_notify.client.checking import RULES
 from aintandem_notify.log import redact
 from aintandem_notify.orchestrator.kept import SAVE_TIME_S
 from aintandem_notify.simulator.simulation import Simulator
@@ -636,27 +639,63 @@ async def test_no_token_and_no_password_shows(raw: RawOrchestrator, capsys: pyte
     assert redact("canary-access, canary-refresh, canary-password") == "[redacted], [redacted], [redacted]"
 
 
+SECONDS = "should be a number of seconds above 0"
+COUNT = "should be a whole number of at least 0"
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
         ({"base_url": "localhost:9900"}, "base_url: should begin with http:// or https://"),
         ({"base_url": "simulator"}, "base_url: should begin with http:// or https://"),
-        ({"base_url": "http://u:canary@h"}, "base_url: should not hold a login"),
-        ({"reconnect_attempts": -1}, "reconnect_attempts: should be"),
-        ({"connect_timeout": 0}, "connect_timeout: "),
-        ({"request_timeout": 0}, "request_timeout should be above 0"),
-        ({"history_limit": -1}, "history_limit and result_limit at least 0"),
-        ({"result_limit": -1}, "history_limit and result_limit at least 0"),
-        ({"proxy": "canary"}, "proxy: should be a proxy's address"),
-        ({"ca_file": "/does/not/exist"}, "ca_file: cannot read the file"),
+        ({"base_url": None}, "base_url: should begin with http:// or https://"),
+        ({"base_url": "http://"}, "base_url: should begin with http:// or https://"),
+        ({"base_url": "http://u:canary@h"}, "base_url: should not hold a login; call client.auth.login"),
+        ({"base_url": "http://h/?a=1"}, "base_url: should end before the ? or #; the API's paths are added to it"),
+        ({"reconnect_attempts": -1}, f"reconnect_attempts: {COUNT}, or None for no limit"),
+        ({"reconnect_attempts": "unlimited"}, f"reconnect_attempts: {COUNT}, or None for no limit"),
+        ({"reconnect_attempts": True}, f"reconnect_attempts: {COUNT}, or None for no limit"),
+        ({"connect_timeout": 0}, f"connect_timeout: {SECONDS}"),
+        ({"connect_timeout": "500ms"}, f"connect_timeout: {SECONDS}"),
+        ({"request_timeout": "5"}, f"request_timeout: {SECONDS}"),
+        ({"request_timeout": float("nan")}, f"request_timeout: {SECONDS}"),
+        ({"heartbeat_interval": None}, f"heartbeat_interval: {SECONDS}"),
+        ({"reconnect_initial_delay": True}, f"reconnect_initial_delay: {SECONDS}"),
+        ({"reconnect_max_delay": float("inf")}, "reconnect_max_delay: is longer than a hundred years"),
+        ({"history_limit": -1}, f"history_limit: {COUNT}"),
+        ({"history_limit": None}, f"history_limit: {COUNT}"),
+        ({"result_limit": 1.5}, f"result_limit: {COUNT}"),
+        ({"proxy": "canary"}, "proxy: should be a proxy's address that begins with http:// or https://"),
+        ({"proxy": 5}, "proxy: should be a proxy's address that begins with http:// or https://"),
+        ({"ca_file": "/does/not/exist"}, "ca_file: cannot use /does/not/exist: No such file or directory"),
+        ({"ca_file": __file__}, f"ca_file: cannot use {__file__}: no certificates"),
+        ({"ca_file": 5}, "ca_file: should be the path of a PEM file"),
+        ({"ca_file": "a\0b"}, "ca_file: should be the path of a PEM file"),
+        ({"token": ""}, "token: should be one word of plain letters, digits and signs"),
+        ({"token": "canary canary"}, "token: should be one word of plain letters, digits and signs"),
+        ({"token": 5}, "token: should be one word of plain letters, digits and signs"),
+        ({"tokens": "tokens.json"}, 'tokens: should be a token store, as FileTokens("path")'),
+        (
+            {"token": "canary", "tokens": MemoryTokens()},
+            "tokens: should not be given beside token: there is no login to keep then",
+        ),
+        ({"on_error": 5}, "on_error: should be a function or another callable"),
     ],
 )
-def test_a_setting_that_cannot_be_used(settings: dict[str, object], told: str) -> None:
+def test_a_setting_that_cannot_be_used(settings: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError) as wrong:
-        AInTandemClient(**{"base_url": "http://h", **settings})  # type: ignore[arg-type]
-    assert str(wrong.value).startswith("AInTandemClient: ")
-    assert told in str(wrong.value)
-    assert "canary" not in str(wrong.value)
+        AInTandemClient(**{"base_url": "http://h", **settings})
+    assert str(wrong.value) == f"AInTandemClient: {told}"
+
+
+def test_all_settings_that_cannot_be_used_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as wrong:
+        AInTandemClient("h", connect_timeout=-1, history_limit=-1)
+    assert [problem.key for problem in wrong.value.problems] == ["base_url", "connect_timeout", "history_limit"]
+
+
+def test_each_setting_has_its_rule() -> None:
+    assert set(RULES) | {"clock"} == set(inspect.signature(AInTandemClient).parameters)
 
 
 async def test_it_is_used_inside_of_its_block_and_once(simulator: Simulator) -> None:

@@ -1,41 +1,116 @@
-"""What a client is made with, checked by the same rules as the agent's config file."""
+"""What a client may be made with: one rule a setting, each told in the words of whoever writes Python."""
 
+import math
 from collections.abc import Callable, Mapping
+from os import PathLike
+from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
-from pydantic import ValidationError
-
-from aintandem_notify.config import ConnectionConfig, OrchestratorConfig
+from aintandem_notify.config import Secret
+from aintandem_notify.config.addresses import proxy_address, web_address
+from aintandem_notify.config.values import LONGEST_DURATION
 from aintandem_notify.errors import ConfigError, Problem
+from aintandem_notify.orchestrator.dial import client_context
+from aintandem_notify.orchestrator.tokens import is_token
 
 SOURCE: Final = "AInTandemClient"
 """Where ConfigError says that the problems are."""
 
+Rule = Callable[[object], str | None]
+"""What is wrong with a value; None when nothing is. A secret is never repeated."""
 
-def checked_url(base_url: str) -> str:
-    """The address without a slash at its end; raises ConfigError."""
-    problems: list[Problem] = []
+
+def check(settings: Mapping[str, object]) -> None:
+    """Raise ConfigError with one problem for each of ``settings`` that cannot be used."""
+    found = [(name, RULES[name](value)) for name, value in settings.items()]
+    problems = [Problem(problem, name) for name, problem in found if problem is not None]
+    if settings.get("token") is not None and settings.get("tokens") is not None:
+        problems.append(Problem("should not be given beside token: there is no login to keep then", "tokens"))
+    if problems:
+        raise ConfigError(problems, SOURCE)
+
+
+def _base_url(value: object) -> str | None:
+    address = "begin with http:// or https://"
+    if not isinstance(value, str):
+        return f"should {address}"
     try:
-        config = OrchestratorConfig.model_validate({"url": base_url})
-        if not config.embedded:
-            return config.url
-        problems = [Problem("should begin with http:// or https://", "base_url")]
-    except ValidationError as error:
-        problems = _problems(error, lambda _: "base_url")
-    raise ConfigError(problems, SOURCE)
+        parts = urlsplit(web_address(value, address))
+    except ValueError as error:
+        return str(error)
+    if "@" in parts.netloc:
+        return "should not hold a login; call client.auth.login"
+    return (
+        "should end before the ? or #; the API's paths are added to it" if parts.query or parts.fragment else None
+    )
 
 
-def checked_connection(settings: Mapping[str, object]) -> ConnectionConfig:
-    """How connections are made and kept; raises ConfigError with one problem a setting."""
+def _tokens(value: object) -> str | None:
+    acts = (getattr(value, name, None) for name in ("load", "save", "clear"))
+    return None if value is None or all(map(callable, acts)) else 'should be a token store, as FileTokens("path")'
+
+
+def _token(value: object) -> str | None:
+    return None if value is None or is_token(value) else "should be one word of plain letters, digits and signs"
+
+
+def _seconds(value: object) -> str | None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value) or value <= 0:
+        return "should be a number of seconds above 0"
+    return None if value <= LONGEST_DURATION else "is longer than a hundred years"
+
+
+def _count(value: object) -> str | None:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return None if is_count else "should be a whole number of at least 0"
+
+
+def _count_or_none(value: object) -> str | None:
+    return None if value is None or _count(value) is None else f"{_count(value)}, or None for no limit"
+
+
+def _proxy(value: object) -> str | None:
+    if value is None:
+        return None
     try:
-        return ConnectionConfig.model_validate(settings)
-    except ValidationError as error:
-        raise ConfigError(_problems(error, lambda name: name), SOURCE) from None
+        proxy_address(Secret(value if isinstance(value, str) else ""))
+    except ValueError as error:
+        return str(error)
+    return None
 
 
-def _problems(error: ValidationError, named: Callable[[str], str]) -> list[Problem]:
-    # Without the inputs: a proxy's address holds a password.
-    return [
-        Problem(found["msg"].removeprefix("Value error, "), named(".".join(map(str, found["loc"]))))
-        for found in error.errors(include_input=False, include_url=False)
-    ]
+def _ca_file(value: object) -> str | None:
+    try:
+        if isinstance(value, str | PathLike):
+            client_context(Path(value).expanduser())
+        elif value is not None:
+            return "should be the path of a PEM file"
+    except ConfigError as error:
+        return error.problems[0].message
+    except (TypeError, ValueError, RuntimeError):  # a path of bytes, a NUL in it, no home for its ~
+        return "should be the path of a PEM file"
+    return None
+
+
+def _callback(value: object) -> str | None:
+    return None if value is None or callable(value) else "should be a function or another callable"
+
+
+RULES: Final[Mapping[str, Rule]] = {
+    "base_url": _base_url,
+    "tokens": _tokens,
+    "token": _token,
+    "connect_timeout": _seconds,
+    "request_timeout": _seconds,
+    "heartbeat_interval": _seconds,
+    "reconnect_attempts": _count_or_none,
+    "reconnect_initial_delay": _seconds,
+    "reconnect_max_delay": _seconds,
+    "proxy": _proxy,
+    "ca_file": _ca_file,
+    "history_limit": _count,
+    "result_limit": _count,
+    "on_error": _callback,
+}
+"""Every setting of ``AInTandemClient`` but its clock."""

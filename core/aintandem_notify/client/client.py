@@ -19,15 +19,14 @@ from aintandem_notify.client.callbacks import Callback, OnError, Reporter
 from aintandem_notify.client.calls import Projects, Sandboxes, Tasks, Workflows
 from aintandem_notify.client.channel import Shared
 from aintandem_notify.client.channels import Channels
-from aintandem_notify.client.checking import SOURCE, checked_connection, checked_url
+from aintandem_notify.client.checking import check
 from aintandem_notify.client.connection_events import Unsubscribe
 from aintandem_notify.client.interest import Interest, interest_in
 from aintandem_notify.client.progress import Progress
 from aintandem_notify.client.running import TaskResult, run_to_its_end
 from aintandem_notify.client.token_stores import GuardedStore
 from aintandem_notify.clock import Clock, SystemClock
-from aintandem_notify.config import Secret
-from aintandem_notify.errors import ConfigError, Problem
+from aintandem_notify.config import ConnectionConfig, Secret
 from aintandem_notify.events import (
     Family,
     SandboxEvent,
@@ -78,7 +77,7 @@ class AInTandemClient:
     ``base_url`` is the orchestrator's http or https address; the API is looked for under ``/api`` there, then
     bare. ``tokens`` keeps the login (MemoryTokens when nothing is given; FileTokens and KeyringTokens outlive the
     process); what it holds is used from the start. ``token`` is one that somebody else obtained, used as it is,
-    instead.
+    in place of a login and of ``tokens``.
 
     Seconds: ``connect_timeout`` for a socket to open, ``request_timeout`` for a REST call,
     ``heartbeat_interval`` between two pings of a socket (it is lost after two and a half without any sign),
@@ -129,21 +128,34 @@ class AInTandemClient:
         on_error: OnError | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._url = checked_url(base_url)
-        self._connection = checked_connection(
+        check(
             {
+                "base_url": base_url,
+                "tokens": tokens,
+                "token": token,
                 "connect_timeout": connect_timeout,
+                "request_timeout": request_timeout,
                 "heartbeat_interval": heartbeat_interval,
                 "reconnect_attempts": reconnect_attempts,
                 "reconnect_initial_delay": reconnect_initial_delay,
                 "reconnect_max_delay": reconnect_max_delay,
-                "proxy": None if proxy is None else Secret(proxy),
-                "ca_file": None if ca_file is None else Path(ca_file),
+                "proxy": proxy,
+                "ca_file": ca_file,
+                "history_limit": history_limit,
+                "result_limit": result_limit,
+                "on_error": on_error,
             }
         )
-        if request_timeout <= 0 or min(history_limit, result_limit) < 0:
-            rule = "request_timeout should be above 0, history_limit and result_limit at least 0"
-            raise ConfigError([Problem(rule)], SOURCE)
+        self._url = base_url.rstrip("/")
+        self._connection = ConnectionConfig(
+            connect_timeout=connect_timeout,
+            heartbeat_interval=heartbeat_interval,
+            reconnect_attempts=reconnect_attempts,
+            reconnect_initial_delay=reconnect_initial_delay,
+            reconnect_max_delay=reconnect_max_delay,
+            proxy=None if proxy is None else Secret(proxy),
+            ca_file=None if ca_file is None else Path(ca_file),
+        )
         self._request_timeout = request_timeout
         self._store = GuardedStore(MemoryTokens() if tokens is None else tokens)
         self._given = None if token is None else GivenToken(Secret(token))

@@ -28,10 +28,10 @@ def orchestrator_url(url: str) -> str:
     """``url`` without a trailing slash; raises ValueError if it is neither a web address nor the simulator."""
     if url == SIMULATOR:
         return url
-    return _http_url(url, f'begin with http:// or https://, or be "{SIMULATOR}"').rstrip("/")
+    return web_address(url, f'begin with http:// or https://, or be "{SIMULATOR}"').rstrip("/")
 
 
-def _http_url(url: str, expectation: str) -> str:
+def web_address(url: str, expectation: str) -> str:
     """``url`` if it is a plain http or https one; raises ValueError with words that do not hold it."""
     try:
         parts = urlsplit(url)
@@ -63,14 +63,14 @@ def console_address(template: str) -> str:
 def proxy_address(value: Secret | None) -> Secret | None:
     """``value`` as it is; raises ValueError if it is no proxy that we can talk to."""
     if value is not None:
-        _http_url(value.reveal(), "be a proxy's address that begins with http:// or https://")
+        web_address(value.reveal(), "be a proxy's address that begins with http:// or https://")
     return value
 
 
 def heartbeat_address(value: Secret | None) -> Secret | None:
     """``value`` as it is; raises ValueError if it is no web address."""
     if value is not None:
-        _http_url(value.reveal(), "be an address that begins with http:// or https://")
+        web_address(value.reveal(), "be an address that begins with http:// or https://")
     return value
 
 
