@@ -185,7 +185,7 @@ class ProjectGone(OrchestratorError):
 
 
 class Disconnected(OrchestratorError):
-    """Somebody waited for a project's connection, and the program itself ended it.
+    """Somebody waited for a project's connection or an answer, and the program itself ended that.
 
     ``disconnect`` was called, or the client's block was left.
     """

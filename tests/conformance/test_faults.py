@@ -215,8 +215,8 @@ async def test_it_says_goodbye_twice() -> None:
             client.progress.on_connection_state(P, ours)
             await client.progress.connect(P)
             await client.progress.disconnect(P)
-    assert ours.types == ["connected", "disconnected"]
-    assert (ours.given[1].code, ours.given[1].will_reconnect) == (1000, False)
+    assert ours.types == ["connected", "disconnecting", "disconnected"]
+    assert (ours.given[2].code, ours.given[2].will_reconnect) == (1000, False)
 
 
 async def test_it_keeps_the_session(simulator: Simulator) -> None:

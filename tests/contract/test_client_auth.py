@@ -1,5 +1,6 @@
 """Logging in with the library: who we are, what is kept for the next start, and that no token shows."""
 
+import asyncio
 import inspect
 import json
 import os
@@ -15,6 +16,7 @@ from aintandem_notify import (
     AInTandemClient,
     AuthenticationFailed,
     ConfigError,
+    Disconnected,
     FileTokens,
     HttpFailed,
     KeyringTokens,
@@ -717,3 +719,70 @@ async def test_it_is_used_inside_of_its_block_and_once(simulator: Simulator) -> 
     with pytest.raises(RuntimeError, match="was used before"):
         await client.__aenter__()
     await trio.lowlevel.checkpoint()
+
+
+async def test_a_part_that_is_kept_for_longer_than_the_block(simulator: Simulator) -> None:
+    outside = "outside of its `async with`"
+    async with logged_in(simulator) as client:
+        auth, progress, tasks, sandboxes = client.auth, client.progress, client.tasks, client.sandboxes
+        assert hasattr(client, "auth")
+        subscription = await progress.subscribe_to_progress("project-123", print)
+    assert not hasattr(client, "auth")
+    for ask in (
+        lambda: auth.login("admin", "admin123"),
+        auth.logout,
+        auth.refresh,
+        auth.verify,
+        auth.token,
+        lambda: progress.connect("project-123"),
+        lambda: progress.subscribe_to_progress("project-123", print),
+        lambda: progress.events("project-123").__aenter__(),
+        lambda: progress.disconnect("project-123"),
+        progress.disconnect_all,
+        lambda: tasks.get_task("project-123", "t"),
+        lambda: anext(tasks.list_tasks("project-123")),
+        sandboxes.list,
+    ):
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match=outside):
+                await ask()
+    for look in (
+        auth.is_authenticated,
+        lambda: auth.token_expires_at,
+        lambda: progress.is_connected("project-123"),
+        lambda: progress.history("project-123"),
+        progress.clear_history,
+        lambda: progress.on_connection_state("project-123", print),
+    ):
+        with pytest.raises(RuntimeError, match=outside):
+            look()
+    subscription.unsubscribe()
+    assert not subscription.is_active
+
+
+async def test_a_call_that_waits_when_the_block_is_left(raw: RawOrchestrator) -> None:
+    """Of another task: it gets the error that says so, and the HTTP client lasts for as long as it needs it."""
+    ended: list[str] = []
+    raw.delays["GET /api/workflows/projects/p/executions"] = trio.Event()
+
+    async def ask(client: AInTandemClient) -> None:
+        with pytest.raises(Disconnected, match="the client's block was left"):
+            await client.workflows.list_executions("p")
+        ended.append("list_executions")
+
+    async with trio.open_nursery() as nursery:
+        async with logged_in(raw) as client:
+            nursery.start_soon(ask, client)
+            while paths(raw)[-1] != "/workflows/projects/p/executions":
+                await trio.lowlevel.checkpoint()
+        await trio.testing.wait_all_tasks_blocked()
+        assert ended == ["list_executions"]
+
+
+def test_asyncio_is_told_to_be_the_wrong_loop(tmp_path: Path) -> None:
+    async def use() -> None:
+        async with AInTandemClient("http://localhost:9", tokens=FileTokens(tmp_path / "t")):
+            raise AssertionError("it was entered")
+
+    with pytest.raises(RuntimeError, match="AInTandemClient needs trio"):
+        asyncio.run(use())

@@ -40,6 +40,7 @@ from support.raw_orchestrator import (
 )
 
 P = "project-123"
+CLOSED = ["disconnecting", "disconnected"]
 
 
 @pytest.fixture
@@ -586,12 +587,12 @@ async def test_a_listener_hears_every_change(raw: RawOrchestrator) -> None:
         await late.count(2)
         late_stop()
         await client.progress.disconnect(P)
-        await heard.count(6)
+        await heard.count(7)
         stop()
         stop()
         await client.progress.connect(P)
-    assert heard.types == ["error", "error", "connected", "disconnected", "connected", "disconnected"]
-    refused, _, _, lost, _, ended = heard.all
+    assert heard.types == ["error", "error", "connected", "disconnected", "connected", *CLOSED]
+    refused, _, _, lost, _, _, ended = heard.all
     assert refused.error == "the orchestrator did not open a WebSocket (HTTP 503)"
     assert (refused.will_reconnect, refused.project_id) == (True, P)
     assert (lost.code, lost.reason, lost.will_reconnect) == (
@@ -609,7 +610,7 @@ async def test_leaving_the_block_is_heard_too(simulator: Simulator) -> None:
     async with logged_in(simulator) as client:
         client.progress.on_connection_state(P, heard)
         await client.progress.connect(P)
-    assert heard.types == ["connected", "disconnected"]
+    assert heard.types == ["connected", *CLOSED]
 
 
 @pytest.mark.parametrize(

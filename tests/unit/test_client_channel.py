@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from aintandem_notify.client.block import Block
 from aintandem_notify.client.callbacks import Reporter
 from aintandem_notify.client.channel import Channel, Shared
 from aintandem_notify.client.connection_events import ConnectionChange, Listener
@@ -20,7 +21,7 @@ from aintandem_notify.client.interest import TASKS, Interest
 from aintandem_notify.client.outlet import CAPACITY, Outlet, OutletClosed
 from aintandem_notify.clock import TrioClock
 from aintandem_notify.config import ConnectionConfig
-from aintandem_notify.errors import HttpFailed, LinkGivenUp, LinkLost, ProjectGone
+from aintandem_notify.errors import Disconnected, HttpFailed, LinkGivenUp, LinkLost, ProjectGone
 from aintandem_notify.events import Family
 from aintandem_notify.orchestrator import WatchSettings
 from aintandem_notify.orchestrator.address import SocketTarget, socket_target
@@ -77,6 +78,8 @@ class World:
     tries: list[float] = field(default_factory=list)
     links: list[PlannedLink] = field(default_factory=list)
     changes: list[ConnectionChange] = field(default_factory=list)
+    block: Block = field(default_factory=Block)
+    closing: trio.Event | None = None
 
     async def token(self) -> Token:
         return TOKEN
@@ -98,7 +101,12 @@ class World:
             raise plan
         link = PlannedLink(plan)
         self.links.append(link)
-        yield link
+        try:
+            yield link
+        finally:
+            if self.closing is not None:
+                with trio.CancelScope(shield=True):
+                    await self.closing.wait()
         link.cut.set()
 
     def channel(self, nursery: trio.Nursery, *, history: int = 1000, **connection: Any) -> Channel:
@@ -117,6 +125,7 @@ class World:
             )
 
         shared = Shared(
+            block=self.block,
             nursery=nursery,
             api=None,  # type: ignore[arg-type]  # nothing is looked up here
             watching=watching,
@@ -268,4 +277,56 @@ async def test_one_who_hears_of_nothing_any_more(nursery: trio.Nursery) -> None:
     await channel.disconnect()
     await trio.testing.wait_all_tasks_blocked()
     assert heard == []
-    assert [change.type for change in world.changes] == ["connected", "disconnected"]
+    assert [change.type for change in world.changes] == ["connected", "disconnecting", "disconnected"]
+
+
+async def test_until_the_socket_is_closed_it_is_disconnecting(nursery: trio.Nursery) -> None:
+    closing = trio.Event()
+    world = World(closing=closing)
+    channel = world.channel(nursery)
+    await channel.hold()
+    channel.is_held = False
+    channel._release()  # as the last one who unsubscribes does
+    assert channel.state == "disconnecting"
+    await trio.testing.wait_all_tasks_blocked()
+    assert (channel.state, world.changes[-1].type) == ("disconnecting", "disconnecting")
+    async with trio.open_nursery() as waiting:
+        waiting.start_soon(channel.hold)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (channel.state, len(world.links)) == ("disconnecting", 1)
+        closing.set()
+    assert channel.state == "connected"
+    await trio.testing.wait_all_tasks_blocked()
+    assert [change.type for change in world.changes] == [
+        "connected",
+        "disconnecting",
+        "disconnected",
+        "connected",
+    ]
+    assert [change.will_reconnect for change in world.changes] == [True, False, False, True]
+
+
+async def test_what_was_never_open_is_closed_in_silence(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    world = World()
+    world.plans += [LinkLost("no")]
+    channel = world.channel(nursery)
+    async with trio.open_nursery() as waiting:
+        waiting.start_soon(channel.hold)
+        await trio.testing.wait_all_tasks_blocked()
+        assert channel.state == "reconnecting"
+        waiting.cancel_scope.cancel()
+    await channel.disconnect()
+    assert channel.state == "disconnected"
+    await trio.testing.wait_all_tasks_blocked()
+    assert [change.type for change in world.changes] == ["error"]
+
+
+async def test_nothing_is_connected_once_the_block_is_left(nursery: trio.Nursery) -> None:
+    world = World()
+    channel, outlet = world.channel(nursery), Outlet(Interest())
+    world.block.is_left = True
+    for connect in (channel.hold, channel.open(outlet).__aenter__):
+        with pytest.raises(Disconnected, match="project p: the client's block was left"):
+            await connect()
+    await channel.disconnect()
+    assert (world.tries, channel.state) == ([], "disconnected")

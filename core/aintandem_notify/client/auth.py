@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from aintandem_notify.client.block import Block
 from aintandem_notify.config import Secret
 from aintandem_notify.errors import AuthenticationFailed
 from aintandem_notify.orchestrator import Login, Session
@@ -24,8 +25,9 @@ class Auth:
     client logs in again with the password of the last ``login``, which it keeps in memory until ``logout``.
     """
 
-    def __init__(self, session: Session, disconnect_all: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, session: Session, block: Block, disconnect_all: Callable[[], Awaitable[None]]) -> None:
         self._session = session
+        self._block = block
         self._disconnect_all = disconnect_all
 
     async def login(self, username: str, password: str) -> User:
@@ -36,7 +38,8 @@ class Auth:
         Raises AuthenticationFailed when the orchestrator refuses; ServerTrouble, another ApiError or HttpFailed
         when it has trouble or gives no answer. The login before is then as it was.
         """
-        answer = await self._session.login(Login(username, Secret(password)))
+        with self._block.calling():
+            answer = await self._session.login(Login(username, Secret(password)))
         told = answer.get("user") if isinstance(answer, dict) else None
         fields = told if isinstance(told, dict) else {}
         name, identity = fields.get("username"), fields.get("id")
@@ -50,8 +53,9 @@ class Auth:
         That the orchestrator cannot be told is only logged. Raises TokenStoreError when the store cannot be
         emptied; all the rest is done then.
         """
-        await self._disconnect_all()
-        await self._session.forget()
+        with self._block.calling():
+            await self._disconnect_all()
+            await self._session.forget()
 
     async def refresh(self) -> None:
         """Renew the token now. There is no need to: it is done in time.
@@ -62,7 +66,8 @@ class Auth:
         was given; ApiError or HttpFailed when there is trouble. The token that there is stays in use then, as long
         as it is good. Cancelled, it may still take some seconds to keep what the orchestrator answers.
         """
-        await self._session.refresh()
+        with self._block.calling():
+            await self._session.refresh()
 
     async def verify(self) -> bool:
         """Ask the orchestrator whether it accepts our token. False without a login, or with one that has ended.
@@ -73,7 +78,8 @@ class Auth:
         Raises ApiError or HttpFailed when it gives no answer.
         """
         try:
-            return self._session.is_open and await self._session.verify()
+            with self._block.calling():
+                return self._session.is_open and await self._session.verify()
         except AuthenticationFailed:
             return False
 
@@ -84,6 +90,7 @@ class Auth:
 
             client.auth.is_authenticated()
         """
+        self._block.check()
         return self._session.is_open
 
     async def token(self) -> str:
@@ -93,9 +100,11 @@ class Auth:
 
         Raises NotLoggedIn, ApiError or HttpFailed.
         """
-        return (await self._session.token()).text
+        with self._block.calling():
+            return (await self._session.token()).text
 
     @property
     def token_expires_at(self) -> datetime | None:
         """When the present token expires, aware UTC; None when there is none or it does not say."""
+        self._block.check()
         return self._session.token_expires_at

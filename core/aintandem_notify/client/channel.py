@@ -14,6 +14,7 @@ import trio
 
 from aintandem_notify import log
 from aintandem_notify.backoff import Chance, full_jitter
+from aintandem_notify.client.block import Block
 from aintandem_notify.client.callbacks import Reporter
 from aintandem_notify.client.connection_events import ConnectionChange, Listener, change_of
 from aintandem_notify.client.ends import look_up_end
@@ -61,6 +62,7 @@ _log = log.get_logger(__name__)
 class Shared:
     """What all projects of a client share. ``history`` is how many events each of them remembers."""
 
+    block: Block
     nursery: trio.Nursery
     api: OrchestratorApi
     watching: Callable[[Sink], WatchSettings]
@@ -120,8 +122,8 @@ class Channel:
 
     def add(self, outlet: Outlet) -> None:
         """Another reader; connects if need be."""
-        self._routes.add(outlet)
         self._require()
+        self._routes.add(outlet)
 
     def remove(self, outlet: Outlet) -> None:
         """A reader goes; the connection goes with the last."""
@@ -258,7 +260,9 @@ class Channel:
                 return
 
     def _require(self) -> _Watch:
-        """The watch that is on; begun if there is none."""
+        """The watch that is on; begun if there is none. Raises Disconnected when the client's block was left."""
+        if self._shared.block.is_left:
+            raise Disconnected("the client's block was left").about(self.project_id)
         before = self._watch
         if before is None or before.is_stopped or before.ended.is_set():
             self._watch = _Watch()
@@ -271,9 +275,14 @@ class Channel:
             self._stop()
 
     def _stop(self) -> None:
-        if self._watch is not None and not self._watch.is_stopped:
-            self._watch.is_stopped = True
-            self._watch.scope.cancel()
+        watch = self._watch
+        if watch is not None and not watch.is_stopped:
+            watch.is_stopped = True
+            watch.scope.cancel()
+            self._enter(watch, watch.state)
+            if self._is_told_connected:
+                now = self._shared.clock.now()
+                self._tell(ConnectionChange("disconnecting", self.project_id, now, will_reconnect=False))
         self._end_readers(None)
 
     async def _run(self, watch: _Watch, before: _Watch | None) -> None:
@@ -308,10 +317,16 @@ class Channel:
                 outlet.end(error)
 
     def _observe(self, watch: _Watch, status: ProjectStatus) -> None:
-        if status.state is watch.state:
+        self._enter(watch, status.state)
+
+    def _enter(self, watch: _Watch, state: ConnectionState) -> None:
+        if watch.is_stopped and state is not ConnectionState.DISCONNECTED:
+            # Until the socket is closed: also where it was just being opened.
+            state = ConnectionState.DISCONNECTING
+        if state is watch.state:
             return
-        self.state = watch.state = status.state
-        if status.state is ConnectionState.CONNECTED:
+        self.state = watch.state = state
+        if state is ConnectionState.CONNECTED:
             self.connections += 1
             for outlet in self._routes.everybody:
                 self.look_up(outlet)
@@ -357,7 +372,7 @@ class Channel:
 
     def _tell(self, change: ConnectionChange) -> None:
         self._is_told_connected = change.type == "connected" or (
-            change.type == "error" and self._is_told_connected
+            change.type in ("error", "disconnecting") and self._is_told_connected
         )
         for listener in self._listeners:
             listener.put(change)

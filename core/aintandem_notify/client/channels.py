@@ -23,6 +23,7 @@ class Channels:
 
     def get(self, project_id: str) -> Channel:
         """The project's channel; raises TypeError or ValueError for what cannot be an id."""
+        self._shared.block.check()
         checked_id(project_id, "project_id")
         if project_id not in self._all:
             self._all[project_id] = Channel(project_id, self._shared)
@@ -30,10 +31,12 @@ class Channels:
 
     def find(self, project_id: str) -> Channel | None:
         """The project's channel, None when nobody has asked for it yet."""
+        self._shared.block.check()
         return self._all.get(checked_id(project_id, "project_id"))
 
     def all(self) -> list[Channel]:
         """Every channel there is."""
+        self._shared.block.check()
         return list(self._all.values())
 
     async def subscribe(
@@ -76,8 +79,9 @@ class Channels:
 
     async def disconnect_all(self) -> None:
         """Close every socket, side by side."""
+        channels = self.all()
         async with trio.open_nursery() as nursery:
-            for channel in self.all():
+            for channel in channels:
                 nursery.start_soon(channel.disconnect)
 
     def end(self) -> None:

@@ -15,6 +15,7 @@ import trio
 
 from aintandem_notify.backoff import Chance
 from aintandem_notify.client.auth import Auth
+from aintandem_notify.client.block import BlockApi, OutsideOfBlock, open_block
 from aintandem_notify.client.callbacks import Callback, OnError, Reporter
 from aintandem_notify.client.calls import Projects, Sandboxes, Tasks, Workflows
 from aintandem_notify.client.channel import Shared
@@ -43,7 +44,6 @@ from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator import (
     GivenToken,
     MemoryTokens,
-    OrchestratorApi,
     Session,
     TokenStore,
     WatchSettings,
@@ -91,9 +91,10 @@ class AInTandemClient:
     ``on_error(error, value)`` is called when a callback raised, with what the callback was called with.
 
     Entering the block connects nothing. It raises TokenStoreError when the tokens cannot be read, and RuntimeError
-    when the client was used before; making a client raises ConfigError for a setting that cannot be used. Leaving
-    the block closes the sockets, lets callbacks finish for a second, and ends all that belongs to the client; an
-    exception of the block comes out as it is, not in a group.
+    when the client was used before or trio does not run; making a client raises ConfigError for a setting that
+    cannot be used. Leaving the block closes the sockets, lets callbacks finish for a second, and ends all that
+    belongs to the client: calls of other tasks that still wait raise Disconnected, and what is asked afterwards,
+    also of a part that was kept, RuntimeError. An exception of the block comes out as it is, not in a group.
     """
 
     auth: Auth
@@ -172,7 +173,7 @@ class AInTandemClient:
 
         def __getattr__(self, name: str) -> Any:
             if name in _PARTS:
-                raise RuntimeError("AInTandemClient is used outside of its `async with`")
+                raise OutsideOfBlock
             ours = _CAPITAL.sub(lambda found: f"_{found[0].lower()}", name)
             hint = f"; it is called {ours} here" if ours != name and hasattr(type(self), ours) else ""
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
@@ -180,6 +181,11 @@ class AInTandemClient:
     async def __aenter__(self) -> Self:
         if self._block is not None:
             raise RuntimeError("this AInTandemClient was used before; make another one")
+        try:
+            trio.lowlevel.current_task()
+        except RuntimeError:
+            reason = "AInTandemClient needs trio: run the program with trio.run(…), not with asyncio"
+            raise RuntimeError(reason) from None
         self._block = self._opened()
         await self._block.__aenter__()
         return self
@@ -193,7 +199,8 @@ class AInTandemClient:
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
         chance = random.SystemRandom().random
-        async with HttpClient(self._connection.proxy_url, self._connection.ca_file) as http:
+        http_client = HttpClient(self._connection.proxy_url, self._connection.ca_file)
+        async with http_client as http, open_block() as block:
             session = Session(
                 self._url,
                 self._given,
@@ -204,13 +211,14 @@ class AInTandemClient:
                 store=None if self._given is not None else self._store,
             )
             await session.restore()
-            api = OrchestratorApi(session, http, self._clock, timeout=self._request_timeout)
+            api = BlockApi(block, session, http, self._clock, timeout=self._request_timeout)
 
             failure: BaseException | None = None
             raised: BaseException | None = None
             try:
                 async with trio.open_nursery() as readers, trio.open_nursery() as links:
                     shared = Shared(
+                        block=block,
                         nursery=links,
                         api=api,
                         watching=partial(self._watch_settings, session, chance),
@@ -221,13 +229,15 @@ class AInTandemClient:
                     )
                     self._api, self._channels = api, Channels(shared, readers)
                     self.progress = Progress(self._channels)
-                    self.auth = Auth(session, self._channels.disconnect_all)
+                    self.auth = Auth(session, block, self._channels.disconnect_all)
                     self.projects, self.tasks = Projects(api), Tasks(api)
                     self.workflows, self.sandboxes = Workflows(api), Sandboxes(api)
                     try:
                         yield
                     except Exception as error:  # noqa: BLE001  # raised below, outside of the nurseries' groups
                         raised = error
+                    finally:
+                        block.is_left = True
                     await self._channels.disconnect_all()
                     links.cancel_scope.cancel()
                     self._channels.end()

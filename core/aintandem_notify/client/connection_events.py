@@ -15,8 +15,9 @@ from aintandem_notify.events import ConnectionDisconnectedEvent, ConnectionError
 class ConnectionChange:
     """Something happened to a project's connection.
 
-    ``type`` is ``"connected"``; ``"disconnected"`` with ``code`` (the WebSocket close code, 1006 when there was
-    none), ``reason`` and ``will_reconnect``; or ``"error"`` with ``error`` and ``will_reconnect``: a try to
+    ``type`` is ``"connected"``; ``"disconnecting"``: the program itself closes it, and ``"disconnected"`` follows
+    once it is closed; ``"disconnected"`` with ``code`` (the WebSocket close code, 1006 when there was none),
+    ``reason`` and ``will_reconnect``; or ``"error"`` with ``error`` and ``will_reconnect``: a try to
     connect that failed. ``timestamp`` is aware UTC.
 
         def on_change(change):
@@ -24,7 +25,7 @@ class ConnectionChange:
                 print(change.project_id, "is given up:", change.error)
     """
 
-    type: Literal["connected", "disconnected", "error"]
+    type: Literal["connected", "disconnecting", "disconnected", "error"]
     project_id: str
     timestamp: datetime
     code: int | None = None

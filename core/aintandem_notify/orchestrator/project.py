@@ -105,6 +105,7 @@ class _Watch:
                     return outcome
                 await trio.sleep(outcome)
         finally:
+            # Since when it is being closed, whoever cancels knows; here nothing but that it is done.
             if self._standing.state is not ConnectionState.DISCONNECTED:
                 self._standing.signal(Signal.STOP)
                 self._standing.signal(Signal.CLOSED)
