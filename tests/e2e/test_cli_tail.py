@@ -102,6 +102,18 @@ async def test_a_task_that_is_over_already(tmp_path: Path) -> None:
     assert "no such file" in done.out
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["plain", "json"])
+async def test_a_full_disk_behind_stdout_is_a_sentence(options: tuple[str, ...], tmp_path: Path) -> None:
+    async with open_raw_orchestrator() as raw:
+        raw.rest[TASK_1] = {"id": "task-1", "status": "completed"}
+        config = write_config(tmp_path, raw.url)
+        full = os.open("/dev/full", os.O_WRONLY)
+        done = await run_command("tail", config, "--task", "task-1", *options, cwd=tmp_path, stdout=full)
+        os.close(full)
+    assert (done.code, done.err) == (1, "aintandem-notify: [Errno 28] No space left on device\n")
+
+
 async def test_a_lost_connection_is_said_once_and_what_ended_meanwhile_is_told(tmp_path: Path) -> None:
     async with open_raw_orchestrator() as raw:
         task = {"id": "task-1", "task": "Analyse"}
@@ -134,7 +146,7 @@ async def test_workflows_and_sandboxes_that_ended_meanwhile_are_told_too(tmp_pat
         config = write_config(tmp_path, raw.url)
         async with open_agent("tail", config, cwd=tmp_path) as process:
             socket = await raw.connections.receive()
-            for name in ("done", "cancelled", "goes-on", "forgotten"):
+            for name in ("done", "cancelled", "goes-on", "forgotten", ".."):
                 await socket.send_event("workflow_execution_started", executionId=name, workflowId=f"w-{name}")
             for name in ("stopped", "up", "broken"):
                 await socket.send_event("sandbox_started", sandboxId=f"box-{name}")
@@ -196,6 +208,14 @@ async def test_what_cannot_be_followed_is_one_sentence(
     assert (done.code, done.out) == (1, "")
     assert sentence in done.err
     assert len(done.err.splitlines()) == 1
+
+
+async def test_a_project_of_the_config_that_can_be_nowhere(tmp_path: Path) -> None:
+    async with open_raw_orchestrator() as raw:
+        config = write_config(tmp_path, raw.url, projects=("..",))
+        done = await run_command("tail", config, cwd=tmp_path)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("aintandem-notify: the orchestrator knows no project ..; it has project-123,")
 
 
 async def test_a_project_by_its_name_in_the_config_and_one_that_the_config_has_not(tmp_path: Path) -> None:

@@ -73,8 +73,33 @@ def test_an_end_told_twice_is_said_once_and_a_straggler_brings_no_bar_back() -> 
 
 def test_two_tasks_of_one_name_are_told_apart() -> None:
     board = Board()
-    said(board, made("task_started", task="Analyse"), made("task_started", task="Analyse", taskId="task-0002"))
+    second: dict[str, Any] = {"taskId": "task-0002"}
+    said(board, made("task_started", task="Analyse"), made("task_started", task="Analyse", **second))
     assert [bar.label for bar in board.bars()] == ["Analyse", "Analyse …0002"]
+    assert said(board, made("step_progress", step="Load"), made("task_cancelled", **second)) == [
+        'Task "Analyse": Load moved',
+        'Task "Analyse …0002" was cancelled after 0 ms',
+    ]
+
+
+def test_two_executions_of_one_workflow_are_told_apart_also_by_a_long_name() -> None:
+    for name, shown in (("Deploy", "Deploy"), ("x" * 100, "x" * 94)):
+        board = Board()
+        executions: list[dict[str, Any]] = [
+            {"executionId": f"execution-{number}", "workflowId": name} for number in (1001, 1002)
+        ]
+        assert said(board, *(made("workflow_execution_started", **one) for one in executions)) == [
+            f'Workflow "{name}" started (execution-1001)',
+            f'Workflow "{shown} …1002" started (execution-1002)',
+        ]
+        phases = [made("workflow_phase_started", phaseId="p", phase="Build", **one) for one in executions]
+        ends = [made("workflow_execution_completed", **one) for one in executions]
+        assert said(board, *phases, *ends) == [
+            f'Workflow "{name}": phase Build started',
+            f'Workflow "{shown} …1002": phase Build started',
+            f'Workflow "{name}" completed after 0 ms',
+            f'Workflow "{shown} …1002" completed after 0 ms',
+        ]
 
 
 def test_a_queued_task_a_workflow_and_a_sandbox_have_no_bar() -> None:

@@ -1,5 +1,7 @@
 """How lines wait for whoever reads standard output."""
 
+import errno
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -69,6 +71,13 @@ async def test_a_reader_that_is_gone_is_told_of() -> None:
     await paper.say(line("x"))
     with pytest.raises(ReaderGone):
         await paper.keep_writing(Notebook(BrokenPipeError()))
+
+
+async def test_a_disk_that_is_full_is_no_reader_that_is_gone() -> None:
+    paper = Paper(Style.PLAIN, Board())
+    await paper.say(line("x"))
+    with pytest.raises(OSError, match="No space left"):
+        await paper.keep_writing(Notebook(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
 
 
 async def test_steps_are_for_the_bar_where_there_is_one() -> None:

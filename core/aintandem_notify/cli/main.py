@@ -52,14 +52,14 @@ class Commands(click.Group):
 
 
 def _without_groups(invoke: Any, ctx: click.Context) -> Any:
-    """What trio's nurseries wrap is raised bare, as far as it is for people: a Ctrl-C, one error of ours."""
+    """What nurseries wrap is raised bare, as far as it is for people: a Ctrl-C, an error of ours, an OSError."""
     try:
         return invoke(ctx)
     except BaseExceptionGroup as group:
         leaves = list(_leaves(group))
         for leaf in leaves:
             if isinstance(leaf, KeyboardInterrupt) or (
-                leaves == [leaf] and isinstance(leaf, AInTandemNotifyError)
+                leaves == [leaf] and isinstance(leaf, AInTandemNotifyError | OSError)
             ):
                 raise leaf from None
         raise

@@ -8,15 +8,30 @@ import click
 from aintandem_notify.cli.shared import EXIT_FAILED, config_argument, run_interruptible
 
 
+def identity(text: str) -> str:
+    """``text`` as an id; raises BadParameter where nothing of the orchestrator's can have it."""
+    from aintandem_notify.orchestrator import UnusableId, checked_id
+
+    try:
+        return checked_id(text)
+    except UnusableId as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.command(
     short_help="Show live what happens in the projects of CONFIG.",
     epilog="Example:  aintandem-notify tail config.toml --project project-123",
 )
 @config_argument
 @click.option(
-    "--project", "projects", multiple=True, metavar="ID", help="Only this project; may be given several times."
+    "--project",
+    "projects",
+    type=identity,
+    multiple=True,
+    metavar="ID",
+    help="Only this project; may be given several times.",
 )
-@click.option("--task", "task_id", metavar="ID", help="Only this task; ends when it ends.")
+@click.option("--task", "task_id", type=identity, metavar="ID", help="Only this task; ends when it ends.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: each event as it came.")
 def tail(config: Path, projects: tuple[str, ...], task_id: str | None, as_json: bool) -> None:
     """Show live what happens in the projects of CONFIG, until Ctrl-C.

@@ -12,7 +12,7 @@ from aintandem_notify.rules import formats, texts
 from aintandem_notify.runs import OPENING_TYPES, TERMINAL_STATES, Run, RunRef, RunState, advance, run_ref
 
 LONGEST_LABEL: Final = 100
-"""Characters of a run's name before its output; a task may be called by its whole prompt."""
+"""Characters of a run's name, its mark included; a task may be called by its whole prompt."""
 LONGEST_STEP: Final = 60
 """Characters of a step's name beside a bar."""
 LONGEST_MESSAGE: Final = 200
@@ -32,8 +32,8 @@ MARK_LENGTH: Final = len(MARK) + _ID_TAIL
 class Line:
     """One thing to say. All of it is safe to print.
 
-    ``details`` are further lines that belong to it. ``label`` names the run; ``is_output`` says that the lines are
-    what the run wrote. ``is_step``: a step moved, of which a bar tells where there is one.
+    ``details`` are further lines that belong to it. ``label`` names the run, as ``text`` does; ``is_output`` says
+    that the lines are what the run wrote. ``is_step``: a step moved, of which a bar tells where there is one.
     """
 
     moment: datetime
@@ -136,7 +136,9 @@ class Board:
         """Its name, with the end of its id where another one under way has the same."""
         name = formats.one_line(run.name or run.id, LONGEST_LABEL)
         same = any(one.label == name and one.run.ref != run.ref for one in self._tracked.values())
-        return f"{name}{MARK}{formats.clean(run.id)[-_ID_TAIL:]}" if same else name
+        if not same:
+            return name
+        return f"{name[: LONGEST_LABEL - MARK_LENGTH]}{MARK}{formats.clean(run.id)[-_ID_TAIL:]}"
 
 
 def output_lines(text: str) -> list[str]:
@@ -151,7 +153,7 @@ def _line(event: Event, run: Run | None, project: Project, *, label: str = "") -
         first, *rest = output_lines(event.output)
         return Line(moment, project, severity, first, tuple(rest), label, is_output=True)
     facts = {field.name: field.value for field in texts.fields(subject)}
-    title = texts.title(subject)
+    title = texts.title((event, run and replace(run, name=label), project))
     if isinstance(event, TaskStepProgressEvent):
         message = formats.one_line(event.message or "", LONGEST_MESSAGE)
         text = ", ".join(filter(None, (title, facts.get("Progress"))))

@@ -10,6 +10,7 @@ from aintandem_notify.errors import ApiError, HttpFailed, NotFound
 from aintandem_notify.events import Event, Family
 from aintandem_notify.missed import end_events
 from aintandem_notify.observation import Observation
+from aintandem_notify.orchestrator import UnusableId
 from aintandem_notify.orchestrator.observing import observed_execution, observed_sandboxes, observed_task
 from aintandem_notify.orchestrator.records import OperationRecord
 from aintandem_notify.runs import TERMINAL_STATES, Run, RunRef
@@ -41,7 +42,7 @@ async def _end(client: AInTandemClient, ref: RunRef, now: datetime) -> Ends:
             seen = observed_task(ref.project_id, await client.tasks.get_task(ref.project_id, ref.id))
         else:
             seen = observed_execution(ref.project_id, await client.workflows.get_execution(ref.id))
-    except NotFound:
+    except (NotFound, UnusableId):
         return {ref: ()}
     return _ended([] if seen is None else [seen], now)
 

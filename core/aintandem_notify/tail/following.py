@@ -24,6 +24,7 @@ from aintandem_notify.errors import (
 from aintandem_notify.events import Event
 from aintandem_notify.notification import Project, Severity
 from aintandem_notify.observation import Observation
+from aintandem_notify.orchestrator import UnusableId
 from aintandem_notify.orchestrator.fleet import resolve
 from aintandem_notify.orchestrator.observing import observed_task
 from aintandem_notify.rules import formats
@@ -54,7 +55,8 @@ class Ended(AInTandemNotifyError):
 async def follow(config: Config, wanted: Wanted, style: Style) -> bool:
     """Show what happens, for ever, or until the wanted task has ended: then whether it has completed.
 
-    Raises Ended when there is nothing to follow, or no longer; ReaderGone when nobody reads standard output.
+    Raises Ended when there is nothing to follow, or no longer; ReaderGone when nobody reads standard output, and
+    OSError when it cannot be written to otherwise.
     """
     try:
         async with _open_client(config) as client:
@@ -143,7 +145,7 @@ async def _projects(client: AInTandemClient, meant: Sequence[ProjectConfig]) -> 
     for unlisted in found.keys() - {record.id for record in listed}:
         try:
             await client.projects.get(unlisted)
-        except NotFound:
+        except (NotFound, UnusableId):
             known = ", ".join(formats.one_line(record.id, 60) for record in listed[:10]) or "none"
             raise Ended(f"the orchestrator knows no project {unlisted}; it has {known}") from None
     return list(found.values())

@@ -38,7 +38,10 @@ class Style(StrEnum):
 
 
 class Pen(Protocol):
-    """Writes to standard output; used from threads, by one at a time. Its methods raise OSError."""
+    """Writes to standard output; used from threads, by one at a time.
+
+    Its methods raise OSError: BrokenPipeError when nobody reads any more, another for a full disk and the like.
+    """
 
     def write(self, said: Sequence[Line | str], running: Sequence[Bar]) -> None:
         """Write what is said; show what runs in place of what was shown before."""
@@ -84,7 +87,7 @@ class Paper:
             await self._room.wait()
 
     async def keep_writing(self, pen: Pen) -> None:
-        """Write what there is, again and again, until it is all written after ``finish``; raises ReaderGone."""
+        """Write what there is, time and again, until all is written after ``finish``. Raises as ``open_paper``."""
         while self._waiting or not self._finished:
             moving = self._style is Style.SCREEN and self._board.bars()
             with trio.move_on_after(FRAME_S if moving else math.inf):
@@ -104,7 +107,7 @@ class Paper:
         self._news = trio.Event()
         try:
             await trio.to_thread.run_sync(pen.write, lines, self._board.bars(), abandon_on_cancel=True)
-        except OSError as error:
+        except BrokenPipeError as error:
             raise ReaderGone from error
         room.set()
 
@@ -113,7 +116,7 @@ class Paper:
 async def open_paper(
     style: Style, board: Board, *, now: Callable[[], datetime], with_project: bool
 ) -> AsyncIterator[Paper]:
-    """Writes as long as the block runs, and what is left when it ends by itself. Raises ReaderGone."""
+    """Writes as long as the block runs, and what is left when it ends by itself. Raises ReaderGone and OSError."""
     paper = Paper(style, board)
     pen: Pen = ScreenPen(now, with_project=with_project) if style is Style.SCREEN else TextPen()
     try:
