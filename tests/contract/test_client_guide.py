@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 import trio
 
-from aintandem_notify import AInTandemClient, SubmittedTask, client, errors
+from aintandem_notify import (
+    AInTandemClient,
+    SubmittedTask,
+    UnknownEvent,
+    WorkflowEvent,
+    WorkflowExecutionStartedEvent,
+    client,
+    errors,
+)
 from aintandem_notify.simulator import open_simulator
 from aintandem_notify.simulator.sandboxes import OperationKind
 from aintandem_notify.simulator.simulation import Simulator
@@ -140,6 +148,22 @@ async def test_fragments_run(page: str, capsys: pytest.CaptureFixture[str]) -> N
                 if not task.ended.is_set():
                     simulator.tasks.cancel(P, task.id)  # the next one waits for its turn
     assert "Traceback" not in capsys.readouterr().err
+
+
+async def test_an_execution_is_followed_to_its_end_also_when_somebody_cancels_it() -> None:
+    (code,) = [code for code in FRAGMENTS["workflows.md"] if "progress.events" in code]
+    pause = "move_on_after(30)"
+    assert pause in code
+    async with open_simulator(speed=SLOWLY) as simulator, logged_in(simulator) as one:
+
+        def cancel(event: WorkflowEvent | UnknownEvent) -> None:
+            if isinstance(event, WorkflowExecutionStartedEvent):
+                simulator.workflows.cancel(event.execution_id)
+
+        await one.subscribe_to_workflow(P, cancel)
+        names: dict[str, Any] = {"trio": trio, "client": one}
+        await execute(code.replace(pause, "move_on_after(0.01)"), "workflows.md", names)
+    assert names["execution"].status == "cancelled"
 
 
 # The docstrings.
