@@ -27,11 +27,16 @@ async def server() -> AsyncIterator[LoopbackServer]:
         yield server
 
 
+def config(url: str) -> AgentConfig:
+    """With a shorter interval than a file may have."""
+    return AgentConfig.model_construct(heartbeat_url=Secret(url), heartbeat_interval=0.01)
+
+
 class Agent:
     """What the heartbeat asks about."""
 
     def __init__(self, url: str) -> None:
-        self.config = AgentConfig(heartbeat_url=Secret(url), heartbeat_interval=0.01)
+        self.config = config(url)
         self.problem: str | None = None
 
     def settings(self) -> AgentConfig:
@@ -58,7 +63,7 @@ async def test_a_reload_counts_from_the_next_ping(server: LoopbackServer) -> Non
     agent = Agent(server.base + PATH)
     async with HttpClient() as http, open_heartbeat(agent.settings, trouble=agent.trouble, http=http):
         await server.wait_for_requests(1)
-        agent.config = AgentConfig(heartbeat_url=Secret(server.base + "/other"), heartbeat_interval=0.01)
+        agent.config = config(server.base + "/other")
         await server.wait_until(lambda: server.requests[-1].path == "/other")
 
 

@@ -256,6 +256,17 @@ def test_a_folder_in_its_place(path: Path) -> None:
     assert "it is a folder" in reason(path)
 
 
+@posix
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to(os.devnull)], ids=["pipe", "device"])
+def test_what_is_no_regular_file_is_left_alone(path: Path, make: Callable[[Path], None]) -> None:
+    path.parent.mkdir(parents=True)
+    make(path)
+    before = path.lstat()
+    assert "it is no regular file; name a file in [store] url" in reason(path)
+    assert path.lstat() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
 def test_a_file_where_its_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert str(tmp_path / "file" / "agent.db") in reason(tmp_path / "file" / "agent.db")

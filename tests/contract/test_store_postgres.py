@@ -90,6 +90,11 @@ def test_a_server_that_is_not_there() -> None:
     assert "geheim" not in said
 
 
+def test_a_parameter_that_there_is_not() -> None:
+    said = reason("postgresql://u:geheim@127.0.0.1:1/db?sslmod=require")
+    assert said == 'store 127.0.0.1:1/db: [store] url has a parameter that PostgreSQL does not know: "sslmod"'
+
+
 def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     # Only there when a test before this one has opened such a store.
     monkeypatch.delitem(sys.modules, "aintandem_notify.store.postgres", raising=False)

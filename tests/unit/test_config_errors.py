@@ -59,6 +59,10 @@ MISTAKES = [
     ),
     ("[connection]\nheartbeat_interval = '0s'", "6: connection.heartbeat_interval: should be longer than 0s"),
     (
+        "[agent]\nheartbeat_interval = '999ms'",
+        "6: agent.heartbeat_interval: should be at least 1s: somebody else's service is asked",
+    ),
+    (
         "[agent]\nheartbeat_url = 'hc.example/ping'",
         "6: agent.heartbeat_url: should be an address that begins with http:// or https://",
     ),
@@ -265,6 +269,10 @@ MISTAKES = [
     ),
     (
         "@digest_over = 1",
+        '7: plugins.slack.team.digest_over: should be a whole number of at least 2, or "never"',
+    ),
+    (
+        "@digest_over = 0",
         '7: plugins.slack.team.digest_over: should be a whole number of at least 2, or "never"',
     ),
     (

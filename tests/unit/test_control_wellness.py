@@ -1,10 +1,11 @@
 """When the agent counts as well."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
-from aintandem_notify.control.wellness import store_trouble, trouble
+from aintandem_notify.control.wellness import silence, store_trouble, trouble
 from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator import ConnectionState, ProjectStatus
 from aintandem_notify.store import StoreHealth
@@ -45,6 +46,17 @@ def test_the_first_lost_projects_are_named_and_the_rest_counted() -> None:
     assert trouble([status("fine", S.CONNECTED), *lost], WELL, NOW) == (
         "not connected for more than 5 min: p0, p1, p2 and 2 more"
     )
+
+
+def test_heartbeats_wait_for_the_first_connection_of_any_project() -> None:
+    new, other = status("p", S.CONNECTING), status("q", S.RECONNECTING)
+    assert silence([new, other], WELL, NOW) == "no project has been connected yet"
+    assert silence([new, replace(other, was_connected=True)], WELL, NOW) is None
+    assert silence([status("p", S.RECONNECTING, gone=True)], WELL, NOW) is None
+    assert silence([], WELL, NOW) is None
+    lost = replace(status("p", S.RECONNECTING, 900), was_connected=True)
+    assert silence([lost], WELL, NOW) == "not connected for more than 5 min: p"
+    assert silence([lost], StoreHealth(1, "the disk is full"), NOW) == "the disk is full"
 
 
 def test_no_project_is_no_trouble() -> None:

@@ -18,7 +18,7 @@ from aintandem_notify.config import Config, Secret, store_place
 from aintandem_notify.control.access import Access
 from aintandem_notify.control.heartbeat import open_heartbeat
 from aintandem_notify.control.server import open_control
-from aintandem_notify.control.wellness import trouble
+from aintandem_notify.control.wellness import silence
 from aintandem_notify.delivery import Dispatcher, open_dispatcher
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.ingest import open_ingest
@@ -81,7 +81,7 @@ async def open_agent(
         await enter(
             open_heartbeat(
                 lambda: agent.loaded.config.agent,
-                trouble=lambda: trouble(agent.projects(), pulse.look(), clock.now()),
+                trouble=lambda: silence(agent.projects(), pulse.look(), clock.now()),
                 http=http,
             )
         )

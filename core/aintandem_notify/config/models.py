@@ -218,6 +218,12 @@ class DeliveryConfig(Table):
     max_age: Duration = Field(259200.0, description="what waits longer for its destination is given up")
 
 
+def _at_least_a_second(seconds: float) -> float:
+    if seconds < 1:
+        raise ValueError("should be at least 1s: somebody else's service is asked")
+    return seconds
+
+
 class AgentConfig(Table):
     """``[agent]``: the agent as a whole. Times in seconds."""
 
@@ -231,7 +237,9 @@ class AgentConfig(Table):
     heartbeat_url: Annotated[Secret | None, AfterValidator(heartbeat_address)] = Field(
         None, description="is fetched again and again while all is well, so that somebody notices when it is not"
     )
-    heartbeat_interval: PositiveDuration = Field(60.0, description="pause between two of these")
+    heartbeat_interval: Annotated[Duration, AfterValidator(_at_least_a_second)] = Field(
+        60.0, description="pause between two of these, at least 1s"
+    )
 
 
 class ControlConfig(Table):

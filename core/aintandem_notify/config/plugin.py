@@ -14,7 +14,7 @@ NEVER: Final = 0
 def _digest_over(value: object) -> int | None:
     if value is None or value == "never":
         return None if value is None else NEVER
-    if isinstance(value, int) and not isinstance(value, bool) and (value >= 2 or value == NEVER):
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 2:
         return value
     raise ValueError('should be a whole number of at least 2, or "never"')
 

@@ -1,6 +1,6 @@
 """Whether the agent does its work, as pure functions of what its parts say about themselves."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -40,3 +40,17 @@ def trouble(projects: Iterable[ProjectStatus], store: StoreHealth, now: datetime
     names = ", ".join(status.project.id for status in lost[:3])
     more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
     return f"not connected for more than {LOST_FOR.seconds // 60} min: {names}{more}"
+
+
+def silence(projects: Sequence[ProjectStatus], store: StoreHealth, now: datetime) -> str | None:
+    """Why no heartbeat should be sent; None when all is well.
+
+    Beyond ``trouble``, the first connection is waited for: an agent that is restarted again and again with its
+    orchestrator out of reach must not look well.
+    """
+    if (problem := trouble(projects, store, now)) is not None:
+        return problem
+    watched = [status for status in projects if not status.gone]
+    if watched and not any(status.was_connected for status in watched):
+        return "no project has been connected yet"
+    return None

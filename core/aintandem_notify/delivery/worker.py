@@ -247,7 +247,8 @@ class Worker:
             if after.failures > before.failures:
                 log.info("destination is still in trouble", name=name, state=after.state.value, reason=reason)
             return
-        log.info("destination", name=name, state=after.state.value, reason=reason)
+        tell = log.warning if after.state in HELD else log.info
+        tell("destination", name=name, state=after.state.value, reason=reason)
         if after.state in HELD:
             self._announce(DestinationParkedEvent(timestamp=now, instance=name, reason=reason))
         elif before.state in HELD:

@@ -29,7 +29,8 @@ class Standing:
         """Go on to the state that follows."""
         state = advance(self._status.state, signal)
         if state is not self._status.state:
-            self.update(state=state, since=self._clock.now())
+            was_connected = self._status.was_connected or state is ConnectionState.CONNECTED
+            self.update(state=state, since=self._clock.now(), was_connected=was_connected)
 
     def update(self, **changes: Any) -> None:
         """Change these fields of the status, and count anew."""

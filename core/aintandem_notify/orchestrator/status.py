@@ -12,7 +12,8 @@ from aintandem_notify.orchestrator.states import ConnectionState
 class ProjectStatus:
     """A snapshot. Times are aware UTC.
 
-    ``since`` is when ``state`` began, ``connected_at`` when the link that is up was opened (None: it is not).
+    ``since`` is when ``state`` began, ``connected_at`` when the link that is up was opened (None: it is not), and
+    ``was_connected`` whether there has been one since the project is watched.
     ``gone``: the orchestrator does not know the project.
     ``attempts`` counts the failed tries since the last stable connection, 0 while connected. ``last_error`` is
     one line without secrets, None when all is well. ``frames``, ``events`` and ``characters`` count what arrived
@@ -32,3 +33,4 @@ class ProjectStatus:
     flaws: Mapping[str, int] = field(default_factory=dict)
     restarts: int = 0
     gone: bool = False
+    was_connected: bool = False

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from psycopg import Error, OperationalError
+from psycopg import Error, OperationalError, ProgrammingError
 from sqlalchemy.exc import DBAPIError
 
 from aintandem_notify.errors import StoreError, StoreFull
@@ -38,6 +38,9 @@ _WITHOUT_STATE: Final[Mapping[str, re.Pattern[str]]] = {
     "08": re.compile(r"connection (unexpectedly|is (closed|lost))|(lost|broken|consuming input|sending) "),
 }
 
+# Out of psycopg, before anything is asked of a server.
+_UNKNOWN_PARAMETER: Final = re.compile(r'invalid (?:connection option|URI query parameter:?) "(\w{1,50})"')
+
 
 @contextmanager
 def naming_errors(name: str) -> Iterator[None]:
@@ -65,5 +68,7 @@ def sentence(error: BaseException | None) -> str:
     if not state and isinstance(error, OperationalError):
         known = (SENTENCES[state] for state, pattern in _WITHOUT_STATE.items() if pattern.search(words))
         return next(known, f"it cannot be reached: {words[:300]}")
+    if isinstance(error, ProgrammingError) and (unknown := _UNKNOWN_PARAMETER.search(str(error))):
+        return f'[store] url has a parameter that PostgreSQL does not know: "{unknown[1]}"'
     primary = getattr(getattr(error, "diag", None), "message_primary", None)
     return f"the database refused: {primary or type(error).__name__}"

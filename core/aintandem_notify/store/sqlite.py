@@ -147,8 +147,10 @@ def location_of(url: str | Path) -> Path | None:
 def _take_place(path: Path, reserve_bytes: int) -> Reserve:
     """The lock on the store at ``path``, in a folder that is made if need be (0700), with room kept free."""
     with naming_errors(str(path)):
-        if path.is_dir():
-            raise StoreError(f"store {path}: it is a folder; name a file in [store] url")
+        # A pipe would be waited for, and a device renamed as if it were a store of ours that was emptied.
+        if path.exists() and not path.is_file():
+            kind = "a folder" if path.is_dir() else "no regular file"
+            raise StoreError(f"store {path}: it is {kind}; name a file in [store] url")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return Reserve(path, reserve_bytes)
 
