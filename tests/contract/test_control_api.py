@@ -81,8 +81,8 @@ async def test_it_is_there_for_as_long_as_the_agent(tmp_path: Path) -> None:
         ("GET", "/deliveries/1"),
         ("POST", "/deliveries/retry"),
         ("POST", "/deliveries/drop"),
-        ("POST", f"/destinations/{DESTINATION}/pause"),
-        ("POST", f"/destinations/{DESTINATION}/resume"),
+        ("POST", "/destinations/pause"),
+        ("POST", "/destinations/resume"),
         ("GET", "/nothing"),
     ],
 )
@@ -230,7 +230,7 @@ async def test_a_plugin_says_what_it_knows_or_why_it_says_nothing(scene: Scene) 
         ("9" * 40, 404, "there is no delivery 9"),
         ("ntf_77zz", 404, "there is no delivery of a notification ntf_77zz"),
         ("ntf_", 400, "ntf_ is no id of a delivery"),
-        ("x%2F..", 404, "there is nothing at"),
+        ("x%2F..", 400, "x/.. is no id of a delivery"),
         ("%C2%B2", 400, "² is no id of a delivery"),
         ("-1", 400, "-1 is no id of a delivery"),
     ],
@@ -340,16 +340,58 @@ async def test_a_wrong_id_among_right_ones_changes_nothing(scene: Scene) -> None
 
 
 async def test_a_paused_destination_holds_its_queue_until_it_is_resumed(scene: Scene) -> None:
-    pause, resume = f"/destinations/{DESTINATION}/pause", f"/destinations/{DESTINATION}/resume"
-    assert await scene.ask("POST", pause) == (200, {"name": DESTINATION, "changed": True})
-    assert await scene.ask("POST", pause) == (200, {"name": DESTINATION, "changed": False})
+    async def turn(how: str) -> tuple[int, Any]:
+        return await scene.ask("POST", f"/destinations/{how}", {"names": [DESTINATION]})
+
+    def answer_of(changed: bool) -> tuple[int, Any]:
+        return 200, {"destinations": [{"name": DESTINATION, "changed": changed}]}
+
+    assert await turn("pause") == answer_of(changed=True)
+    assert await turn("pause") == answer_of(changed=False)
     await queue(scene, "t1")
     _, answer = await scene.ask("GET", "/status")
     assert (answer["destinations"][0]["state"], answer["destinations"][0]["queued"]) == ("paused", 1)
     assert scene.host.titles == []
-    assert await scene.ask("POST", resume) == (200, {"name": DESTINATION, "changed": True})
+    assert await turn("resume") == answer_of(changed=True)
     await until(scene, "t1", "delivered")
-    assert await scene.ask("POST", resume) == (200, {"name": DESTINATION, "changed": False})
+    assert await turn("resume") == answer_of(changed=False)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "sentence"),
+    [
+        ({}, 400, "name the destinations, and nothing else"),
+        ({"names": [DESTINATION], "state": "dead"}, 400, "name the destinations, and nothing else"),
+        ({"names": []}, 400, "names should be a list of texts"),
+        ({"names": DESTINATION}, 400, "names should be a list of texts"),
+        ({"names": [DESTINATION, ""]}, 404, "there is no destination ; there are: file_log.a"),
+        ({"names": [DESTINATION, "pg/a1.toml"]}, 404, "there is no destination pg/a1.toml; there are: file_log.a"),
+    ],
+)
+async def test_what_cannot_be_paused_as_a_whole_is_not_paused_in_part(
+    scene: Scene, body: object, status: int, sentence: str
+) -> None:
+    found, answer = await scene.ask("POST", "/destinations/pause", body)
+    assert found == status
+    assert answer["error"].startswith(sentence)
+    assert [one["state"] for one in (await scene.ask("GET", "/status"))[1]["destinations"]] == ["open"]
+
+
+async def test_a_queue_without_a_worker_is_shown_and_cannot_be_paused(scene: Scene) -> None:
+    await queue(scene, "t1", "t2", destination="webhook.dead")
+    await queue(scene, "t3", destination="webhook.soon")
+    scene.configured = (DESTINATION, "webhook.soon")
+    found = (await scene.ask("GET", "/status"))[1]["destinations"]
+    assert [(one["name"], one["state"], one["queued"]) for one in found] == [
+        (DESTINATION, "open", 0),
+        ("webhook.dead", "not configured", 2),
+        ("webhook.soon", None, 1),
+    ]
+    assert found[1]["oldest"] is not None
+    assert await scene.ask("POST", "/destinations/resume", {"names": ["webhook.dead"]}) == (
+        404,
+        {"error": "there is no destination webhook.dead; there are: file_log.a"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -359,7 +401,7 @@ async def test_a_paused_destination_holds_its_queue_until_it_is_resumed(scene: S
         ("GET", "/", 404, "there is nothing at /"),
         ("POST", "/status", 405, "/status does not take POST"),
         ("DELETE", "/deliveries/1", 405, "/deliveries/1 does not take DELETE"),
-        ("POST", "/destinations/slack.x/pause", 404, "there is no destination slack.x; there are: file_log.a"),
+        ("GET", "/plugins/conf/a1.toml", 404, "there is no instance conf/a1.toml; there are: file_log.a"),
     ],
 )
 async def test_what_is_not_there_is_a_sentence(
@@ -410,7 +452,8 @@ async def test_a_port_that_is_taken_is_told_and_the_agent_goes_on(tmp_path: Path
                 projects=tuple,
                 plugins=tuple,
                 diagnose=scene.diagnose,
-                destinations=scene.dispatcher.snapshot,
+                destinations=lambda: scene.dispatcher.snapshot(()),
+                turnable=scene.dispatcher.names,
                 in_flight=tuple,
                 wake=lambda _names: None,
                 pause=scene.dispatcher.pause,

@@ -1,5 +1,6 @@
 """The same questions get the same answers from a running agent and from its store at rest."""
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -96,7 +97,7 @@ async def test_one_that_waits_says_what_for(tmp_path: Path) -> None:
     async with at_rest(tmp_path):
         pass
     assert (await ask(config, lambda desk: desk.show("1"))).held is None
-    await ask(config, lambda desk: desk.turn(OTHER, paused=True))
+    await ask(config, lambda desk: desk.turn([OTHER], paused=True))
     held = (await ask(config, lambda desk: desk.show("1"))).held
     assert held is not None
     assert (held.state, held.retry_at, held.last_error) == ("paused", None, None)
@@ -125,17 +126,40 @@ async def test_they_are_dropped_and_retried(config: Path) -> None:
 
 async def test_a_destination_is_paused_and_resumed(config: Path) -> None:
     for paused, changed in ((True, True), (True, False), (False, True), (False, False)):
-        turned = await ask(config, lambda desk, paused=paused: desk.turn(DESTINATION, paused=paused))  # type: ignore[misc]
-        assert (turned.name, turned.changed) == (DESTINATION, changed)
-    with pytest.raises(Refused, match=r"destination slack\.nobody") as caught:
-        await ask(config, lambda desk: desk.turn("slack.nobody", paused=True))
+        turned = await ask(config, lambda desk, paused=paused: desk.turn([DESTINATION], paused=paused))  # type: ignore[misc]
+        assert [(one.name, one.changed) for one in turned.destinations] == [(DESTINATION, changed)]
+
+
+async def test_none_of_several_is_paused_when_one_is_unknown(config: Path) -> None:
+    with pytest.raises(Refused, match=r"no destination slack\.nobody, conf/a1\.toml; ") as caught:
+        await ask(config, lambda desk: desk.turn([DESTINATION, "slack.nobody", "conf/a1.toml"], paused=True))
     assert caught.value.status == 404
+    turned = await ask(config, lambda desk: desk.turn([DESTINATION, DESTINATION], paused=True))
+    assert [(one.name, one.changed) for one in turned.destinations] == [(DESTINATION, True)]
+
+
+def name_other_otherwise(config: Path) -> None:
+    config.write_text(CONFIG.replace("[plugins.slack.other]", "[plugins.slack.renamed]"))
+
+
+async def test_a_queue_of_what_is_not_configured_any_more_is_shown(config: Path) -> None:
+    name_other_otherwise(config)
+    found = (await ask(config, lambda desk: desk.status())).destinations
+    assert [(one.name, one.state, one.queued) for one in found if one.queued] == [(OTHER, "not configured", 3)]
+    assert all(one.oldest is not None for one in found if one.queued)
+
+
+async def test_an_empty_destination_is_not_every_one(config: Path) -> None:
+    with contextlib.suppress(Refused):
+        assert (await ask(config, lambda desk: desk.act_on_all(Act.DROP, Wanted(destination="")))).count == 0
+    page = await ask(config, lambda desk: desk.page(Wanted(states=(DeliveryState.QUEUED,)), most=9, before=None))
+    assert len(page.deliveries) == 3
 
 
 async def test_a_pause_at_rest_is_there_at_the_next_start(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     async with at_rest(tmp_path):
-        await ask(config, lambda desk: desk.turn(DESTINATION, paused=True))
+        await ask(config, lambda desk: desk.turn([DESTINATION], paused=True))
     status = await ask(config, lambda desk: desk.status())
     assert status.agent is None
     assert status.trouble == "no agent runs with this config"
@@ -144,7 +168,7 @@ async def test_a_pause_at_rest_is_there_at_the_next_start(tmp_path: Path) -> Non
         (OTHER, None, 3),
     ]
     async with open_scene(tmp_path):
-        (destination,) = (await ask(config, lambda desk: desk.status())).destinations
+        destination, _ = (await ask(config, lambda desk: desk.status())).destinations
         assert (destination.name, destination.state) == (DESTINATION, "paused")
 
 
@@ -217,7 +241,8 @@ async def test_at_rest_every_database_answers(store_url: str, tmp_path: Path) ->
     assert dropped.ids == (2, 3)
     assert (await ask(config, lambda desk: desk.act(Act.RETRY, ["3"]))).ids == (3,)
     assert (await ask(config, lambda desk: desk.show("3"))).state is DeliveryState.QUEUED
-    assert (await ask(config, lambda desk: desk.turn(DESTINATION, paused=True))).changed
+    turned = await ask(config, lambda desk: desk.turn([DESTINATION], paused=True))
+    assert [one.changed for one in turned.destinations] == [True]
     status = await ask(config, lambda desk: desk.status())
     assert [(one.name, one.state, one.queued) for one in status.destinations] == [
         (DESTINATION, "paused", 0),

@@ -62,7 +62,7 @@ async def world(*answers: Exception | None, clock: Clock | None = None) -> Async
         yield World(storage, FakeHost(answers=deque(answers)), clock or TrioClock(NOW))
 
 
-async def state_of(dispatcher: Dispatcher) -> str:
+async def state_of(dispatcher: Dispatcher) -> str | None:
     (status,) = await dispatcher.snapshot()
     return status.state
 

@@ -170,7 +170,11 @@ async def test_a_destination_that_is_removed_keeps_its_queue(autojump_clock: Moc
             await dispatcher.mention_left_behind()
         assert [(line["name"], line["queued"]) for line in lines] == [("slack.gone", 1)]
         assert (await dispatcher.queues())["slack.gone"].queued == 1
-        assert [status.name for status in await dispatcher.snapshot()] == ["file_log.a"]
+        assert [(one.name, one.state, one.queued) for one in await dispatcher.snapshot()] == [
+            ("file_log.a", "open", 0),
+            ("slack.gone", "not configured", 1),
+        ]
+        assert dispatcher.names() == ("file_log.a",)
 
 
 async def test_a_destination_in_trouble_does_not_hold_up_a_rest(autojump_clock: MockClock) -> None:

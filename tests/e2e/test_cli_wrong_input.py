@@ -122,6 +122,13 @@ CASES = [
         {"c.toml": HEAD + PROJECT},
     ),
     Case(
+        "unknown destination behind its config",
+        "test c.toml console.her",
+        "no destination is called console.her; did you mean console.here?",
+        {"c.toml": RIGHT},
+    ),
+    Case("several destinations", "test c.toml console.a console.b", "One DESTINATION at a time"),
+    Case(
         "unknown event type",
         "test console.here c.toml --event task_faild",
         "did you mean task_failed?",

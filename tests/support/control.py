@@ -39,6 +39,7 @@ class Scene:
     projects: list[ProjectStatus] = field(default_factory=list)
     phase: str = "running"
     facts: Callable[[], dict[str, Any]] = dict
+    configured: tuple[str, ...] = (DESTINATION,)
 
     async def diagnose(self, name: str) -> dict[str, Any]:
         """What the one plugin says."""
@@ -119,7 +120,8 @@ async def _open_scene(folder: Path, host: FakeHost, url: str | Path) -> AsyncIte
             projects=lambda: scene.projects,
             plugins=lambda: (InstanceStatus(DESTINATION, InstanceState.LOADED, None, NOW, True),),
             diagnose=lambda name: scene.diagnose(name),
-            destinations=dispatcher.snapshot,
+            destinations=lambda: dispatcher.snapshot(scene.configured),
+            turnable=dispatcher.names,
             in_flight=dispatcher.in_flight,
             wake=dispatcher.wake,
             pause=dispatcher.pause,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -25,32 +26,62 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 """For every command that answers."""
 
 
-def filter_options(command: F) -> F:
-    """Which deliveries are meant, by destination and time."""
-    for option in (
+def filter_options(states: Iterable[str]) -> Callable[[F], F]:
+    """Which deliveries are meant: by destination and time, and by state, which can be one of ``states``."""
+    options = (
+        click.option(
+            "--state",
+            "states",
+            multiple=True,
+            type=click.Choice(tuple(states)),
+            help="Only these; may be given several times.",
+        ),
         click.option("--until", metavar="TIME", help="Only those that were queued before."),
         click.option(
             "--since",
             metavar="TIME",
             help='Only those that were queued since then: "2h" ago, or "2026-03-01T12:00".',
         ),
-        click.option("--destination", metavar="NAME", help="Only those to this destination, as slack.team."),
-    ):
-        command = option(command)
-    return command
+        click.option(
+            "--destination",
+            metavar="NAME",
+            callback=_not_empty,
+            help="Only those to this destination, as slack.team.",
+        ),
+    )
+
+    def with_options(command: F) -> F:
+        for option in options:
+            command = option(command)
+        return command
+
+    return with_options
+
+
+def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value == "":  # of a variable that is not set; nobody means all by it
+        raise click.BadParameter("it is empty; leave the option out to mean all")
+    return value
 
 
 def config_and_names(arguments: Sequence[str], what: str) -> tuple[Path, tuple[str, ...]]:
-    """The config, which may be left out, and the names behind it: ``[CONFIG] NAME...``.
+    """The config, which may be left out, and the names beside it: ``[CONFIG] NAME...``.
 
-    The first is the config if it ends in .toml or is a file. Raises click's UsageError.
+    The config is the first that ends in .toml or is a file, wherever it stands: were one behind the names taken
+    for a name, another agent would be asked. Raises click's UsageError.
     """
-    first, rest = Path(arguments[0] if arguments else DEFAULT_CONFIG), tuple(arguments[1:])
-    if first.suffix != ".toml" and not first.is_file():
-        first, rest = Path(DEFAULT_CONFIG), tuple(arguments)
-    if what and not rest:
+    names = list(arguments)
+    config = next(filter(_is_config, names), None)
+    if config is not None:
+        names.remove(config)
+    if what and not names:
         raise click.UsageError(f"Missing argument '{what}'.")
-    return first, rest
+    return Path(config or DEFAULT_CONFIG), tuple(names)
+
+
+def _is_config(argument: str) -> bool:
+    # Path.is_file raises for what is too long to be a name of a file.
+    return argument.endswith(".toml") or os.path.isfile(argument)  # noqa: PTH113
 
 
 def config_and_name(arguments: Sequence[str], what: str) -> tuple[Path, str]:

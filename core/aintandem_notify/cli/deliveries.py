@@ -29,11 +29,15 @@ if TYPE_CHECKING:
     from aintandem_notify.control.views import DeliveryDetail, DeliveryView, HandledView
 
 STATES = ("queued", "delivered", "dead", "folded")
+RETRIED = ("dead", "folded")
+DROPPED = ("queued",)
 
 arguments = click.argument("arguments", nargs=-1, metavar="[CONFIG] ID")
 many_arguments = click.argument("arguments", nargs=-1, metavar="[CONFIG] [ID]...")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask first.")
-all_option = click.option("--all", "everything", is_flag=True, help="All, whatever their destination and time.")
+all_option = click.option(
+    "--all", "everything", is_flag=True, help="All, whatever their destination, state and time."
+)
 
 
 @click.group(
@@ -49,10 +53,7 @@ def deliveries() -> None:
 
 @deliveries.command("list", epilog="Example:  aintandem-notify deliveries list --state dead --since 2h")
 @config_argument
-@filter_options
-@click.option(
-    "--state", "states", multiple=True, type=click.Choice(STATES), help="Only these; may be given several times."
-)
+@filter_options(STATES)
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 200), help="How many to show.")
 @click.option("--before", type=click.IntRange(0), help="Only those with a lower number: the next page.")
 @json_option
@@ -98,15 +99,15 @@ def show(arguments: tuple[str, ...], as_json: bool) -> None:
 
 @deliveries.command(epilog="Example:  aintandem-notify deliveries retry config.toml 42 43")
 @many_arguments
-@filter_options
+@filter_options(RETRIED)
 @all_option
 @yes_option
 @json_option
 def retry(**options: Any) -> None:
     """Queue dead or folded deliveries once more, as if they were new.
 
-    By their IDs, or all that --destination, --since and --until name. An ID is the number that list shows, or
-    how the notification's id begins. Exits with 1 when one of the IDs was left alone.
+    By their IDs, or all that --destination, --state, --since and --until name. An ID is the number that list
+    shows, or how the notification's id begins. Exits with 1 when one of the IDs was left alone.
     """
     from aintandem_notify.control.deliveries import Act
 
@@ -115,15 +116,15 @@ def retry(**options: Any) -> None:
 
 @deliveries.command(epilog="Example:  aintandem-notify deliveries drop --destination slack.team")
 @many_arguments
-@filter_options
+@filter_options(DROPPED)
 @all_option
 @yes_option
 @json_option
 def drop(**options: Any) -> None:
     """Give up queued deliveries; they are dead then, and may be retried.
 
-    By their IDs, or all that --destination, --since and --until name. An ID is the number that list shows, or
-    how the notification's id begins. Exits with 1 when one of the IDs was left alone.
+    By their IDs, or all that --destination, --state, --since and --until name. An ID is the number that list
+    shows, or how the notification's id begins. Exits with 1 when one of the IDs was left alone.
     """
     from aintandem_notify.control.deliveries import Act
 
@@ -138,20 +139,20 @@ def _act(
     everything: bool,
     yes: bool,
     as_json: bool,
+    states: tuple[str, ...],
     **where: str | None,
 ) -> None:
     from aintandem_notify.control.deliveries import ACTED_ON
     from aintandem_notify.control.reach import open_desk
 
     config, ids = config_and_names(arguments, "")
-    if bool(ids) == bool(everything or any(where.values())):
-        raise click.UsageError("Name IDs, or else --destination, --since, --until or --all.")
-    wanted = wanted_of(**where, states=ACTED_ON[what])
+    if bool(ids) == bool(everything or states or any(where.values())):
+        raise click.UsageError("Name IDs, or else --destination, --state, --since, --until or --all.")
+    meant = sorted(states or ACTED_ON[what])
+    wanted = wanted_of(**where, states=meant)
     if not ids and not yes:
         named = " ".join(f"--{name} {value}" for name, value in where.items() if value)
-        ask_first(
-            f"{what.capitalize()} all {' and '.join(sorted(ACTED_ON[what]))} deliveries {named}".strip() + "?"
-        )
+        ask_first(f"{what.capitalize()} all {' and '.join(meant)} deliveries {named}".strip() + "?")
     with open_desk(config) as desk:
         handled = desk.act(what, ids) if ids else desk.act_on_all(what, wanted)
     if as_json:

@@ -24,6 +24,7 @@ def destinations() -> None:
 def pause(arguments: tuple[str, ...], as_json: bool) -> None:
     """Send nothing more to NAME, as slack.team, until it is resumed, also over a restart.
 
+    Of several NAMEs none is paused when one of them is unknown.
     What is due waits meanwhile; what waits longer than max_age is given up as always.
     """
     _turn(arguments, as_json, paused=True)
@@ -45,11 +46,12 @@ def _turn(arguments: tuple[str, ...], as_json: bool, *, paused: bool) -> None:
     config, found = config_and_names(arguments, "NAME")
     state = "paused" if paused else "resumed"
     with open_desk(config) as desk:
-        for name in found:
-            turned = desk.turn(name, paused=paused)
-            if as_json:
-                show_json(turned)
-            elif turned.changed:
-                click.echo(f"{name} is {state}")
-            else:
-                click.echo(f"{name} is paused already" if paused else f"nothing held {name} back")
+        turned = desk.turn(found, paused=paused)
+    if as_json:
+        show_json(turned)
+        return
+    for one in turned.destinations:
+        if one.changed:
+            click.echo(f"{one.name} is {state}")
+        else:
+            click.echo(f"{one.name} is paused already" if paused else f"nothing held {one.name} back")

@@ -1,23 +1,22 @@
 """``aintandem-notify test``."""
 
 import sys
-from pathlib import Path
 
 import click
 
-from aintandem_notify.cli.shared import EXIT_FAILED, config_argument, run_interruptible
+from aintandem_notify.cli.asking import config_and_name
+from aintandem_notify.cli.shared import EXIT_FAILED, run_interruptible
 
 
 @click.command(
     short_help="Send a made-up notification to one destination.",
-    epilog="Example:  aintandem-notify test slack.team config.toml",
+    epilog="Example:  aintandem-notify test config.toml slack.team",
 )
-@click.argument("destination")
-@config_argument
+@click.argument("arguments", nargs=-1, metavar="[CONFIG] DESTINATION")
 @click.option(
     "--event", "event_type", default="task_failed", show_default=True, help="The type of event to make up."
 )
-def test(destination: str, config: Path, event_type: str) -> None:
+def test(arguments: tuple[str, ...], event_type: str) -> None:
     """Send a made-up notification to DESTINATION, as slack.team, and tell how it went.
 
     Its title begins with "Test:". The agent may be running meanwhile: nothing is stored, and nothing is tried
@@ -27,6 +26,7 @@ def test(destination: str, config: Path, event_type: str) -> None:
     from aintandem_notify.loading import load
     from aintandem_notify.trial import send_sample
 
+    config, destination = config_and_name(arguments, "DESTINATION")
     loaded = load(config)
     log.configure("warning", "text")
     trial = run_interruptible(send_sample, loaded, destination, event_type)

@@ -20,6 +20,7 @@ from aintandem_notify.control.asked import (
     body_of,
     check_query,
     filter_of,
+    names_in,
     page_of,
     references_in,
     wanted_in,
@@ -35,6 +36,7 @@ from aintandem_notify.control.views import (
     HandledView,
     PluginDetail,
     StatusView,
+    TurnedDestination,
     TurnedView,
 )
 from aintandem_notify.errors import StoreError
@@ -60,13 +62,13 @@ def build_app(access: Access, *, token: str, address: str) -> ASGIApp:
             Route(path, _answering(endpoint, _QUERIES.get(path, frozenset())), methods=[method])
             for method, path, endpoint in (
                 ("GET", "/status", api.status),
-                ("GET", "/plugins/{name}", api.plugin),
+                ("GET", "/plugins/{name:path}", api.plugin),
                 ("GET", "/deliveries", api.page),
-                ("GET", "/deliveries/{id}", api.show),
+                ("GET", "/deliveries/{id:path}", api.show),
                 ("POST", "/deliveries/retry", partial(api.act, Act.RETRY)),
                 ("POST", "/deliveries/drop", partial(api.act, Act.DROP)),
-                ("POST", "/destinations/{name}/pause", partial(api.turn, access.pause)),
-                ("POST", "/destinations/{name}/resume", partial(api.turn, access.resume)),
+                ("POST", "/destinations/pause", partial(api.turn, access.pause)),
+                ("POST", "/destinations/resume", partial(api.turn, access.resume)),
             )
         ),
     ]
@@ -138,13 +140,21 @@ class _Api:
                 return steps
 
     async def turn(self, how: Callable[[str], Awaitable[bool]], request: Request) -> TurnedView:
-        """POST /destinations/{name}/pause and /resume"""
-        name = request.path_params["name"]
-        try:
-            return TurnedView(name=name, changed=await how(name))
-        except LookupError:
-            known = ", ".join(one.name for one in self._access.plugins() if one.destination) or "none"
-            raise Refused(f"there is no destination {name}; there are: {known}", status=404) from None
+        """POST /destinations/pause and /resume, with names"""
+        names = names_in(await body_of(request))
+        if unknown := [name for name in names if name not in self._access.turnable()]:
+            raise self._no_destination(*unknown)
+        turned: list[TurnedDestination] = []
+        for name in dict.fromkeys(names):
+            try:
+                turned.append(TurnedDestination(name=name, changed=await how(name)))
+            except LookupError:  # a reload has taken it away meanwhile
+                raise self._no_destination(name) from None
+        return TurnedView(destinations=tuple(turned))
+
+    def _no_destination(self, *names: str) -> Refused:
+        known = ", ".join(self._access.turnable()) or "none"
+        return Refused(f"there is no destination {', '.join(names)}; there are: {known}", status=404)
 
 
 def _answering(endpoint: Endpoint, query: frozenset[str]) -> Callable[[Request], Awaitable[Response]]:

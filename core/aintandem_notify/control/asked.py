@@ -79,14 +79,16 @@ def references_in(body: Mapping[str, Any]) -> list[str] | None:
     """The deliveries that a body names; None if it has no ids."""
     if "ids" not in body:
         return None
-    ids = body["ids"]
     if len(body) > 1:
         raise Refused("name ids or a filter, not both")
-    if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
-        raise Refused("ids should be a list of texts")
-    if len(ids) > MOST_AT_ONCE:
-        raise Refused(f"at most {MOST_AT_ONCE} ids at once")
-    return ids
+    return _texts(body, "ids")
+
+
+def names_in(body: Mapping[str, Any]) -> list[str]:
+    """The destinations that a body names."""
+    if body.keys() != {"names"}:
+        raise Refused('name the destinations, and nothing else, as {"names": ["slack.team"]}')
+    return _texts(body, "names")
 
 
 def page_of(query: Mapping[str, str]) -> tuple[int, int | None]:
@@ -111,6 +113,15 @@ def _text(values: Mapping[str, Any], name: str) -> str | None:
     if not value:
         raise Refused(f"{name} is empty; leave it out if it does not matter")
     return value
+
+
+def _texts(body: Mapping[str, Any], name: str) -> list[str]:
+    texts = body[name]
+    if not isinstance(texts, list) or not texts or not all(isinstance(one, str) for one in texts):
+        raise Refused(f"{name} should be a list of texts")
+    if len(texts) > MOST_AT_ONCE:
+        raise Refused(f"at most {MOST_AT_ONCE} {name} at once")
+    return texts
 
 
 def _states(values: Mapping[str, Any]) -> tuple[DeliveryState, ...]:

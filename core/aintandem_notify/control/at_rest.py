@@ -18,8 +18,10 @@ from aintandem_notify.control.views import (
     PluginDetail,
     StatusView,
     StoreView,
+    TurnedDestination,
     TurnedView,
 )
+from aintandem_notify.delivery import NOT_CONFIGURED
 from aintandem_notify.delivery import gate as gates
 from aintandem_notify.delivery.gate import Gate, GateState
 from aintandem_notify.delivery.gate_rows import from_row, to_row
@@ -49,7 +51,7 @@ class AtRestDesk:
             agent=None,
             trouble=NO_AGENT,
             destinations=tuple(
-                _destination(name, found[name], queues.get(name))
+                _destination(name, found[name], queues.get(name), configured=name in self._instances)
                 for name in names
                 if name in queues or found[name] != Gate()
             ),
@@ -84,19 +86,26 @@ class AtRestDesk:
             if (before := portion.before) is None:
                 return deliveries.summary(steps)
 
-    def turn(self, name: str, *, paused: bool) -> TurnedView:
-        """Pause or resume a destination, for when an agent runs."""
+    def turn(self, names: Sequence[str], *, paused: bool) -> TurnedView:
+        """Pause or resume these destinations, for when an agent runs."""
         step: Callable[[Gate], Gate] = gates.paused if paused else gates.resumed
-        if name not in self._instances:
+        if unknown := [name for name in names if name not in self._instances]:
             known = ", ".join(self._instances) or "none"
-            raise Refused(f"the config has no destination {name}; it has: {known}", status=404)
+            raise Refused(f"the config has no destination {', '.join(unknown)}; it has: {known}", status=404)
         with self._store.transaction(fenced=False):
-            # Where several agents share the store, for all settings that are known; a new one looks at those.
-            variants = self._store.gates.variants(name) or [""]
-            changed = [variant for variant in variants if self._turn(name, variant, step)]
-        return TurnedView(name=name, changed=bool(changed))
+            return TurnedView(
+                destinations=tuple(
+                    TurnedDestination(name=name, changed=self._turn(name, step)) for name in dict.fromkeys(names)
+                )
+            )
 
-    def _turn(self, name: str, variant: str, step: Callable[[Gate], Gate]) -> bool:
+    def _turn(self, name: str, step: Callable[[Gate], Gate]) -> bool:
+        # Where several agents share the store, for all settings that are known; a new one looks at those.
+        variants = self._store.gates.variants(name) or [""]
+        changed = [variant for variant in variants if self._turn_variant(name, variant, step)]
+        return bool(changed)
+
+    def _turn_variant(self, name: str, variant: str, step: Callable[[Gate], Gate]) -> bool:
         stored = self._store.gates.read(name, variant, lock=self._store.membership is not None)
         before = Gate() if stored is None else from_row(stored, 0.0, self._clock.now())
         after = step(before)
@@ -112,10 +121,11 @@ class AtRestDesk:
         return min(found, key=lambda gate: gate.flows, default=Gate())
 
 
-def _destination(name: str, gate: Gate, queue: Queue | None) -> DestinationView:
+def _destination(name: str, gate: Gate, queue: Queue | None, *, configured: bool) -> DestinationView:
+    flows = gate.state is GateState.OPEN and not gate.paused
     return DestinationView(
         name=name,
-        state=None if gate.state is GateState.OPEN and not gate.paused else gate.shown,
+        state=(None if flows else gate.shown) if configured else NOT_CONFIGURED,
         queued=queue.queued if queue else 0,
         oldest=queue.oldest if queue else None,
         last_error=gate.last_error,

@@ -61,10 +61,10 @@ class AgentDesk:
         """Retry or drop all that are meant."""
         return self._ask(HandledView, "POST", f"/deliveries/{what}", _filter(wanted))
 
-    def turn(self, name: str, *, paused: bool) -> TurnedView:
-        """Pause or resume a destination."""
-        path = f"/destinations/{quote(name, safe='')}/{'pause' if paused else 'resume'}"
-        return self._ask(TurnedView, "POST", path)
+    def turn(self, names: Sequence[str], *, paused: bool) -> TurnedView:
+        """Pause or resume these destinations."""
+        path = f"/destinations/{'pause' if paused else 'resume'}"
+        return self._ask(TurnedView, "POST", path, {"names": list(names)})
 
     def health(self, path: str) -> str | None:
         """What ``/healthz`` or ``/readyz`` complain of; None when all is well."""
@@ -107,10 +107,10 @@ def _filter(wanted: Wanted) -> dict[str, str]:
     fields = {
         "destination": wanted.destination,
         "state": ",".join(wanted.states) or None,
-        "since": wanted.since and wanted.since.isoformat(),
-        "until": wanted.until and wanted.until.isoformat(),
+        "since": None if wanted.since is None else wanted.since.isoformat(),
+        "until": None if wanted.until is None else wanted.until.isoformat(),
     }
-    return {name: value for name, value in fields.items() if value}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _parsed(answer: HttpAnswer) -> Mapping[str, Any]:

@@ -61,8 +61,8 @@ class Desk(Protocol):
         """Retry or drop all that are meant."""
         ...
 
-    def turn(self, name: str, *, paused: bool) -> TurnedView:
-        """Pause or resume a destination."""
+    def turn(self, names: Sequence[str], *, paused: bool) -> TurnedView:
+        """Pause or resume these destinations; refused, and then nothing has changed, when one is unknown."""
         ...
 
 

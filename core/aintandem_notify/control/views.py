@@ -50,7 +50,7 @@ class PluginDetail(PluginView):
 
 
 class DestinationView(View):
-    """A destination; ``state`` is None where no agent works on its queue.
+    """A destination; as ``DestinationStatus``. ``state`` is None where no agent works on its queue.
 
     ``oldest``: since when the oldest delivery waits. ``retry_at``: when it is tried again after trouble.
     """
@@ -179,8 +179,14 @@ class HandledView(View):
     refused: tuple[RefusedView, ...]
 
 
-class TurnedView(View):
+class TurnedDestination(View):
     """A destination that was paused or resumed; ``changed`` is false when it stood so already."""
 
     name: str
     changed: bool
+
+
+class TurnedView(View):
+    """The destinations that were named, in that order."""
+
+    destinations: tuple[TurnedDestination, ...]

@@ -1,7 +1,7 @@
 """All workers: started and stopped one by one, woken by ingest, drained at the end, and seen from outside."""
 
 import math
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,6 +22,8 @@ from aintandem_notify.events import AgentEvent
 from aintandem_notify.log import get_logger
 from aintandem_notify.store import Purpose, Queue, Storage, Store
 
+NOT_CONFIGURED: Final = "not configured"
+"""The state of a destination whose queue is kept though no config at hand names it."""
 LOOK_S: Final = 2.0
 """Seconds between two looks at a store that others change, too; nobody wakes the workers for what they did."""
 
@@ -33,12 +35,13 @@ class DestinationStatus:
     """How a destination stands.
 
     ``state`` is open, backing off, parked (rare probes), disabled (it wants nothing more; only a hand lets it
-    be tried), paused (by hand) or draining. ``oldest``: since when the oldest delivery waits, None when none
-    does. ``retry_at``: when it is tried again, None when it is not in trouble or not tried by itself.
+    be tried), paused (by hand), draining, or not configured; None while it has no worker, as in a reload.
+    ``oldest``: since when the oldest delivery waits, None when none does. ``retry_at``: when it is tried again,
+    None when it is not in trouble or not tried by itself.
     """
 
     name: str
-    state: str
+    state: str | None
     queued: int = 0
     oldest: datetime | None = None
     last_error: str | None = None
@@ -162,6 +165,10 @@ class Dispatcher:
             raise LookupError(f"no destination called {name} is at work")
         return self._running[name].worker
 
+    def names(self) -> tuple[str, ...]:
+        """The destinations that have a worker, and so can be paused and resumed."""
+        return tuple(self._running)
+
     async def rest(self) -> None:
         """Returns once all destinations have got what they can take now."""
         async with trio.open_nursery() as nursery:
@@ -228,8 +235,11 @@ class Dispatcher:
                     "the queue of a destination that is not configured is kept", name=name, queued=queue.queued
                 )
 
-    async def snapshot(self) -> tuple[DestinationStatus, ...]:
-        """Every destination that has a worker. Raises StoreError."""
+    async def snapshot(self, configured: Collection[str] = ()) -> tuple[DestinationStatus, ...]:
+        """Every destination that has a worker, then those without one that have a queue. Raises StoreError.
+
+        ``configured``: the names that the config has, with a worker or without.
+        """
         workers = {name: one.worker for name, one in self._running.items()}
         instant = Instant(self._clock.now(), trio.current_time())
 
@@ -238,7 +248,14 @@ class Dispatcher:
                 return store.outbox.queues(), {name: one.look(store, instant) for name, one in workers.items()}
 
         queues, found = await self._storage.run(read)
-        return tuple(_status(worker, found[name], queues.get(name), instant) for name, worker in workers.items())
+        return (
+            *(_status(worker, found[name], queues.get(name), instant) for name, worker in workers.items()),
+            *(
+                DestinationStatus(name, None if name in configured else NOT_CONFIGURED, one.queued, one.oldest)
+                for name, one in queues.items()
+                if name not in workers
+            ),
+        )
 
 
 def _news(store: Store, *, workers: Mapping[str, Worker], instant: Instant) -> set[str]:
