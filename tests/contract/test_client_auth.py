@@ -721,6 +721,10 @@ async def test_it_is_used_inside_of_its_block_and_once(simulator: Simulator) -> 
     await trio.lowlevel.checkpoint()
 
 
+def test_a_store_shows_where_it_keeps_tokens(tmp_path: Path) -> None:
+    assert repr(FileTokens(tmp_path / "t.json")) == f"FileTokens({str(tmp_path / 't.json')!r})"
+
+
 async def test_a_part_that_is_kept_for_longer_than_the_block(simulator: Simulator) -> None:
     outside = "outside of its `async with`"
     async with logged_in(simulator) as client:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from structlog.testing import capture_logs
 
 from aintandem_notify import (
     AInTandemClient,
@@ -18,6 +19,7 @@ from aintandem_notify import (
     LinkGivenUp,
     LinkLost,
     LinkRefused,
+    NotLoggedIn,
     ProjectGone,
     TaskEvent,
     UnknownEvent,
@@ -28,7 +30,7 @@ from aintandem_notify.client.outlet import CAPACITY
 from aintandem_notify.simulator.demo import all_types
 from aintandem_notify.simulator.simulation import Simulator
 from aintandem_notify.testing import SIMULATOR_SPEED
-from support.clients import logged_in
+from support.clients import client_of, logged_in
 from support.raw_orchestrator import (
     Accept,
     RawOrchestrator,
@@ -81,6 +83,7 @@ async def test_all_types_reach_whoever_wants_all(simulator: Simulator) -> None:
     async with logged_in(simulator) as client:
         subscription = await client.progress.subscribe_to_progress(P, heard)
         assert (subscription.project_id, subscription.is_active) == (P, True)
+        assert repr(subscription) == "<ProgressSubscription of 'project-123': active, 0 dropped>"
         await all_types(simulator, P)
         await heard.count(len(simulator.world.history))
         assert [event.wire() for event in heard.all] == list(simulator.world.history)
@@ -701,6 +704,23 @@ async def test_what_cannot_be_called_back(simulator: Simulator) -> None:
             await client.progress.subscribe_to_progress(P, None)  # type: ignore[arg-type]
         assert not client.progress.is_connected(P)
         assert not simulator.world.history, "no task was submitted"
+
+
+async def test_what_is_raised_is_not_logged_as_well(raw: RawOrchestrator) -> None:
+    with capture_logs() as logs:
+        async with client_of(raw) as client:
+            with pytest.raises(NotLoggedIn):
+                await client.progress.connect(P)
+            await client.auth.login("admin", "admin123")
+            for answer in (Refuse(404), Refuse(401)):
+                raw.default_upgrade = answer
+                with pytest.raises((ProjectGone, LinkRefused)):
+                    await client.progress.connect(P)
+        async with client_of(raw, token="not-accepted") as client:
+            raw.default_upgrade = Refuse(401)
+            with pytest.raises(AuthenticationFailed):
+                await client.progress.connect(P)
+    assert not [line for line in logs if line["log_level"] not in ("debug", "info")]
 
 
 async def test_a_login_that_is_refused_later(simulator: Simulator) -> None:

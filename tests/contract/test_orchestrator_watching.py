@@ -3,6 +3,8 @@
 from contextlib import suppress
 
 import trio
+import trio.testing
+from structlog.testing import capture_logs
 
 from aintandem_notify.config import ConnectionConfig, ProjectConfig
 from support.raw_orchestrator import Refuse, RestAnswer, open_raw_orchestrator
@@ -89,6 +91,21 @@ async def test_an_upgrade_that_is_forbidden_leaves_the_others_alone() -> None:
             await journal.until("a", "connection_error")
             assert len(raw.upgrades) == 3, "as it is, refreshed, and logged in again"
             assert fleet.snapshot()[0].last_error == "the orchestrator refused the token (HTTP 403)"
+
+
+async def test_a_project_that_is_given_up_is_logged_once() -> None:
+    with capture_logs() as logs:
+        async with (
+            open_raw_orchestrator(default_upgrade=Refuse(503)) as raw,
+            watching(raw, A, reconnect_attempts=0) as (_, journal),
+        ):
+            await journal.until("a", "connection_error")
+            await trio.testing.wait_all_tasks_blocked()
+    told = [line for line in logs if line["log_level"] == "warning"]
+    reason = "the orchestrator did not open a WebSocket (HTTP 503)"
+    assert [(line["event"], line["project"], line["reason"]) for line in told] == [
+        ("the project is given up", "a", reason)
+    ]
 
 
 async def test_globs_and_reload() -> None:

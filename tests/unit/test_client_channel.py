@@ -11,6 +11,7 @@ import trio
 import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from aintandem_notify.client.block import Block
@@ -109,7 +110,9 @@ class World:
                     await self.closing.wait()
         link.cut.set()
 
-    def channel(self, nursery: trio.Nursery, *, history: int = 1000, **connection: Any) -> Channel:
+    def channel(
+        self, nursery: trio.Nursery, *, history: int = 1000, listens: bool = True, **connection: Any
+    ) -> Channel:
         clock = TrioClock()
 
         def watching(sink: Sink) -> WatchSettings:
@@ -135,6 +138,8 @@ class World:
             history=history,
         )
         channel = Channel("p", shared)
+        if not listens:
+            return channel
         listener = Listener(self.changes.append)
         channel.listen(listener)
         nursery.start_soon(listener.run, shared.reporter)
@@ -155,6 +160,28 @@ async def test_a_dead_server_is_asked_eleven_times(nursery: trio.Nursery, autoju
         ("error", f"no {number}", number < 10) for number in range(11)
     ]
     assert (channel.state, channel.is_held) == ("disconnected", False)
+
+
+@pytest.mark.parametrize("told", ["nobody", "a listener", "a stream", "one who waits"])
+async def test_an_end_that_nobody_else_is_told_of_is_logged(
+    nursery: trio.Nursery, autojump_clock: MockClock, told: str
+) -> None:
+    world = World()
+    world.plans += [(), LinkLost("no 1"), LinkLost("no 2")]
+    channel = world.channel(nursery, listens=told == "a listener", reconnect_attempts=1)
+    with capture_logs() as logs, channel.added(Outlet(Interest(), lasting=True)):
+        await channel.connected()
+        with channel.added(Outlet(Interest(), lasting=told != "a stream")):
+            world.links[0].cut.set()
+            if told == "one who waits":
+                await trio.testing.wait_all_tasks_blocked()
+                assert channel.state == "reconnecting"
+                with pytest.raises(LinkGivenUp):
+                    await channel.connected()
+            await trio.sleep(100)
+            assert channel.state == "disconnected"
+    ends = [line["event"] for line in logs if line["log_level"] == "warning"]
+    assert ends == ["disconnected", *(["the connection is given up"] if told == "nobody" else [])]
 
 
 async def test_a_request_for_a_token_that_is_never_answered(

@@ -6,11 +6,12 @@ projects stop reading, what was read is committed, destinations drain, plugins t
 
 import math
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
-from aintandem_notify import __version__
+from aintandem_notify import __version__, log
 from aintandem_notify.agent.agent import Agent
 from aintandem_notify.backoff import Chance
 from aintandem_notify.clock import Clock
@@ -20,6 +21,7 @@ from aintandem_notify.control.heartbeat import open_heartbeat
 from aintandem_notify.control.server import open_control
 from aintandem_notify.control.wellness import silence
 from aintandem_notify.delivery import Dispatcher, open_dispatcher
+from aintandem_notify.events import AgentEvent, LoginFailedEvent
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.ingest import open_ingest
 from aintandem_notify.loading import Loaded
@@ -31,6 +33,8 @@ from aintandem_notify.store import RESERVE_BYTES, Pulse, Storage, open_pulse, op
 from aintandem_notify.store.pulse import EVERY_S
 from aintandem_notify.systemd import Systemd
 from aintandem_notify.upkeep import open_pruning, watch_trouble
+
+_log = log.get_logger(__name__)
 
 
 @asynccontextmanager
@@ -66,7 +70,9 @@ async def open_agent(
             open_dispatcher(storage=storage, host=host, clock=clock, chance=chance, announce=announce)
         )
         url, login = await _orchestrator(config, blocks)
-        session = Session(url, login, http=http, clock=clock, chance=chance, announce=announce)
+        session = Session(
+            url, login, http=http, clock=clock, chance=chance, announce=partial(_login_refused, announce)
+        )
         agent = Agent(loaded, ingest=ingest, host=host, dispatcher=dispatcher, clock=clock, member=member)
         every_s = min(EVERY_S, (systemd.watchdog_s or math.inf) / 2)
         pulse = await enter(open_pulse(storage, answered=lambda: agent.report(systemd), every_s=every_s))
@@ -104,6 +110,11 @@ async def _orchestrator(config: Config, blocks: AsyncExitStack) -> tuple[str, Cr
     named = tuple(project.id for project in config.projects if not project.is_glob)
     simulator = await blocks.enter_async_context(open_simulator(demo_projects=named or DEFAULT_PROJECTS))
     return simulator.url, Login(simulator.username, Secret(simulator.password))
+
+
+def _login_refused(announce: Callable[[AgentEvent], None], event: LoginFailedEvent) -> None:
+    _log.error("the orchestrator refuses our login", reason=event.reason)
+    announce(event)
 
 
 def _access(

@@ -91,6 +91,7 @@ class Channel:
         self.project_id = project_id
         self.is_held = False
         self._holding = 0
+        self._waiting = 0
         self.connections = 0
         self.history: deque[Event] = deque(maxlen=shared.history)
         self._shared = shared
@@ -198,10 +199,14 @@ class Channel:
         Raises ProjectGone, LinkRefused, ApiError, LinkGivenUp, or Disconnected when the program itself ends it.
         """
         watch = self._require()
-        while watch.is_stopped or watch.state is not ConnectionState.CONNECTED:
-            if watch.ended.is_set():
-                raise _why(watch, self.project_id)
-            await self._change.wait()
+        self._waiting += 1
+        try:
+            while watch.is_stopped or watch.state is not ConnectionState.CONNECTED:
+                if watch.ended.is_set():
+                    raise _why(watch, self.project_id)
+                await self._change.wait()
+        finally:
+            self._waiting -= 1
 
     async def disconnect(self) -> None:
         """End the connection; returns when it is closed. Its callbacks stay for the next one."""
@@ -308,8 +313,15 @@ class Channel:
         self.history.clear()
         if not watch.is_stopped:
             self.is_held = False
+            if watch.error is not None and not self._somebody_is_told():
+                _log.warning("the connection is given up", project=self.project_id, reason=str(watch.error))
             self._end_readers(_why(watch, self.project_id))
         self._announce()
+
+    def _somebody_is_told(self) -> bool:
+        """Whether the program hears of the end: by an exception, or as a listener."""
+        streams = [outlet for outlet in self._routes.everybody if not outlet.is_lasting]
+        return bool(self._waiting or self._listeners or streams)
 
     def _end_readers(self, error: Exception | None) -> None:
         for outlet in list(self._routes.everybody):

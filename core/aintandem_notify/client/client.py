@@ -207,7 +207,7 @@ class AInTandemClient:
                 http=http,
                 clock=self._clock,
                 chance=chance,
-                announce=lambda _: None,  # a refused login is raised out of whatever needed it, and in the log
+                announce=lambda _: None,  # a refused login is raised out of whatever needed it
                 store=None if self._given is not None else self._store,
             )
             await session.restore()

@@ -28,6 +28,9 @@ class ProgressSubscription:
         self._channel = channel
         self._outlet = outlet
 
+    def __repr__(self) -> str:
+        return _described(self, self._channel, self._outlet)
+
     @property
     def project_id(self) -> str:
         """The project that it is about."""
@@ -62,6 +65,9 @@ class EventStream:
         self._channel = channel
         self._outlet = outlet
         self._taken: list[ProgressEvent] = []
+
+    def __repr__(self) -> str:
+        return _described(self, self._channel, self._outlet)
 
     @property
     def dropped(self) -> int:
@@ -240,3 +246,8 @@ class Progress:
         for channel in self._channels.all():
             if project_id in (None, channel.project_id):
                 channel.history.clear()
+
+
+def _described(one: object, channel: Channel, outlet: Outlet) -> str:
+    standing = "ended" if outlet.is_closed else "active"
+    return f"<{type(one).__name__} of {channel.project_id!r}: {standing}, {outlet.dropped} dropped>"

@@ -35,6 +35,9 @@ class FileTokens:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path).expanduser()
 
+    def __repr__(self) -> str:
+        return f"FileTokens({str(self._path)!r})"
+
     async def load(self) -> StoredTokens | None:
         """What was saved last; None without a file, and, with a warning, for one that is damaged.
 
@@ -106,6 +109,9 @@ class KeyringTokens:
             raise TokenStoreError(
                 "KeyringTokens needs the keyring library; install it with: pip install 'aintandem-notify[keyring]'"
             ) from None
+
+    def __repr__(self) -> str:
+        return f"KeyringTokens({self._service!r}, {self._username!r})"
 
     async def load(self) -> StoredTokens | None:
         """What was saved last, None when there is nothing. Raises TokenStoreError."""

@@ -19,7 +19,7 @@ from aintandem_notify.backoff import Chance, stepped
 from aintandem_notify.clock import Clock
 from aintandem_notify.config import Secret
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, NotLoggedIn, ServerTrouble
-from aintandem_notify.events import AgentEvent, LoginFailedEvent
+from aintandem_notify.events import LoginFailedEvent
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.address import SocketTarget, socket_target
 from aintandem_notify.orchestrator.answers import message_of
@@ -46,8 +46,8 @@ class Session:
     """Our standing with one orchestrator. Usable by any number of tasks.
 
     Without ``credentials`` it begins with ``login``, or with what ``restore`` finds in ``store``. ``announce``
-    gets one ``LoginFailedEvent`` for each spell of refused logins. Trouble with ``store`` while tokens are renewed
-    is logged, not raised: the session goes on without it.
+    gets one ``LoginFailedEvent`` for each spell of refused logins; nothing else tells of them. Trouble with
+    ``store`` while tokens are renewed is logged, not raised: the session goes on without it.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Session:
         http: HttpClient,
         clock: Clock,
         chance: Chance,
-        announce: Callable[[AgentEvent], None],
+        announce: Callable[[LoginFailedEvent], None],
         store: TokenStore | None = None,
     ) -> None:
         self._routes = AuthRoutes(url, http, clock)
@@ -263,7 +263,6 @@ class Session:
     def _announce_once(self, error: Exception) -> None:
         if not self._announced:
             self._announced = True
-            _log.error("the orchestrator refuses our login", reason=str(error))
             self._announce(LoginFailedEvent(timestamp=self._clock.now(), reason=str(error)))
 
     async def _fly(self) -> Token:

@@ -62,7 +62,8 @@ async def watch_project(
 ) -> OrchestratorError | HttpFailed:
     """Watch until cancelled; returns only to give up, and then what ended the last try.
 
-    That is when ``reconnect_attempts`` are used up, or the trouble is fatal.
+    That is when ``reconnect_attempts`` are used up, or the trouble is fatal. It is for the caller to tell of that;
+    trouble that is tried again is in the log.
 
     What was read when the cancellation comes is still handed to the sink, within a short time.
     """
@@ -288,7 +289,8 @@ class _Watch:
 
     async def _tell_disconnected(self, error: Exception, code: int, *, final: bool) -> None:
         self._connection_is_news = True
-        self._log.warning("disconnected", code=code, reason=str(error), will_reconnect=not final)
+        tell = self._log.debug if final else self._log.warning
+        tell("disconnected", code=code, reason=str(error), will_reconnect=not final)
         event = ConnectionDisconnectedEvent(
             timestamp=self._settings.clock.now(),
             project_id=self._project.id,
@@ -302,7 +304,7 @@ class _Watch:
         self._connection_is_news = True
         # A refused login is the session's to tell, once for all projects.
         known = repeated or isinstance(error, AuthenticationFailed)
-        tell = self._log.debug if known and not final else self._log.warning
+        tell = self._log.debug if known or final else self._log.warning
         tell("cannot connect", reason=str(error), will_reconnect=not final)
         self._standing.update(last_error=str(error))
         event = ConnectionErrorEvent(

@@ -7,6 +7,7 @@ from functools import cache, partial
 
 import trio
 
+from aintandem_notify import log
 from aintandem_notify.backoff import Chance
 from aintandem_notify.clock import Clock
 from aintandem_notify.config import ConnectionConfig
@@ -22,6 +23,8 @@ from aintandem_notify.orchestrator.project import watch_project
 from aintandem_notify.orchestrator.rest import OrchestratorApi
 from aintandem_notify.orchestrator.survey import Surveyor
 from aintandem_notify.orchestrator.watch_settings import Observe, Sink, WatchSettings
+
+_log = log.get_logger(__name__)
 
 
 def link_settings(connection: ConnectionConfig, clock: Clock) -> LinkSettings:
@@ -60,7 +63,8 @@ async def open_fleet(
         )
 
         async def watch(project: Project, observe: Observe) -> None:
-            await watch_project(project, settings, observe)
+            reason = await watch_project(project, settings, observe)
+            _log.warning("the project is given up", project=project.id, reason=str(reason))
 
         return watch
 
