@@ -12,7 +12,13 @@ from aintandem_notify.orchestrator import Login, Session
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Whom the orchestrator takes us for; ``id`` is None where it does not say."""
+    """Whom the orchestrator takes us for; ``id`` is None where it does not say.
+
+    Example::
+
+        user = await client.auth.login("admin", "admin123")
+        print(user.username, user.id)
+    """
 
     username: str
     id: str | None = None

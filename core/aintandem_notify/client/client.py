@@ -371,7 +371,8 @@ class AInTandemClient:
 
             unsubscribe = await client.subscribe_to_workflow("project-123", print, execution_id="execution-1")
 
-        A missed end is looked up for a given execution only. A cancelled execution has no event.
+        A missed end is looked up for a given execution only. A cancelled execution has no event. Raises as
+        ``subscribe_to_task``.
         """
         interest = interest_in(workflow_id=workflow_id, execution_id=execution_id)
         interest = interest if interest.family is not None else Interest(Family.WORKFLOW)
@@ -387,6 +388,8 @@ class AInTandemClient:
         buffer: int | None = None,
     ) -> Unsubscribe:
         """As ``subscribe_to_task``, for one sandbox or for all of the project; nothing is looked up.
+
+        Raises as ``subscribe_to_task``.
 
         Example::
 

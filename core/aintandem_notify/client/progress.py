@@ -57,8 +57,16 @@ class ProgressSubscription:
 class EventStream:
     """The events of ``progress.events``, in order; ``dropped`` counts those that a ``buffer`` had no room for.
 
-    Ends when the program disconnects; raises LinkGivenUp, ProjectGone, LinkRefused or ApiError when the connection
-    ended for good.
+    Ends when the program disconnects; raises LinkGivenUp, ProjectGone, LinkRefused or ApiError when the
+    connection ended for good.
+
+    Example::
+
+        async with client.progress.events("project-123", task_id="task-1", buffer=100) as events:
+            async for event in events:
+                if event.type == "task_completed":
+                    break
+            print(events.dropped, "events were dropped")
     """
 
     def __init__(self, channel: Channel, outlet: Outlet) -> None:
@@ -91,7 +99,9 @@ class EventStream:
 class Progress:
     """Real-time events by project; one socket a project, however many subscriptions.
 
-    Reach it as ``client.progress``. All of it is for tasks of the trio run that the client lives in.
+    Reach it as ``client.progress``. All of it is for tasks of the trio run that the client lives in. All of its
+    calls raise TypeError or ValueError at once for an id that cannot be one, and TypeError for a callback that is
+    none.
     """
 
     def __init__(self, channels: Channels) -> None:

@@ -27,9 +27,15 @@ Submit = Callable[[], Awaitable[SubmittedTask]]
 class TaskResult:
     """A task that completed.
 
-    ``output`` is what it came to, ``duration`` as the orchestrator sent it (None: it did not say). ``events`` are
-    what was heard of it, in order; of very many the newest. ``caught_up``: its end was missed while the connection
-    was down, and looked up afterwards; events before it may be missing.
+    ``output`` is what it came to. ``duration`` is as the orchestrator sent it: the API names no unit for it,
+    the simulator sends milliseconds; None: it did not say. ``events`` are what was heard of it, in order; of
+    very many the newest. ``caught_up``: its end was missed while the connection was down, and looked up
+    afterwards; events before it may be missing.
+
+    Example::
+
+        result = await client.run_task("project-123", "data-analysis")
+        print(result.output, "after", len(result.events), "events")
     """
 
     project_id: str

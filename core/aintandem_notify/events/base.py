@@ -151,7 +151,14 @@ class Event(BaseModel):
 
 
 class UnknownEvent(Event):
-    """An event of a type that this version does not know; its fields are in ``model_extra``."""
+    """An event of a type that this version does not know; its fields are in ``model_extra``, in the wire's words.
+
+    Example::
+
+        match event:
+            case UnknownEvent(type=kind, model_extra=fields):
+                print(kind, fields)
+    """
 
     # Longer ones are no names; types are counted and logged one by one, so they must stay small.
     type: Annotated[str, Field(max_length=128)]

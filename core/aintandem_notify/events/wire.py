@@ -32,7 +32,14 @@ class TaskEvent(Event):
 
 
 class TaskQueuedEvent(TaskEvent):
-    """A task was added to the queue."""
+    """A task was added to the queue; ``input`` is what it was given.
+
+    Example::
+
+        match event:
+            case TaskQueuedEvent(task=task, input=given):
+                print("queued:", task, "with", given)
+    """
 
     type: Literal["task_queued"] = "task_queued"
     task: OptionalText = None
@@ -40,7 +47,14 @@ class TaskQueuedEvent(TaskEvent):
 
 
 class TaskStartedEvent(TaskEvent):
-    """A task started to run."""
+    """A task started to run.
+
+    Example::
+
+        match event:
+            case TaskStartedEvent(task_id=task_id):
+                print("started:", task_id)
+    """
 
     type: Literal["task_started"] = "task_started"
     task: OptionalText = None
@@ -51,6 +65,12 @@ class TaskStepProgressEvent(TaskEvent):
 
     ``status`` is pending, running, in-progress, completed, failed or skipped in the wild; any other is kept.
     ``progress`` is in percent.
+
+    Example::
+
+        match event:
+            case TaskStepProgressEvent(step=step, progress=progress):
+                print(step, progress, "%")
     """
 
     type: Literal["step_progress"] = "step_progress"
@@ -63,7 +83,14 @@ class TaskStepProgressEvent(TaskEvent):
 
 
 class TaskOutputEvent(TaskEvent):
-    """A piece of what a task wrote to its terminal."""
+    """A piece of what a task wrote to its terminal, line breaks included.
+
+    Example::
+
+        match event:
+            case TaskOutputEvent(output=output):
+                print(output, end="")
+    """
 
     type: Literal["output"] = "output"
     step_id: OptionalText = None
@@ -71,7 +98,14 @@ class TaskOutputEvent(TaskEvent):
 
 
 class Artifact(BaseModel):
-    """A file that a task made; ``size`` in bytes."""
+    """A file that a task made; ``type`` is a media type, ``size`` is in bytes.
+
+    Example::
+
+        match event:
+            case TaskArtifactEvent(artifact=Artifact(path=path, type=kind, size=size)):
+                print(path, kind, size, "bytes")
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow", alias_generator=to_camel, populate_by_name=True)
 
@@ -81,14 +115,31 @@ class Artifact(BaseModel):
 
 
 class TaskArtifactEvent(TaskEvent):
-    """An artifact of a task was found."""
+    """An artifact of a task was found.
+
+    Example::
+
+        match event:
+            case TaskArtifactEvent(artifact=artifact):
+                print(artifact.path, artifact.size, "bytes")
+    """
 
     type: Literal["artifact"] = "artifact"
     artifact: Artifact
 
 
 class TaskCompletedEvent(TaskEvent):
-    """A task ended well. ``duration`` is as the orchestrator sent it; ``Run.duration`` is in seconds."""
+    """A task ended well.
+
+    ``duration`` is as the orchestrator sent it: the API names no unit for it, the simulator sends milliseconds.
+    ``Run.duration`` is in seconds.
+
+    Example::
+
+        match event:
+            case TaskCompletedEvent(output=output):
+                print("came to", output)
+    """
 
     type: Literal["task_completed"] = "task_completed"
     task: OptionalText = None
@@ -97,7 +148,14 @@ class TaskCompletedEvent(TaskEvent):
 
 
 class TaskFailedEvent(TaskEvent):
-    """A task ended with an error."""
+    """A task ended with an error.
+
+    Example::
+
+        match event:
+            case TaskFailedEvent(error=error):
+                print("failed:", error)
+    """
 
     type: Literal["task_failed"] = "task_failed"
     task: OptionalText = None
@@ -106,7 +164,14 @@ class TaskFailedEvent(TaskEvent):
 
 
 class TaskCancelledEvent(TaskEvent):
-    """A task was cancelled."""
+    """A task was cancelled.
+
+    Example::
+
+        match event:
+            case TaskCancelledEvent(task_id=task_id):
+                print("cancelled:", task_id)
+    """
 
     type: Literal["task_cancelled"] = "task_cancelled"
     task: OptionalText = None
@@ -127,20 +192,41 @@ class WorkflowEvent(Event):
 
 
 class WorkflowExecutionCreatedEvent(WorkflowEvent):
-    """A workflow execution was created."""
+    """A workflow execution was created; ``input`` is what it was given.
+
+    Example::
+
+        match event:
+            case WorkflowExecutionCreatedEvent(execution_id=execution_id):
+                print("created:", execution_id)
+    """
 
     type: Literal["workflow_execution_created"] = "workflow_execution_created"
     input: OptionalObject = None
 
 
 class WorkflowExecutionStartedEvent(WorkflowEvent):
-    """A workflow execution started."""
+    """A workflow execution started.
+
+    Example::
+
+        match event:
+            case WorkflowExecutionStartedEvent(workflow_id=workflow_id):
+                print("started:", workflow_id)
+    """
 
     type: Literal["workflow_execution_started"] = "workflow_execution_started"
 
 
 class WorkflowPhaseStartedEvent(WorkflowEvent):
-    """A phase of a workflow execution started."""
+    """A phase of a workflow execution started.
+
+    Example::
+
+        match event:
+            case WorkflowPhaseStartedEvent(phase=phase):
+                print("phase:", phase)
+    """
 
     type: Literal["workflow_phase_started"] = "workflow_phase_started"
     phase_id: Id
@@ -148,7 +234,14 @@ class WorkflowPhaseStartedEvent(WorkflowEvent):
 
 
 class WorkflowPhaseCompletedEvent(WorkflowEvent):
-    """A phase of a workflow execution ended."""
+    """A phase of a workflow execution ended.
+
+    Example::
+
+        match event:
+            case WorkflowPhaseCompletedEvent(phase=phase, output=output):
+                print(phase, "came to", output)
+    """
 
     type: Literal["workflow_phase_completed"] = "workflow_phase_completed"
     phase_id: Id
@@ -157,7 +250,16 @@ class WorkflowPhaseCompletedEvent(WorkflowEvent):
 
 
 class WorkflowExecutionCompletedEvent(WorkflowEvent):
-    """A workflow execution ended well. ``duration`` is as the orchestrator sent it."""
+    """A workflow execution ended well.
+
+    ``duration`` is as the orchestrator sent it: the API names no unit for it, the simulator sends milliseconds.
+
+    Example::
+
+        match event:
+            case WorkflowExecutionCompletedEvent(output=output):
+                print("came to", output)
+    """
 
     type: Literal["workflow_execution_completed"] = "workflow_execution_completed"
     output: Any = None
@@ -165,20 +267,41 @@ class WorkflowExecutionCompletedEvent(WorkflowEvent):
 
 
 class WorkflowExecutionFailedEvent(WorkflowEvent):
-    """A workflow execution ended with an error."""
+    """A workflow execution ended with an error.
+
+    Example::
+
+        match event:
+            case WorkflowExecutionFailedEvent(error=error):
+                print("failed:", error)
+    """
 
     type: Literal["workflow_execution_failed"] = "workflow_execution_failed"
     error: OptionalText = None
 
 
 class WorkflowExecutionPausedEvent(WorkflowEvent):
-    """A workflow execution was paused."""
+    """A workflow execution was paused.
+
+    Example::
+
+        match event:
+            case WorkflowExecutionPausedEvent(execution_id=execution_id):
+                print("paused:", execution_id)
+    """
 
     type: Literal["workflow_execution_paused"] = "workflow_execution_paused"
 
 
 class WorkflowExecutionResumedEvent(WorkflowEvent):
-    """A workflow execution goes on after a pause."""
+    """A workflow execution goes on after a pause.
+
+    Example::
+
+        match event:
+            case WorkflowExecutionResumedEvent(execution_id=execution_id):
+                print("goes on:", execution_id)
+    """
 
     type: Literal["workflow_execution_resumed"] = "workflow_execution_resumed"
 
@@ -201,27 +324,55 @@ class SandboxEvent(Event):
 
 
 class SandboxCreatedEvent(SandboxEvent):
-    """A sandbox was created."""
+    """A sandbox was created.
+
+    Example::
+
+        match event:
+            case SandboxCreatedEvent(image=image):
+                print("created from", image)
+    """
 
     type: Literal["sandbox_created"] = "sandbox_created"
     image: OptionalText = None
 
 
 class SandboxStartedEvent(SandboxEvent):
-    """A sandbox started."""
+    """A sandbox started.
+
+    Example::
+
+        match event:
+            case SandboxStartedEvent(sandbox_id=sandbox_id):
+                print("started:", sandbox_id)
+    """
 
     type: Literal["sandbox_started"] = "sandbox_started"
 
 
 class SandboxStoppedEvent(SandboxEvent):
-    """A sandbox stopped."""
+    """A sandbox stopped.
+
+    Example::
+
+        match event:
+            case SandboxStoppedEvent(exit_code=exit_code):
+                print("stopped with", exit_code)
+    """
 
     type: Literal["sandbox_stopped"] = "sandbox_stopped"
     exit_code: OptionalWhole = None
 
 
 class SandboxErrorEvent(SandboxEvent):
-    """Something went wrong with a sandbox."""
+    """Something went wrong with a sandbox.
+
+    Example::
+
+        match event:
+            case SandboxErrorEvent(error=error):
+                print("failed:", error)
+    """
 
     type: Literal["sandbox_error"] = "sandbox_error"
     error: OptionalText = None

@@ -23,6 +23,11 @@ class StoredTokens:
     """What is kept of a login. ``url`` is the orchestrator that it is good for: tokens go nowhere else.
 
     ``refresh_token`` is None where the orchestrator gave none.
+
+    Example::
+
+        tokens = MemoryTokens()
+        await tokens.save(StoredTokens("https://api.example", token="eyJ...", refresh_token=None))
     """
 
     url: str
@@ -31,7 +36,24 @@ class StoredTokens:
 
 
 class TokenStore(Protocol):
-    """Keeps the tokens of one login. Errors are ``TokenStoreError``; what may block belongs in a thread."""
+    """Keeps the tokens of one login: whatever has these three methods. What may block belongs in a thread.
+
+    All of them raise TokenStoreError; what else they raise comes out as one.
+
+    Example::
+
+        class NoTokens:
+            async def load(self) -> StoredTokens | None:
+                return None
+
+            async def save(self, tokens: StoredTokens) -> None:
+                pass
+
+            async def clear(self) -> None:
+                pass
+
+        client = AInTandemClient("https://api.example", tokens=NoTokens())
+    """
 
     async def load(self) -> StoredTokens | None:
         """What was saved last; None when there is nothing that can be used."""
@@ -47,7 +69,15 @@ class TokenStore(Protocol):
 
 
 class MemoryTokens:
-    """Keeps tokens for as long as the object lives. Several clients may share one, one after the other."""
+    """Keeps tokens for as long as the object lives. Several clients may share one, one after the other.
+
+    All of its methods raise nothing.
+
+    Example::
+
+        tokens = MemoryTokens()
+        client = AInTandemClient("https://api.example", tokens=tokens)
+    """
 
     def __init__(self) -> None:
         self._tokens: StoredTokens | None = None

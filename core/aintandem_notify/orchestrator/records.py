@@ -39,14 +39,29 @@ class Record(BaseModel):
 
 
 class ProjectRecord(Record):
-    """A project."""
+    """A project; ``name`` is what people call it.
+
+    Example::
+
+        for project in await client.projects.list():
+            print(project.id, project.name)
+    """
 
     id: Id = Field(validation_alias=AliasChoices("id", "projectId"))
     name: OptionalText = None
 
 
 class TaskRecord(Record):
-    """A task: ``status`` is pending, queued, running, completed, failed or cancelled; any other is kept."""
+    """A task: ``status`` is pending, queued, running, completed, failed or cancelled; any other is kept.
+
+    Times are aware UTC. ``duration`` is as the orchestrator sent it: the API names no unit for it, the
+    simulator sends milliseconds.
+
+    Example::
+
+        task = await client.tasks.get_task("project-123", "task-1")
+        print(task.task, task.status, task.created_at, task.output, task.error)
+    """
 
     id: Id = Field(validation_alias=AliasChoices("id", "taskId"))
     project_id: OptionalText = None
@@ -61,14 +76,26 @@ class TaskRecord(Record):
 
 
 class SubmittedTask(Record):
-    """What the orchestrator says to a task that it was given."""
+    """What the orchestrator says to a task that it was given.
+
+    Example::
+
+        submitted = await client.tasks.execute_task("project-123", "data-analysis")
+        print(submitted.task_id, submitted.message)
+    """
 
     task_id: Id = Field(validation_alias=AliasChoices("taskId", "id"))
     message: OptionalText = None
 
 
 class QueueStatus(Record):
-    """How many of a project's tasks are where; None where the orchestrator does not say."""
+    """How many of a project's tasks are where; None where the orchestrator does not say.
+
+    Example::
+
+        status = await client.tasks.queue_status("project-123")
+        print(status.pending, "wait,", status.running, "run")
+    """
 
     pending: OptionalWhole = None
     running: OptionalWhole = None
@@ -77,7 +104,12 @@ class QueueStatus(Record):
 
 
 class TaskLimit(Record):
-    """How many tasks of a project may run at the same time."""
+    """How many tasks of a project may run at the same time.
+
+    Example::
+
+        print((await client.tasks.set_task_limit("project-123", 3)).limit)
+    """
 
     limit: OptionalWhole = None
     sandbox_id: OptionalText = None
@@ -85,7 +117,14 @@ class TaskLimit(Record):
 
 
 class ExecutionProgress(Record):
-    """How far a workflow execution is: ``current`` of ``total`` phases, ``percentage`` of 100."""
+    """How far a workflow execution is: ``current`` of ``total`` phases, ``percentage`` of 100.
+
+    Example::
+
+        progress = (await client.workflows.get_execution("execution-1")).progress
+        if progress is not None:
+            print(progress.current, "of", progress.total, progress.message)
+    """
 
     current: OptionalNumber = None
     total: OptionalNumber = None
@@ -94,9 +133,16 @@ class ExecutionProgress(Record):
 
 
 class ExecutionRecord(Record):
-    """A workflow execution; ``duration`` is as the orchestrator sent it, ``phases`` are its objects as they came.
+    """A workflow execution; ``phases`` are the orchestrator's objects as they came.
 
     ``status`` is pending, initializing, running, paused, completed, failed or cancelled; any other is kept.
+    Times are aware UTC. ``duration`` is as the orchestrator sent it: the API names no unit for it, the
+    simulator sends milliseconds.
+
+    Example::
+
+        execution = await client.workflows.get_execution("execution-1")
+        print(execution.workflow_name, execution.status, execution.start_time)
     """
 
     id: Id = Field(validation_alias=AliasChoices("id", "executionId"))
@@ -117,7 +163,13 @@ class ExecutionRecord(Record):
 
 
 class SandboxRecord(Record):
-    """A sandbox."""
+    """A sandbox; ``status`` is the orchestrator's own word. Times are aware UTC.
+
+    Example::
+
+        for sandbox in await client.sandboxes.list("project-123"):
+            print(sandbox.id, sandbox.image, sandbox.status)
+    """
 
     id: Id = Field(validation_alias=AliasChoices("id", "sandboxId", "containerId"))
     project_id: OptionalText = None
@@ -134,7 +186,12 @@ class OperationRecord(Record):
     """Something that is being done to a sandbox: ``kind`` is start, stop or restart.
 
     ``status`` is pending, in_progress, pulling_image, creating_sandbox, starting_sandbox, stopping_sandbox,
-    completed, failed or cancelled; any other is kept.
+    completed, failed or cancelled; any other is kept. Times are aware UTC.
+
+    Example::
+
+        operation = await client.sandboxes.operation("operation-1")
+        print(operation.kind, operation.status, operation.error)
     """
 
     id: Id = Field(validation_alias=AliasChoices("id", "operationId"))

@@ -6,7 +6,13 @@ from typing import Final
 
 
 class ConnectionState(StrEnum):
-    """Where a project's connection stands."""
+    """Where a project's connection stands. Each is a text as well: ``"connected"``.
+
+    Example::
+
+        if client.progress.get_connection_state("project-123") is ConnectionState.RECONNECTING:
+            print("the connection was lost, and is being made again")
+    """
 
     DISCONNECTED = "disconnected"
     CONNECTING = "connecting"

@@ -1,8 +1,7 @@
 """The REST calls by topic: ``client.projects``, ``client.tasks``, ``client.workflows``, ``client.sandboxes``.
 
-All of them raise ApiError (NotLoggedIn, AuthenticationFailed, Forbidden, NotFound, Conflict, InvalidRequest,
-ServerTrouble) or HttpFailed. What only reads is tried again three times, from one second, doubling; what changes
-something only when the request surely was not sent.
+What only reads is tried again three times, from one second, doubling; what changes something only when
+the request surely was not sent.
 """
 
 from aintandem_notify.client.calls.projects import Projects

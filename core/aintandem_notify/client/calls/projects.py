@@ -8,7 +8,12 @@ ProjectRecords = list[ProjectRecord]
 
 
 class Projects:
-    """Projects. Reach it as ``client.projects``."""
+    """Projects. Reach it as ``client.projects``.
+
+    All of its calls raise TypeError or ValueError at once for an id that cannot be one, ApiError (NotLoggedIn,
+    AuthenticationFailed, Forbidden, NotFound, Conflict, InvalidRequest, ServerTrouble) when the orchestrator says
+    no or has trouble, and HttpFailed when it does not answer.
+    """
 
     def __init__(self, api: OrchestratorApi) -> None:
         self._api = api

@@ -16,7 +16,12 @@ OperationRecords = list[OperationRecord]
 
 
 class Sandboxes:
-    """Sandboxes. Reach it as ``client.sandboxes``."""
+    """Sandboxes. Reach it as ``client.sandboxes``.
+
+    All of its calls raise TypeError or ValueError at once for an id that cannot be one, ApiError (NotLoggedIn,
+    AuthenticationFailed, Forbidden, NotFound, Conflict, InvalidRequest, ServerTrouble) when the orchestrator says
+    no or has trouble, and HttpFailed when it does not answer.
+    """
 
     def __init__(self, api: OrchestratorApi) -> None:
         self._api = api

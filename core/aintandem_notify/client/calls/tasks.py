@@ -17,7 +17,12 @@ LONGEST_TITLE: Final = 100
 
 
 class Tasks:
-    """Tasks. Reach it as ``client.tasks``."""
+    """Tasks. Reach it as ``client.tasks``.
+
+    All of its calls raise TypeError or ValueError at once for an id that cannot be one, ApiError (NotLoggedIn,
+    AuthenticationFailed, Forbidden, NotFound, Conflict, InvalidRequest, ServerTrouble) when the orchestrator says
+    no or has trouble, and HttpFailed when it does not answer.
+    """
 
     def __init__(self, api: OrchestratorApi) -> None:
         self._api = api
@@ -38,7 +43,8 @@ class Tasks:
             task = await client.tasks.execute_task("project-123", "data-analysis", {"dataset": "sales-2024"})
             print(task.task_id)
 
-        To wait for its end, ``client.run_task`` loses nothing: it listens before it submits.
+        To wait for its end, ``client.run_task`` loses nothing: it listens before it submits. Raises InvalidRequest
+        for a task without a name, a step and a prompt.
         """
         body = said(task=task, input=input, stepId=step_id, prompt=prompt, parameters=parameters)
         body |= {} if run_async is None else {"async": run_async}
@@ -56,6 +62,8 @@ class Tasks:
         parameters: Mapping[str, Any] | None = None,
     ) -> SubmittedTask:
         """Hand in a task that is no more than a prompt; without a ``title``, the prompt's first line is one.
+
+        Raises InvalidRequest when the prompt is empty.
 
         Example::
 
@@ -134,7 +142,7 @@ class Tasks:
         return QueueStatus.model_validate(content if isinstance(content, dict) else {})
 
     async def set_task_limit(self, project_id: str, limit: int) -> TaskLimit:
-        """How many of the project's tasks may run at the same time, at least 1.
+        """How many of the project's tasks may run at the same time; raises InvalidRequest below 1.
 
         Example::
 

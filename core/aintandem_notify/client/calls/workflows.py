@@ -10,7 +10,12 @@ from aintandem_notify.orchestrator.rest import one_of, quoted
 
 
 class Workflows:
-    """Workflow executions. Reach it as ``client.workflows``."""
+    """Workflow executions. Reach it as ``client.workflows``.
+
+    All of its calls raise TypeError or ValueError at once for an id that cannot be one, ApiError (NotLoggedIn,
+    AuthenticationFailed, Forbidden, NotFound, Conflict, InvalidRequest, ServerTrouble) when the orchestrator says
+    no or has trouble, and HttpFailed when it does not answer.
+    """
 
     def __init__(self, api: OrchestratorApi) -> None:
         self._api = api
