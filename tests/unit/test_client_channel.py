@@ -333,6 +333,23 @@ async def test_until_the_socket_is_closed_it_is_disconnecting(nursery: trio.Nurs
     assert [change.will_reconnect for change in world.changes] == [True, False, False, True]
 
 
+async def test_a_loss_while_it_is_being_closed_is_the_end_that_was_wished(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    world = World()
+    channel = world.channel(nursery)
+    await channel.hold()
+    await trio.testing.wait_all_tasks_blocked()
+    world.links[0].cut.set()
+    await channel.disconnect()
+    await trio.testing.wait_all_tasks_blocked()
+    assert [(change.type, change.code, change.will_reconnect) for change in world.changes] == [
+        ("connected", None, True),
+        ("disconnecting", None, False),
+        ("disconnected", 1000, False),
+    ]
+
+
 async def test_what_was_never_open_is_closed_in_silence(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     world = World()
     world.plans += [LinkLost("no")]

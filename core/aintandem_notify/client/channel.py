@@ -354,7 +354,8 @@ class Channel:
         if not _OWN.isdisjoint(map(type, events)):
             wire = [event for event in events if type(event) not in _OWN]
             for event in events:
-                if isinstance(event, ConnectionEvent):
+                # What still happens to one that is being closed would contradict what listeners have been told.
+                if isinstance(event, ConnectionEvent) and not watch.is_stopped:
                     self._tell(change_of(event, self.project_id))
         wire = self._not_yet_handed(wire)
         if not wire:
