@@ -63,8 +63,6 @@ class Tasks:
     ) -> SubmittedTask:
         """Hand in a task that is no more than a prompt; without a ``title``, the prompt's first line is one.
 
-        Raises InvalidRequest when the prompt is empty.
-
         Example::
 
             task = await client.tasks.execute_adhoc_task("project-123", "Summarise the sales of 2024")
