@@ -1,6 +1,7 @@
 """The same questions get the same answers from a running agent and from its store at rest."""
 
 import contextlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,8 +13,8 @@ import trio
 from aintandem_notify.control.deliveries import Act
 from aintandem_notify.control.reach import NOTHING_KEPT, NOTHING_YET, Desk, NoStore, health, open_desk
 from aintandem_notify.control.refusal import Refused
-from aintandem_notify.errors import ConfigError, StoreError
-from aintandem_notify.store import DeliveryState, Storage, Wanted, open_storage
+from aintandem_notify.errors import ConfigError, StoreDamaged, StoreError
+from aintandem_notify.store import DeliveryState, Storage, Store, Wanted, open_storage, put_aside
 from support.control import DESTINATION, open_scene
 from support.outbox import event, queue_up
 
@@ -227,6 +228,25 @@ async def test_trouble_of_the_store_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "store.db").write_text("this is no database " * 100)
     with pytest.raises(StoreError, match="store"):
         await ask(tmp_path / "config.toml", lambda desk: desk.status())
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 50, 8192])
+async def test_a_damaged_store_stays_in_its_place_until_an_agent_starts(tmp_path: Path, kept_bytes: int) -> None:
+    config, store = tmp_path / "config.toml", tmp_path / "store.db"
+    async with at_rest(tmp_path):
+        os.truncate(store, kept_bytes)
+    for _ in range(2):
+        with pytest.raises(StoreDamaged, match="it is damaged or was emptied, and stays as it is for now"):
+            await ask(config, lambda desk: desk.status())
+    assert store.stat().st_size == kept_bytes
+    with pytest.raises(StoreDamaged, match="it was put aside"):
+        Store(store)
+    aside = put_aside(store)
+    assert aside is not None
+    with pytest.raises(NoStore, match=f"is put aside as {aside}, and the next agent begins anew"):
+        await ask(config, lambda desk: desk.status())
+    Store(store).close()
+    assert (await ask(config, lambda desk: desk.status())).destinations == ()
 
 
 async def test_at_rest_every_database_answers(store_url: str, tmp_path: Path) -> None:

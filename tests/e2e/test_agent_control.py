@@ -179,11 +179,13 @@ async def test_an_agent_that_cannot_be_reached_is_not_gone_behind(tmp_path: Path
         (("deliveries", "list", "--limit", "0"), "0 is not in the range"),
         (("destinations", "pause"), "Missing argument 'NAME'"),
         (("status", "missing.toml"), "cannot be read"),
+        (("status", "--json", "missing.toml"), "cannot be read"),
+        (("destinations", "pause", "--json", "missing.toml", "webhook.ops"), "cannot be read"),
     ],
 )
 async def test_wrong_usage_is_a_sentence_and_exit_code_2(
     arguments: tuple[str, ...], words: str, tmp_path: Path
 ) -> None:
     done = await command(tmp_path, *arguments)
-    assert done.code == 2
+    assert (done.code, done.out) == (2, "")
     assert words in done.err

@@ -22,7 +22,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_CONFIG = "config.toml"
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON, for scripts; errors are sentences on stderr."
+)
 """For every command that answers."""
 
 

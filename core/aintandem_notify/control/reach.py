@@ -24,10 +24,14 @@ from aintandem_notify.control.views import (
     TurnedView,
 )
 from aintandem_notify.errors import StoreInUse
-from aintandem_notify.store import Store, Wanted, exists
+from aintandem_notify.store import Store, Wanted, exists, put_aside
 
 NOTHING_KEPT: Final = "no agent runs with this config, and one with the simulator keeps nothing over its end"
 NOTHING_YET: Final = "no agent runs with this config, and none has stored anything yet"
+BEGINS_ANEW: Final = (
+    "no agent runs with this config; its store was damaged or emptied and is put aside as {}, and the next agent "
+    "begins anew"
+)
 UNREACHABLE: Final = (
     "an agent runs on this store but cannot be reached: its [control] listen may be off, or its state folder "
     "another than yours (XDG_STATE_HOME, HOME); run this command as the agent's user"
@@ -98,9 +102,11 @@ def _stored(at_rest: AtRest) -> AbstractContextManager[Store]:
     if at_rest.store is None:
         raise NoStore(NOTHING_KEPT)
     if not exists(at_rest.store):
-        raise NoStore(NOTHING_YET)
+        aside = put_aside(at_rest.store)
+        raise NoStore(NOTHING_YET if aside is None else BEGINS_ANEW.format(aside))
     try:
-        return closing(Store(at_rest.store))
+        # Only an agent may begin anew: who merely asks takes nothing out of its place.
+        return closing(Store(at_rest.store, sets_aside=False))
     except StoreInUse:
         raise Refused(UNREACHABLE, status=503) from None
 

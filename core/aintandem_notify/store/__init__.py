@@ -1,7 +1,7 @@
 """The durable state: journal, runs, notifications, deliveries and receipts. The only door to SQLAlchemy."""
 
 from aintandem_notify.store.backlog import Backlog, Told
-from aintandem_notify.store.database import exists
+from aintandem_notify.store.database import exists, put_aside
 from aintandem_notify.store.deliveries import DeliveryState
 from aintandem_notify.store.gates import GateRow, Gates
 from aintandem_notify.store.health import WELL, Purpose, StoreState, StoreStatus
@@ -48,4 +48,5 @@ __all__ = [
     "exists",
     "open_pulse",
     "open_storage",
+    "put_aside",
 ]

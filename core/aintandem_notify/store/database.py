@@ -1,6 +1,6 @@
 """What the store needs of a database, whichever it is."""
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from aintandem_notify.errors import StoreError
 from aintandem_notify.store.addresses import is_postgres, name_of
 from aintandem_notify.store.membership import Membership
+from aintandem_notify.store.remains import latest_aside
 from aintandem_notify.store.reserve import Reserve
 from aintandem_notify.store.sqlite import SqliteDatabase, location_of
 
@@ -55,12 +56,24 @@ def exists(url: str | Path) -> bool:
     return path is not None and path.exists()
 
 
-def open_database(url: str | Path, *, reserve_bytes: int = 0) -> Database:
-    """The database at ``url``, on this version's schema. Raises StoreError when it cannot be had."""
+def put_aside(url: str | Path) -> str | None:
+    """The name of the damaged file that was put aside last in favour of the one at ``url``; None if none was."""
+    path = None if isinstance(url, str) and is_postgres(url) else location_of(url)
+    with suppress(OSError):  # not even its folder may be there
+        aside = None if path is None else latest_aside(path)
+        return None if aside is None else aside.name
+    return None
+
+
+def open_database(url: str | Path, *, reserve_bytes: int = 0, sets_aside: bool = True) -> Database:
+    """The database at ``url``, on this version's schema. Raises StoreError when it cannot be had.
+
+    ``sets_aside``: whether a damaged file is put aside then, for the next one to begin anew.
+    """
     if isinstance(url, str) and is_postgres(url):
         try:
             from aintandem_notify.store.postgres import PostgresDatabase
         except ImportError as error:
             raise StoreError(f"store {name_of(url)}: {NEEDS_EXTRA}") from error
         return PostgresDatabase(url)
-    return SqliteDatabase(url, reserve_bytes=reserve_bytes)
+    return SqliteDatabase(url, reserve_bytes=reserve_bytes, sets_aside=sets_aside)

@@ -47,17 +47,17 @@ CACHE_KIB: Final = 16_384
 class SqliteDatabase:
     """The file at ``url`` (a path or ``sqlite:///path``; ``sqlite://`` is in memory), held until ``close``.
 
-    Raises StoreError when it cannot be had. A damaged or emptied file of ours is put aside first, and the next
-    start begins anew.
+    Raises StoreError when it cannot be had. With ``sets_aside`` a damaged or emptied file of ours is put aside
+    first, and the next start begins anew.
     """
 
     membership = None
 
-    def __init__(self, url: str | Path, *, reserve_bytes: int = 0) -> None:
+    def __init__(self, url: str | Path, *, reserve_bytes: int = 0, sets_aside: bool = True) -> None:
         self._path = location_of(url)
         self.reserve = None if self._path is None else _take_place(self._path, reserve_bytes)
         try:
-            self.connection, self.name = _connect_or_set_aside(url, self._path, self.reserve)
+            self.connection, self.name = _connect_or_set_aside(url, self._path, self.reserve, sets_aside)
         except BaseException:
             if self.reserve is not None:
                 self.reserve.close(leave_nothing=True)
@@ -155,7 +155,9 @@ def _take_place(path: Path, reserve_bytes: int) -> Reserve:
         return Reserve(path, reserve_bytes)
 
 
-def _connect_or_set_aside(url: str | Path, path: Path | None, reserve: Reserve | None) -> tuple[Connection, str]:
+def _connect_or_set_aside(
+    url: str | Path, path: Path | None, reserve: Reserve | None, sets_aside: bool
+) -> tuple[Connection, str]:
     if path is None or reserve is None:
         return connect(url)
     try:
@@ -168,6 +170,11 @@ def _connect_or_set_aside(url: str | Path, path: Path | None, reserve: Reserve |
     except StoreDamaged:
         if not reserve.locked:
             raise
+        if not sets_aside:
+            raise StoreDamaged(
+                f"store {path}: it is damaged or was emptied, and stays as it is for now; an agent that starts "
+                "puts it aside, and the next one begins anew with an empty store"
+            ) from None
         with naming_errors(str(path)):
             aside = set_aside(path, SystemClock().now())
         reserve.clear_suspect()

@@ -35,12 +35,19 @@ class Store:
 
     Every method raises StoreError when the database cannot do its part. ``reserve_bytes`` are kept free beside
     a file, so that what has gone out can be recorded on a full disk; without a ``clock`` the machine's is used.
+    A damaged file is put aside for the next start to begin anew, unless ``sets_aside`` is false.
     """
 
     def __init__(
-        self, url: str | Path, *, recent: Recent | None = None, clock: Clock | None = None, reserve_bytes: int = 0
+        self,
+        url: str | Path,
+        *,
+        recent: Recent | None = None,
+        clock: Clock | None = None,
+        reserve_bytes: int = 0,
+        sets_aside: bool = True,
     ) -> None:
-        self._database = open_database(url, reserve_bytes=reserve_bytes)
+        self._database = open_database(url, reserve_bytes=reserve_bytes, sets_aside=sets_aside)
         self._clock = clock or SystemClock()
         self._status = self._first_status()
         self._connection = self._database.connection
