@@ -114,6 +114,7 @@ async def test_globs_and_reload() -> None:
         watching(raw, ProjectConfig(id="sales-*")) as (fleet, journal),
     ):
         assert list(await arrivals(raw, 1)) == ["sales-1"]
+        await journal.until("sales-1", "connection_connected")  # before that it has nobody to say goodbye to
         await fleet.reconcile([A], ConnectionConfig())
         assert list(await arrivals(raw, 1)) == ["a"]
         await journal.until("a", "connection_connected")
