@@ -7,6 +7,7 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection
 
+from aintandem_notify.errors import ApiError
 from aintandem_notify.events import EVENT_TYPES, WIRE_FAMILIES
 from aintandem_notify.simulator import open_simulator
 from aintandem_notify.simulator.demo import all_types
@@ -173,6 +174,17 @@ async def test_duplicates_and_malformed_frames(simulator: Simulator) -> None:
         assert [await socket.get_message(), await socket.get_message()] == ["{not json", b"\xff\xfe"]
 
 
+async def test_what_is_no_frame_is_told_to_whoever_sends_it(simulator: Simulator) -> None:
+    async with watching(simulator, "p") as socket:
+        for project in ("p", "nobody-watches"):
+            with pytest.raises(TypeError, match="a frame is str or bytes, not dict"):
+                simulator.send(project, {"type": "task_queued"})  # type: ignore[arg-type]
+            with pytest.raises(ApiError, match="frame holds half of a character"):
+                simulator.send(project, "\ud800")
+        simulator.send("p", "{}")
+        assert await read(socket) == {}
+
+
 async def test_expired_tokens_can_close_what_is_open(simulator: Simulator) -> None:
     async with watching(simulator) as socket:
         simulator.expire_tokens(close_code=4401)
@@ -225,6 +237,7 @@ async def test_faults_over_rest(simulator: Simulator) -> None:
         assert not str(await socket.get_message()).endswith("}")
         assert await fault("malformed", projectId="p", frame="x", binary=True) == 200
         assert await socket.get_message() == b"x"
+        assert await fault("malformed", projectId="p", frame="\ud800") == 400
         assert await fault("duplicate", count=2) == 200
         assert simulator.faults.duplicates == 2
         assert await fault("stall", projectId="p") == 200

@@ -50,7 +50,8 @@ def _duplicate(asked: Asked) -> None:
 def _malformed(asked: Asked) -> None:
     content = asked.text("frame")
     frame = content if content is not None else '{"type": "task_failed", '
-    asked.simulator.send(asked.required("projectId"), frame.encode() if asked.flag("binary") else frame)
+    binary = asked.flag("binary") or False
+    asked.simulator.send(asked.required("projectId"), frame.encode(errors="surrogatepass") if binary else frame)
 
 
 def _expire(asked: Asked) -> None:

@@ -68,7 +68,16 @@ class Simulator:
         await self.subscriptions.wait_for(project_id, at_most=0)
 
     def send(self, project_id: str, frame: str | bytes) -> None:
-        """Send a frame as it is: malformed, of an unknown type, whatever; bytes go as a binary frame."""
+        """Send a frame as it is: malformed, of an unknown type, whatever; bytes go as a binary frame.
+
+        Raises TypeError for anything else, and ApiError for a text with half of a character, which no frame holds.
+        """
+        if not isinstance(frame, str | bytes):
+            raise TypeError(f"a frame is str or bytes, not {type(frame).__name__}; json.dumps makes one of values")
+        try:
+            _ = frame.encode() if isinstance(frame, str) else frame
+        except UnicodeEncodeError:
+            raise ApiError("frame holds half of a character", status=400, code="INVALID_VALUE") from None
         self.subscriptions.publish(project_id, frame)
 
     def drop(self, project_id: str | None = None, *, code: int | None = None, reset: bool = False) -> int:
