@@ -50,9 +50,9 @@ async def test_what_is_wrong_is_said_and_asked_again_until_it_works(tmp_path: Pa
         answers = [
             "localhost:9900",
             "http://127.0.0.1:1",
+            f"{simulator.url}/",
             "admin",
             "nope",
-            f"{simulator.url}/",
             "admin",
             "admin123",
             "9",
@@ -78,6 +78,9 @@ async def test_what_is_wrong_is_said_and_asked_again_until_it_works(tmp_path: Pa
             "webhook.ops: a test notification was delivered",
         ):
             assert sentence in done.out
+        assert done.out.index("Nothing to work with") < done.out.index("Username"), (
+            "nobody types a login for nobody"
+        )
         check = await run_command("check", "--connect", "night.toml", cwd=tmp_path)
         assert check.code == 0, check
     files = files_in(tmp_path)

@@ -64,8 +64,8 @@ def init(
 
     Tries the login, lists the projects, sends a test notification through the plugins that you pick, and writes
     a commented CONFIG that runs as it stands. Passwords and tokens go into files of their own beside it, in the
-    folder secrets, readable for you only. Nothing is written before the end. No server at hand? Take the
-    simulator.
+    folder secrets, readable for you only. All of that is written at the end; only the test notification of
+    file_log is in its file at once. No server at hand? Take the simulator.
     """
     from aintandem_notify.setup import problem_of
 
@@ -133,13 +133,17 @@ def _expect_room(config: Path, answers: Answers, *, force: bool) -> None:
 def _orchestrator(answers: Answers) -> Draft:
     """Address, login and projects, asked until the orchestrator agrees."""
     from aintandem_notify import log
-    from aintandem_notify.setup import Draft, Refusal, listed_projects, url_problem
+    from aintandem_notify.setup import Draft, Refusal, listed_projects, silence_at, url_problem
 
     log.silence()  # what there is to say is said here
     while True:
         url = answers.ask("url", "URL of the orchestrator, or simulator if you have none", default=DEFAULT_URL)
         if (problem := url_problem(url)) is not None:
             answers.again("url", f"The URL {problem}.")
+            continue
+        # A script has said it all; a person is not to type a login for nobody.
+        if answers.asks and (reason := run_interruptible(silence_at, url)) is not None:
+            answers.again("url", f"Nothing to work with at {url}: {reason}")
             continue
         username, password, token = ("", "", "") if url == SIMULATOR else _login(answers)
         listed = run_interruptible(listed_projects, url, username, password, token)

@@ -6,7 +6,7 @@ are pure. ``looking`` asks the orchestrator, ``trying`` makes a configuration in
 
 from aintandem_notify.setup.draft import Draft, Instance
 from aintandem_notify.setup.files import in_the_way, write
-from aintandem_notify.setup.looking import Refusal, listed_projects, url_problem
+from aintandem_notify.setup.looking import Refusal, listed_projects, silence_at, url_problem
 from aintandem_notify.setup.questions import PLUGINS, PluginQuestions, Question
 from aintandem_notify.setup.trying import loaded_of, problem_of
 
@@ -21,6 +21,7 @@ __all__ = [
     "listed_projects",
     "loaded_of",
     "problem_of",
+    "silence_at",
     "url_problem",
     "write",
 ]

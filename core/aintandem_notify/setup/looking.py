@@ -12,6 +12,8 @@ from aintandem_notify.errors import (
     HttpFailed,
     OrchestratorError,
 )
+from aintandem_notify.http_client import HttpClient
+from aintandem_notify.orchestrator.address import api_bases
 from aintandem_notify.orchestrator.tokens import is_token
 from aintandem_notify.rules import formats
 from aintandem_notify.simulator import DEFAULT_PROJECTS
@@ -33,6 +35,18 @@ def url_problem(url: str) -> str | None:
         base_address(orchestrator_url(url))
     except ValueError as error:
         return str(error)
+    return None
+
+
+async def silence_at(url: str) -> str | None:
+    """Why nobody answers at the address; None when somebody does, whoever it is."""
+    if url == SIMULATOR:
+        return None
+    try:
+        async with HttpClient() as http:
+            await http.request("GET", f"{api_bases(url)[0]}/health", need_body=False)
+    except HttpFailed as error:
+        return formats.one_line(str(error), LONGEST_REASON)
     return None
 
 
