@@ -6,6 +6,7 @@ thread, because both must work while a plugin blocks the event loop.
 
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -53,6 +54,57 @@ def stop_signals(limit: Callable[[], float]) -> Iterator[trio.Event]:
         armed.set()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+NUDGE_S: Final = 0.05
+"""Pause between two nudges of a read that a SIGINT has not ended."""
+
+
+@contextmanager
+def interrupts_heard() -> Iterator[None]:
+    """Within the block the first SIGINT raises KeyboardInterrupt, also one that comes just before a read waits.
+
+    Python runs its handler between two bytecodes, or when the signal has interrupted a call of the system. One
+    that comes after the last bytecode and before the call interrupts nothing, and is kept until the call returns:
+    when a person is asked, that may be never. So what the signal itself wakes is a thread, which sends it again
+    until it is heard. Call it in the main thread, outside of ``trio.run``.
+    """
+    if not hasattr(signal, "pthread_kill"):  # Windows, where a read from the console hears it
+        yield
+        return
+    main, quiet = threading.get_ident(), threading.Event()
+    heard = False
+
+    def receive(_number: int, _frame: FrameType | None) -> None:
+        nonlocal heard
+        if not heard:  # a nudge that comes late must not interrupt what cleans up
+            heard = True
+            quiet.set()
+            raise KeyboardInterrupt
+
+    def nudge() -> None:
+        while (told := inbox.recv(1)) and told[0] != signal.SIGINT:
+            pass
+        while told and not quiet.wait(NUDGE_S):
+            signal.pthread_kill(main, signal.SIGINT)
+
+    inbox, outbox = socket.socketpair()
+    with inbox, outbox:
+        outbox.setblocking(False)
+        nudging = threading.Thread(target=nudge, name="interrupts", daemon=True)
+        nudging.start()
+        before = signal.signal(signal.SIGINT, receive)
+        try:
+            told_before = signal.set_wakeup_fd(outbox.fileno(), warn_on_full_buffer=False)
+            try:
+                yield
+            finally:
+                signal.set_wakeup_fd(told_before)
+                quiet.set()
+                outbox.shutdown(socket.SHUT_WR)
+                nudging.join()
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 class Hangups:

@@ -38,7 +38,7 @@ async def test_a_newcomer_without_a_server_is_watching_in_a_minute(tmp_path: Pat
     check = await run_command("check", cwd=tmp_path)
     assert (check.code, check.err) == (0, "")
     async with open_agent("run", cwd=tmp_path) as agent:
-        (test, first) = await logged(tmp_path, 2)
+        test, first, *_ = await logged(tmp_path, 2)
         agent.terminate()
         assert await agent.wait() == 0
     assert test["title"].startswith("Test: ")
@@ -222,11 +222,8 @@ async def test_a_password_is_not_shown_and_ctrl_c_leaves_nothing(tmp_path: Path)
             await until(b"Password: ")
             os.write(ours, b"admin123\n")
             await until(b"Which? ")
-            while b"Aborted!" not in shown:
-                # Just before it reads the answer Python heeds a Ctrl-C only with the next; a person presses again.
-                process.send_signal(signal.SIGINT)
-                with trio.move_on_after(10):
-                    await until(b"Aborted!")
+            process.send_signal(signal.SIGINT)
+            await until(b"Aborted!")
             assert await process.wait() == 1
     os.close(theirs)
     os.close(ours)

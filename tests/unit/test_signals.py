@@ -121,3 +121,36 @@ async def test_a_hangup_is_heard_whenever_it_comes_and_never_ends_the_process() 
     with trio.fail_after(MOST_S):
         done = await trio.run_process([sys.executable, "-c", _HANGUPS], capture_stdout=True, check=False)
     assert (done.returncode, done.stdout) == (0, b"alive\n")
+
+
+_READ = """
+import ctypes, operator, os, signal, threading
+from functools import partial
+from aintandem_notify.signals import interrupts_heard
+
+def interrupted_before_it_reads():
+    # One call of C after the other, with no bytecode between them at which Python would look for signals.
+    to_self = partial(ctypes.CDLL(None).kill, os.getpid(), signal.SIGINT)
+    never_written, kept = os.pipe()
+    list(map(operator.call, [to_self, partial(os.read, never_written, 1)]))
+
+before = signal.getsignal(signal.SIGINT)
+for _ in range(20):
+    try:
+        with interrupts_heard():
+            interrupted_before_it_reads()
+    except KeyboardInterrupt:
+        print("heard", flush=True)
+with interrupts_heard():
+    pass
+assert signal.getsignal(signal.SIGINT) is before
+assert signal.set_wakeup_fd(-1) == -1
+assert threading.active_count() == 1
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="elsewhere a read from the console hears it")
+async def test_an_interrupt_just_before_a_read_ends_it_as_well() -> None:
+    with trio.fail_after(60):
+        done = await trio.run_process([sys.executable, "-c", _READ], capture_stdout=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b"heard\n" * 20)

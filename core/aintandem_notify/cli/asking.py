@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from aintandem_notify.cli.prompts import confirm
 from aintandem_notify.cli.shared import terminal_width
 
 if TYPE_CHECKING:
@@ -158,4 +159,4 @@ def ask_first(question: str) -> None:
     """Ask whoever sits there; where nobody does, ``--yes`` must have been given. Raises UsageError and Abort."""
     if not (sys.stdin and sys.stdin.isatty()):
         raise click.UsageError(f"{question} Nobody can be asked here; say --yes.")
-    click.confirm(question, abort=True)
+    confirm(question, abort=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aintandem_notify.cli.prompts import SIMULATOR, Answers, picked
+from aintandem_notify.cli.prompts import SIMULATOR, Answers, picked, prompt
 from aintandem_notify.cli.shared import config_argument, run_interruptible
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _projects(listed: Sequence[tuple[str, str]], answers: Answers) -> list[tuple
         more = f"  {formats.one_line(name, 80)}" if name and name != project else ""
         click.echo(f"  {number:>2}  {shown}{more}")
     while True:
-        text = click.prompt("Which? Numbers or ids with commas; * is all, also those to come", default="*")
+        text = prompt("Which? Numbers or ids with commas; * is all, also those to come", default="*")
         chosen = picked(text, list(names))
         problem = chosen if isinstance(chosen, str) else _unlisted(chosen, names, answers)
         if isinstance(chosen, list) and problem is None:
@@ -230,7 +230,7 @@ def _plugin_types(answers: Answers) -> list[str]:
     for number, kind in enumerate(types, 1):
         click.echo(f"  {number:>2}  {kind:<15} {PLUGINS[kind].about}")
     while True:
-        chosen = picked(click.prompt("Which? Numbers or names with commas", default="1"), types, only=True)
+        chosen = picked(prompt("Which? Numbers or names with commas", default="1"), types, only=True)
         if not isinstance(chosen, str):
             return chosen
         click.echo(chosen)

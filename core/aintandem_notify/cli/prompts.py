@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -101,14 +101,14 @@ class Answers:
         self._complain(sentence)
         choice = click.Choice([word[0] for word in words])
         question = ", ".join(f"({word[0]}){word[1:]}" for word in words)
-        letter = click.prompt(f"What now? {question}", type=choice, default=words[0][0], show_choices=False)
+        letter = prompt(f"What now? {question}", type=choice, default=words[0][0], show_choices=False)
         return next(word for word in words if word[0] == letter)
 
     def allow(self, question: str, otherwise: str) -> None:
         """Go on only if somebody says yes."""
         if not self.asks:
             raise click.ClickException(otherwise)
-        if not click.confirm(question, default=False):
+        if not confirm(question, default=False):
             raise click.ClickException("nothing is changed")
 
     def _complain(self, sentence: str) -> None:
@@ -124,11 +124,27 @@ class Answers:
         while True:
             # Not hidden where nothing is shown: getpass would go to another terminal, or warn.
             hide = hidden and sys.stdin.isatty()
-            answer: str = click.prompt(text, default=default, hide_input=hide, show_default=bool(default))
+            answer: str = prompt(text, default=default, hide_input=hide, show_default=bool(default))
             answer = answer.rstrip("\r\n")  # of a file from Windows, piped in
             if answer.isprintable():
                 return answer if hidden else answer.strip()
             click.secho("That holds characters that cannot be shown; type it again.", fg="yellow")
+
+
+def prompt(text: str, **how: Any) -> Any:
+    """As click's; a single Ctrl-C ends it, whenever it comes."""
+    from aintandem_notify.signals import interrupts_heard
+
+    with interrupts_heard():
+        return click.prompt(text, **how)
+
+
+def confirm(text: str, **how: Any) -> bool:
+    """As click's; a single Ctrl-C ends it, whenever it comes."""
+    from aintandem_notify.signals import interrupts_heard
+
+    with interrupts_heard():
+        return click.confirm(text, **how)
 
 
 def picked(text: str, options: Sequence[str], *, only: bool = False) -> list[str] | str:
