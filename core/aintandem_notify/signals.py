@@ -107,6 +107,24 @@ def interrupts_heard() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
+@contextmanager
+def interrupts_raised() -> Iterator[None]:
+    """Within the block a SIGINT raises KeyboardInterrupt, so that what is open is closed.
+
+    Without it the command ends at once (``__main__``). Changes nothing where SIGINT is ignored, nor in threads,
+    which hear no signals.
+    """
+    in_thread = threading.current_thread() is not threading.main_thread()
+    if in_thread or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class Hangups:
     """SIGHUP; several of them before anybody waits are one. Made by ``hangups``."""
 

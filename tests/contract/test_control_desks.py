@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -270,3 +271,21 @@ async def test_at_rest_every_database_answers(store_url: str, tmp_path: Path) ->
     ]
     page = await ask(config, lambda desk: desk.page(Wanted(destination=OTHER), most=2, before=None))
     assert ([one.id for one in page.deliveries], page.next) == ([3, 2], 2)
+
+
+async def test_a_ctrl_c_closes_the_store(tmp_path: Path) -> None:
+    async with at_rest(tmp_path):
+        pass
+
+    def end_at_once(*_: object) -> None:
+        raise AssertionError("the process would have ended with an open store")
+
+    before = signal.signal(signal.SIGINT, end_at_once)
+    try:
+        with pytest.raises(KeyboardInterrupt), open_desk(tmp_path / "config.toml"):
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is end_at_once
+    finally:
+        signal.signal(signal.SIGINT, before)
+    async with open_storage(tmp_path / "store.db"):  # refused as in use if it was still open
+        pass

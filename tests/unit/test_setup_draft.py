@@ -1,5 +1,7 @@
 """What ``init`` writes: whatever is typed, the configuration says just that."""
 
+import os
+import signal
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aintandem_notify.cli.prompts import picked
-from aintandem_notify.setup import PLUGINS, Draft, Instance, loaded_of, problem_of, url_problem
+from aintandem_notify.setup import PLUGINS, Draft, Instance, loaded_of, problem_of, url_problem, write
 from aintandem_notify.setup.draft import quoted
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -122,3 +124,15 @@ def test_two_configs_of_one_folder_have_their_own_secrets() -> None:
 )
 def test_picking(text: str, only: bool, chosen: object) -> None:
     assert picked(text, ["a", "b"], only=only) == chosen
+
+
+def test_a_ctrl_c_while_it_is_written_comes_too_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_number: int) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    written = write(Draft("http://h", "u", "p"), tmp_path / "config.toml")
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(written)
+    assert len(written) == 2
+    assert signal.getsignal(signal.SIGINT) is before

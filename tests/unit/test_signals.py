@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
+from aintandem_notify.signals import interrupts_raised
+
 MOST_S = 180.0
 """For a process that is not starved of all time; nothing waits so long where it works."""
 
@@ -154,3 +156,19 @@ async def test_an_interrupt_just_before_a_read_ends_it_as_well() -> None:
     with trio.fail_after(60):
         done = await trio.run_process([sys.executable, "-c", _READ], capture_stdout=True, check=False)
     assert (done.returncode, done.stdout) == (0, b"heard\n" * 20)
+
+
+def test_a_sigint_is_raised_where_something_is_to_be_closed_unless_it_is_ignored() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        heard: list[int] = []
+        signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+        with pytest.raises(KeyboardInterrupt), interrupts_raised():
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert heard == [signal.SIGINT]
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with interrupts_raised():
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -24,6 +24,7 @@ from aintandem_notify.control.views import (
     TurnedView,
 )
 from aintandem_notify.errors import StoreInUse
+from aintandem_notify.signals import interrupts_raised
 from aintandem_notify.store import Store, Wanted, exists, put_aside
 
 NOTHING_KEPT: Final = "no agent runs with this config, and one with the simulator keeps nothing over its end"
@@ -81,7 +82,7 @@ def open_desk(config: Path, clock: Clock | None = None) -> Iterator[Desk]:
         yield AgentDesk(whereabouts)
         return
     at_rest = load_at_rest(config)
-    with _stored(at_rest) as store:
+    with interrupts_raised(), _stored(at_rest) as store:
         yield AtRestDesk(config, store, at_rest.instances, clock or SystemClock())
 
 

@@ -23,21 +23,22 @@ def in_the_way(draft: Draft, path: Path) -> list[Path]:
 def write(draft: Draft, path: Path) -> list[Path]:
     """Write the secret files (readable for their owner only) and then the config, in place of what is there.
 
-    Returns what was written. Everything is written beside first: when that fails or is interrupted, nothing has
-    changed. Raises OSError.
+    Returns what was written. Everything is written beside first: when that fails, nothing has changed. A Ctrl-C
+    meanwhile comes too late. Raises OSError. To be called in the main thread.
     """
     contents = {path.parent / name: f"{secret}\n" for name, secret in draft.secret_files(path.stem).items()}
     new_folders = {file.parent for file in contents if not file.parent.exists()}
     contents[path] = draft.text(path.stem)
-    try:
-        for folder in new_folders:
-            folder.mkdir(mode=0o700)
-        _write_all(contents, private=contents.keys() - {path})
-    except BaseException:
-        for folder in new_folders:
-            with suppress(OSError):
-                folder.rmdir()
-        raise
+    with _undisturbed():
+        try:
+            for folder in new_folders:
+                folder.mkdir(mode=0o700)
+            _write_all(contents, private=contents.keys() - {path})
+        except BaseException:
+            for folder in new_folders:
+                with suppress(OSError):
+                    folder.rmdir()
+            raise
     return list(contents)
 
 
@@ -51,9 +52,8 @@ def _write_all(contents: Mapping[Path, str], private: set[Path]) -> None:
                 opened.write(content)
                 opened.flush()
                 os.fsync(opened.fileno())
-        with _undisturbed():
-            for file in contents:
-                drafts[file].replace(file)
+        for file in contents:
+            drafts[file].replace(file)
     except BaseException:
         for draft in drafts.values():
             draft.unlink(missing_ok=True)
@@ -62,7 +62,7 @@ def _write_all(contents: Mapping[Path, str], private: set[Path]) -> None:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """A Ctrl-C in this blink of an eye comes too late. To be called in the main thread."""
+    """A Ctrl-C in this blink of an eye is left unheard."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
