@@ -48,7 +48,7 @@ def test_the_page_tells_of_it(name: str, entry: dict[str, str]) -> None:
 @asynccontextmanager
 async def our_client(url: str, **settings: Any) -> AsyncIterator[AInTandemClient]:
     """A client of ours, logged in."""
-    with trio.fail_after(30):
+    with trio.fail_after(300):
         async with AInTandemClient(url, **settings) as client:
             await client.auth.login("admin", "admin123")
             yield client

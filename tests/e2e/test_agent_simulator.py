@@ -18,7 +18,7 @@ WIRE_TYPES = {name for name, model in EVENT_TYPES.items() if model.family in WIR
 async def post(url: str, **content: object) -> None:
     """Tell the simulator something."""
     request = urllib.request.Request(url, json.dumps(content).encode(), {"Content-Type": "application/json"})
-    await trio.to_thread.run_sync(lambda: urllib.request.urlopen(request, timeout=10).close())
+    await trio.to_thread.run_sync(lambda: urllib.request.urlopen(request, timeout=300).close())
 
 
 async def test_all_20_types_of_two_projects_arrive_and_a_cut_is_survived(tmp_path: Path) -> None:

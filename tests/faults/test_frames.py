@@ -77,7 +77,7 @@ async def test_half_a_character_reaches_every_destination_as_a_sign_that_can_be_
 
 async def _outlives(case: Case, *pieces: bytes, closes: bool) -> None:
     """The agent gets the bytes; whatever becomes of the connection, what fails afterwards is told."""
-    async with case.agent(seconds=120):
+    async with case.agent():
         socket = await case.connected()
         try:
             for piece in pieces:

@@ -24,6 +24,7 @@ class AgentProcess:
         self.stderr: list[str] = []
         self._news = trio.Condition()
         self._open_streams = 2
+        self._ended = trio.Event()
 
     async def wait_for_log(self, text: str, *, times: int = 1) -> str:
         """The line of stderr that holds ``text`` for the n-th time; fails if the process ends before."""
@@ -60,9 +61,16 @@ class AgentProcess:
         """SIGHUP."""
         self.process.send_signal(signal.SIGHUP)
 
+    async def freeze(self) -> None:
+        """SIGSTOP; returns when it stands still, until SIGCONT."""
+        self.process.send_signal(signal.SIGSTOP)
+        await trio.to_thread.run_sync(os.waitid, os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
+
     async def wait(self) -> int:
-        """The exit code; negative for the signal that ended it."""
-        return await self.process.wait()
+        """The exit code, negative for the signal that ended it, once all that it wrote has been read, too."""
+        code = await self.process.wait()
+        await self._ended.wait()
+        return code
 
     async def read(self, stream: trio.abc.ReceiveStream, lines: list[str]) -> None:
         """Keep the lines of one of its streams until it closes."""
@@ -74,16 +82,19 @@ class AgentProcess:
                 self._news.notify_all()
         async with self._news:
             self._open_streams -= 1
+            if not self._open_streams:
+                self._ended.set()
             self._news.notify_all()
 
 
 @asynccontextmanager
 async def open_agent(
-    *arguments: str | Path, cwd: Path, environ: Mapping[str, str] | None = None, seconds: float = 180.0
+    *arguments: str | Path, cwd: Path, environ: Mapping[str, str] | None = None, seconds: float = 600.0
 ) -> AsyncIterator[AgentProcess]:
     """Run ``aintandem-notify`` with the given arguments in ``cwd``, whose HOME and state it gets too.
 
-    It is killed when the block is left; ``seconds`` is the most that the block may take.
+    It is killed when the block is left; ``seconds`` is the most that the block may take, where it hangs: a start
+    alone may take half a minute beside others.
     """
     command = [sys.executable, "-m", "aintandem_notify", *map(str, arguments)]
     surroundings = {
@@ -116,13 +127,18 @@ async def open_agent(
                 nursery.cancel_scope.cancel()
 
 
+def whole_lines(path: Path) -> list[dict[str, Any]]:
+    """What stands in a file of JSON lines. Of one that is being written just now a part may be there already."""
+    content = path.read_bytes() if path.is_file() else b""
+    return [json.loads(line) for line in content.split(b"\n")[:-1]]
+
+
 async def logged(folder: Path, count: int) -> list[dict[str, Any]]:
-    """The lines of notifications.jsonl once there are ``count`` of them."""
-    path = folder / "notifications.jsonl"
+    """The lines of notifications.jsonl once there are ``count`` of them, or more."""
     while True:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        lines = whole_lines(folder / "notifications.jsonl")
         if len(lines) >= count:
-            return [json.loads(line) for line in lines]
+            return lines
         # Nothing tells of a file's growth on every system; each round gives the agent its turn.
         await trio.sleep(0.01)
 

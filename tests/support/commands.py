@@ -26,7 +26,7 @@ async def run_command(
     environ: Mapping[str, str] | None = None,
     stdout: int | None = None,
     answers: str = "",
-    seconds: float = 180.0,
+    seconds: float = 600.0,
 ) -> Finished:
     """Run ``aintandem-notify`` in ``cwd``, which is its HOME too, with ``answers`` on stdin.
 

@@ -8,10 +8,18 @@ CANARY: Final = "canary-0b5f2c7e91d4"
 
 
 def write_config(folder: Path, url: str, *tables: str, projects: tuple[str, ...] = ("project-123",)) -> Path:
-    """``config.toml`` in ``folder`` for the orchestrator at ``url``, quick to reconnect and quick to end."""
+    """``config.toml`` in ``folder`` for the orchestrator at ``url``, quick to reconnect.
+
+    A connection, and unless a table says otherwise what is in flight at the end, has the time that a busy machine
+    needs for it.
+    """
     head = f'[orchestrator]\nurl = "{url}"\nusername = "admin"\npassword = "{CANARY}"\n'
     watched = "".join(f'\n[[projects]]\nid = "{project}"\n' for project in projects)
-    pace = '\n[connection]\nreconnect_initial_delay = "50ms"\nreconnect_max_delay = "200ms"\n'
+    pace = (
+        '\n[connection]\nconnect_timeout = "1m"\nreconnect_initial_delay = "50ms"\nreconnect_max_delay = "200ms"\n'
+    )
+    if not any("[delivery]" in table for table in tables):
+        pace += '\n[delivery]\ndrain_timeout = "1m"\n'
     path = folder / "config.toml"
     path.write_text("\n".join([head, watched, pace, *tables]), encoding="utf-8")
     return path

@@ -14,7 +14,6 @@ the store is sound.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sqlite3
@@ -29,7 +28,7 @@ import trio
 
 from aintandem_notify_file_log import FileLog
 from aintandem_notify_webhook import Webhook
-from support.agent_process import AgentProcess, open_agent
+from support.agent_process import AgentProcess, open_agent, whole_lines
 from support.configs import CANARY, write_config
 from support.fault_counts import Record
 from support.raw_orchestrator import (
@@ -115,7 +114,7 @@ class Case:
 
     @asynccontextmanager
     async def agent(
-        self, *, ends: int = 0, environ: Mapping[str, str] | None = None, seconds: float = 180.0
+        self, *, ends: int = 0, environ: Mapping[str, str] | None = None, seconds: float = 600.0
     ) -> AsyncIterator[AgentProcess]:
         """The agent at work. If it still runs at the block's end it gets a signal: SIGKILL if it shall end with
         that, SIGTERM else; ``ends`` is the exit code that is right."""
@@ -159,12 +158,7 @@ class Case:
     async def arrived(self) -> None:
         """Return when all that is due has reached the webhook and the file, as far as they are configured."""
         if "webhook.ops" in self.destinations:
-            # Looked at after each request: with thousands of them, only once it can be.
-            await self.webhook.server.wait_until(
-                lambda: (
-                    len(self.webhook.deliveries) >= len(self.due) and set(self.due) <= set(self.told_by_webhook())
-                )
-            )
+            await self.webhook.server.wait_until(self._webhook_has_all)
         if "file_log.audit" in self.destinations:
             await self.written()
 
@@ -194,8 +188,7 @@ class Case:
 
     def lines(self) -> list[dict[str, Any]]:
         """All whole lines of the file."""
-        text = self.log.read_text(encoding="utf-8") if self.log.is_file() else ""
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        return whole_lines(self.log)
 
     def logged_ids(self) -> Counter[str]:
         """How often each notification stands in the file."""

@@ -68,7 +68,7 @@ SHORT: Final = Counts(
     errors=3,
     paced=250,
     refusals=1,
-    seconds=180.0,
+    seconds=600.0,
 )
 LONG: Final = Counts(
     kills=200,
