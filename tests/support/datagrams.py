@@ -1,6 +1,7 @@
 """A datagram socket as systemd has one for its services."""
 
 import socket
+from contextlib import suppress
 
 import trio
 
@@ -17,19 +18,28 @@ class Datagrams:
     """What arrives at a bound socket, one after the other."""
 
     def __init__(self, bound: socket.socket) -> None:
+        self._bound = bound
         self._socket = trio.socket.from_stdlib_socket(bound)
+        self._heard: set[str] = set()
 
     async def next(self) -> str:
         """The next one, when there is one."""
-        return (await self._socket.recv(4096)).decode()
+        said = (await self._socket.recv(4096)).decode()
+        self._heard.add(said)
+        return said
+
+    async def wait_until_heard(self, text: str) -> None:
+        """Return when this one has come, be it before."""
+        while text not in self._heard:
+            await self.next()
 
     async def wait_for(self, text: str) -> None:
         """Return when this one has come; others may come before."""
         while await self.next() != text:
             pass
 
-    async def forget(self) -> None:
+    def forget(self) -> None:
         """Leave out what is there already."""
-        with trio.move_on_after(0):
-            while True:
-                await self.next()
+        with suppress(BlockingIOError):
+            while self._bound.recv(4096):
+                pass
