@@ -189,6 +189,8 @@ async def test_check_connect_says_what_does_not_answer(tmp_path: Path) -> None:
         raw.rest["POST /api/auth/login"] = RestAnswer(b"<html>", 404)
         raw.rest["POST /auth/login"] = RestAnswer(b"<html>", 404)
         elsewhere = await run_command("check", "--connect", config, cwd=tmp_path)
+    # Not the port that was just given back: it may be another test's by now.
+    config = write_config(tmp_path, "http://127.0.0.1:1", CONSOLE, "[plugins.bell.desk]\n")
     dead = await run_command("check", "--connect", config, cwd=tmp_path)
     assert [done.code for done in (unknown, refused, elsewhere, dead)] == [1] * 4
     assert [done.err for done in (unknown, refused, elsewhere, dead)] == [""] * 4

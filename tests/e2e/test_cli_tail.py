@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
+from codecs import getincrementaldecoder
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,8 @@ class Screen:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        # A character may come in two pieces.
+        self._decoder = getincrementaldecoder("utf-8")()
         self.raw = ""
 
     @property
@@ -255,7 +258,7 @@ class Screen:
     async def wait_until(self, is_there: Callable[[str], bool]) -> None:
         while not is_there(self.raw):
             await trio.lowlevel.wait_readable(self._descriptor)
-            self.raw += os.read(self._descriptor, 65536).decode()
+            self.raw += self._decoder.decode(os.read(self._descriptor, 65536))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are made otherwise there")

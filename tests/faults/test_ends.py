@@ -24,7 +24,7 @@ class Slow(Plugin):
         await trio.sleep(float(os.environ["SLOW_S"]))
         print("done", notification.id, flush=True)
 """
-TABLES = ('[plugins.slow.x]\nevents = ["task_failed", "agent_stopped"]\n', '[delivery]\ndrain_timeout = "6s"\n')
+TABLES = ('[plugins.slow.x]\nevents = ["task_failed", "agent_stopped"]\n', '[delivery]\ndrain_timeout = "20s"\n')
 
 
 async def test_what_is_in_flight_ends_within_its_time_and_the_queue_stays(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ async def test_what_does_not_end_in_time_is_sent_again_after_the_next_start(tmp_
 
 async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     async with open_case(tmp_path) as case:
-        case.configure()
+        case.configure('[delivery]\ndrain_timeout = "1h"\n', webhook='timeout = "1h"\n')
         case.webhook.replies.append(Silence())
         async with case.agent(ends=128 + signal.SIGTERM) as agent:
             await case.connected()

@@ -36,6 +36,7 @@ async def test_the_queue_of_a_removed_destination_is_kept_for_its_return(tmp_pat
             await case.connected()
             await case.fail("t1", "t2")
             await agent.wait_for_log("backing off")
+            await case.written()
             returns = case.destinations["webhook.ops"]
             case.configure(only=("file_log.audit",))
             agent.reload()

@@ -287,6 +287,7 @@ class RawOrchestrator:
         self._tokens = 0
         self._refresh_token = ""
         self._streams: set[trio.SocketStream] = set()
+        self._left = trio.Event()
         self._door = Door(HOST, self.port)
         self.port = self._door.port
 
@@ -315,6 +316,11 @@ class RawOrchestrator:
         """Undo ``go_away``."""
         self._door.open()
 
+    async def until_left(self) -> None:
+        """Return when no connection is left, and so all that came over them has been read."""
+        while self._streams:
+            await self._left.wait()
+
     async def run(self) -> None:
         """Serve until cancelled."""
         async with trio.open_nursery() as nursery:
@@ -337,6 +343,8 @@ class RawOrchestrator:
             pass
         finally:
             self._streams.discard(stream)
+            self._left.set()
+            self._left = trio.Event()
 
     async def _upgrade(self, stream: trio.SocketStream, request: HttpRequest, reader: _Reader) -> None:
         self.upgrades.append(request)
