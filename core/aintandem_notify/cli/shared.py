@@ -33,8 +33,8 @@ EXIT_FAILED: Final = 1
 EXIT_WRONG: Final = 2
 """Wrong usage or configuration; what click uses too."""
 
-TEAR_DOWN_S: Final = 5.0
-"""Seconds that plugins get to tear down after a Ctrl-C."""
+TEAR_DOWN_S: Final = 10.0
+"""Seconds that plugins get to tear down after a Ctrl-C: more than they take where the machine is busy."""
 
 WIDEST: Final = 120
 """Columns beyond which lines are hard to read, however wide the terminal is."""

@@ -2,6 +2,8 @@
 
 import click
 
+from aintandem_notify.cli.shared import TEAR_DOWN_S
+
 
 @click.command(epilog="Example:  aintandem-notify simulate --port 9900 --speed 5")
 @click.option("--port", default=9900, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
@@ -40,7 +42,7 @@ def simulate(port: int, seed: int | None, speed: float, projects: tuple[str, ...
     from aintandem_notify.simulator import open_simulator
 
     async def serve() -> None:
-        with stop_signals(lambda: 5.0) as stop:
+        with stop_signals(lambda: TEAR_DOWN_S) as stop:
             async with open_simulator(port=port, seed=seed, speed=speed, demo_projects=projects) as simulator:
                 click.echo(
                     f"orchestrator at {simulator.url}, login admin / admin123, projects: {', '.join(projects)}"

@@ -19,8 +19,8 @@ ROOM: Final = 500
 """Lines that wait to be written before whoever reads events has to wait, too."""
 FRAME_S: Final = 0.1
 """Pause between two pictures on a terminal; lines wait as long."""
-CLOSING_S: Final = 1.0
-"""How long a terminal gets to take the last picture; one that is paused takes none."""
+CLOSING_S: Final = 5.0
+"""How long a terminal gets to take the last picture, or its cursor stays hidden; one that is paused takes none."""
 _ROWS_LEFT: Final = 6
 """Rows of a terminal that bars leave to the lines above them."""
 
