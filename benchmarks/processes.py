@@ -13,7 +13,7 @@ import trio
 
 from benchmarks.frames import mark_name
 
-LONGEST_S: Final = 300.0
+LONGEST_S: Final = 900.0
 """Longest that one figure may take; beyond it something hangs."""
 POLL_S: Final = 0.005
 """Pause between two looks at a file; also how exactly the end of a round is known."""

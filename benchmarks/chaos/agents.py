@@ -37,11 +37,10 @@ url = "{store}"
 
 [plugins.webhook.steady]
 url = "{steady}"
-timeout = "5s"
 
 [plugins.webhook.moody]
 url = "{moody}"
-timeout = "5s"
+timeout = "15s"
 
 [plugins.file_log.audit]
 path = "notifications.jsonl"

@@ -33,7 +33,7 @@ IN_FLIGHT: Final[Mapping[str, int]] = {
 
 EVENTS_PER_BEGINNING: Final = 5.5
 """What one thing that is begun leads to, on average."""
-READY_S: Final = 60.0
+READY_S: Final = 600.0
 """Longest that all projects may take to be watched."""
 QUIET_S: Final = 2.0
 """How long nothing more must come before the account is closed."""
