@@ -59,7 +59,7 @@ async def test_a_process_that_hangs_feeds_no_watchdog(tmp_path: Path) -> None:
 
 async def test_heartbeats_go_out_while_all_is_well(tmp_path: Path) -> None:
     async with open_raw_orchestrator() as raw, open_server() as pings:
-        heartbeat = f'[agent]\nheartbeat_url = "{pings.base}/ping/canary"\nheartbeat_interval = "50ms"\n'
+        heartbeat = f'[agent]\nheartbeat_url = "{pings.base}/ping/canary"\nheartbeat_interval = "1s"\n'
         config = write_config(tmp_path, raw.url, CONSOLE, heartbeat)
         async with open_agent("run", config, cwd=tmp_path) as agent:
             await pings.wait_for_requests(3)
