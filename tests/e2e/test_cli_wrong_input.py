@@ -69,6 +69,7 @@ CASES = [
     Case("no destination", "test", "Missing argument 'DESTINATION'"),
     Case("port out of range", "simulate --port 70000", "70000 is not in the range"),
     Case("speed of nothing", "simulate --speed 0", "0.0 is not in the range"),
+    Case("simulated project of no name", "simulate --project=", "Invalid value for '--project': the id is empty"),
     Case("project of no name", "tail --project=", "Invalid value for '--project': the id is empty"),
     Case("task of no name", "tail --task=", "Invalid value for '--task': the id is empty"),
     Case("task of another address", "tail --task ..", "Invalid value for '--task': the id cannot be '..': in an"),

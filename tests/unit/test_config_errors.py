@@ -193,6 +193,7 @@ MISTAKES = [
     ("[[projects]]\nid = 'p1'", "6: projects[1].id: the project p1 is listed already"),
     ("[[projects]]\nname = 'Sales'", "5: projects[1].id: is missing"),
     ("[[projects]]\nid = ''", "6: projects[1].id: should not be empty"),
+    (f"[[projects]]\nid = '{'p' * 513}'", "6: projects[1].id: should have at most 512 characters"),
     ("[[projects]]\nid = 12", "6: projects[1].id: should be a text, not a number"),
     # rules; line 5 and 6 hold the destination slack.team
     ("@[[rules]]\nname = 'a'\nevents = ['*']", "7: rules[0].notify: is missing"),

@@ -40,6 +40,16 @@ WIDEST: Final = 120
 """Columns beyond which lines are hard to read, however wide the terminal is."""
 
 
+def identity(text: str) -> str:
+    """The type of options that name a project or task; raises BadParameter for what cannot be the id of one."""
+    from aintandem_notify.orchestrator import UnusableId, checked_id
+
+    try:
+        return checked_id(text)
+    except UnusableId as error:
+        raise click.BadParameter(str(error)) from None
+
+
 def terminal_width() -> int | None:
     """Columns to write to stdout in; None where it is no terminal: lines stay whole there, for grep and cut."""
     if not sys.stdout or not sys.stdout.isatty():

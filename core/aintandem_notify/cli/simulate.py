@@ -2,7 +2,7 @@
 
 import click
 
-from aintandem_notify.cli.shared import TEAR_DOWN_S
+from aintandem_notify.cli.shared import TEAR_DOWN_S, identity
 
 
 @click.command(epilog="Example:  aintandem-notify simulate --port 9900 --speed 5")
@@ -18,7 +18,9 @@ from aintandem_notify.cli.shared import TEAR_DOWN_S
 @click.option(
     "--project",
     "projects",
+    type=identity,
     multiple=True,
+    metavar="ID",
     default=("project-123",),
     show_default=True,
     help="A project in which things happen by themselves; may be given several times.",

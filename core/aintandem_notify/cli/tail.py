@@ -5,17 +5,7 @@ from pathlib import Path
 
 import click
 
-from aintandem_notify.cli.shared import EXIT_FAILED, config_argument, run_interruptible
-
-
-def identity(text: str) -> str:
-    """``text`` as an id; raises BadParameter where nothing of the orchestrator's can have it."""
-    from aintandem_notify.orchestrator import UnusableId, checked_id
-
-    try:
-        return checked_id(text)
-    except UnusableId as error:
-        raise click.BadParameter(str(error)) from None
+from aintandem_notify.cli.shared import EXIT_FAILED, config_argument, identity, run_interruptible
 
 
 @click.command(

@@ -44,6 +44,7 @@ from aintandem_notify.config.values import (
     Template,
 )
 from aintandem_notify.errors import StoreError
+from aintandem_notify.events import LONGEST_ID
 from aintandem_notify.log import LogFormat, LogLevel
 from aintandem_notify.notification import Severity
 
@@ -88,7 +89,7 @@ class OrchestratorConfig(Table):
 class ProjectConfig(Table):
     """``[[projects]]``: a project to watch, or a glob over those that the orchestrator lists."""
 
-    id: NonEmptyText = Field(
+    id: Annotated[NonEmptyText, Field(max_length=LONGEST_ID)] = Field(
         description="the project's id; a glob watches every project it matches", examples=["project-123", "*"]
     )
     name: NonEmptyText | None = Field(None, description="how people call the project")
