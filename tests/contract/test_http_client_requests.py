@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -448,6 +449,20 @@ async def test_plain_http_goes_through_the_proxy(server: LoopbackServer) -> None
     assert request.path == "http://hooks.example/x?y=1"
     expected = base64.b64encode(b"usercanary:passcanary").decode()
     assert request.headers["proxy-authorization"] == f"Basic {expected}"
+
+
+async def test_a_request_that_is_cancelled_while_it_is_sent_leaves_nothing_to_the_garbage_collector(
+    http: HttpClient,
+) -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener, trio.open_nursery() as nursery:
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/"
+        # More than the buffers of any system take, and nobody reads.
+        nursery.start_soon(partial(http.post, url, content=bytes(64 * 2**20)))
+        async with await listener.accept() as stream:
+            await trio.lowlevel.wait_readable(stream.socket)
+            nursery.cancel_scope.cancel()
+    gc.collect()
 
 
 async def test_a_proxy_that_opens_no_way(server: LoopbackServer) -> None:

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import httpcore
 import httpx
@@ -174,7 +174,7 @@ class _Transport(httpx.AsyncBaseTransport):
                 method=request.method,
                 url=_core_url(request.url),
                 headers=request.headers.raw,
-                content=request.stream,
+                content=_Content(request.content),
                 extensions=request.extensions,
             )
         )
@@ -185,6 +185,33 @@ class _Transport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         for pool in self._pools.values():
             await pool.aclose()
+
+
+class _Content:
+    """A request's body. The libraries' is a generator: if its request is cancelled while it is sent, it is left to
+    the garbage collector, of which trio complains.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Once(self._content)
+
+
+class _Once:
+    """Gives one piece."""
+
+    def __init__(self, piece: bytes) -> None:
+        self._left = [piece]
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
 
 
 class _Body(httpx.AsyncByteStream):
