@@ -8,7 +8,7 @@ from typing import Final
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # a module has no type that None could join
 
 FOLDER: Final = Path(__file__).parents[1] / "tests" / "conformance"
 """Holds ``package.json``, its lock and the scripts that use the SDK."""

@@ -82,7 +82,7 @@ class AInTandemNotifyError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions call their class with ``args``; those are the text, and ours want more than that.
-        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # not in typeshed
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from aintandem_notify.clock import SystemClock, TrioClock
 from aintandem_notify.errors import LinkLost, LinkRefused, OrchestratorError, ProjectGone
 from aintandem_notify.orchestrator.address import Endpoint, SocketTarget, socket_target
 from aintandem_notify.orchestrator.link import (
+    HASTY_CLOSE_TIMEOUT_S,
     MAX_BATCH_FRAMES,
     MAX_MESSAGE_SIZE,
     Frame,
@@ -258,19 +259,10 @@ async def test_one_that_does_not_answer_a_goodbye_is_left(autojump_clock: trio.t
             await link.receive_batch()
 
 
-async def test_being_cancelled_says_goodbye_too() -> None:
-    async with open_raw_orchestrator() as raw:
-        with trio.CancelScope() as scope:
-            async with connected(raw) as (link, socket):
-                scope.cancel()
-                await link.receive_batch()
-        await socket.closed.wait()
-        assert socket.close_code == 1000
-
-
-async def test_a_goodbye_is_said_also_when_there_is_no_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when the machine let us stand still for longer than it may take."""
-    monkeypatch.setattr("aintandem_notify.orchestrator.link.HASTY_CLOSE_TIMEOUT_S", 0.0)
+@pytest.mark.parametrize("seconds", [HASTY_CLOSE_TIMEOUT_S, 0.0], ids=["in time", "after a standstill"])
+async def test_being_cancelled_says_goodbye_too(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when no time is left for it, as when the machine let us stand still for longer than it may take."""
+    monkeypatch.setattr("aintandem_notify.orchestrator.link.HASTY_CLOSE_TIMEOUT_S", seconds)
     async with open_raw_orchestrator() as raw:
         with trio.CancelScope() as scope:
             async with connected(raw) as (link, socket):
