@@ -42,6 +42,7 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
         "WorkflowEvent",
         "describe_duration",
         "hookimpl",
+        "make_folder",
         "redact",
     ),
     "aintandem_notify.client": (

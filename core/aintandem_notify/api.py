@@ -29,6 +29,7 @@ from aintandem_notify.errors import (
     RetryLater,
 )
 from aintandem_notify.events import ConnectionEvent, Event, SandboxEvent, TaskEvent, WorkflowEvent
+from aintandem_notify.folders import make_folder
 from aintandem_notify.hookspecs import Receipt, hookimpl
 from aintandem_notify.http_client import HttpAnswer, HttpClient
 from aintandem_notify.log import redact
@@ -67,6 +68,7 @@ __all__ = [
     "WorkflowEvent",
     "describe_duration",
     "hookimpl",
+    "make_folder",
     "redact",
 ]
 

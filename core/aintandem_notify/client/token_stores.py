@@ -13,6 +13,7 @@ import trio
 
 from aintandem_notify import log
 from aintandem_notify.errors import TokenStoreError
+from aintandem_notify.folders import make_folder
 from aintandem_notify.orchestrator import StoredTokens, TokenStore
 
 OTHERS: Final = 0o077
@@ -77,7 +78,7 @@ class FileTokens:
         return _from_text(text, str(self._path))
 
     def _save(self, text: str) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._path.parent)
         target = self._target()
         # mkstemp makes it 0600, and under a name that nobody can have put a link at.
         number, name = mkstemp(prefix=f".{target.name}.", dir=target.parent)

@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from aintandem_notify.config import state_file
+from aintandem_notify.folders import make_folder
 
 try:
     import fcntl
@@ -47,7 +48,7 @@ def published(path: Path, whereabouts: Whereabouts) -> Iterator[None]:
     """
     if find(path) is not None and fcntl is not None:
         raise HeldByAnother
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent)
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)

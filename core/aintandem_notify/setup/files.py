@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from aintandem_notify.folders import make_folder
 from aintandem_notify.setup.draft import Draft
 
 
@@ -32,7 +33,7 @@ def write(draft: Draft, path: Path) -> list[Path]:
     with _undisturbed():
         try:
             for folder in new_folders:
-                folder.mkdir(mode=0o700)
+                make_folder(folder)
             _write_all(contents, private=contents.keys() - {path})
         except BaseException:
             for folder in new_folders:
@@ -46,7 +47,7 @@ def _write_all(contents: Mapping[Path, str], private: set[Path]) -> None:
     drafts = {file: file.with_name(f".{file.name}.{os.getpid()}.new") for file in contents}
     try:
         for file, content in contents.items():
-            mode = 0o600 if file in private else 0o666
+            mode = 0o600 if file in private else 0o644  # never writable for others: a config names code
             descriptor = os.open(drafts[file], os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as opened:
                 opened.write(content)

@@ -20,6 +20,7 @@ from sqlalchemy.pool import StaticPool
 
 from aintandem_notify.clock import SystemClock
 from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
+from aintandem_notify.folders import make_folder
 from aintandem_notify.store.faults import SENTENCES, naming_errors
 from aintandem_notify.store.migrations import create, upgrade
 from aintandem_notify.store.remains import HEADER_BYTES, Owner, latest_aside, owner_of, set_aside, wal_of
@@ -151,7 +152,7 @@ def _take_place(path: Path, reserve_bytes: int) -> Reserve:
         if path.exists() and not path.is_file():
             kind = "a folder" if path.is_dir() else "no regular file"
             raise StoreError(f"store {path}: it is {kind}; name a file in [store] url")
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent)
         return Reserve(path, reserve_bytes)
 
 

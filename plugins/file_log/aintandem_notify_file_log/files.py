@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from aintandem_notify.api import DestinationBroken, RetryLater
+from aintandem_notify.api import DestinationBroken, RetryLater, make_folder
 
 # What no waiting mends. Anything else (a full disk, a failing one, no descriptors left) may pass.
 _NEEDS_A_PERSON: Final = frozenset(
@@ -123,7 +123,7 @@ class LogFile:
         try:
             return os.open(self.path, _OPEN | os.O_CREAT, 0o600)
         except FileNotFoundError:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             return os.open(self.path, _OPEN | os.O_CREAT, 0o600)
 
     def _probe_folder(self) -> None:
