@@ -19,6 +19,8 @@ import h11
 import trio
 
 from aintandem_notify.simulator.front import Door
+from support.nasty.wire import WireAnswer
+from support.wire_player import play
 
 HOST: Final = "127.0.0.1"
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError)
@@ -93,7 +95,7 @@ class Reset:
     start: bytes = b""
 
 
-Answer = Reply | Raw | Drip | Endless | Silence | Held | Reset
+Answer = Reply | Raw | Drip | Endless | Silence | Held | Reset | WireAnswer
 
 
 def gzip_bomb(size: int = 20_000_000, status: int = 200) -> Reply:
@@ -210,6 +212,8 @@ class LoopbackServer:
                 head = f"HTTP/1.1 {answer.status} Told\r\ncontent-length: 1000\r\n\r\n"
                 await stream.send_all(head.encode() + answer.start)
                 await _until_gone(stream)
+            case WireAnswer():
+                return await play(answer, stream)
             case Endless():
                 await self._send_endlessly(stream, answer)
             case Silence():

@@ -32,6 +32,8 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 from wsproto.utilities import RemoteProtocolError, generate_accept_token
 
 from aintandem_notify.simulator.front import Door, reset_on_close
+from support.nasty.wire import WireAnswer
+from support.wire_player import play
 
 HOST: Final = "127.0.0.1"
 _SUBSCRIBE: Final = "/progress/subscribe/"
@@ -76,7 +78,7 @@ class Reset:
     """Reset the TCP connection instead of answering."""
 
 
-UpgradeAnswer = Accept | Refuse | WrongAccept | Silence | Garbage | Reset
+UpgradeAnswer = Accept | Refuse | WrongAccept | Silence | Garbage | Reset | WireAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,10 +263,10 @@ class RawOrchestrator:
     """The server. All of it may be changed while it runs.
 
     ``upgrade_answers`` are used up one an upgrade, then ``default_upgrade`` counts. ``rest`` maps
-    ``"GET /api/projects"`` (method and path as requested) to a JSON value, a ``RestAnswer`` or a function of
-    the request; what is not there is answered as an empty orchestrator would, and what is in ``delays`` not
-    before the event there is set. ``prefixes`` are the places where
-    the API lives; requests elsewhere are answered 404. ``connections`` gives each accepted subscription.
+    ``"GET /api/projects"`` (method and path as requested) to a JSON value, a ``RestAnswer``, a ``WireAnswer`` or
+    a function of the request; what is not there is answered as an empty orchestrator would, and what is in
+    ``delays`` not before the event there is set. ``prefixes`` are the places where the API lives; requests
+    elsewhere are answered 404. ``connections`` gives each accepted subscription.
     """
 
     port: int
@@ -338,7 +340,8 @@ class RawOrchestrator:
                     if request.headers.get("upgrade", "").lower() == "websocket":
                         await self._upgrade(stream, request, reader)
                         return
-                    await self._answer(stream, request)
+                    if not await self._answer(stream, request):
+                        return
         except _GONE:
             pass
         finally:
@@ -366,21 +369,27 @@ class RawOrchestrator:
                 await reader.until_closed()
             case Silence():
                 await reader.until_closed()
+            case WireAnswer():
+                await play(answer, stream)
             case Garbage(data=content):
                 await stream.send_all(content)
             case Reset():
                 reset_on_close(stream)
 
-    async def _answer(self, stream: trio.SocketStream, request: HttpRequest) -> None:
+    async def _answer(self, stream: trio.SocketStream, request: HttpRequest) -> bool:
+        """Whether the connection goes on."""
         self.requests.append(request)
         if (delay := self.delays.get(f"{request.method} {request.path}")) is not None:
             await delay.wait()
         answer = self.rest.get(f"{request.method} {request.path}", self._default_answer)
         if callable(answer):
             answer = answer(request)
+        if isinstance(answer, WireAnswer):
+            return await play(answer, stream)
         if not isinstance(answer, RestAnswer):
             answer = RestAnswer(answer)
         await stream.send_all(_http_answer(answer))
+        return True
 
     def _default_answer(self, request: HttpRequest) -> RestAnswer:
         for prefix in sorted(self.prefixes, key=len, reverse=True):

@@ -1,0 +1,58 @@
+"""Surroundings of the process: what stands behind its descriptors, and how many it may have.
+
+Each is a script for ``sh -c SCRIPT sh COMMAND ARGUMENT…`` that in the end becomes ``"$@"``, so that a signal to
+what was started reaches the command.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """``script`` as above; ``runs`` says whether the command can do its work there, or must say that it cannot."""
+
+    script: str
+    runs: bool = True
+
+
+DESCRIPTORS: Final[Mapping[str, Shell]] = {
+    "stdin closed": Shell('exec "$@" <&-'),
+    "stdout closed": Shell('exec "$@" >&-'),
+    "stderr closed": Shell('exec "$@" 2>&-'),
+    "stdin and stdout closed": Shell('exec "$@" <&- >&-'),
+    "all three closed": Shell('exec "$@" <&- >&- 2>&-'),
+    "stdout full": Shell('exec "$@" >/dev/full'),
+    "stderr full": Shell('exec "$@" 2>/dev/full'),
+    "both full": Shell('exec "$@" >/dev/full 2>&1'),
+    "stdout read-only": Shell('exec "$@" 1</dev/null'),
+    "stderr read-only": Shell('exec "$@" 2</dev/null'),
+    "stdin write-only": Shell('exec "$@" 0>/dev/null'),
+    "stdin a folder": Shell('exec "$@" <.'),
+    "stdin without end": Shell('exec "$@" </dev/zero'),
+    "more open than the three": Shell('exec "$@" 3</dev/null 4</dev/null 9</dev/null'),
+}
+"""What stands behind 0 to 2 (a pipe that nobody reads is made by the test)."""
+
+LIMITS: Final[Mapping[str, Shell]] = {
+    "14 descriptors": Shell('ulimit -n 14; exec "$@"', runs=False),
+    "20 descriptors": Shell('ulimit -n 20; exec "$@"', runs=False),
+    "64 descriptors": Shell('ulimit -n 64; exec "$@"'),
+    "a soft limit of 64, a hard one above": Shell('ulimit -S -n 64; exec "$@"'),
+    "a million descriptors": Shell('ulimit -n "$(ulimit -H -n)"; exec "$@"'),
+    "no core": Shell('ulimit -c 0; exec "$@"'),
+    "files of 1 MB": Shell('ulimit -f 2048; exec "$@"'),
+    "a small stack": Shell('ulimit -s 512; exec "$@"'),
+    "umask 000": Shell('umask 000; exec "$@"'),
+    "umask 777": Shell('umask 777; exec "$@"', runs=False),
+    "SIGPIPE ignored": Shell("trap '' PIPE; exec \"$@\""),
+    "SIGHUP ignored, as by nohup": Shell("trap '' HUP; exec \"$@\""),
+    "SIGINT ignored, as behind &": Shell("trap '' INT QUIT; exec \"$@\""),
+    "nice": Shell('exec nice -n 19 "$@"'),
+    "a folder that was removed": Shell('mkdir gone && cd gone && rmdir ../gone && exec "$@"'),
+}
+"""Limits and habits that a process inherits."""
+
+HOSTS_THAT_HANG: Final = tuple(f"slow-{number}.invalid" for number in range(50))
+"""Names that no name server answers; a test makes the look-up of each hang."""

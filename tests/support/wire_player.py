@@ -1,0 +1,28 @@
+"""Writes answers of ``support.nasty`` to a connection, for the servers on bare sockets."""
+
+import trio
+
+from aintandem_notify.simulator.front import reset_on_close
+from support.nasty.wire import Then, WireAnswer
+
+
+async def play(answer: WireAnswer, stream: trio.SocketStream) -> bool:
+    """Write it; whether the connection can be used again. Whoever called closes it otherwise."""
+    for piece in answer.pieces:
+        await stream.send_all(piece)
+        # What lies ready goes out in one segment; a turn for the others is enough on loopback to part them.
+        await trio.lowlevel.checkpoint()
+    match answer.then:
+        case Then.KEEP:
+            return True
+        case Then.CLOSE:
+            pass
+        case Then.RESET:
+            reset_on_close(stream)
+        case Then.SILENCE:
+            while await stream.receive_some(65536):
+                pass
+        case Then.GO_ON:
+            while True:
+                await stream.send_all(answer.pieces[-1])
+    return False
