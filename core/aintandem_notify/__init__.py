@@ -41,9 +41,12 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
         "TaskEvent",
         "WorkflowEvent",
         "describe_duration",
+        "escape_json",
+        "escape_unprintable",
         "hookimpl",
         "make_folder",
         "redact",
+        "strip_unprintable",
     ),
     "aintandem_notify.client": (
         "AInTandemClient",

@@ -34,6 +34,9 @@ from aintandem_notify.hookspecs import Receipt, hookimpl
 from aintandem_notify.http_client import HttpAnswer, HttpClient
 from aintandem_notify.log import redact
 from aintandem_notify.notification import Field, Notification, Project, Severity
+from aintandem_notify.printable import escape as escape_unprintable
+from aintandem_notify.printable import escape_json
+from aintandem_notify.printable import strip as strip_unprintable
 from aintandem_notify.rules.formats import duration as describe_duration
 from aintandem_notify.runs import Run, RunState
 
@@ -67,9 +70,12 @@ __all__ = [
     "TaskEvent",
     "WorkflowEvent",
     "describe_duration",
+    "escape_json",
+    "escape_unprintable",
     "hookimpl",
     "make_folder",
     "redact",
+    "strip_unprintable",
 ]
 
 ConfigT = TypeVar("ConfigT", bound=PluginConfig)

@@ -34,6 +34,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from aintandem_notify.printable import escape
+
 if TYPE_CHECKING:
     from aintandem_notify.events import TaskEvent, UnknownEvent
 
@@ -100,7 +102,7 @@ class Problem:
     def describe(self, source: str) -> str:
         """One line, ``config.toml:14: plugins.slack.team.webhok_url: unknown key; did you mean webhook_url?``"""
         place = source if self.line is None else f"{source}:{self.line}"
-        return ": ".join(part for part in (place, self.key, self.message) if part)
+        return escape(": ".join(part for part in (place, self.key, self.message) if part))
 
 
 class ConfigError(AInTandemNotifyError):

@@ -23,20 +23,20 @@ ANY_TEXT = st.text(st.characters(codec=None))
         ("\x1b[2J\x1b[1;1Hgone", "gone"),
         ("\x1b]0;title\x07text", "text"),
         ("\x1b]8;;https://evil.example\x1b\\link\x1b]8;;\x1b\\", "link"),
-        ("\x1bcreset", "\\x1bcreset"),
-        ("\x1b[31", "\\x1b[31"),
-        ("\x9b31m", "\\x9b31m"),
-        ("\x1b]0;never ended", "\\x1b]0;never ended"),
-        ("a\nb\r\nc\td", "a\\nb\\r\\nc\\td"),
-        ("bell\x07 back\x08 del\x7f", "bell\\x07 back\\x08 del\\x7f"),
-        ("a\u2028b\u2029c", "a\\u2028b\\u2029c"),
-        ("user\u202egnp.exe", "user\\u202egnp.exe"),
-        ("\u2066x\u2069\u200f\u061c\ufeff", "\\u2066x\\u2069\\u200f\\u061c\\ufeff"),
-        ("half \ud83d", "half \\ud83d"),
+        ("\x1bcreset", "reset"),
+        ("\x1b[31", "31"),
+        ("\x9b31m", "31m"),
+        ("\x1b]0;never ended", "0;never ended"),
+        ("a\nb\r\nc\td", "a\\nb\\nc\\td"),
+        ("bell\x07 back\x08 del\x7f", "bell back del"),
+        ("a\u2028b\u2029c", "abc"),
+        ("user\u202egnp.exe", "usergnp.exe"),
+        ("\u2066x\u2069\u200f\u061c\ufeff", "x"),
+        ("half \ud83d", "half "),
         ("[bold]no markup[/bold] :smile:", "[bold]no markup[/bold] :smile:"),
     ],
 )
-def test_what_steers_a_terminal_is_removed_or_shown(text: str, shown: str) -> None:
+def test_what_steers_a_terminal_is_removed(text: str, shown: str) -> None:
     assert safe(text) == shown
 
 

@@ -74,39 +74,6 @@ def test_a_json_value_reads_as_text(value: object, text: str) -> None:
     assert formats.text_of(value) == text
 
 
-@pytest.mark.parametrize(
-    ("text", "cleaned"),
-    [
-        ("plain ä 🎉\n\tnext", "plain ä 🎉\n\tnext"),
-        ("\x1b[31mred\x1b[0m", "red"),
-        ("\x1b[1;38;5;196mred\x1b[K", "red"),
-        ("\x1b]0;title\x07text", "text"),
-        ("\x1b]8;;https://evil\x1b\\link\x1b]8;;\x1b\\", "link"),
-        ("\x1bPdevice\x1b\\text", "text"),
-        ("\x1b(Btext", "text"),
-        ("a\r\nb", "a\nb"),
-        ("10%\r50%\r100%\ndone", "100%\ndone"),
-        ("a\x00b\x07c\x7f\x9b", "abc"),
-        ("user\u202egpj.exe", "usergpj.exe"),
-        ("\x1b", ""),
-    ],
-)
-def test_terminal_output_is_cleaned(text: str, cleaned: str) -> None:
-    assert formats.clean(text) == cleaned
-
-
-@given(st.text())
-def test_no_control_character_is_left(text: str) -> None:
-    cleaned = formats.clean(text)
-    assert not [c for c in cleaned if (ord(c) < 32 and c not in "\n\t") or 127 <= ord(c) < 160]
-    assert formats.clean(cleaned) == cleaned
-
-
-@given(st.text(st.characters(max_codepoint=0x2100) | st.sampled_from("\n\t\r\x1b[m\u202e\x9b")))
-def test_what_is_taken_for_clean_at_a_glance_is_clean(text: str) -> None:
-    assert formats.clean(text) == formats._cleaned(text)
-
-
 @given(st.text(), st.integers(2, 50))
 def test_one_line_is_one_line_within_its_limit(text: str, limit: int) -> None:
     line = formats.one_line(text, limit)
@@ -139,9 +106,3 @@ def test_half_a_token_is_never_left() -> None:
             formats.cut_middle(text + "y" * 100, 60),
         ):
             assert "hhh" not in cut
-
-
-def test_no_text_takes_long_to_clean() -> None:
-    # each of these took minutes with a pattern that backtracks
-    for text in ("x" * 300_000 + "\r", "\x1bP" * 100_000, "\x1b]" * 100_000, "\x1b[" * 100_000, "x\r" * 200_000):
-        assert len(formats.clean(text)) <= len(text)

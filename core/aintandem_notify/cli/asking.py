@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from aintandem_notify.cli.echo import echo, echo_json
 from aintandem_notify.cli.prompts import confirm
 from aintandem_notify.cli.shared import terminal_width
 
@@ -128,7 +129,7 @@ def now() -> datetime:
 
 def show_json(answer: BaseModel) -> None:
     """The answer as it is, for scripts."""
-    click.echo(answer.model_dump_json(indent=2))
+    echo_json(answer.model_dump_json(indent=2))
 
 
 def show_table(title: str | None, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
@@ -139,12 +140,12 @@ def show_table(title: str | None, columns: tuple[str, ...], rows: Iterable[tuple
     if not rows:
         return
     if title is not None:
-        click.echo()
-        click.secho(title, bold=True)
+        echo()
+        echo(title, bold=True)
     header, *lines = table_lines([columns, *rows], terminal_width())
-    click.secho(header, dim=True)
+    echo(header, dim=True)
     for line in lines:
-        click.echo(line)
+        echo(line)
 
 
 def show_facts(rows: Iterable[tuple[str, str | None]]) -> None:
@@ -152,7 +153,7 @@ def show_facts(rows: Iterable[tuple[str, str | None]]) -> None:
     from aintandem_notify.cli.tables import table_lines
 
     for line in table_lines([(name, value) for name, value in rows if value], terminal_width()):
-        click.echo(line)
+        echo(line)
 
 
 def ask_first(question: str) -> None:

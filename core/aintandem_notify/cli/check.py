@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from aintandem_notify.cli.echo import echo, echo_lines
 from aintandem_notify.cli.shared import EXIT_FAILED, config_argument, run_interruptible, terminal_width
 
 if TYPE_CHECKING:
@@ -35,19 +36,20 @@ def _describe(loaded: Loaded) -> None:
     from aintandem_notify.cli.overview import config_lines, routing_lines
 
     width = terminal_width()
-    click.echo(f"{loaded.config.source} is right.\n")
+    echo(f"{loaded.config.source} is right.")
+    echo()
     for line in config_lines(loaded.config, width):
-        click.echo(line)
+        echo(line)
     routes = loaded.router.routes_table()
     if routes:
-        click.secho("\nWho gets told what\n", bold=True)
+        echo_lines("\nWho gets told what\n", bold=True)
     for line in routing_lines(loaded.config, routes, width):
-        click.echo(line)
+        echo(line)
     warnings = loaded.router.warnings()
     if warnings:
-        click.echo()
+        echo()
     for warning in warnings:
-        click.secho(f"warning: {warning}", fg="yellow")
+        echo(f"warning: {warning}", fg="yellow")
 
 
 def _connect(loaded: Loaded) -> None:
@@ -55,11 +57,11 @@ def _connect(loaded: Loaded) -> None:
     from aintandem_notify.cli.tables import table_lines
     from aintandem_notify.trial import try_all
 
-    click.secho("\nDoes everything answer?\n", bold=True)
+    echo_lines("\nDoes everything answer?\n", bold=True)
     log.silence()  # what there is to say is shown below
     trials = run_interruptible(try_all, loaded)
     rows = [("yes" if trial.fine else "NO", trial.name, trial.detail) for trial in trials]
     for line in table_lines(rows, terminal_width()):
-        click.echo(line)
+        echo(line)
     if not all(trial.fine for trial in trials):
         sys.exit(EXIT_FAILED)

@@ -20,6 +20,7 @@ from aintandem_notify.cli.asking import (
     show_table,
     wanted_of,
 )
+from aintandem_notify.cli.echo import echo, echo_lines
 from aintandem_notify.cli.shared import EXIT_FAILED, config_argument
 
 if TYPE_CHECKING:
@@ -70,10 +71,10 @@ def list_deliveries(
         show_json(page)
         return
     if not page.deliveries:
-        click.echo("no such deliveries", err=True)
+        echo("no such deliveries", err=True)
     show_table(None, ("id", "state", "queued", "to", "what"), [_row(one) for one in page.deliveries])
     if page.next is not None:
-        click.echo(f"there are more: add --before {page.next}", err=True)
+        echo(f"there are more: add --before {page.next}", err=True)
 
 
 @deliveries.command(
@@ -166,9 +167,9 @@ def _act(
 def _tell(handled: HandledView, done: str) -> None:
     number = "1 delivery" if handled.count == 1 else f"{handled.count} deliveries"
     named = f": {', '.join(map(str, handled.ids))}" if 0 < handled.count <= 20 else ""
-    click.echo(f"{number} {done}{named}")
+    echo(f"{number} {done}{named}")
     for one in handled.refused:
-        click.echo(f"{one.id} was left alone: {one.reason}", err=True)
+        echo(f"{one.id} was left alone: {one.reason}", err=True)
 
 
 def _row(one: DeliveryView) -> tuple[str, ...]:
@@ -209,10 +210,10 @@ def _show(found: DeliveryDetail) -> None:
         ]
     )
     if found.title:
-        click.echo()
-        click.secho(found.title, bold=True)
+        echo()
+        echo(found.title, bold=True)
     if content.get("body"):
-        click.echo(content["body"])
+        echo_lines(content["body"])
 
 
 def _state(found: DeliveryDetail) -> str:

@@ -3,6 +3,7 @@
 import click
 
 from aintandem_notify.cli.asking import config_and_names, json_option, show_json
+from aintandem_notify.cli.echo import echo
 
 names = click.argument("arguments", nargs=-1, metavar="[CONFIG] NAME...")
 
@@ -52,6 +53,6 @@ def _turn(arguments: tuple[str, ...], as_json: bool, *, paused: bool) -> None:
         return
     for one in turned.destinations:
         if one.changed:
-            click.echo(f"{one.name} is {state}")
+            echo(f"{one.name} is {state}")
         else:
-            click.echo(f"{one.name} is paused already" if paused else f"nothing held {one.name} back")
+            echo(f"{one.name} is paused already" if paused else f"nothing held {one.name} back")

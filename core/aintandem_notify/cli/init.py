@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from aintandem_notify.cli.echo import echo, echo_lines
 from aintandem_notify.cli.prompts import SIMULATOR, Answers, picked, prompt
 from aintandem_notify.cli.shared import config_argument, run_interruptible
 
@@ -179,18 +180,20 @@ def _projects(listed: Sequence[tuple[str, str]], answers: Answers) -> list[tuple
         return [(one, names.get(one, "")) for one in answers.projects]
     if not answers.asks:
         return [("*", "")]
-    click.echo("\nProjects:" if listed else "\nThe orchestrator lists no project yet.")
+    echo()
+    echo("Projects:" if listed else "The orchestrator lists no project yet.")
     for number, (project, name) in enumerate(listed, 1):
         shown = formats.one_line(project, 80)
         more = f"  {formats.one_line(name, 80)}" if name and name != project else ""
-        click.echo(f"  {number:>2}  {shown}{more}")
+        echo(f"  {number:>2}  {shown}{more}")
     while True:
         text = prompt("Which? Numbers or ids with commas; * is all, also those to come", default="*")
         chosen = picked(text, list(names))
         problem = chosen if isinstance(chosen, str) else _unlisted(chosen, names, answers)
-        if isinstance(chosen, list) and problem is None:
+        if problem is not None:
+            echo(problem)
+        elif isinstance(chosen, list):
             return [(one, names.get(one, "")) for one in chosen]
-        click.echo(problem)
 
 
 def _unlisted(chosen: Sequence[str], names: Mapping[str, str], answers: Answers) -> str | None:
@@ -213,7 +216,7 @@ def _with_plugins(draft: Draft, config: Path, answers: Answers) -> Draft:
         if instance is not None:
             draft = replace(draft, instances=[*draft.instances, instance])
     if not draft.instances:
-        click.echo("No plugin, so nobody will be told of anything; add one to the file.")
+        echo("No plugin, so nobody will be told of anything; add one to the file.")
     return draft
 
 
@@ -226,14 +229,15 @@ def _plugin_types(answers: Answers) -> list[str]:
         raise click.UsageError(f"no plugin to set up is called {unknown[0]}; there are {', '.join(types)}")
     if given or not answers.asks:
         return list(dict.fromkeys(given)) or ["console"]
-    click.echo("\nWhom to tell:")
+    echo()
+    echo("Whom to tell:")
     for number, kind in enumerate(types, 1):
-        click.echo(f"  {number:>2}  {kind:<15} {PLUGINS[kind].about}")
+        echo(f"  {number:>2}  {kind:<15} {PLUGINS[kind].about}")
     while True:
         chosen = picked(prompt("Which? Numbers or names with commas", default="1"), types, only=True)
         if not isinstance(chosen, str):
             return chosen
-        click.echo(chosen)
+        echo(chosen)
 
 
 def _settled(kind: str, draft: Draft, config: Path, answers: Answers) -> Instance | None:
@@ -254,7 +258,7 @@ def _settled(kind: str, draft: Draft, config: Path, answers: Answers) -> Instanc
         loaded = loaded_of(draft_with, config)
         trial = run_interruptible(send_sample, loaded, instance.full_name, "task_completed")
         if trial.fine:
-            click.echo(f"{trial.name}: a test notification was delivered")
+            echo(f"{trial.name}: a test notification was delivered")
             return instance
         sentence = f"{trial.name}: the test notification was not delivered: {trial.detail}"
         match answers.choose(sentence, ("again", "keep", "leave out")):
@@ -272,7 +276,8 @@ def _asked(kind: str, answers: Answers) -> Instance:
     keys: dict[str, str] = {}
     secrets: dict[str, str] = {}
     if plugin.questions and answers.asks:
-        click.echo(f"\n{kind}")
+        echo()
+        echo(kind)
     for question in plugin.questions:
         if question.unless is not None and question.unless in {**keys, **secrets}:
             continue
@@ -293,9 +298,10 @@ def _write(draft: Draft, config: Path, answers: Answers, *, force: bool) -> None
         written = write(draft, config)
     except OSError as error:
         raise click.ClickException(f"nothing is written: {error.filename}: {error.strerror}") from None
-    click.echo()
+    echo()
     for file in written:
-        click.echo(f"Wrote {file}" + ("" if file == config else ", readable for you only"))
-    click.echo("\nNow start it:\n")
-    click.echo(f"    aintandem-notify run {shlex.quote(str(config))}")
-    click.echo(f"\nOr see who gets told what first:  aintandem-notify check {shlex.quote(str(config))}")
+        echo(f"Wrote {file}" + ("" if file == config else ", readable for you only"))
+    echo_lines("\nNow start it:\n")
+    echo(f"    aintandem-notify run {shlex.quote(str(config))}")
+    echo()
+    echo(f"Or see who gets told what first:  aintandem-notify check {shlex.quote(str(config))}")

@@ -25,6 +25,7 @@ from aintandem_notify.cli import (
     tail,
     try_out,
 )
+from aintandem_notify.cli.echo import PrintableError, echo, echo_lines, print_faults_safely
 from aintandem_notify.cli.ending import end_process
 from aintandem_notify.cli.shared import EXIT_FAILED, EXIT_WRONG
 from aintandem_notify.errors import AInTandemNotifyError, ConfigError
@@ -39,15 +40,24 @@ class Commands(click.Group):
         """In the order in which a newcomer needs them."""
         return list(self.commands)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """As click's; what it says of wrong arguments is printable."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.ClickException as error:
+            raise PrintableError(error) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         """As click's; nothing that a user can cause ends in a traceback."""
         try:
             return _without_groups(super().invoke, ctx)
+        except click.ClickException as error:
+            raise PrintableError(error) from None
         except ConfigError as error:
-            click.echo(str(error), err=True)
+            echo_lines(str(error), err=True)
             sys.exit(EXIT_WRONG)
         except AInTandemNotifyError as error:
-            click.echo(f"{PROGRAM}: {error}", err=True)
+            echo(f"{PROGRAM}: {error}", err=True)
             sys.exit(EXIT_FAILED)
 
 
@@ -109,18 +119,19 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             # A name that the terminal's encoding has no letters for is no reason to fail.
             stream.reconfigure(errors="backslashreplace")
+    print_faults_safely()
     try:
         commands.main(prog_name=PROGRAM)
     except OSError as error:
         # Such as a full disk behind stdout; what a command expects to fail, it reports itself.
-        click.echo(f"{PROGRAM}: {error}", err=True)
+        echo(f"{PROGRAM}: {error}", err=True)
         with suppress(OSError):
             sys.stdout.close()  # what is left in it would fail once more at the very end
         end_process(EXIT_FAILED)
     except ValueError:
         if not sys.stdout.closed:
             raise
-        click.echo(f"{PROGRAM}: standard output is closed; a plugin may have done it", err=True)
+        echo(f"{PROGRAM}: standard output is closed; a plugin may have done it", err=True)
         end_process(EXIT_FAILED)
     except SystemExit as end:
         end_process(end.code if isinstance(end.code, int) else 0)

@@ -57,6 +57,6 @@ def routing_lines(config: Config, routes: Sequence[Route], width: int | None = N
         if group.projects:
             yield from hanging("  only in projects  ", ", ".join(group.projects), width)
         if group.when:
-            yield from hanging("  only when  ", group.when, width)
+            yield from hanging("  only when  ", " ".join(group.when.split()), width)
         worst_first = sorted(groups[group].items(), key=lambda item: -item[0].rank)
         yield from table_lines([(f"  {severity}", ", ".join(types)) for severity, types in worst_first], width)

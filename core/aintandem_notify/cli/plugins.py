@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aintandem_notify.cli.asking import config_and_name, json_option, now, show_facts, show_json
+from aintandem_notify.cli.echo import echo
 from aintandem_notify.cli.shared import EXIT_FAILED, plugins_dir_option, run_interruptible, terminal_width
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _list_instances(config: Path) -> None:
     log.silence()  # what there is to say is shown below
     statuses = run_interruptible(bring_up, loaded)
     if not statuses:
-        click.echo(f"{config} has no plugins; add a table like [plugins.console.me]")
+        echo(f"{config} has no plugins; add a table like [plugins.console.me]")
         return
     _show(
         ("instance", "state", "destination", "reason"),
@@ -128,6 +129,6 @@ def _show(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     from aintandem_notify.cli.tables import table_lines
 
     header, *lines = table_lines([columns, *rows], terminal_width())
-    click.secho(header, bold=True)
+    echo(header, bold=True)
     for line in lines:
-        click.echo(line)
+        echo(line)

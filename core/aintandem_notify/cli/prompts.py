@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from aintandem_notify.cli.echo import echo
+from aintandem_notify.printable import escape
+
 if TYPE_CHECKING:
     from aintandem_notify.setup import Question
 
@@ -114,7 +117,7 @@ class Answers:
     def _complain(self, sentence: str) -> None:
         if not self.asks:
             raise click.ClickException(sentence)
-        click.secho(sentence, fg="yellow")
+        echo(sentence, fg="yellow")
 
     def _asked(self, text: str, default: str | None, *, hidden: bool, otherwise: str) -> str:
         if not self.asks:
@@ -128,7 +131,7 @@ class Answers:
             answer = answer.rstrip("\r\n")  # of a file from Windows, piped in
             if answer.isprintable():
                 return answer if hidden else answer.strip()
-            click.secho("That holds characters that cannot be shown; type it again.", fg="yellow")
+            echo("That holds characters that cannot be shown; type it again.", fg="yellow")
 
 
 def prompt(text: str, **how: Any) -> Any:
@@ -136,7 +139,7 @@ def prompt(text: str, **how: Any) -> Any:
     from aintandem_notify.signals import interrupts_heard
 
     with interrupts_heard():
-        return click.prompt(text, **how)
+        return click.prompt(escape(text), **how)
 
 
 def confirm(text: str, **how: Any) -> bool:
@@ -144,7 +147,7 @@ def confirm(text: str, **how: Any) -> bool:
     from aintandem_notify.signals import interrupts_heard
 
     with interrupts_heard():
-        return click.confirm(text, **how)
+        return click.confirm(escape(text), **how)
 
 
 def picked(text: str, options: Sequence[str], *, only: bool = False) -> list[str] | str:

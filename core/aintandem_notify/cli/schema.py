@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from aintandem_notify.cli.echo import echo_json
 from aintandem_notify.cli.shared import plugins_dir_option
 
 
@@ -20,4 +21,4 @@ def schema(plugins_dir: Path) -> None:
     from aintandem_notify import loading
 
     # Escaped, so that the file is right in whatever encoding the shell writes it.
-    click.echo(json.dumps(loading.config_schema(plugins_dir), indent=2))
+    echo_json(json.dumps(loading.config_schema(plugins_dir), indent=2))

@@ -2,6 +2,7 @@
 
 import click
 
+from aintandem_notify.cli.echo import echo
 from aintandem_notify.cli.shared import TEAR_DOWN_S, identity
 
 
@@ -46,9 +47,7 @@ def simulate(port: int, seed: int | None, speed: float, projects: tuple[str, ...
     async def serve() -> None:
         with stop_signals(lambda: TEAR_DOWN_S) as stop:
             async with open_simulator(port=port, seed=seed, speed=speed, demo_projects=projects) as simulator:
-                click.echo(
-                    f"orchestrator at {simulator.url}, login admin / admin123, projects: {', '.join(projects)}"
-                )
+                echo(f"orchestrator at {simulator.url}, login admin / admin123, projects: {', '.join(projects)}")
                 await stop.wait()
 
     log.configure()

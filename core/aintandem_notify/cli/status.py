@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from aintandem_notify.cli.asking import json_option, now, show_facts, show_json, show_table
+from aintandem_notify.cli.echo import echo
 from aintandem_notify.cli.shared import EXIT_FAILED, config_argument
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def _tell_health(config: Path, path: str) -> None:
     from aintandem_notify.control.reach import health
 
     reason = health(config, path)
-    click.echo("well" if reason is None else reason, err=reason is not None)
+    echo("well" if reason is None else reason, err=reason is not None)
     if reason is not None:
         sys.exit(EXIT_FAILED)
 
@@ -65,9 +66,9 @@ def _show(found: StatusView) -> None:
     agent, moment = found.agent, now()
     if agent is not None:
         since = ago(agent.started_at, moment)
-        click.secho(f"aintandem-notify {agent.version}, {agent.state}, started {since}", bold=True)
+        echo(f"aintandem-notify {agent.version}, {agent.state}, started {since}", bold=True)
     if found.trouble is not None:
-        click.secho(found.trouble, fg="yellow")
+        echo(found.trouble, fg="yellow")
     show_facts(
         [
             ("config", found.config),

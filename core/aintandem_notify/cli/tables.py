@@ -4,6 +4,8 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from aintandem_notify.printable import escape
+
 GAP: Final = "  "
 """What stands between two columns."""
 NARROWEST: Final = 20
@@ -13,9 +15,10 @@ NARROWEST: Final = 20
 def table_lines(rows: Iterable[Sequence[str]], width: int | None = None) -> Iterator[str]:
     """The rows, aligned; what is too long for ``width`` goes on below itself in the last column.
 
-    None is any width. All rows have the same number of cells.
+    None is any width. All rows have the same number of cells. What a cell holds stays in it: a line break in a
+    name makes no row of its own.
     """
-    rows = list(rows)
+    rows = [[escape(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*(row[:-1] for row in rows), strict=True)]
     for *cells, last in rows:
         start = "".join(cell.ljust(size) + GAP for cell, size in zip(cells, widths, strict=True))
@@ -24,6 +27,7 @@ def table_lines(rows: Iterable[Sequence[str]], width: int | None = None) -> Iter
 
 def hanging(start: str, text: str, width: int | None = None) -> Iterator[str]:
     """``text`` behind ``start``, wrapped to ``width`` with its further lines under the first."""
+    start, text = escape(start), escape(text)
     if width is None:
         yield (start + text).rstrip()
         return

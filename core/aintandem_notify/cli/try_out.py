@@ -5,6 +5,7 @@ import sys
 import click
 
 from aintandem_notify.cli.asking import config_and_name
+from aintandem_notify.cli.echo import echo
 from aintandem_notify.cli.shared import EXIT_FAILED, run_interruptible
 
 
@@ -30,6 +31,6 @@ def test(arguments: tuple[str, ...], event_type: str) -> None:
     loaded = load(config)
     log.configure("warning", "text")
     trial = run_interruptible(send_sample, loaded, destination, event_type)
-    click.echo(f"{trial.name}: {trial.detail}", err=not trial.fine)
+    echo(f"{trial.name}: {trial.detail}", err=not trial.fine)
     if not trial.fine:
         sys.exit(EXIT_FAILED)

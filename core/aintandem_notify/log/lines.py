@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
+from aintandem_notify.printable import escape_json
+
 OURS: Final = ("aintandem_notify", "agent")
 """Loggers that people need not read of: what they say tells enough. Libraries are named."""
 
@@ -26,6 +28,11 @@ def in_order(entry: Mapping[str, Any]) -> dict[str, Any]:
         entry = {**entry, "logger": entry["logger_name"]}
     names = [*_HEAD, *(name for name in entry if name not in _ELSEWHERE), *_TAIL]
     return {name: entry[name] for name in names if name in entry}
+
+
+def json_line(entry: Mapping[str, Any]) -> str:
+    """One JSON object; read, its texts are what they were, and shown, they do no harm."""
+    return escape_json(json.dumps(in_order(entry), ensure_ascii=False))
 
 
 def text_line(entry: MutableMapping[str, Any], *, colours: bool) -> str:

@@ -9,14 +9,15 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Iterable, Mapping, MutableMapping
-from typing import Any, Final, Literal, TextIO
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-from aintandem_notify.log.lines import in_order, text_line
+from aintandem_notify.log.lines import json_line, text_line
 from aintandem_notify.log.redaction import redact
+from aintandem_notify.printable import escape
 
 LogFormat = Literal["auto", "text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -59,9 +60,8 @@ def _write_lines(level: int, log_format: LogFormat, stream: TextIO | None) -> No
         [_text_safe, lambda _logger, _method, entry: text_line(entry, colours=colours)]
         if readable
         else [
-            _json_safe,
-            lambda _logger, _method, entry: in_order(entry),
-            structlog.processors.JSONRenderer(ensure_ascii=False),
+            _redacted,
+            lambda _logger, _method, entry: json_line(entry),
         ]
     )
     logger = _LineLogger(stream)
@@ -80,45 +80,34 @@ def _write_lines(level: int, log_format: LogFormat, stream: TextIO | None) -> No
 
 def _text_safe(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     trace = entry.pop("exception", None)
-    safe: dict[str, Any] = {key: _safe(value, keep="") for key, value in entry.items()}
+    safe: dict[str, Any] = {key: _safe(value, escape) for key, value in entry.items()}
     if trace is not None:
         # Indented, so that no line of it can pass for an entry.
-        safe["exception"] = "\n".join(f"    {_printable(line)}" for line in redact(trace).splitlines())
+        safe["exception"] = "\n".join(f"    {escape(line)}" for line in redact(trace).splitlines())
     return safe
 
 
-def _json_safe(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {key: _safe(value, keep=_ESCAPED_BY_JSON) for key, value in entry.items()}
+def _redacted(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {key: _safe(value, str) for key, value in entry.items()}
 
 
-_ESCAPED_BY_JSON: Final = "".join(map(chr, range(0x20)))
-
-
-def _safe(value: Any, keep: str) -> Any:
-    """``value`` as JSON values whose texts hold no secret and, but for ``keep``, nothing unprintable."""
+def _safe(value: Any, shown: Callable[[str], str]) -> Any:
+    """``value`` as JSON values whose texts hold no secret and are as ``shown`` makes them."""
     match value:
         case None | bool() | int():
             return value
         case float():
             return value if math.isfinite(value) else str(value)  # NaN is no JSON
         case str():
-            return _printable(redact(value), keep)
+            return shown(redact(value))
         case Mapping():
-            return {_safe(str(key), keep): _safe(item, keep) for key, item in value.items()}
+            return {_safe(str(key), shown): _safe(item, shown) for key, item in value.items()}
         case BaseException():
-            return _safe(f"{type(value).__name__}: {value}", keep)
+            return _safe(f"{type(value).__name__}: {value}", shown)
         case Iterable() if not isinstance(value, bytes | bytearray | memoryview):
-            return [_safe(item, keep) for item in value]
+            return [_safe(item, shown) for item in value]
         case _:
-            return _safe(str(value), keep)
-
-
-def _printable(text: str, keep: str = "") -> str:
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() or character in keep else repr(character)[1:-1] for character in text
-    )
+            return _safe(str(value), shown)
 
 
 class _LineLogger:

@@ -1,22 +1,15 @@
 """Numbers and texts as people read them, and what keeps foreign text from doing harm on a screen."""
 
 import json
-import re
 from datetime import datetime
 from typing import Any, Final
 
 from aintandem_notify.log import redact
+from aintandem_notify.printable import strip
 
 _DURATION_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _SIZE_UNITS: Final = ("bytes", "KB", "MB", "GB", "TB")
 
-# Terminal output holds colours and cursor movements (ECMA-48 sequences), which chats show as rubbish and
-# terminals obey; the other control characters, and those that turn the direction of text, go with them.
-_SEQUENCE: Final = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[ -/]+[0-~]|.)",
-    re.DOTALL,
-)
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # Texts are cut roughly before they are made safe, for a frame can have megabytes, and finely after it.
 _MARGIN: Final = 10
 
@@ -66,25 +59,12 @@ def text_of(value: Any) -> str:
             return str(value)
 
 
-def clean(text: str) -> str:
-    """``text`` without escape sequences and control characters; lines that a progress bar redrew, once."""
-    # Nearly every text is as it should be, and to ask that costs a fraction of looking for each kind of harm.
-    if text.isprintable() or text.replace("\n", "").replace("\t", "").isprintable():
-        return text
-    return _cleaned(text)
-
-
-def _cleaned(text: str) -> str:
-    if "\x1b" in text:
-        text = _SEQUENCE.sub("", text)
-    if "\r" in text:
-        text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
-    return _CONTROL.sub("", text)
-
-
 def safe(text: str) -> str:
-    """``text`` cleaned and without secrets. To be done before it is cut: half a token is not recognised."""
-    return redact(clean(text))
+    """``text`` without secrets and what is unprintable.
+
+    To be done before it is cut: half a token is not recognised.
+    """
+    return redact(strip(text))
 
 
 def one_line(text: str, limit: int) -> str:

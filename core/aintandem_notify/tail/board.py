@@ -8,6 +8,7 @@ from typing import Final
 from aintandem_notify.events import Event, Family, TaskOutputEvent, TaskStepProgressEvent
 from aintandem_notify.notification import Project, Severity
 from aintandem_notify.observation import Observation
+from aintandem_notify.printable import strip
 from aintandem_notify.rules import formats, texts
 from aintandem_notify.runs import OPENING_TYPES, TERMINAL_STATES, Run, RunRef, RunState, advance, run_ref
 
@@ -138,7 +139,7 @@ class Board:
         same = any(one.label == name and one.run.ref != run.ref for one in self._tracked.values())
         if not same:
             return name
-        return f"{name[: LONGEST_LABEL - MARK_LENGTH]}{MARK}{formats.clean(run.id)[-_ID_TAIL:]}"
+        return f"{name[: LONGEST_LABEL - MARK_LENGTH]}{MARK}{strip(run.id)[-_ID_TAIL:]}"
 
 
 def output_lines(text: str) -> list[str]:

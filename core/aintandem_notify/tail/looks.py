@@ -1,13 +1,13 @@
 """How lines and bars read: as plain text, as JSON, or for a terminal of some width. Pure."""
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Final
 
 from aintandem_notify.events import Event
 from aintandem_notify.notification import Severity
+from aintandem_notify.printable import escape, escape_json
 from aintandem_notify.rules import formats
 from aintandem_notify.tail.board import MARK, MARK_LENGTH, Bar, Line
 
@@ -34,14 +34,10 @@ LABEL_COLUMNS: Final = 24
 """Columns for the name of a run, before its output and its bar."""
 _BAR_COLUMNS: Final = 20
 
-# Characters that a terminal may obey, or that break lines: JSON itself leaves them as they are.
-_RISKY: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
-
 
 def json_line(event: Event) -> str:
     """The event as it came over the wire, on one line of printable characters."""
-    text = json.dumps(event.wire(), ensure_ascii=False, separators=(",", ":"))
-    return _RISKY.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return escape_json(json.dumps(event.wire(), ensure_ascii=False, separators=(",", ":")))
 
 
 def plain_lines(line: Line) -> Iterator[str]:
@@ -52,9 +48,9 @@ def plain_lines(line: Line) -> Iterator[str]:
     """
     start = f"{line.moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ} {formats.one_line(line.project.id, 200)} "
     below = f"{start}{line.label} | " if line.label else f"{start}| "
-    yield (below if line.is_output else start) + line.text
+    yield escape((below if line.is_output else start) + line.text)
     for detail in line.details:
-        yield below + detail
+        yield escape(below + detail)
 
 
 def terminal_lines(line: Line, *, zone: tzinfo | None, with_project: bool) -> "Iterator[tuple[Text, Text]]":
@@ -73,12 +69,12 @@ def terminal_lines(line: Line, *, zone: tzinfo | None, with_project: bool) -> "I
         details = (line.text, *details)
     else:
         edge = Text.assemble(margin, " ", ("│ ", colour))
-        head = Text(_cut(line.text), _title_style(line.severity))
+        head = Text(_cut(escape(line.text)), _title_style(line.severity))
         if with_project and line.project.name not in line.text:
             head = Text.assemble(head, (f"  {formats.one_line(line.project.name, 60)}", "cyan"))
         yield Text.assemble((stamp, "dim"), " ", (sign, colour), " "), head
     for detail in details:
-        yield edge, Text(_cut(detail))
+        yield edge, Text(_cut(escape(detail)))
 
 
 def wrapped(margin: "Text", text: "Text", console: "Console") -> "Iterator[Text]":

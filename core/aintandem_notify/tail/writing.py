@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import trio
 
 from aintandem_notify.events import Event
+from aintandem_notify.printable import escape
 from aintandem_notify.tail.board import Bar, Board, Line
 from aintandem_notify.tail.looks import bars, json_line, plain_lines, terminal_lines, wrapped
 
@@ -76,7 +77,7 @@ class Paper:
     async def say(self, line: Line) -> None:
         """A word of our own; beside JSON it goes to standard error."""
         if self._style is Style.JSON:
-            sys.stderr.write(f"{line.text}\n")
+            sys.stderr.write(f"{escape(line.text)}\n")
         else:
             await self._put([line])
 

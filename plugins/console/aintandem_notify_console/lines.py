@@ -8,34 +8,19 @@ import re
 from datetime import UTC
 from typing import Final
 
-from aintandem_notify.api import Notification
+from aintandem_notify.api import Notification, escape_unprintable, strip_unprintable
 
 LONGEST_LINE: Final = 1000
 """Characters of a body line that are shown; a progress bar or a minified file goes on for ever."""
 LONGEST_TITLE: Final = 200
 """Characters of a title that are shown."""
 
-# Colours and cursor movements (CSI) and titles and links (OSC), as tools write them into their output: they
-# carry nothing to read. What is left of broken ones is escaped below.
-_SEQUENCES: Final = re.compile("\x1b\\[[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)")
-
-# C0, DEL, C1; line and paragraph separators; marks, embeddings and isolates of direction; lone surrogates,
-# which no stream can encode; the byte order mark, which is not to be seen.
-_UNSAFE: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
 _LINE_BREAK: Final = re.compile("\r\n|[\n\r\x0b\x0c\x85\u2028\u2029]")
 
 
 def safe(text: str) -> str:
-    """``text`` as one line without anything that steers a terminal; what cannot be shown reads as ``\\x1b``."""
-    return _UNSAFE.sub(_escape, _SEQUENCES.sub("", text))
-
-
-def _escape(found: re.Match[str]) -> str:
-    number = ord(found[0])
-    short = {0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"}.get(number)
-    return short or (f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}")
+    """``text`` as one line without anything that steers a terminal; its tabs and line breaks read as ``\\t``."""
+    return escape_unprintable(strip_unprintable(text))
 
 
 def safe_title(text: str) -> str:

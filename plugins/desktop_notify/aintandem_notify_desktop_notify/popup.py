@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from aintandem_notify.api import Notification, Severity
+from aintandem_notify.api import Notification, Severity, strip_unprintable
 
 LONGEST_SUMMARY: Final = 150
 """Characters of a title; desktops show one or two lines of it."""
@@ -13,10 +13,6 @@ LONGEST_BODY: Final = 600
 MOST_LINES: Final = 8
 """Lines of a body."""
 
-_SEQUENCES: Final = re.compile("\x1b\\[[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)")
-# C0 (line breaks and tabs are dealt with before), DEL, C1, and the marks that turn the reading direction round.
-# NUL ends a text on D-Bus, and a bus hangs up on who sends one.
-_UNSHOWN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 _LINE_BREAK: Final = re.compile("\r\n|[\n\r\x0b\x0c\x85\u2028\u2029]")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
@@ -57,8 +53,9 @@ def popup_of(
 
 def _clean_lines(text: str) -> list[str]:
     """The lines of ``text`` that have something to show."""
-    plain = _SURROGATE.sub("\ufffd", _SEQUENCES.sub("", text[: 20 * LONGEST_BODY])).replace("\t", " ")
-    lines = (_UNSHOWN.sub("", line).strip() for line in _LINE_BREAK.split(plain))
+    plain = _SURROGATE.sub("\ufffd", text[: 20 * LONGEST_BODY]).replace("\t", " ")
+    # NUL goes as well: it ends a text on D-Bus, and a bus hangs up on who sends one.
+    lines = (strip_unprintable(line).strip() for line in _LINE_BREAK.split(plain))
     return [line for line in lines if line]
 
 

@@ -1,21 +1,16 @@
 """What stands in a line: a notification as one JSON object without control characters. Pure."""
 
 import json
-import re
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from pydantic_core import to_json
 
-from aintandem_notify.api import Notification, Run
-
-# JSON escapes the C0 controls. These it lets through, here as UTF-8: DEL, the C1 controls that terminals obey
-# (U+009B opens an escape sequence), and the two separators that some readers take for the end of a line.
-_UNESCAPED: Final = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+from aintandem_notify.api import Notification, Run, escape_json
 
 
 def json_line(notification: Notification) -> bytes:
-    """The notification's line, UTF-8, ended by the only line break in it."""
+    """The notification's line, UTF-8, ended by the only line break in it; a terminal can be shown it."""
     values = record(notification)
     try:
         line = to_json(values, inf_nan_mode="null")
@@ -23,11 +18,7 @@ def json_line(notification: Notification) -> bytes:
         line = json.dumps(values, separators=(",", ":")).encode("ascii")
     if line.isascii() and b"\x7f" not in line:  # nearly always, and a hundred times as fast to see
         return line + b"\n"
-    return _UNESCAPED.sub(_escape, line) + b"\n"
-
-
-def _escape(found: re.Match[bytes]) -> bytes:
-    return f"\\u{ord(found[0].decode()):04x}".encode("ascii")
+    return escape_json(line.decode()).encode() + b"\n"
 
 
 def record(notification: Notification) -> dict[str, Any]:

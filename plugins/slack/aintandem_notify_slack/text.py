@@ -8,13 +8,12 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from aintandem_notify.api import strip_unprintable
+
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _ELLIPSIS: Final = "…"
 Measure = Callable[[str], int]
 """How much room a character takes."""
-# CSI and OSC sequences of terminals, then any other control character but tab and line break.
-_TERMINAL: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _FENCE: Final = "```"
 _NEIGHBOURING_BACKTICK: Final = re.compile("`(?=`)")
 # A zero-width space keeps backticks from being a fence without changing what is seen.
@@ -29,11 +28,8 @@ def length(text: str) -> int:
 
 
 def clean(text: str) -> str:
-    """What a terminal would show: no colours, no overwritten progress bars, no control characters."""
-    text = _TERMINAL.sub("", text[:_LONGEST])
-    if "\r" in text:
-        text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
-    return _CONTROL.sub("", text)
+    """What a terminal would show: no colours, no overwritten progress bars, nothing invisible."""
+    return strip_unprintable(text[:_LONGEST])
 
 
 def one_line(text: str) -> str:
