@@ -44,6 +44,7 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
         "escape_json",
         "escape_unprintable",
         "hookimpl",
+        "local_time",
         "make_folder",
         "redact",
         "strip_unprintable",

@@ -17,7 +17,7 @@ from typing import ClassVar, Generic, TypeVar
 import trio
 from structlog.typing import FilteringBoundLogger
 
-from aintandem_notify.clock import Clock
+from aintandem_notify.clock import Clock, local_time
 from aintandem_notify.config.plugin import PluginConfig
 from aintandem_notify.config.values import Duration, FilePath, Rate, Secret
 from aintandem_notify.errors import (
@@ -73,6 +73,7 @@ __all__ = [
     "escape_json",
     "escape_unprintable",
     "hookimpl",
+    "local_time",
     "make_folder",
     "redact",
     "strip_unprintable",

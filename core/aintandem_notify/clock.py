@@ -9,13 +9,17 @@ measured by ``unhurried``.
 
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final, Protocol
 
 import trio
 
 AHEAD: Final = timedelta(hours=1)
 """How far the machine's clock may be set ahead while we run, and be believed at once: a wrong time zone, say."""
+
+
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Nobody's task began before. An earlier time is a word for none, as year 1 is in Go and year 0 elsewhere."""
 
 
 def not_ahead(wall: datetime, *, started: datetime, elapsed_s: float) -> datetime:
@@ -71,6 +75,23 @@ class TrioClock:
     def unhurried(self) -> datetime:
         """The same: nobody sets this clock."""
         return self.now()
+
+
+def local_time(moment: datetime, zone: tzinfo | None = None) -> datetime:
+    """``moment`` in ``zone`` (None: the machine's), to be shown; in UTC where there is no such time.
+
+    A calendar has the years 1 to 9999, and Go's word for no time is their very first moment: west of Greenwich it
+    would be of the year before. ``TZ`` may also name a zone more than a day off, which Python does not know.
+    """
+    try:
+        return moment.astimezone(zone)
+    except (OverflowError, ValueError, OSError):  # OSError: Windows, for whatever was before 1970
+        return moment.astimezone(UTC)
+
+
+def iso_seconds(moment: datetime, separator: str = " ") -> str:
+    """``2026-03-01 12:00:05`` as the clocks of its zone show it; the year always has four digits."""
+    return moment.replace(tzinfo=None).isoformat(separator, "seconds")
 
 
 def _elapsed_s() -> float:

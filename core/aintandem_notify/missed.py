@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from aintandem_notify.clock import iso_seconds
 from aintandem_notify.events import Event, Family, event_from
 from aintandem_notify.observation import Gap, Observation
 from aintandem_notify.runs import TERMINAL_STATES, TERMINAL_TYPES, Run, RunState, advance, tail
@@ -195,7 +196,7 @@ def _began_again(run: Run, seen: Observation) -> bool:
         return False
     begins = (moment for moment in (seen.created_at, seen.started_at) if moment is not None)
     return any(moment > ended_at for moment in begins) or (
-        seen.ended_at is not None and seen.ended_at > ended_at + MARGIN
+        seen.ended_at is not None and seen.ended_at - ended_at > MARGIN
     )
 
 
@@ -222,7 +223,7 @@ def _is_too_old(seen: Observation, gap: Gap, now: datetime) -> bool:
     if seen.ended_at is None:
         return False
     # By the clock that nobody can have set ahead; unless its own time is wrong, as the orchestrator's shows.
-    aged_at = gap.until if seen.ended_at <= gap.until + MARGIN else now
+    aged_at = gap.until if seen.ended_at - gap.until <= MARGIN else now
     return (aged_at - seen.ended_at).total_seconds() > gap.catch_up_max
 
 
@@ -241,7 +242,7 @@ def _without_output(run: Run, seen: Observation, gap: Gap) -> Run | None:
 
 
 def _clock_time(moment: datetime, beside: datetime) -> str:
-    return f"{moment:%H:%M:%S}" if moment.date() == beside.date() else f"{moment:%Y-%m-%d %H:%M:%S}"
+    return f"{moment:%H:%M:%S}" if moment.date() == beside.date() else iso_seconds(moment)
 
 
 def _moves(state: RunState, seen: Observation, now: datetime) -> tuple[Event, ...]:

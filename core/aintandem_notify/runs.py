@@ -11,6 +11,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
+from aintandem_notify.clock import EARLIEST
 from aintandem_notify.events import Event, Family, TaskOutputEvent
 
 OUTPUT_TAIL_LINES: Final = 20
@@ -137,8 +138,8 @@ class Run:
 
     @property
     def duration(self) -> float | None:
-        """Seconds from start to end; None while it runs or when either is not known."""
-        if self.started_at is None or self.ended_at is None:
+        """Seconds from start to end; None while it runs or when either is not known, or before ``EARLIEST``."""
+        if self.started_at is None or self.ended_at is None or min(self.started_at, self.ended_at) < EARLIEST:
             return None
         return max(0.0, (self.ended_at - self.started_at).total_seconds())
 

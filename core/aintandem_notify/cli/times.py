@@ -1,9 +1,10 @@
 """Moments as people say them, and as they write them. Pure."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from aintandem_notify.clock import iso_seconds, local_time
 from aintandem_notify.config.values import parse_duration
 
 _UNITS: Final[Sequence[tuple[float, str]]] = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -24,7 +25,7 @@ def _length(seconds: float) -> str | None:
 
 def local(moment: datetime, now: datetime) -> str:
     """The local time with how long ago that is: ``2026-03-01 12:00:05 (3 min ago)``."""
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S} ({ago(moment, now)})"
+    return f"{iso_seconds(local_time(moment))} ({ago(moment, now)})"
 
 
 def written(text: str, now: datetime) -> datetime:
@@ -38,7 +39,10 @@ def written(text: str, now: datetime) -> datetime:
         pass
     except OverflowError:
         raise ValueError(text) from None
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is not None:
+        return moment
     try:
-        return datetime.fromisoformat(text).astimezone()
-    except OverflowError:
-        raise ValueError(text) from None
+        return moment.astimezone()
+    except (OverflowError, ValueError, OSError):  # as in ``local_time``
+        return moment.replace(tzinfo=UTC)

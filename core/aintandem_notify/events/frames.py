@@ -4,9 +4,10 @@ from outside.
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -54,6 +55,13 @@ class NoEvent:
 
 _TIMESTAMP: Final = TypeAdapter(datetime)
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
+
+# Times that ISO 8601 has and Python has not: a leap second, and the end of a day, which begins the next one.
+_ODD_TIME: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)[T ](?:(\d\d:\d\d):60|24:00(?::00)?)(?:[.,]\d+)?(Z|[+-]\d\d:?\d\d)?",
+    re.ASCII | re.IGNORECASE,
+)
+_LONGEST_TIME: Final = 64
 
 
 def event_time(value: object, default: datetime) -> datetime:
@@ -141,7 +149,7 @@ def _moment(value: object) -> datetime | None:
         if moment.tzinfo is UTC:
             return moment
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValidationError, OverflowError):
+    except (ValueError, OverflowError):  # pydantic's ValidationError is a ValueError
         return None
 
 
@@ -153,6 +161,9 @@ def _read_time(value: datetime | str | float) -> datetime:
             return datetime.fromisoformat(value)
         except ValueError:
             pass
+        if (odd := _ODD_TIME.fullmatch(value[:_LONGEST_TIME])) is not None:
+            second_before = f"{odd[1]}T{odd[2] or '23:59'}:59{odd[3] or ''}".upper()
+            return datetime.fromisoformat(second_before) + timedelta(seconds=1)
     return _TIMESTAMP.validate_python(value)
 
 

@@ -10,11 +10,13 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
+from aintandem_notify.clock import local_time
 from aintandem_notify.log.lines import json_line, text_line
 from aintandem_notify.log.redaction import redact
 from aintandem_notify.printable import escape
@@ -68,7 +70,7 @@ def _write_lines(level: int, log_format: LogFormat, stream: TextIO | None) -> No
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S" if readable else "iso", utc=not readable),
+            _local_stamp if readable else structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             *renderer,
         ],
@@ -76,6 +78,10 @@ def _write_lines(level: int, log_format: LogFormat, stream: TextIO | None) -> No
         logger_factory=lambda *_args: logger,
         cache_logger_on_first_use=False,
     )
+
+
+def _local_stamp(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {**entry, "timestamp": f"{local_time(datetime.now(UTC)):%H:%M:%S}"}
 
 
 def _text_safe(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

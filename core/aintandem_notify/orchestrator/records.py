@@ -15,7 +15,7 @@ _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 def _moment(value: object) -> datetime | None:
     moment = event_time(value, _NEVER)
-    return None if moment is _NEVER else moment
+    return None if moment == _NEVER else moment  # what Go writes in the place of no time is the same
 
 
 def _empty(_value: object) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final
 
+from aintandem_notify.clock import iso_seconds
 from aintandem_notify.events import Event
 from aintandem_notify.notification import Project
 from aintandem_notify.rules import formats
@@ -61,7 +62,7 @@ def _shown(name: str) -> Callable[[Subject], str | None]:
 def _moment(name: str) -> Callable[[Subject], str | None]:
     def fact(subject: Subject) -> str | None:
         value = get(subject[0], name)
-        return None if value is None else f"{value:%Y-%m-%d %H:%M:%S} UTC"
+        return None if value is None else f"{iso_seconds(value)} UTC"
 
     return fact
 
@@ -92,7 +93,7 @@ FACTS: Final[Mapping[str, Callable[[Subject], str | None]]] = {
     "Oldest": _moment("oldest"),
     "Newest": _moment("newest"),
     "Happened": lambda subject: (
-        f"{subject[0].timestamp:%Y-%m-%d %H:%M} UTC, seen after a gap" if subject[0].caught_up else None
+        f"{iso_seconds(subject[0].timestamp)[:-3]} UTC, seen after a gap" if subject[0].caught_up else None
     ),
 }
 """The named facts that a text can show; one that is None or empty is left out."""

@@ -4,6 +4,7 @@ import json
 from datetime import datetime
 from typing import Any, Final
 
+from aintandem_notify.clock import iso_seconds
 from aintandem_notify.log import redact
 from aintandem_notify.printable import strip
 
@@ -52,7 +53,7 @@ def text_of(value: Any) -> str:
         case dict() | list() | tuple():
             return json.dumps(value, ensure_ascii=False, indent=2, default=str) if value else ""
         case datetime():
-            return f"{value:%Y-%m-%d %H:%M:%S} {value.tzname() or ''}".rstrip()
+            return f"{iso_seconds(value)} {value.tzname() or ''}".rstrip()
         case bool() | int() | float():
             return json.dumps(value)
         case _:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Final
 
+from aintandem_notify.clock import EARLIEST, iso_seconds, local_time
 from aintandem_notify.events import Event
 from aintandem_notify.notification import Severity
 from aintandem_notify.printable import escape, escape_json
@@ -46,7 +47,7 @@ def plain_lines(line: Line) -> Iterator[str]:
     Output, and what else belongs to a line, stands behind the run's name and a ``|``, each with time and project
     again: made for grep.
     """
-    start = f"{line.moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ} {formats.one_line(line.project.id, 200)} "
+    start = f"{iso_seconds(line.moment.astimezone(UTC), 'T')}Z {formats.one_line(line.project.id, 200)} "
     below = f"{start}{line.label} | " if line.label else f"{start}| "
     yield escape((below if line.is_output else start) + line.text)
     for detail in line.details:
@@ -60,7 +61,7 @@ def terminal_lines(line: Line, *, zone: tzinfo | None, with_project: bool) -> "I
     """
     from rich.text import Text
 
-    stamp = f"{line.moment.astimezone(zone):%H:%M:%S}"
+    stamp = f"{local_time(line.moment, zone):%H:%M:%S}"
     margin = " " * len(stamp)
     sign, colour = SIGNS[line.severity]
     details = line.details
@@ -127,7 +128,7 @@ def bars(
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     for bar in shown:
         said = " · ".join(filter(None, (bar.project.name if with_project else "", bar.step, bar.message)))
-        since = None if bar.since is None else (now - bar.since).total_seconds()
+        since = None if bar.since is None or bar.since < EARLIEST else (now - bar.since).total_seconds()
         table.add_row(
             Text(short(bar.label), "bold"),
             ProgressBar(100, bar.percent or 0, width=_BAR_COLUMNS, pulse=bar.percent is None),

@@ -5,7 +5,6 @@ forge a line of their own, or marks that turn the reading direction round.
 """
 
 import re
-from datetime import UTC
 from typing import Final
 
 from aintandem_notify.api import Notification, escape_unprintable, strip_unprintable
@@ -54,7 +53,7 @@ def plain_line(notification: Notification, limit: int) -> str:
     """
     project = notification.project
     columns = (
-        notification.occurred_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        notification.occurred_at.replace(tzinfo=None).isoformat(timespec="seconds") + "Z",
         notification.severity.value,
         safe(notification.event.type),
         "-" if project is None else safe(project.name),

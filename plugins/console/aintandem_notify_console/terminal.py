@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from aintandem_notify.api import Notification, Severity
+from aintandem_notify.api import Notification, Severity, local_time
 from aintandem_notify_console.lines import body_lines, safe, safe_title
 
 MOST_FIELDS: Final = 6
@@ -96,11 +96,13 @@ class Terminal:
 
 
 def clock_time(moment: datetime, now: datetime, zone: tzinfo | None) -> str:
-    """The time of day in ``zone``, with the day when that is not today."""
-    local = moment.astimezone(zone)
-    if local.date() == now.astimezone(zone).date():
+    """The time of day in ``zone``, with the day when that is not today, and the year when it may be another."""
+    local, today = local_time(moment, zone), local_time(now, zone)
+    if local.date() == today.date():
         return local.strftime("%H:%M:%S")
-    return f"{local.day} {local.strftime('%b %H:%M')}"
+    # Within half a year a date says which year it is of.
+    year = "" if abs(local.date() - today.date()).days < 183 else f"{local.year:04} "
+    return f"{local.day} {local.strftime('%b')} {year}{local.strftime('%H:%M')}"
 
 
 def _head(notification: Notification, look: Look) -> Text:

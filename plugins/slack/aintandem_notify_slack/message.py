@@ -183,7 +183,9 @@ def _ending(notification: Notification) -> list[Block]:
 
 def _moment(moment: datetime) -> str:
     """A time that Slack shows in each reader's own zone."""
-    fallback = moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+    fallback = f"{moment.replace(tzinfo=None).isoformat(' ', 'seconds')} UTC"
+    if not 1970 < moment.year < 2100:  # Slack refuses a message with a date that it does not know
+        return fallback
     return f"<!date^{int(moment.timestamp())}^{{date_short_pretty}} {{time_secs}}|{fallback}>"
 
 
