@@ -1,58 +1,114 @@
 """Which addresses are never dialled, and how the others are."""
 
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-import httpcore
 import pytest
 import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
+from aintandem_notify.config import DIRECT, Outbound
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.http_client.addresses import is_metadata
+from aintandem_notify.http_client.addresses import refusal
 from aintandem_notify.http_client.dialling import HEAD_START, race
 from support.http_server import Reply, open_server
 
-METADATA = [
-    "169.254.169.254",
-    "169.254.0.0",
-    "169.254.255.255",
-    "fd00:ec2::254",
-    "fd00:ec2::254%1",
-    "::ffff:169.254.169.254",
-    "::ffff:a9fe:a9fe",
-    "::169.254.169.254",
-    "64:ff9b::a9fe:a9fe",
-    "2002:a9fe:a9fe::1",
-]
+# What no list has to name: each is of a kind, or leads to an IPv4 address that is.
+REFUSED = {
+    "link-local": ("169.254.169.254", "169.254.0.0", "169.254.255.255", "169.254.170.2", "fe80::1"),
+    "link-local, OpenStack": ("fe80::a9fe:a9fe", "fe80::a9fe:a9fe%1", "febf:ffff::1"),
+    "for protocols": ("192.0.0.192", "192.0.0.0", "192.0.0.255"),
+    "providers": ("100.100.100.200", "168.63.129.16", "fd00:42::42", "fd00:c1::a9fe:a9fe", "fd00:a9fe:a9fe::1"),
+    "Amazon": ("fd00:ec2::254", "fd00:ec2::254%1", "fd00:ec2::23", "fd00:ec2::253", "fd00:ec2:0:1::7"),
+    "Google": ("fd20:ce::254",),
+    "mapped": ("::ffff:169.254.169.254", "::ffff:a9fe:a9fe", "::ffff:100.100.100.200", "::ffff:192.0.0.192"),
+    "translated": ("::ffff:0:169.254.169.254", "::ffff:0:100.100.100.200"),
+    "compatible": ("::169.254.169.254", "::100.100.100.200"),
+    "NAT64": ("64:ff9b::a9fe:a9fe", "64:ff9b::100.100.100.200", "2001:db8:64::169.254.169.254"),
+    "local NAT64": (
+        "64:ff9b:1::169.254.169.254",
+        "64:ff9b:1:abcd::169.254.169.254",
+        "64:ff9b:1:abcd:1234:5678:169.254.169.254",
+        "64:ff9b:1:a9fe:a9:fe00::",
+        "64:ff9b:1:0a9:fe:a9fe::",
+        "64:ff9b:1:0:a9:fea9:fe00:0",
+    ),
+    "6to4": ("2002:a9fe:a9fe::1", "2002:6464:64c8::"),
+    "Teredo": ("2001:0:a9fe:a9fe::1", "2001:0:4136:e378:8000:63bf:5601:5601"),
+    "ISATAP": ("2001:db8::5efe:169.254.169.254", "2001:db8::200:5efe:a9fe:a9fe", "fe80::5efe:10.0.0.1"),
+}
 
 
-@pytest.mark.parametrize("address", METADATA)
-def test_metadata_addresses(address: str) -> None:
-    assert is_metadata(address)
+@pytest.mark.parametrize("address", [address for addresses in REFUSED.values() for address in addresses])
+def test_addresses_of_metadata_services(address: str) -> None:
+    assert refusal(address, DIRECT) is not None
 
 
 @pytest.mark.parametrize(
     "address",
     [
+        "0.0.0.0",
         "127.0.0.1",
         "10.0.0.1",
+        "172.16.0.1",
         "192.168.1.1",
+        "100.64.0.1",
+        "100.100.101.1",
         "169.253.255.255",
         "169.255.0.0",
+        "192.0.1.1",
+        "::",
         "::1",
-        "fe80::1%eth0",
-        "fd00:ec2::253",
+        "fd00::1",
+        "fd12:3456:789a::1",
+        "fd00:42::43",
         "::ffff:10.0.0.1",
+        "::ffff:127.0.0.1",
         "64:ff9b::a00:1",
+        "64:ff9b:1::a00:1",
         "2001:db8::1",
+        "2002:a00:1::1",
+        "2606:4700::6810:84e5",
     ],
 )
 def test_other_addresses(address: str) -> None:
-    assert not is_metadata(address)
+    assert refusal(address, DIRECT) is None
+
+
+@given(st.ip_addresses(v=4), st.sampled_from(["::ffff:{}", "::{}", "64:ff9b::{}", "64:ff9b:1::{}", "::ffff:0:{}"]))
+def test_an_ipv4_address_is_of_its_kind_in_any_disguise(address: IPv4Address, disguise: str) -> None:
+    assert (refusal(disguise.format(address), DIRECT) is None) == (refusal(str(address), DIRECT) is None)
+
+
+@given(st.ip_addresses())
+def test_a_range_allows_what_is_in_it(address: IPv4Address | IPv6Address) -> None:
+    everything = Outbound.parse(allow_addresses=["0.0.0.0/0", "::/0"])
+    assert refusal(str(address), everything) is None
+
+
+@pytest.mark.parametrize(
+    ("allowed", "address", "dialled"),
+    [
+        ("169.254.10.0/24", "169.254.10.7", True),
+        ("169.254.10.0/24", "::ffff:169.254.10.7", True),
+        ("169.254.10.0/24", "64:ff9b::169.254.10.7", True),
+        ("169.254.10.0/24", "169.254.11.7", False),
+        ("169.254.10.0/24", "64:ff9b::169.254.169.254", False),
+        ("fe80::/10", "fe80::7%1", True),
+        ("fe80::/10", "169.254.10.7", False),
+        ("fd00:ec2::23", "fd00:ec2::23", True),
+        ("fd00:ec2::23", "fd00:ec2::254", False),
+    ],
+)
+def test_what_the_operator_allows(allowed: str, address: str, dialled: bool) -> None:
+    assert (refusal(address, Outbound.parse(allow_addresses=[allowed])) is None) == dialled
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "2852039166", "0xa9fea9fe"])
@@ -71,38 +127,38 @@ async def test_metadata_in_ipv6_is_refused(scheme: str, host: str) -> None:
             await http.get(f"{scheme}://{host}/")
 
 
-class _Names(trio.abc.HostnameResolver):
-    """Resolves every name to the given addresses."""
+_system_getaddrinfo: Any = socket.getaddrinfo
+
+
+class _Names:
+    """Resolves every name to the given addresses, where the system would be asked."""
 
     def __init__(self, *addresses: str) -> None:
         self.addresses = addresses
         self.asked = 0
 
-    async def getaddrinfo(self, host: Any, port: Any, *_: Any, **__: Any) -> Any:
-        await trio.lowlevel.checkpoint()
+    def getaddrinfo(self, host: str, port: int, *others: Any, **options: Any) -> list[Any]:
+        if host[0].isdigit():
+            return list(_system_getaddrinfo(host, port, *others, **options))
         self.asked += 1
         return [
             (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port))
             for address in self.addresses
         ]
 
-    async def getnameinfo(self, *_: Any, **__: Any) -> Any:
-        raise NotImplementedError
-
 
 @contextmanager
 def _resolving_to(*addresses: str) -> Iterator[_Names]:
     names = _Names(*addresses)
-    before = trio.socket.set_custom_hostname_resolver(names)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", names.getaddrinfo)
         yield names
-    finally:
-        trio.socket.set_custom_hostname_resolver(before)
 
 
 async def test_a_name_that_leads_to_metadata_is_refused() -> None:
+    words = re.escape("hooks.example (169.254.169.254) leads to a link-local address")
     async with HttpClient() as http:
-        with _resolving_to("169.254.169.254"), pytest.raises(HttpFailed, match=r"hooks\.example leads to a cloud"):
+        with _resolving_to("169.254.169.254"), pytest.raises(HttpFailed, match=words):
             await http.post("http://hooks.example/x", json={})
 
 
@@ -127,7 +183,7 @@ async def test_the_check_is_made_for_each_connection() -> None:
     assert names.asked == 2
 
 
-class _Stream(httpcore.AsyncNetworkStream):
+class _Stream:
     def __init__(self, address: str, still_open: set[str]) -> None:
         self.address = address
         self.still_open = still_open
@@ -147,12 +203,12 @@ class _Network:
         self.still_open: set[str] = set()
         self.began = trio.current_time()
 
-    async def dial(self, address: str) -> httpcore.AsyncNetworkStream:
+    async def dial(self, address: str) -> _Stream:
         self.started.append((trio.current_time() - self.began, address))
         delay, works = self.delays[address]
         await trio.sleep(delay)
         if not works:
-            raise httpcore.ConnectError(address)
+            raise OSError(address)
         return _Stream(address, self.still_open)
 
 
@@ -201,7 +257,7 @@ class _CancelsOnSuccess(_Network):
         super().__init__(a=(0.0, True))
         self.scope = scope
 
-    async def dial(self, address: str) -> httpcore.AsyncNetworkStream:
+    async def dial(self, address: str) -> _Stream:
         stream = await super().dial(address)
         self.scope.cancel()
         return stream

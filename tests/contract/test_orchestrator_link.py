@@ -202,7 +202,7 @@ async def test_handshakes_that_come_to_nothing(
 async def test_nobody_listens() -> None:
     async with open_raw_orchestrator() as raw:
         await raw.go_away()  # and keeps its port, which somebody else might take
-        with pytest.raises(LinkLost, match=f"cannot reach 127.0.0.1:{raw.port}: Connection refused"):
+        with pytest.raises(LinkLost, match=f"cannot connect to 127.0.0.1:{raw.port}: Connection refused"):
             async with open_link(target(raw), settings()):
                 pytest.fail("connected")
 

@@ -130,6 +130,8 @@ reconnect_attempts = 10
 catch_up_max = "1h"
 discover_interval = "1m"
 proxy = "http://proxy:3128"
+no_proxy = ["localhost", ".internal.example"]
+allow_addresses = ["169.254.10.0/24"]
 ca_file = "ca.pem"
 [store]
 url = "sqlite:///state.db"

@@ -76,6 +76,8 @@ def test_everything_arrives_where_it_belongs(folder: Path) -> None:
         catch_up_max=3600,
         discover_interval=60,
         proxy=Secret("http://proxy:3128"),
+        no_proxy=("localhost", ".internal.example"),
+        allow_addresses=("169.254.10.0/24",),
         ca_file=folder / "ca.pem",
     )
     assert config.store.url == f"sqlite:///{folder}/state.db"
@@ -118,6 +120,8 @@ def test_the_defaults_suit_a_stranger(tmp_path: Path) -> None:
         catch_up_max=24 * 3600,
         discover_interval=300,
         proxy=None,
+        no_proxy=(),
+        allow_addresses=(),
         ca_file=None,
     )
     assert config.store == StoreConfig(url=None, keep=30 * 86400)

@@ -137,6 +137,8 @@ def test_defaults_are_written_as_a_config_writes_them() -> None:
         "catch_up_max": "1d",
         "discover_interval": "5m",
         "proxy": None,
+        "no_proxy": [],
+        "allow_addresses": [],
         "ca_file": None,
     }
 

@@ -46,6 +46,8 @@ def restart_needed(old: Config, new: Config) -> tuple[str, ...]:
         "[agent] name": (old.agent.name, new.agent.name),
         "[control]": (old.control, new.control),
         "[connection] proxy": (old.connection.proxy, new.connection.proxy),
+        "[connection] no_proxy": (old.connection.no_proxy, new.connection.no_proxy),
+        "[connection] allow_addresses": (old.connection.allow_addresses, new.connection.allow_addresses),
         "[connection] ca_file": (old.connection.ca_file, new.connection.ca_file),
     }
     return tuple(name for name, (before, after) in pairs.items() if before != after)

@@ -48,7 +48,7 @@ async def open_agent(
         enter = blocks.enter_async_context
         storage = await enter(open_storage(_store(config, blocks), clock=clock, reserve_bytes=RESERVE_BYTES))
         member = await enter(open_membership(storage, node_name(config)))
-        http = await enter(HttpClient(config.connection.proxy_url, config.connection.ca_file))
+        http = await enter(HttpClient.configured(config.connection))
         ingest = await enter(
             open_ingest(
                 storage,

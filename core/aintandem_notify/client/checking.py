@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from aintandem_notify.config import Secret
-from aintandem_notify.config.addresses import proxy_address, web_address
+from aintandem_notify.config.addresses import address_ranges, proxy_address, proxy_exemptions, web_address
 from aintandem_notify.config.values import LONGEST_DURATION
 from aintandem_notify.errors import ConfigError, Problem
 from aintandem_notify.orchestrator.dial import client_context
@@ -80,6 +80,21 @@ def _proxy(value: object) -> str | None:
     return None
 
 
+def _texts(check: Callable[[tuple[str, ...]], object]) -> Rule:
+    """A rule for several texts, of which ``check`` raises ValueError."""
+
+    def rule(value: object) -> str | None:
+        if not isinstance(value, list | tuple) or not all(isinstance(entry, str) for entry in value):
+            return "should be a list of texts"
+        try:
+            check(tuple(value))
+        except ValueError as error:
+            return str(error)
+        return None
+
+    return rule
+
+
 def _ca_file(value: object) -> str | None:
     try:
         if isinstance(value, str | PathLike):
@@ -108,6 +123,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "reconnect_initial_delay": _seconds,
     "reconnect_max_delay": _seconds,
     "proxy": _proxy,
+    "no_proxy": _texts(proxy_exemptions),
+    "allow_addresses": _texts(address_ranges),
     "ca_file": _ca_file,
     "history_limit": _count,
     "result_limit": _count,

@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -84,7 +84,9 @@ class AInTandemClient:
     ``reconnect_initial_delay`` for the longest first pause before a socket is opened again, doubling up to
     ``reconnect_max_delay``; the pauses are drawn at random below that. ``reconnect_attempts``: how many tries in a
     row may follow a failed one; None never gives up. Sockets and requests go through ``proxy`` (http:// or https://
-    URL, may hold a login) and trust what is in ``ca_file`` (PEM) beside the usual authorities.
+    URL, may hold a percent-encoded login), but for the hosts in ``no_proxy``, and trust what is in ``ca_file``
+    (PEM) beside the usual authorities. ``allow_addresses`` are ranges of addresses that are contacted although
+    metadata services of clouds live there.
 
     ``history_limit`` is how many events a project remembers for ``progress.history``: ten times as many cost a
     busy reader a sixth of its speed. ``result_limit`` is how many of a task's events its result holds.
@@ -123,6 +125,8 @@ class AInTandemClient:
         reconnect_initial_delay: float = 1.0,
         reconnect_max_delay: float = 30.0,
         proxy: str | None = None,
+        no_proxy: Sequence[str] = (),
+        allow_addresses: Sequence[str] = (),
         ca_file: str | PathLike[str] | None = None,
         history_limit: int = 1_000,
         result_limit: int = 10_000,
@@ -141,6 +145,8 @@ class AInTandemClient:
                 "reconnect_initial_delay": reconnect_initial_delay,
                 "reconnect_max_delay": reconnect_max_delay,
                 "proxy": proxy,
+                "no_proxy": no_proxy,
+                "allow_addresses": allow_addresses,
                 "ca_file": ca_file,
                 "history_limit": history_limit,
                 "result_limit": result_limit,
@@ -155,6 +161,8 @@ class AInTandemClient:
             reconnect_initial_delay=reconnect_initial_delay,
             reconnect_max_delay=reconnect_max_delay,
             proxy=None if proxy is None else Secret(proxy),
+            no_proxy=tuple(no_proxy),
+            allow_addresses=tuple(allow_addresses),
             ca_file=None if ca_file is None else Path(ca_file),
         )
         self._request_timeout = request_timeout
@@ -199,7 +207,7 @@ class AInTandemClient:
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
         chance = random.SystemRandom().random
-        http_client = HttpClient(self._connection.proxy_url, self._connection.ca_file)
+        http_client = HttpClient.configured(self._connection)
         async with http_client as http, open_block() as block:
             session = Session(
                 self._url,

@@ -18,6 +18,7 @@ from aintandem_notify.config.models import (
     store_path,
     store_place,
 )
+from aintandem_notify.config.outbound import DIRECT, Outbound
 from aintandem_notify.config.plugin import PluginConfig
 from aintandem_notify.config.schema import json_schema
 from aintandem_notify.config.values import (
@@ -32,6 +33,7 @@ from aintandem_notify.config.values import (
 )
 
 __all__ = [
+    "DIRECT",
     "AgentConfig",
     "AtRest",
     "Config",
@@ -43,6 +45,7 @@ __all__ = [
     "InstanceConfig",
     "LogConfig",
     "OrchestratorConfig",
+    "Outbound",
     "PluginCatalog",
     "PluginConfig",
     "PluginType",

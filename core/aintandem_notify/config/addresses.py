@@ -11,6 +11,7 @@ from pydantic import ValidationInfo
 
 from aintandem_notify import log
 from aintandem_notify.config.findings import kind_of
+from aintandem_notify.config.outbound import Exemption, Proxy, is_web_address, network_of
 from aintandem_notify.config.secret import Secret
 from aintandem_notify.config.surroundings import Surroundings
 
@@ -33,12 +34,7 @@ def orchestrator_url(url: str) -> str:
 
 def web_address(url: str, expectation: str) -> str:
     """``url`` if it is a plain http or https one; raises ValueError with words that do not hold it."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        usable = False
-    if not usable or not url.isprintable() or " " in url:
+    if not is_web_address(url):
         raise ValueError(f"should {expectation}")
     return url
 
@@ -63,8 +59,25 @@ def console_address(template: str) -> str:
 def proxy_address(value: Secret | None) -> Secret | None:
     """``value`` as it is; raises ValueError if it is no proxy that we can talk to."""
     if value is not None:
-        web_address(value.reveal(), "be a proxy's address that begins with http:// or https://")
+        credentials = Proxy.parse(value.reveal()).credentials or b""
+        _, _, password = credentials.decode("utf-8", "replace").partition(":")
+        if password:
+            log.hide(password)
     return value
+
+
+def proxy_exemptions(entries: tuple[str, ...]) -> tuple[str, ...]:
+    """``entries`` as they are; raises ValueError for one that names no host."""
+    for entry in entries:
+        Exemption.parse(entry)
+    return entries
+
+
+def address_ranges(entries: tuple[str, ...]) -> tuple[str, ...]:
+    """``entries`` as they are; raises ValueError for one that is no range of addresses."""
+    for entry in entries:
+        network_of(entry)
+    return entries
 
 
 def heartbeat_address(value: Secret | None) -> Secret | None:

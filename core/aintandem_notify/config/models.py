@@ -24,6 +24,7 @@ from pydantic import (
 from aintandem_notify.config.addresses import (
     OFF,
     SIMULATOR,
+    address_ranges,
     base_address,
     certificates,
     console_address,
@@ -31,8 +32,10 @@ from aintandem_notify.config.addresses import (
     loopback_address,
     orchestrator_url,
     proxy_address,
+    proxy_exemptions,
     store_url,
 )
+from aintandem_notify.config.outbound import Outbound
 from aintandem_notify.config.plugin import PluginConfig
 from aintandem_notify.config.values import (
     Duration,
@@ -155,14 +158,29 @@ class ConnectionConfig(Table):
     proxy: Annotated[Secret | None, AfterValidator(proxy_address)] = Field(
         None, description="the http:// or https:// proxy for every outgoing connection; may hold a login"
     )
+    no_proxy: Annotated[tuple[NonEmptyText, ...], AfterValidator(proxy_exemptions)] = Field(
+        (),
+        description="hosts, domains, addresses and ranges of these that are reached without the proxy",
+        examples=[["localhost", "127.0.0.0/8", ".internal.example"]],
+    )
+    allow_addresses: Annotated[tuple[NonEmptyText, ...], AfterValidator(address_ranges)] = Field(
+        (),
+        description="addresses and ranges that are contacted although metadata services of clouds live there",
+        examples=[["169.254.10.0/24"]],
+    )
     ca_file: Annotated[FilePath | None, AfterValidator(certificates)] = Field(
         None, description="PEM file of authorities to trust beside the system's"
     )
 
     @property
     def proxy_url(self) -> str | None:
-        """The proxy as whoever dials it needs it, its login included."""
+        """The proxy as it was written, its login included."""
         return None if self.proxy is None else self.proxy.reveal()
+
+    @property
+    def outbound(self) -> Outbound:
+        """The proxy, its exemptions and the allowed addresses, as whoever dials needs them."""
+        return Outbound.parse(self.proxy_url, self.no_proxy, self.allow_addresses)
 
 
 def _one_of(key: str, description: str) -> dict[str, object]:

@@ -1,35 +1,90 @@
 """Which addresses may be dialled.
 
 Whoever writes the URL of a webhook must not reach the credentials that cloud providers serve to the machine the
-agent runs on. Private networks are allowed: that is where orchestrators live.
+agent runs on. Private networks are allowed: that is where orchestrators live. So is 100.64.0.0/10, which overlay
+networks give to people's machines, but for the range below.
 """
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
-METADATA_NETWORK: Final = IPv4Network("169.254.0.0/16")
-METADATA_ADDRESS: Final = IPv6Address("fd00:ec2::254")
-_NAT64: Final = IPv6Network("64:ff9b::/96")
-_COMPATIBLE: Final = IPv6Network("::/96")
+from aintandem_notify.config.outbound import Address, Network, Outbound
+
+LINK_LOCAL: Final = "a link-local address"
+ASSIGNED: Final = "an address that is set aside for network protocols"
+PROVIDERS: Final = "an address of a cloud provider's own services"
+
+_KINDS: Final[tuple[tuple[Network, str], ...]] = tuple(
+    (ip_network(network), kind)
+    for network, kind in (
+        # RFC 3927 and RFC 4291: nothing that is reached by a URL for long, but nearly every cloud's metadata,
+        # and as fe80::a9fe:a9fe OpenStack's.
+        ("169.254.0.0/16", LINK_LOCAL),
+        ("fe80::/10", LINK_LOCAL),
+        # RFC 6890; 192.0.0.192 is Oracle's.
+        ("192.0.0.0/24", ASSIGNED),
+        # Alibaba's 100.100.100.200; Tailscale gives nothing out of this range to machines, it has its DNS there.
+        ("100.100.100.0/24", PROVIDERS),
+        # Azure's WireServer, which hands out certificates.
+        ("168.63.129.16/32", PROVIDERS),
+        # Unique local addresses with a prefix that was chosen and not drawn, as RFC 4193 wants it: Amazon's
+        # (::254 metadata, ::23 pod identities), Google's, Oracle's, Akamai's, Scaleway's.
+        ("fd00:ec2::/32", PROVIDERS),
+        ("fd20:ce::/32", PROVIDERS),
+        ("fd00:c1::/32", PROVIDERS),
+        ("fd00:a9fe:a9fe::/48", PROVIDERS),
+        ("fd00:42::42/128", PROVIDERS),
+    )
+)
+
+_IPV4: Final = 0xFFFFFFFF
+_SIXTOFOUR: Final = 0x2002
+_TEREDO: Final = 0x20010000
+_LOCAL_NAT64: Final = 0x0064_FF9B_0001
+# The upper half of an interface identifier that holds an IPv4 address in its lower half: by itself, IPv4-mapped,
+# IPv4-translated (RFC 2765), and ISATAP's two (RFC 5214).
+_BEFORE_IPV4: Final = frozenset({0x00000000, 0x0000FFFF, 0xFFFF0000, 0x00005EFE, 0x02005EFE})
 
 
-def is_metadata(address: str) -> bool:
-    """Whether the numeric address reaches a cloud's metadata service, also as IPv4 inside of IPv6.
+def refusal(address: str, outbound: Outbound) -> str | None:
+    """The kind of address that is not dialled unless ``outbound`` allows it, in words; None when it may be.
 
-    A scope (``fe80::1%eth0``) is fine; raises ValueError for what is no numeric address.
+    An IPv6 address that leads to an IPv4 one is of the kind of either. Raises ValueError for what is no numeric
+    address; a scope (``fe80::1%eth0``) is fine.
     """
     parsed = ip_address(address)
-    if isinstance(parsed, IPv4Address):
-        return parsed in METADATA_NETWORK
-    # Compared by number: a scope must not make the address another one.
-    if int(parsed) == int(METADATA_ADDRESS):
-        return True
-    inner = _inner_address(parsed)
-    return inner is not None and inner in METADATA_NETWORK
+    if outbound.allows(parsed):
+        return None
+    reached = (parsed, *(_embedded(int(parsed)) if isinstance(parsed, IPv6Address) else ()))
+    return next((kind for one in reached if (kind := _kind(one)) is not None and not outbound.allows(one)), None)
 
 
-def _inner_address(address: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that a mapped, compatible, NAT64 or 6to4 address leads to."""
-    if address in _NAT64 or address in _COMPATIBLE:
-        return IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour
+def _kind(address: Address) -> str | None:
+    # A scope makes two addresses unequal, but both are in a network.
+    return next((kind for network, kind in _KINDS if address in network), None)
+
+
+def _embedded(address: int) -> Iterator[IPv4Address]:
+    """The IPv4 addresses that translators and tunnels may make of an IPv6 one.
+
+    A translator may have any prefix (RFC 6052), so the last 32 bits count wherever the 32 before them do not
+    belong to an interface of its own.
+    """
+    if (address >> 32) & _IPV4 in _BEFORE_IPV4:
+        yield IPv4Address(address & _IPV4)
+    if address >> 112 == _SIXTOFOUR:
+        yield IPv4Address((address >> 80) & _IPV4)
+    if address >> 96 == _TEREDO:
+        yield IPv4Address((address >> 64) & _IPV4)  # the server
+        yield IPv4Address(~address & _IPV4)  # the client, inverted
+    if address >> 80 == _LOCAL_NAT64:
+        yield from _translated(address)
+
+
+def _translated(address: int) -> Iterator[IPv4Address]:
+    """Under the local-use prefix of RFC 8215: behind 96, 64, 56 or 48 bits, around bits 64 to 71 (RFC 6052)."""
+    yield IPv4Address(address & _IPV4)
+    without_octet = (address >> 64 << 56) | (address & ((1 << 56) - 1))
+    for length in (48, 56, 64):
+        yield IPv4Address((without_octet >> (120 - length - 32)) & _IPV4)

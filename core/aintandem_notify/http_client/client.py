@@ -1,13 +1,14 @@
 """The client that the agent and its plugins share."""
 
 import json as json_lib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
 
 import trio
 
+from aintandem_notify.config import ConnectionConfig, Outbound
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client.answer import HttpAnswer
 
@@ -35,15 +36,36 @@ class HttpClient:
     An async context manager, used inside of it only. No redirect is followed, no cookie is kept, no answer is
     unpacked. TLS trusts the bundled public authorities and, beside them, those in ``ca_file`` (PEM).
 
-    Cloud metadata addresses are refused at the address that is dialled. With ``proxy`` (``http://`` or
-    ``https://``, credentials in the URL) that is the proxy's: which targets it reaches is its own matter.
+    Addresses where clouds have their metadata services are refused at the address that is dialled, unless one of
+    ``allow_addresses`` holds it. With ``proxy`` (``http://`` or ``https://``, percent-encoded credentials in the
+    URL) that is the proxy's: which targets it reaches is its own matter. ``no_proxy`` names the hosts that are
+    dialled directly. All three are as in ``[connection]`` of the config.
     """
 
-    def __init__(self, proxy: str | None = None, ca_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        proxy: str | None = None,
+        ca_file: Path | None = None,
+        *,
+        no_proxy: Sequence[str] = (),
+        allow_addresses: Sequence[str] = (),
+    ) -> None:
         self._proxy = proxy
         self._ca_file = ca_file
+        self._no_proxy = no_proxy
+        self._allow_addresses = allow_addresses
         self._door: Door | None = None
         self._open = False
+
+    @classmethod
+    def configured(cls, connection: ConnectionConfig) -> Self:
+        """A client as ``[connection]`` wants it."""
+        return cls(
+            connection.proxy_url,
+            connection.ca_file,
+            no_proxy=connection.no_proxy,
+            allow_addresses=connection.allow_addresses,
+        )
 
     async def __aenter__(self) -> Self:
         self._open = True
@@ -80,8 +102,12 @@ class HttpClient:
         whose body does not come to its end is then an answer too, ``truncated``.
 
         ``HttpFailed.maybe_sent`` is false when the request certainly did not leave, and neither the error nor
-        any log holds the URL's path, query or credentials. Raises ValueError or TypeError for ``json`` that
-        is no JSON.
+        any log holds the URL's path, query or credentials. Whatever the HTTP libraries raise is an
+        ``HttpFailed``. Raises ValueError or TypeError for ``json`` that is no JSON, and TypeError for a URL or
+        a header that is no text.
+
+        A connection that an earlier request used may be closed by the server while this one is on its way: if
+        it ends before the first byte of an answer, the request is sent once more at once, on a new one.
         """
         fields = dict(headers or {})
         if json is not None:
@@ -116,5 +142,9 @@ class HttpClient:
             # httpx takes longer to import than all of ours together; commands that send nothing go without.
             from aintandem_notify.http_client.transport import Door
 
-            self._door = Door(self._proxy, self._ca_file)
+            try:
+                outbound = Outbound.parse(self._proxy, self._no_proxy, self._allow_addresses)
+            except ValueError as error:
+                raise HttpFailed(f"the settings of the HTTP client cannot be used: {error}") from None
+            self._door = Door(outbound, self._ca_file)
         return self._door

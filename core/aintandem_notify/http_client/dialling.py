@@ -1,101 +1,73 @@
-"""Making the TCP connection: resolve, refuse what may not be dialled, and try the rest side by side."""
+"""Making the TCP connection: look up, refuse what may not be dialled, and try the rest side by side.
+
+For requests and for the orchestrator's sockets alike.
+"""
 
 import os
-import socket
-import ssl
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from functools import partial
-from typing import Any, Final
+from typing import Final, Protocol, TypeVar
 
-import httpcore
 import trio
 
+from aintandem_notify.config import Outbound
 from aintandem_notify.errors import HttpFailed
-from aintandem_notify.http_client.addresses import is_metadata
+from aintandem_notify.http_client.addresses import refusal
+from aintandem_notify.http_client.look_up import look_up
 
 HEAD_START: Final = 0.25
 """Seconds that an address gets before the next one is tried beside it (RFC 8305 section 5)."""
 
-SocketOptions = Iterable[httpcore.SOCKET_OPTION]
-Dial = Callable[[str], Awaitable[httpcore.AsyncNetworkStream]]
 
-
-class GuardedBackend(httpcore.AsyncNetworkBackend):
-    """httpcore's trio backend that dials no metadata address, whatever name leads there.
-
-    Checking what is dialled, and not what was typed, is what a name that changes its answer between check and
-    use cannot get round.
-    """
-
-    def __init__(self) -> None:
-        self._backend = httpcore.TrioBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: SocketOptions | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """A connection to the first address that takes one; raises HttpFailed."""
-        found = await _resolve(host, port)
-        allowed = [address for address in found if not is_metadata(address)]
-        if not allowed:
-            raise HttpFailed(f"{host} leads to a cloud metadata address; these are never contacted")
-        dial = partial(
-            self._backend.connect_tcp,
-            port=port,
-            timeout=timeout,
-            local_address=local_address,
-            socket_options=socket_options,
-        )
-        stream, failures = await race(dial, allowed)
-        if stream is None:
-            raise HttpFailed(f"cannot connect to {host}:{port}: {_reason(failures[0])}")
-        return _Connection(stream)
-
-
-class _Connection(httpcore.AsyncNetworkStream):
-    """httpcore's stream, closed also when its TLS handshake is cancelled; httpcore itself forgets it then."""
-
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
-        self._stream = stream
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return await self._stream.read(max_bytes, timeout)
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        await self._stream.write(buffer, timeout)
+class Closable(Protocol):
+    """A connection that can be closed."""
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.AsyncNetworkStream:
-        async with AsyncExitStack() as unless_secured:
-            unless_secured.push_async_callback(self._stream.aclose)
-            secured = await self._stream.start_tls(ssl_context, server_hostname, timeout)
-            unless_secured.pop_all()
-        return _Connection(secured)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
+        """Close it."""
+        ...
 
 
-async def race(dial: Dial, addresses: Sequence[str]) -> tuple[httpcore.AsyncNetworkStream | None, list[Exception]]:
+StreamT = TypeVar("StreamT", bound=Closable)
+Dial = Callable[[str], Awaitable[StreamT]]
+"""Connects to a numeric address; raises OSError."""
+
+
+async def connect(host: str, port: int, dial: Dial[StreamT], outbound: Outbound) -> StreamT:
+    """A connection to the first address of ``host`` that takes one, of those that may be dialled.
+
+    What is checked is what is dialled, and not what was typed: a name that changes its answer between check and
+    use does not get round it. Raises HttpFailed. Has no deadline of its own.
+    """
+    found = await look_up(host)
+    refused = {address: kind for address in found if (kind := refusal(address, outbound)) is not None}
+    allowed = [address for address in found if address not in refused]
+    if not allowed:
+        raise HttpFailed(_refused(host, *refused.popitem()))
+    stream, failures = await race(dial, allowed)
+    if stream is None:
+        raise HttpFailed(f"cannot connect to {host}:{port}: {in_words(failures[0])}")
+    return stream
+
+
+def _refused(host: str, address: str, kind: str) -> str:
+    target = host if host == address else f"{host} ({address})"
+    return (
+        f"{target} leads to {kind}, where clouds have their metadata services; "
+        "these are never contacted, unless allow_addresses in [connection] holds the address"
+    )
+
+
+async def race(dial: Dial[StreamT], addresses: Sequence[str]) -> tuple[StreamT | None, list[OSError]]:
     """The first connection that stands, else what each address failed with."""
-    winner: httpcore.AsyncNetworkStream | None = None
-    failures: list[Exception] = []
+    winner: StreamT | None = None
+    failures: list[OSError] = []
     async with AsyncExitStack() as unless_handed_over:
 
         async def try_address(address: str, failed: trio.Event) -> None:
             nonlocal winner
             try:
                 stream = await dial(address)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+            except OSError as error:
                 failures.append(error)
                 failed.set()
                 return
@@ -117,17 +89,7 @@ async def race(dial: Dial, addresses: Sequence[str]) -> tuple[httpcore.AsyncNetw
     return winner, failures
 
 
-async def _resolve(host: str, port: int) -> list[str]:
-    """Numeric addresses in the system's order of preference, each once."""
-    try:
-        entries = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a host name"
-        raise HttpFailed(f"cannot find the address of {host}: {reason}") from None
-    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
-
-
-def _reason(error: BaseException) -> str:
+def in_words(error: BaseException) -> str:
     """The system's word for it (``Connection refused``), which trio keeps in the causes."""
     cause: BaseException | None = error
     while cause is not None:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote, urlsplit
 
+from aintandem_notify.config.outbound import ascii_host
+
 _DEFAULT_PORTS: Final = {False: 80, True: 443}
 
 
@@ -42,9 +44,7 @@ def endpoint_of(url: str) -> Endpoint:
     tls = parts.scheme in ("https", "wss")
     if not parts.hostname:
         raise ValueError("the url names no host")
-    # Headers and certificates know a name such as bücher.example in its ASCII form only.
-    host = parts.hostname if parts.hostname.isascii() else parts.hostname.encode("idna").decode()
-    return Endpoint(host, parts.port or _DEFAULT_PORTS[tls], tls)
+    return Endpoint(ascii_host(parts.hostname), parts.port or _DEFAULT_PORTS[tls], tls)
 
 
 def socket_target(base: str, project_id: str, token: str) -> SocketTarget:

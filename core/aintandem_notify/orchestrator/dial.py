@@ -2,20 +2,21 @@
 
 import os
 import re
-import socket
 import ssl
-from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
 import trio
 
-from aintandem_notify.errors import ConfigError, LinkLost, Problem
+from aintandem_notify.config import DIRECT, Outbound
+from aintandem_notify.config.outbound import Proxy
+from aintandem_notify.errors import ConfigError, HttpFailed, LinkLost, Problem
+from aintandem_notify.http_client.dialling import connect
 from aintandem_notify.http_client.tls import tls_context
-from aintandem_notify.orchestrator.address import Endpoint, endpoint_of
+from aintandem_notify.orchestrator.address import Endpoint
 
 LONGEST_PROXY_ANSWER: Final = 16384
 """Bytes of a proxy's answer to CONNECT; what common servers allow for all headers together."""
@@ -35,17 +36,19 @@ def client_context(ca_file: Path | None) -> ssl.SSLContext:
 
 @asynccontextmanager
 async def open_stream(
-    endpoint: Endpoint, *, tls: TlsContext, proxy: str | None = None
+    endpoint: Endpoint, *, tls: TlsContext, outbound: Outbound = DIRECT
 ) -> AsyncIterator[trio.abc.Stream]:
     """A stream to the endpoint, closed in the end whatever happens. Has no deadline of its own.
 
     Raises LinkLost in words that hold no credentials.
     """
-    first_hop = endpoint if proxy is None else _proxy_endpoint(proxy)
+    proxy = outbound.proxy_for(endpoint.host, endpoint.port)
+    first_hop = endpoint if proxy is None else Endpoint(proxy.host, proxy.port, proxy.tls)
+    dial = partial(trio.open_tcp_stream, port=first_hop.port)
     try:
-        stream: trio.abc.Stream = await trio.open_tcp_stream(first_hop.host, first_hop.port)
-    except (OSError, UnicodeError) as error:
-        raise LinkLost(f"cannot reach {first_hop.authority}: {_in_words(error)}") from error
+        stream: trio.abc.Stream = await connect(first_hop.host, first_hop.port, dial, outbound)
+    except HttpFailed as error:
+        raise LinkLost(error.reason) from error
     try:
         if proxy is not None:
             stream = await _secured(stream, first_hop, tls)
@@ -56,13 +59,6 @@ async def open_stream(
         await trio.aclose_forcefully(stream)
 
 
-def _proxy_endpoint(proxy: str) -> Endpoint:
-    try:
-        return endpoint_of(proxy)
-    except ValueError:
-        raise LinkLost("the url of the proxy names no host") from None
-
-
 async def _secured(stream: trio.abc.Stream, endpoint: Endpoint, tls: TlsContext) -> trio.abc.Stream:
     if not endpoint.tls:
         return stream
@@ -70,15 +66,16 @@ async def _secured(stream: trio.abc.Stream, endpoint: Endpoint, tls: TlsContext)
     secured = trio.SSLStream(stream, tls(), server_hostname=endpoint.host, https_compatible=True)
     try:
         await secured.do_handshake()
-    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+    except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError, ValueError) as error:
         raise LinkLost(f"no TLS with {endpoint.authority}: {_in_words(error)}") from error
     return secured
 
 
-async def _ask_for_tunnel(stream: trio.abc.Stream, endpoint: Endpoint, proxy: str) -> None:
+async def _ask_for_tunnel(stream: trio.abc.Stream, endpoint: Endpoint, proxy: Proxy) -> None:
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
     target = f"{host}:{endpoint.port}"
-    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", *_proxy_credentials(proxy), "", ""]
+    login = [] if proxy.authorization is None else [f"Proxy-Authorization: {proxy.authorization}"]
+    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", *login, "", ""]
     try:
         await stream.send_all("\r\n".join(lines).encode())
         answer = await _head(stream)
@@ -89,14 +86,6 @@ async def _ask_for_tunnel(stream: trio.abc.Stream, endpoint: Endpoint, proxy: st
         raise LinkLost("the proxy does not speak HTTP")
     if not status[1].startswith(b"2"):
         raise LinkLost(f"the proxy refused to connect us (HTTP {status[1].decode()})")
-
-
-def _proxy_credentials(proxy: str) -> list[str]:
-    parts = urlsplit(proxy)
-    if parts.username is None:
-        return []
-    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return [f"Proxy-Authorization: Basic {b64encode(pair.encode()).decode()}"]
 
 
 async def _head(stream: trio.abc.Stream) -> bytes:
@@ -111,20 +100,15 @@ async def _head(stream: trio.abc.Stream) -> bytes:
 
 
 def _in_words(error: BaseException) -> str:
-    """What the system says, without the addresses and numbers that it is wrapped in."""
-    match error:
-        case ssl.SSLCertVerificationError():
-            return error.verify_message
-        case ssl.SSLError():
-            return (error.reason or "TLS error").replace("_", " ").lower()
-        case socket.gaierror(strerror=str(words)):
-            return words
-        case UnicodeError():
-            return "not a host name"
+    """What the TLS library says, without the numbers and places that it is wrapped in."""
+    match error.__cause__ if isinstance(error, trio.BrokenResourceError) else error:
+        case ssl.SSLCertVerificationError() as refused:
+            return refused.verify_message
+        case ssl.SSLError() as failed:
+            return (failed.reason or "TLS error").replace("_", " ").lower()
         case OSError(errno=int(number)):
             return os.strerror(number)
-        case BaseExceptionGroup():
-            return _in_words(error.exceptions[0])
+        case ValueError():
+            return "no certificate can be for such a name"
         case _:
-            # trio tells of several failed addresses by an OSError without a number, caused by a group.
-            return str(error) if error.__cause__ is None else _in_words(error.__cause__)
+            return "the connection was closed"

@@ -17,6 +17,7 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from aintandem_notify.clock import Clock
+from aintandem_notify.config import DIRECT, Outbound
 from aintandem_notify.errors import LinkLost, OrchestratorError
 from aintandem_notify.orchestrator.address import Endpoint, SocketTarget
 from aintandem_notify.orchestrator.dial import TlsContext, open_stream
@@ -97,9 +98,9 @@ class LinkSettings:
     handshakes: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(MAX_HANDSHAKES))
 
 
-def dialler(tls: TlsContext, proxy: str | None = None) -> Dial:
-    """Dials over TCP, with TLS where the endpoint asks for it, through the proxy if there is one."""
-    return lambda endpoint: open_stream(endpoint, tls=tls, proxy=proxy)
+def dialler(tls: TlsContext, outbound: Outbound = DIRECT) -> Dial:
+    """Dials over TCP, with TLS where the endpoint asks for it, as ``outbound`` says."""
+    return lambda endpoint: open_stream(endpoint, tls=tls, outbound=outbound)
 
 
 @asynccontextmanager

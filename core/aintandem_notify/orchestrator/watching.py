@@ -33,7 +33,7 @@ def link_settings(connection: ConnectionConfig, clock: Clock) -> LinkSettings:
     if connection.ca_file is not None:
         tls()  # a file of no use is told at the start, not when the first link needs it
     return LinkSettings(
-        dial=dialler(tls, connection.proxy_url),
+        dial=dialler(tls, connection.outbound),
         clock=clock,
         connect_timeout=connection.connect_timeout,
         heartbeat_interval=connection.heartbeat_interval,

@@ -95,6 +95,8 @@ def _client(url: str, token: str | None, connection: ConnectionConfig) -> AInTan
         reconnect_initial_delay=connection.reconnect_initial_delay,
         reconnect_max_delay=connection.reconnect_max_delay,
         proxy=connection.proxy_url,
+        no_proxy=connection.no_proxy,
+        allow_addresses=connection.allow_addresses,
         ca_file=connection.ca_file,
         history_limit=0,
     )

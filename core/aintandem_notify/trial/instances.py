@@ -80,7 +80,7 @@ async def _try_instance(host: PluginHost, status: InstanceStatus) -> Trial:
 
 
 def _http(config: Config) -> HttpClient:
-    return HttpClient(config.connection.proxy_url, config.connection.ca_file)
+    return HttpClient.configured(config.connection)
 
 
 @asynccontextmanager

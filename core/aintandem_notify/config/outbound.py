@@ -1,0 +1,223 @@
+"""Where outgoing connections go: through which proxy, past it, and to which addresses in spite of the guard.
+
+Texts of the config become values here, for requests and for links alike. No sentence here holds an address that
+was given: they can carry a login.
+"""
+
+import ipaddress
+import re
+from base64 import b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, Self
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+MAX_PORT: Final = 65535
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_PROXY_EXPECTED: Final = "should be a proxy's address that begins with http:// or https://"
+_ENCODE_LOGIN: Final = "in its login, write # as %23, / as %2F, ? as %3F, @ as %40 and : as %3A"
+_NO_PROXY_EXPECTED: Final = (
+    'should be a host ("hooks.example", ".example" for all under it), an address, a range ("10.0.0.0/8") or "*"'
+)
+_LONGEST_SHOWN: Final = 80
+_BEYOND_PLACE: Final = re.compile(r"[/?#\s]")
+_ENTRY: Final = re.compile(
+    r"(?P<subdomains>\*?\.)?(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:\[\]*/@,]+)(?::(?P<port>[0-9]{1,5}))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy, spoken to over TLS or not. ``credentials`` are ``user:password`` as bytes."""
+
+    host: str
+    port: int
+    tls: bool
+    credentials: bytes | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Raises ValueError, in words that do not hold ``url``."""
+        scheme, separator, rest = url.partition("://")
+        login, at, place = rest.rpartition("@")
+        try:
+            # Without the login: to the standard library a password that holds a bracket is a broken address.
+            parts = _split(f"{scheme}{separator}{place}")
+        except ValueError:
+            raise ValueError(_with_hint(_PROXY_EXPECTED, url)) from None
+        if _BEYOND_PLACE.search(login) or parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise ValueError(_with_hint("should end after its host and port", url))
+        host, port = ascii_host(parts.hostname or ""), parts.port or _DEFAULT_PORTS[parts.scheme]
+        return cls(host, port, parts.scheme == "https", credentials_of(login) if at else None)
+
+    @property
+    def authorization(self) -> str | None:
+        """The value of a Proxy-Authorization header; None without a login."""
+        return None if self.credentials is None else basic(self.credentials)
+
+
+def _with_hint(sentence: str, url: str) -> str:
+    return f"{sentence}; {_ENCODE_LOGIN}" if "@" in url else sentence
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of a plain http or https url with a host; raises ValueError."""
+    parts = urlsplit(url)
+    usable = parts.scheme in _DEFAULT_PORTS and bool(parts.hostname) and parts.port != 0
+    if not usable or not url.isprintable() or " " in url:
+        raise ValueError("not a web address")
+    ascii_host(parts.hostname or "")
+    return parts
+
+
+def is_web_address(url: str) -> bool:
+    """Whether ``url`` is an http or https one with a host that can be looked up."""
+    try:
+        _split(url)
+    except ValueError:
+        return False
+    return True
+
+
+def credentials_of(login: str) -> bytes:
+    """``user:password`` out of a URL, as the bytes that were percent-encoded; mostly UTF-8."""
+    user, _, password = login.partition(":")
+    return unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
+
+
+def basic(credentials: bytes) -> str:
+    """The value of an Authorization header for Basic authentication (RFC 7617)."""
+    return f"Basic {b64encode(credentials).decode()}"
+
+
+def ascii_host(host: str) -> str:
+    """``host`` as headers, certificates and look-ups know it; raises ValueError if none can be called so.
+
+    A name such as bücher.example is given in its ASCII form (IDNA 2008, as httpx does it).
+    """
+    if _as_address(host) is not None:
+        return host
+    if not host.isascii():
+        import idna  # a hundred kilobytes of tables, for the few who need them
+
+        host = idna.encode(host.lower()).decode()
+    if not host or "%" in host:
+        raise ValueError("not a host name")
+    host.encode("idna")  # raises UnicodeError for a label that is empty or too long
+    return host
+
+
+def _as_address(host: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """An entry of ``no_proxy``: hosts that are dialled directly, at one port or (None) at each.
+
+    ``domain`` empty stands for every host. A domain holds all names under it, and itself unless
+    ``subdomains_only``.
+    """
+
+    port: int | None
+    network: Network | None = None
+    domain: str = ""
+    subdomains_only: bool = False
+
+    @classmethod
+    def parse(cls, entry: str) -> Self:
+        """Raises ValueError with a sentence for the operator."""
+        if entry == "*":
+            return cls(None)
+        if "/" in entry:
+            return cls(None, network=network_of(entry))
+        try:
+            return cls(None, network=ipaddress.ip_network(entry))  # an IPv6 address needs no brackets
+        except ValueError:
+            parts = _ENTRY.fullmatch(entry)
+        port = int(parts["port"]) if parts is not None and parts["port"] else None
+        if parts is None or not entry.isprintable() or port == 0 or (port or 0) > MAX_PORT:
+            raise ValueError(f"{_shown(entry)} {_NO_PROXY_EXPECTED}")
+        address = _as_address(parts["host"].strip("[]"))
+        if address is not None:
+            return cls(port, network=ipaddress.ip_network(address))
+        try:
+            domain = ascii_host(parts["host"]).lower().rstrip(".")
+        except ValueError:
+            raise ValueError(f"{_shown(entry)} {_NO_PROXY_EXPECTED}") from None
+        return cls(port, domain=domain, subdomains_only=parts["subdomains"] is not None)
+
+    def matches(self, host: str, port: int) -> bool:
+        """Whether it holds for a host as it stands in a url; names are not looked up for this."""
+        if self.port not in (None, port):
+            return False
+        address = _as_address(host)
+        if self.network is not None:
+            return address is not None and _holds(self.network, address)
+        name = host.lower().rstrip(".")
+        below = name.endswith(f".{self.domain}")
+        return not self.domain or below or (name == self.domain and not self.subdomains_only)
+
+
+def network_of(text: str) -> Network:
+    """An address or a range of them, ``10.0.0.0/8``; raises ValueError with a sentence for the operator."""
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        pass
+    try:
+        nearest = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f'{_shown(text)} should be an address or a range of them, as "10.0.0.0/8"') from None
+    raise ValueError(f'{_shown(text)} names an address within a range; the range is "{nearest}"')
+
+
+def _holds(network: Network, address: Address) -> bool:
+    # By number: a scope (fe80::1%eth0) must not make the address another one.
+    return address.version == network.version and int(network[0]) <= int(address) <= int(network[-1])
+
+
+def _shown(text: str) -> str:
+    return f'"{text[:_LONGEST_SHOWN]}"' if text.isprintable() else "what stands there"
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """What all outgoing connections share.
+
+    ``allowed`` are addresses that are dialled although they are of a kind that is refused.
+    """
+
+    proxy: Proxy | None = None
+    exemptions: tuple[Exemption, ...] = ()
+    allowed: tuple[Network, ...] = ()
+
+    @classmethod
+    def parse(
+        cls, proxy: str | None = None, no_proxy: Iterable[str] = (), allow_addresses: Iterable[str] = ()
+    ) -> Self:
+        """Out of the texts of a config; raises ValueError as they do."""
+        return cls(
+            None if proxy is None else Proxy.parse(proxy),
+            tuple(map(Exemption.parse, no_proxy)),
+            tuple(map(network_of, allow_addresses)),
+        )
+
+    def proxy_for(self, host: str, port: int) -> Proxy | None:
+        """The proxy through which to go to a host; None for the direct way."""
+        exempt = any(exemption.matches(host, port) for exemption in self.exemptions)
+        return None if exempt else self.proxy
+
+    def allows(self, address: Address) -> bool:
+        """Whether the operator allowed this very address, of whatever kind it is."""
+        return any(_holds(network, address) for network in self.allowed)
+
+
+DIRECT: Final = Outbound()
+"""Without a proxy, and to no address that is refused."""

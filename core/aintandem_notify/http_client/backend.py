@@ -1,0 +1,123 @@
+"""The connections under httpcore: dialled as all of ours are, counted, and watched for an end between requests."""
+
+import ssl
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack, ExitStack
+from functools import partial
+from typing import Any, Final
+
+import httpcore
+import trio
+
+from aintandem_notify.config import Outbound
+from aintandem_notify.http_client.dialling import connect, in_words
+
+MAX_CONNECTIONS: Final = 100
+"""At one time, over all servers; well under the usual 1,024 descriptors beside a thousand links' sockets."""
+
+SocketOptions = Iterable[httpcore.SOCKET_OPTION]
+
+
+class KeptConnectionClosed(httpcore.ReadError):
+    """A connection that served an earlier request ended before the first byte of the answer to this one."""
+
+
+class GuardedBackend(httpcore.AsyncNetworkBackend):
+    """httpcore's trio backend that dials as ``connect`` does, and holds ``MAX_CONNECTIONS`` at a time.
+
+    Here and not in httpcore's pool, whose connections count from the look-up of their name on: names that hang
+    would take the room of all others.
+    """
+
+    def __init__(self, outbound: Outbound) -> None:
+        self._outbound = outbound
+        self._backend = httpcore.TrioBackend()
+        self._room = trio.CapacityLimiter(MAX_CONNECTIONS)
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: SocketOptions | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """A connection to the first address that takes one; raises HttpFailed."""
+        dial = partial(
+            self._dial, port=port, timeout=timeout, local_address=local_address, socket_options=socket_options
+        )
+        return await connect(host, port, dial, self._outbound)
+
+    async def _dial(self, address: str, **options: Any) -> "_Connection":
+        place = object()
+        await self._room.acquire_on_behalf_of(place)
+        leave = partial(self._room.release_on_behalf_of, place)
+        with ExitStack() as unless_connected:
+            unless_connected.callback(leave)
+            try:
+                stream = await self._backend.connect_tcp(address, **options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                raise OSError(in_words(error)) from error
+            unless_connected.pop_all()
+        return _Connection(stream, leave)
+
+
+class _Connection(httpcore.AsyncNetworkStream):
+    """httpcore's stream. ``leave`` is called once it is closed.
+
+    It is closed also when its TLS handshake is cancelled; httpcore itself forgets it then.
+    """
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream, leave: Callable[[], None]) -> None:
+        self._stream = stream
+        self._leave: Callable[[], None] | None = leave
+        self._served = False
+        """Whether the request that is on its way is not the first."""
+        self._heard = False
+        """Whether bytes have come since the last request began."""
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            arrived = await self._stream.read(max_bytes, timeout)
+        except httpcore.ReadError:
+            self._refuse_silence()
+            raise
+        if not arrived:
+            self._refuse_silence()
+        self._heard = True
+        return arrived
+
+    def _refuse_silence(self) -> None:
+        if self._served and not self._heard:
+            raise KeptConnectionClosed("a kept connection was closed") from None
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if self._heard:
+            self._served, self._heard = True, False
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        try:
+            await self._stream.aclose()
+        finally:
+            leave, self._leave = self._leave, None
+            if leave is not None:
+                leave()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        async with AsyncExitStack() as unless_secured:
+            unless_secured.push_async_callback(self.aclose)
+            secured = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+            unless_secured.pop_all()
+        # What is under it is closed with it.
+        leave, self._leave = self._leave, None
+        return _Connection(secured, leave or _nothing)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _nothing() -> None:
+    """For a connection that holds no place."""
