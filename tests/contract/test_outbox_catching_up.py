@@ -87,7 +87,7 @@ async def test_many_observations_are_compared_a_portion_at_a_time() -> None:
 
 
 class StumblingRouter(FakeRouter):
-    """Cannot take the events of one run."""
+    """Cannot take the events of one run as they are."""
 
     def route(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
         if event.run_id == "odd":
@@ -95,14 +95,35 @@ class StumblingRouter(FakeRouter):
         return super().route(event, run, project, now)
 
 
-async def test_an_observation_that_cannot_be_taken_in_is_left_out_alone() -> None:
+class FallingRouter(StumblingRouter):
+    """Not even without their texts."""
+
+    def plainly(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
+        raise RecursionError
+
+
+async def test_an_observation_that_cannot_be_taken_in_as_it_is_is_told_without_its_texts() -> None:
+    names = ["a", "odd", "b"]
     with capture_logs() as logs:
         async with memory() as storage, open_bench(storage, StumblingRouter()) as bench:
+            for _ in range(2):
+                observed = look(*map(seen, names), moment=bench.ingest.moment)
+                outcome = await bench.ingest.compare(PROJECT, observed)
+            odd = ["Task started", "Task failed"]
+            told = ["task_started a", "task_failed a", *odd, "task_started b", "task_failed b"]
+            assert await titles(storage) == told
+    assert outcome.changed == 0, "all of it was told the first time"
+    assert [line["type"] for line in logs if line["log_level"] == "error"] == ["observation"]
+
+
+async def test_an_observation_that_cannot_be_taken_in_at_all_is_left_out_alone() -> None:
+    with capture_logs() as logs:
+        async with memory() as storage, open_bench(storage, FallingRouter()) as bench:
             names = ["a", "odd", "b"]
             outcome = await bench.ingest.compare(PROJECT, look(*map(seen, names), moment=bench.ingest.moment))
             assert await titles(storage) == ["task_started a", "task_failed a", "task_started b", "task_failed b"]
     assert outcome.changed == 2
-    assert [line["type"] for line in logs if line["log_level"] == "error"] == ["observation"]
+    assert [line["type"] for line in logs if line["log_level"] == "error"] == ["observation", "observation"]
 
 
 async def test_how_far_a_project_is_seen() -> None:

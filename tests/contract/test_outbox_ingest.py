@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from aintandem_notify.errors import StoreError
 from aintandem_notify.events import AgentStartedEvent, Event
 from aintandem_notify.ingest import writer
-from aintandem_notify.notification import Project
+from aintandem_notify.notification import Project, Severity
 from aintandem_notify.runs import Run, RunRef, RunState, run_ref
 from aintandem_notify.store import Storage, open_storage
 from support.ingesting import FlakyStorage, open_bench
@@ -132,7 +132,7 @@ async def test_a_failed_commit_is_told_and_the_same_events_can_be_handed_in_agai
 
 
 class StumblingRouter(FakeRouter):
-    """Cannot take the events of one run."""
+    """Cannot take the events of one run as they are."""
 
     def route(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
         if event.run_id == "odd":
@@ -140,19 +140,54 @@ class StumblingRouter(FakeRouter):
         return super().route(event, run, project, now)
 
 
+class FallingRouter(StumblingRouter):
+    """Not even without their texts."""
+
+    def plainly(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
+        raise RecursionError
+
+
 @pytest.mark.parametrize("place", range(5))
-async def test_an_event_that_cannot_be_taken_in_is_left_out_alone(place: int) -> None:
+async def test_an_event_that_cannot_be_taken_in_as_it_is_is_told_without_its_texts(place: int) -> None:
+    store = new_store()
+    names = ["a", "b", "c", "d"]
+    batch = [event("task_failed", run=name) for name in names]
+    odd = event("task_failed", run="odd", error="the error")
+    batch.insert(place, odd)
+    names.insert(place, "odd")
+    with capture_logs() as logs:
+        async with open_bench(Storage(store, inline=True), StumblingRouter()) as bench:
+            for _ in range(2):  # with every reconnect again
+                await bench.ingest.commit(PROJECT, batch)
+            await bench.ingest.commit(PROJECT, [event("task_failed", run="odd", at=9, error="another")])
+            await bench.ingest.commit(PROJECT, [event("task_failed", run="e")])
+            claims = claim_all()(store)
+    assert [claim.notification.event.run_id for claim in claims] == [*names, "e"]
+    plain = claims[place].notification
+    assert (plain.event.key, plain.event.type, plain.event.timestamp) == (odd.key, "task_failed", NOW)
+    assert (plain.title, plain.severity, plain.thread) == ("Task failed", Severity.ERROR, "p/task/odd/1")
+    assert "the error" not in plain.model_dump_json()
+    assert [line["type"] for line in logs if line["log_level"] == "error"] == ["task_failed"]
+    store.close()
+
+
+@pytest.mark.parametrize("place", range(5))
+async def test_an_event_that_cannot_be_taken_in_at_all_is_left_out_alone(place: int) -> None:
     store = new_store()
     names = ["a", "b", "c", "d"]
     batch = [event("task_failed", run=name) for name in names]
     batch.insert(place, event("task_failed", run="odd"))
     with capture_logs() as logs:
-        async with open_bench(Storage(store, inline=True), StumblingRouter()) as bench:
-            await bench.ingest.commit(PROJECT, batch)
+        async with open_bench(Storage(store, inline=True), FallingRouter()) as bench:
+            for _ in range(2):
+                await bench.ingest.commit(PROJECT, batch)
             await bench.ingest.commit(PROJECT, [event("task_failed", run="e")])
             claims = claim_all()(store)
     assert [claim.notification.event.run_id for claim in claims] == [*names, "e"]
-    assert [line["type"] for line in logs if line["log_level"] == "error"] == ["task_failed"]
+    assert [line["error"] for line in logs if line["log_level"] == "error"] == [
+        "ZeroDivisionError",
+        "RecursionError",
+    ]
     store.close()
 
 

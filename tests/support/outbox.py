@@ -13,6 +13,7 @@ from aintandem_notify.events import Event, event_from
 from aintandem_notify.notification import Notification, Project, Severity
 from aintandem_notify.plugins.calls import Delivered, Failed, Result
 from aintandem_notify.runs import Run, advance
+from aintandem_notify.shown import bare
 from aintandem_notify.store import Changes, Claim, Storage, Store, open_storage
 from aintandem_notify.store.recent import Recent
 
@@ -71,6 +72,11 @@ class FakeRouter:
         if not self.concerns(event.type) or self.refuse(event):
             return []
         return [Sent(notification(event, run), self.destinations)]
+
+    def plainly(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
+        if not self.concerns(event.type) or self.refuse(event):
+            return []
+        return [Sent(bare(notification(event, run)), self.destinations)]
 
 
 class SetClock:

@@ -4,21 +4,33 @@ import unicodedata
 from dataclasses import replace
 from typing import Final
 
+from aintandem_notify.log import get_logger
 from aintandem_notify.notification import Field, Notification
 from aintandem_notify.rules import formats
 from aintandem_notify.runs import Run
+from aintandem_notify.shown import bare
 from aintandem_notify.store import Claim
 
 LONGEST_PLAIN_TITLE: Final = 150
 LONGEST_PLAIN_BODY: Final = 1000
 """Characters of a last try; short enough for whatever a destination may have found too long."""
 
+log = get_logger(__name__)
+
 INSTEAD_OF: Final = "Instead of"
 """The name of the field that says which destination this one stands in for."""
 
 
 def presented(claim: Claim) -> Notification:
-    """What the plugin gets for this claim."""
+    """What the plugin gets for this claim; without any text from outside where something is wrong with those."""
+    try:
+        return _presented(claim)
+    except Exception as error:  # its text is no reason not to say that it happened
+        log.error("a notification goes out without its text", id=claim.notification.id, exc_info=error)
+        return bare(claim.notification).model_copy(update={"plain": claim.plain, "instead_of": claim.instead_of})
+
+
+def _presented(claim: Claim) -> Notification:
     notification = claim.notification
     if claim.instead_of is not None:
         fields = (*notification.fields, Field(INSTEAD_OF, claim.instead_of))

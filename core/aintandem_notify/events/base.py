@@ -6,15 +6,16 @@ is taken by pydantic itself, at its own speed; only what does not fit goes throu
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import blake2b
 from typing import Annotated, Any, ClassVar, Final, Self
 
 from pydantic import (
+    AliasChoices,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -106,6 +107,8 @@ class Event(BaseModel):
     )
 
     family: ClassVar[Family] = Family.UNKNOWN
+    identity: ClassVar[frozenset[str]] = frozenset({"type", "timestamp", "project_id", "caught_up"})
+    """The fields that say which event it is and what it is about, whatever its texts say."""
 
     type: str
     timestamp: AwareDatetime
@@ -148,6 +151,68 @@ class Event(BaseModel):
     def run_id(self) -> str | None:
         """The id of the task, workflow execution or sandbox; None for events that are about no run."""
         return None
+
+    def retold(self, change: Callable[[Any], Any], instead: Mapping[str, Any] | None = None) -> Self:
+        """The same event in other words: every value goes through ``change`` but those of its ``identity``.
+
+        Fields in ``instead`` get what it has for them. Key, type, ids and time stay, and nothing is validated
+        anew, so whatever ``change`` makes of a text cannot make another event of it, or none.
+        """
+        told = self.model_copy()
+        fields, given, raw = told.__dict__, instead or {}, self.wire()
+        for name in type(self).model_fields.keys() - self.identity:
+            fields[name] = given[name] if name in given else _changed(fields[name], change)
+        told.__pydantic_extra__ = change(self.model_extra or {})
+        names = _words(type(self))
+        kept = {
+            next((word for word in names if names[word] == name and word in raw), "") for name in self.identity
+        }
+        fields["_wire"] = {
+            word: raw[word] if word in kept else given[names[word]] if names[word] in given else change(raw[word])
+            for word in raw.keys() & names.keys()
+        } | change({word: value for word, value in raw.items() if word not in names})
+        fields["key"] = self.key
+        fields.pop("wire_json", None)
+        return told
+
+    def bare(self) -> Self:
+        """The same event, by its ``identity`` alone; what else its type needs is ``"?"``, or empty."""
+        fields = type(self).model_fields
+        wire: dict[str, Any] = {"type": self.type, "timestamp": self.timestamp.isoformat()}
+        for name, field in fields.items():
+            word = field.serialization_alias or to_camel(name)
+            if name in self.identity - {"type", "timestamp"} and (value := getattr(self, name)):
+                wire[word] = value
+            elif field.is_required() and name not in self.identity:
+                wire[word] = "?" if field.annotation is str else {}
+        event = type(self).from_wire(wire, self.timestamp)
+        event.__dict__["key"] = self.key
+        return event
+
+
+def _changed(value: Any, change: Callable[[Any], Any]) -> Any:
+    """``change`` for what a field holds, which may be more than JSON values."""
+    match value:
+        case BaseModel():
+            told = value.model_copy()
+            told.__dict__.update({name: _changed(one, change) for name, one in value.__dict__.items()})
+            told.__pydantic_extra__ = value.__pydantic_extra__ and change(value.__pydantic_extra__)
+            return told
+        case tuple():
+            return tuple(change(list(value)))
+        case _:
+            return change(value)
+
+
+@cache
+def _words(model: type[Event]) -> Mapping[str, str]:
+    """What the wire may call the fields of the model, each with its name here; what counts first comes first."""
+    words: dict[str, str] = {}
+    for name, field in model.model_fields.items():
+        alias = field.validation_alias
+        choices = alias.choices if isinstance(alias, AliasChoices) else [alias or to_camel(name)]
+        words |= {str(word): name for word in (*choices, name)}
+    return words
 
 
 class UnknownEvent(Event):

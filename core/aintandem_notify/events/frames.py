@@ -118,8 +118,8 @@ def event_from(content: dict[str, Any], project_id: str, received_at: datetime) 
         return NoEvent(Flaw.MISSING_OR_WRONG_FIELD, f"{event_type}.{place}" if known else place)
 
 
-def restore_event(wire: Mapping[str, Any]) -> Event:
-    """The event whose ``wire()`` was kept; any type, ours included.
+def restore_event(wire: Mapping[str, Any], key: str | None = None) -> Event:
+    """The event whose ``wire()`` was kept; any type, ours included. ``key``: the one that it was known by.
 
     One that its model does not take, because another version kept it, comes back as ``UnknownEvent``.
     Raises pydantic's ValidationError for what never was an event.
@@ -128,9 +128,12 @@ def restore_event(wire: Mapping[str, Any]) -> Event:
     moment = event_time(kept.get("timestamp"), _EPOCH)
     model = EVENT_TYPES.get(str(kept.get("type")), UnknownEvent)
     try:
-        return model.from_wire(kept, moment)
+        event = model.from_wire(kept, moment)
     except ValidationError:
-        return UnknownEvent.from_wire(kept, moment)
+        event = UnknownEvent.from_wire(kept, moment)
+    if key is not None:
+        event.__dict__["key"] = key
+    return event
 
 
 def fit_value(value: Any) -> Any:

@@ -22,6 +22,7 @@ class TaskEvent(Event):
     """Base of the 8 task events."""
 
     family = Family.TASK
+    identity = Event.identity | {"task_id"}
     project_id: Id
     task_id: Id
 
@@ -181,6 +182,7 @@ class WorkflowEvent(Event):
     """Base of the 8 workflow events."""
 
     family = Family.WORKFLOW
+    identity = Event.identity | {"execution_id"}
     project_id: Id
     execution_id: Id
     workflow_id: Id
@@ -310,6 +312,7 @@ class SandboxEvent(Event):
     """Base of the 4 sandbox events."""
 
     family = Family.SANDBOX
+    identity = Event.identity | {"sandbox_id"}
     project_id: Id
     # The orchestrator's container layer says containerId where its progress layer says sandboxId.
     sandbox_id: Id = Field(

@@ -54,6 +54,10 @@ class Router(Protocol):
         """The notifications that the event leads to; empty when no rule matches."""
         ...
 
+    def plainly(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> Sequence[Routed]:
+        """The same without any text from outside, for an event that it cannot be done for otherwise."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Handed:
@@ -90,6 +94,17 @@ class Handed:
             yield Handed(self.project, look=replace(self.look, observations=(observation,)))
         if self.seen:
             yield Handed(self.project, seen=self.seen)
+
+    def bare(self) -> "Handed":
+        """The same without any text from outside: what happened to which run, and when."""
+        look = self.look and replace(
+            self.look,
+            observations=tuple(
+                replace(seen, name="", workflow_id=None, error=None, output=None)
+                for seen in self.look.observations
+            ),
+        )
+        return replace(self, events=[event.bare() for event in self.events], look=look)
 
 
 @dataclass(slots=True)
@@ -134,14 +149,17 @@ def plan(
     lately: Lately | None = None,
     is_known: Callable[[str], bool] = lambda _key: False,
     begins: datetime | None = None,
+    plainly: bool = False,
 ) -> Plan:
     """What the batch leads to.
 
     ``runs`` has the latest attempt of the runs that the batch is about, where there is one; ``known`` the keys
     of its events that are journaled, and ``is_known`` tells it of keys that turn up; ``projects`` are those of
     its projects that have been seen before; the others are watched from ``begins`` on at the latest, else ``now``.
+    ``plainly``: notifications are made without any text from outside.
     """
-    planner = _Planner(router, runs, set(known), now, lately or Lately(0), is_known, begins or now)
+    route = router.plainly if plainly else router.route
+    planner = _Planner(router, route, runs, set(known), now, lately or Lately(0), is_known, begins or now)
     for handed in batch:
         for event in handed.events:
             planner.take(event, handed.project)
@@ -157,6 +175,7 @@ class _Planner:
     def __init__(
         self,
         router: Router,
+        route: Callable[[Event, Run | None, Project | None, datetime], Sequence[Routed]],
         runs: Mapping[RunRef, Run],
         known: set[str],
         now: datetime,
@@ -168,6 +187,7 @@ class _Planner:
         self._lately = lately
         self._is_known = is_known
         self._router = router
+        self._route = route
         self._stored = runs
         self._known = known
         self._now = now
@@ -252,7 +272,7 @@ class _Planner:
     def _journal(self, event: Event, ref: RunRef | None, project: Project | None) -> None:
         run, repeated = (None, False) if ref is None else self._advance(ref, event)
         routed = (
-            self._router.route(event, run, project, self._now)
+            self._route(event, run, project, self._now)
             if not repeated and self._router.concerns(event.type)
             else ()
         )

@@ -37,6 +37,9 @@ MOST_OPEN_RUNS: Final = 500
 MOST_ANNOUNCED: Final = 1000
 """Agent events kept while the store is in trouble, the oldest dropped first."""
 
+MOST_REPORTED: Final = 200
+"""Kinds of event and error that are logged; types of events come from outside and are without end."""
+
 RETRY_S: Final = 5.0
 """Seconds until agent events that could not be stored are tried again."""
 
@@ -108,6 +111,7 @@ class Ingest:
         self._lately = Lately(most_runs)
         self._in_doubt = False
         self._room = MOST_KEPT
+        self._reported: set[tuple[str, str]] = set()
 
     async def commit(self, project: Project | None, events: Sequence[Event]) -> None:
         """Returns when the events, all of one project, are on disk with all that follows from them.
@@ -234,18 +238,35 @@ class Ingest:
         return others
 
     async def _store(self, batch: Sequence[Handed], now: datetime) -> list[Plan]:
-        """The batch in one transaction; in several when an event in it cannot be taken in, which is left out."""
+        """The batch in one transaction; in several when an event in it cannot be taken in as it is."""
         try:
             return [await self._storage.run(lambda store: self._transact(store, batch, now))]
         except StoreError:
             raise
-        except Exception as error:  # whatever one event makes of us, the others must not suffer
+        except Exception as error:  # noqa: BLE001  # whatever one event makes of us, the others must not suffer
             parts = halves(batch)
             if parts is None:
-                kind = next((event.type for handed in batch for event in handed.events), "observation")
-                log.exception("an event cannot be taken in and is left out", type=kind, error=type(error).__name__)
-                return []
+                return await self._store_plainly(batch, now, error)
         return [plan for part in parts for plan in await self._store(part, now)]
+
+    async def _store_plainly(self, batch: Sequence[Handed], now: datetime, error: Exception) -> list[Plan]:
+        """One event without its texts, with which something is wrong: that it happened is told all the same."""
+        self._report("an event cannot be taken in as it is and is told without its texts", batch, error)
+        bare = [handed.bare() for handed in batch]
+        try:
+            return [await self._storage.run(lambda store: self._transact(store, bare, now, plainly=True))]
+        except StoreError:
+            raise
+        except Exception as again:  # noqa: BLE001  # nothing is left that could be told of it
+            self._report("an event cannot be taken in and is left out", batch, again)
+            return []
+
+    def _report(self, what: str, batch: Sequence[Handed], error: Exception) -> None:
+        """Once for each kind of event and error: it may come again with each reconnect."""
+        kind = next((event.type for handed in batch for event in handed.events), "observation")
+        if len(self._reported) < MOST_REPORTED and (what, f"{kind} {type(error)}") not in self._reported:
+            self._reported.add((what, f"{kind} {type(error)}"))
+            log.error(what, type=kind, error=type(error).__name__, exc_info=error)
 
     def _take_waiting(self) -> list[_Waiting]:
         taken: list[_Waiting] = []
@@ -259,7 +280,12 @@ class Ingest:
         return taken
 
     def _transact(
-        self, store: Store, batch: Sequence[Handed], now: datetime, purpose: Purpose = Purpose.WORK
+        self,
+        store: Store,
+        batch: Sequence[Handed],
+        now: datetime,
+        purpose: Purpose = Purpose.WORK,
+        plainly: bool = False,
     ) -> Plan:
         """Read, plan and write, in one transaction; runs in the store's thread."""
         router, memory = self.router, self._memory
@@ -283,6 +309,7 @@ class Ingest:
                 lately=self._lately,
                 is_known=lambda key: bool(store.journal.known_keys([key])),
                 begins=self._clock.unhurried(),
+                plainly=plainly,
             )
             in_memory = store.journal.write(done.changes, now)
             if self._in_doubt:

@@ -7,8 +7,8 @@ token, from any text. Log lines, errors, the store's error texts and rendered no
 import json
 import re
 import threading
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Container, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
@@ -96,6 +96,11 @@ def _forms(secret: str) -> Iterator[str]:
     yield repr(secret)[1:-1]
 
 
+def announcements() -> int:
+    """How often ``hide`` was called: what was redacted at a lower count may hold what is a secret now."""
+    return _announcements
+
+
 def redact(text: str) -> str:
     """``text`` without announced secrets and without what looks like a token."""
     # The number makes what was remembered before the latest announcement unreachable.
@@ -135,16 +140,29 @@ def _holds_any(text: str, parts: Iterable[str]) -> bool:
 
 
 def redact_values(value: Any) -> Any:
-    """As ``redact``, for every text inside JSON values; keys are kept."""
+    """As ``redact``, for every text inside JSON values, keys included; of keys that become equal, each stays."""
     match value:
         case str():
             return redact(value)
         case dict():
-            return {key: redact_values(item) for key, item in value.items()}
+            clean: dict[Any, Any] = {}
+            alike: Counter[str] = Counter()
+            for key, item in value.items():
+                clean[_free(redact(key), clean, alike) if isinstance(key, str) else key] = redact_values(item)
+            return clean
         case list() | tuple():
             return [redact_values(item) for item in value]
         case _:
             return value
+
+
+def _free(key: str, taken: Container[Any], alike: Counter[str]) -> str:
+    """``key``, or with a number where that is taken; ``alike`` counts how often that was."""
+    free = key
+    while free in taken:
+        alike[key] += 1
+        free = f"{key} ({alike[key] + 1})"
+    return free
 
 
 def in_words(error: Exception) -> str:

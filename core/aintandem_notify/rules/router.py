@@ -5,21 +5,20 @@ lookup.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from typing import Final, TypeVar
 
 from aintandem_notify.config.models import Config
-from aintandem_notify.events import EVENT_TYPES, AgentEvent, Event, Family, restore_event
-from aintandem_notify.log import get_logger, may_hold_secret, redact, redact_values
+from aintandem_notify.events import EVENT_TYPES, AgentEvent, Event, Family
+from aintandem_notify.log import get_logger, redact
 from aintandem_notify.notification import STORE_THREAD, Notification, Project, agent_thread
 from aintandem_notify.rules import formats, texts
 from aintandem_notify.rules.facts import Subject
 from aintandem_notify.rules.globs import project_matcher
 from aintandem_notify.rules.language import (
     LONGEST_TEXT,
-    RENDER_ERRORS,
     Condition,
     NothingThere,
     Render,
@@ -31,6 +30,7 @@ from aintandem_notify.rules.overview import Route, routes, warnings
 from aintandem_notify.rules.plan import PlannedRule, plan
 from aintandem_notify.rules.scope import Scope, scope
 from aintandem_notify.runs import Run
+from aintandem_notify.shown import bare, shown_subject
 
 LONGEST_TITLE: Final = 500
 """Characters of a title, from whatever template; it has to fit one line of a phone."""
@@ -97,6 +97,24 @@ class Router:
         ``run`` is the attempt as it is after the event; ``now`` becomes the notification's ``created_at``.
         The first matching rule that names a destination wins it.
         """
+        return self._route(event, run, project, now, self._notification)
+
+    def plainly(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Routed]:
+        """As ``route``, with nothing of their texts in the notifications and conditions unasked.
+
+        For an event that ``route`` cannot be asked about, or whose notification cannot be stored.
+        """
+        return self._route(event, run, project, now, _bare_notification, ask=False)
+
+    def _route(
+        self,
+        event: Event,
+        run: Run | None,
+        project: Project | None,
+        now: datetime,
+        make: "_Make",
+        ask: bool = True,
+    ) -> list[Routed]:
         rules = self._rules_for(event)
         if not rules:
             return []
@@ -105,9 +123,9 @@ class Router:
         routed = []
         for rule in rules:
             free = tuple(name for name in rule.plan.destinations if name not in taken)
-            if free and self._matches(rule, event, names, project):
+            if free and self._matches(rule, event, names if ask else None, project):
                 taken.update(free)
-                routed.append(Routed(self._notification(rule.plan, rule, (event, run, project), names, now), free))
+                routed.append(Routed(make(rule, (event, run, project), names, now), free))
         return routed
 
     def routes_table(self) -> list[Route]:
@@ -123,32 +141,43 @@ class Router:
             return tuple(rule for rule in self._for_unknown if rule.plan.concerns_unknown(event.type))
         return self._by_type.get(event.type, ())
 
-    def _matches(self, rule: _Rule, event: Event, names: Scope, project: Project | None) -> bool:
+    def _matches(self, rule: _Rule, event: Event, names: Scope | None, project: Project | None) -> bool:
+        """``names`` is None where the rule's condition is not to be asked."""
         if not rule.concerns_project(project):
             return False
         if rule.plan.least is not None and texts.severity(event).rank < rule.plan.least.rank:
             return False
+        if rule.when is None or names is None:
+            return True
         # Rather one message too many than a failure that nobody hears of.
-        return rule.when is None or self._guarded(rule.when, names, rule.plan.name, "when", instead=True)
+        return self._guarded(rule.when, names, rule.plan.name, "when", instead=True)
 
-    def _notification(
-        self, planned: PlannedRule, rule: _Rule, subject: Subject, names: Scope, now: datetime
-    ) -> Notification:
-        event, run, project = subject
-        shown_event, shown_run = _without_secrets(event, run)
+    def _notification(self, rule: _Rule, subject: Subject, names: Scope, now: datetime) -> Notification:
+        try:
+            return self._rendered(rule, subject, names, now)
+        except Exception as error:  # noqa: BLE001  # whatever its text makes of us, that it happened is told
+            self._report(rule.plan.name, f"text of {subject[0].type}", error, "it is told without its text")
+            return _bare_notification(rule, subject, names, now)
+
+    def _rendered(self, rule: _Rule, subject: Subject, names: Scope, now: datetime) -> Notification:
+        planned = rule.plan
+        told = shown_subject(subject)
+        if told is not subject:
+            names = scope(*told)  # a text that takes half of a secret shows none of it
+        event, run, project = told
         title = self._text(rule.title, names, planned.name, "title") or ""
         body = self._text(rule.body, names, planned.name, "body")
         return Notification(
             id=_notification_id(event, planned.name),
             thread=_thread(event, run),
             severity=planned.severity or texts.severity(event),
-            title=formats.one_line(title, LONGEST_TITLE) or texts.title(subject),
-            body=texts.body(subject) if body is None else formats.cut_end(body, LONGEST_TEXT),
-            fields=texts.fields(subject),
+            title=formats.one_line(title, LONGEST_TITLE) or texts.title(told),
+            body=texts.body(told) if body is None else formats.cut_end(body, LONGEST_TEXT),
+            fields=texts.fields(told),
             url=self._url(names),
             mentions=planned.mention,
-            event=shown_event,
-            run=shown_run,
+            event=event,
+            run=run,
             project=project,
             rule=planned.name,
             created_at=now,
@@ -173,13 +202,20 @@ class Router:
         """What ``make`` gives; ``instead`` if it raises, which is logged once for each rule and part."""
         try:
             return make(names)
-        except RENDER_ERRORS as error:
-            if (rule, part) not in self._reported:
-                self._reported.add((rule, part))
-                reason = formats.one_line(f"{type(error).__name__}: {error}", LONGEST_TITLE)
-                self._log.warning("rule raised", rule=rule, part=part, reason=reason, so=_CONSEQUENCES[part])
+        except NothingThere:
+            raise
+        except Exception as error:  # noqa: BLE001  # what a template can raise is up to whoever wrote it
+            self._report(rule, part, error, _CONSEQUENCES[part])
             return instead
 
+    def _report(self, rule: str, part: str, error: Exception, consequence: str) -> None:
+        if (rule, part) not in self._reported:
+            self._reported.add((rule, part))
+            reason = formats.one_line(f"{type(error).__name__}: {error}", LONGEST_TITLE)
+            self._log.warning("rule raised", rule=rule, part=part, reason=reason, so=consequence)
+
+
+_Make = Callable[[_Rule, Subject, Scope, datetime], Notification]
 
 _CONSEQUENCES: Final = {
     "when": "the rule counts as a match",
@@ -189,23 +225,23 @@ _CONSEQUENCES: Final = {
 }
 
 
-def _without_secrets(event: Event, run: Run | None) -> tuple[Event, Run | None]:
-    """Event and run as destinations may see them: both go into files and over the network as they are."""
-    told = event.wire_json if run is None else f"{event.wire_json}\n{run.output_tail}\n{run.name}\n{run.step}"
-    if not may_hold_secret(told):
-        return event, run
-    return _event_without_secrets(event), None if run is None else _run_without_secrets(run)
-
-
-def _event_without_secrets(event: Event) -> Event:
-    wire = event.wire()
-    clean = redact_values(wire)
-    return event if clean == wire else restore_event(clean)
-
-
-def _run_without_secrets(run: Run) -> Run:
-    step = run.step and redact(run.step)
-    return replace(run, output_tail=redact(run.output_tail), name=redact(run.name), step=step)
+def _bare_notification(rule: _Rule, subject: Subject, _names: Scope, now: datetime) -> Notification:
+    """What can be said without any text from outside."""
+    event, run, project = subject
+    return bare(
+        Notification(
+            id=_notification_id(event, rule.plan.name),
+            thread=_thread(event, run),
+            severity=rule.plan.severity or texts.severity(event),
+            title="",
+            mentions=rule.plan.mention,
+            event=event,
+            run=run,
+            project=project,
+            rule=rule.plan.name,
+            created_at=now,
+        )
+    )
 
 
 def _notification_id(event: Event, rule: str) -> str:

@@ -24,7 +24,7 @@ _mine: Final = schema.deliveries.c
 QUEUED: Final = and_(_mine.destination == bindparam("name"), _mine.state == DeliveryState.QUEUED.value)
 """Waits at the destination ``name``."""
 CONTENTS: Final = (
-    select(schema.notifications.c.id, schema.notifications.c.content, schema.events.c.wire)
+    select(schema.notifications.c.id, schema.notifications.c.content, schema.events.c.key, schema.events.c.wire)
     .join_from(schema.notifications, schema.events, schema.events.c.key == schema.notifications.c.event_key)
     .where(schema.notifications.c.id.in_(bindparam("ids", expanding=True)))
 )

@@ -59,8 +59,9 @@ _LATEST: Final = (
 _LATEST_RUNS: Final = select(schema.runs).where(
     tuple_(_runs.project_id, _runs.kind, _runs.id, _runs.attempt).in_(_LATEST)
 )
-# The event is in the journal; the others are a delivery's own.
+# The event is in the journal, as it came; the others are a delivery's own.
 _NOT_KEPT: Final = {"event", "previous", "plain", "instead_of"}
+_NOT_KEPT_BUT_THE_EVENT: Final = _NOT_KEPT - {"event"}
 _RUN_NAME: Final = ("project_id", "kind", "id", "attempt")
 _RUN_STATE: Final = (
     "state",
@@ -187,7 +188,8 @@ class Journal:
         """
         connection, at = self._connection, microseconds(now)
         events = [_event_row(event, at) for event in changes.events]
-        notifications = [_notification_row(sent, at) for sent, _ in changes.notifications]
+        raw = {event.key: event for event in changes.events}
+        notifications = [_notification_row(sent, raw, at) for sent, _ in changes.notifications]
         _ADD_EVENTS.run(connection, events)
         _ADD_RUNS.run(connection, [_run_name(run) + _run_state(run) for run in changes.new_runs])
         _MOVE_RUNS.run(connection, [_run_state(run) + _run_name(run) for run in changes.moved_runs])
@@ -268,9 +270,11 @@ def _run(row: RowMapping) -> Run:
     return Run(**{**row, "kind": Family(row["kind"]), "state": RunState(row["state"])})
 
 
-def _notification_row(notification: Notification, at: int) -> BulkRow:
-    content = notification.model_dump_json(exclude=_NOT_KEPT)
-    return (notification.id, notification.event.key, notification.rule, at, content)
+def _notification_row(notification: Notification, raw: Mapping[str, Event], at: int) -> BulkRow:
+    event = notification.event
+    # An event that is shown otherwise than it came cannot be shown so again by what is in the journal alone.
+    left_out = _NOT_KEPT if raw.get(event.key) is event else _NOT_KEPT_BUT_THE_EVENT
+    return (notification.id, event.key, notification.rule, at, notification.model_dump_json(exclude=left_out))
 
 
 def _delivery_row(notification: Notification, destination: str, at: int) -> BulkRow:

@@ -9,6 +9,8 @@ from typing import Any, Final
 from pydantic_core import from_json
 from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
+from aintandem_notify.log import redact
+from aintandem_notify.shown import shown_content
 from aintandem_notify.store import schema
 from aintandem_notify.store.deliveries import DeliveryState
 from aintandem_notify.store.recent import Recent
@@ -29,7 +31,8 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A delivery as it stands; ``content`` is its notification as it is kept, None when it is not any more.
+    """A delivery as it stands; ``content`` is its notification as it is kept, but for what has become known as a
+    secret since; None when it is not there any more.
 
     Where several agents share the store, ``variant`` tells which settings it is meant for, ``node`` which agent
     alone can make it, and ``claimed_by`` which one has it in hand.
@@ -232,16 +235,21 @@ def _entry(row: Any) -> Entry:
         attempts=row.attempts,
         fault=row.fault,
         fault_count=row.fault_count,
-        reason=row.reason,
+        reason=row.reason and redact(row.reason),
         instead_of=row.instead_of,
         plain=row.plain,
         variant=row.variant or "",
         node=row.node,
         claimed=row.claimed_by is not None,
         claimed_by=row.claimant,
-        content=_read(row.content),
+        content=_shown(row.content),
         receipt=_read(row.receipt),
     )
+
+
+def _shown(text: str | None) -> Mapping[str, Any] | None:
+    content = _read(text)
+    return None if content is None else shown_content(content)
 
 
 def _read(text: str | None) -> Mapping[str, Any] | None:

@@ -15,13 +15,17 @@ from pydantic_core import from_json, to_json
 from sqlalchemy import Connection, and_, bindparam, exists, func, insert, or_, select, update
 
 from aintandem_notify.events import restore_event
+from aintandem_notify.log import get_logger, may_hold_secret
 from aintandem_notify.notification import Notification
+from aintandem_notify.shown import bare, shown, shown_event
 from aintandem_notify.store import schema
 from aintandem_notify.store.bulk import Bulk
 from aintandem_notify.store.bulk import Row as BulkRow
 from aintandem_notify.store.deliveries import CONTENTS, QUEUED, DeliveryState, bury
 from aintandem_notify.store.recent import Recent
 from aintandem_notify.store.schema import microseconds
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +231,20 @@ class Outbox:
 
 
 def _notification(row: Any) -> Notification:
-    return Notification.model_validate(from_json(row.content) | {"event": restore_event(from_json(row.wire))})
+    """As it was made, without what has become known as a secret since then."""
+    content = from_json(row.content)
+    event = restore_event(from_json(row.wire), row.key)
+    if (told := content.get("event")) is not None:
+        shown_then = restore_event(told, row.key)
+        event = shown_then if type(shown_then) is type(event) else shown_event(event)
+    notification = Notification.model_validate(content | {"event": event})
+    if not may_hold_secret(f"{row.content}\n{row.wire}"):
+        return notification
+    try:
+        return shown(notification)
+    except Exception as error:  # its text is no reason not to say that it happened
+        log.error("a notification goes out without its text", id=row.id, exc_info=error)
+        return bare(notification)
 
 
 def _claim(destination: str, row: Any, notification: Notification) -> Claim:

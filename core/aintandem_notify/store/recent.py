@@ -6,6 +6,7 @@ To read one back from the store costs more than to deliver it to a file, and mos
 from dataclasses import dataclass, field
 from typing import Final
 
+from aintandem_notify.log import announcements
 from aintandem_notify.notification import Notification
 
 MOST: Final = 2000
@@ -17,9 +18,9 @@ MOST_CHARACTERS: Final = 4 * 2**20
 
 @dataclass(slots=True)
 class _Shelf:
-    """What is kept for one destination: notification and size by the notification's id."""
+    """What is kept for one destination: notification, size and known secrets by the notification's id."""
 
-    kept: dict[str, tuple[Notification, int]] = field(default_factory=dict)
+    kept: dict[str, tuple[Notification, int, int]] = field(default_factory=dict)
     characters: int = 0
 
 
@@ -45,7 +46,7 @@ class Recent:
                 self.remove(destination, next(iter(shelf.kept)))
         if not self._fits(shelf, characters):
             return False
-        shelf.kept[notification.id] = notification, characters
+        shelf.kept[notification.id] = notification, characters, announcements()
         shelf.characters += characters
         return True
 
@@ -53,10 +54,10 @@ class Recent:
         return len(shelf.kept) < self._most and shelf.characters + characters <= self._most_characters
 
     def get(self, destination: str, notification_id: str) -> Notification | None:
-        """The notification; None when only the store has it."""
+        """The notification; None when only the store has it, or it may hold what has become a secret since."""
         shelf = self._shelves.get(destination)
         found = None if shelf is None else shelf.kept.get(notification_id)
-        return None if found is None else found[0]
+        return None if found is None or found[2] != announcements() else found[0]
 
     def remove(self, destination: str, notification_id: str) -> None:
         """It is settled; nothing happens if it was not kept."""

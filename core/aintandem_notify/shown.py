@@ -1,0 +1,117 @@
+"""What may leave the agent of an event, its run and its project: everything but secrets, under the same identity.
+
+The journal holds events as they came; each way out (a notification, one that is read back, a live hook) shows
+them through here. Ids, types and times say what it is about, so they stay as they are, whatever they look like.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+from aintandem_notify.events import Event, restore_event
+from aintandem_notify.log import may_hold_secret, redact, redact_values
+from aintandem_notify.notification import Field, Notification, Project
+from aintandem_notify.runs import Run
+
+Subject = tuple[Event, Run | None, Project | None]
+T = TypeVar("T")
+
+_TEXTS_OF_A_RUN: Final = ("output_tail", "name", "step", "workflow_id")
+NO_TEXT: Final = "What it says cannot be shown. The log of AInTandem Notify says why."
+"""The body of a notification that had to do without any text from outside."""
+
+
+def shown_event(event: Event) -> Event:
+    """The event without secrets; the very same where there is none."""
+    if not may_hold_secret(event.wire_json):
+        return event
+    told = event.retold(redact_values)
+    return event if told.wire() == event.wire() else told
+
+
+def shown_subject(subject: Subject) -> Subject:
+    """All three without secrets; the very same where there is none."""
+    event, run, project = subject
+    told = [event.wire_json]
+    if run is not None:
+        told += (run.output_tail, run.name, run.step or "", run.workflow_id or "")
+    if project is not None:
+        told.append(project.name)
+    if not may_hold_secret("\n".join(told)):
+        return subject
+    return shown_event(event), _if_any(shown_run, run), _if_any(shown_project, project)
+
+
+def shown_run(run: Run) -> Run:
+    """The run without secrets."""
+    return replace(
+        run,
+        output_tail=redact(run.output_tail),
+        name=redact(run.name),
+        step=_if_any(redact, run.step),
+        workflow_id=_if_any(redact, run.workflow_id),
+    )
+
+
+def shown_project(project: Project) -> Project:
+    """The project without secrets in its name."""
+    name = redact(project.name)
+    return project if name == project.name else Project(id=project.id, name=name)
+
+
+def shown(notification: Notification) -> Notification:
+    """The notification without secrets, also those that were not known when it was made."""
+    return notification.model_copy(
+        update={
+            "title": redact(notification.title),
+            "body": redact(notification.body),
+            "fields": tuple(Field(redact(one.name), redact(one.value)) for one in notification.fields),
+            "url": _if_any(redact, notification.url),
+            "event": shown_event(notification.event),
+            "run": _if_any(shown_run, notification.run),
+            "project": _if_any(shown_project, notification.project),
+        }
+    )
+
+
+def shown_content(content: Mapping[str, Any]) -> dict[str, Any]:
+    """As ``shown``, for a notification as JSON values, whatever is in it."""
+    told = dict(content)
+    for name in ("title", "body", "fields", "url"):
+        told[name] = redact_values(told.get(name))
+    for name, texts in (("run", _TEXTS_OF_A_RUN), ("project", ("name",))):
+        if isinstance(one := told.get(name), dict):
+            told[name] = one | {text: redact_values(one[text]) for text in texts if text in one}
+    if isinstance(wire := told.get("event"), dict):
+        told["event"] = shown_event(restore_event(wire)).wire()
+    return told
+
+
+def bare_run(run: Run) -> Run:
+    """The run by its identity, state and times alone."""
+    return replace(run, name=run.id, workflow_id=None, step=None, output_tail="")
+
+
+def bare_title(event: Event) -> str:
+    """What happened, in words of our own: ``Task failed``."""
+    known = event.type if type(event).model_fields["type"].default == event.type else "unknown_event"
+    return known.replace("_", " ").capitalize()
+
+
+def bare(notification: Notification) -> Notification:
+    """The notification without any text from outside, for when something is wrong with those."""
+    return notification.model_copy(
+        update={
+            "title": bare_title(notification.event),
+            "body": NO_TEXT,
+            "fields": (),
+            "url": None,
+            "event": notification.event.bare(),
+            "run": _if_any(bare_run, notification.run),
+            "project": _if_any(lambda project: Project(id=project.id, name=project.id), notification.project),
+        }
+    )
+
+
+def _if_any(change: Callable[[T], Any], value: T | None) -> Any:
+    return None if value is None else change(value)

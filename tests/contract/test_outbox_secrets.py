@@ -1,0 +1,179 @@
+"""Secrets in what happens, on a real store: no form of one goes out; the notice does, under its own identity."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from aintandem_notify.events import Event, Family
+from aintandem_notify.log import HIDDEN, hide
+from aintandem_notify.notification import Notification, Project
+from aintandem_notify.observation import Gap, Look, Observation
+from aintandem_notify.rules import Router, formats, texts
+from aintandem_notify.runs import RunRef, RunState
+from aintandem_notify.store import Storage
+from support.ingesting import open_bench
+from support.outbox import NOW, PROJECT, claim_all, event, memory
+from support.routing import config, destination, rule
+
+pytestmark = pytest.mark.usefixtures("any_store")
+
+DESTINATIONS = ("file_log.audit", "webhook.ops")
+
+
+def router(**more: Any) -> Router:
+    """Everything to one destination, with texts of its own, and ends to another."""
+    own = {"title": "{{ run.name }}: {{ event.error }}", "body": "{{ event.error }} {{ event }}"} | more
+    return Router(
+        config(
+            *map(destination, DESTINATIONS),
+            rule("own", "* unknown/*", DESTINATIONS[0], **own),
+            rule("default", "task/*", DESTINATIONS[1]),
+        )
+    )
+
+
+async def told(storage: Storage, name: str = DESTINATIONS[0]) -> list[Notification]:
+    """What is due at a destination, in order."""
+    return [claim.notification for claim in await storage.run(claim_all(name))]
+
+
+async def forget(storage: Storage) -> None:
+    """As after a restart: what is due is read back from the store."""
+    await storage.run(lambda store: store._recent.clear())
+
+
+def ended(run: str = "t1", **facts: Any) -> Look:
+    """REST shows that a task failed a minute ago, while nobody listened."""
+    moment = NOW - timedelta(minutes=1)
+    gap = Gap(NOW - timedelta(hours=1), NOW, NOW - timedelta(days=1), 86400)
+    ref = RunRef("p", Family.TASK, run)
+    one = Observation(ref, RunState.FAILED, "t", created_at=moment, started_at=moment, ended_at=moment)
+    return Look((type(one)(**{name: getattr(one, name) for name in one.__slots__} | facts),), gap, 0)
+
+
+TOKENS = {
+    "a URL with a token": "url was /cb?token=abc123",
+    "a login in a URL": "http://me:abc123@host/",
+    "a header": "Authorization: Bearer abc123abc123",
+    "the config's own": "sesame-4711 was refused",
+}
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("error", TOKENS.values(), ids=TOKENS)
+async def test_a_failure_whose_error_holds_a_secret_is_told_live(error: str, restarted: bool) -> None:
+    hide("sesame-4711")
+    failed = event("task_failed", error=error)
+    with capture_logs() as logs:
+        async with memory() as storage, open_bench(storage, router()) as bench:
+            for _ in range(2):
+                await bench.ingest.commit(PROJECT, [event("task_started", at=-5), failed])
+            if restarted:
+                await forget(storage)
+            for name in DESTINATIONS:
+                *_, one = await told(storage, name)
+                assert_told(one, failed)
+    assert logs == []
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("error", TOKENS.values(), ids=TOKENS)
+async def test_a_failure_whose_error_holds_a_secret_is_told_after_a_gap(error: str, restarted: bool) -> None:
+    hide("sesame-4711")
+    with capture_logs() as logs:
+        async with memory() as storage, open_bench(storage, router()) as bench:
+            for _ in range(2):
+                outcome = await bench.ingest.compare(PROJECT, ended(error=error, name=error))
+            if restarted:
+                await forget(storage)
+            for name in DESTINATIONS:
+                started, failed = await told(storage, name)
+                assert (started.event.type, failed.event.type) == ("task_started", "task_failed")
+                assert failed.event.caught_up
+                assert_told(failed, failed.event)
+    assert outcome.changed == 0
+    assert logs == []
+
+
+def assert_told(one: Notification, raw: Event) -> None:
+    """It shows the event without its secret, and is about no other."""
+    text = one.model_dump_json()
+    assert "abc123" not in text
+    assert "4711" not in text
+    assert HIDDEN in one.body
+    assert type(one.event) is type(raw)
+    for name in ("key", "type", "timestamp", "run_id", "project_id", "caught_up"):
+        assert getattr(one.event, name) == getattr(raw, name)
+    assert (one.thread, one.event.wire()["taskId"]) == ("p/task/t1/1", "t1")
+
+
+HIDDEN_WORDS = ["task", "fail", "2026", "00:00", "run-", "proj", "type", "error", "sandbox", "phase-1", "wf-4711"]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("secret", HIDDEN_WORDS)
+async def test_no_secret_is_in_the_way_of_what_an_event_is(secret: str, restarted: bool) -> None:
+    about = {"taskId": "run-token=abc", "executionId": "run-token=abc", "sandboxId": "run-token=abc"}
+    named = {"workflowId": "wf-4711" * 73, "phaseId": "phase-1", "error": "wf-4711 token=abc"}
+    project = Project(id="proj-2026", name="proj-2026")
+    kinds = ("task_failed", "workflow_phase_started", "workflow_execution_failed", "sandbox_error", "artifact")
+    raw = [
+        event(kind, at=at, project=project.id, artifact={"path": "type"}, **about, **named)
+        for at, kind in enumerate((*kinds, "task_of_another_release"))
+    ]
+    hide(secret)
+    async with memory() as storage, open_bench(storage, router()) as bench:
+        await bench.ingest.commit(project, raw)
+        if restarted:
+            await forget(storage)
+        found = await told(storage)
+    assert [type(one.event) for one in found] == [type(one) for one in raw]
+    for one, came in zip(found, raw, strict=True):
+        for name in ("key", "type", "timestamp", "run_id", "project_id", "caught_up"):
+            assert getattr(one.event, name) == getattr(came, name)
+        assert one.event.wire()["timestamp"] == came.wire()["timestamp"]
+        assert one.run is None or one.run.ref == (project.id, came.family, came.run_id)
+    assert len({one.id for one in found}) == len(found)
+
+
+async def test_what_became_a_secret_later_is_kept_back_all_the_same() -> None:
+    async with memory() as storage, open_bench(storage, router()) as bench:
+        await bench.ingest.commit(
+            PROJECT, [event("task_failed", error="sesame-4711 was refused", task="sesame-4711")]
+        )
+        hide("sesame-4711")
+        for restarted in (False, True):
+            if restarted:
+                await forget(storage)
+            for name in DESTINATIONS:
+                (one,) = await told(storage, name)
+                assert "sesame" not in one.model_dump_json()
+
+
+def raises(*_args: Any, **_more: Any) -> Any:
+    raise AssertionError("sesame-4711 is in the way")
+
+
+@pytest.mark.parametrize("place", ["title", "body", "fields", "all"])
+async def test_whatever_goes_wrong_with_a_text_the_end_is_told(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hide("sesame-4711")
+    if place != "all":
+        monkeypatch.setattr(texts, place, raises)
+    else:
+        monkeypatch.setattr(formats, "one_line", raises)
+    batch = [event("task_failed", run=f"t{number}", error="a\x00b" * 9) for number in range(3)]
+    with capture_logs() as logs:
+        async with memory() as storage, open_bench(storage, router(title=None, body=None)) as bench:
+            await bench.ingest.commit(PROJECT, batch)
+            await bench.ingest.compare(PROJECT, ended("t9", error="sesame-4711"))
+            await forget(storage)
+            for name in DESTINATIONS:
+                found = await told(storage, name)
+                assert [one.event.run_id for one in found] == ["t0", "t1", "t2", "t9", "t9"]
+                assert {one.title for one in found} == {"Task failed", "Task started"}
+    if place != "all":  # where not even the log's reason can be made, the writer logs the exception itself
+        assert "sesame" not in str(logs)
