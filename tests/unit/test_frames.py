@@ -13,6 +13,7 @@ from aintandem_notify.events import (
     CONTROL_TYPES,
     EVENT_TYPES,
     MAX_DEPTH,
+    MOST_VALUES,
     WIRE_FAMILIES,
     Control,
     Event,
@@ -120,6 +121,7 @@ def nested(depth: int, opening: str = "[", closing: str = "]") -> str:
         (nested(900), Flaw.TOO_DEEP, ""),
         (nested(100_000), Flaw.TOO_DEEP, ""),
         ("[" * 100_000, Flaw.TOO_DEEP, ""),
+        (failed_with(f'"output": [{"[]," * MOST_VALUES}0]'), Flaw.TOO_MANY_VALUES, ""),
     ],
     ids=lambda value: repr(value)[:40],
 )
@@ -129,7 +131,17 @@ def test_a_frame_that_is_no_event_is_named_after_its_flaw(frame: str, flaw: Flaw
 
 def test_every_flaw_is_in_the_table_above() -> None:
     marks = test_a_frame_that_is_no_event_is_named_after_its_flaw.pytestmark  # type: ignore[attr-defined]
-    assert {case[1] for case in marks[0].args[1]} == set(Flaw)
+    assert {case[1] for case in marks[0].args[1]} == set(Flaw) - {Flaw.NO_MEMORY}
+
+
+@pytest.mark.parametrize("place", ["foreign_json.from_json", "events.frames.event_from"])
+def test_a_frame_that_there_is_no_memory_for_is_no_event(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(f"aintandem_notify.{place}", fail)
+
+    assert parsed(failed_with('"a": 1')) == NoEvent(Flaw.NO_MEMORY)
 
 
 @pytest.mark.parametrize("kind", sorted(CONTROL_TYPES))
@@ -147,6 +159,7 @@ def test_control_frames_are_no_events(kind: str) -> None:
         failed_with('"a": "1e999"'),
         failed_with(f'"a": {"9" * 400}'),
         failed_with('"a": "' + "[" * 500 + '"'),
+        failed_with('"a": "' + "," * MOST_VALUES + '"'),
         failed_with('"error": ' + json.dumps("x" * 1_000_000)),
         failed_with('"type": "task_failed"'),
         failed_with('"projectId": null'),

@@ -14,6 +14,7 @@ import trio
 from aintandem_notify import log
 from aintandem_notify.errors import TokenStoreError
 from aintandem_notify.folders import make_folder
+from aintandem_notify.foreign_json import read_json
 from aintandem_notify.orchestrator import StoredTokens, TokenStore
 
 OTHERS: Final = 0o077
@@ -177,9 +178,9 @@ def _as_text(tokens: StoredTokens) -> str:
 
 def _from_text(text: str, place: str) -> StoredTokens | None:
     try:
-        content = json.loads(text)
+        content = read_json(text)
         url, token, refresh_token = content["url"], content["token"], content["refreshToken"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         url = token = refresh_token = None
     if not (isinstance(url, str) and isinstance(token, str) and isinstance(refresh_token, str | None)):
         _log.warning("the tokens that were kept cannot be read; a login is needed", place=place)

@@ -5,11 +5,11 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from pydantic_core import from_json
 from starlette.requests import ClientDisconnect, Request
 
 from aintandem_notify.control.deliveries import MOST_AT_ONCE, MOST_ON_A_PAGE
 from aintandem_notify.control.refusal import Refused
+from aintandem_notify.foreign_json import read_json
 from aintandem_notify.store import DeliveryState, Wanted
 
 MOST_BODY: Final = 65_536
@@ -45,7 +45,7 @@ async def body_of(request: Request) -> dict[str, Any]:
     except ClientDisconnect:
         raise Refused("the body did not end") from None
     try:
-        found = from_json(bytes(content) or b"{}", allow_inf_nan=False)
+        found = read_json(content or b"{}", mends=False)
     except ValueError:
         raise Refused("the body is no JSON") from None
     if not isinstance(found, dict):

@@ -6,7 +6,6 @@ from urllib.parse import quote, urlencode
 
 import trio
 from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json
 
 from aintandem_notify.control.deliveries import Act
 from aintandem_notify.control.file import Whereabouts
@@ -20,6 +19,7 @@ from aintandem_notify.control.views import (
     TurnedView,
 )
 from aintandem_notify.errors import HttpFailed
+from aintandem_notify.foreign_json import read_json
 from aintandem_notify.http_client import HttpAnswer, HttpClient
 from aintandem_notify.store import Wanted
 
@@ -115,7 +115,7 @@ def _filter(wanted: Wanted) -> dict[str, str]:
 
 def _parsed(answer: HttpAnswer) -> Mapping[str, Any]:
     try:
-        found = from_json(answer.body)
+        found = read_json(answer.body, finite=False)
     except ValueError:
         found = None
     return found if isinstance(found, dict) else {}

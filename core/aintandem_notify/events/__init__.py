@@ -8,7 +8,7 @@ raises. One table, ``EVENT_TYPES``, maps a type to its model, and the model know
 from aintandem_notify.events.base import LONGEST_ID, Event, Family, UnknownEvent
 from aintandem_notify.events.frames import (
     CONTROL_TYPES,
-    MAX_DEPTH,
+    MOST_VALUES,
     Control,
     Flaw,
     NoEvent,
@@ -62,12 +62,14 @@ from aintandem_notify.events.wire import (
     WorkflowPhaseCompletedEvent,
     WorkflowPhaseStartedEvent,
 )
+from aintandem_notify.foreign_json import MAX_DEPTH
 
 __all__ = [
     "CONTROL_TYPES",
     "EVENT_TYPES",
     "LONGEST_ID",
     "MAX_DEPTH",
+    "MOST_VALUES",
     "OWN_TYPES",
     "WIRE_FAMILIES",
     "AgentEvent",

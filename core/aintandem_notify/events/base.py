@@ -26,6 +26,8 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, core_schema, to_json
 
+from aintandem_notify.foreign_json import mend_surrogates
+
 
 class Family(StrEnum):
     """What an event is about."""
@@ -63,11 +65,6 @@ def _nothing(_value: object) -> None:
 
 def _false(_value: object) -> bool:
     return False
-
-
-def mend_surrogates(text: str) -> str:
-    """``text`` with halves of characters that stand alone replaced by U+FFFD, so that it can be encoded."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _mended(value: object) -> object:

@@ -2,8 +2,6 @@
 from outside.
 """
 
-import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,13 +10,20 @@ from enum import StrEnum
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json
 
-from aintandem_notify.events.base import Event, UnknownEvent, mend_surrogates
+from aintandem_notify.events.base import Event, UnknownEvent
 from aintandem_notify.events.table import EVENT_TYPES, OWN_TYPES, WIRE_MODELS
+from aintandem_notify.foreign_json import (
+    JsonFlaw,
+    UnreadableJson,
+    beyond_limits,
+    is_out_of_memory,
+    mend,
+    read_json,
+)
 
-MAX_DEPTH: Final = 100
-"""Nesting that a frame may have; ours, well under the recursion limits of every JSON reader behind us."""
+MOST_VALUES: Final = 250_000
+"""Values of a frame, about. Read, they take 30 MB at the worst; an event that anybody reads has a few hundred."""
 
 CONTROL_TYPES: Final = frozenset({"ping", "pong", "connected"})
 """Frames that keep the connection and are no events."""
@@ -31,11 +36,22 @@ class Flaw(StrEnum):
     MALFORMED = "malformed"
     NOT_AN_OBJECT = "not an object"
     TOO_DEEP = "nested too deep"
+    TOO_MANY_VALUES = "too many values"
     NUMBER_OUT_OF_RANGE = "number out of range"
+    NO_MEMORY = "no memory for it"
     NO_TYPE = "no type"
     RESERVED_TYPE = "a type that only the agent makes"
     OTHER_PROJECT = "another project's id"
     MISSING_OR_WRONG_FIELD = "missing or wrong field"
+
+
+_FLAWS: Final = {
+    JsonFlaw.MALFORMED: Flaw.MALFORMED,
+    JsonFlaw.TOO_DEEP: Flaw.TOO_DEEP,
+    JsonFlaw.TOO_MANY_VALUES: Flaw.TOO_MANY_VALUES,
+    JsonFlaw.NUMBER_OUT_OF_RANGE: Flaw.NUMBER_OUT_OF_RANGE,
+    JsonFlaw.NO_MEMORY: Flaw.NO_MEMORY,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +101,12 @@ def parse_frame(frame: str | bytes, project_id: str, received_at: datetime) -> E
     content = _read_json(frame)
     if isinstance(content, NoEvent):
         return content
-    return event_from(content, project_id, received_at)
+    try:
+        return event_from(content, project_id, received_at)
+    except BaseException as error:
+        if not is_out_of_memory(error):
+            raise
+        return NoEvent(Flaw.NO_MEMORY)
 
 
 def event_from(content: dict[str, Any], project_id: str, received_at: datetime) -> Event | Control | NoEvent:
@@ -141,7 +162,7 @@ def fit_value(value: Any) -> Any:
 
     The same as for frames: not too deep, no infinite number, lone surrogates mended.
     """
-    return None if _beyond_limits([value]) is not None else _mend(value)
+    return None if beyond_limits([value]) is not None else mend(value)
 
 
 def _moment(value: object) -> datetime | None:
@@ -172,62 +193,7 @@ def _read_time(value: datetime | str | float) -> datetime:
 
 def _read_json(frame: str) -> dict[str, Any] | NoEvent:
     try:
-        content = from_json(frame, allow_inf_nan=False)
-    except (ValueError, TypeError):  # TypeError: the text itself holds half a character
-        content = _read_json_slowly(frame)
-    if isinstance(content, NoEvent):
-        return content
-    if not isinstance(content, dict):
-        return NoEvent(Flaw.NOT_AN_OBJECT)
-    flaw = _beyond_limits(content)
-    return content if flaw is None else NoEvent(flaw)
-
-
-def _read_json_slowly(frame: str) -> object:
-    """What the fast reader refused: mends lone surrogates, names the flaw of anything else."""
-    try:
-        content = json.loads(frame, parse_constant=_refuse_constant)
-    except RecursionError:
-        return NoEvent(Flaw.TOO_DEEP)
-    except json.JSONDecodeError:
-        return NoEvent(Flaw.MALFORMED)
-    except ValueError:  # NaN, Infinity, or an integer with more digits than Python converts
-        return NoEvent(Flaw.NUMBER_OUT_OF_RANGE)
-    # The depth comes first: mending goes as deep as the frame does.
-    flaw = _beyond_limits(content)
-    return _mend(content) if flaw is None else NoEvent(flaw)
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(name)
-
-
-def _mend(value: Any) -> Any:
-    match value:
-        case str():
-            return mend_surrogates(value)
-        case list():
-            return [_mend(item) for item in value]
-        case dict():
-            return {mend_surrogates(key): _mend(item) for key, item in value.items()}
-        case _:
-            return value
-
-
-def _beyond_limits(content: Any) -> Flaw | None:
-    """Looks through ``content`` level by level for what no JSON reader behind us should have to take."""
-    level: list[Any] = [content] if isinstance(content, dict | list) else []
-    for _ in range(MAX_DEPTH + 1):
-        below: list[Any] = []
-        for container in level:
-            for item in container.values() if isinstance(container, dict) else container:
-                kind = type(item)
-                if kind is float:
-                    if not math.isfinite(item):  # 1e999 is correct JSON
-                        return Flaw.NUMBER_OUT_OF_RANGE
-                elif kind is dict or kind is list:
-                    below.append(item)
-        if not below:
-            return None
-        level = below
-    return Flaw.TOO_DEEP
+        content = read_json(frame, most_values=MOST_VALUES)
+    except UnreadableJson as error:
+        return NoEvent(_FLAWS[error.flaw])
+    return content if isinstance(content, dict) else NoEvent(Flaw.NOT_AN_OBJECT)

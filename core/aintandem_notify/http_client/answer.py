@@ -1,6 +1,5 @@
 """What comes back from a request, and what its ``Retry-After`` asks for."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -9,12 +8,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from aintandem_notify.events.base import mend_surrogates
+from aintandem_notify.foreign_json import read_json
 
 LONGEST_RETRY_AFTER: Final = 86400.0
 """Seconds; no server may silence us for longer than a day."""
 
-_HALF_A_CHARACTER: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _SECONDS: Final = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 
 
@@ -39,15 +37,10 @@ class HttpAnswer:
     def json(self) -> Any:
         """The body's JSON value; raises ValueError when there is none, also for a truncated body.
 
-        Bytes that are no UTF-8 and halves of characters become U+FFFD, so that what comes out can be stored.
+        Also for one that is nested too deep or has too many values (``foreign_json``). Bytes that are no UTF-8 and
+        halves of characters become U+FFFD, so that what comes out can be stored.
         """
-        try:
-            content = json.loads(self.body.decode("utf-8-sig", "replace"))
-            if _HALF_A_CHARACTER.search(self.body):
-                content = json.loads(mend_surrogates(json.dumps(content, ensure_ascii=False)))
-        except RecursionError:
-            raise ValueError("the JSON is nested too deep") from None
-        return content
+        return read_json(self.body, finite=False)
 
     def retry_after(self, now: datetime) -> float | None:
         """Seconds that the server asks to wait, at the most ``LONGEST_RETRY_AFTER``.

@@ -8,7 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
+
+from aintandem_notify.foreign_json import read_json
 
 SILENCE_INTERVALS: Final = 2.5
 """Silence of so many intervals is death: two pings went unanswered, and the second had half an interval."""
@@ -68,7 +70,7 @@ def is_ping(frame: str | bytes) -> bool:
     if len(frame) > LONGEST_PING or not isinstance(frame, str) or '"ping"' not in frame:
         return False
     try:
-        content: Any = from_json(frame)
+        content: Any = read_json(frame, finite=False)
     except ValueError:
         return False
     return isinstance(content, dict) and content.get("type") == "ping"

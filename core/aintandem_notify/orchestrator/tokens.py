@@ -9,9 +9,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, TypeGuard
 
-from pydantic_core import from_json
-
 from aintandem_notify.backoff import Chance
+from aintandem_notify.foreign_json import read_json
 
 RENEW_FROM: Final = 0.75
 """The part of a token's life after which anybody who asks gets a new one."""
@@ -101,7 +100,7 @@ def _claims(token: str) -> dict[str, Any]:
     if len(parts) != 3:
         return {}
     try:
-        content = from_json(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        content = read_json(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)), finite=False)
     except (NotBase64, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import trio
-from pydantic_core import from_json
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -12,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from aintandem_notify.errors import ApiError
+from aintandem_notify.foreign_json import read_json
 from aintandem_notify.simulator.asked import Asked
 from aintandem_notify.simulator.calls import Call
 from aintandem_notify.simulator.control import CONTROL_CALLS
@@ -85,7 +85,7 @@ async def _body(request: Request) -> dict[str, Any]:
     else:
         try:
             # Refuses lone surrogates and NaN, which could not be sent on.
-            body = from_json(content, allow_inf_nan=False)
+            body = read_json(content, mends=False)
         except ValueError:
             raise ApiError("the body is no JSON", status=400, code="VALIDATION_ERROR") from None
     if not isinstance(body, dict):

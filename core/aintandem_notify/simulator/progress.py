@@ -7,6 +7,7 @@ import trio
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from aintandem_notify.foreign_json import read_json
 from aintandem_notify.simulator.simulation import Simulator
 from aintandem_notify.simulator.subscriptions import Subscription
 from aintandem_notify.simulator.world import iso
@@ -73,7 +74,7 @@ async def _ping(subscription: Subscription, simulator: Simulator, interval: floa
 
 def _is_ping(text: str | None) -> bool:
     try:
-        content = json.loads(text or "")
+        content = read_json(text or "")
     except ValueError:
         return False
     return isinstance(content, dict) and content.get("type") == "ping"
