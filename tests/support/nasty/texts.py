@@ -33,7 +33,7 @@ SECRETS: Final[Mapping[str, SecretText]] = {
     "token in a url's query": SecretText(
         "GET http://api.invalid/v1?page=2&token=querycanary0123&x=1 failed", "querycanary0123"
     ),
-    "token twice in one query": SecretText("/cb?token=onecanary01&token=twocanary02", "canary0"),
+    "token twice in one query": SecretText("/cb?token=onecanarytwice&token=twocanarytwice", "canarytwice"),
     "token at the very end": SecretText("token=endcanary0123", "endcanary0123"),
     "token in capitals": SecretText("TOKEN=capitalcanary01", "capitalcanary01"),
     "access token in a query": SecretText("/cb?access_token=accesscanary01", "accesscanary01"),
