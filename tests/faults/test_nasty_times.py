@@ -1,0 +1,60 @@
+"""Whatever time an event or a record claims, and wherever and whenever it is read, its end is told once."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.nasty import times
+from support.nasty_case import open_nasty_case
+from support.shifted_clock import shifted_clock
+
+
+def live(prefix: str) -> list[dict[str, Any]]:
+    """A failure for each time, with it as its ``timestamp``."""
+    return [
+        {"type": "task_failed", "taskId": f"{prefix}-{number}", "error": name, "timestamp": moment}
+        for number, (name, moment) in enumerate(times.TIMES.items())
+    ]
+
+
+def rows(prefix: str) -> list[dict[str, Any]]:
+    """A failed task for each time, with it in each place where REST tells one."""
+    return [
+        {
+            "id": f"{prefix}-{number}",
+            "status": "failed",
+            "error": name,
+            "createdAt": moment,
+            "startedAt": moment,
+            "completedAt": moment,
+        }
+        for number, (name, moment) in enumerate(times.TIMES.items())
+    ]
+
+
+@pytest.mark.parametrize("zone", [times.ZONES[name] for name in ("far west", "far east", "with summer time")])
+async def test_every_time_is_told_once_wherever_the_agent_runs(tmp_path: Path, zone: str) -> None:
+    async with open_nasty_case(tmp_path) as case:
+        async with case.agent(environ={"TZ": zone}):
+            await case.live(live("t"))
+            # How long ago something ended is the orchestrator's word: what it dates before the gap is no news.
+            await case.catch_up(tasks=rows("r"), due=False)
+            await case.live([{"type": "task_failed", "taskId": "after", "error": "still here"}])
+        told = case.told()["webhook.ops"]
+        case.due += [one for one in told if one[1].startswith("r-")]
+        case.check()
+
+
+async def test_every_time_is_told_once_whatever_the_agents_clock_shows(tmp_path: Path) -> None:
+    clock = shifted_clock(tmp_path)
+    async with open_nasty_case(tmp_path) as case:
+        # The receiver's clock is right, and so it would take no signature of another day.
+        case.case.webhook.secret = None
+        async with case.agent(environ=clock.environ):
+            for number, shift in enumerate(times.CLOCKS_S.values()):
+                clock.set(shift)
+                await case.live(live(f"c{number}"))
+            clock.set(0)
+            await case.live([{"type": "task_failed", "taskId": "after", "error": "still here"}])
+        case.check()
