@@ -15,12 +15,12 @@ DELIVERS = {
 """``deliver`` by what is wrong with it."""
 
 SAYS = {
-    "raises": "RuntimeError: no",
+    "raises": "plugins/raises.py:15: RuntimeError: no",
     "exits": "sys.exit(3) was called",
     "hangs": "past its deadline",
     "sleeps": "deliver took longer than 0.3 s",
     "junk": "returned an object, not a dict",
-    "leaks": "background task: ValueError: left behind",
+    "leaks": "background task: plugins/leaks.py:10: ValueError: left behind",
 }
 """What the log has about each of them, after that it was loaded."""
 

@@ -20,7 +20,7 @@ from aintandem_notify.api import (
 )
 from aintandem_notify.errors import PluginError
 from aintandem_notify.plugins import DeadlineExceeded, Delivered, Failed, InstanceState
-from aintandem_notify.plugins.receipts import MAX_BYTES
+from aintandem_notify.plugins.border import MAX_RECEIPT_BYTES, NoConnection, Raised
 from support.hosting import good, hosting, notification
 
 
@@ -115,7 +115,10 @@ async def test_no_receipt_is_fine(autojump_clock: MockClock, empty: object) -> N
         ({"nan": float("nan")}, "deliver returned a dict that holds more than JSON values"),
         ({"cut": "\ud800"}, "deliver returned a dict that holds more than JSON values"),
         (circular(), "deliver returned a dict that holds more than JSON values"),
-        ({"long": "x" * MAX_BYTES}, f"deliver returned {MAX_BYTES + 12} bytes of JSON; a receipt may have 16384"),
+        (
+            {"long": "x" * MAX_RECEIPT_BYTES},
+            f"deliver returned {MAX_RECEIPT_BYTES + 12} bytes of JSON; a receipt may have 16384",
+        ),
     ],
 )
 async def test_junk_for_a_receipt_is_the_plugins_fault(
@@ -139,19 +142,25 @@ async def test_junk_for_a_receipt_is_the_plugins_fault(
         (raising(Rejected("too long")), Rejected, "too long"),
         (raising(PluginNotReady("no bus")), RetryLater, "no bus"),
         (raising(HttpFailed("refused", maybe_sent=True)), HttpFailed, "refused"),
-        (raising(KeyError("x")), KeyError, "'x'"),
-        (raising(SystemExit(3)), PluginError, "bad.x: sys.exit(3) was called"),
-        (raising(GeneratorExit()), PluginError, "bad.x: raised GeneratorExit()"),
-        (raising(KeyboardInterrupt()), PluginError, "bad.x: raised KeyboardInterrupt()"),
-        (raising(BaseException("odd")), PluginError, "bad.x: raised BaseException('odd')"),
-        (raising(ExceptionGroup("", [ExceptionGroup("", [OSError("deep")])])), OSError, "deep"),
+        (raising(KeyError("x")), Raised, "bad.x: KeyError: 'x'"),
+        (raising(SystemExit(3)), Raised, "bad.x: sys.exit(3) was called"),
+        (raising(GeneratorExit()), Raised, "bad.x: GeneratorExit"),
+        (raising(KeyboardInterrupt()), Raised, "bad.x: KeyboardInterrupt"),
+        (raising(BaseException("odd")), Raised, "bad.x: BaseException: odd"),
+        (raising(ConnectionRefusedError("no")), NoConnection, "ConnectionRefusedError: no"),
+        (raising(TimeoutError()), NoConnection, "TimeoutError"),
+        (raising(ExceptionGroup("", [ExceptionGroup("", [OSError("deep")])])), Raised, "bad.x: OSError: deep"),
         (raising(ExceptionGroup("", [Rejected("no"), ValueError(), RetryLater("a")])), RetryLater, "a"),
         (raising(ExceptionGroup("", [RetryLater("b", after=1), RetryLater("c", after=2)])), RetryLater, "c"),
-        (raising(ExceptionGroup("", [ValueError("first"), TypeError("second")])), ValueError, "first"),
+        (
+            raising(ExceptionGroup("", [ValueError("first"), TypeError("second")])),
+            Raised,
+            "bad.x: ValueError: first",
+        ),
         (raising(BaseExceptionGroup("", [SystemExit(), Rejected("no")])), Rejected, "no"),
         (trio.sleep_forever, DeadlineExceeded, "deliver took longer than 5 s"),
         (deadline_of_its_own, DeadlineExceeded, "a deadline of the plugin's own has passed"),
-        (lambda: Broken(), OSError, "unreadable"),
+        (lambda: Broken(), Raised, "bad.x: OSError: unreadable"),
     ],
 )
 async def test_what_is_raised_is_the_result(

@@ -122,8 +122,8 @@ async def test_not_ready_is_tried_again_and_told_at_the_third_time(autojump_cloc
     [
         (ValueError("boom"), "lifespan, set-up: ValueError: boom"),
         (SystemExit(3), "lifespan, set-up: sys.exit(3) was called"),
-        (GeneratorExit(), "lifespan, set-up: raised GeneratorExit()"),
-        (KeyboardInterrupt(), "lifespan, set-up: raised KeyboardInterrupt()"),
+        (GeneratorExit(), "lifespan, set-up: GeneratorExit"),
+        (KeyboardInterrupt(), "lifespan, set-up: KeyboardInterrupt"),
         (ExceptionGroup("", [ExceptionGroup("", [OSError("deep")])]), "lifespan, set-up: OSError: deep"),
         ("hang", "lifespan, set-up: took longer than 5 s"),
     ],
@@ -202,8 +202,8 @@ def crashing(what: BaseException) -> type[Crashing]:
     [
         (ValueError("boom"), "background task: ValueError: boom"),
         (SystemExit(3), "background task: sys.exit(3) was called"),
-        (GeneratorExit(), "background task: raised GeneratorExit()"),
-        (BaseExceptionGroup("", [KeyboardInterrupt()]), "background task: raised KeyboardInterrupt()"),
+        (GeneratorExit(), "background task: GeneratorExit"),
+        (BaseExceptionGroup("", [KeyboardInterrupt()]), "background task: KeyboardInterrupt"),
     ],
 )
 async def test_a_crash_in_the_background_tears_down_in_order_and_starts_again(

@@ -15,6 +15,7 @@ import trio.lowlevel
 from aintandem_notify.api import Event, Notification, Plugin, PluginConfig, RetryLater, hookimpl
 from aintandem_notify.errors import PluginError
 from aintandem_notify.plugins import DeadlineExceeded, Delivered, Failed, InstanceState
+from aintandem_notify.plugins.border import Raised
 from support.hosting import Bench, good, hosting, notification, task_failed, until
 
 SHORT_S = 0.01
@@ -86,9 +87,9 @@ async def test_a_def_runs_in_a_thread_and_its_batch_in_one() -> None:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (SystemExit(1), PluginError),
-        (GeneratorExit(), PluginError),
-        (KeyboardInterrupt(), PluginError),
+        (SystemExit(1), Raised),
+        (GeneratorExit(), Raised),
+        (KeyboardInterrupt(), Raised),
         (RetryLater("busy"), RetryLater),
     ],
 )
@@ -231,8 +232,8 @@ async def test_a_blocked_live_hook_holds_no_delivery_up() -> None:
     [
         (ValueError("boom"), "__init__: ValueError: boom"),
         (SystemExit(3), "__init__: sys.exit(3) was called"),
-        (GeneratorExit(), "__init__: raised GeneratorExit()"),
-        (KeyboardInterrupt(), "__init__: raised KeyboardInterrupt()"),
+        (GeneratorExit(), "__init__: GeneratorExit"),
+        (KeyboardInterrupt(), "__init__: KeyboardInterrupt"),
     ],
 )
 async def test_an_init_that_breaks_fails_the_instance_for_good(error: BaseException, reason: str) -> None:

@@ -1,18 +1,14 @@
 """Every cell of the verdict table: what was raised, and what the delivery had behind it."""
 
-import math
-
 import pytest
 
 from aintandem_notify.delivery.judge import (
     LONGEST_ASKED_S,
-    LONGEST_REASON,
     Action,
     History,
     Verdict,
     asked,
     judge,
-    reason_of,
 )
 from aintandem_notify.errors import (
     DestinationBroken,
@@ -22,12 +18,17 @@ from aintandem_notify.errors import (
     Rejected,
     RetryLater,
 )
-from aintandem_notify.plugins.faults import DeadlineExceeded
+from aintandem_notify.plugins.border import DeadlineExceeded, NoConnection, Raised
 
 KEY_ERROR = "builtins.KeyError"
 CLEAN = History()
 ONCE = History(KEY_ERROR, 1)
 TWICE = History(KEY_ERROR, 2)
+
+
+def raised(reason: str, kind: str = KEY_ERROR) -> Raised:
+    """A fault as the border makes it."""
+    return Raised("x.y", reason, kind)
 
 
 @pytest.mark.parametrize("history", [CLEAN, ONCE, TWICE])
@@ -38,9 +39,7 @@ TWICE = History(KEY_ERROR, 2)
         (HttpFailed("refused"), Action.WAIT),
         (HttpFailed("reset", maybe_sent=True), Action.WAIT),
         (DeadlineExceeded("too long"), Action.WAIT),
-        (TimeoutError(), Action.WAIT),
-        (ConnectionResetError(), Action.WAIT),
-        (ConnectionRefusedError(), Action.WAIT),
+        (NoConnection("ConnectionResetError: by peer"), Action.WAIT),
         (DestinationBroken("no_service"), Action.PARK),
         (DestinationGone("410"), Action.DISABLE),
         (Rejected("too long"), Action.REFUSE),
@@ -64,12 +63,11 @@ def test_delivered_forgets_the_history(history: History) -> None:
 @pytest.mark.parametrize(
     ("history", "error", "action", "kept"),
     [
-        (CLEAN, KeyError("a"), Action.AGAIN, ONCE),
-        (ONCE, KeyError("b"), Action.AGAIN, TWICE),
-        (TWICE, KeyError("c"), Action.GIVE_UP, History(KEY_ERROR, 3)),
-        (TWICE, ValueError("d"), Action.AGAIN, History("builtins.ValueError", 1)),
+        (CLEAN, raised("a"), Action.AGAIN, ONCE),
+        (ONCE, raised("b"), Action.AGAIN, TWICE),
+        (TWICE, raised("c"), Action.GIVE_UP, History(KEY_ERROR, 3)),
+        (TWICE, raised("d", "builtins.ValueError"), Action.AGAIN, History("builtins.ValueError", 1)),
         (CLEAN, PluginError("x", "junk"), Action.AGAIN, History("aintandem_notify.errors.PluginError", 1)),
-        (CLEAN, OSError("disk"), Action.AGAIN, History("builtins.OSError", 1)),
     ],
 )
 def test_a_fault_of_the_plugin_counts_while_it_stays_the_same(
@@ -81,7 +79,7 @@ def test_a_fault_of_the_plugin_counts_while_it_stays_the_same(
 
 
 @pytest.mark.parametrize("history", [CLEAN, ONCE, TWICE, History(KEY_ERROR, 3)])
-@pytest.mark.parametrize("error", [KeyError("a"), ValueError("d"), PluginError("x", "junk")])
+@pytest.mark.parametrize("error", [raised("a"), raised("d", "x.Odd"), PluginError("x", "junk")])
 def test_no_fault_is_forgiven_at_the_last_try(history: History, error: Exception) -> None:
     verdict = judge(error, history, plain=True)
     assert (verdict.action, verdict.once_more) == (Action.GIVE_UP, False)
@@ -92,7 +90,9 @@ def test_delivered_as_plain_text_is_delivered() -> None:
 
 
 def test_the_reason_of_what_is_given_up_says_how_often() -> None:
-    assert judge(KeyError("c"), TWICE).reason == "KeyError: 'c' (3 times)"
+    assert (
+        judge(raised("plugins/x.py:3: KeyError: 'c'"), TWICE).reason == "plugins/x.py:3: KeyError: 'c' (3 times)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -102,10 +102,6 @@ def test_the_reason_of_what_is_given_up_says_how_often() -> None:
         (RetryLater(after=0), 0.0),
         (RetryLater(after=12.5), 12.5),
         (RetryLater(after=10**9), LONGEST_ASKED_S),
-        (RetryLater(after=-1), None),
-        (RetryLater(after=math.nan), None),
-        (RetryLater(after=math.inf), None),
-        (RetryLater(after="soon"), None),  # type: ignore[arg-type]
         (HttpFailed("refused"), None),
         (Rejected(), None),
     ],
@@ -118,18 +114,12 @@ def test_what_a_destination_may_ask_for(error: Exception, seconds: float | None)
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (RetryLater("busy\n  now"), "busy now"),
+        (RetryLater("busy now"), "busy now"),
         (RetryLater(), "RetryLater"),
         (Rejected("no_text"), "no_text"),
-        (ValueError("bad"), "ValueError: bad"),
-        (ValueError(), "ValueError"),
-        (HttpFailed("GET https://h/?token=abc123 refused"), "GET https://h/?token=[redacted] refused"),
-        (ValueError("xoxb-1234567890-abc"), "ValueError: [redacted]"),
+        (HttpFailed("refused"), "refused"),
+        (raised("ValueError: bad"), "ValueError: bad"),
     ],
 )
-def test_reasons_are_one_line_without_secrets(error: Exception, reason: str) -> None:
-    assert reason_of(error) == reason
-
-
-def test_reasons_are_cut() -> None:
-    assert len(reason_of(Rejected("x" * 9999))) == LONGEST_REASON
+def test_the_reason_is_what_the_fault_says(error: Exception, reason: str) -> None:
+    assert judge(error, CLEAN).reason == reason

@@ -1,6 +1,4 @@
-"""What follows when an instance's life ends: every cell; and what a fault is called."""
-
-from pathlib import Path
+"""What follows when an instance's life ends: every cell."""
 
 import pytest
 
@@ -12,8 +10,7 @@ from aintandem_notify.errors import (
     Rejected,
     RetryLater,
 )
-from aintandem_notify.plugins.faults import DeadlineExceeded, Unusable, describe
-from aintandem_notify.plugins.receipts import MAX_BYTES, read_diagnostics, read_receipt
+from aintandem_notify.plugins.border import DeadlineExceeded, Unusable
 from aintandem_notify.plugins.states import QUIET_TRIES, RETRY_PAUSES_S, InstanceState, after
 
 FOR_GOOD = [Unusable("x", "broken"), DestinationBroken("revoked")]
@@ -51,42 +48,3 @@ def test_not_ready_is_told_only_when_it_goes_on(failures: int) -> None:
 
 def test_pauses_are_spread_upwards() -> None:
     assert after(ValueError(), 0, lambda: 0.999).pause_s == pytest.approx(RETRY_PAUSES_S[0] * 1.1998)
-
-
-@pytest.mark.parametrize(
-    ("fault", "text"),
-    [
-        (PluginNotReady("no bus"), "no bus"),
-        (PluginNotReady(), "PluginNotReady"),
-        (PluginError("x", "returned junk"), "returned junk"),
-        (DeadlineExceeded("took longer than 5 s"), "took longer than 5 s"),
-        (HttpFailed("refused"), "refused"),
-        (ValueError("two\nlines"), "ValueError: two lines"),
-        (KeyError(), "KeyError"),
-    ],
-)
-def test_a_fault_is_described_in_one_line(fault: Exception, text: str) -> None:
-    assert describe(fault) == text
-
-
-def test_a_fault_is_described_with_the_plugins_own_line() -> None:
-    def fail() -> None:
-        int("x")
-
-    with pytest.raises(ValueError, match="invalid literal") as caught:
-        fail()
-    line = fail.__code__.co_firstlineno + 1
-    assert describe(caught.value, Path(__file__)).endswith(f"(test_plugins_states.py:{line})")
-    assert describe(caught.value, Path("/elsewhere/beep.py")).startswith("ValueError: invalid literal")
-
-
-def test_a_receipt_may_just_fit() -> None:
-    fits = {"k": "x" * (MAX_BYTES - len('{"k": ""}'))}
-    assert read_receipt("x", fits) == fits
-    with pytest.raises(PluginError, match="a receipt may have"):
-        read_receipt("x", {"k": fits["k"] + "x"})
-
-
-def test_diagnostics_have_no_bound() -> None:
-    facts = {"k": "x" * (2 * MAX_BYTES)}
-    assert read_diagnostics("x", facts) == facts

@@ -4,22 +4,18 @@ Trouble of the destination holds everything behind it and counts against nothing
 this message's alone.
 """
 
-import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from aintandem_notify.errors import DestinationBroken, DestinationGone, HttpFailed, Rejected, RetryLater
-from aintandem_notify.log import redact
+from aintandem_notify.plugins.border import describe, kind_of_fault
 
 SAME_FAULTS: Final = 3
 """How often a plugin may end with the same exception for one message before the message is given up."""
 
 LONGEST_ASKED_S: Final = 86_400.0
 """A destination may ask for a day of rest at the most."""
-
-LONGEST_REASON: Final = 500
-"""Characters of a reason that are kept."""
 
 
 class Action(StrEnum):
@@ -67,7 +63,7 @@ DELIVERED: Final = Verdict(Action.DELIVERED)
 _ACTIONS: Final[tuple[tuple[type[Exception], Action], ...]] = (
     (RetryLater, Action.WAIT),
     (HttpFailed, Action.WAIT),
-    # A deadline of ours that passed, and what a plugin's own sockets raise: refused, reset, timed out.
+    # A deadline of ours that passed, and what a plugin's own sockets came to: refused, reset, timed out.
     (TimeoutError, Action.WAIT),
     (ConnectionError, Action.WAIT),
     (DestinationGone, Action.DISABLE),
@@ -78,13 +74,13 @@ _ACTIONS: Final[tuple[tuple[type[Exception], Action], ...]] = (
 
 
 def judge(error: Exception | None, history: History, *, plain: bool = False) -> Verdict:
-    """What a try that ended with ``error`` (None: delivered) means, after the tries in ``history``.
+    """What a try that ended with ``error``, as the border made it (None: delivered), means after ``history``.
 
     ``plain``: it was the last try, as plain text.
     """
     if error is None:
         return DELIVERED
-    reason = reason_of(error)
+    reason = describe(error)
     for kind, action in _ACTIONS:
         if isinstance(error, kind):
             once_more = action is Action.REFUSE and not plain
@@ -93,7 +89,7 @@ def judge(error: Exception | None, history: History, *, plain: bool = False) -> 
 
 
 def _fault(error: Exception, reason: str, history: History, plain: bool) -> Verdict:
-    fault = f"{type(error).__module__}.{type(error).__qualname__}"
+    fault = kind_of_fault(error)
     count = history.count + 1 if fault == history.fault else 1
     if plain or count >= SAME_FAULTS:
         times = f" ({count} times)" if count > 1 else ""
@@ -102,17 +98,6 @@ def _fault(error: Exception, reason: str, history: History, plain: bool) -> Verd
 
 
 def asked(error: Exception) -> float | None:
-    """Seconds that the destination asked for, at most a day; None for nothing or nonsense."""
-    after = getattr(error, "after", None) if isinstance(error, RetryLater) else None
-    if not isinstance(after, int | float) or not math.isfinite(after) or after < 0:
-        return None
-    return min(float(after), LONGEST_ASKED_S)
-
-
-def reason_of(error: Exception) -> str:
-    """One line for people, without secrets: the words of an outcome, else the exception's name and text."""
-    text = " ".join(str(error).split())
-    if not isinstance(error, RetryLater | HttpFailed | DestinationBroken | Rejected):
-        name = type(error).__name__
-        text = f"{name}: {text}" if text else name
-    return redact(text or type(error).__name__)[:LONGEST_REASON]
+    """Seconds that the destination asked for, at most a day; None if it did not."""
+    after = error.after if isinstance(error, RetryLater) else None
+    return None if after is None else min(after, LONGEST_ASKED_S)

@@ -1,5 +1,6 @@
 """Logging for the whole process, and the one place that keeps secrets out of texts."""
 
+from aintandem_notify.log.foreign import LONGEST_TEXT, in_words, kind_of, name_of, same, text_of
 from aintandem_notify.log.output import (
     LogFormat,
     LogLevel,
@@ -14,7 +15,6 @@ from aintandem_notify.log.redaction import (
     SHORTEST_SECRET,
     announcements,
     hide,
-    in_words,
     may_hold_secret,
     redact,
     redact_values,
@@ -22,6 +22,7 @@ from aintandem_notify.log.redaction import (
 
 __all__ = [
     "HIDDEN",
+    "LONGEST_TEXT",
     "MOST_ROTATING",
     "SHORTEST_SECRET",
     "LogFormat",
@@ -31,10 +32,14 @@ __all__ = [
     "get_logger",
     "hide",
     "in_words",
+    "kind_of",
     "may_hold_secret",
+    "name_of",
     "redact",
     "redact_values",
+    "same",
     "silence",
+    "text_of",
 ]
 
 configure_for_library()

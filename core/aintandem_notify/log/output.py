@@ -17,6 +17,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
 from aintandem_notify.clock import local_time
+from aintandem_notify.log.foreign import in_words
 from aintandem_notify.log.lines import json_line, text_line
 from aintandem_notify.log.redaction import redact
 from aintandem_notify.printable import escape
@@ -109,7 +110,7 @@ def _safe(value: Any, shown: Callable[[str], str]) -> Any:
         case Mapping():
             return {_safe(str(key), shown): _safe(item, shown) for key, item in value.items()}
         case BaseException():
-            return _safe(f"{type(value).__name__}: {value}", shown)
+            return _safe(in_words(value), shown)
         case Iterable() if not isinstance(value, bytes | bytearray | memoryview):
             return [_safe(item, shown) for item in value]
         case _:

@@ -13,8 +13,6 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
-from aintandem_notify.errors import AInTandemNotifyError
-
 HIDDEN: Final = "[redacted]"
 SHORTEST_SECRET: Final = 4
 """Shorter ones would turn half of every text into brackets and are no secrets worth the name."""
@@ -163,9 +161,3 @@ def _free(key: str, taken: Container[Any], alike: Counter[str]) -> str:
         alike[key] += 1
         free = f"{key} ({alike[key] + 1})"
     return free
-
-
-def in_words(error: Exception) -> str:
-    """The error as one line without secrets; one that is not ours says its type."""
-    text = " ".join(str(error).split())
-    return redact(text if isinstance(error, AInTandemNotifyError) else f"{type(error).__name__}: {text}")

@@ -280,16 +280,12 @@ class Fleet:
             except Exception as error:  # noqa: BLE001  # the border of a project: the others go on
                 run.restarts += 1
                 _log.exception("watching crashed, starting anew", project=project.id, restarts=run.restarts)
-                observe(replace(self._statuses[project.id], last_error=_in_one_line(error)))
+                observe(replace(self._statuses[project.id], last_error=log.in_words(error)))
             crashes = 1 if trio.current_time() - started_at >= RESTART_STABLE_S else crashes + 1
             await trio.sleep(self._restart_pause(crashes))
 
     def _restart_pause(self, crashes: int) -> float:
         return full_jitter(crashes - 1, initial=RESTART_DELAY_S, maximum=RESTART_MAX_DELAY_S, chance=self._chance)
-
-
-def _in_one_line(error: Exception) -> str:
-    return log.redact(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
 
 
 @asynccontextmanager

@@ -1,8 +1,8 @@
 """Plugins: finding them, keeping each running by itself, and calling their hooks."""
 
+from aintandem_notify.plugins.border import DeadlineExceeded
 from aintandem_notify.plugins.calls import Delivered, Failed, Result
 from aintandem_notify.plugins.catalog import Catalog
-from aintandem_notify.plugins.faults import DeadlineExceeded
 from aintandem_notify.plugins.found import FoundPlugin
 from aintandem_notify.plugins.host import PluginHost, open_host
 from aintandem_notify.plugins.states import InstanceState, InstanceStatus

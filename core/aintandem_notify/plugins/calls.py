@@ -5,7 +5,6 @@ thread cannot be, nor a task that waits for one: the caller waits on, says so, a
 nothing is sent twice while it is still being sent.
 """
 
-import inspect
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ from typing import Any, Final
 
 import trio
 
-from aintandem_notify.errors import PluginError
-from aintandem_notify.plugins.faults import DeadlineExceeded, fault_of
+from aintandem_notify.plugins.border import Border, DeadlineExceeded
 from aintandem_notify.plugins.registry import Hook
 
 STUCK_AFTER_S: Final = 300.0
@@ -31,7 +29,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """What came instead of an answer: an outcome that the plugin raised, or its fault."""
+    """What came instead of an answer: an outcome that the plugin raised, or its fault, as the border made it."""
 
     error: Exception
 
@@ -84,13 +82,13 @@ class Lane:
 
     def __init__(
         self,
-        plugin: str,
+        border: Border,
         observe: Callable[[Lateness, str, float], None],
         *,
         timeout_s: float,
         stuck_after_s: float = STUCK_AFTER_S,
     ) -> None:
-        self._plugin = plugin
+        self._border = border
         self._timeout_s = timeout_s
         self._stuck_after_s = stuck_after_s
         self._observe = observe
@@ -120,7 +118,7 @@ class Lane:
         async with self._watched(calls[0].hook, (Lateness.STUCK,)) as running:
             for call in calls:
                 running.hook, running.began = call.hook.name, trio.current_time()
-                answers.append(await run_task(call, self._plugin, self._timeout_s, read))
+                answers.append(await run_task(call, self._border, self._timeout_s, read))
                 if stop_at_failure and isinstance(answers[-1], Failed):
                     return
 
@@ -134,7 +132,7 @@ class Lane:
                 if running.abandoned:
                     return
                 running.hook, running.began = call.hook.name, now()
-                answers.append(run_here(call, self._plugin, read))
+                answers.append(run_here(call, self._border, read))
                 if stop_at_failure and isinstance(answers[-1], Failed):
                     return
 
@@ -175,32 +173,32 @@ async def _sleep_through(running: Running, after_s: float) -> None:
         await trio.sleep_until(due)
 
 
-async def run_task(call: Call, plugin: str, timeout_s: float, read: Read) -> Answer:
+async def run_task(call: Call, border: Border, timeout_s: float, read: Read) -> Answer:
     """The answer of an ``async def``, cancelled at its deadline."""
     try:
         with trio.move_on_after(timeout_s):
-            return Returned(read(await call.run()))
+            value = await call.run()
+            border.nothing(call.hook.name, value, is_async=True)
+            return Returned(read(value))
     except BaseException as error:  # noqa: BLE001  # the border to plugin code; cancellations are raised on
-        return Failed(fault_of(error, plugin))
+        return Failed(border.fault(error))
     return Failed(DeadlineExceeded(f"{call.hook.name} took longer than {timeout_s:g} s"))
 
 
-def run_here(call: Call, plugin: str, read: Read) -> Answer:
+def run_here(call: Call, border: Border, read: Read) -> Answer:
     """The answer of a ``def``, in the thread that this is called in."""
     try:
         value = call.run()
-        if inspect.iscoroutine(value):
-            value.close()
-            raise PluginError(plugin, f"{call.hook.name} returned a coroutine; write it as async def")
+        border.nothing(call.hook.name, value, is_async=False)
         return Returned(read(value))
     except BaseException as error:  # noqa: BLE001  # the border to plugin code
-        return Failed(fault_of(error, plugin))
+        return Failed(border.fault(error))
 
 
-async def ask(call: Call, plugin: str, timeout_s: float, read: Read, limiter: trio.CapacityLimiter) -> Answer:
+async def ask(call: Call, border: Border, timeout_s: float, read: Read, limiter: trio.CapacityLimiter) -> Answer:
     """The answer to a question that somebody waits for; a ``def`` is left behind at its deadline."""
     if call.hook.is_async:
-        return await run_task(call, plugin, timeout_s, read)
+        return await run_task(call, border, timeout_s, read)
     with trio.move_on_after(timeout_s):
-        return await trio.to_thread.run_sync(run_here, call, plugin, read, abandon_on_cancel=True, limiter=limiter)
+        return await trio.to_thread.run_sync(run_here, call, border, read, abandon_on_cancel=True, limiter=limiter)
     return Failed(DeadlineExceeded(f"{call.hook.name} took longer than {timeout_s:g} s"))

@@ -6,12 +6,8 @@ from pathlib import Path
 from types import ModuleType
 
 from aintandem_notify.errors import PluginError
-from aintandem_notify.plugins.conventions import (
-    ConventionBroken,
-    config_model_of,
-    implemented_hooks,
-    plugin_class_of,
-)
+from aintandem_notify.plugins.border import ConventionBroken, Home, facts_of
+from aintandem_notify.plugins.conventions import config_model_of, implemented_hooks, plugin_class_of
 from aintandem_notify.plugins.found import FoundPlugin
 from aintandem_notify.plugins.registry import Registry
 from aintandem_notify.plugins.sources import (
@@ -74,7 +70,7 @@ class Catalog:
 
 
 def _inspect(name: str, source: Source, module: ModuleType) -> FoundPlugin:
-    plugin_class = plugin_class_of(module)
+    home, plugin_class = Home.of(module), plugin_class_of(module)
     hooks = implemented_hooks(plugin_class)
     # pluggy has the last word on what it will take, before anything runs.
     Registry().register(name, plugin_class)
@@ -85,5 +81,6 @@ def _inspect(name: str, source: Source, module: ModuleType) -> FoundPlugin:
         delivers="deliver" in hooks,
         live_hooks=frozenset(hook for hook in hooks if hook.startswith("on_")),
         origin=source.origin,
-        module_file=Path(module.__file__) if module.__file__ else None,
+        home=home,
+        facts=facts_of(plugin_class, home),
     )

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar, get_args, get_origin
 from aintandem_notify.api import Plugin
 from aintandem_notify.config.plugin import PluginConfig
 from aintandem_notify.hookspecs import PROJECT, HookSpecs
+from aintandem_notify.plugins.border import ConventionBroken
 
 _IMPL_MARK: Final = f"{PROJECT}_impl"
 _SPEC_MARK: Final = f"{PROJECT}_spec"
@@ -23,10 +24,6 @@ HOOK_ARGUMENTS: Final[Mapping[str, frozenset[str]]] = {
     if hasattr(spec, _SPEC_MARK)
 }
 """Every hook and the names of its arguments."""
-
-
-class ConventionBroken(Exception):
-    """The module or class is not what a plugin is; the text is a sentence for its author."""
 
 
 def nearest_hook(name: str) -> str | None:

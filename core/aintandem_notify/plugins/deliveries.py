@@ -1,15 +1,14 @@
 """The deliveries that one instance is making."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Final
 
 import trio
 
 from aintandem_notify.errors import PluginNotReady, RetryLater
 from aintandem_notify.notification import Notification
+from aintandem_notify.plugins.border import Border
 from aintandem_notify.plugins.calls import Answer, Call, Delivered, Failed, Lane, Result, Returned
-from aintandem_notify.plugins.receipts import read_receipt
 from aintandem_notify.plugins.registry import Hook
 
 INTERRUPTED: Final = "the plugin is being set up again"
@@ -18,8 +17,8 @@ INTERRUPTED: Final = "the plugin is being set up again"
 class Deliveries:
     """Hands notifications to ``deliver``, and lets go of them before the lifespan is torn down."""
 
-    def __init__(self, name: str, lane: Lane) -> None:
-        self._name = name
+    def __init__(self, border: Border, lane: Lane) -> None:
+        self._border = border
         self._lane = lane
         self._running: dict[trio.CancelScope, bool] = {}
         self._ended = trio.Event()
@@ -31,7 +30,7 @@ class Deliveries:
         with trio.CancelScope() as scope:
             self._running[scope] = hook.is_async
             try:
-                await self._lane.run(calls, partial(read_receipt, self._name), answers, stop_at_failure=True)
+                await self._lane.run(calls, self._border.receipt, answers, stop_at_failure=True)
             finally:
                 del self._running[scope]
                 self._ended.set()

@@ -1,11 +1,11 @@
 """What is known of a plugin type once its module is imported."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from aintandem_notify.api import Plugin
 from aintandem_notify.config.plugin import PluginConfig
+from aintandem_notify.plugins.border import ClassFacts, Home
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,8 @@ class FoundPlugin:
     """A plugin type, ready for instances to be made of it.
 
     ``live_hooks`` are the ``on_…`` hooks that it implements. ``origin`` says where it comes from: ``built
-    in``, ``package foo 1.2`` or ``file plugins/beep.py``.
+    in``, ``package foo 1.2`` or ``file plugins/beep.py``; ``home`` is its source. ``facts`` are the attributes of
+    its class.
     """
 
     name: str
@@ -22,4 +23,5 @@ class FoundPlugin:
     delivers: bool
     live_hooks: frozenset[str]
     origin: str
-    module_file: Path | None = None
+    home: Home = field(default_factory=Home)
+    facts: ClassFacts = field(default_factory=ClassFacts)

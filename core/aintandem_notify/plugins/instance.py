@@ -16,13 +16,12 @@ from aintandem_notify.errors import PluginError
 from aintandem_notify.events import AgentEvent, Event, PluginFailedEvent
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.notification import Notification, Project
+from aintandem_notify.plugins.border import Border, LifeEnded, Unusable, describe
 from aintandem_notify.plugins.calls import Answer, Call, Failed, Lane, Lateness, Result, Returned, ask, run_here
 from aintandem_notify.plugins.deliveries import Deliveries
-from aintandem_notify.plugins.faults import Unusable, describe, fault_of
 from aintandem_notify.plugins.found import FoundPlugin
-from aintandem_notify.plugins.life import TEAR_DOWN_S, Background, LifeEnded, has_own_init, within_lifespan
+from aintandem_notify.plugins.life import TEAR_DOWN_S, Background, has_own_init, within_lifespan
 from aintandem_notify.plugins.live import LiveHooks, LiveQueue
-from aintandem_notify.plugins.receipts import read_diagnostics
 from aintandem_notify.plugins.registry import Hook, Registry
 from aintandem_notify.plugins.states import STABLE_AFTER_S, InstanceState, InstanceStatus, after
 from aintandem_notify.rules.globs import EventFilter
@@ -71,13 +70,14 @@ class Instance:
         self._registry = registry
         self._changed = changed
         self._log = log.get_logger(__name__).bind(plugin=config.name)
+        self._border = Border(config.name, found.home, found.plugin_class)
         self._hooks: Mapping[str, Hook] = {}
         limits = {"timeout_s": config.settings.timeout, "stuck_after_s": lent.stuck_after_s}
-        self._making = Lane(self.name, self._notice_vital, **limits)
-        self._delivering = Lane(self.name, self._notice_vital, **limits)
-        self._watching = Lane(self.name, self._notice, **limits)
+        self._making = Lane(self._border, self._notice_vital, **limits)
+        self._delivering = Lane(self._border, self._notice_vital, **limits)
+        self._watching = Lane(self._border, self._notice, **limits)
         self._questions = trio.CapacityLimiter(1)
-        self._deliveries = Deliveries(self.name, self._delivering)
+        self._deliveries = Deliveries(self._border, self._delivering)
         self._queue = LiveQueue(found.live_hooks, _live_filter(config))
         self._live_hooks = LiveHooks(self._queue, self._watching, self._report)
         # Shielded: whoever cancels the agent waits, for a bounded time, for a tear-down in good order.
@@ -162,7 +162,7 @@ class Instance:
 
     async def diagnostics(self) -> dict[str, Any]:
         """The plugin's own facts, none if it gives none; raises what it raised."""
-        facts: dict[str, Any] | None = await self._ask("diagnostics", partial(read_diagnostics, self.name))
+        facts: dict[str, Any] | None = await self._ask("diagnostics", self._border.facts)
         return facts or {}
 
     async def _ask(self, name: str, read: Callable[[Any], Any]) -> Any:
@@ -172,7 +172,7 @@ class Instance:
         if hook is None:
             return None
         timeout_s = self.config.settings.timeout
-        answer = await ask(Call(hook, hook.bind()), self.name, timeout_s, read, self._questions)
+        answer = await ask(Call(hook, hook.bind()), self._border, timeout_s, read, self._questions)
         if isinstance(answer, Failed):
             raise answer.error
         return answer.value
@@ -204,13 +204,13 @@ class Instance:
         try:
             await self._live()
         except BaseException as error:  # noqa: BLE001  # the border to plugin code; cancellations are raised on
-            fault = fault_of(error, self.name)
+            fault = self._border.fault(error)
             return fault if isinstance(fault, LifeEnded) else LifeEnded("", fault)
         return None
 
     async def _live(self) -> None:
         plugin = await self._make()
-        background = Background(self.name)
+        background = Background(self._border)
         async with background.open() as nursery:
             plugin.config = self.config.settings
             plugin.context = PluginContext(
@@ -223,7 +223,7 @@ class Instance:
             self._hooks = self._registry.register(self.name, plugin)
             try:
                 use = partial(self._be_used, background)
-                await within_lifespan(self.name, self._hooks, self.config.settings.timeout, background, use)
+                await within_lifespan(self._border, self._hooks, self.config.settings.timeout, background, use)
             finally:
                 self._using, self._hooks = None, {}
                 self._registry.unregister(self.name)
@@ -236,13 +236,12 @@ class Instance:
             # The plugin's own code, a ``def``: it may block, so it gets a thread.
             await self._making.run([call], lambda made: made, answers)
         else:
-            answers.append(run_here(call, self.name, lambda made: made))
+            answers.append(run_here(call, self._border, lambda made: made))
         match answers:
             case [Returned(Plugin() as plugin)]:
                 return plugin
             case [Failed(error)]:
-                reason = describe(error, self._found.module_file)
-                raise LifeEnded("__init__", Unusable(self.name, reason)) from error
+                raise LifeEnded("__init__", Unusable(self.name, describe(error)))
             case _:
                 raise LifeEnded("__init__", Unusable(self.name, "it made no plugin"))
 
@@ -266,8 +265,8 @@ class Instance:
         self._changed()
 
     def _why(self, end: LifeEnded) -> str:
-        reason = describe(end.fault, self._found.module_file)
-        return log.redact(f"{end.where}: {reason}" if end.where else reason)
+        reason = describe(end.fault)
+        return f"{end.where}: {reason}" if end.where else reason
 
     def _announce(self, reason: str) -> None:
         if not self._announced:
@@ -276,8 +275,9 @@ class Instance:
             self._lent.announce(PluginFailedEvent(timestamp=now, instance=self.name, reason=reason))
 
     def _report(self, hook: str, error: Exception) -> None:
-        reason = describe(error, self._found.module_file)
-        self._log.warning("a live hook raised; more of the same are only counted", hook=hook, reason=reason)
+        self._log.warning(
+            "a live hook raised; more of the same are only counted", hook=hook, reason=describe(error)
+        )
 
     def _notice(self, lateness: Lateness, hook: str, elapsed_s: float) -> None:
         self._log.warning(_SAID[lateness], hook=hook, elapsed_s=round(elapsed_s))

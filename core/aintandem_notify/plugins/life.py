@@ -11,27 +11,18 @@ from typing import Any, Final
 import trio
 
 from aintandem_notify.api import Plugin
-from aintandem_notify.plugins.faults import DeadlineExceeded, Unusable, fault_of
+from aintandem_notify.plugins.border import Border, DeadlineExceeded, LifeEnded, Unusable
 from aintandem_notify.plugins.registry import Hook
 
 TEAR_DOWN_S: Final = 3.0
 """Seconds that a lifespan may take after its ``yield``; short, because the agent's exit waits for it."""
 
 
-class LifeEnded(Exception):
-    """A life ended by a fault of the plugin, which is the cause; ``where`` names the code that raised it."""
-
-    def __init__(self, where: str, fault: Exception) -> None:
-        self.where = where
-        self.fault = fault
-        super().__init__(f"{where}: {fault}")
-
-
 class Background:
     """The nursery that an instance gets for its own tasks, and the first fault that came out of it."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, border: Border) -> None:
+        self._border = border
         self._interrupt: trio.CancelScope | None = None
         self.fault: Exception | None = None
 
@@ -55,12 +46,12 @@ class Background:
                 task_status.started(nursery)
                 await trio.sleep_forever()
         except BaseException as error:  # noqa: BLE001  # the border to plugin code
-            self.fault = fault_of(error, self._name)
+            self.fault = self._border.fault(error)
             self.interrupts(self._interrupt)
 
 
 async def within_lifespan(
-    name: str,
+    border: Border,
     hooks: Mapping[str, Hook],
     timeout_s: float,
     background: Background,
@@ -74,14 +65,14 @@ async def within_lifespan(
     try:
         with trio.CancelScope(deadline=trio.current_time() + timeout_s) as span:
             background.interrupts(span)
-            async with _lifespan(name, hooks):
+            async with _lifespan(border, hooks):
                 span.deadline = float("inf")
                 stage = "lifespan"
                 await use()
                 stage = "lifespan, tear-down"
                 span.deadline = trio.current_time() + TEAR_DOWN_S
-    except BaseException as error:  # the border to plugin code
-        raise _ended(stage, fault_of(error, name), background) from error
+    except BaseException as error:  # noqa: BLE001  # the border to plugin code
+        raise _ended(stage, border.fault(error), background) from None
     if background.fault is not None:
         raise _ended(stage, background.fault, background)
     if span.cancelled_caught:
@@ -96,12 +87,12 @@ def _ended(stage: str, fault: Exception, background: Background) -> LifeEnded:
     return LifeEnded(stage, fault)
 
 
-def _lifespan(name: str, hooks: Mapping[str, Hook]) -> AbstractAsyncContextManager[Any]:
+def _lifespan(border: Border, hooks: Mapping[str, Hook]) -> AbstractAsyncContextManager[Any]:
     if "lifespan" not in hooks:
         return nullcontext()
     manager = hooks["lifespan"].function()
     if not isinstance(manager, AbstractAsyncContextManager):
-        raise Unusable(name, "lifespan returned no async context manager")
+        raise Unusable(border.plugin, "lifespan returned no async context manager")
     return manager
 
 

@@ -12,6 +12,7 @@ import trio
 
 from aintandem_notify.events import Event, Family
 from aintandem_notify.notification import Project
+from aintandem_notify.plugins.border import kind_of_fault
 from aintandem_notify.plugins.calls import Answer, Call, Failed, Lane
 from aintandem_notify.plugins.registry import Hook
 from aintandem_notify.rules.globs import EventFilter
@@ -22,6 +23,8 @@ TEXT_PER_PLACE: Final = 16_384
 """Characters of output that take one place more in the queue, so that large ones cannot fill the memory."""
 BATCH: Final = 100
 """Events that are taken from the queue at once."""
+MOST_KINDS: Final = 100
+"""Kinds of error that are told apart; a plugin may make a class for each."""
 
 _FAMILY_HOOK: Final[Mapping[Family, str]] = {
     Family.TASK: "on_task_event",
@@ -111,7 +114,7 @@ class LiveHooks:
         self._queue = queue
         self._lane = lane
         self._report = report
-        self._kinds: Counter[tuple[str, type[Exception]]] = Counter()
+        self._kinds: Counter[tuple[str, str]] = Counter()
 
     @property
     def errors(self) -> int:
@@ -134,7 +137,9 @@ class LiveHooks:
         await self._lane.run(calls, lambda _: None, answers)
         for call, answer in zip(calls, answers, strict=True):
             if isinstance(answer, Failed):
-                kind = (call.hook.name, type(answer.error))
+                kind = (call.hook.name, kind_of_fault(answer.error))
+                if len(self._kinds) >= MOST_KINDS and kind not in self._kinds:
+                    kind = (call.hook.name, "others")
                 self._kinds[kind] += 1
                 if self._kinds[kind] == 1:
                     self._report(call.hook.name, answer.error)

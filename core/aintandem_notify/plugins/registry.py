@@ -12,8 +12,8 @@ from typing import Any
 import pluggy
 
 from aintandem_notify.hookspecs import PROJECT, HookSpecs
+from aintandem_notify.plugins.border import Unusable
 from aintandem_notify.plugins.conventions import HOOK_ARGUMENTS, nearest_hook
-from aintandem_notify.plugins.faults import Unusable
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Final
 
 from aintandem_notify.backoff import Chance, stepped
 from aintandem_notify.errors import DestinationBroken, PluginNotReady
-from aintandem_notify.plugins.faults import Unusable
+from aintandem_notify.plugins.border import Unusable
 
 RETRY_PAUSES_S: Final[Sequence[float]] = (1.0, 5.0, 15.0, 60.0, 300.0)
 """Seconds before an instance is set up again, by how often it has failed in a row."""

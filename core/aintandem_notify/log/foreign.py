@@ -1,0 +1,86 @@
+"""Texts out of code that is not ours: the exceptions of plugins above all, and those of libraries.
+
+``str(error)`` runs code of the exception's author: it may raise, exit, give megabytes, halves of characters or
+what a terminal obeys. Whoever shows the text of an error, or keeps it, gets it here. An endless loop in there
+stays one.
+"""
+
+from typing import Final
+
+from aintandem_notify.errors import AInTandemNotifyError
+from aintandem_notify.log.redaction import redact
+from aintandem_notify.printable import strip
+
+LONGEST_TEXT: Final = 500
+"""Characters of a text that are kept."""
+UNREADABLE: Final = "(its text cannot be read)"
+"""Stands for a text that could not be had."""
+
+_WINDOW: Final = 65_536
+"""Characters that are looked at; far more than are kept, for secrets are taken out before the text is cut."""
+_MARGIN: Final = 8_192
+"""Characters at the end of the window that may be the first half of a secret."""
+
+
+def text_of(value: object, limit: int = LONGEST_TEXT) -> str:
+    """``str(value)`` as one line of at most ``limit`` characters, safe to show and to keep.
+
+    It has no secrets, halves of characters or control characters. Never raises; ``UNREADABLE`` where there is no
+    text.
+    """
+    whole = _said(value)
+    text = redact(" ".join(_plain(whole[:_WINDOW]).split()))
+    if len(whole) > _WINDOW:
+        text = text[:-_MARGIN]
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def name_of(error: BaseException) -> str:
+    """The name of the error's class, as ``text_of`` gives it."""
+    return text_of(_written(type(error), "__name__"), 100) or "?"
+
+
+def kind_of(error: BaseException) -> str:
+    """Module and name of the error's class, which tell whether two errors are of the same kind."""
+    cls = type(error)
+    return f"{text_of(_written(cls, '__module__'), 200)}.{text_of(_written(cls, '__qualname__'), 200)}"
+
+
+def in_words(error: BaseException) -> str:
+    """The error as one line, as ``text_of`` gives it; one that is not ours says its type."""
+    text, name = text_of(error), name_of(error)
+    # By the type itself: ``isinstance`` also believes what an object says of itself.
+    if issubclass(type(error), AInTandemNotifyError):
+        return text or name
+    return f"{name}: {text}" if text else name
+
+
+def same(one: object, other: object) -> bool:
+    """Whether the two say that they are equal; False where one of them cannot be asked."""
+    try:
+        return bool(one == other)
+    except BaseException:  # noqa: BLE001  # the border to code that is not ours
+        return False
+
+
+def _said(value: object) -> str:
+    try:
+        # Of a subclass of str, which may have methods of its own, only the characters are taken.
+        return str.__str__(str(value))
+    except BaseException:  # noqa: BLE001  # the border to code that is not ours
+        return UNREADABLE
+
+
+def _written(cls: type, name: str) -> object:
+    """What stands in the class itself; a metaclass may say something else, or raise."""
+    try:
+        return type.__getattribute__(cls, name)
+    except BaseException:  # noqa: BLE001  # the border to code that is not ours
+        return "?"
+
+
+def _plain(text: str) -> str:
+    if text.isprintable():
+        return text
+    mended = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return strip(mended.replace("\r", "\n"))

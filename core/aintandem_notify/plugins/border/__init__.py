@@ -1,0 +1,36 @@
+"""The border to plugin code: all that comes out of it is looked at here, once, and made harmless.
+
+What a hook returns, raises or says in the text of an exception, and what stands on its class, is of any kind, and
+to look at it may run code of the plugin. Behind the border are exceptions of our own with texts of our own, JSON
+values, numbers in their bounds, and the plugin's file and line. Nothing in here raises but what it promises.
+"""
+
+from aintandem_notify.plugins.border.attributes import ClassFacts, ConventionBroken, facts_of
+from aintandem_notify.plugins.border.crossing import MAX_FACTS_BYTES, MAX_RECEIPT_BYTES, Border
+from aintandem_notify.plugins.border.faults import (
+    DeadlineExceeded,
+    LifeEnded,
+    NoConnection,
+    Raised,
+    Unusable,
+    describe,
+    kind_of_fault,
+)
+from aintandem_notify.plugins.border.places import Home
+
+__all__ = [
+    "MAX_FACTS_BYTES",
+    "MAX_RECEIPT_BYTES",
+    "Border",
+    "ClassFacts",
+    "ConventionBroken",
+    "DeadlineExceeded",
+    "Home",
+    "LifeEnded",
+    "NoConnection",
+    "Raised",
+    "Unusable",
+    "describe",
+    "facts_of",
+    "kind_of_fault",
+]

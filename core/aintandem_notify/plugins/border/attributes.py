@@ -1,0 +1,75 @@
+"""What a plugin's class says of itself in its attributes, read once and checked."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aintandem_notify.log import in_words, text_of
+from aintandem_notify.plugins.border.faults import article
+from aintandem_notify.plugins.border.places import Home, placed
+
+MOST_IN_FLIGHT: Final = 1000
+"""The most that ``in_flight`` may be; ours: all of them may come twice after a kill."""
+MOST_DIGEST_OVER: Final = 1_000_000_000
+"""The most that ``digest_over`` may be; ours, more than any queue holds."""
+
+
+class ConventionBroken(Exception):
+    """The module or class is not what a plugin is; the text is a sentence for its author."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFacts:
+    """``Plugin.in_flight``, ``digest_over`` and ``machine_local`` of one class, as they are documented there."""
+
+    in_flight: int = 1
+    digest_over: int | None = 50
+    machine_local: bool = False
+
+
+def _in_flight(value: object) -> bool:
+    return type(value) is int and 1 <= value <= MOST_IN_FLIGHT
+
+
+def _digest_over(value: object) -> bool:
+    return value is None or (type(value) is int and 2 <= value <= MOST_DIGEST_OVER)
+
+
+def _machine_local(value: object) -> bool:
+    return type(value) is bool
+
+
+_RIGHT: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
+    "in_flight": (_in_flight, f"a whole number from 1 to {MOST_IN_FLIGHT}"),
+    "digest_over": (_digest_over, "a whole number of at least 2, or None"),
+    "machine_local": (_machine_local, "True or False"),
+}
+"""What each attribute may be, and the words for it."""
+
+
+def facts_of(plugin_class: type, home: Home) -> ClassFacts:
+    """What the class says of itself; raises ConventionBroken, with the line, for what it cannot say."""
+    return ClassFacts(**{name: _attribute(plugin_class, name, home) for name in _RIGHT})
+
+
+def _attribute(plugin_class: type, name: str, home: Home) -> Any:
+    is_right, wanted = _RIGHT[name]
+    try:
+        value = getattr(plugin_class, name)
+    except BaseException as error:  # noqa: BLE001  # a metaclass or descriptor of the plugin
+        raise _broken(plugin_class, name, home, f"cannot be read: {in_words(error)}") from None
+    if not is_right(value):
+        raise _broken(plugin_class, name, home, f"should be {wanted}, not {_shown(value)}")
+    return value
+
+
+def _broken(plugin_class: type, name: str, home: Home, problem: str) -> ConventionBroken:
+    return ConventionBroken(placed(home.set_at(plugin_class, name), f"{name}: {problem}"))
+
+
+def _shown(value: object) -> str:
+    if type(value) in (int, float, bool) or value is None:
+        return text_of(value, 40)
+    if type(value) is str:
+        return "a text"
+    return article(text_of(type.__getattribute__(type(value), "__name__"), 40))

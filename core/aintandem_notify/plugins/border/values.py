@@ -1,0 +1,44 @@
+"""What hooks may return: JSON values, kept as a copy of our own."""
+
+import json
+from collections.abc import Mapping
+from types import CoroutineType
+from typing import Any, Final
+
+from pydantic import ConfigDict, JsonValue, TypeAdapter
+
+from aintandem_notify.log import text_of
+from aintandem_notify.plugins.border.faults import article
+
+_OBJECT: Final = TypeAdapter(dict[str, JsonValue], config=ConfigDict(strict=True, allow_inf_nan=False))
+
+
+class Junk(ValueError):
+    """What a hook returned is not what it should; the text says why."""
+
+
+def refuse_coroutine(hook: str, value: object, advice: str) -> None:
+    """Raises Junk for a coroutine, which is closed: a missing ``await``."""
+    if type(value) is CoroutineType:
+        value.close()
+        raise Junk(f"{hook} returned a coroutine; {advice}")
+
+
+def json_object(hook: str, value: object, most: int, what: str) -> dict[str, Any]:
+    """A copy of the object of JSON values that ``value`` is, in ``most`` bytes; raises Junk.
+
+    ``what`` it is called. To look at a mapping of the plugin's own may raise anything.
+    """
+    if not issubclass(type(value), Mapping):
+        name = text_of(type.__getattribute__(type(value), "__name__"), 100)
+        raise Junk(f"{hook} returned {article(name)}, not a dict of JSON values")
+    items = dict(value)  # type: ignore[call-overload]
+    try:
+        text = json.dumps(_OBJECT.validate_python(items), allow_nan=False, ensure_ascii=False)
+        size = len(text.encode())
+    except (ValueError, TypeError, RecursionError):
+        raise Junk(f"{hook} returned a dict that holds more than JSON values") from None
+    if size > most:
+        raise Junk(f"{hook} returned {size} bytes of JSON; {what} may have {most}")
+    copy: dict[str, Any] = json.loads(text)
+    return copy

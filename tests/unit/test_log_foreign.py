@@ -1,0 +1,139 @@
+"""The text of an error, whatever its author made of it: never raises, one line, bounded, mended, redacted."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aintandem_notify.errors import RetryLater
+from aintandem_notify.log import LONGEST_TEXT, hide, in_words, kind_of, name_of, same, text_of
+from aintandem_notify.log.foreign import UNREADABLE
+
+
+def saying(say: Callable[[Any], Any], base: type[BaseException] = Exception) -> BaseException:
+    """An error whose text is what ``say`` gives."""
+    error: BaseException = type("Own", (base,), {"__str__": say, "__repr__": say})()
+    return error
+
+
+def fails(error: BaseException) -> Callable[[Any], Any]:
+    """A ``__str__`` that raises."""
+
+    def say(_self: object) -> str:
+        raise error
+
+    return say
+
+
+def endless(self: object) -> str:
+    """A ``__str__`` that calls itself."""
+    return str(self)
+
+
+@pytest.mark.parametrize(
+    "say",
+    [
+        fails(RuntimeError("in str")),
+        fails(SystemExit(5)),
+        fails(KeyboardInterrupt()),
+        fails(BaseException()),
+        fails(MemoryError()),
+        endless,
+        lambda _self: 7,
+        lambda _self: None,
+        lambda _self: b"bytes",
+    ],
+)
+def test_a_text_that_cannot_be_had_is_said_so(say: Callable[[Any], Any]) -> None:
+    assert in_words(saying(say)) == f"Own: {UNREADABLE}"
+    assert in_words(saying(say, RetryLater)) == UNREADABLE
+    assert text_of(saying(say)) == UNREADABLE
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("two\nlines\r\n and\ttabs", "two lines and tabs"),
+        ("half \ud83d here", "half \ufffd here"),
+        ("\x1b[31mred\x1b[0m \x1b]0;title\x07\x00\x07\x9b2J", "red 2J"),
+        ("\u202eturned\u2066 round", "turned round"),
+        ("Authorization: Bearer abcdefgh12345", "Authorization: Bearer [redacted]"),
+        ("xo\x1b[0mxb-1234567890-abc", "[redacted]"),
+        ("", ""),
+    ],
+)
+def test_a_text_is_one_line_that_can_be_shown_and_kept(text: str, said: str) -> None:
+    assert text_of(ValueError(text)) == said
+
+
+def test_megabytes_are_cut_and_no_secret_is_cut_in_two() -> None:
+    assert len(text_of("eyJ" * 3_000_000)) <= LONGEST_TEXT
+    assert text_of("x" * 10_000_000).endswith("…")
+    secret = "longsecret" * 20
+    hide(secret)
+    for pad in range(0, 65_536, 8_000):
+        assert "longsecret" not in text_of("\n" * pad + secret * 400)
+
+
+def test_a_text_with_methods_of_its_own_is_only_its_characters() -> None:
+    class Odd(str):
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            return self
+
+        def encode(self, *_: object) -> bytes:
+            raise RuntimeError
+
+        split = isprintable = __getitem__ = __len__ = encode  # type: ignore[assignment]
+
+    assert text_of(Odd("as it is")) == "as it is"
+
+
+class Nameless(type):
+    """A metaclass that tells no name."""
+
+    def __getattribute__(cls, name: str) -> Any:
+        if name in ("__name__", "__qualname__", "__module__"):
+            raise RuntimeError(name)
+        return super().__getattribute__(name)
+
+
+def test_the_name_is_read_from_the_class_itself() -> None:
+    class Own(Exception, metaclass=Nameless):
+        pass
+
+    odd = type("\x1b[2J", (Exception,), {"__module__": 7})
+    assert (name_of(Own()), in_words(Own("x"))) == ("Own", "Own: x")
+    assert (name_of(odd()), kind_of(odd())) == ("?", "7.")
+    assert kind_of(KeyError()) == "builtins.KeyError"
+
+
+def test_errors_of_ours_are_their_words_and_others_say_their_type() -> None:
+    assert in_words(RetryLater("busy")) == "busy"
+    assert in_words(RetryLater()) == "RetryLater"
+    assert in_words(ValueError("bad")) == "ValueError: bad"
+    assert in_words(ValueError()) == "ValueError"
+
+
+def test_what_cannot_be_compared_is_not_the_same() -> None:
+    class Odd:
+        def __eq__(self, other: object) -> bool:
+            raise SystemExit
+
+        __hash__ = None  # type: ignore[assignment]
+
+    assert same([1], [1])
+    assert not same([1], [2])
+    assert not same(Odd(), Odd())
+
+
+@given(st.text(st.characters(codec=None)))
+def test_any_text_is_made_harmless(text: str) -> None:
+    said = text_of(ValueError(text))
+    said.encode()
+    assert len(said) <= LONGEST_TEXT
+    assert "\n" not in said
+    assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in said)

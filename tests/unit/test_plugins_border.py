@@ -1,0 +1,294 @@
+"""What comes over the border to plugin code: faults of our own, numbers, places, JSON values, class attributes."""
+
+import math
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.lowlevel
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aintandem_notify.api import Plugin
+from aintandem_notify.errors import (
+    AInTandemNotifyError,
+    DestinationBroken,
+    DestinationGone,
+    HttpFailed,
+    PluginError,
+    PluginNotReady,
+    Rejected,
+    RetryLater,
+)
+from aintandem_notify.log import LONGEST_TEXT
+from aintandem_notify.plugins.border import (
+    MAX_FACTS_BYTES,
+    MAX_RECEIPT_BYTES,
+    Border,
+    ClassFacts,
+    ConventionBroken,
+    DeadlineExceeded,
+    Home,
+    NoConnection,
+    Raised,
+    Unusable,
+    describe,
+    facts_of,
+    kind_of_fault,
+)
+from aintandem_notify.plugins.border.faults import FAR_S, seconds_of
+
+HERE = Path(__file__)
+SHOWN = f"unit/{HERE.name}"
+BORDER = Border("bad.x")
+
+
+class Liar(Exception):
+    """Says that it is something else, and lets nobody look."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        raise RuntimeError("no class")
+
+    @property
+    def __traceback__(self) -> Any:  # type: ignore[override]
+        raise RuntimeError("no traceback")
+
+    def __getattribute__(self, name: str) -> Any:
+        raise SystemExit(name)
+
+
+class OddGroup(ExceptionGroup[Exception]):
+    """Hides what it holds."""
+
+    @property
+    def exceptions(self) -> Any:
+        raise RuntimeError("no exceptions")
+
+
+class Silent(RetryLater):
+    """Never tells its parent what it was made of."""
+
+    def __init__(self) -> None:
+        pass
+
+
+class Unreadable(RetryLater):
+    """Has neither a reason nor a text."""
+
+    reason = property(lambda _self: 1 / 0)
+    after = property(lambda _self: 1 / 0)
+
+    def __init__(self) -> None:
+        pass
+
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+
+def deep_group(depth: int) -> BaseException:
+    """A group in a group, and so on."""
+    error: Exception = Rejected("deep")
+    for number in range(depth):
+        error = ExceptionGroup(str(number), [error])
+    return error
+
+
+def wide_group() -> BaseException:
+    """Few groups, in which there are more ways to the same exception than anybody can go."""
+    error: Exception = Rejected("wide")
+    for _ in range(100):
+        error = ExceptionGroup("", [error, error])
+    return error
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "text"),
+    [
+        (lambda: Liar(), Raised, "Liar"),
+        (lambda: OddGroup("", [Rejected("in it")]), Rejected, "in it"),
+        (lambda: deep_group(5000), Rejected, "deep"),
+        (lambda: wide_group(), Rejected, "wide"),
+        (lambda: Silent(), RetryLater, ""),
+        (lambda: Unreadable(), RetryLater, "(its text cannot be read)"),
+        (lambda: Rejected(None), Rejected, ""),  # type: ignore[arg-type]
+        (lambda: Rejected(b"\xff"), Rejected, "b'\\xff'"),  # type: ignore[arg-type]
+        (lambda: DestinationGone("half \ud83d\x1b[2J"), DestinationGone, "half \ufffd"),
+        (lambda: DestinationBroken("see /cb?token=abc12345"), DestinationBroken, "see /cb?token=[redacted]"),
+        (lambda: PluginNotReady("no\nbus"), PluginNotReady, "no bus"),
+        (lambda: HttpFailed(object, maybe_sent="yes"), HttpFailed, "<class 'object'>"),  # type: ignore[arg-type]
+        (lambda: PluginError("other.y", "junk"), Raised, "junk"),
+        (lambda: Unusable("bad.x", "never"), Unusable, "never"),
+        (lambda: DeadlineExceeded("late"), DeadlineExceeded, "late"),
+        (lambda: trio.TooSlowError(), DeadlineExceeded, "a deadline of the plugin's own has passed"),
+        (lambda: ConnectionResetError(104, "reset"), NoConnection, "ConnectionResetError: [Errno 104] reset"),
+        (lambda: TimeoutError(), NoConnection, "TimeoutError"),
+        (lambda: SystemExit(3), Raised, "sys.exit(3) was called"),
+        (lambda: SystemExit("half \ud83d"), Raised, "sys.exit('half \ufffd') was called"),
+        (lambda: SystemExit(), Raised, "sys.exit(None) was called"),
+        (lambda: KeyboardInterrupt(), Raised, "KeyboardInterrupt"),
+        (lambda: StopAsyncIteration(7), Raised, "StopAsyncIteration: 7"),
+        (lambda: BaseException("odd"), Raised, "BaseException: odd"),
+    ],
+)
+def test_a_fault_is_of_our_own_and_can_be_read(
+    make: Callable[[], BaseException], kind: type[Exception], text: str
+) -> None:
+    # Made in here: pytest itself does not survive to look at some of them.
+    fault = BORDER.fault(make())
+    assert type(fault) is kind
+    assert describe(fault).startswith(text) if text else describe(fault) == kind.__name__
+    assert len(describe(fault)) <= LONGEST_TEXT + 200
+    assert isinstance(fault, AInTandemNotifyError)
+
+
+@pytest.mark.parametrize(
+    ("after", "seconds"),
+    [
+        (None, None),
+        (0, 0.0),
+        (7, 7.0),
+        (1.5, 1.5),
+        (timedelta(minutes=1), 60.0),
+        (10**400, FAR_S),
+        (-(10**400), None),
+        (-1, None),
+        (timedelta(seconds=-1), None),
+        (math.nan, None),
+        (math.inf, None),
+        (True, None),
+        ("7", None),
+        (Decimal(7), None),
+        ([7], None),
+        (object(), None),
+    ],
+)
+def test_a_pause_is_a_number_of_seconds_or_none_and_then_it_is_said(after: Any, seconds: float | None) -> None:
+    assert seconds_of(after) == seconds
+    fault = BORDER.fault(RetryLater("busy", after=after))
+    assert isinstance(fault, RetryLater)
+    assert fault.after == seconds
+    said = after is not None and seconds is None
+    assert fault.reason.startswith("busy: after should be a number of seconds, not ") if said else True
+    assert said or fault.reason == "busy"
+
+
+@given(st.lists(st.one_of(st.text(), st.integers(), st.floats(), st.none(), st.binary()), min_size=1))
+def test_no_mixture_of_pauses_is_compared_in_vain(afters: list[Any]) -> None:
+    group = ExceptionGroup("", [RetryLater("busy", after=after) for after in afters])
+    fault = BORDER.fault(group)
+    assert isinstance(fault, RetryLater)
+    assert fault.after == max((seconds_of(after) or 0.0 for after in afters), default=None) or fault.after is None
+
+
+def test_a_fault_says_where_in_the_plugin_it_was_raised() -> None:
+    def fail() -> None:
+        int("x")
+
+    try:
+        fail()
+    except ValueError as caught:
+        error = caught
+    line = fail.__code__.co_firstlineno + 1
+    text = "ValueError: invalid literal for int() with base 10: 'x'"
+    assert describe(Border("bad.x", Home(HERE)).fault(error)) == f"{SHOWN}:{line}: {text}"
+    assert describe(Border("bad.x", Home(Path("/else/beep.py"))).fault(error)) == f"else/beep.py: {text}"
+    package = Border("bad.x", Home(HERE.parent / "__init__.py", HERE.parent))
+    assert describe(package.fault(error)) == f"{SHOWN}:{line}: {text}"
+    assert describe(BORDER.fault(error)) == text
+
+
+def test_faults_are_of_one_kind_if_the_same_class_was_raised() -> None:
+    assert kind_of_fault(BORDER.fault(KeyError("a"))) == kind_of_fault(BORDER.fault(KeyError("b")))
+    assert kind_of_fault(BORDER.fault(KeyError("a"))) != kind_of_fault(BORDER.fault(ValueError("a")))
+
+
+class LyingMeta(type):
+    """Raises for attributes that it should have."""
+
+    def __getattribute__(cls, name: str) -> Any:
+        if name == "in_flight":
+            raise RuntimeError("no in_flight")
+        return super().__getattribute__(name)
+
+
+WRONG = "should be a whole number from 1 to 1000, not"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("in_flight", 0, f"{WRONG} 0"),
+        ("in_flight", -1, f"{WRONG} -1"),
+        ("in_flight", 10**9, f"{WRONG} 1000000000"),
+        ("in_flight", "3", f"{WRONG} a text"),
+        ("in_flight", 1.0, f"{WRONG} 1.0"),
+        ("in_flight", True, f"{WRONG} True"),
+        ("in_flight", None, f"{WRONG} None"),
+        ("in_flight", property(lambda _self: 1), f"{WRONG} a property"),
+        ("digest_over", 0, "should be a whole number of at least 2, or None, not 0"),
+        ("digest_over", "never", "should be a whole number of at least 2, or None, not a text"),
+        ("digest_over", [], "should be a whole number of at least 2, or None, not a list"),
+        ("machine_local", "no", "should be True or False, not a text"),
+        ("machine_local", None, "should be True or False, not None"),
+    ],
+)
+def test_a_class_cannot_say_what_nobody_could_use(name: str, value: object, problem: str) -> None:
+    odd = type("Odd", (Plugin,), {name: value})
+    with pytest.raises(ConventionBroken) as caught:
+        facts_of(odd, Home())
+    assert str(caught.value) == f"{name}: {problem}"
+
+
+class Named(Plugin[Any]):
+    in_flight = 7
+    digest_over = None
+
+
+class Zero(Named):
+    """Its line is told."""
+
+    in_flight = 0  # this one
+
+
+class Lying(Plugin[Any], metaclass=LyingMeta):
+    pass
+
+
+def test_what_a_class_says_is_read_and_its_line_is_told() -> None:
+    assert facts_of(Named, Home(HERE)) == ClassFacts(7, None, False)
+    line = HERE.read_text().split("\n").index("    in_flight = 0  # this one") + 1
+    with pytest.raises(ConventionBroken) as caught:
+        facts_of(Zero, Home(HERE))
+    assert str(caught.value) == f"{SHOWN}:{line}: in_flight: {WRONG} 0"
+    with pytest.raises(ConventionBroken, match="in_flight: cannot be read: RuntimeError: no in_flight"):
+        facts_of(Lying, Home())
+
+
+@pytest.mark.parametrize(("read", "most"), [(BORDER.receipt, MAX_RECEIPT_BYTES), (BORDER.facts, MAX_FACTS_BYTES)])
+def test_json_may_just_fit(read: Callable[[object], dict[str, Any] | None], most: int) -> None:
+    fits = {"k": "x" * (most - len('{"k": ""}'))}
+    assert read(fits) == fits
+    with pytest.raises(Raised, match=f"may have {most}"):
+        read({"k": fits["k"] + "x"})
+
+
+def test_junk_is_told_with_the_line_of_its_hook() -> None:
+    class Own(Plugin[Any]):
+        def deliver(self) -> int:
+            return 7
+
+    line = Own.deliver.__code__.co_firstlineno
+    with pytest.raises(Raised) as caught:
+        Border("bad.x", Home(HERE), Own).receipt(7)
+    assert caught.value.reason == f"{SHOWN}:{line}: deliver returned an int, not a dict of JSON values"
+
+
+async def test_a_missing_await_is_said_and_leaves_no_warning() -> None:
+    for is_async, advice in ((True, "await it in there"), (False, "write it as async def")):
+        with pytest.raises(Raised, match=f"on_event returned a coroutine; {advice}"):
+            BORDER.nothing("on_event", trio.lowlevel.checkpoint(), is_async=is_async)  # noqa: ASYNC105  # that is the mistake
