@@ -4,7 +4,7 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from aintandem_notify.config import DIRECT, Outbound
 from aintandem_notify.errors import HttpFailed
-from aintandem_notify.http_client import HttpClient
+from aintandem_notify.http_client import HttpClient, addresses
 from aintandem_notify.http_client.addresses import refusal
 from aintandem_notify.http_client.dialling import HEAD_START, race
 from support.http_server import Reply, open_server
@@ -271,3 +271,15 @@ async def test_a_cancelled_caller_leaves_no_connection_behind() -> None:
     assert stream is None
     assert len(network.started) == 1
     assert network.still_open == set()
+
+
+async def test_a_client_dials_what_the_operator_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "_KINDS", ((ip_network("127.0.0.0/8"), "an address for this test"),))
+    async with (
+        open_server() as server,
+        HttpClient() as http,
+        HttpClient(allow_addresses=["127.0.0.1"]) as allowing,
+    ):
+        with pytest.raises(HttpFailed, match="leads to an address for this test"):
+            await http.get(server.base)
+        assert (await allowing.get(server.base)).status == 200

@@ -32,6 +32,7 @@ from support.http_server import (
     gzip_bomb,
     open_server,
 )
+from support.nasty.configs import PROXIES, ProxyCase
 
 TLS = Path(__file__).parent.parent / "support" / "tls"
 SECRETS = ("usercanary", "passcanary", "pathcanary", "querycanary", "headercanary", "bodycanary")
@@ -449,6 +450,39 @@ async def test_plain_http_goes_through_the_proxy(server: LoopbackServer) -> None
     assert request.path == "http://hooks.example/x?y=1"
     expected = base64.b64encode(b"usercanary:passcanary").decode()
     assert request.headers["proxy-authorization"] == f"Basic {expected}"
+
+
+@pytest.mark.parametrize("case", PROXIES.values(), ids=PROXIES)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_the_proxy_hears_the_login_that_was_meant(
+    server: LoopbackServer, case: ProxyCase, scheme: str
+) -> None:
+    server.respond = lambda _request: Reply(407)
+    async with HttpClient(proxy=f"http://{case.userinfo}@127.0.0.1:{server.port}") as http:
+        if scheme == "http":
+            assert (await http.get("http://hooks.example/")).status == 407
+        else:
+            failure = await _failure(http, "https://hooks.example/")
+            assert str(failure) == "the proxy opened no way to https://hooks.example (HTTP 407)"
+    expected = base64.b64encode(f"{case.user}:{case.password}".encode()).decode()
+    assert server.requests[0].headers["proxy-authorization"] == f"Basic {expected}"
+
+
+async def test_what_no_proxy_names_is_reached_without_it(server: LoopbackServer) -> None:
+    async with open_server() as proxy:
+        url = f"http://127.0.0.1:{proxy.port}"
+        async with HttpClient(proxy=url, no_proxy=[f"127.0.0.1:{server.port}"]) as http:
+            await http.get(server.base)
+            await http.get("http://hooks.example/")
+            await http.get(server.base)
+        assert [request.path for request in proxy.requests] == ["http://hooks.example/"]
+    assert [request.path for request in server.requests] == ["/", "/"]
+
+
+async def test_credentials_in_the_url_may_be_percent_encoded(server: LoopbackServer, http: HttpClient) -> None:
+    await http.get(f"http://m%C3%BCller:a%40%23@127.0.0.1:{server.port}/")
+    expected = base64.b64encode("müller:a@#".encode()).decode()
+    assert server.requests[0].headers["authorization"] == f"Basic {expected}"
 
 
 async def test_a_request_that_is_cancelled_while_it_is_sent_leaves_nothing_to_the_garbage_collector(

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import cache
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import trio
 
 from aintandem_notify.config import Outbound
 from aintandem_notify.errors import ConfigError, LinkLost
+from aintandem_notify.http_client import addresses
 from aintandem_notify.orchestrator.address import Endpoint
 from aintandem_notify.orchestrator.dial import LONGEST_PROXY_ANSWER, client_context, open_stream
 
@@ -160,6 +162,31 @@ async def test_through_a_proxy(tls: bool) -> None:
     assert lines[0] == f"CONNECT localhost:{port} HTTP/1.1"
     assert lines[1] == f"Host: localhost:{port}"
     assert lines[2] == f"Proxy-Authorization: Basic {base64.b64encode('müller:p@#/:'.encode()).decode()}"
+
+
+async def test_what_no_proxy_names_is_reached_without_it() -> None:
+    async with serving(echo) as port:
+        outbound = Outbound.parse("http://127.0.0.1:1", ["127.0.0.0/8"])
+        async with open_stream(plain(port), tls=trusting, outbound=outbound) as stream:
+            await stream.send_all(b"hello")
+            assert await stream.receive_some() == b"hello"
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "::ffff:6464:64c8", "fd00:ec2::254", "fe80::1%1"])
+async def test_no_metadata_service_is_dialled(host: str) -> None:
+    words = await failure(Endpoint(host, 1, tls=False))
+    assert words.startswith(f"{host} leads to ")
+    assert "allow_addresses" in words
+
+
+async def test_what_the_operator_allows_is_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "_KINDS", ((ip_network("127.0.0.0/8"), "an address for this test"),))
+    async with serving(echo) as port:
+        assert "leads to an address for this test" in await failure(plain(port))
+        outbound = Outbound.parse(allow_addresses=["127.0.0.1"])
+        async with open_stream(plain(port), tls=trusting, outbound=outbound) as stream:
+            await stream.send_all(b"hello")
+            assert await stream.receive_some() == b"hello"
 
 
 async def test_through_a_proxy_that_speaks_tls_itself() -> None:

@@ -12,6 +12,7 @@ from aintandem_notify.config.outbound import Exemption, Proxy, ascii_host
 from aintandem_notify.errors import ConfigError
 from aintandem_notify.orchestrator.address import endpoint_of
 from support.config_texts import MINIMAL, load_text
+from support.nasty.configs import BROKEN_PROXIES, PROXIES, ProxyCase
 
 ENCODED = {"#": "%23", "/": "%2F", "?": "%3F", "@": "%40", ":": "%3A", "%": "%25", " ": "%20"}
 
@@ -21,12 +22,11 @@ ENCODED = {"#": "%23", "/": "%2F", "?": "%3F", "@": "%40", ":": "%3A", "%": "%25
     [
         ("m%C3%BCller:x", "müller:x".encode()),
         ("müller:x", "müller:x".encode()),
-        ("m%FCller:x", "müller:x".encode("latin-1")),
         ("u:a%23b%2Fc%3Fd%40e%3Af", b"u:a#b/c?d@e:f"),
         ("u%40corp:x", b"u@corp:x"),
         ("u:%F0%9F%94%91", "u:🔑".encode()),
         ("u:a:b", b"u:a:b"),
-        ("u:100%", b"u:100%"),
+        ("u:100%25", b"u:100%"),
         ("u", b"u:"),
         (":x", b":x"),
     ],
@@ -82,6 +82,11 @@ def test_a_place(url: str, proxy: Proxy) -> None:
         "http://u:canary@[::1:3128",
         "http://u:canary@\\nproxy:3128",
         "http://u:canary\\tx@proxy:3128",
+        "http://u:canary%@proxy:3128",
+        "http://u:canary%2@proxy:3128",
+        "http://u:canary%0d%0aX@proxy:3128",
+        "http://u%00:canary@proxy:3128",
+        "http://m%FCller:canary@proxy:3128",
     ],
 )
 def test_what_run_could_not_use_is_refused_with_its_line(proxy: str, tmp_path: Path) -> None:
@@ -91,7 +96,26 @@ def test_what_run_could_not_use_is_refused_with_its_line(proxy: str, tmp_path: P
     assert problem.key == "connection.proxy"
     assert problem.line == MINIMAL.count("\n") + 2
     assert "canary" not in str(caught.value)
-    assert ("%23" in problem.message) == ("@" in proxy)
+    assert "should " in problem.message
+
+
+@pytest.mark.parametrize("proxy", ["http://u:a#b@proxy", "http://u:1/b@proxy:1", "http://u:a@b?c@proxy"])
+def test_how_to_write_a_login_is_said(proxy: str) -> None:
+    with pytest.raises(ValueError, match="in its login, write # as %23, / as %2F"):
+        Proxy.parse(proxy)
+
+
+@pytest.mark.parametrize("case", PROXIES.values(), ids=PROXIES)
+def test_odd_logins(case: ProxyCase) -> None:
+    credentials = f"{case.user}:{case.password}".encode()
+    assert Proxy.parse(f"http://{case.userinfo}@proxy:3128").credentials == credentials
+
+
+@pytest.mark.parametrize("name", BROKEN_PROXIES)
+def test_broken_proxies(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"connection\.proxy: ") as caught:
+        load_text(tmp_path, f'{MINIMAL}[connection]\nproxy = "{BROKEN_PROXIES[name]}"')
+    assert "canary" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["http://a..b/", "http://host:0/", f"http://{'a' * 64}/", "http://%41/"])

@@ -60,7 +60,7 @@ def proxy_address(value: Secret | None) -> Secret | None:
     """``value`` as it is; raises ValueError if it is no proxy that we can talk to."""
     if value is not None:
         credentials = Proxy.parse(value.reveal()).credentials or b""
-        _, _, password = credentials.decode("utf-8", "replace").partition(":")
+        _, _, password = credentials.decode().partition(":")
         if password:
             log.hide(password)
     return value

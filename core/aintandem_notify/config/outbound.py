@@ -24,6 +24,8 @@ _NO_PROXY_EXPECTED: Final = (
 )
 _LONGEST_SHOWN: Final = 80
 _BEYOND_PLACE: Final = re.compile(r"[/?#\s]")
+# Control characters in a login are not allowed (RFC 7617 section 2).
+_BROKEN_ENCODING: Final = re.compile(r"%(?![0-9a-fA-F]{2})|%[01][0-9a-fA-F]|%7[fF]")
 _ENTRY: Final = re.compile(
     r"(?P<subdomains>\*?\.)?(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:\[\]*/@,]+)(?::(?P<port>[0-9]{1,5}))?"
 )
@@ -48,8 +50,12 @@ class Proxy:
             parts = _split(f"{scheme}{separator}{place}")
         except ValueError:
             raise ValueError(_with_hint(_PROXY_EXPECTED, url)) from None
-        if _BEYOND_PLACE.search(login) or parts.path not in ("", "/") or parts.query or parts.fragment:
+        if parts.path not in ("", "/") or parts.query or parts.fragment or _BEYOND_PLACE.search(login):
             raise ValueError(_with_hint("should end after its host and port", url))
+        if _BROKEN_ENCODING.search(login):
+            raise ValueError("should have no control characters and no lone % in its login; write % itself as %25")
+        if not _is_text(credentials_of(login)):
+            raise ValueError("should have a login that is UTF-8 when it is decoded; write ü as %C3%BC")
         host, port = ascii_host(parts.hostname or ""), parts.port or _DEFAULT_PORTS[parts.scheme]
         return cls(host, port, parts.scheme == "https", credentials_of(login) if at else None)
 
@@ -57,6 +63,14 @@ class Proxy:
     def authorization(self) -> str | None:
         """The value of a Proxy-Authorization header; None without a login."""
         return None if self.credentials is None else basic(self.credentials)
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _with_hint(sentence: str, url: str) -> str:
@@ -83,7 +97,7 @@ def is_web_address(url: str) -> bool:
 
 
 def credentials_of(login: str) -> bytes:
-    """``user:password`` out of a URL, as the bytes that were percent-encoded; mostly UTF-8."""
+    """``user:password`` out of a URL, as the bytes that were percent-encoded."""
     user, _, password = login.partition(":")
     return unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
 

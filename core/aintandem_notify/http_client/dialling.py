@@ -52,8 +52,8 @@ async def connect(host: str, port: int, dial: Dial[StreamT], outbound: Outbound)
 def _refused(host: str, address: str, kind: str) -> str:
     target = host if host == address else f"{host} ({address})"
     return (
-        f"{target} leads to {kind}, where clouds have their metadata services; "
-        "these are never contacted, unless allow_addresses in [connection] holds the address"
+        f"{target} leads to {kind}; metadata services of clouds have such addresses, "
+        "so none is contacted unless allow_addresses in [connection] holds it"
     )
 
 

@@ -33,6 +33,8 @@ DEFAULT_HEADERS: Final = {
     "connection": "keep-alive",
     "user-agent": f"aintandem-notify/{__version__}",
 }
+BODILESS: Final = (204, 304)
+"""Answers without a body, whatever they say of its length (RFC 9112 section 6.3)."""
 _UNUSABLE: Final = "this is not a URL that can be used: http:// or https:// and a host are needed"
 
 # They write whole URLs and headers, secrets included, into their INFO and DEBUG lines.
@@ -142,6 +144,9 @@ class Door:
             attempt.headers = dict(httpx.Headers(answer.headers))
             attempt.status = answer.status
             await _read_body(answer, attempt, max_body)
+        if attempt.status in BODILESS and attempt.headers.get("content-length", "0") != "0":
+            # The body that it announces would be taken for the answer to the next request.
+            await self._pools.close_idle(attempt.request.url)
 
 
 async def _read_body(answer: httpcore.Response, attempt: Attempt, max_body: int) -> None:

@@ -1,0 +1,242 @@
+"""Whatever answers: an answer, or HttpFailed in words that hold nothing secret, and the client goes on."""
+
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import httpcore
+import pytest
+import trio
+
+from aintandem_notify.errors import HttpFailed
+from aintandem_notify.http_client import HttpAnswer, HttpClient
+from support.http_server import Answer, Held, Received, Reply, open_server
+from support.nasty import orchestrator_http, receivers_http
+from support.nasty.wire import Then, WireAnswer
+
+ANSWERS = {
+    **orchestrator_http.ANSWERS,
+    **orchestrator_http.UPGRADES,
+    **receivers_http.ANSWERS,
+    **receivers_http.SLACK,
+}
+NO_ANSWERS = {
+    "a status line of nonsense": b"HTTP/1.1 two hundred\r\n\r\n",
+    "a status of 099": b"HTTP/1.1 099 x\r\n\r\n",
+    "a status of four digits": b"HTTP/1.1 2000 x\r\n\r\n",
+    "a status below zero": b"HTTP/1.1 -20 x\r\n\r\n",
+    "a length of 400 digits": b"HTTP/1.1 200 OK\r\ncontent-length: " + b"9" * 400 + b"\r\n\r\nok",
+    "a negative chunk": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n-1\r\nok\r\n",
+    "a chunk of 100 digits": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"f" * 100 + b"\r\n",
+    "an unknown transfer encoding": b"HTTP/1.1 200 OK\r\ntransfer-encoding: klingon\r\n\r\nok",
+    "two transfer encodings": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n" * 2 + b"\r\nok",
+    "trailers of nonsense": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\nnonsense\r\n\r\n",
+    "http/3": b"HTTP/3 200 OK\r\n\r\n",
+    "a header that begins with a colon": b"HTTP/1.1 200 OK\r\n: x\r\n\r\n",
+    "NUL everywhere": b"\0" * 1000,
+}
+ODD_HEADERS = {
+    "set-cookie of nonsense": b"set-cookie: =;;=\xff; expires=never; domain=..; path\r\n",
+    "a content type of nonsense": b"content-type: ;;;charset=\xff\r\n",
+    "an unknown charset": b"content-type: text/plain; charset=idna\r\n",
+    "latin-1": b"x: \xe4\xff\r\n",
+    "a link of nonsense": b"link: <http://[>; rel=next\r\n",
+    "a location at 0": b"location: //:0\r\n",
+    "an empty location": b"location:\r\n",
+    "two locations": b"location: a\r\nlocation: about:blank\r\n",
+    "a broken authentication": b'www-authenticate: Basic realm="\r\n',
+    "a refresh": b"refresh: 0; url=about:blank\r\n",
+}
+
+
+async def outcome(http: HttpClient, url: str, **options: Any) -> HttpAnswer | HttpFailed:
+    try:
+        return await http.post(url, json={"text": "x"}, **options)
+    except HttpFailed as error:
+        failure = error
+    shown = "".join(traceback.format_exception(failure)) + repr(failure)
+    assert "canary" not in shown
+    assert str(failure).isprintable()
+    return failure
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+async def test_an_answer_or_our_error(answer: WireAnswer) -> None:
+    async with open_server() as server, HttpClient() as http:
+        server.respond = lambda _request: answer
+        url = f"http://usercanary:passcanary@127.0.0.1:{server.port}/pathcanary"
+        # What goes on, or stops, is ended by the deadline; nothing else is near it.
+        waits = answer.then in (Then.SILENCE, Then.GO_ON)
+        await outcome(http, url, timeout=0.5 if waits else 60.0)
+        server.respond = lambda _request: Reply(200, b"well")
+        assert (await http.get(server.base)).body == b"well"
+
+
+@pytest.mark.parametrize("data", NO_ANSWERS.values(), ids=NO_ANSWERS)
+async def test_what_is_no_answer(data: bytes) -> None:
+    async with open_server() as server, HttpClient() as http:
+        server.replies.append(WireAnswer((data,)))
+        failure = await outcome(http, server.base)
+    assert isinstance(failure, HttpFailed)
+    assert failure.maybe_sent
+
+
+@pytest.mark.parametrize("status", [200, 301, 302, 303, 307, 308, 401, 407, 503])
+@pytest.mark.parametrize("header", ODD_HEADERS.values(), ids=ODD_HEADERS)
+async def test_an_odd_header_is_somebody_elses(header: bytes, status: int) -> None:
+    async with open_server() as server, HttpClient() as http:
+        head = f"HTTP/1.1 {status} Told\r\ncontent-length: 2\r\n".encode()
+        server.replies.append(WireAnswer((head + header + b"\r\nok",), Then.KEEP))
+        answer = await http.get(server.base)
+    assert (answer.status, answer.body) == (status, b"ok")
+
+
+# A library that breaks inside
+
+
+class Broken(Exception):
+    """What no list of a library's errors holds."""
+
+
+UNEXPECTED = [
+    Broken("canary"),
+    ValueError("canary"),
+    KeyError("canary"),
+    AssertionError("canary"),
+    UnicodeDecodeError("utf-8", b"canary", 0, 1, "canary"),
+    RuntimeError("canary"),
+    RecursionError("canary"),
+    MemoryError("canary"),
+    ExceptionGroup("canary", [ValueError("canary")]),
+]
+
+
+@pytest.mark.parametrize("error", UNEXPECTED, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("place", ["handle_async_request", "aiter_stream", "aclose"])
+async def test_what_the_library_raises_inside_is_our_error(
+    error: Exception, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaking(*_: object) -> Any:
+        raise error
+
+    owner = httpcore.AsyncConnectionPool if place == "handle_async_request" else httpcore.Response
+    async with open_server() as server, HttpClient() as http:
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, place, breaking)
+            failure = await outcome(http, server.base)
+        assert isinstance(failure, HttpFailed)
+        assert type(error).__name__ in str(failure)
+        assert failure.maybe_sent == (place != "handle_async_request")
+        assert (await http.get(server.base)).status == 200
+
+
+@pytest.mark.parametrize(
+    "url", ["http://h/\ud800", "http://\ud800/", "http://u:\ud800@h/", "http://h:٣/", "http://[v1.x]/"]
+)
+async def test_odd_urls_are_no_urls(url: str) -> None:
+    async with HttpClient() as http:
+        failure = await outcome(http, url)
+    assert isinstance(failure, HttpFailed)
+    assert not failure.maybe_sent
+
+
+@pytest.mark.parametrize(("url", "headers"), [(7, {}), (None, {}), ("http://127.0.0.1:1/", {"X": 7})])
+async def test_what_is_no_text_is_the_callers_mistake(url: Any, headers: Any) -> None:
+    async with HttpClient() as http:
+        with pytest.raises(TypeError):
+            await http.get(url, headers=headers)
+
+
+# Connections that are used again
+
+
+async def test_a_kept_connection_that_ends_before_an_answer_is_no_trouble() -> None:
+    async with open_server() as server, HttpClient() as http:
+        await http.get(server.base)
+        server.replies.append(WireAnswer(()))
+        answer = await http.post(server.base, json={"id": 1})
+        assert answer.status == 200
+        assert [request.body for request in server.requests] == [b"", b'{"id": 1}', b'{"id": 1}']
+
+
+async def test_a_reset_kept_connection_is_no_trouble() -> None:
+    async with open_server() as server, HttpClient() as http:
+        await http.get(server.base)
+        server.replies.append(WireAnswer((), Then.RESET))
+        assert (await http.post(server.base, json={"id": 1})).status == 200
+
+
+async def test_the_second_try_gets_a_connection_of_its_own() -> None:
+    """However many idle ones there are: they are as old as the one that was closed."""
+    everybody = trio.Event()
+
+    async with open_server() as server, HttpClient() as http:
+
+        async def ask() -> None:
+            await http.get(server.base)
+
+        def together(request: Received) -> Any:
+            if len(server.requests) == 2:
+                everybody.set()
+            return Held(everybody, Reply())
+
+        server.respond = together
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(ask)
+        assert server.connections == 3
+        answers: Iterator[Answer] = iter([WireAnswer(()), Reply(200, b"new")])
+        server.respond = lambda _request: next(answers)
+        assert (await http.get(server.base)).body == b"new"
+        await server.wait_until(lambda: server.connections == 1)
+
+
+async def test_a_second_end_is_trouble_and_may_have_been_sent() -> None:
+    async with open_server() as server, HttpClient() as http:
+        await http.get(server.base)
+        server.respond = lambda _request: WireAnswer(())
+        failure = await outcome(http, server.base)
+        assert str(failure) == f"{server.base} closed the connection without an answer"
+        assert isinstance(failure, HttpFailed)
+        assert failure.maybe_sent
+        assert len(server.requests) == 3
+
+
+async def test_a_second_try_that_cannot_connect_says_that_the_first_may_have_been_sent() -> None:
+    async with open_server() as server, HttpClient() as http:
+        await http.get(server.base)
+
+        def shut(_request: Received) -> WireAnswer:
+            server.close()
+            return WireAnswer(())
+
+        server.respond = shut
+        failure = await outcome(http, server.base)
+        assert isinstance(failure, HttpFailed)
+        assert "Connection refused" in str(failure)
+        assert failure.maybe_sent
+
+
+async def test_a_new_connection_that_ends_is_not_tried_again() -> None:
+    async with open_server() as server, HttpClient() as http:
+        server.respond = lambda _request: WireAnswer(())
+        assert isinstance(await outcome(http, server.base), HttpFailed)
+        assert len(server.requests) == 1
+
+
+async def test_an_answer_that_has_begun_is_not_asked_for_again() -> None:
+    async with open_server() as server, HttpClient() as http:
+        await http.get(server.base)
+        server.respond = lambda _request: WireAnswer((b"H",))
+        assert isinstance(await outcome(http, server.base), HttpFailed)
+        assert len(server.requests) == 2
+
+
+async def test_a_204_that_announces_a_body_spoils_no_later_answer() -> None:
+    async with open_server() as server, HttpClient() as http:
+        server.respond = lambda _request: WireAnswer(
+            (b"HTTP/1.1 204 No Content\r\ncontent-length: 2\r\n\r\nok",), Then.KEEP
+        )
+        for _ in range(3):
+            assert (await http.post(server.base, json={})).status == 204
+        assert len(server.requests) == 3
