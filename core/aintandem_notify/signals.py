@@ -7,8 +7,8 @@ thread, because both must work while a plugin blocks the event loop.
 import os
 import signal
 import socket
-import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -16,33 +16,46 @@ from typing import Final
 
 import trio
 
+from aintandem_notify.stdio.last_words import say_last
+from aintandem_notify.stdio.stderr_thread import drain_stderr
+
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 EXIT_HELD_BACK: Final = 1
 """Exit code when the limit passed and something still held the exit back."""
+SAME_SIGNAL_S: Final = 0.2
+"""Seconds within which signals are one: ``timeout`` of coreutils, for one, sends its signal to the process and
+then to its group."""
 
 
 @contextmanager
 def stop_signals(limit: Callable[[], float]) -> Iterator[trio.Event]:
     """The event is set by the first SIGINT or SIGTERM.
 
-    A second one ends the process at once, with 128 + its number, as a kill would. ``limit`` tells the seconds
-    after the first by which the process ends in any case. Call it in the main thread, inside ``trio.run``.
+    A second one, ``SAME_SIGNAL_S`` later or more, ends the process at once, with 128 + its number, as a kill
+    would. ``limit`` tells the seconds after the first by which the process ends in any case. Call it in the main
+    thread, inside ``trio.run``.
     """
     asked = trio.Event()
     armed = threading.Event()
     left = threading.Event()
     token = trio.lowlevel.current_trio_token()
+    received_at: float | None = None
 
     def receive(number: int, _frame: FrameType | None) -> None:
-        if armed.is_set():
+        nonlocal received_at
+        now = time.monotonic()
+        if received_at is None:
+            received_at = now
+            armed.set()
+            token.run_sync_soon(asked.set)
+        elif now - received_at >= SAME_SIGNAL_S:
             os._exit(128 + number)
-        armed.set()
-        token.run_sync_soon(asked.set)
 
     def watch() -> None:
         armed.wait()
         if not left.wait(seconds := limit()):
-            sys.stderr.write(f"aintandem-notify: something held the exit back for {seconds:g} s; leaving now\n")
+            drain_stderr()
+            say_last(f"aintandem-notify: something held the exit back for {seconds:g} s; leaving now\n")
             os._exit(EXIT_HELD_BACK)
 
     threading.Thread(target=watch, name="exit limit", daemon=True).start()
@@ -50,10 +63,11 @@ def stop_signals(limit: Callable[[], float]) -> Iterator[trio.Event]:
     try:
         yield asked
     finally:
-        left.set()
-        armed.set()
+        # First: a signal that comes within ``set`` must not wait for the lock that is taken there.
         for number, handler in before.items():
             signal.signal(number, handler)
+        left.set()
+        armed.set()
 
 
 NUDGE_S: Final = 0.05

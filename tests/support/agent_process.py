@@ -23,7 +23,7 @@ class AgentProcess:
         self.stdout: list[str] = []
         self.stderr: list[str] = []
         self._news = trio.Condition()
-        self._open_streams = 2
+        self._open_streams = sum(stream is not None for stream in (process.stdout, process.stderr))
         self._ended = trio.Event()
 
     async def wait_for_log(self, text: str, *, times: int = 1) -> str:
@@ -89,14 +89,23 @@ class AgentProcess:
 
 @asynccontextmanager
 async def open_agent(
-    *arguments: str | Path, cwd: Path, environ: Mapping[str, str] | None = None, seconds: float = 600.0
+    *arguments: str | Path,
+    cwd: Path,
+    environ: Mapping[str, str] | None = None,
+    shell: str = 'exec "$@"',
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+    seconds: float = 600.0,
 ) -> AsyncIterator[AgentProcess]:
     """Run ``aintandem-notify`` with the given arguments in ``cwd``, whose HOME and state it gets too.
+
+    ``shell`` is a script that starts it, as in ``support.nasty.process``. ``stdout`` and ``stderr`` may be
+    descriptors of the test's own; what is written there is not kept then.
 
     It is killed when the block is left; ``seconds`` is the most that the block may take, where it hangs: a start
     alone may take half a minute beside others.
     """
-    command = [sys.executable, "-m", "aintandem_notify", *map(str, arguments)]
+    command = ["sh", "-c", shell, "sh", sys.executable, "-m", "aintandem_notify", *map(str, arguments)]
     surroundings = {
         "PATH": os.environ["PATH"],
         "HOME": str(cwd),
@@ -107,13 +116,12 @@ async def open_agent(
     with trio.fail_after(seconds):
         async with trio.open_nursery() as nursery:
             process = await trio.lowlevel.open_process(
-                command, cwd=cwd, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                command, cwd=cwd, env=surroundings, stdout=stdout, stderr=stderr
             )
             agent = AgentProcess(process)
-            assert process.stdout is not None
-            assert process.stderr is not None
-            nursery.start_soon(agent.read, process.stdout, agent.stdout)
-            nursery.start_soon(agent.read, process.stderr, agent.stderr)
+            for stream, lines in ((process.stdout, agent.stdout), (process.stderr, agent.stderr)):
+                if stream is not None:
+                    nursery.start_soon(agent.read, stream, lines)
             try:
                 yield agent
             except BaseException:

@@ -26,17 +26,19 @@ async def run_command(
     environ: Mapping[str, str] | None = None,
     stdout: int | None = None,
     answers: str = "",
+    shell: str = 'exec "$@"',
     seconds: float = 600.0,
 ) -> Finished:
     """Run ``aintandem-notify`` in ``cwd``, which is its HOME too, with ``answers`` on stdin.
 
-    ``stdout`` is a descriptor for it to write to, instead of into the result. Whatever it is told to do, it
-    shows no traceback and not the password of ``write_config``. Warnings are errors in it.
+    ``stdout`` is a descriptor for it to write to, instead of into the result; ``shell`` a script that starts it,
+    as in ``support.nasty.process``. Whatever it is told to do, it shows no traceback and not the password of
+    ``write_config``. Warnings are errors in it.
     """
     surroundings = {"PATH": os.environ["PATH"], "HOME": str(cwd), "PYTHONWARNINGS": "error", **(environ or {})}
     with trio.fail_after(seconds):
         done = await trio.run_process(
-            [sys.executable, "-m", "aintandem_notify", *map(str, arguments)],
+            ["sh", "-c", shell, "sh", sys.executable, "-m", "aintandem_notify", *map(str, arguments)],
             cwd=cwd,
             env=surroundings,
             stdin=answers.encode(),

@@ -5,7 +5,6 @@ Every command's module imports click only; what it needs is imported when it run
 
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from io import TextIOWrapper
 from typing import Any
 
@@ -29,6 +28,7 @@ from aintandem_notify.cli.echo import PrintableError, echo, echo_lines, print_fa
 from aintandem_notify.cli.ending import end_process
 from aintandem_notify.cli.shared import EXIT_FAILED, EXIT_WRONG
 from aintandem_notify.errors import AInTandemNotifyError, ConfigError
+from aintandem_notify.stdio.stderr_thread import stderr_in_thread
 
 PROGRAM = "aintandem-notify"
 
@@ -120,18 +120,28 @@ def main() -> None:
             # A name that the terminal's encoding has no letters for is no reason to fail.
             stream.reconfigure(errors="backslashreplace")
     print_faults_safely()
+    with stderr_in_thread():
+        code = _exit_code()
+    end_process(code)
+
+
+def _exit_code() -> int:
+    """What the command's end means to whoever started the process; what went wrong is said."""
     try:
         commands.main(prog_name=PROGRAM)
     except OSError as error:
         # Such as a full disk behind stdout; what a command expects to fail, it reports itself.
         echo(f"{PROGRAM}: {error}", err=True)
-        with suppress(OSError):
-            sys.stdout.close()  # what is left in it would fail once more at the very end
-        end_process(EXIT_FAILED)
+        return EXIT_FAILED
     except ValueError:
-        if not sys.stdout.closed:
-            raise
-        echo(f"{PROGRAM}: standard output is closed; a plugin may have done it", err=True)
-        end_process(EXIT_FAILED)
+        if sys.stdout is None or not sys.stdout.closed:
+            sys.excepthook(*sys.exc_info())
+        else:
+            echo(f"{PROGRAM}: standard output is closed; a plugin may have done it", err=True)
+        return EXIT_FAILED
     except SystemExit as end:
-        end_process(end.code if isinstance(end.code, int) else 0)
+        return end.code if isinstance(end.code, int) else 0
+    except BaseException:  # noqa: BLE001  # a fault of ours; Python would wait for a stderr that takes nothing
+        sys.excepthook(*sys.exc_info())
+        return EXIT_FAILED
+    return 0

@@ -1,4 +1,4 @@
-"""How log lines are written: one line an entry, whatever is in it, to a stream that may be gone.
+"""How log lines are made: one line an entry, whatever is in it, for a stream that may be gone.
 
 What is logged comes from outside in part (task output, errors of servers, names), so every text loses its
 secrets first and then whatever could end the line, move the cursor or not be encoded.
@@ -21,6 +21,7 @@ from aintandem_notify.log.foreign import in_words
 from aintandem_notify.log.lines import json_line, text_line
 from aintandem_notify.log.redaction import redact
 from aintandem_notify.printable import escape
+from aintandem_notify.stdio.stderr_thread import plain_notice, threaded_stderr
 
 LogFormat = Literal["auto", "text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -67,14 +68,17 @@ def _write_lines(level: int, log_format: LogFormat, stream: TextIO | None) -> No
             lambda _logger, _method, entry: json_line(entry),
         ]
     )
+    processors: list[Processor] = [
+        structlog.processors.add_log_level,
+        _local_stamp if readable else structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        *renderer,
+    ]
     logger = _LineLogger(stream)
+    if (threaded := threaded_stderr()) is not None:
+        threaded.notice = _notice(processors) if level <= logging.WARNING else plain_notice
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            _local_stamp if readable else structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            *renderer,
-        ],
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_args: logger,
         cache_logger_on_first_use=False,
@@ -83,6 +87,19 @@ def _write_lines(level: int, log_format: LogFormat, stream: TextIO | None) -> No
 
 def _local_stamp(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return {**entry, "timestamp": f"{local_time(datetime.now(UTC)):%H:%M:%S}"}
+
+
+def _notice(processors: Iterable[Processor]) -> Callable[[int], str]:
+    """Makes the line of the log that tells how many lines before it were lost."""
+
+    def line(lines: int) -> str:
+        entry: Any = {"event": "log lines were lost: standard error did not take them", "lines": lines}
+        entry["logger_name"] = __name__
+        for process in processors:
+            entry = process(None, "warning", entry)
+        return str(entry)
+
+    return line
 
 
 def _text_safe(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -118,7 +135,11 @@ def _safe(value: Any, shown: Callable[[str], str]) -> Any:
 
 
 class _LineLogger:
-    """Writes finished lines. That the stream is full, closed or gone is no reason to stop the work."""
+    """Writes finished lines. That the stream is full, closed or gone is no reason to stop the work.
+
+    Our commands have a thread that writes them (``stderr_thread``); in another program, which uses the library,
+    the line is written at once.
+    """
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
@@ -128,6 +149,9 @@ class _LineLogger:
         # stderr is looked up each time, since it may be redirected after we were set up.
         out = self._stream or sys.stderr
         if out is None:
+            return
+        if self._stream is None and (threaded := threaded_stderr()) is not None:
+            threaded.write(f"{line}\n".encode(out.encoding, "backslashreplace"))
             return
         with self._lock:
             try:

@@ -29,7 +29,7 @@ DESCRIPTORS: Final[Mapping[str, Shell]] = {
     "stdout read-only": Shell('exec "$@" 1</dev/null'),
     "stderr read-only": Shell('exec "$@" 2</dev/null'),
     "stdin write-only": Shell('exec "$@" 0>/dev/null'),
-    "stdin a folder": Shell('exec "$@" <.'),
+    "stdin a folder": Shell('exec "$@" <.', runs=False),  # the interpreter itself refuses to start
     "stdin without end": Shell('exec "$@" </dev/zero'),
     "more open than the three": Shell('exec "$@" 3</dev/null 4</dev/null 9</dev/null'),
 }

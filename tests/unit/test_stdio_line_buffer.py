@@ -1,0 +1,51 @@
+"""What waits for a stream that takes nothing: in order, bounded, counted."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aintandem_notify.stdio.line_buffer import LineBuffer, lines_in
+
+
+def test_what_fits_is_given_out_in_its_order() -> None:
+    buffer = LineBuffer(limit=4)
+    buffer.put(b"a\n")
+    buffer.put(b"b\n")
+
+    assert buffer.take() == ([b"a\n", b"b\n"], 0)
+    assert buffer.take() == ([], 0)
+
+
+def test_what_does_not_fit_is_counted_and_so_is_all_behind_it_until_that_can_be_said() -> None:
+    buffer = LineBuffer(limit=4)
+    buffer.put(b"abc\n")
+    buffer.put(b"d\ne\n")
+    buffer.put(b"")
+
+    assert buffer.take() == ([b"abc\n"], 3)
+    buffer.put(b"f\n")
+    assert buffer.take() == ([b"f\n"], 0)
+
+
+def test_a_line_that_is_longer_than_all_of_it_waits_alone() -> None:
+    buffer = LineBuffer(limit=4)
+    buffer.put(b"longer\n")
+    buffer.put(b"a\n")
+
+    assert buffer.take() == ([b"longer\n"], 1)
+
+
+@given(st.lists(st.one_of(st.binary(max_size=20), st.none())))
+def test_no_line_gets_lost_without_being_counted(steps: list[bytes | None]) -> None:
+    """None takes."""
+    buffer = LineBuffer(limit=30)
+    put = told = 0
+    for step in [*steps, None]:
+        if step is not None:
+            put += lines_in(step)
+            buffer.put(step)
+            continue
+        taken, dropped = buffer.take()
+        told += sum(map(lines_in, taken)) + dropped
+        assert sum(map(len, taken)) <= 30
+        assert not buffer
+    assert told == put
