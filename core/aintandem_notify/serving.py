@@ -1,23 +1,42 @@
-"""Serves an ASGI application with Hypercorn's trio worker: for the simulator and for the agent's control API."""
+"""Serves an ASGI application with Hypercorn's HTTP: for the simulator and for the agent's control API.
 
+Connections are taken in here and not by Hypercorn, which takes any number of them, ends when one of its parsers
+fails, and logs a traceback ten times a second where no descriptor is left.
+"""
+
+import errno
 import logging
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
-from hypercorn.config import Config, Sockets
-from hypercorn.trio import serve
-from hypercorn.typing import Framework
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework, ConnectionState
+from starlette.requests import ClientDisconnect
+
+from aintandem_notify.guests import SCOPE_KEY, Guest, Guests
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 STALLED_MS: Final = 5000
 """Milliseconds until a client that takes nothing of its answer is cut off (Linux): Hypercorn's sends are shielded
 from cancellation, so such a client could hold back the end of the process."""
+
+BACKLOG: Final = 128
+"""Connections that wait in the kernel until there is room; they take no descriptor of ours."""
+
+PAUSE_S: Final = 0.1
+"""Seconds between attempts where no connection can be taken; as trio's own."""
+
+_WENT_AWAY: Final = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.EAGAIN})
+"""What accept says of a client that was gone before we looked."""
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
@@ -35,38 +54,150 @@ def bound_socket(host: str, port: int) -> socket.socket:
     return bound
 
 
+class BodyRefused(Exception):
+    """A request's body that is not read to its end: why, and the HTTP ``status`` that says so."""
+
+    def __init__(self, sentence: str, status: int) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+async def read_body(request: "Request", *, most: int, within_s: float) -> bytes:
+    """The body, of ``most`` bytes and within so many seconds; raises BodyRefused."""
+    content = bytearray()
+    try:
+        with trio.fail_after(within_s):
+            async with aclosing(request.stream()) as pieces:
+                async for piece in pieces:
+                    content += piece
+                    if len(content) > most:
+                        raise BodyRefused(f"the body has more than {most} bytes", 413)
+    except ClientDisconnect:
+        raise BodyRefused("the body did not end", 400) from None
+    except trio.TooSlowError:
+        raise BodyRefused(f"the body did not end within {within_s:.0f} s", 408) from None
+    return bytes(content)
+
+
 @asynccontextmanager
 async def served(
-    app: "ASGIApp", bound: socket.socket, *, name: str, keep_alive_s: float, grace_s: float
+    app: "ASGIApp", bound: socket.socket, *, name: str, keep_alive_s: float, grace_s: float, guests: Guests
 ) -> AsyncIterator[None]:
     """``app`` behind the socket, which it closes, for as long as the block lasts.
 
-    What goes wrong is logged under ``name``. Idle connections are kept for ``keep_alive_s`` seconds; at the end
-    requests that run have ``grace_s`` seconds.
+    What goes wrong is logged under ``name``. ``guests`` says how many connections there may be; for one more the
+    idlest is closed, those first for which the application has not vouched. Those that ask nothing, or do not get
+    their question out, are kept for ``keep_alive_s`` seconds; at the end requests that run have ``grace_s``
+    seconds.
     """
-    async with trio.open_nursery() as nursery:
-        config = _Config(bound)
-        config.graceful_timeout = grace_s
-        config.keep_alive_timeout = keep_alive_s
-        config.accesslog = None
-        # Its notices ("Running on …") are nobody's concern, its errors are.
-        config.errorlog = logging.getLogger(name)
-        config.errorlog.setLevel(logging.WARNING)
-        config.include_server_header = False
-        await nursery.start(partial(serve, cast("Framework", app), config, mode="asgi"))
+    # Its notices are nobody's concern, its errors are.
+    errors = logging.getLogger(name)
+    errors.setLevel(logging.WARNING)
+    config = Config()
+    config.keep_alive_timeout = keep_alive_s
+    config.accesslog = None
+    config.errorlog = errors
+    config.include_server_header = False
+    bound.listen(BACKLOG)
+    with trio.socket.from_stdlib_socket(bound) as listening:
+        async with trio.open_nursery() as connections:
+            server = _Server(app, config, guests, connections, errors)
+            async with trio.open_nursery() as door:
+                door.start_soon(server.take_in, listening)
+                try:
+                    yield
+                finally:
+                    door.cancel_scope.cancel()
+            connections.cancel_scope.deadline = trio.current_time() + grace_s
+            await server.context.terminated.set()
+
+
+class _Server:
+    """Takes connections in and answers them, each in a task of its own."""
+
+    def __init__(
+        self, app: "ASGIApp", config: Config, guests: Guests, nursery: trio.Nursery, errors: logging.Logger
+    ) -> None:
+        self._app = app
+        self._config = config
+        self._guests = guests
+        self._nursery = nursery
+        self._errors = errors
+        self._reported: set[str] = set()
+        self.context = WorkerContext(None)
+
+    async def take_in(self, listening: trio.socket.SocketType) -> None:
+        """Until cancelled; what keeps it from taking connections is logged once, and once when that is over."""
+        failing = False
+        while True:
+            await trio.lowlevel.wait_readable(listening.fileno())
+            await self._guests.make_room()
+            try:
+                accepted, _ = await listening.accept()
+            except OSError as error:
+                if error.errno in _WENT_AWAY:
+                    continue
+                if not failing:
+                    failing = True
+                    self._errors.warning("no connection can be taken: %s", error.strerror)
+                if not self._guests.close_one():
+                    await trio.sleep(PAUSE_S)
+                continue
+            if failing:
+                failing = False
+                self._errors.warning("connections are taken again")
+            self._nursery.start_soon(self._answer, trio.SocketStream(accepted))
+
+    async def _answer(self, stream: trio.SocketStream) -> None:
+        with self._guests.received(stream) as guest, trio.CancelScope() as scope:
+            line = _Line(stream, guest, scope)
+            app = ASGIWrapper(cast("ASGIFramework", self._app_for(guest)))
+            state = ConnectionState({})
+            try:
+                await TCPServer(app, self._config, self.context, state, cast("Any", line))
+            except Exception as error:  # noqa: BLE001  # the border of a connection: nobody's bytes end the server
+                self._report(error)
+            finally:
+                stream.socket.close()
+
+    def _app_for(self, guest: Guest) -> "ASGIApp":
+        async def app(scope: "Scope", receive: "Receive", send: "Send") -> None:
+            with self._guests.asking(guest):
+                await self._app({**scope, SCOPE_KEY: guest}, receive, send)
+
+        return app
+
+    def _report(self, error: Exception) -> None:
+        """Each kind once: whoever sends such bytes may send them for ever."""
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+        kind = type(error).__name__
+        if kind not in self._reported:
+            self._reported.add(kind)
+            self._errors.warning("a connection was closed, what came on it cannot be read: %s", kind)
+
+
+class _Line:
+    """A connection as Hypercorn sees it; one that its client has closed, or that made place, ends at once."""
+
+    def __init__(self, stream: trio.SocketStream, guest: Guest, scope: trio.CancelScope) -> None:
+        self._stream = stream
+        self._guest = guest
+        self._scope = scope
+        self.socket = stream.socket
+        self.send_all = stream.send_all
+        self.send_eof = stream.send_eof
+        self.aclose = stream.aclose
+
+    async def receive_some(self, max_bytes: int) -> bytes | bytearray:
+        """What has arrived. Hypercorn would wait for its own deadline once nothing comes any more."""
         try:
-            yield
-        finally:
-            nursery.cancel_scope.cancel()
-
-
-class _Config(Config):
-    """Hypercorn's, with a socket that is bound already: so that a port that is taken is found out before."""
-
-    def __init__(self, bound: socket.socket) -> None:
-        super().__init__()
-        self._bound = bound
-
-    def create_sockets(self) -> Sockets:
-        """The one socket."""
-        return Sockets([], [self._bound], [])
+            content = await self._stream.receive_some(max_bytes)
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            self._scope.cancel()
+            raise
+        if not content:
+            await trio.lowlevel.checkpoint()  # a request that came just before has begun by now
+            if not self._guest.working:
+                self._scope.cancel()
+        return content

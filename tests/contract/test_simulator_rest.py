@@ -261,7 +261,7 @@ async def test_a_taken_port_is_an_os_error(simulator: Simulator) -> None:
 async def test_a_client_that_hangs_up_in_its_request_is_no_news(
     simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
-    head = b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+    head = b"POST /auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
     async with await trio.open_tcp_stream("127.0.0.1", simulator.port) as stream:
         await stream.send_all(head + b'{"username"')
         await trio.testing.wait_all_tasks_blocked(0.05)

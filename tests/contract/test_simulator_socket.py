@@ -111,7 +111,7 @@ async def test_a_reset_is_a_reset(simulator: Simulator) -> None:
     token = (await login(simulator))["token"]
     async with await trio.open_tcp_stream("127.0.0.1", simulator.port) as stream:
         await stream.send_all(
-            f"GET /api/progress/subscribe/p?token={token} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+            f"GET /api/progress/subscribe/p?token={token} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
             "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
         )
@@ -212,7 +212,7 @@ async def test_one_that_reads_nothing_holds_up_nobody_and_not_the_end() -> None:
         token = simulator.tokens.login("admin").token
         async with await trio.open_tcp_stream("127.0.0.1", simulator.port) as slow:
             await slow.send_all(
-                f"GET /progress/subscribe/p?token={token} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+                f"GET /progress/subscribe/p?token={token} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
                 "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: eA==\r\n\r\n".encode()
             )
             await simulator.wait_subscribed("p", sockets=2)

@@ -9,14 +9,20 @@ from trio_websocket import WebSocketConnection, wrap_client_stream
 
 
 @asynccontextmanager
-async def open_socket(url: str) -> AsyncIterator[WebSocketConnection]:
+async def open_socket(url: str, *, origin: str | None = None) -> AsyncIterator[WebSocketConnection]:
     """A connected client of ``http://HOST:PORT/PATH?QUERY``; what its handshake raises comes through bare."""
     parts = urlsplit(url)
+    headers = [] if origin is None else [(b"Origin", origin.encode())]
     async with await trio.open_tcp_stream(parts.hostname or "", parts.port or 80) as stream:
         try:
             async with trio.open_nursery() as nursery:
                 connection = await wrap_client_stream(
-                    nursery, stream, parts.netloc, f"{parts.path}?{parts.query}", max_message_size=2**24
+                    nursery,
+                    stream,
+                    parts.netloc,
+                    f"{parts.path}?{parts.query}",
+                    extra_headers=headers,
+                    max_message_size=2**24,
                 )
                 yield connection
                 with trio.move_on_after(1):

@@ -63,12 +63,16 @@ async def call(
     *,
     token: str | None = None,
     raw: bytes | None = None,
+    headers: Mapping[str, str | None] | None = None,
 ) -> tuple[int, Any]:
-    """One REST call on a connection of its own: status and JSON of the answer."""
+    """One REST call on a connection of its own: status and JSON of the answer; None leaves a header out."""
     content = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
-    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(content)}\r\n"
-    if token is not None:
-        head += f"Authorization: Bearer {token}\r\n"
+    fields = {"Host": f"127.0.0.1:{simulator.port}", "Connection": "close", "Content-Length": str(len(content))}
+    fields |= {"Content-Type": "application/json"} if content else {}
+    fields |= {} if token is None else {"Authorization": f"Bearer {token}"}
+    given = (fields | dict(headers or {})).items()
+    head = f"{method} {path} HTTP/1.1\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in given if value is not None)
     async with await trio.open_tcp_stream("127.0.0.1", simulator.port) as stream:
         await stream.send_all(head.encode() + b"\r\n" + content)
         answer = b""

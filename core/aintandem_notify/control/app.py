@@ -26,7 +26,7 @@ from aintandem_notify.control.asked import (
     wanted_in,
 )
 from aintandem_notify.control.deliveries import Act
-from aintandem_notify.control.guard import refusal
+from aintandem_notify.control.guard import OPEN_PATHS, refusal
 from aintandem_notify.control.plugins import detail_of
 from aintandem_notify.control.refusal import Refused
 from aintandem_notify.control.status import liveness, readiness, status_of
@@ -40,6 +40,7 @@ from aintandem_notify.control.views import (
     TurnedView,
 )
 from aintandem_notify.errors import StoreError
+from aintandem_notify.guests import vouch_for
 from aintandem_notify.store import Handled
 
 _log = log.get_logger(__name__)
@@ -206,6 +207,8 @@ def _guarded(app: ASGIApp, token: str) -> ASGIApp:
         request = Request(scope)
         problem = refusal(request.method, scope["path"], request.headers, token)
         if problem is None:
+            if scope["path"] not in OPEN_PATHS:
+                vouch_for(scope)
             await app(scope, receive, send)
         else:
             await _error(str(problem), problem.status)(scope, receive, send)

@@ -1,19 +1,21 @@
 """One request as the endpoints see it: checked values out of its path, query and body; Refused for wrong ones."""
 
 from collections.abc import Iterable, Mapping
-from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from aintandem_notify.control.deliveries import MOST_AT_ONCE, MOST_ON_A_PAGE
 from aintandem_notify.control.refusal import Refused
 from aintandem_notify.foreign_json import read_json
+from aintandem_notify.serving import BodyRefused, read_body
 from aintandem_notify.store import DeliveryState, Wanted
 
 MOST_BODY: Final = 65_536
 """Bytes of a request's body that are read."""
+BODY_S: Final = 10.0
+"""Seconds that a body has to arrive."""
 PAGE: Final = 50
 """Deliveries on a page, if nobody says how many."""
 
@@ -35,15 +37,10 @@ def check_query(request: Request, keys: frozenset[str]) -> None:
 
 async def body_of(request: Request) -> dict[str, Any]:
     """The JSON object that was sent; an empty one if nothing was."""
-    content = bytearray()
     try:
-        async with aclosing(request.stream()) as pieces:
-            async for piece in pieces:
-                content += piece
-                if len(content) > MOST_BODY:
-                    raise Refused(f"the body has more than {MOST_BODY} bytes", status=413)
-    except ClientDisconnect:
-        raise Refused("the body did not end") from None
+        content = await read_body(request, most=MOST_BODY, within_s=BODY_S)
+    except BodyRefused as error:
+        raise Refused(str(error), status=error.status) from None
     try:
         found = read_json(content or b"{}", mends=False)
     except ValueError:

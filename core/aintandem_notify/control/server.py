@@ -13,10 +13,15 @@ from aintandem_notify.control.access import Access
 from aintandem_notify.control.app import build_app
 from aintandem_notify.control.file import HeldByAnother, Whereabouts, control_file, published
 from aintandem_notify.errors import StoreError
+from aintandem_notify.guests import Guests
 from aintandem_notify.serving import bound_socket, served
 
+MOST_CONNECTIONS: Final = 16
+"""Connections at a time; ours. Commands take one each for a moment."""
+DESCRIPTORS: Final = MOST_CONNECTIONS + 3
+"""File descriptors that the API takes at the most: connections, the one that listens, the file, one to spare."""
 KEEP_ALIVE_S: Final = 10.0
-"""Seconds that an idle connection is kept."""
+"""Seconds that an idle connection is kept, and that a request has to arrive but for its body."""
 GRACE_S: Final = 1.0
 """Seconds that requests have to end when the agent ends."""
 TOKEN_BYTES: Final = 32
@@ -75,7 +80,10 @@ async def _published(access: Access, listen: tuple[str, int]) -> AsyncIterator[N
         log.hide(token)
         app = build_app(access, token=token, address=address)
         with published(control_file(access.config), Whereabouts(address=address, token=token, pid=os.getpid())):
-            async with served(app, bound, name=SERVER_LOG, keep_alive_s=KEEP_ALIVE_S, grace_s=GRACE_S):
+            guests = Guests(MOST_CONNECTIONS, counts_all=True)
+            async with served(
+                app, bound, name=SERVER_LOG, keep_alive_s=KEEP_ALIVE_S, grace_s=GRACE_S, guests=guests
+            ):
                 yield
     finally:
         bound.close()

@@ -6,12 +6,17 @@ from typing import Any, Final
 import trio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
+from aintandem_notify.cross_site import is_foreign, is_here, is_json
 from aintandem_notify.errors import ApiError
 from aintandem_notify.foreign_json import read_json
+from aintandem_notify.guests import vouch_for
+from aintandem_notify.serving import BodyRefused, read_body
 from aintandem_notify.simulator.asked import Asked
 from aintandem_notify.simulator.calls import Call
 from aintandem_notify.simulator.control import CONTROL_CALLS
@@ -23,12 +28,17 @@ from aintandem_notify.simulator.world import iso
 PREFIXES: Final = ("/api", "")
 """Where the API lives: the guide's URLs have ``/api``, the official SDK appends bare paths to its base URL."""
 
+MOST_BODY: Final = 2**20
+"""Bytes of a request's body; ours, ten times the longest prompt."""
+BODY_S: Final = 30.0
+"""Seconds that a body has to arrive."""
+
 _CODES: Final[Mapping[int, str]] = {404: "NOT_FOUND", 405: "NOT_FOUND"}
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def build_app(simulator: Simulator) -> Starlette:
+def build_app(simulator: Simulator) -> ASGIApp:
     """The application over a simulator."""
     routes: list[BaseRoute] = []
     for prefix in PREFIXES:
@@ -48,7 +58,36 @@ def build_app(simulator: Simulator) -> Starlette:
         )
     for (method, path), call in CONTROL_CALLS.items():
         routes.append(Route(path, _handler(simulator, call, guarded=False, faulty=False), methods=[method]))
-    return Starlette(routes=routes, exception_handlers={HTTPException: _no_such_route})
+    return _guarded(Starlette(routes=routes, exception_handlers={HTTPException: _no_such_route}), simulator)
+
+
+def _guarded(app: ASGIApp, simulator: Simulator) -> ASGIApp:
+    """``app`` behind its guard: what a web page asks never gets to it."""
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        problem = _refusal(HTTPConnection(scope), simulator.host) if scope["type"] != "lifespan" else None
+        if problem is None:
+            await app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await WebSocket(scope, receive, send).send_denial_response(_error(scope["path"], problem, simulator))
+        else:
+            await _error(scope["path"], problem, simulator)(scope, receive, send)
+
+    return guarded
+
+
+def _refusal(request: HTTPConnection, bound_to: str) -> ApiError | None:
+    """Why this is not answered; None if it is."""
+    # One that listens elsewhere than on loopback is meant for a network, under any name.
+    if is_here(f"[{bound_to}]" if ":" in bound_to else bound_to) and not is_here(request.headers.get("host", "")):
+        sentence = "this host name is not served here; use 127.0.0.1 or localhost"
+        return ApiError(sentence, status=403, code="FORBIDDEN")
+    if is_foreign(request.scope.get("method", "CONNECT"), request.headers):
+        return ApiError("requests from other sites are refused", status=403, code="FORBIDDEN")
+    if not is_json(request.headers):
+        sentence = "the body needs the header Content-Type: application/json"
+        return ApiError(sentence, status=415, code="VALIDATION_ERROR")
+    return None
 
 
 def bearer(request: Request) -> str | None:
@@ -64,12 +103,14 @@ def _handler(simulator: Simulator, call: Call, *, guarded: bool, faulty: bool, s
                 await trio.sleep(simulator.faults.take_delay())
             if faulty and (failure := simulator.faults.take_failure()) is not None:
                 raise ApiError("simulated trouble", status=failure, code="INTERNAL_ERROR")
-            if guarded and simulator.tokens.user_of(bearer(request) or "") is None:
-                raise ApiError("missing, wrong or expired token", status=401, code="UNAUTHORIZED")
+            if guarded:
+                if simulator.tokens.user_of(bearer(request) or "") is None:
+                    raise ApiError("missing, wrong or expired token", status=401, code="UNAUTHORIZED")
+                vouch_for(request.scope)
             body = await _body(request)
             answer = await call(Asked(simulator, request.path_params, request.query_params, body, bearer(request)))
         except ApiError as error:
-            return _error(request, error, simulator)
+            return _error(request.url.path, error, simulator)
         return JSONResponse(answer, status)
 
     return handle_request
@@ -77,9 +118,9 @@ def _handler(simulator: Simulator, call: Call, *, guarded: bool, faulty: bool, s
 
 async def _body(request: Request) -> dict[str, Any]:
     try:
-        content = await request.body()
-    except ClientDisconnect:
-        raise ApiError("the body did not end", status=400, code="VALIDATION_ERROR") from None
+        content = await read_body(request, most=MOST_BODY, within_s=BODY_S)
+    except BodyRefused as error:
+        raise ApiError(str(error), status=error.status, code="VALIDATION_ERROR") from None
     if not content:
         body: object = {}
     else:
@@ -93,16 +134,16 @@ async def _body(request: Request) -> dict[str, Any]:
     return body
 
 
-def _error(request: Request, error: ApiError, simulator: Simulator) -> Response:
+def _error(path: str, error: ApiError, simulator: Simulator) -> Response:
     content = {
         "error": error.message,
         "code": error.code,
         "statusCode": error.status,
         "timestamp": iso(simulator.world.clock.now()),
-        "path": request.url.path,
+        "path": path,
     }
     # A refused login is told in the form of the login's answer too: clients look for "success".
-    if request.url.path.removeprefix("/api").startswith("/auth/"):
+    if path.removeprefix("/api").startswith("/auth/"):
         content["success"] = False
     if error.details:
         content["details"] = error.details

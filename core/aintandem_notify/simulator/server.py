@@ -8,6 +8,7 @@ from typing import Final
 import trio
 
 from aintandem_notify.clock import Clock, SystemClock
+from aintandem_notify.guests import Guests
 from aintandem_notify.serving import bound_socket, served
 from aintandem_notify.simulator.app import build_app
 from aintandem_notify.simulator.demo import run_demo
@@ -19,6 +20,10 @@ from aintandem_notify.simulator.world import World
 
 KEEP_ALIVE: Final = 75.0
 """Seconds that an idle REST connection is kept; what nginx in front of an orchestrator does by default."""
+
+MOST_STRANGERS: Final = 64
+"""Connections at a time beside those of requests and sockets with a token; ours. Each takes three descriptors, and
+an agent that the simulator is part of has work to do with the others."""
 
 GRACE: Final = 0.5
 """Seconds that requests have to end when the simulator closes; ours, nobody waits for a toy."""
@@ -77,8 +82,9 @@ async def _served(simulator: Simulator) -> AsyncIterator[None]:
     bound = bound_socket("127.0.0.1", 0)
     port = bound.getsockname()[1]
     name = "aintandem_notify.simulator.hypercorn"
+    guests = Guests(MOST_STRANGERS, counts_all=False)
     async with (
-        served(build_app(simulator), bound, name=name, keep_alive_s=KEEP_ALIVE, grace_s=GRACE),
+        served(build_app(simulator), bound, name=name, keep_alive_s=KEEP_ALIVE, grace_s=GRACE, guests=guests),
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(simulator.front.run, port)

@@ -1,0 +1,156 @@
+"""Another local user without the token neither keeps its owner out nor takes the agent's descriptors."""
+
+import errno
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import trio
+
+from aintandem_notify import guests
+from aintandem_notify.control import asked, server
+from aintandem_notify.control.server import DESCRIPTORS, MOST_CONNECTIONS, SERVER_LOG
+from support.control import Scene, open_scene
+from support.nasty.local_user import OPENINGS
+
+CROWD = 3 * MOST_CONNECTIONS
+
+
+@pytest.fixture(autouse=True)
+def _own_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(guests, "GRACE_S", 0.02)
+    monkeypatch.setattr(server, "KEEP_ALIVE_S", 3600.0)  # no deadline makes room
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    async with open_scene(tmp_path) as scene:
+        yield scene
+
+
+def port_of(scene: Scene) -> int:
+    return urlsplit(scene.whereabouts().address).port or 0
+
+
+@contextmanager
+def crowd(port: int, opening: bytes, size: int = CROWD) -> Iterator[list[socket.socket]]:
+    """So many connections that have said this, as far as anybody listens, and that stay open."""
+    with ExitStack() as stack:
+        there = []
+        for _ in range(size):
+            one = stack.enter_context(socket.socket())
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            one.connect(("127.0.0.1", port))
+            one.setblocking(False)
+            with suppress(BlockingIOError, ConnectionError):
+                one.send(opening.replace(b"{port}", str(port).encode()))
+            there.append(one)
+        yield there
+
+
+def descriptors() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+@pytest.mark.parametrize("opening", OPENINGS.values(), ids=OPENINGS)
+async def test_the_owner_of_the_token_gets_in_whatever_the_others_do(scene: Scene, opening: bytes) -> None:
+    before = descriptors()
+    with crowd(port_of(scene), opening) as there:
+        for _ in range(3):
+            assert (await scene.ask("GET", "/status"))[0] == 200
+        assert descriptors() - before - len(there) <= DESCRIPTORS
+        assert (await scene.ask("GET", "/healthz", token=None))[0] == 200
+    assert (await scene.ask("GET", "/status"))[0] == 200
+
+
+async def test_one_after_the_other_takes_no_more(scene: Scene) -> None:
+    before = descriptors()
+    for opening in OPENINGS.values():
+        with crowd(port_of(scene), opening, size=5):
+            await scene.ask("GET", "/healthz", token=None)  # whoever waits in the kernel is taken in meanwhile
+    assert (await scene.ask("GET", "/status"))[0] == 200
+    assert descriptors() - before <= DESCRIPTORS
+
+
+async def test_connections_that_their_clients_closed_are_given_back(scene: Scene) -> None:
+    before = descriptors()
+    for opening in (b"", b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"):
+        with crowd(port_of(scene), opening, size=MOST_CONNECTIONS):
+            assert (await scene.ask("GET", "/status"))[0] == 200
+    while descriptors() > before:  # noqa: ASYNC110  # nobody tells of a closed descriptor
+        await trio.sleep(0.01)
+
+
+async def test_a_client_that_says_no_more_gets_its_answer(scene: Scene) -> None:
+    async with await trio.open_tcp_stream("127.0.0.1", port_of(scene)) as stream:
+        await stream.send_all(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        await stream.send_eof()
+        assert b'"ok":true' in b"".join([piece async for piece in stream])
+
+
+async def test_what_the_owner_has_asked_is_not_cut_off_for_others(scene: Scene) -> None:
+    begun, goes_on = trio.Event(), trio.Event()
+
+    async def slow_facts(_name: str) -> dict[str, object]:
+        begun.set()
+        await goes_on.wait()
+        return {"slow": True}
+
+    scene.diagnose = slow_facts  # type: ignore[method-assign,assignment]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_ask_slowly, scene)
+        await begun.wait()
+        with crowd(port_of(scene), b"GET /sta"):
+            assert (await scene.ask("GET", "/healthz", token=None))[0] == 200
+            goes_on.set()
+
+
+async def _ask_slowly(scene: Scene) -> None:
+    status, answer = await scene.ask("GET", "/plugins/file_log.a")
+    assert (status, answer["facts"]) == (200, {"slow": True})
+
+
+async def test_a_body_has_a_deadline(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asked, "BODY_S", 0.05)
+    length = {"Content-Length": "100"}
+    status, answer = await scene.ask("POST", "/deliveries/drop", raw=b"{", headers=length)
+    assert status == 408
+    assert "did not end" in answer["error"]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPERM])
+async def test_where_no_descriptor_is_left_it_says_so_once_and_goes_on(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    port, failures = port_of(scene), 5
+    accept = socket.socket._accept  # type: ignore[attr-defined]
+
+    def failing(self: socket.socket) -> object:
+        nonlocal failures
+        if failures and self.getsockname()[1] == port:
+            failures -= 1
+            raise OSError(number, "made up")
+        return accept(self)
+
+    monkeypatch.setattr(socket.socket, "_accept", failing)
+    with caplog.at_level(logging.WARNING, SERVER_LOG):
+        for _ in range(2):
+            assert (await scene.ask("GET", "/status"))[0] == 200
+    assert failures == 0
+    said = [record.getMessage() for record in caplog.records if record.name == SERVER_LOG]
+    assert said == ["no connection can be taken: made up", "connections are taken again"]
+
+
+async def test_what_cannot_be_read_is_said_once_a_kind(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    junk = OPENINGS["upgrade to HTTP/2, wrong settings"]
+    with caplog.at_level(logging.WARNING, SERVER_LOG):
+        for _ in range(3):
+            with crowd(port_of(scene), junk, size=3):
+                assert (await scene.ask("GET", "/status"))[0] == 200
+    said = [record.getMessage() for record in caplog.records if record.name == SERVER_LOG]
+    assert len(said) == len(set(said)) <= 1

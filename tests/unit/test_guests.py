@@ -1,0 +1,113 @@
+"""Whose connection makes place for another."""
+
+from typing import cast
+
+import pytest
+import trio
+import trio.testing
+
+from aintandem_notify.guests import GRACE_S, Guest, Guests, longest_waiting, vouch_for
+
+NOW = 100.0
+
+
+class Stream:
+    """What a guest closes."""
+
+    def __init__(self) -> None:
+        self.socket = self
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def guest(*, waited: float = 1.0, known: bool = False, working: int = 0) -> Guest:
+    made = Guest(cast("trio.SocketStream", Stream()))
+    made.since, made.known, made.working = NOW - waited, known, working
+    return made
+
+
+async def test_the_one_that_has_waited_longest_goes_first() -> None:
+    first, second = guest(waited=2), guest(waited=1)
+    assert longest_waiting([second, first], NOW) is first
+
+
+async def test_whoever_has_shown_the_token_goes_last() -> None:
+    stranger, known = guest(waited=1), guest(waited=9, known=True)
+    assert longest_waiting([known, stranger], NOW) is stranger
+    assert longest_waiting([known], NOW) is known
+
+
+async def test_a_request_with_the_token_is_not_cut_off_and_one_without_is() -> None:
+    asking = guest(waited=9, known=True, working=1)
+    assert longest_waiting([asking], NOW) is None
+    stranger = guest(working=1)
+    assert longest_waiting([asking, stranger], NOW) is stranger
+
+
+async def test_a_connection_has_a_moment_to_itself() -> None:
+    assert longest_waiting([guest(waited=GRACE_S / 2)], NOW) is None
+    assert longest_waiting([guest(waited=GRACE_S)], NOW) is not None
+    assert longest_waiting([], NOW) is None
+
+
+async def test_a_request_of_a_known_one_begins_its_wait_anew(autojump_clock: trio.testing.MockClock) -> None:
+    guests = Guests(2, counts_all=True)
+    with guests.received(cast("trio.SocketStream", Stream())) as stranger:
+        with guests.received(cast("trio.SocketStream", Stream())) as known:
+            came = known.since
+            vouch_for({"aintandem_notify.guest": known})
+            for one in (stranger, known):
+                with guests.asking(one):
+                    assert one.working == 1
+                    await trio.sleep(5)
+            assert stranger.since == came
+            assert known.since == came + 10
+        assert len(guests) == 1
+    assert len(guests) == 0
+
+
+async def test_room_is_made_once_somebody_has_had_a_moment(autojump_clock: trio.testing.MockClock) -> None:
+    guests, stream = Guests(1, counts_all=True), Stream()
+    with guests.received(cast("trio.SocketStream", stream)):
+        began = trio.current_time()
+        await guests.make_room()
+        assert stream.closed
+        assert trio.current_time() - began == pytest.approx(GRACE_S)
+        assert len(guests) == 0
+
+
+async def test_room_is_there_once_a_request_with_the_token_is_over(autojump_clock: trio.testing.MockClock) -> None:
+    guests, stream = Guests(1, counts_all=True), Stream()
+    with guests.received(cast("trio.SocketStream", stream)) as busy:
+        vouch_for({"aintandem_notify.guest": busy})
+
+        async def ask() -> None:
+            with guests.asking(busy):
+                await trio.sleep(60)
+                assert not stream.closed
+
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_begun, ask)
+            await guests.make_room()
+    assert trio.current_time() >= 60
+
+
+async def test_those_with_a_token_take_no_room_where_they_may_be_many() -> None:
+    few, many = Guests(1, counts_all=True), Guests(1, counts_all=False)
+    for guests, taken in ((few, 1), (many, 0)):
+        with guests.received(cast("trio.SocketStream", Stream())) as guest:
+            vouch_for({"aintandem_notify.guest": guest})
+            assert len(guests) == 1
+            with guests.asking(guest):
+                assert len(guests) == taken
+
+
+async def _begun(work: object, *, task_status: trio.TaskStatus[None]) -> None:
+    task_status.started()
+    await work()  # type: ignore[operator]
+
+
+def test_an_application_without_a_server_has_no_guests() -> None:
+    vouch_for({})
