@@ -122,6 +122,7 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
         "Problem",
         "ProjectGone",
         "ServerTrouble",
+        "StatementFailed",
         "StoreDamaged",
         "StoreError",
         "StoreFull",

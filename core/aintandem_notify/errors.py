@@ -6,6 +6,7 @@ AInTandemNotifyError
 │  ├─ StoreFull            the operator: there is no room; the agent goes on by itself once there is
 │  ├─ StoreDamaged         the operator: its file is broken, and nothing more is written into it
 │  ├─ StoreInUse           the operator: another agent has it
+│  ├─ StatementFailed      nobody: the database library broke on what it was given, the store itself is well
 │  └─ MembershipLost       nobody: the other agents took this one for dead, it joins them anew
 ├─ OrchestratorError       something is wrong between us and the orchestrator
 │  ├─ LinkLost             nobody: the connection broke, we try again
@@ -68,6 +69,7 @@ __all__ = [
     "Rejected",
     "RetryLater",
     "ServerTrouble",
+    "StatementFailed",
     "StoreDamaged",
     "StoreError",
     "StoreFull",
@@ -128,6 +130,10 @@ class StoreDamaged(StoreError):
 
 class MembershipLost(StoreError):
     """The agents that share the store took this one for dead; what it had in hand is theirs now."""
+
+
+class StatementFailed(StoreError):
+    """The database library raised what it should not, over one statement; others may well be stored."""
 
 
 class StoreInUse(StoreError):

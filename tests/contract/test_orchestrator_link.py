@@ -61,6 +61,47 @@ async def connected(raw: RawOrchestrator) -> AsyncIterator[tuple[Link, RawSocket
         yield link, await raw.connections.receive()
 
 
+class Broken(Exception):
+    """What no list of a library's errors holds."""
+
+
+@pytest.mark.parametrize("error", [Broken("canary"), ValueError("canary"), AssertionError("canary")], ids=repr)
+@pytest.mark.parametrize(
+    "method", ["_reader_task", "_send", "get_message", "_handle_message_event", "ping", "send_message", "aclose"]
+)
+async def test_whatever_the_library_raises_ends_the_link_and_no_more(
+    method: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def breaking(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(WebSocketConnection, method, breaking)
+    async with open_raw_orchestrator() as raw, trio.open_nursery() as nursery:
+        nursery.start_soon(send_one, raw)
+        with pytest.raises(LinkLost) as lost:
+            await use(target(raw), method)
+        nursery.cancel_scope.cancel()
+    assert str(lost.value) == f"the WebSocket library failed ({type(error).__name__})"
+
+
+async def use(where: SocketTarget, method: str) -> None:
+    """Open a link and do what makes the library call ``method``."""
+    async with open_link(where, settings()) as link:
+        match method:
+            case "ping":
+                await link._ping()  # type: ignore[attr-defined]  # as its heartbeat does
+            case "send_message":
+                await link._send("ping")  # type: ignore[attr-defined]
+            case "aclose":
+                return
+        await end_of(link)
+
+
+async def send_one(raw: RawOrchestrator) -> None:
+    socket = await raw.connections.receive()
+    await socket.send_bytes_raw(frame("half of ", final=False))  # a whole one does not come to the library
+
+
 async def receive(link: Link, count: int) -> list[Frame]:
     frames: list[Frame] = []
     while len(frames) < count:

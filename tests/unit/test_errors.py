@@ -132,7 +132,13 @@ TREE: dict[type[BaseException], list[type[BaseException]]] = {
         errors.PluginError,
         errors.Outcome,
     ],
-    errors.StoreError: [errors.StoreFull, errors.StoreDamaged, errors.StoreInUse, errors.MembershipLost],
+    errors.StoreError: [
+        errors.StoreFull,
+        errors.StoreDamaged,
+        errors.StoreInUse,
+        errors.StatementFailed,
+        errors.MembershipLost,
+    ],
     errors.OrchestratorError: [
         errors.LinkLost,
         errors.LinkRefused,

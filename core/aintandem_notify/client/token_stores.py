@@ -111,6 +111,8 @@ class KeyringTokens:
             raise TokenStoreError(
                 "KeyringTokens needs the keyring library; install it with: pip install 'aintandem-notify[keyring]'"
             ) from None
+        except Exception as error:  # the border to a library that looks for its backends as it is imported
+            raise TokenStoreError(f"the keyring library cannot be loaded ({type(error).__name__})") from error
 
     def __repr__(self) -> str:
         return f"KeyringTokens({self._service!r}, {self._username!r})"
@@ -118,7 +120,7 @@ class KeyringTokens:
     async def load(self) -> StoredTokens | None:
         """What was saved last, None when there is nothing. Raises TokenStoreError."""
         text = await self._ask("read", "get_password", self._service, self._username)
-        return None if text is None else _from_text(text, f"the keyring's entry {self._service}")
+        return None if text is None else _from_text(str(text), f"the keyring's entry {self._service}")
 
     async def save(self, tokens: StoredTokens) -> None:
         """Put them in place of what was there. Raises TokenStoreError."""

@@ -7,7 +7,7 @@ is looked at in the document as it was written, for the same reason.
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from aintandem_notify import log
 from aintandem_notify.config import crosschecks
 from aintandem_notify.config.addresses import SIMULATOR
 from aintandem_notify.config.catalog import PluginCatalog
-from aintandem_notify.config.findings import TOP_LEVEL, Finding, did_you_mean, kind_of
+from aintandem_notify.config.findings import TOP_LEVEL, Finding, Place, did_you_mean, kind_of
 from aintandem_notify.config.instances import read_instances
 from aintandem_notify.config.models import (
     AgentConfig,
@@ -35,6 +35,8 @@ from aintandem_notify.config.models import (
 from aintandem_notify.config.problems import validate
 from aintandem_notify.config.values import RuleLanguage, Surroundings
 from aintandem_notify.errors import ConfigError, Problem
+
+_log = log.get_logger(__name__)
 
 _OPTIONAL_TABLES: Final[Mapping[str, type[Table]]] = {
     "connection": ConnectionConfig,
@@ -158,14 +160,23 @@ def _header(found: re.Match[str]) -> str:
 
 def _problems(findings: list[Finding], text: str) -> list[Problem]:
     """The findings with their lines, in the order of the file; each one once."""
-    from aintandem_notify.config.lines import Lines
-
-    lines = Lines(text)
+    find = _finder(text)
     problems = {
-        Problem(log.redact(finding.message), log.redact(finding.key), lines.find(finding.place)): None
+        Problem(log.redact(finding.message), log.redact(finding.key), find(finding.place)): None
         for finding in findings
     }
     return sorted(problems, key=lambda problem: (problem.line or 0, problem.key))
+
+
+def _finder(text: str) -> Callable[[Place], int | None]:
+    """Gives the line of a place; none where the parser for that is broken: mistakes are told all the same."""
+    try:
+        from aintandem_notify.config.lines import Lines
+
+        return Lines(text).find
+    except Exception as error:  # noqa: BLE001  # the border to tree-sitter, whose two halves may not fit
+        _log.warning("the lines of the config cannot be told", error=type(error).__name__)
+        return lambda _: None
 
 
 def _unknown_tables(document: Mapping[str, Any]) -> list[Finding]:

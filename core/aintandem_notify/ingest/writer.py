@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import trio
 
 from aintandem_notify.clock import Clock
-from aintandem_notify.errors import StoreError
+from aintandem_notify.errors import StatementFailed, StoreError
 from aintandem_notify.events import AgentEvent, ConnectionConnectedEvent, Event, StoreDegradedEvent
 from aintandem_notify.ingest.lately import Lately
 from aintandem_notify.ingest.plan import Handed, Plan, Router, halves, is_passing, plan
@@ -241,9 +241,9 @@ class Ingest:
         """The batch in one transaction; in several when an event in it cannot be taken in as it is."""
         try:
             return [await self._storage.run(lambda store: self._transact(store, batch, now))]
-        except StoreError:
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever one event makes of us, the others must not suffer
+        except Exception as error:  # whatever one event makes of us, the others must not suffer
+            if is_of_the_store(error):
+                raise
             parts = halves(batch)
             if parts is None:
                 return await self._store_plainly(batch, now, error)
@@ -255,9 +255,9 @@ class Ingest:
         bare = [handed.bare() for handed in batch]
         try:
             return [await self._storage.run(lambda store: self._transact(store, bare, now, plainly=True))]
-        except StoreError:
-            raise
-        except Exception as again:  # noqa: BLE001  # nothing is left that could be told of it
+        except Exception as again:  # nothing is left that could be told of it
+            if is_of_the_store(again):
+                raise
             self._report("an event cannot be taken in and is left out", batch, again)
             return []
 
@@ -335,6 +335,11 @@ class Ingest:
         if self._hooks.listening():
             for event, project in done.fresh:
                 self._hooks.publish(event, project)
+
+
+def is_of_the_store(error: Exception) -> bool:
+    """Whether it says that nothing can be stored now, and not that one event cannot."""
+    return isinstance(error, StoreError) and not isinstance(error, StatementFailed)
 
 
 def _seen_by(owns: Callable[[str], bool], handed: Handed) -> Handed:

@@ -6,8 +6,8 @@ a frame says and what to do when the link ends is for others to decide.
 """
 
 import math
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -139,15 +139,16 @@ async def _connect(
         stream = await stack.enter_async_context(settings.dial(target.endpoint))
         problem = "the orchestrator did not answer the handshake"
         tap = Tap(stream, limit=MAX_MESSAGE_SIZE + RECEIVE_BUFFER_SIZE)
-        websocket = await wrap_client_stream(
-            nursery,
-            tap,  # type: ignore[arg-type]  # the library only sends, receives and closes
-            target.endpoint.authority,
-            target.resource,
-            message_queue_size=MESSAGE_QUEUE_SIZE,
-            max_message_size=MAX_MESSAGE_SIZE,
-            receive_buffer_size=RECEIVE_BUFFER_SIZE,
-        )
+        with _library_errors():
+            websocket = await wrap_client_stream(
+                _LibraryTasks(nursery),  # type: ignore[arg-type]  # the library only starts its reader there
+                tap,  # type: ignore[arg-type]  # the library only sends, receives and closes
+                target.endpoint.authority,
+                target.resource,
+                message_queue_size=MESSAGE_QUEUE_SIZE,
+                max_message_size=MAX_MESSAGE_SIZE,
+                receive_buffer_size=RECEIVE_BUFFER_SIZE,
+            )
         return _WebSocketLink(websocket, tap, settings)
     late = LinkLost(f"{problem} within {settings.connect_timeout:g} s")
     if tap is not None:
@@ -184,6 +185,32 @@ def _as_link_error(error: BaseException) -> OrchestratorError | None:
             return LinkLost("the connection broke")
         case _:
             return None
+
+
+@contextmanager
+def _library_errors() -> Iterator[None]:
+    """The border to the WebSocket libraries: an error that ``telling`` does not know comes out as LinkLost."""
+    try:
+        yield
+    except Exception as error:
+        if _as_link_error(error) is not None:
+            raise
+        raise LinkLost(f"the WebSocket library failed ({type(error).__name__})", 1002) from error
+
+
+class _LibraryTasks:
+    """A nursery for the tasks of the library."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+
+    def start_soon(self, task: Callable[..., Awaitable[object]], *arguments: object) -> None:
+        """As a nursery's."""
+        self._nursery.start_soon(self._run, task, arguments)
+
+    async def _run(self, task: Callable[..., Awaitable[object]], arguments: tuple[object, ...]) -> None:
+        with _library_errors():
+            await task(*arguments)
 
 
 class _WebSocketLink:
@@ -235,7 +262,8 @@ class _WebSocketLink:
         receive, tap = self._websocket.get_message, self._tap
         while self._ended is None:
             try:
-                frame = await receive()
+                with _library_errors():
+                    frame = await receive()
             except ConnectionClosed as closed:
                 if not self._closing:
                     self._end(tap.error or _as_link_error(closed) or error_for_close(1006))
@@ -300,7 +328,8 @@ class _WebSocketLink:
     async def _send(self, kind: str) -> None:
         with trio.move_on_after(self._interval) as scope:
             try:
-                await self._websocket.send_message(control_frame(kind, self._clock.now()))
+                with _library_errors():
+                    await self._websocket.send_message(control_frame(kind, self._clock.now()))
             except ConnectionClosed:
                 return  # the reader says why
         if scope.cancelled_caught:
@@ -311,7 +340,8 @@ class _WebSocketLink:
         # waits for the pong and never forgets a ping, so there is one at a time.
         self._ping_in_flight = True
         try:
-            await self._websocket.ping()
+            with _library_errors():
+                await self._websocket.ping()
         except ConnectionClosed:
             return
         self._ping_in_flight = False
@@ -322,7 +352,8 @@ class _WebSocketLink:
         with trio.move_on_after(LONGEST_FAREWELL_S):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._cancel_after_silence, nursery.cancel_scope)
-                await self._websocket.aclose()
+                with _library_errors():
+                    await self._websocket.aclose()
                 nursery.cancel_scope.cancel()
         self._end(LinkLost("we closed the connection", 1000))
 
@@ -344,7 +375,8 @@ class _WebSocketLink:
                 nursery.start_soon(_cancel_after, patience, nursery.cancel_scope)
                 if isinstance(self._ended, LinkLost) and self._ended.code in OUR_LIMITS:
                     await self._tap.say_goodbye(self._ended.code)
-                await self._websocket.aclose()
+                with _library_errors():
+                    await self._websocket.aclose()
                 nursery.cancel_scope.cancel()
 
 

@@ -191,6 +191,8 @@ def _problem(
         return f"{what}: {place}{_syntax_message(error)}{hint}"
     except RecursionError:
         return f"{what}: nested too deep"
+    except Exception as error:  # noqa: BLE001  # the border to Jinja2, which leaves some mistakes to Python
+        return f"{what}: {_foreign_message(error)}"
     return "; ".join(dict.fromkeys(problems)) or None
 
 
@@ -219,6 +221,12 @@ def _syntax_message(error: TemplateSyntaxError) -> str:
     if (found := re.search(r"The innermost block that needs to be closed is ('.*')", message)) is not None:
         return f"the {found[1]} in it is not closed"
     return message[:1].lower() + message[1:].replace("'end of template'", "end").replace("end of template", "end")
+
+
+def _foreign_message(error: Exception) -> str:
+    """What Python found in what Jinja2 made of the text; only Python's own sentences about syntax are shown."""
+    words = error.msg if isinstance(error, SyntaxError) else ""
+    return words or f"Jinja2 cannot read it ({type(error).__name__})"
 
 
 def _name_problems(tree: nodes.Template) -> Iterator[str]:

@@ -6,9 +6,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull, StoreInUse
+from aintandem_notify.errors import (
+    AInTandemNotifyError,
+    StatementFailed,
+    StoreDamaged,
+    StoreError,
+    StoreFull,
+    StoreInUse,
+)
 
 SENTENCES: Final[Mapping[str, str]] = {
     "SQLITE_BUSY": "it is in use by another agent; stop that one, or set another [store] url for this one",
@@ -45,6 +54,25 @@ NO_ROOM: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)
 """What the system says when nothing more can be written here: the disk is full, or the user's share of it."""
 
 
+def watch_statements(engine: Engine) -> None:
+    """The border to SQLAlchemy and the driver: what neither calls an error of the database is a StatementFailed.
+
+    A number that is too large for the driver, a text that it cannot encode, a fault of its own. Only the library's
+    own calls are watched; what our code raises between two of them is left alone.
+    """
+
+    @event.listens_for(engine, "handle_error")
+    def _name(context: ExceptionContext) -> BaseException | None:
+        error = context.original_exception
+        known = context.sqlalchemy_exception is not None or isinstance(error, AInTandemNotifyError)
+        return None if known or not isinstance(error, Exception) else statement_failed(error)
+
+
+def statement_failed(error: BaseException) -> StatementFailed:
+    """In words that hold nothing of the statement and its parameters."""
+    return StatementFailed(f"the database library failed on a statement ({type(error).__name__})")
+
+
 @contextmanager
 def naming_errors(name: str) -> Iterator[None]:
     """Turns the database's errors into a StoreError of one clear sentence about the store ``name``."""
@@ -53,6 +81,8 @@ def naming_errors(name: str) -> Iterator[None]:
     except (DBAPIError, sqlite3.Error) as error:
         sentence = _sentence(error)
         raise KINDS.get(sentence, StoreError)(f"store {name}: {sentence}") from error
+    except SQLAlchemyError as error:
+        raise statement_failed(error) from error
     except OSError as error:
         kind = StoreFull if error.errno in NO_ROOM else StoreError
         raise kind(f"store {name}: {SYSTEM_SENTENCES.get(error.errno or 0, error.strerror or error)}") from error

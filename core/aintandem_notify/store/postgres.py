@@ -16,6 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from aintandem_notify.errors import StoreError
 from aintandem_notify.store.addresses import name_of, parsed_url
+from aintandem_notify.store.faults import watch_statements
 from aintandem_notify.store.membership import Membership
 from aintandem_notify.store.migrations import create, upgrade
 from aintandem_notify.store.postgres_faults import naming_errors
@@ -128,6 +129,8 @@ def _engine(url: URL) -> Engine:
         use_native_hstore=False,  # spares a question at each connection
         connect_args={key: value for key, value in _CONNECTION.items() if key not in url.query},
     )
+
+    watch_statements(engine)
 
     @event.listens_for(engine, "connect")
     def _set_up(driver: Any, _record: Any) -> None:

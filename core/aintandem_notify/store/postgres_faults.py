@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from typing import Final
 
 from psycopg import Error, OperationalError, ProgrammingError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from aintandem_notify.errors import StoreError, StoreFull
+from aintandem_notify.store.faults import statement_failed
 
 SENTENCES: Final[Mapping[str, str]] = {
     "28": "it refused the login; check user and password in [store] url",
@@ -49,6 +50,8 @@ def naming_errors(name: str) -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise _named(name, error.orig) from error
+    except SQLAlchemyError as error:
+        raise statement_failed(error) from error
     except Error as error:  # out of a new connection in the place of a lost one
         raise _named(name, error) from error
 

@@ -21,7 +21,7 @@ from sqlalchemy.pool import StaticPool
 from aintandem_notify.clock import SystemClock
 from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
 from aintandem_notify.folders import make_folder
-from aintandem_notify.store.faults import SENTENCES, naming_errors
+from aintandem_notify.store.faults import SENTENCES, naming_errors, watch_statements
 from aintandem_notify.store.migrations import create, upgrade
 from aintandem_notify.store.remains import HEADER_BYTES, Owner, latest_aside, owner_of, set_aside, wal_of
 from aintandem_notify.store.reserve import Reserve
@@ -254,6 +254,8 @@ def _engine(path: Path | None) -> Engine:
         # No waiting for locks: another holder is another agent, and it stays. Transactions are ours to begin.
         connect_args={"timeout": 0, "check_same_thread": False, "isolation_level": None},
     )
+
+    watch_statements(engine)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import delete, insert, select, update
 
 from aintandem_notify.clock import Clock, SystemClock
-from aintandem_notify.errors import MembershipLost, StoreDamaged, StoreError, StoreFull
+from aintandem_notify.errors import MembershipLost, StatementFailed, StoreDamaged, StoreError, StoreFull
 from aintandem_notify.store.backlog import Backlog
 from aintandem_notify.store.database import open_database
 from aintandem_notify.store.gates import Gates
@@ -94,7 +94,7 @@ class Store:
                 if purpose is not Purpose.LOOK and not self._status.is_well:
                     self._connection.execute(_PROBE)  # so that success means that something could be written
                 yield
-        except MembershipLost:
+        except (MembershipLost, StatementFailed):
             raise  # nothing is wrong with the store
         except StoreError as error:
             self._note_failure(error)

@@ -4,7 +4,8 @@ jeepney's own ``open_dbus_connection`` leaves the socket open when a bus refuses
 and round when it hangs up during authentication; so the handshake stands here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Self
 
@@ -28,7 +29,7 @@ def socket_paths(environ: Mapping[str, str]) -> list[str]:
     if address := environ.get("DBUS_SESSION_BUS_ADDRESS"):
         try:
             return list(get_connectable_addresses(address))
-        except (ValueError, RuntimeError) as error:
+        except Exception as error:  # whatever jeepney makes of an address that anybody may set
             raise BusLost(f"no way to reach DBUS_SESSION_BUS_ADDRESS={address}") from error
     if folder := environ.get("XDG_RUNTIME_DIR"):
         return [str(PurePosixPath(folder) / "bus")]
@@ -50,7 +51,7 @@ class Bus:
         try:
             await _authenticate(stream)
             await bus.call(message_bus.Hello())
-            bus.id = str((await bus.call(message_bus.GetId())).body[0])
+            bus.id = _first((await bus.call(message_bus.GetId())).body)
         except BaseException:
             bus.close()
             raise
@@ -62,15 +63,24 @@ class Bus:
         Only one call at a time. After one that was cancelled the bus is of no use: close it.
         """
         serial = next(self._connection.outgoing_serial)
-        try:
+        with _bus_errors():
+            # What the library cannot write is the message's own fault, and no sign that the bus is lost.
             await self._connection.send(message, serial=serial)
-            while True:
-                # Signals that arrive meanwhile are of no interest.
+        while True:
+            # Signals that arrive meanwhile are of no interest.
+            answer = await self._receive()
+            if answer.header.fields.get(HeaderFields.reply_serial) == serial:
+                return answer
+
+    async def _receive(self) -> Message:
+        try:
+            with _bus_errors():
                 answer: Message = await self._connection.receive()
-                if answer.header.fields.get(HeaderFields.reply_serial) == serial:
-                    return answer
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.EndOfChannel) as error:
-            raise BusLost("the session bus hung up") from error
+                return answer
+        except BusLost:
+            raise
+        except Exception as error:  # the border to jeepney, which raises what it likes about bytes
+            raise BusLost(f"what the session bus said is not D-Bus ({type(error).__name__})") from error
 
     def close(self) -> None:
         """Hang up."""
@@ -78,13 +88,14 @@ class Bus:
 
 
 async def _open_socket(paths: list[str]) -> trio.SocketStream:
-    trouble: OSError | None = None
+    trouble: OSError | ValueError | None = None
     for path in paths:
         try:
             return await trio.open_unix_socket(path)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError for a path that cannot be one
             trouble = error
-    raise BusLost(f"the session bus does not answer: {trouble.strerror if trouble else 'no address'}") from trouble
+    reason = trouble.strerror if isinstance(trouble, OSError) else "it has no address that can be used"
+    raise BusLost(f"the session bus does not answer: {reason}") from trouble
 
 
 async def _authenticate(stream: trio.SocketStream) -> None:
@@ -98,7 +109,25 @@ async def _authenticate(stream: trio.SocketStream) -> None:
                 raise BusLost("the session bus hung up")
             dialogue.feed(answer)
         await stream.send_all(BEGIN)
+    except BusLost:
+        raise
     except AuthenticationError as error:
         raise BusLost("the session bus refused us") from error
     except trio.BrokenResourceError as error:
         raise BusLost("the session bus hung up") from error
+    except Exception as error:  # as in `Bus`
+        raise BusLost(f"what the session bus said is not D-Bus ({type(error).__name__})") from error
+
+
+@contextmanager
+def _bus_errors() -> Iterator[None]:
+    try:
+        yield
+    except (trio.BrokenResourceError, trio.ClosedResourceError, trio.EndOfChannel) as error:
+        raise BusLost("the session bus hung up") from error
+
+
+def _first(body: Sequence[object]) -> str:
+    if not body:
+        raise BusLost("the session bus does not say who it is")
+    return str(body[0])
