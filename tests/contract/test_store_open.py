@@ -80,6 +80,14 @@ def test_a_store_in_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.Mo
     assert location_of("sqlite:///:memory:") is None
 
 
+@pytest.mark.parametrize("name", ["100%", "a?b=c", "a#b", "a;b", "%41", "caf\udce9", "a\nb", " ", "file:x"])
+def test_a_folder_may_be_called_as_it_likes(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name / "state.db"
+    Store(f"sqlite:///{path}").close()
+    assert path.stat().st_size > 0
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+
+
 @pytest.mark.parametrize(
     ("url", "says"),
     [

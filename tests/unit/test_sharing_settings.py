@@ -1,5 +1,7 @@
 """What agents tell each other of their settings: equal for equal ones, and nothing that gives a secret away."""
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,3 +88,12 @@ def test_an_agent_is_called_by_its_name_or_its_place(tmp_path: Path) -> None:
     place = node_name(loaded(tmp_path, HEAD + HOOK).config)
     assert place.endswith(f":{tmp_path / 'config.toml'}")
     assert len(place) > len(f":{tmp_path / 'config.toml'}")
+
+
+def test_agents_in_folders_that_differ_in_other_bytes_have_two_names(tmp_path: Path) -> None:
+    first, second = (
+        node_name(replace(loaded(tmp_path, HEAD).config, source=tmp_path / os.fsdecode(odd) / "c.toml"))
+        for odd in (b"caf\xe9", b"caf\xe8")
+    )
+    assert first != second
+    assert first.encode()

@@ -16,8 +16,7 @@ from aintandem_notify.cli.prompts import confirm
 from aintandem_notify.cli.shared import terminal_width
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
+    from aintandem_notify.control.views import View
     from aintandem_notify.store import Wanted
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -127,9 +126,9 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def show_json(answer: BaseModel) -> None:
+def show_json(answer: View) -> None:
     """The answer as it is, for scripts."""
-    echo_json(answer.model_dump_json(indent=2))
+    echo_json(answer.to_json(indent=2))
 
 
 def show_table(title: str | None, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:

@@ -4,11 +4,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
-from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -38,6 +37,8 @@ from aintandem_notify.control.views import (
     StatusView,
     TurnedDestination,
     TurnedView,
+    View,
+    printable_json,
 )
 from aintandem_notify.errors import StoreError
 from aintandem_notify.guests import vouch_for
@@ -45,7 +46,7 @@ from aintandem_notify.store import Handled
 
 _log = log.get_logger(__name__)
 
-Endpoint = Callable[[Request], Awaitable[BaseModel]]
+Endpoint = Callable[[Request], Awaitable[View]]
 
 _WORDS: Final = {404: "there is nothing at {path}", 405: "{path} does not take {method}"}
 
@@ -75,6 +76,10 @@ def build_app(access: Access, *, token: str, address: str) -> ASGIApp:
     ]
     handlers = {Refused: _refused, StoreError: _store_error, HTTPException: _no_route, Exception: _fault}
     return _guarded(Starlette(routes=routes, exception_handlers=handlers), token)
+
+
+class _Json(Response):
+    media_type = "application/json"
 
 
 class _Api:
@@ -164,19 +169,19 @@ def _answering(endpoint: Endpoint, query: frozenset[str]) -> Callable[[Request],
     async def respond(request: Request) -> Response:
         check_query(request, query)
         answer = await endpoint(request)
-        return Response(answer.model_dump_json(), media_type="application/json")
+        return _Json(answer.to_json())
 
     return respond
 
 
 async def _health(problem: Callable[[], str | None], _request: Request) -> Response:
     found = problem()
-    return JSONResponse({"ok": found is None, "reason": found}, 200 if found is None else 503)
+    return _Json(printable_json({"ok": found is None, "reason": found}), 200 if found is None else 503)
 
 
 def _error(sentence: str, status: int) -> Response:
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-    return JSONResponse({"error": log.redact(sentence)}, status, headers)
+    return _Json(printable_json({"error": log.redact(sentence)}), status, headers)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:

@@ -5,7 +5,6 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode
 
 import trio
-from pydantic import BaseModel, ValidationError
 
 from aintandem_notify.control.deliveries import Act
 from aintandem_notify.control.file import Whereabouts
@@ -17,6 +16,7 @@ from aintandem_notify.control.views import (
     PluginDetail,
     StatusView,
     TurnedView,
+    View,
 )
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.foreign_json import read_json
@@ -27,7 +27,7 @@ ANSWER_S: Final = 30.0
 """Seconds that an answer may take; to change 100,000 deliveries takes some of them."""
 MOST_ANSWER: Final = 32 * 2**20
 
-V = TypeVar("V", bound=BaseModel)
+V = TypeVar("V", bound=View)
 
 
 class AgentDesk:
@@ -76,8 +76,8 @@ class AgentDesk:
         if answer.status != 200:
             raise Refused(str(_parsed(answer).get("error", f"HTTP {answer.status}")), status=answer.status)
         try:
-            return kind.model_validate_json(answer.body)
-        except ValidationError:
+            return kind.from_json(answer.body)
+        except ValueError:
             raise Refused("the agent answers in a way that this version does not understand", status=502) from None
 
     def _request(self, method: str, path: str, body: Mapping[str, Any] | None) -> HttpAnswer:

@@ -1,11 +1,17 @@
-"""What the control API answers, as values: made by the agent, read back by the commands. Times are aware UTC."""
+"""What the control API answers, as values: made by the agent, read back by the commands. Times are aware UTC.
 
+A text may hold the name of a file, which may hold bytes that are no text (lone surrogates, to Python). JSON has an
+escape for them that every reader but pydantic's takes, so both directions go through Python's own.
+"""
+
+import json
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
 from aintandem_notify.notification import Severity
+from aintandem_notify.printable import escape_json
 from aintandem_notify.store import DeliveryState
 
 
@@ -13,6 +19,23 @@ class View(BaseModel):
     """Base of all of them; fields that another version has beside ours are passed over."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True, extra="ignore")
+
+    def to_json(self, indent: int | None = None) -> str:
+        """As JSON that can be encoded and printed."""
+        return printable_json(self.model_dump(mode="json"), indent)
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Self:
+        """What ``to_json`` made; raises ValueError (pydantic's is one) for anything else."""
+        try:
+            return cls.model_validate(json.loads(content))
+        except RecursionError:
+            raise ValueError("nested too deep") from None
+
+
+def printable_json(value: object, indent: int | None = None) -> str:
+    """JSON values as JSON that can be encoded and printed."""
+    return escape_json(json.dumps(value, ensure_ascii=False, indent=indent))
 
 
 class ProjectView(View):

@@ -8,6 +8,7 @@ two configs never meet; no bytecode is written beside it.
 import importlib
 import importlib.util
 import io
+import os
 import re
 import sys
 import traceback
@@ -94,7 +95,7 @@ class FileSource:
     @property
     def module_name(self) -> str:
         """Unique to this path."""
-        digest = blake2b(str(self.path.resolve()).encode(), digest_size=8).hexdigest()
+        digest = blake2b(os.fsencode(self.path.resolve()), digest_size=8).hexdigest()
         return f"{PROJECT}_file_{self.path.stem.replace('-', '_')}_{digest}"
 
     def load(self) -> ModuleType:

@@ -20,7 +20,9 @@ def node_name(config: Config) -> str:
     """What the agent is called over its restarts: ``[agent] name``, else the machine and the config's path."""
     if config.agent.name is not None:
         return config.agent.name
-    return f"{socket.gethostname()}:{os.path.abspath(config.source)}"  # noqa: PTH100  # links are not followed
+    place = os.path.abspath(config.source)  # noqa: PTH100  # links are not followed
+    # PostgreSQL keeps no bytes that are no text, and two folders must not come to have one name there.
+    return f"{socket.gethostname()}:{place}".encode("utf-8", "backslashreplace").decode()
 
 
 def entries_of(config: Config) -> str:

@@ -34,6 +34,9 @@ QUICK_CHECK_BYTES: Final = 64 * 1024 * 1024
 """Up to this size every open checks the pages (a tenth of a second or so); a larger file only when the last agent
 did not close it, which its WAL file shows. For 100,000 queued deliveries that was a fifth of the start."""
 
+_FILE: Final = "sqlite:///"
+"""What a url of a file begins with."""
+
 CHECKPOINT_PAGES: Final = 8000
 """Pages (4 KiB) in the WAL before they are folded into the file: a busy page is then written there once for
 many commits."""
@@ -127,10 +130,13 @@ class Identity(NamedTuple):
 def location_of(url: str | Path) -> Path | None:
     """The file that a ``[store] url`` names; None for a database in memory (``sqlite://``).
 
-    A path or ``sqlite:///path``. Raises StoreError for other databases.
+    A path or ``sqlite:///path``. The path is taken as it is, for a folder may be called ``100%?``: nothing in it
+    is decoded, and it has no query. Raises StoreError for other databases.
     """
     if isinstance(url, Path) or "://" not in url:
         return Path(url).expanduser()
+    if url.startswith(_FILE) and url not in (_FILE, f"{_FILE}:memory:"):
+        return Path(url.removeprefix(_FILE)).expanduser()
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -140,9 +146,7 @@ def location_of(url: str | Path) -> Path | None:
             f"[store] url: {parsed.get_backend_name()} is not supported by this version; "
             "write a path or sqlite:///path"
         )
-    if parsed.database in (None, "", ":memory:"):
-        return None
-    return Path(str(parsed.database)).expanduser()
+    return None
 
 
 def _take_place(path: Path, reserve_bytes: int) -> Reserve:

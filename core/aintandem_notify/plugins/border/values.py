@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pydantic import ConfigDict, JsonValue, TypeAdapter
 
+from aintandem_notify.foreign_json import mend_surrogates
 from aintandem_notify.log import text_of
 from aintandem_notify.plugins.border.faults import article
 
@@ -34,7 +35,8 @@ def json_object(hook: str, value: object, most: int, what: str) -> dict[str, Any
         raise Junk(f"{hook} returned {article(name)}, not a dict of JSON values")
     items = dict(value)  # type: ignore[call-overload]
     try:
-        text = json.dumps(_OBJECT.validate_python(items), allow_nan=False, ensure_ascii=False)
+        # A path in it may hold bytes that are no text.
+        text = mend_surrogates(json.dumps(_OBJECT.validate_python(items), allow_nan=False, ensure_ascii=False))
         size = len(text.encode())
     except (ValueError, TypeError, RecursionError):
         raise Junk(f"{hook} returned a dict that holds more than JSON values") from None
