@@ -10,6 +10,7 @@ from aintandem_notify import config as configuration
 from aintandem_notify.config import Config
 from aintandem_notify.errors import PluginError
 from aintandem_notify.plugins.catalog import Catalog
+from aintandem_notify.plugins.sources import printing_to_stderr
 from aintandem_notify.rules import Language, Router
 
 
@@ -33,9 +34,10 @@ def config_schema(plugins_dir: Path, catalog: Catalog | None = None) -> dict[str
     """The JSON Schema of the whole configuration with every plugin type that can be imported here."""
     catalog = catalog or Catalog()
     types = []
-    for name in catalog.names(plugins_dir):
-        try:
-            types.append(catalog.find(name, plugins_dir))
-        except PluginError:
-            continue  # somebody else's broken plugin is no reason to give no schema
-    return configuration.json_schema(types)
+    with printing_to_stderr():
+        for name in catalog.names(plugins_dir):
+            try:
+                types.append(catalog.find(name, plugins_dir))
+            except PluginError:
+                continue  # somebody else's broken plugin is no reason to give no schema
+        return configuration.json_schema(types)

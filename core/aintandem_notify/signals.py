@@ -27,6 +27,12 @@ SAME_SIGNAL_S: Final = 0.2
 then to its group."""
 
 
+def is_ctrl_c(error: BaseException) -> bool:
+    """Whether a person raised it. Where signals are handled otherwise, only code can raise a KeyboardInterrupt."""
+    handler = signal.getsignal(signal.SIGINT)
+    return issubclass(type(error), KeyboardInterrupt) and handler is signal.default_int_handler
+
+
 @contextmanager
 def stop_signals(limit: Callable[[], float]) -> Iterator[trio.Event]:
     """The event is set by the first SIGINT or SIGTERM.

@@ -49,6 +49,14 @@ class FakeType:
     config_model: type[PluginConfig]
     delivers: bool = True
 
+    def place(self, cls: type, attribute: str | None = None) -> str:
+        """As if the class stood in a file."""
+        return f"plugins/{self.name}.py"
+
+    def raised_at(self, error: BaseException) -> str:
+        """Nobody knows."""
+        return ""
+
 
 CHAT = FakeType("slack", ChatConfig)
 FILE = FakeType("file_log", FileConfig)

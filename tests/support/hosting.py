@@ -57,6 +57,7 @@ def instance(type_name: str, catalog: Classes, name: str = "x", **settings: Any)
         type=type_name,
         delivers=plugin.delivers,
         settings=plugin.config_model.model_construct(**PluginConfig().__dict__ | settings),
+        common=PluginConfig.model_construct(**PluginConfig().__dict__ | settings),
     )
 
 

@@ -15,12 +15,12 @@ from aintandem_notify.config import (
 
 def destination(name: str, **settings: Any) -> InstanceConfig:
     """An instance that delivers, as ``slack.team``."""
-    return InstanceConfig(name, name.split(".")[0], True, PluginConfig(**settings))
+    return InstanceConfig(name, name.split(".")[0], True, PluginConfig(**settings), PluginConfig(**settings))
 
 
 def watcher(name: str, **settings: Any) -> InstanceConfig:
     """An instance that only watches."""
-    return InstanceConfig(name, name.split(".")[0], False, PluginConfig(**settings))
+    return InstanceConfig(name, name.split(".")[0], False, PluginConfig(**settings), PluginConfig(**settings))
 
 
 def rule(name: str, events: str, notify: str, **more: Any) -> RuleConfig:

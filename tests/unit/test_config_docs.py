@@ -32,6 +32,13 @@ def schema_of(section: str) -> dict[str, Any]:
         config_model = PluginConfig
         delivers = True
 
+        def place(self, cls: type, attribute: str | None = None) -> str:
+            return ""
+
+        def raised_at(self, error: BaseException) -> str:
+            """Nobody knows."""
+            return ""
+
     schema = json_schema([Type()])
     if section == "Top of the file":
         tables = {*(re.sub(r"\W", "", other) for other in TABLES), "plugins"}

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
+from typing import Final
 
 import trio
 
 from aintandem_notify import __version__, log
 from aintandem_notify.agent.settings import Instance, instances, restart_needed
 from aintandem_notify.clock import Clock
+from aintandem_notify.config import Config
 from aintandem_notify.delivery import Dispatcher
 from aintandem_notify.errors import ConfigError, StoreError
 from aintandem_notify.events import AgentStartedEvent, AgentStoppedEvent
@@ -17,6 +20,9 @@ from aintandem_notify.orchestrator import ConnectionState, Fleet, ProjectStatus
 from aintandem_notify.plugins import InstanceState, PluginHost
 from aintandem_notify.sharing import Member, entries_of, place_of
 from aintandem_notify.systemd import Systemd
+
+SLOW_RELOAD_S: Final = 10.0
+"""Seconds that a reload may take to read the config before that is mentioned."""
 
 _log = log.get_logger("agent")
 
@@ -92,11 +98,10 @@ class Agent:
     async def reload(self) -> None:
         """Read the config again; what is wrong is refused, only what changed is restarted."""
         old = self.loaded
-        try:
-            new = load(old.config.source)
-        except ConfigError as error:
-            for problem in error.problems:
-                _log.error("reload refused, the old config stays", problem=problem.describe(error.source))
+        new = await _load_aside(old.config)
+        if isinstance(new, ConfigError):
+            for problem in new.problems:
+                _log.error("reload refused, the old config stays", problem=problem.describe(new.source))
             return
         if fixed := restart_needed(old.config, new.config):
             _log.error("reload refused, restart needed", changed=fixed)
@@ -146,3 +151,35 @@ class Agent:
         await self._host.start(instance.config)
         if instance.destination is not None:
             self._dispatcher.start(instance.destination, partial(place_of, instance.config))
+
+
+async def _load_aside(config: Config) -> Loaded | ConfigError:
+    """The config as it stands in its file now, or what is wrong with it.
+
+    Read in a thread of its own: a plugin may block while it is imported, and the agent goes on. The file is the
+    same one after a plugin has changed the working directory.
+    """
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_mention_slow_reload)
+        loaded = await trio.to_thread.run_sync(
+            _load_again,
+            config.base_dir / config.source.name,
+            abandon_on_cancel=True,
+            limiter=trio.CapacityLimiter(1),
+        )
+        nursery.cancel_scope.cancel()
+    return loaded
+
+
+def _load_again(source: Path) -> Loaded | ConfigError:
+    try:
+        return load(source)
+    except ConfigError as error:
+        return error
+
+
+async def _mention_slow_reload() -> None:
+    await trio.sleep(SLOW_RELOAD_S)
+    _log.warning(
+        "the config is still being read; a plugin may block while it is imported", elapsed_s=SLOW_RELOAD_S
+    )

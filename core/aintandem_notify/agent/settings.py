@@ -26,7 +26,7 @@ def instances(loaded: Loaded) -> dict[str, Instance]:
 def _destination(instance: InstanceConfig, loaded: Loaded) -> DestinationSettings | None:
     if not instance.delivers:
         return None
-    settings, plugin = instance.settings, loaded.catalog.latest(instance.type).facts
+    settings, plugin = instance.common, loaded.catalog.latest(instance.type).facts
     return DestinationSettings(
         name=instance.name,
         max_age=loaded.config.delivery.max_age if settings.max_age is None else settings.max_age,

@@ -28,6 +28,14 @@ class PluginType(Protocol):
         """Whether its instances are destinations."""
         ...
 
+    def place(self, cls: type, attribute: str | None = None) -> str:
+        """Where in its source the class sets the attribute, as ``plugins/beep.py:9``; empty if nobody knows."""
+        ...
+
+    def raised_at(self, error: BaseException) -> str:
+        """The innermost line of its source that the error came through; empty if nobody knows."""
+        ...
+
 
 class PluginCatalog(Protocol):
     """The plugin types that are installed, or stand as a file beside the config."""

@@ -105,7 +105,7 @@ def _pauses(raw: object) -> Iterator[Finding]:
 
 def _rule_names(rules: list[Mapping[str, Any]], instances: Instances) -> Iterator[Finding]:
     names = [rule.get("name") for rule in rules]
-    shorthand = {name for name, table in instances.tables.items() if "events" in table}
+    shorthand = {name for name in instances.tables if _has(name, "events", instances)}
     seen: Counter[str] = Counter()
     for index, name in enumerate(names):
         if not isinstance(name, str):
@@ -144,19 +144,34 @@ def _destination_problem(name: str, instances: Instances) -> str | None:
 
 def _fallbacks(instances: Instances) -> Iterator[Finding]:
     """Who takes over: a destination that is there, and never, in whatever steps, the same one again."""
-    targets = {name: table.get("fallback") for name, table in instances.tables.items()}
+    targets = {name: instances.value(name, "fallback") for name in instances.tables}
     told: set[str] = set()
     for name, target in targets.items():
-        place = ("plugins", *name.split("."), "fallback")
         if not isinstance(target, str):
             continue
         if target == name:
-            yield Finding(place, f"{name} cannot take over from itself; name another destination")
-        elif problem := _destination_problem(target, instances):
-            yield Finding(place, problem)
+            yield _about(
+                name, "fallback", f"{name} cannot take over from itself; name another destination", instances
+            )
+        elif unknown := _destination_problem(target, instances):
+            yield _about(name, "fallback", unknown, instances)
         elif name not in told and (circle := _circle(name, targets)):
             told.update(circle)
-            yield Finding(place, f"the fallbacks go in a circle: {' → '.join(circle)}; leave one of them out")
+            problem = f"the fallbacks go in a circle: {' → '.join(circle)}; leave one of them out"
+            yield _about(name, "fallback", problem, instances)
+
+
+def _has(name: str, key: str, instances: Instances) -> bool:
+    """Whether the instance has the key, written in its table or as a default of its plugin."""
+    return key in instances.tables[name] or key in instances.defaults.get(name, {})
+
+
+def _about(name: str, key: str, problem: str, instances: Instances) -> Finding:
+    """A finding about a key of the instance, or about the default that its plugin gives it."""
+    place = ("plugins", *name.split("."))
+    if key in instances.tables[name]:
+        return Finding((*place, key), problem)
+    return Finding(place, f"{instances.defaults[name][key]}: {key}: {problem}".removeprefix(": "))
 
 
 def _circle(start: str, targets: Mapping[str, object]) -> list[str]:
@@ -171,12 +186,12 @@ def _circle(start: str, targets: Mapping[str, object]) -> list[str]:
 
 def _idle_keys(rules: list[Mapping[str, Any]], instances: Instances) -> Iterator[Finding]:
     """Keys of instances that would do nothing, which nobody writes on purpose."""
-    own_rules = any("events" in table and instances.delivers[name] for name, table in instances.tables.items())
+    own_rules = any(_has(name, "events", instances) and instances.delivers[name] for name in instances.tables)
     for name, table in instances.tables.items():
         if not instances.delivers[name]:
             idle = [key for key in _FOR_DESTINATIONS if key in table]
             reason = f"does nothing here; the plugin {name.split('.')[0]} has no deliver"
-        elif "events" not in table and (rules or own_rules):
+        elif not _has(name, "events", instances) and (rules or own_rules):
             idle = [key for key in _GOES_WITH_EVENTS if key in table]
             reason = "does nothing without events beside it; add events, or write it into a rule"
         else:

@@ -6,18 +6,21 @@ the others are read all the same.
 
 import re
 from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from aintandem_notify.config.catalog import PluginCatalog, PluginType
-from aintandem_notify.config.findings import Finding, did_you_mean, kind_of
+from aintandem_notify.config.defaults import read_defaults, settle_defaults
+from aintandem_notify.config.findings import Finding, Place, did_you_mean, kind_of
 from aintandem_notify.config.models import InstanceConfig
 from aintandem_notify.config.plugin import PluginConfig
 from aintandem_notify.config.problems import validate
 from aintandem_notify.config.values import Surroundings
 from aintandem_notify.errors import PluginError
+from aintandem_notify.log import in_words
+from aintandem_notify.signals import is_ctrl_c
 
 # Names appear as "slack.team" in rules, logs and the store.
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -28,14 +31,22 @@ class Instances:
     """What the plugin tables say: the valid and enabled instances, and what is wrong with the others.
 
     ``declared`` holds the name of every table with whether it is enabled; ``delivers`` what is known about
-    being a destination; ``tables`` what was written.
+    being a destination; ``tables`` what was written; ``defaults`` the common keys of an instance that its plugin
+    gives another default, with the place in the plugin.
     """
 
     enabled: dict[str, InstanceConfig] = field(default_factory=dict)
     declared: dict[str, bool] = field(default_factory=dict)
     delivers: dict[str, bool] = field(default_factory=dict)
     tables: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    defaults: dict[str, Mapping[str, str]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+
+    def value(self, name: str, key: str) -> object:
+        """What the instance's table says, or its plugin's default for a common key; None if neither does."""
+        if key in self.tables[name]:
+            return self.tables[name][key]
+        return getattr(self.enabled[name].common, key) if key in self.defaults.get(name, {}) else None
 
 
 def read_instances(
@@ -109,20 +120,90 @@ def _read_type(
     if isinstance(found, str):
         result.findings.append(Finding(("plugins", type_name, next(iter(tables))), found))
         return
+    told: set[str] = set()
     for name, table in tables.items():
-        full_name = f"{type_name}.{name}"
-        settings, findings = validate(
-            found.config_model,
-            table,
-            ("plugins", type_name, name),
-            surroundings,
-            trusted=PluginConfig.model_fields,
-        )
-        result.findings += findings
+        full_name, place = f"{type_name}.{name}", ("plugins", type_name, name)
         result.delivers[full_name] = found.delivers
         result.tables[full_name] = table
-        if settings is not None:
-            result.enabled[full_name] = InstanceConfig(full_name, type_name, found.delivers, settings)
+        read = read_settings(found, table, place, surroundings)
+        # What is wrong with the plugin is so for all its instances, and told once.
+        result.findings += read.findings + [Finding(place, text) for text in read.faults if text not in told]
+        told.update(read.faults)
+        if read.settings is not None and read.common is not None:
+            config = InstanceConfig(full_name, type_name, found.delivers, read.settings, read.common)
+            result.enabled[full_name] = config
+            result.defaults[full_name] = {
+                key: found.place(found.config_model, key)
+                for key, reserved in PluginConfig.model_fields.items()
+                if key not in table and getattr(read.common, key) != reserved.default
+            }
+
+
+@dataclass(slots=True)
+class Read:
+    """The settings of one instance, as its plugin has them and as we have the common keys; None for wrong ones.
+
+    ``findings`` is what is wrong with the table, ``faults`` what is wrong with the plugin.
+    """
+
+    settings: PluginConfig | None = None
+    common: PluginConfig | None = None
+    findings: list[Finding] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+def read_settings(found: PluginType, table: Mapping[str, Any], place: Place, surroundings: Surroundings) -> Read:
+    """What ``table`` says, and the plugin's defaults where it says nothing; never raises."""
+    read = Read()
+    model = found.config_model
+    try:
+        texts, wrong = read_defaults(model, table, surroundings)
+        settings, findings = validate(
+            model,
+            {**texts, **table},
+            place,
+            surroundings,
+            trusted=PluginConfig.model_fields,
+            where=found.raised_at,
+        )
+        in_texts = [finding for finding in findings if _key_of(finding, place) in texts.keys() - table.keys()]
+        read.findings = [finding for finding in findings if finding not in in_texts]
+        read.faults = [bad.describe(found) for bad in wrong]
+        read.faults += [_fault(found, str(_key_of(finding, place)), finding.message) for finding in in_texts]
+        if settings is None or read.faults:
+            return read
+        if not issubclass(type(settings), PluginConfig):
+            read.faults.append(_fault(found, "", f"a validator made something else of the {model.__name__}"))
+            return read
+        settings.model_fields_set.difference_update(texts.keys() - table.keys())
+        read.faults = [bad.describe(found) for bad in settle_defaults(settings, surroundings)]
+        read.common, problems = _common(settings, surroundings)
+        read.faults += [_fault(found, key, problem) for key, problem in problems if not read.faults]
+        read.settings = None if read.faults else settings
+    except BaseException as error:  # code of the plugin's own model
+        if is_ctrl_c(error):
+            raise
+        problem = f"its settings cannot be read: {in_words(error)}"
+        read.faults.append(": ".join(part for part in (found.raised_at(error), problem) if part))
+    return read
+
+
+def _key_of(finding: Finding, place: Place) -> str | int | None:
+    """The key of the instance's table that it is about."""
+    return finding.place[len(place)] if len(finding.place) > len(place) else None
+
+
+def _fault(found: PluginType, key: str, problem: str) -> str:
+    return ": ".join(part for part in (found.place(found.config_model, key or None), key, problem) if part)
+
+
+def _common(
+    settings: PluginConfig, surroundings: Surroundings
+) -> tuple[PluginConfig | None, list[tuple[str, str]]]:
+    """The keys that every instance has, in a model of ours; and what the plugin's own made of them wrongly."""
+    values = {name: getattr(settings, name) for name in PluginConfig.model_fields}
+    common, findings = validate(PluginConfig, values, (), replace(surroundings, in_python=True))
+    return common, [(finding.key, finding.message) for finding in findings]
 
 
 def _find(type_name: str, catalog: PluginCatalog, plugins_dir: Path) -> PluginType | str:

@@ -21,6 +21,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from aintandem_notify import log
 from aintandem_notify.config.addresses import (
     OFF,
     SIMULATOR,
@@ -286,17 +287,27 @@ class LogConfig(Table):
     format: LogFormat = Field("auto", description="text, json, or auto: text on a terminal and JSON elsewhere")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class InstanceConfig:
     """A configured plugin that is enabled: ``name`` is ``slack.team``, ``type`` is ``slack``.
 
-    ``delivers`` is true for destinations.
+    ``delivers`` is true for destinations. ``settings`` are the plugin's own, of a class that it made; ``common``
+    are the keys that every instance has, in a model of ours that the plugin cannot touch.
     """
 
     name: str
     type: str
     delivers: bool
     settings: PluginConfig
+    common: PluginConfig
+
+    def __eq__(self, other: object) -> bool:
+        """Whether a reload need not restart it. The plugin's own settings may not let themselves be compared."""
+        if not isinstance(other, InstanceConfig):
+            return NotImplemented
+        ours = (self.name, self.type, self.delivers, self.common)
+        theirs = (other.name, other.type, other.delivers, other.common)
+        return ours == theirs and log.same(self.settings, other.settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

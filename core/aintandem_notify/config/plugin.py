@@ -1,21 +1,28 @@
 """The keys that every plugin instance has, and the base of each plugin's own model."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationInfo, WithJsonSchema
 
+from aintandem_notify.config.surroundings import in_config
 from aintandem_notify.config.values import Duration, EventGlob, Expression, PositiveDuration, Rate
 from aintandem_notify.notification import Severity
 
 NEVER: Final = 0
 """What ``digest_over = "never"`` is in Python."""
+MOST_DIGEST_OVER: Final = 1_000_000_000
+"""The most that ``digest_over`` may be; ours, more than any queue holds."""
 
 
-def _digest_over(value: object) -> int | None:
+def _digest_over(value: object, info: ValidationInfo[Any]) -> int | None:
+    if type(value) is int and value == NEVER and not in_config(info):
+        return NEVER
     if value is None or value == "never":
         return None if value is None else NEVER
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 2:
+    if isinstance(value, int) and not isinstance(value, bool) and 2 <= value <= MOST_DIGEST_OVER:
         return value
+    if type(value) is int and value > MOST_DIGEST_OVER:
+        raise ValueError(f'should be at most {MOST_DIGEST_OVER}, or "never"')
     raise ValueError('should be a whole number of at least 2, or "never"')
 
 

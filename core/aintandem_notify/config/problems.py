@@ -5,7 +5,7 @@ What is found is named by its place in the document; ``aintandem_notify.config.l
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -13,6 +13,8 @@ from pydantic_core import ErrorDetails
 
 from aintandem_notify.config.findings import TOP_LEVEL, Finding, Place, did_you_mean, kind_of, nearest
 from aintandem_notify.config.surroundings import Surroundings
+from aintandem_notify.log import in_words
+from aintandem_notify.signals import is_ctrl_c
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -57,27 +59,41 @@ _BOUNDS: Final[Mapping[str, str]] = {
 
 
 def validate(
-    model: type[M], raw: object, place: Place, surroundings: Surroundings, *, trusted: Iterable[str] | None = None
+    model: type[M],
+    raw: object,
+    place: Place,
+    surroundings: Surroundings,
+    *,
+    trusted: Iterable[str] | None = None,
+    where: Callable[[BaseException], str] = lambda _error: "",
 ) -> tuple[M | None, list[Finding]]:
     """``raw`` as ``model``, or None and all that is wrong with it.
 
     ``trusted`` are the keys whose validators are ours, None for all: sentences of other validators may repeat
-    the value, which is cut out of them, and they may raise anything.
+    the value, which is cut out of them, and they may raise anything; ``where`` tells the place of that in the
+    plugin.
     """
+    at = ""
     if not isinstance(raw, Mapping):
         return None, [Finding(place, f"should be a table, not {kind_of(raw)}")]
     try:
         return model.model_validate(raw, context={"surroundings": surroundings}), []
     except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)
-        return None, _findings(model, raw, place, details, None if trusted is None else frozenset(trusted))
-    except KeyboardInterrupt:  # a person who does not want to wait
-        raise
+        known = None if trusted is None else frozenset(trusted)
+        try:
+            details = error.errors(include_url=False, include_input=False)
+            return None, _findings(model, raw, place, details, known)
+        except BaseException as unreadable:  # what a plugin's own validator raised cannot be read
+            if trusted is None or is_ctrl_c(unreadable):
+                raise
+            why = in_words(unreadable)
     except BaseException as error:  # a plugin's own validator; sys.exit too
-        if trusted is None:
+        if trusted is None or is_ctrl_c(error):
             raise
-        why = _without_values(f"{type(error).__name__}: {error}", raw)
-        return None, [Finding(place, f"the plugin's own check of this table is broken: {why}")]
+        why = _without_values(in_words(error), raw)
+        at = where(error)
+    sentence = f"the plugin's own check of this table is broken: {why}"
+    return None, [Finding(place, f"{at}: {sentence}" if at else sentence)]
 
 
 def _findings(

@@ -3,6 +3,7 @@
 Made from the models, each plugin type's own keys included, so that it cannot say anything else than ``load``.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -23,8 +24,10 @@ from aintandem_notify.config.models import (
     StoreConfig,
     Table,
 )
-from aintandem_notify.config.values import DURATION_PATTERN, EVENT_GLOB_FORMAT, format_duration
+from aintandem_notify.config.secret import is_secret
+from aintandem_notify.config.values import DURATION_PATTERN, EVENT_GLOB_FORMAT, Rate, format_duration, format_rate
 from aintandem_notify.events import EVENT_TYPES
+from aintandem_notify.signals import is_ctrl_c
 
 DIALECT: Final = "http://json-schema.org/draft-07/schema#"
 """The dialect that TOML editors understand best (Taplo, Even Better TOML)."""
@@ -61,15 +64,36 @@ class _Generator(GenerateJsonSchema):
         """Durations are written as text; what is left out has no default to show."""
         made = super().default_schema(schema)
         default = made.get("default")
+        if isinstance(default, float) and not math.isfinite(default):
+            default = None
         if made.get("pattern") == DURATION_PATTERN and isinstance(default, int | float):
             made["default"] = format_duration(default)
-        elif default is None or isinstance(default, dict):
+        elif _holds_secret(schema) or not isinstance(default, str | int | float | list):
             made.pop("default", None)
         return made
+
+    def encode_default(self, dft: Any) -> Any:
+        """The default as JSON; None for one that cannot be shown, as an object of a plugin's own."""
+        if isinstance(dft, Rate):
+            return format_rate(dft)
+        try:
+            return super().encode_default(dft)
+        except Exception:  # noqa: BLE001  # code of a plugin's own class
+            return None
+
+    def handle_invalid_for_json_schema(self, _schema: core_schema.CoreSchema, _error_info: str) -> JsonSchemaValue:
+        """What only Python knows is any value for an editor."""
+        return {}
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         """TOML has no null: optional means left out."""
         return self.generate_inner(schema["schema"])
+
+
+def _holds_secret(schema: Mapping[str, Any]) -> bool:
+    """Whether a value of this core schema may be a secret, whose default is not to be shown."""
+    within = [schema.get("schema"), *(schema.get("choices") or ())]
+    return is_secret(schema) or any(_holds_secret(inner) for inner in within if isinstance(inner, Mapping))
 
 
 def json_schema(types: Iterable[PluginType]) -> dict[str, Any]:
@@ -95,7 +119,12 @@ def json_schema(types: Iterable[PluginType]) -> dict[str, Any]:
 
 
 def _instance_schema(found: PluginType, definitions: dict[str, Any]) -> dict[str, Any]:
-    schema = _schema_of(found.config_model, f"{found.name}.", definitions)
+    try:
+        schema = _schema_of(found.config_model, f"{found.name}.", definitions)
+    except BaseException as error:  # code of the plugin's own classes
+        if is_ctrl_c(error):
+            raise
+        schema = {"type": "object"}  # any key, since nobody knows them
     return {**schema, "description": f"an instance of the plugin {found.name}"}
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -16,6 +16,14 @@ from aintandem_notify.config.surroundings import Surroundings
 _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 _CREDENTIAL: Final = "$CREDENTIALS_DIRECTORY/"
+
+
+_MARK: Final = "aintandem_notify_secret"
+
+
+def is_secret(schema: Mapping[str, Any]) -> bool:
+    """Whether it is pydantic's core schema of a ``Secret``."""
+    return _MARK in (schema.get("metadata") or {})
 
 
 class Secret:
@@ -97,7 +105,7 @@ class Secret:
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.with_info_plain_validator_function(
-            lambda value, info: cls.read(value, Surroundings.of(info))
+            lambda value, info: cls.read(value, Surroundings.of(info)), metadata={_MARK: True}
         )
 
     @classmethod
@@ -115,5 +123,5 @@ class Secret:
                 {"type": "string"},
                 table("env", "name of an environment variable"),
                 table("file", "path of a file, relative to the config"),
-            ]
+            ],
         }

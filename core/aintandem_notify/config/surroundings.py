@@ -32,12 +32,14 @@ class RuleLanguage(Protocol):
 class Surroundings:
     """Where a config stands: relative paths start at ``base_dir``, ``{ env = … }`` looks into ``environ``.
 
-    ``language`` checks globs, expressions and templates; None takes them as they are.
+    ``language`` checks globs, expressions and templates; None takes them as they are. ``in_python``: what is read
+    was written in Python, where a number is seconds.
     """
 
     base_dir: Path = field(default_factory=Path.cwd)
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     language: RuleLanguage | None = None
+    in_python: bool = False
 
     @classmethod
     def of(cls, info: ValidationInfo[Any]) -> Self:
@@ -48,4 +50,5 @@ class Surroundings:
 
 def in_config(info: ValidationInfo[Any]) -> bool:
     """Whether a config file is being read, as opposed to a model made in Python."""
-    return isinstance((info.context or {}).get("surroundings"), Surroundings)
+    surroundings = (info.context or {}).get("surroundings")
+    return isinstance(surroundings, Surroundings) and not surroundings.in_python

@@ -6,6 +6,7 @@ validation context, a ``Surroundings`` under the key ``"surroundings"``. Models 
 that context, take durations as seconds and check no rule language. Secrets have a module of their own.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ __all__ = [
     "Surroundings",
     "Template",
     "format_duration",
+    "format_rate",
     "parse_duration",
 ]
 
@@ -80,6 +82,8 @@ def format_duration(seconds: float) -> str:
 def _duration(value: object, info: ValidationInfo[Any]) -> float:
     # In a config a number without a unit is refused; in Python seconds are the unit.
     if not in_config(info) and isinstance(value, int | float) and not isinstance(value, bool):
+        if not 0 <= value <= LONGEST_DURATION:  # nor is NaN
+            raise ValueError("should be from 0 seconds to a hundred years")
         return float(value)
     return parse_duration(value)
 
@@ -123,14 +127,32 @@ class Rate:
         return cls(int(match[1]), _UNITS[match[2]])
 
     @classmethod
+    def read(cls, value: object) -> Self:
+        """As ``parse``, and takes a rate that was made in Python if it can be kept."""
+        if not isinstance(value, Rate):
+            return cls.parse(value)
+        count, seconds = value.count, value.seconds
+        if (
+            type(count) is not int
+            or type(seconds) not in (int, float)
+            or not (count > 0 and 0 < seconds < math.inf)
+        ):
+            raise ValueError("not a rate; its count and its seconds should be more than 0")
+        return cls(count, float(seconds))
+
+    @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            lambda value: value if isinstance(value, Rate) else cls.parse(value)
-        )
+        return core_schema.no_info_plain_validator_function(cls.read)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"type": "string", "pattern": r"^[1-9]\d*/[smh]$", "examples": ["1/s", "30/m"]}
+
+
+def format_rate(rate: Rate) -> str | None:
+    """``rate`` as a config writes it, ``"30/m"``; None for one in seconds that have no unit."""
+    unit = next((unit for unit in "smh" if _UNITS[unit] == rate.seconds), None)
+    return unit and f"{rate.count}/{unit}"
 
 
 def _path(value: object, info: ValidationInfo[Any]) -> Path:

@@ -6,7 +6,8 @@ from pathlib import Path
 from types import ModuleType
 
 from aintandem_notify.errors import PluginError
-from aintandem_notify.plugins.border import ConventionBroken, Home, facts_of
+from aintandem_notify.log import in_words
+from aintandem_notify.plugins.border import ConventionBroken, Home, Unusable, at, facts_of, placed
 from aintandem_notify.plugins.conventions import config_model_of, implemented_hooks, plugin_class_of
 from aintandem_notify.plugins.found import FoundPlugin
 from aintandem_notify.plugins.registry import Registry
@@ -17,6 +18,7 @@ from aintandem_notify.plugins.sources import (
     installed_entry_points,
     sources_of,
 )
+from aintandem_notify.signals import is_ctrl_c
 
 
 class Catalog:
@@ -44,8 +46,8 @@ class Catalog:
             key = (source, source.fingerprint)
             if key not in self._imported:
                 self._imported[key] = _inspect(name, source, source.load())
-        except (ImportFailed, ConventionBroken) as error:
-            raise PluginError(name, str(error)) from error
+        except ImportFailed as error:
+            raise PluginError(name, str(error)) from None
         self._latest[name] = self._imported[key]
         return self._latest[name]
 
@@ -70,7 +72,22 @@ class Catalog:
 
 
 def _inspect(name: str, source: Source, module: ModuleType) -> FoundPlugin:
-    home, plugin_class = Home.of(module), plugin_class_of(module)
+    home = source.home()
+    try:
+        return _looked_at(name, source, module, home)
+    except ConventionBroken as broken:
+        place = at(home.file) if broken.cls is None else home.set_at(broken.cls, broken.attribute)
+        raise PluginError(name, placed(place, str(broken))) from None
+    except Unusable as error:
+        raise PluginError(name, placed(at(home.file), error.reason)) from None
+    except BaseException as error:  # classes, too, are code of the plugin
+        if is_ctrl_c(error):
+            raise
+        raise PluginError(name, placed(home.raised_at(error), f"cannot be used: {in_words(error)}")) from None
+
+
+def _looked_at(name: str, source: Source, module: ModuleType, home: Home) -> FoundPlugin:
+    plugin_class = plugin_class_of(module)
     hooks = implemented_hooks(plugin_class)
     # pluggy has the last word on what it will take, before anything runs.
     Registry().register(name, plugin_class)
@@ -82,5 +99,5 @@ def _inspect(name: str, source: Source, module: ModuleType) -> FoundPlugin:
         live_hooks=frozenset(hook for hook in hooks if hook.startswith("on_")),
         origin=source.origin,
         home=home,
-        facts=facts_of(plugin_class, home),
+        facts=facts_of(plugin_class),
     )

@@ -8,7 +8,10 @@ import inspect
 from collections.abc import Iterator, Mapping
 from functools import partial
 from types import ModuleType
-from typing import Any, Final, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
+
+from pydantic import BeforeValidator, PydanticUndefinedAnnotation
+from pydantic.fields import FieldInfo
 
 from aintandem_notify.api import Plugin
 from aintandem_notify.config.plugin import PluginConfig
@@ -62,12 +65,37 @@ def config_model_of(plugin_class: type[Plugin[Any]]) -> type[PluginConfig]:
         return PluginConfig
     if not (inspect.isclass(argument) and issubclass(argument, PluginConfig)):
         shown = getattr(argument, "__forward_arg__", None) or getattr(argument, "__name__", argument)
-        raise ConventionBroken(f"Plugin[{shown}] must name a class that inherits from PluginConfig")
+        raise ConventionBroken(f"Plugin[{shown}] must name a class that inherits from PluginConfig", plugin_class)
+    _complete(argument)
     for name, reserved in PluginConfig.model_fields.items():
         own = argument.model_fields.get(name)
-        if own is None or own.annotation != reserved.annotation:
-            raise ConventionBroken(f"{argument.__name__}.{name} is a reserved key and keeps its type")
+        if own is None or not _keeps_type(own, reserved):
+            raise ConventionBroken(
+                f"{argument.__name__}.{name} is a reserved key and keeps its type", argument, name
+            )
     return argument
+
+
+def _complete(model: type[PluginConfig]) -> None:
+    """Resolve what could not be known while the class was made; raises for names that nobody defines."""
+    try:
+        model.model_rebuild()
+    except PydanticUndefinedAnnotation as error:
+        raise ConventionBroken(f"{model.__name__}: the type {error.name!r} is not defined", model) from None
+
+
+def _keeps_type(own: FieldInfo, reserved: FieldInfo) -> bool:
+    """Whether both read a value the same way; bounds may differ, and what may be None need not."""
+    may_be = [(reserved.annotation, reserved.metadata)]
+    for part in get_args(reserved.annotation):
+        annotated = get_origin(part) is Annotated
+        may_be.append((get_args(part)[0], list(get_args(part)[1:])) if annotated else (part, []))
+    return any(
+        own.annotation == annotation
+        and all(item in own.metadata for item in metadata if isinstance(item, BeforeValidator))
+        for annotation, metadata in may_be
+        if annotation is not type(None)
+    )
 
 
 def _plugin_argument(cls: type, bindings: Mapping[Any, Any]) -> Any:
@@ -86,16 +114,18 @@ def _plugin_argument(cls: type, bindings: Mapping[Any, Any]) -> Any:
 def implemented_hooks(plugin_class: type[Plugin[Any]]) -> frozenset[str]:
     """The hooks that the class implements; raises for the first thing that is wrong with one."""
     _check_identity(plugin_class)
-    checked = (_check_method(name, method) for name, method in _own_functions(plugin_class))
+    _check_init(plugin_class)
+    checked = (_checked(plugin_class, name, method) for name, method in _own_functions(plugin_class))
     hooks = [hook for hook in checked if hook is not None]
     if not hooks:
         raise ConventionBroken(
             f"{plugin_class.__name__} implements no hook; write one of {', '.join(sorted(HOOK_ARGUMENTS))}"
-            " under @hookimpl"
+            " under @hookimpl",
+            plugin_class,
         )
     for hook in hooks:
         if hooks.count(hook) > 1:
-            raise ConventionBroken(f"{plugin_class.__name__} implements {hook} more than once")
+            raise ConventionBroken(f"{plugin_class.__name__} implements {hook} more than once", plugin_class, hook)
     return frozenset(hooks)
 
 
@@ -103,8 +133,34 @@ def _check_identity(plugin_class: type[Plugin[Any]]) -> None:
     if plugin_class.__eq__ is not object.__eq__:
         raise ConventionBroken(
             f"{plugin_class.__name__} defines __eq__ (as a dataclass does: use eq=False);"
-            " its instances must be told apart"
+            " its instances must be told apart",
+            plugin_class,
         )
+
+
+def _check_init(plugin_class: type[Plugin[Any]]) -> None:
+    init = inspect.getattr_static(plugin_class, "__init__")
+    if not inspect.isfunction(init):
+        return
+    needed = [
+        parameter.name
+        for parameter in list(inspect.signature(init).parameters.values())[1:]
+        if parameter.default is parameter.empty
+        and parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
+    ]
+    if needed:
+        raise ConventionBroken(
+            f"__init__ wants {', '.join(needed)}, and is given nothing; set up in lifespan, with self.config",
+            plugin_class,
+            "__init__",
+        )
+
+
+def _checked(plugin_class: type[Plugin[Any]], name: str, attribute: Any) -> str | None:
+    try:
+        return _check_method(name, attribute)
+    except ConventionBroken as broken:
+        raise ConventionBroken(str(broken), plugin_class, name) from None
 
 
 def _own_functions(plugin_class: type) -> Iterator[tuple[str, Any]]:

@@ -25,3 +25,11 @@ class FoundPlugin:
     origin: str
     home: Home = field(default_factory=Home)
     facts: ClassFacts = field(default_factory=ClassFacts)
+
+    def place(self, cls: type, attribute: str | None = None) -> str:
+        """Where in its source the class sets the attribute, as ``plugins/beep.py:9``; empty if nobody knows."""
+        return self.home.set_at(cls, attribute)
+
+    def raised_at(self, error: BaseException) -> str:
+        """The innermost line of its source that the error came through; empty if nobody knows."""
+        return self.home.raised_at(error)

@@ -72,7 +72,7 @@ class Instance:
         self._log = log.get_logger(__name__).bind(plugin=config.name)
         self._border = Border(config.name, found.home, found.plugin_class)
         self._hooks: Mapping[str, Hook] = {}
-        limits = {"timeout_s": config.settings.timeout, "stuck_after_s": lent.stuck_after_s}
+        limits = {"timeout_s": config.common.timeout, "stuck_after_s": lent.stuck_after_s}
         self._making = Lane(self._border, self._notice_vital, **limits)
         self._delivering = Lane(self._border, self._notice_vital, **limits)
         self._watching = Lane(self._border, self._notice, **limits)
@@ -116,7 +116,7 @@ class Instance:
         if self.state is not InstanceState.LOADING or self._making.running is not None:
             return None
         elapsed_s = trio.current_time() - self._life_began
-        return ("set-up", elapsed_s) if elapsed_s >= self.config.settings.timeout else None
+        return ("set-up", elapsed_s) if elapsed_s >= self.config.common.timeout else None
 
     async def supervise(self) -> None:
         """Keep the instance alive until ``stop``; nothing that the plugin does comes out of here."""
@@ -171,7 +171,7 @@ class Instance:
         hook = self._hooks.get(name)
         if hook is None:
             return None
-        timeout_s = self.config.settings.timeout
+        timeout_s = self.config.common.timeout
         answer = await ask(Call(hook, hook.bind()), self._border, timeout_s, read, self._questions)
         if isinstance(answer, Failed):
             raise answer.error
@@ -223,7 +223,7 @@ class Instance:
             self._hooks = self._registry.register(self.name, plugin)
             try:
                 use = partial(self._be_used, background)
-                await within_lifespan(self._border, self._hooks, self.config.settings.timeout, background, use)
+                await within_lifespan(self._border, self._hooks, self.config.common.timeout, background, use)
             finally:
                 self._using, self._hooks = None, {}
                 self._registry.unregister(self.name)
@@ -297,7 +297,7 @@ class Instance:
 
 def _live_filter(config: InstanceConfig) -> EventFilter | None:
     """What a watcher sees; the ``events`` of a destination are a rule and filter nothing."""
-    settings = config.settings
+    settings = config.common
     if config.delivers or (settings.events is None and settings.projects is None):
         return None
     return EventFilter(settings.events, settings.projects)

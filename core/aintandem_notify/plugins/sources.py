@@ -11,23 +11,28 @@ import io
 import os
 import re
 import sys
-import traceback
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, redirect_stdout
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Final
+from typing import Final, TextIO
 
 from aintandem_notify.hookspecs import PROJECT
+from aintandem_notify.log import in_words, name_of, text_of
+from aintandem_notify.plugins.border import Home, at, placed
+from aintandem_notify.signals import is_ctrl_c
 
 OWN_DISTRIBUTION: Final = "aintandem-notify"
 # Kept on the module of a one-file plugin, so that a reload of the config finds the same classes again.
 _FINGERPRINT: Final = "__aintandem_notify_fingerprint__"
 _FILE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+# What pydantic adds to its errors.
+_NO_LINKS: Final = re.compile(r" For further information visit https://errors\.pydantic\.dev/\S+")
 
 
 class ImportFailed(Exception):
@@ -60,17 +65,26 @@ class PackageSource:
         """What it is imported from; an installed module stays the same for the life of the process."""
         return self.entry_point.value
 
+    def home(self) -> Home:
+        """The folder of its package, and the module's file; nothing for a module that is not there."""
+        package, module = self.entry_point.module.partition(".")[0], sys.modules.get(self.entry_point.module)
+        try:
+            # Of the outermost package: to find one further in, Python would import those around it.
+            spec = importlib.util.find_spec(package)
+        except (ImportError, ValueError, AttributeError):
+            return Home()
+        if spec is None or spec.origin is None:
+            return Home()
+        own = vars(module).get("__file__") if type(module) is ModuleType else None
+        file = Path(own) if type(own) is str else Path(spec.origin)
+        return Home(file, Path(spec.origin).parent if spec.submodule_search_locations is not None else None)
+
     def load(self) -> ModuleType:
         """The imported module; raises ``ImportFailed``."""
         if self.entry_point.attr:
             raise ImportFailed(f"its entry point {self.entry_point.value!r} must name a module, without a colon")
-        try:
-            with _printing_to_stderr():
-                return importlib.import_module(self.entry_point.module)
-        except KeyboardInterrupt:  # a person who does not want to wait, not the plugin
-            raise
-        except BaseException as error:  # sys.exit too
-            raise ImportFailed(_where_and_why(error, _folder_of(self.entry_point.module))) from error
+        with _reported(self.home):
+            return importlib.import_module(self.entry_point.module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +96,7 @@ class FileSource:
     @property
     def origin(self) -> str:
         """Where it comes from, for people."""
-        return f"file {_shown(self.path)}"
+        return f"file {at(self.path)}"
 
     @property
     def fingerprint(self) -> str:
@@ -90,7 +104,7 @@ class FileSource:
         try:
             return blake2b(self.path.read_bytes(), digest_size=16).hexdigest()
         except OSError as error:
-            raise ImportFailed(f"{_shown(self.path)} cannot be read: {error.strerror}") from error
+            raise ImportFailed(f"{at(self.path)} cannot be read: {error.strerror}") from error
 
     @property
     def module_name(self) -> str:
@@ -98,11 +112,15 @@ class FileSource:
         digest = blake2b(os.fsencode(self.path.resolve()), digest_size=8).hexdigest()
         return f"{PROJECT}_file_{self.path.stem.replace('-', '_')}_{digest}"
 
+    def home(self) -> Home:
+        """The file."""
+        return Home(self.path)
+
     def load(self) -> ModuleType:
         """The imported module, anew if the file has changed since; raises ``ImportFailed``."""
         name, fingerprint = self.module_name, self.fingerprint
         before = sys.modules.get(name)
-        if before is not None and getattr(before, _FINGERPRINT, None) == fingerprint:
+        if type(before) is ModuleType and vars(before).get(_FINGERPRINT) == fingerprint:
             return before
         loader = _PlainLoader(name, str(self.path))
         module = importlib.util.module_from_spec(ModuleSpec(name, loader, origin=str(self.path)))
@@ -111,32 +129,65 @@ class FileSource:
         # pydantic and dataclasses look annotations up in there.
         sys.modules[name] = module
         try:
-            with _printing_to_stderr():
+            with _reported(self.home):
                 loader.exec_module(module)
-        except BaseException as error:
+        except BaseException:
             _put_back(name, before)
-            if isinstance(error, KeyboardInterrupt):  # a person, not the plugin
-                raise
-            raise ImportFailed(_where_and_why(error, self.path)) from error
+            raise
         return module
 
 
 Source = PackageSource | FileSource
 
 
-class _Stderr(io.TextIOBase):
-    """Writes to standard error, whatever that is at the moment; closing it closes nothing."""
+@contextmanager
+def _reported(home: Callable[[], Home]) -> Iterator[None]:
+    """Turns whatever an import raises into ``ImportFailed``, and keeps what it prints out of standard output."""
+    try:
+        with printing_to_stderr():
+            yield
+    except BaseException as error:
+        if is_ctrl_c(error):
+            raise
+        raise ImportFailed(_where_and_why(error, home())) from None
+
+
+class _Diverted(io.TextIOBase):
+    """Standard output for a while: what one thread writes goes to standard error; closing it closes nothing.
+
+    What the other threads write goes where it went before: a plugin may block for ever while it is imported.
+    """
+
+    def __init__(self, before: TextIO | None) -> None:
+        self._before = before
+        self._thread = threading.get_ident()
+
+    def _target(self) -> TextIO | None:
+        return sys.stderr if threading.get_ident() == self._thread else self._before
 
     def write(self, text: str) -> int:
-        return sys.stderr.write(text) if sys.stderr is not None else len(text)
+        target = self._target()
+        return target.write(text) if target is not None else len(text)
+
+    def flush(self) -> None:
+        if (target := self._target()) is not None:
+            target.flush()
+
+    def isatty(self) -> bool:
+        return (target := self._target()) is not None and target.isatty()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """As that of the stream behind it."""
+        return getattr(self._target(), "encoding", None) or "utf-8"
 
     def close(self) -> None:
         """Others write there, too."""
 
 
-def _printing_to_stderr() -> AbstractContextManager[object]:
-    """What a module prints while it is imported must not stand in the middle of a schema."""
-    return redirect_stdout(_Stderr())
+def printing_to_stderr() -> AbstractContextManager[object]:
+    """What code of a plugin prints while it is looked at must not stand in the middle of a schema."""
+    return redirect_stdout(_Diverted(sys.stdout))
 
 
 class _PlainLoader(SourceFileLoader):
@@ -152,13 +203,20 @@ def sources_of(name: str, points: tuple[EntryPoint, ...], plugins_dir: Path) -> 
     """Everything that is called ``name``."""
     packages = [PackageSource(point) for point in points if point.name == name]
     path = plugins_dir / f"{name}.py"
-    return [*packages, *([FileSource(path)] if _FILE_NAME.fullmatch(name) and path.is_file() else [])]
+    return [*packages, *([FileSource(path)] if _FILE_NAME.fullmatch(name) and _is_file(path) else [])]
 
 
 def file_names(plugins_dir: Path) -> Iterator[str]:
     """The plugins that stand as files in the folder."""
-    if plugins_dir.is_dir():
+    with suppress(OSError):  # a folder that cannot be read has nothing for us
         yield from (path.stem for path in plugins_dir.glob("*.py") if _FILE_NAME.fullmatch(path.stem))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a folder on the way that may not be entered
+        return False
 
 
 def _put_back(name: str, module: ModuleType | None) -> None:
@@ -168,30 +226,9 @@ def _put_back(name: str, module: ModuleType | None) -> None:
         sys.modules[name] = module
 
 
-def _folder_of(module: str) -> Path | None:
-    try:
-        # Of the outermost package: to find one further in, Python would import those around it.
-        spec = importlib.util.find_spec(module.partition(".")[0])
-    except (ImportError, ValueError):
-        return None
-    return Path(spec.origin).parent if spec and spec.origin else None
-
-
-def _where_and_why(error: BaseException, place: Path | None) -> str:
-    """``plugins/beep.py:7: NameError: name 'x' is not defined``, the innermost line within ``place``."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{_shown(Path(error.filename))}:{error.lineno}: {type(error).__name__}: {error.msg}"
-    why = "".join(traceback.format_exception_only(error)).strip().replace("\n", " ")
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if place is not None and Path(frame.filename).is_relative_to(place)
-    ]
-    if frames:
-        return f"{_shown(Path(frames[-1].filename))}:{frames[-1].lineno}: {why}"
-    return f"{_shown(place)}: {why}" if place is not None and place.is_file() else why
-
-
-def _shown(path: Path) -> str:
-    """The file with the folder that it is in, as people know it."""
-    return str(Path(path.parent.name, path.name))
+def _where_and_why(error: BaseException, home: Home) -> str:
+    """``plugins/beep.py:7: NameError: name 'x' is not defined``, the innermost line within the plugin."""
+    if isinstance(error, SyntaxError) and type(error.filename) is str and home.holds(error.filename):
+        line = error.lineno if type(error.lineno) is int else None
+        return placed(at(error.filename, line), f"{name_of(error)}: {text_of(error.msg)}")
+    return placed(home.raised_at(error), _NO_LINKS.sub("", in_words(error)))

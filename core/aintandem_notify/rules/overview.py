@@ -96,7 +96,7 @@ def _idle_rules(table: Sequence[Route], plan: Sequence[PlannedRule]) -> Iterator
 
 def _idle_destinations(config: Config, destinations: Sequence[str], table: Sequence[Route]) -> Iterator[str]:
     served = {name for route in table if route.rule != AGENT_RULE for name in route.destinations}
-    takes_over = {instance.settings.fallback for instance in config.instances.values()}
+    takes_over = {instance.common.fallback for instance in config.instances.values()}
     for name in destinations:
         if name not in served and name not in takes_over:
             yield f"{name} gets nothing but the agent's own trouble; no rule names it, and it has no events"

@@ -60,7 +60,7 @@ def plan(config: Config) -> tuple[PlannedRule, ...]:
     """Every rule in the order in which they are asked."""
     destinations = [instance for instance in config.instances.values() if instance.delivers]
     written = [_written(rule) for rule in config.rules]
-    implied = [_implied(instance) for instance in destinations if instance.settings.events is not None]
+    implied = [_implied(instance) for instance in destinations if instance.common.events is not None]
     rules = [*written, *implied] or list(_defaults(destinations))
     named = frozenset[str]().union(*(rule.types for rule in rules))
     trouble = AGENT_TROUBLE - named
@@ -87,12 +87,12 @@ def _written(rule: RuleConfig) -> PlannedRule:
 
 def _implied(instance: InstanceConfig) -> PlannedRule:
     """The rule of an instance that has ``events``, named after it."""
-    events = instance.settings.events or ()
+    events = instance.common.events or ()
     return _own(instance, _known(events), tuple(filter(is_for_unknown, events)))
 
 
 def _own(instance: InstanceConfig, types: frozenset[str], unknown: tuple[str, ...] = ()) -> PlannedRule:
-    settings = instance.settings
+    settings = instance.common
     return PlannedRule(
         instance.name,
         types,
@@ -107,7 +107,7 @@ def _own(instance: InstanceConfig, types: frozenset[str], unknown: tuple[str, ..
 
 def _defaults(destinations: Sequence[InstanceConfig]) -> Iterator[PlannedRule]:
     """One rule for all destinations; those that say more about what they want have one of their own."""
-    special = [instance for instance in destinations if _is_special(instance.settings)]
+    special = [instance for instance in destinations if _is_special(instance.common)]
     for instance in special:
         yield _own(instance, DEFAULT_TYPES)
     plain = tuple(instance.name for instance in destinations if instance not in special)

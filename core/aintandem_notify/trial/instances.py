@@ -52,7 +52,7 @@ async def send_sample(loaded: Loaded, destination: str, event_type: str) -> Tria
         (status,) = host.snapshot()
         if status.state is not InstanceState.LOADED:
             return Trial(destination, fine=False, detail=f"{status.state}: {status.reason}")
-        timeout_s = config.instances[destination].settings.timeout + LATE_S
+        timeout_s = config.instances[destination].common.timeout + LATE_S
         with trio.move_on_after(timeout_s) as limit:
             (result,) = await host.deliver(destination, [notification])
         if limit.cancelled_caught:

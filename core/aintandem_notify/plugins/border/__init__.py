@@ -16,7 +16,7 @@ from aintandem_notify.plugins.border.faults import (
     describe,
     kind_of_fault,
 )
-from aintandem_notify.plugins.border.places import Home
+from aintandem_notify.plugins.border.places import Home, at, placed
 
 __all__ = [
     "MAX_FACTS_BYTES",
@@ -30,7 +30,9 @@ __all__ = [
     "NoConnection",
     "Raised",
     "Unusable",
+    "at",
     "describe",
     "facts_of",
     "kind_of_fault",
+    "placed",
 ]

@@ -4,18 +4,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from aintandem_notify.config.plugin import MOST_DIGEST_OVER
 from aintandem_notify.log import in_words, text_of
 from aintandem_notify.plugins.border.faults import article
-from aintandem_notify.plugins.border.places import Home, placed
 
 MOST_IN_FLIGHT: Final = 1000
 """The most that ``in_flight`` may be; ours: all of them may come twice after a kill."""
-MOST_DIGEST_OVER: Final = 1_000_000_000
-"""The most that ``digest_over`` may be; ours, more than any queue holds."""
 
 
 class ConventionBroken(Exception):
-    """The module or class is not what a plugin is; the text is a sentence for its author."""
+    """The module or class is not what a plugin is; the text is a sentence for its author.
+
+    It is about ``attribute`` of ``cls``, about the class, or about the module if neither is given.
+    """
+
+    def __init__(self, text: str, cls: type | None = None, attribute: str | None = None) -> None:
+        super().__init__(text)
+        self.cls = cls
+        self.attribute = attribute
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +53,20 @@ _RIGHT: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
 """What each attribute may be, and the words for it."""
 
 
-def facts_of(plugin_class: type, home: Home) -> ClassFacts:
-    """What the class says of itself; raises ConventionBroken, with the line, for what it cannot say."""
-    return ClassFacts(**{name: _attribute(plugin_class, name, home) for name in _RIGHT})
+def facts_of(plugin_class: type) -> ClassFacts:
+    """What the class says of itself; raises ConventionBroken for what it cannot say."""
+    return ClassFacts(**{name: _attribute(plugin_class, name) for name in _RIGHT})
 
 
-def _attribute(plugin_class: type, name: str, home: Home) -> Any:
+def _attribute(plugin_class: type, name: str) -> Any:
     is_right, wanted = _RIGHT[name]
     try:
         value = getattr(plugin_class, name)
     except BaseException as error:  # noqa: BLE001  # a metaclass or descriptor of the plugin
-        raise _broken(plugin_class, name, home, f"cannot be read: {in_words(error)}") from None
+        raise ConventionBroken(f"{name}: cannot be read: {in_words(error)}", plugin_class, name) from None
     if not is_right(value):
-        raise _broken(plugin_class, name, home, f"should be {wanted}, not {_shown(value)}")
+        raise ConventionBroken(f"{name}: should be {wanted}, not {_shown(value)}", plugin_class, name)
     return value
-
-
-def _broken(plugin_class: type, name: str, home: Home, problem: str) -> ConventionBroken:
-    return ConventionBroken(placed(home.set_at(plugin_class, name), f"{name}: {problem}"))
 
 
 def _shown(value: object) -> str:

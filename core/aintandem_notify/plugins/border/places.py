@@ -25,16 +25,9 @@ class Home:
     file: Path | None = None
     folder: Path | None = None
 
-    @classmethod
-    def of(cls, module: ModuleType) -> "Home":
-        """Where the module was imported from."""
-        file = vars(module).get("__file__")
-        path = Path(file) if type(file) is str else None
-        return cls(path, path.parent if path is not None and path.name == "__init__.py" else None)
-
     def raised_at(self, error: BaseException) -> str:
         """The innermost line of the plugin that ``error`` came through; only the file if there is none."""
-        inside = [place for place in _frames(error) if self._holds(place[0])]
+        inside = [place for place in _frames(error) if self.holds(place[0])]
         return at(*inside[-1]) if inside else at(self.file)
 
     def set_at(self, cls: type, attribute: str | None = None) -> str:
@@ -42,11 +35,12 @@ class Home:
         owner = next((base for base in _bases(cls) if attribute in _own(base)), cls)
         module = sys.modules.get(str(_own(owner).get("__module__")))
         file = getattr(module, "__file__", None) if type(module) is ModuleType else None
-        if type(file) is not str or not self._holds(file):
+        if type(file) is not str or not self.holds(file):
             return at(self.file)
         return at(file, _line_of(Path(file), type.__getattribute__(owner, "__name__"), attribute))
 
-    def _holds(self, file: str) -> bool:
+    def holds(self, file: str) -> bool:
+        """Whether the file is the plugin's own."""
         if self.folder is not None and file.startswith(f"{self.folder}{os.sep}"):
             return True
         return self.file is not None and file == str(self.file)

@@ -1,0 +1,142 @@
+"""What stands in a plugin's own settings where the config says nothing: the defaults of its model.
+
+pydantic takes a default as it is. Here a text is read as it would be in the config (``rate: Rate | None =
+"1/s"``), any other value has to fit its key, and numbers are seconds, as everywhere in Python. A validator that
+belongs to the model and not to the key's type sees only what is written, as pydantic has it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Final
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, create_model
+from pydantic.fields import FieldInfo
+
+from aintandem_notify.config.catalog import PluginType
+from aintandem_notify.config.plugin import PluginConfig
+from aintandem_notify.config.problems import validate
+from aintandem_notify.config.surroundings import Surroundings
+from aintandem_notify.log import in_words, text_of
+
+DEEPEST: Final = 10
+"""Models within models that are looked into."""
+
+
+@dataclass(frozen=True, slots=True)
+class BadDefault:
+    """A default that its key does not take; ``model`` is where it stands."""
+
+    model: type[BaseModel]
+    key: str
+    problem: str
+
+    def describe(self, found: PluginType) -> str:
+        """``plugins/beep.py:9: rate: not a rate; …``"""
+        place = found.place(self.model, self.key)
+        return ": ".join(part for part in (place, self.key, self.problem) if part)
+
+
+def read_defaults(
+    model: type[PluginConfig], table: Mapping[str, Any], surroundings: Surroundings
+) -> tuple[dict[str, str], list[BadDefault]]:
+    """The defaults to be read as if they stood in ``table``, by key, and those that are wrong.
+
+    Those are the texts that become something else: a rate, a duration, a secret.
+    """
+    texts: dict[str, str] = {}
+    wrong: list[BadDefault] = []
+    for name, field in model.model_fields.items():
+        if (
+            _is_ours(name, field)
+            or field.is_required()
+            or field.default_factory
+            or _is_written(name, field, table)
+        ):
+            continue
+        value, problem = _fitting(model, name, field.default, surroundings)
+        if problem is not None:
+            wrong.append(BadDefault(model, name, problem))
+        elif type(field.default) is str and type(value) is not str:
+            texts[_key(name, field)] = field.default
+    return texts, wrong
+
+
+def settle_defaults(settings: BaseModel, surroundings: Surroundings, depth: int = 0) -> list[BadDefault]:
+    """Replace the defaults in ``settings``, and in the models within, by what they mean; give the wrong ones."""
+    wrong: list[BadDefault] = []
+    model = type(settings)
+    for name, field in model.model_fields.items():
+        value = settings.__dict__[name]
+        if name not in settings.model_fields_set and not _is_ours(name, field):
+            value, problem = _fitting(model, name, value, surroundings)
+            if problem is not None:
+                wrong.append(BadDefault(model, name, problem))
+                continue
+            settings.__dict__[name] = value
+        if depth < DEEPEST:
+            for inner in _models_in(value):
+                wrong += settle_defaults(inner, surroundings, depth + 1)
+    return wrong
+
+
+def _is_ours(name: str, field: FieldInfo) -> bool:
+    """Whether it is the default that every instance has."""
+    reserved = PluginConfig.model_fields.get(name)
+    return reserved is not None and field.default is reserved.default and field.default_factory is None
+
+
+def _key(name: str, field: FieldInfo) -> str:
+    """What the key is called in the config."""
+    alias = field.validation_alias
+    if isinstance(alias, AliasChoices):
+        alias = next((choice for choice in alias.choices if isinstance(choice, str)), None)
+    return alias if isinstance(alias, str) else name
+
+
+def _is_written(name: str, field: FieldInfo, table: Mapping[str, Any]) -> bool:
+    alias = field.validation_alias
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    return name in table or any(isinstance(choice, str) and choice in table for choice in choices)
+
+
+def _fitting(
+    model: type[BaseModel], name: str, value: object, surroundings: Surroundings
+) -> tuple[Any, str | None]:
+    """``value`` as the type of its key has it, or what is wrong with it."""
+    try:
+        probe = _probe(model, name)
+    except Exception as error:  # noqa: BLE001  # a type of the plugin's own that pydantic cannot look at alone
+        return value, f"its type cannot be used: {in_words(error)}"
+    in_python = replace(surroundings, in_python=True)
+    made, findings = validate(probe, {"value": value}, (), in_python, trusted=PluginConfig.model_fields)
+    if made is None:
+        problems = (finding.message.replace("not this", f"not {_kind(value)}") for finding in findings)
+        return value, "; ".join(dict.fromkeys(problems))
+    return made.__dict__["value"], None
+
+
+@lru_cache(maxsize=1024)
+def _probe(model: type[BaseModel], name: str) -> type[BaseModel]:
+    """A model with one key of the same type."""
+    annotation = model.model_fields[name].rebuild_annotation()
+    fields: dict[str, Any] = {"value": (annotation, ...)}
+    return create_model("Probe", __config__=ConfigDict(arbitrary_types_allowed=True), **fields)
+
+
+def _models_in(value: object) -> Iterator[BaseModel]:
+    match value:
+        case BaseModel():
+            yield value
+        case list() | tuple():
+            yield from (item for item in value if isinstance(item, BaseModel))
+        case dict():
+            yield from (item for item in value.values() if isinstance(item, BaseModel))
+
+
+def _kind(value: object) -> str:
+    return (
+        "None"
+        if value is None
+        else f"a value of type {text_of(type.__getattribute__(type(value), '__name__'), 40)}"
+    )
