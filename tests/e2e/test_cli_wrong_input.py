@@ -109,7 +109,7 @@ CASES = [
     ),
     plugin("plugin with a wrong syntax", "x = 1\ndef f(:\n", "plugins/mine.py:2: SyntaxError"),
     plugin("plugin that exits", "import sys\nsys.exit(3)\n", "plugins/mine.py:2: SystemExit: 3"),
-    plugin("file without a plugin", "x = 1\n", "the module defines no public subclass of Plugin"),
+    plugin("file without a plugin", "x = 1\n", "plugins/mine.py: the module defines no public subclass of Plugin"),
     Case(
         "unknown destination",
         "test console.her c.toml",
