@@ -8,6 +8,7 @@ from typing import Any
 
 from aintandem_notify import config as configuration
 from aintandem_notify.config import Config
+from aintandem_notify.config.remarks import remarks
 from aintandem_notify.errors import PluginError
 from aintandem_notify.plugins.catalog import Catalog
 from aintandem_notify.plugins.sources import printing_to_stderr
@@ -21,6 +22,10 @@ class Loaded:
     config: Config
     router: Router
     catalog: Catalog
+
+    def warnings(self) -> list[str]:
+        """What is probably not meant, one sentence each."""
+        return [*remarks(self.config), *self.router.warnings()]
 
 
 def load(source: Path, environ: Mapping[str, str] = os.environ) -> Loaded:

@@ -308,3 +308,10 @@ async def test_a_task_that_no_deadline_ends_shows_and_fails_until_it_is_over(aut
         assert bench.failures == [(name, "deliver has been running for 330 s")]
         await trio.sleep(700)
         assert bench.status(name).state is InstanceState.LOADED
+
+
+async def test_facts_may_name_a_file_of_other_bytes(autojump_clock: MockClock) -> None:
+    async with hosting(good=answering(lambda: {"path": "caf\udce9"})) as bench:
+        name = await bench.start("good")
+        await bench.host.check(name)
+        assert await bench.host.diagnostics(name) == {"path": "caf\ufffd"}

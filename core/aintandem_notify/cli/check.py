@@ -45,7 +45,7 @@ def _describe(loaded: Loaded) -> None:
         echo_lines("\nWho gets told what\n", bold=True)
     for line in routing_lines(loaded.config, routes, width):
         echo(line)
-    warnings = loaded.router.warnings()
+    warnings = loaded.warnings()
     if warnings:
         echo()
     for warning in warnings:

@@ -105,7 +105,7 @@ def _secret_of(file: Path) -> str:
 
 def _content(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8").rstrip("\r\n")
+        return file.read_text(encoding="utf-8-sig").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise click.ClickException(f"cannot read {file}: {reason}") from None

@@ -3,6 +3,7 @@
 Every command's module imports click only; what it needs is imported when it runs, so that ``--help`` is quick.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from io import TextIOWrapper
@@ -113,6 +114,12 @@ for command in (
     commands.add_command(command)
 
 
+def _in_words(error: OSError) -> str:
+    if error.filename is None or error.strerror is None:
+        return error.strerror or str(error)
+    return f"{os.fsdecode(error.filename)}: {error.strerror}"
+
+
 def main() -> None:
     """Run the command that the arguments of the process name, and end the process."""
     for stream in (sys.stdout, sys.stderr):
@@ -131,7 +138,7 @@ def _exit_code() -> int:
         commands.main(prog_name=PROGRAM)
     except OSError as error:
         # Such as a full disk behind stdout; what a command expects to fail, it reports itself.
-        echo(f"{PROGRAM}: {error}", err=True)
+        echo(f"{PROGRAM}: {_in_words(error)}", err=True)
         return EXIT_FAILED
     except ValueError:
         if sys.stdout is None or not sys.stdout.closed:

@@ -17,6 +17,20 @@ _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 _CREDENTIAL: Final = "$CREDENTIALS_DIRECTORY/"
 
+LONGEST: Final = 65_536
+"""Characters of a secret out of a variable or a file; ours, so that a wrong file costs nothing."""
+
+
+def _oddity(secret: str) -> str | None:
+    """What is rarely meant; None if nothing is odd."""
+    if secret != secret.strip():
+        return "begins or ends with white space, which is taken as a part of the secret"
+    if "\n" in secret or "\r" in secret:
+        return "has several lines, and all of them are the secret"
+    if len(secret) > 1 and secret[0] == secret[-1] and secret[0] in "\"'":
+        return "stands in quotes, which are taken as a part of the secret"
+    return None
+
 
 _MARK: Final = "aintandem_notify_secret"
 
@@ -30,15 +44,22 @@ class Secret:
     """A text that never shows itself; written inline, as ``{ env = "NAME" }`` or as ``{ file = "PATH" }``.
 
     Reading one announces it to the log, which keeps it out of every line. A file is read once, relative to
-    the config, without its trailing line break; a name that begins with ``$CREDENTIALS_DIRECTORY/`` is one of
-    systemd's credentials.
+    the config; a name that begins with ``$CREDENTIALS_DIRECTORY/`` is one of systemd's credentials. What editors
+    and shells add is no part of it: trailing line breaks, and a byte order mark before it. White space and quotes
+    are, for a password may have them; ``remark`` says so.
     """
 
-    __slots__ = ("_value",)
+    __slots__ = ("_remark", "_value")
 
-    def __init__(self, value: str) -> None:
+    def __init__(self, value: str, remark: str | None = None) -> None:
         self._value = value
+        self._remark = remark
         log.hide(value)
+
+    @property
+    def remark(self) -> str | None:
+        """What is odd about one out of a variable or a file, in words that hold nothing of it; None if nothing."""
+        return self._remark
 
     def reveal(self) -> str:
         """The secret itself, for the one place that needs it."""
@@ -62,7 +83,9 @@ class Secret:
             case cls():
                 return value
             case str():
-                return cls._checked(value, "the secret is empty")
+                if not value:
+                    raise ValueError("the secret is empty")
+                return cls(value)
             case {"env": str(name), **others} if not others:
                 return cls._from_variable(name, surroundings.environ)
             case {"file": str(name), **others} if not others:
@@ -75,7 +98,7 @@ class Secret:
         called = f"the environment variable {name}" if _VARIABLE.fullmatch(name) else "the environment variable"
         if name not in environ:
             raise ValueError(f"{called} is not set")
-        return cls._checked(environ[name], f"{called} is empty")
+        return cls._taken(environ[name], called)
 
     @classmethod
     def _from_file(cls, name: str, surroundings: Surroundings) -> Self:
@@ -90,17 +113,30 @@ class Secret:
             path = base_dir / Path(name).expanduser()
             # A relative name is not repeated: it may be the secret itself, written in the wrong place.
             called += f" {path}" if name.startswith(("/", "~/")) else f" (relative to {base_dir})"
-            text = path.read_text(encoding="utf-8")
+            with path.open("rb") as file:
+                content = file.read(LONGEST + 1)
+            text = content.decode("utf-8")
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no home directory for "~"
             reason = error.strerror if isinstance(error, OSError) else "it is no file of UTF-8 text"
             raise ValueError(f"cannot read {called}: {reason}") from None
-        return cls._checked(text.rstrip("\r\n"), f"{called} is empty")
+        return cls._taken(text, called)
 
     @classmethod
-    def _checked(cls, text: str, if_empty: str) -> Self:
-        if not text:
-            raise ValueError(if_empty)
-        return cls(text)
+    def _taken(cls, text: str, called: str) -> Self:
+        """The secret in ``text``; ``called`` is where it was found."""
+        if len(text) > LONGEST:
+            raise ValueError(f"{called} holds more than {LONGEST} characters, which is no secret")
+        secret = text.removeprefix("\ufeff").rstrip("\r\n")
+        if not secret:
+            raise ValueError(f"{called} is empty")
+        if "\0" in secret:
+            raise ValueError(f"{called} holds a NUL character, which is no text")
+        try:
+            secret.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{called} holds bytes that are no UTF-8 text") from None
+        oddity = _oddity(secret)
+        return cls(secret, oddity and f"{called} {oddity}")
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:

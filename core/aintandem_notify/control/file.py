@@ -77,7 +77,7 @@ def find(path: Path) -> Whereabouts | None:
             if fcntl is not None and _lock(file.fileno()):
                 return None
             return Whereabouts.model_validate_json(file.read())
-    except (FileNotFoundError, ValidationError):
+    except (FileNotFoundError, NotADirectoryError, ValidationError):
         return None
 
 

@@ -14,6 +14,9 @@ from aintandem_notify.plugins.border.faults import article
 _OBJECT: Final = TypeAdapter(dict[str, JsonValue], config=ConfigDict(strict=True, allow_inf_nan=False))
 
 
+_FACTS: Final = "diagnostics"
+
+
 class Junk(ValueError):
     """What a hook returned is not what it should; the text says why."""
 
@@ -28,15 +31,17 @@ def refuse_coroutine(hook: str, value: object, advice: str) -> None:
 def json_object(hook: str, value: object, most: int, what: str) -> dict[str, Any]:
     """A copy of the object of JSON values that ``value`` is, in ``most`` bytes; raises Junk.
 
-    ``what`` it is called. To look at a mapping of the plugin's own may raise anything.
+    ``what`` it is called. To look at a mapping of the plugin's own may raise anything. Facts may hold the name of
+    a file, whose bytes need be no text and become U+FFFD. A receipt comes back to the plugin, so it is not mended.
     """
     if not issubclass(type(value), Mapping):
         name = text_of(type.__getattribute__(type(value), "__name__"), 100)
         raise Junk(f"{hook} returned {article(name)}, not a dict of JSON values")
     items = dict(value)  # type: ignore[call-overload]
     try:
-        # A path in it may hold bytes that are no text.
-        text = mend_surrogates(json.dumps(_OBJECT.validate_python(items), allow_nan=False, ensure_ascii=False))
+        text = json.dumps(_OBJECT.validate_python(items), allow_nan=False, ensure_ascii=False)
+        if hook == _FACTS:
+            text = mend_surrogates(text)
         size = len(text.encode())
     except (ValueError, TypeError, RecursionError):
         raise Junk(f"{hook} returned a dict that holds more than JSON values") from None
