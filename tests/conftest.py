@@ -44,16 +44,13 @@ def pytest_xdist_auto_num_workers() -> int:
 @pytest.fixture(autouse=True)
 def _secrets_end_with_their_test() -> Iterator[None]:
     """Secrets stay hidden while the process lives; so that no test cuts its own from the texts of another."""
-    lasting, rotating = set(redaction._lasting), list(redaction._rotating)
-    announced, also_in_json = redaction._announced, redaction._announced_also_in_json
-    pattern = redaction._pattern
+    lasting, rotating = dict(redaction._lasting), list(redaction._rotating)
     yield
     redaction._lasting.clear()
     redaction._lasting.update(lasting)
     redaction._rotating.clear()
     redaction._rotating.extend(rotating)
-    redaction._announced, redaction._announced_also_in_json = announced, also_in_json
-    redaction._pattern = pattern
+    redaction._known = None
     # What short texts became while those secrets were known is not what becomes of them now.
     redaction._announcements += 1
 

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from aintandem_notify.clock import EARLIEST
 from aintandem_notify.events import Event, Family, TaskOutputEvent
+from aintandem_notify.log import tail_opening, tail_start
 
 OUTPUT_TAIL_LINES: Final = 20
 """How many of a run's last output lines are kept; what fits a chat message and helps somebody at night."""
@@ -250,6 +251,19 @@ def _said(event: Event) -> dict[str, Any]:
 
 
 def tail(text: str) -> str:
-    """The last lines of ``text``, within ``OUTPUT_TAIL_LINES`` and ``OUTPUT_TAIL_CHARACTERS``."""
-    recent = text[-OUTPUT_TAIL_CHARACTERS:]
-    return "".join(recent.splitlines(keepends=True)[-OUTPUT_TAIL_LINES:])
+    """The last lines of ``text``, within ``OUTPUT_TAIL_LINES`` and ``OUTPUT_TAIL_CHARACTERS``.
+
+    It does not begin in the midst of a secret: the part would not be recognised as one.
+    """
+    start = max(0, len(text) - OUTPUT_TAIL_CHARACTERS)
+    if start:
+        start = tail_start(text, start)
+    kept = _last_lines(text[start:], OUTPUT_TAIL_LINES)
+    opening = tail_opening(text[: len(text) - len(kept)])
+    if not opening:
+        return kept
+    return opening + _last_lines(kept[len(opening) - OUTPUT_TAIL_CHARACTERS :], OUTPUT_TAIL_LINES - 1)
+
+
+def _last_lines(text: str, most: int) -> str:
+    return "".join(text.splitlines(keepends=True)[-most:])

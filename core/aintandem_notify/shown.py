@@ -4,14 +4,14 @@ The journal holds events as they came; each way out (a notification, one that is
 them through here. Ids, types and times say what it is about, so they stay as they are, whatever they look like.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from aintandem_notify.events import Event, restore_event
-from aintandem_notify.log import may_hold_secret, redact, redact_values
+from aintandem_notify.events import Event, TaskOutputEvent, restore_event
+from aintandem_notify.log import may_hold_secret, redact, redact_cut, redact_piece, redact_values
 from aintandem_notify.notification import Field, Notification, Project
-from aintandem_notify.runs import Run
+from aintandem_notify.runs import OUTPUT_TAIL_CHARACTERS, Run, RunRef, tail
 
 Subject = tuple[Event, Run | None, Project | None]
 T = TypeVar("T")
@@ -21,32 +21,74 @@ NO_TEXT: Final = "What it says cannot be shown. The log of AInTandem Notify says
 """The body of a notification that had to do without any text from outside."""
 
 
-def shown_event(event: Event) -> Event:
-    """The event without secrets; the very same where there is none."""
-    if not may_hold_secret(event.wire_json):
+def shown_event(event: Event, before: str = "") -> Event:
+    """The event without secrets; the very same where there is none. ``before``: what its run had written."""
+    instead = {}
+    if isinstance(event, TaskOutputEvent) and (piece := redact_piece(event.output, before)) != event.output:
+        instead["output"] = piece
+    if not instead and not may_hold_secret(event.wire_json):
         return event
-    told = event.retold(redact_values)
+    told = event.retold(redact_values, instead)
     return event if told.wire() == event.wire() else told
+
+
+def shown_output(event: TaskOutputEvent, run: Run | None) -> str:
+    """What the event says, as a piece of all that its run, as it is after it, has written."""
+    return redact_piece(event.output, _before(event, run))
+
+
+def shown_in_order(events: Iterable[Event], written: Mapping[RunRef, str]) -> Iterator[Event]:
+    """Events of any runs without secrets, also without those that lie over several pieces of a run's output.
+
+    ``written`` is what the runs had written before, at the end.
+    """
+    ends: dict[RunRef, str] = {}
+    for event in events:
+        if not isinstance(event, TaskOutputEvent):
+            yield shown_event(event)
+            continue
+        ref = RunRef(event.project_id, event.family, event.task_id)
+        before = ends.get(ref) or written.get(ref, "")
+        yield shown_event(event, before)
+        ends[ref] = tail(before + event.output)
 
 
 def shown_subject(subject: Subject) -> Subject:
     """All three without secrets; the very same where there is none."""
     event, run, project = subject
+    before = _before(event, run)
     told = [event.wire_json]
     if run is not None:
         told += (run.output_tail, run.name, run.step or "", run.workflow_id or "")
     if project is not None:
         told.append(project.name)
     if not may_hold_secret("\n".join(told)):
-        return subject
-    return shown_event(event), _if_any(shown_run, run), _if_any(shown_project, project)
+        # Only what was cut can hold a part of a secret without holding one.
+        if isinstance(event, TaskOutputEvent):
+            event = shown_event(event, before)
+        if run is not None and (end := _shown_tail(run.output_tail)) != run.output_tail:
+            run = replace(run, output_tail=end)
+        return subject if event is subject[0] and run is subject[1] else (event, run, project)
+    return shown_event(event, before), _if_any(shown_run, run), _if_any(shown_project, project)
+
+
+def _before(event: Event, run: Run | None) -> str:
+    """What is known of the run's output before that of the event; nothing where that is longer than the rest."""
+    if run is None or not isinstance(event, TaskOutputEvent) or not run.output_tail.endswith(event.output):
+        return ""
+    return run.output_tail[: len(run.output_tail) - len(event.output)]
+
+
+def _shown_tail(output: str) -> str:
+    """The end of a run's output, which may begin in the midst of a line, and which may go on."""
+    return redact_cut(output, start=len(output) >= OUTPUT_TAIL_CHARACTERS)
 
 
 def shown_run(run: Run) -> Run:
     """The run without secrets."""
     return replace(
         run,
-        output_tail=redact(run.output_tail),
+        output_tail=_shown_tail(run.output_tail),
         name=redact(run.name),
         step=_if_any(redact, run.step),
         workflow_id=_if_any(redact, run.workflow_id),

@@ -91,7 +91,7 @@ def test_what_does_not_look_like_one_stays(text: str) -> None:
 
 
 def test_an_announced_secret_is_redacted_in_every_spelling() -> None:
-    secret = fresh_secret("/p ä\"ss'w\\ör+d\n")
+    secret = fresh_secret("/p ä\"ss'w\\ör+d\nx")
     spellings = {
         secret,
         quote(secret),

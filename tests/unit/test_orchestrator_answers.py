@@ -97,7 +97,7 @@ def test_messages_are_found(body: Any) -> None:
 def test_messages_are_short_and_without_secrets() -> None:
     text = "token=eyJhbGciOi.eyJzdWIiOi.c2lnbmF0dXJl " + "x" * 10_000
     message = error_for_answer(answer(400, {"error": text}), NOW).message
-    assert len(message) == LONGEST_MESSAGE
+    assert LONGEST_MESSAGE - len(text.split()[0]) < len(message) <= LONGEST_MESSAGE
     assert "eyJ" not in message
 
 

@@ -17,7 +17,8 @@ from aintandem_notify.ingest.plan import Handed, Plan, Router, halves, is_passin
 from aintandem_notify.log import get_logger
 from aintandem_notify.notification import Project
 from aintandem_notify.observation import Look, Outcome, Outlook
-from aintandem_notify.runs import Run, RunRef
+from aintandem_notify.runs import Run, RunRef, run_ref
+from aintandem_notify.shown import shown_in_order, shown_project
 from aintandem_notify.store import Purpose, Storage, Store, StoreState
 
 MOST_EVENTS: Final = 1000
@@ -311,6 +312,8 @@ class Ingest:
                 begins=self._clock.unhurried(),
                 plainly=plainly,
             )
+            if self._hooks.listening():
+                done.fresh = _shown(done.fresh, memory.runs)
             in_memory = store.journal.write(done.changes, now)
             if self._in_doubt:
                 done.woken.update(store.outbox.queues())
@@ -345,6 +348,15 @@ def is_of_the_store(error: Exception) -> bool:
 def _seen_by(owns: Callable[[str], bool], handed: Handed) -> Handed:
     """``handed`` without the moments of projects that somebody else watches."""
     return replace(handed, seen={one: moment for one, moment in handed.seen.items() if owns(one)})
+
+
+def _shown(
+    fresh: Sequence[tuple[Event, Project | None]], runs: Mapping[RunRef, Run]
+) -> list[tuple[Event, Project | None]]:
+    """The events as live hooks may see them; ``runs`` as they were before."""
+    written = {ref: run.output_tail for event, _ in fresh if (ref := run_ref(event)) and (run := runs.get(ref))}
+    events = shown_in_order((event for event, _ in fresh), written)
+    return [(event, project and shown_project(project)) for event, (_, project) in zip(events, fresh, strict=True)]
 
 
 @dataclass(slots=True)

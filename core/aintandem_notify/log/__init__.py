@@ -12,13 +12,19 @@ from aintandem_notify.log.output import (
 from aintandem_notify.log.redaction import (
     HIDDEN,
     MOST_ROTATING,
-    SHORTEST_SECRET,
     announcements,
     hide,
     may_hold_secret,
     redact,
+    redact_cut,
+    redact_end,
+    redact_piece,
+    redact_start,
     redact_values,
+    tail_opening,
+    tail_start,
 )
+from aintandem_notify.log.spellings import SHORTEST_SECRET
 
 __all__ = [
     "HIDDEN",
@@ -36,9 +42,15 @@ __all__ = [
     "may_hold_secret",
     "name_of",
     "redact",
+    "redact_cut",
+    "redact_end",
+    "redact_piece",
+    "redact_start",
     "redact_values",
     "same",
     "silence",
+    "tail_opening",
+    "tail_start",
     "text_of",
 ]
 

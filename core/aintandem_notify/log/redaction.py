@@ -2,100 +2,75 @@
 
 Every secret of the config is announced with ``hide``; ``redact`` then removes it, and whatever looks like a
 token, from any text. Log lines, errors, the store's error texts and rendered notifications all pass through.
+Whoever cuts a text, or gets one in pieces, does it here, too: half a secret is not recognised any more.
 """
 
-import json
-import re
 import threading
 from collections import Counter, deque
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable
 from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import quote, quote_plus
+
+from aintandem_notify.log.known import BACKSLASH, Known
+from aintandem_notify.log.spellings import SHORTEST_SECRET, Spellings, spellings_of
+from aintandem_notify.log.tokens import OPEN_KEY, Span, has_hint, names_a_secret, opens_key, tokens
+from aintandem_notify.log.views import UNSEEN, glance_at, is_seen, views
 
 HIDDEN: Final = "[redacted]"
-SHORTEST_SECRET: Final = 4
-"""Shorter ones would turn half of every text into brackets and are no secrets worth the name."""
 MOST_ROTATING: Final = 64
 """How many secrets that replace one another are remembered; every one that is hidden costs each text time."""
+MOST_ENCODED: Final = 4
+"""Those of them that are also looked for in base64 and the like: two access and two refresh tokens."""
+REACH: Final = 4096
+"""Characters on the other side of a cut that are looked at: no secret that is longer is told from its part."""
 
 _SHORT: Final = 128
 """Characters of a text that is remembered with its outcome: names and titles come again and again."""
+_AGAIN: Final = 3
+"""How often a text is looked through, since what was hidden may let something else show."""
 
-_lasting: set[str] = set()
+_lasting: dict[str, Spellings] = {}
 _rotating: deque[str] = deque(maxlen=MOST_ROTATING)
 _lock = threading.Lock()
-_announced: tuple[str, ...] = ()
-_announced_also_in_json: tuple[str, ...] = ()
-_pattern = re.compile("(?!)")
+_known: Known | None = Known.of([])
 _announcements = 0
 
 
-def _token(pattern: str, flags: re.RegexFlag = re.IGNORECASE) -> re.Pattern[str]:
-    return re.compile(pattern, flags)
-
-
-# What must be in the text, in small letters, for the pattern to be worth trying; the pattern, whose first
-# group stays; examples are in the tests.
-_TOKENS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
-    ("eyj", _token(r"()eyJ[\w-]{5,}\.[\w-]+\.[\w-]*", re.NOFLAG)),
-    ("xox", _token(r"()xox[a-z]-[\w-]{8,}")),
-    ("xapp-", _token(r"()xapp-[\w-]{8,}")),
-    ("whsec_", _token(r"()whsec_[\w+/=-]{8,}")),
-    ("hooks.slack.com", _token(r"(hooks\.slack\.com/)[\w/-]+")),
-    (
-        "authorization",
-        _token(
-            r"""(authorization\\*["']?\s*[:=]\s*\\*["']?(?:(?:bearer|basic|token|digest|apikey)\s+)?)[^\s"',\\]+"""
-        ),
-    ),
-    ("bearer ", _token(r"(bearer\s+)[\w.~+/=-]{8,}")),
-    ("token=", _token(r"(token=)[^\s&\"'\\]+")),
-    ("token", _token(r"""(token\\*["']\s*:\s*\\*["'])[^"'\\]+""")),
-    ("://", _token(r"(://[^/\s:@]*:)[^/\s@]+(?=@)")),
-)
-
-
-# None of them holds a character that JSON escapes.
-_HINTS: Final = tuple(hint for hint, _ in _TOKENS)
-
-
 def hide(secret: str, *, rotating: bool = False) -> None:
-    """Keep ``secret`` out of every text from now on, also percent-encoded or quoted.
+    """Keep ``secret`` out of every text from now on, also encoded or quoted.
 
     ``rotating`` is for one that others replace in time, as an access token: only the newest are remembered.
     """
-    global _announced, _announced_also_in_json, _pattern, _announcements
-    if len(secret) < SHORTEST_SECRET:
+    global _known, _announcements
+    if len(secret.strip()) < SHORTEST_SECRET:
         return
     with _lock:
         if rotating:
-            if secret not in _rotating:
-                _rotating.append(secret)
+            if secret in _rotating:
+                return
+            _rotating.append(secret)
+        elif secret in _lasting:
+            return
         else:
-            _lasting.add(secret)
-        forms = {form for known in (*_lasting, *_rotating) for form in _forms(known)}
-        # The longest first, so that one that holds another goes whole.
-        longest_first = tuple(sorted(forms, key=len, reverse=True))
-        _pattern = re.compile("|".join(map(re.escape, longest_first)))
-        _announced = longest_first
-        _announced_also_in_json = tuple(forms | {json.dumps(form, ensure_ascii=False)[1:-1] for form in forms})
+            _lasting[secret] = spellings_of(secret)
+        _known = None
         _announcements += 1
 
 
-def _forms(secret: str) -> Iterator[str]:
-    """The ways in which ``secret`` turns up in texts."""
-    yield secret
-    for encoded in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
-        yield encoded
-        yield re.sub("%..", lambda match: match[0].lower(), encoded)
-    yield json.dumps(secret)[1:-1]
-    yield json.dumps(secret, ensure_ascii=False)[1:-1]
-    yield repr(secret)[1:-1]
+def _all_known() -> Known:
+    global _known
+    if (known := _known) is None:
+        with _lock:
+            newest = list(_rotating)
+            spellings = list(_lasting.values())
+            for number, secret in enumerate(reversed(newest)):
+                spellings.append(spellings_of(secret, encoded=number < MOST_ENCODED))
+            known = _known = Known.of(spellings)
+    return known
 
 
 def announcements() -> int:
-    """How often ``hide`` was called: what was redacted at a lower count may hold what is a secret now."""
+    """How many secrets were announced: what was redacted at a lower count may hold what is a secret now."""
     return _announcements
 
 
@@ -111,16 +86,113 @@ def _redact_known(text: str, _announcements_so_far: int) -> str:
 
 
 def _redact(text: str) -> str:
-    # To look for each costs a tenth of what the pattern does, and hardly any text holds one.
-    if _holds_any(text, _announced):
-        text = _pattern.sub(HIDDEN, text)
-    folded = text.lower()
-    if not _holds_any(folded, _HINTS):
-        return text
-    for hint, pattern in _TOKENS:
-        if hint in folded:
-            text = pattern.sub(rf"\1{HIDDEN}", text)
+    known = _all_known()
+    for _ in range(_AGAIN):
+        if not _holds(text, known):
+            break
+        before, text = text, _told(text, _spans(text, known), 0, len(text))
+        if text == before:
+            break
     return text
+
+
+def redact_start(text: str, length: int) -> str:
+    """What ``redact`` leaves of the first ``length`` characters, and no more than those.
+
+    Of a secret that the cut would part nothing is left.
+    """
+    whole = redact(text) if len(text) <= length else _within(text[: length + REACH], 0, length)
+    return whole[:length]
+
+
+def redact_end(text: str, length: int) -> str:
+    """As ``redact_start``, of the last ``length`` characters."""
+    if len(text) <= length:
+        return redact(text)[-length:]
+    window = text[-length - REACH :]
+    return _within(window, len(window) - length, len(window))[-length:]
+
+
+def redact_piece(text: str, before: str = "") -> str:
+    """``text`` as a piece of a longer one, which goes on from ``before`` and goes on after it.
+
+    A secret that the seam parts is hidden on both sides of it, but for less than four characters before it.
+    """
+    window = before[-REACH:]
+    whole, begin = window + text, len(window)
+    return _within(whole, begin, len(whole), cut_start=True, cut_end=not text.endswith(_BREAKS))
+
+
+def redact_cut(text: str, *, start: bool, end: bool = True) -> str:
+    """``text`` of which more may have stood before the ``start`` or may come after the ``end``.
+
+    As in ``redact_piece`` no secret goes on after a line break.
+    """
+    return _within(text, 0, len(text), cut_start=start, cut_end=end and not text.endswith(_BREAKS))
+
+
+def tail_start(text: str, place: int) -> int:
+    """Where the rest of ``text`` from ``place`` on begins that does not begin with a part of a secret."""
+    begin = max(0, place - REACH)
+    window = text[begin : place + REACH]
+    known = _all_known()
+    if not _holds(window, known):
+        return place
+    here = place - begin
+    return begin + max([here, *(end for start, end in _spans(window, known) if start < here < end)])
+
+
+def tail_opening(dropped: str) -> str:
+    """What the rest of a text must begin with for a private key to be recognised that begins in ``dropped``."""
+    return OPEN_KEY if opens_key(dropped) else ""
+
+
+_BREAKS: Final = ("\n", "\r")
+
+
+def _within(text: str, begin: int, end: int, *, cut_start: bool = False, cut_end: bool = False) -> str:
+    known = _all_known()
+    if not (_holds(text, known) or known.may_be_cut(text, cut_start=cut_start, cut_end=cut_end)):
+        return text[begin:end]
+    return redact(_told(text, _spans(text, known, cut_start=cut_start, cut_end=cut_end), begin, end))
+
+
+def _spans(text: str, known: Known, *, cut_start: bool = False, cut_end: bool = False) -> list[Span]:
+    """Where something is to be hidden, in order; what overlaps is one."""
+    found = known.spans(text, cut_start=cut_start, cut_end=cut_end)
+    found += (view.span(*one) for view in views(text) for one in tokens(view.text))
+    merged: list[Span] = []
+    for begin, end in sorted(found):
+        if merged and begin < merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((begin, end))
+    return merged
+
+
+def _told(text: str, spans: Iterable[Span], begin: int, end: int) -> str:
+    """What is between the places, with the hidden word for each span that reaches into it."""
+    pieces: list[str] = []
+    at = begin
+    for first, last in spans:
+        if last > begin and first < end:
+            pieces += (text[at : max(at, first)], HIDDEN)
+            at = last
+    pieces.append(text[at:end])
+    return "".join(pieces)
+
+
+def _holds(text: str, known: Known) -> bool:
+    """False only if there is nothing to hide: to look costs a tenth of hiding it, and hardly any text has one."""
+    flat, picture, seen = glance_at(text)
+    small = flat.lower()
+    if has_hint(small if flat is text else text.lower(), picture) or known.is_in(flat, small, picture):
+        return True
+    if seen:
+        return False
+    shown = UNSEEN.sub("", text)
+    flat, picture, _ = glance_at(shown)
+    return has_hint(shown.lower(), picture) or known.is_in(flat, flat.lower(), picture)
 
 
 def may_hold_secret(text: str) -> bool:
@@ -128,17 +200,25 @@ def may_hold_secret(text: str) -> bool:
 
     To ask it once for much text costs a fraction of redacting it piece by piece, and hardly any holds one.
     """
-    folded = text.lower()
-    return _holds_any(folded, _HINTS) or _holds_any(text, _announced_also_in_json)
+    known = _all_known()
+    return _holds(text, known) or ("\\" in text and _holds_in_json(text, known))
 
 
-def _holds_any(text: str, parts: Iterable[str]) -> bool:
-    # Asked several times for each event: ``map`` looks without a step of Python for each part.
-    return any(map(text.__contains__, parts))
+def _holds_in_json(text: str, known: Known) -> bool:
+    if "\\u00" in text or "\\b" in text or "\\f" in text or not is_seen(text):
+        return True  # what nobody sees
+    # The break at the end of a text, which is that of an output, parts nothing.
+    if "\\n" not in text.replace('\\n"', '"') and "\\r" not in text and not known.in_json:
+        return False
+    flat = text.replace("\\\\", BACKSLASH).replace("\\n", "").replace("\\r", "").replace("\n", "")
+    return known.is_in_json(flat, flat.lower(), glance_at(flat).picture)
 
 
 def redact_values(value: Any) -> Any:
-    """As ``redact``, for every text inside JSON values, keys included; of keys that become equal, each stays."""
+    """As ``redact``, for every text inside JSON values, keys included; of keys that become equal, each stays.
+
+    A text under a key that names a secret is one.
+    """
     match value:
         case str():
             return redact(value)
@@ -146,7 +226,9 @@ def redact_values(value: Any) -> Any:
             clean: dict[Any, Any] = {}
             alike: Counter[str] = Counter()
             for key, item in value.items():
-                clean[_free(redact(key), clean, alike) if isinstance(key, str) else key] = redact_values(item)
+                name = _free(redact(key), clean, alike) if isinstance(key, str) else key
+                secret = isinstance(item, str) and item and isinstance(key, str) and names_a_secret(key)
+                clean[name] = HIDDEN if secret else redact_values(item)
             return clean
         case list() | tuple():
             return [redact_values(item) for item in value]

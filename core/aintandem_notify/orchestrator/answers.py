@@ -14,7 +14,7 @@ from aintandem_notify.errors import (
     ServerTrouble,
 )
 from aintandem_notify.http_client import HttpAnswer
-from aintandem_notify.log import redact
+from aintandem_notify.log import redact_start
 
 LONGEST_MESSAGE: Final = 300
 """Characters of an error that are kept; a proxy's error page has thousands."""
@@ -92,7 +92,7 @@ def message_of(fields: Mapping[str, Any]) -> str:
         if isinstance(text, dict):
             text = text.get("message")
         if isinstance(text, str) and text.strip():
-            return redact(" ".join(text.split()))[:LONGEST_MESSAGE]
+            return redact_start(" ".join(text.split()), LONGEST_MESSAGE)
     return ""
 
 

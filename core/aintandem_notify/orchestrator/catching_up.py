@@ -318,7 +318,7 @@ class CatchUp:
             gone=self._tally.gone,
             incomplete=bool(missing),
             repeated=bool(missing) and self._lookout.told.get(self._project.id, frozenset()).issuperset(missing),
-            reason=log.redact("; ".join(missing))[:500],
+            reason=log.redact_start("; ".join(missing), 500),
         )
 
     async def _until_stored(self, act: Callable[[], Awaitable[T]]) -> T:

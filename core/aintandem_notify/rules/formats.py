@@ -5,13 +5,14 @@ from datetime import datetime
 from typing import Any, Final
 
 from aintandem_notify.clock import iso_seconds
-from aintandem_notify.log import redact
+from aintandem_notify.log import redact, redact_end, redact_start
 from aintandem_notify.printable import strip
 
 _DURATION_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _SIZE_UNITS: Final = ("bytes", "KB", "MB", "GB", "TB")
 
-# Texts are cut roughly before they are made safe, for a frame can have megabytes, and finely after it.
+# Texts are cut roughly before they are made safe, for a frame can have megabytes, and finely after it. The first
+# cut hides what it parts, for half a token is not recognised.
 _MARGIN: Final = 10
 
 
@@ -70,7 +71,7 @@ def safe(text: str) -> str:
 
 def one_line(text: str, limit: int) -> str:
     """``text`` made safe, on one line of at most ``limit`` characters."""
-    flat = " ".join(safe(text[: _MARGIN * limit]).split())
+    flat = " ".join(safe(_start(text, limit)).split())
     return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"
 
 
@@ -79,13 +80,21 @@ def cut_middle(text: str, limit: int) -> str:
 
     Errors say the most at their end.
     """
-    return _without_middle(safe(_without_middle(text, _MARGIN * limit)), limit)
+    if len(text) > (rough := _MARGIN * limit):
+        head = rough // 4
+        text = f"{redact_start(text, head)}\n[…]\n{redact_end(text, rough - head)}"
+    return _without_middle(safe(text), limit)
 
 
 def cut_end(text: str, limit: int) -> str:
     """``text`` made safe, in about ``limit`` characters; what is left out is marked."""
-    whole = safe(text[: _MARGIN * limit])
+    whole = safe(_start(text, limit))
     return whole if len(whole) <= limit else f"{whole[:limit]}\n[…]"
+
+
+def _start(text: str, limit: int) -> str:
+    """As much of ``text`` as may be seen of it."""
+    return text if len(text) <= _MARGIN * limit else redact_start(text, _MARGIN * limit)
 
 
 def _without_middle(text: str, limit: int) -> str:

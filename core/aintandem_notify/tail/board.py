@@ -11,6 +11,7 @@ from aintandem_notify.observation import Observation
 from aintandem_notify.printable import strip
 from aintandem_notify.rules import formats, texts
 from aintandem_notify.runs import OPENING_TYPES, TERMINAL_STATES, Run, RunRef, RunState, advance, run_ref
+from aintandem_notify.shown import shown_output
 
 LONGEST_LABEL: Final = 100
 """Characters of a run's name, its mark included; a task may be called by its whole prompt."""
@@ -151,7 +152,7 @@ def _line(event: Event, run: Run | None, project: Project, *, label: str = "") -
     subject = (event, run, project)
     moment, severity = event.timestamp, texts.severity(event)
     if isinstance(event, TaskOutputEvent):
-        first, *rest = output_lines(event.output)
+        first, *rest = output_lines(shown_output(event, run))
         return Line(moment, project, severity, first, tuple(rest), label, is_output=True)
     facts = {field.name: field.value for field in texts.fields(subject)}
     title = texts.title((event, run and replace(run, name=label), project))

@@ -1,0 +1,122 @@
+"""A text without what hides a secret in it: colour codes, characters that nobody sees, line breaks.
+
+Each view knows where its characters stand in the text that it was made of.
+"""
+
+import re
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+# Sequences of terminals (ECMA-48), then control characters but for tab and line breaks, and what Unicode has
+# for joining, breaking and turning text that is not to be seen.
+_UNSEEN: Final = (
+    r"\x1b\[[0-?]*+[ -/]*+[@-~]|\x9b[0-?]*+[ -/]*+[@-~]|\x1b\][^\x07\x1b\x9c]*+(?:\x07|\x1b\\|\x9c)?+"
+    r"|\x1b[PX^_][^\x1b\x9c]*+(?:\x1b\\|\x9c)?+|\x1b[ -/]++[0-~]|\x1b[0-OQ-WYZ\\`-~]"
+    r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e"
+    r"\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e00ff]++"
+)
+UNSEEN: Final = re.compile(_UNSEEN)
+_UNSEEN_OR_BREAK: Final = re.compile(rf"{_UNSEEN}|[\r\n]++")
+_BREAK: Final = re.compile(r"[\r\n]++")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """``text`` is what is left; its pieces begin at ``places``, and stood at ``starts``."""
+
+    text: str
+    places: list[int]
+    starts: list[int]
+
+    def span(self, begin: int, end: int) -> tuple[int, int]:
+        """Where what stands here from ``begin`` to ``end`` (at least one character) stood."""
+        return self._place(begin), self._place(end - 1) + 1
+
+    def _place(self, here: int) -> int:
+        piece = bisect_right(self.places, here) - 1
+        return self.starts[piece] + here - self.places[piece]
+
+
+def views(text: str) -> list[View]:
+    """As it is, and without what nobody sees; in both, line breaks stay."""
+    whole = View(text, [0], [0])
+    return [whole] if is_seen(text) else [whole, _without(UNSEEN, text)]
+
+
+def flat_views(text: str) -> list[View]:
+    """As ``views``, without line breaks, too."""
+    whole = _without(_BREAK, text)
+    return [whole] if is_seen(text) else [whole, _without(_UNSEEN_OR_BREAK, text)]
+
+
+def flattened(text: str) -> str:
+    """The text of the last of ``flat_views``: what is left of it in every case."""
+    glance = glance_at(text)
+    return glance.flat if glance.seen else UNSEEN.sub("", glance.flat)
+
+
+def is_seen(text: str) -> bool:
+    """Whether it has nothing that nobody sees, but for white space."""
+    return glance_at(text).seen
+
+
+class Glance(NamedTuple):
+    """What can be told of a text in next to no time.
+
+    ``flat`` is the text without line breaks. ``picture`` is of that, as bytes: an ``x`` for each letter, digit,
+    ``+`` and ``/``, so that a long word is many of them. ``seen``: there is nothing that nobody sees.
+    """
+
+    flat: str
+    picture: bytes
+    seen: bool
+
+
+def glance_at(text: str) -> Glance:
+    """A first look at ``text``; asked several times for each event."""
+    picture = text.encode("utf-8", "surrogatepass").translate(_PICTURE)
+    flat = text
+    if b"\n" in picture:
+        flat, picture = text.replace("\n", "").replace("\r", ""), picture.replace(b"\n", b"")
+    seen = b"!" not in picture if text.isascii() else _shows_all(flat)
+    return Glance(flat, picture, seen)
+
+
+_UNSEEN_BUT_PRINTABLE: Final = "\u034f\u115f\u1160\u3164\uffa0"
+"""Python takes these for printable."""
+
+
+def _shows_all(flat: str) -> bool:
+    if any(map(flat.__contains__, _UNSEEN_BUT_PRINTABLE)):
+        return False
+    if flat.isprintable() or flat.replace("\t", "").isprintable():
+        return True
+    return UNSEEN.search(flat) is None
+
+
+def _sign(byte: int) -> str:
+    """What stands in a picture for a byte."""
+    character = chr(byte)
+    if byte < 128 and (character.isalnum() or character in "+/"):
+        return "x"
+    if character in "\r\n":
+        return "\n"
+    return "!" if (byte < 32 and character != "\t") or byte == 127 else " "
+
+
+_PICTURE: Final = "".join(map(_sign, range(256))).encode("ascii")
+
+
+def _without(pattern: re.Pattern[str], text: str) -> View:
+    pieces, places, starts = [], [0], [0]
+    end = length = 0
+    for found in pattern.finditer(text):
+        piece = text[end : found.start()]
+        pieces.append(piece)
+        length += len(piece)
+        end = found.end()
+        places.append(length)
+        starts.append(end)
+    pieces.append(text[end:])
+    return View("".join(pieces), places, starts)

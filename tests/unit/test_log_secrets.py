@@ -1,0 +1,334 @@
+"""What is a secret, or a part of one, in whatever spelling, and what is none. How long it takes to see that."""
+
+import base64
+import json
+import re
+import shlex
+import unicodedata
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aintandem_notify import log
+from aintandem_notify.log import (
+    HIDDEN,
+    hide,
+    may_hold_secret,
+    redact,
+    redact_cut,
+    redact_end,
+    redact_piece,
+    redact_start,
+    redact_values,
+    views,
+)
+from aintandem_notify.log import tokens as shapes
+from support.nasty import texts
+
+PASSWORDS = {
+    "of letters and digits": "Xq7vLm2Rt9Kp4Zs8",
+    "of signs": "p&w<q>'\"/+=#%7~w",
+    "of words": "correct horse battery",
+    "with umlauts": "schlüssel-für-Zoë",
+    "of five characters": "ad7in",
+    "that is long": "k3Jd" * 64,
+}
+
+
+@pytest.mark.parametrize("name", texts.SECRETS)
+def test_no_text_of_the_list_keeps_its_secret(name: str) -> None:
+    found = texts.SECRETS[name]
+    assert may_hold_secret(found.text)
+    assert found.secret not in redact(found.text)
+    assert redact(redact(found.text)) == redact(found.text)
+
+
+@pytest.mark.parametrize("name", texts.SMALL)
+def test_a_text_of_the_list_that_holds_none_stays(name: str) -> None:
+    text = texts.SMALL[name]
+    # What is named as one is taken for one.
+    assert redact(text) == text or name == "authorization without a value"
+
+
+def spellings(secret: str) -> Iterator[str]:
+    """As others write it."""
+    raw = secret.encode()
+    yield from (found.text for found in texts.made_of(secret).values() if "over the cut" not in found.text)
+    for before in (b"", b"x", b"xy"):
+        for after in (b"", b"\n", b"yz"):
+            yield base64.b64encode(before + raw + after).decode()
+            yield base64.urlsafe_b64encode(before + raw + after).decode().rstrip("=")
+    yield base64.encodebytes(b"user:" * 9 + raw + b"!" * 60).decode()
+    yield raw.hex().upper()
+    yield quote(quote(secret, safe=""), safe="")
+    yield re.sub("%..", lambda found: found[0].lower(), quote(secret, safe=""))
+    yield "".join(f"%{byte:02X}" for byte in raw)
+    yield json.dumps(secret)
+    yield json.dumps(json.dumps(secret))
+    yield json.dumps(json.dumps(secret, ensure_ascii=False), ensure_ascii=False)
+    yield repr(secret)
+    yield repr(raw)
+    yield shlex.quote(secret)
+    yield secret.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    yield unicodedata.normalize("NFC", secret)
+    yield unicodedata.normalize("NFD", secret)
+    half = len(secret) // 2
+    for between in ("\x1b[0m", "\x1b[38;5;196m", "\u200b", "\u00ad", "\x00", "\r", "\n", "\r\n", "\u2060\ufeff"):
+        yield f"{secret[:half]}{between}{secret[half:]}"
+    yield "\x1b[1m".join(secret)
+    yield f"\x1b]8;;https://x/{secret}\x07link"
+
+
+@pytest.mark.parametrize("password", PASSWORDS.values(), ids=PASSWORDS)
+def test_a_configured_secret_is_recognised_as_others_write_it(password: str) -> None:
+    hide(password)
+    plain = re.compile("|".join(re.escape(part) for part in (password, quote(password), password.encode().hex())))
+    for spelling in filter(None, spellings(password)):
+        text = f"before {spelling} after"
+        told = redact(text)
+        assert HIDDEN in told, spelling
+        assert may_hold_secret(text)
+        assert may_hold_secret(json.dumps({"error": text}, ensure_ascii=False))
+        seen = views.flattened(told)
+        assert plain.search(seen) is None
+        for word in re.findall(r"[A-Za-z0-9+/_-]{4,}", seen):
+            whole = word[: len(word) // 4 * 4]
+            assert password.encode()[1:-1] not in base64.b64decode(whole, altchars=None if "+" in whole else b"-_")
+        assert redact(told) == told
+        assert told.startswith("before ")
+        assert told.endswith(" after")
+
+
+def test_base64_that_holds_a_secret_goes_with_what_stands_around_it() -> None:
+    hide("Xq7vLm2Rt9Kp4Zs8")
+    basic = base64.b64encode(b"admin:Xq7vLm2Rt9Kp4Zs8").decode()
+    assert redact(f"curl -H 'x: Basic {basic}' done") == f"curl -H 'x: Basic {HIDDEN}' done"
+
+
+def test_white_space_around_a_secret_is_no_part_of_it() -> None:
+    hide("  Xq7vLm2Rt9Kp4Zs8\r\n")
+    assert redact("with Xq7vLm2Rt9Kp4Zs8 in it") == f"with {HIDDEN} in it"
+
+
+def test_each_line_of_a_secret_of_several_lines_is_one() -> None:
+    body = [base64.b64encode(bytes([line] * 48)).decode() for line in range(1, 4)]
+    hide("\n".join(["-----BEGIN X-----", *body, "-----END X-----", ""]))
+    assert redact(f"> {body[1]} <") == f"> {HIDDEN} <"
+    assert redact("-----BEGIN X-----") == "-----BEGIN X-----"
+    assert body[0] not in redact(json.dumps({"key": "\n".join(body)}))
+
+
+KEY = "\n".join(
+    [
+        "-----BEGIN RSA PRIVATE KEY-----",
+        *("MIIEpAIBAAKCAQEA75+/" * 3 for _ in range(30)),
+        "-----END RSA PRIVATE KEY-----",
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("?a=1&token=abc&b=2", f"?a=1&token={HIDDEN}&b=2"),
+        ("access_token=abc", f"access_token={HIDDEN}"),
+        ('token="a b c"', f'token="{HIDDEN} b c"'),
+        ("DB_PASSWORD=hunter2 make", f"DB_PASSWORD={HIDDEN} make"),
+        ("client_secret=abc&x", f"client_secret={HIDDEN}&x"),
+        ("api_key=abc apikey=abc api-key=abc", f"api_key={HIDDEN} apikey={HIDDEN} api-key={HIDDEN}"),
+        ("AWS_SECRET_ACCESS_KEY=abc", f"AWS_SECRET_ACCESS_KEY={HIDDEN}"),
+        ("X-Api-Key: abc", f"X-Api-Key: {HIDDEN}"),
+        ("/blob?sv=1&sig=ab%2Fc&se=2", f"/blob?sv=1&sig={HIDDEN}&se=2"),
+        ("/o?X-Amz-Signature=abc", f"/o?X-Amz-Signature={HIDDEN}"),
+        ('{"password": "a\\"b", "x": 1}', '{"password": "' + HIDDEN + '", "x": 1}'),
+        ("{'api_key': 'abc'}", "{'api_key': '" + HIDDEN + "'}"),
+        (r"{\"secret\": \"abc\"}", r"{\"secret\": \"" + HIDDEN + r"\"}"),
+        ("AKIAIOSFODNN7EXAMPLE is it", f"{HIDDEN} is it"),
+        ("ghp_abcdefghijklmnopqrstuvwxyz0123456789", HIDDEN),
+        ("github_pat_11ABCDEFG0abcdefghijkl_mnopqrstuvwxyz", HIDDEN),
+        ("key sk-proj-abcdefghijklmnop-4711", f"key {HIDDEN}"),
+        ("sk-abcdefghijklmnopqrstuvwxyz0123456789", HIDDEN),
+        ("http://me:p@ss@host/", f"http://me:{HIDDEN}@host/"),
+        (f"a\n{KEY}\nb", f"a\n-----BEGIN RSA PRIVATE KEY-----{HIDDEN}\nb"),
+        (json.dumps(KEY), f'"-----BEGIN RSA PRIVATE KEY-----{HIDDEN}"'),
+        (KEY[:400], f"-----BEGIN RSA PRIVATE KEY-----{HIDDEN}"),
+    ],
+)
+def test_what_is_named_as_a_secret_or_looks_like_one_is_hidden(text: str, told: str) -> None:
+    assert redact(text) == told
+    assert redact(told) == told
+    assert may_hold_secret(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tokens: 1234",
+        "max_tokens=4096, total_tokens=12",
+        '{"usage": {"input_tokens": 1234, "tokens": "many"}}',
+        "if token == expected and password == given:",
+        "PWD=/home/anna/project",
+        "12 tests passed, 3 failed; monkey=banana",
+        "the password: ask Anna; the secret key is in the safe",
+        "task-fea4e32d4067 started, risk-based-assessment-of-the-whole-2024-report",
+        "sk-learn-based-clustering-model-of-sales",
+        "https://example.org/a?design=1&assign=2&signal=3",
+        "3f2b8c1e-7d44-4a7e-9d5b-0a1b2c3d4e5f",
+        "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQC7",
+        "-----BEGIN CERTIFICATE-----\nMIIEpAIBAAKCAQEA75\n-----END CERTIFICATE-----",
+        "def redact(token: str, key: bytes) -> None:",
+        "keyword=value, turkey=1",
+        "commit 0123456789abcdef0123456789abcdef01234567",
+    ],
+)
+def test_what_tasks_write_every_day_stays_readable(text: str) -> None:
+    hide("Xq7vLm2Rt9Kp4Zs8")
+    assert redact(text) == text
+
+
+def test_a_text_under_a_name_of_a_secret_is_one() -> None:
+    given = {
+        "refreshToken": "a",
+        "Authorization": "b",
+        "DB_PASSWORD": "c",
+        "tokens": "d",
+        "token": 5,
+        "secret": "",
+    }
+    told = {"refreshToken": HIDDEN, "Authorization": HIDDEN, "DB_PASSWORD": HIDDEN, "tokens": "d", "token": 5}
+    assert redact_values(given) == {**told, "secret": ""}
+
+
+def test_keys_that_become_equal_all_stay() -> None:
+    hide("Xq7vLm2Rt9Kp4Zs8")
+    hide("Yq7vLm2Rt9Kp4Zs8")
+    given = {"Xq7vLm2Rt9Kp4Zs8": 1, f"{HIDDEN} (2)": 2, "Yq7vLm2Rt9Kp4Zs8": 3, "a": {"Xq7vLm2Rt9Kp4Zs8": 4}}
+    assert redact_values(given) == {HIDDEN: 1, f"{HIDDEN} (2)": 2, f"{HIDDEN} (3)": 3, "a": {HIDDEN: 4}}
+
+
+@pytest.mark.parametrize("name", texts.FIELDS)
+def test_no_field_of_the_list_keeps_its_secret(name: str) -> None:
+    told = json.dumps(redact_values(texts.FIELDS[name]))
+    assert not [secret for secret in texts.FIELD_SECRETS if secret in told]
+
+
+SECRET = "Xq7vLm2Rt9Kp4Zs8"
+CUT = {
+    "configured": SECRET,
+    "in hex": SECRET.encode().hex(),
+    "in base64": base64.b64encode(SECRET.encode()).decode(),
+}
+
+
+def parts(secret: str, told: str, shortest: int = 4) -> list[str]:
+    """What is left of ``secret`` in ``told``, a few characters at a time."""
+    return [part for at in range(len(secret) - shortest + 1) if (part := secret[at : at + shortest]) in told]
+
+
+@pytest.mark.parametrize("secret", CUT.values(), ids=CUT)
+@pytest.mark.parametrize("length", [100, 5000])
+def test_no_cut_leaves_a_part_of_a_secret(secret: str, length: int) -> None:
+    hide(SECRET)
+    for inside in range(len(secret) + 1):
+        for after in (0, 10_000):
+            text = f"{'x.' * length}"[: length - inside] + secret + " y" * after
+            assert not parts(secret, redact_start(text, length))
+            assert len(redact_start(text, length)) <= length
+            assert not parts(secret[::-1], redact_end(text, length)[::-1])
+            back = " y" * after + secret + f"{'x.' * length}"[: length - inside]
+            assert not parts(secret, redact_end(back, length))
+            assert len(redact_end(back, length)) <= length
+
+
+def test_no_cut_leaves_a_part_of_a_token() -> None:
+    token = f"eyJ{'hbGciOiJI' * 40}.eyJ{'zdWIiOiJ' * 40}.{'dGhlLXNp' * 40}"
+    for cut in range(1, len(token)):
+        assert "hbGciOi" not in redact_start(f"sent {token} on", 5 + cut)
+        assert "dGhlLXNp" not in redact_end(f"sent {token} on", 3 + cut)
+
+
+@pytest.mark.parametrize("secret", CUT.values(), ids=CUT)
+@given(data=st.data())
+def test_a_secret_in_pieces_is_hidden_but_for_less_than_four_characters(secret: str, data: st.DataObject) -> None:
+    hide(SECRET)
+    text = f"some lines\nof output: {secret}, and others"
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=12)))
+    told, written = "", ""
+    for begin, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
+        told += redact_piece(text[begin:end], written)
+        written += text[begin:end]
+    assert not parts(secret, told)
+    assert told.startswith("some lines\nof output: ")
+    assert told.endswith(", and others")
+
+
+def test_a_piece_after_which_more_may_come_shows_no_part() -> None:
+    hide(SECRET)
+    assert redact_cut(f"{SECRET[5:]} x {SECRET[:6]}", start=True) == f"{HIDDEN} x {HIDDEN}"
+    assert redact_cut(f"{SECRET[5:]} x {SECRET[:6]}\n", start=False) == f"{SECRET[5:]} x {SECRET[:6]}\n"
+    assert redact_cut(SECRET[3:9], start=True) == HIDDEN
+    assert redact_cut(SECRET[:3], start=True) == SECRET[:3]
+
+
+def test_a_private_key_in_pieces_is_hidden() -> None:
+    written, told = "", []
+    for line in KEY.splitlines(keepends=True):
+        told.append(redact_piece(line, written))
+        written += line
+    assert "MII" not in "".join(told)
+
+
+@given(st.text(), st.text(), st.integers(0, 20))
+def test_without_secrets_a_cut_is_only_a_cut(text: str, before: str, length: int) -> None:
+    if may_hold_secret(before + text):
+        return
+    assert redact_start(text, length) == text[:length]
+    assert redact_end(text, length) == text[len(text) - min(length, len(text)) :]
+    assert redact_piece(text, before) == text
+    assert redact_cut(text, start=True) == text
+
+
+@pytest.mark.parametrize("name", texts.LARGE)
+def test_a_long_text_is_looked_through_before_anybody_waits_for_it(name: str) -> None:
+    """Longer than those of the list: where steps grow with the square of the length, this takes an hour."""
+    for number in range(10):
+        hide(f"{number}{SECRET}")
+    text = texts.LARGE[name]
+    long = text * (2_000_000 // len(text) + 1)
+    for told in (redact(long), redact_piece(long[:1_000_000], long[:5000]), redact_start(long, 500_000)):
+        assert told
+    assert may_hold_secret(long) in (True, False)
+
+
+def _repetitions(parsed: Any) -> Iterator[tuple[str, Any]]:
+    for code, argument in parsed:
+        yield str(code), argument
+        for part in argument if isinstance(argument, list | tuple) else [argument]:
+            branches = part if isinstance(part, list) else [part]
+            for branch in branches:
+                if isinstance(branch, re._parser.SubPattern):  # type: ignore[attr-defined]
+                    yield from _repetitions(branch)
+
+
+PATTERNS = [shape.pattern for shape in shapes.SHAPES] + [views.UNSEEN, views._UNSEEN_OR_BREAK]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.pattern[:30])
+def test_no_pattern_gives_back_what_it_has_read(pattern: re.Pattern[str]) -> None:
+    """A repetition without a bound that does so is what makes one text take the time of its length's square."""
+    parsed = re._parser.parse(pattern.pattern, pattern.flags)  # type: ignore[attr-defined]
+    unbounded = re._constants.MAXREPEAT  # type: ignore[attr-defined]
+    greedy = [
+        argument for code, argument in _repetitions(parsed) if code == "MAX_REPEAT" and argument[1] is unbounded
+    ]
+    assert greedy == []
+
+
+def test_what_is_rotated_is_told_from_its_parts_too() -> None:
+    hide(SECRET, rotating=True)
+    assert redact_piece(f"at {SECRET[:9]}") == f"at {HIDDEN}"
+    assert log.announcements() > 0
