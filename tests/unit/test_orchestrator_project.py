@@ -2,13 +2,14 @@
 
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from aintandem_notify.clock import TrioClock
@@ -26,6 +27,7 @@ from aintandem_notify.events import ConnectionDisconnectedEvent, ConnectionError
 from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.address import SocketTarget, socket_target
 from aintandem_notify.orchestrator.link import Frame, Link
+from aintandem_notify.orchestrator.link_places import LinkPlaces
 from aintandem_notify.orchestrator.project import watch_project
 from aintandem_notify.orchestrator.retries import Trouble
 from aintandem_notify.orchestrator.states import ConnectionState
@@ -104,6 +106,7 @@ class World:
     lifetime: float = FOR_EVER
     fatal: frozenset[Trouble] = frozenset()
     tells_every_try: bool = False
+    places: LinkPlaces = field(default_factory=LinkPlaces)
     gave_up_for: Exception | None = None
     open_links: int = 0
     most_links: int = 0
@@ -192,6 +195,7 @@ class World:
             chance=lambda: chance,
             fatal=self.fatal,
             tells_every_try=self.tells_every_try,
+            places=self.places,
         )
         with trio.move_on_after(seconds):
             self.gave_up_for = await watch_project(PROJECT, settings, self.statuses.append)
@@ -410,6 +414,43 @@ async def test_a_token_is_renewed_before_its_end(world: World, autojump_clock: M
     assert world.types == ["connection_connected"], "nothing happened that anybody should know"
     assert world.states == ["connecting", "connected", "disconnecting", "disconnected"]
     assert world.most_links == 2, "the next is open before the last is closed"
+
+
+class NoSecond(LinkPlaces):
+    """Other projects go over to new links all the time."""
+
+    @contextmanager
+    def second(self) -> Iterator[bool]:
+        yield False
+
+
+async def test_without_a_place_for_another_link_the_renewal_waits(world: World, autojump_clock: MockClock) -> None:
+    world.lifetime = 1000
+    world.places = NoSecond()
+    await world.watch(990)
+    assert [token for _, token in world.tries] == ["T1"]
+    assert world.renewals == []
+
+
+async def test_a_project_that_waits_for_a_place_says_so_and_is_connected_in_its_turn(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.places = LinkPlaces(1)
+
+    async def another() -> None:
+        async with world.places.place():
+            await trio.sleep(60)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(another)
+        await trio.testing.wait_all_tasks_blocked()
+        await world.watch(100)
+    assert [when for when, _ in world.tries] == [60]
+    assert "waits for a place: the limit of open files leaves room for 1 projects at a time" in {
+        status.last_error for status in world.statuses if status.state is ConnectionState.CONNECTING
+    }
+    connected = [status for status in world.statuses if status.state is ConnectionState.CONNECTED]
+    assert connected[-1].last_error is None
 
 
 async def test_what_arrives_while_the_token_is_renewed_is_kept(world: World, autojump_clock: MockClock) -> None:

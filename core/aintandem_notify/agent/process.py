@@ -3,7 +3,6 @@
 import gc
 import os
 import random
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +13,7 @@ from aintandem_notify.agent.agent import Agent
 from aintandem_notify.agent.tree import open_agent
 from aintandem_notify.clock import SystemClock
 from aintandem_notify.loading import Loaded, load
+from aintandem_notify.open_files import FileBudget, file_budget, raise_file_limit, shortage
 from aintandem_notify.signals import Hangups, hangups, stop_signals
 from aintandem_notify.systemd import Systemd
 
@@ -34,21 +34,16 @@ def run(source: Path) -> None:
     with hangups() as asked_to_reload:
         loaded = load(source)
         log.configure(loaded.config.log.level, loaded.config.log.format)
-        raise_file_limit()
+        files = _share_out_files(loaded)
         collect_less_often()
-        trio.run(_main, loaded, asked_to_reload)
+        trio.run(_main, loaded, asked_to_reload, files)
 
 
-def raise_file_limit() -> None:
-    """Let the process open as many files as it may: each project is a socket."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # macOS says that there is no limit and has one all the same.
-    with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def _share_out_files(loaded: Loaded) -> FileBudget:
+    limit, embedded = raise_file_limit(), loaded.config.orchestrator.embedded
+    if (need := shortage(len(loaded.config.projects), limit, embedded=embedded)) is not None:
+        _log.warning("too few open files", reason=need)
+    return file_budget(limit, embedded=embedded)
 
 
 def collect_less_often() -> None:
@@ -60,10 +55,12 @@ def collect_less_often() -> None:
     gc.set_threshold(*COLLECT_AFTER)
 
 
-async def _main(loaded: Loaded, asked_to_reload: Hangups) -> None:
+async def _main(loaded: Loaded, asked_to_reload: Hangups, files: FileBudget) -> None:
     with stop_signals(lambda: loaded.config.delivery.drain_timeout + EXIT_GRACE_S) as stop:
         systemd = Systemd.from_environ(os.environ)
-        async with open_agent(loaded, clock=SystemClock(), chance=random.random, systemd=systemd) as agent:
+        async with open_agent(
+            loaded, clock=SystemClock(), chance=random.random, systemd=systemd, files=files
+        ) as agent:
             systemd.ready()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_reload_on_hangup, agent, asked_to_reload, systemd)

@@ -25,7 +25,8 @@ from aintandem_notify.events import AgentEvent, LoginFailedEvent
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.ingest import open_ingest
 from aintandem_notify.loading import Loaded
-from aintandem_notify.orchestrator import Credentials, Login, Session, credentials_of, open_fleet
+from aintandem_notify.open_files import NO_LIMIT, FileBudget
+from aintandem_notify.orchestrator import Credentials, LinkPlaces, Login, Session, credentials_of, open_fleet
 from aintandem_notify.plugins import PluginHost, open_host
 from aintandem_notify.sharing import node_name, open_membership, open_sharing
 from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
@@ -39,16 +40,21 @@ _log = log.get_logger(__name__)
 
 @asynccontextmanager
 async def open_agent(
-    loaded: Loaded, *, clock: Clock, chance: Chance, systemd: Systemd | None = None
+    loaded: Loaded,
+    *,
+    clock: Clock,
+    chance: Chance,
+    systemd: Systemd | None = None,
+    files: FileBudget = NO_LIMIT,
 ) -> AsyncIterator[Agent]:
-    """The agent at work. Leaving the block ends it in good order."""
+    """The agent at work, with as many connections as ``files`` allows. Leaving the block ends it in good order."""
     systemd = systemd or Systemd()
     config = loaded.config
     async with AsyncExitStack() as blocks:
         enter = blocks.enter_async_context
         storage = await enter(open_storage(_store(config, blocks), clock=clock, reserve_bytes=RESERVE_BYTES))
         member = await enter(open_membership(storage, node_name(config)))
-        http = await enter(HttpClient.configured(config.connection))
+        http = await enter(HttpClient.configured(config.connection, files.requests))
         ingest = await enter(
             open_ingest(
                 storage,
@@ -77,10 +83,18 @@ async def open_agent(
         every_s = min(EVERY_S, (systemd.watchdog_s or math.inf) / 2)
         pulse = await enter(open_pulse(storage, answered=lambda: agent.report(systemd), every_s=every_s))
         access = _access(agent, storage=storage, pulse=pulse, host=host, dispatcher=dispatcher, clock=clock)
-        await enter(open_control(access, config.control.address))
+        await enter(open_control(access, config.control.address, files.control))
         blocks.push_async_callback(agent.wind_up)
         fleet = await enter(
-            open_fleet(session, http=http, sink=ingest.commit, books=ingest, clock=clock, chance=chance)
+            open_fleet(
+                session,
+                http=http,
+                sink=ingest.commit,
+                books=ingest,
+                clock=clock,
+                chance=chance,
+                places=LinkPlaces(files.links),
+            )
         )
         await enter(open_sharing(member, fleet, forget=ingest.forget, entries=agent.entries))
         await agent.begin(fleet)

@@ -45,11 +45,21 @@ def _describe(loaded: Loaded) -> None:
         echo_lines("\nWho gets told what\n", bold=True)
     for line in routing_lines(loaded.config, routes, width):
         echo(line)
-    warnings = loaded.warnings()
+    warnings = [*loaded.warnings()]
+    if (few := _too_few_files(loaded)) is not None:
+        warnings.append(few)
     if warnings:
         echo()
     for warning in warnings:
         echo(f"warning: {warning}", fg="yellow")
+
+
+def _too_few_files(loaded: Loaded) -> str | None:
+    """As the start of the agent says it; globs stand for projects that only the orchestrator knows."""
+    from aintandem_notify.open_files import raise_file_limit, shortage
+
+    config = loaded.config
+    return shortage(len(config.projects), raise_file_limit(), embedded=config.orchestrator.embedded)
 
 
 def _connect(loaded: Loaded) -> None:

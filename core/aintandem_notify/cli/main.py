@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from aintandem_notify import __version__
+from aintandem_notify import __version__, open_files
 from aintandem_notify.cli import (
     check,
     deliveries,
@@ -50,6 +50,9 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """As click's; nothing that a user can cause ends in a traceback."""
+        if (too_few := open_files.too_few(open_files.raise_file_limit())) is not None:
+            echo(f"{PROGRAM}: {too_few}", err=True)
+            sys.exit(EXIT_WRONG)
         try:
             return _without_groups(super().invoke, ctx)
         except click.ClickException as error:
@@ -138,7 +141,7 @@ def _exit_code() -> int:
         commands.main(prog_name=PROGRAM)
     except OSError as error:
         # Such as a full disk behind stdout; what a command expects to fail, it reports itself.
-        echo(f"{PROGRAM}: {_in_words(error)}", err=True)
+        echo(f"{PROGRAM}: {open_files.in_words(error) or _in_words(error)}", err=True)
         return EXIT_FAILED
     except ValueError:
         if sys.stdout is None or not sys.stdout.closed:

@@ -31,7 +31,7 @@ plugins_dir_option = click.option(
 EXIT_FAILED: Final = 1
 """Something that should have worked did not."""
 EXIT_WRONG: Final = 2
-"""Wrong usage or configuration; what click uses too."""
+"""Wrong usage, configuration or limit of open files; what click uses too."""
 
 TEAR_DOWN_S: Final = 10.0
 """Seconds that plugins get to tear down after a Ctrl-C: more than they take where the machine is busy."""

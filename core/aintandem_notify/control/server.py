@@ -14,10 +14,10 @@ from aintandem_notify.control.app import build_app
 from aintandem_notify.control.file import HeldByAnother, Whereabouts, control_file, published
 from aintandem_notify.errors import StoreError
 from aintandem_notify.guests import Guests
+from aintandem_notify.open_files import MOST_CONTROL
 from aintandem_notify.serving import bound_socket, served
 
-MOST_CONNECTIONS: Final = 16
-"""Connections at a time; ours. Commands take one each for a moment."""
+MOST_CONNECTIONS: Final = MOST_CONTROL
 DESCRIPTORS: Final = MOST_CONNECTIONS + 3
 """File descriptors that the API takes at the most: connections, the one that listens, the file, one to spare."""
 KEEP_ALIVE_S: Final = 10.0
@@ -31,8 +31,12 @@ _log = log.get_logger(__name__)
 
 
 @asynccontextmanager
-async def open_control(access: Access, listen: tuple[str, int] | None) -> AsyncIterator[None]:
+async def open_control(
+    access: Access, listen: tuple[str, int] | None, most: int = MOST_CONNECTIONS
+) -> AsyncIterator[None]:
     """The API at ``listen`` (host and port, 0 for a free one) within the block; None: there is none.
+
+    It has at most ``most`` connections at a time.
 
     The agent goes on without it when it cannot be had, and the log says why.
     """
@@ -40,18 +44,21 @@ async def open_control(access: Access, listen: tuple[str, int] | None) -> AsyncI
         yield
         return
     async with trio.open_nursery() as nursery:
-        await nursery.start(_serve, access, listen)
+        await nursery.start(_serve, access, listen, most)
         yield
         nursery.cancel_scope.cancel()
 
 
 async def _serve(
-    access: Access, listen: tuple[str, int], task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    access: Access,
+    listen: tuple[str, int],
+    most: int,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; says when it has begun, or that it never will."""
     begun = False
     try:
-        async with _published(access, listen):
+        async with _published(access, listen, most):
             begun = True
             task_status.started()
             await trio.sleep_forever()
@@ -70,7 +77,7 @@ def _tell_of_none(reason: str) -> None:
 
 
 @asynccontextmanager
-async def _published(access: Access, listen: tuple[str, int]) -> AsyncIterator[None]:
+async def _published(access: Access, listen: tuple[str, int], most: int) -> AsyncIterator[None]:
     host, port = listen
     bound = bound_socket("127.0.0.1" if host == "localhost" else host, port)
     try:
@@ -80,7 +87,7 @@ async def _published(access: Access, listen: tuple[str, int]) -> AsyncIterator[N
         log.hide(token)
         app = build_app(access, token=token, address=address)
         with published(control_file(access.config), Whereabouts(address=address, token=token, pid=os.getpid())):
-            guests = Guests(MOST_CONNECTIONS, counts_all=True)
+            guests = Guests(most, counts_all=True)
             async with served(
                 app, bound, name=SERVER_LOG, keep_alive_s=KEEP_ALIVE_S, grace_s=GRACE_S, guests=guests
             ):

@@ -4,16 +4,13 @@ import ssl
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import httpcore
 import trio
 
 from aintandem_notify.config import Outbound
 from aintandem_notify.http_client.dialling import connect, in_words
-
-MAX_CONNECTIONS: Final = 100
-"""At one time, over all servers; well under the usual 1,024 descriptors beside a thousand links' sockets."""
 
 SocketOptions = Iterable[httpcore.SOCKET_OPTION]
 
@@ -23,16 +20,16 @@ class KeptConnectionClosed(httpcore.ReadError):
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):
-    """httpcore's trio backend that dials as ``connect`` does, and holds ``MAX_CONNECTIONS`` at a time.
+    """httpcore's trio backend that dials as ``connect`` does, and has a place in ``room`` for each connection.
 
     Here and not in httpcore's pool, whose connections count from the look-up of their name on: names that hang
     would take the room of all others.
     """
 
-    def __init__(self, outbound: Outbound) -> None:
+    def __init__(self, outbound: Outbound, room: trio.CapacityLimiter) -> None:
         self._outbound = outbound
         self._backend = httpcore.TrioBackend()
-        self._room = trio.CapacityLimiter(MAX_CONNECTIONS)
+        self._room = room
 
     async def connect_tcp(
         self,

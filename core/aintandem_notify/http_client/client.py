@@ -11,6 +11,7 @@ import trio
 from aintandem_notify.config import ConnectionConfig, Outbound
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client.answer import HttpAnswer
+from aintandem_notify.open_files import MOST_REQUESTS
 
 if TYPE_CHECKING:
     from aintandem_notify.http_client.transport import Door
@@ -49,22 +50,25 @@ class HttpClient:
         *,
         no_proxy: Sequence[str] = (),
         allow_addresses: Sequence[str] = (),
+        connections: int = MOST_REQUESTS,
     ) -> None:
         self._proxy = proxy
         self._ca_file = ca_file
         self._no_proxy = no_proxy
         self._allow_addresses = allow_addresses
+        self._connections = connections
         self._door: Door | None = None
         self._open = False
 
     @classmethod
-    def configured(cls, connection: ConnectionConfig) -> Self:
-        """A client as ``[connection]`` wants it."""
+    def configured(cls, connection: ConnectionConfig, connections: int = MOST_REQUESTS) -> Self:
+        """A client as ``[connection]`` wants it, with so many connections at a time at the most."""
         return cls(
             connection.proxy_url,
             connection.ca_file,
             no_proxy=connection.no_proxy,
             allow_addresses=connection.allow_addresses,
+            connections=connections,
         )
 
     async def __aenter__(self) -> Self:
@@ -146,5 +150,5 @@ class HttpClient:
                 outbound = Outbound.parse(self._proxy, self._no_proxy, self._allow_addresses)
             except ValueError as error:
                 raise HttpFailed(f"the settings of the HTTP client cannot be used: {error}") from None
-            self._door = Door(outbound, self._ca_file)
+            self._door = Door(outbound, self._ca_file, self._connections)
         return self._door

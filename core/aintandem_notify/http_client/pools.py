@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 
 import httpcore
 import httpx
+import trio
 
 from aintandem_notify.config import Outbound
 from aintandem_notify.errors import HttpFailed
@@ -22,11 +23,14 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class Pools:
-    """The connections of one client. ``aclose`` them."""
+    """The connections of one client, at most ``most`` at a time over all servers. ``aclose`` them."""
 
-    def __init__(self, outbound: Outbound, ca_file: Path | None) -> None:
+    def __init__(self, outbound: Outbound, ca_file: Path | None, most: int) -> None:
         self._outbound = outbound
         self._ca_file = ca_file
+        self._room = trio.CapacityLimiter(most)
+        # Those that nobody uses take no more than a part of the room.
+        self._most_idle = min(MAX_IDLE_CONNECTIONS, most // 4)
         self._pools: dict[tuple[str, bool], httpcore.AsyncConnectionPool] = {}
 
     async def send(self, request: httpx.Request, content: bytes) -> httpcore.Response:
@@ -66,9 +70,9 @@ class Pools:
             # Plain HTTP goes without the 20 ms and more that reading the certificates takes.
             "ssl_context": self._trusted() if scheme == "https" else None,
             "max_connections": None,  # the backend counts them
-            "max_keepalive_connections": MAX_IDLE_CONNECTIONS,
+            "max_keepalive_connections": self._most_idle,
             "keepalive_expiry": IDLE_EXPIRY,
-            "network_backend": GuardedBackend(self._outbound),
+            "network_backend": GuardedBackend(self._outbound, self._room),
         }
         if proxy is None:
             return httpcore.AsyncConnectionPool(**options)

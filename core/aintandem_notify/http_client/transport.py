@@ -90,10 +90,10 @@ class Attempt:
 
 
 class Door:
-    """The connections of one client. ``aclose`` it."""
+    """The connections of one client, at most ``most`` at a time. ``aclose`` it."""
 
-    def __init__(self, outbound: Outbound, ca_file: Path | None) -> None:
-        self._pools = Pools(outbound, ca_file)
+    def __init__(self, outbound: Outbound, ca_file: Path | None, most: int) -> None:
+        self._pools = Pools(outbound, ca_file, most)
 
     async def aclose(self) -> None:
         """Close every connection, whatever is cancelled around."""

@@ -9,6 +9,7 @@ from aintandem_notify.orchestrator.credentials import Credentials, GivenToken, L
 from aintandem_notify.orchestrator.fleet import Fleet
 from aintandem_notify.orchestrator.identifiers import UnusableId, checked_id
 from aintandem_notify.orchestrator.kept import MemoryTokens, StoredTokens, TokenStore
+from aintandem_notify.orchestrator.link_places import LinkPlaces
 from aintandem_notify.orchestrator.project import watch_project
 from aintandem_notify.orchestrator.rest import OrchestratorApi
 from aintandem_notify.orchestrator.states import ConnectionState
@@ -21,6 +22,7 @@ __all__ = [
     "Credentials",
     "Fleet",
     "GivenToken",
+    "LinkPlaces",
     "Login",
     "MemoryTokens",
     "OrchestratorApi",

@@ -53,6 +53,8 @@ from aintandem_notify.orchestrator.watch_settings import Observe, WatchSettings
 
 RENEW_AGAIN_S: Final = 30.0
 """Pause before a token that could not be renewed is renewed again, while the link goes on with the old one."""
+PLACE_AGAIN_S: Final = 2.0
+"""Pause before another look for a place beside the present link, where others go over to a new one, too."""
 LAST_COMMIT_S: Final = 2.0
 """How long a project that is being stopped may take to store what it has read already."""
 
@@ -119,6 +121,14 @@ class _Watch:
             return await self._recover(error)
 
     async def _connect_and_read(self) -> NoReturn:
+        places = self._settings.places
+        if (shortage := places.shortage) is not None:
+            self._standing.update(last_error=shortage)
+        async with places.place():
+            await self._connect_and_read_in_place()
+        raise AssertionError("reading ends with an exception")
+
+    async def _connect_and_read_in_place(self) -> NoReturn:
         self._token = await self._settings.session.token()
         async with open_succession(self._settings.connect) as links:
             try:
@@ -158,9 +168,11 @@ class _Watch:
                 batch = await link.receive_batch()
             self._link = None
             await self._take(batch)
-            if trio.current_time() >= renew_at:
-                renew_at = trio.current_time() + RENEW_AGAIN_S
-                successor = await self._successor(links, token)
+            if trio.current_time() < renew_at:
+                continue
+            with self._settings.places.second() as has_place:
+                renew_at = trio.current_time() + (RENEW_AGAIN_S if has_place else PLACE_AGAIN_S)
+                successor = await self._successor(links, token) if has_place else None
                 if successor is not None:
                     old, (link, token) = link, successor
                     self._token = token

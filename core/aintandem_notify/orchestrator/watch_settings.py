@@ -1,7 +1,7 @@
 """What a watched project is given: the settings that all share, and whom it tells."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.address import SocketTarget
 from aintandem_notify.orchestrator.catching_up import CatchUp
 from aintandem_notify.orchestrator.holding import Hold
+from aintandem_notify.orchestrator.link_places import LinkPlaces
 from aintandem_notify.orchestrator.retries import Backoff, Trouble
 from aintandem_notify.orchestrator.status import ProjectStatus
 from aintandem_notify.orchestrator.succession import Connect
@@ -63,3 +64,4 @@ class WatchSettings:
     fatal: frozenset[Trouble] = frozenset()
     tells_every_try: bool = False
     catching_up: CatchingUp | None = None
+    places: LinkPlaces = field(default_factory=LinkPlaces)

@@ -19,6 +19,7 @@ from aintandem_notify.orchestrator.dial import client_context
 from aintandem_notify.orchestrator.fleet import Fleet, Watch, keep_fleet
 from aintandem_notify.orchestrator.holding import Hold
 from aintandem_notify.orchestrator.link import LinkSettings, dialler, open_link
+from aintandem_notify.orchestrator.link_places import LinkPlaces
 from aintandem_notify.orchestrator.project import watch_project
 from aintandem_notify.orchestrator.rest import OrchestratorApi
 from aintandem_notify.orchestrator.survey import Surveyor
@@ -42,12 +43,21 @@ def link_settings(connection: ConnectionConfig, clock: Clock) -> LinkSettings:
 
 @asynccontextmanager
 async def open_fleet(
-    session: Session, *, http: HttpClient, sink: Sink, clock: Clock, chance: Chance, books: Books | None = None
+    session: Session,
+    *,
+    http: HttpClient,
+    sink: Sink,
+    clock: Clock,
+    chance: Chance,
+    books: Books | None = None,
+    places: LinkPlaces | None = None,
 ) -> AsyncIterator[Fleet]:
     """A fleet whose events go to ``sink``; ``Fleet.reconcile`` says which projects it watches, and how.
 
     What is missed while a project has no link is found out with what ``books`` knows of it; None: it is missed.
+    ``places`` bounds how many are watched at a time; None: all.
     """
+    places = places or LinkPlaces()
     api = OrchestratorApi(session, http, clock)
     lookout = None if books is None else Lookout(Surveyor(api, clock), books)
 
@@ -59,6 +69,7 @@ async def open_fleet(
             sink=sink,
             clock=clock,
             chance=chance,
+            places=places,
             catching_up=None if lookout is None else partial(catch_up, lookout, connection),
         )
 

@@ -24,6 +24,7 @@ from aintandem_notify.errors import (
 from aintandem_notify.events import Event
 from aintandem_notify.notification import Project, Severity
 from aintandem_notify.observation import Observation
+from aintandem_notify.open_files import raise_file_limit, shortage
 from aintandem_notify.orchestrator import UnusableId
 from aintandem_notify.orchestrator.fleet import resolve
 from aintandem_notify.orchestrator.observing import observed_task
@@ -131,6 +132,8 @@ async def _follow(client: AInTandemClient, config: Config, wanted: Wanted, style
         project, record = await _task(client, wanted.task_id, projects, meant)
         projects = [project]
         board.found(project, _running([record], project))
+    if (few := shortage(len(projects), raise_file_limit(), embedded=config.orchestrator.embedded)) is not None:
+        raise Ended(f"{few}; or name fewer with --project")
     many = len(projects) > 1 or any(one.is_glob for one in meant)
     async with open_paper(style, board, now=SystemClock().now, with_project=many) as paper:
         followers = _Followers(client, config, wanted, board, paper)
