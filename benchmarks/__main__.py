@@ -11,6 +11,7 @@ import trio
 from benchmarks import (
     backlog,
     callbacks,
+    catching_up,
     dead,
     delivering,
     ingesting,
@@ -31,6 +32,7 @@ PARTS: Final = MappingProxyType[str, Measure](
         "throughput": throughput.measure,
         "callbacks": callbacks.measure,
         "memory": memory.measure,
+        "catching_up": catching_up.measure,
         "startup": startup.measure,
         "latency": latency.measure,
         "ingest": ingesting.measure,

@@ -57,6 +57,11 @@ def family_cpu_seconds(pid: int) -> float:
     return ticks / TICKS_PER_S
 
 
+def peak_kb(pid: int) -> int:
+    """The largest that the process's memory has been, in units of 1,024 bytes."""
+    return _kilobytes(_fields(Path(f"/proc/{pid}/status"))["VmHWM"])
+
+
 def resident_kb(pid: int) -> int:
     """Resident set size in units of 1,024 bytes."""
     return _kilobytes(_fields(Path(f"/proc/{pid}/status"))["VmRSS"])

@@ -7,6 +7,8 @@ The first line on stdout is ``{"port": …}``. After that each line on stdin is 
     {"do": "prepare", "events": 1000, "salt": "a"}   encodes the frames of the mix
     {"do": "send"}                                   {"began": …, "ended": …}, once the kernel has taken all
     {"do": "greet"}                                  the next subscription gets them with its handshake's answer
+    {"do": "history", "tasks": 2000, "output": 150000}   so many tasks of each project have just ended, with output
+    {"do": "drop"}                                   all subscriptions are cut
     {"do": "trickle", "rate": 100, "events": 1000}   failures, evenly spaced, each with the moment it was sent
 """
 
@@ -15,8 +17,9 @@ import sys
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 import trio
 from wsproto.connection import Connection, ConnectionType
@@ -40,6 +43,10 @@ class Subscription:
         self._writing = trio.Lock()
         self._client = Connection(ConnectionType.SERVER)
 
+    async def close(self) -> None:
+        """Cut the connection."""
+        await self._stream.aclose()
+
     async def send(self, frames: bytes) -> None:
         """Whole frames, as they are."""
         async with self._writing:
@@ -58,6 +65,24 @@ class Subscription:
                     await self.send(text_frame({"type": "pong"}))
 
 
+class History:
+    """Tasks that have ended just now, the same in each project, each with so many characters of output."""
+
+    def __init__(self, tasks: int, output: int) -> None:
+        self._tasks = tasks
+        self._ended = datetime.now(UTC).isoformat()
+        self._output = json.dumps("line of output\n" * (output // 15)).encode()
+
+    def page(self, offset: int, limit: int) -> bytes:
+        """The answer to a request for them."""
+        rows = [self._row(number) for number in range(offset, min(offset + limit, self._tasks))]
+        return b'{"tasks": [' + b", ".join(rows) + b"]}"
+
+    def _row(self, number: int) -> bytes:
+        facts = {"id": f"task-{number}", "status": "completed", "task": "train", "completedAt": self._ended}
+        return json.dumps(facts)[:-1].encode() + b', "output": ' + self._output + b"}"
+
+
 class Sender:
     """The orchestrator and its commands."""
 
@@ -66,6 +91,7 @@ class Sender:
         self._change = trio.Condition()
         self._prepared: list[bytes] = []
         self._greeting: list[bytes] = []
+        self._history = History(0, 0)
 
     async def run(self) -> None:
         """Serve until stdin ends."""
@@ -92,6 +118,11 @@ class Sender:
                 return {"bytes": sum(map(len, self._prepared))}
             case {"do": "send"}:
                 return await self._send()
+            case {"do": "history", "tasks": int(tasks), "output": int(output)}:
+                self._history = History(tasks, output)
+                return {"tasks": tasks}
+            case {"do": "drop"}:
+                return await self._drop()
             case {"do": "greet"}:
                 self._greeting = self._prepared
                 return {"bytes": sum(map(len, self._greeting))}
@@ -99,6 +130,12 @@ class Sender:
                 return await self._trickle(rate, events)
             case _:
                 return {"error": f"no such command: {command}"}
+
+    async def _drop(self) -> dict[str, int]:
+        dropped = list(self._subscriptions)
+        for subscription in dropped:
+            await subscription.close()
+        return {"sockets": len(dropped)}
 
     async def _wait(self, is_so: Callable[[], bool]) -> dict[str, int]:
         async with self._change:
@@ -133,7 +170,7 @@ class Sender:
                 if "sec-websocket-key" in headers:
                     await self._subscribe(stream, path, headers["sec-websocket-key"])
                     return
-                await stream.send_all(_answer(path))
+                await stream.send_all(_answer(path, self._history))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
 
@@ -181,9 +218,14 @@ async def _request(stream: trio.SocketStream) -> tuple[str, dict[str, str]] | No
     return first.split()[1], headers
 
 
-def _answer(path: str) -> bytes:
-    content: Any = {"success": True, "token": _token()} if "/auth/" in path else []
-    body = json.dumps(content).encode()
+def _answer(path: str, history: "History") -> bytes:
+    place, _, query = path.partition("?")
+    if place.endswith("/tasks"):
+        asked = {name: int(value) for name, value in parse_qsl(query) if value.isdecimal()}
+        body = history.page(asked.get("offset", 0), asked.get("limit", 50))
+    else:
+        content: Any = {"success": True, "token": _token()} if "/auth/" in path else []
+        body = json.dumps(content).encode()
     return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 

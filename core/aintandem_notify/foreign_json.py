@@ -42,18 +42,18 @@ class UnreadableJson(ValueError):
         self.flaw = flaw
 
 
-def read_json(content: Content, *, most_values: int = MOST_VALUES, finite: bool = True, mends: bool = True) -> Any:
+def read_json(content: Content, *, most_values: int = MOST_VALUES, strict: bool = True, mends: bool = True) -> Any:
     """The JSON value of ``content``. Raises UnreadableJson, and nothing else, whatever the content is.
 
     Halves of characters (lone surrogates), and bytes that are no UTF-8, become U+FFFD, so that what comes out can
-    be encoded; without ``mends`` they are refused. A byte order mark before bytes is left out. ``finite``: lists
-    and objects with numbers that are none, or beyond what a float holds, are refused; otherwise these come out as
-    ``nan`` and ``inf``.
+    be encoded; without ``mends`` they are refused. A byte order mark before bytes is left out. ``strict``: what is
+    nested deeper than ``MAX_DEPTH`` is refused, and so are lists and objects with numbers that are none, or beyond
+    what a float holds; otherwise these come out as ``nan`` and ``inf``.
     """
     try:
         if has_more_values(content, most_values):
             raise UnreadableJson(JsonFlaw.TOO_MANY_VALUES)
-        value = _read(content, finite=finite, mends=mends)
+        value = _read(content, strict=strict, mends=mends)
     except RecursionError:
         raise UnreadableJson(JsonFlaw.TOO_DEEP) from None
     except BaseException as error:
@@ -100,30 +100,30 @@ def _marks(content: Content) -> int:
     return content.count(b"[") + content.count(b"{") + content.count(b",")
 
 
-def _read(content: Content, *, finite: bool, mends: bool) -> Any:
+def _read(content: Content, *, strict: bool, mends: bool) -> Any:
     text = content.removeprefix(b"\xef\xbb\xbf") if isinstance(content, bytes | bytearray) else content
     try:
-        value = from_json(text, allow_inf_nan=not finite)
+        value = from_json(text, allow_inf_nan=not strict)
     except (ValueError, TypeError):  # TypeError: the text itself holds half a character
         if not mends:
             raise UnreadableJson(JsonFlaw.MALFORMED) from None
-        return _read_slowly(text, finite=finite)
-    if (flaw := beyond_limits(value, finite=finite)) is not None:
+        return _read_slowly(text, strict=strict)
+    if strict and (flaw := beyond_limits(value)) is not None:
         raise UnreadableJson(flaw)
     return value
 
 
-def _read_slowly(content: Content, *, finite: bool) -> Any:
+def _read_slowly(content: Content, *, strict: bool) -> Any:
     """What the fast reader refused: mends lone surrogates, names the flaw of anything else."""
     text = content if isinstance(content, str) else content.decode("utf-8", "replace")
     try:
-        value = json.loads(text, parse_constant=_refuse_constant if finite else None)
+        value = json.loads(text, parse_constant=_refuse_constant if strict else None)
     except json.JSONDecodeError:
         raise UnreadableJson(JsonFlaw.MALFORMED) from None
     except ValueError:  # NaN, Infinity, or an integer with more digits than Python converts
         raise UnreadableJson(JsonFlaw.NUMBER_OUT_OF_RANGE) from None
     # The depth comes first: mending goes as deep as the text does.
-    if (flaw := beyond_limits(value, finite=finite)) is not None:
+    if strict and (flaw := beyond_limits(value)) is not None:
         raise UnreadableJson(flaw)
     return mend(value)
 
@@ -150,7 +150,7 @@ def mend(value: Any) -> Any:
             return value
 
 
-def beyond_limits(content: Any, *, finite: bool = True) -> JsonFlaw | None:
+def beyond_limits(content: Any) -> JsonFlaw | None:
     """Looks through ``content`` level by level for what no JSON reader behind us should have to take."""
     level: list[Any] = [content] if isinstance(content, dict | list) else []
     for _ in range(MAX_DEPTH + 1):
@@ -159,7 +159,7 @@ def beyond_limits(content: Any, *, finite: bool = True) -> JsonFlaw | None:
             for item in container.values() if isinstance(container, dict) else container:
                 kind = type(item)
                 if kind is float:
-                    if finite and not math.isfinite(item):  # 1e999 is correct JSON
+                    if not math.isfinite(item):  # 1e999 is correct JSON
                         return JsonFlaw.NUMBER_OUT_OF_RANGE
                 elif kind is dict or kind is list:
                     below.append(item)

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from aintandem_notify.runs import Run, RunRef, RunState
+from aintandem_notify.runs import RunRef, RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +56,24 @@ class Gap:
         return max(0.0, (self.until - self.since).total_seconds())
 
 
+class OpenRun(NamedTuple):
+    """A run that has not ended as far as is known: which, and how it stands. Thousands may be held at a time."""
+
+    ref: RunRef
+    state: RunState
+
+
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """Where a project stands in the store when catching up begins.
 
-    ``moment`` numbers the transactions: what moved after it is newer than what is asked for from now on.
+    ``open_runs`` are those that moved last; ``more_open``: they are not all.
     """
 
     seen_until: datetime | None
     watched_since: datetime | None
-    open_runs: tuple[Run, ...]
-    moment: int
+    open_runs: tuple[OpenRun, ...] = ()
+    more_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 
 from aintandem_notify.errors import HttpFailed
@@ -560,3 +561,40 @@ async def test_nothing_of_a_request_is_logged(
 def test_importing_the_client_imports_no_httpx() -> None:
     program = "import sys, aintandem_notify.api; sys.exit('httpx' in sys.modules or 'httpcore' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+async def test_a_body_is_not_left_to_the_garbage_collector(http: HttpClient, server: LoopbackServer) -> None:
+    server.replies += [Reply(200, b"x" * 1_000_000), Reply(200, b"x" * 1_000_000)]
+    gc.disable()
+    try:
+        assert len((await http.get(server.base, max_body=2_000_000)).body) == 1_000_000
+        assert (await http.get(server.base, max_body=500_000)).truncated
+        assert not [one for one in gc.get_objects() if isinstance(one, transport.Attempt) and one.body]
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(("size", "asked"), [(transport.FREE_BODY, []), (transport.FREE_BODY + 1, [2**18 + 1])])
+async def test_room_is_asked_for_once_and_only_for_a_large_body(
+    size: int, asked: list[int], http: HttpClient, server: LoopbackServer
+) -> None:
+    sizes: list[int] = []
+
+    async def room(wanted: int) -> None:
+        sizes.append(wanted)
+        await trio.lowlevel.checkpoint()
+
+    server.replies.append(Reply(200, b"x" * size))
+    assert len((await http.get(server.base, max_body=2**20, room=room)).body) == size
+    assert sizes == asked
+
+
+async def test_the_time_of_a_request_stands_still_while_it_waits_for_room(
+    http: HttpClient, server: LoopbackServer
+) -> None:
+    async def room(_: int) -> None:
+        assert trio.current_effective_deadline() > trio.current_time() + 3600
+
+    server.replies.append(Reply(200, b"x" * 2**20))
+    with trio.CancelScope():
+        assert len((await http.get(server.base, max_body=2**20, timeout=60, room=room)).body) == 2**20

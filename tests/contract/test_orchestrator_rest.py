@@ -1,5 +1,6 @@
 """The REST calls against a real HTTP server on loopback; the waits between tries on virtual time, without one."""
 
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from aintandem_notify.config.values import Secret
 from aintandem_notify.errors import ApiError, AuthenticationFailed, Conflict, HttpFailed, NotFound, ServerTrouble
 from aintandem_notify.http_client import HttpAnswer, HttpClient
 from aintandem_notify.orchestrator import Login, Session
+from aintandem_notify.orchestrator.records import Record, bare
 from aintandem_notify.orchestrator.rest import OrchestratorApi
 from support.raw_orchestrator import RawOrchestrator, RestAnswer, open_raw_orchestrator
 
@@ -185,5 +187,32 @@ async def test_a_refused_token_is_renewed_once() -> None:
 
 def test_the_table_names_each_call_once() -> None:
     names: Iterator[str] = iter(call[0] for call in CALLS)
-    public = {name for name in vars(OrchestratorApi) if not name.startswith("_")} - {"call", "health"}
+    public = {name for name in vars(OrchestratorApi) if not name.startswith(("_", "each_"))} - {"call", "health"}
     assert set(names) == public
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "path", "options"),
+    [
+        ("each_task", ("p",), "/api/projects/p/tasks", {"limit": 2, "offset": 0}),
+        ("each_execution", ("p",), "/api/workflows/projects/p/executions", {}),
+        ("each_sandbox", (), "/api/flexy", {}),
+        ("each_operation", ("p",), "/api/flexy/projects/p/operations", {}),
+    ],
+)
+async def test_of_a_list_that_is_read_one_by_one_nothing_is_left_but_what_is_taken(
+    name: str, arguments: tuple[str, ...], path: str, options: dict[str, int]
+) -> None:
+    async with api() as (orchestrator, raw):
+        raw.rest[f"GET {path}"] = [{"id": "a", "extra": "x"}, None, 7, {"name": "nobody"}, {"id": "b"}]
+        records: list[weakref.ref[Record]] = []
+        left: list[int] = []
+
+        def take(record: Record) -> str:
+            left.append(sum(one() is not None for one in records))
+            records.append(weakref.ref(record))
+            return str(bare(record).model_dump()["id"])
+
+        assert await getattr(orchestrator, name)(*arguments, take, **options) == ["a", "b"]
+        assert max(left) <= 1
+        assert [one() for one in records] == [None, None]

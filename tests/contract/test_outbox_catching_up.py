@@ -153,8 +153,21 @@ async def test_the_outlook_has_the_runs_that_are_open() -> None:
         await bench.ingest.commit(PROJECT, [*ended, event("task_started", "t2"), event("task_queued", "t3", 5)])
         await bench.ingest.commit(PROJECT, [event("task_started", "t4", project="another")])
         outlook = await bench.ingest.outlook("p")
-        assert (outlook.seen_until, outlook.watched_since, outlook.moment) == (NOW, NOW, bench.ingest.moment)
-        assert [run.id for run in outlook.open_runs] == ["t3", "t2"], "what moved last comes first"
+        assert (outlook.seen_until, outlook.watched_since) == (NOW, NOW)
+        assert [run.ref.id for run in outlook.open_runs] == ["t3", "t2"], "what moved last comes first"
+        assert not outlook.more_open
+
+
+async def test_the_outlook_says_when_more_runs_are_open_than_are_looked_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writer, "MOST_OPEN_RUNS", 2)
+    async with memory() as storage, open_bench(storage) as bench:
+        for number, more in ((1, False), (2, False), (3, True)):
+            await bench.ingest.commit(PROJECT, [event("task_started", f"t{number}", number)])
+            outlook = await bench.ingest.outlook("p")
+            assert (len(outlook.open_runs), outlook.more_open) == (min(number, 2), more)
+        assert [run.ref.id for run in outlook.open_runs] == ["t3", "t2"]
 
 
 async def test_a_project_that_somebody_else_moved_is_read_again() -> None:

@@ -16,6 +16,7 @@ SHOWN: Final = MappingProxyType[str, tuple[str, ...]](
         "throughput": ("bare trio-websocket", "no rule matches", "file_log"),
         "callbacks": ("to a callback", "lost"),
         "memory": ("idle project",),
+        "catching_up": ("most memory",),
         "startup": ("--help", "check"),
         "latency": ("p50", "p99"),
         "ingest": ("durable ingest on SQLite",),

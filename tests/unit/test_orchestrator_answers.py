@@ -1,6 +1,7 @@
 """What answers of the API mean, status by status and code by code, and how defensively lists are read."""
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,8 +18,9 @@ from aintandem_notify.errors import (
     NotFound,
     ServerTrouble,
 )
+from aintandem_notify.foreign_json import MOST_VALUES
 from aintandem_notify.http_client import HttpAnswer
-from aintandem_notify.orchestrator.answers import LONGEST_MESSAGE, content_of, error_for_answer, rows_of
+from aintandem_notify.orchestrator.answers import LONGEST_MESSAGE, TooLarge, content_of, error_for_answer, rows_of
 from aintandem_notify.orchestrator.records import ProjectRecord, TaskRecord, records
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -112,8 +114,10 @@ def test_contents() -> None:
     assert content_of(answer(204, b""), NOW) is None
     with pytest.raises(ApiError, match="not JSON"):
         content_of(answer(200, b"<html>"), NOW)
-    with pytest.raises(ApiError, match="too large"):
+    with pytest.raises(TooLarge, match="more than 5 bytes"):
         content_of(HttpAnswer(200, {}, b"[1, 2", truncated=True), NOW)
+    with pytest.raises(TooLarge, match="too many values"):
+        content_of(HttpAnswer(200, {}, b"[" + b"[]," * MOST_VALUES + b"1]"), NOW)
     with pytest.raises(ApiError, match="odd answer"):
         content_of(answer(302, b""), NOW)
 
@@ -125,7 +129,6 @@ ROW = {"id": "a"}
     "content",
     [
         [ROW],
-        [ROW, "x", None, 3],
         {"tasks": [ROW]},
         {"total": 1, "tasks": [ROW]},
         {"items": [ROW]},
@@ -144,8 +147,20 @@ def test_lists_are_found(content: Any) -> None:
         st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
     )
 )
-def test_reading_a_list_never_fails(content: Any) -> None:
-    assert all(isinstance(row, dict) for row in rows_of(content, "tasks"))
+def test_an_answer_has_a_list_or_says_nothing(content: Any) -> None:
+    with suppress(ApiError):
+        assert isinstance(rows_of(content, "tasks"), list)
+
+
+@pytest.mark.parametrize("content", [None, "", 7, "maintenance", {}, {"status": "maintenance"}, {"tasks": {}}])
+def test_an_answer_without_a_list_is_no_empty_list(content: Any) -> None:
+    with pytest.raises(ApiError, match="holds no list of tasks"):
+        rows_of(content, "tasks")
+
+
+@pytest.mark.parametrize("content", [[], {"tasks": []}, {"tasks": None, "total": 0}, {"data": None}])
+def test_an_empty_list_is_one(content: Any) -> None:
+    assert rows_of(content, "tasks") == []
 
 
 def test_records_are_read_tolerantly() -> None:

@@ -15,25 +15,32 @@ from aintandem_notify.errors import ApiError, AuthenticationFailed, Forbidden, H
 from aintandem_notify.events import ConnectionConnectedEvent, Event, Family, FeedGapEvent
 from aintandem_notify.ingest import Ingest
 from aintandem_notify.notification import Severity
-from aintandem_notify.observation import Observation
+from aintandem_notify.observation import Observation, OpenRun
 from aintandem_notify.orchestrator import holding
 from aintandem_notify.orchestrator.catching_up import KINDS, MOST_TRIES, CatchUp, Lookout
 from aintandem_notify.orchestrator.holding import LONGEST_HOLD_S, Hold
-from aintandem_notify.orchestrator.survey import Shared, Sighting
+from aintandem_notify.orchestrator.survey import Comparison, Shared, Sighting
 from aintandem_notify.rules.texts import severity
-from aintandem_notify.runs import Run, RunRef, RunState
+from aintandem_notify.runs import RunRef, RunState
 from support.ingesting import open_bench
 from support.outbox import NOW, PROJECT, claim_all, event, memory
 
-Answer = Exception | Sighting
 REF = RunRef("p", Family.TASK, "t1")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What REST says when it is asked for a kind of run."""
+
+    observations: tuple[Observation, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 @dataclass
 class Script:
     """An orchestrator that answers as told: ``answers`` one after the other, then nothing to see."""
 
-    answers: dict[Family, list[Answer]] = field(default_factory=dict)
+    answers: dict[Family, list[Exception | Answered]] = field(default_factory=dict)
     again_answers: list[Observation | Exception | None] = field(default_factory=list)
     takes_s: float = 0.0
     asked: list[tuple[float, Family]] = field(default_factory=list)
@@ -42,15 +49,23 @@ class Script:
         """What the clock of this one shows is of no interest."""
 
     async def look(
-        self, kind: Family, project_id: str, known: Iterable[Run], old: datetime, since: datetime
+        self,
+        kind: Family,
+        project_id: str,
+        known: Iterable[OpenRun],
+        old: datetime,
+        since: datetime,
+        comparison: Comparison,
     ) -> Sighting:
         self.asked.append((trio.current_time(), kind))
+        moment = comparison.moment
         await trio.sleep(self.takes_s)
         answers = self.answers.get(kind, [])
-        answer = answers.pop(0) if answers else Sighting(())
+        answer = answers.pop(0) if answers else Answered()
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        await comparison.compare(answer.observations, moment)
+        return Sighting(answer.missing)
 
     async def again(self, ref: RunRef) -> Observation | None:
         self.asked.append((trio.current_time(), ref.kind))
@@ -122,8 +137,9 @@ async def open_catch_up(nursery: trio.Nursery) -> AsyncIterator[Bench]:
         nursery.cancel_scope.cancel()
 
 
-def sighting(state: str = "failed", missing: str = "", **facts: object) -> Sighting:
-    return Sighting((Observation(REF, RunState(state), **facts),), missing)  # type: ignore[arg-type]
+def sighting(state: str = "failed", missing: str = "", **facts: object) -> Answered:
+    seen = Observation(REF, RunState(state), **facts)  # type: ignore[arg-type]
+    return Answered((seen,), (missing,) if missing else ())
 
 
 TROUBLES: list[Exception] = [
@@ -215,7 +231,7 @@ async def test_a_doubtful_run_that_cannot_be_asked_for_holds_back_no_other_and_n
     await bench.ingest.commit(PROJECT, [event("task_failed", at=-5), event("task_failed", run="t2", at=-5)])
     second = RunRef("p", Family.TASK, "t2")
     both = (Observation(REF, RunState.RUNNING), Observation(second, RunState.RUNNING))
-    bench.script.answers[Family.TASK] = [Sighting(both)]
+    bench.script.answers[Family.TASK] = [Answered(both)]
     poison = ServerTrouble("chokes on t1", status=500)
     bench.script.again_answers = [poison, Observation(second, RunState.RUNNING), *[poison] * (MOST_TRIES - 1)]
     bench.begin()

@@ -115,7 +115,7 @@ def _filter(wanted: Wanted) -> dict[str, str]:
 
 def _parsed(answer: HttpAnswer) -> Mapping[str, Any]:
     try:
-        found = read_json(answer.body, finite=False)
+        found = read_json(answer.body, strict=False)
     except ValueError:
         found = None
     return found if isinstance(found, dict) else {}

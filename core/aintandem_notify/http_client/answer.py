@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -12,6 +12,9 @@ from aintandem_notify.foreign_json import read_json
 
 LONGEST_RETRY_AFTER: Final = 86400.0
 """Seconds; no server may silence us for longer than a day."""
+
+Room = Callable[[int], Awaitable[None]]
+"""Waits until there is memory for so many bytes of an answer."""
 
 _SECONDS: Final = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 
@@ -40,7 +43,7 @@ class HttpAnswer:
         Also for one that is nested too deep or has too many values (``foreign_json``). Bytes that are no UTF-8 and
         halves of characters become U+FFFD, so that what comes out can be stored.
         """
-        return read_json(self.body, finite=False)
+        return read_json(self.body, strict=False)
 
     def retry_after(self, now: datetime) -> float | None:
         """Seconds that the server asks to wait, at the most ``LONGEST_RETRY_AFTER``.

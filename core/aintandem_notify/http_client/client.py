@@ -1,7 +1,9 @@
 """The client that the agent and its plugins share."""
 
 import json as json_lib
+import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
@@ -10,7 +12,7 @@ import trio
 
 from aintandem_notify.config import ConnectionConfig, Outbound
 from aintandem_notify.errors import HttpFailed
-from aintandem_notify.http_client.answer import HttpAnswer
+from aintandem_notify.http_client.answer import HttpAnswer, Room
 from aintandem_notify.open_files import MOST_REQUESTS
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ class RequestOptions(TypedDict, total=False):
     timeout: float
     max_body: int
     need_body: bool
+    room: "Room | None"
 
 
 class HttpClient:
@@ -94,6 +97,7 @@ class HttpClient:
         timeout: float = 30.0,
         max_body: int = MAX_BODY,
         need_body: bool = True,
+        room: Room | None = None,
     ) -> HttpAnswer:
         """The answer, whatever its status; raises ``HttpFailed`` when there is none.
 
@@ -103,7 +107,8 @@ class HttpClient:
         ``timeout``: seconds for everything from the look-up of the name to the last byte; a server that drips
         does not outlive it. ``max_body``: bytes of the body to read; the connection is cut at more and the
         answer is ``truncated``. ``need_body=False`` is for callers to whom the status says it all: an answer
-        whose body does not come to its end is then an answer too, ``truncated``.
+        whose body does not come to its end is then an answer too, ``truncated``. ``room`` is waited for, once,
+        before more than ``FREE_BODY`` bytes of a body are read; that time does not count.
 
         ``HttpFailed.maybe_sent`` is false when the request certainly did not leave, and neither the error nor
         any log holds the URL's path, query or credentials. Whatever the HTTP libraries raise is an
@@ -121,15 +126,18 @@ class HttpClient:
         door = self._opened()
         attempt = door.attempt(method, url, fields, content)
         try:
-            with trio.fail_after(timeout):
-                await door.exchange(attempt, max_body)
+            with trio.fail_after(timeout) as deadline:
+                await door.exchange(attempt, max_body, room and partial(_pausing, deadline, room))
         except (HttpFailed, trio.TooSlowError) as error:
             if attempt.answered and not need_body:
                 return attempt.answer(truncated=True)
             if isinstance(error, HttpFailed):
                 raise
             raise HttpFailed(attempt.describe_delay(timeout), maybe_sent=attempt.sent) from None
-        return attempt.answer()
+        else:
+            return attempt.answer()
+        finally:
+            attempt.drop()
 
     async def get(self, url: str, **options: Unpack[RequestOptions]) -> HttpAnswer:
         """``request`` with GET."""
@@ -152,3 +160,13 @@ class HttpClient:
                 raise HttpFailed(f"the settings of the HTTP client cannot be used: {error}") from None
             self._door = Door(outbound, self._ca_file, self._connections)
         return self._door
+
+
+async def _pausing(deadline: trio.CancelScope, room: Room, size: int) -> None:
+    """Wait for room; the clock of the request stands still meanwhile."""
+    left = deadline.deadline - trio.current_time()
+    deadline.deadline = math.inf
+    try:
+        await room(size)
+    finally:
+        deadline.deadline = trio.current_time() + left

@@ -19,13 +19,18 @@ from aintandem_notify import __version__
 from aintandem_notify.config import Outbound
 from aintandem_notify.config.outbound import MAX_PORT, basic, credentials_of
 from aintandem_notify.errors import HttpFailed
-from aintandem_notify.http_client.answer import HttpAnswer
+from aintandem_notify.http_client.answer import HttpAnswer, Room
 from aintandem_notify.http_client.backend import KeptConnectionClosed
 from aintandem_notify.http_client.pools import Pools
 from aintandem_notify.http_client.words import describe
 
 CLOSING_TIME: Final = 1.0
 """Seconds that closing the pool may take, also when everything around it is cancelled."""
+
+_LONG: Final = 19
+"""Digits of no length."""
+FREE_BODY: Final = 2**18
+"""Bytes of an answer that are read without asking for room; nearly all answers have less."""
 
 FORCED_HEADERS: Final = {"accept-encoding": "identity"}
 DEFAULT_HEADERS: Final = {
@@ -61,8 +66,16 @@ class Attempt:
         return self.status != 0
 
     def answer(self, *, truncated: bool = False) -> HttpAnswer:
-        """What came, as an answer."""
-        return HttpAnswer(self.status, self.headers, bytes(self.body), truncated or self.overlong)
+        """What came, as an answer; given once."""
+        body = bytes(self.body)
+        self.drop()
+        return HttpAnswer(self.status, self.headers, body, truncated or self.overlong)
+
+    def drop(self) -> None:
+        """Nobody wants the body. The request and this know each other, so both stay until the garbage collector
+        comes, which is late for megabytes.
+        """
+        self.body = bytearray()
 
     def describe_delay(self, timeout: float) -> str:
         """The sentence for a deadline that passed."""
@@ -119,44 +132,50 @@ class Door:
         request.extensions = {"trace": attempt.note}
         return attempt
 
-    async def exchange(self, attempt: Attempt, max_body: int) -> None:
+    async def exchange(self, attempt: Attempt, max_body: int, room: Room | None = None) -> None:
         """Send it and read the answer into ``attempt``, at most ``max_body`` bytes of the body.
 
-        Raises HttpFailed; has no deadline of its own.
+        ``room`` is waited for, once, before more than ``FREE_BODY`` of them are read. Raises HttpFailed; has no
+        deadline of its own.
         """
         try:
-            await self._exchange(attempt, max_body)
+            await self._exchange(attempt, max_body, room)
         except Exception as error:  # noqa: BLE001  # the border to the HTTP libraries, which raise what they like
             # Without its cause: the libraries' own words hold header values and pieces of URLs.
             raise attempt.failed(error) from None
 
-    async def _exchange(self, attempt: Attempt, max_body: int) -> None:
+    async def _exchange(self, attempt: Attempt, max_body: int, room: Room | None = None) -> None:
         try:
-            await self._send(attempt, max_body)
+            await self._send(attempt, max_body, room)
         except KeptConnectionClosed:
             # The server closed it while the request was on its way, as each may with one that was idle, and is
             # not to blame. Other idle ones are as old: the second try gets a connection of its own.
             await self._pools.close_idle(attempt.request.url)
-            await self._send(attempt, max_body)
+            await self._send(attempt, max_body, room)
 
-    async def _send(self, attempt: Attempt, max_body: int) -> None:
+    async def _send(self, attempt: Attempt, max_body: int, room: Room | None = None) -> None:
         async with aclosing(await self._pools.send(attempt.request, attempt.content)) as answer:
             attempt.headers = dict(httpx.Headers(answer.headers))
             attempt.status = answer.status
-            await _read_body(answer, attempt, max_body)
+            await _read_body(answer, attempt, max_body, room)
         if attempt.status in BODILESS and attempt.headers.get("content-length", "0") != "0":
             # The body that it announces would be taken for the answer to the next request.
             await self._pools.close_idle(attempt.request.url)
 
 
-async def _read_body(answer: httpcore.Response, attempt: Attempt, max_body: int) -> None:
+async def _read_body(answer: httpcore.Response, attempt: Attempt, max_body: int, room: Room | None = None) -> None:
     """Read on until the end, or stop beyond ``max_body``.
 
     Leaving the loop would leave the libraries' generators to the garbage collector, of which trio complains.
     Cancelled, they end by themselves as soon as they would wait for more, and hang up.
     """
+    announced = attempt.headers.get("content-length", "")
+    size = min(max_body, int(announced)) if announced.isdecimal() and len(announced) < _LONG else max_body
     with trio.CancelScope() as reading:
         async for chunk in answer.aiter_stream():
+            if room is not None and len(attempt.body) + len(chunk) > FREE_BODY:
+                await room(size)
+                room = None
             attempt.body += chunk[: max_body - len(attempt.body) + 1]
             if len(attempt.body) > max_body:
                 attempt.overlong = True

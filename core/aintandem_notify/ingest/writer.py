@@ -16,7 +16,7 @@ from aintandem_notify.ingest.lately import Lately
 from aintandem_notify.ingest.plan import Handed, Plan, Router, halves, is_passing, plan
 from aintandem_notify.log import get_logger
 from aintandem_notify.notification import Project
-from aintandem_notify.observation import Look, Outcome, Outlook
+from aintandem_notify.observation import Look, OpenRun, Outcome, Outlook
 from aintandem_notify.runs import Run, RunRef, run_ref
 from aintandem_notify.shown import shown_in_order, shown_project
 from aintandem_notify.store import Purpose, Storage, Store, StoreState
@@ -152,10 +152,13 @@ class Ingest:
     def _look_up(self, store: Store, project_id: str) -> Outlook:
         with store.transaction(durable=False, purpose=Purpose.LOOK):
             watched = store.journal.watched([project_id]).get(project_id)
-            open_runs = tuple(store.journal.open_runs(project_id, MOST_OPEN_RUNS))
-        if watched is None:
-            return Outlook(None, None, open_runs, self.moment)
-        return Outlook(watched.seen_until, watched.since, open_runs, self.moment)
+            found = store.journal.open_runs(project_id, MOST_OPEN_RUNS + 1)
+        return Outlook(
+            None if watched is None else watched.seen_until,
+            None if watched is None else watched.since,
+            tuple(OpenRun(run.ref, run.state) for run in found[:MOST_OPEN_RUNS]),
+            more_open=len(found) > MOST_OPEN_RUNS,
+        )
 
     @property
     def moment(self) -> int:

@@ -13,6 +13,7 @@ from aintandem_notify.errors import (
     NotFound,
     ServerTrouble,
 )
+from aintandem_notify.foreign_json import JsonFlaw, UnreadableJson
 from aintandem_notify.http_client import HttpAnswer
 from aintandem_notify.log import redact_start
 
@@ -37,7 +38,13 @@ _BY_CODE: Final[Mapping[str, type[ApiError]]] = {
     "ALREADY_EXISTS": Conflict,
     "WORKFLOW_IN_USE": Conflict,
 }
+_TOO_MUCH: Final = frozenset({JsonFlaw.TOO_MANY_VALUES, JsonFlaw.TOO_DEEP, JsonFlaw.NO_MEMORY})
+
 _LIST_KEYS: Final = ("items", "data", "results", "list")
+
+
+class TooLarge(ApiError):
+    """The answer is more than is read of one; asked for again, it will not be smaller, but a part of it may be."""
 
 
 def content_of(answer: HttpAnswer, now: datetime) -> Any:
@@ -45,12 +52,14 @@ def content_of(answer: HttpAnswer, now: datetime) -> Any:
     if not 200 <= answer.status < 300:
         raise error_for_answer(answer, now)
     if answer.truncated:
-        raise ApiError("the answer is too large", status=answer.status)
+        raise TooLarge(f"the answer has more than {len(answer.body):,} bytes", status=answer.status)
     if not answer.body.strip():
         return None
     try:
         return answer.json()
-    except ValueError:
+    except UnreadableJson as error:
+        if error.flaw in _TOO_MUCH:
+            raise TooLarge(f"the answer cannot be read: {error.flaw.value}", status=answer.status) from None
         raise ApiError("the answer is not JSON", status=answer.status) from None
 
 
@@ -100,19 +109,26 @@ def _nameless(status: int) -> str:
     return "the orchestrator answered with an error" if status >= 400 else "the orchestrator gave an odd answer"
 
 
-def rows_of(content: Any, *names: str) -> list[dict[str, Any]]:
-    """The objects of a list, or of the list that an object holds under one of ``names`` or a usual name.
+def rows_of(content: Any, *names: str) -> list[Any]:
+    """The list that was asked for: the content itself, or what it holds under one of ``names`` or a usual name.
 
-    What is no object is left out; an answer without a list is an empty one.
+    None under such a name is an empty list. Raises ApiError where there is no list at all: what answers so (a page
+    of a proxy, a word on maintenance) does not know that there is nothing.
     """
-    found = content if isinstance(content, list) else _list_in(content, names)
-    return [row for row in found if isinstance(row, dict)]
+    if isinstance(content, list):
+        return content
+    found = _list_in(content, names)
+    if found is None:
+        raise ApiError(f"the answer holds no list of {names[0]}", status=200)
+    return found
 
 
-def _list_in(content: Any, names: Sequence[str]) -> list[Any]:
+def _list_in(content: Any, names: Sequence[str]) -> list[Any] | None:
     """The first list inside an object, or inside an object in it, as in ``{"data": {"projects": […]}}``."""
     if not isinstance(content, dict):
-        return []
-    values = [content.get(name) for name in (*names, *_LIST_KEYS)] + list(content.values())
+        return None
+    known = [name for name in (*names, *_LIST_KEYS) if name in content]
+    values = [*(content[name] for name in known), *content.values()]
     inner = [value for wrapped in values if isinstance(wrapped, dict) for value in wrapped.values()]
-    return next((value for value in (*values, *inner) if isinstance(value, list)), [])
+    found = next((value for value in (*values, *inner) if isinstance(value, list)), None)
+    return [] if found is None and any(content[name] is None for name in known) else found

@@ -20,11 +20,12 @@ from aintandem_notify.clock import Clock
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, NotFound, ServerTrouble, StoreError
 from aintandem_notify.events import Event, Family, FeedGapEvent
 from aintandem_notify.notification import Project
-from aintandem_notify.observation import Gap, Look, Observation, Outcome, Outlook
+from aintandem_notify.observation import Gap, Look, Observation, OpenRun, Outcome, Outlook
+from aintandem_notify.orchestrator.answers import TooLarge
 from aintandem_notify.orchestrator.holding import Hold
 from aintandem_notify.orchestrator.retries import Backoff
-from aintandem_notify.orchestrator.survey import Sighting
-from aintandem_notify.runs import TERMINAL_STATES, Run, RunRef
+from aintandem_notify.orchestrator.survey import Comparison, Sighting
+from aintandem_notify.runs import TERMINAL_STATES, RunRef
 
 SPREAD_S: Final = 0.05
 LONGEST_SPREAD_S: Final = 10.0
@@ -35,10 +36,14 @@ TELL_AFTER_S: Final = 300.0
 """After so long somebody is told that it cannot be found out what happened; trying goes on."""
 MOST_DOUBTS: Final = 3
 """How often a run is asked for again; one that moves all the time is well known by its live events."""
+MOST_DOUBTFUL: Final = 1000
+"""Runs of one project that are asked for again; what is doubtful beyond them is said to be missing."""
 MOST_TRIES: Final = 8
 """How often a single run is asked for that the orchestrator fails on, while it answers otherwise."""
 DOUBT_PAUSE_S: Final = 0.25
 """Before doubtful runs are asked for again: what live events say of them may be on the way."""
+LONGEST_REASON: Final = 500
+"""Characters of what is missing that are told."""
 NOTE_EVERY_S: Final = 60.0
 """How often it is noted up to when nothing is missing."""
 
@@ -64,7 +69,13 @@ class Survey(Protocol):
 
     def hear(self, *stamps: datetime | None) -> None: ...
     async def look(
-        self, kind: Family, project_id: str, known: Iterable[Run], old: datetime, since: datetime
+        self,
+        kind: Family,
+        project_id: str,
+        known: Iterable[OpenRun],
+        old: datetime,
+        since: datetime,
+        comparison: Comparison,
     ) -> Sighting: ...
     async def again(self, ref: RunRef) -> Observation | None: ...
 
@@ -120,13 +131,40 @@ class _Tally:
     looks: Counter[Family] = field(default_factory=Counter)
     """How often a kind was compared."""
     failures: Counter[RunRef] = field(default_factory=Counter)
+    compared: set[RunRef] = field(default_factory=set)
+    """Runs of the kinds that are still looked at which have been compared."""
+    beyond: int = 0
+    """Doubtful runs that there were too many of."""
 
-    def add(self, outcome: Outcome, *, counts_old: bool = True) -> None:
+    def add(self, outcome: Outcome) -> None:
         self.changed += outcome.changed
-        self.too_old += outcome.too_old if counts_old else 0
+        self.too_old += outcome.too_old
         self.gone += outcome.gone
         for ref in outcome.doubtful:
-            self.doubts[ref] = self.doubts.get(ref, 0) + 1
+            if ref in self.doubts or len(self.doubts) < MOST_DOUBTFUL:
+                self.doubts[ref] = self.doubts.get(ref, 0) + 1
+            else:
+                self.beyond += 1
+
+    def miss(self, what: str) -> None:
+        """Something could not be looked up; what was missing before is not said again."""
+        if what not in self.missing:
+            self.missing.append(what)
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """As ``survey.Comparison`` says."""
+
+    books: Books
+    take: Callable[[Sequence[Observation], int], Awaitable[None]]
+
+    @property
+    def moment(self) -> int:
+        return self.books.moment
+
+    async def compare(self, observations: Sequence[Observation], moment: int) -> None:
+        await self.take(observations, moment)
 
 
 class CatchUp:
@@ -224,13 +262,18 @@ class CatchUp:
     async def _ask_all(self, outlook: Outlook, gap: Gap) -> Exception | None:
         """Look at every kind of run that has not been looked at; what stood in the way, None if nothing did."""
         trouble: Exception | None = None
+        if outlook.more_open:
+            self._tally.miss(f"open runs beyond the {len(outlook.open_runs)} that moved last")
         old = gap.since - timedelta(seconds=gap.catch_up_max)
+        comparison = _Comparison(self._lookout.books, partial(self._compare, gap))
         for kind in tuple(self._pending):
-            moment = self._lookout.books.moment
             try:
-                open_runs = outlook.open_runs
-                seen = await self._lookout.surveyor.look(kind, self._project.id, open_runs, old, gap.since)
-                await self._compare(kind, seen, gap, moment)
+                seen = await self._lookout.surveyor.look(
+                    kind, self._project.id, outlook.open_runs, old, gap.since, comparison
+                )
+                self._tally.looks[kind] += 1
+                for what in seen.missing:
+                    self._tally.miss(what)
                 if seen.trouble is not None:
                     raise seen.trouble
             except NotFound:
@@ -239,24 +282,24 @@ class CatchUp:
                 if passes(error) and self._tally.looks[kind] < MOST_TRIES:
                     trouble = error
                     continue
-                self._tally.missing.append(f"{kind.value}: {error}")
+                self._tally.miss(f"{kind.value}: {error}")
             self._pending.remove(kind)
+            self._tally.compared = {ref for ref in self._tally.compared if ref.kind is not kind}
         return trouble
 
-    async def _compare(self, kind: Family, seen: Sighting, gap: Gap, moment: int) -> None:
-        if seen.missing:
-            self._log.warning("not everything is looked up", missing=seen.missing)
-            self._tally.missing.append(seen.missing)
-        if seen.observations:
-            look = Look(seen.observations, gap, moment, self._hold.first_times())
-            outcome = await self._lookout.books.compare(self._project, look)
-            # What is too old to tell leaves no trace, and is found each time.
-            self._tally.add(outcome, counts_old=not self._tally.looks[kind])
-            doubtful = {one.ref: one for one in seen.observations if one.ref in outcome.doubtful}
-            self._tally.ends |= {
-                ref: (one, moment) for ref, one in doubtful.items() if one.state in TERMINAL_STATES
-            }
-        self._tally.looks[kind] += 1
+    async def _compare(self, gap: Gap, observations: Sequence[Observation], moment: int) -> None:
+        """Compare what was found; what an earlier try has compared, live events have told of since."""
+        tally = self._tally
+        news = tuple(one for one in observations if one.ref not in tally.compared)
+        if not news:
+            return
+        outcome = await self._lookout.books.compare(
+            self._project, Look(news, gap, moment, self._hold.first_times())
+        )
+        tally.add(outcome)
+        tally.compared.update(one.ref for one in news)
+        doubtful = {one.ref: one for one in news if one.ref in tally.doubts}
+        tally.ends |= {ref: (one, moment) for ref, one in doubtful.items() if one.state in TERMINAL_STATES}
 
     async def _ask_again(self, gap: Gap) -> Exception | None:
         """Ask for the doubtful ones; what stood in the way, None if nothing did."""
@@ -276,7 +319,7 @@ class CatchUp:
                 if passes(error) and failures[ref] < MOST_TRIES:
                     trouble = error
                     continue
-                self._tally.missing.append(f"{ref.kind.value} {ref.id}: {error}")
+                self._tally.miss(f"{ref.kind.value} {ref.id}: {error}")
                 del doubts[ref]
         return trouble
 
@@ -295,6 +338,13 @@ class CatchUp:
         return bool(outcome.doubtful)
 
     async def _close(self, gap: Gap) -> None:
+        if self._tally.beyond:
+            self._tally.miss(f"{self._tally.beyond} runs that would have had to be asked for again")
+            self._tally.beyond = 0
+        if not self._lookout.told.get(self._project.id, frozenset()).issuperset(self._tally.missing):
+            self._log.warning(
+                "not everything is looked up", missing="; ".join(self._tally.missing)[:LONGEST_REASON]
+            )
         events = [self._notice(gap, self._tally.missing)] if gap.is_real and not self._told else []
         await self._lookout.books.see({self._project.id: gap.until}, self._project, events)
         if gap.is_real:
@@ -318,7 +368,7 @@ class CatchUp:
             gone=self._tally.gone,
             incomplete=bool(missing),
             repeated=bool(missing) and self._lookout.told.get(self._project.id, frozenset()).issuperset(missing),
-            reason=log.redact_start("; ".join(missing), 500),
+            reason=log.redact_start("; ".join(missing), LONGEST_REASON),
         )
 
     async def _until_stored(self, act: Callable[[], Awaitable[T]]) -> T:
@@ -343,4 +393,6 @@ def passes(error: ApiError | HttpFailed | StoreError) -> bool:
     """Whether it may go better another time: all but a clear no."""
     if not isinstance(error, ApiError) or isinstance(error, ServerTrouble | AuthenticationFailed):
         return True
+    if isinstance(error, TooLarge):
+        return False
     return not 400 <= error.status < 500

@@ -70,7 +70,7 @@ def is_ping(frame: str | bytes) -> bool:
     if len(frame) > LONGEST_PING or not isinstance(frame, str) or '"ping"' not in frame:
         return False
     try:
-        content: Any = read_json(frame, finite=False)
+        content: Any = read_json(frame, strict=False)
     except ValueError:
         return False
     return isinstance(content, dict) and content.get("type") == "ping"

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Container, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
+from aintandem_notify.cutting import cut_value
 from aintandem_notify.events import Family, fit_value
 from aintandem_notify.observation import Observation
 from aintandem_notify.orchestrator.records import ExecutionRecord, OperationRecord, SandboxRecord, TaskRecord
-from aintandem_notify.runs import Run, RunRef, RunState
+from aintandem_notify.runs import RunRef, RunState
 
 LONGEST_NAME: Final = 2000
 """Characters of a name that are kept; a task may be called by its whole prompt."""
@@ -64,8 +65,8 @@ def observed_task(project_id: str, record: TaskRecord) -> Observation | None:
         created_at=record.created_at,
         started_at=record.started_at,
         ended_at=record.completed_at,
-        error=fit_value(record.error),
-        output=fit_value(record.output),
+        error=_text(record.error),
+        output=_value(record.output),
         duration=record.duration,
     )
 
@@ -82,8 +83,8 @@ def observed_execution(project_id: str, record: ExecutionRecord) -> Observation 
         created_at=record.created_at,
         started_at=record.start_time,
         ended_at=record.end_time,
-        error=fit_value(record.error),
-        output=fit_value(record.output),
+        error=_text(record.error),
+        output=_value(record.output),
         duration=record.duration,
     )
 
@@ -92,7 +93,7 @@ def observed_sandboxes(
     project_id: str,
     sandboxes: Iterable[SandboxRecord],
     operations: Iterable[OperationRecord],
-    open_runs: Iterable[Run],
+    open_runs: Iterable[RunRef],
 ) -> list[Observation]:
     """The project's sandboxes, with what their latest operations say about how they ended.
 
@@ -142,7 +143,7 @@ def _observed_sandbox(
         created_at=record.created_at,
         started_at=record.started_at,
         ended_at=record.stopped_at,
-        error=fit_value(record.error),
+        error=_text(record.error),
     )
     if operation is None or state is RunState.RUNNING:
         return seen
@@ -153,7 +154,7 @@ def _observed_sandbox(
             name=seen.name,
             created_at=operation.created_at,
             ended_at=operation.completed_at,
-            error=fit_value(record.error or operation.error),
+            error=_text(record.error or operation.error),
         )
     return _ended_by(seen, operation) or seen
 
@@ -173,6 +174,16 @@ def _ended_by(seen: Observation, operation: OperationRecord) -> Observation | No
 def _vanished(project_id: str, sandbox_id: str, operation: OperationRecord) -> Observation | None:
     gone = Observation(RunRef(project_id, Family.SANDBOX, sandbox_id), RunState.COMPLETED)
     return _ended_by(gone, operation)
+
+
+def _value(value: Any) -> Any:
+    """What a record says at length, as an event may hold it; all of it may be megabytes, of thousands of tasks."""
+    return fit_value(cut_value(fit_value(value) if isinstance(value, list | dict) else value))
+
+
+def _text(text: str | None) -> str | None:
+    said: str | None = _value(text)
+    return said
 
 
 def _name(text: str | None) -> str:

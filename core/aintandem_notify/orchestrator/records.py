@@ -1,8 +1,8 @@
 """What the REST API tells about projects, runs and sandboxes, read tolerantly: only an id must be there."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar, cast
 
 from pydantic import AliasChoices, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -209,12 +209,23 @@ class OperationRecord(Record):
 RecordT = TypeVar("RecordT", bound=Record)
 
 
-def records(model: type[RecordT], rows: Iterable[Mapping[str, Any]]) -> list[RecordT]:
-    """The rows that can be read; one without an id is of no use and left out."""
-    found = []
-    for row in rows:
-        try:
-            found.append(model.model_validate(row))
-        except ValidationError:
-            continue
-    return found
+def records(model: type[RecordT], rows: Iterable[object]) -> list[RecordT]:
+    """The rows that can be read; what is no object, or has no id, is of no use and left out."""
+    return list(each(model, list(rows)))
+
+
+def each(model: type[RecordT], rows: list[Any]) -> Iterator[RecordT]:
+    """As ``records``, one at a time; a row is forgotten in ``rows`` once it is read, for it may be large."""
+    for place, row in enumerate(rows):
+        rows[place] = None
+        if isinstance(row, dict):
+            try:
+                yield model.model_validate(row)
+            except ValidationError:
+                continue
+
+
+def bare(record: RecordT) -> RecordT:
+    """The record with what this version knows of it, without what else the orchestrator says."""
+    known = {name: getattr(record, name) for name in type(record).model_fields}
+    return cast("RecordT", type(record).model_construct(**known))

@@ -4,12 +4,13 @@ Each call carries the session's token and renews it once when it is refused; wha
 is repeated when the server has trouble. Errors are the ones of ``errors``; lists are read defensively.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode
 
 import trio
 
+from aintandem_notify.budget import Budget
 from aintandem_notify.clock import Clock
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, ServerTrouble
 from aintandem_notify.http_client import HttpClient
@@ -23,6 +24,7 @@ from aintandem_notify.orchestrator.records import (
     Record,
     SandboxRecord,
     TaskRecord,
+    each,
     records,
 )
 
@@ -30,10 +32,14 @@ RETRY_PAUSES_S: Final = (1.0, 2.0, 4.0)
 """As the official SDK: three more tries, from one second, doubling."""
 MAX_BODY: Final = 16 * 2**20
 """Bytes of an answer; a history of tasks with their outputs is large."""
+LARGE_ANSWERS: Final = 2 * MAX_BODY
+"""Bytes of large answers that are read at the same time, for all projects together: one of the largest, which is
+in memory twice while it is read."""
 TIMEOUT_S: Final = 30.0
 """As the official SDK."""
 
 RecordT = TypeVar("RecordT", bound=Record)
+T = TypeVar("T")
 
 
 class OrchestratorApi:
@@ -47,6 +53,7 @@ class OrchestratorApi:
         self._http = http
         self._clock = clock
         self._timeout = timeout
+        self._large = Budget(LARGE_ANSWERS)
 
     async def call(
         self, method: str, path: str, *, query: Mapping[str, object] | None = None, json: Any = None
@@ -56,10 +63,21 @@ class OrchestratorApi:
         ``path`` begins with a slash and comes after the API's base. Server trouble and lost requests are
         tried again for GET; for other methods only when the request surely was not sent.
         """
+        return await self._call(method, path, _all_of_it, query, json)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        take: Callable[[Any], T],
+        query: Mapping[str, object] | None = None,
+        json: Any = None,
+    ) -> T:
+        """What ``take`` makes of the answer, which may be large and is gone when this returns."""
         repeatable = method == "GET"
         for pause in (*RETRY_PAUSES_S, None):
             try:
-                return await self._call_once(method, path, query, json)
+                return await self._call_once(method, path, take, query, json)
             except (ServerTrouble, HttpFailed) as error:
                 unsent = isinstance(error, HttpFailed) and not error.maybe_sent
                 if pause is None or not (repeatable or unsent):
@@ -70,27 +88,37 @@ class OrchestratorApi:
                 await trio.sleep(max(pause, asked or 0.0))
         raise AssertionError("the last try returns or raises")
 
-    async def _call_once(self, method: str, path: str, query: Mapping[str, object] | None, json: Any) -> Any:
+    async def _call_once(
+        self, method: str, path: str, take: Callable[[Any], T], query: Mapping[str, object] | None, json: Any
+    ) -> T:
         token = await self._session.token()
         try:
-            return await self._request(method, path, query, json, token.text)
+            return await self._request(method, path, take, query, json, token.text)
         except AuthenticationFailed:
             token = await self._session.renew(token)
-        return await self._request(method, path, query, json, token.text)
+        return await self._request(method, path, take, query, json, token.text)
 
     async def _request(
-        self, method: str, path: str, query: Mapping[str, object] | None, json: Any, token: str
-    ) -> Any:
+        self,
+        method: str,
+        path: str,
+        take: Callable[[Any], T],
+        query: Mapping[str, object] | None,
+        json: Any,
+        token: str,
+    ) -> T:
         asked = {name: value for name, value in (query or {}).items() if value is not None}
-        answer = await self._http.request(
-            method,
-            f"{self._session.base}{path}{'?' if asked else ''}{urlencode(asked)}",
-            headers={"Authorization": f"Bearer {token}"},
-            json=json,
-            timeout=self._timeout,
-            max_body=MAX_BODY,
-        )
-        return content_of(answer, self._clock.now())
+        with self._large.share() as share:
+            answer = await self._http.request(
+                method,
+                f"{self._session.base}{path}{'?' if asked else ''}{urlencode(asked)}",
+                headers={"Authorization": f"Bearer {token}"},
+                json=json,
+                timeout=self._timeout,
+                max_body=MAX_BODY,
+                room=lambda size: share.grow(2 * size),
+            )
+            return take(content_of(answer, self._clock.now()))
 
     async def projects(self) -> list[ProjectRecord]:
         """All projects that we may see."""
@@ -115,6 +143,17 @@ class OrchestratorApi:
         content = await self.call("GET", f"/projects/{quoted(project_id)}/tasks", query=query)
         return records(TaskRecord, rows_of(content, "tasks", "history"))
 
+    async def each_task(
+        self, project_id: str, take: Callable[[TaskRecord], T], *, limit: int, offset: int
+    ) -> list[T]:
+        """What ``take`` makes of each of so many of a project's tasks; the records are forgotten one by one."""
+        return await self._call(
+            "GET",
+            f"/projects/{quoted(project_id)}/tasks",
+            lambda content: [take(one) for one in each(TaskRecord, rows_of(content, "tasks", "history"))],
+            {"limit": limit, "offset": offset},
+        )
+
     async def task(self, project_id: str, task_id: str) -> TaskRecord:
         """One task."""
         path = f"/projects/{quoted(project_id)}/tasks/{quoted(task_id)}"
@@ -125,6 +164,14 @@ class OrchestratorApi:
         content = await self.call("GET", f"/workflows/projects/{quoted(project_id)}/executions")
         return records(ExecutionRecord, rows_of(content, "executions"))
 
+    async def each_execution(self, project_id: str, take: Callable[[ExecutionRecord], T]) -> list[T]:
+        """As ``each_task``, for a project's workflow executions."""
+        return await self._call(
+            "GET",
+            f"/workflows/projects/{quoted(project_id)}/executions",
+            lambda content: [take(one) for one in each(ExecutionRecord, rows_of(content, "executions"))],
+        )
+
     async def execution(self, execution_id: str) -> ExecutionRecord:
         """One workflow execution."""
         content = await self.call("GET", f"/workflows/executions/{quoted(execution_id)}")
@@ -134,10 +181,26 @@ class OrchestratorApi:
         """All sandboxes, of every project."""
         return records(SandboxRecord, rows_of(await self.call("GET", "/flexy"), "sandboxes", "containers"))
 
+    async def each_sandbox(self, take: Callable[[SandboxRecord], T]) -> list[T]:
+        """As ``each_task``, for the sandboxes of all projects."""
+        return await self._call(
+            "GET",
+            "/flexy",
+            lambda content: list(map(take, each(SandboxRecord, rows_of(content, "sandboxes", "containers")))),
+        )
+
     async def operations(self, project_id: str) -> list[OperationRecord]:
         """What is and was being done to a project's sandboxes."""
         content = await self.call("GET", f"/flexy/projects/{quoted(project_id)}/operations")
         return records(OperationRecord, rows_of(content, "operations"))
+
+    async def each_operation(self, project_id: str, take: Callable[[OperationRecord], T]) -> list[T]:
+        """As ``each_task``, for what is and was being done to a project's sandboxes."""
+        return await self._call(
+            "GET",
+            f"/flexy/projects/{quoted(project_id)}/operations",
+            lambda content: [take(one) for one in each(OperationRecord, rows_of(content, "operations"))],
+        )
 
     async def operation(self, operation_id: str) -> OperationRecord:
         """One operation on a sandbox."""
@@ -148,6 +211,10 @@ class OrchestratorApi:
         """What the orchestrator says about itself: ``status`` and ``uptime`` in seconds."""
         content = await self.call("GET", "/health")
         return content if isinstance(content, dict) else {}
+
+
+def _all_of_it(content: Any) -> Any:
+    return content
 
 
 def quoted(identifier: str) -> str:

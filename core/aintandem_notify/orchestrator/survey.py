@@ -1,11 +1,11 @@
 """Asks REST what is known about a project's runs: page by page, few requests at a time over all projects."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from itertools import pairwise
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 import trio
 
@@ -13,20 +13,27 @@ from aintandem_notify.clock import Clock
 from aintandem_notify.errors import ApiError, HttpFailed, NotFound
 from aintandem_notify.events import Family
 from aintandem_notify.missed import MARGIN
-from aintandem_notify.observation import Observation
+from aintandem_notify.observation import Observation, OpenRun
+from aintandem_notify.orchestrator.answers import TooLarge
 from aintandem_notify.orchestrator.identifiers import UnusableId
 from aintandem_notify.orchestrator.observing import observed_execution, observed_sandboxes, observed_task
-from aintandem_notify.orchestrator.records import OperationRecord, SandboxRecord, TaskRecord
+from aintandem_notify.orchestrator.records import OperationRecord, SandboxRecord, TaskRecord, bare
 from aintandem_notify.orchestrator.rest import OrchestratorApi
 from aintandem_notify.orchestrator.their_clock import TheirClock
-from aintandem_notify.runs import TERMINAL_STATES, Run, RunRef, RunState
+from aintandem_notify.runs import TERMINAL_STATES, RunRef, RunState
 
 MOST_REQUESTS: Final = 6
 """Requests at the same time, for all projects together; an orchestrator that comes back has enough to do."""
 PAGE: Final = 100
 """Tasks asked for at once."""
-MOST_PAGES: Final = 50
-"""Pages of one project's tasks; what lies behind them is said to be missing."""
+MOST_TASKS: Final = 5000
+"""Tasks of one project that are asked for; what lies behind them is said to be missing."""
+MOST_PAGES: Final = 500
+"""Answers about one project's tasks, where they come in smaller pages than were asked for."""
+SMALLER: Final = 4
+"""By so much a page is divided that is too large to be read."""
+UNLISTED_AT_ONCE: Final = 50
+"""Runs that were asked for one by one, and are compared together."""
 MOST_TROUBLES: Final = 20
 """Single runs that could not be asked for, after which the others are left for another time."""
 SETTLE_S: Final = 1.0
@@ -37,14 +44,36 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What REST says about a project's runs of one kind; ``missing`` names what it could not be asked for.
+    """What came of looking at a project's runs of one kind; ``missing`` names what it could not be asked for.
 
     ``trouble`` is why single runs that it does not list could not be asked for now.
     """
 
-    observations: tuple[Observation, ...]
-    missing: str = ""
+    missing: tuple[str, ...] = ()
     trouble: ApiError | HttpFailed | None = None
+
+
+class Comparison(Protocol):
+    """With whom what is found is compared, page by page, so that nothing of a page is left when the next comes."""
+
+    @property
+    def moment(self) -> int:
+        """Numbers the store's transactions; what is asked for now is older than what moves after it."""
+        ...
+
+    async def compare(self, observations: Sequence[Observation], moment: int) -> None:
+        """Compare what was asked for after ``moment``; raises StoreError."""
+        ...
+
+
+class _Task(NamedTuple):
+    """What is left of a task's record when its page is read; ``seen`` is None for a status that nobody knows."""
+
+    id: str
+    created_at: datetime | None
+    started_at: datetime | None
+    completed_at: datetime | None
+    seen: Observation | None
 
 
 class _Listed(NamedTuple):
@@ -69,28 +98,34 @@ class Surveyor:
         self._theirs.hear(stamps, self._clock.now())
 
     async def look(
-        self, kind: Family, project_id: str, known: Iterable[Run], old: datetime, since: datetime
+        self,
+        kind: Family,
+        project_id: str,
+        known: Iterable[OpenRun],
+        old: datetime,
+        since: datetime,
+        comparison: Comparison,
     ) -> Sighting:
-        """All runs of one kind.
+        """All runs of one kind, compared as they are found. Raises StoreError, too.
 
         Those of ``known``, which have not ended as far as we know, are asked for one by one if the list does not
         have them, and are gone where that is answered with 404. What was created before ``old`` need not be looked
         for; what began after ``since`` may be news.
         """
-        mine = [run for run in known if run.kind is kind]
+        mine = [run for run in known if run.ref.kind is kind]
         match kind:
             case Family.TASK:
-                return await self._tasks(project_id, mine, old)
+                return await self._tasks(project_id, mine, old, comparison)
             case Family.WORKFLOW:
-                listed = await self._ask(lambda: self._api.executions(project_id))
-                seen = [one for record in listed if (one := observed_execution(project_id, record))]
-                others, trouble = await self._unlisted(mine, {record.id for record in listed})
-                return Sighting((*seen, *others), trouble=trouble)
+                return await self._executions(project_id, mine, comparison)
             case _:
                 # Of one that runs as far as we know, no live event tells any more that it began.
                 begun = {run.ref for run in mine if run.state is not RunState.QUEUED}
                 news = partial(_may_begin_late, begun=begun, since=since - MARGIN)
-                return Sighting(tuple(await self._look_at_sandboxes(project_id, mine, news)))
+                moment = comparison.moment
+                found = await self._look_at_sandboxes(project_id, [run.ref for run in mine], news)
+                await comparison.compare(found, moment)
+                return Sighting()
 
     async def again(self, ref: RunRef) -> Observation | None:
         """One run, asked for now; None when nothing is known about it."""
@@ -107,61 +142,98 @@ class Surveyor:
             case Family.WORKFLOW:
                 seen = observed_execution(ref.project_id, await self._ask(lambda: self._api.execution(ref.id)))
             case _:
-                sandboxes = await self._look_at_sandboxes(ref.project_id, [Run(*ref)], lambda one: one.ref == ref)
+                sandboxes = await self._look_at_sandboxes(ref.project_id, [ref], lambda one: one.ref == ref)
                 seen = next((one for one in sandboxes if one.ref == ref), None)
         return seen if seen is not None and seen.ref == ref else None
 
-    async def _tasks(self, project_id: str, known: Sequence[Run], old: datetime) -> Sighting:
-        found: dict[str, TaskRecord] = {}
-        offset, missing = 0, ""
-        for _ in range(MOST_PAGES):
-            page = await self._page(project_id, offset)
-            new = {record.id: record for record in page if record.id not in found}
-            found |= new
+    async def _tasks(
+        self, project_id: str, known: Sequence[OpenRun], old: datetime, comparison: Comparison
+    ) -> Sighting:
+        listed: set[str] = set()
+        offset = asked = pages = too_large = 0
+        size = PAGE
+        missing: list[str] = []
+        while True:
+            asked, pages = asked + size, pages + 1
+            try:
+                # The others wait until this page is compared: so few pages are in memory at the same time.
+                async with self._limiter:
+                    moment = comparison.moment
+                    page = await self._page(project_id, offset, size)
+                    new = {task.id: task for task in page if task.id not in listed}
+                    if new and (asked > MOST_TASKS or pages > MOST_PAGES):
+                        missing.append(f"tasks beyond the {len(listed)} newest")
+                        break
+                    await comparison.compare([task.seen for task in new.values() if task.seen], moment)
+            except TooLarge:
+                if size == 1:
+                    too_large += 1
+                    offset += 1
+                if asked > MOST_TASKS or pages > MOST_PAGES:
+                    raise
+                size = max(1, size // SMALLER)
+                continue
+            listed |= new.keys()
             offset += len(page)
             # A server that knows no pages gives the same again.
             if not new or is_old(page, old):
                 break
-        else:
-            missing = f"tasks beyond the {len(found)} newest"
-        seen = [one for record in found.values() if (one := observed_task(project_id, record))]
-        others, trouble = await self._unlisted(known, found.keys())
-        return Sighting((*seen, *others), missing, trouble)
+        if too_large:
+            missing.append(f"{too_large} tasks that are too large to be read")
+        trouble = await self._unlisted(known, listed, comparison)
+        return Sighting(tuple(missing), trouble)
 
-    async def _page(self, project_id: str, offset: int) -> list[TaskRecord]:
-        page = await self._ask(lambda: self._api.tasks(project_id, limit=PAGE, offset=offset))
-        self.hear(*(at for one in page for at in (one.created_at, one.started_at, one.completed_at)))
+    async def _page(self, project_id: str, offset: int, size: int) -> list[_Task]:
+        def read(record: TaskRecord) -> _Task:
+            times = (record.created_at, record.started_at, record.completed_at)
+            return _Task(record.id, *times, observed_task(project_id, record))
+
+        page = await self._api.each_task(project_id, read, limit=size, offset=offset)
+        self.hear(*(at for task in page for at in (task.created_at, task.started_at, task.completed_at)))
         return page
 
+    async def _executions(self, project_id: str, known: Sequence[OpenRun], comparison: Comparison) -> Sighting:
+        async with self._limiter:
+            moment = comparison.moment
+            listed = await self._api.each_execution(
+                project_id, lambda record: (record.id, observed_execution(project_id, record))
+            )
+            await comparison.compare([seen for _, seen in listed if seen is not None], moment)
+        trouble = await self._unlisted(known, {name for name, _ in listed}, comparison)
+        return Sighting(trouble=trouble)
+
     async def _unlisted(
-        self, known: Iterable[Run], listed: Iterable[str]
-    ) -> tuple[list[Observation], ApiError | HttpFailed | None]:
-        """What is known of them; one that the server chokes on holds back neither the others nor the list."""
-        names = set(listed)
-        found: list[Observation] = []
+        self, known: Iterable[OpenRun], listed: Set[str], comparison: Comparison
+    ) -> ApiError | HttpFailed | None:
+        """Ask for them one by one; one that the server chokes on holds back neither the others nor the list."""
         troubles: list[ApiError | HttpFailed] = []
-        for run in known:
-            if run.id in names:
-                continue
-            try:
-                seen = await self._one(run.ref)
-                found += [] if seen is None else [seen]
-            except (NotFound, UnusableId):
-                found.append(Observation(run.ref, RunState.GONE))
-            except (ApiError, HttpFailed) as error:
-                troubles.append(error)
-                if isinstance(error, HttpFailed) or len(troubles) == MOST_TROUBLES:
-                    break
-        return found, troubles[-1] if troubles else None
+        unlisted = [run.ref for run in known if run.ref.id not in listed]
+        for refs in portions(unlisted, UNLISTED_AT_ONCE):
+            found: list[Observation] = []
+            moment = comparison.moment
+            for ref in refs:
+                try:
+                    seen = await self._one(ref)
+                    found += [] if seen is None else [seen]
+                except (NotFound, UnusableId):
+                    found.append(Observation(ref, RunState.GONE))
+                except (ApiError, HttpFailed) as error:
+                    troubles.append(error)
+                    if isinstance(error, HttpFailed) or len(troubles) == MOST_TROUBLES:
+                        break
+            await comparison.compare(found, moment)
+            if troubles and (isinstance(troubles[-1], HttpFailed) or len(troubles) == MOST_TROUBLES):
+                break
+        return troubles[-1] if troubles else None
 
     async def _look_at_sandboxes(
-        self, project_id: str, known: Sequence[Run], may_begin_late: Callable[[Observation], bool]
+        self, project_id: str, known: Sequence[RunRef], may_begin_late: Callable[[Observation], bool]
     ) -> list[Observation]:
         listed = _Listed(None, ())
         operations: list[OperationRecord] = []
         try:
             listed = await self._sandboxes.get()
-            operations = await self._ask(lambda: self._api.operations(project_id))
+            operations = await self._ask(lambda: self._api.each_operation(project_id, bare))
         except NotFound:  # a server without sandboxes, or without operations
             pass
         found = _observed(project_id, listed, operations, known)
@@ -177,7 +249,7 @@ class Surveyor:
 
     async def _list_sandboxes(self) -> _Listed:
         asked_at = self._theirs.at_least()
-        sandboxes = await self._api.sandboxes()
+        sandboxes = await self._api.each_sandbox(bare)
         self.hear(*(at for one in sandboxes for at in (one.created_at, one.started_at, one.stopped_at)))
         return _Listed(asked_at, sandboxes)
 
@@ -187,7 +259,7 @@ class Surveyor:
 
 
 def _observed(
-    project_id: str, listed: _Listed, operations: Sequence[OperationRecord], known: Sequence[Run]
+    project_id: str, listed: _Listed, operations: Sequence[OperationRecord], known: Sequence[RunRef]
 ) -> list[Observation]:
     found = observed_sandboxes(project_id, listed.sandboxes, operations, known)
     return [replace(one, asked_at=listed.asked_at) for one in found]
@@ -215,7 +287,17 @@ def _standing(seen: Observation) -> tuple[object, ...]:
     return seen.ref, seen.state, seen.created_at, seen.started_at, seen.ended_at
 
 
-def is_old(page: Sequence[TaskRecord], old: datetime) -> bool:
+def portions(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    """The items in pieces of at most ``most``."""
+    return (items[start : start + most] for start in range(0, len(items), most))
+
+
+class _Created(Protocol):
+    @property
+    def created_at(self) -> datetime | None: ...
+
+
+def is_old(page: Sequence[_Created], old: datetime) -> bool:
     """Whether this page, and so every later one, was created before ``old``: it must be sorted, newest first."""
     created = [record.created_at for record in page]
     known = [moment for moment in created if moment is not None]

@@ -100,7 +100,7 @@ def _claims(token: str) -> dict[str, Any]:
     if len(parts) != 3:
         return {}
     try:
-        content = read_json(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)), finite=False)
+        content = read_json(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)), strict=False)
     except (NotBase64, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

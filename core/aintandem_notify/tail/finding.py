@@ -13,7 +13,7 @@ from aintandem_notify.observation import Observation
 from aintandem_notify.orchestrator import UnusableId
 from aintandem_notify.orchestrator.observing import observed_execution, observed_sandboxes, observed_task
 from aintandem_notify.orchestrator.records import OperationRecord
-from aintandem_notify.runs import TERMINAL_STATES, Run, RunRef
+from aintandem_notify.runs import TERMINAL_STATES, RunRef
 
 Ends = Mapping[RunRef, Sequence[Event]]
 """How runs ended; no events: nobody knows the run any more, or no event tells of such an end."""
@@ -52,7 +52,7 @@ async def _sandboxes(client: AInTandemClient, project_id: str, refs: Sequence[Ru
     operations: list[OperationRecord] = []
     with suppress(NotFound):  # an orchestrator without operations
         operations = await client.sandboxes.operations(project_id)
-    seen = observed_sandboxes(project_id, listed, operations, [Run(*ref) for ref in refs])
+    seen = observed_sandboxes(project_id, listed, operations, refs)
     return [one for one in seen if one.ref in refs]
 
 

@@ -1,0 +1,75 @@
+"""A budget of bytes: never more than there is, in turn, and nothing is lost when somebody gives up."""
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from aintandem_notify.budget import Budget
+
+
+async def test_what_there_is_not_is_waited_for_in_turn(nursery: trio.Nursery) -> None:
+    budget, order = Budget(10), list[str]()
+
+    async def use(name: str, size: int, leave: trio.Event) -> None:
+        with budget.share() as share:
+            await share.grow(size)
+            order.append(name)
+            await leave.wait()
+
+    leaves = [trio.Event() for _ in range(4)]
+    for name, size, leave in zip("abcd", (6, 8, 1, 3), leaves, strict=True):
+        nursery.start_soon(use, name, size, leave)
+        await wait_all_tasks_blocked()
+    assert (order, budget.used) == (["a"], 6), "a small wish does not overtake a large one"
+    leaves[0].set()
+    await wait_all_tasks_blocked()
+    assert (sorted(order), budget.used) == (["a", "b", "c"], 9)
+    leaves[1].set()
+    await wait_all_tasks_blocked()
+    assert (sorted(order), budget.used) == (["a", "b", "c", "d"], 4)
+    leaves[2].set()
+    leaves[3].set()
+    await wait_all_tasks_blocked()
+    assert budget.used == 0
+
+
+async def test_more_than_all_of_it_is_all_of_it() -> None:
+    budget = Budget(10)
+    with budget.share() as share:
+        await share.grow(1000)
+        assert (share.size, budget.used) == (10, 10)
+        await share.grow(5)
+        assert share.size == 10
+    assert budget.used == 0
+
+
+@pytest.mark.parametrize("seconds", [1.0, 2.0])
+async def test_who_gives_up_waiting_holds_nobody_back(
+    seconds: float, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    budget, done = Budget(10), trio.Event()
+
+    async def hold() -> None:
+        await budget.take(6)
+        await trio.sleep(2)
+        budget.give(6)
+
+    async def small() -> None:
+        await budget.take(4)
+        budget.give(4)
+        done.set()
+
+    nursery.start_soon(hold)
+    await trio.sleep(0.1)
+    with trio.move_on_after(seconds - 0.1 + (0.05 if seconds == 1.0 else 0.0)):
+        nursery.start_soon(_after, 0.01, small)
+        await budget.take(8)
+        budget.give(8)
+    await done.wait()
+    await trio.sleep(5)
+    assert budget.used == 0
+
+
+async def _after(seconds: float, act: object) -> None:
+    await trio.sleep(seconds)
+    await act()  # type: ignore[operator]

@@ -1,0 +1,57 @@
+"""Long texts are cut to their beginning and end, and no half of a secret is left at the edges."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aintandem_notify.cutting import HEAD, TAIL, cut, cut_value
+from aintandem_notify.log import hide
+
+SECRET = "s3cr3t-canary-0123456789-abcdefghijklmnop"
+
+
+@pytest.fixture(autouse=True)
+def known_secret() -> None:
+    hide(SECRET)
+
+
+@given(st.text(max_size=200))
+def test_a_short_text_stays_as_it_is(text: str) -> None:
+    assert cut(text) == text
+    assert cut_value({"a": [text]}) == {"a": [text]}
+
+
+def test_a_long_text_keeps_its_beginning_and_its_end_and_says_what_is_left_out() -> None:
+    text = "".join(f"{number:06} " for number in range(100_000))
+
+    shorter = cut(text)
+
+    assert shorter.startswith(text[:HEAD] + "\n[692,000 characters left out]\n")
+    assert shorter.endswith("\n" + text[-TAIL:])
+
+
+def test_a_long_value_becomes_its_text() -> None:
+    value = {"rows": list(range(100_000))}
+
+    assert cut_value(value).startswith('{"rows": [0, 1, 2')
+    assert cut_value(value).endswith("99998, 99999]}")
+    assert cut_value(7) == 7
+    assert cut_value(None) is None
+
+
+@pytest.mark.parametrize("filling", ["x", "x ", "line\n"])
+@pytest.mark.parametrize("edge", [HEAD, -TAIL])
+def test_no_half_of_a_secret_is_left_where_a_text_is_cut(edge: int, filling: str) -> None:
+    text = filling * (100_000 // len(filling))
+    for shift in range(-len(SECRET) - 1, 3):
+        place = edge + shift if edge > 0 else len(text) + edge + shift
+        shorter = cut(text[:place] + SECRET + text[place + len(SECRET) :])
+        for start in range(len(SECRET) - 5):
+            assert SECRET[start : start + 6] not in shorter
+
+
+def test_no_half_of_a_secret_is_left_among_many() -> None:
+    shorter = cut(SECRET * 5000)
+
+    assert "canary" not in shorter.replace("[redacted]", "")
+    assert len(shorter) < HEAD + TAIL + 100
