@@ -6,92 +6,39 @@ config; at run time a field that the event at hand does not have is none, and no
 
 import re
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from contextlib import contextmanager
+from functools import cache, lru_cache
+from types import TracebackType
 from typing import Any, Final
 
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta, nodes
-from jinja2.environment import TemplateExpression
-from jinja2.exceptions import SecurityError
+from jinja2 import Template, TemplateSyntaxError, meta, nodes
 from jinja2.parser import Parser
-from jinja2.runtime import Context, Undefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from aintandem_notify.config.findings import did_you_mean
+from aintandem_notify.notification import Project
 from aintandem_notify.rules import formats
+from aintandem_notify.rules.budget import TooMuch, budget
 from aintandem_notify.rules.globs import glob_problem
-from aintandem_notify.rules.scope import NAMES, Scope
+from aintandem_notify.rules.sandbox import STATIC, Sandbox, make_sandbox, priced, static_cost
+from aintandem_notify.rules.scope import NAMES, Scope, scope
+from aintandem_notify.samples import sample_event, sample_run
 
 LONGEST_TEXT: Final = 65_536
 """Characters that one rendered text may have; ours, twice what the most patient destination takes."""
 
-RENDER_ERRORS: Final = (
-    TemplateError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What a template or expression can raise when it runs."""
+RENDER_ERRORS: Final = (Exception,)
+"""What a template or expression can raise when it runs: it calls what others wrote, of which no list is whole."""
 
 Render = Callable[[Scope], str]
 """Gives the text; raises one of ``RENDER_ERRORS``."""
 Condition = Callable[[Scope], bool]
 """Gives the verdict; raises one of ``RENDER_ERRORS``."""
 
-
-class _Environment(ImmutableSandboxedEnvironment):
-    """Jinja2's sandbox, where what is missing is none and arithmetic cannot eat the machine."""
-
-    intercepted_binops = frozenset({"*", "**"})
-
-    def getattr(self, obj: Any, attribute: str) -> Any:
-        return _none_if_missing(super().getattr(obj, attribute))
-
-    def getitem(self, obj: Any, argument: Any) -> Any:
-        return _none_if_missing(super().getitem(obj, argument))
-
-    def unsafe_undefined(self, obj: Any, attribute: str) -> Undefined:
-        raise SecurityError(f"{attribute} of {type(obj).__name__} is not for templates")
-
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        if operator == "**" and not (abs(left) <= 1e6 and abs(right) <= 64):
-            raise OverflowError("this power is too large for a template")
-        for repeated, times in ((left, right), (right, left)):
-            if isinstance(times, int) and hasattr(repeated, "__len__") and len(repeated) * times > LONGEST_TEXT:
-                raise OverflowError("this repetition is too long for a template")
-        return super().call_binop(context, operator, left, right)
-
-
-def _none_if_missing(value: Any) -> Any:
-    return None if isinstance(value, Undefined) else value
-
-
-def _default(value: Any, default: Any = "", boolean: bool = False) -> Any:
-    """Jinja2's ``default``, that takes none for missing, too."""
-    return default if value is None or isinstance(value, Undefined) or (boolean and not value) else value
-
-
-def _environment() -> _Environment:
-    environment = _Environment(undefined=StrictUndefined, finalize=formats.text_of, autoescape=False)
-    del environment.globals["lipsum"]
-    environment.filters |= {
-        "default": _default,
-        "d": _default,
-        "duration": lambda seconds: "" if seconds is None else formats.duration(float(seconds)),
-        "size": lambda count: "" if count is None else formats.size(int(count)),
-        "text": formats.text_of,
-    }
-    return environment
-
-
-_ENVIRONMENT: Final = _environment()
+_ENVIRONMENT: Final = make_sandbox(formats.text_of)
 
 
 def _parse_template(text: str) -> nodes.Template:
-    return _without_none(_ENVIRONMENT.parse(text))
+    return priced(_ENVIRONMENT.parse(text))
 
 
 def _parse_expression(text: str) -> nodes.Template:
@@ -104,16 +51,7 @@ def _parse_expression(text: str) -> nodes.Template:
     assignment = nodes.Assign(nodes.Name("result", "store"), expression, lineno=1)
     template = nodes.Template([assignment], lineno=1)
     template.set_environment(_ENVIRONMENT)
-    return _without_none(template)
-
-
-def _without_none(template: nodes.Template) -> nodes.Template:
-    """The same, where none prints as nothing between ``~``, too."""
-    for concat in template.find_all(nodes.Concat):
-        concat.nodes = [
-            nodes.Filter(part, "text", [], [], None, None, lineno=part.lineno) for part in concat.nodes
-        ]
-    return template
+    return priced(template)
 
 
 class NothingThere(Exception):
@@ -126,39 +64,71 @@ def _required(value: Any) -> str:
     return formats.text_of(value)
 
 
-_ADDRESSES: Final = _ENVIRONMENT.overlay(finalize=_required)
+_ADDRESSES: Final = make_sandbox(_required)
 
 
 def compile_address(text: str) -> Render:
     """As ``compile_template``, for text with a hole in which is no use; rendering may raise ``NothingThere``."""
-    return _rendering(_ADDRESSES.from_string(_without_none(_ADDRESSES.parse(text))))
+    return _rendering(_compiled(_ADDRESSES, priced(_ADDRESSES.parse(text))))
 
 
 @lru_cache(maxsize=512)
 def compile_template(text: str) -> Render:
     """``text`` ready to be rendered; raises jinja2's TemplateSyntaxError."""
-    return _rendering(_ENVIRONMENT.from_string(_parse_template(text)))
+    return _rendering(_compiled(_ENVIRONMENT, _parse_template(text)))
+
+
+@lru_cache(maxsize=512)
+def compile_expression(text: str) -> Condition:
+    """``text`` ready to be asked; raises jinja2's TemplateSyntaxError."""
+    template = _compiled(_ENVIRONMENT, _parse_expression(text))
+
+    def asked(scope: Scope) -> bool:
+        with budget(), _lines_of(template):
+            context = template.new_context(dict(scope))
+            for _ in template.root_render_func(context):
+                pass
+            return bool(context.vars["result"])
+
+    return asked
+
+
+def _compiled(environment: Sandbox, tree: nodes.Template) -> Template:
+    return environment.from_string(tree, globals={STATIC: static_cost(tree)})
 
 
 def _rendering(template: Template) -> Render:
     def render(scope: Scope) -> str:
         pieces: list[str] = []
         length = 0
-        for piece in template.generate(scope):
-            pieces.append(piece)
-            length += len(piece)
-            if length > 2 * LONGEST_TEXT:  # enough to be cut once secrets are out
-                break
+        with budget(), _lines_of(template):
+            for piece in template.root_render_func(template.new_context(dict(scope))):
+                pieces.append(piece)
+                length += len(piece)
+                if length > 2 * LONGEST_TEXT:  # enough to be cut once secrets are out
+                    break
         return "".join(pieces)
 
     return render
 
 
-@lru_cache(maxsize=512)
-def compile_expression(text: str) -> Condition:
-    """``text`` ready to be asked; raises jinja2's TemplateSyntaxError."""
-    expression = TemplateExpression(_ENVIRONMENT.from_string(_parse_expression(text)), undefined_to_none=True)
-    return lambda scope: bool(expression(scope))
+@contextmanager
+def _lines_of(template: Template) -> Iterator[None]:
+    """``TooMuch`` from within says the line of the template."""
+    try:
+        yield
+    except TooMuch as error:
+        error.line = _line_in(template, error.__traceback__)
+        raise
+
+
+def _line_in(template: Template, trace: TracebackType | None) -> int | None:
+    line = None
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("blocks") is template.blocks:
+            line = template.get_corresponding_lineno(trace.tb_lineno)
+        trace = trace.tb_next
+    return line
 
 
 class Language:
@@ -178,22 +148,44 @@ class Language:
 
 
 def _problem(
-    text: str, parse: Callable[[str], nodes.Template], compiled: Callable[[str], object], what: str
+    text: str,
+    parse: Callable[[str], nodes.Template],
+    compiled: Callable[[str], Callable[[Scope], object]],
+    what: str,
 ) -> str | None:
     try:
         tree = parse(text)
         problems = list(_name_problems(tree))
         if not problems:
-            compiled(text)
+            problems += _cost_problems(text, compiled(text))
     except TemplateSyntaxError as error:
-        place = f"line {error.lineno}: " if "\n" in text.strip() else ""
         hint = _slip(text) if parse is _parse_expression else ""
-        return f"{what}: {place}{_syntax_message(error)}{hint}"
-    except RecursionError:
+        return f"{what}: {_place(text, error.lineno)}{_syntax_message(error)}{hint}"
+    except (RecursionError, MemoryError):
         return f"{what}: nested too deep"
     except Exception as error:  # noqa: BLE001  # the border to Jinja2, which leaves some mistakes to Python
         return f"{what}: {_foreign_message(error)}"
     return "; ".join(dict.fromkeys(problems)) or None
+
+
+def _place(text: str, line: int | None) -> str:
+    return f"line {line}: " if line is not None and "\n" in text.strip() else ""
+
+
+def _cost_problems(text: str, made: Callable[[Scope], object]) -> Iterator[str]:
+    """Tried with a made-up event: what is too much even for that is too much for any."""
+    try:
+        made(_example())
+    except (TooMuch, MemoryError, OverflowError, RecursionError) as error:
+        yield f"{_place(text, getattr(error, 'line', None))}it takes too long or makes too long a text"
+    except RENDER_ERRORS:
+        pass  # another event may have what this one lacks
+
+
+@cache
+def _example() -> Scope:
+    event = sample_event("task_failed")
+    return scope(event, sample_run(event), Project(id="project-123", name="project-123"))
 
 
 _SLIPS: Final = (

@@ -1,0 +1,185 @@
+"""What operations cost that give far more than they take: each paid for before it is done.
+
+Filters, methods of texts and ``%`` take a width, a count or a number of repetitions from the template. Others take
+time that grows with the square of their text.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from aintandem_notify.rules.budget import TooMuch, spend, weight
+
+MOST_BITS: Final = 65_536
+"""Bits of a whole number."""
+WIDEST: Final = 65_536
+"""Characters that padding may fill up to, and elements that a repetition may give."""
+
+_NUMBER: Final = re.compile(r"\d+")
+
+
+def pay_for_product(left: Any, right: Any) -> None:
+    """Of ``left * right``."""
+    if isinstance(left, int) and isinstance(right, int):
+        if left.bit_length() + right.bit_length() > MOST_BITS:
+            raise TooMuch
+        return
+    for repeated, times in ((left, right), (right, left)):
+        if isinstance(times, int) and hasattr(repeated, "__len__"):
+            if len(repeated) * times > WIDEST:
+                raise TooMuch
+            spend(weight(repeated) * max(0, times))
+
+
+def pay_for_power(left: Any, right: Any) -> None:
+    """Of ``left ** right``."""
+    if not (abs(left) <= 1e6 and abs(right) <= 64):
+        raise TooMuch
+
+
+def pay_for_formatting(pattern: Any, values: Any) -> None:
+    """Of ``pattern % values``: each mark prints a value, at the width that is written or given with it."""
+    text = pattern.decode("latin-1") if isinstance(pattern, bytes | bytearray) else str(pattern)
+    given = values if isinstance(values, tuple) else (values,)
+    if "*" in text:
+        for width in given:
+            _pad(width)
+    _pad_all(text)
+    spend(text.count("%") * (weight(values) + 1))
+
+
+def pay_for_field(value: Any, spec: str) -> None:
+    """Of one field of ``str.format``, whose widths are filled in by now."""
+    _pad_all(spec)
+    spend(weight(value) + len(spec))
+
+
+def _pad_all(text: str) -> None:
+    for digits in _NUMBER.findall(text):
+        _pad(int(digits) if len(digits) < 10 else WIDEST + 1)
+
+
+def _pad(width: object) -> None:
+    if isinstance(width, int) and not isinstance(width, bool):
+        if abs(width) > WIDEST:
+            raise TooMuch
+        spend(abs(width))
+
+
+def _times(count: object, units: int) -> None:
+    if isinstance(count, int):
+        spend(max(0, count) * units)
+
+
+def _center(_text: Any, width: Any = 80, *_fill: Any) -> None:
+    _pad(width)
+
+
+def _replace(text: Any, old: Any, new: Any, *_count: Any, **_named: Any) -> None:
+    kind = bytes if isinstance(text, bytes) else str
+    text, old, new = (one if isinstance(one, kind) else str(one) for one in (text, old, new))
+    spend(text.count(old) * len(new))
+
+
+def _expandtabs(text: Any, tabsize: Any = 8) -> None:
+    _pad(tabsize)
+    _times(tabsize, text.count(b"\t" if isinstance(text, bytes) else "\t"))
+
+
+def _join(between: Any, parts: Any) -> None:
+    spend(len(between) * len(parts))
+
+
+def _refused(*_arguments: Any, **_named: Any) -> None:
+    raise TooMuch
+
+
+METHODS: Final[Mapping[str, Callable[..., None]]] = {
+    "center": _center,
+    "ljust": _center,
+    "rjust": _center,
+    "zfill": _center,
+    "expandtabs": _expandtabs,
+    "replace": _replace,
+    "join": _join,
+    "translate": _refused,
+    "maketrans": _refused,
+    "to_bytes": _refused,
+}
+"""Of the methods of texts and numbers, with the text itself first."""
+
+
+def _batch(_values: Any, linecount: Any, fill_with: Any = None) -> None:
+    _times(linecount, 16 if fill_with is not None else 0)
+
+
+def _slice(_values: Any, slices: Any, fill_with: Any = None) -> None:  # noqa: ARG001  # the filter's own names
+    _times(slices, 16)
+
+
+def _indent(s: Any, width: Any = 4, *_rest: Any, **_named: Any) -> None:
+    lines = len(str(s).splitlines()) + 1
+    spend(lines * (len(width) if isinstance(width, str) else max(0, width)))
+
+
+def _join_filter(value: Any, d: Any = "", attribute: Any = None) -> None:  # noqa: ARG001
+    _join(str(d), value)
+
+
+def _wordwrap(
+    s: Any,
+    width: Any = 79,
+    break_long_words: Any = True,  # noqa: ARG001
+    wrapstring: Any = None,
+    break_on_hyphens: Any = True,  # noqa: ARG001
+) -> None:
+    width = max(1, width)
+    longest = max(map(len, str(s).split()), default=0)
+    spend(longest * longest // width // 16)
+    spend((len(s) // width + 2) * len(wrapstring or "\n"))
+
+
+def _round(_value: Any, precision: Any = 0, method: Any = "common") -> None:  # noqa: ARG001
+    if abs(precision) > 300:
+        raise TooMuch
+
+
+def _sum(_values: Any, attribute: Any = None, start: Any = 0) -> None:  # noqa: ARG001
+    if not isinstance(start, int | float):  # lists and texts would be copied once for each
+        raise TooMuch
+
+
+def _format(value: Any, *given: Any, **named: Any) -> None:
+    pay_for_formatting(value, named or given)
+
+
+def _tojson(_value: Any, indent: Any = None) -> None:
+    if indent is not None and (len(indent) if isinstance(indent, str) else indent) > 16:
+        raise TooMuch
+    if indent is not None:
+        spend(weight(_value) * 4)
+
+
+def _striptags(value: Any) -> None:
+    text = str(value)
+    spend(text.count("<") * len(text) // 64)
+
+
+FILTERS: Final[Mapping[str, Callable[..., None]]] = {
+    "batch": _batch,
+    "slice": _slice,
+    "center": _center,
+    "indent": _indent,
+    "join": _join_filter,
+    "wordwrap": _wordwrap,
+    "round": _round,
+    "sum": _sum,
+    "format": _format,
+    "replace": _replace,
+    "tojson": _tojson,
+    "striptags": _striptags,
+}
+"""Of filters, with their own parameters."""
+
+WITHOUT: Final = ("pprint", "urlize", "xmlattr")
+"""Filters that are left out: they are for pages and programmers, and slow on long texts."""
