@@ -32,11 +32,6 @@ def shown_event(event: Event, before: str = "") -> Event:
     return event if told.wire() == event.wire() else told
 
 
-def shown_output(event: TaskOutputEvent, run: Run | None) -> str:
-    """What the event says, as a piece of all that its run, as it is after it, has written."""
-    return redact_piece(event.output, _before(event, run))
-
-
 def shown_in_order(events: Iterable[Event], written: Mapping[RunRef, str]) -> Iterator[Event]:
     """Events of any runs without secrets, also without those that lie over several pieces of a run's output.
 

@@ -6,16 +6,19 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from aintandem_notify.control.deliveries import page, show
 from aintandem_notify.events import Event, Family
 from aintandem_notify.log import HIDDEN, hide
 from aintandem_notify.notification import Notification, Project
 from aintandem_notify.observation import Gap, Look, Observation
 from aintandem_notify.rules import Router, formats, texts
 from aintandem_notify.runs import RunRef, RunState
-from aintandem_notify.store import Storage
+from aintandem_notify.store import Storage, Wanted, outbox
 from support.ingesting import open_bench
+from support.nasty import texts as texts_of
 from support.outbox import NOW, PROJECT, claim_all, event, memory
 from support.routing import config, destination, rule
+from support.shown_everywhere import as_sent
 
 pytestmark = pytest.mark.usefixtures("any_store")
 
@@ -177,3 +180,144 @@ async def test_whatever_goes_wrong_with_a_text_the_end_is_told(
                 assert {one.title for one in found} == {"Task failed", "Task started"}
     if place != "all":  # where not even the log's reason can be made, the writer logs the exception itself
         assert "sesame" not in str(logs)
+
+
+async def test_a_notification_that_cannot_be_shown_when_it_is_read_back_goes_out_without_its_texts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failed = event("task_failed", error="token=abc")
+    with capture_logs() as logs:
+        async with memory() as storage, open_bench(storage, router()) as bench:
+            await bench.ingest.commit(PROJECT, [failed])
+            await forget(storage)
+            monkeypatch.setattr(outbox, "shown", raises)
+            (one,) = await told(storage)
+    assert (one.title, one.event.key, one.thread) == ("Task failed", failed.key, "p/task/t1/1")
+    assert "abc" not in one.model_dump_json()
+    assert [line["id"] for line in logs] == [one.id]
+
+
+PASSWORD = "Xq7vLm2R+Kp4Zs8/w"
+FORMS: dict[str, texts_of.SecretText] = {**texts_of.SECRETS, **texts_of.made_of(PASSWORD)}
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("caught_up", [False, True])
+async def test_no_form_of_a_secret_gets_to_a_destination_of_any_kind(caught_up: bool, restarted: bool) -> None:
+    hide(PASSWORD)
+    numbers = {f"t{number}": found for number, found in enumerate(FORMS.values())}
+    async with memory() as storage, open_bench(storage, router(title=None, body=None)) as bench:
+        for run, found in numbers.items():
+            odd = {found.text: [found.text], "deep": {"a": {found.text: found.text}}}
+            if caught_up:
+                await bench.ingest.compare(PROJECT, ended(run, error=found.text, name=found.text, output=odd))
+                continue
+            artifact = {"path": found.text, "type": found.text, "kept": odd}
+            await bench.ingest.commit(
+                Project(id="p", name=found.text),
+                [
+                    event("task_started", run, task=found.text, input=odd),
+                    event("output", run, 1, output=found.text + "\n"),
+                    event("step_progress", run, 2, step=found.text, message=found.text),
+                    event("artifact", run, 3, artifact=artifact),
+                    event("task_failed", run, 4, error=found.text, output=odd, extra=odd),
+                    event("something_new", run, 5, text=found.text, more=odd),
+                ],
+            )
+        if restarted:
+            await forget(storage)
+        sent = [*await told(storage), *await told(storage, DESTINATIONS[1])]
+    assert {one.event.run_id for one in sent} - {None} == set(numbers)
+    assert [one for one in sent if one.event.type == "task_failed"]
+    for one in sent:
+        for kind, text in as_sent(one).items():
+            for name, found in FORMS.items():
+                assert found.secret not in text, f"{kind}: {name}"
+
+
+PIECES = [f"log in with {PASSWORD[:7]}", PASSWORD[7:12], f"{PASSWORD[12:]} now\n", "and token=abc", "def123 too\n"]
+
+
+def parts(told: str) -> list[str]:
+    """What of the secrets can be read."""
+    secret_parts = [PASSWORD[at : at + 4] for at in range(len(PASSWORD) - 3)]
+    return [part for part in (*secret_parts, "abc", "def123") if part in told]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_secret_that_a_task_writes_in_pieces_goes_out_in_none(together: bool, restarted: bool) -> None:
+    hide(PASSWORD)
+    outputs = [event("output", at=at, output=piece) for at, piece in enumerate(PIECES)]
+    failed = event("task_failed", at=9)
+    async with memory() as storage, open_bench(storage, router(title=None, body=None)) as bench:
+        for batch in [[*outputs, failed]] if together else [[one] for one in (*outputs, failed)]:
+            await bench.ingest.commit(PROJECT, batch)
+        if restarted:
+            await forget(storage)
+        sent = await told(storage)
+        shown = "".join(one.event.wire()["output"] for one in sent[:-1])
+        assert shown.startswith("log in with ")
+        assert " now\nand token=" in shown
+        for one in sent:
+            for kind, text in as_sent(one).items():
+                assert not parts(text), kind
+        # Live hooks get the same.
+        assert [one.key for one in bench.published] == [one.key for one in (*outputs, failed)]
+        assert not parts(str([one.wire() for one in bench.published]))
+        assert not parts(str(bench.published))
+
+
+async def test_live_hooks_get_no_secret_that_lies_over_pieces_which_no_rule_wants() -> None:
+    hide(PASSWORD)
+    async with memory() as storage, open_bench(storage, Router(config(destination("file_log.a")))) as bench:
+        for at, piece in enumerate(PIECES):
+            await bench.ingest.commit(PROJECT, [event("output", at=at, output=piece)])
+        await bench.ingest.commit(
+            PROJECT, [event("output", at=9 + at, output=one) for at, one in enumerate(PIECES)]
+        )
+        assert len(bench.published) == 2 * len(PIECES)
+        assert not parts(str(bench.published))
+
+
+@pytest.mark.parametrize("line", ["", "x" * 3985 + " "])
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_the_end_of_an_output_does_not_begin_in_a_secret(line: str, restarted: bool) -> None:
+    hide(PASSWORD)
+    async with memory() as storage, open_bench(storage, router(title=None, body=None)) as bench:
+        for number in range(len(PASSWORD) + 2):
+            run = f"t{number}"
+            # The last 4,000 characters begin somewhere in the secret, or the last piece does.
+            rest = "z" * (4000 - number)
+            await bench.ingest.commit(PROJECT, [event("output", run, output=f"{line}{PASSWORD}{rest[:10]}")])
+            await bench.ingest.commit(
+                PROJECT, [event("output", run, 1, output=rest[10:]), event("task_failed", run, 2)]
+            )
+        if restarted:
+            await forget(storage)
+        for one in [*await told(storage), *await told(storage, DESTINATIONS[1])]:
+            for kind, text in as_sent(one).items():
+                assert not parts(text), kind
+
+
+async def test_keys_that_become_equal_both_go_out() -> None:
+    hide(PASSWORD)
+    failed = event("task_failed", output={PASSWORD: 1, "/cb?token=abc": 2, f"{PASSWORD}\x00": 3})
+    async with memory() as storage, open_bench(storage, router()) as bench:
+        await bench.ingest.commit(PROJECT, [failed])
+        (one,) = await told(storage)
+    assert one.event.wire()["output"] == {HIDDEN: 1, f"/cb?token={HIDDEN}": 2, f"{HIDDEN}\x00": 3}
+
+
+async def test_what_people_see_of_deliveries_holds_no_secret_of_today() -> None:
+    async with memory() as storage, open_bench(storage, router()) as bench:
+        await bench.ingest.commit(PROJECT, [event("task_failed", error=f"{PASSWORD} failed", task=PASSWORD)])
+        hide(PASSWORD)
+        hide("project")
+        hide("error")
+        shown = await storage.run(lambda store: show(store, "1"))
+        listed = await storage.run(lambda store: page(store, Wanted(), most=9, before=None))
+    assert shown.title is not None
+    assert HIDDEN in shown.title
+    assert shown.severity == "error"
+    assert not parts(shown.model_dump_json() + listed.model_dump_json())

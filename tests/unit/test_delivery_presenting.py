@@ -5,7 +5,9 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
+from aintandem_notify.delivery import presenting
 from aintandem_notify.delivery.presenting import (
     LONGEST_PLAIN_BODY,
     LONGEST_PLAIN_TITLE,
@@ -64,3 +66,21 @@ def test_plain_text_can_be_sent_anywhere(text: str) -> None:
     plain = plain_text(text)
     plain.encode()
     assert all(one in "\n\t" or unicodedata.category(one)[0] != "C" for one in plain)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_text_that_nobody_can_present_is_no_reason_to_keep_still(
+    plain: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raises(*_args: object) -> str:
+        raise AssertionError
+
+    monkeypatch.setattr(presenting, "Field", raises)
+    monkeypatch.setattr(presenting, "plain_text", raises)
+    notification = sample_notification("task_failed", body="the body", url="https://console.example/1")
+    with capture_logs() as logs:
+        sent = presented(claim(notification, plain=plain, instead_of="slack.team"))
+    assert (sent.id, sent.thread, sent.severity) == (notification.id, notification.thread, notification.severity)
+    assert (sent.title, sent.plain, sent.instead_of, sent.url) == ("Task failed", plain, "slack.team", None)
+    assert (sent.event.key, sent.event.run_id) == (notification.event.key, notification.event.run_id)
+    assert [line["id"] for line in logs] == [notification.id]

@@ -122,6 +122,26 @@ def test_each_line_of_a_secret_of_several_lines_is_one() -> None:
     assert body[0] not in redact(json.dumps({"key": "\n".join(body)}))
 
 
+@pytest.mark.parametrize(
+    ("secret", "inner"),
+    [
+        ("Bearer Xq7vLm2Rt9Kp4Zs8", "Xq7vLm2Rt9Kp4Zs8"),
+        ("token  Xq7vLm2Rt9Kp4Zs8", "Xq7vLm2Rt9Kp4Zs8"),
+        ("http://me:p%C3%A4ss%23w%2Frd@proxy:3128", "päss#w/rd"),
+        ("http://me:p%C3%A4ss%23w%2Frd@proxy:3128", "p%C3%A4ss%23w%2Frd"),
+        ("https://hooks.example/services/T0/B0/Xq7vLm2Rt9", "/services/T0/B0/Xq7vLm2Rt9"),
+        ("https://hooks.example/in?code=Xq7vLm2Rt9Kp4Zs8&v=1", "Xq7vLm2Rt9Kp4Zs8"),
+        ('"Xq7vLm2Rt9Kp4Zs8"', "Xq7vLm2Rt9Kp4Zs8"),
+    ],
+)
+def test_what_is_secret_about_a_secret_is_one_by_itself(secret: str, inner: str) -> None:
+    hide(secret)
+    assert redact(f"it was {inner} that failed") == f"it was {HIDDEN} that failed"
+    assert (
+        redact("hooks.example or proxy:3128, services and v=1") == "hooks.example or proxy:3128, services and v=1"
+    )
+
+
 KEY = "\n".join(
     [
         "-----BEGIN RSA PRIVATE KEY-----",

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aintandem_notify import log
 from aintandem_notify.events import EVENT_TYPES, WIRE_FAMILIES, Event, Family
 from aintandem_notify.notification import Project, Severity
 from aintandem_notify.observation import Observation
@@ -174,3 +175,14 @@ def test_nothing_that_a_task_writes_steers_the_terminal(text: str) -> None:
 
 def test_output_without_escape_sequences() -> None:
     assert output_lines("\x1b[31mred\x1b[0m\x1b]0;title\x07\r\n10%\r20%\tdone\n") == ["red", "20%     done"]
+
+
+def test_a_secret_that_a_task_writes_in_pieces_is_shown_in_none() -> None:
+    log.hide("Xq7vLm2Rt9Kp4Zs8")
+    board = Board()
+    pieces = ["in with Xq7vLm", "2R", "t9Kp4Zs8 now\n", "x" * 3990 + "Xq7vLm2Rt9Kp4Zs8"]
+    lines = said(board, *(made("output", output=piece, seconds=at) for at, piece in enumerate(pieces)))
+    (failed,) = board.take(made("task_failed", seconds=9), PROJECT)
+    shown = "\n".join([*lines, failed.text, *failed.details])
+    assert lines[:3] == ["in with [redacted]", "[redacted]", "[redacted] now"]
+    assert not [part for part in ("Xq7v", "Lm2R", "t9Kp", "4Zs8") if part in shown]

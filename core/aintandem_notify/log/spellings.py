@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 from aintandem_notify.log.views import flattened
 
@@ -49,12 +49,35 @@ def _long_enough(spellings: Iterable[str]) -> frozenset[str]:
 
 def _whole(secret: str) -> Iterator[str]:
     """The secret, without white space or quotes at its ends, on one line, and its lines; composed and not."""
-    for text in (secret, secret.strip(), secret.strip().strip("\"'"), " ".join(secret.split()), *_lines(secret)):
+    for text in (secret, secret.strip(), secret.strip().strip("\"'"), " ".join(secret.split()), *_inner(secret)):
         if len(text) >= SHORTEST_SECRET:
             yield text
             if not text.isascii():
                 yield unicodedata.normalize("NFC", text)
                 yield unicodedata.normalize("NFD", text)
+
+
+def _inner(secret: str) -> Iterator[str]:
+    """What is a secret by itself: each line, what a header says after its scheme, parts of an address."""
+    yield from _lines(secret)
+    if (header := _HEADER.match(secret)) is not None:
+        yield secret[header.end() :].strip()
+    if "://" not in secret:
+        return
+    rest = secret.partition("://")[2]
+    place, slash, path = rest.partition("/")
+    login, at, _host = place.rpartition("@")
+    if at:
+        yield unquote(login.partition(":")[2])
+        yield login.partition(":")[2]
+    if len(path) >= SHORTEST_LINE:
+        yield slash + path
+    for value in path.partition("?")[2].split("&"):
+        if len(value) >= SHORTEST_LINE:
+            yield value.partition("=")[2]
+
+
+_HEADER: Final = re.compile(r"(?:bearer|basic|token|digest|apikey)\s+", re.IGNORECASE)
 
 
 def _lines(secret: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from aintandem_notify.observation import Observation
 from aintandem_notify.printable import strip
 from aintandem_notify.rules import formats, texts
 from aintandem_notify.runs import OPENING_TYPES, TERMINAL_STATES, Run, RunRef, RunState, advance, run_ref
-from aintandem_notify.shown import shown_output
+from aintandem_notify.shown import shown_subject
 
 LONGEST_LABEL: Final = 100
 """Characters of a run's name, its mark included; a task may be called by its whole prompt."""
@@ -149,10 +149,11 @@ def output_lines(text: str) -> list[str]:
 
 
 def _line(event: Event, run: Run | None, project: Project, *, label: str = "") -> Line:
-    subject = (event, run, project)
+    subject = shown_subject((event, run, project))
+    event, run, project = subject[0], subject[1], subject[2] or project
     moment, severity = event.timestamp, texts.severity(event)
     if isinstance(event, TaskOutputEvent):
-        first, *rest = output_lines(shown_output(event, run))
+        first, *rest = output_lines(event.output)
         return Line(moment, project, severity, first, tuple(rest), label, is_output=True)
     facts = {field.name: field.value for field in texts.fields(subject)}
     title = texts.title((event, run and replace(run, name=label), project))
