@@ -77,8 +77,8 @@ async def test_every_command_works_in_a_folder_of_other_bytes(folder: Path) -> N
     odd = folder / os.fsdecode(b"c\xe9.toml")
     (folder / "config.toml").rename(odd)
     environ = {"XDG_STATE_HOME": str(folder / "state")}
-    right = ["check", "--connect"], ["test"], ["plugins", "list"], ["status"], ["deliveries", "list"]
-    right += ["plugins", "show"], ["destinations", "pause"], ["destinations", "resume"]
+    right = [["check", "--connect"], ["test"], ["plugins", "list"], ["status"], ["deliveries", "list"]]
+    right += [["plugins", "show"], ["destinations", "pause"], ["destinations", "resume"]]
     names = {"test": "file_log.all", "show": "beep.x", "pause": "beep.x", "resume": "beep.x"}
 
     async with open_agent("run", odd, cwd=folder) as agent:

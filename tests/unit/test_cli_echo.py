@@ -69,6 +69,8 @@ def test_our_own_colours_are_added_to_what_is_printable() -> None:
     "arguments",
     [
         ["\x1b[31m"],
+        ["a\nforged"],
+        ["schema", "\nforged"],
         ["--\x1b[31m"],
         ["status", "--\x9b\u202e"],
         ["status", "c.toml", "\x1b[31m"],
@@ -91,6 +93,7 @@ def test_whatever_is_said_of_arguments_is_printable(arguments: list[str]) -> Non
     assert ended.exit_code in (1, 2)
     assert isinstance(ended.exception, SystemExit)
     assert ended.output.replace("\n", "").isprintable()
+    assert "\nforged" not in ended.output
 
 
 def test_what_nobody_caught_is_printable_and_holds_no_secret(

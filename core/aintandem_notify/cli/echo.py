@@ -46,6 +46,8 @@ class PrintableError(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """As the error itself would."""
         words = StringIO()
+        sentence = printable.escape(self._error.format_message())
+        self._error.format_message = lambda: sentence  # type: ignore[method-assign]  # it is shown in its frame
         self._error.show(file=words)
         click.echo(printable.escape_lines(words.getvalue()), file=file, err=file is None, nl=False)
 
