@@ -13,9 +13,12 @@ import trio
 import trio.testing
 from trio_websocket import WebSocketConnection, wrap_server_stream
 
+from aintandem_notify.budget import Budget
 from aintandem_notify.clock import SystemClock, TrioClock
 from aintandem_notify.errors import LinkLost, LinkRefused, OrchestratorError, ProjectGone
+from aintandem_notify.orchestrator import tap as tap_module
 from aintandem_notify.orchestrator.address import Endpoint, SocketTarget, socket_target
+from aintandem_notify.orchestrator.frame_room import COPIES, FrameRoom
 from aintandem_notify.orchestrator.link import (
     HASTY_CLOSE_TIMEOUT_S,
     MAX_BATCH_FRAMES,
@@ -652,3 +655,46 @@ async def test_a_server_that_takes_nothing_is_dead(autojump_clock: trio.testing.
         assert "does not take what we send" in str(await end_of(link))
         assert trio.current_time() == 60.0
         nursery.cancel_scope.cancel()
+
+
+async def test_large_messages_of_several_links_are_read_one_after_the_other() -> None:
+    room, text = FrameRoom(), "x" * 2**20
+    room.large = Budget(COPIES * 2**20)
+    async with (
+        open_raw_orchestrator() as raw,
+        open_link(target(raw), settings(room=room)) as first,
+        open_link(target(raw), settings(room=room)) as second,
+        trio.open_nursery() as nursery,
+    ):
+        sockets = [await raw.connections.receive() for _ in range(2)]
+        nursery.start_soon(sockets[0].send_text, text)
+        assert await first.receive_batch() == [text]
+        nursery.start_soon(sockets[1].send_text, text)
+        with trio.move_on_after(0.1) as too_early:
+            await second.receive_batch()
+        assert too_early.cancelled_caught
+        nursery.start_soon(sockets[0].send_text, "next")
+        assert await first.receive_batch() == ["next"]
+        assert await second.receive_batch() == [text]
+        assert room.large.used == COPIES * 2**20
+    assert (room.large.used, room.buffered) == (0, 0)
+
+
+async def test_a_large_message_in_pieces_asks_for_room_too() -> None:
+    room, text = FrameRoom(), b"x" * 2**19
+    async with open_raw_orchestrator() as raw, open_link(target(raw), settings(room=room)) as link:
+        socket = await raw.connections.receive()
+        await socket.send_bytes_raw(frame(text, final=False) + frame(text, opcode=0, final=False))
+        await socket.send_bytes_raw(frame(b"", opcode=0))
+        assert await link.receive_batch() == ["x" * 2**20]
+        assert room.large.used == room.large.total
+    assert room.large.used == 0
+
+
+async def test_a_large_message_that_does_not_end_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tap_module, "LONGEST_MESSAGE_S", 0.05)
+    async with open_raw_orchestrator() as raw, open_link(target(raw), settings()) as link:
+        socket = await raw.connections.receive()
+        await socket.send_bytes_raw(frame("x" * 2**20)[:-1])
+        with pytest.raises(LinkLost, match="did not end within"):
+            await link.receive_batch()

@@ -1,10 +1,11 @@
 """What an orchestrator must not send: it is counted, told of once a kind, and hurts nothing else."""
 
+import resource
 from pathlib import Path
 
 import trio
 
-from support.fault_case import PROJECT, Case, open_case
+from support.fault_case import PROJECT, Case, open_case, virtual_bytes
 from support.fault_counts import Counts, Record
 from support.raw_orchestrator import event_text, frame
 from support.receivers import open_slack_receiver
@@ -130,3 +131,22 @@ async def test_a_flood_of_output_drops_nothing_that_matters(
             record("count", f"{10 * counts.flood:,} events in {took:.1f} s")
             assert not socket.closed.is_set()
         assert sorted(case.told_by_log()) == runs
+
+
+async def test_frames_of_millions_of_values_are_counted_also_where_memory_is_scarce(tmp_path: Path) -> None:
+    async with open_case(tmp_path) as case:
+        case.configure()
+        async with case.agent() as agent:
+            socket = await case.connected()
+            await case.fail("t0")
+            await case.arrived()
+            size = virtual_bytes(agent.process.pid) + 256 * 2**20
+            resource.prlimit(agent.process.pid, resource.RLIMIT_AS, (size, size))
+            for filling in ("[],", "{},", "0,", '{"a":{}},'):
+                values = filling * (15 * 2**20 // len(filling))
+                await socket.send_text(f'{{"type": "task_failed", "taskId": "x", "output": [{values}0]}}')
+            await case.fail("t1")
+            await case.arrived()
+            assert not socket.closed.is_set()
+        assert case.told_by_webhook() == ["t0", "t1"]
+        assert sum("too many values" in line for line in agent.stderr) == 1

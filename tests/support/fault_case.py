@@ -283,6 +283,12 @@ def peak_kb(pid: int) -> int:
     return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0)
 
 
+def virtual_bytes(pid: int) -> int:
+    """All memory that the process has asked for, used or not; what RLIMIT_AS bounds."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[0])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 def processor_seconds(pid: int) -> float:
     """Processor time that the process has used; 0 where nothing tells."""
     try:

@@ -21,6 +21,7 @@ from aintandem_notify.config import DIRECT, Outbound
 from aintandem_notify.errors import LinkLost, OrchestratorError
 from aintandem_notify.orchestrator.address import Endpoint, SocketTarget
 from aintandem_notify.orchestrator.dial import TlsContext, open_stream
+from aintandem_notify.orchestrator.frame_room import FrameRoom, LinkRoom
 from aintandem_notify.orchestrator.heartbeat import Beat, Pulse, control_frame, is_ping, next_beat
 from aintandem_notify.orchestrator.tap import Tap
 from aintandem_notify.orchestrator.verdicts import OUR_LIMITS, error_for_close, leaves
@@ -30,8 +31,8 @@ Frame = str | bytes
 
 MAX_MESSAGE_SIZE: Final = 16 * 2**20
 """Bytes of one message; an ``output`` can be large, and beyond this it is no event that anybody reads."""
-MESSAGE_QUEUE_SIZE: Final = 4
-"""Messages that the library decodes ahead of our reader; each may be of the largest size."""
+MESSAGE_QUEUE_SIZE: Final = 1
+"""Messages that the library decodes ahead of our reader; each may be of the largest size, and few go that way."""
 RECEIVE_BUFFER_SIZE: Final = 64 * 2**10
 """Bytes taken off the socket at once."""
 MAX_BATCH_FRAMES: Final = 2000
@@ -87,7 +88,8 @@ class LinkSettings:
     """What all links of an agent share.
 
     ``connect_timeout`` and ``heartbeat_interval`` are in seconds. ``batch_frames`` are handed over at
-    once at the most. ``handshakes`` bounds the connections that are being opened at the same time.
+    once at the most. ``handshakes`` bounds the connections that are being opened at the same time, ``room`` the
+    memory of all that they read ahead.
     """
 
     dial: Dial
@@ -96,6 +98,7 @@ class LinkSettings:
     heartbeat_interval: float = 30.0
     batch_frames: int = MAX_BATCH_FRAMES
     handshakes: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(MAX_HANDSHAKES))
+    room: FrameRoom = field(default_factory=FrameRoom)
 
 
 def dialler(tls: TlsContext, outbound: Outbound = DIRECT) -> Dial:
@@ -217,7 +220,8 @@ class _WebSocketLink:
     """A link over trio-websocket; ``read`` and ``keep_alive`` run beside its user."""
 
     def __init__(self, websocket: WebSocketConnection, tap: Tap, settings: LinkSettings) -> None:
-        tap.opened(WholeFrames(self._take, limit=MAX_MESSAGE_SIZE), self._wait_for_room)
+        self._share = LinkRoom(settings.room)
+        tap.opened(WholeFrames(self._take, limit=MAX_MESSAGE_SIZE), self._wait_for_room, self._share.ask)
         tap.on_idle = self._flush
         self._websocket = websocket
         self._tap = tap
@@ -243,7 +247,9 @@ class _WebSocketLink:
             if self._ended is not None:
                 raise self._ended
             self._arrival = trio.Event()
+            self._share.hand_over()
             await self._arrival.wait()
+        self._share.hand_over()
         if len(self._buffer) <= self._most_frames:
             return self.leftover()
         batch = self._buffer[: self._most_frames]
@@ -275,13 +281,14 @@ class _WebSocketLink:
 
     def _take(self, frame: Frame) -> bool:
         """Whether there is room for more."""
-        self._tap.unframed = 0
+        self._tap.message_taken()
+        has_room = self._share.take(len(frame))
         self._buffer.append(frame)
         self._size += len(frame)
         if is_ping(frame):
             self._pong_is_due = True
             self._nudge.set()
-        return len(self._buffer) < MAX_BATCH_FRAMES and self._size < MAX_BATCH_SIZE
+        return has_room and len(self._buffer) < MAX_BATCH_FRAMES and self._size < MAX_BATCH_SIZE
 
     async def _wait_for_room(self) -> None:
         self._arrival.set()
@@ -306,7 +313,9 @@ class _WebSocketLink:
         pinged_at = trio.current_time()
         while self._ended is None:
             now = trio.current_time()
-            pulse = Pulse(self._interval, self._tap.heard_at, pinged_at, paused=self._room is not None)
+            pulse = Pulse(
+                self._interval, self._tap.heard_at, pinged_at, paused=self._room is not None or self._share.waits
+            )
             beat, wait = next_beat(pulse, now)
             if beat is Beat.DEAD:
                 self._end(LinkLost(f"nothing was heard for {now - pulse.heard_at:.0f} s"))
@@ -361,13 +370,14 @@ class _WebSocketLink:
         while True:
             silence = trio.current_time() - self._tap.heard_at
             # A pause of our own reader is none.
-            if silence >= CLOSE_TIMEOUT_S and self._room is None:
+            if silence >= CLOSE_TIMEOUT_S and self._room is None and not self._share.waits:
                 scope.cancel()
                 return
             await trio.sleep(max(CLOSE_TIMEOUT_S - silence, HASTY_CLOSE_TIMEOUT_S))
 
     async def close(self) -> None:
         """Say goodbye, and wait a moment for the answer if there can be one."""
+        self._share.close()
         hasty = self._ended is not None or trio.current_effective_deadline() == -math.inf
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:

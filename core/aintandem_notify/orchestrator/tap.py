@@ -5,6 +5,7 @@ peer hung up in the middle of the handshake (it waits for ever), when bytes arri
 and when everything that was read has been decoded (the moment to hand a batch over).
 """
 
+import math
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -14,6 +15,7 @@ from typing import Final
 import trio
 
 from aintandem_notify.errors import LinkLost, OrchestratorError
+from aintandem_notify.orchestrator.frame_room import FREE_MESSAGE, LONGEST_MESSAGE_S
 from aintandem_notify.orchestrator.verdicts import TOO_BIG, error_for_status
 from aintandem_notify.orchestrator.whole_frames import WholeFrames
 
@@ -35,6 +37,9 @@ class Tap(trio.abc.Stream):
     more than ``limit`` bytes without a whole message end the stream, and ``error`` says so; whoever takes
     messages sets ``unframed`` to 0. ``heard_at`` is in seconds of trio's clock. While ``idle``, all that arrived
     is decoded; ``on_idle`` is called when that begins.
+
+    Before more than ``FREE_MESSAGE`` bytes of a message are read, ``ask`` is waited for, with its size. After that
+    a message that does not come to its end in time ends the stream, too.
     """
 
     def __init__(self, stream: trio.abc.Stream, *, limit: int) -> None:
@@ -51,11 +56,23 @@ class Tap(trio.abc.Stream):
         self._early = b""
         self._whole: WholeFrames | None = None
         self._wait_for_room: Callable[[], Awaitable[None]] | None = None
+        self._ask: Callable[[int], Awaitable[None]] | None = None
+        self._ends_until = math.inf
 
-    def opened(self, whole: WholeFrames, wait_for_room: Callable[[], Awaitable[None]]) -> None:
+    def opened(
+        self,
+        whole: WholeFrames,
+        wait_for_room: Callable[[], Awaitable[None]],
+        ask: Callable[[int], Awaitable[None]] | None = None,
+    ) -> None:
         """The library has accepted the handshake: from now on ``whole`` gets what arrives before it does."""
-        self._whole, self._wait_for_room = whole, wait_for_room
+        self._whole, self._wait_for_room, self._ask = whole, wait_for_room, ask
         self._open.set()
+
+    def message_taken(self) -> None:
+        """A whole message is there; what arrives now is of the next."""
+        self.unframed = 0
+        self._ends_until = math.inf
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """As the stream's own; see the class for what it raises. What ``whole`` takes never shows."""
@@ -81,11 +98,19 @@ class Tap(trio.abc.Stream):
         self.idle = True
         if self.on_idle is not None:
             self.on_idle()
+        arrived: bytes | bytearray = b""
         try:
-            arrived = await self._receive(max_bytes)
+            with trio.move_on_at(self._ends_until) as time:
+                if self._ask is not None and self.unframed > FREE_MESSAGE and math.isinf(self._ends_until):
+                    await self._ask(self._limit if self._whole is None else self._whole.expected)
+                    self._ends_until = trio.current_time() + LONGEST_MESSAGE_S
+                arrived = await self._receive(max_bytes)
         finally:
             self.idle = False
         self.heard_at = trio.current_time()
+        if time.cancelled_caught:
+            self.error = LinkLost(f"a message did not end within {LONGEST_MESSAGE_S:g} s", TOO_BIG)
+            return b""
         if self._head is not None:
             return self._take_head(self._head, arrived)
         self.unframed += len(arrived)

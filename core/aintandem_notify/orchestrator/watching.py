@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import cache, partial
 
@@ -17,6 +18,7 @@ from aintandem_notify.orchestrator.auth import Session
 from aintandem_notify.orchestrator.catching_up import Books, CatchUp, Lookout
 from aintandem_notify.orchestrator.dial import client_context
 from aintandem_notify.orchestrator.fleet import Fleet, Watch, keep_fleet
+from aintandem_notify.orchestrator.frame_room import FrameRoom
 from aintandem_notify.orchestrator.holding import Hold
 from aintandem_notify.orchestrator.link import LinkSettings, dialler, open_link
 from aintandem_notify.orchestrator.link_places import LinkPlaces
@@ -59,12 +61,13 @@ async def open_fleet(
     """
     places = places or LinkPlaces()
     api = OrchestratorApi(session, http, clock)
+    room = FrameRoom()
     lookout = None if books is None else Lookout(Surveyor(api, clock), books)
 
     def prepare(connection: ConnectionConfig) -> Watch:
         settings = WatchSettings(
             session=session,
-            connect=partial(open_link, settings=link_settings(connection, clock)),
+            connect=partial(open_link, settings=replace(link_settings(connection, clock), room=room)),
             backoff=connection,
             sink=sink,
             clock=clock,

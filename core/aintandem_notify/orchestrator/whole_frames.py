@@ -41,6 +41,12 @@ class WholeFrames:
         self._waiting = bytearray()
         self._is_over = False
 
+    @property
+    def expected(self) -> int:
+        """Bytes of the message that has begun to arrive, as far as anybody knows: at the most ``limit``."""
+        frame = None if self._is_over else _frame_at(self._waiting, 0)
+        return self._limit if frame is None else min(frame.end - frame.start, self._limit)
+
     def split(self, arrived: bytes | bytearray = b"") -> bytearray:
         """What of ``arrived``, and of what waited for it, is for the library; may be empty."""
         waiting, passed, position = self._waiting, bytearray(), 0
