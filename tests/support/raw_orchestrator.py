@@ -262,11 +262,11 @@ class RawSocket:
 class RawOrchestrator:
     """The server. All of it may be changed while it runs.
 
-    ``upgrade_answers`` are used up one an upgrade, then ``default_upgrade`` counts. ``rest`` maps
-    ``"GET /api/projects"`` (method and path as requested) to a JSON value, a ``RestAnswer``, a ``WireAnswer`` or
-    a function of the request; what is not there is answered as an empty orchestrator would, and what is in
-    ``delays`` not before the event there is set. ``prefixes`` are the places where the API lives; requests
-    elsewhere are answered 404. ``connections`` gives each accepted subscription.
+    ``upgrade_answers`` are used up one an upgrade, then what ``upgrades_by_project`` has for the project counts,
+    then ``default_upgrade``. ``rest`` maps ``"GET /api/projects"`` (method and path as requested) to a JSON value,
+    a ``RestAnswer``, a ``WireAnswer`` or a function of the request; what is not there is answered as an empty
+    orchestrator would, and what is in ``delays`` not before the event there is set. ``prefixes`` are the places
+    where the API lives; requests elsewhere are answered 404. ``connections`` gives each accepted subscription.
     """
 
     port: int
@@ -274,6 +274,7 @@ class RawOrchestrator:
     prefixes: tuple[str, ...] = ("/api", "")
     projects: list[str] = field(default_factory=lambda: ["project-123", "project-456"])
     upgrade_answers: deque[UpgradeAnswer] = field(default_factory=deque)
+    upgrades_by_project: dict[str, UpgradeAnswer] = field(default_factory=dict)
     default_upgrade: UpgradeAnswer = field(default_factory=Accept)
     rest: dict[str, Any] = field(default_factory=dict)
     delays: dict[str, trio.Event] = field(default_factory=dict)
@@ -351,7 +352,9 @@ class RawOrchestrator:
 
     async def _upgrade(self, stream: trio.SocketStream, request: HttpRequest, reader: _Reader) -> None:
         self.upgrades.append(request)
-        answer = self.upgrade_answers.popleft() if self.upgrade_answers else self.default_upgrade
+        project = unquote(request.path.partition(_SUBSCRIBE)[2])
+        usual = self.upgrades_by_project.get(project, self.default_upgrade)
+        answer = self.upgrade_answers.popleft() if self.upgrade_answers else usual
         key = request.headers["sec-websocket-key"].encode()
         if not any(request.path.startswith(prefix + _SUBSCRIBE) for prefix in self.prefixes):
             answer = Refuse(404)
