@@ -10,7 +10,7 @@ from aintandem_notify import config as configuration
 from aintandem_notify.config import Config
 from aintandem_notify.config.remarks import remarks
 from aintandem_notify.errors import PluginError
-from aintandem_notify.plugins.catalog import Catalog
+from aintandem_notify.plugins.catalog import Catalog, Files
 from aintandem_notify.plugins.sources import printing_to_stderr
 from aintandem_notify.rules import Language, Router
 
@@ -28,9 +28,12 @@ class Loaded:
         return [*remarks(self.config), *self.router.warnings()]
 
 
-def load(source: Path, environ: Mapping[str, str] = os.environ) -> Loaded:
-    """Read ``source`` and everything it names; raises ConfigError with all that is wrong."""
-    catalog = Catalog()
+def load(source: Path, environ: Mapping[str, str] = os.environ, *, files: Files = Files.RUN) -> Loaded:
+    """Read ``source`` and everything it names; raises ConfigError with all that is wrong.
+
+    ``files`` says what is done with plugins that are files beside it.
+    """
+    catalog = Catalog(files=files)
     config = configuration.load(source, catalog=catalog, language=Language(), environ=environ)
     return Loaded(config, Router(config), catalog)
 

@@ -246,7 +246,7 @@ async def test_test_survives_a_plugin_that_closes_standard_output(tmp_path: Path
 async def test_plugins_list_shows_what_there_is_and_what_is_wrong_with_it(tmp_path: Path) -> None:
     write_plugin(tmp_path / "plugins", "beep", BEEP)
     write_plugin(tmp_path / "mine", "broken", "import nowhere_to_be_found\n")
-    here = await run_command("plugins", "list", cwd=tmp_path)
+    here = await run_command("plugins", "list", "--plugins-dir", "plugins", cwd=tmp_path)
     mine = await run_command("plugins", "list", "--plugins-dir", "mine", cwd=tmp_path)
     assert (here.code, mine.code, here.err, mine.err) == (0, 0, "", "")
     header, *lines = here.out.splitlines()

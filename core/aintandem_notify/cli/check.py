@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from aintandem_notify.cli.echo import echo, echo_lines
-from aintandem_notify.cli.shared import EXIT_FAILED, config_argument, run_interruptible, terminal_width
+from aintandem_notify.cli.shared import (
+    EXIT_FAILED,
+    config_argument,
+    files_beside,
+    run_interruptible,
+    terminal_width,
+)
 
 if TYPE_CHECKING:
     from aintandem_notify.loading import Loaded
@@ -21,12 +27,12 @@ if TYPE_CHECKING:
 def check(config: Path, connect: bool) -> None:
     """Tell what is wrong with CONFIG, or who gets told what.
 
-    CONFIG is config.toml if it is left out. Exits with 2 when it is wrong, and with 1 when something does not
-    answer.
+    CONFIG is config.toml if it is left out. Plugins that are files beside it are code, and are loaded only where
+    CONFIG is given. Exits with 2 when it is wrong, and with 1 when something does not answer.
     """
     from aintandem_notify.loading import load
 
-    loaded = load(config)
+    loaded = load(config, files=files_beside("config"))
     _describe(loaded)
     if connect:
         _connect(loaded)

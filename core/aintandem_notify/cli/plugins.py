@@ -12,7 +12,13 @@ import click
 
 from aintandem_notify.cli.asking import config_and_name, json_option, now, show_facts, show_json
 from aintandem_notify.cli.echo import echo
-from aintandem_notify.cli.shared import EXIT_FAILED, plugins_dir_option, run_interruptible, terminal_width
+from aintandem_notify.cli.shared import (
+    EXIT_FAILED,
+    files_beside,
+    plugins_dir_option,
+    run_interruptible,
+    terminal_width,
+)
 
 if TYPE_CHECKING:
     from aintandem_notify.control.views import PluginDetail
@@ -34,7 +40,8 @@ def list_plugins(config: Path | None, plugins_dir: Path) -> None:
     """List the plugins that are installed or, with CONFIG, how each instance in it comes up.
 
     With CONFIG each instance is set up and torn down again; nothing is sent. One-file plugins are looked for
-    in the folder that CONFIG names. Exits with 1 when an instance does not come up.
+    in the folder that CONFIG names; without it they are listed, and loaded only from a --plugins-dir that is
+    given. Exits with 1 when an instance does not come up.
     """
     if config is None:
         _list_installed(plugins_dir)
@@ -89,9 +96,12 @@ def _list_installed(folder: Path) -> None:
     from aintandem_notify.errors import PluginError
     from aintandem_notify.plugins import Catalog
 
-    catalog = Catalog()
-    rows = []
+    catalog = Catalog(files=files_beside("plugins_dir"))
+    rows, not_run = [], catalog.not_run(folder)
     for name in catalog.names(folder):
+        if name in not_run:
+            rows.append((name, not_run[name].origin, f"not loaded; if you trust it: --plugins-dir {folder}"))
+            continue
         try:
             found = catalog.find(name, folder)
         except PluginError as error:

@@ -12,6 +12,9 @@ from aintandem_notify.cli.shared import config_argument
 def run(config: Path) -> None:
     """Watch the projects of CONFIG and notify, until told to stop.
 
+    CONFIG is config.toml if it is left out. Plugins that are files beside it are loaded: run no config that you
+    do not trust.
+
     SIGINT (Ctrl-C) and SIGTERM end it in good order, a second one at once. SIGHUP reads CONFIG again: a wrong
     one is refused and the old one stays. What is not delivered by then is delivered after the next start.
     """

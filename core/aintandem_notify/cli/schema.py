@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from aintandem_notify.cli.echo import echo_json
-from aintandem_notify.cli.shared import plugins_dir_option
+from aintandem_notify.cli.echo import echo, echo_json
+from aintandem_notify.cli.shared import files_beside, plugins_dir_option
 
 
 @click.command(epilog="Example:  aintandem-notify schema > config.schema.json")
@@ -13,12 +13,16 @@ from aintandem_notify.cli.shared import plugins_dir_option
 def schema(plugins_dir: Path) -> None:
     """Print the JSON Schema of a configuration.
 
-    It has the keys of every installed plugin, and of those in the folder of one-file plugins. Editors complete
-    and check a configuration whose first line is:  #:schema config.schema.json
+    It has the keys of every installed plugin, and of the one-file plugins in a --plugins-dir that is given.
+    Editors complete and check a configuration whose first line is:  #:schema config.schema.json
     """
     import json
 
     from aintandem_notify import loading
+    from aintandem_notify.plugins import Catalog
 
     # Escaped, so that the file is right in whatever encoding the shell writes it.
-    echo_json(json.dumps(loading.config_schema(plugins_dir), indent=2))
+    catalog = Catalog(files=files_beside("plugins_dir"))
+    echo_json(json.dumps(loading.config_schema(plugins_dir, catalog), indent=2))
+    for file in catalog.not_run(plugins_dir).values():
+        echo(f"{file.path} is not in it: it is code; if you trust it, give --plugins-dir {plugins_dir}", err=True)

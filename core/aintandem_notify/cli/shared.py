@@ -11,6 +11,8 @@ import click
 if TYPE_CHECKING:
     import trio
 
+    from aintandem_notify.plugins import Files
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -24,7 +26,7 @@ plugins_dir_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default="plugins",
     show_default=True,
-    help="Folder of one-file plugins, where no CONFIG says it.",
+    help="Folder of one-file plugins, where no CONFIG says it; they are loaded only from one that is given.",
 )
 """Where one-file plugins are when no configuration says it."""
 
@@ -38,6 +40,20 @@ TEAR_DOWN_S: Final = 10.0
 
 WIDEST: Final = 120
 """Columns beyond which lines are hard to read, however wide the terminal is."""
+
+
+def files_beside(parameter: str) -> "Files":
+    """Whether one-file plugins are run: only where the user has named the config, or the folder that they are in.
+
+    They are code, and the folder that one happens to stand in may be anybody's. ``parameter`` is the name of the
+    command's own.
+    """
+    from click.core import ParameterSource
+
+    from aintandem_notify.plugins import Files
+
+    source = click.get_current_context().get_parameter_source(parameter)
+    return Files.REFUSED if source is ParameterSource.DEFAULT else Files.RUN
 
 
 def identity(text: str) -> str:

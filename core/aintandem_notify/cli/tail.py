@@ -33,9 +33,10 @@ def tail(config: Path, projects: tuple[str, ...], task_id: str | None, as_json: 
     """
     from aintandem_notify import log
     from aintandem_notify.loading import load
+    from aintandem_notify.plugins import Files
     from aintandem_notify.tail import ReaderGone, Style, Wanted, follow
 
-    loaded = load(config)
+    loaded = load(config, files=Files.UNREAD)
     log.silence()  # what there is to say is shown
     on_screen = sys.stdout is not None and sys.stdout.isatty()
     style = Style.JSON if as_json else Style.SCREEN if on_screen else Style.PLAIN

@@ -20,6 +20,8 @@ from aintandem_notify.cli.shared import EXIT_FAILED, run_interruptible
 def test(arguments: tuple[str, ...], event_type: str) -> None:
     """Send a made-up notification to DESTINATION, as slack.team, and tell how it went.
 
+    Plugins that are files beside CONFIG are loaded: try no config that you do not trust.
+
     Its title begins with "Test:". The agent may be running meanwhile: nothing is stored, and nothing is tried
     again.
     """

@@ -2,7 +2,7 @@
 
 from aintandem_notify.plugins.border import DeadlineExceeded
 from aintandem_notify.plugins.calls import Delivered, Failed, Result
-from aintandem_notify.plugins.catalog import Catalog
+from aintandem_notify.plugins.catalog import Catalog, Files
 from aintandem_notify.plugins.found import FoundPlugin
 from aintandem_notify.plugins.host import PluginHost, open_host
 from aintandem_notify.plugins.states import InstanceState, InstanceStatus
@@ -12,6 +12,7 @@ __all__ = [
     "DeadlineExceeded",
     "Delivered",
     "Failed",
+    "Files",
     "FoundPlugin",
     "InstanceState",
     "InstanceStatus",

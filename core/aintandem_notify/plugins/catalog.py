@@ -1,10 +1,16 @@
 """Finds plugins by name and imports those that are asked for, and only those."""
 
 from collections.abc import Callable, Sequence
+from enum import Enum
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
+from typing import Final
 
+from pydantic import ConfigDict
+
+from aintandem_notify.api import Plugin
+from aintandem_notify.config.plugin import PluginConfig
 from aintandem_notify.errors import PluginError
 from aintandem_notify.log import in_words
 from aintandem_notify.plugins.border import ConventionBroken, Home, Unusable, at, facts_of, placed
@@ -12,6 +18,7 @@ from aintandem_notify.plugins.conventions import config_model_of, implemented_ho
 from aintandem_notify.plugins.found import FoundPlugin
 from aintandem_notify.plugins.registry import Registry
 from aintandem_notify.plugins.sources import (
+    FileSource,
     ImportFailed,
     Source,
     file_names,
@@ -20,15 +27,36 @@ from aintandem_notify.plugins.sources import (
 )
 from aintandem_notify.signals import is_ctrl_c
 
+NOT_RUN: Final = (
+    "{}/{} was not loaded: it is code, which runs only beside a config that you name; if you trust it, write the "
+    "config's name behind the command"
+)
+"""Of a file that no named config vouches for."""
+
+
+class Files(Enum):
+    """What is done with a plugin that is a file: it is code, and whoever wrote the folder wrote it."""
+
+    RUN = "it is imported, as packages are"
+    REFUSED = "it is named in an error"
+    UNREAD = "its tables are taken as they are, by whoever needs no plugin"
+
 
 class Catalog:
     """The plugins that a config can name: entry points of installed packages and files in ``plugins_dir``.
 
-    A plugin is imported when it is first looked up; a file that has changed since is imported again.
+    A plugin is imported when it is first looked up; a file that has changed since is imported again. ``files``
+    says whether files are imported at all.
     """
 
-    def __init__(self, entry_points: Callable[[], Sequence[EntryPoint]] = installed_entry_points) -> None:
+    def __init__(
+        self,
+        entry_points: Callable[[], Sequence[EntryPoint]] = installed_entry_points,
+        *,
+        files: Files = Files.RUN,
+    ) -> None:
         self._entry_points = entry_points
+        self._files = files
         self._imported: dict[tuple[Source, str], FoundPlugin] = {}
         self._latest: dict[str, FoundPlugin] = {}
 
@@ -42,6 +70,9 @@ class Catalog:
         Raises PluginError when there is none, when there are several, or with what is wrong with it.
         """
         source = self._source(name, plugins_dir)
+        if isinstance(source, FileSource) and self._files is not Files.RUN:
+            self._latest[name] = self._not_run(name, source)
+            return self._latest[name]
         try:
             key = (source, source.fingerprint)
             if key not in self._imported:
@@ -58,8 +89,23 @@ class Catalog:
         except KeyError:
             raise PluginError(name, "no such plugin was looked up") from None
 
+    def not_run(self, plugins_dir: Path) -> dict[str, FileSource]:
+        """The files that ``find`` would not import, by the names of their plugins."""
+        if self._files is Files.RUN:
+            return {}
+        sources = {name: self._sources(name, plugins_dir) for name in file_names(plugins_dir)}
+        return {name: one for name, (one, *_) in sources.items() if isinstance(one, FileSource)}
+
+    def _not_run(self, name: str, source: FileSource) -> FoundPlugin:
+        if self._files is Files.REFUSED:
+            raise PluginError(name, NOT_RUN.format(source.path.parent.name, source.path.name))
+        return FoundPlugin(name, Plugin, _AnyConfig, True, frozenset(), source.origin)
+
+    def _sources(self, name: str, plugins_dir: Path) -> list[Source]:
+        return sources_of(name, tuple(self._entry_points()), plugins_dir)
+
     def _source(self, name: str, plugins_dir: Path) -> Source:
-        match sources_of(name, tuple(self._entry_points()), plugins_dir):
+        match self._sources(name, plugins_dir):
             case [source]:
                 return source
             case []:
@@ -69,6 +115,12 @@ class Catalog:
             case several:
                 origins = " and as ".join(source.origin for source in several)
                 raise PluginError(name, f"found more than once, as {origins}; rename or remove one")
+
+
+class _AnyConfig(PluginConfig):
+    """The table of a plugin that nobody looked into."""
+
+    model_config = ConfigDict(extra="ignore")
 
 
 def _inspect(name: str, source: Source, module: ModuleType) -> FoundPlugin:

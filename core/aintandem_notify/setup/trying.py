@@ -7,14 +7,14 @@ from aintandem_notify.config import Surroundings
 from aintandem_notify.config.load import read_document
 from aintandem_notify.errors import ConfigError, Problem
 from aintandem_notify.loading import Loaded
-from aintandem_notify.plugins.catalog import Catalog
+from aintandem_notify.plugins.catalog import Catalog, Files
 from aintandem_notify.rules import Language, Router
 from aintandem_notify.setup.draft import Draft
 
 
 def loaded_of(draft: Draft, path: Path) -> Loaded:
     """The configuration as ``path`` would hold it; raises ConfigError with all that is wrong."""
-    catalog = Catalog()
+    catalog = Catalog(files=Files.REFUSED)  # the plugins to pick from are installed
     surroundings = Surroundings(path.absolute().parent, os.environ, Language())
     config, findings = read_document(draft.document(), path, surroundings, catalog)
     if config is None:
