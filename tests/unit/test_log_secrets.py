@@ -223,6 +223,11 @@ def test_a_text_under_a_name_of_a_secret_is_one() -> None:
     assert redact_values(given) == {**told, "secret": ""}
 
 
+def test_a_number_that_is_written_as_a_secret_is_one() -> None:
+    hide("47114711")
+    assert redact_values([47114711, 471147110, 4711, True, "47114711"]) == [HIDDEN, 471147110, 4711, True, HIDDEN]
+
+
 def test_keys_that_become_equal_all_stay() -> None:
     hide("Xq7vLm2Rt9Kp4Zs8")
     hide("Yq7vLm2Rt9Kp4Zs8")
@@ -292,6 +297,24 @@ def test_a_piece_after_which_more_may_come_shows_no_part() -> None:
     assert redact_cut(f"{SECRET[5:]} x {SECRET[:6]}\n", start=False) == f"{SECRET[5:]} x {SECRET[:6]}\n"
     assert redact_cut(SECRET[3:9], start=True) == HIDDEN
     assert redact_cut(SECRET[:3], start=True) == SECRET[:3]
+
+
+@pytest.mark.parametrize("pieces", [[SECRET[:6], SECRET[6:]], ["Authorization: Bear", "er abc123abc123 x"]])
+def test_a_colour_code_that_is_cut_itself_hides_no_part(pieces: list[str]) -> None:
+    hide(SECRET)
+    first, second = f"{pieces[0]}\x1b[3", f"1m{pieces[1]}"
+    told = redact_piece(first) + redact_piece(second, first)
+    assert not parts(SECRET, told)
+    assert "abc123" not in told
+
+
+def test_a_token_in_pieces_is_hidden_however_long_it_is() -> None:
+    token = "eyJ" + "hbGciOiJ" * 100 + ".eyJ" + "zdWIiOiJ" * 100 + "." + "dGhlLXNp" * 100
+    told, written = "", "some words before it: "
+    for at in range(0, len(token), 500):
+        told += redact_piece(token[at : at + 500], written)
+        written += token[at : at + 500]
+    assert "dGhlLXNp" not in told
 
 
 def test_a_private_key_in_pieces_is_hidden() -> None:

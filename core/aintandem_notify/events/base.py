@@ -165,7 +165,11 @@ class Event(BaseModel):
             next((word for word in names if names[word] == name and word in raw), "") for name in self.identity
         }
         fields["_wire"] = {
-            word: raw[word] if word in kept else given[names[word]] if names[word] in given else change(raw[word])
+            word: raw[word]
+            if word in kept
+            else given[names[word]]
+            if names[word] in given
+            else _changed(raw[word], change)
             for word in raw.keys() & names.keys()
         } | change({word: value for word, value in raw.items() if word not in names})
         fields["key"] = self.key
@@ -197,8 +201,10 @@ def _changed(value: Any, change: Callable[[Any], Any]) -> Any:
             return told
         case tuple():
             return tuple(change(list(value)))
-        case _:
+        case str() | dict() | list():
             return change(value)
+        case _:
+            return value  # numbers and times, which are of their type
 
 
 @cache

@@ -85,9 +85,19 @@ class Known:
 
     def may_be_cut(self, text: str, *, cut_start: bool, cut_end: bool) -> bool:
         """Whether a part of a secret may stand at an end where the text was cut."""
-        first = flattened(text[:_ROOM])[:SHORTEST_PART].lower() if cut_start else ""
-        last = flattened(text[-_ROOM:])[-SHORTEST_PART:].lower() if cut_end else ""
-        return any(len(part) == SHORTEST_PART and part in self.together for part in (first, last))
+        return (cut_start and self._is_part(flattened(text[:_ROOM])[:SHORTEST_PART])) or (
+            cut_end and self._is_part(flattened(text[-_ROOM:])[-SHORTEST_PART:])
+        )
+
+    def may_be_parted(self, before: str, text: str) -> bool:
+        """Whether a secret may begin in what came ``before`` and end, or go on, in ``text``."""
+        begin, end = flattened(text[:_ROOM]), flattened(before[-_ROOM:])
+        return any(map(self._is_part, (begin[:SHORTEST_PART], end[-SHORTEST_PART:]))) or (
+            len(begin) < SHORTEST_PART and self._is_part((end + begin)[-SHORTEST_PART:])
+        )
+
+    def _is_part(self, part: str) -> bool:
+        return len(part) == SHORTEST_PART and part.lower() in self.together
 
     def spans(self, text: str, *, cut_start: bool = False, cut_end: bool = False) -> list[Span]:
         """Where secrets are, in no order; at an end where the text was cut also a part of one."""

@@ -24,6 +24,8 @@ MOST_ENCODED: Final = 4
 REACH: Final = 4096
 """Characters on the other side of a cut that are looked at: no secret that is longer is told from its part."""
 
+_WORDS: Final = 200
+"""Characters before a piece in which there is what makes a token of it: ``Authorization: Bearer``, a login."""
 _SHORT: Final = 128
 """Characters of a text that is remembered with its outcome: names and titles come again and again."""
 _AGAIN: Final = 3
@@ -119,8 +121,16 @@ def redact_piece(text: str, before: str = "") -> str:
     A secret that the seam parts is hidden on both sides of it, but for less than four characters before it.
     """
     window = before[-REACH:]
+    if "PRIVATE KEY" not in window and not _all_known().may_be_parted(window, text):
+        window = window[_last_words(window) :]
     whole, begin = window + text, len(window)
     return _within(whole, begin, len(whole), cut_start=True, cut_end=not text.endswith(_BREAKS))
+
+
+def _last_words(text: str) -> int:
+    """Where the words at the end begin that can make a token of what follows."""
+    enough = max(0, len(text) - _WORDS)
+    return max(text.rfind(" ", 0, enough), text.rfind("\n", 0, enough), 0)
 
 
 def redact_cut(text: str, *, start: bool, end: bool = True) -> str:
@@ -217,7 +227,7 @@ def _holds_in_json(text: str, known: Known) -> bool:
 def redact_values(value: Any) -> Any:
     """As ``redact``, for every text inside JSON values, keys included; of keys that become equal, each stays.
 
-    A text under a key that names a secret is one.
+    A text under a key that names a secret is one, and so is a number that is written as a secret.
     """
     match value:
         case str():
@@ -232,6 +242,8 @@ def redact_values(value: Any) -> Any:
             return clean
         case list() | tuple():
             return [redact_values(item) for item in value]
+        case int() | float() if not isinstance(value, bool):
+            return HIDDEN if redact(str(value)) == HIDDEN else value
         case _:
             return value
 

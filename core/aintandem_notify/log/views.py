@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 # Sequences of terminals (ECMA-48), then control characters but for tab and line breaks, and what Unicode has
 # for joining, breaking and turning text that is not to be seen.
 _UNSEEN: Final = (
-    r"\x1b\[[0-?]*+[ -/]*+[@-~]|\x9b[0-?]*+[ -/]*+[@-~]|\x1b\][^\x07\x1b\x9c]*+(?:\x07|\x1b\\|\x9c)?+"
+    r"\x1b\[[0-?]*+[ -/]*+(?:[@-~]|\Z)|\x9b[0-?]*+[ -/]*+[@-~]|\x1b\][^\x07\x1b\x9c]*+(?:\x07|\x1b\\|\x9c)?+"
     r"|\x1b[PX^_][^\x1b\x9c]*+(?:\x1b\\|\x9c)?+|\x1b[ -/]++[0-~]|\x1b[0-OQ-WYZ\\`-~]"
     r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e"
     r"\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e00ff]++"

@@ -9,6 +9,7 @@ from psycopg import Error, OperationalError, ProgrammingError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from aintandem_notify.errors import StoreError, StoreFull
+from aintandem_notify.log import redact_start
 from aintandem_notify.store.faults import statement_failed
 
 SENTENCES: Final[Mapping[str, str]] = {
@@ -39,6 +40,9 @@ _WITHOUT_STATE: Final[Mapping[str, re.Pattern[str]]] = {
     "08": re.compile(r"connection (unexpectedly|is (closed|lost))|(lost|broken|consuming input|sending) "),
 }
 
+_LONGEST_WORDS: Final = 2000
+"""Characters of an error that are looked at; what libpq says is shorter."""
+
 # Out of psycopg, before anything is asked of a server.
 _UNKNOWN_PARAMETER: Final = re.compile(r'invalid (?:connection option|URI query parameter:?) "(\w{1,50})"')
 
@@ -67,10 +71,10 @@ def sentence(error: BaseException | None) -> str:
     for length in (5, 3, 2):
         if len(state) == 5 and state[:length] in SENTENCES:
             return SENTENCES[state[:length]]
-    words = " ".join(str(error).split())
+    words = " ".join(str(error)[:_LONGEST_WORDS].split())
     if not state and isinstance(error, OperationalError):
         known = (SENTENCES[state] for state, pattern in _WITHOUT_STATE.items() if pattern.search(words))
-        return next(known, f"it cannot be reached: {words[:300]}")
+        return next(known, f"it cannot be reached: {redact_start(words, 300)}")
     if isinstance(error, ProgrammingError) and (unknown := _UNKNOWN_PARAMETER.search(str(error))):
         return f'[store] url has a parameter that PostgreSQL does not know: "{unknown[1]}"'
     primary = getattr(getattr(error, "diag", None), "message_primary", None)
