@@ -13,8 +13,10 @@ from typing import Any, Final, NamedTuple
 
 from aintandem_notify.clock import EARLIEST
 from aintandem_notify.events import Event, Family, TaskOutputEvent
-from aintandem_notify.log import tail_opening, tail_start
+from aintandem_notify.log import redact_start, tail_opening, tail_start
 
+LONGEST_NAME: Final = 2000
+"""Characters of a name or a step that are kept of a run; a task may be called by its whole prompt."""
 OUTPUT_TAIL_LINES: Final = 20
 """How many of a run's last output lines are kept; what fits a chat message and helps somebody at night."""
 OUTPUT_TAIL_CHARACTERS: Final = 4000
@@ -244,7 +246,7 @@ def _changes(run: Run, event: Event, target: RunState | None) -> dict[str, Any]:
 def _said(event: Event) -> dict[str, Any]:
     """What the event says about its run; what it does not say stays as it was."""
     return {
-        ours: value
+        ours: redact_start(value, LONGEST_NAME) if isinstance(value, str) and len(value) > LONGEST_NAME else value
         for ours, theirs in SAYS.get(event.type, ())
         if (value := getattr(event, theirs)) is not None and value != ""
     }

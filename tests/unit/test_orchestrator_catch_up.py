@@ -18,7 +18,7 @@ from aintandem_notify.notification import Severity
 from aintandem_notify.observation import Observation, OpenRun
 from aintandem_notify.orchestrator import holding
 from aintandem_notify.orchestrator.catching_up import KINDS, MOST_TRIES, CatchUp, Lookout
-from aintandem_notify.orchestrator.holding import LONGEST_HOLD_S, Hold
+from aintandem_notify.orchestrator.holding import LONGEST_HOLD_S, Held, Hold
 from aintandem_notify.orchestrator.survey import Comparison, Shared, Sighting
 from aintandem_notify.rules.texts import severity
 from aintandem_notify.runs import RunRef, RunState
@@ -407,3 +407,22 @@ async def test_nothing_is_left_to_claim_twice(bench: Bench, autojump_clock: Mock
         await trio.sleep(1)
     claims = await bench.ingest._storage.run(claim_all())
     assert [one.notification.event.type for one in claims].count("task_failed") == 1
+
+
+async def test_what_all_projects_hold_back_together_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding, "MOST_HELD_BY_ALL", 2 * (holding.EVENT_COST + 100))
+    stored: list[Event] = []
+
+    async def store(events: Sequence[Event]) -> None:
+        stored.extend(events)
+
+    everyone = Held()
+    first, second = (Hold(store, holding=True, held_by_all=everyone) for _ in range(2))
+    await first.take([event("task_started", "t1")], 100)
+    await second.take([event("task_started", "t2")], 100)
+    assert stored == []
+    await second.take([event("task_started", "t3")], 100)
+    assert [one.run_id for one in stored] == ["t2", "t3"]
+    assert everyone.size == holding.EVENT_COST + 100
+    await first.release()
+    assert everyone.size == 0

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from aintandem_notify import runs
 from aintandem_notify.events import EVENT_TYPES, WIRE_FAMILIES, Event, Family, event_from
 from aintandem_notify.runs import (
+    LONGEST_NAME,
     OPENING_TYPES,
     OUTPUT_TAIL_CHARACTERS,
     OUTPUT_TAIL_LINES,
@@ -254,3 +255,9 @@ def test_a_changed_run_is_what_replace_makes_of_it(changes: dict[str, Any]) -> N
     run = Run("p1", Family.TASK, "t1", name="Nightly", step="Load", updated_at=datetime(2026, 3, 1, tzinfo=UTC))
     assert runs._changed(run, changes) == replace(run, **changes)
     assert run.name == "Nightly"
+
+
+def test_what_a_run_is_called_is_kept_in_so_many_characters() -> None:
+    run = advance(None, event("task_started", "t", task="x" * 100_000)).run
+    run = absorb(run, [event("step_progress", "t", step="y" * 100_000)])
+    assert (len(run.name), len(run.step or "")) == (LONGEST_NAME, LONGEST_NAME)

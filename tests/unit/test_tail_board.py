@@ -13,6 +13,7 @@ from aintandem_notify.notification import Project, Severity
 from aintandem_notify.observation import Observation
 from aintandem_notify.runs import RunRef, RunState
 from aintandem_notify.samples import sample_event
+from aintandem_notify.tail import board as tail_board
 from aintandem_notify.tail.board import DETAIL_LINES, Board, output_lines
 
 PROJECT = Project(id="project-123", name="Sales")
@@ -186,3 +187,15 @@ def test_a_secret_that_a_task_writes_in_pieces_is_shown_in_none() -> None:
     shown = "\n".join([*lines, failed.text, *failed.details])
     assert lines[:3] == ["in with [redacted]", "[redacted]", "[redacted] now"]
     assert not [part for part in ("Xq7v", "Lm2R", "t9Kp", "4Zs8") if part in shown]
+
+
+def test_runs_that_never_end_are_known_up_to_a_bound_that_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tail_board, "MOST_TRACKED", 3)
+    board, told = Board(), list[str]()
+    for number in range(10):
+        told += said(board, made("task_started", taskId=f"t{number}", task=f"task {number}"))
+        said(board, made("output", taskId="t0", output="still here"))
+    assert [bar.label for bar in board.bars()] == ["task 0", "task 8", "task 9"]
+    assert [ref.id for ref in board.under_way("project-123")] == ["t0", "t8", "t9"]
+    assert len(board._moved) == len(board._tracked) == 3  # what is not seen must not grow either
+    assert [line for line in told if "runs are under way" in line] == [tail_board.FULL]

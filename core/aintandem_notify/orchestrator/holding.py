@@ -1,6 +1,7 @@
 """Live events that wait, for a short while, until what was missed before them is stored."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -13,8 +14,19 @@ MOST_HELD: Final = 10_000
 """Events that wait at the most; beyond it they are stored without waiting any longer."""
 MOST_HELD_SIZE: Final = 8 * 2**20
 """Characters of them."""
+MOST_HELD_BY_ALL: Final = 64 * 2**20
+"""Bytes of what waits of all projects, about; with more, what comes is stored without waiting."""
+EVENT_COST: Final = 2048
+"""Bytes of an event beside the characters of its frame, about."""
 LONGEST_HOLD_S: Final = 20.0
 """How long they wait at the most: an orchestrator that is slow to answer must not delay what it sends."""
+
+
+@dataclass(slots=True)
+class Held:
+    """What waits of all projects, in bytes."""
+
+    size: int = 0
 
 
 class Hold:
@@ -23,11 +35,18 @@ class Hold:
     ``store`` returns when they are safe. Events that are stored in vain stay with whoever stores them.
     """
 
-    def __init__(self, store: Callable[[Sequence[Event]], Awaitable[None]], *, holding: bool) -> None:
+    def __init__(
+        self,
+        store: Callable[[Sequence[Event]], Awaitable[None]],
+        *,
+        holding: bool,
+        held_by_all: Held | None = None,
+    ) -> None:
         self._store = store
         self._holding = holding
         self._events: list[Event] = []
-        self._size = 0
+        self._size = self._cost = 0
+        self._held_by_all = held_by_all or Held()
         self._turn = trio.Lock()
 
     async def take(self, events: Sequence[Event], size: int) -> None:
@@ -35,10 +54,20 @@ class Hold:
         # At once, so that they are among what is left over if this is cancelled while others are being stored.
         self._events += events
         self._size += size
+        self._cost += (cost := size + EVENT_COST * len(events))
+        self._held_by_all.size += cost
         async with self._turn:
-            if self._holding and len(self._events) <= MOST_HELD and self._size <= MOST_HELD_SIZE:
+            if self._holding and self._has_room:
                 return
             await self._store_all()
+
+    @property
+    def _has_room(self) -> bool:
+        return (
+            len(self._events) <= MOST_HELD
+            and self._size <= MOST_HELD_SIZE
+            and self._held_by_all.size <= MOST_HELD_BY_ALL
+        )
 
     async def release(self) -> None:
         """Store what is held; nothing is held any more."""
@@ -58,6 +87,8 @@ class Hold:
     def leftover(self) -> list[Event]:
         """What is held, for whoever takes it over."""
         events, self._events, self._size = self._events, [], 0
+        self._held_by_all.size -= self._cost
+        self._cost = 0
         return events
 
     def first_times(self) -> dict[RunRef, datetime]:

@@ -9,10 +9,7 @@ from aintandem_notify.cutting import cut_value
 from aintandem_notify.events import Family, fit_value
 from aintandem_notify.observation import Observation
 from aintandem_notify.orchestrator.records import ExecutionRecord, OperationRecord, SandboxRecord, TaskRecord
-from aintandem_notify.runs import RunRef, RunState
-
-LONGEST_NAME: Final = 2000
-"""Characters of a name that are kept; a task may be called by its whole prompt."""
+from aintandem_notify.runs import LONGEST_NAME, RunRef, RunState
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 

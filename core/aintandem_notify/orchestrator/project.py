@@ -141,7 +141,7 @@ class _Watch:
 
     def _begin_to_catch_up(self, links: Succession, opened_at: datetime) -> None:
         if self._settings.catching_up is not None:
-            self._hold = Hold(self._keeper.keep, holding=True)
+            self._hold = Hold(self._keeper.keep, holding=True, held_by_all=self._settings.held)
             self._catch_up = self._settings.catching_up(self._project, self._hold, opened_at)
             links.beside(partial(self._catch_up.run, self._stored_until))
             links.beside(self._hold.release_in_time)

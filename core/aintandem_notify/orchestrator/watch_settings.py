@@ -11,7 +11,7 @@ from aintandem_notify.events import Event
 from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.address import SocketTarget
 from aintandem_notify.orchestrator.catching_up import CatchUp
-from aintandem_notify.orchestrator.holding import Hold
+from aintandem_notify.orchestrator.holding import Held, Hold
 from aintandem_notify.orchestrator.link_places import LinkPlaces
 from aintandem_notify.orchestrator.retries import Backoff, Trouble
 from aintandem_notify.orchestrator.status import ProjectStatus
@@ -64,4 +64,5 @@ class WatchSettings:
     fatal: frozenset[Trouble] = frozenset()
     tells_every_try: bool = False
     catching_up: CatchingUp | None = None
+    held: Held = field(default_factory=Held)
     places: LinkPlaces = field(default_factory=LinkPlaces)

@@ -21,6 +21,12 @@ LONGEST_MESSAGE: Final = 200
 """Characters of a step's message; more never fits beside a bar."""
 DETAIL_LINES: Final = 12
 """Lines of an error or a result that are shown below how a run ended."""
+MOST_TRACKED: Final = 2000
+"""Runs under way that are known at a time, those that moved longest ago dropped first; at most 10 MB or so."""
+FULL: Final = (
+    f"More than {MOST_TRACKED:,} runs are under way: those that moved longest ago have no bar any more, and nobody"
+    " asks about them after a lost connection"
+)
 REMEMBERED: Final = 1000
 """Ended runs that are remembered, so that a straggler brings no bar back."""
 MARK: Final = " …"
@@ -73,6 +79,9 @@ class Board:
 
     def __init__(self) -> None:
         self._tracked: dict[RunRef, _Tracked] = {}
+        self._moved: dict[RunRef, None] = {}
+        """The same runs, the one that moved longest ago first; bars keep the order in which runs began."""
+        self._is_full = self._is_told_full = False
         self._ended: dict[RunRef, _Tracked] = {}
 
     def bars(self) -> tuple[Bar, ...]:
@@ -96,14 +105,14 @@ class Board:
 
     def forget(self, ref: RunRef) -> None:
         """The run is under way no more, and no event will say so."""
-        self._tracked.pop(ref, None)
+        self._drop(ref)
 
     def found(self, project: Project, seen: Iterable[Observation]) -> None:
         """Tasks that run already, as REST tells; what is known by its events is left as it is."""
         for one in seen:
             if one.ref not in self._tracked and one.ref not in self._ended:
                 run = Run(*one.ref, state=one.state, name=one.name or one.ref.id, started_at=one.started_at)
-                self._tracked[one.ref] = _Tracked(run, project, self._label(run))
+                self._track(_Tracked(run, project, self._label(run)))
 
     def take(self, event: Event, project: Project) -> list[Line]:
         """What to say of ``event``, the oldest line first; nothing for a repetition."""
@@ -121,18 +130,35 @@ class Board:
                 "" if _repeats(said := formats.one_line(event.message or "", LONGEST_MESSAGE), event) else said
             )
         self._keep(_Tracked(run, project, label, message))
-        return [_line(event, run, project, label=label)]
+        lines = [_line(event, run, project, label=label)]
+        if self._is_full and not self._is_told_full:
+            self._is_told_full = True
+            lines.append(Line(event.timestamp, project, Severity.WARNING, FULL))
+        return lines
 
     def _keep(self, one: _Tracked) -> None:
         ref = one.run.ref
         if one.run.state not in TERMINAL_STATES:
             self._ended.pop(ref, None)
-            self._tracked[ref] = one
+            self._track(one)
             return
-        self._tracked.pop(ref, None)
+        self._drop(ref)
         self._ended[ref] = replace(one, run=replace(one.run, output_tail=""))
         if len(self._ended) > REMEMBERED:
             del self._ended[next(iter(self._ended))]
+
+    def _track(self, one: _Tracked) -> None:
+        ref = one.run.ref
+        self._tracked[ref] = one
+        self._moved.pop(ref, None)
+        self._moved[ref] = None
+        if len(self._tracked) > MOST_TRACKED:
+            self._drop(next(iter(self._moved)))
+            self._is_full = True
+
+    def _drop(self, ref: RunRef) -> None:
+        self._tracked.pop(ref, None)
+        self._moved.pop(ref, None)
 
     def _label(self, run: Run) -> str:
         """Its name, with the end of its id where another one under way has the same."""
