@@ -14,11 +14,14 @@ import pytest
 import trio
 import trio.testing
 
+from aintandem_notify.api import Plugin, PluginConfig, hookimpl
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.http_client.look_up import MAX_THREADS, PATIENCE, look_up
 from aintandem_notify.orchestrator.address import Endpoint
 from aintandem_notify.orchestrator.dial import client_context, open_stream
+from aintandem_notify.store import Store, open_storage
+from support.hosting import hosting
 from support.http_server import open_server
 from support.nasty.process import HOSTS_THAT_HANG
 
@@ -104,7 +107,7 @@ async def test_numbers_need_no_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("looked up"))
     assert await look_up("127.0.0.1") == ["127.0.0.1"]
     assert await look_up("::1") == ["::1"]
-    assert await look_up("fe80::1%1") == ["fe80::1%1"]
+    assert await look_up("fe80::1%1") == await look_up("fe80::1%251") == ["fe80::1%1"]
     assert await look_up("2130706433") == ["127.0.0.1"]
     assert await look_up("0x7f.1") == ["127.0.0.1"]
 
@@ -164,15 +167,31 @@ async def test_a_look_up_that_fails(resolver: Resolver, answer: Any, words: str)
         assert not caught.value.maybe_sent
 
 
-async def test_no_thread_of_trios_usual_ones_is_needed(resolver: Resolver) -> None:
-    """A plugin's author may use them all up."""
+class Plain(Plugin[PluginConfig]):
+    """A hook that runs in a thread."""
+
+    @hookimpl
+    def check(self) -> None:
+        return
+
+
+async def test_nothing_of_ours_needs_a_thread_of_trios_usual_ones(resolver: Resolver) -> None:
+    """A plugin's author may use them all up, for ever."""
     usual = trio.to_thread.current_default_thread_limiter()
-    others = [object() for _ in range(int(usual.total_tokens))]
-    for other in others:
-        usual.acquire_on_behalf_of_nowait(other)
-    try:
-        async with open_server() as server, HttpClient() as http:
-            assert (await http.get(f"http://localhost:{server.port}/")).status == 200
-    finally:
+    async with (
+        open_server() as server,
+        HttpClient() as http,
+        open_storage("sqlite://") as storage,
+        hosting(plain=Plain) as bench,
+    ):
+        name = await bench.load("plain")
+        others = [object() for _ in range(int(usual.total_tokens))]
         for other in others:
-            usual.release_on_behalf_of(other)
+            usual.acquire_on_behalf_of_nowait(other)
+        try:
+            assert (await http.get(f"http://localhost:{server.port}/")).status == 200
+            await storage.run(Store.touch)
+            await bench.host.check(name)
+        finally:
+            for other in others:
+                usual.release_on_behalf_of(other)

@@ -30,6 +30,8 @@ from aintandem_notify.orchestrator.link import (
     open_link,
 )
 from aintandem_notify.orchestrator.tap import Tap
+from support.nasty.orchestrator_http import UPGRADES
+from support.nasty.wire import WireAnswer
 from support.raw_orchestrator import (
     Garbage,
     RawOrchestrator,
@@ -698,3 +700,14 @@ async def test_a_large_message_that_does_not_end_ends_the_link(monkeypatch: pyte
         await socket.send_bytes_raw(frame("x" * 2**20)[:-1])
         with pytest.raises(LinkLost, match="did not end within"):
             await link.receive_batch()
+
+
+@pytest.mark.parametrize("answer", UPGRADES.values(), ids=UPGRADES)
+async def test_whatever_answers_the_upgrade_is_one_of_our_errors(answer: WireAnswer) -> None:
+    async with open_raw_orchestrator() as raw:
+        raw.default_upgrade = answer
+        with pytest.raises((LinkLost, LinkRefused, ProjectGone)) as caught:
+            async with open_link(target(raw), settings()):
+                pytest.fail("connected")
+    assert CANARY not in str(caught.value)
+    assert str(caught.value).isprintable()

@@ -40,7 +40,7 @@ async def look_up(host: str) -> list[str]:
 def _numeric(host: str) -> str | None:
     """``host`` if it is an address, in whatever notation the system takes one; never asks a server."""
     try:
-        return str(ipaddress.ip_address(host))
+        return str(ipaddress.ip_address(host.replace("%25", "%")))  # a scope as URLs write it (RFC 6874)
     except ValueError:
         pass
     try:
