@@ -90,7 +90,7 @@ async def test_a_client_that_says_no_more_gets_its_answer(scene: Scene) -> None:
     async with await trio.open_tcp_stream("127.0.0.1", port_of(scene)) as stream:
         await stream.send_all(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         await stream.send_eof()
-        assert b'"ok":true' in b"".join([piece async for piece in stream])
+        assert b'"ok": true' in b"".join([piece async for piece in stream])
 
 
 async def test_what_the_owner_has_asked_is_not_cut_off_for_others(scene: Scene) -> None:

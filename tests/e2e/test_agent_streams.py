@@ -138,3 +138,18 @@ async def test_output_that_a_plugin_left_in_a_pipe_that_nobody_reads_holds_no_ex
                 await raw.connections.receive()
                 await agent.wait_for_log("plugin loaded", times=2)
                 await ended_well(agent)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "terminal"])
+async def test_a_stdout_that_takes_nothing_holds_up_the_console_alone(kind: str, tmp_path: Path) -> None:
+    async with open_raw_orchestrator() as raw:
+        config = write_config(tmp_path, raw.url, FILE_LOG, CONSOLE, '[delivery]\ndrain_timeout = "1s"\n')
+        with paused_terminal() if kind == "terminal" else full_pipe() as ends:
+            stdout = ends if isinstance(ends, int) else ends[1]
+            async with open_agent("run", config, cwd=tmp_path, stdout=stdout) as agent:
+                socket = await raw.connections.receive()
+                for number in range(3):
+                    await socket.send_event("task_failed", taskId=f"t{number}")
+                await logged(tmp_path, 3)
+                assert (await run_command("status", "--alive", cwd=tmp_path, environ=state(tmp_path))).code == 0
+                await ended_well(agent)

@@ -91,7 +91,7 @@ class AgentProcess:
 async def open_agent(
     *arguments: str | Path,
     cwd: Path,
-    environ: Mapping[str, str] | None = None,
+    environ: Mapping[str, str | None] | None = None,
     shell: str = 'exec "$@"',
     stdout: int = subprocess.PIPE,
     stderr: int = subprocess.PIPE,
@@ -99,24 +99,30 @@ async def open_agent(
 ) -> AsyncIterator[AgentProcess]:
     """Run ``aintandem-notify`` with the given arguments in ``cwd``, whose HOME and state it gets too.
 
-    ``shell`` is a script that starts it, as in ``support.nasty.process``. ``stdout`` and ``stderr`` may be
-    descriptors of the test's own; what is written there is not kept then.
+    ``environ`` adds to its variables, None takes one away. ``shell`` is a script that starts it, as in
+    ``support.nasty.process``. ``stdout`` and ``stderr`` may be descriptors of the test's own; what is written
+    there is not kept then.
 
     It is killed when the block is left; ``seconds`` is the most that the block may take, where it hangs: a start
     alone may take half a minute beside others.
     """
     command = ["sh", "-c", shell, "sh", sys.executable, "-m", "aintandem_notify", *map(str, arguments)]
-    surroundings = {
+    surroundings: dict[str, str | None] = {
         "PATH": os.environ["PATH"],
         "HOME": str(cwd),
         "XDG_STATE_HOME": str(cwd / "state"),
         "PYTHONWARNINGS": "error",
         **(environ or {}),
     }
+    variables = {name: value for name, value in surroundings.items() if value is not None}
     with trio.fail_after(seconds):
         async with trio.open_nursery() as nursery:
             process = await trio.lowlevel.open_process(
-                command, cwd=cwd, env=surroundings, stdout=stdout, stderr=stderr
+                command,
+                cwd=cwd,
+                env=variables,
+                stdout=stdout,
+                stderr=stderr,
             )
             agent = AgentProcess(process)
             for stream, lines in ((process.stdout, agent.stdout), (process.stderr, agent.stderr)):
