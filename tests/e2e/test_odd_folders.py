@@ -2,9 +2,11 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
+import trio
 
 from support.agent_process import ended_well, logged, open_agent
 from support.commands import Finished, run_command
@@ -97,3 +99,54 @@ async def test_every_command_works_in_a_folder_of_other_bytes(folder: Path) -> N
     assert listed.code == 0
     assert json.loads(listed.out)["deliveries"]
     assert is_safe(await run_command("check", folder / "none.toml", cwd=folder))
+
+
+GONE = "import os, tempfile; os.chdir(tempfile.mkdtemp()); os.rmdir(os.getcwd()); "
+RUN = "import sys; sys.argv = ['x', *{arguments!r}]; from aintandem_notify.__main__ import main; main()"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["check", "{}"], 0, "is right"),
+        (["test", "{}", "file_log.all"], 0, "delivered"),
+        (["status", "{}"], 1, "no agent runs"),
+        (["status"], 1, "the working directory was removed; go to another one"),
+        (["check"], 2, "config.toml: cannot be read: No such file or directory"),
+        (["plugins", "list"], 0, "file_log"),
+    ],
+)
+async def test_a_working_directory_that_was_removed(
+    tmp_path: Path, arguments: list[str], code: int, says: str
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(CONFIG.replace("[plugins.beep.x]", "").replace(', "beep.x"', ""))
+    named = [one.format(config) for one in arguments]
+    done = await trio.run_process(
+        [sys.executable, "-c", GONE + RUN.format(arguments=named)],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+    )
+    assert (done.returncode, b"Traceback" in done.stderr) == (code, False), done.stderr
+    assert says in (done.stdout + done.stderr).decode()
+
+
+async def test_a_config_behind_links(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    write_simulated(tmp_path / "real" / "c.toml")
+    (tmp_path / "link.toml").symlink_to("real/c.toml")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    assert (await run_command("check", "link.toml", cwd=tmp_path)).code == 0
+    for wrong in ("loop", "dangling", "real", "real/c.toml/x", "x" * 5000, "/dev/zero"):
+        for command in ("check", "status"):
+            ended = await run_command(command, wrong, cwd=tmp_path)
+            assert ended.code == 2
+            assert ended.err.startswith(f"{wrong}: ")
+            assert ended.err.count("\n") == 1
+
+
+def write_simulated(path: Path) -> None:
+    path.write_text('[orchestrator]\nurl = "simulator"\n[[projects]]\nid = "p"\n')

@@ -163,6 +163,15 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> N
     assert load(path, catalog=FakeCatalog(), language=Language(), environ={}).projects == (ProjectConfig(id="p1"),)
 
 
+@pytest.mark.parametrize("stem", ["x" * 250, "\U0001f4a5" * 60, "\udce9" * 250])
+def test_the_state_of_a_config_with_a_long_name_has_a_shorter_one(tmp_path: Path, stem: str) -> None:
+    first, second = (
+        state_file(Path(f"/etc/{name}.toml"), ".sqlite3", tmp_path) for name in (stem, stem[:-1] + "y")
+    )
+    first.with_name(f"{first.name}.damaged-20260301T120000Z").touch()
+    assert first != second
+
+
 @pytest.mark.parametrize("url", ["sqlite:///:memory:", "sqlite:////var/lib/state.db"])
 def test_a_store_that_is_absolute_or_in_memory_stays_as_it_is(tmp_path: Path, url: str) -> None:
     assert load_text(tmp_path, MINIMAL + f"[store]\nurl = '{url}'").store.url == url

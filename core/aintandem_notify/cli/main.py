@@ -118,6 +118,8 @@ for command in (
 
 
 def _in_words(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError) and error.filename is None:
+        return "the working directory was removed; go to another one"  # nothing else is missing without a name
     if error.filename is None or error.strerror is None:
         return error.strerror or str(error)
     return f"{os.fsdecode(error.filename)}: {error.strerror}"

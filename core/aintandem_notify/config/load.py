@@ -38,6 +38,9 @@ from aintandem_notify.errors import ConfigError, Problem
 
 _log = log.get_logger(__name__)
 
+LONGEST: Final = 16 * 2**20
+"""Bytes of a config file; ours. 300 projects have 10,000, and ``/dev/zero`` has no end."""
+
 _OPTIONAL_TABLES: Final[Mapping[str, type[Table]]] = {
     "connection": ConnectionConfig,
     "store": StoreConfig,
@@ -126,7 +129,11 @@ def read_document(
 
 def _read(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(LONGEST + 1)
+        if len(content) <= LONGEST:
+            return content.decode("utf-8-sig")
+        problem = Problem(f"holds more than {LONGEST // 2**20} MB, which is no configuration")
     except OSError as error:
         problem = Problem(f"cannot be read: {error.strerror or type(error).__name__}")
     except UnicodeDecodeError as error:

@@ -53,6 +53,8 @@ from aintandem_notify.log import LogFormat, LogLevel
 from aintandem_notify.notification import Severity
 
 STORE_SUFFIX: Final = ".sqlite3"
+_LONGEST_STEM: Final = 200
+"""Bytes; a name has 255 on most systems, and the longest suffix of ours has 50."""
 _GLOB_CHARACTERS: Final = frozenset("*?[")
 
 
@@ -357,7 +359,8 @@ def state_file(source: Path, suffix: str, state_dir: Path | None = None) -> Path
     folder = state_dir or _user_state_dir()
     absolute = os.path.abspath(source)  # noqa: PTH100  # Path.absolute keeps "..", resolve follows links
     digest = blake2b(os.fsencode(absolute), digest_size=6).hexdigest()
-    return folder / f"{source.stem}-{digest}{suffix}"
+    stem = source.stem if len(os.fsencode(source.stem)) <= _LONGEST_STEM else source.stem[: _LONGEST_STEM // 4]
+    return folder / f"{stem}-{digest}{suffix}"
 
 
 def _user_state_dir() -> Path:

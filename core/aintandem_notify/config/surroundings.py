@@ -28,6 +28,13 @@ class RuleLanguage(Protocol):
         ...
 
 
+def _working_directory() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:  # it was removed; whoever names no relative path needs none
+        return Path()
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """Where a config stands: relative paths start at ``base_dir``, ``{ env = … }`` looks into ``environ``.
@@ -36,7 +43,7 @@ class Surroundings:
     was written in Python, where a number is seconds.
     """
 
-    base_dir: Path = field(default_factory=Path.cwd)
+    base_dir: Path = field(default_factory=_working_directory)
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     language: RuleLanguage | None = None
     in_python: bool = False
