@@ -172,3 +172,21 @@ def test_a_log_line_is_written_in_any_zone(name: str) -> None:
         text=True,
     )
     assert "heard" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": "artifact", "artifact": {"path": "x", "type": "y", "size": 10**400}},
+        {"type": "artifact", "artifact": {"path": "x", "type": "y", "size": -5}},
+        {"type": "step_progress", "step": "s", "status": "running", "progress": 1e308},
+        {"type": "step_progress", "step": "s", "status": "running", "progress": -1e308},
+        {"type": "task_completed", "duration": 1e308, "output": 1e308},
+    ],
+    ids=lambda fields: str(fields)[:60],
+)
+def test_numbers_beyond_all_sense_are_shown_in_a_line(fields: dict[str, object]) -> None:
+    event = parse_frame(json.dumps({"taskId": "t", "projectId": "p", **fields}), "p", NOW)
+    assert isinstance(event, Event)
+    (line,) = Board().take(event, PROJECT)
+    assert len(line.text) < 100

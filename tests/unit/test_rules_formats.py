@@ -1,5 +1,7 @@
 """Numbers and texts as people read them."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,3 +108,21 @@ def test_half_a_token_is_never_left() -> None:
             formats.cut_middle(text + "y" * 100, 60),
         ):
             assert "hhh" not in cut
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (math.inf, "11574074 d 1 h"),
+        (1e308, "11574074 d 1 h"),
+        (math.nan, "0 ms"),
+        (-1e308, "0 ms"),
+    ],
+)
+def test_a_duration_that_is_none_is_text_all_the_same(seconds: float, text: str) -> None:
+    assert formats.duration(seconds) == text
+
+
+def test_a_size_that_is_none_is_text_all_the_same() -> None:
+    assert formats.size(10**400) == formats.size(10**27)
+    assert formats.size(-(10**400)).endswith(" bytes")

@@ -38,7 +38,7 @@ def project_name(event: Event, project: Project | None) -> str:
 
 
 def _percent(value: float | None) -> str | None:
-    return None if value is None else f"{value:.0f}%"
+    return None if value is None else f"{min(max(value, 0.0), 100.0):.0f}%"
 
 
 def artifact_fact(name: str, show: Callable[[Any], str] = str) -> Callable[[Subject], str | None]:

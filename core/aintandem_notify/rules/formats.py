@@ -9,6 +9,10 @@ from aintandem_notify.log import redact, redact_end, redact_start
 from aintandem_notify.printable import strip
 
 _DURATION_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+LONGEST_DURATION: Final = 1e12
+"""Seconds; three times what a calendar has. A number of somebody else may mean nothing."""
+LARGEST_SIZE: Final = 10**27
+"""Bytes; more than there are."""
 _SIZE_UNITS: Final = ("bytes", "KB", "MB", "GB", "TB")
 
 # Texts are cut roughly before they are made safe, for a frame can have megabytes, and finely after it. The first
@@ -17,7 +21,11 @@ _MARGIN: Final = 10
 
 
 def duration(seconds: float) -> str:
-    """``"850 ms"``, ``"42 s"``, ``"2 min 10 s"``, ``"3 h 5 min"``, ``"2 d 4 h"``: the two units that matter."""
+    """``"850 ms"``, ``"42 s"``, ``"2 min 10 s"``, ``"3 h 5 min"``, ``"2 d 4 h"``: the two units that matter.
+
+    Less than nothing, and what is no number, is nothing; there is no more than ``LONGEST_DURATION``.
+    """
+    seconds = min(max(0.0, seconds), LONGEST_DURATION)
     if (milliseconds := max(0, round(seconds * 1000))) < 1000:
         return f"{milliseconds} ms"
     left = round(seconds)
@@ -32,10 +40,12 @@ def duration(seconds: float) -> str:
 
 
 def size(count: int) -> str:
-    """``"512 bytes"``, ``"1.2 MB"``; a KB has 1,000 bytes."""
+    """``"512 bytes"``, ``"1.2 MB"``; a KB has 1,000 bytes. There is no less than none, and no more than
+    ``LARGEST_SIZE``.
+    """
     if count == 1:
         return "1 byte"
-    amount = float(count)
+    amount = float(min(max(0, count), LARGEST_SIZE))
     for unit in _SIZE_UNITS:
         if amount < 999.5 or unit == _SIZE_UNITS[-1]:
             break
