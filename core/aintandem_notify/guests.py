@@ -5,7 +5,7 @@ one that has waited longest makes place, those first that have not shown a token
 asked is never cut off.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -47,11 +47,12 @@ class Guests:
     """The connections of one server, at most ``most`` of them.
 
     Without ``counts_all``, those that a request with the token is at work on take no room: a server of sockets has
-    as many as its users want.
+    as many as its users want. ``arrived`` is called for each that is taken in.
     """
 
-    def __init__(self, most: int, *, counts_all: bool) -> None:
+    def __init__(self, most: int, *, counts_all: bool, arrived: Callable[[], None] = lambda: None) -> None:
         self._most = most
+        self._arrived = arrived
         self._counts_all = counts_all
         self._there: set[Guest] = set()
         self._changed = trio.Event()
@@ -64,6 +65,7 @@ class Guests:
         """The stream's place for as long as the block lasts."""
         guest = Guest(stream)
         self._there.add(guest)
+        self._arrived()
         try:
             yield guest
         finally:

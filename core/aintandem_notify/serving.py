@@ -112,6 +112,29 @@ async def served(
             await server.context.terminated.set()
 
 
+class AcceptTrouble:
+    """What keeps a server from taking connections: logged once, and once when it is over; the server goes on."""
+
+    def __init__(self, errors: logging.Logger) -> None:
+        self._errors = errors
+        self._failing = False
+
+    def is_ours(self, error: OSError) -> bool:
+        """Whether the next attempt would end like this one, and a pause is due: not if only that client went."""
+        if error.errno in _WENT_AWAY:
+            return False
+        if not self._failing:
+            self._failing = True
+            self._errors.warning("no connection can be taken: %s", error.strerror)
+        return True
+
+    def is_over(self) -> None:
+        """A connection was taken."""
+        if self._failing:
+            self._failing = False
+            self._errors.warning("connections are taken again")
+
+
 class _Server:
     """Takes connections in and answers them, each in a task of its own."""
 
@@ -127,25 +150,18 @@ class _Server:
         self.context = WorkerContext(None)
 
     async def take_in(self, listening: trio.socket.SocketType) -> None:
-        """Until cancelled; what keeps it from taking connections is logged once, and once when that is over."""
-        failing = False
+        """Until cancelled."""
+        trouble = AcceptTrouble(self._errors)
         while True:
             await trio.lowlevel.wait_readable(listening.fileno())
             await self._guests.make_room()
             try:
                 accepted, _ = await listening.accept()
             except OSError as error:
-                if error.errno in _WENT_AWAY:
-                    continue
-                if not failing:
-                    failing = True
-                    self._errors.warning("no connection can be taken: %s", error.strerror)
-                if not self._guests.close_one():
+                if trouble.is_ours(error) and not self._guests.close_one():
                     await trio.sleep(PAUSE_S)
                 continue
-            if failing:
-                failing = False
-                self._errors.warning("connections are taken again")
+            trouble.is_over()
             self._nursery.start_soon(self._answer, trio.SocketStream(accepted))
 
     async def _answer(self, stream: trio.SocketStream) -> None:

@@ -5,7 +5,7 @@ connection can be cut in the middle of a frame, reset, or go quiet while the ser
 server can be away and come back on the same port with its world unharmed.
 """
 
-import errno
+import logging
 import socket
 import struct
 from collections.abc import Iterator
@@ -13,6 +13,11 @@ from contextlib import contextmanager
 from typing import Final
 
 import trio
+
+from aintandem_notify.serving import PAUSE_S, AcceptTrouble
+
+IN_TRANSIT: Final = 16
+"""Connections that were taken in here and not yet by the server behind, which has room for so many strangers."""
 
 CHUNK: Final = 65536
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
@@ -29,6 +34,7 @@ class Door:
         self.port = self._bound.getsockname()[1]
         self._listener: trio.SocketListener | None = None
         self._opened = trio.Event()
+        self._trouble = AcceptTrouble(logging.getLogger(__name__))
         self.open()
 
     def open(self) -> None:
@@ -60,14 +66,15 @@ class Door:
             if self._listener is None:
                 continue
             try:
-                return await self._listener.accept()
+                accepted = await self._listener.accept()
             except trio.ClosedResourceError:
                 continue
             except OSError as error:
-                # The client went before we looked, or we have no descriptor left: neither ends the server.
-                if error.errno not in (errno.ECONNABORTED, errno.EMFILE, errno.ENFILE):
-                    raise
-                await trio.sleep(0.05)
+                if self._trouble.is_ours(error):
+                    await trio.sleep(PAUSE_S)
+                continue
+            self._trouble.is_over()
+            return accepted
 
     def _bind(self) -> socket.socket:
         bound = socket.socket(self._family)
@@ -142,6 +149,7 @@ class Front:
 
     def __init__(self, host: str, port: int) -> None:
         self._door = Door(host, port)
+        self._transit = trio.Semaphore(IN_TRANSIT, max_value=IN_TRANSIT)
         self._wires: dict[int, Wire] = {}
 
     @property
@@ -172,7 +180,13 @@ class Front:
         """Pass connections on to the server behind until cancelled."""
         async with trio.open_nursery() as nursery:
             while True:
+                await self._transit.acquire()
                 nursery.start_soon(self._connect, await self._door.accept(), server_port)
+
+    def arrived(self) -> None:
+        """The server behind has taken one of the connections in."""
+        if self._transit.value < IN_TRANSIT:  # somebody may have found its own port
+            self._transit.release()
 
     def close(self) -> None:
         """Give the port back; ``run`` must have ended."""
@@ -183,6 +197,7 @@ class Front:
             try:
                 server = await trio.open_tcp_stream("127.0.0.1", server_port)
             except OSError:
+                self.arrived()
                 return
             port = server.socket.getsockname()[1]
             self._wires[port] = wire = Wire(client, server)

@@ -82,7 +82,7 @@ async def _served(simulator: Simulator) -> AsyncIterator[None]:
     bound = bound_socket("127.0.0.1", 0)
     port = bound.getsockname()[1]
     name = "aintandem_notify.simulator.hypercorn"
-    guests = Guests(MOST_STRANGERS, counts_all=False)
+    guests = Guests(MOST_STRANGERS, counts_all=False, arrived=simulator.front.arrived)
     async with (
         served(build_app(simulator), bound, name=name, keep_alive_s=KEEP_ALIVE, grace_s=GRACE, guests=guests),
         trio.open_nursery() as nursery,

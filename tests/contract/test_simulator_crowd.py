@@ -1,0 +1,63 @@
+"""The simulator stays open to whoever has its login while others crowd it, and takes few descriptors for them."""
+
+import errno
+import logging
+import socket
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from aintandem_notify import guests
+from aintandem_notify.simulator.front import IN_TRANSIT
+from aintandem_notify.simulator.server import MOST_STRANGERS
+from aintandem_notify.simulator.simulation import Simulator
+from support.nasty.local_user import OPENINGS
+from support.simulated import call, login, watching
+
+CROWD = MOST_STRANGERS + 60
+
+
+def descriptors() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+@pytest.mark.parametrize("name", ["silence", "half a head", "a body that never comes", "a wrong token", "HTTP/2"])
+async def test_a_crowd_keeps_nobody_out(simulator: Simulator, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(guests, "GRACE_S", 0.02)
+    opening = OPENINGS[name].replace(b"{port}", str(simulator.port).encode())
+    async with watching(simulator) as socket_there:
+        before = descriptors()
+        with ExitStack() as stack:
+            for _ in range(CROWD):
+                one = stack.enter_context(socket.socket())
+                one.connect(("127.0.0.1", simulator.port))
+                one.setblocking(False)
+                with suppress(BlockingIOError, ConnectionError):
+                    one.send(opening)
+            token = (await login(simulator))["token"]
+            assert (await call(simulator, "GET", "/projects", token=token))[0] == 200
+            assert descriptors() - before - CROWD <= 3 * (MOST_STRANGERS + IN_TRANSIT + 2)
+        simulator.send("project-123", '{"here": true}')
+        assert await socket_there.get_message() == '{"here": true}'
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ECONNABORTED])
+async def test_what_accept_says_does_not_end_it(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    failures, accept = 3, socket.socket._accept  # type: ignore[attr-defined]
+
+    def failing(self: socket.socket) -> object:
+        nonlocal failures
+        if failures and self.getsockname()[1] == simulator.port:
+            failures -= 1
+            raise OSError(number, "made up")
+        return accept(self)
+
+    monkeypatch.setattr(socket.socket, "_accept", failing)
+    with caplog.at_level(logging.WARNING):
+        assert (await call(simulator, "GET", "/health"))[0] == 200
+    said = [record.getMessage() for record in caplog.records]
+    expected = ["no connection can be taken: made up", "connections are taken again"]
+    assert said == ([] if number == errno.ECONNABORTED else expected)
