@@ -1,11 +1,15 @@
 """Long texts are cut to their beginning and end, and no half of a secret is left at the edges."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.cutting import HEAD, TAIL, cut, cut_value
+from aintandem_notify.cutting import HEAD, TAIL, cut, cut_value, fitted
+from aintandem_notify.events import restore_event
 from aintandem_notify.log import hide
+from support.outbox import event
 
 SECRET = "s3cr3t-canary-0123456789-abcdefghijklmnop"
 
@@ -55,3 +59,34 @@ def test_no_half_of_a_secret_is_left_among_many() -> None:
 
     assert "canary" not in shorter.replace("[redacted]", "")
     assert len(shorter) < HEAD + TAIL + 100
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"error": "x" * 1_000_000},
+        {"error": "begin" + "x" * 1_000_000 + "end", "other": {"a": ["y" * 1_000_000]}},
+        {f"field{number}": "z" * 50_000 for number in range(40)},
+        {"numbers": list(range(100_000))},
+        {"k" * 1_000_000: 1},
+    ],
+    ids=["text", "nested", "many", "numbers", "key"],
+)
+def test_an_event_is_cut_under_its_own_key(fields: dict[str, Any]) -> None:
+    whole = event("task_failed", "t1", **fields)
+    shorter = fitted(whole, 200_000)
+
+    assert len(shorter.wire_json) <= 200_000
+    assert (shorter.type, shorter.run_id, shorter.timestamp) == ("task_failed", "t1", whole.timestamp)
+    assert shorter.key == whole.key
+    assert restore_event(shorter.wire(), shorter.key).key == whole.key
+    assert fitted(whole, 10_000_000) is whole
+
+
+def test_a_long_event_keeps_as_much_of_its_text_as_there_is_room_for() -> None:
+    shorter = fitted(event("task_failed", "t1", error="begin" + "x" * 1_000_000 + "end"), 200_000)
+
+    error = getattr(shorter, "error", "")
+    assert error.startswith("begin")
+    assert error.endswith("end")
+    assert 130_000 < len(error) < 135_000

@@ -7,19 +7,28 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from aintandem_notify.clock import Clock
+from aintandem_notify.cutting import fitted
 from aintandem_notify.events import Event, NoEvent, UnknownEvent, parse_frame
 
 UNKNOWN_TYPE: Final = "unknown type"
 """The kind under which events of unknown type are counted; they are events all the same."""
+CUT: Final = "cut"
+"""The kind under which long events are counted of which the beginning and the end are kept."""
 MOST_UNKNOWN_NAMES: Final = 20
 """Different unknown types that are logged by name; whoever sends more sends garbage."""
 LONGEST_NAME: Final = 80
 
 
 class FrameReader:
-    """Reads a project's frames. ``frames``, ``size``, ``events`` and ``flaws`` count since the start."""
+    """Reads a project's frames. ``frames``, ``size``, ``events`` and ``flaws`` count since the start.
 
-    def __init__(self, project_id: str, clock: Clock, log: FilteringBoundLogger) -> None:
+    Events of frames with more than ``longest`` characters are cut to that; None leaves all as they are.
+    """
+
+    def __init__(
+        self, project_id: str, clock: Clock, log: FilteringBoundLogger, *, longest: int | None = None
+    ) -> None:
+        self._longest = longest
         self.frames = 0
         self.size = 0
         self.events = 0
@@ -36,7 +45,8 @@ class FrameReader:
         for frame in batch:
             content = parse_frame(frame, project_id, received_at)
             if isinstance(content, Event):
-                events.append(content)
+                too_long = self._longest is not None and len(frame) > self._longest
+                events.append(self._cut(content) if too_long else content)
                 if isinstance(content, UnknownEvent):
                     self._note_unknown(content.type)
             elif isinstance(content, NoEvent):
@@ -45,6 +55,14 @@ class FrameReader:
         self.size += sum(map(len, batch))
         self.events += len(events)
         return events
+
+    def _cut(self, event: Event) -> Event:
+        shorter = event if self._longest is None else fitted(event, self._longest)
+        if shorter is not event:
+            self.flaws[CUT] += 1
+            if self.flaws[CUT] == 1:
+                self._log.info("a long event is cut; more of this kind are only counted", type=event.type)
+        return shorter
 
     def note(self, flaw: str, detail: str = "") -> None:
         """Count a flaw, and log the first of its kind."""

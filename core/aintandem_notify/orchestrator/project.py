@@ -87,7 +87,7 @@ class _Watch:
         self._project = project
         self._settings = settings
         self._log = log.get_logger(__name__).bind(project=project.id)
-        self._reader = FrameReader(project.id, settings.clock, self._log)
+        self._reader = FrameReader(project.id, settings.clock, self._log, longest=settings.longest_event)
         self._standing = Standing(project, self._reader, settings.clock, observe)
         self._keeper = Keeper(project, settings, self._standing, self._log)
         self._spell = _Spell()

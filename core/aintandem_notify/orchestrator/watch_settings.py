@@ -52,7 +52,8 @@ class WatchSettings:
 
     ``fatal`` are the kinds of trouble that end the watching at once: an agent waits until somebody mends them, a
     library tells its caller. ``tells_every_try``: each failed try is an event, not only the first of its kind.
-    ``catching_up`` None: what happens while no link is open is missed.
+    ``longest_event``: characters of an event beyond which it is cut. ``catching_up`` None: what happens while no
+    link is open is missed. ``held``: what waits of all projects while they catch up.
     """
 
     session: Tokens
@@ -64,5 +65,6 @@ class WatchSettings:
     fatal: frozenset[Trouble] = frozenset()
     tells_every_try: bool = False
     catching_up: CatchingUp | None = None
+    longest_event: int | None = None
     held: Held = field(default_factory=Held)
     places: LinkPlaces = field(default_factory=LinkPlaces)

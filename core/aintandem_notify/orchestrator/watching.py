@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import cache, partial
+from typing import Final
 
 import trio
 
@@ -26,6 +27,9 @@ from aintandem_notify.orchestrator.project import watch_project
 from aintandem_notify.orchestrator.rest import OrchestratorApi
 from aintandem_notify.orchestrator.survey import Surveyor
 from aintandem_notify.orchestrator.watch_settings import Observe, Sink, WatchSettings
+
+LONGEST_EVENT: Final = 2**18
+"""Characters of an event that are stored and delivered; of a longer one the beginning and the end of its texts."""
 
 _log = log.get_logger(__name__)
 
@@ -73,6 +77,7 @@ async def open_fleet(
             clock=clock,
             chance=chance,
             places=places,
+            longest_event=LONGEST_EVENT,
             catching_up=None if lookout is None else partial(catch_up, lookout, connection),
         )
 
