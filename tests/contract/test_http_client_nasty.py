@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from aintandem_notify.errors import HttpFailed
-from aintandem_notify.http_client import HttpAnswer, HttpClient
+from aintandem_notify.http_client import HttpAnswer, HttpClient, pools
 from support.http_server import Answer, Held, Received, Reply, open_server
 from support.nasty import orchestrator_http, receivers_http
 from support.nasty.wire import Then, WireAnswer
@@ -240,3 +240,26 @@ async def test_a_204_that_announces_a_body_spoils_no_later_answer() -> None:
         for _ in range(3):
             assert (await http.post(server.base, json={})).status == 204
         assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("rest", [b"\n", b"\r\n", b"more", b"HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n"])
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 x\r\nlink: y\r\n\r\n"])
+@pytest.mark.parametrize("length", [0, 2, 100_000])
+async def test_what_comes_behind_an_answer_is_no_answer(before: bytes, rest: bytes, length: int) -> None:
+    head = f"HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n".encode()
+    async with open_server() as server, HttpClient() as http:
+        server.respond = lambda _request: WireAnswer((before + head + b"x" * length + rest,), Then.KEEP)
+        for _ in range(3):
+            answer = await http.post(server.base, json={}, max_body=200_000)
+            assert (answer.status, len(answer.body)) == (200, length)
+        assert len(server.requests) == 3
+
+
+async def test_a_whole_answer_leaves_its_connection_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "IDLE_EXPIRY", 3600.0)
+    async with open_server() as server, HttpClient() as http:
+        for answer in receivers_http.ACCEPTED.values():
+            if answer.then is Then.KEEP and answer.data.startswith(b"HTTP/1.1 200"):
+                server.replies.append(answer)
+                await http.post(server.base, json={}, max_body=2_000_000)
+                assert server.connections == 1

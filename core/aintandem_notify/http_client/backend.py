@@ -1,16 +1,22 @@
 """The connections under httpcore: dialled as all of ours are, counted, and watched for an end between requests."""
 
+import re
 import ssl
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import httpcore
 import trio
 
 from aintandem_notify.config import Outbound
 from aintandem_notify.http_client.dialling import connect, in_words
+
+LONGEST_HEAD: Final = 131072
+"""Bytes; h11 takes no more than 100 KiB of headers."""
+_END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
+_INTERIM: Final = re.compile(rb"HTTP/1\.\d 1")
 
 SocketOptions = Iterable[httpcore.SOCKET_OPTION]
 
@@ -45,7 +51,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         )
         return await connect(host, port, dial, self._outbound)
 
-    async def _dial(self, address: str, **options: Any) -> "_Connection":
+    async def _dial(self, address: str, **options: Any) -> "WatchedStream":
         place = object()
         await self._room.acquire_on_behalf_of(place)
         leave = partial(self._room.release_on_behalf_of, place)
@@ -56,10 +62,10 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 raise OSError(in_words(error)) from error
             unless_connected.pop_all()
-        return _Connection(stream, leave)
+        return WatchedStream(stream, leave)
 
 
-class _Connection(httpcore.AsyncNetworkStream):
+class WatchedStream(httpcore.AsyncNetworkStream):
     """httpcore's stream. ``leave`` is called once it is closed.
 
     It is closed also when its TLS handshake is cancelled; httpcore itself forgets it then.
@@ -70,8 +76,10 @@ class _Connection(httpcore.AsyncNetworkStream):
         self._leave: Callable[[], None] | None = leave
         self._served = False
         """Whether the request that is on its way is not the first."""
-        self._heard = False
-        """Whether bytes have come since the last request began."""
+        self._arrived = 0
+        """Bytes since the last request began."""
+        self._first = bytearray()
+        """The first of them, with the head of the answer."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
@@ -81,16 +89,27 @@ class _Connection(httpcore.AsyncNetworkStream):
             raise
         if not arrived:
             self._refuse_silence()
-        self._heard = True
+        self._arrived += len(arrived)
+        self._first += arrived[: LONGEST_HEAD - len(self._first)]
         return arrived
 
+    def holds_more_than(self, length: int) -> bool:
+        """Whether more came than an answer with ``length`` bytes of body: the rest is no answer to anything."""
+        begin = 0
+        while (end := _END_OF_HEAD.search(self._first, begin)) is not None:
+            if not _INTERIM.match(self._first, begin):
+                return self._arrived > end.end() + length
+            begin = end.end()
+        return False
+
     def _refuse_silence(self) -> None:
-        if self._served and not self._heard:
+        if self._served and not self._arrived:
             raise KeptConnectionClosed("a kept connection was closed") from None
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        if self._heard:
-            self._served, self._heard = True, False
+        if self._arrived:
+            self._served, self._arrived = True, 0
+            self._first.clear()
         await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:
@@ -110,7 +129,7 @@ class _Connection(httpcore.AsyncNetworkStream):
             unless_secured.pop_all()
         # What is under it is closed with it.
         leave, self._leave = self._leave, None
-        return _Connection(secured, leave or _nothing)
+        return WatchedStream(secured, leave or _nothing)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

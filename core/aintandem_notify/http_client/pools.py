@@ -29,8 +29,9 @@ class Pools:
         self._outbound = outbound
         self._ca_file = ca_file
         self._room = trio.CapacityLimiter(most)
-        # Those that nobody uses take no more than a part of the room.
-        self._most_idle = min(MAX_IDLE_CONNECTIONS, most // 4)
+        # Those that nobody uses take no more than half of the room: there are up to four pools, and none closes
+        # what is idle in another.
+        self._most_idle = min(MAX_IDLE_CONNECTIONS, most // 8)
         self._pools: dict[tuple[str, bool], httpcore.AsyncConnectionPool] = {}
 
     async def send(self, request: httpx.Request, content: bytes) -> httpcore.Response:

@@ -20,7 +20,7 @@ from aintandem_notify.config import Outbound
 from aintandem_notify.config.outbound import MAX_PORT, basic, credentials_of
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client.answer import HttpAnswer, Room
-from aintandem_notify.http_client.backend import KeptConnectionClosed
+from aintandem_notify.http_client.backend import KeptConnectionClosed, WatchedStream
 from aintandem_notify.http_client.pools import Pools
 from aintandem_notify.http_client.words import describe
 
@@ -158,9 +158,20 @@ class Door:
             attempt.headers = dict(httpx.Headers(answer.headers))
             attempt.status = answer.status
             await _read_body(answer, attempt, max_body, room)
-        if attempt.status in BODILESS and attempt.headers.get("content-length", "0") != "0":
-            # The body that it announces would be taken for the answer to the next request.
+        if _has_rest(answer, attempt):
+            # It would be taken for the answer to the next request.
             await self._pools.close_idle(attempt.request.url)
+
+
+def _has_rest(answer: httpcore.Response, attempt: Attempt) -> bool:
+    """Whether bytes come behind the answer: more than it announced, or the body of a 204."""
+    length = attempt.headers.get("content-length", "")
+    if not length.isdecimal() or len(length) >= _LONG or "transfer-encoding" in attempt.headers:
+        return False
+    if attempt.status in BODILESS:
+        return int(length) > 0
+    stream = answer.extensions.get("network_stream")
+    return isinstance(stream, WatchedStream) and stream.holds_more_than(int(length))
 
 
 async def _read_body(answer: httpcore.Response, attempt: Attempt, max_body: int, room: Room | None = None) -> None:
