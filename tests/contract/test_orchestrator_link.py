@@ -711,3 +711,21 @@ async def test_whatever_answers_the_upgrade_is_one_of_our_errors(answer: WireAns
                 pytest.fail("connected")
     assert CANARY not in str(caught.value)
     assert str(caught.value).isprintable()
+
+
+async def test_a_message_that_there_is_no_memory_for_ends_its_link_with_a_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("aintandem_notify.orchestrator.whole_frames.WholeFrames._took", fail)
+
+    async def watch(raw: RawOrchestrator) -> None:
+        async with open_link(target(raw), settings()) as link:
+            await (await raw.connections.receive()).send_text("{}")
+            await link.receive_batch()
+
+    async with open_raw_orchestrator() as raw:
+        with pytest.raises(LinkLost, match="no memory for a message"):
+            await watch(raw)

@@ -24,7 +24,7 @@ from aintandem_notify.orchestrator.dial import TlsContext, open_stream
 from aintandem_notify.orchestrator.frame_room import FrameRoom, LinkRoom
 from aintandem_notify.orchestrator.heartbeat import Beat, Pulse, control_frame, is_ping, next_beat
 from aintandem_notify.orchestrator.tap import Tap
-from aintandem_notify.orchestrator.verdicts import OUR_LIMITS, error_for_close, leaves
+from aintandem_notify.orchestrator.verdicts import OUR_LIMITS, TOO_BIG, error_for_close, leaves
 from aintandem_notify.orchestrator.whole_frames import WholeFrames
 
 Frame = str | bytes
@@ -184,6 +184,8 @@ def _as_link_error(error: BaseException) -> OrchestratorError | None:
             return error_for_close(*((1002, None) if reason is None else (reason.code, reason.reason)))
         case HandshakeError() | WebSocketProtocolError() | HttpProtocolError() | UnicodeError():
             return LinkLost("what answered broke the WebSocket protocol", 1002)
+        case MemoryError():
+            return LinkLost("there was no memory for a message", TOO_BIG)
         case trio.BrokenResourceError() | trio.ClosedResourceError():
             return LinkLost("the connection broke")
         case _:
