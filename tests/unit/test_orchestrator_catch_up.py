@@ -16,8 +16,8 @@ from aintandem_notify.events import ConnectionConnectedEvent, Event, Family, Fee
 from aintandem_notify.ingest import Ingest
 from aintandem_notify.notification import Severity
 from aintandem_notify.observation import Observation, OpenRun
-from aintandem_notify.orchestrator import holding
-from aintandem_notify.orchestrator.catching_up import KINDS, MOST_TRIES, CatchUp, Lookout
+from aintandem_notify.orchestrator import catching_up, holding
+from aintandem_notify.orchestrator.catching_up import KINDS, MOST_TRIES, CatchUp, Lookout, _Tally
 from aintandem_notify.orchestrator.holding import LONGEST_HOLD_S, Held, Hold
 from aintandem_notify.orchestrator.survey import Comparison, Shared, Sighting
 from aintandem_notify.rules.texts import severity
@@ -426,3 +426,28 @@ async def test_what_all_projects_hold_back_together_is_bounded(monkeypatch: pyte
     assert everyone.size == holding.EVENT_COST + 100
     await first.release()
     assert everyone.size == 0
+
+
+async def test_nothing_of_what_was_compared_is_kept_once_it_is_done(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    bench.script.answers[Family.TASK] = [sighting(output="x" * 8000)]
+    catch_up, _ = bench.begin()
+    await trio.sleep(60)
+    assert len(bench.gaps) == 1
+    assert catch_up._tally == _Tally()  # what is not seen is what must not stay
+
+
+async def test_no_more_runs_are_asked_for_again_than_a_bound_and_the_rest_is_said_to_be_missing(
+    bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catching_up, "MOST_DOUBTFUL", 2)
+    after = NOW + timedelta(hours=1)
+    refs = [RunRef("p", Family.TASK, f"t{number}") for number in range(2, 7)]
+    ended = tuple(Observation(ref, RunState.FAILED, started_at=after, ended_at=after) for ref in refs)
+    bench.script.answers[Family.TASK] = [Answered(ended)]
+    bench.script.again_answers = [None] * 20
+    bench.begin()
+    await trio.sleep(60)
+    (gap,) = bench.gaps
+    assert (gap.incomplete, gap.reason) == (True, "3 runs that would have had to be asked for again")

@@ -205,6 +205,7 @@ class CatchUp:
         try:
             with self._scope:
                 await self._catch_up()
+                self._tally = _Tally()  # this lives as long as the link does
                 self._lookout.is_up_to_date(self._project.id, heard)
         finally:
             self._ended.set()

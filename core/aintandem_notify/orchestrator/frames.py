@@ -9,6 +9,7 @@ from structlog.typing import FilteringBoundLogger
 from aintandem_notify.clock import Clock
 from aintandem_notify.cutting import fitted
 from aintandem_notify.events import Event, NoEvent, UnknownEvent, parse_frame
+from aintandem_notify.foreign_json import is_out_of_memory
 
 UNKNOWN_TYPE: Final = "unknown type"
 """The kind under which events of unknown type are counted; they are events all the same."""
@@ -57,7 +58,12 @@ class FrameReader:
         return events
 
     def _cut(self, event: Event) -> Event:
-        shorter = event if self._longest is None else fitted(event, self._longest)
+        try:
+            shorter = event if self._longest is None else fitted(event, self._longest)
+        except BaseException as error:
+            if not is_out_of_memory(error):
+                raise
+            shorter = event.bare()
         if shorter is not event:
             self.flaws[CUT] += 1
             if self.flaws[CUT] == 1:
