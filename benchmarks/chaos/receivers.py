@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import trio
 
+from benchmarks.chaos.nasty import Draw, play
 from benchmarks.machine import now
 
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
@@ -28,6 +29,7 @@ class Mood(StrEnum):
     BUSY = "busy"
     DEAF = "deaf"
     HANG_UP = "hang-up"
+    NASTY = "nasty"
 
 
 Take = Callable[[str, dict[str, Any], float], None]
@@ -35,11 +37,15 @@ Take = Callable[[str, dict[str, Any], float], None]
 
 
 class Receiver:
-    """Accepts what comes while it is well; in every other mood it takes nothing, and so owes nothing."""
+    """Accepts what comes while it is well; in every other mood it takes nothing, and so owes nothing.
 
-    def __init__(self, take: Take) -> None:
+    With ``draw`` its answers are drawn: every form of yes while it is well, and of no while it is nasty.
+    """
+
+    def __init__(self, take: Take, draw: Draw | None = None) -> None:
         self.mood = Mood.WELL
         self._take = take
+        self._draw = draw
 
     async def listen(self, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; the address to post to is the task's status."""
@@ -71,7 +77,11 @@ class Receiver:
             case Mood.WELL:
                 # Taken before it is answered: whoever does not hear the answer sends it again, as it must.
                 self._take(identity, json.loads(body)["data"]["event"], now())
+                if self._draw is not None:
+                    return await play(self._draw.accepted(), stream)
                 await stream.send_all(_ACCEPTED)
+            case Mood.NASTY if self._draw is not None:
+                return await play(self._draw.refused(), stream)
             case mood:
                 await stream.send_all(_ANSWERS[mood])
         return True

@@ -17,6 +17,7 @@ from benchmarks.chaos.agents import Agent, surroundings, write_config
 from benchmarks.chaos.clock import NoSuchClock, ShiftedClock
 from benchmarks.chaos.disk import small_disk
 from benchmarks.chaos.ledger import TERMINAL, Account, Arrival, Ledger, happening_of
+from benchmarks.chaos.nasty import Draw
 from benchmarks.chaos.receivers import Receiver
 from benchmarks.chaos.schedule import Kind, schedule
 from benchmarks.chaos.stores import kept_in, shared_store
@@ -110,7 +111,7 @@ async def run(wish: Wish, say: Say, keep: Path | None = None) -> Outcome:
         async with trio.open_nursery() as nursery:
             hooks = {
                 "steady": Receiver(_taker(ledger, "webhook.steady")),
-                "moody": Receiver(_taker(ledger, "webhook.moody")),
+                "moody": Receiver(_taker(ledger, "webhook.moody"), Draw(wish.seed, "answers")),
             }
             urls = {name: await nursery.start(hook.listen) for name, hook in hooks.items()}
             projects = [f"project-{number}" for number in range(wish.projects)]
@@ -122,7 +123,8 @@ async def run(wish: Wish, say: Say, keep: Path | None = None) -> Outcome:
                     home = folder / f"agent-{number}"
                     write_config(home, url=simulator.url, store=store, hooks=urls, projects=projects)
                     agents.append(Agent(home, surroundings(home, clock.environ if clock else {}), ledger))
-                stage = Stage(simulator, projects, agents, hooks["moody"], disk, clock, ledger)
+                draw = Draw(wish.seed, "times")
+                stage = Stage(simulator, projects, agents, hooks["moody"], disk, clock, ledger, draw)
                 async with _at_work(agents):
                     settled = await _play(stage, World(simulator, projects, ledger, wish.seed), wish, say)
             nursery.cancel_scope.cancel()

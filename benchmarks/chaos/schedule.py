@@ -29,7 +29,7 @@ class Kind(StrEnum):
     REPEAT = "repeat"
     """The orchestrator sends the next events twice."""
     LATE = "late"
-    """The orchestrator sends the end of something once more, with another time."""
+    """The orchestrator sends the end of something once more, with another time; half of them are nasty ones."""
     UNAVAILABLE = "unavailable"
     """The moody receiver answers 503."""
     BUSY = "busy"
@@ -38,6 +38,8 @@ class Kind(StrEnum):
     """The moody receiver answers nothing."""
     HANG_UP = "hang-up"
     """The moody receiver hangs up before it takes anything."""
+    NASTY = "nasty"
+    """The moody receiver answers what broke an agent once: broken HTTP, other protocols, pages of proxies."""
     FULL_DISK = "full-disk"
     """The disk under an agent's store is full."""
     CLOCK = "clock"
@@ -68,6 +70,7 @@ PACES: Final[Mapping[Kind, Pace]] = {
     Kind.BUSY: Pace(15, 0.5, 2),
     Kind.DEAF: Pace(60, 1, 3),
     Kind.HANG_UP: Pace(60, 1, 3),
+    Kind.NASTY: Pace(30, 1, 4),
     Kind.FULL_DISK: Pace(40, 1, 5),
     Kind.CLOCK: Pace(45, 2, 8),
 }

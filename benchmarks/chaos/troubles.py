@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import trio
 
@@ -15,6 +15,7 @@ from benchmarks.chaos.agents import Agent
 from benchmarks.chaos.clock import ShiftedClock
 from benchmarks.chaos.disk import Disk
 from benchmarks.chaos.ledger import TERMINAL, Ledger
+from benchmarks.chaos.nasty import Draw
 from benchmarks.chaos.receivers import Mood, Receiver
 from benchmarks.chaos.schedule import Kind, Trouble
 from benchmarks.machine import now
@@ -34,6 +35,7 @@ class Stage:
     disk: Disk
     clock: ShiftedClock | None
     ledger: Ledger
+    draw: Draw
     made: Counter[Kind] = field(default_factory=Counter)
 
     def agent(self, trouble: Trouble) -> Agent:
@@ -105,12 +107,12 @@ async def _late(stage: Stage, trouble: Trouble) -> None:
     ended = [frame for frame in stage.simulator.world.history if frame["type"] in TERMINAL]
     if ended:
         chosen = ended[int(trouble.dice * len(ended))]
-        stage.simulator.send(chosen["projectId"], json.dumps(_a_second_later(chosen)))
+        moment = stage.draw.time(_a_second_later(chosen["timestamp"]))
+        stage.simulator.send(chosen["projectId"], json.dumps({**chosen, "timestamp": moment}))
 
 
-def _a_second_later(frame: Mapping[str, Any]) -> Mapping[str, Any]:
-    moment = datetime.fromisoformat(frame["timestamp"]) + timedelta(seconds=1)
-    return {**frame, "timestamp": moment.isoformat()}
+def _a_second_later(timestamp: str) -> str:
+    return (datetime.fromisoformat(timestamp) + timedelta(seconds=1)).isoformat()
 
 
 def _in_mood(mood: Mood) -> Callable[[Stage, Trouble], Awaitable[None]]:
@@ -153,6 +155,7 @@ _MAKERS: Final[Mapping[Kind, Callable[[Stage, Trouble], Awaitable[None]]]] = {
     Kind.BUSY: _in_mood(Mood.BUSY),
     Kind.DEAF: _in_mood(Mood.DEAF),
     Kind.HANG_UP: _in_mood(Mood.HANG_UP),
+    Kind.NASTY: _in_mood(Mood.NASTY),
     Kind.FULL_DISK: _fill_disk,
     Kind.CLOCK: _set_clock,
 }

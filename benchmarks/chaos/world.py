@@ -10,6 +10,7 @@ from aintandem_notify.simulator.simulation import Simulator
 from aintandem_notify.simulator.tasks import TaskRecord
 from aintandem_notify.simulator.workflows import ExecutionRecord
 from benchmarks.chaos.ledger import Ledger
+from benchmarks.chaos.nasty import Draw
 from benchmarks.machine import now
 
 SPEED: Final = 20.0
@@ -21,6 +22,10 @@ SANDBOX_SHARE: Final = 0.02
 """Of all that is begun; the rest are tasks with steps and output. Short tasks only start and end."""
 
 
+LONGEST_TITLE: Final = 200
+"""Characters of a task's title; a nasty one is cut to them, so that it is not counted among the errors."""
+
+
 class World:
     """What ends in it is due from the moment at which it ended."""
 
@@ -29,6 +34,7 @@ class World:
         self._projects = projects
         self._ledger = ledger
         self._chance = Random(f"{seed}/world")
+        self._draw = Draw(seed, "texts")
         self.stopped = False
         """Set to begin nothing more."""
         for project in projects:
@@ -38,7 +44,7 @@ class World:
         """One short task in each project, to its end."""
         async with trio.open_nursery() as nursery:
             for project in self._projects:
-                task = self.simulator.tasks.submit(project, plan=_short(self._chance))
+                task = self.simulator.tasks.submit(project, plan=self._short())
                 nursery.start_soon(self._follow_task, task, False)
 
     async def produce(self, rate: float, events: int | None) -> None:
@@ -55,7 +61,7 @@ class World:
         chance, project, simulator = self._chance, self._chance.choice(self._projects), self.simulator
         kind = chance.random()
         if kind < SHORT_SHARE:
-            task = simulator.tasks.submit(project, plan=_short(chance))
+            task = simulator.tasks.submit(project, plan=self._short())
             nursery.start_soon(self._follow_task, task, chance.random() < 0.02)
         elif kind < SHORT_SHARE + WORKFLOW_SHARE:
             execution = simulator.workflows.create(project)
@@ -85,15 +91,15 @@ class World:
         sandboxes.break_down(sandbox.id)
         self._ledger.due[sandbox.id, "sandbox_error"] = now()
 
-
-def _short(chance: Random) -> TaskPlan:
-    return TaskPlan(
-        title="nightly-check",
-        wait=chance.uniform(0, 10),
-        steps=(),
-        total_steps=1,
-        outcome=chance.choice((Outcome.COMPLETED, Outcome.FAILED)),
-        result="in order",
-        error="a check did not hold",
-        artifact=None,
-    )
+    def _short(self) -> TaskPlan:
+        chance = self._chance
+        return TaskPlan(
+            title=self._draw.text("nightly-check")[:LONGEST_TITLE],
+            wait=chance.uniform(0, 10),
+            steps=(),
+            total_steps=1,
+            outcome=chance.choice((Outcome.COMPLETED, Outcome.FAILED)),
+            result="in order",
+            error=self._draw.text("a check did not hold"),
+            artifact=None,
+        )
