@@ -1,4 +1,4 @@
-"""What is drawn from the inputs that broke an agent once: texts, times, answers. The seed decides, as for all else.
+"""What is drawn from the inputs that broke an agent once: texts, times, answers. The seed decides, as everywhere.
 
 The lists are those of the tests, in ``tests/support/nasty`` of a clone.
 """
