@@ -41,6 +41,7 @@ from aintandem_notify.plugins.border import (
     kind_of_fault,
 )
 from aintandem_notify.plugins.border.faults import FAR_S, seconds_of
+from aintandem_notify.plugins.border.tasks import Timed, contained
 
 HERE = Path(__file__)
 SHOWN = f"unit/{HERE.name}"
@@ -274,7 +275,7 @@ def test_what_a_class_says_is_read_and_its_line_is_told() -> None:
 def test_json_may_just_fit(read: Callable[[object], dict[str, Any] | None], most: int) -> None:
     fits = {"k": "x" * (most - len('{"k": ""}'))}
     assert read(fits) == fits
-    with pytest.raises(Raised, match=f"may have {most}"):
+    with pytest.raises(Raised, match=f"returned too much; .* may have {most} bytes"):
         read({"k": fits["k"] + "x"})
 
 
@@ -293,3 +294,93 @@ async def test_a_missing_await_is_said_and_leaves_no_warning() -> None:
     for is_async, advice in ((True, "await it in there"), (False, "write it as async def")):
         with pytest.raises(Raised, match=f"on_event returned a coroutine; {advice}"):
             BORDER.nothing("on_event", trio.lowlevel.checkpoint(), is_async=is_async)  # noqa: ASYNC105  # that is the mistake
+
+
+class Ticking:
+    """A clock that tells each time once."""
+
+    def __init__(self, *times: float) -> None:
+        self.times = list(times)
+
+    def __call__(self) -> float:
+        return self.times.pop(0)
+
+
+async def test_each_step_that_keeps_the_loop_too_long_is_told() -> None:
+    async def work() -> str:
+        await trio.lowlevel.checkpoint()
+        with trio.move_on_after(0):
+            await trio.sleep_forever()
+        return "done"
+
+    told: list[float] = []
+    steps = (0, 0.5, 1, 3.0, 4, 4.5)
+    assert await Timed(work(), told.append, Ticking(*steps)) == "done"
+    assert told == [2.0]
+
+
+async def test_what_a_timed_coroutine_raises_comes_out_and_cancelling_reaches_it() -> None:
+    async def raises() -> None:
+        await trio.lowlevel.checkpoint()
+        raise ValueError("no")
+
+    cancelled: list[str] = []
+
+    async def waits() -> None:
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            cancelled.append("cancelled")
+            raise
+
+    with pytest.raises(ValueError, match="no"):
+        await Timed(raises(), lambda _elapsed_s: None)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await Timed(waits(), lambda _elapsed_s: None)
+    assert cancelled == ["cancelled"]
+
+
+async def leaves_a_nursery() -> str:
+    """Never closes it."""
+    await trio.open_nursery().__aenter__()
+    return "done"
+
+
+async def leaves_a_task() -> str:
+    """Never closes its nursery, in which a task is running."""
+    nursery = await trio.open_nursery().__aenter__()
+    nursery.start_soon(trio.sleep_forever)
+    return "done"
+
+
+async def leaves_a_scope() -> str:
+    """Never leaves it."""
+    trio.CancelScope().__enter__().cancel()
+    return "done"
+
+
+@pytest.mark.parametrize(("work", "told"), [(leaves_a_nursery, 1), (leaves_a_task, 1), (leaves_a_scope, 0)])
+async def test_what_is_left_open_ends_with_its_task(work: Callable[[], Any], told: int) -> None:
+    left: list[str] = []
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            with trio.move_on_after(60) as scope:
+                assert await contained(work, BORDER, lambda: left.append("open")) == "done"
+            assert not scope.cancelled_caught
+        await trio.lowlevel.checkpoint()
+        assert not nursery.cancel_scope.cancel_called
+    assert len(left) == 2 * told
+
+
+async def test_what_is_contained_is_cancelled_from_outside_and_raises_what_it_raised() -> None:
+    async def fails() -> None:
+        raise Rejected("no")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await contained(fails, BORDER)
+    assert describe(BORDER.fault(caught.value)) == "no"
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await contained(trio.sleep_forever, BORDER)
+    assert scope.cancelled_caught

@@ -3,6 +3,8 @@
 import gc
 import os
 import random
+import sys
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,7 @@ from aintandem_notify.agent.tree import open_agent
 from aintandem_notify.clock import SystemClock
 from aintandem_notify.loading import Loaded, load
 from aintandem_notify.open_files import FileBudget, file_budget, raise_file_limit, shortage
+from aintandem_notify.plugins.border import last_line, placed
 from aintandem_notify.signals import Hangups, hangups, stop_signals
 from aintandem_notify.systemd import Systemd
 
@@ -34,6 +37,7 @@ def run(source: Path) -> None:
     with hangups() as asked_to_reload:
         loaded = load(source)
         log.configure(loaded.config.log.level, loaded.config.log.format)
+        log_what_nobody_catches()
         files = _share_out_files(loaded)
         collect_less_often()
         trio.run(_main, loaded, asked_to_reload, files)
@@ -44,6 +48,18 @@ def _share_out_files(loaded: Loaded) -> FileBudget:
     if (need := shortage(len(loaded.config.projects), limit, embedded=embedded)) is not None:
         _log.warning("too few open files", reason=need)
     return file_budget(limit, embedded=embedded)
+
+
+def log_what_nobody_catches() -> None:
+    """Have the log tell in one line what a thread or a finalizer of a plugin raises, instead of a traceback."""
+
+    def tell(where: object, error: BaseException | None) -> None:
+        if error is not None:
+            reason = placed(last_line(error), log.in_words(error))
+            _log.warning("an exception that nobody caught", where=log.text_of(where), reason=reason)
+
+    threading.excepthook = lambda fault: tell(fault.thread and fault.thread.name, fault.exc_value)
+    sys.unraisablehook = lambda fault: tell(fault.err_msg or "a finalizer", fault.exc_value)
 
 
 def collect_less_often() -> None:

@@ -16,9 +16,9 @@ LONGEST_TEXT: Final = 500
 UNREADABLE: Final = "(its text cannot be read)"
 """Stands for a text that could not be had."""
 
-_WINDOW: Final = 65_536
+_WINDOW: Final = 16_384
 """Characters that are looked at; far more than are kept, for secrets are taken out before the text is cut."""
-_MARGIN: Final = 8_192
+_MARGIN: Final = 4_096
 """Characters at the end of the window that may be the first half of a secret."""
 
 

@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from typing import Any, Final
 
 import trio
 
 from aintandem_notify.plugins.border import Border, DeadlineExceeded
+from aintandem_notify.plugins.border.tasks import Timed, contained
 from aintandem_notify.plugins.registry import Hook
 
 STUCK_AFTER_S: Final = 300.0
@@ -61,6 +63,8 @@ class Lateness(Enum):
     LATE = auto()
     STUCK = auto()
     OVER = auto()
+    BLOCKED = auto()
+    LEFT_OPEN = auto()
 
 
 @dataclass(slots=True)
@@ -77,7 +81,8 @@ class Lane:
 
     Each lane has its own thread at the most, so that no instance takes threads from another, and a stuck
     live hook does not hold deliveries up. ``observe`` is told when a ``def`` is past its deadline, when a call
-    is stuck, and when a late one is over.
+    is stuck, when a late one is over, and when an ``async def`` kept the event loop to itself
+    or left a nursery open.
     """
 
     def __init__(
@@ -114,13 +119,19 @@ class Lane:
     async def _run_as_task(
         self, calls: Sequence[Call], read: Read, answers: list[Answer], stop_at_failure: bool
     ) -> None:
-        # Cancelled at its deadline, unless it shields itself or waits for a thread of its own.
-        async with self._watched(calls[0].hook, (Lateness.STUCK,)) as running:
+        async def work() -> None:
             for call in calls:
                 running.hook, running.began = call.hook.name, trio.current_time()
-                answers.append(await run_task(call, self._border, self._timeout_s, read))
+                blocked = partial(self._observe, Lateness.BLOCKED, call.hook.name)
+                answers.append(await run_task(call, self._border, self._timeout_s, read, blocked))
                 if stop_at_failure and isinstance(answers[-1], Failed):
                     return
+
+        # Cancelled at its deadline, unless it shields itself or waits for a thread of its own.
+        async with self._watched(calls[0].hook, (Lateness.STUCK,)) as running:
+            await contained(
+                work, self._border, partial(self._observe, Lateness.LEFT_OPEN, calls[0].hook.name, 0.0)
+            )
 
     async def _run_in_thread(
         self, calls: Sequence[Call], read: Read, answers: list[Answer], stop_at_failure: bool
@@ -173,11 +184,17 @@ async def _sleep_through(running: Running, after_s: float) -> None:
         await trio.sleep_until(due)
 
 
-async def run_task(call: Call, border: Border, timeout_s: float, read: Read) -> Answer:
-    """The answer of an ``async def``, cancelled at its deadline."""
+async def run_task(
+    call: Call,
+    border: Border,
+    timeout_s: float,
+    read: Read,
+    blocked: Callable[[float], None] = lambda _elapsed_s: None,
+) -> Answer:
+    """The answer of an ``async def``, cancelled at its deadline; ``blocked`` is told when it blocks the loop."""
     try:
         with trio.move_on_after(timeout_s):
-            value = await call.run()
+            value = await Timed(call.run(), blocked)
             border.nothing(call.hook.name, value, is_async=True)
             return Returned(read(value))
     except BaseException as error:  # noqa: BLE001  # the border to plugin code; cancellations are raised on
@@ -198,7 +215,7 @@ def run_here(call: Call, border: Border, read: Read) -> Answer:
 async def ask(call: Call, border: Border, timeout_s: float, read: Read, limiter: trio.CapacityLimiter) -> Answer:
     """The answer to a question that somebody waits for; a ``def`` is left behind at its deadline."""
     if call.hook.is_async:
-        return await run_task(call, border, timeout_s, read)
+        return await contained(partial(run_task, call, border, timeout_s, read), border)
     with trio.move_on_after(timeout_s):
         return await trio.to_thread.run_sync(run_here, call, border, read, abandon_on_cancel=True, limiter=limiter)
     return Failed(DeadlineExceeded(f"{call.hook.name} took longer than {timeout_s:g} s"))

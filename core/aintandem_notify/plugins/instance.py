@@ -17,6 +17,7 @@ from aintandem_notify.events import AgentEvent, Event, PluginFailedEvent
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.notification import Notification, Project
 from aintandem_notify.plugins.border import Border, LifeEnded, Unusable, describe
+from aintandem_notify.plugins.border.tasks import contained
 from aintandem_notify.plugins.calls import Answer, Call, Failed, Lane, Lateness, Result, Returned, ask, run_here
 from aintandem_notify.plugins.deliveries import Deliveries
 from aintandem_notify.plugins.found import FoundPlugin
@@ -35,6 +36,8 @@ _SAID: Final[Mapping[Lateness, str]] = {
     Lateness.LATE: "a hook is past its deadline",
     Lateness.STUCK: "a hook is stuck",
     Lateness.OVER: "a late hook has ended",
+    Lateness.LEFT_OPEN: "a hook left a nursery open; close it in there, as async with does",
+    Lateness.BLOCKED: "an async hook blocked the whole agent; write it as def, or await what takes long",
 }
 
 
@@ -202,7 +205,7 @@ class Instance:
         self._life_began = trio.current_time()
         self._loaded_at = float("inf")
         try:
-            await self._live()
+            await contained(self._live, self._border, self._say_left_open)
         except BaseException as error:  # noqa: BLE001  # the border to plugin code; cancellations are raised on
             fault = self._border.fault(error)
             return fault if isinstance(fault, LifeEnded) else LifeEnded("", fault)
@@ -279,8 +282,12 @@ class Instance:
             "a live hook raised; more of the same are only counted", hook=hook, reason=describe(error)
         )
 
+    def _say_left_open(self) -> None:
+        self._notice(Lateness.LEFT_OPEN, "lifespan", 0.0)
+
     def _notice(self, lateness: Lateness, hook: str, elapsed_s: float) -> None:
-        self._log.warning(_SAID[lateness], hook=hook, elapsed_s=round(elapsed_s))
+        elapsed = {} if lateness is Lateness.LEFT_OPEN else {"elapsed_s": round(elapsed_s)}
+        self._log.warning(_SAID[lateness], hook=hook, **elapsed)
 
     def _notice_vital(self, lateness: Lateness, hook: str, elapsed_s: float) -> None:
         """As ``_notice``; an instance that is stuck in one of these calls has failed until the call is over."""

@@ -206,6 +206,32 @@ _OWN: Final[Mapping[str, tuple[str, str]]] = {
     "a RetryLater without its __init__": ("class Own(RetryLater):\n    def __init__(self): pass\n", "raise Own"),
     "a BaseException of its own": ("class Own(BaseException): pass\n", "raise Own('half \\ud83d')"),
     "an exception of an odd name": ("Own = type('\\x1b[2J', (Exception,), {})\n", "raise Own('x')"),
+    "an exception that lets nobody look": (
+        (
+            "class Own(Exception):\n    def __getattribute__(self, name): raise SystemExit(name)\n"
+            "    __class__ = property(lambda self: 1 / 0)\n    __traceback__ = property(lambda self: 1 / 0)\n"
+        ),
+        "raise Own('x')",
+    ),
+    "a group that hides what it holds": (
+        "class Own(ExceptionGroup):\n    exceptions = property(lambda self: 1 / 0)\n",
+        "raise Own('x', [Rejected('y')])",
+    ),
+    "a RetryLater with odd properties": (
+        (
+            "class Own(RetryLater):\n    reason = after = property(lambda self: 1 / 0)\n"
+            "    def __init__(self): pass\n"
+        ),
+        "raise Own",
+    ),
+    "a text with methods of its own": (
+        (
+            "class S(str):\n    def __str__(self): return self\n    def split(self, *a): raise RuntimeError\n"
+            "    encode = isprintable = __len__ = split\n"
+            "class Own(Exception):\n    def __str__(self): return S('odd')\n"
+        ),
+        "raise Own",
+    ),
     "an exception with a wrong module": ("class Own(Exception): pass\nOwn.__module__ = 7\n", "raise Own('x')"),
 }
 
@@ -265,6 +291,16 @@ _ASYNCHRONOUS: Final[Mapping[str, str]] = {
     "shields itself": "with trio.CancelScope(shield=True):\n    await trio.sleep(1.5)",
     "leaves a task behind that raises": "self.context.nursery.start_soon(trio.lowlevel.checkpoint, 7)",
     "leaves a task behind that exits": "async def f(): raise SystemExit(6)\nself.context.nursery.start_soon(f)",
+    "leaves a nursery open": "await trio.open_nursery().__aenter__()",
+    "leaves a nursery open with a task that raises": (
+        "async def f(): raise ValueError('orphan')\nn = await trio.open_nursery().__aenter__()\nn.start_soon(f)"
+    ),
+    "leaves a cancel scope open": "trio.CancelScope().__enter__()",
+    "leaves a cancelled scope open": "trio.CancelScope().__enter__().cancel()",
+    "leaves a deadline open": "trio.move_on_after(0.01).__enter__()",
+    "opens a nursery in a thread of its own": (
+        "await trio.to_thread.run_sync(lambda: trio.from_thread.run(trio.open_nursery().__aenter__))"
+    ),
     "cancels the lent nursery": "self.context.nursery.cancel_scope.cancel()",
     "posts to nowhere": "await self.context.http.post('http://127.0.0.1:9/', json={})",
     "posts to no address": "await self.context.http.post('about:blank', json={})",
@@ -313,6 +349,16 @@ LIVING: Final[Mapping[str, str]] = {
     "lifespan raises a BaseException": _lifespan("raise BaseException('x')", "pass"),
     "lifespan does not yield": _lifespan("return", "pass"),
     "lifespan yields twice": _lifespan("pass", "yield"),
+    "lifespan leaves a nursery open": _lifespan("await trio.open_nursery().__aenter__()", "pass"),
+    "lifespan leaves a nursery open with a task": _lifespan(
+        "(await trio.open_nursery().__aenter__()).start_soon(trio.sleep_forever)", "pass"
+    ),
+    "lifespan leaves a cancel scope open": _lifespan("trio.CancelScope().__enter__()", "pass"),
+    "lifespan leaves a cancelled scope open": _lifespan("trio.CancelScope().__enter__().cancel()", "pass"),
+    "lifespan leaves a nursery open at its end": _lifespan("pass", "await trio.open_nursery().__aenter__()"),
+    "lifespan swallows its cancellation": _lifespan(
+        "self.context.nursery.cancel_scope.cancel()", "await trio.sleep(0)"
+    ),
     "lifespan raises a text that cannot be printed": _lifespan(
         "raise type('E', (Exception,), {'__str__': lambda self: 1 / 0})", "pass"
     ),

@@ -16,7 +16,7 @@ from aintandem_notify.plugins.border.faults import (
     describe,
     kind_of_fault,
 )
-from aintandem_notify.plugins.border.places import Home, at, placed
+from aintandem_notify.plugins.border.places import Home, at, last_line, placed
 
 __all__ = [
     "MAX_FACTS_BYTES",
@@ -34,5 +34,6 @@ __all__ = [
     "describe",
     "facts_of",
     "kind_of_fault",
+    "last_line",
     "placed",
 ]

@@ -73,6 +73,7 @@ _PRECEDENCE: Final[tuple[type[Exception], ...]] = (
     Exception,
 )
 _OUTCOMES: Final = (PluginNotReady, DestinationGone, DestinationBroken, Rejected)
+_TRIO_SAYS: Final = "RuntimeError: Cancel scope stack corrupted"
 _MADE_HERE: Final = frozenset({LifeEnded, Raised, Unusable, NoConnection, DeadlineExceeded})
 
 
@@ -185,7 +186,9 @@ def _what(leaf: BaseException) -> str:
         code = _attribute(leaf, "code")
         shown = code if type(code) is int or code is None else repr(text_of(code))
         return f"sys.exit({shown}) was called"
-    return in_words(leaf)
+    said = in_words(leaf)
+    # trio's text is twenty lines for people who write nurseries of their own.
+    return "a cancel scope was left open" if said.startswith(_TRIO_SAYS) else said
 
 
 def _reason(leaf: BaseException) -> str:

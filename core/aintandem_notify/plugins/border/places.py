@@ -55,6 +55,12 @@ def at(file: Path | str | None, line: int | None = None) -> str:
     return f"{shown}:{line}" if line else shown
 
 
+def last_line(error: BaseException) -> str:
+    """The line that raised it, whosoever it is."""
+    frames = list(_frames(error))
+    return at(*frames[-1]) if frames else ""
+
+
 def placed(place: str, text: str) -> str:
     """``text`` behind its place, if there is one."""
     return f"{place}: {text}" if place else text

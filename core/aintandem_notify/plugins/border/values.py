@@ -28,6 +28,19 @@ def refuse_coroutine(hook: str, value: object, advice: str) -> None:
         raise Junk(f"{hook} returned a coroutine; {advice}")
 
 
+def _characters(value: JsonValue) -> int:
+    """How many characters its texts have."""
+    match value:
+        case str():
+            return len(value)
+        case dict():
+            return sum(len(key) + _characters(item) for key, item in value.items())
+        case list():
+            return sum(map(_characters, value))
+        case _:
+            return 1
+
+
 def json_object(hook: str, value: object, most: int, what: str) -> dict[str, Any]:
     """A copy of the object of JSON values that ``value`` is, in ``most`` bytes; raises Junk.
 
@@ -39,13 +52,15 @@ def json_object(hook: str, value: object, most: int, what: str) -> dict[str, Any
         raise Junk(f"{hook} returned {article(name)}, not a dict of JSON values")
     items = dict(value)  # type: ignore[call-overload]
     try:
-        text = json.dumps(_OBJECT.validate_python(items), allow_nan=False, ensure_ascii=False)
+        checked = _OBJECT.validate_python(items)
+        # Megabytes are not even written out.
+        text = "" if _characters(checked) > most else json.dumps(checked, allow_nan=False, ensure_ascii=False)
         if hook == _FACTS:
-            text = mend_surrogates(text)
+            text = mend_surrogates(text)  # a path in them may hold bytes that are no text
         size = len(text.encode())
     except (ValueError, TypeError, RecursionError):
         raise Junk(f"{hook} returned a dict that holds more than JSON values") from None
-    if size > most:
-        raise Junk(f"{hook} returned {size} bytes of JSON; {what} may have {most}")
+    if not text or size > most:
+        raise Junk(f"{hook} returned too much; {what} may have {most} bytes of JSON")
     copy: dict[str, Any] = json.loads(text)
     return copy

@@ -1,0 +1,143 @@
+"""Every odd plugin of ``support.nasty`` in one agent, beside a healthy webhook and a file.
+
+From the start, and by a reload. None ends the agent or holds the healthy ones back; ``status`` says why, and the
+agent ends as it should.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from support.commands import run_command
+from support.fault_case import Case, open_case
+from support.nasty import plugins as nasty
+
+CANARIES = ("plugincanary0123", "diagcanary01", "defaultcanary0123", "receiptcanary01")
+"""Secrets in what plugins say, which nothing may repeat."""
+
+
+@asynccontextmanager
+async def open_odd_case(folder: Path) -> AsyncIterator[Case]:
+    """A case whose plugins may have what they like; what the agent itself takes is looked at elsewhere."""
+    async with open_case(folder) as case:
+        case.most_descriptors, case.most_memory_kb = 400, 600 * 1024
+        yield case
+
+
+def put(case: Case, sources: Mapping[str, str]) -> dict[str, str]:
+    """Write each as a plugin of its own, and give the names of their instances by what they are."""
+    folder = case.folder / "plugins"
+    folder.mkdir(exist_ok=True)
+    names = {}
+    for number, (what, source) in enumerate(sources.items()):
+        kind = f"odd{number:03}"
+        (folder / f"{kind}.py").write_text(source)
+        names[what] = f"{kind}.x"
+    return names
+
+
+def tables(names: Mapping[str, str]) -> list[str]:
+    """A table for each instance, with a short deadline, and the end that it may have."""
+    instances = [f'[plugins.{name}]\nevents = ["task_failed"]\ntimeout = "2s"\n' for name in names.values()]
+    return [*instances, '[delivery]\ndrain_timeout = "5s"\n']
+
+
+async def shown(case: Case, *command: str | Path) -> dict[str, object]:
+    """What a command prints as JSON."""
+    done = await run_command(
+        *command, "--json", cwd=case.folder, environ={"XDG_STATE_HOME": str(case.folder / "state")}
+    )
+    assert not any(canary in done.out for canary in CANARIES)
+    found: dict[str, object] = json.loads(done.out)
+    return found
+
+
+def beginning(*words: str) -> dict[str, str]:
+    """The plugins whose names begin with one of the words."""
+    return {what: source for what, source in nasty.DELIVERING.items() if what.startswith(words)}
+
+
+async def test_no_plugin_that_raises_harms_another(tmp_path: Path) -> None:
+    async with open_odd_case(tmp_path) as case:
+        names = put(case, beginning("raises"))
+        case.configure(*tables(names))
+        async with case.agent() as agent:
+            await case.connected()
+            await case.fail("t1")
+            await case.arrived()
+            for name in names.values():
+                # That it was loaded is the first line.
+                await agent.wait_for_log(f'"{name}"', times=2)
+            await case.fail("t2")
+            await case.arrived()
+            status = json.dumps(await shown(case, "status", case.config))
+            assert "after should be a number of seconds, not a str" in status
+        assert not any(canary in agent.everything for canary in CANARIES)
+
+
+async def test_no_plugin_that_does_what_it_should_not_harms_another(tmp_path: Path) -> None:
+    async with open_odd_case(tmp_path) as case:
+        names = put(case, beginning("acts"))
+        case.configure(*tables(names))
+        async with case.agent() as agent:
+            await case.connected()
+            await case.fail("t1", "t2")
+            await case.arrived()
+            for what, words in (
+                ("acts in async: time.sleep", "blocked the whole agent"),
+                ("acts in async: leaves a nursery open", "left a nursery open"),
+                ("acts in async: leaves a cancel scope open", "a cancel scope was left open"),
+                ("acts in async: leaves a task behind that exits", "background task: plugins/"),
+            ):
+                assert words in await agent.wait_for_log(f'"{names[what]}"', times=2)
+            assert "an exception that nobody caught" in await agent.wait_for_log("ZeroDivisionError")
+            await case.fail("t3")
+            await case.arrived()
+            await shown(case, "status", case.config)
+
+
+async def test_no_plugin_that_answers_with_junk_or_lives_wrongly_harms_another(tmp_path: Path) -> None:
+    async with open_odd_case(tmp_path) as case:
+        names = put(case, {**beginning("returns"), **nasty.LIVING})
+        case.configure(*tables(names))
+        async with case.agent() as agent:
+            await case.connected()
+            await case.fail("t1", "t2")
+            await case.arrived()
+            status = json.dumps(await shown(case, "status", case.config))
+            for what in ("lifespan raises before", "lifespan does not yield", "lifespan exits before"):
+                assert f"plugins/{names[what].removesuffix('.x')}.py" in status
+            for what in ("diagnostics returns junk", "diagnostics returns 10 MB", "diagnostics exits"):
+                detail = await shown(case, "plugins", "show", case.config, names[what])
+                assert f"plugins/{names[what].removesuffix('.x')}.py:" in str(detail["silence"])
+            await shown(case, "plugins", "show", case.config, names["diagnostics tells a secret"])
+        assert not any(canary in agent.everything for canary in CANARIES)
+
+
+async def test_a_reload_refuses_wrong_plugins_with_a_line_for_each_and_takes_the_others(tmp_path: Path) -> None:
+    sources = {**nasty.LOADING, **nasty.DEFAULTS}
+    async with open_odd_case(tmp_path) as case:
+        case.configure()
+        async with case.agent() as agent:
+            await case.connected()
+            names = put(case, sources)
+            case.configure(*tables(names))
+            agent.reload()
+            for what in ("a syntax error", "is interrupted", "rate: a wrong text", "in_flight: zero"):
+                kind = names[what].removesuffix(".x")
+                assert "reload refused" in await agent.wait_for_log(f"plugins/{kind}.py")
+            await case.fail("t1")
+            await case.arrived()
+            refused = {name for name in names.values() if f"plugins.{name}" in agent.everything}
+            right = {what: name for what, name in names.items() if name not in refused}
+            assert {"prints", "rate: a text", "max_age: a text", "token: a text"} <= right.keys()
+            case.configure(*tables(right))
+            agent.reload()
+            await agent.wait_for_log('"reloaded"')
+            for name in right.values():
+                await agent.wait_for_log(f'"{name}"')
+            await case.fail("t2")
+            await case.arrived()
+            await shown(case, "status", case.config)
+        assert not any(canary in agent.everything for canary in CANARIES)
