@@ -10,6 +10,8 @@ import pytest
 import trio
 
 from aintandem_notify import config
+from aintandem_notify.api import Rate, Severity
+from aintandem_notify.errors import ConfigError
 from aintandem_notify.hookspecs import PROJECT
 from aintandem_notify.plugins import Catalog, Delivered, PluginHost
 from aintandem_notify.plugins.conventions import HOOK_ARGUMENTS
@@ -37,6 +39,7 @@ def test_every_example_is_a_file() -> None:
     assert len(FILES) == PAGE.count("```") // 2
     assert set(FILES) == {
         "plugins/beep.py",
+        "plugins/chime.py",
         "plugins/pager.py",
         "config.toml",
         "pyproject.toml",
@@ -56,6 +59,52 @@ async def test_its_first_plugin_beeps(folder: Path, capsys: pytest.CaptureFixtur
         host: PluginHost = bench.host
         assert await host.deliver(await bench.start("beep", times=3), [notification()]) == [Delivered(None)]
     assert "\a\a\atask 1 failed\n" in capsys.readouterr().out
+
+
+CHIMES = 'orchestrator.url = "simulator"\n[[projects]]\nid = "*"\n[plugins.chime.x]\n'
+
+
+def load_chimes(folder: Path) -> config.Config:
+    """A config with an instance of ``plugins/chime.py``."""
+    path, environ = folder / "config.toml", {"CHIME_TOKEN": "not-a-real-token"}
+    path.write_text(CHIMES)
+    return config.load(path, catalog=Catalog(tuple), language=Language(), environ=environ)
+
+
+def test_its_defaults_are_read_as_the_config_would_be(folder: Path) -> None:
+    settings = load_chimes(folder).instances["chime.x"].common
+    assert (settings.rate, settings.max_age, settings.timeout) == (Rate(1, 1.0), 3600.0, 5.0)
+    assert settings.severity is Severity.ERROR
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        (
+            'rate: Rate | None = "1/s"',
+            'rate: Rate | None = "often"',
+            "plugins/chime.py:6: rate: not a rate; write it as",
+        ),
+        ("def deliver", "def delivr", "plugins/chime.py:15: delivr is no hook; did you mean deliver?"),
+        (
+            "    @hookimpl\n",
+            "",
+            "plugins/chime.py:14: deliver is the name of a hook: add @hookimpl, or call it something else",
+        ),
+        (
+            "    @hookimpl\n",
+            "    in_flight = 0\n\n    @hookimpl\n",
+            "plugins/chime.py:14: in_flight: should be a whole number from 1 to 1000, not 0",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_its_words(folder: Path, right: str, wrong: str, said: str) -> None:
+    path = folder / "plugins" / "chime.py"
+    path.write_text(path.read_text().replace(right, wrong))
+    with pytest.raises(ConfigError) as caught:
+        load_chimes(folder)
+    assert said in str(caught.value)
+    assert re.sub(r"\w+\.py:\d+", "", said).strip("plugins/: ") in re.sub(r"\s+", " ", PAGE)
 
 
 def test_its_large_plugin_shows_every_kind_of_hook(folder: Path) -> None:
