@@ -155,6 +155,8 @@ def plugin_opener(nursery: trio.Nursery) -> OpenPlugin:
     ) -> AsyncIterator[PluginT]:
         from aintandem_notify.api import HttpClient, PluginContext
         from aintandem_notify.clock import SystemClock
+        from aintandem_notify.config.defaults import settle_defaults
+        from aintandem_notify.config.surroundings import Surroundings
         from aintandem_notify.log import get_logger
         from aintandem_notify.plugins.conventions import config_model_of, implemented_hooks
         from aintandem_notify.plugins.registry import Registry
@@ -162,6 +164,8 @@ def plugin_opener(nursery: trio.Nursery) -> OpenPlugin:
         implemented_hooks(plugin_class)
         plugin = plugin_class()
         plugin.config = config_model_of(plugin_class).model_validate(keys)
+        for bad in settle_defaults(plugin.config, Surroundings()):
+            raise ValueError(f"{bad.key}: {bad.problem}")
         async with HttpClient() as http:
             # In a task of its own, so that what the test raises comes out as it is and not in a group.
             background = await nursery.start(_hold_open)

@@ -15,12 +15,13 @@ from aintandem_notify.api import (
     Notification,
     Plugin,
     PluginConfig,
+    Rate,
     Receipt,
     RetryLater,
     Secret,
     hookimpl,
 )
-from aintandem_notify.plugins.conventions import ConventionBroken
+from aintandem_notify.plugins.border import ConventionBroken
 from aintandem_notify.testing import MakeNotification, OpenPlugin, ScriptedHttp, plugin_opener
 
 
@@ -108,3 +109,25 @@ async def test_a_background_task_that_raises_does_not_pass_unseen(open_plugin: O
         async with trio.open_nursery() as nursery, plugin_opener(nursery)(Poster, **KEYS) as plugin:
             plugin.context.nursery.start_soon(plugin.crash)
             await trio.sleep_forever()
+
+
+async def test_defaults_are_read_as_the_agent_reads_them(open_plugin: OpenPlugin) -> None:
+    class Paced(PluginConfig):
+        rate: Rate | None = "1/s"  # type: ignore[assignment]  # as the config has it
+
+    class Wrong(PluginConfig):
+        rate: Rate | None = "often"  # type: ignore[assignment]
+
+    class Fast(Plugin[Paced]):
+        @hookimpl
+        def deliver(self) -> None: ...
+
+    class Never(Plugin[Wrong]):
+        @hookimpl
+        def deliver(self) -> None: ...
+
+    async with open_plugin(Fast) as plugin:
+        assert plugin.config.rate == Rate(1, 1.0)
+    with pytest.raises(ValueError, match="rate: not a rate"):
+        async with open_plugin(Never):
+            pass
