@@ -140,4 +140,11 @@ async def test_a_reload_refuses_wrong_plugins_with_a_line_for_each_and_takes_the
             await case.fail("t2")
             await case.arrived()
             await shown(case, "status", case.config)
+            # The last reload never ends, and the agent goes on and ends all the same.
+            blocked = put(case, {"blocks": nasty.BLOCKING})
+            case.configure(*tables(blocked))
+            agent.reload()
+            await agent.wait_for_log("a plugin may block while it is imported")
+            await case.fail("t3")
+            await case.arrived()
         assert not any(canary in agent.everything for canary in CANARIES)

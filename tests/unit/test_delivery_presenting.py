@@ -27,7 +27,18 @@ def claim(notification: Notification, *, plain: bool = False, instead_of: str | 
 
 def test_an_ordinary_claim_is_handed_over_as_it_is() -> None:
     notification = sample_notification("task_failed")
-    assert presented(claim(notification)) is notification
+    assert presented(claim(notification)) == notification
+
+
+def test_what_a_plugin_does_to_its_notification_no_other_sees() -> None:
+    notification = sample_notification("task_failed")
+    before = notification.model_dump_json()
+    mine = presented(claim(notification))
+    mine.__dict__["title"] = 7
+    mine.event.__dict__["error"] = object()
+    mine.event.wire()["error"] = object()
+    assert notification.model_dump_json() == before
+    assert presented(claim(notification)).model_dump_json() == before
 
 
 def test_a_field_says_whom_the_destination_stands_in_for() -> None:

@@ -136,7 +136,7 @@ def _access(
 ) -> Access:
     """What the control API sees and may do."""
     return Access(
-        config=agent.loaded.config.source,
+        config=agent.loaded.config.base_dir / agent.loaded.config.source.name,
         version=__version__,
         started_at=clock.now(),
         clock=clock,

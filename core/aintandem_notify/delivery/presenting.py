@@ -1,6 +1,7 @@
 """A claimed notification as its destination gets it: taken over from another, or as plain as it can be."""
 
 import unicodedata
+from copy import deepcopy
 from dataclasses import replace
 from typing import Final
 
@@ -35,7 +36,15 @@ def _presented(claim: Claim) -> Notification:
     if claim.instead_of is not None:
         fields = (*notification.fields, Field(INSTEAD_OF, claim.instead_of))
         notification = notification.model_copy(update={"instead_of": claim.instead_of, "fields": fields})
-    return plainly(notification) if claim.plain else notification
+    return _own(plainly(notification) if claim.plain else notification)
+
+
+def _own(notification: Notification) -> Notification:
+    """A copy for this destination alone: others share the original, and a plugin may change what it gets."""
+    event = notification.event.model_copy()
+    values = event.__dict__
+    values.update({name: deepcopy(value) for name, value in values.items() if isinstance(value, dict | list)})
+    return notification.model_copy(update={"event": event})
 
 
 def plainly(notification: Notification) -> Notification:

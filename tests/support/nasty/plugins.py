@@ -310,6 +310,9 @@ _ASYNCHRONOUS: Final[Mapping[str, str]] = {
     ),
 }
 
+BLOCKING: Final = "import threading\nthreading.Event().wait()\n"
+"""A module that never comes back from its import."""
+
 HANGING: Final[Mapping[str, str]] = {
     "waits in a thread": _deliver("threading.Event().wait()"),
     "sleeps": _deliver("await trio.sleep_forever()", asynchronous=True),
