@@ -47,8 +47,8 @@ class Counts:
     """Messages that wait for one channel, in virtual time."""
     refusals: int
     """Answers of 429 in a row."""
-    every: int
-    """Of nasty answers that cost a pause each, every so-manieth is tried."""
+    quarters: int
+    """How much is tried of those nasty inputs that cost much time each: so many in four."""
     seconds: float
     """The most that one agent may be at work."""
 
@@ -70,7 +70,7 @@ SHORT: Final = Counts(
     errors=3,
     paced=250,
     refusals=1,
-    every=4,
+    quarters=1,
     seconds=600.0,
 )
 LONG: Final = Counts(
@@ -90,7 +90,7 @@ LONG: Final = Counts(
     errors=500,
     paced=5_000,
     refusals=3,
-    every=1,
+    quarters=4,
     seconds=1800.0,
 )
 """A night's worth: minutes for most, the better part of an hour for all of them."""
