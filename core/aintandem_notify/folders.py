@@ -19,7 +19,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=OWNER_ONLY)
     except FileNotFoundError:
-        if folder.parent == folder:
+        if folder.parent.is_dir():  # nothing can be made there, as in /proc
             raise
         make_folder(folder.parent)
         make_folder(folder)

@@ -200,7 +200,8 @@ async def test_check_connect_says_what_does_not_answer(tmp_path: Path) -> None:
         r"NO   orchestrator  cannot connect to 127\.0\.0\.1:\d+: Connection refused; is url", dead.out
     )
     assert re.search(r"NO   orchestrator .*; is url in .* that of an orchestrator\?\n", elsewhere.out)
-    assert "NO   bell.desk     RuntimeError: the bell is broken" in unknown.out
+    broken = r"\nNO   bell\.desk     bell\.desk: plugins/bell\.py:\d+: RuntimeError: the bell is broken\n"
+    assert re.search(broken, unknown.out)
     assert "yes  console.here" in dead.out
 
 
@@ -275,7 +276,7 @@ async def test_plugins_list_of_a_config_shows_states_and_reasons(tmp_path: Path)
     assert (done.code, done.err) == (1, "")
     _, beep, late = done.out.splitlines()
     assert beep.split() == ["beep.desk", "loaded", "yes"]
-    assert re.fullmatch(r"late\.x +retrying +yes +lifespan.*RuntimeError: no bell \(late\.py:\d+\)", late)
+    assert re.fullmatch(r"late\.x +retrying +yes +lifespan.* mine/late\.py:\d+: RuntimeError: no bell", late)
 
 
 async def test_schema_has_the_keys_of_all_plugins(tmp_path: Path) -> None:

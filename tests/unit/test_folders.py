@@ -3,6 +3,7 @@
 import ast
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -100,3 +101,9 @@ def test_there_is_no_other_way_to_make_a_folder() -> None:
         if isinstance(node, ast.Attribute) and node.attr in ("mkdir", "makedirs")
     }
     assert makers == {"core/aintandem_notify/folders.py"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder of the system in which nothing can be made")
+def test_where_nothing_can_be_made_that_is_said() -> None:
+    with pytest.raises(FileNotFoundError):
+        make_folder(Path("/proc/self/a/b"))
