@@ -1,7 +1,7 @@
 """The configured secrets that texts are searched for, and where in a text they are."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
@@ -15,6 +15,7 @@ SHORTEST_PART: Final = SHORTEST_SECRET
 
 _ROOM: Final = 256
 """Characters at an end among which there are some to be seen."""
+_MOST_PARTS: Final = 200_000
 _LEVELS: Final = (0, 12, 16, 24, 32)
 """Lengths of words by which spellings are told apart: hardly any text has a word of 16, but for ids."""
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]++=*+")
@@ -34,7 +35,8 @@ class Tier:
 class Known:
     """All spellings, the longest first, and in tiers, those with the shortest words first.
 
-    ``percent`` are those of the folded ones that hold a percent sign. ``together`` is all in small letters.
+    ``percent`` are those of the folded ones that hold a percent sign. ``parts`` has every part of any that is as
+    short as one can be, in small letters.
     """
 
     exact: tuple[str, ...]
@@ -44,7 +46,7 @@ class Known:
     tiers: tuple[Tier, ...]
     in_json: tuple[str, ...]
     folded_in_json: tuple[str, ...]
-    together: str
+    parts: Container[str]
 
     @classmethod
     def of(cls, secrets: Iterable[Spellings]) -> "Known":
@@ -62,7 +64,7 @@ class Known:
             tiers=_tiers(exact, folded - percent),
             in_json=_changed_by_json(exact),
             folded_in_json=_changed_by_json(folded),
-            together="\n".join(exact | folded).lower(),
+            parts=_parts("\n".join(exact | folded).lower()),
         )
 
     def is_in(self, flat: str, folded: str, picture: bytes) -> bool:
@@ -97,7 +99,7 @@ class Known:
         )
 
     def _is_part(self, part: str) -> bool:
-        return len(part) == SHORTEST_PART and part.lower() in self.together
+        return len(part) == SHORTEST_PART and part.lower() in self.parts
 
     def spans(self, text: str, *, cut_start: bool = False, cut_end: bool = False) -> list[Span]:
         """Where secrets are, in no order; at an end where the text was cut also a part of one."""
@@ -132,6 +134,13 @@ BACKSLASH: Final = "\0\0"
 
 def _longest_first(spellings: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(spellings, key=lambda one: (-len(one), one)))
+
+
+def _parts(together: str) -> Container[str]:
+    """Asked for each piece of output; for very long secrets a text, which is slower and takes less room."""
+    if len(together) > _MOST_PARTS:
+        return together
+    return frozenset(together[at : at + SHORTEST_PART] for at in range(len(together) - SHORTEST_PART + 1))
 
 
 def _tiers(exact: Iterable[str], folded: Iterable[str]) -> tuple[Tier, ...]:
