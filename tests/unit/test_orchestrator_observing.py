@@ -23,7 +23,7 @@ from aintandem_notify.orchestrator.records import (
     records,
 )
 from aintandem_notify.orchestrator.survey import is_old
-from aintandem_notify.runs import Run, RunRef
+from aintandem_notify.runs import RunRef
 from support.outbox import NOW
 
 
@@ -112,7 +112,7 @@ def test_an_execution_is_named_by_its_workflow() -> None:
     assert found.workflow_id == "Nightly"
 
 
-KNOWN = [Run("p", Family.SANDBOX, "b1"), Run("p", Family.TASK, "b9")]
+KNOWN = [RunRef("p", Family.SANDBOX, "b1"), RunRef("p", Family.TASK, "b9")]
 STOP = {"id": "o1", "sandboxId": "b1", "type": "stop", "status": "completed", "completedAt": NOW}
 SDK_STOP = {"id": "o1", "sandboxId": "b1", "type": "stop", "status": "completed", "startTime": NOW, "endTime": NOW}
 """As the official SDK has it."""
