@@ -129,6 +129,11 @@ def test_a_long_output_can_be_taken_apart() -> None:
     assert compile_template(text)(scope(event, None, None)) == "a line of the log, a line of the log1080000"
 
 
+def test_an_output_of_some_megabytes_can_be_shown() -> None:
+    event = happening("task_completed", output="x" * 5_000_000)
+    assert len(compile_template("{{ event.output }}")(scope(event, None, None))) >= LONGEST_TEXT
+
+
 def test_nothing_is_worked_out_while_a_template_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox = make_sandbox(str)
     sandbox.filters["boom"] = sandbox.tests["boom"] = lambda _value: 1 / 0

@@ -29,7 +29,7 @@ _LEVEL: Final = 2  # deeper levels are indented when they are printed
 
 _OBJECT: Final = 1_000  # it makes its text anew each time
 
-_LIGHT: tuple[type, ...] = (bool, float, type(None), date, time, timedelta, range, type)
+_LIGHT: tuple[type, ...] = (bool, float, type(None), date, time, timedelta, type)
 _LIGHT += (GeneratorType, FunctionType, Iterator, LoopContext, Macro, Undefined)
 
 
@@ -118,6 +118,8 @@ def weight(value: object) -> int:
                 total += len(one)
             case int() if not isinstance(one, bool):
                 total += one.bit_length() // 8
+            case range():
+                total += len(one)  # looked through for what is no number
             case Mapping():
                 total += len(one) * 2 * (_ELEMENT + _LEVEL * level)
                 inside = chain(one.keys(), one.values())

@@ -22,6 +22,7 @@ from aintandem_notify.rules.budget import STEP, Rounds, charged, rounds, spend
 _CHARGED: Final = "what it weighs"  # names that no template can write
 _ROUNDS: Final = "round by round"
 _BUILT_IN: Final = (str, bytes, bytearray, int, float)
+_LOOKED_THROUGH: Final = (list, tuple, range)
 _WITHOUT_PRICE: Final = (Context, EvalContext, Environment)
 
 
@@ -60,7 +61,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         named = {name: value for name, value in kwargs.items() if name != "caller" and not name.startswith("_")}
         owner = getattr(__obj, "__self__", None)
         spend(__context.get(STATIC, STEP))
-        for one in (*args, *named.values(), owner if isinstance(owner, _BUILT_IN) else None):
+        for one in (*args, *named.values(), owner if isinstance(owner, (*_BUILT_IN, *_LOOKED_THROUGH)) else None):
             charged(one)
         if isinstance(owner, _BUILT_IN) and (pay := costs.METHODS.get(__obj.__name__)) is not None:
             args = _at_hand(args)
@@ -136,7 +137,7 @@ def make_sandbox(finalize: Callable[[Any], str]) -> Sandbox:
 
     @pass_context  # so that Jinja2 does not print what is constant while it compiles
     def finalized(_context: Context, value: Any) -> str:
-        return str(charged(finalize(charged(value))))
+        return str(charged(finalize(value if isinstance(value, str) else charged(value))))
 
     sandbox = Sandbox(undefined=StrictUndefined, finalize=finalized, autoescape=False, optimized=False)
     del sandbox.globals["lipsum"]

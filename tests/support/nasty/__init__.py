@@ -14,6 +14,7 @@ says what is odd about it. Nothing here knows the agent: the tests say what is r
 `configs`            config files, environments, secret files and folders
 `process`            surroundings of the process: descriptors, limits, zones, locales
 `plugins`            sources of plugins
+`templates`          texts of rules that ask for hours or gigabytes, harmless and odd ones
 `local_user`         first bytes on a port of loopback, from somebody without a token
 
 No secret in it is one: each holds the word canary, or is the example of its maker's documentation.

@@ -92,6 +92,14 @@ TOO_MUCH: Final[Mapping[str, str]] = {
     "{% for i in range(99999) %}{% if a == b %}{% endif %}{% endfor %}",
     "looking in long lists": "{% set a = range(99999) | list %}"
     "{% for i in range(99999) %}{% if -1 in a %}{% endif %}{% endfor %}",
+    "counting in long lists": "{% set a = range(99999) | list %}"
+    "{% for i in range(99999) %}{% set b = a.count(1) %}{% endfor %}",
+    "counting in a range": "{% for i in range(99999) %}{% set b = range(99999).count('x') %}{% endfor %}",
+    "looking in a range": "{% for i in range(99999) %}{% if 'x' in range(99999) %}{% endif %}{% endfor %}",
+    "changes of long lists": "{% for i in range(99999) %}{{ loop.changed([0] * 60000) }}{% endfor %}",
+    "a joiner in a block": "{% set j = joiner('x' * 60000) %}{% set x %}"
+    "{% for i in range(99999) %}{{ j() }}{% endfor %}{% endset %}",
+    "years of many digits": "{{ '{:%999999999Y}'.format(event.timestamp) }}",
     "selecting from long lists": "{% set a = range(99999) | list %}{{ range(99999) | select('in', a) | list }}",
     "slices of long lists": "{% set a = range(99999) | list %}"
     "{% for i in range(99999) %}{% set b = a[:] %}{% endfor %}",
