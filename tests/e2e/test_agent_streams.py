@@ -153,3 +153,8 @@ async def test_a_stdout_that_takes_nothing_holds_up_the_console_alone(kind: str,
                 await logged(tmp_path, 3)
                 assert (await run_command("status", "--alive", cwd=tmp_path, environ=state(tmp_path))).code == 0
                 await ended_well(agent)
+
+
+async def test_a_full_disk_behind_the_output_of_a_simulator_is_a_sentence(tmp_path: Path) -> None:
+    ended = await run_command("simulate", "--port", "0", cwd=tmp_path, shell=DESCRIPTORS["stdout full"].script)
+    assert (ended.code, ended.err) == (1, "aintandem-notify: No space left on device\n")

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from support.number_one import as_number_one
+from support.pipes import full_pipe
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send itself a signal there")
 
@@ -55,6 +56,7 @@ async def run_interrupted(
     number: signal.Signals = signal.SIGINT,
     before: str = "default_int_handler",
     is_number_one: bool = False,
+    stderr: int | None = None,
 ) -> tuple[int, str]:
     """The exit code and what was said on stderr, when a signal comes as ``module`` is imported."""
     command = [sys.executable, "-c", _PROGRAM.format(before=before), str(int(number)), module, *arguments]
@@ -63,16 +65,22 @@ async def run_interrupted(
             as_number_one(command) if is_number_one else command,
             cwd=cwd,
             capture_stdout=True,
-            capture_stderr=True,
             check=False,
+            **({"capture_stderr": True} if stderr is None else {"stderr": stderr}),
         )
-    return done.returncode, done.stderr.decode()
+    return done.returncode, (done.stderr or b"").decode()
 
 
 @pytest.mark.parametrize(("module", "command"), MOMENTS)
 async def test_a_ctrl_c_among_imports_ends_the_command_at_once(module: str, command: str, tmp_path: Path) -> None:
     code, said = await run_interrupted(module, *command.split(), cwd=tmp_path)
     assert (code, said) == (128 + signal.SIGINT, "\naintandem-notify: interrupted\n")
+
+
+async def test_a_ctrl_c_ends_a_command_whose_stderr_takes_nothing(tmp_path: Path) -> None:
+    with full_pipe() as (_, writer):
+        code, _ = await run_interrupted("click", "run", cwd=tmp_path, stderr=writer)
+    assert code == 128 + signal.SIGINT
 
 
 @pytest.mark.parametrize(("module", "command"), MOMENTS)

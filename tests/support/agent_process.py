@@ -25,6 +25,8 @@ class AgentProcess:
         self._news = trio.Condition()
         self._open_streams = sum(stream is not None for stream in (process.stdout, process.stderr))
         self._ended = trio.Event()
+        if not self._open_streams:
+            self._ended.set()
 
     async def wait_for_log(self, text: str, *, times: int = 1) -> str:
         """The line of stderr that holds ``text`` for the n-th time; fails if the process ends before."""

@@ -1,5 +1,7 @@
 """``aintandem-notify simulate``."""
 
+from functools import partial
+
 import click
 
 from aintandem_notify.cli.echo import echo
@@ -46,9 +48,16 @@ def simulate(port: int, seed: int | None, speed: float, projects: tuple[str, ...
 
     async def serve() -> None:
         with stop_signals(lambda: TEAR_DOWN_S) as stop:
-            async with open_simulator(port=port, seed=seed, speed=speed, demo_projects=projects) as simulator:
-                echo(f"orchestrator at {simulator.url}, login admin / admin123, projects: {', '.join(projects)}")
+            async with (
+                open_simulator(port=port, seed=seed, speed=speed, demo_projects=projects) as simulator,
+                trio.open_nursery() as nursery,
+            ):
+                address = f"{simulator.url}, login admin / admin123, projects: {', '.join(projects)}"
+                # In a thread: whoever started it may read nothing, and it serves all the same.
+                say = partial(trio.to_thread.run_sync, echo, f"orchestrator at {address}", abandon_on_cancel=True)
+                nursery.start_soon(say)
                 await stop.wait()
+                nursery.cancel_scope.cancel()
 
     log.configure()
     try:
