@@ -10,7 +10,7 @@ import gzip
 import socket as stdlib_socket
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -262,11 +262,20 @@ async def _until_gone(stream: trio.SocketStream) -> None:
 @asynccontextmanager
 async def open_server() -> AsyncIterator[LoopbackServer]:
     """A server that listens on a free port until the block ends."""
+    async with open_servers(1) as (server,):
+        yield server
+
+
+@asynccontextmanager
+async def open_servers(count: int) -> AsyncIterator[Sequence[LoopbackServer]]:
+    """So many of them."""
     async with trio.open_nursery() as nursery:
-        server = LoopbackServer(nursery)
-        await server.come_up()
+        servers = [LoopbackServer(nursery) for _ in range(count)]
+        for server in servers:
+            await server.come_up()
         try:
-            yield server
+            yield servers
         finally:
-            server.close()
+            for server in servers:
+                server.close()
             nursery.cancel_scope.cancel()

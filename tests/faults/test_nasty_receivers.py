@@ -1,0 +1,98 @@
+"""Whatever answers in a receiver's place, no message is lost, and no other destination notices."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from support.agent_process import AgentProcess
+from support.fault_case import Case, open_case
+from support.http_server import open_servers
+from support.nasty import receivers_http
+from support.nasty.wire import WireAnswer
+from support.receivers import SlackReceiver, WebhookReceiver
+
+STATES = {"delivered", "queued", "dead"}
+"""What may become of a message; a dead one says why."""
+STEERING = ("\x1b", "\x9b", "\x00")
+"""What no line of a log may hold as it is."""
+SLACK: Mapping[str, WireAnswer] = {**receivers_http.PORTALS, **receivers_http.SLACK}
+
+
+async def test_every_answer_of_a_webhook_loses_nothing_and_holds_up_nobody(tmp_path: Path) -> None:
+    answers = receivers_http.ANSWERS
+    async with open_case(tmp_path) as case, open_servers(len(answers)) as servers:
+        hooks = {f"r{number}": WebhookReceiver(server, None) for number, server in enumerate(servers)}
+        for hook, answer in zip(hooks.values(), answers.values(), strict=True):
+            hook.replies.append(answer)
+        tables = [
+            f'[plugins.webhook.{name}]\nurl = "{hook.url}"\ntimeout = "30s"\nevents = ["task_failed"]\n'
+            for name, hook in hooks.items()
+        ]
+        case.configure(*tables)
+        well = [
+            hook for hook, name in zip(hooks.values(), answers, strict=True) if name in receivers_http.ACCEPTED
+        ]
+        agent = await deliver(case, hooks.values(), well)
+        check(case, [f"webhook.{name}" for name in hooks], agent)
+        for name, what in zip(hooks, answers, strict=True):
+            if what in receivers_http.ACCEPTED:
+                assert {state for state, _, _ in stored(case, f"webhook.{name}")} == {"delivered"}, what
+
+
+async def test_every_answer_of_slack_loses_nothing_and_holds_up_nobody(tmp_path: Path) -> None:
+    async with open_case(tmp_path) as case, open_servers(2 * len(SLACK)) as servers:
+        channels = {f"c{number}": SlackReceiver(server) for number, server in enumerate(servers)}
+        tables: list[str] = []
+        for (name, slack), answer in zip(channels.items(), [*SLACK.values()] * 2, strict=True):
+            slack.replies.append(answer)
+            hook = f'webhook_url = "{slack.url}"'
+            bot = f'api_url = "{slack.api_url}"\nbot_token = "{slack.bot_token}"\nchannel = "C0123456789"'
+            door = hook if len(tables) < len(SLACK) else bot
+            tables.append(f'[plugins.slack.{name}]\n{door}\nrate = "100/s"\nevents = ["task_failed"]\n')
+        case.configure(*tables)
+        agent = await deliver(case, channels.values())
+        check(case, [f"slack.{name}" for name in channels], agent)
+
+
+async def deliver(
+    case: Case, receivers: Iterable[WebhookReceiver | SlackReceiver], well: Sequence[WebhookReceiver] = ()
+) -> AgentProcess:
+    """Two failures, told at the well destinations, when each receiver has been asked; the agent has ended."""
+    found = list(receivers)
+    case.most_descriptors += 4 * len(found)
+    # Both failures must have come there; notices of the others' trouble may still wait.
+    case.unfinished.update(case.destinations)
+    async with case.agent() as agent:
+        await case.connected()
+        await case.fail("t1", "t2")
+        await case.arrived()
+        for receiver in found:
+            await receiver.server.wait_until(partial(asked_of, receiver, 1 + (receiver in well)))
+    return agent
+
+
+def asked_of(receiver: WebhookReceiver | SlackReceiver, count: int) -> bool:
+    """Whether so many failures were sent to it, beside notices of other destinations' trouble."""
+    return sum(b"task_failed" in request.body for request in receiver.requests) >= count
+
+
+def check(case: Case, destinations: list[str], agent: AgentProcess) -> None:
+    """Each message is in the store for each destination, in a state that a person understands."""
+    for destination in destinations:
+        rows = stored(case, destination)
+        assert {run for _, _, run in rows} == {"t1", "t2"}, destination
+        for state, reason, _ in rows:
+            assert state in STATES, (destination, state)
+            assert state != "dead" or reason, destination
+    for text in ("receivercanary0123", *STEERING):
+        assert text not in agent.everything, text
+
+
+def stored(case: Case, destination: str) -> list[tuple[Any, ...]]:
+    """State, reason and run of each failure at the destination."""
+    return case.stored(
+        "SELECT d.state, d.reason, e.run_id FROM deliveries d JOIN notifications n ON n.id = d.notification_id"
+        " JOIN events e ON e.key = n.event_key WHERE d.destination = ? AND e.type = 'task_failed'",
+        destination,
+    )
