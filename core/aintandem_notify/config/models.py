@@ -48,7 +48,7 @@ from aintandem_notify.config.values import (
     Template,
 )
 from aintandem_notify.errors import StoreError
-from aintandem_notify.events import LONGEST_ID
+from aintandem_notify.events import LONGEST_ID, PATH_STEPS
 from aintandem_notify.log import LogFormat, LogLevel
 from aintandem_notify.notification import Severity
 
@@ -92,10 +92,16 @@ class OrchestratorConfig(Table):
         return self.url == SIMULATOR
 
 
+def _no_step(project_id: str) -> str:
+    if project_id in PATH_STEPS:
+        raise ValueError(f"cannot be {project_id!r}: in an address that is a step to another one")
+    return project_id
+
+
 class ProjectConfig(Table):
     """``[[projects]]``: a project to watch, or a glob over those that the orchestrator lists."""
 
-    id: Annotated[NonEmptyText, Field(max_length=LONGEST_ID)] = Field(
+    id: Annotated[NonEmptyText, Field(max_length=LONGEST_ID), AfterValidator(_no_step)] = Field(
         description="the project's id; a glob watches every project it matches", examples=["project-123", "*"]
     )
     name: NonEmptyText | None = Field(None, description="how people call the project")

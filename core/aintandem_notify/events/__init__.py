@@ -5,7 +5,7 @@ text frame of a project's socket into an event, a control message, or a word on 
 raises. One table, ``EVENT_TYPES``, maps a type to its model, and the model knows its family.
 """
 
-from aintandem_notify.events.base import LONGEST_ID, Event, Family, UnknownEvent
+from aintandem_notify.events.base import LONGEST_ID, PATH_STEPS, Event, Family, UnknownEvent
 from aintandem_notify.events.frames import (
     CONTROL_TYPES,
     MOST_VALUES,
@@ -71,6 +71,7 @@ __all__ = [
     "MAX_DEPTH",
     "MOST_VALUES",
     "OWN_TYPES",
+    "PATH_STEPS",
     "WIRE_FAMILIES",
     "AgentEvent",
     "AgentStartedEvent",

@@ -73,6 +73,8 @@ def _mended(value: object) -> object:
 
 LONGEST_ID: Final = 512
 """Characters of an id."""
+PATH_STEPS: Final = frozenset({".", ".."})
+"""As pieces of a path these are steps in it, also when they are quoted: no address holds one as an id."""
 Id = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
 Text = Annotated[str, Otherwise(_json_text)]
 OptionalText = Annotated[str | None, Otherwise(_json_text)]

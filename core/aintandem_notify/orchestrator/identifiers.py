@@ -1,11 +1,6 @@
 """What may be the id of a project, task, execution, sandbox or operation, wherever somebody asks for one."""
 
-from typing import Final
-
-from aintandem_notify.events import LONGEST_ID
-
-_STEPS: Final = frozenset({".", ".."})
-"""As pieces of a path these are steps in it, also when they are quoted."""
+from aintandem_notify.events import LONGEST_ID, PATH_STEPS
 
 
 class UnusableId(ValueError):
@@ -24,7 +19,7 @@ def checked_id(value: object, what: str = "the id") -> str:
         raise UnusableId(f"{what} is empty")
     if len(value) > LONGEST_ID:
         raise UnusableId(f"{what} has {len(value)} characters, and {LONGEST_ID} are the most")
-    if value in _STEPS:
+    if value in PATH_STEPS:
         raise UnusableId(f"{what} cannot be {value!r}: in an address that is a step to another one")
     try:
         value.encode()

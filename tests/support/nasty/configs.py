@@ -8,7 +8,8 @@ from urllib.parse import quote
 URL: Final = "http://127.0.0.1:9"
 """Stands for the orchestrator's address in ``CONFIGS``; nobody answers there."""
 
-HEAD: Final = f'[orchestrator]\nurl = "{URL}"\n[connection]\nreconnect_attempts = "unlimited"\n'
+_LOGIN: Final = 'username = "admin"\npassword = "head-canary-01"'
+HEAD: Final = f'[orchestrator]\nurl = "{URL}"\n{_LOGIN}\n[connection]\nreconnect_attempts = "unlimited"\n'
 PROJECT: Final = '[[projects]]\nid = "project-123"\n'
 _PLAIN: Final = HEAD + PROJECT
 
@@ -31,6 +32,10 @@ def _case(
     files: Mapping[str, bytes] | None = None,
 ) -> ConfigCase:
     return ConfigCase(text.encode(), right, environ, files)
+
+
+def _with_token(value: str) -> str:
+    return _PLAIN.replace(_LOGIN, f"token = {value}")
 
 
 CONFIGS: Final[Mapping[str, ConfigCase]] = {
@@ -76,19 +81,11 @@ CONFIGS: Final[Mapping[str, ConfigCase]] = {
         "title = \"{{ '%999999999s' % 1 }}\"\n",
         right=False,
     ),
-    "a secret of an unset variable": _case(
-        _PLAIN.replace(f'"{URL}"', f'"{URL}"\ntoken = {{ env = "NO_SUCH_CANARY" }}'), right=False
-    ),
-    "a secret of a missing file": _case(
-        _PLAIN.replace(f'"{URL}"', f'"{URL}"\ntoken = {{ file = "none" }}'), right=False
-    ),
-    "a secret of a folder": _case(_PLAIN.replace(f'"{URL}"', f'"{URL}"\ntoken = {{ file = "." }}'), right=False),
-    "a secret in the place of a variable": _case(
-        _PLAIN.replace(f'"{URL}"', f'"{URL}"\ntoken = {{ env = "misplaced-canary-0123" }}'), right=False
-    ),
-    "a secret of no utf-8": _case(
-        _PLAIN.replace(f'"{URL}"', f'"{URL}"\ntoken = {{ file = "t" }}'), right=False, files={"t": b"can\xffary"}
-    ),
+    "a secret of an unset variable": _case(_with_token('{ env = "NO_SUCH_CANARY" }'), right=False),
+    "a secret of a missing file": _case(_with_token('{ file = "none" }'), right=False),
+    "a secret of a folder": _case(_with_token('{ file = "." }'), right=False),
+    "a secret in the place of a variable": _case(_with_token('{ env = "misplaced-canary-0123" }'), right=False),
+    "a secret of no utf-8": _case(_with_token('{ file = "t" }'), right=False, files={"t": b"can\xffary"}),
 }
 """Whole configs."""
 
