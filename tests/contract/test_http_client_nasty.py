@@ -1,10 +1,14 @@
 """Whatever answers: an answer, or HttpFailed in words that hold nothing secret, and the client goes on."""
 
+import ssl
 import traceback
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpcore
+import httpx
 import pytest
 import trio
 
@@ -14,6 +18,7 @@ from support.http_server import Answer, Held, Received, Reply, open_server
 from support.nasty import orchestrator_http, receivers_http
 from support.nasty.wire import Then, WireAnswer
 
+TLS = Path(__file__).parent.parent / "support" / "tls"
 ANSWERS = {
     **orchestrator_http.ANSWERS,
     **orchestrator_http.UPGRADES,
@@ -253,6 +258,110 @@ async def test_what_comes_behind_an_answer_is_no_answer(before: bytes, rest: byt
             answer = await http.post(server.base, json={}, max_body=200_000)
             assert (answer.status, len(answer.body)) == (200, length)
         assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx: y\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1;a=b\r\no\r\n" * 9000 + b"0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 103 x\r\nlink: y\r\n\r\n" * 9000 + b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\n" + b"x: y\n" * 9000 + b"content-length: 2\n\nok",
+    ],
+    ids=["chunks", "trailers", "many chunks", "two lengths", "many interim answers", "many headers"],
+)
+async def test_nor_is_it_behind_an_answer_whose_end_is_harder_to_find(answer: bytes) -> None:
+    async with open_server() as server, HttpClient() as http:
+        server.respond = lambda _request: WireAnswer(
+            (answer + b"HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n",), Then.KEEP
+        )
+        for _ in range(3):
+            assert (await http.post(server.base, json={}, timeout=60)).status == 200
+        assert len(server.requests) == 3
+
+
+async def test_nor_is_the_body_of_an_answer_to_head() -> None:
+    async with open_server() as server, HttpClient() as http:
+        server.respond = lambda _request: WireAnswer(
+            (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",), Then.KEEP
+        )
+        for _ in range(3):
+            assert (await http.request("HEAD", server.base)).status == 200
+
+
+async def test_nor_is_a_record_of_tls_that_came_along() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "server.pem")
+    requests = 0
+
+    async def serve(stream: trio.SocketStream) -> None:
+        nonlocal requests
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        secured = context.wrap_bio(incoming, outgoing, server_side=True)
+        shaken = False
+        while True:
+            try:
+                if not shaken:
+                    secured.do_handshake()
+                    shaken = True
+                if not secured.read(65536):
+                    return
+                requests += 1
+                for status in (200, 500):
+                    secured.write(f"HTTP/1.1 {status} x\r\ncontent-length: 0\r\n\r\n".encode())
+            except ssl.SSLWantReadError:
+                await stream.send_all(outgoing.read())
+                arrived = await stream.receive_some(65536)
+                if not arrived:
+                    return
+                incoming.write(arrived)
+
+    async with trio.open_nursery() as nursery, HttpClient(ca_file=TLS / "ca.pem") as http:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        url = f"https://127.0.0.1:{listener.socket.getsockname()[1]}/"
+        for _ in range(3):
+            assert (await http.get(url)).status == 200
+        assert requests == 3
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_answer_with_thousands_of_headers_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"x{number:x}" for number in range(8000)]
+    head = "".join(f"{name}: 1\r\n" for name in [*names, "x7", "X7"])
+    looked_up: list[str] = []
+    look_up = httpx.Headers.__getitem__
+
+    def noted(headers: httpx.Headers, name: str) -> str:
+        looked_up.append(name)
+        return look_up(headers, name)
+
+    monkeypatch.setattr(httpx.Headers, "__getitem__", noted)
+    async with open_server() as server, HttpClient() as http:
+        server.respond = lambda _request: WireAnswer((f"HTTP/1.1 204 No Content\r\n{head}\r\n".encode(),))
+        answer = await http.get(server.base)
+    assert set(names) == answer.headers.keys()
+    assert answer.headers["x7"] == "1, 1, 1"
+    assert len(looked_up) < 10
+
+
+async def test_others_have_their_turn_while_an_answer_comes_in_small_pieces() -> None:
+    turns, pieces = 0, 10_000
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    async with open_server() as server, HttpClient() as http, trio.open_nursery() as nursery:
+        server.respond = lambda _request: WireAnswer((head + b"1\r\no\r\n" * pieces + b"0\r\n\r\n",))
+        nursery.start_soon(others)
+        assert len((await http.get(server.base)).body) == pieces
+        nursery.cancel_scope.cancel()
+    assert turns > pieces
 
 
 async def test_a_whole_answer_leaves_its_connection_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,22 +1,23 @@
 """The connections under httpcore: dialled as all of ours are, counted, and watched for an end between requests."""
 
-import re
 import ssl
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from typing import Any, Final
 
+import h11
 import httpcore
 import trio
 
 from aintandem_notify.config import Outbound
 from aintandem_notify.http_client.dialling import connect, in_words
 
-LONGEST_HEAD: Final = 131072
-"""Bytes; h11 takes no more than 100 KiB of headers."""
-_END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
-_INTERIM: Final = re.compile(rb"HTTP/1\.\d 1")
+MOST_AT_ONCE: Final = 16384
+"""Bytes that are read at a time; before more are, others have their turn. A few thousand tiny chunks or interim
+answers fit into them."""
+MOST_LOOKED_AT: Final = 16384
+"""Bytes at the beginning of an answer that are looked through for its end."""
 
 SocketOptions = Iterable[httpcore.SOCKET_OPTION]
 
@@ -79,28 +80,36 @@ class WatchedStream(httpcore.AsyncNetworkStream):
         self._arrived = 0
         """Bytes since the last request began."""
         self._first = bytearray()
-        """The first of them, with the head of the answer."""
+        """The first of them."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
-            arrived = await self._stream.read(max_bytes, timeout)
+            arrived = await self._stream.read(min(max_bytes, MOST_AT_ONCE), timeout)
         except httpcore.ReadError:
             self._refuse_silence()
             raise
         if not arrived:
             self._refuse_silence()
         self._arrived += len(arrived)
-        self._first += arrived[: LONGEST_HEAD - len(self._first)]
+        self._first += arrived[: MOST_LOOKED_AT - len(self._first)]
         return arrived
 
-    def holds_more_than(self, length: int) -> bool:
-        """Whether more came than an answer with ``length`` bytes of body: the rest is no answer to anything."""
-        begin = 0
-        while (end := _END_OF_HEAD.search(self._first, begin)) is not None:
-            if not _INTERIM.match(self._first, begin):
-                return self._arrived > end.end() + length
-            begin = end.end()
-        return False
+    def holds_rest(self, method: str) -> bool:
+        """Whether more came than the answer to a request of this kind: the rest is no answer to anything.
+
+        True as well where nobody can tell, as behind very long chunks.
+        """
+        return _has_rest(method, bytes(self._first), self._arrived) or self._holds_record()
+
+    def _holds_record(self) -> bool:
+        """Whether TLS has received more, or an end, of which the socket knows nothing any more."""
+        secured = self.get_extra_info("ssl_object")
+        try:
+            return secured is not None and secured.read(1) is not None
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError:
+            return True
 
     def _refuse_silence(self) -> None:
         if self._served and not self._arrived:
@@ -133,6 +142,26 @@ class WatchedStream(httpcore.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+
+def _has_rest(method: str, first: bytes, arrived: int) -> bool:
+    """Whether ``arrived`` bytes that begin with ``first`` are more than one answer, or nobody can tell."""
+    reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=MOST_LOOKED_AT)
+    reader.send(h11.Request(method=method, target="/", headers=[("host", "")]))
+    reader.send(h11.EndOfMessage())
+    reader.receive_data(first)
+    event = reader.next_event()
+    while isinstance(event, h11.InformationalResponse):
+        event = reader.next_event()
+    if not isinstance(event, h11.Response):
+        return True
+    head = len(first) - len(reader.trailing_data[0])
+    fields = dict(event.headers)
+    while isinstance(event, h11.Response | h11.Data):
+        event = reader.next_event()
+    if isinstance(event, h11.EndOfMessage):
+        return arrived > len(first) or bool(reader.trailing_data[0])
+    return arrived != head + int(fields.get(b"content-length", -1))
 
 
 def _nothing() -> None:

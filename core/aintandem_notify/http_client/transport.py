@@ -38,8 +38,6 @@ DEFAULT_HEADERS: Final = {
     "connection": "keep-alive",
     "user-agent": f"aintandem-notify/{__version__}",
 }
-BODILESS: Final = (204, 304)
-"""Answers without a body, whatever they say of its length (RFC 9112 section 6.3)."""
 _UNUSABLE: Final = "this is not a URL that can be used: http:// or https:// and a host are needed"
 
 # They write whole URLs and headers, secrets included, into their INFO and DEBUG lines.
@@ -155,23 +153,27 @@ class Door:
 
     async def _send(self, attempt: Attempt, max_body: int, room: Room | None = None) -> None:
         async with aclosing(await self._pools.send(attempt.request, attempt.content)) as answer:
-            attempt.headers = dict(httpx.Headers(answer.headers))
+            attempt.headers = _joined(httpx.Headers(answer.headers))
             attempt.status = answer.status
             await _read_body(answer, attempt, max_body, room)
-        if _has_rest(answer, attempt):
+            has_rest = not attempt.overlong and _has_rest(answer, attempt.request.method)
+        if has_rest:
             # It would be taken for the answer to the next request.
             await self._pools.close_idle(attempt.request.url)
 
 
-def _has_rest(answer: httpcore.Response, attempt: Attempt) -> bool:
+def _joined(headers: httpx.Headers) -> dict[str, str]:
+    """By name, in one pass: httpx looks through all of them for each, and of thousands for many seconds."""
+    values: dict[str, list[str]] = {}
+    for name, value in headers.multi_items():
+        values.setdefault(name, []).append(value)
+    return {name: ", ".join(several) for name, several in values.items()}
+
+
+def _has_rest(answer: httpcore.Response, method: str) -> bool:
     """Whether bytes come behind the answer: more than it announced, or the body of a 204."""
-    length = attempt.headers.get("content-length", "")
-    if not length.isdecimal() or len(length) >= _LONG or "transfer-encoding" in attempt.headers:
-        return False
-    if attempt.status in BODILESS:
-        return int(length) > 0
     stream = answer.extensions.get("network_stream")
-    return isinstance(stream, WatchedStream) and stream.holds_more_than(int(length))
+    return isinstance(stream, WatchedStream) and stream.holds_rest(method)
 
 
 async def _read_body(answer: httpcore.Response, attempt: Attempt, max_body: int, room: Room | None = None) -> None:
@@ -187,6 +189,7 @@ async def _read_body(answer: httpcore.Response, attempt: Attempt, max_body: int,
             if room is not None and len(attempt.body) + len(chunk) > FREE_BODY:
                 await room(size)
                 room = None
+            await trio.lowlevel.checkpoint()  # a chunk may be one byte, and thousands of them lie ready
             attempt.body += chunk[: max_body - len(attempt.body) + 1]
             if len(attempt.body) > max_body:
                 attempt.overlong = True
