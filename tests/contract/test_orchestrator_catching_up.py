@@ -18,7 +18,7 @@ from aintandem_notify.http_client import HttpClient
 from aintandem_notify.ingest import open_ingest
 from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator import Login, Session, catching_up, holding, open_fleet
-from aintandem_notify.orchestrator.survey import MOST_REQUESTS
+from aintandem_notify.orchestrator.slots import MOST_REQUESTS
 from aintandem_notify.runs import Run
 from aintandem_notify.store import Storage, Watched
 from support.nasty.orchestrator_http import PAGES

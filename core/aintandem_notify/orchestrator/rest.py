@@ -4,8 +4,10 @@ Each call carries the session's token and renews it once when it is refused; wha
 is repeated when the server has trouble. Errors are the ones of ``errors``; lists are read defensively.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from copy import copy
+from functools import partial
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 import trio
@@ -54,6 +56,13 @@ class OrchestratorApi:
         self._clock = clock
         self._timeout = timeout
         self._large = Budget(LARGE_ANSWERS)
+        self._tries_again = True
+
+    def asking_once(self) -> Self:
+        """The same, that tries nothing again: for who must hold nothing while ``patiently`` pauses."""
+        other = copy(self)
+        other._tries_again = False  # noqa: SLF001  # it is one of us
+        return other
 
     async def call(
         self, method: str, path: str, *, query: Mapping[str, object] | None = None, json: Any = None
@@ -74,19 +83,8 @@ class OrchestratorApi:
         json: Any = None,
     ) -> T:
         """What ``take`` makes of the answer, which may be large and is gone when this returns."""
-        repeatable = method == "GET"
-        for pause in (*RETRY_PAUSES_S, None):
-            try:
-                return await self._call_once(method, path, take, query, json)
-            except (ServerTrouble, HttpFailed) as error:
-                unsent = isinstance(error, HttpFailed) and not error.maybe_sent
-                if pause is None or not (repeatable or unsent):
-                    raise
-                asked = error.retry_after if isinstance(error, ServerTrouble) else None
-                if asked is not None and asked > TIMEOUT_S:
-                    raise
-                await trio.sleep(max(pause, asked or 0.0))
-        raise AssertionError("the last try returns or raises")
+        once = partial(self._call_once, method, path, take, query, json)
+        return await (patiently(once, repeatable=method == "GET") if self._tries_again else once())
 
     async def _call_once(
         self, method: str, path: str, take: Callable[[Any], T], query: Mapping[str, object] | None, json: Any
@@ -211,6 +209,25 @@ class OrchestratorApi:
         """What the orchestrator says about itself: ``status`` and ``uptime`` in seconds."""
         content = await self.call("GET", "/health")
         return content if isinstance(content, dict) else {}
+
+
+async def patiently(ask: Callable[[], Awaitable[T]], *, repeatable: bool = True) -> T:
+    """What ``ask`` gives, which is called again after a pause when the server has trouble or the request was lost.
+
+    One that is not ``repeatable`` is called again only when it surely was not sent.
+    """
+    for pause in (*RETRY_PAUSES_S, None):
+        try:
+            return await ask()
+        except (ServerTrouble, HttpFailed) as error:
+            unsent = isinstance(error, HttpFailed) and not error.maybe_sent
+            if pause is None or not (repeatable or unsent):
+                raise
+            asked = error.retry_after if isinstance(error, ServerTrouble) else None
+            if asked is not None and asked > TIMEOUT_S:
+                raise
+            await trio.sleep(max(pause, asked or 0.0))
+    raise AssertionError("the last try returns or raises")
 
 
 def _all_of_it(content: Any) -> Any:

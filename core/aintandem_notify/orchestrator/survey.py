@@ -18,12 +18,11 @@ from aintandem_notify.orchestrator.answers import TooLarge
 from aintandem_notify.orchestrator.identifiers import UnusableId
 from aintandem_notify.orchestrator.observing import observed_execution, observed_sandboxes, observed_task
 from aintandem_notify.orchestrator.records import OperationRecord, SandboxRecord, TaskRecord, bare
-from aintandem_notify.orchestrator.rest import OrchestratorApi
+from aintandem_notify.orchestrator.rest import OrchestratorApi, patiently
+from aintandem_notify.orchestrator.slots import Slots
 from aintandem_notify.orchestrator.their_clock import TheirClock
 from aintandem_notify.runs import TERMINAL_STATES, RunRef, RunState
 
-MOST_REQUESTS: Final = 6
-"""Requests at the same time, for all projects together; an orchestrator that comes back has enough to do."""
 PAGE: Final = 100
 """Tasks asked for at once."""
 MOST_TASKS: Final = 5000
@@ -38,6 +37,9 @@ MOST_TROUBLES: Final = 20
 """Single runs that could not be asked for, after which the others are left for another time."""
 SETTLE_S: Final = 1.0
 """Before it is asked again whether a sandbox stands where the list shows it, when no time says since when."""
+
+_ALL_PROJECTS: Final = ""
+"""Who asks for what is the same for all of them."""
 
 T = TypeVar("T")
 
@@ -87,11 +89,11 @@ class Surveyor:
     """Looks at projects. What asks raises ApiError or HttpFailed; NotFound: the server has no such call."""
 
     def __init__(self, api: OrchestratorApi, clock: Clock) -> None:
-        self._api = api
+        self._api = api.asking_once()
         self._clock = clock
         self._theirs = TheirClock()
-        self._limiter = trio.CapacityLimiter(MOST_REQUESTS)
-        self._sandboxes = Shared(lambda: self._ask(self._list_sandboxes))
+        self._slots = Slots()
+        self._sandboxes = Shared(lambda: self._ask(_ALL_PROJECTS, self._list_sandboxes))
 
     def hear(self, *stamps: datetime | None) -> None:
         """The orchestrator has written these times: its clock has reached them."""
@@ -137,10 +139,11 @@ class Surveyor:
     async def _one(self, ref: RunRef) -> Observation | None:
         match ref.kind:
             case Family.TASK:
-                task = await self._ask(lambda: self._api.task(ref.project_id, ref.id))
+                task = await self._ask(ref.project_id, lambda: self._api.task(ref.project_id, ref.id))
                 seen = observed_task(ref.project_id, task)
             case Family.WORKFLOW:
-                seen = observed_execution(ref.project_id, await self._ask(lambda: self._api.execution(ref.id)))
+                execution = await self._ask(ref.project_id, lambda: self._api.execution(ref.id))
+                seen = observed_execution(ref.project_id, execution)
             case _:
                 sandboxes = await self._look_at_sandboxes(ref.project_id, [ref], lambda one: one.ref == ref)
                 seen = next((one for one in sandboxes if one.ref == ref), None)
@@ -155,25 +158,22 @@ class Surveyor:
         missing: list[str] = []
         while True:
             asked, pages = asked + size, pages + 1
+            beyond = asked > MOST_TASKS or pages > MOST_PAGES
+            compare = partial(self._compare_page, project_id, offset, size, listed, None if beyond else comparison)
             try:
-                # The others wait until this page is compared: so few pages are in memory at the same time.
-                async with self._limiter:
-                    moment = comparison.moment
-                    page = await self._page(project_id, offset, size)
-                    new = {task.id: task for task in page if task.id not in listed}
-                    if new and (asked > MOST_TASKS or pages > MOST_PAGES):
-                        missing.append(f"tasks beyond the {len(listed)} newest")
-                        break
-                    await comparison.compare([task.seen for task in new.values() if task.seen], moment)
+                page, new = await self._ask(project_id, compare)
             except TooLarge:
                 if size == 1:
                     too_large += 1
                     offset += 1
-                if asked > MOST_TASKS or pages > MOST_PAGES:
+                if beyond:
                     raise
                 size = max(1, size // SMALLER)
                 continue
-            listed |= new.keys()
+            if new and beyond:
+                missing.append(f"tasks beyond the {len(listed)} newest")
+                break
+            listed |= new
             offset += len(page)
             # A server that knows no pages gives the same again.
             if not new or is_old(page, old):
@@ -182,6 +182,17 @@ class Surveyor:
             missing.append(f"{too_large} tasks that are too large to be read")
         trouble = await self._unlisted(known, listed, comparison)
         return Sighting(tuple(missing), trouble)
+
+    async def _compare_page(
+        self, project_id: str, offset: int, size: int, listed: Set[str], comparison: Comparison | None
+    ) -> tuple[list[_Task], Set[str]]:
+        """The page, and which of its tasks are new; those are compared, if there is a ``comparison``."""
+        moment = comparison.moment if comparison else 0
+        page = await self._page(project_id, offset, size)
+        new = {task.id: task for task in page if task.id not in listed}
+        if comparison:
+            await comparison.compare([task.seen for task in new.values() if task.seen], moment)
+        return page, set(new)
 
     async def _page(self, project_id: str, offset: int, size: int) -> list[_Task]:
         def read(record: TaskRecord) -> _Task:
@@ -193,13 +204,16 @@ class Surveyor:
         return page
 
     async def _executions(self, project_id: str, known: Sequence[OpenRun], comparison: Comparison) -> Sighting:
-        async with self._limiter:
+        async def compare() -> set[str]:
             moment = comparison.moment
             listed = await self._api.each_execution(
                 project_id, lambda record: (record.id, observed_execution(project_id, record))
             )
             await comparison.compare([seen for _, seen in listed if seen is not None], moment)
-        trouble = await self._unlisted(known, {name for name, _ in listed}, comparison)
+            return {name for name, _ in listed}
+
+        listed = await self._ask(project_id, compare)
+        trouble = await self._unlisted(known, listed, comparison)
         return Sighting(trouble=trouble)
 
     async def _unlisted(
@@ -233,7 +247,7 @@ class Surveyor:
         operations: list[OperationRecord] = []
         try:
             listed = await self._sandboxes.get()
-            operations = await self._ask(lambda: self._api.each_operation(project_id, bare))
+            operations = await self._ask(project_id, lambda: self._api.each_operation(project_id, bare))
         except NotFound:  # a server without sandboxes, or without operations
             pass
         found = _observed(project_id, listed, operations, known)
@@ -253,9 +267,17 @@ class Surveyor:
         self.hear(*(at for one in sandboxes for at in (one.created_at, one.started_at, one.stopped_at)))
         return _Listed(asked_at, sandboxes)
 
-    async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
-        async with self._limiter:
-            return await call()
+    async def _ask(self, who: str, call: Callable[[], Awaitable[T]]) -> T:
+        """What ``call`` makes of its request, which waits for its turn each time that it is tried.
+
+        Until it has done with the answer the others wait: so few answers are in memory at the same time.
+        """
+
+        async def in_turn() -> T:
+            async with self._slots.turn(who):
+                return await call()
+
+        return await patiently(in_turn)
 
 
 def _observed(
