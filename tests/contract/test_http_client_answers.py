@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from aintandem_notify.http_client import HttpAnswer
 from aintandem_notify.http_client.answer import LONGEST_RETRY_AFTER
+from aintandem_notify.log import hide
 
 NOW = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 
@@ -26,6 +27,12 @@ def _asking(value: str) -> HttpAnswer:
         ("30", 30.0),
         (" 30 ", 30.0),
         ("1.5", 1.5),
+        ("30, 30", 30.0),
+        ("5,40 , 30", None),
+        ("5,40, 30", 40.0),
+        ("30,", None),
+        ("30, -1", None),
+        ("Mon, 05 Jan 2026 09:31:00 GMT, Mon, 05 Jan 2026 09:31:00 GMT", 60.0),
         ("86400", 86400.0),
         ("86401", LONGEST_RETRY_AFTER),
         ("9" * 400, LONGEST_RETRY_AFTER),
@@ -67,6 +74,26 @@ def test_retry_after_of_any_text_is_nothing_or_within_a_day(value: str) -> None:
 def test_retry_after_is_never_earlier_than_the_date(ahead: int) -> None:
     date = NOW.replace(microsecond=0) + timedelta(seconds=ahead)
     assert _asking(format_datetime(date, usegmt=True)).retry_after(NOW) == ahead
+
+
+def test_what_an_answer_says_is_one_line() -> None:
+    assert HttpAnswer(400, {}, b"no\r\n such   field\n").words(100) == "no such field"
+    assert HttpAnswer(400, {}, b"no such field").words(7) == "no such"
+
+
+@pytest.mark.parametrize("body", ["{}", "x" + " " * 4000 + "{}", "{}\n", "say\n{}"])
+@pytest.mark.parametrize("cut", [0, 1, 5, 12])
+def test_what_an_answer_says_holds_no_secret_nor_a_part_of_one(body: str, cut: int) -> None:
+    secret = "answercanary" + "0123456789ab"
+    hide(secret)
+    said = body.replace("{}", secret).strip()
+    said = said[: len(said) - cut]
+    assert "answercan" not in HttpAnswer(400, {}, said.encode(), truncated=cut > 0).words(200)
+
+
+def test_nor_one_that_is_written_on_two_lines() -> None:
+    hide("answercanaryontwolines")
+    assert HttpAnswer(400, {}, b"bad answercanary\nontwolines").words(200) == "bad [redacted]"
 
 
 def test_text_replaces_what_is_no_utf8() -> None:

@@ -367,7 +367,9 @@ async def test_others_have_their_turn_while_an_answer_comes_in_small_pieces() ->
 async def test_a_whole_answer_leaves_its_connection_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pools, "IDLE_EXPIRY", 3600.0)
     async with open_server() as server, HttpClient() as http:
-        for answer in receivers_http.ACCEPTED.values():
+        # Of these nobody looks for the end.
+        odd = ("8,000 headers", "chunks of one byte")
+        for answer in (answer for name, answer in receivers_http.ACCEPTED.items() if name not in odd):
             if answer.then is Then.KEEP and answer.data.startswith(b"HTTP/1.1 200"):
                 server.replies.append(answer)
                 await http.post(server.base, json={}, max_body=2_000_000)

@@ -1,5 +1,6 @@
 """Slack against a strict receiver: both ways in, and every answer of the table."""
 
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -87,6 +88,26 @@ async def test_a_bot_posts_to_its_channel_and_keeps_the_receipt(receiver: SlackR
     (message,) = receiver.messages
     assert message["channel"] == "#builds"
     assert receiver.requests[0].headers["authorization"] == f"Bearer {receiver.bot_token}"
+
+
+@pytest.mark.parametrize("odd", [None, 7, {}, [], "", "1" * 20_000, "1" * 256])
+async def test_a_message_that_slack_has_taken_is_delivered_whatever_it_is_called(
+    receiver: SlackReceiver, odd: object
+) -> None:
+    async with open_plugin(Slack, Config, _settings(receiver, "bot")) as slack:
+        for named in ({"channel": "C1", "ts": odd}, {"channel": odd, "ts": "1.2"}):
+            receiver.replies.append(Reply(200, json.dumps({"ok": True, **named}).encode()))
+            receipt = await slack.deliver(sample_notification())
+            assert receipt is None or len(json.dumps(receipt)) < 1000
+
+
+async def test_an_answer_that_repeats_the_message_is_read_to_its_end(
+    receiver: SlackReceiver, slack: Slack
+) -> None:
+    repeated = json.dumps({"ok": True, "message": {"text": "\u00e4" * 40_000}, "channel": "C1", "ts": "1.2"})
+    receiver.replies.append(Reply(200, repeated.encode()))
+    await slack.deliver(sample_notification())
+    assert len(receiver.requests) == 1
 
 
 # The table

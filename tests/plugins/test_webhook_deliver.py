@@ -12,8 +12,9 @@ import trio.testing
 from aintandem_notify.api import DestinationBroken, DestinationGone, HttpAnswer, HttpFailed, Rejected, RetryLater
 from aintandem_notify.clock import TrioClock
 from aintandem_notify.events import EVENT_TYPES
+from aintandem_notify.log import hide
 from aintandem_notify.testing import sample_event, sample_notification
-from aintandem_notify_webhook import Config, Webhook
+from aintandem_notify_webhook import MAX_ANSWER, Config, Webhook
 from aintandem_notify_webhook.payload import encode
 from aintandem_notify_webhook.verdict import Verdict, judge
 from support.http_server import Endless, Raw, Reply, Reset, gzip_bomb
@@ -180,6 +181,14 @@ async def test_a_message_that_is_disliked_is_left_to_the_agent(
         await webhook.deliver(sample_notification())
     assert str(caught.value) == f'HTTP {status}: {{"error": "unknown field"}}'
     assert len(receiver.requests) == 1
+
+
+async def test_a_receivers_words_end_with_no_half_of_a_secret(receiver: WebhookReceiver, webhook: Webhook) -> None:
+    hide("receivercanary0123456789")
+    receiver.fail_with(400, body=b"x" + b" " * (MAX_ANSWER - 15) + b"receivercanary0123456789")
+    with pytest.raises(Rejected) as caught:
+        await webhook.deliver(sample_notification())
+    assert str(caught.value) == "HTTP 400: x [redacted]"
 
 
 def test_a_last_try_has_no_long_values_of_the_event() -> None:

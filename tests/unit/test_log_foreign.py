@@ -68,6 +68,11 @@ def test_a_text_is_one_line_that_can_be_shown_and_kept(text: str, said: str) -> 
     assert text_of(ValueError(text)) == said
 
 
+def test_no_secret_becomes_another_word_on_one_line() -> None:
+    hide("canaryontwolines")
+    assert text_of(ValueError("no canary\nontwolines here")) == "no [redacted] here"
+
+
 def test_megabytes_are_cut_and_no_secret_is_cut_in_two() -> None:
     assert len(text_of("eyJ" * 3_000_000)) <= LONGEST_TEXT
     assert text_of("x" * 10_000_000).endswith("…")

@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from aintandem_notify.foreign_json import read_json
+from aintandem_notify.log import one_line
 
 LONGEST_RETRY_AFTER: Final = 86400.0
 """Seconds; no server may silence us for longer than a day."""
@@ -16,7 +17,7 @@ LONGEST_RETRY_AFTER: Final = 86400.0
 Room = Callable[[int], Awaitable[None]]
 """Waits until there is memory for so many bytes of an answer."""
 
-_SECONDS: Final = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_SECONDS: Final = re.compile(r"\d++(?:\.\d++)?(?:,[ \t]*+\d++(?:\.\d++)?)*+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,19 @@ class HttpAnswer:
         """
         return read_json(self.body, strict=False)
 
+    def words(self, most: int) -> str:
+        """The body as one line of at most ``most`` characters, for a reason.
+
+        Without secrets, and without the part of one at the end of a body that is ``truncated``.
+        """
+        return one_line(self.text, goes_on=self.truncated)[:most]
+
     def retry_after(self, now: datetime) -> float | None:
         """Seconds that the server asks to wait, at the most ``LONGEST_RETRY_AFTER``.
 
-        Understands seconds and HTTP dates (RFC 9110 section 10.2.3). None when it asks for nothing, for
-        nothing that makes sense, or for a time that is over. ``now`` is aware.
+        Understands seconds and HTTP dates (RFC 9110 section 10.2.3), and the longest of seconds that a proxy has
+        repeated. None when it asks for nothing, for nothing that makes sense, or for a time that is over. ``now``
+        is aware.
         """
         seconds = _seconds(self.headers.get("retry-after", "").strip(), now)
         return None if seconds is None or seconds < 0 else min(seconds, LONGEST_RETRY_AFTER)
@@ -57,7 +66,7 @@ class HttpAnswer:
 
 def _seconds(value: str, now: datetime) -> float | None:
     if _SECONDS.fullmatch(value):
-        return float(value)
+        return max(map(float, value.split(",")))
     try:
         moment = parsedate_to_datetime(value)
         # "-0000" as the zone means UTC, and Python gives it as a naive time.

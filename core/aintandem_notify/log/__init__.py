@@ -1,6 +1,6 @@
 """Logging for the whole process, and the one place that keeps secrets out of texts."""
 
-from aintandem_notify.log.foreign import LONGEST_TEXT, in_words, kind_of, name_of, same, text_of
+from aintandem_notify.log.foreign import LONGEST_TEXT, in_words, kind_of, name_of, one_line, same, text_of
 from aintandem_notify.log.output import (
     LogFormat,
     LogLevel,
@@ -41,6 +41,7 @@ __all__ = [
     "kind_of",
     "may_hold_secret",
     "name_of",
+    "one_line",
     "redact",
     "redact_cut",
     "redact_end",

@@ -8,7 +8,7 @@ stays one.
 from typing import Final
 
 from aintandem_notify.errors import AInTandemNotifyError
-from aintandem_notify.log.redaction import redact
+from aintandem_notify.log.redaction import redact, redact_cut
 from aintandem_notify.printable import strip
 
 LONGEST_TEXT: Final = 500
@@ -29,10 +29,15 @@ def text_of(value: object, limit: int = LONGEST_TEXT) -> str:
     text.
     """
     whole = _said(value)
-    text = redact(" ".join(_plain(whole[:_WINDOW]).split()))
+    text = one_line(_plain(whole[:_WINDOW]))
     if len(whole) > _WINDOW:
         text = text[:-_MARGIN]
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def one_line(text: str, *, goes_on: bool = False) -> str:
+    """``text`` on one line without secrets: also those that line breaks part, or the end of what ``goes_on``."""
+    return redact(" ".join(redact_cut(text, start=False, end=goes_on).split()))
 
 
 def name_of(error: BaseException) -> str:

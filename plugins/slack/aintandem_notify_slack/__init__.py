@@ -25,6 +25,10 @@ __all__ = ["Config", "Slack", "SlackAnswerError"]
 # A living webhook says one of these to an empty message, and posts nothing.
 _ALIVE: Final = frozenset({"no_text", "invalid_payload"})
 
+MAX_ANSWER: Final = 262_144
+"""Bytes of an answer that are read: it repeats the message, of which a character may take six and more."""
+MAX_RECEIPT: Final = 255
+"""Characters of a channel or a time stamp; what is longer is none. Slack's have some twenty."""
 SHARE_OF_TIMEOUT: Final = 0.9
 """What a request may take of a delivery's time, so that its own word on what happened comes before the agent's."""
 
@@ -98,7 +102,7 @@ class Slack(Plugin[Config]):
     async def _post(self, message: Message) -> HttpAnswer:
         if self.config.webhook_url is not None:
             url = self.config.webhook_url.reveal()
-            return await self.context.http.post(url, json=message, timeout=self._timeout)
+            return await self.context.http.post(url, json=message, timeout=self._timeout, max_body=MAX_ANSWER)
         return await self._call("chat.postMessage", {"channel": self.config.channel, **message})
 
     async def _call(self, method: str, arguments: dict[str, Any]) -> HttpAnswer:
@@ -108,6 +112,7 @@ class Slack(Plugin[Config]):
             json=arguments,
             headers={"Authorization": f"Bearer {token}"},
             timeout=self._timeout,
+            max_body=MAX_ANSWER,
         )
 
     def _raise_unless_delivered(self, judgement: Judgement, answer: HttpAnswer) -> None:
@@ -124,5 +129,6 @@ class Slack(Plugin[Config]):
 
 
 def _receipt(judgement: Judgement) -> Receipt | None:
-    channel, stamp = judgement.content.get("channel"), judgement.content.get("ts")
-    return {"channel": channel, "ts": stamp} if isinstance(channel, str) and isinstance(stamp, str) else None
+    receipt = {name: judgement.content.get(name) for name in ("channel", "ts")}
+    fits = all(isinstance(said, str) and len(said) <= MAX_RECEIPT for said in receipt.values())
+    return receipt if fits else None

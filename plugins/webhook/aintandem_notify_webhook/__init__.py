@@ -17,7 +17,6 @@ from aintandem_notify.api import (
     RetryLater,
     Secret,
     hookimpl,
-    redact,
 )
 from aintandem_notify_webhook.payload import encode
 from aintandem_notify_webhook.signing import key_of, signature_headers
@@ -150,7 +149,7 @@ class Webhook(Plugin[Config]):
             case Verdict.RETRY:
                 raise RetryLater(describe(answer.status), after=answer.retry_after(self.context.clock.now()))
             case Verdict.TRY_TWICE:
-                said = redact(" ".join(answer.text.split()))[:MAX_REASON]
+                said = answer.words(MAX_REASON)
                 raise Rejected(f"{describe(answer.status)}{f': {said}' if said else ''}")
             case Verdict.REFUSED:
                 raise DestinationBroken(describe(answer.status))

@@ -41,6 +41,18 @@ ACCEPTED: Final[Mapping[str, WireAnswer]] = {
     "103 before it": WireAnswer(
         (b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n", answer(200, b"ok").data), Then.KEEP
     ),
+    "8,000 headers": WireAnswer(
+        (
+            b"HTTP/1.1 200 OK\r\n"
+            + b"".join(b"x%d:\r\n" % number for number in range(8000))
+            + b"content-length: 2\r\n\r\nok",
+        ),
+        Then.KEEP,
+    ),
+    "chunks of one byte": WireAnswer(
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\no\r\n" * 9000 + b"0\r\n\r\n",),
+        Then.KEEP,
+    ),
     "a body of 1 MB": answer(200, b"o" * 1_000_000),
 }
 """Answers of 2xx in every form that HTTP allows: a webhook has delivered."""
@@ -59,6 +71,9 @@ REFUSED: Final[Mapping[str, WireAnswer]] = {
     "421 from a proxy": answer(421),
     "429": answer(429, b"", {"retry-after": "1"}),
     "429 without a word": answer(429),
+    "429 said twice": WireAnswer(
+        (b"HTTP/1.1 429 Told\r\nretry-after: 1\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n",), Then.KEEP
+    ),
     "429 with junk": answer(429, b"", {"retry-after": "\xfcber"}),
     "429 until a date of its own clock": answer(429, b"", {"date": _HOUR_BEHIND, "retry-after": _HOUR_BEHIND}),
     "429 until an hour of its own clock": answer(429, b"", {"date": _HOUR_BEHIND, "retry-after": _NOON}),
@@ -96,6 +111,8 @@ SLACK: Final[Mapping[str, WireAnswer]] = {
     "200 with an error that is an object": json_answer({"ok": False, "error": {"a": 1}}),
     "200 without ts": json_answer({"ok": True}),
     "200 with a ts of another type": json_answer({"ok": True, "channel": 7, "ts": {}}),
+    "200 with a ts of 20,000 digits": json_answer({"ok": True, "channel": "C1", "ts": "1" * 20_000}),
+    "200 with 240 KB around ok": json_answer({"ok": True, "message": "\u00e4" * 40_000}),
     "200 with half of json": answer(200, b'{"ok": tr', {"content-type": "application/json"}),
     "200 with no utf-8": answer(200, b"\xff\xfe", {"content-type": "application/json"}),
     "200 with ratelimited": json_answer({"ok": False, "error": "ratelimited"}, 200, {"retry-after": "1"}),
