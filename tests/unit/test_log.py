@@ -1,12 +1,14 @@
 """Nothing secret gets into a text, and no text gets out of its line."""
 
 import io
+import itertools
 import json
 import logging
 import re
 import secrets
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +21,7 @@ from pydantic_core import to_json
 
 from aintandem_notify import log
 from aintandem_notify.log import HIDDEN, MOST_ROTATING, redact, redact_values
+from aintandem_notify.log.entries import LONGEST, MORE, MOST
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZG1pbiJ9.dGhlLXNpZ25hdHVyZQ"
 
@@ -233,6 +236,84 @@ def test_no_text_ends_its_line_or_steers_the_terminal() -> None:
     assert written.endswith("\n")
     assert written[:-1].isprintable()
     assert "forged" in written
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_no_fact_is_lost_to_another_whose_key_reads_the_same(log_format: Any) -> None:
+    one, other = fresh_secret(), fresh_secret()
+    facts = {one: "first", other: "second", "deep": {one: "third", other: "fourth", "a\x00": 5, "a\\x00": 6}}
+    written = lines(lambda logger: logger.info("said", **facts), log_format)
+    assert all(name in written for name in ("first", "second", "third", "fourth", f"{HIDDEN} (2)"))
+    if log_format == "json":
+        read = json.loads(written)
+        assert (read[HIDDEN], read[f"{HIDDEN} (2)"]) == ("first", "second")
+        assert list(read["deep"].values()) == ["third", "fourth", 5, 6]
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_no_key_of_an_entry_steers_the_terminal(log_format: Any) -> None:
+    written = lines(lambda logger: logger.info("said", **{HOSTILE: 1}), log_format)
+    assert written.rstrip("\n").isprintable()
+
+
+def nested(depth: int) -> Any:
+    value: Any = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+LONG: dict[str, Callable[[], Any]] = {
+    "a text": lambda: "x y" * 500_000,
+    "a secret over the edge": lambda: "x" * (LONGEST - 20) + "password=" + "hunter2" * 100_000,
+    "many texts": lambda: ["x" * LONGEST] * 1000,
+    "many small values": lambda: [None] * 1_000_000,
+    "many keys": lambda: {f"key {number}": number for number in range(100_000)},
+    "without end": lambda: itertools.count(1_000_000),
+    "deep": lambda: nested(5000),
+    "a number": lambda: 10**100_000,
+    "an error": lambda: ValueError("x" * 1_000_000),
+    "bytes": lambda: bytes(1_000_000),
+}
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+@pytest.mark.parametrize("name", LONG)
+def test_no_line_is_long(name: str, log_format: Any) -> None:
+    written = lines(lambda logger: logger.info("said", long=LONG[name](), more=1), log_format)
+    assert "said" in written
+    assert ('"more": 1' if log_format == "json" else " more=1") in written
+    assert "hunter2" not in written
+    assert written.count("\n") == 1
+    assert len(written) < 3 * MOST
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_an_entry_of_many_facts_is_not_long(log_format: Any) -> None:
+    facts = {f"fact {number}": "x" * 1_000_000 for number in range(1000)}
+    written = lines(lambda logger: logger.info("said", **facts), log_format)
+    assert "said" in written
+    assert MORE in written
+    assert len(written) < 3 * MOST
+
+
+def test_a_long_text_is_cut_and_says_so() -> None:
+    read = entry(lambda logger: logger.info("said", text="x" * (LONGEST + 1000), short="y" * LONGEST))
+    assert read["text"] == "x" * LONGEST + "[… 1,000 more characters]"
+    assert read["short"] == "y" * LONGEST
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_of_a_long_traceback_the_beginning_and_the_end_are_shown(log_format: Any) -> None:
+    def write(logger: Any) -> None:
+        try:
+            raise ValueError("begin " + "x" * 1_000_000 + " end")
+        except ValueError:
+            logger.exception("boom")
+
+    written = lines(write, log_format)
+    assert len(written) < 2 * LONGEST
+    assert all(word in written for word in ("boom", "Traceback", "begin", "end", "more characters]"))
 
 
 def test_a_traceback_cannot_pass_for_entries() -> None:

@@ -11,7 +11,8 @@ OURS: Final = ("aintandem_notify", "agent")
 
 _HEAD: Final = ("timestamp", "level", "event")
 _TAIL: Final = ("logger", "exception")
-_ELSEWHERE: Final = frozenset({*_HEAD, *_TAIL, "logger_name"})
+OWN_KEYS: Final = frozenset({*_HEAD, *_TAIL, "logger_name"})
+"""The keys that every entry has from us."""
 _DIM: Final = "\x1b[2m"
 _RESET: Final = "\x1b[0m"
 _LEVELS: Final[Mapping[str, str]] = {
@@ -26,7 +27,7 @@ def in_order(entry: Mapping[str, Any]) -> dict[str, Any]:
     """When, how bad and what first, then the facts, and who said it last."""
     if "logger_name" in entry:  # structlog leaves us no other name to bind it by
         entry = {**entry, "logger": entry["logger_name"]}
-    names = [*_HEAD, *(name for name in entry if name not in _ELSEWHERE), *_TAIL]
+    names = [*_HEAD, *(name for name in entry if name not in OWN_KEYS), *_TAIL]
     return {name: entry[name] for name in names if name in entry}
 
 

@@ -1,15 +1,14 @@
 """How log lines are made: one line an entry, whatever is in it, for a stream that may be gone.
 
 What is logged comes from outside in part (task output, errors of servers, names), so every text loses its
-secrets first and then whatever could end the line, move the cursor or not be encoded.
+secrets first and then whatever could end the line, move the cursor or not be encoded (``entries``).
 """
 
 import logging
-import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
@@ -17,9 +16,8 @@ import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
 from aintandem_notify.clock import local_time
-from aintandem_notify.log.foreign import in_words
-from aintandem_notify.log.lines import json_line, text_line
-from aintandem_notify.log.redaction import redact
+from aintandem_notify.log.entries import safe_entry, safe_trace
+from aintandem_notify.log.lines import OWN_KEYS, json_line, text_line
 from aintandem_notify.printable import escape
 from aintandem_notify.stdio.stderr_thread import plain_notice, threaded_stderr
 
@@ -64,7 +62,7 @@ def _write_lines(level: int, log_format: LogFormat, stream: TextIO | None) -> No
         [_text_safe, lambda _logger, _method, entry: text_line(entry, colours=colours)]
         if readable
         else [
-            _redacted,
+            _json_safe,
             lambda _logger, _method, entry: json_line(entry),
         ]
     )
@@ -104,34 +102,16 @@ def _notice(processors: Iterable[Processor]) -> Callable[[int], str]:
 
 def _text_safe(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     trace = entry.pop("exception", None)
-    safe: dict[str, Any] = {key: _safe(value, escape) for key, value in entry.items()}
+    safe = safe_entry(entry, escape, OWN_KEYS)
     if trace is not None:
         # Indented, so that no line of it can pass for an entry.
-        safe["exception"] = "\n".join(f"    {escape(line)}" for line in redact(trace).splitlines())
+        safe["exception"] = "\n".join(f"    {escape(line)}" for line in safe_trace(trace).splitlines())
     return safe
 
 
-def _redacted(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {key: _safe(value, str) for key, value in entry.items()}
-
-
-def _safe(value: Any, shown: Callable[[str], str]) -> Any:
-    """``value`` as JSON values whose texts hold no secret and are as ``shown`` makes them."""
-    match value:
-        case None | bool() | int():
-            return value
-        case float():
-            return value if math.isfinite(value) else str(value)  # NaN is no JSON
-        case str():
-            return shown(redact(value))
-        case Mapping():
-            return {_safe(str(key), shown): _safe(item, shown) for key, item in value.items()}
-        case BaseException():
-            return _safe(in_words(value), shown)
-        case Iterable() if not isinstance(value, bytes | bytearray | memoryview):
-            return [_safe(item, shown) for item in value]
-        case _:
-            return _safe(str(value), shown)
+def _json_safe(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    trace = entry.pop("exception", None)
+    return safe_entry(entry, str, OWN_KEYS) | ({} if trace is None else {"exception": safe_trace(trace)})
 
 
 class _LineLogger:

@@ -7,7 +7,7 @@ Whoever cuts a text, or gets one in pieces, does it here, too: half a secret is 
 
 import threading
 from collections import Counter, deque
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
 
@@ -233,13 +233,13 @@ def redact_values(value: Any) -> Any:
         case str():
             return redact(value)
         case dict():
-            clean: dict[Any, Any] = {}
-            alike: Counter[str] = Counter()
-            for key, item in value.items():
-                name = _free(redact(key), clean, alike) if isinstance(key, str) else key
-                secret = isinstance(item, str) and item and isinstance(key, str) and names_a_secret(key)
-                clean[name] = HIDDEN if secret else redact_values(item)
-            return clean
+            return distinct(
+                (
+                    redact(key) if isinstance(key, str) else key,
+                    HIDDEN if is_named_secret(key, item) else redact_values(item),
+                )
+                for key, item in value.items()
+            )
         case list() | tuple():
             return [redact_values(item) for item in value]
         case int() | float() if not isinstance(value, bool):
@@ -248,10 +248,19 @@ def redact_values(value: Any) -> Any:
             return value
 
 
-def _free(key: str, taken: Container[Any], alike: Counter[str]) -> str:
-    """``key``, or with a number where that is taken; ``alike`` counts how often that was."""
-    free = key
-    while free in taken:
-        alike[key] += 1
-        free = f"{key} ({alike[key] + 1})"
-    return free
+def is_named_secret(key: object, value: object) -> bool:
+    """Whether ``value`` is a text that is a secret because ``key`` says so."""
+    return isinstance(value, str) and value != "" and isinstance(key, str) and names_a_secret(key)
+
+
+def distinct(items: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    """All of the items under their keys; of equal ones, the later have a number: ``[redacted] (2)``."""
+    whole: dict[Any, Any] = {}
+    alike: Counter[str] = Counter()
+    for key, value in items:
+        free = key
+        while free in whole:
+            alike[key] += 1
+            free = f"{key} ({alike[key] + 1})"
+        whole[free] = value
+    return whole

@@ -1,0 +1,123 @@
+"""What an entry of the log holds: JSON values without secrets, and never more of them than a line can show.
+
+What is logged comes from outside in part, and log lines are made on the event loop: a text of megabytes there
+would hold up everything else.
+"""
+
+import math
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from aintandem_notify.log.foreign import in_words, text_of
+from aintandem_notify.log.redaction import (
+    HIDDEN,
+    distinct,
+    is_named_secret,
+    redact,
+    redact_end,
+    redact_start,
+    redact_values,
+)
+
+LONGEST: Final = 16_384
+"""Characters of one text that are shown; ours. Longer than any sentence, and a traceback of a hundred calls."""
+MOST: Final = 8 * LONGEST
+"""Characters of one entry, of which each fact has its share; ours."""
+MOST_FACTS: Final = 100
+"""Facts of one entry, beside those that every entry has; ours. We log a dozen at most."""
+LONGEST_KEY: Final = 200
+"""Characters of a fact's name that are shown."""
+_COST: Final = 16
+"""Characters that a value counts for beside its text, so that there are not too many."""
+_DEEPEST: Final = 20
+"""Values inside one another that are looked into."""
+_LONGEST_NUMBER: Final = 4096
+"""Bits of a number that is shown; Python refuses to write one of some thousand digits."""
+MORE: Final = "[… more]"
+"""Stands for what an entry has no room for."""
+
+Show = Callable[[str], str]
+
+
+def safe_entry(entry: Mapping[str, Any], show: Show, ours: Container[str]) -> dict[str, Any]:
+    """The entry as JSON values whose texts and keys hold no secret, are bounded, and are as ``show`` makes them.
+
+    Of keys that become equal so, each stays, as in ``redact_values``. The keys ``ours`` are left as they are.
+    """
+    facts = [key for key in entry if key not in ours]
+    left_out = frozenset(facts[MOST_FACTS:])
+    share = MOST // max(1, min(len(entry), MOST_FACTS))
+    safe = distinct(
+        (
+            key if key in ours else _Room(show, LONGEST_KEY).text(key),
+            _Room(show, share).value(value, key, _DEEPEST),
+        )
+        for key, value in entry.items()
+        if key not in left_out
+    )
+    return safe | {"…": MORE} if left_out else safe
+
+
+def safe_trace(trace: str) -> str:
+    """A traceback without secrets: its beginning and its end, where it is long."""
+    if len(trace) <= LONGEST:
+        return redact(trace)
+    half = LONGEST // 2
+    return f"{redact_start(trace, half)}\n{_more(len(trace) - LONGEST)}\n{redact_end(trace, half)}"
+
+
+class _Room:
+    """Makes values safe until there is no room for more of them."""
+
+    def __init__(self, show: Show, size: int) -> None:
+        self._show = show
+        self._left = size
+
+    def text(self, text: str) -> str:
+        length = max(0, min(self._left, LONGEST))
+        self._left -= min(len(text), length) + _COST
+        if len(text) <= length:
+            return self._show(redact(text))
+        return self._show(redact_start(text, length) + _more(len(text) - length))
+
+    def value(self, value: Any, key: object, depth: int) -> Any:
+        self._left -= _COST
+        match value:
+            case str():
+                return HIDDEN if is_named_secret(key, value) else self.text(value)
+            case None | bool():
+                return value
+            case int() if value.bit_length() > _LONGEST_NUMBER:
+                return f"[a number of {value.bit_length():,} bits]"
+            case float() if not math.isfinite(value):
+                return str(value)  # no JSON
+            case int() | float():
+                return redact_values(value)
+            case BaseException():
+                return self.text(in_words(value))
+            case Mapping() | Iterable() if depth == 0:
+                return self.text(text_of(value))
+            case Mapping():
+                return distinct(self._items(value, depth - 1))
+            case Iterable() if not isinstance(value, bytes | bytearray | memoryview):
+                return list(self._each(value, depth - 1))
+            case _:
+                return self.text(str(value))
+
+    def _items(self, items: Mapping[Any, Any], depth: int) -> Iterator[tuple[str, Any]]:
+        for key, value in items.items():
+            if self._left <= 0:
+                yield "…", MORE
+                return
+            yield self.text(str(key)), self.value(value, key, depth)
+
+    def _each(self, values: Iterable[Any], depth: int) -> Iterator[Any]:
+        for value in values:
+            if self._left <= 0:
+                yield MORE
+                return
+            yield self.value(value, None, depth)
+
+
+def _more(characters: int) -> str:
+    return f"[… {characters:,} more characters]"
