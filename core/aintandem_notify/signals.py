@@ -34,6 +34,25 @@ def is_ctrl_c(error: BaseException) -> bool:
 
 
 @contextmanager
+def handlers_kept() -> Iterator[None]:
+    """At the end of the block every signal is handled as before it: some modules take one while they are imported.
+
+    Changes nothing in a thread, which may set no handler.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            # None: set by C code, which this cannot put back.
+            if handler is not None and signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+
+
+@contextmanager
 def stop_signals(limit: Callable[[], float]) -> Iterator[trio.Event]:
     """The event is set by the first SIGINT or SIGTERM.
 

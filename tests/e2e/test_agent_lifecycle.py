@@ -80,8 +80,12 @@ async def test_a_reload_tries_a_parked_destination_at_once_and_so_does_a_start(t
 
 
 LIFESPAN = """
+import atexit
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+
+import trio
 
 from aintandem_notify.api import Notification, Plugin, PluginNotReady, hookimpl
 
@@ -103,6 +107,8 @@ class Odd(Plugin):
     ("line", "said"),
     [
         ("threading.Thread(target=threading.Event().wait).start()", "plugin loaded"),
+        ("atexit.register(threading.Event().wait)", "plugin loaded"),
+        ("await trio.to_thread.run_sync(ThreadPoolExecutor().submit, threading.Event().wait)", "plugin loaded"),
         ("raise PluginNotReady('the database is down')", "the database is down"),
     ],
 )

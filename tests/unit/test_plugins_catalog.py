@@ -1,8 +1,10 @@
 """The catalog: what can be named, what is imported, and a sentence for everything that is wrong."""
 
 import re
+import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import EntryPoint, PathDistribution
 from pathlib import Path
 
@@ -224,6 +226,23 @@ def test_what_a_module_prints_stays_out_of_standard_output(
     assert catalog.find("beep", plugins_dir).delivers
     print("still open")  # noqa: T201  # what is tested
     assert capsys.readouterr() == ("still open\n", "hello\n")
+
+
+@pytest.mark.parametrize("ends", ["", "raise RuntimeError('no')\n"])
+def test_an_import_takes_no_signal_from_the_agent(
+    catalog: Catalog, plugins_dir: Path, write: Write, ends: str
+) -> None:
+    taken = "import signal\nfor one in (signal.SIGTERM, signal.SIGPIPE):\n    signal.signal(one, signal.SIG_DFL)\n"
+    write("beep", taken + ends + BEEP)
+    numbers = (signal.SIGTERM, signal.SIGPIPE)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        with suppress(PluginError):
+            catalog.find("beep", plugins_dir)
+        assert {signal.getsignal(number) for number in numbers} == {signal.SIG_IGN}
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_a_failed_import_leaves_no_module_behind(catalog: Catalog, plugins_dir: Path, write: Write) -> None:

@@ -1,43 +1,49 @@
-"""The very end of the process, which neither a thread of a plugin nor a stream that takes nothing holds back."""
+"""The very end of the process, which neither what a plugin has left behind nor a full stream holds back."""
 
+import atexit
 import os
 import sys
 import threading
+import time
+from contextlib import suppress
 from typing import Final, NoReturn
-
-from aintandem_notify.stdio.stderr_thread import threaded_stderr
 
 LAST_OUTPUT_S: Final = 1.0
 """Seconds that standard output gets for what plugins have left in its buffer; commands flush what they print."""
 
 
-def end_process(code: int) -> NoReturn:
-    """End the process with ``code`` now.
+LAST_CALLS_S: Final = 2.0
+"""Seconds that functions of ``atexit`` get; libraries of plugins leave some that wait for threads or children."""
 
-    Python waits for every thread that is no daemon before it exits, and one that a plugin has left behind may
-    never end. It also flushes its streams for as long as that takes, and exits with 120 where that fails. What is
-    left of standard error had its time at the end of ``stderr_in_thread``.
+
+def end_process(code: int) -> NoReturn:
+    """End the process with ``code`` now, once what ``atexit`` has to call was called.
+
+    Python itself would wait for every thread that is no daemon, and for those of ``concurrent.futures`` in any
+    case, and one that a plugin has left behind may never end. It also flushes its streams for as long as that
+    takes, and exits with 120 where that fails. What is left of standard error had its time at the end of
+    ``stderr_in_thread``.
     """
-    is_clean = _output_is_flushed() and threaded_stderr() is None
-    main = threading.main_thread()
-    if is_clean and all(thread is main or thread.daemon for thread in threading.enumerate()):
-        sys.exit(code)
+    _flush_output()
+    threading.Thread(target=_leave_late, args=(code,), name="last calls", daemon=True).start()
+    with suppress(BaseException):
+        atexit._run_exitfuncs()  # noqa: SLF001  # as Python does, which would then wait for ever
     os._exit(code)
 
 
-def _output_is_flushed() -> bool:
-    """Whether nothing is left in the buffer of standard output; tries for ``LAST_OUTPUT_S``."""
-    flushed = threading.Event()
+def _leave_late(code: int) -> None:
+    time.sleep(LAST_CALLS_S)
+    os._exit(code)
+
+
+def _flush_output() -> None:
+    """Try for ``LAST_OUTPUT_S`` to leave nothing in the buffer of standard output."""
 
     def flush() -> None:
-        try:
+        with suppress(OSError, ValueError, AttributeError):  # full, closed, or never there
             sys.stdout.flush()
-        except (OSError, ValueError, AttributeError):  # full, closed, or never there
-            return
-        flushed.set()
 
     # A plugin's thread may hold the buffer's lock for ever, so not in the main thread, either.
     flushing = threading.Thread(target=flush, name="last output", daemon=True)
     flushing.start()
     flushing.join(LAST_OUTPUT_S)
-    return flushed.is_set() or sys.stdout is None

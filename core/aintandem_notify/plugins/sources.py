@@ -25,7 +25,7 @@ from typing import Final, TextIO
 from aintandem_notify.hookspecs import PROJECT
 from aintandem_notify.log import in_words, name_of, text_of
 from aintandem_notify.plugins.border import Home, at, placed
-from aintandem_notify.signals import is_ctrl_c
+from aintandem_notify.signals import handlers_kept, is_ctrl_c
 
 OWN_DISTRIBUTION: Final = "aintandem-notify"
 # Kept on the module of a one-file plugin, so that a reload of the config finds the same classes again.
@@ -142,9 +142,12 @@ Source = PackageSource | FileSource
 
 @contextmanager
 def _reported(home: Callable[[], Home]) -> Iterator[None]:
-    """Turns whatever an import raises into ``ImportFailed``, and keeps what it prints out of standard output."""
+    """Turns whatever an import raises into ``ImportFailed``.
+
+    What it prints is kept out of standard output, and no signal is taken from the agent.
+    """
     try:
-        with printing_to_stderr():
+        with handlers_kept(), printing_to_stderr():
             yield
     except BaseException as error:
         if is_ctrl_c(error):
