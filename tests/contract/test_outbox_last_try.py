@@ -10,17 +10,15 @@ from trio.testing import MockClock
 from aintandem_notify.clock import TrioClock
 from aintandem_notify.delivery import DestinationSettings, open_dispatcher
 from aintandem_notify.errors import DestinationBroken, Rejected, RetryLater
+from aintandem_notify.plugins.border import Raised
 from aintandem_notify.store import Store, open_storage
 from support.outbox import NOW, Answer, FakeHost, event, inside, queue_up
 
 WEEK = 7 * 86_400.0
 
 
-class SlackAnswerError(Exception):
-    """As a plugin raises it for an answer that is none."""
-
-
-HTML = SlackAnswerError("a page")
+HTML = Raised("file_log.a", "SlackAnswerError: a page", "slack.SlackAnswerError")
+"""What the border makes of an answer that is none, as a plugin tells of it."""
 
 
 @pytest.mark.parametrize(
