@@ -1,5 +1,7 @@
 """Every endpoint of the control API and every error, over real sockets."""
 
+import json
+import os
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from aintandem_notify.control.file import control_file, find
 from aintandem_notify.errors import PluginError, RetryLater
 from aintandem_notify.orchestrator import ConnectionState
 from aintandem_notify.store import DeliveryState, Settlement
+from support.commands import run_command
 from support.control import DESTINATION, Scene, open_scene, project
 from support.outbox import NOW, FakeHost, claim_all, event, inside, queue_up
 
@@ -132,6 +135,22 @@ async def test_status_shows_everything(scene: Scene) -> None:
     assert destination["last_error"] == "come back later"
     assert status["store"] == {"name": scene.storage.name, "trouble": None}
     assert scene.whereabouts().token not in str(status)
+
+
+@pytest.mark.parametrize(("connected", "shown"), [(19, 20), (20, 2)])
+async def test_of_many_projects_the_command_lists_those_that_are_not_connected(
+    scene: Scene, connected: int, shown: int
+) -> None:
+    well = [project(f"well{number}") for number in range(connected)]
+    scene.projects = [*well, project("lost", ConnectionState.RECONNECTING)]
+    folder, environ = scene.config.parent, {"XDG_STATE_HOME": os.environ["XDG_STATE_HOME"]}
+    done = await run_command("status", cwd=folder, environ=environ)
+    rows = done.out.partition("\nProjects\n")[2].partition("\n\n")[0].splitlines()[1:]
+    assert len(rows) == shown
+    assert rows[0].split()[:3] == ["LOST", "(lost)", "reconnecting"]
+    assert (rows[-1].split() == ["20", "more", "connected"]) is (shown == 2)
+    everything = await run_command("status", "--json", cwd=folder, environ=environ)
+    assert len(json.loads(everything.out)["projects"]) == connected + 1
 
 
 async def test_deliveries_are_listed_by_destination_state_and_time_in_pages(scene: Scene) -> None:

@@ -19,6 +19,8 @@ from support.control import Scene, open_scene
 from support.nasty.local_user import OPENINGS
 
 CROWD = 3 * MOST_CONNECTIONS
+PATIENCE_S = 300.0
+"""Seconds for what ends by itself; reached only where it does not."""
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +117,22 @@ async def test_what_the_owner_has_asked_is_not_cut_off_for_others(scene: Scene) 
 async def _ask_slowly(scene: Scene) -> None:
     status, answer = await scene.ask("GET", "/plugins/file_log.a")
     assert (status, answer["facts"]) == (200, {"slow": True})
+
+
+SILENT_SO_FAR = ["silence", "half a request line", "half a head", "a question, kept alive"]
+
+
+@pytest.mark.parametrize("opening", SILENT_SO_FAR)
+async def test_what_asks_nothing_or_does_not_get_it_out_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opening: str
+) -> None:
+    monkeypatch.setattr(server, "KEEP_ALIVE_S", 0.05)
+    async with open_scene(tmp_path) as scene, await trio.open_tcp_stream("127.0.0.1", port_of(scene)) as stream:
+        if OPENINGS[opening]:
+            await stream.send_all(OPENINGS[opening].replace(b"{port}", str(port_of(scene)).encode()))
+        with trio.fail_after(PATIENCE_S):
+            answer = b"".join([piece async for piece in stream])
+    assert (b"200" in answer) is (opening == "a question, kept alive")
 
 
 async def test_a_body_has_a_deadline(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,10 @@
 """What an orchestrator must not send: it is counted, told of once a kind, and hurts nothing else."""
 
 import resource
+from contextlib import suppress
 from pathlib import Path
 
+import pytest
 import trio
 
 from support.fault_case import PROJECT, Case, open_case, virtual_bytes
@@ -131,6 +133,28 @@ async def test_a_flood_of_output_drops_nothing_that_matters(
             record("count", f"{10 * counts.flood:,} events in {took:.1f} s")
             assert not socket.closed.is_set()
         assert sorted(case.told_by_log()) == runs
+
+
+@pytest.mark.parametrize("closes", [False, True], ids=["too many values", "too long"])
+async def test_an_end_in_a_frame_that_is_no_event_is_found_out_after_the_gap(tmp_path: Path, closes: bool) -> None:
+    async with open_case(tmp_path) as case:
+        case.configure()
+        async with case.agent() as agent:
+            socket = await case.connected()
+            await case.fail("t0")
+            await case.arrived()
+            (end,) = case.miss("t1")
+            filling = '"' + "x" * 17 * 2**20 + '"' if closes else "[" + "[]," * 260_000 + "0]"
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await socket.send_text(end.removesuffix("}") + f', "more": {filling}}}')
+            if not closes:
+                await agent.wait_for_log("too many values")
+                await socket.reset()
+            await case.connected()
+            await case.arrived()
+        assert case.told_by_webhook() == ["t0", "t1"]
+        assert case.caught_up() == {"t1"}
+        assert sum("a frame was no event" in line for line in agent.stderr) == 1
 
 
 async def test_frames_of_millions_of_values_are_counted_also_where_memory_is_scarce(tmp_path: Path) -> None:

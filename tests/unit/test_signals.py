@@ -71,6 +71,28 @@ async def test_the_first_signal_only_asks() -> None:
             assert await _ended(process) == (0, "")
 
 
+_AS_TIMEOUT_SENDS_IT = """
+import os, signal, sys, trio
+from aintandem_notify import signals
+
+signals.SAME_SIGNAL_S = 3600.0
+
+async def main():
+    with signals.stop_signals(lambda: 3600.0) as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stop.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        sys.exit(7)
+
+trio.run(main)
+"""
+
+
+async def test_two_signals_within_a_moment_are_one() -> None:
+    done = await trio.run_process([sys.executable, "-c", _AS_TIMEOUT_SENDS_IT], check=False)
+    assert done.returncode == 7
+
+
 async def test_a_second_signal_ends_it_at_once() -> None:
     async with _process("await stop.wait()", "await trio.sleep_forever()") as process:
         assert await _told_again_and_again(process, signal.SIGTERM) == 128 + signal.SIGTERM

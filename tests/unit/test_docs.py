@@ -1,0 +1,143 @@
+"""The pages and the code say the same: links lead somewhere, keys and figures are the code's."""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aintandem_notify import events, guests, open_files, runs, signals
+from aintandem_notify.config import PluginConfig, json_schema
+from aintandem_notify.control import asked
+from aintandem_notify.cutting import HEAD, TAIL
+from aintandem_notify.delivery import presenting
+from aintandem_notify.http_client import client, pools
+from aintandem_notify.ingest import writer
+from aintandem_notify.log import entries
+from aintandem_notify.orchestrator import frame_room, holding, link, survey, watching
+from aintandem_notify.plugins import Catalog, live
+from aintandem_notify.plugins.border import crossing
+from aintandem_notify.rules import budget, language, router
+from aintandem_notify.stdio import line_buffer
+from aintandem_notify.store import recent
+from aintandem_notify.tail import board
+from aintandem_notify_console import Console
+from aintandem_notify_file_log import FileLog
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for pattern in ("*.md", "docs/**/*.md", "plugins/*/README.md", "tests/**/README.md")
+    for path in ROOT.glob(pattern)
+    if "node_modules" not in path.parts
+)
+PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/README.md"))
+
+
+@cache
+def prose(page: Path) -> str:
+    """The page without its blocks of code."""
+    return re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as links name them."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    broken = []
+    for target in re.findall(r"\]\((?![a-z]+:)([^)\s]+)\)", prose(ROOT / page)):
+        path, _, anchor = target.partition("#")
+        there = (ROOT / page).parent / path if path else ROOT / page
+        if not there.exists() or (anchor and anchor not in anchors(there)):
+            broken.append(target)
+    assert broken == []
+
+
+def keys_of(plugin: str) -> dict[str, Any]:
+    """The keys of a plugin's table, as the JSON Schema has them."""
+    schema = json_schema([Catalog().find(plugin, ROOT / "plugins")])
+    table: dict[str, Any] = schema["properties"]["plugins"]["properties"][plugin]["additionalProperties"]
+    return table
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_the_page_of_a_plugin_has_its_keys_with_their_defaults(plugin: str) -> None:
+    table, page = keys_of(plugin), prose(ROOT / "plugins" / plugin / "README.md")
+    keys_section = page.partition("\n## Keys\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| .+? \| (.+?) \| ", keys_section, re.MULTILINE)
+    assert {key for key in table["properties"] if key not in PluginConfig.model_fields} <= {key for key, _ in rows}
+    for key, default in rows:
+        assert (key in table.get("required", ())) is (default == "required"), key
+        said = table["properties"][key].get("default")
+        if said not in (None, [], {}):
+            assert default.strip("`").strip('"') == str(said), key
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_the_page_of_a_plugin_names_all_common_keys_if_it_names_some(plugin: str) -> None:
+    page = prose(ROOT / "plugins" / plugin / "README.md")
+    if named := re.search(r"keys of every plugin \((.*?)\)", page, re.DOTALL):
+        own = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+        assert set(re.findall(r"`(\w+)`", named[1])) | own >= set(PluginConfig.model_fields)
+
+
+def mib(size: int) -> str:
+    """Bytes, or characters, in units of 2**20."""
+    assert size % 2**20 == 0
+    return str(size // 2**20)
+
+
+WORDS = {0.2: "a fifth of a second", 0.25: "a quarter of a second", 1.5: "a second and a half"}
+FIGURES = {
+    "docs/reliability.md": [
+        f"up to {FileLog.in_flight} lines for a file and {Console.in_flight} for a console",
+        f"an event with more than {watching.LONGEST_EVENT:,} characters",
+        f"keeps the first {HEAD:,} and the last {TAIL:,} characters, if that leaves out 2,000",
+        f"more than {events.MOST_VALUES:,} values, or more than {mib(link.MAX_MESSAGE_SIZE)} MiB",
+        f"a project's {survey.MOST_TASKS:,} newest tasks",
+        f"the {writer.MOST_OPEN_RUNS} runs without an end that moved last",
+        f"{mib(frame_room.LARGE_MESSAGES)} MiB: room for one of {mib(link.MAX_MESSAGE_SIZE)} MiB",
+        f"{holding.MOST_HELD:,} events and {mib(holding.MOST_HELD_SIZE)} Mi characters a project",
+        f"the {writer.MOST_RUNS:,} that moved last, each with {runs.OUTPUT_TAIL_CHARACTERS:,} characters",
+        f"{recent.MOST:,} and {mib(recent.MOST_CHARACTERS)} Mi characters a destination",
+        f"{board.MOST_TRACKED:,} under way",
+    ],
+    "docs/operations.md": [
+        f"the {board.MOST_TRACKED:,} runs under way that moved last",
+        f"room for {open_files.MOST_CONTROL} connections at a time",
+        f"a body that takes more than {asked.BODY_S:g} s",
+        f"{mib(line_buffer.MAX_WAITING_BYTES)} MiB of lines",
+        f"fewer than {open_files.FEWEST}",
+        str(open_files.shortage(80, 64)).partition(":")[0],
+        f"{WORDS[guests.GRACE_S]} to itself",
+        f"within {WORDS[signals.SAME_SIGNAL_S]}",
+        f"the first {entries.LONGEST:,} characters",
+    ],
+    "docs/configuration.md": [
+        f"Titles are cut at {router.LONGEST_TITLE} characters, bodies at {language.LONGEST_TEXT:,}",
+        f"an event with more than {watching.LONGEST_EVENT:,} characters",
+        f"about {budget.BUDGET // budget.STEP // 10_000 * 10_000:,} steps",
+        f"{budget.BUDGET // 1_000_000} million characters",
+    ],
+    "docs/writing-plugins.md": [
+        f"up to {live.MAX_WAITING} wait",
+        f"{crossing.MAX_RECEIPT_BYTES // 1024} KiB at the most",
+        f"`body` ({client.MAX_BODY // 1024} KiB at the most)",
+        f"a title of {presenting.LONGEST_PLAIN_TITLE} characters, a body of {presenting.LONGEST_PLAIN_BODY:,}",
+    ],
+    "plugins/console/README.md": [f"up to {Console.in_flight} notifications"],
+    "plugins/file_log/README.md": [f"up to {FileLog.in_flight} lines"],
+    "plugins/webhook/README.md": [f"kept for {WORDS[pools.IDLE_EXPIRY]}"],
+}
+"""Words of a page that hold a figure of the code."""
+
+
+@pytest.mark.parametrize(("page", "words"), [(page, one) for page, words in FIGURES.items() for one in words])
+def test_a_figure_is_the_code_s(page: str, words: str) -> None:
+    text = re.sub(r"\s+", " ", (ROOT / page).read_text(encoding="utf-8"))
+    assert words.casefold() in text.casefold()
