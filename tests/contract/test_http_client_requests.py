@@ -598,3 +598,21 @@ async def test_the_time_of_a_request_stands_still_while_it_waits_for_room(
     server.replies.append(Reply(200, b"x" * 2**20))
     with trio.CancelScope():
         assert len((await http.get(server.base, max_body=2**20, timeout=60, room=room)).body) == 2**20
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_who_is_cancelled_while_an_answer_comes_leaves_nothing_to_the_garbage_collector(
+    waits: bool, http: HttpClient, server: LoopbackServer
+) -> None:
+    async def room(_: int) -> None:
+        scope.cancel()
+        if waits:
+            await trio.sleep_forever()
+
+    server.replies.append(Reply(200, b"x" * 2**22))
+    with trio.CancelScope() as scope:
+        await http.get(server.base, max_body=2**23, room=room)
+    assert scope.cancelled_caught
+    # Were a generator of the libraries left where it was, trio would warn of it here.
+    gc.collect()
+    await trio.testing.wait_all_tasks_blocked()

@@ -6,7 +6,7 @@ here wants (where a redirect leads, cookies, encodings), and raises what it like
 
 import logging
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -180,20 +180,25 @@ async def _read_body(answer: httpcore.Response, attempt: Attempt, max_body: int,
     """Read on until the end, or stop beyond ``max_body``.
 
     Leaving the loop would leave the libraries' generators to the garbage collector, of which trio complains.
-    Cancelled, they end by themselves as soon as they would wait for more, and hang up.
+    Cancelled, they end by themselves as soon as they would wait for more, and hang up; so nothing else in the loop
+    may be what is cancelled.
     """
     announced = attempt.headers.get("content-length", "")
     size = min(max_body, int(announced)) if announced.isdecimal() and len(announced) < _LONG else max_body
     with trio.CancelScope() as reading:
         async for chunk in answer.aiter_stream():
             if room is not None and len(attempt.body) + len(chunk) > FREE_BODY:
-                await room(size)
+                with suppress(trio.Cancelled):
+                    await room(size)
                 room = None
-            await trio.lowlevel.checkpoint()  # a chunk may be one byte, and thousands of them lie ready
+            await (
+                trio.lowlevel.cancel_shielded_checkpoint()
+            )  # a chunk may be one byte, and thousands of them lie ready
             attempt.body += chunk[: max_body - len(attempt.body) + 1]
             if len(attempt.body) > max_body:
                 attempt.overlong = True
                 reading.cancel()
+    await trio.lowlevel.checkpoint_if_cancelled()
     del attempt.body[max_body:]
 
 
