@@ -797,6 +797,27 @@ async def test_a_task_that_is_over_is_told_to_who_comes_late(simulator: Simulato
         assert (done.all[0].output, done.all[0].caught_up) == (task.result, True)
 
 
+async def test_events_come_as_they_were_sent_with_what_looks_like_a_secret_also_looked_up(
+    raw: RawOrchestrator,
+) -> None:
+    long = "password=hunter2 " * 20_000
+    heard, done, failed = Heard(), Heard(), Heard()
+    raw.rest[f"GET /api/projects/{P}/tasks/over"] = {"id": "over", "status": "completed", "output": {"said": long}}
+    raw.rest[f"GET /api/projects/{P}/tasks/broken"] = {"id": "broken", "status": "failed", "error": long}
+    async with logged_in(raw) as client:
+        await client.subscribe_to_task(P, "t1", heard)
+        socket = await raw.connections.receive()
+        await socket.send_event("output", taskId="t1", output=long)
+        await heard.count(1)
+        await client.subscribe_to_task(P, "over", print, done)
+        await client.subscribe_to_task(P, "broken", print, None, failed)
+        await done.count(1)
+        await failed.count(1)
+    assert heard.all[0].output == long
+    assert done.all[0].output == {"said": long}
+    assert failed.all[0].error == long
+
+
 async def test_an_end_that_came_while_the_socket_was_down(simulator: Simulator) -> None:
     done, broken = Heard(), Heard()
     async with logged_in(simulator) as client:

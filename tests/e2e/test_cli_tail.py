@@ -215,8 +215,9 @@ async def test_a_project_of_the_config_that_can_be_nowhere(tmp_path: Path) -> No
     async with open_raw_orchestrator() as raw:
         config = write_config(tmp_path, raw.url, projects=("..",))
         done = await run_command("tail", config, cwd=tmp_path)
-    assert (done.code, done.out) == (1, "")
-    assert done.err.startswith("aintandem-notify: the orchestrator knows no project ..; it has project-123,")
+    assert (done.code, done.out) == (2, "")
+    assert "projects[0].id: cannot be '..'" in done.err
+    assert len(done.err.splitlines()) == 1
 
 
 async def test_a_project_by_its_name_in_the_config_and_one_that_the_config_has_not(tmp_path: Path) -> None:

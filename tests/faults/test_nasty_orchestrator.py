@@ -61,8 +61,7 @@ def tried_again(name: str) -> bool:
 
 
 async def test_every_answer_to_the_lists_of_rest(tmp_path: Path, counts: Counts) -> None:
-    # Who never answers keeps one of a few requests at a time for its whole deadline, and the others waiting; so
-    # does for its pauses what is asked for again.
+    # Who never answers is waited for to its deadline each time, and what is asked for again pauses in between.
     answers = {
         name: answer
         for number, (name, answer) in enumerate(orchestrator_http.ANSWERS.items())

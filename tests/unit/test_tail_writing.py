@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -85,7 +86,26 @@ async def test_steps_are_for_the_bar_where_there_is_one() -> None:
     cases: tuple[tuple[Style, list[str]], ...] = ((Style.SCREEN, []), (Style.PLAIN, ["step"]))
     for style, written in cases:
         paper, notebook = Paper(style, Board()), Notebook()
-        await paper.show(sample_event("step_progress", timestamp=step.moment, projectId="p"), [step])
+        await paper.show(sample_event("step_progress", timestamp=step.moment, projectId="p"), lambda: [step])
         paper.finish()
         await paper.keep_writing(notebook)
         assert notebook.texts == written
+
+
+async def test_the_lines_of_a_long_event_are_made_in_a_thread_and_none_for_json() -> None:
+    threads: list[threading.Thread] = []
+
+    def made() -> list[Line]:
+        threads.append(threading.current_thread())
+        return [line("made")]
+
+    for style, output, expected in (
+        (Style.PLAIN, "x", [True]),
+        (Style.PLAIN, "x" * 1_000_000, [False]),
+        (Style.SCREEN, "x" * 1_000_000, [False]),
+        (Style.JSON, "x" * 1_000_000, []),
+    ):
+        threads.clear()
+        event = sample_event("output", timestamp=datetime(2026, 3, 1, tzinfo=UTC), projectId="p", output=output)
+        await Paper(style, Board()).show(event, made)
+        assert [one is threading.main_thread() for one in threads] == expected

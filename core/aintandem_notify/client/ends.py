@@ -11,7 +11,7 @@ from aintandem_notify.orchestrator.observing import observed_execution, observed
 
 
 async def look_up_end(api: OrchestratorApi, interest: Interest, project_id: str, now: datetime) -> Event | None:
-    """The event that a live listener would have got, ``caught_up``; None while the run goes on.
+    """The event that a live listener would have got, ``caught_up`` and whole; None while the run goes on.
 
     Also for a cancelled execution: there is no event for it. Raises ApiError (NotFound) or HttpFailed.
     """
@@ -24,5 +24,5 @@ async def _observed(
     api: OrchestratorApi, family: Family | None, run_id: str, project_id: str
 ) -> Observation | None:
     if family is Family.TASK:
-        return observed_task(project_id, await api.task(project_id, run_id))
-    return observed_execution(project_id, await api.execution(run_id))
+        return observed_task(project_id, await api.task(project_id, run_id), whole=True)
+    return observed_execution(project_id, await api.execution(run_id), whole=True)

@@ -50,8 +50,11 @@ def status_word(status: str | None) -> str:
     return re.sub(r"[\s\-]+", "_", text).lower()
 
 
-def observed_task(project_id: str, record: TaskRecord) -> Observation | None:
-    """What the record says; None when its status is no known word."""
+def observed_task(project_id: str, record: TaskRecord, *, whole: bool = False) -> Observation | None:
+    """What the record says; None when its status is no known word.
+
+    Long texts are cut, and without secrets then, unless they are wanted ``whole``, as they came.
+    """
     state = STATES.get(status_word(record.status))
     if state is None:
         return None
@@ -62,14 +65,17 @@ def observed_task(project_id: str, record: TaskRecord) -> Observation | None:
         created_at=record.created_at,
         started_at=record.started_at,
         ended_at=record.completed_at,
-        error=_text(record.error),
-        output=_value(record.output),
+        error=_text(record.error, whole=whole),
+        output=_value(record.output, whole=whole),
         duration=record.duration,
     )
 
 
-def observed_execution(project_id: str, record: ExecutionRecord) -> Observation | None:
-    """What the record says; None when its status is no known word."""
+def observed_execution(project_id: str, record: ExecutionRecord, *, whole: bool = False) -> Observation | None:
+    """What the record says; None when its status is no known word.
+
+    Long texts are cut, and without secrets then, unless they are wanted ``whole``, as they came.
+    """
     state = STATES.get(status_word(record.status))
     if state is None:
         return None
@@ -80,8 +86,8 @@ def observed_execution(project_id: str, record: ExecutionRecord) -> Observation 
         created_at=record.created_at,
         started_at=record.start_time,
         ended_at=record.end_time,
-        error=_text(record.error),
-        output=_value(record.output),
+        error=_text(record.error, whole=whole),
+        output=_value(record.output, whole=whole),
         duration=record.duration,
     )
 
@@ -173,13 +179,14 @@ def _vanished(project_id: str, sandbox_id: str, operation: OperationRecord) -> O
     return _ended_by(gone, operation)
 
 
-def _value(value: Any) -> Any:
+def _value(value: Any, *, whole: bool = False) -> Any:
     """What a record says at length, as an event may hold it; all of it may be megabytes, of thousands of tasks."""
-    return fit_value(cut_value(fit_value(value) if isinstance(value, list | dict) else value))
+    fit = fit_value(value) if isinstance(value, list | dict) else value
+    return fit_value(fit if whole else cut_value(fit))
 
 
-def _text(text: str | None) -> str | None:
-    said: str | None = _value(text)
+def _text(text: str | None, *, whole: bool = False) -> str | None:
+    said: str | None = _value(text, whole=whole)
     return said
 
 

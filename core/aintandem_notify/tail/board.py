@@ -1,6 +1,6 @@
 """What runs now, and what there is to say of each event: values in, values out. No clock, no screen."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -116,13 +116,17 @@ class Board:
 
     def take(self, event: Event, project: Project) -> list[Line]:
         """What to say of ``event``, the oldest line first; nothing for a repetition."""
+        return self.note(event, project)()
+
+    def note(self, event: Event, project: Project) -> Callable[[], list[Line]]:
+        """As ``take``; what it gives makes the lines, in any thread, for a long event takes its time."""
         ref = run_ref(event)
         if ref is None:
-            return [_line(event, None, project)]
+            return lambda: [_line(event, None, project)]
         known = self._tracked.get(ref) or self._ended.get(ref)
         run, repeated = advance(known.run if known else None, event)
         if repeated:
-            return []
+            return list
         label = known.label if known and known.run.name == run.name else self._label(run)
         message = known.message if known else ""
         if isinstance(event, TaskStepProgressEvent):
@@ -130,11 +134,11 @@ class Board:
                 "" if _repeats(said := formats.one_line(event.message or "", LONGEST_MESSAGE), event) else said
             )
         self._keep(_Tracked(run, project, label, message))
-        lines = [_line(event, run, project, label=label)]
+        more: list[Line] = []
         if self._is_full and not self._is_told_full:
             self._is_told_full = True
-            lines.append(Line(event.timestamp, project, Severity.WARNING, FULL))
-        return lines
+            more.append(Line(event.timestamp, project, Severity.WARNING, FULL))
+        return lambda: [_line(event, run, project, label=label), *more]
 
     def _keep(self, one: _Tracked) -> None:
         ref = one.run.ref

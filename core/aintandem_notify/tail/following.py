@@ -247,7 +247,7 @@ class _Followers:
                     return
 
     async def _show(self, event: Event, project: Project) -> None:
-        await self._paper.show(event, self._board.take(event, project))
+        await self._paper.show(event, self._board.note(event, project))
 
     async def look(self, project: Project) -> None:
         """What runs already, and how that ended which we took to be running; silent when it cannot be asked.

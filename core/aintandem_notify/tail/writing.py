@@ -18,6 +18,8 @@ from aintandem_notify.tail.looks import bars, json_line, plain_lines, terminal_l
 
 ROOM: Final = 500
 """Lines that wait to be written before whoever reads events has to wait, too."""
+LONG_EVENT: Final = 16_384
+"""Characters of an event; to take the secrets out of a longer one takes so long that a thread does it."""
 FRAME_S: Final = 0.1
 """Pause between two pictures on a terminal; lines wait as long."""
 CLOSING_S: Final = 5.0
@@ -64,15 +66,14 @@ class Paper:
         self._room = trio.Event()
         self._finished = False
 
-    async def show(self, event: Event, lines: Sequence[Line]) -> None:
-        """An event and what there is to say of it. Waits while too much is unwritten."""
-        match self._style:
-            case Style.JSON:
-                await self._put([json_line(event)])
-            case Style.PLAIN:
-                await self._put(lines)
-            case Style.SCREEN:
-                await self._put([line for line in lines if not line.is_step])
+    async def show(self, event: Event, made: Callable[[], Sequence[Line]]) -> None:
+        """An event, or the lines that are ``made`` of it. Waits while too much is unwritten."""
+        if self._style is Style.JSON:
+            await self._put([json_line(event)])
+            return
+        is_long = len(event.wire_json) > LONG_EVENT
+        lines = await trio.to_thread.run_sync(made, abandon_on_cancel=True) if is_long else made()
+        await self._put(lines if self._style is Style.PLAIN else [line for line in lines if not line.is_step])
 
     async def say(self, line: Line) -> None:
         """A word of our own; beside JSON it goes to standard error."""
