@@ -1,5 +1,6 @@
 """Which addresses are never dialled, and how the others are."""
 
+import math
 import re
 import socket
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from aintandem_notify.config import DIRECT, Outbound
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client import HttpClient, addresses
 from aintandem_notify.http_client.addresses import refusal
-from aintandem_notify.http_client.dialling import HEAD_START, race
+from aintandem_notify.http_client.dialling import HEAD_START, MOST_BESIDE, race
 from support.http_server import Reply, open_server
 
 # What no list has to name: each is of a kind, or leads to an IPv4 address that is.
@@ -202,11 +203,18 @@ class _Network:
         self.started: list[tuple[float, str]] = []
         self.still_open: set[str] = set()
         self.began = trio.current_time()
+        self.under_way = 0
+        self.most_under_way = 0
 
     async def dial(self, address: str) -> _Stream:
         self.started.append((trio.current_time() - self.began, address))
         delay, works = self.delays[address]
-        await trio.sleep(delay)
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            await trio.sleep(delay)
+        finally:
+            self.under_way -= 1
         if not works:
             raise OSError(address)
         return _Stream(address, self.still_open)
@@ -248,6 +256,44 @@ async def test_two_at_once_leave_one_open(autojump_clock: trio.testing.MockClock
     stream, _ = await race(network.dial, ["a", "b"])
     assert isinstance(stream, _Stream)
     assert network.still_open == {stream.address}
+
+
+async def test_hosts_with_many_addresses_that_do_not_answer_take_hardly_more_than_a_place_each(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    addresses = [f"{host} {number}" for host in range(50) for number in range(8)]
+    network = _Network(**dict.fromkeys(addresses, (math.inf, True)))
+    async with trio.open_nursery() as nursery:
+        nursery.cancel_scope.deadline = trio.current_time() + 20
+        for host in range(50):
+            nursery.start_soon(race, network.dial, [f"{host} {number}" for number in range(8)])
+    assert {address for _, address in network.started} == set(addresses)
+    assert network.most_under_way == 50 + MOST_BESIDE
+    assert network.under_way == 0
+
+
+async def test_a_place_beside_others_is_given_back(autojump_clock: trio.testing.MockClock) -> None:
+    for _ in range(2 * MOST_BESIDE):
+        network = _Network(a=(9.0, True), b=(0.1, False), c=(0.1, True))
+        stream, _ = await race(network.dial, ["a", "b", "c"])
+        assert isinstance(stream, _Stream)
+        assert stream.address == "c"
+        assert network.most_under_way == 2
+
+
+async def test_an_address_that_gave_way_is_no_failure_of_the_others(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    hanging = _Network(**dict.fromkeys("abcdef", (math.inf, True)))
+    network = _Network(a=(math.inf, True), b=(1.0, True))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(race, hanging.dial, list("abcdef"))
+        await trio.sleep(5)
+        stream, failures = await race(network.dial, ["a", "b"])
+        nursery.cancel_scope.cancel()
+    assert isinstance(stream, _Stream)
+    assert (stream.address, failures) == ("b", [])
+    assert network.most_under_way == 1
 
 
 class _CancelsOnSuccess(_Network):

@@ -17,6 +17,9 @@ from aintandem_notify.http_client.look_up import look_up
 
 HEAD_START: Final = 0.25
 """Seconds that an address gets before the next one is tried beside it (RFC 8305 section 5)."""
+MOST_BESIDE: Final = 4
+"""Tries at a time that are made beside another of the same connection, over all connections. Where many hosts with
+several addresses each do not answer, theirs would take all descriptors and places of others."""
 
 
 class Closable(Protocol):
@@ -58,18 +61,29 @@ def _refused(host: str, address: str, kind: str) -> str:
 
 
 async def race(dial: Dial[StreamT], addresses: Sequence[str]) -> tuple[StreamT | None, list[OSError]]:
-    """The first connection that stands, else what each address failed with."""
+    """The first connection that stands, else what each address failed with.
+
+    Where all the tries beside one another are taken, that of the next address takes the place of the oldest.
+    """
     winner: StreamT | None = None
     failures: list[OSError] = []
+    under_way: list[_Try] = []
     async with AsyncExitStack() as unless_handed_over:
 
-        async def try_address(address: str, failed: trio.Event) -> None:
+        async def try_address(address: str, this: _Try) -> None:
             nonlocal winner
             try:
-                stream = await dial(address)
+                with this.scope:
+                    stream = await dial(address)
             except OSError as error:
                 failures.append(error)
-                failed.set()
+                this.ended.set()
+                return
+            finally:
+                under_way.remove(this)
+                this.leave()
+            if this.scope.cancelled_caught:
+                this.ended.set()
                 return
             if winner is not None:  # two answered in the same moment
                 await stream.aclose()
@@ -80,13 +94,52 @@ async def race(dial: Dial[StreamT], addresses: Sequence[str]) -> tuple[StreamT |
 
         async with trio.open_nursery() as nursery:
             for address in addresses:
-                failed = trio.Event()
-                nursery.start_soon(try_address, address, failed)
+                this = _Try()
+                while under_way and not this.enter():
+                    await under_way[0].give_up()
+                under_way.append(this)
+                nursery.start_soon(try_address, address, this)
                 with trio.move_on_after(HEAD_START):
-                    await failed.wait()
+                    await this.ended.wait()
         if winner is not None:
             unless_handed_over.pop_all()
     return winner, failures
+
+
+_places_beside: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("places_beside")
+
+
+class _Try:
+    """One address that is being dialled; ``ended`` is set when it is no use."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.ended = trio.Event()
+        self._place: trio.CapacityLimiter | None = None
+
+    def enter(self) -> bool:
+        """Take a place for a try beside others; whether there is one."""
+        try:
+            places = _places_beside.get()
+        except LookupError:
+            places = trio.CapacityLimiter(MOST_BESIDE)
+            _places_beside.set(places)
+        try:
+            places.acquire_on_behalf_of_nowait(self)
+        except trio.WouldBlock:
+            return False
+        self._place = places
+        return True
+
+    def leave(self) -> None:
+        """Give the place back, if there is one."""
+        if self._place is not None:
+            self._place.release_on_behalf_of(self)
+
+    async def give_up(self) -> None:
+        """Break it off."""
+        self.scope.cancel()
+        await self.ended.wait()
 
 
 def in_words(error: BaseException) -> str:
