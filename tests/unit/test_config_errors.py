@@ -459,6 +459,10 @@ SYNTAX = [
     ("a = 1\nb = [1\n\n", "2: not TOML: Unclosed array"),
     ("a = \n", "1: not TOML: Invalid value; a text stands in quotes"),
     ("[a.b]\nx = 1\n[a.b]\n", "3: not TOML: Cannot declare [a.b] twice"),
+    ("[a]\n[a]\n", "2: not TOML: Cannot declare [a] twice"),
+    ('[a."it\'s"]\n[a."it\'s"]\n', '2: not TOML: Cannot declare [a."it\'s"] twice'),
+    ("[\"x') twice ('\"]\n[\"x') twice ('\"]\n", "2: not TOML: Cannot declare [\"x') twice ('\"] twice"),
+    ('["\\u00e9\\n"]\n["\\u00e9\\n"]\n', r'2: not TOML: Cannot declare ["\u00e9\n"] twice'),
     ("a = " + "1" * 5000, "not TOML: A number has too many digits"),
     ("a = " + "[" * 5000, "not TOML: Nested too deep"),
 ]
@@ -467,6 +471,15 @@ SYNTAX = [
 @pytest.mark.parametrize(("text", "expected"), SYNTAX, ids=[expected for _, expected in SYNTAX])
 def test_what_is_no_toml_has_a_line_and_no_traceback(tmp_path: Path, text: str, expected: str) -> None:
     assert problems(tmp_path, text) == [expected]
+
+
+@pytest.mark.parametrize("key", ["('" * 300_000, "'" * 600_000, "x" * 600_000, "') twice" * 80_000])
+def test_a_key_of_any_length_is_told_shortly(tmp_path: Path, key: str) -> None:
+    (told,) = problems(tmp_path, f'["{key}"]\n["{key}"]\n')
+    assert told.startswith(
+        "2: not TOML: Cannot declare ('" if "'" not in key else '2: not TOML: Cannot declare ("'
+    )
+    assert len(told) < 600
 
 
 def test_what_is_no_text_names_its_line(tmp_path: Path) -> None:

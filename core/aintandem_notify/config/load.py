@@ -7,6 +7,7 @@ is looked at in the document as it was written, for the same reason.
 import os
 import re
 import tomllib
+from ast import literal_eval
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from aintandem_notify import log
 from aintandem_notify.config import crosschecks
 from aintandem_notify.config.addresses import SIMULATOR
 from aintandem_notify.config.catalog import PluginCatalog
-from aintandem_notify.config.findings import TOP_LEVEL, Finding, Place, did_you_mean, kind_of
+from aintandem_notify.config.findings import TOP_LEVEL, Finding, Place, did_you_mean, dotted, kind_of
 from aintandem_notify.config.instances import read_instances
 from aintandem_notify.config.models import (
     AgentConfig,
@@ -51,7 +52,9 @@ _OPTIONAL_TABLES: Final[Mapping[str, type[Table]]] = {
 }
 _LISTS: Final[Mapping[str, type[Table]]] = {"projects": ProjectConfig, "rules": RuleConfig}
 _SYNTAX_LINE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
-_DECLARED_TWICE: Final = re.compile(r"\(('.*?'),?\)(?= twice)")
+_DECLARED_TWICE: Final = re.compile(r"Cannot declare (\(.*\)) twice")
+LONGEST_MESSAGE: Final = 500
+"""Characters of what is wrong with the TOML that are told; a key may have megabytes."""
 
 
 def load(
@@ -153,16 +156,19 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
         message = "A number has too many digits"
     place = _SYNTAX_LINE.search(message)
     line = int(place[1]) if place and place[1] else text.rstrip().count("\n") + 1 if place else None
-    message = _DECLARED_TWICE.sub(_header, _SYNTAX_LINE.sub("", message))
+    message = _said(_SYNTAX_LINE.sub("", message))
     hint = "; a text stands in quotes" if message == "Invalid value" else ""
-    problem = Problem(f"not TOML: {log.redact(message)}{hint}", line=line)
+    problem = Problem(f"not TOML: {message}{hint}", line=line)
     raise ConfigError([problem], str(path))
 
 
-def _header(found: re.Match[str]) -> str:
-    """``[plugins.slack.team]`` for Python's ``('plugins', 'slack', 'team')``."""
-    keys = re.findall("'([^']*)'", found[1])
-    return f"[{'.'.join(keys)}]"
+def _said(message: str) -> str:
+    """What Python says is wrong, with ``[plugins.slack.team]`` for its ``('plugins', 'slack', 'team')``."""
+    if len(message) > LONGEST_MESSAGE:
+        return f"{log.redact_start(message, LONGEST_MESSAGE)}…"
+    if (found := _DECLARED_TWICE.fullmatch(message)) is not None:
+        message = f"Cannot declare [{dotted(literal_eval(found[1]))}] twice"
+    return log.redact(message)
 
 
 def _problems(findings: list[Finding], text: str) -> list[Problem]:
