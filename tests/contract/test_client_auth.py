@@ -4,8 +4,10 @@ import asyncio
 import inspect
 import json
 import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -611,6 +613,29 @@ async def test_a_keyring_that_does_not_open() -> None:
             await KeyringTokens("tests").load()
     finally:
         keyring.set_keyring(before)
+
+
+async def test_a_store_needs_none_of_the_threads_that_a_program_shares(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: dict[str, str] = {}
+    keyring = SimpleNamespace(
+        get_password=lambda _service, name: kept.get(name),
+        set_password=lambda _service, name, text: kept.__setitem__(name, text),
+        delete_password=lambda _service, name: kept.pop(name),
+    )
+    monkeypatch.setitem(sys.modules, "keyring", keyring)
+    tokens = StoredTokens("http://h", "T", None)
+    shared = trio.to_thread.current_default_thread_limiter()
+    hanging = [object() for _ in range(int(shared.total_tokens))]
+    for one in hanging:
+        shared.acquire_on_behalf_of_nowait(one)
+    with trio.fail_after(60):
+        for store in (FileTokens(tmp_path / "t.json"), KeyringTokens()):
+            await store.save(tokens)
+            assert await store.load() == tokens
+            await store.clear()
+            assert await store.load() is None
 
 
 def test_a_keyring_needs_its_library(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,9 @@ from aintandem_notify.orchestrator import StoredTokens, TokenStore
 
 OTHERS: Final = 0o077
 """The permissions that nobody but the owner may have on a file of tokens."""
+MOST_CALLS: Final = 4
+"""Calls of one store at the same time. They have threads of their own: those that a program shares may all hang,
+and a keyring that waits for its user must not take them."""
 
 T = TypeVar("T")
 _log = log.get_logger(__name__)
@@ -36,6 +39,7 @@ class FileTokens:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path).expanduser()
+        self._limiter = trio.CapacityLimiter(MOST_CALLS)
 
     def __repr__(self) -> str:
         return f"FileTokens({str(self._path)!r})"
@@ -45,15 +49,18 @@ class FileTokens:
 
         Raises TokenStoreError when it cannot be read.
         """
-        return await trio.to_thread.run_sync(self._guarded, self._load, "read")
+        return await self._in_thread(self._load, "read")
 
     async def save(self, tokens: StoredTokens) -> None:
         """Write the file anew. Raises TokenStoreError."""
-        await trio.to_thread.run_sync(self._guarded, lambda: self._save(_as_text(tokens)), "write")
+        await self._in_thread(lambda: self._save(_as_text(tokens)), "write")
 
     async def clear(self) -> None:
         """Remove the file. Raises TokenStoreError."""
-        await trio.to_thread.run_sync(self._guarded, lambda: self._target().unlink(missing_ok=True), "remove")
+        await self._in_thread(lambda: self._target().unlink(missing_ok=True), "remove")
+
+    async def _in_thread(self, act: Callable[[], T], verb: str) -> T:
+        return await trio.to_thread.run_sync(self._guarded, act, verb, limiter=self._limiter)
 
     def _guarded(self, act: Callable[[], T], verb: str) -> T:
         try:
@@ -105,6 +112,7 @@ class KeyringTokens:
     def __init__(self, service: str = "aintandem-notify", username: str = "default") -> None:
         self._service = service
         self._username = username
+        self._limiter = trio.CapacityLimiter(MOST_CALLS)
         try:
             self._keyring: Any = importlib.import_module("keyring")
         except ImportError:
@@ -134,7 +142,9 @@ class KeyringTokens:
     async def _ask(self, verb: str, name: str, *arguments: str) -> Any:
         try:
             # A keyring may ask the user for a password, and wait for it as long as that takes.
-            return await trio.to_thread.run_sync(getattr(self._keyring, name), *arguments, abandon_on_cancel=True)
+            return await trio.to_thread.run_sync(
+                getattr(self._keyring, name), *arguments, abandon_on_cancel=True, limiter=self._limiter
+            )
         except Exception as error:  # noqa: BLE001  # each backend has errors of its own
             what = f"{type(error).__name__}: {log.redact(str(error))}".rstrip(": ")
             raise TokenStoreError(f"cannot {verb} the keyring's entry {self._service}: {what}") from None
