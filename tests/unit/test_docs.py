@@ -127,6 +127,8 @@ FIGURES = {
     "docs/writing-plugins.md": [
         f"up to {live.MAX_WAITING} wait",
         f"{crossing.MAX_RECEIPT_BYTES // 1024} KiB at the most",
+        f"if it is JSON of at most {crossing.MAX_RECEIPT_BYTES // 1024} KiB",
+        f"if they are JSON of at most {crossing.MAX_FACTS_BYTES // 1024} KiB",
         f"`body` ({client.MAX_BODY // 1024} KiB at the most)",
         f"a title of {presenting.LONGEST_PLAIN_TITLE} characters, a body of {presenting.LONGEST_PLAIN_BODY:,}",
     ],

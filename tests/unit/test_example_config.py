@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from aintandem_notify.config import json_schema
 from aintandem_notify.loading import load
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
@@ -13,14 +14,22 @@ ENVIRON = {
     "HEARTBEAT_URL": "https://hc.example/ping/5f0c",
     "OPS_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 }
-EITHER_OR = ('url = "simulator"', "token =", "ca_file =")
-"""Lines that exclude others, or that name a file."""
+EITHER_OR = ('url = "simulator"', "token =", "ca_file =", "plugins_dir =")
+"""Lines that exclude others, or that name a file or folder."""
 
 
 def test_the_example_needs_nothing_around_it() -> None:
     config = load(EXAMPLE, environ={}).config
     assert config.orchestrator.embedded
     assert set(config.instances) == {"console.terminal", "file_log.audit"}
+
+
+def test_every_key_of_the_agent_stands_in_it() -> None:
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    named = set(re.findall(r"^(?:# )?([a-z_]+) = |^(?:# )?\[+(\w+)", "\n".join(lines), re.MULTILINE))
+    schema = json_schema([])
+    keys = {key for model in schema["definitions"].values() for key in model.get("properties", ())}
+    assert {*keys, *schema["properties"]} - {one or other for one, other in named} == set()
 
 
 def test_everything_in_comments_is_right_too(tmp_path: Path) -> None:
