@@ -1,7 +1,7 @@
 """Store, ingest and workers together: real SQLite, a fake plugin, virtual time."""
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,9 +14,12 @@ from trio.testing import MockClock
 from aintandem_notify.clock import TrioClock
 from aintandem_notify.config.values import Rate
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
+from aintandem_notify.delivery.dispatcher import GIVE_UP_S
 from aintandem_notify.errors import DestinationBroken, Rejected, RetryLater
 from aintandem_notify.events import AgentEvent
 from aintandem_notify.ingest import Ingest, open_ingest
+from aintandem_notify.notification import Notification
+from aintandem_notify.plugins.calls import Result
 from aintandem_notify.store import Storage, open_storage
 from support.outbox import (
     NOW,
@@ -202,6 +205,31 @@ async def test_draining_gives_up_what_does_not_end_in_time(autojump_clock: MockC
         await bench.dispatcher.drain(10)
         assert trio.current_time() == 11
         assert (await bench.dispatcher.queues())["file_log.a"].queued == 1
+
+
+class HoldsOn(FakeHost):
+    """No cancellation reaches its deliveries."""
+
+    async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[Result]:
+        with trio.CancelScope(shield=True):
+            return await super().deliver(name, notifications)
+
+
+async def test_a_delivery_that_cannot_be_cancelled_holds_no_reload_back(autojump_clock: MockClock) -> None:
+    host = HoldsOn(takes_s=300)
+    async with open_bench(host) as bench:
+        bench.start()
+        await bench.ingest.commit(PROJECT, [event("task_started")])
+        await trio.sleep(1)
+        await bench.dispatcher.stop("file_log.a", 10)
+        assert trio.current_time() == 11 + GIVE_UP_S
+        host.takes_s = 0
+        bench.start()
+        await bench.ingest.commit(PROJECT, [event("task_started", run="t2")])
+        await bench.dispatcher.rest()
+        assert host.titles[-1] == "task_started t2"
+        await trio.sleep(600)
+        assert (await bench.dispatcher.queues()) == {}
 
 
 async def test_receipts_come_back_with_the_next_of_the_thread(autojump_clock: MockClock) -> None:

@@ -26,6 +26,8 @@ NOT_CONFIGURED: Final = "not configured"
 """The state of a destination whose queue is kept though no config at hand names it."""
 LOOK_S: Final = 2.0
 """Seconds between two looks at a store that others change, too; nobody wakes the workers for what they did."""
+GIVE_UP_S: Final = 2.0
+"""Seconds that a cancelled delivery may take to end: a shield holds it, or a thread that it waits for."""
 
 log = get_logger(__name__)
 
@@ -181,6 +183,7 @@ class Dispatcher:
         self._running = {}
 
     async def _end(self, running: dict[str, _Running], timeout: float) -> None:
+        """As ``drain``, for these; a worker whose plugin does not let go after that is left to itself."""
         for one in running.values():
             one.worker.drain()
         with trio.move_on_after(timeout):
@@ -190,8 +193,12 @@ class Dispatcher:
             if not one.ended.is_set():
                 log.warning("a delivery did not end in time and stays queued", name=name)
                 one.scope.cancel()
-        for one in running.values():
-            await one.ended.wait()
+        with trio.move_on_after(GIVE_UP_S):
+            for one in running.values():
+                await one.ended.wait()
+        for name, one in running.items():
+            if not one.ended.is_set():
+                log.warning("a delivery that cannot be cancelled is left behind", name=name)
 
     def wake(self, names: Iterable[str]) -> None:
         """There may be something new for these; names without a worker are ignored."""

@@ -16,7 +16,6 @@ from aintandem_notify.notification import Notification, Project
 from aintandem_notify.plugins.calls import STUCK_AFTER_S, Result
 from aintandem_notify.plugins.found import FoundPlugin
 from aintandem_notify.plugins.instance import Instance, Lent
-from aintandem_notify.plugins.registry import Registry
 from aintandem_notify.plugins.states import InstanceState, InstanceStatus
 
 
@@ -64,7 +63,6 @@ class PluginHost:
         self.catalog = catalog
         self._nursery = nursery
         self._lent = lent
-        self._registry = Registry()
         self._instances: dict[str, Instance] = {}
         self._watchers: tuple[Instance, ...] = ()
         self._changed = trio.Event()
@@ -77,7 +75,7 @@ class PluginHost:
         running = self._instances.get(instance.name)
         if running is not None and running.state is not InstanceState.STOPPED:
             raise ValueError(f"{instance.name} is running already")
-        started = Instance(instance, self.catalog.latest(instance.type), self._lent, self._registry, self._wake)
+        started = Instance(instance, self.catalog.latest(instance.type), self._lent, self._wake)
         self._instances[instance.name] = started
         self._update_watchers()
         self._nursery.start_soon(started.supervise, name=f"plugin {instance.name}")

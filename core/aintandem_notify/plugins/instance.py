@@ -60,7 +60,6 @@ class Instance:
         config: InstanceConfig,
         found: FoundPlugin,
         lent: Lent,
-        registry: Registry,
         changed: Callable[[], None],
     ) -> None:
         self.config = config
@@ -70,7 +69,8 @@ class Instance:
         self._since = lent.clock.now()
         self._found = found
         self._lent = lent
-        self._registry = registry
+        # Of its own: one of this name that was left behind may still be in another.
+        self._registry = Registry()
         self._changed = changed
         self._log = log.get_logger(__name__).bind(plugin=config.name)
         self._border = Border(config.name, found.home, found.plugin_class)
