@@ -40,6 +40,10 @@ async def run_a_task(socket: RawSocket, *, end: str = "task_completed") -> None:
     await socket.send_event(end, task="Analyse", **TASK)
 
 
+def files(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
 async def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
     async with open_raw_orchestrator() as raw:
         config = write_config(tmp_path, raw.url)
@@ -49,6 +53,7 @@ async def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
             process.process.send_signal(signal.SIGINT)
             assert await process.wait() == 0
     assert process.stderr == []
+    assert files(tmp_path) == ["config.toml"], "it stores nothing"
     assert [line.partition("Z project-123 ")[2] for line in process.stdout] == [
         'Task "Analyse" started (task-1)',
         'Task "Analyse": Load is running, 40%: 3 of 8',

@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 
 from aintandem_notify import events, guests, open_files, runs, signals
 from aintandem_notify.config import PluginConfig, json_schema
+from aintandem_notify.config.outbound import Outbound
 from aintandem_notify.control import asked
 from aintandem_notify.cutting import HEAD, TAIL
 from aintandem_notify.delivery import presenting
 from aintandem_notify.http_client import client, pools
+from aintandem_notify.http_client.addresses import refusal
 from aintandem_notify.ingest import writer
 from aintandem_notify.log import entries
 from aintandem_notify.orchestrator import frame_room, holding, link, survey, watching
@@ -84,6 +87,15 @@ def test_the_page_of_a_plugin_names_all_common_keys_if_it_names_some(plugin: str
     if named := re.search(r"keys of every plugin \((.*?)\)", page, re.DOTALL):
         own = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
         assert set(re.findall(r"`(\w+)`", named[1])) | own >= set(PluginConfig.model_fields)
+
+
+def test_every_address_that_the_page_calls_refused_is() -> None:
+    page = prose(ROOT / "docs" / "configuration.md")
+    section = page.partition("\n### Addresses\n")[2].partition("\nPrivate networks")[0]
+    networks = [ip_network(address) for address in re.findall(r"`([0-9a-f:.]+(?:/\d+)?)`", section)]
+    assert len(networks) == 10
+    ends = [str(address) for network in networks for address in (network[0], network[-1])]
+    assert [address for address in ends if refusal(address, Outbound()) is None] == []
 
 
 def mib(size: int) -> str:
