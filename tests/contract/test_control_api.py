@@ -16,7 +16,7 @@ from aintandem_notify.control.asked import MOST_BODY
 from aintandem_notify.control.deliveries import MOST_AT_ONCE
 from aintandem_notify.control.file import control_file, find
 from aintandem_notify.errors import PluginError, RetryLater
-from aintandem_notify.orchestrator import ConnectionState
+from aintandem_notify.orchestrator import ConnectionState, Unwatched
 from aintandem_notify.store import DeliveryState, Settlement
 from support.commands import run_command
 from support.control import DESTINATION, Scene, open_scene, project
@@ -116,6 +116,22 @@ async def test_ready_means_that_all_is_connected(scene: Scene) -> None:
     assert (await scene.ask("GET", "/healthz", token=None))[0] == 200
     scene.phase = "stopping"
     assert (await scene.ask("GET", "/readyz", token=None))[1]["reason"] == "the agent is stopping"
+
+
+async def test_what_no_agent_has_a_place_for_is_shown_and_is_not_ready(scene: Scene) -> None:
+    assert (await scene.ask("GET", "/status"))[1]["unwatched"] is None
+    scene.unwatched = Unwatched(31, NOW)
+    assert await scene.ask("GET", "/readyz", token=None) == (
+        503,
+        {"ok": False, "reason": "projects that no agent on the store has a place for: 31"},
+    )
+    status = (await scene.ask("GET", "/status"))[1]
+    assert status["unwatched"]["projects"] == 31
+    assert status["trouble"] is None
+    environ = {"XDG_STATE_HOME": os.environ["XDG_STATE_HOME"]}
+    shown = (await run_command("status", cwd=scene.config.parent, environ=environ)).out
+    assert "31 of no agent  unwatched" in shown
+    assert "every agent watches as many as its limit of open files allows" in shown
 
 
 async def test_status_shows_everything(scene: Scene) -> None:
@@ -469,6 +485,7 @@ async def test_a_port_that_is_taken_is_told_and_the_agent_goes_on(tmp_path: Path
                 pulse=None,  # type: ignore[arg-type]
                 phase=str,
                 projects=tuple,
+                unwatched=lambda: None,
                 plugins=tuple,
                 diagnose=scene.diagnose,
                 destinations=lambda: scene.dispatcher.snapshot(()),

@@ -24,11 +24,12 @@ def join(postgres_url: str, long_leases: float) -> Iterator[Join]:
     """One more agent, by its name, with these projects."""
     with ExitStack() as opened:
 
-        def join(node: str, *projects: str) -> Store:
+        def join(node: str, *projects: str, places: int | None = None) -> Store:
             store = Store(postgres_url)
             opened.callback(store.close)
-            store.join(node, entries="all", version="1.2.3")
             assert store.membership is not None
+            store.membership.places = places
+            store.join(node, entries="all", version="1.2.3")
             with store.transaction():
                 store.membership.add_projects(projects)
                 store.membership.projects = store.membership.take(projects)
@@ -91,6 +92,9 @@ async def test_where_no_agent_runs_here_the_others_are_shown_all_the_same(join: 
     assert title == "Other agents on this store"
     assert columns.split() == ["agent", "version", "projects", "heard", "of", "trouble"]
     assert row.split()[:3] == ["night", "1.2.3", "2"]
+    join("small", "p3", places=1)
+    shown = await run_command("status", cwd=config.parent)
+    assert shown.out.splitlines()[-1].split()[:5] == ["small", "1.2.3", "1", "of", "1"]
 
 
 async def test_a_store_with_one_owner_has_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

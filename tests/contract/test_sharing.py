@@ -12,11 +12,12 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from aintandem_notify.errors import StoreError
+from aintandem_notify.orchestrator import Unwatched
 from aintandem_notify.sharing import Member, open_membership, open_sharing
 from aintandem_notify.sharing.member import JOIN_S
-from aintandem_notify.sharing.projects import KEEP_S
+from aintandem_notify.sharing.shares import KEEP_S
 from aintandem_notify.store import Storage, Store
-from support.outbox import memory
+from support.outbox import NOW, SetClock, memory
 
 T = TypeVar("T")
 
@@ -84,13 +85,17 @@ def agent(postgres_url: str, long_leases: float) -> Open:
     """One more agent that wants these projects, or, with other ``entries``, others."""
 
     @asynccontextmanager
-    async def opened(name: str, wanted: Collection[str], entries: str = "all") -> AsyncIterator[Agent]:
+    async def opened(
+        name: str, wanted: Collection[str], entries: str = "all", places: int | None = None
+    ) -> AsyncIterator[Agent]:
         store = Store(postgres_url)
         try:
             wires, watching = Wires(store), Watching(set(wanted))
-            async with open_membership(wires, name) as member:
+            async with open_membership(wires, name, places=places) as member:
                 assert member is not None
-                async with open_sharing(member, watching, forget=watching.forget, entries=lambda: entries):
+                async with open_sharing(
+                    member, watching, forget=watching.forget, entries=lambda: entries, clock=SetClock()
+                ):
                     yield Agent(wires, member, watching)
         finally:
             store.close()
@@ -179,6 +184,63 @@ async def test_what_nobody_takes_is_anyones_and_is_kept(agent: Open, autojump_cl
             assert len(one.watching.forgotten) == forgotten
 
 
+async def test_what_an_agent_has_no_place_for_is_watched_by_another(
+    agent: Open, autojump_clock: MockClock
+) -> None:
+    async with agent("few", PROJECTS, places=2) as few:
+        await trio.sleep(1)
+        assert len(few.watching.held) == 2
+        async with agent("one", PROJECTS) as one:
+            await trio.sleep(1)
+            assert one.watching.held == PROJECTS - few.watching.held
+            async with agent("two", PROJECTS) as two:
+                await trio.sleep(20)
+                held = [other.watching.held for other in (few, one, two)]
+                assert sorted(map(len, held)) == [2, 2, 3]
+                assert set().union(*held) == PROJECTS
+                before = [len(other.watching.forgotten) for other in (few, one, two)]
+                await trio.sleep(2 * KEEP_S)
+                assert [len(other.watching.forgotten) for other in (few, one, two)] == before
+
+
+async def test_what_no_agent_has_a_place_for_is_said_once_and_taken_as_soon_as_there_is_room(
+    agent: Open, autojump_clock: MockClock
+) -> None:
+    with capture_logs() as logs:
+        async with agent("few", PROJECTS, places=2) as few, agent("some", PROJECTS, places=3) as some:
+            await trio.sleep(KEEP_S)
+            assert (len(few.watching.held), len(some.watching.held)) == (2, 3)
+            assert few.member.unwatched == some.member.unwatched == Unwatched(2, NOW)
+            async with agent("more", PROJECTS, places=4) as more:
+                await trio.sleep(1)
+                assert more.watching.held == PROJECTS - few.watching.held - some.watching.held
+                await trio.sleep(10)
+                assert [one.member.unwatched for one in (few, some, more)] == [None, None, None]
+            few.watching.want(PROJECTS - {"p1"})
+            some.watching.want(PROJECTS - {"p1"})
+            await trio.sleep(20)
+            assert few.member.unwatched == some.member.unwatched == Unwatched(1, NOW)
+    said = [line for line in logs if line["event"] == "some projects are watched by no agent"]
+    assert [line["projects"] for line in said] == [2, 2, 1, 1]
+    assert [line["event"] for line in logs].count("every project is watched by an agent again") == 2
+
+
+async def test_an_agent_started_again_with_fewer_places_gives_the_rest_away(
+    agent: Open, autojump_clock: MockClock
+) -> None:
+    async with agent("one", PROJECTS) as one:
+        await trio.sleep(1)
+        one.wires.cut = True  # so that it cannot leave in good order
+        one.member.membership.connection.connection.close()
+    async with agent("one", PROJECTS, places=3) as again:
+        await trio.sleep(1)
+        assert sorted(again.watching.forgotten) == sorted(PROJECTS)  # all were its own again
+        assert len(again.watching.held) == 3
+        async with agent("two", PROJECTS) as two:
+            await trio.sleep(1)
+            assert two.watching.held == PROJECTS - again.watching.held
+
+
 async def test_agents_that_want_other_things_do_not_share(agent: Open, autojump_clock: MockClock) -> None:
     async with agent("one", PROJECTS) as one, agent("two", {"p1", "x"}, entries="some") as two:
         await trio.sleep(20)
@@ -244,6 +306,6 @@ async def test_a_store_with_one_owner_has_no_members() -> None:
     watching = Watching({"p"}, {"p"})
     async with memory() as storage, open_membership(storage, "one") as member:
         assert member is None
-        async with open_sharing(member, watching, forget=watching.forget, entries=lambda: ""):
+        async with open_sharing(member, watching, forget=watching.forget, entries=lambda: "", clock=SetClock()):
             assert watching.held == {"p"}
         assert storage.may_send

@@ -1,4 +1,4 @@
-"""A schema that is out there does not change: what version 1 looks like is written down beside this test."""
+"""A schema that is out there does not change: the earlier versions are written down beside this test."""
 
 import sqlite3
 from contextlib import closing
@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from aintandem_notify.store import Store
+from aintandem_notify.store.migrations import VERSION
 from aintandem_notify.store.sqlite import APPLICATION_ID
 from support.outbox import claim_all, event, queue_up
-
-VERSION_1 = Path(__file__).with_name("store_v1.sql")
 
 
 def schema_of(path: Path) -> dict[str, object]:
@@ -29,17 +28,17 @@ def schema_of(path: Path) -> dict[str, object]:
         }
 
 
-@pytest.fixture
-def old(tmp_path: Path) -> Path:
-    """A store as the first release made it."""
+@pytest.fixture(params=range(1, VERSION))
+def old(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A store as an earlier version made it."""
     path = tmp_path / "old.db"
     with closing(sqlite3.connect(path)) as raw:
-        raw.executescript(VERSION_1.read_text())
+        raw.executescript(Path(__file__).with_name(f"store_v{request.param}.sql").read_text())
         raw.execute(f"PRAGMA application_id={APPLICATION_ID}")
     return path
 
 
-def test_a_store_of_version_1_is_taken_over(old: Path, tmp_path: Path) -> None:
+def test_a_store_of_an_earlier_version_is_taken_over(old: Path, tmp_path: Path) -> None:
     """If this fails because of a new column: raise VERSION in ``migrations`` and add the step to it."""
     with closing(Store(old)) as store:
         queue_up([event("task_started")])(store)

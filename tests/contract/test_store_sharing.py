@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,8 @@ from sqlalchemy import text
 
 from aintandem_notify.errors import MembershipLost, StoreError
 from aintandem_notify.store import Changes, Claim, DeliveryState, Limits, Page, Settlement, Storage, Store
-from aintandem_notify.store.membership import Configured, Membership
+from aintandem_notify.store.membership import MOST_PLACES, Configured, Membership
+from aintandem_notify.store.migrations import VERSION
 from support.ingesting import open_bench
 from support.outbox import NOW, claim_all, event, inside, queue_up
 from support.postgres import Postgres
@@ -77,6 +78,57 @@ def test_a_member_lives_on_by_renewing(join: Join, long_leases: float) -> None:
     leases = {peer.id: peer.lease_s for peer in inside(lambda store: member(store).peers())(second)}
     assert leases[str(member(first).id)] > 0.9 * long_leases
     assert leases[str(member(second).id)] <= 0.1 * long_leases
+
+
+@pytest.mark.parametrize(("places", "told"), [(None, None), (19, 19), (2**62, MOST_PLACES)])
+def test_an_agent_tells_how_many_projects_it_can_watch(
+    join: Join, postgres_url: str, places: int | None, told: int | None
+) -> None:
+    with closing(Store(postgres_url)) as store:
+        member(store).places = places
+        store.join("few", entries="all", version="1")
+        other = join("other")
+        for agent in (store, other):
+            inside(lambda store: member(store).renew("all"))(agent)
+        peers = inside(lambda store: member(store).peers())(other)
+    assert {peer.node: peer.places for peer in peers} == {"few": told, "other": None}
+
+
+def test_looking_at_what_is_free_keeps_nobody_from_taking_it(join: Join) -> None:
+    full, roomy = join("full"), join("roomy")
+    with full.transaction():
+        member(full).add_projects(["p", "q"])
+    with full.transaction():
+        assert member(full).free_projects("", lock=False) == ["p", "q"]
+        with roomy.transaction():
+            assert member(roomy).free_projects("") == ["p", "q"]
+            assert member(full).free_projects("") == []
+            assert member(full).free_projects("", lock=False) == ["p", "q"]
+            assert member(roomy).take(["p", "q"]) == {"p", "q"}
+        assert member(full).free_projects("", lock=False) == []
+
+
+VERSION_2 = (
+    "ALTER TABLE agents DROP COLUMN places",
+    "UPDATE meta SET value = '2' WHERE key = 'schema_version'",
+)
+JOIN_2 = (
+    "INSERT INTO agents (id, node, entries, version, projects, started_at, expires_at)"
+    " VALUES ('old', 'old one', 'all', '0', 0, 0, 9e15)"
+)
+RENEW_2 = "UPDATE agents SET projects = 3, entries = 'all' WHERE id = 'old'"
+
+
+def test_an_agent_of_the_version_before_works_on_and_knows_of_no_limit(join: Join, postgres_url: str) -> None:
+    first = join("first")
+    for statement in (*VERSION_2, JOIN_2):
+        sql(first, statement)
+    newer = join("newer")
+    assert sql(newer, "SELECT value FROM meta WHERE key = 'schema_version'") == [(str(VERSION),)]
+    sql(first, RENEW_2)
+    peers = inside(lambda store: member(store).peers())(newer)
+    assert [(peer.projects, peer.places) for peer in peers if peer.id == "old"] == [(3, None)]
+    inside(lambda store: member(store).renew("all"))(first)
 
 
 def test_nothing_of_an_agent_whose_lease_is_over_is_stored(join: Join) -> None:

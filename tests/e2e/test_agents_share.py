@@ -1,17 +1,22 @@
 """Several agent processes on one real PostgreSQL: they share the projects, and one may die at any time."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import trio
 
+from aintandem_notify.open_files import file_budget
 from aintandem_notify.sharing.member import MOMENT_S, RENEW_S
 from aintandem_notify.store.membership import LEASE_S
 from support.agent_process import AgentProcess, ended_well, open_agent
+from support.commands import run_command
 from support.configs import write_config
+from support.nasty.process import LIMITS
 from support.postgres import Postgres
 from support.raw_orchestrator import RawOrchestrator, RawSocket, event_text, frame, open_raw_orchestrator
 from support.receivers import WebhookReceiver, open_webhook_receiver
@@ -53,7 +58,9 @@ class Bench:
             return
 
     @asynccontextmanager
-    async def agent(self, name: str, *tables: str) -> AsyncIterator[AgentProcess]:
+    async def agent(
+        self, name: str, *, projects: tuple[str, ...] = PROJECTS, shell: str = 'exec "$@"'
+    ) -> AsyncIterator[AgentProcess]:
         """One more agent; each has a folder of its own, as if on a machine of its own."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
@@ -63,9 +70,9 @@ class Bench:
             f'[store]\nurl = "{self.url}"\n',
             f'[agent]\nname = "{name}"\n',
             f'[plugins.webhook.ops]\nurl = "{self.webhook.url}"\nevents = ["task_failed"]\n',
-            projects=PROJECTS,
+            projects=projects,
         )
-        async with open_agent("run", config, cwd=folder) as agent:
+        async with open_agent("run", config, cwd=folder, shell=shell) as agent:
             await agent.wait_for_log('"started"')
             yield agent
 
@@ -155,3 +162,47 @@ async def test_a_database_that_goes_away_stops_the_agent_until_it_is_back(
         await bench.all_is_delivered()
         await ended_well(one)
     assert bench.webhook.ids.total() - len(bench.webhook.ids) <= 1
+
+
+async def test_what_an_agent_has_no_place_for_is_watched_by_another_while_there_is_one(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    projects = tuple(f"p{n}" for n in range(50))
+    places = int(file_budget(64).links)
+    rest = len(projects) - places
+    assert places < rest, "an even share would do"
+    shell = LIMITS["64 descriptors"].script
+    async with open_bench(tmp_path, postgres) as bench:
+        bench.silent = True
+        async with bench.agent("few", projects=projects, shell=shell) as few:
+            await few.wait_for_log("some projects are watched by no agent")
+            await bench.until(lambda: len(bench.raw.open_sockets) == places)
+            found = await ask_status(tmp_path / "few")
+            assert (len(found["projects"]), found["unwatched"]["projects"]) == (places, rest)
+            ready = await run_command("status", "--ready", cwd=tmp_path / "few", environ=state(tmp_path / "few"))
+            assert (ready.code, ready.err.strip()) == (
+                1,
+                f"projects that no agent on the store has a place for: {rest}",
+            )
+            async with bench.agent("roomy", projects=projects) as roomy:
+                await few.wait_for_log("every project is watched by an agent again")
+                assert bench.owned() == {"few": places, "roomy": rest}
+                await bench.until(lambda: len(bench.raw.open_sockets) == len(projects))
+                found = await ask_status(tmp_path / "roomy")
+                assert found["unwatched"] is None
+                assert [(one["projects"], one["places"]) for one in found["peers"]] == [(places, places)]
+                await ended_well(roomy)
+            await few.wait_for_log("some projects are watched by no agent", times=2)
+            assert len(bench.raw.open_sockets) == places
+            await ended_well(few)
+    assert "not all projects can be watched" not in few.everything
+    assert not [line for line in few.stderr if "Too many open files" in line]
+
+
+async def ask_status(folder: Path) -> Any:
+    """What the agent of this folder says of itself."""
+    return json.loads((await run_command("status", "--json", cwd=folder, environ=state(folder))).out)
+
+
+def state(folder: Path) -> dict[str, str]:
+    return {"XDG_STATE_HOME": str(folder / "state")}

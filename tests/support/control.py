@@ -17,7 +17,7 @@ from aintandem_notify.control.file import Whereabouts, control_file, find
 from aintandem_notify.control.server import open_control
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
 from aintandem_notify.notification import Project
-from aintandem_notify.orchestrator import ConnectionState, ProjectStatus
+from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, Unwatched
 from aintandem_notify.plugins import InstanceState, InstanceStatus
 from aintandem_notify.store import Pulse, Storage, open_storage
 from support.outbox import NOW, FakeHost, SetClock
@@ -37,6 +37,7 @@ class Scene:
     clock: SetClock
     config: Path
     projects: list[ProjectStatus] = field(default_factory=list)
+    unwatched: Unwatched | None = None
     phase: str = "running"
     facts: Callable[[], dict[str, Any]] = dict
     configured: tuple[str, ...] = (DESTINATION,)
@@ -118,6 +119,7 @@ async def _open_scene(folder: Path, host: FakeHost, url: str | Path) -> AsyncIte
             pulse=pulse,
             phase=lambda: scene.phase,
             projects=lambda: scene.projects,
+            unwatched=lambda: scene.unwatched,
             plugins=lambda: (InstanceStatus(DESTINATION, InstanceState.LOADED, None, NOW, True),),
             diagnose=lambda name: scene.diagnose(name),
             destinations=lambda: dispatcher.snapshot(scene.configured),

@@ -7,7 +7,7 @@ import pytest
 
 from aintandem_notify.control.wellness import silence, store_trouble, trouble
 from aintandem_notify.notification import Project
-from aintandem_notify.orchestrator import ConnectionState, ProjectStatus
+from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, Unwatched
 from aintandem_notify.store import StoreHealth
 from support.outbox import NOW
 
@@ -57,6 +57,14 @@ def test_heartbeats_wait_for_the_first_connection_of_any_project() -> None:
     lost = replace(status("p", S.RECONNECTING, 900), was_connected=True)
     assert silence([lost], WELL, NOW) == "not connected for more than 5 min: p"
     assert silence([lost], StoreHealth(1, "the disk is full"), NOW) == "the disk is full"
+
+
+@pytest.mark.parametrize(("seconds", "well"), [(0, True), (299, True), (300, False)])
+def test_a_project_may_be_nobodys_for_a_while(seconds: float, well: bool) -> None:
+    nobodys = Unwatched(3, NOW - timedelta(seconds=seconds))
+    found = trouble([status("p", S.CONNECTED)], WELL, NOW, nobodys)
+    assert found == (None if well else "projects that no agent on the store has a place for: 3")
+    assert silence([replace(status("p", S.CONNECTED), was_connected=True)], WELL, NOW, nobodys) == found
 
 
 def test_no_project_is_no_trouble() -> None:

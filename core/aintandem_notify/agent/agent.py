@@ -16,7 +16,7 @@ from aintandem_notify.errors import ConfigError, StoreError
 from aintandem_notify.events import AgentStartedEvent, AgentStoppedEvent
 from aintandem_notify.ingest import Ingest
 from aintandem_notify.loading import Loaded, load
-from aintandem_notify.orchestrator import ConnectionState, Fleet, ProjectStatus
+from aintandem_notify.orchestrator import ConnectionState, Fleet, ProjectStatus, Unwatched
 from aintandem_notify.plugins import InstanceState, PluginHost
 from aintandem_notify.sharing import Member, entries_of, place_of
 from aintandem_notify.systemd import Systemd
@@ -87,6 +87,10 @@ class Agent:
     def projects(self) -> Sequence[ProjectStatus]:
         """Where every watched project stands; none before there is anything to watch with."""
         return self._fleet.snapshot() if self._fleet is not None else ()
+
+    def unwatched(self) -> Unwatched | None:
+        """How many projects no agent on the store has a place for; None where there are none."""
+        return self._member.unwatched if self._member is not None else None
 
     def report(self, systemd: Systemd) -> None:
         """Tell systemd that the loop and the store's thread answered just now, and what there is to see."""

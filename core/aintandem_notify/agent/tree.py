@@ -53,7 +53,8 @@ async def open_agent(
     async with AsyncExitStack() as blocks:
         enter = blocks.enter_async_context
         storage = await enter(open_storage(_store(config, blocks), clock=clock, reserve_bytes=RESERVE_BYTES))
-        member = await enter(open_membership(storage, node_name(config)))
+        places = None if math.isinf(files.links) else int(files.links)
+        member = await enter(open_membership(storage, node_name(config), places=places))
         http = await enter(HttpClient.configured(config.connection, files.requests))
         ingest = await enter(
             open_ingest(
@@ -96,12 +97,12 @@ async def open_agent(
                 places=LinkPlaces(files.links),
             )
         )
-        await enter(open_sharing(member, fleet, forget=ingest.forget, entries=agent.entries))
+        await enter(open_sharing(member, fleet, forget=ingest.forget, entries=agent.entries, clock=clock))
         await agent.begin(fleet)
         await enter(
             open_heartbeat(
                 lambda: agent.loaded.config.agent,
-                trouble=lambda: silence(agent.projects(), pulse.look(), clock.now()),
+                trouble=lambda: silence(agent.projects(), pulse.look(), clock.now(), agent.unwatched()),
                 http=http,
             )
         )
@@ -144,6 +145,7 @@ def _access(
         pulse=pulse,
         phase=lambda: agent.phase,
         projects=agent.projects,
+        unwatched=agent.unwatched,
         plugins=host.snapshot,
         diagnose=host.diagnostics,
         destinations=lambda: dispatcher.snapshot(agent.loaded.config.instances),

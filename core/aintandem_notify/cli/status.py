@@ -14,7 +14,7 @@ from aintandem_notify.cli.echo import echo
 from aintandem_notify.cli.shared import EXIT_FAILED, config_argument
 
 if TYPE_CHECKING:
-    from aintandem_notify.control.views import DestinationView, PeerView, ProjectView, StatusView
+    from aintandem_notify.control.views import DestinationView, PeerView, ProjectView, StatusView, UnwatchedView
 
 MOST_PROJECTS: Final = 20
 """Projects that are listed in any case; of more, those that are connected are only counted."""
@@ -103,6 +103,8 @@ def _projects(found: StatusView) -> Iterator[tuple[str, ...]]:
     yield from map(_project, shown)
     if (rest := len(found.projects) - len(shown)) > 0:
         yield (f"{rest} more", "connected", "", "", "")
+    if found.unwatched is not None:
+        yield _unwatched(found.unwatched)
 
 
 def _project(one: ProjectView) -> tuple[str, ...]:
@@ -111,6 +113,13 @@ def _project(one: ProjectView) -> tuple[str, ...]:
     name = one.id if one.name == one.id else f"{one.name} ({one.id})"
     state = "gone" if one.gone else one.state
     return (name, state, ago(one.since, now()), str(one.events), one.last_error or "")
+
+
+def _unwatched(one: UnwatchedView) -> tuple[str, ...]:
+    from aintandem_notify.cli.times import ago
+
+    trouble = "every agent watches as many as its limit of open files allows"
+    return (f"{one.projects} of no agent", "unwatched", ago(one.since, now()), "", trouble)
 
 
 def _destination(one: DestinationView) -> tuple[str, ...]:
@@ -126,4 +135,5 @@ def _peer(one: PeerView) -> tuple[str, ...]:
     from aintandem_notify.cli.times import ago
 
     trouble = "lost; the others take over what it has" if one.lost else ""
-    return (one.name, one.version, str(one.projects), ago(one.seen_at, now()), trouble)
+    projects = str(one.projects) if one.places is None else f"{one.projects} of {one.places}"
+    return (one.name, one.version, projects, ago(one.seen_at, now()), trouble)

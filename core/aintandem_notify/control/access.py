@@ -8,7 +8,7 @@ from typing import Any
 
 from aintandem_notify.clock import Clock
 from aintandem_notify.delivery import DestinationStatus
-from aintandem_notify.orchestrator import ProjectStatus
+from aintandem_notify.orchestrator import ProjectStatus, Unwatched
 from aintandem_notify.plugins import InstanceStatus
 from aintandem_notify.store import Pulse, Storage
 
@@ -30,6 +30,7 @@ class Access:
     pulse: Pulse
     phase: Callable[[], str]
     projects: Callable[[], Sequence[ProjectStatus]]
+    unwatched: Callable[[], Unwatched | None]
     plugins: Callable[[], Sequence[InstanceStatus]]
     diagnose: Callable[[str], Awaitable[Mapping[str, Any]]]
     destinations: Callable[[], Awaitable[Sequence[DestinationStatus]]]

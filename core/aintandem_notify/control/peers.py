@@ -19,6 +19,7 @@ def peers_of(store: Store, now: datetime) -> tuple[PeerView, ...]:
             name=one.node,
             version=one.version,
             projects=one.projects,
+            places=one.places,
             seen_at=now - timedelta(seconds=one.silent_s),
             lost=one.lease_s <= 0,
         )

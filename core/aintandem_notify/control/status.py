@@ -19,6 +19,7 @@ from aintandem_notify.control.views import (
     ProjectView,
     StatusView,
     StoreView,
+    UnwatchedView,
 )
 from aintandem_notify.errors import StoreError
 from aintandem_notify.log import redact
@@ -44,7 +45,7 @@ async def status_of(access: Access, address: str) -> StatusView:
         except StoreError as error:
             problem = str(error)
     health = replace(health, trouble=health.trouble or problem)
-    projects = access.projects()
+    projects, unwatched = access.projects(), access.unwatched()
     return StatusView(
         config=str(access.config.absolute()),
         agent=AgentView(
@@ -54,8 +55,9 @@ async def status_of(access: Access, address: str) -> StatusView:
             started_at=access.started_at,
             address=address,
         ),
-        trouble=wellness.trouble(projects, health, access.clock.now()),
+        trouble=wellness.trouble(projects, health, access.clock.now(), unwatched),
         projects=tuple(_project(one) for one in projects),
+        unwatched=UnwatchedView.model_validate(unwatched) if unwatched is not None else None,
         plugins=tuple(PluginView.model_validate(one) for one in access.plugins()),
         destinations=destinations,
         store=StoreView(name=redact(access.storage.name), trouble=wellness.store_trouble(health)),
@@ -77,7 +79,8 @@ def readiness(access: Access, now: datetime) -> str | None:
     projects = access.projects()
     if lost := wellness.unconnected(projects, lost_before=now):
         return f"{len(lost)} of {len(projects)} projects are not connected"
-    return None
+    unwatched = access.unwatched()
+    return wellness.by_nobody(unwatched) if unwatched is not None else None
 
 
 def liveness(access: Access) -> str | None:

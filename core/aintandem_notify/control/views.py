@@ -53,6 +53,13 @@ class ProjectView(View):
     restarts: int
 
 
+class UnwatchedView(View):
+    """How many projects no agent on the store watches, for want of places, and since when; as ``Unwatched``."""
+
+    projects: int
+    since: datetime
+
+
 class PluginView(View):
     """A plugin instance; as ``InstanceStatus``."""
 
@@ -94,11 +101,15 @@ class StoreView(View):
 
 
 class PeerView(View):
-    """Another agent on the same store. ``lost``: for so long silent that the others take over what it has."""
+    """Another agent on the same store. ``lost``: for so long silent that the others take over what it has.
+
+    ``places``: how many projects it can watch; None where it knows of no limit.
+    """
 
     name: str
     version: str
     projects: int
+    places: int | None = None
     seen_at: datetime
     lost: bool
 
@@ -116,14 +127,16 @@ class AgentView(View):
 class StatusView(View):
     """All at a glance. ``agent`` is None when none runs; projects and plugins are known by one that runs only.
 
-    ``trouble`` is why somebody should look after it, in a sentence; None when all is well. ``peers`` are the
-    other agents that share the store, all of them when ``agent`` is None.
+    ``trouble`` is why somebody should look after it, in a sentence; None when all is well. ``unwatched`` is
+    None where an agent watches each project. ``peers`` are the other agents that share the store, all of them when
+    ``agent`` is None.
     """
 
     config: str
     agent: AgentView | None
     trouble: str | None
     projects: tuple[ProjectView, ...] = ()
+    unwatched: UnwatchedView | None = None
     plugins: tuple[PluginView, ...] = ()
     destinations: tuple[DestinationView, ...] = ()
     store: StoreView | None

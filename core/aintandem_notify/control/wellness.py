@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from aintandem_notify.orchestrator import ConnectionState, ProjectStatus
+from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, Unwatched
 from aintandem_notify.store import StoreHealth
 
 SILENT_S: Final = 30.0
@@ -30,25 +30,34 @@ def unconnected(projects: Iterable[ProjectStatus], *, lost_before: datetime) -> 
     ]
 
 
-def trouble(projects: Iterable[ProjectStatus], store: StoreHealth, now: datetime) -> str | None:
+def trouble(
+    projects: Iterable[ProjectStatus], store: StoreHealth, now: datetime, unwatched: Unwatched | None = None
+) -> str | None:
     """Why somebody should look after the agent, in a sentence; None when all is well."""
     if (problem := store_trouble(store)) is not None:
         return problem
     lost = unconnected(projects, lost_before=now - LOST_FOR)
     if not lost:
-        return None
+        return by_nobody(unwatched) if unwatched is not None and unwatched.since <= now - LOST_FOR else None
     names = ", ".join(status.project.id for status in lost[:3])
     more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
     return f"not connected for more than {LOST_FOR.seconds // 60} min: {names}{more}"
 
 
-def silence(projects: Sequence[ProjectStatus], store: StoreHealth, now: datetime) -> str | None:
+def by_nobody(unwatched: Unwatched) -> str:
+    """How many projects nobody watches, for people."""
+    return f"projects that no agent on the store has a place for: {unwatched.projects}"
+
+
+def silence(
+    projects: Sequence[ProjectStatus], store: StoreHealth, now: datetime, unwatched: Unwatched | None = None
+) -> str | None:
     """Why no heartbeat should be sent; None when all is well.
 
     Beyond ``trouble``, the first connection is waited for: an agent that is restarted again and again with its
     orchestrator out of reach must not look well.
     """
-    if (problem := trouble(projects, store, now)) is not None:
+    if (problem := trouble(projects, store, now, unwatched)) is not None:
         return problem
     watched = [status for status in projects if not status.gone]
     if watched and not any(status.was_connected for status in watched):

@@ -13,7 +13,7 @@ from aintandem_notify.orchestrator.link_places import LinkPlaces
 from aintandem_notify.orchestrator.project import watch_project
 from aintandem_notify.orchestrator.rest import OrchestratorApi
 from aintandem_notify.orchestrator.states import ConnectionState
-from aintandem_notify.orchestrator.status import ProjectStatus
+from aintandem_notify.orchestrator.status import ProjectStatus, Unwatched
 from aintandem_notify.orchestrator.watch_settings import WatchSettings
 from aintandem_notify.orchestrator.watching import open_fleet
 
@@ -31,6 +31,7 @@ __all__ = [
     "StoredTokens",
     "TokenStore",
     "UnusableId",
+    "Unwatched",
     "WatchSettings",
     "checked_id",
     "credentials_of",

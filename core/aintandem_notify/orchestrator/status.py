@@ -9,6 +9,14 @@ from aintandem_notify.orchestrator.states import ConnectionState
 
 
 @dataclass(frozen=True, slots=True)
+class Unwatched:
+    """How many wanted projects no agent watches, counted up to some thousand, and since when (aware UTC)."""
+
+    projects: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectStatus:
     """A snapshot. Times are aware UTC.
 

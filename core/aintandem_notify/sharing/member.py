@@ -9,6 +9,7 @@ import trio
 from aintandem_notify import __version__, log
 from aintandem_notify.config import Config
 from aintandem_notify.errors import MembershipLost, StoreError
+from aintandem_notify.orchestrator import Unwatched
 from aintandem_notify.sharing.settings import configured
 from aintandem_notify.sharing.waiting import first_of
 from aintandem_notify.store import Storage, Store
@@ -39,6 +40,8 @@ class Member:
         """All that lived at the last look, this one included."""
         self.joined = 0
         """How often it has joined; whatever belonged to an earlier membership is not this agent's any more."""
+        self.unwatched: Unwatched | None = None
+        """The wanted projects that no agent has a place for, at the last look; None where there are none."""
         self._turn = trio.Event()
         self._news = trio.Event()
         self._failed = False
@@ -142,14 +145,18 @@ class Member:
 
 
 @asynccontextmanager
-async def open_membership(storage: Storage, node: str) -> AsyncIterator[Member | None]:
+async def open_membership(
+    storage: Storage, node: str, *, places: int | None = None
+) -> AsyncIterator[Member | None]:
     """A member for as long as the block lasts, which then leaves at once; None for a store with one owner.
 
+    ``places``: how many projects it can watch at a time; None where nothing limits them.
     Raises StoreError when it cannot join: the name is another agent's, for one.
     """
     if storage.membership is None:
         yield None
         return
+    storage.membership.places = places
     member = Member(storage, storage.membership, node)
     await _first_join(member)
     try:

@@ -10,17 +10,19 @@ from typing import Final, Protocol
 import trio
 
 from aintandem_notify import log
+from aintandem_notify.clock import Clock
 from aintandem_notify.errors import StoreError
+from aintandem_notify.orchestrator import Unwatched
 from aintandem_notify.sharing.member import Member
-from aintandem_notify.sharing.shares import PATIENCE, Move, decide
+from aintandem_notify.sharing.shares import Group, Turns
 from aintandem_notify.sharing.waiting import first_of
 from aintandem_notify.store import Store
 from aintandem_notify.store.membership import AT_ONCE
 
 SHORT_S: Final = 1.0
 """Seconds until an agent that has less than its share looks again."""
-KEEP_S: Final = 300.0
-"""What was given back and nobody took is kept for so long, before any is given back again."""
+FULL: Final = "each agent watches as many as its limit of open files allows; raise a limit, or start another agent"
+"""Why a project may be without an agent."""
 
 _log = log.get_logger(__name__)
 
@@ -48,28 +50,33 @@ class Watches(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Round:
-    """What is this agent's after a round, what it took in it, what it is to give, and when to look again."""
+    """What is this agent's after a round, what it took in it, what it is to give, and when to look again.
+
+    ``unwatched``: how many projects nobody has a place for.
+    """
 
     mine: frozenset[str]
     taken: Set[str]
     give: Sequence[str]
+    unwatched: int
     pause_s: float
 
 
 class _Sharing:
-    def __init__(self, member: Member, watches: Watches, forget: Forget, entries: Callable[[], str]) -> None:
+    def __init__(
+        self, member: Member, watches: Watches, forget: Forget, entries: Callable[[], str], clock: Clock
+    ) -> None:
         self._member = member
         self._membership = member.membership
         self._watches = watches
         self._forget = forget
         self._entries = entries
+        self._clock = clock
+        self._turns = Turns()
         self._holding = trio.Lock()
         self._joined = 0
         self._known: set[str] = set()
         self._in_doubt = False
-        self._rounds_free = 0
-        self._rounds_giving = 0
-        self._keep_until = 0.0
 
     async def run(self) -> None:
         """Look, take, give, again and again."""
@@ -110,10 +117,11 @@ class _Sharing:
             await self._forget(gained)
         self._joined = joined
         if done.give:
-            _log.info("gives projects to an agent that has fewer", projects=len(done.give))
+            _log.info("gives projects to an agent that has room for them", projects=len(done.give))
         await self._hold(done.mine.difference(done.give))
         if done.give:
             await self._give(done.give)
+        self._tell(done.unwatched)
         return done.pause_s
 
     def _look(self, store: Store, wanted: Set[str], now_s: float) -> _Round:
@@ -126,45 +134,47 @@ class _Sharing:
             mine = owned & wanted
             membership.add_projects(new)
             membership.give(list(owned - mine))
-            counts = self._counts(len(mine))
-            free = self._free(wanted, min(AT_ONCE, len(wanted) - len(mine)))
-            move = self._decide(counts, len(wanted), len(free), now_s)
+            group = self._group(len(mine), len(wanted))
+            free = self._free(wanted, min(AT_ONCE, len(wanted) - len(mine)), lock=group.room > 0)
+            move = self._turns.next(group, free=len(free), now_s=now_s)
             taken = membership.take(free[: move.take])
         self._in_doubt = False
         self._known.update(new)
         membership.projects = mine | taken
         give = sorted(mine)[len(mine) - move.give :] if move.give else []
-        share = len(wanted) // len(counts)
-        pause_s = SHORT_S if len(membership.projects) < share or self._rounds_giving else math.inf
+        unwatched = self._turns.unwatched(group, len(free), move)
+        is_short = len(membership.projects) < group.share
+        pause_s = SHORT_S if is_short or self._turns.is_about_to_give else math.inf
         if AT_ONCE in (len(new), len(taken)):
             pause_s = 0.0  # more of them wait for the next round
         # What was taken by a transaction that seemed to fail is new here, too.
-        return _Round(frozenset(membership.projects), membership.projects - before, give, pause_s)
+        gained = membership.projects - before
+        return _Round(frozenset(membership.projects), gained, give, unwatched, pause_s)
 
-    def _counts(self, mine: int) -> dict[str, int]:
-        """How many the agents have that want the same."""
-        entries = self._member.entries
-        peers = {peer.id: peer.projects for peer in self._member.peers if peer.entries == entries}
-        return peers | {str(self._membership.id): mine}
+    def _group(self, mine: int, wanted: int) -> Group:
+        """The agents that want the same."""
+        me, places = str(self._membership.id), self._membership.places
+        peers = [one for one in self._member.peers if one.entries == self._member.entries]
+        counts = {one.id: one.projects for one in peers} | {me: mine}
+        limits = {one.id: one.places for one in peers} | {me: places}
+        return Group(me, wanted, counts, {one: most for one, most in limits.items() if most is not None})
 
-    def _free(self, wanted: Set[str], most: int) -> list[str]:
+    def _free(self, wanted: Set[str], most: int, *, lock: bool) -> list[str]:
         found: list[str] = []
         after = ""
-        while len(found) < most and (page := self._membership.free_projects(after)):
+        while len(found) < most and (page := self._membership.free_projects(after, lock=lock)):
             found += [one for one in page if one in wanted]
             after = page[-1]
         return found[:most]
 
-    def _decide(self, counts: dict[str, int], wanted: int, free: int, now_s: float) -> Move:
-        move = decide(str(self._membership.id), counts, wanted=wanted, free=free, rounds=self._rounds_free)
-        if free and self._rounds_free >= PATIENCE:
-            self._keep_until = now_s + KEEP_S
-        self._rounds_free = self._rounds_free + 1 if free else 0
-        # What another agent is just taking looks like nothing free: give what is still missed a round later.
-        self._rounds_giving = self._rounds_giving + 1 if move.give else 0
-        if self._rounds_giving < PATIENCE or now_s < self._keep_until:
-            return move._replace(give=0)
-        return move
+    def _tell(self, count: int) -> None:
+        before = self._member.unwatched
+        if count and before is None:
+            _log.warning("some projects are watched by no agent", projects=count, reason=FULL)
+        elif before is not None and not count:
+            _log.info("every project is watched by an agent again")
+        since = before.since if before is not None else self._clock.now()
+        self._member.unwatched = Unwatched(count, since) if count else None
 
     async def _give(self, ids: Sequence[str]) -> None:
         def give(store: Store) -> None:
@@ -185,17 +195,18 @@ class _Sharing:
 
 @asynccontextmanager
 async def open_sharing(
-    member: Member | None, watches: Watches, *, forget: Forget, entries: Callable[[], str]
+    member: Member | None, watches: Watches, *, forget: Forget, entries: Callable[[], str], clock: Clock
 ) -> AsyncIterator[None]:
     """Tells ``watches`` which projects are this agent's, and shares them with the others, inside the block.
 
-    Nothing happens where the store has one owner: all are its own. ``entries`` is a hash of what is configured
-    to be watched; agents with the same one share evenly.
+    This agent takes no more than it has places for; what no agent has one for, ``Member.unwatched`` tells, and the
+    log once. Nothing happens where the store has one owner: all are its own. ``entries`` is a hash of what is
+    configured to be watched; agents with the same one share evenly.
     """
     if member is None:
         yield
         return
-    sharing = _Sharing(member, watches, forget, entries)
+    sharing = _Sharing(member, watches, forget, entries, clock)
     await watches.hold(())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sharing.run)

@@ -1,15 +1,18 @@
 """How many projects an agent takes and gives back, as a function of what it sees.
 
-Agents that want the same projects share them evenly. What is free is taken at once up to the fair share, and by
-anyone when nobody wanted it for a while. Nobody gives anything back unless another agent has less than its share
-and finds nothing free.
+Agents that want the same projects share them evenly, as far as each has places. What is free is taken at once up
+to the fair share, and by anyone with room when nobody wanted it for a while. Nobody gives anything back unless
+another agent has less than its share and finds nothing free, or it has more than it can watch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 PATIENCE: Final = 2
 """Rounds in a row after which what is free is anyone's."""
+KEEP_S: Final = 300.0
+"""What was given back and nobody took is kept for so long, before any is given back again."""
 
 
 class Move(NamedTuple):
@@ -19,29 +22,104 @@ class Move(NamedTuple):
     give: int = 0
 
 
-def decide(me: str, counts: Mapping[str, int], *, wanted: int, free: int, rounds: int) -> Move:
-    """What ``me`` does now.
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The agents that want the same projects, as one of them, ``me``, sees them.
 
-    ``counts``: how many projects each agent has that wants the same ones, ``me`` included; ``wanted`` how many
-    those are; ``free`` how many of them nobody has; ``rounds`` for how many rounds some have been free.
+    ``wanted``: how many projects those are; ``counts``: how many of them each agent has, ``me`` included;
+    ``places``: how many an agent can watch, where it has a limit.
     """
-    shares = _shares(counts, wanted)
+
+    me: str
+    wanted: int
+    counts: Mapping[str, int]
+    places: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def room(self) -> int:
+        """How many more this agent can watch; below zero where it has too many."""
+        return self._most(self.me) - self.counts[self.me]
+
+    @property
+    def share(self) -> int:
+        """What this agent should have."""
+        return self.shares()[self.me]
+
+    def shares(self) -> dict[str, int]:
+        """What each should have; those that have most come first, may have one more and are the first to give.
+
+        What an agent has no place for is shared among the others. All agents see the same and come to the same
+        shares. Nobody takes back what it gave: it has its share.
+        """
+        most = {agent: self._most(agent) for agent in self.counts}
+        level, left_over = _level(most.values(), self.wanted)
+        roomy = [agent for agent in self.counts if most[agent] > level]
+        more = set(sorted(roomy, key=lambda agent: (-self.counts[agent], agent))[:left_over])
+        return {agent: min(level + (agent in more), most[agent]) for agent in self.counts}
+
+    def _most(self, agent: str) -> int:
+        return min(self.places.get(agent, self.wanted), self.wanted)
+
+
+def _level(places: Collection[int], wanted: int) -> tuple[int, int]:
+    """What each has that has so many places, and how many of those with more places have one more."""
+    sharing = len(places)
+    for most in sorted(places):
+        if most * sharing >= wanted:
+            return divmod(wanted, sharing)
+        wanted -= most
+        sharing -= 1
+    return max(places), 0  # all are full, and some projects are left
+
+
+def decide(group: Group, *, free: int, rounds: int) -> Move:
+    """What ``group.me`` does now.
+
+    ``free``: how many of the wanted projects nobody has; ``rounds``: for how many rounds some were left free.
+    """
+    if group.room < 0:
+        return Move(give=-group.room)
+    shares, counts = group.shares(), group.counts
     if free:
-        return Move(take=free if rounds >= PATIENCE else min(free, max(0, shares[me] - counts[me])))
+        fair = max(0, shares[group.me] - counts[group.me])
+        return Move(take=min(free, group.room if rounds >= PATIENCE else fair))
     missing = sum(max(0, share - counts[agent]) for agent, share in shares.items())
-    for agent, share in shares.items():
-        gift = min(missing, max(0, counts[agent] - share))
-        if agent == me:
+    for agent in sorted(shares, key=lambda agent: (-counts[agent], agent)):
+        gift = min(missing, max(0, counts[agent] - shares[agent]))
+        if agent == group.me:
             return Move(give=gift)
         missing -= gift
-    raise ValueError(f"{me} is not among the agents")
+    raise ValueError(f"{group.me} is not among the agents")
 
 
-def _shares(counts: Mapping[str, int], wanted: int) -> Mapping[str, int]:
-    """What each should have; those that have most come first, may have one more and are the first to give.
+@dataclass(slots=True)
+class Turns:
+    """What an agent does round after round, with patience for what the others are just about to do."""
 
-    All agents see the same and come to the same shares. Nobody takes back what it gave: it has its share.
-    """
-    least, left_over = divmod(wanted, len(counts))
-    order = sorted(counts, key=lambda agent: (-counts[agent], agent))
-    return {agent: least + (place < left_over) for place, agent in enumerate(order)}
+    _rounds_free: int = 0
+    _rounds_giving: int = 0
+    _keep_until: float = 0.0
+
+    @property
+    def is_about_to_give(self) -> bool:
+        """Whether it gives in the next round what is still missed then."""
+        return self._rounds_giving > 0
+
+    def unwatched(self, group: Group, free: int, move: Move) -> int:
+        """How many of the free projects stay so: nobody took them for a while, and this agent is full."""
+        is_full = group.room - move.take <= 0
+        return free - move.take if is_full and self._rounds_free > PATIENCE else 0
+
+    def next(self, group: Group, *, free: int, now_s: float) -> Move:
+        """The move of this round; ``now_s`` is in seconds, of a clock that nobody sets."""
+        move = decide(group, free=free, rounds=self._rounds_free)
+        if move.take > max(0, group.share - group.counts[group.me]):
+            self._keep_until = now_s + KEEP_S
+        self._rounds_free = self._rounds_free + 1 if free > move.take else 0
+        if group.room < 0:
+            return move
+        # What another agent is just taking looks like nothing free: give what is still missed a round later.
+        self._rounds_giving = self._rounds_giving + 1 if move.give else 0
+        if self._rounds_giving < PATIENCE or now_s < self._keep_until:
+            return move._replace(give=0)
+        return move

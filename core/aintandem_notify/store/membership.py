@@ -26,6 +26,9 @@ LEASE_S: Final = 10.0
 AT_ONCE: Final = 5000
 """Projects in one statement."""
 
+MOST_PLACES: Final = 2**31 - 1
+"""What the column holds; a system may allow more open files than that."""
+
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -45,10 +48,12 @@ _RENEW: Final = _sql(
     " WHERE id = :me AND expires_at > {now}"
 )
 _JOIN: Final = _sql(
-    "INSERT INTO agents (id, node, entries, version, projects, started_at, expires_at)"
-    " VALUES (:me, :node, :entries, :version, 0, {now}, {now} + :lease)"
+    "INSERT INTO agents (id, node, entries, version, projects, places, started_at, expires_at)"
+    " VALUES (:me, :node, :entries, :version, 0, :places, {now}, {now} + :lease)"
 )
-_PEERS: Final = _sql("SELECT id, entries, projects, expires_at - {now}, node, version FROM agents ORDER BY id")
+_PEERS: Final = _sql(
+    "SELECT id, entries, projects, expires_at - {now}, node, version, places FROM agents ORDER BY id"
+)
 _EXPIRED: Final = _sql("SELECT id FROM agents WHERE expires_at <= {now} AND id <> :me FOR UPDATE SKIP LOCKED")
 _SAME_NODE: Final = _sql("SELECT id FROM agents WHERE node = :node FOR UPDATE")
 _LEAVE: Final = _sql("DELETE FROM agents WHERE id = ANY(:ids)", "ids")
@@ -65,9 +70,8 @@ _ADD_PROJECTS: Final = _sql(
     "INSERT INTO projects (id, seen_until) SELECT unnest(:ids), 0 ON CONFLICT (id) DO NOTHING", "ids"
 )
 _MINE: Final = _sql("SELECT id FROM projects WHERE owner = :me")
-_FREE: Final = _sql(
-    "SELECT id FROM projects WHERE owner IS NULL AND id > :after ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED"
-)
+_NOBODYS: Final = "SELECT id FROM projects WHERE owner IS NULL AND id > :after ORDER BY id LIMIT :most"
+_FREE: Final = {False: _sql(_NOBODYS), True: _sql(f"{_NOBODYS} FOR UPDATE SKIP LOCKED")}
 _TAKE: Final = _sql("UPDATE projects SET owner = :me WHERE id = ANY(:ids) AND owner IS NULL RETURNING id", "ids")
 _GIVE: Final = _sql("UPDATE projects SET owner = NULL WHERE id = ANY(:ids) AND owner = :me", "ids")
 
@@ -77,7 +81,8 @@ class Peer:
     """An agent that nobody has given up, this one included.
 
     ``entries``: a hash of what it is configured to watch; ``projects``: how many it had when it was heard of
-    last; ``lease_s``: seconds until it counts as dead, below zero from then on; ``node``: what it is called.
+    last; ``lease_s``: seconds until it counts as dead, below zero from then on; ``node``: what it is called;
+    ``places``: how many projects it can watch, None where it knows of no limit.
     """
 
     id: str
@@ -86,6 +91,7 @@ class Peer:
     lease_s: float
     node: str
     version: str
+    places: int | None = None
 
     @property
     def silent_s(self) -> float:
@@ -118,6 +124,8 @@ class Membership:
     configured: Mapping[str, Configured] = field(default_factory=dict)
     projects: set[str] = field(default_factory=set)
     """What this agent owns. Only its own acts change that while its fence stands, so this is true to the store."""
+    places: int | None = None
+    """How many projects it can watch, as the others are told when it joins; None where nothing limits them."""
     lost: bool = False
     """It was a member and is none any more: nothing may be stored until it has joined anew."""
     now: datetime | None = None
@@ -142,7 +150,9 @@ class Membership:
         me, asked_at = uuid4().hex, self.clock()
         before = self._run(_SAME_NODE, node=node).scalars().all()
         self._remove(before, heir=me)
-        self._run(_JOIN, me=me, node=node, entries=entries, version=version, lease=_microseconds(LEASE_S))
+        places = None if self.places is None else min(self.places, MOST_PLACES)
+        lease = _microseconds(LEASE_S)
+        self._run(_JOIN, me=me, node=node, entries=entries, version=version, places=places, lease=lease)
         self._add_destinations(me)
         self.projects = set(self._run(_MINE, me=me).scalars())
         self.id, self.lost, self.node, self._valid_until = me, False, node, asked_at + LEASE_S
@@ -214,9 +224,12 @@ class Membership:
         for some in _portions(ids):
             self._run(_ADD_PROJECTS, ids=some)
 
-    def free_projects(self, after: str, most: int = AT_ONCE) -> list[str]:
-        """Those that nobody owns, by id from ``after`` on; nobody else can take them in this transaction."""
-        return list(self._run(_FREE, after=after, most=most).scalars())
+    def free_projects(self, after: str, most: int = AT_ONCE, *, lock: bool = True) -> list[str]:
+        """Those that nobody owns, by id from ``after`` on.
+
+        With ``lock`` nobody else can take them in this transaction, and what others are about to take is left out.
+        """
+        return list(self._run(_FREE[lock], after=after, most=most).scalars())
 
     def take(self, ids: Sequence[str]) -> set[str]:
         """Own these; those that were free."""

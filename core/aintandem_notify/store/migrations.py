@@ -18,7 +18,7 @@ from aintandem_notify.store.schema import meta, metadata
 Step = Callable[[Connection], None]
 """Changes tables and rows from one version to the next, inside a transaction."""
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 
 def _add_column(connection: Connection, column: Column[Any]) -> None:
@@ -48,7 +48,15 @@ def _to_2(connection: Connection) -> None:
         table.create(connection)
 
 
-STEPS: Final[Mapping[int, Step]] = MappingProxyType({2: _to_2})
+def _to_3(connection: Connection) -> None:
+    """How many projects an agent can watch."""
+    column = schema.agents.c.places
+    # Step 2 makes the whole table as it is today.
+    if column.name not in {one["name"] for one in inspect(connection).get_columns(schema.agents.name)}:
+        _add_column(connection, column)
+
+
+STEPS: Final[Mapping[int, Step]] = MappingProxyType({2: _to_2, 3: _to_3})
 """The version that a step leads to, and the step."""
 
 _KEY: Final = "schema_version"

@@ -99,6 +99,8 @@ agents: Final = Table(
     # Both by the database's clock.
     Column("started_at", Moment, nullable=False),
     Column("expires_at", Moment, nullable=False),
+    # How many projects it can watch; NULL: as many as there are, or it is of a version that does not tell.
+    Column("places", Integer),
 )
 
 # What the living agents have configured; deliveries go to whoever has the same settings.
