@@ -1,5 +1,6 @@
 """The REST calls against a real HTTP server on loopback; the waits between tries on virtual time, without one."""
 
+import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -108,6 +109,15 @@ async def test_a_large_answer_is_read_whole() -> None:
     async with api() as (orchestrator, raw):
         raw.rest["GET /api/projects/p/tasks"] = [{"id": str(n), "output": "x" * 1000} for n in range(2000)]
         assert len(await orchestrator.tasks("p")) == 2000
+
+
+@pytest.mark.parametrize(("rows", "beside"), [(2, False), (2000, True)], ids=["small", "large"])
+async def test_what_is_made_of_a_large_answer_is_made_beside_the_loop(rows: int, beside: bool) -> None:
+    async with api() as (orchestrator, raw):
+        raw.rest["GET /api/projects/p/tasks"] = [{"id": str(n), "output": "x" * 1000} for n in range(rows)]
+        taken = await orchestrator.each_task("p", lambda _: threading.get_ident(), limit=rows, offset=0)
+        assert len(taken) == rows
+        assert (set(taken) != {threading.get_ident()}) is beside
 
 
 async def test_errors_are_typed() -> None:

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aintandem_notify import cutting
 from aintandem_notify.cutting import HEAD, TAIL, cut, cut_value, fitted
 from aintandem_notify.events import restore_event
-from aintandem_notify.log import hide
+from aintandem_notify.log import hide, redact_start
 from support.outbox import event
 
 SECRET = "s3cr3t-canary-0123456789-abcdefghijklmnop"
@@ -81,6 +82,21 @@ def test_an_event_is_cut_under_its_own_key(fields: dict[str, Any]) -> None:
     assert shorter.key == whole.key
     assert restore_event(shorter.wire(), shorter.key).key == whole.key
     assert fitted(whole, 10_000_000) is whole
+
+
+def test_of_a_long_event_each_text_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+
+    def start(text: str, length: int) -> str:
+        looked.append(len(text))
+        return redact_start(text, length)
+
+    monkeypatch.setattr(cutting, "redact_start", start)
+    shorter = fitted(event("task_failed", "t1", more=[f"{SECRET} " * 10_000] * 20), 200_000)
+
+    assert len(shorter.wire_json) <= 200_000
+    assert SECRET not in shorter.wire_json
+    assert len(looked) == 2 * 20  # in the field, and as it came
 
 
 def test_a_long_event_keeps_as_much_of_its_text_as_there_is_room_for() -> None:

@@ -1,8 +1,13 @@
 """How much goes into one transaction, as a table."""
 
+from datetime import UTC, datetime
+
 import pytest
 
-from aintandem_notify.ingest.writer import MOST_EVENTS, MOST_KEPT, portions, room_after
+from aintandem_notify.events import Family
+from aintandem_notify.ingest.portions import MOST_EVENTS, MOST_KEPT, MOST_TEXT, looks, portions, room_after
+from aintandem_notify.observation import Gap, Look, Observation
+from aintandem_notify.runs import RunRef, RunState
 from support.outbox import FakeRouter, event
 
 
@@ -28,11 +33,32 @@ def test_what_is_handed_in_is_cut_into_what_there_is_room_for_at_that_moment() -
     rooms = iter([MOST_KEPT, MOST_EVENTS, MOST_KEPT, MOST_KEPT])
     ends = [event("task_completed", run=f"t{number}") for number in range(MOST_KEPT + MOST_EVENTS + 7)]
     cut = list(portions(ends, FakeRouter(), lambda: next(rooms)))
-    assert [kept for _, kept in cut] == [MOST_KEPT, MOST_EVENTS, 7]
-    assert [one for portion, _ in cut for one in portion] == ends
+    assert [kept for _, kept, _ in cut] == [MOST_KEPT, MOST_EVENTS, 7]
+    assert [one for portion, _, _ in cut for one in portion] == ends
 
 
 def test_passing_events_fill_a_portion_too() -> None:
     lines = [event("output", at=number) for number in range(2 * MOST_EVENTS + 1)]
     cut = list(portions(lines, FakeRouter(types=frozenset()), lambda: MOST_KEPT))
-    assert [(len(portion), kept) for portion, kept in cut] == [(MOST_EVENTS, 0), (MOST_EVENTS, 0), (1, 0)]
+    assert [(len(portion), kept) for portion, kept, _ in cut] == [(MOST_EVENTS, 0), (MOST_EVENTS, 0), (1, 0)]
+
+
+def test_long_texts_fill_a_transaction_so_that_other_projects_get_their_turn() -> None:
+    long = [event("task_failed", run=f"t{number}", error="x" * (MOST_TEXT // 2)) for number in range(5)]
+    short = [event("task_failed", run=f"s{number}") for number in range(3)]
+    cut = list(portions([*long, *short], FakeRouter(), lambda: MOST_KEPT))
+    assert [len(portion) for portion, _, _ in cut] == [2, 2, 4]
+    assert all(text < 2 * MOST_TEXT for _, _, text in cut)
+
+
+def test_a_look_with_long_texts_is_cut_as_events_are() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    seen = tuple(
+        Observation(RunRef("p", Family.TASK, f"t{number}"), RunState.FAILED, error="x" * 8000, output="y" * 8000)
+        for number in range(100)
+    )
+    cut = list(looks(Look(seen, Gap(now, now, now, 60.0), 0, {})))
+    assert [one for look, _ in cut for one in look.observations] == list(seen)
+    assert max(text for _, text in cut) < MOST_TEXT + 16_001
+    assert [len(look.observations) for look, _ in looks(Look(seen[:3], Gap(now, now, now, 60.0), 0, {}))] == [3]
+    assert list(looks(Look((), Gap(now, now, now, 60.0), 0, {}))) == []

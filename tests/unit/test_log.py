@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pydantic_core import to_json
 
 from aintandem_notify import log
-from aintandem_notify.log import HIDDEN, MOST_ROTATING, redact, redact_values
+from aintandem_notify.log import HIDDEN, MOST_ROTATING, redact, redact_values, redaction
 from aintandem_notify.log.entries import LONGEST, MORE, MOST
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZG1pbiJ9.dGhlLXNpZ25hdHVyZQ"
@@ -587,3 +587,19 @@ def test_a_program_that_set_up_structlog_keeps_its_settings() -> None:
     log.get_logger("link").warning("cut")
 
     assert [kept["event"] for kept in captured.entries] == ["cut"]
+
+
+def test_a_long_text_is_looked_through_once_though_it_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+
+    def look(text: str) -> str:
+        looked.append(len(text))
+        return text.replace("longcanary01", "[redacted]")
+
+    monkeypatch.setattr(redaction, "_redact", look)
+    for text in ("token=longcanary01 " * 1000, "token=longcanary01 " * 1000, "nothing to hide " * 1000):
+        assert "longcanary01" not in redact(text)
+    assert len(looked) == 1
+    log.hide(fresh_secret())  # what was not known before is looked for anew
+    redact("token=longcanary01 " * 1000)
+    assert len(looked) == 2

@@ -1,6 +1,7 @@
 """One project's life, over links that do as they are told, on the clock of trio."""
 
 import math
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -25,6 +26,7 @@ from aintandem_notify.errors import (
 )
 from aintandem_notify.events import ConnectionDisconnectedEvent, ConnectionErrorEvent, Event
 from aintandem_notify.notification import Project
+from aintandem_notify.orchestrator import frames
 from aintandem_notify.orchestrator.address import SocketTarget, socket_target
 from aintandem_notify.orchestrator.link import Frame, Link
 from aintandem_notify.orchestrator.link_places import LinkPlaces
@@ -107,6 +109,7 @@ class World:
     fatal: frozenset[Trouble] = frozenset()
     tells_every_try: bool = False
     places: LinkPlaces = field(default_factory=LinkPlaces)
+    longest_event: int | None = None
     gave_up_for: Exception | None = None
     open_links: int = 0
     most_links: int = 0
@@ -196,6 +199,7 @@ class World:
             fatal=self.fatal,
             tells_every_try=self.tells_every_try,
             places=self.places,
+            longest_event=self.longest_event,
         )
         with trio.move_on_after(seconds):
             self.gave_up_for = await watch_project(PROJECT, settings, self.statuses.append)
@@ -215,6 +219,29 @@ async def test_events_come_through_in_order(world: World, autojump_clock: MockCl
     status = world.statuses[-1]
     assert (status.frames, status.events, status.flaws) == (6, 3, {"malformed": 1, "binary": 1})
     assert len(world.store_tries) == 3, "a batch without events does not bother the store"
+
+
+async def test_long_frames_are_cut_beside_the_loop_and_stay_in_order(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_by: list[int] = []
+
+    def cut(event: Event, most: int) -> Event:
+        cut_by.append(threading.get_ident())
+        return event
+
+    monkeypatch.setattr(frames, "fitted", cut)
+    world.longest_event = 200
+    long, last = (task(number) + " " * 200 for number in (2, 4))
+    world.plans.append(Plan(batches=[[task(1)], [long, task(3)]], left=[last]))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.watch, FOR_EVER)
+        while len(world.events) < 4:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert [event.run_id for event in world.events[1:]] == ["t1", "t2", "t3", "t4"]
+    assert len(cut_by) == 2
+    assert threading.get_ident() not in cut_by
 
 
 async def test_states_in_turn(world: World, autojump_clock: MockClock) -> None:

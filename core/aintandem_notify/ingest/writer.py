@@ -1,7 +1,7 @@
 """Group commit: one transaction at a time, for all that the projects handed in while the last one ran."""
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,20 +14,13 @@ from aintandem_notify.errors import StatementFailed, StoreError
 from aintandem_notify.events import AgentEvent, ConnectionConnectedEvent, Event, StoreDegradedEvent
 from aintandem_notify.ingest.lately import Lately
 from aintandem_notify.ingest.plan import Handed, Plan, Router, halves, is_passing, plan
+from aintandem_notify.ingest.portions import MOST_EVENTS, MOST_KEPT, MOST_TEXT, looks, portions, room_after
 from aintandem_notify.log import get_logger
 from aintandem_notify.notification import Project
 from aintandem_notify.observation import Look, OpenRun, Outcome, Outlook
 from aintandem_notify.runs import Run, RunRef, run_ref
 from aintandem_notify.shown import shown_in_order, shown_project
 from aintandem_notify.store import Purpose, Storage, Store, StoreState
-
-MOST_EVENTS: Final = 1000
-"""Events in one transaction: keeps it under a tenth of a second or so, and then workers get their turn."""
-
-MOST_KEPT: Final = 250
-"""Those of them that are journaled and leave their notifications in the store's memory, for one destination. About
-what the fastest destinations take in one turn: were it much more, their backlog would outgrow that memory while
-all is well."""
 
 MOST_RUNS: Final = 4000
 """Runs kept in memory, the least recently moved dropped first; at most some 16 MB with full output tails."""
@@ -57,37 +50,11 @@ class LiveHooks(NamedTuple):
     listening: Callable[[], bool]
 
 
-def room_after(kept: int, in_memory: int) -> int:
-    """How many events the next transaction may journal, after one of ``kept`` that left ``in_memory``.
-
-    Where nobody fetches from memory, for no rule matches or the destinations are far behind, a larger one costs
-    less for each event: the pages that many of them change are written once.
-    """
-    return min(MOST_EVENTS, max(MOST_KEPT, MOST_KEPT * kept // max(1, in_memory)))
-
-
-def portions(
-    events: Sequence[Event], router: Router, room: Callable[[], int]
-) -> Iterator[tuple[Sequence[Event], int]]:
-    """The events in pieces that fit a transaction, each with how many of it will be journaled.
-
-    ``room`` says how many may be, when a piece is asked for.
-    """
-    start = kept = 0
-    most = room()
-    for index, event in enumerate(events):
-        if kept >= most or index - start == MOST_EVENTS:
-            yield events[start:index], kept
-            start, kept, most = index, 0, room()
-        kept += not is_passing(event, router)
-    if start < len(events):
-        yield events[start:], kept
-
-
 @dataclass(slots=True)
 class _Waiting:
     handed: Handed
     kept: int
+    text: int = 0
     done: trio.Event = field(default_factory=trio.Event)
     error: StoreError | None = None
     outcome: Outcome = field(default_factory=Outcome)
@@ -120,8 +87,8 @@ class Ingest:
         Raises StoreError when they cannot be stored; handing the same events in again is right then. A call
         that is cancelled while it waits has handed its events in all the same.
         """
-        for portion, kept in portions(events, self.router, lambda: self._room):
-            await self._hand_in(_Waiting(Handed(project, portion), kept))
+        for portion, kept, text in portions(events, self.router, lambda: self._room):
+            await self._hand_in(_Waiting(Handed(project, portion), kept, text))
 
     async def compare(self, project: Project, look: Look) -> Outcome:
         """Make the events that were missed, and return when they are on disk; raises StoreError.
@@ -129,9 +96,8 @@ class Ingest:
         The same look may be compared again: what was made by it is not made twice.
         """
         whole = Outcome()
-        for start in range(0, len(look.observations), MOST_EVENTS):
-            portion = look.observations[start : start + MOST_EVENTS]
-            waiting = _Waiting(Handed(project, look=replace(look, observations=portion)), len(portion))
+        for portion, text in looks(look):
+            waiting = _Waiting(Handed(project, look=portion), len(portion.observations), text)
             await self._hand_in(waiting)
             whole.add(waiting.outcome)
         return whole
@@ -274,11 +240,12 @@ class Ingest:
 
     def _take_waiting(self) -> list[_Waiting]:
         taken: list[_Waiting] = []
-        count = kept = 0
+        count = kept = text = 0
         while self._waiting:
             count += self._waiting[0].handed.size
             kept += self._waiting[0].kept
-            if taken and (count > MOST_EVENTS or kept > self._room):
+            text += self._waiting[0].text
+            if taken and (count > MOST_EVENTS or kept > self._room or text > MOST_TEXT):
                 break
             taken.append(self._waiting.popleft())
         return taken

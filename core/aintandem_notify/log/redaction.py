@@ -28,6 +28,8 @@ _WORDS: Final = 200
 """Characters before a piece in which there is what makes a token of it: ``Authorization: Bearer``, a login."""
 _SHORT: Final = 128
 """Characters of a text that is remembered with its outcome: names and titles come again and again."""
+_LONGEST_KEPT: Final = 300_000
+"""Characters of a longer one that is; an event has its texts twice, and goes through here for each rule."""
 _AGAIN: Final = 3
 """How often a text is looked through, since what was hidden may let something else show."""
 
@@ -79,11 +81,20 @@ def announcements() -> int:
 def redact(text: str) -> str:
     """``text`` without announced secrets and without what looks like a token."""
     # The number makes what was remembered before the latest announcement unreachable.
-    return _redact_known(text, _announcements) if len(text) <= _SHORT else _redact(text)
+    if len(text) <= _SHORT:
+        return _redact_known(text, _announcements)
+    if not _holds(text, _all_known()):
+        return text
+    return _redact_long(text, _announcements) if len(text) <= _LONGEST_KEPT else _redact(text)
 
 
 @lru_cache(maxsize=4096)
 def _redact_known(text: str, _announcements_so_far: int) -> str:
+    return _redact(text)
+
+
+@lru_cache(maxsize=8)
+def _redact_long(text: str, _announcements_so_far: int) -> str:
     return _redact(text)
 
 

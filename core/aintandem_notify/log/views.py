@@ -31,6 +31,8 @@ class View:
 
     def span(self, begin: int, end: int) -> tuple[int, int]:
         """Where what stands here from ``begin`` to ``end`` (at least one character) stood."""
+        if len(self.places) == 1:  # nothing was left out
+            return begin, end
         return self._place(begin), self._place(end - 1) + 1
 
     def _place(self, here: int) -> int:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
@@ -39,9 +40,16 @@ class FrameReader:
         self._log = log
         self._unknown: set[str] = set()
 
-    def read(self, batch: Sequence[str | bytes]) -> list[Event]:
-        """The events in a batch of frames, in order. Each kind of flaw is logged once."""
-        project_id, received_at = self._project_id, self._clock.now()
+    def is_long(self, batch: Sequence[str | bytes]) -> bool:
+        """Whether one of the frames is to be cut, which takes time: it may hold thousands of secrets."""
+        return self._longest is not None and any(len(frame) > self._longest for frame in batch)
+
+    def read(self, batch: Sequence[str | bytes], received_at: datetime | None = None) -> list[Event]:
+        """The events in a batch of frames, in order; received now, unless it is said when.
+
+        Each kind of flaw is logged once.
+        """
+        project_id, received_at = self._project_id, received_at or self._clock.now()
         events: list[Event] = []
         for frame in batch:
             content = parse_frame(frame, project_id, received_at)

@@ -27,6 +27,7 @@ from aintandem_notify.events import (
     ConnectionConnectedEvent,
     ConnectionDisconnectedEvent,
     ConnectionErrorEvent,
+    Event,
 )
 from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.catching_up import CatchUp
@@ -194,12 +195,22 @@ class _Watch:
     async def _take(self, batch: Sequence[str | bytes]) -> None:
         if not batch:
             return
-        events = self._reader.read(batch)
+        events = await self._events_in(batch)
         if events:
             if self._catch_up is not None:
                 self._catch_up.heard(events[-1])
             await self._hold.take(events, sum(map(len, batch)))
         self._standing.update()
+
+    async def _events_in(self, batch: Sequence[str | bytes]) -> list[Event]:
+        if not self._reader.is_long(batch):
+            return self._reader.read(batch)
+        # What has come is ours to keep, also while we are being stopped.
+        with trio.CancelScope(shield=True) as scope:
+            read = partial(self._reader.read, batch, self._settings.clock.now())
+            events = await trio.to_thread.run_sync(read, limiter=self._settings.long_reads)
+        assert not scope.cancelled_caught  # noqa: S101  # nobody cancels it
+        return events
 
     async def _take_rest(self, links: Iterable[Link]) -> None:
         # What the server has sent and we have read is ours to keep: it will not send it again.
@@ -207,7 +218,7 @@ class _Watch:
         self._link = self._catch_up = None
         with trio.move_on_after(LAST_COMMIT_S, shield=True):
             is_up_to_date = catch_up is not None and await catch_up.stop()
-            left = (event for link in links for event in self._reader.read(link.leftover()))
+            left = [event for link in links for event in await self._events_in(link.leftover())]
             rest = [*self._keeper.leftover(), *self._hold.leftover(), *left]
             try:
                 if rest:

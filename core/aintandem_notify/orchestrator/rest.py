@@ -37,6 +37,8 @@ MAX_BODY: Final = 16 * 2**20
 LARGE_ANSWERS: Final = 2 * MAX_BODY
 """Bytes of large answers that are read at the same time, for all projects together: one of the largest, which is
 in memory twice while it is read."""
+LITTLE: Final = 64 * 2**10
+"""Bytes of an answer that is read at once; a longer one beside the event loop, for to cut its texts takes time."""
 TIMEOUT_S: Final = 30.0
 """As the official SDK."""
 
@@ -56,6 +58,7 @@ class OrchestratorApi:
         self._clock = clock
         self._timeout = timeout
         self._large = Budget(LARGE_ANSWERS)
+        self._readers = trio.CapacityLimiter(1)
         self._tries_again = True
 
     def asking_once(self) -> Self:
@@ -116,7 +119,10 @@ class OrchestratorApi:
                 max_body=MAX_BODY,
                 room=lambda size: share.grow(2 * size),
             )
-            return take(content_of(answer, self._clock.now()))
+            now = self._clock.now()
+            if len(answer.body) <= LITTLE:
+                return take(content_of(answer, now))
+            return await trio.to_thread.run_sync(lambda: take(content_of(answer, now)), limiter=self._readers)
 
     async def projects(self) -> list[ProjectRecord]:
         """All projects that we may see."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+import trio
+
 from aintandem_notify.backoff import Chance
 from aintandem_notify.clock import Clock
 from aintandem_notify.events import Event
@@ -52,8 +54,9 @@ class WatchSettings:
 
     ``fatal`` are the kinds of trouble that end the watching at once: an agent waits until somebody mends them, a
     library tells its caller. ``tells_every_try``: each failed try is an event, not only the first of its kind.
-    ``longest_event``: characters of an event beyond which it is cut. ``catching_up`` None: what happens while no
-    link is open is missed. ``held``: what waits of all projects while they catch up.
+    ``longest_event``: characters of an event beyond which it is cut, and ``long_reads`` how many threads do that.
+    ``catching_up`` None: what happens while no link is open is missed. ``held``: what waits of all projects while
+    they catch up.
     """
 
     session: Tokens
@@ -66,5 +69,6 @@ class WatchSettings:
     tells_every_try: bool = False
     catching_up: CatchingUp | None = None
     longest_event: int | None = None
+    long_reads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(1))
     held: Held = field(default_factory=Held)
     places: LinkPlaces = field(default_factory=LinkPlaces)

@@ -1,0 +1,61 @@
+"""How much fits one transaction, so that others get their turn soon. Pure."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from aintandem_notify.events import Event
+from aintandem_notify.ingest.plan import Router, is_passing
+from aintandem_notify.observation import Look
+
+MOST_EVENTS: Final = 1000
+"""Events in one transaction: keeps it under a tenth of a second or so, and then workers get their turn."""
+
+MOST_KEPT: Final = 250
+"""Those of them that are journaled and leave their notifications in the store's memory, for one destination. About
+what the fastest destinations take in one turn: were it much more, their backlog would outgrow that memory while
+all is well."""
+
+MOST_TEXT: Final = 2**18
+"""Characters of what is journaled in one transaction, about: to take secrets out of them may take half a second,
+if they hold little else, and meanwhile what happened in other projects waits."""
+
+
+def room_after(kept: int, in_memory: int) -> int:
+    """How many events the next transaction may journal, after one of ``kept`` that left ``in_memory``.
+
+    Where nobody fetches from memory, for no rule matches or the destinations are far behind, a larger one costs
+    less for each event: the pages that many of them change are written once.
+    """
+    return min(MOST_EVENTS, max(MOST_KEPT, MOST_KEPT * kept // max(1, in_memory)))
+
+
+def portions(
+    events: Sequence[Event], router: Router, room: Callable[[], int]
+) -> Iterator[tuple[Sequence[Event], int, int]]:
+    """The events in pieces that fit a transaction, each with how many of it will be journaled, and their text.
+
+    ``room`` says how many may be, when a piece is asked for.
+    """
+    start = kept = text = 0
+    most = room()
+    for index, event in enumerate(events):
+        if kept >= most or index - start == MOST_EVENTS or text >= MOST_TEXT:
+            yield events[start:index], kept, text
+            start, kept, text, most = index, 0, 0, room()
+        if not is_passing(event, router):
+            kept, text = kept + 1, text + len(event.wire_json)
+    if start < len(events):
+        yield events[start:], kept, text
+
+
+def looks(look: Look) -> Iterator[tuple[Look, int]]:
+    """The look in pieces that fit a transaction, each with the text in it."""
+    start = text = 0
+    for index, seen in enumerate(look.observations):
+        if index - start == MOST_EVENTS or text >= MOST_TEXT:
+            yield replace(look, observations=look.observations[start:index]), text
+            start, text = index, 0
+        text += sum(len(one) for one in (seen.name, seen.error, seen.output) if isinstance(one, str))
+    if start < len(look.observations):
+        yield replace(look, observations=look.observations[start:]), text
