@@ -61,6 +61,11 @@ def test_links_lead_somewhere(page: str) -> None:
     assert broken == []
 
 
+def test_every_test_of_faults_is_in_their_table() -> None:
+    page = prose(ROOT / "tests" / "faults" / "README.md")
+    assert [path.stem for path in ROOT.glob("tests/faults/test_*.py") if f"`{path.stem}`" not in page] == []
+
+
 def keys_of(plugin: str) -> dict[str, Any]:
     """The keys of a plugin's table, as the JSON Schema has them."""
     schema = json_schema([Catalog().find(plugin, ROOT / "plugins")])
