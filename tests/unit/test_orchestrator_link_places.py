@@ -25,7 +25,8 @@ async def test_who_has_no_place_waits_for_a_turn_and_knows_why(autojump_clock: t
             assert places.shortage == (
                 "waits for a place: the limit of open files leaves room for 2 projects at a time"
             )
-    assert turns == [("a", 0), ("b", 0), ("c", 1), ("d", 1), ("e", 2)]
+    # Two places come free in one moment, and trio lets either task run first.
+    assert sorted(turns) == [("a", 0), ("b", 0), ("c", 1), ("d", 1), ("e", 2)]
     assert places.shortage is None
     assert [(entry["log_level"], entry["watched"]) for entry in logs] == [("warning", 2)]
 

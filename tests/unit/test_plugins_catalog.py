@@ -254,8 +254,12 @@ def test_a_failed_import_leaves_no_module_behind(catalog: Catalog, plugins_dir: 
 
 def test_a_person_may_interrupt_a_slow_import(catalog: Catalog, plugins_dir: Path, write: Write) -> None:
     write("beep", "raise KeyboardInterrupt\n")
-    with pytest.raises(KeyboardInterrupt):
-        catalog.find("beep", plugins_dir)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            catalog.find("beep", plugins_dir)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_package_that_fails_names_file_and_line(
