@@ -16,8 +16,8 @@ FILE_LOG = '[plugins.file_log.audit]\npath = "notifications.jsonl"\nevents = ["t
 CONSOLE = '[plugins.console.here]\nevents = ["task_failed"]\n'
 NO_STATE = {"a state folder that is a file"}
 """Where nothing can be stored, and so nothing begins."""
-OF_THE_STORE = {"files of 1 MB", "umask 777"}
-"""Limits of what can be stored; tests of the store and of folders have them."""
+NO_STORE = {name for name, shell in LIMITS.items() if not shell.runs}
+"""The same, for limits and habits."""
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
@@ -30,11 +30,18 @@ async def test_whatever_zone_it_is_in(name: str, tmp_path: Path) -> None:
     await works_or_says_why(name, tmp_path, environ={"TZ": ODD_ZONES[name]})
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in LIMITS if "descriptors" not in name and name not in OF_THE_STORE]
-)
+@pytest.mark.parametrize("name", [name for name in LIMITS if "descriptors" not in name])
 async def test_whatever_limits_and_habits_it_inherits(name: str, tmp_path: Path) -> None:
     await works_or_says_why(name, tmp_path, shell=LIMITS[name].script)
+
+
+async def test_a_limit_on_the_size_of_files_is_named(tmp_path: Path) -> None:
+    config = write_config(tmp_path, "http://127.0.0.1:9")
+    async with open_agent("run", config, cwd=tmp_path, shell=LIMITS["files of 1 MB"].script) as agent:
+        assert await agent.wait() == 1
+    (sentence,) = agent.stderr
+    assert "files of this process may have no more than 1,048,576 bytes" in sentence
+    assert "ulimit -f" in sentence
 
 
 async def works_or_says_why(
@@ -44,7 +51,7 @@ async def works_or_says_why(
     async with open_raw_orchestrator() as raw:
         config = write_config(folder, raw.url, FILE_LOG, CONSOLE)
         async with open_agent("run", config, cwd=folder, environ=environ, shell=shell) as agent:
-            if name in NO_STATE:
+            if name in NO_STATE | NO_STORE:
                 assert await agent.wait() == 1
                 assert len(agent.stderr) == 1
                 assert agent.stderr[0].startswith("aintandem-notify: ")

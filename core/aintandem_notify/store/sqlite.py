@@ -22,6 +22,7 @@ from aintandem_notify.clock import SystemClock
 from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
 from aintandem_notify.folders import make_folder
 from aintandem_notify.store.faults import SENTENCES, naming_errors, watch_statements
+from aintandem_notify.store.file_sizes import raise_size_limit, too_low
 from aintandem_notify.store.migrations import create, upgrade
 from aintandem_notify.store.remains import HEADER_BYTES, Owner, latest_aside, owner_of, set_aside, wal_of
 from aintandem_notify.store.reserve import Reserve
@@ -156,6 +157,10 @@ def _take_place(path: Path, reserve_bytes: int) -> Reserve:
         if path.exists() and not path.is_file():
             kind = "a folder" if path.is_dir() else "no regular file"
             raise StoreError(f"store {path}: it is {kind}; name a file in [store] url")
+        # Whoever keeps room free is an agent, which writes for as long as it lives; others only look.
+        size = path.stat().st_size if path.exists() else 0
+        if reserve_bytes and (sentence := too_low(raise_size_limit(), size)) is not None:
+            raise StoreError(f"store {path}: {sentence}")
         make_folder(path.parent)
         return Reserve(path, reserve_bytes)
 

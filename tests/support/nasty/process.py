@@ -4,6 +4,7 @@ Each is a script for ``sh -c SCRIPT sh COMMAND ARGUMENT…`` that in the end bec
 what was started reaches the command.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +17,9 @@ class Shell:
     script: str
     runs: bool = True
 
+
+IS_ROOT: Final = hasattr(os, "geteuid") and os.geteuid() == 0
+"""Whom no mode of a file hinders."""
 
 DESCRIPTORS: Final[Mapping[str, Shell]] = {
     "stdin closed": Shell('exec "$@" <&-'),
@@ -42,10 +46,11 @@ LIMITS: Final[Mapping[str, Shell]] = {
     "a soft limit of 64, a hard one above": Shell('ulimit -S -n 64; exec "$@"'),
     "a million descriptors": Shell('ulimit -n "$(ulimit -H -n)"; exec "$@"'),
     "no core": Shell('ulimit -c 0; exec "$@"'),
-    "files of 1 MB": Shell('ulimit -f 2048; exec "$@"'),
+    "files of 1 MB": Shell('ulimit -f 2048; exec "$@"', runs=False),
+    "files of 1 MB, and more if one asks": Shell('ulimit -S -f 2048; exec "$@"'),
     "a small stack": Shell('ulimit -s 512; exec "$@"'),
     "umask 000": Shell('umask 000; exec "$@"'),
-    "umask 777": Shell('umask 777; exec "$@"', runs=False),
+    "umask 777": Shell('umask 777; exec "$@"', runs=IS_ROOT),
     "SIGPIPE ignored": Shell("trap '' PIPE; exec \"$@\""),
     "SIGHUP ignored, as by nohup": Shell("trap '' HUP; exec \"$@\""),
     "SIGINT ignored, as behind &": Shell("trap '' INT QUIT; exec \"$@\""),
