@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -110,6 +111,8 @@ def certificates(path: Path | None) -> Path | None:
     """``path`` as it is; raises ValueError if the file cannot be read."""
     if path is not None:
         try:
+            if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, and is empty the next time
+                raise ValueError("cannot read the file: it is no regular file")
             path.open("rb").close()
         except OSError as error:
             raise ValueError(f"cannot read the file: {error.strerror}") from None

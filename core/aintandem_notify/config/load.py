@@ -17,6 +17,7 @@ from aintandem_notify import log
 from aintandem_notify.config import crosschecks
 from aintandem_notify.config.addresses import SIMULATOR
 from aintandem_notify.config.catalog import PluginCatalog
+from aintandem_notify.config.files import read_bounded
 from aintandem_notify.config.findings import TOP_LEVEL, Finding, Place, did_you_mean, dotted, kind_of
 from aintandem_notify.config.instances import read_instances
 from aintandem_notify.config.models import (
@@ -132,8 +133,7 @@ def read_document(
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(LONGEST + 1)
+        content = read_bounded(path, LONGEST + 1)
         if len(content) <= LONGEST:
             return content.decode("utf-8-sig")
         problem = Problem(f"holds more than {LONGEST // 2**20} MB, which is no configuration")

@@ -10,6 +10,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from aintandem_notify import log
+from aintandem_notify.config.files import read_bounded
 from aintandem_notify.config.surroundings import Surroundings
 
 # What a variable is called by custom; anything else may be the secret itself, written in the wrong place.
@@ -113,9 +114,7 @@ class Secret:
             path = base_dir / Path(name).expanduser()
             # A relative name is not repeated: it may be the secret itself, written in the wrong place.
             called += f" {path}" if name.startswith(("/", "~/")) else f" (relative to {base_dir})"
-            with path.open("rb") as file:
-                content = file.read(LONGEST + 1)
-            text = content.decode("utf-8")
+            text = read_bounded(path, LONGEST + 1).decode("utf-8")
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no home directory for "~"
             reason = error.strerror if isinstance(error, OSError) else "it is no file of UTF-8 text"
             raise ValueError(f"cannot read {called}: {reason}") from None

@@ -43,7 +43,8 @@ def glob_problem(glob: str) -> str | None:
     """What is wrong with an entry of ``events``, None if it is fine."""
     if not glob:
         return "should not be empty"
-    if re.search(r"\[(?!.+?\])", glob):
+    # If the last one is closed, behind a character at least, so are those before it.
+    if (last := glob.rfind("[")) >= 0 and "]" not in glob[last + 2 :]:
         return "the [ in it is not closed"
     if is_for_unknown(glob):
         return None if len(glob) > len(_UNKNOWN_PREFIX) else "should say which; unknown/* means all"
