@@ -5,8 +5,10 @@ time that grows with the square of their text.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
+
+from jinja2.sandbox import safe_range
 
 from aintandem_notify.rules.budget import TooMuch, spend, weight
 
@@ -94,6 +96,17 @@ def _refused(*_arguments: Any, **_named: Any) -> None:
     raise TooMuch
 
 
+def pay_for_division(left: Any, right: Any) -> None:
+    """Of ``left // right`` and ``left % right``, whose time grows with the product of the digits."""
+    if isinstance(left, int) and isinstance(right, int):
+        spend((left.bit_length() * right.bit_length()) >> 15)
+
+
+def _searched_backwards(text: Any, sought: Any = None, *_rest: Any, **_named: Any) -> None:
+    """From its end a text is searched character by character, and so is one for those of a set."""
+    spend(len(text) * len(sought or "") // 64)
+
+
 METHODS: Final[Mapping[str, Callable[..., None]]] = {
     "center": _center,
     "ljust": _center,
@@ -105,6 +118,14 @@ METHODS: Final[Mapping[str, Callable[..., None]]] = {
     "translate": _refused,
     "maketrans": _refused,
     "to_bytes": _refused,
+    "rfind": _searched_backwards,
+    "rindex": _searched_backwards,
+    "rsplit": _searched_backwards,
+    "rpartition": _searched_backwards,
+    "strip": _searched_backwards,
+    "lstrip": _searched_backwards,
+    "rstrip": _searched_backwards,
+    "striptags": lambda text: _striptags(text),
 }
 """Of the methods of texts and numbers, with the text itself first."""
 
@@ -178,8 +199,37 @@ FILTERS: Final[Mapping[str, Callable[..., None]]] = {
     "replace": _replace,
     "tojson": _tojson,
     "striptags": _striptags,
+    "trim": _searched_backwards,
 }
 """Of filters, with their own parameters."""
+
+TESTS: Final[Mapping[str, Callable[..., None]]] = {"divisibleby": pay_for_division}
+"""Of tests."""
+
+BY_ATTRIBUTE: Final = frozenset(
+    ("map", "sort", "groupby", "unique", "min", "max", "sum", "join", "selectattr", "rejectattr")
+)
+"""Filters that may look up attributes of each element, by a path or several."""
+
+ACCESS: Final = 40
+"""Units of looking up an attribute or element."""
+
+
+def names_in(arguments: Iterable[Any]) -> int:
+    """How many attributes are looked up of each element for these arguments of such a filter."""
+    return sum(1 + one.count(".") + one.count(",") for one in arguments if isinstance(one, str))
+
+
+FARTHEST: Final = 2**60
+"""What a range may reach; larger numbers can be of one hash, and a set of these takes the square of its time."""
+
+
+def bounded_range(*bounds: Any) -> range:
+    """Jinja2's ``range``; raises TooMuch for numbers that nobody counts to."""
+    if any(isinstance(one, int) and abs(one) >= FARTHEST for one in bounds):
+        raise TooMuch
+    return safe_range(*bounds)
+
 
 WITHOUT: Final = ("pprint", "urlize", "xmlattr")
 """Filters that are left out: they are for pages and programmers, and slow on long texts."""

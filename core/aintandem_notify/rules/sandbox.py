@@ -4,7 +4,7 @@ Nothing is worked out while a template is compiled: what it costs is known only 
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from functools import update_wrapper
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from jinja2 import StrictUndefined, TemplateSyntaxError, nodes, pass_context
 from jinja2.environment import Environment
 from jinja2.exceptions import SecurityError
 from jinja2.nodes import EvalContext
-from jinja2.runtime import Context, Undefined
+from jinja2.runtime import BlockReference, Context, Macro, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.visitor import NodeTransformer
 
@@ -22,6 +22,7 @@ from aintandem_notify.rules.budget import STEP, Rounds, charged, rounds, spend
 _CHARGED: Final = "what it weighs"  # names that no template can write
 _ROUNDS: Final = "round by round"
 _BUILT_IN: Final = (str, bytes, bytearray, int, float)
+_NODE: Final = 5  # units of any other part of a template, each time that it is worked out
 _LOOKED_THROUGH: Final = (list, tuple, range)
 _WITHOUT_PRICE: Final = (Context, EvalContext, Environment)
 
@@ -29,7 +30,7 @@ _WITHOUT_PRICE: Final = (Context, EvalContext, Environment)
 class Sandbox(ImmutableSandboxedEnvironment):
     """The environment; rendering belongs into ``budget()``."""
 
-    intercepted_binops = frozenset({"*", "**", "%", "+"})
+    intercepted_binops = frozenset({"*", "**", "%", "//", "+"})
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """None for what is missing."""
@@ -54,13 +55,15 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 costs.pay_for_product(left, right)
             case "%" if isinstance(left, str | bytes | bytearray):
                 costs.pay_for_formatting(left, right)
+            case "%" | "//":
+                costs.pay_for_division(left, right)
         return charged(super().call_binop(context, operator, left, right))
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         """Paid for by what goes in and comes out. The names are Jinja2's, so that arguments may have any."""
         named = {name: value for name, value in kwargs.items() if name != "caller" and not name.startswith("_")}
         owner = getattr(__obj, "__self__", None)
-        spend(__context.get(STATIC, STEP))
+        spend(__context.get(STATIC, STEP) if isinstance(__obj, Macro | BlockReference) else STEP)
         for one in (*args, *named.values(), owner if isinstance(owner, (*_BUILT_IN, *_LOOKED_THROUGH)) else None):
             charged(one)
         if isinstance(owner, _BUILT_IN) and (pay := costs.METHODS.get(__obj.__name__)) is not None:
@@ -115,13 +118,17 @@ def _at_hand(args: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(list(one) if isinstance(one, Rounds) else one for one in args)
 
 
-def _priced(function: Callable[..., Any], pay: Callable[..., None] | None = None) -> Callable[..., Any]:
-    """The filter or test, which costs what goes in and comes out."""
+def _priced(
+    function: Callable[..., Any], pay: Callable[..., None] | None = None, *, by_attribute: bool = False
+) -> Callable[..., Any]:
+    """The filter or test, which costs what goes in and comes out, and what it looks up in that."""
 
     def priced(*args: Any, **kwargs: Any) -> Any:
-        if pay is not None:
+        if pay is not None or by_attribute:
             args = _at_hand(args)
         given = args[1:] if args and isinstance(args[0], _WITHOUT_PRICE) else args
+        if by_attribute and given and isinstance(given[0], Sized):
+            spend(len(given[0]) * costs.names_in((*given[1:], *kwargs.values())) * costs.ACCESS)
         for one in (*given, *kwargs.values()):
             charged(one)
         if pay is not None:
@@ -141,6 +148,7 @@ def make_sandbox(finalize: Callable[[Any], str]) -> Sandbox:
 
     sandbox = Sandbox(undefined=StrictUndefined, finalize=finalized, autoescape=False, optimized=False)
     del sandbox.globals["lipsum"]
+    sandbox.globals["range"] = costs.bounded_range
     for name in costs.WITHOUT:
         del sandbox.filters[name]
     sandbox.filters |= {
@@ -152,9 +160,12 @@ def make_sandbox(finalize: Callable[[Any], str]) -> Sandbox:
     }
     filters: Mapping[str, Any] = sandbox.filters
     tests: Mapping[str, Any] = sandbox.tests
-    sandbox.filters = {name: _priced(one, costs.FILTERS.get(name)) for name, one in filters.items()}
+    sandbox.filters = {
+        name: _priced(one, costs.FILTERS.get(name), by_attribute=name in costs.BY_ATTRIBUTE)
+        for name, one in filters.items()
+    }
     sandbox.filters |= {_CHARGED: charged, _ROUNDS: rounds}
-    sandbox.tests = {name: _priced(one) for name, one in tests.items()}
+    sandbox.tests = {name: _priced(one, costs.TESTS.get(name)) for name, one in tests.items()}
     return sandbox
 
 
@@ -167,9 +178,20 @@ def priced(template: nodes.Template) -> nodes.Template:
     return result
 
 
-def static_cost(template: nodes.Template) -> int:
-    """Units of a round of a loop, or of a call: a step, and what it may print that is always the same."""
-    return STEP + sum(len(one.data) for one in template.find_all(nodes.TemplateData))
+def static_cost(template: nodes.Node) -> int:
+    """Units of a round of a loop, or of a call: a step, what it may print that is always the same, and what is
+    worked out in it."""
+    return STEP + sum(map(_static_units, template.find_all(nodes.Node)))
+
+
+def _static_units(node: nodes.Node) -> int:
+    match node:
+        case nodes.TemplateData():
+            return len(node.data)
+        case nodes.Getattr() | nodes.Getitem():
+            return costs.ACCESS
+        case _:
+            return _NODE
 
 
 class _Pricing(NodeTransformer):

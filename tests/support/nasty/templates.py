@@ -108,6 +108,29 @@ TOO_MUCH: Final[Mapping[str, str]] = {
     "tags": "{{ ('<a' * 30000 ~ '>' * 30000) | striptags }}" * 9,
     "words without a space": "{{ ('x' * 60000) | wordwrap(2) }}",
     "cycler": "{% set c = cycler(*range(99999)) %}" * 99,
+    "searching from the end": "{% set a = 'a' * 60000 %}{% set b = 'ab' ~ 'a' * 29998 %}"
+    "{% for i in range(80) %}{% set x = a.rfind(b) %}{% set x = a.rsplit(b) %}{% endfor %}",
+    "stripping a large set": "{% set a = 'a' * 60000 %}{% set b = 'b' * 59999 ~ 'a' %}"
+    "{% for i in range(60) %}{% set x = a.strip(b) %}{% endfor %}",
+    "trimming a large set": "{% set a = '\u0101' * 60000 %}{% set b = '\u0102' * 59999 ~ '\u0101' %}"
+    "{{ a | trim(b) }}{{ a | trim(b) }}{{ a | trim(b) }}",
+    "dividing long numbers": "{% set b = 2 ** 64 %}{% set b = b * b * b * b * b * b * b * b %}"
+    "{% set b = b * b * b * b * b * b * b * b %}{% set a = b * b * b * b * b * b * b * b %}"
+    "{% for i in range(99999) %}{% set x = a // (b * b * b * b) %}{% endfor %}",
+    "numbers of one hash in a set": "{% set m = 2 ** 61 - 1 %}{{ range(0, m * 20000, m) | unique | list }}",
+    "numbers of one hash in a dict": "{% set m = 2 ** 61 - 1 %}{{ dict(range(0, m * 20000, m) | batch(2)) }}",
+    "tags, by method": "{% set a = ('x' * 30000 ~ '<>' * 15000) | safe %}"
+    "{% for i in range(99) %}{% set x = a.striptags() %}{% endfor %}",
+    "a long path of attributes": "{{ range(9999) | map(attribute='real"
+    + ".real" * 5_000
+    + "') | list | length }}",
+    "many attributes to sort by": "{{ range(9999) | sort(attribute='real" + ",real" * 5_000 + "') | first }}",
+    "a long path of attributes in a loop": "{% for i in range(99999) %}{% set x = i"
+    + ".real" * 100
+    + " %}{% endfor %}",
+    "much that is worked out in a loop": "{% for i in range(99999) %}"
+    + "{% set x = -i - 1 if not i else i / 2 %}" * 100
+    + "{% endfor %}",
 }
 """Each asks for hours or gigabytes, whatever the event is."""
 
