@@ -267,7 +267,7 @@ async def test_what_comes_behind_an_answer_is_no_answer(before: bytes, rest: byt
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx: y\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1;a=b\r\no\r\n" * 9000 + b"0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nok",
-        b"HTTP/1.1 103 x\r\nlink: y\r\n\r\n" * 9000 + b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 103 x\r\nlink: y\r\n\r\n" * 500 + b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
         b"HTTP/1.1 200 OK\n" + b"x: y\n" * 9000 + b"content-length: 2\n\nok",
     ],
     ids=["chunks", "trailers", "many chunks", "two lengths", "many interim answers", "many headers"],
@@ -325,6 +325,26 @@ async def test_nor_is_a_record_of_tls_that_came_along() -> None:
             assert (await http.get(url)).status == 200
         assert requests == 3
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    "interim", [b"HTTP/1.1 100 x\r\n\r\n", b"HTTP/1.1 103 x\r\nlink: " + b"y" * 9000 + b"\r\n\r\n"]
+)
+async def test_interim_answers_without_end_are_no_answer(interim: bytes) -> None:
+    async with open_server() as server, HttpClient() as http:
+        server.respond = lambda _request: WireAnswer((interim,), Then.GO_ON)
+        # The deadline would say something else.
+        failure = await outcome(http, server.base, timeout=60.0)
+    assert str(failure) == f"{server.base} answered with something that is not HTTP"
+
+
+@pytest.mark.parametrize("length", [0, 100_000])
+@pytest.mark.parametrize("interim", [0, 1, 300])
+async def test_a_long_answer_may_come_behind_interim_ones(interim: int, length: int) -> None:
+    head = b"HTTP/1.1 200 OK\r\nx: " + b"y" * 20_000 + f"\r\ncontent-length: {length}\r\n\r\n".encode()
+    async with open_server() as server, HttpClient() as http:
+        server.respond = lambda _request: WireAnswer((b"HTTP/1.1 102 x\r\n\r\n" * interim + head + b"x" * length,))
+        assert len((await http.get(server.base, max_body=200_000, timeout=60)).body) == length
 
 
 async def test_an_answer_with_thousands_of_headers_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The connections under httpcore: dialled as all of ours are, counted, and watched for an end between requests."""
 
+import re
 import ssl
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, ExitStack
@@ -17,7 +18,9 @@ MOST_AT_ONCE: Final = 16384
 """Bytes that are read at a time; before more are, others have their turn. A few thousand tiny chunks or interim
 answers fit into them."""
 MOST_LOOKED_AT: Final = 16384
-"""Bytes at the beginning of an answer that are looked through for its end."""
+"""Bytes at the beginning of an answer that are looked through for its end; of interim ones no more is read."""
+
+_FINAL: Final = re.compile(rb"HTTP/1\.\d [2-9]")
 
 SocketOptions = Iterable[httpcore.SOCKET_OPTION]
 
@@ -91,7 +94,10 @@ class WatchedStream(httpcore.AsyncNetworkStream):
         if not arrived:
             self._refuse_silence()
         self._arrived += len(arrived)
-        self._first += arrived[: MOST_LOOKED_AT - len(self._first)]
+        missing = MOST_LOOKED_AT - len(self._first)
+        self._first += arrived[:missing]
+        if 0 < missing <= len(arrived) and _is_prelude(bytes(self._first)):
+            raise httpcore.RemoteProtocolError("interim answers without end")
         return arrived
 
     def holds_rest(self, method: str) -> bool:
@@ -146,13 +152,8 @@ class WatchedStream(httpcore.AsyncNetworkStream):
 
 def _has_rest(method: str, first: bytes, arrived: int) -> bool:
     """Whether ``arrived`` bytes that begin with ``first`` are more than one answer, or nobody can tell."""
-    reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=MOST_LOOKED_AT)
-    reader.send(h11.Request(method=method, target="/", headers=[("host", "")]))
-    reader.send(h11.EndOfMessage())
-    reader.receive_data(first)
-    event = reader.next_event()
-    while isinstance(event, h11.InformationalResponse):
-        event = reader.next_event()
+    reader = _reading(method, first)
+    event = _behind_interim(reader)
     if not isinstance(event, h11.Response):
         return True
     head = len(first) - len(reader.trailing_data[0])
@@ -162,6 +163,37 @@ def _has_rest(method: str, first: bytes, arrived: int) -> bool:
     if isinstance(event, h11.EndOfMessage):
         return arrived > len(first) or bool(reader.trailing_data[0])
     return arrived != head + int(fields.get(b"content-length", -1))
+
+
+def _is_prelude(first: bytes) -> bool:
+    """Whether the bytes that an answer begins with hold interim ones and nothing else.
+
+    They cost time and say nothing: a server that sends them without end would keep everybody from work.
+    """
+    if _FINAL.match(first):
+        return False
+    reader = _reading("GET", first)
+    try:
+        return _behind_interim(reader) is h11.NEED_DATA and not _FINAL.match(reader.trailing_data[0])
+    except h11.RemoteProtocolError:  # whoever reads it says so
+        return False
+
+
+def _reading(method: str, answer: bytes) -> h11.Connection:
+    """A reader of the answer to a request of this kind."""
+    reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=MOST_LOOKED_AT)
+    reader.send(h11.Request(method=method, target="/", headers=[("host", "")]))
+    reader.send(h11.EndOfMessage())
+    reader.receive_data(answer)
+    return reader
+
+
+def _behind_interim(reader: h11.Connection) -> object:
+    """The first event behind interim answers."""
+    event = reader.next_event()
+    while isinstance(event, h11.InformationalResponse):
+        event = reader.next_event()
+    return event
 
 
 def _nothing() -> None:
