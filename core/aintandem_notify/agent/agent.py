@@ -20,6 +20,7 @@ from aintandem_notify.orchestrator import ConnectionState, Fleet, ProjectStatus,
 from aintandem_notify.plugins import InstanceState, PluginHost
 from aintandem_notify.sharing import Member, entries_of, place_of
 from aintandem_notify.systemd import Systemd
+from aintandem_notify.threads import run_in_thread
 
 SLOW_RELOAD_S: Final = 10.0
 """Seconds that a reload may take to read the config before that is mentioned."""
@@ -165,7 +166,7 @@ async def _load_aside(config: Config) -> Loaded | ConfigError:
     """
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_mention_slow_reload)
-        loaded = await trio.to_thread.run_sync(
+        loaded = await run_in_thread(
             _load_again,
             config.base_dir / config.source.name,
             abandon_on_cancel=True,

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NoReturn
 
@@ -25,10 +26,20 @@ def end_process(code: int) -> NoReturn:
     ``stderr_in_thread``.
     """
     _flush_output()
-    threading.Thread(target=_leave_late, args=(code,), name="last calls", daemon=True).start()
-    with suppress(BaseException):
-        atexit._run_exitfuncs()  # noqa: SLF001  # as Python does, which would then wait for ever
+    if _begun(lambda: _leave_late(code), "last calls") is not None:
+        with suppress(BaseException):
+            atexit._run_exitfuncs()  # noqa: SLF001  # as Python does, which would then wait for ever
     os._exit(code)
+
+
+def _begun(work: Callable[[], None], name: str) -> threading.Thread | None:
+    """A thread that is at the work; None where the system starts none, and nothing that may hang can be tried."""
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        return None
+    return thread
 
 
 def _leave_late(code: int) -> None:
@@ -44,6 +55,5 @@ def _flush_output() -> None:
             sys.stdout.flush()
 
     # A plugin's thread may hold the buffer's lock for ever, so not in the main thread, either.
-    flushing = threading.Thread(target=flush, name="last output", daemon=True)
-    flushing.start()
-    flushing.join(LAST_OUTPUT_S)
+    if (flushing := _begun(flush, "last output")) is not None:
+        flushing.join(LAST_OUTPUT_S)

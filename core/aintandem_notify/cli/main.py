@@ -63,20 +63,34 @@ class Commands(click.Group):
         except AInTandemNotifyError as error:
             echo(f"{PROGRAM}: {error}", err=True)
             sys.exit(EXIT_FAILED)
+        except RuntimeError as error:
+            if (refused := _no_thread(error)) is None:
+                raise
+            echo(f"{PROGRAM}: {refused}", err=True)
+            sys.exit(EXIT_FAILED)
 
 
 def _without_groups(invoke: Any, ctx: click.Context) -> Any:
-    """What nurseries wrap is raised bare, as far as it is for people: a Ctrl-C, an error of ours, an OSError."""
+    """What nurseries wrap is raised bare, as far as it is for people: a Ctrl-C, an error of ours, the system's."""
     try:
         return invoke(ctx)
     except BaseExceptionGroup as group:
         leaves = list(_leaves(group))
         for leaf in leaves:
-            if isinstance(leaf, KeyboardInterrupt) or (
-                leaves == [leaf] and isinstance(leaf, AInTandemNotifyError | OSError)
-            ):
+            if isinstance(leaf, KeyboardInterrupt) or (leaves == [leaf] and _is_for_people(leaf)):
                 raise leaf from None
         raise
+
+
+def _is_for_people(error: BaseException) -> bool:
+    return isinstance(error, AInTandemNotifyError | OSError) or _no_thread(error) is not None
+
+
+def _no_thread(error: BaseException) -> str | None:
+    """A sentence where the error is that the system starts no thread, else None."""
+    from aintandem_notify.threads import NONE_LEFT, is_refused_thread
+
+    return NONE_LEFT if is_refused_thread(error) else None
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

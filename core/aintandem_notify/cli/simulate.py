@@ -45,6 +45,7 @@ def simulate(port: int, seed: int | None, speed: float, projects: tuple[str, ...
     from aintandem_notify import log
     from aintandem_notify.signals import stop_signals
     from aintandem_notify.simulator import open_simulator
+    from aintandem_notify.threads import run_in_thread
 
     async def serve() -> None:
         with stop_signals(lambda: TEAR_DOWN_S) as stop:
@@ -54,7 +55,7 @@ def simulate(port: int, seed: int | None, speed: float, projects: tuple[str, ...
             ):
                 address = f"{simulator.url}, login admin / admin123, projects: {', '.join(projects)}"
                 # In a thread: whoever started it may read nothing, and it serves all the same.
-                say = partial(trio.to_thread.run_sync, echo, f"orchestrator at {address}", abandon_on_cancel=True)
+                say = partial(run_in_thread, echo, f"orchestrator at {address}", abandon_on_cancel=True)
                 nursery.start_soon(say)
                 await stop.wait()
                 nursery.cancel_scope.cancel()

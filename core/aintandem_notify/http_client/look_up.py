@@ -12,6 +12,7 @@ from typing import Final
 import trio
 
 from aintandem_notify.errors import HttpFailed
+from aintandem_notify.threads import run_in_thread
 
 PATIENCE: Final = 15.0
 """Seconds after which a look-up that goes on is asked once more beside it; its question may have been lost."""
@@ -80,7 +81,7 @@ def _asked(host: str) -> _LookUp:
 
 async def _answer(host: str, look_up: _LookUp, under_way: dict[str, list[_LookUp]]) -> None:
     try:
-        look_up.addresses = await trio.to_thread.run_sync(
+        look_up.addresses = await run_in_thread(
             _system_look_up, host, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
         )
         look_up.reason = "it has none"

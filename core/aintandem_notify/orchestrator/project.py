@@ -51,6 +51,7 @@ from aintandem_notify.orchestrator.succession import Succession, open_succession
 from aintandem_notify.orchestrator.tokens import Token, renewal_moment
 from aintandem_notify.orchestrator.verdicts import OUR_LIMITS
 from aintandem_notify.orchestrator.watch_settings import Observe, WatchSettings
+from aintandem_notify.threads import run_in_thread
 
 RENEW_AGAIN_S: Final = 30.0
 """Pause before a token that could not be renewed is renewed again, while the link goes on with the old one."""
@@ -208,7 +209,7 @@ class _Watch:
         # What has come is ours to keep, also while we are being stopped.
         with trio.CancelScope(shield=True) as scope:
             read = partial(self._reader.read, batch, self._settings.clock.now())
-            events = await trio.to_thread.run_sync(read, limiter=self._settings.long_reads)
+            events = await run_in_thread(read, limiter=self._settings.long_reads)
         assert not scope.cancelled_caught  # noqa: S101  # nobody cancels it
         return events
 

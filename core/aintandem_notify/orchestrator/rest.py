@@ -29,6 +29,7 @@ from aintandem_notify.orchestrator.records import (
     each,
     records,
 )
+from aintandem_notify.threads import run_in_thread
 
 RETRY_PAUSES_S: Final = (1.0, 2.0, 4.0)
 """As the official SDK: three more tries, from one second, doubling."""
@@ -122,7 +123,7 @@ class OrchestratorApi:
             now = self._clock.now()
             if len(answer.body) <= LITTLE:
                 return take(content_of(answer, now))
-            return await trio.to_thread.run_sync(lambda: take(content_of(answer, now)), limiter=self._readers)
+            return await run_in_thread(lambda: take(content_of(answer, now)), limiter=self._readers)
 
     async def projects(self) -> list[ProjectRecord]:
         """All projects that we may see."""

@@ -17,6 +17,7 @@ import trio
 from aintandem_notify.plugins.border import Border, DeadlineExceeded
 from aintandem_notify.plugins.border.tasks import Timed, contained
 from aintandem_notify.plugins.registry import Hook
+from aintandem_notify.threads import run_in_thread
 
 STUCK_AFTER_S: Final = 300.0
 """Seconds past its deadline after which a call is no longer slow but stuck, and its instance failed."""
@@ -149,7 +150,7 @@ class Lane:
 
         async with self._watched(calls[0].hook, (Lateness.LATE, Lateness.STUCK)) as running:
             # One hop for all of them: a hop costs more than a fast hook.
-            await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._limiter)
+            await run_in_thread(work, abandon_on_cancel=True, limiter=self._limiter)
 
     @asynccontextmanager
     async def _watched(self, first: Hook, stages: Sequence[Lateness]) -> AsyncIterator[Running]:
@@ -217,5 +218,5 @@ async def ask(call: Call, border: Border, timeout_s: float, read: Read, limiter:
     if call.hook.is_async:
         return await contained(partial(run_task, call, border, timeout_s, read), border)
     with trio.move_on_after(timeout_s):
-        return await trio.to_thread.run_sync(run_here, call, border, read, abandon_on_cancel=True, limiter=limiter)
+        return await run_in_thread(run_here, call, border, read, abandon_on_cancel=True, limiter=limiter)
     return Failed(DeadlineExceeded(f"{call.hook.name} took longer than {timeout_s:g} s"))

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 LINGER_S: Final = 1.0
 """Seconds that whoever flushes the stream waits until it is written, and so does the end of the process."""
 
+PIECE: Final = 512
+"""Bytes that a stream takes without waiting when it says that it can be written (POSIX: at least so many)."""
+
 
 def plain_notice(lines: int) -> str:
     """What is said of lines that were lost, where the log has no form for it."""
@@ -83,9 +86,27 @@ class ThreadedStderr(io.BufferedIOBase):
     def drain(self, seconds: float) -> bool:
         """Wait so long at most until all is written, or lost; whether it is."""
         with self._news:
+            if self._writer is None:
+                self._write_without_thread()
             drained = self._news.wait_for(lambda: not self._buffer and not self._busy, seconds)
             self._stuck = not drained
             return drained
+
+    def _write_without_thread(self) -> None:
+        """What the stream takes at once; the rest is lost, for nobody may wait and there is no other to do it."""
+        waiting, dropped = self._buffer.take()
+        self._lost += dropped
+        for text in waiting:
+            try:
+                self._write_pieces(text)
+            except (OSError, ValueError):
+                self._lost += lines_in(text)
+
+    def _write_pieces(self, text: bytes) -> None:
+        for start in range(0, len(text), PIECE):
+            if not select.select([], [self._descriptor], [], 0)[1]:
+                raise BlockingIOError
+            os.write(self._descriptor, text[start : start + PIECE])
 
     def _keep_writing(self) -> None:
         while True:

@@ -13,6 +13,7 @@ from aintandem_notify.errors import MembershipLost
 from aintandem_notify.store.health import StoreStatus
 from aintandem_notify.store.membership import Membership
 from aintandem_notify.store.store import Store
+from aintandem_notify.threads import run_in_thread
 
 T = TypeVar("T")
 
@@ -80,7 +81,7 @@ class Storage:
             if self._inline:
                 await trio.lowlevel.checkpoint()
                 return fn(self._store)
-            return await trio.to_thread.run_sync(fn, self._store, limiter=self._limiter, abandon_on_cancel=False)
+            return await run_in_thread(fn, self._store, limiter=self._limiter)
         except MembershipLost:
             self._lost.set()
             self._lost = trio.Event()

@@ -15,6 +15,7 @@ from aintandem_notify.events import Event
 from aintandem_notify.printable import escape
 from aintandem_notify.tail.board import Bar, Board, Line
 from aintandem_notify.tail.looks import bars, json_line, plain_lines, terminal_lines, wrapped
+from aintandem_notify.threads import run_in_thread
 
 ROOM: Final = 500
 """Lines that wait to be written before whoever reads events has to wait, too."""
@@ -72,7 +73,7 @@ class Paper:
             await self._put([json_line(event)])
             return
         is_long = len(event.wire_json) > LONG_EVENT
-        lines = await trio.to_thread.run_sync(made, abandon_on_cancel=True) if is_long else made()
+        lines = await run_in_thread(made, abandon_on_cancel=True) if is_long else made()
         await self._put(lines if self._style is Style.PLAIN else [line for line in lines if not line.is_step])
 
     async def say(self, line: Line) -> None:
@@ -108,7 +109,7 @@ class Paper:
         room, self._room = self._room, trio.Event()
         self._news = trio.Event()
         try:
-            await trio.to_thread.run_sync(pen.write, lines, self._board.bars(), abandon_on_cancel=True)
+            await run_in_thread(pen.write, lines, self._board.bars(), abandon_on_cancel=True)
         except BrokenPipeError as error:
             raise ReaderGone from error
         room.set()
@@ -129,7 +130,7 @@ async def open_paper(
             paper.finish()
     finally:
         with trio.CancelScope(shield=True), trio.move_on_after(CLOSING_S):
-            await trio.to_thread.run_sync(pen.close, abandon_on_cancel=True)
+            await run_in_thread(pen.close, abandon_on_cancel=True)
 
 
 class TextPen:

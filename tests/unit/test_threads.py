@@ -1,0 +1,76 @@
+"""Threads that the system refuses: who needs one waits, and nothing is done twice."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from aintandem_notify import threads
+from aintandem_notify.threads import is_refused_thread, run_in_thread
+
+REFUSED = "can't start new thread"
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """The system starts no thread so many times."""
+    start, left = trio.to_thread.run_sync, [times]
+
+    async def run_sync(*args: Any, **kwargs: Any) -> Any:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise RuntimeError(REFUSED)
+        return await start(*args, **kwargs)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", run_sync)
+    monkeypatch.setattr(threads, "_told_at", None)
+    monkeypatch.setattr(threads, "RETRY_S", 0.0)
+
+
+async def test_work_waits_until_a_thread_can_be_started_and_the_log_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    refuse(monkeypatch, 50)
+    with caplog.at_level(logging.WARNING):
+        assert await run_in_thread(divmod, 7, 2) == (3, 1)
+    assert [record.getMessage() for record in caplog.records] == [f"work waits: {threads.NONE_LEFT}"]
+
+
+async def test_who_waits_for_a_thread_can_be_cancelled(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    refuse(monkeypatch, 1_000_000)
+    monkeypatch.setattr(threads, "RETRY_S", 0.1)
+    with trio.move_on_after(30.0) as scope:
+        await run_in_thread(list)
+    assert scope.cancelled_caught
+
+
+async def test_work_that_finds_no_thread_of_its_own_is_not_done_twice() -> None:
+    done: list[int] = []
+
+    def work() -> None:
+        done.append(1)
+        raise RuntimeError(REFUSED)
+
+    with pytest.raises(RuntimeError, match=REFUSED):
+        await run_in_thread(work)
+    assert done == [1]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("another"), OSError(REFUSED), RuntimeError(REFUSED, 2)])
+def test_other_errors_are_no_refusal(error: Exception) -> None:
+    assert not is_refused_thread(error)
+
+
+def test_it_is_the_one_way_into_a_thread() -> None:
+    package = Path(threads.__file__).parent
+    found = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if "trio.to_thread" in path.read_text()
+    }
+    # A start without a thread for the store is a sentence; the library's calls tell their callers.
+    assert found == {"threads.py", "store/storage.py", "client/token_stores.py"}
