@@ -64,7 +64,9 @@ def watch_statements(engine: Engine) -> None:
     @event.listens_for(engine, "handle_error")
     def _name(context: ExceptionContext) -> BaseException | None:
         error = context.original_exception
-        known = context.sqlalchemy_exception is not None or isinstance(error, AInTandemNotifyError)
+        # What fails on the way to a new connection comes by twice, the second time as SQLAlchemy's own.
+        named = isinstance(error, AInTandemNotifyError | SQLAlchemyError)
+        known = named or context.sqlalchemy_exception is not None
         return None if known or not isinstance(error, Exception) else statement_failed(error)
 
 
