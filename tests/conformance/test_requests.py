@@ -10,7 +10,13 @@ from support.raw_orchestrator import HttpRequest, RawOrchestrator, RestAnswer, o
 from support.sdk import logged_in
 
 P = "project-123"
-ANSWER = {"id": "x", "taskId": "x", "executionId": "x", "operationId": "x", "message": "done", "status": "pending"}
+ANSWER = {
+    **dict.fromkeys(("id", "taskId", "executionId", "operationId"), "x"),
+    "message": "done",
+    "status": "pending",
+    **{name: [] for name in ("sandboxes", "operations")},
+}
+"""Fits every call."""
 
 Ours = Callable[[AInTandemClient], Awaitable[Any]]
 

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from aintandem_notify.errors import StoreError
 from aintandem_notify.events import ConnectionConnectedEvent, Event, Family, FeedGapEvent
-from aintandem_notify.ingest import writer
+from aintandem_notify.ingest import portions, writer
 from aintandem_notify.notification import Project
 from aintandem_notify.observation import Gap, Look, Observation
 from aintandem_notify.runs import Run, RunRef, RunState
@@ -80,7 +80,7 @@ async def test_what_a_live_event_has_moved_since_it_was_asked_for_is_doubtful() 
 
 
 async def test_many_observations_are_compared_a_portion_at_a_time() -> None:
-    many = [seen(f"t{number}") for number in range(2 * writer.MOST_EVENTS + 1)]
+    many = [seen(f"t{number}") for number in range(2 * portions.MOST_EVENTS + 1)]
     async with memory() as storage, open_bench(storage, FakeRouter(types=frozenset())) as bench:
         outcome = await bench.ingest.compare(PROJECT, look(*many, moment=bench.ingest.moment))
         assert outcome.changed == len(many)
