@@ -1,18 +1,21 @@
 """The JSON Schema of a config says what ``load`` takes."""
 
 import json
+import math
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import Field, create_model
 
 from aintandem_notify.config import Config, json_schema
 from aintandem_notify.config.findings import TOP_LEVEL
+from aintandem_notify.config.plugin import PluginConfig
 from aintandem_notify.events import EVENT_TYPES
 from aintandem_notify.plugins import Catalog
-from support.config_texts import CHAT, FILE, WATCHER, WHOLE
+from support.config_texts import CHAT, FILE, WATCHER, WHOLE, FakeType
 
 SCHEMA = json_schema([WATCHER, CHAT, FILE])
 
@@ -152,3 +155,19 @@ def test_nothing_in_it_is_null_or_for_python_people_only() -> None:
 def test_the_top_level_keys_are_those_of_a_config() -> None:
     own = {"source", "base_dir", "instances"}
     assert (set(Config.__dataclass_fields__) - own) | {"plugins"} == set(TOP_LEVEL)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        Field(10**5_000),
+        Field(1, json_schema_extra={"examples": [{1, 2}]}),  # type: ignore[dict-item]
+        Field(1, json_schema_extra={"maximum": math.inf}),
+    ],
+)
+def test_a_key_that_json_has_no_form_for_leaves_the_others_as_they_are(field: Any) -> None:
+    odd = FakeType("odd", create_model("Odd", __base__=PluginConfig, key=(int, field)))
+    schema = json.loads(json.dumps(json_schema([odd, CHAT]), allow_nan=False))
+    tables = schema["properties"]["plugins"]["properties"]
+    assert tables["odd"]["additionalProperties"]["type"] == "object"
+    assert "webhook_url" in tables["slack"]["additionalProperties"]["properties"]

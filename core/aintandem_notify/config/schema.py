@@ -3,6 +3,7 @@
 Made from the models, each plugin type's own keys included, so that it cannot say anything else than ``load``.
 """
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -119,8 +120,12 @@ def json_schema(types: Iterable[PluginType]) -> dict[str, Any]:
 
 
 def _instance_schema(found: PluginType, definitions: dict[str, Any]) -> dict[str, Any]:
+    own: dict[str, Any] = {}
     try:
-        schema = _schema_of(found.config_model, f"{found.name}.", definitions)
+        schema = _schema_of(found.config_model, f"{found.name}.", own)
+        # A default, or what the model adds, may be something that JSON has no form for.
+        schema, own = json.loads(json.dumps([schema, own], allow_nan=False))
+        definitions |= own
     except BaseException as error:  # code of the plugin's own classes
         if is_ctrl_c(error):
             raise
