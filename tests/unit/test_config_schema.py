@@ -161,7 +161,7 @@ def test_the_top_level_keys_are_those_of_a_config() -> None:
     "field",
     [
         Field(10**5_000),
-        Field(1, json_schema_extra={"examples": [{1, 2}]}),  # type: ignore[dict-item]
+        Field(1, json_schema_extra={"examples": [{1, 2}]}),  # type: ignore[list-item]
         Field(1, json_schema_extra={"maximum": math.inf}),
     ],
 )
