@@ -184,12 +184,19 @@ async def test_a_refused_login_is_told_once_and_not_repeated_at_once(
         assert "admin123" not in told[0].reason
 
 
-@pytest.mark.parametrize("token", ["\ud800", "two words", "a\r\nX: y", "é", "", 7, None, ["a"]])
+@pytest.mark.parametrize("token", ["\ud800", "two words", "a\r\nX: y", "é", "", 7, None, ["a"], "t" * 16_385])
 async def test_what_cannot_be_sent_is_no_token(token: object) -> None:
     async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
         raw.rest["POST /api/auth/login"] = {"success": True, "token": token}
         with pytest.raises(AuthenticationFailed, match="the answer held no token"):
             await session.token()
+
+
+async def test_a_token_that_is_too_long_to_refresh_with_is_none() -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
+        raw.rest["POST /api/auth/login"] = {"success": True, "token": "T", "refreshToken": "r" * 16_385}
+        await session.renew(await session.token())
+        assert [request.path for request in raw.requests] == ["/api/auth/login"] * 2
 
 
 @pytest.mark.parametrize(

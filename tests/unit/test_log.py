@@ -146,6 +146,17 @@ def test_rotating_secrets_are_forgotten_when_many_newer_ones_came() -> None:
     assert redact(" ".join([*newest, lasting])) == " ".join([HIDDEN] * (MOST_ROTATING + 1))
 
 
+def test_of_many_tokens_that_replaced_one_another_only_the_newest_cost_more_than_themselves() -> None:
+    odd = "<'\"&%/" * 1000
+    tokens = [f"{odd}{number:04}" for number in range(20)]
+    for token in tokens:
+        log.hide(token, rotating=True)
+
+    assert [redact(f"was {token}!") for token in tokens] == [f"was {HIDDEN}!"] * len(tokens)
+    assert redact(quote(tokens[-1], safe="")) == HIDDEN
+    assert redact(quote(tokens[0], safe="")) != HIDDEN
+
+
 def test_a_rotating_secret_that_is_announced_again_takes_no_second_place() -> None:
     secret, other = secrets.token_hex(8), secrets.token_hex(8)
     log.hide(other, rotating=True)

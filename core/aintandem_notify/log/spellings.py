@@ -34,12 +34,11 @@ class Spellings:
 def spellings_of(secret: str, *, encoded: bool = True) -> Spellings:
     """All that are looked for; without ``encoded`` only as it is. Empty for one that is too short."""
     exact, folded, core = set(_whole(secret)), set[str](), set[str]()
-    for text in list(exact):
+    for text in list(exact) if encoded else ():
         exact.update(_quoted(text))
         folded.update(_percent_encoded(text))
-        if encoded:
-            folded.add(text.encode("utf-8", "surrogatepass").hex())
-            core.update(_base64_cores(text.encode("utf-8", "surrogatepass")))
+        folded.add(text.encode("utf-8", "surrogatepass").hex())
+        core.update(_base64_cores(text.encode("utf-8", "surrogatepass")))
     return Spellings(_long_enough(exact), _long_enough(one.lower() for one in folded), _long_enough(core))
 
 

@@ -27,7 +27,7 @@ from aintandem_notify.orchestrator.auth_routes import AuthRoutes
 from aintandem_notify.orchestrator.credentials import Credentials, GivenToken, Login
 from aintandem_notify.orchestrator.finishing import finish
 from aintandem_notify.orchestrator.kept import SAVE_TIME_S, Keeper, StoredTokens, TokenStore
-from aintandem_notify.orchestrator.tokens import Origin, Token, is_token, kept_token, make_token
+from aintandem_notify.orchestrator.tokens import Origin, Token, is_short, is_token, kept_token, make_token
 
 TROUBLE_PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds after a login that got no answer in which nobody asks again, whatever the number of projects."""
@@ -336,7 +336,7 @@ class Session:
         return self._made(text, origin)
 
     def _hold_refresh_token(self, refresh_token: object) -> None:
-        if isinstance(refresh_token, str) and refresh_token:
+        if is_short(refresh_token):
             log.hide(refresh_token, rotating=True)
             self._refresh_token = refresh_token
 

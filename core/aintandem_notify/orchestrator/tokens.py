@@ -18,6 +18,8 @@ RENEW_UNTIL: Final = 0.9
 """The part of a token's life after which nobody should hold it; between the two each project draws its moment."""
 SHORTEST_LIFE_S: Final = 1.0
 """What is said to live for less is renewed as if it lived so long: a server's slip must not be a hot loop."""
+LONGEST_TOKEN: Final = 16_384
+"""Characters of a token: what common servers take of all headers together. Each is looked for in every text."""
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
 
 
@@ -47,7 +49,12 @@ class Token:
 
 def is_token(text: object) -> TypeGuard[str]:
     """Whether it can be sent as one: in a header and a URL there is room for visible ASCII only (RFC 6750)."""
-    return isinstance(text, str) and _VISIBLE.fullmatch(text) is not None
+    return is_short(text) and _VISIBLE.fullmatch(text) is not None
+
+
+def is_short(text: object) -> TypeGuard[str]:
+    """Whether it is a text that is no longer than a token may be, and not empty."""
+    return isinstance(text, str) and 0 < len(text) <= LONGEST_TOKEN
 
 
 def make_token(text: str, origin: Origin, *, now: datetime, current_time: float) -> Token:
