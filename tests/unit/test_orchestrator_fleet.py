@@ -18,6 +18,7 @@ from aintandem_notify.orchestrator.records import ProjectRecord
 from aintandem_notify.orchestrator.states import ConnectionState
 from aintandem_notify.orchestrator.status import ProjectStatus
 from aintandem_notify.orchestrator.watch_settings import Observe
+from aintandem_notify.runs import LONGEST_NAME
 
 CONNECTION = ConnectionConfig()
 
@@ -48,6 +49,13 @@ def record(project_id: str, name: str | None = None) -> ProjectRecord:
 def test_who_is_watched_under_which_name(entries: Sequence[ProjectConfig], names: dict[str, str]) -> None:
     listed = [record("a", "Alpha"), record("sales-1"), record("sales-2", "Two")]
     assert {project.id: project.name for project in resolve(entries, listed).values()} == names
+
+
+@pytest.mark.parametrize("meant", ["p", "*"])
+def test_a_name_of_megabytes_is_cut_for_each_notification_has_it(meant: str) -> None:
+    (project,) = resolve([entry(meant)], [record("p", "token=namecanary01 " * 100_000)]).values()
+    assert len(project.name) <= LONGEST_NAME
+    assert "namecanary01" not in project.name
 
 
 @dataclass

@@ -18,11 +18,13 @@ from aintandem_notify.backoff import Chance, full_jitter
 from aintandem_notify.clock import Clock
 from aintandem_notify.config import ConnectionConfig
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed
+from aintandem_notify.log import redact_start
 from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.records import ProjectRecord
 from aintandem_notify.orchestrator.states import ConnectionState
 from aintandem_notify.orchestrator.status import ProjectStatus
 from aintandem_notify.orchestrator.watch_settings import Observe
+from aintandem_notify.runs import LONGEST_NAME
 
 RESTART_DELAY_S: Final = 1.0
 RESTART_MAX_DELAY_S: Final = 60.0
@@ -76,19 +78,23 @@ def resolve(entries: Iterable[WatchedProject], listed: Sequence[ProjectRecord]) 
     """The projects to watch, by id: literal ids in any case, others as far as they are listed.
 
     The name is the config's for a literal id, else the orchestrator's, else the id. An id that several
-    entries mean is watched once; the literal one has the say.
+    entries mean is watched once; the literal one has the say. Names are cut, for each notification has one.
     """
-    names = {record.id: record.name for record in listed}
+    names = {record.id: _short(record.name or "") for record in listed}
     entries = list(entries)
     found = {
-        record.id: Project(id=record.id, name=record.name or record.id)
-        for record in listed
-        if any(entry.is_glob and fnmatchcase(record.id, entry.id) for entry in entries)
+        one: Project(id=one, name=name or one)
+        for one, name in names.items()
+        if any(entry.is_glob and fnmatchcase(one, entry.id) for entry in entries)
     }
     for entry in entries:
         if not entry.is_glob:
             found[entry.id] = Project(id=entry.id, name=entry.name or names.get(entry.id) or entry.id)
     return found
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else redact_start(name, LONGEST_NAME)
 
 
 class Fleet:
