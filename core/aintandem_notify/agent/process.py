@@ -53,10 +53,18 @@ def _share_out_files(loaded: Loaded) -> FileBudget:
 def log_what_nobody_catches() -> None:
     """Have the log tell in one line what a thread or a finalizer of a plugin raises, instead of a traceback."""
 
+    telling = threading.local()
+
     def tell(where: object, error: BaseException | None) -> None:
-        if error is not None:
+        # To ask one for its text may leave another, and that a third, without end.
+        if error is None or getattr(telling, "one", None) is not None:
+            return
+        telling.one = error
+        try:
             reason = placed(last_line(error), log.in_words(error))
             _log.warning("an exception that nobody caught", where=log.text_of(where), reason=reason)
+        finally:
+            telling.one = None
 
     threading.excepthook = lambda fault: tell(fault.thread and fault.thread.name, fault.exc_value)
     sys.unraisablehook = lambda fault: tell(fault.err_msg or "a finalizer", fault.exc_value)
