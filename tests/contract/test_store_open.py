@@ -414,3 +414,20 @@ async def test_work_in_the_stores_thread_returns_and_raises(path: Path) -> None:
             await storage.run(inside(lambda _store: 1 // 0))
         assert storage.name == str(path)
     Store(path).close()
+
+
+@posix
+@pytest.mark.parametrize("kind", ["a link", "a file that all may read"])
+def test_what_somebody_has_put_where_the_store_is_made_is_not_used(kind: str, path: Path, tmp_path: Path) -> None:
+    other, draft = tmp_path / "other", path.with_name(f".{path.name}.{os.getpid()}.new")
+    other.write_text("not ours")
+    path.parent.mkdir()
+    if kind == "a link":
+        draft.symlink_to(other)
+    else:
+        draft.touch()
+        draft.chmod(0o666)
+    with closing(Store(path)):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert other.read_text() == "not ours"
+    assert not draft.is_symlink()

@@ -325,7 +325,9 @@ def _ensure_file(path: Path) -> None:
 def _create_file(path: Path) -> None:
     """Made beside its place and then put there whole: a kill in between leaves no half a store."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
-    os.close(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
+    # What stands there already may be somebody else's, or a link to another place: it is neither used nor emptied.
+    draft.unlink(missing_ok=True)
+    os.close(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
     try:
         connection = _connection(draft)
         try:
