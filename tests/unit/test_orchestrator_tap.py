@@ -1,42 +1,23 @@
-"""What passes through the tap, in memory."""
+"""What the WebSocket library gets of what arrives."""
 
 import trio
-from trio.testing import memory_stream_pair, wait_all_tasks_blocked
+import trio.testing
 
-from aintandem_notify.orchestrator.tap import Tap
+from aintandem_notify.orchestrator.tap import PORTION, Tap
 from aintandem_notify.orchestrator.whole_frames import WholeFrames
 
-UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 
-
-async def no_wait() -> None:
-    raise AssertionError("there is room")
-
-
-async def test_a_message_that_comes_before_anybody_takes_messages_keeps_its_place() -> None:
-    here, server = memory_stream_pair()
-    tap = Tap(here, limit=1000)
-    taken: list[str] = []
-
-    def take(text: str) -> bool:
-        taken.append(text)
-        return True
-
-    passed: list[bytes] = []
-
-    async def library() -> None:
-        while arrived := await tap.receive_some():
-            passed.append(bytes(arrived))
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(library)
-        await server.send_all(UPGRADED)
-        await wait_all_tasks_blocked()
-        await server.send_all(b"\x81\x05first")
-        await wait_all_tasks_blocked()
-        tap.opened(WholeFrames(take, limit=1000), no_wait)
-        await server.send_all(b"\x81\x06second")
-        await wait_all_tasks_blocked()
-        nursery.cancel_scope.cancel()
-    assert passed == [UPGRADED]
-    assert taken == ["first", "second"]
+async def test_the_library_gets_small_portions_so_that_a_flood_of_empty_fragments_holds_nobody_up() -> None:
+    server, client = trio.testing.memory_stream_pair()
+    tap = Tap(client, limit=2**20)
+    await server.send_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+    assert (await tap.receive_some(65536)).startswith(b"HTTP/1.1 101")
+    tap.opened(WholeFrames(lambda _: True, limit=2**20), trio.lowlevel.checkpoint)
+    flood = b"\x01\x00" + b"\x00\x00" * 20_000
+    await server.send_all(flood)
+    got = bytearray()
+    while len(got) < len(flood):
+        portion = await tap.receive_some(65536)
+        assert 0 < len(portion) <= PORTION
+        got += portion
+    assert got == flood

@@ -23,6 +23,8 @@ _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r\n]")
 _SHORTEST_STATUS: Final = len(b"HTTP/1.1 101 ")
 LONGEST_HEAD: Final = 65536
 """Bytes of an answer to the upgrade; far beyond what servers send."""
+PORTION: Final = 2048
+"""Bytes that the library gets at once: as a thousand empty fragments they keep the loop for some 20 ms."""
 SWITCHING_PROTOCOLS: Final = 101
 CLOSE: Final = b"\x88"
 """First byte of a close frame, which the library sends by itself: FIN and opcode 8."""
@@ -58,6 +60,7 @@ class Tap(trio.abc.Stream):
         self._wait_for_room: Callable[[], Awaitable[None]] | None = None
         self._ask: Callable[[int], Awaitable[None]] | None = None
         self._ends_until = math.inf
+        self._passed = bytearray()
 
     def opened(
         self,
@@ -77,6 +80,12 @@ class Tap(trio.abc.Stream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """As the stream's own; see the class for what it raises. What ``whole`` takes never shows."""
         while True:
+            if self._passed:
+                # The library reads all that it gets in one go, and each two bytes may be a frame.
+                await trio.lowlevel.checkpoint()
+                portion = self._passed[:PORTION]
+                del self._passed[:PORTION]
+                return portion
             arrived = await self._next(max_bytes)
             if self._whole is None or self._wait_for_room is None or not arrived:
                 return arrived
@@ -84,8 +93,7 @@ class Tap(trio.abc.Stream):
             while self._whole.is_full:
                 await self._wait_for_room()
                 passed += self._whole.split()
-            if passed:
-                return passed
+            self._passed = passed
 
     async def _next(self, max_bytes: int | None) -> bytes | bytearray:
         if self._head is None and not self._open.is_set():
