@@ -14,11 +14,14 @@ import trio
 
 from aintandem_notify import guests
 from aintandem_notify.control import asked, server
-from aintandem_notify.control.server import DESCRIPTORS, MOST_CONNECTIONS, SERVER_LOG
+from aintandem_notify.control.server import SERVER_LOG
+from aintandem_notify.open_files import MOST_CONTROL
 from support.control import Scene, open_scene
 from support.nasty.local_user import OPENINGS
 
-CROWD = 3 * MOST_CONNECTIONS
+CROWD = 3 * MOST_CONTROL
+DESCRIPTORS = MOST_CONTROL + 3
+"""What the API takes at the most: connections, the one that listens, the file, one to spare."""
 PATIENCE_S = 300.0
 """Seconds for what ends by itself; reached only where it does not."""
 
@@ -83,7 +86,7 @@ async def test_one_after_the_other_takes_no_more(scene: Scene) -> None:
 async def test_connections_that_their_clients_closed_are_given_back(scene: Scene) -> None:
     before = descriptors()
     for opening in (b"", b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"):
-        with crowd(port_of(scene), opening, size=MOST_CONNECTIONS):
+        with crowd(port_of(scene), opening, size=MOST_CONTROL):
             assert (await scene.ask("GET", "/status"))[0] == 200
     while descriptors() > before:  # noqa: ASYNC110  # nobody tells of a closed descriptor
         await trio.sleep(0.01)

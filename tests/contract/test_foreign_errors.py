@@ -7,6 +7,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+import keyring
 import pytest
 import tree_sitter
 import trio
@@ -95,7 +96,6 @@ def test_a_keyring_library_that_breaks_as_it_is_imported(
 
 @pytest.mark.parametrize("error", [Broken("odd"), KeyError("odd"), ValueError()], ids=repr)
 async def test_a_keyring_that_breaks(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    keyring = pytest.importorskip("keyring")
     monkeypatch.setattr(keyring, "get_password", break_with(error))
     with pytest.raises(TokenStoreError, match=f"cannot read the keyring's entry tests: {type(error).__name__}"):
         await KeyringTokens("tests").load()
@@ -103,7 +103,6 @@ async def test_a_keyring_that_breaks(error: Exception, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("value", [b"bytes", 7, [], {"url": 1}])
 async def test_a_keyring_that_gives_what_is_no_text(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    keyring = pytest.importorskip("keyring")
     monkeypatch.setattr(keyring, "get_password", lambda *_: value)
     assert await KeyringTokens("tests").load() is None
 

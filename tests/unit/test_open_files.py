@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.control.server import DESCRIPTORS, MOST_CONNECTIONS
 from aintandem_notify.open_files import (
     FEWEST,
     MOST_CONTROL,
@@ -42,7 +41,7 @@ def test_all_parts_together_stay_within_the_limit(limit: int, embedded: bool) ->
     assert OWN + links + budget.requests * each + budget.control <= limit + each
     assert min(budget.links, budget.requests, budget.control) >= 1
     assert budget.requests <= MOST_REQUESTS
-    assert budget.control <= MOST_CONTROL == MOST_CONNECTIONS < DESCRIPTORS
+    assert budget.control <= MOST_CONTROL
 
 
 @given(projects=st.integers(1, 10**5), embedded=st.booleans())

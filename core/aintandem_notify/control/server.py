@@ -17,9 +17,6 @@ from aintandem_notify.guests import Guests
 from aintandem_notify.open_files import MOST_CONTROL
 from aintandem_notify.serving import bound_socket, served
 
-MOST_CONNECTIONS: Final = MOST_CONTROL
-DESCRIPTORS: Final = MOST_CONNECTIONS + 3
-"""File descriptors that the API takes at the most: connections, the one that listens, the file, one to spare."""
 KEEP_ALIVE_S: Final = 10.0
 """Seconds that an idle connection is kept, and that a request has to arrive but for its body."""
 GRACE_S: Final = 1.0
@@ -32,7 +29,7 @@ _log = log.get_logger(__name__)
 
 @asynccontextmanager
 async def open_control(
-    access: Access, listen: tuple[str, int] | None, most: int = MOST_CONNECTIONS
+    access: Access, listen: tuple[str, int] | None, most: int = MOST_CONTROL
 ) -> AsyncIterator[None]:
     """The API at ``listen`` (host and port, 0 for a free one) within the block; None: there is none.
 
