@@ -120,11 +120,14 @@ def test_a_reader_that_has_gone_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_was_not_taken_at_the_end_holds_up_nobody_after_it_either(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stderr_thread, "LINGER_S", 0.01)
-    with full_pipe() as (_, writer):
+    with full_pipe() as (reader, writer):
         with standard_error(monkeypatch, writer) as threaded:
             say("nobody hears it")
         assert threaded_stderr() is threaded
         say("nor this")
+        # Else the thread would write it into whatever gets the descriptor's number next.
+        read_until(reader, b"nor this\n")
+        assert threaded.drain(LONG_S)
 
 
 @pytest.mark.parametrize("stream", [None, io.StringIO()])
