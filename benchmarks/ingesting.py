@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import trio
 
-from aintandem_notify.clock import SystemClock
 from aintandem_notify.events import ConnectionConnectedEvent, Event, event_from
+from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.ingest import Ingest, open_ingest
 from aintandem_notify.loading import load
 from aintandem_notify.notification import Project

@@ -10,8 +10,8 @@ import signal
 import sys
 from types import FrameType
 
-from aintandem_notify.stdio.descriptors import occupy_standard_descriptors
-from aintandem_notify.stdio.last_words import say_last
+from aintandem_notify.foundation.stdio.descriptors import occupy_standard_descriptors
+from aintandem_notify.foundation.stdio.final_message import say_last
 
 
 def main() -> None:

@@ -17,7 +17,6 @@ from typing import ClassVar, Generic, TypeVar
 import trio
 from structlog.typing import FilteringBoundLogger
 
-from aintandem_notify.clock import Clock, local_time
 from aintandem_notify.config.plugin import PluginConfig
 from aintandem_notify.config.values import Duration, FilePath, Rate, Secret
 from aintandem_notify.errors import (
@@ -29,14 +28,15 @@ from aintandem_notify.errors import (
     RetryLater,
 )
 from aintandem_notify.events import ConnectionEvent, Event, SandboxEvent, TaskEvent, WorkflowEvent
-from aintandem_notify.folders import make_folder
+from aintandem_notify.foundation.clock import Clock, local_time
+from aintandem_notify.foundation.printable import escape as escape_unprintable
+from aintandem_notify.foundation.printable import escape_json
+from aintandem_notify.foundation.printable import strip as strip_unprintable
+from aintandem_notify.foundation.private_folders import make_folder
 from aintandem_notify.hookspecs import Receipt, hookimpl
 from aintandem_notify.http_client import HttpAnswer, HttpClient
 from aintandem_notify.log import redact
 from aintandem_notify.notification import Field, Notification, Project, Severity
-from aintandem_notify.printable import escape as escape_unprintable
-from aintandem_notify.printable import escape_json
-from aintandem_notify.printable import strip as strip_unprintable
 from aintandem_notify.rules.formats import duration as describe_duration
 from aintandem_notify.runs import Run, RunState
 

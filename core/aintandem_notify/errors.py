@@ -35,7 +35,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from aintandem_notify.printable import escape
+from aintandem_notify.foundation.printable import escape
 
 if TYPE_CHECKING:
     from aintandem_notify.events import TaskEvent, UnknownEvent

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from aintandem_notify.clock import iso_seconds
 from aintandem_notify.events import Event, Family, event_from
+from aintandem_notify.foundation.clock import iso_seconds
 from aintandem_notify.observation import Gap, Observation
 from aintandem_notify.runs import TERMINAL_STATES, TERMINAL_TYPES, Run, RunState, advance, tail
 

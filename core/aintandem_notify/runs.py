@@ -11,8 +11,8 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from aintandem_notify.clock import EARLIEST
 from aintandem_notify.events import Event, Family, TaskOutputEvent
+from aintandem_notify.foundation.clock import EARLIEST
 from aintandem_notify.log import redact_start, tail_opening, tail_start
 
 LONGEST_NAME: Final = 2000

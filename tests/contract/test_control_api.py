@@ -11,11 +11,11 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from aintandem_notify import serving
 from aintandem_notify.control.asked import MOST_BODY
 from aintandem_notify.control.deliveries import MOST_AT_ONCE
 from aintandem_notify.control.file import control_file, find
 from aintandem_notify.errors import PluginError, RetryLater
+from aintandem_notify.foundation.http_server import server
 from aintandem_notify.orchestrator import ConnectionState, Unwatched
 from aintandem_notify.store import DeliveryState, Settlement
 from support.commands import run_command
@@ -507,7 +507,7 @@ async def test_a_port_that_is_taken_is_told_and_the_agent_goes_on(tmp_path: Path
 async def test_a_client_that_takes_no_answer_does_not_hold_the_end_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "STALLED_MS", 300)
+    monkeypatch.setattr(server, "STALLED_MS", 300)
     with socket.socket() as stalled:
         async with open_scene(tmp_path) as scene:
             await queue(scene, *(f"t{number}" for number in range(200)), destination="slack.other")

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 
-from aintandem_notify import guests
 from aintandem_notify.control import asked, server
 from aintandem_notify.control.server import SERVER_LOG
-from aintandem_notify.open_files import MOST_CONTROL
+from aintandem_notify.foundation.http_server import connections
+from aintandem_notify.foundation.open_files import MOST_CONTROL
 from support.control import Scene, open_scene
 from support.nasty.local_user import OPENINGS
 
@@ -29,7 +29,7 @@ PATIENCE_S = 300.0
 @pytest.fixture(autouse=True)
 def _own_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr(guests, "GRACE_S", 0.02)
+    monkeypatch.setattr(connections, "GRACE_S", 0.02)
     monkeypatch.setattr(server, "KEEP_ALIVE_S", 3600.0)  # no deadline makes room
 
 

@@ -19,8 +19,8 @@ import trio.lowlevel
 import trio.testing
 
 from aintandem_notify.errors import HttpFailed
+from aintandem_notify.foundation.open_files import MOST_REQUESTS
 from aintandem_notify.http_client import MAX_BODY, HttpClient, pools, transport
-from aintandem_notify.open_files import MOST_REQUESTS
 from support.http_server import (
     Answer,
     Drip,

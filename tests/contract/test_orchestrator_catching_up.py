@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import trio
 
-from aintandem_notify.clock import SystemClock
 from aintandem_notify.config import ConnectionConfig, ProjectConfig
 from aintandem_notify.config.values import Secret
 from aintandem_notify.events import Event, FeedGapEvent
+from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.ingest import open_ingest
 from aintandem_notify.notification import Project

@@ -13,9 +13,9 @@ import trio
 import trio.testing
 from trio_websocket import WebSocketConnection, wrap_server_stream
 
-from aintandem_notify.budget import Budget
-from aintandem_notify.clock import SystemClock, TrioClock
 from aintandem_notify.errors import LinkLost, LinkRefused, OrchestratorError, ProjectGone
+from aintandem_notify.foundation.clock import SystemClock, TrioClock
+from aintandem_notify.foundation.memory_budget import Budget
 from aintandem_notify.orchestrator import tap as tap_module
 from aintandem_notify.orchestrator.address import Endpoint, SocketTarget, socket_target
 from aintandem_notify.orchestrator.frame_room import COPIES, FrameRoom

@@ -11,9 +11,9 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from aintandem_notify.clock import SystemClock
 from aintandem_notify.config.values import Secret
 from aintandem_notify.errors import ApiError, AuthenticationFailed, Conflict, HttpFailed, NotFound, ServerTrouble
+from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpAnswer, HttpClient
 from aintandem_notify.orchestrator import Login, Session
 from aintandem_notify.orchestrator.records import Record, bare

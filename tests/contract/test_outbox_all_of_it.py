@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from aintandem_notify.clock import TrioClock
 from aintandem_notify.config.values import Rate
 from aintandem_notify.delivery import DestinationSettings, open_dispatcher
 from aintandem_notify.errors import DestinationBroken, HttpFailed, Rejected, RetryLater
+from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.store import Storage, Store
 from support.outbox import NOW, Answer, FakeHost, event, inside, queue_up
 

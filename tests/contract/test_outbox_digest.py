@@ -11,11 +11,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from aintandem_notify.clock import TrioClock
 from aintandem_notify.config.values import Rate
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
 from aintandem_notify.errors import HttpFailed, RetryLater
 from aintandem_notify.events import Event
+from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.store import Storage, Store
 from support.fault_counts import Counts, Record
 from support.outbox import NOW, FakeHost, event, inside, memory, queue_up

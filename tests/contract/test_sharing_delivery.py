@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import trio
 
-from aintandem_notify.clock import SystemClock
 from aintandem_notify.config.values import Rate
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, dispatcher, open_dispatcher
 from aintandem_notify.errors import DestinationBroken, RetryLater
 from aintandem_notify.events import AgentEvent, DestinationParkedEvent
+from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.notification import Notification
 from aintandem_notify.plugins.calls import Delivered, Result
 from aintandem_notify.store import GateRow, Store

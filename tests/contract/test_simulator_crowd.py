@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aintandem_notify import guests
+from aintandem_notify.foundation.http_server import connections
 from aintandem_notify.simulator.front import IN_TRANSIT
 from aintandem_notify.simulator.server import MOST_STRANGERS
 from aintandem_notify.simulator.simulation import Simulator
@@ -24,7 +24,7 @@ def descriptors() -> int:
 
 @pytest.mark.parametrize("name", ["silence", "half a head", "a body that never comes", "a wrong token", "HTTP/2"])
 async def test_a_crowd_keeps_nobody_out(simulator: Simulator, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(guests, "GRACE_S", 0.02)
+    monkeypatch.setattr(connections, "GRACE_S", 0.02)
     opening = OPENINGS[name].replace(b"{port}", str(simulator.port).encode())
     async with watching(simulator) as socket_there:
         before = descriptors()

@@ -15,8 +15,8 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
-from aintandem_notify.clock import SystemClock
 from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
+from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.store import Store, open_storage
 from aintandem_notify.store.faults import naming_errors
 from aintandem_notify.store.migrations import VERSION, upgrade

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aintandem_notify.open_files import file_budget, files_for
+from aintandem_notify.foundation.open_files import file_budget, files_for
 from support.agent_process import ended_well, logged, open_agent
 from support.commands import run_command
 from support.configs import write_config

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import trio
 
-from aintandem_notify.open_files import file_budget
+from aintandem_notify.foundation.open_files import file_budget
 from aintandem_notify.sharing.member import MOMENT_S, RENEW_S
 from aintandem_notify.store.membership import LEASE_S
 from support.agent_process import AgentProcess, ended_well, open_agent

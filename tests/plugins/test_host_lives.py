@@ -11,8 +11,8 @@ import trio.testing
 from trio.testing import MockClock
 
 from aintandem_notify.api import DestinationBroken, Plugin, PluginConfig, PluginNotReady, hookimpl
-from aintandem_notify.clock import TrioClock
 from aintandem_notify.errors import PluginError
+from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.plugins import Delivered, Failed, InstanceState
 from aintandem_notify.plugins.life import TEAR_DOWN_S
 from aintandem_notify.plugins.states import RETRY_PAUSES_S, STABLE_AFTER_S

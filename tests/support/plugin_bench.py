@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import trio
 
 from aintandem_notify.api import HttpAnswer, HttpClient, HttpFailed, Plugin, PluginConfig, PluginContext
-from aintandem_notify.clock import Clock, SystemClock
+from aintandem_notify.foundation.clock import Clock, SystemClock
 from aintandem_notify.log import get_logger
 
 PluginT = TypeVar("PluginT", bound=Plugin[Any])

@@ -16,9 +16,9 @@ from aintandem_notify.api import (
     Run,
     Severity,
 )
-from aintandem_notify.clock import SystemClock
 from aintandem_notify.config.values import Surroundings
 from aintandem_notify.events import Family, restore_event
+from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.log import get_logger
 from aintandem_notify.runs import RunState
 

@@ -8,7 +8,7 @@ from typing import Any
 import trio
 from trio_websocket import WebSocketConnection
 
-from aintandem_notify.clock import TrioClock
+from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.simulator.front import Front
 from aintandem_notify.simulator.simulation import Simulator
 from aintandem_notify.simulator.subscriptions import Subscriptions

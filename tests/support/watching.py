@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import trio
 
-from aintandem_notify.clock import SystemClock
 from aintandem_notify.config import ConnectionConfig, ProjectConfig
 from aintandem_notify.config.values import Secret
 from aintandem_notify.events import Event
+from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator import Fleet, Login, Session, open_fleet

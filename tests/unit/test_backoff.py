@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.backoff import full_jitter, stepped
+from aintandem_notify.foundation.backoff import full_jitter, stepped
 
 
 def highest() -> float:

@@ -36,7 +36,7 @@ def printing_calls(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", sorted(Path(cli.__file__).parent.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(Path(cli.__file__).parent.rglob("*.py")), ids=lambda path: path.name)
 def test_no_other_module_prints_by_itself(path: Path) -> None:
     allowed = {name for module, name in ASKING if module == path.name}
     assert printing_calls(path) <= (PRINTING if path == DOOR else allowed)

@@ -4,7 +4,7 @@ import pytest
 import trio
 import trio.testing
 
-from aintandem_notify.clock import AHEAD, SystemClock, TrioClock, not_ahead
+from aintandem_notify.foundation.clock import AHEAD, SystemClock, TrioClock, not_ahead
 
 STARTED = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

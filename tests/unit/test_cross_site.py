@@ -2,7 +2,7 @@
 
 import pytest
 
-from aintandem_notify.cross_site import is_foreign, is_here, is_json
+from aintandem_notify.foundation.http_server.cross_site import is_foreign, is_here, is_json
 
 HERE = "127.0.0.1:9900"
 

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
-from aintandem_notify import events, guests, open_files, runs, signals
+from aintandem_notify import events, runs
 from aintandem_notify.config import PluginConfig, json_schema
 from aintandem_notify.config.outbound import Outbound
 from aintandem_notify.control import asked
 from aintandem_notify.cutting import HEAD, TAIL
 from aintandem_notify.delivery import presenting
+from aintandem_notify.foundation import open_files, signals
+from aintandem_notify.foundation.http_server import connections
+from aintandem_notify.foundation.stdio import line_buffer
 from aintandem_notify.http_client import client, pools
 from aintandem_notify.http_client.addresses import refusal
 from aintandem_notify.ingest import writer
@@ -22,7 +25,6 @@ from aintandem_notify.orchestrator import frame_room, holding, link, survey, wat
 from aintandem_notify.plugins import Catalog, live
 from aintandem_notify.plugins.border import crossing
 from aintandem_notify.rules import budget, language, router
-from aintandem_notify.stdio import line_buffer
 from aintandem_notify.store import recent
 from aintandem_notify.tail import board
 from aintandem_notify_console import Console
@@ -131,7 +133,7 @@ FIGURES = {
         f"{mib(line_buffer.MAX_WAITING_BYTES)} MiB of lines",
         f"fewer than {open_files.FEWEST}",
         str(open_files.shortage(80, 64)).partition(":")[0],
-        f"{WORDS[guests.GRACE_S]} to itself",
+        f"{WORDS[connections.GRACE_S]} to itself",
         f"within {WORDS[signals.SAME_SIGNAL_S]}",
         f"the first {entries.LONGEST:,} characters",
     ],

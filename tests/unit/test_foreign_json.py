@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify import foreign_json
-from aintandem_notify.foreign_json import (
+from aintandem_notify.foundation import foreign_json
+from aintandem_notify.foundation.foreign_json import (
     MAX_DEPTH,
     JsonFlaw,
     UnreadableJson,

@@ -134,12 +134,14 @@ def test_every_flaw_is_in_the_table_above() -> None:
     assert {case[1] for case in marks[0].args[1]} == set(Flaw) - {Flaw.NO_MEMORY}
 
 
-@pytest.mark.parametrize("place", ["foreign_json.from_json", "events.frames.event_from"])
+@pytest.mark.parametrize(
+    "place", ["aintandem_notify.foundation.foreign_json.from_json", "aintandem_notify.events.frames.event_from"]
+)
 def test_a_frame_that_there_is_no_memory_for_is_no_event(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(f"aintandem_notify.{place}", fail)
+    monkeypatch.setattr(place, fail)
 
     assert parsed(failed_with('"a": 1')) == NoEvent(Flaw.NO_MEMORY)
 

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from aintandem_notify.cli.times import local, written
-from aintandem_notify.clock import iso_seconds, local_time
 from aintandem_notify.events import Event, Family, event_time, parse_frame, restore_event
+from aintandem_notify.foundation.clock import iso_seconds, local_time
 from aintandem_notify.missed import missed
 from aintandem_notify.notification import Project, Severity
 from aintandem_notify.observation import Gap, Observation

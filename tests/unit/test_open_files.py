@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.open_files import (
+from aintandem_notify.foundation.open_files import (
     FEWEST,
     MOST_CONTROL,
     MOST_REQUESTS,

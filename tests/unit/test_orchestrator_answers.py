@@ -18,7 +18,7 @@ from aintandem_notify.errors import (
     NotFound,
     ServerTrouble,
 )
-from aintandem_notify.foreign_json import MOST_VALUES
+from aintandem_notify.foundation.foreign_json import MOST_VALUES
 from aintandem_notify.http_client import HttpAnswer
 from aintandem_notify.orchestrator.answers import LONGEST_MESSAGE, TooLarge, content_of, error_for_answer, rows_of
 from aintandem_notify.orchestrator.records import ProjectRecord, TaskRecord, records

@@ -9,10 +9,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from aintandem_notify.clock import TrioClock
 from aintandem_notify.config import ConnectionConfig
 from aintandem_notify.errors import ApiError, AuthenticationFailed, Forbidden, HttpFailed, NotFound, ServerTrouble
 from aintandem_notify.events import ConnectionConnectedEvent, Event, Family, FeedGapEvent
+from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.ingest import Ingest
 from aintandem_notify.notification import Severity
 from aintandem_notify.observation import Observation, OpenRun

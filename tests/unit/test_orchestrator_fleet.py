@@ -9,9 +9,9 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from aintandem_notify.clock import TrioClock
 from aintandem_notify.config import ConnectionConfig, ProjectConfig
 from aintandem_notify.errors import ConfigError, HttpFailed, Problem
+from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.fleet import Fleet, Watch, keep_fleet, resolve
 from aintandem_notify.orchestrator.records import ProjectRecord

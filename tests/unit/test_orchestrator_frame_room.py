@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from aintandem_notify.budget import Budget
+from aintandem_notify.foundation.memory_budget import Budget
 from aintandem_notify.orchestrator import frame_room
 from aintandem_notify.orchestrator.frame_room import COPIES, FRAME_COST, FrameRoom, LinkRoom
 

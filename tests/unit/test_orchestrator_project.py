@@ -13,7 +13,6 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from aintandem_notify.clock import TrioClock
 from aintandem_notify.config import ConnectionConfig
 from aintandem_notify.errors import (
     AuthenticationFailed,
@@ -25,6 +24,7 @@ from aintandem_notify.errors import (
     StoreError,
 )
 from aintandem_notify.events import ConnectionDisconnectedEvent, ConnectionErrorEvent, Event
+from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator import frames
 from aintandem_notify.orchestrator.address import SocketTarget, socket_target

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.printable import escape, escape_json, escape_lines, strip
+from aintandem_notify.foundation.printable import escape, escape_json, escape_lines, strip
 
 ANY_TEXT = st.text(st.characters(codec=None) | st.sampled_from("\n\t\r\x1b[]m;\x07\u202e\x9b\u200d\u200c\ufeff"))
 

@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from aintandem_notify.signals import interrupts_raised
+from aintandem_notify.foundation.signals import interrupts_raised
 
 MOST_S = 180.0
 """For a process that is not starved of all time; nothing waits so long where it works."""
 
 _PROGRAM = """
 import sys, time, trio
-from aintandem_notify.signals import stop_signals
+from aintandem_notify.foundation.signals import stop_signals
 
 async def main():
     with stop_signals(lambda: {limit}) as stop:
@@ -113,7 +113,7 @@ async def test_a_blocked_event_loop_is_left_at_the_limit() -> None:
 
 _HANGUPS = """
 import os, signal, trio
-from aintandem_notify.signals import hangups
+from aintandem_notify.foundation.signals import hangups
 
 def hang_up():
     os.kill(os.getpid(), signal.SIGHUP)
@@ -150,7 +150,7 @@ async def test_a_hangup_is_heard_whenever_it_comes_and_never_ends_the_process() 
 _READ = """
 import ctypes, operator, os, signal, threading
 from functools import partial
-from aintandem_notify.signals import interrupts_heard
+from aintandem_notify.foundation.signals import interrupts_heard
 
 def interrupted_before_it_reads():
     # One call of C after the other, with no bytecode between them at which Python would look for signals.

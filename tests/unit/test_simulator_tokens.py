@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from aintandem_notify.clock import TrioClock
+from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.simulator.tokens import TokenOffice, read, sign
 
 KEY = b"k" * 32

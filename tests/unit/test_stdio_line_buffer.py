@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.stdio.line_buffer import LineBuffer, lines_in
+from aintandem_notify.foundation.stdio.line_buffer import LineBuffer, lines_in
 
 
 def test_what_fits_is_given_out_in_its_order() -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from aintandem_notify import log
-from aintandem_notify.stdio import stderr_thread
-from aintandem_notify.stdio.line_buffer import MAX_WAITING_BYTES
-from aintandem_notify.stdio.stderr_thread import ThreadedStderr, stderr_in_thread, threaded_stderr
+from aintandem_notify.foundation.stdio import stderr_thread
+from aintandem_notify.foundation.stdio.line_buffer import MAX_WAITING_BYTES
+from aintandem_notify.foundation.stdio.stderr_thread import ThreadedStderr, stderr_in_thread, threaded_stderr
 from support.pipes import full_pipe, read_until
 
 LONG_S = 60.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aintandem_notify.systemd import Systemd
+from aintandem_notify.agent.systemd import Systemd
 from support.datagrams import bound_socket
 
 

@@ -8,8 +8,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from aintandem_notify import threads
-from aintandem_notify.threads import is_refused_thread, run_in_thread
+import aintandem_notify
+from aintandem_notify.foundation import threads
+from aintandem_notify.foundation.threads import is_refused_thread, run_in_thread
 
 REFUSED = "can't start new thread"
 
@@ -66,11 +67,11 @@ def test_other_errors_are_no_refusal(error: Exception) -> None:
 
 
 def test_it_is_the_one_way_into_a_thread() -> None:
-    package = Path(threads.__file__).parent
+    package = Path(aintandem_notify.__file__).parent
     found = {
         path.relative_to(package).as_posix()
         for path in package.rglob("*.py")
         if "trio.to_thread" in path.read_text()
     }
     # A start without a thread for the store is a sentence; the library's calls tell their callers.
-    assert found == {"threads.py", "store/storage.py", "client/token_stores.py"}
+    assert found == {"foundation/threads.py", "store/storage.py", "client/token_stores.py"}

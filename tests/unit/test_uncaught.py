@@ -8,7 +8,7 @@ import pytest
 
 from aintandem_notify import log
 from aintandem_notify.agent.process import log_what_nobody_catches
-from aintandem_notify.stdio.stderr_thread import stderr_in_thread
+from aintandem_notify.foundation.stdio.stderr_thread import stderr_in_thread
 
 MOST = 50
 """Finalizers that fail before the chain of the test ends by itself."""

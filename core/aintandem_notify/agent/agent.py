@@ -9,18 +9,18 @@ import trio
 
 from aintandem_notify import __version__, log
 from aintandem_notify.agent.settings import Instance, instances, restart_needed
-from aintandem_notify.clock import Clock
+from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.config import Config
 from aintandem_notify.delivery import Dispatcher
 from aintandem_notify.errors import ConfigError, StoreError
 from aintandem_notify.events import AgentStartedEvent, AgentStoppedEvent
+from aintandem_notify.foundation.clock import Clock
+from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.ingest import Ingest
 from aintandem_notify.loading import Loaded, load
 from aintandem_notify.orchestrator import ConnectionState, Fleet, ProjectStatus, Unwatched
 from aintandem_notify.plugins import InstanceState, PluginHost
 from aintandem_notify.sharing import Member, entries_of, place_of
-from aintandem_notify.systemd import Systemd
-from aintandem_notify.threads import run_in_thread
 
 SLOW_RELOAD_S: Final = 10.0
 """Seconds that a reload may take to read the config before that is mentioned."""

@@ -12,13 +12,13 @@ import trio
 
 from aintandem_notify import log
 from aintandem_notify.agent.agent import Agent
+from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.agent.tree import open_agent
-from aintandem_notify.clock import SystemClock
+from aintandem_notify.foundation.clock import SystemClock
+from aintandem_notify.foundation.open_files import FileBudget, file_budget, raise_file_limit, shortage
+from aintandem_notify.foundation.signals import Hangups, hangups, stop_signals
 from aintandem_notify.loading import Loaded, load
-from aintandem_notify.open_files import FileBudget, file_budget, raise_file_limit, shortage
 from aintandem_notify.plugins.border import last_line, placed
-from aintandem_notify.signals import Hangups, hangups, stop_signals
-from aintandem_notify.systemd import Systemd
 
 EXIT_GRACE_S: Final = 15.0
 """Seconds beyond ``[delivery] drain_timeout`` until the process ends in any case; plugins tear down in it."""

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from aintandem_notify import __version__, log
 from aintandem_notify.agent.agent import Agent
-from aintandem_notify.backoff import Chance
-from aintandem_notify.clock import Clock
+from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.config import Config, Secret, store_place
 from aintandem_notify.control.access import Access
 from aintandem_notify.control.heartbeat import open_heartbeat
@@ -22,17 +21,18 @@ from aintandem_notify.control.server import open_control
 from aintandem_notify.control.wellness import silence
 from aintandem_notify.delivery import Dispatcher, open_dispatcher
 from aintandem_notify.events import AgentEvent, LoginFailedEvent
+from aintandem_notify.foundation.backoff import Chance
+from aintandem_notify.foundation.clock import Clock
+from aintandem_notify.foundation.open_files import NO_LIMIT, FileBudget
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.ingest import open_ingest
 from aintandem_notify.loading import Loaded
-from aintandem_notify.open_files import NO_LIMIT, FileBudget
 from aintandem_notify.orchestrator import Credentials, LinkPlaces, Login, Session, credentials_of, open_fleet
 from aintandem_notify.plugins import PluginHost, open_host
 from aintandem_notify.sharing import node_name, open_membership, open_sharing
 from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
 from aintandem_notify.store import RESERVE_BYTES, Pulse, Storage, open_pulse, open_storage
 from aintandem_notify.store.pulse import EVERY_S
-from aintandem_notify.systemd import Systemd
 from aintandem_notify.upkeep import open_pruning, watch_trouble
 
 _log = log.get_logger(__name__)

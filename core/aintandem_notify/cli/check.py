@@ -62,7 +62,7 @@ def _describe(loaded: Loaded) -> None:
 
 def _too_few_files(loaded: Loaded) -> str | None:
     """As the start of the agent says it; globs stand for projects that only the orchestrator knows."""
-    from aintandem_notify.open_files import raise_file_limit, shortage
+    from aintandem_notify.foundation.open_files import raise_file_limit, shortage
 
     config = loaded.config
     return shortage(len(config.projects), raise_file_limit(), embedded=config.orchestrator.embedded)

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import click
 
-from aintandem_notify import printable
+from aintandem_notify.foundation import printable
 
 
 def echo(line: str = "", *, err: bool = False, **style: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from aintandem_notify import __version__, open_files
+from aintandem_notify import __version__
 from aintandem_notify.cli import (
     check,
     deliveries,
@@ -29,7 +29,8 @@ from aintandem_notify.cli.echo import PrintableError, echo, echo_lines, print_fa
 from aintandem_notify.cli.ending import end_process
 from aintandem_notify.cli.shared import EXIT_FAILED, EXIT_WRONG
 from aintandem_notify.errors import AInTandemNotifyError, ConfigError
-from aintandem_notify.stdio.stderr_thread import stderr_in_thread
+from aintandem_notify.foundation import open_files
+from aintandem_notify.foundation.stdio.stderr_thread import stderr_in_thread
 
 PROGRAM = "aintandem-notify"
 
@@ -88,7 +89,7 @@ def _is_for_people(error: BaseException) -> bool:
 
 def _no_thread(error: BaseException) -> str | None:
     """A sentence where the error is that the system starts no thread, else None."""
-    from aintandem_notify.threads import NONE_LEFT, is_refused_thread
+    from aintandem_notify.foundation.threads import NONE_LEFT, is_refused_thread
 
     return NONE_LEFT if is_refused_thread(error) else None
 

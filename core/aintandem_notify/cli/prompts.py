@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from aintandem_notify.cli.echo import echo
-from aintandem_notify.printable import escape
+from aintandem_notify.foundation.printable import escape
 
 if TYPE_CHECKING:
     from aintandem_notify.setup import Question
@@ -136,7 +136,7 @@ class Answers:
 
 def prompt(text: str, **how: Any) -> Any:
     """As click's; a single Ctrl-C ends it, whenever it comes."""
-    from aintandem_notify.signals import interrupts_heard
+    from aintandem_notify.foundation.signals import interrupts_heard
 
     with interrupts_heard():
         return click.prompt(escape(text), **how)
@@ -144,7 +144,7 @@ def prompt(text: str, **how: Any) -> Any:
 
 def confirm(text: str, **how: Any) -> bool:
     """As click's; a single Ctrl-C ends it, whenever it comes."""
-    from aintandem_notify.signals import interrupts_heard
+    from aintandem_notify.foundation.signals import interrupts_heard
 
     with interrupts_heard():
         return click.confirm(escape(text), **how)

@@ -81,7 +81,7 @@ def run_interruptible(work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: 
     """
     import trio
 
-    from aintandem_notify.signals import stop_signals
+    from aintandem_notify.foundation.signals import stop_signals
 
     async def until_interrupted() -> T:
         with stop_signals(lambda: TEAR_DOWN_S) as stop:

@@ -43,9 +43,9 @@ def simulate(port: int, seed: int | None, speed: float, projects: tuple[str, ...
     import trio
 
     from aintandem_notify import log
-    from aintandem_notify.signals import stop_signals
+    from aintandem_notify.foundation.signals import stop_signals
+    from aintandem_notify.foundation.threads import run_in_thread
     from aintandem_notify.simulator import open_simulator
-    from aintandem_notify.threads import run_in_thread
 
     async def serve() -> None:
         with stop_signals(lambda: TEAR_DOWN_S) as stop:

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from aintandem_notify.printable import escape
+from aintandem_notify.foundation.printable import escape
 
 GAP: Final = "  "
 """What stands between two columns."""

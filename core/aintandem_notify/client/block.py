@@ -6,8 +6,8 @@ from typing import Any
 
 import trio
 
-from aintandem_notify.clock import Clock
 from aintandem_notify.errors import Disconnected
+from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator import OrchestratorApi, Session
 

@@ -13,14 +13,12 @@ from typing import Final
 import trio
 
 from aintandem_notify import log
-from aintandem_notify.backoff import Chance, full_jitter
 from aintandem_notify.client.block import Block
 from aintandem_notify.client.callbacks import Reporter
 from aintandem_notify.client.connection_events import ConnectionChange, Listener, change_of
 from aintandem_notify.client.ends import look_up_end
 from aintandem_notify.client.interest import Interest, Routes
 from aintandem_notify.client.outlet import Outlet, RunOutlet
-from aintandem_notify.clock import Clock
 from aintandem_notify.errors import (
     ApiError,
     Disconnected,
@@ -32,6 +30,8 @@ from aintandem_notify.errors import (
     ServerTrouble,
 )
 from aintandem_notify.events import EVENT_TYPES, OWN_TYPES, ConnectionEvent, Event, Family
+from aintandem_notify.foundation.backoff import Chance, full_jitter
+from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator import (
     ConnectionState,

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import trio
 
-from aintandem_notify.backoff import Chance
 from aintandem_notify.client.auth import Auth
 from aintandem_notify.client.block import BlockApi, OutsideOfBlock, open_block
 from aintandem_notify.client.callbacks import Callback, OnError, Reporter
@@ -26,7 +25,6 @@ from aintandem_notify.client.interest import Interest, interest_in
 from aintandem_notify.client.progress import Progress
 from aintandem_notify.client.running import TaskResult, run_to_its_end
 from aintandem_notify.client.token_stores import GuardedStore
-from aintandem_notify.clock import Clock, SystemClock
 from aintandem_notify.config import ConnectionConfig, Secret
 from aintandem_notify.events import (
     Family,
@@ -40,6 +38,8 @@ from aintandem_notify.events import (
     WorkflowExecutionCompletedEvent,
     WorkflowExecutionFailedEvent,
 )
+from aintandem_notify.foundation.backoff import Chance
+from aintandem_notify.foundation.clock import Clock, SystemClock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator import (
     GivenToken,

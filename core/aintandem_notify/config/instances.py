@@ -19,8 +19,8 @@ from aintandem_notify.config.plugin import PluginConfig
 from aintandem_notify.config.problems import validate
 from aintandem_notify.config.values import Surroundings
 from aintandem_notify.errors import PluginError
+from aintandem_notify.foundation.signals import is_ctrl_c
 from aintandem_notify.log import in_words
-from aintandem_notify.signals import is_ctrl_c
 
 # Names appear as "slack.team" in rules, logs and the store.
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")

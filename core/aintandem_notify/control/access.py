@@ -6,8 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from aintandem_notify.clock import Clock
 from aintandem_notify.delivery import DestinationStatus
+from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.orchestrator import ProjectStatus, Unwatched
 from aintandem_notify.plugins import InstanceStatus
 from aintandem_notify.store import Pulse, Storage

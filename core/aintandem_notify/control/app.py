@@ -41,7 +41,7 @@ from aintandem_notify.control.views import (
     printable_json,
 )
 from aintandem_notify.errors import StoreError
-from aintandem_notify.guests import vouch_for
+from aintandem_notify.foundation.http_server.connections import vouch_for
 from aintandem_notify.store import Handled
 
 _log = log.get_logger(__name__)

@@ -8,8 +8,8 @@ from starlette.requests import Request
 
 from aintandem_notify.control.deliveries import MOST_AT_ONCE, MOST_ON_A_PAGE
 from aintandem_notify.control.refusal import Refused
-from aintandem_notify.foreign_json import read_json
-from aintandem_notify.serving import BodyRefused, read_body
+from aintandem_notify.foundation.foreign_json import read_json
+from aintandem_notify.foundation.http_server.server import BodyRefused, read_body
 from aintandem_notify.store import DeliveryState, Wanted
 
 MOST_BODY: Final = 65_536

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from aintandem_notify.clock import Clock
 from aintandem_notify.control import deliveries
 from aintandem_notify.control.deliveries import Act
 from aintandem_notify.control.peers import peers_of
@@ -25,6 +24,7 @@ from aintandem_notify.delivery import NOT_CONFIGURED
 from aintandem_notify.delivery import gate as gates
 from aintandem_notify.delivery.gate import Gate, GateState
 from aintandem_notify.delivery.gate_rows import from_row, to_row
+from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.store import Handled, Purpose, Queue, Store, Wanted
 
 NO_AGENT: Final = "no agent runs with this config"

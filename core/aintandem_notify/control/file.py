@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from aintandem_notify.config import state_file
-from aintandem_notify.folders import make_folder
+from aintandem_notify.foundation.private_folders import make_folder
 
 try:
     import fcntl

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from aintandem_notify.control.refusal import Refused
-from aintandem_notify.cross_site import is_foreign, is_here
+from aintandem_notify.foundation.http_server.cross_site import is_foreign, is_here
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 """What anybody on this machine may ask, without a token."""

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
-from aintandem_notify.clock import Clock, SystemClock
 from aintandem_notify.config import AtRest, load_at_rest
 from aintandem_notify.control.at_rest import AtRestDesk
 from aintandem_notify.control.client import AgentDesk
@@ -24,7 +23,8 @@ from aintandem_notify.control.views import (
     TurnedView,
 )
 from aintandem_notify.errors import StoreInUse
-from aintandem_notify.signals import interrupts_raised
+from aintandem_notify.foundation.clock import Clock, SystemClock
+from aintandem_notify.foundation.signals import interrupts_raised
 from aintandem_notify.store import Store, Wanted, exists, put_aside
 
 NOTHING_KEPT: Final = "no agent runs with this config, and one with the simulator keeps nothing over its end"

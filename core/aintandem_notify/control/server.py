@@ -13,9 +13,9 @@ from aintandem_notify.control.access import Access
 from aintandem_notify.control.app import build_app
 from aintandem_notify.control.file import HeldByAnother, Whereabouts, control_file, published
 from aintandem_notify.errors import StoreError
-from aintandem_notify.guests import Guests
-from aintandem_notify.open_files import MOST_CONTROL
-from aintandem_notify.serving import bound_socket, served
+from aintandem_notify.foundation.http_server.connections import Guests
+from aintandem_notify.foundation.http_server.server import bound_socket, served
+from aintandem_notify.foundation.open_files import MOST_CONTROL
 
 KEEP_ALIVE_S: Final = 10.0
 """Seconds that an idle connection is kept, and that a request has to arrive but for its body."""

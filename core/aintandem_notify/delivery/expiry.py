@@ -6,11 +6,11 @@ from typing import Final, Never
 
 import trio
 
-from aintandem_notify.clock import Clock
 from aintandem_notify.delivery.settings import DestinationSettings
 from aintandem_notify.delivery.settling import too_old
 from aintandem_notify.delivery.takeover import AT_ONCE, take_over_waiting
 from aintandem_notify.errors import StoreError
+from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import get_logger
 from aintandem_notify.store import Storage, Store
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from aintandem_notify.backoff import Chance, stepped
 from aintandem_notify.config.values import Rate
 from aintandem_notify.delivery.judge import Action, Verdict
+from aintandem_notify.foundation.backoff import Chance, stepped
 
 BACKOFF_S: Final[Sequence[float]] = (5.0, 15.0, 60.0, 300.0, 900.0)
 """Pauses of a destination in trouble; the last repeats."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from aintandem_notify.backoff import Chance, stepped
 from aintandem_notify.delivery.judge import Action, History, Verdict
+from aintandem_notify.foundation.backoff import Chance, stepped
 from aintandem_notify.hookspecs import Receipt
 from aintandem_notify.store import Claim, DeliveryState, Settlement
 

@@ -8,8 +8,6 @@ from typing import Final, Protocol
 
 import trio
 
-from aintandem_notify.backoff import Chance, stepped
-from aintandem_notify.clock import Clock
 from aintandem_notify.delivery import gate as gates
 from aintandem_notify.delivery.digest import fold_backlog
 from aintandem_notify.delivery.expiry import look_after_waiting
@@ -22,6 +20,8 @@ from aintandem_notify.delivery.stored_gate import Instant, Place, StoredGate
 from aintandem_notify.delivery.takeover import handed_over
 from aintandem_notify.errors import StoreError
 from aintandem_notify.events import AgentEvent, DestinationParkedEvent, DestinationRecoveredEvent
+from aintandem_notify.foundation.backoff import Chance, stepped
+from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import get_logger
 from aintandem_notify.notification import STORE_THREAD, Notification
 from aintandem_notify.plugins.calls import Delivered, Result

@@ -62,7 +62,7 @@ from aintandem_notify.events.wire import (
     WorkflowPhaseCompletedEvent,
     WorkflowPhaseStartedEvent,
 )
-from aintandem_notify.foreign_json import MAX_DEPTH
+from aintandem_notify.foundation.foreign_json import MAX_DEPTH
 
 __all__ = [
     "CONTROL_TYPES",

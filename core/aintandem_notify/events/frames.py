@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from aintandem_notify.events.base import Event, UnknownEvent
 from aintandem_notify.events.table import EVENT_TYPES, OWN_TYPES, WIRE_MODELS
-from aintandem_notify.foreign_json import (
+from aintandem_notify.foundation.foreign_json import (
     JsonFlaw,
     UnreadableJson,
     beyond_limits,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from aintandem_notify.foreign_json import read_json
+from aintandem_notify.foundation.foreign_json import read_json
 from aintandem_notify.log import one_line
 
 LONGEST_RETRY_AFTER: Final = 86400.0

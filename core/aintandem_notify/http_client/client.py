@@ -12,8 +12,8 @@ import trio
 
 from aintandem_notify.config import ConnectionConfig, Outbound
 from aintandem_notify.errors import HttpFailed
+from aintandem_notify.foundation.open_files import MOST_REQUESTS
 from aintandem_notify.http_client.answer import HttpAnswer, Room
-from aintandem_notify.open_files import MOST_REQUESTS
 
 if TYPE_CHECKING:
     from aintandem_notify.http_client.transport import Door

@@ -12,7 +12,7 @@ from typing import Final
 import trio
 
 from aintandem_notify.errors import HttpFailed
-from aintandem_notify.threads import run_in_thread
+from aintandem_notify.foundation.threads import run_in_thread
 
 PATIENCE: Final = 15.0
 """Seconds after which a look-up that goes on is asked once more beside it; its question may have been lost."""

@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 
 import trio
 
-from aintandem_notify.clock import Clock
 from aintandem_notify.errors import StatementFailed, StoreError
 from aintandem_notify.events import AgentEvent, ConnectionConnectedEvent, Event, StoreDegradedEvent
+from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.ingest.lately import Lately
 from aintandem_notify.ingest.plan import Handed, Plan, Router, halves, is_passing, plan
 from aintandem_notify.ingest.portions import MOST_EVENTS, MOST_KEPT, MOST_TEXT, looks, portions, room_after

@@ -8,8 +8,8 @@ stays one.
 from typing import Final
 
 from aintandem_notify.errors import AInTandemNotifyError
+from aintandem_notify.foundation.printable import strip
 from aintandem_notify.log.redaction import redact, redact_cut
-from aintandem_notify.printable import strip
 
 LONGEST_TEXT: Final = 500
 """Characters of a text that are kept."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
-from aintandem_notify.printable import escape_json
+from aintandem_notify.foundation.printable import escape_json
 
 OURS: Final = ("aintandem_notify", "agent")
 """Loggers that people need not read of: what they say tells enough. Libraries are named."""

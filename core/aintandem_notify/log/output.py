@@ -15,11 +15,11 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-from aintandem_notify.clock import local_time
+from aintandem_notify.foundation.clock import local_time
+from aintandem_notify.foundation.printable import escape
+from aintandem_notify.foundation.stdio.stderr_thread import plain_notice, threaded_stderr
 from aintandem_notify.log.entries import safe_entry, safe_trace
 from aintandem_notify.log.lines import OWN_KEYS, json_line, text_line
-from aintandem_notify.printable import escape
-from aintandem_notify.stdio.stderr_thread import plain_notice, threaded_stderr
 
 LogFormat = Literal["auto", "text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]

@@ -15,11 +15,11 @@ from typing import Any, Final
 import trio
 
 from aintandem_notify import log
-from aintandem_notify.backoff import Chance, stepped
-from aintandem_notify.clock import Clock
 from aintandem_notify.config import Secret
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, NotLoggedIn, ServerTrouble
 from aintandem_notify.events import LoginFailedEvent
+from aintandem_notify.foundation.backoff import Chance, stepped
+from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.address import SocketTarget, socket_target
 from aintandem_notify.orchestrator.answers import message_of

@@ -3,8 +3,8 @@
 from typing import Any
 
 from aintandem_notify import log
-from aintandem_notify.clock import Clock
 from aintandem_notify.errors import ApiError, HttpFailed, NotFound
+from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.address import api_bases
 from aintandem_notify.orchestrator.answers import content_of

@@ -15,10 +15,10 @@ from typing import Final, Protocol, TypeVar
 import trio
 
 from aintandem_notify import log
-from aintandem_notify.backoff import Chance, full_jitter
-from aintandem_notify.clock import Clock
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, NotFound, ServerTrouble, StoreError
 from aintandem_notify.events import Event, Family, FeedGapEvent
+from aintandem_notify.foundation.backoff import Chance, full_jitter
+from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.notification import Project
 from aintandem_notify.observation import Gap, Look, Observation, OpenRun, Outcome, Outlook
 from aintandem_notify.orchestrator.answers import TooLarge

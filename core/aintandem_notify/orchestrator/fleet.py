@@ -14,10 +14,10 @@ from typing import Final, Protocol
 import trio
 
 from aintandem_notify import log
-from aintandem_notify.backoff import Chance, full_jitter
-from aintandem_notify.clock import Clock
 from aintandem_notify.config import ConnectionConfig
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed
+from aintandem_notify.foundation.backoff import Chance, full_jitter
+from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import redact_start
 from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.records import ProjectRecord

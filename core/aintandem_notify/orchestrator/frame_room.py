@@ -6,7 +6,7 @@ large message waits until there is room for all of it.
 
 from typing import Final
 
-from aintandem_notify.budget import Budget, Share
+from aintandem_notify.foundation.memory_budget import Budget, Share
 
 FREE_MESSAGE: Final = 2**18
 """Bytes of a message that a link may read without asking; nearly all messages have less."""

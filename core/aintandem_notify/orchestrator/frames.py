@@ -7,10 +7,10 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from aintandem_notify.clock import Clock
 from aintandem_notify.cutting import fitted
 from aintandem_notify.events import Event, NoEvent, UnknownEvent, parse_frame
-from aintandem_notify.foreign_json import is_out_of_memory
+from aintandem_notify.foundation.clock import Clock
+from aintandem_notify.foundation.foreign_json import is_out_of_memory
 
 UNKNOWN_TYPE: Final = "unknown type"
 """The kind under which events of unknown type are counted; they are events all the same."""

@@ -16,9 +16,9 @@ from h11 import ProtocolError as HttpProtocolError
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, wrap_client_stream
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
-from aintandem_notify.clock import Clock
 from aintandem_notify.config import DIRECT, Outbound
 from aintandem_notify.errors import LinkLost, OrchestratorError
+from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.orchestrator.address import Endpoint, SocketTarget
 from aintandem_notify.orchestrator.dial import TlsContext, open_stream
 from aintandem_notify.orchestrator.frame_room import FrameRoom, LinkRoom

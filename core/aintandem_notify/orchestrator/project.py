@@ -29,6 +29,7 @@ from aintandem_notify.events import (
     ConnectionErrorEvent,
     Event,
 )
+from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.catching_up import CatchUp
 from aintandem_notify.orchestrator.frames import FrameReader
@@ -51,7 +52,6 @@ from aintandem_notify.orchestrator.succession import Succession, open_succession
 from aintandem_notify.orchestrator.tokens import Token, renewal_moment
 from aintandem_notify.orchestrator.verdicts import OUR_LIMITS
 from aintandem_notify.orchestrator.watch_settings import Observe, WatchSettings
-from aintandem_notify.threads import run_in_thread
 
 RENEW_AGAIN_S: Final = 30.0
 """Pause before a token that could not be renewed is renewed again, while the link goes on with the old one."""

@@ -12,9 +12,10 @@ from urllib.parse import quote, urlencode
 
 import trio
 
-from aintandem_notify.budget import Budget
-from aintandem_notify.clock import Clock
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, ServerTrouble
+from aintandem_notify.foundation.clock import Clock
+from aintandem_notify.foundation.memory_budget import Budget
+from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.answers import content_of, rows_of
 from aintandem_notify.orchestrator.auth import Session
@@ -29,7 +30,6 @@ from aintandem_notify.orchestrator.records import (
     each,
     records,
 )
-from aintandem_notify.threads import run_in_thread
 
 RETRY_PAUSES_S: Final = (1.0, 2.0, 4.0)
 """As the official SDK: three more tries, from one second, doubling."""

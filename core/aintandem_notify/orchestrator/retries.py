@@ -3,7 +3,6 @@
 from enum import StrEnum
 from typing import Final, Protocol
 
-from aintandem_notify.backoff import Chance, full_jitter, stepped
 from aintandem_notify.errors import (
     ApiError,
     HttpFailed,
@@ -13,6 +12,7 @@ from aintandem_notify.errors import (
     ProjectGone,
     ServerTrouble,
 )
+from aintandem_notify.foundation.backoff import Chance, full_jitter, stepped
 
 STABLE_AFTER_S: Final = 60.0
 """A connection that lasted so long was a good one: two heartbeats at the usual 30 s have come back. Only then

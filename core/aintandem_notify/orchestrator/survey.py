@@ -9,9 +9,9 @@ from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 import trio
 
-from aintandem_notify.clock import Clock
 from aintandem_notify.errors import ApiError, HttpFailed, NotFound
 from aintandem_notify.events import Family
+from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.missed import MARGIN
 from aintandem_notify.observation import Observation, OpenRun
 from aintandem_notify.orchestrator.answers import TooLarge

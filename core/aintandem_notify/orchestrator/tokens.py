@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, TypeGuard
 
-from aintandem_notify.backoff import Chance
-from aintandem_notify.foreign_json import read_json
+from aintandem_notify.foundation.backoff import Chance
+from aintandem_notify.foundation.foreign_json import read_json
 
 RENEW_FROM: Final = 0.75
 """The part of a token's life after which anybody who asks gets a new one."""

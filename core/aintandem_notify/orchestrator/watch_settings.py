@@ -7,9 +7,9 @@ from typing import Protocol
 
 import trio
 
-from aintandem_notify.backoff import Chance
-from aintandem_notify.clock import Clock
 from aintandem_notify.events import Event
+from aintandem_notify.foundation.backoff import Chance
+from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.address import SocketTarget
 from aintandem_notify.orchestrator.catching_up import CatchUp

@@ -10,9 +10,9 @@ from typing import Final
 import trio
 
 from aintandem_notify import log
-from aintandem_notify.backoff import Chance
-from aintandem_notify.clock import Clock
 from aintandem_notify.config import ConnectionConfig
+from aintandem_notify.foundation.backoff import Chance
+from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.auth import Session

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import trio
 
+from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.plugins.border import Border, DeadlineExceeded
 from aintandem_notify.plugins.border.tasks import Timed, contained
 from aintandem_notify.plugins.registry import Hook
-from aintandem_notify.threads import run_in_thread
 
 STUCK_AFTER_S: Final = 300.0
 """Seconds past its deadline after which a call is no longer slow but stuck, and its instance failed."""

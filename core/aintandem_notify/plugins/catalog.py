@@ -12,6 +12,7 @@ from pydantic import ConfigDict
 from aintandem_notify.api import Plugin
 from aintandem_notify.config.plugin import PluginConfig
 from aintandem_notify.errors import PluginError
+from aintandem_notify.foundation.signals import is_ctrl_c
 from aintandem_notify.log import in_words
 from aintandem_notify.plugins.border import ConventionBroken, Home, Unusable, at, facts_of, placed
 from aintandem_notify.plugins.conventions import config_model_of, implemented_hooks, plugin_class_of
@@ -25,7 +26,6 @@ from aintandem_notify.plugins.sources import (
     installed_entry_points,
     sources_of,
 )
-from aintandem_notify.signals import is_ctrl_c
 
 NOT_RUN: Final = (
     "{}/{} was not loaded: it is code, which runs only beside a config that you name; if you trust it, write the "

@@ -22,10 +22,10 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Final, TextIO
 
+from aintandem_notify.foundation.signals import handlers_kept, is_ctrl_c
 from aintandem_notify.hookspecs import PROJECT
 from aintandem_notify.log import in_words, name_of, text_of
 from aintandem_notify.plugins.border import Home, at, placed
-from aintandem_notify.signals import handlers_kept, is_ctrl_c
 
 OWN_DISTRIBUTION: Final = "aintandem-notify"
 # Kept on the module of a one-file plugin, so that a reload of the config finds the same classes again.

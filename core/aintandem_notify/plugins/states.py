@@ -6,8 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from aintandem_notify.backoff import Chance, stepped
 from aintandem_notify.errors import DestinationBroken, PluginNotReady
+from aintandem_notify.foundation.backoff import Chance, stepped
 from aintandem_notify.plugins.border import Unusable
 
 RETRY_PAUSES_S: Final[Sequence[float]] = (1.0, 5.0, 15.0, 60.0, 300.0)

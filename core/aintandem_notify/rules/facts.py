@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final
 
-from aintandem_notify.clock import iso_seconds
 from aintandem_notify.events import Event
+from aintandem_notify.foundation.clock import iso_seconds
 from aintandem_notify.notification import Project
 from aintandem_notify.rules import formats
 from aintandem_notify.runs import Run

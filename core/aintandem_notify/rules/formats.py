@@ -4,9 +4,9 @@ import json
 from datetime import datetime
 from typing import Any, Final
 
-from aintandem_notify.clock import iso_seconds
+from aintandem_notify.foundation.clock import iso_seconds
+from aintandem_notify.foundation.printable import strip
 from aintandem_notify.log import redact, redact_end, redact_start
-from aintandem_notify.printable import strip
 
 _DURATION_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 LONGEST_DURATION: Final = 1e12

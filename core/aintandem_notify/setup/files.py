@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from aintandem_notify.folders import make_folder
+from aintandem_notify.foundation.private_folders import make_folder
 from aintandem_notify.setup.draft import Draft
 
 

@@ -10,8 +10,8 @@ from typing import Final, Protocol
 import trio
 
 from aintandem_notify import log
-from aintandem_notify.clock import Clock
 from aintandem_notify.errors import StoreError
+from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.orchestrator import Unwatched
 from aintandem_notify.sharing.member import Member
 from aintandem_notify.sharing.shares import Group, Turns

@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
-    from aintandem_notify.clock import Clock
+    from aintandem_notify.foundation.clock import Clock
     from aintandem_notify.simulator.simulation import Simulator as Simulator
 
 DEFAULT_PROJECTS: Final = ("project-123", "project-456")

@@ -12,11 +12,11 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from aintandem_notify.cross_site import is_foreign, is_here, is_json
 from aintandem_notify.errors import ApiError
-from aintandem_notify.foreign_json import read_json
-from aintandem_notify.guests import vouch_for
-from aintandem_notify.serving import BodyRefused, read_body
+from aintandem_notify.foundation.foreign_json import read_json
+from aintandem_notify.foundation.http_server.connections import vouch_for
+from aintandem_notify.foundation.http_server.cross_site import is_foreign, is_here, is_json
+from aintandem_notify.foundation.http_server.server import BodyRefused, read_body
 from aintandem_notify.simulator.asked import Asked
 from aintandem_notify.simulator.calls import Call
 from aintandem_notify.simulator.control import CONTROL_CALLS

@@ -14,7 +14,7 @@ from typing import Final
 
 import trio
 
-from aintandem_notify.serving import PAUSE_S, AcceptTrouble
+from aintandem_notify.foundation.http_server.server import PAUSE_S, AcceptTrouble
 
 IN_TRANSIT: Final = 16
 """Connections that were taken in here and not yet by the server behind, which has room for so many strangers."""

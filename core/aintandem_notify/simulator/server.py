@@ -7,9 +7,9 @@ from typing import Final
 
 import trio
 
-from aintandem_notify.clock import Clock, SystemClock
-from aintandem_notify.guests import Guests
-from aintandem_notify.serving import bound_socket, served
+from aintandem_notify.foundation.clock import Clock, SystemClock
+from aintandem_notify.foundation.http_server.connections import Guests
+from aintandem_notify.foundation.http_server.server import bound_socket, served
 from aintandem_notify.simulator.app import build_app
 from aintandem_notify.simulator.demo import run_demo
 from aintandem_notify.simulator.front import Front

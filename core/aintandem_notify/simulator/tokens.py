@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aintandem_notify.clock import Clock
+from aintandem_notify.foundation.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from typing import Any, Final, Protocol
 
 import trio
 
-from aintandem_notify.clock import Clock
 from aintandem_notify.errors import ApiError
+from aintandem_notify.foundation.clock import Clock
 
 HISTORY: Final = 10_000
 """How many of the events that were sent are remembered for tests; ours."""

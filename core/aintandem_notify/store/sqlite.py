@@ -18,9 +18,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import StaticPool
 
-from aintandem_notify.clock import SystemClock
 from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
-from aintandem_notify.folders import make_folder
+from aintandem_notify.foundation.clock import SystemClock
+from aintandem_notify.foundation.private_folders import make_folder
 from aintandem_notify.store.faults import SENTENCES, naming_errors, watch_statements
 from aintandem_notify.store.file_sizes import raise_size_limit, too_low
 from aintandem_notify.store.migrations import create, upgrade

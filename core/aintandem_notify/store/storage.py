@@ -8,12 +8,12 @@ from typing import TypeVar
 
 import trio
 
-from aintandem_notify.clock import Clock
 from aintandem_notify.errors import MembershipLost
+from aintandem_notify.foundation.clock import Clock
+from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.store.health import StoreStatus
 from aintandem_notify.store.membership import Membership
 from aintandem_notify.store.store import Store
-from aintandem_notify.threads import run_in_thread
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from sqlalchemy import delete, insert, select, update
 
-from aintandem_notify.clock import Clock, SystemClock
 from aintandem_notify.errors import MembershipLost, StatementFailed, StoreDamaged, StoreError, StoreFull
+from aintandem_notify.foundation.clock import Clock, SystemClock
 from aintandem_notify.store.backlog import Backlog
 from aintandem_notify.store.database import open_database
 from aintandem_notify.store.gates import Gates

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Final
 
 from aintandem_notify.events import Event, Family, TaskOutputEvent, TaskStepProgressEvent
+from aintandem_notify.foundation.printable import strip
 from aintandem_notify.notification import Project, Severity
 from aintandem_notify.observation import Observation
-from aintandem_notify.printable import strip
 from aintandem_notify.rules import formats, texts
 from aintandem_notify.runs import OPENING_TYPES, TERMINAL_STATES, Run, RunRef, RunState, advance, run_ref
 from aintandem_notify.shown import shown_subject

@@ -9,7 +9,6 @@ from typing import Final
 import trio
 
 from aintandem_notify.client import AInTandemClient, ConnectionChange, TaskRecord
-from aintandem_notify.clock import SystemClock
 from aintandem_notify.config import Config, ConnectionConfig, ProjectConfig
 from aintandem_notify.errors import (
     AInTandemNotifyError,
@@ -22,9 +21,10 @@ from aintandem_notify.errors import (
     ProjectGone,
 )
 from aintandem_notify.events import Event
+from aintandem_notify.foundation.clock import SystemClock
+from aintandem_notify.foundation.open_files import raise_file_limit, shortage
 from aintandem_notify.notification import Project, Severity
 from aintandem_notify.observation import Observation
-from aintandem_notify.open_files import raise_file_limit, shortage
 from aintandem_notify.orchestrator import UnusableId
 from aintandem_notify.orchestrator.fleet import resolve
 from aintandem_notify.orchestrator.observing import observed_task

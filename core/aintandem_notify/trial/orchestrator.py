@@ -8,7 +8,6 @@ from typing import Final
 
 import trio
 
-from aintandem_notify.clock import SystemClock
 from aintandem_notify.config import Config, ProjectConfig
 from aintandem_notify.errors import (
     AInTandemNotifyError,
@@ -17,6 +16,7 @@ from aintandem_notify.errors import (
     HttpFailed,
     NotFound,
 )
+from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.log import in_words
 from aintandem_notify.orchestrator import OrchestratorApi, Session, UnusableId, credentials_of

@@ -9,8 +9,8 @@ from typing import Any, Final, Never
 
 import trio
 
-from aintandem_notify.clock import Clock
 from aintandem_notify.errors import StoreError
+from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import get_logger
 from aintandem_notify.store import WALKS, Limits, Page, Retention, Storage, Store, Walk
 

@@ -6,9 +6,9 @@ from typing import Final, Never
 
 import trio
 
-from aintandem_notify.clock import Clock
 from aintandem_notify.errors import StoreDamaged, StoreError
 from aintandem_notify.events import AgentEvent, Event, StoreDegradedEvent
+from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import get_logger
 from aintandem_notify.store import Storage, Store, StoreState, StoreStatus
 from aintandem_notify.upkeep.spell import Spell, follow

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import ConfigDict, JsonValue, TypeAdapter
 
-from aintandem_notify.foreign_json import mend_surrogates
+from aintandem_notify.foundation.foreign_json import mend_surrogates
 from aintandem_notify.log import text_of
 from aintandem_notify.plugins.border.faults import article
 

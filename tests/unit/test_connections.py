@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from aintandem_notify.guests import GRACE_S, Guest, Guests, longest_waiting, vouch_for
+from aintandem_notify.foundation.http_server.connections import GRACE_S, Guest, Guests, longest_waiting, vouch_for
 
 NOW = 100.0
 

@@ -19,7 +19,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ConnectionState
 from starlette.requests import ClientDisconnect
 
-from aintandem_notify.guests import SCOPE_KEY, Guest, Guests
+from aintandem_notify.foundation.http_server.connections import SCOPE_KEY, Guest, Guests
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from aintandem_notify.budget import Budget
+from aintandem_notify.foundation.memory_budget import Budget
 
 
 async def test_what_there_is_not_is_waited_for_in_turn(nursery: trio.Nursery) -> None:

@@ -12,7 +12,7 @@ import trio
 
 from aintandem_notify.client import FileTokens, StoredTokens
 from aintandem_notify.control.file import Whereabouts, published
-from aintandem_notify.folders import make_folder
+from aintandem_notify.foundation.private_folders import make_folder
 from aintandem_notify.setup import Draft, write
 from aintandem_notify.store import Store
 from aintandem_notify_file_log.files import LogFile
@@ -100,7 +100,7 @@ def test_there_is_no_other_way_to_make_a_folder() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and node.attr in ("mkdir", "makedirs")
     }
-    assert makers == {"core/aintandem_notify/folders.py"}
+    assert makers == {"core/aintandem_notify/foundation/private_folders.py"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a folder of the system in which nothing can be made")

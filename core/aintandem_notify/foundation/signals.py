@@ -16,8 +16,8 @@ from typing import Final
 
 import trio
 
-from aintandem_notify.stdio.last_words import say_last
-from aintandem_notify.stdio.stderr_thread import drain_stderr
+from aintandem_notify.foundation.stdio.final_message import say_last
+from aintandem_notify.foundation.stdio.stderr_thread import drain_stderr
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 EXIT_HELD_BACK: Final = 1

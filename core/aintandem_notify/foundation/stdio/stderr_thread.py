@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from aintandem_notify.stdio.line_buffer import LineBuffer, lines_in
+from aintandem_notify.foundation.stdio.line_buffer import LineBuffer, lines_in
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

@@ -1,0 +1,1 @@
+"""The ground floor: time, threads, signals, streams, files and HTTP servers. Knows neither events nor projects."""
