@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import trio
 
-from aintandem_notify.events import ConnectionConnectedEvent, Event, event_from
+from aintandem_notify.domain.events import ConnectionConnectedEvent, Event, event_from
+from aintandem_notify.domain.notification import Project
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.ingest import Ingest, open_ingest
 from aintandem_notify.loading import load
-from aintandem_notify.notification import Project
 from aintandem_notify.store import open_storage
 from benchmarks.chaos.stores import EMBEDDED, shared_store
 from benchmarks.figures import Figure, Say, Size

@@ -19,10 +19,10 @@ import trio
 from aintandem_notify import AInTandemClient
 from aintandem_notify.config import ConnectionConfig, ProjectConfig
 from aintandem_notify.config.values import Secret
-from aintandem_notify.events import Event, Family
+from aintandem_notify.domain.events import Event, Family
+from aintandem_notify.domain.notification import Project
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator import Login, Session, open_fleet
 from benchmarks.frames import MARK, PROJECT
 from benchmarks.machine import now

@@ -19,6 +19,9 @@ from structlog.typing import FilteringBoundLogger
 
 from aintandem_notify.config.plugin import PluginConfig
 from aintandem_notify.config.values import Duration, FilePath, Rate, Secret
+from aintandem_notify.domain.events import ConnectionEvent, Event, SandboxEvent, TaskEvent, WorkflowEvent
+from aintandem_notify.domain.notification import Field, Notification, Project, Severity
+from aintandem_notify.domain.runs import Run, RunState
 from aintandem_notify.errors import (
     DestinationBroken,
     DestinationGone,
@@ -27,7 +30,6 @@ from aintandem_notify.errors import (
     Rejected,
     RetryLater,
 )
-from aintandem_notify.events import ConnectionEvent, Event, SandboxEvent, TaskEvent, WorkflowEvent
 from aintandem_notify.foundation.clock import Clock, local_time
 from aintandem_notify.foundation.printable import escape as escape_unprintable
 from aintandem_notify.foundation.printable import escape_json
@@ -36,9 +38,7 @@ from aintandem_notify.foundation.private_folders import make_folder
 from aintandem_notify.hookspecs import Receipt, hookimpl
 from aintandem_notify.http_client import HttpAnswer, HttpClient
 from aintandem_notify.log import redact
-from aintandem_notify.notification import Field, Notification, Project, Severity
 from aintandem_notify.rules.formats import duration as describe_duration
-from aintandem_notify.runs import Run, RunState
 
 __all__ = [
     "Clock",

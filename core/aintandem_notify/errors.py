@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any, Self
 from aintandem_notify.foundation.printable import escape
 
 if TYPE_CHECKING:
-    from aintandem_notify.events import TaskEvent, UnknownEvent
+    from aintandem_notify.domain.events import TaskEvent, UnknownEvent
 
     _TaskEvents = Sequence[TaskEvent | UnknownEvent]
 

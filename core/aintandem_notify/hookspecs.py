@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import pluggy
 
-from aintandem_notify.events import ConnectionEvent, Event, SandboxEvent, TaskEvent, WorkflowEvent
-from aintandem_notify.notification import Notification
+from aintandem_notify.domain.events import ConnectionEvent, Event, SandboxEvent, TaskEvent, WorkflowEvent
+from aintandem_notify.domain.notification import Notification
 
 PROJECT: Final = "aintandem_notify"
 """The name under which pluggy and the entry points know us."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import pytest
 
-from aintandem_notify.samples import (
+from aintandem_notify.domain.samples import (
     SAMPLE_DURATION,
     SAMPLE_FIELDS,
     SAMPLE_TIME,
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     import trio
 
     from aintandem_notify.api import HttpAnswer, HttpFailed, Plugin
-    from aintandem_notify.events import Event
-    from aintandem_notify.notification import Notification
+    from aintandem_notify.domain.events import Event
+    from aintandem_notify.domain.notification import Notification
     from aintandem_notify.simulator import Simulator
 
 __all__ = [

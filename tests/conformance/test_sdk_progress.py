@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from aintandem_notify.events.table import WIRE_MODELS
+from aintandem_notify.domain.events.event_types import WIRE_MODELS
 from aintandem_notify.simulator.demo import all_types
 from aintandem_notify.simulator.simulation import Simulator
 from support.raw_orchestrator import open_raw_orchestrator

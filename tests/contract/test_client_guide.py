@@ -22,8 +22,8 @@ from aintandem_notify import (
     client,
     errors,
 )
-from aintandem_notify.events import EVENT_TYPES
-from aintandem_notify.samples import sample_event
+from aintandem_notify.domain.events import EVENT_TYPES
+from aintandem_notify.domain.samples import sample_event
 from aintandem_notify.simulator import open_simulator
 from aintandem_notify.simulator.sandboxes import OperationKind
 from aintandem_notify.simulator.simulation import Simulator

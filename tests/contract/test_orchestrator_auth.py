@@ -12,8 +12,8 @@ import trio.testing
 
 from aintandem_notify import log
 from aintandem_notify.config.values import Secret
+from aintandem_notify.domain.events import AgentEvent
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, ServerTrouble
-from aintandem_notify.events import AgentEvent
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator import Credentials, GivenToken, Login, Session

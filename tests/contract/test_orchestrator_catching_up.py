@@ -12,14 +12,14 @@ import trio
 
 from aintandem_notify.config import ConnectionConfig, ProjectConfig
 from aintandem_notify.config.values import Secret
-from aintandem_notify.events import Event, FeedGapEvent
+from aintandem_notify.domain.events import Event, FeedGapEvent
+from aintandem_notify.domain.notification import Project
+from aintandem_notify.domain.runs import Run
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.ingest import open_ingest
-from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator import Login, Session, catching_up, holding, open_fleet
 from aintandem_notify.orchestrator.slots import MOST_REQUESTS
-from aintandem_notify.runs import Run
 from aintandem_notify.store import Storage, Watched
 from support.nasty.orchestrator_http import PAGES
 from support.outbox import FakeRouter, Sent, inside, memory

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from aintandem_notify.domain.events import ConnectionConnectedEvent, Event, Family, FeedGapEvent
+from aintandem_notify.domain.notification import Project
+from aintandem_notify.domain.observation import Gap, Look, Observation
+from aintandem_notify.domain.runs import Run, RunRef, RunState
 from aintandem_notify.errors import StoreError
-from aintandem_notify.events import ConnectionConnectedEvent, Event, Family, FeedGapEvent
 from aintandem_notify.ingest import portions, writer
-from aintandem_notify.notification import Project
-from aintandem_notify.observation import Gap, Look, Observation
-from aintandem_notify.runs import Run, RunRef, RunState
 from aintandem_notify.store import Storage, Watched
 from support.ingesting import FlakyStorage, open_bench
 from support.outbox import NOW, PROJECT, FakeRouter, Sent, claim_all, event, inside, memory, new_store

@@ -14,11 +14,11 @@ from trio.testing import MockClock
 from aintandem_notify.config.values import Rate
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
 from aintandem_notify.delivery.dispatcher import GIVE_UP_S
+from aintandem_notify.domain.events import AgentEvent
+from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import DestinationBroken, Rejected, RetryLater
-from aintandem_notify.events import AgentEvent
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.ingest import Ingest, open_ingest
-from aintandem_notify.notification import Notification
 from aintandem_notify.plugins.calls import Result
 from aintandem_notify.store import Storage, open_storage
 from support.outbox import (

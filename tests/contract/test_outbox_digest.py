@@ -13,8 +13,8 @@ from trio.testing import MockClock
 
 from aintandem_notify.config.values import Rate
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
+from aintandem_notify.domain.events import Event
 from aintandem_notify.errors import HttpFailed, RetryLater
-from aintandem_notify.events import Event
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.store import Storage, Store
 from support.fault_counts import Counts, Record

@@ -14,8 +14,8 @@ from trio.testing import MockClock
 
 from aintandem_notify.config.values import Rate
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
+from aintandem_notify.domain.events import AgentEvent
 from aintandem_notify.errors import DestinationBroken, DestinationGone, RetryLater
-from aintandem_notify.events import AgentEvent
 from aintandem_notify.foundation.clock import Clock, TrioClock
 from aintandem_notify.store import GateRow, Storage
 from support.outbox import NOW, FakeHost, SetClock, event, inside, memory, queue_up

@@ -8,11 +8,11 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
+from aintandem_notify.domain.events import AgentStartedEvent, Event
+from aintandem_notify.domain.notification import Project, Severity
+from aintandem_notify.domain.runs import Run, RunRef, RunState, run_ref
 from aintandem_notify.errors import StoreError
-from aintandem_notify.events import AgentStartedEvent, Event
 from aintandem_notify.ingest import portions, writer
-from aintandem_notify.notification import Project, Severity
-from aintandem_notify.runs import Run, RunRef, RunState, run_ref
 from aintandem_notify.store import Storage, open_storage
 from support.ingesting import FlakyStorage, open_bench
 from support.outbox import NOW, PROJECT, FakeRouter, Sent, claim_all, event, inside, memory, new_store

@@ -7,12 +7,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from aintandem_notify.control.deliveries import page, show
-from aintandem_notify.events import Event, Family
+from aintandem_notify.domain.events import Event, Family
+from aintandem_notify.domain.notification import Notification, Project
+from aintandem_notify.domain.observation import Gap, Look, Observation
+from aintandem_notify.domain.runs import RunRef, RunState
 from aintandem_notify.log import HIDDEN, hide
-from aintandem_notify.notification import Notification, Project
-from aintandem_notify.observation import Gap, Look, Observation
 from aintandem_notify.rules import Router, formats, texts
-from aintandem_notify.runs import RunRef, RunState
 from aintandem_notify.store import Storage, Wanted, outbox
 from support.ingesting import open_bench
 from support.nasty import texts as texts_of

@@ -11,10 +11,10 @@ import trio
 
 from aintandem_notify.config.values import Rate
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, dispatcher, open_dispatcher
+from aintandem_notify.domain.events import AgentEvent, DestinationParkedEvent
+from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import DestinationBroken, RetryLater
-from aintandem_notify.events import AgentEvent, DestinationParkedEvent
 from aintandem_notify.foundation.clock import SystemClock
-from aintandem_notify.notification import Notification
 from aintandem_notify.plugins.calls import Delivered, Result
 from aintandem_notify.store import GateRow, Store
 from aintandem_notify.store.membership import Configured

@@ -7,8 +7,8 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection
 
+from aintandem_notify.domain.events import EVENT_TYPES, WIRE_FAMILIES
 from aintandem_notify.errors import ApiError
-from aintandem_notify.events import EVENT_TYPES, WIRE_FAMILIES
 from aintandem_notify.simulator import open_simulator
 from aintandem_notify.simulator.demo import all_types
 from aintandem_notify.simulator.simulation import Simulator

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from aintandem_notify.events import AgentStartedEvent, ConnectionErrorEvent, Event, Family
-from aintandem_notify.runs import Run, RunRef, RunState
+from aintandem_notify.domain.events import AgentStartedEvent, ConnectionErrorEvent, Event, Family
+from aintandem_notify.domain.runs import Run, RunRef, RunState
 from aintandem_notify.store import Changes, Claim, DeliveryState, Settlement, Store, outbox
 from aintandem_notify.store.recent import Recent
 from support.outbox import NOW, claim_all, event, inside, new_store, notification, queue_up

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from aintandem_notify.domain.events import Family
+from aintandem_notify.domain.runs import Run, RunRef
 from aintandem_notify.errors import StoreError
-from aintandem_notify.events import Family
-from aintandem_notify.runs import Run, RunRef
 from aintandem_notify.store import Changes, Store, database
 from aintandem_notify.store.migrations import VERSION
 from aintandem_notify.store.postgres_faults import sentence

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select, text
 
-from aintandem_notify.runs import TERMINAL_STATES, RunState
+from aintandem_notify.domain.runs import TERMINAL_STATES, RunState
 from aintandem_notify.store import WALKS, DeliveryState, GateRow, Limits, Store, schema
 from support.outbox import NOW, new_store
 from support.stores import any_store, store_url

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import trio
 
-from aintandem_notify.events import EVENT_TYPES, WIRE_FAMILIES
+from aintandem_notify.domain.events import EVENT_TYPES, WIRE_FAMILIES
 from support.agent_process import ended_well, logged, open_agent
 from support.configs import write_config
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.events import AgentStartedEvent
+from aintandem_notify.domain.events import AgentStartedEvent
 from aintandem_notify_console.lines import LONGEST_LINE, body_lines, plain_line, safe, safe_title
 from support.plugin_samples import NOON, failed_task
 

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from aintandem_notify.api import Field, Notification, Severity
-from aintandem_notify.events import restore_event
+from aintandem_notify.domain.events import restore_event
 from aintandem_notify_console.terminal import LOOKS, Terminal, clock_time
 from support.plugin_samples import NOON, failed_task
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aintandem_notify.api import DestinationBroken, Notification, Rejected, RetryLater, Severity
-from aintandem_notify.events import AgentStartedEvent
+from aintandem_notify.domain.events import AgentStartedEvent
 from aintandem_notify_desktop_notify import Config
 from aintandem_notify_desktop_notify.freedesktop import (
     ICONS,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aintandem_notify.api import Severity
-from aintandem_notify.events import AgentStartedEvent
+from aintandem_notify.domain.events import AgentStartedEvent
 from aintandem_notify_file_log.lines import json_line, record
 from support.plugin_samples import NOON, failed_task
 

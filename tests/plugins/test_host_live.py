@@ -10,7 +10,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from aintandem_notify.api import Event, Plugin, PluginConfig, PluginNotReady, Project, hookimpl
-from aintandem_notify.events import (
+from aintandem_notify.domain.events import (
     AgentStartedEvent,
     ConnectionConnectedEvent,
     Family,

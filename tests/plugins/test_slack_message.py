@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aintandem_notify.api import Field, Notification, Project, Severity
-from aintandem_notify.events import EVENT_TYPES
+from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.testing import sample_event, sample_notification
 from aintandem_notify_slack.message import (
     SEVERITIES,

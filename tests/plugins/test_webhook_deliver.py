@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from aintandem_notify.api import DestinationBroken, DestinationGone, HttpAnswer, HttpFailed, Rejected, RetryLater
-from aintandem_notify.events import EVENT_TYPES
+from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.log import hide
 from aintandem_notify.testing import sample_event, sample_notification

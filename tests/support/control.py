@@ -16,7 +16,7 @@ from aintandem_notify.control.access import Access
 from aintandem_notify.control.file import Whereabouts, control_file, find
 from aintandem_notify.control.server import open_control
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
-from aintandem_notify.notification import Project
+from aintandem_notify.domain.notification import Project
 from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, Unwatched
 from aintandem_notify.plugins import InstanceState, InstanceStatus
 from aintandem_notify.store import Pulse, Storage, open_storage

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from aintandem_notify.events import EVENT_TYPES, Event, Family, UnknownEvent
-from aintandem_notify.notification import Project
-from aintandem_notify.runs import Run, run_ref
+from aintandem_notify.domain.events import EVENT_TYPES, Event, Family, UnknownEvent
+from aintandem_notify.domain.notification import Project
+from aintandem_notify.domain.runs import Run, run_ref
 
 NOW = datetime(2026, 11, 23, 3, 12, tzinfo=UTC)
 SALES = Project(id="p1", name="Sales pipeline")

@@ -10,8 +10,8 @@ import trio
 
 from aintandem_notify.api import HttpClient, Notification, Plugin, PluginConfig, Severity, hookimpl
 from aintandem_notify.config import InstanceConfig
+from aintandem_notify.domain.events import AgentEvent, Event, PluginFailedEvent, TaskFailedEvent
 from aintandem_notify.errors import PluginError
-from aintandem_notify.events import AgentEvent, Event, PluginFailedEvent, TaskFailedEvent
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock, SystemClock
 from aintandem_notify.plugins import FoundPlugin, InstanceState, InstanceStatus, PluginHost, open_host

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import trio
 
+from aintandem_notify.domain.events import Event
+from aintandem_notify.domain.notification import Project
 from aintandem_notify.errors import StoreError
-from aintandem_notify.events import Event
 from aintandem_notify.ingest import Ingest, Router, open_ingest, writer
-from aintandem_notify.notification import Project
 from aintandem_notify.store import Storage, Store
 from support.outbox import FakeRouter, SetClock
 

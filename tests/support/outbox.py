@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 import trio
 
-from aintandem_notify.events import Event, event_from
-from aintandem_notify.notification import Notification, Project, Severity
+from aintandem_notify.domain.event_redaction import bare
+from aintandem_notify.domain.events import Event, event_from
+from aintandem_notify.domain.notification import Notification, Project, Severity
+from aintandem_notify.domain.runs import Run, advance
 from aintandem_notify.plugins.calls import Delivered, Failed, Result
-from aintandem_notify.runs import Run, advance
-from aintandem_notify.shown import bare
 from aintandem_notify.store import Changes, Claim, Storage, Store, open_storage
 from aintandem_notify.store.recent import Recent
 

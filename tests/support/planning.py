@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from aintandem_notify.events import Event
+from aintandem_notify.domain.events import Event
+from aintandem_notify.domain.observation import Outcome
+from aintandem_notify.domain.runs import Run, RunRef
 from aintandem_notify.ingest.lately import Lately
 from aintandem_notify.ingest.plan import Handed, plan
-from aintandem_notify.observation import Outcome
-from aintandem_notify.runs import Run, RunRef
 from support.outbox import PROJECT, FakeRouter
 
 

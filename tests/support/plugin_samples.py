@@ -17,10 +17,10 @@ from aintandem_notify.api import (
     Severity,
 )
 from aintandem_notify.config.values import Surroundings
-from aintandem_notify.events import Family, restore_event
+from aintandem_notify.domain.events import Family, restore_event
+from aintandem_notify.domain.runs import RunState
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.log import get_logger
-from aintandem_notify.runs import RunState
 
 NOON = datetime(2026, 3, 1, 12, 0, 5, 250_000, tzinfo=UTC)
 

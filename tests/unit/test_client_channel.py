@@ -21,8 +21,8 @@ from aintandem_notify.client.connection_events import ConnectionChange, Listener
 from aintandem_notify.client.interest import TASKS, Interest
 from aintandem_notify.client.outlet import CAPACITY, Outlet, OutletClosed
 from aintandem_notify.config import ConnectionConfig
+from aintandem_notify.domain.events import Family
 from aintandem_notify.errors import Disconnected, HttpFailed, LinkGivenUp, LinkLost, ProjectGone
-from aintandem_notify.events import Family
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.orchestrator import WatchSettings
 from aintandem_notify.orchestrator.address import SocketTarget, socket_target

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aintandem_notify.client.interest import TASKS, Interest, Routes, interest_in
-from aintandem_notify.events import EVENT_TYPES, WIRE_FAMILIES, Event, Family
+from aintandem_notify.domain.events import EVENT_TYPES, WIRE_FAMILIES, Event, Family
 from support.happenings import happening
 
 WIRE_TYPES = [name for name, model in EVENT_TYPES.items() if model.family in WIRE_FAMILIES]

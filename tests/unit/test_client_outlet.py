@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aintandem_notify.client.interest import TASKS, Interest
 from aintandem_notify.client.outlet import CAPACITY, Outlet, OutletClosed, RunOutlet
-from aintandem_notify.events import Event, Family
+from aintandem_notify.domain.events import Event, Family
 from support.happenings import happening
 
 T1 = Interest(Family.TASK, "t-1")

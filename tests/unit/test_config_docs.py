@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aintandem_notify.config import PluginConfig, json_schema
-from aintandem_notify.events import EVENT_TYPES
+from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.rules import Language
 from aintandem_notify.rules.scope import NAMES
 from aintandem_notify.rules.texts import DEFAULT_TEXTS

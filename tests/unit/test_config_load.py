@@ -20,7 +20,7 @@ from aintandem_notify.config import (
     state_file,
     store_path,
 )
-from aintandem_notify.notification import Severity
+from aintandem_notify.domain.notification import Severity
 from aintandem_notify.plugins import Catalog
 from aintandem_notify.rules import Language
 from support.config_texts import (

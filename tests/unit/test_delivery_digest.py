@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aintandem_notify.delivery.digest import MOST_TYPES, Waiting, chosen, most_common, summary
-from aintandem_notify.notification import Severity
+from aintandem_notify.domain.notification import Severity
 from aintandem_notify.store import Told
 from support.outbox import NOW
 

@@ -15,8 +15,8 @@ from aintandem_notify.delivery.presenting import (
     plainly,
     presented,
 )
-from aintandem_notify.notification import Field, Notification
-from aintandem_notify.samples import sample_notification
+from aintandem_notify.domain.notification import Field, Notification
+from aintandem_notify.domain.samples import sample_notification
 from aintandem_notify.store import Claim
 from support.outbox import NOW
 

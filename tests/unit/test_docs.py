@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from aintandem_notify import events, runs
 from aintandem_notify.config import PluginConfig, json_schema
 from aintandem_notify.config.outbound import Outbound
 from aintandem_notify.control import asked
-from aintandem_notify.cutting import HEAD, TAIL
 from aintandem_notify.delivery import presenting
+from aintandem_notify.domain import events, runs
+from aintandem_notify.domain.truncation import HEAD, TAIL
 from aintandem_notify.foundation import open_files, signals
 from aintandem_notify.foundation.http_server import connections
 from aintandem_notify.foundation.stdio import line_buffer

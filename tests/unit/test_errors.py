@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from aintandem_notify import errors
+from aintandem_notify.domain.events import TaskFailedEvent
 from aintandem_notify.errors import Problem
-from aintandem_notify.events import TaskFailedEvent
 
 
 @pytest.mark.parametrize(

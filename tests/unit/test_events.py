@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from aintandem_notify import events
-from aintandem_notify.events import (
+from aintandem_notify.domain import events
+from aintandem_notify.domain.events import (
     EVENT_TYPES,
     WIRE_FAMILIES,
     AgentStartedEvent,

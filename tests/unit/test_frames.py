@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.events import (
+from aintandem_notify.domain.events import (
     CONTROL_TYPES,
     EVENT_TYPES,
     MAX_DEPTH,
@@ -135,7 +135,8 @@ def test_every_flaw_is_in_the_table_above() -> None:
 
 
 @pytest.mark.parametrize(
-    "place", ["aintandem_notify.foundation.foreign_json.from_json", "aintandem_notify.events.frames.event_from"]
+    "place",
+    ["aintandem_notify.foundation.foreign_json.from_json", "aintandem_notify.domain.events.parsing.event_from"],
 )
 def test_a_frame_that_there_is_no_memory_for_is_no_event(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from aintandem_notify.events import Event, Family
+from aintandem_notify.domain.events import Event, Family
+from aintandem_notify.domain.runs import Run, RunRef, RunState
 from aintandem_notify.ingest.lately import (
     LATE_S,
     NOTHING_MADE,
@@ -14,7 +15,6 @@ from aintandem_notify.ingest.lately import (
     comes_late,
     says_again,
 )
-from aintandem_notify.runs import Run, RunRef, RunState
 from support.outbox import NOW, event
 
 REF = RunRef("p", Family.TASK, "t1")

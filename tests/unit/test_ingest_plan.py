@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.events import (
+from aintandem_notify.domain.events import (
     AgentStartedEvent,
     ConnectionConnectedEvent,
     ConnectionDisconnectedEvent,
     Event,
 )
+from aintandem_notify.domain.runs import Run, RunRef, advance
 from aintandem_notify.ingest.plan import Handed, Plan, is_passing, plan
-from aintandem_notify.runs import Run, RunRef, advance
 from support.outbox import NOW, PROJECT, FakeRouter, event
 
 NOBODY = FakeRouter(types=frozenset())

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import ValidationError
 
-from aintandem_notify.events import Event, Family, TaskFailedEvent, parse_frame
-from aintandem_notify.notification import Field, Notification, Project, Severity
-from aintandem_notify.runs import Run, RunState
+from aintandem_notify.domain.events import Event, Family, TaskFailedEvent, parse_frame
+from aintandem_notify.domain.notification import Field, Notification, Project, Severity
+from aintandem_notify.domain.runs import Run, RunState
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 FRAME = (

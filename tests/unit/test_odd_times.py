@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from aintandem_notify.cli.times import local, written
-from aintandem_notify.events import Event, Family, event_time, parse_frame, restore_event
+from aintandem_notify.domain.events import Event, Family, event_time, parse_frame, restore_event
+from aintandem_notify.domain.notification import Project, Severity
+from aintandem_notify.domain.observation import Gap, Observation
+from aintandem_notify.domain.reconciliation import missed
+from aintandem_notify.domain.runs import Run, RunRef, RunState
 from aintandem_notify.foundation.clock import iso_seconds, local_time
-from aintandem_notify.missed import missed
-from aintandem_notify.notification import Project, Severity
-from aintandem_notify.observation import Gap, Observation
 from aintandem_notify.orchestrator.records import TaskRecord
 from aintandem_notify.rules import formats
-from aintandem_notify.runs import Run, RunRef, RunState
 from aintandem_notify.tail.board import Bar, Board, Line
 from aintandem_notify.tail.looks import bars, plain_lines, terminal_lines
 from aintandem_notify_console.lines import plain_line

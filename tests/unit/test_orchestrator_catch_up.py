@@ -10,18 +10,18 @@ import trio
 from trio.testing import MockClock
 
 from aintandem_notify.config import ConnectionConfig
+from aintandem_notify.domain.events import ConnectionConnectedEvent, Event, Family, FeedGapEvent
+from aintandem_notify.domain.notification import Severity
+from aintandem_notify.domain.observation import Observation, OpenRun
+from aintandem_notify.domain.runs import RunRef, RunState
 from aintandem_notify.errors import ApiError, AuthenticationFailed, Forbidden, HttpFailed, NotFound, ServerTrouble
-from aintandem_notify.events import ConnectionConnectedEvent, Event, Family, FeedGapEvent
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.ingest import Ingest
-from aintandem_notify.notification import Severity
-from aintandem_notify.observation import Observation, OpenRun
 from aintandem_notify.orchestrator import catching_up, holding
 from aintandem_notify.orchestrator.catching_up import KINDS, MOST_TRIES, CatchUp, Lookout, _Tally
 from aintandem_notify.orchestrator.holding import LONGEST_HOLD_S, Held, Hold
 from aintandem_notify.orchestrator.survey import Comparison, Shared, Sighting
 from aintandem_notify.rules.texts import severity
-from aintandem_notify.runs import RunRef, RunState
 from support.ingesting import open_bench
 from support.outbox import NOW, PROJECT, claim_all, event, memory
 

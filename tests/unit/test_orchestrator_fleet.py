@@ -10,15 +10,15 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from aintandem_notify.config import ConnectionConfig, ProjectConfig
+from aintandem_notify.domain.notification import Project
+from aintandem_notify.domain.runs import LONGEST_NAME
 from aintandem_notify.errors import ConfigError, HttpFailed, Problem
 from aintandem_notify.foundation.clock import TrioClock
-from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.fleet import Fleet, Watch, keep_fleet, resolve
 from aintandem_notify.orchestrator.records import ProjectRecord
 from aintandem_notify.orchestrator.states import ConnectionState
 from aintandem_notify.orchestrator.status import ProjectStatus
 from aintandem_notify.orchestrator.watch_settings import Observe
-from aintandem_notify.runs import LONGEST_NAME
 
 CONNECTION = ConnectionConfig()
 

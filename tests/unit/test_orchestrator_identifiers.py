@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.events import LONGEST_ID, ConnectionConnectedEvent
+from aintandem_notify.domain.events import LONGEST_ID, ConnectionConnectedEvent
 from aintandem_notify.orchestrator.identifiers import UnusableId, checked_id
 from aintandem_notify.orchestrator.rest import quoted
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.events import Family
-from aintandem_notify.observation import Observation
+from aintandem_notify.domain.events import Family
+from aintandem_notify.domain.observation import Observation
+from aintandem_notify.domain.runs import RunRef
 from aintandem_notify.orchestrator.observing import (
     observed_execution,
     observed_sandboxes,
@@ -23,7 +24,6 @@ from aintandem_notify.orchestrator.records import (
     records,
 )
 from aintandem_notify.orchestrator.survey import is_old
-from aintandem_notify.runs import RunRef
 from support.outbox import NOW
 
 

@@ -14,6 +14,8 @@ import trio.testing
 from trio.testing import MockClock
 
 from aintandem_notify.config import ConnectionConfig
+from aintandem_notify.domain.events import ConnectionDisconnectedEvent, ConnectionErrorEvent, Event
+from aintandem_notify.domain.notification import Project
 from aintandem_notify.errors import (
     AuthenticationFailed,
     HttpFailed,
@@ -23,9 +25,7 @@ from aintandem_notify.errors import (
     ProjectGone,
     StoreError,
 )
-from aintandem_notify.events import ConnectionDisconnectedEvent, ConnectionErrorEvent, Event
 from aintandem_notify.foundation.clock import TrioClock
-from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator import frames
 from aintandem_notify.orchestrator.address import SocketTarget, socket_target
 from aintandem_notify.orchestrator.link import Frame, Link

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from aintandem_notify.config.values import Secret
+from aintandem_notify.domain.events import Family
+from aintandem_notify.domain.observation import Observation
 from aintandem_notify.errors import HttpFailed, ServerTrouble
-from aintandem_notify.events import Family
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpAnswer, HttpClient
-from aintandem_notify.observation import Observation
 from aintandem_notify.orchestrator import Login, Session
 from aintandem_notify.orchestrator.rest import TIMEOUT_S, OrchestratorApi
 from aintandem_notify.orchestrator.slots import MOST_REQUESTS, MOST_STALLED, STALLED_S, Slots, room

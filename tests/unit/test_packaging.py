@@ -93,7 +93,7 @@ def test_a_plugin_imports_nothing_of_ours_but_the_api(plugin_type: str) -> None:
     [
         ("aintandem_notify.api", True),
         ("aintandem_notify", False),
-        ("aintandem_notify.events", False),
+        ("aintandem_notify.domain.events", False),
         ("aintandem_notify.api.more", False),
         ("aintandem_notify_slack.cards", True),
         ("aintandem_notify_webhook", False),

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.events import EVENT_TYPES, WIRE_FAMILIES, Family
-from aintandem_notify.notification import Project
+from aintandem_notify.domain.events import EVENT_TYPES, WIRE_FAMILIES, Family
+from aintandem_notify.domain.notification import Project
 from aintandem_notify.rules import EventFilter
 from aintandem_notify.rules.globs import (
     glob_problem,

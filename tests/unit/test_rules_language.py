@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.events import EVENT_TYPES
+from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.rules.language import (
     LONGEST_TEXT,
     RENDER_ERRORS,

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import pytest
 
-from aintandem_notify.events import EVENT_TYPES, WIRE_FAMILIES, Event, parse_frame
+from aintandem_notify.domain.events import EVENT_TYPES, WIRE_FAMILIES, Event, parse_frame
+from aintandem_notify.domain.notification import Project
+from aintandem_notify.domain.runs import advance, run_ref
 from aintandem_notify.loading import load
-from aintandem_notify.notification import Project
 from aintandem_notify.rules import Router
-from aintandem_notify.runs import advance, run_ref
 from support.configs import write_config
 from support.outbox import NOW
 

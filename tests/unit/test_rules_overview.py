@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from aintandem_notify.config import ProjectConfig
-from aintandem_notify.notification import Severity
+from aintandem_notify.domain.notification import Severity
 from aintandem_notify.rules import Route, Router
 from aintandem_notify.rules.overview import READ_BY_PEOPLE
 from support.routing import config, destination, rule, watcher

@@ -6,9 +6,9 @@ import pytest
 import structlog
 
 from aintandem_notify.config import Config
-from aintandem_notify.events import EVENT_TYPES, AgentStartedEvent, Event, UnknownEvent
+from aintandem_notify.domain.events import EVENT_TYPES, AgentStartedEvent, Event, UnknownEvent
+from aintandem_notify.domain.notification import Notification, Severity
 from aintandem_notify.log import hide
-from aintandem_notify.notification import Notification, Severity
 from aintandem_notify.rules import Routed, Router
 from aintandem_notify.rules.plan import AGENT_TROUBLE, DEFAULT_TYPES
 from support.happenings import NOW, SALES, happening, project_of, run_of

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aintandem_notify.events import EVENT_TYPES, AgentStartedEvent, UnknownEvent
+from aintandem_notify.domain.events import EVENT_TYPES, AgentStartedEvent, UnknownEvent
 from aintandem_notify.rules import texts
 from aintandem_notify.rules.facts import Subject
 from aintandem_notify.rules.texts import LONGEST_BODY

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify import runs
-from aintandem_notify.events import EVENT_TYPES, WIRE_FAMILIES, Event, Family, event_from
-from aintandem_notify.runs import (
+from aintandem_notify.domain import runs
+from aintandem_notify.domain.events import EVENT_TYPES, WIRE_FAMILIES, Event, Family, event_from
+from aintandem_notify.domain.runs import (
     LONGEST_NAME,
     OPENING_TYPES,
     OUTPUT_TAIL_CHARACTERS,

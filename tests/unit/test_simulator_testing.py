@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from aintandem_notify.events import EVENT_TYPES, UnknownEvent, restore_event
-from aintandem_notify.notification import Notification, Severity
-from aintandem_notify.runs import TERMINAL_TYPES
+from aintandem_notify.domain.events import EVENT_TYPES, UnknownEvent, restore_event
+from aintandem_notify.domain.notification import Notification, Severity
+from aintandem_notify.domain.runs import TERMINAL_TYPES
 from aintandem_notify.testing import (
     SAMPLE_DURATION,
     SAMPLE_FIELDS,
@@ -81,4 +81,11 @@ def test_the_pytest_plugin_imports_nothing_of_weight() -> None:
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     loaded = set(done.stdout.split())
     assert "aintandem_notify.testing" in loaded
-    assert not loaded & {"trio", "pydantic", "structlog", "starlette", "hypercorn", "aintandem_notify.events"}
+    assert not loaded & {
+        "trio",
+        "pydantic",
+        "structlog",
+        "starlette",
+        "hypercorn",
+        "aintandem_notify.domain.events",
+    }

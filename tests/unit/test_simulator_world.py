@@ -6,8 +6,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from aintandem_notify.domain.events import EVENT_TYPES, WIRE_FAMILIES, Event, event_from
 from aintandem_notify.errors import ApiError
-from aintandem_notify.events import EVENT_TYPES, WIRE_FAMILIES, Event, event_from
 from aintandem_notify.simulator import demo
 from aintandem_notify.simulator.sandboxes import STAGES, OperationKind
 from aintandem_notify.simulator.script import Outcome

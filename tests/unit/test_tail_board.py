@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aintandem_notify import log
-from aintandem_notify.events import EVENT_TYPES, WIRE_FAMILIES, Event, Family
-from aintandem_notify.notification import Project, Severity
-from aintandem_notify.observation import Observation
-from aintandem_notify.runs import RunRef, RunState
-from aintandem_notify.samples import sample_event
+from aintandem_notify.domain.events import EVENT_TYPES, WIRE_FAMILIES, Event, Family
+from aintandem_notify.domain.notification import Project, Severity
+from aintandem_notify.domain.observation import Observation
+from aintandem_notify.domain.runs import RunRef, RunState
+from aintandem_notify.domain.samples import sample_event
 from aintandem_notify.tail import board as tail_board
 from aintandem_notify.tail.board import DETAIL_LINES, Board, output_lines
 

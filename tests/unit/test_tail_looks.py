@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from aintandem_notify.events import TaskOutputEvent
-from aintandem_notify.notification import Project, Severity
+from aintandem_notify.domain.events import TaskOutputEvent
+from aintandem_notify.domain.notification import Project, Severity
 from aintandem_notify.tail.board import Bar, Line
 from aintandem_notify.tail.looks import LABEL_COLUMNS, bars, json_line, plain_lines, short, terminal_lines, wrapped
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 import trio
 
-from aintandem_notify.notification import Project, Severity
-from aintandem_notify.samples import sample_event
+from aintandem_notify.domain.notification import Project, Severity
+from aintandem_notify.domain.samples import sample_event
 from aintandem_notify.tail.board import Bar, Board, Line
 from aintandem_notify.tail.writing import ROOM, Paper, ReaderGone, Style
 

@@ -12,8 +12,8 @@ from aintandem_notify.agent.settings import Instance, instances, restart_needed
 from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.config import Config
 from aintandem_notify.delivery import Dispatcher
+from aintandem_notify.domain.events import AgentStartedEvent, AgentStoppedEvent
 from aintandem_notify.errors import ConfigError, StoreError
-from aintandem_notify.events import AgentStartedEvent, AgentStoppedEvent
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.ingest import Ingest

@@ -20,7 +20,7 @@ from aintandem_notify.control.heartbeat import open_heartbeat
 from aintandem_notify.control.server import open_control
 from aintandem_notify.control.wellness import silence
 from aintandem_notify.delivery import Dispatcher, open_dispatcher
-from aintandem_notify.events import AgentEvent, LoginFailedEvent
+from aintandem_notify.domain.events import AgentEvent, LoginFailedEvent
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.open_files import NO_LIMIT, FileBudget

@@ -5,8 +5,8 @@ from typing import Final, NamedTuple
 
 from aintandem_notify.cli.tables import hanging, table_lines
 from aintandem_notify.config import Config, ProjectConfig
+from aintandem_notify.domain.notification import Severity
 from aintandem_notify.log import redact
-from aintandem_notify.notification import Severity
 from aintandem_notify.rules import Route
 from aintandem_notify.rules.plan import AGENT_RULE, DEFAULT_RULE
 

@@ -15,7 +15,7 @@ from aintandem_notify.client.connection_events import ConnectionChange
 from aintandem_notify.client.progress import EventStream, Progress, ProgressSubscription
 from aintandem_notify.client.running import TaskResult
 from aintandem_notify.client.token_stores import FileTokens, KeyringTokens
-from aintandem_notify.events import (
+from aintandem_notify.domain.events import (
     Artifact,
     ProgressEvent,
     SandboxCreatedEvent,

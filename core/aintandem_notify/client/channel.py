@@ -19,6 +19,8 @@ from aintandem_notify.client.connection_events import ConnectionChange, Listener
 from aintandem_notify.client.ends import look_up_end
 from aintandem_notify.client.interest import Interest, Routes
 from aintandem_notify.client.outlet import Outlet, RunOutlet
+from aintandem_notify.domain.events import EVENT_TYPES, OWN_TYPES, ConnectionEvent, Event, Family
+from aintandem_notify.domain.notification import Project
 from aintandem_notify.errors import (
     ApiError,
     Disconnected,
@@ -29,10 +31,8 @@ from aintandem_notify.errors import (
     OrchestratorError,
     ServerTrouble,
 )
-from aintandem_notify.events import EVENT_TYPES, OWN_TYPES, ConnectionEvent, Event, Family
 from aintandem_notify.foundation.backoff import Chance, full_jitter
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator import (
     ConnectionState,
     OrchestratorApi,

@@ -26,7 +26,7 @@ from aintandem_notify.client.progress import Progress
 from aintandem_notify.client.running import TaskResult, run_to_its_end
 from aintandem_notify.client.token_stores import GuardedStore
 from aintandem_notify.config import ConnectionConfig, Secret
-from aintandem_notify.events import (
+from aintandem_notify.domain.events import (
     Family,
     SandboxEvent,
     TaskCancelledEvent,

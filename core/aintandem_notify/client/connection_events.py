@@ -8,7 +8,7 @@ from typing import Literal
 import trio
 
 from aintandem_notify.client.callbacks import Callback, Reporter
-from aintandem_notify.events import ConnectionDisconnectedEvent, ConnectionErrorEvent, Event
+from aintandem_notify.domain.events import ConnectionDisconnectedEvent, ConnectionErrorEvent, Event
 
 
 @dataclass(frozen=True, slots=True)

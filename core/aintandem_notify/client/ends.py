@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from aintandem_notify.client.interest import Interest
-from aintandem_notify.events import Event, Family
-from aintandem_notify.missed import end_events
-from aintandem_notify.observation import Observation
+from aintandem_notify.domain.events import Event, Family
+from aintandem_notify.domain.observation import Observation
+from aintandem_notify.domain.reconciliation import end_events
 from aintandem_notify.orchestrator import OrchestratorApi
 from aintandem_notify.orchestrator.observing import observed_execution, observed_task
 

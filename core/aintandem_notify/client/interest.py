@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from aintandem_notify.events import Event, Family, WorkflowEvent
+from aintandem_notify.domain.events import Event, Family, WorkflowEvent
 from aintandem_notify.orchestrator import checked_id
 
 _ID_FIELDS: Final[Mapping[Family, tuple[str, ...]]] = {

@@ -7,8 +7,8 @@ from typing import Final
 import trio
 
 from aintandem_notify.client.interest import Interest
-from aintandem_notify.events import Event
-from aintandem_notify.runs import OPENING_TYPES, TERMINAL_TYPES
+from aintandem_notify.domain.events import Event
+from aintandem_notify.domain.runs import OPENING_TYPES, TERMINAL_TYPES
 
 CAPACITY: Final = 2000
 """Events that wait for a slow reader before the socket is held back; as many as a link hands over at once."""

@@ -10,7 +10,7 @@ from aintandem_notify.client.channels import Channels, make_outlet
 from aintandem_notify.client.connection_events import ConnectionChange, Unsubscribe
 from aintandem_notify.client.interest import Interest, interest_in
 from aintandem_notify.client.outlet import Outlet, OutletClosed
-from aintandem_notify.events import ProgressEvent
+from aintandem_notify.domain.events import ProgressEvent
 from aintandem_notify.orchestrator import ConnectionState
 
 

@@ -9,8 +9,7 @@ from aintandem_notify.client.callbacks import Callback, Reporter, checked_callba
 from aintandem_notify.client.channel import Channel
 from aintandem_notify.client.interest import TASKS, Interest
 from aintandem_notify.client.outlet import OutletClosed, RunOutlet
-from aintandem_notify.errors import Disconnected, TaskCancelled, TaskFailed
-from aintandem_notify.events import (
+from aintandem_notify.domain.events import (
     Family,
     TaskCancelledEvent,
     TaskCompletedEvent,
@@ -18,6 +17,7 @@ from aintandem_notify.events import (
     TaskFailedEvent,
     UnknownEvent,
 )
+from aintandem_notify.errors import Disconnected, TaskCancelled, TaskFailed
 from aintandem_notify.orchestrator.records import SubmittedTask
 
 Submit = Callable[[], Awaitable[SubmittedTask]]

@@ -47,10 +47,10 @@ from aintandem_notify.config.values import (
     Secret,
     Template,
 )
+from aintandem_notify.domain.events import LONGEST_ID, PATH_STEPS
+from aintandem_notify.domain.notification import Severity
 from aintandem_notify.errors import StoreError
-from aintandem_notify.events import LONGEST_ID, PATH_STEPS
 from aintandem_notify.log import LogFormat, LogLevel
-from aintandem_notify.notification import Severity
 
 STORE_SUFFIX: Final = ".sqlite3"
 _LONGEST_STEM: Final = 200

@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 
 from aintandem_notify.config.surroundings import in_config
 from aintandem_notify.config.values import Duration, EventGlob, Expression, PositiveDuration, Rate
-from aintandem_notify.notification import Severity
+from aintandem_notify.domain.notification import Severity
 
 NEVER: Final = 0
 """What ``digest_over = "never"`` is in Python."""

@@ -27,7 +27,7 @@ from aintandem_notify.config.models import (
 )
 from aintandem_notify.config.secret import is_secret
 from aintandem_notify.config.values import DURATION_PATTERN, EVENT_GLOB_FORMAT, Rate, format_duration, format_rate
-from aintandem_notify.events import EVENT_TYPES
+from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.foundation.signals import is_ctrl_c
 
 DIALECT: Final = "http://json-schema.org/draft-07/schema#"

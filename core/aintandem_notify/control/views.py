@@ -10,8 +10,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from aintandem_notify.domain.notification import Severity
 from aintandem_notify.foundation.printable import escape_json
-from aintandem_notify.notification import Severity
 from aintandem_notify.store import DeliveryState
 
 

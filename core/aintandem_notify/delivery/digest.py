@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from aintandem_notify.events import BacklogFoldedEvent
-from aintandem_notify.notification import Notification, Severity, agent_thread
+from aintandem_notify.domain.events import BacklogFoldedEvent
+from aintandem_notify.domain.notification import Notification, Severity, agent_thread
 from aintandem_notify.rules import formats, texts
 from aintandem_notify.store import Changes, Store, Told
 

@@ -15,8 +15,8 @@ from aintandem_notify.delivery.gate import HELD, Gate, GateState
 from aintandem_notify.delivery.settings import DestinationSettings
 from aintandem_notify.delivery.stored_gate import Instant, Place
 from aintandem_notify.delivery.worker import Delivers, Worker
+from aintandem_notify.domain.events import AgentEvent
 from aintandem_notify.errors import StoreError
-from aintandem_notify.events import AgentEvent
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import get_logger

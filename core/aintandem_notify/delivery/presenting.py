@@ -5,11 +5,11 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Final
 
+from aintandem_notify.domain.event_redaction import bare
+from aintandem_notify.domain.notification import Field, Notification
+from aintandem_notify.domain.runs import Run
 from aintandem_notify.log import get_logger
-from aintandem_notify.notification import Field, Notification
 from aintandem_notify.rules import formats
-from aintandem_notify.runs import Run
-from aintandem_notify.shown import bare
 from aintandem_notify.store import Claim
 
 LONGEST_PLAIN_TITLE: Final = 150

@@ -6,7 +6,7 @@ from typing import Final
 
 from aintandem_notify.delivery.settings import DestinationSettings
 from aintandem_notify.delivery.settling import too_old
-from aintandem_notify.notification import agent_thread
+from aintandem_notify.domain.notification import agent_thread
 from aintandem_notify.store import DeliveryState, Settlement, Store
 
 AT_ONCE: Final = 500

@@ -18,12 +18,12 @@ from aintandem_notify.delivery.settings import DestinationSettings
 from aintandem_notify.delivery.settling import HORIZON, given_up, history_of, outlived, settlement
 from aintandem_notify.delivery.stored_gate import Instant, Place, StoredGate
 from aintandem_notify.delivery.takeover import handed_over
+from aintandem_notify.domain.events import AgentEvent, DestinationParkedEvent, DestinationRecoveredEvent
+from aintandem_notify.domain.notification import STORE_THREAD, Notification
 from aintandem_notify.errors import StoreError
-from aintandem_notify.events import AgentEvent, DestinationParkedEvent, DestinationRecoveredEvent
 from aintandem_notify.foundation.backoff import Chance, stepped
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import get_logger
-from aintandem_notify.notification import STORE_THREAD, Notification
 from aintandem_notify.plugins.calls import Delivered, Result
 from aintandem_notify.store import Claim, Purpose, Settlement, Storage, Store
 

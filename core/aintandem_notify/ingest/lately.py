@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from aintandem_notify.events import Event
-from aintandem_notify.runs import OPENING_TYPES, STATE_AFTER, TERMINAL_STATES, TERMINAL_TYPES, Run, RunRef
+from aintandem_notify.domain.events import Event
+from aintandem_notify.domain.runs import OPENING_TYPES, STATE_AFTER, TERMINAL_STATES, TERMINAL_TYPES, Run, RunRef
 
 LATE_S: Final = 300.0
 """How long after it was caught up a live event may still arrive: what waits in the buffers of a busy server, or

@@ -5,20 +5,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol
 
-from aintandem_notify.events import ConnectionConnectedEvent, Event
-from aintandem_notify.ingest.lately import (
-    NOTHING_MADE,
-    Attempt,
-    Lately,
-    Made,
-    UntimedEnd,
-    comes_late,
-    says_again,
-)
-from aintandem_notify.missed import Missed, missed
-from aintandem_notify.notification import Notification, Project
-from aintandem_notify.observation import Look, Observation, Outcome
-from aintandem_notify.runs import (
+from aintandem_notify.domain.events import ConnectionConnectedEvent, Event
+from aintandem_notify.domain.notification import Notification, Project
+from aintandem_notify.domain.observation import Look, Observation, Outcome
+from aintandem_notify.domain.reconciliation import Missed, missed
+from aintandem_notify.domain.runs import (
     PROGRESS_TYPES,
     TERMINAL_TYPES,
     Run,
@@ -27,6 +18,15 @@ from aintandem_notify.runs import (
     absorb,
     advance,
     run_ref,
+)
+from aintandem_notify.ingest.lately import (
+    NOTHING_MADE,
+    Attempt,
+    Lately,
+    Made,
+    UntimedEnd,
+    comes_late,
+    says_again,
 )
 from aintandem_notify.store import Changes
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from aintandem_notify.events import Event
+from aintandem_notify.domain.events import Event
+from aintandem_notify.domain.observation import Look
 from aintandem_notify.ingest.plan import Router, is_passing
-from aintandem_notify.observation import Look
 
 MOST_EVENTS: Final = 1000
 """Events in one transaction: keeps it under a tenth of a second or so, and then workers get their turn."""

@@ -9,17 +9,17 @@ from typing import Final, NamedTuple
 
 import trio
 
+from aintandem_notify.domain.event_redaction import shown_in_order, shown_project
+from aintandem_notify.domain.events import AgentEvent, ConnectionConnectedEvent, Event, StoreDegradedEvent
+from aintandem_notify.domain.notification import Project
+from aintandem_notify.domain.observation import Look, OpenRun, Outcome, Outlook
+from aintandem_notify.domain.runs import Run, RunRef, run_ref
 from aintandem_notify.errors import StatementFailed, StoreError
-from aintandem_notify.events import AgentEvent, ConnectionConnectedEvent, Event, StoreDegradedEvent
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.ingest.lately import Lately
 from aintandem_notify.ingest.plan import Handed, Plan, Router, halves, is_passing, plan
 from aintandem_notify.ingest.portions import MOST_EVENTS, MOST_KEPT, MOST_TEXT, looks, portions, room_after
 from aintandem_notify.log import get_logger
-from aintandem_notify.notification import Project
-from aintandem_notify.observation import Look, OpenRun, Outcome, Outlook
-from aintandem_notify.runs import Run, RunRef, run_ref
-from aintandem_notify.shown import shown_in_order, shown_project
 from aintandem_notify.store import Purpose, Storage, Store, StoreState
 
 MOST_RUNS: Final = 4000

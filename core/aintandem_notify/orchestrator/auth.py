@@ -16,8 +16,8 @@ import trio
 
 from aintandem_notify import log
 from aintandem_notify.config import Secret
+from aintandem_notify.domain.events import LoginFailedEvent
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, NotLoggedIn, ServerTrouble
-from aintandem_notify.events import LoginFailedEvent
 from aintandem_notify.foundation.backoff import Chance, stepped
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient

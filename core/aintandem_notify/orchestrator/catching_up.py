@@ -15,17 +15,17 @@ from typing import Final, Protocol, TypeVar
 import trio
 
 from aintandem_notify import log
+from aintandem_notify.domain.events import Event, Family, FeedGapEvent
+from aintandem_notify.domain.notification import Project
+from aintandem_notify.domain.observation import Gap, Look, Observation, OpenRun, Outcome, Outlook
+from aintandem_notify.domain.runs import TERMINAL_STATES, RunRef
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, NotFound, ServerTrouble, StoreError
-from aintandem_notify.events import Event, Family, FeedGapEvent
 from aintandem_notify.foundation.backoff import Chance, full_jitter
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.notification import Project
-from aintandem_notify.observation import Gap, Look, Observation, OpenRun, Outcome, Outlook
 from aintandem_notify.orchestrator.answers import TooLarge
 from aintandem_notify.orchestrator.holding import Hold
 from aintandem_notify.orchestrator.retries import Backoff
 from aintandem_notify.orchestrator.survey import Comparison, Sighting
-from aintandem_notify.runs import TERMINAL_STATES, RunRef
 
 SPREAD_S: Final = 0.05
 LONGEST_SPREAD_S: Final = 10.0

@@ -15,16 +15,16 @@ import trio
 
 from aintandem_notify import log
 from aintandem_notify.config import ConnectionConfig
+from aintandem_notify.domain.notification import Project
+from aintandem_notify.domain.runs import LONGEST_NAME
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed
 from aintandem_notify.foundation.backoff import Chance, full_jitter
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import redact_start
-from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.records import ProjectRecord
 from aintandem_notify.orchestrator.states import ConnectionState
 from aintandem_notify.orchestrator.status import ProjectStatus
 from aintandem_notify.orchestrator.watch_settings import Observe
-from aintandem_notify.runs import LONGEST_NAME
 
 RESTART_DELAY_S: Final = 1.0
 RESTART_MAX_DELAY_S: Final = 60.0

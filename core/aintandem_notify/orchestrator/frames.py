@@ -7,8 +7,8 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from aintandem_notify.cutting import fitted
-from aintandem_notify.events import Event, NoEvent, UnknownEvent, parse_frame
+from aintandem_notify.domain.events import Event, NoEvent, UnknownEvent, parse_frame
+from aintandem_notify.domain.truncation import fitted
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.foreign_json import is_out_of_memory
 

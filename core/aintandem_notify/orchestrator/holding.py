@@ -7,8 +7,8 @@ from typing import Final
 
 import trio
 
-from aintandem_notify.events import Event
-from aintandem_notify.runs import PROGRESS_TYPES, RunRef, run_ref
+from aintandem_notify.domain.events import Event
+from aintandem_notify.domain.runs import PROGRESS_TYPES, RunRef, run_ref
 
 MOST_HELD: Final = 10_000
 """Events that wait at the most; beyond it they are stored without waiting any longer."""

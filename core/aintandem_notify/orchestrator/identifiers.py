@@ -1,6 +1,6 @@
 """What may be the id of a project, task, execution, sandbox or operation, wherever somebody asks for one."""
 
-from aintandem_notify.events import LONGEST_ID, PATH_STEPS
+from aintandem_notify.domain.events import LONGEST_ID, PATH_STEPS
 
 
 class UnusableId(ValueError):

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import trio
 from structlog.typing import FilteringBoundLogger
 
+from aintandem_notify.domain.events import Event
+from aintandem_notify.domain.notification import Project
 from aintandem_notify.errors import StoreError
-from aintandem_notify.events import Event
 from aintandem_notify.foundation.backoff import full_jitter
-from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.standing import Standing
 from aintandem_notify.orchestrator.watch_settings import WatchSettings
 

@@ -5,11 +5,11 @@ from collections.abc import Container, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from aintandem_notify.cutting import cut_value
-from aintandem_notify.events import Family, fit_value
-from aintandem_notify.observation import Observation
+from aintandem_notify.domain.events import Family, fit_value
+from aintandem_notify.domain.observation import Observation
+from aintandem_notify.domain.runs import LONGEST_NAME, RunRef, RunState
+from aintandem_notify.domain.truncation import cut_value
 from aintandem_notify.orchestrator.records import ExecutionRecord, OperationRecord, SandboxRecord, TaskRecord
-from aintandem_notify.runs import LONGEST_NAME, RunRef, RunState
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 

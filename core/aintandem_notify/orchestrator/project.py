@@ -15,6 +15,13 @@ from typing import Final, NoReturn
 import trio
 
 from aintandem_notify import log
+from aintandem_notify.domain.events import (
+    ConnectionConnectedEvent,
+    ConnectionDisconnectedEvent,
+    ConnectionErrorEvent,
+    Event,
+)
+from aintandem_notify.domain.notification import Project
 from aintandem_notify.errors import (
     ApiError,
     AuthenticationFailed,
@@ -23,14 +30,7 @@ from aintandem_notify.errors import (
     OrchestratorError,
     StoreError,
 )
-from aintandem_notify.events import (
-    ConnectionConnectedEvent,
-    ConnectionDisconnectedEvent,
-    ConnectionErrorEvent,
-    Event,
-)
 from aintandem_notify.foundation.threads import run_in_thread
-from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.catching_up import CatchUp
 from aintandem_notify.orchestrator.frames import FrameReader
 from aintandem_notify.orchestrator.holding import Hold

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final, TypeVar, cast
 from pydantic import AliasChoices, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from aintandem_notify.events import event_time
-from aintandem_notify.events.base import Id, OptionalNumber, OptionalText, OptionalWhole, Otherwise
+from aintandem_notify.domain.events import event_time
+from aintandem_notify.domain.events.base import Id, OptionalNumber, OptionalText, OptionalWhole, Otherwise
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+from aintandem_notify.domain.notification import Project
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.frames import FrameReader
 from aintandem_notify.orchestrator.states import ConnectionState, Signal, advance
 from aintandem_notify.orchestrator.status import ProjectStatus

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from aintandem_notify.notification import Project
+from aintandem_notify.domain.notification import Project
 from aintandem_notify.orchestrator.states import ConnectionState
 
 

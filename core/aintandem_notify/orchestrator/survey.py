@@ -9,11 +9,12 @@ from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 import trio
 
+from aintandem_notify.domain.events import Family
+from aintandem_notify.domain.observation import Observation, OpenRun
+from aintandem_notify.domain.reconciliation import MARGIN
+from aintandem_notify.domain.runs import TERMINAL_STATES, RunRef, RunState
 from aintandem_notify.errors import ApiError, HttpFailed, NotFound
-from aintandem_notify.events import Family
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.missed import MARGIN
-from aintandem_notify.observation import Observation, OpenRun
 from aintandem_notify.orchestrator.answers import TooLarge
 from aintandem_notify.orchestrator.identifiers import UnusableId
 from aintandem_notify.orchestrator.observing import observed_execution, observed_sandboxes, observed_task
@@ -21,7 +22,6 @@ from aintandem_notify.orchestrator.records import OperationRecord, SandboxRecord
 from aintandem_notify.orchestrator.rest import OrchestratorApi, patiently
 from aintandem_notify.orchestrator.slots import Slots
 from aintandem_notify.orchestrator.their_clock import TheirClock
-from aintandem_notify.runs import TERMINAL_STATES, RunRef, RunState
 
 PAGE: Final = 100
 """Tasks asked for at once."""

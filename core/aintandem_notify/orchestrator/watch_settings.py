@@ -7,10 +7,10 @@ from typing import Protocol
 
 import trio
 
-from aintandem_notify.events import Event
+from aintandem_notify.domain.events import Event
+from aintandem_notify.domain.notification import Project
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.address import SocketTarget
 from aintandem_notify.orchestrator.catching_up import CatchUp
 from aintandem_notify.orchestrator.holding import Held, Hold

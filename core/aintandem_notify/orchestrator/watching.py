@@ -11,10 +11,10 @@ import trio
 
 from aintandem_notify import log
 from aintandem_notify.config import ConnectionConfig
+from aintandem_notify.domain.notification import Project
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.notification import Project
 from aintandem_notify.orchestrator.auth import Session
 from aintandem_notify.orchestrator.catching_up import Books, CatchUp, Lookout
 from aintandem_notify.orchestrator.dial import client_context

@@ -5,8 +5,8 @@ from typing import Final
 
 import trio
 
+from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import PluginNotReady, RetryLater
-from aintandem_notify.notification import Notification
 from aintandem_notify.plugins.border import Border
 from aintandem_notify.plugins.calls import Answer, Call, Delivered, Failed, Lane, Result, Returned
 from aintandem_notify.plugins.registry import Hook

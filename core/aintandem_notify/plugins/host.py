@@ -7,12 +7,12 @@ from typing import Any, Protocol
 import trio
 
 from aintandem_notify.config import InstanceConfig
+from aintandem_notify.domain.events import AgentEvent, Event
+from aintandem_notify.domain.notification import Notification, Project
 from aintandem_notify.errors import PluginError
-from aintandem_notify.events import AgentEvent, Event
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.notification import Notification, Project
 from aintandem_notify.plugins.calls import STUCK_AFTER_S, Result
 from aintandem_notify.plugins.found import FoundPlugin
 from aintandem_notify.plugins.instance import Instance, Lent

@@ -10,12 +10,12 @@ import trio
 from aintandem_notify import log
 from aintandem_notify.api import Plugin, PluginContext
 from aintandem_notify.config import InstanceConfig
+from aintandem_notify.domain.events import AgentEvent, Event, PluginFailedEvent
+from aintandem_notify.domain.notification import Notification, Project
 from aintandem_notify.errors import PluginError
-from aintandem_notify.events import AgentEvent, Event, PluginFailedEvent
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.notification import Notification, Project
 from aintandem_notify.plugins.border import Border, LifeEnded, Unusable, describe
 from aintandem_notify.plugins.border.tasks import contained
 from aintandem_notify.plugins.calls import Answer, Call, Failed, Lane, Lateness, Result, Returned, ask, run_here

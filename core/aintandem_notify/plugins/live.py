@@ -10,8 +10,8 @@ from typing import Final
 
 import trio
 
-from aintandem_notify.events import Event, Family
-from aintandem_notify.notification import Project
+from aintandem_notify.domain.events import Event, Family
+from aintandem_notify.domain.notification import Project
 from aintandem_notify.plugins.border import kind_of_fault
 from aintandem_notify.plugins.calls import Answer, Call, Failed, Lane
 from aintandem_notify.plugins.registry import Hook

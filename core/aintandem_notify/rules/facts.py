@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final
 
-from aintandem_notify.events import Event
+from aintandem_notify.domain.events import Event
+from aintandem_notify.domain.notification import Project
+from aintandem_notify.domain.runs import Run
 from aintandem_notify.foundation.clock import iso_seconds
-from aintandem_notify.notification import Project
 from aintandem_notify.rules import formats
-from aintandem_notify.runs import Run
 
 Subject = tuple[Event, Run | None, Project | None]
 """An event, its run after it, and its project."""

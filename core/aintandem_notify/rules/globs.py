@@ -6,8 +6,8 @@ from fnmatch import fnmatchcase, translate
 from typing import Final
 
 from aintandem_notify.config.findings import did_you_mean
-from aintandem_notify.events import EVENT_TYPES, WIRE_FAMILIES, Event, Family
-from aintandem_notify.notification import Project
+from aintandem_notify.domain.events import EVENT_TYPES, WIRE_FAMILIES, Event, Family
+from aintandem_notify.domain.notification import Project
 
 _WILD: Final = frozenset("*?[")
 _FAMILIES: Final = tuple(str(family) for family in Family)

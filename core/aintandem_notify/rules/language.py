@@ -15,13 +15,13 @@ from jinja2 import Template, TemplateSyntaxError, meta, nodes
 from jinja2.parser import Parser
 
 from aintandem_notify.config.findings import did_you_mean
-from aintandem_notify.notification import Project
+from aintandem_notify.domain.notification import Project
+from aintandem_notify.domain.samples import sample_event, sample_run
 from aintandem_notify.rules import formats
 from aintandem_notify.rules.budget import TooMuch, budget
 from aintandem_notify.rules.globs import glob_problem
 from aintandem_notify.rules.sandbox import STATIC, Sandbox, make_sandbox, priced, static_cost
 from aintandem_notify.rules.scope import NAMES, Scope, scope
-from aintandem_notify.samples import sample_event, sample_run
 
 LONGEST_TEXT: Final = 65_536
 """Characters that one rendered text may have; ours, twice what the most patient destination takes."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from aintandem_notify.config.models import Config
-from aintandem_notify.events import EVENT_TYPES
-from aintandem_notify.notification import Project, Severity
+from aintandem_notify.domain.events import EVENT_TYPES
+from aintandem_notify.domain.notification import Project, Severity
 from aintandem_notify.rules.globs import project_matcher
 from aintandem_notify.rules.plan import AGENT_RULE, PlannedRule
 from aintandem_notify.rules.texts import DEFAULT_TEXTS, UNKNOWN_TEXT

@@ -11,9 +11,11 @@ from hashlib import blake2b
 from typing import Final, TypeVar
 
 from aintandem_notify.config.models import Config
-from aintandem_notify.events import EVENT_TYPES, AgentEvent, Event, Family
+from aintandem_notify.domain.event_redaction import bare, shown_subject
+from aintandem_notify.domain.events import EVENT_TYPES, AgentEvent, Event, Family
+from aintandem_notify.domain.notification import STORE_THREAD, Notification, Project, agent_thread
+from aintandem_notify.domain.runs import Run
 from aintandem_notify.log import get_logger, redact
-from aintandem_notify.notification import STORE_THREAD, Notification, Project, agent_thread
 from aintandem_notify.rules import formats, texts
 from aintandem_notify.rules.facts import Subject
 from aintandem_notify.rules.globs import project_matcher
@@ -29,8 +31,6 @@ from aintandem_notify.rules.language import (
 from aintandem_notify.rules.overview import Route, routes, warnings
 from aintandem_notify.rules.plan import PlannedRule, plan
 from aintandem_notify.rules.scope import Scope, scope
-from aintandem_notify.runs import Run
-from aintandem_notify.shown import bare, shown_subject
 
 LONGEST_TITLE: Final = 500
 """Characters of a title, from whatever template; it has to fit one line of a phone."""

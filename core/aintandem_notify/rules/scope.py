@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from aintandem_notify.events import EVENT_TYPES, Event
-from aintandem_notify.notification import Project
+from aintandem_notify.domain.events import EVENT_TYPES, Event
+from aintandem_notify.domain.notification import Project
+from aintandem_notify.domain.runs import Run
 from aintandem_notify.rules import formats
-from aintandem_notify.runs import Run
 
 Scope = Mapping[str, Any]
 """The values of the names."""

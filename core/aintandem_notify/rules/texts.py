@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
-from aintandem_notify.events import Event, Family
-from aintandem_notify.notification import Field, Severity
+from aintandem_notify.domain.events import Event, Family
+from aintandem_notify.domain.notification import Field, Severity
 from aintandem_notify.rules import formats
 from aintandem_notify.rules.facts import FACTS, Subject, artifact_fact, get, project_name, run_name
 

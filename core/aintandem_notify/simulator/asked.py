@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from starlette.datastructures import QueryParams
 
+from aintandem_notify.domain.events import event_time
 from aintandem_notify.errors import ApiError
-from aintandem_notify.events import event_time
 from aintandem_notify.simulator.script import Outcome
 from aintandem_notify.simulator.simulation import Simulator
 

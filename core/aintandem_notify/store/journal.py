@@ -12,9 +12,9 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, tuple_, update
 
-from aintandem_notify.events import Event, Family
-from aintandem_notify.notification import Notification
-from aintandem_notify.runs import TERMINAL_STATES, Run, RunRef, RunState
+from aintandem_notify.domain.events import Event, Family
+from aintandem_notify.domain.notification import Notification
+from aintandem_notify.domain.runs import TERMINAL_STATES, Run, RunRef, RunState
 from aintandem_notify.store import schema
 from aintandem_notify.store.bulk import Bulk
 from aintandem_notify.store.bulk import Row as BulkRow

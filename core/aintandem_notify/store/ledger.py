@@ -9,8 +9,8 @@ from typing import Any, Final
 from pydantic_core import from_json
 from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
+from aintandem_notify.domain.event_redaction import shown_content
 from aintandem_notify.log import redact
-from aintandem_notify.shown import shown_content
 from aintandem_notify.store import schema
 from aintandem_notify.store.deliveries import DeliveryState
 from aintandem_notify.store.recent import Recent

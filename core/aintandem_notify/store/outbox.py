@@ -14,10 +14,10 @@ from typing import Any, Final
 from pydantic_core import from_json, to_json
 from sqlalchemy import Connection, and_, bindparam, exists, func, insert, or_, select, update
 
-from aintandem_notify.events import restore_event
+from aintandem_notify.domain.event_redaction import bare, shown, shown_event
+from aintandem_notify.domain.events import restore_event
+from aintandem_notify.domain.notification import Notification
 from aintandem_notify.log import get_logger, may_hold_secret
-from aintandem_notify.notification import Notification
-from aintandem_notify.shown import bare, shown, shown_event
 from aintandem_notify.store import schema
 from aintandem_notify.store.bulk import Bulk
 from aintandem_notify.store.bulk import Row as BulkRow

@@ -6,8 +6,8 @@ To read one back from the store costs more than to deliver it to a file, and mos
 from dataclasses import dataclass, field
 from typing import Final
 
+from aintandem_notify.domain.notification import Notification
 from aintandem_notify.log import announcements
-from aintandem_notify.notification import Notification
 
 MOST: Final = 2000
 """Notifications kept for one destination; eight usual transactions of ingest, so that no short rush fills it."""

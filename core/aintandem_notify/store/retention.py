@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from aintandem_notify.runs import TERMINAL_STATES
+from aintandem_notify.domain.runs import TERMINAL_STATES
 from aintandem_notify.store import schema
 from aintandem_notify.store.deliveries import DeliveryState
 

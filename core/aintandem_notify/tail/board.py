@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from aintandem_notify.events import Event, Family, TaskOutputEvent, TaskStepProgressEvent
+from aintandem_notify.domain.event_redaction import shown_subject
+from aintandem_notify.domain.events import Event, Family, TaskOutputEvent, TaskStepProgressEvent
+from aintandem_notify.domain.notification import Project, Severity
+from aintandem_notify.domain.observation import Observation
+from aintandem_notify.domain.runs import OPENING_TYPES, TERMINAL_STATES, Run, RunRef, RunState, advance, run_ref
 from aintandem_notify.foundation.printable import strip
-from aintandem_notify.notification import Project, Severity
-from aintandem_notify.observation import Observation
 from aintandem_notify.rules import formats, texts
-from aintandem_notify.runs import OPENING_TYPES, TERMINAL_STATES, Run, RunRef, RunState, advance, run_ref
-from aintandem_notify.shown import shown_subject
 
 LONGEST_LABEL: Final = 100
 """Characters of a run's name, its mark included; a task may be called by its whole prompt."""

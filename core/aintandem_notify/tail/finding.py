@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import Final
 
 from aintandem_notify.client import AInTandemClient
+from aintandem_notify.domain.events import Event, Family
+from aintandem_notify.domain.observation import Observation
+from aintandem_notify.domain.reconciliation import end_events
+from aintandem_notify.domain.runs import TERMINAL_STATES, RunRef
 from aintandem_notify.errors import ApiError, HttpFailed, NotFound
-from aintandem_notify.events import Event, Family
-from aintandem_notify.missed import end_events
-from aintandem_notify.observation import Observation
 from aintandem_notify.orchestrator import UnusableId
 from aintandem_notify.orchestrator.observing import observed_execution, observed_sandboxes, observed_task
 from aintandem_notify.orchestrator.records import OperationRecord
-from aintandem_notify.runs import TERMINAL_STATES, RunRef
 
 Ends = Mapping[RunRef, Sequence[Event]]
 """How runs ended; no events: nobody knows the run any more, or no event tells of such an end."""

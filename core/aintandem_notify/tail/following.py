@@ -10,6 +10,10 @@ import trio
 
 from aintandem_notify.client import AInTandemClient, ConnectionChange, TaskRecord
 from aintandem_notify.config import Config, ConnectionConfig, ProjectConfig
+from aintandem_notify.domain.events import Event
+from aintandem_notify.domain.notification import Project, Severity
+from aintandem_notify.domain.observation import Observation
+from aintandem_notify.domain.runs import TERMINAL_TYPES, RunState
 from aintandem_notify.errors import (
     AInTandemNotifyError,
     ApiError,
@@ -20,16 +24,12 @@ from aintandem_notify.errors import (
     OrchestratorError,
     ProjectGone,
 )
-from aintandem_notify.events import Event
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.foundation.open_files import raise_file_limit, shortage
-from aintandem_notify.notification import Project, Severity
-from aintandem_notify.observation import Observation
 from aintandem_notify.orchestrator import UnusableId
 from aintandem_notify.orchestrator.fleet import resolve
 from aintandem_notify.orchestrator.observing import observed_task
 from aintandem_notify.rules import formats
-from aintandem_notify.runs import TERMINAL_TYPES, RunState
 from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
 from aintandem_notify.tail.board import Board, Line
 from aintandem_notify.tail.finding import ends

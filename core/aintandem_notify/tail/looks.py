@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Final
 
-from aintandem_notify.events import Event
+from aintandem_notify.domain.events import Event
+from aintandem_notify.domain.notification import Severity
 from aintandem_notify.foundation.clock import EARLIEST, iso_seconds, local_time
 from aintandem_notify.foundation.printable import escape, escape_json
-from aintandem_notify.notification import Severity
 from aintandem_notify.rules import formats
 from aintandem_notify.tail.board import MARK, MARK_LENGTH, Bar, Line
 

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 import trio
 
-from aintandem_notify.events import Event
+from aintandem_notify.domain.events import Event
 from aintandem_notify.foundation.printable import escape
 from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.tail.board import Bar, Board, Line

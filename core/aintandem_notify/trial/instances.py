@@ -9,8 +9,8 @@ from typing import Final
 import trio
 
 from aintandem_notify.config import Config
+from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.errors import ConfigError, Problem
-from aintandem_notify.events import EVENT_TYPES
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.loading import Loaded

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Final
 
 from aintandem_notify.config import Config, RuleConfig
-from aintandem_notify.events import EVENT_TYPES, Family
-from aintandem_notify.notification import Notification, Project
+from aintandem_notify.domain.events import EVENT_TYPES, Family
+from aintandem_notify.domain.notification import Notification, Project
+from aintandem_notify.domain.samples import SAMPLE_FIELDS, sample_event, sample_run
 from aintandem_notify.rules import Router
-from aintandem_notify.samples import SAMPLE_FIELDS, sample_event, sample_run
 
 TEST_MARK: Final = "Test: "
 """What the title begins with, so that nobody runs to mend anything."""

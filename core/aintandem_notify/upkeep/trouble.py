@@ -6,8 +6,8 @@ from typing import Final, Never
 
 import trio
 
+from aintandem_notify.domain.events import AgentEvent, Event, StoreDegradedEvent
 from aintandem_notify.errors import StoreDamaged, StoreError
-from aintandem_notify.events import AgentEvent, Event, StoreDegradedEvent
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import get_logger
 from aintandem_notify.store import Storage, Store, StoreState, StoreStatus

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from aintandem_notify.events.base import Event, UnknownEvent
-from aintandem_notify.events.table import EVENT_TYPES, OWN_TYPES, WIRE_MODELS
+from aintandem_notify.domain.events.base import Event, UnknownEvent
+from aintandem_notify.domain.events.event_types import EVENT_TYPES, OWN_TYPES, WIRE_MODELS
 from aintandem_notify.foundation.foreign_json import (
     JsonFlaw,
     UnreadableJson,

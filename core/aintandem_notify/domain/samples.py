@@ -11,9 +11,9 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from aintandem_notify.events import Event
-    from aintandem_notify.notification import Notification
-    from aintandem_notify.runs import Run
+    from aintandem_notify.domain.events import Event
+    from aintandem_notify.domain.notification import Notification
+    from aintandem_notify.domain.runs import Run
 
 SAMPLE_TIME: Final = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 """When sample events happen, unless told otherwise."""
@@ -111,7 +111,7 @@ def sample_event(event_type: str = "task_completed", /, **fields: Any) -> Event:
     """
     from pydantic.alias_generators import to_camel
 
-    from aintandem_notify.events import restore_event
+    from aintandem_notify.domain.events import restore_event
 
     wire: dict[str, Any] = {"type": event_type, "timestamp": SAMPLE_TIME}
     wire |= SAMPLE_FIELDS.get(event_type, _PROJECT)
@@ -123,8 +123,8 @@ def sample_event(event_type: str = "task_completed", /, **fields: Any) -> Event:
 
 def sample_run(event: Event) -> Run | None:
     """The run right after ``event``, started ``SAMPLE_DURATION`` before it; None for events about no run."""
-    from aintandem_notify.events import Family
-    from aintandem_notify.runs import OPENING_TYPES, advance, run_ref
+    from aintandem_notify.domain.events import Family
+    from aintandem_notify.domain.runs import OPENING_TYPES, advance, run_ref
 
     if run_ref(event) is None:
         return None
@@ -153,7 +153,7 @@ def sample_notification(event: Event | str = "task_completed", /, **changes: Any
     ``changes`` that are fields of ``Notification`` replace those, the others go to the sample event:
     ``sample_notification("task_failed", error="disk full", severity=Severity.CRITICAL, previous={"ts": "1"})``.
     """
-    from aintandem_notify.notification import Notification, Project
+    from aintandem_notify.domain.notification import Notification, Project
 
     overrides = {name: changes.pop(name) for name in list(changes) if name in Notification.model_fields}
     if isinstance(event, str):
@@ -179,8 +179,8 @@ def sample_notification(event: Event | str = "task_completed", /, **changes: Any
 
 
 def _thread(event: Event) -> str:
-    from aintandem_notify.events import Family
-    from aintandem_notify.notification import STORE_THREAD
+    from aintandem_notify.domain.events import Family
+    from aintandem_notify.domain.notification import STORE_THREAD
 
     if event.family is not Family.AGENT:
         return f"project/{event.project_id}"

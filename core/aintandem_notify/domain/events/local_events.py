@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from aintandem_notify.events.base import Event, Family, Id, OwnText
+from aintandem_notify.domain.events.base import Event, Family, Id, OwnText
 
 
 class ConnectionEvent(Event):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from aintandem_notify.events import Event
+from aintandem_notify.domain.events import Event
 from aintandem_notify.log import redact_end, redact_start
 
 HEAD: Final = 4000

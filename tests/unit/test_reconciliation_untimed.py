@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aintandem_notify.events import Event, Family
+from aintandem_notify.domain.events import Event, Family
+from aintandem_notify.domain.observation import Gap, Look, Observation
+from aintandem_notify.domain.runs import STATE_AFTER, TERMINAL_TYPES, RunRef, RunState
 from aintandem_notify.ingest.plan import Handed
-from aintandem_notify.observation import Gap, Look, Observation
 from aintandem_notify.orchestrator.survey import still_there
-from aintandem_notify.runs import STATE_AFTER, TERMINAL_TYPES, RunRef, RunState
 from support.outbox import NOW, PROJECT, event
 from support.planning import PlannedStore
 

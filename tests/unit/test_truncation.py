@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify import cutting
-from aintandem_notify.cutting import HEAD, TAIL, cut, cut_value, fitted
-from aintandem_notify.events import restore_event
+from aintandem_notify.domain import truncation
+from aintandem_notify.domain.events import restore_event
+from aintandem_notify.domain.truncation import HEAD, TAIL, cut, cut_value, fitted
 from aintandem_notify.log import hide, redact_start
 from support.outbox import event
 
@@ -91,7 +91,7 @@ def test_of_a_long_event_each_text_is_looked_through_once(monkeypatch: pytest.Mo
         looked.append(len(text))
         return redact_start(text, length)
 
-    monkeypatch.setattr(cutting, "redact_start", start)
+    monkeypatch.setattr(truncation, "redact_start", start)
     shorter = fitted(event("task_failed", "t1", more=[f"{SECRET} " * 10_000] * 20), 200_000)
 
     assert len(shorter.wire_json) <= 200_000

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from aintandem_notify.runs import RunRef, RunState
+from aintandem_notify.domain.runs import RunRef, RunState
 
 
 @dataclass(frozen=True, slots=True)

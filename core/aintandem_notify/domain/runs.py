@@ -11,7 +11,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from aintandem_notify.events import Event, Family, TaskOutputEvent
+from aintandem_notify.domain.events import Event, Family, TaskOutputEvent
 from aintandem_notify.foundation.clock import EARLIEST
 from aintandem_notify.log import redact_start, tail_opening, tail_start
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from aintandem_notify.events.base import (
+from aintandem_notify.domain.events.base import (
     Event,
     Family,
     Id,

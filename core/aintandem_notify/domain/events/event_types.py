@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from aintandem_notify.events.base import Event, Family
-from aintandem_notify.events.own import (
+from aintandem_notify.domain.events.base import Event, Family
+from aintandem_notify.domain.events.local_events import (
     AgentStartedEvent,
     AgentStoppedEvent,
     BacklogFoldedEvent,
@@ -18,7 +18,7 @@ from aintandem_notify.events.own import (
     PluginFailedEvent,
     StoreDegradedEvent,
 )
-from aintandem_notify.events.wire import (
+from aintandem_notify.domain.events.wire_events import (
     SandboxCreatedEvent,
     SandboxErrorEvent,
     SandboxStartedEvent,

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
-from aintandem_notify.events import Event, restore_event
-from aintandem_notify.runs import Run
+from aintandem_notify.domain.events import Event, restore_event
+from aintandem_notify.domain.runs import Run
 
 STORE_THREAD: Final = "agent/store"
 """The thread of what is told about the agent's own store, which goes out also while that is in trouble."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from aintandem_notify.events import Event, Family, event_from
+from aintandem_notify.domain.events import Event, Family, event_from
+from aintandem_notify.domain.observation import Gap, Observation
+from aintandem_notify.domain.runs import TERMINAL_STATES, TERMINAL_TYPES, Run, RunState, advance, tail
 from aintandem_notify.foundation.clock import iso_seconds
-from aintandem_notify.observation import Gap, Observation
-from aintandem_notify.runs import TERMINAL_STATES, TERMINAL_TYPES, Run, RunState, advance, tail
 
 MARGIN: Final = timedelta(seconds=60)
 """By so much the orchestrator's clock may differ from ours, and its word for an end from one call to another."""

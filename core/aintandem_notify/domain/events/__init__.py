@@ -5,20 +5,9 @@ text frame of a project's socket into an event, a control message, or a word on 
 raises. One table, ``EVENT_TYPES``, maps a type to its model, and the model knows its family.
 """
 
-from aintandem_notify.events.base import LONGEST_ID, PATH_STEPS, Event, Family, UnknownEvent
-from aintandem_notify.events.frames import (
-    CONTROL_TYPES,
-    MOST_VALUES,
-    Control,
-    Flaw,
-    NoEvent,
-    event_from,
-    event_time,
-    fit_value,
-    parse_frame,
-    restore_event,
-)
-from aintandem_notify.events.own import (
+from aintandem_notify.domain.events.base import LONGEST_ID, PATH_STEPS, Event, Family, UnknownEvent
+from aintandem_notify.domain.events.event_types import EVENT_TYPES, OWN_TYPES, WIRE_FAMILIES
+from aintandem_notify.domain.events.local_events import (
     AgentEvent,
     AgentStartedEvent,
     AgentStoppedEvent,
@@ -34,8 +23,19 @@ from aintandem_notify.events.own import (
     PluginFailedEvent,
     StoreDegradedEvent,
 )
-from aintandem_notify.events.table import EVENT_TYPES, OWN_TYPES, WIRE_FAMILIES
-from aintandem_notify.events.wire import (
+from aintandem_notify.domain.events.parsing import (
+    CONTROL_TYPES,
+    MOST_VALUES,
+    Control,
+    Flaw,
+    NoEvent,
+    event_from,
+    event_time,
+    fit_value,
+    parse_frame,
+    restore_event,
+)
+from aintandem_notify.domain.events.wire_events import (
     Artifact,
     ProgressEvent,
     SandboxCreatedEvent,

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from aintandem_notify.events import Event, TaskOutputEvent, restore_event
+from aintandem_notify.domain.events import Event, TaskOutputEvent, restore_event
+from aintandem_notify.domain.notification import Field, Notification, Project
+from aintandem_notify.domain.runs import OUTPUT_TAIL_CHARACTERS, Run, RunRef, tail
 from aintandem_notify.log import may_hold_secret, redact, redact_cut, redact_piece, redact_values
-from aintandem_notify.notification import Field, Notification, Project
-from aintandem_notify.runs import OUTPUT_TAIL_CHARACTERS, Run, RunRef, tail
 
 Subject = tuple[Event, Run | None, Project | None]
 T = TypeVar("T")

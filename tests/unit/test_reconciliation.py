@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from aintandem_notify.events import Event, Family
-from aintandem_notify.missed import DOUBTFUL, NOTHING, Missed, end_events, missed
-from aintandem_notify.observation import Gap, Observation
-from aintandem_notify.runs import TERMINAL_STATES, Run, RunRef, RunState, advance
+from aintandem_notify.domain.events import Event, Family
+from aintandem_notify.domain.observation import Gap, Observation
+from aintandem_notify.domain.reconciliation import DOUBTFUL, NOTHING, Missed, end_events, missed
+from aintandem_notify.domain.runs import TERMINAL_STATES, Run, RunRef, RunState, advance
 from support.outbox import NOW, event
 
 DAY = 86_400.0
