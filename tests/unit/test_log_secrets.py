@@ -24,9 +24,9 @@ from aintandem_notify.log import (
     redact_piece,
     redact_start,
     redact_values,
-    views,
+    text_views,
 )
-from aintandem_notify.log import tokens as shapes
+from aintandem_notify.log import secret_patterns as shapes
 from support.nasty import texts
 
 PASSWORDS = {
@@ -93,7 +93,7 @@ def test_a_configured_secret_is_recognised_as_others_write_it(password: str) -> 
         assert HIDDEN in told, spelling
         assert may_hold_secret(text)
         assert may_hold_secret(json.dumps({"error": text}, ensure_ascii=False))
-        seen = views.flattened(told)
+        seen = text_views.flattened(told)
         assert plain.search(seen) is None
         for word in re.findall(r"[A-Za-z0-9+/_-]{4,}", seen):
             whole = word[: len(word) // 4 * 4]
@@ -357,7 +357,7 @@ def _repetitions(parsed: Any) -> Iterator[tuple[str, Any]]:
                     yield from _repetitions(branch)
 
 
-PATTERNS = [shape.pattern for shape in shapes.SHAPES] + [views.UNSEEN, views._UNSEEN_OR_BREAK]
+PATTERNS = [shape.pattern for shape in shapes.SHAPES] + [text_views.UNSEEN, text_views._UNSEEN_OR_BREAK]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.pattern[:30])

@@ -1,6 +1,6 @@
 """Logging for the whole process, and the one place that keeps secrets out of texts."""
 
-from aintandem_notify.log.foreign import LONGEST_TEXT, in_words, kind_of, name_of, one_line, same, text_of
+from aintandem_notify.log.error_texts import LONGEST_TEXT, in_words, kind_of, name_of, one_line, same, text_of
 from aintandem_notify.log.output import (
     LogFormat,
     LogLevel,
@@ -24,7 +24,7 @@ from aintandem_notify.log.redaction import (
     tail_opening,
     tail_start,
 )
-from aintandem_notify.log.spellings import SHORTEST_SECRET
+from aintandem_notify.log.secret_encodings import SHORTEST_SECRET
 
 __all__ = [
     "HIDDEN",

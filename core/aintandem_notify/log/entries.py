@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from aintandem_notify.log.foreign import in_words, text_of
+from aintandem_notify.log.error_texts import in_words, text_of
 from aintandem_notify.log.redaction import (
     HIDDEN,
     distinct,

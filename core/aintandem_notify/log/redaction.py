@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
 
-from aintandem_notify.log.known import BACKSLASH, Known
-from aintandem_notify.log.spellings import SHORTEST_SECRET, Spellings, spellings_of
-from aintandem_notify.log.tokens import OPEN_KEY, Span, has_hint, names_a_secret, opens_key, tokens
-from aintandem_notify.log.views import UNSEEN, glance_at, is_seen, views
+from aintandem_notify.log.known_secrets import BACKSLASH, Known
+from aintandem_notify.log.secret_encodings import SHORTEST_SECRET, Spellings, spellings_of
+from aintandem_notify.log.secret_patterns import OPEN_KEY, Span, has_hint, names_a_secret, opens_key, tokens
+from aintandem_notify.log.text_views import UNSEEN, glance_at, is_seen, views
 
 HIDDEN: Final = "[redacted]"
 MOST_ROTATING: Final = 64

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aintandem_notify.errors import RetryLater
 from aintandem_notify.log import LONGEST_TEXT, hide, in_words, kind_of, name_of, same, text_of
-from aintandem_notify.log.foreign import UNREADABLE
+from aintandem_notify.log.error_texts import UNREADABLE
 
 
 def saying(say: Callable[[Any], Any], base: type[BaseException] = Exception) -> BaseException:

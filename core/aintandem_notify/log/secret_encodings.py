@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, quote_plus, unquote
 
-from aintandem_notify.log.views import flattened
+from aintandem_notify.log.text_views import flattened
 
 SHORTEST_SECRET: Final = 4
 """Shorter ones would turn half of every text into brackets and are no secrets worth the name."""

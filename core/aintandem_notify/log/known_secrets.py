@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
-from aintandem_notify.log.spellings import SHORTEST_SECRET, Spellings
-from aintandem_notify.log.tokens import Span
-from aintandem_notify.log.views import View, flat_views, flattened, glance_at
+from aintandem_notify.log.secret_encodings import SHORTEST_SECRET, Spellings
+from aintandem_notify.log.secret_patterns import Span
+from aintandem_notify.log.text_views import View, flat_views, flattened, glance_at
 
 SHORTEST_PART: Final = SHORTEST_SECRET
 """Characters of a part of a secret, at an end where a text was cut, that are recognised."""
