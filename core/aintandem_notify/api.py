@@ -17,8 +17,8 @@ from typing import ClassVar, Generic, TypeVar
 import trio
 from structlog.typing import FilteringBoundLogger
 
-from aintandem_notify.config.plugin import PluginConfig
-from aintandem_notify.config.values import Duration, FilePath, Rate, Secret
+from aintandem_notify.config.plugin_config import PluginConfig
+from aintandem_notify.config.types.values import Duration, FilePath, Rate, Secret
 from aintandem_notify.domain.events import ConnectionEvent, Event, SandboxEvent, TaskEvent, WorkflowEvent
 from aintandem_notify.domain.notification import Field, Notification, Project, Severity
 from aintandem_notify.domain.runs import Run, RunState

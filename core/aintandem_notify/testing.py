@@ -154,8 +154,8 @@ def plugin_opener(nursery: trio.Nursery) -> OpenPlugin:
         plugin_class: type[PluginT], /, *, context: Mapping[str, Any] | None = None, **keys: Any
     ) -> AsyncIterator[PluginT]:
         from aintandem_notify.api import HttpClient, PluginContext
-        from aintandem_notify.config.defaults import settle_defaults
-        from aintandem_notify.config.surroundings import Surroundings
+        from aintandem_notify.config.plugin_tables.defaults import settle_defaults
+        from aintandem_notify.config.types.context import Surroundings
         from aintandem_notify.foundation.clock import SystemClock
         from aintandem_notify.log import get_logger
         from aintandem_notify.plugins.conventions import config_model_of, implemented_hooks

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from aintandem_notify import log
-from aintandem_notify.config.values import Secret
+from aintandem_notify.config.types.values import Secret
 from aintandem_notify.domain.events import AgentEvent
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, ServerTrouble
 from aintandem_notify.foundation.clock import SystemClock

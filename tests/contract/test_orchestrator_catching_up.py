@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from aintandem_notify.config import ConnectionConfig, ProjectConfig
-from aintandem_notify.config.values import Secret
+from aintandem_notify.config.types.values import Secret
 from aintandem_notify.domain.events import Event, FeedGapEvent
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.domain.runs import Run

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from aintandem_notify.config.values import Secret
+from aintandem_notify.config.types.values import Secret
 from aintandem_notify.errors import ApiError, AuthenticationFailed, Conflict, HttpFailed, NotFound, ServerTrouble
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpAnswer, HttpClient

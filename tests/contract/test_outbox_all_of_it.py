@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from aintandem_notify.config.values import Rate
+from aintandem_notify.config.types.values import Rate
 from aintandem_notify.delivery import DestinationSettings, open_dispatcher
 from aintandem_notify.errors import DestinationBroken, HttpFailed, Rejected, RetryLater
 from aintandem_notify.foundation.clock import TrioClock

@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from aintandem_notify.config.values import Rate
+from aintandem_notify.config.types.values import Rate
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
 from aintandem_notify.domain.events import DestinationParkedEvent
 from aintandem_notify.domain.notification import Notification, agent_thread

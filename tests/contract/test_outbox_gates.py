@@ -12,7 +12,7 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from aintandem_notify.config.values import Rate
+from aintandem_notify.config.types.values import Rate
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
 from aintandem_notify.domain.events import AgentEvent
 from aintandem_notify.errors import DestinationBroken, DestinationGone, RetryLater

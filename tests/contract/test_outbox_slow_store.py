@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from aintandem_notify.config.values import Rate
+from aintandem_notify.config.types.values import Rate
 from aintandem_notify.delivery import DestinationSettings, open_dispatcher
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.store import Storage, Store

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from aintandem_notify.config.values import Rate
+from aintandem_notify.config.types.values import Rate
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, dispatcher, open_dispatcher
 from aintandem_notify.domain.events import AgentEvent, DestinationParkedEvent
 from aintandem_notify.domain.notification import Notification

@@ -16,7 +16,7 @@ from aintandem_notify.api import (
     Run,
     Severity,
 )
-from aintandem_notify.config.values import Surroundings
+from aintandem_notify.config.types.values import Surroundings
 from aintandem_notify.domain.events import Family, restore_event
 from aintandem_notify.domain.runs import RunState
 from aintandem_notify.foundation.clock import SystemClock

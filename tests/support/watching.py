@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from aintandem_notify.config import ConnectionConfig, ProjectConfig
-from aintandem_notify.config.values import Secret
+from aintandem_notify.config.types.values import Secret
 from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.foundation.clock import SystemClock

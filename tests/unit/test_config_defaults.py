@@ -10,7 +10,7 @@ import pytest
 
 from aintandem_notify.api import Rate, Severity
 from aintandem_notify.config import InstanceConfig
-from aintandem_notify.config.plugin import PluginConfig
+from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.errors import ConfigError
 from aintandem_notify.loading import config_schema, load
 from support.nasty import plugins as nasty

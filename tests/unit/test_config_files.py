@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aintandem_notify.config import files
+from aintandem_notify.config.types import files
 from aintandem_notify.errors import ConfigError
 from support.config_texts import load_text
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aintandem_notify.config.remarks import remarks
+from aintandem_notify.config.secret_warnings import remarks
 from aintandem_notify.errors import ConfigError
 from support.config_texts import load_text
 from support.nasty import configs

@@ -12,7 +12,7 @@ from pydantic import Field, create_model
 
 from aintandem_notify.config import Config, json_schema
 from aintandem_notify.config.findings import TOP_LEVEL
-from aintandem_notify.config.plugin import PluginConfig
+from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.plugins import Catalog
 from support.config_texts import CHAT, FILE, WATCHER, WHOLE, FakeType

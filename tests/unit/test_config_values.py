@@ -20,7 +20,7 @@ from aintandem_notify.config import (
     format_duration,
     parse_duration,
 )
-from aintandem_notify.config.values import LONGEST_DURATION
+from aintandem_notify.config.types.values import LONGEST_DURATION
 
 
 class Model(BaseModel):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from aintandem_notify.config.values import Rate
+from aintandem_notify.config.types.values import Rate
 from aintandem_notify.delivery.gate import (
     Gate,
     GateState,

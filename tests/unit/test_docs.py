@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aintandem_notify.config import PluginConfig, json_schema
-from aintandem_notify.config.outbound import Outbound
+from aintandem_notify.config.types.outbound import Outbound
 from aintandem_notify.control import asked
 from aintandem_notify.delivery import presenting
 from aintandem_notify.domain import events, runs

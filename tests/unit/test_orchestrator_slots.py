@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from aintandem_notify.config.values import Secret
+from aintandem_notify.config.types.values import Secret
 from aintandem_notify.domain.events import Family
 from aintandem_notify.domain.observation import Observation
 from aintandem_notify.errors import HttpFailed, ServerTrouble

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from aintandem_notify.config.values import parse_duration
+from aintandem_notify.config.types.values import parse_duration
 from aintandem_notify.foundation.clock import iso_seconds, local_time
 
 _UNITS: Final[Sequence[tuple[float, str]]] = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))

@@ -8,8 +8,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from aintandem_notify.config import Secret
-from aintandem_notify.config.addresses import address_ranges, proxy_address, proxy_exemptions, web_address
-from aintandem_notify.config.values import LONGEST_DURATION
+from aintandem_notify.config.types.addresses import address_ranges, proxy_address, proxy_exemptions, web_address
+from aintandem_notify.config.types.values import LONGEST_DURATION
 from aintandem_notify.errors import ConfigError, Problem
 from aintandem_notify.orchestrator.dial import client_context
 from aintandem_notify.orchestrator.tokens import is_token

@@ -1,6 +1,5 @@
 """The configuration: TOML to frozen models, secrets, and every error at once with its line."""
 
-from aintandem_notify.config.catalog import PluginCatalog, PluginType
 from aintandem_notify.config.load import AtRest, load, load_at_rest
 from aintandem_notify.config.models import (
     AgentConfig,
@@ -18,10 +17,11 @@ from aintandem_notify.config.models import (
     store_path,
     store_place,
 )
-from aintandem_notify.config.outbound import DIRECT, Outbound
-from aintandem_notify.config.plugin import PluginConfig
+from aintandem_notify.config.plugin_config import PluginConfig
+from aintandem_notify.config.plugin_tables.catalog import PluginCatalog, PluginType
 from aintandem_notify.config.schema import json_schema
-from aintandem_notify.config.values import (
+from aintandem_notify.config.types.outbound import DIRECT, Outbound
+from aintandem_notify.config.types.values import (
     Duration,
     FilePath,
     Rate,

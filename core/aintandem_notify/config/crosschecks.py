@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from aintandem_notify.config.addresses import SIMULATOR
 from aintandem_notify.config.findings import Finding, did_you_mean, nearest
-from aintandem_notify.config.instances import Instances
 from aintandem_notify.config.models import ConnectionConfig, OrchestratorConfig
-from aintandem_notify.config.values import parse_duration
+from aintandem_notify.config.plugin_tables.instances import Instances
+from aintandem_notify.config.types.addresses import SIMULATOR
+from aintandem_notify.config.types.values import parse_duration
 
 _GOES_WITH_EVENTS: Final = ("projects", "when", "severity", "mention")
 _FOR_DESTINATIONS: Final = (

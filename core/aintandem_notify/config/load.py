@@ -15,11 +15,7 @@ from typing import Any, Final
 
 from aintandem_notify import log
 from aintandem_notify.config import crosschecks
-from aintandem_notify.config.addresses import SIMULATOR
-from aintandem_notify.config.catalog import PluginCatalog
-from aintandem_notify.config.files import read_bounded
 from aintandem_notify.config.findings import TOP_LEVEL, Finding, Place, did_you_mean, dotted, kind_of
-from aintandem_notify.config.instances import read_instances
 from aintandem_notify.config.models import (
     AgentConfig,
     Config,
@@ -34,8 +30,12 @@ from aintandem_notify.config.models import (
     Table,
     store_place,
 )
+from aintandem_notify.config.plugin_tables.catalog import PluginCatalog
+from aintandem_notify.config.plugin_tables.instances import read_instances
 from aintandem_notify.config.problems import validate
-from aintandem_notify.config.values import RuleLanguage, Surroundings
+from aintandem_notify.config.types.addresses import SIMULATOR
+from aintandem_notify.config.types.files import read_bounded
+from aintandem_notify.config.types.values import RuleLanguage, Surroundings
 from aintandem_notify.errors import ConfigError, Problem
 
 _log = log.get_logger(__name__)

@@ -22,7 +22,8 @@ from pydantic import (
 )
 
 from aintandem_notify import log
-from aintandem_notify.config.addresses import (
+from aintandem_notify.config.plugin_config import PluginConfig
+from aintandem_notify.config.types.addresses import (
     OFF,
     SIMULATOR,
     address_ranges,
@@ -36,9 +37,8 @@ from aintandem_notify.config.addresses import (
     proxy_exemptions,
     store_url,
 )
-from aintandem_notify.config.outbound import Outbound
-from aintandem_notify.config.plugin import PluginConfig
-from aintandem_notify.config.values import (
+from aintandem_notify.config.types.outbound import Outbound
+from aintandem_notify.config.types.values import (
     Duration,
     EventGlob,
     Expression,

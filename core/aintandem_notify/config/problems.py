@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from aintandem_notify.config.findings import TOP_LEVEL, Finding, Place, did_you_mean, kind_of, nearest
-from aintandem_notify.config.surroundings import Surroundings
+from aintandem_notify.config.types.context import Surroundings
 from aintandem_notify.foundation.signals import is_ctrl_c
 from aintandem_notify.log import in_words
 

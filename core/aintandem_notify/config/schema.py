@@ -12,7 +12,6 @@ from pydantic import BaseModel, Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from aintandem_notify.config.catalog import PluginType
 from aintandem_notify.config.models import (
     AgentConfig,
     ConnectionConfig,
@@ -25,8 +24,15 @@ from aintandem_notify.config.models import (
     StoreConfig,
     Table,
 )
-from aintandem_notify.config.secret import is_secret
-from aintandem_notify.config.values import DURATION_PATTERN, EVENT_GLOB_FORMAT, Rate, format_duration, format_rate
+from aintandem_notify.config.plugin_tables.catalog import PluginType
+from aintandem_notify.config.types.secret import is_secret
+from aintandem_notify.config.types.values import (
+    DURATION_PATTERN,
+    EVENT_GLOB_FORMAT,
+    Rate,
+    format_duration,
+    format_rate,
+)
 from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.foundation.signals import is_ctrl_c
 

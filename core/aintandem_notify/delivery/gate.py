@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from aintandem_notify.config.values import Rate
+from aintandem_notify.config.types.values import Rate
 from aintandem_notify.delivery.judge import Action, Verdict
 from aintandem_notify.foundation.backoff import Chance, stepped
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from aintandem_notify.config.values import Rate
+from aintandem_notify.config.types.values import Rate
 
 FALLBACK_AFTER_S: Final = 900.0
 """As ``fallback_after`` in the config, unless it says otherwise."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
-from aintandem_notify.config.outbound import Address, Network, Outbound
+from aintandem_notify.config.types.outbound import Address, Network, Outbound
 
 LINK_LOCAL: Final = "a link-local address"
 ASSIGNED: Final = "an address that is set aside for network protocols"

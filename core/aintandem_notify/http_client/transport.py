@@ -17,7 +17,7 @@ import trio
 
 from aintandem_notify import __version__
 from aintandem_notify.config import Outbound
-from aintandem_notify.config.outbound import MAX_PORT, basic, credentials_of
+from aintandem_notify.config.types.outbound import MAX_PORT, basic, credentials_of
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client.answer import HttpAnswer, Room
 from aintandem_notify.http_client.backend import KeptConnectionClosed, WatchedStream

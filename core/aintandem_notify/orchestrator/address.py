@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from aintandem_notify.config.outbound import ascii_host
+from aintandem_notify.config.types.outbound import ascii_host
 
 _DEFAULT_PORTS: Final = {False: 80, True: 443}
 

@@ -12,7 +12,7 @@ from typing import Final
 import trio
 
 from aintandem_notify.config import DIRECT, Outbound
-from aintandem_notify.config.outbound import Proxy
+from aintandem_notify.config.types.outbound import Proxy
 from aintandem_notify.errors import ConfigError, HttpFailed, LinkLost, Problem
 from aintandem_notify.http_client.dialling import connect
 from aintandem_notify.http_client.tls import tls_context

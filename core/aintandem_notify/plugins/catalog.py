@@ -10,7 +10,7 @@ from typing import Final
 from pydantic import ConfigDict
 
 from aintandem_notify.api import Plugin
-from aintandem_notify.config.plugin import PluginConfig
+from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.errors import PluginError
 from aintandem_notify.foundation.signals import is_ctrl_c
 from aintandem_notify.log import in_words

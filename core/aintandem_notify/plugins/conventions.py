@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, PydanticUndefinedAnnotation
 from pydantic.fields import FieldInfo
 
 from aintandem_notify.api import Plugin
-from aintandem_notify.config.plugin import PluginConfig
+from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.hookspecs import PROJECT, HookSpecs
 from aintandem_notify.plugins.border import ConventionBroken
 

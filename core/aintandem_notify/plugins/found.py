@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aintandem_notify.api import Plugin
-from aintandem_notify.config.plugin import PluginConfig
+from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.plugins.border import ClassFacts, Home
 
 

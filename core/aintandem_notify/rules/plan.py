@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aintandem_notify.config.models import Config, InstanceConfig, RuleConfig
-from aintandem_notify.config.plugin import PluginConfig
+from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.domain.events import EVENT_TYPES, Family
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.domain.runs import TERMINAL_TYPES

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from aintandem_notify.config.addresses import SIMULATOR
+from aintandem_notify.config.types.addresses import SIMULATOR
 from aintandem_notify.rules import formats
 
 SECRETS: Final = "secrets"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aintandem_notify.client import AInTandemClient, ProjectRecord
-from aintandem_notify.config.addresses import SIMULATOR, base_address, orchestrator_url
+from aintandem_notify.config.types.addresses import SIMULATOR, base_address, orchestrator_url
 from aintandem_notify.errors import (
     AuthenticationFailed,
     Forbidden,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aintandem_notify.config import Config, InstanceConfig, Secret
-from aintandem_notify.config.plugin import PluginConfig
+from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.log import text_of
 from aintandem_notify.store.membership import Configured
 

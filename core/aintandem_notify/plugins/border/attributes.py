@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aintandem_notify.config.plugin import MOST_DIGEST_OVER
+from aintandem_notify.config.plugin_config import MOST_DIGEST_OVER
 from aintandem_notify.log import in_words, text_of
 from aintandem_notify.plugins.border.faults import article
 

@@ -13,10 +13,10 @@ from typing import Any, Final
 from pydantic import AliasChoices, BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
-from aintandem_notify.config.catalog import PluginType
-from aintandem_notify.config.plugin import PluginConfig
+from aintandem_notify.config.plugin_config import PluginConfig
+from aintandem_notify.config.plugin_tables.catalog import PluginType
 from aintandem_notify.config.problems import validate
-from aintandem_notify.config.surroundings import Surroundings
+from aintandem_notify.config.types.context import Surroundings
 from aintandem_notify.log import in_words, text_of
 
 DEEPEST: Final = 10

@@ -24,8 +24,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from aintandem_notify.config.secret import Secret
-from aintandem_notify.config.surroundings import RuleLanguage, Surroundings, in_config
+from aintandem_notify.config.types.context import RuleLanguage, Surroundings, in_config
+from aintandem_notify.config.types.secret import Secret
 
 __all__ = [
     "DURATION_PATTERN",

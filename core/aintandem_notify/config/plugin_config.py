@@ -4,8 +4,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationInfo, WithJsonSchema
 
-from aintandem_notify.config.surroundings import in_config
-from aintandem_notify.config.values import Duration, EventGlob, Expression, PositiveDuration, Rate
+from aintandem_notify.config.types.context import in_config
+from aintandem_notify.config.types.values import Duration, EventGlob, Expression, PositiveDuration, Rate
 from aintandem_notify.domain.notification import Severity
 
 NEVER: Final = 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from aintandem_notify.config.plugin import PluginConfig
+from aintandem_notify.config.plugin_config import PluginConfig
 
 
 class PluginType(Protocol):

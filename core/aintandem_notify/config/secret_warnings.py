@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pydantic import BaseModel
 
 from aintandem_notify.config.models import Config
-from aintandem_notify.config.secret import Secret
+from aintandem_notify.config.types.secret import Secret
 
 
 def remarks(config: Config) -> list[str]:

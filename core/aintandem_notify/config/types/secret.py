@@ -10,8 +10,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from aintandem_notify import log
-from aintandem_notify.config.files import read_bounded
-from aintandem_notify.config.surroundings import Surroundings
+from aintandem_notify.config.types.context import Surroundings
+from aintandem_notify.config.types.files import read_bounded
 
 # What a variable is called by custom; anything else may be the secret itself, written in the wrong place.
 _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")

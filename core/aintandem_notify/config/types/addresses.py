@@ -12,9 +12,9 @@ from pydantic import ValidationInfo
 
 from aintandem_notify import log
 from aintandem_notify.config.findings import kind_of
-from aintandem_notify.config.outbound import Exemption, Proxy, is_web_address, network_of
-from aintandem_notify.config.secret import Secret
-from aintandem_notify.config.surroundings import Surroundings
+from aintandem_notify.config.types.context import Surroundings
+from aintandem_notify.config.types.outbound import Exemption, Proxy, is_web_address, network_of
+from aintandem_notify.config.types.secret import Secret
 
 SIMULATOR: Final = "simulator"
 """The ``url`` that starts the embedded simulator."""

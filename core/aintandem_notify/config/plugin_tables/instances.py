@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from aintandem_notify.config.catalog import PluginCatalog, PluginType
-from aintandem_notify.config.defaults import read_defaults, settle_defaults
 from aintandem_notify.config.findings import Finding, Place, did_you_mean, kind_of
 from aintandem_notify.config.models import InstanceConfig
-from aintandem_notify.config.plugin import PluginConfig
+from aintandem_notify.config.plugin_config import PluginConfig
+from aintandem_notify.config.plugin_tables.catalog import PluginCatalog, PluginType
+from aintandem_notify.config.plugin_tables.defaults import read_defaults, settle_defaults
 from aintandem_notify.config.problems import validate
-from aintandem_notify.config.values import Surroundings
+from aintandem_notify.config.types.values import Surroundings
 from aintandem_notify.errors import PluginError
 from aintandem_notify.foundation.signals import is_ctrl_c
 from aintandem_notify.log import in_words
