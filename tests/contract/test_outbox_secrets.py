@@ -12,7 +12,7 @@ from aintandem_notify.domain.notification import Notification, Project
 from aintandem_notify.domain.observation import Gap, Look, Observation
 from aintandem_notify.domain.runs import RunRef, RunState
 from aintandem_notify.log import HIDDEN, hide
-from aintandem_notify.rules import Router, formats, texts
+from aintandem_notify.rules import Router, default_texts, formats
 from aintandem_notify.store import Storage, Wanted, outbox
 from support.ingesting import open_bench
 from support.nasty import texts as texts_of
@@ -165,7 +165,7 @@ async def test_whatever_goes_wrong_with_a_text_the_end_is_told(
 ) -> None:
     hide("sesame-4711")
     if place != "all":
-        monkeypatch.setattr(texts, place, raises)
+        monkeypatch.setattr(default_texts, place, raises)
     else:
         monkeypatch.setattr(formats, "one_line", raises)
     batch = [event("task_failed", run=f"t{number}", error="a\x00b" * 9) for number in range(3)]

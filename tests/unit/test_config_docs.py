@@ -11,8 +11,8 @@ import pytest
 from aintandem_notify.config import PluginConfig, json_schema
 from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.rules import Language
+from aintandem_notify.rules.default_texts import DEFAULT_TEXTS
 from aintandem_notify.rules.scope import NAMES
-from aintandem_notify.rules.texts import DEFAULT_TEXTS
 from support.config_texts import load_text
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")

@@ -24,7 +24,7 @@ from aintandem_notify.log import entries
 from aintandem_notify.orchestrator import frame_room, holding, link, survey, watching
 from aintandem_notify.plugins import Catalog, live
 from aintandem_notify.plugins.border import crossing
-from aintandem_notify.rules import budget, language, router
+from aintandem_notify.rules import cost_budget, router, templating
 from aintandem_notify.store import recent
 from aintandem_notify.tail import board
 from aintandem_notify_console import Console
@@ -138,10 +138,10 @@ FIGURES = {
         f"the first {entries.LONGEST:,} characters",
     ],
     "docs/configuration.md": [
-        f"Titles are cut at {router.LONGEST_TITLE} characters, bodies at {language.LONGEST_TEXT:,}",
+        f"Titles are cut at {router.LONGEST_TITLE} characters, bodies at {templating.LONGEST_TEXT:,}",
         f"an event with more than {watching.LONGEST_EVENT:,} characters",
-        f"about {budget.BUDGET // budget.STEP // 10_000 * 10_000:,} steps",
-        f"{budget.BUDGET // 1_000_000} million characters",
+        f"about {cost_budget.BUDGET // cost_budget.STEP // 10_000 * 10_000:,} steps",
+        f"{cost_budget.BUDGET // 1_000_000} million characters",
     ],
     "docs/writing-plugins.md": [
         f"up to {live.MAX_WAITING} wait",

@@ -21,7 +21,7 @@ from aintandem_notify.orchestrator import catching_up, holding
 from aintandem_notify.orchestrator.catching_up import KINDS, MOST_TRIES, CatchUp, Lookout, _Tally
 from aintandem_notify.orchestrator.holding import LONGEST_HOLD_S, Held, Hold
 from aintandem_notify.orchestrator.survey import Comparison, Shared, Sighting
-from aintandem_notify.rules.texts import severity
+from aintandem_notify.rules.default_texts import severity
 from support.ingesting import open_bench
 from support.outbox import NOW, PROJECT, claim_all, event, memory
 

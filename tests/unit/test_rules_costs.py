@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aintandem_notify.rules import budget
-from aintandem_notify.rules.budget import BUDGET, TooMuch, spend, weight
-from aintandem_notify.rules.language import (
+from aintandem_notify.rules import cost_budget
+from aintandem_notify.rules.cost_budget import BUDGET, TooMuch, spend, weight
+from aintandem_notify.rules.sandbox import make_sandbox
+from aintandem_notify.rules.scope import Scope, scope
+from aintandem_notify.rules.templating import (
     LONGEST_TEXT,
     RENDER_ERRORS,
     Language,
     compile_expression,
     compile_template,
 )
-from aintandem_notify.rules.sandbox import make_sandbox
-from aintandem_notify.rules.scope import Scope, scope
 from support.happenings import SALES, happening, run_of
 from support.nasty import templates
 
@@ -30,7 +30,7 @@ TESTS = Path(__file__).parents[1]
 TRY = """
 import json, resource, sys
 resource.setrlimit(resource.RLIMIT_CPU, (600, 600))
-from aintandem_notify.rules.language import Language, compile_template
+from aintandem_notify.rules.templating import Language, compile_template
 from support.happenings import SALES, happening, run_of
 from aintandem_notify.rules.scope import scope
 from support.nasty import templates
@@ -142,7 +142,7 @@ def test_nothing_is_worked_out_while_a_template_is_compiled(monkeypatch: pytest.
 
 def test_spending_outside_of_a_rendering_is_free() -> None:
     spend(2 * BUDGET)
-    with budget.budget(), pytest.raises(TooMuch):
+    with cost_budget.budget(), pytest.raises(TooMuch):
         spend(BUDGET + 1)
 
 

@@ -10,7 +10,7 @@ from aintandem_notify.domain.events import EVENT_TYPES, AgentStartedEvent, Event
 from aintandem_notify.domain.notification import Notification, Severity
 from aintandem_notify.log import hide
 from aintandem_notify.rules import Routed, Router
-from aintandem_notify.rules.plan import AGENT_TROUBLE, DEFAULT_TYPES
+from aintandem_notify.rules.effective_rules import AGENT_TROUBLE, DEFAULT_TYPES
 from support.happenings import NOW, SALES, happening, project_of, run_of
 from support.routing import config, destination, rule, watcher
 

@@ -8,7 +8,7 @@ from aintandem_notify.config import Config, ProjectConfig
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.log import redact
 from aintandem_notify.rules import Route
-from aintandem_notify.rules.plan import AGENT_RULE, DEFAULT_RULE
+from aintandem_notify.rules.effective_rules import AGENT_RULE, DEFAULT_RULE
 
 UNWRITTEN: Final[Mapping[str, str]] = {
     DEFAULT_RULE: "what ends, as there are no rules",

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from aintandem_notify.domain.events import BacklogFoldedEvent
 from aintandem_notify.domain.notification import Notification, Severity, agent_thread
-from aintandem_notify.rules import formats, texts
+from aintandem_notify.rules import default_texts, formats
 from aintandem_notify.store import Changes, Store, Told
 
 OLD_S: Final = 600.0
@@ -85,10 +85,10 @@ def summary(name: str, told: Told, now: datetime) -> Notification:
     return Notification(
         id=f"ntf_{digest}",
         thread=agent_thread(name),
-        severity=texts.default_text(event).severity,
-        title=texts.title(subject),
-        body=texts.body(subject),
-        fields=texts.fields(subject),
+        severity=default_texts.default_text(event).severity,
+        title=default_texts.title(subject),
+        body=default_texts.body(subject),
+        fields=default_texts.fields(subject),
         event=event,
         rule="backlog",
         created_at=now,

@@ -1,8 +1,8 @@
 """Who gets told what, and how it reads: pure decisions over the config's rules."""
 
 from aintandem_notify.rules.globs import EventFilter
-from aintandem_notify.rules.language import Language
 from aintandem_notify.rules.overview import Route
 from aintandem_notify.rules.router import Routed, Router
+from aintandem_notify.rules.templating import Language
 
 __all__ = ["EventFilter", "Language", "Route", "Routed", "Router"]

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from jinja2.sandbox import safe_range
 
-from aintandem_notify.rules.budget import TooMuch, spend, weight
+from aintandem_notify.rules.cost_budget import TooMuch, spend, weight
 
 MOST_BITS: Final = 65_536
 """Bits of a whole number."""

@@ -7,9 +7,9 @@ from typing import Final
 from aintandem_notify.config.models import Config
 from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.domain.notification import Project, Severity
+from aintandem_notify.rules.default_texts import DEFAULT_TEXTS, UNKNOWN_TEXT
+from aintandem_notify.rules.effective_rules import AGENT_RULE, PlannedRule
 from aintandem_notify.rules.globs import project_matcher
-from aintandem_notify.rules.plan import AGENT_RULE, PlannedRule
-from aintandem_notify.rules.texts import DEFAULT_TEXTS, UNKNOWN_TEXT
 
 FREQUENT_TYPES: Final = frozenset({"output", "step_progress"})
 """Types of which one run can have thousands."""

@@ -16,10 +16,13 @@ from aintandem_notify.domain.events import EVENT_TYPES, AgentEvent, Event, Famil
 from aintandem_notify.domain.notification import STORE_THREAD, Notification, Project, agent_thread
 from aintandem_notify.domain.runs import Run
 from aintandem_notify.log import get_logger, redact
-from aintandem_notify.rules import formats, texts
+from aintandem_notify.rules import default_texts, formats
+from aintandem_notify.rules.effective_rules import PlannedRule, plan
 from aintandem_notify.rules.facts import Subject
 from aintandem_notify.rules.globs import project_matcher
-from aintandem_notify.rules.language import (
+from aintandem_notify.rules.overview import Route, routes, warnings
+from aintandem_notify.rules.scope import Scope, scope
+from aintandem_notify.rules.templating import (
     LONGEST_TEXT,
     Condition,
     NothingThere,
@@ -28,9 +31,6 @@ from aintandem_notify.rules.language import (
     compile_expression,
     compile_template,
 )
-from aintandem_notify.rules.overview import Route, routes, warnings
-from aintandem_notify.rules.plan import PlannedRule, plan
-from aintandem_notify.rules.scope import Scope, scope
 
 LONGEST_TITLE: Final = 500
 """Characters of a title, from whatever template; it has to fit one line of a phone."""
@@ -145,7 +145,7 @@ class Router:
         """``names`` is None where the rule's condition is not to be asked."""
         if not rule.concerns_project(project):
             return False
-        if rule.plan.least is not None and texts.severity(event).rank < rule.plan.least.rank:
+        if rule.plan.least is not None and default_texts.severity(event).rank < rule.plan.least.rank:
             return False
         if rule.when is None or names is None:
             return True
@@ -170,10 +170,10 @@ class Router:
         return Notification(
             id=_notification_id(event, planned.name),
             thread=_thread(event, run),
-            severity=planned.severity or texts.severity(event),
-            title=formats.one_line(title, LONGEST_TITLE) or texts.title(told),
-            body=texts.body(told) if body is None else formats.cut_end(body, LONGEST_TEXT),
-            fields=texts.fields(told),
+            severity=planned.severity or default_texts.severity(event),
+            title=formats.one_line(title, LONGEST_TITLE) or default_texts.title(told),
+            body=default_texts.body(told) if body is None else formats.cut_end(body, LONGEST_TEXT),
+            fields=default_texts.fields(told),
             url=self._url(names),
             mentions=planned.mention,
             event=event,
@@ -232,7 +232,7 @@ def _bare_notification(rule: _Rule, subject: Subject, _names: Scope, now: dateti
         Notification(
             id=_notification_id(event, rule.plan.name),
             thread=_thread(event, run),
-            severity=rule.plan.severity or texts.severity(event),
+            severity=rule.plan.severity or default_texts.severity(event),
             title="",
             mentions=rule.plan.mention,
             event=event,

@@ -17,7 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.visitor import NodeTransformer
 
 from aintandem_notify.rules import costs, formats
-from aintandem_notify.rules.budget import STEP, Rounds, charged, rounds, spend
+from aintandem_notify.rules.cost_budget import STEP, Rounds, charged, rounds, spend
 
 _CHARGED: Final = "what it weighs"  # names that no template can write
 _ROUNDS: Final = "round by round"

@@ -11,7 +11,7 @@ from aintandem_notify.domain.notification import Project, Severity
 from aintandem_notify.domain.observation import Observation
 from aintandem_notify.domain.runs import OPENING_TYPES, TERMINAL_STATES, Run, RunRef, RunState, advance, run_ref
 from aintandem_notify.foundation.printable import strip
-from aintandem_notify.rules import formats, texts
+from aintandem_notify.rules import default_texts, formats
 
 LONGEST_LABEL: Final = 100
 """Characters of a run's name, its mark included; a task may be called by its whole prompt."""
@@ -181,12 +181,12 @@ def output_lines(text: str) -> list[str]:
 def _line(event: Event, run: Run | None, project: Project, *, label: str = "") -> Line:
     subject = shown_subject((event, run, project))
     event, run, project = subject[0], subject[1], subject[2] or project
-    moment, severity = event.timestamp, texts.severity(event)
+    moment, severity = event.timestamp, default_texts.severity(event)
     if isinstance(event, TaskOutputEvent):
         first, *rest = output_lines(event.output)
         return Line(moment, project, severity, first, tuple(rest), label, is_output=True)
-    facts = {field.name: field.value for field in texts.fields(subject)}
-    title = texts.title((event, run and replace(run, name=label), project))
+    facts = {field.name: field.value for field in default_texts.fields(subject)}
+    title = default_texts.title((event, run and replace(run, name=label), project))
     if isinstance(event, TaskStepProgressEvent):
         message = formats.one_line(event.message or "", LONGEST_MESSAGE)
         text = ", ".join(filter(None, (title, facts.get("Progress"))))
@@ -199,7 +199,7 @@ def _line(event: Event, run: Run | None, project: Project, *, label: str = "") -
     exit_code = facts.get("Exit code")
     more = (facts.get("Size"), facts.get("Image"), exit_code and f"exit code {exit_code}")
     text = ", ".join([title, *filter(None, more)])
-    return Line(moment, project, severity, text, _details(texts.body(subject)), label)
+    return Line(moment, project, severity, text, _details(default_texts.body(subject)), label)
 
 
 def _repeats(message: str, event: TaskStepProgressEvent) -> bool:

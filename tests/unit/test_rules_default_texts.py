@@ -3,9 +3,9 @@
 import pytest
 
 from aintandem_notify.domain.events import EVENT_TYPES, AgentStartedEvent, UnknownEvent
-from aintandem_notify.rules import texts
+from aintandem_notify.rules import default_texts
+from aintandem_notify.rules.default_texts import LONGEST_BODY
 from aintandem_notify.rules.facts import Subject
-from aintandem_notify.rules.texts import LONGEST_BODY
 from support.happenings import NOW, SALES, happening, project_of, run_of
 
 TAIL = "second to last line\nlast line\n"
@@ -161,19 +161,21 @@ def subject_of(event_type: str, **fields: object) -> Subject:
 
 
 def shown(subject: Subject) -> str:
-    return ", ".join(f"{name}: {value}" for name, value in texts.fields(subject))
+    return ", ".join(f"{name}: {value}" for name, value in default_texts.fields(subject))
 
 
 def test_the_table_has_every_type() -> None:
-    assert set(texts.DEFAULT_TEXTS) == set(EVENT_TYPES)
+    assert set(default_texts.DEFAULT_TEXTS) == set(EVENT_TYPES)
     assert set(READS) == {*EVENT_TYPES, "gpu_warmed"}
 
 
 @pytest.mark.parametrize("event_type", READS)
 def test_every_event_reads_well(event_type: str) -> None:
     subject = subject_of(event_type)
-    severity = texts.severity(subject[0])
-    assert (severity, texts.title(subject), texts.body(subject), shown(subject)) == READS[event_type]
+    severity = default_texts.severity(subject[0])
+    assert (severity, default_texts.title(subject), default_texts.body(subject), shown(subject)) == READS[
+        event_type
+    ]
 
 
 @pytest.mark.parametrize("event_type", READS)
@@ -182,9 +184,9 @@ def test_every_event_reads_well_without_a_run_and_with_as_little_as_there_can_be
     required = {name for name, field in type(event).model_fields.items() if field.is_required()}
     bare = type(event).model_validate({name: getattr(event, name) for name in required} | {"type": event.type})
     subject = (bare, None, None)
-    title = texts.title(subject)
+    title = default_texts.title(subject)
     assert title
-    assert "None" not in title + texts.body(subject) + shown(subject)
+    assert "None" not in title + default_texts.body(subject) + shown(subject)
 
 
 @pytest.mark.parametrize(
@@ -207,24 +209,24 @@ def test_every_event_reads_well_without_a_run_and_with_as_little_as_there_can_be
 )
 def test_a_gap_matters_as_much_as_it_has_taken_away(fields: dict[str, object], severity: str, body: str) -> None:
     subject = subject_of("feed_gap", **fields)
-    assert (texts.severity(subject[0]), texts.body(subject)) == (severity, body)
+    assert (default_texts.severity(subject[0]), default_texts.body(subject)) == (severity, body)
 
 
 @pytest.mark.parametrize("event_type", READS)
 def test_old_news_says_so(event_type: str) -> None:
     event, run, project = subject_of(event_type, caughtUp=True)
     subject = (event.model_copy(update={"caught_up": True}), run, project)
-    assert texts.title(subject).endswith(" (caught up)")
-    if "Happened" in texts.default_text(event).facts:
+    assert default_texts.title(subject).endswith(" (caught up)")
+    if "Happened" in default_texts.default_text(event).facts:
         assert "Happened: 2026-11-23 03:12 UTC, seen after a gap" in shown(subject)
 
 
 def test_a_failure_without_an_error_shows_its_last_output() -> None:
     event = happening("task_failed", error=None)
-    assert texts.body((event, run_of(event, output_tail=TAIL), SALES)) == "second to last line\nlast line"
-    assert texts.body((event, run_of(event), SALES)) == ""
+    assert default_texts.body((event, run_of(event, output_tail=TAIL), SALES)) == "second to last line\nlast line"
+    assert default_texts.body((event, run_of(event), SALES)) == ""
     event = happening("task_failed", error=None, output={"why": "disk full"})
-    assert "disk full" in texts.body((event, run_of(event, output_tail=TAIL), SALES))
+    assert "disk full" in default_texts.body((event, run_of(event, output_tail=TAIL), SALES))
 
 
 @pytest.mark.parametrize(
@@ -238,11 +240,11 @@ def test_a_failure_without_an_error_shows_its_last_output() -> None:
     ],
 )
 def test_a_step_says_as_much_as_is_known(step: dict[str, str | None], title: str) -> None:
-    assert texts.title(subject_of("step_progress", **step)) == f'Task "data-analysis": {title}'
+    assert default_texts.title(subject_of("step_progress", **step)) == f'Task "data-analysis": {title}'
 
 
 def test_a_step_without_a_message_shows_its_output() -> None:
-    assert texts.body(subject_of("step_progress", message=None, output="12 rows")) == "12 rows"
+    assert default_texts.body(subject_of("step_progress", message=None, output="12 rows")) == "12 rows"
 
 
 def test_a_first_attempt_is_not_counted_and_a_running_one_has_no_duration() -> None:
@@ -256,13 +258,13 @@ def test_a_first_attempt_is_not_counted_and_a_running_one_has_no_duration() -> N
 def test_a_workflow_that_has_a_name_shows_its_id_beside_it() -> None:
     event = happening("workflow_execution_failed")
     subject = (event, run_of(event, name="Nightly report", attempt=1, step=None, ended_at=None), SALES)
-    assert texts.title(subject) == 'Workflow "Nightly report" failed'
+    assert default_texts.title(subject) == 'Workflow "Nightly report" failed'
     assert shown(subject) == "Project: Sales pipeline, Workflow: nightly-report"
 
 
 def test_a_task_that_is_called_by_its_whole_prompt_fits_a_title() -> None:
     event = happening("task_failed")
-    title = texts.title((event, run_of(event, name="Please look at\nall the data " * 50), SALES))
+    title = default_texts.title((event, run_of(event, name="Please look at\nall the data " * 50), SALES))
     assert title.startswith('Task "Please look at all the data Please')
     assert len(title) < 120
     assert "\n" not in title
@@ -270,7 +272,7 @@ def test_a_task_that_is_called_by_its_whole_prompt_fits_a_title() -> None:
 
 def test_a_long_error_keeps_its_end() -> None:
     subject = subject_of("task_failed", error="first\n" + "frame\n" * 5000 + "KeyError")
-    body = texts.body(subject)
+    body = default_texts.body(subject)
     assert body.startswith("first\n")
     assert body.endswith("KeyError")
     assert len(body) < LONGEST_BODY + 10
@@ -280,18 +282,18 @@ def test_nothing_of_a_secret_or_a_terminal_gets_through() -> None:
     token = "xoxb-" + "1234567890-abcdefghijkl"
     event = happening("task_failed", error=f"\x1b[31mbad {token}\x1b[0m")
     subject = (event, run_of(event, name=f"\x1b[1mjob\x07 {token}", step=token), SALES)
-    everything = texts.title(subject) + texts.body(subject) + shown(subject)
+    everything = default_texts.title(subject) + default_texts.body(subject) + shown(subject)
     assert "xoxb-1" not in everything
     assert "\x1b" not in everything
-    assert texts.body(subject).startswith("bad ")
+    assert default_texts.body(subject).startswith("bad ")
 
 
 def test_an_event_that_only_pretends_to_be_ours_is_unknown() -> None:
     wire = {"type": "agent_started", "projectId": "p1", "anything": 1}
     pretender = UnknownEvent.from_wire(wire, NOW)
-    assert texts.title((pretender, None, SALES)) == "Unknown event agent_started"
-    assert texts.body((pretender, None, SALES)) == '{\n  "anything": 1\n}'
-    assert texts.title((AgentStartedEvent(timestamp=NOW), None, None)) == "AInTandem Notify is running"
+    assert default_texts.title((pretender, None, SALES)) == "Unknown event agent_started"
+    assert default_texts.body((pretender, None, SALES)) == '{\n  "anything": 1\n}'
+    assert default_texts.title((AgentStartedEvent(timestamp=NOW), None, None)) == "AInTandem Notify is running"
 
 
 @pytest.mark.parametrize(
@@ -299,4 +301,4 @@ def test_an_event_that_only_pretends_to_be_ours_is_unknown() -> None:
     [(1, 0, "1 project to watch, 0 plugins."), (0, 3, "0 projects to watch, 3 plugins.")],
 )
 def test_counts_agree_with_their_nouns(projects: int, plugins: int, body: str) -> None:
-    assert texts.body(subject_of("agent_started", projects=projects, plugins=plugins)) == body
+    assert default_texts.body(subject_of("agent_started", projects=projects, plugins=plugins)) == body

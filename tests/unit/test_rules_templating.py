@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aintandem_notify.domain.events import EVENT_TYPES
-from aintandem_notify.rules.language import (
+from aintandem_notify.rules.scope import NAMES, scope
+from aintandem_notify.rules.templating import (
     LONGEST_TEXT,
     RENDER_ERRORS,
     Language,
     compile_expression,
     compile_template,
 )
-from aintandem_notify.rules.scope import NAMES, scope
 from support.happenings import SALES, happening, project_of, run_of
 
 FAILED = happening("task_failed")

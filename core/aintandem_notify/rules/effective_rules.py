@@ -9,8 +9,8 @@ from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.domain.events import EVENT_TYPES, Family
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.domain.runs import TERMINAL_TYPES
+from aintandem_notify.rules.default_texts import DEFAULT_TEXTS
 from aintandem_notify.rules.globs import is_for_unknown, matches_unknown, matching_types
-from aintandem_notify.rules.texts import DEFAULT_TEXTS
 
 DEFAULT_RULE: Final = "default"
 """The name of the rule for destinations when the config has no rule at all."""

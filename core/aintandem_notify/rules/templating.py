@@ -18,7 +18,7 @@ from aintandem_notify.config.findings import did_you_mean
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.domain.samples import sample_event, sample_run
 from aintandem_notify.rules import formats
-from aintandem_notify.rules.budget import TooMuch, budget
+from aintandem_notify.rules.cost_budget import TooMuch, budget
 from aintandem_notify.rules.globs import glob_problem
 from aintandem_notify.rules.sandbox import STATIC, Sandbox, make_sandbox, priced, static_cost
 from aintandem_notify.rules.scope import NAMES, Scope, scope
