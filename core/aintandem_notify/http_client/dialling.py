@@ -13,7 +13,7 @@ import trio
 from aintandem_notify.config import Outbound
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client.addresses import refusal
-from aintandem_notify.http_client.look_up import look_up
+from aintandem_notify.http_client.name_lookup import look_up
 
 HEAD_START: Final = 0.25
 """Seconds that an address gets before the next one is tried beside it (RFC 8305 section 5)."""

@@ -21,8 +21,8 @@ from aintandem_notify.config.types.outbound import MAX_PORT, basic, credentials_
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client.answer import HttpAnswer, Room
 from aintandem_notify.http_client.backend import KeptConnectionClosed, WatchedStream
+from aintandem_notify.http_client.error_texts import describe
 from aintandem_notify.http_client.pools import Pools
-from aintandem_notify.http_client.words import describe
 
 CLOSING_TIME: Final = 1.0
 """Seconds that closing the pool may take, also when everything around it is cancelled."""

@@ -17,7 +17,7 @@ import trio.testing
 from aintandem_notify.api import Plugin, PluginConfig, hookimpl
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.http_client.look_up import MAX_THREADS, PATIENCE, look_up
+from aintandem_notify.http_client.name_lookup import MAX_THREADS, PATIENCE, look_up
 from aintandem_notify.orchestrator.address import Endpoint
 from aintandem_notify.orchestrator.dial import client_context, open_stream
 from aintandem_notify.store import Store, open_storage
