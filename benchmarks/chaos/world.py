@@ -5,10 +5,10 @@ from typing import Final
 
 import trio
 
-from aintandem_notify.simulator.script import Outcome, TaskPlan
 from aintandem_notify.simulator.simulation import Simulator
-from aintandem_notify.simulator.tasks import TaskRecord
-from aintandem_notify.simulator.workflows import ExecutionRecord
+from aintandem_notify.simulator.world.script import Outcome, TaskPlan
+from aintandem_notify.simulator.world.tasks import TaskRecord
+from aintandem_notify.simulator.world.workflows import ExecutionRecord
 from benchmarks.chaos.ledger import Ledger
 from benchmarks.chaos.nasty import Draw
 from benchmarks.machine import now

@@ -25,8 +25,8 @@ from aintandem_notify import (
 from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.domain.samples import sample_event
 from aintandem_notify.simulator import open_simulator
-from aintandem_notify.simulator.sandboxes import OperationKind
 from aintandem_notify.simulator.simulation import Simulator
+from aintandem_notify.simulator.world.sandboxes import OperationKind
 from support.clients import logged_in
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -4,8 +4,8 @@ import pytest
 from trio_websocket import ConnectionRejected
 
 from aintandem_notify.simulator import open_simulator
-from aintandem_notify.simulator.control import CONTROL_CALLS
-from aintandem_notify.simulator.rest import CALLS
+from aintandem_notify.simulator.api.control import CONTROL_CALLS
+from aintandem_notify.simulator.api.rest import CALLS
 from aintandem_notify.simulator.simulation import Simulator
 from support.plain_client import open_socket
 from support.simulated import call, login

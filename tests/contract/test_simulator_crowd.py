@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from aintandem_notify.foundation.http_server import connections
-from aintandem_notify.simulator.front import IN_TRANSIT
 from aintandem_notify.simulator.server import MOST_STRANGERS
 from aintandem_notify.simulator.simulation import Simulator
+from aintandem_notify.simulator.wire.front import IN_TRANSIT
 from support.nasty.local_user import OPENINGS
 from support.simulated import call, login, watching
 

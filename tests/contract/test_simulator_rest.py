@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from aintandem_notify.simulator import open_simulator
-from aintandem_notify.simulator.rest import CALLS, OPEN_CALLS
+from aintandem_notify.simulator.api.rest import CALLS, OPEN_CALLS
 from aintandem_notify.simulator.simulation import Simulator
 from support.simulated import call, login
 

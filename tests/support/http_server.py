@@ -18,7 +18,7 @@ from typing import Final
 import h11
 import trio
 
-from aintandem_notify.simulator.front import Door
+from aintandem_notify.simulator.wire.front import Door
 from support.nasty.wire import WireAnswer
 from support.wire_player import play
 

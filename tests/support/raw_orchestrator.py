@@ -31,7 +31,7 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.utilities import RemoteProtocolError, generate_accept_token
 
-from aintandem_notify.simulator.front import Door, reset_on_close
+from aintandem_notify.simulator.wire.front import Door, reset_on_close
 from support.nasty.wire import WireAnswer
 from support.wire_player import play
 

@@ -9,11 +9,11 @@ import trio
 from trio_websocket import WebSocketConnection
 
 from aintandem_notify.foundation.clock import TrioClock
-from aintandem_notify.simulator.front import Front
 from aintandem_notify.simulator.simulation import Simulator
-from aintandem_notify.simulator.subscriptions import Subscriptions
-from aintandem_notify.simulator.tokens import TokenOffice
-from aintandem_notify.simulator.world import World
+from aintandem_notify.simulator.wire.front import Front
+from aintandem_notify.simulator.wire.subscriptions import Subscriptions
+from aintandem_notify.simulator.world.tokens import TokenOffice
+from aintandem_notify.simulator.world.world import World
 from support.plain_client import open_socket
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.simulator.script import Outcome, plan_sandbox, plan_task, plan_workflow
+from aintandem_notify.simulator.world.script import Outcome, plan_sandbox, plan_task, plan_workflow
 
 
 @given(st.integers())

@@ -4,8 +4,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from aintandem_notify.simulator.faults import Faults
-from aintandem_notify.simulator.subscriptions import QUEUE, TRY_AGAIN_LATER, Subscriptions
+from aintandem_notify.simulator.wire.faults import Faults
+from aintandem_notify.simulator.wire.subscriptions import QUEUE, TRY_AGAIN_LATER, Subscriptions
 
 
 async def test_a_frame_goes_to_all_who_watch_the_project() -> None:

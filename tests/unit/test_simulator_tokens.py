@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from aintandem_notify.foundation.clock import TrioClock
-from aintandem_notify.simulator.tokens import TokenOffice, read, sign
+from aintandem_notify.simulator.world.tokens import TokenOffice, read, sign
 
 KEY = b"k" * 32
 

@@ -9,8 +9,8 @@ from trio.testing import MockClock
 from aintandem_notify.domain.events import EVENT_TYPES, WIRE_FAMILIES, Event, event_from
 from aintandem_notify.errors import ApiError
 from aintandem_notify.simulator import demo
-from aintandem_notify.simulator.sandboxes import STAGES, OperationKind
-from aintandem_notify.simulator.script import Outcome
+from aintandem_notify.simulator.world.sandboxes import STAGES, OperationKind
+from aintandem_notify.simulator.world.script import Outcome
 from support.simulated import about, simulated, types
 
 WIRE_TYPES = {name for name, model in EVENT_TYPES.items() if model.family in WIRE_FAMILIES}

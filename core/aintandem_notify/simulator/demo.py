@@ -6,9 +6,9 @@ from typing import Final
 import trio
 
 from aintandem_notify.errors import ApiError
-from aintandem_notify.simulator.script import Outcome
 from aintandem_notify.simulator.simulation import Simulator
-from aintandem_notify.simulator.tasks import ENDED
+from aintandem_notify.simulator.world.script import Outcome
+from aintandem_notify.simulator.world.tasks import ENDED
 
 AUDIENCE: Final = 10.0
 """How many real seconds the demo waits for somebody to watch; what is sent before, nobody hears."""

@@ -10,13 +10,13 @@ import trio
 from aintandem_notify.foundation.clock import Clock, SystemClock
 from aintandem_notify.foundation.http_server.connections import Guests
 from aintandem_notify.foundation.http_server.server import bound_socket, served
-from aintandem_notify.simulator.app import build_app
+from aintandem_notify.simulator.api.app import build_app
 from aintandem_notify.simulator.demo import run_demo
-from aintandem_notify.simulator.front import Front
 from aintandem_notify.simulator.simulation import Refusal, Simulator
-from aintandem_notify.simulator.subscriptions import Subscriptions
-from aintandem_notify.simulator.tokens import TokenOffice
-from aintandem_notify.simulator.world import World
+from aintandem_notify.simulator.wire.front import Front
+from aintandem_notify.simulator.wire.subscriptions import Subscriptions
+from aintandem_notify.simulator.world.tokens import TokenOffice
+from aintandem_notify.simulator.world.world import World
 
 KEEP_ALIVE: Final = 75.0
 """Seconds that an idle REST connection is kept; what nginx in front of an orchestrator does by default."""

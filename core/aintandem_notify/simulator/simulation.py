@@ -6,14 +6,14 @@ from typing import Any, ClassVar, Literal
 import trio
 
 from aintandem_notify.errors import ApiError
-from aintandem_notify.simulator.faults import Faults
-from aintandem_notify.simulator.front import Front
-from aintandem_notify.simulator.sandboxes import Sandboxes
-from aintandem_notify.simulator.subscriptions import Subscriptions
-from aintandem_notify.simulator.tasks import Tasks
-from aintandem_notify.simulator.tokens import TokenOffice
-from aintandem_notify.simulator.workflows import Workflows
-from aintandem_notify.simulator.world import World
+from aintandem_notify.simulator.wire.faults import Faults
+from aintandem_notify.simulator.wire.front import Front
+from aintandem_notify.simulator.wire.subscriptions import Subscriptions
+from aintandem_notify.simulator.world.sandboxes import Sandboxes
+from aintandem_notify.simulator.world.tasks import Tasks
+from aintandem_notify.simulator.world.tokens import TokenOffice
+from aintandem_notify.simulator.world.workflows import Workflows
+from aintandem_notify.simulator.world.world import World
 
 Refusal = Literal["http", "close"]
 """How a socket with a bad token is refused: HTTP 401 at the upgrade, or accepted and closed with 4401."""

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aintandem_notify.simulator.asked import Asked
+from aintandem_notify.simulator.api.request_parsing import Asked
 
 Call = Callable[[Asked], Awaitable[Any]]
 """Answers one request with a JSON value; raises ApiError for what it refuses."""

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import trio
 
-from aintandem_notify.simulator.script import Ending, Outcome, PlannedPhase, WorkflowPlan, plan_workflow
-from aintandem_notify.simulator.tasks import milliseconds
-from aintandem_notify.simulator.world import World, iso, not_found, progress_json, wrong_state
+from aintandem_notify.simulator.world.script import Ending, Outcome, PlannedPhase, WorkflowPlan, plan_workflow
+from aintandem_notify.simulator.world.tasks import milliseconds
+from aintandem_notify.simulator.world.world import World, iso, not_found, progress_json, wrong_state
 
 SLICES: Final = 10
 """Into how many parts a phase is cut; between them it can be paused."""

@@ -9,7 +9,7 @@ from enum import StrEnum
 from random import Random
 from typing import Final, Literal
 
-from aintandem_notify.simulator.vocabulary import IMAGES, PROCESSES, RECIPES, SANDBOX_ERRORS, Process, Recipe
+from aintandem_notify.simulator.world.vocabulary import IMAGES, PROCESSES, RECIPES, SANDBOX_ERRORS, Process, Recipe
 
 FAILURE_RATE: Final = 0.25
 """How often a task or workflow fails that nobody asked for an outcome; enough to see some."""

@@ -4,11 +4,11 @@ from itertools import pairwise
 from typing import Any, Final
 
 from aintandem_notify.errors import ApiError
-from aintandem_notify.simulator.asked import Asked
-from aintandem_notify.simulator.calls import Calls, registrar
-from aintandem_notify.simulator.vocabulary import PROCESSES, Process
-from aintandem_notify.simulator.workflows import ExecutionRecord, ExecutionStatus
-from aintandem_notify.simulator.world import iso, not_found
+from aintandem_notify.simulator.api.request_parsing import Asked
+from aintandem_notify.simulator.api.routes import Calls, registrar
+from aintandem_notify.simulator.world.vocabulary import PROCESSES, Process
+from aintandem_notify.simulator.world.workflows import ExecutionRecord, ExecutionStatus
+from aintandem_notify.simulator.world.world import iso, not_found
 
 WORKFLOW_CALLS: Final[Calls] = {}
 

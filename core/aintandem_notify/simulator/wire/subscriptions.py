@@ -7,7 +7,7 @@ from typing import Final
 
 import trio
 
-from aintandem_notify.simulator.front import Wire
+from aintandem_notify.simulator.wire.front import Wire
 
 QUEUE: Final = 10_000
 """How many frames may wait for one subscriber before it is cut off; ours. It can come back and ask REST."""

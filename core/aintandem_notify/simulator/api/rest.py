@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from aintandem_notify.errors import ApiError
-from aintandem_notify.simulator.asked import Asked
-from aintandem_notify.simulator.calls import Calls, registrar
-from aintandem_notify.simulator.sandbox_calls import SANDBOX_CALLS
+from aintandem_notify.simulator.api.request_parsing import Asked
+from aintandem_notify.simulator.api.routes import Calls, registrar
+from aintandem_notify.simulator.api.sandbox_calls import SANDBOX_CALLS
+from aintandem_notify.simulator.api.workflow_calls import WORKFLOW_CALLS
 from aintandem_notify.simulator.simulation import Simulator
-from aintandem_notify.simulator.tasks import TaskRecord, TaskStatus
-from aintandem_notify.simulator.tokens import TokenPair
-from aintandem_notify.simulator.workflow_calls import WORKFLOW_CALLS
-from aintandem_notify.simulator.world import iso, not_found
+from aintandem_notify.simulator.world.tasks import TaskRecord, TaskStatus
+from aintandem_notify.simulator.world.tokens import TokenPair
+from aintandem_notify.simulator.world.world import iso, not_found
 
 CALLS: Final[Calls] = {**WORKFLOW_CALLS, **SANDBOX_CALLS}
 """Every call of the API, by method and path without ``/api``."""

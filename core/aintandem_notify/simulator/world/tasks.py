@@ -10,8 +10,8 @@ from typing import Any, Final
 import trio
 
 from aintandem_notify.errors import ApiError
-from aintandem_notify.simulator.script import Ending, Outcome, PlannedStep, TaskPlan, plan_task
-from aintandem_notify.simulator.world import World, iso, not_found, wrong_state
+from aintandem_notify.simulator.world.script import Ending, Outcome, PlannedStep, TaskPlan, plan_task
+from aintandem_notify.simulator.world.world import World, iso, not_found, wrong_state
 
 DEFAULT_LIMIT: Final = 3
 """How many tasks of a project run at the same time; ours."""

@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from aintandem_notify.simulator.asked import Asked
-from aintandem_notify.simulator.calls import Call, Calls, registrar
-from aintandem_notify.simulator.sandboxes import OperationKind
+from aintandem_notify.simulator.api.request_parsing import Asked
+from aintandem_notify.simulator.api.routes import Call, Calls, registrar
+from aintandem_notify.simulator.world.sandboxes import OperationKind
 
 SANDBOX_CALLS: Final[Calls] = {}
 

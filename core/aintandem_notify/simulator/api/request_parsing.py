@@ -9,8 +9,8 @@ from starlette.datastructures import QueryParams
 
 from aintandem_notify.domain.events import event_time
 from aintandem_notify.errors import ApiError
-from aintandem_notify.simulator.script import Outcome
 from aintandem_notify.simulator.simulation import Simulator
+from aintandem_notify.simulator.world.script import Outcome
 
 _NO_TIME: Final = datetime.fromtimestamp(0, UTC)
 

@@ -17,13 +17,13 @@ from aintandem_notify.foundation.foreign_json import read_json
 from aintandem_notify.foundation.http_server.connections import vouch_for
 from aintandem_notify.foundation.http_server.cross_site import is_foreign, is_here, is_json
 from aintandem_notify.foundation.http_server.server import BodyRefused, read_body
-from aintandem_notify.simulator.asked import Asked
-from aintandem_notify.simulator.calls import Call
-from aintandem_notify.simulator.control import CONTROL_CALLS
-from aintandem_notify.simulator.progress import subscribe
-from aintandem_notify.simulator.rest import CALLS, OPEN_CALLS, STATUSES
+from aintandem_notify.simulator.api.control import CONTROL_CALLS
+from aintandem_notify.simulator.api.progress_socket import subscribe
+from aintandem_notify.simulator.api.request_parsing import Asked
+from aintandem_notify.simulator.api.rest import CALLS, OPEN_CALLS, STATUSES
+from aintandem_notify.simulator.api.routes import Call
 from aintandem_notify.simulator.simulation import Simulator
-from aintandem_notify.simulator.world import iso
+from aintandem_notify.simulator.world.world import iso
 
 PREFIXES: Final = ("/api", "")
 """Where the API lives: the guide's URLs have ``/api``, the official SDK appends bare paths to its base URL."""

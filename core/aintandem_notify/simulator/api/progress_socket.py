@@ -10,8 +10,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from aintandem_notify.foundation.foreign_json import read_json
 from aintandem_notify.foundation.http_server.connections import vouch_for
 from aintandem_notify.simulator.simulation import Simulator
-from aintandem_notify.simulator.subscriptions import Subscription
-from aintandem_notify.simulator.world import iso
+from aintandem_notify.simulator.wire.subscriptions import Subscription
+from aintandem_notify.simulator.world.world import iso
 
 UNAUTHORIZED = 4401
 """Our close code for a bad token; 4000 and up are free for applications (RFC 6455 §7.4.2)."""

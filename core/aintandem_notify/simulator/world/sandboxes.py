@@ -9,10 +9,10 @@ from typing import Any, Final
 import trio
 
 from aintandem_notify.errors import ApiError
-from aintandem_notify.simulator.script import SandboxPlan, plan_sandbox
-from aintandem_notify.simulator.tasks import milliseconds
-from aintandem_notify.simulator.vocabulary import IMAGE_ERROR
-from aintandem_notify.simulator.world import World, iso, not_found, progress_json, wrong_state
+from aintandem_notify.simulator.world.script import SandboxPlan, plan_sandbox
+from aintandem_notify.simulator.world.tasks import milliseconds
+from aintandem_notify.simulator.world.vocabulary import IMAGE_ERROR
+from aintandem_notify.simulator.world.world import World, iso, not_found, progress_json, wrong_state
 
 MISSING_TAG: Final = ":missing"
 """An image with this tag cannot be pulled: its operations fail."""

@@ -10,8 +10,8 @@ from typing import Any, Final
 import trio
 
 from aintandem_notify.errors import ApiError
-from aintandem_notify.simulator.asked import Asked
-from aintandem_notify.simulator.calls import Call
+from aintandem_notify.simulator.api.request_parsing import Asked
+from aintandem_notify.simulator.api.routes import Call
 from aintandem_notify.simulator.demo import all_types
 from aintandem_notify.simulator.simulation import Simulator
 

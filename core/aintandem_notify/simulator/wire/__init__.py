@@ -1,0 +1,1 @@
+"""The simulated network: connections, who watches which project over them, and the faults that wait to happen."""
