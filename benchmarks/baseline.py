@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import trio
 from trio_websocket import open_websocket_url
 
-from aintandem_notify.orchestrator.link import MAX_MESSAGE_SIZE, MESSAGE_QUEUE_SIZE, RECEIVE_BUFFER_SIZE
+from aintandem_notify.orchestrator.link.websocket import MAX_MESSAGE_SIZE, MESSAGE_QUEUE_SIZE, RECEIVE_BUFFER_SIZE
 from benchmarks.frames import PROJECT
 from benchmarks.machine import now
 

@@ -15,7 +15,7 @@ from aintandem_notify import AInTandemClient
 from aintandem_notify.config import ProjectConfig
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.events.event_types import WIRE_MODELS
-from aintandem_notify.orchestrator.watching import LONGEST_EVENT
+from aintandem_notify.orchestrator.watch.composition import LONGEST_EVENT
 from support.raw_orchestrator import open_raw_orchestrator
 from support.sdk import Sdk, callback, logged_in
 from support.stream import PROJECT, Line, read_stream

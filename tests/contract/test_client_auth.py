@@ -31,7 +31,7 @@ from aintandem_notify import (
 )
 from aintandem_notify.client.checking import RULES
 from aintandem_notify.log import redact
-from aintandem_notify.orchestrator.kept import SAVE_TIME_S
+from aintandem_notify.orchestrator.auth.token_store import SAVE_TIME_S
 from aintandem_notify.simulator.simulation import Simulator
 from support.clients import client_of, logged_in
 from support.raw_orchestrator import RawOrchestrator, RestAnswer, make_token, open_raw_orchestrator

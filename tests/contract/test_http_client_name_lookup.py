@@ -18,8 +18,8 @@ from aintandem_notify.api import Plugin, PluginConfig, hookimpl
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.http_client.name_lookup import MAX_THREADS, PATIENCE, look_up
-from aintandem_notify.orchestrator.address import Endpoint
-from aintandem_notify.orchestrator.dial import client_context, open_stream
+from aintandem_notify.orchestrator.link.dial import client_context, open_stream
+from aintandem_notify.orchestrator.protocol.address import Endpoint
 from aintandem_notify.store import Store, open_storage
 from support.hosting import hosting
 from support.http_server import open_server

@@ -15,8 +15,8 @@ import trio
 from aintandem_notify.config import Outbound
 from aintandem_notify.errors import ConfigError, LinkLost
 from aintandem_notify.http_client import addresses
-from aintandem_notify.orchestrator.address import Endpoint
-from aintandem_notify.orchestrator.dial import LONGEST_PROXY_ANSWER, client_context, open_stream
+from aintandem_notify.orchestrator.link.dial import LONGEST_PROXY_ANSWER, client_context, open_stream
+from aintandem_notify.orchestrator.protocol.address import Endpoint
 
 TLS = Path(__file__).parent.parent / "support" / "tls"
 CONNECTED = b"HTTP/1.1 200 Connection established\r\n\r\n"

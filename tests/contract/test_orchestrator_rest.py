@@ -16,8 +16,8 @@ from aintandem_notify.errors import ApiError, AuthenticationFailed, Conflict, Ht
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpAnswer, HttpClient
 from aintandem_notify.orchestrator import Login, Session
-from aintandem_notify.orchestrator.records import Record, bare
-from aintandem_notify.orchestrator.rest import OrchestratorApi
+from aintandem_notify.orchestrator.rest.client import OrchestratorApi
+from aintandem_notify.orchestrator.rest.records import Record, bare
 from support.raw_orchestrator import RawOrchestrator, RestAnswer, open_raw_orchestrator
 
 

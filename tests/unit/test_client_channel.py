@@ -25,11 +25,11 @@ from aintandem_notify.domain.events import Family
 from aintandem_notify.errors import Disconnected, HttpFailed, LinkGivenUp, LinkLost, ProjectGone
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.orchestrator import WatchSettings
-from aintandem_notify.orchestrator.address import SocketTarget, socket_target
-from aintandem_notify.orchestrator.project import LAST_COMMIT_S
-from aintandem_notify.orchestrator.retries import Trouble
-from aintandem_notify.orchestrator.tokens import Origin, Token
-from aintandem_notify.orchestrator.watch_settings import Sink
+from aintandem_notify.orchestrator.auth.tokens import Origin, Token
+from aintandem_notify.orchestrator.link.reconnect_policy import Trouble
+from aintandem_notify.orchestrator.protocol.address import SocketTarget, socket_target
+from aintandem_notify.orchestrator.watch.project import LAST_COMMIT_S
+from aintandem_notify.orchestrator.watch.settings import Sink
 from support.raw_orchestrator import event_text
 
 TOKEN = Token("T", Origin.GIVEN)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from aintandem_notify.config import Outbound
 from aintandem_notify.config.types.outbound import Exemption, Proxy, ascii_host
 from aintandem_notify.errors import ConfigError
-from aintandem_notify.orchestrator.address import endpoint_of
+from aintandem_notify.orchestrator.protocol.address import endpoint_of
 from support.config_texts import MINIMAL, load_text
 from support.nasty.configs import BROKEN_PROXIES, PROXIES, ProxyCase
 

@@ -21,7 +21,9 @@ from aintandem_notify.http_client import client, pools
 from aintandem_notify.http_client.addresses import refusal
 from aintandem_notify.ingest import writer
 from aintandem_notify.log import entries
-from aintandem_notify.orchestrator import frame_room, holding, link, survey, watching
+from aintandem_notify.orchestrator.catch_up import event_buffer, rest_snapshot
+from aintandem_notify.orchestrator.link import frame_memory, websocket
+from aintandem_notify.orchestrator.watch import composition
 from aintandem_notify.plugins import Catalog, live
 from aintandem_notify.plugins.border import crossing
 from aintandem_notify.rules import cost_budget, router, templating
@@ -115,13 +117,13 @@ WORDS = {0.2: "a fifth of a second", 0.25: "a quarter of a second", 1.5: "a seco
 FIGURES = {
     "docs/reliability.md": [
         f"up to {FileLog.in_flight} lines for a file and {Console.in_flight} for a console",
-        f"an event with more than {watching.LONGEST_EVENT:,} characters",
+        f"an event with more than {composition.LONGEST_EVENT:,} characters",
         f"keeps the first {HEAD:,} and the last {TAIL:,} characters, if that leaves out 2,000",
-        f"more than {events.MOST_VALUES:,} values, or more than {mib(link.MAX_MESSAGE_SIZE)} MiB",
-        f"a project's {survey.MOST_TASKS:,} newest tasks",
+        f"more than {events.MOST_VALUES:,} values, or more than {mib(websocket.MAX_MESSAGE_SIZE)} MiB",
+        f"a project's {rest_snapshot.MOST_TASKS:,} newest tasks",
         f"the {writer.MOST_OPEN_RUNS} runs without an end that moved last",
-        f"{mib(frame_room.LARGE_MESSAGES)} MiB: room for one of {mib(link.MAX_MESSAGE_SIZE)} MiB",
-        f"{holding.MOST_HELD:,} events and {mib(holding.MOST_HELD_SIZE)} Mi characters a project",
+        f"{mib(frame_memory.LARGE_MESSAGES)} MiB: room for one of {mib(websocket.MAX_MESSAGE_SIZE)} MiB",
+        f"{event_buffer.MOST_HELD:,} events and {mib(event_buffer.MOST_HELD_SIZE)} Mi characters a project",
         f"the {writer.MOST_RUNS:,} that moved last, each with {runs.OUTPUT_TAIL_CHARACTERS:,} characters",
         f"{recent.MOST:,} and {mib(recent.MOST_CHARACTERS)} Mi characters a destination",
         f"{board.MOST_TRACKED:,} under way",
@@ -139,7 +141,7 @@ FIGURES = {
     ],
     "docs/configuration.md": [
         f"Titles are cut at {router.LONGEST_TITLE} characters, bodies at {templating.LONGEST_TEXT:,}",
-        f"an event with more than {watching.LONGEST_EVENT:,} characters",
+        f"an event with more than {composition.LONGEST_EVENT:,} characters",
         f"about {cost_budget.BUDGET // cost_budget.STEP // 10_000 * 10_000:,} steps",
         f"{cost_budget.BUDGET // 1_000_000} million characters",
     ],

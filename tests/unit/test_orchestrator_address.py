@@ -2,7 +2,7 @@
 
 import pytest
 
-from aintandem_notify.orchestrator.address import Endpoint, api_bases, endpoint_of, socket_target
+from aintandem_notify.orchestrator.protocol.address import Endpoint, api_bases, endpoint_of, socket_target
 
 
 @pytest.mark.parametrize(

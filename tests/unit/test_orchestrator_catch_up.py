@@ -17,10 +17,11 @@ from aintandem_notify.domain.runs import RunRef, RunState
 from aintandem_notify.errors import ApiError, AuthenticationFailed, Forbidden, HttpFailed, NotFound, ServerTrouble
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.ingest import Ingest
-from aintandem_notify.orchestrator import catching_up, holding
-from aintandem_notify.orchestrator.catching_up import KINDS, MOST_TRIES, CatchUp, Lookout, _Tally
-from aintandem_notify.orchestrator.holding import LONGEST_HOLD_S, Held, Hold
-from aintandem_notify.orchestrator.survey import Comparison, Shared, Sighting
+from aintandem_notify.orchestrator.catch_up import catch_up as catching_up
+from aintandem_notify.orchestrator.catch_up import event_buffer
+from aintandem_notify.orchestrator.catch_up.catch_up import KINDS, MOST_TRIES, CatchUp, Lookout, _Tally
+from aintandem_notify.orchestrator.catch_up.event_buffer import LONGEST_HOLD_S, Held, Hold
+from aintandem_notify.orchestrator.catch_up.rest_snapshot import Comparison, Shared, Sighting
 from aintandem_notify.rules.default_texts import severity
 from support.ingesting import open_bench
 from support.outbox import NOW, PROJECT, claim_all, event, memory
@@ -271,7 +272,7 @@ async def test_live_events_wait_for_the_comparison_and_no_longer_than_they_may(
 async def test_the_hold_is_bounded(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
 ) -> None:
-    monkeypatch.setattr(holding, bound, value)
+    monkeypatch.setattr(event_buffer, bound, value)
     stored: list[Event] = []
 
     async def store(events: Sequence[Event]) -> None:
@@ -410,7 +411,7 @@ async def test_nothing_is_left_to_claim_twice(bench: Bench, autojump_clock: Mock
 
 
 async def test_what_all_projects_hold_back_together_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holding, "MOST_HELD_BY_ALL", 2 * (holding.EVENT_COST + 100))
+    monkeypatch.setattr(event_buffer, "MOST_HELD_BY_ALL", 2 * (event_buffer.EVENT_COST + 100))
     stored: list[Event] = []
 
     async def store(events: Sequence[Event]) -> None:
@@ -423,7 +424,7 @@ async def test_what_all_projects_hold_back_together_is_bounded(monkeypatch: pyte
     assert stored == []
     await second.take([event("task_started", "t3")], 100)
     assert [one.run_id for one in stored] == ["t2", "t3"]
-    assert everyone.size == holding.EVENT_COST + 100
+    assert everyone.size == event_buffer.EVENT_COST + 100
     await first.release()
     assert everyone.size == 0
 

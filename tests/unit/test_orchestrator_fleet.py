@@ -14,11 +14,11 @@ from aintandem_notify.domain.notification import Project
 from aintandem_notify.domain.runs import LONGEST_NAME
 from aintandem_notify.errors import ConfigError, HttpFailed, Problem
 from aintandem_notify.foundation.clock import TrioClock
-from aintandem_notify.orchestrator.fleet import Fleet, Watch, keep_fleet, resolve
-from aintandem_notify.orchestrator.records import ProjectRecord
-from aintandem_notify.orchestrator.states import ConnectionState
-from aintandem_notify.orchestrator.status import ProjectStatus
-from aintandem_notify.orchestrator.watch_settings import Observe
+from aintandem_notify.orchestrator.link.states import ConnectionState
+from aintandem_notify.orchestrator.rest.records import ProjectRecord
+from aintandem_notify.orchestrator.watch.fleet import Fleet, Watch, keep_fleet, resolve
+from aintandem_notify.orchestrator.watch.settings import Observe
+from aintandem_notify.orchestrator.watch.status import ProjectStatus
 
 CONNECTION = ConnectionConfig()
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from aintandem_notify.orchestrator.heartbeat import Beat, Pulse, control_frame, is_ping, next_beat
+from aintandem_notify.orchestrator.link.heartbeat import Beat, Pulse, control_frame, is_ping, next_beat
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aintandem_notify.domain.events import LONGEST_ID, ConnectionConnectedEvent
-from aintandem_notify.orchestrator.identifiers import UnusableId, checked_id
-from aintandem_notify.orchestrator.rest import quoted
+from aintandem_notify.orchestrator.protocol.identifiers import UnusableId, checked_id
+from aintandem_notify.orchestrator.rest.client import quoted
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -26,16 +26,16 @@ from aintandem_notify.errors import (
     StoreError,
 )
 from aintandem_notify.foundation.clock import TrioClock
-from aintandem_notify.orchestrator import frames
-from aintandem_notify.orchestrator.address import SocketTarget, socket_target
-from aintandem_notify.orchestrator.link import Frame, Link
-from aintandem_notify.orchestrator.link_places import LinkPlaces
-from aintandem_notify.orchestrator.project import watch_project
-from aintandem_notify.orchestrator.retries import Trouble
-from aintandem_notify.orchestrator.states import ConnectionState
-from aintandem_notify.orchestrator.status import ProjectStatus
-from aintandem_notify.orchestrator.tokens import Origin, Token
-from aintandem_notify.orchestrator.watch_settings import WatchSettings
+from aintandem_notify.orchestrator.auth.tokens import Origin, Token
+from aintandem_notify.orchestrator.link import frames
+from aintandem_notify.orchestrator.link.connection_slots import LinkPlaces
+from aintandem_notify.orchestrator.link.reconnect_policy import Trouble
+from aintandem_notify.orchestrator.link.states import ConnectionState
+from aintandem_notify.orchestrator.link.websocket import Frame, Link
+from aintandem_notify.orchestrator.protocol.address import SocketTarget, socket_target
+from aintandem_notify.orchestrator.watch.project import watch_project
+from aintandem_notify.orchestrator.watch.settings import WatchSettings
+from aintandem_notify.orchestrator.watch.status import ProjectStatus
 
 PROJECT = Project(id="p", name="Sales")
 FOR_EVER = math.inf

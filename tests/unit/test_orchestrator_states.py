@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from aintandem_notify.orchestrator.states import TRANSITIONS, ConnectionState, IllegalSignal, Signal, advance
+from aintandem_notify.orchestrator.link.states import TRANSITIONS, ConnectionState, IllegalSignal, Signal, advance
 
 GUIDE = {"disconnected", "connecting", "connected", "reconnecting", "disconnecting"}
 

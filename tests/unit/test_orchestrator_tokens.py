@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.orchestrator.tokens import Origin, Token, kept_token, make_token, renewal_moment
+from aintandem_notify.orchestrator.auth.tokens import Origin, Token, kept_token, make_token, renewal_moment
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECONDS = NOW.timestamp()

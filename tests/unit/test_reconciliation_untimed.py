@@ -16,7 +16,7 @@ from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.observation import Gap, Look, Observation
 from aintandem_notify.domain.runs import STATE_AFTER, TERMINAL_TYPES, RunRef, RunState
 from aintandem_notify.ingest.plan import Handed
-from aintandem_notify.orchestrator.survey import still_there
+from aintandem_notify.orchestrator.catch_up.rest_snapshot import still_there
 from support.outbox import NOW, PROJECT, event
 from support.planning import PlannedStore
 

@@ -41,7 +41,7 @@ from aintandem_notify.domain.events import (
     WorkflowPhaseStartedEvent,
 )
 from aintandem_notify.orchestrator import ConnectionState, MemoryTokens, StoredTokens, TokenStore
-from aintandem_notify.orchestrator.records import (
+from aintandem_notify.orchestrator.rest.records import (
     ExecutionProgress,
     ExecutionRecord,
     OperationRecord,

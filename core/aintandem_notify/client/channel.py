@@ -41,7 +41,7 @@ from aintandem_notify.orchestrator import (
     WatchSettings,
     watch_project,
 )
-from aintandem_notify.orchestrator.watch_settings import Sink
+from aintandem_notify.orchestrator.watch.settings import Sink
 
 LOOK_AGAIN_S: Final = (1.0, 30.0)
 """The first and the longest pause before an end that could not be looked up is looked up again."""

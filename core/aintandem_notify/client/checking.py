@@ -11,8 +11,8 @@ from aintandem_notify.config import Secret
 from aintandem_notify.config.types.addresses import address_ranges, proxy_address, proxy_exemptions, web_address
 from aintandem_notify.config.types.values import LONGEST_DURATION
 from aintandem_notify.errors import ConfigError, Problem
-from aintandem_notify.orchestrator.dial import client_context
-from aintandem_notify.orchestrator.tokens import is_token
+from aintandem_notify.orchestrator.auth.tokens import is_token
+from aintandem_notify.orchestrator.link.dial import client_context
 
 SOURCE: Final = "AInTandemClient"
 """Where ConfigError says that the problems are."""

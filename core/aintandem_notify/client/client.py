@@ -49,10 +49,10 @@ from aintandem_notify.orchestrator import (
     WatchSettings,
     checked_id,
 )
-from aintandem_notify.orchestrator.link import open_link
-from aintandem_notify.orchestrator.retries import Trouble
-from aintandem_notify.orchestrator.watch_settings import Sink
-from aintandem_notify.orchestrator.watching import link_settings
+from aintandem_notify.orchestrator.link.reconnect_policy import Trouble
+from aintandem_notify.orchestrator.link.websocket import open_link
+from aintandem_notify.orchestrator.watch.composition import link_settings
+from aintandem_notify.orchestrator.watch.settings import Sink
 
 GRACE_S: Final = 1.0
 """How long callbacks may take, once the client is being closed, to be done with what they were given."""

@@ -7,7 +7,7 @@ from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.observation import Observation
 from aintandem_notify.domain.reconciliation import end_events
 from aintandem_notify.orchestrator import OrchestratorApi
-from aintandem_notify.orchestrator.observing import observed_execution, observed_task
+from aintandem_notify.orchestrator.catch_up.record_mapping import observed_execution, observed_task
 
 
 async def look_up_end(api: OrchestratorApi, interest: Interest, project_id: str, now: datetime) -> Event | None:

@@ -18,7 +18,7 @@ from aintandem_notify.domain.events import (
     UnknownEvent,
 )
 from aintandem_notify.errors import Disconnected, TaskCancelled, TaskFailed
-from aintandem_notify.orchestrator.records import SubmittedTask
+from aintandem_notify.orchestrator.rest.records import SubmittedTask
 
 Submit = Callable[[], Awaitable[SubmittedTask]]
 

@@ -13,8 +13,8 @@ from aintandem_notify.errors import (
     OrchestratorError,
 )
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.orchestrator.address import api_bases
-from aintandem_notify.orchestrator.tokens import is_token
+from aintandem_notify.orchestrator.auth.tokens import is_token
+from aintandem_notify.orchestrator.protocol.address import api_bases
 from aintandem_notify.rules import formats
 from aintandem_notify.simulator import DEFAULT_PROJECTS
 

@@ -12,8 +12,12 @@ from aintandem_notify.domain.reconciliation import end_events
 from aintandem_notify.domain.runs import TERMINAL_STATES, RunRef
 from aintandem_notify.errors import ApiError, HttpFailed, NotFound
 from aintandem_notify.orchestrator import UnusableId
-from aintandem_notify.orchestrator.observing import observed_execution, observed_sandboxes, observed_task
-from aintandem_notify.orchestrator.records import OperationRecord
+from aintandem_notify.orchestrator.catch_up.record_mapping import (
+    observed_execution,
+    observed_sandboxes,
+    observed_task,
+)
+from aintandem_notify.orchestrator.rest.records import OperationRecord
 
 Ends = Mapping[RunRef, Sequence[Event]]
 """How runs ended; no events: nobody knows the run any more, or no event tells of such an end."""

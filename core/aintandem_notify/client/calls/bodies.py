@@ -3,8 +3,8 @@
 from typing import Any, TypeVar
 
 from aintandem_notify.errors import ApiError
-from aintandem_notify.orchestrator.records import Record
-from aintandem_notify.orchestrator.rest import one_of
+from aintandem_notify.orchestrator.rest.client import one_of
+from aintandem_notify.orchestrator.rest.records import Record
 
 RecordT = TypeVar("RecordT", bound=Record)
 

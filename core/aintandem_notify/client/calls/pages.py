@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Self
 
-from aintandem_notify.orchestrator.records import TaskRecord
+from aintandem_notify.orchestrator.rest.records import TaskRecord
 
 AskPage = Callable[[int], Awaitable[Sequence[TaskRecord]]]
 """The tasks from this offset on: as many as the orchestrator gives at once."""

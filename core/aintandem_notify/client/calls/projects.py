@@ -1,7 +1,7 @@
 """Calls about projects."""
 
 from aintandem_notify.orchestrator import OrchestratorApi
-from aintandem_notify.orchestrator.records import ProjectRecord
+from aintandem_notify.orchestrator.rest.records import ProjectRecord
 
 ProjectRecords = list[ProjectRecord]
 """Inside of the class ``list`` is a call."""

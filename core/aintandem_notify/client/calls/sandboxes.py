@@ -6,9 +6,9 @@ from typing import Any
 from aintandem_notify.client.calls.bodies import changed, said
 from aintandem_notify.errors import NotFound
 from aintandem_notify.orchestrator import OrchestratorApi
-from aintandem_notify.orchestrator.observing import is_of
-from aintandem_notify.orchestrator.records import OperationRecord, SandboxRecord
-from aintandem_notify.orchestrator.rest import one_of, quoted
+from aintandem_notify.orchestrator.catch_up.record_mapping import is_of
+from aintandem_notify.orchestrator.rest.client import one_of, quoted
+from aintandem_notify.orchestrator.rest.records import OperationRecord, SandboxRecord
 
 SandboxRecords = list[SandboxRecord]
 OperationRecords = list[OperationRecord]

@@ -7,8 +7,8 @@ from typing import Any, Final
 from aintandem_notify.client.calls.bodies import said
 from aintandem_notify.client.calls.pages import TaskPages
 from aintandem_notify.orchestrator import OrchestratorApi
-from aintandem_notify.orchestrator.records import QueueStatus, SubmittedTask, TaskLimit, TaskRecord
-from aintandem_notify.orchestrator.rest import one_of, quoted
+from aintandem_notify.orchestrator.rest.client import one_of, quoted
+from aintandem_notify.orchestrator.rest.records import QueueStatus, SubmittedTask, TaskLimit, TaskRecord
 
 PAGE: Final = 100
 """Tasks that are asked for at once."""

@@ -5,8 +5,8 @@ from typing import Any
 
 from aintandem_notify.client.calls.bodies import changed, said
 from aintandem_notify.orchestrator import OrchestratorApi
-from aintandem_notify.orchestrator.records import ExecutionRecord
-from aintandem_notify.orchestrator.rest import one_of, quoted
+from aintandem_notify.orchestrator.rest.client import one_of, quoted
+from aintandem_notify.orchestrator.rest.records import ExecutionRecord
 
 
 class Workflows:

@@ -1,0 +1,1 @@
+"""Catching up after a gap: a snapshot over REST, compared with the runs that are known."""

@@ -1,0 +1,399 @@
+"""Catches up after a gap: beside the reader, asks REST what happened, and has what was missed made up for.
+
+What was missed is decided where it is stored. Here is asked, asked again what is doubtful, and tried again what
+fails, for as long as the link lives.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final, Protocol, TypeVar
+
+import trio
+
+from aintandem_notify import log
+from aintandem_notify.domain.events import Event, Family, FeedGapEvent
+from aintandem_notify.domain.notification import Project
+from aintandem_notify.domain.observation import Gap, Look, Observation, OpenRun, Outcome, Outlook
+from aintandem_notify.domain.runs import TERMINAL_STATES, RunRef
+from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, NotFound, ServerTrouble, StoreError
+from aintandem_notify.foundation.backoff import Chance, full_jitter
+from aintandem_notify.foundation.clock import Clock
+from aintandem_notify.orchestrator.catch_up.event_buffer import Hold
+from aintandem_notify.orchestrator.catch_up.rest_snapshot import Comparison, Sighting
+from aintandem_notify.orchestrator.link.reconnect_policy import Backoff
+from aintandem_notify.orchestrator.protocol.responses import TooLarge
+
+SPREAD_S: Final = 0.05
+LONGEST_SPREAD_S: Final = 10.0
+"""Over how long the first requests of many projects are spread: so much a project, and no more than this."""
+RETRY_MAX_DELAY_S: Final = 60.0
+"""The ceiling of the pauses before REST is asked again."""
+TELL_AFTER_S: Final = 300.0
+"""After so long somebody is told that it cannot be found out what happened; trying goes on."""
+MOST_DOUBTS: Final = 3
+"""How often a run is asked for again; one that moves all the time is well known by its live events."""
+MOST_DOUBTFUL: Final = 1000
+"""Runs of one project that are asked for again; what is doubtful beyond them is said to be missing."""
+MOST_TRIES: Final = 8
+"""How often a single run is asked for that the orchestrator fails on, while it answers otherwise."""
+DOUBT_PAUSE_S: Final = 0.25
+"""Before doubtful runs are asked for again: what live events say of them may be on the way."""
+LONGEST_REASON: Final = 500
+"""Characters of what is missing that are told."""
+NOTE_EVERY_S: Final = 60.0
+"""How often it is noted up to when nothing is missing."""
+
+T = TypeVar("T")
+
+KINDS: Final = (Family.TASK, Family.WORKFLOW, Family.SANDBOX)
+
+
+class Books(Protocol):
+    """Where runs are kept, as ``ingest.Ingest`` keeps them. Every method raises StoreError."""
+
+    @property
+    def moment(self) -> int: ...
+    async def outlook(self, project_id: str) -> Outlook: ...
+    async def compare(self, project: Project, look: Look) -> Outcome: ...
+    async def see(
+        self, moments: Mapping[str, datetime], project: Project | None = None, events: Sequence[Event] = ()
+    ) -> None: ...
+
+
+class Survey(Protocol):
+    """Who looks at the orchestrator, as ``survey.Surveyor`` does. Raises ApiError or HttpFailed."""
+
+    def hear(self, *stamps: datetime | None) -> None: ...
+    async def look(
+        self,
+        kind: Family,
+        project_id: str,
+        known: Iterable[OpenRun],
+        old: datetime,
+        since: datetime,
+        comparison: Comparison,
+    ) -> Sighting: ...
+    async def again(self, ref: RunRef) -> Observation | None: ...
+
+
+class Lookout:
+    """What the projects share: whom they ask, where they write, and who of them is up to date."""
+
+    def __init__(self, surveyor: Survey, books: Books) -> None:
+        self.surveyor = surveyor
+        self.books = books
+        self.busy = 0
+        self.told: dict[str, frozenset[str]] = {}
+        """By project, what could not be looked up when it was last told of."""
+        self._up_to_date: dict[str, Callable[[], datetime]] = {}
+
+    def is_up_to_date(self, project_id: str, heard: Callable[[], datetime]) -> None:
+        """Nothing of the project is missing until the moment that ``heard`` gives, from now on."""
+        self._up_to_date[project_id] = heard
+
+    def ends(self, project_id: str) -> bool:
+        """Its link is gone; whether it was up to date."""
+        return self._up_to_date.pop(project_id, None) is not None
+
+    async def keep_noting(self) -> None:
+        """Note every minute how far all of them are seen, in one transaction; runs for ever."""
+        while True:
+            await trio.sleep(NOTE_EVERY_S)
+            if moments := {name: heard() for name, heard in self._up_to_date.items()}:
+                # What is not noted now is noted a minute later; the reader says when the store is in trouble.
+                with _ignoring_store_trouble():
+                    await self.books.see(moments)
+
+
+@contextmanager
+def _ignoring_store_trouble() -> Iterator[None]:
+    try:
+        yield
+    except StoreError as error:
+        log.get_logger(__name__).debug("how far the projects are seen could not be noted", reason=str(error))
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What came of it so far."""
+
+    changed: int = 0
+    too_old: int = 0
+    gone: int = 0
+    missing: list[str] = field(default_factory=list)
+    doubts: dict[RunRef, int] = field(default_factory=dict)
+    ends: dict[RunRef, tuple[Observation, int]] = field(default_factory=dict)
+    """The ends that were doubtful at first, each with the moment when it was asked for."""
+    looks: Counter[Family] = field(default_factory=Counter)
+    """How often a kind was compared."""
+    failures: Counter[RunRef] = field(default_factory=Counter)
+    compared: set[RunRef] = field(default_factory=set)
+    """Runs of the kinds that are still looked at which have been compared."""
+    beyond: int = 0
+    """Doubtful runs that there were too many of."""
+
+    def add(self, outcome: Outcome) -> None:
+        self.changed += outcome.changed
+        self.too_old += outcome.too_old
+        self.gone += outcome.gone
+        for ref in outcome.doubtful:
+            if ref in self.doubts or len(self.doubts) < MOST_DOUBTFUL:
+                self.doubts[ref] = self.doubts.get(ref, 0) + 1
+            else:
+                self.beyond += 1
+
+    def miss(self, what: str) -> None:
+        """Something could not be looked up; what was missing before is not said again."""
+        if what not in self.missing:
+            self.missing.append(what)
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """As ``survey.Comparison`` says."""
+
+    books: Books
+    take: Callable[[Sequence[Observation], int], Awaitable[None]]
+
+    @property
+    def moment(self) -> int:
+        return self.books.moment
+
+    async def compare(self, observations: Sequence[Observation], moment: int) -> None:
+        await self.take(observations, moment)
+
+
+class CatchUp:
+    """One link's catching up. ``opened_at`` is when it was opened; what came before it may be missing."""
+
+    def __init__(
+        self,
+        project: Project,
+        hold: Hold,
+        opened_at: datetime,
+        *,
+        lookout: Lookout,
+        catch_up_max: float,
+        backoff: Backoff,
+        clock: Clock,
+        chance: Chance,
+    ) -> None:
+        self._project = project
+        self._hold = hold
+        self._opened_at = opened_at
+        self._lookout = lookout
+        self._catch_up_max = catch_up_max
+        self._backoff = backoff
+        self._clock = clock
+        self._chance = chance
+        self._log = log.get_logger(__name__).bind(project=project.id)
+        self._tally = _Tally()
+        self._pending: list[Family] = list(KINDS)
+        self._told = False
+        self._scope = trio.CancelScope()
+        self._ended = trio.Event()
+
+    async def run(self, heard: Callable[[], datetime]) -> None:
+        """Until nothing is missing any more, as far as it can be known, or until ``stop``.
+
+        Then ``heard`` gives the moment up to which that is so from now on.
+        """
+        try:
+            with self._scope:
+                await self._catch_up()
+                self._tally = _Tally()  # this lives as long as the link does
+                self._lookout.is_up_to_date(self._project.id, heard)
+        finally:
+            self._ended.set()
+
+    def heard(self, event: Event) -> None:
+        """The event has just come over the link; what it is stamped with is the orchestrator's time."""
+        self._lookout.surveyor.hear(event.timestamp)
+
+    async def stop(self) -> bool:
+        """End it, as its link does; whether it was done."""
+        self._scope.cancel()
+        await self._ended.wait()
+        return self._lookout.ends(self._project.id)
+
+    async def note(self, moment: datetime) -> None:
+        """Nothing was missing up to this moment, the last of its link; raises StoreError."""
+        await self._lookout.books.see({self._project.id: moment})
+
+    async def _catch_up(self) -> None:
+        outlook = await self._until_stored(partial(self._lookout.books.outlook, self._project.id))
+        gap = Gap(
+            # Not beyond: our clock may have been ahead when this was noted.
+            since=min(outlook.seen_until or self._opened_at, self._opened_at),
+            until=self._opened_at,
+            watched_since=outlook.watched_since or self._opened_at,
+            catch_up_max=self._catch_up_max,
+        )
+        if not gap.is_real:
+            await self._hold.release()
+        self._lookout.busy += 1
+        try:
+            await trio.sleep(self._chance() * min(LONGEST_SPREAD_S, SPREAD_S * (self._lookout.busy - 1)))
+            await self._find_out(outlook, gap)
+        finally:
+            self._lookout.busy -= 1
+        await self._until_stored(partial(self._close, gap))
+
+    async def _find_out(self, outlook: Outlook, gap: Gap) -> None:
+        began, failures = trio.current_time(), 0
+        while True:
+            trouble = await self._ask_all(outlook, gap)
+            await self._hold.release()
+            trouble = await self._ask_again(gap) or trouble
+            if trouble is None:
+                return
+            if failures == 0:
+                self._log.info("what was missed cannot be looked up yet", reason=str(trouble))
+            if gap.is_real and not self._told and trio.current_time() - began >= TELL_AFTER_S:
+                self._told = True
+                notice = self._notice(gap, [*self._tally.missing, str(trouble)])
+                await self._until_stored(partial(self._lookout.books.see, {}, self._project, [notice]))
+            await trio.sleep(self._pause(failures))
+            failures += 1
+
+    async def _ask_all(self, outlook: Outlook, gap: Gap) -> Exception | None:
+        """Look at every kind of run that has not been looked at; what stood in the way, None if nothing did."""
+        trouble: Exception | None = None
+        if outlook.more_open:
+            self._tally.miss(f"open runs beyond the {len(outlook.open_runs)} that moved last")
+        old = gap.since - timedelta(seconds=gap.catch_up_max)
+        comparison = _Comparison(self._lookout.books, partial(self._compare, gap))
+        for kind in tuple(self._pending):
+            try:
+                seen = await self._lookout.surveyor.look(
+                    kind, self._project.id, outlook.open_runs, old, gap.since, comparison
+                )
+                self._tally.looks[kind] += 1
+                for what in seen.missing:
+                    self._tally.miss(what)
+                if seen.trouble is not None:
+                    raise seen.trouble
+            except NotFound:
+                self._log.debug("the orchestrator has no such list", kind=kind.value)
+            except (ApiError, HttpFailed, StoreError) as error:
+                if passes(error) and self._tally.looks[kind] < MOST_TRIES:
+                    trouble = error
+                    continue
+                self._tally.miss(f"{kind.value}: {error}")
+            self._pending.remove(kind)
+            self._tally.compared = {ref for ref in self._tally.compared if ref.kind is not kind}
+        return trouble
+
+    async def _compare(self, gap: Gap, observations: Sequence[Observation], moment: int) -> None:
+        """Compare what was found; what an earlier try has compared, live events have told of since."""
+        tally = self._tally
+        news = tuple(one for one in observations if one.ref not in tally.compared)
+        if not news:
+            return
+        outcome = await self._lookout.books.compare(
+            self._project, Look(news, gap, moment, self._hold.first_times())
+        )
+        tally.add(outcome)
+        tally.compared.update(one.ref for one in news)
+        doubtful = {one.ref: one for one in news if one.ref in tally.doubts}
+        tally.ends |= {ref: (one, moment) for ref, one in doubtful.items() if one.state in TERMINAL_STATES}
+
+    async def _ask_again(self, gap: Gap) -> Exception | None:
+        """Ask for the doubtful ones; what stood in the way, None if nothing did."""
+        doubts, failures = self._tally.doubts, self._tally.failures
+        trouble: Exception | None = None
+        if doubts:
+            await trio.sleep(DOUBT_PAUSE_S)
+        for ref in tuple(doubts):
+            try:
+                while doubts.get(ref, MOST_DOUBTS + 1) <= MOST_DOUBTS:
+                    if not await self._is_doubtful(ref, gap):
+                        del doubts[ref]
+            except (HttpFailed, StoreError) as error:
+                return error
+            except ApiError as error:
+                failures[ref] += 1
+                if passes(error) and failures[ref] < MOST_TRIES:
+                    trouble = error
+                    continue
+                self._tally.miss(f"{ref.kind.value} {ref.id}: {error}")
+                del doubts[ref]
+        return trouble
+
+    async def _is_doubtful(self, ref: RunRef, gap: Gap) -> bool:
+        """Whether it still is, when it has been asked for again."""
+        moment = self._lookout.books.moment
+        seen = await self._lookout.surveyor.again(ref)
+        if seen is None:
+            if ref not in self._tally.ends:
+                return False
+            # It is listed and cannot be asked for: an end stays an end.
+            seen, moment = self._tally.ends[ref]
+        look = Look((replace(seen, confirmed=True),), gap, moment, self._hold.first_times())
+        outcome = await self._lookout.books.compare(self._project, look)
+        self._tally.add(outcome)
+        return bool(outcome.doubtful)
+
+    async def _close(self, gap: Gap) -> None:
+        if self._tally.beyond:
+            self._tally.miss(f"{self._tally.beyond} runs that would have had to be asked for again")
+            self._tally.beyond = 0
+        if not self._lookout.told.get(self._project.id, frozenset()).issuperset(self._tally.missing):
+            self._log.warning(
+                "not everything is looked up", missing="; ".join(self._tally.missing)[:LONGEST_REASON]
+            )
+        events = [self._notice(gap, self._tally.missing)] if gap.is_real and not self._told else []
+        await self._lookout.books.see({self._project.id: gap.until}, self._project, events)
+        if gap.is_real:
+            self._lookout.told[self._project.id] = frozenset(self._tally.missing)
+        if gap.is_real:
+            tally = self._tally
+            self._log.info(
+                "caught up", seconds=round(gap.seconds, 1), changed=tally.changed, too_old=tally.too_old
+            )
+
+    def _notice(self, gap: Gap, missing: Sequence[str]) -> FeedGapEvent:
+        return FeedGapEvent(
+            timestamp=self._clock.now(),
+            project_id=self._project.id,
+            project_name=self._project.name,
+            blind_from=gap.since,
+            blind_until=gap.until,
+            seconds=round(gap.seconds, 3),
+            changed=self._tally.changed,
+            too_old=self._tally.too_old,
+            gone=self._tally.gone,
+            incomplete=bool(missing),
+            repeated=bool(missing) and self._lookout.told.get(self._project.id, frozenset()).issuperset(missing),
+            reason=log.redact_start("; ".join(missing), LONGEST_REASON),
+        )
+
+    async def _until_stored(self, act: Callable[[], Awaitable[T]]) -> T:
+        failures = 0
+        while True:
+            try:
+                return await act()
+            except StoreError:  # whoever stores events says so
+                await trio.sleep(self._pause(failures))
+                failures += 1
+
+    def _pause(self, failures: int) -> float:
+        return full_jitter(
+            failures,
+            initial=self._backoff.reconnect_initial_delay,
+            maximum=RETRY_MAX_DELAY_S,
+            chance=self._chance,
+        )
+
+
+def passes(error: ApiError | HttpFailed | StoreError) -> bool:
+    """Whether it may go better another time: all but a clear no."""
+    if not isinstance(error, ApiError) or isinstance(error, ServerTrouble | AuthenticationFailed):
+        return True
+    if isinstance(error, TooLarge):
+        return False
+    return not 400 <= error.status < 500

@@ -1,0 +1,75 @@
+"""What the end of a connection means: close codes, HTTP statuses and exceptions as our typed errors.
+
+Pure tables and functions; what to do about an error is decided in ``reconnect_policy``.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from aintandem_notify.errors import LinkLost, LinkRefused, OrchestratorError, ProjectGone
+from aintandem_notify.log import redact
+
+REFUSING_CODES: Final = frozenset({1008, 4001, 4401, 4403})
+"""Close codes of a server that does not accept our token (1008: policy violation)."""
+GONE_CODES: Final = frozenset({4404})
+"""Close codes of a server that does not know the project."""
+REFUSING_STATUSES: Final = frozenset({401, 403})
+GONE_STATUSES: Final = frozenset({404, 410})
+
+TOO_BIG: Final = 1009
+"""The code with which our side closes when a message is beyond its limit."""
+
+OUR_LIMITS: Final[Mapping[int, str]] = {
+    1002: "broken WebSocket frame",
+    1007: "no UTF-8",
+    TOO_BIG: "message too big",
+}
+"""Codes with which our side ends a connection because of what it was sent, and the flaw to count."""
+
+_MEANINGS: Final[Mapping[int, str]] = {
+    1000: "the orchestrator closed the connection",
+    1001: "the orchestrator is going away",
+    1002: "a frame broke the WebSocket protocol",
+    1005: "the orchestrator closed the connection without a code",
+    1006: "the connection broke",
+    1007: "a frame was not UTF-8",
+    1008: "the orchestrator refused the token",
+    TOO_BIG: "a message was too big",
+    1011: "the orchestrator failed inside",
+    1012: "the orchestrator restarts",
+    1013: "the orchestrator is overloaded",
+    4001: "the orchestrator refused the token",
+    4401: "the orchestrator refused the token",
+    4403: "the orchestrator does not let us watch the project",
+    4404: "the orchestrator does not know the project",
+}
+
+
+def error_for_close(code: int, reason: str | None = None) -> OrchestratorError:
+    """What a WebSocket close code means; ``reason`` is the peer's own text."""
+    code = int(code)  # a library's own kind of integer would show its name in logs
+    meaning = _MEANINGS.get(code, "the connection was closed")
+    text = f"{meaning} ({code}{f': {redact(reason)}' if reason else ''})"
+    if code in REFUSING_CODES:
+        return LinkRefused(text, code)
+    if code in GONE_CODES:
+        return ProjectGone(text)
+    return LinkLost(text, code)
+
+
+def error_for_status(status: int) -> OrchestratorError:
+    """What an HTTP status other than 101 means as the answer to the upgrade."""
+    if status in REFUSING_STATUSES:
+        return LinkRefused(f"the orchestrator refused the token (HTTP {status})", status)
+    if status in GONE_STATUSES:
+        return ProjectGone(f"the orchestrator does not know the project (HTTP {status})")
+    return LinkLost(f"the orchestrator did not open a WebSocket (HTTP {status})")
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions inside nested groups, in order."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    else:
+        yield error

@@ -1,0 +1,114 @@
+"""Opens the byte stream under a WebSocket: TCP, through a proxy if there is one, with TLS where asked for."""
+
+import os
+import re
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from aintandem_notify.config import DIRECT, Outbound
+from aintandem_notify.config.types.outbound import Proxy
+from aintandem_notify.errors import ConfigError, HttpFailed, LinkLost, Problem
+from aintandem_notify.http_client.dialling import connect
+from aintandem_notify.http_client.tls import tls_context
+from aintandem_notify.orchestrator.protocol.address import Endpoint
+
+LONGEST_PROXY_ANSWER: Final = 16384
+"""Bytes of a proxy's answer to CONNECT; what common servers allow for all headers together."""
+TlsContext = Callable[[], ssl.SSLContext]
+"""Gives the one context that all links share, made when the first of them speaks TLS."""
+_PROXY_STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})")
+
+
+def client_context(ca_file: Path | None) -> ssl.SSLContext:
+    """As ``tls_context``, so that links and requests trust the same. Raises ConfigError."""
+    try:
+        return tls_context(ca_file)
+    except (OSError, ssl.SSLError) as error:
+        reason = error.strerror if isinstance(error, FileNotFoundError | PermissionError) else "no certificates"
+        raise ConfigError([Problem(f"cannot use {ca_file}: {reason}", key="connection.ca_file")]) from error
+
+
+@asynccontextmanager
+async def open_stream(
+    endpoint: Endpoint, *, tls: TlsContext, outbound: Outbound = DIRECT
+) -> AsyncIterator[trio.abc.Stream]:
+    """A stream to the endpoint, closed in the end whatever happens. Has no deadline of its own.
+
+    Raises LinkLost in words that hold no credentials.
+    """
+    proxy = outbound.proxy_for(endpoint.host, endpoint.port)
+    first_hop = endpoint if proxy is None else Endpoint(proxy.host, proxy.port, proxy.tls)
+    dial = partial(trio.open_tcp_stream, port=first_hop.port)
+    try:
+        stream: trio.abc.Stream = await connect(first_hop.host, first_hop.port, dial, outbound)
+    except HttpFailed as error:
+        raise LinkLost(error.reason) from error
+    try:
+        if proxy is not None:
+            stream = await _secured(stream, first_hop, tls)
+            await _ask_for_tunnel(stream, endpoint, proxy)
+        stream = await _secured(stream, endpoint, tls)
+        yield stream
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+async def _secured(stream: trio.abc.Stream, endpoint: Endpoint, tls: TlsContext) -> trio.abc.Stream:
+    if not endpoint.tls:
+        return stream
+    # https_compatible: nobody waits for the other side's closing word, which many servers never send.
+    secured = trio.SSLStream(stream, tls(), server_hostname=endpoint.host, https_compatible=True)
+    try:
+        await secured.do_handshake()
+    except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError, ValueError) as error:
+        raise LinkLost(f"no TLS with {endpoint.authority}: {_in_words(error)}") from error
+    return secured
+
+
+async def _ask_for_tunnel(stream: trio.abc.Stream, endpoint: Endpoint, proxy: Proxy) -> None:
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    target = f"{host}:{endpoint.port}"
+    login = [] if proxy.authorization is None else [f"Proxy-Authorization: {proxy.authorization}"]
+    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", *login, "", ""]
+    try:
+        await stream.send_all("\r\n".join(lines).encode())
+        answer = await _head(stream)
+    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        raise LinkLost("the proxy broke the connection") from error
+    status = _PROXY_STATUS.match(answer)
+    if status is None:
+        raise LinkLost("the proxy does not speak HTTP")
+    if not status[1].startswith(b"2"):
+        raise LinkLost(f"the proxy refused to connect us (HTTP {status[1].decode()})")
+
+
+async def _head(stream: trio.abc.Stream) -> bytes:
+    """The answer up to its empty line. Nothing can follow it: the side behind it waits for us to speak."""
+    answer = bytearray()
+    while b"\r\n\r\n" not in answer:
+        arrived = await stream.receive_some(4096)
+        answer += arrived
+        if not arrived or len(answer) > LONGEST_PROXY_ANSWER:
+            raise LinkLost("the proxy gave no whole answer")
+    return bytes(answer)
+
+
+def _in_words(error: BaseException) -> str:
+    """What the TLS library says, without the numbers and places that it is wrapped in."""
+    match error.__cause__ if isinstance(error, trio.BrokenResourceError) else error:
+        case ssl.SSLCertVerificationError() as refused:
+            return refused.verify_message
+        case ssl.SSLError() as failed:
+            return (failed.reason or "TLS error").replace("_", " ").lower()
+        case OSError(errno=int(number)):
+            return os.strerror(number)
+        case ValueError():
+            return "no certificate can be for such a name"
+        case _:
+            return "the connection was closed"

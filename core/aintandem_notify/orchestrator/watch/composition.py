@@ -1,0 +1,111 @@
+"""Puts the orchestrator side together: a fleet of projects over real links, one session, one TLS context."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
+from functools import cache, partial
+from typing import Final
+
+import trio
+
+from aintandem_notify import log
+from aintandem_notify.config import ConnectionConfig
+from aintandem_notify.domain.notification import Project
+from aintandem_notify.foundation.backoff import Chance
+from aintandem_notify.foundation.clock import Clock
+from aintandem_notify.http_client import HttpClient
+from aintandem_notify.orchestrator.auth.session import Session
+from aintandem_notify.orchestrator.catch_up.catch_up import Books, CatchUp, Lookout
+from aintandem_notify.orchestrator.catch_up.event_buffer import Hold
+from aintandem_notify.orchestrator.catch_up.rest_snapshot import Surveyor
+from aintandem_notify.orchestrator.link.connection_slots import LinkPlaces
+from aintandem_notify.orchestrator.link.dial import client_context
+from aintandem_notify.orchestrator.link.frame_memory import FrameRoom
+from aintandem_notify.orchestrator.link.websocket import LinkSettings, dialler, open_link
+from aintandem_notify.orchestrator.rest.client import OrchestratorApi
+from aintandem_notify.orchestrator.watch.fleet import Fleet, Watch, keep_fleet
+from aintandem_notify.orchestrator.watch.project import watch_project
+from aintandem_notify.orchestrator.watch.settings import Observe, Sink, WatchSettings
+
+LONGEST_EVENT: Final = 2**18
+"""Characters of an event that are stored and delivered; of a longer one the beginning and the end of its texts."""
+
+_log = log.get_logger(__name__)
+
+
+def link_settings(connection: ConnectionConfig, clock: Clock) -> LinkSettings:
+    """What the links need of ``[connection]``. Raises ConfigError when ca_file is of no use."""
+    tls = cache(lambda: client_context(connection.ca_file))
+    if connection.ca_file is not None:
+        tls()  # a file of no use is told at the start, not when the first link needs it
+    return LinkSettings(
+        dial=dialler(tls, connection.outbound),
+        clock=clock,
+        connect_timeout=connection.connect_timeout,
+        heartbeat_interval=connection.heartbeat_interval,
+    )
+
+
+@asynccontextmanager
+async def open_fleet(
+    session: Session,
+    *,
+    http: HttpClient,
+    sink: Sink,
+    clock: Clock,
+    chance: Chance,
+    books: Books | None = None,
+    places: LinkPlaces | None = None,
+) -> AsyncIterator[Fleet]:
+    """A fleet whose events go to ``sink``; ``Fleet.reconcile`` says which projects it watches, and how.
+
+    What is missed while a project has no link is found out with what ``books`` knows of it; None: it is missed.
+    ``places`` bounds how many are watched at a time; None: all.
+    """
+    places = places or LinkPlaces()
+    api = OrchestratorApi(session, http, clock)
+    room = FrameRoom()
+    lookout = None if books is None else Lookout(Surveyor(api, clock), books)
+
+    def prepare(connection: ConnectionConfig) -> Watch:
+        settings = WatchSettings(
+            session=session,
+            connect=partial(open_link, settings=replace(link_settings(connection, clock), room=room)),
+            backoff=connection,
+            sink=sink,
+            clock=clock,
+            chance=chance,
+            places=places,
+            longest_event=LONGEST_EVENT,
+            catching_up=None if lookout is None else partial(catch_up, lookout, connection),
+        )
+
+        async def watch(project: Project, observe: Observe) -> None:
+            reason = await watch_project(project, settings, observe)
+            _log.warning("the project is given up", project=project.id, reason=str(reason))
+
+        return watch
+
+    def catch_up(
+        lookout: Lookout, connection: ConnectionConfig, project: Project, hold: Hold, opened_at: datetime
+    ) -> CatchUp:
+        return CatchUp(
+            project,
+            hold,
+            opened_at,
+            lookout=lookout,
+            catch_up_max=connection.catch_up_max,
+            backoff=connection,
+            clock=clock,
+            chance=chance,
+        )
+
+    async with keep_fleet(
+        prepare=prepare,
+        list_projects=api.projects,
+        clock=clock,
+        chance=chance,
+        beside=lookout.keep_noting if lookout is not None else trio.sleep_forever,
+    ) as fleet:
+        yield fleet

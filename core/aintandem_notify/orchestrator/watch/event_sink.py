@@ -1,0 +1,64 @@
+"""Brings a project's events to safety, however long that takes."""
+
+from collections.abc import Sequence
+
+import trio
+from structlog.typing import FilteringBoundLogger
+
+from aintandem_notify.domain.events import Event
+from aintandem_notify.domain.notification import Project
+from aintandem_notify.errors import StoreError
+from aintandem_notify.foundation.backoff import full_jitter
+from aintandem_notify.orchestrator.watch.settings import WatchSettings
+from aintandem_notify.orchestrator.watch.status_tracker import Standing
+
+
+class Keeper:
+    """Hands a project's events over until they are safe; nobody reads meanwhile, and the link holds back."""
+
+    def __init__(
+        self, project: Project, settings: WatchSettings, standing: Standing, log: FilteringBoundLogger
+    ) -> None:
+        self._project = project
+        self._settings = settings
+        self._standing = standing
+        self._log = log
+        self._unstored: Sequence[Event] = ()
+
+    async def keep(self, events: Sequence[Event]) -> None:
+        """Returns when they are safe; if it is cancelled before, they are left over."""
+        self._unstored = events
+        await self.store(events)
+        self._unstored = ()
+
+    def leftover(self) -> Sequence[Event]:
+        """What could not be kept, for whoever takes it over."""
+        events, self._unstored = self._unstored, ()
+        return events
+
+    async def store(self, events: Sequence[Event]) -> None:
+        """As ``keep``, but they are lost if it is cancelled."""
+        failures = 0
+        while True:
+            try:
+                await self._settings.sink(self._project, events)
+            except StoreError as error:
+                if failures == 0:
+                    self._log.error("cannot store events, reading pauses", reason=str(error))
+                    self._standing.update(last_error=f"cannot store events: {error}")
+                await trio.sleep(self._pause(failures))
+                failures += 1
+                continue
+            if failures:
+                self._log.info("events can be stored again, reading goes on")
+                self._standing.update(last_error=None)
+            return
+
+    def _pause(self, failures: int) -> float:
+        backoff = self._settings.backoff
+        return full_jitter(
+            failures,
+            initial=backoff.reconnect_initial_delay,
+            maximum=backoff.reconnect_max_delay,
+            chance=self._settings.chance,
+        )

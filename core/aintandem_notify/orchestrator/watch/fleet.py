@@ -1,0 +1,315 @@
+"""All watched projects: which ones there are, and one supervisor for each.
+
+Globs are resolved with what the orchestrator lists, again and again; a project given by its id needs no
+lookup. A project that fails is started again alone; the others do not notice.
+"""
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence, Set
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Final, Protocol
+
+import trio
+
+from aintandem_notify import log
+from aintandem_notify.config import ConnectionConfig
+from aintandem_notify.domain.notification import Project
+from aintandem_notify.domain.runs import LONGEST_NAME
+from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed
+from aintandem_notify.foundation.backoff import Chance, full_jitter
+from aintandem_notify.foundation.clock import Clock
+from aintandem_notify.log import redact_start
+from aintandem_notify.orchestrator.link.states import ConnectionState
+from aintandem_notify.orchestrator.rest.records import ProjectRecord
+from aintandem_notify.orchestrator.watch.settings import Observe
+from aintandem_notify.orchestrator.watch.status import ProjectStatus
+
+RESTART_DELAY_S: Final = 1.0
+RESTART_MAX_DELAY_S: Final = 60.0
+"""Pauses before a project whose watching crashed is watched again; a crash is a fault of ours and may repeat."""
+NAME_LOOKUP_S: Final = 3.0
+"""How long projects without a name wait for the orchestrator to tell it; after that their id is their name."""
+
+RESTART_STABLE_S: Final = 600.0
+"""After so long a run a crash is taken for the first one."""
+
+_log = log.get_logger(__name__)
+
+
+class WatchedProject(Protocol):
+    """An entry of the config: an id or a glob over ids, and what people call it."""
+
+    @property
+    def id(self) -> str:
+        """An id, or a glob if ``is_glob``."""
+        ...
+
+    @property
+    def name(self) -> str | None:
+        """None: whatever the orchestrator calls it."""
+        ...
+
+    @property
+    def is_glob(self) -> bool:
+        """Whether ``id`` stands for all ids that match it."""
+        ...
+
+
+Watch = Callable[[Project, Observe], Awaitable[None]]
+"""Watches one project, as ``project.watch_project`` does."""
+Prepare = Callable[[ConnectionConfig], Watch]
+"""Makes the watching with these settings; raises ConfigError when they cannot be used."""
+ListProjects = Callable[[], Awaitable[Sequence[ProjectRecord]]]
+"""What the orchestrator lists; raises ApiError or HttpFailed."""
+
+
+@dataclass(eq=False, slots=True)
+class _Run:
+    """One project's supervisor: cancel ``scope`` to end it, ``ended`` tells when it has."""
+
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    ended: trio.Event = field(default_factory=trio.Event)
+    restarts: int = 0
+
+
+def resolve(entries: Iterable[WatchedProject], listed: Sequence[ProjectRecord]) -> dict[str, Project]:
+    """The projects to watch, by id: literal ids in any case, others as far as they are listed.
+
+    The name is the config's for a literal id, else the orchestrator's, else the id. An id that several
+    entries mean is watched once; the literal one has the say. Names are cut, for each notification has one.
+    """
+    names = {record.id: _short(record.name or "") for record in listed}
+    entries = list(entries)
+    found = {
+        one: Project(id=one, name=name or one)
+        for one, name in names.items()
+        if any(entry.is_glob and fnmatchcase(one, entry.id) for entry in entries)
+    }
+    for entry in entries:
+        if not entry.is_glob:
+            found[entry.id] = Project(id=entry.id, name=entry.name or names.get(entry.id) or entry.id)
+    return found
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else redact_start(name, LONGEST_NAME)
+
+
+class Fleet:
+    """The projects that are watched; made by ``keep_fleet``."""
+
+    def __init__(self, nursery: trio.Nursery, prepare: Prepare, clock: Clock, chance: Chance) -> None:
+        self._nursery = nursery
+        self._prepare = prepare
+        self._watch: Watch
+        self._clock = clock
+        self._chance = chance
+        self._entries: tuple[WatchedProject, ...] = ()
+        self._connection: ConnectionConfig | None = None
+        self._wanted: dict[str, Project] = {}
+        self._held: Collection[str] | None = None
+        self._wanted_news = trio.Event()
+        self._running: dict[str, _Run] = {}
+        self._statuses: dict[str, ProjectStatus] = {}
+        self._missing: set[str] = set()
+        self._idle_globs: set[str] = set()
+        self._changed = trio.Event()
+
+    def snapshot(self) -> tuple[ProjectStatus, ...]:
+        """Where every watched project stands, in the order in which they were started."""
+        return tuple(self._statuses.values())
+
+    @property
+    def wanted(self) -> Set[str]:
+        """The projects that entries and orchestrator name, whoever watches them."""
+        return self._wanted.keys()
+
+    @property
+    def wanted_news(self) -> trio.Event:
+        """Is set when ``wanted`` changes, and another one then takes its place."""
+        return self._wanted_news
+
+    async def hold(self, ids: Collection[str] | None) -> None:
+        """Watch those of the wanted projects that are among ``ids``, all for None, now and as they change.
+
+        Returns when what was stopped has ended.
+        """
+        self._held = ids
+        stopped = [self._stop(one) for one in list(self._running) if not self._is_held(one)]
+        self._start_held()
+        for run in stopped:
+            await run.ended.wait()
+
+    def _is_held(self, project_id: str) -> bool:
+        return self._held is None or project_id in self._held
+
+    async def reconcile(self, entries: Iterable[WatchedProject], connection: ConnectionConfig) -> None:
+        """Watch exactly these from now on: what is new is started, what is gone stopped, the rest left alone.
+
+        Other connection settings restart all. Returns when what was stopped has ended. Raises ConfigError when
+        the connection settings cannot be used; nothing has changed then.
+        """
+        if connection != self._connection:
+            self._watch = self._prepare(connection)
+            self._connection = connection
+            self._entries = ()
+        else:
+            self._entries = tuple(entries)
+        unwanted = [one for one in self._wanted if not self._is_meant(one)]
+        for one in unwanted:
+            del self._wanted[one]
+        stopped = [self._stop(one) for one in list(self._running) if one not in self._wanted]
+        for run in stopped:
+            await run.ended.wait()
+        self._entries = tuple(entries)
+        # The others wait for the list, which has their names, or all there is to know about them.
+        self._want(resolve([one for one in self._entries if not one.is_glob and one.name], ()))
+        self._tell_wanted()
+        self._changed.set()
+
+    def _is_meant(self, project_id: str) -> bool:
+        """Whether the entries still want this project, under the name that it has."""
+        literal = [entry for entry in self._entries if not entry.is_glob and entry.id == project_id]
+        if literal:
+            return literal[-1].name in (None, self._wanted[project_id].name)
+        return any(entry.is_glob and fnmatchcase(project_id, entry.id) for entry in self._entries)
+
+    async def keep_up(self, list_projects: ListProjects) -> None:
+        """Start and stop projects as the entries and the orchestrator's list change; runs for ever."""
+        failures = 0
+        while True:
+            self._changed = trio.Event()
+            interval = math.inf if self._connection is None else self._connection.discover_interval
+            pause = math.inf
+            if any(entry.is_glob or entry.id not in self._wanted for entry in self._entries):
+                listed = await self._list(list_projects, first_failure=failures == 0)
+                failures = 0 if listed is not None else failures + 1
+                self._apply(listed)
+                if any(entry.is_glob for entry in self._entries):
+                    pause = interval if listed is not None else self._list_pause(failures, interval)
+            with trio.move_on_after(pause):
+                await self._changed.wait()
+
+    async def _list(self, list_projects: ListProjects, *, first_failure: bool) -> Sequence[ProjectRecord] | None:
+        """What the orchestrator lists; None when it does not, or not before a project has waited too long."""
+        waiting = any(not entry.is_glob and entry.id not in self._wanted for entry in self._entries)
+        try:
+            with trio.fail_after(NAME_LOOKUP_S if waiting else math.inf):
+                return await list_projects()
+        except trio.TooSlowError:
+            reason = "no answer yet"
+        except AuthenticationFailed:
+            return None  # the session tells of a refused login, once for all
+        except (ApiError, HttpFailed) as error:
+            reason = str(error)
+        if first_failure:
+            _log.warning("the projects could not be listed", reason=reason)
+        return None
+
+    def _list_pause(self, failures: int, interval: float) -> float:
+        return full_jitter(failures - 1, initial=RESTART_DELAY_S, maximum=interval, chance=self._chance)
+
+    def _apply(self, listed: Sequence[ProjectRecord] | None) -> None:
+        wanted = resolve(self._entries, listed or ())
+        self._want(wanted)
+        if listed is not None:
+            self._tell_of_idle_globs(listed)
+            # Absent twice before it is stopped: one odd answer must not silence a project.
+            absent = self._wanted.keys() - wanted.keys()
+            for project_id in absent & self._missing:
+                del self._wanted[project_id]
+                if project_id in self._running:
+                    self._stop(project_id)
+            self._missing = absent - self._missing
+        self._tell_wanted()
+
+    def _tell_of_idle_globs(self, listed: Sequence[ProjectRecord]) -> None:
+        """Say once that a glob stands for nothing: whoever wrote it waits for events that cannot come."""
+        idle = {
+            entry.id
+            for entry in self._entries
+            if entry.is_glob and not any(fnmatchcase(record.id, entry.id) for record in listed)
+        }
+        for glob in sorted(idle - self._idle_globs):
+            _log.warning("no project matches", glob=glob, listed=len(listed))
+        self._idle_globs = idle
+
+    def _want(self, wanted: Mapping[str, Project]) -> None:
+        """These, too, from now on; a name that is known already stays."""
+        self._wanted |= {one: project for one, project in wanted.items() if one not in self._wanted}
+        self._start_held()
+
+    def _tell_wanted(self) -> None:
+        self._wanted_news.set()
+        self._wanted_news = trio.Event()
+
+    def _start_held(self) -> None:
+        for project in self._wanted.values() if self._held is None else self._among(self._held):
+            if project.id not in self._running:
+                run = self._running[project.id] = _Run()
+                self._statuses[project.id] = ProjectStatus(
+                    project, ConnectionState.DISCONNECTED, self._clock.now()
+                )
+                self._nursery.start_soon(self._supervise, project, run, self._watch)
+
+    def _among(self, ids: Iterable[str]) -> list[Project]:
+        return [self._wanted[one] for one in ids if one in self._wanted]
+
+    def _stop(self, project_id: str) -> _Run:
+        _log.info("no longer watching", project=project_id)
+        run = self._running.pop(project_id)
+        del self._statuses[project_id]
+        run.scope.cancel()
+        return run
+
+    async def _supervise(self, project: Project, run: _Run, watch: Watch) -> None:
+        def observe(status: ProjectStatus) -> None:
+            # A project that was stopped may still close its link, beside one that was started in its place.
+            if self._running.get(project.id) is run:
+                self._statuses[project.id] = replace(status, restarts=run.restarts) if run.restarts else status
+
+        try:
+            with run.scope:
+                await self._watch_for_ever(project, run, watch, observe)
+        finally:
+            run.ended.set()
+
+    async def _watch_for_ever(self, project: Project, run: _Run, watch: Watch, observe: Observe) -> None:
+        crashes = 0
+        while True:
+            started_at = trio.current_time()
+            try:
+                await watch(project, observe)
+                return
+            except Exception as error:  # noqa: BLE001  # the border of a project: the others go on
+                run.restarts += 1
+                _log.exception("watching crashed, starting anew", project=project.id, restarts=run.restarts)
+                observe(replace(self._statuses[project.id], last_error=log.in_words(error)))
+            crashes = 1 if trio.current_time() - started_at >= RESTART_STABLE_S else crashes + 1
+            await trio.sleep(self._restart_pause(crashes))
+
+    def _restart_pause(self, crashes: int) -> float:
+        return full_jitter(crashes - 1, initial=RESTART_DELAY_S, maximum=RESTART_MAX_DELAY_S, chance=self._chance)
+
+
+@asynccontextmanager
+async def keep_fleet(
+    *,
+    prepare: Prepare,
+    list_projects: ListProjects,
+    clock: Clock,
+    chance: Chance,
+    beside: Callable[[], Awaitable[None]] = trio.sleep_forever,
+) -> AsyncIterator[Fleet]:
+    """A fleet without projects, until ``reconcile`` is called; all are stopped when the block is left.
+
+    ``beside`` runs for as long as the block lasts.
+    """
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(beside)
+        fleet = Fleet(nursery, prepare, clock, chance)
+        nursery.start_soon(fleet.keep_up, list_projects)
+        yield fleet
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,340 @@
+"""Watches one project: authenticate, connect, read, and do it again for as long as anybody wants it.
+
+``link.close_codes`` tells what the end of a connection means, ``link.reconnect_policy`` what to do about it, and
+``link.states`` the state that follows. This module carries the decisions out.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final, NoReturn
+
+import trio
+
+from aintandem_notify import log
+from aintandem_notify.domain.events import (
+    ConnectionConnectedEvent,
+    ConnectionDisconnectedEvent,
+    ConnectionErrorEvent,
+    Event,
+)
+from aintandem_notify.domain.notification import Project
+from aintandem_notify.errors import (
+    ApiError,
+    AuthenticationFailed,
+    HttpFailed,
+    LinkRefused,
+    OrchestratorError,
+    StoreError,
+)
+from aintandem_notify.foundation.threads import run_in_thread
+from aintandem_notify.orchestrator.auth.tokens import Token, renewal_moment
+from aintandem_notify.orchestrator.catch_up.catch_up import CatchUp
+from aintandem_notify.orchestrator.catch_up.event_buffer import Hold
+from aintandem_notify.orchestrator.link.close_codes import OUR_LIMITS
+from aintandem_notify.orchestrator.link.frames import FrameReader
+from aintandem_notify.orchestrator.link.reconnect_policy import (
+    STABLE_AFTER_S,
+    Trouble,
+    close_code_of,
+    gives_up,
+    pause_before_retry,
+    renews_token,
+    retries_at_once,
+    trouble_of,
+)
+from aintandem_notify.orchestrator.link.states import ConnectionState, Signal
+from aintandem_notify.orchestrator.link.websocket import Link
+from aintandem_notify.orchestrator.watch.event_sink import Keeper
+from aintandem_notify.orchestrator.watch.handover import Succession, open_succession
+from aintandem_notify.orchestrator.watch.settings import Observe, WatchSettings
+from aintandem_notify.orchestrator.watch.status_tracker import Standing
+
+RENEW_AGAIN_S: Final = 30.0
+"""Pause before a token that could not be renewed is renewed again, while the link goes on with the old one."""
+PLACE_AGAIN_S: Final = 2.0
+"""Pause before another look for a place beside the present link, where others go over to a new one, too."""
+LAST_COMMIT_S: Final = 2.0
+"""How long a project that is being stopped may take to store what it has read already."""
+
+
+async def watch_project(
+    project: Project, settings: WatchSettings, observe: Observe
+) -> OrchestratorError | HttpFailed:
+    """Watch until cancelled; returns only to give up, and then what ended the last try.
+
+    That is when ``reconnect_attempts`` are used up, or the trouble is fatal. It is for the caller to tell of that;
+    trouble that is tried again is in the log.
+
+    What was read when the cancellation comes is still handed to the sink, within a short time.
+    """
+    return await _Watch(project, settings, observe).run()
+
+
+@dataclass(slots=True)
+class _Spell:
+    """Trouble since the last stable connection: failed tries, refused tokens, pauses by kind, kinds told."""
+
+    failures: int = 0
+    refusals: int = 0
+    pauses: Counter[Trouble] = field(default_factory=Counter)
+    told: set[Trouble] = field(default_factory=set)
+
+
+class _Watch:
+    def __init__(self, project: Project, settings: WatchSettings, observe: Observe) -> None:
+        self._project = project
+        self._settings = settings
+        self._log = log.get_logger(__name__).bind(project=project.id)
+        self._reader = FrameReader(project.id, settings.clock, self._log, longest=settings.longest_event)
+        self._standing = Standing(project, self._reader, settings.clock, observe)
+        self._keeper = Keeper(project, settings, self._standing, self._log)
+        self._spell = _Spell()
+        self._token: Token | None = None
+        self._opened_at: float | None = None
+        self._connection_is_news = True
+        self._hold = Hold(self._keeper.keep, holding=False)
+        self._catch_up: CatchUp | None = None
+        self._link: Link | None = None
+        self._stored_at = 0.0
+
+    async def run(self) -> OrchestratorError | HttpFailed:
+        self._standing.signal(Signal.START)
+        try:
+            while True:
+                outcome = await self._try()
+                if not isinstance(outcome, float):
+                    return outcome
+                await trio.sleep(outcome)
+        finally:
+            # Since when it is being closed, whoever cancels knows; here nothing but that it is done.
+            if self._standing.state is not ConnectionState.DISCONNECTED:
+                self._standing.signal(Signal.STOP)
+                self._standing.signal(Signal.CLOSED)
+
+    async def _try(self) -> float | OrchestratorError | HttpFailed:
+        """One connection from its token to its end; seconds until the next one, or why there is none."""
+        try:
+            await self._connect_and_read()
+        except (OrchestratorError, HttpFailed) as error:
+            return await self._recover(error)
+
+    async def _connect_and_read(self) -> NoReturn:
+        places = self._settings.places
+        if (shortage := places.shortage) is not None:
+            self._standing.update(last_error=shortage)
+        async with places.place():
+            await self._connect_and_read_in_place()
+        raise AssertionError("reading ends with an exception")
+
+    async def _connect_and_read_in_place(self) -> NoReturn:
+        self._token = await self._settings.session.token()
+        async with open_succession(self._settings.connect) as links:
+            try:
+                link = await self._open(links, self._token)
+                self._begin_to_catch_up(links, await self._open_books())
+                await self._read(links, link, self._token)
+            finally:
+                await self._take_rest(links.links)
+        raise AssertionError("reading ends with an exception")
+
+    def _begin_to_catch_up(self, links: Succession, opened_at: datetime) -> None:
+        if self._settings.catching_up is not None:
+            self._hold = Hold(self._keeper.keep, holding=True, held_by_all=self._settings.held)
+            self._catch_up = self._settings.catching_up(self._project, self._hold, opened_at)
+            links.beside(partial(self._catch_up.run, self._stored_until))
+            links.beside(self._hold.release_in_time)
+
+    def _stored_until(self) -> datetime:
+        """When the last frame came that is stored, with all before it."""
+        # While we wait for frames, what came before is stored; while we store some, only what came before them.
+        at = self._stored_at if self._link is None else self._link.heard_at
+        return self._settings.clock.unhurried() - timedelta(seconds=trio.current_time() - at)
+
+    async def _open(self, links: Succession, token: Token) -> Link:
+        session = self._settings.session
+        link = await links.open(session.socket(self._project.id, token))
+        session.accepted(token)
+        return link
+
+    async def _read(self, links: Succession, link: Link, token: Token) -> NoReturn:
+        """Read until the link is lost; before its token expires, go over to another one."""
+        renew_at = renewal_moment(token, self._settings.chance)
+        while True:
+            batch: Sequence[str | bytes] = ()
+            self._link, self._stored_at = link, trio.current_time()
+            with trio.move_on_at(renew_at):
+                batch = await link.receive_batch()
+            self._link = None
+            await self._take(batch)
+            if trio.current_time() < renew_at:
+                continue
+            with self._settings.places.second() as has_place:
+                renew_at = trio.current_time() + (RENEW_AGAIN_S if has_place else PLACE_AGAIN_S)
+                successor = await self._successor(links, token) if has_place else None
+                if successor is not None:
+                    old, (link, token) = link, successor
+                    self._token = token
+                    await self._go_over(links, old, link)
+                    renew_at = renewal_moment(token, self._settings.chance)
+
+    async def _go_over(self, links: Succession, old: Link, new: Link) -> None:
+        """Let the old link end first, so that events keep their order; the new one holds on to its own."""
+        links.release(old)
+        copies: set[str | bytes] = set()
+        with suppress(OrchestratorError):
+            while True:
+                batch = await old.receive_batch()
+                copies.update(batch)
+                await self._take(batch)
+        await self._take([frame for frame in new.leftover() if frame not in copies])
+        self._standing.update(connected_at=self._settings.clock.now())
+
+    async def _take(self, batch: Sequence[str | bytes]) -> None:
+        if not batch:
+            return
+        events = await self._events_in(batch)
+        if events:
+            if self._catch_up is not None:
+                self._catch_up.heard(events[-1])
+            await self._hold.take(events, sum(map(len, batch)))
+        self._standing.update()
+
+    async def _events_in(self, batch: Sequence[str | bytes]) -> list[Event]:
+        if not self._reader.is_long(batch):
+            return self._reader.read(batch)
+        # What has come is ours to keep, also while we are being stopped.
+        with trio.CancelScope(shield=True) as scope:
+            read = partial(self._reader.read, batch, self._settings.clock.now())
+            events = await run_in_thread(read, limiter=self._settings.long_reads)
+        assert not scope.cancelled_caught  # noqa: S101  # nobody cancels it
+        return events
+
+    async def _take_rest(self, links: Iterable[Link]) -> None:
+        # What the server has sent and we have read is ours to keep: it will not send it again.
+        stored_until, catch_up = self._stored_until(), self._catch_up
+        self._link = self._catch_up = None
+        with trio.move_on_after(LAST_COMMIT_S, shield=True):
+            is_up_to_date = catch_up is not None and await catch_up.stop()
+            left = [event for link in links for event in await self._events_in(link.leftover())]
+            rest = [*self._keeper.leftover(), *self._hold.leftover(), *left]
+            try:
+                if rest:
+                    await self._settings.sink(self._project, rest)
+                if catch_up is not None and is_up_to_date:
+                    await catch_up.note(stored_until)
+            except StoreError as error:
+                self._log.error("what was read last could not be stored", events=len(rest), reason=str(error))
+
+    async def _successor(self, links: Succession, token: Token) -> tuple[Link, Token] | None:
+        """Another link, open beside the present one, with its new token; None when it cannot be had now."""
+        try:
+            successor = await self._settings.session.token()
+            if successor is token:
+                return None
+            return await self._open(links, successor), successor
+        except (OrchestratorError, HttpFailed) as error:
+            self._log.info("could not renew the token, going on with the old one", reason=str(error))
+            return None
+
+    async def _open_books(self) -> datetime:
+        """Say that the link is open; since when, by a clock that nobody can have set ahead."""
+        self._opened_at = trio.current_time()
+        now = self._settings.clock.now()
+        # A first link opens as the watch begins, to the microsecond: a gap between them would be told.
+        opened_at = min(now, self._settings.clock.unhurried())
+        self._standing.signal(Signal.OPENED)
+        self._standing.update(connected_at=now, last_error=None, attempts=0, gone=False)
+        if self._connection_is_news:
+            self._connection_is_news = False
+            self._log.info("connected")
+            await self._keeper.store([ConnectionConnectedEvent(timestamp=now, project_id=self._project.id)])
+        return opened_at
+
+    def _close_books(self, *, to_blame: bool = False) -> bool:
+        """Note that no link is open any more; whether one was. A stable one ends the spell of trouble."""
+        opened_at, self._opened_at = self._opened_at, None
+        if opened_at is None:
+            return False
+        if not to_blame and trio.current_time() - opened_at >= STABLE_AFTER_S:
+            self._spell = _Spell()
+        return True
+
+    async def _recover(self, error: OrchestratorError | HttpFailed) -> float | OrchestratorError | HttpFailed:
+        """Draw the consequences of a failed try or a lost link; seconds until the next try, or why to give up."""
+        code = close_code_of(error)
+        if code in OUR_LIMITS:
+            self._reader.note(OUR_LIMITS[code])
+        was_open = self._close_books(to_blame=code in OUR_LIMITS)
+        spell, backoff = self._spell, self._settings.backoff
+        spell.failures += 1
+        fatal = self._settings.fatal
+        # A token that the link refused is first exchanged for another one.
+        at_once = trouble_of(error) in fatal and not isinstance(error, LinkRefused)
+        final = at_once or gives_up(spell.failures, backoff)
+        self._standing.signal(Signal.GAVE_UP if final else Signal.LOST)
+        gone = trouble_of(error) is Trouble.GONE
+        self._standing.update(connected_at=None, last_error=str(error), attempts=spell.failures, gone=gone)
+        self._log.debug("not connected", reason=str(error), failures=spell.failures)
+        if was_open:
+            await self._tell_disconnected(error, code, final=final)
+        if isinstance(error, LinkRefused) and not final:
+            spell.refusals += 1
+            problem = await self._renew(error)
+            if problem is None and retries_at_once(spell.refusals):
+                return 0.0
+            error = problem or error
+        trouble = trouble_of(error)
+        if trouble in fatal and not final:
+            final = True
+            self._standing.signal(Signal.GAVE_UP)
+        # A link that was open and is lost has been told of; that it cannot be opened again is other news.
+        told = trouble in spell.told or (was_open and trouble is Trouble.LOST)
+        if final or not told or (self._settings.tells_every_try and not was_open):
+            spell.told.add(trouble)
+            await self._tell_error(error, final=final, repeated=told)
+        if final:
+            return error
+        spell.pauses[trouble] += 1
+        return pause_before_retry(trouble, spell.pauses[trouble], backoff, self._settings.chance)
+
+    async def _renew(self, refusal: LinkRefused) -> ApiError | HttpFailed | None:
+        """Get another token in place of the refused one; what stood in the way, None if all went well."""
+        if self._token is None or not renews_token(refusal.code, self._spell.refusals):
+            return None
+        try:
+            await self._settings.session.renew(self._token)
+        except (ApiError, HttpFailed) as problem:
+            return problem
+        return None
+
+    async def _tell_disconnected(self, error: Exception, code: int, *, final: bool) -> None:
+        self._connection_is_news = True
+        tell = self._log.debug if final else self._log.warning
+        tell("disconnected", code=code, reason=str(error), will_reconnect=not final)
+        event = ConnectionDisconnectedEvent(
+            timestamp=self._settings.clock.now(),
+            project_id=self._project.id,
+            code=code,
+            reason=str(error),
+            will_reconnect=not final,
+        )
+        await self._keeper.store([event])
+
+    async def _tell_error(self, error: Exception, *, final: bool, repeated: bool) -> None:
+        self._connection_is_news = True
+        # A refused login is the session's to tell, once for all projects.
+        known = repeated or isinstance(error, AuthenticationFailed)
+        tell = self._log.debug if known or final else self._log.warning
+        tell("cannot connect", reason=str(error), will_reconnect=not final)
+        self._standing.update(last_error=str(error))
+        event = ConnectionErrorEvent(
+            timestamp=self._settings.clock.now(),
+            project_id=self._project.id,
+            error=str(error),
+            will_reconnect=not final,
+        )
+        await self._keeper.store([event])

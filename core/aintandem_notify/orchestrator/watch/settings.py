@@ -1,0 +1,74 @@
+"""What a watched project is given: the settings that all share, and whom it tells."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import trio
+
+from aintandem_notify.domain.events import Event
+from aintandem_notify.domain.notification import Project
+from aintandem_notify.foundation.backoff import Chance
+from aintandem_notify.foundation.clock import Clock
+from aintandem_notify.orchestrator.auth.tokens import Token
+from aintandem_notify.orchestrator.catch_up.catch_up import CatchUp
+from aintandem_notify.orchestrator.catch_up.event_buffer import Held, Hold
+from aintandem_notify.orchestrator.link.connection_slots import LinkPlaces
+from aintandem_notify.orchestrator.link.reconnect_policy import Backoff, Trouble
+from aintandem_notify.orchestrator.protocol.address import SocketTarget
+from aintandem_notify.orchestrator.watch.handover import Connect
+from aintandem_notify.orchestrator.watch.status import ProjectStatus
+
+Sink = Callable[[Project, Sequence[Event]], Awaitable[None]]
+"""Takes a project's events; returns when they are safe, raises StoreError when they cannot be stored now."""
+CatchingUp = Callable[[Project, Hold, datetime], CatchUp]
+"""Makes what catches a project up, whose link was opened at that time and whose live events wait in the hold."""
+Observe = Callable[[ProjectStatus], None]
+"""Sees each new status of a project; must return at once."""
+
+
+class Tokens(Protocol):
+    """What a project needs of an ``auth.Session``."""
+
+    async def token(self) -> Token:
+        """A token that should be accepted."""
+        ...
+
+    async def renew(self, refused: Token) -> Token:
+        """A token in place of a refused one."""
+        ...
+
+    def accepted(self, token: Token) -> None:
+        """The token was good."""
+        ...
+
+    def socket(self, project_id: str, token: Token) -> SocketTarget:
+        """Where the project's socket is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """What all watched projects share.
+
+    ``fatal`` are the kinds of trouble that end the watching at once: an agent waits until somebody mends them, a
+    library tells its caller. ``tells_every_try``: each failed try is an event, not only the first of its kind.
+    ``longest_event``: characters of an event beyond which it is cut, and ``long_reads`` how many threads do that.
+    ``catching_up`` None: what happens while no link is open is missed. ``held``: what waits of all projects while
+    they catch up.
+    """
+
+    session: Tokens
+    connect: Connect
+    backoff: Backoff
+    sink: Sink
+    clock: Clock
+    chance: Chance
+    fatal: frozenset[Trouble] = frozenset()
+    tells_every_try: bool = False
+    catching_up: CatchingUp | None = None
+    longest_event: int | None = None
+    long_reads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(1))
+    held: Held = field(default_factory=Held)
+    places: LinkPlaces = field(default_factory=LinkPlaces)

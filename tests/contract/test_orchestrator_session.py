@@ -1,0 +1,360 @@
+"""Sessions against a real HTTP server on loopback."""
+
+import json
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from aintandem_notify import log
+from aintandem_notify.config.types.values import Secret
+from aintandem_notify.domain.events import AgentEvent
+from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, ServerTrouble
+from aintandem_notify.foundation.clock import SystemClock
+from aintandem_notify.http_client import HttpClient
+from aintandem_notify.orchestrator import Credentials, GivenToken, Login, Session
+from aintandem_notify.orchestrator.auth.tokens import Origin, Token, renewal_moment
+from support.raw_orchestrator import HttpRequest, RawOrchestrator, RestAnswer, open_raw_orchestrator
+
+LOGIN = Login("admin", Secret("admin123"))
+GIVEN = GivenToken(Secret("a-token-from-elsewhere"))
+
+
+@asynccontextmanager
+async def session_with(
+    raw: RawOrchestrator, credentials: Credentials = LOGIN, path: str = ""
+) -> AsyncIterator[tuple[Session, list[AgentEvent]]]:
+    told: list[AgentEvent] = []
+    async with HttpClient() as http:
+        yield (
+            Session(
+                raw.url + path,
+                credentials,
+                http=http,
+                clock=SystemClock(),
+                chance=lambda: 0.0,
+                announce=told.append,
+            ),
+            told,
+        )
+
+
+def paths(raw: RawOrchestrator) -> Sequence[str]:
+    return [request.path for request in raw.requests]
+
+
+async def test_a_login_gives_a_token_that_is_kept() -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, told):
+        token = await session.token()
+        assert await session.token() is token
+        assert raw.logins == [{"username": "admin", "password": "admin123"}]
+        assert token.origin is Origin.LOGIN
+        assert session.token_expires_at == token.expires_at
+        assert token.expires_at is not None
+        assert session.base == f"{raw.url}/api"
+        assert session.socket("p", token).resource == f"/api/progress/subscribe/p?token={token.text}"
+        assert told == []
+
+
+async def test_tokens_are_secrets() -> None:
+    async with open_raw_orchestrator() as raw:
+        raw.rest["POST /api/auth/login"] = {"success": True, "token": "opaque-one", "refreshToken": "opaque-two"}
+        async with session_with(raw) as (session, _):
+            token = await session.token()
+            assert "opaque" not in log.redact("it was opaque-one and opaque-two")
+            assert "opaque" not in repr(token)
+
+
+async def test_many_projects_share_one_login() -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
+        tokens: list[Token] = []
+
+        async def ask() -> None:
+            tokens.append(await session.token())
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(ask)
+        assert len(raw.logins) == 1
+        assert len({token.text for token in tokens}) == 1
+
+
+async def test_many_refusals_share_one_refresh() -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
+        old = await session.token()
+        fresh: list[Token] = []
+
+        async def renew() -> None:
+            fresh.append(await session.renew(old))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(renew)
+        assert raw.refreshes == [{"refreshToken": "refresh-1"}]
+        assert len({token.text for token in fresh}) == 1
+        assert await session.renew(old) is fresh[0], "who comes late gets what is there"
+        assert len(raw.refreshes) == 1
+
+
+async def test_refresh_tokens_rotate(mock_clock: trio.testing.MockClock) -> None:
+    async with open_raw_orchestrator(token_lifetime=1000) as raw, session_with(raw) as (session, _):
+        for _ in range(4):
+            await session.token()
+            mock_clock.jump(800)
+        assert [body["refreshToken"] for body in raw.refreshes] == ["refresh-1", "refresh-2", "refresh-3"]
+        assert len(raw.logins) == 1
+
+
+async def test_an_aging_token_is_refreshed_without_a_refusal(mock_clock: trio.testing.MockClock) -> None:
+    async with open_raw_orchestrator(token_lifetime=1000) as raw, session_with(raw) as (session, _):
+        await session.token()
+        mock_clock.jump(800)
+        token = await session.token()
+        assert token.origin is Origin.REFRESH
+        assert len(raw.logins) == len(raw.refreshes) == 1
+        assert await session.token() is token
+
+
+async def test_trouble_with_a_refresh_is_waited_out_while_the_token_is_good(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    async with open_raw_orchestrator(token_lifetime=1000) as raw, session_with(raw) as (session, _):
+        token = await session.token()
+        raw.rest["POST /api/auth/refresh"] = RestAnswer({"error": "busy"}, 503)
+        mock_clock.jump(800)
+        assert await session.token() is token
+        assert len(raw.logins) == 1
+        mock_clock.jump(150)
+        assert (await session.token()).origin is Origin.LOGIN
+
+
+async def test_a_refused_token_out_of_a_refresh_asks_for_a_login() -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
+        second = await session.renew(await session.token())
+        third = await session.renew(second)
+        assert [second.origin, third.origin] == [Origin.REFRESH, Origin.LOGIN]
+        assert (len(raw.logins), len(raw.refreshes)) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        RestAnswer({"success": False, "error": "used already"}),
+        RestAnswer({"error": "no", "code": "UNAUTHORIZED"}, 401),
+        RestAnswer({"success": True}),
+        RestAnswer(b"<html>", 404),
+        RestAnswer({"error": "no such row"}, 500),
+        RestAnswer({"error": "slowly"}, 429),
+    ],
+)
+async def test_a_refused_refresh_ends_in_a_login(answer: RestAnswer) -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, told):
+        raw.rest["POST /api/auth/refresh"] = answer
+        token = await session.renew(await session.token())
+        assert token.origin is Origin.LOGIN
+        assert len(raw.logins) == 2
+        assert told == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (RestAnswer({"success": False, "error": "bad credentials"}), "bad credentials"),
+        (RestAnswer({"error": "locked", "code": "FORBIDDEN", "statusCode": 403}, 403), "locked"),
+        (RestAnswer({"success": True}), "no token"),
+        (RestAnswer(b"<html>hello</html>"), "not JSON"),
+        (RestAnswer([1]), "no token"),
+    ],
+)
+async def test_a_refused_login_is_told_once_and_not_repeated_at_once(
+    answer: RestAnswer, words: str, mock_clock: trio.testing.MockClock
+) -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, told):
+        raw.rest["POST /api/auth/login"] = answer
+        for _ in range(5):
+            with pytest.raises(ApiError, match=words):
+                await session.token()
+        assert paths(raw) == ["/api/auth/login"]
+        assert [event.type for event in told] == ["login_failed"]
+        assert words in told[0].reason
+        assert "admin123" not in told[0].reason
+
+
+@pytest.mark.parametrize("token", ["\ud800", "two words", "a\r\nX: y", "é", "", 7, None, ["a"], "t" * 16_385])
+async def test_what_cannot_be_sent_is_no_token(token: object) -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
+        raw.rest["POST /api/auth/login"] = {"success": True, "token": token}
+        with pytest.raises(AuthenticationFailed, match="the answer held no token"):
+            await session.token()
+
+
+async def test_a_token_that_is_too_long_to_refresh_with_is_none() -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
+        raw.rest["POST /api/auth/login"] = {"success": True, "token": "T", "refreshToken": "r" * 16_385}
+        await session.renew(await session.token())
+        assert [request.path for request in raw.requests] == ["/api/auth/login"] * 2
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("x" * 5000, "x" * 300),
+        ({"message": "locked", "password": "canary"}, "locked"),
+        (["canary"], "the answer held no token"),
+    ],
+)
+async def test_a_refusal_is_told_in_a_line(error: object, told: str) -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
+        raw.rest["POST /api/auth/login"] = {"success": False, "error": error}
+        with pytest.raises(AuthenticationFailed) as refused:
+            await session.token()
+        assert refused.value.message == told
+
+
+async def test_a_login_is_not_asked_earlier_than_the_orchestrator_wants(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
+        raw.rest["POST /api/auth/login"] = RestAnswer({"error": "slowly"}, 429, {"Retry-After": "100"})
+        for wait, requests in [(0, 1), (99, 1), (1, 2)]:
+            mock_clock.jump(wait)
+            with pytest.raises(ServerTrouble):
+                await session.token()
+            assert len(raw.requests) == requests
+
+
+async def test_trouble_is_no_refusal(mock_clock: trio.testing.MockClock) -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, told):
+        raw.rest["POST /api/auth/login"] = RestAnswer(b"", 503)
+        for _ in range(3):
+            with pytest.raises(ServerTrouble):
+                await session.token()
+        assert len(raw.requests) == 1, "a server in trouble is not asked by every project"
+        assert told == []
+
+
+async def test_nobody_listens() -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, told):
+        await raw.go_away()
+        with pytest.raises(HttpFailed):
+            await session.token()
+        assert told == []
+
+
+async def test_an_owner_that_is_cancelled_leaves_the_request_to_the_next() -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
+        arrived, tokens = trio.Event(), []
+
+        def hang_once(request: HttpRequest) -> Any:
+            arrived.set()
+            raw.rest.pop("POST /api/auth/login")
+            return RestAnswer(b"x", headers={"Content-Length": "1000"})
+
+        raw.rest["POST /api/auth/login"] = hang_once
+        async with trio.open_nursery() as nursery:
+            scope = trio.CancelScope()
+
+            async def owner() -> None:
+                with scope:
+                    await session.token()
+
+            async def waiter() -> None:
+                tokens.append(await session.token())
+
+            nursery.start_soon(owner)
+            await arrived.wait()
+            nursery.start_soon(waiter)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            scope.cancel()
+        assert len(tokens) == 1
+
+
+@pytest.mark.parametrize(("credentials", "asked"), [(LOGIN, "login"), (GIVEN, "verify")])
+async def test_a_bare_server_is_found_and_remembered(credentials: Credentials, asked: str) -> None:
+    async with open_raw_orchestrator(prefixes=("",)) as raw, session_with(raw, credentials) as (session, _):
+        token = await session.token()
+        assert session.base == raw.url
+        assert session.socket("p", token).resource.startswith("/progress/subscribe/p?")
+        if credentials is LOGIN:
+            await session.renew(token)
+        assert paths(raw)[:2] == [f"/api/auth/{asked}", f"/auth/{asked}"]
+        assert not any(path.startswith("/api") for path in paths(raw)[2:])
+
+
+async def test_a_url_that_ends_in_api_is_taken_as_it_is() -> None:
+    async with open_raw_orchestrator(prefixes=("/api",)) as raw, session_with(raw, path="/api") as (session, _):
+        await session.token()
+        assert paths(raw) == ["/api/auth/login"]
+
+
+async def test_a_url_that_is_nowhere() -> None:
+    async with open_raw_orchestrator(prefixes=("/elsewhere",)) as raw, session_with(raw) as (session, told):
+        with pytest.raises(ApiError, match="404"):
+            await session.token()
+        assert paths(raw) == ["/api/auth/login", "/auth/login"]
+        assert [event.type for event in told] == ["login_failed"]
+
+
+async def test_a_given_token_is_used_as_it_is() -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw, GIVEN) as (session, told):
+        token = await session.token()
+        assert (token.text, token.origin) == ("a-token-from-elsewhere", Origin.GIVEN)
+        for _ in range(3):
+            with pytest.raises(AuthenticationFailed, match="refused the token that it was given"):
+                await session.renew(token)
+        assert [event.type for event in told] == ["login_failed"]
+        assert await session.token() is token, "it may be accepted later"
+        session.accepted(token)
+        with pytest.raises(AuthenticationFailed):
+            await session.renew(token)
+        assert len(told) == 2
+        assert raw.logins == raw.refreshes == []
+
+
+async def test_a_given_token_is_used_to_its_end(mock_clock: trio.testing.MockClock) -> None:
+    """Nobody can renew it, so links are not opened again for its sake."""
+    async with (
+        open_raw_orchestrator() as raw,
+        session_with(raw, GivenToken(Secret(raw.new_token()))) as (session, _),
+    ):
+        token = await session.token()
+        assert token.expires_at is not None
+        assert renewal_moment(token, lambda: 0.0) == math.inf
+        mock_clock.jump(10 * raw.token_lifetime)
+        assert await session.token() is token
+
+
+async def test_a_given_token_is_used_where_nothing_verifies() -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw, GIVEN) as (session, _):
+        await raw.go_away()
+        assert (await session.token()).text == "a-token-from-elsewhere"
+
+
+async def test_verify_and_logout() -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
+        assert await session.verify()
+        token = await session.token()
+        assert json.loads(raw.requests[-1].body) == {"token": token.text}
+        raw.rest["POST /api/auth/verify"] = {"success": False}
+        assert not await session.verify()
+        raw.rest["POST /api/auth/verify"] = RestAnswer({"error": "no"}, 401)
+        assert not await session.verify()
+        await session.logout()
+        assert raw.requests[-1].path == "/api/auth/logout"
+        assert raw.requests[-1].headers["authorization"] == f"Bearer {token.text}"
+        assert session.token_expires_at is None
+        await session.logout()
+        assert paths(raw).count("/api/auth/logout") == 1
+        await session.token()
+        assert len(raw.logins) == 2
+
+
+async def test_a_logout_that_fails_harms_nobody() -> None:
+    async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
+        await session.token()
+        raw.rest["POST /api/auth/logout"] = RestAnswer(b"", 500)
+        await session.logout()

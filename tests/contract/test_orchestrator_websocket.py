@@ -1,0 +1,731 @@
+"""Links over real sockets, against an orchestrator that misbehaves to the byte; over memory for the long waits."""
+
+import gc
+import json
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from trio_websocket import WebSocketConnection, wrap_server_stream
+
+from aintandem_notify.errors import LinkLost, LinkRefused, OrchestratorError, ProjectGone
+from aintandem_notify.foundation.clock import SystemClock, TrioClock
+from aintandem_notify.foundation.memory_budget import Budget
+from aintandem_notify.orchestrator.link import handshake as tap_module
+from aintandem_notify.orchestrator.link.frame_memory import COPIES, FrameRoom
+from aintandem_notify.orchestrator.link.handshake import Tap
+from aintandem_notify.orchestrator.link.websocket import (
+    HASTY_CLOSE_TIMEOUT_S,
+    MAX_BATCH_FRAMES,
+    MAX_MESSAGE_SIZE,
+    Frame,
+    Link,
+    LinkSettings,
+    dialler,
+    open_link,
+)
+from aintandem_notify.orchestrator.protocol.address import Endpoint, SocketTarget, socket_target
+from support.nasty.orchestrator_http import UPGRADES
+from support.nasty.wire import WireAnswer
+from support.raw_orchestrator import (
+    Garbage,
+    RawOrchestrator,
+    RawSocket,
+    Refuse,
+    Reset,
+    Silence,
+    UpgradeAnswer,
+    WrongAccept,
+    frame,
+    open_raw_orchestrator,
+)
+
+CANARY = "canary-4f1d"
+
+
+def tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+def settings(**how: Any) -> LinkSettings:
+    return LinkSettings(dial=dialler(tls), clock=SystemClock(), **{"connect_timeout": 60.0, **how})
+
+
+def target(raw: RawOrchestrator) -> SocketTarget:
+    return socket_target(f"{raw.url}/api", "p", CANARY)
+
+
+@asynccontextmanager
+async def connected(raw: RawOrchestrator) -> AsyncIterator[tuple[Link, RawSocket]]:
+    async with open_link(target(raw), settings()) as link:
+        yield link, await raw.connections.receive()
+
+
+class Broken(Exception):
+    """What no list of a library's errors holds."""
+
+
+@pytest.mark.parametrize("error", [Broken("canary"), ValueError("canary"), AssertionError("canary")], ids=repr)
+@pytest.mark.parametrize(
+    "method", ["_reader_task", "_send", "get_message", "_handle_message_event", "ping", "send_message", "aclose"]
+)
+async def test_whatever_the_library_raises_ends_the_link_and_no_more(
+    method: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def breaking(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(WebSocketConnection, method, breaking)
+    async with open_raw_orchestrator() as raw, trio.open_nursery() as nursery:
+        nursery.start_soon(send_one, raw)
+        with pytest.raises(LinkLost) as lost:
+            await use(target(raw), method)
+        nursery.cancel_scope.cancel()
+    assert str(lost.value) == f"the WebSocket library failed ({type(error).__name__})"
+
+
+async def use(where: SocketTarget, method: str) -> None:
+    """Open a link and do what makes the library call ``method``."""
+    async with open_link(where, settings()) as link:
+        match method:
+            case "ping":
+                await link._ping()  # type: ignore[attr-defined]  # as its heartbeat does
+            case "send_message":
+                await link._send("ping")  # type: ignore[attr-defined]
+            case "aclose":
+                return
+        await end_of(link)
+
+
+async def send_one(raw: RawOrchestrator) -> None:
+    socket = await raw.connections.receive()
+    await socket.send_bytes_raw(frame("half of ", final=False))  # a whole one does not come to the library
+
+
+async def receive(link: Link, count: int) -> list[Frame]:
+    frames: list[Frame] = []
+    while len(frames) < count:
+        frames += await link.receive_batch()
+    return frames
+
+
+async def end_of(link: Link, batches: list[list[Frame]] | None = None) -> OrchestratorError:
+    """What ended the link, after everything that arrived before, which is put in ``batches``."""
+    try:
+        while True:
+            batch = await link.receive_batch()
+            if batches is not None:
+                batches.append(batch)
+    except OrchestratorError as error:
+        return error
+
+
+def open_files() -> int:
+    """Ours, without what earlier tests have left to the garbage collector."""
+    gc.collect()
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def until_open_files(count: int) -> None:
+    """Wait for the server, which may have to take a connection before it sees that the client has gone."""
+    with trio.fail_after(60):
+        while open_files() != count:  # noqa: ASYNC110  # the kernel tells nobody
+            await trio.sleep(0.01)
+
+
+async def connect_and_be_reset(raw: RawOrchestrator, connect_timeout: float) -> None:
+    async with open_link(target(raw), settings(connect_timeout=connect_timeout)) as link:
+        socket = await raw.connections.receive()
+        await socket.reset()
+        await link.receive_batch()
+
+
+@asynccontextmanager
+async def in_pieces() -> AsyncIterator[tuple[Link, RawSocket, trio.Nursery]]:
+    """A connected link, and a nursery for a sender that may get stuck."""
+    async with open_raw_orchestrator() as raw, connected(raw) as (link, socket), trio.open_nursery() as nursery:
+        yield link, socket, nursery
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files through /proc")
+
+
+async def test_frames_arrive_in_order_and_in_batches() -> None:
+    texts = [json.dumps({"n": n}) for n in range(5000)]
+    async with open_raw_orchestrator() as raw, connected(raw) as (link, socket):
+        assert socket.project_id == "p"
+        assert socket.token == CANARY
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(socket.send_bytes_raw, b"".join(frame(text) for text in texts))
+            assert await receive(link, len(texts)) == texts
+        await socket.send_binary(b"\x00\xff")
+        await socket.send_text("ü")
+        assert await receive(link, 2) == [b"\x00\xff", "ü"]
+
+
+async def test_what_came_before_the_end_is_handed_over_first() -> None:
+    async with open_raw_orchestrator() as raw, connected(raw) as (link, socket):
+        async with trio.open_nursery() as nursery:
+            await socket.send_bytes_raw(frame("one") + frame("two"))
+            nursery.start_soon(socket.close, 1012)
+            assert await receive(link, 2) == ["one", "two"]
+        for _ in range(2):
+            with pytest.raises(LinkLost) as lost:
+                await link.receive_batch()
+            assert lost.value.code == 1012
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (1000, LinkLost),
+        (1001, LinkLost),
+        (1011, LinkLost),
+        (1012, LinkLost),
+        (1013, LinkLost),
+        (1008, LinkRefused),
+        (4001, LinkRefused),
+        (4401, LinkRefused),
+        (4404, ProjectGone),
+    ],
+)
+async def test_close_codes(code: int, kind: type[OrchestratorError]) -> None:
+    async with open_raw_orchestrator() as raw:
+        async with connected(raw) as (link, socket), trio.open_nursery() as nursery:
+            nursery.start_soon(socket.close, code, "so it goes")
+            found = await end_of(link)
+        assert type(found) is kind
+        assert str(code) in str(found)
+        assert not isinstance(found, LinkLost | LinkRefused) or found.code == code
+
+
+@pytest.mark.parametrize("how", ["drop", "reset"])
+async def test_an_end_without_a_close_frame(how: str) -> None:
+    async with open_raw_orchestrator() as raw, connected(raw) as (link, socket):
+        await getattr(socket, how)()
+        with pytest.raises(LinkLost) as lost:
+            await link.receive_batch()
+        assert lost.value.code == 1006
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (Refuse(401), LinkRefused, "HTTP 401"),
+        (Refuse(403, body=b'{"error": "no"}'), LinkRefused, "HTTP 403"),
+        (Refuse(404), ProjectGone, "HTTP 404"),
+        (Refuse(302, {"Location": "http://127.0.0.1:1/"}), LinkLost, "HTTP 302"),
+        (Refuse(200, body=b"<html>"), LinkLost, "HTTP 200"),
+        (Refuse(503), LinkLost, "HTTP 503"),
+        (WrongAccept(), LinkLost, "WebSocket"),
+        (Garbage(), LinkLost, "does not speak HTTP"),
+        (Garbage(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"), LinkLost, "WebSocket"),
+        (Garbage(b"HTTP/1.1 101 Switching Protocols\r\n\x00: \x00\r\n\r\n"), LinkLost, "WebSocket"),
+        (Garbage(b"HTTP/1.1 101 Switching Protocols\r\nA: " + b"x" * 70_000), LinkLost, "WebSocket"),
+        (Garbage(b"HTTP/1.1 401 Unauthorized\r\n\r\nuntil the end"), LinkRefused, "HTTP 401"),
+        (Garbage(b"HTTP/1.1 1"), LinkLost, "hung up"),
+        (Garbage(b""), LinkLost, "hung up"),
+        (Reset(), LinkLost, "handshake"),
+    ],
+)
+async def test_handshakes_that_come_to_nothing(
+    answer: UpgradeAnswer, kind: type[OrchestratorError], words: str
+) -> None:
+    async with open_raw_orchestrator() as raw:
+        raw.default_upgrade = answer
+        with pytest.raises(OrchestratorError, match=words) as error:
+            async with open_link(target(raw), settings()):
+                pytest.fail("connected")
+        assert type(error.value) is kind
+        assert CANARY not in repr(error.value)
+
+
+async def test_nobody_listens() -> None:
+    async with open_raw_orchestrator() as raw:
+        await raw.go_away()  # and keeps its port, which somebody else might take
+        with pytest.raises(LinkLost, match=f"cannot connect to 127.0.0.1:{raw.port}: Connection refused"):
+            async with open_link(target(raw), settings()):
+                pytest.fail("connected")
+
+
+async def test_an_error_of_its_user_comes_through_as_it_is() -> None:
+    async with open_raw_orchestrator() as raw:
+        with pytest.raises(KeyError, match="mine"):
+            async with connected(raw):
+                raise KeyError("mine")
+
+
+async def test_leaving_says_goodbye() -> None:
+    async with open_raw_orchestrator() as raw:
+        async with connected(raw) as (_, socket):
+            pass
+        await socket.closed.wait()
+        assert socket.close_code == 1000
+
+
+async def test_what_arrives_before_the_goodbye_is_answered_is_kept(mock_clock: trio.testing.MockClock) -> None:
+    """The other side may have said more before it reads that we go. Time stands still, so it is never silent."""
+    async with open_raw_orchestrator() as raw, connected(raw) as (link, socket):
+        socket.stop_reading()
+        await socket.send_text('{"type": "ping"}')
+        await socket.receive()  # what it was reading already
+        assert len(await link.receive_batch()) == 1
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.finish)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            await socket.send_text("late")
+            assert await link.receive_batch() == ["late"]
+            socket.go_on_reading()
+            assert "we closed the connection" in str(await end_of(link))
+
+
+async def test_a_backlog_is_read_before_a_link_is_finished(mock_clock: trio.testing.MockClock) -> None:
+    count, text = 40_000, "x" * 1000
+    async with in_pieces() as (link, socket, nursery):
+        nursery.start_soon(socket.send_bytes_raw, frame(text) * count)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        nursery.start_soon(link.finish)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert len(await receive(link, count)) == count
+        assert "we closed the connection" in str(await end_of(link))
+
+
+async def test_one_that_does_not_answer_a_goodbye_is_left(autojump_clock: trio.testing.MockClock) -> None:
+    async with in_memory() as (link, _, outgoing):
+        outgoing.send_all_hook = trio.lowlevel.checkpoint  # into nowhere
+        begun = trio.current_time()
+        await link.finish()
+        assert trio.current_time() - begun == 1.0
+        with pytest.raises(LinkLost, match="we closed the connection"):
+            await link.receive_batch()
+
+
+@pytest.mark.parametrize("seconds", [HASTY_CLOSE_TIMEOUT_S, 0.0], ids=["in time", "after a standstill"])
+async def test_being_cancelled_says_goodbye_too(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when no time is left for it, as when the machine let us stand still for longer than it may take."""
+    monkeypatch.setattr("aintandem_notify.orchestrator.link.websocket.HASTY_CLOSE_TIMEOUT_S", seconds)
+    async with open_raw_orchestrator() as raw:
+        with trio.CancelScope() as scope:
+            async with connected(raw) as (link, socket):
+                scope.cancel()
+                await link.receive_batch()
+        await socket.closed.wait()
+        assert socket.close_code == 1000
+
+
+async def test_a_message_beyond_the_limit_ends_the_link() -> None:
+    async with in_pieces() as (link, socket, nursery):
+        nursery.start_soon(socket.send_text, "x" * (MAX_MESSAGE_SIZE + 1))
+        assert "too big (1009" in str(await end_of(link))
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_large_message_is_taken() -> None:
+    text = "x" * 10_000_000
+    async with in_pieces() as (link, socket, nursery):
+        nursery.start_soon(socket.send_text, text)
+        assert await receive(link, 1) == [text]
+
+
+async def test_fragments_without_end_end_the_link() -> None:
+    fragments = frame(b"x" * 60_000, opcode=0, final=False)
+    async with in_pieces() as (link, socket, nursery):
+
+        async def send() -> None:
+            await socket.send_bytes_raw(frame("x", final=False))
+            while True:
+                try:
+                    await socket.send_bytes_raw(fragments)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    return
+
+        nursery.start_soon(send)
+        error = await end_of(link)
+        assert isinstance(error, LinkLost)
+        assert error.code == 1009
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [frame(b"\xff\xfe"), frame(b"\xff", final=False), frame(b"\x03\xe8\xff", opcode=0x8)],
+    ids=["whole", "fragment", "reason"],
+)
+async def test_text_that_is_no_utf8_ends_the_link(wrong: bytes) -> None:
+    async with open_raw_orchestrator() as raw:
+        async with connected(raw) as (link, socket):
+            await socket.send_bytes_raw(frame("good") + wrong)
+            assert await link.receive_batch() == ["good"]
+            error = await end_of(link)
+            assert isinstance(error, LinkLost)
+            assert error.code == 1007
+        await socket.closed.wait()
+        assert socket.close_code == 1007
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        frame("x", opcode=0x3),
+        frame("x", opcode=0xB),
+        frame("x", opcode=0x0),
+        frame("x", opcode=0x9, final=False),
+        frame("x" * 126, opcode=0x9),
+        b"\xc1\x01x",
+        b"\x81\x81abcdx",
+        b"\x81\x7f" + b"\xff" * 8,
+        frame("x", final=False) + frame("y"),
+        frame(b"\x03", opcode=0x8),
+        frame(b"\x00\x01", opcode=0x8),
+        bytes(range(256)),
+    ],
+    ids=lambda wrong: wrong[:4].hex(),
+)
+async def test_frames_that_break_the_protocol_end_the_link(wrong: bytes) -> None:
+    async with open_raw_orchestrator() as raw:
+        async with connected(raw) as (link, socket):
+            await socket.send_bytes_raw(frame("good") + wrong)
+            assert await link.receive_batch() == ["good"]
+            error = await end_of(link)
+            assert isinstance(error, LinkLost)
+            assert error.code == 1002
+        await socket.closed.wait()
+        assert socket.close_code == 1002
+
+
+async def test_a_reader_that_pauses_holds_the_sender_back() -> None:
+    """Nothing is read beyond the bound, so the sender gets stuck; and nothing is lost when reading goes on."""
+    count, text = 40_000, "x" * 1000
+    async with in_pieces() as (link, socket, nursery):
+        sent = trio.Event()
+
+        async def send() -> None:
+            await socket.send_bytes_raw(frame(text) * count)
+            sent.set()
+
+        nursery.start_soon(send)
+        await trio.testing.wait_all_tasks_blocked(0.2)
+        assert not sent.is_set()
+        batch = await link.receive_batch()
+        assert len(batch) <= MAX_BATCH_FRAMES
+        assert len(await receive(link, count - len(batch))) == count - len(batch)
+        await sent.wait()
+
+
+@pytest.mark.parametrize(("sent", "most"), [(7, 3), (6, 3), (1, 3), (2 * MAX_BATCH_FRAMES + 1, 128)])
+async def test_frames_are_handed_over_in_pieces_where_that_is_asked(sent: int, most: int) -> None:
+    """In order, none lost, and the end only after all of them."""
+    async with (
+        open_raw_orchestrator() as raw,
+        open_link(target(raw), settings(batch_frames=most)) as link,
+        trio.open_nursery() as nursery,
+    ):
+        socket = await raw.connections.receive()
+
+        async def send() -> None:
+            await socket.send_bytes_raw(b"".join(frame(str(n)) for n in range(sent)))
+            await socket.close(1012)
+
+        nursery.start_soon(send)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        pieces: list[list[Frame]] = []
+        end = await end_of(link, pieces)
+        assert isinstance(end, LinkLost)
+        assert end.code == 1012
+        assert [int(one) for piece in pieces for one in piece] == list(range(sent))
+        assert max(map(len, pieces)) <= most
+
+
+async def test_what_was_not_handed_over_yet_is_left_over() -> None:
+    async with open_raw_orchestrator() as raw, open_link(target(raw), settings(batch_frames=2)) as link:
+        socket = await raw.connections.receive()
+        await socket.send_bytes_raw(b"".join(frame(str(n)) for n in range(5)))
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert await link.receive_batch() == ["0", "1"]
+        assert link.leftover() == ["2", "3", "4"]
+        assert link.leftover() == []
+
+
+async def test_a_ping_of_the_server_is_answered() -> None:
+    async with open_raw_orchestrator() as raw, connected(raw) as (_, socket):
+        await socket.send_text('{"type": "ping", "timestamp": "2026-01-01T00:00:00Z"}')
+        assert json.loads(await socket.receive())["type"] == "pong"
+
+
+@needs_proc
+@pytest.mark.parametrize(
+    "answer", [Refuse(401), Garbage(), WrongAccept(), Reset(), Silence(), None], ids=lambda one: type(one).__name__
+)
+async def test_no_descriptor_is_left_behind(answer: UpgradeAnswer | None) -> None:
+    async with open_raw_orchestrator() as raw:
+        before = open_files()
+        for _ in range(5):
+            if answer is not None:
+                raw.upgrade_answers.append(answer)
+            with pytest.raises(LinkRefused if answer == Refuse(401) else LinkLost):
+                await connect_and_be_reset(raw, connect_timeout=0.05 if answer == Silence() else 60)
+        await until_open_files(before)
+
+
+@needs_proc
+async def test_a_cancelled_handshake_leaves_no_descriptor_behind() -> None:
+    async with open_raw_orchestrator() as raw:
+        raw.default_upgrade = Silence()
+        before = open_files()
+        for _ in range(5):
+            with trio.move_on_after(0.02):
+                async with open_link(target(raw), settings()):
+                    pytest.fail("connected")
+        await until_open_files(before)
+
+
+async def test_handshakes_are_bounded(mock_clock: trio.testing.MockClock) -> None:
+    """The second link waits for its turn, and the wait does not count as connecting."""
+    one_by_one = settings(connect_timeout=10.0, handshakes=trio.CapacityLimiter(1))
+    async with open_raw_orchestrator() as raw:
+        raw.default_upgrade = Silence()
+        failures: list[str] = []
+
+        async def fail() -> None:
+            with pytest.raises(LinkLost) as lost:
+                async with open_link(target(raw), one_by_one):
+                    pytest.fail("connected")
+            failures.append(str(lost.value))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(fail)
+            for number in range(1, 4):
+                while len(raw.upgrades) < number:
+                    await trio.testing.wait_all_tasks_blocked(0.01)
+                assert (len(raw.upgrades), len(failures)) == (number, number - 1)
+                mock_clock.jump(10.0)
+        assert failures == ["the orchestrator did not answer the handshake within 10 s"] * 3
+
+
+# In memory, where waits cost nothing.
+
+
+@asynccontextmanager
+async def in_memory(
+    interval: float = 30.0,
+) -> AsyncIterator[tuple[Link, WebSocketConnection, trio.testing.MemorySendStream]]:
+    """A link, the server's end of it, and what the link writes into, on the clock of trio."""
+    ours, theirs = trio.testing.memory_stream_pair()
+
+    @asynccontextmanager
+    async def dial(_: Endpoint) -> AsyncIterator[trio.abc.Stream]:
+        async with ours:
+            yield ours
+
+    async with trio.open_nursery() as nursery:
+        servers: list[WebSocketConnection] = []
+
+        async def serve() -> None:
+            request = await wrap_server_stream(nursery, theirs)
+            servers.append(await request.accept())
+
+        nursery.start_soon(serve)
+        memory = LinkSettings(dial=dial, clock=TrioClock(), heartbeat_interval=interval)
+        async with open_link(socket_target("http://memory", "p", CANARY), memory) as link:
+            await trio.testing.wait_all_tasks_blocked()
+            yield link, servers[0], ours.send_stream
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_handshake_that_is_never_answered_has_a_deadline(autojump_clock: trio.testing.MockClock) -> None:
+    ours, _ = trio.testing.memory_stream_pair()
+
+    @asynccontextmanager
+    async def dial(_: Endpoint) -> AsyncIterator[trio.abc.Stream]:
+        async with ours:
+            yield ours
+
+    silent = LinkSettings(dial=dial, clock=TrioClock(), connect_timeout=10.0)
+    with pytest.raises(LinkLost, match="the orchestrator did not answer the handshake within 10 s"):
+        async with open_link(socket_target("http://memory", "p", CANARY), silent):
+            pytest.fail("connected")
+    assert trio.current_time() == 10.0
+
+
+async def test_dialling_has_the_same_deadline(autojump_clock: trio.testing.MockClock) -> None:
+    @asynccontextmanager
+    async def dial(_: Endpoint) -> AsyncIterator[trio.abc.Stream]:
+        await trio.sleep_forever()
+        yield trio.testing.memory_stream_pair()[0]
+
+    stuck = LinkSettings(dial=dial, clock=TrioClock(), connect_timeout=10.0)
+    with pytest.raises(LinkLost, match="no connection within 10 s"):
+        async with open_link(socket_target("http://memory", "p", CANARY), stuck):
+            pytest.fail("connected")
+    assert trio.current_time() == 10.0
+
+
+@pytest.mark.parametrize("said_by_the_library", [b"", b"\x88\x82mask\x6e\x8b"])
+async def test_a_goodbye_is_said_once(said_by_the_library: bytes) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    tap = Tap(ours, limit=1)
+    if said_by_the_library:
+        await tap.send_all(said_by_the_library)
+    await tap.say_goodbye(1002)
+    sent = await theirs.receive_some()
+    assert sent.startswith(said_by_the_library or b"\x88\x82")
+    assert len(sent) == 8
+
+
+async def test_an_idle_link_is_kept_alive_for_a_day(autojump_clock: trio.testing.MockClock) -> None:
+    async with in_memory() as (link, server, _), trio.open_nursery() as nursery:
+        pings: list[str] = []
+
+        async def answer() -> None:
+            while True:
+                pings.append(json.loads(await server.get_message())["type"])
+                await server.send_message('{"type": "pong"}')
+
+        nursery.start_soon(answer)
+        with trio.move_on_after(86400):
+            while True:
+                assert await link.receive_batch() == ['{"type": "pong"}']
+        assert pings == ["ping"] * 2880 or pings == ["ping"] * 2879
+        nursery.cancel_scope.cancel()
+
+
+async def test_pongs_of_the_protocol_are_life_too(autojump_clock: trio.testing.MockClock) -> None:
+    """A server that ignores the JSON ping, and whose library answers the protocol's, is alive."""
+    async with in_memory() as (link, server, _), trio.open_nursery() as nursery:
+
+        async def ignore() -> None:
+            while True:
+                await server.get_message()
+
+        nursery.start_soon(ignore)
+        with trio.move_on_after(3600) as scope:
+            await link.receive_batch()
+        assert scope.cancelled_caught
+        nursery.cancel_scope.cancel()
+
+
+async def test_silence_is_a_verdict_after_two_and_a_half_intervals(autojump_clock: trio.testing.MockClock) -> None:
+    async with in_memory() as (link, _, outgoing):
+        outgoing.send_all_hook = trio.lowlevel.checkpoint  # into nowhere
+        begun = trio.current_time()
+        with pytest.raises(LinkLost, match="nothing was heard for 75 s"):
+            await link.receive_batch()
+        assert trio.current_time() - begun == 75.0
+
+
+async def test_a_pause_of_ours_is_no_silence(autojump_clock: trio.testing.MockClock) -> None:
+    async with in_memory() as (link, server, _):
+        for n in range(MAX_BATCH_FRAMES + 1):
+            await server.send_message(f'{{"n": {n}}}')
+        await trio.sleep(3600)
+        assert len(await link.receive_batch()) == MAX_BATCH_FRAMES
+        assert await link.receive_batch() == [f'{{"n": {MAX_BATCH_FRAMES}}}']
+        await server.send_message("still there")
+        assert await link.receive_batch() == ["still there"]
+
+
+async def test_after_a_pause_silence_counts_anew(autojump_clock: trio.testing.MockClock) -> None:
+    async with in_memory() as (link, server, outgoing):
+        for _ in range(MAX_BATCH_FRAMES):
+            await server.send_message("x")
+        await trio.sleep(3600)
+        outgoing.send_all_hook = trio.lowlevel.checkpoint  # into nowhere
+        assert len(await link.receive_batch()) == MAX_BATCH_FRAMES
+        begun = trio.current_time()
+        with pytest.raises(LinkLost, match="nothing was heard"):
+            await link.receive_batch()
+        assert trio.current_time() - begun == 75.0
+
+
+async def test_a_server_that_takes_nothing_is_dead(autojump_clock: trio.testing.MockClock) -> None:
+    """It sends for ever, but our pings pile up unread."""
+    async with in_memory() as (link, server, outgoing), trio.open_nursery() as nursery:
+
+        async def talk() -> None:
+            while True:
+                await server.send_message("x")
+                await trio.sleep(10)
+
+        nursery.start_soon(talk)
+        outgoing.send_all_hook = trio.sleep_forever
+        assert "does not take what we send" in str(await end_of(link))
+        assert trio.current_time() == 60.0
+        nursery.cancel_scope.cancel()
+
+
+async def test_large_messages_of_several_links_are_read_one_after_the_other() -> None:
+    room, text = FrameRoom(), "x" * 2**20
+    room.large = Budget(COPIES * 2**20)
+    async with (
+        open_raw_orchestrator() as raw,
+        open_link(target(raw), settings(room=room)) as first,
+        open_link(target(raw), settings(room=room)) as second,
+        trio.open_nursery() as nursery,
+    ):
+        sockets = [await raw.connections.receive() for _ in range(2)]
+        nursery.start_soon(sockets[0].send_text, text)
+        assert await first.receive_batch() == [text]
+        nursery.start_soon(sockets[1].send_text, text)
+        with trio.move_on_after(0.1) as too_early:
+            await second.receive_batch()
+        assert too_early.cancelled_caught
+        nursery.start_soon(sockets[0].send_text, "next")
+        assert await first.receive_batch() == ["next"]
+        assert await second.receive_batch() == [text]
+        assert room.large.used == COPIES * 2**20
+    assert (room.large.used, room.buffered) == (0, 0)
+
+
+async def test_a_large_message_in_pieces_asks_for_room_too() -> None:
+    room, text = FrameRoom(), b"x" * 2**19
+    async with open_raw_orchestrator() as raw, open_link(target(raw), settings(room=room)) as link:
+        socket = await raw.connections.receive()
+        await socket.send_bytes_raw(frame(text, final=False) + frame(text, opcode=0, final=False))
+        await socket.send_bytes_raw(frame(b"", opcode=0))
+        assert await link.receive_batch() == ["x" * 2**20]
+        assert room.large.used == room.large.total
+    assert room.large.used == 0
+
+
+async def test_a_large_message_that_does_not_end_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tap_module, "LONGEST_MESSAGE_S", 0.05)
+    async with open_raw_orchestrator() as raw, open_link(target(raw), settings()) as link:
+        socket = await raw.connections.receive()
+        await socket.send_bytes_raw(frame("x" * 2**20)[:-1])
+        with pytest.raises(LinkLost, match="did not end within"):
+            await link.receive_batch()
+
+
+@pytest.mark.parametrize("answer", UPGRADES.values(), ids=UPGRADES)
+async def test_whatever_answers_the_upgrade_is_one_of_our_errors(answer: WireAnswer) -> None:
+    async with open_raw_orchestrator() as raw:
+        raw.default_upgrade = answer
+        with pytest.raises((LinkLost, LinkRefused, ProjectGone)) as caught:
+            async with open_link(target(raw), settings()):
+                pytest.fail("connected")
+    assert CANARY not in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+async def test_a_message_that_there_is_no_memory_for_ends_its_link_with_a_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("aintandem_notify.orchestrator.link.text_frames.WholeFrames._took", fail)
+
+    async def watch(raw: RawOrchestrator) -> None:
+        async with open_link(target(raw), settings()) as link:
+            await (await raw.connections.receive()).send_text("{}")
+            await link.receive_batch()
+
+    async with open_raw_orchestrator() as raw:
+        with pytest.raises(LinkLost, match="no memory for a message"):
+            await watch(raw)

@@ -1,0 +1,53 @@
+"""Places for links: taken in order, said once where they are too few, and always one for a handover."""
+
+import trio
+import trio.testing
+from structlog.testing import capture_logs
+
+from aintandem_notify.orchestrator.link.connection_slots import LinkPlaces
+
+
+async def test_who_has_no_place_waits_for_a_turn_and_knows_why(autojump_clock: trio.testing.MockClock) -> None:
+    places = LinkPlaces(2)
+    turns: list[tuple[str, float]] = []
+
+    async def watch(name: str) -> None:
+        async with places.place():
+            turns.append((name, trio.current_time()))
+            await trio.sleep(1)
+
+    assert places.shortage is None
+    with capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            for name in "abcde":
+                nursery.start_soon(watch, name)
+                await trio.testing.wait_all_tasks_blocked()
+            assert places.shortage == (
+                "waits for a place: the limit of open files leaves room for 2 projects at a time"
+            )
+    # Two places come free in one moment, and trio lets either task run first.
+    assert sorted(turns) == [("a", 0), ("b", 0), ("c", 1), ("d", 1), ("e", 2)]
+    assert places.shortage is None
+    assert [(entry["log_level"], entry["watched"]) for entry in logs] == [("warning", 2)]
+
+
+async def test_one_at_a_time_may_go_over_to_another_link_where_all_places_are_taken() -> None:
+    places = LinkPlaces(1)
+    async with places.place():
+        with places.second() as first, places.second() as other:
+            assert (first, other) == (True, False)
+        with places.second() as again:
+            assert again
+
+
+async def test_many_may_go_over_at_a_time_where_there_are_places() -> None:
+    places = LinkPlaces(3)
+    async with places.place():
+        with places.second() as one, places.second() as two, places.second() as three, places.second() as four:
+            assert (one, two, three, four) == (True, True, True, False)
+
+
+async def test_without_a_limit_nobody_waits() -> None:
+    places = LinkPlaces()
+    async with places.place(), places.place(), places.place():
+        assert places.shortage is None

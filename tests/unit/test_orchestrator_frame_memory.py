@@ -1,0 +1,67 @@
+"""The memory that all links share: large messages one after the other, small frames no further than the store."""
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from aintandem_notify.foundation.memory_budget import Budget
+from aintandem_notify.orchestrator.link import frame_memory
+from aintandem_notify.orchestrator.link.frame_memory import COPIES, FRAME_COST, FrameRoom, LinkRoom
+
+
+@pytest.fixture
+def room() -> FrameRoom:
+    room = FrameRoom()
+    room.large = Budget(COPIES * 1000)
+    return room
+
+
+async def test_a_large_message_waits_until_the_events_of_the_one_before_are_safe(
+    room: FrameRoom, nursery: trio.Nursery
+) -> None:
+    first, second = LinkRoom(room), LinkRoom(room)
+    await first.ask(1000)
+    nursery.start_soon(second.ask, 500)
+    for step in (lambda: first.take(1000), first.hand_over):
+        await wait_all_tasks_blocked()
+        assert (second.waits, room.large.used) == (True, COPIES * 1000)
+        step()
+    await wait_all_tasks_blocked()
+    assert second.waits, "it is handed over, and not safe yet"
+    first.hand_over()
+    await wait_all_tasks_blocked()
+    assert (second.waits, room.large.used) == (False, COPIES * 500)
+
+
+@pytest.mark.parametrize("taken", [False, True])
+async def test_a_link_that_ends_gives_everything_back(room: FrameRoom, taken: bool) -> None:
+    link = LinkRoom(room)
+    link.take(10)
+    link.hand_over()
+    link.take(20)
+    await link.ask(1000)
+    if taken:
+        link.take(1000)
+    assert (room.large.used, room.buffered) == (COPIES * 1000, 30 + 2 * FRAME_COST)
+    link.close()
+    assert (room.large.used, room.buffered) == (0, 0)
+    await link.ask(1000)
+    assert room.large.used == 0, "its reader may be about to ask"
+
+
+async def test_where_much_is_buffered_each_link_hands_over_what_it_has(
+    room: FrameRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frame_memory, "MOST_BUFFERED", 10_000)
+    monkeypatch.setattr(frame_memory, "FAIR_SHARE", 1_000)
+    busy, other = LinkRoom(room), LinkRoom(room)
+    taken = 0
+    while busy.take(436):
+        taken += 1
+    assert taken == 19
+    assert other.take(436), "also now it may read a little"
+    assert not other.take(500)
+    busy.hand_over()
+    assert not busy.take(1_000), "what is handed over is not safe yet"
+    busy.hand_over()
+    assert other.take(1)

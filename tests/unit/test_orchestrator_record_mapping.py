@@ -1,0 +1,203 @@
+"""What REST's records say about runs, whatever words and shapes they use."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aintandem_notify.domain.events import Family
+from aintandem_notify.domain.observation import Observation
+from aintandem_notify.domain.runs import RunRef
+from aintandem_notify.orchestrator.catch_up.record_mapping import (
+    observed_execution,
+    observed_sandboxes,
+    observed_task,
+    status_word,
+)
+from aintandem_notify.orchestrator.catch_up.rest_snapshot import is_old
+from aintandem_notify.orchestrator.rest.records import (
+    ExecutionRecord,
+    OperationRecord,
+    SandboxRecord,
+    TaskRecord,
+    records,
+)
+from support.outbox import NOW
+
+
+def task(**fields: Any) -> Observation | None:
+    return observed_task("p", TaskRecord.model_validate({"taskId": "t1"} | fields))
+
+
+def execution(**fields: Any) -> Observation | None:
+    return observed_execution("p", ExecutionRecord.model_validate({"id": "e1"} | fields))
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ("pending", "queued"),
+        ("QUEUED", "queued"),
+        ("initializing", "queued"),
+        ("running", "running"),
+        ("in-progress", "running"),
+        ("inProgress", "running"),
+        (" In Progress ", "running"),
+        ("paused", "paused"),
+        ("Completed", "completed"),
+        ("failed", "failed"),
+        ("canceled", "cancelled"),
+        ("CANCELLED", "cancelled"),
+        ("dreaming", None),
+        ("", None),
+        (None, None),
+        (7, None),
+        (["failed"], None),
+    ],
+)
+def test_status_words(status: object, state: str | None) -> None:
+    for found in (task(status=status), execution(status=status)):
+        assert (found and found.state) == state
+
+
+@given(st.text())
+def test_any_status_is_a_word(status: str) -> None:
+    assert status_word(status) == status_word(status_word(status)) or not status.isascii()
+
+
+def test_a_task_says_all_that_it_can() -> None:
+    found = task(
+        title="Train  the\nmodel",
+        status="failed",
+        createdAt="2026-01-01T00:00:00Z",
+        startedAt=1767225600000,
+        completedAt="never",
+        error={"code": 7},
+        output=["a", {"b": 1}],
+        duration="9",
+    )
+    assert found == Observation(
+        RunRef("p", Family.TASK, "t1"),
+        found.state if found else None,  # type: ignore[arg-type]
+        name="Train the model",
+        created_at=NOW,
+        started_at=NOW,
+        error='{"code": 7}',
+        output=["a", {"b": 1}],
+        duration=9.0,
+    )
+
+
+def test_what_no_event_may_hold_is_left_out() -> None:
+    deep: Any = "x"
+    for _ in range(200):
+        deep = [deep]
+    for odd in (deep, float("nan"), [float("inf")]):
+        found = task(status="completed", output=odd)
+        assert found is not None
+        assert found.output is None
+    found = task(status="failed", error="cut \ud83d", output={"a": "\udc00"})
+    assert found is not None
+    assert (found.error, found.output) == ("cut \ufffd", {"a": "\ufffd"})
+
+
+def test_an_execution_is_named_by_its_workflow() -> None:
+    found = execution(status="running", workflowId="w1", startedAt="2026-01-01T00:00:00Z")
+    assert found is not None
+    assert (found.ref.kind, found.workflow_id, found.started_at) == (Family.WORKFLOW, "w1", NOW)
+    found = execution(status="running", workflowName="Nightly")
+    assert found is not None
+    assert found.workflow_id == "Nightly"
+
+
+KNOWN = [RunRef("p", Family.SANDBOX, "b1"), RunRef("p", Family.TASK, "b9")]
+STOP = {"id": "o1", "sandboxId": "b1", "type": "stop", "status": "completed", "completedAt": NOW}
+SDK_STOP = {"id": "o1", "sandboxId": "b1", "type": "stop", "status": "completed", "startTime": NOW, "endTime": NOW}
+"""As the official SDK has it."""
+EARLIER = NOW - timedelta(hours=1)
+FAILED_START = {**STOP, "type": "start", "status": "failed", "error": "no image", "createdAt": NOW}
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "operations", "said"),
+    [
+        ({"status": "running"}, [], "running"),
+        ({"status": "Exited"}, [], "completed"),
+        ({"status": "dead", "error": "OOM"}, [], "failed"),
+        ({"status": "pulling_image"}, [], "queued"),
+        ({"status": "dreaming"}, [], None),
+        ({"status": "stopped"}, [STOP], "completed at its time"),
+        ({"status": "stopped", "projectId": None}, [STOP], "completed at its time"),
+        ({"status": "stopped"}, [{**STOP, "status": "failed"}], "failed at its time"),
+        ({"status": "stopped"}, [FAILED_START], "failed at its time"),
+        ({"status": "running"}, [FAILED_START], "running"),
+        ({"status": "stopped"}, [{**FAILED_START, "createdAt": EARLIER}, STOP], "completed"),
+        (None, [STOP], "completed at its time"),
+        ({"status": "stopped"}, [{**SDK_STOP, "startTime": EARLIER, "status": "failed"}, SDK_STOP], "completed"),
+        ({"status": "stopped"}, [SDK_STOP], "completed at its time"),
+        (None, [{**STOP, "type": "delete"}], "completed at its time"),
+        (None, [{**STOP, "status": "in_progress"}], None),
+        (None, [{**STOP, "type": "start"}], None),
+        (None, [], None),
+    ],
+)
+def test_a_sandbox_and_what_was_done_to_it(
+    sandbox: dict[str, Any] | None, operations: list[dict[str, Any]], said: str | None
+) -> None:
+    rows = [] if sandbox is None else [{"id": "b1", "projectId": "p"} | sandbox]
+    found = observed_sandboxes("p", records(SandboxRecord, rows), records(OperationRecord, operations), KNOWN)
+    if said is None:
+        assert found == []
+        return
+    (only,) = found
+    state, _, timed = said.partition(" ")
+    assert (only.ref.id, only.state) == ("b1", state)
+    if timed:
+        assert only.ended_at == NOW
+
+
+def test_sandboxes_of_other_projects_are_not_ours() -> None:
+    rows = records(
+        SandboxRecord, [{"id": "x", "projectId": "q", "status": "error"}, {"id": "y", "status": "error"}]
+    )
+    assert observed_sandboxes("p", rows, [], KNOWN) == []
+
+
+def test_a_list_that_names_no_projects_has_ours_by_what_we_know_and_by_our_operations() -> None:
+    rows = records(SandboxRecord, [{"id": name, "status": "error"} for name in ("b1", "b2", "b3", "b4")])
+    asked = [
+        {"id": "o1", "sandboxId": "b2", "type": "start", "status": "in_progress"},
+        {"id": "o2", "sandboxId": "b3", "projectId": "p", "type": "start", "status": "in_progress"},
+        {"id": "o3", "sandboxId": "b4", "projectId": "q", "type": "start", "status": "in_progress"},
+    ]
+    found = observed_sandboxes("p", rows, records(OperationRecord, asked), KNOWN)
+    assert sorted(one.ref.id for one in found) == ["b1", "b2", "b3"]
+
+
+def test_an_operation_of_ours_makes_no_foreign_sandbox_ours() -> None:
+    rows = records(SandboxRecord, [{"id": "x", "projectId": "q", "status": "error"}])
+    asked = records(OperationRecord, [{"id": "o1", "sandboxId": "x", "type": "start", "status": "completed"}])
+    assert observed_sandboxes("p", rows, asked, KNOWN) == []
+
+
+def page(*hours: float | None) -> list[TaskRecord]:
+    created = [None if hour is None else NOW + timedelta(hours=hour) for hour in hours]
+    return [TaskRecord(id=f"t{n}", createdAt=moment) for n, moment in enumerate(created)]
+
+
+@pytest.mark.parametrize(
+    ("hours", "old"),
+    [
+        ([-2, -3, -3], True),
+        ([-1], False),
+        ([0, -3], False),
+        ([-3, -2], False),
+        ([-2, None], False),
+        ([None], False),
+        ([], False),
+    ],
+)
+def test_a_page_is_the_last_that_matters(hours: list[float | None], old: bool) -> None:
+    assert is_old(page(*hours), NOW - timedelta(hours=1.5)) is old

@@ -1,0 +1,59 @@
+"""What the orchestrator's clock shows at least, on the clock of trio."""
+
+from datetime import datetime, timedelta
+
+import trio
+from trio.testing import MockClock
+
+from aintandem_notify.orchestrator.catch_up.remote_clock import FORGET_AFTER_S, FUTURE, PACE, TheirClock
+from support.outbox import NOW
+
+
+def at(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+async def test_what_it_has_stamped_has_happened_and_time_has_passed_since(autojump_clock: MockClock) -> None:
+    theirs = TheirClock()
+    assert theirs.at_least() is None
+    theirs.hear([None], NOW)
+    assert theirs.at_least() is None
+    theirs.hear([at(-50), None, at(-40)], NOW)
+    assert theirs.at_least() == at(-40)
+    await trio.sleep(10)
+    assert theirs.at_least() == at(-40 + 10 * PACE)
+    theirs.hear([at(-35)], NOW)
+    assert theirs.at_least() == at(-40 + 10 * PACE), "that was long on the way"
+    theirs.hear([at(-20)], NOW)
+    assert theirs.at_least() == at(-20)
+
+
+async def test_a_stamp_from_the_future_is_not_believed_nor_one_that_no_clock_shows(
+    autojump_clock: MockClock,
+) -> None:
+    theirs = TheirClock()
+    theirs.hear([NOW + FUTURE + timedelta(microseconds=1)], NOW)
+    assert theirs.at_least() is None
+    ages_ago = datetime.min.replace(tzinfo=NOW.tzinfo)
+    theirs.hear([ages_ago], NOW)
+    assert theirs.at_least() == ages_ago
+    theirs.hear([NOW + FUTURE], NOW)
+    assert theirs.at_least() == NOW + FUTURE
+
+
+async def test_a_clock_that_was_set_back_is_believed_in_time(autojump_clock: MockClock) -> None:
+    theirs = TheirClock()
+    theirs.hear([at(30)], NOW)
+    for _ in range(4):
+        await trio.sleep(FORGET_AFTER_S / 2)
+        theirs.hear([at(-3600)], NOW)
+    assert theirs.at_least() == at(-3600 + FORGET_AFTER_S * PACE)
+
+
+async def test_what_was_heard_long_ago_says_nothing(autojump_clock: MockClock) -> None:
+    theirs = TheirClock()
+    theirs.hear([at(0)], NOW)
+    await trio.sleep(FORGET_AFTER_S)
+    assert theirs.at_least() == at(FORGET_AFTER_S * PACE)
+    await trio.sleep(2 * FORGET_AFTER_S)
+    assert theirs.at_least() is None

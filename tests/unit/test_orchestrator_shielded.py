@@ -1,0 +1,75 @@
+"""Work that a cancellation does not cut in two."""
+
+import pytest
+import trio
+import trio.testing
+
+from aintandem_notify.orchestrator.auth.shielded import finish
+
+
+async def test_uncancelled_it_only_runs(autojump_clock: trio.testing.MockClock) -> None:
+    async def act() -> str:
+        await trio.sleep(1000)
+        return "done"
+
+    assert await finish(act, grace_s=5) == "done"
+    assert trio.current_time() == 1000
+
+
+async def test_an_error_comes_out_as_it_is() -> None:
+    failure = ExceptionGroup("two at once", [ValueError(), KeyError()])
+
+    async def act() -> None:
+        raise failure
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await finish(act, grace_s=5)
+    assert raised.value is failure
+
+
+@pytest.mark.parametrize(("takes", "ends_at", "kept"), [(4, 4, ["kept"]), (9, 7, []), (1, 2, ["kept"])])
+async def test_a_cancellation_waits_for_the_end_or_for_the_grace(
+    takes: float, ends_at: float, kept: list[str], autojump_clock: trio.testing.MockClock
+) -> None:
+    """The caller gives up after 2 s; the grace is 5."""
+    done: list[str] = []
+
+    async def act() -> None:
+        await trio.sleep(takes)
+        done.append("kept")
+
+    with trio.move_on_after(2) as scope:
+        await finish(act, grace_s=5)
+        await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert trio.current_time() == ends_at
+    assert done == kept
+
+
+@pytest.mark.parametrize("error", [None, ValueError()])
+async def test_whoever_cancelled_gets_a_plain_cancellation(
+    error: Exception | None, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def act() -> None:
+        await trio.sleep(3)
+        if error is not None:
+            raise error
+
+    with trio.move_on_after(2) as scope:
+        with pytest.raises(trio.Cancelled):
+            await finish(act, grace_s=5)
+        await trio.lowlevel.checkpoint()
+    assert scope.cancelled_caught
+
+
+async def test_what_is_cancelled_already_does_not_begin() -> None:
+    begun: list[str] = []
+
+    async def act() -> None:
+        begun.append("begun")
+
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await finish(act, grace_s=5)
+    assert scope.cancelled_caught
+    assert begun == []

@@ -1,0 +1,142 @@
+"""What is taken off the library's hands, and that everything else reaches it as it came."""
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aintandem_notify.orchestrator.link.text_frames import WholeFrames
+
+LIMIT = 70_000
+
+
+def framed(payload: bytes, first: int = 0x81) -> bytes:
+    """One unmasked frame."""
+    if len(payload) < 126:
+        return struct.pack("!BB", first, len(payload)) + payload
+    if len(payload) < 2**16:
+        return struct.pack("!BBH", first, 126, len(payload)) + payload
+    return struct.pack("!BBQ", first, 127, len(payload)) + payload
+
+
+class Taken(list[str]):
+    """Takes texts while there is room for them."""
+
+    def __init__(self, room: int = 10**9) -> None:
+        super().__init__()
+        self.room = room
+
+    def take(self, text: str) -> bool:
+        self.append(text)
+        return len(self) < self.room
+
+
+def split(content: bytes, size: int = 10**9) -> tuple[list[str], bytes]:
+    """The texts that were taken and the bytes that were left, when ``content`` arrives in such pieces."""
+    taken = Taken()
+    whole = WholeFrames(taken.take, limit=LIMIT)
+    pieces = [content[start : start + size] for start in range(0, len(content), size)]
+    left = b"".join(bytes(whole.split(piece)) for piece in pieces)
+    return list(taken), left
+
+
+PING, PONG, CLOSE = framed(b"x", 0x89), framed(b"", 0x8A), framed(b"\x03\xe8", 0x88)
+MASKED = b"\x81\x81\x00\x00\x00\x00a"
+
+
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 127, 65535, 65536, LIMIT])
+def test_a_text_of_any_length_is_taken(length: int) -> None:
+    text = "x" * length
+
+    assert split(framed(text.encode())) == ([text], b"")
+
+
+def test_texts_are_taken_in_order_and_decoded() -> None:
+    texts = ["a", "", "Zoë", "\N{GRINNING FACE}" * 50]
+
+    assert split(b"".join(framed(text.encode()) for text in texts)) == (texts, b"")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+def test_it_does_not_matter_where_the_stream_is_cut(size: int) -> None:
+    texts = ["a" * 10, "b" * 200, "c" * 70_000]
+    content = b"".join(framed(text.encode()) + PING for text in texts)
+
+    assert split(content, size) == (texts, PING * 3)
+
+
+@pytest.mark.parametrize("control", [PING, PONG], ids=["ping", "pong"])
+def test_pings_and_pongs_are_the_library_s_and_texts_go_on(control: bytes) -> None:
+    assert split(framed(b"a") + control + framed(b"b") + control) == (["a", "b"], control * 2)
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        CLOSE,
+        framed(b"frag", 0x01),
+        framed(b"ment", 0x80),
+        framed(b"\x00\x01", 0x82),
+        framed(b"compressed", 0xC1),
+        framed(b"caf\xe9"),
+        framed(b"\xed\xa0\x80"),
+        framed(b"x" * (LIMIT + 1)),
+        framed(b"?", 0x83),
+        MASKED,
+    ],
+    ids=[
+        *("close", "first fragment", "last fragment", "binary", "extension", "no UTF-8", "surrogate"),
+        *("too large", "unknown opcode", "masked"),
+    ],
+)
+def test_what_only_the_library_understands_is_its_own_with_all_that_follows(foreign: bytes) -> None:
+    rest = foreign + framed(b"c") + PING
+
+    assert split(framed(b"a") + PING + framed(b"b") + rest) == (["a", "b"], PING + rest)
+
+
+def test_what_is_too_large_is_not_waited_for() -> None:
+    head = framed(b"x" * (LIMIT + 1))[:20]
+
+    assert split(head) == ([], head)
+
+
+def test_it_stops_when_there_is_no_room_and_goes_on_where_it_was() -> None:
+    taken = Taken(room=2)
+    whole = WholeFrames(taken.take, limit=LIMIT)
+    content = b"".join(framed(text.encode()) for text in "abcde")
+
+    assert whole.split(content + PING) == b""
+    assert (list(taken), whole.is_full) == (["a", "b"], True)
+    taken.room = 4
+    assert whole.split() == b""
+    assert (list(taken), whole.is_full) == (["a", "b", "c", "d"], True)
+    taken.room = 9
+    assert whole.split() == PING
+    assert (list(taken), whole.is_full) == (["a", "b", "c", "d", "e"], False)
+
+
+frames = st.lists(
+    st.text(max_size=5).map(lambda text: framed(text.encode()))
+    | st.sampled_from([PING, PONG, CLOSE, MASKED, framed(b"x" * 300), framed(b"x", 0x01), framed(b"\xff")])
+    | st.binary(max_size=3),
+    max_size=8,
+)
+
+
+@given(frames, st.integers(1, 40), st.integers(1, 3))
+def test_nothing_is_lost_doubled_or_reordered(pieces: list[bytes], size: int, room: int) -> None:
+    content = b"".join(pieces)
+    taken = Taken(room)
+    whole = WholeFrames(taken.take, limit=LIMIT)
+    passed = b""
+    for start in range(0, len(content), size):
+        passed += whole.split(content[start : start + size])
+        while whole.is_full:
+            taken.room = len(taken) + room
+            passed += whole.split()
+
+    texts, left = split(content)
+    assert list(taken) == texts
+    assert passed == left
