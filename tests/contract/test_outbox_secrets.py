@@ -13,7 +13,8 @@ from aintandem_notify.domain.observation import Gap, Look, Observation
 from aintandem_notify.domain.runs import RunRef, RunState
 from aintandem_notify.log import HIDDEN, hide
 from aintandem_notify.rules import Router, default_texts, formats
-from aintandem_notify.store import Storage, Wanted, outbox
+from aintandem_notify.store import Storage, Wanted
+from aintandem_notify.store.tables import outbox
 from support.ingesting import open_bench
 from support.nasty import texts as texts_of
 from support.outbox import NOW, PROJECT, claim_all, event, memory

@@ -17,7 +17,7 @@ from aintandem_notify.errors import DestinationBroken, RetryLater
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.plugins.calls import Delivered, Result
 from aintandem_notify.store import GateRow, Store
-from aintandem_notify.store.membership import Configured
+from aintandem_notify.store.sharing.membership import Configured
 from support.ingesting import FlakyStorage
 from support.outbox import NOW, FakeHost, event, inside, queue_up
 

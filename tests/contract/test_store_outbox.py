@@ -11,8 +11,9 @@ from sqlalchemy import text
 
 from aintandem_notify.domain.events import AgentStartedEvent, ConnectionErrorEvent, Event, Family
 from aintandem_notify.domain.runs import Run, RunRef, RunState
-from aintandem_notify.store import Changes, Claim, DeliveryState, Settlement, Store, outbox
-from aintandem_notify.store.recent import Recent
+from aintandem_notify.store import Changes, Claim, DeliveryState, Settlement, Store
+from aintandem_notify.store.tables import outbox
+from aintandem_notify.store.tables.notification_cache import Recent
 from support.outbox import NOW, claim_all, event, inside, new_store, notification, queue_up
 
 pytestmark = pytest.mark.usefixtures("any_store")

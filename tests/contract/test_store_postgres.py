@@ -13,10 +13,11 @@ from sqlalchemy import text
 from aintandem_notify.domain.events import Family
 from aintandem_notify.domain.runs import Run, RunRef
 from aintandem_notify.errors import StoreError
-from aintandem_notify.store import Changes, Store, database
-from aintandem_notify.store.migrations import VERSION
-from aintandem_notify.store.postgres_faults import sentence
-from aintandem_notify.store.postgres_texts import ITSELF, MARK, NUL, read, written
+from aintandem_notify.store import Changes, Store
+from aintandem_notify.store.engine import database
+from aintandem_notify.store.engine.migrations import VERSION
+from aintandem_notify.store.engine.postgres_faults import sentence
+from aintandem_notify.store.engine.postgres_texts import ITSELF, MARK, NUL, read, written
 from support.outbox import NOW, claim_all, event, inside, queue_up
 from support.postgres import Postgres
 
@@ -97,8 +98,8 @@ def test_a_parameter_that_there_is_not() -> None:
 
 def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     # Only there when a test before this one has opened such a store.
-    monkeypatch.delitem(sys.modules, "aintandem_notify.store.postgres", raising=False)
-    monkeypatch.delitem(sys.modules, "aintandem_notify.store.postgres_faults")
+    monkeypatch.delitem(sys.modules, "aintandem_notify.store.engine.postgres", raising=False)
+    monkeypatch.delitem(sys.modules, "aintandem_notify.store.engine.postgres_faults")
     monkeypatch.setitem(sys.modules, "psycopg", None)
     assert reason("postgresql://u:geheim@h/db") == f"store h/db: {database.NEEDS_EXTRA}"
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
 from aintandem_notify.store import WELL, DeliveryState, Purpose, Settlement, Store, StoreState
-from aintandem_notify.store.reserve import Reserve
+from aintandem_notify.store.engine.reserve import Reserve
 from support.outbox import NOW, SetClock, claim_all, event, inside, queue_up
 from support.small_disk import SmallDisk, disk
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select, text
 
 from aintandem_notify.domain.runs import TERMINAL_STATES, RunState
-from aintandem_notify.store import WALKS, DeliveryState, GateRow, Limits, Store, schema
+from aintandem_notify.store import WALKS, DeliveryState, GateRow, Limits, Store
+from aintandem_notify.store.engine import schema
 from support.outbox import NOW, new_store
 from support.stores import any_store, store_url
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from aintandem_notify.store import Store
-from aintandem_notify.store.migrations import VERSION
-from aintandem_notify.store.sqlite import APPLICATION_ID
+from aintandem_notify.store.engine.migrations import VERSION
+from aintandem_notify.store.engine.sqlite import APPLICATION_ID
 from support.outbox import claim_all, event, queue_up
 
 

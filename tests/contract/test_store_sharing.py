@@ -12,8 +12,8 @@ from sqlalchemy import text
 
 from aintandem_notify.errors import MembershipLost, StoreError
 from aintandem_notify.store import Changes, Claim, DeliveryState, Limits, Page, Settlement, Storage, Store
-from aintandem_notify.store.membership import MOST_PLACES, Configured, Membership
-from aintandem_notify.store.migrations import VERSION
+from aintandem_notify.store.engine.migrations import VERSION
+from aintandem_notify.store.sharing.membership import MOST_PLACES, Configured, Membership
 from support.ingesting import open_bench
 from support.outbox import NOW, claim_all, event, inside, queue_up
 from support.postgres import Postgres

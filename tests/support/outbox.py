@@ -15,7 +15,7 @@ from aintandem_notify.domain.notification import Notification, Project, Severity
 from aintandem_notify.domain.runs import Run, advance
 from aintandem_notify.plugins.calls import Delivered, Failed, Result
 from aintandem_notify.store import Changes, Claim, Storage, Store, open_storage
-from aintandem_notify.store.recent import Recent
+from aintandem_notify.store.tables.notification_cache import Recent
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PROJECT = Project(id="p", name="Sales")

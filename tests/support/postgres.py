@@ -145,7 +145,7 @@ def postgres() -> Iterator[Postgres]:
 @contextmanager
 def patient_stores() -> Iterator[None]:
     """Stores of this process that lose nothing where it, or the server, gets no processor for some seconds."""
-    from aintandem_notify.store import postgres
+    from aintandem_notify.store.engine import postgres
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(postgres._CONNECTION, "connect_timeout", str(PATIENCE_S))
@@ -175,7 +175,7 @@ def long_leases(monkeypatch: pytest.MonkeyPatch) -> float:
 
     Ten of them, as the product has it, a machine with much to do overruns between any two statements.
     """
-    from aintandem_notify.store import membership
+    from aintandem_notify.store.sharing import membership
 
     lease_s = 86_400.0
     monkeypatch.setattr(membership, "LEASE_S", lease_s)

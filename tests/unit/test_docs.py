@@ -27,7 +27,7 @@ from aintandem_notify.orchestrator.watch import composition
 from aintandem_notify.plugins import Catalog, live
 from aintandem_notify.plugins.border import crossing
 from aintandem_notify.rules import cost_budget, router, templating
-from aintandem_notify.store import recent
+from aintandem_notify.store.tables import notification_cache
 from aintandem_notify.tail import board
 from aintandem_notify_console import Console
 from aintandem_notify_file_log import FileLog
@@ -125,7 +125,7 @@ FIGURES = {
         f"{mib(frame_memory.LARGE_MESSAGES)} MiB: room for one of {mib(websocket.MAX_MESSAGE_SIZE)} MiB",
         f"{event_buffer.MOST_HELD:,} events and {mib(event_buffer.MOST_HELD_SIZE)} Mi characters a project",
         f"the {writer.MOST_RUNS:,} that moved last, each with {runs.OUTPUT_TAIL_CHARACTERS:,} characters",
-        f"{recent.MOST:,} and {mib(recent.MOST_CHARACTERS)} Mi characters a destination",
+        f"{notification_cache.MOST:,} and {mib(notification_cache.MOST_CHARACTERS)} Mi characters a destination",
         f"{board.MOST_TRACKED:,} under way",
     ],
     "docs/operations.md": [

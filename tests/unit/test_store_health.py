@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
+from aintandem_notify.store.engine.quarantine import HEADER_BYTES, Owner, owner_of
 from aintandem_notify.store.health import WELL, StoreState, StoreStatus, after_failure, after_success
-from aintandem_notify.store.remains import HEADER_BYTES, Owner, owner_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=5)

@@ -32,7 +32,7 @@ from aintandem_notify.plugins import PluginHost, open_host
 from aintandem_notify.sharing import node_name, open_membership, open_sharing
 from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
 from aintandem_notify.store import RESERVE_BYTES, Pulse, Storage, open_pulse, open_storage
-from aintandem_notify.store.pulse import EVERY_S
+from aintandem_notify.store.liveness import EVERY_S
 from aintandem_notify.upkeep import open_pruning, watch_trouble
 
 _log = log.get_logger(__name__)

@@ -13,7 +13,7 @@ from aintandem_notify.orchestrator import Unwatched
 from aintandem_notify.sharing.settings import configured
 from aintandem_notify.sharing.waiting import first_of
 from aintandem_notify.store import Storage, Store
-from aintandem_notify.store.membership import Membership, Peer
+from aintandem_notify.store.sharing.membership import Membership, Peer
 
 RENEW_S: Final = 3.0
 """Seconds between two looks at the others, at each of which the own lease is renewed."""

@@ -17,7 +17,7 @@ from aintandem_notify.sharing.member import Member
 from aintandem_notify.sharing.shares import Group, Turns
 from aintandem_notify.sharing.waiting import first_of
 from aintandem_notify.store import Store
-from aintandem_notify.store.membership import AT_ONCE
+from aintandem_notify.store.sharing.membership import AT_ONCE
 
 SHORT_S: Final = 1.0
 """Seconds until an agent that has less than its share looks again."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from aintandem_notify.config import Config, InstanceConfig, Secret
 from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.log import text_of
-from aintandem_notify.store.membership import Configured
+from aintandem_notify.store.sharing.membership import Configured
 
 _WHO_GETS_WHAT: Final = frozenset({"enabled", "events", "projects", "when", "severity", "mention"})
 """Keys of an instance that say nothing about how a delivery is made."""

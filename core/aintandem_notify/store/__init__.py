@@ -1,18 +1,18 @@
 """The durable state: journal, runs, notifications, deliveries and receipts. The only door to SQLAlchemy."""
 
-from aintandem_notify.store.backlog import Backlog, Told
-from aintandem_notify.store.database import exists, put_aside
-from aintandem_notify.store.deliveries import DeliveryState
-from aintandem_notify.store.gates import GateRow, Gates
+from aintandem_notify.store.engine.database import exists, put_aside
+from aintandem_notify.store.engine.reserve import RESERVE_BYTES
 from aintandem_notify.store.health import WELL, Purpose, StoreState, StoreStatus
-from aintandem_notify.store.journal import Changes, Journal, Watched
-from aintandem_notify.store.ledger import Entry, Handled, Ledger, Wanted
-from aintandem_notify.store.outbox import Claim, Outbox, Queue, Settlement
-from aintandem_notify.store.pulse import Pulse, StoreHealth, open_pulse
-from aintandem_notify.store.reserve import RESERVE_BYTES
-from aintandem_notify.store.retention import WALKS, Limits, Page, Retention, Walk
+from aintandem_notify.store.liveness import Pulse, StoreHealth, open_pulse
 from aintandem_notify.store.storage import Storage, open_storage
 from aintandem_notify.store.store import Store
+from aintandem_notify.store.tables.backlog import Backlog, Told
+from aintandem_notify.store.tables.delivery_admin import Entry, Handled, Ledger, Wanted
+from aintandem_notify.store.tables.delivery_states import DeliveryState
+from aintandem_notify.store.tables.gates import GateRow, Gates
+from aintandem_notify.store.tables.journal import Changes, Journal, Watched
+from aintandem_notify.store.tables.outbox import Claim, Outbox, Queue, Settlement
+from aintandem_notify.store.tables.retention import WALKS, Limits, Page, Retention, Walk
 
 __all__ = [
     "RESERVE_BYTES",

@@ -11,18 +11,19 @@ from sqlalchemy import delete, insert, select, update
 
 from aintandem_notify.errors import MembershipLost, StatementFailed, StoreDamaged, StoreError, StoreFull
 from aintandem_notify.foundation.clock import Clock, SystemClock
-from aintandem_notify.store.backlog import Backlog
-from aintandem_notify.store.database import open_database
-from aintandem_notify.store.gates import Gates
+from aintandem_notify.store.engine.database import open_database
+from aintandem_notify.store.engine.schema import PREDECESSOR, SALT, meta
 from aintandem_notify.store.health import WELL, Purpose, StoreState, StoreStatus, after_failure, after_success
-from aintandem_notify.store.journal import Journal
-from aintandem_notify.store.ledger import Ledger
-from aintandem_notify.store.outbox import Outbox
-from aintandem_notify.store.recent import Recent
-from aintandem_notify.store.retention import Retention
-from aintandem_notify.store.schema import PREDECESSOR, SALT, meta
-from aintandem_notify.store.shared_backlog import SharedBacklog
-from aintandem_notify.store.shared_outbox import SharedOutbox
+from aintandem_notify.store.sharing.membership import Membership
+from aintandem_notify.store.sharing.shared_backlog import SharedBacklog
+from aintandem_notify.store.sharing.shared_outbox import SharedOutbox
+from aintandem_notify.store.tables.backlog import Backlog
+from aintandem_notify.store.tables.delivery_admin import Ledger
+from aintandem_notify.store.tables.gates import Gates
+from aintandem_notify.store.tables.journal import Journal
+from aintandem_notify.store.tables.notification_cache import Recent
+from aintandem_notify.store.tables.outbox import Outbox
+from aintandem_notify.store.tables.retention import Retention
 
 _PROBE: Final = update(meta).where(meta.c.key == "schema_version").values(value=meta.c.value)
 
@@ -52,16 +53,17 @@ class Store:
         self._status = self._first_status()
         self._connection = self._database.connection
         self._recent = recent or Recent()
-        self.membership = self._database.membership
+        self.membership = Membership(self._connection) if self._database.may_be_shared else None
         self.outbox: Outbox
         self.backlog: Backlog
         if self.membership is None:
             self.outbox = Outbox(self._connection, self._recent)
             self.backlog = Backlog(self._connection, self._recent)
+            self.journal = Journal(self._connection, self._recent)
         else:
             self.outbox = SharedOutbox(self._connection, self._recent, self.membership)
             self.backlog = SharedBacklog(self._connection, self._recent, self.membership)
-        self.journal = Journal(self._connection, self._recent, self.membership)
+            self.journal = Journal(self._connection, self._recent, place=self.membership.place)
         self.gates = Gates(self._connection)
         self.retention = Retention(self._connection)
         self.ledger = Ledger(self._connection, self._recent)

@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, select
 
-from aintandem_notify.store import schema
-from aintandem_notify.store.backlog import Backlog
-from aintandem_notify.store.deliveries import bury
-from aintandem_notify.store.membership import Membership
-from aintandem_notify.store.recent import Recent
-from aintandem_notify.store.shared_outbox import FREE, LOCKED, OPEN, asked_by
+from aintandem_notify.store.engine import schema
+from aintandem_notify.store.sharing.membership import Membership
+from aintandem_notify.store.sharing.shared_outbox import FREE, LOCKED, OPEN, asked_by
+from aintandem_notify.store.tables.backlog import Backlog
+from aintandem_notify.store.tables.delivery_states import bury
+from aintandem_notify.store.tables.notification_cache import Recent
 
 MOST_EXPIRED: Final = 2000
 """Deliveries that are given up in one transaction; the others wait for the next look."""

@@ -21,12 +21,12 @@ from sqlalchemy.pool import StaticPool
 from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.foundation.private_folders import make_folder
-from aintandem_notify.store.faults import SENTENCES, naming_errors, watch_statements
-from aintandem_notify.store.file_sizes import raise_size_limit, too_low
-from aintandem_notify.store.migrations import create, upgrade
-from aintandem_notify.store.remains import HEADER_BYTES, Owner, latest_aside, owner_of, set_aside, wal_of
-from aintandem_notify.store.reserve import Reserve
-from aintandem_notify.store.schema import PREDECESSOR, meta
+from aintandem_notify.store.engine.faults import SENTENCES, naming_errors, watch_statements
+from aintandem_notify.store.engine.file_sizes import raise_size_limit, too_low
+from aintandem_notify.store.engine.migrations import create, upgrade
+from aintandem_notify.store.engine.quarantine import HEADER_BYTES, Owner, latest_aside, owner_of, set_aside, wal_of
+from aintandem_notify.store.engine.reserve import Reserve
+from aintandem_notify.store.engine.schema import PREDECESSOR, meta
 
 APPLICATION_ID: Final = int.from_bytes(b"AINT", "big")
 """Marks a SQLite file as ours (PRAGMA application_id)."""
@@ -56,7 +56,7 @@ class SqliteDatabase:
     first, and the next start begins anew.
     """
 
-    membership = None
+    may_be_shared = False
 
     def __init__(self, url: str | Path, *, reserve_bytes: int = 0, sets_aside: bool = True) -> None:
         self._path = location_of(url)

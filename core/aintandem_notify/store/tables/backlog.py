@@ -12,9 +12,9 @@ from typing import Any, Final
 from pydantic_core import from_json
 from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
-from aintandem_notify.store import schema
-from aintandem_notify.store.deliveries import CONTENTS, QUEUED, DeliveryState, bury
-from aintandem_notify.store.recent import Recent
+from aintandem_notify.store.engine import schema
+from aintandem_notify.store.tables.delivery_states import CONTENTS, QUEUED, DeliveryState, bury
+from aintandem_notify.store.tables.notification_cache import Recent
 
 
 @dataclass(frozen=True, slots=True)

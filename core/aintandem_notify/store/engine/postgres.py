@@ -15,14 +15,13 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from aintandem_notify.errors import StoreError
-from aintandem_notify.store.addresses import name_of, parsed_url
-from aintandem_notify.store.faults import watch_statements
-from aintandem_notify.store.membership import Membership
-from aintandem_notify.store.migrations import create, upgrade
-from aintandem_notify.store.postgres_faults import naming_errors
-from aintandem_notify.store.postgres_texts import register
-from aintandem_notify.store.reserve import Reserve
-from aintandem_notify.store.schema import SALT, meta
+from aintandem_notify.store.engine.addresses import name_of, parsed_url
+from aintandem_notify.store.engine.faults import watch_statements
+from aintandem_notify.store.engine.migrations import create, upgrade
+from aintandem_notify.store.engine.postgres_faults import naming_errors
+from aintandem_notify.store.engine.postgres_texts import register
+from aintandem_notify.store.engine.reserve import Reserve
+from aintandem_notify.store.engine.schema import SALT, meta
 
 APPLICATION_NAME: Final = "aintandem-notify"
 """What ``pg_stat_activity`` calls our connections."""
@@ -67,6 +66,8 @@ class PostgresDatabase:
     Raises StoreError when it cannot be had.
     """
 
+    may_be_shared = True
+
     def __init__(self, url: str) -> None:
         parsed = parsed_url(url)
         self.name = name_of(url)
@@ -78,7 +79,6 @@ class PostgresDatabase:
             except BaseException:
                 self.close()
                 raise
-        self.membership = Membership(self.connection)
 
     def naming_errors(self) -> AbstractContextManager[None]:
         """See ``Database``."""

@@ -18,12 +18,12 @@ from aintandem_notify.domain.event_redaction import bare, shown, shown_event
 from aintandem_notify.domain.events import restore_event
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.log import get_logger, may_hold_secret
-from aintandem_notify.store import schema
-from aintandem_notify.store.bulk import Bulk
-from aintandem_notify.store.bulk import Row as BulkRow
-from aintandem_notify.store.deliveries import CONTENTS, QUEUED, DeliveryState, bury
-from aintandem_notify.store.recent import Recent
-from aintandem_notify.store.schema import microseconds
+from aintandem_notify.store.engine import schema
+from aintandem_notify.store.engine.schema import microseconds
+from aintandem_notify.store.tables.bulk_statement import Bulk
+from aintandem_notify.store.tables.bulk_statement import Row as BulkRow
+from aintandem_notify.store.tables.delivery_states import CONTENTS, QUEUED, DeliveryState, bury
+from aintandem_notify.store.tables.notification_cache import Recent
 
 log = get_logger(__name__)
 

@@ -25,8 +25,8 @@ from sqlalchemy import (
 )
 
 from aintandem_notify.domain.runs import TERMINAL_STATES
-from aintandem_notify.store import schema
-from aintandem_notify.store.deliveries import DeliveryState
+from aintandem_notify.store.engine import schema
+from aintandem_notify.store.tables.delivery_states import DeliveryState
 
 OUTPUT_KEPT: Final = timedelta(hours=1)
 """How long an ``output`` event stays in the journal once its deliveries have ended; there may be millions."""

@@ -11,9 +11,9 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
 from aintandem_notify.domain.event_redaction import shown_content
 from aintandem_notify.log import redact
-from aintandem_notify.store import schema
-from aintandem_notify.store.deliveries import DeliveryState
-from aintandem_notify.store.recent import Recent
+from aintandem_notify.store.engine import schema
+from aintandem_notify.store.tables.delivery_states import DeliveryState
+from aintandem_notify.store.tables.notification_cache import Recent
 
 DROPPED: Final = "dropped by hand"
 """The reason of a delivery that somebody gave up."""

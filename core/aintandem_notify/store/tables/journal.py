@@ -4,7 +4,7 @@ All of it happens inside a transaction of ``Store``.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -15,13 +15,12 @@ from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, 
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.domain.runs import TERMINAL_STATES, Run, RunRef, RunState
-from aintandem_notify.store import schema
-from aintandem_notify.store.bulk import Bulk
-from aintandem_notify.store.bulk import Row as BulkRow
-from aintandem_notify.store.deliveries import DeliveryState
-from aintandem_notify.store.membership import Membership
-from aintandem_notify.store.recent import Recent
-from aintandem_notify.store.schema import microseconds
+from aintandem_notify.store.engine import schema
+from aintandem_notify.store.engine.schema import microseconds
+from aintandem_notify.store.tables.bulk_statement import Bulk
+from aintandem_notify.store.tables.bulk_statement import Row as BulkRow
+from aintandem_notify.store.tables.delivery_states import DeliveryState
+from aintandem_notify.store.tables.notification_cache import Recent
 
 # Few enough for every database's limit on parameters, a run's name taking three.
 _ASKED_AT_ONCE: Final = 500
@@ -133,13 +132,26 @@ _SEE_PROJECTS: Final = Bulk(
 )
 
 
-class Journal:
-    """The ingest side of the store."""
+def _anywhere(_destination: str) -> BulkRow:
+    return None, None
 
-    def __init__(self, connection: Connection, recent: Recent, membership: Membership | None = None) -> None:
+
+class Journal:
+    """The ingest side of the store.
+
+    ``place`` gives the settings, and the one machine, that the deliveries of a destination are meant for; by
+    default neither.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        recent: Recent,
+        place: Callable[[str], BulkRow] = _anywhere,
+    ) -> None:
         self._connection = connection
         self._recent = recent
-        self._membership = membership
+        self._place = place
 
     def known_keys(self, keys: Iterable[str]) -> set[str]:
         """Those of ``keys`` that are journaled."""
@@ -170,10 +182,6 @@ class Journal:
             seen = select(schema.projects).where(columns.id.in_(some), columns.watched_since.is_not(None))
             found |= {row.id: Watched(row.seen_until, row.watched_since) for row in self._connection.execute(seen)}
         return found
-
-    def _place(self, destination: str) -> BulkRow:
-        """For which settings, and for which machine alone, a delivery is meant; both None with one owner."""
-        return _ANYWHERE if self._membership is None else self._membership.place(destination)
 
     def _begin(self, project: str, moment: datetime) -> None:
         seen = {"seen_until": moment, "watched_since": moment}
@@ -214,9 +222,6 @@ class Journal:
             for name in names:
                 kept[name] += self._recent.add(name, sent, wires[key] + len(content))
         return max(kept.values(), default=0)
-
-
-_ANYWHERE: Final = (None, None)
 
 
 def _portions(items: Iterable[Any]) -> Iterable[list[Any]]:

@@ -7,11 +7,10 @@ from typing import Final, Protocol
 from sqlalchemy import Connection
 
 from aintandem_notify.errors import StoreError
-from aintandem_notify.store.addresses import is_postgres, name_of
-from aintandem_notify.store.membership import Membership
-from aintandem_notify.store.remains import latest_aside
-from aintandem_notify.store.reserve import Reserve
-from aintandem_notify.store.sqlite import SqliteDatabase, location_of
+from aintandem_notify.store.engine.addresses import is_postgres, name_of
+from aintandem_notify.store.engine.quarantine import latest_aside
+from aintandem_notify.store.engine.reserve import Reserve
+from aintandem_notify.store.engine.sqlite import SqliteDatabase, location_of
 
 NEEDS_EXTRA: Final = "PostgreSQL needs an extra; install it with: pip install 'aintandem-notify[postgres]'"
 
@@ -25,11 +24,8 @@ class Database(Protocol):
     """The one connection; statements go through it inside ``transaction`` only."""
     reserve: Reserve | None
     """Room that can be given up on a full disk; None where the disk is not ours to care for."""
-
-    @property
-    def membership(self) -> Membership | None:
-        """This agent among those that share the database; None where there can be only one."""
-        ...
+    may_be_shared: bool
+    """Whether several agents can work on it at the same time."""
 
     def naming_errors(self) -> AbstractContextManager[None]:
         """Turns what the driver raises inside into a StoreError of one clear sentence."""
@@ -72,7 +68,7 @@ def open_database(url: str | Path, *, reserve_bytes: int = 0, sets_aside: bool =
     """
     if isinstance(url, str) and is_postgres(url):
         try:
-            from aintandem_notify.store.postgres import PostgresDatabase
+            from aintandem_notify.store.engine.postgres import PostgresDatabase
         except ImportError as error:
             raise StoreError(f"store {name_of(url)}: {NEEDS_EXTRA}") from error
         return PostgresDatabase(url)

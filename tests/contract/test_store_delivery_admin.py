@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aintandem_notify.store import Claim, DeliveryState, Settlement, Store, Wanted
-from aintandem_notify.store.ledger import DROPPED
+from aintandem_notify.store.tables.delivery_admin import DROPPED
 from support.outbox import NOW, claim_all, event, inside, new_store, queue_up
 
 A, B = "file_log.a", "slack.b"

@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import Connection, and_, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql
 
-from aintandem_notify.store import schema
+from aintandem_notify.store.engine import schema
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection, and_, bindparam, select, update
 
-from aintandem_notify.store import schema
+from aintandem_notify.store.engine import schema
 
 
 class DeliveryState(StrEnum):

@@ -12,8 +12,8 @@ from sqlalchemy import Column, Connection, Index, Table, insert, inspect, select
 from sqlalchemy.schema import CreateColumn
 
 from aintandem_notify.errors import StoreError
-from aintandem_notify.store import schema
-from aintandem_notify.store.schema import meta, metadata
+from aintandem_notify.store.engine import schema
+from aintandem_notify.store.engine.schema import meta, metadata
 
 Step = Callable[[Connection], None]
 """Changes tables and rows from one version to the next, inside a transaction."""

@@ -23,12 +23,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from aintandem_notify.store import outbox, schema
-from aintandem_notify.store.bulk import Bulk
-from aintandem_notify.store.bulk import Row as BulkRow
-from aintandem_notify.store.membership import Membership
-from aintandem_notify.store.outbox import Outbox
-from aintandem_notify.store.recent import Recent
+from aintandem_notify.store.engine import schema
+from aintandem_notify.store.sharing.membership import Membership
+from aintandem_notify.store.tables import outbox
+from aintandem_notify.store.tables.bulk_statement import Bulk
+from aintandem_notify.store.tables.bulk_statement import Row as BulkRow
+from aintandem_notify.store.tables.notification_cache import Recent
+from aintandem_notify.store.tables.outbox import Outbox
 
 _mine: Final = schema.deliveries.c
 _earlier: Final = schema.deliveries.alias("earlier_open").c

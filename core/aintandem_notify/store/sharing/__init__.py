@@ -1,0 +1,1 @@
+"""Several agents on one PostgreSQL: membership, and the outbox and backlog whose claims hold."""
