@@ -16,7 +16,7 @@ from aintandem_notify.domain.events import ConnectionConnectedEvent, Event, even
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.ingest import Ingest, open_ingest
-from aintandem_notify.loading import load
+from aintandem_notify.plugins.config_loading import load
 from aintandem_notify.store import open_storage
 from benchmarks.chaos.stores import EMBEDDED, shared_store
 from benchmarks.figures import Figure, Say, Size

@@ -2,7 +2,7 @@
 
 Each hook may be ``async def`` (runs as a trio task) or ``def`` (runs in a worker thread), except ``lifespan``,
 which is an async context manager. pluggy holds these specs and checks implementations against them; the calls
-themselves are made one at a time by ``aintandem_notify.plugins.calls``, because pluggy awaits nothing.
+themselves are made one at a time by ``aintandem_notify.plugins.runtime.calls``, because pluggy awaits nothing.
 """
 
 from collections.abc import Awaitable, Mapping

@@ -158,8 +158,8 @@ def plugin_opener(nursery: trio.Nursery) -> OpenPlugin:
         from aintandem_notify.config.types.context import Surroundings
         from aintandem_notify.foundation.clock import SystemClock
         from aintandem_notify.log import get_logger
-        from aintandem_notify.plugins.conventions import config_model_of, implemented_hooks
-        from aintandem_notify.plugins.registry import Registry
+        from aintandem_notify.plugins.discovery.conventions import config_model_of, implemented_hooks
+        from aintandem_notify.plugins.discovery.registry import Registry
 
         implemented_hooks(plugin_class)
         plugin = plugin_class()

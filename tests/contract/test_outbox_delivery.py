@@ -19,7 +19,7 @@ from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import DestinationBroken, Rejected, RetryLater
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.ingest import Ingest, open_ingest
-from aintandem_notify.plugins.calls import Result
+from aintandem_notify.plugins.runtime.calls import Result
 from aintandem_notify.store import Storage, open_storage
 from support.outbox import (
     NOW,

@@ -16,7 +16,7 @@ from aintandem_notify.domain.events import DestinationParkedEvent
 from aintandem_notify.domain.notification import Notification, agent_thread
 from aintandem_notify.errors import DestinationBroken, HttpFailed, Rejected
 from aintandem_notify.foundation.clock import TrioClock
-from aintandem_notify.plugins.calls import Failed, Result
+from aintandem_notify.plugins.runtime.calls import Failed, Result
 from aintandem_notify.store import Changes, Storage, Store
 from support.outbox import NOW, FakeHost, event, inside, memory, notification, queue_up
 

@@ -18,7 +18,7 @@ from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_disp
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import DestinationBroken, HttpFailed, Rejected, RetryLater, StoreError
 from aintandem_notify.foundation.clock import Clock, TrioClock
-from aintandem_notify.plugins.calls import Failed
+from aintandem_notify.plugins.runtime.calls import Failed
 from aintandem_notify.store import Storage, Store
 from support.outbox import NOW, Answer, FakeHost, SetClock, claim_all, event, inside, memory, new_store, queue_up
 

@@ -15,7 +15,7 @@ from aintandem_notify.domain.events import AgentEvent, DestinationParkedEvent
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import DestinationBroken, RetryLater
 from aintandem_notify.foundation.clock import SystemClock
-from aintandem_notify.plugins.calls import Delivered, Result
+from aintandem_notify.plugins.runtime.calls import Delivered, Result
 from aintandem_notify.store import GateRow, Store
 from aintandem_notify.store.sharing.membership import Configured
 from support.ingesting import FlakyStorage

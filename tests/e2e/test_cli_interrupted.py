@@ -41,7 +41,7 @@ MOMENTS = [
     ("aintandem_notify.simulator", "simulate --port 0"),
     ("aintandem_notify.setup", "init"),
     ("aintandem_notify.agent", "run"),
-    ("aintandem_notify.loading", "check"),
+    ("aintandem_notify.plugins.config_loading", "check"),
     ("aintandem_notify.control.reach", "status"),
     ("trio", "run"),
     ("sqlalchemy", "run"),
@@ -104,7 +104,9 @@ async def test_a_hangup_among_imports_asks_run_for_what_it_does_anyway(tmp_path:
 
 
 async def test_a_hangup_ends_other_commands_as_ever(tmp_path: Path) -> None:
-    code, _ = await run_interrupted("aintandem_notify.loading", "check", cwd=tmp_path, number=signal.SIGHUP)
+    code, _ = await run_interrupted(
+        "aintandem_notify.plugins.config_loading", "check", cwd=tmp_path, number=signal.SIGHUP
+    )
     assert code == -signal.SIGHUP
 
 

@@ -14,7 +14,7 @@ from aintandem_notify.api import Rate, Severity
 from aintandem_notify.errors import ConfigError
 from aintandem_notify.hookspecs import PROJECT
 from aintandem_notify.plugins import Catalog, Delivered, PluginHost
-from aintandem_notify.plugins.conventions import HOOK_ARGUMENTS
+from aintandem_notify.plugins.discovery.conventions import HOOK_ARGUMENTS
 from aintandem_notify.rules import Language
 from support.hosting import hosting, notification
 

@@ -20,7 +20,13 @@ from aintandem_notify.domain.events import (
     WorkflowExecutionFailedEvent,
 )
 from aintandem_notify.plugins import InstanceState
-from aintandem_notify.plugins.live import MAX_WAITING, TEXT_PER_PLACE, LiveQueue, hooks_by_family, places
+from aintandem_notify.plugins.runtime.live_hooks import (
+    MAX_WAITING,
+    TEXT_PER_PLACE,
+    LiveQueue,
+    hooks_by_family,
+    places,
+)
 from support.hosting import NOON, good, hosting, task_failed, until
 
 SALES = Project(id="project-1", name="Sales pipeline")

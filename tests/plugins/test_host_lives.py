@@ -14,8 +14,8 @@ from aintandem_notify.api import DestinationBroken, Plugin, PluginConfig, Plugin
 from aintandem_notify.errors import PluginError
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.plugins import Delivered, Failed, InstanceState
-from aintandem_notify.plugins.life import TEAR_DOWN_S
-from aintandem_notify.plugins.states import RETRY_PAUSES_S, STABLE_AFTER_S
+from aintandem_notify.plugins.runtime.lifespan import TEAR_DOWN_S
+from aintandem_notify.plugins.runtime.states import RETRY_PAUSES_S, STABLE_AFTER_S
 from support.hosting import Bench, good, hosting, notification, task_failed
 
 LOADED, RETRYING, FAILED, STOPPED = (

@@ -15,8 +15,8 @@ from aintandem_notify.errors import PluginError
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock, SystemClock
 from aintandem_notify.plugins import FoundPlugin, InstanceState, InstanceStatus, PluginHost, open_host
-from aintandem_notify.plugins.calls import STUCK_AFTER_S
-from aintandem_notify.plugins.conventions import config_model_of, implemented_hooks
+from aintandem_notify.plugins.discovery.conventions import config_model_of, implemented_hooks
+from aintandem_notify.plugins.runtime.calls import STUCK_AFTER_S
 
 T = TypeVar("T")
 

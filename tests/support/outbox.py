@@ -13,7 +13,7 @@ from aintandem_notify.domain.event_redaction import bare
 from aintandem_notify.domain.events import Event, event_from
 from aintandem_notify.domain.notification import Notification, Project, Severity
 from aintandem_notify.domain.runs import Run, advance
-from aintandem_notify.plugins.calls import Delivered, Failed, Result
+from aintandem_notify.plugins.runtime.calls import Delivered, Failed, Result
 from aintandem_notify.store import Changes, Claim, Storage, Store, open_storage
 from aintandem_notify.store.tables.notification_cache import Recent
 

@@ -4,9 +4,9 @@ import json
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
-from aintandem_notify.loading import config_schema
 from aintandem_notify.plugins import Catalog
-from aintandem_notify.plugins.sources import OWN_DISTRIBUTION, installed_entry_points
+from aintandem_notify.plugins.config_loading import config_schema
+from aintandem_notify.plugins.discovery.sources import OWN_DISTRIBUTION, installed_entry_points
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ from aintandem_notify.api import Rate, Severity
 from aintandem_notify.config import InstanceConfig
 from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.errors import ConfigError
-from aintandem_notify.loading import config_schema, load
+from aintandem_notify.plugins.config_loading import config_schema, load
 from support.nasty import plugins as nasty
 
 CONFIG = 'orchestrator.url = "simulator"\n[[projects]]\nid = "*"\n[plugins.x.y]\n'

@@ -24,8 +24,9 @@ from aintandem_notify.log import entries
 from aintandem_notify.orchestrator.catch_up import event_buffer, rest_snapshot
 from aintandem_notify.orchestrator.link import frame_memory, websocket
 from aintandem_notify.orchestrator.watch import composition
-from aintandem_notify.plugins import Catalog, live
+from aintandem_notify.plugins import Catalog
 from aintandem_notify.plugins.border import crossing
+from aintandem_notify.plugins.runtime import live_hooks
 from aintandem_notify.rules import cost_budget, router, templating
 from aintandem_notify.store.tables import notification_cache
 from aintandem_notify.tail import board
@@ -146,7 +147,7 @@ FIGURES = {
         f"{cost_budget.BUDGET // 1_000_000} million characters",
     ],
     "docs/writing-plugins.md": [
-        f"up to {live.MAX_WAITING} wait",
+        f"up to {live_hooks.MAX_WAITING} wait",
         f"{crossing.MAX_RECEIPT_BYTES // 1024} KiB at the most",
         f"if it is JSON of at most {crossing.MAX_RECEIPT_BYTES // 1024} KiB",
         f"if they are JSON of at most {crossing.MAX_FACTS_BYTES // 1024} KiB",

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from aintandem_notify.config import json_schema
-from aintandem_notify.loading import load
+from aintandem_notify.plugins.config_loading import load
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 ENVIRON = {

@@ -390,7 +390,11 @@ def test_an_entry_says_when_who_what_and_how_bad() -> None:
     ("name", "facts", "said"),
     [
         ("agent", {}, "info     started"),
-        ("aintandem_notify.plugins.instance", {"plugin": "slack.team"}, "info     started  plugin=slack.team"),
+        (
+            "aintandem_notify.plugins.runtime.instance",
+            {"plugin": "slack.team"},
+            "info     started  plugin=slack.team",
+        ),
         ("hypercorn.error", {}, "info     started  logger=hypercorn.error"),
         ("agent", {"reason": "it's over", "code": 1006}, 'info     started  reason="it\'s over" code=1006'),
         (

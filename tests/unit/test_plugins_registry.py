@@ -6,7 +6,7 @@ import pytest
 
 from aintandem_notify.api import Plugin, PluginConfig, hookimpl
 from aintandem_notify.errors import PluginError
-from aintandem_notify.plugins.registry import Registry
+from aintandem_notify.plugins.discovery.registry import Registry
 
 
 class Beep(Plugin[PluginConfig]):

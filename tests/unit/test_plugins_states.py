@@ -11,7 +11,7 @@ from aintandem_notify.errors import (
     RetryLater,
 )
 from aintandem_notify.plugins.border import DeadlineExceeded, Unusable
-from aintandem_notify.plugins.states import QUIET_TRIES, RETRY_PAUSES_S, InstanceState, after
+from aintandem_notify.plugins.runtime.states import QUIET_TRIES, RETRY_PAUSES_S, InstanceState, after
 
 FOR_GOOD = [Unusable("x", "broken"), DestinationBroken("revoked")]
 FOR_A_WHILE = [

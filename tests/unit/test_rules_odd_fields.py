@@ -9,7 +9,7 @@ import pytest
 from aintandem_notify.domain.events import EVENT_TYPES, WIRE_FAMILIES, Event, parse_frame
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.domain.runs import advance, run_ref
-from aintandem_notify.loading import load
+from aintandem_notify.plugins.config_loading import load
 from aintandem_notify.rules import Router
 from support.configs import write_config
 from support.outbox import NOW

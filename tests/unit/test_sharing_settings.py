@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aintandem_notify.loading import Loaded, load
+from aintandem_notify.plugins.config_loading import Loaded, load
 from aintandem_notify.sharing import configured, entries_of, node_name, place_of
 
 HEAD = """

@@ -17,9 +17,9 @@ from aintandem_notify.errors import ConfigError, StoreError
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.ingest import Ingest
-from aintandem_notify.loading import Loaded, load
 from aintandem_notify.orchestrator import ConnectionState, Fleet, ProjectStatus, Unwatched
 from aintandem_notify.plugins import InstanceState, PluginHost
+from aintandem_notify.plugins.config_loading import Loaded, load
 from aintandem_notify.sharing import Member, entries_of, place_of
 
 SLOW_RELOAD_S: Final = 10.0

@@ -17,8 +17,8 @@ from aintandem_notify.agent.tree import open_agent
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.foundation.open_files import FileBudget, file_budget, raise_file_limit, shortage
 from aintandem_notify.foundation.signals import Hangups, hangups, stop_signals
-from aintandem_notify.loading import Loaded, load
 from aintandem_notify.plugins.border import last_line, placed
+from aintandem_notify.plugins.config_loading import Loaded, load
 
 EXIT_GRACE_S: Final = 15.0
 """Seconds beyond ``[delivery] drain_timeout`` until the process ends in any case; plugins tear down in it."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from aintandem_notify.config import Config, InstanceConfig
 from aintandem_notify.delivery import DestinationSettings
-from aintandem_notify.loading import Loaded
+from aintandem_notify.plugins.config_loading import Loaded
 
 
 @dataclass(frozen=True, slots=True)

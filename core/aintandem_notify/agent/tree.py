@@ -26,9 +26,9 @@ from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.open_files import NO_LIMIT, FileBudget
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.ingest import open_ingest
-from aintandem_notify.loading import Loaded
 from aintandem_notify.orchestrator import Credentials, LinkPlaces, Login, Session, credentials_of, open_fleet
 from aintandem_notify.plugins import PluginHost, open_host
+from aintandem_notify.plugins.config_loading import Loaded
 from aintandem_notify.sharing import node_name, open_membership, open_sharing
 from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
 from aintandem_notify.store import RESERVE_BYTES, Pulse, Storage, open_pulse, open_storage

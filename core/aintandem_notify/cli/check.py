@@ -18,7 +18,7 @@ from aintandem_notify.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from aintandem_notify.loading import Loaded
+    from aintandem_notify.plugins.config_loading import Loaded
 
 
 @click.command(epilog="Example:  aintandem-notify check --connect config.toml")
@@ -30,7 +30,7 @@ def check(config: Path, connect: bool) -> None:
     CONFIG is config.toml if it is left out. Plugins that are files beside it are code, and are loaded only where
     CONFIG is given. Exits with 2 when it is wrong, and with 1 when something does not answer.
     """
-    from aintandem_notify.loading import load
+    from aintandem_notify.plugins.config_loading import load
 
     loaded = load(config, files=files_beside("config"))
     _describe(loaded)

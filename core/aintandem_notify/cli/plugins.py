@@ -114,8 +114,8 @@ def _list_installed(folder: Path) -> None:
 
 def _list_instances(config: Path) -> None:
     from aintandem_notify import log
-    from aintandem_notify.loading import load
     from aintandem_notify.plugins import InstanceState
+    from aintandem_notify.plugins.config_loading import load
     from aintandem_notify.trial import bring_up
 
     loaded = load(config)

@@ -18,11 +18,10 @@ def schema(plugins_dir: Path) -> None:
     """
     import json
 
-    from aintandem_notify import loading
-    from aintandem_notify.plugins import Catalog
+    from aintandem_notify.plugins import Catalog, config_loading
 
     # Escaped, so that the file is right in whatever encoding the shell writes it.
     catalog = Catalog(files=files_beside("plugins_dir"))
-    echo_json(json.dumps(loading.config_schema(plugins_dir, catalog), indent=2))
+    echo_json(json.dumps(config_loading.config_schema(plugins_dir, catalog), indent=2))
     for file in catalog.not_run(plugins_dir).values():
         echo(f"{file.path} is not in it: it is code; if you trust it, give --plugins-dir {plugins_dir}", err=True)

@@ -26,7 +26,7 @@ def test(arguments: tuple[str, ...], event_type: str) -> None:
     again.
     """
     from aintandem_notify import log
-    from aintandem_notify.loading import load
+    from aintandem_notify.plugins.config_loading import load
     from aintandem_notify.trial import send_sample
 
     config, destination = config_and_name(arguments, "DESTINATION")

@@ -24,7 +24,7 @@ from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.backoff import Chance, stepped
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import get_logger
-from aintandem_notify.plugins.calls import Delivered, Result
+from aintandem_notify.plugins.runtime.calls import Delivered, Result
 from aintandem_notify.store import Claim, Purpose, Settlement, Storage, Store
 
 IDLE_S: Final = 60.0

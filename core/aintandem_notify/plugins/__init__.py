@@ -1,11 +1,11 @@
 """Plugins: finding them, keeping each running by itself, and calling their hooks."""
 
 from aintandem_notify.plugins.border import DeadlineExceeded
-from aintandem_notify.plugins.calls import Delivered, Failed, Result
-from aintandem_notify.plugins.catalog import Catalog, Files
-from aintandem_notify.plugins.found import FoundPlugin
-from aintandem_notify.plugins.host import PluginHost, open_host
-from aintandem_notify.plugins.states import InstanceState, InstanceStatus
+from aintandem_notify.plugins.discovery.catalog import Catalog, Files
+from aintandem_notify.plugins.discovery.descriptor import FoundPlugin
+from aintandem_notify.plugins.runtime.calls import Delivered, Failed, Result
+from aintandem_notify.plugins.runtime.host import PluginHost, open_host
+from aintandem_notify.plugins.runtime.states import InstanceState, InstanceStatus
 
 __all__ = [
     "Catalog",

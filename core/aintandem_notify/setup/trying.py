@@ -6,8 +6,8 @@ from pathlib import Path
 from aintandem_notify.config import Surroundings
 from aintandem_notify.config.load import read_document
 from aintandem_notify.errors import ConfigError, Problem
-from aintandem_notify.loading import Loaded
-from aintandem_notify.plugins.catalog import Catalog, Files
+from aintandem_notify.plugins.config_loading import Loaded
+from aintandem_notify.plugins.discovery.catalog import Catalog, Files
 from aintandem_notify.rules import Language, Router
 from aintandem_notify.setup.draft import Draft
 

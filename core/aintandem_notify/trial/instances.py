@@ -13,9 +13,9 @@ from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.errors import ConfigError, Problem
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.loading import Loaded
 from aintandem_notify.log import in_words
 from aintandem_notify.plugins import Delivered, InstanceState, InstanceStatus, PluginHost, open_host
+from aintandem_notify.plugins.config_loading import Loaded
 from aintandem_notify.trial.answers import Trial
 from aintandem_notify.trial.orchestrator import try_orchestrator
 from aintandem_notify.trial.sample import sample

@@ -18,13 +18,23 @@ from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.plugins.border import Border, LifeEnded, Unusable, describe
 from aintandem_notify.plugins.border.tasks import contained
-from aintandem_notify.plugins.calls import Answer, Call, Failed, Lane, Lateness, Result, Returned, ask, run_here
-from aintandem_notify.plugins.deliveries import Deliveries
-from aintandem_notify.plugins.found import FoundPlugin
-from aintandem_notify.plugins.life import TEAR_DOWN_S, Background, has_own_init, within_lifespan
-from aintandem_notify.plugins.live import LiveHooks, LiveQueue
-from aintandem_notify.plugins.registry import Hook, Registry
-from aintandem_notify.plugins.states import STABLE_AFTER_S, InstanceState, InstanceStatus, after
+from aintandem_notify.plugins.discovery.descriptor import FoundPlugin
+from aintandem_notify.plugins.discovery.registry import Hook, Registry
+from aintandem_notify.plugins.runtime.calls import (
+    Answer,
+    Call,
+    Failed,
+    Lane,
+    Lateness,
+    Result,
+    Returned,
+    ask,
+    run_here,
+)
+from aintandem_notify.plugins.runtime.deliveries import Deliveries
+from aintandem_notify.plugins.runtime.lifespan import TEAR_DOWN_S, Background, has_own_init, within_lifespan
+from aintandem_notify.plugins.runtime.live_hooks import LiveHooks, LiveQueue
+from aintandem_notify.plugins.runtime.states import STABLE_AFTER_S, InstanceState, InstanceStatus, after
 from aintandem_notify.rules.globs import EventFilter
 
 FINISH_S: Final = 2.0

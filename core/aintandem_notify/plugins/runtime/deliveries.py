@@ -8,8 +8,8 @@ import trio
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import PluginNotReady, RetryLater
 from aintandem_notify.plugins.border import Border
-from aintandem_notify.plugins.calls import Answer, Call, Delivered, Failed, Lane, Result, Returned
-from aintandem_notify.plugins.registry import Hook
+from aintandem_notify.plugins.discovery.registry import Hook
+from aintandem_notify.plugins.runtime.calls import Answer, Call, Delivered, Failed, Lane, Result, Returned
 
 INTERRUPTED: Final = "the plugin is being set up again"
 

@@ -13,7 +13,7 @@ import pluggy
 
 from aintandem_notify.hookspecs import PROJECT, HookSpecs
 from aintandem_notify.plugins.border import Unusable
-from aintandem_notify.plugins.conventions import HOOK_ARGUMENTS, nearest_hook
+from aintandem_notify.plugins.discovery.conventions import HOOK_ARGUMENTS, nearest_hook
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import trio
 from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.plugins.border import Border, DeadlineExceeded
 from aintandem_notify.plugins.border.tasks import Timed, contained
-from aintandem_notify.plugins.registry import Hook
+from aintandem_notify.plugins.discovery.registry import Hook
 
 STUCK_AFTER_S: Final = 300.0
 """Seconds past its deadline after which a call is no longer slow but stuck, and its instance failed."""

@@ -15,10 +15,10 @@ from aintandem_notify.errors import PluginError
 from aintandem_notify.foundation.signals import is_ctrl_c
 from aintandem_notify.log import in_words
 from aintandem_notify.plugins.border import ConventionBroken, Home, Unusable, at, facts_of, placed
-from aintandem_notify.plugins.conventions import config_model_of, implemented_hooks, plugin_class_of
-from aintandem_notify.plugins.found import FoundPlugin
-from aintandem_notify.plugins.registry import Registry
-from aintandem_notify.plugins.sources import (
+from aintandem_notify.plugins.discovery.conventions import config_model_of, implemented_hooks, plugin_class_of
+from aintandem_notify.plugins.discovery.descriptor import FoundPlugin
+from aintandem_notify.plugins.discovery.registry import Registry
+from aintandem_notify.plugins.discovery.sources import (
     FileSource,
     ImportFailed,
     Source,

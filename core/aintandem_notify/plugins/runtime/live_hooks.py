@@ -13,8 +13,8 @@ import trio
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.plugins.border import kind_of_fault
-from aintandem_notify.plugins.calls import Answer, Call, Failed, Lane
-from aintandem_notify.plugins.registry import Hook
+from aintandem_notify.plugins.discovery.registry import Hook
+from aintandem_notify.plugins.runtime.calls import Answer, Call, Failed, Lane
 from aintandem_notify.rules.globs import EventFilter
 
 MAX_WAITING: Final = 1000

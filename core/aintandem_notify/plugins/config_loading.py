@@ -10,8 +10,8 @@ from aintandem_notify import config as configuration
 from aintandem_notify.config import Config
 from aintandem_notify.config.secret_warnings import remarks
 from aintandem_notify.errors import PluginError
-from aintandem_notify.plugins.catalog import Catalog, Files
-from aintandem_notify.plugins.sources import printing_to_stderr
+from aintandem_notify.plugins.discovery.catalog import Catalog, Files
+from aintandem_notify.plugins.discovery.sources import printing_to_stderr
 from aintandem_notify.rules import Language, Router
 
 

@@ -12,7 +12,7 @@ import trio
 
 from aintandem_notify.api import Plugin
 from aintandem_notify.plugins.border import Border, DeadlineExceeded, LifeEnded, Unusable
-from aintandem_notify.plugins.registry import Hook
+from aintandem_notify.plugins.discovery.registry import Hook
 
 TEAR_DOWN_S: Final = 3.0
 """Seconds that a lifespan may take after its ``yield``; short, because the agent's exit waits for it."""

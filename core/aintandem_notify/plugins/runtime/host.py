@@ -13,10 +13,10 @@ from aintandem_notify.errors import PluginError
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.plugins.calls import STUCK_AFTER_S, Result
-from aintandem_notify.plugins.found import FoundPlugin
-from aintandem_notify.plugins.instance import Instance, Lent
-from aintandem_notify.plugins.states import InstanceState, InstanceStatus
+from aintandem_notify.plugins.discovery.descriptor import FoundPlugin
+from aintandem_notify.plugins.runtime.calls import STUCK_AFTER_S, Result
+from aintandem_notify.plugins.runtime.instance import Instance, Lent
+from aintandem_notify.plugins.runtime.states import InstanceState, InstanceStatus
 
 
 class Finder(Protocol):

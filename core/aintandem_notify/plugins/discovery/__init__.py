@@ -1,0 +1,1 @@
+"""Finding plugins by name, importing those that are asked for, and checking their conventions."""
