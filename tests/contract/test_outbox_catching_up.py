@@ -12,7 +12,7 @@ from aintandem_notify.domain.notification import Project
 from aintandem_notify.domain.observation import Gap, Look, Observation
 from aintandem_notify.domain.runs import Run, RunRef, RunState
 from aintandem_notify.errors import StoreError
-from aintandem_notify.ingest import portions, writer
+from aintandem_notify.ingest import batch_limits, writer
 from aintandem_notify.store import Storage, Watched
 from support.ingesting import FlakyStorage, open_bench
 from support.outbox import NOW, PROJECT, FakeRouter, Sent, claim_all, event, inside, memory, new_store
@@ -80,7 +80,7 @@ async def test_what_a_live_event_has_moved_since_it_was_asked_for_is_doubtful() 
 
 
 async def test_many_observations_are_compared_a_portion_at_a_time() -> None:
-    many = [seen(f"t{number}") for number in range(2 * portions.MOST_EVENTS + 1)]
+    many = [seen(f"t{number}") for number in range(2 * batch_limits.MOST_EVENTS + 1)]
     async with memory() as storage, open_bench(storage, FakeRouter(types=frozenset())) as bench:
         outcome = await bench.ingest.compare(PROJECT, look(*many, moment=bench.ingest.moment))
         assert outcome.changed == len(many)

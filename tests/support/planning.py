@@ -7,7 +7,7 @@ from datetime import datetime
 from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.observation import Outcome
 from aintandem_notify.domain.runs import Run, RunRef
-from aintandem_notify.ingest.lately import Lately
+from aintandem_notify.ingest.dedup import Lately
 from aintandem_notify.ingest.plan import Handed, plan
 from support.outbox import PROJECT, FakeRouter
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from aintandem_notify.api import Notification
-from aintandem_notify.delivery.presenting import plainly
+from aintandem_notify.delivery.rendering import plainly
 from aintandem_notify_console.lines import plain_line
 from aintandem_notify_console.terminal import Terminal
 from aintandem_notify_desktop_notify.popup import popup_of

@@ -11,7 +11,7 @@ import pytest
 from aintandem_notify.config import PluginConfig, json_schema
 from aintandem_notify.config.types.outbound import Outbound
 from aintandem_notify.control import asked
-from aintandem_notify.delivery import presenting
+from aintandem_notify.delivery import rendering
 from aintandem_notify.domain import events, runs
 from aintandem_notify.domain.truncation import HEAD, TAIL
 from aintandem_notify.foundation import open_files, signals
@@ -152,7 +152,7 @@ FIGURES = {
         f"if it is JSON of at most {crossing.MAX_RECEIPT_BYTES // 1024} KiB",
         f"if they are JSON of at most {crossing.MAX_FACTS_BYTES // 1024} KiB",
         f"`body` ({client.MAX_BODY // 1024} KiB at the most)",
-        f"a title of {presenting.LONGEST_PLAIN_TITLE} characters, a body of {presenting.LONGEST_PLAIN_BODY:,}",
+        f"a title of {rendering.LONGEST_PLAIN_TITLE} characters, a body of {rendering.LONGEST_PLAIN_BODY:,}",
     ],
     "plugins/console/README.md": [f"up to {Console.in_flight} notifications"],
     "plugins/file_log/README.md": [f"up to {FileLog.in_flight} lines"],

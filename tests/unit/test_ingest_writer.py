@@ -7,7 +7,7 @@ import pytest
 from aintandem_notify.domain.events import Family
 from aintandem_notify.domain.observation import Gap, Look, Observation
 from aintandem_notify.domain.runs import RunRef, RunState
-from aintandem_notify.ingest.portions import MOST_EVENTS, MOST_KEPT, MOST_TEXT, looks, portions, room_after
+from aintandem_notify.ingest.batch_limits import MOST_EVENTS, MOST_KEPT, MOST_TEXT, looks, portions, room_after
 from support.outbox import FakeRouter, event
 
 

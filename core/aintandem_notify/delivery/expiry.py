@@ -6,9 +6,9 @@ from typing import Final, Never
 
 import trio
 
+from aintandem_notify.delivery.fallback import AT_ONCE, take_over_waiting
 from aintandem_notify.delivery.settings import DestinationSettings
-from aintandem_notify.delivery.settling import too_old
-from aintandem_notify.delivery.takeover import AT_ONCE, take_over_waiting
+from aintandem_notify.delivery.settlement import too_old
 from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import get_logger

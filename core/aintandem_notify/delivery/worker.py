@@ -11,13 +11,13 @@ import trio
 from aintandem_notify.delivery import gate as gates
 from aintandem_notify.delivery.digest import fold_backlog
 from aintandem_notify.delivery.expiry import look_after_waiting
+from aintandem_notify.delivery.fallback import handed_over
 from aintandem_notify.delivery.gate import HELD, Gate
 from aintandem_notify.delivery.judge import Action, Verdict, judge
-from aintandem_notify.delivery.presenting import presented
+from aintandem_notify.delivery.rendering import presented
 from aintandem_notify.delivery.settings import DestinationSettings
-from aintandem_notify.delivery.settling import HORIZON, given_up, history_of, outlived, settlement
+from aintandem_notify.delivery.settlement import HORIZON, given_up, history_of, outlived, settlement
 from aintandem_notify.delivery.stored_gate import Instant, Place, StoredGate
-from aintandem_notify.delivery.takeover import handed_over
 from aintandem_notify.domain.events import AgentEvent, DestinationParkedEvent, DestinationRecoveredEvent
 from aintandem_notify.domain.notification import STORE_THREAD, Notification
 from aintandem_notify.errors import StoreError

@@ -19,15 +19,7 @@ from aintandem_notify.domain.runs import (
     advance,
     run_ref,
 )
-from aintandem_notify.ingest.lately import (
-    NOTHING_MADE,
-    Attempt,
-    Lately,
-    Made,
-    UntimedEnd,
-    comes_late,
-    says_again,
-)
+from aintandem_notify.ingest.dedup import NOTHING_MADE, Attempt, Lately, Made, UntimedEnd, comes_late, says_again
 from aintandem_notify.store import Changes
 
 ATTEMPTS_BACK: Final = 3

@@ -16,9 +16,9 @@ from aintandem_notify.domain.observation import Look, OpenRun, Outcome, Outlook
 from aintandem_notify.domain.runs import Run, RunRef, run_ref
 from aintandem_notify.errors import StatementFailed, StoreError
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.ingest.lately import Lately
+from aintandem_notify.ingest.batch_limits import MOST_EVENTS, MOST_KEPT, MOST_TEXT, looks, portions, room_after
+from aintandem_notify.ingest.dedup import Lately
 from aintandem_notify.ingest.plan import Handed, Plan, Router, halves, is_passing, plan
-from aintandem_notify.ingest.portions import MOST_EVENTS, MOST_KEPT, MOST_TEXT, looks, portions, room_after
 from aintandem_notify.log import get_logger
 from aintandem_notify.store import Purpose, Storage, Store, StoreState
 

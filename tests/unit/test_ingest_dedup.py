@@ -6,15 +6,7 @@ import pytest
 
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.runs import Run, RunRef, RunState
-from aintandem_notify.ingest.lately import (
-    LATE_S,
-    NOTHING_MADE,
-    Lately,
-    Made,
-    UntimedEnd,
-    comes_late,
-    says_again,
-)
+from aintandem_notify.ingest.dedup import LATE_S, NOTHING_MADE, Lately, Made, UntimedEnd, comes_late, says_again
 from support.outbox import NOW, event
 
 REF = RunRef("p", Family.TASK, "t1")

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from aintandem_notify.delivery.judge import Action, History, Verdict
-from aintandem_notify.delivery.settling import (
+from aintandem_notify.delivery.settlement import (
     HORIZON,
     MESSAGE_PAUSES_S,
     given_up,

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from aintandem_notify.delivery.settings import DestinationSettings
-from aintandem_notify.delivery.settling import too_old
+from aintandem_notify.delivery.settlement import too_old
 from aintandem_notify.domain.notification import agent_thread
 from aintandem_notify.store import DeliveryState, Settlement, Store
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from aintandem_notify.delivery import presenting
-from aintandem_notify.delivery.presenting import (
+from aintandem_notify.delivery import rendering
+from aintandem_notify.delivery.rendering import (
     LONGEST_PLAIN_BODY,
     LONGEST_PLAIN_TITLE,
     plain_text,
@@ -86,8 +86,8 @@ def test_a_text_that_nobody_can_present_is_no_reason_to_keep_still(
     def raises(*_args: object) -> str:
         raise AssertionError
 
-    monkeypatch.setattr(presenting, "Field", raises)
-    monkeypatch.setattr(presenting, "plain_text", raises)
+    monkeypatch.setattr(rendering, "Field", raises)
+    monkeypatch.setattr(rendering, "plain_text", raises)
     notification = sample_notification("task_failed", body="the body", url="https://console.example/1")
     with capture_logs() as logs:
         sent = presented(claim(notification, plain=plain, instead_of="slack.team"))
