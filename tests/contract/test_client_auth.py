@@ -29,7 +29,7 @@ from aintandem_notify import (
     TokenStoreError,
     User,
 )
-from aintandem_notify.client.checking import RULES
+from aintandem_notify.client.validation import RULES
 from aintandem_notify.log import redact
 from aintandem_notify.orchestrator.auth.token_store import SAVE_TIME_S
 from aintandem_notify.simulator.simulation import Simulator

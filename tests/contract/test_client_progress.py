@@ -25,8 +25,8 @@ from aintandem_notify import (
     UnknownEvent,
     WorkflowEvent,
 )
-from aintandem_notify.client import channel
-from aintandem_notify.client.outlet import CAPACITY
+from aintandem_notify.client.channels import channel
+from aintandem_notify.client.channels.subscriber_queue import CAPACITY
 from aintandem_notify.simulator.demo import all_types
 from aintandem_notify.simulator.simulation import Simulator
 from aintandem_notify.testing import SIMULATOR_SPEED

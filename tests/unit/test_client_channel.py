@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from aintandem_notify.client.block import Block
-from aintandem_notify.client.callbacks import Reporter
-from aintandem_notify.client.channel import Channel, Shared
-from aintandem_notify.client.connection_events import ConnectionChange, Listener
-from aintandem_notify.client.interest import TASKS, Interest
-from aintandem_notify.client.outlet import CAPACITY, Outlet, OutletClosed
+from aintandem_notify.client.channels.callbacks import Reporter
+from aintandem_notify.client.channels.channel import Channel, Shared
+from aintandem_notify.client.channels.connection_events import ConnectionChange, Listener
+from aintandem_notify.client.channels.event_filter import TASKS, Interest
+from aintandem_notify.client.channels.subscriber_queue import CAPACITY, Outlet, OutletClosed
+from aintandem_notify.client.lifetime import Block
 from aintandem_notify.config import ConnectionConfig
 from aintandem_notify.domain.events import Family
 from aintandem_notify.errors import Disconnected, HttpFailed, LinkGivenUp, LinkLost, ProjectGone

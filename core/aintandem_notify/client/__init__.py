@@ -10,10 +10,10 @@ It stands on the agent's own code: ``orchestrator`` logs in, asks and keeps the 
 
 from aintandem_notify.client.auth import Auth, User
 from aintandem_notify.client.calls import Projects, Sandboxes, Tasks, Workflows
+from aintandem_notify.client.channels.connection_events import ConnectionChange
 from aintandem_notify.client.client import AInTandemClient
-from aintandem_notify.client.connection_events import ConnectionChange
 from aintandem_notify.client.progress import EventStream, Progress, ProgressSubscription
-from aintandem_notify.client.running import TaskResult
+from aintandem_notify.client.run_task import TaskResult
 from aintandem_notify.client.token_stores import FileTokens, KeyringTokens
 from aintandem_notify.domain.events import (
     Artifact,

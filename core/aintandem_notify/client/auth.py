@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from aintandem_notify.client.block import Block
+from aintandem_notify.client.lifetime import Block
 from aintandem_notify.config import Secret
 from aintandem_notify.errors import AuthenticationFailed
 from aintandem_notify.orchestrator import Login, Session

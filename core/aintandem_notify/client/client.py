@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import trio
 
 from aintandem_notify.client.auth import Auth
-from aintandem_notify.client.block import BlockApi, OutsideOfBlock, open_block
-from aintandem_notify.client.callbacks import Callback, OnError, Reporter
 from aintandem_notify.client.calls import Projects, Sandboxes, Tasks, Workflows
-from aintandem_notify.client.channel import Shared
-from aintandem_notify.client.channels import Channels
-from aintandem_notify.client.checking import check
-from aintandem_notify.client.connection_events import Unsubscribe
-from aintandem_notify.client.interest import Interest, interest_in
+from aintandem_notify.client.channels.all_channels import Channels
+from aintandem_notify.client.channels.callbacks import Callback, OnError, Reporter
+from aintandem_notify.client.channels.channel import Shared
+from aintandem_notify.client.channels.connection_events import Unsubscribe
+from aintandem_notify.client.channels.event_filter import Interest, interest_in
+from aintandem_notify.client.lifetime import BlockApi, OutsideOfBlock, open_block
 from aintandem_notify.client.progress import Progress
-from aintandem_notify.client.running import TaskResult, run_to_its_end
+from aintandem_notify.client.run_task import TaskResult, run_to_its_end
 from aintandem_notify.client.token_stores import GuardedStore
+from aintandem_notify.client.validation import check
 from aintandem_notify.config import ConnectionConfig, Secret
 from aintandem_notify.domain.events import (
     Family,

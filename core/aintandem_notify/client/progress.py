@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self, cast
 
-from aintandem_notify.client.callbacks import Callback
-from aintandem_notify.client.channel import Channel
-from aintandem_notify.client.channels import Channels, make_outlet
-from aintandem_notify.client.connection_events import ConnectionChange, Unsubscribe
-from aintandem_notify.client.interest import Interest, interest_in
-from aintandem_notify.client.outlet import Outlet, OutletClosed
+from aintandem_notify.client.channels.all_channels import Channels, make_outlet
+from aintandem_notify.client.channels.callbacks import Callback
+from aintandem_notify.client.channels.channel import Channel
+from aintandem_notify.client.channels.connection_events import ConnectionChange, Unsubscribe
+from aintandem_notify.client.channels.event_filter import Interest, interest_in
+from aintandem_notify.client.channels.subscriber_queue import Outlet, OutletClosed
 from aintandem_notify.domain.events import ProgressEvent
 from aintandem_notify.orchestrator import ConnectionState
 

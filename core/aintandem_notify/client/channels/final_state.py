@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from aintandem_notify.client.interest import Interest
+from aintandem_notify.client.channels.event_filter import Interest
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.observation import Observation
 from aintandem_notify.domain.reconciliation import end_events

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.client.interest import TASKS, Interest, Routes, interest_in
+from aintandem_notify.client.channels.event_filter import TASKS, Interest, Routes, interest_in
 from aintandem_notify.domain.events import EVENT_TYPES, WIRE_FAMILIES, Event, Family
 from support.happenings import happening
 

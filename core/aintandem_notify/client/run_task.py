@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from aintandem_notify.client.callbacks import Callback, Reporter, checked_callback
-from aintandem_notify.client.channel import Channel
-from aintandem_notify.client.interest import TASKS, Interest
-from aintandem_notify.client.outlet import OutletClosed, RunOutlet
+from aintandem_notify.client.channels.callbacks import Callback, Reporter, checked_callback
+from aintandem_notify.client.channels.channel import Channel
+from aintandem_notify.client.channels.event_filter import TASKS, Interest
+from aintandem_notify.client.channels.subscriber_queue import OutletClosed, RunOutlet
 from aintandem_notify.domain.events import (
     Family,
     TaskCancelledEvent,

@@ -7,7 +7,7 @@ from typing import Literal
 
 import trio
 
-from aintandem_notify.client.callbacks import Callback, Reporter
+from aintandem_notify.client.channels.callbacks import Callback, Reporter
 from aintandem_notify.domain.events import ConnectionDisconnectedEvent, ConnectionErrorEvent, Event
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import trio
 
-from aintandem_notify.client.callbacks import Callback, checked_callback, pump
-from aintandem_notify.client.channel import Channel, Shared
-from aintandem_notify.client.connection_events import ConnectionChange, Listener, Unsubscribe
-from aintandem_notify.client.interest import Interest
-from aintandem_notify.client.outlet import Outlet, RunOutlet
+from aintandem_notify.client.channels.callbacks import Callback, checked_callback, pump
+from aintandem_notify.client.channels.channel import Channel, Shared
+from aintandem_notify.client.channels.connection_events import ConnectionChange, Listener, Unsubscribe
+from aintandem_notify.client.channels.event_filter import Interest
+from aintandem_notify.client.channels.subscriber_queue import Outlet, RunOutlet
 from aintandem_notify.orchestrator import checked_id
 
 

@@ -5,7 +5,7 @@ from inspect import isawaitable
 from typing import Any, Final, TypeVar
 
 from aintandem_notify import log
-from aintandem_notify.client.outlet import Outlet, OutletClosed
+from aintandem_notify.client.channels.subscriber_queue import Outlet, OutletClosed
 
 T = TypeVar("T")
 Callback = Callable[[T], Any]

@@ -6,7 +6,7 @@ from typing import Final
 
 import trio
 
-from aintandem_notify.client.interest import Interest
+from aintandem_notify.client.channels.event_filter import Interest
 from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.runs import OPENING_TYPES, TERMINAL_TYPES
 

@@ -6,8 +6,8 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.client.interest import TASKS, Interest
-from aintandem_notify.client.outlet import CAPACITY, Outlet, OutletClosed, RunOutlet
+from aintandem_notify.client.channels.event_filter import TASKS, Interest
+from aintandem_notify.client.channels.subscriber_queue import CAPACITY, Outlet, OutletClosed, RunOutlet
 from aintandem_notify.domain.events import Event, Family
 from support.happenings import happening
 

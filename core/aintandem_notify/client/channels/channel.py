@@ -13,12 +13,12 @@ from typing import Final
 import trio
 
 from aintandem_notify import log
-from aintandem_notify.client.block import Block
-from aintandem_notify.client.callbacks import Reporter
-from aintandem_notify.client.connection_events import ConnectionChange, Listener, change_of
-from aintandem_notify.client.ends import look_up_end
-from aintandem_notify.client.interest import Interest, Routes
-from aintandem_notify.client.outlet import Outlet, RunOutlet
+from aintandem_notify.client.channels.callbacks import Reporter
+from aintandem_notify.client.channels.connection_events import ConnectionChange, Listener, change_of
+from aintandem_notify.client.channels.event_filter import Interest, Routes
+from aintandem_notify.client.channels.final_state import look_up_end
+from aintandem_notify.client.channels.subscriber_queue import Outlet, RunOutlet
+from aintandem_notify.client.lifetime import Block
 from aintandem_notify.domain.events import EVENT_TYPES, OWN_TYPES, ConnectionEvent, Event, Family
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.errors import (

@@ -1,0 +1,1 @@
+"""One project of the client: its link, its listeners, and the queues of its subscribers."""
