@@ -14,8 +14,8 @@ from trio.testing import MockClock
 from aintandem_notify.errors import StoreError
 from aintandem_notify.orchestrator import Unwatched
 from aintandem_notify.sharing import Member, open_membership, open_sharing
-from aintandem_notify.sharing.member import JOIN_S
-from aintandem_notify.sharing.shares import KEEP_S
+from aintandem_notify.sharing.balance import KEEP_S
+from aintandem_notify.sharing.lease import JOIN_S
 from aintandem_notify.store import Storage, Store
 from support.outbox import NOW, SetClock, memory
 

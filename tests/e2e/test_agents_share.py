@@ -11,7 +11,7 @@ import psycopg
 import trio
 
 from aintandem_notify.foundation.open_files import file_budget
-from aintandem_notify.sharing.member import MOMENT_S, RENEW_S
+from aintandem_notify.sharing.lease import MOMENT_S, RENEW_S
 from aintandem_notify.store.sharing.membership import LEASE_S
 from support.agent_process import AgentProcess, ended_well, open_agent
 from support.commands import run_command

@@ -13,8 +13,8 @@ from aintandem_notify import log
 from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.orchestrator import Unwatched
-from aintandem_notify.sharing.member import Member
-from aintandem_notify.sharing.shares import Group, Turns
+from aintandem_notify.sharing.balance import Group, Turns
+from aintandem_notify.sharing.lease import Member
 from aintandem_notify.sharing.waiting import first_of
 from aintandem_notify.store import Store
 from aintandem_notify.store.sharing.membership import AT_ONCE

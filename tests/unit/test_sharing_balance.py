@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.sharing.shares import KEEP_S, PATIENCE, Group, Move, Turns, decide
+from aintandem_notify.sharing.balance import KEEP_S, PATIENCE, Group, Move, Turns, decide
 
 ROUND_S = 3.0
 
