@@ -26,6 +26,7 @@ from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.open_files import NO_LIMIT, FileBudget
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.ingest import open_ingest
+from aintandem_notify.maintenance import open_pruning, watch_trouble
 from aintandem_notify.orchestrator import Credentials, LinkPlaces, Login, Session, credentials_of, open_fleet
 from aintandem_notify.plugins import PluginHost, open_host
 from aintandem_notify.plugins.config_loading import Loaded
@@ -33,7 +34,6 @@ from aintandem_notify.sharing import node_name, open_membership, open_sharing
 from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
 from aintandem_notify.store import RESERVE_BYTES, Pulse, Storage, open_pulse, open_storage
 from aintandem_notify.store.liveness import EVERY_S
-from aintandem_notify.upkeep import open_pruning, watch_trouble
 
 _log = log.get_logger(__name__)
 

@@ -11,9 +11,9 @@ from trio.testing import MockClock
 
 from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.clock import TrioClock
+from aintandem_notify.maintenance import open_pruning, pruning
 from aintandem_notify.store import DeliveryState, Limits, Settlement, Storage, Store
 from aintandem_notify.store.engine import schema
-from aintandem_notify.upkeep import open_pruning, pruning
 from support.outbox import NOW, claim_all, event, inside, queue_up
 
 T = TypeVar("T")

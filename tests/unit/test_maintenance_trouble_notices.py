@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
+from aintandem_notify.maintenance.trouble_notices import Spell, follow
 from aintandem_notify.store import WELL, StoreState, StoreStatus
-from aintandem_notify.upkeep.spell import Spell, follow
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FULL = "disk is full; nothing new is read or sent until there is room again"

@@ -10,8 +10,8 @@ from aintandem_notify.domain.events import AgentEvent, Event, StoreDegradedEvent
 from aintandem_notify.errors import StoreDamaged, StoreError
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import get_logger
+from aintandem_notify.maintenance.trouble_notices import Spell, follow
 from aintandem_notify.store import Storage, Store, StoreState, StoreStatus
-from aintandem_notify.upkeep.spell import Spell, follow
 
 AGAIN_S: Final = 5.0
 """Seconds between two looks at a store in trouble."""

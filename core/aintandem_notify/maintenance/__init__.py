@@ -2,7 +2,7 @@
 the store is damaged.
 """
 
-from aintandem_notify.upkeep.pruning import open_pruning
-from aintandem_notify.upkeep.trouble import watch_trouble
+from aintandem_notify.maintenance.pruning import open_pruning
+from aintandem_notify.maintenance.store_trouble import watch_trouble
 
 __all__ = ["open_pruning", "watch_trouble"]
