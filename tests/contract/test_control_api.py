@@ -11,9 +11,9 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from aintandem_notify.control.asked import MOST_BODY
 from aintandem_notify.control.deliveries import MOST_AT_ONCE
-from aintandem_notify.control.file import control_file, find
+from aintandem_notify.control.discovery import control_file, find
+from aintandem_notify.control.server.request_parsing import MOST_BODY
 from aintandem_notify.errors import PluginError, RetryLater
 from aintandem_notify.foundation.http_server import server
 from aintandem_notify.orchestrator import ConnectionState, Unwatched
@@ -469,8 +469,8 @@ async def test_a_fault_of_ours_is_told_without_its_words_and_hurts_nothing(scene
 
 
 async def test_a_port_that_is_taken_is_told_and_the_agent_goes_on(tmp_path: Path) -> None:
-    from aintandem_notify.control.access import Access
-    from aintandem_notify.control.server import open_control
+    from aintandem_notify.control.server.access import Access
+    from aintandem_notify.control.server.server import open_control
 
     with socket.socket() as taken, capture_logs() as lines:
         taken.bind(("127.0.0.1", 0))

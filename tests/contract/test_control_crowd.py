@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 
-from aintandem_notify.control import asked, server
-from aintandem_notify.control.server import SERVER_LOG
+from aintandem_notify.control.server import request_parsing, server
+from aintandem_notify.control.server.server import SERVER_LOG
 from aintandem_notify.foundation.http_server import connections
 from aintandem_notify.foundation.open_files import MOST_CONTROL
 from support.control import Scene, open_scene
@@ -139,7 +139,7 @@ async def test_what_asks_nothing_or_does_not_get_it_out_is_closed(
 
 
 async def test_a_body_has_a_deadline(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asked, "BODY_S", 0.05)
+    monkeypatch.setattr(request_parsing, "BODY_S", 0.05)
     length = {"Content-Length": "100"}
     status, answer = await scene.ask("POST", "/deliveries/drop", raw=b"{", headers=length)
     assert status == 408

@@ -11,8 +11,8 @@ from typing import TypeVar
 import pytest
 import trio
 
+from aintandem_notify.control.client.backend import NOTHING_KEPT, NOTHING_YET, Desk, NoStore, health, open_desk
 from aintandem_notify.control.deliveries import Act
-from aintandem_notify.control.reach import NOTHING_KEPT, NOTHING_YET, Desk, NoStore, health, open_desk
 from aintandem_notify.control.refusal import Refused
 from aintandem_notify.errors import ConfigError, StoreDamaged, StoreError
 from aintandem_notify.store import DeliveryState, Storage, Store, Wanted, open_storage, put_aside

@@ -8,8 +8,8 @@ import pytest
 import trio
 from sqlalchemy import text
 
-from aintandem_notify.control.reach import open_desk
-from aintandem_notify.control.views import StatusView
+from aintandem_notify.control.client.backend import open_desk
+from aintandem_notify.control.schemas import StatusView
 from aintandem_notify.store import Store
 from support.commands import run_command
 from support.control import open_scene

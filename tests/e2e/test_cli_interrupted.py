@@ -42,7 +42,7 @@ MOMENTS = [
     ("aintandem_notify.setup", "init"),
     ("aintandem_notify.agent", "run"),
     ("aintandem_notify.plugins.config_loading", "check"),
-    ("aintandem_notify.control.reach", "status"),
+    ("aintandem_notify.control.client.backend", "status"),
     ("trio", "run"),
     ("sqlalchemy", "run"),
 ]

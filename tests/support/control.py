@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 
-from aintandem_notify.control import plugins, status, wellness
-from aintandem_notify.control.access import Access
-from aintandem_notify.control.file import Whereabouts, control_file, find
-from aintandem_notify.control.server import open_control
+from aintandem_notify.control import health
+from aintandem_notify.control.discovery import Whereabouts, control_file, find
+from aintandem_notify.control.server import plugins, status
+from aintandem_notify.control.server.access import Access
+from aintandem_notify.control.server.server import open_control
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, Unwatched
@@ -92,7 +93,7 @@ async def open_scene(
 ) -> AsyncIterator[Scene]:
     """A running API, whose one destination is ``DESTINATION``; the caller has set XDG_STATE_HOME."""
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((status, "ANSWER_S"), (plugins, "ANSWER_S"), (wellness, "SILENT_S")):
+        for module, name in ((status, "ANSWER_S"), (plugins, "ANSWER_S"), (health, "SILENT_S")):
             patch.setattr(module, name, _PATIENCE_S)
         async with _open_scene(folder, host or FakeHost(), url or folder / "store.db") as scene:
             yield scene

@@ -10,7 +10,7 @@ import pytest
 
 from aintandem_notify.config import PluginConfig, json_schema
 from aintandem_notify.config.types.outbound import Outbound
-from aintandem_notify.control import asked
+from aintandem_notify.control.server import request_parsing
 from aintandem_notify.delivery import rendering
 from aintandem_notify.domain import events, runs
 from aintandem_notify.domain.truncation import HEAD, TAIL
@@ -132,7 +132,7 @@ FIGURES = {
     "docs/operations.md": [
         f"the {board.MOST_TRACKED:,} runs under way that moved last",
         f"room for {open_files.MOST_CONTROL} connections at a time",
-        f"a body that takes more than {asked.BODY_S:g} s",
+        f"a body that takes more than {request_parsing.BODY_S:g} s",
         f"{mib(line_buffer.MAX_WAITING_BYTES)} MiB of lines",
         f"fewer than {open_files.FEWEST}",
         str(open_files.shortage(80, 64)).partition(":")[0],

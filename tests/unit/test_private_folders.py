@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from aintandem_notify.client import FileTokens, StoredTokens
-from aintandem_notify.control.file import Whereabouts, published
+from aintandem_notify.control.discovery import Whereabouts, published
 from aintandem_notify.foundation.private_folders import make_folder
 from aintandem_notify.setup import Draft, write
 from aintandem_notify.store import Store

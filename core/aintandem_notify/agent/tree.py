@@ -15,10 +15,10 @@ from aintandem_notify import __version__, log
 from aintandem_notify.agent.agent import Agent
 from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.config import Config, Secret, store_place
-from aintandem_notify.control.access import Access
-from aintandem_notify.control.heartbeat import open_heartbeat
-from aintandem_notify.control.server import open_control
-from aintandem_notify.control.wellness import silence
+from aintandem_notify.control.health import silence
+from aintandem_notify.control.server.access import Access
+from aintandem_notify.control.server.dead_mans_switch import open_heartbeat
+from aintandem_notify.control.server.server import open_control
 from aintandem_notify.delivery import Dispatcher, open_dispatcher
 from aintandem_notify.domain.events import AgentEvent, LoginFailedEvent
 from aintandem_notify.foundation.backoff import Chance

@@ -16,7 +16,7 @@ from aintandem_notify.cli.prompts import confirm
 from aintandem_notify.cli.shared import terminal_width
 
 if TYPE_CHECKING:
-    from aintandem_notify.control.views import View
+    from aintandem_notify.control.schemas import View
     from aintandem_notify.store import Wanted
 
 F = TypeVar("F", bound=Callable[..., Any])

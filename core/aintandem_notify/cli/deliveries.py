@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from aintandem_notify.control.deliveries import Act
-    from aintandem_notify.control.views import DeliveryDetail, DeliveryView, HandledView
+    from aintandem_notify.control.schemas import DeliveryDetail, DeliveryView, HandledView
 
 STATES = ("queued", "delivered", "dead", "folded")
 RETRIED = ("dead", "folded")
@@ -62,7 +62,7 @@ def list_deliveries(
     config: Path, states: tuple[str, ...], limit: int, before: int | None, as_json: bool, **where: Any
 ) -> None:
     """List deliveries, the newest first."""
-    from aintandem_notify.control.reach import open_desk
+    from aintandem_notify.control.client.backend import open_desk
 
     wanted = wanted_of(**where, states=states)
     with open_desk(config) as desk:
@@ -87,7 +87,7 @@ def show(arguments: tuple[str, ...], as_json: bool) -> None:
 
     An ID is the number that list shows, or how the notification's id begins (ntf_3fa).
     """
-    from aintandem_notify.control.reach import open_desk
+    from aintandem_notify.control.client.backend import open_desk
 
     config, reference = config_and_name(arguments, "ID")
     with open_desk(config) as desk:
@@ -143,8 +143,8 @@ def _act(
     states: tuple[str, ...],
     **where: str | None,
 ) -> None:
+    from aintandem_notify.control.client.backend import open_desk
     from aintandem_notify.control.deliveries import ACTED_ON
-    from aintandem_notify.control.reach import open_desk
 
     config, ids = config_and_names(arguments, "")
     if bool(ids) == bool(everything or states or any(where.values())):

@@ -42,7 +42,7 @@ def resume(arguments: tuple[str, ...], as_json: bool) -> None:
 
 
 def _turn(arguments: tuple[str, ...], as_json: bool, *, paused: bool) -> None:
-    from aintandem_notify.control.reach import open_desk
+    from aintandem_notify.control.client.backend import open_desk
 
     config, found = config_and_names(arguments, "NAME")
     state = "paused" if paused else "resumed"

@@ -21,7 +21,7 @@ from aintandem_notify.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from aintandem_notify.control.views import PluginDetail
+    from aintandem_notify.control.schemas import PluginDetail
 
 
 @click.group(epilog="Example:  aintandem-notify plugins list config.toml")
@@ -60,7 +60,7 @@ def show(arguments: tuple[str, ...], as_json: bool) -> None:
 
     Exits with 1 when no agent runs, or the plugin gives none because it is not loaded or fails.
     """
-    from aintandem_notify.control.reach import open_desk
+    from aintandem_notify.control.client.backend import open_desk
 
     config, name = config_and_name(arguments, "NAME")
     with open_desk(config) as desk:

@@ -14,7 +14,7 @@ from aintandem_notify.cli.echo import echo
 from aintandem_notify.cli.shared import EXIT_FAILED, config_argument
 
 if TYPE_CHECKING:
-    from aintandem_notify.control.views import DestinationView, PeerView, ProjectView, StatusView, UnwatchedView
+    from aintandem_notify.control.schemas import DestinationView, PeerView, ProjectView, StatusView, UnwatchedView
 
 MOST_PROJECTS: Final = 20
 """Projects that are listed in any case; of more, those that are connected are only counted."""
@@ -33,7 +33,7 @@ def status(config: Path, as_json: bool, alive: bool, ready: bool) -> None:
     CONFIG is config.toml if it is left out. Exits with 1 when no agent runs, or it does not answer. With
     --alive or --ready also when it is not well; a container's health check is --alive.
     """
-    from aintandem_notify.control.reach import NoStore, open_desk, status_at_rest
+    from aintandem_notify.control.client.backend import NoStore, open_desk, status_at_rest
 
     if alive or ready:
         _tell_health(config, "/readyz" if ready else "/healthz")
@@ -52,7 +52,7 @@ def status(config: Path, as_json: bool, alive: bool, ready: bool) -> None:
 
 
 def _tell_health(config: Path, path: str) -> None:
-    from aintandem_notify.control.reach import health
+    from aintandem_notify.control.client.backend import health
 
     reason = health(config, path)
     echo("well" if reason is None else reason, err=reason is not None)

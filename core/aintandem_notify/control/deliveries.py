@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from aintandem_notify.control.refusal import Refused
-from aintandem_notify.control.views import (
+from aintandem_notify.control.schemas import (
     DeliveryDetail,
     DeliveryPage,
     DeliveryView,

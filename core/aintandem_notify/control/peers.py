@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from aintandem_notify.control.views import PeerView
+from aintandem_notify.control.schemas import PeerView
 from aintandem_notify.store import Store
 
 

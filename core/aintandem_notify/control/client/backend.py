@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from aintandem_notify.config import AtRest, load_at_rest
-from aintandem_notify.control.at_rest import AtRestDesk
-from aintandem_notify.control.client import AgentDesk
+from aintandem_notify.control.client.offline_backend import AtRestDesk
+from aintandem_notify.control.client.remote_backend import AgentDesk
 from aintandem_notify.control.deliveries import Act
-from aintandem_notify.control.file import control_file, find
+from aintandem_notify.control.discovery import control_file, find
 from aintandem_notify.control.refusal import Refused
-from aintandem_notify.control.views import (
+from aintandem_notify.control.schemas import (
     DeliveryDetail,
     DeliveryPage,
     HandledView,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aintandem_notify.control.guard import refusal
+from aintandem_notify.control.server.auth import refusal
 
 TOKEN = "right-token"
 WITH_TOKEN = {"authorization": f"Bearer {TOKEN}"}

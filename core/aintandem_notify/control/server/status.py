@@ -8,10 +8,9 @@ from typing import Final
 
 import trio
 
-from aintandem_notify.control import wellness
-from aintandem_notify.control.access import Access
+from aintandem_notify.control import health as wellness
 from aintandem_notify.control.peers import peers_of
-from aintandem_notify.control.views import (
+from aintandem_notify.control.schemas import (
     AgentView,
     DestinationView,
     PeerView,
@@ -21,6 +20,7 @@ from aintandem_notify.control.views import (
     StoreView,
     UnwatchedView,
 )
+from aintandem_notify.control.server.access import Access
 from aintandem_notify.errors import StoreError
 from aintandem_notify.log import redact
 from aintandem_notify.orchestrator import ProjectStatus

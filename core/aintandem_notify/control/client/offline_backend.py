@@ -9,7 +9,7 @@ from aintandem_notify.control import deliveries
 from aintandem_notify.control.deliveries import Act
 from aintandem_notify.control.peers import peers_of
 from aintandem_notify.control.refusal import Refused
-from aintandem_notify.control.views import (
+from aintandem_notify.control.schemas import (
     DeliveryDetail,
     DeliveryPage,
     DestinationView,

@@ -4,9 +4,9 @@ from typing import Any, Final
 
 import trio
 
-from aintandem_notify.control.access import Access
 from aintandem_notify.control.refusal import Refused
-from aintandem_notify.control.views import PluginDetail, PluginView
+from aintandem_notify.control.schemas import PluginDetail, PluginView
+from aintandem_notify.control.server.access import Access
 from aintandem_notify.log import in_words, redact_values
 
 ANSWER_S: Final = 10.0

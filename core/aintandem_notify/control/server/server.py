@@ -9,9 +9,9 @@ from typing import Final
 import trio
 
 from aintandem_notify import log
-from aintandem_notify.control.access import Access
-from aintandem_notify.control.app import build_app
-from aintandem_notify.control.file import HeldByAnother, Whereabouts, control_file, published
+from aintandem_notify.control.discovery import HeldByAnother, Whereabouts, control_file, published
+from aintandem_notify.control.server.access import Access
+from aintandem_notify.control.server.app import build_app
 from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.http_server.connections import Guests
 from aintandem_notify.foundation.http_server.server import bound_socket, served

@@ -13,23 +13,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from aintandem_notify import log
 from aintandem_notify.control import deliveries
-from aintandem_notify.control.access import Access
-from aintandem_notify.control.asked import (
-    PAGE_QUERY,
-    body_of,
-    check_query,
-    filter_of,
-    names_in,
-    page_of,
-    references_in,
-    wanted_in,
-)
 from aintandem_notify.control.deliveries import Act
-from aintandem_notify.control.guard import OPEN_PATHS, refusal
-from aintandem_notify.control.plugins import detail_of
 from aintandem_notify.control.refusal import Refused
-from aintandem_notify.control.status import liveness, readiness, status_of
-from aintandem_notify.control.views import (
+from aintandem_notify.control.schemas import (
     DeliveryDetail,
     DeliveryPage,
     HandledView,
@@ -40,6 +26,20 @@ from aintandem_notify.control.views import (
     View,
     printable_json,
 )
+from aintandem_notify.control.server.access import Access
+from aintandem_notify.control.server.auth import OPEN_PATHS, refusal
+from aintandem_notify.control.server.plugins import detail_of
+from aintandem_notify.control.server.request_parsing import (
+    PAGE_QUERY,
+    body_of,
+    check_query,
+    filter_of,
+    names_in,
+    page_of,
+    references_in,
+    wanted_in,
+)
+from aintandem_notify.control.server.status import liveness, readiness, status_of
 from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.http_server.connections import vouch_for
 from aintandem_notify.store import Handled

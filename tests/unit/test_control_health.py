@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from aintandem_notify.control.wellness import silence, store_trouble, trouble
+from aintandem_notify.control.health import silence, store_trouble, trouble
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, Unwatched
 from aintandem_notify.store import StoreHealth

@@ -7,8 +7,8 @@ import trio
 from structlog.testing import capture_logs
 
 from aintandem_notify.config import AgentConfig, Secret
-from aintandem_notify.control import heartbeat
-from aintandem_notify.control.heartbeat import Heartbeat, open_heartbeat
+from aintandem_notify.control.server import dead_mans_switch
+from aintandem_notify.control.server.dead_mans_switch import Heartbeat, open_heartbeat
 from aintandem_notify.http_client import HttpClient
 from support.http_server import LoopbackServer, Reply, open_server
 
@@ -18,7 +18,7 @@ PATH = "/ping/5f0c-canary"
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No answer is waited for in vain here, so a machine with much to do may be slow to give one."""
-    monkeypatch.setattr(heartbeat, "TIMEOUT_S", 300.0)
+    monkeypatch.setattr(dead_mans_switch, "TIMEOUT_S", 300.0)
 
 
 @pytest.fixture

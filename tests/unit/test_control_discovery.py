@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from aintandem_notify.control.file import HeldByAnother, Whereabouts, control_file, find, published
+from aintandem_notify.control.discovery import HeldByAnother, Whereabouts, control_file, find, published
 
 HERE = Whereabouts(address="http://127.0.0.1:1", token="t" * 43, pid=os.getpid())
 HOLD = """
 import os, signal, sys
 from pathlib import Path
-from aintandem_notify.control.file import Whereabouts, published
+from aintandem_notify.control.discovery import Whereabouts, published
 with published(Path(sys.argv[1]), Whereabouts(address="http://127.0.0.1:1", token="t", pid=os.getpid())):
     print("held", flush=True)
     signal.pause()

@@ -7,9 +7,9 @@ from urllib.parse import quote, urlencode
 import trio
 
 from aintandem_notify.control.deliveries import Act
-from aintandem_notify.control.file import Whereabouts
+from aintandem_notify.control.discovery import Whereabouts
 from aintandem_notify.control.refusal import Refused
-from aintandem_notify.control.views import (
+from aintandem_notify.control.schemas import (
     DeliveryDetail,
     DeliveryPage,
     HandledView,
