@@ -12,8 +12,8 @@ import trio
 
 from aintandem_notify import log
 from aintandem_notify.agent.agent import Agent
+from aintandem_notify.agent.composition import open_agent
 from aintandem_notify.agent.systemd import Systemd
-from aintandem_notify.agent.tree import open_agent
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.foundation.open_files import FileBudget, file_budget, raise_file_limit, shortage
 from aintandem_notify.foundation.signals import Hangups, hangups, stop_signals
