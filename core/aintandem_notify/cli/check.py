@@ -71,7 +71,7 @@ def _too_few_files(loaded: Loaded) -> str | None:
 def _connect(loaded: Loaded) -> None:
     from aintandem_notify import log
     from aintandem_notify.cli.tables import table_lines
-    from aintandem_notify.trial import try_all
+    from aintandem_notify.diagnostics import try_all
 
     echo_lines("\nDoes everything answer?\n", bold=True)
     log.silence()  # what there is to say is shown below

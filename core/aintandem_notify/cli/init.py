@@ -244,8 +244,8 @@ def _settled(kind: str, draft: Draft, config: Path, answers: Answers) -> Instanc
     """The plugin with what it was asked, once a test notification has gone through; None to leave it out."""
     from dataclasses import replace
 
+    from aintandem_notify.diagnostics import send_sample
     from aintandem_notify.setup import PLUGINS, loaded_of, problem_of
-    from aintandem_notify.trial import send_sample
 
     while True:
         instance = _asked(kind, answers)

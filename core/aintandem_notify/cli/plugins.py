@@ -114,9 +114,9 @@ def _list_installed(folder: Path) -> None:
 
 def _list_instances(config: Path) -> None:
     from aintandem_notify import log
+    from aintandem_notify.diagnostics import bring_up
     from aintandem_notify.plugins import InstanceState
     from aintandem_notify.plugins.config_loading import load
-    from aintandem_notify.trial import bring_up
 
     loaded = load(config)
     log.silence()  # what there is to say is shown below

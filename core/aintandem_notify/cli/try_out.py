@@ -26,8 +26,8 @@ def test(arguments: tuple[str, ...], event_type: str) -> None:
     again.
     """
     from aintandem_notify import log
+    from aintandem_notify.diagnostics import send_sample
     from aintandem_notify.plugins.config_loading import load
-    from aintandem_notify.trial import send_sample
 
     config, destination = config_and_name(arguments, "DESTINATION")
     loaded = load(config)

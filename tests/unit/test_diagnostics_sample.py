@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from aintandem_notify.diagnostics import sample
 from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.plugins.config_loading import load
-from aintandem_notify.trial import sample
 
 CONFIG = """
 [orchestrator]

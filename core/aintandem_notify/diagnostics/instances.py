@@ -9,6 +9,9 @@ from typing import Final
 import trio
 
 from aintandem_notify.config import Config
+from aintandem_notify.diagnostics.orchestrator import try_orchestrator
+from aintandem_notify.diagnostics.results import Trial
+from aintandem_notify.diagnostics.sample import sample
 from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.errors import ConfigError, Problem
 from aintandem_notify.foundation.clock import SystemClock
@@ -16,9 +19,6 @@ from aintandem_notify.http_client import HttpClient
 from aintandem_notify.log import in_words
 from aintandem_notify.plugins import Delivered, InstanceState, InstanceStatus, PluginHost, open_host
 from aintandem_notify.plugins.config_loading import Loaded
-from aintandem_notify.trial.answers import Trial
-from aintandem_notify.trial.orchestrator import try_orchestrator
-from aintandem_notify.trial.sample import sample
 
 SET_UP_S: Final = 30.0
 """Seconds that all instances together get to come up; what takes longer is reported as it stands."""

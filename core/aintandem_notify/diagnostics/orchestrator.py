@@ -9,6 +9,7 @@ from typing import Final
 import trio
 
 from aintandem_notify.config import Config, ProjectConfig
+from aintandem_notify.diagnostics.results import Trial
 from aintandem_notify.errors import (
     AInTandemNotifyError,
     AuthenticationFailed,
@@ -20,7 +21,6 @@ from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.log import in_words
 from aintandem_notify.orchestrator import OrchestratorApi, Session, UnusableId, credentials_of
-from aintandem_notify.trial.answers import Trial
 
 ANSWER_S: Final = 30.0
 """Seconds that the orchestrator gets for all that it is asked."""
