@@ -39,7 +39,7 @@ MOMENTS = [
     ("click", "--version"),
     ("aintandem_notify.tail", "tail"),
     ("aintandem_notify.simulator", "simulate --port 0"),
-    ("aintandem_notify.setup", "init"),
+    ("aintandem_notify.init_wizard", "init"),
     ("aintandem_notify.agent", "run"),
     ("aintandem_notify.plugins.config_loading", "check"),
     ("aintandem_notify.control.client.backend", "status"),

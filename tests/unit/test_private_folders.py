@@ -13,7 +13,7 @@ import trio
 from aintandem_notify.client import FileTokens, StoredTokens
 from aintandem_notify.control.discovery import Whereabouts, published
 from aintandem_notify.foundation.private_folders import make_folder
-from aintandem_notify.setup import Draft, write
+from aintandem_notify.init_wizard import Draft, write
 from aintandem_notify.store import Store
 from aintandem_notify_file_log.files import LogFile
 

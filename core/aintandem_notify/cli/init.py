@@ -15,7 +15,7 @@ from aintandem_notify.cli.prompts import SIMULATOR, Answers, picked, prompt
 from aintandem_notify.cli.shared import config_argument, run_interruptible
 
 if TYPE_CHECKING:
-    from aintandem_notify.setup import Draft, Instance
+    from aintandem_notify.init_wizard import Draft, Instance
 
 DEFAULT_URL = "http://localhost:9900"
 PASSWORD = "AINTANDEM_PASSWORD"  # noqa: S105  # the variable's name
@@ -68,7 +68,7 @@ def init(
     folder secrets, readable for you only. All of that is written at the end; only the test notification of
     file_log is in its file at once. No server at hand? Take the simulator.
     """
-    from aintandem_notify.setup import problem_of
+    from aintandem_notify.init_wizard import problem_of
 
     if token_file is not None and (username is not None or password_file is not None):
         raise click.UsageError("--token-file stands in place of --username and --password-file")
@@ -134,7 +134,7 @@ def _expect_room(config: Path, answers: Answers, *, force: bool) -> None:
 def _orchestrator(answers: Answers) -> Draft:
     """Address, login and projects, asked until the orchestrator agrees."""
     from aintandem_notify import log
-    from aintandem_notify.setup import Draft, Refusal, listed_projects, silence_at, url_problem
+    from aintandem_notify.init_wizard import Draft, Refusal, listed_projects, silence_at, url_problem
 
     log.silence()  # what there is to say is said here
     while True:
@@ -221,7 +221,7 @@ def _with_plugins(draft: Draft, config: Path, answers: Answers) -> Draft:
 
 
 def _plugin_types(answers: Answers) -> list[str]:
-    from aintandem_notify.setup import PLUGINS
+    from aintandem_notify.init_wizard import PLUGINS
 
     types = list(PLUGINS)
     given = [*answers.plugins, *(kind for kind, _ in answers.settings)]
@@ -245,7 +245,7 @@ def _settled(kind: str, draft: Draft, config: Path, answers: Answers) -> Instanc
     from dataclasses import replace
 
     from aintandem_notify.diagnostics import send_sample
-    from aintandem_notify.setup import PLUGINS, loaded_of, problem_of
+    from aintandem_notify.init_wizard import PLUGINS, loaded_of, problem_of
 
     while True:
         instance = _asked(kind, answers)
@@ -270,7 +270,7 @@ def _settled(kind: str, draft: Draft, config: Path, answers: Answers) -> Instanc
 
 
 def _asked(kind: str, answers: Answers) -> Instance:
-    from aintandem_notify.setup import PLUGINS, Instance
+    from aintandem_notify.init_wizard import PLUGINS, Instance
 
     plugin = PLUGINS[kind]
     keys: dict[str, str] = {}
@@ -288,7 +288,7 @@ def _asked(kind: str, answers: Answers) -> Instance:
 
 
 def _write(draft: Draft, config: Path, answers: Answers, *, force: bool) -> None:
-    from aintandem_notify.setup import in_the_way, write
+    from aintandem_notify.init_wizard import in_the_way, write
 
     for file in [] if force else in_the_way(draft, config):
         answers.allow(

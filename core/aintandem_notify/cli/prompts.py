@@ -12,7 +12,7 @@ from aintandem_notify.cli.echo import echo
 from aintandem_notify.foundation.printable import escape
 
 if TYPE_CHECKING:
-    from aintandem_notify.setup import Question
+    from aintandem_notify.init_wizard import Question
 
 SIMULATOR = "simulator"
 """The answer that needs no orchestrator."""

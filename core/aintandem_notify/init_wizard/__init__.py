@@ -4,11 +4,11 @@
 are pure. ``looking`` asks the orchestrator, ``trying`` makes a configuration in memory, ``files`` writes it.
 """
 
-from aintandem_notify.setup.draft import Draft, Instance
-from aintandem_notify.setup.files import in_the_way, write
-from aintandem_notify.setup.looking import Refusal, listed_projects, silence_at, url_problem
-from aintandem_notify.setup.questions import PLUGINS, PluginQuestions, Question
-from aintandem_notify.setup.trying import loaded_of, problem_of
+from aintandem_notify.init_wizard.draft import Draft, Instance
+from aintandem_notify.init_wizard.dry_run import loaded_of, problem_of
+from aintandem_notify.init_wizard.files import in_the_way, write
+from aintandem_notify.init_wizard.orchestrator_probe import Refusal, listed_projects, silence_at, url_problem
+from aintandem_notify.init_wizard.questions import PLUGINS, PluginQuestions, Question
 
 __all__ = [
     "PLUGINS",

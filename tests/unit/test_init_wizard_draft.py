@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aintandem_notify.cli.prompts import picked
-from aintandem_notify.setup import PLUGINS, Draft, Instance, loaded_of, problem_of, url_problem, write
-from aintandem_notify.setup.draft import quoted
+from aintandem_notify.init_wizard import PLUGINS, Draft, Instance, loaded_of, problem_of, url_problem, write
+from aintandem_notify.init_wizard.draft import quoted
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 TYPED = ANY_TEXT.map(lambda text: "".join(filter(str.isprintable, text)) or "x")

@@ -6,10 +6,10 @@ from pathlib import Path
 from aintandem_notify.config import Surroundings
 from aintandem_notify.config.load import read_document
 from aintandem_notify.errors import ConfigError, Problem
+from aintandem_notify.init_wizard.draft import Draft
 from aintandem_notify.plugins.config_loading import Loaded
 from aintandem_notify.plugins.discovery.catalog import Catalog, Files
 from aintandem_notify.rules import Language, Router
-from aintandem_notify.setup.draft import Draft
 
 
 def loaded_of(draft: Draft, path: Path) -> Loaded:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from aintandem_notify.foundation.private_folders import make_folder
-from aintandem_notify.setup.draft import Draft
+from aintandem_notify.init_wizard.draft import Draft
 
 
 def in_the_way(draft: Draft, path: Path) -> list[Path]:
