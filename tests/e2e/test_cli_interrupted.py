@@ -37,7 +37,7 @@ main()
 MOMENTS = [
     ("aintandem_notify.cli.main", "tail"),
     ("click", "--version"),
-    ("aintandem_notify.tail", "tail"),
+    ("aintandem_notify.live_view", "tail"),
     ("aintandem_notify.simulator", "simulate --port 0"),
     ("aintandem_notify.init_wizard", "init"),
     ("aintandem_notify.agent", "run"),

@@ -20,6 +20,7 @@ from aintandem_notify.foundation.stdio import line_buffer
 from aintandem_notify.http_client import client, pools
 from aintandem_notify.http_client.addresses import refusal
 from aintandem_notify.ingest import writer
+from aintandem_notify.live_view import model
 from aintandem_notify.log import entries
 from aintandem_notify.orchestrator.catch_up import event_buffer, rest_snapshot
 from aintandem_notify.orchestrator.link import frame_memory, websocket
@@ -29,7 +30,6 @@ from aintandem_notify.plugins.border import crossing
 from aintandem_notify.plugins.runtime import live_hooks
 from aintandem_notify.rules import cost_budget, router, templating
 from aintandem_notify.store.tables import notification_cache
-from aintandem_notify.tail import board
 from aintandem_notify_console import Console
 from aintandem_notify_file_log import FileLog
 
@@ -127,10 +127,10 @@ FIGURES = {
         f"{event_buffer.MOST_HELD:,} events and {mib(event_buffer.MOST_HELD_SIZE)} Mi characters a project",
         f"the {writer.MOST_RUNS:,} that moved last, each with {runs.OUTPUT_TAIL_CHARACTERS:,} characters",
         f"{notification_cache.MOST:,} and {mib(notification_cache.MOST_CHARACTERS)} Mi characters a destination",
-        f"{board.MOST_TRACKED:,} under way",
+        f"{model.MOST_TRACKED:,} under way",
     ],
     "docs/operations.md": [
-        f"the {board.MOST_TRACKED:,} runs under way that moved last",
+        f"the {model.MOST_TRACKED:,} runs under way that moved last",
         f"room for {open_files.MOST_CONTROL} connections at a time",
         f"a body that takes more than {request_parsing.BODY_S:g} s",
         f"{mib(line_buffer.MAX_WAITING_BYTES)} MiB of lines",

@@ -20,10 +20,10 @@ from aintandem_notify.domain.observation import Gap, Observation
 from aintandem_notify.domain.reconciliation import missed
 from aintandem_notify.domain.runs import Run, RunRef, RunState
 from aintandem_notify.foundation.clock import iso_seconds, local_time
+from aintandem_notify.live_view.model import Bar, Board, Line
+from aintandem_notify.live_view.render import bars, plain_lines, terminal_lines
 from aintandem_notify.orchestrator.rest.records import TaskRecord
 from aintandem_notify.rules import formats
-from aintandem_notify.tail.board import Bar, Board, Line
-from aintandem_notify.tail.looks import bars, plain_lines, terminal_lines
 from aintandem_notify_console.lines import plain_line
 from aintandem_notify_console.terminal import Terminal, clock_time
 from aintandem_notify_file_log.lines import json_line

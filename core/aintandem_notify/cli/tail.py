@@ -32,9 +32,9 @@ def tail(config: Path, projects: tuple[str, ...], task_id: str | None, as_json: 
     1 when it has failed or was cancelled.
     """
     from aintandem_notify import log
+    from aintandem_notify.live_view import ReaderGone, Style, Wanted, follow
     from aintandem_notify.plugins import Files
     from aintandem_notify.plugins.config_loading import load
-    from aintandem_notify.tail import ReaderGone, Style, Wanted, follow
 
     loaded = load(config, files=Files.UNREAD)
     log.silence()  # what there is to say is shown

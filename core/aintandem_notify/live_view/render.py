@@ -9,8 +9,8 @@ from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.foundation.clock import EARLIEST, iso_seconds, local_time
 from aintandem_notify.foundation.printable import escape, escape_json
+from aintandem_notify.live_view.model import MARK, MARK_LENGTH, Bar, Line
 from aintandem_notify.rules import formats
-from aintandem_notify.tail.board import MARK, MARK_LENGTH, Bar, Line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -14,8 +14,8 @@ import trio
 from aintandem_notify.domain.events import Event
 from aintandem_notify.foundation.printable import escape
 from aintandem_notify.foundation.threads import run_in_thread
-from aintandem_notify.tail.board import Bar, Board, Line
-from aintandem_notify.tail.looks import bars, json_line, plain_lines, terminal_lines, wrapped
+from aintandem_notify.live_view.model import Bar, Board, Line
+from aintandem_notify.live_view.render import bars, json_line, plain_lines, terminal_lines, wrapped
 
 ROOM: Final = 500
 """Lines that wait to be written before whoever reads events has to wait, too."""

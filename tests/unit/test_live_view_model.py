@@ -13,8 +13,8 @@ from aintandem_notify.domain.notification import Project, Severity
 from aintandem_notify.domain.observation import Observation
 from aintandem_notify.domain.runs import RunRef, RunState
 from aintandem_notify.domain.samples import sample_event
-from aintandem_notify.tail import board as tail_board
-from aintandem_notify.tail.board import DETAIL_LINES, Board, output_lines
+from aintandem_notify.live_view import model as tail_board
+from aintandem_notify.live_view.model import DETAIL_LINES, Board, output_lines
 
 PROJECT = Project(id="project-123", name="Sales")
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

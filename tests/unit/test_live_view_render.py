@@ -10,8 +10,16 @@ from rich.console import Console
 
 from aintandem_notify.domain.events import TaskOutputEvent
 from aintandem_notify.domain.notification import Project, Severity
-from aintandem_notify.tail.board import Bar, Line
-from aintandem_notify.tail.looks import LABEL_COLUMNS, bars, json_line, plain_lines, short, terminal_lines, wrapped
+from aintandem_notify.live_view.model import Bar, Line
+from aintandem_notify.live_view.render import (
+    LABEL_COLUMNS,
+    bars,
+    json_line,
+    plain_lines,
+    short,
+    terminal_lines,
+    wrapped,
+)
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PROJECT = Project(id="project-123", name="Sales")

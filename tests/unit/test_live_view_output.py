@@ -11,8 +11,8 @@ import trio
 
 from aintandem_notify.domain.notification import Project, Severity
 from aintandem_notify.domain.samples import sample_event
-from aintandem_notify.tail.board import Bar, Board, Line
-from aintandem_notify.tail.writing import ROOM, Paper, ReaderGone, Style
+from aintandem_notify.live_view.model import Bar, Board, Line
+from aintandem_notify.live_view.output import ROOM, Paper, ReaderGone, Style
 
 PROJECT = Project(id="project-123", name="Sales")
 

@@ -26,14 +26,14 @@ from aintandem_notify.errors import (
 )
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.foundation.open_files import raise_file_limit, shortage
+from aintandem_notify.live_view.catch_up import ends
+from aintandem_notify.live_view.model import Board, Line
+from aintandem_notify.live_view.output import Paper, Style, open_paper
 from aintandem_notify.orchestrator import UnusableId
 from aintandem_notify.orchestrator.catch_up.record_mapping import observed_task
 from aintandem_notify.orchestrator.watch.fleet import resolve
 from aintandem_notify.rules import formats
 from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
-from aintandem_notify.tail.board import Board, Line
-from aintandem_notify.tail.finding import ends
-from aintandem_notify.tail.writing import Paper, Style, open_paper
 
 LONGEST_REASON: Final = 300
 """Characters of what somebody else says about a connection."""
