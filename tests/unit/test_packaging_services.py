@@ -14,7 +14,7 @@ import pytest
 
 from aintandem_notify.agent import EXIT_GRACE_S
 from aintandem_notify.cli.main import PROGRAM, commands
-from aintandem_notify.cli.shared import EXIT_WRONG
+from aintandem_notify.cli.options import EXIT_WRONG
 from aintandem_notify.config import DeliveryConfig, parse_duration
 
 ROOT = Path(__file__).parents[2]

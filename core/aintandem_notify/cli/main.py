@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from aintandem_notify import __version__
-from aintandem_notify.cli import (
+from aintandem_notify.cli.commands import (
     check,
     deliveries,
     destinations,
@@ -23,11 +23,11 @@ from aintandem_notify.cli import (
     simulate,
     status,
     tail,
-    try_out,
+    test,
 )
 from aintandem_notify.cli.echo import PrintableError, echo, echo_lines, print_faults_safely
-from aintandem_notify.cli.ending import end_process
-from aintandem_notify.cli.shared import EXIT_FAILED, EXIT_WRONG
+from aintandem_notify.cli.options import EXIT_FAILED, EXIT_WRONG
+from aintandem_notify.cli.process_exit import end_process
 from aintandem_notify.errors import AInTandemNotifyError, ConfigError
 from aintandem_notify.foundation import open_files
 from aintandem_notify.foundation.stdio.stderr_thread import stderr_in_thread
@@ -120,7 +120,7 @@ for command in (
     init.init,
     run.run,
     check.check,
-    try_out.test,
+    test.test,
     tail.tail,
     status.status,
     deliveries.deliveries,

@@ -2,7 +2,7 @@
 
 import click
 
-from aintandem_notify.cli.asking import config_and_names, json_option, show_json
+from aintandem_notify.cli.control_options import config_and_names, json_option, show_json
 from aintandem_notify.cli.echo import echo
 
 names = click.argument("arguments", nargs=-1, metavar="[CONFIG] NAME...")

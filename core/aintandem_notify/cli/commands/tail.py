@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from aintandem_notify.cli.shared import EXIT_FAILED, config_argument, identity, run_interruptible
+from aintandem_notify.cli.options import EXIT_FAILED, config_argument, identity, run_interruptible
 
 
 @click.command(

@@ -5,7 +5,7 @@ from functools import partial
 import click
 
 from aintandem_notify.cli.echo import echo
-from aintandem_notify.cli.shared import TEAR_DOWN_S, identity
+from aintandem_notify.cli.options import TEAR_DOWN_S, identity
 
 
 @click.command(epilog="Example:  aintandem-notify simulate --port 9900 --speed 5")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aintandem_notify.cli.echo import echo, echo_lines
-from aintandem_notify.cli.shared import (
+from aintandem_notify.cli.options import (
     EXIT_FAILED,
     config_argument,
     files_beside,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from aintandem_notify.cli.asking import json_option, now, show_facts, show_json, show_table
+from aintandem_notify.cli.control_options import json_option, now, show_facts, show_json, show_table
 from aintandem_notify.cli.echo import echo
-from aintandem_notify.cli.shared import EXIT_FAILED, config_argument
+from aintandem_notify.cli.options import EXIT_FAILED, config_argument
 
 if TYPE_CHECKING:
     from aintandem_notify.control.schemas import DestinationView, PeerView, ProjectView, StatusView, UnwatchedView

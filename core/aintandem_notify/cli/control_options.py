@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from aintandem_notify.cli.echo import echo, echo_json
+from aintandem_notify.cli.options import terminal_width
 from aintandem_notify.cli.prompts import confirm
-from aintandem_notify.cli.shared import terminal_width
 
 if TYPE_CHECKING:
     from aintandem_notify.control.schemas import View

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from aintandem_notify.cli.echo import echo, echo_lines
+from aintandem_notify.cli.options import config_argument, run_interruptible
 from aintandem_notify.cli.prompts import SIMULATOR, Answers, picked, prompt
-from aintandem_notify.cli.shared import config_argument, run_interruptible
 
 if TYPE_CHECKING:
     from aintandem_notify.init_wizard import Draft, Instance

@@ -4,9 +4,9 @@ import sys
 
 import click
 
-from aintandem_notify.cli.asking import config_and_name
+from aintandem_notify.cli.control_options import config_and_name
 from aintandem_notify.cli.echo import echo
-from aintandem_notify.cli.shared import EXIT_FAILED, run_interruptible
+from aintandem_notify.cli.options import EXIT_FAILED, run_interruptible
 
 
 @click.command(

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from aintandem_notify.cli.echo import echo, echo_json
-from aintandem_notify.cli.shared import files_beside, plugins_dir_option
+from aintandem_notify.cli.options import files_beside, plugins_dir_option
 
 
 @click.command(epilog="Example:  aintandem-notify schema > config.schema.json")

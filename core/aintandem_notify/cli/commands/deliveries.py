@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aintandem_notify.cli.asking import (
+from aintandem_notify.cli.control_options import (
     ask_first,
     config_and_name,
     config_and_names,
@@ -21,7 +21,7 @@ from aintandem_notify.cli.asking import (
     wanted_of,
 )
 from aintandem_notify.cli.echo import echo, echo_lines
-from aintandem_notify.cli.shared import EXIT_FAILED, config_argument
+from aintandem_notify.cli.options import EXIT_FAILED, config_argument
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from aintandem_notify.cli.shared import config_argument
+from aintandem_notify.cli.options import config_argument
 
 
 @click.command(epilog="Example:  aintandem-notify run config.example.toml")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aintandem_notify.cli.asking import config_and_name, json_option, now, show_facts, show_json
+from aintandem_notify.cli.control_options import config_and_name, json_option, now, show_facts, show_json
 from aintandem_notify.cli.echo import echo
-from aintandem_notify.cli.shared import (
+from aintandem_notify.cli.options import (
     EXIT_FAILED,
     files_beside,
     plugins_dir_option,
