@@ -17,8 +17,8 @@ from aintandem_notify.errors import LinkLost, LinkRefused, OrchestratorError, Pr
 from aintandem_notify.foundation.clock import SystemClock, TrioClock
 from aintandem_notify.foundation.memory_budget import Budget
 from aintandem_notify.orchestrator.link import handshake as tap_module
-from aintandem_notify.orchestrator.link.frame_memory import COPIES, FrameRoom
-from aintandem_notify.orchestrator.link.handshake import Tap
+from aintandem_notify.orchestrator.link.frame_memory import COPIES, FrameMemory
+from aintandem_notify.orchestrator.link.handshake import HandshakeStream
 from aintandem_notify.orchestrator.link.websocket import (
     HASTY_CLOSE_TIMEOUT_S,
     MAX_BATCH_FRAMES,
@@ -569,7 +569,7 @@ async def test_dialling_has_the_same_deadline(autojump_clock: trio.testing.MockC
 @pytest.mark.parametrize("said_by_the_library", [b"", b"\x88\x82mask\x6e\x8b"])
 async def test_a_goodbye_is_said_once(said_by_the_library: bytes) -> None:
     ours, theirs = trio.testing.memory_stream_pair()
-    tap = Tap(ours, limit=1)
+    tap = HandshakeStream(ours, limit=1)
     if said_by_the_library:
         await tap.send_all(said_by_the_library)
     await tap.say_goodbye(1002)
@@ -660,7 +660,7 @@ async def test_a_server_that_takes_nothing_is_dead(autojump_clock: trio.testing.
 
 
 async def test_large_messages_of_several_links_are_read_one_after_the_other() -> None:
-    room, text = FrameRoom(), "x" * 2**20
+    room, text = FrameMemory(), "x" * 2**20
     room.large = Budget(COPIES * 2**20)
     async with (
         open_raw_orchestrator() as raw,
@@ -683,7 +683,7 @@ async def test_large_messages_of_several_links_are_read_one_after_the_other() ->
 
 
 async def test_a_large_message_in_pieces_asks_for_room_too() -> None:
-    room, text = FrameRoom(), b"x" * 2**19
+    room, text = FrameMemory(), b"x" * 2**19
     async with open_raw_orchestrator() as raw, open_link(target(raw), settings(room=room)) as link:
         socket = await raw.connections.receive()
         await socket.send_bytes_raw(frame(text, final=False) + frame(text, opcode=0, final=False))
@@ -719,7 +719,7 @@ async def test_a_message_that_there_is_no_memory_for_ends_its_link_with_a_word(
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("aintandem_notify.orchestrator.link.text_frames.WholeFrames._took", fail)
+    monkeypatch.setattr("aintandem_notify.orchestrator.link.text_frames.TextFrameReader._took", fail)
 
     async def watch(raw: RawOrchestrator) -> None:
         async with open_link(target(raw), settings()) as link:

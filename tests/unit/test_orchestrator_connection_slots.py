@@ -4,11 +4,11 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
-from aintandem_notify.orchestrator.link.connection_slots import LinkPlaces
+from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
 
 
 async def test_who_has_no_place_waits_for_a_turn_and_knows_why(autojump_clock: trio.testing.MockClock) -> None:
-    places = LinkPlaces(2)
+    places = ConnectionSlots(2)
     turns: list[tuple[str, float]] = []
 
     async def watch(name: str) -> None:
@@ -32,7 +32,7 @@ async def test_who_has_no_place_waits_for_a_turn_and_knows_why(autojump_clock: t
 
 
 async def test_one_at_a_time_may_go_over_to_another_link_where_all_places_are_taken() -> None:
-    places = LinkPlaces(1)
+    places = ConnectionSlots(1)
     async with places.place():
         with places.second() as first, places.second() as other:
             assert (first, other) == (True, False)
@@ -41,13 +41,13 @@ async def test_one_at_a_time_may_go_over_to_another_link_where_all_places_are_ta
 
 
 async def test_many_may_go_over_at_a_time_where_there_are_places() -> None:
-    places = LinkPlaces(3)
+    places = ConnectionSlots(3)
     async with places.place():
         with places.second() as one, places.second() as two, places.second() as three, places.second() as four:
             assert (one, two, three, four) == (True, True, True, False)
 
 
 async def test_without_a_limit_nobody_waits() -> None:
-    places = LinkPlaces()
+    places = ConnectionSlots()
     async with places.place(), places.place(), places.place():
         assert places.shortage is None

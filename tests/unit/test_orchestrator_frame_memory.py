@@ -6,20 +6,20 @@ from trio.testing import wait_all_tasks_blocked
 
 from aintandem_notify.foundation.memory_budget import Budget
 from aintandem_notify.orchestrator.link import frame_memory
-from aintandem_notify.orchestrator.link.frame_memory import COPIES, FRAME_COST, FrameRoom, LinkRoom
+from aintandem_notify.orchestrator.link.frame_memory import COPIES, FRAME_COST, FrameMemory, LinkMemory
 
 
 @pytest.fixture
-def room() -> FrameRoom:
-    room = FrameRoom()
+def room() -> FrameMemory:
+    room = FrameMemory()
     room.large = Budget(COPIES * 1000)
     return room
 
 
 async def test_a_large_message_waits_until_the_events_of_the_one_before_are_safe(
-    room: FrameRoom, nursery: trio.Nursery
+    room: FrameMemory, nursery: trio.Nursery
 ) -> None:
-    first, second = LinkRoom(room), LinkRoom(room)
+    first, second = LinkMemory(room), LinkMemory(room)
     await first.ask(1000)
     nursery.start_soon(second.ask, 500)
     for step in (lambda: first.take(1000), first.hand_over):
@@ -34,8 +34,8 @@ async def test_a_large_message_waits_until_the_events_of_the_one_before_are_safe
 
 
 @pytest.mark.parametrize("taken", [False, True])
-async def test_a_link_that_ends_gives_everything_back(room: FrameRoom, taken: bool) -> None:
-    link = LinkRoom(room)
+async def test_a_link_that_ends_gives_everything_back(room: FrameMemory, taken: bool) -> None:
+    link = LinkMemory(room)
     link.take(10)
     link.hand_over()
     link.take(20)
@@ -50,11 +50,11 @@ async def test_a_link_that_ends_gives_everything_back(room: FrameRoom, taken: bo
 
 
 async def test_where_much_is_buffered_each_link_hands_over_what_it_has(
-    room: FrameRoom, monkeypatch: pytest.MonkeyPatch
+    room: FrameMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frame_memory, "MOST_BUFFERED", 10_000)
     monkeypatch.setattr(frame_memory, "FAIR_SHARE", 1_000)
-    busy, other = LinkRoom(room), LinkRoom(room)
+    busy, other = LinkMemory(room), LinkMemory(room)
     taken = 0
     while busy.take(436):
         taken += 1

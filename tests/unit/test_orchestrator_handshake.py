@@ -3,16 +3,16 @@
 import trio
 import trio.testing
 
-from aintandem_notify.orchestrator.link.handshake import PORTION, Tap
-from aintandem_notify.orchestrator.link.text_frames import WholeFrames
+from aintandem_notify.orchestrator.link.handshake import PORTION, HandshakeStream
+from aintandem_notify.orchestrator.link.text_frames import TextFrameReader
 
 
 async def test_the_library_gets_small_portions_so_that_a_flood_of_empty_fragments_holds_nobody_up() -> None:
     server, client = trio.testing.memory_stream_pair()
-    tap = Tap(client, limit=2**20)
+    tap = HandshakeStream(client, limit=2**20)
     await server.send_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
     assert (await tap.receive_some(65536)).startswith(b"HTTP/1.1 101")
-    tap.opened(WholeFrames(lambda _: True, limit=2**20), trio.lowlevel.checkpoint)
+    tap.opened(TextFrameReader(lambda _: True, limit=2**20), trio.lowlevel.checkpoint)
     flood = b"\x01\x00" + b"\x00\x00" * 20_000
     await server.send_all(flood)
     got = bytearray()

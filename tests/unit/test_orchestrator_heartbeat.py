@@ -5,7 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from aintandem_notify.orchestrator.link.heartbeat import Beat, Pulse, control_frame, is_ping, next_beat
+from aintandem_notify.orchestrator.link.heartbeat import (
+    HeartbeatAction,
+    HeartbeatState,
+    control_frame,
+    is_ping,
+    next_beat,
+)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -13,33 +19,36 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("heard_at", "pinged_at", "now", "beat", "wait"),
     [
-        (0.0, 0.0, 0.0, Beat.WAIT, 30.0),
-        (0.0, 0.0, 29.0, Beat.WAIT, 1.0),
-        (0.0, 0.0, 30.0, Beat.PING, 0.0),
-        (0.0, 30.0, 30.0, Beat.WAIT, 30.0),
-        (0.0, 60.0, 60.0, Beat.WAIT, 15.0),  # the verdict is nearer than the next ping
-        (0.0, 60.0, 74.0, Beat.WAIT, 1.0),
-        (0.0, 60.0, 75.0, Beat.DEAD, 0.0),
-        (0.0, 0.0, 80.0, Beat.DEAD, 0.0),  # nobody pings the dead
-        (74.0, 60.0, 75.0, Beat.WAIT, 15.0),  # any frame is life
+        (0.0, 0.0, 0.0, HeartbeatAction.WAIT, 30.0),
+        (0.0, 0.0, 29.0, HeartbeatAction.WAIT, 1.0),
+        (0.0, 0.0, 30.0, HeartbeatAction.PING, 0.0),
+        (0.0, 30.0, 30.0, HeartbeatAction.WAIT, 30.0),
+        (0.0, 60.0, 60.0, HeartbeatAction.WAIT, 15.0),  # the verdict is nearer than the next ping
+        (0.0, 60.0, 74.0, HeartbeatAction.WAIT, 1.0),
+        (0.0, 60.0, 75.0, HeartbeatAction.DEAD, 0.0),
+        (0.0, 0.0, 80.0, HeartbeatAction.DEAD, 0.0),  # nobody pings the dead
+        (74.0, 60.0, 75.0, HeartbeatAction.WAIT, 15.0),  # any frame is life
     ],
 )
-def test_what_comes_next(heard_at: float, pinged_at: float, now: float, beat: Beat, wait: float) -> None:
-    assert next_beat(Pulse(30.0, heard_at, pinged_at), now) == (beat, wait)
+def test_what_comes_next(
+    heard_at: float, pinged_at: float, now: float, beat: HeartbeatAction, wait: float
+) -> None:
+    assert next_beat(HeartbeatState(30.0, heard_at, pinged_at), now) == (beat, wait)
 
 
 @pytest.mark.parametrize(
-    ("now", "beat", "wait"), [(80.0, Beat.WAIT, 10.0), (90.0, Beat.PING, 0.0), (900.0, Beat.PING, 0.0)]
+    ("now", "beat", "wait"),
+    [(80.0, HeartbeatAction.WAIT, 10.0), (90.0, HeartbeatAction.PING, 0.0), (900.0, HeartbeatAction.PING, 0.0)],
 )
-def test_no_verdict_while_our_reader_pauses(now: float, beat: Beat, wait: float) -> None:
-    assert next_beat(Pulse(30.0, 0.0, 60.0, paused=True), now) == (beat, wait)
+def test_no_verdict_while_our_reader_pauses(now: float, beat: HeartbeatAction, wait: float) -> None:
+    assert next_beat(HeartbeatState(30.0, 0.0, 60.0, paused=True), now) == (beat, wait)
 
 
 def test_waiting_always_gets_somewhere() -> None:
     """Whatever the times, a wait is longer than nothing, so that nobody spins."""
     for tenths in range(1000):
-        beat, wait = next_beat(Pulse(30.0, 0.0, 60.0), tenths / 10)
-        assert beat is not Beat.WAIT or wait > 0
+        beat, wait = next_beat(HeartbeatState(30.0, 0.0, 60.0), tenths / 10)
+        assert beat is not HeartbeatAction.WAIT or wait > 0
 
 
 @pytest.mark.parametrize("kind", ["ping", "pong"])

@@ -28,7 +28,7 @@ from aintandem_notify.errors import (
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.orchestrator.auth.tokens import Origin, Token
 from aintandem_notify.orchestrator.link import frames
-from aintandem_notify.orchestrator.link.connection_slots import LinkPlaces
+from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
 from aintandem_notify.orchestrator.link.reconnect_policy import Trouble
 from aintandem_notify.orchestrator.link.states import ConnectionState
 from aintandem_notify.orchestrator.link.websocket import Frame, Link
@@ -108,7 +108,7 @@ class World:
     lifetime: float = FOR_EVER
     fatal: frozenset[Trouble] = frozenset()
     tells_every_try: bool = False
-    places: LinkPlaces = field(default_factory=LinkPlaces)
+    places: ConnectionSlots = field(default_factory=ConnectionSlots)
     longest_event: int | None = None
     gave_up_for: Exception | None = None
     open_links: int = 0
@@ -443,7 +443,7 @@ async def test_a_token_is_renewed_before_its_end(world: World, autojump_clock: M
     assert world.most_links == 2, "the next is open before the last is closed"
 
 
-class NoSecond(LinkPlaces):
+class NoSecond(ConnectionSlots):
     """Other projects go over to new links all the time."""
 
     @contextmanager
@@ -462,7 +462,7 @@ async def test_without_a_place_for_another_link_the_renewal_waits(world: World, 
 async def test_a_project_that_waits_for_a_place_says_so_and_is_connected_in_its_turn(
     world: World, autojump_clock: MockClock
 ) -> None:
-    world.places = LinkPlaces(1)
+    world.places = ConnectionSlots(1)
 
     async def another() -> None:
         async with world.places.place():

@@ -4,7 +4,7 @@ import pytest
 import trio
 import trio.testing
 
-from aintandem_notify.orchestrator.auth.shielded import finish
+from aintandem_notify.orchestrator.auth.shielded import run_to_completion
 
 
 async def test_uncancelled_it_only_runs(autojump_clock: trio.testing.MockClock) -> None:
@@ -12,7 +12,7 @@ async def test_uncancelled_it_only_runs(autojump_clock: trio.testing.MockClock) 
         await trio.sleep(1000)
         return "done"
 
-    assert await finish(act, grace_s=5) == "done"
+    assert await run_to_completion(act, grace_s=5) == "done"
     assert trio.current_time() == 1000
 
 
@@ -23,7 +23,7 @@ async def test_an_error_comes_out_as_it_is() -> None:
         raise failure
 
     with pytest.raises(ExceptionGroup) as raised:
-        await finish(act, grace_s=5)
+        await run_to_completion(act, grace_s=5)
     assert raised.value is failure
 
 
@@ -39,7 +39,7 @@ async def test_a_cancellation_waits_for_the_end_or_for_the_grace(
         done.append("kept")
 
     with trio.move_on_after(2) as scope:
-        await finish(act, grace_s=5)
+        await run_to_completion(act, grace_s=5)
         await trio.sleep_forever()
     assert scope.cancelled_caught
     assert trio.current_time() == ends_at
@@ -57,7 +57,7 @@ async def test_whoever_cancelled_gets_a_plain_cancellation(
 
     with trio.move_on_after(2) as scope:
         with pytest.raises(trio.Cancelled):
-            await finish(act, grace_s=5)
+            await run_to_completion(act, grace_s=5)
         await trio.lowlevel.checkpoint()
     assert scope.cancelled_caught
 
@@ -70,6 +70,6 @@ async def test_what_is_cancelled_already_does_not_begin() -> None:
 
     with trio.CancelScope() as scope:
         scope.cancel()
-        await finish(act, grace_s=5)
+        await run_to_completion(act, grace_s=5)
     assert scope.cancelled_caught
     assert begun == []

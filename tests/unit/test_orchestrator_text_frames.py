@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.orchestrator.link.text_frames import WholeFrames
+from aintandem_notify.orchestrator.link.text_frames import TextFrameReader
 
 LIMIT = 70_000
 
@@ -35,7 +35,7 @@ class Taken(list[str]):
 def split(content: bytes, size: int = 10**9) -> tuple[list[str], bytes]:
     """The texts that were taken and the bytes that were left, when ``content`` arrives in such pieces."""
     taken = Taken()
-    whole = WholeFrames(taken.take, limit=LIMIT)
+    whole = TextFrameReader(taken.take, limit=LIMIT)
     pieces = [content[start : start + size] for start in range(0, len(content), size)]
     left = b"".join(bytes(whole.split(piece)) for piece in pieces)
     return list(taken), left
@@ -104,7 +104,7 @@ def test_what_is_too_large_is_not_waited_for() -> None:
 
 def test_it_stops_when_there_is_no_room_and_goes_on_where_it_was() -> None:
     taken = Taken(room=2)
-    whole = WholeFrames(taken.take, limit=LIMIT)
+    whole = TextFrameReader(taken.take, limit=LIMIT)
     content = b"".join(framed(text.encode()) for text in "abcde")
 
     assert whole.split(content + PING) == b""
@@ -129,7 +129,7 @@ frames = st.lists(
 def test_nothing_is_lost_doubled_or_reordered(pieces: list[bytes], size: int, room: int) -> None:
     content = b"".join(pieces)
     taken = Taken(room)
-    whole = WholeFrames(taken.take, limit=LIMIT)
+    whole = TextFrameReader(taken.take, limit=LIMIT)
     passed = b""
     for start in range(0, len(content), size):
         passed += whole.split(content[start : start + size])

@@ -27,7 +27,7 @@ from aintandem_notify.foundation.open_files import NO_LIMIT, FileBudget
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.ingest import open_ingest
 from aintandem_notify.maintenance import open_pruning, watch_trouble
-from aintandem_notify.orchestrator import Credentials, LinkPlaces, Login, Session, credentials_of, open_fleet
+from aintandem_notify.orchestrator import ConnectionSlots, Credentials, Login, Session, credentials_of, open_fleet
 from aintandem_notify.plugins import PluginHost, open_host
 from aintandem_notify.plugins.config_loading import Loaded
 from aintandem_notify.sharing import node_name, open_membership, open_sharing
@@ -94,7 +94,7 @@ async def open_agent(
                 books=ingest,
                 clock=clock,
                 chance=chance,
-                places=LinkPlaces(files.links),
+                places=ConnectionSlots(files.links),
             )
         )
         await enter(open_sharing(member, fleet, forget=ingest.forget, entries=agent.entries, clock=clock))

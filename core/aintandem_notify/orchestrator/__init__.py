@@ -7,7 +7,7 @@ The tables of ``link`` (``close_codes``, ``reconnect_policy``, ``states``, ``hea
 from aintandem_notify.orchestrator.auth.credentials import Credentials, GivenToken, Login, credentials_of
 from aintandem_notify.orchestrator.auth.session import Session
 from aintandem_notify.orchestrator.auth.token_store import MemoryTokens, StoredTokens, TokenStore
-from aintandem_notify.orchestrator.link.connection_slots import LinkPlaces
+from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
 from aintandem_notify.orchestrator.link.states import ConnectionState
 from aintandem_notify.orchestrator.protocol.identifiers import UnusableId, checked_id
 from aintandem_notify.orchestrator.rest.client import OrchestratorApi
@@ -18,11 +18,11 @@ from aintandem_notify.orchestrator.watch.settings import WatchSettings
 from aintandem_notify.orchestrator.watch.status import ProjectStatus, Unwatched
 
 __all__ = [
+    "ConnectionSlots",
     "ConnectionState",
     "Credentials",
     "Fleet",
     "GivenToken",
-    "LinkPlaces",
     "Login",
     "MemoryTokens",
     "OrchestratorApi",

@@ -23,8 +23,8 @@ from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.auth.credentials import Credentials, GivenToken, Login
 from aintandem_notify.orchestrator.auth.routes import AuthRoutes
-from aintandem_notify.orchestrator.auth.shielded import finish
-from aintandem_notify.orchestrator.auth.token_store import SAVE_TIME_S, Keeper, StoredTokens, TokenStore
+from aintandem_notify.orchestrator.auth.shielded import run_to_completion
+from aintandem_notify.orchestrator.auth.token_store import SAVE_TIME_S, StoredTokens, TokenCache, TokenStore
 from aintandem_notify.orchestrator.auth.tokens import Origin, Token, is_short, is_token, kept_token, make_token
 from aintandem_notify.orchestrator.protocol.address import SocketTarget, socket_target
 from aintandem_notify.orchestrator.protocol.responses import message_of
@@ -66,7 +66,7 @@ class Session:
         self._clock = clock
         self._chance = chance
         self._announce = announce
-        self._keeper = Keeper(url.rstrip("/"), store)
+        self._keeper = TokenCache(url.rstrip("/"), store)
         self._kept: Token | None = None
         self._token: Token | None = None
         self._refused: Token | None = None
@@ -308,7 +308,7 @@ class Session:
         refresh = partial(self._refresh_with, self._refresh_token)
         # The old refresh token is used up as soon as the orchestrator has read it: whoever cancels must not leave
         # the store with that one.
-        return await (finish(refresh, grace_s=SAVE_TIME_S) if self._keeper.keeps else refresh())
+        return await (run_to_completion(refresh, grace_s=SAVE_TIME_S) if self._keeper.keeps else refresh())
 
     async def _refresh_with(self, refresh_token: str) -> Token | None:
         try:

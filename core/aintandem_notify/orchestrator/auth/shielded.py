@@ -8,7 +8,7 @@ import trio
 T = TypeVar("T")
 
 
-async def finish(act: Callable[[], Awaitable[T]], *, grace_s: float) -> T:
+async def run_to_completion(act: Callable[[], Awaitable[T]], *, grace_s: float) -> T:
     """Run ``act``; a cancellation from outside is obeyed when it is done, or ``grace_s`` seconds later.
 
     Returns its result, or raises its exception as it is. Cancelled meanwhile, it raises Cancelled in place of

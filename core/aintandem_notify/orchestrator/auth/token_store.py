@@ -98,7 +98,7 @@ class MemoryTokens:
         self._tokens = None
 
 
-class Keeper:
+class TokenCache:
     """A store, if there is one, as a session uses it: for one url, and without harm when it fails."""
 
     def __init__(self, url: str, store: TokenStore | None) -> None:

@@ -12,7 +12,7 @@ from aintandem_notify import log
 _log = log.get_logger(__name__)
 
 
-class LinkPlaces:
+class ConnectionSlots:
     """The places that all projects share.
 
     A project has one for as long as it has a link or tries to open one. ``total`` counts no handovers, of which

@@ -23,7 +23,7 @@ LONGEST_MESSAGE_S: Final = 120.0
 """How long a large message may take to arrive, once there is room; 16 MiB come in that time at 1.2 Mbit/s."""
 
 
-class FrameRoom:
+class FrameMemory:
     """What the links of one program share."""
 
     def __init__(self) -> None:
@@ -36,10 +36,10 @@ class FrameRoom:
         return self.buffered >= MOST_BUFFERED
 
 
-class LinkRoom:
+class LinkMemory:
     """What one link has of it. ``waits`` while it does not read because there is no room for a large message."""
 
-    def __init__(self, room: FrameRoom) -> None:
+    def __init__(self, room: FrameMemory) -> None:
         self.waits = False
         self._closed = False
         self._room = room

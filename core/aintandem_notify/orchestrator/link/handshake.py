@@ -17,7 +17,7 @@ import trio
 from aintandem_notify.errors import LinkLost, OrchestratorError
 from aintandem_notify.orchestrator.link.close_codes import TOO_BIG, error_for_status
 from aintandem_notify.orchestrator.link.frame_memory import FREE_MESSAGE, LONGEST_MESSAGE_S
-from aintandem_notify.orchestrator.link.text_frames import WholeFrames
+from aintandem_notify.orchestrator.link.text_frames import TextFrameReader
 
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r\n]")
 _SHORTEST_STATUS: Final = len(b"HTTP/1.1 101 ")
@@ -31,7 +31,7 @@ CLOSE: Final = b"\x88"
 _MASKED: Final = 0x80
 
 
-class Tap(trio.abc.Stream):
+class HandshakeStream(trio.abc.Stream):
     """``stream``, watched.
 
     Up to the end of the answer to the upgrade, its end or a refusal raise our errors out of ``receive_some``,
@@ -56,7 +56,7 @@ class Tap(trio.abc.Stream):
         self._open = trio.Event()
         self._head: bytearray | None = bytearray()
         self._early = b""
-        self._whole: WholeFrames | None = None
+        self._whole: TextFrameReader | None = None
         self._wait_for_room: Callable[[], Awaitable[None]] | None = None
         self._ask: Callable[[int], Awaitable[None]] | None = None
         self._ends_until = math.inf
@@ -64,7 +64,7 @@ class Tap(trio.abc.Stream):
 
     def opened(
         self,
-        whole: WholeFrames,
+        whole: TextFrameReader,
         wait_for_room: Callable[[], Awaitable[None]],
         ask: Callable[[int], Awaitable[None]] | None = None,
     ) -> None:

@@ -18,7 +18,7 @@ LONGEST_PING: Final = 256
 """Characters; a frame that is longer is no ping, so that it need not be searched for one."""
 
 
-class Beat(StrEnum):
+class HeartbeatAction(StrEnum):
     """What the heartbeat does next."""
 
     WAIT = "wait"
@@ -27,7 +27,7 @@ class Beat(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
+class HeartbeatState:
     """What the heartbeat knows: ``heard_at`` when anything arrived last, ``pinged_at`` when we asked last.
 
     ``paused`` while our own reader holds back on purpose: what is not read cannot be heard, so there is no
@@ -50,14 +50,14 @@ class Pulse:
         return self.pinged_at + self.interval
 
 
-def next_beat(pulse: Pulse, now: float) -> tuple[Beat, float]:
+def next_beat(pulse: HeartbeatState, now: float) -> tuple[HeartbeatAction, float]:
     """What to do now, and for ``WAIT`` the seconds until the question should be asked again."""
     if not pulse.paused and now >= pulse.dead_at:
-        return Beat.DEAD, 0.0
+        return HeartbeatAction.DEAD, 0.0
     if now >= pulse.ping_at:
-        return Beat.PING, 0.0
+        return HeartbeatAction.PING, 0.0
     due = pulse.ping_at if pulse.paused else min(pulse.ping_at, pulse.dead_at)
-    return Beat.WAIT, due - now
+    return HeartbeatAction.WAIT, due - now
 
 
 def control_frame(kind: str, now: datetime) -> str:

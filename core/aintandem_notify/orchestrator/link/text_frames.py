@@ -25,7 +25,7 @@ class _Frame(NamedTuple):
     end: int
 
 
-class WholeFrames:
+class TextFrameReader:
     """Splits what arrives after the handshake; each whole text message goes to ``take``, in order.
 
     ``take`` says whether there is room for more; if not, ``split`` stops, and goes on where it was when it is

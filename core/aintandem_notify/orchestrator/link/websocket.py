@@ -21,10 +21,16 @@ from aintandem_notify.errors import LinkLost, OrchestratorError
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.orchestrator.link.close_codes import OUR_LIMITS, TOO_BIG, error_for_close, leaves
 from aintandem_notify.orchestrator.link.dial import TlsContext, open_stream
-from aintandem_notify.orchestrator.link.frame_memory import FrameRoom, LinkRoom
-from aintandem_notify.orchestrator.link.handshake import Tap
-from aintandem_notify.orchestrator.link.heartbeat import Beat, Pulse, control_frame, is_ping, next_beat
-from aintandem_notify.orchestrator.link.text_frames import WholeFrames
+from aintandem_notify.orchestrator.link.frame_memory import FrameMemory, LinkMemory
+from aintandem_notify.orchestrator.link.handshake import HandshakeStream
+from aintandem_notify.orchestrator.link.heartbeat import (
+    HeartbeatAction,
+    HeartbeatState,
+    control_frame,
+    is_ping,
+    next_beat,
+)
+from aintandem_notify.orchestrator.link.text_frames import TextFrameReader
 from aintandem_notify.orchestrator.protocol.address import Endpoint, SocketTarget
 
 Frame = str | bytes
@@ -98,7 +104,7 @@ class LinkSettings:
     heartbeat_interval: float = 30.0
     batch_frames: int = MAX_BATCH_FRAMES
     handshakes: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(MAX_HANDSHAKES))
-    room: FrameRoom = field(default_factory=FrameRoom)
+    room: FrameMemory = field(default_factory=FrameMemory)
 
 
 def dialler(tls: TlsContext, outbound: Outbound = DIRECT) -> Dial:
@@ -141,7 +147,7 @@ async def _connect(
     with trio.move_on_after(settings.connect_timeout):
         stream = await stack.enter_async_context(settings.dial(target.endpoint))
         problem = "the orchestrator did not answer the handshake"
-        tap = Tap(stream, limit=MAX_MESSAGE_SIZE + RECEIVE_BUFFER_SIZE)
+        tap = HandshakeStream(stream, limit=MAX_MESSAGE_SIZE + RECEIVE_BUFFER_SIZE)
         with _library_errors():
             websocket = await wrap_client_stream(
                 _LibraryTasks(nursery),  # type: ignore[arg-type]  # the library only starts its reader there
@@ -221,9 +227,9 @@ class _LibraryTasks:
 class _WebSocketLink:
     """A link over trio-websocket; ``read`` and ``keep_alive`` run beside its user."""
 
-    def __init__(self, websocket: WebSocketConnection, tap: Tap, settings: LinkSettings) -> None:
-        self._share = LinkRoom(settings.room)
-        tap.opened(WholeFrames(self._take, limit=MAX_MESSAGE_SIZE), self._wait_for_room, self._share.ask)
+    def __init__(self, websocket: WebSocketConnection, tap: HandshakeStream, settings: LinkSettings) -> None:
+        self._share = LinkMemory(settings.room)
+        tap.opened(TextFrameReader(self._take, limit=MAX_MESSAGE_SIZE), self._wait_for_room, self._share.ask)
         tap.on_idle = self._flush
         self._websocket = websocket
         self._tap = tap
@@ -315,14 +321,14 @@ class _WebSocketLink:
         pinged_at = trio.current_time()
         while self._ended is None:
             now = trio.current_time()
-            pulse = Pulse(
+            pulse = HeartbeatState(
                 self._interval, self._tap.heard_at, pinged_at, paused=self._room is not None or self._share.waits
             )
             beat, wait = next_beat(pulse, now)
-            if beat is Beat.DEAD:
+            if beat is HeartbeatAction.DEAD:
                 self._end(LinkLost(f"nothing was heard for {now - pulse.heard_at:.0f} s"))
                 return
-            if beat is Beat.PING:
+            if beat is HeartbeatAction.PING:
                 pinged_at = now
                 await self._send("ping")
                 if not self._ping_in_flight:

@@ -19,9 +19,9 @@ from aintandem_notify.orchestrator.auth.session import Session
 from aintandem_notify.orchestrator.catch_up.catch_up import Books, CatchUp, Lookout
 from aintandem_notify.orchestrator.catch_up.event_buffer import Hold
 from aintandem_notify.orchestrator.catch_up.rest_snapshot import Surveyor
-from aintandem_notify.orchestrator.link.connection_slots import LinkPlaces
+from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
 from aintandem_notify.orchestrator.link.dial import client_context
-from aintandem_notify.orchestrator.link.frame_memory import FrameRoom
+from aintandem_notify.orchestrator.link.frame_memory import FrameMemory
 from aintandem_notify.orchestrator.link.websocket import LinkSettings, dialler, open_link
 from aintandem_notify.orchestrator.rest.client import OrchestratorApi
 from aintandem_notify.orchestrator.watch.fleet import Fleet, Watch, keep_fleet
@@ -56,16 +56,16 @@ async def open_fleet(
     clock: Clock,
     chance: Chance,
     books: Books | None = None,
-    places: LinkPlaces | None = None,
+    places: ConnectionSlots | None = None,
 ) -> AsyncIterator[Fleet]:
     """A fleet whose events go to ``sink``; ``Fleet.reconcile`` says which projects it watches, and how.
 
     What is missed while a project has no link is found out with what ``books`` knows of it; None: it is missed.
     ``places`` bounds how many are watched at a time; None: all.
     """
-    places = places or LinkPlaces()
+    places = places or ConnectionSlots()
     api = OrchestratorApi(session, http, clock)
-    room = FrameRoom()
+    room = FrameMemory()
     lookout = None if books is None else Lookout(Surveyor(api, clock), books)
 
     def prepare(connection: ConnectionConfig) -> Watch:

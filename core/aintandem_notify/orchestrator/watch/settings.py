@@ -14,7 +14,7 @@ from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.orchestrator.auth.tokens import Token
 from aintandem_notify.orchestrator.catch_up.catch_up import CatchUp
 from aintandem_notify.orchestrator.catch_up.event_buffer import Held, Hold
-from aintandem_notify.orchestrator.link.connection_slots import LinkPlaces
+from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
 from aintandem_notify.orchestrator.link.reconnect_policy import Backoff, Trouble
 from aintandem_notify.orchestrator.protocol.address import SocketTarget
 from aintandem_notify.orchestrator.watch.handover import Connect
@@ -71,4 +71,4 @@ class WatchSettings:
     longest_event: int | None = None
     long_reads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(1))
     held: Held = field(default_factory=Held)
-    places: LinkPlaces = field(default_factory=LinkPlaces)
+    places: ConnectionSlots = field(default_factory=ConnectionSlots)
