@@ -20,8 +20,8 @@ from aintandem_notify.ingest import Ingest
 from aintandem_notify.orchestrator.catch_up import catch_up as catching_up
 from aintandem_notify.orchestrator.catch_up import event_buffer
 from aintandem_notify.orchestrator.catch_up.catch_up import KINDS, MOST_TRIES, CatchUp, Lookout, _Tally
-from aintandem_notify.orchestrator.catch_up.event_buffer import LONGEST_HOLD_S, Held, Hold
-from aintandem_notify.orchestrator.catch_up.rest_snapshot import Comparison, Shared, Sighting
+from aintandem_notify.orchestrator.catch_up.event_buffer import LONGEST_HOLD_S, BufferedEvents, EventBuffer
+from aintandem_notify.orchestrator.catch_up.rest_snapshot import Comparison, SharedRequest, Snapshot
 from aintandem_notify.rules.default_texts import severity
 from support.ingesting import open_bench
 from support.outbox import NOW, PROJECT, claim_all, event, memory
@@ -57,7 +57,7 @@ class Script:
         old: datetime,
         since: datetime,
         comparison: Comparison,
-    ) -> Sighting:
+    ) -> Snapshot:
         self.asked.append((trio.current_time(), kind))
         moment = comparison.moment
         await trio.sleep(self.takes_s)
@@ -66,7 +66,7 @@ class Script:
         if isinstance(answer, Exception):
             raise answer
         await comparison.compare(answer.observations, moment)
-        return Sighting(answer.missing)
+        return Snapshot(answer.missing)
 
     async def again(self, ref: RunRef) -> Observation | None:
         self.asked.append((trio.current_time(), ref.kind))
@@ -89,9 +89,9 @@ class Bench:
     chance: float = 1.0
     stored: list[Event] = field(default_factory=list)
 
-    def begin(self) -> tuple[CatchUp, Hold]:
+    def begin(self) -> tuple[CatchUp, EventBuffer]:
         """A link has opened."""
-        hold = Hold(self._store, holding=True)
+        hold = EventBuffer(self._store, holding=True)
         catch_up = CatchUp(
             PROJECT,
             hold,
@@ -279,7 +279,7 @@ async def test_the_hold_is_bounded(
         await trio.sleep(1)
         stored.extend(events)
 
-    hold = Hold(store, holding=True)
+    hold = EventBuffer(store, holding=True)
     events = [event("task_started", run=f"t{number}", at=number) for number in range(5)]
     for one in events[:2]:
         await hold.take([one], 100)
@@ -298,7 +298,7 @@ async def test_what_comes_while_others_are_stored_is_left_over_at_the_end(
     async def store(events: Sequence[Event]) -> None:
         await trio.sleep_forever()
 
-    hold = Hold(store, holding=True)
+    hold = EventBuffer(store, holding=True)
     await hold.take([event("task_started")], 100)
     with trio.move_on_after(2):
         async with trio.open_nursery() as nursery:
@@ -368,7 +368,7 @@ async def test_one_request_serves_all_who_asked_before_it_began(autojump_clock: 
             raise ServerTrouble("down", status=503)
         return begun[-1]
 
-    shared, answers = Shared(ask), dict[float, list[float]]()
+    shared, answers = SharedRequest(ask), dict[float, list[float]]()
 
     async def get(after: float) -> None:
         await trio.sleep(after)
@@ -389,7 +389,7 @@ async def test_who_is_cancelled_while_asking_leaves_the_question_to_the_next(aut
         await trio.sleep(1)
         return trio.current_time()
 
-    shared, answers = Shared(ask), list[float]()
+    shared, answers = SharedRequest(ask), list[float]()
 
     async def get() -> None:
         answers.append(await shared.get())
@@ -417,8 +417,8 @@ async def test_what_all_projects_hold_back_together_is_bounded(monkeypatch: pyte
     async def store(events: Sequence[Event]) -> None:
         stored.extend(events)
 
-    everyone = Held()
-    first, second = (Hold(store, holding=True, held_by_all=everyone) for _ in range(2))
+    everyone = BufferedEvents()
+    first, second = (EventBuffer(store, holding=True, held_by_all=everyone) for _ in range(2))
     await first.take([event("task_started", "t1")], 100)
     await second.take([event("task_started", "t2")], 100)
     assert stored == []

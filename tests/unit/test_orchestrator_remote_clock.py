@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import trio
 from trio.testing import MockClock
 
-from aintandem_notify.orchestrator.catch_up.remote_clock import FORGET_AFTER_S, FUTURE, PACE, TheirClock
+from aintandem_notify.orchestrator.catch_up.remote_clock import FORGET_AFTER_S, FUTURE, PACE, RemoteClock
 from support.outbox import NOW
 
 
@@ -14,7 +14,7 @@ def at(seconds: float) -> datetime:
 
 
 async def test_what_it_has_stamped_has_happened_and_time_has_passed_since(autojump_clock: MockClock) -> None:
-    theirs = TheirClock()
+    theirs = RemoteClock()
     assert theirs.at_least() is None
     theirs.hear([None], NOW)
     assert theirs.at_least() is None
@@ -31,7 +31,7 @@ async def test_what_it_has_stamped_has_happened_and_time_has_passed_since(autoju
 async def test_a_stamp_from_the_future_is_not_believed_nor_one_that_no_clock_shows(
     autojump_clock: MockClock,
 ) -> None:
-    theirs = TheirClock()
+    theirs = RemoteClock()
     theirs.hear([NOW + FUTURE + timedelta(microseconds=1)], NOW)
     assert theirs.at_least() is None
     ages_ago = datetime.min.replace(tzinfo=NOW.tzinfo)
@@ -42,7 +42,7 @@ async def test_a_stamp_from_the_future_is_not_believed_nor_one_that_no_clock_sho
 
 
 async def test_a_clock_that_was_set_back_is_believed_in_time(autojump_clock: MockClock) -> None:
-    theirs = TheirClock()
+    theirs = RemoteClock()
     theirs.hear([at(30)], NOW)
     for _ in range(4):
         await trio.sleep(FORGET_AFTER_S / 2)
@@ -51,7 +51,7 @@ async def test_a_clock_that_was_set_back_is_believed_in_time(autojump_clock: Moc
 
 
 async def test_what_was_heard_long_ago_says_nothing(autojump_clock: MockClock) -> None:
-    theirs = TheirClock()
+    theirs = RemoteClock()
     theirs.hear([at(0)], NOW)
     await trio.sleep(FORGET_AFTER_S)
     assert theirs.at_least() == at(FORGET_AFTER_S * PACE)

@@ -21,10 +21,10 @@ from aintandem_notify.orchestrator.catch_up.request_slots import (
     MOST_REQUESTS,
     MOST_STALLED,
     STALLED_S,
-    Slots,
+    RequestSlots,
     room,
 )
-from aintandem_notify.orchestrator.catch_up.rest_snapshot import Surveyor
+from aintandem_notify.orchestrator.catch_up.rest_snapshot import SnapshotReader
 from aintandem_notify.orchestrator.rest.client import TIMEOUT_S, OrchestratorApi
 from support.outbox import NOW
 
@@ -58,7 +58,7 @@ class Nothing:
         assert not observations
 
 
-async def look(surveyor: Surveyor, project: str, done: dict[str, float]) -> None:
+async def look(surveyor: SnapshotReader, project: str, done: dict[str, float]) -> None:
     try:
         await surveyor.look(Family.WORKFLOW, project, [], NOW, NOW, Nothing())
     except (HttpFailed, ServerTrouble):
@@ -66,7 +66,7 @@ async def look(surveyor: Surveyor, project: str, done: dict[str, float]) -> None
     done[project] = trio.current_time()
 
 
-def surveyor(*, silent: bool) -> Surveyor:
+def surveyor(*, silent: bool) -> SnapshotReader:
     http = ManyProjects(silent=silent)
     session = Session(
         "http://h",
@@ -76,7 +76,7 @@ def surveyor(*, silent: bool) -> Surveyor:
         chance=lambda: 0.0,
         announce=lambda event: pytest.fail(event.reason),
     )
-    return Surveyor(OrchestratorApi(session, http, SystemClock()), SystemClock())
+    return SnapshotReader(OrchestratorApi(session, http, SystemClock()), SystemClock())
 
 
 async def test_a_project_is_looked_at_at_once_while_others_pause_before_they_ask_again(
@@ -107,7 +107,7 @@ async def test_a_project_waits_a_moment_for_those_that_are_not_answered_and_then
 
 
 async def test_a_project_that_is_answered_again_is_no_longer_behind_the_others(autojump_clock: MockClock) -> None:
-    slots = Slots()
+    slots = RequestSlots()
     async with slots.turn("p"):
         await trio.sleep(STALLED_S)
     async with trio.open_nursery() as nursery:
@@ -130,14 +130,14 @@ async def test_a_project_that_is_answered_again_is_no_longer_behind_the_others(a
             assert trio.current_time() == begun
 
 
-async def hold(slots: Slots, who: str, seconds: float, began: list[tuple[float, str]]) -> None:
+async def hold(slots: RequestSlots, who: str, seconds: float, began: list[tuple[float, str]]) -> None:
     async with slots.turn(who):
         began.append((trio.current_time(), who))
         await trio.sleep(seconds)
 
 
 async def test_turns_are_given_in_order_and_few_at_a_time(autojump_clock: MockClock) -> None:
-    slots, began = Slots(), list[tuple[float, str]]()
+    slots, began = RequestSlots(), list[tuple[float, str]]()
     names = [f"p{number:02}" for number in range(3 * MOST_REQUESTS)]
     async with trio.open_nursery() as nursery:
         for name in names:
@@ -148,7 +148,7 @@ async def test_turns_are_given_in_order_and_few_at_a_time(autojump_clock: MockCl
 
 
 async def test_who_is_cancelled_takes_no_turn_with_him(autojump_clock: MockClock) -> None:
-    slots = Slots()
+    slots = RequestSlots()
     for granted in (True, False):
         async with trio.open_nursery() as nursery:
             for number in range(MOST_REQUESTS if granted else 4 * MOST_REQUESTS):
@@ -162,7 +162,7 @@ async def test_who_is_cancelled_takes_no_turn_with_him(autojump_clock: MockClock
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), st.floats(0.0, 40.0)), max_size=60))
 def test_never_are_there_more_requests_than_both_rows_allow(wishes: list[tuple[str, float]]) -> None:
-    slots, most, done = Slots(), 0, 0
+    slots, most, done = RequestSlots(), 0, 0
 
     async def ask(who: str, seconds: float) -> None:
         nonlocal most, done

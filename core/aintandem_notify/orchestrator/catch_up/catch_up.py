@@ -22,8 +22,8 @@ from aintandem_notify.domain.runs import TERMINAL_STATES, RunRef
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, NotFound, ServerTrouble, StoreError
 from aintandem_notify.foundation.backoff import Chance, full_jitter
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.orchestrator.catch_up.event_buffer import Hold
-from aintandem_notify.orchestrator.catch_up.rest_snapshot import Comparison, Sighting
+from aintandem_notify.orchestrator.catch_up.event_buffer import EventBuffer
+from aintandem_notify.orchestrator.catch_up.rest_snapshot import Comparison, Snapshot
 from aintandem_notify.orchestrator.link.reconnect_policy import Backoff
 from aintandem_notify.orchestrator.protocol.responses import TooLarge
 
@@ -76,7 +76,7 @@ class Survey(Protocol):
         old: datetime,
         since: datetime,
         comparison: Comparison,
-    ) -> Sighting: ...
+    ) -> Snapshot: ...
     async def again(self, ref: RunRef) -> Observation | None: ...
 
 
@@ -173,7 +173,7 @@ class CatchUp:
     def __init__(
         self,
         project: Project,
-        hold: Hold,
+        hold: EventBuffer,
         opened_at: datetime,
         *,
         lookout: Lookout,

@@ -23,13 +23,13 @@ LONGEST_HOLD_S: Final = 20.0
 
 
 @dataclass(slots=True)
-class Held:
+class BufferedEvents:
     """What waits of all projects, in bytes."""
 
     size: int = 0
 
 
-class Hold:
+class EventBuffer:
     """Passes a project's events on in their order: at once, or held back until ``release``.
 
     ``store`` returns when they are safe. Events that are stored in vain stay with whoever stores them.
@@ -40,13 +40,13 @@ class Hold:
         store: Callable[[Sequence[Event]], Awaitable[None]],
         *,
         holding: bool,
-        held_by_all: Held | None = None,
+        held_by_all: BufferedEvents | None = None,
     ) -> None:
         self._store = store
         self._holding = holding
         self._events: list[Event] = []
         self._size = self._cost = 0
-        self._held_by_all = held_by_all or Held()
+        self._held_by_all = held_by_all or BufferedEvents()
         self._turn = trio.Lock()
 
     async def take(self, events: Sequence[Event], size: int) -> None:

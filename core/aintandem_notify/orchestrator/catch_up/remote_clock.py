@@ -25,7 +25,7 @@ class _Heard(NamedTuple):
         return self.stamp + timedelta(seconds=PACE * (at - self.at))
 
 
-class TheirClock:
+class RemoteClock:
     """Hears the orchestrator's stamps; works inside ``trio.run`` only."""
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ class _Turn:
     granted: trio.Event = field(default_factory=trio.Event)
 
 
-class Slots:
+class RequestSlots:
     """Turns, first come, first served, in two rows: of those whose latest request stalled, and of others."""
 
     def __init__(self) -> None:

@@ -20,8 +20,8 @@ from aintandem_notify.orchestrator.catch_up.record_mapping import (
     observed_sandboxes,
     observed_task,
 )
-from aintandem_notify.orchestrator.catch_up.remote_clock import TheirClock
-from aintandem_notify.orchestrator.catch_up.request_slots import Slots
+from aintandem_notify.orchestrator.catch_up.remote_clock import RemoteClock
+from aintandem_notify.orchestrator.catch_up.request_slots import RequestSlots
 from aintandem_notify.orchestrator.protocol.identifiers import UnusableId
 from aintandem_notify.orchestrator.protocol.responses import TooLarge
 from aintandem_notify.orchestrator.rest.client import OrchestratorApi, patiently
@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class Snapshot:
     """What came of looking at a project's runs of one kind; ``missing`` names what it could not be asked for.
 
     ``trouble`` is why single runs that it does not list could not be asked for now.
@@ -89,15 +89,15 @@ class _Listed(NamedTuple):
     sandboxes: Sequence[SandboxRecord]
 
 
-class Surveyor:
+class SnapshotReader:
     """Looks at projects. What asks raises ApiError or HttpFailed; NotFound: the server has no such call."""
 
     def __init__(self, api: OrchestratorApi, clock: Clock) -> None:
         self._api = api.asking_once()
         self._clock = clock
-        self._theirs = TheirClock()
-        self._slots = Slots()
-        self._sandboxes = Shared(lambda: self._ask(_ALL_PROJECTS, self._list_sandboxes))
+        self._theirs = RemoteClock()
+        self._slots = RequestSlots()
+        self._sandboxes = SharedRequest(lambda: self._ask(_ALL_PROJECTS, self._list_sandboxes))
 
     def hear(self, *stamps: datetime | None) -> None:
         """The orchestrator has written these times: its clock has reached them."""
@@ -111,7 +111,7 @@ class Surveyor:
         old: datetime,
         since: datetime,
         comparison: Comparison,
-    ) -> Sighting:
+    ) -> Snapshot:
         """All runs of one kind, compared as they are found. Raises StoreError, too.
 
         Those of ``known``, which have not ended as far as we know, are asked for one by one if the list does not
@@ -131,7 +131,7 @@ class Surveyor:
                 moment = comparison.moment
                 found = await self._look_at_sandboxes(project_id, [run.ref for run in mine], news)
                 await comparison.compare(found, moment)
-                return Sighting()
+                return Snapshot()
 
     async def again(self, ref: RunRef) -> Observation | None:
         """One run, asked for now; None when nothing is known about it."""
@@ -155,7 +155,7 @@ class Surveyor:
 
     async def _tasks(
         self, project_id: str, known: Sequence[OpenRun], old: datetime, comparison: Comparison
-    ) -> Sighting:
+    ) -> Snapshot:
         listed: set[str] = set()
         offset = asked = pages = too_large = 0
         size = PAGE
@@ -185,7 +185,7 @@ class Surveyor:
         if too_large:
             missing.append(f"{too_large} tasks that are too large to be read")
         trouble = await self._unlisted(known, listed, comparison)
-        return Sighting(tuple(missing), trouble)
+        return Snapshot(tuple(missing), trouble)
 
     async def _compare_page(
         self, project_id: str, offset: int, size: int, listed: Set[str], comparison: Comparison | None
@@ -207,7 +207,7 @@ class Surveyor:
         self.hear(*(at for task in page for at in (task.created_at, task.started_at, task.completed_at)))
         return page
 
-    async def _executions(self, project_id: str, known: Sequence[OpenRun], comparison: Comparison) -> Sighting:
+    async def _executions(self, project_id: str, known: Sequence[OpenRun], comparison: Comparison) -> Snapshot:
         async def compare() -> set[str]:
             moment = comparison.moment
             listed = await self._api.each_execution(
@@ -218,7 +218,7 @@ class Surveyor:
 
         listed = await self._ask(project_id, compare)
         trouble = await self._unlisted(known, listed, comparison)
-        return Sighting(trouble=trouble)
+        return Snapshot(trouble=trouble)
 
     async def _unlisted(
         self, known: Iterable[OpenRun], listed: Set[str], comparison: Comparison
@@ -337,7 +337,7 @@ class _Round(Generic[T]):
     error: ApiError | HttpFailed | None = None
 
 
-class Shared(Generic[T]):
+class SharedRequest(Generic[T]):
     """One request for all who ask at about the same time; nobody gets an answer that was asked for earlier."""
 
     def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:

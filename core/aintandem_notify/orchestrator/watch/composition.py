@@ -17,8 +17,8 @@ from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.auth.session import Session
 from aintandem_notify.orchestrator.catch_up.catch_up import Books, CatchUp, Lookout
-from aintandem_notify.orchestrator.catch_up.event_buffer import Hold
-from aintandem_notify.orchestrator.catch_up.rest_snapshot import Surveyor
+from aintandem_notify.orchestrator.catch_up.event_buffer import EventBuffer
+from aintandem_notify.orchestrator.catch_up.rest_snapshot import SnapshotReader
 from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
 from aintandem_notify.orchestrator.link.dial import client_context
 from aintandem_notify.orchestrator.link.frame_memory import FrameMemory
@@ -66,7 +66,7 @@ async def open_fleet(
     places = places or ConnectionSlots()
     api = OrchestratorApi(session, http, clock)
     room = FrameMemory()
-    lookout = None if books is None else Lookout(Surveyor(api, clock), books)
+    lookout = None if books is None else Lookout(SnapshotReader(api, clock), books)
 
     def prepare(connection: ConnectionConfig) -> Watch:
         settings = WatchSettings(
@@ -88,7 +88,7 @@ async def open_fleet(
         return watch
 
     def catch_up(
-        lookout: Lookout, connection: ConnectionConfig, project: Project, hold: Hold, opened_at: datetime
+        lookout: Lookout, connection: ConnectionConfig, project: Project, hold: EventBuffer, opened_at: datetime
     ) -> CatchUp:
         return CatchUp(
             project,

@@ -33,7 +33,7 @@ from aintandem_notify.errors import (
 from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.orchestrator.auth.tokens import Token, renewal_moment
 from aintandem_notify.orchestrator.catch_up.catch_up import CatchUp
-from aintandem_notify.orchestrator.catch_up.event_buffer import Hold
+from aintandem_notify.orchestrator.catch_up.event_buffer import EventBuffer
 from aintandem_notify.orchestrator.link.close_codes import OUR_LIMITS
 from aintandem_notify.orchestrator.link.frames import FrameReader
 from aintandem_notify.orchestrator.link.reconnect_policy import (
@@ -96,7 +96,7 @@ class _Watch:
         self._token: Token | None = None
         self._opened_at: float | None = None
         self._connection_is_news = True
-        self._hold = Hold(self._keeper.keep, holding=False)
+        self._hold = EventBuffer(self._keeper.keep, holding=False)
         self._catch_up: CatchUp | None = None
         self._link: Link | None = None
         self._stored_at = 0.0
@@ -143,7 +143,7 @@ class _Watch:
 
     def _begin_to_catch_up(self, links: Succession, opened_at: datetime) -> None:
         if self._settings.catching_up is not None:
-            self._hold = Hold(self._keeper.keep, holding=True, held_by_all=self._settings.held)
+            self._hold = EventBuffer(self._keeper.keep, holding=True, held_by_all=self._settings.held)
             self._catch_up = self._settings.catching_up(self._project, self._hold, opened_at)
             links.beside(partial(self._catch_up.run, self._stored_until))
             links.beside(self._hold.release_in_time)

@@ -13,7 +13,7 @@ from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.orchestrator.auth.tokens import Token
 from aintandem_notify.orchestrator.catch_up.catch_up import CatchUp
-from aintandem_notify.orchestrator.catch_up.event_buffer import Held, Hold
+from aintandem_notify.orchestrator.catch_up.event_buffer import BufferedEvents, EventBuffer
 from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
 from aintandem_notify.orchestrator.link.reconnect_policy import Backoff, Trouble
 from aintandem_notify.orchestrator.protocol.address import SocketTarget
@@ -22,7 +22,7 @@ from aintandem_notify.orchestrator.watch.status import ProjectStatus
 
 Sink = Callable[[Project, Sequence[Event]], Awaitable[None]]
 """Takes a project's events; returns when they are safe, raises StoreError when they cannot be stored now."""
-CatchingUp = Callable[[Project, Hold, datetime], CatchUp]
+CatchingUp = Callable[[Project, EventBuffer, datetime], CatchUp]
 """Makes what catches a project up, whose link was opened at that time and whose live events wait in the hold."""
 Observe = Callable[[ProjectStatus], None]
 """Sees each new status of a project; must return at once."""
@@ -70,5 +70,5 @@ class WatchSettings:
     catching_up: CatchingUp | None = None
     longest_event: int | None = None
     long_reads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(1))
-    held: Held = field(default_factory=Held)
+    held: BufferedEvents = field(default_factory=BufferedEvents)
     places: ConnectionSlots = field(default_factory=ConnectionSlots)
