@@ -10,14 +10,14 @@ from aintandem_notify.domain.notification import Project
 from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.backoff import full_jitter
 from aintandem_notify.orchestrator.watch.settings import WatchSettings
-from aintandem_notify.orchestrator.watch.status_tracker import Standing
+from aintandem_notify.orchestrator.watch.status_tracker import StatusTracker
 
 
-class Keeper:
+class RetryingSink:
     """Hands a project's events over until they are safe; nobody reads meanwhile, and the link holds back."""
 
     def __init__(
-        self, project: Project, settings: WatchSettings, standing: Standing, log: FilteringBoundLogger
+        self, project: Project, settings: WatchSettings, standing: StatusTracker, log: FilteringBoundLogger
     ) -> None:
         self._project = project
         self._settings = settings

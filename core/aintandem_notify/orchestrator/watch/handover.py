@@ -27,8 +27,8 @@ class _Held:
     released: trio.Event = field(default_factory=trio.Event)
 
 
-class Succession:
-    """The links that are open; made by ``open_succession``."""
+class ConnectionHandover:
+    """The links that are open; made by ``open_handover``."""
 
     def __init__(self, connect: Connect, nursery: trio.Nursery) -> None:
         self._connect = connect
@@ -74,12 +74,12 @@ class Succession:
 
 
 @asynccontextmanager
-async def open_succession(connect: Connect) -> AsyncIterator[Succession]:
+async def open_handover(connect: Connect) -> AsyncIterator[ConnectionHandover]:
     """No link at first; all are closed when the block is left, which raises what ended the one in use."""
     failure: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
-            yield Succession(connect, nursery)
+            yield ConnectionHandover(connect, nursery)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         failure = telling(group)

@@ -48,10 +48,10 @@ from aintandem_notify.orchestrator.link.reconnect_policy import (
 )
 from aintandem_notify.orchestrator.link.states import ConnectionState, Signal
 from aintandem_notify.orchestrator.link.websocket import Link
-from aintandem_notify.orchestrator.watch.event_sink import Keeper
-from aintandem_notify.orchestrator.watch.handover import Succession, open_succession
+from aintandem_notify.orchestrator.watch.event_sink import RetryingSink
+from aintandem_notify.orchestrator.watch.handover import ConnectionHandover, open_handover
 from aintandem_notify.orchestrator.watch.settings import Observe, WatchSettings
-from aintandem_notify.orchestrator.watch.status_tracker import Standing
+from aintandem_notify.orchestrator.watch.status_tracker import StatusTracker
 
 RENEW_AGAIN_S: Final = 30.0
 """Pause before a token that could not be renewed is renewed again, while the link goes on with the old one."""
@@ -90,8 +90,8 @@ class _Watch:
         self._settings = settings
         self._log = log.get_logger(__name__).bind(project=project.id)
         self._reader = FrameReader(project.id, settings.clock, self._log, longest=settings.longest_event)
-        self._standing = Standing(project, self._reader, settings.clock, observe)
-        self._keeper = Keeper(project, settings, self._standing, self._log)
+        self._standing = StatusTracker(project, self._reader, settings.clock, observe)
+        self._keeper = RetryingSink(project, settings, self._standing, self._log)
         self._spell = _Spell()
         self._token: Token | None = None
         self._opened_at: float | None = None
@@ -132,7 +132,7 @@ class _Watch:
 
     async def _connect_and_read_in_place(self) -> NoReturn:
         self._token = await self._settings.session.token()
-        async with open_succession(self._settings.connect) as links:
+        async with open_handover(self._settings.connect) as links:
             try:
                 link = await self._open(links, self._token)
                 self._begin_to_catch_up(links, await self._open_books())
@@ -141,7 +141,7 @@ class _Watch:
                 await self._take_rest(links.links)
         raise AssertionError("reading ends with an exception")
 
-    def _begin_to_catch_up(self, links: Succession, opened_at: datetime) -> None:
+    def _begin_to_catch_up(self, links: ConnectionHandover, opened_at: datetime) -> None:
         if self._settings.catching_up is not None:
             self._hold = EventBuffer(self._keeper.keep, holding=True, held_by_all=self._settings.held)
             self._catch_up = self._settings.catching_up(self._project, self._hold, opened_at)
@@ -154,13 +154,13 @@ class _Watch:
         at = self._stored_at if self._link is None else self._link.heard_at
         return self._settings.clock.unhurried() - timedelta(seconds=trio.current_time() - at)
 
-    async def _open(self, links: Succession, token: Token) -> Link:
+    async def _open(self, links: ConnectionHandover, token: Token) -> Link:
         session = self._settings.session
         link = await links.open(session.socket(self._project.id, token))
         session.accepted(token)
         return link
 
-    async def _read(self, links: Succession, link: Link, token: Token) -> NoReturn:
+    async def _read(self, links: ConnectionHandover, link: Link, token: Token) -> NoReturn:
         """Read until the link is lost; before its token expires, go over to another one."""
         renew_at = renewal_moment(token, self._settings.chance)
         while True:
@@ -181,7 +181,7 @@ class _Watch:
                     await self._go_over(links, old, link)
                     renew_at = renewal_moment(token, self._settings.chance)
 
-    async def _go_over(self, links: Succession, old: Link, new: Link) -> None:
+    async def _go_over(self, links: ConnectionHandover, old: Link, new: Link) -> None:
         """Let the old link end first, so that events keep their order; the new one holds on to its own."""
         links.release(old)
         copies: set[str | bytes] = set()
@@ -229,7 +229,7 @@ class _Watch:
             except StoreError as error:
                 self._log.error("what was read last could not be stored", events=len(rest), reason=str(error))
 
-    async def _successor(self, links: Succession, token: Token) -> tuple[Link, Token] | None:
+    async def _successor(self, links: ConnectionHandover, token: Token) -> tuple[Link, Token] | None:
         """Another link, open beside the present one, with its new token; None when it cannot be had now."""
         try:
             successor = await self._settings.session.token()

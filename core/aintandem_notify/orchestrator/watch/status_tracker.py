@@ -11,7 +11,7 @@ from aintandem_notify.orchestrator.watch.settings import Observe
 from aintandem_notify.orchestrator.watch.status import ProjectStatus
 
 
-class Standing:
+class StatusTracker:
     """The status of a project; every change of it is shown to ``observe``, with what ``reader`` has counted."""
 
     def __init__(self, project: Project, reader: FrameReader, clock: Clock, observe: Observe) -> None:
