@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from aintandem_notify.domain.events import ConnectionConnectedEvent, Event, Family, FeedGapEvent
 from aintandem_notify.domain.notification import Project
-from aintandem_notify.domain.observation import Gap, Look, Observation
+from aintandem_notify.domain.observation import Gap, Observation, ObservationBatch
 from aintandem_notify.domain.runs import Run, RunRef, RunState
 from aintandem_notify.errors import StoreError
 from aintandem_notify.ingest import batch_limits, writer
@@ -31,8 +31,10 @@ def seen(name: str, state: str = "failed", **facts: Any) -> Observation:
     return Observation(RunRef("p", Family.TASK, name), RunState(state), **(usual | facts))
 
 
-def look(*observations: Observation, moment: int, held: Mapping[RunRef, datetime] | None = None) -> Look:
-    return Look(observations, GAP, moment, held or {})
+def look(
+    *observations: Observation, moment: int, held: Mapping[RunRef, datetime] | None = None
+) -> ObservationBatch:
+    return ObservationBatch(observations, GAP, moment, held or {})
 
 
 async def titles(storage: Storage) -> list[str]:

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from aintandem_notify.control.deliveries import page, show
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.notification import Notification, Project
-from aintandem_notify.domain.observation import Gap, Look, Observation
+from aintandem_notify.domain.observation import Gap, Observation, ObservationBatch
 from aintandem_notify.domain.runs import RunRef, RunState
 from aintandem_notify.log import HIDDEN, hide
 from aintandem_notify.rules import Router, default_texts, formats
@@ -48,13 +48,13 @@ async def forget(storage: Storage) -> None:
     await storage.run(lambda store: store._recent.clear())
 
 
-def ended(run: str = "t1", **facts: Any) -> Look:
+def ended(run: str = "t1", **facts: Any) -> ObservationBatch:
     """REST shows that a task failed a minute ago, while nobody listened."""
     moment = NOW - timedelta(minutes=1)
     gap = Gap(NOW - timedelta(hours=1), NOW, NOW - timedelta(days=1), 86400)
     ref = RunRef("p", Family.TASK, run)
     one = Observation(ref, RunState.FAILED, "t", created_at=moment, started_at=moment, ended_at=moment)
-    return Look((type(one)(**{name: getattr(one, name) for name in one.__slots__} | facts),), gap, 0)
+    return ObservationBatch((type(one)(**{name: getattr(one, name) for name in one.__slots__} | facts),), gap, 0)
 
 
 TOKENS = {

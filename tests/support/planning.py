@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from aintandem_notify.domain.events import Event
-from aintandem_notify.domain.observation import Outcome
+from aintandem_notify.domain.observation import ReconcileResult
 from aintandem_notify.domain.runs import Run, RunRef
 from aintandem_notify.ingest.dedup import Lately
 from aintandem_notify.ingest.plan import Handed, plan
@@ -21,7 +21,7 @@ class PlannedStore:
     lately: Lately = field(default_factory=lambda: Lately(100))
     told: list[Event] = field(default_factory=list)
 
-    def take(self, now: datetime, handed: Handed) -> Outcome:
+    def take(self, now: datetime, handed: Handed) -> ReconcileResult:
         """One transaction."""
         done = plan(
             [handed],
@@ -37,7 +37,7 @@ class PlannedStore:
         self.keys |= {one.key for one in done.changes.events}
         self.lately.remember(done.moved, done.made)
         self.told += [sent.event for sent, _ in done.changes.notifications]
-        return done.outcomes.get("p", Outcome())
+        return done.outcomes.get("p", ReconcileResult())
 
     def live(self, now: datetime, events: Sequence[Event]) -> None:
         """Events off the socket, in one transaction."""

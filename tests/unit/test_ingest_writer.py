@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from aintandem_notify.domain.events import Family
-from aintandem_notify.domain.observation import Gap, Look, Observation
+from aintandem_notify.domain.observation import Gap, Observation, ObservationBatch
 from aintandem_notify.domain.runs import RunRef, RunState
 from aintandem_notify.ingest.batch_limits import MOST_EVENTS, MOST_KEPT, MOST_TEXT, looks, portions, room_after
 from support.outbox import FakeRouter, event
@@ -57,8 +57,10 @@ def test_a_look_with_long_texts_is_cut_as_events_are() -> None:
         Observation(RunRef("p", Family.TASK, f"t{number}"), RunState.FAILED, error="x" * 8000, output="y" * 8000)
         for number in range(100)
     )
-    cut = list(looks(Look(seen, Gap(now, now, now, 60.0), 0, {})))
+    cut = list(looks(ObservationBatch(seen, Gap(now, now, now, 60.0), 0, {})))
     assert [one for look, _ in cut for one in look.observations] == list(seen)
     assert max(text for _, text in cut) < MOST_TEXT + 16_001
-    assert [len(look.observations) for look, _ in looks(Look(seen[:3], Gap(now, now, now, 60.0), 0, {}))] == [3]
-    assert list(looks(Look((), Gap(now, now, now, 60.0), 0, {}))) == []
+    assert [
+        len(look.observations) for look, _ in looks(ObservationBatch(seen[:3], Gap(now, now, now, 60.0), 0, {}))
+    ] == [3]
+    assert list(looks(ObservationBatch((), Gap(now, now, now, 60.0), 0, {}))) == []

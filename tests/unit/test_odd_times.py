@@ -17,7 +17,7 @@ from aintandem_notify.cli.times import local, written
 from aintandem_notify.domain.events import Event, Family, event_time, parse_frame, restore_event
 from aintandem_notify.domain.notification import Project, Severity
 from aintandem_notify.domain.observation import Gap, Observation
-from aintandem_notify.domain.reconciliation import missed
+from aintandem_notify.domain.reconciliation import reconcile
 from aintandem_notify.domain.runs import Run, RunRef, RunState
 from aintandem_notify.foundation.clock import iso_seconds, local_time
 from aintandem_notify.live_view.model import Bar, Board, Line
@@ -127,7 +127,7 @@ def test_whatever_rest_tells_of_times_can_be_compared(
     ref = RunRef("p", Family.TASK, "t")
     seen = Observation(ref, state, created_at=created, started_at=started, ended_at=ended, error="boom")
     for before in (None, *(Run(*ref, state=known, started_at=started, ended_at=run_ended) for known in RunState)):
-        found = missed(before, seen, GAP, NOW)
+        found = reconcile(before, seen, GAP, NOW)
         assert all(event.timestamp.tzinfo is UTC for event in found.events)
         assert found.run is None or found.run.duration is None or found.run.duration >= 0
 

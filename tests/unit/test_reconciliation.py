@@ -8,7 +8,7 @@ import pytest
 
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.observation import Gap, Observation
-from aintandem_notify.domain.reconciliation import DOUBTFUL, NOTHING, Missed, end_events, missed
+from aintandem_notify.domain.reconciliation import DOUBTFUL, NOTHING, Missed, end_events, reconcile
 from aintandem_notify.domain.runs import TERMINAL_STATES, Run, RunRef, RunState, advance
 from support.outbox import NOW, event
 
@@ -44,7 +44,7 @@ def told(found: Missed) -> list[tuple[str, float]]:
 
 
 def look(run: Run | None, seen: Observation, gap: Gap = GAP, now: datetime = LATER, **known: Any) -> Missed:
-    return missed(run, seen, gap, now, **known)
+    return reconcile(run, seen, gap, now, **known)
 
 
 @pytest.mark.parametrize(
@@ -181,13 +181,13 @@ def test_what_ended_too_long_ago_is_only_counted(before: str | None, state: RunS
 
 
 def test_a_clock_that_was_set_a_year_ahead_makes_nothing_too_old() -> None:
-    found = missed(None, seen(RunState.FAILED, started_at=at(90), ended_at=at(106)), GAP, at(365 * DAY))
+    found = reconcile(None, seen(RunState.FAILED, started_at=at(90), ended_at=at(106)), GAP, at(365 * DAY))
     assert (found.too_old, found.changed) == (False, True)
 
 
 def test_the_orchestrators_clock_shows_that_ours_was_wrong_when_the_link_opened() -> None:
     ended = seen(RunState.FAILED, started_at=at(9 * DAY), ended_at=at(10 * DAY))
-    found = missed(None, replace(ended, confirmed=True), GAP, at(20 * DAY))
+    found = reconcile(None, replace(ended, confirmed=True), GAP, at(20 * DAY))
     assert (found.events, found.too_old) == ((), True)
 
 

@@ -64,7 +64,7 @@ class OpenRun(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class WatchState:
     """Where a project stands in the store when catching up begins.
 
     ``open_runs`` are those that moved last; ``more_open``: they are not all.
@@ -77,7 +77,7 @@ class Outlook:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ObservationBatch:
     """Observations to compare, asked for after the transaction number ``moment``.
 
     ``held`` has the runs about which live events have arrived that are not stored yet, each with the time of
@@ -91,7 +91,7 @@ class Look:
 
 
 @dataclass(slots=True)
-class Outcome:
+class ReconcileResult:
     """What comparing came to: how many runs changed, ended too long ago, are gone, and which are doubtful."""
 
     changed: int = 0
@@ -99,7 +99,7 @@ class Outcome:
     gone: int = 0
     doubtful: list[RunRef] = field(default_factory=list)
 
-    def add(self, other: "Outcome") -> None:
+    def add(self, other: "ReconcileResult") -> None:
         """Count the other one in."""
         self.changed += other.changed
         self.too_old += other.too_old

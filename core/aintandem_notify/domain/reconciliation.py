@@ -81,7 +81,7 @@ NOTHING: Final = Missed()
 DOUBTFUL: Final = Missed(doubtful=True)
 
 
-def missed(
+def reconcile(
     run: Run | None,
     seen: Observation,
     gap: Gap,

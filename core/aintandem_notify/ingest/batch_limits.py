@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from aintandem_notify.domain.events import Event
-from aintandem_notify.domain.observation import Look
+from aintandem_notify.domain.observation import ObservationBatch
 from aintandem_notify.ingest.plan import Router, is_passing
 
 MOST_EVENTS: Final = 1000
@@ -49,7 +49,7 @@ def portions(
         yield events[start:], kept, text
 
 
-def looks(look: Look) -> Iterator[tuple[Look, int]]:
+def looks(look: ObservationBatch) -> Iterator[tuple[ObservationBatch, int]]:
     """The look in pieces that fit a transaction, each with the text in it."""
     start = text = 0
     for index, seen in enumerate(look.observations):

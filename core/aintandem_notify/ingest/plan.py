@@ -7,8 +7,8 @@ from typing import Final, Protocol
 
 from aintandem_notify.domain.events import ConnectionConnectedEvent, Event
 from aintandem_notify.domain.notification import Notification, Project
-from aintandem_notify.domain.observation import Look, Observation, Outcome
-from aintandem_notify.domain.reconciliation import Missed, missed
+from aintandem_notify.domain.observation import Observation, ObservationBatch, ReconcileResult
+from aintandem_notify.domain.reconciliation import Missed, reconcile
 from aintandem_notify.domain.runs import (
     PROGRESS_TYPES,
     TERMINAL_TYPES,
@@ -60,7 +60,7 @@ class Handed:
 
     project: Project | None
     events: Sequence[Event] = ()
-    look: Look | None = None
+    look: ObservationBatch | None = None
     seen: Mapping[str, datetime] = field(default_factory=dict)
 
     @property
@@ -113,7 +113,7 @@ class Plan:
     """The runs that live events have moved."""
     made: dict[Attempt, Made] = field(default_factory=dict)
     """What catching up has made lately, by attempt, where this changes it."""
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    outcomes: dict[str, ReconcileResult] = field(default_factory=dict)
     """What comparing came to, by project."""
 
 
@@ -205,14 +205,14 @@ class _Planner:
             # The orchestrator's clock is not asked: this is an event of ours.
             self._connected.setdefault(event.project_id, min(event.timestamp, self._now, self._begins))
 
-    def compare(self, look: Look, project: Project) -> None:
+    def compare(self, look: ObservationBatch, project: Project) -> None:
         """Make the events that were missed, as REST's answers show them."""
-        outcome = self._plan.outcomes.setdefault(project.id, Outcome())
+        outcome = self._plan.outcomes.setdefault(project.id, ReconcileResult())
         for seen in look.observations:
             self._absorb(seen.ref)
             touched = seen.ref in self._plan.moved or self._lately.has_moved(seen.ref, look.moment)
             latest, held = self._latest(seen.ref), look.held.get(seen.ref)
-            found = missed(latest, seen, look.gap, self._now, touched=touched, held=held)
+            found = reconcile(latest, seen, look.gap, self._now, touched=touched, held=held)
             if found.run is not None and found.run != latest:
                 self._move(seen.ref, found.run)
             begun = latest is not None and latest.state in (RunState.RUNNING, RunState.PAUSED)

@@ -12,7 +12,7 @@ import trio
 from aintandem_notify.domain.event_redaction import shown_in_order, shown_project
 from aintandem_notify.domain.events import AgentEvent, ConnectionConnectedEvent, Event, StoreDegradedEvent
 from aintandem_notify.domain.notification import Project
-from aintandem_notify.domain.observation import Look, OpenRun, Outcome, Outlook
+from aintandem_notify.domain.observation import ObservationBatch, OpenRun, ReconcileResult, WatchState
 from aintandem_notify.domain.runs import Run, RunRef, run_ref
 from aintandem_notify.errors import StatementFailed, StoreError
 from aintandem_notify.foundation.clock import Clock
@@ -57,7 +57,7 @@ class _Waiting:
     text: int = 0
     done: trio.Event = field(default_factory=trio.Event)
     error: StoreError | None = None
-    outcome: Outcome = field(default_factory=Outcome)
+    outcome: ReconcileResult = field(default_factory=ReconcileResult)
 
 
 class Ingest:
@@ -90,12 +90,12 @@ class Ingest:
         for portion, kept, text in portions(events, self.router, lambda: self._room):
             await self._hand_in(_Waiting(Handed(project, portion), kept, text))
 
-    async def compare(self, project: Project, look: Look) -> Outcome:
+    async def compare(self, project: Project, look: ObservationBatch) -> ReconcileResult:
         """Make the events that were missed, and return when they are on disk; raises StoreError.
 
         The same look may be compared again: what was made by it is not made twice.
         """
-        whole = Outcome()
+        whole = ReconcileResult()
         for portion, text in looks(look):
             waiting = _Waiting(Handed(project, look=portion), len(portion.observations), text)
             await self._hand_in(waiting)
@@ -111,15 +111,15 @@ class Ingest:
         """
         await self._hand_in(_Waiting(Handed(project, events, seen=moments), len(events)))
 
-    async def outlook(self, project_id: str) -> Outlook:
+    async def outlook(self, project_id: str) -> WatchState:
         """Where the project stands, as catching up begins; raises StoreError."""
         return await self._storage.run(lambda store: self._look_up(store, project_id))
 
-    def _look_up(self, store: Store, project_id: str) -> Outlook:
+    def _look_up(self, store: Store, project_id: str) -> WatchState:
         with store.transaction(durable=False, purpose=Purpose.LOOK):
             watched = store.journal.watched([project_id]).get(project_id)
             found = store.journal.open_runs(project_id, MOST_OPEN_RUNS + 1)
-        return Outlook(
+        return WatchState(
             None if watched is None else watched.seen_until,
             None if watched is None else watched.since,
             tuple(OpenRun(run.ref, run.state) for run in found[:MOST_OPEN_RUNS]),
@@ -187,7 +187,7 @@ class Ingest:
         for one in waiting:
             if one.handed.look is not None and one.handed.project is not None:
                 for done in plans:
-                    one.outcome.add(done.outcomes.get(one.handed.project.id, Outcome()))
+                    one.outcome.add(done.outcomes.get(one.handed.project.id, ReconcileResult()))
             one.done.set()
         for done in plans:
             self._tell(done)

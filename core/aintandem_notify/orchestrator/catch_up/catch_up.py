@@ -17,7 +17,14 @@ import trio
 from aintandem_notify import log
 from aintandem_notify.domain.events import Event, Family, FeedGapEvent
 from aintandem_notify.domain.notification import Project
-from aintandem_notify.domain.observation import Gap, Look, Observation, OpenRun, Outcome, Outlook
+from aintandem_notify.domain.observation import (
+    Gap,
+    Observation,
+    ObservationBatch,
+    OpenRun,
+    ReconcileResult,
+    WatchState,
+)
 from aintandem_notify.domain.runs import TERMINAL_STATES, RunRef
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, NotFound, ServerTrouble, StoreError
 from aintandem_notify.foundation.backoff import Chance, full_jitter
@@ -57,8 +64,8 @@ class Books(Protocol):
 
     @property
     def moment(self) -> int: ...
-    async def outlook(self, project_id: str) -> Outlook: ...
-    async def compare(self, project: Project, look: Look) -> Outcome: ...
+    async def outlook(self, project_id: str) -> WatchState: ...
+    async def compare(self, project: Project, look: ObservationBatch) -> ReconcileResult: ...
     async def see(
         self, moments: Mapping[str, datetime], project: Project | None = None, events: Sequence[Event] = ()
     ) -> None: ...
@@ -136,7 +143,7 @@ class _Tally:
     beyond: int = 0
     """Doubtful runs that there were too many of."""
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: ReconcileResult) -> None:
         self.changed += outcome.changed
         self.too_old += outcome.too_old
         self.gone += outcome.gone
@@ -243,7 +250,7 @@ class CatchUp:
             self._lookout.busy -= 1
         await self._until_stored(partial(self._close, gap))
 
-    async def _find_out(self, outlook: Outlook, gap: Gap) -> None:
+    async def _find_out(self, outlook: WatchState, gap: Gap) -> None:
         began, failures = trio.current_time(), 0
         while True:
             trouble = await self._ask_all(outlook, gap)
@@ -260,7 +267,7 @@ class CatchUp:
             await trio.sleep(self._pause(failures))
             failures += 1
 
-    async def _ask_all(self, outlook: Outlook, gap: Gap) -> Exception | None:
+    async def _ask_all(self, outlook: WatchState, gap: Gap) -> Exception | None:
         """Look at every kind of run that has not been looked at; what stood in the way, None if nothing did."""
         trouble: Exception | None = None
         if outlook.more_open:
@@ -295,7 +302,7 @@ class CatchUp:
         if not news:
             return
         outcome = await self._lookout.books.compare(
-            self._project, Look(news, gap, moment, self._hold.first_times())
+            self._project, ObservationBatch(news, gap, moment, self._hold.first_times())
         )
         tally.add(outcome)
         tally.compared.update(one.ref for one in news)
@@ -333,7 +340,7 @@ class CatchUp:
                 return False
             # It is listed and cannot be asked for: an end stays an end.
             seen, moment = self._tally.ends[ref]
-        look = Look((replace(seen, confirmed=True),), gap, moment, self._hold.first_times())
+        look = ObservationBatch((replace(seen, confirmed=True),), gap, moment, self._hold.first_times())
         outcome = await self._lookout.books.compare(self._project, look)
         self._tally.add(outcome)
         return bool(outcome.doubtful)
