@@ -15,7 +15,7 @@ from aintandem_notify.control.client.backend import NOTHING_KEPT, NOTHING_YET, D
 from aintandem_notify.control.deliveries import Act
 from aintandem_notify.control.refusal import Refused
 from aintandem_notify.errors import ConfigError, StoreDamaged, StoreError
-from aintandem_notify.store import DeliveryState, Storage, Store, Wanted, open_storage, put_aside
+from aintandem_notify.store import DeliveryFilter, DeliveryState, Storage, Store, open_storage, put_aside
 from support.control import DESTINATION, open_scene
 from support.outbox import event, queue_up
 
@@ -77,9 +77,9 @@ async def config(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 
 async def test_deliveries_are_listed_in_pages(config: Path) -> None:
-    page = await ask(config, lambda desk: desk.page(Wanted(destination=OTHER), most=2, before=None))
+    page = await ask(config, lambda desk: desk.page(DeliveryFilter(destination=OTHER), most=2, before=None))
     assert ([one.id for one in page.deliveries], page.next) == ([3, 2], 2)
-    page = await ask(config, lambda desk: desk.page(Wanted(destination=OTHER), most=2, before=page.next))
+    page = await ask(config, lambda desk: desk.page(DeliveryFilter(destination=OTHER), most=2, before=page.next))
     assert ([one.id for one in page.deliveries], page.next) == ([1], None)
     assert (page.deliveries[0].title, page.deliveries[0].state) == ("task_failed t0", DeliveryState.QUEUED)
 
@@ -116,14 +116,14 @@ async def test_one_that_waits_for_an_earlier_one_of_its_run_names_it(tmp_path: P
 async def test_they_are_dropped_and_retried(config: Path) -> None:
     dropped = await ask(config, lambda desk: desk.act(Act.DROP, ["1"]))
     assert (dropped.count, dropped.ids, dropped.refused) == (1, (1,), ())
-    rest = await ask(config, lambda desk: desk.act_on_all(Act.DROP, Wanted(destination=OTHER)))
+    rest = await ask(config, lambda desk: desk.act_on_all(Act.DROP, DeliveryFilter(destination=OTHER)))
     assert rest.ids == (2, 3)
-    dead = Wanted(states=(DeliveryState.DEAD,))
+    dead = DeliveryFilter(states=(DeliveryState.DEAD,))
     assert len((await ask(config, lambda desk: desk.page(dead, most=9, before=None))).deliveries) == 3
     again = await ask(config, lambda desk: desk.act(Act.RETRY, ["1", "77"]))
     assert (again.ids, [one.reason for one in again.refused]) == ((1,), ["there is no such delivery"])
     with pytest.raises(Refused, match="retry is for deliveries that are dead or folded"):
-        await ask(config, lambda desk: desk.act_on_all(Act.RETRY, Wanted(states=(DeliveryState.QUEUED,))))
+        await ask(config, lambda desk: desk.act_on_all(Act.RETRY, DeliveryFilter(states=(DeliveryState.QUEUED,))))
 
 
 async def test_a_destination_is_paused_and_resumed(config: Path) -> None:
@@ -153,8 +153,12 @@ async def test_a_queue_of_what_is_not_configured_any_more_is_shown(config: Path)
 
 async def test_an_empty_destination_is_not_every_one(config: Path) -> None:
     with contextlib.suppress(Refused):
-        assert (await ask(config, lambda desk: desk.act_on_all(Act.DROP, Wanted(destination="")))).count == 0
-    page = await ask(config, lambda desk: desk.page(Wanted(states=(DeliveryState.QUEUED,)), most=9, before=None))
+        assert (
+            await ask(config, lambda desk: desk.act_on_all(Act.DROP, DeliveryFilter(destination="")))
+        ).count == 0
+    page = await ask(
+        config, lambda desk: desk.page(DeliveryFilter(states=(DeliveryState.QUEUED,)), most=9, before=None)
+    )
     assert len(page.deliveries) == 3
 
 
@@ -258,7 +262,7 @@ async def test_at_rest_every_database_answers(store_url: str, tmp_path: Path) ->
     async with open_storage(store_url) as storage:
         await three_waiting(storage)
     assert (await ask(config, lambda desk: desk.act(Act.DROP, ["1"]))).ids == (1,)
-    dropped = await ask(config, lambda desk: desk.act_on_all(Act.DROP, Wanted(destination=OTHER)))
+    dropped = await ask(config, lambda desk: desk.act_on_all(Act.DROP, DeliveryFilter(destination=OTHER)))
     assert dropped.ids == (2, 3)
     assert (await ask(config, lambda desk: desk.act(Act.RETRY, ["3"]))).ids == (3,)
     assert (await ask(config, lambda desk: desk.show("3"))).state is DeliveryState.QUEUED
@@ -269,7 +273,7 @@ async def test_at_rest_every_database_answers(store_url: str, tmp_path: Path) ->
         (DESTINATION, "paused", 0),
         (OTHER, None, 1),
     ]
-    page = await ask(config, lambda desk: desk.page(Wanted(destination=OTHER), most=2, before=None))
+    page = await ask(config, lambda desk: desk.page(DeliveryFilter(destination=OTHER), most=2, before=None))
     assert ([one.id for one in page.deliveries], page.next) == ([3, 2], 2)
 
 

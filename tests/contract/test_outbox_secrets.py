@@ -13,7 +13,7 @@ from aintandem_notify.domain.observation import Gap, Observation, ObservationBat
 from aintandem_notify.domain.runs import RunRef, RunState
 from aintandem_notify.log import HIDDEN, hide
 from aintandem_notify.rules import Router, default_texts, formats
-from aintandem_notify.store import Storage, Wanted
+from aintandem_notify.store import DeliveryFilter, Storage
 from aintandem_notify.store.tables import outbox
 from support.ingesting import open_bench
 from support.nasty import texts as texts_of
@@ -317,7 +317,7 @@ async def test_what_people_see_of_deliveries_holds_no_secret_of_today() -> None:
         hide("project")
         hide("error")
         shown = await storage.run(lambda store: show(store, "1"))
-        listed = await storage.run(lambda store: page(store, Wanted(), most=9, before=None))
+        listed = await storage.run(lambda store: page(store, DeliveryFilter(), most=9, before=None))
     assert shown.title is not None
     assert HIDDEN in shown.title
     assert shown.severity == "error"

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aintandem_notify.store import Claim, DeliveryState, Settlement, Store, Wanted
+from aintandem_notify.store import Claim, DeliveryFilter, DeliveryState, Settlement, Store
 from aintandem_notify.store.tables.delivery_admin import DROPPED
 from support.outbox import NOW, claim_all, event, inside, new_store, queue_up
 
 A, B = "file_log.a", "slack.b"
 SOON = NOW + timedelta(seconds=30)
 """When all of it is due."""
-ALL = Wanted()
+ALL = DeliveryFilter()
 
 
 def queued(store: Store, count: int = 3, destinations: tuple[str, ...] = (A,)) -> list[int]:
@@ -24,7 +24,7 @@ def queued(store: Store, count: int = 3, destinations: tuple[str, ...] = (A,)) -
     return sorted(ids(store, ALL))
 
 
-def ids(store: Store, wanted: Wanted, most: int = 1000, before: int | None = None) -> list[int]:
+def ids(store: Store, wanted: DeliveryFilter, most: int = 1000, before: int | None = None) -> list[int]:
     return inside(lambda opened: opened.ledger.ids(wanted, most=most, before=before))(store)
 
 
@@ -42,12 +42,12 @@ def test_what_is_there_can_be_found() -> None:
     with store.transaction():
         assert store.ledger.destinations() == [A, B]
     assert ids(store, ALL) == [fourth, third, second, first]
-    assert ids(store, Wanted(destination=B)) == [fourth, second]
-    assert ids(store, Wanted(destination="slack.nobody")) == []
-    assert ids(store, Wanted(states=(DeliveryState.DEAD,))) == [first]
-    assert ids(store, Wanted(states=(DeliveryState.DEAD, DeliveryState.QUEUED)), most=2) == [fourth, third]
-    assert ids(store, Wanted(since=NOW + timedelta(seconds=1))) == [fourth, third]
-    assert ids(store, Wanted(until=NOW + timedelta(seconds=1))) == [second, first]
+    assert ids(store, DeliveryFilter(destination=B)) == [fourth, second]
+    assert ids(store, DeliveryFilter(destination="slack.nobody")) == []
+    assert ids(store, DeliveryFilter(states=(DeliveryState.DEAD,))) == [first]
+    assert ids(store, DeliveryFilter(states=(DeliveryState.DEAD, DeliveryState.QUEUED)), most=2) == [fourth, third]
+    assert ids(store, DeliveryFilter(since=NOW + timedelta(seconds=1))) == [fourth, third]
+    assert ids(store, DeliveryFilter(until=NOW + timedelta(seconds=1))) == [second, first]
     assert ids(store, ALL, before=third) == [second, first]
 
 
@@ -104,7 +104,7 @@ def test_a_retried_one_is_as_new_and_lives_as_long_as_a_new_one() -> None:
         lambda opened: opened.backlog.expire(A, older_than=hour_ago, now=later, reason="waited too long")
     )(store)
     assert gone == 1
-    assert ids(store, Wanted(states=(DeliveryState.QUEUED,))) == [first]
+    assert ids(store, DeliveryFilter(states=(DeliveryState.QUEUED,))) == [first]
 
 
 @pytest.mark.usefixtures("any_store")
@@ -148,7 +148,7 @@ def test_pages_hold_each_that_is_meant_once_in_order(
         queue_up([event("task_failed", f"t{number}", at=number)], (name,), moment)(store)
         if state is not DeliveryState.QUEUED:
             settle(store, claim_all(name, now=moment)(store)[-1], state)
-    wanted = Wanted(destination, states, since, until)
+    wanted = DeliveryFilter(destination, states, since, until)
     everything = inside(lambda opened: opened.ledger.page(ALL, most=100))(store)
     meant = [
         one.id

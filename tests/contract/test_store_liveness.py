@@ -6,7 +6,7 @@ from pathlib import Path
 import trio
 import trio.testing
 
-from aintandem_notify.store import Store, open_pulse, open_storage
+from aintandem_notify.store import Store, open_liveness, open_storage
 from support.outbox import memory
 
 
@@ -14,7 +14,9 @@ async def test_each_answer_is_told(autojump_clock: trio.testing.MockClock) -> No
     answers: list[float] = []
     async with memory() as storage:
         start = trio.current_time()
-        async with open_pulse(storage, answered=lambda: answers.append(trio.current_time() - start), every_s=10):
+        async with open_liveness(
+            storage, answered=lambda: answers.append(trio.current_time() - start), every_s=10
+        ):
             await trio.sleep(35)
     assert [round(moment) for moment in answers] == [0, 10, 20, 30]
 
@@ -22,7 +24,7 @@ async def test_each_answer_is_told(autojump_clock: trio.testing.MockClock) -> No
 async def test_an_error_is_an_answer_too(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     news = trio.Event()
-    async with open_storage(path) as storage, open_pulse(storage, answered=news.set, every_s=0.01) as pulse:
+    async with open_storage(path) as storage, open_liveness(storage, answered=news.set, every_s=0.01) as pulse:
         await news.wait()
         assert pulse.look().trouble is None
         path.rename(tmp_path / "away.db")
@@ -49,7 +51,7 @@ async def test_a_stuck_thread_is_no_answer(tmp_path: Path) -> None:
             answers.append(trio.current_time())
             answered.set()
 
-        async with open_pulse(storage, answered=tell, every_s=0.001) as pulse:
+        async with open_liveness(storage, answered=tell, every_s=0.001) as pulse:
             nursery.start_soon(storage.run, block)
             await trio.to_thread.run_sync(stuck.wait)
             await trio.testing.wait_all_tasks_blocked()

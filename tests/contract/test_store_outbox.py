@@ -13,7 +13,7 @@ from aintandem_notify.domain.events import AgentStartedEvent, ConnectionErrorEve
 from aintandem_notify.domain.runs import Run, RunRef, RunState
 from aintandem_notify.store import Changes, Claim, DeliveryState, Settlement, Store
 from aintandem_notify.store.tables import outbox
-from aintandem_notify.store.tables.notification_cache import Recent
+from aintandem_notify.store.tables.notification_cache import NotificationCache
 from support.outbox import NOW, claim_all, event, inside, new_store, notification, queue_up
 
 pytestmark = pytest.mark.usefixtures("any_store")
@@ -25,7 +25,7 @@ HERE = "file_log.a"
 @pytest.fixture(params=["from memory", "read back"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """What is claimed must be the same whether it comes from memory or, as after a restart, from the disk."""
-    opened = new_store(recent=Recent(most=1000 if request.param == "from memory" else 0))
+    opened = new_store(recent=NotificationCache(most=1000 if request.param == "from memory" else 0))
     yield opened
     opened.close()
 
@@ -135,7 +135,7 @@ def test_a_due_time_beyond_the_horizon_is_due(store: Store) -> None:
     ],
 )
 def test_what_cannot_be_read_back_dies_and_stops_nobody(damage: str) -> None:
-    store = new_store(recent=Recent(most=0))
+    store = new_store(recent=NotificationCache(most=0))
     queue_up([event("task_started", run=run) for run in "abc"])(store)
     with store.transaction():
         assert store._connection.execute(text(damage)).rowcount == 1
@@ -144,13 +144,13 @@ def test_what_cannot_be_read_back_dies_and_stops_nobody(damage: str) -> None:
     store.close()
 
 
-def kept(recent: Recent, destination: str, about: Sequence[Event]) -> list[bool]:
+def kept(recent: NotificationCache, destination: str, about: Sequence[Event]) -> list[bool]:
     """Which of the notifications that ``queue_up`` made are in memory."""
     return [recent.get(destination, notification(one, None).id) is not None for one in about]
 
 
 def test_what_waits_beyond_the_bound_is_read_from_the_disk(tmp_path: Path) -> None:
-    recent = Recent(most=2)
+    recent = NotificationCache(most=2)
     store = Store(tmp_path / "store.sqlite3", recent=recent)
     about = [event("task_started", run=run) for run in "abcd"]
     queue_up(about, [HERE, "slack.b"])(store)
@@ -168,7 +168,7 @@ def test_what_waits_beyond_the_bound_is_read_from_the_disk(tmp_path: Path) -> No
 
 
 def test_large_notifications_do_not_fill_the_memory() -> None:
-    recent = Recent(most_characters=10_000)
+    recent = NotificationCache(most_characters=10_000)
     store = new_store(recent=recent)
     about = [
         event("task_failed", run=run, error=run * size) for run, size in (("a", 50_000), ("b", 5), ("c", 9000))
@@ -184,7 +184,7 @@ def test_large_notifications_do_not_fill_the_memory() -> None:
 
 
 def test_memory_keeps_nothing_that_was_not_committed() -> None:
-    recent = Recent()
+    recent = NotificationCache()
     store = new_store(recent=recent)
     about = [event("task_started", run=run) for run in "ab"]
     queue_up(about[:1])(store)
@@ -201,7 +201,7 @@ def test_memory_keeps_nothing_that_was_not_committed() -> None:
 
 
 def test_memory_forgets_what_waited_too_long() -> None:
-    recent = Recent()
+    recent = NotificationCache()
     store = new_store(recent=recent)
     about = [event("task_started")]
     queue_up(about)(store)

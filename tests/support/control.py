@@ -20,7 +20,7 @@ from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_disp
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, Unwatched
 from aintandem_notify.plugins import InstanceState, InstanceStatus
-from aintandem_notify.store import Pulse, Storage, open_storage
+from aintandem_notify.store import Storage, StoreLiveness, open_storage
 from support.outbox import NOW, FakeHost, SetClock
 
 DESTINATION = "file_log.a"
@@ -108,7 +108,7 @@ async def _open_scene(folder: Path, host: FakeHost, url: str | Path) -> AsyncIte
             storage=storage, host=host, clock=clock, chance=lambda: 0.0, announce=lambda _event: None
         ) as dispatcher,
     ):
-        pulse = Pulse(storage)
+        pulse = StoreLiveness(storage)
         await pulse.ask()
         scene = Scene(storage, host, dispatcher, clock, folder / "config.toml", [project("p")])
         access = Access(

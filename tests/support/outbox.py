@@ -15,7 +15,7 @@ from aintandem_notify.domain.notification import Notification, Project, Severity
 from aintandem_notify.domain.runs import Run, advance
 from aintandem_notify.plugins.runtime.calls import Delivered, Failed, Result
 from aintandem_notify.store import Changes, Claim, Storage, Store, open_storage
-from aintandem_notify.store.tables.notification_cache import Recent
+from aintandem_notify.store.tables.notification_cache import NotificationCache
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PROJECT = Project(id="p", name="Sales")
@@ -153,7 +153,7 @@ def memory() -> AbstractAsyncContextManager[Storage]:
     return open_storage(_url, inline=True)
 
 
-def new_store(recent: Recent | None = None) -> Store:
+def new_store(recent: NotificationCache | None = None) -> Store:
     """The same, without trio; closed with the test at the latest, where the test asks for ``any_store``."""
     opened = Store(_url, recent=recent)
     _opened.append(opened)

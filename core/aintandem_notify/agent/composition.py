@@ -32,7 +32,7 @@ from aintandem_notify.plugins import PluginHost, open_host
 from aintandem_notify.plugins.config_loading import Loaded
 from aintandem_notify.sharing import node_name, open_membership, open_sharing
 from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
-from aintandem_notify.store import RESERVE_BYTES, Pulse, Storage, open_pulse, open_storage
+from aintandem_notify.store import RESERVE_BYTES, Storage, StoreLiveness, open_liveness, open_storage
 from aintandem_notify.store.liveness import EVERY_S
 
 _log = log.get_logger(__name__)
@@ -82,7 +82,7 @@ async def open_agent(
         )
         agent = Agent(loaded, ingest=ingest, host=host, dispatcher=dispatcher, clock=clock, member=member)
         every_s = min(EVERY_S, (systemd.watchdog_s or math.inf) / 2)
-        pulse = await enter(open_pulse(storage, answered=lambda: agent.report(systemd), every_s=every_s))
+        pulse = await enter(open_liveness(storage, answered=lambda: agent.report(systemd), every_s=every_s))
         access = _access(agent, storage=storage, pulse=pulse, host=host, dispatcher=dispatcher, clock=clock)
         await enter(open_control(access, config.control.address, files.control))
         blocks.push_async_callback(agent.wind_up)
@@ -133,7 +133,7 @@ def _login_refused(announce: Callable[[AgentEvent], None], event: LoginFailedEve
 
 
 def _access(
-    agent: Agent, *, storage: Storage, pulse: Pulse, host: PluginHost, dispatcher: Dispatcher, clock: Clock
+    agent: Agent, *, storage: Storage, pulse: StoreLiveness, host: PluginHost, dispatcher: Dispatcher, clock: Clock
 ) -> Access:
     """What the control API sees and may do."""
     return Access(

@@ -17,7 +17,7 @@ from aintandem_notify.cli.prompts import confirm
 
 if TYPE_CHECKING:
     from aintandem_notify.control.schemas import View
-    from aintandem_notify.store import Wanted
+    from aintandem_notify.store import DeliveryFilter
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -109,11 +109,13 @@ def moment_of(text: str | None, option: str) -> datetime | None:
         ) from None
 
 
-def wanted_of(destination: str | None, since: str | None, until: str | None, states: Iterable[str] = ()) -> Wanted:
+def wanted_of(
+    destination: str | None, since: str | None, until: str | None, states: Iterable[str] = ()
+) -> DeliveryFilter:
     """The filter that the options name."""
-    from aintandem_notify.store import DeliveryState, Wanted
+    from aintandem_notify.store import DeliveryFilter, DeliveryState
 
-    return Wanted(
+    return DeliveryFilter(
         destination=destination,
         states=tuple(DeliveryState(state) for state in states),
         since=moment_of(since, "--since"),

@@ -16,7 +16,7 @@ from aintandem_notify.control.schemas import (
     RefusedView,
 )
 from aintandem_notify.delivery.gate import GateState
-from aintandem_notify.store import DeliveryState, Entry, GateRow, Handled, Purpose, Store, Wanted
+from aintandem_notify.store import BulkResult, DeliveryFilter, DeliveryRow, DeliveryState, GateRow, Purpose, Store
 
 MOST_AT_ONCE: Final = 500
 """Deliveries that one transaction changes, so that the agent's own work waits for milliseconds only."""
@@ -43,7 +43,7 @@ ACTED_ON: Final = {
 """The states that each is for; a filter means these, whatever else fits it."""
 
 
-def page(store: Store, wanted: Wanted, *, most: int, before: int | None) -> DeliveryPage:
+def page(store: Store, wanted: DeliveryFilter, *, most: int, before: int | None) -> DeliveryPage:
     """The newest that are meant, before the id ``before``."""
     with store.transaction(purpose=Purpose.LOOK, fenced=False):
         entries = store.ledger.page(wanted, most=most + 1, before=before)
@@ -106,7 +106,7 @@ def resolve(store: Store, reference: str) -> int:
 
 def act(
     store: Store, what: Act, references: Sequence[str], *, now: datetime, in_flight: Callable[[], Collection[int]]
-) -> Handled:
+) -> BulkResult:
     """Retry or drop these; raises Refused, and then nothing has changed, when one of them names no delivery."""
     with store.transaction(fenced=False):
         ids = list(dict.fromkeys(resolve(store, reference) for reference in references))
@@ -117,14 +117,14 @@ def act(
 class Portion:
     """What was done by one step of many; ``before`` is where the next begins, None when all is done."""
 
-    handled: Handled
+    handled: BulkResult
     before: int | None
 
 
 def act_on_some(
     store: Store,
     what: Act,
-    wanted: Wanted,
+    wanted: DeliveryFilter,
     *,
     before: int | None,
     now: datetime,
@@ -142,13 +142,13 @@ def act_on_some(
 
 def _act(
     store: Store, what: Act, ids: Sequence[int], now: datetime, in_flight: Callable[[], Collection[int]]
-) -> Handled:
+) -> BulkResult:
     if what is Act.RETRY:
         return store.ledger.retry(ids, now=now)
     return store.ledger.drop(ids, now=now, in_flight=in_flight())
 
 
-def summary(handled: Iterable[Handled]) -> HandledView:
+def summary(handled: Iterable[BulkResult]) -> HandledView:
     """All that was done, in one answer."""
     steps = list(handled)
     changed = [one for step in steps for one in step.changed]
@@ -172,7 +172,7 @@ def _held(gate: GateRow) -> HoldView | None:
     return HoldView(state=gate.state, retry_at=None if disabled else gate.retry_at, last_error=gate.last_error)
 
 
-def _facts(entry: Entry) -> dict[str, object]:
+def _facts(entry: DeliveryRow) -> dict[str, object]:
     content = entry.content or {}
     queued = entry.state is DeliveryState.QUEUED
     return {

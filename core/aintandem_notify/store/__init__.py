@@ -3,11 +3,11 @@
 from aintandem_notify.store.engine.database import exists, put_aside
 from aintandem_notify.store.engine.reserve import RESERVE_BYTES
 from aintandem_notify.store.health import WELL, Purpose, StoreState, StoreStatus
-from aintandem_notify.store.liveness import Pulse, StoreHealth, open_pulse
+from aintandem_notify.store.liveness import StoreHealth, StoreLiveness, open_liveness
 from aintandem_notify.store.storage import Storage, open_storage
 from aintandem_notify.store.store import Store
 from aintandem_notify.store.tables.backlog import Backlog, Told
-from aintandem_notify.store.tables.delivery_admin import Entry, Handled, Ledger, Wanted
+from aintandem_notify.store.tables.delivery_admin import BulkResult, DeliveryFilter, DeliveryQueries, DeliveryRow
 from aintandem_notify.store.tables.delivery_states import DeliveryState
 from aintandem_notify.store.tables.gates import GateRow, Gates
 from aintandem_notify.store.tables.journal import Changes, Journal, Watched
@@ -19,19 +19,19 @@ __all__ = [
     "WALKS",
     "WELL",
     "Backlog",
+    "BulkResult",
     "Changes",
     "Claim",
+    "DeliveryFilter",
+    "DeliveryQueries",
+    "DeliveryRow",
     "DeliveryState",
-    "Entry",
     "GateRow",
     "Gates",
-    "Handled",
     "Journal",
-    "Ledger",
     "Limits",
     "Outbox",
     "Page",
-    "Pulse",
     "Purpose",
     "Queue",
     "Retention",
@@ -39,14 +39,14 @@ __all__ = [
     "Storage",
     "Store",
     "StoreHealth",
+    "StoreLiveness",
     "StoreState",
     "StoreStatus",
     "Told",
     "Walk",
-    "Wanted",
     "Watched",
     "exists",
-    "open_pulse",
+    "open_liveness",
     "open_storage",
     "put_aside",
 ]

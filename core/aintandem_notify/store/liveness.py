@@ -26,8 +26,8 @@ class StoreHealth:
     trouble: str | None = None
 
 
-class Pulse:
-    """Knows how the store did when it was asked last; made by ``open_pulse``."""
+class StoreLiveness:
+    """Knows how the store did when it was asked last; made by ``open_liveness``."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -57,12 +57,12 @@ class Pulse:
 
 
 @asynccontextmanager
-async def open_pulse(
+async def open_liveness(
     storage: Storage, *, answered: Callable[[], None], every_s: float = EVERY_S
-) -> AsyncIterator[Pulse]:
+) -> AsyncIterator[StoreLiveness]:
     """Asks within the block; ``answered`` is called after each answer and must return at once."""
     async with trio.open_nursery() as nursery:
-        pulse = Pulse(storage)
+        pulse = StoreLiveness(storage)
         nursery.start_soon(pulse.ask_forever, every_s, answered)
         yield pulse
         nursery.cancel_scope.cancel()

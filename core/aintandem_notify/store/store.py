@@ -18,10 +18,10 @@ from aintandem_notify.store.sharing.membership import Membership
 from aintandem_notify.store.sharing.shared_backlog import SharedBacklog
 from aintandem_notify.store.sharing.shared_outbox import SharedOutbox
 from aintandem_notify.store.tables.backlog import Backlog
-from aintandem_notify.store.tables.delivery_admin import Ledger
+from aintandem_notify.store.tables.delivery_admin import DeliveryQueries
 from aintandem_notify.store.tables.gates import Gates
 from aintandem_notify.store.tables.journal import Journal
-from aintandem_notify.store.tables.notification_cache import Recent
+from aintandem_notify.store.tables.notification_cache import NotificationCache
 from aintandem_notify.store.tables.outbox import Outbox
 from aintandem_notify.store.tables.retention import Retention
 
@@ -43,7 +43,7 @@ class Store:
         self,
         url: str | Path,
         *,
-        recent: Recent | None = None,
+        recent: NotificationCache | None = None,
         clock: Clock | None = None,
         reserve_bytes: int = 0,
         sets_aside: bool = True,
@@ -52,7 +52,7 @@ class Store:
         self._clock = clock or SystemClock()
         self._status = self._first_status()
         self._connection = self._database.connection
-        self._recent = recent or Recent()
+        self._recent = recent or NotificationCache()
         self.membership = Membership(self._connection) if self._database.may_be_shared else None
         self.outbox: Outbox
         self.backlog: Backlog
@@ -66,7 +66,7 @@ class Store:
             self.journal = Journal(self._connection, self._recent, place=self.membership.place)
         self.gates = Gates(self._connection)
         self.retention = Retention(self._connection)
-        self.ledger = Ledger(self._connection, self._recent)
+        self.ledger = DeliveryQueries(self._connection, self._recent)
 
     @property
     def name(self) -> str:

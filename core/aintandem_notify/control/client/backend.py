@@ -25,7 +25,7 @@ from aintandem_notify.control.schemas import (
 from aintandem_notify.errors import StoreInUse
 from aintandem_notify.foundation.clock import Clock, SystemClock
 from aintandem_notify.foundation.signals import interrupts_raised
-from aintandem_notify.store import Store, Wanted, exists, put_aside
+from aintandem_notify.store import DeliveryFilter, Store, exists, put_aside
 
 NOTHING_KEPT: Final = "no agent runs with this config, and one with the simulator keeps nothing over its end"
 NOTHING_YET: Final = "no agent runs with this config, and none has stored anything yet"
@@ -50,7 +50,7 @@ class Desk(Protocol):
         """All about a plugin instance; refused where no agent runs."""
         ...
 
-    def page(self, wanted: Wanted, *, most: int, before: int | None) -> DeliveryPage:
+    def page(self, wanted: DeliveryFilter, *, most: int, before: int | None) -> DeliveryPage:
         """The newest deliveries that are meant, before the id ``before``."""
         ...
 
@@ -62,7 +62,7 @@ class Desk(Protocol):
         """Retry or drop these."""
         ...
 
-    def act_on_all(self, what: Act, wanted: Wanted) -> HandledView:
+    def act_on_all(self, what: Act, wanted: DeliveryFilter) -> HandledView:
         """Retry or drop all that are meant."""
         ...
 

@@ -25,7 +25,7 @@ from aintandem_notify.delivery import gate as gates
 from aintandem_notify.delivery.gate import Gate, GateState
 from aintandem_notify.delivery.gate_rows import from_row, to_row
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.store import Handled, Purpose, Queue, Store, Wanted
+from aintandem_notify.store import BulkResult, DeliveryFilter, Purpose, Queue, Store
 
 NO_AGENT: Final = "no agent runs with this config"
 
@@ -63,7 +63,7 @@ class AtRestDesk:
         """Only an agent that runs has plugins to ask."""
         raise Refused(f"{NO_AGENT}, so no plugin can be asked; `plugins list CONFIG` sets them up", status=503)
 
-    def page(self, wanted: Wanted, *, most: int, before: int | None) -> DeliveryPage:
+    def page(self, wanted: DeliveryFilter, *, most: int, before: int | None) -> DeliveryPage:
         """The newest deliveries that are meant, before the id ``before``."""
         return deliveries.page(self._store, wanted, most=most, before=before)
 
@@ -76,10 +76,10 @@ class AtRestDesk:
         now = self._clock.now()
         return deliveries.summary([deliveries.act(self._store, what, references, now=now, in_flight=tuple)])
 
-    def act_on_all(self, what: Act, wanted: Wanted) -> HandledView:
+    def act_on_all(self, what: Act, wanted: DeliveryFilter) -> HandledView:
         """Retry or drop all that are meant."""
         now, before = self._clock.now(), None
-        steps: list[Handled] = []
+        steps: list[BulkResult] = []
         while True:
             portion = deliveries.act_on_some(self._store, what, wanted, before=before, now=now, in_flight=tuple)
             steps.append(portion.handled)

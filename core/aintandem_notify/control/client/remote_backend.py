@@ -21,7 +21,7 @@ from aintandem_notify.control.schemas import (
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.foundation.foreign_json import read_json
 from aintandem_notify.http_client import HttpAnswer, HttpClient
-from aintandem_notify.store import Wanted
+from aintandem_notify.store import DeliveryFilter
 
 ANSWER_S: Final = 30.0
 """Seconds that an answer may take; to change 100,000 deliveries takes some of them."""
@@ -44,7 +44,7 @@ class AgentDesk:
         """All about a plugin instance."""
         return self._ask(PluginDetail, "GET", f"/plugins/{quote(name, safe='')}")
 
-    def page(self, wanted: Wanted, *, most: int, before: int | None) -> DeliveryPage:
+    def page(self, wanted: DeliveryFilter, *, most: int, before: int | None) -> DeliveryPage:
         """The newest deliveries that are meant, before the id ``before``."""
         query = _filter(wanted) | {"limit": str(most)} | ({} if before is None else {"before": str(before)})
         return self._ask(DeliveryPage, "GET", f"/deliveries?{urlencode(query)}")
@@ -57,7 +57,7 @@ class AgentDesk:
         """Retry or drop these."""
         return self._ask(HandledView, "POST", f"/deliveries/{what}", {"ids": list(references)})
 
-    def act_on_all(self, what: Act, wanted: Wanted) -> HandledView:
+    def act_on_all(self, what: Act, wanted: DeliveryFilter) -> HandledView:
         """Retry or drop all that are meant."""
         return self._ask(HandledView, "POST", f"/deliveries/{what}", _filter(wanted))
 
@@ -103,7 +103,7 @@ class AgentDesk:
             ) from None
 
 
-def _filter(wanted: Wanted) -> dict[str, str]:
+def _filter(wanted: DeliveryFilter) -> dict[str, str]:
     fields = {
         "destination": wanted.destination,
         "state": ",".join(wanted.states) or None,

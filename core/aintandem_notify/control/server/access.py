@@ -10,7 +10,7 @@ from aintandem_notify.delivery import DestinationStatus
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.orchestrator import ProjectStatus, Unwatched
 from aintandem_notify.plugins import InstanceStatus
-from aintandem_notify.store import Pulse, Storage
+from aintandem_notify.store import Storage, StoreLiveness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Access:
     started_at: datetime
     clock: Clock
     storage: Storage
-    pulse: Pulse
+    pulse: StoreLiveness
     phase: Callable[[], str]
     projects: Callable[[], Sequence[ProjectStatus]]
     unwatched: Callable[[], Unwatched | None]

@@ -42,7 +42,7 @@ from aintandem_notify.control.server.request_parsing import (
 from aintandem_notify.control.server.status import liveness, readiness, status_of
 from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.http_server.connections import vouch_for
-from aintandem_notify.store import Handled
+from aintandem_notify.store import BulkResult
 
 _log = log.get_logger(__name__)
 
@@ -125,11 +125,11 @@ class _Api:
         _log.info("deliveries changed by hand", act=what.value, count=done.count)
         return done
 
-    async def _act_on_all(self, what: Act, body: dict[str, object]) -> "list[Handled]":
+    async def _act_on_all(self, what: Act, body: dict[str, object]) -> "list[BulkResult]":
         """Step by step, so that the agent's own work goes on in between."""
         wanted, access = filter_of(body), self._access
         now = access.clock.now()
-        steps: list[Handled] = []
+        steps: list[BulkResult] = []
         before: int | None = None
         while True:
             step = partial(

@@ -10,7 +10,7 @@ from aintandem_notify.control.deliveries import MOST_AT_ONCE, MOST_ON_A_PAGE
 from aintandem_notify.control.refusal import Refused
 from aintandem_notify.foundation.foreign_json import read_json
 from aintandem_notify.foundation.http_server.server import BodyRefused, read_body
-from aintandem_notify.store import DeliveryState, Wanted
+from aintandem_notify.store import DeliveryFilter, DeliveryState
 
 MOST_BODY: Final = 65_536
 """Bytes of a request's body that are read."""
@@ -50,12 +50,12 @@ async def body_of(request: Request) -> dict[str, Any]:
     return found
 
 
-def wanted_in(values: Mapping[str, Any]) -> Wanted:
+def wanted_in(values: Mapping[str, Any]) -> DeliveryFilter:
     """The filter: destination, state (one or several, with commas between), since, until (ISO 8601).
 
     What is there but empty is refused: nobody means all by it.
     """
-    return Wanted(
+    return DeliveryFilter(
         destination=_text(values, "destination"),
         states=_states(values),
         since=_moment(values, "since"),
@@ -63,7 +63,7 @@ def wanted_in(values: Mapping[str, Any]) -> Wanted:
     )
 
 
-def filter_of(body: Mapping[str, Any]) -> Wanted:
+def filter_of(body: Mapping[str, Any]) -> DeliveryFilter:
     """The filter in a body, which must name something: nobody means all by leaving it out."""
     if unknown := body.keys() - FILTER:
         raise Refused(f"unknown: {_listed(unknown)}; a filter has {_listed(FILTER)}")

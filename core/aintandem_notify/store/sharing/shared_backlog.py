@@ -11,7 +11,7 @@ from aintandem_notify.store.sharing.membership import Membership
 from aintandem_notify.store.sharing.shared_outbox import FREE, LOCKED, OPEN, asked_by
 from aintandem_notify.store.tables.backlog import Backlog
 from aintandem_notify.store.tables.delivery_states import bury
-from aintandem_notify.store.tables.notification_cache import Recent
+from aintandem_notify.store.tables.notification_cache import NotificationCache
 
 MOST_EXPIRED: Final = 2000
 """Deliveries that are given up in one transaction; the others wait for the next look."""
@@ -22,7 +22,7 @@ _mine: Final = schema.deliveries.c
 class SharedBacklog(Backlog):
     """The deliveries that wait for whichever agent."""
 
-    def __init__(self, connection: Connection, recent: Recent, membership: Membership) -> None:
+    def __init__(self, connection: Connection, recent: NotificationCache, membership: Membership) -> None:
         super().__init__(connection, recent)
         self._membership = membership
 

@@ -26,9 +26,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from aintandem_notify.store.engine import schema
 from aintandem_notify.store.sharing.membership import Membership
 from aintandem_notify.store.tables import outbox
-from aintandem_notify.store.tables.bulk_statement import Bulk
+from aintandem_notify.store.tables.bulk_statement import BulkStatement
 from aintandem_notify.store.tables.bulk_statement import Row as BulkRow
-from aintandem_notify.store.tables.notification_cache import Recent
+from aintandem_notify.store.tables.notification_cache import NotificationCache
 from aintandem_notify.store.tables.outbox import Outbox
 
 _mine: Final = schema.deliveries.c
@@ -76,7 +76,7 @@ _WAITING: Final = text(
     "SELECT name FROM unnest(:names) AS mine(name) WHERE EXISTS (SELECT FROM deliveries"
     " WHERE destination = name AND state = 'queued' AND claimed_by IS NULL)"
 ).bindparams(bindparam("names", type_=ARRAY(Text)))
-_SETTLE: Final = Bulk(
+_SETTLE: Final = BulkStatement(
     update(schema.deliveries)
     .where(
         _mine.id == bindparam("delivery"),
@@ -91,7 +91,7 @@ _SETTLE: Final = Bulk(
 class SharedOutbox(Outbox):
     """The delivery side of a store that several agents share; one that has not joined them only looks."""
 
-    def __init__(self, connection: Connection, recent: Recent, membership: Membership) -> None:
+    def __init__(self, connection: Connection, recent: NotificationCache, membership: Membership) -> None:
         super().__init__(connection, recent)
         self._membership = membership
 

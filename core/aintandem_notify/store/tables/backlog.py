@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select, bindparam, func, insert, select, upda
 
 from aintandem_notify.store.engine import schema
 from aintandem_notify.store.tables.delivery_states import CONTENTS, QUEUED, DeliveryState, bury
-from aintandem_notify.store.tables.notification_cache import Recent
+from aintandem_notify.store.tables.notification_cache import NotificationCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ _AT_ONCE: Final = 500
 class Backlog:
     """The deliveries that wait where the store has one owner."""
 
-    def __init__(self, connection: Connection, recent: Recent) -> None:
+    def __init__(self, connection: Connection, recent: NotificationCache) -> None:
         self._connection = connection
         self._recent = recent
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Insert, Update
 Row = tuple[Any, ...]
 
 
-class Bulk:
+class BulkStatement:
     """``statement`` with the parameters ``names``, in the order in which its text has them.
 
     Rows are tuples of what the driver takes: times go through ``schema.microseconds``, enumerations as their

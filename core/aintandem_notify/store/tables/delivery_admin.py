@@ -13,14 +13,14 @@ from aintandem_notify.domain.event_redaction import shown_content
 from aintandem_notify.log import redact
 from aintandem_notify.store.engine import schema
 from aintandem_notify.store.tables.delivery_states import DeliveryState
-from aintandem_notify.store.tables.notification_cache import Recent
+from aintandem_notify.store.tables.notification_cache import NotificationCache
 
 DROPPED: Final = "dropped by hand"
 """The reason of a delivery that somebody gave up."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DeliveryFilter:
     """Which deliveries are meant: None and an empty ``states`` are all; ``since`` ≤ queued at < ``until``."""
 
     destination: str | None = None
@@ -30,7 +30,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class DeliveryRow:
     """A delivery as it stands; ``content`` is its notification as it is kept, but for what has become known as a
     secret since; None when it is not there any more.
 
@@ -61,7 +61,7 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Handled:
+class BulkResult:
     """What was done: the ``changed`` deliveries' ids, their destinations, and why others were left alone."""
 
     changed: list[int] = field(default_factory=list)
@@ -95,10 +95,10 @@ _BEFORE: Final = (
 )
 
 
-class Ledger:
+class DeliveryQueries:
     """The deliveries as people see them."""
 
-    def __init__(self, connection: Connection, recent: Recent) -> None:
+    def __init__(self, connection: Connection, recent: NotificationCache) -> None:
         self._connection = connection
         self._recent = recent
 
@@ -112,7 +112,7 @@ class Ledger:
             name = self._connection.execute(first.where(_mine.destination > name)).scalar_one()
         return found
 
-    def ids(self, wanted: Wanted, *, most: int, before: int | None = None) -> list[int]:
+    def ids(self, wanted: DeliveryFilter, *, most: int, before: int | None = None) -> list[int]:
         """The newest ids that are meant and less than ``before``, newest first; at most ``most``."""
         names = self.destinations() if wanted.destination is None else [wanted.destination]
         # One look into the index for each destination and state: whatever else there is, is not read.
@@ -124,13 +124,13 @@ class Ledger:
         )
         return nlargest(most, found)
 
-    def page(self, wanted: Wanted, *, most: int, before: int | None = None) -> list[Entry]:
+    def page(self, wanted: DeliveryFilter, *, most: int, before: int | None = None) -> list[DeliveryRow]:
         """As ``ids``, the deliveries themselves."""
         ids = self.ids(wanted, most=most, before=before)
         rows = self._connection.execute(_ENTRIES.where(_mine.id.in_(ids)).order_by(_mine.id.desc()))
         return [_entry(row) for row in rows]
 
-    def entry(self, delivery: int) -> Entry | None:
+    def entry(self, delivery: int) -> DeliveryRow | None:
         """One delivery; None if there is none of this id."""
         row = self._connection.execute(_ENTRIES.where(_mine.id == delivery)).one_or_none()
         return None if row is None else _entry(row)
@@ -150,7 +150,7 @@ class Ledger:
         rows = self._connection.execute(query.order_by(_mine.notification_id, _mine.destination).limit(most))
         return [tuple(row) for row in rows]
 
-    def retry(self, ids: Collection[int], *, now: datetime) -> Handled:
+    def retry(self, ids: Collection[int], *, now: datetime) -> BulkResult:
         """Queue what was given up once more, as if it were new: it waits since now, and no try counts."""
         fresh = {
             "state": DeliveryState.QUEUED.value,
@@ -166,13 +166,13 @@ class Ledger:
         }
         return self._change(ids, fresh, _why_not_retried)
 
-    def drop(self, ids: Collection[int], *, now: datetime, in_flight: Collection[int]) -> Handled:
+    def drop(self, ids: Collection[int], *, now: datetime, in_flight: Collection[int]) -> BulkResult:
         """Give up what is queued; what is ``in_flight`` may have arrived already and is left alone."""
         dead = {"state": DeliveryState.DEAD.value, "reason": DROPPED, "settled_at": now}
         return self._change(ids, dead, lambda row: _why_not_dropped(row, in_flight))
 
-    def _change(self, ids: Collection[int], values: Mapping[str, Any], why_not: Any) -> Handled:
-        handled = Handled()
+    def _change(self, ids: Collection[int], values: Mapping[str, Any], why_not: Any) -> BulkResult:
+        handled = BulkResult()
         rows = self._rows(ids)
         for one in ids:
             reason = "there is no such delivery" if one not in rows else why_not(rows[one])
@@ -193,7 +193,7 @@ class Ledger:
         return {row.id: row for row in self._connection.execute(query)}
 
 
-def _newest(name: str, state: DeliveryState, wanted: Wanted, most: int, before: int | None) -> Any:
+def _newest(name: str, state: DeliveryState, wanted: DeliveryFilter, most: int, before: int | None) -> Any:
     conditions: list[ColumnElement[bool]] = [_mine.destination == name, _mine.state == state.value]
     if before is not None:
         conditions.append(_mine.id < before)
@@ -222,8 +222,8 @@ def _why_not_dropped(row: Any, in_flight: Collection[int]) -> str | None:
     return None
 
 
-def _entry(row: Any) -> Entry:
-    return Entry(
+def _entry(row: Any) -> DeliveryRow:
+    return DeliveryRow(
         id=row.id,
         notification_id=row.notification_id,
         destination=row.destination,

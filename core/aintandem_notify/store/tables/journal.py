@@ -17,10 +17,10 @@ from aintandem_notify.domain.notification import Notification
 from aintandem_notify.domain.runs import TERMINAL_STATES, Run, RunRef, RunState
 from aintandem_notify.store.engine import schema
 from aintandem_notify.store.engine.schema import microseconds
-from aintandem_notify.store.tables.bulk_statement import Bulk
+from aintandem_notify.store.tables.bulk_statement import BulkStatement
 from aintandem_notify.store.tables.bulk_statement import Row as BulkRow
 from aintandem_notify.store.tables.delivery_states import DeliveryState
-from aintandem_notify.store.tables.notification_cache import Recent
+from aintandem_notify.store.tables.notification_cache import NotificationCache
 
 # Few enough for every database's limit on parameters, a run's name taking three.
 _ASKED_AT_ONCE: Final = 500
@@ -74,7 +74,7 @@ _RUN_STATE: Final = (
     "progress",
     "output_tail",
 )
-_ADD_EVENTS: Final = Bulk(
+_ADD_EVENTS: Final = BulkStatement(
     insert(schema.events),
     (
         "key",
@@ -88,17 +88,17 @@ _ADD_EVENTS: Final = Bulk(
         "wire",
     ),
 )
-_ADD_RUNS: Final = Bulk(insert(schema.runs), (*_RUN_NAME, *_RUN_STATE))
-_MOVE_RUNS: Final = Bulk(
+_ADD_RUNS: Final = BulkStatement(insert(schema.runs), (*_RUN_NAME, *_RUN_STATE))
+_MOVE_RUNS: Final = BulkStatement(
     update(schema.runs)
     .where(*(schema.runs.c[name] == bindparam(f"run_{name}") for name in _RUN_NAME))
     .values({name: bindparam(name) for name in _RUN_STATE}),
     (*_RUN_STATE, *(f"run_{name}" for name in _RUN_NAME)),
 )
-_ADD_NOTIFICATIONS: Final = Bulk(
+_ADD_NOTIFICATIONS: Final = BulkStatement(
     insert(schema.notifications), ("id", "event_key", "rule", "created_at", "content")
 )
-_ADD_DELIVERIES: Final = Bulk(
+_ADD_DELIVERIES: Final = BulkStatement(
     insert(schema.deliveries),
     (
         "notification_id",
@@ -124,7 +124,7 @@ _OPEN_RUNS: Final = (
 )
 # Where several agents share the store, it knows a project before anybody watches it.
 _BEGIN_PROJECT: Final = update(schema.projects).where(schema.projects.c.id == bindparam("project"))
-_SEE_PROJECTS: Final = Bulk(
+_SEE_PROJECTS: Final = BulkStatement(
     update(schema.projects)
     .where(schema.projects.c.id == bindparam("project"))
     .values(seen_until=bindparam("seen_until")),
@@ -146,7 +146,7 @@ class Journal:
     def __init__(
         self,
         connection: Connection,
-        recent: Recent,
+        recent: NotificationCache,
         place: Callable[[str], BulkRow] = _anywhere,
     ) -> None:
         self._connection = connection

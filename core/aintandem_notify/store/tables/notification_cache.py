@@ -24,7 +24,7 @@ class _Shelf:
     characters: int = 0
 
 
-class Recent:
+class NotificationCache:
     """Remembers for each destination what waits for it, up to a bound; the store has all of it in any case.
 
     When a shelf is full nothing is added: the oldest are claimed first. ``replace``: the oldest give way instead,

@@ -20,10 +20,10 @@ from aintandem_notify.domain.notification import Notification
 from aintandem_notify.log import get_logger, may_hold_secret
 from aintandem_notify.store.engine import schema
 from aintandem_notify.store.engine.schema import microseconds
-from aintandem_notify.store.tables.bulk_statement import Bulk
+from aintandem_notify.store.tables.bulk_statement import BulkStatement
 from aintandem_notify.store.tables.bulk_statement import Row as BulkRow
 from aintandem_notify.store.tables.delivery_states import CONTENTS, QUEUED, DeliveryState, bury
-from aintandem_notify.store.tables.notification_cache import Recent
+from aintandem_notify.store.tables.notification_cache import NotificationCache
 
 log = get_logger(__name__)
 
@@ -122,7 +122,7 @@ CLAIM: Final = (
 _CLAIM_OF_THREAD: Final = CLAIM.where(_mine.thread == bindparam("thread"))
 _NEXT_DUE: Final = select(func.min(_mine.due_at)).where(QUEUED, _waits(_mine))
 SETTLED: Final = ("state", "due_at", "attempts", "fault", "fault_count", "reason", "settled_at", "plain")
-_SETTLE: Final = Bulk(
+_SETTLE: Final = BulkStatement(
     update(schema.deliveries)
     .where(_mine.id == bindparam("delivery"))
     .values({name: bindparam(name) for name in SETTLED}),
@@ -140,7 +140,7 @@ _theirs: Final = schema.receipts.c
 class Outbox:
     """The delivery side of the store."""
 
-    def __init__(self, connection: Connection, recent: Recent) -> None:
+    def __init__(self, connection: Connection, recent: NotificationCache) -> None:
         self._connection = connection
         self._recent = recent
 
