@@ -11,7 +11,14 @@ from typing import TypeVar
 import pytest
 import trio
 
-from aintandem_notify.control.client.backend import NOTHING_KEPT, NOTHING_YET, Desk, NoStore, health, open_desk
+from aintandem_notify.control.client.backend import (
+    NOTHING_KEPT,
+    NOTHING_YET,
+    ControlBackend,
+    NoStore,
+    health,
+    open_backend,
+)
 from aintandem_notify.control.deliveries import Act
 from aintandem_notify.control.refusal import Refused
 from aintandem_notify.errors import ConfigError, StoreDamaged, StoreError
@@ -20,7 +27,7 @@ from support.control import DESTINATION, open_scene
 from support.outbox import event, queue_up
 
 T = TypeVar("T")
-Ask = Callable[[Callable[[Desk], T]], Awaitable[T]]
+Ask = Callable[[Callable[[ControlBackend], T]], Awaitable[T]]
 OTHER = "slack.other"
 CONFIG = """
 [orchestrator]
@@ -42,11 +49,11 @@ def _own_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config.toml").write_text(CONFIG)
 
 
-async def ask(config: Path, question: Callable[[Desk], T]) -> T:
+async def ask(config: Path, question: Callable[[ControlBackend], T]) -> T:
     """What a command gets, in a thread of its own."""
 
     def answer() -> T:
-        with open_desk(config) as desk:
+        with open_backend(config) as desk:
             return question(desk)
 
     return await trio.to_thread.run_sync(answer)
@@ -286,7 +293,7 @@ async def test_a_ctrl_c_closes_the_store(tmp_path: Path) -> None:
 
     before = signal.signal(signal.SIGINT, end_at_once)
     try:
-        with pytest.raises(KeyboardInterrupt), open_desk(tmp_path / "config.toml"):
+        with pytest.raises(KeyboardInterrupt), open_backend(tmp_path / "config.toml"):
             signal.raise_signal(signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is end_at_once
     finally:

@@ -8,8 +8,8 @@ import pytest
 import trio
 from sqlalchemy import text
 
-from aintandem_notify.control.client.backend import open_desk
-from aintandem_notify.control.schemas import StatusView
+from aintandem_notify.control.client.backend import open_backend
+from aintandem_notify.control.schemas import StatusResponse
 from aintandem_notify.store import Store
 from support.commands import run_command
 from support.control import open_scene
@@ -47,9 +47,9 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_url: str) -
     return config
 
 
-async def status(config: Path) -> StatusView:
-    def ask() -> StatusView:
-        with open_desk(config) as desk:
+async def status(config: Path) -> StatusResponse:
+    def ask() -> StatusResponse:
+        with open_backend(config) as desk:
             return desk.status()
 
     return await trio.to_thread.run_sync(ask)

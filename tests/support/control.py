@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from aintandem_notify.control import health
-from aintandem_notify.control.discovery import Whereabouts, control_file, find
+from aintandem_notify.control.discovery import ControlEndpoint, control_file, find
 from aintandem_notify.control.server import plugins, status
 from aintandem_notify.control.server.access import Access
 from aintandem_notify.control.server.server import open_control
@@ -48,7 +48,7 @@ class Scene:
         await trio.lowlevel.checkpoint()
         return self.facts()
 
-    def whereabouts(self) -> Whereabouts:
+    def whereabouts(self) -> ControlEndpoint:
         """What the file says."""
         found = find(control_file(self.config))
         assert found is not None

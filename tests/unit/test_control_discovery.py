@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from aintandem_notify.control.discovery import HeldByAnother, Whereabouts, control_file, find, published
+from aintandem_notify.control.discovery import ControlEndpoint, HeldByAnother, control_file, find, published
 
-HERE = Whereabouts(address="http://127.0.0.1:1", token="t" * 43, pid=os.getpid())
+HERE = ControlEndpoint(address="http://127.0.0.1:1", token="t" * 43, pid=os.getpid())
 HOLD = """
 import os, signal, sys
 from pathlib import Path

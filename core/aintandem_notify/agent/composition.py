@@ -17,7 +17,7 @@ from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.config import Config, Secret, store_place
 from aintandem_notify.control.health import silence
 from aintandem_notify.control.server.access import Access
-from aintandem_notify.control.server.dead_mans_switch import open_heartbeat
+from aintandem_notify.control.server.dead_mans_switch import open_dead_mans_switch
 from aintandem_notify.control.server.server import open_control
 from aintandem_notify.delivery import Dispatcher, open_dispatcher
 from aintandem_notify.domain.events import AgentEvent, LoginFailedEvent
@@ -100,7 +100,7 @@ async def open_agent(
         await enter(open_sharing(member, fleet, forget=ingest.forget, entries=agent.entries, clock=clock))
         await agent.begin(fleet)
         await enter(
-            open_heartbeat(
+            open_dead_mans_switch(
                 lambda: agent.loaded.config.agent,
                 trouble=lambda: silence(agent.projects(), pulse.look(), clock.now(), agent.unwatched()),
                 http=http,

@@ -16,7 +16,7 @@ from aintandem_notify.cli.options import terminal_width
 from aintandem_notify.cli.prompts import confirm
 
 if TYPE_CHECKING:
-    from aintandem_notify.control.schemas import View
+    from aintandem_notify.control.schemas import ResponseModel
     from aintandem_notify.store import DeliveryFilter
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -128,7 +128,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def show_json(answer: View) -> None:
+def show_json(answer: ResponseModel) -> None:
     """The answer as it is, for scripts."""
     echo_json(answer.to_json(indent=2))
 

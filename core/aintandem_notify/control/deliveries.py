@@ -8,12 +8,12 @@ from typing import Final
 
 from aintandem_notify.control.refusal import Refused
 from aintandem_notify.control.schemas import (
-    DeliveryDetail,
-    DeliveryPage,
-    DeliveryView,
-    HandledView,
-    HoldView,
-    RefusedView,
+    BulkResponse,
+    DeliveryDetailResponse,
+    DeliveryPageResponse,
+    DeliveryResponse,
+    HoldResponse,
+    RefusedResponse,
 )
 from aintandem_notify.delivery.gate import GateState
 from aintandem_notify.store import BulkResult, DeliveryFilter, DeliveryRow, DeliveryState, GateRow, Purpose, Store
@@ -43,17 +43,17 @@ ACTED_ON: Final = {
 """The states that each is for; a filter means these, whatever else fits it."""
 
 
-def page(store: Store, wanted: DeliveryFilter, *, most: int, before: int | None) -> DeliveryPage:
+def page(store: Store, wanted: DeliveryFilter, *, most: int, before: int | None) -> DeliveryPageResponse:
     """The newest that are meant, before the id ``before``."""
     with store.transaction(purpose=Purpose.LOOK, fenced=False):
         entries = store.ledger.page(wanted, most=most + 1, before=before)
-    return DeliveryPage(
-        deliveries=tuple(DeliveryView.model_validate(_facts(entry)) for entry in entries[:most]),
+    return DeliveryPageResponse(
+        deliveries=tuple(DeliveryResponse.model_validate(_facts(entry)) for entry in entries[:most]),
         next=entries[most - 1].id if len(entries) > most else None,
     )
 
 
-def show(store: Store, reference: str, flying: Collection[int] = ()) -> DeliveryDetail:
+def show(store: Store, reference: str, flying: Collection[int] = ()) -> DeliveryDetailResponse:
     """All about one delivery; raises Refused for what names none or several.
 
     ``flying``: the ids that this agent has in hand.
@@ -79,7 +79,7 @@ def show(store: Store, reference: str, flying: Collection[int] = ()) -> Delivery
         "content": entry.content,
         "receipt": entry.receipt,
     }
-    return DeliveryDetail.model_validate(facts)
+    return DeliveryDetailResponse.model_validate(facts)
 
 
 def resolve(store: Store, reference: str) -> int:
@@ -148,12 +148,12 @@ def _act(
     return store.ledger.drop(ids, now=now, in_flight=in_flight())
 
 
-def summary(handled: Iterable[BulkResult]) -> HandledView:
+def summary(handled: Iterable[BulkResult]) -> BulkResponse:
     """All that was done, in one answer."""
     steps = list(handled)
     changed = [one for step in steps for one in step.changed]
-    refused = [RefusedView(id=one, reason=why) for step in steps for one, why in step.refused.items()]
-    return HandledView(
+    refused = [RefusedResponse(id=one, reason=why) for step in steps for one, why in step.refused.items()]
+    return BulkResponse(
         count=len(changed), ids=tuple(sorted(changed)[:MOST_NAMED]), refused=tuple(refused[:MOST_NAMED])
     )
 
@@ -162,14 +162,14 @@ def _or(states: Iterable[DeliveryState]) -> str:
     return " or ".join(sorted(states))
 
 
-def _held(gate: GateRow) -> HoldView | None:
+def _held(gate: GateRow) -> HoldResponse | None:
     """None where the destination takes what comes."""
     if gate.paused:
-        return HoldView(state="paused", retry_at=None, last_error=gate.last_error)
+        return HoldResponse(state="paused", retry_at=None, last_error=gate.last_error)
     if gate.state == GateState.OPEN:
         return None
     disabled = gate.state == GateState.DISABLED
-    return HoldView(state=gate.state, retry_at=None if disabled else gate.retry_at, last_error=gate.last_error)
+    return HoldResponse(state=gate.state, retry_at=None if disabled else gate.retry_at, last_error=gate.last_error)
 
 
 def _facts(entry: DeliveryRow) -> dict[str, object]:

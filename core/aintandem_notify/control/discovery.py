@@ -21,7 +21,7 @@ except ImportError:  # Windows: there the agent is asked, and what does not answ
     fcntl = None  # type: ignore[assignment]
 
 
-class Whereabouts(BaseModel):
+class ControlEndpoint(BaseModel):
     """Where an agent listens, what it wants to be told, and its process."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -41,7 +41,7 @@ def control_file(config: Path) -> Path:
 
 
 @contextmanager
-def published(path: Path, whereabouts: Whereabouts) -> Iterator[None]:
+def published(path: Path, whereabouts: ControlEndpoint) -> Iterator[None]:
     """The file, readable for this user only, for as long as the block lasts.
 
     Raises OSError when it cannot be written, and HeldByAnother.
@@ -70,13 +70,13 @@ def published(path: Path, whereabouts: Whereabouts) -> Iterator[None]:
                     path.unlink()
 
 
-def find(path: Path) -> Whereabouts | None:
+def find(path: Path) -> ControlEndpoint | None:
     """Where the agent is; None when none has left a file, or one that has ended did."""
     try:
         with path.open("rb") as file:
             if fcntl is not None and _lock(file.fileno()):
                 return None
-            return Whereabouts.model_validate_json(file.read())
+            return ControlEndpoint.model_validate_json(file.read())
     except (FileNotFoundError, NotADirectoryError, ValidationError):
         return None
 

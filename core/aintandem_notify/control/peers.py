@@ -2,11 +2,11 @@
 
 from datetime import datetime, timedelta
 
-from aintandem_notify.control.schemas import PeerView
+from aintandem_notify.control.schemas import PeerResponse
 from aintandem_notify.store import Store
 
 
-def peers_of(store: Store, now: datetime) -> tuple[PeerView, ...]:
+def peers_of(store: Store, now: datetime) -> tuple[PeerResponse, ...]:
     """All but this agent, by name; none where the store has one owner. In a transaction.
 
     How long ago each was heard of is the database's to say, so that clocks of several machines need not agree.
@@ -15,7 +15,7 @@ def peers_of(store: Store, now: datetime) -> tuple[PeerView, ...]:
     if member is None:
         return ()
     return tuple(
-        PeerView(
+        PeerResponse(
             name=one.node,
             version=one.version,
             projects=one.projects,

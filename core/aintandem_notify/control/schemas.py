@@ -15,7 +15,7 @@ from aintandem_notify.foundation.printable import escape_json
 from aintandem_notify.store import DeliveryState
 
 
-class View(BaseModel):
+class ResponseModel(BaseModel):
     """Base of all of them; fields that another version has beside ours are passed over."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True, extra="ignore")
@@ -38,7 +38,7 @@ def printable_json(value: object, indent: int | None = None) -> str:
     return escape_json(json.dumps(value, ensure_ascii=False, indent=indent))
 
 
-class ProjectView(View):
+class ProjectResponse(ResponseModel):
     """A watched project; as ``ProjectStatus``."""
 
     id: str
@@ -53,14 +53,14 @@ class ProjectView(View):
     restarts: int
 
 
-class UnwatchedView(View):
+class UnwatchedResponse(ResponseModel):
     """How many projects no agent on the store watches, for want of places, and since when; as ``Unwatched``."""
 
     projects: int
     since: datetime
 
 
-class PluginView(View):
+class PluginResponse(ResponseModel):
     """A plugin instance; as ``InstanceStatus``."""
 
     name: str
@@ -72,14 +72,14 @@ class PluginView(View):
     hook_errors: int
 
 
-class PluginDetail(PluginView):
+class PluginDetailResponse(PluginResponse):
     """All about an instance: ``facts`` are the plugin's own, ``silence`` is why it gave none."""
 
     facts: dict[str, Any]
     silence: str | None
 
 
-class DestinationView(View):
+class DestinationResponse(ResponseModel):
     """A destination; as ``DestinationStatus``. ``state`` is None where no agent works on its queue.
 
     ``oldest``: since when the oldest delivery waits. ``retry_at``: when it is tried again after trouble.
@@ -93,14 +93,14 @@ class DestinationView(View):
     retry_at: datetime | None = None
 
 
-class StoreView(View):
+class StoreResponse(ResponseModel):
     """The store by its name, and what keeps it from its work (None: nothing)."""
 
     name: str
     trouble: str | None = None
 
 
-class PeerView(View):
+class PeerResponse(ResponseModel):
     """Another agent on the same store. ``lost``: for so long silent that the others take over what it has.
 
     ``places``: how many projects it can watch; None where it knows of no limit.
@@ -114,7 +114,7 @@ class PeerView(View):
     lost: bool
 
 
-class AgentView(View):
+class AgentResponse(ResponseModel):
     """The agent that runs. ``state`` is starting, running or stopping."""
 
     version: str
@@ -124,7 +124,7 @@ class AgentView(View):
     address: str
 
 
-class StatusView(View):
+class StatusResponse(ResponseModel):
     """All at a glance. ``agent`` is None when none runs; projects and plugins are known by one that runs only.
 
     ``trouble`` is why somebody should look after it, in a sentence; None when all is well. ``unwatched`` is
@@ -133,17 +133,17 @@ class StatusView(View):
     """
 
     config: str
-    agent: AgentView | None
+    agent: AgentResponse | None
     trouble: str | None
-    projects: tuple[ProjectView, ...] = ()
-    unwatched: UnwatchedView | None = None
-    plugins: tuple[PluginView, ...] = ()
-    destinations: tuple[DestinationView, ...] = ()
-    store: StoreView | None
-    peers: tuple[PeerView, ...] = ()
+    projects: tuple[ProjectResponse, ...] = ()
+    unwatched: UnwatchedResponse | None = None
+    plugins: tuple[PluginResponse, ...] = ()
+    destinations: tuple[DestinationResponse, ...] = ()
+    store: StoreResponse | None
+    peers: tuple[PeerResponse, ...] = ()
 
 
-class DeliveryView(View):
+class DeliveryResponse(ResponseModel):
     """A delivery. ``due_at`` is when a queued one may be tried again, ``settled_at`` when another one ended.
 
     ``title``, ``severity``, ``event`` and ``project`` are None when its notification is not kept any more.
@@ -164,14 +164,14 @@ class DeliveryView(View):
     instead_of: str | None
 
 
-class DeliveryPage(View):
+class DeliveryPageResponse(ResponseModel):
     """Some deliveries, newest first; ``next`` is where the next page begins, None when there is none."""
 
-    deliveries: tuple[DeliveryView, ...]
+    deliveries: tuple[DeliveryResponse, ...]
     next: int | None
 
 
-class HoldView(View):
+class HoldResponse(ResponseModel):
     """What holds a destination back; ``retry_at`` is when it is tried again, None when that needs a person."""
 
     state: str
@@ -179,7 +179,7 @@ class HoldView(View):
     last_error: str | None
 
 
-class DeliveryDetail(DeliveryView):
+class DeliveryDetailResponse(DeliveryResponse):
     """All about a delivery. ``content`` is its notification, ``receipt`` the last one of its thread there.
 
     ``fault`` is the plugin's exception that the last ``fault_count`` tries ended with, ``plain`` whether the next
@@ -195,34 +195,34 @@ class DeliveryDetail(DeliveryView):
     claimed_by: str | None = None
     only_by: str | None = None
     behind: int | None = None
-    held: HoldView | None = None
+    held: HoldResponse | None = None
     content: dict[str, Any] | None
     receipt: dict[str, Any] | None
 
 
-class RefusedView(View):
+class RefusedResponse(ResponseModel):
     """A delivery that was left alone, and why."""
 
     id: int
     reason: str
 
 
-class HandledView(View):
+class BulkResponse(ResponseModel):
     """How many deliveries were changed, the ids of the first thousand, and some that were left alone."""
 
     count: int
     ids: tuple[int, ...]
-    refused: tuple[RefusedView, ...]
+    refused: tuple[RefusedResponse, ...]
 
 
-class TurnedDestination(View):
+class TurnedDestination(ResponseModel):
     """A destination that was paused or resumed; ``changed`` is false when it stood so already."""
 
     name: str
     changed: bool
 
 
-class TurnedView(View):
+class TurnedResponse(ResponseModel):
     """The destinations that were named, in that order."""
 
     destinations: tuple[TurnedDestination, ...]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from aintandem_notify.control.deliveries import Act
-    from aintandem_notify.control.schemas import DeliveryDetail, DeliveryView, HandledView
+    from aintandem_notify.control.schemas import BulkResponse, DeliveryDetailResponse, DeliveryResponse
 
 STATES = ("queued", "delivered", "dead", "folded")
 RETRIED = ("dead", "folded")
@@ -62,10 +62,10 @@ def list_deliveries(
     config: Path, states: tuple[str, ...], limit: int, before: int | None, as_json: bool, **where: Any
 ) -> None:
     """List deliveries, the newest first."""
-    from aintandem_notify.control.client.backend import open_desk
+    from aintandem_notify.control.client.backend import open_backend
 
     wanted = wanted_of(**where, states=states)
-    with open_desk(config) as desk:
+    with open_backend(config) as desk:
         page = desk.page(wanted, most=limit, before=before)
     if as_json:
         show_json(page)
@@ -87,10 +87,10 @@ def show(arguments: tuple[str, ...], as_json: bool) -> None:
 
     An ID is the number that list shows, or how the notification's id begins (ntf_3fa).
     """
-    from aintandem_notify.control.client.backend import open_desk
+    from aintandem_notify.control.client.backend import open_backend
 
     config, reference = config_and_name(arguments, "ID")
-    with open_desk(config) as desk:
+    with open_backend(config) as desk:
         found = desk.show(reference)
     if as_json:
         show_json(found)
@@ -143,7 +143,7 @@ def _act(
     states: tuple[str, ...],
     **where: str | None,
 ) -> None:
-    from aintandem_notify.control.client.backend import open_desk
+    from aintandem_notify.control.client.backend import open_backend
     from aintandem_notify.control.deliveries import ACTED_ON
 
     config, ids = config_and_names(arguments, "")
@@ -154,7 +154,7 @@ def _act(
     if not ids and not yes:
         named = " ".join(f"--{name} {value}" for name, value in where.items() if value)
         ask_first(f"{what.capitalize()} all {' and '.join(meant)} deliveries {named}".strip() + "?")
-    with open_desk(config) as desk:
+    with open_backend(config) as desk:
         handled = desk.act(what, ids) if ids else desk.act_on_all(what, wanted)
     if as_json:
         show_json(handled)
@@ -164,7 +164,7 @@ def _act(
         sys.exit(EXIT_FAILED)
 
 
-def _tell(handled: HandledView, done: str) -> None:
+def _tell(handled: BulkResponse, done: str) -> None:
     number = "1 delivery" if handled.count == 1 else f"{handled.count} deliveries"
     named = f": {', '.join(map(str, handled.ids))}" if 0 < handled.count <= 20 else ""
     echo(f"{number} {done}{named}")
@@ -172,7 +172,7 @@ def _tell(handled: HandledView, done: str) -> None:
         echo(f"{one.id} was left alone: {one.reason}", err=True)
 
 
-def _row(one: DeliveryView) -> tuple[str, ...]:
+def _row(one: DeliveryResponse) -> tuple[str, ...]:
     from aintandem_notify.cli.times import ago
 
     what = one.title or "(its notification is not kept any more)"
@@ -181,7 +181,7 @@ def _row(one: DeliveryView) -> tuple[str, ...]:
     return (str(one.id), one.state, ago(one.created_at, now()), one.destination, what)
 
 
-def _show(found: DeliveryDetail) -> None:
+def _show(found: DeliveryDetailResponse) -> None:
     from aintandem_notify.cli.times import local
 
     moment, content = now(), found.content or {}
@@ -216,13 +216,13 @@ def _show(found: DeliveryDetail) -> None:
         echo_lines(content["body"])
 
 
-def _state(found: DeliveryDetail) -> str:
+def _state(found: DeliveryDetailResponse) -> str:
     if not found.in_flight:
         return found.state
     return f"{found.state}, on its way" + (f" by the agent {found.claimed_by}" if found.claimed_by else "")
 
 
-def _tries(found: DeliveryDetail) -> str | None:
+def _tries(found: DeliveryDetailResponse) -> str | None:
     """Trouble of the destination is none of the message's, and so no try of it."""
     words = [str(found.attempts)] if found.attempts else []
     if found.plain:
@@ -230,7 +230,7 @@ def _tries(found: DeliveryDetail) -> str | None:
     return "; ".join(words) or None
 
 
-def _waits_for(found: DeliveryDetail, moment: datetime) -> str | None:
+def _waits_for(found: DeliveryDetailResponse, moment: datetime) -> str | None:
     from aintandem_notify.cli.times import ago
 
     if (held := found.held) is not None:

@@ -42,11 +42,11 @@ def resume(arguments: tuple[str, ...], as_json: bool) -> None:
 
 
 def _turn(arguments: tuple[str, ...], as_json: bool, *, paused: bool) -> None:
-    from aintandem_notify.control.client.backend import open_desk
+    from aintandem_notify.control.client.backend import open_backend
 
     config, found = config_and_names(arguments, "NAME")
     state = "paused" if paused else "resumed"
-    with open_desk(config) as desk:
+    with open_backend(config) as desk:
         turned = desk.turn(found, paused=paused)
     if as_json:
         show_json(turned)

@@ -21,7 +21,7 @@ from aintandem_notify.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from aintandem_notify.control.schemas import PluginDetail
+    from aintandem_notify.control.schemas import PluginDetailResponse
 
 
 @click.group(epilog="Example:  aintandem-notify plugins list config.toml")
@@ -60,10 +60,10 @@ def show(arguments: tuple[str, ...], as_json: bool) -> None:
 
     Exits with 1 when no agent runs, or the plugin gives none because it is not loaded or fails.
     """
-    from aintandem_notify.control.client.backend import open_desk
+    from aintandem_notify.control.client.backend import open_backend
 
     config, name = config_and_name(arguments, "NAME")
-    with open_desk(config) as desk:
+    with open_backend(config) as desk:
         found = desk.plugin(name)
     if as_json:
         show_json(found)
@@ -73,7 +73,7 @@ def show(arguments: tuple[str, ...], as_json: bool) -> None:
         sys.exit(EXIT_FAILED)
 
 
-def _show_detail(found: PluginDetail) -> None:
+def _show_detail(found: PluginDetailResponse) -> None:
     from aintandem_notify.cli.times import local
 
     facts = {name: one if isinstance(one, str) else json.dumps(one) for name, one in found.facts.items()}

@@ -14,7 +14,13 @@ from aintandem_notify.cli.echo import echo
 from aintandem_notify.cli.options import EXIT_FAILED, config_argument
 
 if TYPE_CHECKING:
-    from aintandem_notify.control.schemas import DestinationView, PeerView, ProjectView, StatusView, UnwatchedView
+    from aintandem_notify.control.schemas import (
+        DestinationResponse,
+        PeerResponse,
+        ProjectResponse,
+        StatusResponse,
+        UnwatchedResponse,
+    )
 
 MOST_PROJECTS: Final = 20
 """Projects that are listed in any case; of more, those that are connected are only counted."""
@@ -33,13 +39,13 @@ def status(config: Path, as_json: bool, alive: bool, ready: bool) -> None:
     CONFIG is config.toml if it is left out. Exits with 1 when no agent runs, or it does not answer. With
     --alive or --ready also when it is not well; a container's health check is --alive.
     """
-    from aintandem_notify.control.client.backend import NoStore, open_desk, status_at_rest
+    from aintandem_notify.control.client.backend import NoStore, open_backend, status_at_rest
 
     if alive or ready:
         _tell_health(config, "/readyz" if ready else "/healthz")
         return
     try:
-        with open_desk(config) as desk:
+        with open_backend(config) as desk:
             found = desk.status()
     except NoStore as reason:
         found = status_at_rest(config, str(reason))
@@ -60,7 +66,7 @@ def _tell_health(config: Path, path: str) -> None:
         sys.exit(EXIT_FAILED)
 
 
-def _show(found: StatusView) -> None:
+def _show(found: StatusResponse) -> None:
     from aintandem_notify.cli.times import ago
 
     agent, moment = found.agent, now()
@@ -94,7 +100,7 @@ def _show(found: StatusView) -> None:
     )
 
 
-def _projects(found: StatusView) -> Iterator[tuple[str, ...]]:
+def _projects(found: StatusResponse) -> Iterator[tuple[str, ...]]:
     """What is not as it should be first; many that are well become a number."""
     is_well = {one.id: one.state == "connected" for one in found.projects}
     shown = sorted(found.projects, key=lambda one: is_well[one.id])
@@ -107,7 +113,7 @@ def _projects(found: StatusView) -> Iterator[tuple[str, ...]]:
         yield _unwatched(found.unwatched)
 
 
-def _project(one: ProjectView) -> tuple[str, ...]:
+def _project(one: ProjectResponse) -> tuple[str, ...]:
     from aintandem_notify.cli.times import ago
 
     name = one.id if one.name == one.id else f"{one.name} ({one.id})"
@@ -115,14 +121,14 @@ def _project(one: ProjectView) -> tuple[str, ...]:
     return (name, state, ago(one.since, now()), str(one.events), one.last_error or "")
 
 
-def _unwatched(one: UnwatchedView) -> tuple[str, ...]:
+def _unwatched(one: UnwatchedResponse) -> tuple[str, ...]:
     from aintandem_notify.cli.times import ago
 
     trouble = "every agent watches as many as its limit of open files allows"
     return (f"{one.projects} of no agent", "unwatched", ago(one.since, now()), "", trouble)
 
 
-def _destination(one: DestinationView) -> tuple[str, ...]:
+def _destination(one: DestinationResponse) -> tuple[str, ...]:
     from aintandem_notify.cli.times import ago
 
     moment = now()
@@ -131,7 +137,7 @@ def _destination(one: DestinationView) -> tuple[str, ...]:
     return (one.name, one.state or "-", str(one.queued), oldest, next_try, one.last_error or "")
 
 
-def _peer(one: PeerView) -> tuple[str, ...]:
+def _peer(one: PeerResponse) -> tuple[str, ...]:
     from aintandem_notify.cli.times import ago
 
     trouble = "lost; the others take over what it has" if one.lost else ""

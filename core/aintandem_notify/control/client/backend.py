@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from aintandem_notify.config import AtRest, load_at_rest
-from aintandem_notify.control.client.offline_backend import AtRestDesk
-from aintandem_notify.control.client.remote_backend import AgentDesk
+from aintandem_notify.control.client.offline_backend import OfflineBackend
+from aintandem_notify.control.client.remote_backend import RemoteBackend
 from aintandem_notify.control.deliveries import Act
 from aintandem_notify.control.discovery import control_file, find
 from aintandem_notify.control.refusal import Refused
 from aintandem_notify.control.schemas import (
-    DeliveryDetail,
-    DeliveryPage,
-    HandledView,
-    PluginDetail,
-    StatusView,
-    TurnedView,
+    BulkResponse,
+    DeliveryDetailResponse,
+    DeliveryPageResponse,
+    PluginDetailResponse,
+    StatusResponse,
+    TurnedResponse,
 )
 from aintandem_notify.errors import StoreInUse
 from aintandem_notify.foundation.clock import Clock, SystemClock
@@ -39,51 +39,51 @@ UNREACHABLE: Final = (
 )
 
 
-class Desk(Protocol):
+class ControlBackend(Protocol):
     """Where commands ask and act. Everything raises Refused, StoreError and HttpFailed, as sentences."""
 
-    def status(self) -> StatusView:
+    def status(self) -> StatusResponse:
         """All at a glance."""
         ...
 
-    def plugin(self, name: str) -> PluginDetail:
+    def plugin(self, name: str) -> PluginDetailResponse:
         """All about a plugin instance; refused where no agent runs."""
         ...
 
-    def page(self, wanted: DeliveryFilter, *, most: int, before: int | None) -> DeliveryPage:
+    def page(self, wanted: DeliveryFilter, *, most: int, before: int | None) -> DeliveryPageResponse:
         """The newest deliveries that are meant, before the id ``before``."""
         ...
 
-    def show(self, reference: str) -> DeliveryDetail:
+    def show(self, reference: str) -> DeliveryDetailResponse:
         """All about one delivery."""
         ...
 
-    def act(self, what: Act, references: Sequence[str]) -> HandledView:
+    def act(self, what: Act, references: Sequence[str]) -> BulkResponse:
         """Retry or drop these."""
         ...
 
-    def act_on_all(self, what: Act, wanted: DeliveryFilter) -> HandledView:
+    def act_on_all(self, what: Act, wanted: DeliveryFilter) -> BulkResponse:
         """Retry or drop all that are meant."""
         ...
 
-    def turn(self, names: Sequence[str], *, paused: bool) -> TurnedView:
+    def turn(self, names: Sequence[str], *, paused: bool) -> TurnedResponse:
         """Pause or resume these destinations; refused, and then nothing has changed, when one is unknown."""
         ...
 
 
 @contextmanager
-def open_desk(config: Path, clock: Clock | None = None) -> Iterator[Desk]:
+def open_backend(config: Path, clock: Clock | None = None) -> Iterator[ControlBackend]:
     """The agent with this config if it runs, else its store, which is held for as long as the block lasts.
 
     Raises Refused when neither can be had, and ConfigError and StoreError.
     """
     whereabouts = find(control_file(config))
     if whereabouts is not None:
-        yield AgentDesk(whereabouts)
+        yield RemoteBackend(whereabouts)
         return
     at_rest = load_at_rest(config)
     with interrupts_raised(), _stored(at_rest) as store:
-        yield AtRestDesk(config, store, at_rest.instances, clock or SystemClock())
+        yield OfflineBackend(config, store, at_rest.instances, clock or SystemClock())
 
 
 def health(config: Path, path: str) -> str | None:
@@ -91,12 +91,12 @@ def health(config: Path, path: str) -> str | None:
     whereabouts = find(control_file(config))
     if whereabouts is None:
         raise Refused("no agent runs with this config, or its control API is off", status=503)
-    return AgentDesk(whereabouts).health(path)
+    return RemoteBackend(whereabouts).health(path)
 
 
-def status_at_rest(config: Path, reason: str) -> StatusView:
+def status_at_rest(config: Path, reason: str) -> StatusResponse:
     """The status where there is not even a store."""
-    return StatusView(config=str(config.absolute()), agent=None, trouble=reason, store=None)
+    return StatusResponse(config=str(config.absolute()), agent=None, trouble=reason, store=None)
 
 
 def _stored(at_rest: AtRest) -> AbstractContextManager[Store]:

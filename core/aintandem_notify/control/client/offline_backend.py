@@ -10,15 +10,15 @@ from aintandem_notify.control.deliveries import Act
 from aintandem_notify.control.peers import peers_of
 from aintandem_notify.control.refusal import Refused
 from aintandem_notify.control.schemas import (
-    DeliveryDetail,
-    DeliveryPage,
-    DestinationView,
-    HandledView,
-    PluginDetail,
-    StatusView,
-    StoreView,
+    BulkResponse,
+    DeliveryDetailResponse,
+    DeliveryPageResponse,
+    DestinationResponse,
+    PluginDetailResponse,
+    StatusResponse,
+    StoreResponse,
     TurnedDestination,
-    TurnedView,
+    TurnedResponse,
 )
 from aintandem_notify.delivery import NOT_CONFIGURED
 from aintandem_notify.delivery import gate as gates
@@ -30,7 +30,7 @@ from aintandem_notify.store import BulkResult, DeliveryFilter, Purpose, Queue, S
 NO_AGENT: Final = "no agent runs with this config"
 
 
-class AtRestDesk:
+class OfflineBackend:
     """As ``reach.Desk`` says; ``instances`` are the plugin instances of the config."""
 
     def __init__(self, config: Path, store: Store, instances: Sequence[str], clock: Clock) -> None:
@@ -39,14 +39,14 @@ class AtRestDesk:
         self._instances = instances
         self._clock = clock
 
-    def status(self) -> StatusView:
+    def status(self) -> StatusResponse:
         """What waits, and what holds it back."""
         with self._store.transaction(purpose=Purpose.LOOK, fenced=False):
             queues = self._store.outbox.queues()
             names = dict.fromkeys([*self._instances, *queues])
             found = {name: self._gate(name) for name in names}
             peers = peers_of(self._store, self._clock.now())
-        return StatusView(
+        return StatusResponse(
             config=str(self._config.absolute()),
             agent=None,
             trouble=NO_AGENT,
@@ -55,28 +55,28 @@ class AtRestDesk:
                 for name in names
                 if name in queues or found[name] != Gate()
             ),
-            store=StoreView(name=self._store.name),
+            store=StoreResponse(name=self._store.name),
             peers=peers,
         )
 
-    def plugin(self, name: str) -> PluginDetail:  # noqa: ARG002  # as the running agent is asked
+    def plugin(self, name: str) -> PluginDetailResponse:  # noqa: ARG002  # as the running agent is asked
         """Only an agent that runs has plugins to ask."""
         raise Refused(f"{NO_AGENT}, so no plugin can be asked; `plugins list CONFIG` sets them up", status=503)
 
-    def page(self, wanted: DeliveryFilter, *, most: int, before: int | None) -> DeliveryPage:
+    def page(self, wanted: DeliveryFilter, *, most: int, before: int | None) -> DeliveryPageResponse:
         """The newest deliveries that are meant, before the id ``before``."""
         return deliveries.page(self._store, wanted, most=most, before=before)
 
-    def show(self, reference: str) -> DeliveryDetail:
+    def show(self, reference: str) -> DeliveryDetailResponse:
         """All about one delivery."""
         return deliveries.show(self._store, reference)
 
-    def act(self, what: Act, references: Sequence[str]) -> HandledView:
+    def act(self, what: Act, references: Sequence[str]) -> BulkResponse:
         """Retry or drop these; what is queued goes out when an agent runs."""
         now = self._clock.now()
         return deliveries.summary([deliveries.act(self._store, what, references, now=now, in_flight=tuple)])
 
-    def act_on_all(self, what: Act, wanted: DeliveryFilter) -> HandledView:
+    def act_on_all(self, what: Act, wanted: DeliveryFilter) -> BulkResponse:
         """Retry or drop all that are meant."""
         now, before = self._clock.now(), None
         steps: list[BulkResult] = []
@@ -86,14 +86,14 @@ class AtRestDesk:
             if (before := portion.before) is None:
                 return deliveries.summary(steps)
 
-    def turn(self, names: Sequence[str], *, paused: bool) -> TurnedView:
+    def turn(self, names: Sequence[str], *, paused: bool) -> TurnedResponse:
         """Pause or resume these destinations, for when an agent runs."""
         step: Callable[[Gate], Gate] = gates.paused if paused else gates.resumed
         if unknown := [name for name in names if name not in self._instances]:
             known = ", ".join(self._instances) or "none"
             raise Refused(f"the config has no destination {', '.join(unknown)}; it has: {known}", status=404)
         with self._store.transaction(fenced=False):
-            return TurnedView(
+            return TurnedResponse(
                 destinations=tuple(
                     TurnedDestination(name=name, changed=self._turn(name, step)) for name in dict.fromkeys(names)
                 )
@@ -121,9 +121,9 @@ class AtRestDesk:
         return min(found, key=lambda gate: gate.flows, default=Gate())
 
 
-def _destination(name: str, gate: Gate, queue: Queue | None, *, configured: bool) -> DestinationView:
+def _destination(name: str, gate: Gate, queue: Queue | None, *, configured: bool) -> DestinationResponse:
     flows = gate.state is GateState.OPEN and not gate.paused
-    return DestinationView(
+    return DestinationResponse(
         name=name,
         state=(None if flows else gate.shown) if configured else NOT_CONFIGURED,
         queued=queue.queued if queue else 0,

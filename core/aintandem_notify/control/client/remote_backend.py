@@ -7,16 +7,16 @@ from urllib.parse import quote, urlencode
 import trio
 
 from aintandem_notify.control.deliveries import Act
-from aintandem_notify.control.discovery import Whereabouts
+from aintandem_notify.control.discovery import ControlEndpoint
 from aintandem_notify.control.refusal import Refused
 from aintandem_notify.control.schemas import (
-    DeliveryDetail,
-    DeliveryPage,
-    HandledView,
-    PluginDetail,
-    StatusView,
-    TurnedView,
-    View,
+    BulkResponse,
+    DeliveryDetailResponse,
+    DeliveryPageResponse,
+    PluginDetailResponse,
+    ResponseModel,
+    StatusResponse,
+    TurnedResponse,
 )
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.foundation.foreign_json import read_json
@@ -27,44 +27,44 @@ ANSWER_S: Final = 30.0
 """Seconds that an answer may take; to change 100,000 deliveries takes some of them."""
 MOST_ANSWER: Final = 32 * 2**20
 
-V = TypeVar("V", bound=View)
+V = TypeVar("V", bound=ResponseModel)
 
 
-class AgentDesk:
+class RemoteBackend:
     """As ``reach.Desk`` says."""
 
-    def __init__(self, whereabouts: Whereabouts) -> None:
+    def __init__(self, whereabouts: ControlEndpoint) -> None:
         self._whereabouts = whereabouts
 
-    def status(self) -> StatusView:
+    def status(self) -> StatusResponse:
         """All at a glance."""
-        return self._ask(StatusView, "GET", "/status")
+        return self._ask(StatusResponse, "GET", "/status")
 
-    def plugin(self, name: str) -> PluginDetail:
+    def plugin(self, name: str) -> PluginDetailResponse:
         """All about a plugin instance."""
-        return self._ask(PluginDetail, "GET", f"/plugins/{quote(name, safe='')}")
+        return self._ask(PluginDetailResponse, "GET", f"/plugins/{quote(name, safe='')}")
 
-    def page(self, wanted: DeliveryFilter, *, most: int, before: int | None) -> DeliveryPage:
+    def page(self, wanted: DeliveryFilter, *, most: int, before: int | None) -> DeliveryPageResponse:
         """The newest deliveries that are meant, before the id ``before``."""
         query = _filter(wanted) | {"limit": str(most)} | ({} if before is None else {"before": str(before)})
-        return self._ask(DeliveryPage, "GET", f"/deliveries?{urlencode(query)}")
+        return self._ask(DeliveryPageResponse, "GET", f"/deliveries?{urlencode(query)}")
 
-    def show(self, reference: str) -> DeliveryDetail:
+    def show(self, reference: str) -> DeliveryDetailResponse:
         """All about one delivery."""
-        return self._ask(DeliveryDetail, "GET", f"/deliveries/{quote(reference, safe='')}")
+        return self._ask(DeliveryDetailResponse, "GET", f"/deliveries/{quote(reference, safe='')}")
 
-    def act(self, what: Act, references: Sequence[str]) -> HandledView:
+    def act(self, what: Act, references: Sequence[str]) -> BulkResponse:
         """Retry or drop these."""
-        return self._ask(HandledView, "POST", f"/deliveries/{what}", {"ids": list(references)})
+        return self._ask(BulkResponse, "POST", f"/deliveries/{what}", {"ids": list(references)})
 
-    def act_on_all(self, what: Act, wanted: DeliveryFilter) -> HandledView:
+    def act_on_all(self, what: Act, wanted: DeliveryFilter) -> BulkResponse:
         """Retry or drop all that are meant."""
-        return self._ask(HandledView, "POST", f"/deliveries/{what}", _filter(wanted))
+        return self._ask(BulkResponse, "POST", f"/deliveries/{what}", _filter(wanted))
 
-    def turn(self, names: Sequence[str], *, paused: bool) -> TurnedView:
+    def turn(self, names: Sequence[str], *, paused: bool) -> TurnedResponse:
         """Pause or resume these destinations."""
         path = f"/destinations/{'pause' if paused else 'resume'}"
-        return self._ask(TurnedView, "POST", path, {"names": list(names)})
+        return self._ask(TurnedResponse, "POST", path, {"names": list(names)})
 
     def health(self, path: str) -> str | None:
         """What ``/healthz`` or ``/readyz`` complain of; None when all is well."""

@@ -16,14 +16,14 @@ from aintandem_notify.control import deliveries
 from aintandem_notify.control.deliveries import Act
 from aintandem_notify.control.refusal import Refused
 from aintandem_notify.control.schemas import (
-    DeliveryDetail,
-    DeliveryPage,
-    HandledView,
-    PluginDetail,
-    StatusView,
+    BulkResponse,
+    DeliveryDetailResponse,
+    DeliveryPageResponse,
+    PluginDetailResponse,
+    ResponseModel,
+    StatusResponse,
     TurnedDestination,
-    TurnedView,
-    View,
+    TurnedResponse,
     printable_json,
 )
 from aintandem_notify.control.server.access import Access
@@ -46,7 +46,7 @@ from aintandem_notify.store import BulkResult
 
 _log = log.get_logger(__name__)
 
-Endpoint = Callable[[Request], Awaitable[View]]
+Endpoint = Callable[[Request], Awaitable[ResponseModel]]
 
 _WORDS: Final = {404: "there is nothing at {path}", 405: "{path} does not take {method}"}
 
@@ -89,25 +89,25 @@ class _Api:
         self._access = access
         self._address = address
 
-    async def status(self, _request: Request) -> StatusView:
+    async def status(self, _request: Request) -> StatusResponse:
         """GET /status"""
         return await status_of(self._access, self._address)
 
-    async def plugin(self, request: Request) -> PluginDetail:
+    async def plugin(self, request: Request) -> PluginDetailResponse:
         """GET /plugins/{name}"""
         return await detail_of(self._access, request.path_params["name"])
 
-    async def page(self, request: Request) -> DeliveryPage:
+    async def page(self, request: Request) -> DeliveryPageResponse:
         """GET /deliveries?destination=&state=&since=&until=&limit=&before="""
         wanted, (most, before) = wanted_in(request.query_params), page_of(request.query_params)
         return await self._access.storage.run(partial(deliveries.page, wanted=wanted, most=most, before=before))
 
-    async def show(self, request: Request) -> DeliveryDetail:
+    async def show(self, request: Request) -> DeliveryDetailResponse:
         """GET /deliveries/{id}"""
         reference, access = request.path_params["id"], self._access
         return await access.storage.run(lambda store: deliveries.show(store, reference, access.in_flight()))
 
-    async def act(self, what: Act, request: Request) -> HandledView:
+    async def act(self, what: Act, request: Request) -> BulkResponse:
         """POST /deliveries/retry and /deliveries/drop, with ids or a filter"""
         body = await body_of(request)
         references, access = references_in(body), self._access
@@ -145,7 +145,7 @@ class _Api:
             if (before := portion.before) is None:
                 return steps
 
-    async def turn(self, how: Callable[[str], Awaitable[bool]], request: Request) -> TurnedView:
+    async def turn(self, how: Callable[[str], Awaitable[bool]], request: Request) -> TurnedResponse:
         """POST /destinations/pause and /resume, with names"""
         names = names_in(await body_of(request))
         if unknown := [name for name in names if name not in self._access.turnable()]:
@@ -156,7 +156,7 @@ class _Api:
                 turned.append(TurnedDestination(name=name, changed=await how(name)))
             except LookupError:  # a reload has taken it away meanwhile
                 raise self._no_destination(name) from None
-        return TurnedView(destinations=tuple(turned))
+        return TurnedResponse(destinations=tuple(turned))
 
     def _no_destination(self, *names: str) -> Refused:
         known = ", ".join(self._access.turnable()) or "none"

@@ -17,8 +17,8 @@ TIMEOUT_S: Final = 10.0
 _log = log.get_logger(__name__)
 
 
-class Heartbeat:
-    """Sends the pings and tells of what changes; made by ``open_heartbeat``."""
+class DeadMansSwitch:
+    """Sends the pings and tells of what changes; made by ``open_dead_mans_switch``."""
 
     def __init__(
         self, settings: Callable[[], AgentConfig], trouble: Callable[[], str | None], http: HttpClient
@@ -66,11 +66,11 @@ class Heartbeat:
 
 
 @asynccontextmanager
-async def open_heartbeat(
+async def open_dead_mans_switch(
     settings: Callable[[], AgentConfig], *, trouble: Callable[[], str | None], http: HttpClient
 ) -> AsyncIterator[None]:
     """Pings within the block; ``trouble`` tells why there should be none, None when all is well."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Heartbeat(settings, trouble, http).beat_forever)
+        nursery.start_soon(DeadMansSwitch(settings, trouble, http).beat_forever)
         yield
         nursery.cancel_scope.cancel()

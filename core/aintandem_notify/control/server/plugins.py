@@ -5,7 +5,7 @@ from typing import Any, Final
 import trio
 
 from aintandem_notify.control.refusal import Refused
-from aintandem_notify.control.schemas import PluginDetail, PluginView
+from aintandem_notify.control.schemas import PluginDetailResponse, PluginResponse
 from aintandem_notify.control.server.access import Access
 from aintandem_notify.log import in_words, redact_values
 
@@ -13,7 +13,7 @@ ANSWER_S: Final = 10.0
 """Seconds that a plugin may take for its answer; whoever asks waits for it."""
 
 
-async def detail_of(access: Access, name: str) -> PluginDetail:
+async def detail_of(access: Access, name: str) -> PluginDetailResponse:
     """Where the instance stands, and what its ``diagnostics`` give; raises Refused for one that is not there."""
     found = {one.name: one for one in access.plugins()}
     if name not in found:
@@ -26,4 +26,4 @@ async def detail_of(access: Access, name: str) -> PluginDetail:
             silence = None
         except Exception as error:  # noqa: BLE001  # whatever the plugin raises is the answer
             silence = in_words(error)
-    return PluginDetail(**dict(PluginView.model_validate(found[name])), facts=facts, silence=silence)
+    return PluginDetailResponse(**dict(PluginResponse.model_validate(found[name])), facts=facts, silence=silence)

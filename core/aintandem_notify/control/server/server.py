@@ -9,7 +9,7 @@ from typing import Final
 import trio
 
 from aintandem_notify import log
-from aintandem_notify.control.discovery import HeldByAnother, Whereabouts, control_file, published
+from aintandem_notify.control.discovery import ControlEndpoint, HeldByAnother, control_file, published
 from aintandem_notify.control.server.access import Access
 from aintandem_notify.control.server.app import build_app
 from aintandem_notify.errors import StoreError
@@ -83,7 +83,9 @@ async def _published(access: Access, listen: tuple[str, int], most: int) -> Asyn
         token = secrets.token_urlsafe(TOKEN_BYTES)
         log.hide(token)
         app = build_app(access, token=token, address=address)
-        with published(control_file(access.config), Whereabouts(address=address, token=token, pid=os.getpid())):
+        with published(
+            control_file(access.config), ControlEndpoint(address=address, token=token, pid=os.getpid())
+        ):
             guests = Guests(most, counts_all=True)
             async with served(
                 app, bound, name=SERVER_LOG, keep_alive_s=KEEP_ALIVE_S, grace_s=GRACE_S, guests=guests

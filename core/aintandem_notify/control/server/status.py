@@ -11,14 +11,14 @@ import trio
 from aintandem_notify.control import health as wellness
 from aintandem_notify.control.peers import peers_of
 from aintandem_notify.control.schemas import (
-    AgentView,
-    DestinationView,
-    PeerView,
-    PluginView,
-    ProjectView,
-    StatusView,
-    StoreView,
-    UnwatchedView,
+    AgentResponse,
+    DestinationResponse,
+    PeerResponse,
+    PluginResponse,
+    ProjectResponse,
+    StatusResponse,
+    StoreResponse,
+    UnwatchedResponse,
 )
 from aintandem_notify.control.server.access import Access
 from aintandem_notify.errors import StoreError
@@ -30,15 +30,15 @@ ANSWER_S: Final = 3.0
 """Seconds that the store may take for its part of a status."""
 
 
-async def status_of(access: Access, address: str) -> StatusView:
+async def status_of(access: Access, address: str) -> StatusResponse:
     """All at a glance; what the store cannot tell now is left out, and its trouble told."""
     health = access.pulse.look()
-    destinations: tuple[DestinationView, ...] = ()
-    peers: tuple[PeerView, ...] = ()
+    destinations: tuple[DestinationResponse, ...] = ()
+    peers: tuple[PeerResponse, ...] = ()
     problem: str | None = "the store does not answer"
     with trio.move_on_after(ANSWER_S):
         try:
-            destinations = tuple(DestinationView.model_validate(one) for one in await access.destinations())
+            destinations = tuple(DestinationResponse.model_validate(one) for one in await access.destinations())
             if access.storage.membership is not None:
                 peers = await access.storage.run(partial(_peers, now=access.clock.now()))
             problem = None
@@ -46,9 +46,9 @@ async def status_of(access: Access, address: str) -> StatusView:
             problem = str(error)
     health = replace(health, trouble=health.trouble or problem)
     projects, unwatched = access.projects(), access.unwatched()
-    return StatusView(
+    return StatusResponse(
         config=str(access.config.absolute()),
-        agent=AgentView(
+        agent=AgentResponse(
             version=access.version,
             pid=os.getpid(),
             state=access.phase(),
@@ -57,15 +57,15 @@ async def status_of(access: Access, address: str) -> StatusView:
         ),
         trouble=wellness.trouble(projects, health, access.clock.now(), unwatched),
         projects=tuple(_project(one) for one in projects),
-        unwatched=UnwatchedView.model_validate(unwatched) if unwatched is not None else None,
-        plugins=tuple(PluginView.model_validate(one) for one in access.plugins()),
+        unwatched=UnwatchedResponse.model_validate(unwatched) if unwatched is not None else None,
+        plugins=tuple(PluginResponse.model_validate(one) for one in access.plugins()),
         destinations=destinations,
-        store=StoreView(name=redact(access.storage.name), trouble=wellness.store_trouble(health)),
+        store=StoreResponse(name=redact(access.storage.name), trouble=wellness.store_trouble(health)),
         peers=peers,
     )
 
 
-def _peers(store: Store, now: datetime) -> tuple[PeerView, ...]:
+def _peers(store: Store, now: datetime) -> tuple[PeerResponse, ...]:
     with store.transaction(purpose=Purpose.LOOK, fenced=False):
         return peers_of(store, now)
 
@@ -88,8 +88,8 @@ def liveness(access: Access) -> str | None:
     return "the store does not answer" if access.pulse.look().silent_s > wellness.SILENT_S else None
 
 
-def _project(status: ProjectStatus) -> ProjectView:
-    return ProjectView(
+def _project(status: ProjectStatus) -> ProjectResponse:
+    return ProjectResponse(
         id=status.project.id,
         name=status.project.name,
         state=status.state.value,
