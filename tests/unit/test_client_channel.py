@@ -17,9 +17,9 @@ from trio.testing import MockClock
 from aintandem_notify.client.channels.callbacks import Reporter
 from aintandem_notify.client.channels.channel import Channel, Shared
 from aintandem_notify.client.channels.connection_events import ConnectionChange, Listener
-from aintandem_notify.client.channels.event_filter import TASKS, Interest
-from aintandem_notify.client.channels.subscriber_queue import CAPACITY, Outlet, OutletClosed
-from aintandem_notify.client.lifetime import Block
+from aintandem_notify.client.channels.event_filter import TASKS, RunFilter
+from aintandem_notify.client.channels.subscriber_queue import CAPACITY, QueueClosed, SubscriberQueue
+from aintandem_notify.client.lifetime import ClientLifetime
 from aintandem_notify.config import ConnectionConfig
 from aintandem_notify.domain.events import Family
 from aintandem_notify.errors import Disconnected, HttpFailed, LinkGivenUp, LinkLost, ProjectGone
@@ -79,7 +79,7 @@ class World:
     tries: list[float] = field(default_factory=list)
     links: list[PlannedLink] = field(default_factory=list)
     changes: list[ConnectionChange] = field(default_factory=list)
-    block: Block = field(default_factory=Block)
+    block: ClientLifetime = field(default_factory=ClientLifetime)
     closing: trio.Event | None = None
 
     async def token(self) -> Token:
@@ -169,9 +169,9 @@ async def test_an_end_that_nobody_else_is_told_of_is_logged(
     world = World()
     world.plans += [(), LinkLost("no 1"), LinkLost("no 2")]
     channel = world.channel(nursery, listens=told == "a listener", reconnect_attempts=1)
-    with capture_logs() as logs, channel.added(Outlet(Interest(), lasting=True)):
+    with capture_logs() as logs, channel.added(SubscriberQueue(RunFilter(), lasting=True)):
         await channel.connected()
-        with channel.added(Outlet(Interest(), lasting=told != "a stream")):
+        with channel.added(SubscriberQueue(RunFilter(), lasting=told != "a stream")):
             world.links[0].cut.set()
             if told == "one who waits":
                 await trio.testing.wait_all_tasks_blocked()
@@ -220,7 +220,7 @@ async def test_a_link_that_is_lost_behind_a_slow_reader_loses_nothing(
     heard: list[int] = []
     n = CAPACITY
     world.plans += [[frames(0, n)], [frames(n + 5, n + 9)]]
-    channel, outlet = world.channel(nursery), Outlet(Interest(), lasting=True)
+    channel, outlet = world.channel(nursery), SubscriberQueue(RunFilter(), lasting=True)
     async with channel.open(outlet):
         await trio.testing.wait_all_tasks_blocked()
         world.links[0].left = frames(n, n + 5)
@@ -237,7 +237,7 @@ async def test_disconnecting_a_slow_reader_loses_nothing_that_was_read(
 ) -> None:
     world = World()
     world.plans.append([frames(0, CAPACITY), frames(CAPACITY, CAPACITY + 10)])
-    channel, outlet = world.channel(nursery), Outlet(Interest(), lasting=True)
+    channel, outlet = world.channel(nursery), SubscriberQueue(RunFilter(), lasting=True)
     async with channel.open(outlet):
         await trio.testing.wait_all_tasks_blocked()
         assert outlet.is_full
@@ -248,11 +248,15 @@ async def test_disconnecting_a_slow_reader_loses_nothing_that_was_read(
 
 async def test_streams_end_and_callbacks_stay(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     world = World()
-    channel, stream, lasting = world.channel(nursery), Outlet(Interest()), Outlet(Interest(), lasting=True)
+    channel, stream, lasting = (
+        world.channel(nursery),
+        SubscriberQueue(RunFilter()),
+        SubscriberQueue(RunFilter(), lasting=True),
+    )
     with channel.added(stream), channel.added(lasting):
         await channel.hold()
         await channel.disconnect()
-        with pytest.raises(OutletClosed):
+        with pytest.raises(QueueClosed):
             await stream.take()
         assert not lasting.is_closed
         world.plans.append([frames(0, 1)])
@@ -264,9 +268,12 @@ BATCHES = st.lists(st.integers(0, 5), max_size=12)
 
 
 @given(
-    BATCHES, st.integers(0, 8), st.integers(0, 12), st.sampled_from([Interest(), TASKS, Interest(Family.SANDBOX)])
+    BATCHES,
+    st.integers(0, 8),
+    st.integers(0, 12),
+    st.sampled_from([RunFilter(), TASKS, RunFilter(Family.SANDBOX)]),
 )
-def test_history_is_the_newest_of_what_came(sizes: list[int], limit: int, reads: int, interest: Interest) -> None:
+def test_history_is_the_newest_of_what_came(sizes: list[int], limit: int, reads: int, interest: RunFilter) -> None:
     """However the frames were cut into batches, and whenever the reader took them."""
 
     async def check() -> None:
@@ -277,7 +284,7 @@ def test_history_is_the_newest_of_what_came(sizes: list[int], limit: int, reads:
         )
         heard: list[int] = []
         async with trio.open_nursery() as nursery:
-            channel, outlet = world.channel(nursery, history=limit), Outlet(interest)
+            channel, outlet = world.channel(nursery, history=limit), SubscriberQueue(interest)
             async with channel.open(outlet):
                 for _ in range(reads):
                     await trio.lowlevel.checkpoint()
@@ -367,7 +374,7 @@ async def test_what_was_never_open_is_closed_in_silence(nursery: trio.Nursery, a
 
 async def test_nothing_is_connected_once_the_block_is_left(nursery: trio.Nursery) -> None:
     world = World()
-    channel, outlet = world.channel(nursery), Outlet(Interest())
+    channel, outlet = world.channel(nursery), SubscriberQueue(RunFilter())
     world.block.is_left = True
     for connect in (channel.hold, channel.open(outlet).__aenter__):
         with pytest.raises(Disconnected, match="project p: the client's block was left"):

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.client.channels.event_filter import TASKS, Interest, Routes, interest_in
+from aintandem_notify.client.channels.event_filter import TASKS, Routes, RunFilter, interest_in
 from aintandem_notify.domain.events import EVENT_TYPES, WIRE_FAMILIES, Event, Family
 from support.happenings import happening
 
 WIRE_TYPES = [name for name, model in EVENT_TYPES.items() if model.family in WIRE_FAMILIES]
-T1, X1, SB1 = Interest(Family.TASK, "t-1"), Interest(Family.WORKFLOW, "x-1"), Interest(Family.SANDBOX, "sb-1")
+T1, X1, SB1 = RunFilter(Family.TASK, "t-1"), RunFilter(Family.WORKFLOW, "x-1"), RunFilter(Family.SANDBOX, "sb-1")
 
 
 @pytest.mark.parametrize("event_type", WIRE_TYPES)
@@ -17,12 +17,12 @@ def test_each_type_reaches_those_that_want_its_family(event_type: str) -> None:
     event = happening(event_type)
     for family, everything, ours in (
         (Family.TASK, TASKS, T1),
-        (Family.WORKFLOW, Interest(Family.WORKFLOW), X1),
-        (Family.SANDBOX, Interest(Family.SANDBOX), SB1),
+        (Family.WORKFLOW, RunFilter(Family.WORKFLOW), X1),
+        (Family.SANDBOX, RunFilter(Family.SANDBOX), SB1),
     ):
         assert everything.wants(event) == ours.wants(event) == (event.family is family)
-        assert not Interest(family, "another").wants(event)
-    assert Interest().wants(event)
+        assert not RunFilter(family, "another").wants(event)
+    assert RunFilter().wants(event)
 
 
 def test_all_eight_task_types_reach_a_task() -> None:
@@ -42,23 +42,23 @@ def test_all_eight_task_types_reach_a_task() -> None:
 @pytest.mark.parametrize(
     ("interest", "wanted"),
     [
-        (Interest(), True),
+        (RunFilter(), True),
         (TASKS, False),
         (T1, True),
-        (Interest(Family.TASK, "t-2"), False),
+        (RunFilter(Family.TASK, "t-2"), False),
         (X1, True),
-        (Interest(Family.WORKFLOW, "x-1", "w-1"), True),
-        (Interest(Family.WORKFLOW, "x-1", "w-2"), False),
+        (RunFilter(Family.WORKFLOW, "x-1", "w-1"), True),
+        (RunFilter(Family.WORKFLOW, "x-1", "w-2"), False),
         (SB1, True),
     ],
 )
-def test_an_unknown_type_goes_to_the_run_that_it_names(interest: Interest, wanted: bool) -> None:
+def test_an_unknown_type_goes_to_the_run_that_it_names(interest: RunFilter, wanted: bool) -> None:
     event = happening("invented", taskId="t-1", executionId="x-1", workflowId="w-1", containerId="sb-1")
     assert interest.wants(event) is wanted
 
 
 def test_a_workflow_is_more_than_one_execution() -> None:
-    nightly = Interest(Family.WORKFLOW, workflow_id="nightly-report")
+    nightly = RunFilter(Family.WORKFLOW, workflow_id="nightly-report")
     assert nightly.wants(happening("workflow_execution_started", executionId="x-2"))
     assert not nightly.wants(happening("workflow_execution_started", workflowId="another"))
 
@@ -66,15 +66,15 @@ def test_a_workflow_is_more_than_one_execution() -> None:
 @pytest.mark.parametrize(
     ("asked", "interest"),
     [
-        ({}, Interest()),
+        ({}, RunFilter()),
         ({"task_id": "t-1"}, T1),
         ({"execution_id": "x-1"}, X1),
-        ({"workflow_id": "w"}, Interest(Family.WORKFLOW, None, "w")),
-        ({"workflow_id": "w", "execution_id": "x-1"}, Interest(Family.WORKFLOW, "x-1", "w")),
+        ({"workflow_id": "w"}, RunFilter(Family.WORKFLOW, None, "w")),
+        ({"workflow_id": "w", "execution_id": "x-1"}, RunFilter(Family.WORKFLOW, "x-1", "w")),
         ({"sandbox_id": "sb-1"}, SB1),
     ],
 )
-def test_what_the_arguments_mean(asked: dict[str, str], interest: Interest) -> None:
+def test_what_the_arguments_mean(asked: dict[str, str], interest: RunFilter) -> None:
     assert interest_in(**asked) == interest
 
 
@@ -95,19 +95,19 @@ EVENTS = st.builds(
 )
 FAMILIES = st.sampled_from([Family.TASK, Family.WORKFLOW, Family.SANDBOX])
 INTERESTS = st.one_of(
-    st.just(Interest()),
-    st.builds(Interest, FAMILIES, st.none() | IDS),
-    st.builds(Interest, st.just(Family.WORKFLOW), st.none() | IDS, IDS),
+    st.just(RunFilter()),
+    st.builds(RunFilter, FAMILIES, st.none() | IDS),
+    st.builds(RunFilter, st.just(Family.WORKFLOW), st.none() | IDS, IDS),
 )
 
 
 class Reader:
-    def __init__(self, interest: Interest) -> None:
+    def __init__(self, interest: RunFilter) -> None:
         self.interest = interest
 
 
 @given(st.lists(EVENTS, max_size=20), st.lists(INTERESTS, max_size=8), st.data())
-def test_sorting_many_is_asking_each(events: list[Event], interests: list[Interest], data: st.DataObject) -> None:
+def test_sorting_many_is_asking_each(events: list[Event], interests: list[RunFilter], data: st.DataObject) -> None:
     routes: Routes[Reader] = Routes()
     readers = [Reader(interest) for interest in interests]
     for reader in readers:

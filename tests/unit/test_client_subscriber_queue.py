@@ -6,12 +6,12 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.client.channels.event_filter import TASKS, Interest
-from aintandem_notify.client.channels.subscriber_queue import CAPACITY, Outlet, OutletClosed, RunOutlet
+from aintandem_notify.client.channels.event_filter import TASKS, RunFilter
+from aintandem_notify.client.channels.subscriber_queue import CAPACITY, QueueClosed, RunQueue, SubscriberQueue
 from aintandem_notify.domain.events import Event, Family
 from support.happenings import happening
 
-T1 = Interest(Family.TASK, "t-1")
+T1 = RunFilter(Family.TASK, "t-1")
 NUMBERED = [happening("output", output=str(number)) for number in range(60)]
 
 
@@ -21,7 +21,7 @@ def types(events: list[Event]) -> list[str]:
 
 @given(st.lists(st.integers(0, 20), max_size=8), st.integers(1, 30))
 def test_a_buffer_keeps_the_newest_and_counts_the_rest(sizes: list[int], buffer: int) -> None:
-    outlet = Outlet(T1, buffer=buffer)
+    outlet = SubscriberQueue(T1, buffer=buffer)
     put: list[Event] = []
     for size in sizes:
         batch = NUMBERED[len(put) % 30 : len(put) % 30 + size]
@@ -35,11 +35,11 @@ def test_a_buffer_keeps_the_newest_and_counts_the_rest(sizes: list[int], buffer:
 
 def test_a_buffer_holds_at_least_one() -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        Outlet(T1, buffer=0)
+        SubscriberQueue(T1, buffer=0)
 
 
 async def test_without_a_buffer_whoever_puts_waits_for_room() -> None:
-    outlet = Outlet(T1)
+    outlet = SubscriberQueue(T1)
     outlet.put(NUMBERED[:1] * (CAPACITY - 1))
     await outlet.room()
     outlet.put(NUMBERED[:1])
@@ -52,9 +52,9 @@ async def test_without_a_buffer_whoever_puts_waits_for_room() -> None:
     assert outlet.dropped == 0
 
 
-@pytest.mark.parametrize("end", [Outlet.end, Outlet.drop])
+@pytest.mark.parametrize("end", [SubscriberQueue.end, SubscriberQueue.drop])
 async def test_nobody_waits_for_room_in_what_is_closed(end: object) -> None:
-    outlet = Outlet(T1)
+    outlet = SubscriberQueue(T1)
     outlet.put(NUMBERED[:1] * CAPACITY)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(outlet.room)
@@ -63,7 +63,7 @@ async def test_nobody_waits_for_room_in_what_is_closed(end: object) -> None:
 
 
 async def test_what_waits_at_the_end_is_taken_before_it() -> None:
-    outlet = Outlet(T1)
+    outlet = SubscriberQueue(T1)
     outlet.put(NUMBERED[:2])
     outlet.end(ZeroDivisionError("gone"))
     outlet.put(NUMBERED[2:])
@@ -75,16 +75,16 @@ async def test_what_waits_at_the_end_is_taken_before_it() -> None:
 
 
 async def test_what_waits_is_not_wanted_by_who_is_gone() -> None:
-    outlet = Outlet(T1)
+    outlet = SubscriberQueue(T1)
     outlet.put(NUMBERED)
     outlet.drop()
     assert outlet.is_dropped
-    with pytest.raises(OutletClosed):
+    with pytest.raises(QueueClosed):
         await outlet.take()
 
 
 async def test_a_reader_is_woken() -> None:
-    outlet, taken = Outlet(T1), []
+    outlet, taken = SubscriberQueue(T1), []
 
     async def read() -> None:
         taken.extend(await outlet.take())
@@ -117,7 +117,7 @@ FAILED = happening("task_failed")
 async def test_an_end_that_was_found_out_is_told_once(
     live: list[str], then_live: list[str], told: list[str]
 ) -> None:
-    outlet = RunOutlet(T1)
+    outlet = RunQueue(T1)
     outlet.put([happening(kind) for kind in live])
     outlet.put_found_out(DONE)
     outlet.put([happening(kind) for kind in then_live])
@@ -125,7 +125,7 @@ async def test_an_end_that_was_found_out_is_told_once(
 
 
 async def test_narrowing_forgets_what_others_did() -> None:
-    outlet = RunOutlet(TASKS)
+    outlet = RunQueue(TASKS)
     ours, others = (
         happening("task_queued"),
         [happening(kind, taskId="t-2") for kind in ("task_queued", "task_failed")],
@@ -139,17 +139,17 @@ async def test_narrowing_forgets_what_others_did() -> None:
 
 
 async def test_the_end_of_an_outlet_is_the_end_of_looking() -> None:
-    outlet = RunOutlet(T1)
+    outlet = RunQueue(T1)
     with trio.CancelScope() as outlet.looking:
         outlet.end()
         await trio.sleep_forever()
 
 
 async def test_narrowing_after_the_connection_has_ended_keeps_what_waits() -> None:
-    outlet = RunOutlet(TASKS)
+    outlet = RunQueue(TASKS)
     ended = happening("task_completed", taskId="t-1")
     outlet.put([happening("task_completed", taskId="t-2"), ended])
-    outlet.end(OutletClosed())
+    outlet.end(QueueClosed())
     outlet.narrow(T1)
     assert outlet.has_ended
     assert await outlet.take() == [ended]

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from aintandem_notify.client.lifetime import Block
+from aintandem_notify.client.lifetime import ClientLifetime
 from aintandem_notify.config import Secret
 from aintandem_notify.errors import AuthenticationFailed
 from aintandem_notify.orchestrator import Login, Session
@@ -31,7 +31,9 @@ class Auth:
     client logs in again with the password of the last ``login``, which it keeps in memory until ``logout``.
     """
 
-    def __init__(self, session: Session, block: Block, disconnect_all: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, session: Session, block: ClientLifetime, disconnect_all: Callable[[], Awaitable[None]]
+    ) -> None:
         self._session = session
         self._block = block
         self._disconnect_all = disconnect_all

@@ -19,7 +19,7 @@ from aintandem_notify.client.channels.all_channels import Channels
 from aintandem_notify.client.channels.callbacks import Callback, OnError, Reporter
 from aintandem_notify.client.channels.channel import Shared
 from aintandem_notify.client.channels.connection_events import Unsubscribe
-from aintandem_notify.client.channels.event_filter import Interest, interest_in
+from aintandem_notify.client.channels.event_filter import RunFilter, interest_in
 from aintandem_notify.client.lifetime import BlockApi, OutsideOfBlock, open_block
 from aintandem_notify.client.progress import Progress
 from aintandem_notify.client.run_task import TaskResult, run_to_its_end
@@ -383,7 +383,7 @@ class AInTandemClient:
         ``subscribe_to_task``.
         """
         interest = interest_in(workflow_id=workflow_id, execution_id=execution_id)
-        interest = interest if interest.family is not None else Interest(Family.WORKFLOW)
+        interest = interest if interest.family is not None else RunFilter(Family.WORKFLOW)
         more = {"workflow_execution_completed": on_complete, "workflow_execution_failed": on_failed}
         return await self._subscribe(project_id, interest, on_event, more, buffer)
 
@@ -403,13 +403,13 @@ class AInTandemClient:
 
             unsubscribe = await client.subscribe_to_sandbox("project-123", print, "sandbox-1")
         """
-        interest = Interest(Family.SANDBOX) if sandbox_id is None else interest_in(sandbox_id=sandbox_id)
+        interest = RunFilter(Family.SANDBOX) if sandbox_id is None else interest_in(sandbox_id=sandbox_id)
         return await self._subscribe(project_id, interest, on_event, {}, buffer)
 
     async def _subscribe(
         self,
         project_id: str,
-        interest: Interest,
+        interest: RunFilter,
         on_event: Callback[Any],
         more: Mapping[str, Callback[Any] | None],
         buffer: int | None,

@@ -19,7 +19,7 @@ class OutsideOfBlock(RuntimeError, AttributeError):
         super().__init__("AInTandemClient is used outside of its `async with`")
 
 
-class Block:
+class ClientLifetime:
     """The client's block, as its parts know it: they may be kept by somebody for longer than it lasts.
 
     ``is_left``: its end has been reached. Nothing new is connected then, while what was heard is still told.
@@ -67,9 +67,9 @@ class Block:
 
 
 @asynccontextmanager
-async def open_block() -> AsyncIterator[Block]:
+async def open_block() -> AsyncIterator[ClientLifetime]:
     """A block that is over when this one is left."""
-    block = Block()
+    block = ClientLifetime()
     try:
         yield block
     finally:
@@ -79,13 +79,15 @@ async def open_block() -> AsyncIterator[Block]:
 class BlockApi(OrchestratorApi):
     """As ``OrchestratorApi``, while the block runs."""
 
-    def __init__(self, block: Block, session: Session, http: HttpClient, clock: Clock, *, timeout: float) -> None:
+    def __init__(
+        self, block: ClientLifetime, session: Session, http: HttpClient, clock: Clock, *, timeout: float
+    ) -> None:
         super().__init__(session, http, clock, timeout=timeout)
         self._block = block
 
     async def call(
         self, method: str, path: str, *, query: Mapping[str, object] | None = None, json: Any = None
     ) -> Any:
-        """As ``OrchestratorApi.call``; raises as ``Block.calling`` too."""
+        """As ``OrchestratorApi.call``; raises as ``ClientLifetime.calling`` too."""
         with self._block.calling():
             return await super().call(method, path, query=query, json=json)

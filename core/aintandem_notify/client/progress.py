@@ -8,8 +8,8 @@ from aintandem_notify.client.channels.all_channels import Channels, make_outlet
 from aintandem_notify.client.channels.callbacks import Callback
 from aintandem_notify.client.channels.channel import Channel
 from aintandem_notify.client.channels.connection_events import ConnectionChange, Unsubscribe
-from aintandem_notify.client.channels.event_filter import Interest, interest_in
-from aintandem_notify.client.channels.subscriber_queue import Outlet, OutletClosed
+from aintandem_notify.client.channels.event_filter import RunFilter, interest_in
+from aintandem_notify.client.channels.subscriber_queue import QueueClosed, SubscriberQueue
 from aintandem_notify.domain.events import ProgressEvent
 from aintandem_notify.orchestrator import ConnectionState
 
@@ -24,7 +24,7 @@ class ProgressSubscription:
         subscription.unsubscribe()
     """
 
-    def __init__(self, channel: Channel, outlet: Outlet) -> None:
+    def __init__(self, channel: Channel, outlet: SubscriberQueue) -> None:
         self._channel = channel
         self._outlet = outlet
 
@@ -69,7 +69,7 @@ class EventStream:
             print(events.dropped, "events were dropped")
     """
 
-    def __init__(self, channel: Channel, outlet: Outlet) -> None:
+    def __init__(self, channel: Channel, outlet: SubscriberQueue) -> None:
         self._channel = channel
         self._outlet = outlet
         self._taken: list[ProgressEvent] = []
@@ -90,7 +90,7 @@ class EventStream:
         if not self._taken:
             try:
                 self._taken = cast("list[ProgressEvent]", await self._channel.take(self._outlet))
-            except OutletClosed:
+            except QueueClosed:
                 raise StopAsyncIteration from None
             self._taken.reverse()
         return self._taken.pop()
@@ -127,7 +127,7 @@ class Progress:
             subscription.unsubscribe()
         """
         return ProgressSubscription(
-            *await self._channels.subscribe(project_id, Interest(), on_event, {}, buffer=buffer)
+            *await self._channels.subscribe(project_id, RunFilter(), on_event, {}, buffer=buffer)
         )
 
     @asynccontextmanager
@@ -258,6 +258,6 @@ class Progress:
                 channel.history.clear()
 
 
-def _described(one: object, channel: Channel, outlet: Outlet) -> str:
+def _described(one: object, channel: Channel, outlet: SubscriberQueue) -> str:
     standing = "ended" if outlet.is_closed else "active"
     return f"<{type(one).__name__} of {channel.project_id!r}: {standing}, {outlet.dropped} dropped>"

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from aintandem_notify.client.channels.callbacks import Callback, Reporter, checked_callback
 from aintandem_notify.client.channels.channel import Channel
-from aintandem_notify.client.channels.event_filter import TASKS, Interest
-from aintandem_notify.client.channels.subscriber_queue import OutletClosed, RunOutlet
+from aintandem_notify.client.channels.event_filter import TASKS, RunFilter
+from aintandem_notify.client.channels.subscriber_queue import QueueClosed, RunQueue
 from aintandem_notify.domain.events import (
     Family,
     TaskCancelledEvent,
@@ -58,11 +58,11 @@ async def run_to_its_end(
     if on_event is not None:
         checked_callback(on_event, "on_event")
     # Before the orchestrator has told the id, whatever happens to any task may be about ours.
-    outlet = RunOutlet(TASKS, needs_end=True)
+    outlet = RunQueue(TASKS, needs_end=True)
     async with channel.open(outlet):
         connections = channel.connections
         task_id = (await submit()).task_id
-        channel.narrow(outlet, Interest(Family.TASK, task_id))
+        channel.narrow(outlet, RunFilter(Family.TASK, task_id))
         if channel.connections != connections:
             channel.look_up(outlet)
         events: deque[TaskEvent | UnknownEvent] = deque(maxlen=most_events)
@@ -81,9 +81,9 @@ async def run_to_its_end(
                         raise TaskCancelled(channel.project_id, task_id, events=events)
 
 
-async def _take(channel: Channel, outlet: RunOutlet) -> list[TaskEvent | UnknownEvent]:
+async def _take(channel: Channel, outlet: RunQueue) -> list[TaskEvent | UnknownEvent]:
     try:
         return cast("list[TaskEvent | UnknownEvent]", await channel.take(outlet))
-    except OutletClosed:
+    except QueueClosed:
         reason = "the program itself ended the connection while the task ran"
         raise Disconnected(reason).about(channel.project_id) from None

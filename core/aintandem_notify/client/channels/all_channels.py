@@ -8,8 +8,8 @@ import trio
 from aintandem_notify.client.channels.callbacks import Callback, checked_callback, pump
 from aintandem_notify.client.channels.channel import Channel, Shared
 from aintandem_notify.client.channels.connection_events import ConnectionChange, Listener, Unsubscribe
-from aintandem_notify.client.channels.event_filter import Interest
-from aintandem_notify.client.channels.subscriber_queue import Outlet, RunOutlet
+from aintandem_notify.client.channels.event_filter import RunFilter
+from aintandem_notify.client.channels.subscriber_queue import RunQueue, SubscriberQueue
 from aintandem_notify.orchestrator import checked_id
 
 
@@ -42,12 +42,12 @@ class Channels:
     async def subscribe(
         self,
         project_id: str,
-        interest: Interest,
+        interest: RunFilter,
         on_event: Callback[Any],
         more: Mapping[str, Sequence[Callback[Any]]],
         *,
         buffer: int | None,
-    ) -> tuple[Channel, Outlet]:
+    ) -> tuple[Channel, SubscriberQueue]:
         """As ``Progress.subscribe_to_progress``, for ``interest``; ``more`` callbacks follow by event type."""
         checked_callback(on_event, "on_event")
         for kind, callbacks in more.items():
@@ -90,7 +90,7 @@ class Channels:
             channel.end()
 
 
-def make_outlet(interest: Interest, *, buffer: int | None, lasting: bool = False) -> Outlet:
+def make_outlet(interest: RunFilter, *, buffer: int | None, lasting: bool = False) -> SubscriberQueue:
     """One that also learns how the run ended, where the interest is in one run."""
-    kind = Outlet if interest.run_id is None else RunOutlet
+    kind = SubscriberQueue if interest.run_id is None else RunQueue
     return kind(interest, buffer=buffer, lasting=lasting)

@@ -5,7 +5,7 @@ from inspect import isawaitable
 from typing import Any, Final, TypeVar
 
 from aintandem_notify import log
-from aintandem_notify.client.channels.subscriber_queue import Outlet, OutletClosed
+from aintandem_notify.client.channels.subscriber_queue import QueueClosed, SubscriberQueue
 
 T = TypeVar("T")
 Callback = Callable[[T], Any]
@@ -52,7 +52,10 @@ class Reporter:
 
 
 async def pump(
-    outlet: Outlet, callback: Callback[Any], more: Mapping[str, Sequence[Callback[Any]]], reporter: Reporter
+    outlet: SubscriberQueue,
+    callback: Callback[Any],
+    more: Mapping[str, Sequence[Callback[Any]]],
+    reporter: Reporter,
 ) -> None:
     """Call ``callback`` with each event of ``outlet`` until it is closed, and then those for its type in ``more``.
 
@@ -81,4 +84,4 @@ async def pump(
         del event, events
 
 
-__all__ = ["Callback", "OnError", "OutletClosed", "Reporter", "checked_callback", "pump"]
+__all__ = ["Callback", "OnError", "QueueClosed", "Reporter", "checked_callback", "pump"]

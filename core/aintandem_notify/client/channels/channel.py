@@ -15,10 +15,10 @@ import trio
 from aintandem_notify import log
 from aintandem_notify.client.channels.callbacks import Reporter
 from aintandem_notify.client.channels.connection_events import ConnectionChange, Listener, change_of
-from aintandem_notify.client.channels.event_filter import Interest, Routes
+from aintandem_notify.client.channels.event_filter import Routes, RunFilter
 from aintandem_notify.client.channels.final_state import look_up_end
-from aintandem_notify.client.channels.subscriber_queue import Outlet, RunOutlet
-from aintandem_notify.client.lifetime import Block
+from aintandem_notify.client.channels.subscriber_queue import RunQueue, SubscriberQueue
+from aintandem_notify.client.lifetime import ClientLifetime
 from aintandem_notify.domain.events import EVENT_TYPES, OWN_TYPES, ConnectionEvent, Event, Family
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.errors import (
@@ -62,7 +62,7 @@ _log = log.get_logger(__name__)
 class Shared:
     """What all projects of a client share. ``history`` is how many events each of them remembers."""
 
-    block: Block
+    block: ClientLifetime
     nursery: trio.Nursery
     api: OrchestratorApi
     watching: Callable[[Sink], WatchSettings]
@@ -95,9 +95,9 @@ class Channel:
         self.connections = 0
         self.history: deque[Event] = deque(maxlen=shared.history)
         self._shared = shared
-        self._routes: Routes[Outlet] = Routes()
+        self._routes: Routes[SubscriberQueue] = Routes()
         self._listeners: list[Listener] = []
-        self._calling: dict[trio.lowlevel.Task, list[Outlet]] = {}
+        self._calling: dict[trio.lowlevel.Task, list[SubscriberQueue]] = {}
         self._watch: _Watch | None = None
         self._is_told_connected = False
         self._handed: Sequence[Event] = ()
@@ -105,7 +105,7 @@ class Channel:
         self.state = ConnectionState.DISCONNECTED
 
     @asynccontextmanager
-    async def open(self, outlet: Outlet) -> AsyncIterator[None]:
+    async def open(self, outlet: SubscriberQueue) -> AsyncIterator[None]:
         """Connected, with a reader for as long as the block runs; raises as ``connected``."""
         with self.added(outlet):
             await self.connected()
@@ -113,7 +113,7 @@ class Channel:
             yield
 
     @contextmanager
-    def added(self, outlet: Outlet) -> Iterator[None]:
+    def added(self, outlet: SubscriberQueue) -> Iterator[None]:
         """A reader for as long as the block runs; in place before the socket reads."""
         self.add(outlet)
         try:
@@ -121,19 +121,19 @@ class Channel:
         finally:
             self.remove(outlet)
 
-    def add(self, outlet: Outlet) -> None:
+    def add(self, outlet: SubscriberQueue) -> None:
         """Another reader; connects if need be."""
         self._require()
         self._routes.add(outlet)
 
-    def remove(self, outlet: Outlet) -> None:
+    def remove(self, outlet: SubscriberQueue) -> None:
         """A reader goes; the connection goes with the last."""
         outlet.drop()
         self._routes.remove(outlet)
         self._release()
 
     @contextmanager
-    def calling_back(self, outlet: Outlet) -> Iterator[None]:
+    def calling_back(self, outlet: SubscriberQueue) -> Iterator[None]:
         """While the block runs, this task calls back with what it took out of ``outlet``."""
         calling = self._calling.setdefault(trio.lowlevel.current_task(), [])
         calling.append(outlet)
@@ -144,7 +144,7 @@ class Channel:
             if not calling:
                 del self._calling[trio.lowlevel.current_task()]
 
-    async def take(self, outlet: Outlet) -> list[Event]:
+    async def take(self, outlet: SubscriberQueue) -> list[Event]:
         """As ``outlet.take``.
 
         A callback that waits here for an event of its own project lets its own events wait in memory meanwhile,
@@ -157,16 +157,16 @@ class Channel:
                 stack.enter_context(other.waiting_elsewhere())
             return await outlet.take()
 
-    def _callers(self) -> list[Outlet]:
+    def _callers(self) -> list[SubscriberQueue]:
         """Those whose callbacks wait for the current task: it is theirs, or runs in a nursery of theirs."""
-        found: list[Outlet] = []
+        found: list[SubscriberQueue] = []
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
         while task is not None:
             found += self._calling.get(task, ())
             task = task.parent_nursery.parent_task if task.parent_nursery is not None else None
         return found
 
-    def narrow(self, outlet: RunOutlet, interest: Interest) -> None:
+    def narrow(self, outlet: RunQueue, interest: RunFilter) -> None:
         """The reader wants less from now on, also of what waits for it."""
         self._routes.remove(outlet)
         outlet.narrow(interest)
@@ -222,9 +222,9 @@ class Channel:
         for listener in self._listeners:
             listener.end()
 
-    def look_up(self, outlet: Outlet) -> None:
+    def look_up(self, outlet: SubscriberQueue) -> None:
         """Find out over REST whether what the reader waits for is over already."""
-        if not isinstance(outlet, RunOutlet) or outlet.is_closed or outlet.has_ended:
+        if not isinstance(outlet, RunQueue) or outlet.is_closed or outlet.has_ended:
             return
         interest = outlet.interest
         if interest.run_id is None or interest.family not in (Family.TASK, Family.WORKFLOW):
@@ -234,7 +234,7 @@ class Channel:
         outlet.looking = scope = trio.CancelScope()
         self._shared.nursery.start_soon(self._look_up, outlet, scope)
 
-    async def _look_up(self, outlet: RunOutlet, scope: trio.CancelScope) -> None:
+    async def _look_up(self, outlet: RunQueue, scope: trio.CancelScope) -> None:
         failures = 0
         with scope:
             while True:

@@ -16,7 +16,7 @@ _ID_FIELDS: Final[Mapping[Family, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Interest:
+class RunFilter:
     """Which of a project's events are wanted; None is no condition, and no condition at all is every event.
 
     ``run_id`` is the id of the task, the execution or the sandbox, as ``family`` says. ``workflow_id`` is for
@@ -48,7 +48,7 @@ class Interest:
         return any(wire.get(field) == self.run_id for field in _ID_FIELDS[self.family])
 
 
-TASKS: Final = Interest(Family.TASK)
+TASKS: Final = RunFilter(Family.TASK)
 """Every task of the project."""
 
 
@@ -58,7 +58,7 @@ def interest_in(
     workflow_id: str | None = None,
     execution_id: str | None = None,
     sandbox_id: str | None = None,
-) -> Interest:
+) -> RunFilter:
     """The interest that the arguments of the public calls mean.
 
     Raises ValueError for more than one kind, and TypeError or ValueError for what cannot be an id.
@@ -71,17 +71,17 @@ def interest_in(
     if sum((task_id is not None, workflow, sandbox_id is not None)) > 1:
         raise ValueError("ask for a task, a workflow or a sandbox, or for nothing to get them all")
     if task_id is not None:
-        return Interest(Family.TASK, task_id)
+        return RunFilter(Family.TASK, task_id)
     if workflow:
-        return Interest(Family.WORKFLOW, execution_id, workflow_id)
-    return Interest(Family.SANDBOX, sandbox_id) if sandbox_id is not None else Interest()
+        return RunFilter(Family.WORKFLOW, execution_id, workflow_id)
+    return RunFilter(Family.SANDBOX, sandbox_id) if sandbox_id is not None else RunFilter()
 
 
 class Interested(Protocol):
     """Whoever wants events."""
 
     @property
-    def interest(self) -> Interest:
+    def interest(self) -> RunFilter:
         """Which ones; may be narrowed, but its key stays where it was added."""
         ...
 
@@ -95,7 +95,7 @@ class Routes(Generic[WhoT]):
     """Who gets what of a batch. One run among thousands that are wanted costs no more than one among few."""
 
     def __init__(self) -> None:
-        self.everybody: dict[WhoT, Interest] = {}
+        self.everybody: dict[WhoT, RunFilter] = {}
         self._by_run: dict[str, list[WhoT]] = {}
 
     def add(self, who: WhoT) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from aintandem_notify.client.channels.event_filter import Interest
+from aintandem_notify.client.channels.event_filter import RunFilter
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.observation import Observation
 from aintandem_notify.domain.reconciliation import end_events
@@ -10,7 +10,7 @@ from aintandem_notify.orchestrator import OrchestratorApi
 from aintandem_notify.orchestrator.catch_up.record_mapping import observed_execution, observed_task
 
 
-async def look_up_end(api: OrchestratorApi, interest: Interest, project_id: str, now: datetime) -> Event | None:
+async def look_up_end(api: OrchestratorApi, interest: RunFilter, project_id: str, now: datetime) -> Event | None:
     """The event that a live listener would have got, ``caught_up`` and whole; None while the run goes on.
 
     Also for a cancelled execution: there is no event for it. Raises ApiError (NotFound) or HttpFailed.

@@ -6,7 +6,7 @@ from typing import Final
 
 import trio
 
-from aintandem_notify.client.channels.event_filter import Interest
+from aintandem_notify.client.channels.event_filter import RunFilter
 from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.runs import OPENING_TYPES, TERMINAL_TYPES
 
@@ -14,11 +14,11 @@ CAPACITY: Final = 2000
 """Events that wait for a slow reader before the socket is held back; as many as a link hands over at once."""
 
 
-class OutletClosed(Exception):  # not one of ``errors``: it never reaches a user
+class QueueClosed(Exception):  # not one of ``errors``: it never reaches a user
     """Nothing will come any more."""
 
 
-class Outlet:
+class SubscriberQueue:
     """One reader's events. ``put`` never blocks; whoever puts may wait for ``room`` afterwards.
 
     With ``buffer`` None a reader that is slow makes the writer wait. With a number, that many of the newest
@@ -26,7 +26,7 @@ class Outlet:
     next one. ``is_dropped``: its reader is gone, so that not even what it has taken is wanted.
     """
 
-    def __init__(self, interest: Interest, *, buffer: int | None = None, lasting: bool = False) -> None:
+    def __init__(self, interest: RunFilter, *, buffer: int | None = None, lasting: bool = False) -> None:
         if buffer is not None and buffer < 1:
             raise ValueError("buffer should be at least 1, or None")
         self.interest = interest
@@ -91,14 +91,14 @@ class Outlet:
         """
         while not self._waiting:
             if self._closed:
-                raise self._error or OutletClosed
+                raise self._error or QueueClosed
             self._news = trio.Event()
             await self._news.wait()
         taken, self._waiting = self._waiting, []
         self._room.set()
         return taken
 
-    def narrow(self, interest: Interest) -> None:
+    def narrow(self, interest: RunFilter) -> None:
         """Want less from now on, also of what waits."""
         self.interest = interest
         self._waiting = [event for event in self._waiting if interest.wants(event)]
@@ -117,7 +117,7 @@ class Outlet:
         self.end()
 
 
-class RunOutlet(Outlet):
+class RunQueue(SubscriberQueue):
     """Events of one task or workflow execution, whose end may also be found out over REST.
 
     ``needs_end``: a run that nobody knows has no end to wait for, and that is an error. ``attempts`` counts the
@@ -126,7 +126,7 @@ class RunOutlet(Outlet):
     """
 
     def __init__(
-        self, interest: Interest, *, buffer: int | None = None, lasting: bool = False, needs_end: bool = False
+        self, interest: RunFilter, *, buffer: int | None = None, lasting: bool = False, needs_end: bool = False
     ) -> None:
         super().__init__(interest, buffer=buffer, lasting=lasting)
         self.needs_end = needs_end
@@ -136,7 +136,7 @@ class RunOutlet(Outlet):
         self._found_out: str | None = None
 
     def put(self, events: Sequence[Event]) -> None:
-        """As ``Outlet.put``."""
+        """As ``SubscriberQueue.put``."""
         super().put([event for event in events if self._is_news(event)])
 
     def put_found_out(self, end: Event) -> None:
@@ -156,8 +156,8 @@ class RunOutlet(Outlet):
             self.has_ended = True
         return True
 
-    def narrow(self, interest: Interest) -> None:
-        """As ``Outlet.narrow``; what waits is looked at anew."""
+    def narrow(self, interest: RunFilter) -> None:
+        """As ``SubscriberQueue.narrow``; what waits is looked at anew."""
         super().narrow(interest)
         waiting, self._waiting = self._waiting, []
         self.attempts, self.has_ended, self._found_out = 0, False, None
@@ -165,7 +165,7 @@ class RunOutlet(Outlet):
         self._waiting = [event for event in waiting if self._is_news(event)]
 
     def end(self, error: Exception | None = None) -> None:
-        """As ``Outlet.end``."""
+        """As ``SubscriberQueue.end``."""
         super().end(error)
         if self.looking is not None:
             self.looking.cancel()
