@@ -6,7 +6,7 @@ from typing import Final
 import trio
 
 from aintandem_notify.simulator.simulation import Simulator
-from aintandem_notify.simulator.world.script import Outcome, TaskPlan
+from aintandem_notify.simulator.world.script import PlannedOutcome, TaskPlan
 from aintandem_notify.simulator.world.tasks import TaskRecord
 from aintandem_notify.simulator.world.workflows import ExecutionRecord
 from benchmarks.chaos.ledger import Ledger
@@ -98,7 +98,7 @@ class World:
             wait=chance.uniform(0, 10),
             steps=(),
             total_steps=1,
-            outcome=chance.choice((Outcome.COMPLETED, Outcome.FAILED)),
+            outcome=chance.choice((PlannedOutcome.COMPLETED, PlannedOutcome.FAILED)),
             result="in order",
             error=self._draw.text("a check did not hold"),
             artifact=None,

@@ -14,7 +14,7 @@ from aintandem_notify.domain.events import AgentEvent, Event, PluginFailedEvent,
 from aintandem_notify.errors import PluginError
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock, SystemClock
-from aintandem_notify.plugins import FoundPlugin, InstanceState, InstanceStatus, PluginHost, open_host
+from aintandem_notify.plugins import InstanceState, InstanceStatus, PluginDescriptor, PluginHost, open_host
 from aintandem_notify.plugins.discovery.conventions import config_model_of, implemented_hooks
 from aintandem_notify.plugins.runtime.calls import STUCK_AFTER_S
 
@@ -23,10 +23,10 @@ T = TypeVar("T")
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
-def found(name: str, plugin_class: type[Plugin[Any]]) -> FoundPlugin:
+def found(name: str, plugin_class: type[Plugin[Any]]) -> PluginDescriptor:
     """What the catalog would say of the class."""
     hooks = implemented_hooks(plugin_class)
-    return FoundPlugin(
+    return PluginDescriptor(
         name=name,
         plugin_class=plugin_class,
         config_model=config_model_of(plugin_class),
@@ -42,7 +42,7 @@ class Classes:
     def __init__(self, classes: dict[str, type[Plugin[Any]]]) -> None:
         self._found = {name: found(name, plugin_class) for name, plugin_class in classes.items()}
 
-    def latest(self, name: str) -> FoundPlugin:
+    def latest(self, name: str) -> PluginDescriptor:
         """The class of this name."""
         if name not in self._found:
             raise PluginError(name, "no such plugin was looked up")

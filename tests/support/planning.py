@@ -7,8 +7,8 @@ from datetime import datetime
 from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.observation import ReconcileResult
 from aintandem_notify.domain.runs import Run, RunRef
-from aintandem_notify.ingest.dedup import Lately
-from aintandem_notify.ingest.plan import Handed, plan
+from aintandem_notify.ingest.dedup import RecentChanges
+from aintandem_notify.ingest.plan import Submission, plan
 from support.outbox import PROJECT, FakeRouter
 
 
@@ -18,10 +18,10 @@ class PlannedStore:
 
     runs: dict[RunRef, Run] = field(default_factory=dict)
     keys: set[str] = field(default_factory=set)
-    lately: Lately = field(default_factory=lambda: Lately(100))
+    lately: RecentChanges = field(default_factory=lambda: RecentChanges(100))
     told: list[Event] = field(default_factory=list)
 
-    def take(self, now: datetime, handed: Handed) -> ReconcileResult:
+    def take(self, now: datetime, handed: Submission) -> ReconcileResult:
         """One transaction."""
         done = plan(
             [handed],
@@ -41,4 +41,4 @@ class PlannedStore:
 
     def live(self, now: datetime, events: Sequence[Event]) -> None:
         """Events off the socket, in one transaction."""
-        self.take(now, Handed(PROJECT, events))
+        self.take(now, Submission(PROJECT, events))

@@ -6,7 +6,15 @@ import pytest
 
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.runs import Run, RunRef, RunState
-from aintandem_notify.ingest.dedup import LATE_S, NOTHING_MADE, Lately, Made, UntimedEnd, comes_late, says_again
+from aintandem_notify.ingest.dedup import (
+    LATE_S,
+    NOTHING_MADE,
+    RecentChanges,
+    Synthesized,
+    UntimedEnd,
+    comes_late,
+    says_again,
+)
 from support.outbox import NOW, event
 
 REF = RunRef("p", Family.TASK, "t1")
@@ -14,10 +22,10 @@ RUNNING = Run(*REF, state=RunState.RUNNING, started_at=NOW)
 ENDED = Run(*REF, state=RunState.FAILED, started_at=NOW, ended_at=NOW + timedelta(seconds=10))
 
 
-def made(*types: str, before: float | None = None, begun: bool = False) -> Made:
+def made(*types: str, before: float | None = None, begun: bool = False) -> Synthesized:
     """``before``: it failed before that, at a time that REST does not give."""
     ends = () if before is None else (failed(before),)
-    return Made(frozenset(types), ends, begun)
+    return Synthesized(frozenset(types), ends, begun)
 
 
 def failed(before: float) -> UntimedEnd:
@@ -45,7 +53,7 @@ def failed(before: float) -> UntimedEnd:
     ],
 )
 def test_what_a_live_event_says_after_catching_up(
-    run: Run, live: Event, what: Made, again: bool, late: bool
+    run: Run, live: Event, what: Synthesized, again: bool, late: bool
 ) -> None:
     assert (says_again(run, live, what), comes_late(run, live, what)) == (again, late)
 
@@ -69,22 +77,24 @@ def test_a_pause_that_was_made_is_said_again_only_while_it_lasts() -> None:
         (event("task_started", at=1), made(before=8), made(before=8)),
     ],
 )
-def test_what_live_events_leave_of_an_end_without_a_time(live: Event, what: Made, left: Made) -> None:
+def test_what_live_events_leave_of_an_end_without_a_time(
+    live: Event, what: Synthesized, left: Synthesized
+) -> None:
     assert what.after(live) == left
 
 
 def test_an_end_without_a_time_is_known_whatever_came_after_it() -> None:
     completed = UntimedEnd("task_completed", NOW + timedelta(seconds=9))
-    what = Made(ends=(failed(before=5), completed))
+    what = Synthesized(ends=(failed(before=5), completed))
     late = event("task_failed", at=4)
     assert what.is_told_by(late)
     assert not what.is_told_by(event("task_failed", at=5))
-    assert what.after(late) == Made(ends=(completed,))
+    assert what.after(late) == Synthesized(ends=(completed,))
     assert what.after(event("task_completed", at=8)) == NOTHING_MADE, "the one before it was not heard of"
 
 
 def test_what_was_made_is_remembered_for_a_while_whatever_the_machines_clock_shows() -> None:
-    lately = Lately(10)
+    lately = RecentChanges(10)
     assert not lately.made_something
     lately.remember([], {(REF, 1): made("task_started")})
     lately.passed_s = LATE_S
@@ -97,7 +107,7 @@ def test_what_was_made_is_remembered_for_a_while_whatever_the_machines_clock_sho
 
 
 def test_what_has_moved_since_and_what_is_not_known_any_more() -> None:
-    lately = Lately(1)
+    lately = RecentChanges(1)
     other = RunRef("p", Family.TASK, "t2")
     lately.remember([REF], {})
     assert (lately.has_moved(REF, 0), lately.has_moved(REF, 1), lately.has_moved(other, 0)) == (True, False, False)

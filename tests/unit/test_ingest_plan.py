@@ -13,7 +13,7 @@ from aintandem_notify.domain.events import (
     Event,
 )
 from aintandem_notify.domain.runs import Run, RunRef, advance
-from aintandem_notify.ingest.plan import Handed, Plan, is_passing, plan
+from aintandem_notify.ingest.plan import Plan, Submission, is_passing, plan
 from support.outbox import NOW, PROJECT, FakeRouter, event
 
 NOBODY = FakeRouter(types=frozenset())
@@ -28,7 +28,7 @@ def planned(
     seen: Set[str] = frozenset(),
     now: datetime = NOW + timedelta(hours=1),
 ) -> Plan:
-    batch = [Handed(PROJECT, events)]
+    batch = [Submission(PROJECT, events)]
     return plan(batch, router=router, runs=runs or {}, known=known, projects=seen, now=now)
 
 
@@ -118,7 +118,7 @@ def test_a_first_connection_begins_the_watch_and_a_later_one_closes_no_gap() -> 
 def test_a_clock_that_was_set_ahead_does_not_put_the_beginning_off() -> None:
     connected = ConnectionConnectedEvent(timestamp=NOW + timedelta(days=365), project_id="p")
     done = plan(
-        [Handed(PROJECT, [connected])],
+        [Submission(PROJECT, [connected])],
         router=EVERYBODY,
         runs={},
         known=set(),

@@ -11,13 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aintandem_notify.cli.prompts import picked
-from aintandem_notify.init_wizard import PLUGINS, Draft, Instance, loaded_of, problem_of, url_problem, write
+from aintandem_notify.init_wizard import PLUGINS, Draft, DraftInstance, loaded_of, problem_of, url_problem, write
 from aintandem_notify.init_wizard.draft import quoted
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 TYPED = ANY_TEXT.map(lambda text: "".join(filter(str.isprintable, text)) or "x")
 PROJECTS = st.lists(st.tuples(TYPED, ANY_TEXT), min_size=1, max_size=3)
-WEBHOOK = Instance("webhook", "ops", secrets={"url": "https://example.org/x", "secret": "whsec_" + "YWJj" * 8})
+WEBHOOK = DraftInstance(
+    "webhook", "ops", secrets={"url": "https://example.org/x", "secret": "whsec_" + "YWJj" * 8}
+)
 
 
 def without_files(value: Any, files: dict[str, str]) -> Any:
@@ -52,8 +54,8 @@ def test_what_is_written_reads_back_as_what_was_typed(
     url: str, username: str, password: str, token: str, projects: Any, path: str, key: str, stem: str
 ) -> None:
     instances = [
-        Instance("file_log", "audit", {"path": path}),
-        Instance("slack", "team", {}, {"webhook_url": key}),
+        DraftInstance("file_log", "audit", {"path": path}),
+        DraftInstance("slack", "team", {}, {"webhook_url": key}),
     ]
     draft = Draft(url, username, password, projects, instances, token)
     read = tomllib.loads(draft.text(stem))
@@ -64,9 +66,9 @@ def test_what_is_written_reads_back_as_what_was_typed(
 
 
 @pytest.mark.parametrize(
-    "instances", [[], [Instance("console", "terminal")], [WEBHOOK]], ids=["none", "one", "two"]
+    "instances", [[], [DraftInstance("console", "terminal")], [WEBHOOK]], ids=["none", "one", "two"]
 )
-def test_its_comments_become_a_config_that_is_right(instances: list[Instance], tmp_path: Path) -> None:
+def test_its_comments_become_a_config_that_is_right(instances: list[DraftInstance], tmp_path: Path) -> None:
     draft = Draft("simulator", projects=[("project-123", "Sales")], instances=instances)
     assert problem_of(draft, tmp_path / "config.toml") is None
     text = draft.text("config").replace("# notify", "notify").replace("# [[rules]]", "[[rules]]")
@@ -76,13 +78,13 @@ def test_its_comments_become_a_config_that_is_right(instances: list[Instance], t
 
 
 def test_what_is_wrong_is_said_before_anything_is_written(tmp_path: Path) -> None:
-    def problem(instance: Instance) -> str | None:
+    def problem(instance: DraftInstance) -> str | None:
         draft = Draft("http://localhost:9900", "admin", "secret", [("*", "")], [instance])
         return problem_of(draft, tmp_path / "config.toml")
 
-    assert problem(Instance("slack", "team", {}, {"webhook_url": "nonsense"})) is not None
-    assert problem(Instance("slack", "team", {"channel": "#x"})) is not None
-    assert problem(Instance("slack", "team", {"channel": "#x"}, {"bot_token": "xoxb-1"})) is None
+    assert problem(DraftInstance("slack", "team", {}, {"webhook_url": "nonsense"})) is not None
+    assert problem(DraftInstance("slack", "team", {"channel": "#x"})) is not None
+    assert problem(DraftInstance("slack", "team", {"channel": "#x"}, {"bot_token": "xoxb-1"})) is None
 
 
 def test_the_plugins_that_are_offered_are_there_with_their_keys(tmp_path: Path) -> None:

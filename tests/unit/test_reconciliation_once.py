@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.observation import Gap, Observation, ObservationBatch
 from aintandem_notify.domain.runs import STATE_AFTER, TERMINAL_TYPES, RunRef, RunState
-from aintandem_notify.ingest.plan import Handed
+from aintandem_notify.ingest.plan import Submission
 from support.outbox import NOW, PROJECT, event
 from support.planning import PlannedStore
 
@@ -97,7 +97,7 @@ def test_each_end_is_told_once(
         newest = max((one.ended_at for one in answer if one.ended_at), default=NOW)
         late.update(one.timestamp for one in wire if one.timestamp < newest)
         first = {REF: held[0].timestamp} if held else {}
-        outcome = store.take(world.now, Handed(PROJECT, look=ObservationBatch(answer, gap, moment, first)))
+        outcome = store.take(world.now, Submission(PROJECT, look=ObservationBatch(answer, gap, moment, first)))
         return bool(outcome.doubtful)
 
     def take(count: int) -> list[Event]:

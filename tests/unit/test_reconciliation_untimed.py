@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.observation import Gap, Observation, ObservationBatch
 from aintandem_notify.domain.runs import STATE_AFTER, TERMINAL_TYPES, RunRef, RunState
-from aintandem_notify.ingest.plan import Handed
+from aintandem_notify.ingest.plan import Submission
 from aintandem_notify.orchestrator.catch_up.rest_snapshot import still_there
 from support.outbox import NOW, PROJECT, event
 from support.planning import PlannedStore
@@ -126,7 +126,7 @@ def test_each_end_of_a_sandbox_is_told_once(
     def look(moment: int, answer: tuple[Observation, ...], held: list[Event]) -> bool:
         first = {REF: held[0].timestamp} if held else {}
         return bool(
-            store.take(world.now, Handed(PROJECT, look=ObservationBatch(answer, gap, moment, first))).doubtful
+            store.take(world.now, Submission(PROJECT, look=ObservationBatch(answer, gap, moment, first))).doubtful
         )
 
     happened = happens(before)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.simulator.world.script import Outcome, plan_sandbox, plan_task, plan_workflow
+from aintandem_notify.simulator.world.script import PlannedOutcome, plan_sandbox, plan_task, plan_workflow
 
 
 @given(st.integers())
@@ -17,12 +17,12 @@ def test_the_same_chance_gives_the_same_plans(seed: int) -> None:
     assert plan_sandbox(Random(seed)) == plan_sandbox(Random(seed))
 
 
-@given(st.integers(), st.sampled_from(Outcome), st.floats(0.01, 100))
-def test_a_task_is_as_long_and_ends_as_asked(seed: int, outcome: Outcome, seconds: float) -> None:
+@given(st.integers(), st.sampled_from(PlannedOutcome), st.floats(0.01, 100))
+def test_a_task_is_as_long_and_ends_as_asked(seed: int, outcome: PlannedOutcome, seconds: float) -> None:
     plan = plan_task(Random(seed), title="Mine", outcome=outcome, seconds=seconds)
     assert (plan.title, plan.outcome) == ("Mine", outcome)
     length = sum(step.seconds for step in plan.steps)
-    if outcome is Outcome.COMPLETED:
+    if outcome is PlannedOutcome.COMPLETED:
         assert length == pytest.approx(seconds)
         assert len(plan.steps) == plan.total_steps
         assert plan.artifact is not None
@@ -34,17 +34,20 @@ def test_a_task_is_as_long_and_ends_as_asked(seed: int, outcome: Outcome, second
     assert all(step.lines for step in plan.steps)
 
 
-@given(st.integers(), st.sampled_from(Outcome), st.booleans())
-def test_a_workflow_pauses_and_ends_as_asked(seed: int, outcome: Outcome, pauses: bool) -> None:
+@given(st.integers(), st.sampled_from(PlannedOutcome), st.booleans())
+def test_a_workflow_pauses_and_ends_as_asked(seed: int, outcome: PlannedOutcome, pauses: bool) -> None:
     plan = plan_workflow(Random(seed), workflow_id="mine", outcome=outcome, pauses=pauses, seconds=8)
     assert (plan.workflow_id, plan.name, plan.outcome) == ("mine", "mine", outcome)
     assert sum(1 for phase in plan.phases if phase.pause) == pauses
-    assert (len(plan.phases) == plan.total_phases) or outcome is Outcome.FAILED
+    assert (len(plan.phases) == plan.total_phases) or outcome is PlannedOutcome.FAILED
     assert len({phase.id for phase in plan.phases}) == len(plan.phases)
 
 
 def test_a_known_workflow_keeps_its_name_and_phases() -> None:
-    plans = [plan_workflow(Random(seed), workflow_id="onboarding", outcome=Outcome.COMPLETED) for seed in range(5)]
+    plans = [
+        plan_workflow(Random(seed), workflow_id="onboarding", outcome=PlannedOutcome.COMPLETED)
+        for seed in range(5)
+    ]
     assert {plan.name for plan in plans} == {"Customer onboarding"}
     assert {plan.total_phases for plan in plans} == {3}
 
@@ -58,11 +61,11 @@ def test_a_sandbox_breaks_as_asked(breaks: bool) -> None:
 
 def test_left_to_chance_some_fail_and_most_do_not() -> None:
     outcomes = [plan_task(Random(seed)).outcome for seed in range(200)]
-    assert 20 < outcomes.count(Outcome.FAILED) < 80
+    assert 20 < outcomes.count(PlannedOutcome.FAILED) < 80
 
 
-@pytest.mark.parametrize("outcome", list(Outcome))
-def test_an_outcome_may_be_given_by_name(outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", list(PlannedOutcome))
+def test_an_outcome_may_be_given_by_name(outcome: PlannedOutcome) -> None:
     name: Literal["completed", "failed"] = outcome.value
     assert plan_task(Random(1), outcome=name) == plan_task(Random(1), outcome=outcome)
     assert plan_workflow(Random(1), outcome=name) == plan_workflow(Random(1), outcome=outcome)

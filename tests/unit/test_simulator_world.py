@@ -10,7 +10,7 @@ from aintandem_notify.domain.events import EVENT_TYPES, WIRE_FAMILIES, Event, ev
 from aintandem_notify.errors import ApiError
 from aintandem_notify.simulator import demo
 from aintandem_notify.simulator.world.sandboxes import STAGES, OperationKind
-from aintandem_notify.simulator.world.script import Outcome
+from aintandem_notify.simulator.world.script import PlannedOutcome
 from support.simulated import about, simulated, types
 
 WIRE_TYPES = {name for name, model in EVENT_TYPES.items() if model.family in WIRE_FAMILIES}
@@ -22,7 +22,9 @@ def refusal(error: pytest.ExceptionInfo[ApiError]) -> tuple[int, str]:
 
 async def test_a_task_runs_through_its_steps(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     with simulated(nursery) as simulator:
-        task = simulator.tasks.submit("p", title="Mine", outcome=Outcome.COMPLETED, seconds=10, inputs={"a": 1})
+        task = simulator.tasks.submit(
+            "p", title="Mine", outcome=PlannedOutcome.COMPLETED, seconds=10, inputs={"a": 1}
+        )
         assert task.status == "queued"
         await task.ended.wait()
         frames = about(simulator, task.id)
@@ -45,12 +47,12 @@ async def test_a_task_runs_through_its_steps(autojump_clock: MockClock, nursery:
 
 async def test_a_task_runs_again_under_its_id(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     with simulated(nursery) as simulator:
-        task = simulator.tasks.submit("p", title="Mine", outcome=Outcome.FAILED)
+        task = simulator.tasks.submit("p", title="Mine", outcome=PlannedOutcome.FAILED)
         with pytest.raises(ApiError) as error:
             simulator.tasks.rerun("p", task.id)
         assert refusal(error) == (409, "CONFLICT")
         await task.ended.wait()
-        again = simulator.tasks.rerun("p", task.id, outcome=Outcome.COMPLETED)
+        again = simulator.tasks.rerun("p", task.id, outcome=PlannedOutcome.COMPLETED)
         answer = simulator.tasks.get("p", task.id).as_json()
         assert (answer["status"], answer["completedAt"], answer["error"]) == ("queued", None, None)
         await again.ended.wait()
@@ -69,7 +71,7 @@ async def test_a_task_runs_again_under_its_id(autojump_clock: MockClock, nursery
 
 async def test_a_failing_task_says_why(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     with simulated(nursery) as simulator:
-        task = simulator.tasks.submit("p", outcome=Outcome.FAILED)
+        task = simulator.tasks.submit("p", outcome=PlannedOutcome.FAILED)
         await task.ended.wait()
         last = about(simulator, task.id)[-1]
         assert (last["type"], last["error"]) == ("task_failed", task.plan.error)
@@ -83,7 +85,7 @@ async def test_the_limit_queues_tasks_and_lets_the_next_one_in(
 ) -> None:
     with simulated(nursery) as simulator:
         simulator.tasks.set_limit("p", 1)
-        first, second, third = (simulator.tasks.submit("p", outcome=Outcome.COMPLETED) for _ in range(3))
+        first, second, third = (simulator.tasks.submit("p", outcome=PlannedOutcome.COMPLETED) for _ in range(3))
         elsewhere = simulator.tasks.submit("q", seconds=1000)
         await trio.sleep(1)
         assert simulator.tasks.counts("p") == {"pending": 2, "running": 1, "completed": 0, "failed": 0}
@@ -120,7 +122,7 @@ async def test_a_workflow_pauses_for_approval_and_completes(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     with simulated(nursery) as simulator:
-        run = simulator.workflows.create("p", "release-pipeline", outcome=Outcome.COMPLETED, pauses=True)
+        run = simulator.workflows.create("p", "release-pipeline", outcome=PlannedOutcome.COMPLETED, pauses=True)
         assert types(simulator, run.id) == ["workflow_execution_created"]
         simulator.workflows.start(run.id)
         await run.ended.wait()
@@ -138,7 +140,7 @@ async def test_a_workflow_pauses_for_approval_and_completes(
 
 async def test_a_failing_workflow_names_its_phase(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     with simulated(nursery) as simulator:
-        run = simulator.workflows.create("p", outcome=Outcome.FAILED, pauses=False)
+        run = simulator.workflows.create("p", outcome=PlannedOutcome.FAILED, pauses=False)
         simulator.workflows.start(run.id)
         await run.ended.wait()
         last = about(simulator, run.id)[-1]
@@ -149,7 +151,7 @@ async def test_a_failing_workflow_names_its_phase(autojump_clock: MockClock, nur
 
 async def test_a_paused_workflow_stands_still(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     with simulated(nursery) as simulator:
-        run = simulator.workflows.create("p", outcome=Outcome.COMPLETED, pauses=False, seconds=10)
+        run = simulator.workflows.create("p", outcome=PlannedOutcome.COMPLETED, pauses=False, seconds=10)
         simulator.workflows.start(run.id)
         await trio.sleep(3)
         simulator.workflows.pause(run.id)

@@ -8,7 +8,7 @@ from typing import Final
 import trio
 
 from aintandem_notify import __version__, log
-from aintandem_notify.agent.settings import Instance, instances, restart_needed
+from aintandem_notify.agent.settings import InstanceSettings, instance_settings, restart_needed
 from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.config import Config
 from aintandem_notify.delivery import Dispatcher
@@ -53,7 +53,7 @@ class Agent:
     async def begin(self, fleet: Fleet) -> None:
         """Start every instance, then every project, so that no event finds its destination missing."""
         await self._tell_others()
-        for instance in instances(self.loaded).values():
+        for instance in instance_settings(self.loaded).values():
             await self._start(instance)
         await self._dispatcher.mention_left_behind()
         config = self.loaded.config
@@ -116,7 +116,7 @@ class Agent:
         _log.info("reloaded", config=str(new.config.source))
 
     async def _apply(self, old: Loaded, new: Loaded) -> None:
-        before, after = instances(old), instances(new)
+        before, after = instance_settings(old), instance_settings(new)
         # Whoever mends a failed plugin reloads, also when the config itself needed no change.
         failed = {status.name for status in self._host.snapshot() if status.state is InstanceState.FAILED}
         changed = [name for name in {**before, **after} if name in failed or before.get(name) != after.get(name)]
@@ -152,7 +152,7 @@ class Agent:
         local = {one: self.loaded.catalog.latest(one).facts.machine_local for one in types}
         await self._member.configure(self.loaded.config, local)
 
-    async def _start(self, instance: Instance) -> None:
+    async def _start(self, instance: InstanceSettings) -> None:
         await self._host.start(instance.config)
         if instance.destination is not None:
             self._dispatcher.start(instance.destination, partial(place_of, instance.config))

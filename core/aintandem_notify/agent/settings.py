@@ -8,17 +8,17 @@ from aintandem_notify.plugins.config_loading import Loaded
 
 
 @dataclass(frozen=True, slots=True)
-class Instance:
+class InstanceSettings:
     """All that an instance and its worker are made from; what is equal need not be restarted."""
 
     config: InstanceConfig
     destination: DestinationSettings | None
 
 
-def instances(loaded: Loaded) -> dict[str, Instance]:
+def instance_settings(loaded: Loaded) -> dict[str, InstanceSettings]:
     """Every instance of the config by its name."""
     return {
-        name: Instance(instance, _destination(instance, loaded))
+        name: InstanceSettings(instance, _destination(instance, loaded))
         for name, instance in loaded.config.instances.items()
     }
 

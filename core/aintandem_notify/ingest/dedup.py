@@ -26,7 +26,7 @@ class UntimedEnd(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Synthesized:
     """What catching up has made of an attempt: the types of its events.
 
     ``ends``: those without a time, of which live events may still tell. ``begun``: the attempt had begun before
@@ -37,7 +37,7 @@ class Made:
     ends: tuple[UntimedEnd, ...] = ()
     begun: bool = False
 
-    def after(self, event: Event) -> "Made":
+    def after(self, event: Event) -> "Synthesized":
         """What remains of it after a live event about the attempt."""
         if self.ends and self.begun and event.type in OPENING_TYPES:
             return replace(self, ends=())  # they were ends that no live event tells of; what comes now is news
@@ -61,10 +61,10 @@ class Made:
         return None
 
 
-NOTHING_MADE: Final = Made()
+NOTHING_MADE: Final = Synthesized()
 
 
-def says_again(run: Run, event: Event, made: Made) -> bool:
+def says_again(run: Run, event: Event, made: Synthesized) -> bool:
     """Whether a live event says what catching up made of REST's answers already; ``run`` is the latest attempt.
 
     Ends need no asking: ``runs.advance`` knows them, whenever they come.
@@ -78,7 +78,7 @@ def says_again(run: Run, event: Event, made: Made) -> bool:
     )
 
 
-def comes_late(run: Run, event: Event, made: Made) -> bool:
+def comes_late(run: Run, event: Event, made: Synthesized) -> bool:
     """Whether a live event is older than the end that catching up made of REST's answers."""
     if run.state not in TERMINAL_STATES:
         return False
@@ -88,7 +88,7 @@ def comes_late(run: Run, event: Event, made: Made) -> bool:
     return is_before and not made.types.isdisjoint(TERMINAL_TYPES)
 
 
-class Lately:
+class RecentChanges:
     """Which runs live events have moved, and what catching up has made. ``moment`` counts the transactions.
 
     At most ``most`` runs are kept; of one that was dropped everything is thought possible. ``passed_s`` is set by
@@ -101,7 +101,7 @@ class Lately:
         self._most = most
         self._floor = 0
         self._moved: dict[RunRef, int] = {}
-        self._made: dict[Attempt, tuple[float, Made]] = {}
+        self._made: dict[Attempt, tuple[float, Synthesized]] = {}
 
     def has_moved(self, ref: RunRef, since: int) -> bool:
         """Whether a live event may have moved the run after the transaction number ``since``."""
@@ -112,12 +112,12 @@ class Lately:
         """Whether anything was made that is still remembered."""
         return bool(self._made)
 
-    def made_for(self, attempt: Attempt) -> Made:
+    def made_for(self, attempt: Attempt) -> Synthesized:
         """What was made of the attempt a short while ago."""
         at, made = self._made.get(attempt, (0.0, NOTHING_MADE))
         return made if self.passed_s - at <= LATE_S else NOTHING_MADE
 
-    def remember(self, moved: Iterable[RunRef], made: Mapping[Attempt, Made]) -> None:
+    def remember(self, moved: Iterable[RunRef], made: Mapping[Attempt, Synthesized]) -> None:
         """Another transaction is on disk; ``made`` takes the place of what was made of these attempts before."""
         self.moment += 1
         for ref in moved:

@@ -19,7 +19,15 @@ from aintandem_notify.domain.runs import (
     advance,
     run_ref,
 )
-from aintandem_notify.ingest.dedup import NOTHING_MADE, Attempt, Lately, Made, UntimedEnd, comes_late, says_again
+from aintandem_notify.ingest.dedup import (
+    NOTHING_MADE,
+    Attempt,
+    RecentChanges,
+    Synthesized,
+    UntimedEnd,
+    comes_late,
+    says_again,
+)
 from aintandem_notify.store import Changes
 
 ATTEMPTS_BACK: Final = 3
@@ -52,7 +60,7 @@ class Router(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Handed:
+class Submission:
     """Events of one project (None: of the agent) in the order they came.
 
     Then a ``look`` at the same project to compare with, and ``seen``: per project, up to when nothing is missing.
@@ -77,17 +85,17 @@ class Handed:
         """How many events and observations it holds."""
         return len(self.events) + (0 if self.look is None else len(self.look.observations))
 
-    def singles(self) -> Iterator["Handed"]:
+    def singles(self) -> Iterator["Submission"]:
         """The same in the smallest pieces, in order."""
         for event in self.events:
-            yield Handed(self.project, [event])
+            yield Submission(self.project, [event])
         for observation in self.look.observations if self.look is not None else ():
             assert self.look is not None  # noqa: S101  # or there would be no observation
-            yield Handed(self.project, look=replace(self.look, observations=(observation,)))
+            yield Submission(self.project, look=replace(self.look, observations=(observation,)))
         if self.seen:
-            yield Handed(self.project, seen=self.seen)
+            yield Submission(self.project, seen=self.seen)
 
-    def bare(self) -> "Handed":
+    def bare(self) -> "Submission":
         """The same without any text from outside: what happened to which run, and when."""
         look = self.look and replace(
             self.look,
@@ -111,13 +119,13 @@ class Plan:
     """Destinations that have something to deliver."""
     moved: set[RunRef] = field(default_factory=set)
     """The runs that live events have moved."""
-    made: dict[Attempt, Made] = field(default_factory=dict)
+    made: dict[Attempt, Synthesized] = field(default_factory=dict)
     """What catching up has made lately, by attempt, where this changes it."""
     outcomes: dict[str, ReconcileResult] = field(default_factory=dict)
     """What comparing came to, by project."""
 
 
-def halves(batch: Iterable[Handed]) -> tuple[list[Handed], list[Handed]] | None:
+def halves(batch: Iterable[Submission]) -> tuple[list[Submission], list[Submission]] | None:
     """The batch in two, in its order; None when it has only one event."""
     single = [one for handed in batch for one in handed.singles()]
     if len(single) < 2:
@@ -131,14 +139,14 @@ def is_passing(event: Event, router: Router) -> bool:
 
 
 def plan(
-    batch: Iterable[Handed],
+    batch: Iterable[Submission],
     *,
     router: Router,
     runs: Mapping[RunRef, Run],
     known: Set[str],
     projects: Set[str],
     now: datetime,
-    lately: Lately | None = None,
+    lately: RecentChanges | None = None,
     is_known: Callable[[str], bool] = lambda _key: False,
     begins: datetime | None = None,
     plainly: bool = False,
@@ -151,7 +159,7 @@ def plan(
     ``plainly``: notifications are made without any text from outside.
     """
     route = router.plainly if plainly else router.route
-    planner = _Planner(router, route, runs, set(known), now, lately or Lately(0), is_known, begins or now)
+    planner = _Planner(router, route, runs, set(known), now, lately or RecentChanges(0), is_known, begins or now)
     for handed in batch:
         for event in handed.events:
             planner.take(event, handed.project)
@@ -171,7 +179,7 @@ class _Planner:
         runs: Mapping[RunRef, Run],
         known: set[str],
         now: datetime,
-        lately: Lately,
+        lately: RecentChanges,
         is_known: Callable[[str], bool],
         begins: datetime,
     ) -> None:
@@ -288,7 +296,7 @@ class _Planner:
             return latest, True
         return self._advanced(ref, latest, event, made)
 
-    def _advanced(self, ref: RunRef, latest: Run | None, event: Event, made: Made) -> tuple[Run, bool]:
+    def _advanced(self, ref: RunRef, latest: Run | None, event: Event, made: Synthesized) -> tuple[Run, bool]:
         if latest is not None and says_again(latest, event, made):
             return latest, True
         run, repeated = advance(latest, event)
@@ -323,7 +331,7 @@ class _Planner:
         latest = self._latest(ref)
         return ref, 1 if latest is None else latest.attempt
 
-    def _made_for(self, attempt: Attempt) -> Made:
+    def _made_for(self, attempt: Attempt) -> Synthesized:
         if not (self._plan.made or self._lately.made_something):
             return NOTHING_MADE  # nearly always
         return self._plan.made.get(attempt) or self._lately.made_for(attempt)

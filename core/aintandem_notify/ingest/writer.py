@@ -17,8 +17,8 @@ from aintandem_notify.domain.runs import Run, RunRef, run_ref
 from aintandem_notify.errors import StatementFailed, StoreError
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.ingest.batch_limits import MOST_EVENTS, MOST_KEPT, MOST_TEXT, looks, portions, room_after
-from aintandem_notify.ingest.dedup import Lately
-from aintandem_notify.ingest.plan import Handed, Plan, Router, halves, is_passing, plan
+from aintandem_notify.ingest.dedup import RecentChanges
+from aintandem_notify.ingest.plan import Plan, Router, Submission, halves, is_passing, plan
 from aintandem_notify.log import get_logger
 from aintandem_notify.store import Purpose, Storage, Store, StoreState
 
@@ -43,7 +43,7 @@ Publish = Callable[[Event, Project | None], None]
 Wake = Callable[[Iterable[str]], None]
 
 
-class LiveHooks(NamedTuple):
+class LivePublisher(NamedTuple):
     """Where new events go at once; ``listening`` is false when nobody would get them."""
 
     publish: Publish
@@ -52,7 +52,7 @@ class LiveHooks(NamedTuple):
 
 @dataclass(slots=True)
 class _Waiting:
-    handed: Handed
+    handed: Submission
     kept: int
     text: int = 0
     done: trio.Event = field(default_factory=trio.Event)
@@ -64,7 +64,7 @@ class Ingest:
     """Takes events in. ``router`` may be replaced at any time; the next transaction uses the new ones."""
 
     def __init__(
-        self, storage: Storage, *, router: Router, clock: Clock, hooks: LiveHooks, wake: Wake, most_runs: int
+        self, storage: Storage, *, router: Router, clock: Clock, hooks: LivePublisher, wake: Wake, most_runs: int
     ) -> None:
         self.router = router
         self._storage = storage
@@ -76,7 +76,7 @@ class Ingest:
         self._something = trio.Event()
         self._closing = False
         self._memory = _Memory(most_runs)
-        self._lately = Lately(most_runs)
+        self._lately = RecentChanges(most_runs)
         self._in_doubt = False
         self._room = MOST_KEPT
         self._reported: set[tuple[str, str]] = set()
@@ -88,7 +88,7 @@ class Ingest:
         that is cancelled while it waits has handed its events in all the same.
         """
         for portion, kept, text in portions(events, self.router, lambda: self._room):
-            await self._hand_in(_Waiting(Handed(project, portion), kept, text))
+            await self._hand_in(_Waiting(Submission(project, portion), kept, text))
 
     async def compare(self, project: Project, look: ObservationBatch) -> ReconcileResult:
         """Make the events that were missed, and return when they are on disk; raises StoreError.
@@ -97,7 +97,7 @@ class Ingest:
         """
         whole = ReconcileResult()
         for portion, text in looks(look):
-            waiting = _Waiting(Handed(project, look=portion), len(portion.observations), text)
+            waiting = _Waiting(Submission(project, look=portion), len(portion.observations), text)
             await self._hand_in(waiting)
             whole.add(waiting.outcome)
         return whole
@@ -109,7 +109,7 @@ class Ingest:
 
         Projects that were never connected are left out.
         """
-        await self._hand_in(_Waiting(Handed(project, events, seen=moments), len(events)))
+        await self._hand_in(_Waiting(Submission(project, events, seen=moments), len(events)))
 
     async def outlook(self, project_id: str) -> WatchState:
         """Where the project stands, as catching up begins; raises StoreError."""
@@ -166,7 +166,7 @@ class Ingest:
         waiting = self._take_waiting()
         announced = list(self._announced)
         self._announced.clear()
-        batch = [Handed(None, announced), *(one.handed for one in waiting)]
+        batch = [Submission(None, announced), *(one.handed for one in waiting)]
         now = self._clock.now()
         self._lately.passed_s = trio.current_time()
         try:
@@ -199,7 +199,7 @@ class Ingest:
         others = [event for event in announced if event not in ours]
         if not ours or self._storage.status.state is not StoreState.ON_RESERVE:
             return list(announced)
-        batch = [Handed(None, ours)]
+        batch = [Submission(None, ours)]
         try:
             done = await self._storage.run(lambda store: self._transact(store, batch, now, Purpose.RECORD))
         except StoreError:
@@ -207,7 +207,7 @@ class Ingest:
         self._wake(done.woken)
         return others
 
-    async def _store(self, batch: Sequence[Handed], now: datetime) -> list[Plan]:
+    async def _store(self, batch: Sequence[Submission], now: datetime) -> list[Plan]:
         """The batch in one transaction; in several when an event in it cannot be taken in as it is."""
         try:
             return [await self._storage.run(lambda store: self._transact(store, batch, now))]
@@ -219,7 +219,7 @@ class Ingest:
                 return await self._store_plainly(batch, now, error)
         return [plan for part in parts for plan in await self._store(part, now)]
 
-    async def _store_plainly(self, batch: Sequence[Handed], now: datetime, error: Exception) -> list[Plan]:
+    async def _store_plainly(self, batch: Sequence[Submission], now: datetime, error: Exception) -> list[Plan]:
         """One event without its texts, with which something is wrong: that it happened is told all the same."""
         self._report("an event cannot be taken in as it is and is told without its texts", batch, error)
         bare = [handed.bare() for handed in batch]
@@ -231,7 +231,7 @@ class Ingest:
             self._report("an event cannot be taken in and is left out", batch, again)
             return []
 
-    def _report(self, what: str, batch: Sequence[Handed], error: Exception) -> None:
+    def _report(self, what: str, batch: Sequence[Submission], error: Exception) -> None:
         """Once for each kind of event and error: it may come again with each reconnect."""
         kind = next((event.type for handed in batch for event in handed.events), "observation")
         if len(self._reported) < MOST_REPORTED and (what, f"{kind} {type(error)}") not in self._reported:
@@ -253,7 +253,7 @@ class Ingest:
     def _transact(
         self,
         store: Store,
-        batch: Sequence[Handed],
+        batch: Sequence[Submission],
         now: datetime,
         purpose: Purpose = Purpose.WORK,
         plainly: bool = False,
@@ -292,7 +292,7 @@ class Ingest:
         self._lately.remember(done.moved, done.made)
         return done
 
-    def _is_ours(self, store: Store, handed: Handed) -> bool:
+    def _is_ours(self, store: Store, handed: Submission) -> bool:
         """Whoever watches the project now catches up on what came last; to store it here, too, would race."""
         if handed.project is None or store.owns(handed.project.id):
             return True
@@ -315,7 +315,7 @@ def is_of_the_store(error: Exception) -> bool:
     return isinstance(error, StoreError) and not isinstance(error, StatementFailed)
 
 
-def _seen_by(owns: Callable[[str], bool], handed: Handed) -> Handed:
+def _seen_by(owns: Callable[[str], bool], handed: Submission) -> Submission:
     """``handed`` without the moments of projects that somebody else watches."""
     return replace(handed, seen={one: moment for one, moment in handed.seen.items() if owns(one)})
 
@@ -366,7 +366,7 @@ async def open_ingest(
     gets the destinations that have something to deliver. None of the three may block.
     ``most_runs`` are kept in memory; the others are read again when they move.
     """
-    hooks = LiveHooks(publish, listening)
+    hooks = LivePublisher(publish, listening)
     ingest = Ingest(storage, router=router, clock=clock, hooks=hooks, wake=wake, most_runs=most_runs)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ingest._run)  # noqa: SLF001  # the task is the class's own, described here

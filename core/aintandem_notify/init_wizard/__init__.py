@@ -4,7 +4,7 @@
 are pure. ``looking`` asks the orchestrator, ``trying`` makes a configuration in memory, ``files`` writes it.
 """
 
-from aintandem_notify.init_wizard.draft import Draft, Instance
+from aintandem_notify.init_wizard.draft import Draft, DraftInstance
 from aintandem_notify.init_wizard.dry_run import loaded_of, problem_of
 from aintandem_notify.init_wizard.files import in_the_way, write
 from aintandem_notify.init_wizard.orchestrator_probe import Refusal, listed_projects, silence_at, url_problem
@@ -13,7 +13,7 @@ from aintandem_notify.init_wizard.questions import PLUGINS, PluginQuestions, Que
 __all__ = [
     "PLUGINS",
     "Draft",
-    "Instance",
+    "DraftInstance",
     "PluginQuestions",
     "Question",
     "Refusal",

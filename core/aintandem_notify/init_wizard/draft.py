@@ -14,7 +14,7 @@ _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\
 
 
 @dataclass(frozen=True, slots=True)
-class Instance:
+class DraftInstance:
     """A plugin to use: ``keys`` stand in the config, ``secrets`` in files of their own."""
 
     type: str
@@ -39,7 +39,7 @@ class Draft:
     username: str = ""
     password: str = ""
     projects: Sequence[tuple[str, str]] = ()
-    instances: Sequence[Instance] = ()
+    instances: Sequence[DraftInstance] = ()
     token: str = ""
 
     @property

@@ -4,7 +4,7 @@
 the connections, ``finding`` asks what was missed, ``writing`` is where it goes: a terminal, plain lines, or JSON.
 """
 
-from aintandem_notify.live_view.follow import Ended, Wanted, follow
+from aintandem_notify.live_view.follow import Ended, FollowOptions, follow
 from aintandem_notify.live_view.output import ReaderGone, Style
 
-__all__ = ["Ended", "ReaderGone", "Style", "Wanted", "follow"]
+__all__ = ["Ended", "FollowOptions", "ReaderGone", "Style", "follow"]

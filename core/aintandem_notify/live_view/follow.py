@@ -42,7 +42,7 @@ MOST_FOUND: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class FollowOptions:
     """What to follow: ``projects`` are ids, names of the config or globs; none means all of the config's."""
 
     projects: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class Ended(AInTandemNotifyError):
     """It cannot be followed, or no longer; the text says why and what to do."""
 
 
-async def follow(config: Config, wanted: Wanted, style: Style) -> bool:
+async def follow(config: Config, wanted: FollowOptions, style: Style) -> bool:
     """Show what happens, for ever, or until the wanted task has ended: then whether it has completed.
 
     Raises Ended when there is nothing to follow, or no longer; ReaderGone when nobody reads standard output, and
@@ -124,7 +124,7 @@ def entries(config: Config, wanted: Sequence[str]) -> tuple[ProjectConfig, ...]:
     )
 
 
-async def _follow(client: AInTandemClient, config: Config, wanted: Wanted, style: Style) -> bool:
+async def _follow(client: AInTandemClient, config: Config, wanted: FollowOptions, style: Style) -> bool:
     meant = entries(config, wanted.projects)
     projects = await _projects(client, meant)
     board = Board()
@@ -179,7 +179,7 @@ class _Followers:
     """One reader a project."""
 
     def __init__(
-        self, client: AInTandemClient, config: Config, wanted: Wanted, board: Board, paper: Paper
+        self, client: AInTandemClient, config: Config, wanted: FollowOptions, board: Board, paper: Paper
     ) -> None:
         self._client = client
         self._config = config

@@ -2,7 +2,7 @@
 
 from aintandem_notify.plugins.border import DeadlineExceeded
 from aintandem_notify.plugins.discovery.catalog import Catalog, Files
-from aintandem_notify.plugins.discovery.descriptor import FoundPlugin
+from aintandem_notify.plugins.discovery.descriptor import PluginDescriptor
 from aintandem_notify.plugins.runtime.calls import Delivered, Failed, Result
 from aintandem_notify.plugins.runtime.host import PluginHost, open_host
 from aintandem_notify.plugins.runtime.states import InstanceState, InstanceStatus
@@ -13,9 +13,9 @@ __all__ = [
     "Delivered",
     "Failed",
     "Files",
-    "FoundPlugin",
     "InstanceState",
     "InstanceStatus",
+    "PluginDescriptor",
     "PluginHost",
     "Result",
     "open_host",

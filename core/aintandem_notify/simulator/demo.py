@@ -7,7 +7,7 @@ import trio
 
 from aintandem_notify.errors import ApiError
 from aintandem_notify.simulator.simulation import Simulator
-from aintandem_notify.simulator.world.script import Outcome
+from aintandem_notify.simulator.world.script import PlannedOutcome
 from aintandem_notify.simulator.world.tasks import ENDED
 
 AUDIENCE: Final = 10.0
@@ -24,11 +24,11 @@ BLINK: Final = 0.02
 
 
 async def _quick_success(simulator: Simulator, project_id: str) -> None:
-    simulator.tasks.submit(project_id, outcome=Outcome.COMPLETED, seconds=3)
+    simulator.tasks.submit(project_id, outcome=PlannedOutcome.COMPLETED, seconds=3)
 
 
 async def _failure(simulator: Simulator, project_id: str) -> None:
-    simulator.tasks.submit(project_id, outcome=Outcome.FAILED, seconds=5)
+    simulator.tasks.submit(project_id, outcome=PlannedOutcome.FAILED, seconds=5)
 
 
 async def _task(simulator: Simulator, project_id: str) -> None:
@@ -36,7 +36,7 @@ async def _task(simulator: Simulator, project_id: str) -> None:
 
 
 async def _cancelled(simulator: Simulator, project_id: str) -> None:
-    record = simulator.tasks.submit(project_id, outcome=Outcome.COMPLETED, seconds=20)
+    record = simulator.tasks.submit(project_id, outcome=PlannedOutcome.COMPLETED, seconds=20)
     await simulator.world.pause(6)
     # Nobody can have ended it but a visitor over REST, who is welcome to.
     if record.status not in ENDED:
@@ -48,12 +48,12 @@ async def _workflow(simulator: Simulator, project_id: str) -> None:
 
 
 async def _paused_workflow(simulator: Simulator, project_id: str) -> None:
-    record = simulator.workflows.create(project_id, outcome=Outcome.COMPLETED, pauses=True, seconds=12)
+    record = simulator.workflows.create(project_id, outcome=PlannedOutcome.COMPLETED, pauses=True, seconds=12)
     simulator.workflows.start(record.id)
 
 
 async def _failing_workflow(simulator: Simulator, project_id: str) -> None:
-    record = simulator.workflows.create(project_id, outcome=Outcome.FAILED, pauses=False, seconds=8)
+    record = simulator.workflows.create(project_id, outcome=PlannedOutcome.FAILED, pauses=False, seconds=8)
     simulator.workflows.start(record.id)
 
 
@@ -143,8 +143,8 @@ async def _all_task_types(simulator: Simulator, project_id: str, life: float, id
     tasks = simulator.tasks
     cancelled = tasks.submit(project_id, seconds=3600 * simulator.world.speed)
     tasks.cancel(project_id, cancelled.id)
-    completed = tasks.submit(project_id, outcome=Outcome.COMPLETED, seconds=life)
-    failed = tasks.submit(project_id, outcome=Outcome.FAILED, seconds=life)
+    completed = tasks.submit(project_id, outcome=PlannedOutcome.COMPLETED, seconds=life)
+    failed = tasks.submit(project_id, outcome=PlannedOutcome.FAILED, seconds=life)
     await completed.ended.wait()
     await failed.ended.wait()
     ids |= {"task_cancelled": cancelled.id, "task_completed": completed.id, "task_failed": failed.id}
@@ -152,8 +152,8 @@ async def _all_task_types(simulator: Simulator, project_id: str, life: float, id
 
 async def _all_workflow_types(simulator: Simulator, project_id: str, life: float, ids: dict[str, str]) -> None:
     workflows = simulator.workflows
-    completed = workflows.create(project_id, outcome=Outcome.COMPLETED, pauses=True, seconds=life)
-    failed = workflows.create(project_id, outcome=Outcome.FAILED, pauses=False, seconds=life)
+    completed = workflows.create(project_id, outcome=PlannedOutcome.COMPLETED, pauses=True, seconds=life)
+    failed = workflows.create(project_id, outcome=PlannedOutcome.FAILED, pauses=False, seconds=life)
     workflows.start(completed.id)
     workflows.start(failed.id)
     await completed.ended.wait()

@@ -15,7 +15,7 @@ from aintandem_notify.cli.options import config_argument, run_interruptible
 from aintandem_notify.cli.prompts import SIMULATOR, Answers, picked, prompt
 
 if TYPE_CHECKING:
-    from aintandem_notify.init_wizard import Draft, Instance
+    from aintandem_notify.init_wizard import Draft, DraftInstance
 
 DEFAULT_URL = "http://localhost:9900"
 PASSWORD = "AINTANDEM_PASSWORD"  # noqa: S105  # the variable's name
@@ -240,7 +240,7 @@ def _plugin_types(answers: Answers) -> list[str]:
         echo(chosen)
 
 
-def _settled(kind: str, draft: Draft, config: Path, answers: Answers) -> Instance | None:
+def _settled(kind: str, draft: Draft, config: Path, answers: Answers) -> DraftInstance | None:
     """The plugin with what it was asked, once a test notification has gone through; None to leave it out."""
     from dataclasses import replace
 
@@ -269,8 +269,8 @@ def _settled(kind: str, draft: Draft, config: Path, answers: Answers) -> Instanc
         answers.again_for(kind)
 
 
-def _asked(kind: str, answers: Answers) -> Instance:
-    from aintandem_notify.init_wizard import PLUGINS, Instance
+def _asked(kind: str, answers: Answers) -> DraftInstance:
+    from aintandem_notify.init_wizard import PLUGINS, DraftInstance
 
     plugin = PLUGINS[kind]
     keys: dict[str, str] = {}
@@ -284,7 +284,7 @@ def _asked(kind: str, answers: Answers) -> Instance:
         value = answers.setting(kind, question)
         if value:
             (secrets if question.is_secret else keys)[question.key] = value
-    return Instance(kind, plugin.instance, keys, secrets)
+    return DraftInstance(kind, plugin.instance, keys, secrets)
 
 
 def _write(draft: Draft, config: Path, answers: Answers, *, force: bool) -> None:

@@ -32,7 +32,7 @@ def tail(config: Path, projects: tuple[str, ...], task_id: str | None, as_json: 
     1 when it has failed or was cancelled.
     """
     from aintandem_notify import log
-    from aintandem_notify.live_view import ReaderGone, Style, Wanted, follow
+    from aintandem_notify.live_view import FollowOptions, ReaderGone, Style, follow
     from aintandem_notify.plugins import Files
     from aintandem_notify.plugins.config_loading import load
 
@@ -42,7 +42,7 @@ def tail(config: Path, projects: tuple[str, ...], task_id: str | None, as_json: 
     style = Style.JSON if as_json else Style.SCREEN if on_screen else Style.PLAIN
     completed = True
     try:
-        completed = run_interruptible(follow, loaded.config, Wanted(projects, task_id), style)
+        completed = run_interruptible(follow, loaded.config, FollowOptions(projects, task_id), style)
     except* (KeyboardInterrupt, ReaderGone):
         pass  # the two ways in which people end it
     if not completed:

@@ -16,7 +16,7 @@ from aintandem_notify.foundation.signals import is_ctrl_c
 from aintandem_notify.log import in_words
 from aintandem_notify.plugins.border import ConventionBroken, Home, Unusable, at, facts_of, placed
 from aintandem_notify.plugins.discovery.conventions import config_model_of, implemented_hooks, plugin_class_of
-from aintandem_notify.plugins.discovery.descriptor import FoundPlugin
+from aintandem_notify.plugins.discovery.descriptor import PluginDescriptor
 from aintandem_notify.plugins.discovery.registry import Registry
 from aintandem_notify.plugins.discovery.sources import (
     FileSource,
@@ -57,14 +57,14 @@ class Catalog:
     ) -> None:
         self._entry_points = entry_points
         self._files = files
-        self._imported: dict[tuple[Source, str], FoundPlugin] = {}
-        self._latest: dict[str, FoundPlugin] = {}
+        self._imported: dict[tuple[Source, str], PluginDescriptor] = {}
+        self._latest: dict[str, PluginDescriptor] = {}
 
     def names(self, plugins_dir: Path) -> list[str]:
         """Every plugin that could be named, sorted; imports none."""
         return sorted({point.name for point in self._entry_points()} | set(file_names(plugins_dir)))
 
-    def find(self, name: str, plugins_dir: Path) -> FoundPlugin:
+    def find(self, name: str, plugins_dir: Path) -> PluginDescriptor:
         """The plugin called ``name``, imported and checked.
 
         Raises PluginError when there is none, when there are several, or with what is wrong with it.
@@ -82,7 +82,7 @@ class Catalog:
         self._latest[name] = self._imported[key]
         return self._latest[name]
 
-    def latest(self, name: str) -> FoundPlugin:
+    def latest(self, name: str) -> PluginDescriptor:
         """What the last ``find`` of this name gave; raises PluginError if there was none."""
         try:
             return self._latest[name]
@@ -96,10 +96,10 @@ class Catalog:
         sources = {name: self._sources(name, plugins_dir) for name in file_names(plugins_dir)}
         return {name: one for name, (one, *_) in sources.items() if isinstance(one, FileSource)}
 
-    def _not_run(self, name: str, source: FileSource) -> FoundPlugin:
+    def _not_run(self, name: str, source: FileSource) -> PluginDescriptor:
         if self._files is Files.REFUSED:
             raise PluginError(name, NOT_RUN.format(source.path.parent.name, source.path.name))
-        return FoundPlugin(name, Plugin, _AnyConfig, True, frozenset(), source.origin)
+        return PluginDescriptor(name, Plugin, _AnyConfig, True, frozenset(), source.origin)
 
     def _sources(self, name: str, plugins_dir: Path) -> list[Source]:
         return sources_of(name, tuple(self._entry_points()), plugins_dir)
@@ -123,7 +123,7 @@ class _AnyConfig(PluginConfig):
     model_config = ConfigDict(extra="ignore")
 
 
-def _inspect(name: str, source: Source, module: ModuleType) -> FoundPlugin:
+def _inspect(name: str, source: Source, module: ModuleType) -> PluginDescriptor:
     home = source.home()
     try:
         return _looked_at(name, source, module, home)
@@ -138,12 +138,12 @@ def _inspect(name: str, source: Source, module: ModuleType) -> FoundPlugin:
         raise PluginError(name, placed(home.raised_at(error), f"cannot be used: {in_words(error)}")) from None
 
 
-def _looked_at(name: str, source: Source, module: ModuleType, home: Home) -> FoundPlugin:
+def _looked_at(name: str, source: Source, module: ModuleType, home: Home) -> PluginDescriptor:
     plugin_class = plugin_class_of(module)
     hooks = implemented_hooks(plugin_class)
     # pluggy has the last word on what it will take, before anything runs.
     Registry().register(name, plugin_class)
-    return FoundPlugin(
+    return PluginDescriptor(
         name=name,
         plugin_class=plugin_class,
         config_model=config_model_of(plugin_class),

@@ -9,7 +9,7 @@ from aintandem_notify.plugins.border import ClassFacts, Home
 
 
 @dataclass(frozen=True, slots=True)
-class FoundPlugin:
+class PluginDescriptor:
     """A plugin type, ready for instances to be made of it.
 
     ``live_hooks`` are the ``on_…`` hooks that it implements. ``origin`` says where it comes from: ``built

@@ -13,16 +13,16 @@ from aintandem_notify.errors import PluginError
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.plugins.discovery.descriptor import FoundPlugin
+from aintandem_notify.plugins.discovery.descriptor import PluginDescriptor
 from aintandem_notify.plugins.runtime.calls import STUCK_AFTER_S, Result
-from aintandem_notify.plugins.runtime.instance import Instance, Lent
+from aintandem_notify.plugins.runtime.instance import Instance, SharedServices
 from aintandem_notify.plugins.runtime.states import InstanceState, InstanceStatus
 
 
 class Finder(Protocol):
     """Gives the plugin types that the config was checked with; ``Catalog`` is one."""
 
-    def latest(self, name: str) -> FoundPlugin:
+    def latest(self, name: str) -> PluginDescriptor:
         """The plugin called ``name``; raises PluginError."""
         ...
 
@@ -43,7 +43,7 @@ async def open_host(
     ``stuck_after_s`` seconds past its deadline is such trouble.
     """
     async with trio.open_nursery() as nursery:
-        lent = Lent(http, clock, announce, chance, stuck_after_s)
+        lent = SharedServices(http, clock, announce, chance, stuck_after_s)
         host = PluginHost(nursery, catalog, lent)
         try:
             yield host
@@ -59,7 +59,7 @@ class PluginHost:
     stays listed until another of its name is started.
     """
 
-    def __init__(self, nursery: trio.Nursery, catalog: Finder, lent: Lent) -> None:
+    def __init__(self, nursery: trio.Nursery, catalog: Finder, lent: SharedServices) -> None:
         self.catalog = catalog
         self._nursery = nursery
         self._lent = lent

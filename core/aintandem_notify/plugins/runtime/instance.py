@@ -18,7 +18,7 @@ from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.plugins.border import Border, LifeEnded, Unusable, describe
 from aintandem_notify.plugins.border.tasks import contained
-from aintandem_notify.plugins.discovery.descriptor import FoundPlugin
+from aintandem_notify.plugins.discovery.descriptor import PluginDescriptor
 from aintandem_notify.plugins.discovery.registry import Hook, Registry
 from aintandem_notify.plugins.runtime.calls import (
     Answer,
@@ -52,7 +52,7 @@ _SAID: Final[Mapping[Lateness, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Lent:
+class SharedServices:
     """What the host lends to every instance."""
 
     http: HttpClient
@@ -68,8 +68,8 @@ class Instance:
     def __init__(
         self,
         config: InstanceConfig,
-        found: FoundPlugin,
-        lent: Lent,
+        found: PluginDescriptor,
+        lent: SharedServices,
         changed: Callable[[], None],
     ) -> None:
         self.config = config

@@ -10,7 +10,7 @@ from starlette.datastructures import QueryParams
 from aintandem_notify.domain.events import event_time
 from aintandem_notify.errors import ApiError
 from aintandem_notify.simulator.simulation import Simulator
-from aintandem_notify.simulator.world.script import Outcome
+from aintandem_notify.simulator.world.script import PlannedOutcome
 
 _NO_TIME: Final = datetime.fromtimestamp(0, UTC)
 
@@ -60,12 +60,12 @@ class Asked:
         value: dict[str, Any] | None = self._field(name, dict)
         return value
 
-    def outcome(self) -> Outcome | None:
+    def outcome(self) -> PlannedOutcome | None:
         """How a task or execution is to end; ours, for tests in another process."""
         value = self.text("outcome")
-        if value is not None and value not in set(Outcome):
+        if value is not None and value not in set(PlannedOutcome):
             raise ApiError("outcome must be completed or failed", status=400, code="INVALID_VALUE")
-        return Outcome(value) if value is not None else None
+        return PlannedOutcome(value) if value is not None else None
 
     def moment(self, name: str) -> datetime | None:
         """A point in time of the query."""

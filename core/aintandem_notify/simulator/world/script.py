@@ -21,14 +21,14 @@ PAUSE_RATE: Final = 0.4
 """How often a workflow waits for an approval."""
 
 
-class Outcome(StrEnum):
+class PlannedOutcome(StrEnum):
     """How a task or workflow execution ends by itself."""
 
     COMPLETED = "completed"
     FAILED = "failed"
 
 
-Ending = Outcome | Literal["completed", "failed"]
+Ending = PlannedOutcome | Literal["completed", "failed"]
 """An outcome, or its name."""
 
 
@@ -53,7 +53,7 @@ class TaskPlan:
     wait: float
     steps: tuple[PlannedStep, ...]
     total_steps: int
-    outcome: Outcome
+    outcome: PlannedOutcome
     result: str
     error: str
     artifact: tuple[str, str, int] | None
@@ -78,7 +78,7 @@ class WorkflowPlan:
     name: str
     phases: tuple[PlannedPhase, ...]
     total_phases: int
-    outcome: Outcome
+    outcome: PlannedOutcome
     result: str
     error: str
 
@@ -100,7 +100,7 @@ def plan_task(
     """A task of a random kind. ``seconds`` is how long it runs, by default 4 to 15 s."""
     recipe: Recipe = chance.choice(RECIPES)
     fails = chance.random() < FAILURE_RATE
-    ending = Outcome(outcome or (Outcome.FAILED if fails else Outcome.COMPLETED))
+    ending = PlannedOutcome(outcome or (PlannedOutcome.FAILED if fails else PlannedOutcome.COMPLETED))
     wait = chance.uniform(0.2, 0.8)
     length = chance.uniform(4, 15)
     error = chance.choice(recipe.errors)
@@ -112,7 +112,7 @@ def plan_task(
         PlannedStep(f"step-{number}", step.name, length * share, step.lines)
         for number, (step, share) in enumerate(zip(recipe.steps, shares, strict=True), start=1)
     )
-    failed = ending is Outcome.FAILED
+    failed = ending is PlannedOutcome.FAILED
     return TaskPlan(
         title=title or recipe.title,
         wait=wait,
@@ -138,7 +138,7 @@ def plan_workflow(
     process: Process = chance.choice(PROCESSES)
     process = known.get(workflow_id or "", process)
     fails, waits = chance.random() < FAILURE_RATE, chance.random() < PAUSE_RATE
-    ending = Outcome(outcome or (Outcome.FAILED if fails else Outcome.COMPLETED))
+    ending = PlannedOutcome(outcome or (PlannedOutcome.FAILED if fails else PlannedOutcome.COMPLETED))
     length = seconds if seconds is not None else chance.uniform(8, 20)
     error = chance.choice(process.errors)
     last = chance.randrange(1, len(process.phases))
@@ -153,7 +153,7 @@ def plan_workflow(
     return WorkflowPlan(
         workflow_id=workflow_id or process.workflow_id,
         name=process.name if workflow_id in (None, process.workflow_id) else str(workflow_id),
-        phases=phases[: last + 1] if ending is Outcome.FAILED else phases,
+        phases=phases[: last + 1] if ending is PlannedOutcome.FAILED else phases,
         total_phases=len(phases),
         outcome=ending,
         result=process.result,

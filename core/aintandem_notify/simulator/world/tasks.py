@@ -10,7 +10,7 @@ from typing import Any, Final
 import trio
 
 from aintandem_notify.errors import ApiError
-from aintandem_notify.simulator.world.script import Ending, Outcome, PlannedStep, TaskPlan, plan_task
+from aintandem_notify.simulator.world.script import Ending, PlannedOutcome, PlannedStep, TaskPlan, plan_task
 from aintandem_notify.simulator.world.world import World, iso, not_found, wrong_state
 
 DEFAULT_LIMIT: Final = 3
@@ -191,7 +191,7 @@ class Tasks:
         record.status = TaskStatus.RUNNING
         record.started_at = self._emit(record, "task_started", task=plan.title)
         for index, step in enumerate(plan.steps):
-            fails = plan.outcome is Outcome.FAILED and index == len(plan.steps) - 1
+            fails = plan.outcome is PlannedOutcome.FAILED and index == len(plan.steps) - 1
             await self._run_step(record, index, step, fails=fails)
         if plan.artifact is not None:
             path, kind, size = plan.artifact
@@ -223,7 +223,7 @@ class Tasks:
 
     def _finish(self, record: TaskRecord) -> None:
         plan = record.plan
-        if plan.outcome is Outcome.FAILED:
+        if plan.outcome is PlannedOutcome.FAILED:
             record.status, record.error = TaskStatus.FAILED, plan.error
             record.completed_at = self._emit(
                 record, "task_failed", task=plan.title, error=plan.error, output=record.output

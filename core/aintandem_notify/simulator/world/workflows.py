@@ -7,7 +7,13 @@ from typing import Any, Final
 
 import trio
 
-from aintandem_notify.simulator.world.script import Ending, Outcome, PlannedPhase, WorkflowPlan, plan_workflow
+from aintandem_notify.simulator.world.script import (
+    Ending,
+    PlannedOutcome,
+    PlannedPhase,
+    WorkflowPlan,
+    plan_workflow,
+)
 from aintandem_notify.simulator.world.tasks import milliseconds
 from aintandem_notify.simulator.world.world import World, iso, not_found, progress_json, wrong_state
 
@@ -210,7 +216,7 @@ class Workflows:
         for _ in range(SLICES):
             await self._world.pause(phase.seconds / SLICES)
             await record.going.wait()
-        if plan.outcome is Outcome.FAILED and phase is plan.phases[-1]:
+        if plan.outcome is PlannedOutcome.FAILED and phase is plan.phases[-1]:
             record.status, record.error = ExecutionStatus.FAILED, f"{phase.name}: {plan.error}"
             record.ended_at = self._emit(record, "workflow_execution_failed", error=record.error)
             return
