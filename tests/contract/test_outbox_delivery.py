@@ -19,7 +19,7 @@ from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import DestinationBroken, Rejected, RetryLater
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.ingest import Ingest, open_ingest
-from aintandem_notify.plugins.runtime.calls import Result
+from aintandem_notify.plugins.runtime.calls import DeliveryResult
 from aintandem_notify.store import Storage, open_storage
 from support.outbox import (
     NOW,
@@ -210,8 +210,8 @@ async def test_draining_gives_up_what_does_not_end_in_time(autojump_clock: MockC
 class HoldsOn(FakeHost):
     """No cancellation reaches its deliveries."""
 
-    async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[Result]:
-        results: list[Result] = []
+    async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[DeliveryResult]:
+        results: list[DeliveryResult] = []
         with trio.CancelScope(shield=True):
             results += await super().deliver(name, notifications)
         return results

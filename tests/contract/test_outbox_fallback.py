@@ -16,7 +16,7 @@ from aintandem_notify.domain.events import DestinationParkedEvent
 from aintandem_notify.domain.notification import Notification, agent_thread
 from aintandem_notify.errors import DestinationBroken, HttpFailed, Rejected
 from aintandem_notify.foundation.clock import TrioClock
-from aintandem_notify.plugins.runtime.calls import Failed, Result
+from aintandem_notify.plugins.runtime.calls import DeliveryResult, HookFailure
 from aintandem_notify.store import Changes, Storage, Store
 from support.outbox import NOW, FakeHost, event, inside, memory, notification, queue_up
 
@@ -32,9 +32,9 @@ class Fates(FakeHost):
 
     fates: dict[str, Exception] = field(default_factory=dict)
 
-    async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[Result]:
+    async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[DeliveryResult]:
         results = await super().deliver(name, notifications)
-        return [Failed(self.fates[name])] if name in self.fates else results
+        return [HookFailure(self.fates[name])] if name in self.fates else results
 
     def got(self, name: str) -> list[Notification]:
         """What was tried at this destination."""

@@ -10,14 +10,14 @@ from trio.testing import MockClock
 from aintandem_notify.delivery import DestinationSettings, open_dispatcher
 from aintandem_notify.errors import DestinationBroken, Rejected, RetryLater
 from aintandem_notify.foundation.clock import TrioClock
-from aintandem_notify.plugins.border import Raised
+from aintandem_notify.plugins.border import PluginCodeFailed
 from aintandem_notify.store import Store, open_storage
 from support.outbox import NOW, Answer, FakeHost, event, inside, queue_up
 
 WEEK = 7 * 86_400.0
 
 
-HTML = Raised("file_log.a", "SlackAnswerError: a page", "slack.SlackAnswerError")
+HTML = PluginCodeFailed("file_log.a", "SlackAnswerError: a page", "slack.SlackAnswerError")
 """What the border makes of an answer that is none, as a plugin tells of it."""
 
 

@@ -15,7 +15,7 @@ from aintandem_notify.domain.events import AgentEvent, DestinationParkedEvent
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import DestinationBroken, RetryLater
 from aintandem_notify.foundation.clock import SystemClock
-from aintandem_notify.plugins.runtime.calls import Delivered, Result
+from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult
 from aintandem_notify.store import GateRow, Store
 from aintandem_notify.store.sharing.membership import Configured
 from support.ingesting import FlakyStorage
@@ -48,7 +48,7 @@ class Probed(FakeHost):
 
     free: trio.Event = field(default_factory=trio.Event)
 
-    async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[Result]:
+    async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[DeliveryResult]:
         results = await super().deliver(name, notifications)
         if any(isinstance(result, Delivered) for result in results):
             await self.free.wait()

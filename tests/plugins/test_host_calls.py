@@ -19,8 +19,8 @@ from aintandem_notify.api import (
     hookimpl,
 )
 from aintandem_notify.errors import PluginError
-from aintandem_notify.plugins import DeadlineExceeded, Delivered, Failed, InstanceState
-from aintandem_notify.plugins.border import MAX_RECEIPT_BYTES, NoConnection, Raised
+from aintandem_notify.plugins import DeadlineExceeded, Delivered, HookFailure, InstanceState
+from aintandem_notify.plugins.border import MAX_RECEIPT_BYTES, NoConnection, PluginCodeFailed
 from support.hosting import good, hosting, notification
 
 
@@ -126,7 +126,7 @@ async def test_junk_for_a_receipt_is_the_plugins_fault(
 ) -> None:
     async with hosting(good=good(), bad=answering(lambda: junk)) as bench:
         [result] = await bench.host.deliver(await bench.start("bad"), [notification()])
-        assert isinstance(result, Failed)
+        assert isinstance(result, HookFailure)
         assert isinstance(result.error, PluginError)
         assert (result.error.plugin, result.error.reason) == ("bad.x", reason)
         assert await bench.host.deliver(await bench.start("good"), [notification()]) == [
@@ -142,25 +142,29 @@ async def test_junk_for_a_receipt_is_the_plugins_fault(
         (raising(Rejected("too long")), Rejected, "too long"),
         (raising(PluginNotReady("no bus")), RetryLater, "no bus"),
         (raising(HttpFailed("refused", maybe_sent=True)), HttpFailed, "refused"),
-        (raising(KeyError("x")), Raised, "bad.x: KeyError: 'x'"),
-        (raising(SystemExit(3)), Raised, "bad.x: sys.exit(3) was called"),
-        (raising(GeneratorExit()), Raised, "bad.x: GeneratorExit"),
-        (raising(KeyboardInterrupt()), Raised, "bad.x: KeyboardInterrupt"),
-        (raising(BaseException("odd")), Raised, "bad.x: BaseException: odd"),
+        (raising(KeyError("x")), PluginCodeFailed, "bad.x: KeyError: 'x'"),
+        (raising(SystemExit(3)), PluginCodeFailed, "bad.x: sys.exit(3) was called"),
+        (raising(GeneratorExit()), PluginCodeFailed, "bad.x: GeneratorExit"),
+        (raising(KeyboardInterrupt()), PluginCodeFailed, "bad.x: KeyboardInterrupt"),
+        (raising(BaseException("odd")), PluginCodeFailed, "bad.x: BaseException: odd"),
         (raising(ConnectionRefusedError("no")), NoConnection, "ConnectionRefusedError: no"),
         (raising(TimeoutError()), NoConnection, "TimeoutError"),
-        (raising(ExceptionGroup("", [ExceptionGroup("", [OSError("deep")])])), Raised, "bad.x: OSError: deep"),
+        (
+            raising(ExceptionGroup("", [ExceptionGroup("", [OSError("deep")])])),
+            PluginCodeFailed,
+            "bad.x: OSError: deep",
+        ),
         (raising(ExceptionGroup("", [Rejected("no"), ValueError(), RetryLater("a")])), RetryLater, "a"),
         (raising(ExceptionGroup("", [RetryLater("b", after=1), RetryLater("c", after=2)])), RetryLater, "c"),
         (
             raising(ExceptionGroup("", [ValueError("first"), TypeError("second")])),
-            Raised,
+            PluginCodeFailed,
             "bad.x: ValueError: first",
         ),
         (raising(BaseExceptionGroup("", [SystemExit(), Rejected("no")])), Rejected, "no"),
         (trio.sleep_forever, DeadlineExceeded, "deliver took longer than 5 s"),
         (deadline_of_its_own, DeadlineExceeded, "a deadline of the plugin's own has passed"),
-        (lambda: Broken(), Raised, "bad.x: OSError: unreadable"),
+        (lambda: Broken(), PluginCodeFailed, "bad.x: OSError: unreadable"),
     ],
 )
 async def test_what_is_raised_is_the_result(
@@ -169,7 +173,7 @@ async def test_what_is_raised_is_the_result(
     async with hosting(good=good(), bad=answering(act)) as bench:
         name = await bench.start("bad", timeout=5.0)
         [result] = await bench.host.deliver(name, [notification(1), notification(2)])
-        assert isinstance(result, Failed)
+        assert isinstance(result, HookFailure)
         assert type(result.error) is kind
         assert str(result.error) == text
         assert bench.status(name).state is InstanceState.LOADED
@@ -211,7 +215,7 @@ async def test_a_kept_cancellation_that_is_raised_later_is_a_fault(autojump_cloc
             raise
     async with hosting(bad=answering(raising(kept[0]))) as bench:
         [result] = await bench.host.deliver(await bench.start("bad"), [notification()])
-    assert isinstance(result, Failed)
+    assert isinstance(result, HookFailure)
     assert isinstance(result.error, PluginError)
 
 
@@ -221,7 +225,7 @@ async def test_a_batch_stops_at_the_first_that_is_not_delivered(autojump_clock: 
         name = await bench.start("bad")
         results = await bench.host.deliver(name, [notification(n) for n in range(4)])
         assert results[:2] == [Delivered({"n": 1}), Delivered(None)]
-        assert [type(result) for result in results] == [Delivered, Delivered, Failed]
+        assert [type(result) for result in results] == [Delivered, Delivered, HookFailure]
         assert await bench.host.deliver(name, []) == []
     assert acts == [{"n": 4}]
 

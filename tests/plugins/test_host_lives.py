@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from aintandem_notify.api import DestinationBroken, Plugin, PluginConfig, PluginNotReady, hookimpl
 from aintandem_notify.errors import PluginError
 from aintandem_notify.foundation.clock import TrioClock
-from aintandem_notify.plugins import Delivered, Failed, InstanceState
+from aintandem_notify.plugins import Delivered, HookFailure, InstanceState
 from aintandem_notify.plugins.runtime.lifespan import TEAR_DOWN_S
 from aintandem_notify.plugins.runtime.states import RETRY_PAUSES_S, STABLE_AFTER_S
 from support.hosting import Bench, good, hosting, notification, task_failed
@@ -262,7 +262,7 @@ async def test_a_delivery_that_runs_while_the_plugin_crashes_is_to_be_tried_agai
         plugin.go.set()
         await bench.host.wait_loaded(name)
     [result] = results
-    assert isinstance(result, Failed)
+    assert isinstance(result, HookFailure)
     assert str(result.error) == "the plugin is being set up again"
 
 

@@ -14,8 +14,8 @@ import trio.lowlevel
 
 from aintandem_notify.api import Event, Notification, Plugin, PluginConfig, RetryLater, hookimpl
 from aintandem_notify.errors import PluginError
-from aintandem_notify.plugins import DeadlineExceeded, Delivered, Failed, InstanceState
-from aintandem_notify.plugins.border import Raised
+from aintandem_notify.plugins import DeadlineExceeded, Delivered, HookFailure, InstanceState
+from aintandem_notify.plugins.border import PluginCodeFailed
 from support.hosting import Bench, good, hosting, notification, task_failed, until
 
 SHORT_S = 0.01
@@ -87,9 +87,9 @@ async def test_a_def_runs_in_a_thread_and_its_batch_in_one() -> None:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (SystemExit(1), Raised),
-        (GeneratorExit(), Raised),
-        (KeyboardInterrupt(), Raised),
+        (SystemExit(1), PluginCodeFailed),
+        (GeneratorExit(), PluginCodeFailed),
+        (KeyboardInterrupt(), PluginCodeFailed),
         (RetryLater("busy"), RetryLater),
     ],
 )
@@ -102,7 +102,7 @@ async def test_what_a_thread_raises_is_the_result(error: BaseException, kind: ty
     async with hosting(good=good(), bad=Raising) as bench:
         await bench.start("good")
         [result] = await bench.host.deliver(await bench.start("bad"), [notification(1), notification(2)])
-        assert isinstance(result, Failed)
+        assert isinstance(result, HookFailure)
         assert type(result.error) is kind
         await serves(bench)
 
@@ -115,7 +115,7 @@ async def test_a_coroutine_out_of_a_def_is_junk() -> None:
 
     async with hosting(bad=Forgetful) as bench:
         [result] = await bench.host.deliver(await bench.start("bad"), [notification()])
-    assert isinstance(result, Failed)
+    assert isinstance(result, HookFailure)
     assert str(result.error) == "bad.x: deliver returned a coroutine; write it as async def"
 
 

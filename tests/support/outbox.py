@@ -13,7 +13,7 @@ from aintandem_notify.domain.event_redaction import bare
 from aintandem_notify.domain.events import Event, event_from
 from aintandem_notify.domain.notification import Notification, Project, Severity
 from aintandem_notify.domain.runs import Run, advance
-from aintandem_notify.plugins.runtime.calls import Delivered, Failed, Result
+from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult, HookFailure
 from aintandem_notify.store import Changes, Claim, Storage, Store, open_storage
 from aintandem_notify.store.tables.notification_cache import NotificationCache
 
@@ -120,14 +120,14 @@ class FakeHost:
     async def wait_loaded(self, name: str) -> None:
         await self.loaded.wait()
 
-    async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[Result]:
-        results: list[Result] = []
+    async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[DeliveryResult]:
+        results: list[DeliveryResult] = []
         self.batches.append(len(notifications))
         for one in notifications:
             self.tries.append((trio.current_time(), name, one))
             await trio.sleep(self.takes_s)
             answer = self.answers.popleft() if self.answers else self.default
-            results.append(Failed(answer) if isinstance(answer, Exception) else Delivered(answer))
+            results.append(HookFailure(answer) if isinstance(answer, Exception) else Delivered(answer))
             if isinstance(answer, Exception):
                 break
         return results

@@ -18,7 +18,7 @@ from aintandem_notify.errors import (
     Rejected,
     RetryLater,
 )
-from aintandem_notify.plugins.border import DeadlineExceeded, NoConnection, Raised
+from aintandem_notify.plugins.border import DeadlineExceeded, NoConnection, PluginCodeFailed
 
 KEY_ERROR = "builtins.KeyError"
 CLEAN = History()
@@ -26,9 +26,9 @@ ONCE = History(KEY_ERROR, 1)
 TWICE = History(KEY_ERROR, 2)
 
 
-def raised(reason: str, kind: str = KEY_ERROR) -> Raised:
+def raised(reason: str, kind: str = KEY_ERROR) -> PluginCodeFailed:
     """A fault as the border makes it."""
-    return Raised("x.y", reason, kind)
+    return PluginCodeFailed("x.y", reason, kind)
 
 
 @pytest.mark.parametrize("history", [CLEAN, ONCE, TWICE])

@@ -34,13 +34,13 @@ from aintandem_notify.plugins.border import (
     DeadlineExceeded,
     Home,
     NoConnection,
-    Raised,
-    Unusable,
-    describe,
+    PluginCodeFailed,
+    PluginUnusable,
+    describe_fault,
     facts_of,
-    kind_of_fault,
+    fault_kind,
 )
-from aintandem_notify.plugins.border.faults import FAR_S, seconds_of
+from aintandem_notify.plugins.border.faults import HUGE_WAIT_S, seconds_of
 from aintandem_notify.plugins.border.tasks import Timed, contained
 
 HERE = Path(__file__)
@@ -110,7 +110,7 @@ def wide_group() -> BaseException:
 @pytest.mark.parametrize(
     ("make", "kind", "text"),
     [
-        (lambda: Liar(), Raised, "Liar"),
+        (lambda: Liar(), PluginCodeFailed, "Liar"),
         (lambda: OddGroup("", [Rejected("in it")]), Rejected, "in it"),
         (lambda: deep_group(5000), Rejected, "deep"),
         (lambda: wide_group(), Rejected, "wide"),
@@ -122,18 +122,18 @@ def wide_group() -> BaseException:
         (lambda: DestinationBroken("see /cb?token=abc12345"), DestinationBroken, "see /cb?token=[redacted]"),
         (lambda: PluginNotReady("no\nbus"), PluginNotReady, "no bus"),
         (lambda: HttpFailed(object, maybe_sent="yes"), HttpFailed, "<class 'object'>"),  # type: ignore[arg-type]
-        (lambda: PluginError("other.y", "junk"), Raised, "junk"),
-        (lambda: Unusable("bad.x", "never"), Unusable, "never"),
+        (lambda: PluginError("other.y", "junk"), PluginCodeFailed, "junk"),
+        (lambda: PluginUnusable("bad.x", "never"), PluginUnusable, "never"),
         (lambda: DeadlineExceeded("late"), DeadlineExceeded, "late"),
         (lambda: trio.TooSlowError(), DeadlineExceeded, "a deadline of the plugin's own has passed"),
         (lambda: ConnectionResetError(104, "reset"), NoConnection, "ConnectionResetError: [Errno 104] reset"),
         (lambda: TimeoutError(), NoConnection, "TimeoutError"),
-        (lambda: SystemExit(3), Raised, "sys.exit(3) was called"),
-        (lambda: SystemExit("half \ud83d"), Raised, "sys.exit('half \ufffd') was called"),
-        (lambda: SystemExit(), Raised, "sys.exit(None) was called"),
-        (lambda: KeyboardInterrupt(), Raised, "KeyboardInterrupt"),
-        (lambda: StopAsyncIteration(7), Raised, "StopAsyncIteration: 7"),
-        (lambda: BaseException("odd"), Raised, "BaseException: odd"),
+        (lambda: SystemExit(3), PluginCodeFailed, "sys.exit(3) was called"),
+        (lambda: SystemExit("half \ud83d"), PluginCodeFailed, "sys.exit('half \ufffd') was called"),
+        (lambda: SystemExit(), PluginCodeFailed, "sys.exit(None) was called"),
+        (lambda: KeyboardInterrupt(), PluginCodeFailed, "KeyboardInterrupt"),
+        (lambda: StopAsyncIteration(7), PluginCodeFailed, "StopAsyncIteration: 7"),
+        (lambda: BaseException("odd"), PluginCodeFailed, "BaseException: odd"),
     ],
 )
 def test_a_fault_is_of_our_own_and_can_be_read(
@@ -142,8 +142,8 @@ def test_a_fault_is_of_our_own_and_can_be_read(
     # Made in here: pytest itself does not survive to look at some of them.
     fault = BORDER.fault(make())
     assert type(fault) is kind
-    assert describe(fault).startswith(text) if text else describe(fault) == kind.__name__
-    assert len(describe(fault)) <= LONGEST_TEXT + 200
+    assert describe_fault(fault).startswith(text) if text else describe_fault(fault) == kind.__name__
+    assert len(describe_fault(fault)) <= LONGEST_TEXT + 200
     assert isinstance(fault, AInTandemNotifyError)
 
 
@@ -155,7 +155,7 @@ def test_a_fault_is_of_our_own_and_can_be_read(
         (7, 7.0),
         (1.5, 1.5),
         (timedelta(minutes=1), 60.0),
-        (10**400, FAR_S),
+        (10**400, HUGE_WAIT_S),
         (-(10**400), None),
         (-1, None),
         (timedelta(seconds=-1), None),
@@ -196,16 +196,16 @@ def test_a_fault_says_where_in_the_plugin_it_was_raised() -> None:
         error = caught
     line = fail.__code__.co_firstlineno + 1
     text = "ValueError: invalid literal for int() with base 10: 'x'"
-    assert describe(Border("bad.x", Home(HERE)).fault(error)) == f"{SHOWN}:{line}: {text}"
-    assert describe(Border("bad.x", Home(Path("/else/beep.py"))).fault(error)) == f"else/beep.py: {text}"
+    assert describe_fault(Border("bad.x", Home(HERE)).fault(error)) == f"{SHOWN}:{line}: {text}"
+    assert describe_fault(Border("bad.x", Home(Path("/else/beep.py"))).fault(error)) == f"else/beep.py: {text}"
     package = Border("bad.x", Home(HERE.parent / "__init__.py", HERE.parent))
-    assert describe(package.fault(error)) == f"{SHOWN}:{line}: {text}"
-    assert describe(BORDER.fault(error)) == text
+    assert describe_fault(package.fault(error)) == f"{SHOWN}:{line}: {text}"
+    assert describe_fault(BORDER.fault(error)) == text
 
 
 def test_faults_are_of_one_kind_if_the_same_class_was_raised() -> None:
-    assert kind_of_fault(BORDER.fault(KeyError("a"))) == kind_of_fault(BORDER.fault(KeyError("b")))
-    assert kind_of_fault(BORDER.fault(KeyError("a"))) != kind_of_fault(BORDER.fault(ValueError("a")))
+    assert fault_kind(BORDER.fault(KeyError("a"))) == fault_kind(BORDER.fault(KeyError("b")))
+    assert fault_kind(BORDER.fault(KeyError("a"))) != fault_kind(BORDER.fault(ValueError("a")))
 
 
 class LyingMeta(type):
@@ -275,7 +275,7 @@ def test_what_a_class_says_is_read_and_its_line_is_told() -> None:
 def test_json_may_just_fit(read: Callable[[object], dict[str, Any] | None], most: int) -> None:
     fits = {"k": "x" * (most - len('{"k": ""}'))}
     assert read(fits) == fits
-    with pytest.raises(Raised, match=f"returned too much; .* may have {most} bytes"):
+    with pytest.raises(PluginCodeFailed, match=f"returned too much; .* may have {most} bytes"):
         read({"k": fits["k"] + "x"})
 
 
@@ -285,14 +285,14 @@ def test_junk_is_told_with_the_line_of_its_hook() -> None:
             return 7
 
     line = Own.deliver.__code__.co_firstlineno
-    with pytest.raises(Raised) as caught:
+    with pytest.raises(PluginCodeFailed) as caught:
         Border("bad.x", Home(HERE), Own).receipt(7)
     assert caught.value.reason == f"{SHOWN}:{line}: deliver returned an int, not a dict of JSON values"
 
 
 async def test_a_missing_await_is_said_and_leaves_no_warning() -> None:
     for is_async, advice in ((True, "await it in there"), (False, "write it as async def")):
-        with pytest.raises(Raised, match=f"on_event returned a coroutine; {advice}"):
+        with pytest.raises(PluginCodeFailed, match=f"on_event returned a coroutine; {advice}"):
             BORDER.nothing("on_event", trio.lowlevel.checkpoint(), is_async=is_async)  # noqa: ASYNC105  # that is the mistake
 
 
@@ -379,7 +379,7 @@ async def test_what_is_contained_is_cancelled_from_outside_and_raises_what_it_ra
 
     with pytest.raises(ExceptionGroup) as caught:
         await contained(fails, BORDER)
-    assert describe(BORDER.fault(caught.value)) == "no"
+    assert describe_fault(BORDER.fault(caught.value)) == "no"
     with trio.CancelScope() as scope:
         scope.cancel()
         await contained(trio.sleep_forever, BORDER)

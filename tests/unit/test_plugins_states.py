@@ -10,10 +10,10 @@ from aintandem_notify.errors import (
     Rejected,
     RetryLater,
 )
-from aintandem_notify.plugins.border import DeadlineExceeded, Unusable
+from aintandem_notify.plugins.border import DeadlineExceeded, PluginUnusable
 from aintandem_notify.plugins.runtime.states import QUIET_TRIES, RETRY_PAUSES_S, InstanceState, after
 
-FOR_GOOD = [Unusable("x", "broken"), DestinationBroken("revoked")]
+FOR_GOOD = [PluginUnusable("x", "broken"), DestinationBroken("revoked")]
 FOR_A_WHILE = [
     ValueError(),
     PluginError("x", "sys.exit(1) was called"),

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from aintandem_notify.errors import DestinationBroken, DestinationGone, HttpFailed, Rejected, RetryLater
-from aintandem_notify.plugins.border import describe, kind_of_fault
+from aintandem_notify.plugins.border import describe_fault, fault_kind
 
 SAME_FAULTS: Final = 3
 """How often a plugin may end with the same exception for one message before the message is given up."""
@@ -80,7 +80,7 @@ def judge(error: Exception | None, history: History, *, plain: bool = False) -> 
     """
     if error is None:
         return DELIVERED
-    reason = describe(error)
+    reason = describe_fault(error)
     for kind, action in _ACTIONS:
         if isinstance(error, kind):
             once_more = action is Action.REFUSE and not plain
@@ -89,7 +89,7 @@ def judge(error: Exception | None, history: History, *, plain: bool = False) -> 
 
 
 def _fault(error: Exception, reason: str, history: History, plain: bool) -> Verdict:
-    fault = kind_of_fault(error)
+    fault = fault_kind(error)
     count = history.count + 1 if fault == history.fault else 1
     if plain or count >= SAME_FAULTS:
         times = f" ({count} times)" if count > 1 else ""

@@ -24,7 +24,7 @@ from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.backoff import Chance, stepped
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import get_logger
-from aintandem_notify.plugins.runtime.calls import Delivered, Result
+from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult
 from aintandem_notify.store import Claim, Purpose, Settlement, Storage, Store
 
 IDLE_S: Final = 60.0
@@ -53,7 +53,7 @@ class Delivers(Protocol):
         """Returns when the instance can be called."""
         ...
 
-    async def deliver(self, name: str, notifications: Sequence[Notification]) -> Sequence[Result]:
+    async def deliver(self, name: str, notifications: Sequence[Notification]) -> Sequence[DeliveryResult]:
         """One after the other, up to the first that is not delivered; a result for each that was tried."""
         ...
 
@@ -224,7 +224,7 @@ class Worker:
     def _outlived(self, claim: Claim, now: datetime) -> bool:
         return outlived(claim, self.settings.max_age, now)
 
-    def _settle(self, claim: Claim, result: Result) -> "_Outcome":
+    def _settle(self, claim: Claim, result: DeliveryResult) -> "_Outcome":
         error, receipt = (None, result.receipt) if isinstance(result, Delivered) else (result.error, None)
         verdict = judge(error, history_of(claim), plain=claim.plain)
         if verdict.action is not Action.DELIVERED:

@@ -3,7 +3,7 @@
 from aintandem_notify.plugins.border import DeadlineExceeded
 from aintandem_notify.plugins.discovery.catalog import Catalog, Files
 from aintandem_notify.plugins.discovery.descriptor import PluginDescriptor
-from aintandem_notify.plugins.runtime.calls import Delivered, Failed, Result
+from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult, HookFailure
 from aintandem_notify.plugins.runtime.host import PluginHost, open_host
 from aintandem_notify.plugins.runtime.states import InstanceState, InstanceStatus
 
@@ -11,12 +11,12 @@ __all__ = [
     "Catalog",
     "DeadlineExceeded",
     "Delivered",
-    "Failed",
+    "DeliveryResult",
     "Files",
+    "HookFailure",
     "InstanceState",
     "InstanceStatus",
     "PluginDescriptor",
     "PluginHost",
-    "Result",
     "open_host",
 ]

@@ -9,12 +9,12 @@ from aintandem_notify.plugins.border.attributes import ClassFacts, ConventionBro
 from aintandem_notify.plugins.border.crossing import MAX_FACTS_BYTES, MAX_RECEIPT_BYTES, Border
 from aintandem_notify.plugins.border.faults import (
     DeadlineExceeded,
-    LifeEnded,
+    LifespanFailed,
     NoConnection,
-    Raised,
-    Unusable,
-    describe,
-    kind_of_fault,
+    PluginCodeFailed,
+    PluginUnusable,
+    describe_fault,
+    fault_kind,
 )
 from aintandem_notify.plugins.border.places import Home, at, last_line, placed
 
@@ -26,14 +26,14 @@ __all__ = [
     "ConventionBroken",
     "DeadlineExceeded",
     "Home",
-    "LifeEnded",
+    "LifespanFailed",
     "NoConnection",
-    "Raised",
-    "Unusable",
+    "PluginCodeFailed",
+    "PluginUnusable",
     "at",
-    "describe",
+    "describe_fault",
     "facts_of",
-    "kind_of_fault",
+    "fault_kind",
     "last_line",
     "placed",
 ]

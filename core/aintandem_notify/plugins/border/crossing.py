@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from aintandem_notify.plugins.border.faults import Raised, fault_of
+from aintandem_notify.plugins.border.faults import PluginCodeFailed, fault_of
 from aintandem_notify.plugins.border.places import Home, placed
-from aintandem_notify.plugins.border.values import Junk, json_object, refuse_coroutine
+from aintandem_notify.plugins.border.values import InvalidResult, json_object, refuse_coroutine
 
 MAX_RECEIPT_BYTES: Final = 16_384
 """The most that a receipt may take as JSON; ours, since one is kept for every run at every destination."""
@@ -32,7 +32,7 @@ class Border:
         advice = "await it in there" if is_async else "write it as async def"
         try:
             refuse_coroutine(hook, value, advice)
-        except Junk as junk:
+        except InvalidResult as junk:
             raise self._junk(hook, junk) from None
 
     def receipt(self, value: object) -> dict[str, Any] | None:
@@ -46,8 +46,8 @@ class Border:
     def _object(self, hook: str, value: object, most: int, what: str) -> dict[str, Any]:
         try:
             return json_object(hook, value, most, what)
-        except Junk as junk:
+        except InvalidResult as junk:
             raise self._junk(hook, junk) from None
 
-    def _junk(self, hook: str, junk: Junk) -> Raised:
-        return Raised(self.plugin, placed(self.home.set_at(self.plugin_class, hook), str(junk)), _JUNK)
+    def _junk(self, hook: str, junk: InvalidResult) -> PluginCodeFailed:
+        return PluginCodeFailed(self.plugin, placed(self.home.set_at(self.plugin_class, hook), str(junk)), _JUNK)

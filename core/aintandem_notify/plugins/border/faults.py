@@ -27,9 +27,9 @@ from aintandem_notify.errors import (
 from aintandem_notify.log import in_words, kind_of, text_of
 from aintandem_notify.plugins.border.places import Home, placed
 
-FAR_S: Final = 1e9
+HUGE_WAIT_S: Final = 1e9
 """Seconds that stand for a whole number that is too large for a float."""
-MOST_LEAVES: Final = 1000
+MAX_LEAVES: Final = 1000
 """Exceptions of a group that are looked at."""
 
 
@@ -41,11 +41,11 @@ class NoConnection(AInTandemNotifyError, ConnectionError):
     """A plugin's own socket was refused, reset or timed out."""
 
 
-class Unusable(PluginError):
+class PluginUnusable(PluginError):
     """The plugin cannot work as it is written; to try again is no use."""
 
 
-class Raised(PluginError):
+class PluginCodeFailed(PluginError):
     """Plugin code raised what is no outcome. ``kind`` is the class of it, by module and name."""
 
     def __init__(self, plugin: str, reason: str, kind: str) -> None:
@@ -53,7 +53,7 @@ class Raised(PluginError):
         self.kind = kind
 
 
-class LifeEnded(Exception):
+class LifespanFailed(Exception):
     """A life ended by ``fault``, which is one of ours; ``where`` names the code that raised it."""
 
     def __init__(self, where: str, fault: Exception) -> None:
@@ -74,7 +74,7 @@ _PRECEDENCE: Final[tuple[type[Exception], ...]] = (
 )
 _OUTCOMES: Final = (PluginNotReady, DestinationGone, DestinationBroken, Rejected)
 _TRIO_SAYS: Final = "RuntimeError: Cancel scope stack corrupted"
-_MADE_HERE: Final = frozenset({LifeEnded, Raised, Unusable, NoConnection, DeadlineExceeded})
+_MADE_HERE: Final = frozenset({LifespanFailed, PluginCodeFailed, PluginUnusable, NoConnection, DeadlineExceeded})
 
 
 def fault_of(error: BaseException, plugin: str, home: Home) -> Exception:
@@ -91,7 +91,7 @@ def fault_of(error: BaseException, plugin: str, home: Home) -> Exception:
     return min((_ours(leaf, plugin, home) for leaf in leaves), key=_rank)
 
 
-def describe(fault: Exception) -> str:
+def describe_fault(fault: Exception) -> str:
     """One line for a log or a status: what a fault that was made here says."""
     match fault:
         case Outcome() | PluginError():
@@ -100,9 +100,9 @@ def describe(fault: Exception) -> str:
             return str(fault) or type(fault).__name__
 
 
-def kind_of_fault(fault: Exception) -> str:
+def fault_kind(fault: Exception) -> str:
     """What tells whether two faults that were made here are of the same kind."""
-    return fault.kind if isinstance(fault, Raised) else kind_of(fault)
+    return fault.kind if isinstance(fault, PluginCodeFailed) else kind_of(fault)
 
 
 def seconds_of(value: object) -> float | None:
@@ -118,7 +118,7 @@ def seconds_of(value: object) -> float | None:
         else:
             return None
     except OverflowError:
-        return FAR_S if int.__gt__(value, 0) else None  # type: ignore[operator]
+        return HUGE_WAIT_S if int.__gt__(value, 0) else None  # type: ignore[operator]
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
@@ -126,7 +126,7 @@ def _leaves(error: BaseException) -> list[BaseException]:
     """The exceptions that a group holds, in order; each once, however the groups hold one another."""
     leaves: list[BaseException] = []
     waiting, seen = [error], {id(error)}
-    while waiting and len(leaves) < MOST_LEAVES:
+    while waiting and len(leaves) < MAX_LEAVES:
         one = waiting.pop()
         if not issubclass(type(one), BaseExceptionGroup):
             leaves.append(one)
@@ -166,7 +166,7 @@ def _ours(leaf: BaseException, plugin: str, home: Home) -> Exception:
     place = home.raised_at(leaf)
     if issubclass(cls, ConnectionError | TimeoutError):
         return NoConnection(placed(place, in_words(leaf)))
-    return Raised(plugin, placed(place, _what(leaf)), kind_of(leaf))
+    return PluginCodeFailed(plugin, placed(place, _what(leaf)), kind_of(leaf))
 
 
 def _retry_later(leaf: BaseException, home: Home) -> RetryLater:

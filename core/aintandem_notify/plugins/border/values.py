@@ -17,7 +17,7 @@ _OBJECT: Final = TypeAdapter(dict[str, JsonValue], config=ConfigDict(strict=True
 _FACTS: Final = "diagnostics"
 
 
-class Junk(ValueError):
+class InvalidResult(ValueError):
     """What a hook returned is not what it should; the text says why."""
 
 
@@ -25,7 +25,7 @@ def refuse_coroutine(hook: str, value: object, advice: str) -> None:
     """Raises Junk for a coroutine, which is closed: a missing ``await``."""
     if type(value) is CoroutineType:
         value.close()
-        raise Junk(f"{hook} returned a coroutine; {advice}")
+        raise InvalidResult(f"{hook} returned a coroutine; {advice}")
 
 
 def _characters(value: JsonValue) -> int:
@@ -49,7 +49,7 @@ def json_object(hook: str, value: object, most: int, what: str) -> dict[str, Any
     """
     if not issubclass(type(value), Mapping):
         name = text_of(type.__getattribute__(type(value), "__name__"), 100)
-        raise Junk(f"{hook} returned {article(name)}, not a dict of JSON values")
+        raise InvalidResult(f"{hook} returned {article(name)}, not a dict of JSON values")
     items = dict(value)  # type: ignore[call-overload]
     try:
         checked = _OBJECT.validate_python(items)
@@ -59,8 +59,8 @@ def json_object(hook: str, value: object, most: int, what: str) -> dict[str, Any
             text = mend_surrogates(text)  # a path in them may hold bytes that are no text
         size = len(text.encode())
     except (ValueError, TypeError, RecursionError):
-        raise Junk(f"{hook} returned a dict that holds more than JSON values") from None
+        raise InvalidResult(f"{hook} returned a dict that holds more than JSON values") from None
     if not text or size > most:
-        raise Junk(f"{hook} returned too much; {what} may have {most} bytes of JSON")
+        raise InvalidResult(f"{hook} returned too much; {what} may have {most} bytes of JSON")
     copy: dict[str, Any] = json.loads(text)
     return copy

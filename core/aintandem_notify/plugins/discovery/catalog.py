@@ -14,7 +14,7 @@ from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.errors import PluginError
 from aintandem_notify.foundation.signals import is_ctrl_c
 from aintandem_notify.log import in_words
-from aintandem_notify.plugins.border import ConventionBroken, Home, Unusable, at, facts_of, placed
+from aintandem_notify.plugins.border import ConventionBroken, Home, PluginUnusable, at, facts_of, placed
 from aintandem_notify.plugins.discovery.conventions import config_model_of, implemented_hooks, plugin_class_of
 from aintandem_notify.plugins.discovery.descriptor import PluginDescriptor
 from aintandem_notify.plugins.discovery.registry import Registry
@@ -130,7 +130,7 @@ def _inspect(name: str, source: Source, module: ModuleType) -> PluginDescriptor:
     except ConventionBroken as broken:
         place = at(home.file) if broken.cls is None else home.set_at(broken.cls, broken.attribute)
         raise PluginError(name, placed(place, str(broken))) from None
-    except Unusable as error:
+    except PluginUnusable as error:
         raise PluginError(name, placed(at(home.file), error.reason)) from None
     except BaseException as error:  # classes, too, are code of the plugin
         if is_ctrl_c(error):

@@ -12,7 +12,7 @@ from typing import Any
 import pluggy
 
 from aintandem_notify.hookspecs import PROJECT, HookSpecs
-from aintandem_notify.plugins.border import Unusable
+from aintandem_notify.plugins.border import PluginUnusable
 from aintandem_notify.plugins.discovery.conventions import HOOK_ARGUMENTS, nearest_hook
 
 
@@ -45,7 +45,7 @@ class Registry:
             self._pluggy.check_pending()
         except pluggy.PluginValidationError as error:
             self.unregister(name)
-            raise Unusable(name, _advice(instance) or str(error)) from error
+            raise PluginUnusable(name, _advice(instance) or str(error)) from error
         return {
             caller.name: _hook(caller.name, implementation.function)
             for caller in self._pluggy.get_hookcallers(instance) or ()

@@ -31,34 +31,34 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class HookFailure:
     """What came instead of an answer: an outcome that the plugin raised, or its fault, as the border made it."""
 
     error: Exception
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
+class HookValue:
     """What a hook gave back, read and found right."""
 
     value: Any
 
 
-Result = Delivered | Failed
-Answer = Returned | Failed
-Read = Callable[[Any], Any]
+DeliveryResult = Delivered | HookFailure
+HookResult = HookValue | HookFailure
+ResultParser = Callable[[Any], Any]
 """Checks what a hook returned and gives what to keep of it; raises for what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class HookCall:
     """One hook with its argument, ready to run."""
 
     hook: Hook
     run: Callable[[], Any]
 
 
-class Lateness(Enum):
+class CallIncident(Enum):
     """How a call that runs is doing."""
 
     LATE = auto()
@@ -69,7 +69,7 @@ class Lateness(Enum):
 
 
 @dataclass(slots=True)
-class Running:
+class RunningCall:
     """A call that runs, as whoever makes it and its watcher both see it. ``began`` is in trio's time."""
 
     hook: str
@@ -77,7 +77,7 @@ class Running:
     abandoned: bool = False
 
 
-class Lane:
+class HookRunner:
     """The calls of one kind of one instance (deliveries, live hooks), which run one after the other.
 
     Each lane has its own thread at the most, so that no instance takes threads from another, and a stuck
@@ -89,7 +89,7 @@ class Lane:
     def __init__(
         self,
         border: Border,
-        observe: Callable[[Lateness, str, float], None],
+        observe: Callable[[CallIncident, str, float], None],
         *,
         timeout_s: float,
         stuck_after_s: float = STUCK_AFTER_S,
@@ -99,10 +99,15 @@ class Lane:
         self._stuck_after_s = stuck_after_s
         self._observe = observe
         self._limiter = trio.CapacityLimiter(1)
-        self.running: Running | None = None
+        self.running: RunningCall | None = None
 
     async def run(
-        self, calls: Sequence[Call], read: Read, answers: list[Answer], *, stop_at_failure: bool = False
+        self,
+        calls: Sequence[HookCall],
+        read: ResultParser,
+        answers: list[HookResult],
+        *,
+        stop_at_failure: bool = False,
     ) -> None:
         """Make the calls, all ``async def`` or all ``def``, and append the answer of each as it comes."""
         if not calls:
@@ -118,24 +123,24 @@ class Lane:
         return (self.running.hook, elapsed_s) if elapsed_s >= self._timeout_s else None
 
     async def _run_as_task(
-        self, calls: Sequence[Call], read: Read, answers: list[Answer], stop_at_failure: bool
+        self, calls: Sequence[HookCall], read: ResultParser, answers: list[HookResult], stop_at_failure: bool
     ) -> None:
         async def work() -> None:
             for call in calls:
                 running.hook, running.began = call.hook.name, trio.current_time()
-                blocked = partial(self._observe, Lateness.BLOCKED, call.hook.name)
-                answers.append(await run_task(call, self._border, self._timeout_s, read, blocked))
-                if stop_at_failure and isinstance(answers[-1], Failed):
+                blocked = partial(self._observe, CallIncident.BLOCKED, call.hook.name)
+                answers.append(await run_async(call, self._border, self._timeout_s, read, blocked))
+                if stop_at_failure and isinstance(answers[-1], HookFailure):
                     return
 
         # Cancelled at its deadline, unless it shields itself or waits for a thread of its own.
-        async with self._watched(calls[0].hook, (Lateness.STUCK,)) as running:
+        async with self._watched(calls[0].hook, (CallIncident.STUCK,)) as running:
             await contained(
-                work, self._border, partial(self._observe, Lateness.LEFT_OPEN, calls[0].hook.name, 0.0)
+                work, self._border, partial(self._observe, CallIncident.LEFT_OPEN, calls[0].hook.name, 0.0)
             )
 
     async def _run_in_thread(
-        self, calls: Sequence[Call], read: Read, answers: list[Answer], stop_at_failure: bool
+        self, calls: Sequence[HookCall], read: ResultParser, answers: list[HookResult], stop_at_failure: bool
     ) -> None:
         now = trio.lowlevel.current_clock().current_time
 
@@ -144,18 +149,18 @@ class Lane:
                 if running.abandoned:
                     return
                 running.hook, running.began = call.hook.name, now()
-                answers.append(run_here(call, self._border, read))
-                if stop_at_failure and isinstance(answers[-1], Failed):
+                answers.append(run_sync(call, self._border, read))
+                if stop_at_failure and isinstance(answers[-1], HookFailure):
                     return
 
-        async with self._watched(calls[0].hook, (Lateness.LATE, Lateness.STUCK)) as running:
+        async with self._watched(calls[0].hook, (CallIncident.LATE, CallIncident.STUCK)) as running:
             # One hop for all of them: a hop costs more than a fast hook.
             await run_in_thread(work, abandon_on_cancel=True, limiter=self._limiter)
 
     @asynccontextmanager
-    async def _watched(self, first: Hook, stages: Sequence[Lateness]) -> AsyncIterator[Running]:
+    async def _watched(self, first: Hook, stages: Sequence[CallIncident]) -> AsyncIterator[RunningCall]:
         """Tells ``observe`` of each of the stages that the calls inside the block come to, and of their end."""
-        self.running = running = Running(first.name, trio.current_time())
+        self.running = running = RunningCall(first.name, trio.current_time())
         told = [False]
         try:
             async with trio.open_nursery() as nursery:
@@ -168,55 +173,57 @@ class Lane:
             running.abandoned = True
             self.running = None
         if told[0]:
-            self._observe(Lateness.OVER, running.hook, trio.current_time() - running.began)
+            self._observe(CallIncident.OVER, running.hook, trio.current_time() - running.began)
 
-    async def _watch(self, running: Running, stages: Sequence[Lateness], told: list[bool]) -> None:
+    async def _watch(self, running: RunningCall, stages: Sequence[CallIncident], told: list[bool]) -> None:
         for lateness in stages:
-            grace_s = self._stuck_after_s if lateness is Lateness.STUCK else 0.0
+            grace_s = self._stuck_after_s if lateness is CallIncident.STUCK else 0.0
             await _sleep_through(running, self._timeout_s + grace_s)
             told[0] = True
             self._observe(lateness, running.hook, trio.current_time() - running.began)
 
 
-async def _sleep_through(running: Running, after_s: float) -> None:
+async def _sleep_through(running: RunningCall, after_s: float) -> None:
     """Until one call has been running for so long; each call of a batch begins anew."""
     # The thread cannot wake us for each call that begins: that costs more than to look again when due.
     while (due := running.began + after_s) > trio.current_time():  # noqa: ASYNC110
         await trio.sleep_until(due)
 
 
-async def run_task(
-    call: Call,
+async def run_async(
+    call: HookCall,
     border: Border,
     timeout_s: float,
-    read: Read,
+    read: ResultParser,
     blocked: Callable[[float], None] = lambda _elapsed_s: None,
-) -> Answer:
+) -> HookResult:
     """The answer of an ``async def``, cancelled at its deadline; ``blocked`` is told when it blocks the loop."""
     try:
         with trio.move_on_after(timeout_s):
             value = await Timed(call.run(), blocked)
             border.nothing(call.hook.name, value, is_async=True)
-            return Returned(read(value))
+            return HookValue(read(value))
     except BaseException as error:  # noqa: BLE001  # the border to plugin code; cancellations are raised on
-        return Failed(border.fault(error))
-    return Failed(DeadlineExceeded(f"{call.hook.name} took longer than {timeout_s:g} s"))
+        return HookFailure(border.fault(error))
+    return HookFailure(DeadlineExceeded(f"{call.hook.name} took longer than {timeout_s:g} s"))
 
 
-def run_here(call: Call, border: Border, read: Read) -> Answer:
+def run_sync(call: HookCall, border: Border, read: ResultParser) -> HookResult:
     """The answer of a ``def``, in the thread that this is called in."""
     try:
         value = call.run()
         border.nothing(call.hook.name, value, is_async=False)
-        return Returned(read(value))
+        return HookValue(read(value))
     except BaseException as error:  # noqa: BLE001  # the border to plugin code
-        return Failed(border.fault(error))
+        return HookFailure(border.fault(error))
 
 
-async def ask(call: Call, border: Border, timeout_s: float, read: Read, limiter: trio.CapacityLimiter) -> Answer:
+async def run_with_deadline(
+    call: HookCall, border: Border, timeout_s: float, read: ResultParser, limiter: trio.CapacityLimiter
+) -> HookResult:
     """The answer to a question that somebody waits for; a ``def`` is left behind at its deadline."""
     if call.hook.is_async:
-        return await contained(partial(run_task, call, border, timeout_s, read), border)
+        return await contained(partial(run_async, call, border, timeout_s, read), border)
     with trio.move_on_after(timeout_s):
-        return await run_in_thread(run_here, call, border, read, abandon_on_cancel=True, limiter=limiter)
-    return Failed(DeadlineExceeded(f"{call.hook.name} took longer than {timeout_s:g} s"))
+        return await run_in_thread(run_sync, call, border, read, abandon_on_cancel=True, limiter=limiter)
+    return HookFailure(DeadlineExceeded(f"{call.hook.name} took longer than {timeout_s:g} s"))

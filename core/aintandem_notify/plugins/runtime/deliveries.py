@@ -9,7 +9,15 @@ from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import PluginNotReady, RetryLater
 from aintandem_notify.plugins.border import Border
 from aintandem_notify.plugins.discovery.registry import Hook
-from aintandem_notify.plugins.runtime.calls import Answer, Call, Delivered, Failed, Lane, Result, Returned
+from aintandem_notify.plugins.runtime.calls import (
+    Delivered,
+    DeliveryResult,
+    HookCall,
+    HookFailure,
+    HookResult,
+    HookRunner,
+    HookValue,
+)
 
 INTERRUPTED: Final = "the plugin is being set up again"
 
@@ -17,16 +25,16 @@ INTERRUPTED: Final = "the plugin is being set up again"
 class Deliveries:
     """Hands notifications to ``deliver``, and lets go of them before the lifespan is torn down."""
 
-    def __init__(self, border: Border, lane: Lane) -> None:
+    def __init__(self, border: Border, lane: HookRunner) -> None:
         self._border = border
         self._lane = lane
         self._running: dict[trio.CancelScope, bool] = {}
         self._ended = trio.Event()
 
-    async def deliver(self, hook: Hook, notifications: Sequence[Notification]) -> list[Result]:
+    async def deliver(self, hook: Hook, notifications: Sequence[Notification]) -> list[DeliveryResult]:
         """One after the other, up to the first that is not delivered; a result for each that was tried."""
-        calls = [Call(hook, hook.bind(notification=notification)) for notification in notifications]
-        answers: list[Answer] = []
+        calls = [HookCall(hook, hook.bind(notification=notification)) for notification in notifications]
+        answers: list[HookResult] = []
         with trio.CancelScope() as scope:
             self._running[scope] = hook.is_async
             try:
@@ -35,7 +43,7 @@ class Deliveries:
                 del self._running[scope]
                 self._ended.set()
         if scope.cancelled_caught:
-            answers.append(Failed(RetryLater(INTERRUPTED)))
+            answers.append(HookFailure(RetryLater(INTERRUPTED)))
         return list(map(_result, answers))
 
     async def finish(self, deadline: float) -> None:
@@ -52,12 +60,12 @@ class Deliveries:
                 scope.cancel()
 
 
-def _result(answer: Answer) -> Result:
+def _result(answer: HookResult) -> DeliveryResult:
     match answer:
-        case Returned(receipt):
+        case HookValue(receipt):
             return Delivered(receipt)
-        case Failed(PluginNotReady() as error):
+        case HookFailure(PluginNotReady() as error):
             # Meant for a lifespan; out of ``deliver`` it can only mean the same as this.
-            return Failed(RetryLater(error.reason))
-        case Failed():
+            return HookFailure(RetryLater(error.reason))
+        case HookFailure():
             return answer

@@ -14,7 +14,7 @@ from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.plugins.discovery.descriptor import PluginDescriptor
-from aintandem_notify.plugins.runtime.calls import STUCK_AFTER_S, Result
+from aintandem_notify.plugins.runtime.calls import STUCK_AFTER_S, DeliveryResult
 from aintandem_notify.plugins.runtime.instance import Instance, SharedServices
 from aintandem_notify.plugins.runtime.states import InstanceState, InstanceStatus
 
@@ -117,7 +117,7 @@ class PluginHost:
         while any(instance.state is InstanceState.LOADING for instance in self._instances.values()):
             await self._changed.wait()
 
-    async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[Result]:
+    async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[DeliveryResult]:
         """Hand the notifications to the destination, one after the other, once it is loaded.
 
         Gives one result for each that was tried: all of them, or up to and with the first that was not

@@ -16,20 +16,20 @@ from aintandem_notify.errors import PluginError
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.plugins.border import Border, LifeEnded, Unusable, describe
+from aintandem_notify.plugins.border import Border, LifespanFailed, PluginUnusable, describe_fault
 from aintandem_notify.plugins.border.tasks import contained
 from aintandem_notify.plugins.discovery.descriptor import PluginDescriptor
 from aintandem_notify.plugins.discovery.registry import Hook, Registry
 from aintandem_notify.plugins.runtime.calls import (
-    Answer,
-    Call,
-    Failed,
-    Lane,
-    Lateness,
-    Result,
-    Returned,
-    ask,
-    run_here,
+    CallIncident,
+    DeliveryResult,
+    HookCall,
+    HookFailure,
+    HookResult,
+    HookRunner,
+    HookValue,
+    run_sync,
+    run_with_deadline,
 )
 from aintandem_notify.plugins.runtime.deliveries import Deliveries
 from aintandem_notify.plugins.runtime.lifespan import TEAR_DOWN_S, Background, has_own_init, within_lifespan
@@ -42,12 +42,12 @@ FINISH_S: Final = 2.0
 STOP_S: Final = FINISH_S + TEAR_DOWN_S + 1.0
 """Seconds after which ``stop`` no longer waits, whatever the plugin does."""
 
-_SAID: Final[Mapping[Lateness, str]] = {
-    Lateness.LATE: "a hook is past its deadline",
-    Lateness.STUCK: "a hook is stuck",
-    Lateness.OVER: "a late hook has ended",
-    Lateness.LEFT_OPEN: "a hook left a nursery open; close it in there, as async with does",
-    Lateness.BLOCKED: "an async hook blocked the whole agent; write it as def, or await what takes long",
+_SAID: Final[Mapping[CallIncident, str]] = {
+    CallIncident.LATE: "a hook is past its deadline",
+    CallIncident.STUCK: "a hook is stuck",
+    CallIncident.OVER: "a late hook has ended",
+    CallIncident.LEFT_OPEN: "a hook left a nursery open; close it in there, as async with does",
+    CallIncident.BLOCKED: "an async hook blocked the whole agent; write it as def, or await what takes long",
 }
 
 
@@ -86,9 +86,9 @@ class Instance:
         self._border = Border(config.name, found.home, found.plugin_class)
         self._hooks: Mapping[str, Hook] = {}
         limits = {"timeout_s": config.common.timeout, "stuck_after_s": lent.stuck_after_s}
-        self._making = Lane(self._border, self._notice_vital, **limits)
-        self._delivering = Lane(self._border, self._notice_vital, **limits)
-        self._watching = Lane(self._border, self._notice, **limits)
+        self._making = HookRunner(self._border, self._notice_vital, **limits)
+        self._delivering = HookRunner(self._border, self._notice_vital, **limits)
+        self._watching = HookRunner(self._border, self._notice, **limits)
         self._questions = trio.CapacityLimiter(1)
         self._deliveries = Deliveries(self._border, self._delivering)
         self._queue = LiveQueue(found.live_hooks, _live_filter(config))
@@ -154,7 +154,7 @@ class Instance:
             self._log.warning("plugin does not stop", reason=self.status.reason or "its lifespan does not end")
         self._guard.cancel()
 
-    async def deliver(self, notifications: Sequence[Notification]) -> list[Result]:
+    async def deliver(self, notifications: Sequence[Notification]) -> list[DeliveryResult]:
         """Hand them over one after the other, up to the first that is not delivered."""
         if "deliver" not in self._hooks:
             raise PluginError(self.name, "it is no destination")
@@ -185,8 +185,10 @@ class Instance:
         if hook is None:
             return None
         timeout_s = self.config.common.timeout
-        answer = await ask(Call(hook, hook.bind()), self._border, timeout_s, read, self._questions)
-        if isinstance(answer, Failed):
+        answer = await run_with_deadline(
+            HookCall(hook, hook.bind()), self._border, timeout_s, read, self._questions
+        )
+        if isinstance(answer, HookFailure):
             raise answer.error
         return answer.value
 
@@ -210,7 +212,7 @@ class Instance:
             await trio.sleep(float("inf") if step.pause_s is None else step.pause_s)
             failures += 1
 
-    async def _live_guarded(self) -> LifeEnded | None:
+    async def _live_guarded(self) -> LifespanFailed | None:
         """What ended a life; None if we did."""
         self._life_began = trio.current_time()
         self._loaded_at = float("inf")
@@ -218,7 +220,7 @@ class Instance:
             await contained(self._live, self._border, self._say_left_open)
         except BaseException as error:  # noqa: BLE001  # the border to plugin code; cancellations are raised on
             fault = self._border.fault(error)
-            return fault if isinstance(fault, LifeEnded) else LifeEnded("", fault)
+            return fault if isinstance(fault, LifespanFailed) else LifespanFailed("", fault)
         return None
 
     async def _live(self) -> None:
@@ -243,20 +245,20 @@ class Instance:
 
     async def _make(self) -> Plugin[Any]:
         plugin_class = self._found.plugin_class
-        call = Call(Hook("__init__", plugin_class, is_async=False, parameters=frozenset()), plugin_class)
-        answers: list[Answer] = []
+        call = HookCall(Hook("__init__", plugin_class, is_async=False, parameters=frozenset()), plugin_class)
+        answers: list[HookResult] = []
         if has_own_init(plugin_class):
             # The plugin's own code, a ``def``: it may block, so it gets a thread.
             await self._making.run([call], lambda made: made, answers)
         else:
-            answers.append(run_here(call, self._border, lambda made: made))
+            answers.append(run_sync(call, self._border, lambda made: made))
         match answers:
-            case [Returned(Plugin() as plugin)]:
+            case [HookValue(Plugin() as plugin)]:
                 return plugin
-            case [Failed(error)]:
-                raise LifeEnded("__init__", Unusable(self.name, describe(error)))
+            case [HookFailure(error)]:
+                raise LifespanFailed("__init__", PluginUnusable(self.name, describe_fault(error)))
             case _:
-                raise LifeEnded("__init__", Unusable(self.name, "it made no plugin"))
+                raise LifespanFailed("__init__", PluginUnusable(self.name, "it made no plugin"))
 
     async def _be_used(self, background: Background) -> None:
         self._loaded_at = trio.current_time()
@@ -277,8 +279,8 @@ class Instance:
         self.state, self._reason, self._since = state, reason, self._lent.clock.now()
         self._changed()
 
-    def _why(self, end: LifeEnded) -> str:
-        reason = describe(end.fault)
+    def _why(self, end: LifespanFailed) -> str:
+        reason = describe_fault(end.fault)
         return f"{end.where}: {reason}" if end.where else reason
 
     def _announce(self, reason: str) -> None:
@@ -289,24 +291,24 @@ class Instance:
 
     def _report(self, hook: str, error: Exception) -> None:
         self._log.warning(
-            "a live hook raised; more of the same are only counted", hook=hook, reason=describe(error)
+            "a live hook raised; more of the same are only counted", hook=hook, reason=describe_fault(error)
         )
 
     def _say_left_open(self) -> None:
-        self._notice(Lateness.LEFT_OPEN, "lifespan", 0.0)
+        self._notice(CallIncident.LEFT_OPEN, "lifespan", 0.0)
 
-    def _notice(self, lateness: Lateness, hook: str, elapsed_s: float) -> None:
-        elapsed = {} if lateness is Lateness.LEFT_OPEN else {"elapsed_s": round(elapsed_s)}
+    def _notice(self, lateness: CallIncident, hook: str, elapsed_s: float) -> None:
+        elapsed = {} if lateness is CallIncident.LEFT_OPEN else {"elapsed_s": round(elapsed_s)}
         self._log.warning(_SAID[lateness], hook=hook, **elapsed)
 
-    def _notice_vital(self, lateness: Lateness, hook: str, elapsed_s: float) -> None:
+    def _notice_vital(self, lateness: CallIncident, hook: str, elapsed_s: float) -> None:
         """As ``_notice``; an instance that is stuck in one of these calls has failed until the call is over."""
         self._notice(lateness, hook, elapsed_s)
-        if lateness is Lateness.STUCK and not self._stopping:
+        if lateness is CallIncident.STUCK and not self._stopping:
             self._before_stuck = self.state
             self._become(InstanceState.FAILED)
             self._announce(f"{hook} has been running for {elapsed_s:.0f} s")
-        elif lateness is Lateness.OVER and self._before_stuck is not None:
+        elif lateness is CallIncident.OVER and self._before_stuck is not None:
             if self.state is InstanceState.FAILED:
                 self._become(self._before_stuck)
             self._before_stuck, self._announced = None, False

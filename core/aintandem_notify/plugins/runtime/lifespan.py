@@ -11,7 +11,7 @@ from typing import Any, Final
 import trio
 
 from aintandem_notify.api import Plugin
-from aintandem_notify.plugins.border import Border, DeadlineExceeded, LifeEnded, Unusable
+from aintandem_notify.plugins.border import Border, DeadlineExceeded, LifespanFailed, PluginUnusable
 from aintandem_notify.plugins.discovery.registry import Hook
 
 TEAR_DOWN_S: Final = 3.0
@@ -77,14 +77,14 @@ async def within_lifespan(
         raise _ended(stage, background.fault, background)
     if span.cancelled_caught:
         limit_s = TEAR_DOWN_S if stage.endswith("tear-down") else timeout_s
-        raise LifeEnded(stage, DeadlineExceeded(f"took longer than {limit_s:g} s"))
+        raise LifespanFailed(stage, DeadlineExceeded(f"took longer than {limit_s:g} s"))
 
 
-def _ended(stage: str, fault: Exception, background: Background) -> LifeEnded:
+def _ended(stage: str, fault: Exception, background: Background) -> LifespanFailed:
     """A crash in the background is what began it, whatever the tear-down made of it."""
     if background.fault is not None:
-        return LifeEnded("background task", background.fault)
-    return LifeEnded(stage, fault)
+        return LifespanFailed("background task", background.fault)
+    return LifespanFailed(stage, fault)
 
 
 def _lifespan(border: Border, hooks: Mapping[str, Hook]) -> AbstractAsyncContextManager[Any]:
@@ -92,7 +92,7 @@ def _lifespan(border: Border, hooks: Mapping[str, Hook]) -> AbstractAsyncContext
         return nullcontext()
     manager = hooks["lifespan"].function()
     if not isinstance(manager, AbstractAsyncContextManager):
-        raise Unusable(border.plugin, "lifespan returned no async context manager")
+        raise PluginUnusable(border.plugin, "lifespan returned no async context manager")
     return manager
 
 

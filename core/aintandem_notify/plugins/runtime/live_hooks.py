@@ -12,9 +12,9 @@ import trio
 
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.notification import Project
-from aintandem_notify.plugins.border import kind_of_fault
+from aintandem_notify.plugins.border import fault_kind
 from aintandem_notify.plugins.discovery.registry import Hook
-from aintandem_notify.plugins.runtime.calls import Answer, Call, Failed, Lane
+from aintandem_notify.plugins.runtime.calls import HookCall, HookFailure, HookResult, HookRunner
 from aintandem_notify.rules.globs import EventFilter
 
 MAX_WAITING: Final = 1000
@@ -110,7 +110,7 @@ class LiveHooks:
     What a hook raises is told to ``report`` once a kind and counted in ``errors``; it fails nothing.
     """
 
-    def __init__(self, queue: LiveQueue, lane: Lane, report: Callable[[str, Exception], None]) -> None:
+    def __init__(self, queue: LiveQueue, lane: HookRunner, report: Callable[[str, Exception], None]) -> None:
         self._queue = queue
         self._lane = lane
         self._report = report
@@ -125,19 +125,19 @@ class LiveHooks:
         """Show every event to its hooks, in order; returns when the queue is closed and empty."""
         while events := await self._queue.take():
             calls = [
-                Call(hooks[name], hooks[name].bind(event=event))
+                HookCall(hooks[name], hooks[name].bind(event=event))
                 for event in events
                 for name in self._queue.hooks[event.family]
             ]
             for _, group in groupby(calls, key=lambda call: call.hook.is_async):
                 await self._run(list(group))
 
-    async def _run(self, calls: list[Call]) -> None:
-        answers: list[Answer] = []
+    async def _run(self, calls: list[HookCall]) -> None:
+        answers: list[HookResult] = []
         await self._lane.run(calls, lambda _: None, answers)
         for call, answer in zip(calls, answers, strict=True):
-            if isinstance(answer, Failed):
-                kind = (call.hook.name, kind_of_fault(answer.error))
+            if isinstance(answer, HookFailure):
+                kind = (call.hook.name, fault_kind(answer.error))
                 if len(self._kinds) >= MOST_KINDS and kind not in self._kinds:
                     kind = (call.hook.name, "others")
                 self._kinds[kind] += 1

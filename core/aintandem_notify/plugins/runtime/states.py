@@ -8,7 +8,7 @@ from typing import Final
 
 from aintandem_notify.errors import DestinationBroken, PluginNotReady
 from aintandem_notify.foundation.backoff import Chance, stepped
-from aintandem_notify.plugins.border import Unusable
+from aintandem_notify.plugins.border import PluginUnusable
 
 RETRY_PAUSES_S: Final[Sequence[float]] = (1.0, 5.0, 15.0, 60.0, 300.0)
 """Seconds before an instance is set up again, by how often it has failed in a row."""
@@ -57,7 +57,7 @@ class Next:
 def after(fault: Exception, failures: int, chance: Chance) -> Next:
     """What follows ``fault`` when ``failures`` lives in a row had failed before."""
     match fault:
-        case Unusable() | DestinationBroken():
+        case PluginUnusable() | DestinationBroken():
             return Next(InstanceState.FAILED, announce=True, pause_s=None)
         case PluginNotReady():
             announce = failures >= QUIET_TRIES
