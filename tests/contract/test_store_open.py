@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.store import Store, open_storage
-from aintandem_notify.store.engine.faults import naming_errors
+from aintandem_notify.store.engine.database_errors import naming_errors
 from aintandem_notify.store.engine.migrations import VERSION, upgrade
 from aintandem_notify.store.engine.sqlite import APPLICATION_ID, connect, disconnect, location_of
 from support.outbox import NOW, claim_all, event, inside, queue_up

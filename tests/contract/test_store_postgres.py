@@ -16,8 +16,8 @@ from aintandem_notify.errors import StoreError
 from aintandem_notify.store import Changes, Store
 from aintandem_notify.store.engine import database
 from aintandem_notify.store.engine.migrations import VERSION
-from aintandem_notify.store.engine.postgres_faults import sentence
-from aintandem_notify.store.engine.postgres_texts import ITSELF, MARK, NUL, read, written
+from aintandem_notify.store.engine.postgres_errors import sentence
+from aintandem_notify.store.engine.postgres_text_codec import ITSELF, MARK, NUL, read, written
 from support.outbox import NOW, claim_all, event, inside, queue_up
 from support.postgres import Postgres
 
@@ -99,7 +99,7 @@ def test_a_parameter_that_there_is_not() -> None:
 def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     # Only there when a test before this one has opened such a store.
     monkeypatch.delitem(sys.modules, "aintandem_notify.store.engine.postgres", raising=False)
-    monkeypatch.delitem(sys.modules, "aintandem_notify.store.engine.postgres_faults")
+    monkeypatch.delitem(sys.modules, "aintandem_notify.store.engine.postgres_errors")
     monkeypatch.setitem(sys.modules, "psycopg", None)
     assert reason("postgresql://u:geheim@h/db") == f"store h/db: {database.NEEDS_EXTRA}"
 

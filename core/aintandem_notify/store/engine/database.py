@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from sqlalchemy import Connection
 
 from aintandem_notify.errors import StoreError
-from aintandem_notify.store.engine.addresses import is_postgres, name_of
+from aintandem_notify.store.engine.postgres_url import is_postgres, name_of
 from aintandem_notify.store.engine.quarantine import latest_aside
 from aintandem_notify.store.engine.reserve import Reserve
 from aintandem_notify.store.engine.sqlite import SqliteDatabase, location_of

@@ -15,11 +15,11 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from aintandem_notify.errors import StoreError
-from aintandem_notify.store.engine.addresses import name_of, parsed_url
-from aintandem_notify.store.engine.faults import watch_statements
+from aintandem_notify.store.engine.database_errors import watch_statements
 from aintandem_notify.store.engine.migrations import create, upgrade
-from aintandem_notify.store.engine.postgres_faults import naming_errors
-from aintandem_notify.store.engine.postgres_texts import register
+from aintandem_notify.store.engine.postgres_errors import naming_errors
+from aintandem_notify.store.engine.postgres_text_codec import register
+from aintandem_notify.store.engine.postgres_url import name_of, parsed_url
 from aintandem_notify.store.engine.reserve import Reserve
 from aintandem_notify.store.engine.schema import SALT, meta
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from aintandem_notify.errors import StoreInUse
-from aintandem_notify.store.engine.faults import SENTENCES
+from aintandem_notify.store.engine.database_errors import SENTENCES
 
 if sys.platform != "win32":
     import fcntl

@@ -21,8 +21,8 @@ from sqlalchemy.pool import StaticPool
 from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.foundation.private_folders import make_folder
-from aintandem_notify.store.engine.faults import SENTENCES, naming_errors, watch_statements
-from aintandem_notify.store.engine.file_sizes import raise_size_limit, too_low
+from aintandem_notify.store.engine.database_errors import SENTENCES, naming_errors, watch_statements
+from aintandem_notify.store.engine.file_size_limit import raise_size_limit, too_low
 from aintandem_notify.store.engine.migrations import create, upgrade
 from aintandem_notify.store.engine.quarantine import HEADER_BYTES, Owner, latest_aside, owner_of, set_aside, wal_of
 from aintandem_notify.store.engine.reserve import Reserve

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aintandem_notify.store.engine.file_sizes import GROWTH, too_low
+from aintandem_notify.store.engine.file_size_limit import GROWTH, too_low
 
 
 @pytest.mark.parametrize(

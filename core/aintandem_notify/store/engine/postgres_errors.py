@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from aintandem_notify.errors import StoreError, StoreFull
 from aintandem_notify.log import redact_start
-from aintandem_notify.store.engine.faults import statement_failed
+from aintandem_notify.store.engine.database_errors import statement_failed
 
 SENTENCES: Final[Mapping[str, str]] = {
     "28": "it refused the login; check user and password in [store] url",
