@@ -247,7 +247,7 @@ class _StoppedClock:
     def now(self) -> datetime:
         return datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 
-    def unhurried(self) -> datetime:
+    def capped_now(self) -> datetime:
         return self.now()
 
 

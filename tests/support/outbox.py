@@ -89,7 +89,7 @@ class SetClock:
     def now(self) -> datetime:
         return self.time
 
-    def unhurried(self) -> datetime:
+    def capped_now(self) -> datetime:
         return self.passed or self.time
 
 

@@ -54,7 +54,7 @@ async def look_after_waiting(
 def _take_over(
     settings: DestinationSettings, clock: Clock, in_flight: Callable[[], Sequence[int]]
 ) -> Callable[[Store], int]:
-    now, aged_at = clock.now(), clock.unhurried()
+    now, aged_at = clock.now(), clock.capped_now()
 
     def take_over(store: Store) -> int:
         if settings.fallback is None:
@@ -70,7 +70,7 @@ def _expire(
     settings: DestinationSettings, clock: Clock, in_flight: Callable[[], Sequence[int]]
 ) -> Callable[[Store], int]:
     now, reason = clock.now(), too_old(settings.max_age)
-    older_than = clock.unhurried() - timedelta(seconds=settings.max_age)
+    older_than = clock.capped_now() - timedelta(seconds=settings.max_age)
 
     def expire(store: Store) -> int:
         spare = in_flight()

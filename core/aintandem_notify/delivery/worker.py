@@ -210,7 +210,7 @@ class Worker:
             await self._host.wait_loaded(self.settings.name)
         if self.draining or not self._storage.may_send:
             return []
-        now, aged_at = self._clock.now(), self._clock.unhurried()
+        now, aged_at = self._clock.now(), self._clock.capped_now()
         old = [claim for claim in claims if self._outlived(claim, aged_at)]
         ends = [_Outcome(given_up(claim, self.settings.max_age, now)) for claim in old]
         live = [claim for claim in claims if not self._outlived(claim, aged_at)]

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from aintandem_notify.domain.events import Event, Family, TaskOutputEvent
-from aintandem_notify.foundation.clock import EARLIEST
+from aintandem_notify.foundation.clock import EPOCH
 from aintandem_notify.log import redact_start, tail_opening, tail_start
 
 LONGEST_NAME: Final = 2000
@@ -141,8 +141,8 @@ class Run:
 
     @property
     def duration(self) -> float | None:
-        """Seconds from start to end; None while it runs or when either is not known, or before ``EARLIEST``."""
-        if self.started_at is None or self.ended_at is None or min(self.started_at, self.ended_at) < EARLIEST:
+        """Seconds from start to end; None while it runs or when either is not known, or before ``EPOCH``."""
+        if self.started_at is None or self.ended_at is None or min(self.started_at, self.ended_at) < EPOCH:
             return None
         return max(0.0, (self.ended_at - self.started_at).total_seconds())
 

@@ -4,7 +4,7 @@ Waits use trio's own clock (``trio.sleep``, ``trio.current_time``, float seconds
 uses this one (aware UTC). The two never mix.
 
 Somebody may set the machine's clock far ahead. What dies of age, and up to when nothing is missing, is therefore
-measured by ``unhurried``.
+measured by ``capped_now``.
 """
 
 import sys
@@ -14,20 +14,20 @@ from typing import Final, Protocol
 
 import trio
 
-AHEAD: Final = timedelta(hours=1)
+MAX_AHEAD: Final = timedelta(hours=1)
 """How far the machine's clock may be set ahead while we run, and be believed at once: a wrong time zone, say."""
 
 
-EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Nobody's task began before. An earlier time is a word for none, as year 1 is in Go and year 0 elsewhere."""
 
 
-def not_ahead(wall: datetime, *, started: datetime, elapsed_s: float) -> datetime:
-    """``wall``, but at most ``AHEAD`` beyond what has really passed: ``elapsed_s`` seconds since ``started``.
+def capped(wall: datetime, *, started: datetime, elapsed_s: float) -> datetime:
+    """``wall``, but at most ``MAX_AHEAD`` beyond what has really passed: ``elapsed_s`` seconds since ``started``.
 
     A clock that was wrong when we started cannot be told by this, nor one that is set back.
     """
-    return min(wall, started + timedelta(seconds=elapsed_s) + AHEAD)
+    return min(wall, started + timedelta(seconds=elapsed_s) + MAX_AHEAD)
 
 
 class Clock(Protocol):
@@ -37,7 +37,7 @@ class Clock(Protocol):
         """Aware, UTC."""
         ...
 
-    def unhurried(self) -> datetime:
+    def capped_now(self) -> datetime:
         """As ``now``, but not ahead of what has really passed: for what dies of age, or counts as seen."""
         ...
 
@@ -53,9 +53,9 @@ class SystemClock:
         """Aware, UTC."""
         return datetime.now(UTC)
 
-    def unhurried(self) -> datetime:
-        """Not more than ``AHEAD`` ahead of what has passed since this clock was made."""
-        return not_ahead(self.now(), started=self._started, elapsed_s=_elapsed_s() - self._started_s)
+    def capped_now(self) -> datetime:
+        """Not more than ``MAX_AHEAD`` ahead of what has passed since this clock was made."""
+        return capped(self.now(), started=self._started, elapsed_s=_elapsed_s() - self._started_s)
 
 
 class TrioClock:
@@ -72,7 +72,7 @@ class TrioClock:
         """Aware, UTC."""
         return self._start + timedelta(seconds=trio.current_time() - self._origin)
 
-    def unhurried(self) -> datetime:
+    def capped_now(self) -> datetime:
         """The same: nobody sets this clock."""
         return self.now()
 

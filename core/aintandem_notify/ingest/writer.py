@@ -279,7 +279,7 @@ class Ingest:
                 now=now,
                 lately=self._lately,
                 is_known=lambda key: bool(store.journal.known_keys([key])),
-                begins=self._clock.unhurried(),
+                begins=self._clock.capped_now(),
                 plainly=plainly,
             )
             if self._hooks.listening():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.notification import Severity
-from aintandem_notify.foundation.clock import EARLIEST, iso_seconds, local_time
+from aintandem_notify.foundation.clock import EPOCH, iso_seconds, local_time
 from aintandem_notify.foundation.printable import escape, escape_json
 from aintandem_notify.live_view.model import MARK, MARK_LENGTH, Bar, Line
 from aintandem_notify.rules import formats
@@ -128,7 +128,7 @@ def bars(
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     for bar in shown:
         said = " · ".join(filter(None, (bar.project.name if with_project else "", bar.step, bar.message)))
-        since = None if bar.since is None or bar.since < EARLIEST else (now - bar.since).total_seconds()
+        since = None if bar.since is None or bar.since < EPOCH else (now - bar.since).total_seconds()
         table.add_row(
             Text(short(bar.label), "bold"),
             ProgressBar(100, bar.percent or 0, width=_BAR_COLUMNS, pulse=bar.percent is None),

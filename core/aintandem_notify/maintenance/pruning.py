@@ -49,7 +49,7 @@ async def _prune_forever(
 ) -> Never:
     await trio.sleep(FIRST_S)
     while True:
-        removed = await prune(storage, Limits(clock.unhurried(), keep), configured())
+        removed = await prune(storage, Limits(clock.capped_now(), keep), configured())
         if removed:
             log.info("old history was removed", **removed)
         await trio.sleep(ROUND_S)

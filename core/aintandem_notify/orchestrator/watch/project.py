@@ -152,7 +152,7 @@ class _Watch:
         """When the last frame came that is stored, with all before it."""
         # While we wait for frames, what came before is stored; while we store some, only what came before them.
         at = self._stored_at if self._link is None else self._link.heard_at
-        return self._settings.clock.unhurried() - timedelta(seconds=trio.current_time() - at)
+        return self._settings.clock.capped_now() - timedelta(seconds=trio.current_time() - at)
 
     async def _open(self, links: ConnectionHandover, token: Token) -> Link:
         session = self._settings.session
@@ -245,7 +245,7 @@ class _Watch:
         self._opened_at = trio.current_time()
         now = self._settings.clock.now()
         # A first link opens as the watch begins, to the microsecond: a gap between them would be told.
-        opened_at = min(now, self._settings.clock.unhurried())
+        opened_at = min(now, self._settings.clock.capped_now())
         self._standing.signal(Signal.OPENED)
         self._standing.update(connected_at=now, last_error=None, attempts=0, gone=False)
         if self._connection_is_news:
