@@ -11,9 +11,9 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from aintandem_notify.control.deliveries import MOST_AT_ONCE
-from aintandem_notify.control.discovery import control_file, find
-from aintandem_notify.control.server.request_parsing import MOST_BODY
+from aintandem_notify.control.deliveries import MAX_BATCH
+from aintandem_notify.control.discovery import control_file, find_endpoint
+from aintandem_notify.control.server.request_parsing import MAX_BODY_BYTES
 from aintandem_notify.errors import PluginError, RetryLater
 from aintandem_notify.foundation.http_server import server
 from aintandem_notify.orchestrator import ConnectionState, Unwatched
@@ -72,7 +72,7 @@ async def test_it_is_there_for_as_long_as_the_agent(tmp_path: Path) -> None:
     async with open_scene(tmp_path) as scene:
         assert (await scene.ask("GET", "/healthz", token=None)) == (200, {"ok": True, "reason": None})
         config = scene.config
-    assert find(control_file(config)) is None
+    assert find_endpoint(control_file(config)) is None
 
 
 @pytest.mark.parametrize(
@@ -301,15 +301,15 @@ async def test_a_retried_delivery_is_sent(scene: Scene) -> None:
 
 
 async def test_all_that_fit_a_filter_are_retried_in_steps(scene: Scene) -> None:
-    await queue(scene, *(f"t{number}" for number in range(2 * MOST_AT_ONCE + 1)), destination="slack.other")
+    await queue(scene, *(f"t{number}" for number in range(2 * MAX_BATCH + 1)), destination="slack.other")
     status, dropped = await scene.ask("POST", "/deliveries/drop", {"destination": "slack.other"})
-    assert (status, dropped["count"], dropped["refused"]) == (200, 2 * MOST_AT_ONCE + 1, [])
+    assert (status, dropped["count"], dropped["refused"]) == (200, 2 * MAX_BATCH + 1, [])
     assert await scene.ask("POST", "/deliveries/drop", {"destination": "slack.other"}) == (
         200,
         {"count": 0, "ids": [], "refused": []},
     )
     status, retried = await scene.ask("POST", "/deliveries/retry", {"state": DEAD})
-    assert (status, retried["count"]) == (200, 2 * MOST_AT_ONCE + 1)
+    assert (status, retried["count"]) == (200, 2 * MAX_BATCH + 1)
     assert len(await listed(scene, "?state=dead")) == 0
 
 
@@ -356,7 +356,7 @@ async def test_what_is_in_flight_is_not_dropped(tmp_path: Path) -> None:
         (b'{"destination": "", "state": "queued"}', 400, "destination is empty"),
         (b'{"state": "delivered"}', 400, "drop is for deliveries that are queued"),
         (b'{"ids": [' + b", ".join([b'"1"'] * 501) + b"]}", 400, "at most 500 ids at once"),
-        (b" " * (MOST_BODY + 1), 413, "the body has more than 65536 bytes"),
+        (b" " * (MAX_BODY_BYTES + 1), 413, "the body has more than 65536 bytes"),
     ],
 )
 async def test_a_wrong_body_is_a_sentence(scene: Scene, body: bytes, status: int, sentence: str) -> None:
@@ -469,14 +469,14 @@ async def test_a_fault_of_ours_is_told_without_its_words_and_hurts_nothing(scene
 
 
 async def test_a_port_that_is_taken_is_told_and_the_agent_goes_on(tmp_path: Path) -> None:
-    from aintandem_notify.control.server.access import Access
+    from aintandem_notify.control.server.access import AgentAccess
     from aintandem_notify.control.server.server import open_control
 
     with socket.socket() as taken, capture_logs() as lines:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         async with open_scene(tmp_path) as scene:
-            access = Access(
+            access = AgentAccess(
                 config=tmp_path / "other.toml",
                 version="1",
                 started_at=NOW,
@@ -498,7 +498,7 @@ async def test_a_port_that_is_taken_is_told_and_the_agent_goes_on(tmp_path: Path
             async with open_control(access, ("127.0.0.1", taken.getsockname()[1])):
                 assert (await scene.ask("GET", "/healthz", token=None))[0] == 200
             async with open_control(access, None):
-                assert find(control_file(access.config)) is None
+                assert find_endpoint(control_file(access.config)) is None
     said = [line for line in lines if str(line["event"]).startswith("no control API")]
     assert len(said) == 1
     assert "in use" in str(said[0]["reason"])
@@ -519,4 +519,4 @@ async def test_a_client_that_takes_no_answer_does_not_hold_the_end_back(
             await trio.lowlevel.wait_readable(stalled)
             assert (await scene.ask("GET", "/healthz", token=None))[0] == 200
         # The client is still there, and most of its first answer has not left.
-        assert find(control_file(scene.config)) is None
+        assert find_endpoint(control_file(scene.config)) is None

@@ -12,15 +12,15 @@ import pytest
 import trio
 
 from aintandem_notify.control.client.backend import (
-    NOTHING_KEPT,
-    NOTHING_YET,
+    NO_STORE_YET,
+    SIMULATOR_STORES_NOTHING,
     ControlBackend,
     NoStore,
-    health,
+    check_health,
     open_backend,
 )
-from aintandem_notify.control.deliveries import Act
-from aintandem_notify.control.refusal import Refused
+from aintandem_notify.control.deliveries import AdminAction
+from aintandem_notify.control.refusal import RequestRefused
 from aintandem_notify.errors import ConfigError, StoreDamaged, StoreError
 from aintandem_notify.store import DeliveryFilter, DeliveryState, Storage, Store, open_storage, put_aside
 from support.control import DESTINATION, open_scene
@@ -96,7 +96,7 @@ async def test_one_is_shown(config: Path) -> None:
     assert (shown.id, shown.destination, shown.in_flight) == (2, OTHER, False)
     assert shown.content is not None
     for reference, status in (("9", 404), ("nonsense", 400)):
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(RequestRefused) as caught:
             await ask(config, lambda desk, reference=reference: desk.show(reference))  # type: ignore[misc]
         assert caught.value.status == status
 
@@ -121,16 +121,18 @@ async def test_one_that_waits_for_an_earlier_one_of_its_run_names_it(tmp_path: P
 
 
 async def test_they_are_dropped_and_retried(config: Path) -> None:
-    dropped = await ask(config, lambda desk: desk.act(Act.DROP, ["1"]))
+    dropped = await ask(config, lambda desk: desk.act(AdminAction.DROP, ["1"]))
     assert (dropped.count, dropped.ids, dropped.refused) == (1, (1,), ())
-    rest = await ask(config, lambda desk: desk.act_on_all(Act.DROP, DeliveryFilter(destination=OTHER)))
+    rest = await ask(config, lambda desk: desk.act_on_all(AdminAction.DROP, DeliveryFilter(destination=OTHER)))
     assert rest.ids == (2, 3)
     dead = DeliveryFilter(states=(DeliveryState.DEAD,))
     assert len((await ask(config, lambda desk: desk.page(dead, most=9, before=None))).deliveries) == 3
-    again = await ask(config, lambda desk: desk.act(Act.RETRY, ["1", "77"]))
+    again = await ask(config, lambda desk: desk.act(AdminAction.RETRY, ["1", "77"]))
     assert (again.ids, [one.reason for one in again.refused]) == ((1,), ["there is no such delivery"])
-    with pytest.raises(Refused, match="retry is for deliveries that are dead or folded"):
-        await ask(config, lambda desk: desk.act_on_all(Act.RETRY, DeliveryFilter(states=(DeliveryState.QUEUED,))))
+    with pytest.raises(RequestRefused, match="retry is for deliveries that are dead or folded"):
+        await ask(
+            config, lambda desk: desk.act_on_all(AdminAction.RETRY, DeliveryFilter(states=(DeliveryState.QUEUED,)))
+        )
 
 
 async def test_a_destination_is_paused_and_resumed(config: Path) -> None:
@@ -140,7 +142,7 @@ async def test_a_destination_is_paused_and_resumed(config: Path) -> None:
 
 
 async def test_none_of_several_is_paused_when_one_is_unknown(config: Path) -> None:
-    with pytest.raises(Refused, match=r"no destination slack\.nobody, conf/a1\.toml; ") as caught:
+    with pytest.raises(RequestRefused, match=r"no destination slack\.nobody, conf/a1\.toml; ") as caught:
         await ask(config, lambda desk: desk.turn([DESTINATION, "slack.nobody", "conf/a1.toml"], paused=True))
     assert caught.value.status == 404
     turned = await ask(config, lambda desk: desk.turn([DESTINATION, DESTINATION], paused=True))
@@ -159,9 +161,9 @@ async def test_a_queue_of_what_is_not_configured_any_more_is_shown(config: Path)
 
 
 async def test_an_empty_destination_is_not_every_one(config: Path) -> None:
-    with contextlib.suppress(Refused):
+    with contextlib.suppress(RequestRefused):
         assert (
-            await ask(config, lambda desk: desk.act_on_all(Act.DROP, DeliveryFilter(destination="")))
+            await ask(config, lambda desk: desk.act_on_all(AdminAction.DROP, DeliveryFilter(destination="")))
         ).count == 0
     page = await ask(
         config, lambda desk: desk.page(DeliveryFilter(states=(DeliveryState.QUEUED,)), most=9, before=None)
@@ -187,27 +189,27 @@ async def test_a_pause_at_rest_is_there_at_the_next_start(tmp_path: Path) -> Non
 
 async def test_where_there_is_nothing_to_look_into_that_is_said(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
-    with pytest.raises(NoStore, match=NOTHING_YET):
+    with pytest.raises(NoStore, match=NO_STORE_YET):
         await ask(config, lambda desk: desk.status())
     assert not (tmp_path / "store.db").exists()
     config.write_text('[orchestrator]\nurl = "simulator"\n')
-    with pytest.raises(NoStore, match=NOTHING_KEPT):
+    with pytest.raises(NoStore, match=SIMULATOR_STORES_NOTHING):
         await ask(config, lambda desk: desk.status())
-    with pytest.raises(Refused, match="no agent runs"):
-        health(config, "/healthz")
+    with pytest.raises(RequestRefused, match="no agent runs"):
+        check_health(config, "/healthz")
 
 
 async def test_only_the_plugins_of_a_running_agent_can_be_asked(tmp_path: Path) -> None:
     async with open_scene(tmp_path) as scene:
         scene.facts = lambda: {"bytes": 3}
         assert (await ask(scene.config, lambda desk: desk.plugin(DESTINATION))).facts == {"bytes": 3}
-    with pytest.raises(Refused, match="no agent runs with this config, so no plugin can be asked"):
+    with pytest.raises(RequestRefused, match="no agent runs with this config, so no plugin can be asked"):
         await ask(scene.config, lambda desk: desk.plugin(DESTINATION))
 
 
 async def test_a_store_in_other_hands_is_left_alone(tmp_path: Path) -> None:
     async with open_storage(tmp_path / "store.db"):
-        with pytest.raises(Refused, match="an agent runs on this store but cannot be reached"):
+        with pytest.raises(RequestRefused, match="an agent runs on this store but cannot be reached"):
             await ask(tmp_path / "config.toml", lambda desk: desk.status())
 
 
@@ -231,9 +233,9 @@ async def test_a_running_agent_is_asked_though_its_config_is_gone(tmp_path: Path
         scene.config.unlink()
         status = await ask(scene.config, lambda desk: desk.status())
         assert status.agent is not None
-        assert await trio.to_thread.run_sync(health, scene.config, "/readyz") is None
+        assert await trio.to_thread.run_sync(check_health, scene.config, "/readyz") is None
         scene.phase = "starting"
-        assert await trio.to_thread.run_sync(health, scene.config, "/readyz") == "the agent is starting"
+        assert await trio.to_thread.run_sync(check_health, scene.config, "/readyz") == "the agent is starting"
 
 
 async def test_trouble_of_the_store_is_a_sentence(tmp_path: Path) -> None:
@@ -268,10 +270,10 @@ async def test_at_rest_every_database_answers(store_url: str, tmp_path: Path) ->
     config.write_text(CONFIG.replace("sqlite:///store.db", store_url))
     async with open_storage(store_url) as storage:
         await three_waiting(storage)
-    assert (await ask(config, lambda desk: desk.act(Act.DROP, ["1"]))).ids == (1,)
-    dropped = await ask(config, lambda desk: desk.act_on_all(Act.DROP, DeliveryFilter(destination=OTHER)))
+    assert (await ask(config, lambda desk: desk.act(AdminAction.DROP, ["1"]))).ids == (1,)
+    dropped = await ask(config, lambda desk: desk.act_on_all(AdminAction.DROP, DeliveryFilter(destination=OTHER)))
     assert dropped.ids == (2, 3)
-    assert (await ask(config, lambda desk: desk.act(Act.RETRY, ["3"]))).ids == (3,)
+    assert (await ask(config, lambda desk: desk.act(AdminAction.RETRY, ["3"]))).ids == (3,)
     assert (await ask(config, lambda desk: desk.show("3"))).state is DeliveryState.QUEUED
     turned = await ask(config, lambda desk: desk.turn([DESTINATION], paused=True))
     assert [one.changed for one in turned.destinations] == [True]

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from aintandem_notify.config.types.values import Rate
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
-from aintandem_notify.delivery.dispatcher import GIVE_UP_S
+from aintandem_notify.delivery.dispatcher import CANCEL_GRACE_S
 from aintandem_notify.domain.events import AgentEvent
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.errors import DestinationBroken, Rejected, RetryLater
@@ -224,7 +224,7 @@ async def test_a_delivery_that_cannot_be_cancelled_holds_no_reload_back(autojump
         await bench.ingest.commit(PROJECT, [event("task_started")])
         await trio.sleep(1)
         await bench.dispatcher.stop("file_log.a", 10)
-        assert trio.current_time() == 11 + GIVE_UP_S
+        assert trio.current_time() == 11 + CANCEL_GRACE_S
         host.takes_s = 0
         bench.start()
         await bench.ingest.commit(PROJECT, [event("task_started", run="t2")])

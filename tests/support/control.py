@@ -12,9 +12,9 @@ import pytest
 import trio
 
 from aintandem_notify.control import health
-from aintandem_notify.control.discovery import ControlEndpoint, control_file, find
+from aintandem_notify.control.discovery import ControlEndpoint, control_file, find_endpoint
 from aintandem_notify.control.server import plugins, status
-from aintandem_notify.control.server.access import Access
+from aintandem_notify.control.server.access import AgentAccess
 from aintandem_notify.control.server.server import open_control
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
 from aintandem_notify.domain.notification import Project
@@ -50,7 +50,7 @@ class Scene:
 
     def whereabouts(self) -> ControlEndpoint:
         """What the file says."""
-        found = find(control_file(self.config))
+        found = find_endpoint(control_file(self.config))
         assert found is not None
         return found
 
@@ -111,7 +111,7 @@ async def _open_scene(folder: Path, host: FakeHost, url: str | Path) -> AsyncIte
         pulse = StoreLiveness(storage)
         await pulse.ask()
         scene = Scene(storage, host, dispatcher, clock, folder / "config.toml", [project("p")])
-        access = Access(
+        access = AgentAccess(
             config=scene.config,
             version="1.2.3",
             started_at=NOW,

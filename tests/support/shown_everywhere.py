@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from aintandem_notify.api import Notification
-from aintandem_notify.delivery.rendering import plainly
+from aintandem_notify.delivery.rendering import as_plain
 from aintandem_notify_console.lines import plain_line
 from aintandem_notify_console.terminal import Terminal
 from aintandem_notify_desktop_notify.popup import popup_of
@@ -16,7 +16,7 @@ _TERMINAL = Terminal(colours=True, unicode=True, zone=UTC)
 
 def as_sent(notification: Notification) -> dict[str, str]:
     """By kind of destination: as it is, and at its last try as plain text."""
-    plain = plainly(notification)
+    plain = as_plain(notification)
     return {
         "webhook": f"{encode(notification)!r} {encode(plain)!r}",
         "slack": f"{rich_message(notification)} {plain_message(plain)}",

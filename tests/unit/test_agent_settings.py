@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from aintandem_notify.agent.settings import restart_needed
+from aintandem_notify.agent.settings import changes_needing_restart
 from support.config_texts import MINIMAL, load_text
 
 
@@ -19,9 +19,9 @@ from support.config_texts import MINIMAL, load_text
 def test_how_connections_are_made_needs_a_restart(line: str, name: str, tmp_path: Path) -> None:
     before = load_text(tmp_path, MINIMAL)
     after = load_text(tmp_path, f"{MINIMAL}[connection]\n{line}\n")
-    assert restart_needed(before, after) == (name,)
+    assert changes_needing_restart(before, after) == (name,)
 
 
 def test_other_times_need_none(tmp_path: Path) -> None:
     after = load_text(tmp_path, f'{MINIMAL}[connection]\nconnect_timeout = "7s"\n')
-    assert restart_needed(load_text(tmp_path, MINIMAL), after) == ()
+    assert changes_needing_restart(load_text(tmp_path, MINIMAL), after) == ()

@@ -7,7 +7,7 @@ import pytest
 
 from aintandem_notify.cli.commands.deliveries import DROPPED, RETRIED, STATES
 from aintandem_notify.cli.control_options import config_and_name, config_and_names
-from aintandem_notify.control.deliveries import ACTED_ON, Act
+from aintandem_notify.control.deliveries import ELIGIBLE_STATES, AdminAction
 from aintandem_notify.store import DeliveryState
 
 
@@ -48,5 +48,5 @@ def test_one_name_is_neither_none_nor_two(arguments: str, sentence: str) -> None
 
 def test_the_options_take_the_states_that_there_are() -> None:
     assert set(STATES) == set(DeliveryState)
-    assert set(RETRIED) == ACTED_ON[Act.RETRY]
-    assert set(DROPPED) == ACTED_ON[Act.DROP]
+    assert set(RETRIED) == ELIGIBLE_STATES[AdminAction.RETRY]
+    assert set(DROPPED) == ELIGIBLE_STATES[AdminAction.DROP]

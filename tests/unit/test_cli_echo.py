@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from aintandem_notify import cli, log
 from aintandem_notify.cli import echo as echo_module
-from aintandem_notify.cli.echo import echo, echo_json, echo_lines, print_faults_safely
+from aintandem_notify.cli.echo import echo, echo_json, echo_lines, install_excepthooks
 from aintandem_notify.cli.main import commands
 
 HOSTILE = "\x1b[31mred\n\x9b\u202e\r\x7f"
@@ -102,7 +102,7 @@ def test_what_nobody_caught_is_printable_and_holds_no_secret(
     for owner, name in ((sys, "excepthook"), (threading, "excepthook")):
         monkeypatch.setattr(owner, name, getattr(owner, name))
     log.hide("an-uncaught-secret")
-    print_faults_safely()
+    install_excepthooks()
 
     error = RuntimeError("\x1b]0;pwned\x07 an-uncaught-secret")
     sys.excepthook(RuntimeError, error, None)

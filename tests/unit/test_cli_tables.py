@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.cli.tables import GAP, NARROWEST, hanging, table_lines
+from aintandem_notify.cli.tables import GAP, MIN_WIDTH, hanging_lines, table_lines
 
 WORDS = st.text(st.characters(categories=("L", "N", "P")), min_size=1, max_size=30)
 TEXTS = st.lists(WORDS, max_size=12).map(" ".join)
@@ -37,9 +37,9 @@ def test_columns_are_aligned_and_what_is_too_long_goes_on_below_itself() -> None
 
 
 def test_the_last_column_keeps_some_room_on_the_narrowest_terminal() -> None:
-    first, *others = hanging("x" * 30 + GAP, "word " * 8, 20)
+    first, *others = hanging_lines("x" * 30 + GAP, "word " * 8, 20)
     assert first.startswith("x" * 30 + GAP + "word")
-    assert all(len(line) <= 32 + NARROWEST for line in (first, *others))
+    assert all(len(line) <= 32 + MIN_WIDTH for line in (first, *others))
 
 
 def test_no_rows_are_no_lines() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.cli.times import ago, local, written
+from aintandem_notify.cli.times import ago, local, parse_time
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -50,16 +50,16 @@ def test_a_local_time_with_its_age() -> None:
     ],
 )
 def test_a_moment_is_written_as_an_age_or_a_time(text: str, moment: datetime) -> None:
-    assert written(text, NOW) == moment
+    assert parse_time(text, NOW) == moment
 
 
 @given(st.text(max_size=30))
 def test_anything_else_is_a_value_error(text: str) -> None:
     with contextlib.suppress(ValueError):
-        assert written(text, NOW).tzinfo is not None
+        assert parse_time(text, NOW).tzinfo is not None
 
 
 @pytest.mark.parametrize("text", ["yesterday", "", "2h ago", "36500d1h", "9999999d", "2026-13-01"])
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match=r"isoformat|month"):
-        written(text, NOW)
+        parse_time(text, NOW)

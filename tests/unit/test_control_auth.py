@@ -2,7 +2,7 @@
 
 import pytest
 
-from aintandem_notify.control.server.auth import refusal
+from aintandem_notify.control.server.auth import authorize
 
 TOKEN = "right-token"
 WITH_TOKEN = {"authorization": f"Bearer {TOKEN}"}
@@ -11,7 +11,7 @@ HERE = {"host": "127.0.0.1:4711"}
 
 def status(method: str = "GET", path: str = "/status", **headers: str) -> int:
     """200 if it is let in."""
-    found = refusal(method, path, headers, TOKEN)
+    found = authorize(method, path, headers, TOKEN)
     return 200 if found is None else found.status
 
 

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from aintandem_notify.control.discovery import ControlEndpoint, HeldByAnother, control_file, find, published
+from aintandem_notify.control.discovery import (
+    AlreadyRunning,
+    ControlEndpoint,
+    control_file,
+    find_endpoint,
+    publish_endpoint,
+)
 
 HERE = ControlEndpoint(address="http://127.0.0.1:1", token="t" * 43, pid=os.getpid())
 HOLD = """
@@ -22,13 +28,13 @@ with published(Path(sys.argv[1]), Whereabouts(address="http://127.0.0.1:1", toke
 
 def test_it_is_there_for_as_long_as_the_block(tmp_path: Path) -> None:
     path = tmp_path / "state" / "config.control.json"
-    assert find(path) is None
-    with published(path, HERE):
-        assert find(path) == HERE
+    assert find_endpoint(path) is None
+    with publish_endpoint(path, HERE):
+        assert find_endpoint(path) == HERE
         assert path.stat().st_mode & 0o777 == 0o600
         assert path.parent.stat().st_mode & 0o777 == 0o700
     assert list(path.parent.iterdir()) == []
-    assert find(path) is None
+    assert find_endpoint(path) is None
 
 
 def test_each_config_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,15 +46,15 @@ def test_each_config_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_another_agent_with_the_config_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "config.control.json"
-    with published(path, HERE):
-        with pytest.raises(HeldByAnother), published(path, HERE.model_copy(update={"pid": 1})):
+    with publish_endpoint(path, HERE):
+        with pytest.raises(AlreadyRunning), publish_endpoint(path, HERE.model_copy(update={"pid": 1})):
             pass
-        assert find(path) == HERE
+        assert find_endpoint(path) == HERE
 
 
 def test_one_that_was_replaced_is_not_removed(tmp_path: Path) -> None:
     path = tmp_path / "config.control.json"
-    with published(path, HERE):
+    with publish_endpoint(path, HERE):
         path.unlink()
         path.write_text("somebody else's")
     assert path.read_text() == "somebody else's"
@@ -60,19 +66,19 @@ def test_one_that_a_killed_agent_left_is_stale_and_is_replaced(tmp_path: Path) -
         try:
             assert agent.stdout is not None
             assert agent.stdout.readline() == b"held\n"
-            found = find(path)
+            found = find_endpoint(path)
             assert found is not None
             assert found.pid == agent.pid
         finally:
             agent.kill()  # or the block would wait for it without end
     assert path.exists()
-    assert find(path) is None
-    with published(path, HERE):
-        assert find(path) == HERE
+    assert find_endpoint(path) is None
+    with publish_endpoint(path, HERE):
+        assert find_endpoint(path) == HERE
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", '{"address": 3}'])
 def test_what_is_no_control_file_names_no_agent(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config.control.json"
     path.write_text(text)
-    assert find(path) is None
+    assert find_endpoint(path) is None

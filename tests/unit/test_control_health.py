@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from aintandem_notify.control.health import silence, store_trouble, trouble
+from aintandem_notify.control.health import reason_not_to_ping, store_trouble, trouble
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, Unwatched
 from aintandem_notify.store import StoreHealth
@@ -50,13 +50,13 @@ def test_the_first_lost_projects_are_named_and_the_rest_counted() -> None:
 
 def test_heartbeats_wait_for_the_first_connection_of_any_project() -> None:
     new, other = status("p", S.CONNECTING), status("q", S.RECONNECTING)
-    assert silence([new, other], WELL, NOW) == "no project has been connected yet"
-    assert silence([new, replace(other, was_connected=True)], WELL, NOW) is None
-    assert silence([status("p", S.RECONNECTING, gone=True)], WELL, NOW) is None
-    assert silence([], WELL, NOW) is None
+    assert reason_not_to_ping([new, other], WELL, NOW) == "no project has been connected yet"
+    assert reason_not_to_ping([new, replace(other, was_connected=True)], WELL, NOW) is None
+    assert reason_not_to_ping([status("p", S.RECONNECTING, gone=True)], WELL, NOW) is None
+    assert reason_not_to_ping([], WELL, NOW) is None
     lost = replace(status("p", S.RECONNECTING, 900), was_connected=True)
-    assert silence([lost], WELL, NOW) == "not connected for more than 5 min: p"
-    assert silence([lost], StoreHealth(1, "the disk is full"), NOW) == "the disk is full"
+    assert reason_not_to_ping([lost], WELL, NOW) == "not connected for more than 5 min: p"
+    assert reason_not_to_ping([lost], StoreHealth(1, "the disk is full"), NOW) == "the disk is full"
 
 
 @pytest.mark.parametrize(("seconds", "well"), [(0, True), (299, True), (300, False)])
@@ -64,7 +64,7 @@ def test_a_project_may_be_nobodys_for_a_while(seconds: float, well: bool) -> Non
     nobodys = Unwatched(3, NOW - timedelta(seconds=seconds))
     found = trouble([status("p", S.CONNECTED)], WELL, NOW, nobodys)
     assert found == (None if well else "projects that no agent on the store has a place for: 3")
-    assert silence([replace(status("p", S.CONNECTED), was_connected=True)], WELL, NOW, nobodys) == found
+    assert reason_not_to_ping([replace(status("p", S.CONNECTED), was_connected=True)], WELL, NOW, nobodys) == found
 
 
 def test_no_project_is_no_trouble() -> None:

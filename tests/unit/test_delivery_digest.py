@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.delivery.digest import MOST_TYPES, Waiting, chosen, most_common, summary
+from aintandem_notify.delivery.digest import MAX_TYPES, FoldCandidate, most_common, select_foldable, summary
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.store import Told
 from support.outbox import NOW
@@ -14,10 +14,10 @@ from support.outbox import NOW
 INFO, SUCCESS, WARNING = Severity.INFO, Severity.SUCCESS, Severity.WARNING
 
 
-def queue(*parts: tuple[int, Severity]) -> list[Waiting]:
+def queue(*parts: tuple[int, Severity]) -> list[FoldCandidate]:
     """So many of each severity, one after the other, with ids from 1."""
     levels = [severity for count, severity in parts for _ in range(count)]
-    return [Waiting(number, severity) for number, severity in enumerate(levels, 1)]
+    return [FoldCandidate(number, severity) for number, severity in enumerate(levels, 1)]
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,9 @@ def queue(*parts: tuple[int, Severity]) -> list[Waiting]:
     ],
 )
 def test_the_oldest_that_matter_least(
-    waiting: list[Waiting], errors: int, over: int, ids: list[int] | range
+    waiting: list[FoldCandidate], errors: int, over: int, ids: list[int] | range
 ) -> None:
-    assert chosen(waiting, queued=len(waiting) + errors, over=over) == tuple(ids)
+    assert select_foldable(waiting, queued=len(waiting) + errors, over=over) == tuple(ids)
 
 
 levels = st.sampled_from([INFO, SUCCESS, WARNING])
@@ -48,9 +48,9 @@ levels = st.sampled_from([INFO, SUCCESS, WARNING])
 
 @given(st.lists(levels, max_size=120), st.integers(0, 120), st.integers(2, 60))
 def test_the_choice_whatever_waits(severities: list[Severity], errors: int, over: int) -> None:
-    waiting = [Waiting(number, severity) for number, severity in enumerate(severities, 1)]
+    waiting = [FoldCandidate(number, severity) for number, severity in enumerate(severities, 1)]
     queued = len(waiting) + errors
-    ids = chosen(waiting, queued=queued, over=over)
+    ids = select_foldable(waiting, queued=queued, over=over)
     assert list(ids) == sorted(set(ids))
     if queued <= over:
         assert ids == ()
@@ -60,7 +60,7 @@ def test_the_choice_whatever_waits(severities: list[Severity], errors: int, over
     after = queued - len(ids) + 1
     # Down to half, unless nothing is left to fold; never further; and the next look finds nothing to do.
     assert after == over // 2 or (after > over // 2 and not left)
-    assert chosen(left, queued=after, over=over) == ()
+    assert select_foldable(left, queued=after, over=over) == ()
     if any(one.id in ids and one.severity is WARNING for one in waiting):
         assert all(one.severity is WARNING for one in left)
     for group in ({INFO, SUCCESS}, {WARNING}):
@@ -93,8 +93,8 @@ def test_the_summary_counts_and_names() -> None:
 
 
 def test_rare_types_are_counted_together() -> None:
-    counts = {f"type_{number}": 100 - number for number in range(MOST_TYPES + 3)}
+    counts = {f"type_{number}": 100 - number for number in range(MAX_TYPES + 3)}
     shown = most_common(counts)
-    assert len(shown) == MOST_TYPES + 1
+    assert len(shown) == MAX_TYPES + 1
     assert sum(shown.values()) == sum(counts.values())
     assert most_common({"a": 1}) == {"a": 1}

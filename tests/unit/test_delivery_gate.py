@@ -9,12 +9,12 @@ from aintandem_notify.config.types.values import Rate
 from aintandem_notify.delivery.gate import (
     Gate,
     GateState,
-    after,
     after_restart,
-    mended,
-    paused,
-    resumed,
-    sending,
+    pause,
+    record_verdict,
+    resume,
+    start_send,
+    unpark,
 )
 from aintandem_notify.delivery.judge import Action, Verdict
 
@@ -23,7 +23,7 @@ NOW = 1000.0
 
 
 def step(gate: Gate, action: Action, asked: float | None = None, chance: float = 0.0) -> Gate:
-    return after(gate, Verdict(action, "why", asked), NOW, lambda: chance)
+    return record_verdict(gate, Verdict(action, "why", asked), NOW, lambda: chance)
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ def test_a_pause_is_never_shorter_than_asked(asked: float, chance: float) -> Non
 
 
 def test_the_rate_leaves_an_interval_between_two() -> None:
-    assert sending(Gate(), Rate(30, 60.0), NOW).opens_at == NOW + 2
-    assert sending(Gate(), None, NOW) == Gate()
+    assert start_send(Gate(), Rate(30, 60.0), NOW).opens_at == NOW + 2
+    assert start_send(Gate(), None, NOW) == Gate()
 
 
 def test_trouble_and_rate_both_hold() -> None:
@@ -115,8 +115,8 @@ def test_in_doubt_and_under_a_rate_one_goes_at_a_time(state: GateState, rate: Ra
 
 @pytest.mark.parametrize("state", list(GateState))
 def test_a_pause_by_hand_holds_whatever_else_holds_and_any_try_leaves_it(state: GateState) -> None:
-    gate = paused(Gate(state, retry_at=5.0))
-    assert gate == replace(Gate(state, retry_at=5.0), paused=True) == paused(gate)
+    gate = pause(Gate(state, retry_at=5.0))
+    assert gate == replace(Gate(state, retry_at=5.0), paused=True) == pause(gate)
     assert (gate.opens_at, gate.shown, gate.flows) == (math.inf, "paused", False)
     assert all(step(gate, action).paused for action in Action)
 
@@ -125,9 +125,9 @@ def test_a_pause_by_hand_holds_whatever_else_holds_and_any_try_leaves_it(state: 
     ("state", "then"), [(OPEN, OPEN), (RESTING, RESTING), (PARKED, PARKED), (DISABLED, PARKED)]
 )
 def test_a_hand_lets_every_destination_be_tried_at_once(state: GateState, then: GateState) -> None:
-    gate = resumed(Gate(state, 3, NOW, 7.0, "why", asked=True, paused=True))
+    gate = resume(Gate(state, 3, NOW, 7.0, "why", asked=True, paused=True))
     assert gate == Gate(then, 3, 0.0, 7.0, "why")
-    assert resumed(gate) == gate
+    assert resume(gate) == gate
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_hand_lets_every_destination_be_tried_at_once(state: GateState, then: 
     ],
 )
 def test_only_what_a_person_can_mend_is_tried_after_a_reload(gate: Gate, tried: bool) -> None:
-    assert mended(gate) == (resumed(gate) if tried else gate)
+    assert unpark(gate) == (resume(gate) if tried else gate)
 
 
 def test_a_disabled_destination_is_not_tried_by_itself() -> None:

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aintandem_notify.delivery.gate import Gate, GateState
-from aintandem_notify.delivery.gate_rows import LONGEST_S, from_row, must_be_kept, to_row
+from aintandem_notify.delivery.gate_rows import MAX_PAUSE_S, from_row, must_be_stored, to_row
 from aintandem_notify.store import GateRow
 from support.outbox import NOW
 
-waits = st.one_of(st.just(0.0), st.floats(0.001, LONGEST_S, allow_nan=False))
+waits = st.one_of(st.just(0.0), st.floats(0.001, MAX_PAUSE_S, allow_nan=False))
 clocks = st.floats(0.0, 1e7, allow_nan=False)
 leaps = st.floats(-4e7, 4e7, allow_nan=False)
 
@@ -72,7 +72,7 @@ def test_what_is_left_of_a_pause(since_s: float, left_s: float) -> None:
 
 def test_a_time_that_nobody_can_have_written_is_no_endless_wait() -> None:
     row = GateRow("parked", 1, NOW, NOW + timedelta(days=3650), asked=True)
-    assert from_row(row, 0.0, NOW).retry_at == LONGEST_S
+    assert from_row(row, 0.0, NOW).retry_at == MAX_PAUSE_S
 
 
 def test_a_state_of_another_version_is_open() -> None:
@@ -91,4 +91,4 @@ def test_a_state_of_another_version_is_open() -> None:
     ],
 )
 def test_what_is_written_down(after: Gate, interval_s: float | None, kept: bool) -> None:
-    assert must_be_kept(Gate(), after, interval_s) is kept
+    assert must_be_stored(Gate(), after, interval_s) is kept

@@ -3,12 +3,12 @@
 import pytest
 
 from aintandem_notify.delivery.judge import (
-    LONGEST_ASKED_S,
+    MAX_REQUESTED_PAUSE_S,
     Action,
-    History,
+    FaultHistory,
     Verdict,
-    asked,
     judge,
+    requested_pause,
 )
 from aintandem_notify.errors import (
     DestinationBroken,
@@ -21,9 +21,9 @@ from aintandem_notify.errors import (
 from aintandem_notify.plugins.border import DeadlineExceeded, NoConnection, PluginCodeFailed
 
 KEY_ERROR = "builtins.KeyError"
-CLEAN = History()
-ONCE = History(KEY_ERROR, 1)
-TWICE = History(KEY_ERROR, 2)
+CLEAN = FaultHistory()
+ONCE = FaultHistory(KEY_ERROR, 1)
+TWICE = FaultHistory(KEY_ERROR, 2)
 
 
 def raised(reason: str, kind: str = KEY_ERROR) -> PluginCodeFailed:
@@ -46,7 +46,7 @@ def raised(reason: str, kind: str = KEY_ERROR) -> PluginCodeFailed:
     ],
 )
 def test_outcomes_are_judged_the_same_whatever_came_before(
-    error: Exception, action: Action, history: History
+    error: Exception, action: Action, history: FaultHistory
 ) -> None:
     for plain in (False, True):
         verdict = judge(error, history, plain=plain)
@@ -56,7 +56,7 @@ def test_outcomes_are_judged_the_same_whatever_came_before(
 
 
 @pytest.mark.parametrize("history", [CLEAN, ONCE, TWICE])
-def test_delivered_forgets_the_history(history: History) -> None:
+def test_delivered_forgets_the_history(history: FaultHistory) -> None:
     assert judge(None, history) == Verdict(Action.DELIVERED)
 
 
@@ -65,22 +65,22 @@ def test_delivered_forgets_the_history(history: History) -> None:
     [
         (CLEAN, raised("a"), Action.AGAIN, ONCE),
         (ONCE, raised("b"), Action.AGAIN, TWICE),
-        (TWICE, raised("c"), Action.GIVE_UP, History(KEY_ERROR, 3)),
-        (TWICE, raised("d", "builtins.ValueError"), Action.AGAIN, History("builtins.ValueError", 1)),
-        (CLEAN, PluginError("x", "junk"), Action.AGAIN, History("aintandem_notify.errors.PluginError", 1)),
+        (TWICE, raised("c"), Action.GIVE_UP, FaultHistory(KEY_ERROR, 3)),
+        (TWICE, raised("d", "builtins.ValueError"), Action.AGAIN, FaultHistory("builtins.ValueError", 1)),
+        (CLEAN, PluginError("x", "junk"), Action.AGAIN, FaultHistory("aintandem_notify.errors.PluginError", 1)),
     ],
 )
 def test_a_fault_of_the_plugin_counts_while_it_stays_the_same(
-    history: History, error: Exception, action: Action, kept: History
+    history: FaultHistory, error: Exception, action: Action, kept: FaultHistory
 ) -> None:
     verdict = judge(error, history)
     assert (verdict.action, verdict.history) == (action, kept)
     assert verdict.once_more is (action is Action.GIVE_UP)
 
 
-@pytest.mark.parametrize("history", [CLEAN, ONCE, TWICE, History(KEY_ERROR, 3)])
+@pytest.mark.parametrize("history", [CLEAN, ONCE, TWICE, FaultHistory(KEY_ERROR, 3)])
 @pytest.mark.parametrize("error", [raised("a"), raised("d", "x.Odd"), PluginError("x", "junk")])
-def test_no_fault_is_forgiven_at_the_last_try(history: History, error: Exception) -> None:
+def test_no_fault_is_forgiven_at_the_last_try(history: FaultHistory, error: Exception) -> None:
     verdict = judge(error, history, plain=True)
     assert (verdict.action, verdict.once_more) == (Action.GIVE_UP, False)
 
@@ -101,13 +101,13 @@ def test_the_reason_of_what_is_given_up_says_how_often() -> None:
         (RetryLater(), None),
         (RetryLater(after=0), 0.0),
         (RetryLater(after=12.5), 12.5),
-        (RetryLater(after=10**9), LONGEST_ASKED_S),
+        (RetryLater(after=10**9), MAX_REQUESTED_PAUSE_S),
         (HttpFailed("refused"), None),
         (Rejected(), None),
     ],
 )
 def test_what_a_destination_may_ask_for(error: Exception, seconds: float | None) -> None:
-    assert asked(error) == seconds
+    assert requested_pause(error) == seconds
     assert judge(error, CLEAN).after == seconds
 
 

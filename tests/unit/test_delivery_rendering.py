@@ -9,11 +9,11 @@ from structlog.testing import capture_logs
 
 from aintandem_notify.delivery import rendering
 from aintandem_notify.delivery.rendering import (
-    LONGEST_PLAIN_BODY,
-    LONGEST_PLAIN_TITLE,
+    MAX_PLAIN_BODY,
+    MAX_PLAIN_TITLE,
+    as_plain,
     plain_text,
-    plainly,
-    presented,
+    render_claim,
 )
 from aintandem_notify.domain.notification import Field, Notification
 from aintandem_notify.domain.samples import sample_notification
@@ -27,23 +27,23 @@ def claim(notification: Notification, *, plain: bool = False, instead_of: str | 
 
 def test_an_ordinary_claim_is_handed_over_as_it_is() -> None:
     notification = sample_notification("task_failed")
-    assert presented(claim(notification)) == notification
+    assert render_claim(claim(notification)) == notification
 
 
 def test_what_a_plugin_does_to_its_notification_no_other_sees() -> None:
     notification = sample_notification("task_failed")
     before = notification.model_dump_json()
-    mine = presented(claim(notification))
+    mine = render_claim(claim(notification))
     mine.__dict__["title"] = 7
     mine.event.__dict__["error"] = object()
     mine.event.wire()["error"] = object()
     assert notification.model_dump_json() == before
-    assert presented(claim(notification)).model_dump_json() == before
+    assert render_claim(claim(notification)).model_dump_json() == before
 
 
 def test_a_field_says_whom_the_destination_stands_in_for() -> None:
     notification = sample_notification("task_failed")
-    taken = presented(claim(notification, instead_of="slack.team"))
+    taken = render_claim(claim(notification, instead_of="slack.team"))
     assert (taken.id, taken.instead_of) == (notification.id, "slack.team")
     assert taken.fields == (*notification.fields, Field("Instead of", "slack.team"))
 
@@ -56,11 +56,11 @@ def test_the_last_try_is_title_and_body_alone() -> None:
         url="https://console.example/1",
         mentions=("here",),
     )
-    plain = presented(claim(notification, plain=True))
+    plain = render_claim(claim(notification, plain=True))
     assert plain.title.startswith("Import failed xxx")
-    assert len(plain.title) == LONGEST_PLAIN_TITLE
+    assert len(plain.title) == MAX_PLAIN_TITLE
     assert plain.body.startswith("disk full\nyyy")
-    assert len(plain.body) <= LONGEST_PLAIN_BODY + 4
+    assert len(plain.body) <= MAX_PLAIN_BODY + 4
     assert (plain.fields, plain.url, plain.mentions, plain.plain) == ((), None, (), True)
     assert plain.run is not None
     assert plain.run.output_tail == ""
@@ -69,7 +69,7 @@ def test_the_last_try_is_title_and_body_alone() -> None:
 
 @pytest.mark.parametrize("title", ["", "\x00\x1b[0m", "\u200b\ue000"])
 def test_a_title_that_nothing_is_left_of_gives_way_to_the_type(title: str) -> None:
-    assert plainly(sample_notification("task_failed", title=title)).title == "task_failed"
+    assert as_plain(sample_notification("task_failed", title=title)).title == "task_failed"
 
 
 @given(st.text(st.characters(), max_size=200))
@@ -90,7 +90,7 @@ def test_a_text_that_nobody_can_present_is_no_reason_to_keep_still(
     monkeypatch.setattr(rendering, "plain_text", raises)
     notification = sample_notification("task_failed", body="the body", url="https://console.example/1")
     with capture_logs() as logs:
-        sent = presented(claim(notification, plain=plain, instead_of="slack.team"))
+        sent = render_claim(claim(notification, plain=plain, instead_of="slack.team"))
     assert (sent.id, sent.thread, sent.severity) == (notification.id, notification.thread, notification.severity)
     assert (sent.title, sent.plain, sent.instead_of, sent.url) == ("Task failed", plain, "slack.team", None)
     assert (sent.event.key, sent.event.run_id) == (notification.event.key, notification.event.run_id)

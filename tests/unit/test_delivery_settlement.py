@@ -5,15 +5,15 @@ from datetime import timedelta
 
 import pytest
 
-from aintandem_notify.delivery.judge import Action, History, Verdict
+from aintandem_notify.delivery.judge import Action, FaultHistory, Verdict
 from aintandem_notify.delivery.settlement import (
     HORIZON,
     MESSAGE_PAUSES_S,
-    given_up,
-    history_of,
-    outlived,
+    fault_history,
+    give_up,
+    is_too_old,
     settlement,
-    too_old,
+    too_old_reason,
 )
 from aintandem_notify.store import Claim, DeliveryState
 from support.outbox import NOW, event, notification
@@ -36,7 +36,7 @@ QUEUED, DELIVERED, DEAD = DeliveryState.QUEUED, DeliveryState.DELIVERED, Deliver
     ],
 )
 def test_every_action(action: Action, state: DeliveryState, attempts: int, pause: float) -> None:
-    verdict = Verdict(action, "why", history=History("builtins.KeyError", 2))
+    verdict = Verdict(action, "why", history=FaultHistory("builtins.KeyError", 2))
     ended = settlement(CLAIM, verdict, {"ts": "1"}, LATER, lambda: 0.0)
     assert (ended.state, ended.attempts, ended.due_at) == (state, attempts, LATER + timedelta(seconds=pause))
     assert (ended.fault, ended.fault_count, ended.reason) == ("builtins.KeyError", 2, "why")
@@ -45,7 +45,7 @@ def test_every_action(action: Action, state: DeliveryState, attempts: int, pause
 
 @pytest.mark.parametrize("action", [Action.REFUSE, Action.GIVE_UP])
 def test_the_last_try_is_still_to_come(action: Action) -> None:
-    verdict = Verdict(action, "why", history=History("builtins.KeyError", 3), once_more=True)
+    verdict = Verdict(action, "why", history=FaultHistory("builtins.KeyError", 3), once_more=True)
     ended = settlement(CLAIM, verdict, None, LATER, lambda: 0.0)
     assert (ended.state, ended.plain, ended.attempts) == (QUEUED, True, 2)
     assert (ended.due_at, ended.reason) == (LATER + timedelta(seconds=5), "why")
@@ -67,7 +67,7 @@ def test_the_last_try_stays_the_last(action: Action, state: DeliveryState, reaso
 
 
 def test_history_is_what_the_store_knows() -> None:
-    assert history_of(CLAIM) == History("builtins.KeyError", 1)
+    assert fault_history(CLAIM) == FaultHistory("builtins.KeyError", 1)
 
 
 def test_the_horizon_is_beyond_every_pause() -> None:
@@ -78,11 +78,11 @@ def test_the_horizon_is_beyond_every_pause() -> None:
     ("seconds", "expected"), [(3599.9, False), (3600.0, False), (3600.1, True), (-3600.0, False)]
 )
 def test_age(seconds: float, expected: bool) -> None:
-    assert outlived(CLAIM, 3600.0, NOW + timedelta(seconds=seconds)) is expected
+    assert is_too_old(CLAIM, 3600.0, NOW + timedelta(seconds=seconds)) is expected
 
 
 def test_what_is_too_old_keeps_its_history() -> None:
-    ended = given_up(CLAIM, 3600.0, LATER)
+    ended = give_up(CLAIM, 3600.0, LATER)
     assert (ended.state, ended.reason) == (DEAD, "waited longer than 1h")
     assert (ended.attempts, ended.fault, ended.fault_count) == (1, "builtins.KeyError", 1)
 
@@ -92,4 +92,4 @@ def test_what_is_too_old_keeps_its_history() -> None:
     [(259_200.0, "3d"), (3600.0, "1h"), (5400.0, "90m"), (10.0, "10s"), (0.5, "0.5s"), (86_401.0, "86401s")],
 )
 def test_ages_read_as_durations_do_in_the_config(seconds: float, text: str) -> None:
-    assert too_old(seconds) == f"waited longer than {text}"
+    assert too_old_reason(seconds) == f"waited longer than {text}"

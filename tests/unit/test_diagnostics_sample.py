@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aintandem_notify.diagnostics import sample
+from aintandem_notify.diagnostics import build_sample
 from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.plugins.config_loading import load
 
@@ -35,7 +35,7 @@ NOW = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 def test_a_sample_is_marked_and_about_a_project_of_the_config(event_type: str, tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text(CONFIG, encoding="utf-8")
-    made = sample(load(path).config, "console.quiet", event_type, NOW)
+    made = build_sample(load(path).config, "console.quiet", event_type, NOW)
     assert made.title.startswith("Test: ")
     assert made.event.type == event_type
     assert made.occurred_at == NOW

@@ -132,7 +132,7 @@ FIGURES = {
     "docs/operations.md": [
         f"the {model.MOST_TRACKED:,} runs under way that moved last",
         f"room for {open_files.MOST_CONTROL} connections at a time",
-        f"a body that takes more than {request_parsing.BODY_S:g} s",
+        f"a body that takes more than {request_parsing.BODY_TIMEOUT_S:g} s",
         f"{mib(line_buffer.MAX_WAITING_BYTES)} MiB of lines",
         f"fewer than {open_files.FEWEST}",
         str(open_files.shortage(80, 64)).partition(":")[0],
@@ -152,7 +152,7 @@ FIGURES = {
         f"if it is JSON of at most {crossing.MAX_RECEIPT_BYTES // 1024} KiB",
         f"if they are JSON of at most {crossing.MAX_FACTS_BYTES // 1024} KiB",
         f"`body` ({client.MAX_BODY // 1024} KiB at the most)",
-        f"a title of {rendering.LONGEST_PLAIN_TITLE} characters, a body of {rendering.LONGEST_PLAIN_BODY:,}",
+        f"a title of {rendering.MAX_PLAIN_TITLE} characters, a body of {rendering.MAX_PLAIN_BODY:,}",
     ],
     "plugins/console/README.md": [f"up to {Console.in_flight} notifications"],
     "plugins/file_log/README.md": [f"up to {FileLog.in_flight} lines"],

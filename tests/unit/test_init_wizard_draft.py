@@ -10,9 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.cli.prompts import picked
-from aintandem_notify.init_wizard import PLUGINS, Draft, DraftInstance, loaded_of, problem_of, url_problem, write
-from aintandem_notify.init_wizard.draft import quoted
+from aintandem_notify.cli.prompts import parse_selection
+from aintandem_notify.init_wizard import (
+    PLUGINS,
+    Draft,
+    DraftInstance,
+    first_problem,
+    load_draft,
+    url_problem,
+    write,
+)
+from aintandem_notify.init_wizard.draft import toml_string
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 TYPED = ANY_TEXT.map(lambda text: "".join(filter(str.isprintable, text)) or "x")
@@ -37,7 +45,7 @@ def without_files(value: Any, files: dict[str, str]) -> Any:
 
 @given(ANY_TEXT)
 def test_any_text_is_a_toml_string(text: str) -> None:
-    assert tomllib.loads(f"key = {quoted(text)}") == {"key": text}
+    assert tomllib.loads(f"key = {toml_string(text)}") == {"key": text}
 
 
 @given(
@@ -70,7 +78,7 @@ def test_what_is_written_reads_back_as_what_was_typed(
 )
 def test_its_comments_become_a_config_that_is_right(instances: list[DraftInstance], tmp_path: Path) -> None:
     draft = Draft("simulator", projects=[("project-123", "Sales")], instances=instances)
-    assert problem_of(draft, tmp_path / "config.toml") is None
+    assert first_problem(draft, tmp_path / "config.toml") is None
     text = draft.text("config").replace("# notify", "notify").replace("# [[rules]]", "[[rules]]")
     for key in ("name", "events", "when", "[plugins"):
         text = text.replace(f"# {key}", key)
@@ -80,7 +88,7 @@ def test_its_comments_become_a_config_that_is_right(instances: list[DraftInstanc
 def test_what_is_wrong_is_said_before_anything_is_written(tmp_path: Path) -> None:
     def problem(instance: DraftInstance) -> str | None:
         draft = Draft("http://localhost:9900", "admin", "secret", [("*", "")], [instance])
-        return problem_of(draft, tmp_path / "config.toml")
+        return first_problem(draft, tmp_path / "config.toml")
 
     assert problem(DraftInstance("slack", "team", {}, {"webhook_url": "nonsense"})) is not None
     assert problem(DraftInstance("slack", "team", {"channel": "#x"})) is not None
@@ -88,7 +96,7 @@ def test_what_is_wrong_is_said_before_anything_is_written(tmp_path: Path) -> Non
 
 
 def test_the_plugins_that_are_offered_are_there_with_their_keys(tmp_path: Path) -> None:
-    catalog = loaded_of(Draft("simulator", projects=[("*", "")]), tmp_path / "c.toml").catalog
+    catalog = load_draft(Draft("simulator", projects=[("*", "")]), tmp_path / "c.toml").catalog
     for kind, plugin in PLUGINS.items():
         found = catalog.find(kind, tmp_path)
         assert found.delivers
@@ -125,7 +133,7 @@ def test_two_configs_of_one_folder_have_their_own_secrets() -> None:
     ],
 )
 def test_picking(text: str, only: bool, chosen: object) -> None:
-    assert picked(text, ["a", "b"], only=only) == chosen
+    assert parse_selection(text, ["a", "b"], only=only) == chosen
 
 
 def test_a_ctrl_c_while_it_is_written_comes_too_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

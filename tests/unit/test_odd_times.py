@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from aintandem_notify.cli.times import local, written
+from aintandem_notify.cli.times import local, parse_time
 from aintandem_notify.domain.events import Event, Family, event_time, parse_frame, restore_event
 from aintandem_notify.domain.notification import Project, Severity
 from aintandem_notify.domain.observation import Gap, Observation
@@ -60,7 +60,7 @@ def test_every_moment_has_a_local_time(zone: str, moment: datetime) -> None:
     assert shown == moment
     assert len(iso_seconds(shown)) == len("2026-03-01 12:00:05")
     assert local(moment, NOW)
-    assert written(iso_seconds(moment), NOW).tzinfo is not None
+    assert parse_time(iso_seconds(moment), NOW).tzinfo is not None
 
 
 @example(FIRST)

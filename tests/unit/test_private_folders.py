@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from aintandem_notify.client import FileTokens, StoredTokens
-from aintandem_notify.control.discovery import ControlEndpoint, published
+from aintandem_notify.control.discovery import ControlEndpoint, publish_endpoint
 from aintandem_notify.foundation.private_folders import make_folder
 from aintandem_notify.init_wizard import Draft, write
 from aintandem_notify.store import Store
@@ -29,7 +29,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 def control_file(folder: Path) -> None:
-    with published(
+    with publish_endpoint(
         folder / "control.json", ControlEndpoint(address="http://127.0.0.1:1", token="t", pid=os.getpid())
     ):
         assert_private(folder)

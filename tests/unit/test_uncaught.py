@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from aintandem_notify import log
-from aintandem_notify.agent.process import log_what_nobody_catches
+from aintandem_notify.agent.process import log_uncaught_exceptions
 from aintandem_notify.foundation.stdio.stderr_thread import stderr_in_thread
 
 MOST = 50
@@ -43,7 +43,7 @@ def test_an_exception_whose_text_leaves_another_behind_is_told_once(
     monkeypatch.setattr(Breaking, "made", 0)
     with stderr_in_thread():
         log.configure("info", "json")
-        log_what_nobody_catches()
+        log_uncaught_exceptions()
         Breaking()
         Breaking()
     told = [json.loads(line) for line in capfd.readouterr().err.splitlines()]

@@ -8,7 +8,7 @@ from typing import Final
 import trio
 
 from aintandem_notify import __version__, log
-from aintandem_notify.agent.settings import InstanceSettings, instance_settings, restart_needed
+from aintandem_notify.agent.settings import InstanceSettings, changes_needing_restart, instance_settings
 from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.config import Config
 from aintandem_notify.delivery import Dispatcher
@@ -108,7 +108,7 @@ class Agent:
             for problem in new.problems:
                 _log.error("reload refused, the old config stays", problem=problem.describe(new.source))
             return
-        if fixed := restart_needed(old.config, new.config):
+        if fixed := changes_needing_restart(old.config, new.config):
             _log.error("reload refused, restart needed", changed=fixed)
             return
         log.configure(new.config.log.level, new.config.log.format)

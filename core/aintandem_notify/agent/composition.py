@@ -15,8 +15,8 @@ from aintandem_notify import __version__, log
 from aintandem_notify.agent.agent import Agent
 from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.config import Config, Secret, store_place
-from aintandem_notify.control.health import silence
-from aintandem_notify.control.server.access import Access
+from aintandem_notify.control.health import reason_not_to_ping
+from aintandem_notify.control.server.access import AgentAccess
 from aintandem_notify.control.server.dead_mans_switch import open_dead_mans_switch
 from aintandem_notify.control.server.server import open_control
 from aintandem_notify.delivery import Dispatcher, open_dispatcher
@@ -102,7 +102,7 @@ async def open_agent(
         await enter(
             open_dead_mans_switch(
                 lambda: agent.loaded.config.agent,
-                trouble=lambda: silence(agent.projects(), pulse.look(), clock.now(), agent.unwatched()),
+                trouble=lambda: reason_not_to_ping(agent.projects(), pulse.look(), clock.now(), agent.unwatched()),
                 http=http,
             )
         )
@@ -134,9 +134,9 @@ def _login_refused(announce: Callable[[AgentEvent], None], event: LoginFailedEve
 
 def _access(
     agent: Agent, *, storage: Storage, pulse: StoreLiveness, host: PluginHost, dispatcher: Dispatcher, clock: Clock
-) -> Access:
+) -> AgentAccess:
     """What the control API sees and may do."""
-    return Access(
+    return AgentAccess(
         config=agent.loaded.config.base_dir / agent.loaded.config.source.name,
         version=__version__,
         started_at=clock.now(),

@@ -23,7 +23,7 @@ from aintandem_notify.plugins.config_loading import Loaded, load
 EXIT_GRACE_S: Final = 15.0
 """Seconds beyond ``[delivery] drain_timeout`` until the process ends in any case; plugins tear down in it."""
 
-COLLECT_AFTER: Final = (10_000, 20, 50)
+GC_THRESHOLDS: Final = (10_000, 20, 50)
 """Python's thresholds: objects more than were freed until the youngest are looked through, and so on."""
 
 _log = log.get_logger("agent")
@@ -37,9 +37,9 @@ def run(source: Path) -> None:
     with hangups() as asked_to_reload:
         loaded = load(source)
         log.configure(loaded.config.log.level, loaded.config.log.format)
-        log_what_nobody_catches()
+        log_uncaught_exceptions()
         files = _share_out_files(loaded)
-        collect_less_often()
+        relax_garbage_collection()
         trio.run(_main, loaded, asked_to_reload, files)
 
 
@@ -50,7 +50,7 @@ def _share_out_files(loaded: Loaded) -> FileBudget:
     return file_budget(limit, embedded=embedded)
 
 
-def log_what_nobody_catches() -> None:
+def log_uncaught_exceptions() -> None:
     """Have the log tell in one line what a thread or a finalizer of a plugin raises, instead of a traceback."""
 
     telling = threading.local()
@@ -70,13 +70,13 @@ def log_what_nobody_catches() -> None:
     sys.unraisablehook = lambda fault: tell(fault.err_msg or "a finalizer", fault.exc_value)
 
 
-def collect_less_often() -> None:
+def relax_garbage_collection() -> None:
     """Spare the garbage collector its rounds: hardly anything is a cycle, and a batch is thousands of objects.
 
     With the defaults a busy agent spends a good part of its time in it.
     """
     gc.freeze()  # modules and config stay for good
-    gc.set_threshold(*COLLECT_AFTER)
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 async def _main(loaded: Loaded, asked_to_reload: Hangups, files: FileBudget) -> None:

@@ -38,7 +38,7 @@ def _destination(instance: InstanceConfig, loaded: Loaded) -> DestinationSetting
     )
 
 
-def restart_needed(old: Config, new: Config) -> tuple[str, ...]:
+def changes_needing_restart(old: Config, new: Config) -> tuple[str, ...]:
     """What changed that a running agent cannot take over, as tables and keys."""
     pairs = {
         "[orchestrator]": (old.orchestrator, new.orchestrator),

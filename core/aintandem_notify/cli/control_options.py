@@ -95,21 +95,21 @@ def config_and_name(arguments: Sequence[str], what: str) -> tuple[Path, str]:
     return config, names[0]
 
 
-def moment_of(text: str | None, option: str) -> datetime | None:
+def parse_time_option(text: str | None, option: str) -> datetime | None:
     """The moment that an option names; raises click's UsageError."""
-    from aintandem_notify.cli.times import written
+    from aintandem_notify.cli.times import parse_time
 
     if text is None:
         return None
     try:
-        return written(text, now())
+        return parse_time(text, now())
     except ValueError:
         raise click.BadParameter(
             f'{text!r} is no time; write "2h" for two hours ago, or "2026-03-01T12:00"', param_hint=option
         ) from None
 
 
-def wanted_of(
+def filter_from_options(
     destination: str | None, since: str | None, until: str | None, states: Iterable[str] = ()
 ) -> DeliveryFilter:
     """The filter that the options name."""
@@ -118,8 +118,8 @@ def wanted_of(
     return DeliveryFilter(
         destination=destination,
         states=tuple(DeliveryState(state) for state in states),
-        since=moment_of(since, "--since"),
-        until=moment_of(until, "--until"),
+        since=parse_time_option(since, "--since"),
+        until=parse_time_option(until, "--until"),
     )
 
 
@@ -157,7 +157,7 @@ def show_facts(rows: Iterable[tuple[str, str | None]]) -> None:
         echo(line)
 
 
-def ask_first(question: str) -> None:
+def require_confirmation(question: str) -> None:
     """Ask whoever sits there; where nobody does, ``--yes`` must have been given. Raises UsageError and Abort."""
     if not (sys.stdin and sys.stdin.isatty()):
         raise click.UsageError(f"{question} Nobody can be asked here; say --yes.")

@@ -52,7 +52,7 @@ class PrintableError(click.ClickException):
         click.echo(printable.escape_lines(words.getvalue()), file=file, err=file is None, nl=False)
 
 
-def print_faults_safely() -> None:
+def install_excepthooks() -> None:
     """Have Python show an exception that nobody caught as printable text without secrets."""
     sys.excepthook = _show_fault
     threading.excepthook = lambda fault: _show_fault(fault.exc_type, fault.exc_value, fault.exc_traceback)

@@ -25,7 +25,7 @@ from aintandem_notify.cli.commands import (
     tail,
     test,
 )
-from aintandem_notify.cli.echo import PrintableError, echo, echo_lines, print_faults_safely
+from aintandem_notify.cli.echo import PrintableError, echo, echo_lines, install_excepthooks
 from aintandem_notify.cli.options import EXIT_FAILED, EXIT_WRONG
 from aintandem_notify.cli.process_exit import end_process
 from aintandem_notify.errors import AInTandemNotifyError, ConfigError
@@ -146,7 +146,7 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             # A name that the terminal's encoding has no letters for is no reason to fail.
             stream.reconfigure(errors="backslashreplace")
-    print_faults_safely()
+    install_excepthooks()
     with stderr_in_thread():
         code = _exit_code()
     end_process(code)

@@ -35,14 +35,14 @@ EXIT_FAILED: Final = 1
 EXIT_WRONG: Final = 2
 """Wrong usage, configuration or limit of open files; what click uses too."""
 
-TEAR_DOWN_S: Final = 10.0
+TEARDOWN_GRACE_S: Final = 10.0
 """Seconds that plugins get to tear down after a Ctrl-C: more than they take where the machine is busy."""
 
-WIDEST: Final = 120
+MAX_WIDTH: Final = 120
 """Columns beyond which lines are hard to read, however wide the terminal is."""
 
 
-def files_beside(parameter: str) -> "Files":
+def plugin_file_policy(parameter: str) -> "Files":
     """Whether one-file plugins are run: only where the user has named the config, or the folder that they are in.
 
     They are code, and the folder that one happens to stand in may be anybody's. ``parameter`` is the name of the
@@ -56,7 +56,7 @@ def files_beside(parameter: str) -> "Files":
     return Files.REFUSED if source is ParameterSource.DEFAULT else Files.RUN
 
 
-def identity(text: str) -> str:
+def resource_id(text: str) -> str:
     """The type of options that name a project or task; raises BadParameter for what cannot be the id of one."""
     from aintandem_notify.orchestrator import UnusableId, checked_id
 
@@ -70,21 +70,21 @@ def terminal_width() -> int | None:
     """Columns to write to stdout in; None where it is no terminal: lines stay whole there, for grep and cut."""
     if not sys.stdout or not sys.stdout.isatty():
         return None
-    return min(shutil.get_terminal_size().columns, WIDEST)
+    return min(shutil.get_terminal_size().columns, MAX_WIDTH)
 
 
 def run_interruptible(work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
     """The result of ``work``, run by trio; raises KeyboardInterrupt after a Ctrl-C, when it has been torn down.
 
     Not trio's own way, which raises it in whatever runs at that moment: in a plugin it would pass for the
-    plugin's fault. A second Ctrl-C, or ``TEAR_DOWN_S``, ends a process that a plugin blocks.
+    plugin's fault. A second Ctrl-C, or ``TEARDOWN_GRACE_S``, ends a process that a plugin blocks.
     """
     import trio
 
     from aintandem_notify.foundation.signals import stop_signals
 
     async def until_interrupted() -> T:
-        with stop_signals(lambda: TEAR_DOWN_S) as stop:
+        with stop_signals(lambda: TEARDOWN_GRACE_S) as stop:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_when, stop, nursery.cancel_scope)
                 result = await work(*args, **kwargs)

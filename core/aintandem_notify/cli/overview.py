@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from aintandem_notify.cli.tables import hanging, table_lines
+from aintandem_notify.cli.tables import hanging_lines, table_lines
 from aintandem_notify.config import Config, ProjectConfig
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.log import redact
 from aintandem_notify.rules import Route
 from aintandem_notify.rules.effective_rules import AGENT_RULE, DEFAULT_RULE
 
-UNWRITTEN: Final[Mapping[str, str]] = {
+BUILTIN_RULES: Final[Mapping[str, str]] = {
     DEFAULT_RULE: "what ends, as there are no rules",
     AGENT_RULE: "the agent's own trouble",
 }
@@ -52,11 +52,11 @@ def routing_lines(config: Config, routes: Sequence[Route], width: int | None = N
         groups.setdefault(group, {}).setdefault(route.severity, []).append(route.event_type)
     order = {rule.name: number for number, rule in enumerate(config.rules)}
     for group in sorted(groups, key=lambda group: order.get(group.rule, len(order))):
-        rule = group.rule if group.rule in order else UNWRITTEN.get(group.rule, group.rule)
-        yield from hanging(f"{rule}: ", f"to {', '.join(group.destinations)}", width)
+        rule = group.rule if group.rule in order else BUILTIN_RULES.get(group.rule, group.rule)
+        yield from hanging_lines(f"{rule}: ", f"to {', '.join(group.destinations)}", width)
         if group.projects:
-            yield from hanging("  only in projects  ", ", ".join(group.projects), width)
+            yield from hanging_lines("  only in projects  ", ", ".join(group.projects), width)
         if group.when:
-            yield from hanging("  only when  ", " ".join(group.when.split()), width)
+            yield from hanging_lines("  only when  ", " ".join(group.when.split()), width)
         worst_first = sorted(groups[group].items(), key=lambda item: -item[0].rank)
         yield from table_lines([(f"  {severity}", ", ".join(types)) for severity, types in worst_first], width)

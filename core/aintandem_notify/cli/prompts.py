@@ -150,7 +150,7 @@ def confirm(text: str, **how: Any) -> bool:
         return click.confirm(escape(text), **how)
 
 
-def picked(text: str, options: Sequence[str], *, only: bool = False) -> list[str] | str:
+def parse_selection(text: str, options: Sequence[str], *, only: bool = False) -> list[str] | str:
     """What ``text`` picks of ``options``, by number or by itself, each once; a sentence if it cannot be told.
 
     What is no option is taken as it is, unless ``only``.

@@ -8,7 +8,7 @@ from aintandem_notify.foundation.printable import escape
 
 GAP: Final = "  "
 """What stands between two columns."""
-NARROWEST: Final = 20
+MIN_WIDTH: Final = 20
 """Columns that the last one gets at least; a terminal that has not got them wraps by itself."""
 
 
@@ -22,16 +22,16 @@ def table_lines(rows: Iterable[Sequence[str]], width: int | None = None) -> Iter
     widths = [max(map(len, column)) for column in zip(*(row[:-1] for row in rows), strict=True)]
     for *cells, last in rows:
         start = "".join(cell.ljust(size) + GAP for cell, size in zip(cells, widths, strict=True))
-        yield from hanging(start, last, width)
+        yield from hanging_lines(start, last, width)
 
 
-def hanging(start: str, text: str, width: int | None = None) -> Iterator[str]:
+def hanging_lines(start: str, text: str, width: int | None = None) -> Iterator[str]:
     """``text`` behind ``start``, wrapped to ``width`` with its further lines under the first."""
     start, text = escape(start), escape(text)
     if width is None:
         yield (start + text).rstrip()
         return
-    room = max(width - len(start), NARROWEST)
+    room = max(width - len(start), MIN_WIDTH)
     first, *others = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
     yield (start + first).rstrip()
     for line in others:

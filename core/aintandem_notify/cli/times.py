@@ -28,7 +28,7 @@ def local(moment: datetime, now: datetime) -> str:
     return f"{iso_seconds(local_time(moment))} ({ago(moment, now)})"
 
 
-def written(text: str, now: datetime) -> datetime:
+def parse_time(text: str, now: datetime) -> datetime:
     """The moment in ``2h`` (so long ago), ``2026-03-01`` or ``2026-03-01T12:00`` (local, if it names no zone).
 
     Raises ValueError.

@@ -6,39 +6,39 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from aintandem_notify.control.refusal import Refused
+from aintandem_notify.control.refusal import RequestRefused
 from aintandem_notify.control.schemas import (
     BulkResponse,
     DeliveryDetailResponse,
     DeliveryPageResponse,
     DeliveryResponse,
     HoldResponse,
-    RefusedResponse,
+    RefusedDelivery,
 )
 from aintandem_notify.delivery.gate import GateState
 from aintandem_notify.store import BulkResult, DeliveryFilter, DeliveryRow, DeliveryState, GateRow, Purpose, Store
 
-MOST_AT_ONCE: Final = 500
+MAX_BATCH: Final = 500
 """Deliveries that one transaction changes, so that the agent's own work waits for milliseconds only."""
-MOST_ON_A_PAGE: Final = 200
-MOST_NAMED: Final = 1000
+MAX_PAGE_SIZE: Final = 200
+MAX_REPORTED_IDS: Final = 1000
 """Ids that an answer names; the others are counted."""
-MOST_DIGITS: Final = 18
+MAX_ID_DIGITS: Final = 18
 """More than databases count with."""
-CANDIDATES: Final = 5
+MAX_CANDIDATES: Final = 5
 """Deliveries that are named when an id is ambiguous."""
 
 
-class Act(StrEnum):
+class AdminAction(StrEnum):
     """What people can do to deliveries."""
 
     RETRY = "retry"
     DROP = "drop"
 
 
-ACTED_ON: Final = {
-    Act.DROP: frozenset({DeliveryState.QUEUED}),
-    Act.RETRY: frozenset(DeliveryState) - {DeliveryState.QUEUED, DeliveryState.DELIVERED},
+ELIGIBLE_STATES: Final = {
+    AdminAction.DROP: frozenset({DeliveryState.QUEUED}),
+    AdminAction.RETRY: frozenset(DeliveryState) - {DeliveryState.QUEUED, DeliveryState.DELIVERED},
 }
 """The states that each is for; a filter means these, whatever else fits it."""
 
@@ -61,7 +61,7 @@ def show(store: Store, reference: str, flying: Collection[int] = ()) -> Delivery
     with store.transaction(purpose=Purpose.LOOK, fenced=False):
         entry = store.ledger.entry(resolve(store, reference))
         if entry is None:
-            raise Refused(f"there is no delivery {reference}", status=404)
+            raise RequestRefused(f"there is no delivery {reference}", status=404)
         gate = store.gates.read(entry.destination, entry.variant)
         behind = store.ledger.behind(entry.id)
     in_flight = entry.claimed or entry.id in flying
@@ -88,24 +88,31 @@ def resolve(store: Store, reference: str) -> int:
     Raises Refused for what means none or several. Inside a transaction.
     """
     if reference.isascii() and reference.isdigit():
-        if len(reference) > MOST_DIGITS:
-            raise Refused(f"there is no delivery {reference[:MOST_DIGITS]}…", status=404)
+        if len(reference) > MAX_ID_DIGITS:
+            raise RequestRefused(f"there is no delivery {reference[:MAX_ID_DIGITS]}…", status=404)
         return int(reference)
     text = reference.lower()
     if not text.startswith("ntf_") or len(text) < len("ntf_x"):
-        raise Refused(f"{reference} is no id of a delivery; write its number, or how its notification's id begins")
-    found = store.ledger.of_notification(text, most=CANDIDATES + 1)
+        raise RequestRefused(
+            f"{reference} is no id of a delivery; write its number, or how its notification's id begins"
+        )
+    found = store.ledger.of_notification(text, most=MAX_CANDIDATES + 1)
     if not found:
-        raise Refused(f"there is no delivery of a notification {reference}", status=404)
+        raise RequestRefused(f"there is no delivery of a notification {reference}", status=404)
     if len(found) > 1:
-        named = ", ".join(f"{one} (to {destination})" for one, destination, _ in found[:CANDIDATES])
-        more = " and more" if len(found) > CANDIDATES else ""
-        raise Refused(f"{reference} is ambiguous: it may be {named}{more}", status=409)
+        named = ", ".join(f"{one} (to {destination})" for one, destination, _ in found[:MAX_CANDIDATES])
+        more = " and more" if len(found) > MAX_CANDIDATES else ""
+        raise RequestRefused(f"{reference} is ambiguous: it may be {named}{more}", status=409)
     return found[0][0]
 
 
-def act(
-    store: Store, what: Act, references: Sequence[str], *, now: datetime, in_flight: Callable[[], Collection[int]]
+def apply(
+    store: Store,
+    what: AdminAction,
+    references: Sequence[str],
+    *,
+    now: datetime,
+    in_flight: Callable[[], Collection[int]],
 ) -> BulkResult:
     """Retry or drop these; raises Refused, and then nothing has changed, when one of them names no delivery."""
     with store.transaction(fenced=False):
@@ -114,47 +121,49 @@ def act(
 
 
 @dataclass(frozen=True, slots=True)
-class Portion:
+class BatchResult:
     """What was done by one step of many; ``before`` is where the next begins, None when all is done."""
 
     handled: BulkResult
     before: int | None
 
 
-def act_on_some(
+def apply_to_batch(
     store: Store,
-    what: Act,
+    what: AdminAction,
     wanted: DeliveryFilter,
     *,
     before: int | None,
     now: datetime,
     in_flight: Callable[[], Collection[int]],
-) -> Portion:
+) -> BatchResult:
     """Retry or drop the next ones that are meant; again with what it returns, until that is None."""
-    states = ACTED_ON[what] & (set(wanted.states) or ACTED_ON[what])
+    states = ELIGIBLE_STATES[what] & (set(wanted.states) or ELIGIBLE_STATES[what])
     if not states:
-        raise Refused(f"{what} is for deliveries that are {_or(ACTED_ON[what])}")
+        raise RequestRefused(f"{what} is for deliveries that are {_or(ELIGIBLE_STATES[what])}")
     with store.transaction(fenced=False):
-        ids = store.ledger.ids(replace(wanted, states=tuple(states)), most=MOST_AT_ONCE, before=before)
+        ids = store.ledger.ids(replace(wanted, states=tuple(states)), most=MAX_BATCH, before=before)
         handled = _act(store, what, ids, now, in_flight)
-    return Portion(handled, ids[-1] if len(ids) == MOST_AT_ONCE else None)
+    return BatchResult(handled, ids[-1] if len(ids) == MAX_BATCH else None)
 
 
 def _act(
-    store: Store, what: Act, ids: Sequence[int], now: datetime, in_flight: Callable[[], Collection[int]]
+    store: Store, what: AdminAction, ids: Sequence[int], now: datetime, in_flight: Callable[[], Collection[int]]
 ) -> BulkResult:
-    if what is Act.RETRY:
+    if what is AdminAction.RETRY:
         return store.ledger.retry(ids, now=now)
     return store.ledger.drop(ids, now=now, in_flight=in_flight())
 
 
-def summary(handled: Iterable[BulkResult]) -> BulkResponse:
+def summarize(handled: Iterable[BulkResult]) -> BulkResponse:
     """All that was done, in one answer."""
     steps = list(handled)
     changed = [one for step in steps for one in step.changed]
-    refused = [RefusedResponse(id=one, reason=why) for step in steps for one, why in step.refused.items()]
+    refused = [RefusedDelivery(id=one, reason=why) for step in steps for one, why in step.refused.items()]
     return BulkResponse(
-        count=len(changed), ids=tuple(sorted(changed)[:MOST_NAMED]), refused=tuple(refused[:MOST_NAMED])
+        count=len(changed),
+        ids=tuple(sorted(changed)[:MAX_REPORTED_IDS]),
+        refused=tuple(refused[:MAX_REPORTED_IDS]),
     )
 
 

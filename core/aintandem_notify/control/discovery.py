@@ -31,7 +31,7 @@ class ControlEndpoint(BaseModel):
     pid: int
 
 
-class HeldByAnother(Exception):
+class AlreadyRunning(Exception):
     """Another agent with this config runs, and the file is its."""
 
 
@@ -41,13 +41,13 @@ def control_file(config: Path) -> Path:
 
 
 @contextmanager
-def published(path: Path, whereabouts: ControlEndpoint) -> Iterator[None]:
+def publish_endpoint(path: Path, whereabouts: ControlEndpoint) -> Iterator[None]:
     """The file, readable for this user only, for as long as the block lasts.
 
     Raises OSError when it cannot be written, and HeldByAnother.
     """
-    if find(path) is not None and fcntl is not None:
-        raise HeldByAnother
+    if find_endpoint(path) is not None and fcntl is not None:
+        raise AlreadyRunning
     make_folder(path.parent)
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     draft.unlink(missing_ok=True)
@@ -70,7 +70,7 @@ def published(path: Path, whereabouts: ControlEndpoint) -> Iterator[None]:
                     path.unlink()
 
 
-def find(path: Path) -> ControlEndpoint | None:
+def find_endpoint(path: Path) -> ControlEndpoint | None:
     """Where the agent is; None when none has left a file, or one that has ended did."""
     try:
         with path.open("rb") as file:

@@ -7,16 +7,16 @@ from typing import Final
 from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, Unwatched
 from aintandem_notify.store import StoreHealth
 
-SILENT_S: Final = 30.0
+STUCK_AFTER_S: Final = 30.0
 """Seconds without an answer after which the store's thread counts as stuck; no transaction takes so long."""
 
-LOST_FOR: Final = timedelta(minutes=5)
+MAX_DISCONNECTED: Final = timedelta(minutes=5)
 """How long a project may be without its link before that is more than a restart of the orchestrator."""
 
 
 def store_trouble(store: StoreHealth) -> str | None:
     """What keeps the store from its work; None when nothing does."""
-    if store.silent_s > SILENT_S:
+    if store.silent_s > STUCK_AFTER_S:
         return f"the store has not answered for {store.silent_s:.0f} s"
     return store.trouble
 
@@ -36,20 +36,24 @@ def trouble(
     """Why somebody should look after the agent, in a sentence; None when all is well."""
     if (problem := store_trouble(store)) is not None:
         return problem
-    lost = unconnected(projects, lost_before=now - LOST_FOR)
+    lost = unconnected(projects, lost_before=now - MAX_DISCONNECTED)
     if not lost:
-        return by_nobody(unwatched) if unwatched is not None and unwatched.since <= now - LOST_FOR else None
+        return (
+            unwatched_text(unwatched)
+            if unwatched is not None and unwatched.since <= now - MAX_DISCONNECTED
+            else None
+        )
     names = ", ".join(status.project.id for status in lost[:3])
     more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
-    return f"not connected for more than {LOST_FOR.seconds // 60} min: {names}{more}"
+    return f"not connected for more than {MAX_DISCONNECTED.seconds // 60} min: {names}{more}"
 
 
-def by_nobody(unwatched: Unwatched) -> str:
+def unwatched_text(unwatched: Unwatched) -> str:
     """How many projects nobody watches, for people."""
     return f"projects that no agent on the store has a place for: {unwatched.projects}"
 
 
-def silence(
+def reason_not_to_ping(
     projects: Sequence[ProjectStatus], store: StoreHealth, now: datetime, unwatched: Unwatched | None = None
 ) -> str | None:
     """Why no heartbeat should be sent; None when all is well.

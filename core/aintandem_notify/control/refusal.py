@@ -3,7 +3,7 @@
 from aintandem_notify.errors import AInTandemNotifyError
 
 
-class Refused(AInTandemNotifyError):
+class RequestRefused(AInTandemNotifyError):
     """What was asked cannot be done; ``status`` is the HTTP status that says the same."""
 
     def __init__(self, sentence: str, *, status: int = 400) -> None:

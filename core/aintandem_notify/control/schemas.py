@@ -200,7 +200,7 @@ class DeliveryDetailResponse(DeliveryResponse):
     receipt: dict[str, Any] | None
 
 
-class RefusedResponse(ResponseModel):
+class RefusedDelivery(ResponseModel):
     """A delivery that was left alone, and why."""
 
     id: int
@@ -212,17 +212,17 @@ class BulkResponse(ResponseModel):
 
     count: int
     ids: tuple[int, ...]
-    refused: tuple[RefusedResponse, ...]
+    refused: tuple[RefusedDelivery, ...]
 
 
-class TurnedDestination(ResponseModel):
+class DestinationChange(ResponseModel):
     """A destination that was paused or resumed; ``changed`` is false when it stood so already."""
 
     name: str
     changed: bool
 
 
-class TurnedResponse(ResponseModel):
+class PauseResponse(ResponseModel):
     """The destinations that were named, in that order."""
 
-    destinations: tuple[TurnedDestination, ...]
+    destinations: tuple[DestinationChange, ...]

@@ -2,11 +2,11 @@
 
 from aintandem_notify.delivery.dispatcher import NOT_CONFIGURED, DestinationStatus, Dispatcher, open_dispatcher
 from aintandem_notify.delivery.settings import DestinationSettings
-from aintandem_notify.delivery.worker import Delivers
+from aintandem_notify.delivery.worker import Deliverer
 
 __all__ = [
     "NOT_CONFIGURED",
-    "Delivers",
+    "Deliverer",
     "DestinationSettings",
     "DestinationStatus",
     "Dispatcher",

@@ -14,28 +14,28 @@ from aintandem_notify.domain.notification import Notification, Severity, agent_t
 from aintandem_notify.rules import default_texts, formats
 from aintandem_notify.store import Changes, Store, Told
 
-OLD_S: Final = 600.0
+MIN_BACKLOG_AGE_S: Final = 600.0
 """Seconds that the oldest must have waited: a short rush is delivered as it is."""
 
-FOLDED_FIRST: Final = (Severity.INFO, Severity.SUCCESS)
-FOLDED_THEN: Final = (Severity.WARNING,)
+FOLD_FIRST: Final = (Severity.INFO, Severity.SUCCESS)
+FOLD_NEXT: Final = (Severity.WARNING,)
 
-AT_ONCE: Final = 5000
+MAX_BATCH: Final = 5000
 """Deliveries in one summary at the most; what is still too much has another one."""
 
-MOST_NAMES: Final = 20
-MOST_TYPES: Final = 12
-LONGEST_NAME: Final = 80
+MAX_NAMES: Final = 20
+MAX_TYPES: Final = 12
+MAX_NAME_LENGTH: Final = 80
 
 
-class Waiting(NamedTuple):
+class FoldCandidate(NamedTuple):
     """A delivery that may be folded."""
 
     id: int
     severity: Severity
 
 
-def chosen(waiting: Sequence[Waiting], *, queued: int, over: int) -> tuple[int, ...]:
+def select_foldable(waiting: Sequence[FoldCandidate], *, queued: int, over: int) -> tuple[int, ...]:
     """Which of those that ``waiting`` has, the oldest first, are folded when ``queued`` are due in all.
 
     With more than ``over``, so many that with the summary half of ``over`` are left: were it all of them, each
@@ -45,24 +45,24 @@ def chosen(waiting: Sequence[Waiting], *, queued: int, over: int) -> tuple[int, 
     if queued <= over:
         return ()
     surplus = queued + 1 - over // 2
-    first = [one.id for one in waiting if one.severity in FOLDED_FIRST]
-    then = [one.id for one in waiting if one.severity in FOLDED_THEN]
+    first = [one.id for one in waiting if one.severity in FOLD_FIRST]
+    then = [one.id for one in waiting if one.severity in FOLD_NEXT]
     found = sorted([*first, *then][:surplus])
     return tuple(found) if len(found) >= max(2, over // 10) else ()
 
 
 def fold_backlog(store: Store, name: str, over: int, now: datetime) -> int:
     """Fold what is too much for this destination, and queue the summary; how many. In a transaction."""
-    old = now - timedelta(seconds=OLD_S)
+    old = now - timedelta(seconds=MIN_BACKLOG_AGE_S)
     queued = store.backlog.size(name, more_than=over, older_than=old)
     if queued is None:
         return 0
-    found = store.backlog.foldable(name, [level.value for level in (*FOLDED_FIRST, *FOLDED_THEN)], most=AT_ONCE)
-    waiting = [Waiting(delivery, Severity(level)) for delivery, level in found]
-    ids = chosen(waiting, queued=queued, over=over)
+    found = store.backlog.foldable(name, [level.value for level in (*FOLD_FIRST, *FOLD_NEXT)], most=MAX_BATCH)
+    waiting = [FoldCandidate(delivery, Severity(level)) for delivery, level in found]
+    ids = select_foldable(waiting, queued=queued, over=over)
     if not ids:
         return 0
-    sent = summary(name, store.backlog.told(ids, most_names=MOST_NAMES), now)
+    sent = summary(name, store.backlog.told(ids, most_names=MAX_NAMES), now)
     store.journal.write(Changes(events=[sent.event], notifications=[(sent, [name])]), now)
     store.backlog.fold(name, ids, sent.id, now)
     return len(ids)
@@ -76,7 +76,7 @@ def summary(name: str, told: Told, now: datetime) -> Notification:
         count=sum(told.types.values()),
         runs=told.threads,
         types=most_common(told.types),
-        names=tuple(formats.one_line(one, LONGEST_NAME) for one in told.names),
+        names=tuple(formats.one_line(one, MAX_NAME_LENGTH) for one in told.names),
         oldest=told.oldest,
         newest=told.newest,
     )
@@ -98,5 +98,5 @@ def summary(name: str, told: Told, now: datetime) -> Notification:
 def most_common(types: Mapping[str, int]) -> dict[str, int]:
     """The counts of the types that there is most of; the rest together."""
     ordered = Counter(types).most_common()
-    shown, rest = ordered[:MOST_TYPES], ordered[MOST_TYPES:]
+    shown, rest = ordered[:MAX_TYPES], ordered[MAX_TYPES:]
     return dict(shown) | ({"others": sum(count for _, count in rest)} if rest else {})

@@ -11,10 +11,10 @@ from typing import Final
 import trio
 
 from aintandem_notify.delivery import gate as gates
-from aintandem_notify.delivery.gate import HELD, Gate, GateState
+from aintandem_notify.delivery.gate import HELD_STATES, Gate, GateState
 from aintandem_notify.delivery.settings import DestinationSettings
-from aintandem_notify.delivery.stored_gate import Instant, Place
-from aintandem_notify.delivery.worker import Delivers, Worker
+from aintandem_notify.delivery.stored_gate import Instant, PlaceHash
+from aintandem_notify.delivery.worker import Deliverer, Worker
 from aintandem_notify.domain.events import AgentEvent
 from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.backoff import Chance
@@ -24,9 +24,9 @@ from aintandem_notify.store import Purpose, Queue, Storage, Store
 
 NOT_CONFIGURED: Final = "not configured"
 """The state of a destination whose queue is kept though no config at hand names it."""
-LOOK_S: Final = 2.0
+POLL_INTERVAL_S: Final = 2.0
 """Seconds between two looks at a store that others change, too; nobody wakes the workers for what they did."""
-GIVE_UP_S: Final = 2.0
+CANCEL_GRACE_S: Final = 2.0
 """Seconds that a cancelled delivery may take to end: a shield holds it, or a thread that it waits for."""
 
 log = get_logger(__name__)
@@ -72,7 +72,7 @@ class Dispatcher:
         nursery: trio.Nursery,
         *,
         storage: Storage,
-        host: Delivers,
+        host: Deliverer,
         clock: Clock,
         chance: Chance,
         announce: Callable[[AgentEvent], None],
@@ -85,7 +85,7 @@ class Dispatcher:
         self._announce = announce
         self._running: dict[str, _Running] = {}
 
-    def start(self, settings: DestinationSettings, place: Place | None = None) -> None:
+    def start(self, settings: DestinationSettings, place: PlaceHash | None = None) -> None:
         """Work on this destination's queue from now on; one that works already must be stopped first.
 
         What the store holds against a destination at another ``place`` does not count.
@@ -132,7 +132,7 @@ class Dispatcher:
         Whether anything changed: false when it was paused already. What waits still grows too old meanwhile.
         Raises LookupError for a name without a worker, StoreError when it cannot be stored.
         """
-        moved = await self._worker(name).change(gates.paused)
+        moved = await self._worker(name).change(gates.pause)
         if moved:
             log.info("destination paused by hand", name=name)
         return moved
@@ -142,7 +142,7 @@ class Dispatcher:
 
         Whether anything changed: false when nothing held it back. Raises as ``pause``.
         """
-        moved = await self._worker(name).change(gates.resumed)
+        moved = await self._worker(name).change(gates.resume)
         if moved:
             log.info("destination resumed by hand", name=name)
         return moved
@@ -150,10 +150,10 @@ class Dispatcher:
     async def try_mended(self) -> None:
         """Somebody may have mended what only a person can: try parked destinations at once."""
         for name, one in self._running.items():
-            if one.worker.gate.state not in HELD:
+            if one.worker.gate.state not in HELD_STATES:
                 continue
             try:
-                if await one.worker.change(gates.mended):
+                if await one.worker.change(gates.unpark):
                     log.info("parked destination is tried at once", name=name)
             except StoreError as error:
                 log.warning("destination stays on hold", name=name, reason=str(error))
@@ -193,7 +193,7 @@ class Dispatcher:
             if not one.ended.is_set():
                 log.warning("a delivery did not end in time and stays queued", name=name)
                 one.scope.cancel()
-        with trio.move_on_after(GIVE_UP_S):
+        with trio.move_on_after(CANCEL_GRACE_S):
             for one in running.values():
                 await one.ended.wait()
         for name, one in running.items():
@@ -209,7 +209,7 @@ class Dispatcher:
     async def look_around(self) -> None:
         """Notice what other agents that share the store have queued, put back, or turned; runs for ever."""
         while True:
-            await trio.sleep(LOOK_S)
+            await trio.sleep(POLL_INTERVAL_S)
             workers = {name: one.worker for name, one in self._running.items()}
             instant = Instant(self._clock.now(), trio.current_time())
             try:
@@ -290,7 +290,7 @@ def _status(worker: Worker, gate: Gate, queue: Queue | None, instant: Instant) -
 async def open_dispatcher(
     *,
     storage: Storage,
-    host: Delivers,
+    host: Deliverer,
     clock: Clock,
     chance: Chance,
     announce: Callable[[AgentEvent], None],

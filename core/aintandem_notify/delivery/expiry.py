@@ -6,21 +6,21 @@ from typing import Final, Never
 
 import trio
 
-from aintandem_notify.delivery.fallback import AT_ONCE, take_over_waiting
+from aintandem_notify.delivery.fallback import MAX_BATCH, take_over_waiting
 from aintandem_notify.delivery.settings import DestinationSettings
-from aintandem_notify.delivery.settlement import too_old
+from aintandem_notify.delivery.settlement import too_old_reason
 from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import get_logger
 from aintandem_notify.store import Storage, Store
 
-EVERY_S: Final = 60.0
+CHECK_INTERVAL_S: Final = 60.0
 """Seconds between two looks; short ages are looked after more often."""
 
 log = get_logger(__name__)
 
 
-async def look_after_waiting(
+async def expire_waiting(
     settings: DestinationSettings,
     *,
     storage: Storage,
@@ -34,17 +34,17 @@ async def look_after_waiting(
     """
     shortest = settings.max_age if settings.fallback is None else min(settings.max_age, settings.fallback_after)
     while True:
-        await trio.sleep(min(EVERY_S, max(1.0, shortest / 4)))
+        await trio.sleep(min(CHECK_INTERVAL_S, max(1.0, shortest / 4)))
         try:
-            handed = AT_ONCE
-            while handed == AT_ONCE:
+            handed = MAX_BATCH
+            while handed == MAX_BATCH:
                 handed = await storage.run(_take_over(settings, clock, in_flight))
                 taken_over(handed)
             expired = await storage.run(_expire(settings, clock, in_flight))
         except StoreError:
             continue  # whoever has something to record says it; the next round tries again
         if expired:
-            reason = too_old(settings.max_age)
+            reason = too_old_reason(settings.max_age)
             log.warning("deliveries given up", name=settings.name, count=expired, reason=reason)
 
 
@@ -69,7 +69,7 @@ def _take_over(
 def _expire(
     settings: DestinationSettings, clock: Clock, in_flight: Callable[[], Sequence[int]]
 ) -> Callable[[Store], int]:
-    now, reason = clock.now(), too_old(settings.max_age)
+    now, reason = clock.now(), too_old_reason(settings.max_age)
     older_than = clock.capped_now() - timedelta(seconds=settings.max_age)
 
     def expire(store: Store) -> int:

@@ -5,15 +5,15 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from aintandem_notify.delivery.settings import DestinationSettings
-from aintandem_notify.delivery.settlement import too_old
+from aintandem_notify.delivery.settlement import too_old_reason
 from aintandem_notify.domain.notification import agent_thread
 from aintandem_notify.store import DeliveryState, Settlement, Store
 
-AT_ONCE: Final = 500
+MAX_BATCH: Final = 500
 """Deliveries that are taken over in one transaction."""
 
 
-def handed_over(settings: DestinationSettings, settlements: Sequence[Settlement]) -> dict[int, str]:
+def select_for_fallback(settings: DestinationSettings, settlements: Sequence[Settlement]) -> dict[int, str]:
     """The deliveries that died just now and are the fallback's from here on, by id, each with its reason.
 
     A destination never gets to tell of its own trouble.
@@ -31,7 +31,7 @@ def handed_over(settings: DestinationSettings, settlements: Sequence[Settlement]
 def take_over_waiting(
     store: Store, settings: DestinationSettings, now: datetime, spare: Sequence[int], *, aged_at: datetime
 ) -> int:
-    """Hand over up to ``AT_ONCE`` that wait too long, except the ids in ``spare``; how many. In a transaction.
+    """Hand over up to ``MAX_BATCH`` that wait too long, except the ids in ``spare``; how many. In a transaction.
 
     ``aged_at`` is the moment by which they are too old, or not.
     """
@@ -43,7 +43,7 @@ def take_over_waiting(
         older_than=aged_at - timedelta(seconds=wait_s),
         spare=spare,
         but_thread=agent_thread(target),
-        most=AT_ONCE,
+        most=MAX_BATCH,
     )
-    store.backlog.take_over(dict.fromkeys(waiting, too_old(wait_s)), target, now)
+    store.backlog.take_over(dict.fromkeys(waiting, too_old_reason(wait_s)), target, now)
     return len(waiting)

@@ -20,10 +20,10 @@ BACKOFF_S: Final[Sequence[float]] = (5.0, 15.0, 60.0, 300.0, 900.0)
 PROBE_S: Final[Sequence[float]] = (300.0, 600.0, 1200.0, 2400.0, 3600.0)
 """Pauses between the probes of a parked destination; the last repeats."""
 
-PROBE_LASTS_S: Final = 60.0
+PROBE_LEASE_S: Final = 60.0
 """How long agents that share a destination wait for what one of them finds out."""
 
-LEAST_ASKED_S: Final = 1.0
+MIN_REQUESTED_PAUSE_S: Final = 1.0
 """A destination that asks for no pause at all and keeps failing gets this one."""
 
 
@@ -37,7 +37,7 @@ class GateState(StrEnum):
     """It wants nothing more: never tried by itself, only when somebody lets it."""
 
 
-HELD: Final = frozenset({GateState.PARKED, GateState.DISABLED})
+HELD_STATES: Final = frozenset({GateState.PARKED, GateState.DISABLED})
 """What only a person can mend."""
 
 
@@ -45,7 +45,7 @@ HELD: Final = frozenset({GateState.PARKED, GateState.DISABLED})
 class Gate:
     """``failures`` in a row; nothing is sent before ``retry_at`` (trouble) and ``slot_at`` (rate).
 
-    ``asked``: the destination itself asked for the pause until ``retry_at``. ``paused``: held back by hand.
+    ``asked``: the destination itself asked for the pause until ``retry_at``. ``pause``: held back by hand.
     """
 
     state: GateState = GateState.OPEN
@@ -54,7 +54,7 @@ class Gate:
     slot_at: float = 0.0
     last_error: str | None = None
     asked: bool = False
-    paused: bool = False
+    pause: bool = False
 
     @property
     def opens_at(self) -> float:
@@ -78,25 +78,25 @@ class Gate:
         return 1 if self.state is not GateState.OPEN or rate is not None else in_flight
 
 
-def sending(gate: Gate, rate: Rate | None, now: float) -> Gate:
+def start_send(gate: Gate, rate: Rate | None, now: float) -> Gate:
     """The gate once a delivery is on its way: the next slot is one interval later."""
     return gate if rate is None else replace(gate, slot_at=now + rate.interval)
 
 
-def probing(gate: Gate, now: float) -> Gate:
+def start_probe(gate: Gate, now: float) -> Gate:
     """The gate while one delivery finds out whether the destination is well: nobody tries beside it.
 
     For agents that share it. It opens again should the one that tries be gone.
     """
-    return gate if gate.state is GateState.OPEN else replace(gate, retry_at=now + PROBE_LASTS_S)
+    return gate if gate.state is GateState.OPEN else replace(gate, retry_at=now + PROBE_LEASE_S)
 
 
-def not_tried(gate: Gate) -> Gate:
+def cancel_probe(gate: Gate) -> Gate:
     """The gate when the delivery that was to find out was not made after all: the next one may."""
     return gate if gate.state is GateState.OPEN else replace(gate, retry_at=0.0)
 
 
-def after(gate: Gate, verdict: Verdict, now: float, chance: Chance) -> Gate:
+def record_verdict(gate: Gate, verdict: Verdict, now: float, chance: Chance) -> Gate:
     """The gate after a try.
 
     A destination that answered, be it with a refusal of this one message, is well. A fault of the plugin
@@ -111,15 +111,15 @@ def after(gate: Gate, verdict: Verdict, now: float, chance: Chance) -> Gate:
             return _well(gate, verdict.reason)
         case Action.DISABLE:
             return replace(_well(gate, verdict.reason), state=GateState.DISABLED, failures=gate.failures + 1)
-        case Action.WAIT if gate.state not in HELD:
+        case Action.WAIT if gate.state not in HELD_STATES:
             return _rest(gate, GateState.BACKING_OFF, BACKOFF_S, verdict, now, chance)
         case Action.WAIT | Action.PARK:
-            known = gate if gate.state in HELD else replace(gate, failures=0)
+            known = gate if gate.state in HELD_STATES else replace(gate, failures=0)
             return _rest(known, GateState.PARKED, PROBE_S, verdict, now, chance)
         case _ if gate.state is GateState.OPEN:
             return replace(gate, last_error=verdict.reason)
         case _:
-            pauses = PROBE_S if gate.state in HELD else BACKOFF_S
+            pauses = PROBE_S if gate.state in HELD_STATES else BACKOFF_S
             pause = stepped(max(gate.failures - 1, 0), pauses=pauses, chance=chance)
             return replace(gate, retry_at=now + pause, asked=False, last_error=verdict.reason)
 
@@ -135,7 +135,7 @@ def _rest(
         pause = stepped(gate.failures, pauses=pauses, chance=chance)
     else:
         # Never earlier than asked, and not all at the same moment.
-        pause = stepped(0, pauses=(max(verdict.after, LEAST_ASKED_S),), chance=chance)
+        pause = stepped(0, pauses=(max(verdict.after, MIN_REQUESTED_PAUSE_S),), chance=chance)
     return replace(
         gate,
         state=state,
@@ -146,20 +146,20 @@ def _rest(
     )
 
 
-def paused(gate: Gate) -> Gate:
+def pause(gate: Gate) -> Gate:
     """Held back by hand, whatever else holds it back."""
     return replace(gate, paused=True)
 
 
-def resumed(gate: Gate) -> Gate:
+def resume(gate: Gate) -> Gate:
     """Let go by hand: no pause of any kind holds it any more, and one in trouble is tried at once."""
     state = GateState.PARKED if gate.state is GateState.DISABLED else gate.state
     return replace(gate, state=state, paused=False, retry_at=0.0, asked=False)
 
 
-def mended(gate: Gate) -> Gate:
+def unpark(gate: Gate) -> Gate:
     """Somebody may have mended the destination: a parked one is tried at once, unless it asked for its pause."""
-    return gate if gate.paused or gate.state not in HELD or gate.asked else resumed(gate)
+    return gate if gate.paused or gate.state not in HELD_STATES or gate.asked else resume(gate)
 
 
 def after_restart(gate: Gate) -> Gate:

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from aintandem_notify.delivery.gate import Gate, GateState
-from aintandem_notify.delivery.judge import LONGEST_ASKED_S
+from aintandem_notify.delivery.judge import MAX_REQUESTED_PAUSE_S
 from aintandem_notify.store import GateRow
 
-LONGEST_S: Final = 1.2 * LONGEST_ASKED_S
+MAX_PAUSE_S: Final = 1.2 * MAX_REQUESTED_PAUSE_S
 """No pause that we give is longer, jitter included."""
 
 SLOW_RATE_S: Final = 5.0
@@ -46,7 +46,7 @@ def from_row(row: GateRow, now_s: float, now: datetime) -> Gate:
     )
 
 
-def must_be_kept(before: Gate, after: Gate, interval_s: float | None) -> bool:
+def must_be_stored(before: Gate, after: Gate, interval_s: float | None) -> bool:
     """Whether the change belongs into the store: anything but the next slot of a rate that is soon over.
 
     ``interval_s``: seconds between two deliveries, None without a rate.
@@ -59,12 +59,12 @@ def must_be_kept(before: Gate, after: Gate, interval_s: float | None) -> bool:
 
 
 def _moment(wait_s: float, now: datetime) -> datetime | None:
-    return now + timedelta(seconds=min(wait_s, LONGEST_S)) if wait_s > 0 else None
+    return now + timedelta(seconds=min(wait_s, MAX_PAUSE_S)) if wait_s > 0 else None
 
 
 def _due(moment: datetime | None, written_at: datetime, now_s: float, now: datetime) -> float:
     if moment is None:
         return 0.0
-    longest_s = min((moment - written_at).total_seconds(), LONGEST_S)
+    longest_s = min((moment - written_at).total_seconds(), MAX_PAUSE_S)
     wait_s = min((moment - now).total_seconds(), longest_s)
     return now_s + wait_s if wait_s > 0 else 0.0

@@ -11,10 +11,10 @@ from typing import Final
 from aintandem_notify.errors import DestinationBroken, DestinationGone, HttpFailed, Rejected, RetryLater
 from aintandem_notify.plugins.border import describe_fault, fault_kind
 
-SAME_FAULTS: Final = 3
+MAX_SAME_FAULTS: Final = 3
 """How often a plugin may end with the same exception for one message before the message is given up."""
 
-LONGEST_ASKED_S: Final = 86_400.0
+MAX_REQUESTED_PAUSE_S: Final = 86_400.0
 """A destination may ask for a day of rest at the most."""
 
 
@@ -37,7 +37,7 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class FaultHistory:
     """Earlier tries of one delivery: the exception that the last ones ended with, and how many in a row."""
 
     fault: str | None = None
@@ -54,7 +54,7 @@ class Verdict:
     action: Action
     reason: str = ""
     after: float | None = None
-    history: History = History()
+    history: FaultHistory = FaultHistory()
     once_more: bool = False
 
 
@@ -73,7 +73,7 @@ _ACTIONS: Final[tuple[tuple[type[Exception], Action], ...]] = (
 """The first class that fits decides; any other exception is the plugin's own fault."""
 
 
-def judge(error: Exception | None, history: History, *, plain: bool = False) -> Verdict:
+def judge(error: Exception | None, history: FaultHistory, *, plain: bool = False) -> Verdict:
     """What a try that ended with ``error``, as the border made it (None: delivered), means after ``history``.
 
     ``plain``: it was the last try, as plain text.
@@ -84,20 +84,20 @@ def judge(error: Exception | None, history: History, *, plain: bool = False) -> 
     for kind, action in _ACTIONS:
         if isinstance(error, kind):
             once_more = action is Action.REFUSE and not plain
-            return Verdict(action, reason, asked(error), history, once_more)
+            return Verdict(action, reason, requested_pause(error), history, once_more)
     return _fault(error, reason, history, plain)
 
 
-def _fault(error: Exception, reason: str, history: History, plain: bool) -> Verdict:
+def _fault(error: Exception, reason: str, history: FaultHistory, plain: bool) -> Verdict:
     fault = fault_kind(error)
     count = history.count + 1 if fault == history.fault else 1
-    if plain or count >= SAME_FAULTS:
+    if plain or count >= MAX_SAME_FAULTS:
         times = f" ({count} times)" if count > 1 else ""
-        return Verdict(Action.GIVE_UP, f"{reason}{times}", history=History(fault, count), once_more=not plain)
-    return Verdict(Action.AGAIN, reason, history=History(fault, count))
+        return Verdict(Action.GIVE_UP, f"{reason}{times}", history=FaultHistory(fault, count), once_more=not plain)
+    return Verdict(Action.AGAIN, reason, history=FaultHistory(fault, count))
 
 
-def asked(error: Exception) -> float | None:
+def requested_pause(error: Exception) -> float | None:
     """Seconds that the destination asked for, at most a day; None if it did not."""
     after = error.after if isinstance(error, RetryLater) else None
-    return None if after is None else min(after, LONGEST_ASKED_S)
+    return None if after is None else min(after, MAX_REQUESTED_PAUSE_S)

@@ -12,8 +12,8 @@ from aintandem_notify.log import get_logger
 from aintandem_notify.rules import formats
 from aintandem_notify.store import Claim
 
-LONGEST_PLAIN_TITLE: Final = 150
-LONGEST_PLAIN_BODY: Final = 1000
+MAX_PLAIN_TITLE: Final = 150
+MAX_PLAIN_BODY: Final = 1000
 """Characters of a last try; short enough for whatever a destination may have found too long."""
 
 log = get_logger(__name__)
@@ -22,7 +22,7 @@ INSTEAD_OF: Final = "Instead of"
 """The name of the field that says which destination this one stands in for."""
 
 
-def presented(claim: Claim) -> Notification:
+def render_claim(claim: Claim) -> Notification:
     """What the plugin gets for this claim; without any text from outside where something is wrong with those."""
     try:
         return _presented(claim)
@@ -36,7 +36,7 @@ def _presented(claim: Claim) -> Notification:
     if claim.instead_of is not None:
         fields = (*notification.fields, Field(INSTEAD_OF, claim.instead_of))
         notification = notification.model_copy(update={"instead_of": claim.instead_of, "fields": fields})
-    return _own(plainly(notification) if claim.plain else notification)
+    return _own(as_plain(notification) if claim.plain else notification)
 
 
 def _own(notification: Notification) -> Notification:
@@ -47,14 +47,14 @@ def _own(notification: Notification) -> Notification:
     return notification.model_copy(update={"event": event})
 
 
-def plainly(notification: Notification) -> Notification:
+def as_plain(notification: Notification) -> Notification:
     """The last try of a message that was refused: title and body as short plain text, and nothing else."""
-    title = formats.one_line(plain_text(notification.title), LONGEST_PLAIN_TITLE)
+    title = formats.one_line(plain_text(notification.title), MAX_PLAIN_TITLE)
     return notification.model_copy(
         update={
             "plain": True,
             "title": title or notification.event.type,
-            "body": formats.cut_end(plain_text(notification.body), LONGEST_PLAIN_BODY),
+            "body": formats.cut_end(plain_text(notification.body), MAX_PLAIN_BODY),
             "fields": (),
             "url": None,
             "mentions": (),
@@ -71,4 +71,4 @@ def plain_text(text: str) -> str:
 
 
 def _plain_run(run: Run) -> Run:
-    return replace(run, name=formats.one_line(plain_text(run.name), LONGEST_PLAIN_TITLE), output_tail="")
+    return replace(run, name=formats.one_line(plain_text(run.name), MAX_PLAIN_TITLE), output_tail="")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from aintandem_notify.delivery.judge import Action, History, Verdict
+from aintandem_notify.delivery.judge import Action, FaultHistory, Verdict
 from aintandem_notify.foundation.backoff import Chance, stepped
 from aintandem_notify.hookspecs import Receipt
 from aintandem_notify.store import Claim, DeliveryState, Settlement
@@ -30,9 +30,9 @@ _COUNTED: Final = frozenset({Action.AGAIN, Action.REFUSE, Action.GIVE_UP})
 """Trouble of the message; only that counts as an attempt."""
 
 
-def history_of(claim: Claim) -> History:
+def fault_history(claim: Claim) -> FaultHistory:
     """What the store knows of earlier tries."""
-    return History(claim.fault, claim.fault_count)
+    return FaultHistory(claim.fault, claim.fault_count)
 
 
 def settlement(
@@ -63,18 +63,20 @@ def _reason(claim: Claim, verdict: Verdict) -> str | None:
     return f"{verdict.reason}{also}" or None
 
 
-def outlived(claim: Claim, max_age: float, now: datetime) -> bool:
+def is_too_old(claim: Claim, max_age: float, now: datetime) -> bool:
     """Whether the delivery has waited longer than ``max_age`` seconds."""
     return now - claim.created_at > timedelta(seconds=max_age)
 
 
-def given_up(claim: Claim, max_age: float, now: datetime) -> Settlement:
+def give_up(claim: Claim, max_age: float, now: datetime) -> Settlement:
     """The end of a delivery that waited too long."""
     kept: dict[str, Any] = {name: getattr(claim, name) for name in ("attempts", "fault", "fault_count", "plain")}
-    return Settlement(claim=claim, state=DeliveryState.DEAD, at=now, due_at=now, reason=too_old(max_age), **kept)
+    return Settlement(
+        claim=claim, state=DeliveryState.DEAD, at=now, due_at=now, reason=too_old_reason(max_age), **kept
+    )
 
 
-def too_old(max_age: float) -> str:
+def too_old_reason(max_age: float) -> str:
     """The reason of a delivery that waited too long; the length in the largest unit that is whole."""
     for seconds, unit in ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s")):
         if max_age >= seconds and max_age % seconds == 0:

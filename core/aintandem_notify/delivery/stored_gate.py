@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from aintandem_notify.delivery.gate import HELD, Gate, GateState, after_restart
-from aintandem_notify.delivery.gate_rows import from_row, must_be_kept, to_row
+from aintandem_notify.delivery.gate import HELD_STATES, Gate, GateState, after_restart
+from aintandem_notify.delivery.gate_rows import from_row, must_be_stored, to_row
 from aintandem_notify.log import get_logger
 from aintandem_notify.store import GateRow, Store
 
@@ -19,7 +19,7 @@ _UNTIL: Final = {
 
 log = get_logger(__name__)
 
-Place = Callable[[bytes], str]
+PlaceHash = Callable[[bytes], str]
 """Gives a hash of where a destination is, with the store's salt."""
 
 
@@ -38,7 +38,7 @@ class StoredGate:
     sends, unless the destination is well and takes all that there is.
     """
 
-    def __init__(self, name: str, interval_s: float | None, place: Place | None = None) -> None:
+    def __init__(self, name: str, interval_s: float | None, place: PlaceHash | None = None) -> None:
         self._name = name
         self._place = place
         self._hash: str | None = None
@@ -96,7 +96,7 @@ class StoredGate:
                 store.gates.write(self._name, row, store.variant(self._name))
                 if before.paused and not after.paused:
                     store.gates.let_go(self._name)
-        elif must_be_kept(before, after, self._interval_s):
+        elif must_be_stored(before, after, self._interval_s):
             row = to_row(after, instant.now_s, instant.now)
             store.gates.write(self._name, replace(row, settings=self._here(store)))
 
@@ -110,7 +110,7 @@ class StoredGate:
         self.value = gate
 
     def _say_held(self, gate: Gate) -> None:
-        if gate.paused or gate.state in HELD:
+        if gate.paused or gate.state in HELD_STATES:
             log.warning(
                 "destination is held back since before the start",
                 name=self._name,

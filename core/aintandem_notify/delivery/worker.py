@@ -10,14 +10,14 @@ import trio
 
 from aintandem_notify.delivery import gate as gates
 from aintandem_notify.delivery.digest import fold_backlog
-from aintandem_notify.delivery.expiry import look_after_waiting
-from aintandem_notify.delivery.fallback import handed_over
-from aintandem_notify.delivery.gate import HELD, Gate
+from aintandem_notify.delivery.expiry import expire_waiting
+from aintandem_notify.delivery.fallback import select_for_fallback
+from aintandem_notify.delivery.gate import HELD_STATES, Gate
 from aintandem_notify.delivery.judge import Action, Verdict, judge
-from aintandem_notify.delivery.rendering import presented
+from aintandem_notify.delivery.rendering import render_claim
 from aintandem_notify.delivery.settings import DestinationSettings
-from aintandem_notify.delivery.settlement import HORIZON, given_up, history_of, outlived, settlement
-from aintandem_notify.delivery.stored_gate import Instant, Place, StoredGate
+from aintandem_notify.delivery.settlement import HORIZON, fault_history, give_up, is_too_old, settlement
+from aintandem_notify.delivery.stored_gate import Instant, PlaceHash, StoredGate
 from aintandem_notify.domain.events import AgentEvent, DestinationParkedEvent, DestinationRecoveredEvent
 from aintandem_notify.domain.notification import STORE_THREAD, Notification
 from aintandem_notify.errors import StoreError
@@ -42,7 +42,7 @@ STORE_PAUSES_S: Final[Sequence[float]] = (1.0, 5.0, 15.0, 30.0)
 log = get_logger(__name__)
 
 
-class Delivers(Protocol):
+class Deliverer(Protocol):
     """Who brings notifications to the plugins."""
 
     def is_loaded(self, name: str) -> bool:
@@ -66,12 +66,12 @@ class Worker:
         settings: DestinationSettings,
         *,
         storage: Storage,
-        host: Delivers,
+        host: Deliverer,
         clock: Clock,
         chance: Chance,
         announce: Callable[[AgentEvent], None],
         wake: Callable[[Iterable[str]], None] = lambda _names: None,
-        place: Place | None = None,
+        place: PlaceHash | None = None,
     ) -> None:
         self.settings = settings
         self.draining = False
@@ -150,7 +150,7 @@ class Worker:
             nursery.cancel_scope.cancel()
 
     async def _look_after_waiting(self) -> None:
-        await look_after_waiting(
+        await expire_waiting(
             self.settings,
             storage=self._storage,
             clock=self._clock,
@@ -212,21 +212,21 @@ class Worker:
             return []
         now, aged_at = self._clock.now(), self._clock.capped_now()
         old = [claim for claim in claims if self._outlived(claim, aged_at)]
-        ends = [_Outcome(given_up(claim, self.settings.max_age, now)) for claim in old]
+        ends = [_Outcome(give_up(claim, self.settings.max_age, now)) for claim in old]
         live = [claim for claim in claims if not self._outlived(claim, aged_at)]
         if live:
             if self.settings.rate is not None:
                 self._slot_s = trio.current_time() + self.settings.rate.interval
-            results = await self._host.deliver(self.settings.name, list(map(presented, live)))
+            results = await self._host.deliver(self.settings.name, list(map(render_claim, live)))
             ends += [self._settle(claim, result) for claim, result in zip(live, results, strict=False)]
         return ends
 
     def _outlived(self, claim: Claim, now: datetime) -> bool:
-        return outlived(claim, self.settings.max_age, now)
+        return is_too_old(claim, self.settings.max_age, now)
 
     def _settle(self, claim: Claim, result: DeliveryResult) -> "_Outcome":
         error, receipt = (None, result.receipt) if isinstance(result, Delivered) else (result.error, None)
-        verdict = judge(error, history_of(claim), plain=claim.plain)
+        verdict = judge(error, fault_history(claim), plain=claim.plain)
         if verdict.action is not Action.DELIVERED:
             self._say(claim, verdict)
         instant = self._instant()
@@ -247,11 +247,11 @@ class Worker:
             if after.failures > before.failures:
                 log.info("destination is still in trouble", name=name, state=after.state.value, reason=reason)
             return
-        tell = log.warning if after.state in HELD else log.info
+        tell = log.warning if after.state in HELD_STATES else log.info
         tell("destination", name=name, state=after.state.value, reason=reason)
-        if after.state in HELD:
+        if after.state in HELD_STATES:
             self._announce(DestinationParkedEvent(timestamp=now, instance=name, reason=reason))
-        elif before.state in HELD:
+        elif before.state in HELD_STATES:
             self._announce(DestinationRecoveredEvent(timestamp=now, instance=name))
 
     async def _turn(self, outcomes: "Sequence[_Outcome]") -> "_Turn":
@@ -301,14 +301,14 @@ class Worker:
             store.outbox.put_back(name)
         settlements = [outcome.settlement for outcome in outcomes]
         store.outbox.settle(settlements)
-        others = handed_over(self.settings, settlements)
+        others = select_for_fallback(self.settings, settlements)
         if others and self.settings.fallback is not None:
             store.backlog.take_over(others, self.settings.fallback, instant.now)
         for outcome in outcomes:
             if outcome.verdict is not None:
-                gate = gates.after(gate, outcome.verdict, outcome.at_s, self._chance)
+                gate = gates.record_verdict(gate, outcome.verdict, outcome.at_s, self._chance)
             elif store.is_shared:
-                gate = gates.not_tried(gate)
+                gate = gates.cancel_probe(gate)
         turn = _Turn(before, gate, taken_over=len(others), folded=self._fold(store, gate, instant))
         if most := self._room(gate, instant):
             # In trouble nothing is sent whose end could not be recorded, but for what tells of the trouble.
@@ -317,9 +317,9 @@ class Worker:
             due = None if claims else store.outbox.next_due(name, now=instant.now, horizon=horizon)
             next_due_s = idle_s if due is None else min(idle_s, (due - instant.now).total_seconds())
             if claims:
-                gate = gates.sending(gate, self.settings.rate, instant.now_s)
+                gate = gates.start_send(gate, self.settings.rate, instant.now_s)
                 if store.is_shared:
-                    gate = gates.probing(gate, instant.now_s)
+                    gate = gates.start_probe(gate, instant.now_s)
             turn = replace(turn, after=gate, claims=claims, next_due_s=next_due_s)
         self._gate.keep(store, before, gate, instant)
         return turn

@@ -3,8 +3,8 @@
 For ``check --connect``, ``test`` and ``plugins list CONFIG``.
 """
 
-from aintandem_notify.diagnostics.instances import bring_up, send_sample, try_all
-from aintandem_notify.diagnostics.results import Trial
-from aintandem_notify.diagnostics.sample import sample
+from aintandem_notify.diagnostics.instances import check_all, send_sample, start_instances
+from aintandem_notify.diagnostics.results import CheckResult
+from aintandem_notify.diagnostics.sample import build_sample
 
-__all__ = ["Trial", "bring_up", "sample", "send_sample", "try_all"]
+__all__ = ["CheckResult", "build_sample", "check_all", "send_sample", "start_instances"]

@@ -9,9 +9,9 @@ from typing import Final
 import trio
 
 from aintandem_notify.config import Config
-from aintandem_notify.diagnostics.orchestrator import try_orchestrator
-from aintandem_notify.diagnostics.results import Trial
-from aintandem_notify.diagnostics.sample import sample
+from aintandem_notify.diagnostics.orchestrator import check_orchestrator
+from aintandem_notify.diagnostics.results import CheckResult
+from aintandem_notify.diagnostics.sample import build_sample
 from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.errors import ConfigError, Problem
 from aintandem_notify.foundation.clock import SystemClock
@@ -27,39 +27,39 @@ LATE_S: Final = 1.0
 """Seconds beyond its deadline that a delivery in a thread gets; the agent itself would wait for it."""
 
 
-async def bring_up(loaded: Loaded) -> tuple[InstanceStatus, ...]:
+async def start_instances(loaded: Loaded) -> tuple[InstanceStatus, ...]:
     """Where every instance stands after its set-up."""
     async with _http(loaded.config) as http, _instances(loaded, http, tuple(loaded.config.instances)) as host:
         return host.snapshot()
 
 
-async def try_all(loaded: Loaded) -> list[Trial]:
+async def check_all(loaded: Loaded) -> list[CheckResult]:
     """The orchestrator first, then every instance in file order."""
     async with _http(loaded.config) as http:
-        trials = [await try_orchestrator(loaded.config, http)]
+        trials = [await check_orchestrator(loaded.config, http)]
         async with _instances(loaded, http, tuple(loaded.config.instances)) as host:
             return trials + [await _try_instance(host, status) for status in host.snapshot()]
 
 
-async def send_sample(loaded: Loaded, destination: str, event_type: str) -> Trial:
+async def send_sample(loaded: Loaded, destination: str, event_type: str) -> CheckResult:
     """Deliver one made-up notification. Raises ConfigError for a destination or event type that is none."""
     config = loaded.config
     destinations = [name for name, instance in config.instances.items() if instance.delivers]
     _expect("destination", destination, destinations, config)
     _expect("event type", event_type, list(EVENT_TYPES), config)
-    notification = sample(config, destination, event_type, SystemClock().now())
+    notification = build_sample(config, destination, event_type, SystemClock().now())
     async with _http(config) as http, _instances(loaded, http, (destination,)) as host:
         (status,) = host.snapshot()
         if status.state is not InstanceState.LOADED:
-            return Trial(destination, fine=False, detail=f"{status.state}: {status.reason}")
+            return CheckResult(destination, fine=False, detail=f"{status.state}: {status.reason}")
         timeout_s = config.instances[destination].common.timeout + LATE_S
         with trio.move_on_after(timeout_s) as limit:
             (result,) = await host.deliver(destination, [notification])
         if limit.cancelled_caught:
-            return Trial(destination, fine=False, detail=f"deliver has not ended after {timeout_s:g} s")
+            return CheckResult(destination, fine=False, detail=f"deliver has not ended after {timeout_s:g} s")
     if isinstance(result, Delivered):
-        return Trial(destination, fine=True, detail="delivered")
-    return Trial(destination, fine=False, detail=in_words(result.error))
+        return CheckResult(destination, fine=True, detail="delivered")
+    return CheckResult(destination, fine=False, detail=in_words(result.error))
 
 
 def _expect(kind: str, name: str, known: Sequence[str], config: Config) -> None:
@@ -69,14 +69,14 @@ def _expect(kind: str, name: str, known: Sequence[str], config: Config) -> None:
         raise ConfigError([Problem(f"no {kind} is called {name}; {hint}")], str(config.source))
 
 
-async def _try_instance(host: PluginHost, status: InstanceStatus) -> Trial:
+async def _try_instance(host: PluginHost, status: InstanceStatus) -> CheckResult:
     if status.state is not InstanceState.LOADED:
-        return Trial(status.name, fine=False, detail=f"{status.state}: {status.reason}")
+        return CheckResult(status.name, fine=False, detail=f"{status.state}: {status.reason}")
     try:
         await host.check(status.name)
     except Exception as error:  # noqa: BLE001  # whatever the plugin's check raises is the answer
-        return Trial(status.name, fine=False, detail=in_words(error))
-    return Trial(status.name, fine=True, detail="")
+        return CheckResult(status.name, fine=False, detail=in_words(error))
+    return CheckResult(status.name, fine=True, detail="")
 
 
 def _http(config: Config) -> HttpClient:

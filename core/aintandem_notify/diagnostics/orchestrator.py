@@ -9,7 +9,7 @@ from typing import Final
 import trio
 
 from aintandem_notify.config import Config, ProjectConfig
-from aintandem_notify.diagnostics.results import Trial
+from aintandem_notify.diagnostics.results import CheckResult
 from aintandem_notify.errors import (
     AInTandemNotifyError,
     AuthenticationFailed,
@@ -26,11 +26,11 @@ ANSWER_S: Final = 30.0
 """Seconds that the orchestrator gets for all that it is asked."""
 
 
-async def try_orchestrator(config: Config, http: HttpClient) -> Trial:
+async def check_orchestrator(config: Config, http: HttpClient) -> CheckResult:
     """Log in, look for the projects of the config, and log out again."""
     orchestrator = config.orchestrator
     if orchestrator.embedded:
-        return Trial("orchestrator", fine=True, detail="the embedded simulator")
+        return CheckResult("orchestrator", fine=True, detail="the embedded simulator")
     clock = SystemClock()
     session = Session(
         orchestrator.url,
@@ -46,10 +46,10 @@ async def try_orchestrator(config: Config, http: HttpClient) -> Trial:
             found = await _find_projects(config.projects, OrchestratorApi(session, http, clock))
             await session.logout()
     except trio.TooSlowError:
-        return Trial("orchestrator", fine=False, detail=f"no answer within {ANSWER_S:g} s")
+        return CheckResult("orchestrator", fine=False, detail=f"no answer within {ANSWER_S:g} s")
     except AInTandemNotifyError as error:
-        return Trial("orchestrator", fine=False, detail=in_words(error) + _advice(error))
-    return Trial("orchestrator", fine=not found.unknown, detail=found.describe())
+        return CheckResult("orchestrator", fine=False, detail=in_words(error) + _advice(error))
+    return CheckResult("orchestrator", fine=not found.unknown, detail=found.describe())
 
 
 def _advice(error: AInTandemNotifyError) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class CheckResult:
     """How one thing did; ``detail`` says what was found, or what is wrong."""
 
     name: str

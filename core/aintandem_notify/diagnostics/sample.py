@@ -10,14 +10,14 @@ from aintandem_notify.domain.notification import Notification, Project
 from aintandem_notify.domain.samples import SAMPLE_FIELDS, sample_event, sample_run
 from aintandem_notify.rules import Router
 
-TEST_MARK: Final = "Test: "
+TITLE_PREFIX: Final = "Test: "
 """What the title begins with, so that nobody runs to mend anything."""
 
 OTHER_INSTANCE: Final = "example"
 """The instance that events of the agent are about; none is told of itself, and none can be called this."""
 
 
-def sample(config: Config, destination: str, event_type: str, now: datetime) -> Notification:
+def build_sample(config: Config, destination: str, event_type: str, now: datetime) -> Notification:
     """A made-up notification for ``destination``, with the texts that an event of this type has by default."""
     project = next((entry for entry in config.projects if not entry.is_glob), None)
     project_id = project.id if project else "project-123"
@@ -31,4 +31,4 @@ def sample(config: Config, destination: str, event_type: str, now: datetime) -> 
     routes = router.route(event, sample_run(event), where, now)
     # Other instances may have events of their own that this one belongs to.
     notification = next(routed.notification for routed in routes if destination in routed.destinations)
-    return notification.model_copy(update={"title": TEST_MARK + notification.title})
+    return notification.model_copy(update={"title": TITLE_PREFIX + notification.title})

@@ -5,9 +5,14 @@ are pure. ``looking`` asks the orchestrator, ``trying`` makes a configuration in
 """
 
 from aintandem_notify.init_wizard.draft import Draft, DraftInstance
-from aintandem_notify.init_wizard.dry_run import loaded_of, problem_of
-from aintandem_notify.init_wizard.files import in_the_way, write
-from aintandem_notify.init_wizard.orchestrator_probe import Refusal, listed_projects, silence_at, url_problem
+from aintandem_notify.init_wizard.dry_run import first_problem, load_draft
+from aintandem_notify.init_wizard.files import conflicting_files, write
+from aintandem_notify.init_wizard.orchestrator_probe import (
+    ProbeFailure,
+    connection_problem,
+    probe_projects,
+    url_problem,
+)
 from aintandem_notify.init_wizard.questions import PLUGINS, PluginQuestions, Question
 
 __all__ = [
@@ -15,13 +20,13 @@ __all__ = [
     "Draft",
     "DraftInstance",
     "PluginQuestions",
+    "ProbeFailure",
     "Question",
-    "Refusal",
-    "in_the_way",
-    "listed_projects",
-    "loaded_of",
-    "problem_of",
-    "silence_at",
+    "conflicting_files",
+    "connection_problem",
+    "first_problem",
+    "load_draft",
+    "probe_projects",
     "url_problem",
     "write",
 ]

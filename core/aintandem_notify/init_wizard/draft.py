@@ -85,14 +85,14 @@ class Draft:
         yield ""
         yield "[orchestrator]"
         if self.embedded:
-            yield f"url = {quoted(SIMULATOR)}    # made-up events; put your server's address here, as below"
+            yield f"url = {toml_string(SIMULATOR)}    # made-up events; put your server's address here, as below"
             yield '# url = "http://localhost:9900"'
             yield '# username = "admin"'
             yield '# password = { env = "AINTANDEM_PASSWORD" }'
         else:
-            yield f"url = {quoted(self.url)}"
+            yield f"url = {toml_string(self.url)}"
             if not self.token:
-                yield f"username = {quoted(self.username)}"
+                yield f"username = {toml_string(self.username)}"
             for key in self._login_secret():
                 yield f"{key} = {_file(_secret_file(stem, key))}"
         yield '# console_url = "https://console.example/projects/{{ project.id }}"   # what notifications link to'
@@ -101,7 +101,7 @@ class Draft:
         for project, name in self.projects:
             yield "[[projects]]"
             comment = formats.one_line(name, LONGEST_COMMENT)
-            yield f"id = {quoted(project)}" + (f"    # {comment}" if comment and name != project else "")
+            yield f"id = {toml_string(project)}" + (f"    # {comment}" if comment and name != project else "")
             yield ""
         yield "# [[projects]]"
         yield '# id = "sales-*"    # a glob watches every project that matches, also those to come'
@@ -110,7 +110,7 @@ class Draft:
         for one in self.instances:
             yield f"[plugins.{one.type}.{one.name}]"
             for key, value in one.keys.items():
-                yield f"{key} = {quoted(value)}"
+                yield f"{key} = {toml_string(value)}"
             for key in one.secrets:
                 yield f"{key} = {_file(_secret_file(stem, f'{one.full_name}.{key}'))}"
             yield ""
@@ -126,7 +126,7 @@ class Draft:
         yield '# name = "long failures"'
         yield '# events = ["task_failed", "workflow_execution_failed", "sandbox_error"]'
         yield '# when = "run.duration is none or run.duration > 60"    # Jinja2; seconds'
-        yield f"# notify = [{quoted(destination)}]"
+        yield f"# notify = [{toml_string(destination)}]"
 
 
 def _secret_file(stem: str, name: str) -> str:
@@ -135,10 +135,10 @@ def _secret_file(stem: str, name: str) -> str:
 
 
 def _file(path: str) -> str:
-    return f"{{ file = {quoted(path)} }}"
+    return f"{{ file = {toml_string(path)} }}"
 
 
-def quoted(text: str) -> str:
+def toml_string(text: str) -> str:
     """``text`` as a TOML string, whatever is in it but halves of characters, which no file of UTF-8 can hold."""
     return '"' + "".join(_ESCAPES.get(one) or _escaped(one) for one in text) + '"'
 

@@ -12,7 +12,7 @@ from aintandem_notify.plugins.discovery.catalog import Catalog, Files
 from aintandem_notify.rules import Language, Router
 
 
-def loaded_of(draft: Draft, path: Path) -> Loaded:
+def load_draft(draft: Draft, path: Path) -> Loaded:
     """The configuration as ``path`` would hold it; raises ConfigError with all that is wrong."""
     catalog = Catalog(files=Files.REFUSED)  # the plugins to pick from are installed
     surroundings = Surroundings(path.absolute().parent, os.environ, Language())
@@ -22,10 +22,10 @@ def loaded_of(draft: Draft, path: Path) -> Loaded:
     return Loaded(config, Router(config), catalog)
 
 
-def problem_of(draft: Draft, path: Path) -> str | None:
+def first_problem(draft: Draft, path: Path) -> str | None:
     """The first thing that is wrong with it, in words without secrets; None when it can be used."""
     try:
-        loaded_of(draft, path)
+        load_draft(draft, path)
     except ConfigError as error:
         return error.problems[0].message
     return None

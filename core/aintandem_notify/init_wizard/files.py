@@ -10,7 +10,7 @@ from aintandem_notify.foundation.private_folders import make_folder
 from aintandem_notify.init_wizard.draft import Draft
 
 
-def in_the_way(draft: Draft, path: Path) -> list[Path]:
+def conflicting_files(draft: Draft, path: Path) -> list[Path]:
     """The secret files that are there already and hold something else."""
     found = []
     for name, secret in draft.secret_files(path.stem).items():

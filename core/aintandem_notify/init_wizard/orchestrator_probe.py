@@ -22,7 +22,7 @@ LONGEST_REASON: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ProbeFailure:
     """What was answered cannot be used; ``is_login``: the address can, but not the login."""
 
     reason: str
@@ -38,7 +38,7 @@ def url_problem(url: str) -> str | None:
     return None
 
 
-async def silence_at(url: str) -> str | None:
+async def connection_problem(url: str) -> str | None:
     """Why nobody answers at the address; None when somebody does, whoever it is."""
     if url == SIMULATOR:
         return None
@@ -50,14 +50,14 @@ async def silence_at(url: str) -> str | None:
     return None
 
 
-async def listed_projects(
+async def probe_projects(
     url: str, username: str, password: str, token: str = ""
-) -> Sequence[tuple[str, str]] | Refusal:
+) -> Sequence[tuple[str, str]] | ProbeFailure:
     """The projects' ids and names, after a login, or with ``token`` in place of one."""
     if url == SIMULATOR:
         return [(project, "") for project in DEFAULT_PROJECTS]
     if token and not is_token(token):
-        return Refusal("a token is one word of plain letters, digits and signs", is_login=True)
+        return ProbeFailure("a token is one word of plain letters, digits and signs", is_login=True)
     try:
         async with AInTandemClient(url, token=token or None) as client:
             if not token:
@@ -67,5 +67,5 @@ async def listed_projects(
                 await client.auth.logout()
     except (OrchestratorError, HttpFailed) as error:
         reason = formats.one_line(str(error), LONGEST_REASON)
-        return Refusal(reason, is_login=isinstance(error, AuthenticationFailed | Forbidden))
+        return ProbeFailure(reason, is_login=isinstance(error, AuthenticationFailed | Forbidden))
     return [(record.id, record.name or "") for record in records]

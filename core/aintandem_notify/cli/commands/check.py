@@ -12,7 +12,7 @@ from aintandem_notify.cli.echo import echo, echo_lines
 from aintandem_notify.cli.options import (
     EXIT_FAILED,
     config_argument,
-    files_beside,
+    plugin_file_policy,
     run_interruptible,
     terminal_width,
 )
@@ -32,7 +32,7 @@ def check(config: Path, connect: bool) -> None:
     """
     from aintandem_notify.plugins.config_loading import load
 
-    loaded = load(config, files=files_beside("config"))
+    loaded = load(config, files=plugin_file_policy("config"))
     _describe(loaded)
     if connect:
         _connect(loaded)
@@ -71,11 +71,11 @@ def _too_few_files(loaded: Loaded) -> str | None:
 def _connect(loaded: Loaded) -> None:
     from aintandem_notify import log
     from aintandem_notify.cli.tables import table_lines
-    from aintandem_notify.diagnostics import try_all
+    from aintandem_notify.diagnostics import check_all
 
     echo_lines("\nDoes everything answer?\n", bold=True)
     log.silence()  # what there is to say is shown below
-    trials = run_interruptible(try_all, loaded)
+    trials = run_interruptible(check_all, loaded)
     rows = [("yes" if trial.fine else "NO", trial.name, trial.detail) for trial in trials]
     for line in table_lines(rows, terminal_width()):
         echo(line)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aintandem_notify.cli.control_options import (
-    ask_first,
     config_and_name,
     config_and_names,
+    filter_from_options,
     filter_options,
     json_option,
     now,
+    require_confirmation,
     show_facts,
     show_json,
     show_table,
-    wanted_of,
 )
 from aintandem_notify.cli.echo import echo, echo_lines
 from aintandem_notify.cli.options import EXIT_FAILED, config_argument
@@ -26,7 +26,7 @@ from aintandem_notify.cli.options import EXIT_FAILED, config_argument
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from aintandem_notify.control.deliveries import Act
+    from aintandem_notify.control.deliveries import AdminAction
     from aintandem_notify.control.schemas import BulkResponse, DeliveryDetailResponse, DeliveryResponse
 
 STATES = ("queued", "delivered", "dead", "folded")
@@ -64,7 +64,7 @@ def list_deliveries(
     """List deliveries, the newest first."""
     from aintandem_notify.control.client.backend import open_backend
 
-    wanted = wanted_of(**where, states=states)
+    wanted = filter_from_options(**where, states=states)
     with open_backend(config) as desk:
         page = desk.page(wanted, most=limit, before=before)
     if as_json:
@@ -110,9 +110,9 @@ def retry(**options: Any) -> None:
     By their IDs, or all that --destination, --state, --since and --until name. An ID is the number that list
     shows, or how the notification's id begins. Exits with 1 when one of the IDs was left alone.
     """
-    from aintandem_notify.control.deliveries import Act
+    from aintandem_notify.control.deliveries import AdminAction
 
-    _act(Act.RETRY, "queued again", **options)
+    _act(AdminAction.RETRY, "queued again", **options)
 
 
 @deliveries.command(epilog="Example:  aintandem-notify deliveries drop --destination slack.team")
@@ -127,13 +127,13 @@ def drop(**options: Any) -> None:
     By their IDs, or all that --destination, --state, --since and --until name. An ID is the number that list
     shows, or how the notification's id begins. Exits with 1 when one of the IDs was left alone.
     """
-    from aintandem_notify.control.deliveries import Act
+    from aintandem_notify.control.deliveries import AdminAction
 
-    _act(Act.DROP, "dropped", **options)
+    _act(AdminAction.DROP, "dropped", **options)
 
 
 def _act(
-    what: Act,
+    what: AdminAction,
     done: str,
     *,
     arguments: tuple[str, ...],
@@ -144,16 +144,16 @@ def _act(
     **where: str | None,
 ) -> None:
     from aintandem_notify.control.client.backend import open_backend
-    from aintandem_notify.control.deliveries import ACTED_ON
+    from aintandem_notify.control.deliveries import ELIGIBLE_STATES
 
     config, ids = config_and_names(arguments, "")
     if bool(ids) == bool(everything or states or any(where.values())):
         raise click.UsageError("Name IDs, or else --destination, --state, --since, --until or --all.")
-    meant = sorted(states or ACTED_ON[what])
-    wanted = wanted_of(**where, states=meant)
+    meant = sorted(states or ELIGIBLE_STATES[what])
+    wanted = filter_from_options(**where, states=meant)
     if not ids and not yes:
         named = " ".join(f"--{name} {value}" for name, value in where.items() if value)
-        ask_first(f"{what.capitalize()} all {' and '.join(meant)} deliveries {named}".strip() + "?")
+        require_confirmation(f"{what.capitalize()} all {' and '.join(meant)} deliveries {named}".strip() + "?")
     with open_backend(config) as desk:
         handled = desk.act(what, ids) if ids else desk.act_on_all(what, wanted)
     if as_json:

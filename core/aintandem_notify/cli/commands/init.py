@@ -12,7 +12,7 @@ import click
 
 from aintandem_notify.cli.echo import echo, echo_lines
 from aintandem_notify.cli.options import config_argument, run_interruptible
-from aintandem_notify.cli.prompts import SIMULATOR, Answers, picked, prompt
+from aintandem_notify.cli.prompts import SIMULATOR, Answers, parse_selection, prompt
 
 if TYPE_CHECKING:
     from aintandem_notify.init_wizard import Draft, DraftInstance
@@ -68,7 +68,7 @@ def init(
     folder secrets, readable for you only. All of that is written at the end; only the test notification of
     file_log is in its file at once. No server at hand? Take the simulator.
     """
-    from aintandem_notify.init_wizard import problem_of
+    from aintandem_notify.init_wizard import first_problem
 
     if token_file is not None and (username is not None or password_file is not None):
         raise click.UsageError("--token-file stands in place of --username and --password-file")
@@ -84,7 +84,7 @@ def init(
     )
     _expect_room(config, answers, force=force)
     draft = _orchestrator(answers)
-    if (problem := problem_of(draft, config)) is not None:
+    if (problem := first_problem(draft, config)) is not None:
         raise click.ClickException(problem)
     draft = _with_plugins(draft, config, answers)
     _write(draft, config, answers, force=force)
@@ -134,7 +134,7 @@ def _expect_room(config: Path, answers: Answers, *, force: bool) -> None:
 def _orchestrator(answers: Answers) -> Draft:
     """Address, login and projects, asked until the orchestrator agrees."""
     from aintandem_notify import log
-    from aintandem_notify.init_wizard import Draft, Refusal, listed_projects, silence_at, url_problem
+    from aintandem_notify.init_wizard import Draft, ProbeFailure, connection_problem, probe_projects, url_problem
 
     log.silence()  # what there is to say is said here
     while True:
@@ -143,12 +143,12 @@ def _orchestrator(answers: Answers) -> Draft:
             answers.again("url", f"The URL {problem}.")
             continue
         # A script has said it all; a person is not to type a login for nobody.
-        if answers.asks and (reason := run_interruptible(silence_at, url)) is not None:
+        if answers.asks and (reason := run_interruptible(connection_problem, url)) is not None:
             answers.again("url", f"Nothing to work with at {url}: {reason}")
             continue
         username, password, token = ("", "", "") if url == SIMULATOR else _login(answers)
-        listed = run_interruptible(listed_projects, url, username, password, token)
-        if not isinstance(listed, Refusal):
+        listed = run_interruptible(probe_projects, url, username, password, token)
+        if not isinstance(listed, ProbeFailure):
             return Draft(url.rstrip("/"), username, password, _projects(listed, answers), token=token)
         if listed.is_login:
             answers.again(
@@ -188,7 +188,7 @@ def _projects(listed: Sequence[tuple[str, str]], answers: Answers) -> list[tuple
         echo(f"  {number:>2}  {shown}{more}")
     while True:
         text = prompt("Which? Numbers or ids with commas; * is all, also those to come", default="*")
-        chosen = picked(text, list(names))
+        chosen = parse_selection(text, list(names))
         problem = chosen if isinstance(chosen, str) else _unlisted(chosen, names, answers)
         if problem is not None:
             echo(problem)
@@ -234,7 +234,7 @@ def _plugin_types(answers: Answers) -> list[str]:
     for number, kind in enumerate(types, 1):
         echo(f"  {number:>2}  {kind:<15} {PLUGINS[kind].about}")
     while True:
-        chosen = picked(prompt("Which? Numbers or names with commas", default="1"), types, only=True)
+        chosen = parse_selection(prompt("Which? Numbers or names with commas", default="1"), types, only=True)
         if not isinstance(chosen, str):
             return chosen
         echo(chosen)
@@ -245,17 +245,17 @@ def _settled(kind: str, draft: Draft, config: Path, answers: Answers) -> DraftIn
     from dataclasses import replace
 
     from aintandem_notify.diagnostics import send_sample
-    from aintandem_notify.init_wizard import PLUGINS, loaded_of, problem_of
+    from aintandem_notify.init_wizard import PLUGINS, first_problem, load_draft
 
     while True:
         instance = _asked(kind, answers)
         draft_with = replace(draft, instances=[*draft.instances, instance])
-        if (problem := problem_of(draft_with, config)) is not None:
+        if (problem := first_problem(draft_with, config)) is not None:
             if not PLUGINS[kind].questions:
                 raise click.ClickException(f"{kind}: {problem}")
             answers.again_for(kind, f"{kind}: {problem}")
             continue
-        loaded = loaded_of(draft_with, config)
+        loaded = load_draft(draft_with, config)
         trial = run_interruptible(send_sample, loaded, instance.full_name, "task_completed")
         if trial.fine:
             echo(f"{trial.name}: a test notification was delivered")
@@ -288,9 +288,9 @@ def _asked(kind: str, answers: Answers) -> DraftInstance:
 
 
 def _write(draft: Draft, config: Path, answers: Answers, *, force: bool) -> None:
-    from aintandem_notify.init_wizard import in_the_way, write
+    from aintandem_notify.init_wizard import conflicting_files, write
 
-    for file in [] if force else in_the_way(draft, config):
+    for file in [] if force else conflicting_files(draft, config):
         answers.allow(
             f"{file} holds something else. Replace it?", f"{file} holds something else; --force replaces it"
         )

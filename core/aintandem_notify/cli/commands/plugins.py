@@ -14,7 +14,7 @@ from aintandem_notify.cli.control_options import config_and_name, json_option, n
 from aintandem_notify.cli.echo import echo
 from aintandem_notify.cli.options import (
     EXIT_FAILED,
-    files_beside,
+    plugin_file_policy,
     plugins_dir_option,
     run_interruptible,
     terminal_width,
@@ -96,7 +96,7 @@ def _list_installed(folder: Path) -> None:
     from aintandem_notify.errors import PluginError
     from aintandem_notify.plugins import Catalog
 
-    catalog = Catalog(files=files_beside("plugins_dir"))
+    catalog = Catalog(files=plugin_file_policy("plugins_dir"))
     rows, not_run = [], catalog.not_run(folder)
     for name in catalog.names(folder):
         if name in not_run:
@@ -114,13 +114,13 @@ def _list_installed(folder: Path) -> None:
 
 def _list_instances(config: Path) -> None:
     from aintandem_notify import log
-    from aintandem_notify.diagnostics import bring_up
+    from aintandem_notify.diagnostics import start_instances
     from aintandem_notify.plugins import InstanceState
     from aintandem_notify.plugins.config_loading import load
 
     loaded = load(config)
     log.silence()  # what there is to say is shown below
-    statuses = run_interruptible(bring_up, loaded)
+    statuses = run_interruptible(start_instances, loaded)
     if not statuses:
         echo(f"{config} has no plugins; add a table like [plugins.console.me]")
         return

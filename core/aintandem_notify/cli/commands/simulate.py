@@ -5,7 +5,7 @@ from functools import partial
 import click
 
 from aintandem_notify.cli.echo import echo
-from aintandem_notify.cli.options import TEAR_DOWN_S, identity
+from aintandem_notify.cli.options import TEARDOWN_GRACE_S, resource_id
 
 
 @click.command(epilog="Example:  aintandem-notify simulate --port 9900 --speed 5")
@@ -21,7 +21,7 @@ from aintandem_notify.cli.options import TEAR_DOWN_S, identity
 @click.option(
     "--project",
     "projects",
-    type=identity,
+    type=resource_id,
     multiple=True,
     metavar="ID",
     default=("project-123",),
@@ -48,7 +48,7 @@ def simulate(port: int, seed: int | None, speed: float, projects: tuple[str, ...
     from aintandem_notify.simulator import open_simulator
 
     async def serve() -> None:
-        with stop_signals(lambda: TEAR_DOWN_S) as stop:
+        with stop_signals(lambda: TEARDOWN_GRACE_S) as stop:
             async with (
                 open_simulator(port=port, seed=seed, speed=speed, demo_projects=projects) as simulator,
                 trio.open_nursery() as nursery,

@@ -39,7 +39,7 @@ def status(config: Path, as_json: bool, alive: bool, ready: bool) -> None:
     CONFIG is config.toml if it is left out. Exits with 1 when no agent runs, or it does not answer. With
     --alive or --ready also when it is not well; a container's health check is --alive.
     """
-    from aintandem_notify.control.client.backend import NoStore, open_backend, status_at_rest
+    from aintandem_notify.control.client.backend import NoStore, open_backend, status_without_store
 
     if alive or ready:
         _tell_health(config, "/readyz" if ready else "/healthz")
@@ -48,7 +48,7 @@ def status(config: Path, as_json: bool, alive: bool, ready: bool) -> None:
         with open_backend(config) as desk:
             found = desk.status()
     except NoStore as reason:
-        found = status_at_rest(config, str(reason))
+        found = status_without_store(config, str(reason))
     if as_json:
         show_json(found)
     else:
@@ -58,9 +58,9 @@ def status(config: Path, as_json: bool, alive: bool, ready: bool) -> None:
 
 
 def _tell_health(config: Path, path: str) -> None:
-    from aintandem_notify.control.client.backend import health
+    from aintandem_notify.control.client.backend import check_health
 
-    reason = health(config, path)
+    reason = check_health(config, path)
     echo("well" if reason is None else reason, err=reason is not None)
     if reason is not None:
         sys.exit(EXIT_FAILED)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from aintandem_notify.cli.options import EXIT_FAILED, config_argument, identity, run_interruptible
+from aintandem_notify.cli.options import EXIT_FAILED, config_argument, resource_id, run_interruptible
 
 
 @click.command(
@@ -16,12 +16,12 @@ from aintandem_notify.cli.options import EXIT_FAILED, config_argument, identity,
 @click.option(
     "--project",
     "projects",
-    type=identity,
+    type=resource_id,
     multiple=True,
     metavar="ID",
     help="Only this project; may be given several times.",
 )
-@click.option("--task", "task_id", type=identity, metavar="ID", help="Only this task; ends when it ends.")
+@click.option("--task", "task_id", type=resource_id, metavar="ID", help="Only this task; ends when it ends.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: each event as it came.")
 def tail(config: Path, projects: tuple[str, ...], task_id: str | None, as_json: bool) -> None:
     """Show live what happens in the projects of CONFIG, until Ctrl-C.

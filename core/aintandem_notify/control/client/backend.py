@@ -11,25 +11,27 @@ from typing import Final, Protocol
 from aintandem_notify.config import AtRest, load_at_rest
 from aintandem_notify.control.client.offline_backend import OfflineBackend
 from aintandem_notify.control.client.remote_backend import RemoteBackend
-from aintandem_notify.control.deliveries import Act
-from aintandem_notify.control.discovery import control_file, find
-from aintandem_notify.control.refusal import Refused
+from aintandem_notify.control.deliveries import AdminAction
+from aintandem_notify.control.discovery import control_file, find_endpoint
+from aintandem_notify.control.refusal import RequestRefused
 from aintandem_notify.control.schemas import (
     BulkResponse,
     DeliveryDetailResponse,
     DeliveryPageResponse,
+    PauseResponse,
     PluginDetailResponse,
     StatusResponse,
-    TurnedResponse,
 )
 from aintandem_notify.errors import StoreInUse
 from aintandem_notify.foundation.clock import Clock, SystemClock
 from aintandem_notify.foundation.signals import interrupts_raised
 from aintandem_notify.store import DeliveryFilter, Store, exists, put_aside
 
-NOTHING_KEPT: Final = "no agent runs with this config, and one with the simulator keeps nothing over its end"
-NOTHING_YET: Final = "no agent runs with this config, and none has stored anything yet"
-BEGINS_ANEW: Final = (
+SIMULATOR_STORES_NOTHING: Final = (
+    "no agent runs with this config, and one with the simulator keeps nothing over its end"
+)
+NO_STORE_YET: Final = "no agent runs with this config, and none has stored anything yet"
+STORE_SET_ASIDE: Final = (
     "no agent runs with this config; its store was damaged or emptied and is put aside as {}, and the next agent "
     "begins anew"
 )
@@ -58,15 +60,15 @@ class ControlBackend(Protocol):
         """All about one delivery."""
         ...
 
-    def act(self, what: Act, references: Sequence[str]) -> BulkResponse:
+    def act(self, what: AdminAction, references: Sequence[str]) -> BulkResponse:
         """Retry or drop these."""
         ...
 
-    def act_on_all(self, what: Act, wanted: DeliveryFilter) -> BulkResponse:
+    def act_on_all(self, what: AdminAction, wanted: DeliveryFilter) -> BulkResponse:
         """Retry or drop all that are meant."""
         ...
 
-    def turn(self, names: Sequence[str], *, paused: bool) -> TurnedResponse:
+    def turn(self, names: Sequence[str], *, paused: bool) -> PauseResponse:
         """Pause or resume these destinations; refused, and then nothing has changed, when one is unknown."""
         ...
 
@@ -77,7 +79,7 @@ def open_backend(config: Path, clock: Clock | None = None) -> Iterator[ControlBa
 
     Raises Refused when neither can be had, and ConfigError and StoreError.
     """
-    whereabouts = find(control_file(config))
+    whereabouts = find_endpoint(control_file(config))
     if whereabouts is not None:
         yield RemoteBackend(whereabouts)
         return
@@ -86,33 +88,33 @@ def open_backend(config: Path, clock: Clock | None = None) -> Iterator[ControlBa
         yield OfflineBackend(config, store, at_rest.instances, clock or SystemClock())
 
 
-def health(config: Path, path: str) -> str | None:
+def check_health(config: Path, path: str) -> str | None:
     """What the running agent complains of at ``/healthz`` or ``/readyz``; raises Refused if none runs."""
-    whereabouts = find(control_file(config))
+    whereabouts = find_endpoint(control_file(config))
     if whereabouts is None:
-        raise Refused("no agent runs with this config, or its control API is off", status=503)
+        raise RequestRefused("no agent runs with this config, or its control API is off", status=503)
     return RemoteBackend(whereabouts).health(path)
 
 
-def status_at_rest(config: Path, reason: str) -> StatusResponse:
+def status_without_store(config: Path, reason: str) -> StatusResponse:
     """The status where there is not even a store."""
     return StatusResponse(config=str(config.absolute()), agent=None, trouble=reason, store=None)
 
 
 def _stored(at_rest: AtRest) -> AbstractContextManager[Store]:
     if at_rest.store is None:
-        raise NoStore(NOTHING_KEPT)
+        raise NoStore(SIMULATOR_STORES_NOTHING)
     if not exists(at_rest.store):
         aside = put_aside(at_rest.store)
-        raise NoStore(NOTHING_YET if aside is None else BEGINS_ANEW.format(aside))
+        raise NoStore(NO_STORE_YET if aside is None else STORE_SET_ASIDE.format(aside))
     try:
         # Only an agent may begin anew: who merely asks takes nothing out of its place.
         return closing(Store(at_rest.store, sets_aside=False))
     except StoreInUse:
-        raise Refused(UNREACHABLE, status=503) from None
+        raise RequestRefused(UNREACHABLE, status=503) from None
 
 
-class NoStore(Refused):
+class NoStore(RequestRefused):
     """There is nothing to look into."""
 
     def __init__(self, reason: str) -> None:

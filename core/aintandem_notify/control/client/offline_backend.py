@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Final
 
 from aintandem_notify.control import deliveries
-from aintandem_notify.control.deliveries import Act
+from aintandem_notify.control.deliveries import AdminAction
 from aintandem_notify.control.peers import peers_of
-from aintandem_notify.control.refusal import Refused
+from aintandem_notify.control.refusal import RequestRefused
 from aintandem_notify.control.schemas import (
     BulkResponse,
     DeliveryDetailResponse,
     DeliveryPageResponse,
+    DestinationChange,
     DestinationResponse,
+    PauseResponse,
     PluginDetailResponse,
     StatusResponse,
     StoreResponse,
-    TurnedDestination,
-    TurnedResponse,
 )
 from aintandem_notify.delivery import NOT_CONFIGURED
 from aintandem_notify.delivery import gate as gates
@@ -61,7 +61,9 @@ class OfflineBackend:
 
     def plugin(self, name: str) -> PluginDetailResponse:  # noqa: ARG002  # as the running agent is asked
         """Only an agent that runs has plugins to ask."""
-        raise Refused(f"{NO_AGENT}, so no plugin can be asked; `plugins list CONFIG` sets them up", status=503)
+        raise RequestRefused(
+            f"{NO_AGENT}, so no plugin can be asked; `plugins list CONFIG` sets them up", status=503
+        )
 
     def page(self, wanted: DeliveryFilter, *, most: int, before: int | None) -> DeliveryPageResponse:
         """The newest deliveries that are meant, before the id ``before``."""
@@ -71,31 +73,33 @@ class OfflineBackend:
         """All about one delivery."""
         return deliveries.show(self._store, reference)
 
-    def act(self, what: Act, references: Sequence[str]) -> BulkResponse:
+    def act(self, what: AdminAction, references: Sequence[str]) -> BulkResponse:
         """Retry or drop these; what is queued goes out when an agent runs."""
         now = self._clock.now()
-        return deliveries.summary([deliveries.act(self._store, what, references, now=now, in_flight=tuple)])
+        return deliveries.summarize([deliveries.apply(self._store, what, references, now=now, in_flight=tuple)])
 
-    def act_on_all(self, what: Act, wanted: DeliveryFilter) -> BulkResponse:
+    def act_on_all(self, what: AdminAction, wanted: DeliveryFilter) -> BulkResponse:
         """Retry or drop all that are meant."""
         now, before = self._clock.now(), None
         steps: list[BulkResult] = []
         while True:
-            portion = deliveries.act_on_some(self._store, what, wanted, before=before, now=now, in_flight=tuple)
+            portion = deliveries.apply_to_batch(self._store, what, wanted, before=before, now=now, in_flight=tuple)
             steps.append(portion.handled)
             if (before := portion.before) is None:
-                return deliveries.summary(steps)
+                return deliveries.summarize(steps)
 
-    def turn(self, names: Sequence[str], *, paused: bool) -> TurnedResponse:
+    def turn(self, names: Sequence[str], *, paused: bool) -> PauseResponse:
         """Pause or resume these destinations, for when an agent runs."""
-        step: Callable[[Gate], Gate] = gates.paused if paused else gates.resumed
+        step: Callable[[Gate], Gate] = gates.pause if paused else gates.resume
         if unknown := [name for name in names if name not in self._instances]:
             known = ", ".join(self._instances) or "none"
-            raise Refused(f"the config has no destination {', '.join(unknown)}; it has: {known}", status=404)
+            raise RequestRefused(
+                f"the config has no destination {', '.join(unknown)}; it has: {known}", status=404
+            )
         with self._store.transaction(fenced=False):
-            return TurnedResponse(
+            return PauseResponse(
                 destinations=tuple(
-                    TurnedDestination(name=name, changed=self._turn(name, step)) for name in dict.fromkeys(names)
+                    DestinationChange(name=name, changed=self._turn(name, step)) for name in dict.fromkeys(names)
                 )
             )
 

@@ -6,17 +6,17 @@ from urllib.parse import quote, urlencode
 
 import trio
 
-from aintandem_notify.control.deliveries import Act
+from aintandem_notify.control.deliveries import AdminAction
 from aintandem_notify.control.discovery import ControlEndpoint
-from aintandem_notify.control.refusal import Refused
+from aintandem_notify.control.refusal import RequestRefused
 from aintandem_notify.control.schemas import (
     BulkResponse,
     DeliveryDetailResponse,
     DeliveryPageResponse,
+    PauseResponse,
     PluginDetailResponse,
     ResponseModel,
     StatusResponse,
-    TurnedResponse,
 )
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.foundation.foreign_json import read_json
@@ -53,18 +53,18 @@ class RemoteBackend:
         """All about one delivery."""
         return self._ask(DeliveryDetailResponse, "GET", f"/deliveries/{quote(reference, safe='')}")
 
-    def act(self, what: Act, references: Sequence[str]) -> BulkResponse:
+    def act(self, what: AdminAction, references: Sequence[str]) -> BulkResponse:
         """Retry or drop these."""
         return self._ask(BulkResponse, "POST", f"/deliveries/{what}", {"ids": list(references)})
 
-    def act_on_all(self, what: Act, wanted: DeliveryFilter) -> BulkResponse:
+    def act_on_all(self, what: AdminAction, wanted: DeliveryFilter) -> BulkResponse:
         """Retry or drop all that are meant."""
         return self._ask(BulkResponse, "POST", f"/deliveries/{what}", _filter(wanted))
 
-    def turn(self, names: Sequence[str], *, paused: bool) -> TurnedResponse:
+    def turn(self, names: Sequence[str], *, paused: bool) -> PauseResponse:
         """Pause or resume these destinations."""
         path = f"/destinations/{'pause' if paused else 'resume'}"
-        return self._ask(TurnedResponse, "POST", path, {"names": list(names)})
+        return self._ask(PauseResponse, "POST", path, {"names": list(names)})
 
     def health(self, path: str) -> str | None:
         """What ``/healthz`` or ``/readyz`` complain of; None when all is well."""
@@ -74,11 +74,13 @@ class RemoteBackend:
     def _ask(self, kind: type[V], method: str, path: str, body: Mapping[str, Any] | None = None) -> V:
         answer = self._request(method, path, body)
         if answer.status != 200:
-            raise Refused(str(_parsed(answer).get("error", f"HTTP {answer.status}")), status=answer.status)
+            raise RequestRefused(str(_parsed(answer).get("error", f"HTTP {answer.status}")), status=answer.status)
         try:
             return kind.from_json(answer.body)
         except ValueError:
-            raise Refused("the agent answers in a way that this version does not understand", status=502) from None
+            raise RequestRefused(
+                "the agent answers in a way that this version does not understand", status=502
+            ) from None
 
     def _request(self, method: str, path: str, body: Mapping[str, Any] | None) -> HttpAnswer:
         where = self._whereabouts
@@ -97,7 +99,7 @@ class RemoteBackend:
         try:
             return trio.run(send)
         except HttpFailed as error:
-            raise Refused(
+            raise RequestRefused(
                 f"an agent runs (process {where.pid}) but does not answer at {where.address}: {error.reason}",
                 status=503,
             ) from None

@@ -14,7 +14,7 @@ from aintandem_notify.store import Storage, StoreLiveness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class AgentAccess:
     """``in_flight`` is asked in the store's thread, where no claim is made at the same time.
 
     ``destinations`` raises StoreError. ``pause`` and ``resume`` tell whether anything changed, and raise

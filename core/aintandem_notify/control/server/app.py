@@ -13,31 +13,31 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from aintandem_notify import log
 from aintandem_notify.control import deliveries
-from aintandem_notify.control.deliveries import Act
-from aintandem_notify.control.refusal import Refused
+from aintandem_notify.control.deliveries import AdminAction
+from aintandem_notify.control.refusal import RequestRefused
 from aintandem_notify.control.schemas import (
     BulkResponse,
     DeliveryDetailResponse,
     DeliveryPageResponse,
+    DestinationChange,
+    PauseResponse,
     PluginDetailResponse,
     ResponseModel,
     StatusResponse,
-    TurnedDestination,
-    TurnedResponse,
     printable_json,
 )
-from aintandem_notify.control.server.access import Access
-from aintandem_notify.control.server.auth import OPEN_PATHS, refusal
-from aintandem_notify.control.server.plugins import detail_of
+from aintandem_notify.control.server.access import AgentAccess
+from aintandem_notify.control.server.auth import PUBLIC_PATHS, authorize
+from aintandem_notify.control.server.plugins import plugin_detail
 from aintandem_notify.control.server.request_parsing import (
-    PAGE_QUERY,
-    body_of,
+    PAGE_KEYS,
     check_query,
-    filter_of,
-    names_in,
-    page_of,
-    references_in,
-    wanted_in,
+    filter_from_body,
+    filter_from_query,
+    names_from_body,
+    page_bounds,
+    read_json_object,
+    references_from_body,
 )
 from aintandem_notify.control.server.status import liveness, readiness, status_of
 from aintandem_notify.errors import StoreError
@@ -50,11 +50,11 @@ Endpoint = Callable[[Request], Awaitable[ResponseModel]]
 
 _WORDS: Final = {404: "there is nothing at {path}", 405: "{path} does not take {method}"}
 
-_QUERIES: Final = {"/deliveries": PAGE_QUERY}
+_QUERIES: Final = {"/deliveries": PAGE_KEYS}
 """What may stand in the query; nothing at the other paths."""
 
 
-def build_app(access: Access, *, token: str, address: str) -> ASGIApp:
+def build_app(access: AgentAccess, *, token: str, address: str) -> ASGIApp:
     """The application; ``address`` is where it is served, for the status."""
     api = _Api(access, address)
     routes = [
@@ -67,14 +67,14 @@ def build_app(access: Access, *, token: str, address: str) -> ASGIApp:
                 ("GET", "/plugins/{name:path}", api.plugin),
                 ("GET", "/deliveries", api.page),
                 ("GET", "/deliveries/{id:path}", api.show),
-                ("POST", "/deliveries/retry", partial(api.act, Act.RETRY)),
-                ("POST", "/deliveries/drop", partial(api.act, Act.DROP)),
+                ("POST", "/deliveries/retry", partial(api.act, AdminAction.RETRY)),
+                ("POST", "/deliveries/drop", partial(api.act, AdminAction.DROP)),
                 ("POST", "/destinations/pause", partial(api.turn, access.pause)),
                 ("POST", "/destinations/resume", partial(api.turn, access.resume)),
             )
         ),
     ]
-    handlers = {Refused: _refused, StoreError: _store_error, HTTPException: _no_route, Exception: _fault}
+    handlers = {RequestRefused: _refused, StoreError: _store_error, HTTPException: _no_route, Exception: _fault}
     return _guarded(Starlette(routes=routes, exception_handlers=handlers), token)
 
 
@@ -85,7 +85,7 @@ class _Json(Response):
 class _Api:
     """The endpoints that need the token."""
 
-    def __init__(self, access: Access, address: str) -> None:
+    def __init__(self, access: AgentAccess, address: str) -> None:
         self._access = access
         self._address = address
 
@@ -95,11 +95,11 @@ class _Api:
 
     async def plugin(self, request: Request) -> PluginDetailResponse:
         """GET /plugins/{name}"""
-        return await detail_of(self._access, request.path_params["name"])
+        return await plugin_detail(self._access, request.path_params["name"])
 
     async def page(self, request: Request) -> DeliveryPageResponse:
         """GET /deliveries?destination=&state=&since=&until=&limit=&before="""
-        wanted, (most, before) = wanted_in(request.query_params), page_of(request.query_params)
+        wanted, (most, before) = filter_from_query(request.query_params), page_bounds(request.query_params)
         return await self._access.storage.run(partial(deliveries.page, wanted=wanted, most=most, before=before))
 
     async def show(self, request: Request) -> DeliveryDetailResponse:
@@ -107,33 +107,35 @@ class _Api:
         reference, access = request.path_params["id"], self._access
         return await access.storage.run(lambda store: deliveries.show(store, reference, access.in_flight()))
 
-    async def act(self, what: Act, request: Request) -> BulkResponse:
+    async def act(self, what: AdminAction, request: Request) -> BulkResponse:
         """POST /deliveries/retry and /deliveries/drop, with ids or a filter"""
-        body = await body_of(request)
-        references, access = references_in(body), self._access
+        body = await read_json_object(request)
+        references, access = references_from_body(body), self._access
         now = access.clock.now()
         if references is not None:
             handled = [
                 await access.storage.run(
-                    partial(deliveries.act, what=what, references=references, now=now, in_flight=access.in_flight)
+                    partial(
+                        deliveries.apply, what=what, references=references, now=now, in_flight=access.in_flight
+                    )
                 )
             ]
         else:
             handled = await self._act_on_all(what, body)
         access.wake({name for step in handled for name in step.destinations})
-        done = deliveries.summary(handled)
+        done = deliveries.summarize(handled)
         _log.info("deliveries changed by hand", act=what.value, count=done.count)
         return done
 
-    async def _act_on_all(self, what: Act, body: dict[str, object]) -> "list[BulkResult]":
+    async def _act_on_all(self, what: AdminAction, body: dict[str, object]) -> "list[BulkResult]":
         """Step by step, so that the agent's own work goes on in between."""
-        wanted, access = filter_of(body), self._access
+        wanted, access = filter_from_body(body), self._access
         now = access.clock.now()
         steps: list[BulkResult] = []
         before: int | None = None
         while True:
             step = partial(
-                deliveries.act_on_some,
+                deliveries.apply_to_batch,
                 what=what,
                 wanted=wanted,
                 before=before,
@@ -145,22 +147,22 @@ class _Api:
             if (before := portion.before) is None:
                 return steps
 
-    async def turn(self, how: Callable[[str], Awaitable[bool]], request: Request) -> TurnedResponse:
+    async def turn(self, how: Callable[[str], Awaitable[bool]], request: Request) -> PauseResponse:
         """POST /destinations/pause and /resume, with names"""
-        names = names_in(await body_of(request))
+        names = names_from_body(await read_json_object(request))
         if unknown := [name for name in names if name not in self._access.turnable()]:
             raise self._no_destination(*unknown)
-        turned: list[TurnedDestination] = []
+        turned: list[DestinationChange] = []
         for name in dict.fromkeys(names):
             try:
-                turned.append(TurnedDestination(name=name, changed=await how(name)))
+                turned.append(DestinationChange(name=name, changed=await how(name)))
             except LookupError:  # a reload has taken it away meanwhile
                 raise self._no_destination(name) from None
-        return TurnedResponse(destinations=tuple(turned))
+        return PauseResponse(destinations=tuple(turned))
 
-    def _no_destination(self, *names: str) -> Refused:
+    def _no_destination(self, *names: str) -> RequestRefused:
         known = ", ".join(self._access.turnable()) or "none"
-        return Refused(f"there is no destination {', '.join(names)}; there are: {known}", status=404)
+        return RequestRefused(f"there is no destination {', '.join(names)}; there are: {known}", status=404)
 
 
 def _answering(endpoint: Endpoint, query: frozenset[str]) -> Callable[[Request], Awaitable[Response]]:
@@ -185,7 +187,7 @@ def _error(sentence: str, status: int) -> Response:
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
-    return _error(str(error), error.status if isinstance(error, Refused) else 400)
+    return _error(str(error), error.status if isinstance(error, RequestRefused) else 400)
 
 
 async def _store_error(_request: Request, error: Exception) -> Response:
@@ -210,9 +212,9 @@ def _guarded(app: ASGIApp, token: str) -> ASGIApp:
             await app(scope, receive, send)
             return
         request = Request(scope)
-        problem = refusal(request.method, scope["path"], request.headers, token)
+        problem = authorize(request.method, scope["path"], request.headers, token)
         if problem is None:
-            if scope["path"] not in OPEN_PATHS:
+            if scope["path"] not in PUBLIC_PATHS:
                 vouch_for(scope)
             await app(scope, receive, send)
         else:

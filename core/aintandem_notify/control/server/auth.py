@@ -4,23 +4,23 @@ import secrets
 from collections.abc import Mapping
 from typing import Final
 
-from aintandem_notify.control.refusal import Refused
+from aintandem_notify.control.refusal import RequestRefused
 from aintandem_notify.foundation.http_server.cross_site import is_foreign, is_here
 
-OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
+PUBLIC_PATHS: Final = frozenset({"/healthz", "/readyz"})
 """What anybody on this machine may ask, without a token."""
 
 
-def refusal(method: str, path: str, headers: Mapping[str, str], token: str) -> Refused | None:
+def authorize(method: str, path: str, headers: Mapping[str, str], token: str) -> RequestRefused | None:
     """Why the request is refused; None if it is let in. ``headers`` has lower-case names."""
     if not is_here(headers.get("host", "")):
-        return Refused("this host name is not served here; use 127.0.0.1 or localhost", status=403)
+        return RequestRefused("this host name is not served here; use 127.0.0.1 or localhost", status=403)
     if is_foreign(method, headers):
-        return Refused("requests from other sites are refused", status=403)
-    if path in OPEN_PATHS:
+        return RequestRefused("requests from other sites are refused", status=403)
+    if path in PUBLIC_PATHS:
         return None
     scheme, _, given = headers.get("authorization", "").partition(" ")
     known = secrets.compare_digest(given.strip().encode(), token.encode())
     if scheme.lower() != "bearer" or not known:
-        return Refused("a bearer token is needed; it stands in the agent's control file", status=401)
+        return RequestRefused("a bearer token is needed; it stands in the agent's control file", status=401)
     return None

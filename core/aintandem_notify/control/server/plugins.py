@@ -4,20 +4,20 @@ from typing import Any, Final
 
 import trio
 
-from aintandem_notify.control.refusal import Refused
+from aintandem_notify.control.refusal import RequestRefused
 from aintandem_notify.control.schemas import PluginDetailResponse, PluginResponse
-from aintandem_notify.control.server.access import Access
+from aintandem_notify.control.server.access import AgentAccess
 from aintandem_notify.log import in_words, redact_values
 
 ANSWER_S: Final = 10.0
 """Seconds that a plugin may take for its answer; whoever asks waits for it."""
 
 
-async def detail_of(access: Access, name: str) -> PluginDetailResponse:
+async def plugin_detail(access: AgentAccess, name: str) -> PluginDetailResponse:
     """Where the instance stands, and what its ``diagnostics`` give; raises Refused for one that is not there."""
     found = {one.name: one for one in access.plugins()}
     if name not in found:
-        raise Refused(f"there is no instance {name}; there are: {', '.join(found) or 'none'}", status=404)
+        raise RequestRefused(f"there is no instance {name}; there are: {', '.join(found) or 'none'}", status=404)
     facts: dict[str, Any] = {}
     silence: str | None = f"its plugin has not answered within {ANSWER_S:.0f} s"
     with trio.move_on_after(ANSWER_S):

@@ -6,22 +6,22 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
-from aintandem_notify.control.deliveries import MOST_AT_ONCE, MOST_ON_A_PAGE
-from aintandem_notify.control.refusal import Refused
+from aintandem_notify.control.deliveries import MAX_BATCH, MAX_PAGE_SIZE
+from aintandem_notify.control.refusal import RequestRefused
 from aintandem_notify.foundation.foreign_json import read_json
 from aintandem_notify.foundation.http_server.server import BodyRefused, read_body
 from aintandem_notify.store import DeliveryFilter, DeliveryState
 
-MOST_BODY: Final = 65_536
+MAX_BODY_BYTES: Final = 65_536
 """Bytes of a request's body that are read."""
-BODY_S: Final = 10.0
+BODY_TIMEOUT_S: Final = 10.0
 """Seconds that a body has to arrive."""
-PAGE: Final = 50
+DEFAULT_PAGE_SIZE: Final = 50
 """Deliveries on a page, if nobody says how many."""
 
-FILTER: Final = frozenset({"destination", "state", "since", "until"})
+FILTER_KEYS: Final = frozenset({"destination", "state", "since", "until"})
 """What a filter may name."""
-PAGE_QUERY: Final = FILTER | {"limit", "before"}
+PAGE_KEYS: Final = FILTER_KEYS | {"limit", "before"}
 """What may be asked of a page."""
 
 
@@ -30,27 +30,27 @@ def check_query(request: Request, keys: frozenset[str]) -> None:
     query = request.query_params
     if unknown := query.keys() - keys:
         takes = f"has {_listed(keys)}" if keys else "has no keys"
-        raise Refused(f"unknown: {_listed(unknown)}; the query of {request.url.path} {takes}")
+        raise RequestRefused(f"unknown: {_listed(unknown)}; the query of {request.url.path} {takes}")
     if twice := {name for name in query if len(query.getlist(name)) > 1}:
-        raise Refused(f"{_listed(twice)}: given twice; once is enough, with commas between several states")
+        raise RequestRefused(f"{_listed(twice)}: given twice; once is enough, with commas between several states")
 
 
-async def body_of(request: Request) -> dict[str, Any]:
+async def read_json_object(request: Request) -> dict[str, Any]:
     """The JSON object that was sent; an empty one if nothing was."""
     try:
-        content = await read_body(request, most=MOST_BODY, within_s=BODY_S)
+        content = await read_body(request, most=MAX_BODY_BYTES, within_s=BODY_TIMEOUT_S)
     except BodyRefused as error:
-        raise Refused(str(error), status=error.status) from None
+        raise RequestRefused(str(error), status=error.status) from None
     try:
         found = read_json(content or b"{}", mends=False)
     except ValueError:
-        raise Refused("the body is no JSON") from None
+        raise RequestRefused("the body is no JSON") from None
     if not isinstance(found, dict):
-        raise Refused("the body is no JSON object")
+        raise RequestRefused("the body is no JSON object")
     return found
 
 
-def wanted_in(values: Mapping[str, Any]) -> DeliveryFilter:
+def filter_from_query(values: Mapping[str, Any]) -> DeliveryFilter:
     """The filter: destination, state (one or several, with commas between), since, until (ISO 8601).
 
     What is there but empty is refused: nobody means all by it.
@@ -63,37 +63,37 @@ def wanted_in(values: Mapping[str, Any]) -> DeliveryFilter:
     )
 
 
-def filter_of(body: Mapping[str, Any]) -> DeliveryFilter:
+def filter_from_body(body: Mapping[str, Any]) -> DeliveryFilter:
     """The filter in a body, which must name something: nobody means all by leaving it out."""
-    if unknown := body.keys() - FILTER:
-        raise Refused(f"unknown: {_listed(unknown)}; a filter has {_listed(FILTER)}")
+    if unknown := body.keys() - FILTER_KEYS:
+        raise RequestRefused(f"unknown: {_listed(unknown)}; a filter has {_listed(FILTER_KEYS)}")
     if not body:
-        raise Refused(f"name ids, or a filter of {_listed(FILTER)}")
-    return wanted_in(body)
+        raise RequestRefused(f"name ids, or a filter of {_listed(FILTER_KEYS)}")
+    return filter_from_query(body)
 
 
-def references_in(body: Mapping[str, Any]) -> list[str] | None:
+def references_from_body(body: Mapping[str, Any]) -> list[str] | None:
     """The deliveries that a body names; None if it has no ids."""
     if "ids" not in body:
         return None
     if len(body) > 1:
-        raise Refused("name ids or a filter, not both")
+        raise RequestRefused("name ids or a filter, not both")
     return _texts(body, "ids")
 
 
-def names_in(body: Mapping[str, Any]) -> list[str]:
+def names_from_body(body: Mapping[str, Any]) -> list[str]:
     """The destinations that a body names."""
     if body.keys() != {"names"}:
-        raise Refused('name the destinations, and nothing else, as {"names": ["slack.team"]}')
+        raise RequestRefused('name the destinations, and nothing else, as {"names": ["slack.team"]}')
     return _texts(body, "names")
 
 
-def page_of(query: Mapping[str, str]) -> tuple[int, int | None]:
+def page_bounds(query: Mapping[str, str]) -> tuple[int, int | None]:
     """How many deliveries a page should have, and before which id it begins."""
     most = _number(query, "limit")
-    if most is not None and not 1 <= most <= MOST_ON_A_PAGE:
-        raise Refused(f"limit should be 1 to {MOST_ON_A_PAGE}")
-    return most or PAGE, _number(query, "before")
+    if most is not None and not 1 <= most <= MAX_PAGE_SIZE:
+        raise RequestRefused(f"limit should be 1 to {MAX_PAGE_SIZE}")
+    return most or DEFAULT_PAGE_SIZE, _number(query, "before")
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -106,18 +106,18 @@ def _text(values: Mapping[str, Any], name: str) -> str | None:
         return None
     value = values[name]
     if not isinstance(value, str):
-        raise Refused(f"{name} should be a text")
+        raise RequestRefused(f"{name} should be a text")
     if not value:
-        raise Refused(f"{name} is empty; leave it out if it does not matter")
+        raise RequestRefused(f"{name} is empty; leave it out if it does not matter")
     return value
 
 
 def _texts(body: Mapping[str, Any], name: str) -> list[str]:
     texts = body[name]
     if not isinstance(texts, list) or not texts or not all(isinstance(one, str) for one in texts):
-        raise Refused(f"{name} should be a list of texts")
-    if len(texts) > MOST_AT_ONCE:
-        raise Refused(f"at most {MOST_AT_ONCE} {name} at once")
+        raise RequestRefused(f"{name} should be a list of texts")
+    if len(texts) > MAX_BATCH:
+        raise RequestRefused(f"at most {MAX_BATCH} {name} at once")
     return texts
 
 
@@ -125,7 +125,7 @@ def _states(values: Mapping[str, Any]) -> tuple[DeliveryState, ...]:
     text = _text(values, "state")
     names = [] if text is None else text.split(",")
     if not set(names) <= set(DeliveryState):
-        raise Refused(f"state should be {', '.join(DeliveryState)}, or several of these")
+        raise RequestRefused(f"state should be {', '.join(DeliveryState)}, or several of these")
     return tuple(DeliveryState(name) for name in dict.fromkeys(names))
 
 
@@ -134,7 +134,7 @@ def _number(values: Mapping[str, str], name: str) -> int | None:
     if value is None:
         return None
     if not (value.isascii() and value.isdigit() and len(value) <= 18):
-        raise Refused(f"{name} should be a whole number")
+        raise RequestRefused(f"{name} should be a whole number")
     return int(value)
 
 
@@ -146,4 +146,4 @@ def _moment(values: Mapping[str, Any], name: str) -> datetime | None:
         moment = datetime.fromisoformat(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise Refused(f"{name} should be a time, as 2026-03-01T12:00:00Z") from None
+        raise RequestRefused(f"{name} should be a time, as 2026-03-01T12:00:00Z") from None

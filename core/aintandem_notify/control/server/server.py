@@ -9,8 +9,8 @@ from typing import Final
 import trio
 
 from aintandem_notify import log
-from aintandem_notify.control.discovery import ControlEndpoint, HeldByAnother, control_file, published
-from aintandem_notify.control.server.access import Access
+from aintandem_notify.control.discovery import AlreadyRunning, ControlEndpoint, control_file, publish_endpoint
+from aintandem_notify.control.server.access import AgentAccess
 from aintandem_notify.control.server.app import build_app
 from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.http_server.connections import Guests
@@ -29,7 +29,7 @@ _log = log.get_logger(__name__)
 
 @asynccontextmanager
 async def open_control(
-    access: Access, listen: tuple[str, int] | None, most: int = MOST_CONTROL
+    access: AgentAccess, listen: tuple[str, int] | None, most: int = MOST_CONTROL
 ) -> AsyncIterator[None]:
     """The API at ``listen`` (host and port, 0 for a free one) within the block; None: there is none.
 
@@ -47,7 +47,7 @@ async def open_control(
 
 
 async def _serve(
-    access: Access,
+    access: AgentAccess,
     listen: tuple[str, int],
     most: int,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -59,7 +59,7 @@ async def _serve(
             begun = True
             task_status.started()
             await trio.sleep_forever()
-    except HeldByAnother:
+    except AlreadyRunning:
         _tell_of_none("another agent with this config runs")
     except (OSError, StoreError) as error:
         _tell_of_none(str(error))
@@ -74,7 +74,7 @@ def _tell_of_none(reason: str) -> None:
 
 
 @asynccontextmanager
-async def _published(access: Access, listen: tuple[str, int], most: int) -> AsyncIterator[None]:
+async def _published(access: AgentAccess, listen: tuple[str, int], most: int) -> AsyncIterator[None]:
     host, port = listen
     bound = bound_socket("127.0.0.1" if host == "localhost" else host, port)
     try:
@@ -83,7 +83,7 @@ async def _published(access: Access, listen: tuple[str, int], most: int) -> Asyn
         token = secrets.token_urlsafe(TOKEN_BYTES)
         log.hide(token)
         app = build_app(access, token=token, address=address)
-        with published(
+        with publish_endpoint(
             control_file(access.config), ControlEndpoint(address=address, token=token, pid=os.getpid())
         ):
             guests = Guests(most, counts_all=True)

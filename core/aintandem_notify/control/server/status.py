@@ -20,7 +20,7 @@ from aintandem_notify.control.schemas import (
     StoreResponse,
     UnwatchedResponse,
 )
-from aintandem_notify.control.server.access import Access
+from aintandem_notify.control.server.access import AgentAccess
 from aintandem_notify.errors import StoreError
 from aintandem_notify.log import redact
 from aintandem_notify.orchestrator import ProjectStatus
@@ -30,7 +30,7 @@ ANSWER_S: Final = 3.0
 """Seconds that the store may take for its part of a status."""
 
 
-async def status_of(access: Access, address: str) -> StatusResponse:
+async def status_of(access: AgentAccess, address: str) -> StatusResponse:
     """All at a glance; what the store cannot tell now is left out, and its trouble told."""
     health = access.pulse.look()
     destinations: tuple[DestinationResponse, ...] = ()
@@ -70,7 +70,7 @@ def _peers(store: Store, now: datetime) -> tuple[PeerResponse, ...]:
         return peers_of(store, now)
 
 
-def readiness(access: Access, now: datetime) -> str | None:
+def readiness(access: AgentAccess, now: datetime) -> str | None:
     """What is missing until all work is done: the store's trouble, or how many projects are not connected."""
     if access.phase() != "running":
         return f"the agent is {access.phase()}"
@@ -80,12 +80,12 @@ def readiness(access: Access, now: datetime) -> str | None:
     if lost := wellness.unconnected(projects, lost_before=now):
         return f"{len(lost)} of {len(projects)} projects are not connected"
     unwatched = access.unwatched()
-    return wellness.by_nobody(unwatched) if unwatched is not None else None
+    return wellness.unwatched_text(unwatched) if unwatched is not None else None
 
 
-def liveness(access: Access) -> str | None:
+def liveness(access: AgentAccess) -> str | None:
     """What should be mended by a restart; None when the loop and the store's thread answer."""
-    return "the store does not answer" if access.pulse.look().silent_s > wellness.SILENT_S else None
+    return "the store does not answer" if access.pulse.look().silent_s > wellness.STUCK_AFTER_S else None
 
 
 def _project(status: ProjectStatus) -> ProjectResponse:
