@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from aintandem_notify.domain.event_redaction import bare
+from aintandem_notify.domain.event_redaction import strip_texts
 from aintandem_notify.domain.events import Event, event_from
 from aintandem_notify.domain.notification import Notification, Project, Severity
 from aintandem_notify.domain.runs import Run, advance
@@ -76,7 +76,7 @@ class FakeRouter:
     def plainly(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
         if not self.concerns(event.type) or self.refuse(event):
             return []
-        return [Sent(bare(notification(event, run)), self.destinations)]
+        return [Sent(strip_texts(notification(event, run)), self.destinations)]
 
 
 class SetClock:

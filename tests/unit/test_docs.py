@@ -13,7 +13,7 @@ from aintandem_notify.config.types.outbound import Outbound
 from aintandem_notify.control.server import request_parsing
 from aintandem_notify.delivery import rendering
 from aintandem_notify.domain import events, runs
-from aintandem_notify.domain.truncation import HEAD, TAIL
+from aintandem_notify.domain.truncation import HEAD_LENGTH, TAIL_LENGTH
 from aintandem_notify.foundation import open_files, signals
 from aintandem_notify.foundation.http_server import connections
 from aintandem_notify.foundation.stdio import line_buffer
@@ -119,7 +119,7 @@ FIGURES = {
     "docs/reliability.md": [
         f"up to {FileLog.in_flight} lines for a file and {Console.in_flight} for a console",
         f"an event with more than {composition.LONGEST_EVENT:,} characters",
-        f"keeps the first {HEAD:,} and the last {TAIL:,} characters, if that leaves out 2,000",
+        f"keeps the first {HEAD_LENGTH:,} and the last {TAIL_LENGTH:,} characters, if that leaves out 2,000",
         f"more than {events.MOST_VALUES:,} values, or more than {mib(websocket.MAX_MESSAGE_SIZE)} MiB",
         f"a project's {rest_snapshot.MOST_TASKS:,} newest tasks",
         f"the {writer.MOST_OPEN_RUNS} runs without an end that moved last",

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from aintandem_notify.domain import truncation
 from aintandem_notify.domain.events import restore_event
-from aintandem_notify.domain.truncation import HEAD, TAIL, cut, cut_value, fitted
+from aintandem_notify.domain.truncation import (
+    HEAD_LENGTH,
+    TAIL_LENGTH,
+    fit_event,
+    truncate,
+    truncate_value,
+)
 from aintandem_notify.log import hide, redact_start
 from support.outbox import event
 
@@ -22,44 +28,44 @@ def known_secret() -> None:
 
 @given(st.text(max_size=200))
 def test_a_short_text_stays_as_it_is(text: str) -> None:
-    assert cut(text) == text
-    assert cut_value({"a": [text]}) == {"a": [text]}
+    assert truncate(text) == text
+    assert truncate_value({"a": [text]}) == {"a": [text]}
 
 
 def test_a_long_text_keeps_its_beginning_and_its_end_and_says_what_is_left_out() -> None:
     text = "".join(f"{number:06} " for number in range(100_000))
 
-    shorter = cut(text)
+    shorter = truncate(text)
 
-    assert shorter.startswith(text[:HEAD] + "\n[692,000 characters left out]\n")
-    assert shorter.endswith("\n" + text[-TAIL:])
+    assert shorter.startswith(text[:HEAD_LENGTH] + "\n[692,000 characters left out]\n")
+    assert shorter.endswith("\n" + text[-TAIL_LENGTH:])
 
 
 def test_a_long_value_becomes_its_text() -> None:
     value = {"rows": list(range(100_000))}
 
-    assert cut_value(value).startswith('{"rows": [0, 1, 2')
-    assert cut_value(value).endswith("99998, 99999]}")
-    assert cut_value(7) == 7
-    assert cut_value(None) is None
+    assert truncate_value(value).startswith('{"rows": [0, 1, 2')
+    assert truncate_value(value).endswith("99998, 99999]}")
+    assert truncate_value(7) == 7
+    assert truncate_value(None) is None
 
 
 @pytest.mark.parametrize("filling", ["x", "x ", "line\n"])
-@pytest.mark.parametrize("edge", [HEAD, -TAIL])
+@pytest.mark.parametrize("edge", [HEAD_LENGTH, -TAIL_LENGTH])
 def test_no_half_of_a_secret_is_left_where_a_text_is_cut(edge: int, filling: str) -> None:
     text = filling * (100_000 // len(filling))
     for shift in range(-len(SECRET) - 1, 3):
         place = edge + shift if edge > 0 else len(text) + edge + shift
-        shorter = cut(text[:place] + SECRET + text[place + len(SECRET) :])
+        shorter = truncate(text[:place] + SECRET + text[place + len(SECRET) :])
         for start in range(len(SECRET) - 5):
             assert SECRET[start : start + 6] not in shorter
 
 
 def test_no_half_of_a_secret_is_left_among_many() -> None:
-    shorter = cut(SECRET * 5000)
+    shorter = truncate(SECRET * 5000)
 
     assert "canary" not in shorter.replace("[redacted]", "")
-    assert len(shorter) < HEAD + TAIL + 100
+    assert len(shorter) < HEAD_LENGTH + TAIL_LENGTH + 100
 
 
 @pytest.mark.parametrize(
@@ -75,13 +81,13 @@ def test_no_half_of_a_secret_is_left_among_many() -> None:
 )
 def test_an_event_is_cut_under_its_own_key(fields: dict[str, Any]) -> None:
     whole = event("task_failed", "t1", **fields)
-    shorter = fitted(whole, 200_000)
+    shorter = fit_event(whole, 200_000)
 
     assert len(shorter.wire_json) <= 200_000
     assert (shorter.type, shorter.run_id, shorter.timestamp) == ("task_failed", "t1", whole.timestamp)
     assert shorter.key == whole.key
     assert restore_event(shorter.wire(), shorter.key).key == whole.key
-    assert fitted(whole, 10_000_000) is whole
+    assert fit_event(whole, 10_000_000) is whole
 
 
 def test_of_a_long_event_each_text_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +98,7 @@ def test_of_a_long_event_each_text_is_looked_through_once(monkeypatch: pytest.Mo
         return redact_start(text, length)
 
     monkeypatch.setattr(truncation, "redact_start", start)
-    shorter = fitted(event("task_failed", "t1", more=[f"{SECRET} " * 10_000] * 20), 200_000)
+    shorter = fit_event(event("task_failed", "t1", more=[f"{SECRET} " * 10_000] * 20), 200_000)
 
     assert len(shorter.wire_json) <= 200_000
     assert SECRET not in shorter.wire_json
@@ -100,7 +106,7 @@ def test_of_a_long_event_each_text_is_looked_through_once(monkeypatch: pytest.Mo
 
 
 def test_a_long_event_keeps_as_much_of_its_text_as_there_is_room_for() -> None:
-    shorter = fitted(event("task_failed", "t1", error="begin" + "x" * 1_000_000 + "end"), 200_000)
+    shorter = fit_event(event("task_failed", "t1", error="begin" + "x" * 1_000_000 + "end"), 200_000)
 
     error = getattr(shorter, "error", "")
     assert error.startswith("begin")

@@ -5,7 +5,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Final
 
-from aintandem_notify.domain.event_redaction import bare
+from aintandem_notify.domain.event_redaction import strip_texts
 from aintandem_notify.domain.notification import Field, Notification
 from aintandem_notify.domain.runs import Run
 from aintandem_notify.log import get_logger
@@ -28,7 +28,9 @@ def render_claim(claim: Claim) -> Notification:
         return _presented(claim)
     except Exception as error:  # its text is no reason not to say that it happened
         log.error("a notification goes out without its text", id=claim.notification.id, exc_info=error)
-        return bare(claim.notification).model_copy(update={"plain": claim.plain, "instead_of": claim.instead_of})
+        return strip_texts(claim.notification).model_copy(
+            update={"plain": claim.plain, "instead_of": claim.instead_of}
+        )
 
 
 def _presented(claim: Claim) -> Notification:

@@ -13,15 +13,15 @@ from aintandem_notify.domain.notification import Field, Notification, Project
 from aintandem_notify.domain.runs import OUTPUT_TAIL_CHARACTERS, Run, RunRef, tail
 from aintandem_notify.log import may_hold_secret, redact, redact_cut, redact_piece, redact_values
 
-Subject = tuple[Event, Run | None, Project | None]
+EventContext = tuple[Event, Run | None, Project | None]
 T = TypeVar("T")
 
 _TEXTS_OF_A_RUN: Final = ("output_tail", "name", "step", "workflow_id")
-NO_TEXT: Final = "What it says cannot be shown. The log of AInTandem Notify says why."
+WITHHELD_BODY: Final = "What it says cannot be shown. The log of AInTandem Notify says why."
 """The body of a notification that had to do without any text from outside."""
 
 
-def shown_event(event: Event, before: str = "") -> Event:
+def redact_event(event: Event, before: str = "") -> Event:
     """The event without secrets; the very same where there is none. ``before``: what its run had written."""
     instead = {}
     if isinstance(event, TaskOutputEvent) and (piece := redact_piece(event.output, before)) != event.output:
@@ -32,7 +32,7 @@ def shown_event(event: Event, before: str = "") -> Event:
     return event if told.wire() == event.wire() else told
 
 
-def shown_in_order(events: Iterable[Event], written: Mapping[RunRef, str]) -> Iterator[Event]:
+def redact_events(events: Iterable[Event], written: Mapping[RunRef, str]) -> Iterator[Event]:
     """Events of any runs without secrets, also without those that lie over several pieces of a run's output.
 
     ``written`` is what the runs had written before, at the end.
@@ -40,17 +40,17 @@ def shown_in_order(events: Iterable[Event], written: Mapping[RunRef, str]) -> It
     ends: dict[RunRef, str] = {}
     for event in events:
         if not isinstance(event, TaskOutputEvent):
-            yield shown_event(event)
+            yield redact_event(event)
             continue
         ref = RunRef(event.project_id, event.family, event.task_id)
         before = ends.get(ref) or written.get(ref, "")
-        yield shown_event(event, before)
+        yield redact_event(event, before)
         ends[ref] = tail(before + event.output)
 
 
-def shown_subject(subject: Subject) -> Subject:
+def redact_event_context(context: EventContext) -> EventContext:
     """All three without secrets; the very same where there is none."""
-    event, run, project = subject
+    event, run, project = context
     before = _before(event, run)
     told = [event.wire_json]
     if run is not None:
@@ -60,11 +60,11 @@ def shown_subject(subject: Subject) -> Subject:
     if not may_hold_secret("\n".join(told)):
         # Only what was cut can hold a part of a secret without holding one.
         if isinstance(event, TaskOutputEvent):
-            event = shown_event(event, before)
+            event = redact_event(event, before)
         if run is not None and (end := _shown_tail(run.output_tail)) != run.output_tail:
             run = replace(run, output_tail=end)
-        return subject if event is subject[0] and run is subject[1] else (event, run, project)
-    return shown_event(event, before), _if_any(shown_run, run), _if_any(shown_project, project)
+        return context if event is context[0] and run is context[1] else (event, run, project)
+    return redact_event(event, before), _if_any(redact_run, run), _if_any(redact_project, project)
 
 
 def _before(event: Event, run: Run | None) -> str:
@@ -79,7 +79,7 @@ def _shown_tail(output: str) -> str:
     return redact_cut(output, start=len(output) >= OUTPUT_TAIL_CHARACTERS)
 
 
-def shown_run(run: Run) -> Run:
+def redact_run(run: Run) -> Run:
     """The run without secrets."""
     return replace(
         run,
@@ -90,13 +90,13 @@ def shown_run(run: Run) -> Run:
     )
 
 
-def shown_project(project: Project) -> Project:
+def redact_project(project: Project) -> Project:
     """The project without secrets in its name."""
     name = redact(project.name)
     return project if name == project.name else Project(id=project.id, name=name)
 
 
-def shown(notification: Notification) -> Notification:
+def redact_notification(notification: Notification) -> Notification:
     """The notification without secrets, also those that were not known when it was made."""
     return notification.model_copy(
         update={
@@ -104,15 +104,15 @@ def shown(notification: Notification) -> Notification:
             "body": redact(notification.body),
             "fields": tuple(Field(redact(one.name), redact(one.value)) for one in notification.fields),
             "url": _if_any(redact, notification.url),
-            "event": shown_event(notification.event),
-            "run": _if_any(shown_run, notification.run),
-            "project": _if_any(shown_project, notification.project),
+            "event": redact_event(notification.event),
+            "run": _if_any(redact_run, notification.run),
+            "project": _if_any(redact_project, notification.project),
         }
     )
 
 
-def shown_content(content: Mapping[str, Any]) -> dict[str, Any]:
-    """As ``shown``, for a notification as JSON values, whatever is in it."""
+def redact_notification_json(content: Mapping[str, Any]) -> dict[str, Any]:
+    """As ``redact_notification``, for a notification as JSON values, whatever is in it."""
     told = dict(content)
     for name in ("title", "body", "fields", "url"):
         told[name] = redact_values(told.get(name))
@@ -120,31 +120,31 @@ def shown_content(content: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(one := told.get(name), dict):
             told[name] = one | {text: redact_values(one[text]) for text in texts if text in one}
     if isinstance(wire := told.get("event"), dict):
-        told["event"] = shown_event(restore_event(wire)).wire()
+        told["event"] = redact_event(restore_event(wire)).wire()
     return told
 
 
-def bare_run(run: Run) -> Run:
+def strip_run_texts(run: Run) -> Run:
     """The run by its identity, state and times alone."""
     return replace(run, name=run.id, workflow_id=None, step=None, output_tail="")
 
 
-def bare_title(event: Event) -> str:
+def generic_title(event: Event) -> str:
     """What happened, in words of our own: ``Task failed``."""
     known = event.type if type(event).model_fields["type"].default == event.type else "unknown_event"
     return known.replace("_", " ").capitalize()
 
 
-def bare(notification: Notification) -> Notification:
+def strip_texts(notification: Notification) -> Notification:
     """The notification without any text from outside, for when something is wrong with those."""
     return notification.model_copy(
         update={
-            "title": bare_title(notification.event),
-            "body": NO_TEXT,
+            "title": generic_title(notification.event),
+            "body": WITHHELD_BODY,
             "fields": (),
             "url": None,
             "event": notification.event.bare(),
-            "run": _if_any(bare_run, notification.run),
+            "run": _if_any(strip_run_texts, notification.run),
             "project": _if_any(lambda project: Project(id=project.id, name=project.id), notification.project),
         }
     )

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import trio
 
-from aintandem_notify.domain.event_redaction import shown_in_order, shown_project
+from aintandem_notify.domain.event_redaction import redact_events, redact_project
 from aintandem_notify.domain.events import AgentEvent, ConnectionConnectedEvent, Event, StoreDegradedEvent
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.domain.observation import ObservationBatch, OpenRun, ReconcileResult, WatchState
@@ -325,8 +325,10 @@ def _shown(
 ) -> list[tuple[Event, Project | None]]:
     """The events as live hooks may see them; ``runs`` as they were before."""
     written = {ref: run.output_tail for event, _ in fresh if (ref := run_ref(event)) and (run := runs.get(ref))}
-    events = shown_in_order((event for event, _ in fresh), written)
-    return [(event, project and shown_project(project)) for event, (_, project) in zip(events, fresh, strict=True)]
+    events = redact_events((event for event, _ in fresh), written)
+    return [
+        (event, project and redact_project(project)) for event, (_, project) in zip(events, fresh, strict=True)
+    ]
 
 
 @dataclass(slots=True)

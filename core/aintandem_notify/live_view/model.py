@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from aintandem_notify.domain.event_redaction import shown_subject
+from aintandem_notify.domain.event_redaction import redact_event_context
 from aintandem_notify.domain.events import Event, Family, TaskOutputEvent, TaskStepProgressEvent
 from aintandem_notify.domain.notification import Project, Severity
 from aintandem_notify.domain.observation import Observation
@@ -179,7 +179,7 @@ def output_lines(text: str) -> list[str]:
 
 
 def _line(event: Event, run: Run | None, project: Project, *, label: str = "") -> Line:
-    subject = shown_subject((event, run, project))
+    subject = redact_event_context((event, run, project))
     event, run, project = subject[0], subject[1], subject[2] or project
     moment, severity = event.timestamp, default_texts.severity(event)
     if isinstance(event, TaskOutputEvent):

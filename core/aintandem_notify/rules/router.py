@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Final, TypeVar
 
 from aintandem_notify.config.models import Config
-from aintandem_notify.domain.event_redaction import bare, shown_subject
+from aintandem_notify.domain.event_redaction import redact_event_context, strip_texts
 from aintandem_notify.domain.events import EVENT_TYPES, AgentEvent, Event, Family
 from aintandem_notify.domain.notification import STORE_THREAD, Notification, Project, agent_thread
 from aintandem_notify.domain.runs import Run
@@ -161,7 +161,7 @@ class Router:
 
     def _rendered(self, rule: _Rule, subject: Subject, names: Scope, now: datetime) -> Notification:
         planned = rule.plan
-        told = shown_subject(subject)
+        told = redact_event_context(subject)
         if told is not subject:
             names = scope(*told)  # a text that takes half of a secret shows none of it
         event, run, project = told
@@ -228,7 +228,7 @@ _CONSEQUENCES: Final = {
 def _bare_notification(rule: _Rule, subject: Subject, _names: Scope, now: datetime) -> Notification:
     """What can be said without any text from outside."""
     event, run, project = subject
-    return bare(
+    return strip_texts(
         Notification(
             id=_notification_id(event, rule.plan.name),
             thread=_thread(event, run),

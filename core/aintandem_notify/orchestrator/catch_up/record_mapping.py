@@ -8,7 +8,7 @@ from typing import Any, Final
 from aintandem_notify.domain.events import Family, fit_value
 from aintandem_notify.domain.observation import Observation
 from aintandem_notify.domain.runs import LONGEST_NAME, RunRef, RunState
-from aintandem_notify.domain.truncation import cut_value
+from aintandem_notify.domain.truncation import truncate_value
 from aintandem_notify.orchestrator.rest.records import ExecutionRecord, OperationRecord, SandboxRecord, TaskRecord
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -182,7 +182,7 @@ def _vanished(project_id: str, sandbox_id: str, operation: OperationRecord) -> O
 def _value(value: Any, *, whole: bool = False) -> Any:
     """What a record says at length, as an event may hold it; all of it may be megabytes, of thousands of tasks."""
     fit = fit_value(value) if isinstance(value, list | dict) else value
-    return fit_value(fit if whole else cut_value(fit))
+    return fit_value(fit if whole else truncate_value(fit))
 
 
 def _text(text: str | None, *, whole: bool = False) -> str | None:

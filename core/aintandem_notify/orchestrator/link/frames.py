@@ -8,7 +8,7 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from aintandem_notify.domain.events import Event, NoEvent, UnknownEvent, parse_frame
-from aintandem_notify.domain.truncation import fitted
+from aintandem_notify.domain.truncation import fit_event
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.foreign_json import is_out_of_memory
 
@@ -67,7 +67,7 @@ class FrameReader:
 
     def _cut(self, event: Event) -> Event:
         try:
-            shorter = event if self._longest is None else fitted(event, self._longest)
+            shorter = event if self._longest is None else fit_event(event, self._longest)
         except BaseException as error:
             if not is_out_of_memory(error):
                 raise

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic_core import from_json
 from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
-from aintandem_notify.domain.event_redaction import shown_content
+from aintandem_notify.domain.event_redaction import redact_notification_json
 from aintandem_notify.log import redact
 from aintandem_notify.store.engine import schema
 from aintandem_notify.store.tables.delivery_states import DeliveryState
@@ -249,7 +249,7 @@ def _entry(row: Any) -> DeliveryRow:
 
 def _shown(text: str | None) -> Mapping[str, Any] | None:
     content = _read(text)
-    return None if content is None else shown_content(content)
+    return None if content is None else redact_notification_json(content)
 
 
 def _read(text: str | None) -> Mapping[str, Any] | None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic_core import from_json, to_json
 from sqlalchemy import Connection, and_, bindparam, exists, func, insert, or_, select, update
 
-from aintandem_notify.domain.event_redaction import bare, shown, shown_event
+from aintandem_notify.domain.event_redaction import redact_event, redact_notification, strip_texts
 from aintandem_notify.domain.events import restore_event
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.log import get_logger, may_hold_secret
@@ -236,15 +236,15 @@ def _notification(row: Any) -> Notification:
     event = restore_event(from_json(row.wire), row.key)
     if (told := content.get("event")) is not None:
         shown_then = restore_event(told, row.key)
-        event = shown_then if type(shown_then) is type(event) else shown_event(event)
+        event = shown_then if type(shown_then) is type(event) else redact_event(event)
     notification = Notification.model_validate(content | {"event": event})
     if not may_hold_secret(f"{row.content}\n{row.wire}"):
         return notification
     try:
-        return shown(notification)
+        return redact_notification(notification)
     except Exception as error:  # its text is no reason not to say that it happened
         log.error("a notification goes out without its text", id=row.id, exc_info=error)
-        return bare(notification)
+        return strip_texts(notification)
 
 
 def _claim(destination: str, row: Any, notification: Notification) -> Claim:
