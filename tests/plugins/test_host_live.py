@@ -21,11 +21,11 @@ from aintandem_notify.domain.events import (
 )
 from aintandem_notify.plugins import InstanceState
 from aintandem_notify.plugins.runtime.live_hooks import (
-    MAX_WAITING,
-    TEXT_PER_PLACE,
+    CHARACTERS_PER_SLOT,
+    MAX_QUEUE_SLOTS,
     LiveQueue,
     hooks_by_family,
-    places,
+    queue_slots,
 )
 from support.hosting import NOON, good, hosting, task_failed, until
 
@@ -238,16 +238,16 @@ async def test_a_live_hook_that_hangs_is_cut_and_drops_the_newest(
         await bench.host.wait_loaded(name)
         bench.host.publish(task_failed(0), None)
         await trio.testing.wait_all_tasks_blocked()
-        for number in range(1, MAX_WAITING + 11):
+        for number in range(1, MAX_QUEUE_SLOTS + 11):
             bench.host.publish(task_failed(number), None)
             await trio.testing.wait_all_tasks_blocked()
         assert bench.status(name).dropped_events == 10
         await trio.sleep(6.0)
         assert bench.status(name).state is InstanceState.LOADED
         bench.host.publish(task_failed(-1), None)
-    assert len(plugin.seen) == MAX_WAITING + 12
+    assert len(plugin.seen) == MAX_QUEUE_SLOTS + 12
     assert [event.run_id for event in Hanging.seen] == [
-        *(f"task-{number}" for number in range(MAX_WAITING + 1)),
+        *(f"task-{number}" for number in range(MAX_QUEUE_SLOTS + 1)),
         "task--1",
     ]
     said = capsys.readouterr()
@@ -296,14 +296,14 @@ def output(size: int) -> TaskOutputEvent:
 
 
 def test_large_events_take_more_places() -> None:
-    assert places(task_failed()) == 1
-    assert places(output(TEXT_PER_PLACE - 1)) == 1
-    assert places(output(10 * TEXT_PER_PLACE)) == 11
+    assert queue_slots(task_failed()) == 1
+    assert queue_slots(output(CHARACTERS_PER_SLOT - 1)) == 1
+    assert queue_slots(output(10 * CHARACTERS_PER_SLOT)) == 11
 
 
 async def test_a_queue_is_bounded_by_places_and_takes_one_event_of_any_size(autojump_clock: MockClock) -> None:
     queue = LiveQueue(["on_event"], None)
-    assert not queue.put(output(2 * MAX_WAITING * TEXT_PER_PLACE))
+    assert not queue.put(output(2 * MAX_QUEUE_SLOTS * CHARACTERS_PER_SLOT))
     assert queue.put(task_failed(1))
     assert not queue.put(task_failed(2))
     assert queue.dropped == 2

@@ -147,10 +147,10 @@ FIGURES = {
         f"{cost_budget.BUDGET // 1_000_000} million characters",
     ],
     "docs/writing-plugins.md": [
-        f"up to {live_hooks.MAX_WAITING} wait",
+        f"up to {live_hooks.MAX_QUEUE_SLOTS} wait",
         f"{crossing.MAX_RECEIPT_BYTES // 1024} KiB at the most",
         f"if it is JSON of at most {crossing.MAX_RECEIPT_BYTES // 1024} KiB",
-        f"if they are JSON of at most {crossing.MAX_FACTS_BYTES // 1024} KiB",
+        f"if they are JSON of at most {crossing.MAX_DIAGNOSTICS_BYTES // 1024} KiB",
         f"`body` ({client.MAX_BODY // 1024} KiB at the most)",
         f"a title of {rendering.MAX_PLAIN_TITLE} characters, a body of {rendering.MAX_PLAIN_BODY:,}",
     ],

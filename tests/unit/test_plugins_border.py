@@ -26,22 +26,22 @@ from aintandem_notify.errors import (
 )
 from aintandem_notify.log import LONGEST_TEXT
 from aintandem_notify.plugins.border import (
-    MAX_FACTS_BYTES,
+    MAX_DIAGNOSTICS_BYTES,
     MAX_RECEIPT_BYTES,
     Border,
-    ClassFacts,
+    ClassAttributes,
     ConventionBroken,
     DeadlineExceeded,
-    Home,
     NoConnection,
     PluginCodeFailed,
     PluginUnusable,
+    SourceFiles,
     describe_fault,
-    facts_of,
     fault_kind,
+    read_class_attributes,
 )
 from aintandem_notify.plugins.border.faults import HUGE_WAIT_S, seconds_of
-from aintandem_notify.plugins.border.tasks import Timed, contained
+from aintandem_notify.plugins.border.tasks import StepTimer, run_contained
 
 HERE = Path(__file__)
 SHOWN = f"unit/{HERE.name}"
@@ -196,9 +196,11 @@ def test_a_fault_says_where_in_the_plugin_it_was_raised() -> None:
         error = caught
     line = fail.__code__.co_firstlineno + 1
     text = "ValueError: invalid literal for int() with base 10: 'x'"
-    assert describe_fault(Border("bad.x", Home(HERE)).fault(error)) == f"{SHOWN}:{line}: {text}"
-    assert describe_fault(Border("bad.x", Home(Path("/else/beep.py"))).fault(error)) == f"else/beep.py: {text}"
-    package = Border("bad.x", Home(HERE.parent / "__init__.py", HERE.parent))
+    assert describe_fault(Border("bad.x", SourceFiles(HERE)).fault(error)) == f"{SHOWN}:{line}: {text}"
+    assert (
+        describe_fault(Border("bad.x", SourceFiles(Path("/else/beep.py"))).fault(error)) == f"else/beep.py: {text}"
+    )
+    package = Border("bad.x", SourceFiles(HERE.parent / "__init__.py", HERE.parent))
     assert describe_fault(package.fault(error)) == f"{SHOWN}:{line}: {text}"
     assert describe_fault(BORDER.fault(error)) == text
 
@@ -241,7 +243,7 @@ WRONG = "should be a whole number from 1 to 1000, not"
 def test_a_class_cannot_say_what_nobody_could_use(name: str, value: object, problem: str) -> None:
     odd = type("Odd", (Plugin,), {name: value})
     with pytest.raises(ConventionBroken) as caught:
-        facts_of(odd)
+        read_class_attributes(odd)
     assert str(caught.value) == f"{name}: {problem}"
 
 
@@ -261,17 +263,19 @@ class Lying(Plugin[Any], metaclass=LyingMeta):
 
 
 def test_what_a_class_says_is_read_and_its_line_is_told() -> None:
-    assert facts_of(Named) == ClassFacts(7, None, False)
+    assert read_class_attributes(Named) == ClassAttributes(7, None, False)
     line = HERE.read_text().split("\n").index("    in_flight = 0  # this one") + 1
     with pytest.raises(ConventionBroken) as caught:
-        facts_of(Zero)
+        read_class_attributes(Zero)
     assert (caught.value.cls, caught.value.attribute) == (Zero, "in_flight")
-    assert Home(HERE).set_at(Zero, "in_flight") == f"{SHOWN}:{line}"
+    assert SourceFiles(HERE).set_at(Zero, "in_flight") == f"{SHOWN}:{line}"
     with pytest.raises(ConventionBroken, match="in_flight: cannot be read: RuntimeError: no in_flight"):
-        facts_of(Lying)
+        read_class_attributes(Lying)
 
 
-@pytest.mark.parametrize(("read", "most"), [(BORDER.receipt, MAX_RECEIPT_BYTES), (BORDER.facts, MAX_FACTS_BYTES)])
+@pytest.mark.parametrize(
+    ("read", "most"), [(BORDER.receipt, MAX_RECEIPT_BYTES), (BORDER.facts, MAX_DIAGNOSTICS_BYTES)]
+)
 def test_json_may_just_fit(read: Callable[[object], dict[str, Any] | None], most: int) -> None:
     fits = {"k": "x" * (most - len('{"k": ""}'))}
     assert read(fits) == fits
@@ -286,7 +290,7 @@ def test_junk_is_told_with_the_line_of_its_hook() -> None:
 
     line = Own.deliver.__code__.co_firstlineno
     with pytest.raises(PluginCodeFailed) as caught:
-        Border("bad.x", Home(HERE), Own).receipt(7)
+        Border("bad.x", SourceFiles(HERE), Own).receipt(7)
     assert caught.value.reason == f"{SHOWN}:{line}: deliver returned an int, not a dict of JSON values"
 
 
@@ -315,7 +319,7 @@ async def test_each_step_that_keeps_the_loop_too_long_is_told() -> None:
 
     told: list[float] = []
     steps = (0, 0.5, 1, 3.0, 4, 4.5)
-    assert await Timed(work(), told.append, Ticking(*steps)) == "done"
+    assert await StepTimer(work(), told.append, Ticking(*steps)) == "done"
     assert told == [2.0]
 
 
@@ -334,10 +338,10 @@ async def test_what_a_timed_coroutine_raises_comes_out_and_cancelling_reaches_it
             raise
 
     with pytest.raises(ValueError, match="no"):
-        await Timed(raises(), lambda _elapsed_s: None)
+        await StepTimer(raises(), lambda _elapsed_s: None)
     with trio.CancelScope() as scope:
         scope.cancel()
-        await Timed(waits(), lambda _elapsed_s: None)
+        await StepTimer(waits(), lambda _elapsed_s: None)
     assert cancelled == ["cancelled"]
 
 
@@ -366,7 +370,7 @@ async def test_what_is_left_open_ends_with_its_task(work: Callable[[], Any], tol
     async with trio.open_nursery() as nursery:
         for _ in range(2):
             with trio.move_on_after(60) as scope:
-                assert await contained(work, BORDER, lambda: left.append("open")) == "done"
+                assert await run_contained(work, BORDER, lambda: left.append("open")) == "done"
             assert not scope.cancelled_caught
         await trio.lowlevel.checkpoint()
         assert not nursery.cancel_scope.cancel_called
@@ -378,9 +382,9 @@ async def test_what_is_contained_is_cancelled_from_outside_and_raises_what_it_ra
         raise Rejected("no")
 
     with pytest.raises(ExceptionGroup) as caught:
-        await contained(fails, BORDER)
+        await run_contained(fails, BORDER)
     assert describe_fault(BORDER.fault(caught.value)) == "no"
     with trio.CancelScope() as scope:
         scope.cancel()
-        await contained(trio.sleep_forever, BORDER)
+        await run_contained(trio.sleep_forever, BORDER)
     assert scope.cancelled_caught

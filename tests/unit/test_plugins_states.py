@@ -11,7 +11,12 @@ from aintandem_notify.errors import (
     RetryLater,
 )
 from aintandem_notify.plugins.border import DeadlineExceeded, PluginUnusable
-from aintandem_notify.plugins.runtime.states import QUIET_TRIES, RETRY_PAUSES_S, InstanceState, after
+from aintandem_notify.plugins.runtime.states import (
+    RETRY_PAUSES_S,
+    SILENT_FAILURES,
+    InstanceState,
+    transition_after,
+)
 
 FOR_GOOD = [PluginUnusable("x", "broken"), DestinationBroken("revoked")]
 FOR_A_WHILE = [
@@ -27,24 +32,24 @@ FOR_A_WHILE = [
 @pytest.mark.parametrize("fault", FOR_GOOD, ids=repr)
 @pytest.mark.parametrize("failures", [0, 1, 100])
 def test_what_only_a_person_can_mend_is_told_and_not_tried_again(fault: Exception, failures: int) -> None:
-    step = after(fault, failures, lambda: 0.5)
+    step = transition_after(fault, failures, lambda: 0.5)
     assert (step.state, step.announce, step.pause_s) == (InstanceState.FAILED, True, None)
 
 
 @pytest.mark.parametrize("fault", FOR_A_WHILE, ids=repr)
 @pytest.mark.parametrize("failures", range(7))
 def test_any_other_fault_is_told_and_tried_again(fault: Exception, failures: int) -> None:
-    step = after(fault, failures, lambda: 0.0)
+    step = transition_after(fault, failures, lambda: 0.0)
     assert (step.state, step.announce) == (InstanceState.RETRYING, True)
     assert step.pause_s == RETRY_PAUSES_S[min(failures, len(RETRY_PAUSES_S) - 1)]
 
 
 @pytest.mark.parametrize("failures", range(7))
 def test_not_ready_is_told_only_when_it_goes_on(failures: int) -> None:
-    step = after(PluginNotReady(), failures, lambda: 0.0)
+    step = transition_after(PluginNotReady(), failures, lambda: 0.0)
     assert step.state is InstanceState.RETRYING
-    assert step.announce == (failures >= QUIET_TRIES)
+    assert step.announce == (failures >= SILENT_FAILURES)
 
 
 def test_pauses_are_spread_upwards() -> None:
-    assert after(ValueError(), 0, lambda: 0.999).pause_s == pytest.approx(RETRY_PAUSES_S[0] * 1.1998)
+    assert transition_after(ValueError(), 0, lambda: 0.999).pause_s == pytest.approx(RETRY_PAUSES_S[0] * 1.1998)

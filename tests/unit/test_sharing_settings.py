@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aintandem_notify.plugins.config_loading import Loaded, load
+from aintandem_notify.plugins.config_loading import LoadedConfig, load
 from aintandem_notify.sharing import configured, entries_of, node_name, place_of
 
 HEAD = """
@@ -21,7 +21,7 @@ id = "b-*"
 HOOK = '[plugins.webhook.ops]\nurl = "https://h.example/x"\nsecret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"\n'
 
 
-def loaded(folder: Path, text: str) -> Loaded:
+def loaded(folder: Path, text: str) -> LoadedConfig:
     path = folder / "config.toml"
     path.write_text(text, encoding="utf-8")
     return load(path, environ={})

@@ -19,7 +19,7 @@ from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.ingest import Ingest
 from aintandem_notify.orchestrator import ConnectionState, Fleet, ProjectStatus, Unwatched
 from aintandem_notify.plugins import InstanceState, PluginHost
-from aintandem_notify.plugins.config_loading import Loaded, load
+from aintandem_notify.plugins.config_loading import LoadedConfig, load
 from aintandem_notify.sharing import Member, entries_of, place_of
 
 SLOW_RELOAD_S: Final = 10.0
@@ -33,7 +33,7 @@ class Agent:
 
     def __init__(
         self,
-        loaded: Loaded,
+        loaded: LoadedConfig,
         *,
         ingest: Ingest,
         host: PluginHost,
@@ -115,7 +115,7 @@ class Agent:
         await self._apply(old, new)
         _log.info("reloaded", config=str(new.config.source))
 
-    async def _apply(self, old: Loaded, new: Loaded) -> None:
+    async def _apply(self, old: LoadedConfig, new: LoadedConfig) -> None:
         before, after = instance_settings(old), instance_settings(new)
         # Whoever mends a failed plugin reloads, also when the config itself needed no change.
         failed = {status.name for status in self._host.snapshot() if status.state is InstanceState.FAILED}
@@ -158,7 +158,7 @@ class Agent:
             self._dispatcher.start(instance.destination, partial(place_of, instance.config))
 
 
-async def _load_aside(config: Config) -> Loaded | ConfigError:
+async def _load_aside(config: Config) -> LoadedConfig | ConfigError:
     """The config as it stands in its file now, or what is wrong with it.
 
     Read in a thread of its own: a plugin may block while it is imported, and the agent goes on. The file is the
@@ -176,7 +176,7 @@ async def _load_aside(config: Config) -> Loaded | ConfigError:
     return loaded
 
 
-def _load_again(source: Path) -> Loaded | ConfigError:
+def _load_again(source: Path) -> LoadedConfig | ConfigError:
     try:
         return load(source)
     except ConfigError as error:

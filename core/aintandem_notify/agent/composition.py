@@ -29,7 +29,7 @@ from aintandem_notify.ingest import open_ingest
 from aintandem_notify.maintenance import open_pruning, watch_trouble
 from aintandem_notify.orchestrator import ConnectionSlots, Credentials, Login, Session, credentials_of, open_fleet
 from aintandem_notify.plugins import PluginHost, open_host
-from aintandem_notify.plugins.config_loading import Loaded
+from aintandem_notify.plugins.config_loading import LoadedConfig
 from aintandem_notify.sharing import node_name, open_membership, open_sharing
 from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
 from aintandem_notify.store import RESERVE_BYTES, Storage, StoreLiveness, open_liveness, open_storage
@@ -40,7 +40,7 @@ _log = log.get_logger(__name__)
 
 @asynccontextmanager
 async def open_agent(
-    loaded: Loaded,
+    loaded: LoadedConfig,
     *,
     clock: Clock,
     chance: Chance,

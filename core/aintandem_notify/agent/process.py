@@ -17,8 +17,8 @@ from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.foundation.open_files import FileBudget, file_budget, raise_file_limit, shortage
 from aintandem_notify.foundation.signals import Hangups, hangups, stop_signals
-from aintandem_notify.plugins.border import last_line, placed
-from aintandem_notify.plugins.config_loading import Loaded, load
+from aintandem_notify.plugins.border import raising_line, with_location
+from aintandem_notify.plugins.config_loading import LoadedConfig, load
 
 EXIT_GRACE_S: Final = 15.0
 """Seconds beyond ``[delivery] drain_timeout`` until the process ends in any case; plugins tear down in it."""
@@ -43,7 +43,7 @@ def run(source: Path) -> None:
         trio.run(_main, loaded, asked_to_reload, files)
 
 
-def _share_out_files(loaded: Loaded) -> FileBudget:
+def _share_out_files(loaded: LoadedConfig) -> FileBudget:
     limit, embedded = raise_file_limit(), loaded.config.orchestrator.embedded
     if (need := shortage(len(loaded.config.projects), limit, embedded=embedded)) is not None:
         _log.warning("too few open files", reason=need)
@@ -61,7 +61,7 @@ def log_uncaught_exceptions() -> None:
             return
         telling.one = error
         try:
-            reason = placed(last_line(error), log.in_words(error))
+            reason = with_location(raising_line(error), log.in_words(error))
             _log.warning("an exception that nobody caught", where=log.text_of(where), reason=reason)
         finally:
             telling.one = None
@@ -79,7 +79,7 @@ def relax_garbage_collection() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-async def _main(loaded: Loaded, asked_to_reload: Hangups, files: FileBudget) -> None:
+async def _main(loaded: LoadedConfig, asked_to_reload: Hangups, files: FileBudget) -> None:
     with stop_signals(lambda: loaded.config.delivery.drain_timeout + EXIT_GRACE_S) as stop:
         systemd = Systemd.from_environ(os.environ)
         async with open_agent(

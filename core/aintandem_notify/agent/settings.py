@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from aintandem_notify.config import Config, InstanceConfig
 from aintandem_notify.delivery import DestinationSettings
-from aintandem_notify.plugins.config_loading import Loaded
+from aintandem_notify.plugins.config_loading import LoadedConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class InstanceSettings:
     destination: DestinationSettings | None
 
 
-def instance_settings(loaded: Loaded) -> dict[str, InstanceSettings]:
+def instance_settings(loaded: LoadedConfig) -> dict[str, InstanceSettings]:
     """Every instance of the config by its name."""
     return {
         name: InstanceSettings(instance, _destination(instance, loaded))
@@ -23,7 +23,7 @@ def instance_settings(loaded: Loaded) -> dict[str, InstanceSettings]:
     }
 
 
-def _destination(instance: InstanceConfig, loaded: Loaded) -> DestinationSettings | None:
+def _destination(instance: InstanceConfig, loaded: LoadedConfig) -> DestinationSettings | None:
     if not instance.delivers:
         return None
     settings, plugin = instance.common, loaded.catalog.latest(instance.type).facts

@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     import trio
 
-    from aintandem_notify.plugins import Files
+    from aintandem_notify.plugins import FilePolicy
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,7 +42,7 @@ MAX_WIDTH: Final = 120
 """Columns beyond which lines are hard to read, however wide the terminal is."""
 
 
-def plugin_file_policy(parameter: str) -> "Files":
+def plugin_file_policy(parameter: str) -> "FilePolicy":
     """Whether one-file plugins are run: only where the user has named the config, or the folder that they are in.
 
     They are code, and the folder that one happens to stand in may be anybody's. ``parameter`` is the name of the
@@ -50,10 +50,10 @@ def plugin_file_policy(parameter: str) -> "Files":
     """
     from click.core import ParameterSource
 
-    from aintandem_notify.plugins import Files
+    from aintandem_notify.plugins import FilePolicy
 
     source = click.get_current_context().get_parameter_source(parameter)
-    return Files.REFUSED if source is ParameterSource.DEFAULT else Files.RUN
+    return FilePolicy.REFUSED if source is ParameterSource.DEFAULT else FilePolicy.RUN
 
 
 def resource_id(text: str) -> str:

@@ -18,7 +18,7 @@ from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.log import in_words
 from aintandem_notify.plugins import Delivered, InstanceState, InstanceStatus, PluginHost, open_host
-from aintandem_notify.plugins.config_loading import Loaded
+from aintandem_notify.plugins.config_loading import LoadedConfig
 
 SET_UP_S: Final = 30.0
 """Seconds that all instances together get to come up; what takes longer is reported as it stands."""
@@ -27,13 +27,13 @@ LATE_S: Final = 1.0
 """Seconds beyond its deadline that a delivery in a thread gets; the agent itself would wait for it."""
 
 
-async def start_instances(loaded: Loaded) -> tuple[InstanceStatus, ...]:
+async def start_instances(loaded: LoadedConfig) -> tuple[InstanceStatus, ...]:
     """Where every instance stands after its set-up."""
     async with _http(loaded.config) as http, _instances(loaded, http, tuple(loaded.config.instances)) as host:
         return host.snapshot()
 
 
-async def check_all(loaded: Loaded) -> list[CheckResult]:
+async def check_all(loaded: LoadedConfig) -> list[CheckResult]:
     """The orchestrator first, then every instance in file order."""
     async with _http(loaded.config) as http:
         trials = [await check_orchestrator(loaded.config, http)]
@@ -41,7 +41,7 @@ async def check_all(loaded: Loaded) -> list[CheckResult]:
             return trials + [await _try_instance(host, status) for status in host.snapshot()]
 
 
-async def send_sample(loaded: Loaded, destination: str, event_type: str) -> CheckResult:
+async def send_sample(loaded: LoadedConfig, destination: str, event_type: str) -> CheckResult:
     """Deliver one made-up notification. Raises ConfigError for a destination or event type that is none."""
     config = loaded.config
     destinations = [name for name, instance in config.instances.items() if instance.delivers]
@@ -84,7 +84,7 @@ def _http(config: Config) -> HttpClient:
 
 
 @asynccontextmanager
-async def _instances(loaded: Loaded, http: HttpClient, names: Sequence[str]) -> AsyncIterator[PluginHost]:
+async def _instances(loaded: LoadedConfig, http: HttpClient, names: Sequence[str]) -> AsyncIterator[PluginHost]:
     """A host with these instances, each set up or known not to come up."""
     async with open_host(
         loaded.catalog,

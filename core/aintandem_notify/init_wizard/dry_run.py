@@ -7,19 +7,19 @@ from aintandem_notify.config import Surroundings
 from aintandem_notify.config.load import read_document
 from aintandem_notify.errors import ConfigError, Problem
 from aintandem_notify.init_wizard.draft import Draft
-from aintandem_notify.plugins.config_loading import Loaded
-from aintandem_notify.plugins.discovery.catalog import Catalog, Files
+from aintandem_notify.plugins.config_loading import LoadedConfig
+from aintandem_notify.plugins.discovery.catalog import Catalog, FilePolicy
 from aintandem_notify.rules import Language, Router
 
 
-def load_draft(draft: Draft, path: Path) -> Loaded:
+def load_draft(draft: Draft, path: Path) -> LoadedConfig:
     """The configuration as ``path`` would hold it; raises ConfigError with all that is wrong."""
-    catalog = Catalog(files=Files.REFUSED)  # the plugins to pick from are installed
+    catalog = Catalog(files=FilePolicy.REFUSED)  # the plugins to pick from are installed
     surroundings = Surroundings(path.absolute().parent, os.environ, Language())
     config, findings = read_document(draft.document(), path, surroundings, catalog)
     if config is None:
         raise ConfigError([Problem(finding.message, finding.key) for finding in findings], str(path))
-    return Loaded(config, Router(config), catalog)
+    return LoadedConfig(config, Router(config), catalog)
 
 
 def first_problem(draft: Draft, path: Path) -> str | None:

@@ -1,7 +1,7 @@
 """Plugins: finding them, keeping each running by itself, and calling their hooks."""
 
 from aintandem_notify.plugins.border import DeadlineExceeded
-from aintandem_notify.plugins.discovery.catalog import Catalog, Files
+from aintandem_notify.plugins.discovery.catalog import Catalog, FilePolicy
 from aintandem_notify.plugins.discovery.descriptor import PluginDescriptor
 from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult, HookFailure
 from aintandem_notify.plugins.runtime.host import PluginHost, open_host
@@ -12,7 +12,7 @@ __all__ = [
     "DeadlineExceeded",
     "Delivered",
     "DeliveryResult",
-    "Files",
+    "FilePolicy",
     "HookFailure",
     "InstanceState",
     "InstanceStatus",

@@ -10,13 +10,13 @@ from aintandem_notify import config as configuration
 from aintandem_notify.config import Config
 from aintandem_notify.config.secret_warnings import remarks
 from aintandem_notify.errors import PluginError
-from aintandem_notify.plugins.discovery.catalog import Catalog, Files
-from aintandem_notify.plugins.discovery.sources import printing_to_stderr
+from aintandem_notify.plugins.discovery.catalog import Catalog, FilePolicy
+from aintandem_notify.plugins.discovery.sources import prints_to_stderr
 from aintandem_notify.rules import Language, Router
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedConfig:
     """A valid configuration, its rules ready to route, and the plugins it names imported."""
 
     config: Config
@@ -28,21 +28,23 @@ class Loaded:
         return [*remarks(self.config), *self.router.warnings()]
 
 
-def load(source: Path, environ: Mapping[str, str] = os.environ, *, files: Files = Files.RUN) -> Loaded:
+def load(
+    source: Path, environ: Mapping[str, str] = os.environ, *, files: FilePolicy = FilePolicy.RUN
+) -> LoadedConfig:
     """Read ``source`` and everything it names; raises ConfigError with all that is wrong.
 
     ``files`` says what is done with plugins that are files beside it.
     """
     catalog = Catalog(files=files)
     config = configuration.load(source, catalog=catalog, language=Language(), environ=environ)
-    return Loaded(config, Router(config), catalog)
+    return LoadedConfig(config, Router(config), catalog)
 
 
 def config_schema(plugins_dir: Path, catalog: Catalog | None = None) -> dict[str, Any]:
     """The JSON Schema of the whole configuration with every plugin type that can be imported here."""
     catalog = catalog or Catalog()
     types = []
-    with printing_to_stderr():
+    with prints_to_stderr():
         for name in catalog.names(plugins_dir):
             try:
                 types.append(catalog.find(name, plugins_dir))

@@ -18,7 +18,7 @@ from aintandem_notify.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from aintandem_notify.plugins.config_loading import Loaded
+    from aintandem_notify.plugins.config_loading import LoadedConfig
 
 
 @click.command(epilog="Example:  aintandem-notify check --connect config.toml")
@@ -38,7 +38,7 @@ def check(config: Path, connect: bool) -> None:
         _connect(loaded)
 
 
-def _describe(loaded: Loaded) -> None:
+def _describe(loaded: LoadedConfig) -> None:
     from aintandem_notify.cli.overview import config_lines, routing_lines
 
     width = terminal_width()
@@ -60,7 +60,7 @@ def _describe(loaded: Loaded) -> None:
         echo(f"warning: {warning}", fg="yellow")
 
 
-def _too_few_files(loaded: Loaded) -> str | None:
+def _too_few_files(loaded: LoadedConfig) -> str | None:
     """As the start of the agent says it; globs stand for projects that only the orchestrator knows."""
     from aintandem_notify.foundation.open_files import raise_file_limit, shortage
 
@@ -68,7 +68,7 @@ def _too_few_files(loaded: Loaded) -> str | None:
     return shortage(len(config.projects), raise_file_limit(), embedded=config.orchestrator.embedded)
 
 
-def _connect(loaded: Loaded) -> None:
+def _connect(loaded: LoadedConfig) -> None:
     from aintandem_notify import log
     from aintandem_notify.cli.tables import table_lines
     from aintandem_notify.diagnostics import check_all

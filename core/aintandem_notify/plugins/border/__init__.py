@@ -5,8 +5,8 @@ to look at it may run code of the plugin. Behind the border are exceptions of ou
 values, numbers in their bounds, and the plugin's file and line. Nothing in here raises but what it promises.
 """
 
-from aintandem_notify.plugins.border.attributes import ClassFacts, ConventionBroken, facts_of
-from aintandem_notify.plugins.border.crossing import MAX_FACTS_BYTES, MAX_RECEIPT_BYTES, Border
+from aintandem_notify.plugins.border.attributes import ClassAttributes, ConventionBroken, read_class_attributes
+from aintandem_notify.plugins.border.crossing import MAX_DIAGNOSTICS_BYTES, MAX_RECEIPT_BYTES, Border
 from aintandem_notify.plugins.border.faults import (
     DeadlineExceeded,
     LifespanFailed,
@@ -16,24 +16,24 @@ from aintandem_notify.plugins.border.faults import (
     describe_fault,
     fault_kind,
 )
-from aintandem_notify.plugins.border.places import Home, at, last_line, placed
+from aintandem_notify.plugins.border.places import SourceFiles, format_location, raising_line, with_location
 
 __all__ = [
-    "MAX_FACTS_BYTES",
+    "MAX_DIAGNOSTICS_BYTES",
     "MAX_RECEIPT_BYTES",
     "Border",
-    "ClassFacts",
+    "ClassAttributes",
     "ConventionBroken",
     "DeadlineExceeded",
-    "Home",
     "LifespanFailed",
     "NoConnection",
     "PluginCodeFailed",
     "PluginUnusable",
-    "at",
+    "SourceFiles",
     "describe_fault",
-    "facts_of",
     "fault_kind",
-    "last_line",
-    "placed",
+    "format_location",
+    "raising_line",
+    "read_class_attributes",
+    "with_location",
 ]

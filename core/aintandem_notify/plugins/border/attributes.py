@@ -8,7 +8,7 @@ from aintandem_notify.config.plugin_config import MOST_DIGEST_OVER
 from aintandem_notify.log import in_words, text_of
 from aintandem_notify.plugins.border.faults import article
 
-MOST_IN_FLIGHT: Final = 1000
+MAX_IN_FLIGHT: Final = 1000
 """The most that ``in_flight`` may be; ours: all of them may come twice after a kill."""
 
 
@@ -25,7 +25,7 @@ class ConventionBroken(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class ClassFacts:
+class ClassAttributes:
     """``Plugin.in_flight``, ``digest_over`` and ``machine_local`` of one class, as they are documented there."""
 
     in_flight: int = 1
@@ -34,7 +34,7 @@ class ClassFacts:
 
 
 def _in_flight(value: object) -> bool:
-    return type(value) is int and 1 <= value <= MOST_IN_FLIGHT
+    return type(value) is int and 1 <= value <= MAX_IN_FLIGHT
 
 
 def _digest_over(value: object) -> bool:
@@ -46,16 +46,16 @@ def _machine_local(value: object) -> bool:
 
 
 _RIGHT: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
-    "in_flight": (_in_flight, f"a whole number from 1 to {MOST_IN_FLIGHT}"),
+    "in_flight": (_in_flight, f"a whole number from 1 to {MAX_IN_FLIGHT}"),
     "digest_over": (_digest_over, "a whole number of at least 2, or None"),
     "machine_local": (_machine_local, "True or False"),
 }
 """What each attribute may be, and the words for it."""
 
 
-def facts_of(plugin_class: type) -> ClassFacts:
+def read_class_attributes(plugin_class: type) -> ClassAttributes:
     """What the class says of itself; raises ConventionBroken for what it cannot say."""
-    return ClassFacts(**{name: _attribute(plugin_class, name) for name in _RIGHT})
+    return ClassAttributes(**{name: _attribute(plugin_class, name) for name in _RIGHT})
 
 
 def _attribute(plugin_class: type, name: str) -> Any:

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aintandem_notify.plugins.border.faults import PluginCodeFailed, fault_of
-from aintandem_notify.plugins.border.places import Home, placed
-from aintandem_notify.plugins.border.values import InvalidResult, json_object, refuse_coroutine
+from aintandem_notify.plugins.border.places import SourceFiles, with_location
+from aintandem_notify.plugins.border.values import InvalidResult, json_object, reject_coroutine
 
 MAX_RECEIPT_BYTES: Final = 16_384
 """The most that a receipt may take as JSON; ours, since one is kept for every run at every destination."""
-MAX_FACTS_BYTES: Final = 262_144
+MAX_DIAGNOSTICS_BYTES: Final = 262_144
 """The most that diagnostics may take as JSON; ours, since people read them."""
 _JUNK: Final = "junk"
 """The kind of all faults that are something returned."""
@@ -20,7 +20,7 @@ class Border:
     """``plugin`` is the instance, as ``slack.team``; ``home`` its source, where ``plugin_class`` stands."""
 
     plugin: str
-    home: Home = field(default_factory=Home)
+    home: SourceFiles = field(default_factory=SourceFiles)
     plugin_class: type = object
 
     def fault(self, error: BaseException) -> Exception:
@@ -31,7 +31,7 @@ class Border:
         """What a hook that returns nothing has returned; raises Raised for a missing ``await``."""
         advice = "await it in there" if is_async else "write it as async def"
         try:
-            refuse_coroutine(hook, value, advice)
+            reject_coroutine(hook, value, advice)
         except InvalidResult as junk:
             raise self._junk(hook, junk) from None
 
@@ -41,7 +41,7 @@ class Border:
 
     def facts(self, value: object) -> dict[str, Any]:
         """The facts that ``diagnostics`` returned; raises Raised for what is no JSON object."""
-        return self._object("diagnostics", value, MAX_FACTS_BYTES, "they")
+        return self._object("diagnostics", value, MAX_DIAGNOSTICS_BYTES, "they")
 
     def _object(self, hook: str, value: object, most: int, what: str) -> dict[str, Any]:
         try:
@@ -50,4 +50,6 @@ class Border:
             raise self._junk(hook, junk) from None
 
     def _junk(self, hook: str, junk: InvalidResult) -> PluginCodeFailed:
-        return PluginCodeFailed(self.plugin, placed(self.home.set_at(self.plugin_class, hook), str(junk)), _JUNK)
+        return PluginCodeFailed(
+            self.plugin, with_location(self.home.set_at(self.plugin_class, hook), str(junk)), _JUNK
+        )

@@ -25,7 +25,7 @@ from aintandem_notify.errors import (
     RetryLater,
 )
 from aintandem_notify.log import in_words, kind_of, text_of
-from aintandem_notify.plugins.border.places import Home, placed
+from aintandem_notify.plugins.border.places import SourceFiles, with_location
 
 HUGE_WAIT_S: Final = 1e9
 """Seconds that stand for a whole number that is too large for a float."""
@@ -77,7 +77,7 @@ _TRIO_SAYS: Final = "RuntimeError: Cancel scope stack corrupted"
 _MADE_HERE: Final = frozenset({LifespanFailed, PluginCodeFailed, PluginUnusable, NoConnection, DeadlineExceeded})
 
 
-def fault_of(error: BaseException, plugin: str, home: Home) -> Exception:
+def fault_of(error: BaseException, plugin: str, home: SourceFiles) -> Exception:
     """The one exception that ``error`` comes down to, made of our own classes and texts.
 
     Raises the part of it that is a cancellation of ours, if it has one.
@@ -150,7 +150,7 @@ def _being_cancelled() -> bool:
         return False
 
 
-def _ours(leaf: BaseException, plugin: str, home: Home) -> Exception:
+def _ours(leaf: BaseException, plugin: str, home: SourceFiles) -> Exception:
     cls = type(leaf)
     if cls in _MADE_HERE and isinstance(leaf, Exception):
         return leaf
@@ -165,17 +165,19 @@ def _ours(leaf: BaseException, plugin: str, home: Home) -> Exception:
         return DeadlineExceeded("a deadline of the plugin's own has passed")
     place = home.raised_at(leaf)
     if issubclass(cls, ConnectionError | TimeoutError):
-        return NoConnection(placed(place, in_words(leaf)))
-    return PluginCodeFailed(plugin, placed(place, _what(leaf)), kind_of(leaf))
+        return NoConnection(with_location(place, in_words(leaf)))
+    return PluginCodeFailed(plugin, with_location(place, _what(leaf)), kind_of(leaf))
 
 
-def _retry_later(leaf: BaseException, home: Home) -> RetryLater:
+def _retry_later(leaf: BaseException, home: SourceFiles) -> RetryLater:
     reason, asked = _reason(leaf), _attribute(leaf, "after")
     after = seconds_of(asked)
     if asked is None or after is not None:
         return RetryLater(reason, after=after)
     place = home.raised_at(leaf)
-    return RetryLater(placed(reason, placed(place, f"after should be a number of seconds, not {_kind(asked)}")))
+    return RetryLater(
+        with_location(reason, with_location(place, f"after should be a number of seconds, not {_kind(asked)}"))
+    )
 
 
 def _what(leaf: BaseException) -> str:

@@ -14,12 +14,12 @@ from typing import Final
 
 from aintandem_notify.log import text_of
 
-MOST_FRAMES: Final = 10_000
+MAX_FRAMES: Final = 10_000
 """Frames of a traceback that are looked at; more than Python's own limit of recursion."""
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class SourceFiles:
     """The source of a plugin: its module's file, and the folder of its package if it is one."""
 
     file: Path | None = None
@@ -28,7 +28,7 @@ class Home:
     def raised_at(self, error: BaseException) -> str:
         """The innermost line of the plugin that ``error`` came through; only the file if there is none."""
         inside = [place for place in _frames(error) if self.holds(place[0])]
-        return at(*inside[-1]) if inside else at(self.file)
+        return format_location(*inside[-1]) if inside else format_location(self.file)
 
     def set_at(self, cls: type, attribute: str | None = None) -> str:
         """The line where the class, or a base of it, sets the attribute; else the one where it begins."""
@@ -36,8 +36,8 @@ class Home:
         module = sys.modules.get(str(_own(owner).get("__module__")))
         file = getattr(module, "__file__", None) if type(module) is ModuleType else None
         if type(file) is not str or not self.holds(file):
-            return at(self.file)
-        return at(file, _line_of(Path(file), type.__getattribute__(owner, "__name__"), attribute))
+            return format_location(self.file)
+        return format_location(file, _line_of(Path(file), type.__getattribute__(owner, "__name__"), attribute))
 
     def holds(self, file: str) -> bool:
         """Whether the file is the plugin's own."""
@@ -46,7 +46,7 @@ class Home:
         return self.file is not None and file == str(self.file)
 
 
-def at(file: Path | str | None, line: int | None = None) -> str:
+def format_location(file: Path | str | None, line: int | None = None) -> str:
     """``plugins/beep.py:7``: the file with the folder that it is in, as people know it; empty without one."""
     if file is None:
         return ""
@@ -55,13 +55,13 @@ def at(file: Path | str | None, line: int | None = None) -> str:
     return f"{shown}:{line}" if line else shown
 
 
-def last_line(error: BaseException) -> str:
+def raising_line(error: BaseException) -> str:
     """The line that raised it, whosoever it is."""
     frames = list(_frames(error))
-    return at(*frames[-1]) if frames else ""
+    return format_location(*frames[-1]) if frames else ""
 
 
-def placed(place: str, text: str) -> str:
+def with_location(place: str, text: str) -> str:
     """``text`` behind its place, if there is one."""
     return f"{place}: {text}" if place else text
 
@@ -80,7 +80,7 @@ def _own(cls: type) -> Mapping[str, object]:
 def _frames(error: BaseException) -> Iterator[tuple[str, int | None]]:
     # From the base class's own slot: a class of the plugin may say something else, or raise.
     trace: TracebackType | None = vars(BaseException)["__traceback__"].__get__(error)
-    for _ in range(MOST_FRAMES):
+    for _ in range(MAX_FRAMES):
         if trace is None:
             return
         yield trace.tb_frame.f_code.co_filename, trace.tb_lineno

@@ -11,11 +11,11 @@ from aintandem_notify.plugins.border.crossing import Border
 
 T = TypeVar("T")
 
-BLOCKED_S: Final = 1.0
+SLOW_STEP_S: Final = 1.0
 """Seconds that a plugin may take from one await to the next before that is said: nothing else runs meanwhile."""
 
 
-async def contained(
+async def run_contained(
     work: Callable[[], Awaitable[T]], border: Border, left_open: Callable[[], None] = lambda: None
 ) -> T:
     """What ``work`` returns, run in a task of its own.
@@ -40,8 +40,8 @@ async def contained(
     return results[0]
 
 
-class Timed(Awaitable[T]):
-    """Awaits the coroutine; ``blocked`` is told of each step that took ``BLOCKED_S`` or longer, in seconds."""
+class StepTimer(Awaitable[T]):
+    """Awaits the coroutine; ``blocked`` is told of each step that took ``SLOW_STEP_S`` or longer, in seconds."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Timed(Awaitable[T]):
                 result: T = stop.value
                 return result
             finally:
-                if (elapsed_s := self._clock() - began) >= BLOCKED_S:
+                if (elapsed_s := self._clock() - began) >= SLOW_STEP_S:
                     self._blocked(elapsed_s)
             try:
                 value = yield waits_for

@@ -21,7 +21,7 @@ class InvalidResult(ValueError):
     """What a hook returned is not what it should; the text says why."""
 
 
-def refuse_coroutine(hook: str, value: object, advice: str) -> None:
+def reject_coroutine(hook: str, value: object, advice: str) -> None:
     """Raises Junk for a coroutine, which is closed: a missing ``await``."""
     if type(value) is CoroutineType:
         value.close()

@@ -14,7 +14,14 @@ from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.errors import PluginError
 from aintandem_notify.foundation.signals import is_ctrl_c
 from aintandem_notify.log import in_words
-from aintandem_notify.plugins.border import ConventionBroken, Home, PluginUnusable, at, facts_of, placed
+from aintandem_notify.plugins.border import (
+    ConventionBroken,
+    PluginUnusable,
+    SourceFiles,
+    format_location,
+    read_class_attributes,
+    with_location,
+)
 from aintandem_notify.plugins.discovery.conventions import config_model_of, implemented_hooks, plugin_class_of
 from aintandem_notify.plugins.discovery.descriptor import PluginDescriptor
 from aintandem_notify.plugins.discovery.registry import Registry
@@ -27,14 +34,14 @@ from aintandem_notify.plugins.discovery.sources import (
     sources_of,
 )
 
-NOT_RUN: Final = (
+NOT_IMPORTED: Final = (
     "{}/{} was not loaded: it is code, which runs only beside a config that you name; if you trust it, write the "
     "config's name behind the command"
 )
 """Of a file that no named config vouches for."""
 
 
-class Files(Enum):
+class FilePolicy(Enum):
     """What is done with a plugin that is a file: it is code, and whoever wrote the folder wrote it."""
 
     RUN = "it is imported, as packages are"
@@ -53,7 +60,7 @@ class Catalog:
         self,
         entry_points: Callable[[], Sequence[EntryPoint]] = installed_entry_points,
         *,
-        files: Files = Files.RUN,
+        files: FilePolicy = FilePolicy.RUN,
     ) -> None:
         self._entry_points = entry_points
         self._files = files
@@ -70,7 +77,7 @@ class Catalog:
         Raises PluginError when there is none, when there are several, or with what is wrong with it.
         """
         source = self._source(name, plugins_dir)
-        if isinstance(source, FileSource) and self._files is not Files.RUN:
+        if isinstance(source, FileSource) and self._files is not FilePolicy.RUN:
             self._latest[name] = self._not_run(name, source)
             return self._latest[name]
         try:
@@ -91,14 +98,14 @@ class Catalog:
 
     def not_run(self, plugins_dir: Path) -> dict[str, FileSource]:
         """The files that ``find`` would not import, by the names of their plugins."""
-        if self._files is Files.RUN:
+        if self._files is FilePolicy.RUN:
             return {}
         sources = {name: self._sources(name, plugins_dir) for name in file_names(plugins_dir)}
         return {name: one for name, (one, *_) in sources.items() if isinstance(one, FileSource)}
 
     def _not_run(self, name: str, source: FileSource) -> PluginDescriptor:
-        if self._files is Files.REFUSED:
-            raise PluginError(name, NOT_RUN.format(source.path.parent.name, source.path.name))
+        if self._files is FilePolicy.REFUSED:
+            raise PluginError(name, NOT_IMPORTED.format(source.path.parent.name, source.path.name))
         return PluginDescriptor(name, Plugin, _AnyConfig, True, frozenset(), source.origin)
 
     def _sources(self, name: str, plugins_dir: Path) -> list[Source]:
@@ -128,17 +135,19 @@ def _inspect(name: str, source: Source, module: ModuleType) -> PluginDescriptor:
     try:
         return _looked_at(name, source, module, home)
     except ConventionBroken as broken:
-        place = at(home.file) if broken.cls is None else home.set_at(broken.cls, broken.attribute)
-        raise PluginError(name, placed(place, str(broken))) from None
+        place = format_location(home.file) if broken.cls is None else home.set_at(broken.cls, broken.attribute)
+        raise PluginError(name, with_location(place, str(broken))) from None
     except PluginUnusable as error:
-        raise PluginError(name, placed(at(home.file), error.reason)) from None
+        raise PluginError(name, with_location(format_location(home.file), error.reason)) from None
     except BaseException as error:  # classes, too, are code of the plugin
         if is_ctrl_c(error):
             raise
-        raise PluginError(name, placed(home.raised_at(error), f"cannot be used: {in_words(error)}")) from None
+        raise PluginError(
+            name, with_location(home.raised_at(error), f"cannot be used: {in_words(error)}")
+        ) from None
 
 
-def _looked_at(name: str, source: Source, module: ModuleType, home: Home) -> PluginDescriptor:
+def _looked_at(name: str, source: Source, module: ModuleType, home: SourceFiles) -> PluginDescriptor:
     plugin_class = plugin_class_of(module)
     hooks = implemented_hooks(plugin_class)
     # pluggy has the last word on what it will take, before anything runs.
@@ -151,5 +160,5 @@ def _looked_at(name: str, source: Source, module: ModuleType, home: Home) -> Plu
         live_hooks=frozenset(hook for hook in hooks if hook.startswith("on_")),
         origin=source.origin,
         home=home,
-        facts=facts_of(plugin_class),
+        facts=read_class_attributes(plugin_class),
     )

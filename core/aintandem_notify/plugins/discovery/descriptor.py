@@ -5,7 +5,7 @@ from typing import Any
 
 from aintandem_notify.api import Plugin
 from aintandem_notify.config.plugin_config import PluginConfig
-from aintandem_notify.plugins.border import ClassFacts, Home
+from aintandem_notify.plugins.border import ClassAttributes, SourceFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class PluginDescriptor:
     delivers: bool
     live_hooks: frozenset[str]
     origin: str
-    home: Home = field(default_factory=Home)
-    facts: ClassFacts = field(default_factory=ClassFacts)
+    home: SourceFiles = field(default_factory=SourceFiles)
+    facts: ClassAttributes = field(default_factory=ClassAttributes)
 
     def place(self, cls: type, attribute: str | None = None) -> str:
         """Where in its source the class sets the attribute, as ``plugins/beep.py:9``; empty if nobody knows."""

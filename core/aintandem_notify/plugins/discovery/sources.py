@@ -25,7 +25,7 @@ from typing import Final, TextIO
 from aintandem_notify.foundation.signals import handlers_kept, is_ctrl_c
 from aintandem_notify.hookspecs import PROJECT
 from aintandem_notify.log import in_words, name_of, text_of
-from aintandem_notify.plugins.border import Home, at, placed
+from aintandem_notify.plugins.border import SourceFiles, format_location, with_location
 
 OWN_DISTRIBUTION: Final = "aintandem-notify"
 # Kept on the module of a one-file plugin, so that a reload of the config finds the same classes again.
@@ -65,19 +65,19 @@ class PackageSource:
         """What it is imported from; an installed module stays the same for the life of the process."""
         return self.entry_point.value
 
-    def home(self) -> Home:
+    def home(self) -> SourceFiles:
         """The folder of its package, and the module's file; nothing for a module that is not there."""
         package, module = self.entry_point.module.partition(".")[0], sys.modules.get(self.entry_point.module)
         try:
             # Of the outermost package: to find one further in, Python would import those around it.
             spec = importlib.util.find_spec(package)
         except (ImportError, ValueError, AttributeError):
-            return Home()
+            return SourceFiles()
         if spec is None or spec.origin is None:
-            return Home()
+            return SourceFiles()
         own = vars(module).get("__file__") if type(module) is ModuleType else None
         file = Path(own) if type(own) is str else Path(spec.origin)
-        return Home(file, Path(spec.origin).parent if spec.submodule_search_locations is not None else None)
+        return SourceFiles(file, Path(spec.origin).parent if spec.submodule_search_locations is not None else None)
 
     def load(self) -> ModuleType:
         """The imported module; raises ``ImportFailed``."""
@@ -96,7 +96,7 @@ class FileSource:
     @property
     def origin(self) -> str:
         """Where it comes from, for people."""
-        return f"file {at(self.path)}"
+        return f"file {format_location(self.path)}"
 
     @property
     def fingerprint(self) -> str:
@@ -104,7 +104,7 @@ class FileSource:
         try:
             return blake2b(self.path.read_bytes(), digest_size=16).hexdigest()
         except OSError as error:
-            raise ImportFailed(f"{at(self.path)} cannot be read: {error.strerror}") from error
+            raise ImportFailed(f"{format_location(self.path)} cannot be read: {error.strerror}") from error
 
     @property
     def module_name(self) -> str:
@@ -112,9 +112,9 @@ class FileSource:
         digest = blake2b(os.fsencode(self.path.resolve()), digest_size=8).hexdigest()
         return f"{PROJECT}_file_{self.path.stem.replace('-', '_')}_{digest}"
 
-    def home(self) -> Home:
+    def home(self) -> SourceFiles:
         """The file."""
-        return Home(self.path)
+        return SourceFiles(self.path)
 
     def load(self) -> ModuleType:
         """The imported module, anew if the file has changed since; raises ``ImportFailed``."""
@@ -141,13 +141,13 @@ Source = PackageSource | FileSource
 
 
 @contextmanager
-def _reported(home: Callable[[], Home]) -> Iterator[None]:
+def _reported(home: Callable[[], SourceFiles]) -> Iterator[None]:
     """Turns whatever an import raises into ``ImportFailed``.
 
     What it prints is kept out of standard output, and no signal is taken from the agent.
     """
     try:
-        with handlers_kept(), printing_to_stderr():
+        with handlers_kept(), prints_to_stderr():
             yield
     except BaseException as error:
         if is_ctrl_c(error):
@@ -188,7 +188,7 @@ class _Diverted(io.TextIOBase):
         """Others write there, too."""
 
 
-def printing_to_stderr() -> AbstractContextManager[object]:
+def prints_to_stderr() -> AbstractContextManager[object]:
     """What code of a plugin prints while it is looked at must not stand in the middle of a schema."""
     return redirect_stdout(_Diverted(sys.stdout))
 
@@ -229,9 +229,9 @@ def _put_back(name: str, module: ModuleType | None) -> None:
         sys.modules[name] = module
 
 
-def _where_and_why(error: BaseException, home: Home) -> str:
+def _where_and_why(error: BaseException, home: SourceFiles) -> str:
     """``plugins/beep.py:7: NameError: name 'x' is not defined``, the innermost line within the plugin."""
     if isinstance(error, SyntaxError) and type(error.filename) is str and home.holds(error.filename):
         line = error.lineno if type(error.lineno) is int else None
-        return placed(at(error.filename, line), f"{name_of(error)}: {text_of(error.msg)}")
-    return placed(home.raised_at(error), _NO_LINKS.sub("", in_words(error)))
+        return with_location(format_location(error.filename, line), f"{name_of(error)}: {text_of(error.msg)}")
+    return with_location(home.raised_at(error), _NO_LINKS.sub("", in_words(error)))

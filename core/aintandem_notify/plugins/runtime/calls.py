@@ -16,7 +16,7 @@ import trio
 
 from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.plugins.border import Border, DeadlineExceeded
-from aintandem_notify.plugins.border.tasks import Timed, contained
+from aintandem_notify.plugins.border.tasks import StepTimer, run_contained
 from aintandem_notify.plugins.discovery.registry import Hook
 
 STUCK_AFTER_S: Final = 300.0
@@ -135,7 +135,7 @@ class HookRunner:
 
         # Cancelled at its deadline, unless it shields itself or waits for a thread of its own.
         async with self._watched(calls[0].hook, (CallIncident.STUCK,)) as running:
-            await contained(
+            await run_contained(
                 work, self._border, partial(self._observe, CallIncident.LEFT_OPEN, calls[0].hook.name, 0.0)
             )
 
@@ -200,7 +200,7 @@ async def run_async(
     """The answer of an ``async def``, cancelled at its deadline; ``blocked`` is told when it blocks the loop."""
     try:
         with trio.move_on_after(timeout_s):
-            value = await Timed(call.run(), blocked)
+            value = await StepTimer(call.run(), blocked)
             border.nothing(call.hook.name, value, is_async=True)
             return HookValue(read(value))
     except BaseException as error:  # noqa: BLE001  # the border to plugin code; cancellations are raised on
@@ -223,7 +223,7 @@ async def run_with_deadline(
 ) -> HookResult:
     """The answer to a question that somebody waits for; a ``def`` is left behind at its deadline."""
     if call.hook.is_async:
-        return await contained(partial(run_async, call, border, timeout_s, read), border)
+        return await run_contained(partial(run_async, call, border, timeout_s, read), border)
     with trio.move_on_after(timeout_s):
         return await run_in_thread(run_sync, call, border, read, abandon_on_cancel=True, limiter=limiter)
     return HookFailure(DeadlineExceeded(f"{call.hook.name} took longer than {timeout_s:g} s"))

@@ -22,7 +22,7 @@ from aintandem_notify.plugins.runtime.calls import (
 INTERRUPTED: Final = "the plugin is being set up again"
 
 
-class Deliveries:
+class DeliveryCalls:
     """Hands notifications to ``deliver``, and lets go of them before the lifespan is torn down."""
 
     def __init__(self, border: Border, lane: HookRunner) -> None:

@@ -19,7 +19,7 @@ from aintandem_notify.plugins.runtime.instance import Instance, SharedServices
 from aintandem_notify.plugins.runtime.states import InstanceState, InstanceStatus
 
 
-class Finder(Protocol):
+class PluginLookup(Protocol):
     """Gives the plugin types that the config was checked with; ``Catalog`` is one."""
 
     def latest(self, name: str) -> PluginDescriptor:
@@ -29,7 +29,7 @@ class Finder(Protocol):
 
 @asynccontextmanager
 async def open_host(
-    catalog: Finder,
+    catalog: PluginLookup,
     *,
     http: HttpClient,
     clock: Clock,
@@ -59,7 +59,7 @@ class PluginHost:
     stays listed until another of its name is started.
     """
 
-    def __init__(self, nursery: trio.Nursery, catalog: Finder, lent: SharedServices) -> None:
+    def __init__(self, nursery: trio.Nursery, catalog: PluginLookup, lent: SharedServices) -> None:
         self.catalog = catalog
         self._nursery = nursery
         self._lent = lent

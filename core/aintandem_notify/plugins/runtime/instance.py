@@ -17,7 +17,7 @@ from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.plugins.border import Border, LifespanFailed, PluginUnusable, describe_fault
-from aintandem_notify.plugins.border.tasks import contained
+from aintandem_notify.plugins.border.tasks import run_contained
 from aintandem_notify.plugins.discovery.descriptor import PluginDescriptor
 from aintandem_notify.plugins.discovery.registry import Hook, Registry
 from aintandem_notify.plugins.runtime.calls import (
@@ -31,10 +31,10 @@ from aintandem_notify.plugins.runtime.calls import (
     run_sync,
     run_with_deadline,
 )
-from aintandem_notify.plugins.runtime.deliveries import Deliveries
-from aintandem_notify.plugins.runtime.lifespan import TEAR_DOWN_S, Background, has_own_init, within_lifespan
+from aintandem_notify.plugins.runtime.deliveries import DeliveryCalls
+from aintandem_notify.plugins.runtime.lifespan import TEAR_DOWN_S, BackgroundTasks, has_own_init, run_in_lifespan
 from aintandem_notify.plugins.runtime.live_hooks import LiveHooks, LiveQueue
-from aintandem_notify.plugins.runtime.states import STABLE_AFTER_S, InstanceState, InstanceStatus, after
+from aintandem_notify.plugins.runtime.states import STABLE_AFTER_S, InstanceState, InstanceStatus, transition_after
 from aintandem_notify.rules.globs import EventFilter
 
 FINISH_S: Final = 2.0
@@ -90,7 +90,7 @@ class Instance:
         self._delivering = HookRunner(self._border, self._notice_vital, **limits)
         self._watching = HookRunner(self._border, self._notice, **limits)
         self._questions = trio.CapacityLimiter(1)
-        self._deliveries = Deliveries(self._border, self._delivering)
+        self._deliveries = DeliveryCalls(self._border, self._delivering)
         self._queue = LiveQueue(found.live_hooks, _live_filter(config))
         self._live_hooks = LiveHooks(self._queue, self._watching, self._report)
         # Shielded: whoever cancels the agent waits, for a bounded time, for a tear-down in good order.
@@ -201,7 +201,7 @@ class Instance:
                 return
             if trio.current_time() - self._loaded_at >= STABLE_AFTER_S:
                 failures, self._announced = 0, False
-            step = after(end.fault, failures, self._lent.chance)
+            step = transition_after(end.fault, failures, self._lent.chance)
             self._queue.clear()
             self._become(step.state, reason)
             self._log.warning(
@@ -217,7 +217,7 @@ class Instance:
         self._life_began = trio.current_time()
         self._loaded_at = float("inf")
         try:
-            await contained(self._live, self._border, self._say_left_open)
+            await run_contained(self._live, self._border, self._say_left_open)
         except BaseException as error:  # noqa: BLE001  # the border to plugin code; cancellations are raised on
             fault = self._border.fault(error)
             return fault if isinstance(fault, LifespanFailed) else LifespanFailed("", fault)
@@ -225,7 +225,7 @@ class Instance:
 
     async def _live(self) -> None:
         plugin = await self._make()
-        background = Background(self._border)
+        background = BackgroundTasks(self._border)
         async with background.open() as nursery:
             plugin.config = self.config.settings
             plugin.context = PluginContext(
@@ -238,7 +238,7 @@ class Instance:
             self._hooks = self._registry.register(self.name, plugin)
             try:
                 use = partial(self._be_used, background)
-                await within_lifespan(self._border, self._hooks, self.config.common.timeout, background, use)
+                await run_in_lifespan(self._border, self._hooks, self.config.common.timeout, background, use)
             finally:
                 self._using, self._hooks = None, {}
                 self._registry.unregister(self.name)
@@ -260,7 +260,7 @@ class Instance:
             case _:
                 raise LifespanFailed("__init__", PluginUnusable(self.name, "it made no plugin"))
 
-    async def _be_used(self, background: Background) -> None:
+    async def _be_used(self, background: BackgroundTasks) -> None:
         self._loaded_at = trio.current_time()
         self._become(InstanceState.LOADED)
         self._log.info("plugin loaded", origin=self._found.origin)

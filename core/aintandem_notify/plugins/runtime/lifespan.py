@@ -18,7 +18,7 @@ TEAR_DOWN_S: Final = 3.0
 """Seconds that a lifespan may take after its ``yield``; short, because the agent's exit waits for it."""
 
 
-class Background:
+class BackgroundTasks:
     """The nursery that an instance gets for its own tasks, and the first fault that came out of it."""
 
     def __init__(self, border: Border) -> None:
@@ -50,11 +50,11 @@ class Background:
             self.interrupts(self._interrupt)
 
 
-async def within_lifespan(
+async def run_in_lifespan(
     border: Border,
     hooks: Mapping[str, Hook],
     timeout_s: float,
-    background: Background,
+    background: BackgroundTasks,
     use: Callable[[], Awaitable[None]],
 ) -> None:
     """Run ``use`` between set-up and tear-down; raises LifeEnded for what the plugin did wrong.
@@ -80,7 +80,7 @@ async def within_lifespan(
         raise LifespanFailed(stage, DeadlineExceeded(f"took longer than {limit_s:g} s"))
 
 
-def _ended(stage: str, fault: Exception, background: Background) -> LifespanFailed:
+def _ended(stage: str, fault: Exception, background: BackgroundTasks) -> LifespanFailed:
     """A crash in the background is what began it, whatever the tear-down made of it."""
     if background.fault is not None:
         return LifespanFailed("background task", background.fault)

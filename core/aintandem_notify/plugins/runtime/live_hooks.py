@@ -17,13 +17,13 @@ from aintandem_notify.plugins.discovery.registry import Hook
 from aintandem_notify.plugins.runtime.calls import HookCall, HookFailure, HookResult, HookRunner
 from aintandem_notify.rules.globs import EventFilter
 
-MAX_WAITING: Final = 1000
+MAX_QUEUE_SLOTS: Final = 1000
 """Events that may wait for an instance; ours: seconds of a busy agent, and a bound on memory."""
-TEXT_PER_PLACE: Final = 16_384
+CHARACTERS_PER_SLOT: Final = 16_384
 """Characters of output that take one place more in the queue, so that large ones cannot fill the memory."""
-BATCH: Final = 100
+BATCH_SIZE: Final = 100
 """Events that are taken from the queue at once."""
-MOST_KINDS: Final = 100
+MAX_ERROR_KINDS: Final = 100
 """Kinds of error that are told apart; a plugin may make a class for each."""
 
 _FAMILY_HOOK: Final[Mapping[Family, str]] = {
@@ -45,10 +45,10 @@ def hooks_by_family(live_hooks: Iterable[str]) -> dict[Family, tuple[str, ...]]:
     }
 
 
-def places(event: Event) -> int:
+def queue_slots(event: Event) -> int:
     """How much of the queue an event takes."""
     output = getattr(event, "output", None)
-    return 1 + (len(output) // TEXT_PER_PLACE if isinstance(output, str) else 0)
+    return 1 + (len(output) // CHARACTERS_PER_SLOT if isinstance(output, str) else 0)
 
 
 class LiveQueue:
@@ -70,8 +70,8 @@ class LiveQueue:
 
     def put(self, event: Event) -> bool:
         """Queue the event, or drop it; true for the first that is dropped of a spell."""
-        size = places(event)
-        if self._closed or (self._waiting and self._taken + size > MAX_WAITING):
+        size = queue_slots(event)
+        if self._closed or (self._waiting and self._taken + size > MAX_QUEUE_SLOTS):
             self.dropped += 1
             first, self._in_spell = not self._in_spell, True
             return first
@@ -99,8 +99,8 @@ class LiveQueue:
             self._in_spell = False
             self._wakeup = trio.Event()
             await self._wakeup.wait()
-        events = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-        self._taken -= sum(map(places, events))
+        events = [self._waiting.popleft() for _ in range(min(BATCH_SIZE, len(self._waiting)))]
+        self._taken -= sum(map(queue_slots, events))
         return events
 
 
@@ -138,7 +138,7 @@ class LiveHooks:
         for call, answer in zip(calls, answers, strict=True):
             if isinstance(answer, HookFailure):
                 kind = (call.hook.name, fault_kind(answer.error))
-                if len(self._kinds) >= MOST_KINDS and kind not in self._kinds:
+                if len(self._kinds) >= MAX_ERROR_KINDS and kind not in self._kinds:
                     kind = (call.hook.name, "others")
                 self._kinds[kind] += 1
                 if self._kinds[kind] == 1:

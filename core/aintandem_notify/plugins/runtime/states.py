@@ -12,7 +12,7 @@ from aintandem_notify.plugins.border import PluginUnusable
 
 RETRY_PAUSES_S: Final[Sequence[float]] = (1.0, 5.0, 15.0, 60.0, 300.0)
 """Seconds before an instance is set up again, by how often it has failed in a row."""
-QUIET_TRIES: Final = 2
+SILENT_FAILURES: Final = 2
 """How often an instance may be not ready before people are told; a network that comes up late is no news."""
 STABLE_AFTER_S: Final = 300.0
 """Seconds that an instance must have been loaded for its earlier failures to be forgotten."""
@@ -46,7 +46,7 @@ class InstanceStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Next:
+class Transition:
     """What follows a life that ended by itself; ``pause_s`` is None when only a person can help."""
 
     state: InstanceState
@@ -54,14 +54,14 @@ class Next:
     pause_s: float | None
 
 
-def after(fault: Exception, failures: int, chance: Chance) -> Next:
+def transition_after(fault: Exception, failures: int, chance: Chance) -> Transition:
     """What follows ``fault`` when ``failures`` lives in a row had failed before."""
     match fault:
         case PluginUnusable() | DestinationBroken():
-            return Next(InstanceState.FAILED, announce=True, pause_s=None)
+            return Transition(InstanceState.FAILED, announce=True, pause_s=None)
         case PluginNotReady():
-            announce = failures >= QUIET_TRIES
+            announce = failures >= SILENT_FAILURES
         case _:
             announce = True
     pause_s = stepped(failures, pauses=RETRY_PAUSES_S, chance=chance)
-    return Next(InstanceState.RETRYING, announce, pause_s)
+    return Transition(InstanceState.RETRYING, announce, pause_s)
