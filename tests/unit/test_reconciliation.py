@@ -8,7 +8,7 @@ import pytest
 
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.observation import Gap, Observation
-from aintandem_notify.domain.reconciliation import DOUBTFUL, NOTHING, Missed, end_events, reconcile
+from aintandem_notify.domain.reconciliation import DOUBTFUL, NO_DIFF, RunDiff, end_events, reconcile
 from aintandem_notify.domain.runs import TERMINAL_STATES, Run, RunRef, RunState, advance
 from support.outbox import NOW, event
 
@@ -38,12 +38,12 @@ def seen(state: str, kind: Family = Family.TASK, **facts: Any) -> Observation:
     return Observation(ref(kind), RunState(state), **facts)
 
 
-def told(found: Missed) -> list[tuple[str, float]]:
+def told(found: RunDiff) -> list[tuple[str, float]]:
     """Types and times of the events, in seconds after the loss."""
     return [(event.type, (event.timestamp - NOW).total_seconds()) for event in found.events]
 
 
-def look(run: Run | None, seen: Observation, gap: Gap = GAP, now: datetime = LATER, **known: Any) -> Missed:
+def look(run: Run | None, seen: Observation, gap: Gap = GAP, now: datetime = LATER, **known: Any) -> RunDiff:
     return reconcile(run, seen, gap, now, **known)
 
 
@@ -160,7 +160,7 @@ def test_a_sandbox(before: str, observed: Observation, types: list[str], attempt
     assert after(found, known(before, SANDBOX)).attempt == attempt
 
 
-def after(found: Missed, before: Run | None) -> Run:
+def after(found: RunDiff, before: Run | None) -> Run:
     """The run as it stands then."""
     run = found.run or before
     for one in found.events:
@@ -193,9 +193,9 @@ def test_the_orchestrators_clock_shows_that_ours_was_wrong_when_the_link_opened(
 
 def test_a_first_connection_is_silent_about_what_is_old_and_keeps_what_is_open() -> None:
     first = Gap(since=NOW, until=NOW, watched_since=NOW, catch_up_max=DAY)
-    assert look(None, seen("failed", started_at=at(-9), ended_at=at(-1)), first) == NOTHING
+    assert look(None, seen("failed", started_at=at(-9), ended_at=at(-1)), first) == NO_DIFF
     found = look(None, seen("running", name="Analyse", started_at=at(-9)), first)
-    assert found == Missed(run=Run(*ref(), name="Analyse", started_at=at(-9)))
+    assert found == RunDiff(run=Run(*ref(), name="Analyse", started_at=at(-9)))
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_news_about_a_run_that_live_events_have_moved_since_is_doubted() -> None
     end = seen("failed", started_at=at(1), ended_at=at(2))
     for run in (None, known("running"), known("completed")):
         assert look(run, end, touched=True) == DOUBTFUL
-    assert look(known("failed"), seen("failed"), touched=True) == NOTHING
+    assert look(known("failed"), seen("failed"), touched=True) == NO_DIFF
 
 
 @pytest.mark.parametrize(
@@ -296,17 +296,17 @@ def test_what_the_orchestrator_does_not_know_any_more_is_counted_once(before: st
     found = look(run, seen("gone"))
     assert (found.events, found.changed, found.too_old, found.gone) == ((), False, False, True)
     assert found.run == replace(run, state=RunState.GONE)
-    assert look(found.run, seen("gone")) == NOTHING
+    assert look(found.run, seen("gone")) == NO_DIFF
 
 
 @pytest.mark.parametrize("news", [{"touched": True}, {"held": at(1)}])
 def test_what_live_events_tell_of_is_not_gone(news: dict[str, Any]) -> None:
-    assert look(known("running"), seen("gone"), **news) == NOTHING
+    assert look(known("running"), seen("gone"), **news) == NO_DIFF
 
 
 def test_what_never_was_or_has_ended_cannot_be_gone() -> None:
     for run in (None, known("completed"), known("failed")):
-        assert look(run, seen("gone")) == NOTHING
+        assert look(run, seen("gone")) == NO_DIFF
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from aintandem_notify.domain import runs
 from aintandem_notify.domain.events import EVENT_TYPES, WIRE_FAMILIES, Event, Family, event_from
 from aintandem_notify.domain.runs import (
-    LONGEST_NAME,
+    MAX_NAME_LENGTH,
     OPENING_TYPES,
     OUTPUT_TAIL_CHARACTERS,
     OUTPUT_TAIL_LINES,
     PROGRESS_TYPES,
-    SAYS,
+    RUN_FIELDS_BY_TYPE,
     STATE_AFTER,
     TERMINAL_STATES,
     TERMINAL_TYPES,
@@ -106,7 +106,7 @@ def test_the_state_that_each_of_the_20_types_leads_to(kind: str, state: str) -> 
 
 def test_all_run_types_are_covered() -> None:
     assert len(RUN_TYPES) == 20
-    assert set(STATE_AFTER) | set(SAYS) | PROGRESS_TYPES | {"artifact"} == set(RUN_TYPES)
+    assert set(STATE_AFTER) | set(RUN_FIELDS_BY_TYPE) | PROGRESS_TYPES | {"artifact"} == set(RUN_TYPES)
 
 
 @pytest.mark.parametrize(
@@ -260,4 +260,4 @@ def test_a_changed_run_is_what_replace_makes_of_it(changes: dict[str, Any]) -> N
 def test_what_a_run_is_called_is_kept_in_so_many_characters() -> None:
     run = advance(None, event("task_started", "t", task="x" * 100_000)).run
     run = absorb(run, [event("step_progress", "t", step="y" * 100_000)])
-    assert (len(run.name), len(run.step or "")) == (LONGEST_NAME, LONGEST_NAME)
+    assert (len(run.name), len(run.step or "")) == (MAX_NAME_LENGTH, MAX_NAME_LENGTH)

@@ -14,7 +14,7 @@ from aintandem_notify.domain.observation import Gap, Observation
 from aintandem_notify.domain.runs import TERMINAL_STATES, TERMINAL_TYPES, Run, RunState, advance, tail
 from aintandem_notify.foundation.clock import iso_seconds
 
-MARGIN: Final = timedelta(seconds=60)
+CLOCK_MARGIN: Final = timedelta(seconds=60)
 """By so much the orchestrator's clock may differ from ours, and its word for an end from one call to another."""
 
 
@@ -61,7 +61,7 @@ _NAMES: Final[Mapping[Family, _Names]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Missed:
+class RunDiff:
     """What to make of an observation.
 
     ``run`` is how the run is to stand before the ``events``, without anybody being told; None leaves it as it
@@ -77,8 +77,8 @@ class Missed:
     doubtful: bool = False
 
 
-NOTHING: Final = Missed()
-DOUBTFUL: Final = Missed(doubtful=True)
+NO_DIFF: Final = RunDiff()
+DOUBTFUL: Final = RunDiff(doubtful=True)
 
 
 def reconcile(
@@ -89,7 +89,7 @@ def reconcile(
     *,
     touched: bool = False,
     held: datetime | None = None,
-) -> Missed:
+) -> RunDiff:
     """What was missed of a run whose latest attempt is ``run`` (None: never seen), given ``seen``.
 
     ``touched``: a live event has moved it since the observation was asked for, which may be the older news.
@@ -114,12 +114,12 @@ def _is_ours(event: Event, seen: Observation, now: datetime) -> bool:
     return event.timestamp == now or (event.type in TERMINAL_TYPES and seen.ended_at is None)
 
 
-def _before(found: Missed, moment: datetime, unless: Callable[[Event], bool] = lambda _: False) -> Missed:
+def _before(found: RunDiff, moment: datetime, unless: Callable[[Event], bool] = lambda _: False) -> RunDiff:
     """Only the events before ``moment``, and those that ``unless`` spares; the others are asked for again."""
     kept = tuple(event for event in found.events if event.timestamp < moment or unless(event))
     if len(kept) == len(found.events):
         return found
-    return Missed(kept, found.run, changed=bool(kept), doubtful=True)
+    return RunDiff(kept, found.run, changed=bool(kept), doubtful=True)
 
 
 def end_events(seen: Observation, now: datetime) -> tuple[Event, ...]:
@@ -127,7 +127,7 @@ def end_events(seen: Observation, now: datetime) -> tuple[Event, ...]:
     return _end(seen, now) if seen.state in TERMINAL_STATES else ()
 
 
-def _decide(run: Run | None, seen: Observation, gap: Gap, now: datetime) -> Missed:
+def _decide(run: Run | None, seen: Observation, gap: Gap, now: datetime) -> RunDiff:
     if run is None:
         return _never_seen(seen, gap, now)
     if run.state is RunState.GONE:  # the orchestrator knows it again
@@ -139,45 +139,45 @@ def _decide(run: Run | None, seen: Observation, gap: Gap, now: datetime) -> Miss
     return _while_open(run, seen, gap, now)
 
 
-def _gone(run: Run | None, *, is_live: bool) -> Missed:
+def _gone(run: Run | None, *, is_live: bool) -> RunDiff:
     """The orchestrator does not know the run; one that live events still tell of is not given up for that."""
     if run is None or run.state in TERMINAL_STATES or is_live:
-        return NOTHING
-    return Missed(run=replace(run, state=RunState.GONE), gone=True)
+        return NO_DIFF
+    return RunDiff(run=replace(run, state=RunState.GONE), gone=True)
 
 
-def _never_seen(seen: Observation, gap: Gap, now: datetime) -> Missed:
-    news_since = max(gap.since - MARGIN, gap.watched_since)
+def _never_seen(seen: Observation, gap: Gap, now: datetime) -> RunDiff:
+    news_since = max(gap.since - CLOCK_MARGIN, gap.watched_since)
     if seen.state in TERMINAL_STATES:
         moment = seen.ended_at or seen.started_at or seen.created_at
         if moment is None or moment <= news_since or seen.state not in _types(seen):
-            return NOTHING
+            return NO_DIFF
         if _is_too_old(seen, gap, now):
-            return Missed(too_old=True)
-        return Missed((*_opening(seen, now), *_end(seen, now)), changed=True)
+            return RunDiff(too_old=True)
+        return RunDiff((*_opening(seen, now), *_end(seen, now)), changed=True)
     began = seen.created_at if seen.state is RunState.QUEUED else seen.started_at or seen.created_at
     if began is not None and began > news_since:
-        return Missed((*_opening(seen, now), *_moves(RunState.RUNNING, seen, now)), changed=True)
-    return Missed(run=_as_found(seen))
+        return RunDiff((*_opening(seen, now), *_moves(RunState.RUNNING, seen, now)), changed=True)
+    return RunDiff(run=_as_found(seen))
 
 
-def _while_open(run: Run, seen: Observation, gap: Gap, now: datetime) -> Missed:
+def _while_open(run: Run, seen: Observation, gap: Gap, now: datetime) -> RunDiff:
     before = _without_output(run, seen, gap)
     if seen.state not in TERMINAL_STATES:
         events = _moves(run.state, seen, now)
-        return Missed(events, before, changed=bool(events))
+        return RunDiff(events, before, changed=bool(events))
     if not seen.confirmed and run.started_at and seen.ended_at and seen.ended_at < run.started_at:
         return DOUBTFUL  # the end of an attempt before this one, if the answer is old
     start = () if run.started_at or seen.started_at is None else _made(RunState.RUNNING, seen, seen.started_at)
     return _told(before or run, (*start, *_end(seen, now)), seen, gap, now)
 
 
-def _after_an_end(run: Run, seen: Observation, gap: Gap, now: datetime) -> Missed:
+def _after_an_end(run: Run, seen: Observation, gap: Gap, now: datetime) -> RunDiff:
     again = _began_again(run, seen)
     if seen.state not in TERMINAL_STATES:
         if not (again or seen.confirmed):
             return DOUBTFUL
-        return Missed((*_opening(seen, now), *_moves(RunState.RUNNING, seen, now)), changed=True)
+        return RunDiff((*_opening(seen, now), *_moves(RunState.RUNNING, seen, now)), changed=True)
     if again:
         opening = _opening(seen, now)
         if seen.ref.kind is Family.SANDBOX and seen.started_at is None:
@@ -185,7 +185,7 @@ def _after_an_end(run: Run, seen: Observation, gap: Gap, now: datetime) -> Misse
             return _told(advance(run, opening[0]).run, _end(seen, now), seen, gap, now)
         return _told(run, (*opening, *_end(seen, now)), seen, gap, now)
     if seen.state is run.state or _is_the_same_end(run, seen):
-        return NOTHING
+        return NO_DIFF
     return _told(run, _end(seen, now), seen, gap, now)
 
 
@@ -196,7 +196,7 @@ def _began_again(run: Run, seen: Observation) -> bool:
         return False
     begins = (moment for moment in (seen.created_at, seen.started_at) if moment is not None)
     return any(moment > ended_at for moment in begins) or (
-        seen.ended_at is not None and seen.ended_at - ended_at > MARGIN
+        seen.ended_at is not None and seen.ended_at - ended_at > CLOCK_MARGIN
     )
 
 
@@ -207,7 +207,7 @@ def _is_the_same_end(run: Run, seen: Observation) -> bool:
     return seen.ref.kind is not Family.SANDBOX or seen.ended_at <= run.ended_at
 
 
-def _told(run: Run, events: tuple[Event, ...], seen: Observation, gap: Gap, now: datetime) -> Missed:
+def _told(run: Run, events: tuple[Event, ...], seen: Observation, gap: Gap, now: datetime) -> RunDiff:
     """``run`` moves by ``events``: aloud, or silently when it ended too long ago or there is no event for it."""
     has_event, too_old = seen.state in _types(seen), _is_too_old(seen, gap, now)
     if too_old or not has_event:
@@ -215,15 +215,15 @@ def _told(run: Run, events: tuple[Event, ...], seen: Observation, gap: Gap, now:
             run = advance(run, event).run
         if run.state is not seen.state:
             run = replace(run, state=seen.state, ended_at=_moment_of_end(seen, now))
-        return Missed(run=run, changed=not (too_old and has_event), too_old=too_old and has_event)
-    return Missed(events, run, changed=True)
+        return RunDiff(run=run, changed=not (too_old and has_event), too_old=too_old and has_event)
+    return RunDiff(events, run, changed=True)
 
 
 def _is_too_old(seen: Observation, gap: Gap, now: datetime) -> bool:
     if seen.ended_at is None:
         return False
     # By the clock that nobody can have set ahead; unless its own time is wrong, as the orchestrator's shows.
-    aged_at = gap.until if seen.ended_at - gap.until <= MARGIN else now
+    aged_at = gap.until if seen.ended_at - gap.until <= CLOCK_MARGIN else now
     return (aged_at - seen.ended_at).total_seconds() > gap.catch_up_max
 
 

@@ -15,7 +15,7 @@ from aintandem_notify.domain.events import Event, Family, TaskOutputEvent
 from aintandem_notify.foundation.clock import EPOCH
 from aintandem_notify.log import redact_start, tail_opening, tail_start
 
-LONGEST_NAME: Final = 2000
+MAX_NAME_LENGTH: Final = 2000
 """Characters of a name or a step that are kept of a run; a task may be called by its whole prompt."""
 OUTPUT_TAIL_LINES: Final = 20
 """How many of a run's last output lines are kept; what fits a chat message and helps somebody at night."""
@@ -79,7 +79,7 @@ _NAME: Final = (("name", "task"),)
 _WORKFLOW: Final = (("workflow_id", "workflow_id"),)
 _PHASE: Final = (("workflow_id", "workflow_id"), ("step", "phase"))
 
-SAYS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
+RUN_FIELDS_BY_TYPE: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "task_queued": _NAME,
     "task_started": _NAME,
     "step_progress": (("step", "step"), ("progress", "progress")),
@@ -147,7 +147,7 @@ class Run:
         return max(0.0, (self.ended_at - self.started_at).total_seconds())
 
 
-class Advance(NamedTuple):
+class Transition(NamedTuple):
     """The attempt after an event; ``repeated`` when the attempt had already ended this very way."""
 
     run: Run
@@ -162,7 +162,7 @@ def run_ref(event: Event) -> RunRef | None:
     return RunRef(event.project_id, event.family, run_id)
 
 
-def advance(latest: Run | None, event: Event) -> Advance:
+def advance(latest: Run | None, event: Event) -> Transition:
     """The attempt after ``event``, given the latest one known (None: never seen).
 
     The event must be about a run (``run_ref`` is not None). A queued or started event after a terminal state
@@ -178,10 +178,10 @@ def advance(latest: Run | None, event: Event) -> Advance:
     elif event.type in OPENING_TYPES:
         latest = Run(*latest.ref, attempt=latest.attempt + 1, name=latest.name, created_at=event.timestamp)
     elif target is latest.state:
-        return Advance(latest, repeated=True)
+        return Transition(latest, repeated=True)
     elif target not in TERMINAL_STATES:
         target = None  # a straggler: nothing but an opening event brings an ended attempt back
-    return Advance(_changed(latest, _changes(latest, event, target)), repeated=False)
+    return Transition(_changed(latest, _changes(latest, event, target)), repeated=False)
 
 
 def absorb(latest: Run | None, events: Sequence[Event]) -> Run:
@@ -246,8 +246,10 @@ def _changes(run: Run, event: Event, target: RunState | None) -> dict[str, Any]:
 def _said(event: Event) -> dict[str, Any]:
     """What the event says about its run; what it does not say stays as it was."""
     return {
-        ours: redact_start(value, LONGEST_NAME) if isinstance(value, str) and len(value) > LONGEST_NAME else value
-        for ours, theirs in SAYS.get(event.type, ())
+        ours: redact_start(value, MAX_NAME_LENGTH)
+        if isinstance(value, str) and len(value) > MAX_NAME_LENGTH
+        else value
+        for ours, theirs in RUN_FIELDS_BY_TYPE.get(event.type, ())
         if (value := getattr(event, theirs)) is not None and value != ""
     }
 

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from aintandem_notify.domain.events import ConnectionConnectedEvent, Event
 from aintandem_notify.domain.notification import Notification, Project
 from aintandem_notify.domain.observation import Observation, ObservationBatch, ReconcileResult
-from aintandem_notify.domain.reconciliation import Missed, reconcile
+from aintandem_notify.domain.reconciliation import RunDiff, reconcile
 from aintandem_notify.domain.runs import (
     PROGRESS_TYPES,
     TERMINAL_TYPES,
@@ -231,7 +231,7 @@ class _Planner:
             if found.doubtful:
                 outcome.doubtful.append(seen.ref)
 
-    def _tell(self, found: Missed, seen: Observation, project: Project, *, begun: bool) -> None:
+    def _tell(self, found: RunDiff, seen: Observation, project: Project, *, begun: bool) -> None:
         for event in found.events:
             if event.key in self._known or self._is_known(event.key):
                 self._advance(seen.ref, event)

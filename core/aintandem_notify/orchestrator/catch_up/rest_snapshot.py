@@ -11,7 +11,7 @@ import trio
 
 from aintandem_notify.domain.events import Family
 from aintandem_notify.domain.observation import Observation, OpenRun
-from aintandem_notify.domain.reconciliation import MARGIN
+from aintandem_notify.domain.reconciliation import CLOCK_MARGIN
 from aintandem_notify.domain.runs import TERMINAL_STATES, RunRef, RunState
 from aintandem_notify.errors import ApiError, HttpFailed, NotFound
 from aintandem_notify.foundation.clock import Clock
@@ -127,7 +127,7 @@ class SnapshotReader:
             case _:
                 # Of one that runs as far as we know, no live event tells any more that it began.
                 begun = {run.ref for run in mine if run.state is not RunState.QUEUED}
-                news = partial(_may_begin_late, begun=begun, since=since - MARGIN)
+                news = partial(_may_begin_late, begun=begun, since=since - CLOCK_MARGIN)
                 moment = comparison.moment
                 found = await self._look_at_sandboxes(project_id, [run.ref for run in mine], news)
                 await comparison.compare(found, moment)
