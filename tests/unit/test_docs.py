@@ -120,7 +120,7 @@ FIGURES = {
         f"up to {FileLog.in_flight} lines for a file and {Console.in_flight} for a console",
         f"an event with more than {composition.LONGEST_EVENT:,} characters",
         f"keeps the first {HEAD_LENGTH:,} and the last {TAIL_LENGTH:,} characters, if that leaves out 2,000",
-        f"more than {events.MOST_VALUES:,} values, or more than {mib(websocket.MAX_MESSAGE_SIZE)} MiB",
+        f"more than {events.MAX_VALUES:,} values, or more than {mib(websocket.MAX_MESSAGE_SIZE)} MiB",
         f"a project's {rest_snapshot.MOST_TASKS:,} newest tasks",
         f"the {writer.MOST_OPEN_RUNS} runs without an end that moved last",
         f"{mib(frame_memory.LARGE_MESSAGES)} MiB: room for one of {mib(websocket.MAX_MESSAGE_SIZE)} MiB",

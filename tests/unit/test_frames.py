@@ -13,12 +13,12 @@ from aintandem_notify.domain.events import (
     CONTROL_TYPES,
     EVENT_TYPES,
     MAX_DEPTH,
-    MOST_VALUES,
+    MAX_VALUES,
     WIRE_FAMILIES,
-    Control,
+    ControlMessage,
     Event,
     Flaw,
-    NoEvent,
+    InvalidFrame,
     TaskFailedEvent,
     UnknownEvent,
     event_from,
@@ -30,7 +30,7 @@ NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 FAILED = '"type": "task_failed", "taskId": "t1", "projectId": "p"'
 
 
-def parsed(frame: str | bytes) -> Event | Control | NoEvent:
+def parsed(frame: str | bytes) -> Event | ControlMessage | InvalidFrame:
     return parse_frame(frame, "p", NOW)
 
 
@@ -121,12 +121,12 @@ def nested(depth: int, opening: str = "[", closing: str = "]") -> str:
         (nested(900), Flaw.TOO_DEEP, ""),
         (nested(100_000), Flaw.TOO_DEEP, ""),
         ("[" * 100_000, Flaw.TOO_DEEP, ""),
-        (failed_with(f'"output": [{"[]," * MOST_VALUES}0]'), Flaw.TOO_MANY_VALUES, ""),
+        (failed_with(f'"output": [{"[]," * MAX_VALUES}0]'), Flaw.TOO_MANY_VALUES, ""),
     ],
     ids=lambda value: repr(value)[:40],
 )
 def test_a_frame_that_is_no_event_is_named_after_its_flaw(frame: str, flaw: Flaw, detail: str) -> None:
-    assert parsed(frame) == NoEvent(flaw, detail)
+    assert parsed(frame) == InvalidFrame(flaw, detail)
 
 
 def test_every_flaw_is_in_the_table_above() -> None:
@@ -144,12 +144,12 @@ def test_a_frame_that_there_is_no_memory_for_is_no_event(place: str, monkeypatch
 
     monkeypatch.setattr(place, fail)
 
-    assert parsed(failed_with('"a": 1')) == NoEvent(Flaw.NO_MEMORY)
+    assert parsed(failed_with('"a": 1')) == InvalidFrame(Flaw.NO_MEMORY)
 
 
 @pytest.mark.parametrize("kind", sorted(CONTROL_TYPES))
 def test_control_frames_are_no_events(kind: str) -> None:
-    assert parsed(json.dumps({"type": kind, "timestamp": 17})) == Control(kind)
+    assert parsed(json.dumps({"type": kind, "timestamp": 17})) == ControlMessage(kind)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_control_frames_are_no_events(kind: str) -> None:
         failed_with('"a": "1e999"'),
         failed_with(f'"a": {"9" * 400}'),
         failed_with('"a": "' + "[" * 500 + '"'),
-        failed_with('"a": "' + "," * MOST_VALUES + '"'),
+        failed_with('"a": "' + "," * MAX_VALUES + '"'),
         failed_with('"error": ' + json.dumps("x" * 1_000_000)),
         failed_with('"type": "task_failed"'),
         failed_with('"projectId": null'),
@@ -188,7 +188,7 @@ def test_a_project_id_may_be_a_number() -> None:
 def test_a_frame_from_outside_cannot_pose_as_an_event_of_ours() -> None:
     for name, model in EVENT_TYPES.items():
         outcome = event_from({"type": name, "taskId": "t", "executionId": "e"}, "p", NOW)
-        assert (outcome == NoEvent(Flaw.RESERVED_TYPE, name)) is (model.family not in WIRE_FAMILIES)
+        assert (outcome == InvalidFrame(Flaw.RESERVED_TYPE, name)) is (model.family not in WIRE_FAMILIES)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ near_frames = st.fixed_dictionaries(
 )
 
 
-def is_sound(outcome: Event | Control | NoEvent) -> None:
+def is_sound(outcome: Event | ControlMessage | InvalidFrame) -> None:
     """What every outcome promises, whatever came in."""
     if not isinstance(outcome, Event):
         return

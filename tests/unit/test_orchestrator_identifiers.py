@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.domain.events import LONGEST_ID, ConnectionConnectedEvent
+from aintandem_notify.domain.events import MAX_ID_LENGTH, ConnectionConnectedEvent
 from aintandem_notify.orchestrator.protocol.identifiers import UnusableId, checked_id
 from aintandem_notify.orchestrator.rest.client import quoted
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("value", ["project-123", "1", "...", "a/b", "ü ?#%", "x" * LONGEST_ID])
+@pytest.mark.parametrize("value", ["project-123", "1", "...", "a/b", "ü ?#%", "x" * MAX_ID_LENGTH])
 def test_what_may_be_an_id(value: str) -> None:
     assert checked_id(value) == value
     assert "/" not in quoted(value)
@@ -25,7 +25,7 @@ def test_what_may_be_an_id(value: str) -> None:
         ("", "task_id is empty"),
         (".", "task_id cannot be '.': in an address that is a step to another one"),
         ("..", "task_id cannot be '..'"),
-        ("x" * (LONGEST_ID + 1), "task_id has 513 characters, and 512 are the most"),
+        ("x" * (MAX_ID_LENGTH + 1), "task_id has 513 characters, and 512 are the most"),
         ("a\ud800", r"task_id holds half of a character, which cannot be sent: 'a\\ud800'"),
     ],
 )

@@ -47,7 +47,7 @@ from aintandem_notify.config.types.values import (
     Secret,
     Template,
 )
-from aintandem_notify.domain.events import LONGEST_ID, PATH_STEPS
+from aintandem_notify.domain.events import DOT_SEGMENTS, MAX_ID_LENGTH
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.errors import StoreError
 from aintandem_notify.log import LogFormat, LogLevel
@@ -93,7 +93,7 @@ class OrchestratorConfig(Table):
 
 
 def _no_step(project_id: str) -> str:
-    if project_id in PATH_STEPS:
+    if project_id in DOT_SEGMENTS:
         raise ValueError(f"cannot be {project_id!r}: in an address that is a step to another one")
     return project_id
 
@@ -101,7 +101,7 @@ def _no_step(project_id: str) -> str:
 class ProjectConfig(Table):
     """``[[projects]]``: a project to watch, or a glob over those that the orchestrator lists."""
 
-    id: Annotated[NonEmptyText, Field(max_length=LONGEST_ID), AfterValidator(_no_step)] = Field(
+    id: Annotated[NonEmptyText, Field(max_length=MAX_ID_LENGTH), AfterValidator(_no_step)] = Field(
         description="the project's id; a glob watches every project it matches", examples=["project-123", "*"]
     )
     name: NonEmptyText | None = Field(None, description="how people call the project")

@@ -19,7 +19,7 @@ from aintandem_notify.client.channels.event_filter import Routes, RunFilter
 from aintandem_notify.client.channels.final_state import look_up_end
 from aintandem_notify.client.channels.subscriber_queue import RunQueue, SubscriberQueue
 from aintandem_notify.client.lifetime import ClientLifetime
-from aintandem_notify.domain.events import EVENT_TYPES, OWN_TYPES, ConnectionEvent, Event, Family
+from aintandem_notify.domain.events import EVENT_TYPES, LOCAL_TYPES, ConnectionEvent, Event, Family
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.errors import (
     ApiError,
@@ -53,7 +53,7 @@ LOOK_UPS: Final = 4
 NORMAL_END: Final = 1000
 """The close code that listeners get when the program itself disconnects: a normal end."""
 
-_OWN: Final = frozenset(EVENT_TYPES[name] for name in OWN_TYPES)
+_OWN: Final = frozenset(EVENT_TYPES[name] for name in LOCAL_TYPES)
 
 _log = log.get_logger(__name__)
 

@@ -5,8 +5,8 @@ text frame of a project's socket into an event, a control message, or a word on 
 raises. One table, ``EVENT_TYPES``, maps a type to its model, and the model knows its family.
 """
 
-from aintandem_notify.domain.events.base import LONGEST_ID, PATH_STEPS, Event, Family, UnknownEvent
-from aintandem_notify.domain.events.event_types import EVENT_TYPES, OWN_TYPES, WIRE_FAMILIES
+from aintandem_notify.domain.events.base import DOT_SEGMENTS, MAX_ID_LENGTH, Event, Family, UnknownEvent
+from aintandem_notify.domain.events.event_types import EVENT_TYPES, LOCAL_TYPES, WIRE_FAMILIES
 from aintandem_notify.domain.events.local_events import (
     AgentEvent,
     AgentStartedEvent,
@@ -25,15 +25,15 @@ from aintandem_notify.domain.events.local_events import (
 )
 from aintandem_notify.domain.events.parsing import (
     CONTROL_TYPES,
-    MOST_VALUES,
-    Control,
+    MAX_VALUES,
+    ControlMessage,
     Flaw,
-    NoEvent,
+    InvalidFrame,
     event_from,
     event_time,
-    fit_value,
     parse_frame,
     restore_event,
+    sanitize_value,
 )
 from aintandem_notify.domain.events.wire_events import (
     Artifact,
@@ -66,12 +66,12 @@ from aintandem_notify.foundation.foreign_json import MAX_DEPTH
 
 __all__ = [
     "CONTROL_TYPES",
+    "DOT_SEGMENTS",
     "EVENT_TYPES",
-    "LONGEST_ID",
+    "LOCAL_TYPES",
     "MAX_DEPTH",
-    "MOST_VALUES",
-    "OWN_TYPES",
-    "PATH_STEPS",
+    "MAX_ID_LENGTH",
+    "MAX_VALUES",
     "WIRE_FAMILIES",
     "AgentEvent",
     "AgentStartedEvent",
@@ -82,15 +82,15 @@ __all__ = [
     "ConnectionDisconnectedEvent",
     "ConnectionErrorEvent",
     "ConnectionEvent",
-    "Control",
+    "ControlMessage",
     "DestinationParkedEvent",
     "DestinationRecoveredEvent",
     "Event",
     "Family",
     "FeedGapEvent",
     "Flaw",
+    "InvalidFrame",
     "LoginFailedEvent",
-    "NoEvent",
     "PluginFailedEvent",
     "ProgressEvent",
     "SandboxCreatedEvent",
@@ -120,7 +120,7 @@ __all__ = [
     "WorkflowPhaseStartedEvent",
     "event_from",
     "event_time",
-    "fit_value",
     "parse_frame",
     "restore_event",
+    "sanitize_value",
 ]

@@ -41,7 +41,7 @@ class Family(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Otherwise:
+class ConvertInvalid:
     """Annotates a field: what its type does not take becomes ``convert(value)``."""
 
     convert: Callable[[object], object]
@@ -71,17 +71,17 @@ def _mended(value: object) -> object:
     return mend_surrogates(value) if isinstance(value, str) else value
 
 
-LONGEST_ID: Final = 512
+MAX_ID_LENGTH: Final = 512
 """Characters of an id."""
-PATH_STEPS: Final = frozenset({".", ".."})
+DOT_SEGMENTS: Final = frozenset({".", ".."})
 """As pieces of a path these are steps in it, also when they are quoted: no address holds one as an id."""
-Id = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
-Text = Annotated[str, Otherwise(_json_text)]
-OptionalText = Annotated[str | None, Otherwise(_json_text)]
-OptionalNumber = Annotated[float | None, Otherwise(_nothing)]
-OptionalWhole = Annotated[int | None, Otherwise(_whole_part)]
-OptionalObject = Annotated[dict[str, Any] | None, Otherwise(_nothing)]
-OwnText = Annotated[str, BeforeValidator(_mended)]
+Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
+Text = Annotated[str, ConvertInvalid(_json_text)]
+OptionalText = Annotated[str | None, ConvertInvalid(_json_text)]
+OptionalNumber = Annotated[float | None, ConvertInvalid(_nothing)]
+OptionalInt = Annotated[int | None, ConvertInvalid(_whole_part)]
+OptionalObject = Annotated[dict[str, Any] | None, ConvertInvalid(_nothing)]
+LocalText = Annotated[str, BeforeValidator(_mended)]
 """A text of our own making: a file name or an error in it may hold bytes that are no text."""
 
 _canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
@@ -112,7 +112,7 @@ class Event(BaseModel):
     type: str
     timestamp: AwareDatetime
     project_id: str | None = None
-    caught_up: Annotated[bool, Otherwise(_false)] = False
+    caught_up: Annotated[bool, ConvertInvalid(_false)] = False
 
     def wire(self) -> dict[str, Any]:
         """The event as JSON values in the wire's camelCase: as it came, unknown fields included.

@@ -83,5 +83,5 @@ WIRE_FAMILIES: Final = frozenset({Family.TASK, Family.WORKFLOW, Family.SANDBOX})
 WIRE_MODELS: Final = {name: model for name, model in EVENT_TYPES.items() if model.family in WIRE_FAMILIES}
 """The types that may arrive over a project's socket."""
 
-OWN_TYPES: Final = EVENT_TYPES.keys() - WIRE_MODELS.keys()
+LOCAL_TYPES: Final = EVENT_TYPES.keys() - WIRE_MODELS.keys()
 """The types that only the agent makes."""

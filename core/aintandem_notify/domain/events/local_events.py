@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from aintandem_notify.domain.events.base import Event, Family, Id, OwnText
+from aintandem_notify.domain.events.base import Event, Family, Id, LocalText
 
 
 class ConnectionEvent(Event):
@@ -25,7 +25,7 @@ class ConnectionDisconnectedEvent(ConnectionEvent):
 
     type: Literal["connection_disconnected"] = "connection_disconnected"
     code: int = 1006
-    reason: OwnText = ""
+    reason: LocalText = ""
     will_reconnect: bool = True
 
 
@@ -33,7 +33,7 @@ class ConnectionErrorEvent(ConnectionEvent):
     """The link of a project could not be made, or was refused."""
 
     type: Literal["connection_error"] = "connection_error"
-    error: OwnText = ""
+    error: LocalText = ""
     will_reconnect: bool = True
 
 
@@ -41,7 +41,7 @@ class AgentEvent(Event):
     """Base of our own events about the agent; ``reason`` says what happened in one line."""
 
     family = Family.AGENT
-    reason: OwnText = ""
+    reason: LocalText = ""
 
 
 class AgentStartedEvent(AgentEvent):
@@ -69,14 +69,14 @@ class PluginFailedEvent(AgentEvent):
     """A plugin instance (``instance``, as ``slack.team``) cannot be used."""
 
     type: Literal["plugin_failed"] = "plugin_failed"
-    instance: OwnText = ""
+    instance: LocalText = ""
 
 
 class DestinationParkedEvent(AgentEvent):
     """A destination (``instance``) is broken until somebody mends it; its queue is kept."""
 
     type: Literal["destination_parked"] = "destination_parked"
-    instance: OwnText = ""
+    instance: LocalText = ""
 
 
 class StoreDegradedEvent(AgentEvent):
@@ -89,7 +89,7 @@ class DestinationRecoveredEvent(AgentEvent):
     """A destination (``instance``) that was parked takes deliveries again."""
 
     type: Literal["destination_recovered"] = "destination_recovered"
-    instance: OwnText = ""
+    instance: LocalText = ""
 
 
 class BacklogFoldedEvent(AgentEvent):
@@ -100,11 +100,11 @@ class BacklogFoldedEvent(AgentEvent):
     """
 
     type: Literal["backlog_folded"] = "backlog_folded"
-    instance: OwnText = ""
+    instance: LocalText = ""
     count: int = 0
     runs: int = 0
     types: dict[str, int] = Field(default_factory=dict)
-    names: tuple[OwnText, ...] = ()
+    names: tuple[LocalText, ...] = ()
     oldest: AwareDatetime | None = None
     newest: AwareDatetime | None = None
 
@@ -120,7 +120,7 @@ class FeedGapEvent(AgentEvent):
 
     type: Literal["feed_gap"] = "feed_gap"
     project_id: Id
-    project_name: OwnText = ""
+    project_name: LocalText = ""
     blind_from: AwareDatetime | None = None
     blind_until: AwareDatetime | None = None
     seconds: float = 0.0

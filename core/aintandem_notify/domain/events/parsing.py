@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from aintandem_notify.domain.events.base import Event, UnknownEvent
-from aintandem_notify.domain.events.event_types import EVENT_TYPES, OWN_TYPES, WIRE_MODELS
+from aintandem_notify.domain.events.event_types import EVENT_TYPES, LOCAL_TYPES, WIRE_MODELS
 from aintandem_notify.foundation.foreign_json import (
     JsonFlaw,
     UnreadableJson,
@@ -22,7 +22,7 @@ from aintandem_notify.foundation.foreign_json import (
     read_json,
 )
 
-MOST_VALUES: Final = 250_000
+MAX_VALUES: Final = 250_000
 """Values of a frame, about. Read, they take 30 MB at the worst; an event that anybody reads has a few hundred."""
 
 CONTROL_TYPES: Final = frozenset({"ping", "pong", "connected"})
@@ -55,14 +55,14 @@ _FLAWS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Control:
+class ControlMessage:
     """A ``ping``, ``pong`` or ``connected`` frame."""
 
     type: str
 
 
 @dataclass(frozen=True, slots=True)
-class NoEvent:
+class InvalidFrame:
     """A frame that cannot be an event; ``detail`` names the place, never the content."""
 
     flaw: Flaw
@@ -88,7 +88,9 @@ def event_time(value: object, default: datetime) -> datetime:
     return _moment(value) or default
 
 
-def parse_frame(frame: str | bytes, project_id: str, received_at: datetime) -> Event | Control | NoEvent:
+def parse_frame(
+    frame: str | bytes, project_id: str, received_at: datetime
+) -> Event | ControlMessage | InvalidFrame:
     """What one WebSocket message of the project says. Never raises.
 
     A frame without ``projectId`` is taken to be about the project whose socket it came over, and a missing
@@ -97,35 +99,37 @@ def parse_frame(frame: str | bytes, project_id: str, received_at: datetime) -> E
     that every text of an event can be encoded.
     """
     if not isinstance(frame, str):
-        return NoEvent(Flaw.BINARY)
+        return InvalidFrame(Flaw.BINARY)
     content = _read_json(frame)
-    if isinstance(content, NoEvent):
+    if isinstance(content, InvalidFrame):
         return content
     try:
         return event_from(content, project_id, received_at)
     except BaseException as error:
         if not is_out_of_memory(error):
             raise
-        return NoEvent(Flaw.NO_MEMORY)
+        return InvalidFrame(Flaw.NO_MEMORY)
 
 
-def event_from(content: dict[str, Any], project_id: str, received_at: datetime) -> Event | Control | NoEvent:
+def event_from(
+    content: dict[str, Any], project_id: str, received_at: datetime
+) -> Event | ControlMessage | InvalidFrame:
     """As ``parse_frame``, for a frame that is a JSON object already.
 
     The event keeps ``content`` as its wire form, completed by the project and the time if it had none.
     """
     event_type = content.get("type")
     if not isinstance(event_type, str) or not event_type:
-        return NoEvent(Flaw.NO_TYPE)
+        return InvalidFrame(Flaw.NO_TYPE)
     if event_type in CONTROL_TYPES:
-        return Control(event_type)
-    if event_type in OWN_TYPES:  # nobody fakes an agent's event from outside
-        return NoEvent(Flaw.RESERVED_TYPE, event_type)
+        return ControlMessage(event_type)
+    if event_type in LOCAL_TYPES:  # nobody fakes an agent's event from outside
+        return InvalidFrame(Flaw.RESERVED_TYPE, event_type)
     stated_project = content.get("projectId")
     if stated_project is None:
         content["projectId"] = project_id
     elif stated_project != project_id and str(stated_project) != project_id:
-        return NoEvent(Flaw.OTHER_PROJECT)
+        return InvalidFrame(Flaw.OTHER_PROJECT)
     moment = _moment(content.get("timestamp"))
     if moment is None:
         moment = received_at
@@ -136,7 +140,7 @@ def event_from(content: dict[str, Any], project_id: str, received_at: datetime) 
     except ValidationError as error:
         place = ".".join(str(part) for part in error.errors(include_input=False, include_url=False)[0]["loc"])
         known = model is not UnknownEvent
-        return NoEvent(Flaw.MISSING_OR_WRONG_FIELD, f"{event_type}.{place}" if known else place)
+        return InvalidFrame(Flaw.MISSING_OR_WRONG_FIELD, f"{event_type}.{place}" if known else place)
 
 
 def restore_event(wire: Mapping[str, Any], key: str | None = None) -> Event:
@@ -157,7 +161,7 @@ def restore_event(wire: Mapping[str, Any], key: str | None = None) -> Event:
     return event
 
 
-def fit_value(value: Any) -> Any:
+def sanitize_value(value: Any) -> Any:
     """``value``, a JSON value from elsewhere than a frame, as an event may hold it; None for what it may not.
 
     The same as for frames: not too deep, no infinite number, lone surrogates mended.
@@ -191,9 +195,9 @@ def _read_time(value: datetime | str | float) -> datetime:
     return _TIMESTAMP.validate_python(value)
 
 
-def _read_json(frame: str) -> dict[str, Any] | NoEvent:
+def _read_json(frame: str) -> dict[str, Any] | InvalidFrame:
     try:
-        content = read_json(frame, most_values=MOST_VALUES)
+        content = read_json(frame, most_values=MAX_VALUES)
     except UnreadableJson as error:
-        return NoEvent(_FLAWS[error.flaw])
-    return content if isinstance(content, dict) else NoEvent(Flaw.NOT_AN_OBJECT)
+        return InvalidFrame(_FLAWS[error.flaw])
+    return content if isinstance(content, dict) else InvalidFrame(Flaw.NOT_AN_OBJECT)

@@ -9,10 +9,10 @@ from aintandem_notify.domain.events.base import (
     Event,
     Family,
     Id,
+    OptionalInt,
     OptionalNumber,
     OptionalObject,
     OptionalText,
-    OptionalWhole,
     Text,
     UnknownEvent,
 )
@@ -112,7 +112,7 @@ class Artifact(BaseModel):
 
     path: Text = ""
     type: Text = ""
-    size: OptionalWhole = None
+    size: OptionalInt = None
 
 
 class TaskArtifactEvent(TaskEvent):
@@ -364,7 +364,7 @@ class SandboxStoppedEvent(SandboxEvent):
     """
 
     type: Literal["sandbox_stopped"] = "sandbox_stopped"
-    exit_code: OptionalWhole = None
+    exit_code: OptionalInt = None
 
 
 class SandboxErrorEvent(SandboxEvent):

@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from aintandem_notify.domain.events import Family, fit_value
+from aintandem_notify.domain.events import Family, sanitize_value
 from aintandem_notify.domain.observation import Observation
 from aintandem_notify.domain.runs import MAX_NAME_LENGTH, RunRef, RunState
 from aintandem_notify.domain.truncation import truncate_value
@@ -181,8 +181,8 @@ def _vanished(project_id: str, sandbox_id: str, operation: OperationRecord) -> O
 
 def _value(value: Any, *, whole: bool = False) -> Any:
     """What a record says at length, as an event may hold it; all of it may be megabytes, of thousands of tasks."""
-    fit = fit_value(value) if isinstance(value, list | dict) else value
-    return fit_value(fit if whole else truncate_value(fit))
+    fit = sanitize_value(value) if isinstance(value, list | dict) else value
+    return sanitize_value(fit if whole else truncate_value(fit))
 
 
 def _text(text: str | None, *, whole: bool = False) -> str | None:

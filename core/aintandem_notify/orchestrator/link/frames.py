@@ -7,7 +7,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from aintandem_notify.domain.events import Event, NoEvent, UnknownEvent, parse_frame
+from aintandem_notify.domain.events import Event, InvalidFrame, UnknownEvent, parse_frame
 from aintandem_notify.domain.truncation import fit_event
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.foreign_json import is_out_of_memory
@@ -58,7 +58,7 @@ class FrameReader:
                 events.append(self._cut(content) if too_long else content)
                 if isinstance(content, UnknownEvent):
                     self._note_unknown(content.type)
-            elif isinstance(content, NoEvent):
+            elif isinstance(content, InvalidFrame):
                 self._note_flaw(content)
         self.frames += len(batch)
         self.size += sum(map(len, batch))
@@ -84,7 +84,7 @@ class FrameReader:
         if self.flaws[flaw] == 1:
             self._log.warning("a frame was no event; more of this kind are only counted", flaw=flaw, detail=detail)
 
-    def _note_flaw(self, content: NoEvent) -> None:
+    def _note_flaw(self, content: InvalidFrame) -> None:
         self.note(content.flaw.value, content.detail)
 
     def _note_unknown(self, event_type: str) -> None:

@@ -1,6 +1,6 @@
 """What may be the id of a project, task, execution, sandbox or operation, wherever somebody asks for one."""
 
-from aintandem_notify.domain.events import LONGEST_ID, PATH_STEPS
+from aintandem_notify.domain.events import DOT_SEGMENTS, MAX_ID_LENGTH
 
 
 class UnusableId(ValueError):
@@ -17,9 +17,9 @@ def checked_id(value: object, what: str = "the id") -> str:
         raise TypeError(f"{what} should be a str, not {type(value).__name__}")
     if not value:
         raise UnusableId(f"{what} is empty")
-    if len(value) > LONGEST_ID:
-        raise UnusableId(f"{what} has {len(value)} characters, and {LONGEST_ID} are the most")
-    if value in PATH_STEPS:
+    if len(value) > MAX_ID_LENGTH:
+        raise UnusableId(f"{what} has {len(value)} characters, and {MAX_ID_LENGTH} are the most")
+    if value in DOT_SEGMENTS:
         raise UnusableId(f"{what} cannot be {value!r}: in an address that is a step to another one")
     try:
         value.encode()

@@ -8,7 +8,7 @@ from pydantic import AliasChoices, AwareDatetime, BaseModel, BeforeValidator, Co
 from pydantic.alias_generators import to_camel
 
 from aintandem_notify.domain.events import event_time
-from aintandem_notify.domain.events.base import Id, OptionalNumber, OptionalText, OptionalWhole, Otherwise
+from aintandem_notify.domain.events.base import ConvertInvalid, Id, OptionalInt, OptionalNumber, OptionalText
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -97,10 +97,10 @@ class QueueStatus(Record):
         print(status.pending, "wait,", status.running, "run")
     """
 
-    pending: OptionalWhole = None
-    running: OptionalWhole = None
-    completed: OptionalWhole = None
-    failed: OptionalWhole = None
+    pending: OptionalInt = None
+    running: OptionalInt = None
+    completed: OptionalInt = None
+    failed: OptionalInt = None
 
 
 class TaskLimit(Record):
@@ -111,7 +111,7 @@ class TaskLimit(Record):
         print((await client.tasks.set_task_limit("project-123", 3)).limit)
     """
 
-    limit: OptionalWhole = None
+    limit: OptionalInt = None
     sandbox_id: OptionalText = None
     message: OptionalText = None
 
@@ -150,10 +150,10 @@ class ExecutionRecord(Record):
     workflow_id: OptionalText = None
     workflow_name: OptionalText = None
     status: OptionalText = None
-    phases: Annotated[tuple[Any, ...], Otherwise(_empty)] = ()
+    phases: Annotated[tuple[Any, ...], ConvertInvalid(_empty)] = ()
     current_phase: Any = None
-    total_phases: OptionalWhole = None
-    progress: Annotated[ExecutionProgress | None, Otherwise(_nothing)] = None
+    total_phases: OptionalInt = None
+    progress: Annotated[ExecutionProgress | None, ConvertInvalid(_nothing)] = None
     created_at: Moment = None
     start_time: Moment = Field(None, validation_alias=AliasChoices("startTime", "startedAt"))
     end_time: Moment = Field(None, validation_alias=AliasChoices("endTime", "completedAt", "endedAt"))
