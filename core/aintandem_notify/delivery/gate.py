@@ -45,7 +45,7 @@ HELD_STATES: Final = frozenset({GateState.PARKED, GateState.DISABLED})
 class Gate:
     """``failures`` in a row; nothing is sent before ``retry_at`` (trouble) and ``slot_at`` (rate).
 
-    ``asked``: the destination itself asked for the pause until ``retry_at``. ``pause``: held back by hand.
+    ``asked``: the destination itself asked for the pause until ``retry_at``. ``paused``: held back by hand.
     """
 
     state: GateState = GateState.OPEN
@@ -54,7 +54,7 @@ class Gate:
     slot_at: float = 0.0
     last_error: str | None = None
     asked: bool = False
-    pause: bool = False
+    paused: bool = False
 
     @property
     def opens_at(self) -> float:
