@@ -11,7 +11,7 @@ import sys
 from types import FrameType
 
 from aintandem_notify.foundation.stdio.descriptors import occupy_standard_descriptors
-from aintandem_notify.foundation.stdio.final_message import say_last
+from aintandem_notify.foundation.stdio.final_message import write_final_message
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def _listen() -> None:
 
 def _leave(number: int, _frame: FrameType | None) -> None:
     if number == signal.SIGINT:
-        say_last("\naintandem-notify: interrupted\n")
+        write_final_message("\naintandem-notify: interrupted\n")
     else:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

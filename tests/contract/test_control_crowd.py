@@ -15,12 +15,12 @@ import trio
 from aintandem_notify.control.server import request_parsing, server
 from aintandem_notify.control.server.server import SERVER_LOG
 from aintandem_notify.foundation.http_server import connections
-from aintandem_notify.foundation.open_files import MOST_CONTROL
+from aintandem_notify.foundation.open_files import MAX_CONTROL_CONNECTIONS
 from support.control import Scene, open_scene
 from support.nasty.local_user import OPENINGS
 
-CROWD = 3 * MOST_CONTROL
-DESCRIPTORS = MOST_CONTROL + 3
+CROWD = 3 * MAX_CONTROL_CONNECTIONS
+DESCRIPTORS = MAX_CONTROL_CONNECTIONS + 3
 """What the API takes at the most: connections, the one that listens, the file, one to spare."""
 PATIENCE_S = 300.0
 """Seconds for what ends by itself; reached only where it does not."""
@@ -86,7 +86,7 @@ async def test_one_after_the_other_takes_no_more(scene: Scene) -> None:
 async def test_connections_that_their_clients_closed_are_given_back(scene: Scene) -> None:
     before = descriptors()
     for opening in (b"", b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"):
-        with crowd(port_of(scene), opening, size=MOST_CONTROL):
+        with crowd(port_of(scene), opening, size=MAX_CONTROL_CONNECTIONS):
             assert (await scene.ask("GET", "/status"))[0] == 200
     while descriptors() > before:  # noqa: ASYNC110  # nobody tells of a closed descriptor
         await trio.sleep(0.01)

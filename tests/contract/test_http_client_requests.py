@@ -19,7 +19,7 @@ import trio.lowlevel
 import trio.testing
 
 from aintandem_notify.errors import HttpFailed
-from aintandem_notify.foundation.open_files import MOST_REQUESTS
+from aintandem_notify.foundation.open_files import MAX_HTTP_CONNECTIONS
 from aintandem_notify.http_client import MAX_BODY, HttpClient, pools, transport
 from support.http_server import (
     Answer,
@@ -172,7 +172,7 @@ async def test_a_longer_body_is_cut(server: LoopbackServer, http: HttpClient, si
 
 @pytest.mark.parametrize("size", [101, 200_000])
 async def test_cut_bodies_use_no_connection_up(server: LoopbackServer, http: HttpClient, size: int) -> None:
-    for _ in range(MOST_REQUESTS + 1):
+    for _ in range(MAX_HTTP_CONNECTIONS + 1):
         server.replies.append(Reply(200, b"x" * size))
         await http.get(server.base, max_body=100)
     await server.wait_until(lambda: server.connections <= 1)

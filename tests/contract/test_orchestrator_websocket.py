@@ -15,7 +15,7 @@ from trio_websocket import WebSocketConnection, wrap_server_stream
 
 from aintandem_notify.errors import LinkLost, LinkRefused, OrchestratorError, ProjectGone
 from aintandem_notify.foundation.clock import SystemClock, TrioClock
-from aintandem_notify.foundation.memory_budget import Budget
+from aintandem_notify.foundation.memory_budget import MemoryBudget
 from aintandem_notify.orchestrator.link import handshake as tap_module
 from aintandem_notify.orchestrator.link.frame_memory import COPIES, FrameMemory
 from aintandem_notify.orchestrator.link.handshake import HandshakeStream
@@ -661,7 +661,7 @@ async def test_a_server_that_takes_nothing_is_dead(autojump_clock: trio.testing.
 
 async def test_large_messages_of_several_links_are_read_one_after_the_other() -> None:
     room, text = FrameMemory(), "x" * 2**20
-    room.large = Budget(COPIES * 2**20)
+    room.large = MemoryBudget(COPIES * 2**20)
     async with (
         open_raw_orchestrator() as raw,
         open_link(target(raw), settings(room=room)) as first,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aintandem_notify.foundation.open_files import file_budget, files_for
+from aintandem_notify.foundation.open_files import file_budget, files_needed
 from support.agent_process import ended_well, logged, open_agent
 from support.commands import run_command
 from support.configs import write_config
@@ -16,7 +16,7 @@ from support.receivers import open_webhook_receiver
 PROJECTS = tuple(f"project-{number}" for number in range(80))
 FILE_LOG = '[plugins.file_log.audit]\npath = "notifications.jsonl"\nevents = ["task_failed"]\n'
 RAISE_IT = "raise it with `ulimit -n`, or with LimitNOFILE= in a systemd unit"
-FEW = f"80 projects need about {files_for(80)} open files, the limit is 64: {RAISE_IT}"
+FEW = f"80 projects need about {files_needed(80)} open files, the limit is 64: {RAISE_IT}"
 
 
 async def test_links_leave_room_for_deliveries_control_and_the_store(tmp_path: Path) -> None:

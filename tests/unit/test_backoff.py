@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.foundation.backoff import full_jitter, stepped
+from aintandem_notify.foundation.backoff import full_jitter, stepped_delay
 
 
 def highest() -> float:
@@ -46,7 +46,7 @@ def test_many_clients_spread_over_the_whole_interval() -> None:
 
 
 def test_steps_follow_the_list_and_repeat_its_end() -> None:
-    waits = [stepped(failure, pauses=(5, 15, 60), chance=lowest) for failure in range(5)]
+    waits = [stepped_delay(failure, pauses=(5, 15, 60), chance=lowest) for failure in range(5)]
 
     assert waits == [5, 15, 60, 60, 60]
 
@@ -56,4 +56,4 @@ def test_steps_are_jittered_upwards_only(failure: int, chance: float) -> None:
     pauses = (5.0, 15.0, 60.0, 300.0, 900.0)
     listed = pauses[min(failure, 4)]
 
-    assert listed <= stepped(failure, pauses=pauses, chance=lambda: chance) <= listed * 1.2
+    assert listed <= stepped_delay(failure, pauses=pauses, chance=lambda: chance) <= listed * 1.2

@@ -6,7 +6,13 @@ import pytest
 import trio
 import trio.testing
 
-from aintandem_notify.foundation.http_server.connections import GRACE_S, Guest, Guests, longest_waiting, vouch_for
+from aintandem_notify.foundation.http_server.connections import (
+    GRACE_S,
+    ClientConnection,
+    ConnectionLimiter,
+    find_idlest,
+    mark_authenticated,
+)
 
 NOW = 100.0
 
@@ -22,42 +28,42 @@ class Stream:
         self.closed = True
 
 
-def guest(*, waited: float = 1.0, known: bool = False, working: int = 0) -> Guest:
-    made = Guest(cast("trio.SocketStream", Stream()))
+def guest(*, waited: float = 1.0, known: bool = False, working: int = 0) -> ClientConnection:
+    made = ClientConnection(cast("trio.SocketStream", Stream()))
     made.since, made.known, made.working = NOW - waited, known, working
     return made
 
 
 async def test_the_one_that_has_waited_longest_goes_first() -> None:
     first, second = guest(waited=2), guest(waited=1)
-    assert longest_waiting([second, first], NOW) is first
+    assert find_idlest([second, first], NOW) is first
 
 
 async def test_whoever_has_shown_the_token_goes_last() -> None:
     stranger, known = guest(waited=1), guest(waited=9, known=True)
-    assert longest_waiting([known, stranger], NOW) is stranger
-    assert longest_waiting([known], NOW) is known
+    assert find_idlest([known, stranger], NOW) is stranger
+    assert find_idlest([known], NOW) is known
 
 
 async def test_a_request_with_the_token_is_not_cut_off_and_one_without_is() -> None:
     asking = guest(waited=9, known=True, working=1)
-    assert longest_waiting([asking], NOW) is None
+    assert find_idlest([asking], NOW) is None
     stranger = guest(working=1)
-    assert longest_waiting([asking, stranger], NOW) is stranger
+    assert find_idlest([asking, stranger], NOW) is stranger
 
 
 async def test_a_connection_has_a_moment_to_itself() -> None:
-    assert longest_waiting([guest(waited=GRACE_S / 2)], NOW) is None
-    assert longest_waiting([guest(waited=GRACE_S)], NOW) is not None
-    assert longest_waiting([], NOW) is None
+    assert find_idlest([guest(waited=GRACE_S / 2)], NOW) is None
+    assert find_idlest([guest(waited=GRACE_S)], NOW) is not None
+    assert find_idlest([], NOW) is None
 
 
 async def test_a_request_of_a_known_one_begins_its_wait_anew(autojump_clock: trio.testing.MockClock) -> None:
-    guests = Guests(2, counts_all=True)
+    guests = ConnectionLimiter(2, counts_all=True)
     with guests.received(cast("trio.SocketStream", Stream())) as stranger:
         with guests.received(cast("trio.SocketStream", Stream())) as known:
             came = known.since
-            vouch_for({"aintandem_notify.guest": known})
+            mark_authenticated({"aintandem_notify.guest": known})
             for one in (stranger, known):
                 with guests.asking(one):
                     assert one.working == 1
@@ -69,7 +75,7 @@ async def test_a_request_of_a_known_one_begins_its_wait_anew(autojump_clock: tri
 
 
 async def test_room_is_made_once_somebody_has_had_a_moment(autojump_clock: trio.testing.MockClock) -> None:
-    guests, stream = Guests(1, counts_all=True), Stream()
+    guests, stream = ConnectionLimiter(1, counts_all=True), Stream()
     with guests.received(cast("trio.SocketStream", stream)):
         began = trio.current_time()
         await guests.make_room()
@@ -79,9 +85,9 @@ async def test_room_is_made_once_somebody_has_had_a_moment(autojump_clock: trio.
 
 
 async def test_room_is_there_once_a_request_with_the_token_is_over(autojump_clock: trio.testing.MockClock) -> None:
-    guests, stream = Guests(1, counts_all=True), Stream()
+    guests, stream = ConnectionLimiter(1, counts_all=True), Stream()
     with guests.received(cast("trio.SocketStream", stream)) as busy:
-        vouch_for({"aintandem_notify.guest": busy})
+        mark_authenticated({"aintandem_notify.guest": busy})
 
         async def ask() -> None:
             with guests.asking(busy):
@@ -95,10 +101,10 @@ async def test_room_is_there_once_a_request_with_the_token_is_over(autojump_cloc
 
 
 async def test_those_with_a_token_take_no_room_where_they_may_be_many() -> None:
-    few, many = Guests(1, counts_all=True), Guests(1, counts_all=False)
+    few, many = ConnectionLimiter(1, counts_all=True), ConnectionLimiter(1, counts_all=False)
     for guests, taken in ((few, 1), (many, 0)):
         with guests.received(cast("trio.SocketStream", Stream())) as guest:
-            vouch_for({"aintandem_notify.guest": guest})
+            mark_authenticated({"aintandem_notify.guest": guest})
             assert len(guests) == 1
             with guests.asking(guest):
                 assert len(guests) == taken
@@ -110,4 +116,4 @@ async def _begun(work: object, *, task_status: trio.TaskStatus[None]) -> None:
 
 
 def test_an_application_without_a_server_has_no_guests() -> None:
-    vouch_for({})
+    mark_authenticated({})

@@ -2,14 +2,14 @@
 
 import pytest
 
-from aintandem_notify.foundation.http_server.cross_site import is_foreign, is_here, is_json
+from aintandem_notify.foundation.http_server.cross_site import has_json_body, is_cross_site_write, is_loopback_host
 
 HERE = "127.0.0.1:9900"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", HERE, "localhost:1", "LOCALHOST", "[::1]:1", "127.8.9.1"])
 def test_names_of_this_machine(host: str) -> None:
-    assert is_here(host)
+    assert is_loopback_host(host)
 
 
 ELSEWHERE = """
@@ -20,7 +20,7 @@ localhost. 127.1 2130706433 0x7f000001 loc\u0430lhost
 
 @pytest.mark.parametrize("host", ["", *ELSEWHERE.split()])
 def test_names_that_somebody_else_may_give_away(host: str) -> None:
-    assert not is_here(host)
+    assert not is_loopback_host(host)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT"])
@@ -41,8 +41,8 @@ def test_names_that_somebody_else_may_give_away(host: str) -> None:
     ],
 )
 def test_other_sites_change_nothing(method: str, headers: dict[str, str], foreign: bool) -> None:
-    assert is_foreign(method, headers | {"host": HERE}) is foreign
-    assert not is_foreign("GET", headers | {"host": HERE})
+    assert is_cross_site_write(method, headers | {"host": HERE}) is foreign
+    assert not is_cross_site_write("GET", headers | {"host": HERE})
 
 
 @pytest.mark.parametrize(
@@ -63,4 +63,4 @@ def test_other_sites_change_nothing(method: str, headers: dict[str, str], foreig
     ],
 )
 def test_a_body_is_said_to_be_json(headers: dict[str, str], fine: bool) -> None:
-    assert is_json(headers) is fine
+    assert has_json_body(headers) is fine

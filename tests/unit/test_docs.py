@@ -131,13 +131,13 @@ FIGURES = {
     ],
     "docs/operations.md": [
         f"the {model.MOST_TRACKED:,} runs under way that moved last",
-        f"room for {open_files.MOST_CONTROL} connections at a time",
+        f"room for {open_files.MAX_CONTROL_CONNECTIONS} connections at a time",
         f"a body that takes more than {request_parsing.BODY_TIMEOUT_S:g} s",
         f"{mib(line_buffer.MAX_WAITING_BYTES)} MiB of lines",
-        f"fewer than {open_files.FEWEST}",
-        str(open_files.shortage(80, 64)).partition(":")[0],
+        f"fewer than {open_files.MIN_FILES}",
+        str(open_files.describe_shortage(80, 64)).partition(":")[0],
         f"{WORDS[connections.GRACE_S]} to itself",
-        f"within {WORDS[signals.SAME_SIGNAL_S]}",
+        f"within {WORDS[signals.DUPLICATE_SIGNAL_S]}",
         f"the first {entries.LONGEST:,} characters",
     ],
     "docs/configuration.md": [

@@ -16,8 +16,8 @@ from aintandem_notify.foundation.foreign_json import (
     UnreadableJson,
     has_more_values,
     is_out_of_memory,
-    mend_surrogates,
     read_json,
+    replace_surrogates,
 )
 
 json_values = st.recursive(
@@ -151,7 +151,7 @@ def test_an_answer_may_hold_numbers_that_are_none() -> None:
 )
 def test_halves_of_characters_and_what_is_no_utf_8_are_mended(content: str | bytes, text: str) -> None:
     assert read_json(content) == text
-    assert mend_surrogates(text) == text
+    assert replace_surrogates(text) == text
     if not (isinstance(content, bytes) and content.isascii() and b"ude00" in content):
         assert flaw_of(content, mends=False) is JsonFlaw.MALFORMED
 

@@ -4,11 +4,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from aintandem_notify.foundation.memory_budget import Budget
+from aintandem_notify.foundation.memory_budget import MemoryBudget
 
 
 async def test_what_there_is_not_is_waited_for_in_turn(nursery: trio.Nursery) -> None:
-    budget, order = Budget(10), list[str]()
+    budget, order = MemoryBudget(10), list[str]()
 
     async def use(name: str, size: int, leave: trio.Event) -> None:
         with budget.share() as share:
@@ -34,7 +34,7 @@ async def test_what_there_is_not_is_waited_for_in_turn(nursery: trio.Nursery) ->
 
 
 async def test_more_than_all_of_it_is_all_of_it() -> None:
-    budget = Budget(10)
+    budget = MemoryBudget(10)
     with budget.share() as share:
         await share.grow(1000)
         assert (share.size, budget.used) == (10, 10)
@@ -47,7 +47,7 @@ async def test_more_than_all_of_it_is_all_of_it() -> None:
 async def test_who_gives_up_waiting_holds_nobody_back(
     seconds: float, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    budget, done = Budget(10), trio.Event()
+    budget, done = MemoryBudget(10), trio.Event()
 
     async def hold() -> None:
         await budget.take(6)

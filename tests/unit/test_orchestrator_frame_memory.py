@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from aintandem_notify.foundation.memory_budget import Budget
+from aintandem_notify.foundation.memory_budget import MemoryBudget
 from aintandem_notify.orchestrator.link import frame_memory
 from aintandem_notify.orchestrator.link.frame_memory import COPIES, FRAME_COST, FrameMemory, LinkMemory
 
@@ -12,7 +12,7 @@ from aintandem_notify.orchestrator.link.frame_memory import COPIES, FRAME_COST, 
 @pytest.fixture
 def room() -> FrameMemory:
     room = FrameMemory()
-    room.large = Budget(COPIES * 1000)
+    room.large = MemoryBudget(COPIES * 1000)
     return room
 
 

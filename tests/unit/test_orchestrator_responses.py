@@ -18,7 +18,7 @@ from aintandem_notify.errors import (
     NotFound,
     ServerTrouble,
 )
-from aintandem_notify.foundation.foreign_json import MOST_VALUES
+from aintandem_notify.foundation.foreign_json import MAX_VALUES
 from aintandem_notify.http_client import HttpAnswer
 from aintandem_notify.orchestrator.protocol.responses import (
     LONGEST_MESSAGE,
@@ -123,7 +123,7 @@ def test_contents() -> None:
     with pytest.raises(TooLarge, match="more than 5 bytes"):
         content_of(HttpAnswer(200, {}, b"[1, 2", truncated=True), NOW)
     with pytest.raises(TooLarge, match="too many values"):
-        content_of(HttpAnswer(200, {}, b"[" + b"[]," * MOST_VALUES + b"1]"), NOW)
+        content_of(HttpAnswer(200, {}, b"[" + b"[]," * MAX_VALUES + b"1]"), NOW)
     with pytest.raises(ApiError, match="odd answer"):
         content_of(answer(302, b""), NOW)
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from aintandem_notify.foundation.signals import interrupts_raised
+from aintandem_notify.foundation.signals import raise_keyboard_interrupt
 
 MOST_S = 180.0
 """For a process that is not starved of all time; nothing waits so long where it works."""
@@ -185,12 +185,12 @@ def test_a_sigint_is_raised_where_something_is_to_be_closed_unless_it_is_ignored
     try:
         heard: list[int] = []
         signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
-        with pytest.raises(KeyboardInterrupt), interrupts_raised():
+        with pytest.raises(KeyboardInterrupt), raise_keyboard_interrupt():
             signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         assert heard == [signal.SIGINT]
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        with interrupts_raised():
+        with raise_keyboard_interrupt():
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)

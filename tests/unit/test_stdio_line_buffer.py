@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.foundation.stdio.line_buffer import LineBuffer, lines_in
+from aintandem_notify.foundation.stdio.line_buffer import LineBuffer, count_lines
 
 
 def test_what_fits_is_given_out_in_its_order() -> None:
@@ -41,11 +41,11 @@ def test_no_line_gets_lost_without_being_counted(steps: list[bytes | None]) -> N
     put = told = 0
     for step in [*steps, None]:
         if step is not None:
-            put += lines_in(step)
+            put += count_lines(step)
             buffer.put(step)
             continue
         taken, dropped = buffer.take()
-        told += sum(map(lines_in, taken)) + dropped
+        told += sum(map(count_lines, taken)) + dropped
         assert sum(map(len, taken)) <= 30
         assert not buffer
     assert told == put

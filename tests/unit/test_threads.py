@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 import aintandem_notify
 from aintandem_notify.foundation import threads
-from aintandem_notify.foundation.threads import is_refused_thread, run_in_thread
+from aintandem_notify.foundation.threads import is_thread_start_failure, run_in_thread
 
 REFUSED = "can't start new thread"
 
@@ -36,7 +36,7 @@ async def test_work_waits_until_a_thread_can_be_started_and_the_log_says_so_once
     refuse(monkeypatch, 50)
     with caplog.at_level(logging.WARNING):
         assert await run_in_thread(divmod, 7, 2) == (3, 1)
-    assert [record.getMessage() for record in caplog.records] == [f"work waits: {threads.NONE_LEFT}"]
+    assert [record.getMessage() for record in caplog.records] == [f"work waits: {threads.NO_MORE_THREADS}"]
 
 
 async def test_who_waits_for_a_thread_can_be_cancelled(
@@ -63,7 +63,7 @@ async def test_work_that_finds_no_thread_of_its_own_is_not_done_twice() -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError("another"), OSError(REFUSED), RuntimeError(REFUSED, 2)])
 def test_other_errors_are_no_refusal(error: Exception) -> None:
-    assert not is_refused_thread(error)
+    assert not is_thread_start_failure(error)
 
 
 def test_it_is_the_one_way_into_a_thread() -> None:

@@ -15,8 +15,8 @@ from aintandem_notify.agent.agent import Agent
 from aintandem_notify.agent.composition import open_agent
 from aintandem_notify.agent.systemd import Systemd
 from aintandem_notify.foundation.clock import SystemClock
-from aintandem_notify.foundation.open_files import FileBudget, file_budget, raise_file_limit, shortage
-from aintandem_notify.foundation.signals import Hangups, hangups, stop_signals
+from aintandem_notify.foundation.open_files import FileBudget, describe_shortage, file_budget, raise_file_limit
+from aintandem_notify.foundation.signals import SighupReceiver, receive_sighups, stop_signals
 from aintandem_notify.plugins.border import raising_line, with_location
 from aintandem_notify.plugins.config_loading import LoadedConfig, load
 
@@ -34,7 +34,7 @@ def run(source: Path) -> None:
 
     Raises ConfigError and StoreError, bare or in the ExceptionGroups of trio's nurseries.
     """
-    with hangups() as asked_to_reload:
+    with receive_sighups() as asked_to_reload:
         loaded = load(source)
         log.configure(loaded.config.log.level, loaded.config.log.format)
         log_uncaught_exceptions()
@@ -45,7 +45,7 @@ def run(source: Path) -> None:
 
 def _share_out_files(loaded: LoadedConfig) -> FileBudget:
     limit, embedded = raise_file_limit(), loaded.config.orchestrator.embedded
-    if (need := shortage(len(loaded.config.projects), limit, embedded=embedded)) is not None:
+    if (need := describe_shortage(len(loaded.config.projects), limit, embedded=embedded)) is not None:
         _log.warning("too few open files", reason=need)
     return file_budget(limit, embedded=embedded)
 
@@ -79,7 +79,7 @@ def relax_garbage_collection() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-async def _main(loaded: LoadedConfig, asked_to_reload: Hangups, files: FileBudget) -> None:
+async def _main(loaded: LoadedConfig, asked_to_reload: SighupReceiver, files: FileBudget) -> None:
     with stop_signals(lambda: loaded.config.delivery.drain_timeout + EXIT_GRACE_S) as stop:
         systemd = Systemd.from_environ(os.environ)
         async with open_agent(
@@ -95,7 +95,7 @@ async def _main(loaded: LoadedConfig, asked_to_reload: Hangups, files: FileBudge
         _log.info("stopped")
 
 
-async def _reload_on_hangup(agent: Agent, asked_to_reload: Hangups, systemd: Systemd) -> None:
+async def _reload_on_hangup(agent: Agent, asked_to_reload: SighupReceiver, systemd: Systemd) -> None:
     while True:
         await asked_to_reload.wait()
         systemd.reloading()

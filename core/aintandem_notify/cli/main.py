@@ -51,7 +51,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """As click's; nothing that a user can cause ends in a traceback."""
-        if (too_few := open_files.too_few(open_files.raise_file_limit())) is not None:
+        if (too_few := open_files.describe_too_low_limit(open_files.raise_file_limit())) is not None:
             echo(f"{PROGRAM}: {too_few}", err=True)
             sys.exit(EXIT_WRONG)
         try:
@@ -89,9 +89,9 @@ def _is_for_people(error: BaseException) -> bool:
 
 def _no_thread(error: BaseException) -> str | None:
     """A sentence where the error is that the system starts no thread, else None."""
-    from aintandem_notify.foundation.threads import NONE_LEFT, is_refused_thread
+    from aintandem_notify.foundation.threads import NO_MORE_THREADS, is_thread_start_failure
 
-    return NONE_LEFT if is_refused_thread(error) else None
+    return NO_MORE_THREADS if is_thread_start_failure(error) else None
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -158,7 +158,7 @@ def _exit_code() -> int:
         commands.main(prog_name=PROGRAM)
     except OSError as error:
         # Such as a full disk behind stdout; what a command expects to fail, it reports itself.
-        echo(f"{PROGRAM}: {open_files.in_words(error) or _in_words(error)}", err=True)
+        echo(f"{PROGRAM}: {open_files.describe_too_many_files(error) or _in_words(error)}", err=True)
         return EXIT_FAILED
     except ValueError:
         if sys.stdout is None or not sys.stdout.closed:

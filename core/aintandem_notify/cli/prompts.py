@@ -136,17 +136,17 @@ class Answers:
 
 def prompt(text: str, **how: Any) -> Any:
     """As click's; a single Ctrl-C ends it, whenever it comes."""
-    from aintandem_notify.foundation.signals import interrupts_heard
+    from aintandem_notify.foundation.signals import interruptible_reads
 
-    with interrupts_heard():
+    with interruptible_reads():
         return click.prompt(escape(text), **how)
 
 
 def confirm(text: str, **how: Any) -> bool:
     """As click's; a single Ctrl-C ends it, whenever it comes."""
-    from aintandem_notify.foundation.signals import interrupts_heard
+    from aintandem_notify.foundation.signals import interruptible_reads
 
-    with interrupts_heard():
+    with interruptible_reads():
         return click.confirm(escape(text), **how)
 
 

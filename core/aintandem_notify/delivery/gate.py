@@ -12,7 +12,7 @@ from typing import Final
 
 from aintandem_notify.config.types.values import Rate
 from aintandem_notify.delivery.judge import Action, Verdict
-from aintandem_notify.foundation.backoff import Chance, stepped
+from aintandem_notify.foundation.backoff import Chance, stepped_delay
 
 BACKOFF_S: Final[Sequence[float]] = (5.0, 15.0, 60.0, 300.0, 900.0)
 """Pauses of a destination in trouble; the last repeats."""
@@ -120,7 +120,7 @@ def record_verdict(gate: Gate, verdict: Verdict, now: float, chance: Chance) -> 
             return replace(gate, last_error=verdict.reason)
         case _:
             pauses = PROBE_S if gate.state in HELD_STATES else BACKOFF_S
-            pause = stepped(max(gate.failures - 1, 0), pauses=pauses, chance=chance)
+            pause = stepped_delay(max(gate.failures - 1, 0), pauses=pauses, chance=chance)
             return replace(gate, retry_at=now + pause, asked=False, last_error=verdict.reason)
 
 
@@ -132,10 +132,10 @@ def _rest(
     gate: Gate, state: GateState, pauses: Sequence[float], verdict: Verdict, now: float, chance: Chance
 ) -> Gate:
     if verdict.after is None:
-        pause = stepped(gate.failures, pauses=pauses, chance=chance)
+        pause = stepped_delay(gate.failures, pauses=pauses, chance=chance)
     else:
         # Never earlier than asked, and not all at the same moment.
-        pause = stepped(0, pauses=(max(verdict.after, MIN_REQUESTED_PAUSE_S),), chance=chance)
+        pause = stepped_delay(0, pauses=(max(verdict.after, MIN_REQUESTED_PAUSE_S),), chance=chance)
     return replace(
         gate,
         state=state,

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from aintandem_notify.delivery.judge import Action, FaultHistory, Verdict
-from aintandem_notify.foundation.backoff import Chance, stepped
+from aintandem_notify.foundation.backoff import Chance, stepped_delay
 from aintandem_notify.hookspecs import Receipt
 from aintandem_notify.store import Claim, DeliveryState, Settlement
 
@@ -41,9 +41,9 @@ def settlement(
     """How the delivery stands after the try."""
     due_at, state = now, DeliveryState.QUEUED if verdict.once_more else _STATES[verdict.action]
     if verdict.action is Action.AGAIN:
-        due_at += timedelta(seconds=stepped(claim.attempts, pauses=MESSAGE_PAUSES_S, chance=chance))
+        due_at += timedelta(seconds=stepped_delay(claim.attempts, pauses=MESSAGE_PAUSES_S, chance=chance))
     elif verdict.once_more:
-        due_at += timedelta(seconds=stepped(0, pauses=MESSAGE_PAUSES_S, chance=chance))
+        due_at += timedelta(seconds=stepped_delay(0, pauses=MESSAGE_PAUSES_S, chance=chance))
     return Settlement(
         claim=claim,
         state=state,

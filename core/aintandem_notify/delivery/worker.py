@@ -21,7 +21,7 @@ from aintandem_notify.delivery.stored_gate import Instant, PlaceHash, StoredGate
 from aintandem_notify.domain.events import AgentEvent, DestinationParkedEvent, DestinationRecoveredEvent
 from aintandem_notify.domain.notification import STORE_THREAD, Notification
 from aintandem_notify.errors import StoreError
-from aintandem_notify.foundation.backoff import Chance, stepped
+from aintandem_notify.foundation.backoff import Chance, stepped_delay
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import get_logger
 from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult
@@ -269,7 +269,7 @@ class Worker:
                 self._say_store(str(error))
                 # Without anything to record, a drain ends the pause; with it, the next try must still come.
                 with trio.CancelScope() if outcomes else self._until_drained():
-                    await trio.sleep(stepped(attempt, pauses=STORE_PAUSES_S, chance=self._chance))
+                    await trio.sleep(stepped_delay(attempt, pauses=STORE_PAUSES_S, chance=self._chance))
             else:
                 self._say_store(None)
                 self._say_moved(turn.before, turn.after)

@@ -18,7 +18,7 @@ def full_jitter(attempt: int, *, initial: float, maximum: float, chance: Chance)
     return ceiling * chance()
 
 
-def stepped(attempt: int, *, pauses: Sequence[float], chance: Chance) -> float:
+def stepped_delay(attempt: int, *, pauses: Sequence[float], chance: Chance) -> float:
     """Seconds to wait after the given failure (counted from 0), from a list whose last entry repeats.
 
     Jittered upwards by at most a fifth, never below the listed pause.

@@ -15,7 +15,7 @@ from pydantic_core import from_json
 MAX_DEPTH: Final = 100
 """Nesting that a text may have; ours, well under the recursion limits of every JSON reader behind us."""
 
-MOST_VALUES: Final = 1_000_000
+MAX_VALUES: Final = 1_000_000
 """Values of a text, about: a list of 100,000 tasks has so many. Read, they take 100 MB or so, at worst 120 MB."""
 
 _PORTION: Final = 65_536
@@ -42,7 +42,7 @@ class UnreadableJson(ValueError):
         self.flaw = flaw
 
 
-def read_json(content: Content, *, most_values: int = MOST_VALUES, strict: bool = True, mends: bool = True) -> Any:
+def read_json(content: Content, *, most_values: int = MAX_VALUES, strict: bool = True, mends: bool = True) -> Any:
     """The JSON value of ``content``. Raises UnreadableJson, and nothing else, whatever the content is.
 
     Halves of characters (lone surrogates), and bytes that are no UTF-8, become U+FFFD, so that what comes out can
@@ -108,7 +108,7 @@ def _read(content: Content, *, strict: bool, mends: bool) -> Any:
         if not mends:
             raise UnreadableJson(JsonFlaw.MALFORMED) from None
         return _read_slowly(text, strict=strict)
-    if strict and (flaw := beyond_limits(value)) is not None:
+    if strict and (flaw := find_flaw(value)) is not None:
         raise UnreadableJson(flaw)
     return value
 
@@ -123,34 +123,34 @@ def _read_slowly(content: Content, *, strict: bool) -> Any:
     except ValueError:  # NaN, Infinity, or an integer with more digits than Python converts
         raise UnreadableJson(JsonFlaw.NUMBER_OUT_OF_RANGE) from None
     # The depth comes first: mending goes as deep as the text does.
-    if strict and (flaw := beyond_limits(value)) is not None:
+    if strict and (flaw := find_flaw(value)) is not None:
         raise UnreadableJson(flaw)
-    return mend(value)
+    return replace_all_surrogates(value)
 
 
 def _refuse_constant(name: str) -> object:
     raise ValueError(name)
 
 
-def mend_surrogates(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     """``text`` with halves of characters that stand alone replaced by U+FFFD, so that it can be encoded."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def mend(value: Any) -> Any:
+def replace_all_surrogates(value: Any) -> Any:
     """The JSON value with all its texts mended; it must not be deeper than ``MAX_DEPTH``."""
     match value:
         case str():
-            return mend_surrogates(value)
+            return replace_surrogates(value)
         case list():
-            return [mend(item) for item in value]
+            return [replace_all_surrogates(item) for item in value]
         case dict():
-            return {mend_surrogates(key): mend(item) for key, item in value.items()}
+            return {replace_surrogates(key): replace_all_surrogates(item) for key, item in value.items()}
         case _:
             return value
 
 
-def beyond_limits(content: Any) -> JsonFlaw | None:
+def find_flaw(content: Any) -> JsonFlaw | None:
     """Looks through ``content`` level by level for what no JSON reader behind us should have to take."""
     level: list[Any] = [content] if isinstance(content, dict | list) else []
     for _ in range(MAX_DEPTH + 1):

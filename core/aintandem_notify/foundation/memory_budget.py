@@ -14,10 +14,10 @@ class _Turn:
     granted: trio.Event = field(default_factory=trio.Event)
 
 
-class Share:
+class MemoryShare:
     """What one user has of a budget; ``size`` in bytes. Whoever asks for more must ask only once for all of it."""
 
-    def __init__(self, budget: "Budget") -> None:
+    def __init__(self, budget: "MemoryBudget") -> None:
         self.size = 0
         self._budget = budget
 
@@ -34,7 +34,7 @@ class Share:
         self.size = 0
 
 
-class Budget:
+class MemoryBudget:
     """``total`` bytes; ``used`` are taken. First come, first served: no large wish is overtaken for ever.
 
     Nobody may wait for more while somebody who has some waits for him: take all at once, and hold it shortly.
@@ -46,9 +46,9 @@ class Budget:
         self._turns: deque[_Turn] = deque()
 
     @contextmanager
-    def share(self) -> Iterator[Share]:
+    def share(self) -> Iterator[MemoryShare]:
         """Nothing of it at first; what it has grown to is given back when the block is left."""
-        share = Share(self)
+        share = MemoryShare(self)
         try:
             yield share
         finally:

@@ -8,18 +8,18 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-FEWEST: Final = 48
+MIN_FILES: Final = 48
 """Descriptors that a command needs, whichever it is; what it has itself, and a few connections. Measured."""
-OWN: Final = 24
+AGENT_FILES: Final = 24
 """Descriptors of an agent without any connection: 15 on Linux, and files that are read, look-ups of names."""
-MOST_REQUESTS: Final = 100
+MAX_HTTP_CONNECTIONS: Final = 100
 """HTTP connections at one time, over all servers, where there is room for as many; ours."""
-MOST_CONTROL: Final = 16
+MAX_CONTROL_CONNECTIONS: Final = 16
 """Connections to the control API at a time, where there is room for as many; ours. Commands take one each."""
-SIMULATED: Final = 4
+FILES_PER_SIMULATED_CONNECTION: Final = 4
 """Descriptors of a connection to the embedded simulator: its two ends, and two of the wire in front of it."""
 
-RAISE_IT: Final = "raise it with `ulimit -n`, or with LimitNOFILE= in a systemd unit"
+RAISE_LIMIT_ADVICE: Final = "raise it with `ulimit -n`, or with LimitNOFILE= in a systemd unit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class FileBudget:
     """
 
     links: float
-    requests: int = MOST_REQUESTS
-    control: int = MOST_CONTROL
+    requests: int = MAX_HTTP_CONNECTIONS
+    control: int = MAX_CONTROL_CONNECTIONS
 
 
 NO_LIMIT: Final = FileBudget(math.inf)
@@ -45,43 +45,43 @@ def file_budget(limit: int | None, *, embedded: bool = False) -> FileBudget:
     """
     if limit is None:
         return NO_LIMIT
-    room = limit - OWN
+    room = limit - AGENT_FILES
     kept = _kept_back(room)
-    control = max(min(MOST_CONTROL, kept // 3), 2)
-    each = SIMULATED if embedded else 1
+    control = max(min(MAX_CONTROL_CONNECTIONS, kept // 3), 2)
+    each = FILES_PER_SIMULATED_CONNECTION if embedded else 1
     return FileBudget(max((room - kept) // each - 1, 1), max((kept - control) // each, 2), control)
 
 
 def _kept_back(room: int) -> int:
-    return min(MOST_REQUESTS + MOST_CONTROL, room // 2)
+    return min(MAX_HTTP_CONNECTIONS + MAX_CONTROL_CONNECTIONS, room // 2)
 
 
-def files_for(projects: int, *, embedded: bool = False) -> int:
+def files_needed(projects: int, *, embedded: bool = False) -> int:
     """The limit that this many projects need."""
-    links = (projects + 1) * (SIMULATED if embedded else 1)
-    return OWN + min(2 * links, links + MOST_REQUESTS + MOST_CONTROL)
+    links = (projects + 1) * (FILES_PER_SIMULATED_CONNECTION if embedded else 1)
+    return AGENT_FILES + min(2 * links, links + MAX_HTTP_CONNECTIONS + MAX_CONTROL_CONNECTIONS)
 
 
-def shortage(projects: int, limit: int | None, *, embedded: bool = False) -> str | None:
+def describe_shortage(projects: int, limit: int | None, *, embedded: bool = False) -> str | None:
     """A sentence for the operator where the limit does not do for so many projects; else None."""
     if limit is None or projects <= file_budget(limit, embedded=embedded).links:
         return None
-    need = files_for(projects, embedded=embedded)
-    return f"{projects} projects need about {need} open files, the limit is {limit}: {RAISE_IT}"
+    need = files_needed(projects, embedded=embedded)
+    return f"{projects} projects need about {need} open files, the limit is {limit}: {RAISE_LIMIT_ADVICE}"
 
 
-def too_few(limit: int | None) -> str | None:
+def describe_too_low_limit(limit: int | None) -> str | None:
     """A sentence for the operator where no command can work; else None."""
-    if limit is None or limit >= FEWEST:
+    if limit is None or limit >= MIN_FILES:
         return None
-    return f"only {limit} files may be open at a time, and {FEWEST} are needed: {RAISE_IT}"
+    return f"only {limit} files may be open at a time, and {MIN_FILES} are needed: {RAISE_LIMIT_ADVICE}"
 
 
-def in_words(error: OSError) -> str | None:
+def describe_too_many_files(error: OSError) -> str | None:
     """A sentence for the operator where the error is that too many files are open; else None."""
     match error.errno:
         case errno.EMFILE:
-            return f"too many files are open for the limit of this process: {RAISE_IT}"
+            return f"too many files are open for the limit of this process: {RAISE_LIMIT_ADVICE}"
         case errno.ENFILE:
             return "too many files are open on this machine"
         case _:

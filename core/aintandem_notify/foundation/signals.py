@@ -16,13 +16,13 @@ from typing import Final
 
 import trio
 
-from aintandem_notify.foundation.stdio.final_message import say_last
+from aintandem_notify.foundation.stdio.final_message import write_final_message
 from aintandem_notify.foundation.stdio.stderr_thread import drain_stderr
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-EXIT_HELD_BACK: Final = 1
+EXIT_CODE_OVERDUE: Final = 1
 """Exit code when the limit passed and something still held the exit back."""
-SAME_SIGNAL_S: Final = 0.2
+DUPLICATE_SIGNAL_S: Final = 0.2
 """Seconds within which signals are one: ``timeout`` of coreutils, for one, sends its signal to the process and
 then to its group."""
 
@@ -34,7 +34,7 @@ def is_ctrl_c(error: BaseException) -> bool:
 
 
 @contextmanager
-def handlers_kept() -> Iterator[None]:
+def preserve_signal_handlers() -> Iterator[None]:
     """At the end of the block every signal is handled as before it: some modules take one while they are imported.
 
     Changes nothing in a thread, which may set no handler.
@@ -56,7 +56,7 @@ def handlers_kept() -> Iterator[None]:
 def stop_signals(limit: Callable[[], float]) -> Iterator[trio.Event]:
     """The event is set by the first SIGINT or SIGTERM.
 
-    A second one, ``SAME_SIGNAL_S`` later or more, ends the process at once, with 128 + its number, as a kill
+    A second one, ``DUPLICATE_SIGNAL_S`` later or more, ends the process at once, with 128 + its number, as a kill
     would. ``limit`` tells the seconds after the first by which the process ends in any case. Call it in the main
     thread, inside ``trio.run``.
     """
@@ -73,15 +73,15 @@ def stop_signals(limit: Callable[[], float]) -> Iterator[trio.Event]:
             received_at = now
             armed.set()
             token.run_sync_soon(asked.set)
-        elif now - received_at >= SAME_SIGNAL_S:
+        elif now - received_at >= DUPLICATE_SIGNAL_S:
             os._exit(128 + number)
 
     def watch() -> None:
         armed.wait()
         if not left.wait(seconds := limit()):
             drain_stderr()
-            say_last(f"aintandem-notify: something held the exit back for {seconds:g} s; leaving now\n")
-            os._exit(EXIT_HELD_BACK)
+            write_final_message(f"aintandem-notify: something held the exit back for {seconds:g} s; leaving now\n")
+            os._exit(EXIT_CODE_OVERDUE)
 
     threading.Thread(target=watch, name="exit limit", daemon=True).start()
     before = {number: signal.signal(number, receive) for number in STOP_SIGNALS}
@@ -95,12 +95,12 @@ def stop_signals(limit: Callable[[], float]) -> Iterator[trio.Event]:
         armed.set()
 
 
-NUDGE_S: Final = 0.05
+RESEND_S: Final = 0.05
 """Pause between two nudges of a read that a SIGINT has not ended."""
 
 
 @contextmanager
-def interrupts_heard() -> Iterator[None]:
+def interruptible_reads() -> Iterator[None]:
     """Within the block the first SIGINT raises KeyboardInterrupt, also one that comes just before a read waits.
 
     Python runs its handler between two bytecodes, or when the signal has interrupted a call of the system. One
@@ -124,7 +124,7 @@ def interrupts_heard() -> Iterator[None]:
     def nudge() -> None:
         while (told := inbox.recv(1)) and told[0] != signal.SIGINT:
             pass
-        while told and not quiet.wait(NUDGE_S):
+        while told and not quiet.wait(RESEND_S):
             signal.pthread_kill(main, signal.SIGINT)
 
     inbox, outbox = socket.socketpair()
@@ -147,7 +147,7 @@ def interrupts_heard() -> Iterator[None]:
 
 
 @contextmanager
-def interrupts_raised() -> Iterator[None]:
+def raise_keyboard_interrupt() -> Iterator[None]:
     """Within the block a SIGINT raises KeyboardInterrupt, so that what is open is closed.
 
     Without it the command ends at once (``__main__``). Changes nothing where SIGINT is ignored, nor in threads,
@@ -164,8 +164,8 @@ def interrupts_raised() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-class Hangups:
-    """SIGHUP; several of them before anybody waits are one. Made by ``hangups``."""
+class SighupReceiver:
+    """SIGHUP; several of them before anybody waits are one. Made by ``receive_sighups``."""
 
     def __init__(self) -> None:
         self._asked = False
@@ -190,9 +190,9 @@ class Hangups:
 
 
 @contextmanager
-def hangups() -> Iterator[Hangups]:
+def receive_sighups() -> Iterator[SighupReceiver]:
     """No SIGHUP ends the process within the block, also while the agent starts and ends. In the main thread."""
-    received = Hangups()
+    received = SighupReceiver()
     if not hasattr(signal, "SIGHUP"):  # Windows
         yield received
         return

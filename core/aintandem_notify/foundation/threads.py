@@ -16,10 +16,10 @@ Ts = TypeVarTuple("Ts")
 
 RETRY_S: Final = 0.1
 """Seconds until the system is asked again for a thread."""
-TELL_EVERY_S: Final = 60.0
+LOG_EVERY_S: Final = 60.0
 """Seconds between two lines in the log about it: a limit that is just reached is reached again and again."""
 
-NONE_LEFT: Final = (
+NO_MORE_THREADS: Final = (
     "the system starts no more threads; memory is short, or a limit of processes is reached: "
     "raise it with `ulimit -u`, with TasksMax= in a systemd unit, or for the container"
 )
@@ -28,7 +28,7 @@ NONE_LEFT: Final = (
 _log = logging.getLogger(__name__)
 
 
-def is_refused_thread(error: BaseException) -> bool:
+def is_thread_start_failure(error: BaseException) -> bool:
     """Whether the error is that the system starts no thread. Python has no class of its own for it."""
     return type(error) is RuntimeError and error.args == ("can't start new thread",)
 
@@ -52,18 +52,18 @@ async def run_in_thread(
             return await trio.to_thread.run_sync(begin, limiter=limiter, abandon_on_cancel=abandon_on_cancel)
         except RuntimeError as error:
             # What was begun may have raised it about threads of its own, and is not done twice.
-            if begun or not is_refused_thread(error):
+            if begun or not is_thread_start_failure(error):
                 raise
-        _tell_now_and_then()
+        _log_rate_limited()
         await trio.sleep(RETRY_S)
 
 
-_told_at: float | None = None
+_logged_at: float | None = None
 
 
-def _tell_now_and_then() -> None:
-    global _told_at  # the limit is the whole process's
+def _log_rate_limited() -> None:
+    global _logged_at  # the limit is the whole process's
     now = time.monotonic()
-    if _told_at is None or now - _told_at >= TELL_EVERY_S:
-        _told_at = now
-        _log.warning("work waits: %s", NONE_LEFT)
+    if _logged_at is None or now - _logged_at >= LOG_EVERY_S:
+        _logged_at = now
+        _log.warning("work waits: %s", NO_MORE_THREADS)

@@ -12,7 +12,7 @@ import trio
 
 from aintandem_notify.config import ConnectionConfig, Outbound
 from aintandem_notify.errors import HttpFailed
-from aintandem_notify.foundation.open_files import MOST_REQUESTS
+from aintandem_notify.foundation.open_files import MAX_HTTP_CONNECTIONS
 from aintandem_notify.http_client.answer import HttpAnswer, Room
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class HttpClient:
         *,
         no_proxy: Sequence[str] = (),
         allow_addresses: Sequence[str] = (),
-        connections: int = MOST_REQUESTS,
+        connections: int = MAX_HTTP_CONNECTIONS,
     ) -> None:
         self._proxy = proxy
         self._ca_file = ca_file
@@ -64,7 +64,7 @@ class HttpClient:
         self._open = False
 
     @classmethod
-    def configured(cls, connection: ConnectionConfig, connections: int = MOST_REQUESTS) -> Self:
+    def configured(cls, connection: ConnectionConfig, connections: int = MAX_HTTP_CONNECTIONS) -> Self:
         """A client as ``[connection]`` wants it, with so many connections at a time at the most."""
         return cls(
             connection.proxy_url,

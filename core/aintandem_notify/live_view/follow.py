@@ -25,7 +25,7 @@ from aintandem_notify.errors import (
     ProjectGone,
 )
 from aintandem_notify.foundation.clock import SystemClock
-from aintandem_notify.foundation.open_files import raise_file_limit, shortage
+from aintandem_notify.foundation.open_files import describe_shortage, raise_file_limit
 from aintandem_notify.live_view.catch_up import ends
 from aintandem_notify.live_view.model import Board, Line
 from aintandem_notify.live_view.output import Paper, Style, open_paper
@@ -132,7 +132,9 @@ async def _follow(client: AInTandemClient, config: Config, wanted: FollowOptions
         project, record = await _task(client, wanted.task_id, projects, meant)
         projects = [project]
         board.found(project, _running([record], project))
-    if (few := shortage(len(projects), raise_file_limit(), embedded=config.orchestrator.embedded)) is not None:
+    if (
+        few := describe_shortage(len(projects), raise_file_limit(), embedded=config.orchestrator.embedded)
+    ) is not None:
         raise Ended(f"{few}; or name fewer with --project")
     many = len(projects) > 1 or any(one.is_glob for one in meant)
     async with open_paper(style, board, now=SystemClock().now, with_project=many) as paper:

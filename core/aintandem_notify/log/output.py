@@ -17,7 +17,7 @@ from structlog.typing import FilteringBoundLogger, Processor
 
 from aintandem_notify.foundation.clock import local_time
 from aintandem_notify.foundation.printable import escape
-from aintandem_notify.foundation.stdio.stderr_thread import plain_notice, threaded_stderr
+from aintandem_notify.foundation.stdio.stderr_thread import plain_loss_notice, threaded_stderr
 from aintandem_notify.log.entries import safe_entry, safe_trace
 from aintandem_notify.log.lines import OWN_KEYS, json_line, text_line
 
@@ -74,7 +74,7 @@ def _write_lines(level: int, log_format: LogFormat, stream: TextIO | None) -> No
     ]
     logger = _LineLogger(stream)
     if (threaded := threaded_stderr()) is not None:
-        threaded.notice = _notice(processors) if level <= logging.WARNING else plain_notice
+        threaded.notice = _notice(processors) if level <= logging.WARNING else plain_loss_notice
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),

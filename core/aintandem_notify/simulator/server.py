@@ -8,8 +8,8 @@ from typing import Final
 import trio
 
 from aintandem_notify.foundation.clock import Clock, SystemClock
-from aintandem_notify.foundation.http_server.connections import Guests
-from aintandem_notify.foundation.http_server.server import bound_socket, served
+from aintandem_notify.foundation.http_server.connections import ConnectionLimiter
+from aintandem_notify.foundation.http_server.server import bound_socket, serve
 from aintandem_notify.simulator.api.app import build_app
 from aintandem_notify.simulator.demo import run_demo
 from aintandem_notify.simulator.simulation import Refusal, Simulator
@@ -82,9 +82,9 @@ async def _served(simulator: Simulator) -> AsyncIterator[None]:
     bound = bound_socket("127.0.0.1", 0)
     port = bound.getsockname()[1]
     name = "aintandem_notify.simulator.hypercorn"
-    guests = Guests(MOST_STRANGERS, counts_all=False, arrived=simulator.front.arrived)
+    guests = ConnectionLimiter(MOST_STRANGERS, counts_all=False, arrived=simulator.front.arrived)
     async with (
-        served(build_app(simulator), bound, name=name, keep_alive_s=KEEP_ALIVE, grace_s=GRACE, guests=guests),
+        serve(build_app(simulator), bound, name=name, keep_alive_s=KEEP_ALIVE, grace_s=GRACE, guests=guests),
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(simulator.front.run, port)

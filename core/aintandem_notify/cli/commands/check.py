@@ -62,10 +62,10 @@ def _describe(loaded: LoadedConfig) -> None:
 
 def _too_few_files(loaded: LoadedConfig) -> str | None:
     """As the start of the agent says it; globs stand for projects that only the orchestrator knows."""
-    from aintandem_notify.foundation.open_files import raise_file_limit, shortage
+    from aintandem_notify.foundation.open_files import describe_shortage, raise_file_limit
 
     config = loaded.config
-    return shortage(len(config.projects), raise_file_limit(), embedded=config.orchestrator.embedded)
+    return describe_shortage(len(config.projects), raise_file_limit(), embedded=config.orchestrator.embedded)
 
 
 def _connect(loaded: LoadedConfig) -> None:

@@ -24,7 +24,7 @@ from aintandem_notify.control.schemas import (
 )
 from aintandem_notify.errors import StoreInUse
 from aintandem_notify.foundation.clock import Clock, SystemClock
-from aintandem_notify.foundation.signals import interrupts_raised
+from aintandem_notify.foundation.signals import raise_keyboard_interrupt
 from aintandem_notify.store import DeliveryFilter, Store, exists, put_aside
 
 SIMULATOR_STORES_NOTHING: Final = (
@@ -84,7 +84,7 @@ def open_backend(config: Path, clock: Clock | None = None) -> Iterator[ControlBa
         yield RemoteBackend(whereabouts)
         return
     at_rest = load_at_rest(config)
-    with interrupts_raised(), _stored(at_rest) as store:
+    with raise_keyboard_interrupt(), _stored(at_rest) as store:
         yield OfflineBackend(config, store, at_rest.instances, clock or SystemClock())
 
 

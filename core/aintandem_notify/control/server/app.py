@@ -41,7 +41,7 @@ from aintandem_notify.control.server.request_parsing import (
 )
 from aintandem_notify.control.server.status import liveness, readiness, status_of
 from aintandem_notify.errors import StoreError
-from aintandem_notify.foundation.http_server.connections import vouch_for
+from aintandem_notify.foundation.http_server.connections import mark_authenticated
 from aintandem_notify.store import BulkResult
 
 _log = log.get_logger(__name__)
@@ -215,7 +215,7 @@ def _guarded(app: ASGIApp, token: str) -> ASGIApp:
         problem = authorize(request.method, scope["path"], request.headers, token)
         if problem is None:
             if scope["path"] not in PUBLIC_PATHS:
-                vouch_for(scope)
+                mark_authenticated(scope)
             await app(scope, receive, send)
         else:
             await _error(str(problem), problem.status)(scope, receive, send)

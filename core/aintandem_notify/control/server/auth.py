@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from aintandem_notify.control.refusal import RequestRefused
-from aintandem_notify.foundation.http_server.cross_site import is_foreign, is_here
+from aintandem_notify.foundation.http_server.cross_site import is_cross_site_write, is_loopback_host
 
 PUBLIC_PATHS: Final = frozenset({"/healthz", "/readyz"})
 """What anybody on this machine may ask, without a token."""
@@ -13,9 +13,9 @@ PUBLIC_PATHS: Final = frozenset({"/healthz", "/readyz"})
 
 def authorize(method: str, path: str, headers: Mapping[str, str], token: str) -> RequestRefused | None:
     """Why the request is refused; None if it is let in. ``headers`` has lower-case names."""
-    if not is_here(headers.get("host", "")):
+    if not is_loopback_host(headers.get("host", "")):
         return RequestRefused("this host name is not served here; use 127.0.0.1 or localhost", status=403)
-    if is_foreign(method, headers):
+    if is_cross_site_write(method, headers):
         return RequestRefused("requests from other sites are refused", status=403)
     if path in PUBLIC_PATHS:
         return None

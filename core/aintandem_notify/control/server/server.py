@@ -13,9 +13,9 @@ from aintandem_notify.control.discovery import AlreadyRunning, ControlEndpoint, 
 from aintandem_notify.control.server.access import AgentAccess
 from aintandem_notify.control.server.app import build_app
 from aintandem_notify.errors import StoreError
-from aintandem_notify.foundation.http_server.connections import Guests
-from aintandem_notify.foundation.http_server.server import bound_socket, served
-from aintandem_notify.foundation.open_files import MOST_CONTROL
+from aintandem_notify.foundation.http_server.connections import ConnectionLimiter
+from aintandem_notify.foundation.http_server.server import bound_socket, serve
+from aintandem_notify.foundation.open_files import MAX_CONTROL_CONNECTIONS
 
 KEEP_ALIVE_S: Final = 10.0
 """Seconds that an idle connection is kept, and that a request has to arrive but for its body."""
@@ -29,7 +29,7 @@ _log = log.get_logger(__name__)
 
 @asynccontextmanager
 async def open_control(
-    access: AgentAccess, listen: tuple[str, int] | None, most: int = MOST_CONTROL
+    access: AgentAccess, listen: tuple[str, int] | None, most: int = MAX_CONTROL_CONNECTIONS
 ) -> AsyncIterator[None]:
     """The API at ``listen`` (host and port, 0 for a free one) within the block; None: there is none.
 
@@ -86,8 +86,8 @@ async def _published(access: AgentAccess, listen: tuple[str, int], most: int) ->
         with publish_endpoint(
             control_file(access.config), ControlEndpoint(address=address, token=token, pid=os.getpid())
         ):
-            guests = Guests(most, counts_all=True)
-            async with served(
+            guests = ConnectionLimiter(most, counts_all=True)
+            async with serve(
                 app, bound, name=SERVER_LOG, keep_alive_s=KEEP_ALIVE_S, grace_s=GRACE_S, guests=guests
             ):
                 yield

@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, core_schema, to_json
 
-from aintandem_notify.foundation.foreign_json import mend_surrogates
+from aintandem_notify.foundation.foreign_json import replace_surrogates
 
 
 class Family(StrEnum):
@@ -68,7 +68,7 @@ def _false(_value: object) -> bool:
 
 
 def _mended(value: object) -> object:
-    return mend_surrogates(value) if isinstance(value, str) else value
+    return replace_surrogates(value) if isinstance(value, str) else value
 
 
 MAX_ID_LENGTH: Final = 512

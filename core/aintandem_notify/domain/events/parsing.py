@@ -16,10 +16,10 @@ from aintandem_notify.domain.events.event_types import EVENT_TYPES, LOCAL_TYPES,
 from aintandem_notify.foundation.foreign_json import (
     JsonFlaw,
     UnreadableJson,
-    beyond_limits,
+    find_flaw,
     is_out_of_memory,
-    mend,
     read_json,
+    replace_all_surrogates,
 )
 
 MAX_VALUES: Final = 250_000
@@ -166,7 +166,7 @@ def sanitize_value(value: Any) -> Any:
 
     The same as for frames: not too deep, no infinite number, lone surrogates mended.
     """
-    return None if beyond_limits([value]) is not None else mend(value)
+    return None if find_flaw([value]) is not None else replace_all_surrogates(value)
 
 
 def _moment(value: object) -> datetime | None:

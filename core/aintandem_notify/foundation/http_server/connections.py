@@ -18,7 +18,7 @@ within it, and nobody who opens connections without end turns over more than the
 SCOPE_KEY: Final = "aintandem_notify.guest"
 
 
-class Guest:
+class ClientConnection:
     """One connection.
 
     ``working`` requests of it are being answered. It is ``known`` once one of them has shown the token. ``since``
@@ -43,7 +43,7 @@ class Guest:
         self._stream.socket.close()
 
 
-class Guests:
+class ConnectionLimiter:
     """The connections of one server, at most ``most`` of them.
 
     Without ``counts_all``, those that a request with the token is at work on take no room: a server of sockets has
@@ -54,16 +54,16 @@ class Guests:
         self._most = most
         self._arrived = arrived
         self._counts_all = counts_all
-        self._there: set[Guest] = set()
+        self._there: set[ClientConnection] = set()
         self._changed = trio.Event()
 
     def __len__(self) -> int:
         return sum(self._counts_all or guest.may_leave for guest in self._there)
 
     @contextmanager
-    def received(self, stream: trio.SocketStream) -> Iterator[Guest]:
+    def received(self, stream: trio.SocketStream) -> Iterator[ClientConnection]:
         """The stream's place for as long as the block lasts."""
-        guest = Guest(stream)
+        guest = ClientConnection(stream)
         self._there.add(guest)
         self._arrived()
         try:
@@ -73,7 +73,7 @@ class Guests:
             self._change()
 
     @contextmanager
-    def asking(self, guest: Guest) -> Iterator[None]:
+    def asking(self, guest: ClientConnection) -> Iterator[None]:
         """A request of the guest, for as long as the block lasts."""
         guest.working += 1
         try:
@@ -94,7 +94,7 @@ class Guests:
 
     def close_one(self) -> bool:
         """Close the connection that has waited longest; False if none has waited long enough."""
-        leaving = longest_waiting(self._there, trio.current_time())
+        leaving = find_idlest(self._there, trio.current_time())
         if leaving is not None:
             self._there.discard(leaving)
             leaving.close()
@@ -105,13 +105,13 @@ class Guests:
         self._changed = trio.Event()
 
 
-def longest_waiting(guests: Iterable[Guest], now: float) -> Guest | None:
+def find_idlest(guests: Iterable[ClientConnection], now: float) -> ClientConnection | None:
     """Whose connection to close first: of those that have not shown the token, then of those that have."""
     idle = (guest for guest in guests if guest.may_leave and now - guest.since >= GRACE_S)
     return min(idle, key=lambda guest: (guest.known, guest.since), default=None)
 
 
-def vouch_for(scope: Any) -> None:
+def mark_authenticated(scope: Any) -> None:
     """Of an ASGI scope: who asks this has shown the token."""
     guest = scope.get(SCOPE_KEY)
     if guest is not None:  # None where an application is called without a server

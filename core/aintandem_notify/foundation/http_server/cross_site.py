@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-_READS: Final = frozenset({"GET", "HEAD"})
-_ELSEWHERE: Final = frozenset({"cross-site", "same-site"})
+_READ_METHODS: Final = frozenset({"GET", "HEAD"})
+_OTHER_SITES: Final = frozenset({"cross-site", "same-site"})
 """What browsers say in ``Sec-Fetch-Site`` of a page with another origin."""
 
 
-def is_here(host: str) -> bool:
+def is_loopback_host(host: str) -> bool:
     """Whether ``host[:port]`` is a name of this machine that nobody else can give away."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
@@ -25,19 +25,19 @@ def is_here(host: str) -> bool:
         return False
 
 
-def is_foreign(method: str, headers: Mapping[str, str]) -> bool:
+def is_cross_site_write(method: str, headers: Mapping[str, str]) -> bool:
     """Whether another site makes a browser ask this, and it could change something.
 
     ``headers`` has lower-case names. The upgrade to a socket, whose answers a page may read, goes by the method
     CONNECT, as in HTTP/2.
     """
-    if method in _READS:
+    if method in _READ_METHODS:
         return False
     own = f"http://{headers.get('host', '')}".lower()
-    return headers.get("origin", own).lower() != own or headers.get("sec-fetch-site", "").lower() in _ELSEWHERE
+    return headers.get("origin", own).lower() != own or headers.get("sec-fetch-site", "").lower() in _OTHER_SITES
 
 
-def is_json(headers: Mapping[str, str]) -> bool:
+def has_json_body(headers: Mapping[str, str]) -> bool:
     """Whether the body, if there is one, is said to be JSON: what no form can say, and no page unasked."""
     if headers.get("content-length", "0").strip() == "0" and "transfer-encoding" not in headers:
         return True

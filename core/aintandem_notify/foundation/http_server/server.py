@@ -19,23 +19,23 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ConnectionState
 from starlette.requests import ClientDisconnect
 
-from aintandem_notify.foundation.http_server.connections import SCOPE_KEY, Guest, Guests
+from aintandem_notify.foundation.http_server.connections import SCOPE_KEY, ClientConnection, ConnectionLimiter
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-STALLED_MS: Final = 5000
+SEND_TIMEOUT_MS: Final = 5000
 """Milliseconds until a client that takes nothing of its answer is cut off (Linux): Hypercorn's sends are shielded
 from cancellation, so such a client could hold back the end of the process."""
 
 BACKLOG: Final = 128
 """Connections that wait in the kernel until there is room; they take no descriptor of ours."""
 
-PAUSE_S: Final = 0.1
+ACCEPT_RETRY_S: Final = 0.1
 """Seconds between attempts where no connection can be taken; as trio's own."""
 
-_WENT_AWAY: Final = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.EAGAIN})
+_CLIENT_GONE_ERRNOS: Final = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.EAGAIN})
 """What accept says of a client that was gone before we looked."""
 
 
@@ -45,7 +45,9 @@ def bound_socket(host: str, port: int) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with suppress(AttributeError, OSError):
-            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MS)  # accepted ones inherit it
+            bound.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SEND_TIMEOUT_MS
+            )  # accepted ones inherit it
         bound.setblocking(False)
         bound.bind((host, port))
     except OSError:
@@ -80,8 +82,14 @@ async def read_body(request: "Request", *, most: int, within_s: float) -> bytes:
 
 
 @asynccontextmanager
-async def served(
-    app: "ASGIApp", bound: socket.socket, *, name: str, keep_alive_s: float, grace_s: float, guests: Guests
+async def serve(
+    app: "ASGIApp",
+    bound: socket.socket,
+    *,
+    name: str,
+    keep_alive_s: float,
+    grace_s: float,
+    guests: ConnectionLimiter,
 ) -> AsyncIterator[None]:
     """``app`` behind the socket, which it closes, for as long as the block lasts.
 
@@ -112,7 +120,7 @@ async def served(
             await server.context.terminated.set()
 
 
-class AcceptTrouble:
+class AcceptErrors:
     """What keeps a server from taking connections: logged once, and once when it is over; the server goes on."""
 
     def __init__(self, errors: logging.Logger) -> None:
@@ -121,7 +129,7 @@ class AcceptTrouble:
 
     def is_ours(self, error: OSError) -> bool:
         """Whether the next attempt would end like this one, and a pause is due: not if only that client went."""
-        if error.errno in _WENT_AWAY:
+        if error.errno in _CLIENT_GONE_ERRNOS:
             return False
         if not self._failing:
             self._failing = True
@@ -139,7 +147,12 @@ class _Server:
     """Takes connections in and answers them, each in a task of its own."""
 
     def __init__(
-        self, app: "ASGIApp", config: Config, guests: Guests, nursery: trio.Nursery, errors: logging.Logger
+        self,
+        app: "ASGIApp",
+        config: Config,
+        guests: ConnectionLimiter,
+        nursery: trio.Nursery,
+        errors: logging.Logger,
     ) -> None:
         self._app = app
         self._config = config
@@ -151,7 +164,7 @@ class _Server:
 
     async def take_in(self, listening: trio.socket.SocketType) -> None:
         """Until cancelled."""
-        trouble = AcceptTrouble(self._errors)
+        trouble = AcceptErrors(self._errors)
         while True:
             await trio.lowlevel.wait_readable(listening.fileno())
             await self._guests.make_room()
@@ -159,14 +172,14 @@ class _Server:
                 accepted, _ = await listening.accept()
             except OSError as error:
                 if trouble.is_ours(error) and not self._guests.close_one():
-                    await trio.sleep(PAUSE_S)
+                    await trio.sleep(ACCEPT_RETRY_S)
                 continue
             trouble.is_over()
             self._nursery.start_soon(self._answer, trio.SocketStream(accepted))
 
     async def _answer(self, stream: trio.SocketStream) -> None:
         with self._guests.received(stream) as guest, trio.CancelScope() as scope:
-            line = _Line(stream, guest, scope)
+            line = _HypercornStream(stream, guest, scope)
             app = ASGIWrapper(cast("ASGIFramework", self._app_for(guest)))
             state = ConnectionState({})
             try:
@@ -176,7 +189,7 @@ class _Server:
             finally:
                 stream.socket.close()
 
-    def _app_for(self, guest: Guest) -> "ASGIApp":
+    def _app_for(self, guest: ClientConnection) -> "ASGIApp":
         async def app(scope: "Scope", receive: "Receive", send: "Send") -> None:
             with self._guests.asking(guest):
                 await self._app({**scope, SCOPE_KEY: guest}, receive, send)
@@ -193,10 +206,10 @@ class _Server:
             self._errors.warning("a connection was closed, what came on it cannot be read: %s", kind)
 
 
-class _Line:
+class _HypercornStream:
     """A connection as Hypercorn sees it; one that its client has closed, or that made place, ends at once."""
 
-    def __init__(self, stream: trio.SocketStream, guest: Guest, scope: trio.CancelScope) -> None:
+    def __init__(self, stream: trio.SocketStream, guest: ClientConnection, scope: trio.CancelScope) -> None:
         self._stream = stream
         self._guest = guest
         self._scope = scope

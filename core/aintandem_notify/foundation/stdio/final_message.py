@@ -4,7 +4,7 @@ import os
 import select
 
 
-def say_last(text: str) -> None:
+def write_final_message(text: str) -> None:
     """Write ``text`` to standard error if it takes it now; no pipe that nobody reads holds the process back."""
     try:
         # Windows can ask sockets only.

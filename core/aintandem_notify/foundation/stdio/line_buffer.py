@@ -20,7 +20,7 @@ class LineBuffer:
     def put(self, text: bytes) -> None:
         """Let ``text`` wait, or drop it. Once something was dropped, all is until ``take`` has said so."""
         if self._dropped or (self._waiting and self._size + len(text) > self._limit):
-            self._dropped += lines_in(text)
+            self._dropped += count_lines(text)
             return
         self._waiting.append(text)
         self._size += len(text)
@@ -36,6 +36,6 @@ class LineBuffer:
         return bool(self._waiting or self._dropped)
 
 
-def lines_in(text: bytes) -> int:
+def count_lines(text: bytes) -> int:
     """How many lines ``text`` is; one without an end counts, too."""
     return max(text.count(b"\n"), 1)

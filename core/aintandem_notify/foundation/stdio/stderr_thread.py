@@ -13,19 +13,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from aintandem_notify.foundation.stdio.line_buffer import LineBuffer, lines_in
+from aintandem_notify.foundation.stdio.line_buffer import LineBuffer, count_lines
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-LINGER_S: Final = 1.0
+FLUSH_TIMEOUT_S: Final = 1.0
 """Seconds that whoever flushes the stream waits until it is written, and so does the end of the process."""
 
-PIECE: Final = 512
+PIECE_BYTES: Final = 512
 """Bytes that a stream takes without waiting when it says that it can be written (POSIX: at least so many)."""
 
 
-def plain_notice(lines: int) -> str:
+def plain_loss_notice(lines: int) -> str:
     """What is said of lines that were lost, where the log has no form for it."""
     return f"aintandem-notify: {lines} lines could not be written to standard error"
 
@@ -37,7 +37,7 @@ class ThreadedStderr(io.BufferedIOBase):
     """
 
     def __init__(self, descriptor: int, *, is_terminal: bool = False) -> None:
-        self.notice: Callable[[int], str] = plain_notice
+        self.notice: Callable[[int], str] = plain_loss_notice
         self.name: Final = "<stderr>"
         self._descriptor = descriptor
         self._is_terminal = is_terminal
@@ -79,9 +79,9 @@ class ThreadedStderr(io.BufferedIOBase):
             self._writer = writer
 
     def flush(self) -> None:
-        """Wait for what was written, at most ``LINGER_S``, and not again while nothing moves."""
+        """Wait for what was written, at most ``FLUSH_TIMEOUT_S``, and not again while nothing moves."""
         if not self._stuck:
-            self.drain(LINGER_S)
+            self.drain(FLUSH_TIMEOUT_S)
 
     def drain(self, seconds: float) -> bool:
         """Wait so long at most until all is written, or lost; whether it is."""
@@ -100,13 +100,13 @@ class ThreadedStderr(io.BufferedIOBase):
             try:
                 self._write_pieces(text)
             except (OSError, ValueError):
-                self._lost += lines_in(text)
+                self._lost += count_lines(text)
 
     def _write_pieces(self, text: bytes) -> None:
-        for start in range(0, len(text), PIECE):
+        for start in range(0, len(text), PIECE_BYTES):
             if not select.select([], [self._descriptor], [], 0)[1]:
                 raise BlockingIOError
-            os.write(self._descriptor, text[start : start + PIECE])
+            os.write(self._descriptor, text[start : start + PIECE_BYTES])
 
     def _keep_writing(self) -> None:
         while True:
@@ -124,7 +124,7 @@ class ThreadedStderr(io.BufferedIOBase):
 
     def _write_or_count(self, text: bytes) -> None:
         if not self._tell_lost() or not self._is_written(text):
-            self._lost += lines_in(text)
+            self._lost += count_lines(text)
 
     def _tell_lost(self) -> bool:
         """Whether all that was lost has been told of."""
@@ -156,7 +156,7 @@ class ThreadedStderr(io.BufferedIOBase):
 
 @contextmanager
 def stderr_in_thread() -> Iterator[None]:
-    """Within the block ``sys.stderr`` is written by a thread; at its end there are ``LINGER_S`` for the rest.
+    """Within the block a thread writes ``sys.stderr``; at its end there are ``FLUSH_TIMEOUT_S`` for the rest.
 
     Afterwards it is what it was before, or, if the rest was not taken, stays as it is: nobody is held up then
     either. Changes nothing where the process has no standard error.
@@ -173,7 +173,7 @@ def stderr_in_thread() -> Iterator[None]:
     try:
         yield
     finally:
-        if out.drain(LINGER_S):
+        if out.drain(FLUSH_TIMEOUT_S):
             sys.stderr = before
 
 
@@ -184,6 +184,6 @@ def threaded_stderr() -> ThreadedStderr | None:
 
 
 def drain_stderr() -> bool:
-    """Wait at most ``LINGER_S`` until what was written to standard error is; whether it is."""
+    """Wait at most ``FLUSH_TIMEOUT_S`` until what was written to standard error is; whether it is."""
     out = threaded_stderr()
-    return out is None or out.drain(LINGER_S)
+    return out is None or out.drain(FLUSH_TIMEOUT_S)

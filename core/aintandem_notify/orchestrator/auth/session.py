@@ -18,7 +18,7 @@ from aintandem_notify import log
 from aintandem_notify.config import Secret
 from aintandem_notify.domain.events import LoginFailedEvent
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, NotLoggedIn, ServerTrouble
-from aintandem_notify.foundation.backoff import Chance, stepped
+from aintandem_notify.foundation.backoff import Chance, stepped_delay
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.auth.credentials import Credentials, GivenToken, Login
@@ -252,7 +252,7 @@ class Session:
     def _note_failure(self, error: ApiError | HttpFailed) -> None:
         refused = _is_refusal(error)
         pauses = REFUSED_PAUSES if refused else TROUBLE_PAUSES
-        pause = stepped(self._failures, pauses=pauses, chance=self._chance)
+        pause = stepped_delay(self._failures, pauses=pauses, chance=self._chance)
         if isinstance(error, ServerTrouble) and error.retry_after is not None:
             pause = max(pause, error.retry_after)
         self._failures += 1

@@ -6,7 +6,7 @@ large message waits until there is room for all of it.
 
 from typing import Final
 
-from aintandem_notify.foundation.memory_budget import Budget, Share
+from aintandem_notify.foundation.memory_budget import MemoryBudget, MemoryShare
 
 FREE_MESSAGE: Final = 2**18
 """Bytes of a message that a link may read without asking; nearly all messages have less."""
@@ -27,7 +27,7 @@ class FrameMemory:
     """What the links of one program share."""
 
     def __init__(self) -> None:
-        self.large = Budget(LARGE_MESSAGES)
+        self.large = MemoryBudget(LARGE_MESSAGES)
         self.buffered = 0
 
     @property
@@ -43,16 +43,16 @@ class LinkMemory:
         self.waits = False
         self._closed = False
         self._room = room
-        self._arriving: Share | None = None
-        self._buffered: list[Share] = []
-        self._in_hand: list[Share] = []
+        self._arriving: MemoryShare | None = None
+        self._buffered: list[MemoryShare] = []
+        self._in_hand: list[MemoryShare] = []
         self._cost = self._cost_in_hand = 0
 
     async def ask(self, size: int) -> None:
         """Wait until there is room for a large message of ``size`` bytes, which has begun to arrive."""
         self.waits = True
         try:
-            share = Share(self._room.large)
+            share = MemoryShare(self._room.large)
             await share.grow(COPIES * size)
             if self._closed:
                 share.give_back()
@@ -85,7 +85,7 @@ class LinkMemory:
         self._in_hand, self._buffered, self._arriving = [], [], None
         self._cost = self._cost_in_hand = 0
 
-    def _give_back(self, shares: list[Share], cost: int) -> None:
+    def _give_back(self, shares: list[MemoryShare], cost: int) -> None:
         for share in shares:
             share.give_back()
         self._room.buffered -= cost

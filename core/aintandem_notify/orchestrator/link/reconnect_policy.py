@@ -12,7 +12,7 @@ from aintandem_notify.errors import (
     ProjectGone,
     ServerTrouble,
 )
-from aintandem_notify.foundation.backoff import Chance, full_jitter, stepped
+from aintandem_notify.foundation.backoff import Chance, full_jitter, stepped_delay
 
 STABLE_AFTER_S: Final = 60.0
 """A connection that lasted so long was a good one: two heartbeats at the usual 30 s have come back. Only then
@@ -63,7 +63,7 @@ def pause_before_retry(trouble: Trouble, failures: int, backoff: Backoff, chance
         first, longest = backoff.reconnect_initial_delay, backoff.reconnect_max_delay
         return full_jitter(failures - 1, initial=first, maximum=longest, chance=chance)
     pauses = [pause * backoff.reconnect_initial_delay for pause in SLOW_PAUSES]
-    return stepped(failures - 1, pauses=pauses, chance=chance)
+    return stepped_delay(failures - 1, pauses=pauses, chance=chance)
 
 
 def gives_up(failures: int, backoff: Backoff) -> bool:

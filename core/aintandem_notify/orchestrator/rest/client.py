@@ -14,7 +14,7 @@ import trio
 
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, ServerTrouble
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.foundation.memory_budget import Budget
+from aintandem_notify.foundation.memory_budget import MemoryBudget
 from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.auth.session import Session
@@ -58,7 +58,7 @@ class OrchestratorApi:
         self._http = http
         self._clock = clock
         self._timeout = timeout
-        self._large = Budget(LARGE_ANSWERS)
+        self._large = MemoryBudget(LARGE_ANSWERS)
         self._readers = trio.CapacityLimiter(1)
         self._tries_again = True
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import ConfigDict, JsonValue, TypeAdapter
 
-from aintandem_notify.foundation.foreign_json import mend_surrogates
+from aintandem_notify.foundation.foreign_json import replace_surrogates
 from aintandem_notify.log import text_of
 from aintandem_notify.plugins.border.faults import article
 
@@ -56,7 +56,7 @@ def json_object(hook: str, value: object, most: int, what: str) -> dict[str, Any
         # Megabytes are not even written out.
         text = "" if _characters(checked) > most else json.dumps(checked, allow_nan=False, ensure_ascii=False)
         if hook == _FACTS:
-            text = mend_surrogates(text)  # a path in them may hold bytes that are no text
+            text = replace_surrogates(text)  # a path in them may hold bytes that are no text
         size = len(text.encode())
     except (ValueError, TypeError, RecursionError):
         raise InvalidResult(f"{hook} returned a dict that holds more than JSON values") from None

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Final, TextIO
 
-from aintandem_notify.foundation.signals import handlers_kept, is_ctrl_c
+from aintandem_notify.foundation.signals import is_ctrl_c, preserve_signal_handlers
 from aintandem_notify.hookspecs import PROJECT
 from aintandem_notify.log import in_words, name_of, text_of
 from aintandem_notify.plugins.border import SourceFiles, format_location, with_location
@@ -147,7 +147,7 @@ def _reported(home: Callable[[], SourceFiles]) -> Iterator[None]:
     What it prints is kept out of standard output, and no signal is taken from the agent.
     """
     try:
-        with handlers_kept(), prints_to_stderr():
+        with preserve_signal_handlers(), prints_to_stderr():
             yield
     except BaseException as error:
         if is_ctrl_c(error):

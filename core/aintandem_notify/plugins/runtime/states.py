@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from aintandem_notify.errors import DestinationBroken, PluginNotReady
-from aintandem_notify.foundation.backoff import Chance, stepped
+from aintandem_notify.foundation.backoff import Chance, stepped_delay
 from aintandem_notify.plugins.border import PluginUnusable
 
 RETRY_PAUSES_S: Final[Sequence[float]] = (1.0, 5.0, 15.0, 60.0, 300.0)
@@ -63,5 +63,5 @@ def transition_after(fault: Exception, failures: int, chance: Chance) -> Transit
             announce = failures >= SILENT_FAILURES
         case _:
             announce = True
-    pause_s = stepped(failures, pauses=RETRY_PAUSES_S, chance=chance)
+    pause_s = stepped_delay(failures, pauses=RETRY_PAUSES_S, chance=chance)
     return Transition(InstanceState.RETRYING, announce, pause_s)

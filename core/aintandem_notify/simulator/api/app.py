@@ -14,8 +14,8 @@ from starlette.websockets import WebSocket
 
 from aintandem_notify.errors import ApiError
 from aintandem_notify.foundation.foreign_json import read_json
-from aintandem_notify.foundation.http_server.connections import vouch_for
-from aintandem_notify.foundation.http_server.cross_site import is_foreign, is_here, is_json
+from aintandem_notify.foundation.http_server.connections import mark_authenticated
+from aintandem_notify.foundation.http_server.cross_site import has_json_body, is_cross_site_write, is_loopback_host
 from aintandem_notify.foundation.http_server.server import BodyRefused, read_body
 from aintandem_notify.simulator.api.control import CONTROL_CALLS
 from aintandem_notify.simulator.api.progress_socket import subscribe
@@ -79,12 +79,14 @@ def _guarded(app: ASGIApp, simulator: Simulator) -> ASGIApp:
 def _refusal(request: HTTPConnection, bound_to: str) -> ApiError | None:
     """Why this is not answered; None if it is."""
     # One that listens elsewhere than on loopback is meant for a network, under any name.
-    if is_here(f"[{bound_to}]" if ":" in bound_to else bound_to) and not is_here(request.headers.get("host", "")):
+    if is_loopback_host(f"[{bound_to}]" if ":" in bound_to else bound_to) and not is_loopback_host(
+        request.headers.get("host", "")
+    ):
         sentence = "this host name is not served here; use 127.0.0.1 or localhost"
         return ApiError(sentence, status=403, code="FORBIDDEN")
-    if is_foreign(request.scope.get("method", "CONNECT"), request.headers):
+    if is_cross_site_write(request.scope.get("method", "CONNECT"), request.headers):
         return ApiError("requests from other sites are refused", status=403, code="FORBIDDEN")
-    if not is_json(request.headers):
+    if not has_json_body(request.headers):
         sentence = "the body needs the header Content-Type: application/json"
         return ApiError(sentence, status=415, code="VALIDATION_ERROR")
     return None
@@ -106,7 +108,7 @@ def _handler(simulator: Simulator, call: Call, *, guarded: bool, faulty: bool, s
             if guarded:
                 if simulator.tokens.user_of(bearer(request) or "") is None:
                     raise ApiError("missing, wrong or expired token", status=401, code="UNAUTHORIZED")
-                vouch_for(request.scope)
+                mark_authenticated(request.scope)
             body = await _body(request)
             answer = await call(Asked(simulator, request.path_params, request.query_params, body, bearer(request)))
         except ApiError as error:

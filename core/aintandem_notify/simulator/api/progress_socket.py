@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from aintandem_notify.foundation.foreign_json import read_json
-from aintandem_notify.foundation.http_server.connections import vouch_for
+from aintandem_notify.foundation.http_server.connections import mark_authenticated
 from aintandem_notify.simulator.simulation import Simulator
 from aintandem_notify.simulator.wire.subscriptions import Subscription
 from aintandem_notify.simulator.world.world import iso
@@ -23,7 +23,7 @@ async def subscribe(socket: WebSocket, simulator: Simulator) -> None:
     if simulator.tokens.user_of(socket.query_params.get("token", "")) is None:
         await _refuse(socket, simulator)
         return
-    vouch_for(socket.scope)
+    mark_authenticated(socket.scope)
     simulator.world.project(project_id)
     await socket.accept()
     wire = simulator.front.wire(socket.client.port) if socket.client is not None else None

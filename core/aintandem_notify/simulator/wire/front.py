@@ -14,7 +14,7 @@ from typing import Final
 
 import trio
 
-from aintandem_notify.foundation.http_server.server import PAUSE_S, AcceptTrouble
+from aintandem_notify.foundation.http_server.server import ACCEPT_RETRY_S, AcceptErrors
 
 IN_TRANSIT: Final = 16
 """Connections that were taken in here and not yet by the server behind, which has room for so many strangers."""
@@ -34,7 +34,7 @@ class Door:
         self.port = self._bound.getsockname()[1]
         self._listener: trio.SocketListener | None = None
         self._opened = trio.Event()
-        self._trouble = AcceptTrouble(logging.getLogger(__name__))
+        self._trouble = AcceptErrors(logging.getLogger(__name__))
         self.open()
 
     def open(self) -> None:
@@ -71,7 +71,7 @@ class Door:
                 continue
             except OSError as error:
                 if self._trouble.is_ours(error):
-                    await trio.sleep(PAUSE_S)
+                    await trio.sleep(ACCEPT_RETRY_S)
                 continue
             self._trouble.is_over()
             return accepted
