@@ -15,7 +15,7 @@ from sqlalchemy import DateTime, Integer, String, bindparam, select
 
 from aintandem_notify.client.token_stores import KeyringTokens
 from aintandem_notify.errors import ConfigError, StatementFailed, StoreError, TokenStoreError
-from aintandem_notify.ingest.writer import is_of_the_store
+from aintandem_notify.ingest.writer import is_store_failure
 from aintandem_notify.rules import Language
 from aintandem_notify.store import Store
 from aintandem_notify_desktop_notify.bus import Bus, BusLost
@@ -55,7 +55,7 @@ def test_a_statement_that_breaks_the_driver(store: Store, kind: Any, value: obje
     with pytest.raises(StatementFailed) as caught, store.transaction():
         store._connection.execute(select(bindparam("x", type_=kind)), {"x": value})
     assert str(caught.value) == f"the database library failed on a statement ({name})"
-    assert not is_of_the_store(caught.value)
+    assert not is_store_failure(caught.value)
     assert store.status.is_well
     store.touch()
 
@@ -77,8 +77,8 @@ def test_what_our_own_code_raises_is_no_error_of_the_store(store: Store) -> None
 
 
 def test_an_error_of_the_store_is_one() -> None:
-    assert is_of_the_store(StoreError("full"))
-    assert not is_of_the_store(Broken())
+    assert is_store_failure(StoreError("full"))
+    assert not is_store_failure(Broken())
 
 
 # The keyring

@@ -82,7 +82,7 @@ async def test_what_a_live_event_has_moved_since_it_was_asked_for_is_doubtful() 
 
 
 async def test_many_observations_are_compared_a_portion_at_a_time() -> None:
-    many = [seen(f"t{number}") for number in range(2 * batch_limits.MOST_EVENTS + 1)]
+    many = [seen(f"t{number}") for number in range(2 * batch_limits.MAX_EVENTS + 1)]
     async with memory() as storage, open_bench(storage, FakeRouter(types=frozenset())) as bench:
         outcome = await bench.ingest.compare(PROJECT, look(*many, moment=bench.ingest.moment))
         assert outcome.changed == len(many)

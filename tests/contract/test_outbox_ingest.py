@@ -85,7 +85,7 @@ async def test_projects_that_wait_share_one_transaction() -> None:
 async def test_a_huge_batch_is_cut_into_several_transactions() -> None:
     with_store = new_store()
     storage = FlakyStorage(with_store)
-    count = 2 * batch_limits.MOST_EVENTS + 1
+    count = 2 * batch_limits.MAX_EVENTS + 1
     async with open_bench(storage, FakeRouter(types=frozenset())) as bench:
         await bench.ingest.commit(PROJECT, [event("output", at=n, output=f"{n}\n") for n in range(count)])
         assert storage.calls == 3
@@ -97,7 +97,7 @@ async def test_a_huge_batch_is_cut_into_several_transactions() -> None:
 async def test_what_is_journaled_is_cut_into_smaller_transactions() -> None:
     with_store = new_store()
     storage = FlakyStorage(with_store)
-    count = 2 * batch_limits.MOST_KEPT + 1
+    count = 2 * batch_limits.MAX_JOURNALED + 1
     progress = [event("output", at=n, output=f"{n}\n") for n in range(count)]
     ends = [event("task_completed", run=f"t{n}") for n in range(count)]
     router = FakeRouter(types=frozenset({"task_completed"}))
@@ -105,7 +105,7 @@ async def test_what_is_journaled_is_cut_into_smaller_transactions() -> None:
         both = [one for pair in zip(progress, ends, strict=True) for one in pair]
         await bench.ingest.commit(PROJECT, both)
         assert storage.calls == 3
-        for half in (ends[:1], ends[1 : batch_limits.MOST_KEPT + 1]):
+        for half in (ends[:1], ends[1 : batch_limits.MAX_JOURNALED + 1]):
             nursery.start_soon(bench.ingest.commit, PROJECT, half)
     assert storage.calls == 5
     assert [claim.notification.title for claim in claim_all()(with_store)] == [

@@ -47,7 +47,7 @@ class Bench:
 
 @asynccontextmanager
 async def open_bench(
-    storage: Storage, router: Router | None = None, listening: bool = True, most_runs: int = writer.MOST_RUNS
+    storage: Storage, router: Router | None = None, listening: bool = True, most_runs: int = writer.MAX_CACHED_RUNS
 ) -> AsyncIterator[Bench]:
     published: list[Event] = []
     woken: list[set[str]] = []

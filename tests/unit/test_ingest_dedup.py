@@ -7,13 +7,13 @@ import pytest
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.runs import Run, RunRef, RunState
 from aintandem_notify.ingest.dedup import (
-    LATE_S,
-    NOTHING_MADE,
+    MAX_LATENESS_S,
+    NOTHING_SYNTHESIZED,
     RecentChanges,
     Synthesized,
     UntimedEnd,
-    comes_late,
-    says_again,
+    is_late,
+    is_repetition,
 )
 from support.outbox import NOW, event
 
@@ -37,11 +37,11 @@ def failed(before: float) -> UntimedEnd:
     [
         (RUNNING, event("task_started", at=1), made("task_started"), True, False),
         (RUNNING, event("task_queued", at=-1), made("task_started"), True, False),
-        (RUNNING, event("task_started", at=1), NOTHING_MADE, False, False),
+        (RUNNING, event("task_started", at=1), NOTHING_SYNTHESIZED, False, False),
         (RUNNING, event("task_failed", at=1), made("task_started"), False, False),
         (ENDED, event("task_started", at=1), made("task_failed"), True, True),
         (ENDED, event("task_started", at=10), made("task_failed"), False, False),
-        (ENDED, event("task_started", at=1), NOTHING_MADE, False, False),
+        (ENDED, event("task_started", at=1), NOTHING_SYNTHESIZED, False, False),
         (ENDED, event("task_completed", at=5), made("task_failed"), False, True),
         (ENDED, event("task_failed", at=11), made("task_failed"), False, False),
         # Its end has no time of REST's, but was there at 8 by the orchestrator's clock.
@@ -55,15 +55,15 @@ def failed(before: float) -> UntimedEnd:
 def test_what_a_live_event_says_after_catching_up(
     run: Run, live: Event, what: Synthesized, again: bool, late: bool
 ) -> None:
-    assert (says_again(run, live, what), comes_late(run, live, what)) == (again, late)
+    assert (is_repetition(run, live, what), is_late(run, live, what)) == (again, late)
 
 
 def test_a_pause_that_was_made_is_said_again_only_while_it_lasts() -> None:
     ref = RunRef("p", Family.WORKFLOW, "e1")
     paused = event("workflow_execution_paused", executionId="e1", workflowId="w")
     what = made("workflow_execution_paused")
-    assert says_again(Run(*ref, state=RunState.PAUSED), paused, what)
-    assert not says_again(Run(*ref, state=RunState.RUNNING), paused, what)
+    assert is_repetition(Run(*ref, state=RunState.PAUSED), paused, what)
+    assert not is_repetition(Run(*ref, state=RunState.RUNNING), paused, what)
 
 
 @pytest.mark.parametrize(
@@ -90,20 +90,20 @@ def test_an_end_without_a_time_is_known_whatever_came_after_it() -> None:
     assert what.is_told_by(late)
     assert not what.is_told_by(event("task_failed", at=5))
     assert what.after(late) == Synthesized(ends=(completed,))
-    assert what.after(event("task_completed", at=8)) == NOTHING_MADE, "the one before it was not heard of"
+    assert what.after(event("task_completed", at=8)) == NOTHING_SYNTHESIZED, "the one before it was not heard of"
 
 
 def test_what_was_made_is_remembered_for_a_while_whatever_the_machines_clock_shows() -> None:
     lately = RecentChanges(10)
     assert not lately.made_something
     lately.remember([], {(REF, 1): made("task_started")})
-    lately.passed_s = LATE_S
+    lately.passed_s = MAX_LATENESS_S
     assert lately.made_for((REF, 1)) == made("task_started")
     lately.remember([], {(REF, 1): made("task_started", "task_failed")})
-    lately.passed_s = 2 * LATE_S
+    lately.passed_s = 2 * MAX_LATENESS_S
     assert lately.made_for((REF, 1)) == made("task_started", "task_failed")
     lately.passed_s += 1
-    assert lately.made_for((REF, 1)) == lately.made_for((REF, 2)) == NOTHING_MADE
+    assert lately.made_for((REF, 1)) == lately.made_for((REF, 2)) == NOTHING_SYNTHESIZED
 
 
 def test_what_has_moved_since_and_what_is_not_known_any_more() -> None:

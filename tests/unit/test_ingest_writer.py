@@ -7,7 +7,14 @@ import pytest
 from aintandem_notify.domain.events import Family
 from aintandem_notify.domain.observation import Gap, Observation, ObservationBatch
 from aintandem_notify.domain.runs import RunRef, RunState
-from aintandem_notify.ingest.batch_limits import MOST_EVENTS, MOST_KEPT, MOST_TEXT, looks, portions, room_after
+from aintandem_notify.ingest.batch_limits import (
+    MAX_EVENTS,
+    MAX_JOURNALED,
+    MAX_TEXT_LENGTH,
+    next_journal_limit,
+    split_events,
+    split_observations,
+)
 from support.outbox import FakeRouter, event
 
 
@@ -26,29 +33,29 @@ from support.outbox import FakeRouter, event
     ],
 )
 def test_a_transaction_is_larger_where_nobody_fetches_from_memory(kept: int, in_memory: int, room: int) -> None:
-    assert room_after(kept, in_memory) == room
+    assert next_journal_limit(kept, in_memory) == room
 
 
 def test_what_is_handed_in_is_cut_into_what_there_is_room_for_at_that_moment() -> None:
-    rooms = iter([MOST_KEPT, MOST_EVENTS, MOST_KEPT, MOST_KEPT])
-    ends = [event("task_completed", run=f"t{number}") for number in range(MOST_KEPT + MOST_EVENTS + 7)]
-    cut = list(portions(ends, FakeRouter(), lambda: next(rooms)))
-    assert [kept for _, kept, _ in cut] == [MOST_KEPT, MOST_EVENTS, 7]
+    rooms = iter([MAX_JOURNALED, MAX_EVENTS, MAX_JOURNALED, MAX_JOURNALED])
+    ends = [event("task_completed", run=f"t{number}") for number in range(MAX_JOURNALED + MAX_EVENTS + 7)]
+    cut = list(split_events(ends, FakeRouter(), lambda: next(rooms)))
+    assert [kept for _, kept, _ in cut] == [MAX_JOURNALED, MAX_EVENTS, 7]
     assert [one for portion, _, _ in cut for one in portion] == ends
 
 
 def test_passing_events_fill_a_portion_too() -> None:
-    lines = [event("output", at=number) for number in range(2 * MOST_EVENTS + 1)]
-    cut = list(portions(lines, FakeRouter(types=frozenset()), lambda: MOST_KEPT))
-    assert [(len(portion), kept) for portion, kept, _ in cut] == [(MOST_EVENTS, 0), (MOST_EVENTS, 0), (1, 0)]
+    lines = [event("output", at=number) for number in range(2 * MAX_EVENTS + 1)]
+    cut = list(split_events(lines, FakeRouter(types=frozenset()), lambda: MAX_JOURNALED))
+    assert [(len(portion), kept) for portion, kept, _ in cut] == [(MAX_EVENTS, 0), (MAX_EVENTS, 0), (1, 0)]
 
 
 def test_long_texts_fill_a_transaction_so_that_other_projects_get_their_turn() -> None:
-    long = [event("task_failed", run=f"t{number}", error="x" * (MOST_TEXT // 2)) for number in range(5)]
+    long = [event("task_failed", run=f"t{number}", error="x" * (MAX_TEXT_LENGTH // 2)) for number in range(5)]
     short = [event("task_failed", run=f"s{number}") for number in range(3)]
-    cut = list(portions([*long, *short], FakeRouter(), lambda: MOST_KEPT))
+    cut = list(split_events([*long, *short], FakeRouter(), lambda: MAX_JOURNALED))
     assert [len(portion) for portion, _, _ in cut] == [2, 2, 4]
-    assert all(text < 2 * MOST_TEXT for _, _, text in cut)
+    assert all(text < 2 * MAX_TEXT_LENGTH for _, _, text in cut)
 
 
 def test_a_look_with_long_texts_is_cut_as_events_are() -> None:
@@ -57,10 +64,11 @@ def test_a_look_with_long_texts_is_cut_as_events_are() -> None:
         Observation(RunRef("p", Family.TASK, f"t{number}"), RunState.FAILED, error="x" * 8000, output="y" * 8000)
         for number in range(100)
     )
-    cut = list(looks(ObservationBatch(seen, Gap(now, now, now, 60.0), 0, {})))
+    cut = list(split_observations(ObservationBatch(seen, Gap(now, now, now, 60.0), 0, {})))
     assert [one for look, _ in cut for one in look.observations] == list(seen)
-    assert max(text for _, text in cut) < MOST_TEXT + 16_001
+    assert max(text for _, text in cut) < MAX_TEXT_LENGTH + 16_001
     assert [
-        len(look.observations) for look, _ in looks(ObservationBatch(seen[:3], Gap(now, now, now, 60.0), 0, {}))
+        len(look.observations)
+        for look, _ in split_observations(ObservationBatch(seen[:3], Gap(now, now, now, 60.0), 0, {}))
     ] == [3]
-    assert list(looks(ObservationBatch((), Gap(now, now, now, 60.0), 0, {}))) == []
+    assert list(split_observations(ObservationBatch((), Gap(now, now, now, 60.0), 0, {}))) == []

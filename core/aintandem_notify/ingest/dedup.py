@@ -11,11 +11,11 @@ from typing import Final, NamedTuple
 from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.runs import OPENING_TYPES, STATE_AFTER, TERMINAL_STATES, TERMINAL_TYPES, Run, RunRef
 
-LATE_S: Final = 300.0
+MAX_LATENESS_S: Final = 300.0
 """How long after it was caught up a live event may still arrive: what waits in the buffers of a busy server, or
 until our store is well again."""
 
-Attempt = tuple[RunRef, int]
+AttemptRef = tuple[RunRef, int]
 
 
 class UntimedEnd(NamedTuple):
@@ -61,16 +61,16 @@ class Synthesized:
         return None
 
 
-NOTHING_MADE: Final = Synthesized()
+NOTHING_SYNTHESIZED: Final = Synthesized()
 
 
-def says_again(run: Run, event: Event, made: Synthesized) -> bool:
+def is_repetition(run: Run, event: Event, made: Synthesized) -> bool:
     """Whether a live event says what catching up made of REST's answers already; ``run`` is the latest attempt.
 
     Ends need no asking: ``runs.advance`` knows them, whenever they come.
     """
     if event.type in OPENING_TYPES:
-        return comes_late(run, event, made) or (
+        return is_late(run, event, made) or (
             run.state not in TERMINAL_STATES and not made.types.isdisjoint(OPENING_TYPES)
         )
     return (
@@ -78,7 +78,7 @@ def says_again(run: Run, event: Event, made: Synthesized) -> bool:
     )
 
 
-def comes_late(run: Run, event: Event, made: Synthesized) -> bool:
+def is_late(run: Run, event: Event, made: Synthesized) -> bool:
     """Whether a live event is older than the end that catching up made of REST's answers."""
     if run.state not in TERMINAL_STATES:
         return False
@@ -101,7 +101,7 @@ class RecentChanges:
         self._most = most
         self._floor = 0
         self._moved: dict[RunRef, int] = {}
-        self._made: dict[Attempt, tuple[float, Synthesized]] = {}
+        self._made: dict[AttemptRef, tuple[float, Synthesized]] = {}
 
     def has_moved(self, ref: RunRef, since: int) -> bool:
         """Whether a live event may have moved the run after the transaction number ``since``."""
@@ -112,12 +112,12 @@ class RecentChanges:
         """Whether anything was made that is still remembered."""
         return bool(self._made)
 
-    def made_for(self, attempt: Attempt) -> Synthesized:
+    def made_for(self, attempt: AttemptRef) -> Synthesized:
         """What was made of the attempt a short while ago."""
-        at, made = self._made.get(attempt, (0.0, NOTHING_MADE))
-        return made if self.passed_s - at <= LATE_S else NOTHING_MADE
+        at, made = self._made.get(attempt, (0.0, NOTHING_SYNTHESIZED))
+        return made if self.passed_s - at <= MAX_LATENESS_S else NOTHING_SYNTHESIZED
 
-    def remember(self, moved: Iterable[RunRef], made: Mapping[Attempt, Synthesized]) -> None:
+    def remember(self, moved: Iterable[RunRef], made: Mapping[AttemptRef, Synthesized]) -> None:
         """Another transaction is on disk; ``made`` takes the place of what was made of these attempts before."""
         self.moment += 1
         for ref in moved:
@@ -126,7 +126,7 @@ class RecentChanges:
         while len(self._moved) > self._most:
             self._floor = self._moved.pop(next(iter(self._moved)))
         if made:
-            fresh = {one: kept for one, kept in self._made.items() if self.passed_s - kept[0] <= LATE_S}
+            fresh = {one: kept for one, kept in self._made.items() if self.passed_s - kept[0] <= MAX_LATENESS_S}
             self._made = fresh | {one: (self.passed_s, what) for one, what in made.items()}
 
     def doubt_everything(self) -> None:

@@ -20,17 +20,17 @@ from aintandem_notify.domain.runs import (
     run_ref,
 )
 from aintandem_notify.ingest.dedup import (
-    NOTHING_MADE,
-    Attempt,
+    NOTHING_SYNTHESIZED,
+    AttemptRef,
     RecentChanges,
     Synthesized,
     UntimedEnd,
-    comes_late,
-    says_again,
+    is_late,
+    is_repetition,
 )
 from aintandem_notify.store import Changes
 
-ATTEMPTS_BACK: Final = 3
+MAX_ATTEMPTS_BACK: Final = 3
 """Attempts before the latest one that a late event may be about: REST is asked a few times at the most."""
 
 
@@ -119,13 +119,13 @@ class Plan:
     """Destinations that have something to deliver."""
     moved: set[RunRef] = field(default_factory=set)
     """The runs that live events have moved."""
-    made: dict[Attempt, Synthesized] = field(default_factory=dict)
+    made: dict[AttemptRef, Synthesized] = field(default_factory=dict)
     """What catching up has made lately, by attempt, where this changes it."""
     outcomes: dict[str, ReconcileResult] = field(default_factory=dict)
     """What comparing came to, by project."""
 
 
-def halves(batch: Iterable[Submission]) -> tuple[list[Submission], list[Submission]] | None:
+def split_in_half(batch: Iterable[Submission]) -> tuple[list[Submission], list[Submission]] | None:
     """The batch in two, in its order; None when it has only one event."""
     single = [one for handed in batch for one in handed.singles()]
     if len(single) < 2:
@@ -133,7 +133,7 @@ def halves(batch: Iterable[Submission]) -> tuple[list[Submission], list[Submissi
     return single[: len(single) // 2], single[len(single) // 2 :]
 
 
-def is_passing(event: Event, router: Router) -> bool:
+def is_unrouted_progress(event: Event, router: Router) -> bool:
     """Whether the event only moves its run: progress that no rule asks for."""
     return event.type in PROGRESS_TYPES and not router.concerns(event.type)
 
@@ -199,7 +199,7 @@ class _Planner:
     def take(self, event: Event, project: Project | None) -> None:
         """Everything that one event does."""
         ref = run_ref(event)
-        if ref is not None and is_passing(event, self._router):
+        if ref is not None and is_unrouted_progress(event, self._router):
             self._passing.setdefault(ref, []).append(event)
         elif event.key in self._known:
             return
@@ -287,7 +287,7 @@ class _Planner:
         self._absorb(ref)
         latest = self._latest(ref)
         if latest is None or event.caught_up:
-            return self._advanced(ref, latest, event, NOTHING_MADE)
+            return self._advanced(ref, latest, event, NOTHING_SYNTHESIZED)
         attempt = (ref, latest.attempt)
         made = self._made_for(attempt)
         if (left := made.after(event)) is not made:
@@ -297,10 +297,10 @@ class _Planner:
         return self._advanced(ref, latest, event, made)
 
     def _advanced(self, ref: RunRef, latest: Run | None, event: Event, made: Synthesized) -> tuple[Run, bool]:
-        if latest is not None and says_again(latest, event, made):
+        if latest is not None and is_repetition(latest, event, made):
             return latest, True
         run, repeated = advance(latest, event)
-        if latest is not None and comes_late(latest, event, made):
+        if latest is not None and is_late(latest, event, made):
             # One of an end that was made has been recognized by now: this is one before it.
             return run, repeated and not made.ends
         if not repeated:
@@ -309,7 +309,7 @@ class _Planner:
 
     def _tells_of_one_before(self, ref: RunRef, attempt: int, event: Event) -> bool:
         """Whether a live event is about an end that was made, while REST has shown another attempt already."""
-        for before in range(attempt - 1, max(0, attempt - ATTEMPTS_BACK - 1), -1):
+        for before in range(attempt - 1, max(0, attempt - MAX_ATTEMPTS_BACK - 1), -1):
             made = self._made_for((ref, before))
             if made.is_told_by(event):
                 self._plan.made[ref, before] = made.after(event)
@@ -327,11 +327,11 @@ class _Planner:
         self._plan.runs[ref] = run
         self._moved[ref, run.attempt] = run
 
-    def _attempt(self, ref: RunRef) -> Attempt:
+    def _attempt(self, ref: RunRef) -> AttemptRef:
         latest = self._latest(ref)
         return ref, 1 if latest is None else latest.attempt
 
-    def _made_for(self, attempt: Attempt) -> Synthesized:
+    def _made_for(self, attempt: AttemptRef) -> Synthesized:
         if not (self._plan.made or self._lately.made_something):
-            return NOTHING_MADE  # nearly always
+            return NOTHING_SYNTHESIZED  # nearly always
         return self._plan.made.get(attempt) or self._lately.made_for(attempt)

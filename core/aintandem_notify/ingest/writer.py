@@ -16,22 +16,29 @@ from aintandem_notify.domain.observation import ObservationBatch, OpenRun, Recon
 from aintandem_notify.domain.runs import Run, RunRef, run_ref
 from aintandem_notify.errors import StatementFailed, StoreError
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.ingest.batch_limits import MOST_EVENTS, MOST_KEPT, MOST_TEXT, looks, portions, room_after
+from aintandem_notify.ingest.batch_limits import (
+    MAX_EVENTS,
+    MAX_JOURNALED,
+    MAX_TEXT_LENGTH,
+    next_journal_limit,
+    split_events,
+    split_observations,
+)
 from aintandem_notify.ingest.dedup import RecentChanges
-from aintandem_notify.ingest.plan import Plan, Router, Submission, halves, is_passing, plan
+from aintandem_notify.ingest.plan import Plan, Router, Submission, is_unrouted_progress, plan, split_in_half
 from aintandem_notify.log import get_logger
 from aintandem_notify.store import Purpose, Storage, Store, StoreState
 
-MOST_RUNS: Final = 4000
+MAX_CACHED_RUNS: Final = 4000
 """Runs kept in memory, the least recently moved dropped first; at most some 16 MB with full output tails."""
 
-MOST_OPEN_RUNS: Final = 500
+MAX_OPEN_RUNS: Final = 500
 """Runs that a project may have open to be asked for one by one when REST does not list them."""
 
-MOST_ANNOUNCED: Final = 1000
+MAX_ANNOUNCED: Final = 1000
 """Agent events kept while the store is in trouble, the oldest dropped first."""
 
-MOST_REPORTED: Final = 200
+MAX_REPORTED: Final = 200
 """Kinds of event and error that are logged; types of events come from outside and are without end."""
 
 RETRY_S: Final = 5.0
@@ -72,13 +79,13 @@ class Ingest:
         self._hooks = hooks
         self._wake = wake
         self._waiting: deque[_Waiting] = deque()
-        self._announced: deque[AgentEvent] = deque(maxlen=MOST_ANNOUNCED)
+        self._announced: deque[AgentEvent] = deque(maxlen=MAX_ANNOUNCED)
         self._something = trio.Event()
         self._closing = False
         self._memory = _Memory(most_runs)
         self._lately = RecentChanges(most_runs)
         self._in_doubt = False
-        self._room = MOST_KEPT
+        self._room = MAX_JOURNALED
         self._reported: set[tuple[str, str]] = set()
 
     async def commit(self, project: Project | None, events: Sequence[Event]) -> None:
@@ -87,7 +94,7 @@ class Ingest:
         Raises StoreError when they cannot be stored; handing the same events in again is right then. A call
         that is cancelled while it waits has handed its events in all the same.
         """
-        for portion, kept, text in portions(events, self.router, lambda: self._room):
+        for portion, kept, text in split_events(events, self.router, lambda: self._room):
             await self._hand_in(_Waiting(Submission(project, portion), kept, text))
 
     async def compare(self, project: Project, look: ObservationBatch) -> ReconcileResult:
@@ -96,7 +103,7 @@ class Ingest:
         The same look may be compared again: what was made by it is not made twice.
         """
         whole = ReconcileResult()
-        for portion, text in looks(look):
+        for portion, text in split_observations(look):
             waiting = _Waiting(Submission(project, look=portion), len(portion.observations), text)
             await self._hand_in(waiting)
             whole.add(waiting.outcome)
@@ -118,12 +125,12 @@ class Ingest:
     def _look_up(self, store: Store, project_id: str) -> WatchState:
         with store.transaction(durable=False, purpose=Purpose.LOOK):
             watched = store.journal.watched([project_id]).get(project_id)
-            found = store.journal.open_runs(project_id, MOST_OPEN_RUNS + 1)
+            found = store.journal.open_runs(project_id, MAX_OPEN_RUNS + 1)
         return WatchState(
             None if watched is None else watched.seen_until,
             None if watched is None else watched.since,
-            tuple(OpenRun(run.ref, run.state) for run in found[:MOST_OPEN_RUNS]),
-            more_open=len(found) > MOST_OPEN_RUNS,
+            tuple(OpenRun(run.ref, run.state) for run in found[:MAX_OPEN_RUNS]),
+            more_open=len(found) > MAX_OPEN_RUNS,
         )
 
     @property
@@ -176,7 +183,7 @@ class Ingest:
             self._memory = _Memory(self._memory.most_runs)
             self._lately.doubt_everything()
             rest = await self._store_trouble(announced, now)
-            self._announced = deque([*rest, *self._announced], maxlen=MOST_ANNOUNCED)
+            self._announced = deque([*rest, *self._announced], maxlen=MAX_ANNOUNCED)
             if not self._in_doubt:
                 log.error("events cannot be stored, reading pauses", reason=str(error))
             self._in_doubt = True
@@ -212,9 +219,9 @@ class Ingest:
         try:
             return [await self._storage.run(lambda store: self._transact(store, batch, now))]
         except Exception as error:  # whatever one event makes of us, the others must not suffer
-            if is_of_the_store(error):
+            if is_store_failure(error):
                 raise
-            parts = halves(batch)
+            parts = split_in_half(batch)
             if parts is None:
                 return await self._store_plainly(batch, now, error)
         return [plan for part in parts for plan in await self._store(part, now)]
@@ -226,7 +233,7 @@ class Ingest:
         try:
             return [await self._storage.run(lambda store: self._transact(store, bare, now, plainly=True))]
         except Exception as again:  # nothing is left that could be told of it
-            if is_of_the_store(again):
+            if is_store_failure(again):
                 raise
             self._report("an event cannot be taken in and is left out", batch, again)
             return []
@@ -234,7 +241,7 @@ class Ingest:
     def _report(self, what: str, batch: Sequence[Submission], error: Exception) -> None:
         """Once for each kind of event and error: it may come again with each reconnect."""
         kind = next((event.type for handed in batch for event in handed.events), "observation")
-        if len(self._reported) < MOST_REPORTED and (what, f"{kind} {type(error)}") not in self._reported:
+        if len(self._reported) < MAX_REPORTED and (what, f"{kind} {type(error)}") not in self._reported:
             self._reported.add((what, f"{kind} {type(error)}"))
             log.error(what, type=kind, error=type(error).__name__, exc_info=error)
 
@@ -245,7 +252,7 @@ class Ingest:
             count += self._waiting[0].handed.size
             kept += self._waiting[0].kept
             text += self._waiting[0].text
-            if taken and (count > MOST_EVENTS or kept > self._room or text > MOST_TEXT):
+            if taken and (count > MAX_EVENTS or kept > self._room or text > MAX_TEXT_LENGTH):
                 break
             taken.append(self._waiting.popleft())
         return taken
@@ -261,7 +268,7 @@ class Ingest:
         """Read, plan and write, in one transaction; runs in the store's thread."""
         router, memory = self.router, self._memory
         batch = [handed for handed in batch if self._is_ours(store, handed)]
-        kept = [event for handed in batch for event in handed.events if not is_passing(event, router)]
+        kept = [event for handed in batch for event in handed.events if not is_unrouted_progress(event, router)]
         refs = {ref for handed in batch for ref in handed.refs}
         connected = {event.project_id for event in kept if isinstance(event, ConnectionConnectedEvent)}
         # Progress that nobody asked for is not worth waiting for the disk.
@@ -287,7 +294,7 @@ class Ingest:
             in_memory = store.journal.write(done.changes, now)
             if self._in_doubt:
                 done.woken.update(store.outbox.queues())
-        self._room = room_after(len(kept), in_memory)
+        self._room = next_journal_limit(len(kept), in_memory)
         memory.remember(done)
         self._lately.remember(done.moved, done.made)
         return done
@@ -310,7 +317,7 @@ class Ingest:
                 self._hooks.publish(event, project)
 
 
-def is_of_the_store(error: Exception) -> bool:
+def is_store_failure(error: Exception) -> bool:
     """Whether it says that nothing can be stored now, and not that one event cannot."""
     return isinstance(error, StoreError) and not isinstance(error, StatementFailed)
 
@@ -360,7 +367,7 @@ async def open_ingest(
     publish: Publish,
     wake: Wake,
     listening: Callable[[], bool] = lambda: True,
-    most_runs: int = MOST_RUNS,
+    most_runs: int = MAX_CACHED_RUNS,
 ) -> AsyncIterator[Ingest]:
     """Takes events in for as long as the block lasts; what was handed in by its end is committed.
 
