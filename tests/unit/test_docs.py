@@ -26,7 +26,7 @@ from aintandem_notify.orchestrator.catch_up import event_buffer, rest_snapshot
 from aintandem_notify.orchestrator.link import frame_memory, websocket
 from aintandem_notify.orchestrator.watch import composition
 from aintandem_notify.plugins import Catalog
-from aintandem_notify.plugins.border import crossing
+from aintandem_notify.plugins.border import instance_border
 from aintandem_notify.plugins.runtime import live_hooks
 from aintandem_notify.rules import cost_budget, router, templating
 from aintandem_notify.store.tables import notification_cache
@@ -148,9 +148,9 @@ FIGURES = {
     ],
     "docs/writing-plugins.md": [
         f"up to {live_hooks.MAX_QUEUE_SLOTS} wait",
-        f"{crossing.MAX_RECEIPT_BYTES // 1024} KiB at the most",
-        f"if it is JSON of at most {crossing.MAX_RECEIPT_BYTES // 1024} KiB",
-        f"if they are JSON of at most {crossing.MAX_DIAGNOSTICS_BYTES // 1024} KiB",
+        f"{instance_border.MAX_RECEIPT_BYTES // 1024} KiB at the most",
+        f"if it is JSON of at most {instance_border.MAX_RECEIPT_BYTES // 1024} KiB",
+        f"if they are JSON of at most {instance_border.MAX_DIAGNOSTICS_BYTES // 1024} KiB",
         f"`body` ({client.MAX_BODY // 1024} KiB at the most)",
         f"a title of {rendering.MAX_PLAIN_TITLE} characters, a body of {rendering.MAX_PLAIN_BODY:,}",
     ],

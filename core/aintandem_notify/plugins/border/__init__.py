@@ -5,8 +5,11 @@ to look at it may run code of the plugin. Behind the border are exceptions of ou
 values, numbers in their bounds, and the plugin's file and line. Nothing in here raises but what it promises.
 """
 
-from aintandem_notify.plugins.border.attributes import ClassAttributes, ConventionBroken, read_class_attributes
-from aintandem_notify.plugins.border.crossing import MAX_DIAGNOSTICS_BYTES, MAX_RECEIPT_BYTES, Border
+from aintandem_notify.plugins.border.class_attributes import (
+    ClassAttributes,
+    ConventionBroken,
+    read_class_attributes,
+)
 from aintandem_notify.plugins.border.faults import (
     DeadlineExceeded,
     LifespanFailed,
@@ -16,7 +19,8 @@ from aintandem_notify.plugins.border.faults import (
     describe_fault,
     fault_kind,
 )
-from aintandem_notify.plugins.border.places import SourceFiles, format_location, raising_line, with_location
+from aintandem_notify.plugins.border.instance_border import MAX_DIAGNOSTICS_BYTES, MAX_RECEIPT_BYTES, Border
+from aintandem_notify.plugins.border.source_files import SourceFiles, format_location, raising_line, with_location
 
 __all__ = [
     "MAX_DIAGNOSTICS_BYTES",

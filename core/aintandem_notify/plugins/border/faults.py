@@ -25,7 +25,7 @@ from aintandem_notify.errors import (
     RetryLater,
 )
 from aintandem_notify.log import in_words, kind_of, text_of
-from aintandem_notify.plugins.border.places import SourceFiles, with_location
+from aintandem_notify.plugins.border.source_files import SourceFiles, with_location
 
 HUGE_WAIT_S: Final = 1e9
 """Seconds that stand for a whole number that is too large for a float."""

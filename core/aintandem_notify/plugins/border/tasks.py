@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import trio
 
-from aintandem_notify.plugins.border.crossing import Border
+from aintandem_notify.plugins.border.instance_border import Border
 
 T = TypeVar("T")
 

@@ -31,7 +31,7 @@ from aintandem_notify.plugins.runtime.calls import (
     run_sync,
     run_with_deadline,
 )
-from aintandem_notify.plugins.runtime.deliveries import DeliveryCalls
+from aintandem_notify.plugins.runtime.delivery_calls import DeliveryCalls
 from aintandem_notify.plugins.runtime.lifespan import TEAR_DOWN_S, BackgroundTasks, has_own_init, run_in_lifespan
 from aintandem_notify.plugins.runtime.live_hooks import LiveHooks, LiveQueue
 from aintandem_notify.plugins.runtime.states import STABLE_AFTER_S, InstanceState, InstanceStatus, transition_after

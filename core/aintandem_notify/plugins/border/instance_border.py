@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aintandem_notify.plugins.border.faults import PluginCodeFailed, fault_of
-from aintandem_notify.plugins.border.places import SourceFiles, with_location
-from aintandem_notify.plugins.border.values import InvalidResult, json_object, reject_coroutine
+from aintandem_notify.plugins.border.return_values import InvalidResult, json_object, reject_coroutine
+from aintandem_notify.plugins.border.source_files import SourceFiles, with_location
 
 MAX_RECEIPT_BYTES: Final = 16_384
 """The most that a receipt may take as JSON; ours, since one is kept for every run at every destination."""
