@@ -20,7 +20,7 @@ from aintandem_notify.http_client import HttpClient
 from aintandem_notify.ingest import open_ingest
 from aintandem_notify.orchestrator import Login, Session, open_fleet
 from aintandem_notify.orchestrator.catch_up import catch_up, event_buffer
-from aintandem_notify.orchestrator.catch_up.request_slots import MOST_REQUESTS
+from aintandem_notify.orchestrator.catch_up.request_slots import MAX_REQUESTS
 from aintandem_notify.store import Storage, Watched
 from support.nasty.orchestrator_http import PAGES
 from support.outbox import FakeRouter, Sent, inside, memory
@@ -556,7 +556,7 @@ async def test_projects_share_one_request_for_sandboxes() -> None:
         answered.set()
         await told.until("feed_gap", 30)
         # One, another for those that came to wait for it, and one each for those that still looked at executions.
-        assert asked().count("flexy") <= 1 + MOST_REQUESTS
+        assert asked().count("flexy") <= 1 + MAX_REQUESTS
         assert asked().count("tasks") == 30
 
 

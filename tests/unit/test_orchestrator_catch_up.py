@@ -19,9 +19,15 @@ from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.ingest import Ingest
 from aintandem_notify.orchestrator.catch_up import catch_up as catching_up
 from aintandem_notify.orchestrator.catch_up import event_buffer
-from aintandem_notify.orchestrator.catch_up.catch_up import KINDS, MOST_TRIES, CatchUp, Lookout, _Tally
-from aintandem_notify.orchestrator.catch_up.event_buffer import LONGEST_HOLD_S, BufferedEvents, EventBuffer
-from aintandem_notify.orchestrator.catch_up.rest_snapshot import Comparison, SharedRequest, Snapshot
+from aintandem_notify.orchestrator.catch_up.catch_up import (
+    MAX_TRIES,
+    RUN_KINDS,
+    CatchUp,
+    CatchUpCoordinator,
+    _Tally,
+)
+from aintandem_notify.orchestrator.catch_up.event_buffer import MAX_HOLD_S, BufferUsage, EventBuffer
+from aintandem_notify.orchestrator.catch_up.rest_snapshot import PageReconciler, SharedRequest, Snapshot
 from aintandem_notify.rules.default_texts import severity
 from support.ingesting import open_bench
 from support.outbox import NOW, PROJECT, claim_all, event, memory
@@ -56,7 +62,7 @@ class Script:
         known: Iterable[OpenRun],
         old: datetime,
         since: datetime,
-        comparison: Comparison,
+        comparison: PageReconciler,
     ) -> Snapshot:
         self.asked.append((trio.current_time(), kind))
         moment = comparison.moment
@@ -81,7 +87,7 @@ class Bench:
     """A project that was connected ten seconds before the clock began, and a run that was going on."""
 
     ingest: Ingest
-    lookout: Lookout
+    lookout: CatchUpCoordinator
     script: Script
     told: list[Event]
     clock: TrioClock
@@ -133,7 +139,7 @@ async def open_catch_up(nursery: trio.Nursery) -> AsyncIterator[Bench]:
         connected = ConnectionConnectedEvent(timestamp=before, project_id="p")
         await made.ingest.commit(PROJECT, [connected, event("task_started", at=-9)])
         made.published.clear()
-        lookout = Lookout(script, made.ingest)
+        lookout = CatchUpCoordinator(script, made.ingest)
         yield Bench(made.ingest, lookout, script, made.published, TrioClock(NOW), nursery)
         nursery.cancel_scope.cancel()
 
@@ -159,7 +165,7 @@ async def test_what_fails_is_asked_again_with_growing_pauses_and_the_rest_is_not
     bench.begin()
     await trio.sleep(60)
     assert [when for when, kind in bench.script.asked if kind is Family.TASK] == [0, 1, 3, 7, 15]
-    assert [kind for when, kind in bench.script.asked if when == 0] == list(KINDS)
+    assert [kind for when, kind in bench.script.asked if when == 0] == list(RUN_KINDS)
     assert len(bench.script.asked) == 5 + 2
     assert bench.caught_up == ["task_failed"]
     assert [(gap.changed, gap.incomplete) for gap in bench.gaps] == [(1, False)]
@@ -234,7 +240,7 @@ async def test_a_doubtful_run_that_cannot_be_asked_for_holds_back_no_other_and_n
     both = (Observation(REF, RunState.RUNNING), Observation(second, RunState.RUNNING))
     bench.script.answers[Family.TASK] = [Answered(both)]
     poison = ServerTrouble("chokes on t1", status=500)
-    bench.script.again_answers = [poison, Observation(second, RunState.RUNNING), *[poison] * (MOST_TRIES - 1)]
+    bench.script.again_answers = [poison, Observation(second, RunState.RUNNING), *[poison] * (MAX_TRIES - 1)]
     bench.begin()
     await trio.sleep(1)
     assert [one.run_id for one in bench.told if one.caught_up] == ["t2"]
@@ -260,7 +266,7 @@ async def test_live_events_wait_for_the_comparison_and_no_longer_than_they_may(
     bench.script.answers[Family.TASK] = [sighting()]
     _, hold = bench.begin()
     await hold.take([event("task_started", run="t2", at=1)], 100)
-    await trio.sleep(LONGEST_HOLD_S - 1)
+    await trio.sleep(MAX_HOLD_S - 1)
     assert bench.stored == []
     await trio.sleep(2)
     assert [one.run_id for one in bench.stored] == ["t2"]
@@ -411,20 +417,20 @@ async def test_nothing_is_left_to_claim_twice(bench: Bench, autojump_clock: Mock
 
 
 async def test_what_all_projects_hold_back_together_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_buffer, "MOST_HELD_BY_ALL", 2 * (event_buffer.EVENT_COST + 100))
+    monkeypatch.setattr(event_buffer, "MOST_HELD_BY_ALL", 2 * (event_buffer.EVENT_OVERHEAD_BYTES + 100))
     stored: list[Event] = []
 
     async def store(events: Sequence[Event]) -> None:
         stored.extend(events)
 
-    everyone = BufferedEvents()
+    everyone = BufferUsage()
     first, second = (EventBuffer(store, holding=True, held_by_all=everyone) for _ in range(2))
     await first.take([event("task_started", "t1")], 100)
     await second.take([event("task_started", "t2")], 100)
     assert stored == []
     await second.take([event("task_started", "t3")], 100)
     assert [one.run_id for one in stored] == ["t2", "t3"]
-    assert everyone.size == event_buffer.EVENT_COST + 100
+    assert everyone.size == event_buffer.EVENT_OVERHEAD_BYTES + 100
     await first.release()
     assert everyone.size == 0
 

@@ -11,12 +11,12 @@ from aintandem_notify.domain.events import Family
 from aintandem_notify.domain.observation import Observation
 from aintandem_notify.domain.runs import RunRef
 from aintandem_notify.orchestrator.catch_up.record_mapping import (
-    observed_execution,
-    observed_sandboxes,
-    observed_task,
-    status_word,
+    execution_observation,
+    normalize_status,
+    sandbox_observations,
+    task_observation,
 )
-from aintandem_notify.orchestrator.catch_up.rest_snapshot import is_old
+from aintandem_notify.orchestrator.catch_up.rest_snapshot import is_page_older_than
 from aintandem_notify.orchestrator.rest.records import (
     ExecutionRecord,
     OperationRecord,
@@ -28,11 +28,11 @@ from support.outbox import NOW
 
 
 def task(**fields: Any) -> Observation | None:
-    return observed_task("p", TaskRecord.model_validate({"taskId": "t1"} | fields))
+    return task_observation("p", TaskRecord.model_validate({"taskId": "t1"} | fields))
 
 
 def execution(**fields: Any) -> Observation | None:
-    return observed_execution("p", ExecutionRecord.model_validate({"id": "e1"} | fields))
+    return execution_observation("p", ExecutionRecord.model_validate({"id": "e1"} | fields))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_status_words(status: object, state: str | None) -> None:
 
 @given(st.text())
 def test_any_status_is_a_word(status: str) -> None:
-    assert status_word(status) == status_word(status_word(status)) or not status.isascii()
+    assert normalize_status(status) == normalize_status(normalize_status(status)) or not status.isascii()
 
 
 def test_a_task_says_all_that_it_can() -> None:
@@ -147,7 +147,7 @@ def test_a_sandbox_and_what_was_done_to_it(
     sandbox: dict[str, Any] | None, operations: list[dict[str, Any]], said: str | None
 ) -> None:
     rows = [] if sandbox is None else [{"id": "b1", "projectId": "p"} | sandbox]
-    found = observed_sandboxes("p", records(SandboxRecord, rows), records(OperationRecord, operations), KNOWN)
+    found = sandbox_observations("p", records(SandboxRecord, rows), records(OperationRecord, operations), KNOWN)
     if said is None:
         assert found == []
         return
@@ -162,7 +162,7 @@ def test_sandboxes_of_other_projects_are_not_ours() -> None:
     rows = records(
         SandboxRecord, [{"id": "x", "projectId": "q", "status": "error"}, {"id": "y", "status": "error"}]
     )
-    assert observed_sandboxes("p", rows, [], KNOWN) == []
+    assert sandbox_observations("p", rows, [], KNOWN) == []
 
 
 def test_a_list_that_names_no_projects_has_ours_by_what_we_know_and_by_our_operations() -> None:
@@ -172,14 +172,14 @@ def test_a_list_that_names_no_projects_has_ours_by_what_we_know_and_by_our_opera
         {"id": "o2", "sandboxId": "b3", "projectId": "p", "type": "start", "status": "in_progress"},
         {"id": "o3", "sandboxId": "b4", "projectId": "q", "type": "start", "status": "in_progress"},
     ]
-    found = observed_sandboxes("p", rows, records(OperationRecord, asked), KNOWN)
+    found = sandbox_observations("p", rows, records(OperationRecord, asked), KNOWN)
     assert sorted(one.ref.id for one in found) == ["b1", "b2", "b3"]
 
 
 def test_an_operation_of_ours_makes_no_foreign_sandbox_ours() -> None:
     rows = records(SandboxRecord, [{"id": "x", "projectId": "q", "status": "error"}])
     asked = records(OperationRecord, [{"id": "o1", "sandboxId": "x", "type": "start", "status": "completed"}])
-    assert observed_sandboxes("p", rows, asked, KNOWN) == []
+    assert sandbox_observations("p", rows, asked, KNOWN) == []
 
 
 def page(*hours: float | None) -> list[TaskRecord]:
@@ -200,4 +200,4 @@ def page(*hours: float | None) -> list[TaskRecord]:
     ],
 )
 def test_a_page_is_the_last_that_matters(hours: list[float | None], old: bool) -> None:
-    assert is_old(page(*hours), NOW - timedelta(hours=1.5)) is old
+    assert is_page_older_than(page(*hours), NOW - timedelta(hours=1.5)) is old

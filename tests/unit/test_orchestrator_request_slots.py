@@ -18,17 +18,17 @@ from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpAnswer, HttpClient
 from aintandem_notify.orchestrator import Login, Session
 from aintandem_notify.orchestrator.catch_up.request_slots import (
-    MOST_REQUESTS,
-    MOST_STALLED,
+    MAX_REQUESTS,
+    MAX_STALLED,
     STALLED_S,
     RequestSlots,
-    room,
+    free_slots,
 )
 from aintandem_notify.orchestrator.catch_up.rest_snapshot import SnapshotReader
 from aintandem_notify.orchestrator.rest.client import TIMEOUT_S, OrchestratorApi
 from support.outbox import NOW
 
-SICK = [f"sick{number}" for number in range(MOST_REQUESTS)]
+SICK = [f"sick{number}" for number in range(MAX_REQUESTS)]
 
 
 class ManyProjects(HttpClient):
@@ -111,7 +111,7 @@ async def test_a_project_that_is_answered_again_is_no_longer_behind_the_others(a
     async with slots.turn("p"):
         await trio.sleep(STALLED_S)
     async with trio.open_nursery() as nursery:
-        for number in range(MOST_STALLED):
+        for number in range(MAX_STALLED):
             nursery.start_soon(hold, slots, f"p{number}", TIMEOUT_S, [])
         await trio.sleep(STALLED_S)
         with trio.move_on_after(1) as first:
@@ -122,7 +122,7 @@ async def test_a_project_that_is_answered_again_is_no_longer_behind_the_others(a
         async with slots.turn("p"):
             pass
     async with trio.open_nursery() as nursery:
-        for number in range(MOST_STALLED):
+        for number in range(MAX_STALLED):
             nursery.start_soon(hold, slots, f"p{number}", TIMEOUT_S, [])
         await trio.sleep(STALLED_S)
         begun = trio.current_time()
@@ -138,20 +138,20 @@ async def hold(slots: RequestSlots, who: str, seconds: float, began: list[tuple[
 
 async def test_turns_are_given_in_order_and_few_at_a_time(autojump_clock: MockClock) -> None:
     slots, began = RequestSlots(), list[tuple[float, str]]()
-    names = [f"p{number:02}" for number in range(3 * MOST_REQUESTS)]
+    names = [f"p{number:02}" for number in range(3 * MAX_REQUESTS)]
     async with trio.open_nursery() as nursery:
         for name in names:
             nursery.start_soon(hold, slots, name, 1.0, began)
             await trio.testing.wait_all_tasks_blocked()
     assert [name for _, name in sorted(began)] == names
-    assert Counter(at for at, _ in began) == {0.0: MOST_REQUESTS, 1.0: MOST_REQUESTS, 2.0: MOST_REQUESTS}
+    assert Counter(at for at, _ in began) == {0.0: MAX_REQUESTS, 1.0: MAX_REQUESTS, 2.0: MAX_REQUESTS}
 
 
 async def test_who_is_cancelled_takes_no_turn_with_him(autojump_clock: MockClock) -> None:
     slots = RequestSlots()
     for granted in (True, False):
         async with trio.open_nursery() as nursery:
-            for number in range(MOST_REQUESTS if granted else 4 * MOST_REQUESTS):
+            for number in range(MAX_REQUESTS if granted else 4 * MAX_REQUESTS):
                 nursery.start_soon(hold, slots, f"p{number}", 1.0, [])
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
@@ -177,15 +177,15 @@ def test_never_are_there_more_requests_than_both_rows_allow(wishes: list[tuple[s
                 nursery.start_soon(ask, who, seconds)
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
-    assert most <= MOST_REQUESTS + MOST_STALLED
+    assert most <= MAX_REQUESTS + MAX_STALLED
     assert done == len(wishes)
     assert not slots._under_way
 
 
-@given(st.integers(0, MOST_REQUESTS + MOST_STALLED), st.integers(0, MOST_REQUESTS + MOST_STALLED))
+@given(st.integers(0, MAX_REQUESTS + MAX_STALLED), st.integers(0, MAX_REQUESTS + MAX_STALLED))
 def test_stalled_requests_take_room_from_the_others_only_when_they_are_too_many(quick: int, stalled: int) -> None:
-    for_quick, for_stalled = room(quick, stalled)
+    for_quick, for_stalled = free_slots(quick, stalled)
     assert min(for_quick, for_stalled) >= 0
-    assert for_quick == max(0, MOST_REQUESTS - quick - max(0, stalled - MOST_STALLED))
-    assert quick + for_quick <= max(quick, MOST_REQUESTS)
-    assert stalled + for_stalled <= max(stalled, MOST_STALLED)
+    assert for_quick == max(0, MAX_REQUESTS - quick - max(0, stalled - MAX_STALLED))
+    assert quick + for_quick <= max(quick, MAX_REQUESTS)
+    assert stalled + for_stalled <= max(stalled, MAX_STALLED)

@@ -16,7 +16,7 @@ from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.observation import Gap, Observation, ObservationBatch
 from aintandem_notify.domain.runs import STATE_AFTER, TERMINAL_TYPES, RunRef, RunState
 from aintandem_notify.ingest.plan import Submission
-from aintandem_notify.orchestrator.catch_up.rest_snapshot import still_there
+from aintandem_notify.orchestrator.catch_up.rest_snapshot import dated_by_later
 from support.outbox import NOW, PROJECT, event
 from support.planning import PlannedStore
 
@@ -121,7 +121,7 @@ def test_each_end_of_a_sandbox_is_told_once(
         moment, answer = store.lately.moment, world.answer(confirmed=confirmed)
         send(settling)
         settling.clear()
-        return moment, tuple(still_there(answer, world.answer(confirmed=confirmed)))
+        return moment, tuple(dated_by_later(answer, world.answer(confirmed=confirmed)))
 
     def look(moment: int, answer: tuple[Observation, ...], held: list[Event]) -> bool:
         first = {REF: held[0].timestamp} if held else {}

@@ -13,9 +13,9 @@ from aintandem_notify.domain.runs import TERMINAL_STATES, RunRef
 from aintandem_notify.errors import ApiError, HttpFailed, NotFound
 from aintandem_notify.orchestrator import UnusableId
 from aintandem_notify.orchestrator.catch_up.record_mapping import (
-    observed_execution,
-    observed_sandboxes,
-    observed_task,
+    execution_observation,
+    sandbox_observations,
+    task_observation,
 )
 from aintandem_notify.orchestrator.rest.records import OperationRecord
 
@@ -43,9 +43,9 @@ async def ends(client: AInTandemClient, project_id: str, under_way: Iterable[Run
 async def _end(client: AInTandemClient, ref: RunRef, now: datetime) -> Ends:
     try:
         if ref.kind is Family.TASK:
-            seen = observed_task(ref.project_id, await client.tasks.get_task(ref.project_id, ref.id))
+            seen = task_observation(ref.project_id, await client.tasks.get_task(ref.project_id, ref.id))
         else:
-            seen = observed_execution(ref.project_id, await client.workflows.get_execution(ref.id))
+            seen = execution_observation(ref.project_id, await client.workflows.get_execution(ref.id))
     except (NotFound, UnusableId):
         return {ref: ()}
     return _ended([] if seen is None else [seen], now)
@@ -56,7 +56,7 @@ async def _sandboxes(client: AInTandemClient, project_id: str, refs: Sequence[Ru
     operations: list[OperationRecord] = []
     with suppress(NotFound):  # an orchestrator without operations
         operations = await client.sandboxes.operations(project_id)
-    seen = observed_sandboxes(project_id, listed, operations, refs)
+    seen = sandbox_observations(project_id, listed, operations, refs)
     return [one for one in seen if one.ref in refs]
 
 

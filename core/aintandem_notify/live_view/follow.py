@@ -30,7 +30,7 @@ from aintandem_notify.live_view.catch_up import ends
 from aintandem_notify.live_view.model import Board, Line
 from aintandem_notify.live_view.output import Paper, Style, open_paper
 from aintandem_notify.orchestrator import UnusableId
-from aintandem_notify.orchestrator.catch_up.record_mapping import observed_task
+from aintandem_notify.orchestrator.catch_up.record_mapping import task_observation
 from aintandem_notify.orchestrator.watch.fleet import resolve
 from aintandem_notify.rules import formats
 from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
@@ -173,7 +173,7 @@ async def _task(
 
 def _running(records: Sequence[TaskRecord], project: Project) -> list[Observation]:
     """Those that run."""
-    seen = [observed_task(project.id, record) for record in records]
+    seen = [task_observation(project.id, record) for record in records]
     return [one for one in seen if one is not None and one.state is RunState.RUNNING]
 
 

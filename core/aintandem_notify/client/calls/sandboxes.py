@@ -6,7 +6,7 @@ from typing import Any
 from aintandem_notify.client.calls.bodies import changed, said
 from aintandem_notify.errors import NotFound
 from aintandem_notify.orchestrator import OrchestratorApi
-from aintandem_notify.orchestrator.catch_up.record_mapping import is_of
+from aintandem_notify.orchestrator.catch_up.record_mapping import is_sandbox_of
 from aintandem_notify.orchestrator.rest.client import one_of, quoted
 from aintandem_notify.orchestrator.rest.records import OperationRecord, SandboxRecord
 
@@ -45,7 +45,7 @@ class Sandboxes:
             with suppress(NotFound):  # an orchestrator without operations
                 operations = await self._api.operations(project_id)
                 operated = {one.sandbox_id for one in operations if one.project_id in (None, project_id)}
-        return [one for one in found if is_of(project_id, one, operated)]
+        return [one for one in found if is_sandbox_of(project_id, one, operated)]
 
     async def create(
         self, project_id: str, *, name: str | None = None, image: str | None = None, **more: Any

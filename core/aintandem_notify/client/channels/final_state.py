@@ -7,7 +7,7 @@ from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.observation import Observation
 from aintandem_notify.domain.reconciliation import end_events
 from aintandem_notify.orchestrator import OrchestratorApi
-from aintandem_notify.orchestrator.catch_up.record_mapping import observed_execution, observed_task
+from aintandem_notify.orchestrator.catch_up.record_mapping import execution_observation, task_observation
 
 
 async def look_up_end(api: OrchestratorApi, interest: RunFilter, project_id: str, now: datetime) -> Event | None:
@@ -24,5 +24,5 @@ async def _observed(
     api: OrchestratorApi, family: Family | None, run_id: str, project_id: str
 ) -> Observation | None:
     if family is Family.TASK:
-        return observed_task(project_id, await api.task(project_id, run_id), whole=True)
-    return observed_execution(project_id, await api.execution(run_id), whole=True)
+        return task_observation(project_id, await api.task(project_id, run_id), whole=True)
+    return execution_observation(project_id, await api.execution(run_id), whole=True)

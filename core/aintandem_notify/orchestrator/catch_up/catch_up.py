@@ -30,36 +30,36 @@ from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, 
 from aintandem_notify.foundation.backoff import Chance, full_jitter
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.orchestrator.catch_up.event_buffer import EventBuffer
-from aintandem_notify.orchestrator.catch_up.rest_snapshot import Comparison, Snapshot
+from aintandem_notify.orchestrator.catch_up.rest_snapshot import PageReconciler, Snapshot
 from aintandem_notify.orchestrator.link.reconnect_policy import Backoff
 from aintandem_notify.orchestrator.protocol.responses import TooLarge
 
 SPREAD_S: Final = 0.05
-LONGEST_SPREAD_S: Final = 10.0
+MAX_SPREAD_S: Final = 10.0
 """Over how long the first requests of many projects are spread: so much a project, and no more than this."""
 RETRY_MAX_DELAY_S: Final = 60.0
 """The ceiling of the pauses before REST is asked again."""
-TELL_AFTER_S: Final = 300.0
+REPORT_AFTER_S: Final = 300.0
 """After so long somebody is told that it cannot be found out what happened; trying goes on."""
-MOST_DOUBTS: Final = 3
+MAX_RECHECKS: Final = 3
 """How often a run is asked for again; one that moves all the time is well known by its live events."""
-MOST_DOUBTFUL: Final = 1000
+MAX_DOUBTFUL_RUNS: Final = 1000
 """Runs of one project that are asked for again; what is doubtful beyond them is said to be missing."""
-MOST_TRIES: Final = 8
+MAX_TRIES: Final = 8
 """How often a single run is asked for that the orchestrator fails on, while it answers otherwise."""
-DOUBT_PAUSE_S: Final = 0.25
+RECHECK_DELAY_S: Final = 0.25
 """Before doubtful runs are asked for again: what live events say of them may be on the way."""
-LONGEST_REASON: Final = 500
+MAX_REASON_LENGTH: Final = 500
 """Characters of what is missing that are told."""
-NOTE_EVERY_S: Final = 60.0
+RECORD_EVERY_S: Final = 60.0
 """How often it is noted up to when nothing is missing."""
 
 T = TypeVar("T")
 
-KINDS: Final = (Family.TASK, Family.WORKFLOW, Family.SANDBOX)
+RUN_KINDS: Final = (Family.TASK, Family.WORKFLOW, Family.SANDBOX)
 
 
-class Books(Protocol):
+class Reconciler(Protocol):
     """Where runs are kept, as ``ingest.Ingest`` keeps them. Every method raises StoreError."""
 
     @property
@@ -71,7 +71,7 @@ class Books(Protocol):
     ) -> None: ...
 
 
-class Survey(Protocol):
+class SnapshotSource(Protocol):
     """Who looks at the orchestrator, as ``survey.Surveyor`` does. Raises ApiError or HttpFailed."""
 
     def hear(self, *stamps: datetime | None) -> None: ...
@@ -82,15 +82,15 @@ class Survey(Protocol):
         known: Iterable[OpenRun],
         old: datetime,
         since: datetime,
-        comparison: Comparison,
+        comparison: PageReconciler,
     ) -> Snapshot: ...
     async def again(self, ref: RunRef) -> Observation | None: ...
 
 
-class Lookout:
+class CatchUpCoordinator:
     """What the projects share: whom they ask, where they write, and who of them is up to date."""
 
-    def __init__(self, surveyor: Survey, books: Books) -> None:
+    def __init__(self, surveyor: SnapshotSource, books: Reconciler) -> None:
         self.surveyor = surveyor
         self.books = books
         self.busy = 0
@@ -109,7 +109,7 @@ class Lookout:
     async def keep_noting(self) -> None:
         """Note every minute how far all of them are seen, in one transaction; runs for ever."""
         while True:
-            await trio.sleep(NOTE_EVERY_S)
+            await trio.sleep(RECORD_EVERY_S)
             if moments := {name: heard() for name, heard in self._up_to_date.items()}:
                 # What is not noted now is noted a minute later; the reader says when the store is in trouble.
                 with _ignoring_store_trouble():
@@ -148,7 +148,7 @@ class _Tally:
         self.too_old += outcome.too_old
         self.gone += outcome.gone
         for ref in outcome.doubtful:
-            if ref in self.doubts or len(self.doubts) < MOST_DOUBTFUL:
+            if ref in self.doubts or len(self.doubts) < MAX_DOUBTFUL_RUNS:
                 self.doubts[ref] = self.doubts.get(ref, 0) + 1
             else:
                 self.beyond += 1
@@ -161,9 +161,9 @@ class _Tally:
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """As ``survey.Comparison`` says."""
+    """As ``survey.PageReconciler`` says."""
 
-    books: Books
+    books: Reconciler
     take: Callable[[Sequence[Observation], int], Awaitable[None]]
 
     @property
@@ -183,7 +183,7 @@ class CatchUp:
         hold: EventBuffer,
         opened_at: datetime,
         *,
-        lookout: Lookout,
+        lookout: CatchUpCoordinator,
         catch_up_max: float,
         backoff: Backoff,
         clock: Clock,
@@ -199,7 +199,7 @@ class CatchUp:
         self._chance = chance
         self._log = log.get_logger(__name__).bind(project=project.id)
         self._tally = _Tally()
-        self._pending: list[Family] = list(KINDS)
+        self._pending: list[Family] = list(RUN_KINDS)
         self._told = False
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
@@ -244,7 +244,7 @@ class CatchUp:
             await self._hold.release()
         self._lookout.busy += 1
         try:
-            await trio.sleep(self._chance() * min(LONGEST_SPREAD_S, SPREAD_S * (self._lookout.busy - 1)))
+            await trio.sleep(self._chance() * min(MAX_SPREAD_S, SPREAD_S * (self._lookout.busy - 1)))
             await self._find_out(outlook, gap)
         finally:
             self._lookout.busy -= 1
@@ -260,7 +260,7 @@ class CatchUp:
                 return
             if failures == 0:
                 self._log.info("what was missed cannot be looked up yet", reason=str(trouble))
-            if gap.is_real and not self._told and trio.current_time() - began >= TELL_AFTER_S:
+            if gap.is_real and not self._told and trio.current_time() - began >= REPORT_AFTER_S:
                 self._told = True
                 notice = self._notice(gap, [*self._tally.missing, str(trouble)])
                 await self._until_stored(partial(self._lookout.books.see, {}, self._project, [notice]))
@@ -287,7 +287,7 @@ class CatchUp:
             except NotFound:
                 self._log.debug("the orchestrator has no such list", kind=kind.value)
             except (ApiError, HttpFailed, StoreError) as error:
-                if passes(error) and self._tally.looks[kind] < MOST_TRIES:
+                if is_temporary(error) and self._tally.looks[kind] < MAX_TRIES:
                     trouble = error
                     continue
                 self._tally.miss(f"{kind.value}: {error}")
@@ -314,17 +314,17 @@ class CatchUp:
         doubts, failures = self._tally.doubts, self._tally.failures
         trouble: Exception | None = None
         if doubts:
-            await trio.sleep(DOUBT_PAUSE_S)
+            await trio.sleep(RECHECK_DELAY_S)
         for ref in tuple(doubts):
             try:
-                while doubts.get(ref, MOST_DOUBTS + 1) <= MOST_DOUBTS:
+                while doubts.get(ref, MAX_RECHECKS + 1) <= MAX_RECHECKS:
                     if not await self._is_doubtful(ref, gap):
                         del doubts[ref]
             except (HttpFailed, StoreError) as error:
                 return error
             except ApiError as error:
                 failures[ref] += 1
-                if passes(error) and failures[ref] < MOST_TRIES:
+                if is_temporary(error) and failures[ref] < MAX_TRIES:
                     trouble = error
                     continue
                 self._tally.miss(f"{ref.kind.value} {ref.id}: {error}")
@@ -351,7 +351,7 @@ class CatchUp:
             self._tally.beyond = 0
         if not self._lookout.told.get(self._project.id, frozenset()).issuperset(self._tally.missing):
             self._log.warning(
-                "not everything is looked up", missing="; ".join(self._tally.missing)[:LONGEST_REASON]
+                "not everything is looked up", missing="; ".join(self._tally.missing)[:MAX_REASON_LENGTH]
             )
         events = [self._notice(gap, self._tally.missing)] if gap.is_real and not self._told else []
         await self._lookout.books.see({self._project.id: gap.until}, self._project, events)
@@ -376,7 +376,7 @@ class CatchUp:
             gone=self._tally.gone,
             incomplete=bool(missing),
             repeated=bool(missing) and self._lookout.told.get(self._project.id, frozenset()).issuperset(missing),
-            reason=log.redact_start("; ".join(missing), LONGEST_REASON),
+            reason=log.redact_start("; ".join(missing), MAX_REASON_LENGTH),
         )
 
     async def _until_stored(self, act: Callable[[], Awaitable[T]]) -> T:
@@ -397,7 +397,7 @@ class CatchUp:
         )
 
 
-def passes(error: ApiError | HttpFailed | StoreError) -> bool:
+def is_temporary(error: ApiError | HttpFailed | StoreError) -> bool:
     """Whether it may go better another time: all but a clear no."""
     if not isinstance(error, ApiError) or isinstance(error, ServerTrouble | AuthenticationFailed):
         return True

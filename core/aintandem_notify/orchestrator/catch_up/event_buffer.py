@@ -10,20 +10,20 @@ import trio
 from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.runs import PROGRESS_TYPES, RunRef, run_ref
 
-MOST_HELD: Final = 10_000
+MAX_BUFFERED: Final = 10_000
 """Events that wait at the most; beyond it they are stored without waiting any longer."""
-MOST_HELD_SIZE: Final = 8 * 2**20
+MAX_BUFFERED_SIZE: Final = 8 * 2**20
 """Characters of them."""
-MOST_HELD_BY_ALL: Final = 64 * 2**20
+MAX_TOTAL_BYTES: Final = 64 * 2**20
 """Bytes of what waits of all projects, about; with more, what comes is stored without waiting."""
-EVENT_COST: Final = 2048
+EVENT_OVERHEAD_BYTES: Final = 2048
 """Bytes of an event beside the characters of its frame, about."""
-LONGEST_HOLD_S: Final = 20.0
+MAX_HOLD_S: Final = 20.0
 """How long they wait at the most: an orchestrator that is slow to answer must not delay what it sends."""
 
 
 @dataclass(slots=True)
-class BufferedEvents:
+class BufferUsage:
     """What waits of all projects, in bytes."""
 
     size: int = 0
@@ -40,13 +40,13 @@ class EventBuffer:
         store: Callable[[Sequence[Event]], Awaitable[None]],
         *,
         holding: bool,
-        held_by_all: BufferedEvents | None = None,
+        held_by_all: BufferUsage | None = None,
     ) -> None:
         self._store = store
         self._holding = holding
         self._events: list[Event] = []
         self._size = self._cost = 0
-        self._held_by_all = held_by_all or BufferedEvents()
+        self._held_by_all = held_by_all or BufferUsage()
         self._turn = trio.Lock()
 
     async def take(self, events: Sequence[Event], size: int) -> None:
@@ -54,7 +54,7 @@ class EventBuffer:
         # At once, so that they are among what is left over if this is cancelled while others are being stored.
         self._events += events
         self._size += size
-        self._cost += (cost := size + EVENT_COST * len(events))
+        self._cost += (cost := size + EVENT_OVERHEAD_BYTES * len(events))
         self._held_by_all.size += cost
         async with self._turn:
             if self._holding and self._has_room:
@@ -64,9 +64,9 @@ class EventBuffer:
     @property
     def _has_room(self) -> bool:
         return (
-            len(self._events) <= MOST_HELD
-            and self._size <= MOST_HELD_SIZE
-            and self._held_by_all.size <= MOST_HELD_BY_ALL
+            len(self._events) <= MAX_BUFFERED
+            and self._size <= MAX_BUFFERED_SIZE
+            and self._held_by_all.size <= MAX_TOTAL_BYTES
         )
 
     async def release(self) -> None:
@@ -76,7 +76,7 @@ class EventBuffer:
 
     async def release_in_time(self) -> None:
         """Release after the longest time."""
-        await trio.sleep(LONGEST_HOLD_S)
+        await trio.sleep(MAX_HOLD_S)
         await self.release()
 
     async def _store_all(self) -> None:

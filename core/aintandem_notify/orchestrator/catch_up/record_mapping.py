@@ -40,22 +40,22 @@ SANDBOX_STATES: Final = _table(
 )
 """The same for a sandbox, Docker's words included."""
 
-ENDING_KINDS: Final = frozenset({"stop", "delete", "remove", "destroy"})
+STOPPING_OPERATIONS: Final = frozenset({"stop", "delete", "remove", "destroy"})
 """Operations after which a sandbox does not run any more."""
 
 
-def status_word(status: str | None) -> str:
+def normalize_status(status: str | None) -> str:
     """``In-Progress``, ``inProgress`` and ``IN_PROGRESS`` are one word."""
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", (status or "").strip())
     return re.sub(r"[\s\-]+", "_", text).lower()
 
 
-def observed_task(project_id: str, record: TaskRecord, *, whole: bool = False) -> Observation | None:
+def task_observation(project_id: str, record: TaskRecord, *, whole: bool = False) -> Observation | None:
     """What the record says; None when its status is no known word.
 
     Long texts are cut, and without secrets then, unless they are wanted ``whole``, as they came.
     """
-    state = STATES.get(status_word(record.status))
+    state = STATES.get(normalize_status(record.status))
     if state is None:
         return None
     return Observation(
@@ -71,12 +71,12 @@ def observed_task(project_id: str, record: TaskRecord, *, whole: bool = False) -
     )
 
 
-def observed_execution(project_id: str, record: ExecutionRecord, *, whole: bool = False) -> Observation | None:
+def execution_observation(project_id: str, record: ExecutionRecord, *, whole: bool = False) -> Observation | None:
     """What the record says; None when its status is no known word.
 
     Long texts are cut, and without secrets then, unless they are wanted ``whole``, as they came.
     """
-    state = STATES.get(status_word(record.status))
+    state = STATES.get(normalize_status(record.status))
     if state is None:
         return None
     return Observation(
@@ -92,7 +92,7 @@ def observed_execution(project_id: str, record: ExecutionRecord, *, whole: bool 
     )
 
 
-def observed_sandboxes(
+def sandbox_observations(
     project_id: str,
     sandboxes: Iterable[SandboxRecord],
     operations: Iterable[OperationRecord],
@@ -105,13 +105,13 @@ def observed_sandboxes(
     """
     latest = _latest_by_sandbox(one for one in operations if one.project_id in (None, project_id))
     ours = {run.id for run in open_runs if run.kind is Family.SANDBOX}
-    listed = {one.id: one for one in sandboxes if one.id in ours or is_of(project_id, one, latest)}
+    listed = {one.id: one for one in sandboxes if one.id in ours or is_sandbox_of(project_id, one, latest)}
     found = [_observed_sandbox(project_id, record, latest.get(record.id)) for record in listed.values()]
     found += [_vanished(project_id, name, latest[name]) for name in ours - listed.keys() if name in latest]
     return [one for one in found if one is not None]
 
 
-def is_of(project_id: str, sandbox: SandboxRecord, operated: Container[str | None]) -> bool:
+def is_sandbox_of(project_id: str, sandbox: SandboxRecord, operated: Container[str | None]) -> bool:
     """Whether the sandbox is the project's: as it says itself; where it does not, as the project's operations do.
 
     ``operated`` are the ids of the sandboxes that they are about.
@@ -135,7 +135,7 @@ def _began(operation: OperationRecord) -> datetime:
 def _observed_sandbox(
     project_id: str, record: SandboxRecord, operation: OperationRecord | None
 ) -> Observation | None:
-    state = SANDBOX_STATES.get(status_word(record.status))
+    state = SANDBOX_STATES.get(normalize_status(record.status))
     if state is None:
         return None
     ref = RunRef(project_id, Family.SANDBOX, record.id)
@@ -150,7 +150,7 @@ def _observed_sandbox(
     )
     if operation is None or state is RunState.RUNNING:
         return seen
-    if status_word(operation.status) == "failed":
+    if normalize_status(operation.status) == "failed":
         return Observation(
             ref,
             RunState.FAILED,
@@ -166,7 +166,10 @@ def _ended_by(seen: Observation, operation: OperationRecord) -> Observation | No
     """The end with the time that the operation gives it; None when it is not what ended the sandbox."""
     if seen.state is not RunState.COMPLETED or seen.ended_at is not None:
         return None
-    ended = status_word(operation.status) == "completed" and status_word(operation.kind) in ENDING_KINDS
+    ended = (
+        normalize_status(operation.status) == "completed"
+        and normalize_status(operation.kind) in STOPPING_OPERATIONS
+    )
     if not ended:
         return None
     return Observation(

@@ -9,11 +9,11 @@ from typing import Final
 
 import trio
 
-MOST_REQUESTS: Final = 6
+MAX_REQUESTS: Final = 6
 """Requests at the same time, for all projects together; an orchestrator that comes back has enough to do."""
 STALLED_S: Final = 2.0
 """A request that has been under way for so long is stalled; nearly all are answered within a fraction of it."""
-MOST_STALLED: Final = 6
+MAX_STALLED: Final = 6
 """Stalled requests that are under way beside the others; more of them are counted among the others."""
 
 
@@ -77,7 +77,7 @@ class RequestSlots:
     def _grant(self) -> None:
         now = trio.current_time()
         stalled = sum(turn.stalls_at <= now for turn in self._under_way)
-        for row, free in zip(self._rows, room(len(self._under_way) - stalled, stalled), strict=True):
+        for row, free in zip(self._rows, free_slots(len(self._under_way) - stalled, stalled), strict=True):
             for _ in range(min(free, len(row))):
                 turn = row.popleft()
                 turn.stalls_at = min(turn.stalls_at, now + STALLED_S)
@@ -85,7 +85,7 @@ class RequestSlots:
                 turn.granted.set()
 
 
-def room(quick: int, stalled: int) -> tuple[int, int]:
+def free_slots(quick: int, stalled: int) -> tuple[int, int]:
     """How many more may be asked now, of those that are expected to be quick, and of those that stall."""
-    beyond = max(0, stalled - MOST_STALLED)
-    return max(0, MOST_REQUESTS - quick - beyond), max(0, MOST_STALLED - stalled)
+    beyond = max(0, stalled - MAX_STALLED)
+    return max(0, MAX_REQUESTS - quick - beyond), max(0, MAX_STALLED - stalled)

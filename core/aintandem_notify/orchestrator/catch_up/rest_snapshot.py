@@ -16,9 +16,9 @@ from aintandem_notify.domain.runs import TERMINAL_STATES, RunRef, RunState
 from aintandem_notify.errors import ApiError, HttpFailed, NotFound
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.orchestrator.catch_up.record_mapping import (
-    observed_execution,
-    observed_sandboxes,
-    observed_task,
+    execution_observation,
+    sandbox_observations,
+    task_observation,
 )
 from aintandem_notify.orchestrator.catch_up.remote_clock import RemoteClock
 from aintandem_notify.orchestrator.catch_up.request_slots import RequestSlots
@@ -27,17 +27,17 @@ from aintandem_notify.orchestrator.protocol.responses import TooLarge
 from aintandem_notify.orchestrator.rest.client import OrchestratorApi, patiently
 from aintandem_notify.orchestrator.rest.records import OperationRecord, SandboxRecord, TaskRecord, bare
 
-PAGE: Final = 100
+PAGE_SIZE: Final = 100
 """Tasks asked for at once."""
-MOST_TASKS: Final = 5000
+MAX_TASKS: Final = 5000
 """Tasks of one project that are asked for; what lies behind them is said to be missing."""
-MOST_PAGES: Final = 500
+MAX_PAGES: Final = 500
 """Answers about one project's tasks, where they come in smaller pages than were asked for."""
-SMALLER: Final = 4
+PAGE_DIVISOR: Final = 4
 """By so much a page is divided that is too large to be read."""
-UNLISTED_AT_ONCE: Final = 50
+UNLISTED_BATCH_SIZE: Final = 50
 """Runs that were asked for one by one, and are compared together."""
-MOST_TROUBLES: Final = 20
+MAX_FAILED_RUNS: Final = 20
 """Single runs that could not be asked for, after which the others are left for another time."""
 SETTLE_S: Final = 1.0
 """Before it is asked again whether a sandbox stands where the list shows it, when no time says since when."""
@@ -59,7 +59,7 @@ class Snapshot:
     trouble: ApiError | HttpFailed | None = None
 
 
-class Comparison(Protocol):
+class PageReconciler(Protocol):
     """With whom what is found is compared, page by page, so that nothing of a page is left when the next comes."""
 
     @property
@@ -110,7 +110,7 @@ class SnapshotReader:
         known: Iterable[OpenRun],
         old: datetime,
         since: datetime,
-        comparison: Comparison,
+        comparison: PageReconciler,
     ) -> Snapshot:
         """All runs of one kind, compared as they are found. Raises StoreError, too.
 
@@ -144,25 +144,25 @@ class SnapshotReader:
         match ref.kind:
             case Family.TASK:
                 task = await self._ask(ref.project_id, lambda: self._api.task(ref.project_id, ref.id))
-                seen = observed_task(ref.project_id, task)
+                seen = task_observation(ref.project_id, task)
             case Family.WORKFLOW:
                 execution = await self._ask(ref.project_id, lambda: self._api.execution(ref.id))
-                seen = observed_execution(ref.project_id, execution)
+                seen = execution_observation(ref.project_id, execution)
             case _:
                 sandboxes = await self._look_at_sandboxes(ref.project_id, [ref], lambda one: one.ref == ref)
                 seen = next((one for one in sandboxes if one.ref == ref), None)
         return seen if seen is not None and seen.ref == ref else None
 
     async def _tasks(
-        self, project_id: str, known: Sequence[OpenRun], old: datetime, comparison: Comparison
+        self, project_id: str, known: Sequence[OpenRun], old: datetime, comparison: PageReconciler
     ) -> Snapshot:
         listed: set[str] = set()
         offset = asked = pages = too_large = 0
-        size = PAGE
+        size = PAGE_SIZE
         missing: list[str] = []
         while True:
             asked, pages = asked + size, pages + 1
-            beyond = asked > MOST_TASKS or pages > MOST_PAGES
+            beyond = asked > MAX_TASKS or pages > MAX_PAGES
             compare = partial(self._compare_page, project_id, offset, size, listed, None if beyond else comparison)
             try:
                 page, new = await self._ask(project_id, compare)
@@ -172,7 +172,7 @@ class SnapshotReader:
                     offset += 1
                 if beyond:
                     raise
-                size = max(1, size // SMALLER)
+                size = max(1, size // PAGE_DIVISOR)
                 continue
             if new and beyond:
                 missing.append(f"tasks beyond the {len(listed)} newest")
@@ -180,7 +180,7 @@ class SnapshotReader:
             listed |= new
             offset += len(page)
             # A server that knows no pages gives the same again.
-            if not new or is_old(page, old):
+            if not new or is_page_older_than(page, old):
                 break
         if too_large:
             missing.append(f"{too_large} tasks that are too large to be read")
@@ -188,7 +188,7 @@ class SnapshotReader:
         return Snapshot(tuple(missing), trouble)
 
     async def _compare_page(
-        self, project_id: str, offset: int, size: int, listed: Set[str], comparison: Comparison | None
+        self, project_id: str, offset: int, size: int, listed: Set[str], comparison: PageReconciler | None
     ) -> tuple[list[_Task], Set[str]]:
         """The page, and which of its tasks are new; those are compared, if there is a ``comparison``."""
         moment = comparison.moment if comparison else 0
@@ -201,17 +201,17 @@ class SnapshotReader:
     async def _page(self, project_id: str, offset: int, size: int) -> list[_Task]:
         def read(record: TaskRecord) -> _Task:
             times = (record.created_at, record.started_at, record.completed_at)
-            return _Task(record.id, *times, observed_task(project_id, record))
+            return _Task(record.id, *times, task_observation(project_id, record))
 
         page = await self._api.each_task(project_id, read, limit=size, offset=offset)
         self.hear(*(at for task in page for at in (task.created_at, task.started_at, task.completed_at)))
         return page
 
-    async def _executions(self, project_id: str, known: Sequence[OpenRun], comparison: Comparison) -> Snapshot:
+    async def _executions(self, project_id: str, known: Sequence[OpenRun], comparison: PageReconciler) -> Snapshot:
         async def compare() -> set[str]:
             moment = comparison.moment
             listed = await self._api.each_execution(
-                project_id, lambda record: (record.id, observed_execution(project_id, record))
+                project_id, lambda record: (record.id, execution_observation(project_id, record))
             )
             await comparison.compare([seen for _, seen in listed if seen is not None], moment)
             return {name for name, _ in listed}
@@ -221,12 +221,12 @@ class SnapshotReader:
         return Snapshot(trouble=trouble)
 
     async def _unlisted(
-        self, known: Iterable[OpenRun], listed: Set[str], comparison: Comparison
+        self, known: Iterable[OpenRun], listed: Set[str], comparison: PageReconciler
     ) -> ApiError | HttpFailed | None:
         """Ask for them one by one; one that the server chokes on holds back neither the others nor the list."""
         troubles: list[ApiError | HttpFailed] = []
         unlisted = [run.ref for run in known if run.ref.id not in listed]
-        for refs in portions(unlisted, UNLISTED_AT_ONCE):
+        for refs in batched(unlisted, UNLISTED_BATCH_SIZE):
             found: list[Observation] = []
             moment = comparison.moment
             for ref in refs:
@@ -237,10 +237,10 @@ class SnapshotReader:
                     found.append(Observation(ref, RunState.GONE))
                 except (ApiError, HttpFailed) as error:
                     troubles.append(error)
-                    if isinstance(error, HttpFailed) or len(troubles) == MOST_TROUBLES:
+                    if isinstance(error, HttpFailed) or len(troubles) == MAX_FAILED_RUNS:
                         break
             await comparison.compare(found, moment)
-            if troubles and (isinstance(troubles[-1], HttpFailed) or len(troubles) == MOST_TROUBLES):
+            if troubles and (isinstance(troubles[-1], HttpFailed) or len(troubles) == MAX_FAILED_RUNS):
                 break
         return troubles[-1] if troubles else None
 
@@ -263,7 +263,7 @@ class SnapshotReader:
             listed = await self._sandboxes.get()
         except (ApiError, HttpFailed):
             return found
-        return still_there(found, _observed(project_id, listed, operations, known))
+        return dated_by_later(found, _observed(project_id, listed, operations, known))
 
     async def _list_sandboxes(self) -> _Listed:
         asked_at = self._theirs.at_least()
@@ -287,7 +287,7 @@ class SnapshotReader:
 def _observed(
     project_id: str, listed: _Listed, operations: Sequence[OperationRecord], known: Sequence[RunRef]
 ) -> list[Observation]:
-    found = observed_sandboxes(project_id, listed.sandboxes, operations, known)
+    found = sandbox_observations(project_id, listed.sandboxes, operations, known)
     return [replace(one, asked_at=listed.asked_at) for one in found]
 
 
@@ -300,7 +300,7 @@ def _may_begin_late(seen: Observation, *, begun: Set[RunRef], since: datetime) -
     return seen.ref not in begun and (seen.created_at is None or seen.created_at > since)
 
 
-def still_there(found: Iterable[Observation], later: Iterable[Observation]) -> list[Observation]:
+def dated_by_later(found: Iterable[Observation], later: Iterable[Observation]) -> list[Observation]:
     """``found``, dated by ``later`` where both show the same: what happened before that, had happened by then.
 
     Where they differ, what was found first has been so all the same, and is not lost.
@@ -313,7 +313,7 @@ def _standing(seen: Observation) -> tuple[object, ...]:
     return seen.ref, seen.state, seen.created_at, seen.started_at, seen.ended_at
 
 
-def portions(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+def batched(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
     """The items in pieces of at most ``most``."""
     return (items[start : start + most] for start in range(0, len(items), most))
 
@@ -323,7 +323,7 @@ class _Created(Protocol):
     def created_at(self) -> datetime | None: ...
 
 
-def is_old(page: Sequence[_Created], old: datetime) -> bool:
+def is_page_older_than(page: Sequence[_Created], old: datetime) -> bool:
     """Whether this page, and so every later one, was created before ``old``: it must be sorted, newest first."""
     created = [record.created_at for record in page]
     known = [moment for moment in created if moment is not None]

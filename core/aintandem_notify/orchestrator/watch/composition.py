@@ -16,7 +16,7 @@ from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.auth.session import Session
-from aintandem_notify.orchestrator.catch_up.catch_up import Books, CatchUp, Lookout
+from aintandem_notify.orchestrator.catch_up.catch_up import CatchUp, CatchUpCoordinator, Reconciler
 from aintandem_notify.orchestrator.catch_up.event_buffer import EventBuffer
 from aintandem_notify.orchestrator.catch_up.rest_snapshot import SnapshotReader
 from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
@@ -55,7 +55,7 @@ async def open_fleet(
     sink: Sink,
     clock: Clock,
     chance: Chance,
-    books: Books | None = None,
+    books: Reconciler | None = None,
     places: ConnectionSlots | None = None,
 ) -> AsyncIterator[Fleet]:
     """A fleet whose events go to ``sink``; ``Fleet.reconcile`` says which projects it watches, and how.
@@ -66,7 +66,7 @@ async def open_fleet(
     places = places or ConnectionSlots()
     api = OrchestratorApi(session, http, clock)
     room = FrameMemory()
-    lookout = None if books is None else Lookout(SnapshotReader(api, clock), books)
+    lookout = None if books is None else CatchUpCoordinator(SnapshotReader(api, clock), books)
 
     def prepare(connection: ConnectionConfig) -> Watch:
         settings = WatchSettings(
@@ -88,7 +88,11 @@ async def open_fleet(
         return watch
 
     def catch_up(
-        lookout: Lookout, connection: ConnectionConfig, project: Project, hold: EventBuffer, opened_at: datetime
+        lookout: CatchUpCoordinator,
+        connection: ConnectionConfig,
+        project: Project,
+        hold: EventBuffer,
+        opened_at: datetime,
     ) -> CatchUp:
         return CatchUp(
             project,

@@ -13,7 +13,7 @@ from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.orchestrator.auth.tokens import Token
 from aintandem_notify.orchestrator.catch_up.catch_up import CatchUp
-from aintandem_notify.orchestrator.catch_up.event_buffer import BufferedEvents, EventBuffer
+from aintandem_notify.orchestrator.catch_up.event_buffer import BufferUsage, EventBuffer
 from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
 from aintandem_notify.orchestrator.link.reconnect_policy import Backoff, Trouble
 from aintandem_notify.orchestrator.protocol.address import SocketTarget
@@ -70,5 +70,5 @@ class WatchSettings:
     catching_up: CatchingUp | None = None
     longest_event: int | None = None
     long_reads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(1))
-    held: BufferedEvents = field(default_factory=BufferedEvents)
+    held: BufferUsage = field(default_factory=BufferUsage)
     places: ConnectionSlots = field(default_factory=ConnectionSlots)
