@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aintandem_notify.http_client import HttpAnswer
 from aintandem_notify.http_client.answer import LONGEST_RETRY_AFTER
-from aintandem_notify.log import hide
+from aintandem_notify.log import register_secret
 
 NOW = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 
@@ -85,14 +85,14 @@ def test_what_an_answer_says_is_one_line() -> None:
 @pytest.mark.parametrize("cut", [0, 1, 5, 12])
 def test_what_an_answer_says_holds_no_secret_nor_a_part_of_one(body: str, cut: int) -> None:
     secret = "answercanary" + "0123456789ab"
-    hide(secret)
+    register_secret(secret)
     said = body.replace("{}", secret).strip()
     said = said[: len(said) - cut]
     assert "answercan" not in HttpAnswer(400, {}, said.encode(), truncated=cut > 0).words(200)
 
 
 def test_nor_one_that_is_written_on_two_lines() -> None:
-    hide("answercanaryontwolines")
+    register_secret("answercanaryontwolines")
     assert HttpAnswer(400, {}, b"bad answercanary\nontwolines").words(200) == "bad [redacted]"
 
 

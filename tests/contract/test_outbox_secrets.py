@@ -11,7 +11,7 @@ from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.notification import Notification, Project
 from aintandem_notify.domain.observation import Gap, Observation, ObservationBatch
 from aintandem_notify.domain.runs import RunRef, RunState
-from aintandem_notify.log import HIDDEN, hide
+from aintandem_notify.log import REDACTED, register_secret
 from aintandem_notify.rules import Router, default_texts, formats
 from aintandem_notify.store import DeliveryFilter, Storage
 from aintandem_notify.store.tables import outbox
@@ -68,7 +68,7 @@ TOKENS = {
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("error", TOKENS.values(), ids=TOKENS)
 async def test_a_failure_whose_error_holds_a_secret_is_told_live(error: str, restarted: bool) -> None:
-    hide("sesame-4711")
+    register_secret("sesame-4711")
     failed = event("task_failed", error=error)
     with capture_logs() as logs:
         async with memory() as storage, open_bench(storage, router()) as bench:
@@ -85,7 +85,7 @@ async def test_a_failure_whose_error_holds_a_secret_is_told_live(error: str, res
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("error", TOKENS.values(), ids=TOKENS)
 async def test_a_failure_whose_error_holds_a_secret_is_told_after_a_gap(error: str, restarted: bool) -> None:
-    hide("sesame-4711")
+    register_secret("sesame-4711")
     with capture_logs() as logs:
         async with memory() as storage, open_bench(storage, router()) as bench:
             for _ in range(2):
@@ -106,7 +106,7 @@ def assert_told(one: Notification, raw: Event) -> None:
     text = one.model_dump_json()
     assert "abc123" not in text
     assert "4711" not in text
-    assert HIDDEN in one.body
+    assert REDACTED in one.body
     assert type(one.event) is type(raw)
     for name in ("key", "type", "timestamp", "run_id", "project_id", "caught_up"):
         assert getattr(one.event, name) == getattr(raw, name)
@@ -127,7 +127,7 @@ async def test_no_secret_is_in_the_way_of_what_an_event_is(secret: str, restarte
         event(kind, at=at, project=project.id, artifact={"path": "type"}, **about, **named)
         for at, kind in enumerate((*kinds, "task_of_another_release"))
     ]
-    hide(secret)
+    register_secret(secret)
     async with memory() as storage, open_bench(storage, router()) as bench:
         await bench.ingest.commit(project, raw)
         if restarted:
@@ -147,7 +147,7 @@ async def test_what_became_a_secret_later_is_kept_back_all_the_same() -> None:
         await bench.ingest.commit(
             PROJECT, [event("task_failed", error="sesame-4711 was refused", task="sesame-4711")]
         )
-        hide("sesame-4711")
+        register_secret("sesame-4711")
         for restarted in (False, True):
             if restarted:
                 await forget(storage)
@@ -164,7 +164,7 @@ def raises(*_args: Any, **_more: Any) -> Any:
 async def test_whatever_goes_wrong_with_a_text_the_end_is_told(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hide("sesame-4711")
+    register_secret("sesame-4711")
     if place != "all":
         monkeypatch.setattr(default_texts, place, raises)
     else:
@@ -205,7 +205,7 @@ FORMS: dict[str, texts_of.SecretText] = {**texts_of.SECRETS, **texts_of.made_of(
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("caught_up", [False, True])
 async def test_no_form_of_a_secret_gets_to_a_destination_of_any_kind(caught_up: bool, restarted: bool) -> None:
-    hide(PASSWORD)
+    register_secret(PASSWORD)
     numbers = {f"t{number}": found for number, found in enumerate(FORMS.values())}
     async with memory() as storage, open_bench(storage, router(title=None, body=None)) as bench:
         for run, found in numbers.items():
@@ -248,7 +248,7 @@ def parts(told: str) -> list[str]:
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("together", [False, True])
 async def test_a_secret_that_a_task_writes_in_pieces_goes_out_in_none(together: bool, restarted: bool) -> None:
-    hide(PASSWORD)
+    register_secret(PASSWORD)
     outputs = [event("output", at=at, output=piece) for at, piece in enumerate(PIECES)]
     failed = event("task_failed", at=9)
     async with memory() as storage, open_bench(storage, router(title=None, body=None)) as bench:
@@ -270,7 +270,7 @@ async def test_a_secret_that_a_task_writes_in_pieces_goes_out_in_none(together: 
 
 
 async def test_live_hooks_get_no_secret_that_lies_over_pieces_which_no_rule_wants() -> None:
-    hide(PASSWORD)
+    register_secret(PASSWORD)
     async with memory() as storage, open_bench(storage, Router(config(destination("file_log.a")))) as bench:
         for at, piece in enumerate(PIECES):
             await bench.ingest.commit(PROJECT, [event("output", at=at, output=piece)])
@@ -284,7 +284,7 @@ async def test_live_hooks_get_no_secret_that_lies_over_pieces_which_no_rule_want
 @pytest.mark.parametrize("line", ["", "x" * 3985 + " "])
 @pytest.mark.parametrize("restarted", [False, True])
 async def test_the_end_of_an_output_does_not_begin_in_a_secret(line: str, restarted: bool) -> None:
-    hide(PASSWORD)
+    register_secret(PASSWORD)
     async with memory() as storage, open_bench(storage, router(title=None, body=None)) as bench:
         for number in range(len(PASSWORD) + 2):
             run = f"t{number}"
@@ -302,23 +302,23 @@ async def test_the_end_of_an_output_does_not_begin_in_a_secret(line: str, restar
 
 
 async def test_keys_that_become_equal_both_go_out() -> None:
-    hide(PASSWORD)
+    register_secret(PASSWORD)
     failed = event("task_failed", output={PASSWORD: 1, "/cb?token=abc": 2, f"{PASSWORD}\x00": 3})
     async with memory() as storage, open_bench(storage, router()) as bench:
         await bench.ingest.commit(PROJECT, [failed])
         (one,) = await told(storage)
-    assert one.event.wire()["output"] == {HIDDEN: 1, f"/cb?token={HIDDEN}": 2, f"{HIDDEN}\x00": 3}
+    assert one.event.wire()["output"] == {REDACTED: 1, f"/cb?token={REDACTED}": 2, f"{REDACTED}\x00": 3}
 
 
 async def test_what_people_see_of_deliveries_holds_no_secret_of_today() -> None:
     async with memory() as storage, open_bench(storage, router()) as bench:
         await bench.ingest.commit(PROJECT, [event("task_failed", error=f"{PASSWORD} failed", task=PASSWORD)])
-        hide(PASSWORD)
-        hide("project")
-        hide("error")
+        register_secret(PASSWORD)
+        register_secret("project")
+        register_secret("error")
         shown = await storage.run(lambda store: show(store, "1"))
         listed = await storage.run(lambda store: page(store, DeliveryFilter(), most=9, before=None))
     assert shown.title is not None
-    assert HIDDEN in shown.title
+    assert REDACTED in shown.title
     assert shown.severity == "error"
     assert not parts(shown.model_dump_json() + listed.model_dump_json())

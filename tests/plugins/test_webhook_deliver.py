@@ -12,7 +12,7 @@ import trio.testing
 from aintandem_notify.api import DestinationBroken, DestinationGone, HttpAnswer, HttpFailed, Rejected, RetryLater
 from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.foundation.clock import TrioClock
-from aintandem_notify.log import hide
+from aintandem_notify.log import register_secret
 from aintandem_notify.testing import sample_event, sample_notification
 from aintandem_notify_webhook import MAX_ANSWER, Config, Webhook
 from aintandem_notify_webhook.payload import encode
@@ -184,7 +184,7 @@ async def test_a_message_that_is_disliked_is_left_to_the_agent(
 
 
 async def test_a_receivers_words_end_with_no_half_of_a_secret(receiver: WebhookReceiver, webhook: Webhook) -> None:
-    hide("receivercanary0123456789")
+    register_secret("receivercanary0123456789")
     receiver.fail_with(400, body=b"x" + b" " * (MAX_ANSWER - 15) + b"receivercanary0123456789")
     with pytest.raises(Rejected) as caught:
         await webhook.deliver(sample_notification())

@@ -101,7 +101,7 @@ def test_what_nobody_caught_is_printable_and_holds_no_secret(
 ) -> None:
     for owner, name in ((sys, "excepthook"), (threading, "excepthook")):
         monkeypatch.setattr(owner, name, getattr(owner, name))
-    log.hide("an-uncaught-secret")
+    log.register_secret("an-uncaught-secret")
     install_excepthooks()
 
     error = RuntimeError("\x1b]0;pwned\x07 an-uncaught-secret")

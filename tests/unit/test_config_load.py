@@ -184,7 +184,7 @@ def test_a_store_on_postgresql_is_a_secret(tmp_path: Path, written: str) -> None
     assert isinstance(config.store.url, Secret)
     assert config.store.url.reveal() == url
     assert "heim" not in repr(config)
-    assert log.redact(f"at {url}: ge heim") == f"at {log.HIDDEN}: {log.HIDDEN}"
+    assert log.redact(f"at {url}: ge heim") == f"at {log.REDACTED}: {log.REDACTED}"
 
 
 def test_an_instance_may_say_what_it_wants_where_the_defaults_rule(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def test_output_without_escape_sequences() -> None:
 
 
 def test_a_secret_that_a_task_writes_in_pieces_is_shown_in_none() -> None:
-    log.hide("Xq7vLm2Rt9Kp4Zs8")
+    log.register_secret("Xq7vLm2Rt9Kp4Zs8")
     board = Board()
     pieces = ["in with Xq7vLm", "2R", "t9Kp4Zs8 now\n", "x" * 3990 + "Xq7vLm2Rt9Kp4Zs8"]
     lines = said(board, *(made("output", output=piece, seconds=at) for at, piece in enumerate(pieces)))

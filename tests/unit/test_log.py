@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pydantic_core import to_json
 
 from aintandem_notify import log
-from aintandem_notify.log import HIDDEN, MOST_ROTATING, redact, redact_values, redaction
+from aintandem_notify.log import MAX_ROTATING_SECRETS, REDACTED, redact, redact_values, redaction
 from aintandem_notify.log.entries import LONGEST, MORE, MOST
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZG1pbiJ9.dGhlLXNpZ25hdHVyZQ"
@@ -42,32 +42,32 @@ def entry(write: Any) -> dict[str, Any]:
 def fresh_secret(more: str = "") -> str:
     """One that no other test announces."""
     secret = secrets.token_hex(8) + more
-    log.hide(secret)
+    log.register_secret(secret)
     return secret
 
 
 @pytest.mark.parametrize(
     ("text", "redacted"),
     [
-        (f"GET /x?token={JWT}&a=1", f"GET /x?token={HIDDEN}&a=1"),
-        ("GET /x?access_token=abc;", f"GET /x?access_token={HIDDEN}"),
-        ("TOKEN=abc", f"TOKEN={HIDDEN}"),
-        (f"sent {JWT} off", f"sent {HIDDEN} off"),
-        ("eyJhbGciOiJub25lIn0.eyJhIjoxfQ.", HIDDEN),
-        ("xoxb-1234567890-abcdef used", f"{HIDDEN} used"),
-        ("xoxp-1234567890", HIDDEN),
-        ("xapp-1-A1234567890-0-abc", HIDDEN),
-        ("secret whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw.", f"secret {HIDDEN}."),
-        ("https://hooks.slack.com/services/T0/B0/xyz failed", f"https://hooks.slack.com/{HIDDEN} failed"),
-        ("Authorization: Bearer abc.def", f"Authorization: Bearer {HIDDEN}"),
-        ("Authorization: Basic YWRtaW46YWRtaW4=", f"Authorization: Basic {HIDDEN}"),
-        ("authorization: s3cr3t was refused", f"authorization: {HIDDEN} was refused"),
-        ("HTTP_AUTHORIZATION=s3cr3t", f"HTTP_AUTHORIZATION={HIDDEN}"),
-        ("{'Authorization': 'Token abc'}", "{'Authorization': 'Token " + HIDDEN + "'}"),
-        (r"{\"authorization\": \"abc\"}", r"{\"authorization\": \"" + HIDDEN + r"\"}"),
-        ("bearer abcdefgh12345", f"bearer {HIDDEN}"),
-        ('{"refreshToken": "abc", "a": 1}', '{"refreshToken": "' + HIDDEN + '", "a": 1}'),
-        ("http://user:pass@proxy:3128/", f"http://user:{HIDDEN}@proxy:3128/"),
+        (f"GET /x?token={JWT}&a=1", f"GET /x?token={REDACTED}&a=1"),
+        ("GET /x?access_token=abc;", f"GET /x?access_token={REDACTED}"),
+        ("TOKEN=abc", f"TOKEN={REDACTED}"),
+        (f"sent {JWT} off", f"sent {REDACTED} off"),
+        ("eyJhbGciOiJub25lIn0.eyJhIjoxfQ.", REDACTED),
+        ("xoxb-1234567890-abcdef used", f"{REDACTED} used"),
+        ("xoxp-1234567890", REDACTED),
+        ("xapp-1-A1234567890-0-abc", REDACTED),
+        ("secret whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw.", f"secret {REDACTED}."),
+        ("https://hooks.slack.com/services/T0/B0/xyz failed", f"https://hooks.slack.com/{REDACTED} failed"),
+        ("Authorization: Bearer abc.def", f"Authorization: Bearer {REDACTED}"),
+        ("Authorization: Basic YWRtaW46YWRtaW4=", f"Authorization: Basic {REDACTED}"),
+        ("authorization: s3cr3t was refused", f"authorization: {REDACTED} was refused"),
+        ("HTTP_AUTHORIZATION=s3cr3t", f"HTTP_AUTHORIZATION={REDACTED}"),
+        ("{'Authorization': 'Token abc'}", "{'Authorization': 'Token " + REDACTED + "'}"),
+        (r"{\"authorization\": \"abc\"}", r"{\"authorization\": \"" + REDACTED + r"\"}"),
+        ("bearer abcdefgh12345", f"bearer {REDACTED}"),
+        ('{"refreshToken": "abc", "a": 1}', '{"refreshToken": "' + REDACTED + '", "a": 1}'),
+        ("http://user:pass@proxy:3128/", f"http://user:{REDACTED}@proxy:3128/"),
     ],
 )
 def test_what_looks_like_a_token_is_redacted(text: str, redacted: str) -> None:
@@ -107,70 +107,70 @@ def test_an_announced_secret_is_redacted_in_every_spelling() -> None:
 
     assert len(spellings) == 7
     for spelling in spellings:
-        assert redact(f"before {spelling} after") == f"before {HIDDEN} after"
+        assert redact(f"before {spelling} after") == f"before {REDACTED} after"
 
 
 def test_a_text_that_was_seen_before_the_secret_was_known_is_redacted_from_then_on() -> None:
     secret = secrets.token_hex(8)
     assert redact(f"uses {secret}") == f"uses {secret}"
-    log.hide(secret)
+    log.register_secret(secret)
 
-    assert redact(f"uses {secret}") == f"uses {HIDDEN}"
+    assert redact(f"uses {secret}") == f"uses {REDACTED}"
 
 
 def test_a_secret_that_holds_another_is_redacted_whole() -> None:
     short = fresh_secret()
     long = short + "-extended"
-    log.hide(long)
+    log.register_secret(long)
 
-    assert redact(f"{long}|{short}") == f"{HIDDEN}|{HIDDEN}"
+    assert redact(f"{long}|{short}") == f"{REDACTED}|{REDACTED}"
 
 
 @pytest.mark.parametrize("secret", ["", "a", "abc"])
 def test_what_is_too_short_for_a_secret_does_not_spoil_texts(secret: str) -> None:
-    log.hide(secret)
+    log.register_secret(secret)
 
     assert redact("abcdef abc") == "abcdef abc"
 
 
 def test_rotating_secrets_are_forgotten_when_many_newer_ones_came() -> None:
     first, lasting = secrets.token_hex(8), fresh_secret()
-    log.hide(first, rotating=True)
-    newest = [secrets.token_hex(8) for _ in range(MOST_ROTATING)]
+    log.register_secret(first, rotating=True)
+    newest = [secrets.token_hex(8) for _ in range(MAX_ROTATING_SECRETS)]
     for secret in newest[:-1]:
-        log.hide(secret, rotating=True)
-    assert redact(first) == HIDDEN
-    log.hide(newest[-1], rotating=True)
+        log.register_secret(secret, rotating=True)
+    assert redact(first) == REDACTED
+    log.register_secret(newest[-1], rotating=True)
 
     assert redact(first) == first
-    assert redact(" ".join([*newest, lasting])) == " ".join([HIDDEN] * (MOST_ROTATING + 1))
+    assert redact(" ".join([*newest, lasting])) == " ".join([REDACTED] * (MAX_ROTATING_SECRETS + 1))
 
 
 def test_of_many_tokens_that_replaced_one_another_only_the_newest_cost_more_than_themselves() -> None:
     odd = "<'\"&%/" * 1000
     tokens = [f"{odd}{number:04}" for number in range(20)]
     for token in tokens:
-        log.hide(token, rotating=True)
+        log.register_secret(token, rotating=True)
 
-    assert [redact(f"was {token}!") for token in tokens] == [f"was {HIDDEN}!"] * len(tokens)
-    assert redact(quote(tokens[-1], safe="")) == HIDDEN
-    assert redact(quote(tokens[0], safe="")) != HIDDEN
+    assert [redact(f"was {token}!") for token in tokens] == [f"was {REDACTED}!"] * len(tokens)
+    assert redact(quote(tokens[-1], safe="")) == REDACTED
+    assert redact(quote(tokens[0], safe="")) != REDACTED
 
 
 def test_a_rotating_secret_that_is_announced_again_takes_no_second_place() -> None:
     secret, other = secrets.token_hex(8), secrets.token_hex(8)
-    log.hide(other, rotating=True)
-    for _ in range(MOST_ROTATING * 2):
-        log.hide(secret, rotating=True)
+    log.register_secret(other, rotating=True)
+    for _ in range(MAX_ROTATING_SECRETS * 2):
+        log.register_secret(secret, rotating=True)
 
-    assert redact(other) == HIDDEN
+    assert redact(other) == REDACTED
 
 
 def test_texts_inside_values_are_redacted() -> None:
     secret = fresh_secret()
     values = {"a": [secret, 1, None, {"b": (f"x{secret}", True)}], "token": 1.5}
 
-    assert redact_values(values) == {"a": [HIDDEN, 1, None, {"b": [f"x{HIDDEN}", True]}], "token": 1.5}
+    assert redact_values(values) == {"a": [REDACTED, 1, None, {"b": [f"x{REDACTED}", True]}], "token": 1.5}
 
 
 TEMPTING = st.sampled_from(
@@ -195,7 +195,7 @@ SECRETS = st.sampled_from(['quo"te\\d', "sp ace/ü", "tab\there", "plain-secret"
 )
 def test_what_is_passed_over_holds_nothing_to_redact(value: Any) -> None:
     for secret in ('quo"te\\d', "sp ace/ü", "tab\there", "plain-secret", "\x7fdel\u2028"):
-        log.hide(secret, rotating=True)
+        log.register_secret(secret, rotating=True)
     if not log.may_hold_secret(to_json(value).decode()):
         assert redact_values(value) == value
     if isinstance(value, str) and not log.may_hold_secret(value):
@@ -231,7 +231,7 @@ def test_no_place_in_an_entry_shows_a_secret(log_format: log.LogFormat) -> None:
     written = lines(write, log_format)
 
     assert secret[:16] not in written
-    assert written.count(HIDDEN) >= 9
+    assert written.count(REDACTED) >= 9
     assert "RuntimeError" in written
 
 
@@ -254,10 +254,10 @@ def test_no_fact_is_lost_to_another_whose_key_reads_the_same(log_format: Any) ->
     one, other = fresh_secret(), fresh_secret()
     facts = {one: "first", other: "second", "deep": {one: "third", other: "fourth", "a\x00": 5, "a\\x00": 6}}
     written = lines(lambda logger: logger.info("said", **facts), log_format)
-    assert all(name in written for name in ("first", "second", "third", "fourth", f"{HIDDEN} (2)"))
+    assert all(name in written for name in ("first", "second", "third", "fourth", f"{REDACTED} (2)"))
     if log_format == "json":
         read = json.loads(written)
-        assert (read[HIDDEN], read[f"{HIDDEN} (2)"]) == ("first", "second")
+        assert (read[REDACTED], read[f"{REDACTED} (2)"]) == ("first", "second")
         assert list(read["deep"].values()) == ["third", "fourth", 5, 6]
 
 
@@ -543,7 +543,7 @@ def test_warnings_are_logged_and_redacted() -> None:
     read = entry(write)
 
     assert read["level"] == "warning"
-    assert f"careful with {HIDDEN}" in read["event"]
+    assert f"careful with {REDACTED}" in read["event"]
 
 
 class Full(io.StringIO):
@@ -615,6 +615,6 @@ def test_a_long_text_is_looked_through_once_though_it_is_asked_for_again(monkeyp
     for text in ("token=longcanary01 " * 1000, "token=longcanary01 " * 1000, "nothing to hide " * 1000):
         assert "longcanary01" not in redact(text)
     assert len(looked) == 1
-    log.hide(fresh_secret())  # what was not known before is looked for anew
+    log.register_secret(fresh_secret())  # what was not known before is looked for anew
     redact("token=longcanary01 " * 1000)
     assert len(looked) == 2

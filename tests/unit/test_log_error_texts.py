@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aintandem_notify.errors import RetryLater
-from aintandem_notify.log import LONGEST_TEXT, hide, in_words, kind_of, name_of, same, text_of
+from aintandem_notify.log import (
+    MAX_ERROR_TEXT,
+    describe_error,
+    error_kind,
+    error_name,
+    is_equal,
+    register_secret,
+    safe_text,
+)
 from aintandem_notify.log.error_texts import UNREADABLE
 
 
@@ -47,9 +55,9 @@ def endless(self: object) -> str:
     ],
 )
 def test_a_text_that_cannot_be_had_is_said_so(say: Callable[[Any], Any]) -> None:
-    assert in_words(saying(say)) == f"Own: {UNREADABLE}"
-    assert in_words(saying(say, RetryLater)) == UNREADABLE
-    assert text_of(saying(say)) == UNREADABLE
+    assert describe_error(saying(say)) == f"Own: {UNREADABLE}"
+    assert describe_error(saying(say, RetryLater)) == UNREADABLE
+    assert safe_text(saying(say)) == UNREADABLE
 
 
 @pytest.mark.parametrize(
@@ -65,21 +73,21 @@ def test_a_text_that_cannot_be_had_is_said_so(say: Callable[[Any], Any]) -> None
     ],
 )
 def test_a_text_is_one_line_that_can_be_shown_and_kept(text: str, said: str) -> None:
-    assert text_of(ValueError(text)) == said
+    assert safe_text(ValueError(text)) == said
 
 
 def test_no_secret_becomes_another_word_on_one_line() -> None:
-    hide("canaryontwolines")
-    assert text_of(ValueError("no canary\nontwolines here")) == "no [redacted] here"
+    register_secret("canaryontwolines")
+    assert safe_text(ValueError("no canary\nontwolines here")) == "no [redacted] here"
 
 
 def test_megabytes_are_cut_and_no_secret_is_cut_in_two() -> None:
-    assert len(text_of("eyJ" * 3_000_000)) <= LONGEST_TEXT
-    assert text_of("x" * 10_000_000).endswith("…")
+    assert len(safe_text("eyJ" * 3_000_000)) <= MAX_ERROR_TEXT
+    assert safe_text("x" * 10_000_000).endswith("…")
     secret = "longsecret" * 20
-    hide(secret)
+    register_secret(secret)
     for pad in range(0, 65_536, 8_000):
-        assert "longsecret" not in text_of("\n" * pad + secret * 400)
+        assert "longsecret" not in safe_text("\n" * pad + secret * 400)
 
 
 def test_a_text_with_methods_of_its_own_is_only_its_characters() -> None:
@@ -94,7 +102,7 @@ def test_a_text_with_methods_of_its_own_is_only_its_characters() -> None:
 
         split = isprintable = __getitem__ = __len__ = encode  # type: ignore[assignment]
 
-    assert text_of(Odd("as it is")) == "as it is"
+    assert safe_text(Odd("as it is")) == "as it is"
 
 
 class Nameless(type):
@@ -111,16 +119,16 @@ def test_the_name_is_read_from_the_class_itself() -> None:
         pass
 
     odd = type("\x1b[2J", (Exception,), {"__module__": 7})
-    assert (name_of(Own()), in_words(Own("x"))) == ("Own", "Own: x")
-    assert (name_of(odd()), kind_of(odd())) == ("?", "7.")
-    assert kind_of(KeyError()) == "builtins.KeyError"
+    assert (error_name(Own()), describe_error(Own("x"))) == ("Own", "Own: x")
+    assert (error_name(odd()), error_kind(odd())) == ("?", "7.")
+    assert error_kind(KeyError()) == "builtins.KeyError"
 
 
 def test_errors_of_ours_are_their_words_and_others_say_their_type() -> None:
-    assert in_words(RetryLater("busy")) == "busy"
-    assert in_words(RetryLater()) == "RetryLater"
-    assert in_words(ValueError("bad")) == "ValueError: bad"
-    assert in_words(ValueError()) == "ValueError"
+    assert describe_error(RetryLater("busy")) == "busy"
+    assert describe_error(RetryLater()) == "RetryLater"
+    assert describe_error(ValueError("bad")) == "ValueError: bad"
+    assert describe_error(ValueError()) == "ValueError"
 
 
 def test_what_cannot_be_compared_is_not_the_same() -> None:
@@ -130,15 +138,15 @@ def test_what_cannot_be_compared_is_not_the_same() -> None:
 
         __hash__ = None  # type: ignore[assignment]
 
-    assert same([1], [1])
-    assert not same([1], [2])
-    assert not same(Odd(), Odd())
+    assert is_equal([1], [1])
+    assert not is_equal([1], [2])
+    assert not is_equal(Odd(), Odd())
 
 
 @given(st.text(st.characters(codec=None)))
 def test_any_text_is_made_harmless(text: str) -> None:
-    said = text_of(ValueError(text))
+    said = safe_text(ValueError(text))
     said.encode()
-    assert len(said) <= LONGEST_TEXT
+    assert len(said) <= MAX_ERROR_TEXT
     assert "\n" not in said
     assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in said)

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from aintandem_notify import log
 from aintandem_notify.log import (
-    HIDDEN,
-    hide,
+    REDACTED,
     may_hold_secret,
     redact,
     redact_cut,
@@ -24,6 +23,7 @@ from aintandem_notify.log import (
     redact_piece,
     redact_start,
     redact_values,
+    register_secret,
     text_views,
 )
 from aintandem_notify.log import secret_patterns as shapes
@@ -85,12 +85,12 @@ def spellings(secret: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("password", PASSWORDS.values(), ids=PASSWORDS)
 def test_a_configured_secret_is_recognised_as_others_write_it(password: str) -> None:
-    hide(password)
+    register_secret(password)
     plain = re.compile("|".join(re.escape(part) for part in (password, quote(password), password.encode().hex())))
     for spelling in filter(None, spellings(password)):
         text = f"before {spelling} after"
         told = redact(text)
-        assert HIDDEN in told, spelling
+        assert REDACTED in told, spelling
         assert may_hold_secret(text)
         assert may_hold_secret(json.dumps({"error": text}, ensure_ascii=False))
         seen = text_views.flattened(told)
@@ -104,20 +104,20 @@ def test_a_configured_secret_is_recognised_as_others_write_it(password: str) -> 
 
 
 def test_base64_that_holds_a_secret_goes_with_what_stands_around_it() -> None:
-    hide("Xq7vLm2Rt9Kp4Zs8")
+    register_secret("Xq7vLm2Rt9Kp4Zs8")
     basic = base64.b64encode(b"admin:Xq7vLm2Rt9Kp4Zs8").decode()
-    assert redact(f"curl -H 'x: Basic {basic}' done") == f"curl -H 'x: Basic {HIDDEN}' done"
+    assert redact(f"curl -H 'x: Basic {basic}' done") == f"curl -H 'x: Basic {REDACTED}' done"
 
 
 def test_white_space_around_a_secret_is_no_part_of_it() -> None:
-    hide("  Xq7vLm2Rt9Kp4Zs8\r\n")
-    assert redact("with Xq7vLm2Rt9Kp4Zs8 in it") == f"with {HIDDEN} in it"
+    register_secret("  Xq7vLm2Rt9Kp4Zs8\r\n")
+    assert redact("with Xq7vLm2Rt9Kp4Zs8 in it") == f"with {REDACTED} in it"
 
 
 def test_each_line_of_a_secret_of_several_lines_is_one() -> None:
     body = [base64.b64encode(bytes([line] * 48)).decode() for line in range(1, 4)]
-    hide("\n".join(["-----BEGIN X-----", *body, "-----END X-----", ""]))
-    assert redact(f"> {body[1]} <") == f"> {HIDDEN} <"
+    register_secret("\n".join(["-----BEGIN X-----", *body, "-----END X-----", ""]))
+    assert redact(f"> {body[1]} <") == f"> {REDACTED} <"
     assert redact("-----BEGIN X-----") == "-----BEGIN X-----"
     assert body[0] not in redact(json.dumps({"key": "\n".join(body)}))
 
@@ -135,8 +135,8 @@ def test_each_line_of_a_secret_of_several_lines_is_one() -> None:
     ],
 )
 def test_what_is_secret_about_a_secret_is_one_by_itself(secret: str, inner: str) -> None:
-    hide(secret)
-    assert redact(f"it was {inner} that failed") == f"it was {HIDDEN} that failed"
+    register_secret(secret)
+    assert redact(f"it was {inner} that failed") == f"it was {REDACTED} that failed"
     assert (
         redact("hooks.example or proxy:3128, services and v=1") == "hooks.example or proxy:3128, services and v=1"
     )
@@ -154,28 +154,28 @@ KEY = "\n".join(
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("?a=1&token=abc&b=2", f"?a=1&token={HIDDEN}&b=2"),
-        ("access_token=abc", f"access_token={HIDDEN}"),
-        ('token="a b c"', f'token="{HIDDEN} b c"'),
-        ("DB_PASSWORD=hunter2 make", f"DB_PASSWORD={HIDDEN} make"),
-        ("client_secret=abc&x", f"client_secret={HIDDEN}&x"),
-        ("api_key=abc apikey=abc api-key=abc", f"api_key={HIDDEN} apikey={HIDDEN} api-key={HIDDEN}"),
-        ("AWS_SECRET_ACCESS_KEY=abc", f"AWS_SECRET_ACCESS_KEY={HIDDEN}"),
-        ("X-Api-Key: abc", f"X-Api-Key: {HIDDEN}"),
-        ("/blob?sv=1&sig=ab%2Fc&se=2", f"/blob?sv=1&sig={HIDDEN}&se=2"),
-        ("/o?X-Amz-Signature=abc", f"/o?X-Amz-Signature={HIDDEN}"),
-        ('{"password": "a\\"b", "x": 1}', '{"password": "' + HIDDEN + '", "x": 1}'),
-        ("{'api_key': 'abc'}", "{'api_key': '" + HIDDEN + "'}"),
-        (r"{\"secret\": \"abc\"}", r"{\"secret\": \"" + HIDDEN + r"\"}"),
-        ("AKIAIOSFODNN7EXAMPLE is it", f"{HIDDEN} is it"),
-        ("ghp_abcdefghijklmnopqrstuvwxyz0123456789", HIDDEN),
-        ("github_pat_11ABCDEFG0abcdefghijkl_mnopqrstuvwxyz", HIDDEN),
-        ("key sk-proj-abcdefghijklmnop-4711", f"key {HIDDEN}"),
-        ("sk-abcdefghijklmnopqrstuvwxyz0123456789", HIDDEN),
-        ("http://me:p@ss@host/", f"http://me:{HIDDEN}@host/"),
-        (f"a\n{KEY}\nb", f"a\n-----BEGIN RSA PRIVATE KEY-----{HIDDEN}\nb"),
-        (json.dumps(KEY), f'"-----BEGIN RSA PRIVATE KEY-----{HIDDEN}"'),
-        (KEY[:400], f"-----BEGIN RSA PRIVATE KEY-----{HIDDEN}"),
+        ("?a=1&token=abc&b=2", f"?a=1&token={REDACTED}&b=2"),
+        ("access_token=abc", f"access_token={REDACTED}"),
+        ('token="a b c"', f'token="{REDACTED} b c"'),
+        ("DB_PASSWORD=hunter2 make", f"DB_PASSWORD={REDACTED} make"),
+        ("client_secret=abc&x", f"client_secret={REDACTED}&x"),
+        ("api_key=abc apikey=abc api-key=abc", f"api_key={REDACTED} apikey={REDACTED} api-key={REDACTED}"),
+        ("AWS_SECRET_ACCESS_KEY=abc", f"AWS_SECRET_ACCESS_KEY={REDACTED}"),
+        ("X-Api-Key: abc", f"X-Api-Key: {REDACTED}"),
+        ("/blob?sv=1&sig=ab%2Fc&se=2", f"/blob?sv=1&sig={REDACTED}&se=2"),
+        ("/o?X-Amz-Signature=abc", f"/o?X-Amz-Signature={REDACTED}"),
+        ('{"password": "a\\"b", "x": 1}', '{"password": "' + REDACTED + '", "x": 1}'),
+        ("{'api_key': 'abc'}", "{'api_key': '" + REDACTED + "'}"),
+        (r"{\"secret\": \"abc\"}", r"{\"secret\": \"" + REDACTED + r"\"}"),
+        ("AKIAIOSFODNN7EXAMPLE is it", f"{REDACTED} is it"),
+        ("ghp_abcdefghijklmnopqrstuvwxyz0123456789", REDACTED),
+        ("github_pat_11ABCDEFG0abcdefghijkl_mnopqrstuvwxyz", REDACTED),
+        ("key sk-proj-abcdefghijklmnop-4711", f"key {REDACTED}"),
+        ("sk-abcdefghijklmnopqrstuvwxyz0123456789", REDACTED),
+        ("http://me:p@ss@host/", f"http://me:{REDACTED}@host/"),
+        (f"a\n{KEY}\nb", f"a\n-----BEGIN RSA PRIVATE KEY-----{REDACTED}\nb"),
+        (json.dumps(KEY), f'"-----BEGIN RSA PRIVATE KEY-----{REDACTED}"'),
+        (KEY[:400], f"-----BEGIN RSA PRIVATE KEY-----{REDACTED}"),
     ],
 )
 def test_what_is_named_as_a_secret_or_looks_like_one_is_hidden(text: str, told: str) -> None:
@@ -206,7 +206,7 @@ def test_what_is_named_as_a_secret_or_looks_like_one_is_hidden(text: str, told: 
     ],
 )
 def test_what_tasks_write_every_day_stays_readable(text: str) -> None:
-    hide("Xq7vLm2Rt9Kp4Zs8")
+    register_secret("Xq7vLm2Rt9Kp4Zs8")
     assert redact(text) == text
 
 
@@ -219,20 +219,32 @@ def test_a_text_under_a_name_of_a_secret_is_one() -> None:
         "token": 5,
         "secret": "",
     }
-    told = {"refreshToken": HIDDEN, "Authorization": HIDDEN, "DB_PASSWORD": HIDDEN, "tokens": "d", "token": 5}
+    told = {
+        "refreshToken": REDACTED,
+        "Authorization": REDACTED,
+        "DB_PASSWORD": REDACTED,
+        "tokens": "d",
+        "token": 5,
+    }
     assert redact_values(given) == {**told, "secret": ""}
 
 
 def test_a_number_that_is_written_as_a_secret_is_one() -> None:
-    hide("47114711")
-    assert redact_values([47114711, 471147110, 4711, True, "47114711"]) == [HIDDEN, 471147110, 4711, True, HIDDEN]
+    register_secret("47114711")
+    assert redact_values([47114711, 471147110, 4711, True, "47114711"]) == [
+        REDACTED,
+        471147110,
+        4711,
+        True,
+        REDACTED,
+    ]
 
 
 def test_keys_that_become_equal_all_stay() -> None:
-    hide("Xq7vLm2Rt9Kp4Zs8")
-    hide("Yq7vLm2Rt9Kp4Zs8")
-    given = {"Xq7vLm2Rt9Kp4Zs8": 1, f"{HIDDEN} (2)": 2, "Yq7vLm2Rt9Kp4Zs8": 3, "a": {"Xq7vLm2Rt9Kp4Zs8": 4}}
-    assert redact_values(given) == {HIDDEN: 1, f"{HIDDEN} (2)": 2, f"{HIDDEN} (3)": 3, "a": {HIDDEN: 4}}
+    register_secret("Xq7vLm2Rt9Kp4Zs8")
+    register_secret("Yq7vLm2Rt9Kp4Zs8")
+    given = {"Xq7vLm2Rt9Kp4Zs8": 1, f"{REDACTED} (2)": 2, "Yq7vLm2Rt9Kp4Zs8": 3, "a": {"Xq7vLm2Rt9Kp4Zs8": 4}}
+    assert redact_values(given) == {REDACTED: 1, f"{REDACTED} (2)": 2, f"{REDACTED} (3)": 3, "a": {REDACTED: 4}}
 
 
 @pytest.mark.parametrize("name", texts.FIELDS)
@@ -257,7 +269,7 @@ def parts(secret: str, told: str, shortest: int = 4) -> list[str]:
 @pytest.mark.parametrize("secret", CUT.values(), ids=CUT)
 @pytest.mark.parametrize("length", [100, 5000])
 def test_no_cut_leaves_a_part_of_a_secret(secret: str, length: int) -> None:
-    hide(SECRET)
+    register_secret(SECRET)
     for inside in range(len(secret) + 1):
         for after in (0, 10_000):
             text = f"{'x.' * length}"[: length - inside] + secret + " y" * after
@@ -279,7 +291,7 @@ def test_no_cut_leaves_a_part_of_a_token() -> None:
 @pytest.mark.parametrize("secret", CUT.values(), ids=CUT)
 @given(data=st.data())
 def test_a_secret_in_pieces_is_hidden_but_for_less_than_four_characters(secret: str, data: st.DataObject) -> None:
-    hide(SECRET)
+    register_secret(SECRET)
     text = f"some lines\nof output: {secret}, and others"
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=12)))
     told, written = "", ""
@@ -292,16 +304,16 @@ def test_a_secret_in_pieces_is_hidden_but_for_less_than_four_characters(secret: 
 
 
 def test_a_piece_after_which_more_may_come_shows_no_part() -> None:
-    hide(SECRET)
-    assert redact_cut(f"{SECRET[5:]} x {SECRET[:6]}", start=True) == f"{HIDDEN} x {HIDDEN}"
+    register_secret(SECRET)
+    assert redact_cut(f"{SECRET[5:]} x {SECRET[:6]}", start=True) == f"{REDACTED} x {REDACTED}"
     assert redact_cut(f"{SECRET[5:]} x {SECRET[:6]}\n", start=False) == f"{SECRET[5:]} x {SECRET[:6]}\n"
-    assert redact_cut(SECRET[3:9], start=True) == HIDDEN
+    assert redact_cut(SECRET[3:9], start=True) == REDACTED
     assert redact_cut(SECRET[:3], start=True) == SECRET[:3]
 
 
 @pytest.mark.parametrize("pieces", [[SECRET[:6], SECRET[6:]], ["Authorization: Bear", "er abc123abc123 x"]])
 def test_a_colour_code_that_is_cut_itself_hides_no_part(pieces: list[str]) -> None:
-    hide(SECRET)
+    register_secret(SECRET)
     first, second = f"{pieces[0]}\x1b[3", f"1m{pieces[1]}"
     told = redact_piece(first) + redact_piece(second, first)
     assert not parts(SECRET, told)
@@ -339,7 +351,7 @@ def test_without_secrets_a_cut_is_only_a_cut(text: str, before: str, length: int
 def test_a_long_text_is_looked_through_before_anybody_waits_for_it(name: str) -> None:
     """Longer than those of the list: where steps grow with the square of the length, this takes an hour."""
     for number in range(10):
-        hide(f"{number}{SECRET}")
+        register_secret(f"{number}{SECRET}")
     text = texts.LARGE[name]
     long = text * (2_000_000 // len(text) + 1)
     for told in (redact(long), redact_piece(long[:1_000_000], long[:5000]), redact_start(long, 500_000)):
@@ -372,6 +384,6 @@ def test_no_pattern_gives_back_what_it_has_read(pattern: re.Pattern[str]) -> Non
 
 
 def test_what_is_rotated_is_told_from_its_parts_too() -> None:
-    hide(SECRET, rotating=True)
-    assert redact_piece(f"at {SECRET[:9]}") == f"at {HIDDEN}"
-    assert log.announcements() > 0
+    register_secret(SECRET, rotating=True)
+    assert redact_piece(f"at {SECRET[:9]}") == f"at {REDACTED}"
+    assert log.secrets_generation() > 0

@@ -81,7 +81,7 @@ def test_every_moment_is_shown(zone: str, moment: datetime) -> None:
     assert bars([Bar("x", PROJECT, 5.0, "", "", moment)], now=NOW, rows=9, columns=80, with_project=True)
     assert plain_message(notification)
     assert rich_message(notification)
-    assert formats.text_of(moment) == f"{iso_seconds(moment)} UTC"
+    assert formats.as_text(moment) == f"{iso_seconds(moment)} UTC"
 
 
 @pytest.mark.parametrize("value", times.TIMES.values(), ids=times.TIMES)

@@ -24,7 +24,7 @@ from aintandem_notify.errors import (
     Rejected,
     RetryLater,
 )
-from aintandem_notify.log import LONGEST_TEXT
+from aintandem_notify.log import MAX_ERROR_TEXT
 from aintandem_notify.plugins.border import (
     MAX_DIAGNOSTICS_BYTES,
     MAX_RECEIPT_BYTES,
@@ -143,7 +143,7 @@ def test_a_fault_is_of_our_own_and_can_be_read(
     fault = BORDER.fault(make())
     assert type(fault) is kind
     assert describe_fault(fault).startswith(text) if text else describe_fault(fault) == kind.__name__
-    assert len(describe_fault(fault)) <= LONGEST_TEXT + 200
+    assert len(describe_fault(fault)) <= MAX_ERROR_TEXT + 200
     assert isinstance(fault, AInTandemNotifyError)
 
 

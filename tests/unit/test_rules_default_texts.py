@@ -2,10 +2,10 @@
 
 import pytest
 
+from aintandem_notify.domain.event_redaction import EventContext
 from aintandem_notify.domain.events import EVENT_TYPES, AgentStartedEvent, UnknownEvent
 from aintandem_notify.rules import default_texts
 from aintandem_notify.rules.default_texts import LONGEST_BODY
-from aintandem_notify.rules.facts import Subject
 from support.happenings import NOW, SALES, happening, project_of, run_of
 
 TAIL = "second to last line\nlast line\n"
@@ -155,12 +155,12 @@ READS = {
 }
 
 
-def subject_of(event_type: str, **fields: object) -> Subject:
+def subject_of(event_type: str, **fields: object) -> EventContext:
     event = happening(event_type, **fields)
     return event, run_of(event), project_of(event)
 
 
-def shown(subject: Subject) -> str:
+def shown(subject: EventContext) -> str:
     return ", ".join(f"{name}: {value}" for name, value in default_texts.fields(subject))
 
 

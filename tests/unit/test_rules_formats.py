@@ -73,7 +73,7 @@ def test_a_size_has_two_or_three_digits(count: int, text: str) -> None:
     ],
 )
 def test_a_json_value_reads_as_text(value: object, text: str) -> None:
-    assert formats.text_of(value) == text
+    assert formats.as_text(value) == text
 
 
 @given(st.text(), st.integers(2, 50))

@@ -8,7 +8,7 @@ import structlog
 from aintandem_notify.config import Config
 from aintandem_notify.domain.events import EVENT_TYPES, AgentStartedEvent, Event, UnknownEvent
 from aintandem_notify.domain.notification import Notification, Severity
-from aintandem_notify.log import hide
+from aintandem_notify.log import register_secret
 from aintandem_notify.rules import Routed, Router
 from aintandem_notify.rules.effective_rules import AGENT_TROUBLE, DEFAULT_TYPES
 from support.happenings import NOW, SALES, happening, project_of, run_of
@@ -364,7 +364,7 @@ def test_an_event_of_the_library_needs_no_wire_form() -> None:
 
 
 def test_the_event_and_run_of_a_notification_hold_no_secret() -> None:
-    hide("sesame-4711")
+    register_secret("sesame-4711")
     leak = {"error": "login with sesame-4711 refused", "extra": {"argv": ["--password", "sesame-4711"]}}
     settings = config(SLACK, rule("r", "task/*", "slack.team"))
     notification = only(routed(settings, happening("task_failed", **leak), output_tail="$ login sesame-4711"))

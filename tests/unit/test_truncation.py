@@ -15,7 +15,7 @@ from aintandem_notify.domain.truncation import (
     truncate,
     truncate_value,
 )
-from aintandem_notify.log import hide, redact_start
+from aintandem_notify.log import redact_start, register_secret
 from support.outbox import event
 
 SECRET = "s3cr3t-canary-0123456789-abcdefghijklmnop"
@@ -23,7 +23,7 @@ SECRET = "s3cr3t-canary-0123456789-abcdefghijklmnop"
 
 @pytest.fixture(autouse=True)
 def known_secret() -> None:
-    hide(SECRET)
+    register_secret(SECRET)
 
 
 @given(st.text(max_size=200))

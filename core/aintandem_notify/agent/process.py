@@ -61,8 +61,8 @@ def log_uncaught_exceptions() -> None:
             return
         telling.one = error
         try:
-            reason = with_location(raising_line(error), log.in_words(error))
-            _log.warning("an exception that nobody caught", where=log.text_of(where), reason=reason)
+            reason = with_location(raising_line(error), log.describe_error(error))
+            _log.warning("an exception that nobody caught", where=log.safe_text(where), reason=reason)
         finally:
             telling.one = None
 

@@ -315,7 +315,7 @@ class InstanceConfig:
             return NotImplemented
         ours = (self.name, self.type, self.delivers, self.common)
         theirs = (other.name, other.type, other.delivers, other.common)
-        return ours == theirs and log.same(self.settings, other.settings)
+        return ours == theirs and log.is_equal(self.settings, other.settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from aintandem_notify.config.findings import TOP_LEVEL, Finding, Place, did_you_mean, kind_of, nearest
 from aintandem_notify.config.types.context import Surroundings
 from aintandem_notify.foundation.signals import is_ctrl_c
-from aintandem_notify.log import in_words
+from aintandem_notify.log import describe_error
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -86,11 +86,11 @@ def validate(
         except BaseException as unreadable:  # what a plugin's own validator raised cannot be read
             if trusted is None or is_ctrl_c(unreadable):
                 raise
-            why = in_words(unreadable)
+            why = describe_error(unreadable)
     except BaseException as error:  # a plugin's own validator; sys.exit too
         if trusted is None or is_ctrl_c(error):
             raise
-        why = _without_values(in_words(error), raw)
+        why = _without_values(describe_error(error), raw)
         at = where(error)
     sentence = f"the plugin's own check of this table is broken: {why}"
     return None, [Finding(place, f"{at}: {sentence}" if at else sentence)]

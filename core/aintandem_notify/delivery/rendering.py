@@ -67,7 +67,7 @@ def as_plain(notification: Notification) -> Notification:
 
 def plain_text(text: str) -> str:
     """Without colours, control characters, halves of characters and whatever Unicode has no sign for."""
-    safe = formats.safe(text)
+    safe = formats.sanitize(text)
     # Cc, Cf, Cs, Co and Cn: no letter, sign, mark or space is in there.
     return "".join(one for one in safe if one in "\n\t" or not unicodedata.category(one).startswith("C"))
 

@@ -16,7 +16,7 @@ from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.errors import ConfigError, Problem
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.log import in_words
+from aintandem_notify.log import describe_error
 from aintandem_notify.plugins import Delivered, InstanceState, InstanceStatus, PluginHost, open_host
 from aintandem_notify.plugins.config_loading import LoadedConfig
 
@@ -59,7 +59,7 @@ async def send_sample(loaded: LoadedConfig, destination: str, event_type: str) -
             return CheckResult(destination, fine=False, detail=f"deliver has not ended after {timeout_s:g} s")
     if isinstance(result, Delivered):
         return CheckResult(destination, fine=True, detail="delivered")
-    return CheckResult(destination, fine=False, detail=in_words(result.error))
+    return CheckResult(destination, fine=False, detail=describe_error(result.error))
 
 
 def _expect(kind: str, name: str, known: Sequence[str], config: Config) -> None:
@@ -75,7 +75,7 @@ async def _try_instance(host: PluginHost, status: InstanceStatus) -> CheckResult
     try:
         await host.check(status.name)
     except Exception as error:  # noqa: BLE001  # whatever the plugin's check raises is the answer
-        return CheckResult(status.name, fine=False, detail=in_words(error))
+        return CheckResult(status.name, fine=False, detail=describe_error(error))
     return CheckResult(status.name, fine=True, detail="")
 
 

@@ -19,7 +19,7 @@ from aintandem_notify.errors import (
 )
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.log import in_words
+from aintandem_notify.log import describe_error
 from aintandem_notify.orchestrator import OrchestratorApi, Session, UnusableId, credentials_of
 
 ANSWER_S: Final = 30.0
@@ -48,7 +48,7 @@ async def check_orchestrator(config: Config, http: HttpClient) -> CheckResult:
     except trio.TooSlowError:
         return CheckResult("orchestrator", fine=False, detail=f"no answer within {ANSWER_S:g} s")
     except AInTandemNotifyError as error:
-        return CheckResult("orchestrator", fine=False, detail=in_words(error) + _advice(error))
+        return CheckResult("orchestrator", fine=False, detail=describe_error(error) + _advice(error))
     return CheckResult("orchestrator", fine=not found.unknown, detail=found.describe())
 
 

@@ -14,6 +14,7 @@ from aintandem_notify.domain.runs import OUTPUT_TAIL_CHARACTERS, Run, RunRef, ta
 from aintandem_notify.log import may_hold_secret, redact, redact_cut, redact_piece, redact_values
 
 EventContext = tuple[Event, Run | None, Project | None]
+"""An event, its run as it is after the event, and its project."""
 T = TypeVar("T")
 
 _TEXTS_OF_A_RUN: Final = ("output_tail", "name", "step", "workflow_id")

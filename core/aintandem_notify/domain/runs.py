@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from aintandem_notify.domain.events import Event, Family, TaskOutputEvent
 from aintandem_notify.foundation.clock import EPOCH
-from aintandem_notify.log import redact_start, tail_opening, tail_start
+from aintandem_notify.log import redact_start, tail_prefix, tail_start
 
 MAX_NAME_LENGTH: Final = 2000
 """Characters of a name or a step that are kept of a run; a task may be called by its whole prompt."""
@@ -263,7 +263,7 @@ def tail(text: str) -> str:
     if start:
         start = tail_start(text, start)
     kept = _last_lines(text[start:], OUTPUT_TAIL_LINES)
-    opening = tail_opening(text[: len(text) - len(kept)])
+    opening = tail_prefix(text[: len(text) - len(kept)])
     if not opening:
         return kept
     return opening + _last_lines(kept[len(opening) - OUTPUT_TAIL_CHARACTERS :], OUTPUT_TAIL_LINES - 1)

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from aintandem_notify.foundation.foreign_json import read_json
-from aintandem_notify.log import one_line
+from aintandem_notify.log import redact_to_one_line
 
 LONGEST_RETRY_AFTER: Final = 86400.0
 """Seconds; no server may silence us for longer than a day."""
@@ -51,7 +51,7 @@ class HttpAnswer:
 
         Without secrets, and without the part of one at the end of a body that is ``truncated``.
         """
-        return one_line(self.text, goes_on=self.truncated)[:most]
+        return redact_to_one_line(self.text, goes_on=self.truncated)[:most]
 
     def retry_after(self, now: datetime) -> float | None:
         """Seconds that the server asks to wait, at the most ``LONGEST_RETRY_AFTER``.

@@ -175,7 +175,7 @@ class Board:
 
 def output_lines(text: str) -> list[str]:
     """``text`` as lines that are safe to print: without escape sequences, control characters and secrets."""
-    return [line.expandtabs(8).rstrip() for line in formats.safe(text).rstrip("\n").split("\n")]
+    return [line.expandtabs(8).rstrip() for line in formats.sanitize(text).rstrip("\n").split("\n")]
 
 
 def _line(event: Event, run: Run | None, project: Project, *, label: str = "") -> Line:

@@ -1,6 +1,14 @@
 """Logging for the whole process, and the one place that keeps secrets out of texts."""
 
-from aintandem_notify.log.error_texts import LONGEST_TEXT, in_words, kind_of, name_of, one_line, same, text_of
+from aintandem_notify.log.error_texts import (
+    MAX_ERROR_TEXT,
+    describe_error,
+    error_kind,
+    error_name,
+    is_equal,
+    redact_to_one_line,
+    safe_text,
+)
 from aintandem_notify.log.output import (
     LogFormat,
     LogLevel,
@@ -10,10 +18,8 @@ from aintandem_notify.log.output import (
     silence,
 )
 from aintandem_notify.log.redaction import (
-    HIDDEN,
-    MOST_ROTATING,
-    announcements,
-    hide,
+    MAX_ROTATING_SECRETS,
+    REDACTED,
     may_hold_secret,
     redact,
     redact_cut,
@@ -21,38 +27,40 @@ from aintandem_notify.log.redaction import (
     redact_piece,
     redact_start,
     redact_values,
-    tail_opening,
+    register_secret,
+    secrets_generation,
+    tail_prefix,
     tail_start,
 )
-from aintandem_notify.log.secret_encodings import SHORTEST_SECRET
+from aintandem_notify.log.secret_encodings import MIN_SECRET_LENGTH
 
 __all__ = [
-    "HIDDEN",
-    "LONGEST_TEXT",
-    "MOST_ROTATING",
-    "SHORTEST_SECRET",
+    "MAX_ERROR_TEXT",
+    "MAX_ROTATING_SECRETS",
+    "MIN_SECRET_LENGTH",
+    "REDACTED",
     "LogFormat",
     "LogLevel",
-    "announcements",
     "configure",
+    "describe_error",
+    "error_kind",
+    "error_name",
     "get_logger",
-    "hide",
-    "in_words",
-    "kind_of",
+    "is_equal",
     "may_hold_secret",
-    "name_of",
-    "one_line",
     "redact",
     "redact_cut",
     "redact_end",
     "redact_piece",
     "redact_start",
+    "redact_to_one_line",
     "redact_values",
-    "same",
+    "register_secret",
+    "safe_text",
+    "secrets_generation",
     "silence",
-    "tail_opening",
+    "tail_prefix",
     "tail_start",
-    "text_of",
 ]
 
 configure_for_library()

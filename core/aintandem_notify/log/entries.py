@@ -8,15 +8,15 @@ import math
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from aintandem_notify.log.error_texts import in_words, text_of
+from aintandem_notify.log.error_texts import describe_error, safe_text
 from aintandem_notify.log.redaction import (
-    HIDDEN,
-    distinct,
+    REDACTED,
     is_named_secret,
     redact,
     redact_end,
     redact_start,
     redact_values,
+    with_unique_keys,
 )
 
 LONGEST: Final = 16_384
@@ -47,7 +47,7 @@ def safe_entry(entry: Mapping[str, Any], show: Show, ours: Container[str]) -> di
     facts = [key for key in entry if key not in ours]
     left_out = frozenset(facts[MOST_FACTS:])
     share = MOST // max(1, min(len(entry), MOST_FACTS))
-    safe = distinct(
+    safe = with_unique_keys(
         (
             key if key in ours else _Room(show, LONGEST_KEY).text(key),
             _Room(show, share).value(value, key, _DEEPEST),
@@ -84,7 +84,7 @@ class _Room:
         self._left -= _COST
         match value:
             case str():
-                return HIDDEN if is_named_secret(key, value) else self.text(value)
+                return REDACTED if is_named_secret(key, value) else self.text(value)
             case None | bool():
                 return value
             case int() if value.bit_length() > _LONGEST_NUMBER:
@@ -94,11 +94,11 @@ class _Room:
             case int() | float():
                 return redact_values(value)
             case BaseException():
-                return self.text(in_words(value))
+                return self.text(describe_error(value))
             case Mapping() | Iterable() if depth == 0:
-                return self.text(text_of(value))
+                return self.text(safe_text(value))
             case Mapping():
-                return distinct(self._items(value, depth - 1))
+                return with_unique_keys(self._items(value, depth - 1))
             case Iterable() if not isinstance(value, bytes | bytearray | memoryview):
                 return list(self._each(value, depth - 1))
             case _:

@@ -11,7 +11,7 @@ from aintandem_notify.errors import AInTandemNotifyError
 from aintandem_notify.foundation.printable import strip
 from aintandem_notify.log.redaction import redact, redact_cut
 
-LONGEST_TEXT: Final = 500
+MAX_ERROR_TEXT: Final = 500
 """Characters of a text that are kept."""
 UNREADABLE: Final = "(its text cannot be read)"
 """Stands for a text that could not be had."""
@@ -22,45 +22,45 @@ _MARGIN: Final = 4_096
 """Characters at the end of the window that may be the first half of a secret."""
 
 
-def text_of(value: object, limit: int = LONGEST_TEXT) -> str:
+def safe_text(value: object, limit: int = MAX_ERROR_TEXT) -> str:
     """``str(value)`` as one line of at most ``limit`` characters, safe to show and to keep.
 
     It has no secrets, halves of characters or control characters. Never raises; ``UNREADABLE`` where there is no
     text.
     """
     whole = _said(value)
-    text = one_line(_plain(whole[:_WINDOW]))
+    text = redact_to_one_line(_plain(whole[:_WINDOW]))
     if len(whole) > _WINDOW:
         text = text[:-_MARGIN]
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-def one_line(text: str, *, goes_on: bool = False) -> str:
+def redact_to_one_line(text: str, *, goes_on: bool = False) -> str:
     """``text`` on one line without secrets: also those that line breaks part, or the end of what ``goes_on``."""
     return redact(" ".join(redact_cut(text, start=False, end=goes_on).split()))
 
 
-def name_of(error: BaseException) -> str:
-    """The name of the error's class, as ``text_of`` gives it."""
-    return text_of(_written(type(error), "__name__"), 100) or "?"
+def error_name(error: BaseException) -> str:
+    """The name of the error's class, as ``safe_text`` gives it."""
+    return safe_text(_written(type(error), "__name__"), 100) or "?"
 
 
-def kind_of(error: BaseException) -> str:
+def error_kind(error: BaseException) -> str:
     """Module and name of the error's class, which tell whether two errors are of the same kind."""
     cls = type(error)
-    return f"{text_of(_written(cls, '__module__'), 200)}.{text_of(_written(cls, '__qualname__'), 200)}"
+    return f"{safe_text(_written(cls, '__module__'), 200)}.{safe_text(_written(cls, '__qualname__'), 200)}"
 
 
-def in_words(error: BaseException) -> str:
-    """The error as one line, as ``text_of`` gives it; one that is not ours says its type."""
-    text, name = text_of(error), name_of(error)
+def describe_error(error: BaseException) -> str:
+    """The error as one line, as ``safe_text`` gives it; one that is not ours says its type."""
+    text, name = safe_text(error), error_name(error)
     # By the type itself: ``isinstance`` also believes what an object says of itself.
     if issubclass(type(error), AInTandemNotifyError):
         return text or name
     return f"{name}: {text}" if text else name
 
 
-def same(one: object, other: object) -> bool:
+def is_equal(one: object, other: object) -> bool:
     """Whether the two say that they are equal; False where one of them cannot be asked."""
     try:
         return bool(one == other)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
-from aintandem_notify.log.secret_encodings import SHORTEST_SECRET, Spellings
+from aintandem_notify.log.secret_encodings import MIN_SECRET_LENGTH, Spellings
 from aintandem_notify.log.secret_patterns import Span
 from aintandem_notify.log.text_views import View, flat_views, flattened, glance_at
 
-SHORTEST_PART: Final = SHORTEST_SECRET
+SHORTEST_PART: Final = MIN_SECRET_LENGTH
 """Characters of a part of a secret, at an end where a text was cut, that are recognised."""
 
 _ROOM: Final = 256

@@ -1,7 +1,7 @@
 """The one place that keeps secrets out of texts.
 
-Every secret of the config is announced with ``hide``; ``redact`` then removes it, and whatever looks like a
-token, from any text. Log lines, errors, the store's error texts and rendered notifications all pass through.
+``register_secret`` takes every secret of the config; ``redact`` then removes it, and whatever looks like a token,
+from any text. Log lines, errors, the store's error texts and rendered notifications all pass through.
 Whoever cuts a text, or gets one in pieces, does it here, too: half a secret is not recognised any more.
 """
 
@@ -12,12 +12,12 @@ from functools import lru_cache
 from typing import Any, Final
 
 from aintandem_notify.log.known_secrets import BACKSLASH, Known
-from aintandem_notify.log.secret_encodings import SHORTEST_SECRET, Spellings, spellings_of
+from aintandem_notify.log.secret_encodings import MIN_SECRET_LENGTH, Spellings, spellings_of
 from aintandem_notify.log.secret_patterns import OPEN_KEY, Span, has_hint, names_a_secret, opens_key, tokens
 from aintandem_notify.log.text_views import UNSEEN, glance_at, is_seen, views
 
-HIDDEN: Final = "[redacted]"
-MOST_ROTATING: Final = 64
+REDACTED: Final = "[redacted]"
+MAX_ROTATING_SECRETS: Final = 64
 """How many secrets that replace one another are remembered; every one that is hidden costs each text time."""
 MOST_ENCODED: Final = 4
 """Those of them that are also looked for in base64 and the like: two access and two refresh tokens."""
@@ -34,19 +34,19 @@ _AGAIN: Final = 3
 """How often a text is looked through, since what was hidden may let something else show."""
 
 _lasting: dict[str, Spellings] = {}
-_rotating: deque[str] = deque(maxlen=MOST_ROTATING)
+_rotating: deque[str] = deque(maxlen=MAX_ROTATING_SECRETS)
 _lock = threading.Lock()
 _known: Known | None = Known.of([])
 _announcements = 0
 
 
-def hide(secret: str, *, rotating: bool = False) -> None:
+def register_secret(secret: str, *, rotating: bool = False) -> None:
     """Keep ``secret`` out of every text from now on, also encoded or quoted.
 
     ``rotating`` is for one that others replace in time, as an access token: only the newest are remembered.
     """
     global _known, _announcements
-    if len(secret.strip()) < SHORTEST_SECRET:
+    if len(secret.strip()) < MIN_SECRET_LENGTH:
         return
     with _lock:
         if rotating:
@@ -73,7 +73,7 @@ def _all_known() -> Known:
     return known
 
 
-def announcements() -> int:
+def secrets_generation() -> int:
     """How many secrets were announced: what was redacted at a lower count may hold what is a secret now."""
     return _announcements
 
@@ -163,7 +163,7 @@ def tail_start(text: str, place: int) -> int:
     return begin + max([here, *(end for start, end in _spans(window, known) if start < here < end)])
 
 
-def tail_opening(dropped: str) -> str:
+def tail_prefix(dropped: str) -> str:
     """What the rest of a text must begin with for a private key to be recognised that begins in ``dropped``."""
     return OPEN_KEY if opens_key(dropped) else ""
 
@@ -197,7 +197,7 @@ def _told(text: str, spans: Iterable[Span], begin: int, end: int) -> str:
     at = begin
     for first, last in spans:
         if last > begin and first < end:
-            pieces += (text[at : max(at, first)], HIDDEN)
+            pieces += (text[at : max(at, first)], REDACTED)
             at = last
     pieces.append(text[at:end])
     return "".join(pieces)
@@ -244,17 +244,17 @@ def redact_values(value: Any) -> Any:
         case str():
             return redact(value)
         case dict():
-            return distinct(
+            return with_unique_keys(
                 (
                     redact(key) if isinstance(key, str) else key,
-                    HIDDEN if is_named_secret(key, item) else redact_values(item),
+                    REDACTED if is_named_secret(key, item) else redact_values(item),
                 )
                 for key, item in value.items()
             )
         case list() | tuple():
             return [redact_values(item) for item in value]
         case int() | float() if not isinstance(value, bool):
-            return HIDDEN if redact(str(value)) == HIDDEN else value
+            return REDACTED if redact(str(value)) == REDACTED else value
         case _:
             return value
 
@@ -264,7 +264,7 @@ def is_named_secret(key: object, value: object) -> bool:
     return isinstance(value, str) and value != "" and isinstance(key, str) and names_a_secret(key)
 
 
-def distinct(items: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+def with_unique_keys(items: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
     """All of the items under their keys; of equal ones, the later have a number: ``[redacted] (2)``."""
     whole: dict[Any, Any] = {}
     alike: Counter[str] = Counter()

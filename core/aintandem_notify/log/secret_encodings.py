@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus, unquote
 
 from aintandem_notify.log.text_views import flattened
 
-SHORTEST_SECRET: Final = 4
+MIN_SECRET_LENGTH: Final = 4
 """Shorter ones would turn half of every text into brackets and are no secrets worth the name."""
 SHORTEST_LINE: Final = 8
 """Characters of a line of a secret that is recognised without the others, as those of a private key are."""
@@ -43,13 +43,13 @@ def spellings_of(secret: str, *, encoded: bool = True) -> Spellings:
 
 
 def _long_enough(spellings: Iterable[str]) -> frozenset[str]:
-    return frozenset(flat for one in spellings if len(flat := flattened(one)) >= SHORTEST_SECRET)
+    return frozenset(flat for one in spellings if len(flat := flattened(one)) >= MIN_SECRET_LENGTH)
 
 
 def _whole(secret: str) -> Iterator[str]:
     """The secret, without white space or quotes at its ends, on one line, and its lines; composed and not."""
     for text in (secret, secret.strip(), secret.strip().strip("\"'"), " ".join(secret.split()), *_inner(secret)):
-        if len(text) >= SHORTEST_SECRET:
+        if len(text) >= MIN_SECRET_LENGTH:
             yield text
             if not text.isascii():
                 yield unicodedata.normalize("NFC", text)

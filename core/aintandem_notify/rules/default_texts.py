@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
+from aintandem_notify.domain.event_redaction import EventContext
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.notification import Field, Severity
 from aintandem_notify.rules import formats
-from aintandem_notify.rules.facts import FACTS, Subject, artifact_fact, get, project_name, run_name
+from aintandem_notify.rules.facts import FACTS, artifact_fact, event_field, project_name, run_name
 
 LONGEST_NAME: Final = 100
 """Characters of a task's name in a title; a task may be called by its whole prompt."""
@@ -31,63 +32,67 @@ class DefaultText:
 
     severity: Severity
     title: str
-    body: Callable[[Subject], str] = lambda _subject: ""
+    body: Callable[[EventContext], str] = lambda _context: ""
     facts: tuple[str, ...] = ()
 
 
-def _error(subject: Subject) -> str:
+def _error(context: EventContext) -> str:
     """The error; where none came, the last lines of output."""
-    event, run, _ = subject
-    return formats.text_of(get(event, "error")) or _output(subject) or (run.output_tail if run else "")
+    event, run, _ = context
+    return formats.as_text(event_field(event, "error")) or _output(context) or (run.output_tail if run else "")
 
 
-def _output(subject: Subject) -> str:
-    return formats.text_of(get(subject[0], "output"))
+def _output(context: EventContext) -> str:
+    return formats.as_text(event_field(context[0], "output"))
 
 
-def _message(subject: Subject) -> str:
-    return formats.text_of(get(subject[0], "message")) or _output(subject)
+def _message(context: EventContext) -> str:
+    return formats.as_text(event_field(context[0], "message")) or _output(context)
 
 
-def _reason(subject: Subject) -> str:
-    return formats.text_of(get(subject[0], "reason"))
+def _reason(context: EventContext) -> str:
+    return formats.as_text(event_field(context[0], "reason"))
 
 
-def _link_trouble(subject: Subject) -> str:
-    event = subject[0]
-    reason = get(event, "reason") or get(event, "error") or ""
-    next_step = "Trying again by itself." if get(event, "will_reconnect") else "Not trying again."
+def _link_trouble(context: EventContext) -> str:
+    event = context[0]
+    reason = event_field(event, "reason") or event_field(event, "error") or ""
+    next_step = "Trying again by itself." if event_field(event, "will_reconnect") else "Not trying again."
     return "\n".join(filter(None, (reason, next_step)))
 
 
-def _on_hold(subject: Subject) -> str:
-    return "\n".join(filter(None, (_reason(subject), "What is due is kept, and goes out once it works again.")))
+def _on_hold(context: EventContext) -> str:
+    return "\n".join(filter(None, (_reason(context), "What is due is kept, and goes out once it works again.")))
 
 
-def _counts(subject: Subject) -> str:
-    event = subject[0]
-    projects, plugins = get(event, "projects") or 0, get(event, "plugins") or 0
+def _counts(context: EventContext) -> str:
+    event = context[0]
+    projects, plugins = event_field(event, "projects") or 0, event_field(event, "plugins") or 0
     return f"{_counted(projects, 'project')} to watch, {_counted(plugins, 'plugin')}."
 
 
-def _gap(subject: Subject) -> str:
-    event = subject[0]
-    changed, too_old = get(event, "changed") or 0, get(event, "too_old") or 0
+def _gap(context: EventContext) -> str:
+    event = context[0]
+    changed, too_old = event_field(event, "changed") or 0, event_field(event, "too_old") or 0
     lines = [f"{_counted(changed, 'run')} changed meanwhile; what was missed is told now."] if changed else []
     if too_old:
         lines.append(f"{_counted(too_old, 'run')} ended too long ago to be told.")
-    if gone := get(event, "gone") or 0:
+    if gone := event_field(event, "gone") or 0:
         lines.append(
             f"Unknown to the orchestrator by now, so nobody can say how they ended: {_counted(gone, 'run')}."
         )
-    if get(event, "incomplete"):
-        lines.append(f"Not everything could be looked up: {_reason(subject) or 'no reason is known'}")
+    if event_field(event, "incomplete"):
+        lines.append(f"Not everything could be looked up: {_reason(context) or 'no reason is known'}")
     return "\n".join(lines or ["No run changed meanwhile."])
 
 
-def _folded(subject: Subject) -> str:
-    event = subject[0]
-    types, names, runs = get(event, "types") or {}, get(event, "names") or (), get(event, "runs") or 0
+def _folded(context: EventContext) -> str:
+    event = context[0]
+    types, names, runs = (
+        event_field(event, "types") or {},
+        event_field(event, "names") or (),
+        event_field(event, "runs") or 0,
+    )
     kinds = ", ".join(f"{count} × {name}" for name, count in types.items())
     more = f" and {runs - len(names)} more" if runs > len(names) else ""
     about = f"About {', '.join(names)}{more}." if names else ""
@@ -99,8 +104,8 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _whole_event(subject: Subject) -> str:
-    return formats.text_of(subject[0].model_extra)
+def _whole_event(context: EventContext) -> str:
+    return formats.as_text(context[0].model_extra)
 
 
 _TASK = ("Project", "Attempt", "Happened")
@@ -176,53 +181,53 @@ def default_text(event: Event) -> DefaultText:
 
 def severity(event: Event) -> Severity:
     """How much ``event`` matters by default: by its type, and where that says too much, by what it says."""
-    if event.type == "feed_gap" and not (get(event, "too_old") or get(event, "gone")):
+    if event.type == "feed_gap" and not (event_field(event, "too_old") or event_field(event, "gone")):
         # What can never be looked up is news once, not after each gap.
-        is_news = get(event, "incomplete") and not get(event, "repeated")
+        is_news = event_field(event, "incomplete") and not event_field(event, "repeated")
         return default_text(event).severity if is_news else Severity.INFO
     return default_text(event).severity
 
 
-def title(subject: Subject) -> str:
+def title(context: EventContext) -> str:
     """One line that says what happened to what; says so when it is old news."""
-    event = subject[0]
-    line = default_text(event).title.format_map(_TitleNames(subject))
+    event = context[0]
+    line = default_text(event).title.format_map(_TitleNames(context))
     return f"{line} (caught up)" if event.caught_up else line
 
 
-def body(subject: Subject) -> str:
+def body(context: EventContext) -> str:
     """The error, the output or the message; empty when the title says it all."""
-    return formats.cut_middle(default_text(subject[0]).body(subject), LONGEST_BODY).strip("\n")
+    return formats.cut_middle(default_text(context[0]).body(context), LONGEST_BODY).strip("\n")
 
 
-def fields(subject: Subject) -> tuple[Field, ...]:
+def fields(context: EventContext) -> tuple[Field, ...]:
     """The facts that are known."""
     return tuple(
         [
             Field(name, formats.one_line(value, LONGEST_FACT))
-            for name in default_text(subject[0]).facts
-            if (value := FACTS[name](subject))
+            for name in default_text(context[0]).facts
+            if (value := FACTS[name](context))
         ]
     )
 
 
 def _step_and_status(event: Event) -> str:
     """``Load data completed``; only as much as is known."""
-    step = get(event, "step") or get(event, "step_id") or "a step"
-    status = (get(event, "status") or "moved").replace("-", " ").replace("_", " ")
+    step = event_field(event, "step") or event_field(event, "step_id") or "a step"
+    status = (event_field(event, "status") or "moved").replace("-", " ").replace("_", " ")
     return f"{step} is {status}" if status in ("pending", "running", "in progress") else f"{step} {status}"
 
 
-_TITLE_NAMES: Final[Mapping[str, Callable[[Subject], str]]] = {
-    "run": lambda subject: run_name(*subject[:2]),
-    "project": lambda subject: project_name(subject[0], subject[2]),
-    "blind": lambda subject: formats.duration(get(subject[0], "seconds") or 0.0),
-    "instance": lambda subject: get(subject[0], "instance") or "",
-    "type": lambda subject: subject[0].type,
-    "count": lambda subject: str(get(subject[0], "count") or 0),
-    "step": lambda subject: _step_and_status(subject[0]),
-    "artifact": lambda subject: PurePosixPath(artifact_fact("path")(subject) or "").name or "a file",
-    "phase": lambda subject: get(subject[0], "phase") or get(subject[0], "phase_id") or "",
+_TITLE_NAMES: Final[Mapping[str, Callable[[EventContext], str]]] = {
+    "run": lambda context: run_name(*context[:2]),
+    "project": lambda context: project_name(context[0], context[2]),
+    "blind": lambda context: formats.duration(event_field(context[0], "seconds") or 0.0),
+    "instance": lambda context: event_field(context[0], "instance") or "",
+    "type": lambda context: context[0].type,
+    "count": lambda context: str(event_field(context[0], "count") or 0),
+    "step": lambda context: _step_and_status(context[0]),
+    "artifact": lambda context: PurePosixPath(artifact_fact("path")(context) or "").name or "a file",
+    "phase": lambda context: event_field(context[0], "phase") or event_field(context[0], "phase_id") or "",
 }
 """What a title of the table above can name."""
 
@@ -230,11 +235,11 @@ _TITLE_NAMES: Final[Mapping[str, Callable[[Subject], str]]] = {
 class _TitleNames(Mapping[str, str]):
     """The names for one event, each worked out when its title asks for it."""
 
-    def __init__(self, subject: Subject) -> None:
-        self._subject = subject
+    def __init__(self, context: EventContext) -> None:
+        self._context = context
 
     def __getitem__(self, name: str) -> str:
-        return formats.one_line(_TITLE_NAMES[name](self._subject), LONGEST_NAME)
+        return formats.one_line(_TITLE_NAMES[name](self._context), LONGEST_NAME)
 
     def __iter__(self) -> Iterator[str]:
         return iter(_TITLE_NAMES)

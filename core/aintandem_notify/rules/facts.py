@@ -4,17 +4,15 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final
 
+from aintandem_notify.domain.event_redaction import EventContext
 from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.domain.runs import Run
 from aintandem_notify.foundation.clock import iso_seconds
 from aintandem_notify.rules import formats
 
-Subject = tuple[Event, Run | None, Project | None]
-"""An event, its run after it, and its project."""
 
-
-def get(event: Event, name: str) -> Any:
+def event_field(event: Event, name: str) -> Any:
     """The field of that name; None if events of this type have none.
 
     What else the wire sent along under that name may be anything, and is none of them.
@@ -29,7 +27,7 @@ def _names_of(model: type[Event]) -> frozenset[str]:
 
 def run_name(event: Event, run: Run | None) -> str:
     """What the run is called, as far as anybody knows."""
-    return (run and run.name) or get(event, "task") or event.run_id or ""
+    return (run and run.name) or event_field(event, "task") or event.run_id or ""
 
 
 def project_name(event: Event, project: Project | None) -> str:
@@ -41,45 +39,45 @@ def _percent(value: float | None) -> str | None:
     return None if value is None else f"{min(max(value, 0.0), 100.0):.0f}%"
 
 
-def artifact_fact(name: str, show: Callable[[Any], str] = str) -> Callable[[Subject], str | None]:
+def artifact_fact(name: str, show: Callable[[Any], str] = str) -> Callable[[EventContext], str | None]:
     """A fact about the file that a task made."""
 
-    def fact(subject: Subject) -> str | None:
-        value = getattr(get(subject[0], "artifact"), name, None)
+    def fact(context: EventContext) -> str | None:
+        value = getattr(event_field(context[0], "artifact"), name, None)
         return None if value is None else show(value)
 
     return fact
 
 
-def _shown(name: str) -> Callable[[Subject], str | None]:
-    def fact(subject: Subject) -> str | None:
-        value = get(subject[0], name)
+def _shown(name: str) -> Callable[[EventContext], str | None]:
+    def fact(context: EventContext) -> str | None:
+        value = event_field(context[0], name)
         return None if value is None else str(value)
 
     return fact
 
 
-def _moment(name: str) -> Callable[[Subject], str | None]:
-    def fact(subject: Subject) -> str | None:
-        value = get(subject[0], name)
+def _moment(name: str) -> Callable[[EventContext], str | None]:
+    def fact(context: EventContext) -> str | None:
+        value = event_field(context[0], name)
         return None if value is None else f"{iso_seconds(value)} UTC"
 
     return fact
 
 
-def _of_run(show: Callable[[Run], str | None]) -> Callable[[Subject], str | None]:
-    return lambda subject: None if subject[1] is None else show(subject[1])
+def _of_run(show: Callable[[Run], str | None]) -> Callable[[EventContext], str | None]:
+    return lambda context: None if context[1] is None else show(context[1])
 
 
-FACTS: Final[Mapping[str, Callable[[Subject], str | None]]] = {
-    "Project": lambda subject: project_name(subject[0], subject[2]),
-    "Workflow": lambda subject: (
-        None if (shown := get(subject[0], "workflow_id")) == run_name(*subject[:2]) else shown
+FACTS: Final[Mapping[str, Callable[[EventContext], str | None]]] = {
+    "Project": lambda context: project_name(context[0], context[2]),
+    "Workflow": lambda context: (
+        None if (shown := event_field(context[0], "workflow_id")) == run_name(*context[:2]) else shown
     ),
     "Duration": _of_run(lambda run: None if run.duration is None else formats.duration(run.duration)),
     "Step": _of_run(lambda run: run.step),
     "Phase": _of_run(lambda run: run.step),
-    "Progress": lambda subject: _percent(get(subject[0], "progress")),
+    "Progress": lambda context: _percent(event_field(context[0], "progress")),
     "Attempt": _of_run(lambda run: str(run.attempt) if run.attempt > 1 else None),
     "Artifact": artifact_fact("path"),
     "Type": artifact_fact("type"),
@@ -92,8 +90,8 @@ FACTS: Final[Mapping[str, Callable[[Subject], str | None]]] = {
     "Heard again": _moment("blind_until"),
     "Oldest": _moment("oldest"),
     "Newest": _moment("newest"),
-    "Happened": lambda subject: (
-        f"{iso_seconds(subject[0].timestamp)[:-3]} UTC, seen after a gap" if subject[0].caught_up else None
+    "Happened": lambda context: (
+        f"{iso_seconds(context[0].timestamp)[:-3]} UTC, seen after a gap" if context[0].caught_up else None
     ),
 }
 """The named facts that a text can show; one that is None or empty is left out."""

@@ -54,7 +54,7 @@ def size(count: int) -> str:
     return f"{amount:.{digits}f} {unit}"
 
 
-def text_of(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A value as text: texts as they are, None as nothing, times to the second, the rest as indented JSON."""
     match value:
         case None:
@@ -71,7 +71,7 @@ def text_of(value: Any) -> str:
             return str(value)
 
 
-def safe(text: str) -> str:
+def sanitize(text: str) -> str:
     """``text`` without secrets and what is unprintable.
 
     To be done before it is cut: half a token is not recognised.
@@ -81,7 +81,7 @@ def safe(text: str) -> str:
 
 def one_line(text: str, limit: int) -> str:
     """``text`` made safe, on one line of at most ``limit`` characters."""
-    flat = " ".join(safe(_start(text, limit)).split())
+    flat = " ".join(sanitize(_start(text, limit)).split())
     return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"
 
 
@@ -93,12 +93,12 @@ def cut_middle(text: str, limit: int) -> str:
     if len(text) > (rough := _MARGIN * limit):
         head = rough // 4
         text = f"{redact_start(text, head)}\n[…]\n{redact_end(text, rough - head)}"
-    return _without_middle(safe(text), limit)
+    return _without_middle(sanitize(text), limit)
 
 
 def cut_end(text: str, limit: int) -> str:
     """``text`` made safe, in about ``limit`` characters; what is left out is marked."""
-    whole = safe(_start(text, limit))
+    whole = sanitize(_start(text, limit))
     return whole if len(whole) <= limit else f"{whole[:limit]}\n[…]"
 
 

@@ -11,14 +11,13 @@ from hashlib import blake2b
 from typing import Final, TypeVar
 
 from aintandem_notify.config.models import Config
-from aintandem_notify.domain.event_redaction import redact_event_context, strip_texts
+from aintandem_notify.domain.event_redaction import EventContext, redact_event_context, strip_texts
 from aintandem_notify.domain.events import EVENT_TYPES, AgentEvent, Event, Family
 from aintandem_notify.domain.notification import STORE_THREAD, Notification, Project, agent_thread
 from aintandem_notify.domain.runs import Run
 from aintandem_notify.log import get_logger, redact
 from aintandem_notify.rules import default_texts, formats
 from aintandem_notify.rules.effective_rules import PlannedRule, plan
-from aintandem_notify.rules.facts import Subject
 from aintandem_notify.rules.globs import project_matcher
 from aintandem_notify.rules.overview import Route, routes, warnings
 from aintandem_notify.rules.scope import Scope, scope
@@ -152,17 +151,17 @@ class Router:
         # Rather one message too many than a failure that nobody hears of.
         return self._guarded(rule.when, names, rule.plan.name, "when", instead=True)
 
-    def _notification(self, rule: _Rule, subject: Subject, names: Scope, now: datetime) -> Notification:
+    def _notification(self, rule: _Rule, context: EventContext, names: Scope, now: datetime) -> Notification:
         try:
-            return self._rendered(rule, subject, names, now)
+            return self._rendered(rule, context, names, now)
         except Exception as error:  # noqa: BLE001  # whatever its text makes of us, that it happened is told
-            self._report(rule.plan.name, f"text of {subject[0].type}", error, "it is told without its text")
-            return _bare_notification(rule, subject, names, now)
+            self._report(rule.plan.name, f"text of {context[0].type}", error, "it is told without its text")
+            return _bare_notification(rule, context, names, now)
 
-    def _rendered(self, rule: _Rule, subject: Subject, names: Scope, now: datetime) -> Notification:
+    def _rendered(self, rule: _Rule, context: EventContext, names: Scope, now: datetime) -> Notification:
         planned = rule.plan
-        told = redact_event_context(subject)
-        if told is not subject:
+        told = redact_event_context(context)
+        if told is not context:
             names = scope(*told)  # a text that takes half of a secret shows none of it
         event, run, project = told
         title = self._text(rule.title, names, planned.name, "title") or ""
@@ -215,7 +214,7 @@ class Router:
             self._log.warning("rule raised", rule=rule, part=part, reason=reason, so=consequence)
 
 
-_Make = Callable[[_Rule, Subject, Scope, datetime], Notification]
+_Make = Callable[[_Rule, EventContext, Scope, datetime], Notification]
 
 _CONSEQUENCES: Final = {
     "when": "the rule counts as a match",
@@ -225,9 +224,9 @@ _CONSEQUENCES: Final = {
 }
 
 
-def _bare_notification(rule: _Rule, subject: Subject, _names: Scope, now: datetime) -> Notification:
+def _bare_notification(rule: _Rule, context: EventContext, _names: Scope, now: datetime) -> Notification:
     """What can be said without any text from outside."""
-    event, run, project = subject
+    event, run, project = context
     return strip_texts(
         Notification(
             id=_notification_id(event, rule.plan.name),

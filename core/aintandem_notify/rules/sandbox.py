@@ -110,7 +110,7 @@ def _default(value: Any, default: Any = "", boolean: bool = False) -> Any:
 
 
 def _text(value: Any) -> str:
-    return formats.text_of(charged(value))
+    return formats.as_text(charged(value))
 
 
 def _at_hand(args: tuple[Any, ...]) -> tuple[Any, ...]:

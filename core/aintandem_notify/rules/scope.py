@@ -55,7 +55,7 @@ class _EventView:
         return (self._event.model_extra or {}).get(name)
 
     def __str__(self) -> str:
-        return formats.text_of(self._event.wire())
+        return formats.as_text(self._event.wire())
 
 
 class _FactsView:
@@ -72,7 +72,7 @@ class _FactsView:
         return None if fact is None or self._subject is None else fact(self._subject)
 
     def __str__(self) -> str:
-        return formats.text_of(self["name"])
+        return formats.as_text(self["name"])
 
 
 def scope(event: Event, run: Run | None, project: Project | None) -> Scope:

@@ -34,7 +34,7 @@ Render = Callable[[Scope], str]
 Condition = Callable[[Scope], bool]
 """Gives the verdict; raises one of ``RENDER_ERRORS``."""
 
-_ENVIRONMENT: Final = make_sandbox(formats.text_of)
+_ENVIRONMENT: Final = make_sandbox(formats.as_text)
 
 
 def _parse_template(text: str) -> nodes.Template:
@@ -61,7 +61,7 @@ class NothingThere(Exception):
 def _required(value: Any) -> str:
     if value is None:
         raise NothingThere
-    return formats.text_of(value)
+    return formats.as_text(value)
 
 
 _ADDRESSES: Final = make_sandbox(_required)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from aintandem_notify.config import Config, InstanceConfig, Secret
 from aintandem_notify.config.plugin_config import PluginConfig
-from aintandem_notify.log import text_of
+from aintandem_notify.log import safe_text
 from aintandem_notify.store.sharing.membership import Configured
 
 _WHO_GETS_WHAT: Final = frozenset({"enabled", "events", "projects", "when", "severity", "mention"})
@@ -78,5 +78,5 @@ def _plain(value: Any) -> Any:
         case list() | tuple():
             return [_plain(item) for item in value]
         case set() | frozenset():
-            return sorted(map(text_of, value))
-    return text_of(value)
+            return sorted(map(safe_text, value))
+    return safe_text(value)

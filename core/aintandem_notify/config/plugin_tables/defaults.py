@@ -17,7 +17,7 @@ from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.config.plugin_tables.catalog import PluginType
 from aintandem_notify.config.problems import validate
 from aintandem_notify.config.types.context import Surroundings
-from aintandem_notify.log import in_words, text_of
+from aintandem_notify.log import describe_error, safe_text
 
 DEEPEST: Final = 10
 """Models within models that are looked into."""
@@ -107,7 +107,7 @@ def _fitting(
     try:
         probe = _probe(model, name)
     except Exception as error:  # noqa: BLE001  # a type of the plugin's own that pydantic cannot look at alone
-        return value, f"its type cannot be used: {in_words(error)}"
+        return value, f"its type cannot be used: {describe_error(error)}"
     in_python = replace(surroundings, in_python=True)
     made, findings = validate(probe, {"value": value}, (), in_python, trusted=PluginConfig.model_fields)
     if made is None:
@@ -138,5 +138,5 @@ def _kind(value: object) -> str:
     return (
         "None"
         if value is None
-        else f"a value of type {text_of(type.__getattribute__(type(value), '__name__'), 40)}"
+        else f"a value of type {safe_text(type.__getattribute__(type(value), '__name__'), 40)}"
     )

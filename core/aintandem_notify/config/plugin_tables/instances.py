@@ -20,7 +20,7 @@ from aintandem_notify.config.problems import validate
 from aintandem_notify.config.types.values import Surroundings
 from aintandem_notify.errors import PluginError
 from aintandem_notify.foundation.signals import is_ctrl_c
-from aintandem_notify.log import in_words
+from aintandem_notify.log import describe_error
 
 # Names appear as "slack.team" in rules, logs and the store.
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -183,7 +183,7 @@ def read_settings(found: PluginType, table: Mapping[str, Any], place: Place, sur
     except BaseException as error:  # code of the plugin's own model
         if is_ctrl_c(error):
             raise
-        problem = f"its settings cannot be read: {in_words(error)}"
+        problem = f"its settings cannot be read: {describe_error(error)}"
         read.faults.append(": ".join(part for part in (found.raised_at(error), problem) if part))
     return read
 

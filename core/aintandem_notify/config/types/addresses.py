@@ -63,7 +63,7 @@ def proxy_address(value: Secret | None) -> Secret | None:
         credentials = Proxy.parse(value.reveal()).credentials or b""
         _, _, password = credentials.decode().partition(":")
         if password:
-            log.hide(password)
+            log.register_secret(password)
     return value
 
 
@@ -153,5 +153,5 @@ def _postgres_url(url: str) -> Secret:
     if not usable or not url.isprintable() or " " in url:
         raise ValueError("should look like postgresql://user@host/dbname")
     if parts.password:
-        log.hide(unquote(parts.password))
+        log.register_secret(unquote(parts.password))
     return Secret(url)

@@ -55,7 +55,7 @@ class Secret:
     def __init__(self, value: str, remark: str | None = None) -> None:
         self._value = value
         self._remark = remark
-        log.hide(value)
+        log.register_secret(value)
 
     @property
     def remark(self) -> str | None:

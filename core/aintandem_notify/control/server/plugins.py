@@ -7,7 +7,7 @@ import trio
 from aintandem_notify.control.refusal import RequestRefused
 from aintandem_notify.control.schemas import PluginDetailResponse, PluginResponse
 from aintandem_notify.control.server.access import AgentAccess
-from aintandem_notify.log import in_words, redact_values
+from aintandem_notify.log import describe_error, redact_values
 
 ANSWER_S: Final = 10.0
 """Seconds that a plugin may take for its answer; whoever asks waits for it."""
@@ -25,5 +25,5 @@ async def plugin_detail(access: AgentAccess, name: str) -> PluginDetailResponse:
             facts = redact_values(dict(await access.diagnose(name)))
             silence = None
         except Exception as error:  # noqa: BLE001  # whatever the plugin raises is the answer
-            silence = in_words(error)
+            silence = describe_error(error)
     return PluginDetailResponse(**dict(PluginResponse.model_validate(found[name])), facts=facts, silence=silence)

@@ -81,7 +81,7 @@ async def _published(access: AgentAccess, listen: tuple[str, int], most: int) ->
         bound.listen()
         address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        log.hide(token)
+        log.register_secret(token)
         app = build_app(access, token=token, address=address)
         with publish_endpoint(
             control_file(access.config), ControlEndpoint(address=address, token=token, pid=os.getpid())

@@ -158,7 +158,7 @@ class Session:
     def _take_up(self, stored: StoredTokens) -> Token | None:
         """The stored token, None when it is over; what it can be refreshed with is held in any case."""
         self._hold_refresh_token(stored.refresh_token)
-        log.hide(stored.token, rotating=True)
+        log.register_secret(stored.token, rotating=True)
         return kept_token(stored.token, now=self._clock.now(), current_time=trio.current_time())
 
     async def login(self, login: Login) -> Any:
@@ -337,11 +337,11 @@ class Session:
 
     def _hold_refresh_token(self, refresh_token: object) -> None:
         if is_short(refresh_token):
-            log.hide(refresh_token, rotating=True)
+            log.register_secret(refresh_token, rotating=True)
             self._refresh_token = refresh_token
 
     def _made(self, text: str, origin: Origin) -> Token:
-        log.hide(text, rotating=True)
+        log.register_secret(text, rotating=True)
         return make_token(text, origin, now=self._clock.now(), current_time=trio.current_time())
 
 

@@ -286,7 +286,7 @@ class Fleet:
             except Exception as error:  # noqa: BLE001  # the border of a project: the others go on
                 run.restarts += 1
                 _log.exception("watching crashed, starting anew", project=project.id, restarts=run.restarts)
-                observe(replace(self._statuses[project.id], last_error=log.in_words(error)))
+                observe(replace(self._statuses[project.id], last_error=log.describe_error(error)))
             crashes = 1 if trio.current_time() - started_at >= RESTART_STABLE_S else crashes + 1
             await trio.sleep(self._restart_pause(crashes))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aintandem_notify.config.plugin_config import MOST_DIGEST_OVER
-from aintandem_notify.log import in_words, text_of
+from aintandem_notify.log import describe_error, safe_text
 from aintandem_notify.plugins.border.faults import article
 
 MAX_IN_FLIGHT: Final = 1000
@@ -63,7 +63,7 @@ def _attribute(plugin_class: type, name: str) -> Any:
     try:
         value = getattr(plugin_class, name)
     except BaseException as error:  # noqa: BLE001  # a metaclass or descriptor of the plugin
-        raise ConventionBroken(f"{name}: cannot be read: {in_words(error)}", plugin_class, name) from None
+        raise ConventionBroken(f"{name}: cannot be read: {describe_error(error)}", plugin_class, name) from None
     if not is_right(value):
         raise ConventionBroken(f"{name}: should be {wanted}, not {_shown(value)}", plugin_class, name)
     return value
@@ -71,7 +71,7 @@ def _attribute(plugin_class: type, name: str) -> Any:
 
 def _shown(value: object) -> str:
     if type(value) in (int, float, bool) or value is None:
-        return text_of(value, 40)
+        return safe_text(value, 40)
     if type(value) is str:
         return "a text"
-    return article(text_of(type.__getattribute__(type(value), "__name__"), 40))
+    return article(safe_text(type.__getattribute__(type(value), "__name__"), 40))

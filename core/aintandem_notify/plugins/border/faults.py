@@ -24,7 +24,7 @@ from aintandem_notify.errors import (
     Rejected,
     RetryLater,
 )
-from aintandem_notify.log import in_words, kind_of, text_of
+from aintandem_notify.log import describe_error, error_kind, safe_text
 from aintandem_notify.plugins.border.source_files import SourceFiles, with_location
 
 HUGE_WAIT_S: Final = 1e9
@@ -102,7 +102,7 @@ def describe_fault(fault: Exception) -> str:
 
 def fault_kind(fault: Exception) -> str:
     """What tells whether two faults that were made here are of the same kind."""
-    return fault.kind if isinstance(fault, PluginCodeFailed) else kind_of(fault)
+    return fault.kind if isinstance(fault, PluginCodeFailed) else error_kind(fault)
 
 
 def seconds_of(value: object) -> float | None:
@@ -165,8 +165,8 @@ def _ours(leaf: BaseException, plugin: str, home: SourceFiles) -> Exception:
         return DeadlineExceeded("a deadline of the plugin's own has passed")
     place = home.raised_at(leaf)
     if issubclass(cls, ConnectionError | TimeoutError):
-        return NoConnection(with_location(place, in_words(leaf)))
-    return PluginCodeFailed(plugin, with_location(place, _what(leaf)), kind_of(leaf))
+        return NoConnection(with_location(place, describe_error(leaf)))
+    return PluginCodeFailed(plugin, with_location(place, _what(leaf)), error_kind(leaf))
 
 
 def _retry_later(leaf: BaseException, home: SourceFiles) -> RetryLater:
@@ -186,9 +186,9 @@ def _what(leaf: BaseException) -> str:
         return _reason(leaf)
     if issubclass(cls, SystemExit):
         code = _attribute(leaf, "code")
-        shown = code if type(code) is int or code is None else repr(text_of(code))
+        shown = code if type(code) is int or code is None else repr(safe_text(code))
         return f"sys.exit({shown}) was called"
-    said = in_words(leaf)
+    said = describe_error(leaf)
     # trio's text is twenty lines for people who write nurseries of their own.
     return "a cancel scope was left open" if said.startswith(_TRIO_SAYS) else said
 
@@ -196,7 +196,7 @@ def _what(leaf: BaseException) -> str:
 def _reason(leaf: BaseException) -> str:
     """The words of an outcome: its ``reason``, and its text if the plugin's class has none."""
     reason = _attribute(leaf, "reason")
-    text = text_of(leaf if reason is None else reason)
+    text = safe_text(leaf if reason is None else reason)
     return "" if text == "None" else text
 
 
@@ -209,7 +209,7 @@ def _attribute(leaf: BaseException, name: str) -> object:
 
 
 def _kind(value: object) -> str:
-    name = text_of(type.__getattribute__(type(value), "__name__"), 100)
+    name = safe_text(type.__getattribute__(type(value), "__name__"), 100)
     return repr(value)[:40] if type(value) in (int, float, bool) else article(name)
 
 

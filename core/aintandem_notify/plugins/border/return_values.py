@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import ConfigDict, JsonValue, TypeAdapter
 
 from aintandem_notify.foundation.foreign_json import replace_surrogates
-from aintandem_notify.log import text_of
+from aintandem_notify.log import safe_text
 from aintandem_notify.plugins.border.faults import article
 
 _OBJECT: Final = TypeAdapter(dict[str, JsonValue], config=ConfigDict(strict=True, allow_inf_nan=False))
@@ -48,7 +48,7 @@ def json_object(hook: str, value: object, most: int, what: str) -> dict[str, Any
     a file, whose bytes need be no text and become U+FFFD. A receipt comes back to the plugin, so it is not mended.
     """
     if not issubclass(type(value), Mapping):
-        name = text_of(type.__getattribute__(type(value), "__name__"), 100)
+        name = safe_text(type.__getattribute__(type(value), "__name__"), 100)
         raise InvalidResult(f"{hook} returned {article(name)}, not a dict of JSON values")
     items = dict(value)  # type: ignore[call-overload]
     try:

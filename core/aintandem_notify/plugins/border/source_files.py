@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Final
 
-from aintandem_notify.log import text_of
+from aintandem_notify.log import safe_text
 
 MAX_FRAMES: Final = 10_000
 """Frames of a traceback that are looked at; more than Python's own limit of recursion."""
@@ -51,7 +51,7 @@ def format_location(file: Path | str | None, line: int | None = None) -> str:
     if file is None:
         return ""
     path = Path(file)
-    shown = text_of(Path(path.parent.name, path.name))
+    shown = safe_text(Path(path.parent.name, path.name))
     return f"{shown}:{line}" if line else shown
 
 

@@ -13,7 +13,7 @@ from aintandem_notify.api import Plugin
 from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.errors import PluginError
 from aintandem_notify.foundation.signals import is_ctrl_c
-from aintandem_notify.log import in_words
+from aintandem_notify.log import describe_error
 from aintandem_notify.plugins.border import (
     ConventionBroken,
     PluginUnusable,
@@ -143,7 +143,7 @@ def _inspect(name: str, source: Source, module: ModuleType) -> PluginDescriptor:
         if is_ctrl_c(error):
             raise
         raise PluginError(
-            name, with_location(home.raised_at(error), f"cannot be used: {in_words(error)}")
+            name, with_location(home.raised_at(error), f"cannot be used: {describe_error(error)}")
         ) from None
 
 

@@ -24,7 +24,7 @@ from typing import Final, TextIO
 
 from aintandem_notify.foundation.signals import is_ctrl_c, preserve_signal_handlers
 from aintandem_notify.hookspecs import PROJECT
-from aintandem_notify.log import in_words, name_of, text_of
+from aintandem_notify.log import describe_error, error_name, safe_text
 from aintandem_notify.plugins.border import SourceFiles, format_location, with_location
 
 OWN_DISTRIBUTION: Final = "aintandem-notify"
@@ -233,5 +233,5 @@ def _where_and_why(error: BaseException, home: SourceFiles) -> str:
     """``plugins/beep.py:7: NameError: name 'x' is not defined``, the innermost line within the plugin."""
     if isinstance(error, SyntaxError) and type(error.filename) is str and home.holds(error.filename):
         line = error.lineno if type(error.lineno) is int else None
-        return with_location(format_location(error.filename, line), f"{name_of(error)}: {text_of(error.msg)}")
-    return with_location(home.raised_at(error), _NO_LINKS.sub("", in_words(error)))
+        return with_location(format_location(error.filename, line), f"{error_name(error)}: {safe_text(error.msg)}")
+    return with_location(home.raised_at(error), _NO_LINKS.sub("", describe_error(error)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from aintandem_notify.domain.notification import Notification
-from aintandem_notify.log import announcements
+from aintandem_notify.log import secrets_generation
 
 MOST: Final = 2000
 """Notifications kept for one destination; eight usual transactions of ingest, so that no short rush fills it."""
@@ -46,7 +46,7 @@ class NotificationCache:
                 self.remove(destination, next(iter(shelf.kept)))
         if not self._fits(shelf, characters):
             return False
-        shelf.kept[notification.id] = notification, characters, announcements()
+        shelf.kept[notification.id] = notification, characters, secrets_generation()
         shelf.characters += characters
         return True
 
@@ -57,7 +57,7 @@ class NotificationCache:
         """The notification; None when only the store has it, or it may hold what has become a secret since."""
         shelf = self._shelves.get(destination)
         found = None if shelf is None else shelf.kept.get(notification_id)
-        return None if found is None or found[2] != announcements() else found[0]
+        return None if found is None or found[2] != secrets_generation() else found[0]
 
     def remove(self, destination: str, notification_id: str) -> None:
         """It is settled; nothing happens if it was not kept."""
