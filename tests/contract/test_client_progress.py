@@ -838,7 +838,7 @@ async def test_an_end_that_came_while_the_socket_was_down(simulator: Simulator) 
 async def test_trouble_with_looking_up_is_waited_out(
     raw: RawOrchestrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channel, "LOOK_AGAIN_S", (0.01, 0.02))
+    monkeypatch.setattr(channel, "LOOKUP_RETRY_S", (0.01, 0.02))
     answers = [RestAnswer({"id": "t1", "status": "cancelled"}), *[RestAnswer({"error": "no"}, 403)] * 5]
     raw.rest[f"GET /api/projects/{P}/tasks/t1"] = lambda _: answers.pop()
     done = Heard()

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from aintandem_notify.client.channels.callbacks import Reporter
-from aintandem_notify.client.channels.channel import Channel, Shared
+from aintandem_notify.client.channels.callbacks import CallbackRunner
+from aintandem_notify.client.channels.channel import Channel, ChannelContext
 from aintandem_notify.client.channels.connection_events import ConnectionChange, Listener
-from aintandem_notify.client.channels.event_filter import TASKS, RunFilter
+from aintandem_notify.client.channels.event_filter import ALL_TASKS, SubscriptionFilter
 from aintandem_notify.client.channels.subscriber_queue import CAPACITY, QueueClosed, SubscriberQueue
 from aintandem_notify.client.lifetime import ClientLifetime
 from aintandem_notify.config import ConnectionConfig
@@ -79,7 +79,7 @@ class World:
     tries: list[float] = field(default_factory=list)
     links: list[PlannedLink] = field(default_factory=list)
     changes: list[ConnectionChange] = field(default_factory=list)
-    block: ClientLifetime = field(default_factory=ClientLifetime)
+    lifetime: ClientLifetime = field(default_factory=ClientLifetime)
     closing: trio.Event | None = None
 
     async def token(self) -> Token:
@@ -115,7 +115,7 @@ class World:
     ) -> Channel:
         clock = TrioClock()
 
-        def watching(sink: Sink) -> WatchSettings:
+        def watch_settings(sink: Sink) -> WatchSettings:
             return WatchSettings(
                 session=self,
                 connect=self.connect,
@@ -127,22 +127,22 @@ class World:
                 tells_every_try=True,
             )
 
-        shared = Shared(
-            block=self.block,
+        context = ChannelContext(
+            lifetime=self.lifetime,
             nursery=nursery,
             api=None,  # type: ignore[arg-type]  # nothing is looked up here
-            watching=watching,
-            reporter=Reporter(None),
+            watch_settings=watch_settings,
+            callback_runner=CallbackRunner(None),
             clock=clock,
             chance=lambda: 1.0,
-            history=history,
+            history_limit=history,
         )
-        channel = Channel("p", shared)
+        channel = Channel("p", context)
         if not listens:
             return channel
         listener = Listener(self.changes.append)
-        channel.listen(listener)
-        nursery.start_soon(listener.run, shared.reporter)
+        channel.add_listener(listener)
+        nursery.start_soon(listener.run, context.callback_runner)
         return channel
 
 
@@ -151,7 +151,7 @@ async def test_a_dead_server_is_asked_eleven_times(nursery: trio.Nursery, autoju
     world.plans += [LinkLost(f"no {number}") for number in range(20)]
     channel = world.channel(nursery, reconnect_attempts=10)
     with pytest.raises(LinkGivenUp, match="no 10") as given_up:
-        await channel.hold()
+        await channel.keep_open()
     assert (given_up.value.project_id, str(given_up.value.__cause__)) == ("p", "no 10")
     assert str(given_up.value).startswith("project p: ")
     assert world.tries == [0, 1, 3, 7, 15, 31, 61, 91, 121, 151, 181]
@@ -159,7 +159,7 @@ async def test_a_dead_server_is_asked_eleven_times(nursery: trio.Nursery, autoju
     assert [(change.type, change.error, change.will_reconnect) for change in world.changes] == [
         ("error", f"no {number}", number < 10) for number in range(11)
     ]
-    assert (channel.state, channel.is_held) == ("disconnected", False)
+    assert (channel.state, channel.is_kept_open) == ("disconnected", False)
 
 
 @pytest.mark.parametrize("told", ["nobody", "a listener", "a stream", "one who waits"])
@@ -169,15 +169,15 @@ async def test_an_end_that_nobody_else_is_told_of_is_logged(
     world = World()
     world.plans += [(), LinkLost("no 1"), LinkLost("no 2")]
     channel = world.channel(nursery, listens=told == "a listener", reconnect_attempts=1)
-    with capture_logs() as logs, channel.added(SubscriberQueue(RunFilter(), lasting=True)):
-        await channel.connected()
-        with channel.added(SubscriberQueue(RunFilter(), lasting=told != "a stream")):
+    with capture_logs() as logs, channel.registration(SubscriberQueue(SubscriptionFilter(), persistent=True)):
+        await channel.wait_connected()
+        with channel.registration(SubscriberQueue(SubscriptionFilter(), persistent=told != "a stream")):
             world.links[0].cut.set()
             if told == "one who waits":
                 await trio.testing.wait_all_tasks_blocked()
                 assert channel.state == "reconnecting"
                 with pytest.raises(LinkGivenUp):
-                    await channel.connected()
+                    await channel.wait_connected()
             await trio.sleep(100)
             assert channel.state == "disconnected"
     ends = [line["event"] for line in logs if line["log_level"] == "warning"]
@@ -191,7 +191,7 @@ async def test_a_request_for_a_token_that_is_never_answered(
     world.plans += [HttpFailed("no DNS")] * 2
     channel = world.channel(nursery, reconnect_attempts=1)
     with pytest.raises(LinkGivenUp, match="no DNS") as given_up:
-        await channel.hold()
+        await channel.keep_open()
     assert given_up.value.code == 1006
 
 
@@ -202,7 +202,7 @@ async def test_each_who_waits_gets_an_error_of_its_own(nursery: trio.Nursery, au
 
     async def wait() -> None:
         with pytest.raises(ProjectGone, match="gone") as gone:
-            await channel.hold()
+            await channel.keep_open()
         found.append(gone.value)
 
     async with trio.open_nursery() as waiting:
@@ -220,15 +220,15 @@ async def test_a_link_that_is_lost_behind_a_slow_reader_loses_nothing(
     heard: list[int] = []
     n = CAPACITY
     world.plans += [[frames(0, n)], [frames(n + 5, n + 9)]]
-    channel, outlet = world.channel(nursery), SubscriberQueue(RunFilter(), lasting=True)
-    async with channel.open(outlet):
+    channel, queue = world.channel(nursery), SubscriberQueue(SubscriptionFilter(), persistent=True)
+    async with channel.open(queue):
         await trio.testing.wait_all_tasks_blocked()
         world.links[0].left = frames(n, n + 5)
         world.links[0].cut.set()
         await trio.sleep(10 * LAST_COMMIT_S)
         with trio.fail_after(1000):
             while len(heard) < n + 9:
-                heard += numbers(await outlet.take())
+                heard += numbers(await queue.take())
     assert heard == list(range(n + 9))
 
 
@@ -237,31 +237,31 @@ async def test_disconnecting_a_slow_reader_loses_nothing_that_was_read(
 ) -> None:
     world = World()
     world.plans.append([frames(0, CAPACITY), frames(CAPACITY, CAPACITY + 10)])
-    channel, outlet = world.channel(nursery), SubscriberQueue(RunFilter(), lasting=True)
-    async with channel.open(outlet):
+    channel, queue = world.channel(nursery), SubscriberQueue(SubscriptionFilter(), persistent=True)
+    async with channel.open(queue):
         await trio.testing.wait_all_tasks_blocked()
-        assert outlet.is_full
+        assert queue.is_full
         await channel.disconnect()
         assert trio.current_time() == 0, "it waits for nobody"
-        assert numbers(await outlet.take()) == list(range(CAPACITY + 10))
+        assert numbers(await queue.take()) == list(range(CAPACITY + 10))
 
 
 async def test_streams_end_and_callbacks_stay(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     world = World()
-    channel, stream, lasting = (
+    channel, stream, persistent = (
         world.channel(nursery),
-        SubscriberQueue(RunFilter()),
-        SubscriberQueue(RunFilter(), lasting=True),
+        SubscriberQueue(SubscriptionFilter()),
+        SubscriberQueue(SubscriptionFilter(), persistent=True),
     )
-    with channel.added(stream), channel.added(lasting):
-        await channel.hold()
+    with channel.registration(stream), channel.registration(persistent):
+        await channel.keep_open()
         await channel.disconnect()
         with pytest.raises(QueueClosed):
             await stream.take()
-        assert not lasting.is_closed
+        assert not persistent.is_closed
         world.plans.append([frames(0, 1)])
-        await channel.hold()
-        assert numbers(await lasting.take()) == [0]
+        await channel.keep_open()
+        assert numbers(await persistent.take()) == [0]
 
 
 BATCHES = st.lists(st.integers(0, 5), max_size=12)
@@ -271,9 +271,11 @@ BATCHES = st.lists(st.integers(0, 5), max_size=12)
     BATCHES,
     st.integers(0, 8),
     st.integers(0, 12),
-    st.sampled_from([RunFilter(), TASKS, RunFilter(Family.SANDBOX)]),
+    st.sampled_from([SubscriptionFilter(), ALL_TASKS, SubscriptionFilter(Family.SANDBOX)]),
 )
-def test_history_is_the_newest_of_what_came(sizes: list[int], limit: int, reads: int, interest: RunFilter) -> None:
+def test_history_is_the_newest_of_what_came(
+    sizes: list[int], limit: int, reads: int, event_filter: SubscriptionFilter
+) -> None:
     """However the frames were cut into batches, and whenever the reader took them."""
 
     async def check() -> None:
@@ -284,15 +286,15 @@ def test_history_is_the_newest_of_what_came(sizes: list[int], limit: int, reads:
         )
         heard: list[int] = []
         async with trio.open_nursery() as nursery:
-            channel, outlet = world.channel(nursery, history=limit), SubscriberQueue(interest)
-            async with channel.open(outlet):
+            channel, queue = world.channel(nursery, history=limit), SubscriberQueue(event_filter)
+            async with channel.open(queue):
                 for _ in range(reads):
                     await trio.lowlevel.checkpoint()
                 await trio.testing.wait_all_tasks_blocked()
                 kept = numbers(channel.history)
                 assert kept == list(range(total))[max(0, total - limit) :]
-                if total and interest.family is not Family.SANDBOX:
-                    heard += numbers(await outlet.take())
+                if total and event_filter.family is not Family.SANDBOX:
+                    heard += numbers(await queue.take())
                     assert heard == list(range(total))
             nursery.cancel_scope.cancel()
 
@@ -304,10 +306,10 @@ async def test_one_who_hears_of_nothing_any_more(nursery: trio.Nursery) -> None:
     world = World()
     channel = world.channel(nursery)
     listener = Listener(heard.append)
-    channel.listen(listener)
-    channel.unlisten(listener)
-    channel.unlisten(listener)
-    await channel.hold()
+    channel.add_listener(listener)
+    channel.remove_listener(listener)
+    channel.remove_listener(listener)
+    await channel.keep_open()
     await channel.disconnect()
     await trio.testing.wait_all_tasks_blocked()
     assert heard == []
@@ -318,14 +320,14 @@ async def test_until_the_socket_is_closed_it_is_disconnecting(nursery: trio.Nurs
     closing = trio.Event()
     world = World(closing=closing)
     channel = world.channel(nursery)
-    await channel.hold()
-    channel.is_held = False
-    channel._release()  # as the last one who unsubscribes does
+    await channel.keep_open()
+    channel.is_kept_open = False
+    channel._stop_if_unused()  # as the last one who unsubscribes does
     assert channel.state == "disconnecting"
     await trio.testing.wait_all_tasks_blocked()
     assert (channel.state, world.changes[-1].type) == ("disconnecting", "disconnecting")
     async with trio.open_nursery() as waiting:
-        waiting.start_soon(channel.hold)
+        waiting.start_soon(channel.keep_open)
         await trio.testing.wait_all_tasks_blocked()
         assert (channel.state, len(world.links)) == ("disconnecting", 1)
         closing.set()
@@ -345,7 +347,7 @@ async def test_a_loss_while_it_is_being_closed_is_the_end_that_was_wished(
 ) -> None:
     world = World()
     channel = world.channel(nursery)
-    await channel.hold()
+    await channel.keep_open()
     await trio.testing.wait_all_tasks_blocked()
     world.links[0].cut.set()
     await channel.disconnect()
@@ -362,7 +364,7 @@ async def test_what_was_never_open_is_closed_in_silence(nursery: trio.Nursery, a
     world.plans += [LinkLost("no")]
     channel = world.channel(nursery)
     async with trio.open_nursery() as waiting:
-        waiting.start_soon(channel.hold)
+        waiting.start_soon(channel.keep_open)
         await trio.testing.wait_all_tasks_blocked()
         assert channel.state == "reconnecting"
         waiting.cancel_scope.cancel()
@@ -372,11 +374,11 @@ async def test_what_was_never_open_is_closed_in_silence(nursery: trio.Nursery, a
     assert [change.type for change in world.changes] == ["error"]
 
 
-async def test_nothing_is_connected_once_the_block_is_left(nursery: trio.Nursery) -> None:
+async def test_nothing_is_connected_once_the_block_is_closing(nursery: trio.Nursery) -> None:
     world = World()
-    channel, outlet = world.channel(nursery), SubscriberQueue(RunFilter())
-    world.block.is_left = True
-    for connect in (channel.hold, channel.open(outlet).__aenter__):
+    channel, queue = world.channel(nursery), SubscriberQueue(SubscriptionFilter())
+    world.lifetime.is_closing = True
+    for connect in (channel.keep_open, channel.open(queue).__aenter__):
         with pytest.raises(Disconnected, match="project p: the client's block was left"):
             await connect()
     await channel.disconnect()

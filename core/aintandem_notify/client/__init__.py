@@ -5,7 +5,7 @@
         result = await client.run_task("project-123", "data-analysis", {"dataset": "sales-2024"})
 
 It stands on the agent's own code: ``orchestrator`` logs in, asks and keeps the sockets. Start reading at
-``client``, then ``channel`` (one project), ``interest`` (who gets what) and ``outlet`` (where it waits).
+``client``, then ``channel`` (one project), ``event_filter`` (who gets what) and ``queue`` (where it waits).
 """
 
 from aintandem_notify.client.auth import Auth, User

@@ -32,10 +32,10 @@ class Auth:
     """
 
     def __init__(
-        self, session: Session, block: ClientLifetime, disconnect_all: Callable[[], Awaitable[None]]
+        self, session: Session, lifetime: ClientLifetime, disconnect_all: Callable[[], Awaitable[None]]
     ) -> None:
         self._session = session
-        self._block = block
+        self._lifetime = lifetime
         self._disconnect_all = disconnect_all
 
     async def login(self, username: str, password: str) -> User:
@@ -46,7 +46,7 @@ class Auth:
         Raises AuthenticationFailed when the orchestrator refuses; ServerTrouble, another ApiError or HttpFailed
         when it has trouble or gives no answer. The login before is then as it was.
         """
-        with self._block.calling():
+        with self._lifetime.tracked_call():
             answer = await self._session.login(Login(username, Secret(password)))
         told = answer.get("user") if isinstance(answer, dict) else None
         fields = told if isinstance(told, dict) else {}
@@ -61,7 +61,7 @@ class Auth:
         That the orchestrator cannot be told is only logged. Raises TokenStoreError when the store cannot be
         emptied; all the rest is done then.
         """
-        with self._block.calling():
+        with self._lifetime.tracked_call():
             await self._disconnect_all()
             await self._session.forget()
 
@@ -74,7 +74,7 @@ class Auth:
         was given; ApiError or HttpFailed when there is trouble. The token that there is stays in use then, as long
         as it is good. Cancelled, it may still take some seconds to keep what the orchestrator answers.
         """
-        with self._block.calling():
+        with self._lifetime.tracked_call():
             await self._session.refresh()
 
     async def verify(self) -> bool:
@@ -86,7 +86,7 @@ class Auth:
         Raises ApiError or HttpFailed when it gives no answer.
         """
         try:
-            with self._block.calling():
+            with self._lifetime.tracked_call():
                 return self._session.is_open and await self._session.verify()
         except AuthenticationFailed:
             return False
@@ -98,7 +98,7 @@ class Auth:
 
             client.auth.is_authenticated()
         """
-        self._block.check()
+        self._lifetime.require_open()
         return self._session.is_open
 
     async def token(self) -> str:
@@ -108,11 +108,11 @@ class Auth:
 
         Raises NotLoggedIn, ApiError or HttpFailed.
         """
-        with self._block.calling():
+        with self._lifetime.tracked_call():
             return (await self._session.token()).text
 
     @property
     def token_expires_at(self) -> datetime | None:
         """When the present token expires, aware UTC; None when there is none or it does not say."""
-        self._block.check()
+        self._lifetime.require_open()
         return self._session.token_expires_at

@@ -15,16 +15,16 @@ import trio
 
 from aintandem_notify.client.auth import Auth
 from aintandem_notify.client.calls import Projects, Sandboxes, Tasks, Workflows
-from aintandem_notify.client.channels.all_channels import Channels
-from aintandem_notify.client.channels.callbacks import Callback, OnError, Reporter
-from aintandem_notify.client.channels.channel import Shared
+from aintandem_notify.client.channels.callbacks import Callback, CallbackRunner, OnError
+from aintandem_notify.client.channels.channel import ChannelContext
+from aintandem_notify.client.channels.channel_registry import ChannelRegistry
 from aintandem_notify.client.channels.connection_events import Unsubscribe
-from aintandem_notify.client.channels.event_filter import RunFilter, interest_in
-from aintandem_notify.client.lifetime import BlockApi, OutsideOfBlock, open_block
+from aintandem_notify.client.channels.event_filter import SubscriptionFilter, filter_from_ids
+from aintandem_notify.client.lifetime import ClientNotOpen, LifetimeBoundApi, open_lifetime
 from aintandem_notify.client.progress import Progress
-from aintandem_notify.client.run_task import TaskResult, run_to_its_end
-from aintandem_notify.client.token_stores import GuardedStore
-from aintandem_notify.client.validation import check
+from aintandem_notify.client.run_task import TaskResult, submit_and_wait
+from aintandem_notify.client.token_stores import ErrorTranslatingStore
+from aintandem_notify.client.validation import check_settings
 from aintandem_notify.config import ConnectionConfig, Secret
 from aintandem_notify.domain.events import (
     Family,
@@ -133,7 +133,7 @@ class AInTandemClient:
         on_error: OnError | None = None,
         clock: Clock | None = None,
     ) -> None:
-        check(
+        check_settings(
             {
                 "base_url": base_url,
                 "tokens": tokens,
@@ -166,13 +166,13 @@ class AInTandemClient:
             ca_file=None if ca_file is None else Path(ca_file),
         )
         self._request_timeout = request_timeout
-        self._store = GuardedStore(MemoryTokens() if tokens is None else tokens)
-        self._given = None if token is None else GivenToken(Secret(token))
-        self._history, self._most_events = history_limit, result_limit
-        self._reporter = Reporter(on_error)
+        self._store = ErrorTranslatingStore(MemoryTokens() if tokens is None else tokens)
+        self._given_token = None if token is None else GivenToken(Secret(token))
+        self._history_limit, self._result_limit = history_limit, result_limit
+        self._callback_runner = CallbackRunner(on_error)
         self._clock = clock or SystemClock()
-        self._links = replace(link_settings(self._connection, self._clock), batch_frames=BATCH_FRAMES)
-        self._block: Any = None
+        self._link_settings = replace(link_settings(self._connection, self._clock), batch_frames=BATCH_FRAMES)
+        self._open_context: Any = None
 
     def __repr__(self) -> str:
         return f"AInTandemClient({self._url!r})"
@@ -181,63 +181,67 @@ class AInTandemClient:
 
         def __getattr__(self, name: str) -> Any:
             if name in _PARTS:
-                raise OutsideOfBlock
-            ours = _CAPITAL.sub(lambda found: f"_{found[0].lower()}", name)
-            hint = f"; it is called {ours} here" if ours != name and hasattr(type(self), ours) else ""
+                raise ClientNotOpen
+            python_name = _CAPITAL.sub(lambda found: f"_{found[0].lower()}", name)
+            hint = (
+                f"; it is called {python_name} here"
+                if python_name != name and hasattr(type(self), python_name)
+                else ""
+            )
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     async def __aenter__(self) -> Self:
-        if self._block is not None:
+        if self._open_context is not None:
             raise RuntimeError("this AInTandemClient was used before; make another one")
         try:
             trio.lowlevel.current_task()
         except RuntimeError:
             reason = "AInTandemClient needs trio: run the program with trio.run(…), not with asyncio"
             raise RuntimeError(reason) from None
-        self._block = self._opened()
-        await self._block.__aenter__()
+        self._open_context = self._run_block()
+        await self._open_context.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        handled: bool | None = await self._block.__aexit__(kind, error, traceback)
+        handled: bool | None = await self._open_context.__aexit__(kind, error, traceback)
         return handled
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[None]:
+    async def _run_block(self) -> AsyncIterator[None]:
         chance = random.SystemRandom().random
         http_client = HttpClient.configured(self._connection)
-        async with http_client as http, open_block() as block:
+        async with http_client as http, open_lifetime() as lifetime:
             session = Session(
                 self._url,
-                self._given,
+                self._given_token,
                 http=http,
                 clock=self._clock,
                 chance=chance,
                 announce=lambda _: None,  # a refused login is raised out of whatever needed it
-                store=None if self._given is not None else self._store,
+                store=None if self._given_token is not None else self._store,
             )
             await session.restore()
-            api = BlockApi(block, session, http, self._clock, timeout=self._request_timeout)
+            api = LifetimeBoundApi(lifetime, session, http, self._clock, timeout=self._request_timeout)
 
             failure: BaseException | None = None
             raised: BaseException | None = None
             try:
                 async with trio.open_nursery() as readers, trio.open_nursery() as links:
-                    shared = Shared(
-                        block=block,
+                    context = ChannelContext(
+                        lifetime=lifetime,
                         nursery=links,
                         api=api,
-                        watching=partial(self._watch_settings, session, chance),
-                        reporter=self._reporter,
+                        watch_settings=partial(self._watch_settings, session, chance),
+                        callback_runner=self._callback_runner,
                         clock=self._clock,
                         chance=chance,
-                        history=self._history,
+                        history_limit=self._history_limit,
                     )
-                    self._api, self._channels = api, Channels(shared, readers)
+                    self._api, self._channels = api, ChannelRegistry(context, readers)
                     self.progress = Progress(self._channels)
-                    self.auth = Auth(session, block, self._channels.disconnect_all)
+                    self.auth = Auth(session, lifetime, self._channels.disconnect_all)
                     self.projects, self.tasks = Projects(api), Tasks(api)
                     self.workflows, self.sandboxes = Workflows(api), Sandboxes(api)
                     try:
@@ -245,13 +249,13 @@ class AInTandemClient:
                     except Exception as error:  # noqa: BLE001  # raised below, outside of the nurseries' groups
                         raised = error
                     finally:
-                        block.is_left = True
+                        lifetime.is_closing = True
                     await self._channels.disconnect_all()
                     links.cancel_scope.cancel()
-                    self._channels.end()
+                    self._channels.close()
                     readers.cancel_scope.deadline = trio.current_time() + GRACE_S
             except BaseExceptionGroup as group:
-                failure = _single(group)
+                failure = _only_exception(group)
             finally:
                 for name in _PARTS:
                     self.__dict__.pop(name, None)
@@ -264,7 +268,7 @@ class AInTandemClient:
         """How the project whose events go to ``sink`` is watched."""
         return WatchSettings(
             session=session,
-            connect=partial(open_link, settings=self._links),
+            connect=partial(open_link, settings=self._link_settings),
             backoff=self._connection,
             sink=sink,
             clock=self._clock,
@@ -322,7 +326,7 @@ class AInTandemClient:
         stops listening; the task itself goes on (``tasks.cancel_task`` ends it).
         """
         self.progress  # noqa: B018  # as in ``call``
-        return await run_to_its_end(
+        return await submit_and_wait(
             self._channels.get(project_id),
             partial(
                 self.tasks.execute_task,
@@ -334,8 +338,8 @@ class AInTandemClient:
                 parameters=parameters,
             ),
             on_event=on_event,
-            reporter=self._reporter,
-            most_events=self._most_events,
+            callback_runner=self._callback_runner,
+            max_events=self._result_limit,
         )
 
     async def subscribe_to_task(
@@ -361,8 +365,8 @@ class AInTandemClient:
         also gets what names the task and is of a type that this version does not know (UnknownEvent).
         """
         more = {"task_completed": on_complete, "task_failed": on_failed, "task_cancelled": on_cancelled}
-        interest = interest_in(task_id=checked_id(task_id, "task_id"))
-        return await self._subscribe(project_id, interest, on_event, more, buffer)
+        event_filter = filter_from_ids(task_id=checked_id(task_id, "task_id"))
+        return await self._subscribe(project_id, event_filter, on_event, more, buffer)
 
     async def subscribe_to_workflow(
         self,
@@ -382,10 +386,10 @@ class AInTandemClient:
         A missed end is looked up for a given execution only. A cancelled execution has no event. Raises as
         ``subscribe_to_task``.
         """
-        interest = interest_in(workflow_id=workflow_id, execution_id=execution_id)
-        interest = interest if interest.family is not None else RunFilter(Family.WORKFLOW)
+        event_filter = filter_from_ids(workflow_id=workflow_id, execution_id=execution_id)
+        event_filter = event_filter if event_filter.family is not None else SubscriptionFilter(Family.WORKFLOW)
         more = {"workflow_execution_completed": on_complete, "workflow_execution_failed": on_failed}
-        return await self._subscribe(project_id, interest, on_event, more, buffer)
+        return await self._subscribe(project_id, event_filter, on_event, more, buffer)
 
     async def subscribe_to_sandbox(
         self,
@@ -403,24 +407,26 @@ class AInTandemClient:
 
             unsubscribe = await client.subscribe_to_sandbox("project-123", print, "sandbox-1")
         """
-        interest = RunFilter(Family.SANDBOX) if sandbox_id is None else interest_in(sandbox_id=sandbox_id)
-        return await self._subscribe(project_id, interest, on_event, {}, buffer)
+        event_filter = (
+            SubscriptionFilter(Family.SANDBOX) if sandbox_id is None else filter_from_ids(sandbox_id=sandbox_id)
+        )
+        return await self._subscribe(project_id, event_filter, on_event, {}, buffer)
 
     async def _subscribe(
         self,
         project_id: str,
-        interest: RunFilter,
+        event_filter: SubscriptionFilter,
         on_event: Callback[Any],
         more: Mapping[str, Callback[Any] | None],
         buffer: int | None,
     ) -> Unsubscribe:
         given = {kind: (callback,) for kind, callback in more.items() if callback is not None}
         self.progress  # noqa: B018  # as in ``call``
-        channel, outlet = await self._channels.subscribe(project_id, interest, on_event, given, buffer=buffer)
-        return partial(channel.remove, outlet)
+        channel, queue = await self._channels.subscribe(project_id, event_filter, on_event, given, buffer=buffer)
+        return partial(channel.remove, queue)
 
 
-def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def _only_exception(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The one exception in a group of our nurseries, the group itself when there are several."""
     found: BaseException = group
     while isinstance(found, BaseExceptionGroup):

@@ -12,7 +12,7 @@ from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator import OrchestratorApi, Session
 
 
-class OutsideOfBlock(RuntimeError, AttributeError):
+class ClientNotOpen(RuntimeError, AttributeError):
     """A mistake in the program; for ``hasattr`` an AttributeError, as a part is there only inside of the block."""
 
     def __init__(self) -> None:
@@ -22,27 +22,27 @@ class OutsideOfBlock(RuntimeError, AttributeError):
 class ClientLifetime:
     """The client's block, as its parts know it: they may be kept by somebody for longer than it lasts.
 
-    ``is_left``: its end has been reached. Nothing new is connected then, while what was heard is still told.
+    ``is_closing``: its end has been reached. Nothing new is connected then, while what was heard is still told.
     """
 
     def __init__(self) -> None:
-        self.is_left = False
+        self.is_closing = False
         self._is_closed = False
         self._calls: set[trio.CancelScope] = set()
         self._nothing_called = trio.Event()
 
-    def check(self) -> None:
-        """Raises OutsideOfBlock when it is over."""
+    def require_open(self) -> None:
+        """Raises ClientNotOpen when it is over."""
         if self._is_closed:
-            raise OutsideOfBlock
+            raise ClientNotOpen
 
     @contextmanager
-    def calling(self) -> Iterator[None]:
+    def tracked_call(self) -> Iterator[None]:
         """Around whatever asks the orchestrator.
 
-        Raises OutsideOfBlock when the block is over, and Disconnected when that comes while it is being asked.
+        Raises ClientNotOpen when the block is over, and Disconnected when that comes while it is being asked.
         """
-        self.check()
+        self.require_open()
         with trio.CancelScope() as scope:
             self._calls.add(scope)
             try:
@@ -56,7 +56,7 @@ class ClientLifetime:
 
     async def close(self) -> None:
         """It is over: calls of others end now, and have ended when this returns."""
-        self.is_left = self._is_closed = True
+        self.is_closing = self._is_closed = True
         for scope in self._calls:
             scope.cancel()
         # Shielded: they need the HTTP client until they have ended, which cancelled calls do soon.
@@ -67,27 +67,27 @@ class ClientLifetime:
 
 
 @asynccontextmanager
-async def open_block() -> AsyncIterator[ClientLifetime]:
+async def open_lifetime() -> AsyncIterator[ClientLifetime]:
     """A block that is over when this one is left."""
-    block = ClientLifetime()
+    lifetime = ClientLifetime()
     try:
-        yield block
+        yield lifetime
     finally:
-        await block.close()
+        await lifetime.close()
 
 
-class BlockApi(OrchestratorApi):
+class LifetimeBoundApi(OrchestratorApi):
     """As ``OrchestratorApi``, while the block runs."""
 
     def __init__(
-        self, block: ClientLifetime, session: Session, http: HttpClient, clock: Clock, *, timeout: float
+        self, lifetime: ClientLifetime, session: Session, http: HttpClient, clock: Clock, *, timeout: float
     ) -> None:
         super().__init__(session, http, clock, timeout=timeout)
-        self._block = block
+        self._lifetime = lifetime
 
     async def call(
         self, method: str, path: str, *, query: Mapping[str, object] | None = None, json: Any = None
     ) -> Any:
         """As ``OrchestratorApi.call``; raises as ``ClientLifetime.calling`` too."""
-        with self._block.calling():
+        with self._lifetime.tracked_call():
             return await super().call(method, path, query=query, json=json)

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self, cast
 
-from aintandem_notify.client.channels.all_channels import Channels, make_outlet
 from aintandem_notify.client.channels.callbacks import Callback
 from aintandem_notify.client.channels.channel import Channel
+from aintandem_notify.client.channels.channel_registry import ChannelRegistry, make_queue
 from aintandem_notify.client.channels.connection_events import ConnectionChange, Unsubscribe
-from aintandem_notify.client.channels.event_filter import RunFilter, interest_in
+from aintandem_notify.client.channels.event_filter import SubscriptionFilter, filter_from_ids
 from aintandem_notify.client.channels.subscriber_queue import QueueClosed, SubscriberQueue
 from aintandem_notify.domain.events import ProgressEvent
 from aintandem_notify.orchestrator import ConnectionState
@@ -24,12 +24,12 @@ class ProgressSubscription:
         subscription.unsubscribe()
     """
 
-    def __init__(self, channel: Channel, outlet: SubscriberQueue) -> None:
+    def __init__(self, channel: Channel, queue: SubscriberQueue) -> None:
         self._channel = channel
-        self._outlet = outlet
+        self._queue = queue
 
     def __repr__(self) -> str:
-        return _described(self, self._channel, self._outlet)
+        return _subscription_repr(self, self._channel, self._queue)
 
     @property
     def project_id(self) -> str:
@@ -39,19 +39,19 @@ class ProgressSubscription:
     @property
     def dropped(self) -> int:
         """How many events were dropped because the callback was slow; 0 without a ``buffer``."""
-        return self._outlet.dropped
+        return self._queue.dropped
 
     @property
     def is_active(self) -> bool:
         """False once it is unsubscribed, or the client is closed."""
-        return not self._outlet.is_closed
+        return not self._queue.is_closed
 
     def unsubscribe(self) -> None:
         """Call back no more; a call that has begun comes to its end.
 
         The last one of a project closes its socket, unless ``connect`` holds it. May be called again.
         """
-        self._channel.remove(self._outlet)
+        self._channel.remove(self._queue)
 
 
 class EventStream:
@@ -69,18 +69,18 @@ class EventStream:
             print(events.dropped, "events were dropped")
     """
 
-    def __init__(self, channel: Channel, outlet: SubscriberQueue) -> None:
+    def __init__(self, channel: Channel, queue: SubscriberQueue) -> None:
         self._channel = channel
-        self._outlet = outlet
+        self._queue = queue
         self._taken: list[ProgressEvent] = []
 
     def __repr__(self) -> str:
-        return _described(self, self._channel, self._outlet)
+        return _subscription_repr(self, self._channel, self._queue)
 
     @property
     def dropped(self) -> int:
         """How many events were dropped because the reader was slow; 0 without a ``buffer``."""
-        return self._outlet.dropped
+        return self._queue.dropped
 
     def __aiter__(self) -> Self:
         return self
@@ -89,7 +89,7 @@ class EventStream:
         """The next event. Events that are there come without a switch of tasks in between."""
         if not self._taken:
             try:
-                self._taken = cast("list[ProgressEvent]", await self._channel.take(self._outlet))
+                self._taken = cast("list[ProgressEvent]", await self._channel.take(self._queue))
             except QueueClosed:
                 raise StopAsyncIteration from None
             self._taken.reverse()
@@ -104,7 +104,7 @@ class Progress:
     none.
     """
 
-    def __init__(self, channels: Channels) -> None:
+    def __init__(self, channels: ChannelRegistry) -> None:
         self._channels = channels
 
     async def subscribe_to_progress(
@@ -127,7 +127,7 @@ class Progress:
             subscription.unsubscribe()
         """
         return ProgressSubscription(
-            *await self._channels.subscribe(project_id, RunFilter(), on_event, {}, buffer=buffer)
+            *await self._channels.subscribe(project_id, SubscriptionFilter(), on_event, {}, buffer=buffer)
         )
 
     @asynccontextmanager
@@ -153,13 +153,13 @@ class Progress:
         the newest events wait and the others are dropped and counted (``events.dropped``). Raises as
         ``subscribe_to_progress``, and ValueError for more than one kind of thing.
         """
-        interest = interest_in(
+        event_filter = filter_from_ids(
             task_id=task_id, workflow_id=workflow_id, execution_id=execution_id, sandbox_id=sandbox_id
         )
-        outlet = make_outlet(interest, buffer=buffer)
+        queue = make_queue(event_filter, buffer=buffer)
         channel = self._channels.get(project_id)
-        async with channel.open(outlet):
-            yield EventStream(channel, outlet)
+        async with channel.open(queue):
+            yield EventStream(channel, queue)
 
     async def connect(self, project_id: str) -> None:
         """Connect, and stay connected without any subscription until ``disconnect``.
@@ -168,7 +168,7 @@ class Progress:
 
         Returns when the socket is open. Raises as ``subscribe_to_progress``.
         """
-        await self._channels.get(project_id).hold()
+        await self._channels.get(project_id).keep_open()
 
     def is_connected(self, project_id: str) -> bool:
         """Whether the project's socket is open now.
@@ -220,7 +220,7 @@ class Progress:
 
         May be called before the first connect, and does not connect by itself. Returns a function that ends it.
         """
-        return self._channels.listen(project_id, on_change)
+        return self._channels.add_listener(project_id, on_change)
 
     def history(
         self,
@@ -239,12 +239,12 @@ class Progress:
         At most the client's ``history_limit`` newest; kept until the project is disconnected or
         ``clear_history`` is called. Raises ValueError for more than one kind of thing.
         """
-        interest = interest_in(
+        event_filter = filter_from_ids(
             task_id=task_id, workflow_id=workflow_id, execution_id=execution_id, sandbox_id=sandbox_id
         )
         channel = self._channels.find(project_id)
         kept = () if channel is None else channel.history
-        return cast("list[ProgressEvent]", [event for event in kept if interest.wants(event)])
+        return cast("list[ProgressEvent]", [event for event in kept if event_filter.matches(event)])
 
     def clear_history(self, project_id: str | None = None) -> None:
         """Forget the history of the project, of all projects when none is given.
@@ -258,6 +258,6 @@ class Progress:
                 channel.history.clear()
 
 
-def _described(one: object, channel: Channel, outlet: SubscriberQueue) -> str:
-    standing = "ended" if outlet.is_closed else "active"
-    return f"<{type(one).__name__} of {channel.project_id!r}: {standing}, {outlet.dropped} dropped>"
+def _subscription_repr(one: object, channel: Channel, queue: SubscriberQueue) -> str:
+    standing = "ended" if queue.is_closed else "active"
+    return f"<{type(one).__name__} of {channel.project_id!r}: {standing}, {queue.dropped} dropped>"

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from aintandem_notify.client.channels.callbacks import Callback, Reporter, checked_callback
+from aintandem_notify.client.channels.callbacks import Callback, CallbackRunner, checked_callback
 from aintandem_notify.client.channels.channel import Channel
-from aintandem_notify.client.channels.event_filter import TASKS, RunFilter
+from aintandem_notify.client.channels.event_filter import ALL_TASKS, SubscriptionFilter
 from aintandem_notify.client.channels.subscriber_queue import QueueClosed, RunQueue
 from aintandem_notify.domain.events import (
     Family,
@@ -46,32 +46,32 @@ class TaskResult:
     caught_up: bool = False
 
 
-async def run_to_its_end(
+async def submit_and_wait(
     channel: Channel,
     submit: Submit,
     *,
     on_event: Callback[TaskEvent | UnknownEvent] | None,
-    reporter: Reporter,
-    most_events: int,
+    callback_runner: CallbackRunner,
+    max_events: int,
 ) -> TaskResult:
     """As ``AInTandemClient.run_task``."""
     if on_event is not None:
         checked_callback(on_event, "on_event")
     # Before the orchestrator has told the id, whatever happens to any task may be about ours.
-    outlet = RunQueue(TASKS, needs_end=True)
-    async with channel.open(outlet):
-        connections = channel.connections
+    queue = RunQueue(ALL_TASKS, needs_end=True)
+    async with channel.open(queue):
+        connection_count = channel.connection_count
         task_id = (await submit()).task_id
-        channel.narrow(outlet, RunFilter(Family.TASK, task_id))
-        if channel.connections != connections:
-            channel.look_up(outlet)
-        events: deque[TaskEvent | UnknownEvent] = deque(maxlen=most_events)
+        channel.narrow(queue, SubscriptionFilter(Family.TASK, task_id))
+        if channel.connection_count != connection_count:
+            channel.start_lookup(queue)
+        events: deque[TaskEvent | UnknownEvent] = deque(maxlen=max_events)
         while True:
-            for event in await _take(channel, outlet):
+            for event in await _take_events(channel, queue):
                 events.append(event)
                 if on_event is not None:
-                    with channel.calling_back(outlet):
-                        await reporter.call(on_event, event)
+                    with channel.callback_scope(queue):
+                        await callback_runner.call(on_event, event)
                 match event:
                     case TaskCompletedEvent(output=output, duration=duration, caught_up=caught_up):
                         return TaskResult(channel.project_id, task_id, output, duration, tuple(events), caught_up)
@@ -81,9 +81,9 @@ async def run_to_its_end(
                         raise TaskCancelled(channel.project_id, task_id, events=events)
 
 
-async def _take(channel: Channel, outlet: RunQueue) -> list[TaskEvent | UnknownEvent]:
+async def _take_events(channel: Channel, queue: RunQueue) -> list[TaskEvent | UnknownEvent]:
     try:
-        return cast("list[TaskEvent | UnknownEvent]", await channel.take(outlet))
+        return cast("list[TaskEvent | UnknownEvent]", await channel.take(queue))
     except QueueClosed:
         reason = "the program itself ended the connection while the task ran"
         raise Disconnected(reason).about(channel.project_id) from None

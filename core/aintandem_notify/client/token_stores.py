@@ -17,9 +17,9 @@ from aintandem_notify.foundation.foreign_json import read_json
 from aintandem_notify.foundation.private_folders import make_folder
 from aintandem_notify.orchestrator import StoredTokens, TokenStore
 
-OTHERS: Final = 0o077
+FOREIGN_PERMISSIONS: Final = 0o077
 """The permissions that nobody but the owner may have on a file of tokens."""
-MOST_CALLS: Final = 4
+MAX_CALLS: Final = 4
 """Calls of one store at the same time. They have threads of their own: those that a program shares may all hang,
 and a keyring that waits for its user must not take them."""
 
@@ -39,7 +39,7 @@ class FileTokens:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path).expanduser()
-        self._limiter = trio.CapacityLimiter(MOST_CALLS)
+        self._limiter = trio.CapacityLimiter(MAX_CALLS)
 
     def __repr__(self) -> str:
         return f"FileTokens({str(self._path)!r})"
@@ -59,15 +59,15 @@ class FileTokens:
         """Remove the file. Raises TokenStoreError."""
         await self._in_thread(lambda: self._target().unlink(missing_ok=True), "remove")
 
-    async def _in_thread(self, act: Callable[[], T], verb: str) -> T:
-        return await trio.to_thread.run_sync(self._guarded, act, verb, limiter=self._limiter)
+    async def _in_thread(self, function: Callable[[], T], verb: str) -> T:
+        return await trio.to_thread.run_sync(self._run_checked, function, verb, limiter=self._limiter)
 
-    def _guarded(self, act: Callable[[], T], verb: str) -> T:
+    def _run_checked(self, function: Callable[[], T], verb: str) -> T:
         try:
             # Reading a pipe could wait for ever, and a device would be replaced by a file with the tokens in it.
             if self._path.exists() and not self._path.is_file():
                 raise TokenStoreError(f"cannot {verb} {self._path}: it is no regular file")
-            return act()
+            return function()
         except OSError as error:
             raise TokenStoreError(f"cannot {verb} {self._path}: {error.strerror}") from None
 
@@ -78,7 +78,7 @@ class FileTokens:
     def _load(self) -> StoredTokens | None:
         try:
             with self._path.open(encoding="utf-8", errors="replace") as file:
-                if os.name == "posix" and os.fstat(file.fileno()).st_mode & OTHERS:
+                if os.name == "posix" and os.fstat(file.fileno()).st_mode & FOREIGN_PERMISSIONS:
                     _log.warning("others may read the tokens; chmod 600 mends it", file=str(self._path))
                 text = file.read()
         except FileNotFoundError:
@@ -112,7 +112,7 @@ class KeyringTokens:
     def __init__(self, service: str = "aintandem-notify", username: str = "default") -> None:
         self._service = service
         self._username = username
-        self._limiter = trio.CapacityLimiter(MOST_CALLS)
+        self._limiter = trio.CapacityLimiter(MAX_CALLS)
         try:
             self._keyring: Any = importlib.import_module("keyring")
         except ImportError:
@@ -127,30 +127,30 @@ class KeyringTokens:
 
     async def load(self) -> StoredTokens | None:
         """What was saved last, None when there is nothing. Raises TokenStoreError."""
-        text = await self._ask("read", "get_password", self._service, self._username)
+        text = await self._call_keyring("read", "get_password", self._service, self._username)
         return None if text is None else _from_text(str(text), f"the keyring's entry {self._service}")
 
     async def save(self, tokens: StoredTokens) -> None:
         """Put them in place of what was there. Raises TokenStoreError."""
-        await self._ask("write", "set_password", self._service, self._username, _as_text(tokens))
+        await self._call_keyring("write", "set_password", self._service, self._username, _as_text(tokens))
 
     async def clear(self) -> None:
         """Remove the entry. Raises TokenStoreError."""
         if await self.load() is not None:
-            await self._ask("remove", "delete_password", self._service, self._username)
+            await self._call_keyring("remove", "delete_password", self._service, self._username)
 
-    async def _ask(self, verb: str, name: str, *arguments: str) -> Any:
+    async def _call_keyring(self, verb: str, name: str, *arguments: str) -> Any:
         try:
             # A keyring may ask the user for a password, and wait for it as long as that takes.
             return await trio.to_thread.run_sync(
                 getattr(self._keyring, name), *arguments, abandon_on_cancel=True, limiter=self._limiter
             )
         except Exception as error:  # noqa: BLE001  # each backend has errors of its own
-            what = f"{type(error).__name__}: {log.redact(str(error))}".rstrip(": ")
-            raise TokenStoreError(f"cannot {verb} the keyring's entry {self._service}: {what}") from None
+            reason = f"{type(error).__name__}: {log.redact(str(error))}".rstrip(": ")
+            raise TokenStoreError(f"cannot {verb} the keyring's entry {self._service}: {reason}") from None
 
 
-class GuardedStore:
+class ErrorTranslatingStore:
     """Somebody else's store: whatever it raises comes out as TokenStoreError."""
 
     def __init__(self, store: TokenStore) -> None:
@@ -179,8 +179,8 @@ def _as_store_errors() -> Iterator[None]:
     except TokenStoreError:
         raise
     except Exception as error:  # the border of a store that a user wrote
-        what = f"{type(error).__name__}: {log.redact(str(error))}".rstrip(": ")
-        raise TokenStoreError(f"the token store raised {what}") from error
+        reason = f"{type(error).__name__}: {log.redact(str(error))}".rstrip(": ")
+        raise TokenStoreError(f"the token store raised {reason}") from error
 
 
 def _as_text(tokens: StoredTokens) -> str:

@@ -21,10 +21,10 @@ Rule = Callable[[object], str | None]
 """What is wrong with a value; None when nothing is. A secret is never repeated."""
 
 
-def check(settings: Mapping[str, object]) -> None:
+def check_settings(settings: Mapping[str, object]) -> None:
     """Raise ConfigError with one problem for each of ``settings`` that cannot be used."""
-    found = [(name, RULES[name](value)) for name, value in settings.items()]
-    problems = [Problem(problem, name) for name, problem in found if problem is not None]
+    results = [(name, RULES[name](value)) for name, value in settings.items()]
+    problems = [Problem(problem, name) for name, problem in results if problem is not None]
     if settings.get("token") is not None and settings.get("tokens") is not None:
         problems.append(Problem("should not be given beside token: there is no login to keep then", "tokens"))
     if problems:

@@ -9,12 +9,12 @@ from aintandem_notify.orchestrator.rest.records import Record
 RecordT = TypeVar("RecordT", bound=Record)
 
 
-def said(**fields: object) -> dict[str, object]:
+def without_none(**fields: object) -> dict[str, object]:
     """The fields of a body that are given."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def changed(model: type[RecordT], content: Any, name: str, identity: str) -> RecordT:
+def changed_record(model: type[RecordT], content: Any, name: str, identity: str) -> RecordT:
     """The record in the answer to a call that changes it; some orchestrators say no more than that it is done."""
     try:
         return one_of(model, content, name)

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
-from aintandem_notify.client.calls.bodies import changed, said
+from aintandem_notify.client.calls.bodies import changed_record, without_none
 from aintandem_notify.errors import NotFound
 from aintandem_notify.orchestrator import OrchestratorApi
 from aintandem_notify.orchestrator.catch_up.record_mapping import is_sandbox_of
@@ -56,7 +56,7 @@ class Sandboxes:
 
             sandbox = await client.sandboxes.create("project-123", name="scratch", image="python:3.12")
         """
-        body = said(projectId=project_id, name=name, imageName=image, **more)
+        body = without_none(projectId=project_id, name=name, imageName=image, **more)
         return one_of(SandboxRecord, await self._api.call("POST", "/flexy", json=body), "sandbox")
 
     async def start(self, sandbox_id: str) -> SandboxRecord:
@@ -134,7 +134,7 @@ class Sandboxes:
 
     async def _act(self, sandbox_id: str, verb: str) -> SandboxRecord:
         content = await self._api.call("POST", f"/flexy/{quoted(sandbox_id)}/{verb}", json={})
-        return changed(SandboxRecord, content, "sandbox", sandbox_id)
+        return changed_record(SandboxRecord, content, "sandbox", sandbox_id)
 
     async def _begin(self, sandbox_id: str, verb: str) -> OperationRecord:
         content = await self._api.call("POST", f"/flexy/{quoted(sandbox_id)}/{verb}-async", json={})

@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from aintandem_notify.client.calls.bodies import said
+from aintandem_notify.client.calls.bodies import without_none
 from aintandem_notify.client.calls.pages import TaskPages
 from aintandem_notify.orchestrator import OrchestratorApi
 from aintandem_notify.orchestrator.rest.client import one_of, quoted
 from aintandem_notify.orchestrator.rest.records import QueueStatus, SubmittedTask, TaskLimit, TaskRecord
 
-PAGE: Final = 100
+PAGE_SIZE: Final = 100
 """Tasks that are asked for at once."""
-LONGEST_TITLE: Final = 100
+MAX_TITLE_LENGTH: Final = 100
 """Characters of a prompt that are made a title where none is given; the orchestrator wants one."""
 
 
@@ -46,7 +46,7 @@ class Tasks:
         To wait for its end, ``client.run_task`` loses nothing: it listens before it submits. Raises InvalidRequest
         for a task without a name, a step and a prompt.
         """
-        body = said(task=task, input=input, stepId=step_id, prompt=prompt, parameters=parameters)
+        body = without_none(task=task, input=input, stepId=step_id, prompt=prompt, parameters=parameters)
         body |= {} if run_async is None else {"async": run_async}
         content = await self._api.call("POST", f"/projects/{quoted(project_id)}/tasks", json=body)
         return one_of(SubmittedTask, content, "task")
@@ -67,8 +67,10 @@ class Tasks:
 
             task = await client.tasks.execute_adhoc_task("project-123", "Summarise the sales of 2024")
         """
-        title = title or next(iter(prompt.strip().splitlines()), "")[:LONGEST_TITLE]
-        body = said(title=title, description=description, prompt=prompt, input=input, parameters=parameters)
+        title = title or next(iter(prompt.strip().splitlines()), "")[:MAX_TITLE_LENGTH]
+        body = without_none(
+            title=title, description=description, prompt=prompt, input=input, parameters=parameters
+        )
         content = await self._api.call("POST", f"/projects/{quoted(project_id)}/tasks/adhoc", json=body)
         return one_of(SubmittedTask, content, "task")
 
@@ -99,7 +101,7 @@ class Tasks:
         status: str | None = None,
         created_from: datetime | None = None,
         created_until: datetime | None = None,
-        page_size: int = PAGE,
+        page_size: int = PAGE_SIZE,
     ) -> TaskPages:
         """The project's tasks in the orchestrator's order, each once, asked for page by page as they are needed.
 
@@ -116,7 +118,7 @@ class Tasks:
             raise ValueError("page_size should be at least 1")
         start_date, end_date = _iso("created_from", created_from), _iso("created_until", created_until)
 
-        async def ask(offset: int) -> list[TaskRecord]:
+        async def fetch_page(offset: int) -> list[TaskRecord]:
             return await self._api.tasks(
                 project_id,
                 status=status,
@@ -126,7 +128,7 @@ class Tasks:
                 end_date=end_date,
             )
 
-        return TaskPages(ask)
+        return TaskPages(fetch_page)
 
     async def queue_status(self, project_id: str) -> QueueStatus:
         """How many tasks wait, run, have completed and have failed.

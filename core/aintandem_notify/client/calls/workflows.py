@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from aintandem_notify.client.calls.bodies import changed, said
+from aintandem_notify.client.calls.bodies import changed_record, without_none
 from aintandem_notify.orchestrator import OrchestratorApi
 from aintandem_notify.orchestrator.rest.client import one_of, quoted
 from aintandem_notify.orchestrator.rest.records import ExecutionRecord
@@ -53,7 +53,7 @@ class Workflows:
             await client.workflows.start(execution.id)
         """
         metadata = None if input is None else {"inputParameters": input}
-        body = said(projectId=project_id, metadata=metadata)
+        body = without_none(projectId=project_id, metadata=metadata)
         content = await self._api.call("POST", f"/workflows/{quoted(workflow_id)}/executions", json=body)
         return one_of(ExecutionRecord, content, "execution")
 
@@ -95,4 +95,4 @@ class Workflows:
 
     async def _act(self, execution_id: str, verb: str) -> ExecutionRecord:
         content = await self._api.call("POST", f"/workflows/executions/{quoted(execution_id)}/{verb}", json={})
-        return changed(ExecutionRecord, content, "execution", execution_id)
+        return changed_record(ExecutionRecord, content, "execution", execution_id)

@@ -16,33 +16,33 @@ OnError = Callable[[Exception, Any], object]
 _log: Final = log.get_logger(__name__)
 
 
-def checked_callback(callback: object, what: str) -> None:
+def checked_callback(callback: object, argument: str) -> None:
     """Raise TypeError when ``what`` cannot be called: not only when the first event comes."""
     if not callable(callback):
-        raise TypeError(f"{what} should be a function or another callable, not {type(callback).__name__}")
+        raise TypeError(f"{argument} should be a function or another callable, not {type(callback).__name__}")
 
 
-class Reporter:
+class CallbackRunner:
     """Tells of callbacks that raised: each first time in the log, and every time to ``on_error``."""
 
     def __init__(self, on_error: OnError | None) -> None:
         self._on_error = on_error
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     async def call(self, callback: Callback[T], value: T) -> None:
         """Call it with ``value``; what it raises is reported."""
         try:
-            answer = callback(value)
-            if answer is not None and isawaitable(answer):
-                await answer
+            result = callback(value)
+            if result is not None and isawaitable(result):
+                await result
         except Exception as error:  # noqa: BLE001  # the border of a callback: the others go on
             self.report(callback, error, value)
 
     def report(self, callback: Callback[Any], error: Exception, value: object) -> None:
         """``callback`` raised ``error`` when it was called with ``value``."""
         name = getattr(callback, "__qualname__", type(callback).__qualname__)
-        if name not in self._told:
-            self._told.add(name)
+        if name not in self._logged:
+            self._logged.add(name)
             _log.error("a callback raised; more from it goes to on_error only", callback=name, exc_info=error)
         if self._on_error is not None:
             try:
@@ -51,37 +51,37 @@ class Reporter:
                 _log.exception("on_error itself raised")
 
 
-async def pump(
-    outlet: SubscriberQueue,
+async def run_callbacks(
+    queue: SubscriberQueue,
     callback: Callback[Any],
-    more: Mapping[str, Sequence[Callback[Any]]],
-    reporter: Reporter,
+    callbacks_by_type: Mapping[str, Sequence[Callback[Any]]],
+    callback_runner: CallbackRunner,
 ) -> None:
-    """Call ``callback`` with each event of ``outlet`` until it is closed, and then those for its type in ``more``.
+    """Call ``callback`` with each event of ``queue`` until it is closed, and then those for its type in ``more``.
 
     Unsubscribing lets a call that has begun come to its end, and no other begins.
     """
     while True:
         try:
-            events = await outlet.take()
-        except Exception:  # noqa: BLE001  # OutletClosed, or why the connection ended: told to its listeners
+            events = await queue.take()
+        except Exception:  # noqa: BLE001  # QueueClosed, or why the connection ended: told to its listeners
             return
         for event in events:
-            if outlet.is_dropped:
+            if queue.is_discarded:
                 return
             try:
-                answer = callback(event)
-                if answer is not None and isawaitable(answer):
-                    await answer
+                result = callback(event)
+                if result is not None and isawaitable(result):
+                    await result
             except Exception as error:  # noqa: BLE001  # the border of a callback
-                reporter.report(callback, error, event)
-            if more:
-                for other in more.get(event.type, ()):
-                    if outlet.is_dropped:
+                callback_runner.report(callback, error, event)
+            if callbacks_by_type:
+                for other in callbacks_by_type.get(event.type, ()):
+                    if queue.is_discarded:
                         return
-                    await reporter.call(other, event)
+                    await callback_runner.call(other, event)
         # Before the next are made: so they take the memory of these, which the processor has at hand.
         del event, events
 
 
-__all__ = ["Callback", "OnError", "QueueClosed", "Reporter", "checked_callback", "pump"]
+__all__ = ["Callback", "CallbackRunner", "OnError", "QueueClosed", "checked_callback", "run_callbacks"]

@@ -13,10 +13,10 @@ from typing import Final
 import trio
 
 from aintandem_notify import log
-from aintandem_notify.client.channels.callbacks import Reporter
-from aintandem_notify.client.channels.connection_events import ConnectionChange, Listener, change_of
-from aintandem_notify.client.channels.event_filter import Routes, RunFilter
-from aintandem_notify.client.channels.final_state import look_up_end
+from aintandem_notify.client.channels.callbacks import CallbackRunner
+from aintandem_notify.client.channels.connection_events import ConnectionChange, Listener, change_from_event
+from aintandem_notify.client.channels.event_filter import SubscriberIndex, SubscriptionFilter
+from aintandem_notify.client.channels.final_state import fetch_final_event
 from aintandem_notify.client.channels.subscriber_queue import RunQueue, SubscriberQueue
 from aintandem_notify.client.lifetime import ClientLifetime
 from aintandem_notify.domain.events import EVENT_TYPES, LOCAL_TYPES, ConnectionEvent, Event, Family
@@ -43,14 +43,14 @@ from aintandem_notify.orchestrator import (
 )
 from aintandem_notify.orchestrator.watch.settings import Sink
 
-LOOK_AGAIN_S: Final = (1.0, 30.0)
+LOOKUP_RETRY_S: Final = (1.0, 30.0)
 """The first and the longest pause before an end that could not be looked up is looked up again."""
 SETTLE_S: Final = 0.5
 """How long an end that was looked up waits for what the socket may still bring of the run, so that nothing comes
 behind its end."""
-LOOK_UPS: Final = 4
+MAX_LOOKUPS: Final = 4
 """Ends that are looked up at the same time, over all projects of a client."""
-NORMAL_END: Final = 1000
+NORMAL_CLOSURE: Final = 1000
 """The close code that listeners get when the program itself disconnects: a normal end."""
 
 _OWN: Final = frozenset(EVENT_TYPES[name] for name in LOCAL_TYPES)
@@ -59,22 +59,22 @@ _log = log.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """What all projects of a client share. ``history`` is how many events each of them remembers."""
+class ChannelContext:
+    """What all projects of a client share. ``history_limit`` is how many events each of them remembers."""
 
-    block: ClientLifetime
+    lifetime: ClientLifetime
     nursery: trio.Nursery
     api: OrchestratorApi
-    watching: Callable[[Sink], WatchSettings]
-    reporter: Reporter
+    watch_settings: Callable[[Sink], WatchSettings]
+    callback_runner: CallbackRunner
     clock: Clock
     chance: Chance
-    history: int
-    look_ups: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(LOOK_UPS))
+    history_limit: int
+    lookup_limiter: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(MAX_LOOKUPS))
 
 
 @dataclass(eq=False, slots=True)
-class _Watch:
+class _ProjectWatch:
     """One time that the project is watched, from the wish for a connection to its end."""
 
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -87,196 +87,198 @@ class _Watch:
 class Channel:
     """A project. ``is_held`` keeps its connection open without a subscription."""
 
-    def __init__(self, project_id: str, shared: Shared) -> None:
+    def __init__(self, project_id: str, context: ChannelContext) -> None:
         self.project_id = project_id
-        self.is_held = False
-        self._holding = 0
-        self._waiting = 0
-        self.connections = 0
-        self.history: deque[Event] = deque(maxlen=shared.history)
-        self._shared = shared
-        self._routes: Routes[SubscriberQueue] = Routes()
+        self.is_kept_open = False
+        self._pending_connects = 0
+        self._waiter_count = 0
+        self.connection_count = 0
+        self.history: deque[Event] = deque(maxlen=context.history_limit)
+        self._context = context
+        self._index: SubscriberIndex[SubscriberQueue] = SubscriberIndex()
         self._listeners: list[Listener] = []
-        self._calling: dict[trio.lowlevel.Task, list[SubscriberQueue]] = {}
-        self._watch: _Watch | None = None
-        self._is_told_connected = False
-        self._handed: Sequence[Event] = ()
+        self._callback_queues: dict[trio.lowlevel.Task, list[SubscriberQueue]] = {}
+        self._watch: _ProjectWatch | None = None
+        self._listeners_see_connected = False
+        self._handed_over: Sequence[Event] = ()
         self._change = trio.Event()
         self.state = ConnectionState.DISCONNECTED
 
     @asynccontextmanager
-    async def open(self, outlet: SubscriberQueue) -> AsyncIterator[None]:
+    async def open(self, queue: SubscriberQueue) -> AsyncIterator[None]:
         """Connected, with a reader for as long as the block runs; raises as ``connected``."""
-        with self.added(outlet):
-            await self.connected()
-            self.look_up(outlet)
+        with self.registration(queue):
+            await self.wait_connected()
+            self.start_lookup(queue)
             yield
 
     @contextmanager
-    def added(self, outlet: SubscriberQueue) -> Iterator[None]:
+    def registration(self, queue: SubscriberQueue) -> Iterator[None]:
         """A reader for as long as the block runs; in place before the socket reads."""
-        self.add(outlet)
+        self.add(queue)
         try:
             yield
         finally:
-            self.remove(outlet)
+            self.remove(queue)
 
-    def add(self, outlet: SubscriberQueue) -> None:
+    def add(self, queue: SubscriberQueue) -> None:
         """Another reader; connects if need be."""
-        self._require()
-        self._routes.add(outlet)
+        self._ensure_watch()
+        self._index.add(queue)
 
-    def remove(self, outlet: SubscriberQueue) -> None:
+    def remove(self, queue: SubscriberQueue) -> None:
         """A reader goes; the connection goes with the last."""
-        outlet.drop()
-        self._routes.remove(outlet)
-        self._release()
+        queue.discard()
+        self._index.remove(queue)
+        self._stop_if_unused()
 
     @contextmanager
-    def calling_back(self, outlet: SubscriberQueue) -> Iterator[None]:
-        """While the block runs, this task calls back with what it took out of ``outlet``."""
-        calling = self._calling.setdefault(trio.lowlevel.current_task(), [])
-        calling.append(outlet)
+    def callback_scope(self, queue: SubscriberQueue) -> Iterator[None]:
+        """While the block runs, this task calls back with what it took out of ``queue``."""
+        queues = self._callback_queues.setdefault(trio.lowlevel.current_task(), [])
+        queues.append(queue)
         try:
             yield
         finally:
-            calling.remove(outlet)
-            if not calling:
-                del self._calling[trio.lowlevel.current_task()]
+            queues.remove(queue)
+            if not queues:
+                del self._callback_queues[trio.lowlevel.current_task()]
 
-    async def take(self, outlet: SubscriberQueue) -> list[Event]:
-        """As ``outlet.take``.
+    async def take(self, queue: SubscriberQueue) -> list[Event]:
+        """As ``queue.take``.
 
         A callback that waits here for an event of its own project lets its own events wait in memory meanwhile,
         however many: the one that it waits for may come behind them.
         """
-        if not (self._calling and outlet.is_empty):
-            return await outlet.take()
+        if not (self._callback_queues and queue.is_empty):
+            return await queue.take()
         with ExitStack() as stack:
-            for other in self._callers():
-                stack.enter_context(other.waiting_elsewhere())
-            return await outlet.take()
+            for other in self._queues_of_current_task():
+                stack.enter_context(other.unbounded())
+            return await queue.take()
 
-    def _callers(self) -> list[SubscriberQueue]:
+    def _queues_of_current_task(self) -> list[SubscriberQueue]:
         """Those whose callbacks wait for the current task: it is theirs, or runs in a nursery of theirs."""
-        found: list[SubscriberQueue] = []
+        queues: list[SubscriberQueue] = []
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
         while task is not None:
-            found += self._calling.get(task, ())
+            queues += self._callback_queues.get(task, ())
             task = task.parent_nursery.parent_task if task.parent_nursery is not None else None
-        return found
+        return queues
 
-    def narrow(self, outlet: RunQueue, interest: RunFilter) -> None:
+    def narrow(self, queue: RunQueue, event_filter: SubscriptionFilter) -> None:
         """The reader wants less from now on, also of what waits for it."""
-        self._routes.remove(outlet)
-        outlet.narrow(interest)
-        self._routes.add(outlet)
+        self._index.remove(queue)
+        queue.narrow(event_filter)
+        self._index.add(queue)
 
-    def listen(self, listener: Listener) -> None:
+    def add_listener(self, listener: Listener) -> None:
         """Another one who hears of the connection, from now on."""
         self._listeners.append(listener)
 
-    def unlisten(self, listener: Listener) -> None:
+    def remove_listener(self, listener: Listener) -> None:
         """Undo ``listen``."""
-        listener.drop()
+        listener.discard()
         if listener in self._listeners:
             self._listeners.remove(listener)
 
-    async def hold(self) -> None:
+    async def keep_open(self) -> None:
         """Connect, and stay so without any reader; raises as ``connected``."""
-        self._holding += 1
+        self._pending_connects += 1
         try:
-            await self.connected()
-            self.is_held = True
+            await self.wait_connected()
+            self.is_kept_open = True
         finally:
             # Whoever gives up waiting takes the connection from nobody else who waits or holds.
-            self._holding -= 1
-            self._release()
+            self._pending_connects -= 1
+            self._stop_if_unused()
 
-    async def connected(self) -> None:
+    async def wait_connected(self) -> None:
         """Wait until there is a connection, for somebody who reads or holds.
 
         Raises ProjectGone, LinkRefused, ApiError, LinkGivenUp, or Disconnected when the program itself ends it.
         """
-        watch = self._require()
-        self._waiting += 1
+        watch = self._ensure_watch()
+        self._waiter_count += 1
         try:
             while watch.is_stopped or watch.state is not ConnectionState.CONNECTED:
                 if watch.ended.is_set():
-                    raise _why(watch, self.project_id)
+                    raise _ending_error(watch, self.project_id)
                 await self._change.wait()
         finally:
-            self._waiting -= 1
+            self._waiter_count -= 1
 
     async def disconnect(self) -> None:
         """End the connection; returns when it is closed. Its callbacks stay for the next one."""
-        self.is_held = False
+        self.is_kept_open = False
         self._stop()
         if self._watch is not None:
             await self._watch.ended.wait()
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Nobody gets anything any more; listeners still hear what happened."""
-        for outlet in list(self._routes.everybody):
-            outlet.end()
+        for queue in list(self._index.subscribers):
+            queue.close()
         for listener in self._listeners:
-            listener.end()
+            listener.close()
 
-    def look_up(self, outlet: SubscriberQueue) -> None:
+    def start_lookup(self, queue: SubscriberQueue) -> None:
         """Find out over REST whether what the reader waits for is over already."""
-        if not isinstance(outlet, RunQueue) or outlet.is_closed or outlet.has_ended:
+        if not isinstance(queue, RunQueue) or queue.is_closed or queue.has_ended:
             return
-        interest = outlet.interest
-        if interest.run_id is None or interest.family not in (Family.TASK, Family.WORKFLOW):
+        event_filter = queue.event_filter
+        if event_filter.run_id is None or event_filter.family not in (Family.TASK, Family.WORKFLOW):
             return
-        if outlet.looking is not None:
-            outlet.looking.cancel()
-        outlet.looking = scope = trio.CancelScope()
-        self._shared.nursery.start_soon(self._look_up, outlet, scope)
+        if queue.lookup_scope is not None:
+            queue.lookup_scope.cancel()
+        queue.lookup_scope = scope = trio.CancelScope()
+        self._context.nursery.start_soon(self._look_up_final_event, queue, scope)
 
-    async def _look_up(self, outlet: RunQueue, scope: trio.CancelScope) -> None:
+    async def _look_up_final_event(self, queue: RunQueue, scope: trio.CancelScope) -> None:
         failures = 0
         with scope:
             while True:
-                attempts = outlet.attempts
+                attempts = queue.attempts
                 try:
-                    async with self._shared.look_ups:
-                        end = await look_up_end(
-                            self._shared.api, outlet.interest, self.project_id, self._shared.clock.now()
+                    async with self._context.lookup_limiter:
+                        end = await fetch_final_event(
+                            self._context.api, queue.event_filter, self.project_id, self._context.clock.now()
                         )
                 except (NotFound, UnusableId) as error:
-                    _log.info("nobody knows the run that is watched", run=outlet.interest.run_id)
-                    if outlet.needs_end:
-                        outlet.end(error)
+                    _log.info("nobody knows the run that is watched", run=queue.event_filter.run_id)
+                    if queue.needs_end:
+                        queue.close(error)
                     return
                 except (ApiError, HttpFailed) as error:
-                    _log.info("could not look up how a run ended", run=outlet.interest.run_id, reason=str(error))
-                    first, longest = LOOK_AGAIN_S
+                    _log.info(
+                        "could not look up how a run ended", run=queue.event_filter.run_id, reason=str(error)
+                    )
+                    first, longest = LOOKUP_RETRY_S
                     await trio.sleep(
-                        full_jitter(failures, initial=first, maximum=longest, chance=self._shared.chance)
+                        full_jitter(failures, initial=first, maximum=longest, chance=self._context.chance)
                     )
                     failures += 1
                     continue
                 if end is not None:
                     await trio.sleep(SETTLE_S)
                     # An attempt that began meanwhile is not over; the answer is about the one before.
-                    if attempts == outlet.attempts:
-                        outlet.put_found_out(end)
+                    if attempts == queue.attempts:
+                        queue.put_final_event(end)
                 return
 
-    def _require(self) -> _Watch:
+    def _ensure_watch(self) -> _ProjectWatch:
         """The watch that is on; begun if there is none. Raises Disconnected when the client's block was left."""
-        if self._shared.block.is_left:
+        if self._context.lifetime.is_closing:
             raise Disconnected("the client's block was left").about(self.project_id)
         before = self._watch
         if before is None or before.is_stopped or before.ended.is_set():
-            self._watch = _Watch()
-            self._shared.nursery.start_soon(self._run, self._watch, before)
+            self._watch = _ProjectWatch()
+            self._context.nursery.start_soon(self._run, self._watch, before)
             return self._watch
         return before
 
-    def _release(self) -> None:
-        if not (self.is_held or self._holding or self._routes.everybody):
+    def _stop_if_unused(self) -> None:
+        if not (self.is_kept_open or self._pending_connects or self._index.subscribers):
             self._stop()
 
     def _stop(self) -> None:
@@ -284,54 +286,56 @@ class Channel:
         if watch is not None and not watch.is_stopped:
             watch.is_stopped = True
             watch.scope.cancel()
-            self._enter(watch, watch.state)
-            if self._is_told_connected:
-                now = self._shared.clock.now()
-                self._tell(ConnectionChange("disconnecting", self.project_id, now, will_reconnect=False))
-        self._end_readers(None)
+            self._set_state(watch, watch.state)
+            if self._listeners_see_connected:
+                now = self._context.clock.now()
+                self._notify_listeners(
+                    ConnectionChange("disconnecting", self.project_id, now, will_reconnect=False)
+                )
+        self._close_queues(None)
 
-    async def _run(self, watch: _Watch, before: _Watch | None) -> None:
+    async def _run(self, watch: _ProjectWatch, before: _ProjectWatch | None) -> None:
         project = Project(id=self.project_id, name=self.project_id)
-        settings = self._shared.watching(partial(self._take, watch))
+        settings = self._context.watch_settings(partial(self._distribute, watch))
         try:
             if before is not None:
                 await before.ended.wait()
             with watch.scope:
-                watch.error = await watch_project(project, settings, partial(self._observe, watch))
+                watch.error = await watch_project(project, settings, partial(self._on_status, watch))
         finally:
-            self._close_books(watch)
+            self._finish_watch(watch)
 
-    def _close_books(self, watch: _Watch) -> None:
-        if self._is_told_connected:
-            reason, now = "the program disconnected", self._shared.clock.now()
-            self._tell(
+    def _finish_watch(self, watch: _ProjectWatch) -> None:
+        if self._listeners_see_connected:
+            reason, now = "the program disconnected", self._context.clock.now()
+            self._notify_listeners(
                 ConnectionChange(
-                    "disconnected", self.project_id, now, code=NORMAL_END, reason=reason, will_reconnect=False
+                    "disconnected", self.project_id, now, code=NORMAL_CLOSURE, reason=reason, will_reconnect=False
                 )
             )
         watch.ended.set()
         self.history.clear()
         if not watch.is_stopped:
-            self.is_held = False
-            if watch.error is not None and not self._somebody_is_told():
+            self.is_kept_open = False
+            if watch.error is not None and not self._has_observer():
                 _log.warning("the connection is given up", project=self.project_id, reason=str(watch.error))
-            self._end_readers(_why(watch, self.project_id))
-        self._announce()
+            self._close_queues(_ending_error(watch, self.project_id))
+        self._notify_waiters()
 
-    def _somebody_is_told(self) -> bool:
+    def _has_observer(self) -> bool:
         """Whether the program hears of the end: by an exception, or as a listener."""
-        streams = [outlet for outlet in self._routes.everybody if not outlet.is_lasting]
-        return bool(self._waiting or self._listeners or streams)
+        streams = [queue for queue in self._index.subscribers if not queue.is_persistent]
+        return bool(self._waiter_count or self._listeners or streams)
 
-    def _end_readers(self, error: Exception | None) -> None:
-        for outlet in list(self._routes.everybody):
-            if not outlet.is_lasting:
-                outlet.end(error)
+    def _close_queues(self, error: Exception | None) -> None:
+        for queue in list(self._index.subscribers):
+            if not queue.is_persistent:
+                queue.close(error)
 
-    def _observe(self, watch: _Watch, status: ProjectStatus) -> None:
-        self._enter(watch, status.state)
+    def _on_status(self, watch: _ProjectWatch, status: ProjectStatus) -> None:
+        self._set_state(watch, status.state)
 
-    def _enter(self, watch: _Watch, state: ConnectionState) -> None:
+    def _set_state(self, watch: _ProjectWatch, state: ConnectionState) -> None:
         if watch.is_stopped and state is not ConnectionState.DISCONNECTED:
             # Until the socket is closed: also where it was just being opened.
             state = ConnectionState.DISCONNECTING
@@ -339,16 +343,16 @@ class Channel:
             return
         self.state = watch.state = state
         if state is ConnectionState.CONNECTED:
-            self.connections += 1
-            for outlet in self._routes.everybody:
-                self.look_up(outlet)
-        self._announce()
+            self.connection_count += 1
+            for queue in self._index.subscribers:
+                self.start_lookup(queue)
+        self._notify_waiters()
 
-    def _announce(self) -> None:
+    def _notify_waiters(self) -> None:
         self._change.set()
         self._change = trio.Event()
 
-    async def _take(self, watch: _Watch, _project: Project, events: Sequence[Event]) -> None:
+    async def _distribute(self, watch: _ProjectWatch, _project: Project, events: Sequence[Event]) -> None:
         """Hand events to whoever wants them; waits for slow readers, unless nobody reads on in any case."""
         wire = events
         if not _OWN.isdisjoint(map(type, events)):
@@ -356,42 +360,42 @@ class Channel:
             for event in events:
                 # What still happens to one that is being closed would contradict what listeners have been told.
                 if isinstance(event, ConnectionEvent) and not watch.is_stopped:
-                    self._tell(change_of(event, self.project_id))
-        wire = self._not_yet_handed(wire)
+                    self._notify_listeners(change_from_event(event, self.project_id))
+        wire = self._without_repeats(wire)
         if not wire:
             return
-        pieces = self._routes.sort(wire)
-        self._handed = wire
+        batches = self._index.split(wire)
+        self._handed_over = wire
         try:
-            while not watch.is_stopped and (full := [outlet for outlet in pieces if outlet.is_full]):
-                await full[0].room()
-                pieces = self._routes.sort(wire)
-            self._handed = []
+            while not watch.is_stopped and (full := [queue for queue in batches if queue.is_full]):
+                await full[0].wait_for_room()
+                batches = self._index.split(wire)
+            self._handed_over = []
         except BaseException:
-            pieces = self._routes.sort(wire)  # readers may have come, gone or narrowed while we waited
+            batches = self._index.split(wire)  # readers may have come, gone or narrowed while we waited
             raise
         finally:
             # Also when there is no time left to wait: it was read, and will not come again.
             self.history.extend(wire)
-            for outlet, piece in pieces.items():
-                outlet.put(piece)
+            for queue, batch in batches.items():
+                queue.put(batch)
 
-    def _not_yet_handed(self, wire: Sequence[Event]) -> Sequence[Event]:
+    def _without_repeats(self, wire: Sequence[Event]) -> Sequence[Event]:
         """Without what was handed over when we were cancelled: whoever did that hands the same over once more."""
-        handed, self._handed = self._handed, ()
+        handed, self._handed_over = self._handed_over, ()
         if handed and wire and wire[0] is handed[0]:
             return wire[len(handed) :]
         return wire
 
-    def _tell(self, change: ConnectionChange) -> None:
-        self._is_told_connected = change.type == "connected" or (
-            change.type in ("error", "disconnecting") and self._is_told_connected
+    def _notify_listeners(self, change: ConnectionChange) -> None:
+        self._listeners_see_connected = change.type == "connected" or (
+            change.type in ("error", "disconnecting") and self._listeners_see_connected
         )
         for listener in self._listeners:
             listener.put(change)
 
 
-def _why(watch: _Watch, project_id: str) -> OrchestratorError:
+def _ending_error(watch: _ProjectWatch, project_id: str) -> OrchestratorError:
     """What to raise out of whoever waits for a watch that has ended; a new one for each of them."""
     match watch.error:
         case None:

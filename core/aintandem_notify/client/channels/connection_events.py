@@ -7,7 +7,7 @@ from typing import Literal
 
 import trio
 
-from aintandem_notify.client.channels.callbacks import Callback, Reporter
+from aintandem_notify.client.channels.callbacks import Callback, CallbackRunner
 from aintandem_notify.domain.events import ConnectionDisconnectedEvent, ConnectionErrorEvent, Event
 
 
@@ -34,7 +34,7 @@ class ConnectionChange:
     will_reconnect: bool = True
 
 
-def change_of(event: Event, project_id: str) -> ConnectionChange:
+def change_from_event(event: Event, project_id: str) -> ConnectionChange:
     """One of our own connection events as listeners get it."""
     match event:
         case ConnectionDisconnectedEvent(code=code, reason=reason, will_reconnect=again):
@@ -53,33 +53,33 @@ class Listener:
     def __init__(self, callback: Callback[ConnectionChange]) -> None:
         self._callback = callback
         self._waiting: list[ConnectionChange] = []
-        self._news = trio.Event()
+        self._arrived = trio.Event()
         self._ended = False
 
     def put(self, change: ConnectionChange) -> None:
         """One more."""
         self._waiting.append(change)
-        self._news.set()
+        self._arrived.set()
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Nothing comes any more; what waits is still told."""
         self._ended = True
-        self._news.set()
+        self._arrived.set()
 
-    def drop(self) -> None:
+    def discard(self) -> None:
         """Nothing is wanted any more."""
         self._waiting.clear()
-        self.end()
+        self.close()
 
-    async def run(self, reporter: Reporter) -> None:
+    async def run(self, callback_runner: CallbackRunner) -> None:
         """Call it until the end."""
         while True:
             while self._waiting:
-                await reporter.call(self._callback, self._waiting.pop(0))
+                await callback_runner.call(self._callback, self._waiting.pop(0))
             if self._ended:
                 return
-            self._news = trio.Event()
-            await self._news.wait()
+            self._arrived = trio.Event()
+            await self._arrived.wait()
 
 
 Unsubscribe = Callable[[], None]

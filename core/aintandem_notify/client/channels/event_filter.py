@@ -16,7 +16,7 @@ _ID_FIELDS: Final[Mapping[Family, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class RunFilter:
+class SubscriptionFilter:
     """Which of a project's events are wanted; None is no condition, and no condition at all is every event.
 
     ``run_id`` is the id of the task, the execution or the sandbox, as ``family`` says. ``workflow_id`` is for
@@ -28,7 +28,7 @@ class RunFilter:
     run_id: str | None = None
     workflow_id: str | None = None
 
-    def wants(self, event: Event) -> bool:
+    def matches(self, event: Event) -> bool:
         """Whether ``event`` is one of these."""
         if self.family is None:
             return True
@@ -48,17 +48,17 @@ class RunFilter:
         return any(wire.get(field) == self.run_id for field in _ID_FIELDS[self.family])
 
 
-TASKS: Final = RunFilter(Family.TASK)
+ALL_TASKS: Final = SubscriptionFilter(Family.TASK)
 """Every task of the project."""
 
 
-def interest_in(
+def filter_from_ids(
     *,
     task_id: str | None = None,
     workflow_id: str | None = None,
     execution_id: str | None = None,
     sandbox_id: str | None = None,
-) -> RunFilter:
+) -> SubscriptionFilter:
     """The interest that the arguments of the public calls mean.
 
     Raises ValueError for more than one kind, and TypeError or ValueError for what cannot be an id.
@@ -71,69 +71,73 @@ def interest_in(
     if sum((task_id is not None, workflow, sandbox_id is not None)) > 1:
         raise ValueError("ask for a task, a workflow or a sandbox, or for nothing to get them all")
     if task_id is not None:
-        return RunFilter(Family.TASK, task_id)
+        return SubscriptionFilter(Family.TASK, task_id)
     if workflow:
-        return RunFilter(Family.WORKFLOW, execution_id, workflow_id)
-    return RunFilter(Family.SANDBOX, sandbox_id) if sandbox_id is not None else RunFilter()
+        return SubscriptionFilter(Family.WORKFLOW, execution_id, workflow_id)
+    return SubscriptionFilter(Family.SANDBOX, sandbox_id) if sandbox_id is not None else SubscriptionFilter()
 
 
-class Interested(Protocol):
+class Subscriber(Protocol):
     """Whoever wants events."""
 
     @property
-    def interest(self) -> RunFilter:
+    def event_filter(self) -> SubscriptionFilter:
         """Which ones; may be narrowed, but its key stays where it was added."""
         ...
 
 
 _NOBODY: Final[list[Any]] = []
 
-WhoT = TypeVar("WhoT", bound=Interested)
+SubscriberT = TypeVar("SubscriberT", bound=Subscriber)
 
 
-class Routes(Generic[WhoT]):
+class SubscriberIndex(Generic[SubscriberT]):
     """Who gets what of a batch. One run among thousands that are wanted costs no more than one among few."""
 
     def __init__(self) -> None:
-        self.everybody: dict[WhoT, RunFilter] = {}
-        self._by_run: dict[str, list[WhoT]] = {}
+        self.subscribers: dict[SubscriberT, SubscriptionFilter] = {}
+        self._by_run_id: dict[str, list[SubscriberT]] = {}
 
-    def add(self, who: WhoT) -> None:
+    def add(self, subscriber: SubscriberT) -> None:
         """From now on ``who`` gets what it wants."""
-        interest = self.everybody[who] = who.interest
-        if interest.run_id is not None:
-            self._by_run.setdefault(interest.run_id, []).append(who)
+        event_filter = self.subscribers[subscriber] = subscriber.event_filter
+        if event_filter.run_id is not None:
+            self._by_run_id.setdefault(event_filter.run_id, []).append(subscriber)
 
-    def remove(self, who: WhoT) -> None:
+    def remove(self, subscriber: SubscriberT) -> None:
         """Undo ``add``; nothing happens if that was done already."""
-        interest = self.everybody.pop(who, None)
-        if interest is not None and interest.run_id is not None:
-            self._by_run[interest.run_id].remove(who)
-            if not self._by_run[interest.run_id]:
-                del self._by_run[interest.run_id]
+        event_filter = self.subscribers.pop(subscriber, None)
+        if event_filter is not None and event_filter.run_id is not None:
+            self._by_run_id[event_filter.run_id].remove(subscriber)
+            if not self._by_run_id[event_filter.run_id]:
+                del self._by_run_id[event_filter.run_id]
 
-    def sort(self, events: Sequence[Event]) -> dict[WhoT, Sequence[Event]]:
+    def split(self, events: Sequence[Event]) -> dict[SubscriberT, Sequence[Event]]:
         """What each gets, in order; who gets nothing is left out. The batch itself may be shared: only read it."""
-        found: dict[WhoT, Sequence[Event]] = {}
-        for who, interest in self.everybody.items():
-            if interest.family is None:
-                found[who] = events
-            elif interest.run_id is None and (wanted := [event for event in events if interest.wants(event)]):
-                found[who] = wanted
-        if self._by_run:
-            for who, event in self._by_the_run(events):
-                piece = found.setdefault(who, [])
-                assert isinstance(piece, list)  # noqa: S101  # made here
-                piece.append(event)
-        return found
+        batches: dict[SubscriberT, Sequence[Event]] = {}
+        for subscriber, event_filter in self.subscribers.items():
+            if event_filter.family is None:
+                batches[subscriber] = events
+            elif event_filter.run_id is None and (
+                matching := [event for event in events if event_filter.matches(event)]
+            ):
+                batches[subscriber] = matching
+        if self._by_run_id:
+            for subscriber, event in self._pairs_by_run(events):
+                batch = batches.setdefault(subscriber, [])
+                assert isinstance(batch, list)  # noqa: S101  # made here
+                batch.append(event)
+        return batches
 
-    def _by_the_run(self, events: Sequence[Event]) -> list[tuple[WhoT, Event]]:
-        pairs: list[tuple[WhoT, Event]] = []
+    def _pairs_by_run(self, events: Sequence[Event]) -> list[tuple[SubscriberT, Event]]:
+        pairs: list[tuple[SubscriberT, Event]] = []
         for event in events:
             if event.family is Family.UNKNOWN:
-                candidates = [who for group in self._by_run.values() for who in group]
+                candidates = [subscriber for group in self._by_run_id.values() for subscriber in group]
             else:
-                candidates = self._by_run.get(event.run_id or "", _NOBODY)
+                candidates = self._by_run_id.get(event.run_id or "", _NOBODY)
             if candidates:
-                pairs += [(who, event) for who in candidates if self.everybody[who].wants(event)]
+                pairs += [
+                    (subscriber, event) for subscriber in candidates if self.subscribers[subscriber].matches(event)
+                ]
         return pairs

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from aintandem_notify.client.channels.event_filter import RunFilter
+from aintandem_notify.client.channels.event_filter import SubscriptionFilter
 from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.observation import Observation
 from aintandem_notify.domain.reconciliation import end_events
@@ -10,17 +10,19 @@ from aintandem_notify.orchestrator import OrchestratorApi
 from aintandem_notify.orchestrator.catch_up.record_mapping import execution_observation, task_observation
 
 
-async def look_up_end(api: OrchestratorApi, interest: RunFilter, project_id: str, now: datetime) -> Event | None:
+async def fetch_final_event(
+    api: OrchestratorApi, event_filter: SubscriptionFilter, project_id: str, now: datetime
+) -> Event | None:
     """The event that a live listener would have got, ``caught_up`` and whole; None while the run goes on.
 
     Also for a cancelled execution: there is no event for it. Raises ApiError (NotFound) or HttpFailed.
     """
-    seen = await _observed(api, interest.family, interest.run_id or "", project_id)
-    events = () if seen is None else end_events(seen, now)
+    observation = await _observe(api, event_filter.family, event_filter.run_id or "", project_id)
+    events = () if observation is None else end_events(observation, now)
     return events[-1] if events else None
 
 
-async def _observed(
+async def _observe(
     api: OrchestratorApi, family: Family | None, run_id: str, project_id: str
 ) -> Observation | None:
     if family is Family.TASK:

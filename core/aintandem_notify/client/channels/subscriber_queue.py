@@ -6,7 +6,7 @@ from typing import Final
 
 import trio
 
-from aintandem_notify.client.channels.event_filter import RunFilter
+from aintandem_notify.client.channels.event_filter import SubscriptionFilter
 from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.runs import OPENING_TYPES, TERMINAL_TYPES
 
@@ -26,20 +26,22 @@ class SubscriberQueue:
     next one. ``is_dropped``: its reader is gone, so that not even what it has taken is wanted.
     """
 
-    def __init__(self, interest: RunFilter, *, buffer: int | None = None, lasting: bool = False) -> None:
+    def __init__(
+        self, event_filter: SubscriptionFilter, *, buffer: int | None = None, persistent: bool = False
+    ) -> None:
         if buffer is not None and buffer < 1:
             raise ValueError("buffer should be at least 1, or None")
-        self.interest = interest
-        self.is_lasting = lasting
+        self.event_filter = event_filter
+        self.is_persistent = persistent
         self.dropped = 0
-        self.is_dropped = False
+        self.is_discarded = False
         self._buffer = buffer
         self._waiting: list[Event] = []
-        self._news = trio.Event()
+        self._arrived = trio.Event()
         self._room = trio.Event()
         self._closed = False
         self._error: Exception | None = None
-        self._waits_elsewhere = 0
+        self._unbounded_count = 0
 
     @property
     def is_closed(self) -> bool:
@@ -55,12 +57,12 @@ class SubscriberQueue:
             beyond = len(self._waiting) - self._buffer
             del self._waiting[:beyond]
             self.dropped += beyond
-        self._news.set()
+        self._arrived.set()
 
     @property
     def is_full(self) -> bool:
         """Whether whoever puts should wait."""
-        is_bounded = self._buffer is None and not self._waits_elsewhere
+        is_bounded = self._buffer is None and not self._unbounded_count
         return is_bounded and len(self._waiting) >= CAPACITY and not self._closed
 
     @property
@@ -69,16 +71,16 @@ class SubscriberQueue:
         return not self._waiting and not self._closed
 
     @contextmanager
-    def waiting_elsewhere(self) -> Iterator[None]:
+    def unbounded(self) -> Iterator[None]:
         """While the block runs it is never full: what its reader waits for comes behind what waits here."""
-        self._waits_elsewhere += 1
+        self._unbounded_count += 1
         self._room.set()
         try:
             yield
         finally:
-            self._waits_elsewhere -= 1
+            self._unbounded_count -= 1
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         """Wait until it is not full."""
         while self.is_full:
             self._room = trio.Event()
@@ -87,34 +89,34 @@ class SubscriberQueue:
     async def take(self) -> list[Event]:
         """All that waits, at least one event.
 
-        When it is closed and empty: raises the error that it was closed with, else OutletClosed.
+        When it is closed and empty: raises the error that it was closed with, else QueueClosed.
         """
         while not self._waiting:
             if self._closed:
                 raise self._error or QueueClosed
-            self._news = trio.Event()
-            await self._news.wait()
+            self._arrived = trio.Event()
+            await self._arrived.wait()
         taken, self._waiting = self._waiting, []
         self._room.set()
         return taken
 
-    def narrow(self, interest: RunFilter) -> None:
+    def narrow(self, event_filter: SubscriptionFilter) -> None:
         """Want less from now on, also of what waits."""
-        self.interest = interest
-        self._waiting = [event for event in self._waiting if interest.wants(event)]
+        self.event_filter = event_filter
+        self._waiting = [event for event in self._waiting if event_filter.matches(event)]
         self._room.set()
 
-    def end(self, error: Exception | None = None) -> None:
+    def close(self, error: Exception | None = None) -> None:
         """Nothing comes any more; what waits can still be taken, then ``error`` is raised if there is one."""
         if not self._closed:
             self._closed, self._error = True, error
-        self._news.set()
+        self._arrived.set()
         self._room.set()
 
-    def drop(self) -> None:
+    def discard(self) -> None:
         """Nothing comes any more, and what waits is not wanted either."""
-        self._waiting, self.is_dropped = [], True
-        self.end()
+        self._waiting, self.is_discarded = [], True
+        self.close()
 
 
 class RunQueue(SubscriberQueue):
@@ -126,46 +128,51 @@ class RunQueue(SubscriberQueue):
     """
 
     def __init__(
-        self, interest: RunFilter, *, buffer: int | None = None, lasting: bool = False, needs_end: bool = False
+        self,
+        event_filter: SubscriptionFilter,
+        *,
+        buffer: int | None = None,
+        persistent: bool = False,
+        needs_end: bool = False,
     ) -> None:
-        super().__init__(interest, buffer=buffer, lasting=lasting)
+        super().__init__(event_filter, buffer=buffer, persistent=persistent)
         self.needs_end = needs_end
         self.attempts = 0
         self.has_ended = False
-        self.looking: trio.CancelScope | None = None
-        self._found_out: str | None = None
+        self.lookup_scope: trio.CancelScope | None = None
+        self._looked_up_type: str | None = None
 
     def put(self, events: Sequence[Event]) -> None:
         """As ``SubscriberQueue.put``."""
-        super().put([event for event in events if self._is_news(event)])
+        super().put([event for event in events if self._is_new(event)])
 
-    def put_found_out(self, end: Event) -> None:
+    def put_final_event(self, end: Event) -> None:
         """The end, as REST told it."""
         if not self.has_ended:
-            self.has_ended, self._found_out = True, end.type
+            self.has_ended, self._looked_up_type = True, end.type
             super().put([end])
 
-    def _is_news(self, event: Event) -> bool:
+    def _is_new(self, event: Event) -> bool:
         if event.type in OPENING_TYPES:
             self.attempts += 1
-            self.has_ended, self._found_out = False, None
+            self.has_ended, self._looked_up_type = False, None
         elif event.type in TERMINAL_TYPES:
-            if event.type == self._found_out:
-                self._found_out = None
+            if event.type == self._looked_up_type:
+                self._looked_up_type = None
                 return False
             self.has_ended = True
         return True
 
-    def narrow(self, interest: RunFilter) -> None:
+    def narrow(self, event_filter: SubscriptionFilter) -> None:
         """As ``SubscriberQueue.narrow``; what waits is looked at anew."""
-        super().narrow(interest)
+        super().narrow(event_filter)
         waiting, self._waiting = self._waiting, []
-        self.attempts, self.has_ended, self._found_out = 0, False, None
+        self.attempts, self.has_ended, self._looked_up_type = 0, False, None
         # Not by ``put``: what waited when the connection ended can still be taken.
-        self._waiting = [event for event in waiting if self._is_news(event)]
+        self._waiting = [event for event in waiting if self._is_new(event)]
 
-    def end(self, error: Exception | None = None) -> None:
-        """As ``SubscriberQueue.end``."""
-        super().end(error)
-        if self.looking is not None:
-            self.looking.cancel()
+    def close(self, error: Exception | None = None) -> None:
+        """As ``SubscriberQueue.close``."""
+        super().close(error)
+        if self.lookup_scope is not None:
+            self.lookup_scope.cancel()
