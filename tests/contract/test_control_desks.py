@@ -22,7 +22,14 @@ from aintandem_notify.control.client.backend import (
 from aintandem_notify.control.deliveries import AdminAction
 from aintandem_notify.control.refusal import RequestRefused
 from aintandem_notify.errors import ConfigError, StoreDamaged, StoreError
-from aintandem_notify.store import DeliveryFilter, DeliveryState, Storage, Store, open_storage, put_aside
+from aintandem_notify.store import (
+    DeliveryFilter,
+    DeliveryState,
+    Storage,
+    Store,
+    latest_quarantined_name,
+    open_storage,
+)
 from support.control import DESTINATION, open_scene
 from support.outbox import event, queue_up
 
@@ -255,7 +262,7 @@ async def test_a_damaged_store_stays_in_its_place_until_an_agent_starts(tmp_path
     assert store.stat().st_size == kept_bytes
     with pytest.raises(StoreDamaged, match="it was put aside"):
         Store(store)
-    aside = put_aside(store)
+    aside = latest_quarantined_name(store)
     assert aside is not None
     with pytest.raises(NoStore, match=f"is put aside as {aside}, and the next agent begins anew"):
         await ask(config, lambda desk: desk.status())

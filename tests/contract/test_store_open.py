@@ -18,9 +18,9 @@ from sqlalchemy.exc import OperationalError
 from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.store import Store, open_storage
-from aintandem_notify.store.engine.database_errors import naming_errors
-from aintandem_notify.store.engine.migrations import VERSION, upgrade
-from aintandem_notify.store.engine.sqlite import APPLICATION_ID, connect, disconnect, location_of
+from aintandem_notify.store.engine.database_errors import translate_errors
+from aintandem_notify.store.engine.migrations import SCHEMA_VERSION, upgrade
+from aintandem_notify.store.engine.sqlite import APPLICATION_ID, connect, disconnect, sqlite_path_of
 from support.outbox import NOW, claim_all, event, inside, queue_up
 
 NOBODY = 65534
@@ -77,7 +77,7 @@ def test_a_store_in_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     Store("sqlite://").close()
     assert list(tmp_path.iterdir()) == []
-    assert location_of("sqlite:///:memory:") is None
+    assert sqlite_path_of("sqlite:///:memory:") is None
 
 
 @pytest.mark.parametrize("name", ["100%", "a?b=c", "a#b", "a;b", "%41", "caf\udce9", "a\nb", " ", "file:x"])
@@ -304,14 +304,14 @@ def test_migrations_run_one_after_the_other_and_all_or_nothing(used: Path) -> No
 
     connection, _ = connect(used)
     with pytest.raises(StoreError, match="out of luck"), connection.begin():
-        upgrade(connection, version=VERSION + 1, steps={VERSION + 1: fail})
+        upgrade(connection, version=SCHEMA_VERSION + 1, steps={SCHEMA_VERSION + 1: fail})
     with connection.begin():
-        upgrade(connection, version=VERSION + 1, steps={VERSION + 1: add_column})
+        upgrade(connection, version=SCHEMA_VERSION + 1, steps={SCHEMA_VERSION + 1: add_column})
     with connection.begin():
-        upgrade(connection, version=VERSION + 1, steps={})
+        upgrade(connection, version=SCHEMA_VERSION + 1, steps={})
         assert connection.execute(text("SELECT lease FROM projects")).all() == []
     disconnect(connection)
-    assert f"version {VERSION + 1} and this aintandem-notify knows version {VERSION}" in reason(used)
+    assert f"version {SCHEMA_VERSION + 1} and this aintandem-notify knows version {SCHEMA_VERSION}" in reason(used)
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def test_the_databases_errors_become_sentences(code: str, says: str, wrapped: bo
     cause = sqlite3.OperationalError("words of sqlite")
     cause.sqlite_errorname = code
     error = OperationalError("SELECT 1", {}, cause) if wrapped else cause
-    with pytest.raises(StoreError, match=says), naming_errors("agent.db"):
+    with pytest.raises(StoreError, match=says), translate_errors("agent.db"):
         raise error
 
 
@@ -349,7 +349,7 @@ def test_the_databases_errors_become_sentences(code: str, says: str, wrapped: bo
     ],
 )
 def test_the_systems_errors_become_sentences(number: int, kind: type[StoreError], says: str) -> None:
-    with pytest.raises(StoreError, match=f"store agent.db: {says}") as caught, naming_errors("agent.db"):
+    with pytest.raises(StoreError, match=f"store agent.db: {says}") as caught, translate_errors("agent.db"):
         raise OSError(number, os.strerror(number))
     assert type(caught.value) is kind
 
@@ -368,7 +368,7 @@ def test_the_systems_errors_become_sentences(number: int, kind: type[StoreError]
 def test_the_databases_errors_say_what_is_to_be_done(code: str, kind: type[StoreError]) -> None:
     cause = sqlite3.OperationalError("words of sqlite")
     cause.sqlite_errorname = code
-    with pytest.raises(StoreError) as caught, naming_errors("agent.db"):
+    with pytest.raises(StoreError) as caught, translate_errors("agent.db"):
         raise cause
     assert type(caught.value) is kind
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aintandem_notify.store import Store
-from aintandem_notify.store.engine.migrations import VERSION
+from aintandem_notify.store.engine.migrations import SCHEMA_VERSION
 from aintandem_notify.store.engine.sqlite import APPLICATION_ID
 from support.outbox import claim_all, event, queue_up
 
@@ -28,7 +28,7 @@ def schema_of(path: Path) -> dict[str, object]:
         }
 
 
-@pytest.fixture(params=range(1, VERSION))
+@pytest.fixture(params=range(1, SCHEMA_VERSION))
 def old(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A store as an earlier version made it."""
     path = tmp_path / "old.db"

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from aintandem_notify.errors import MembershipLost, StoreError
 from aintandem_notify.store import Changes, Claim, DeliveryState, Limits, Page, Settlement, Storage, Store
-from aintandem_notify.store.engine.migrations import VERSION
+from aintandem_notify.store.engine.migrations import SCHEMA_VERSION
 from aintandem_notify.store.sharing.membership import MOST_PLACES, Configured, Membership
 from support.ingesting import open_bench
 from support.outbox import NOW, claim_all, event, inside, queue_up
@@ -124,7 +124,7 @@ def test_an_agent_of_the_version_before_works_on_and_knows_of_no_limit(join: Joi
     for statement in (*VERSION_2, JOIN_2):
         sql(first, statement)
     newer = join("newer")
-    assert sql(newer, "SELECT value FROM meta WHERE key = 'schema_version'") == [(str(VERSION),)]
+    assert sql(newer, "SELECT value FROM meta WHERE key = 'schema_version'") == [(str(SCHEMA_VERSION),)]
     sql(first, RENEW_2)
     peers = inside(lambda store: member(store).peers())(newer)
     assert [(peer.projects, peer.places) for peer in peers if peer.id == "old"] == [(3, None)]

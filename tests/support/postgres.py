@@ -148,9 +148,9 @@ def patient_stores() -> Iterator[None]:
     from aintandem_notify.store.engine import postgres
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(postgres._CONNECTION, "connect_timeout", str(PATIENCE_S))
+        patch.setitem(postgres._CONNECTION_PARAMETERS, "connect_timeout", str(PATIENCE_S))
         for limit in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
-            patch.setitem(postgres.SESSION, limit, f"{PATIENCE_S}s")
+            patch.setitem(postgres.SESSION_SETTINGS, limit, f"{PATIENCE_S}s")
         yield
 
 

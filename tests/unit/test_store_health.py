@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
-from aintandem_notify.store.engine.quarantine import HEADER_BYTES, Owner, owner_of
+from aintandem_notify.store.engine.quarantine import HEADER_BYTES, HeaderKind, classify_header
 from aintandem_notify.store.health import WELL, StoreState, StoreStatus, after_failure, after_success
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -73,18 +73,18 @@ def header(application_id: int) -> bytes:
 @pytest.mark.parametrize(
     ("content", "owner"),
     [
-        (header(ID), Owner.OURS),
-        (header(0), Owner.ANOTHER),
-        (header(ID + 1), Owner.ANOTHER),
-        (header(ID)[:72], Owner.OURS),
-        (header(ID)[:71], Owner.NOBODY),
-        (header(ID)[:16], Owner.NOBODY),
-        (header(ID)[:1], Owner.NOBODY),
-        (b"", Owner.NOBODY),
-        (bytes(HEADER_BYTES), Owner.NOBODY),
-        (b"to do: buy milk", Owner.NO_DATABASE),
-        (b"\xde\xad" * 50, Owner.NO_DATABASE),
+        (header(ID), HeaderKind.OURS),
+        (header(0), HeaderKind.OTHER_PROGRAM),
+        (header(ID + 1), HeaderKind.OTHER_PROGRAM),
+        (header(ID)[:72], HeaderKind.OURS),
+        (header(ID)[:71], HeaderKind.EMPTY),
+        (header(ID)[:16], HeaderKind.EMPTY),
+        (header(ID)[:1], HeaderKind.EMPTY),
+        (b"", HeaderKind.EMPTY),
+        (bytes(HEADER_BYTES), HeaderKind.EMPTY),
+        (b"to do: buy milk", HeaderKind.NOT_SQLITE),
+        (b"\xde\xad" * 50, HeaderKind.NOT_SQLITE),
     ],
 )
-def test_whose_a_file_is(content: bytes, owner: Owner) -> None:
-    assert owner_of(content, ID) is owner
+def test_whose_a_file_is(content: bytes, owner: HeaderKind) -> None:
+    assert classify_header(content, ID) is owner

@@ -1,6 +1,6 @@
 """The durable state: journal, runs, notifications, deliveries and receipts. The only door to SQLAlchemy."""
 
-from aintandem_notify.store.engine.database import exists, put_aside
+from aintandem_notify.store.engine.database import latest_quarantined_name, store_exists
 from aintandem_notify.store.engine.reserve import RESERVE_BYTES
 from aintandem_notify.store.health import WELL, Purpose, StoreState, StoreStatus
 from aintandem_notify.store.liveness import StoreHealth, StoreLiveness, open_liveness
@@ -45,8 +45,8 @@ __all__ = [
     "Told",
     "Walk",
     "Watched",
-    "exists",
+    "latest_quarantined_name",
     "open_liveness",
     "open_storage",
-    "put_aside",
+    "store_exists",
 ]

@@ -12,7 +12,7 @@ from sqlalchemy import delete, insert, select, update
 from aintandem_notify.errors import MembershipLost, StatementFailed, StoreDamaged, StoreError, StoreFull
 from aintandem_notify.foundation.clock import Clock, SystemClock
 from aintandem_notify.store.engine.database import open_database
-from aintandem_notify.store.engine.schema import PREDECESSOR, SALT, meta
+from aintandem_notify.store.engine.schema import PREDECESSOR_KEY, SALT_KEY, meta
 from aintandem_notify.store.health import WELL, Purpose, StoreState, StoreStatus, after_failure, after_success
 from aintandem_notify.store.sharing.membership import Membership
 from aintandem_notify.store.sharing.shared_backlog import SharedBacklog
@@ -27,8 +27,8 @@ from aintandem_notify.store.tables.retention import Retention
 
 _PROBE: Final = update(meta).where(meta.c.key == "schema_version").values(value=meta.c.value)
 
-_PREDECESSOR: Final = select(meta.c.value).where(meta.c.key == PREDECESSOR)
-_SALT: Final = select(meta.c.value).where(meta.c.key == SALT)
+_PREDECESSOR: Final = select(meta.c.value).where(meta.c.key == PREDECESSOR_KEY)
+_SALT: Final = select(meta.c.value).where(meta.c.key == SALT_KEY)
 
 
 class Store:
@@ -90,7 +90,11 @@ class Store:
         """
         self._admit(purpose)
         try:
-            with self._database.naming_errors(), self._forgetting(), self._database.transaction(durable=durable):
+            with (
+                self._database.translate_errors(),
+                self._forgetting(),
+                self._database.transaction(durable=durable),
+            ):
                 if fenced and self.membership is not None:
                     self.membership.fence()
                 if purpose is not Purpose.LOOK and not self._status.is_well:
@@ -119,7 +123,7 @@ class Store:
     def forget_predecessor(self) -> None:
         """It has been told."""
         with self.transaction():
-            self._connection.execute(delete(meta).where(meta.c.key == PREDECESSOR))
+            self._connection.execute(delete(meta).where(meta.c.key == PREDECESSOR_KEY))
 
     def _first_status(self) -> StoreStatus:
         reserve = self._database.reserve
@@ -142,7 +146,7 @@ class Store:
             raise StoreFull(status.reason)
 
     def _make_room(self) -> None:
-        with suppress(StoreError), self._database.naming_errors():
+        with suppress(StoreError), self._database.translate_errors():
             self._database.make_room()
 
     def _note_failure(self, error: StoreError) -> None:
@@ -181,7 +185,7 @@ class Store:
         salt: str | None = self._connection.execute(_SALT).scalar_one_or_none()
         if salt is None:
             salt = token_hex(16)
-            self._connection.execute(insert(meta), {"key": SALT, "value": salt})
+            self._connection.execute(insert(meta), {"key": SALT_KEY, "value": salt})
         return bytes.fromhex(salt)
 
     @property
@@ -220,5 +224,5 @@ class Store:
 
     def close(self) -> None:
         """Release the file; another agent may open it then."""
-        with self._database.naming_errors():
+        with self._database.translate_errors():
             self._database.close()

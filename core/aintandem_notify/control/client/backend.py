@@ -25,7 +25,7 @@ from aintandem_notify.control.schemas import (
 from aintandem_notify.errors import StoreInUse
 from aintandem_notify.foundation.clock import Clock, SystemClock
 from aintandem_notify.foundation.signals import raise_keyboard_interrupt
-from aintandem_notify.store import DeliveryFilter, Store, exists, put_aside
+from aintandem_notify.store import DeliveryFilter, Store, latest_quarantined_name, store_exists
 
 SIMULATOR_STORES_NOTHING: Final = (
     "no agent runs with this config, and one with the simulator keeps nothing over its end"
@@ -104,8 +104,8 @@ def status_without_store(config: Path, reason: str) -> StatusResponse:
 def _stored(at_rest: AtRest) -> AbstractContextManager[Store]:
     if at_rest.store is None:
         raise NoStore(SIMULATOR_STORES_NOTHING)
-    if not exists(at_rest.store):
-        aside = put_aside(at_rest.store)
+    if not store_exists(at_rest.store):
+        aside = latest_quarantined_name(at_rest.store)
         raise NoStore(NO_STORE_YET if aside is None else STORE_SET_ASIDE.format(aside))
     try:
         # Only an agent may begin anew: who merely asks takes nothing out of its place.

@@ -7,10 +7,10 @@ from typing import Final, Protocol
 from sqlalchemy import Connection
 
 from aintandem_notify.errors import StoreError
-from aintandem_notify.store.engine.postgres_url import is_postgres, name_of
-from aintandem_notify.store.engine.quarantine import latest_aside
+from aintandem_notify.store.engine.postgres_url import display_name_of, is_postgres_url
+from aintandem_notify.store.engine.quarantine import latest_quarantined
 from aintandem_notify.store.engine.reserve import Reserve
-from aintandem_notify.store.engine.sqlite import SqliteDatabase, location_of
+from aintandem_notify.store.engine.sqlite import SqliteDatabase, sqlite_path_of
 
 NEEDS_EXTRA: Final = "PostgreSQL needs an extra; install it with: pip install 'aintandem-notify[postgres]'"
 
@@ -27,7 +27,7 @@ class Database(Protocol):
     may_be_shared: bool
     """Whether several agents can work on it at the same time."""
 
-    def naming_errors(self) -> AbstractContextManager[None]:
+    def translate_errors(self) -> AbstractContextManager[None]:
         """Turns what the driver raises inside into a StoreError of one clear sentence."""
         ...
 
@@ -44,19 +44,19 @@ class Database(Protocol):
         ...
 
 
-def exists(url: str | Path) -> bool:
+def store_exists(url: str | Path) -> bool:
     """Whether there is a store at ``url`` yet, as far as can be told without opening it."""
-    if isinstance(url, str) and is_postgres(url):
+    if isinstance(url, str) and is_postgres_url(url):
         return True
-    path = location_of(url)
+    path = sqlite_path_of(url)
     return path is not None and path.exists()
 
 
-def put_aside(url: str | Path) -> str | None:
+def latest_quarantined_name(url: str | Path) -> str | None:
     """The name of the damaged file that was put aside last in favour of the one at ``url``; None if none was."""
-    path = None if isinstance(url, str) and is_postgres(url) else location_of(url)
+    path = None if isinstance(url, str) and is_postgres_url(url) else sqlite_path_of(url)
     with suppress(OSError):  # not even its folder may be there
-        aside = None if path is None else latest_aside(path)
+        aside = None if path is None else latest_quarantined(path)
         return None if aside is None else aside.name
     return None
 
@@ -66,10 +66,10 @@ def open_database(url: str | Path, *, reserve_bytes: int = 0, sets_aside: bool =
 
     ``sets_aside``: whether a damaged file is put aside then, for the next one to begin anew.
     """
-    if isinstance(url, str) and is_postgres(url):
+    if isinstance(url, str) and is_postgres_url(url):
         try:
             from aintandem_notify.store.engine.postgres import PostgresDatabase
         except ImportError as error:
-            raise StoreError(f"store {name_of(url)}: {NEEDS_EXTRA}") from error
+            raise StoreError(f"store {display_name_of(url)}: {NEEDS_EXTRA}") from error
         return PostgresDatabase(url)
     return SqliteDatabase(url, reserve_bytes=reserve_bytes, sets_aside=sets_aside)

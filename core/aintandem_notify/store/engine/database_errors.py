@@ -19,7 +19,7 @@ from aintandem_notify.errors import (
     StoreInUse,
 )
 
-SENTENCES: Final[Mapping[str, str]] = {
+SQLITE_MESSAGES: Final[Mapping[str, str]] = {
     "SQLITE_BUSY": "it is in use by another agent; stop that one, or set another [store] url for this one",
     "SQLITE_LOCKED": "it is in use by another agent; stop that one, or set another [store] url for this one",
     "SQLITE_NOTADB": "it is not a database; move it away, or set another [store] url",
@@ -33,28 +33,28 @@ SENTENCES: Final[Mapping[str, str]] = {
 }
 """SQLite's error codes, extended before primary ones, and what the operator is told."""
 
-SYSTEM_SENTENCES: Final[Mapping[int, str]] = {
+OS_ERROR_MESSAGES: Final[Mapping[int, str]] = {
     errno.EROFS: "it cannot be written; its disk is mounted read-only",
-    errno.EACCES: SENTENCES["SQLITE_PERM"],
-    errno.EPERM: SENTENCES["SQLITE_PERM"],
-    errno.ENOSPC: SENTENCES["SQLITE_FULL"],
+    errno.EACCES: SQLITE_MESSAGES["SQLITE_PERM"],
+    errno.EPERM: SQLITE_MESSAGES["SQLITE_PERM"],
+    errno.ENOSPC: SQLITE_MESSAGES["SQLITE_FULL"],
 }
 """The system's error numbers, and what the operator is told; for others the system's own words."""
 
-KINDS: Final[Mapping[str, type[StoreError]]] = {
-    SENTENCES["SQLITE_BUSY"]: StoreInUse,
-    SENTENCES["SQLITE_FULL"]: StoreFull,
-    SENTENCES["SQLITE_IOERR_WRITE"]: StoreFull,  # a quota, as SQLite sees it
-    SENTENCES["SQLITE_CORRUPT"]: StoreDamaged,
-    SENTENCES["SQLITE_NOTADB"]: StoreDamaged,
+ERROR_TYPES: Final[Mapping[str, type[StoreError]]] = {
+    SQLITE_MESSAGES["SQLITE_BUSY"]: StoreInUse,
+    SQLITE_MESSAGES["SQLITE_FULL"]: StoreFull,
+    SQLITE_MESSAGES["SQLITE_IOERR_WRITE"]: StoreFull,  # a quota, as SQLite sees it
+    SQLITE_MESSAGES["SQLITE_CORRUPT"]: StoreDamaged,
+    SQLITE_MESSAGES["SQLITE_NOTADB"]: StoreDamaged,
 }
 """The sentences that mean more than that something went wrong."""
 
-NO_ROOM: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
+DISK_FULL_ERRNOS: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 """What the system says when nothing more can be written here: the disk is full, or the user's share of it."""
 
 
-def watch_statements(engine: Engine) -> None:
+def translate_driver_errors(engine: Engine) -> None:
     """The border to SQLAlchemy and the driver: what neither calls an error of the database is a StatementFailed.
 
     A number that is too large for the driver, a text that it cannot encode, a fault of its own. Only the library's
@@ -76,25 +76,25 @@ def statement_failed(error: BaseException) -> StatementFailed:
 
 
 @contextmanager
-def naming_errors(name: str) -> Iterator[None]:
+def translate_errors(name: str) -> Iterator[None]:
     """Turns the database's errors into a StoreError of one clear sentence about the store ``name``."""
     try:
         yield
     except (DBAPIError, sqlite3.Error) as error:
-        sentence = _sentence(error)
-        raise KINDS.get(sentence, StoreError)(f"store {name}: {sentence}") from error
+        sentence = _message_for(error)
+        raise ERROR_TYPES.get(sentence, StoreError)(f"store {name}: {sentence}") from error
     except SQLAlchemyError as error:
         raise statement_failed(error) from error
     except OSError as error:
-        kind = StoreFull if error.errno in NO_ROOM else StoreError
-        raise kind(f"store {name}: {SYSTEM_SENTENCES.get(error.errno or 0, error.strerror or error)}") from error
+        kind = StoreFull if error.errno in DISK_FULL_ERRNOS else StoreError
+        raise kind(f"store {name}: {OS_ERROR_MESSAGES.get(error.errno or 0, error.strerror or error)}") from error
 
 
-def _sentence(error: DBAPIError | sqlite3.Error) -> str:
+def _message_for(error: DBAPIError | sqlite3.Error) -> str:
     cause = error.orig if isinstance(error, DBAPIError) else error
     # Extended codes carry the primary one in front: SQLITE_IOERR_WRITE, SQLITE_READONLY_DIRECTORY.
     code = getattr(cause, "sqlite_errorname", "")
-    for primary, sentence in SENTENCES.items():
+    for primary, sentence in SQLITE_MESSAGES.items():
         if code == primary or code.startswith(f"{primary}_"):
             return sentence
     return f"the database refused: {cause}"

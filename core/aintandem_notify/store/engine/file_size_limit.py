@@ -6,16 +6,16 @@ from typing import Final
 if sys.platform != "win32":
     import resource
 
-GROWTH: Final = 64 * 1024 * 1024
+GROWTH_BYTES: Final = 64 * 1024 * 1024
 """Bytes that a store must be able to grow by; its WAL alone is folded into it at 32 MiB."""
 
 
-def too_low(limit: int | None, size: int) -> str | None:
+def size_limit_problem(limit: int | None, size: int) -> str | None:
     """A sentence for the operator where a store of ``size`` bytes is so near the limit; else None."""
-    if limit is None or limit >= size + GROWTH:
+    if limit is None or limit >= size + GROWTH_BYTES:
         return None
     return (
-        f"files of this process may have no more than {limit:,} bytes, and {size + GROWTH:,} are needed: "
+        f"files of this process may have no more than {limit:,} bytes, and {size + GROWTH_BYTES:,} are needed: "
         "raise the limit with `ulimit -f`, or with LimitFSIZE= in a systemd unit"
     )
 

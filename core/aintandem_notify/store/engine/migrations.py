@@ -1,7 +1,7 @@
 """Brings an older store up to this version's schema, and refuses a newer one.
 
-A new store is made whole from ``schema`` at the newest version. A change of the schema raises ``VERSION`` and
-adds the step that leads there from the version before; steps are never changed once released.
+``create`` makes a new store from ``schema`` at the newest version. A change of the schema raises
+``SCHEMA_VERSION`` and adds the step from the version before. Steps are never changed once released.
 """
 
 from collections.abc import Callable, Mapping, Set
@@ -15,10 +15,10 @@ from aintandem_notify.errors import StoreError
 from aintandem_notify.store.engine import schema
 from aintandem_notify.store.engine.schema import meta, metadata
 
-Step = Callable[[Connection], None]
+MigrationStep = Callable[[Connection], None]
 """Changes tables and rows from one version to the next, inside a transaction."""
 
-VERSION: Final = 3
+SCHEMA_VERSION: Final = 3
 
 
 def _add_column(connection: Connection, column: Column[Any]) -> None:
@@ -56,19 +56,21 @@ def _to_3(connection: Connection) -> None:
         _add_column(connection, column)
 
 
-STEPS: Final[Mapping[int, Step]] = MappingProxyType({2: _to_2, 3: _to_3})
+MIGRATION_STEPS: Final[Mapping[int, MigrationStep]] = MappingProxyType({2: _to_2, 3: _to_3})
 """The version that a step leads to, and the step."""
 
-_KEY: Final = "schema_version"
+_VERSION_KEY: Final = "schema_version"
 
 
-def create(connection: Connection, version: int = VERSION) -> None:
+def create(connection: Connection, version: int = SCHEMA_VERSION) -> None:
     """All tables, in an empty database."""
     metadata.create_all(connection)
-    connection.execute(insert(meta), {"key": _KEY, "value": str(version)})
+    connection.execute(insert(meta), {"key": _VERSION_KEY, "value": str(version)})
 
 
-def upgrade(connection: Connection, *, version: int = VERSION, steps: Mapping[int, Step] = STEPS) -> None:
+def upgrade(
+    connection: Connection, *, version: int = SCHEMA_VERSION, steps: Mapping[int, MigrationStep] = MIGRATION_STEPS
+) -> None:
     """Take the store to ``version``, a step at a time.
 
     Raises StoreError when it is newer than that, or holds no version. The caller's transaction makes it all
@@ -82,13 +84,13 @@ def upgrade(connection: Connection, *, version: int = VERSION, steps: Mapping[in
         )
     for target in range(found + 1, version + 1):
         steps[target](connection)
-        connection.execute(update(meta).where(meta.c.key == _KEY).values(value=str(target)))
+        connection.execute(update(meta).where(meta.c.key == _VERSION_KEY).values(value=str(target)))
 
 
 def _version_of(connection: Connection) -> int:
     if not inspect(connection).has_table(meta.name):
         raise StoreError("it holds no tables of ours; move it away, or set another [store] url")
-    found = connection.execute(select(meta.c.value).where(meta.c.key == _KEY)).scalar_one_or_none()
+    found = connection.execute(select(meta.c.value).where(meta.c.key == _VERSION_KEY)).scalar_one_or_none()
     if found is None or not found.isdecimal():
         raise StoreError("its schema version cannot be read; move it away, or set another [store] url")
     return int(found)

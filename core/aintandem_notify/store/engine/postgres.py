@@ -15,24 +15,24 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from aintandem_notify.errors import StoreError
-from aintandem_notify.store.engine.database_errors import watch_statements
+from aintandem_notify.store.engine.database_errors import translate_driver_errors
 from aintandem_notify.store.engine.migrations import create, upgrade
-from aintandem_notify.store.engine.postgres_errors import naming_errors
-from aintandem_notify.store.engine.postgres_text_codec import register
-from aintandem_notify.store.engine.postgres_url import name_of, parsed_url
+from aintandem_notify.store.engine.postgres_errors import translate_errors
+from aintandem_notify.store.engine.postgres_text_codec import register_text_codec
+from aintandem_notify.store.engine.postgres_url import display_name_of, parse_postgres_url
 from aintandem_notify.store.engine.reserve import Reserve
-from aintandem_notify.store.engine.schema import SALT, meta
+from aintandem_notify.store.engine.schema import SALT_KEY, meta
 
 APPLICATION_NAME: Final = "aintandem-notify"
 """What ``pg_stat_activity`` calls our connections."""
 
-SCHEMA_LOCK: Final = int.from_bytes(b"AINTschm", "big") >> 1
+SCHEMA_LOCK_KEY: Final = int.from_bytes(b"AINTschm", "big") >> 1
 """The advisory lock under which the schema is made or changed; agents that start together take turns."""
 
-CONNECT_S: Final = 5
+CONNECT_TIMEOUT_S: Final = 5
 """Seconds until a server that does not answer is given up."""
 
-SESSION: Final = {
+SESSION_SETTINGS: Final = {
     # Below the lease of an agent, so that a statement or a lock that hangs does not cost it its membership.
     "statement_timeout": "5s",
     "lock_timeout": "3s",
@@ -45,7 +45,7 @@ SESSION: Final = {
 }
 """Settings of every session."""
 
-_CONNECTION: Final = {
+_CONNECTION_PARAMETERS: Final = {
     "application_name": APPLICATION_NAME,
     "client_encoding": "utf8",
     "keepalives": "1",
@@ -53,11 +53,11 @@ _CONNECTION: Final = {
     "keepalives_interval": "2",
     "keepalives_count": "3",
     "tcp_user_timeout": "8000",
-    "connect_timeout": str(CONNECT_S),
+    "connect_timeout": str(CONNECT_TIMEOUT_S),
 }
 """How soon we notice that the server is gone; what the url says comes first."""
 
-NOT_UTF8: Final = "it cannot hold every text; make the database with ENCODING 'UTF8'"
+NOT_UTF8_MESSAGE: Final = "it cannot hold every text; make the database with ENCODING 'UTF8'"
 
 
 class PostgresDatabase:
@@ -69,10 +69,10 @@ class PostgresDatabase:
     may_be_shared = True
 
     def __init__(self, url: str) -> None:
-        parsed = parsed_url(url)
-        self.name = name_of(url)
+        parsed = parse_postgres_url(url)
+        self.name = display_name_of(url)
         self.reserve: Reserve | None = None  # its disk is not ours to care for
-        with naming_errors(self.name):
+        with translate_errors(self.name):
             self.connection = _engine(parsed).connect()
             try:
                 self._bring_up_to_date()
@@ -80,9 +80,9 @@ class PostgresDatabase:
                 self.close()
                 raise
 
-    def naming_errors(self) -> AbstractContextManager[None]:
+    def translate_errors(self) -> AbstractContextManager[None]:
         """See ``Database``."""
-        return naming_errors(self.name)
+        return translate_errors(self.name)
 
     @contextmanager
     def transaction(self, *, durable: bool) -> Iterator[None]:
@@ -107,15 +107,15 @@ class PostgresDatabase:
             # Another agent may just be at it, with more rows than the usual time is meant for.
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK_KEY})")
             if connection.exec_driver_sql("SHOW server_encoding").scalar_one() != "UTF8":
-                raise StoreError(f"store {self.name}: {NOT_UTF8}")
+                raise StoreError(f"store {self.name}: {NOT_UTF8_MESSAGE}")
             try:
                 if inspect(connection).has_table(meta.name):
                     upgrade(connection)
                 else:
                     create(connection)
-                    connection.execute(insert(meta), {"key": SALT, "value": token_hex(16)})
+                    connection.execute(insert(meta), {"key": SALT_KEY, "value": token_hex(16)})
             except StoreError as error:
                 raise StoreError(f"store {self.name}: {error}") from error
 
@@ -127,16 +127,18 @@ def _engine(url: URL) -> Engine:
         paramstyle="format",  # rows go to the driver as tuples
         hide_parameters=True,  # texts of tasks do not belong into errors
         use_native_hstore=False,  # spares a question at each connection
-        connect_args={key: value for key, value in _CONNECTION.items() if key not in url.query},
+        connect_args={key: value for key, value in _CONNECTION_PARAMETERS.items() if key not in url.query},
     )
 
-    watch_statements(engine)
+    translate_driver_errors(engine)
 
     @event.listens_for(engine, "connect")
     def _set_up(driver: Any, _record: Any) -> None:
-        register(driver)
+        register_text_codec(driver)
         with driver.cursor() as cursor:
-            chosen = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in SESSION.items())
+            chosen = ", ".join(
+                f"set_config('{name}', '{value}', false)" for name, value in SESSION_SETTINGS.items()
+            )
             cursor.execute(f"SELECT {chosen}")
         driver.commit()
 

@@ -12,7 +12,7 @@ from aintandem_notify.errors import StoreError, StoreFull
 from aintandem_notify.log import redact_start
 from aintandem_notify.store.engine.database_errors import statement_failed
 
-SENTENCES: Final[Mapping[str, str]] = {
+SQLSTATE_MESSAGES: Final[Mapping[str, str]] = {
     "28": "it refused the login; check user and password in [store] url",
     "3D000": "there is no such database; create it, or set another [store] url",
     "42501": "this user may not do that; it needs to create tables and to write in the schema",
@@ -31,7 +31,7 @@ SENTENCES: Final[Mapping[str, str]] = {
 """SQLSTATEs and how they begin, and what the operator is told; the longest that fits counts."""
 
 # Out of libpq, which has no SQLSTATE for these; the first is the server's own words, in its language.
-_WITHOUT_STATE: Final[Mapping[str, re.Pattern[str]]] = {
+_MESSAGES_WITHOUT_SQLSTATE: Final[Mapping[str, re.Pattern[str]]] = {
     "28": re.compile(
         r"password authentication failed|no password supplied|no pg_hba\.conf entry|role .* not exist"
     ),
@@ -40,7 +40,7 @@ _WITHOUT_STATE: Final[Mapping[str, re.Pattern[str]]] = {
     "08": re.compile(r"connection (unexpectedly|is (closed|lost))|(lost|broken|consuming input|sending) "),
 }
 
-_LONGEST_WORDS: Final = 2000
+_MAX_ERROR_CHARACTERS: Final = 2000
 """Characters of an error that are looked at; what libpq says is shorter."""
 
 # Out of psycopg, before anything is asked of a server.
@@ -48,32 +48,36 @@ _UNKNOWN_PARAMETER: Final = re.compile(r'invalid (?:connection option|URI query 
 
 
 @contextmanager
-def naming_errors(name: str) -> Iterator[None]:
+def translate_errors(name: str) -> Iterator[None]:
     """Turns the database's errors into a StoreError of one clear sentence about the store ``name``."""
     try:
         yield
     except DBAPIError as error:
-        raise _named(name, error.orig) from error
+        raise _to_store_error(name, error.orig) from error
     except SQLAlchemyError as error:
         raise statement_failed(error) from error
     except Error as error:  # out of a new connection in the place of a lost one
-        raise _named(name, error) from error
+        raise _to_store_error(name, error) from error
 
 
-def _named(name: str, error: BaseException | None) -> StoreError:
+def _to_store_error(name: str, error: BaseException | None) -> StoreError:
     kind = StoreFull if getattr(error, "sqlstate", None) == "53100" else StoreError
-    return kind(f"store {name}: {sentence(error)}")
+    return kind(f"store {name}: {message_for(error)}")
 
 
-def sentence(error: BaseException | None) -> str:
+def message_for(error: BaseException | None) -> str:
     """What to tell of an error of psycopg; never holds a parameter of the statement."""
     state = getattr(error, "sqlstate", None) or ""
     for length in (5, 3, 2):
-        if len(state) == 5 and state[:length] in SENTENCES:
-            return SENTENCES[state[:length]]
-    words = " ".join(str(error)[:_LONGEST_WORDS].split())
+        if len(state) == 5 and state[:length] in SQLSTATE_MESSAGES:
+            return SQLSTATE_MESSAGES[state[:length]]
+    words = " ".join(str(error)[:_MAX_ERROR_CHARACTERS].split())
     if not state and isinstance(error, OperationalError):
-        known = (SENTENCES[state] for state, pattern in _WITHOUT_STATE.items() if pattern.search(words))
+        known = (
+            SQLSTATE_MESSAGES[state]
+            for state, pattern in _MESSAGES_WITHOUT_SQLSTATE.items()
+            if pattern.search(words)
+        )
         return next(known, f"it cannot be reached: {redact_start(words, 300)}")
     if isinstance(error, ProgrammingError) and (unknown := _UNKNOWN_PARAMETER.search(str(error))):
         return f'[store] url has a parameter that PostgreSQL does not know: "{unknown[1]}"'

@@ -9,42 +9,42 @@ from typing import Any, Final
 from psycopg import Connection
 from psycopg.types.string import StrDumperUnknown, TextLoader
 
-MARK: Final = "\uf8f0"
+ESCAPE: Final = "\uf8f0"
 """Of the private use area; stands before what it changes the meaning of."""
 
-NUL: Final = f"{MARK}0"
-ITSELF: Final = f"{MARK}1"
+ESCAPED_NUL: Final = f"{ESCAPE}0"
+ESCAPED_ESCAPE: Final = f"{ESCAPE}1"
 
 
-def written(text: str) -> bytes:
+def encode_text(text: str) -> bytes:
     """As it is kept."""
-    if MARK in text:
-        text = text.replace(MARK, ITSELF)
+    if ESCAPE in text:
+        text = text.replace(ESCAPE, ESCAPED_ESCAPE)
     if "\0" in text:
-        text = text.replace("\0", NUL)
+        text = text.replace("\0", ESCAPED_NUL)
     try:
         return text.encode()
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
-def read(kept: bytes) -> str:
+def decode_text(kept: bytes) -> str:
     """As it was, but for lone surrogates."""
     text = kept.decode()
-    return text.replace(NUL, "\0").replace(ITSELF, MARK) if MARK in text else text
+    return text.replace(ESCAPED_NUL, "\0").replace(ESCAPED_ESCAPE, ESCAPE) if ESCAPE in text else text
 
 
 class _Dumper(StrDumperUnknown):
     def dump(self, obj: str) -> bytes:
-        return written(obj)
+        return encode_text(obj)
 
 
 class _Loader(TextLoader):
     def load(self, data: Any) -> str:
-        return read(bytes(data))
+        return decode_text(bytes(data))
 
 
-def register(connection: Connection[Any]) -> None:
+def register_text_codec(connection: Connection[Any]) -> None:
     """Every text of this connection goes through here."""
     connection.adapters.register_dumper(str, _Dumper)
     for kind in ("text", "varchar", "bpchar"):

@@ -10,12 +10,12 @@ from aintandem_notify.errors import StoreError
 SCHEMES: Final = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 
 
-def is_postgres(url: str) -> bool:
+def is_postgres_url(url: str) -> bool:
     """Whether it names a PostgreSQL database."""
     return url.partition("://")[0] in SCHEMES
 
 
-def parsed_url(url: str) -> URL:
+def parse_postgres_url(url: str) -> URL:
     """For SQLAlchemy; raises StoreError, without the url, when it cannot be read."""
     try:
         parsed = make_url(url)
@@ -26,8 +26,8 @@ def parsed_url(url: str) -> URL:
     return parsed.set(drivername="postgresql+psycopg")
 
 
-def name_of(url: str) -> str:
-    """host/dbname, for people: neither user nor password. Raises StoreError as ``parsed_url`` does."""
-    parsed = parsed_url(url)
+def display_name_of(url: str) -> str:
+    """host/dbname, for people: neither user nor password. Raises StoreError as ``parse_postgres_url`` does."""
+    parsed = parse_postgres_url(url)
     host = parsed.host or "localhost"
     return f"{host}:{parsed.port}/{parsed.database}" if parsed.port else f"{host}/{parsed.database}"

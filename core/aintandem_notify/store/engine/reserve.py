@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from aintandem_notify.errors import StoreInUse
-from aintandem_notify.store.engine.database_errors import SENTENCES
+from aintandem_notify.store.engine.database_errors import SQLITE_MESSAGES
 
 if sys.platform != "win32":
     import fcntl
@@ -20,8 +20,8 @@ if sys.platform != "win32":
 RESERVE_BYTES: Final = 4 * 1024 * 1024
 """What an agent keeps free; enough for some ten thousand deliveries to be recorded."""
 
-_SUSPECT: Final = b"suspect"
-_PIECE: Final = 64 * 1024
+_SUSPECT_MARK: Final = b"suspect"
+_CHUNK_BYTES: Final = 64 * 1024
 
 
 class Reserve:
@@ -38,7 +38,7 @@ class Reserve:
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             self.locked = self._lock(store)
-            self.suspect = os.read(self._file, len(_SUSPECT)) == _SUSPECT
+            self.suspect = os.read(self._file, len(_SUSPECT_MARK)) == _SUSPECT_MARK
         except BaseException:
             os.close(self._file)
             raise
@@ -48,7 +48,7 @@ class Reserve:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise StoreInUse(f"store {store}: {SENTENCES['SQLITE_BUSY']}") from None
+                raise StoreInUse(f"store {store}: {SQLITE_MESSAGES['SQLITE_BUSY']}") from None
             except OSError:
                 return False  # a file system without locks; the store's own lock may do better
         return True
@@ -93,7 +93,7 @@ class Reserve:
         with suppress(OSError):
             os.ftruncate(self._file, 0)
             os.lseek(self._file, 0, os.SEEK_SET)
-            os.write(self._file, _SUSPECT)
+            os.write(self._file, _SUSPECT_MARK)
 
     def clear_suspect(self) -> None:
         """The store has been looked at and is fine, or is set aside."""
@@ -116,6 +116,6 @@ class Reserve:
             os.posix_fallocate(self._file, 0, size)
             return
         os.lseek(self._file, 0, os.SEEK_SET)
-        for _ in range(0, size, _PIECE):
-            os.write(self._file, os.urandom(_PIECE))  # a file system that compresses must not see through it
+        for _ in range(0, size, _CHUNK_BYTES):
+            os.write(self._file, os.urandom(_CHUNK_BYTES))  # a file system that compresses must not see through it
         os.fsync(self._file)

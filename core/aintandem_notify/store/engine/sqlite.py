@@ -21,12 +21,23 @@ from sqlalchemy.pool import StaticPool
 from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.foundation.private_folders import make_folder
-from aintandem_notify.store.engine.database_errors import SENTENCES, naming_errors, watch_statements
-from aintandem_notify.store.engine.file_size_limit import raise_size_limit, too_low
+from aintandem_notify.store.engine.database_errors import (
+    SQLITE_MESSAGES,
+    translate_driver_errors,
+    translate_errors,
+)
+from aintandem_notify.store.engine.file_size_limit import raise_size_limit, size_limit_problem
 from aintandem_notify.store.engine.migrations import create, upgrade
-from aintandem_notify.store.engine.quarantine import HEADER_BYTES, Owner, latest_aside, owner_of, set_aside, wal_of
+from aintandem_notify.store.engine.quarantine import (
+    HEADER_BYTES,
+    HeaderKind,
+    classify_header,
+    latest_quarantined,
+    quarantine,
+    wal_path_of,
+)
 from aintandem_notify.store.engine.reserve import Reserve
-from aintandem_notify.store.engine.schema import PREDECESSOR, meta
+from aintandem_notify.store.engine.schema import PREDECESSOR_KEY, meta
 
 APPLICATION_ID: Final = int.from_bytes(b"AINT", "big")
 """Marks a SQLite file as ours (PRAGMA application_id)."""
@@ -35,14 +46,14 @@ QUICK_CHECK_BYTES: Final = 64 * 1024 * 1024
 """Up to this size every open checks the pages (a tenth of a second or so); a larger file only when the last agent
 did not close it, which its WAL file shows. For 100,000 queued deliveries that was a fifth of the start."""
 
-_FILE: Final = "sqlite:///"
+_FILE_URL_PREFIX: Final = "sqlite:///"
 """What a url of a file begins with."""
 
 CHECKPOINT_PAGES: Final = 8000
 """Pages (4 KiB) in the WAL before they are folded into the file: a busy page is then written there once for
 many commits."""
 
-SPARED_BYTES: Final = 1024 * 1024
+MIN_FREE_BYTES: Final = 1024 * 1024
 """What must be left on a disk without room when the WAL is folded into the file."""
 
 CACHE_KIB: Final = 16_384
@@ -59,20 +70,20 @@ class SqliteDatabase:
     may_be_shared = False
 
     def __init__(self, url: str | Path, *, reserve_bytes: int = 0, sets_aside: bool = True) -> None:
-        self._path = location_of(url)
-        self.reserve = None if self._path is None else _take_place(self._path, reserve_bytes)
+        self._path = sqlite_path_of(url)
+        self.reserve = None if self._path is None else _lock_file(self._path, reserve_bytes)
         try:
-            self.connection, self.name = _connect_or_set_aside(url, self._path, self.reserve, sets_aside)
+            self.connection, self.name = _connect_or_quarantine(url, self._path, self.reserve, sets_aside)
         except BaseException:
             if self.reserve is not None:
                 self.reserve.close(leave_nothing=True)
             raise
-        self._identity = None if self._path is None else identity_of(self._path)
+        self._identity = None if self._path is None else file_identity_of(self._path)
         self._durable = True
 
-    def naming_errors(self) -> AbstractContextManager[None]:
+    def translate_errors(self) -> AbstractContextManager[None]:
         """See ``Database``."""
-        return naming_errors(self.name)
+        return translate_errors(self.name)
 
     @contextmanager
     def transaction(self, *, durable: bool) -> Iterator[None]:
@@ -86,7 +97,7 @@ class SqliteDatabase:
             yield
 
     def _check_in_place(self, path: Path) -> None:
-        found, before = identity_of(path), self._identity
+        found, before = file_identity_of(path), self._identity
         # SQLite would write on into a file that nobody finds again, and all that is queued would be lost.
         if found is None or before is None or (found.device, found.inode) != (before.device, before.inode):
             raise StoreError(
@@ -95,32 +106,32 @@ class SqliteDatabase:
             )
         # We never give pages back to the system, so a file that is shorter than before has been cut.
         if found.size < before.size:
-            raise StoreDamaged(f"store {self.name}: {SENTENCES['SQLITE_CORRUPT']}")
+            raise StoreDamaged(f"store {self.name}: {SQLITE_MESSAGES['SQLITE_CORRUPT']}")
         self._identity = found
 
     def make_room(self) -> None:
         """Fold the WAL into the file and cut it off, where the disk has the room that the file needs for it."""
         if self._path is None or self._identity is None:
             return
-        driver = _driver(self.connection)
+        driver = _driver_connection(self.connection)
         pages, page_size = (driver.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
         needed = max(0, pages * page_size - self._path.stat().st_size)
         # Were the room used up half-way, nothing could be recorded any more.
-        if shutil.disk_usage(self._path.parent).free >= needed + SPARED_BYTES:
+        if shutil.disk_usage(self._path.parent).free >= needed + MIN_FREE_BYTES:
             driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Release the file; another agent may open it then."""
         try:
             if self.reserve is not None and self.reserve.suspect:
-                leave_wal(self.connection)
+                skip_final_checkpoint(self.connection)
             disconnect(self.connection)
         finally:
             if self.reserve is not None:
                 self.reserve.close()
 
 
-class Identity(NamedTuple):
+class FileIdentity(NamedTuple):
     """What tells a file from any other, and its size in bytes."""
 
     device: int
@@ -128,7 +139,7 @@ class Identity(NamedTuple):
     size: int
 
 
-def location_of(url: str | Path) -> Path | None:
+def sqlite_path_of(url: str | Path) -> Path | None:
     """The file that a ``[store] url`` names; None for a database in memory (``sqlite://``).
 
     A path or ``sqlite:///path``. The path is taken as it is, for a folder may be called ``100%?``: nothing in it
@@ -136,8 +147,8 @@ def location_of(url: str | Path) -> Path | None:
     """
     if isinstance(url, Path) or "://" not in url:
         return Path(url).expanduser()
-    if url.startswith(_FILE) and url not in (_FILE, f"{_FILE}:memory:"):
-        return Path(url.removeprefix(_FILE)).expanduser()
+    if url.startswith(_FILE_URL_PREFIX) and url not in (_FILE_URL_PREFIX, f"{_FILE_URL_PREFIX}:memory:"):
+        return Path(url.removeprefix(_FILE_URL_PREFIX)).expanduser()
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -150,22 +161,22 @@ def location_of(url: str | Path) -> Path | None:
     return None
 
 
-def _take_place(path: Path, reserve_bytes: int) -> Reserve:
+def _lock_file(path: Path, reserve_bytes: int) -> Reserve:
     """The lock on the store at ``path``, in a folder that is made if need be (0700), with room kept free."""
-    with naming_errors(str(path)):
+    with translate_errors(str(path)):
         # A pipe would be waited for, and a device renamed as if it were a store of ours that was emptied.
         if path.exists() and not path.is_file():
             kind = "a folder" if path.is_dir() else "no regular file"
             raise StoreError(f"store {path}: it is {kind}; name a file in [store] url")
         # Whoever keeps room free is an agent, which writes for as long as it lives; others only look.
         size = path.stat().st_size if path.exists() else 0
-        if reserve_bytes and (sentence := too_low(raise_size_limit(), size)) is not None:
+        if reserve_bytes and (sentence := size_limit_problem(raise_size_limit(), size)) is not None:
             raise StoreError(f"store {path}: {sentence}")
         make_folder(path.parent)
         return Reserve(path, reserve_bytes)
 
 
-def _connect_or_set_aside(
+def _connect_or_quarantine(
     url: str | Path, path: Path | None, reserve: Reserve | None, sets_aside: bool
 ) -> tuple[Connection, str]:
     if path is None or reserve is None:
@@ -185,8 +196,8 @@ def _connect_or_set_aside(
                 f"store {path}: it is damaged or was emptied, and stays as it is for now; an agent that starts "
                 "puts it aside, and the next one begins anew with an empty store"
             ) from None
-        with naming_errors(str(path)):
-            aside = set_aside(path, SystemClock().now())
+        with translate_errors(str(path)):
+            aside = quarantine(path, SystemClock().now())
         reserve.clear_suspect()
         raise StoreDamaged(
             f"store {path}: it is damaged or was emptied, so it was put aside as {aside.name} and nothing was "
@@ -201,19 +212,19 @@ def connect(url: str | Path, *, thorough: bool = False) -> tuple[Connection, str
 
     A missing file is made (0600). ``thorough`` looks at every page and index of it. Raises StoreError.
     """
-    path = location_of(url)
+    path = sqlite_path_of(url)
     name = ":memory:" if path is None else str(path)
-    with naming_errors(name):
+    with translate_errors(name):
         if path is None:
-            connection = _connection(None)
+            connection = _open_connection(None)
             with connection.begin():
                 create(connection)
             return connection, name
-        _ensure_file(path)
-        left_open = wal_of(path).exists()
-        connection = _connection(path)
+        _require_own_file(path)
+        left_open = wal_path_of(path).exists()
+        connection = _open_connection(path)
         try:
-            _prepare(connection)
+            _set_pragmas(connection)
             if thorough or left_open or path.stat().st_size <= QUICK_CHECK_BYTES:
                 _check_pages(connection, path, "integrity_check" if thorough else "quick_check")
             with connection.begin():
@@ -222,7 +233,7 @@ def connect(url: str | Path, *, thorough: bool = False) -> tuple[Connection, str
             _upgrade(connection, path)
         except BaseException as error:
             if isinstance(error, StoreDamaged):
-                leave_wal(connection)
+                skip_final_checkpoint(connection)
             disconnect(connection)
             raise
         return connection, name
@@ -234,25 +245,25 @@ def disconnect(connection: Connection) -> None:
     connection.engine.dispose()
 
 
-def leave_wal(connection: Connection) -> None:
+def skip_final_checkpoint(connection: Connection) -> None:
     """Have the end of the connection write nothing into the file any more, where Python can say so (3.12)."""
-    driver = _driver(connection)
+    driver = _driver_connection(connection)
     if sys.version_info >= (3, 12):
         driver.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
 
 
-def identity_of(path: Path) -> Identity | None:
+def file_identity_of(path: Path) -> FileIdentity | None:
     """What the file at ``path`` is; None when there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116  # half the time of Path.stat, and this is for every transaction
     except FileNotFoundError:
         return None
-    return Identity(found.st_dev, found.st_ino, found.st_size)
+    return FileIdentity(found.st_dev, found.st_ino, found.st_size)
 
 
 def set_durable(connection: Connection, durable: bool) -> None:
     """Whether the next transactions wait for the disk. Those that do not survive a kill, not a power cut."""
-    _driver(connection).execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+    _driver_connection(connection).execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
 
 
 def _engine(path: Path | None) -> Engine:
@@ -264,7 +275,7 @@ def _engine(path: Path | None) -> Engine:
         connect_args={"timeout": 0, "check_same_thread": False, "isolation_level": None},
     )
 
-    watch_statements(engine)
+    translate_driver_errors(engine)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -273,13 +284,13 @@ def _engine(path: Path | None) -> Engine:
     return engine
 
 
-def _connection(path: Path | None) -> Connection:
+def _open_connection(path: Path | None) -> Connection:
     return _engine(path).connect()
 
 
-def _prepare(connection: Connection) -> None:
+def _set_pragmas(connection: Connection) -> None:
     """Set how the file is used; nothing in it is changed by this, and it is locked by the first transaction."""
-    driver = _driver(connection)
+    driver = _driver_connection(connection)
     driver.execute("PRAGMA locking_mode=EXCLUSIVE")
     driver.execute("PRAGMA journal_mode=WAL")
     driver.execute("PRAGMA synchronous=FULL")
@@ -288,9 +299,9 @@ def _prepare(connection: Connection) -> None:
 
 
 def _check_pages(connection: Connection, path: Path, check: str) -> None:
-    (verdict,) = _driver(connection).execute(f"PRAGMA {check}(1)").fetchone()
+    (verdict,) = _driver_connection(connection).execute(f"PRAGMA {check}(1)").fetchone()
     if verdict != "ok":
-        raise StoreDamaged(f"store {path}: {SENTENCES['SQLITE_CORRUPT']}")
+        raise StoreDamaged(f"store {path}: {SQLITE_MESSAGES['SQLITE_CORRUPT']}")
 
 
 def _upgrade(connection: Connection, path: Path) -> None:
@@ -301,22 +312,22 @@ def _upgrade(connection: Connection, path: Path) -> None:
         raise StoreError(f"store {path}: {error}") from error
 
 
-def _ensure_file(path: Path) -> None:
+def _require_own_file(path: Path) -> None:
     if path.exists():
         if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
             # SQLite's own answer to a read-only disk differs from one version to the next.
-            raise StoreError(f"store {path}: {SENTENCES['SQLITE_READONLY']}")
+            raise StoreError(f"store {path}: {SQLITE_MESSAGES['SQLITE_READONLY']}")
         with path.open("rb") as file:
-            owner = owner_of(file.read(HEADER_BYTES), APPLICATION_ID)
-        if owner is Owner.NOBODY:
+            owner = classify_header(file.read(HEADER_BYTES), APPLICATION_ID)
+        if owner is HeaderKind.EMPTY:
             # SQLite would take it for a new database and nobody would learn that a queue was lost.
             raise StoreDamaged(f"store {path}: it was emptied, so what it held is lost")
-        if owner is Owner.NO_DATABASE:
-            raise StoreError(f"store {path}: {SENTENCES['SQLITE_NOTADB']}")
-        if owner is Owner.ANOTHER:
+        if owner is HeaderKind.NOT_SQLITE:
+            raise StoreError(f"store {path}: {SQLITE_MESSAGES['SQLITE_NOTADB']}")
+        if owner is HeaderKind.OTHER_PROGRAM:
             raise StoreError(f"store {path}: it belongs to another program; set another [store] url")
         return
-    wal = wal_of(path)
+    wal = wal_path_of(path)
     if wal.exists() and wal.stat().st_size > 0:
         raise StoreError(f"store {path}: it is missing but {wal.name} is there; bring it back, or move that away")
     _create_file(path)
@@ -329,21 +340,21 @@ def _create_file(path: Path) -> None:
     draft.unlink(missing_ok=True)
     os.close(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
     try:
-        connection = _connection(draft)
+        connection = _open_connection(draft)
         try:
-            _driver(connection).execute(f"PRAGMA application_id={APPLICATION_ID}")
+            _driver_connection(connection).execute(f"PRAGMA application_id={APPLICATION_ID}")
             with connection.begin():
                 create(connection)
-                if aside := latest_aside(path):
-                    connection.execute(insert(meta), {"key": PREDECESSOR, "value": aside.name})
+                if aside := latest_quarantined(path):
+                    connection.execute(insert(meta), {"key": PREDECESSOR_KEY, "value": aside.name})
         finally:
             disconnect(connection)
-        _put_in_place(draft, path)
+        _publish(draft, path)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _put_in_place(draft: Path, path: Path) -> None:
+def _publish(draft: Path, path: Path) -> None:
     try:
         os.link(draft, path)  # unlike a rename it never replaces the file of an agent that was faster
     except FileExistsError:
@@ -366,6 +377,6 @@ class _Folder:
         os.close(self.descriptor)
 
 
-def _driver(connection: Connection) -> Any:
+def _driver_connection(connection: Connection) -> Any:
     """The driver's own connection, for what must not run inside a transaction."""
     return connection.connection.driver_connection

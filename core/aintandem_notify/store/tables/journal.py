@@ -16,7 +16,7 @@ from aintandem_notify.domain.events import Event, Family
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.domain.runs import TERMINAL_STATES, Run, RunRef, RunState
 from aintandem_notify.store.engine import schema
-from aintandem_notify.store.engine.schema import microseconds
+from aintandem_notify.store.engine.schema import to_microseconds
 from aintandem_notify.store.tables.bulk_statement import BulkStatement
 from aintandem_notify.store.tables.bulk_statement import Row as BulkRow
 from aintandem_notify.store.tables.delivery_states import DeliveryState
@@ -194,7 +194,7 @@ class Journal:
 
         How many notifications are in memory, too, for the one destination that most of them are for.
         """
-        connection, at = self._connection, microseconds(now)
+        connection, at = self._connection, to_microseconds(now)
         events = [_event_row(event, at) for event in changes.events]
         raw = {event.key: event for event in changes.events}
         notifications = [_notification_row(sent, raw, at) for sent, _ in changes.notifications]
@@ -231,7 +231,7 @@ def _portions(items: Iterable[Any]) -> Iterable[list[Any]]:
 
 
 def _with_microseconds(moments: Mapping[str, datetime]) -> Iterable[tuple[str, int]]:
-    return [(project, microseconds(moment)) for project, moment in moments.items()]
+    return [(project, to_microseconds(moment)) for project, moment in moments.items()]
 
 
 def _event_row(event: Event, at: int) -> BulkRow:
@@ -241,7 +241,7 @@ def _event_row(event: Event, at: int) -> BulkRow:
         event.type,
         event.family.value,
         event.run_id,
-        microseconds(event.timestamp),
+        to_microseconds(event.timestamp),
         at,
         event.caught_up,
         event.wire_json,
@@ -268,7 +268,7 @@ def _run_state(run: Run) -> BulkRow:
 
 
 def _since_1970(moment: datetime | None) -> int | None:
-    return None if moment is None else microseconds(moment)
+    return None if moment is None else to_microseconds(moment)
 
 
 def _run(row: RowMapping) -> Run:

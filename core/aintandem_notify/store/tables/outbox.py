@@ -19,7 +19,7 @@ from aintandem_notify.domain.events import restore_event
 from aintandem_notify.domain.notification import Notification
 from aintandem_notify.log import get_logger, may_hold_secret
 from aintandem_notify.store.engine import schema
-from aintandem_notify.store.engine.schema import microseconds
+from aintandem_notify.store.engine.schema import to_microseconds
 from aintandem_notify.store.tables.bulk_statement import BulkStatement
 from aintandem_notify.store.tables.bulk_statement import Row as BulkRow
 from aintandem_notify.store.tables.delivery_states import CONTENTS, QUEUED, DeliveryState, bury
@@ -266,12 +266,12 @@ def _claim(destination: str, row: Any, notification: Notification) -> Claim:
 def _settled_row(settlement: Settlement) -> BulkRow:
     return (
         settlement.state.value,
-        microseconds(settlement.due_at),
+        to_microseconds(settlement.due_at),
         settlement.attempts,
         settlement.fault,
         settlement.fault_count,
         settlement.reason,
-        None if settlement.state is DeliveryState.QUEUED else microseconds(settlement.at),
+        None if settlement.state is DeliveryState.QUEUED else to_microseconds(settlement.at),
         settlement.plain,
         settlement.claim.id,
     )

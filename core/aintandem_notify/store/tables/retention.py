@@ -60,7 +60,7 @@ _IS_OUTPUT: Final[ColumnElement[bool]] = _events.type == literal_column("'output
 
 def _moved(of: Any) -> ColumnElement[datetime]:
     """When an attempt was heard of last; NULL when no event of it told the time."""
-    return func.coalesce(of.ended_at, of.updated_at, of.started_at, of.created_at, type_=schema.Moment)
+    return func.coalesce(of.ended_at, of.updated_at, of.started_at, of.created_at, type_=schema.UtcTimestamp)
 
 
 def _between(name: ColumnElement[Any], rows: Sequence[Any]) -> ColumnElement[bool]:
