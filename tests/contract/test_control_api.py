@@ -16,7 +16,7 @@ from aintandem_notify.control.discovery import control_file, find_endpoint
 from aintandem_notify.control.server.request_parsing import MAX_BODY_BYTES
 from aintandem_notify.errors import PluginError, RetryLater
 from aintandem_notify.foundation.http_server import server
-from aintandem_notify.orchestrator import ConnectionState, Unwatched
+from aintandem_notify.orchestrator import ConnectionState, UnwatchedProjects
 from aintandem_notify.store import DeliveryState, Settlement
 from support.commands import run_command
 from support.control import DESTINATION, Scene, open_scene, project
@@ -120,7 +120,7 @@ async def test_ready_means_that_all_is_connected(scene: Scene) -> None:
 
 async def test_what_no_agent_has_a_place_for_is_shown_and_is_not_ready(scene: Scene) -> None:
     assert (await scene.ask("GET", "/status"))[1]["unwatched"] is None
-    scene.unwatched = Unwatched(31, NOW)
+    scene.unwatched = UnwatchedProjects(31, NOW)
     assert await scene.ask("GET", "/readyz", token=None) == (
         503,
         {"ok": False, "reason": "projects that no agent on the store has a place for: 31"},

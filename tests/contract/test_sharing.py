@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from aintandem_notify.errors import StoreError
-from aintandem_notify.orchestrator import Unwatched
+from aintandem_notify.orchestrator import UnwatchedProjects
 from aintandem_notify.sharing import Member, open_membership, open_sharing
 from aintandem_notify.sharing.balance import KEEP_S
 from aintandem_notify.sharing.lease import JOIN_S
@@ -210,7 +210,7 @@ async def test_what_no_agent_has_a_place_for_is_said_once_and_taken_as_soon_as_t
         async with agent("few", PROJECTS, places=2) as few, agent("some", PROJECTS, places=3) as some:
             await trio.sleep(KEEP_S)
             assert (len(few.watching.held), len(some.watching.held)) == (2, 3)
-            assert few.member.unwatched == some.member.unwatched == Unwatched(2, NOW)
+            assert few.member.unwatched == some.member.unwatched == UnwatchedProjects(2, NOW)
             async with agent("more", PROJECTS, places=4) as more:
                 await trio.sleep(1)
                 assert more.watching.held == PROJECTS - few.watching.held - some.watching.held
@@ -219,7 +219,7 @@ async def test_what_no_agent_has_a_place_for_is_said_once_and_taken_as_soon_as_t
             few.watching.want(PROJECTS - {"p1"})
             some.watching.want(PROJECTS - {"p1"})
             await trio.sleep(20)
-            assert few.member.unwatched == some.member.unwatched == Unwatched(1, NOW)
+            assert few.member.unwatched == some.member.unwatched == UnwatchedProjects(1, NOW)
     said = [line for line in logs if line["event"] == "some projects are watched by no agent"]
     assert [line["projects"] for line in said] == [2, 2, 1, 1]
     assert [line["event"] for line in logs].count("every project is watched by an agent again") == 2

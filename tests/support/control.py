@@ -18,7 +18,7 @@ from aintandem_notify.control.server.access import AgentAccess
 from aintandem_notify.control.server.server import open_control
 from aintandem_notify.delivery import DestinationSettings, Dispatcher, open_dispatcher
 from aintandem_notify.domain.notification import Project
-from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, Unwatched
+from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, UnwatchedProjects
 from aintandem_notify.plugins import InstanceState, InstanceStatus
 from aintandem_notify.store import Storage, StoreLiveness, open_storage
 from support.outbox import NOW, FakeHost, SetClock
@@ -38,7 +38,7 @@ class Scene:
     clock: SetClock
     config: Path
     projects: list[ProjectStatus] = field(default_factory=list)
-    unwatched: Unwatched | None = None
+    unwatched: UnwatchedProjects | None = None
     phase: str = "running"
     facts: Callable[[], dict[str, Any]] = dict
     configured: tuple[str, ...] = (DESTINATION,)

@@ -29,7 +29,7 @@ from aintandem_notify.orchestrator.auth.tokens import Origin, Token
 from aintandem_notify.orchestrator.link.reconnect_policy import Trouble
 from aintandem_notify.orchestrator.protocol.address import SocketTarget, socket_target
 from aintandem_notify.orchestrator.watch.project import LAST_COMMIT_S
-from aintandem_notify.orchestrator.watch.settings import Sink
+from aintandem_notify.orchestrator.watch.settings import EventSink
 from support.raw_orchestrator import event_text
 
 TOKEN = Token("T", Origin.GIVEN)
@@ -115,7 +115,7 @@ class World:
     ) -> Channel:
         clock = TrioClock()
 
-        def watch_settings(sink: Sink) -> WatchSettings:
+        def watch_settings(sink: EventSink) -> WatchSettings:
             return WatchSettings(
                 session=self,
                 connect=self.connect,

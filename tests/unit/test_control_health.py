@@ -7,7 +7,7 @@ import pytest
 
 from aintandem_notify.control.health import reason_not_to_ping, store_trouble, trouble
 from aintandem_notify.domain.notification import Project
-from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, Unwatched
+from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, UnwatchedProjects
 from aintandem_notify.store import StoreHealth
 from support.outbox import NOW
 
@@ -61,7 +61,7 @@ def test_heartbeats_wait_for_the_first_connection_of_any_project() -> None:
 
 @pytest.mark.parametrize(("seconds", "well"), [(0, True), (299, True), (300, False)])
 def test_a_project_may_be_nobodys_for_a_while(seconds: float, well: bool) -> None:
-    nobodys = Unwatched(3, NOW - timedelta(seconds=seconds))
+    nobodys = UnwatchedProjects(3, NOW - timedelta(seconds=seconds))
     found = trouble([status("p", S.CONNECTED)], WELL, NOW, nobodys)
     assert found == (None if well else "projects that no agent on the store has a place for: 3")
     assert reason_not_to_ping([replace(status("p", S.CONNECTED), was_connected=True)], WELL, NOW, nobodys) == found

@@ -118,7 +118,7 @@ WORDS = {0.2: "a fifth of a second", 0.25: "a quarter of a second", 1.5: "a seco
 FIGURES = {
     "docs/reliability.md": [
         f"up to {FileLog.in_flight} lines for a file and {Console.in_flight} for a console",
-        f"an event with more than {composition.LONGEST_EVENT:,} characters",
+        f"an event with more than {composition.MAX_EVENT_LENGTH:,} characters",
         f"keeps the first {HEAD_LENGTH:,} and the last {TAIL_LENGTH:,} characters, if that leaves out 2,000",
         f"more than {events.MAX_VALUES:,} values, or more than {mib(websocket.MAX_MESSAGE_SIZE)} MiB",
         f"a project's {rest_snapshot.MAX_TASKS:,} newest tasks",
@@ -142,7 +142,7 @@ FIGURES = {
     ],
     "docs/configuration.md": [
         f"Titles are cut at {router.LONGEST_TITLE} characters, bodies at {templating.LONGEST_TEXT:,}",
-        f"an event with more than {composition.LONGEST_EVENT:,} characters",
+        f"an event with more than {composition.MAX_EVENT_LENGTH:,} characters",
         f"about {cost_budget.BUDGET // cost_budget.STEP // 10_000 * 10_000:,} steps",
         f"{cost_budget.BUDGET // 1_000_000} million characters",
     ],

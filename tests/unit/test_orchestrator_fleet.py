@@ -16,8 +16,8 @@ from aintandem_notify.errors import ConfigError, HttpFailed, Problem
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.orchestrator.link.states import ConnectionState
 from aintandem_notify.orchestrator.rest.records import ProjectRecord
-from aintandem_notify.orchestrator.watch.fleet import Fleet, Watch, keep_fleet, resolve
-from aintandem_notify.orchestrator.watch.settings import Observe
+from aintandem_notify.orchestrator.watch.fleet import Fleet, Watcher, resolve, run_fleet
+from aintandem_notify.orchestrator.watch.settings import StatusObserver
 from aintandem_notify.orchestrator.watch.status import ProjectStatus
 
 CONNECTION = ConnectionConfig()
@@ -67,7 +67,7 @@ class World:
     lookups: list[float] = field(default_factory=list)
     begun: list[str] = field(default_factory=list)
     watched: dict[str, Project] = field(default_factory=dict)
-    observers: dict[str, Observe] = field(default_factory=dict)
+    observers: dict[str, StatusObserver] = field(default_factory=dict)
     crashes: dict[str, int] = field(default_factory=dict)
     ending_takes: float = 0.0
     prepared: list[ConnectionConfig] = field(default_factory=list)
@@ -79,13 +79,13 @@ class World:
             raise HttpFailed("refused")
         return list(self.listing)
 
-    def prepare(self, connection: ConnectionConfig) -> Watch:
+    def prepare(self, connection: ConnectionConfig) -> Watcher:
         if connection.ca_file is not None:
             raise ConfigError([Problem("of no use")])
         self.prepared.append(connection)
         return self.watch
 
-    async def watch(self, project: Project, observe: Observe) -> None:
+    async def watch(self, project: Project, observe: StatusObserver) -> None:
         self.begun.append(project.id)
         self.observers[project.id] = observe
         observe(ProjectStatus(project, ConnectionState.CONNECTED, TrioClock().now()))
@@ -104,7 +104,7 @@ class World:
 
     @asynccontextmanager
     async def fleet(self, *entries: ProjectConfig) -> AsyncIterator[Fleet]:
-        async with keep_fleet(
+        async with run_fleet(
             prepare=self.prepare, list_projects=self.list_projects, clock=TrioClock(), chance=lambda: 1.0
         ) as fleet:
             await fleet.reconcile(entries, CONNECTION)

@@ -17,7 +17,7 @@ from aintandem_notify.errors import ConfigError, StoreError
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.ingest import Ingest
-from aintandem_notify.orchestrator import ConnectionState, Fleet, ProjectStatus, Unwatched
+from aintandem_notify.orchestrator import ConnectionState, Fleet, ProjectStatus, UnwatchedProjects
 from aintandem_notify.plugins import InstanceState, PluginHost
 from aintandem_notify.plugins.config_loading import LoadedConfig, load
 from aintandem_notify.sharing import Member, entries_of, place_of
@@ -89,7 +89,7 @@ class Agent:
         """Where every watched project stands; none before there is anything to watch with."""
         return self._fleet.snapshot() if self._fleet is not None else ()
 
-    def unwatched(self) -> Unwatched | None:
+    def unwatched(self) -> UnwatchedProjects | None:
         """How many projects no agent on the store has a place for; None where there are none."""
         return self._member.unwatched if self._member is not None else None
 

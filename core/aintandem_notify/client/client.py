@@ -52,7 +52,7 @@ from aintandem_notify.orchestrator import (
 from aintandem_notify.orchestrator.link.reconnect_policy import Trouble
 from aintandem_notify.orchestrator.link.websocket import open_link
 from aintandem_notify.orchestrator.watch.composition import link_settings
-from aintandem_notify.orchestrator.watch.settings import Sink
+from aintandem_notify.orchestrator.watch.settings import EventSink
 
 GRACE_S: Final = 1.0
 """How long callbacks may take, once the client is being closed, to be done with what they were given."""
@@ -264,7 +264,7 @@ class AInTandemClient:
             if failure is not None:
                 raise failure
 
-    def _watch_settings(self, session: Session, chance: Chance, sink: Sink) -> WatchSettings:
+    def _watch_settings(self, session: Session, chance: Chance, sink: EventSink) -> WatchSettings:
         """How the project whose events go to ``sink`` is watched."""
         return WatchSettings(
             session=session,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, Unwatched
+from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, UnwatchedProjects
 from aintandem_notify.store import StoreHealth
 
 STUCK_AFTER_S: Final = 30.0
@@ -31,7 +31,10 @@ def unconnected(projects: Iterable[ProjectStatus], *, lost_before: datetime) -> 
 
 
 def trouble(
-    projects: Iterable[ProjectStatus], store: StoreHealth, now: datetime, unwatched: Unwatched | None = None
+    projects: Iterable[ProjectStatus],
+    store: StoreHealth,
+    now: datetime,
+    unwatched: UnwatchedProjects | None = None,
 ) -> str | None:
     """Why somebody should look after the agent, in a sentence; None when all is well."""
     if (problem := store_trouble(store)) is not None:
@@ -48,13 +51,16 @@ def trouble(
     return f"not connected for more than {MAX_DISCONNECTED.seconds // 60} min: {names}{more}"
 
 
-def unwatched_text(unwatched: Unwatched) -> str:
+def unwatched_text(unwatched: UnwatchedProjects) -> str:
     """How many projects nobody watches, for people."""
     return f"projects that no agent on the store has a place for: {unwatched.projects}"
 
 
 def reason_not_to_ping(
-    projects: Sequence[ProjectStatus], store: StoreHealth, now: datetime, unwatched: Unwatched | None = None
+    projects: Sequence[ProjectStatus],
+    store: StoreHealth,
+    now: datetime,
+    unwatched: UnwatchedProjects | None = None,
 ) -> str | None:
     """Why no heartbeat should be sent; None when all is well.
 

@@ -15,7 +15,7 @@ from aintandem_notify.orchestrator.watch.composition import open_fleet
 from aintandem_notify.orchestrator.watch.fleet import Fleet
 from aintandem_notify.orchestrator.watch.project import watch_project
 from aintandem_notify.orchestrator.watch.settings import WatchSettings
-from aintandem_notify.orchestrator.watch.status import ProjectStatus, Unwatched
+from aintandem_notify.orchestrator.watch.status import ProjectStatus, UnwatchedProjects
 
 __all__ = [
     "ConnectionSlots",
@@ -31,7 +31,7 @@ __all__ = [
     "StoredTokens",
     "TokenStore",
     "UnusableId",
-    "Unwatched",
+    "UnwatchedProjects",
     "WatchSettings",
     "checked_id",
     "credentials_of",

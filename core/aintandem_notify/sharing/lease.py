@@ -9,7 +9,7 @@ import trio
 from aintandem_notify import __version__, log
 from aintandem_notify.config import Config
 from aintandem_notify.errors import MembershipLost, StoreError
-from aintandem_notify.orchestrator import Unwatched
+from aintandem_notify.orchestrator import UnwatchedProjects
 from aintandem_notify.sharing.settings import configured
 from aintandem_notify.sharing.waiting import first_of
 from aintandem_notify.store import Storage, Store
@@ -40,7 +40,7 @@ class Member:
         """All that lived at the last look, this one included."""
         self.joined = 0
         """How often it has joined; whatever belonged to an earlier membership is not this agent's any more."""
-        self.unwatched: Unwatched | None = None
+        self.unwatched: UnwatchedProjects | None = None
         """The wanted projects that no agent has a place for, at the last look; None where there are none."""
         self._turn = trio.Event()
         self._news = trio.Event()

@@ -12,7 +12,7 @@ import trio
 from aintandem_notify import log
 from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.orchestrator import Unwatched
+from aintandem_notify.orchestrator import UnwatchedProjects
 from aintandem_notify.sharing.balance import Group, Turns
 from aintandem_notify.sharing.lease import Member
 from aintandem_notify.sharing.waiting import first_of
@@ -174,7 +174,7 @@ class _Sharing:
         elif before is not None and not count:
             _log.info("every project is watched by an agent again")
         since = before.since if before is not None else self._clock.now()
-        self._member.unwatched = Unwatched(count, since) if count else None
+        self._member.unwatched = UnwatchedProjects(count, since) if count else None
 
     async def _give(self, ids: Sequence[str]) -> None:
         def give(store: Store) -> None:

@@ -41,7 +41,7 @@ from aintandem_notify.orchestrator import (
     WatchSettings,
     watch_project,
 )
-from aintandem_notify.orchestrator.watch.settings import Sink
+from aintandem_notify.orchestrator.watch.settings import EventSink
 
 LOOKUP_RETRY_S: Final = (1.0, 30.0)
 """The first and the longest pause before an end that could not be looked up is looked up again."""
@@ -65,7 +65,7 @@ class ChannelContext:
     lifetime: ClientLifetime
     nursery: trio.Nursery
     api: OrchestratorApi
-    watch_settings: Callable[[Sink], WatchSettings]
+    watch_settings: Callable[[EventSink], WatchSettings]
     callback_runner: CallbackRunner
     clock: Clock
     chance: Chance

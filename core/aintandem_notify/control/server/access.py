@@ -8,7 +8,7 @@ from typing import Any
 
 from aintandem_notify.delivery import DestinationStatus
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.orchestrator import ProjectStatus, Unwatched
+from aintandem_notify.orchestrator import ProjectStatus, UnwatchedProjects
 from aintandem_notify.plugins import InstanceStatus
 from aintandem_notify.store import Storage, StoreLiveness
 
@@ -30,7 +30,7 @@ class AgentAccess:
     pulse: StoreLiveness
     phase: Callable[[], str]
     projects: Callable[[], Sequence[ProjectStatus]]
-    unwatched: Callable[[], Unwatched | None]
+    unwatched: Callable[[], UnwatchedProjects | None]
     plugins: Callable[[], Sequence[InstanceStatus]]
     diagnose: Callable[[str], Awaitable[Mapping[str, Any]]]
     destinations: Callable[[], Awaitable[Sequence[DestinationStatus]]]

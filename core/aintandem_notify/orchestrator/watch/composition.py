@@ -24,11 +24,11 @@ from aintandem_notify.orchestrator.link.dial import client_context
 from aintandem_notify.orchestrator.link.frame_memory import FrameMemory
 from aintandem_notify.orchestrator.link.websocket import LinkSettings, dialler, open_link
 from aintandem_notify.orchestrator.rest.client import OrchestratorApi
-from aintandem_notify.orchestrator.watch.fleet import Fleet, Watch, keep_fleet
+from aintandem_notify.orchestrator.watch.fleet import Fleet, Watcher, run_fleet
 from aintandem_notify.orchestrator.watch.project import watch_project
-from aintandem_notify.orchestrator.watch.settings import Observe, Sink, WatchSettings
+from aintandem_notify.orchestrator.watch.settings import EventSink, StatusObserver, WatchSettings
 
-LONGEST_EVENT: Final = 2**18
+MAX_EVENT_LENGTH: Final = 2**18
 """Characters of an event that are stored and delivered; of a longer one the beginning and the end of its texts."""
 
 _log = log.get_logger(__name__)
@@ -52,7 +52,7 @@ async def open_fleet(
     session: Session,
     *,
     http: HttpClient,
-    sink: Sink,
+    sink: EventSink,
     clock: Clock,
     chance: Chance,
     books: Reconciler | None = None,
@@ -68,7 +68,7 @@ async def open_fleet(
     room = FrameMemory()
     lookout = None if books is None else CatchUpCoordinator(SnapshotReader(api, clock), books)
 
-    def prepare(connection: ConnectionConfig) -> Watch:
+    def prepare(connection: ConnectionConfig) -> Watcher:
         settings = WatchSettings(
             session=session,
             connect=partial(open_link, settings=replace(link_settings(connection, clock), room=room)),
@@ -77,11 +77,11 @@ async def open_fleet(
             clock=clock,
             chance=chance,
             places=places,
-            longest_event=LONGEST_EVENT,
+            longest_event=MAX_EVENT_LENGTH,
             catching_up=None if lookout is None else partial(catch_up, lookout, connection),
         )
 
-        async def watch(project: Project, observe: Observe) -> None:
+        async def watch(project: Project, observe: StatusObserver) -> None:
             reason = await watch_project(project, settings, observe)
             _log.warning("the project is given up", project=project.id, reason=str(reason))
 
@@ -105,7 +105,7 @@ async def open_fleet(
             chance=chance,
         )
 
-    async with keep_fleet(
+    async with run_fleet(
         prepare=prepare,
         list_projects=api.projects,
         clock=clock,

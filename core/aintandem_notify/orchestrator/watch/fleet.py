@@ -23,7 +23,7 @@ from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import redact_start
 from aintandem_notify.orchestrator.link.states import ConnectionState
 from aintandem_notify.orchestrator.rest.records import ProjectRecord
-from aintandem_notify.orchestrator.watch.settings import Observe
+from aintandem_notify.orchestrator.watch.settings import StatusObserver
 from aintandem_notify.orchestrator.watch.status import ProjectStatus
 
 RESTART_DELAY_S: Final = 1.0
@@ -57,9 +57,9 @@ class WatchedProject(Protocol):
         ...
 
 
-Watch = Callable[[Project, Observe], Awaitable[None]]
+Watcher = Callable[[Project, StatusObserver], Awaitable[None]]
 """Watches one project, as ``project.watch_project`` does."""
-Prepare = Callable[[ConnectionConfig], Watch]
+WatcherFactory = Callable[[ConnectionConfig], Watcher]
 """Makes the watching with these settings; raises ConfigError when they cannot be used."""
 ListProjects = Callable[[], Awaitable[Sequence[ProjectRecord]]]
 """What the orchestrator lists; raises ApiError or HttpFailed."""
@@ -98,12 +98,12 @@ def _short(name: str) -> str:
 
 
 class Fleet:
-    """The projects that are watched; made by ``keep_fleet``."""
+    """The projects that are watched; made by ``run_fleet``."""
 
-    def __init__(self, nursery: trio.Nursery, prepare: Prepare, clock: Clock, chance: Chance) -> None:
+    def __init__(self, nursery: trio.Nursery, prepare: WatcherFactory, clock: Clock, chance: Chance) -> None:
         self._nursery = nursery
         self._prepare = prepare
-        self._watch: Watch
+        self._watch: Watcher
         self._clock = clock
         self._chance = chance
         self._entries: tuple[WatchedProject, ...] = ()
@@ -264,7 +264,7 @@ class Fleet:
         run.scope.cancel()
         return run
 
-    async def _supervise(self, project: Project, run: _Run, watch: Watch) -> None:
+    async def _supervise(self, project: Project, run: _Run, watch: Watcher) -> None:
         def observe(status: ProjectStatus) -> None:
             # A project that was stopped may still close its link, beside one that was started in its place.
             if self._running.get(project.id) is run:
@@ -276,7 +276,7 @@ class Fleet:
         finally:
             run.ended.set()
 
-    async def _watch_for_ever(self, project: Project, run: _Run, watch: Watch, observe: Observe) -> None:
+    async def _watch_for_ever(self, project: Project, run: _Run, watch: Watcher, observe: StatusObserver) -> None:
         crashes = 0
         while True:
             started_at = trio.current_time()
@@ -295,9 +295,9 @@ class Fleet:
 
 
 @asynccontextmanager
-async def keep_fleet(
+async def run_fleet(
     *,
-    prepare: Prepare,
+    prepare: WatcherFactory,
     list_projects: ListProjects,
     clock: Clock,
     chance: Chance,

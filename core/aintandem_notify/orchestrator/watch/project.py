@@ -50,19 +50,19 @@ from aintandem_notify.orchestrator.link.states import ConnectionState, Signal
 from aintandem_notify.orchestrator.link.websocket import Link
 from aintandem_notify.orchestrator.watch.event_sink import RetryingSink
 from aintandem_notify.orchestrator.watch.handover import ConnectionHandover, open_handover
-from aintandem_notify.orchestrator.watch.settings import Observe, WatchSettings
+from aintandem_notify.orchestrator.watch.settings import StatusObserver, WatchSettings
 from aintandem_notify.orchestrator.watch.status_tracker import StatusTracker
 
-RENEW_AGAIN_S: Final = 30.0
+RENEW_RETRY_S: Final = 30.0
 """Pause before a token that could not be renewed is renewed again, while the link goes on with the old one."""
-PLACE_AGAIN_S: Final = 2.0
+SLOT_RETRY_S: Final = 2.0
 """Pause before another look for a place beside the present link, where others go over to a new one, too."""
 LAST_COMMIT_S: Final = 2.0
 """How long a project that is being stopped may take to store what it has read already."""
 
 
 async def watch_project(
-    project: Project, settings: WatchSettings, observe: Observe
+    project: Project, settings: WatchSettings, observe: StatusObserver
 ) -> OrchestratorError | HttpFailed:
     """Watch until cancelled; returns only to give up, and then what ended the last try.
 
@@ -85,7 +85,7 @@ class _Spell:
 
 
 class _Watch:
-    def __init__(self, project: Project, settings: WatchSettings, observe: Observe) -> None:
+    def __init__(self, project: Project, settings: WatchSettings, observe: StatusObserver) -> None:
         self._project = project
         self._settings = settings
         self._log = log.get_logger(__name__).bind(project=project.id)
@@ -173,7 +173,7 @@ class _Watch:
             if trio.current_time() < renew_at:
                 continue
             with self._settings.places.second() as has_place:
-                renew_at = trio.current_time() + (RENEW_AGAIN_S if has_place else PLACE_AGAIN_S)
+                renew_at = trio.current_time() + (RENEW_RETRY_S if has_place else SLOT_RETRY_S)
                 successor = await self._successor(links, token) if has_place else None
                 if successor is not None:
                     old, (link, token) = link, successor

@@ -20,15 +20,15 @@ from aintandem_notify.orchestrator.protocol.address import SocketTarget
 from aintandem_notify.orchestrator.watch.handover import Connect
 from aintandem_notify.orchestrator.watch.status import ProjectStatus
 
-Sink = Callable[[Project, Sequence[Event]], Awaitable[None]]
+EventSink = Callable[[Project, Sequence[Event]], Awaitable[None]]
 """Takes a project's events; returns when they are safe, raises StoreError when they cannot be stored now."""
-CatchingUp = Callable[[Project, EventBuffer, datetime], CatchUp]
+CatchUpFactory = Callable[[Project, EventBuffer, datetime], CatchUp]
 """Makes what catches a project up, whose link was opened at that time and whose live events wait in the hold."""
-Observe = Callable[[ProjectStatus], None]
+StatusObserver = Callable[[ProjectStatus], None]
 """Sees each new status of a project; must return at once."""
 
 
-class Tokens(Protocol):
+class TokenSource(Protocol):
     """What a project needs of an ``auth.Session``."""
 
     async def token(self) -> Token:
@@ -59,15 +59,15 @@ class WatchSettings:
     they catch up.
     """
 
-    session: Tokens
+    session: TokenSource
     connect: Connect
     backoff: Backoff
-    sink: Sink
+    sink: EventSink
     clock: Clock
     chance: Chance
     fatal: frozenset[Trouble] = frozenset()
     tells_every_try: bool = False
-    catching_up: CatchingUp | None = None
+    catching_up: CatchUpFactory | None = None
     longest_event: int | None = None
     long_reads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(1))
     held: BufferUsage = field(default_factory=BufferUsage)

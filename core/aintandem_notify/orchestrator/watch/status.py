@@ -9,7 +9,7 @@ from aintandem_notify.orchestrator.link.states import ConnectionState
 
 
 @dataclass(frozen=True, slots=True)
-class Unwatched:
+class UnwatchedProjects:
     """How many wanted projects no agent watches, counted up to some thousand, and since when (aware UTC)."""
 
     projects: int

@@ -7,14 +7,14 @@ from aintandem_notify.domain.notification import Project
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.orchestrator.link.frames import FrameReader
 from aintandem_notify.orchestrator.link.states import ConnectionState, Signal, advance
-from aintandem_notify.orchestrator.watch.settings import Observe
+from aintandem_notify.orchestrator.watch.settings import StatusObserver
 from aintandem_notify.orchestrator.watch.status import ProjectStatus
 
 
 class StatusTracker:
     """The status of a project; every change of it is shown to ``observe``, with what ``reader`` has counted."""
 
-    def __init__(self, project: Project, reader: FrameReader, clock: Clock, observe: Observe) -> None:
+    def __init__(self, project: Project, reader: FrameReader, clock: Clock, observe: StatusObserver) -> None:
         self._reader = reader
         self._clock = clock
         self._observe = observe
