@@ -31,7 +31,7 @@ from aintandem_notify import (
 )
 from aintandem_notify.client.validation import RULES
 from aintandem_notify.log import redact
-from aintandem_notify.orchestrator.auth.token_store import SAVE_TIME_S
+from aintandem_notify.orchestrator.auth.token_store import SAVE_TIMEOUT_S
 from aintandem_notify.simulator.simulation import Simulator
 from support.clients import client_of, logged_in
 from support.raw_orchestrator import RawOrchestrator, RestAnswer, make_token, open_raw_orchestrator
@@ -330,12 +330,12 @@ async def test_a_server_that_hangs_does_not_hold_who_gives_up(
 
         nursery.start_soon(give_up)
         await arrived(raw, "/auth/refresh")
-        for seconds in (2, SAVE_TIME_S - 1):
+        for seconds in (2, SAVE_TIMEOUT_S - 1):
             mock_clock.jump(seconds)
             await trio.testing.wait_all_tasks_blocked(0.01)
             assert not ended
         mock_clock.jump(1)
-    assert ended == [2 + SAVE_TIME_S]
+    assert ended == [2 + SAVE_TIMEOUT_S]
 
 
 @pytest.mark.parametrize("trouble", [RestAnswer({"error": "busy"}, 503), None])

@@ -507,7 +507,7 @@ async def test_a_port_that_is_taken_is_told_and_the_agent_goes_on(tmp_path: Path
 async def test_a_client_that_takes_no_answer_does_not_hold_the_end_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "STALLED_MS", 300)
+    monkeypatch.setattr(server, "SEND_TIMEOUT_MS", 300)
     with socket.socket() as stalled:
         async with open_scene(tmp_path) as scene:
             await queue(scene, *(f"t{number}" for number in range(200)), destination="slack.other")

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from aintandem_notify.config import DIRECT, Outbound
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client import HttpClient, addresses
-from aintandem_notify.http_client.addresses import refusal
-from aintandem_notify.http_client.dialling import HEAD_START, MOST_BESIDE, race
+from aintandem_notify.http_client.addresses import forbidden_kind
+from aintandem_notify.http_client.dialling import ATTEMPT_DELAY_S, MAX_PARALLEL_ATTEMPTS, race
 from support.http_server import Reply, open_server
 
 # What no list has to name: each is of a kind, or leads to an IPv4 address that is.
@@ -49,7 +49,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("address", [address for addresses in REFUSED.values() for address in addresses])
 def test_addresses_of_metadata_services(address: str) -> None:
-    assert refusal(address, DIRECT) is not None
+    assert forbidden_kind(address, DIRECT) is not None
 
 
 @pytest.mark.parametrize(
@@ -80,18 +80,20 @@ def test_addresses_of_metadata_services(address: str) -> None:
     ],
 )
 def test_other_addresses(address: str) -> None:
-    assert refusal(address, DIRECT) is None
+    assert forbidden_kind(address, DIRECT) is None
 
 
 @given(st.ip_addresses(v=4), st.sampled_from(["::ffff:{}", "::{}", "64:ff9b::{}", "64:ff9b:1::{}", "::ffff:0:{}"]))
 def test_an_ipv4_address_is_of_its_kind_in_any_disguise(address: IPv4Address, disguise: str) -> None:
-    assert (refusal(disguise.format(address), DIRECT) is None) == (refusal(str(address), DIRECT) is None)
+    assert (forbidden_kind(disguise.format(address), DIRECT) is None) == (
+        forbidden_kind(str(address), DIRECT) is None
+    )
 
 
 @given(st.ip_addresses())
 def test_a_range_allows_what_is_in_it(address: IPv4Address | IPv6Address) -> None:
     everything = Outbound.parse(allow_addresses=["0.0.0.0/0", "::/0"])
-    assert refusal(str(address), everything) is None
+    assert forbidden_kind(str(address), everything) is None
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,7 @@ def test_a_range_allows_what_is_in_it(address: IPv4Address | IPv6Address) -> Non
     ],
 )
 def test_what_the_operator_allows(allowed: str, address: str, dialled: bool) -> None:
-    assert (refusal(address, Outbound.parse(allow_addresses=[allowed])) is None) == dialled
+    assert (forbidden_kind(address, Outbound.parse(allow_addresses=[allowed])) is None) == dialled
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "2852039166", "0xa9fea9fe"])
@@ -225,7 +227,7 @@ async def test_the_first_address_gets_a_head_start(autojump_clock: trio.testing.
     stream, _ = await race(network.dial, ["a", "b", "c"])
     assert isinstance(stream, _Stream)
     assert stream.address == "c"
-    assert network.started == [(0.0, "a"), (HEAD_START, "b"), (2 * HEAD_START, "c")]
+    assert network.started == [(0.0, "a"), (ATTEMPT_DELAY_S, "b"), (2 * ATTEMPT_DELAY_S, "c")]
     assert network.still_open == {"c"}
 
 
@@ -252,7 +254,7 @@ async def test_all_addresses_fail(autojump_clock: trio.testing.MockClock) -> Non
 
 
 async def test_two_at_once_leave_one_open(autojump_clock: trio.testing.MockClock) -> None:
-    network = _Network(a=(HEAD_START + 1.0, True), b=(1.0, True))
+    network = _Network(a=(ATTEMPT_DELAY_S + 1.0, True), b=(1.0, True))
     stream, _ = await race(network.dial, ["a", "b"])
     assert isinstance(stream, _Stream)
     assert network.still_open == {stream.address}
@@ -268,12 +270,12 @@ async def test_hosts_with_many_addresses_that_do_not_answer_take_hardly_more_tha
         for host in range(50):
             nursery.start_soon(race, network.dial, [f"{host} {number}" for number in range(8)])
     assert {address for _, address in network.started} == set(addresses)
-    assert network.most_under_way == 50 + MOST_BESIDE
+    assert network.most_under_way == 50 + MAX_PARALLEL_ATTEMPTS
     assert network.under_way == 0
 
 
 async def test_a_place_beside_others_is_given_back(autojump_clock: trio.testing.MockClock) -> None:
-    for _ in range(2 * MOST_BESIDE):
+    for _ in range(2 * MAX_PARALLEL_ATTEMPTS):
         network = _Network(a=(9.0, True), b=(0.1, False), c=(0.1, True))
         stream, _ = await race(network.dial, ["a", "b", "c"])
         assert isinstance(stream, _Stream)

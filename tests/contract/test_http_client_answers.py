@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aintandem_notify.http_client import HttpAnswer
-from aintandem_notify.http_client.answer import LONGEST_RETRY_AFTER
+from aintandem_notify.http_client.answer import MAX_RETRY_AFTER_S
 from aintandem_notify.log import register_secret
 
 NOW = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
@@ -34,13 +34,13 @@ def _asking(value: str) -> HttpAnswer:
         ("30, -1", None),
         ("Mon, 05 Jan 2026 09:31:00 GMT, Mon, 05 Jan 2026 09:31:00 GMT", 60.0),
         ("86400", 86400.0),
-        ("86401", LONGEST_RETRY_AFTER),
-        ("9" * 400, LONGEST_RETRY_AFTER),
+        ("86401", MAX_RETRY_AFTER_S),
+        ("9" * 400, MAX_RETRY_AFTER_S),
         ("Mon, 05 Jan 2026 09:31:00 GMT", 60.0),
         ("Mon, 05 Jan 2026 09:31:00 -0000", 60.0),
         ("Mon, 05 Jan 2026 10:31:00 +0100", 60.0),
         ("Monday, 05-Jan-26 09:31:00 GMT", 60.0),
-        ("Fri, 01 Jan 2100 00:00:00 GMT", LONGEST_RETRY_AFTER),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", MAX_RETRY_AFTER_S),
         ("Mon, 05 Jan 2026 09:30:00 GMT", 0.0),
         ("Mon, 05 Jan 2026 09:29:59 GMT", None),
         ("-1", None),
@@ -67,7 +67,7 @@ def test_no_retry_after() -> None:
 @given(st.text())
 def test_retry_after_of_any_text_is_nothing_or_within_a_day(value: str) -> None:
     seconds = _asking(value).retry_after(NOW)
-    assert seconds is None or (math.isfinite(seconds) and 0 <= seconds <= LONGEST_RETRY_AFTER)
+    assert seconds is None or (math.isfinite(seconds) and 0 <= seconds <= MAX_RETRY_AFTER_S)
 
 
 @given(st.integers(0, 86400))

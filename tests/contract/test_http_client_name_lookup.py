@@ -17,7 +17,7 @@ import trio.testing
 from aintandem_notify.api import Plugin, PluginConfig, hookimpl
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.http_client.name_lookup import MAX_THREADS, PATIENCE, look_up
+from aintandem_notify.http_client.name_lookup import MAX_THREADS, SECOND_QUERY_AFTER_S, resolve
 from aintandem_notify.orchestrator.link.dial import client_context, open_stream
 from aintandem_notify.orchestrator.protocol.address import Endpoint
 from aintandem_notify.store import Store, open_storage
@@ -105,18 +105,18 @@ async def test_sockets_whose_names_hang_delay_no_other(resolver: Resolver) -> No
 
 async def test_numbers_need_no_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("looked up"))
-    assert await look_up("127.0.0.1") == ["127.0.0.1"]
-    assert await look_up("::1") == ["::1"]
-    assert await look_up("fe80::1%1") == await look_up("fe80::1%251") == ["fe80::1%1"]
-    assert await look_up("2130706433") == ["127.0.0.1"]
-    assert await look_up("0x7f.1") == ["127.0.0.1"]
+    assert await resolve("127.0.0.1") == ["127.0.0.1"]
+    assert await resolve("::1") == ["::1"]
+    assert await resolve("fe80::1%1") == await resolve("fe80::1%251") == ["fe80::1%1"]
+    assert await resolve("2130706433") == ["127.0.0.1"]
+    assert await resolve("0x7f.1") == ["127.0.0.1"]
 
 
 async def test_who_asks_for_the_same_name_shares_its_look_up(resolver: Resolver) -> None:
     answers: list[list[str]] = []
 
     async def ask() -> None:
-        answers.append(await look_up("slow.invalid"))
+        answers.append(await resolve("slow.invalid"))
 
     async with trio.open_nursery() as nursery:
         with trio.CancelScope() as impatient:
@@ -124,11 +124,11 @@ async def test_who_asks_for_the_same_name_shares_its_look_up(resolver: Resolver)
             nursery.start_soon(ask)
             await resolver.wait_for(1)
             impatient.cancel()
-            await look_up("slow.invalid")
+            await resolve("slow.invalid")
         resolver.released.set()
     assert answers == [["127.0.0.1"], ["127.0.0.1"]]
     assert resolver.hanging == ["slow.invalid"]
-    assert await look_up("slow.invalid") == ["127.0.0.1"]
+    assert await resolve("slow.invalid") == ["127.0.0.1"]
     assert len(resolver.hanging) == 2
 
 
@@ -137,11 +137,11 @@ async def test_giving_up_leaves_few_threads_behind(resolver: Resolver, mock_cloc
         for _ in range(3):
             with trio.CancelScope() as impatient:
                 impatient.cancel()
-                await look_up("slow.invalid")
-        mock_clock.jump(PATIENCE)
+                await resolve("slow.invalid")
+        mock_clock.jump(SECOND_QUERY_AFTER_S)
     await resolver.wait_for(MAX_THREADS)
     resolver.released.set()
-    assert await look_up("slow.invalid") == ["127.0.0.1"]
+    assert await resolve("slow.invalid") == ["127.0.0.1"]
     assert len(resolver.hanging) == MAX_THREADS
 
 
@@ -162,7 +162,7 @@ async def test_a_look_up_that_fails(resolver: Resolver, answer: Any, words: str)
     resolver.released.set()
     for _ in range(2):
         with pytest.raises(HttpFailed) as caught:
-            await look_up("slow.invalid")
+            await resolve("slow.invalid")
         assert str(caught.value) == f"cannot find the address of slow.invalid: {words}"
         assert not caught.value.maybe_sent
 

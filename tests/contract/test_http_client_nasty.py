@@ -385,7 +385,7 @@ async def test_others_have_their_turn_while_an_answer_comes_in_small_pieces() ->
 
 
 async def test_a_whole_answer_leaves_its_connection_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "IDLE_EXPIRY", 3600.0)
+    monkeypatch.setattr(pools, "IDLE_EXPIRY_S", 3600.0)
     async with open_server() as server, HttpClient() as http:
         # Of these nobody looks for the end.
         odd = ("8,000 headers", "chunks of one byte")

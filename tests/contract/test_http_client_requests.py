@@ -130,7 +130,7 @@ async def test_the_environment_names_no_proxy(
 async def test_connections_are_used_again_and_closed_at_the_end(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pools, "IDLE_EXPIRY", 3600.0)  # however long the machine stalls between two
+    monkeypatch.setattr(pools, "IDLE_EXPIRY_S", 3600.0)  # however long the machine stalls between two
     async with HttpClient() as http:
         for _ in range(3):
             await http.get(server.base)
@@ -569,12 +569,14 @@ async def test_a_body_is_not_left_to_the_garbage_collector(http: HttpClient, ser
     try:
         assert len((await http.get(server.base, max_body=2_000_000)).body) == 1_000_000
         assert (await http.get(server.base, max_body=500_000)).truncated
-        assert not [one for one in gc.get_objects() if isinstance(one, transport.Attempt) and one.body]
+        assert not [one for one in gc.get_objects() if isinstance(one, transport.Exchange) and one.body]
     finally:
         gc.enable()
 
 
-@pytest.mark.parametrize(("size", "asked"), [(transport.FREE_BODY, []), (transport.FREE_BODY + 1, [2**18 + 1])])
+@pytest.mark.parametrize(
+    ("size", "asked"), [(transport.SMALL_BODY_BYTES, []), (transport.SMALL_BODY_BYTES + 1, [2**18 + 1])]
+)
 async def test_room_is_asked_for_once_and_only_for_a_large_body(
     size: int, asked: list[int], http: HttpClient, server: LoopbackServer
 ) -> None:

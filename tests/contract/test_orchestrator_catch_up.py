@@ -579,7 +579,7 @@ async def test_how_far_a_project_is_seen_is_noted_from_time_to_time_and_at_the_e
 
 
 async def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aintandem_notify.orchestrator.rest.client.MAX_BODY", 20_000)
+    monkeypatch.setattr("aintandem_notify.orchestrator.rest.client.MAX_BODY_BYTES", 20_000)
     async with open_bench() as bench, bench.agent() as told:
         socket = await begin(bench, told)
         times = {"startedAt": now(), "completedAt": now()}
@@ -598,7 +598,7 @@ async def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones(monkeypatch
 async def test_a_list_without_pages_that_is_too_large_is_said_to_be_missing_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("aintandem_notify.orchestrator.rest.client.MAX_BODY", 20_000)
+    monkeypatch.setattr("aintandem_notify.orchestrator.rest.client.MAX_BODY_BYTES", 20_000)
     async with open_bench() as bench, bench.agent() as told:
         socket = await begin(bench, told)
         bench.raw.rest[EXECUTIONS] = [{"id": f"e{n}", "status": "failed", "error": "x" * 3000} for n in range(20)]

@@ -15,7 +15,7 @@ import trio
 from aintandem_notify.config import Outbound
 from aintandem_notify.errors import ConfigError, LinkLost
 from aintandem_notify.http_client import addresses
-from aintandem_notify.orchestrator.link.dial import LONGEST_PROXY_ANSWER, client_context, open_stream
+from aintandem_notify.orchestrator.link.dial import MAX_PROXY_RESPONSE_BYTES, client_context, open_stream
 from aintandem_notify.orchestrator.protocol.address import Endpoint
 
 TLS = Path(__file__).parent.parent / "support" / "tls"
@@ -205,7 +205,7 @@ async def test_through_a_proxy_that_speaks_tls_itself() -> None:
         (b"SSH-2.0-x\r\n\r\n", "the proxy does not speak HTTP"),
         (b"HTTP/1.1 200 OK\r\n", "the proxy gave no whole answer"),
         (b"", "the proxy gave no whole answer"),
-        (b"HTTP/1.1 200 OK\r\nA: " + b"x" * (LONGEST_PROXY_ANSWER + 1), "the proxy gave no whole answer"),
+        (b"HTTP/1.1 200 OK\r\nA: " + b"x" * (MAX_PROXY_RESPONSE_BYTES + 1), "the proxy gave no whole answer"),
     ],
 )
 async def test_a_proxy_that_does_not_connect_us(answer: bytes, words: str) -> None:

@@ -17,7 +17,7 @@ from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpAnswer, HttpClient
 from aintandem_notify.orchestrator import Login, Session
 from aintandem_notify.orchestrator.rest.client import OrchestratorApi
-from aintandem_notify.orchestrator.rest.records import Record, bare
+from aintandem_notify.orchestrator.rest.records import Record, without_extras
 from support.raw_orchestrator import RawOrchestrator, RestAnswer, open_raw_orchestrator
 
 
@@ -221,7 +221,7 @@ async def test_of_a_list_that_is_read_one_by_one_nothing_is_left_but_what_is_tak
         def take(record: Record) -> str:
             left.append(sum(one() is not None for one in records))
             records.append(weakref.ref(record))
-            return str(bare(record).model_dump()["id"])
+            return str(without_extras(record).model_dump()["id"])
 
         assert await getattr(orchestrator, name)(*arguments, take, **options) == ["a", "b"]
         assert max(left) <= 1

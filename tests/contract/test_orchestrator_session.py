@@ -16,12 +16,12 @@ from aintandem_notify.domain.events import AgentEvent
 from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, ServerTrouble
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.orchestrator import Credentials, GivenToken, Login, Session
-from aintandem_notify.orchestrator.auth.tokens import Origin, Token, renewal_moment
+from aintandem_notify.orchestrator import Credentials, Login, Session, StaticToken
+from aintandem_notify.orchestrator.auth.tokens import Token, TokenOrigin, renewal_time
 from support.raw_orchestrator import HttpRequest, RawOrchestrator, RestAnswer, open_raw_orchestrator
 
 LOGIN = Login("admin", Secret("admin123"))
-GIVEN = GivenToken(Secret("a-token-from-elsewhere"))
+GIVEN = StaticToken(Secret("a-token-from-elsewhere"))
 
 
 @asynccontextmanager
@@ -52,7 +52,7 @@ async def test_a_login_gives_a_token_that_is_kept() -> None:
         token = await session.token()
         assert await session.token() is token
         assert raw.logins == [{"username": "admin", "password": "admin123"}]
-        assert token.origin is Origin.LOGIN
+        assert token.origin is TokenOrigin.LOGIN
         assert session.token_expires_at == token.expires_at
         assert token.expires_at is not None
         assert session.base == f"{raw.url}/api"
@@ -114,7 +114,7 @@ async def test_an_aging_token_is_refreshed_without_a_refusal(mock_clock: trio.te
         await session.token()
         mock_clock.jump(800)
         token = await session.token()
-        assert token.origin is Origin.REFRESH
+        assert token.origin is TokenOrigin.REFRESH
         assert len(raw.logins) == len(raw.refreshes) == 1
         assert await session.token() is token
 
@@ -129,14 +129,14 @@ async def test_trouble_with_a_refresh_is_waited_out_while_the_token_is_good(
         assert await session.token() is token
         assert len(raw.logins) == 1
         mock_clock.jump(150)
-        assert (await session.token()).origin is Origin.LOGIN
+        assert (await session.token()).origin is TokenOrigin.LOGIN
 
 
 async def test_a_refused_token_out_of_a_refresh_asks_for_a_login() -> None:
     async with open_raw_orchestrator() as raw, session_with(raw) as (session, _):
         second = await session.renew(await session.token())
         third = await session.renew(second)
-        assert [second.origin, third.origin] == [Origin.REFRESH, Origin.LOGIN]
+        assert [second.origin, third.origin] == [TokenOrigin.REFRESH, TokenOrigin.LOGIN]
         assert (len(raw.logins), len(raw.refreshes)) == (2, 1)
 
 
@@ -155,7 +155,7 @@ async def test_a_refused_refresh_ends_in_a_login(answer: RestAnswer) -> None:
     async with open_raw_orchestrator() as raw, session_with(raw) as (session, told):
         raw.rest["POST /api/auth/refresh"] = answer
         token = await session.renew(await session.token())
-        assert token.origin is Origin.LOGIN
+        assert token.origin is TokenOrigin.LOGIN
         assert len(raw.logins) == 2
         assert told == []
 
@@ -302,7 +302,7 @@ async def test_a_url_that_is_nowhere() -> None:
 async def test_a_given_token_is_used_as_it_is() -> None:
     async with open_raw_orchestrator() as raw, session_with(raw, GIVEN) as (session, told):
         token = await session.token()
-        assert (token.text, token.origin) == ("a-token-from-elsewhere", Origin.GIVEN)
+        assert (token.text, token.origin) == ("a-token-from-elsewhere", TokenOrigin.GIVEN)
         for _ in range(3):
             with pytest.raises(AuthenticationFailed, match="refused the token that it was given"):
                 await session.renew(token)
@@ -319,11 +319,11 @@ async def test_a_given_token_is_used_to_its_end(mock_clock: trio.testing.MockClo
     """Nobody can renew it, so links are not opened again for its sake."""
     async with (
         open_raw_orchestrator() as raw,
-        session_with(raw, GivenToken(Secret(raw.new_token()))) as (session, _),
+        session_with(raw, StaticToken(Secret(raw.new_token()))) as (session, _),
     ):
         token = await session.token()
         assert token.expires_at is not None
-        assert renewal_moment(token, lambda: 0.0) == math.inf
+        assert renewal_time(token, lambda: 0.0) == math.inf
         mock_clock.jump(10 * raw.token_lifetime)
         assert await session.token() is token
 

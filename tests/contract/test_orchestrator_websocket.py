@@ -20,14 +20,14 @@ from aintandem_notify.orchestrator.link import handshake as tap_module
 from aintandem_notify.orchestrator.link.frame_memory import COPIES, FrameMemory
 from aintandem_notify.orchestrator.link.handshake import HandshakeStream
 from aintandem_notify.orchestrator.link.websocket import (
-    HASTY_CLOSE_TIMEOUT_S,
     MAX_BATCH_FRAMES,
     MAX_MESSAGE_SIZE,
+    SHORT_CLOSE_TIMEOUT_S,
     Frame,
     Link,
     LinkSettings,
-    dialler,
     open_link,
+    stream_opener,
 )
 from aintandem_notify.orchestrator.protocol.address import Endpoint, SocketTarget, socket_target
 from support.nasty.orchestrator_http import UPGRADES
@@ -53,7 +53,7 @@ def tls() -> ssl.SSLContext:
 
 
 def settings(**how: Any) -> LinkSettings:
-    return LinkSettings(dial=dialler(tls), clock=SystemClock(), **{"connect_timeout": 60.0, **how})
+    return LinkSettings(dial=stream_opener(tls), clock=SystemClock(), **{"connect_timeout": 60.0, **how})
 
 
 def target(raw: RawOrchestrator) -> SocketTarget:
@@ -305,10 +305,10 @@ async def test_one_that_does_not_answer_a_goodbye_is_left(autojump_clock: trio.t
             await link.receive_batch()
 
 
-@pytest.mark.parametrize("seconds", [HASTY_CLOSE_TIMEOUT_S, 0.0], ids=["in time", "after a standstill"])
+@pytest.mark.parametrize("seconds", [SHORT_CLOSE_TIMEOUT_S, 0.0], ids=["in time", "after a standstill"])
 async def test_being_cancelled_says_goodbye_too(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when no time is left for it, as when the machine let us stand still for longer than it may take."""
-    monkeypatch.setattr("aintandem_notify.orchestrator.link.websocket.HASTY_CLOSE_TIMEOUT_S", seconds)
+    monkeypatch.setattr("aintandem_notify.orchestrator.link.websocket.SHORT_CLOSE_TIMEOUT_S", seconds)
     async with open_raw_orchestrator() as raw:
         with trio.CancelScope() as scope:
             async with connected(raw) as (link, socket):
@@ -694,7 +694,7 @@ async def test_a_large_message_in_pieces_asks_for_room_too() -> None:
 
 
 async def test_a_large_message_that_does_not_end_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tap_module, "LONGEST_MESSAGE_S", 0.05)
+    monkeypatch.setattr(tap_module, "MESSAGE_TIMEOUT_S", 0.05)
     async with open_raw_orchestrator() as raw, open_link(target(raw), settings()) as link:
         socket = await raw.connections.receive()
         await socket.send_bytes_raw(frame("x" * 2**20)[:-1])

@@ -25,14 +25,14 @@ from aintandem_notify.domain.events import Family
 from aintandem_notify.errors import Disconnected, HttpFailed, LinkGivenUp, LinkLost, ProjectGone
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.orchestrator import WatchSettings
-from aintandem_notify.orchestrator.auth.tokens import Origin, Token
-from aintandem_notify.orchestrator.link.reconnect_policy import Trouble
+from aintandem_notify.orchestrator.auth.tokens import Token, TokenOrigin
+from aintandem_notify.orchestrator.link.reconnect_policy import ConnectionTrouble
 from aintandem_notify.orchestrator.protocol.address import SocketTarget, socket_target
 from aintandem_notify.orchestrator.watch.project import LAST_COMMIT_S
 from aintandem_notify.orchestrator.watch.settings import EventSink
 from support.raw_orchestrator import event_text
 
-TOKEN = Token("T", Origin.GIVEN)
+TOKEN = Token("T", TokenOrigin.GIVEN)
 
 
 def frames(first: int, last: int) -> list[str]:
@@ -123,7 +123,7 @@ class World:
                 sink=sink,
                 clock=clock,
                 chance=lambda: 1.0,
-                fatal=frozenset({Trouble.REFUSED, Trouble.GONE}),
+                fatal=frozenset({ConnectionTrouble.REFUSED, ConnectionTrouble.GONE}),
                 tells_every_try=True,
             )
 

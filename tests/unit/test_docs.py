@@ -18,7 +18,7 @@ from aintandem_notify.foundation import open_files, signals
 from aintandem_notify.foundation.http_server import connections
 from aintandem_notify.foundation.stdio import line_buffer
 from aintandem_notify.http_client import client, pools
-from aintandem_notify.http_client.addresses import refusal
+from aintandem_notify.http_client.addresses import forbidden_kind
 from aintandem_notify.ingest import writer
 from aintandem_notify.live_view import model
 from aintandem_notify.log import entries
@@ -105,7 +105,7 @@ def test_every_address_that_the_page_calls_refused_is() -> None:
     networks = [ip_network(address) for address in re.findall(r"`([0-9a-f:.]+(?:/\d+)?)`", section)]
     assert len(networks) == 10
     ends = [str(address) for network in networks for address in (network[0], network[-1])]
-    assert [address for address in ends if refusal(address, Outbound()) is None] == []
+    assert [address for address in ends if forbidden_kind(address, Outbound()) is None] == []
 
 
 def mib(size: int) -> str:
@@ -123,7 +123,7 @@ FIGURES = {
         f"more than {events.MAX_VALUES:,} values, or more than {mib(websocket.MAX_MESSAGE_SIZE)} MiB",
         f"a project's {rest_snapshot.MAX_TASKS:,} newest tasks",
         f"the {writer.MAX_OPEN_RUNS} runs without an end that moved last",
-        f"{mib(frame_memory.LARGE_MESSAGES)} MiB: room for one of {mib(websocket.MAX_MESSAGE_SIZE)} MiB",
+        f"{mib(frame_memory.LARGE_MESSAGES_BYTES)} MiB: room for one of {mib(websocket.MAX_MESSAGE_SIZE)} MiB",
         f"{event_buffer.MAX_BUFFERED:,} events and {mib(event_buffer.MAX_BUFFERED_SIZE)} Mi characters a project",
         f"the {writer.MAX_CACHED_RUNS:,} that moved last, each with {runs.OUTPUT_TAIL_CHARACTERS:,} characters",
         f"{notification_cache.MOST:,} and {mib(notification_cache.MOST_CHARACTERS)} Mi characters a destination",
@@ -156,7 +156,7 @@ FIGURES = {
     ],
     "plugins/console/README.md": [f"up to {Console.in_flight} notifications"],
     "plugins/file_log/README.md": [f"up to {FileLog.in_flight} lines"],
-    "plugins/webhook/README.md": [f"kept for {WORDS[pools.IDLE_EXPIRY]}"],
+    "plugins/webhook/README.md": [f"kept for {WORDS[pools.IDLE_EXPIRY_S]}"],
 }
 """Words of a page that hold a figure of the code."""
 

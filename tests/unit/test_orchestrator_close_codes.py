@@ -3,7 +3,7 @@
 import pytest
 
 from aintandem_notify.errors import LinkLost, LinkRefused, OrchestratorError, ProjectGone
-from aintandem_notify.orchestrator.link.close_codes import error_for_close, error_for_status, leaves
+from aintandem_notify.orchestrator.link.close_codes import error_for_close, error_for_status, leaf_exceptions
 
 LOST_CODES = [1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 4000, 4999]
 REFUSED_CODES = [1008, 4001, 4401, 4403]
@@ -53,5 +53,5 @@ def test_statuses_of_a_refused_upgrade(status: int, kind: type[OrchestratorError
 def test_leaves_of_nested_groups() -> None:
     one, two, three = ValueError(1), ValueError(2), KeyboardInterrupt()
     group = BaseExceptionGroup("", [ExceptionGroup("", [one, ExceptionGroup("", [two])]), three])
-    assert list(leaves(group)) == [one, two, three]
-    assert list(leaves(one)) == [one]
+    assert list(leaf_exceptions(group)) == [one, two, three]
+    assert list(leaf_exceptions(one)) == [one]

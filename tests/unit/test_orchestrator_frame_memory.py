@@ -6,7 +6,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from aintandem_notify.foundation.memory_budget import MemoryBudget
 from aintandem_notify.orchestrator.link import frame_memory
-from aintandem_notify.orchestrator.link.frame_memory import COPIES, FRAME_COST, FrameMemory, LinkMemory
+from aintandem_notify.orchestrator.link.frame_memory import COPIES, FRAME_OVERHEAD_BYTES, FrameMemory, LinkMemory
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ async def test_a_link_that_ends_gives_everything_back(room: FrameMemory, taken: 
     await link.ask(1000)
     if taken:
         link.take(1000)
-    assert (room.large.used, room.buffered) == (COPIES * 1000, 30 + 2 * FRAME_COST)
+    assert (room.large.used, room.buffered) == (COPIES * 1000, 30 + 2 * FRAME_OVERHEAD_BYTES)
     link.close()
     assert (room.large.used, room.buffered) == (0, 0)
     await link.ask(1000)
@@ -52,8 +52,8 @@ async def test_a_link_that_ends_gives_everything_back(room: FrameMemory, taken: 
 async def test_where_much_is_buffered_each_link_hands_over_what_it_has(
     room: FrameMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frame_memory, "MOST_BUFFERED", 10_000)
-    monkeypatch.setattr(frame_memory, "FAIR_SHARE", 1_000)
+    monkeypatch.setattr(frame_memory, "MAX_BUFFERED_CHARS", 10_000)
+    monkeypatch.setattr(frame_memory, "MIN_LINK_CHARS", 1_000)
     busy, other = LinkMemory(room), LinkMemory(room)
     taken = 0
     while busy.take(436):

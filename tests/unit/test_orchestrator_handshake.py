@@ -3,7 +3,7 @@
 import trio
 import trio.testing
 
-from aintandem_notify.orchestrator.link.handshake import PORTION, HandshakeStream
+from aintandem_notify.orchestrator.link.handshake import PORTION_BYTES, HandshakeStream
 from aintandem_notify.orchestrator.link.text_frames import TextFrameReader
 
 
@@ -18,6 +18,6 @@ async def test_the_library_gets_small_portions_so_that_a_flood_of_empty_fragment
     got = bytearray()
     while len(got) < len(flood):
         portion = await tap.receive_some(65536)
-        assert 0 < len(portion) <= PORTION
+        assert 0 < len(portion) <= PORTION_BYTES
         got += portion
     assert got == flood

@@ -10,7 +10,7 @@ from aintandem_notify.orchestrator.link.heartbeat import (
     HeartbeatState,
     control_frame,
     is_ping,
-    next_beat,
+    next_action,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,7 +33,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 def test_what_comes_next(
     heard_at: float, pinged_at: float, now: float, beat: HeartbeatAction, wait: float
 ) -> None:
-    assert next_beat(HeartbeatState(30.0, heard_at, pinged_at), now) == (beat, wait)
+    assert next_action(HeartbeatState(30.0, heard_at, pinged_at), now) == (beat, wait)
 
 
 @pytest.mark.parametrize(
@@ -41,13 +41,13 @@ def test_what_comes_next(
     [(80.0, HeartbeatAction.WAIT, 10.0), (90.0, HeartbeatAction.PING, 0.0), (900.0, HeartbeatAction.PING, 0.0)],
 )
 def test_no_verdict_while_our_reader_pauses(now: float, beat: HeartbeatAction, wait: float) -> None:
-    assert next_beat(HeartbeatState(30.0, 0.0, 60.0, paused=True), now) == (beat, wait)
+    assert next_action(HeartbeatState(30.0, 0.0, 60.0, paused=True), now) == (beat, wait)
 
 
 def test_waiting_always_gets_somewhere() -> None:
     """Whatever the times, a wait is longer than nothing, so that nobody spins."""
     for tenths in range(1000):
-        beat, wait = next_beat(HeartbeatState(30.0, 0.0, 60.0), tenths / 10)
+        beat, wait = next_action(HeartbeatState(30.0, 0.0, 60.0), tenths / 10)
         assert beat is not HeartbeatAction.WAIT or wait > 0
 
 

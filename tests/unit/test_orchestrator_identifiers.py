@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aintandem_notify.domain.events import MAX_ID_LENGTH, ConnectionConnectedEvent
-from aintandem_notify.orchestrator.protocol.identifiers import UnusableId, checked_id
-from aintandem_notify.orchestrator.rest.client import quoted
+from aintandem_notify.orchestrator.protocol.identifiers import InvalidId, validate_id
+from aintandem_notify.orchestrator.rest.client import quote_id
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("value", ["project-123", "1", "...", "a/b", "ü ?#%", "x" * MAX_ID_LENGTH])
 def test_what_may_be_an_id(value: str) -> None:
-    assert checked_id(value) == value
-    assert "/" not in quoted(value)
+    assert validate_id(value) == value
+    assert "/" not in quote_id(value)
 
 
 @pytest.mark.parametrize(
@@ -30,23 +30,23 @@ def test_what_may_be_an_id(value: str) -> None:
     ],
 )
 def test_what_no_address_can_hold(value: str, message: str) -> None:
-    with pytest.raises(UnusableId, match=message):
-        checked_id(value, "task_id")
+    with pytest.raises(InvalidId, match=message):
+        validate_id(value, "task_id")
     with pytest.raises(ValueError, match="the id "):
-        quoted(value)
+        quote_id(value)
 
 
 @pytest.mark.parametrize("value", [None, 5, b"project", True])
 def test_what_is_no_text(value: object) -> None:
     with pytest.raises(TypeError, match=f"project_id should be a str, not {type(value).__name__}"):
-        checked_id(value, "project_id")
+        validate_id(value, "project_id")
 
 
 @given(st.text())
 def test_an_id_that_may_be_asked_for_may_be_named_by_events(value: str) -> None:
     try:
-        checked_id(value)
-    except UnusableId:
+        validate_id(value)
+    except InvalidId:
         return
     event = ConnectionConnectedEvent(timestamp=MOMENT, project_id=value)
     assert event.project_id == value

@@ -26,10 +26,10 @@ from aintandem_notify.errors import (
     StoreError,
 )
 from aintandem_notify.foundation.clock import TrioClock
-from aintandem_notify.orchestrator.auth.tokens import Origin, Token
+from aintandem_notify.orchestrator.auth.tokens import Token, TokenOrigin
 from aintandem_notify.orchestrator.link import frames
 from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
-from aintandem_notify.orchestrator.link.reconnect_policy import Trouble
+from aintandem_notify.orchestrator.link.reconnect_policy import ConnectionTrouble
 from aintandem_notify.orchestrator.link.states import ConnectionState
 from aintandem_notify.orchestrator.link.websocket import Frame, Link
 from aintandem_notify.orchestrator.protocol.address import SocketTarget, socket_target
@@ -106,7 +106,7 @@ class World:
     session_fails: deque[Exception] = field(default_factory=deque)
     renewal_fails: Exception | None = None
     lifetime: float = FOR_EVER
-    fatal: frozenset[Trouble] = frozenset()
+    fatal: frozenset[ConnectionTrouble] = frozenset()
     tells_every_try: bool = False
     places: ConnectionSlots = field(default_factory=ConnectionSlots)
     longest_event: int | None = None
@@ -121,7 +121,7 @@ class World:
     def _new(self) -> Token:
         self._count += 1
         now, life = trio.current_time(), self.lifetime
-        origin = Origin.LOGIN if self._count == 1 else Origin.REFRESH
+        origin = TokenOrigin.LOGIN if self._count == 1 else TokenOrigin.REFRESH
         self._present = Token(f"T{self._count}", origin, None, now + life * 0.75, now + life * 0.9)
         return self._present
 
@@ -326,7 +326,7 @@ async def test_some_trouble_can_be_the_end_at_once(
     world: World, autojump_clock: MockClock, refusal: OrchestratorError, tries: int, told: list[bool]
 ) -> None:
     """A library has a caller to tell; a token is exchanged all the same before it counts as refused."""
-    world.fatal, world.tells_every_try = frozenset({Trouble.REFUSED, Trouble.GONE}), True
+    world.fatal, world.tells_every_try = frozenset({ConnectionTrouble.REFUSED, ConnectionTrouble.GONE}), True
     world.plans += [Plan(refusal=refusal)] * 20
     await world.watch(10_000, reconnect_attempts=3)
     assert world.gave_up_for is refusal
@@ -336,7 +336,7 @@ async def test_some_trouble_can_be_the_end_at_once(
 
 
 async def test_a_refused_login_can_be_the_end_at_once(world: World, autojump_clock: MockClock) -> None:
-    world.fatal = frozenset({Trouble.REFUSED})
+    world.fatal = frozenset({ConnectionTrouble.REFUSED})
     world.session_fails.append(AuthenticationFailed("wrong password", status=401))
     await world.watch(10_000)
     assert isinstance(world.gave_up_for, AuthenticationFailed)
@@ -346,7 +346,7 @@ async def test_a_refused_login_can_be_the_end_at_once(world: World, autojump_clo
 async def test_a_project_that_goes_while_connected_can_be_the_end_at_once(
     world: World, autojump_clock: MockClock
 ) -> None:
-    world.fatal = frozenset({Trouble.GONE})
+    world.fatal = frozenset({ConnectionTrouble.GONE})
     world.plans.append(Plan(lasts=100, end=ProjectGone("gone")))
     await world.watch(10_000)
     assert world.states == ["connecting", "connected", "disconnected"]

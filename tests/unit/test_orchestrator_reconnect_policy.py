@@ -16,13 +16,13 @@ from aintandem_notify.errors import (
     ServerTrouble,
 )
 from aintandem_notify.orchestrator.link.reconnect_policy import (
-    Trouble,
+    ConnectionTrouble,
+    classify_error,
     close_code_of,
-    gives_up,
     pause_before_retry,
-    renews_token,
-    retries_at_once,
-    trouble_of,
+    should_give_up,
+    should_renew_token,
+    should_retry_at_once,
 )
 
 
@@ -36,30 +36,30 @@ class Settings:
 @pytest.mark.parametrize(
     ("error", "trouble", "code"),
     [
-        (LinkLost("x", 1012), Trouble.LOST, 1012),
-        (LinkRefused("x", 4401), Trouble.REFUSED, 4401),
-        (LinkRefused("x", 401), Trouble.REFUSED, 1006),
-        (ProjectGone("x"), Trouble.GONE, 4404),
-        (AuthenticationFailed("x", status=401), Trouble.REFUSED, 1006),
-        (Forbidden("x", status=403), Trouble.REFUSED, 1006),
-        (ApiError("x", status=302), Trouble.REFUSED, 1006),
-        (ServerTrouble("x", status=503), Trouble.LOST, 1006),
-        (HttpFailed("x"), Trouble.LOST, 1006),
+        (LinkLost("x", 1012), ConnectionTrouble.LOST, 1012),
+        (LinkRefused("x", 4401), ConnectionTrouble.REFUSED, 4401),
+        (LinkRefused("x", 401), ConnectionTrouble.REFUSED, 1006),
+        (ProjectGone("x"), ConnectionTrouble.GONE, 4404),
+        (AuthenticationFailed("x", status=401), ConnectionTrouble.REFUSED, 1006),
+        (Forbidden("x", status=403), ConnectionTrouble.REFUSED, 1006),
+        (ApiError("x", status=302), ConnectionTrouble.REFUSED, 1006),
+        (ServerTrouble("x", status=503), ConnectionTrouble.LOST, 1006),
+        (HttpFailed("x"), ConnectionTrouble.LOST, 1006),
     ],
 )
-def test_kinds_of_trouble(error: OrchestratorError | HttpFailed, trouble: Trouble, code: int) -> None:
-    assert trouble_of(error) is trouble
+def test_kinds_of_trouble(error: OrchestratorError | HttpFailed, trouble: ConnectionTrouble, code: int) -> None:
+    assert classify_error(error) is trouble
     assert close_code_of(error) == code
 
 
 def test_a_lost_link_comes_back_with_full_jitter() -> None:
-    ceilings = [pause_before_retry(Trouble.LOST, n, Settings(), lambda: 1.0) for n in range(1, 9)]
+    ceilings = [pause_before_retry(ConnectionTrouble.LOST, n, Settings(), lambda: 1.0) for n in range(1, 9)]
     assert ceilings == [1, 2, 4, 8, 16, 30, 30, 30]
-    assert pause_before_retry(Trouble.LOST, 5, Settings(), lambda: 0.0) == 0.0
+    assert pause_before_retry(ConnectionTrouble.LOST, 5, Settings(), lambda: 0.0) == 0.0
 
 
-@pytest.mark.parametrize("trouble", [Trouble.REFUSED, Trouble.GONE])
-def test_what_a_person_must_mend_is_asked_for_slowly(trouble: Trouble) -> None:
+@pytest.mark.parametrize("trouble", [ConnectionTrouble.REFUSED, ConnectionTrouble.GONE])
+def test_what_a_person_must_mend_is_asked_for_slowly(trouble: ConnectionTrouble) -> None:
     assert [pause_before_retry(trouble, n, Settings(), lambda: 0.0) for n in range(1, 6)] == [10, 30, 60, 300, 300]
     assert pause_before_retry(trouble, 1, Settings(), lambda: 1.0) == 12.0
     assert pause_before_retry(trouble, 1, Settings(0.5), lambda: 0.0) == 5.0
@@ -70,7 +70,7 @@ def test_what_a_person_must_mend_is_asked_for_slowly(trouble: Trouble) -> None:
     [(None, 10**9, False), (10, 10, False), (10, 11, True), (0, 1, True)],
 )
 def test_when_to_give_up(attempts: int | None, failures: int, answer: bool) -> None:
-    assert gives_up(failures, Settings(reconnect_attempts=attempts)) is answer
+    assert should_give_up(failures, Settings(reconnect_attempts=attempts)) is answer
 
 
 @pytest.mark.parametrize(
@@ -87,5 +87,5 @@ def test_when_to_give_up(attempts: int | None, failures: int, answer: bool) -> N
     ],
 )
 def test_refusals(code: int, refusals: int, renews: bool, at_once: bool) -> None:
-    assert renews_token(code, refusals) is renews
-    assert retries_at_once(refusals) is at_once
+    assert should_renew_token(code, refusals) is renews
+    assert should_retry_at_once(refusals) is at_once

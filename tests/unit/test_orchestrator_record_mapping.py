@@ -22,7 +22,7 @@ from aintandem_notify.orchestrator.rest.records import (
     OperationRecord,
     SandboxRecord,
     TaskRecord,
-    records,
+    parse_records,
 )
 from support.outbox import NOW
 
@@ -147,7 +147,9 @@ def test_a_sandbox_and_what_was_done_to_it(
     sandbox: dict[str, Any] | None, operations: list[dict[str, Any]], said: str | None
 ) -> None:
     rows = [] if sandbox is None else [{"id": "b1", "projectId": "p"} | sandbox]
-    found = sandbox_observations("p", records(SandboxRecord, rows), records(OperationRecord, operations), KNOWN)
+    found = sandbox_observations(
+        "p", parse_records(SandboxRecord, rows), parse_records(OperationRecord, operations), KNOWN
+    )
     if said is None:
         assert found == []
         return
@@ -159,26 +161,28 @@ def test_a_sandbox_and_what_was_done_to_it(
 
 
 def test_sandboxes_of_other_projects_are_not_ours() -> None:
-    rows = records(
+    rows = parse_records(
         SandboxRecord, [{"id": "x", "projectId": "q", "status": "error"}, {"id": "y", "status": "error"}]
     )
     assert sandbox_observations("p", rows, [], KNOWN) == []
 
 
 def test_a_list_that_names_no_projects_has_ours_by_what_we_know_and_by_our_operations() -> None:
-    rows = records(SandboxRecord, [{"id": name, "status": "error"} for name in ("b1", "b2", "b3", "b4")])
+    rows = parse_records(SandboxRecord, [{"id": name, "status": "error"} for name in ("b1", "b2", "b3", "b4")])
     asked = [
         {"id": "o1", "sandboxId": "b2", "type": "start", "status": "in_progress"},
         {"id": "o2", "sandboxId": "b3", "projectId": "p", "type": "start", "status": "in_progress"},
         {"id": "o3", "sandboxId": "b4", "projectId": "q", "type": "start", "status": "in_progress"},
     ]
-    found = sandbox_observations("p", rows, records(OperationRecord, asked), KNOWN)
+    found = sandbox_observations("p", rows, parse_records(OperationRecord, asked), KNOWN)
     assert sorted(one.ref.id for one in found) == ["b1", "b2", "b3"]
 
 
 def test_an_operation_of_ours_makes_no_foreign_sandbox_ours() -> None:
-    rows = records(SandboxRecord, [{"id": "x", "projectId": "q", "status": "error"}])
-    asked = records(OperationRecord, [{"id": "o1", "sandboxId": "x", "type": "start", "status": "completed"}])
+    rows = parse_records(SandboxRecord, [{"id": "x", "projectId": "q", "status": "error"}])
+    asked = parse_records(
+        OperationRecord, [{"id": "o1", "sandboxId": "x", "type": "start", "status": "completed"}]
+    )
     assert sandbox_observations("p", rows, asked, KNOWN) == []
 
 

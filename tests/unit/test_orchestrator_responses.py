@@ -21,13 +21,13 @@ from aintandem_notify.errors import (
 from aintandem_notify.foundation.foreign_json import MAX_VALUES
 from aintandem_notify.http_client import HttpAnswer
 from aintandem_notify.orchestrator.protocol.responses import (
-    LONGEST_MESSAGE,
-    TooLarge,
-    content_of,
-    error_for_answer,
-    rows_of,
+    MAX_MESSAGE_LENGTH,
+    ResponseTooLarge,
+    error_for_response,
+    find_rows,
+    parse_response,
 )
-from aintandem_notify.orchestrator.rest.records import ProjectRecord, TaskRecord, records
+from aintandem_notify.orchestrator.rest.records import ProjectRecord, TaskRecord, parse_records
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -71,7 +71,7 @@ def answer(status: int, content: Any = None, **headers: str) -> HttpAnswer:
     ],
 )
 def test_errors_are_typed(status: int, code: str, kind: type[ApiError]) -> None:
-    error = error_for_answer(answer(status, {"error": "so it goes", "code": code, "details": {"a": 1}}), NOW)
+    error = error_for_response(answer(status, {"error": "so it goes", "code": code, "details": {"a": 1}}), NOW)
     assert type(error) is kind
     assert (error.status, error.code, error.details, error.message) == (status, code, {"a": 1}, "so it goes")
 
@@ -91,7 +91,7 @@ def test_errors_are_typed(status: int, code: str, kind: type[ApiError]) -> None:
     ],
 )
 def test_any_other_body_is_tolerated(body: bytes) -> None:
-    error = error_for_answer(answer(404, body), NOW)
+    error = error_for_response(answer(404, body), NOW)
     assert type(error) is NotFound
     assert error.message == "the orchestrator answered with an error"
     assert error.code == ""
@@ -99,33 +99,33 @@ def test_any_other_body_is_tolerated(body: bytes) -> None:
 
 @pytest.mark.parametrize("body", [{"message": "m"}, {"error": {"message": "m"}}, {"error": " m\n"}])
 def test_messages_are_found(body: Any) -> None:
-    assert error_for_answer(answer(400, body), NOW).message == "m"
+    assert error_for_response(answer(400, body), NOW).message == "m"
 
 
 def test_messages_are_short_and_without_secrets() -> None:
     text = "token=eyJhbGciOi.eyJzdWIiOi.c2lnbmF0dXJl " + "x" * 10_000
-    message = error_for_answer(answer(400, {"error": text}), NOW).message
-    assert LONGEST_MESSAGE - len(text.split()[0]) < len(message) <= LONGEST_MESSAGE
+    message = error_for_response(answer(400, {"error": text}), NOW).message
+    assert MAX_MESSAGE_LENGTH - len(text.split()[0]) < len(message) <= MAX_MESSAGE_LENGTH
     assert "eyJ" not in message
 
 
 def test_trouble_says_when_to_come_back() -> None:
-    error = error_for_answer(answer(503, {}, **{"retry-after": "7"}), NOW)
+    error = error_for_response(answer(503, {}, **{"retry-after": "7"}), NOW)
     assert isinstance(error, ServerTrouble)
     assert error.retry_after == 7.0
 
 
 def test_contents() -> None:
-    assert content_of(answer(200, {"a": [1]}), NOW) == {"a": [1]}
-    assert content_of(answer(204, b""), NOW) is None
+    assert parse_response(answer(200, {"a": [1]}), NOW) == {"a": [1]}
+    assert parse_response(answer(204, b""), NOW) is None
     with pytest.raises(ApiError, match="not JSON"):
-        content_of(answer(200, b"<html>"), NOW)
-    with pytest.raises(TooLarge, match="more than 5 bytes"):
-        content_of(HttpAnswer(200, {}, b"[1, 2", truncated=True), NOW)
-    with pytest.raises(TooLarge, match="too many values"):
-        content_of(HttpAnswer(200, {}, b"[" + b"[]," * MAX_VALUES + b"1]"), NOW)
+        parse_response(answer(200, b"<html>"), NOW)
+    with pytest.raises(ResponseTooLarge, match="more than 5 bytes"):
+        parse_response(HttpAnswer(200, {}, b"[1, 2", truncated=True), NOW)
+    with pytest.raises(ResponseTooLarge, match="too many values"):
+        parse_response(HttpAnswer(200, {}, b"[" + b"[]," * MAX_VALUES + b"1]"), NOW)
     with pytest.raises(ApiError, match="odd answer"):
-        content_of(answer(302, b""), NOW)
+        parse_response(answer(302, b""), NOW)
 
 
 ROW = {"id": "a"}
@@ -145,7 +145,7 @@ ROW = {"id": "a"}
     ],
 )
 def test_lists_are_found(content: Any) -> None:
-    assert rows_of(content, "tasks") == [ROW]
+    assert find_rows(content, "tasks") == [ROW]
 
 
 @given(
@@ -155,18 +155,18 @@ def test_lists_are_found(content: Any) -> None:
 )
 def test_an_answer_has_a_list_or_says_nothing(content: Any) -> None:
     with suppress(ApiError):
-        assert isinstance(rows_of(content, "tasks"), list)
+        assert isinstance(find_rows(content, "tasks"), list)
 
 
 @pytest.mark.parametrize("content", [None, "", 7, "maintenance", {}, {"status": "maintenance"}, {"tasks": {}}])
 def test_an_answer_without_a_list_is_no_empty_list(content: Any) -> None:
     with pytest.raises(ApiError, match="holds no list of tasks"):
-        rows_of(content, "tasks")
+        find_rows(content, "tasks")
 
 
 @pytest.mark.parametrize("content", [[], {"tasks": []}, {"tasks": None, "total": 0}, {"data": None}])
 def test_an_empty_list_is_one(content: Any) -> None:
-    assert rows_of(content, "tasks") == []
+    assert find_rows(content, "tasks") == []
 
 
 def test_records_are_read_tolerantly() -> None:
@@ -183,12 +183,12 @@ def test_records_are_read_tolerantly() -> None:
         {"id": ""},
         {"id": ["a"]},
     ]
-    (task,) = records(TaskRecord, rows)
+    (task,) = parse_records(TaskRecord, rows)
     assert (task.id, task.status, task.created_at, task.completed_at) == ("7", "completed", NOW, None)
     assert task.error == '{"code": 1}'
     assert task.model_extra == {"unknown": True}
 
 
 def test_projects_have_an_id_and_perhaps_a_name() -> None:
-    found = records(ProjectRecord, [{"projectId": "a"}, {"id": "b", "name": "B"}])
+    found = parse_records(ProjectRecord, [{"projectId": "a"}, {"id": "b", "name": "B"}])
     assert [(project.id, project.name) for project in found] == [("a", None), ("b", "B")]

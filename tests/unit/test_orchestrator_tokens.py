@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.orchestrator.auth.tokens import Origin, Token, kept_token, make_token, renewal_moment
+from aintandem_notify.orchestrator.auth.tokens import (
+    Token,
+    TokenOrigin,
+    make_stored_token,
+    make_token,
+    renewal_time,
+)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECONDS = NOW.timestamp()
@@ -22,7 +28,7 @@ def jwt(claims: Any) -> str:
 
 
 def made(text: str) -> Token:
-    return make_token(text, Origin.LOGIN, now=NOW, current_time=100.0)
+    return make_token(text, TokenOrigin.LOGIN, now=NOW, current_time=100.0)
 
 
 def test_life_is_counted_from_arrival() -> None:
@@ -53,15 +59,15 @@ def test_a_life_of_no_length_is_no_hot_loop() -> None:
     ],
 )
 def test_what_was_kept_has_lived_already(claims: dict[str, float], renew: tuple[float, float]) -> None:
-    token = kept_token(jwt(claims), now=NOW, current_time=100.0)
+    token = make_stored_token(jwt(claims), now=NOW, current_time=100.0)
     assert token is not None
-    assert token.origin is Origin.KEPT
+    assert token.origin is TokenOrigin.KEPT
     assert (token.renew_from, token.renew_until) == pytest.approx(renew)
 
 
 @pytest.mark.parametrize("left", [0, -1, -1e6])
 def test_what_was_kept_too_long_is_none(left: float) -> None:
-    assert kept_token(jwt({"exp": SECONDS + left}), now=NOW, current_time=100.0) is None
+    assert make_stored_token(jwt({"exp": SECONDS + left}), now=NOW, current_time=100.0) is None
 
 
 @pytest.mark.parametrize(
@@ -88,7 +94,7 @@ def test_what_was_kept_too_long_is_none(left: float) -> None:
 def test_what_says_nothing_is_renewed_on_refusal_only(text: str) -> None:
     token = made(text)
     assert (token.renew_from, token.renew_until) == (math.inf, math.inf)
-    assert renewal_moment(token, lambda: 0.5) == math.inf
+    assert renewal_time(token, lambda: 0.5) == math.inf
 
 
 @given(st.text(max_size=80))
@@ -107,7 +113,7 @@ def test_any_claims_are_survived(claims: dict[str, Any]) -> None:
 
 def test_each_holder_draws_its_moment() -> None:
     token = made(jwt({"exp": SECONDS + 1000}))
-    moments = [renewal_moment(token, iter([part]).__next__) for part in (0.0, 0.5, 1.0)]
+    moments = [renewal_time(token, iter([part]).__next__) for part in (0.0, 0.5, 1.0)]
     assert moments == [850.0, 925.0, 1000.0]
 
 

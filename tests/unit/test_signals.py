@@ -75,7 +75,7 @@ _AS_TIMEOUT_SENDS_IT = """
 import os, signal, sys, trio
 from aintandem_notify import signals
 
-signals.SAME_SIGNAL_S = 3600.0
+signals.DUPLICATE_SIGNAL_S = 3600.0
 
 async def main():
     with signals.stop_signals(lambda: 3600.0) as stop:
@@ -150,7 +150,7 @@ async def test_a_hangup_is_heard_whenever_it_comes_and_never_ends_the_process() 
 _READ = """
 import ctypes, operator, os, signal, threading
 from functools import partial
-from aintandem_notify.foundation.signals import interrupts_heard
+from aintandem_notify.foundation.signals import interruptible_reads
 
 def interrupted_before_it_reads():
     # One call of C after the other, with no bytecode between them at which Python would look for signals.
@@ -161,11 +161,11 @@ def interrupted_before_it_reads():
 before = signal.getsignal(signal.SIGINT)
 for _ in range(20):
     try:
-        with interrupts_heard():
+        with interruptible_reads():
             interrupted_before_it_reads()
     except KeyboardInterrupt:
         print("heard", flush=True)
-with interrupts_heard():
+with interruptible_reads():
     pass
 assert signal.getsignal(signal.SIGINT) is before
 assert signal.set_wakeup_fd(-1) == -1

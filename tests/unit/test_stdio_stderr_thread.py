@@ -51,7 +51,7 @@ def test_all_of_it_is_written_in_order_before_the_block_ends(
 def test_a_stream_that_takes_nothing_holds_nobody_up_and_afterwards_the_lost_lines_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stderr_thread, "LINGER_S", 0.01)
+    monkeypatch.setattr(stderr_thread, "FLUSH_TIMEOUT_S", 0.01)
     with full_pipe() as (reader, writer), standard_error(monkeypatch, writer) as threaded:
         log.configure("info", "json")
         logger = log.get_logger("agent")
@@ -119,7 +119,7 @@ def test_a_reader_that_has_gone_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_was_not_taken_at_the_end_holds_up_nobody_after_it_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stderr_thread, "LINGER_S", 0.01)
+    monkeypatch.setattr(stderr_thread, "FLUSH_TIMEOUT_S", 0.01)
     with full_pipe() as (reader, writer):
         with standard_error(monkeypatch, writer) as threaded:
             say("nobody hears it")

@@ -27,7 +27,14 @@ from aintandem_notify.foundation.open_files import NO_LIMIT, FileBudget
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.ingest import open_ingest
 from aintandem_notify.maintenance import open_pruning, watch_trouble
-from aintandem_notify.orchestrator import ConnectionSlots, Credentials, Login, Session, credentials_of, open_fleet
+from aintandem_notify.orchestrator import (
+    ConnectionSlots,
+    Credentials,
+    Login,
+    Session,
+    credentials_from_config,
+    open_fleet,
+)
 from aintandem_notify.plugins import PluginHost, open_host
 from aintandem_notify.plugins.config_loading import LoadedConfig
 from aintandem_notify.sharing import node_name, open_membership, open_sharing
@@ -121,7 +128,7 @@ def _store(config: Config, blocks: AsyncExitStack) -> str | Path:
 async def _orchestrator(config: Config, blocks: AsyncExitStack) -> tuple[str, Credentials]:
     """Its address and the way in; the embedded simulator is started."""
     if not config.orchestrator.embedded:
-        return config.orchestrator.url, credentials_of(config.orchestrator)
+        return config.orchestrator.url, credentials_from_config(config.orchestrator)
     named = tuple(project.id for project in config.projects if not project.is_glob)
     simulator = await blocks.enter_async_context(open_simulator(demo_projects=named or DEFAULT_PROJECTS))
     return simulator.url, Login(simulator.username, Secret(simulator.password))

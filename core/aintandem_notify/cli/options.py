@@ -58,11 +58,11 @@ def plugin_file_policy(parameter: str) -> "FilePolicy":
 
 def resource_id(text: str) -> str:
     """The type of options that name a project or task; raises BadParameter for what cannot be the id of one."""
-    from aintandem_notify.orchestrator import UnusableId, checked_id
+    from aintandem_notify.orchestrator import InvalidId, validate_id
 
     try:
-        return checked_id(text)
-    except UnusableId as error:
+        return validate_id(text)
+    except InvalidId as error:
         raise click.BadParameter(str(error)) from None
 
 

@@ -42,14 +42,14 @@ from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock, SystemClock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator import (
-    GivenToken,
     MemoryTokens,
     Session,
+    StaticToken,
     TokenStore,
     WatchSettings,
-    checked_id,
+    validate_id,
 )
-from aintandem_notify.orchestrator.link.reconnect_policy import Trouble
+from aintandem_notify.orchestrator.link.reconnect_policy import ConnectionTrouble
 from aintandem_notify.orchestrator.link.websocket import open_link
 from aintandem_notify.orchestrator.watch.composition import link_settings
 from aintandem_notify.orchestrator.watch.settings import EventSink
@@ -59,7 +59,7 @@ GRACE_S: Final = 1.0
 BATCH_FRAMES: Final = 128
 """Frames that are made events at once. So few events at a time are gone again before Python's collector of garbage
 looks at them (it does after 700 new objects, an event is four); with thousands it takes a fifth of the time."""
-FATAL: Final = frozenset({Trouble.REFUSED, Trouble.GONE})
+FATAL: Final = frozenset({ConnectionTrouble.REFUSED, ConnectionTrouble.GONE})
 """What no waiting mends: the caller is told at once."""
 _PARTS: Final = frozenset({"auth", "projects", "tasks", "workflows", "sandboxes", "progress"})
 """What there is only inside of the client's block."""
@@ -167,7 +167,7 @@ class AInTandemClient:
         )
         self._request_timeout = request_timeout
         self._store = ErrorTranslatingStore(MemoryTokens() if tokens is None else tokens)
-        self._given_token = None if token is None else GivenToken(Secret(token))
+        self._given_token = None if token is None else StaticToken(Secret(token))
         self._history_limit, self._result_limit = history_limit, result_limit
         self._callback_runner = CallbackRunner(on_error)
         self._clock = clock or SystemClock()
@@ -365,7 +365,7 @@ class AInTandemClient:
         also gets what names the task and is of a type that this version does not know (UnknownEvent).
         """
         more = {"task_completed": on_complete, "task_failed": on_failed, "task_cancelled": on_cancelled}
-        event_filter = filter_from_ids(task_id=checked_id(task_id, "task_id"))
+        event_filter = filter_from_ids(task_id=validate_id(task_id, "task_id"))
         return await self._subscribe(project_id, event_filter, on_event, more, buffer)
 
     async def subscribe_to_workflow(

@@ -20,7 +20,7 @@ from aintandem_notify.errors import (
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.log import describe_error
-from aintandem_notify.orchestrator import OrchestratorApi, Session, UnusableId, credentials_of
+from aintandem_notify.orchestrator import InvalidId, OrchestratorApi, Session, credentials_from_config
 
 ANSWER_S: Final = 30.0
 """Seconds that the orchestrator gets for all that it is asked."""
@@ -34,7 +34,7 @@ async def check_orchestrator(config: Config, http: HttpClient) -> CheckResult:
     clock = SystemClock()
     session = Session(
         orchestrator.url,
-        credentials_of(orchestrator),
+        credentials_from_config(orchestrator),
         http=http,
         clock=clock,
         chance=random.random,
@@ -102,6 +102,6 @@ async def _exists(project_id: str, listed: Sequence[str], api: OrchestratorApi) 
         return True
     try:
         await api.project(project_id)
-    except (NotFound, UnusableId):
+    except (NotFound, InvalidId):
         return False
     return True

@@ -12,8 +12,8 @@ from typing import Final
 from aintandem_notify.config.types.outbound import Address, Network, Outbound
 
 LINK_LOCAL: Final = "a link-local address"
-ASSIGNED: Final = "an address that is set aside for network protocols"
-PROVIDERS: Final = "an address of a cloud provider's own services"
+PROTOCOL_ASSIGNED: Final = "an address that is set aside for network protocols"
+CLOUD_PROVIDER: Final = "an address of a cloud provider's own services"
 
 _KINDS: Final[tuple[tuple[Network, str], ...]] = tuple(
     (ip_network(network), kind)
@@ -23,18 +23,18 @@ _KINDS: Final[tuple[tuple[Network, str], ...]] = tuple(
         ("169.254.0.0/16", LINK_LOCAL),
         ("fe80::/10", LINK_LOCAL),
         # RFC 6890; 192.0.0.192 is Oracle's.
-        ("192.0.0.0/24", ASSIGNED),
+        ("192.0.0.0/24", PROTOCOL_ASSIGNED),
         # Alibaba's 100.100.100.200; Tailscale gives nothing out of this range to machines, it has its DNS there.
-        ("100.100.100.0/24", PROVIDERS),
+        ("100.100.100.0/24", CLOUD_PROVIDER),
         # Azure's WireServer, which hands out certificates.
-        ("168.63.129.16/32", PROVIDERS),
+        ("168.63.129.16/32", CLOUD_PROVIDER),
         # Unique local addresses with a prefix that was chosen and not drawn, as RFC 4193 wants it: Amazon's
         # (::254 metadata, ::23 pod identities), Google's, Oracle's, Akamai's, Scaleway's.
-        ("fd00:ec2::/32", PROVIDERS),
-        ("fd20:ce::/32", PROVIDERS),
-        ("fd00:c1::/32", PROVIDERS),
-        ("fd00:a9fe:a9fe::/48", PROVIDERS),
-        ("fd00:42::42/128", PROVIDERS),
+        ("fd00:ec2::/32", CLOUD_PROVIDER),
+        ("fd20:ce::/32", CLOUD_PROVIDER),
+        ("fd00:c1::/32", CLOUD_PROVIDER),
+        ("fd00:a9fe:a9fe::/48", CLOUD_PROVIDER),
+        ("fd00:42::42/128", CLOUD_PROVIDER),
     )
 )
 
@@ -47,7 +47,7 @@ _LOCAL_NAT64: Final = 0x0064_FF9B_0001
 _BEFORE_IPV4: Final = frozenset({0x00000000, 0x0000FFFF, 0xFFFF0000, 0x00005EFE, 0x02005EFE})
 
 
-def refusal(address: str, outbound: Outbound) -> str | None:
+def forbidden_kind(address: str, outbound: Outbound) -> str | None:
     """The kind of address that is not dialled unless ``outbound`` allows it, in words; None when it may be.
 
     An IPv6 address that leads to an IPv4 one is of the kind of either. Raises ValueError for what is no numeric

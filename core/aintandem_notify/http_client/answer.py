@@ -11,7 +11,7 @@ from typing import Any, Final
 from aintandem_notify.foundation.foreign_json import read_json
 from aintandem_notify.log import redact_to_one_line
 
-LONGEST_RETRY_AFTER: Final = 86400.0
+MAX_RETRY_AFTER_S: Final = 86400.0
 """Seconds; no server may silence us for longer than a day."""
 
 Room = Callable[[int], Awaitable[None]]
@@ -54,14 +54,14 @@ class HttpAnswer:
         return redact_to_one_line(self.text, goes_on=self.truncated)[:most]
 
     def retry_after(self, now: datetime) -> float | None:
-        """Seconds that the server asks to wait, at the most ``LONGEST_RETRY_AFTER``.
+        """Seconds that the server asks to wait, at the most ``MAX_RETRY_AFTER_S``.
 
         Understands seconds and HTTP dates (RFC 9110 section 10.2.3), and the longest of seconds that a proxy has
         repeated. None when it asks for nothing, for nothing that makes sense, or for a time that is over. ``now``
         is aware.
         """
         seconds = _seconds(self.headers.get("retry-after", "").strip(), now)
-        return None if seconds is None or seconds < 0 else min(seconds, LONGEST_RETRY_AFTER)
+        return None if seconds is None or seconds < 0 else min(seconds, MAX_RETRY_AFTER_S)
 
 
 def _seconds(value: str, now: datetime) -> float | None:

@@ -12,12 +12,12 @@ import httpcore
 import trio
 
 from aintandem_notify.config import Outbound
-from aintandem_notify.http_client.dialling import connect, in_words
+from aintandem_notify.http_client.dialling import connect, describe_os_error
 
-MOST_AT_ONCE: Final = 16384
+MAX_READ_BYTES: Final = 16384
 """Bytes that are read at a time; before more are, others have their turn. A few thousand tiny chunks or interim
 answers fit into them."""
-MOST_LOOKED_AT: Final = 16384
+MAX_PREFIX_BYTES: Final = 16384
 """Bytes at the beginning of an answer that are looked through for its end; of interim ones no more is read."""
 
 _FINAL: Final = re.compile(rb"HTTP/1\.\d [2-9]")
@@ -25,7 +25,7 @@ _FINAL: Final = re.compile(rb"HTTP/1\.\d [2-9]")
 SocketOptions = Iterable[httpcore.SOCKET_OPTION]
 
 
-class KeptConnectionClosed(httpcore.ReadError):
+class StaleConnection(httpcore.ReadError):
     """A connection that served an earlier request ended before the first byte of the answer to this one."""
 
 
@@ -55,7 +55,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         )
         return await connect(host, port, dial, self._outbound)
 
-    async def _dial(self, address: str, **options: Any) -> "WatchedStream":
+    async def _dial(self, address: str, **options: Any) -> "MonitoredStream":
         place = object()
         await self._room.acquire_on_behalf_of(place)
         leave = partial(self._room.release_on_behalf_of, place)
@@ -64,12 +64,12 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
             try:
                 stream = await self._backend.connect_tcp(address, **options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                raise OSError(in_words(error)) from error
+                raise OSError(describe_os_error(error)) from error
             unless_connected.pop_all()
-        return WatchedStream(stream, leave)
+        return MonitoredStream(stream, leave)
 
 
-class WatchedStream(httpcore.AsyncNetworkStream):
+class MonitoredStream(httpcore.AsyncNetworkStream):
     """httpcore's stream. ``leave`` is called once it is closed.
 
     It is closed also when its TLS handshake is cancelled; httpcore itself forgets it then.
@@ -87,16 +87,16 @@ class WatchedStream(httpcore.AsyncNetworkStream):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
-            arrived = await self._stream.read(min(max_bytes, MOST_AT_ONCE), timeout)
+            arrived = await self._stream.read(min(max_bytes, MAX_READ_BYTES), timeout)
         except httpcore.ReadError:
             self._refuse_silence()
             raise
         if not arrived:
             self._refuse_silence()
         self._arrived += len(arrived)
-        missing = MOST_LOOKED_AT - len(self._first)
+        missing = MAX_PREFIX_BYTES - len(self._first)
         self._first += arrived[:missing]
-        if 0 < missing <= len(arrived) and _is_prelude(bytes(self._first)):
+        if 0 < missing <= len(arrived) and _is_only_interim(bytes(self._first)):
             raise httpcore.RemoteProtocolError("interim answers without end")
         return arrived
 
@@ -105,7 +105,7 @@ class WatchedStream(httpcore.AsyncNetworkStream):
 
         True as well where nobody can tell, as behind very long chunks.
         """
-        return _has_rest(method, bytes(self._first), self._arrived) or self._holds_record()
+        return _has_trailing_data(method, bytes(self._first), self._arrived) or self._holds_record()
 
     def _holds_record(self) -> bool:
         """Whether TLS has received more, or an end, of which the socket knows nothing any more."""
@@ -119,7 +119,7 @@ class WatchedStream(httpcore.AsyncNetworkStream):
 
     def _refuse_silence(self) -> None:
         if self._served and not self._arrived:
-            raise KeptConnectionClosed("a kept connection was closed") from None
+            raise StaleConnection("a kept connection was closed") from None
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if self._arrived:
@@ -144,16 +144,16 @@ class WatchedStream(httpcore.AsyncNetworkStream):
             unless_secured.pop_all()
         # What is under it is closed with it.
         leave, self._leave = self._leave, None
-        return WatchedStream(secured, leave or _nothing)
+        return MonitoredStream(secured, leave or _nothing)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
 
 
-def _has_rest(method: str, first: bytes, arrived: int) -> bool:
+def _has_trailing_data(method: str, first: bytes, arrived: int) -> bool:
     """Whether ``arrived`` bytes that begin with ``first`` are more than one answer, or nobody can tell."""
-    reader = _reading(method, first)
-    event = _behind_interim(reader)
+    reader = _response_parser(method, first)
+    event = _skip_interim(reader)
     if not isinstance(event, h11.Response):
         return True
     head = len(first) - len(reader.trailing_data[0])
@@ -165,30 +165,30 @@ def _has_rest(method: str, first: bytes, arrived: int) -> bool:
     return arrived != head + int(fields.get(b"content-length", -1))
 
 
-def _is_prelude(first: bytes) -> bool:
+def _is_only_interim(first: bytes) -> bool:
     """Whether the bytes that an answer begins with hold interim ones and nothing else.
 
     They cost time and say nothing: a server that sends them without end would keep everybody from work.
     """
     if _FINAL.match(first):
         return False
-    reader = _reading("GET", first)
+    reader = _response_parser("GET", first)
     try:
-        return _behind_interim(reader) is h11.NEED_DATA and not _FINAL.match(reader.trailing_data[0])
+        return _skip_interim(reader) is h11.NEED_DATA and not _FINAL.match(reader.trailing_data[0])
     except h11.RemoteProtocolError:  # whoever reads it says so
         return False
 
 
-def _reading(method: str, answer: bytes) -> h11.Connection:
+def _response_parser(method: str, answer: bytes) -> h11.Connection:
     """A reader of the answer to a request of this kind."""
-    reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=MOST_LOOKED_AT)
+    reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_PREFIX_BYTES)
     reader.send(h11.Request(method=method, target="/", headers=[("host", "")]))
     reader.send(h11.EndOfMessage())
     reader.receive_data(answer)
     return reader
 
 
-def _behind_interim(reader: h11.Connection) -> object:
+def _skip_interim(reader: h11.Connection) -> object:
     """The first event behind interim answers."""
     event = reader.next_event()
     while isinstance(event, h11.InformationalResponse):

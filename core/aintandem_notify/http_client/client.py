@@ -16,7 +16,7 @@ from aintandem_notify.foundation.open_files import MAX_HTTP_CONNECTIONS
 from aintandem_notify.http_client.answer import HttpAnswer, Room
 
 if TYPE_CHECKING:
-    from aintandem_notify.http_client.transport import Door
+    from aintandem_notify.http_client.transport import HttpTransport
 
 MAX_BODY: Final = 65536
 """Bytes of an answer that are read unless a caller asks for more (design, plugins)."""
@@ -60,7 +60,7 @@ class HttpClient:
         self._no_proxy = no_proxy
         self._allow_addresses = allow_addresses
         self._connections = connections
-        self._door: Door | None = None
+        self._door: HttpTransport | None = None
         self._open = False
 
     @classmethod
@@ -108,7 +108,7 @@ class HttpClient:
         does not outlive it. ``max_body``: bytes of the body to read; the connection is cut at more and the
         answer is ``truncated``. ``need_body=False`` is for callers to whom the status says it all: an answer
         whose body does not come to its end is then an answer too, ``truncated``. ``room`` is waited for, once,
-        before more than ``FREE_BODY`` bytes of a body are read; that time does not count.
+        before more than ``SMALL_BODY_BYTES`` of a body are read; that time does not count.
 
         ``HttpFailed.maybe_sent`` is false when the request certainly did not leave, and neither the error nor
         any log holds the URL's path, query or credentials. Whatever the HTTP libraries raise is an
@@ -127,7 +127,7 @@ class HttpClient:
         attempt = door.attempt(method, url, fields, content)
         try:
             with trio.fail_after(timeout) as deadline:
-                await door.exchange(attempt, max_body, room and partial(_pausing, deadline, room))
+                await door.exchange(attempt, max_body, room and partial(_wait_off_the_clock, deadline, room))
         except (HttpFailed, trio.TooSlowError) as error:
             if attempt.answered and not need_body:
                 return attempt.answer(truncated=True)
@@ -147,22 +147,22 @@ class HttpClient:
         """``request`` with POST."""
         return await self.request("POST", url, **options)
 
-    def _opened(self) -> "Door":
+    def _opened(self) -> "HttpTransport":
         if not self._open:
             raise RuntimeError("HttpClient is used outside of its `async with`")
         if self._door is None:
             # httpx takes longer to import than all of ours together; commands that send nothing go without.
-            from aintandem_notify.http_client.transport import Door
+            from aintandem_notify.http_client.transport import HttpTransport
 
             try:
                 outbound = Outbound.parse(self._proxy, self._no_proxy, self._allow_addresses)
             except ValueError as error:
                 raise HttpFailed(f"the settings of the HTTP client cannot be used: {error}") from None
-            self._door = Door(outbound, self._ca_file, self._connections)
+            self._door = HttpTransport(outbound, self._ca_file, self._connections)
         return self._door
 
 
-async def _pausing(deadline: trio.CancelScope, room: Room, size: int) -> None:
+async def _wait_off_the_clock(deadline: trio.CancelScope, room: Room, size: int) -> None:
     """Wait for room; the clock of the request stands still meanwhile."""
     left = deadline.deadline - trio.current_time()
     deadline.deadline = math.inf

@@ -12,12 +12,12 @@ import trio
 
 from aintandem_notify.config import Outbound
 from aintandem_notify.errors import HttpFailed
-from aintandem_notify.http_client.addresses import refusal
-from aintandem_notify.http_client.name_lookup import look_up
+from aintandem_notify.http_client.addresses import forbidden_kind
+from aintandem_notify.http_client.name_lookup import resolve
 
-HEAD_START: Final = 0.25
+ATTEMPT_DELAY_S: Final = 0.25
 """Seconds that an address gets before the next one is tried beside it (RFC 8305 section 5)."""
-MOST_BESIDE: Final = 4
+MAX_PARALLEL_ATTEMPTS: Final = 4
 """Tries at a time that are made beside another of the same connection, over all connections. Where many hosts with
 several addresses each do not answer, theirs would take all descriptors and places of others."""
 
@@ -41,18 +41,18 @@ async def connect(host: str, port: int, dial: Dial[StreamT], outbound: Outbound)
     What is checked is what is dialled, and not what was typed: a name that changes its answer between check and
     use does not get round it. Raises HttpFailed. Has no deadline of its own.
     """
-    found = await look_up(host)
-    refused = {address: kind for address in found if (kind := refusal(address, outbound)) is not None}
+    found = await resolve(host)
+    refused = {address: kind for address in found if (kind := forbidden_kind(address, outbound)) is not None}
     allowed = [address for address in found if address not in refused]
     if not allowed:
-        raise HttpFailed(_refused(host, *refused.popitem()))
+        raise HttpFailed(_forbidden_message(host, *refused.popitem()))
     stream, failures = await race(dial, allowed)
     if stream is None:
-        raise HttpFailed(f"cannot connect to {host}:{port}: {in_words(failures[0])}")
+        raise HttpFailed(f"cannot connect to {host}:{port}: {describe_os_error(failures[0])}")
     return stream
 
 
-def _refused(host: str, address: str, kind: str) -> str:
+def _forbidden_message(host: str, address: str, kind: str) -> str:
     target = host if host == address else f"{host} ({address})"
     return (
         f"{target} leads to {kind}; metadata services of clouds have such addresses, "
@@ -67,10 +67,10 @@ async def race(dial: Dial[StreamT], addresses: Sequence[str]) -> tuple[StreamT |
     """
     winner: StreamT | None = None
     failures: list[OSError] = []
-    under_way: list[_Try] = []
+    under_way: list[_DialAttempt] = []
     async with AsyncExitStack() as unless_handed_over:
 
-        async def try_address(address: str, this: _Try) -> None:
+        async def try_address(address: str, this: _DialAttempt) -> None:
             nonlocal winner
             try:
                 with this.scope:
@@ -94,22 +94,22 @@ async def race(dial: Dial[StreamT], addresses: Sequence[str]) -> tuple[StreamT |
 
         async with trio.open_nursery() as nursery:
             for address in addresses:
-                this = _Try()
+                this = _DialAttempt()
                 while under_way and not this.enter():
                     await under_way[0].give_up()
                 under_way.append(this)
                 nursery.start_soon(try_address, address, this)
-                with trio.move_on_after(HEAD_START):
+                with trio.move_on_after(ATTEMPT_DELAY_S):
                     await this.ended.wait()
         if winner is not None:
             unless_handed_over.pop_all()
     return winner, failures
 
 
-_places_beside: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("places_beside")
+_parallel_slots: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("places_beside")
 
 
-class _Try:
+class _DialAttempt:
     """One address that is being dialled; ``ended`` is set when it is no use."""
 
     def __init__(self) -> None:
@@ -120,10 +120,10 @@ class _Try:
     def enter(self) -> bool:
         """Take a place for a try beside others; whether there is one."""
         try:
-            places = _places_beside.get()
+            places = _parallel_slots.get()
         except LookupError:
-            places = trio.CapacityLimiter(MOST_BESIDE)
-            _places_beside.set(places)
+            places = trio.CapacityLimiter(MAX_PARALLEL_ATTEMPTS)
+            _parallel_slots.set(places)
         try:
             places.acquire_on_behalf_of_nowait(self)
         except trio.WouldBlock:
@@ -142,7 +142,7 @@ class _Try:
         await self.ended.wait()
 
 
-def in_words(error: BaseException) -> str:
+def describe_os_error(error: BaseException) -> str:
     """The system's word for it (``Connection refused``), which trio keeps in the causes."""
     cause: BaseException | None = error
     while cause is not None:

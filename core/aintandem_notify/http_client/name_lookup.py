@@ -14,7 +14,7 @@ import trio
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.foundation.threads import run_in_thread
 
-PATIENCE: Final = 15.0
+SECOND_QUERY_AFTER_S: Final = 15.0
 """Seconds after which a look-up that goes on is asked once more beside it; its question may have been lost."""
 MAX_THREADS: Final = 2
 """Per name; whoever gave up waiting cannot end the thread that it waited for."""
@@ -22,7 +22,7 @@ MAX_THREADS: Final = 2
 _NUMBER: Final = re.compile(r"[0-9a-fA-FxX.]+")
 
 
-async def look_up(host: str) -> list[str]:
+async def resolve(host: str) -> list[str]:
     """The numeric addresses of ``host`` in the system's order of preference, each once and at least one.
 
     A look-up of the same name that is under way is joined. Raises HttpFailed. Has no deadline of its own.
@@ -31,7 +31,7 @@ async def look_up(host: str) -> list[str]:
     if numeric is not None:
         await trio.lowlevel.checkpoint()
         return [numeric]
-    asked = _asked(host)
+    asked = _join_query(host)
     await asked.done.wait()
     if not asked.addresses:
         raise HttpFailed(f"cannot find the address of {host}: {asked.reason}")
@@ -50,7 +50,7 @@ def _numeric(host: str) -> str | None:
         return None
 
 
-class _LookUp:
+class _Query:
     """One question to the system: ``addresses``, or else the ``reason`` in words, once it is ``done``."""
 
     def __init__(self) -> None:
@@ -60,10 +60,10 @@ class _LookUp:
         self.reason = "the look-up was broken off"
 
 
-_under_way: trio.lowlevel.RunVar[dict[str, list[_LookUp]]] = trio.lowlevel.RunVar("look_ups")
+_under_way: trio.lowlevel.RunVar[dict[str, list[_Query]]] = trio.lowlevel.RunVar("look_ups")
 
 
-def _asked(host: str) -> _LookUp:
+def _join_query(host: str) -> _Query:
     """The look-up to wait for; begins one where there is none, or none that is young."""
     try:
         under_way = _under_way.get()
@@ -71,35 +71,35 @@ def _asked(host: str) -> _LookUp:
         under_way = {}
         _under_way.set(under_way)
     several = under_way.setdefault(host, [])
-    is_young = bool(several) and trio.current_time() - several[-1].began < PATIENCE
+    is_young = bool(several) and trio.current_time() - several[-1].began < SECOND_QUERY_AFTER_S
     if not is_young and len(several) < MAX_THREADS:
-        several.append(_LookUp())
+        several.append(_Query())
         # Not a task of whoever asks first: the others would lose their answer with it.
-        trio.lowlevel.spawn_system_task(_answer, host, several[-1], under_way)
+        trio.lowlevel.spawn_system_task(_run_query, host, several[-1], under_way)
     return several[-1]
 
 
-async def _answer(host: str, look_up: _LookUp, under_way: dict[str, list[_LookUp]]) -> None:
+async def _run_query(host: str, query: _Query, under_way: dict[str, list[_Query]]) -> None:
     try:
-        look_up.addresses = await run_in_thread(
-            _system_look_up, host, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
+        query.addresses = await run_in_thread(
+            _getaddrinfo, host, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
         )
-        look_up.reason = "it has none"
+        query.reason = "it has none"
     except Exception as error:  # noqa: BLE001  # a border: an error in a system task ends the whole program
-        look_up.reason = _in_words(error)
+        query.reason = _describe_error(error)
     finally:
-        look_up.done.set()
-        under_way[host].remove(look_up)
+        query.done.set()
+        under_way[host].remove(query)
         if not under_way[host]:
             del under_way[host]
 
 
-def _system_look_up(host: str) -> list[str]:
+def _getaddrinfo(host: str) -> list[str]:
     entries = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
-def _in_words(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     match error:
         case ValueError():  # UnicodeError, and a NUL in the name
             return "not a host name"

@@ -15,7 +15,7 @@ from aintandem_notify.http_client.backend import GuardedBackend
 from aintandem_notify.http_client.tls import tls_context
 
 MAX_IDLE_CONNECTIONS: Final = 20
-IDLE_EXPIRY: Final = 1.5
+IDLE_EXPIRY_S: Final = 1.5
 """Seconds; below those after which common servers close an idle connection, so that few are found closed: gunicorn
 2 s; Apache, Node.js, uvicorn and hypercorn 5 s."""
 
@@ -72,7 +72,7 @@ class Pools:
             "ssl_context": self._trusted() if scheme == "https" else None,
             "max_connections": None,  # the backend counts them
             "max_keepalive_connections": self._most_idle,
-            "keepalive_expiry": IDLE_EXPIRY,
+            "keepalive_expiry": IDLE_EXPIRY_S,
             "network_backend": GuardedBackend(self._outbound, self._room),
         }
         if proxy is None:
@@ -105,10 +105,10 @@ class _Content:
         self._content = content
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Once(self._content)
+        return _SinglePiece(self._content)
 
 
-class _Once:
+class _SinglePiece:
     """Gives one piece."""
 
     def __init__(self, piece: bytes) -> None:

@@ -20,16 +20,16 @@ from aintandem_notify.config import Outbound
 from aintandem_notify.config.types.outbound import MAX_PORT, basic, credentials_of
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client.answer import HttpAnswer, Room
-from aintandem_notify.http_client.backend import KeptConnectionClosed, WatchedStream
+from aintandem_notify.http_client.backend import MonitoredStream, StaleConnection
 from aintandem_notify.http_client.error_texts import describe
 from aintandem_notify.http_client.pools import Pools
 
-CLOSING_TIME: Final = 1.0
+CLOSE_TIMEOUT_S: Final = 1.0
 """Seconds that closing the pool may take, also when everything around it is cancelled."""
 
-_LONG: Final = 19
+_TOO_MANY_DIGITS: Final = 19
 """Digits of no length."""
-FREE_BODY: Final = 2**18
+SMALL_BODY_BYTES: Final = 2**18
 """Bytes of an answer that are read without asking for room; nearly all answers have less."""
 
 FORCED_HEADERS: Final = {"accept-encoding": "identity"}
@@ -46,7 +46,7 @@ for _name in ("httpx", "httpcore"):
 
 
 @dataclass(slots=True)
-class Attempt:
+class Exchange:
     """One request on its way, and what is known about it when something ends it."""
 
     request: httpx.Request
@@ -100,7 +100,7 @@ class Attempt:
             self.sent = True
 
 
-class Door:
+class HttpTransport:
     """The connections of one client, at most ``most`` at a time. ``aclose`` it."""
 
     def __init__(self, outbound: Outbound, ca_file: Path | None, most: int) -> None:
@@ -108,15 +108,15 @@ class Door:
 
     async def aclose(self) -> None:
         """Close every connection, whatever is cancelled around."""
-        with trio.move_on_after(CLOSING_TIME, shield=True):
+        with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
             await self._pools.aclose()
 
-    def attempt(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> Attempt:
+    def attempt(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> Exchange:
         """The request to be sent; raises HttpFailed for a URL or a header that cannot be sent.
 
         TypeError for what is no text is the caller's.
         """
-        target = _target(url)
+        target = _parse_url(url)
         try:
             fields = httpx.Headers(DEFAULT_HEADERS)
             fields.update(dict(headers))
@@ -126,15 +126,15 @@ class Door:
             request = httpx.Request(method, target, headers=fields, content=content)
         except UnicodeError:
             raise HttpFailed("the request cannot be sent: a header is not ASCII") from None
-        attempt = Attempt(request, content or b"", _origin(target))
+        attempt = Exchange(request, content or b"", _origin(target))
         request.extensions = {"trace": attempt.note}
         return attempt
 
-    async def exchange(self, attempt: Attempt, max_body: int, room: Room | None = None) -> None:
+    async def exchange(self, attempt: Exchange, max_body: int, room: Room | None = None) -> None:
         """Send it and read the answer into ``attempt``, at most ``max_body`` bytes of the body.
 
-        ``room`` is waited for, once, before more than ``FREE_BODY`` of them are read. Raises HttpFailed; has no
-        deadline of its own.
+        ``room`` is waited for, once, before more than ``SMALL_BODY_BYTES`` of them are read. Raises HttpFailed;
+        has no deadline of its own.
         """
         try:
             await self._exchange(attempt, max_body, room)
@@ -142,21 +142,21 @@ class Door:
             # Without its cause: the libraries' own words hold header values and pieces of URLs.
             raise attempt.failed(error) from None
 
-    async def _exchange(self, attempt: Attempt, max_body: int, room: Room | None = None) -> None:
+    async def _exchange(self, attempt: Exchange, max_body: int, room: Room | None = None) -> None:
         try:
             await self._send(attempt, max_body, room)
-        except KeptConnectionClosed:
+        except StaleConnection:
             # The server closed it while the request was on its way, as each may with one that was idle, and is
             # not to blame. Other idle ones are as old: the second try gets a connection of its own.
             await self._pools.close_idle(attempt.request.url)
             await self._send(attempt, max_body, room)
 
-    async def _send(self, attempt: Attempt, max_body: int, room: Room | None = None) -> None:
+    async def _send(self, attempt: Exchange, max_body: int, room: Room | None = None) -> None:
         async with aclosing(await self._pools.send(attempt.request, attempt.content)) as answer:
             attempt.headers = _joined(httpx.Headers(answer.headers))
             attempt.status = answer.status
             await _read_body(answer, attempt, max_body, room)
-            has_rest = not attempt.overlong and _has_rest(answer, attempt.request.method)
+            has_rest = not attempt.overlong and _has_unread_data(answer, attempt.request.method)
         if has_rest:
             # It would be taken for the answer to the next request.
             await self._pools.close_idle(attempt.request.url)
@@ -170,13 +170,15 @@ def _joined(headers: httpx.Headers) -> dict[str, str]:
     return {name: ", ".join(several) for name, several in values.items()}
 
 
-def _has_rest(answer: httpcore.Response, method: str) -> bool:
+def _has_unread_data(answer: httpcore.Response, method: str) -> bool:
     """Whether bytes come behind the answer: more than it announced, or the body of a 204."""
     stream = answer.extensions.get("network_stream")
-    return isinstance(stream, WatchedStream) and stream.holds_rest(method)
+    return isinstance(stream, MonitoredStream) and stream.holds_rest(method)
 
 
-async def _read_body(answer: httpcore.Response, attempt: Attempt, max_body: int, room: Room | None = None) -> None:
+async def _read_body(
+    answer: httpcore.Response, attempt: Exchange, max_body: int, room: Room | None = None
+) -> None:
     """Read on until the end, or stop beyond ``max_body``.
 
     Leaving the loop would leave the libraries' generators to the garbage collector, of which trio complains.
@@ -184,10 +186,12 @@ async def _read_body(answer: httpcore.Response, attempt: Attempt, max_body: int,
     may be what is cancelled.
     """
     announced = attempt.headers.get("content-length", "")
-    size = min(max_body, int(announced)) if announced.isdecimal() and len(announced) < _LONG else max_body
+    size = (
+        min(max_body, int(announced)) if announced.isdecimal() and len(announced) < _TOO_MANY_DIGITS else max_body
+    )
     with trio.CancelScope() as reading:
         async for chunk in answer.aiter_stream():
-            if room is not None and len(attempt.body) + len(chunk) > FREE_BODY:
+            if room is not None and len(attempt.body) + len(chunk) > SMALL_BODY_BYTES:
                 with suppress(trio.Cancelled):
                     await room(size)
                 room = None
@@ -202,7 +206,7 @@ async def _read_body(answer: httpcore.Response, attempt: Attempt, max_body: int,
     del attempt.body[max_body:]
 
 
-def _target(url: str) -> httpx.URL:
+def _parse_url(url: str) -> httpx.URL:
     try:
         target = httpx.URL(url)
         usable = target.scheme in ("http", "https") and bool(target.host) and 0 < (target.port or 80) <= MAX_PORT

@@ -11,7 +11,7 @@ from aintandem_notify.domain.observation import Observation
 from aintandem_notify.domain.reconciliation import end_events
 from aintandem_notify.domain.runs import TERMINAL_STATES, RunRef
 from aintandem_notify.errors import ApiError, HttpFailed, NotFound
-from aintandem_notify.orchestrator import UnusableId
+from aintandem_notify.orchestrator import InvalidId
 from aintandem_notify.orchestrator.catch_up.record_mapping import (
     execution_observation,
     sandbox_observations,
@@ -46,7 +46,7 @@ async def _end(client: AInTandemClient, ref: RunRef, now: datetime) -> Ends:
             seen = task_observation(ref.project_id, await client.tasks.get_task(ref.project_id, ref.id))
         else:
             seen = execution_observation(ref.project_id, await client.workflows.get_execution(ref.id))
-    except (NotFound, UnusableId):
+    except (NotFound, InvalidId):
         return {ref: ()}
     return _ended([] if seen is None else [seen], now)
 

@@ -29,7 +29,7 @@ from aintandem_notify.foundation.open_files import describe_shortage, raise_file
 from aintandem_notify.live_view.catch_up import ends
 from aintandem_notify.live_view.model import Board, Line
 from aintandem_notify.live_view.output import Paper, Style, open_paper
-from aintandem_notify.orchestrator import UnusableId
+from aintandem_notify.orchestrator import InvalidId
 from aintandem_notify.orchestrator.catch_up.record_mapping import task_observation
 from aintandem_notify.orchestrator.watch.fleet import resolve
 from aintandem_notify.rules import formats
@@ -152,7 +152,7 @@ async def _projects(client: AInTandemClient, meant: Sequence[ProjectConfig]) -> 
     for unlisted in found.keys() - {record.id for record in listed}:
         try:
             await client.projects.get(unlisted)
-        except (NotFound, UnusableId):
+        except (NotFound, InvalidId):
             known = ", ".join(formats.one_line(record.id, 60) for record in listed[:10]) or "none"
             raise Ended(f"the orchestrator knows no project {unlisted}; it has {known}") from None
     return list(found.values())

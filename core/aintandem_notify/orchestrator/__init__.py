@@ -4,12 +4,12 @@
 The tables of ``link`` (``close_codes``, ``reconnect_policy``, ``states``, ``heartbeat``) decide about trouble.
 """
 
-from aintandem_notify.orchestrator.auth.credentials import Credentials, GivenToken, Login, credentials_of
+from aintandem_notify.orchestrator.auth.credentials import Credentials, Login, StaticToken, credentials_from_config
 from aintandem_notify.orchestrator.auth.session import Session
 from aintandem_notify.orchestrator.auth.token_store import MemoryTokens, StoredTokens, TokenStore
 from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
 from aintandem_notify.orchestrator.link.states import ConnectionState
-from aintandem_notify.orchestrator.protocol.identifiers import UnusableId, checked_id
+from aintandem_notify.orchestrator.protocol.identifiers import InvalidId, validate_id
 from aintandem_notify.orchestrator.rest.client import OrchestratorApi
 from aintandem_notify.orchestrator.watch.composition import open_fleet
 from aintandem_notify.orchestrator.watch.fleet import Fleet
@@ -22,19 +22,19 @@ __all__ = [
     "ConnectionState",
     "Credentials",
     "Fleet",
-    "GivenToken",
+    "InvalidId",
     "Login",
     "MemoryTokens",
     "OrchestratorApi",
     "ProjectStatus",
     "Session",
+    "StaticToken",
     "StoredTokens",
     "TokenStore",
-    "UnusableId",
     "UnwatchedProjects",
     "WatchSettings",
-    "checked_id",
-    "credentials_of",
+    "credentials_from_config",
     "open_fleet",
+    "validate_id",
     "watch_project",
 ]

@@ -3,7 +3,7 @@
 from typing import Any, TypeVar
 
 from aintandem_notify.errors import ApiError
-from aintandem_notify.orchestrator.rest.client import one_of
+from aintandem_notify.orchestrator.rest.client import find_record
 from aintandem_notify.orchestrator.rest.records import Record
 
 RecordT = TypeVar("RecordT", bound=Record)
@@ -17,7 +17,7 @@ def without_none(**fields: object) -> dict[str, object]:
 def changed_record(model: type[RecordT], content: Any, name: str, identity: str) -> RecordT:
     """The record in the answer to a call that changes it; some orchestrators say no more than that it is done."""
     try:
-        return one_of(model, content, name)
+        return find_record(model, content, name)
     except ApiError:
         fields = content if isinstance(content, dict) else {}
-        return one_of(model, fields | {"id": identity}, name)
+        return find_record(model, fields | {"id": identity}, name)

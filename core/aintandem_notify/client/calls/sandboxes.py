@@ -7,7 +7,7 @@ from aintandem_notify.client.calls.bodies import changed_record, without_none
 from aintandem_notify.errors import NotFound
 from aintandem_notify.orchestrator import OrchestratorApi
 from aintandem_notify.orchestrator.catch_up.record_mapping import is_sandbox_of
-from aintandem_notify.orchestrator.rest.client import one_of, quoted
+from aintandem_notify.orchestrator.rest.client import find_record, quote_id
 from aintandem_notify.orchestrator.rest.records import OperationRecord, SandboxRecord
 
 SandboxRecords = list[SandboxRecord]
@@ -57,7 +57,7 @@ class Sandboxes:
             sandbox = await client.sandboxes.create("project-123", name="scratch", image="python:3.12")
         """
         body = without_none(projectId=project_id, name=name, imageName=image, **more)
-        return one_of(SandboxRecord, await self._api.call("POST", "/flexy", json=body), "sandbox")
+        return find_record(SandboxRecord, await self._api.call("POST", "/flexy", json=body), "sandbox")
 
     async def start(self, sandbox_id: str) -> SandboxRecord:
         """Start it and wait until it runs; raises Conflict when it runs already.
@@ -84,7 +84,7 @@ class Sandboxes:
 
             await client.sandboxes.delete("sandbox-1")
         """
-        await self._api.call("DELETE", f"/flexy/{quoted(sandbox_id)}")
+        await self._api.call("DELETE", f"/flexy/{quote_id(sandbox_id)}")
 
     async def start_async(self, sandbox_id: str) -> OperationRecord:
         """Begin to start it; what comes of it is told by ``operation`` and by events.
@@ -133,9 +133,9 @@ class Sandboxes:
         return await self._api.operations(project_id)
 
     async def _act(self, sandbox_id: str, verb: str) -> SandboxRecord:
-        content = await self._api.call("POST", f"/flexy/{quoted(sandbox_id)}/{verb}", json={})
+        content = await self._api.call("POST", f"/flexy/{quote_id(sandbox_id)}/{verb}", json={})
         return changed_record(SandboxRecord, content, "sandbox", sandbox_id)
 
     async def _begin(self, sandbox_id: str, verb: str) -> OperationRecord:
-        content = await self._api.call("POST", f"/flexy/{quoted(sandbox_id)}/{verb}-async", json={})
-        return one_of(OperationRecord, content, "operation")
+        content = await self._api.call("POST", f"/flexy/{quote_id(sandbox_id)}/{verb}-async", json={})
+        return find_record(OperationRecord, content, "operation")

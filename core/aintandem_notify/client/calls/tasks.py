@@ -7,7 +7,7 @@ from typing import Any, Final
 from aintandem_notify.client.calls.bodies import without_none
 from aintandem_notify.client.calls.pages import TaskPages
 from aintandem_notify.orchestrator import OrchestratorApi
-from aintandem_notify.orchestrator.rest.client import one_of, quoted
+from aintandem_notify.orchestrator.rest.client import find_record, quote_id
 from aintandem_notify.orchestrator.rest.records import QueueStatus, SubmittedTask, TaskLimit, TaskRecord
 
 PAGE_SIZE: Final = 100
@@ -48,8 +48,8 @@ class Tasks:
         """
         body = without_none(task=task, input=input, stepId=step_id, prompt=prompt, parameters=parameters)
         body |= {} if run_async is None else {"async": run_async}
-        content = await self._api.call("POST", f"/projects/{quoted(project_id)}/tasks", json=body)
-        return one_of(SubmittedTask, content, "task")
+        content = await self._api.call("POST", f"/projects/{quote_id(project_id)}/tasks", json=body)
+        return find_record(SubmittedTask, content, "task")
 
     async def execute_adhoc_task(
         self,
@@ -71,8 +71,8 @@ class Tasks:
         body = without_none(
             title=title, description=description, prompt=prompt, input=input, parameters=parameters
         )
-        content = await self._api.call("POST", f"/projects/{quoted(project_id)}/tasks/adhoc", json=body)
-        return one_of(SubmittedTask, content, "task")
+        content = await self._api.call("POST", f"/projects/{quote_id(project_id)}/tasks/adhoc", json=body)
+        return find_record(SubmittedTask, content, "task")
 
     async def get_task(self, project_id: str, task_id: str) -> TaskRecord:
         """Where a task stands; raises NotFound.
@@ -91,7 +91,7 @@ class Tasks:
 
             await client.tasks.cancel_task("project-123", "task-1")
         """
-        path = f"/projects/{quoted(project_id)}/tasks/{quoted(task_id)}/cancel"
+        path = f"/projects/{quote_id(project_id)}/tasks/{quote_id(task_id)}/cancel"
         await self._api.call("POST", path, json={})
 
     def list_tasks(
@@ -138,7 +138,7 @@ class Tasks:
             status = await client.tasks.queue_status("project-123")
             print(status.pending, status.running)
         """
-        content = await self._api.call("GET", f"/projects/{quoted(project_id)}/task-queue-status")
+        content = await self._api.call("GET", f"/projects/{quote_id(project_id)}/task-queue-status")
         return QueueStatus.model_validate(content if isinstance(content, dict) else {})
 
     async def set_task_limit(self, project_id: str, limit: int) -> TaskLimit:
@@ -148,7 +148,7 @@ class Tasks:
 
             await client.tasks.set_task_limit("project-123", 3)
         """
-        path = f"/projects/{quoted(project_id)}/task-limits"
+        path = f"/projects/{quote_id(project_id)}/task-limits"
         content = await self._api.call("POST", path, json={"limit": limit})
         return TaskLimit.model_validate({"limit": limit} | (content if isinstance(content, dict) else {}))
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from aintandem_notify.client.calls.bodies import changed_record, without_none
 from aintandem_notify.orchestrator import OrchestratorApi
-from aintandem_notify.orchestrator.rest.client import one_of, quoted
+from aintandem_notify.orchestrator.rest.client import find_record, quote_id
 from aintandem_notify.orchestrator.rest.records import ExecutionRecord
 
 
@@ -54,8 +54,8 @@ class Workflows:
         """
         metadata = None if input is None else {"inputParameters": input}
         body = without_none(projectId=project_id, metadata=metadata)
-        content = await self._api.call("POST", f"/workflows/{quoted(workflow_id)}/executions", json=body)
-        return one_of(ExecutionRecord, content, "execution")
+        content = await self._api.call("POST", f"/workflows/{quote_id(workflow_id)}/executions", json=body)
+        return find_record(ExecutionRecord, content, "execution")
 
     async def start(self, execution_id: str) -> ExecutionRecord:
         """Start an execution; raises Conflict when it was started already.
@@ -94,5 +94,5 @@ class Workflows:
         return await self._act(execution_id, "cancel")
 
     async def _act(self, execution_id: str, verb: str) -> ExecutionRecord:
-        content = await self._api.call("POST", f"/workflows/executions/{quoted(execution_id)}/{verb}", json={})
+        content = await self._api.call("POST", f"/workflows/executions/{quote_id(execution_id)}/{verb}", json={})
         return changed_record(ExecutionRecord, content, "execution", execution_id)

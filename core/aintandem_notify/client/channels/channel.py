@@ -35,9 +35,9 @@ from aintandem_notify.foundation.backoff import Chance, full_jitter
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.orchestrator import (
     ConnectionState,
+    InvalidId,
     OrchestratorApi,
     ProjectStatus,
-    UnusableId,
     WatchSettings,
     watch_project,
 )
@@ -244,7 +244,7 @@ class Channel:
                         end = await fetch_final_event(
                             self._context.api, queue.event_filter, self.project_id, self._context.clock.now()
                         )
-                except (NotFound, UnusableId) as error:
+                except (NotFound, InvalidId) as error:
                     _log.info("nobody knows the run that is watched", run=queue.event_filter.run_id)
                     if queue.needs_end:
                         queue.close(error)

@@ -10,7 +10,7 @@ from aintandem_notify.client.channels.channel import Channel, ChannelContext
 from aintandem_notify.client.channels.connection_events import ConnectionChange, Listener, Unsubscribe
 from aintandem_notify.client.channels.event_filter import SubscriptionFilter
 from aintandem_notify.client.channels.subscriber_queue import RunQueue, SubscriberQueue
-from aintandem_notify.orchestrator import checked_id
+from aintandem_notify.orchestrator import validate_id
 
 
 class ChannelRegistry:
@@ -24,7 +24,7 @@ class ChannelRegistry:
     def get(self, project_id: str) -> Channel:
         """The project's channel; raises TypeError or ValueError for what cannot be an id."""
         self._context.lifetime.require_open()
-        checked_id(project_id, "project_id")
+        validate_id(project_id, "project_id")
         if project_id not in self._all:
             self._all[project_id] = Channel(project_id, self._context)
         return self._all[project_id]
@@ -32,7 +32,7 @@ class ChannelRegistry:
     def find(self, project_id: str) -> Channel | None:
         """The project's channel, None when nobody has asked for it yet."""
         self._context.lifetime.require_open()
-        return self._all.get(checked_id(project_id, "project_id"))
+        return self._all.get(validate_id(project_id, "project_id"))
 
     def all(self) -> list[Channel]:
         """Every channel there is."""

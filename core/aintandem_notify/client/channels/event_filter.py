@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from aintandem_notify.domain.events import Event, Family, WorkflowEvent
-from aintandem_notify.orchestrator import checked_id
+from aintandem_notify.orchestrator import validate_id
 
 _ID_FIELDS: Final[Mapping[Family, tuple[str, ...]]] = {
     Family.TASK: ("taskId",),
@@ -66,7 +66,7 @@ def filter_from_ids(
     workflows = {"workflow_id": workflow_id, "execution_id": execution_id}
     for what, identifier in {"task_id": task_id, "sandbox_id": sandbox_id, **workflows}.items():
         if identifier is not None:
-            checked_id(identifier, what)
+            validate_id(identifier, what)
     workflow = workflow_id is not None or execution_id is not None
     if sum((task_id is not None, workflow, sandbox_id is not None)) > 1:
         raise ValueError("ask for a task, a workflow or a sandbox, or for nothing to get them all")

@@ -14,19 +14,19 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
-class GivenToken:
+class StaticToken:
     """A token that somebody else obtained."""
 
     token: Secret
 
 
-Credentials = Login | GivenToken
+Credentials = Login | StaticToken
 
 
-def credentials_of(config: OrchestratorConfig) -> Credentials:
+def credentials_from_config(config: OrchestratorConfig) -> Credentials:
     """How a valid ``[orchestrator]`` says that we log in; the embedded simulator's says nothing."""
     if config.token is not None:
-        return GivenToken(config.token)
+        return StaticToken(config.token)
     if config.username is None or config.password is None:
         raise ValueError("no token and no complete login")
     return Login(config.username, config.password)

@@ -8,7 +8,7 @@ from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.auth.credentials import Login
 from aintandem_notify.orchestrator.protocol.address import api_bases
-from aintandem_notify.orchestrator.protocol.responses import content_of
+from aintandem_notify.orchestrator.protocol.responses import parse_response
 
 _log = log.get_logger(__name__)
 
@@ -68,4 +68,4 @@ class AuthRoutes:
         return content
 
     async def _post_to(self, url: str, body: dict[str, str], headers: dict[str, str] | None) -> Any:
-        return content_of(await self._http.request("POST", url, json=body, headers=headers), self._clock.now())
+        return parse_response(await self._http.request("POST", url, json=body, headers=headers), self._clock.now())

@@ -21,17 +21,24 @@ from aintandem_notify.errors import ApiError, AuthenticationFailed, HttpFailed, 
 from aintandem_notify.foundation.backoff import Chance, stepped_delay
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
-from aintandem_notify.orchestrator.auth.credentials import Credentials, GivenToken, Login
+from aintandem_notify.orchestrator.auth.credentials import Credentials, Login, StaticToken
 from aintandem_notify.orchestrator.auth.routes import AuthRoutes
 from aintandem_notify.orchestrator.auth.shielded import run_to_completion
-from aintandem_notify.orchestrator.auth.token_store import SAVE_TIME_S, StoredTokens, TokenCache, TokenStore
-from aintandem_notify.orchestrator.auth.tokens import Origin, Token, is_short, is_token, kept_token, make_token
+from aintandem_notify.orchestrator.auth.token_store import SAVE_TIMEOUT_S, StoredTokens, TokenCache, TokenStore
+from aintandem_notify.orchestrator.auth.tokens import (
+    Token,
+    TokenOrigin,
+    has_token_length,
+    is_token,
+    make_stored_token,
+    make_token,
+)
 from aintandem_notify.orchestrator.protocol.address import SocketTarget, socket_target
-from aintandem_notify.orchestrator.protocol.responses import message_of
+from aintandem_notify.orchestrator.protocol.responses import error_message
 
-TROUBLE_PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
+TROUBLE_PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds after a login that got no answer in which nobody asks again, whatever the number of projects."""
-REFUSED_PAUSES: Final = (5.0, 15.0, 30.0, 60.0, 300.0)
+REFUSED_PAUSES_S: Final = (5.0, 15.0, 30.0, 60.0, 300.0)
 """Seconds after a refused login; the last keeps an account from being locked for too many failures."""
 _log = log.get_logger(__name__)
 
@@ -126,7 +133,7 @@ class Session:
 
         Raises as ``token`` does; AuthenticationFailed at once when the token was given.
         """
-        if refused.origin is Origin.GIVEN:
+        if refused.origin is TokenOrigin.GIVEN:
             error = AuthenticationFailed("the orchestrator refused the token that it was given", status=401)
             self._announce_once(error)
             raise error
@@ -140,13 +147,13 @@ class Session:
         Raises as ``token`` does; AuthenticationFailed at once when the token was given.
         """
         token = await self.token()
-        if token.origin is Origin.GIVEN:
+        if token.origin is TokenOrigin.GIVEN:
             raise AuthenticationFailed("a token that was given cannot be renewed; give another one", status=401)
         return await self._obtain(instead_of=token)
 
     def accepted(self, token: Token) -> None:
         """The orchestrator took ``token``: that a given one is refused later is news again."""
-        if token.origin is Origin.GIVEN:
+        if token.origin is TokenOrigin.GIVEN:
             self._announced = False
 
     async def restore(self) -> None:
@@ -159,7 +166,7 @@ class Session:
         """The stored token, None when it is over; what it can be refreshed with is held in any case."""
         self._hold_refresh_token(stored.refresh_token)
         log.register_secret(stored.token, rotating=True)
-        return kept_token(stored.token, now=self._clock.now(), current_time=trio.current_time())
+        return make_stored_token(stored.token, now=self._clock.now(), current_time=trio.current_time())
 
     async def login(self, login: Login) -> Any:
         """Log in, in place of any login before; the JSON value that the orchestrator answers.
@@ -169,7 +176,7 @@ class Session:
         """
         async with self._own_flight():
             answer = await self._routes.login(login)
-            token = self._from_answer(answer, Origin.LOGIN)
+            token = self._from_answer(answer, TokenOrigin.LOGIN)
             self._credentials, self._kept = login, None
             await self._settle(token)
         return answer
@@ -196,13 +203,13 @@ class Session:
             await self.logout()
         finally:
             # Also when we are cancelled over a server that does not answer: what is kept would log in again.
-            with trio.move_on_after(SAVE_TIME_S, shield=True):
+            with trio.move_on_after(SAVE_TIMEOUT_S, shield=True):
                 await self._keeper.clear()
 
     async def logout(self) -> None:
         """Give the token back, if it came from a login; trouble is logged, not raised."""
         token, self._token, self._refresh_token = self._token, None, None
-        if token is None or token.origin is Origin.GIVEN:
+        if token is None or token.origin is TokenOrigin.GIVEN:
             return
         try:
             await self._routes.logout(token.text)
@@ -244,14 +251,14 @@ class Session:
     async def _settle(self, token: Token) -> Token:
         """This is our token from now on, also after the next start."""
         self._token, self._failure, self._failures = token, None, 0
-        if token.origin is not Origin.GIVEN:
+        if token.origin is not TokenOrigin.GIVEN:
             self._announced = False
             await self._keeper.save(token, self._refresh_token)
         return token
 
     def _note_failure(self, error: ApiError | HttpFailed) -> None:
         refused = _is_refusal(error)
-        pauses = REFUSED_PAUSES if refused else TROUBLE_PAUSES
+        pauses = REFUSED_PAUSES_S if refused else TROUBLE_PAUSES_S
         pause = stepped_delay(self._failures, pauses=pauses, chance=self._chance)
         if isinstance(error, ServerTrouble) and error.retry_after is not None:
             pause = max(pause, error.retry_after)
@@ -271,12 +278,12 @@ class Session:
             self._kept = None
             return await self._settle(kept)
         match self._credentials:
-            case GivenToken(token=secret):
+            case StaticToken(token=secret):
                 return await self._settle(await self._given(secret))
             case Login() as login:
                 if (token := await self._refreshed()) is not None:
                     return token
-                return await self._settle(self._from_answer(await self._routes.login(login), Origin.LOGIN))
+                return await self._settle(self._from_answer(await self._routes.login(login), TokenOrigin.LOGIN))
             case None:
                 used = self._refresh_token
                 return await self._refreshed() or await self._refreshed_by_another(used)
@@ -294,7 +301,7 @@ class Session:
     async def _given(self, secret: Secret) -> Token:
         await self._routes.find_base(secret.reveal())
         # Whoever gave it has to give another one: asking for it again would only bring the same.
-        given = self._made(secret.reveal(), Origin.GIVEN)
+        given = self._made(secret.reveal(), TokenOrigin.GIVEN)
         return replace(given, renew_from=math.inf, renew_until=math.inf)
 
     async def _refreshed(self) -> Token | None:
@@ -302,18 +309,18 @@ class Session:
         if self._refresh_token is None:
             return None
         refused = self._refused
-        fresh = refused is not None and refused is self._token and refused.origin is Origin.REFRESH
+        fresh = refused is not None and refused is self._token and refused.origin is TokenOrigin.REFRESH
         if fresh and self._credentials is not None:
             return None
         refresh = partial(self._refresh_with, self._refresh_token)
         # The old refresh token is used up as soon as the orchestrator has read it: whoever cancels must not leave
         # the store with that one.
-        return await (run_to_completion(refresh, grace_s=SAVE_TIME_S) if self._keeper.keeps else refresh())
+        return await (run_to_completion(refresh, grace_s=SAVE_TIMEOUT_S) if self._keeper.keeps else refresh())
 
     async def _refresh_with(self, refresh_token: str) -> Token | None:
         try:
             answer = await self._routes.refresh(refresh_token)
-            token = self._from_answer(answer, Origin.REFRESH)
+            token = self._from_answer(answer, TokenOrigin.REFRESH)
         except ApiError as error:
             if isinstance(error, ServerTrouble) and not self._logs_in_rather():
                 raise
@@ -327,20 +334,20 @@ class Session:
         still_good = self._token is not None and self._may_be_good(self._token)
         return self._credentials is not None and not still_good
 
-    def _from_answer(self, answer: Any, origin: Origin) -> Token:
+    def _from_answer(self, answer: Any, origin: TokenOrigin) -> Token:
         fields = answer if isinstance(answer, dict) else {}
         text, refresh_token = fields.get("token"), fields.get("refreshToken")
         if fields.get("success") is False or not is_token(text):
-            raise AuthenticationFailed(message_of(fields) or "the answer held no token", status=200)
+            raise AuthenticationFailed(error_message(fields) or "the answer held no token", status=200)
         self._hold_refresh_token(refresh_token)
         return self._made(text, origin)
 
     def _hold_refresh_token(self, refresh_token: object) -> None:
-        if is_short(refresh_token):
+        if has_token_length(refresh_token):
             log.register_secret(refresh_token, rotating=True)
             self._refresh_token = refresh_token
 
-    def _made(self, text: str, origin: Origin) -> Token:
+    def _made(self, text: str, origin: TokenOrigin) -> Token:
         log.register_secret(text, rotating=True)
         return make_token(text, origin, now=self._clock.now(), current_time=trio.current_time())
 

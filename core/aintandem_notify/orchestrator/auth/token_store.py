@@ -7,11 +7,11 @@ import trio
 
 from aintandem_notify import log
 from aintandem_notify.errors import TokenStoreError
-from aintandem_notify.orchestrator.auth.tokens import Origin, Token, is_token
+from aintandem_notify.orchestrator.auth.tokens import Token, TokenOrigin, is_token
 
-WAITS_FOR_ANOTHER_S: Final = (0.2, 0.5, 1.0)
+OTHER_WRITER_PAUSES_S: Final = (0.2, 0.5, 1.0)
 """Pauses in which another program, which used a refresh token up, may still save what it got for it."""
-SAVE_TIME_S: Final = 5.0
+SAVE_TIMEOUT_S: Final = 5.0
 """How long a renewal that is cancelled may still take to get its tokens, and as long again to keep them: the old
 refresh token is used up."""
 
@@ -124,7 +124,7 @@ class TokenCache:
         """
         try:
             stored = await self.load()
-            for pause in WAITS_FOR_ANOTHER_S:
+            for pause in OTHER_WRITER_PAUSES_S:
                 if stored is None or stored.refresh_token not in (None, used):
                     break
                 await trio.sleep(pause)
@@ -139,9 +139,9 @@ class TokenCache:
 
     async def save(self, token: Token, refresh_token: str | None) -> None:
         """Keep a new token; trouble is logged, and a cancellation waits a moment."""
-        if self._store is None or token.origin is Origin.KEPT:
+        if self._store is None or token.origin is TokenOrigin.KEPT:
             return
-        with trio.move_on_after(SAVE_TIME_S, shield=True):
+        with trio.move_on_after(SAVE_TIMEOUT_S, shield=True):
             try:
                 await self._store.save(StoredTokens(self._url, token.text, refresh_token))
             except TokenStoreError as error:

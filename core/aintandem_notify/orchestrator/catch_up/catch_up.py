@@ -31,8 +31,8 @@ from aintandem_notify.foundation.backoff import Chance, full_jitter
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.orchestrator.catch_up.event_buffer import EventBuffer
 from aintandem_notify.orchestrator.catch_up.rest_snapshot import PageReconciler, Snapshot
-from aintandem_notify.orchestrator.link.reconnect_policy import Backoff
-from aintandem_notify.orchestrator.protocol.responses import TooLarge
+from aintandem_notify.orchestrator.link.reconnect_policy import ReconnectSettings
+from aintandem_notify.orchestrator.protocol.responses import ResponseTooLarge
 
 SPREAD_S: Final = 0.05
 MAX_SPREAD_S: Final = 10.0
@@ -185,7 +185,7 @@ class CatchUp:
         *,
         lookout: CatchUpCoordinator,
         catch_up_max: float,
-        backoff: Backoff,
+        backoff: ReconnectSettings,
         clock: Clock,
         chance: Chance,
     ) -> None:
@@ -401,6 +401,6 @@ def is_temporary(error: ApiError | HttpFailed | StoreError) -> bool:
     """Whether it may go better another time: all but a clear no."""
     if not isinstance(error, ApiError) or isinstance(error, ServerTrouble | AuthenticationFailed):
         return True
-    if isinstance(error, TooLarge):
+    if isinstance(error, ResponseTooLarge):
         return False
     return not 400 <= error.status < 500

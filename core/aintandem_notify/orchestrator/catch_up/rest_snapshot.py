@@ -22,10 +22,10 @@ from aintandem_notify.orchestrator.catch_up.record_mapping import (
 )
 from aintandem_notify.orchestrator.catch_up.remote_clock import RemoteClock
 from aintandem_notify.orchestrator.catch_up.request_slots import RequestSlots
-from aintandem_notify.orchestrator.protocol.identifiers import UnusableId
-from aintandem_notify.orchestrator.protocol.responses import TooLarge
-from aintandem_notify.orchestrator.rest.client import OrchestratorApi, patiently
-from aintandem_notify.orchestrator.rest.records import OperationRecord, SandboxRecord, TaskRecord, bare
+from aintandem_notify.orchestrator.protocol.identifiers import InvalidId
+from aintandem_notify.orchestrator.protocol.responses import ResponseTooLarge
+from aintandem_notify.orchestrator.rest.client import OrchestratorApi, with_retries
+from aintandem_notify.orchestrator.rest.records import OperationRecord, SandboxRecord, TaskRecord, without_extras
 
 PAGE_SIZE: Final = 100
 """Tasks asked for at once."""
@@ -137,7 +137,7 @@ class SnapshotReader:
         """One run, asked for now; None when nothing is known about it."""
         try:
             return await self._one(ref)
-        except (NotFound, UnusableId):
+        except (NotFound, InvalidId):
             return None
 
     async def _one(self, ref: RunRef) -> Observation | None:
@@ -166,7 +166,7 @@ class SnapshotReader:
             compare = partial(self._compare_page, project_id, offset, size, listed, None if beyond else comparison)
             try:
                 page, new = await self._ask(project_id, compare)
-            except TooLarge:
+            except ResponseTooLarge:
                 if size == 1:
                     too_large += 1
                     offset += 1
@@ -233,7 +233,7 @@ class SnapshotReader:
                 try:
                     seen = await self._one(ref)
                     found += [] if seen is None else [seen]
-                except (NotFound, UnusableId):
+                except (NotFound, InvalidId):
                     found.append(Observation(ref, RunState.GONE))
                 except (ApiError, HttpFailed) as error:
                     troubles.append(error)
@@ -251,7 +251,7 @@ class SnapshotReader:
         operations: list[OperationRecord] = []
         try:
             listed = await self._sandboxes.get()
-            operations = await self._ask(project_id, lambda: self._api.each_operation(project_id, bare))
+            operations = await self._ask(project_id, lambda: self._api.each_operation(project_id, without_extras))
         except NotFound:  # a server without sandboxes, or without operations
             pass
         found = _observed(project_id, listed, operations, known)
@@ -267,7 +267,7 @@ class SnapshotReader:
 
     async def _list_sandboxes(self) -> _Listed:
         asked_at = self._theirs.at_least()
-        sandboxes = await self._api.each_sandbox(bare)
+        sandboxes = await self._api.each_sandbox(without_extras)
         self.hear(*(at for one in sandboxes for at in (one.created_at, one.started_at, one.stopped_at)))
         return _Listed(asked_at, sandboxes)
 
@@ -281,7 +281,7 @@ class SnapshotReader:
             async with self._slots.turn(who):
                 return await call()
 
-        return await patiently(in_turn)
+        return await with_retries(in_turn)
 
 
 def _observed(

@@ -19,7 +19,7 @@ GONE_STATUSES: Final = frozenset({404, 410})
 TOO_BIG: Final = 1009
 """The code with which our side closes when a message is beyond its limit."""
 
-OUR_LIMITS: Final[Mapping[int, str]] = {
+LIMIT_FLAWS: Final[Mapping[int, str]] = {
     1002: "broken WebSocket frame",
     1007: "no UTF-8",
     TOO_BIG: "message too big",
@@ -66,10 +66,10 @@ def error_for_status(status: int) -> OrchestratorError:
     return LinkLost(f"the orchestrator did not open a WebSocket (HTTP {status})")
 
 
-def leaves(error: BaseException) -> Iterator[BaseException]:
+def leaf_exceptions(error: BaseException) -> Iterator[BaseException]:
     """The exceptions inside nested groups, in order."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            yield from leaves(inner)
+            yield from leaf_exceptions(inner)
     else:
         yield error

@@ -18,7 +18,7 @@ from aintandem_notify.http_client.dialling import connect
 from aintandem_notify.http_client.tls import tls_context
 from aintandem_notify.orchestrator.protocol.address import Endpoint
 
-LONGEST_PROXY_ANSWER: Final = 16384
+MAX_PROXY_RESPONSE_BYTES: Final = 16384
 """Bytes of a proxy's answer to CONNECT; what common servers allow for all headers together."""
 TlsContext = Callable[[], ssl.SSLContext]
 """Gives the one context that all links share, made when the first of them speaks TLS."""
@@ -51,15 +51,15 @@ async def open_stream(
         raise LinkLost(error.reason) from error
     try:
         if proxy is not None:
-            stream = await _secured(stream, first_hop, tls)
-            await _ask_for_tunnel(stream, endpoint, proxy)
-        stream = await _secured(stream, endpoint, tls)
+            stream = await _wrap_in_tls(stream, first_hop, tls)
+            await _open_tunnel(stream, endpoint, proxy)
+        stream = await _wrap_in_tls(stream, endpoint, tls)
         yield stream
     finally:
         await trio.aclose_forcefully(stream)
 
 
-async def _secured(stream: trio.abc.Stream, endpoint: Endpoint, tls: TlsContext) -> trio.abc.Stream:
+async def _wrap_in_tls(stream: trio.abc.Stream, endpoint: Endpoint, tls: TlsContext) -> trio.abc.Stream:
     if not endpoint.tls:
         return stream
     # https_compatible: nobody waits for the other side's closing word, which many servers never send.
@@ -67,18 +67,18 @@ async def _secured(stream: trio.abc.Stream, endpoint: Endpoint, tls: TlsContext)
     try:
         await secured.do_handshake()
     except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError, ValueError) as error:
-        raise LinkLost(f"no TLS with {endpoint.authority}: {_in_words(error)}") from error
+        raise LinkLost(f"no TLS with {endpoint.authority}: {_describe_tls_error(error)}") from error
     return secured
 
 
-async def _ask_for_tunnel(stream: trio.abc.Stream, endpoint: Endpoint, proxy: Proxy) -> None:
+async def _open_tunnel(stream: trio.abc.Stream, endpoint: Endpoint, proxy: Proxy) -> None:
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
     target = f"{host}:{endpoint.port}"
     login = [] if proxy.authorization is None else [f"Proxy-Authorization: {proxy.authorization}"]
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", *login, "", ""]
     try:
         await stream.send_all("\r\n".join(lines).encode())
-        answer = await _head(stream)
+        answer = await _read_head(stream)
     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
         raise LinkLost("the proxy broke the connection") from error
     status = _PROXY_STATUS.match(answer)
@@ -88,18 +88,18 @@ async def _ask_for_tunnel(stream: trio.abc.Stream, endpoint: Endpoint, proxy: Pr
         raise LinkLost(f"the proxy refused to connect us (HTTP {status[1].decode()})")
 
 
-async def _head(stream: trio.abc.Stream) -> bytes:
+async def _read_head(stream: trio.abc.Stream) -> bytes:
     """The answer up to its empty line. Nothing can follow it: the side behind it waits for us to speak."""
     answer = bytearray()
     while b"\r\n\r\n" not in answer:
         arrived = await stream.receive_some(4096)
         answer += arrived
-        if not arrived or len(answer) > LONGEST_PROXY_ANSWER:
+        if not arrived or len(answer) > MAX_PROXY_RESPONSE_BYTES:
             raise LinkLost("the proxy gave no whole answer")
     return bytes(answer)
 
 
-def _in_words(error: BaseException) -> str:
+def _describe_tls_error(error: BaseException) -> str:
     """What the TLS library says, without the numbers and places that it is wrapped in."""
     match error.__cause__ if isinstance(error, trio.BrokenResourceError) else error:
         case ssl.SSLCertVerificationError() as refused:

@@ -8,18 +8,18 @@ from typing import Final
 
 from aintandem_notify.foundation.memory_budget import MemoryBudget, MemoryShare
 
-FREE_MESSAGE: Final = 2**18
+SMALL_MESSAGE_BYTES: Final = 2**18
 """Bytes of a message that a link may read without asking; nearly all messages have less."""
-LARGE_MESSAGES: Final = 48 * 2**20
+LARGE_MESSAGES_BYTES: Final = 48 * 2**20
 """Bytes for the large messages of all links: one of the largest, which is there three times while it is read."""
 COPIES: Final = 3
-MOST_BUFFERED: Final = 16 * 2**20
+MAX_BUFFERED_CHARS: Final = 16 * 2**20
 """Characters of small frames that all links read ahead of the store; as events they take ten times as much."""
-FAIR_SHARE: Final = 16 * 2**10
+MIN_LINK_CHARS: Final = 16 * 2**10
 """What each link may read ahead also then, so that a transaction gets more than one frame of each."""
-FRAME_COST: Final = 64
+FRAME_OVERHEAD_BYTES: Final = 64
 """Bytes of a frame beside its characters."""
-LONGEST_MESSAGE_S: Final = 120.0
+MESSAGE_TIMEOUT_S: Final = 120.0
 """How long a large message may take to arrive, once there is room; 16 MiB come in that time at 1.2 Mbit/s."""
 
 
@@ -27,13 +27,13 @@ class FrameMemory:
     """What the links of one program share."""
 
     def __init__(self) -> None:
-        self.large = MemoryBudget(LARGE_MESSAGES)
+        self.large = MemoryBudget(LARGE_MESSAGES_BYTES)
         self.buffered = 0
 
     @property
     def is_crowded(self) -> bool:
         """Whether links should hand over what they have before they read on."""
-        return self.buffered >= MOST_BUFFERED
+        return self.buffered >= MAX_BUFFERED_CHARS
 
 
 class LinkMemory:
@@ -67,9 +67,9 @@ class LinkMemory:
             self._buffered.append(self._arriving)
             self._arriving = None
         else:
-            self._cost += characters + FRAME_COST
-            self._room.buffered += characters + FRAME_COST
-        return not self._room.is_crowded or self._cost < FAIR_SHARE
+            self._cost += characters + FRAME_OVERHEAD_BYTES
+            self._room.buffered += characters + FRAME_OVERHEAD_BYTES
+        return not self._room.is_crowded or self._cost < MIN_LINK_CHARS
 
     def hand_over(self) -> None:
         """Frames are about to be handed over, and the events of those before are safe, or wait elsewhere."""

@@ -14,11 +14,11 @@ from aintandem_notify.foundation.foreign_json import is_out_of_memory
 
 UNKNOWN_TYPE: Final = "unknown type"
 """The kind under which events of unknown type are counted; they are events all the same."""
-CUT: Final = "cut"
+TRUNCATED: Final = "cut"
 """The kind under which long events are counted of which the beginning and the end are kept."""
-MOST_UNKNOWN_NAMES: Final = 20
+MAX_UNKNOWN_NAMES: Final = 20
 """Different unknown types that are logged by name; whoever sends more sends garbage."""
-LONGEST_NAME: Final = 80
+MAX_NAME_LENGTH: Final = 80
 
 
 class FrameReader:
@@ -73,8 +73,8 @@ class FrameReader:
                 raise
             shorter = event.bare()
         if shorter is not event:
-            self.flaws[CUT] += 1
-            if self.flaws[CUT] == 1:
+            self.flaws[TRUNCATED] += 1
+            if self.flaws[TRUNCATED] == 1:
                 self._log.info("a long event is cut; more of this kind are only counted", type=event.type)
         return shorter
 
@@ -89,6 +89,6 @@ class FrameReader:
 
     def _note_unknown(self, event_type: str) -> None:
         self.flaws[UNKNOWN_TYPE] += 1
-        if event_type not in self._unknown and len(self._unknown) < MOST_UNKNOWN_NAMES:
+        if event_type not in self._unknown and len(self._unknown) < MAX_UNKNOWN_NAMES:
             self._unknown.add(event_type)
-            self._log.info("unknown type of event; more of it are only counted", type=event_type[:LONGEST_NAME])
+            self._log.info("unknown type of event; more of it are only counted", type=event_type[:MAX_NAME_LENGTH])

@@ -16,17 +16,17 @@ import trio
 
 from aintandem_notify.errors import LinkLost, OrchestratorError
 from aintandem_notify.orchestrator.link.close_codes import TOO_BIG, error_for_status
-from aintandem_notify.orchestrator.link.frame_memory import FREE_MESSAGE, LONGEST_MESSAGE_S
+from aintandem_notify.orchestrator.link.frame_memory import MESSAGE_TIMEOUT_S, SMALL_MESSAGE_BYTES
 from aintandem_notify.orchestrator.link.text_frames import TextFrameReader
 
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r\n]")
-_SHORTEST_STATUS: Final = len(b"HTTP/1.1 101 ")
-LONGEST_HEAD: Final = 65536
+_MIN_STATUS_BYTES: Final = len(b"HTTP/1.1 101 ")
+MAX_HEAD_BYTES: Final = 65536
 """Bytes of an answer to the upgrade; far beyond what servers send."""
-PORTION: Final = 2048
+PORTION_BYTES: Final = 2048
 """Bytes that the library gets at once: as a thousand empty fragments they keep the loop for some 20 ms."""
 SWITCHING_PROTOCOLS: Final = 101
-CLOSE: Final = b"\x88"
+CLOSE_FRAME: Final = b"\x88"
 """First byte of a close frame, which the library sends by itself: FIN and opcode 8."""
 _MASKED: Final = 0x80
 
@@ -40,8 +40,8 @@ class HandshakeStream(trio.abc.Stream):
     messages sets ``unframed`` to 0. ``heard_at`` is in seconds of trio's clock. While ``idle``, all that arrived
     is decoded; ``on_idle`` is called when that begins.
 
-    Before more than ``FREE_MESSAGE`` bytes of a message are read, ``ask`` is waited for, with its size. After that
-    a message that does not come to its end in time ends the stream, too.
+    ``ask`` is waited for, with the size of the message, before more than ``SMALL_MESSAGE_BYTES`` of it are read.
+    After that a message that does not come to its end in time ends the stream, too.
     """
 
     def __init__(self, stream: trio.abc.Stream, *, limit: int) -> None:
@@ -83,8 +83,8 @@ class HandshakeStream(trio.abc.Stream):
             if self._passed:
                 # The library reads all that it gets in one go, and each two bytes may be a frame.
                 await trio.lowlevel.checkpoint()
-                portion = self._passed[:PORTION]
-                del self._passed[:PORTION]
+                portion = self._passed[:PORTION_BYTES]
+                del self._passed[:PORTION_BYTES]
                 return portion
             arrived = await self._next(max_bytes)
             if self._whole is None or self._wait_for_room is None or not arrived:
@@ -109,15 +109,15 @@ class HandshakeStream(trio.abc.Stream):
         arrived: bytes | bytearray = b""
         try:
             with trio.move_on_at(self._ends_until) as time:
-                if self._ask is not None and self.unframed > FREE_MESSAGE and math.isinf(self._ends_until):
+                if self._ask is not None and self.unframed > SMALL_MESSAGE_BYTES and math.isinf(self._ends_until):
                     await self._ask(self._limit if self._whole is None else self._whole.expected)
-                    self._ends_until = trio.current_time() + LONGEST_MESSAGE_S
+                    self._ends_until = trio.current_time() + MESSAGE_TIMEOUT_S
                 arrived = await self._receive(max_bytes)
         finally:
             self.idle = False
         self.heard_at = trio.current_time()
         if time.cancelled_caught:
-            self.error = LinkLost(f"a message did not end within {LONGEST_MESSAGE_S:g} s", TOO_BIG)
+            self.error = LinkLost(f"a message did not end within {MESSAGE_TIMEOUT_S:g} s", TOO_BIG)
             return b""
         if self._head is not None:
             return self._take_head(self._head, arrived)
@@ -128,7 +128,7 @@ class HandshakeStream(trio.abc.Stream):
         return arrived
 
     def _take_head(self, head: bytearray, arrived: bytes | bytearray) -> bytes:
-        self._head = _inspected(head, arrived)
+        self._head = _check_head(head, arrived)
         if self._head is not None:
             return bytes(arrived)
         beyond = len(head) - (head.index(b"\r\n\r\n") + 4)
@@ -145,7 +145,7 @@ class HandshakeStream(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """As the stream's own."""
-        self.said_goodbye = self.said_goodbye or data[:1] == CLOSE
+        self.said_goodbye = self.said_goodbye or data[:1] == CLOSE_FRAME
         await self._stream.send_all(data)
 
     async def say_goodbye(self, code: int) -> None:
@@ -154,7 +154,7 @@ class HandshakeStream(trio.abc.Stream):
             mask = token_bytes(4)
             content = bytes(one ^ other for one, other in zip(code.to_bytes(2), mask, strict=False))
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await self.send_all(CLOSE + bytes([_MASKED | len(content)]) + mask + content)
+                await self.send_all(CLOSE_FRAME + bytes([_MASKED | len(content)]) + mask + content)
 
     async def wait_send_all_might_not_block(self) -> None:
         """As the stream's own."""
@@ -170,18 +170,18 @@ class HandshakeStream(trio.abc.Stream):
             raise LinkLost("what answered broke the WebSocket handshake", 1002)
 
 
-def _inspected(head: bytearray, arrived: bytes | bytearray) -> bytearray | None:
+def _check_head(head: bytearray, arrived: bytes | bytearray) -> bytearray | None:
     """The answer to the upgrade so far, None when it is complete and says yes; raises our errors otherwise."""
     if not arrived:
         raise LinkLost("the orchestrator hung up during the handshake")
     head += arrived
     status = _STATUS_LINE.match(head)
-    if status is None and len(head) >= _SHORTEST_STATUS:
+    if status is None and len(head) >= _MIN_STATUS_BYTES:
         raise LinkLost("what answered does not speak HTTP", 1002)
     if status is not None and int(status[1]) != SWITCHING_PROTOCOLS:
         raise error_for_status(int(status[1]))
     if b"\r\n\r\n" in head:
         return None
-    if len(head) > LONGEST_HEAD:
+    if len(head) > MAX_HEAD_BYTES:
         raise LinkLost("the answer to the handshake does not end", 1002)
     return head

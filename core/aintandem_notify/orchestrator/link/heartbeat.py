@@ -14,7 +14,7 @@ from aintandem_notify.foundation.foreign_json import read_json
 
 SILENCE_INTERVALS: Final = 2.5
 """Silence of so many intervals is death: two pings went unanswered, and the second had half an interval."""
-LONGEST_PING: Final = 256
+MAX_PING_LENGTH: Final = 256
 """Characters; a frame that is longer is no ping, so that it need not be searched for one."""
 
 
@@ -50,7 +50,7 @@ class HeartbeatState:
         return self.pinged_at + self.interval
 
 
-def next_beat(pulse: HeartbeatState, now: float) -> tuple[HeartbeatAction, float]:
+def next_action(pulse: HeartbeatState, now: float) -> tuple[HeartbeatAction, float]:
     """What to do now, and for ``WAIT`` the seconds until the question should be asked again."""
     if not pulse.paused and now >= pulse.dead_at:
         return HeartbeatAction.DEAD, 0.0
@@ -67,7 +67,7 @@ def control_frame(kind: str, now: datetime) -> str:
 
 def is_ping(frame: str | bytes) -> bool:
     """Whether the frame is the orchestrator's own ping, which wants a pong."""
-    if len(frame) > LONGEST_PING or not isinstance(frame, str) or '"ping"' not in frame:
+    if len(frame) > MAX_PING_LENGTH or not isinstance(frame, str) or '"ping"' not in frame:
         return False
     try:
         content: Any = read_json(frame, strict=False)

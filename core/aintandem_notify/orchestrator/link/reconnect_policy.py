@@ -17,7 +17,7 @@ from aintandem_notify.foundation.backoff import Chance, full_jitter, stepped_del
 STABLE_AFTER_S: Final = 60.0
 """A connection that lasted so long was a good one: two heartbeats at the usual 30 s have come back. Only then
 the next loss starts again from the shortest pause; a server that hangs up at once is not asked every second."""
-RENEWALS_AT_ONCE: Final = 2
+MAX_IMMEDIATE_RENEWALS: Final = 2
 """Refusals in a row that are answered by a new token and no pause: one by refresh, one by login."""
 FORBIDDING_CODES: Final = frozenset({403, 4403})
 """The orchestrator knows us and says no: other tokens of the same user are worth no third try."""
@@ -25,7 +25,7 @@ SLOW_PAUSES: Final = (10.0, 30.0, 60.0, 300.0)
 """Pauses, in units of the first reconnect delay, before asking again for what only a person can mend."""
 
 
-class Backoff(Protocol):
+class ReconnectSettings(Protocol):
     """The reconnect settings; delays in seconds, ``reconnect_attempts`` None means unlimited."""
 
     @property
@@ -36,7 +36,7 @@ class Backoff(Protocol):
     def reconnect_attempts(self) -> int | None: ...
 
 
-class Trouble(StrEnum):
+class ConnectionTrouble(StrEnum):
     """Why a project is not connected; each kind is told once a spell."""
 
     LOST = "lost"
@@ -44,41 +44,43 @@ class Trouble(StrEnum):
     GONE = "gone"
 
 
-def trouble_of(error: OrchestratorError | HttpFailed) -> Trouble:
+def classify_error(error: OrchestratorError | HttpFailed) -> ConnectionTrouble:
     """The kind of trouble behind an error of a link or of the REST API."""
     match error:
         case LinkRefused():
-            return Trouble.REFUSED
+            return ConnectionTrouble.REFUSED
         case ProjectGone():
-            return Trouble.GONE
+            return ConnectionTrouble.GONE
         case ApiError() if not isinstance(error, ServerTrouble):
-            return Trouble.REFUSED
+            return ConnectionTrouble.REFUSED
         case _:
-            return Trouble.LOST
+            return ConnectionTrouble.LOST
 
 
-def pause_before_retry(trouble: Trouble, failures: int, backoff: Backoff, chance: Chance) -> float:
+def pause_before_retry(
+    trouble: ConnectionTrouble, failures: int, backoff: ReconnectSettings, chance: Chance
+) -> float:
     """Seconds to wait after the given number of failures in a row (at least 1)."""
-    if trouble is Trouble.LOST:
+    if trouble is ConnectionTrouble.LOST:
         first, longest = backoff.reconnect_initial_delay, backoff.reconnect_max_delay
         return full_jitter(failures - 1, initial=first, maximum=longest, chance=chance)
     pauses = [pause * backoff.reconnect_initial_delay for pause in SLOW_PAUSES]
     return stepped_delay(failures - 1, pauses=pauses, chance=chance)
 
 
-def gives_up(failures: int, backoff: Backoff) -> bool:
+def should_give_up(failures: int, backoff: ReconnectSettings) -> bool:
     """Whether so many failures in a row are enough: the first try and all that may follow it."""
     return backoff.reconnect_attempts is not None and failures > backoff.reconnect_attempts
 
 
-def retries_at_once(refusals: int) -> bool:
+def should_retry_at_once(refusals: int) -> bool:
     """Whether a new token after so many refusals in a row is tried without a pause."""
-    return refusals <= RENEWALS_AT_ONCE
+    return refusals <= MAX_IMMEDIATE_RENEWALS
 
 
-def renews_token(code: int, refusals: int) -> bool:
+def should_renew_token(code: int, refusals: int) -> bool:
     """Whether a refusal with this code, the so-manieth in a row, asks for a new token."""
-    return retries_at_once(refusals) or code not in FORBIDDING_CODES
+    return should_retry_at_once(refusals) or code not in FORBIDDING_CODES
 
 
 def close_code_of(error: Exception) -> int:

@@ -19,7 +19,7 @@ from wsproto.utilities import ProtocolError as WebSocketProtocolError
 from aintandem_notify.config import DIRECT, Outbound
 from aintandem_notify.errors import LinkLost, OrchestratorError
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.orchestrator.link.close_codes import OUR_LIMITS, TOO_BIG, error_for_close, leaves
+from aintandem_notify.orchestrator.link.close_codes import LIMIT_FLAWS, TOO_BIG, error_for_close, leaf_exceptions
 from aintandem_notify.orchestrator.link.dial import TlsContext, open_stream
 from aintandem_notify.orchestrator.link.frame_memory import FrameMemory, LinkMemory
 from aintandem_notify.orchestrator.link.handshake import HandshakeStream
@@ -28,7 +28,7 @@ from aintandem_notify.orchestrator.link.heartbeat import (
     HeartbeatState,
     control_frame,
     is_ping,
-    next_beat,
+    next_action,
 )
 from aintandem_notify.orchestrator.link.text_frames import TextFrameReader
 from aintandem_notify.orchestrator.protocol.address import Endpoint, SocketTarget
@@ -47,11 +47,11 @@ MAX_BATCH_SIZE: Final = 4 * 2**20
 """Characters that wait for the reader of the link."""
 CLOSE_TIMEOUT_S: Final = 1.0
 """How long a closing handshake may take; the other side may be gone."""
-LONGEST_FAREWELL_S: Final = 30.0
+DRAIN_TIMEOUT_S: Final = 30.0
 """How long the other side may go on after our goodbye, as it does with a backlog on the way."""
-HASTY_CLOSE_TIMEOUT_S: Final = 0.05
+SHORT_CLOSE_TIMEOUT_S: Final = 0.05
 """As above when we are being cancelled or nobody answers: enough to write a word of goodbye."""
-PIECES: Final = 5
+TIMEOUT_SLICES: Final = 5
 """In how many pieces these are waited for. A machine that lets us stand still takes one of them, however long it
 does, and the goodbye is still written."""
 MAX_HANDSHAKES: Final = 32
@@ -85,7 +85,7 @@ class Link(Protocol):
         ...
 
 
-Dial = Callable[[Endpoint], AbstractAsyncContextManager[trio.abc.Stream]]
+StreamOpener = Callable[[Endpoint], AbstractAsyncContextManager[trio.abc.Stream]]
 """Opens the byte stream under a link."""
 
 
@@ -98,7 +98,7 @@ class LinkSettings:
     memory of all that they read ahead.
     """
 
-    dial: Dial
+    dial: StreamOpener
     clock: Clock
     connect_timeout: float = 10.0
     heartbeat_interval: float = 30.0
@@ -107,7 +107,7 @@ class LinkSettings:
     room: FrameMemory = field(default_factory=FrameMemory)
 
 
-def dialler(tls: TlsContext, outbound: Outbound = DIRECT) -> Dial:
+def stream_opener(tls: TlsContext, outbound: Outbound = DIRECT) -> StreamOpener:
     """Dials over TCP, with TLS where the endpoint asks for it, as ``outbound`` says."""
     return lambda endpoint: open_stream(endpoint, tls=tls, outbound=outbound)
 
@@ -133,7 +133,7 @@ async def open_link(target: SocketTarget, settings: LinkSettings) -> AsyncIterat
             # Not before the stream is closed: a Cancelled out of that would replace what ended the link.
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        failure = telling(group)
+        failure = primary_error(group)
     if failure is not None:
         # Outside of the handler, so that the group does not come along as a context that holds the error itself.
         raise failure
@@ -165,7 +165,7 @@ async def _connect(
     raise late
 
 
-def telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def primary_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The one exception that says what happened; a group when something else went wrong more than once.
 
     Cancellations that come along are left out: whoever cancelled will do it again at the next checkpoint.
@@ -173,7 +173,7 @@ def telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
     _, failures = group.split(trio.Cancelled)
     if failures is None:
         return group
-    errors = list(leaves(failures))
+    errors = list(leaf_exceptions(failures))
     ours = [known for known in map(_as_link_error, errors) if known is not None]
     if len(ours) == len(errors):
         # A refusal or a missing project says more than the broken connection that comes with it.
@@ -200,7 +200,7 @@ def _as_link_error(error: BaseException) -> OrchestratorError | None:
 
 @contextmanager
 def _library_errors() -> Iterator[None]:
-    """The border to the WebSocket libraries: an error that ``telling`` does not know comes out as LinkLost."""
+    """Raises LinkLost for an error of the WebSocket libraries that ``primary_error`` does not know."""
     try:
         yield
     except Exception as error:
@@ -324,7 +324,7 @@ class _WebSocketLink:
             pulse = HeartbeatState(
                 self._interval, self._tap.heard_at, pinged_at, paused=self._room is not None or self._share.waits
             )
-            beat, wait = next_beat(pulse, now)
+            beat, wait = next_action(pulse, now)
             if beat is HeartbeatAction.DEAD:
                 self._end(LinkLost(f"nothing was heard for {now - pulse.heard_at:.0f} s"))
                 return
@@ -366,7 +366,7 @@ class _WebSocketLink:
     async def finish(self) -> None:
         self._closing = True
         self._tap.heard_at = trio.current_time()
-        with trio.move_on_after(LONGEST_FAREWELL_S):
+        with trio.move_on_after(DRAIN_TIMEOUT_S):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._cancel_after_silence, nursery.cancel_scope)
                 with _library_errors():
@@ -381,7 +381,7 @@ class _WebSocketLink:
             if silence >= CLOSE_TIMEOUT_S and self._room is None and not self._share.waits:
                 scope.cancel()
                 return
-            await trio.sleep(max(CLOSE_TIMEOUT_S - silence, HASTY_CLOSE_TIMEOUT_S))
+            await trio.sleep(max(CLOSE_TIMEOUT_S - silence, SHORT_CLOSE_TIMEOUT_S))
 
     async def close(self) -> None:
         """Say goodbye, and wait a moment for the answer if there can be one."""
@@ -389,9 +389,9 @@ class _WebSocketLink:
         hasty = self._ended is not None or trio.current_effective_deadline() == -math.inf
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
-                patience = HASTY_CLOSE_TIMEOUT_S if hasty else CLOSE_TIMEOUT_S
+                patience = SHORT_CLOSE_TIMEOUT_S if hasty else CLOSE_TIMEOUT_S
                 nursery.start_soon(_cancel_after, patience, nursery.cancel_scope)
-                if isinstance(self._ended, LinkLost) and self._ended.code in OUR_LIMITS:
+                if isinstance(self._ended, LinkLost) and self._ended.code in LIMIT_FLAWS:
                     await self._tap.say_goodbye(self._ended.code)
                 with _library_errors():
                     await self._websocket.aclose()
@@ -399,6 +399,6 @@ class _WebSocketLink:
 
 
 async def _cancel_after(seconds: float, scope: trio.CancelScope) -> None:
-    for _ in range(PIECES):
-        await trio.sleep(seconds / PIECES)
+    for _ in range(TIMEOUT_SLICES):
+        await trio.sleep(seconds / TIMEOUT_SLICES)
     scope.cancel()

@@ -3,11 +3,11 @@
 from aintandem_notify.domain.events import DOT_SEGMENTS, MAX_ID_LENGTH
 
 
-class UnusableId(ValueError):
+class InvalidId(ValueError):
     """No address can hold the id, so it is nothing's."""
 
 
-def checked_id(value: object, what: str = "the id") -> str:
+def validate_id(value: object, what: str = "the id") -> str:
     """``value``, if it may be an id; ``what`` says whose.
 
     Raises TypeError when it is no text, and UnusableId when it is empty, ``.``, ``..``, longer than events may
@@ -16,13 +16,13 @@ def checked_id(value: object, what: str = "the id") -> str:
     if not isinstance(value, str):
         raise TypeError(f"{what} should be a str, not {type(value).__name__}")
     if not value:
-        raise UnusableId(f"{what} is empty")
+        raise InvalidId(f"{what} is empty")
     if len(value) > MAX_ID_LENGTH:
-        raise UnusableId(f"{what} has {len(value)} characters, and {MAX_ID_LENGTH} are the most")
+        raise InvalidId(f"{what} has {len(value)} characters, and {MAX_ID_LENGTH} are the most")
     if value in DOT_SEGMENTS:
-        raise UnusableId(f"{what} cannot be {value!r}: in an address that is a step to another one")
+        raise InvalidId(f"{what} cannot be {value!r}: in an address that is a step to another one")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise UnusableId(f"{what} holds half of a character, which cannot be sent: {value!a}") from None
+        raise InvalidId(f"{what} holds half of a character, which cannot be sent: {value!a}") from None
     return value

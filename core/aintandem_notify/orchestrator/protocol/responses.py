@@ -17,7 +17,7 @@ from aintandem_notify.foundation.foreign_json import JsonFlaw, UnreadableJson
 from aintandem_notify.http_client import HttpAnswer
 from aintandem_notify.log import redact_start
 
-LONGEST_MESSAGE: Final = 300
+MAX_MESSAGE_LENGTH: Final = 300
 """Characters of an error that are kept; a proxy's error page has thousands."""
 
 _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
@@ -38,32 +38,34 @@ _BY_CODE: Final[Mapping[str, type[ApiError]]] = {
     "ALREADY_EXISTS": Conflict,
     "WORKFLOW_IN_USE": Conflict,
 }
-_TOO_MUCH: Final = frozenset({JsonFlaw.TOO_MANY_VALUES, JsonFlaw.TOO_DEEP, JsonFlaw.NO_MEMORY})
+_SIZE_FLAWS: Final = frozenset({JsonFlaw.TOO_MANY_VALUES, JsonFlaw.TOO_DEEP, JsonFlaw.NO_MEMORY})
 
 _LIST_KEYS: Final = ("items", "data", "results", "list")
 
 
-class TooLarge(ApiError):
+class ResponseTooLarge(ApiError):
     """The answer is more than is read of one; asked for again, it will not be smaller, but a part of it may be."""
 
 
-def content_of(answer: HttpAnswer, now: datetime) -> Any:
+def parse_response(answer: HttpAnswer, now: datetime) -> Any:
     """The JSON value of a 2xx answer, None where it has no body; raises ApiError for anything else."""
     if not 200 <= answer.status < 300:
-        raise error_for_answer(answer, now)
+        raise error_for_response(answer, now)
     if answer.truncated:
-        raise TooLarge(f"the answer has more than {len(answer.body):,} bytes", status=answer.status)
+        raise ResponseTooLarge(f"the answer has more than {len(answer.body):,} bytes", status=answer.status)
     if not answer.body.strip():
         return None
     try:
         return answer.json()
     except UnreadableJson as error:
-        if error.flaw in _TOO_MUCH:
-            raise TooLarge(f"the answer cannot be read: {error.flaw.value}", status=answer.status) from None
+        if error.flaw in _SIZE_FLAWS:
+            raise ResponseTooLarge(
+                f"the answer cannot be read: {error.flaw.value}", status=answer.status
+            ) from None
         raise ApiError("the answer is not JSON", status=answer.status) from None
 
 
-def error_for_answer(answer: HttpAnswer, now: datetime) -> ApiError:
+def error_for_response(answer: HttpAnswer, now: datetime) -> ApiError:
     """The typed error for an answer that is no success, whatever its body."""
     try:
         body = answer.json()
@@ -71,9 +73,9 @@ def error_for_answer(answer: HttpAnswer, now: datetime) -> ApiError:
         body = None
     fields: Mapping[str, Any] = body if isinstance(body, dict) else {}
     code, details = fields.get("code"), fields.get("details")
-    kind = _kind(answer.status, code if isinstance(code, str) else "")
+    kind = _error_class(answer.status, code if isinstance(code, str) else "")
     error = kind(
-        message_of(fields) or _nameless(answer.status),
+        error_message(fields) or _default_message(answer.status),
         status=answer.status,
         code=code if isinstance(code, str) else "",
         details=details if isinstance(details, dict) else None,
@@ -83,7 +85,7 @@ def error_for_answer(answer: HttpAnswer, now: datetime) -> ApiError:
     return error
 
 
-def _kind(status: int, code: str) -> type[ApiError]:
+def _error_class(status: int, code: str) -> type[ApiError]:
     # The status decides between "again" and "never"; the code only says more about a "never".
     if status >= 500:
         return ServerTrouble
@@ -94,22 +96,22 @@ def _kind(status: int, code: str) -> type[ApiError]:
     return _BY_CODE.get(code, InvalidRequest if status >= 400 else ApiError)
 
 
-def message_of(fields: Mapping[str, Any]) -> str:
+def error_message(fields: Mapping[str, Any]) -> str:
     """What an answer says about its error, in one line without secrets; empty when it says nothing."""
     for name in ("error", "message"):
         text = fields.get(name)
         if isinstance(text, dict):
             text = text.get("message")
         if isinstance(text, str) and text.strip():
-            return redact_start(" ".join(text.split()), LONGEST_MESSAGE)
+            return redact_start(" ".join(text.split()), MAX_MESSAGE_LENGTH)
     return ""
 
 
-def _nameless(status: int) -> str:
+def _default_message(status: int) -> str:
     return "the orchestrator answered with an error" if status >= 400 else "the orchestrator gave an odd answer"
 
 
-def rows_of(content: Any, *names: str) -> list[Any]:
+def find_rows(content: Any, *names: str) -> list[Any]:
     """The list that was asked for: the content itself, or what it holds under one of ``names`` or a usual name.
 
     None under such a name is an empty list. Raises ApiError where there is no list at all: what answers so (a page
@@ -117,13 +119,13 @@ def rows_of(content: Any, *names: str) -> list[Any]:
     """
     if isinstance(content, list):
         return content
-    found = _list_in(content, names)
+    found = _find_list(content, names)
     if found is None:
         raise ApiError(f"the answer holds no list of {names[0]}", status=200)
     return found
 
 
-def _list_in(content: Any, names: Sequence[str]) -> list[Any] | None:
+def _find_list(content: Any, names: Sequence[str]) -> list[Any] | None:
     """The first list inside an object, or inside an object in it, as in ``{"data": {"projects": […]}}``."""
     if not isinstance(content, dict):
         return None

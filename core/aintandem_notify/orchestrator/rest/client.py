@@ -18,8 +18,8 @@ from aintandem_notify.foundation.memory_budget import MemoryBudget
 from aintandem_notify.foundation.threads import run_in_thread
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.auth.session import Session
-from aintandem_notify.orchestrator.protocol.identifiers import checked_id
-from aintandem_notify.orchestrator.protocol.responses import content_of, rows_of
+from aintandem_notify.orchestrator.protocol.identifiers import validate_id
+from aintandem_notify.orchestrator.protocol.responses import find_rows, parse_response
 from aintandem_notify.orchestrator.rest.records import (
     ExecutionRecord,
     OperationRecord,
@@ -27,18 +27,18 @@ from aintandem_notify.orchestrator.rest.records import (
     Record,
     SandboxRecord,
     TaskRecord,
-    each,
-    records,
+    iter_records,
+    parse_records,
 )
 
 RETRY_PAUSES_S: Final = (1.0, 2.0, 4.0)
 """As the official SDK: three more tries, from one second, doubling."""
-MAX_BODY: Final = 16 * 2**20
+MAX_BODY_BYTES: Final = 16 * 2**20
 """Bytes of an answer; a history of tasks with their outputs is large."""
-LARGE_ANSWERS: Final = 2 * MAX_BODY
+LARGE_RESPONSES_BYTES: Final = 2 * MAX_BODY_BYTES
 """Bytes of large answers that are read at the same time, for all projects together: one of the largest, which is
 in memory twice while it is read."""
-LITTLE: Final = 64 * 2**10
+SMALL_RESPONSE_BYTES: Final = 64 * 2**10
 """Bytes of an answer that is read at once; a longer one beside the event loop, for to cut its texts takes time."""
 TIMEOUT_S: Final = 30.0
 """As the official SDK."""
@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 
 class OrchestratorApi:
-    """Calls of the API; ids are quoted here. All raise ApiError or HttpFailed, and for an id as ``checked_id``.
+    """Calls of the API; ids are quoted here. All raise ApiError or HttpFailed, and for an id as ``validate_id``.
 
     ``timeout`` is in seconds, for each request from its begin to the last byte of its answer.
     """
@@ -58,12 +58,12 @@ class OrchestratorApi:
         self._http = http
         self._clock = clock
         self._timeout = timeout
-        self._large = MemoryBudget(LARGE_ANSWERS)
+        self._large = MemoryBudget(LARGE_RESPONSES_BYTES)
         self._readers = trio.CapacityLimiter(1)
         self._tries_again = True
 
     def asking_once(self) -> Self:
-        """The same, that tries nothing again: for who must hold nothing while ``patiently`` pauses."""
+        """The same, that tries nothing again: for who must hold nothing while ``with_retries`` pauses."""
         other = copy(self)
         other._tries_again = False  # noqa: SLF001  # it is one of us
         return other
@@ -76,7 +76,7 @@ class OrchestratorApi:
         ``path`` begins with a slash and comes after the API's base. Server trouble and lost requests are
         tried again for GET; for other methods only when the request surely was not sent.
         """
-        return await self._call(method, path, _all_of_it, query, json)
+        return await self._call(method, path, _unchanged, query, json)
 
     async def _call(
         self,
@@ -88,7 +88,7 @@ class OrchestratorApi:
     ) -> T:
         """What ``take`` makes of the answer, which may be large and is gone when this returns."""
         once = partial(self._call_once, method, path, take, query, json)
-        return await (patiently(once, repeatable=method == "GET") if self._tries_again else once())
+        return await (with_retries(once, repeatable=method == "GET") if self._tries_again else once())
 
     async def _call_once(
         self, method: str, path: str, take: Callable[[Any], T], query: Mapping[str, object] | None, json: Any
@@ -117,21 +117,21 @@ class OrchestratorApi:
                 headers={"Authorization": f"Bearer {token}"},
                 json=json,
                 timeout=self._timeout,
-                max_body=MAX_BODY,
+                max_body=MAX_BODY_BYTES,
                 room=lambda size: share.grow(2 * size),
             )
             now = self._clock.now()
-            if len(answer.body) <= LITTLE:
-                return take(content_of(answer, now))
-            return await run_in_thread(lambda: take(content_of(answer, now)), limiter=self._readers)
+            if len(answer.body) <= SMALL_RESPONSE_BYTES:
+                return take(parse_response(answer, now))
+            return await run_in_thread(lambda: take(parse_response(answer, now)), limiter=self._readers)
 
     async def projects(self) -> list[ProjectRecord]:
         """All projects that we may see."""
-        return records(ProjectRecord, rows_of(await self.call("GET", "/projects"), "projects"))
+        return parse_records(ProjectRecord, find_rows(await self.call("GET", "/projects"), "projects"))
 
     async def project(self, project_id: str) -> ProjectRecord:
         """One project."""
-        return one_of(ProjectRecord, await self.call("GET", f"/projects/{quoted(project_id)}"), "project")
+        return find_record(ProjectRecord, await self.call("GET", f"/projects/{quote_id(project_id)}"), "project")
 
     async def tasks(
         self,
@@ -145,8 +145,8 @@ class OrchestratorApi:
     ) -> list[TaskRecord]:
         """A project's tasks; the dates are ISO texts."""
         query = {"status": status, "limit": limit, "offset": offset, "startDate": start_date, "endDate": end_date}
-        content = await self.call("GET", f"/projects/{quoted(project_id)}/tasks", query=query)
-        return records(TaskRecord, rows_of(content, "tasks", "history"))
+        content = await self.call("GET", f"/projects/{quote_id(project_id)}/tasks", query=query)
+        return parse_records(TaskRecord, find_rows(content, "tasks", "history"))
 
     async def each_task(
         self, project_id: str, take: Callable[[TaskRecord], T], *, limit: int, offset: int
@@ -154,63 +154,67 @@ class OrchestratorApi:
         """What ``take`` makes of each of so many of a project's tasks; the records are forgotten one by one."""
         return await self._call(
             "GET",
-            f"/projects/{quoted(project_id)}/tasks",
-            lambda content: [take(one) for one in each(TaskRecord, rows_of(content, "tasks", "history"))],
+            f"/projects/{quote_id(project_id)}/tasks",
+            lambda content: [
+                take(one) for one in iter_records(TaskRecord, find_rows(content, "tasks", "history"))
+            ],
             {"limit": limit, "offset": offset},
         )
 
     async def task(self, project_id: str, task_id: str) -> TaskRecord:
         """One task."""
-        path = f"/projects/{quoted(project_id)}/tasks/{quoted(task_id)}"
-        return one_of(TaskRecord, await self.call("GET", path), "task")
+        path = f"/projects/{quote_id(project_id)}/tasks/{quote_id(task_id)}"
+        return find_record(TaskRecord, await self.call("GET", path), "task")
 
     async def executions(self, project_id: str) -> list[ExecutionRecord]:
         """A project's workflow executions."""
-        content = await self.call("GET", f"/workflows/projects/{quoted(project_id)}/executions")
-        return records(ExecutionRecord, rows_of(content, "executions"))
+        content = await self.call("GET", f"/workflows/projects/{quote_id(project_id)}/executions")
+        return parse_records(ExecutionRecord, find_rows(content, "executions"))
 
     async def each_execution(self, project_id: str, take: Callable[[ExecutionRecord], T]) -> list[T]:
         """As ``each_task``, for a project's workflow executions."""
         return await self._call(
             "GET",
-            f"/workflows/projects/{quoted(project_id)}/executions",
-            lambda content: [take(one) for one in each(ExecutionRecord, rows_of(content, "executions"))],
+            f"/workflows/projects/{quote_id(project_id)}/executions",
+            lambda content: [take(one) for one in iter_records(ExecutionRecord, find_rows(content, "executions"))],
         )
 
     async def execution(self, execution_id: str) -> ExecutionRecord:
         """One workflow execution."""
-        content = await self.call("GET", f"/workflows/executions/{quoted(execution_id)}")
-        return one_of(ExecutionRecord, content, "execution")
+        content = await self.call("GET", f"/workflows/executions/{quote_id(execution_id)}")
+        return find_record(ExecutionRecord, content, "execution")
 
     async def sandboxes(self) -> list[SandboxRecord]:
         """All sandboxes, of every project."""
-        return records(SandboxRecord, rows_of(await self.call("GET", "/flexy"), "sandboxes", "containers"))
+        return parse_records(SandboxRecord, find_rows(await self.call("GET", "/flexy"), "sandboxes", "containers"))
 
     async def each_sandbox(self, take: Callable[[SandboxRecord], T]) -> list[T]:
         """As ``each_task``, for the sandboxes of all projects."""
         return await self._call(
             "GET",
             "/flexy",
-            lambda content: list(map(take, each(SandboxRecord, rows_of(content, "sandboxes", "containers")))),
+            lambda content: list(
+                map(take, iter_records(SandboxRecord, find_rows(content, "sandboxes", "containers")))
+            ),
         )
 
     async def operations(self, project_id: str) -> list[OperationRecord]:
         """What is and was being done to a project's sandboxes."""
-        content = await self.call("GET", f"/flexy/projects/{quoted(project_id)}/operations")
-        return records(OperationRecord, rows_of(content, "operations"))
+        content = await self.call("GET", f"/flexy/projects/{quote_id(project_id)}/operations")
+        return parse_records(OperationRecord, find_rows(content, "operations"))
 
     async def each_operation(self, project_id: str, take: Callable[[OperationRecord], T]) -> list[T]:
         """As ``each_task``, for what is and was being done to a project's sandboxes."""
         return await self._call(
             "GET",
-            f"/flexy/projects/{quoted(project_id)}/operations",
-            lambda content: [take(one) for one in each(OperationRecord, rows_of(content, "operations"))],
+            f"/flexy/projects/{quote_id(project_id)}/operations",
+            lambda content: [take(one) for one in iter_records(OperationRecord, find_rows(content, "operations"))],
         )
 
     async def operation(self, operation_id: str) -> OperationRecord:
         """One operation on a sandbox."""
-        content = await self.call("GET", f"/flexy/operations/{quoted(operation_id)}")
-        return one_of(OperationRecord, content, "operation")
+        content = await self.call("GET", f"/flexy/operations/{quote_id(operation_id)}")
+        return find_record(OperationRecord, content, "operation")
 
     async def health(self) -> Mapping[str, Any]:
         """What the orchestrator says about itself: ``status`` and ``uptime`` in seconds."""
@@ -218,7 +222,7 @@ class OrchestratorApi:
         return content if isinstance(content, dict) else {}
 
 
-async def patiently(ask: Callable[[], Awaitable[T]], *, repeatable: bool = True) -> T:
+async def with_retries(ask: Callable[[], Awaitable[T]], *, repeatable: bool = True) -> T:
     """What ``ask`` gives, which is called again after a pause when the server has trouble or the request was lost.
 
     One that is not ``repeatable`` is called again only when it surely was not sent.
@@ -237,19 +241,19 @@ async def patiently(ask: Callable[[], Awaitable[T]], *, repeatable: bool = True)
     raise AssertionError("the last try returns or raises")
 
 
-def _all_of_it(content: Any) -> Any:
+def _unchanged(content: Any) -> Any:
     return content
 
 
-def quoted(identifier: str) -> str:
-    """An id as a piece of a path; raises as ``checked_id``."""
-    return quote(checked_id(identifier), safe="")
+def quote_id(identifier: str) -> str:
+    """An id as a piece of a path; raises as ``validate_id``."""
+    return quote(validate_id(identifier), safe="")
 
 
-def one_of(model: type[RecordT], content: Any, name: str) -> RecordT:
+def find_record(model: type[RecordT], content: Any, name: str) -> RecordT:
     """The record in ``content``, also where it is wrapped as ``{"task": {…}}``."""
     wrapped = [content.get(name), content.get("data")] if isinstance(content, dict) else []
-    found = records(model, [row for row in (content, *wrapped) if isinstance(row, dict)])
+    found = parse_records(model, [row for row in (content, *wrapped) if isinstance(row, dict)])
     if not found:
         raise ApiError(f"the answer holds no {name}", status=200)
     return found[0]

@@ -13,7 +13,7 @@ from aintandem_notify.domain.events.base import ConvertInvalid, Id, OptionalInt,
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
-def _moment(value: object) -> datetime | None:
+def _parse_time(value: object) -> datetime | None:
     moment = event_time(value, _NEVER)
     return None if moment == _NEVER else moment  # what Go writes in the place of no time is the same
 
@@ -26,7 +26,7 @@ def _nothing(_value: object) -> None:
     return None
 
 
-Moment = Annotated[AwareDatetime | None, BeforeValidator(_moment)]
+Timestamp = Annotated[AwareDatetime | None, BeforeValidator(_parse_time)]
 """Aware UTC; None for what is missing or no time."""
 
 
@@ -67,9 +67,9 @@ class TaskRecord(Record):
     project_id: OptionalText = None
     task: OptionalText = Field(None, validation_alias=AliasChoices("task", "title", "name"))
     status: OptionalText = None
-    created_at: Moment = None
-    started_at: Moment = None
-    completed_at: Moment = None
+    created_at: Timestamp = None
+    started_at: Timestamp = None
+    completed_at: Timestamp = None
     output: Any = None
     error: OptionalText = None
     duration: OptionalNumber = None
@@ -154,9 +154,9 @@ class ExecutionRecord(Record):
     current_phase: Any = None
     total_phases: OptionalInt = None
     progress: Annotated[ExecutionProgress | None, ConvertInvalid(_nothing)] = None
-    created_at: Moment = None
-    start_time: Moment = Field(None, validation_alias=AliasChoices("startTime", "startedAt"))
-    end_time: Moment = Field(None, validation_alias=AliasChoices("endTime", "completedAt", "endedAt"))
+    created_at: Timestamp = None
+    start_time: Timestamp = Field(None, validation_alias=AliasChoices("startTime", "startedAt"))
+    end_time: Timestamp = Field(None, validation_alias=AliasChoices("endTime", "completedAt", "endedAt"))
     duration: OptionalNumber = None
     output: Any = None
     error: OptionalText = None
@@ -176,9 +176,9 @@ class SandboxRecord(Record):
     name: OptionalText = None
     status: OptionalText = None
     image: OptionalText = None
-    created_at: Moment = None
-    started_at: Moment = None
-    stopped_at: Moment = Field(None, validation_alias=AliasChoices("stoppedAt", "finishedAt", "endedAt"))
+    created_at: Timestamp = None
+    started_at: Timestamp = None
+    stopped_at: Timestamp = Field(None, validation_alias=AliasChoices("stoppedAt", "finishedAt", "endedAt"))
     error: OptionalText = None
 
 
@@ -199,8 +199,8 @@ class OperationRecord(Record):
     kind: OptionalText = Field(None, validation_alias=AliasChoices("type", "kind", "operation", "action"))
     project_id: OptionalText = None
     status: OptionalText = None
-    created_at: Moment = Field(None, validation_alias=AliasChoices("createdAt", "startTime", "startedAt"))
-    completed_at: Moment = Field(
+    created_at: Timestamp = Field(None, validation_alias=AliasChoices("createdAt", "startTime", "startedAt"))
+    completed_at: Timestamp = Field(
         None, validation_alias=AliasChoices("completedAt", "endTime", "endedAt", "updatedAt")
     )
     error: OptionalText = None
@@ -209,13 +209,13 @@ class OperationRecord(Record):
 RecordT = TypeVar("RecordT", bound=Record)
 
 
-def records(model: type[RecordT], rows: Iterable[object]) -> list[RecordT]:
+def parse_records(model: type[RecordT], rows: Iterable[object]) -> list[RecordT]:
     """The rows that can be read; what is no object, or has no id, is of no use and left out."""
-    return list(each(model, list(rows)))
+    return list(iter_records(model, list(rows)))
 
 
-def each(model: type[RecordT], rows: list[Any]) -> Iterator[RecordT]:
-    """As ``records``, one at a time; a row is forgotten in ``rows`` once it is read, for it may be large."""
+def iter_records(model: type[RecordT], rows: list[Any]) -> Iterator[RecordT]:
+    """As ``parse_records``, one at a time; a row is forgotten in ``rows`` once it is read, for it may be large."""
     for place, row in enumerate(rows):
         rows[place] = None
         if isinstance(row, dict):
@@ -225,7 +225,7 @@ def each(model: type[RecordT], rows: list[Any]) -> Iterator[RecordT]:
                 continue
 
 
-def bare(record: RecordT) -> RecordT:
+def without_extras(record: RecordT) -> RecordT:
     """The record with what this version knows of it, without what else the orchestrator says."""
     known = {name: getattr(record, name) for name in type(record).model_fields}
     return cast("RecordT", type(record).model_construct(**known))

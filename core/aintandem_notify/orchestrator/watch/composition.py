@@ -22,7 +22,7 @@ from aintandem_notify.orchestrator.catch_up.rest_snapshot import SnapshotReader
 from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
 from aintandem_notify.orchestrator.link.dial import client_context
 from aintandem_notify.orchestrator.link.frame_memory import FrameMemory
-from aintandem_notify.orchestrator.link.websocket import LinkSettings, dialler, open_link
+from aintandem_notify.orchestrator.link.websocket import LinkSettings, open_link, stream_opener
 from aintandem_notify.orchestrator.rest.client import OrchestratorApi
 from aintandem_notify.orchestrator.watch.fleet import Fleet, Watcher, run_fleet
 from aintandem_notify.orchestrator.watch.project import watch_project
@@ -40,7 +40,7 @@ def link_settings(connection: ConnectionConfig, clock: Clock) -> LinkSettings:
     if connection.ca_file is not None:
         tls()  # a file of no use is told at the start, not when the first link needs it
     return LinkSettings(
-        dial=dialler(tls, connection.outbound),
+        dial=stream_opener(tls, connection.outbound),
         clock=clock,
         connect_timeout=connection.connect_timeout,
         heartbeat_interval=connection.heartbeat_interval,

@@ -11,7 +11,7 @@ from typing import Final
 import trio
 
 from aintandem_notify.errors import OrchestratorError
-from aintandem_notify.orchestrator.link.websocket import Link, telling
+from aintandem_notify.orchestrator.link.websocket import Link, primary_error
 from aintandem_notify.orchestrator.protocol.address import SocketTarget
 
 OVERLAP_S: Final = 0.5
@@ -82,7 +82,7 @@ async def open_handover(connect: Connect) -> AsyncIterator[ConnectionHandover]:
             yield ConnectionHandover(connect, nursery)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        failure = telling(group)
+        failure = primary_error(group)
     if failure is not None:
         # Outside of the handler, so that the group does not come along as a context that holds the error itself.
         raise failure

@@ -31,20 +31,20 @@ from aintandem_notify.errors import (
     StoreError,
 )
 from aintandem_notify.foundation.threads import run_in_thread
-from aintandem_notify.orchestrator.auth.tokens import Token, renewal_moment
+from aintandem_notify.orchestrator.auth.tokens import Token, renewal_time
 from aintandem_notify.orchestrator.catch_up.catch_up import CatchUp
 from aintandem_notify.orchestrator.catch_up.event_buffer import EventBuffer
-from aintandem_notify.orchestrator.link.close_codes import OUR_LIMITS
+from aintandem_notify.orchestrator.link.close_codes import LIMIT_FLAWS
 from aintandem_notify.orchestrator.link.frames import FrameReader
 from aintandem_notify.orchestrator.link.reconnect_policy import (
     STABLE_AFTER_S,
-    Trouble,
+    ConnectionTrouble,
+    classify_error,
     close_code_of,
-    gives_up,
     pause_before_retry,
-    renews_token,
-    retries_at_once,
-    trouble_of,
+    should_give_up,
+    should_renew_token,
+    should_retry_at_once,
 )
 from aintandem_notify.orchestrator.link.states import ConnectionState, Signal
 from aintandem_notify.orchestrator.link.websocket import Link
@@ -80,8 +80,8 @@ class _Spell:
 
     failures: int = 0
     refusals: int = 0
-    pauses: Counter[Trouble] = field(default_factory=Counter)
-    told: set[Trouble] = field(default_factory=set)
+    pauses: Counter[ConnectionTrouble] = field(default_factory=Counter)
+    told: set[ConnectionTrouble] = field(default_factory=set)
 
 
 class _Watch:
@@ -162,7 +162,7 @@ class _Watch:
 
     async def _read(self, links: ConnectionHandover, link: Link, token: Token) -> NoReturn:
         """Read until the link is lost; before its token expires, go over to another one."""
-        renew_at = renewal_moment(token, self._settings.chance)
+        renew_at = renewal_time(token, self._settings.chance)
         while True:
             batch: Sequence[str | bytes] = ()
             self._link, self._stored_at = link, trio.current_time()
@@ -179,7 +179,7 @@ class _Watch:
                     old, (link, token) = link, successor
                     self._token = token
                     await self._go_over(links, old, link)
-                    renew_at = renewal_moment(token, self._settings.chance)
+                    renew_at = renewal_time(token, self._settings.chance)
 
     async def _go_over(self, links: ConnectionHandover, old: Link, new: Link) -> None:
         """Let the old link end first, so that events keep their order; the new one holds on to its own."""
@@ -266,17 +266,17 @@ class _Watch:
     async def _recover(self, error: OrchestratorError | HttpFailed) -> float | OrchestratorError | HttpFailed:
         """Draw the consequences of a failed try or a lost link; seconds until the next try, or why to give up."""
         code = close_code_of(error)
-        if code in OUR_LIMITS:
-            self._reader.note(OUR_LIMITS[code])
-        was_open = self._close_books(to_blame=code in OUR_LIMITS)
+        if code in LIMIT_FLAWS:
+            self._reader.note(LIMIT_FLAWS[code])
+        was_open = self._close_books(to_blame=code in LIMIT_FLAWS)
         spell, backoff = self._spell, self._settings.backoff
         spell.failures += 1
         fatal = self._settings.fatal
         # A token that the link refused is first exchanged for another one.
-        at_once = trouble_of(error) in fatal and not isinstance(error, LinkRefused)
-        final = at_once or gives_up(spell.failures, backoff)
+        at_once = classify_error(error) in fatal and not isinstance(error, LinkRefused)
+        final = at_once or should_give_up(spell.failures, backoff)
         self._standing.signal(Signal.GAVE_UP if final else Signal.LOST)
-        gone = trouble_of(error) is Trouble.GONE
+        gone = classify_error(error) is ConnectionTrouble.GONE
         self._standing.update(connected_at=None, last_error=str(error), attempts=spell.failures, gone=gone)
         self._log.debug("not connected", reason=str(error), failures=spell.failures)
         if was_open:
@@ -284,15 +284,15 @@ class _Watch:
         if isinstance(error, LinkRefused) and not final:
             spell.refusals += 1
             problem = await self._renew(error)
-            if problem is None and retries_at_once(spell.refusals):
+            if problem is None and should_retry_at_once(spell.refusals):
                 return 0.0
             error = problem or error
-        trouble = trouble_of(error)
+        trouble = classify_error(error)
         if trouble in fatal and not final:
             final = True
             self._standing.signal(Signal.GAVE_UP)
         # A link that was open and is lost has been told of; that it cannot be opened again is other news.
-        told = trouble in spell.told or (was_open and trouble is Trouble.LOST)
+        told = trouble in spell.told or (was_open and trouble is ConnectionTrouble.LOST)
         if final or not told or (self._settings.tells_every_try and not was_open):
             spell.told.add(trouble)
             await self._tell_error(error, final=final, repeated=told)
@@ -303,7 +303,7 @@ class _Watch:
 
     async def _renew(self, refusal: LinkRefused) -> ApiError | HttpFailed | None:
         """Get another token in place of the refused one; what stood in the way, None if all went well."""
-        if self._token is None or not renews_token(refusal.code, self._spell.refusals):
+        if self._token is None or not should_renew_token(refusal.code, self._spell.refusals):
             return None
         try:
             await self._settings.session.renew(self._token)

@@ -15,7 +15,7 @@ from aintandem_notify.orchestrator.auth.tokens import Token
 from aintandem_notify.orchestrator.catch_up.catch_up import CatchUp
 from aintandem_notify.orchestrator.catch_up.event_buffer import BufferUsage, EventBuffer
 from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
-from aintandem_notify.orchestrator.link.reconnect_policy import Backoff, Trouble
+from aintandem_notify.orchestrator.link.reconnect_policy import ConnectionTrouble, ReconnectSettings
 from aintandem_notify.orchestrator.protocol.address import SocketTarget
 from aintandem_notify.orchestrator.watch.handover import Connect
 from aintandem_notify.orchestrator.watch.status import ProjectStatus
@@ -61,11 +61,11 @@ class WatchSettings:
 
     session: TokenSource
     connect: Connect
-    backoff: Backoff
+    backoff: ReconnectSettings
     sink: EventSink
     clock: Clock
     chance: Chance
-    fatal: frozenset[Trouble] = frozenset()
+    fatal: frozenset[ConnectionTrouble] = frozenset()
     tells_every_try: bool = False
     catching_up: CatchUpFactory | None = None
     longest_event: int | None = None
