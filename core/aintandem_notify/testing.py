@@ -154,8 +154,8 @@ def plugin_opener(nursery: trio.Nursery) -> OpenPlugin:
         plugin_class: type[PluginT], /, *, context: Mapping[str, Any] | None = None, **keys: Any
     ) -> AsyncIterator[PluginT]:
         from aintandem_notify.api import HttpClient, PluginContext
-        from aintandem_notify.config.plugin_tables.defaults import settle_defaults
-        from aintandem_notify.config.types.context import Surroundings
+        from aintandem_notify.config.plugin_tables.defaults import apply_defaults
+        from aintandem_notify.config.types.context import ValidationContext
         from aintandem_notify.foundation.clock import SystemClock
         from aintandem_notify.log import get_logger
         from aintandem_notify.plugins.discovery.conventions import config_model_of, implemented_hooks
@@ -164,7 +164,7 @@ def plugin_opener(nursery: trio.Nursery) -> OpenPlugin:
         implemented_hooks(plugin_class)
         plugin = plugin_class()
         plugin.config = config_model_of(plugin_class).model_validate(keys)
-        for bad in settle_defaults(plugin.config, Surroundings()):
+        for bad in apply_defaults(plugin.config, ValidationContext()):
             raise ValueError(f"{bad.key}: {bad.problem}")
         async with HttpClient() as http:
             # In a task of its own, so that what the test raises comes out as it is and not in a group.

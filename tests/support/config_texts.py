@@ -49,7 +49,7 @@ class FakeType:
     config_model: type[PluginConfig]
     delivers: bool = True
 
-    def place(self, cls: type, attribute: str | None = None) -> str:
+    def source_location(self, cls: type, attribute: str | None = None) -> str:
         """As if the class stood in a file."""
         return f"plugins/{self.name}.py"
 

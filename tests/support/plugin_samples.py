@@ -16,7 +16,7 @@ from aintandem_notify.api import (
     Run,
     Severity,
 )
-from aintandem_notify.config.types.values import Surroundings
+from aintandem_notify.config.types.values import ValidationContext
 from aintandem_notify.domain.events import Family, restore_event
 from aintandem_notify.domain.runs import RunState
 from aintandem_notify.foundation.clock import SystemClock
@@ -68,7 +68,7 @@ def configured(plugin_class: type[PluginT], model: type[PluginConfig], base_dir:
     Inside ``trio.run`` it has a context, but no HTTP client and no nursery: for plugins that use neither.
     """
     plugin = plugin_class()
-    plugin.config = model.model_validate(keys, context={"surroundings": Surroundings(base_dir=base_dir)})
+    plugin.config = model.model_validate(keys, context={"config": ValidationContext(base_dir=base_dir)})
     plugin.context = PluginContext(
         name="sample.one",
         http=cast("HttpClient", None),

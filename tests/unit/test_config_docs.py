@@ -32,7 +32,7 @@ def schema_of(section: str) -> dict[str, Any]:
         config_model = PluginConfig
         delivers = True
 
-        def place(self, cls: type, attribute: str | None = None) -> str:
+        def source_location(self, cls: type, attribute: str | None = None) -> str:
             return ""
 
         def raised_at(self, error: BaseException) -> str:

@@ -25,7 +25,7 @@ def pipe(tmp_path: Path) -> Path:
 def test_a_pipe_that_nobody_writes_into_is_an_error(
     tmp_path: Path, pipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(files, "PIPE_TIMEOUT_S", 0.0)
     with pytest.raises(ConfigError, match="nobody writes into it"):
         load_text(tmp_path, TEXT)
 
@@ -33,7 +33,7 @@ def test_a_pipe_that_nobody_writes_into_is_an_error(
 def test_a_pipe_that_somebody_writes_into_is_read(
     tmp_path: Path, pipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "PATIENCE_S", 600.0)
+    monkeypatch.setattr(files, "PIPE_TIMEOUT_S", 600.0)
     writing = threading.Thread(target=pipe.write_bytes, args=(b"canary0123\n",))
     writing.start()
     config = load_text(tmp_path, TEXT)

@@ -16,7 +16,7 @@ from aintandem_notify.config import (
     Secret,
     StoreConfig,
     load,
-    load_at_rest,
+    load_offline_config,
     state_file,
     store_path,
 )
@@ -250,12 +250,12 @@ def test_the_store_is_found_without_plugins_and_other_secrets(
         '[orchestrator]\nurl = "http://x"\ntoken = { env = "NOT_THERE" }\n'
         '[plugins.zebra.one]\nkey = { env = "NOT_THERE" }\n[plugins.slack.two]\n'
     )
-    found = load_at_rest(path, {})
+    found = load_offline_config(path, {})
     assert found.instances == ("zebra.one", "slack.two")
     assert found.store == state_file(path, ".sqlite3")
     path.write_text('[store]\nurl = { env = "DB" }\n')
-    assert load_at_rest(path, {"DB": "postgresql://u:pw@db/x"}).store == "postgresql://u:pw@db/x"
+    assert load_offline_config(path, {"DB": "postgresql://u:pw@db/x"}).store == "postgresql://u:pw@db/x"
     path.write_text("plugins = 3\norchestrator = 3\n")
-    assert load_at_rest(path, {}).instances == ()
+    assert load_offline_config(path, {}).instances == ()
     path.write_text('[orchestrator]\nurl = "simulator"\n')
-    assert load_at_rest(path, {}).store is None
+    assert load_offline_config(path, {}).store is None

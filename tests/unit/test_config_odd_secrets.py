@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aintandem_notify.config.secret_warnings import remarks
+from aintandem_notify.config.secret_warnings import secret_warnings
 from aintandem_notify.errors import ConfigError
 from support.config_texts import load_text
 from support.nasty import configs
@@ -33,7 +33,7 @@ def test_what_stands_around_a_secret(tmp_path: Path, name: str, written: str) ->
 
     assert config.orchestrator.token is not None
     assert config.orchestrator.token.reveal() == MEANT.get(name, padded.rstrip("\n"))
-    said = remarks(config)
+    said = secret_warnings(config)
     assert len(said) == (name not in MEANT)
     assert all(one.startswith("orchestrator.token: the ") and "canary0123" not in one for one in said)
     where = "environment variable CANARY_TOKEN" if written == "variable" else "secret's file"
@@ -73,13 +73,13 @@ def test_a_secret_in_the_config_itself_is_meant_as_it_stands(tmp_path: Path) -> 
     config = load_text(tmp_path, HEAD.format(source='" canary0123 "'))
     assert config.orchestrator.token is not None
     assert config.orchestrator.token.reveal() == " canary0123 "
-    assert remarks(config) == []
+    assert secret_warnings(config) == []
 
 
 def test_secrets_of_plugins_are_looked_at_too(tmp_path: Path) -> None:
     text = HEAD.format(source='"x"') + '[plugins.slack.team]\nbot_token = { env = "CANARY_TOKEN" }\n'
     config = load_text(tmp_path, text, environ={"CANARY_TOKEN": "canary0123 "})
-    (said,) = remarks(config)
+    (said,) = secret_warnings(config)
     assert said.startswith(
         "plugins.slack.team.bot_token: the environment variable CANARY_TOKEN begins or ends with"
     )

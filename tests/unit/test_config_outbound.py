@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aintandem_notify.config import Outbound
-from aintandem_notify.config.types.outbound import Exemption, Proxy, ascii_host
+from aintandem_notify.config.types.outbound import Proxy, ProxyExemption, ascii_host
 from aintandem_notify.errors import ConfigError
 from aintandem_notify.orchestrator.protocol.address import endpoint_of
 from support.config_texts import MINIMAL, load_text
@@ -197,7 +197,7 @@ def test_entries_that_cannot_be_used(line: str, message: str, tmp_path: Path) ->
 @given(st.text(max_size=20))
 def test_an_entry_is_an_exemption_or_a_sentence(entry: str) -> None:
     try:
-        exemption = Exemption.parse(entry)
+        exemption = ProxyExemption.parse(entry)
     except ValueError as error:
         assert type(error) is ValueError  # noqa: PT017  # any other is a text of the library's
     else:

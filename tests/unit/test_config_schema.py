@@ -11,7 +11,7 @@ import pytest
 from pydantic import Field, create_model
 
 from aintandem_notify.config import Config, json_schema
-from aintandem_notify.config.findings import TOP_LEVEL
+from aintandem_notify.config.findings import TOP_LEVEL_KEYS
 from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.plugins import Catalog
@@ -103,7 +103,7 @@ def test_it_is_json_and_says_which_dialect_it_is() -> None:
 
 
 def test_every_table_is_there_and_described() -> None:
-    assert set(SCHEMA["properties"]) == set(TOP_LEVEL)
+    assert set(SCHEMA["properties"]) == set(TOP_LEVEL_KEYS)
     assert set(SCHEMA["required"]) == {"orchestrator", "projects"}
     assert list(SCHEMA["properties"]["plugins"]["properties"]) == ["file_log", "prometheus", "slack"]
     undescribed = [
@@ -154,7 +154,7 @@ def test_nothing_in_it_is_null_or_for_python_people_only() -> None:
 
 def test_the_top_level_keys_are_those_of_a_config() -> None:
     own = {"source", "base_dir", "instances"}
-    assert (set(Config.__dataclass_fields__) - own) | {"plugins"} == set(TOP_LEVEL)
+    assert (set(Config.__dataclass_fields__) - own) | {"plugins"} == set(TOP_LEVEL_KEYS)
 
 
 @pytest.mark.parametrize(

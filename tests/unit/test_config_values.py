@@ -16,11 +16,11 @@ from aintandem_notify.config import (
     PluginConfig,
     Rate,
     Secret,
-    Surroundings,
+    ValidationContext,
     format_duration,
     parse_duration,
 )
-from aintandem_notify.config.types.values import LONGEST_DURATION
+from aintandem_notify.config.types.values import MAX_DURATION_S
 
 
 class Model(BaseModel):
@@ -33,7 +33,7 @@ class Model(BaseModel):
 
 
 def in_config(folder: Path, environ: dict[str, str] | None = None, **values: object) -> Model:
-    return Model.model_validate(values, context={"surroundings": Surroundings(folder, environ or {})})
+    return Model.model_validate(values, context={"config": ValidationContext(folder, environ or {})})
 
 
 @pytest.mark.parametrize(
@@ -54,12 +54,12 @@ def test_what_is_no_duration_says_how_to_write_one(text: object) -> None:
 
 
 def test_a_duration_has_an_upper_bound() -> None:
-    assert parse_duration("36500d") == LONGEST_DURATION
+    assert parse_duration("36500d") == MAX_DURATION_S
     with pytest.raises(ValueError, match="longer than a hundred years"):
         parse_duration("36501d")
 
 
-@given(st.integers(0, int(LONGEST_DURATION) * 1000))
+@given(st.integers(0, int(MAX_DURATION_S) * 1000))
 def test_a_duration_is_written_as_it_is_read(milliseconds: int) -> None:
     seconds = milliseconds / 1000
     assert math.isclose(parse_duration(format_duration(seconds)), seconds, abs_tol=1e-6)
@@ -68,7 +68,7 @@ def test_a_duration_is_written_as_it_is_read(milliseconds: int) -> None:
 @given(st.text())
 def test_no_text_breaks_the_reading_of_durations(text: str) -> None:
     with contextlib.suppress(ValueError):
-        assert 0 <= parse_duration(text) <= LONGEST_DURATION
+        assert 0 <= parse_duration(text) <= MAX_DURATION_S
 
 
 def test_python_writes_durations_in_seconds_and_a_config_must_not(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_secret_that_cannot_be_had_says_why_and_not_what(tmp_path: Path, writt
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=message) as caught:
-        Secret.read(written, Surroundings(tmp_path, {"EMPTY": ""}))
+        Secret.read(written, ValidationContext(tmp_path, {"EMPTY": ""}))
     assert "hunter2" not in str(caught.value)
 
 

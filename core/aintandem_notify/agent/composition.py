@@ -14,7 +14,7 @@ from pathlib import Path
 from aintandem_notify import __version__, log
 from aintandem_notify.agent.agent import Agent
 from aintandem_notify.agent.systemd import Systemd
-from aintandem_notify.config import Config, Secret, store_place
+from aintandem_notify.config import Config, Secret, store_location
 from aintandem_notify.control.health import reason_not_to_ping
 from aintandem_notify.control.server.access import AgentAccess
 from aintandem_notify.control.server.dead_mans_switch import open_dead_mans_switch
@@ -118,7 +118,7 @@ async def open_agent(
 
 def _store(config: Config, blocks: AsyncExitStack) -> str | Path:
     """Where the durable state is; made-up events of the embedded simulator leave none behind."""
-    place = store_place(config.source, config.store, embedded=config.orchestrator.embedded)
+    place = store_location(config.source, config.store, embedded=config.orchestrator.embedded)
     if place is None:
         folder = blocks.enter_context(tempfile.TemporaryDirectory(prefix="aintandem-notify-"))
         place = Path(folder) / "store.sqlite3"

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from aintandem_notify.config import Secret
 from aintandem_notify.config.types.addresses import address_ranges, proxy_address, proxy_exemptions, web_address
-from aintandem_notify.config.types.values import LONGEST_DURATION
+from aintandem_notify.config.types.values import MAX_DURATION_S
 from aintandem_notify.errors import ConfigError, Problem
 from aintandem_notify.orchestrator.auth.tokens import is_token
 from aintandem_notify.orchestrator.link.dial import client_context
@@ -58,7 +58,7 @@ def _token(value: object) -> str | None:
 def _seconds(value: object) -> str | None:
     if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value) or value <= 0:
         return "should be a number of seconds above 0"
-    return None if value <= LONGEST_DURATION else "is longer than a hundred years"
+    return None if value <= MAX_DURATION_S else "is longer than a hundred years"
 
 
 def _count(value: object) -> str | None:

@@ -1,6 +1,6 @@
 """The configuration: TOML to frozen models, secrets, and every error at once with its line."""
 
-from aintandem_notify.config.load import AtRest, load, load_at_rest
+from aintandem_notify.config.load import OfflineConfig, load, load_offline_config
 from aintandem_notify.config.models import (
     AgentConfig,
     Config,
@@ -14,8 +14,8 @@ from aintandem_notify.config.models import (
     RuleConfig,
     StoreConfig,
     state_file,
+    store_location,
     store_path,
-    store_place,
 )
 from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.config.plugin_tables.catalog import PluginCatalog, PluginType
@@ -27,7 +27,7 @@ from aintandem_notify.config.types.values import (
     Rate,
     RuleLanguage,
     Secret,
-    Surroundings,
+    ValidationContext,
     format_duration,
     parse_duration,
 )
@@ -35,7 +35,6 @@ from aintandem_notify.config.types.values import (
 __all__ = [
     "DIRECT",
     "AgentConfig",
-    "AtRest",
     "Config",
     "ConnectionConfig",
     "ControlConfig",
@@ -44,6 +43,7 @@ __all__ = [
     "FilePath",
     "InstanceConfig",
     "LogConfig",
+    "OfflineConfig",
     "OrchestratorConfig",
     "Outbound",
     "PluginCatalog",
@@ -55,13 +55,13 @@ __all__ = [
     "RuleLanguage",
     "Secret",
     "StoreConfig",
-    "Surroundings",
+    "ValidationContext",
     "format_duration",
     "json_schema",
     "load",
-    "load_at_rest",
+    "load_offline_config",
     "parse_duration",
     "state_file",
+    "store_location",
     "store_path",
-    "store_place",
 ]

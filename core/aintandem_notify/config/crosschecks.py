@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from aintandem_notify.config.findings import Finding, did_you_mean, nearest
 from aintandem_notify.config.models import ConnectionConfig, OrchestratorConfig
-from aintandem_notify.config.plugin_tables.instances import Instances
+from aintandem_notify.config.plugin_tables.reading import PluginTables
 from aintandem_notify.config.types.addresses import SIMULATOR
 from aintandem_notify.config.types.values import parse_duration
 
@@ -27,17 +27,17 @@ _FOR_DESTINATIONS: Final = (
 )
 
 
-def check(document: Mapping[str, Any], instances: Instances) -> list[Finding]:
+def check(document: Mapping[str, Any], instances: PluginTables) -> list[Finding]:
     """All that is wrong between the tables of ``document``."""
     rules = _tables(document.get("rules"))
     return [
         *_login(document),
         *_projects(document),
-        *_pauses(document.get("connection")),
+        *_reconnect_delays(document.get("connection")),
         *_rule_names(rules, instances),
         *(finding for index, rule in enumerate(rules) for finding in _notify(index, rule, instances)),
         *_fallbacks(instances),
-        *_idle_keys(rules, instances),
+        *_keys_without_effect(rules, instances),
     ]
 
 
@@ -87,7 +87,7 @@ def _projects(document: Mapping[str, Any]) -> Iterator[Finding]:
             seen.add(project_id)
 
 
-def _pauses(raw: object) -> Iterator[Finding]:
+def _reconnect_delays(raw: object) -> Iterator[Finding]:
     if not isinstance(raw, Mapping):
         return
     fields = ConnectionConfig.model_fields
@@ -103,7 +103,7 @@ def _pauses(raw: object) -> Iterator[Finding]:
         yield Finding(("connection", key), "the first pause should not be longer than the longest")
 
 
-def _rule_names(rules: list[Mapping[str, Any]], instances: Instances) -> Iterator[Finding]:
+def _rule_names(rules: list[Mapping[str, Any]], instances: PluginTables) -> Iterator[Finding]:
     names = [rule.get("name") for rule in rules]
     shorthand = {name for name in instances.tables if _has(name, "events", instances)}
     seen: Counter[str] = Counter()
@@ -119,7 +119,7 @@ def _rule_names(rules: list[Mapping[str, Any]], instances: Instances) -> Iterato
             )
 
 
-def _notify(index: int, rule: Mapping[str, Any], instances: Instances) -> Iterator[Finding]:
+def _notify(index: int, rule: Mapping[str, Any], instances: PluginTables) -> Iterator[Finding]:
     notify = rule.get("notify")
     if not isinstance(notify, list):
         return
@@ -130,7 +130,7 @@ def _notify(index: int, rule: Mapping[str, Any], instances: Instances) -> Iterat
             yield Finding(("rules", index, "notify", position), f"{name} is listed twice")
 
 
-def _destination_problem(name: str, instances: Instances) -> str | None:
+def _destination_problem(name: str, instances: PluginTables) -> str | None:
     if name not in instances.declared:
         partly = [known for known in instances.declared if name in known.split(".")]
         hint = f"; did you mean {partly[0]}?" if partly else did_you_mean(name, instances.declared)
@@ -142,31 +142,31 @@ def _destination_problem(name: str, instances: Instances) -> str | None:
     return None
 
 
-def _fallbacks(instances: Instances) -> Iterator[Finding]:
+def _fallbacks(instances: PluginTables) -> Iterator[Finding]:
     """Who takes over: a destination that is there, and never, in whatever steps, the same one again."""
     targets = {name: instances.value(name, "fallback") for name in instances.tables}
-    told: set[str] = set()
+    reported: set[str] = set()
     for name, target in targets.items():
         if not isinstance(target, str):
             continue
         if target == name:
-            yield _about(
+            yield _instance_finding(
                 name, "fallback", f"{name} cannot take over from itself; name another destination", instances
             )
         elif unknown := _destination_problem(target, instances):
-            yield _about(name, "fallback", unknown, instances)
-        elif name not in told and (circle := _circle(name, targets)):
-            told.update(circle)
+            yield _instance_finding(name, "fallback", unknown, instances)
+        elif name not in reported and (circle := _circle(name, targets)):
+            reported.update(circle)
             problem = f"the fallbacks go in a circle: {' → '.join(circle)}; leave one of them out"
-            yield _about(name, "fallback", problem, instances)
+            yield _instance_finding(name, "fallback", problem, instances)
 
 
-def _has(name: str, key: str, instances: Instances) -> bool:
+def _has(name: str, key: str, instances: PluginTables) -> bool:
     """Whether the instance has the key, written in its table or as a default of its plugin."""
     return key in instances.tables[name] or key in instances.defaults.get(name, {})
 
 
-def _about(name: str, key: str, problem: str, instances: Instances) -> Finding:
+def _instance_finding(name: str, key: str, problem: str, instances: PluginTables) -> Finding:
     """A finding about a key of the instance, or about the default that its plugin gives it."""
     place = ("plugins", *name.split("."))
     if key in instances.tables[name]:
@@ -184,7 +184,7 @@ def _circle(start: str, targets: Mapping[str, object]) -> list[str]:
     return []
 
 
-def _idle_keys(rules: list[Mapping[str, Any]], instances: Instances) -> Iterator[Finding]:
+def _keys_without_effect(rules: list[Mapping[str, Any]], instances: PluginTables) -> Iterator[Finding]:
     """Keys of instances that would do nothing, which nobody writes on purpose."""
     own_rules = any(_has(name, "events", instances) and instances.delivers[name] for name in instances.tables)
     for name, table in instances.tables.items():

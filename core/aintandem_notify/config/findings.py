@@ -11,7 +11,7 @@ from typing import Final
 Place = tuple[str | int, ...]
 """Keys and list positions from the top of the document."""
 
-TOP_LEVEL: Final = (
+TOP_LEVEL_KEYS: Final = (
     "plugins_dir",
     "orchestrator",
     "projects",
@@ -66,7 +66,7 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {found}?" if found else ""
 
 
-def kind_of(value: object) -> str:
+def toml_type(value: object) -> str:
     """What kind of TOML value it is, in words; of the value itself only true and false are told."""
     match value:
         case bool():

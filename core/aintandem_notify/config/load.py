@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from aintandem_notify import log
 from aintandem_notify.config import crosschecks
-from aintandem_notify.config.findings import TOP_LEVEL, Finding, Place, did_you_mean, dotted, kind_of
+from aintandem_notify.config.findings import TOP_LEVEL_KEYS, Finding, Place, did_you_mean, dotted, toml_type
 from aintandem_notify.config.models import (
     AgentConfig,
     Config,
@@ -28,19 +28,19 @@ from aintandem_notify.config.models import (
     RuleConfig,
     StoreConfig,
     Table,
-    store_place,
+    store_location,
 )
 from aintandem_notify.config.plugin_tables.catalog import PluginCatalog
-from aintandem_notify.config.plugin_tables.instances import read_instances
-from aintandem_notify.config.problems import validate
+from aintandem_notify.config.plugin_tables.reading import read_plugin_tables
 from aintandem_notify.config.types.addresses import SIMULATOR
 from aintandem_notify.config.types.files import read_bounded
-from aintandem_notify.config.types.values import RuleLanguage, Surroundings
+from aintandem_notify.config.types.values import RuleLanguage, ValidationContext
+from aintandem_notify.config.validation import validate
 from aintandem_notify.errors import ConfigError, Problem
 
 _log = log.get_logger(__name__)
 
-LONGEST: Final = 16 * 2**20
+MAX_CONFIG_BYTES: Final = 16 * 2**20
 """Bytes of a config file; ours. 300 projects have 10,000, and ``/dev/zero`` has no end."""
 
 _OPTIONAL_TABLES: Final[Mapping[str, type[Table]]] = {
@@ -54,7 +54,7 @@ _OPTIONAL_TABLES: Final[Mapping[str, type[Table]]] = {
 _LISTS: Final[Mapping[str, type[Table]]] = {"projects": ProjectConfig, "rules": RuleConfig}
 _SYNTAX_LINE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _DECLARED_TWICE: Final = re.compile(r"Cannot declare (\(.*\)) twice")
-LONGEST_MESSAGE: Final = 500
+MAX_MESSAGE: Final = 500
 """Characters of what is wrong with the TOML that are told; a key may have megabytes."""
 
 
@@ -67,15 +67,15 @@ def load(
     """
     text = _read(path)
     document = _parse(text, path)
-    surroundings = Surroundings(path.absolute().parent, environ, language)
-    config, findings = read_document(document, path, surroundings, catalog)
+    context = ValidationContext(path.absolute().parent, environ, language)
+    config, findings = read_document(document, path, context, catalog)
     if config is None:
         raise ConfigError(_problems(findings, text), str(path))
     return config
 
 
 @dataclass(frozen=True, slots=True)
-class AtRest:
+class OfflineConfig:
     """What is to be known of an agent that does not run: where its store is (None: it keeps none over its end),
     and the plugin instances that its config names.
     """
@@ -84,59 +84,59 @@ class AtRest:
     instances: tuple[str, ...]
 
 
-def load_at_rest(path: Path, environ: Mapping[str, str] = os.environ) -> AtRest:
+def load_offline_config(path: Path, environ: Mapping[str, str] = os.environ) -> OfflineConfig:
     """Only what is needed to find the store of the config in ``path``: no plugin, no other secret.
 
     Raises ConfigError with what stands in the way, and StoreError for a user without a home.
     """
     text = _read(path)
     document = _parse(text, path)
-    surroundings = Surroundings(path.absolute().parent, environ)
-    store, findings = validate(StoreConfig, document.get("store", {}), ("store",), surroundings)
+    context = ValidationContext(path.absolute().parent, environ)
+    store, findings = validate(StoreConfig, document.get("store", {}), ("store",), context)
     if store is None:
         raise ConfigError(_problems(findings, text), str(path))
     orchestrator, plugins = document.get("orchestrator"), document.get("plugins")
     embedded = isinstance(orchestrator, dict) and orchestrator.get("url") == SIMULATOR
     types = plugins.items() if isinstance(plugins, dict) else ()
     names = tuple(f"{kind}.{name}" for kind, named in types if isinstance(named, dict) for name in named)
-    return AtRest(store_place(path, store, embedded=embedded), names)
+    return OfflineConfig(store_location(path, store, embedded=embedded), names)
 
 
 def read_document(
-    document: Mapping[str, Any], source: Path, surroundings: Surroundings, catalog: PluginCatalog
+    document: Mapping[str, Any], source: Path, context: ValidationContext, catalog: PluginCatalog
 ) -> tuple[Config | None, list[Finding]]:
     """The configuration in a document that is TOML already, or None and all that is wrong with it."""
     findings = _unknown_tables(document)
     tables: dict[str, Any] = {}
 
-    def keep(name: str, value: object, found: list[Finding]) -> None:
+    def add(name: str, value: object, found: list[Finding]) -> None:
         tables[name] = value
         findings.extend(found)
 
     if "orchestrator" in document:
-        keep(
+        add(
             "orchestrator",
-            *validate(OrchestratorConfig, document["orchestrator"], ("orchestrator",), surroundings),
+            *validate(OrchestratorConfig, document["orchestrator"], ("orchestrator",), context),
         )
     for name, model in _OPTIONAL_TABLES.items():
-        keep(name, *validate(model, document.get(name, {}), (name,), surroundings))
+        add(name, *validate(model, document.get(name, {}), (name,), context))
     for name, model in _LISTS.items():
-        keep(name, *_read_list(model, document.get(name, []), name, surroundings))
-    keep("plugins_dir", *_read_plugins_dir(document, surroundings.base_dir))
-    instances = read_instances(document.get("plugins", {}), surroundings, catalog, tables["plugins_dir"])
+        add(name, *_read_list(model, document.get(name, []), name, context))
+    add("plugins_dir", *_read_plugins_dir(document, context.base_dir))
+    instances = read_plugin_tables(document.get("plugins", {}), context, catalog, tables["plugins_dir"])
     findings += instances.findings
     findings += crosschecks.check(document, instances)
     if findings:
         return None, findings
-    return Config(source=source, base_dir=surroundings.base_dir, instances=instances.enabled, **tables), []
+    return Config(source=source, base_dir=context.base_dir, instances=instances.enabled, **tables), []
 
 
 def _read(path: Path) -> str:
     try:
-        content = read_bounded(path, LONGEST + 1)
-        if len(content) <= LONGEST:
+        content = read_bounded(path, MAX_CONFIG_BYTES + 1)
+        if len(content) <= MAX_CONFIG_BYTES:
             return content.decode("utf-8-sig")
-        problem = Problem(f"holds more than {LONGEST // 2**20} MB, which is no configuration")
+        problem = Problem(f"holds more than {MAX_CONFIG_BYTES // 2**20} MB, which is no configuration")
     except OSError as error:
         problem = Problem(f"cannot be read: {error.strerror or type(error).__name__}")
     except UnicodeDecodeError as error:
@@ -156,16 +156,16 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
         message = "A number has too many digits"
     place = _SYNTAX_LINE.search(message)
     line = int(place[1]) if place and place[1] else text.rstrip().count("\n") + 1 if place else None
-    message = _said(_SYNTAX_LINE.sub("", message))
+    message = _syntax_message(_SYNTAX_LINE.sub("", message))
     hint = "; a text stands in quotes" if message == "Invalid value" else ""
     problem = Problem(f"not TOML: {message}{hint}", line=line)
     raise ConfigError([problem], str(path))
 
 
-def _said(message: str) -> str:
+def _syntax_message(message: str) -> str:
     """What Python says is wrong, with ``[plugins.slack.team]`` for its ``('plugins', 'slack', 'team')``."""
-    if len(message) > LONGEST_MESSAGE:
-        return f"{log.redact_start(message, LONGEST_MESSAGE)}…"
+    if len(message) > MAX_MESSAGE:
+        return f"{log.redact_start(message, MAX_MESSAGE)}…"
     if (found := _DECLARED_TWICE.fullmatch(message)) is not None:
         message = f"Cannot declare [{dotted(literal_eval(found[1]))}] twice"
     return log.redact(message)
@@ -173,7 +173,7 @@ def _said(message: str) -> str:
 
 def _problems(findings: list[Finding], text: str) -> list[Problem]:
     """The findings with their lines, in the order of the file; each one once."""
-    find = _finder(text)
+    find = _line_finder(text)
     problems = {
         Problem(log.redact(finding.message), log.redact(finding.key), find(finding.place)): None
         for finding in findings
@@ -181,12 +181,12 @@ def _problems(findings: list[Finding], text: str) -> list[Problem]:
     return sorted(problems, key=lambda problem: (problem.line or 0, problem.key))
 
 
-def _finder(text: str) -> Callable[[Place], int | None]:
+def _line_finder(text: str) -> Callable[[Place], int | None]:
     """Gives the line of a place; none where the parser for that is broken: mistakes are told all the same."""
     try:
-        from aintandem_notify.config.lines import Lines
+        from aintandem_notify.config.line_numbers import LineNumbers
 
-        return Lines(text).find
+        return LineNumbers(text).find
     except Exception as error:  # noqa: BLE001  # the border to tree-sitter, whose two halves may not fit
         _log.warning("the lines of the config cannot be told", error=type(error).__name__)
         return lambda _: None
@@ -195,19 +195,20 @@ def _finder(text: str) -> Callable[[Place], int | None]:
 def _unknown_tables(document: Mapping[str, Any]) -> list[Finding]:
     return [
         Finding(
-            (key,), f"unknown {'table' if isinstance(value, dict | list) else 'key'}{did_you_mean(key, TOP_LEVEL)}"
+            (key,),
+            f"unknown {'table' if isinstance(value, dict | list) else 'key'}{did_you_mean(key, TOP_LEVEL_KEYS)}",
         )
         for key, value in document.items()
-        if key not in TOP_LEVEL
+        if key not in TOP_LEVEL_KEYS
     ]
 
 
 def _read_list(
-    model: type[Table], raw: object, name: str, surroundings: Surroundings
+    model: type[Table], raw: object, name: str, context: ValidationContext
 ) -> tuple[tuple[Table, ...], list[Finding]]:
     if not isinstance(raw, list):
-        return (), [Finding((name,), f"should be a list of tables, not {kind_of(raw)}; write [[{name}]]")]
-    read = [validate(model, item, (name, index), surroundings) for index, item in enumerate(raw)]
+        return (), [Finding((name,), f"should be a list of tables, not {toml_type(raw)}; write [[{name}]]")]
+    read = [validate(model, item, (name, index), context) for index, item in enumerate(raw)]
     return (
         tuple(table for table, _ in read if table is not None),
         [finding for _, found in read for finding in found],
@@ -221,6 +222,6 @@ def _read_plugins_dir(document: Mapping[str, Any], base_dir: Path) -> tuple[Path
     if named is None:
         return folder, []
     if not isinstance(named, str) or not named or "\0" in named:
-        return folder, [Finding(("plugins_dir",), f"should be a text that names a folder, not {kind_of(named)}")]
+        return folder, [Finding(("plugins_dir",), f"should be a text that names a folder, not {toml_type(named)}")]
     folder = base_dir / os.path.expanduser(named)  # noqa: PTH111  # Path.expanduser raises where there is no home
     return folder, [] if folder.is_dir() else [Finding(("plugins_dir",), f"there is no folder {folder}")]

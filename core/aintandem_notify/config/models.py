@@ -53,7 +53,7 @@ from aintandem_notify.errors import StoreError
 from aintandem_notify.log import LogFormat, LogLevel
 
 STORE_SUFFIX: Final = ".sqlite3"
-_LONGEST_STEM: Final = 200
+_MAX_STEM_BYTES: Final = 200
 """Bytes; a name has 255 on most systems, and the longest suffix of ours has 50."""
 _GLOB_CHARACTERS: Final = frozenset("*?[")
 
@@ -340,7 +340,7 @@ class Config:
     plugins_dir: Path = Path("plugins")
 
 
-def store_place(source: Path, store: StoreConfig, *, embedded: bool) -> str | Path | None:
+def store_location(source: Path, store: StoreConfig, *, embedded: bool) -> str | Path | None:
     """Where the durable state is: a url or a file; None for a throw-away one.
 
     Made-up events of the ``embedded`` simulator leave nothing behind. Raises StoreError as ``store_path``.
@@ -365,7 +365,7 @@ def state_file(source: Path, suffix: str, state_dir: Path | None = None) -> Path
     folder = state_dir or _user_state_dir()
     absolute = os.path.abspath(source)  # noqa: PTH100  # Path.absolute keeps "..", resolve follows links
     digest = blake2b(os.fsencode(absolute), digest_size=6).hexdigest()
-    stem = source.stem if len(os.fsencode(source.stem)) <= _LONGEST_STEM else source.stem[: _LONGEST_STEM // 4]
+    stem = source.stem if len(os.fsencode(source.stem)) <= _MAX_STEM_BYTES else source.stem[: _MAX_STEM_BYTES // 4]
     return folder / f"{stem}-{digest}{suffix}"
 
 

@@ -10,7 +10,7 @@ from aintandem_notify.domain.notification import Severity
 
 NEVER: Final = 0
 """What ``digest_over = "never"`` is in Python."""
-MOST_DIGEST_OVER: Final = 1_000_000_000
+MAX_DIGEST_OVER: Final = 1_000_000_000
 """The most that ``digest_over`` may be; ours, more than any queue holds."""
 
 
@@ -19,10 +19,10 @@ def _digest_over(value: object, info: ValidationInfo[Any]) -> int | None:
         return NEVER
     if value is None or value == "never":
         return None if value is None else NEVER
-    if isinstance(value, int) and not isinstance(value, bool) and 2 <= value <= MOST_DIGEST_OVER:
+    if isinstance(value, int) and not isinstance(value, bool) and 2 <= value <= MAX_DIGEST_OVER:
         return value
-    if type(value) is int and value > MOST_DIGEST_OVER:
-        raise ValueError(f'should be at most {MOST_DIGEST_OVER}, or "never"')
+    if type(value) is int and value > MAX_DIGEST_OVER:
+        raise ValueError(f'should be at most {MAX_DIGEST_OVER}, or "never"')
     raise ValueError('should be a whole number of at least 2, or "never"')
 
 

@@ -108,13 +108,13 @@ def json_schema(types: Iterable[PluginType]) -> dict[str, Any]:
     definitions: dict[str, Any] = {"EventGlob": _EVENT_GLOB}
     document = _schema_of(_Document, "", definitions)
     plugins = {
-        found.name: {
+        plugin_type.name: {
             "type": "object",
-            "description": f"instances of the plugin {found.name}, by names you choose",
+            "description": f"instances of the plugin {plugin_type.name}, by names you choose",
             "propertyNames": {"pattern": _NAME},
-            "additionalProperties": _instance_schema(found, definitions),
+            "additionalProperties": _instance_schema(plugin_type, definitions),
         }
-        for found in sorted(types, key=lambda found: found.name)
+        for plugin_type in sorted(types, key=lambda plugin_type: plugin_type.name)
     }
     document["properties"]["plugins"] = {
         "type": "object",
@@ -125,10 +125,10 @@ def json_schema(types: Iterable[PluginType]) -> dict[str, Any]:
     return {"$schema": DIALECT, "title": "aintandem-notify", **document, "definitions": definitions}
 
 
-def _instance_schema(found: PluginType, definitions: dict[str, Any]) -> dict[str, Any]:
+def _instance_schema(plugin_type: PluginType, definitions: dict[str, Any]) -> dict[str, Any]:
     own: dict[str, Any] = {}
     try:
-        schema = _schema_of(found.config_model, f"{found.name}.", own)
+        schema = _schema_of(plugin_type.config_model, f"{plugin_type.name}.", own)
         # A default, or what the model adds, may be something that JSON has no form for.
         schema, own = json.loads(json.dumps([schema, own], allow_nan=False))
         definitions |= own
@@ -136,7 +136,7 @@ def _instance_schema(found: PluginType, definitions: dict[str, Any]) -> dict[str
         if is_ctrl_c(error):
             raise
         schema = {"type": "object"}  # any key, since nobody knows them
-    return {**schema, "description": f"an instance of the plugin {found.name}"}
+    return {**schema, "description": f"an instance of the plugin {plugin_type.name}"}
 
 
 def _schema_of(model: type[BaseModel], prefix: str, definitions: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from aintandem_notify.config.models import Config
 from aintandem_notify.config.types.secret import Secret
 
 
-def remarks(config: Config) -> list[str]:
+def secret_warnings(config: Config) -> list[str]:
     """One sentence for each odd secret, with the key that it stands at; none holds anything of a secret."""
     tables = {"orchestrator": config.orchestrator, "connection": config.connection, "agent": config.agent}
     tables |= {"store": config.store}

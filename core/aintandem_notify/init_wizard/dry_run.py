@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from aintandem_notify.config import Surroundings
+from aintandem_notify.config import ValidationContext
 from aintandem_notify.config.load import read_document
 from aintandem_notify.errors import ConfigError, Problem
 from aintandem_notify.init_wizard.draft import Draft
@@ -15,8 +15,8 @@ from aintandem_notify.rules import Language, Router
 def load_draft(draft: Draft, path: Path) -> LoadedConfig:
     """The configuration as ``path`` would hold it; raises ConfigError with all that is wrong."""
     catalog = Catalog(files=FilePolicy.REFUSED)  # the plugins to pick from are installed
-    surroundings = Surroundings(path.absolute().parent, os.environ, Language())
-    config, findings = read_document(draft.document(), path, surroundings, catalog)
+    context = ValidationContext(path.absolute().parent, os.environ, Language())
+    config, findings = read_document(draft.document(), path, context, catalog)
     if config is None:
         raise ConfigError([Problem(finding.message, finding.key) for finding in findings], str(path))
     return LoadedConfig(config, Router(config), catalog)

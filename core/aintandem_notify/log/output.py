@@ -19,7 +19,7 @@ from aintandem_notify.foundation.clock import local_time
 from aintandem_notify.foundation.printable import escape
 from aintandem_notify.foundation.stdio.stderr_thread import plain_loss_notice, threaded_stderr
 from aintandem_notify.log.entries import safe_entry, safe_trace
-from aintandem_notify.log.lines import OWN_KEYS, json_line, text_line
+from aintandem_notify.log.line_format import OWN_KEYS, json_line, text_line
 
 LogFormat = Literal["auto", "text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from aintandem_notify import config as configuration
 from aintandem_notify.config import Config
-from aintandem_notify.config.secret_warnings import remarks
+from aintandem_notify.config.secret_warnings import secret_warnings
 from aintandem_notify.errors import PluginError
 from aintandem_notify.plugins.discovery.catalog import Catalog, FilePolicy
 from aintandem_notify.plugins.discovery.sources import prints_to_stderr
@@ -25,7 +25,7 @@ class LoadedConfig:
 
     def warnings(self) -> list[str]:
         """What is probably not meant, one sentence each."""
-        return [*remarks(self.config), *self.router.warnings()]
+        return [*secret_warnings(self.config), *self.router.warnings()]
 
 
 def load(

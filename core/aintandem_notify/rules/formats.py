@@ -9,9 +9,9 @@ from aintandem_notify.foundation.printable import strip
 from aintandem_notify.log import redact, redact_end, redact_start
 
 _DURATION_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-LONGEST_DURATION: Final = 1e12
+MAX_DURATION_S: Final = 1e12
 """Seconds; three times what a calendar has. A number of somebody else may mean nothing."""
-LARGEST_SIZE: Final = 10**27
+MAX_SIZE_BYTES: Final = 10**27
 """Bytes; more than there are."""
 _SIZE_UNITS: Final = ("bytes", "KB", "MB", "GB", "TB")
 
@@ -23,9 +23,9 @@ _MARGIN: Final = 10
 def duration(seconds: float) -> str:
     """``"850 ms"``, ``"42 s"``, ``"2 min 10 s"``, ``"3 h 5 min"``, ``"2 d 4 h"``: the two units that matter.
 
-    Less than nothing, and what is no number, is nothing; there is no more than ``LONGEST_DURATION``.
+    Less than nothing, and what is no number, is nothing; there is no more than ``MAX_DURATION_S``.
     """
-    seconds = min(max(0.0, seconds), LONGEST_DURATION)
+    seconds = min(max(0.0, seconds), MAX_DURATION_S)
     if (milliseconds := max(0, round(seconds * 1000))) < 1000:
         return f"{milliseconds} ms"
     left = round(seconds)
@@ -41,11 +41,11 @@ def duration(seconds: float) -> str:
 
 def size(count: int) -> str:
     """``"512 bytes"``, ``"1.2 MB"``; a KB has 1,000 bytes. There is no less than none, and no more than
-    ``LARGEST_SIZE``.
+    ``MAX_SIZE_BYTES``.
     """
     if count == 1:
         return "1 byte"
-    amount = float(min(max(0, count), LARGEST_SIZE))
+    amount = float(min(max(0, count), MAX_SIZE_BYTES))
     for unit in _SIZE_UNITS:
         if amount < 999.5 or unit == _SIZE_UNITS[-1]:
             break

@@ -1,4 +1,4 @@
-"""Surroundings of the process: what stands behind its descriptors, and how many it may have.
+"""ValidationContext of the process: what stands behind its descriptors, and how many it may have.
 
 Each is a script for ``sh -c SCRIPT sh COMMAND ARGUMENT…`` that in the end becomes ``"$@"``, so that a signal to
 what was started reaches the command.

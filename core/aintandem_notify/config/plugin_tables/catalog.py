@@ -28,7 +28,7 @@ class PluginType(Protocol):
         """Whether its instances are destinations."""
         ...
 
-    def place(self, cls: type, attribute: str | None = None) -> str:
+    def source_location(self, cls: type, attribute: str | None = None) -> str:
         """Where in its source the class sets the attribute, as ``plugins/beep.py:9``; empty if nobody knows."""
         ...
 

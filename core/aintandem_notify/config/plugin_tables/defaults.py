@@ -15,72 +15,72 @@ from pydantic.fields import FieldInfo
 
 from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.config.plugin_tables.catalog import PluginType
-from aintandem_notify.config.problems import validate
-from aintandem_notify.config.types.context import Surroundings
+from aintandem_notify.config.types.context import ValidationContext
+from aintandem_notify.config.validation import validate
 from aintandem_notify.log import describe_error, safe_text
 
-DEEPEST: Final = 10
+MAX_DEPTH: Final = 10
 """Models within models that are looked into."""
 
 
 @dataclass(frozen=True, slots=True)
-class BadDefault:
+class InvalidDefault:
     """A default that its key does not take; ``model`` is where it stands."""
 
     model: type[BaseModel]
     key: str
     problem: str
 
-    def describe(self, found: PluginType) -> str:
+    def describe(self, plugin_type: PluginType) -> str:
         """``plugins/beep.py:9: rate: not a rate; …``"""
-        place = found.place(self.model, self.key)
+        place = plugin_type.source_location(self.model, self.key)
         return ": ".join(part for part in (place, self.key, self.problem) if part)
 
 
 def read_defaults(
-    model: type[PluginConfig], table: Mapping[str, Any], surroundings: Surroundings
-) -> tuple[dict[str, str], list[BadDefault]]:
+    model: type[PluginConfig], table: Mapping[str, Any], context: ValidationContext
+) -> tuple[dict[str, str], list[InvalidDefault]]:
     """The defaults to be read as if they stood in ``table``, by key, and those that are wrong.
 
     Those are the texts that become something else: a rate, a duration, a secret.
     """
     texts: dict[str, str] = {}
-    wrong: list[BadDefault] = []
+    wrong: list[InvalidDefault] = []
     for name, field in model.model_fields.items():
         if (
-            _is_ours(name, field)
+            _is_common_default(name, field)
             or field.is_required()
             or field.default_factory
             or _is_written(name, field, table)
         ):
             continue
-        value, problem = _fitting(model, name, field.default, surroundings)
+        value, problem = _coerce_default(model, name, field.default, context)
         if problem is not None:
-            wrong.append(BadDefault(model, name, problem))
+            wrong.append(InvalidDefault(model, name, problem))
         elif type(field.default) is str and type(value) is not str:
             texts[_key(name, field)] = field.default
     return texts, wrong
 
 
-def settle_defaults(settings: BaseModel, surroundings: Surroundings, depth: int = 0) -> list[BadDefault]:
+def apply_defaults(settings: BaseModel, context: ValidationContext, depth: int = 0) -> list[InvalidDefault]:
     """Replace the defaults in ``settings``, and in the models within, by what they mean; give the wrong ones."""
-    wrong: list[BadDefault] = []
+    wrong: list[InvalidDefault] = []
     model = type(settings)
     for name, field in model.model_fields.items():
         value = settings.__dict__[name]
-        if name not in settings.model_fields_set and not _is_ours(name, field):
-            value, problem = _fitting(model, name, value, surroundings)
+        if name not in settings.model_fields_set and not _is_common_default(name, field):
+            value, problem = _coerce_default(model, name, value, context)
             if problem is not None:
-                wrong.append(BadDefault(model, name, problem))
+                wrong.append(InvalidDefault(model, name, problem))
                 continue
             settings.__dict__[name] = value
-        if depth < DEEPEST:
+        if depth < MAX_DEPTH:
             for inner in _models_in(value):
-                wrong += settle_defaults(inner, surroundings, depth + 1)
+                wrong += apply_defaults(inner, context, depth + 1)
     return wrong
 
 
-def _is_ours(name: str, field: FieldInfo) -> bool:
+def _is_common_default(name: str, field: FieldInfo) -> bool:
     """Whether it is the default that every instance has."""
     reserved = PluginConfig.model_fields.get(name)
     return reserved is not None and field.default is reserved.default and field.default_factory is None
@@ -100,24 +100,24 @@ def _is_written(name: str, field: FieldInfo, table: Mapping[str, Any]) -> bool:
     return name in table or any(isinstance(choice, str) and choice in table for choice in choices)
 
 
-def _fitting(
-    model: type[BaseModel], name: str, value: object, surroundings: Surroundings
+def _coerce_default(
+    model: type[BaseModel], name: str, value: object, context: ValidationContext
 ) -> tuple[Any, str | None]:
     """``value`` as the type of its key has it, or what is wrong with it."""
     try:
-        probe = _probe(model, name)
+        probe = _single_field_model(model, name)
     except Exception as error:  # noqa: BLE001  # a type of the plugin's own that pydantic cannot look at alone
         return value, f"its type cannot be used: {describe_error(error)}"
-    in_python = replace(surroundings, in_python=True)
-    made, findings = validate(probe, {"value": value}, (), in_python, trusted=PluginConfig.model_fields)
-    if made is None:
+    in_python = replace(context, in_python=True)
+    validated, findings = validate(probe, {"value": value}, (), in_python, trusted=PluginConfig.model_fields)
+    if validated is None:
         problems = (finding.message.replace("not this", f"not {_kind(value)}") for finding in findings)
         return value, "; ".join(dict.fromkeys(problems))
-    return made.__dict__["value"], None
+    return validated.__dict__["value"], None
 
 
 @lru_cache(maxsize=1024)
-def _probe(model: type[BaseModel], name: str) -> type[BaseModel]:
+def _single_field_model(model: type[BaseModel], name: str) -> type[BaseModel]:
     """A model with one key of the same type."""
     annotation = model.model_fields[name].rebuild_annotation()
     fields: dict[str, Any] = {"value": (annotation, ...)}

@@ -11,9 +11,9 @@ from urllib.parse import unquote, urlsplit
 from pydantic import ValidationInfo
 
 from aintandem_notify import log
-from aintandem_notify.config.findings import kind_of
-from aintandem_notify.config.types.context import Surroundings
-from aintandem_notify.config.types.outbound import Exemption, Proxy, is_web_address, network_of
+from aintandem_notify.config.findings import toml_type
+from aintandem_notify.config.types.context import ValidationContext
+from aintandem_notify.config.types.outbound import Proxy, ProxyExemption, is_web_address, parse_network
 from aintandem_notify.config.types.secret import Secret
 
 SIMULATOR: Final = "simulator"
@@ -70,14 +70,14 @@ def proxy_address(value: Secret | None) -> Secret | None:
 def proxy_exemptions(entries: tuple[str, ...]) -> tuple[str, ...]:
     """``entries`` as they are; raises ValueError for one that names no host."""
     for entry in entries:
-        Exemption.parse(entry)
+        ProxyExemption.parse(entry)
     return entries
 
 
 def address_ranges(entries: tuple[str, ...]) -> tuple[str, ...]:
     """``entries`` as they are; raises ValueError for one that is no range of addresses."""
     for entry in entries:
-        network_of(entry)
+        parse_network(entry)
     return entries
 
 
@@ -129,19 +129,19 @@ def store_url(value: object, info: ValidationInfo[Any]) -> str | Secret | None:
     A relative path of SQLite starts at the config's folder. One of PostgreSQL may hold a password, and is kept
     as a secret.
     """
-    surroundings = Surroundings.of(info)
+    context = ValidationContext.of(info)
     if value is None or isinstance(value, Secret):
         return value
-    url = Secret.read(value, surroundings).reveal() if isinstance(value, Mapping) else value
+    url = Secret.read(value, context).reveal() if isinstance(value, Mapping) else value
     if not isinstance(url, str):
-        raise ValueError(f"should be a text, not {kind_of(value)}")
+        raise ValueError(f"should be a text, not {toml_type(value)}")
     scheme, separator, rest = url.partition("://")
     if separator and scheme in STORE_SCHEMES:
         return _postgres_url(url)
     if scheme != "sqlite" or not rest.startswith("/") or rest == "/":
         raise ValueError("should be sqlite:/// and a path, or postgresql://user@host/dbname")
     path = rest[1:]
-    return url if path == ":memory:" else f"sqlite:///{surroundings.base_dir / Path(path).expanduser()}"
+    return url if path == ":memory:" else f"sqlite:///{context.base_dir / Path(path).expanduser()}"
 
 
 def _postgres_url(url: str) -> Secret:

@@ -12,7 +12,7 @@ from pydantic import ValidationInfo
 class RuleLanguage(Protocol):
     """Says what is wrong with the texts of a rule; None for what is fine.
 
-    Implemented above this row, so it comes in with the surroundings.
+    Implemented above this row, so it comes in with the context.
     """
 
     def event_glob_problem(self, glob: str) -> str | None:
@@ -36,7 +36,7 @@ def _working_directory() -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ValidationContext:
     """Where a config stands: relative paths start at ``base_dir``, ``{ env = … }`` looks into ``environ``.
 
     ``language`` checks globs, expressions and templates; None takes them as they are. ``in_python``: what is read
@@ -50,12 +50,12 @@ class Surroundings:
 
     @classmethod
     def of(cls, info: ValidationInfo[Any]) -> Self:
-        """The surroundings of the validation at hand; the working directory and our environment if none."""
-        found = (info.context or {}).get("surroundings")
+        """The context of the validation at hand; the working directory and our environment if none."""
+        found = (info.context or {}).get("config")
         return found if isinstance(found, cls) else cls()
 
 
 def in_config(info: ValidationInfo[Any]) -> bool:
     """Whether a config file is being read, as opposed to a model made in Python."""
-    surroundings = (info.context or {}).get("surroundings")
-    return isinstance(surroundings, Surroundings) and not surroundings.in_python
+    context = (info.context or {}).get("config")
+    return isinstance(context, ValidationContext) and not context.in_python

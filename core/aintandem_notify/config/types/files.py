@@ -7,46 +7,46 @@ import time
 from pathlib import Path
 from typing import Final
 
-PATIENCE_S: Final = 5.0
+PIPE_TIMEOUT_S: Final = 5.0
 """Seconds that whoever writes into a pipe has for all of it; ours. A password manager answers within them."""
-_PIECE: Final = 65_536
+_CHUNK_BYTES: Final = 65_536
 # To open a pipe would itself wait for a writer; Windows has no such pipes, and would change line breaks.
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-def read_bounded(path: Path, most: int) -> bytes:
-    """At most ``most`` bytes of the file; raises OSError.
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """At most ``max_bytes`` bytes of the file; raises OSError.
 
     One that is a pipe or a terminal gives nothing until somebody writes; that is a TimeoutError in the end.
     """
     descriptor = os.open(path, _FLAGS)
     try:
         if stat.S_ISREG(os.fstat(descriptor).st_mode) or not hasattr(select, "poll"):
-            return _rest(descriptor, most)
-        return _waited_for(descriptor, most, time.monotonic() + PATIENCE_S)
+            return _read_regular_file(descriptor, max_bytes)
+        return _read_pipe(descriptor, max_bytes, time.monotonic() + PIPE_TIMEOUT_S)
     finally:
         os.close(descriptor)
 
 
-def _rest(descriptor: int, most: int) -> bytes:
+def _read_regular_file(descriptor: int, max_bytes: int) -> bytes:
     content = bytearray()
-    while len(content) < most and (piece := os.read(descriptor, min(_PIECE, most - len(content)))):
-        content += piece
+    while len(content) < max_bytes and (chunk := os.read(descriptor, min(_CHUNK_BYTES, max_bytes - len(content)))):
+        content += chunk
     return bytes(content)
 
 
-def _waited_for(descriptor: int, most: int, until: float) -> bytes:
+def _read_pipe(descriptor: int, max_bytes: int, deadline: float) -> bytes:
     content = bytearray()
     ready = select.poll()
     ready.register(descriptor, select.POLLIN)
-    while len(content) < most:
-        if not ready.poll(max(0.0, until - time.monotonic()) * 1000):
+    while len(content) < max_bytes:
+        if not ready.poll(max(0.0, deadline - time.monotonic()) * 1000):
             raise TimeoutError(None, "nobody writes into it")
         try:
-            piece = os.read(descriptor, min(_PIECE, most - len(content)))
+            chunk = os.read(descriptor, min(_CHUNK_BYTES, max_bytes - len(content)))
         except BlockingIOError:
             continue
-        if not piece:
+        if not chunk:
             break
-        content += piece
+        content += chunk
     return bytes(content)

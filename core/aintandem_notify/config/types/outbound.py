@@ -22,7 +22,7 @@ _ENCODE_LOGIN: Final = "in its login, write # as %23, / as %2F, ? as %3F, @ as %
 _NO_PROXY_EXPECTED: Final = (
     'should be a host ("hooks.example", ".example" for all under it), an address, a range ("10.0.0.0/8") or "*"'
 )
-_LONGEST_SHOWN: Final = 80
+_MAX_QUOTED: Final = 80
 _BEYOND_PLACE: Final = re.compile(r"[/?#\s]")
 # Control characters in a login are not allowed (RFC 7617 section 2).
 _BROKEN_ENCODING: Final = re.compile(r"%(?![0-9a-fA-F]{2})|%[01][0-9a-fA-F]|%7[fF]")
@@ -132,7 +132,7 @@ def _as_address(host: str) -> Address | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Exemption:
+class ProxyExemption:
     """An entry of ``no_proxy``: hosts that are dialled directly, at one port or (None) at each.
 
     ``domain`` empty stands for every host. A domain holds all names under it, and itself unless
@@ -150,21 +150,21 @@ class Exemption:
         if entry == "*":
             return cls(None)
         if "/" in entry:
-            return cls(None, network=network_of(entry))
+            return cls(None, network=parse_network(entry))
         try:
             return cls(None, network=ipaddress.ip_network(entry))  # an IPv6 address needs no brackets
         except ValueError:
             parts = _ENTRY.fullmatch(entry)
         port = int(parts["port"]) if parts is not None and parts["port"] else None
         if parts is None or not entry.isprintable() or port == 0 or (port or 0) > MAX_PORT:
-            raise ValueError(f"{_shown(entry)} {_NO_PROXY_EXPECTED}")
+            raise ValueError(f"{_quoted(entry)} {_NO_PROXY_EXPECTED}")
         address = _as_address(parts["host"].strip("[]"))
         if address is not None:
             return cls(port, network=ipaddress.ip_network(address))
         try:
             domain = ascii_host(parts["host"]).lower().rstrip(".")
         except ValueError:
-            raise ValueError(f"{_shown(entry)} {_NO_PROXY_EXPECTED}") from None
+            raise ValueError(f"{_quoted(entry)} {_NO_PROXY_EXPECTED}") from None
         return cls(port, domain=domain, subdomains_only=parts["subdomains"] is not None)
 
     def matches(self, host: str, port: int) -> bool:
@@ -179,7 +179,7 @@ class Exemption:
         return not self.domain or below or (name == self.domain and not self.subdomains_only)
 
 
-def network_of(text: str) -> Network:
+def parse_network(text: str) -> Network:
     """An address or a range of them, ``10.0.0.0/8``; raises ValueError with a sentence for the operator."""
     try:
         return ipaddress.ip_network(text)
@@ -188,8 +188,8 @@ def network_of(text: str) -> Network:
     try:
         nearest = ipaddress.ip_network(text, strict=False)
     except ValueError:
-        raise ValueError(f'{_shown(text)} should be an address or a range of them, as "10.0.0.0/8"') from None
-    raise ValueError(f'{_shown(text)} names an address within a range; the range is "{nearest}"')
+        raise ValueError(f'{_quoted(text)} should be an address or a range of them, as "10.0.0.0/8"') from None
+    raise ValueError(f'{_quoted(text)} names an address within a range; the range is "{nearest}"')
 
 
 def _holds(network: Network, address: Address) -> bool:
@@ -197,8 +197,8 @@ def _holds(network: Network, address: Address) -> bool:
     return address.version == network.version and int(network[0]) <= int(address) <= int(network[-1])
 
 
-def _shown(text: str) -> str:
-    return f'"{text[:_LONGEST_SHOWN]}"' if text.isprintable() else "what stands there"
+def _quoted(text: str) -> str:
+    return f'"{text[:_MAX_QUOTED]}"' if text.isprintable() else "what stands there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ class Outbound:
     """
 
     proxy: Proxy | None = None
-    exemptions: tuple[Exemption, ...] = ()
+    exemptions: tuple[ProxyExemption, ...] = ()
     allowed: tuple[Network, ...] = ()
 
     @classmethod
@@ -219,8 +219,8 @@ class Outbound:
         """Out of the texts of a config; raises ValueError as they do."""
         return cls(
             None if proxy is None else Proxy.parse(proxy),
-            tuple(map(Exemption.parse, no_proxy)),
-            tuple(map(network_of, allow_addresses)),
+            tuple(map(ProxyExemption.parse, no_proxy)),
+            tuple(map(parse_network, allow_addresses)),
         )
 
     def proxy_for(self, host: str, port: int) -> Proxy | None:

@@ -10,7 +10,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from aintandem_notify import log
-from aintandem_notify.config.types.context import Surroundings
+from aintandem_notify.config.types.context import ValidationContext
 from aintandem_notify.config.types.files import read_bounded
 
 # What a variable is called by custom; anything else may be the secret itself, written in the wrong place.
@@ -18,11 +18,11 @@ _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 _CREDENTIAL: Final = "$CREDENTIALS_DIRECTORY/"
 
-LONGEST: Final = 65_536
+MAX_SECRET_CHARACTERS: Final = 65_536
 """Characters of a secret out of a variable or a file; ours, so that a wrong file costs nothing."""
 
 
-def _oddity(secret: str) -> str | None:
+def _suspicious_form(secret: str) -> str | None:
     """What is rarely meant; None if nothing is odd."""
     if secret != secret.strip():
         return "begins or ends with white space, which is taken as a part of the secret"
@@ -78,7 +78,7 @@ class Secret:
         return hash(self._value)
 
     @classmethod
-    def read(cls, value: object, surroundings: Surroundings) -> Self:
+    def read(cls, value: object, context: ValidationContext) -> Self:
         """Raises ValueError with a sentence that does not hold the value."""
         match value:
             case cls():
@@ -88,59 +88,59 @@ class Secret:
                     raise ValueError("the secret is empty")
                 return cls(value)
             case {"env": str(name), **others} if not others:
-                return cls._from_variable(name, surroundings.environ)
+                return cls._from_variable(name, context.environ)
             case {"file": str(name), **others} if not others:
-                return cls._from_file(name, surroundings)
+                return cls._from_file(name, context)
             case _:
                 raise ValueError('not a secret; write it as "text", { env = "NAME" } or { file = "PATH" }')
 
     @classmethod
     def _from_variable(cls, name: str, environ: Mapping[str, str]) -> Self:
-        called = f"the environment variable {name}" if _VARIABLE.fullmatch(name) else "the environment variable"
+        origin = f"the environment variable {name}" if _VARIABLE.fullmatch(name) else "the environment variable"
         if name not in environ:
-            raise ValueError(f"{called} is not set")
-        return cls._taken(environ[name], called)
+            raise ValueError(f"{origin} is not set")
+        return cls._from_text(environ[name], origin)
 
     @classmethod
-    def _from_file(cls, name: str, surroundings: Surroundings) -> Self:
-        called = "the secret's file"
-        base_dir = surroundings.base_dir
+    def _from_file(cls, name: str, context: ValidationContext) -> Self:
+        origin = "the secret's file"
+        base_dir = context.base_dir
         if name.startswith(_CREDENTIAL):
-            folder = surroundings.environ.get("CREDENTIALS_DIRECTORY")
+            folder = context.environ.get("CREDENTIALS_DIRECTORY")
             if not folder:
                 raise ValueError("CREDENTIALS_DIRECTORY is not set; systemd sets it where LoadCredential= is used")
             name = f"{folder}/{name.removeprefix(_CREDENTIAL)}"
         try:
             path = base_dir / Path(name).expanduser()
             # A relative name is not repeated: it may be the secret itself, written in the wrong place.
-            called += f" {path}" if name.startswith(("/", "~/")) else f" (relative to {base_dir})"
-            text = read_bounded(path, LONGEST + 1).decode("utf-8")
+            origin += f" {path}" if name.startswith(("/", "~/")) else f" (relative to {base_dir})"
+            text = read_bounded(path, MAX_SECRET_CHARACTERS + 1).decode("utf-8")
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no home directory for "~"
             reason = error.strerror if isinstance(error, OSError) else "it is no file of UTF-8 text"
-            raise ValueError(f"cannot read {called}: {reason}") from None
-        return cls._taken(text, called)
+            raise ValueError(f"cannot read {origin}: {reason}") from None
+        return cls._from_text(text, origin)
 
     @classmethod
-    def _taken(cls, text: str, called: str) -> Self:
-        """The secret in ``text``; ``called`` is where it was found."""
-        if len(text) > LONGEST:
-            raise ValueError(f"{called} holds more than {LONGEST} characters, which is no secret")
+    def _from_text(cls, text: str, origin: str) -> Self:
+        """The secret in ``text``; ``origin`` is where it was found."""
+        if len(text) > MAX_SECRET_CHARACTERS:
+            raise ValueError(f"{origin} holds more than {MAX_SECRET_CHARACTERS} characters, which is no secret")
         secret = text.removeprefix("\ufeff").rstrip("\r\n")
         if not secret:
-            raise ValueError(f"{called} is empty")
+            raise ValueError(f"{origin} is empty")
         if "\0" in secret:
-            raise ValueError(f"{called} holds a NUL character, which is no text")
+            raise ValueError(f"{origin} holds a NUL character, which is no text")
         try:
             secret.encode()
         except UnicodeEncodeError:
-            raise ValueError(f"{called} holds bytes that are no UTF-8 text") from None
-        oddity = _oddity(secret)
-        return cls(secret, oddity and f"{called} {oddity}")
+            raise ValueError(f"{origin} holds bytes that are no UTF-8 text") from None
+        suspicion = _suspicious_form(secret)
+        return cls(secret, suspicion and f"{origin} {suspicion}")
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.with_info_plain_validator_function(
-            lambda value, info: cls.read(value, Surroundings.of(info)), metadata={_MARK: True}
+            lambda value, info: cls.read(value, ValidationContext.of(info)), metadata={_MARK: True}
         )
 
     @classmethod

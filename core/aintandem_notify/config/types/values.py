@@ -1,8 +1,8 @@
 """The kinds of value that a config is made of, beyond TOML's own: durations, rates, secrets, paths.
 
 All are annotated types that pydantic validates, so that plugin authors use them in their own models. What
-needs the config's surroundings (its folder, the environment, the language of rules) takes them from the
-validation context, a ``Surroundings`` under the key ``"surroundings"``. Models that are made in Python, without
+needs the config's context (its folder, the environment, the language of rules) takes them from the
+validation context, a ``ValidationContext`` under the key ``"config"``. Models that are made in Python, without
 that context, take durations as seconds and check no rule language. Secrets have a module of their own.
 """
 
@@ -24,13 +24,13 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from aintandem_notify.config.types.context import RuleLanguage, Surroundings, in_config
+from aintandem_notify.config.types.context import RuleLanguage, ValidationContext, in_config
 from aintandem_notify.config.types.secret import Secret
 
 __all__ = [
     "DURATION_PATTERN",
     "EVENT_GLOB_FORMAT",
-    "LONGEST_DURATION",
+    "MAX_DURATION_S",
     "Duration",
     "EventGlob",
     "Expression",
@@ -39,8 +39,8 @@ __all__ = [
     "Rate",
     "RuleLanguage",
     "Secret",
-    "Surroundings",
     "Template",
+    "ValidationContext",
     "format_duration",
     "format_rate",
     "parse_duration",
@@ -50,7 +50,7 @@ _UNITS: Final[Mapping[str, float]] = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 360
 _DURATION: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
 _RATE: Final = re.compile(r"([1-9][0-9]{0,8})/([smh])")
 
-LONGEST_DURATION: Final = 36_500 * 86_400.0
+MAX_DURATION_S: Final = 36_500 * 86_400.0
 """Seconds that a duration may have, a hundred years; ours, so that a date minus a duration stays a date."""
 
 
@@ -64,7 +64,7 @@ def parse_duration(value: object) -> float:
     if match is None:
         raise ValueError('not a duration; write it as "500ms", "10s", "15m", "2h" or "1d"')
     seconds = float(match[1]) * _UNITS[match[2]]
-    if seconds > LONGEST_DURATION:
+    if seconds > MAX_DURATION_S:
         raise ValueError("this is longer than a hundred years")
     return seconds
 
@@ -82,7 +82,7 @@ def format_duration(seconds: float) -> str:
 def _duration(value: object, info: ValidationInfo[Any]) -> float:
     # In a config a number without a unit is refused; in Python seconds are the unit.
     if not in_config(info) and isinstance(value, int | float) and not isinstance(value, bool):
-        if not 0 <= value <= LONGEST_DURATION:  # nor is NaN
+        if not 0 <= value <= MAX_DURATION_S:  # nor is NaN
             raise ValueError("should be from 0 seconds to a hundred years")
         return float(value)
     return parse_duration(value)
@@ -159,7 +159,7 @@ def _path(value: object, info: ValidationInfo[Any]) -> Path:
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise ValueError('not a path; write it as "folder/file"')
     try:
-        return Surroundings.of(info).base_dir / Path(value).expanduser()
+        return ValidationContext.of(info).base_dir / Path(value).expanduser()
     except RuntimeError:
         raise ValueError("there is no home directory for ~") from None
 
@@ -172,7 +172,7 @@ def _checked_by(check: str) -> AfterValidator:
     """A validator that asks the rule language's method ``check``."""
 
     def validate(text: str, info: ValidationInfo[Any]) -> str:
-        language = Surroundings.of(info).language
+        language = ValidationContext.of(info).language
         problem: str | None = None if language is None else getattr(language, check)(text)
         if problem is not None:
             raise ValueError(problem)

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
-from aintandem_notify.config import AtRest, load_at_rest
+from aintandem_notify.config import OfflineConfig, load_offline_config
 from aintandem_notify.control.client.offline_backend import OfflineBackend
 from aintandem_notify.control.client.remote_backend import RemoteBackend
 from aintandem_notify.control.deliveries import AdminAction
@@ -83,7 +83,7 @@ def open_backend(config: Path, clock: Clock | None = None) -> Iterator[ControlBa
     if whereabouts is not None:
         yield RemoteBackend(whereabouts)
         return
-    at_rest = load_at_rest(config)
+    at_rest = load_offline_config(config)
     with raise_keyboard_interrupt(), _stored(at_rest) as store:
         yield OfflineBackend(config, store, at_rest.instances, clock or SystemClock())
 
@@ -101,7 +101,7 @@ def status_without_store(config: Path, reason: str) -> StatusResponse:
     return StatusResponse(config=str(config.absolute()), agent=None, trouble=reason, store=None)
 
 
-def _stored(at_rest: AtRest) -> AbstractContextManager[Store]:
+def _stored(at_rest: OfflineConfig) -> AbstractContextManager[Store]:
     if at_rest.store is None:
         raise NoStore(SIMULATOR_STORES_NOTHING)
     if not store_exists(at_rest.store):

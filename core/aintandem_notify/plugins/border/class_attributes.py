@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aintandem_notify.config.plugin_config import MOST_DIGEST_OVER
+from aintandem_notify.config.plugin_config import MAX_DIGEST_OVER
 from aintandem_notify.log import describe_error, safe_text
 from aintandem_notify.plugins.border.faults import article
 
@@ -38,7 +38,7 @@ def _in_flight(value: object) -> bool:
 
 
 def _digest_over(value: object) -> bool:
-    return value is None or (type(value) is int and 2 <= value <= MOST_DIGEST_OVER)
+    return value is None or (type(value) is int and 2 <= value <= MAX_DIGEST_OVER)
 
 
 def _machine_local(value: object) -> bool:

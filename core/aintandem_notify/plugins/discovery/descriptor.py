@@ -26,7 +26,7 @@ class PluginDescriptor:
     home: SourceFiles = field(default_factory=SourceFiles)
     facts: ClassAttributes = field(default_factory=ClassAttributes)
 
-    def place(self, cls: type, attribute: str | None = None) -> str:
+    def source_location(self, cls: type, attribute: str | None = None) -> str:
         """Where in its source the class sets the attribute, as ``plugins/beep.py:9``; empty if nobody knows."""
         return self.home.set_at(cls, attribute)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 
-class Lines:
+class LineNumbers:
     """The lines of one document that ``tomllib`` reads without complaint."""
 
     def __init__(self, text: str) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aintandem_notify.config.findings import Place, dotted
-from aintandem_notify.config.lines import Lines
+from aintandem_notify.config.line_numbers import LineNumbers
 
 TEXT = """\
 plugins_dir = "x"  # a = 1
@@ -87,12 +87,12 @@ PLACES: list[tuple[Place, int]] = [
 
 @pytest.mark.parametrize(("place", "line"), PLACES, ids=[dotted(place) for place, _ in PLACES])
 def test_a_place_has_its_line(place: Place, line: int) -> None:
-    assert Lines(TEXT).find(place) == line
+    assert LineNumbers(TEXT).find(place) == line
 
 
 def test_the_document_itself_has_no_line() -> None:
-    assert Lines(TEXT).find(()) is None
-    assert Lines("").find(("orchestrator",)) is None
+    assert LineNumbers(TEXT).find(()) is None
+    assert LineNumbers("").find(("orchestrator",)) is None
 
 
 keys = st.one_of(
@@ -141,5 +141,5 @@ def test_every_key_of_any_document_is_found(
             write(f"{quoted(key)} = {written(value)}", ("a", number, key))
     text = "\n".join(lines)
     assert tomllib.loads(text) == ({"t": tables} if tables else {}) | ({"a": entries} if entries else {})
-    found = Lines(text)
+    found = LineNumbers(text)
     assert {place: found.find(place) for place in expected} == expected

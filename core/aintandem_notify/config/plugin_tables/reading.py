@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from aintandem_notify.config.findings import Finding, Place, did_you_mean, kind_of
+from aintandem_notify.config.findings import Finding, Place, did_you_mean, toml_type
 from aintandem_notify.config.models import InstanceConfig
 from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.config.plugin_tables.catalog import PluginCatalog, PluginType
-from aintandem_notify.config.plugin_tables.defaults import read_defaults, settle_defaults
-from aintandem_notify.config.problems import validate
-from aintandem_notify.config.types.values import Surroundings
+from aintandem_notify.config.plugin_tables.defaults import apply_defaults, read_defaults
+from aintandem_notify.config.types.values import ValidationContext
+from aintandem_notify.config.validation import validate
 from aintandem_notify.errors import PluginError
 from aintandem_notify.foundation.signals import is_ctrl_c
 from aintandem_notify.log import describe_error
@@ -27,7 +27,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(slots=True)
-class Instances:
+class PluginTables:
     """What the plugin tables say: the valid and enabled instances, and what is wrong with the others.
 
     ``declared`` holds the name of every table with whether it is enabled; ``delivers`` what is known about
@@ -49,13 +49,13 @@ class Instances:
         return getattr(self.enabled[name].common, key) if key in self.defaults.get(name, {}) else None
 
 
-def read_instances(
-    raw: object, surroundings: Surroundings, catalog: PluginCatalog, plugins_dir: Path
-) -> Instances:
+def read_plugin_tables(
+    raw: object, context: ValidationContext, catalog: PluginCatalog, plugins_dir: Path
+) -> PluginTables:
     """Every instance under ``[plugins]``, imported types included."""
-    result = Instances()
+    result = PluginTables()
     if not isinstance(raw, Mapping):
-        result.findings.append(Finding(("plugins",), f"should be a table, not {kind_of(raw)}"))
+        result.findings.append(Finding(("plugins",), f"should be a table, not {toml_type(raw)}"))
         return result
     for type_name, tables in raw.items():
         keys = partial(_keys_of, type_name, catalog, plugins_dir)
@@ -63,7 +63,7 @@ def read_instances(
         result.declared.update({f"{type_name}.{name}": _is_enabled(table) for name, table in named.items()})
         wanted = {name: table for name, table in named.items() if _is_enabled(table)}
         if wanted:
-            _read_type(type_name, wanted, surroundings, catalog, plugins_dir, result)
+            _read_type(type_name, wanted, context, catalog, plugins_dir, result)
     return result
 
 
@@ -77,7 +77,7 @@ def _named_tables(
     place = ("plugins", type_name)
     if not isinstance(tables, Mapping):
         findings.append(
-            Finding(place, f"should be a table, not {kind_of(tables)}; write [plugins.{type_name}.NAME]")
+            Finding(place, f"should be a table, not {toml_type(tables)}; write [plugins.{type_name}.NAME]")
         )
         return
     if not tables or any(
@@ -104,43 +104,43 @@ def _is_secret(value: Mapping[str, Any]) -> bool:
 
 def _keys_of(type_name: str, catalog: PluginCatalog, plugins_dir: Path) -> Container[str]:
     """The keys that an instance may have; none if the plugin cannot be had."""
-    found = _find(type_name, catalog, plugins_dir)
-    return () if isinstance(found, str) else found.config_model.model_fields
+    plugin_type = _find(type_name, catalog, plugins_dir)
+    return () if isinstance(plugin_type, str) else plugin_type.config_model.model_fields
 
 
 def _read_type(
     type_name: str,
     tables: Mapping[str, Mapping[str, Any]],
-    surroundings: Surroundings,
+    context: ValidationContext,
     catalog: PluginCatalog,
     plugins_dir: Path,
-    result: Instances,
+    result: PluginTables,
 ) -> None:
-    found = _find(type_name, catalog, plugins_dir)
-    if isinstance(found, str):
-        result.findings.append(Finding(("plugins", type_name, next(iter(tables))), found))
+    plugin_type = _find(type_name, catalog, plugins_dir)
+    if isinstance(plugin_type, str):
+        result.findings.append(Finding(("plugins", type_name, next(iter(tables))), plugin_type))
         return
-    told: set[str] = set()
+    reported: set[str] = set()
     for name, table in tables.items():
         full_name, place = f"{type_name}.{name}", ("plugins", type_name, name)
-        result.delivers[full_name] = found.delivers
+        result.delivers[full_name] = plugin_type.delivers
         result.tables[full_name] = table
-        read = read_settings(found, table, place, surroundings)
+        read = read_settings(plugin_type, table, place, context)
         # What is wrong with the plugin is so for all its instances, and told once.
-        result.findings += read.findings + [Finding(place, text) for text in read.faults if text not in told]
-        told.update(read.faults)
+        result.findings += read.findings + [Finding(place, text) for text in read.faults if text not in reported]
+        reported.update(read.faults)
         if read.settings is not None and read.common is not None:
-            config = InstanceConfig(full_name, type_name, found.delivers, read.settings, read.common)
+            config = InstanceConfig(full_name, type_name, plugin_type.delivers, read.settings, read.common)
             result.enabled[full_name] = config
             result.defaults[full_name] = {
-                key: found.place(found.config_model, key)
+                key: plugin_type.source_location(plugin_type.config_model, key)
                 for key, reserved in PluginConfig.model_fields.items()
                 if key not in table and getattr(read.common, key) != reserved.default
             }
 
 
 @dataclass(slots=True)
-class Read:
+class ParsedSettings:
     """The settings of one instance, as its plugin has them and as we have the common keys; None for wrong ones.
 
     ``findings`` is what is wrong with the table, ``faults`` what is wrong with the plugin.
@@ -152,39 +152,41 @@ class Read:
     faults: list[str] = field(default_factory=list)
 
 
-def read_settings(found: PluginType, table: Mapping[str, Any], place: Place, surroundings: Surroundings) -> Read:
+def read_settings(
+    plugin_type: PluginType, table: Mapping[str, Any], place: Place, context: ValidationContext
+) -> ParsedSettings:
     """What ``table`` says, and the plugin's defaults where it says nothing; never raises."""
-    read = Read()
-    model = found.config_model
+    read = ParsedSettings()
+    model = plugin_type.config_model
     try:
-        texts, wrong = read_defaults(model, table, surroundings)
+        texts, wrong = read_defaults(model, table, context)
         settings, findings = validate(
             model,
             {**texts, **table},
             place,
-            surroundings,
+            context,
             trusted=PluginConfig.model_fields,
-            where=found.raised_at,
+            where=plugin_type.raised_at,
         )
         in_texts = [finding for finding in findings if _key_of(finding, place) in texts.keys() - table.keys()]
         read.findings = [finding for finding in findings if finding not in in_texts]
-        read.faults = [bad.describe(found) for bad in wrong]
-        read.faults += [_fault(found, str(_key_of(finding, place)), finding.message) for finding in in_texts]
+        read.faults = [bad.describe(plugin_type) for bad in wrong]
+        read.faults += [_fault(plugin_type, str(_key_of(finding, place)), finding.message) for finding in in_texts]
         if settings is None or read.faults:
             return read
         if not issubclass(type(settings), PluginConfig):
-            read.faults.append(_fault(found, "", f"a validator made something else of the {model.__name__}"))
+            read.faults.append(_fault(plugin_type, "", f"a validator made something else of the {model.__name__}"))
             return read
         settings.model_fields_set.difference_update(texts.keys() - table.keys())
-        read.faults = [bad.describe(found) for bad in settle_defaults(settings, surroundings)]
-        read.common, problems = _common(settings, surroundings)
-        read.faults += [_fault(found, key, problem) for key, problem in problems if not read.faults]
+        read.faults = [bad.describe(plugin_type) for bad in apply_defaults(settings, context)]
+        read.common, problems = _common(settings, context)
+        read.faults += [_fault(plugin_type, key, problem) for key, problem in problems if not read.faults]
         read.settings = None if read.faults else settings
     except BaseException as error:  # code of the plugin's own model
         if is_ctrl_c(error):
             raise
         problem = f"its settings cannot be read: {describe_error(error)}"
-        read.faults.append(": ".join(part for part in (found.raised_at(error), problem) if part))
+        read.faults.append(": ".join(part for part in (plugin_type.raised_at(error), problem) if part))
     return read
 
 
@@ -193,16 +195,18 @@ def _key_of(finding: Finding, place: Place) -> str | int | None:
     return finding.place[len(place)] if len(finding.place) > len(place) else None
 
 
-def _fault(found: PluginType, key: str, problem: str) -> str:
-    return ": ".join(part for part in (found.place(found.config_model, key or None), key, problem) if part)
+def _fault(plugin_type: PluginType, key: str, problem: str) -> str:
+    return ": ".join(
+        part for part in (plugin_type.source_location(plugin_type.config_model, key or None), key, problem) if part
+    )
 
 
 def _common(
-    settings: PluginConfig, surroundings: Surroundings
+    settings: PluginConfig, context: ValidationContext
 ) -> tuple[PluginConfig | None, list[tuple[str, str]]]:
     """The keys that every instance has, in a model of ours; and what the plugin's own made of them wrongly."""
     values = {name: getattr(settings, name) for name in PluginConfig.model_fields}
-    common, findings = validate(PluginConfig, values, (), replace(surroundings, in_python=True))
+    common, findings = validate(PluginConfig, values, (), replace(context, in_python=True))
     return common, [(finding.key, finding.message) for finding in findings]
 
 

@@ -1,6 +1,6 @@
 """From pydantic's errors to sentences for the person who wrote the config; never with a value in them.
 
-What is found is named by its place in the document; ``aintandem_notify.config.lines`` knows the line.
+What is found is named by its place in the document; ``aintandem_notify.config.line_numbers`` knows the line.
 """
 
 import re
@@ -11,15 +11,15 @@ from typing import Any, Final, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from aintandem_notify.config.findings import TOP_LEVEL, Finding, Place, did_you_mean, kind_of, nearest
-from aintandem_notify.config.types.context import Surroundings
+from aintandem_notify.config.findings import TOP_LEVEL_KEYS, Finding, Place, did_you_mean, nearest, toml_type
+from aintandem_notify.config.types.context import ValidationContext
 from aintandem_notify.foundation.signals import is_ctrl_c
 from aintandem_notify.log import describe_error
 
 M = TypeVar("M", bound=BaseModel)
 
 # Shorter texts are no secrets, and cutting them out of a sentence would leave nothing to read.
-_SHORTEST_CUT: Final = 4
+_MIN_CUT: Final = 4
 
 _EXPECTED: Final[Mapping[str, str]] = {
     "string_type": "a text",
@@ -62,7 +62,7 @@ def validate(
     model: type[M],
     raw: object,
     place: Place,
-    surroundings: Surroundings,
+    context: ValidationContext,
     *,
     trusted: Iterable[str] | None = None,
     where: Callable[[BaseException], str] = lambda _error: "",
@@ -75,9 +75,9 @@ def validate(
     """
     at = ""
     if not isinstance(raw, Mapping):
-        return None, [Finding(place, f"should be a table, not {kind_of(raw)}")]
+        return None, [Finding(place, f"should be a table, not {toml_type(raw)}")]
     try:
-        return model.model_validate(raw, context={"surroundings": surroundings}), []
+        return model.model_validate(raw, context={"config": context}), []
     except ValidationError as error:
         known = None if trusted is None else frozenset(trusted)
         try:
@@ -106,27 +106,29 @@ def _findings(
     by_place: dict[Place, list[ErrorDetails]] = defaultdict(list)
     for detail in details:
         local = _place_in(raw, detail)
-        if not _is_echo(detail, _value_at(raw, local)):
+        if not _is_consequence(detail, _value_at(raw, local)):
             by_place[local].append(detail)
     # A misspelt key is one mistake, not two: what it was probably meant to be is not reported as missing.
-    meant = {_meant(model, local) for local, group in by_place.items() if _is(group, "extra_forbidden")}
+    intended = {
+        _intended_key(model, local) for local, group in by_place.items() if _is_type(group, "extra_forbidden")
+    }
     return [
-        Finding(place + local, _sentence(model, raw, local, group, trusted))
+        Finding(place + local, _describe_group(model, raw, local, group, trusted))
         for local, group in by_place.items()
-        if not (_is(group, "missing") and local in meant)
+        if not (_is_type(group, "missing") and local in intended)
     ]
 
 
-def _is(group: Sequence[ErrorDetails], kind: str) -> bool:
+def _is_type(group: Sequence[ErrorDetails], kind: str) -> bool:
     return group[0]["type"] == kind
 
 
-def _is_echo(detail: ErrorDetails, value: object) -> bool:
+def _is_consequence(detail: ErrorDetails, value: object) -> bool:
     """Whether a list is called too short only because its entries are wrong, which is reported already."""
     return detail["type"] == "too_short" and isinstance(value, list) and len(value) >= detail["ctx"]["min_length"]
 
 
-def _meant(model: type[BaseModel], local: Place) -> Place:
+def _intended_key(model: type[BaseModel], local: Place) -> Place:
     found = nearest(str(local[-1]), _keys_at(model, local[:-1]))
     return (*local[:-1], found or "")
 
@@ -168,17 +170,17 @@ def _model_within(annotation: object) -> type[BaseModel] | None:
     return next((found for part in get_args(annotation) if (found := _model_within(part))), None)
 
 
-def _sentence(
+def _describe_group(
     model: type[BaseModel],
     raw: object,
     local: Place,
     group: Sequence[ErrorDetails],
     trusted: frozenset[str] | None,
 ) -> str:
-    if _is(group, "missing"):
+    if _is_type(group, "missing"):
         return "is missing"
-    if _is(group, "extra_forbidden"):
-        if local[-1] in TOP_LEVEL:
+    if _is_type(group, "extra_forbidden"):
+        if local[-1] in TOP_LEVEL_KEYS:
             return "unknown key; it belongs to the top of the file"
         return "unknown key" + did_you_mean(str(local[-1]), _keys_at(model, local[:-1]))
     value = _value_at(raw, local)
@@ -186,17 +188,17 @@ def _sentence(
     if len(wanted) == len(group):
         hint = "; write it in [ ]" if wanted == ["a list"] and isinstance(value, str) else ""
         is_fraction = isinstance(value, float) and "a whole number" in wanted
-        found = "a fraction" if is_fraction else kind_of(value)
+        found = "a fraction" if is_fraction else toml_type(value)
         return f"should be {' or '.join(dict.fromkeys(wanted))}, not {found}{hint}"
     ours = trusted is None or (bool(local) and local[0] in trusted)
-    sentences = dict.fromkeys(_one_sentence(detail, value, ours=ours) for detail in group)
+    sentences = dict.fromkeys(_describe_detail(detail, value, ours=ours) for detail in group)
     return ", or ".join(sentences)
 
 
-def _one_sentence(detail: ErrorDetails, value: object, *, ours: bool) -> str:
+def _describe_detail(detail: ErrorDetails, value: object, *, ours: bool) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     if kind in _EXPECTED:
-        return f"should be {_EXPECTED[kind]}, not {kind_of(value)}"
+        return f"should be {_EXPECTED[kind]}, not {toml_type(value)}"
     if kind in ("literal_error", "enum"):
         names = re.findall(r"'([^']*)'", str(context.get("expected", "")))
         choice = " or ".join(part for part in (", ".join(names[:-1]), names[-1]) if part) if names else "another"
@@ -221,7 +223,7 @@ def _without_values(text: str, value: object) -> str:
     # A validator may have quoted it, which writes a line break as two characters.
     forms = {form for leaf in _leaves(value) for form in (leaf, repr(leaf)[1:-1], leaf.strip())}
     for form in sorted(forms, key=len, reverse=True):
-        if len(form) >= _SHORTEST_CUT:
+        if len(form) >= _MIN_CUT:
             text = text.replace(form, "…")
     return text
 
