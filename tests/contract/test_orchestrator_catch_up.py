@@ -520,7 +520,7 @@ async def test_junk_in_a_list_costs_only_itself() -> None:
 
 
 async def test_live_events_wait_in_their_order_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_buffer, "MOST_HELD", 3)
+    monkeypatch.setattr(event_buffer, "MAX_BUFFERED", 3)
     answered = trio.Event()
     async with open_bench() as bench, bench.agent() as told:
         socket = await begin(bench, told, "t1")
@@ -563,7 +563,7 @@ async def test_projects_share_one_request_for_sandboxes() -> None:
 async def test_how_far_a_project_is_seen_is_noted_from_time_to_time_and_at_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(catch_up, "NOTE_EVERY_S", 0.02)
+    monkeypatch.setattr(catch_up, "RECORD_EVERY_S", 0.02)
     async with open_bench() as bench:
         async with bench.agent() as told:
             socket = await bench.socket()

@@ -163,7 +163,7 @@ async def test_the_outlook_has_the_runs_that_are_open() -> None:
 async def test_the_outlook_says_when_more_runs_are_open_than_are_looked_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(writer, "MOST_OPEN_RUNS", 2)
+    monkeypatch.setattr(writer, "MAX_OPEN_RUNS", 2)
     async with memory() as storage, open_bench(storage) as bench:
         for number, more in ((1, False), (2, False), (3, True)):
             await bench.ingest.commit(PROJECT, [event("task_started", f"t{number}", number)])

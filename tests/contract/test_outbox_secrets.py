@@ -191,7 +191,7 @@ async def test_a_notification_that_cannot_be_shown_when_it_is_read_back_goes_out
         async with memory() as storage, open_bench(storage, router()) as bench:
             await bench.ingest.commit(PROJECT, [failed])
             await forget(storage)
-            monkeypatch.setattr(outbox, "shown", raises)
+            monkeypatch.setattr(outbox, "redact_notification", raises)
             (one,) = await told(storage)
     assert (one.title, one.event.key, one.thread) == ("Task failed", failed.key, "p/task/t1/1")
     assert "abc" not in one.model_dump_json()

@@ -274,7 +274,7 @@ async def test_live_events_wait_for_the_comparison_and_no_longer_than_they_may(
     assert [one.run_id for one in bench.stored] == ["t2", "t3"], "nothing is held any more"
 
 
-@pytest.mark.parametrize(("bound", "value"), [("MOST_HELD", 2), ("MOST_HELD_SIZE", 200)])
+@pytest.mark.parametrize(("bound", "value"), [("MAX_BUFFERED", 2), ("MAX_BUFFERED_SIZE", 200)])
 async def test_the_hold_is_bounded(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
 ) -> None:
@@ -417,7 +417,7 @@ async def test_nothing_is_left_to_claim_twice(bench: Bench, autojump_clock: Mock
 
 
 async def test_what_all_projects_hold_back_together_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_buffer, "MOST_HELD_BY_ALL", 2 * (event_buffer.EVENT_OVERHEAD_BYTES + 100))
+    monkeypatch.setattr(event_buffer, "MAX_TOTAL_BYTES", 2 * (event_buffer.EVENT_OVERHEAD_BYTES + 100))
     stored: list[Event] = []
 
     async def store(events: Sequence[Event]) -> None:
@@ -448,7 +448,7 @@ async def test_nothing_of_what_was_compared_is_kept_once_it_is_done(
 async def test_no_more_runs_are_asked_for_again_than_a_bound_and_the_rest_is_said_to_be_missing(
     bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catching_up, "MOST_DOUBTFUL", 2)
+    monkeypatch.setattr(catching_up, "MAX_DOUBTFUL_RUNS", 2)
     after = NOW + timedelta(hours=1)
     refs = [RunRef("p", Family.TASK, f"t{number}") for number in range(2, 7)]
     ended = tuple(Observation(ref, RunState.FAILED, started_at=after, ended_at=after) for ref in refs)

@@ -230,7 +230,7 @@ async def test_long_frames_are_cut_beside_the_loop_and_stay_in_order(
         cut_by.append(threading.get_ident())
         return event
 
-    monkeypatch.setattr(frames, "fitted", cut)
+    monkeypatch.setattr(frames, "fit_event", cut)
     world.longest_event = 200
     long, last = (task(number) + " " * 200 for number in (2, 4))
     world.plans.append(Plan(batches=[[task(1)], [long, task(3)]], left=[last]))

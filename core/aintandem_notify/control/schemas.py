@@ -54,7 +54,7 @@ class ProjectResponse(ResponseModel):
 
 
 class UnwatchedResponse(ResponseModel):
-    """How many projects no agent on the store watches, for want of places, and since when; as ``Unwatched``."""
+    """How many projects no agent on the store watches, for want of places, and since when.."""
 
     projects: int
     since: datetime
