@@ -127,10 +127,10 @@ FIGURES = {
         f"{event_buffer.MAX_BUFFERED:,} events and {mib(event_buffer.MAX_BUFFERED_SIZE)} Mi characters a project",
         f"the {writer.MAX_CACHED_RUNS:,} that moved last, each with {runs.OUTPUT_TAIL_CHARACTERS:,} characters",
         f"{notification_cache.MOST:,} and {mib(notification_cache.MOST_CHARACTERS)} Mi characters a destination",
-        f"{model.MOST_TRACKED:,} under way",
+        f"{model.MAX_TRACKED:,} under way",
     ],
     "docs/operations.md": [
-        f"the {model.MOST_TRACKED:,} runs under way that moved last",
+        f"the {model.MAX_TRACKED:,} runs under way that moved last",
         f"room for {open_files.MAX_CONTROL_CONNECTIONS} connections at a time",
         f"a body that takes more than {request_parsing.BODY_TIMEOUT_S:g} s",
         f"{mib(line_buffer.MAX_WAITING_BYTES)} MiB of lines",

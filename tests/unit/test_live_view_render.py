@@ -10,22 +10,22 @@ from rich.console import Console
 
 from aintandem_notify.domain.events import TaskOutputEvent
 from aintandem_notify.domain.notification import Project, Severity
-from aintandem_notify.live_view.model import Bar, Line
+from aintandem_notify.live_view.model import DisplayLine, TaskBar
 from aintandem_notify.live_view.render import (
     LABEL_COLUMNS,
-    bars,
     json_line,
     plain_lines,
-    short,
+    render_bars,
+    shorten_label,
     terminal_lines,
-    wrapped,
+    wrap,
 )
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PROJECT = Project(id="project-123", name="Sales")
-FAILED = Line(NOON, PROJECT, Severity.ERROR, 'Task "A" failed', ("no such file",), "A")
-OUTPUT = Line(NOON, PROJECT, Severity.INFO, "one", ("two",), "A", is_output=True)
-BAR = Bar("Analyse", PROJECT, 40.0, "Load", "3 of 8 files", NOON - timedelta(seconds=65))
+FAILED = DisplayLine(NOON, PROJECT, Severity.ERROR, 'Task "A" failed', ("no such file",), "A")
+OUTPUT = DisplayLine(NOON, PROJECT, Severity.INFO, "one", ("two",), "A", is_output=True)
+BAR = TaskBar("Analyse", PROJECT, 40.0, "Load", "3 of 8 files", NOON - timedelta(seconds=65))
 
 
 def test_plain_lines_have_it_all_on_each_line() -> None:
@@ -35,7 +35,7 @@ def test_plain_lines_have_it_all_on_each_line() -> None:
 
 
 def test_lines_for_a_terminal() -> None:
-    def shown(line: Line, *, with_project: bool = False) -> list[str]:
+    def shown(line: DisplayLine, *, with_project: bool = False) -> list[str]:
         found = terminal_lines(line, zone=UTC, with_project=with_project)
         return [margin.plain + text.plain for margin, text in found]
 
@@ -50,7 +50,7 @@ def test_long_lines_go_on_beside_their_margin() -> None:
     lines = [
         text.plain
         for margin, beside in terminal_lines(replace(OUTPUT, text="word " * 12), zone=UTC, with_project=False)
-        for text in wrapped(margin, beside, console)
+        for text in wrap(margin, beside, console)
     ]
     assert lines == [
         "         A │ word word word word word",
@@ -69,10 +69,10 @@ def test_json_is_the_wire_s_and_printable(output: str, extra: str) -> None:
     assert not {*line} & {*map(chr, range(32)), *map(chr, range(127, 160))}
 
 
-def on_screen(*running: Bar, rows: int = 10, width: int = 80, with_project: bool = False) -> list[str]:
+def on_screen(*running: TaskBar, rows: int = 10, width: int = 80, with_project: bool = False) -> list[str]:
     console = Console(width=width, force_terminal=True, color_system=None, legacy_windows=False)
     with console.capture() as capture:
-        console.print(bars(running, now=NOON, rows=rows, columns=width, with_project=with_project))
+        console.print(render_bars(running, now=NOON, rows=rows, columns=width, with_project=with_project))
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
@@ -93,7 +93,7 @@ def test_bars_fit_the_screen() -> None:
 
 
 def test_short_labels_keep_what_tells_them_apart() -> None:
-    assert short("Analyse") == "Analyse"
-    assert short("Analyse all of the sales figures") == "Analyse all of the sale…"
-    assert short("Analyse all of the sales figures …0002") == "Analyse all of the …0002"
-    assert len(short("Analyse all of the sales figures")) == LABEL_COLUMNS
+    assert shorten_label("Analyse") == "Analyse"
+    assert shorten_label("Analyse all of the sales figures") == "Analyse all of the sale…"
+    assert shorten_label("Analyse all of the sales figures …0002") == "Analyse all of the …0002"
+    assert len(shorten_label("Analyse all of the sales figures")) == LABEL_COLUMNS

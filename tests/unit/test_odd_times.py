@@ -20,8 +20,8 @@ from aintandem_notify.domain.observation import Gap, Observation
 from aintandem_notify.domain.reconciliation import reconcile
 from aintandem_notify.domain.runs import Run, RunRef, RunState
 from aintandem_notify.foundation.clock import iso_seconds, local_time
-from aintandem_notify.live_view.model import Bar, Board, Line
-from aintandem_notify.live_view.render import bars, plain_lines, terminal_lines
+from aintandem_notify.live_view.model import DisplayLine, RunTracker, TaskBar
+from aintandem_notify.live_view.render import plain_lines, render_bars, terminal_lines
 from aintandem_notify.orchestrator.rest.records import TaskRecord
 from aintandem_notify.rules import formats
 from aintandem_notify_console.lines import plain_line
@@ -70,7 +70,7 @@ def test_every_moment_has_a_local_time(zone: str, moment: datetime) -> None:
 def test_every_moment_is_shown(zone: str, moment: datetime) -> None:
     notification = failed_task().model_copy(update={"event": failed_task().event.model_copy()})
     notification = failed_task(event=notification.event.model_copy(update={"timestamp": moment}))
-    line = Line(moment, PROJECT, Severity.ERROR, "failed", ("why",))
+    line = DisplayLine(moment, PROJECT, Severity.ERROR, "failed", ("why",))
 
     assert notification.occurred_at == moment
     assert plain_line(notification, 5).startswith(f"{iso_seconds(moment, 'T')}Z\t")
@@ -78,7 +78,9 @@ def test_every_moment_is_shown(zone: str, moment: datetime) -> None:
     assert json.loads(json_line(notification))["time"].startswith(iso_seconds(moment, "T"))
     assert next(plain_lines(line)).startswith(f"{iso_seconds(moment, 'T')}Z p failed")
     assert list(terminal_lines(line, zone=None, with_project=True))
-    assert bars([Bar("x", PROJECT, 5.0, "", "", moment)], now=NOW, rows=9, columns=80, with_project=True)
+    assert render_bars(
+        [TaskBar("x", PROJECT, 5.0, "", "", moment)], now=NOW, rows=9, columns=80, with_project=True
+    )
     assert plain_message(notification)
     assert rich_message(notification)
     assert formats.as_text(moment) == f"{iso_seconds(moment)} UTC"
@@ -92,7 +94,7 @@ def test_an_event_is_told_whatever_its_time_is(value: object) -> None:
     assert isinstance(event, Event)
     assert event.timestamp.tzinfo is UTC
     assert isinstance(restore_event(event.wire()), Event)
-    assert [one.details for one in Board().take(event, PROJECT)] == [("boom",)]
+    assert [one.details for one in RunTracker().lines_for(event, PROJECT)] == [("boom",)]
 
 
 @pytest.mark.parametrize(
@@ -188,5 +190,5 @@ def test_a_log_line_is_written_in_any_zone(name: str) -> None:
 def test_numbers_beyond_all_sense_are_shown_in_a_line(fields: dict[str, object]) -> None:
     event = parse_frame(json.dumps({"taskId": "t", "projectId": "p", **fields}), "p", NOW)
     assert isinstance(event, Event)
-    (line,) = Board().take(event, PROJECT)
+    (line,) = RunTracker().lines_for(event, PROJECT)
     assert len(line.text) < 100

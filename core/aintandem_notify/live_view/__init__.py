@@ -1,10 +1,11 @@
-"""Live progress on a screen: for ``aintandem-notify tail``. Stands on the library; opens no store, sends nothing.
+"""Live progress in a terminal, for ``aintandem-notify tail``. It uses the client library and opens no store.
 
-``board`` knows what runs and what to say of an event, ``looks`` how that reads; both are pure. ``following`` keeps
-the connections, ``finding`` asks what was missed, ``writing`` is where it goes: a terminal, plain lines, or JSON.
+``follow`` keeps the connections and ``catch_up`` asks REST for ends that were missed. ``model`` knows which runs
+are in progress and which lines an event makes, ``render`` turns lines and bars into text; both are pure.
+``output`` writes the text: to a terminal, as plain lines, or as JSON.
 """
 
-from aintandem_notify.live_view.follow import Ended, FollowOptions, follow
+from aintandem_notify.live_view.follow import FollowError, FollowOptions, follow
 from aintandem_notify.live_view.output import ReaderGone, Style
 
-__all__ = ["Ended", "FollowOptions", "ReaderGone", "Style", "follow"]
+__all__ = ["FollowError", "FollowOptions", "ReaderGone", "Style", "follow"]

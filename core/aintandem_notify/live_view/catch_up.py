@@ -19,15 +19,17 @@ from aintandem_notify.orchestrator.catch_up.record_mapping import (
 )
 from aintandem_notify.orchestrator.rest.records import OperationRecord
 
-Ends = Mapping[RunRef, Sequence[Event]]
+FinalEvents = Mapping[RunRef, Sequence[Event]]
 """How runs ended; no events: nobody knows the run any more, or no event tells of such an end."""
 
 _KINDS: Final = (Family.TASK, Family.WORKFLOW, Family.SANDBOX)
 
 
-async def ends(client: AInTandemClient, project_id: str, under_way: Iterable[RunRef], now: datetime) -> Ends:
+async def fetch_final_events(
+    client: AInTandemClient, project_id: str, unfinished_runs: Iterable[RunRef], now: datetime
+) -> FinalEvents:
     """Those of one project's runs that are under way no more; what cannot be asked now is left out."""
-    asked = list(under_way)
+    asked = list(unfinished_runs)
     found: dict[RunRef, Sequence[Event]] = {}
     for kind in _KINDS:
         refs = [ref for ref in asked if ref.kind is kind]
@@ -40,7 +42,7 @@ async def ends(client: AInTandemClient, project_id: str, under_way: Iterable[Run
     return found
 
 
-async def _end(client: AInTandemClient, ref: RunRef, now: datetime) -> Ends:
+async def _end(client: AInTandemClient, ref: RunRef, now: datetime) -> FinalEvents:
     try:
         if ref.kind is Family.TASK:
             seen = task_observation(ref.project_id, await client.tasks.get_task(ref.project_id, ref.id))
@@ -60,5 +62,5 @@ async def _sandboxes(client: AInTandemClient, project_id: str, refs: Sequence[Ru
     return [one for one in seen if one.ref in refs]
 
 
-def _ended(seen: Iterable[Observation], now: datetime) -> Ends:
+def _ended(seen: Iterable[Observation], now: datetime) -> FinalEvents:
     return {one.ref: end_events(one, now) for one in seen if one.state in TERMINAL_STATES}

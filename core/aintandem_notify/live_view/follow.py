@@ -26,18 +26,18 @@ from aintandem_notify.errors import (
 )
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.foundation.open_files import describe_shortage, raise_file_limit
-from aintandem_notify.live_view.catch_up import ends
-from aintandem_notify.live_view.model import Board, Line
-from aintandem_notify.live_view.output import Paper, Style, open_paper
+from aintandem_notify.live_view.catch_up import fetch_final_events
+from aintandem_notify.live_view.model import DisplayLine, RunTracker
+from aintandem_notify.live_view.output import Display, Style, open_display
 from aintandem_notify.orchestrator import InvalidId
 from aintandem_notify.orchestrator.catch_up.record_mapping import task_observation
 from aintandem_notify.orchestrator.watch.fleet import resolve
 from aintandem_notify.rules import formats
 from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
 
-LONGEST_REASON: Final = 300
+MAX_REASON: Final = 300
 """Characters of what somebody else says about a connection."""
-MOST_FOUND: Final = 200
+MAX_RUNNING_TASKS: Final = 200
 """Running tasks of a project that are looked up; their bars would fill no screen."""
 
 
@@ -49,7 +49,7 @@ class FollowOptions:
     task_id: str | None = None
 
 
-class Ended(AInTandemNotifyError):
+class FollowError(AInTandemNotifyError):
     """It cannot be followed, or no longer; the text says why and what to do."""
 
 
@@ -63,7 +63,7 @@ async def follow(config: Config, wanted: FollowOptions, style: Style) -> bool:
         async with _open_client(config) as client:
             return await _follow(client, config, wanted, style)
     except (OrchestratorError, HttpFailed) as error:
-        raise Ended(_in_words(error)) from error
+        raise FollowError(_explain(error)) from error
 
 
 @asynccontextmanager
@@ -103,8 +103,8 @@ def _client(url: str, token: str | None, connection: ConnectionConfig) -> AInTan
     )
 
 
-def _in_words(error: Exception) -> str:
-    text = formats.one_line(str(error), LONGEST_REASON)
+def _explain(error: Exception) -> str:
+    text = formats.one_line(str(error), MAX_REASON)
     match error:
         case AuthenticationFailed() | Forbidden():
             return f"{text}; see the login in [orchestrator]"
@@ -114,7 +114,7 @@ def _in_words(error: Exception) -> str:
             return text
 
 
-def entries(config: Config, wanted: Sequence[str]) -> tuple[ProjectConfig, ...]:
+def select_entries(config: Config, wanted: Sequence[str]) -> tuple[ProjectConfig, ...]:
     """The entries of the config that are meant; an id, name or glob that it has not is an entry of its own."""
     if not wanted:
         return config.projects
@@ -125,20 +125,20 @@ def entries(config: Config, wanted: Sequence[str]) -> tuple[ProjectConfig, ...]:
 
 
 async def _follow(client: AInTandemClient, config: Config, wanted: FollowOptions, style: Style) -> bool:
-    meant = entries(config, wanted.projects)
+    meant = select_entries(config, wanted.projects)
     projects = await _projects(client, meant)
-    board = Board()
+    tracker = RunTracker()
     if wanted.task_id is not None:
         project, record = await _task(client, wanted.task_id, projects, meant)
         projects = [project]
-        board.found(project, _running([record], project))
+        tracker.add_observed(project, _running([record], project))
     if (
         few := describe_shortage(len(projects), raise_file_limit(), embedded=config.orchestrator.embedded)
     ) is not None:
-        raise Ended(f"{few}; or name fewer with --project")
+        raise FollowError(f"{few}; or name fewer with --project")
     many = len(projects) > 1 or any(one.is_glob for one in meant)
-    async with open_paper(style, board, now=SystemClock().now, with_project=many) as paper:
-        followers = _Followers(client, config, wanted, board, paper)
+    async with open_display(style, tracker, now=SystemClock().now, with_project=many) as display:
+        followers = _ProjectFollowers(client, config, wanted, tracker, display)
         await followers.run(meant, projects)
     if followers.error is not None:
         raise followers.error
@@ -154,7 +154,7 @@ async def _projects(client: AInTandemClient, meant: Sequence[ProjectConfig]) -> 
             await client.projects.get(unlisted)
         except (NotFound, InvalidId):
             known = ", ".join(formats.one_line(record.id, 60) for record in listed[:10]) or "none"
-            raise Ended(f"the orchestrator knows no project {unlisted}; it has {known}") from None
+            raise FollowError(f"the orchestrator knows no project {unlisted}; it has {known}") from None
     return list(found.values())
 
 
@@ -168,7 +168,7 @@ async def _task(
         except NotFound:
             continue
     where = ", ".join(project.id for project in projects) or ", ".join(one.id for one in meant)
-    raise Ended(f"there is no task {task_id} in {where}; name its project with --project")
+    raise FollowError(f"there is no task {task_id} in {where}; name its project with --project")
 
 
 def _running(records: Sequence[TaskRecord], project: Project) -> list[Observation]:
@@ -177,28 +177,30 @@ def _running(records: Sequence[TaskRecord], project: Project) -> list[Observatio
     return [one for one in seen if one is not None and one.state is RunState.RUNNING]
 
 
-class _Followers:
+class _ProjectFollowers:
     """One reader a project."""
 
     def __init__(
-        self, client: AInTandemClient, config: Config, wanted: FollowOptions, board: Board, paper: Paper
+        self, client: AInTandemClient, config: Config, wanted: FollowOptions, tracker: RunTracker, display: Display
     ) -> None:
         self._client = client
         self._config = config
         self._task_id = wanted.task_id
-        self._board = board
-        self._paper = paper
+        self._tracker = tracker
+        self._display = display
         self._clock = SystemClock()
         self._followed: set[str] = set()
         self.completed = False
-        self.error: Ended | None = None
+        self.error: FollowError | None = None
 
     async def run(self, meant: Sequence[ProjectConfig], projects: Sequence[Project]) -> None:
         """Follow these, and what comes to match, until the task has ended or there is an error."""
         globs = [one.id for one in meant if one.is_glob]
         for glob in globs:
             if not any(fnmatchcase(project.id, glob) for project in projects):
-                await self.say(Project(id=glob, name=glob), f"No project matches {glob} yet", Severity.WARNING)
+                await self.show_notice(
+                    Project(id=glob, name=glob), f"No project matches {glob} yet", Severity.WARNING
+                )
         async with trio.open_nursery() as nursery:
             for project in projects:
                 self._start(nursery, project)
@@ -222,16 +224,16 @@ class _Followers:
 
     async def _keep_following(self, nursery: trio.Nursery, project: Project) -> None:
         """Until the task has ended, the project is gone, or it cannot go on."""
-        connection = _Connection(self, project)
-        unlisten = self._client.progress.on_connection_state(project.id, connection.take)
+        connection = _ConnectionNotices(self, project)
+        unlisten = self._client.progress.on_connection_state(project.id, connection.on_change)
         try:
             await self._read(project)
         except (OrchestratorError, HttpFailed) as error:
             if isinstance(error, ProjectGone) and connection.was_up and len(self._followed) > 1:
                 self._followed.discard(project.id)
-                await self.say(project, f"Project {project.name} is gone", Severity.WARNING)
+                await self.show_notice(project, f"Project {project.name} is gone", Severity.WARNING)
                 return
-            self.error = self.error or Ended(_in_words(error))
+            self.error = self.error or FollowError(_explain(error))
             nursery.cancel_scope.cancel()
         else:
             nursery.cancel_scope.cancel()
@@ -241,7 +243,7 @@ class _Followers:
     async def _read(self, project: Project) -> None:
         async with self._client.progress.events(project.id, task_id=self._task_id) as events:
             if self._task_id is None:
-                await self.look(project)
+                await self.refresh_running(project)
             async for event in events:
                 await self._show(event, project)
                 if self._task_id is not None and event.type in TERMINAL_TYPES:
@@ -249,9 +251,9 @@ class _Followers:
                     return
 
     async def _show(self, event: Event, project: Project) -> None:
-        await self._paper.show(event, self._board.note(event, project))
+        await self._display.show_event(event, self._tracker.record_event(event, project))
 
-    async def look(self, project: Project) -> None:
+    async def refresh_running(self, project: Project) -> None:
         """What runs already, and how that ended which we took to be running; silent when it cannot be asked.
 
         Of the one task that is wanted the client itself finds that out.
@@ -262,46 +264,46 @@ class _Followers:
             records: list[TaskRecord] = []
             async for record in self._client.tasks.list_tasks(project.id, status="running"):
                 records.append(record)
-                if len(records) >= MOST_FOUND:
+                if len(records) >= MAX_RUNNING_TASKS:
                     break
         except (ApiError, HttpFailed):
             return
         seen = _running(records, project)
         running = {one.ref for one in seen}
-        unsure = [ref for ref in self._board.under_way(project.id) if ref not in running]
-        for ref, events in (await ends(self._client, project.id, unsure, self._clock.now())).items():
+        unsure = [ref for ref in self._tracker.unfinished_runs(project.id) if ref not in running]
+        for ref, events in (await fetch_final_events(self._client, project.id, unsure, self._clock.now())).items():
             for event in events:
                 await self._show(event, project)
             if not events:
-                self._board.forget(ref)
-        self._board.found(project, seen)
+                self._tracker.forget(ref)
+        self._tracker.add_observed(project, seen)
 
-    async def say(self, project: Project, text: str, severity: Severity) -> None:
+    async def show_notice(self, project: Project, text: str, severity: Severity) -> None:
         """A line of our own."""
-        await self._paper.say(Line(self._clock.now(), project, severity, text))
+        await self._display.show_notice(DisplayLine(self._clock.now(), project, severity, text))
 
 
-class _Connection:
+class _ConnectionNotices:
     """What is said of a project's connection: when it is lost, and when it is back; each once."""
 
-    def __init__(self, followers: _Followers, project: Project) -> None:
+    def __init__(self, followers: _ProjectFollowers, project: Project) -> None:
         self.was_up = False
         self._followers = followers
         self._project = project
-        self._is_told_lost = False
+        self._is_lost = False
 
-    async def take(self, change: ConnectionChange) -> None:
+    async def on_change(self, change: ConnectionChange) -> None:
         """The listener."""
         name = formats.one_line(self._project.name, 60)
         if change.type == "connected":
-            if self._is_told_lost:
-                await self._followers.say(self._project, f"Connected to {name} again", Severity.SUCCESS)
-                self._is_told_lost = False
-                await self._followers.look(self._project)
+            if self._is_lost:
+                await self._followers.show_notice(self._project, f"Connected to {name} again", Severity.SUCCESS)
+                self._is_lost = False
+                await self._followers.refresh_running(self._project)
             self.was_up = True
-        elif not self._is_told_lost and change.will_reconnect:
-            self._is_told_lost = True
+        elif not self._is_lost and change.will_reconnect:
+            self._is_lost = True
             what = "Connection to" if self.was_up else "No connection to"
-            reason = formats.one_line(change.error or change.reason or "", LONGEST_REASON)
+            reason = formats.one_line(change.error or change.reason or "", MAX_REASON)
             lost = f"{what} {name}{' lost' if self.was_up else ''}{f' ({reason})' if reason else ''}"
-            await self._followers.say(self._project, f"{lost}; trying again by itself", Severity.WARNING)
+            await self._followers.show_notice(self._project, f"{lost}; trying again by itself", Severity.WARNING)

@@ -14,18 +14,18 @@ import trio
 from aintandem_notify.domain.events import Event
 from aintandem_notify.foundation.printable import escape
 from aintandem_notify.foundation.threads import run_in_thread
-from aintandem_notify.live_view.model import Bar, Board, Line
-from aintandem_notify.live_view.render import bars, json_line, plain_lines, terminal_lines, wrapped
+from aintandem_notify.live_view.model import DisplayLine, RunTracker, TaskBar
+from aintandem_notify.live_view.render import json_line, plain_lines, render_bars, terminal_lines, wrap
 
-ROOM: Final = 500
+MAX_WAITING_LINES: Final = 500
 """Lines that wait to be written before whoever reads events has to wait, too."""
-LONG_EVENT: Final = 16_384
+LONG_EVENT_LENGTH: Final = 16_384
 """Characters of an event; to take the secrets out of a longer one takes so long that a thread does it."""
 FRAME_S: Final = 0.1
 """Pause between two pictures on a terminal; lines wait as long."""
-CLOSING_S: Final = 5.0
+CLOSE_TIMEOUT_S: Final = 5.0
 """How long a terminal gets to take the last picture, or its cursor stays hidden; one that is paused takes none."""
-_ROWS_LEFT: Final = 6
+_ROWS_ABOVE_BARS: Final = 6
 """Rows of a terminal that bars leave to the lines above them."""
 
 
@@ -41,13 +41,13 @@ class Style(StrEnum):
     JSON = "json"
 
 
-class Pen(Protocol):
+class OutputWriter(Protocol):
     """Writes to standard output; used from threads, by one at a time.
 
     Its methods raise OSError: BrokenPipeError when nobody reads any more, another for a full disk and the like.
     """
 
-    def write(self, said: Sequence[Line | str], running: Sequence[Bar]) -> None:
+    def write(self, said: Sequence[DisplayLine | str], running: Sequence[TaskBar]) -> None:
         """Write what is said; show what runs in place of what was shown before."""
         ...
 
@@ -56,98 +56,101 @@ class Pen(Protocol):
         ...
 
 
-class Paper:
-    """The way from events to standard output; made by ``open_paper``."""
+class Display:
+    """The way from events to standard output; made by ``open_display``."""
 
-    def __init__(self, style: Style, board: Board) -> None:
+    def __init__(self, style: Style, tracker: RunTracker) -> None:
         self._style = style
-        self._board = board
-        self._waiting: list[Line | str] = []
-        self._news = trio.Event()
+        self._tracker = tracker
+        self._waiting: list[DisplayLine | str] = []
+        self._arrived = trio.Event()
         self._room = trio.Event()
         self._finished = False
 
-    async def show(self, event: Event, made: Callable[[], Sequence[Line]]) -> None:
-        """An event, or the lines that are ``made`` of it. Waits while too much is unwritten."""
+    async def show_event(self, event: Event, make_lines: Callable[[], Sequence[DisplayLine]]) -> None:
+        """An event, or the lines that ``make_lines`` gives for it. Waits while too much is unwritten."""
         if self._style is Style.JSON:
             await self._put([json_line(event)])
             return
-        is_long = len(event.wire_json) > LONG_EVENT
-        lines = await run_in_thread(made, abandon_on_cancel=True) if is_long else made()
+        is_long = len(event.wire_json) > LONG_EVENT_LENGTH
+        lines = await run_in_thread(make_lines, abandon_on_cancel=True) if is_long else make_lines()
         await self._put(lines if self._style is Style.PLAIN else [line for line in lines if not line.is_step])
 
-    async def say(self, line: Line) -> None:
+    async def show_notice(self, line: DisplayLine) -> None:
         """A word of our own; beside JSON it goes to standard error."""
         if self._style is Style.JSON:
             sys.stderr.write(f"{escape(line.text)}\n")
         else:
             await self._put([line])
 
-    async def _put(self, lines: Sequence[Line | str]) -> None:
+    async def _put(self, lines: Sequence[DisplayLine | str]) -> None:
         self._waiting += lines
-        self._news.set()
-        while len(self._waiting) >= ROOM:
+        self._arrived.set()
+        while len(self._waiting) >= MAX_WAITING_LINES:
             await self._room.wait()
 
-    async def keep_writing(self, pen: Pen) -> None:
-        """Write what there is, time and again, until all is written after ``finish``. Raises as ``open_paper``."""
+    async def keep_writing(self, writer: OutputWriter) -> None:
+        """Write the waiting lines, again and again; returns once all is written after ``finish``.
+
+        Raises as ``open_display``.
+        """
         while self._waiting or not self._finished:
-            moving = self._style is Style.SCREEN and self._board.bars()
+            moving = self._style is Style.SCREEN and self._tracker.bars()
             with trio.move_on_after(FRAME_S if moving else math.inf):
-                await self._news.wait()
+                await self._arrived.wait()
             if self._style is Style.SCREEN:
                 await trio.sleep(FRAME_S)
-            await self._write(pen)
+            await self._write(writer)
 
     def finish(self) -> None:
         """Nothing more comes."""
         self._finished = True
-        self._news.set()
+        self._arrived.set()
 
-    async def _write(self, pen: Pen) -> None:
+    async def _write(self, writer: OutputWriter) -> None:
         lines, self._waiting = self._waiting, []
         room, self._room = self._room, trio.Event()
-        self._news = trio.Event()
+        self._arrived = trio.Event()
         try:
-            await run_in_thread(pen.write, lines, self._board.bars(), abandon_on_cancel=True)
+            await run_in_thread(writer.write, lines, self._tracker.bars(), abandon_on_cancel=True)
         except BrokenPipeError as error:
             raise ReaderGone from error
         room.set()
 
 
 @asynccontextmanager
-async def open_paper(
-    style: Style, board: Board, *, now: Callable[[], datetime], with_project: bool
-) -> AsyncIterator[Paper]:
+async def open_display(
+    style: Style, tracker: RunTracker, *, now: Callable[[], datetime], with_project: bool
+) -> AsyncIterator[Display]:
     """Writes as long as the block runs, and what is left when it ends by itself. Raises ReaderGone and OSError."""
-    paper = Paper(style, board)
-    pen: Pen = ScreenPen(now, with_project=with_project) if style is Style.SCREEN else TextPen()
+    display = Display(style, tracker)
+    writer: OutputWriter = ScreenWriter(now, with_project=with_project) if style is Style.SCREEN else TextWriter()
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(paper.keep_writing, pen)
-            yield paper
+            nursery.start_soon(display.keep_writing, writer)
+            yield display
             # Not cancelled: what a thread is writing just now would be lost with the process.
-            paper.finish()
+            display.finish()
     finally:
-        with trio.CancelScope(shield=True), trio.move_on_after(CLOSING_S):
-            await run_in_thread(pen.close, abandon_on_cancel=True)
+        with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_TIMEOUT_S):
+            await run_in_thread(writer.close, abandon_on_cancel=True)
 
 
-class TextPen:
+class TextWriter:
     """Whole lines, past Python's buffer: what the reader has not taken when it goes must not fail at exit."""
 
-    def write(self, said: Sequence[Line | str], running: Sequence[Bar]) -> None:  # noqa: ARG002  # no bars here
-        """As ``Pen.write``."""
+    def write(self, said: Sequence[DisplayLine | str], running: Sequence[TaskBar]) -> None:  # noqa: ARG002  # no bars here
+        """As ``OutputWriter.write``."""
         texts = [text for one in said for text in ([one] if isinstance(one, str) else plain_lines(one))]
         content = "".join(f"{text}\n" for text in texts).encode(sys.stdout.encoding, "backslashreplace")
         while content:
             content = content[os.write(sys.stdout.fileno(), content) :]
 
     def close(self) -> None:
-        """As ``Pen.close``."""
+        """As ``OutputWriter.close``."""
 
 
-class ScreenPen:
+class ScreenWriter:
     """Lines that scroll by, and the running tasks below them."""
 
     def __init__(self, now: Callable[[], datetime], *, with_project: bool) -> None:
@@ -166,20 +169,24 @@ class ScreenPen:
         )
         self._live.start()
 
-    def write(self, said: Sequence[Line | str], running: Sequence[Bar]) -> None:
-        """As ``Pen.write``."""
+    def write(self, said: Sequence[DisplayLine | str], running: Sequence[TaskBar]) -> None:
+        """As ``OutputWriter.write``."""
         from rich.text import Text
 
         texts = [
             text
             for one in said
-            if isinstance(one, Line)
+            if isinstance(one, DisplayLine)
             for margin, beside in terminal_lines(one, zone=None, with_project=self._with_project)
-            for text in wrapped(margin, beside, self._console)
+            for text in wrap(margin, beside, self._console)
         ]
         columns, rows = self._console.size
-        shown = bars(
-            running, now=self._now(), rows=rows - _ROWS_LEFT, columns=columns, with_project=self._with_project
+        shown = render_bars(
+            running,
+            now=self._now(),
+            rows=rows - _ROWS_ABOVE_BARS,
+            columns=columns,
+            with_project=self._with_project,
         )
         self._live.update(shown)
         if texts:
@@ -187,5 +194,5 @@ class ScreenPen:
         self._live.refresh()
 
     def close(self) -> None:
-        """As ``Pen.close``: without bars, with a cursor."""
+        """As ``OutputWriter.close``: without bars, with a cursor."""
         self._live.stop()

@@ -9,7 +9,7 @@ from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.foundation.clock import EPOCH, iso_seconds, local_time
 from aintandem_notify.foundation.printable import escape, escape_json
-from aintandem_notify.live_view.model import MARK, MARK_LENGTH, Bar, Line
+from aintandem_notify.live_view.model import ID_MARK, ID_MARK_LENGTH, DisplayLine, TaskBar
 from aintandem_notify.rules import formats
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ SIGNS: Final = {
 }
 """The sign before a line, and its colour: the terminal's own ones, so that its theme decides."""
 
-LONGEST_LINE: Final = 2000
+MAX_LINE: Final = 2000
 """Characters of a line that a terminal shows; a minified file goes on for ever."""
-NARROWEST: Final = 20
+MIN_COLUMNS: Final = 20
 """Columns beside the margin that a text gets at least; a narrower terminal wraps by itself."""
-MOST_BARS: Final = 12
+MAX_BARS: Final = 12
 """Bars that are shown at once; what scrolls by above them should stay in sight."""
 LABEL_COLUMNS: Final = 24
 """Columns for the name of a run, before its output and its bar."""
@@ -41,7 +41,7 @@ def json_line(event: Event) -> str:
     return escape_json(json.dumps(event.wire(), ensure_ascii=False, separators=(",", ":")))
 
 
-def plain_lines(line: Line) -> Iterator[str]:
+def plain_lines(line: DisplayLine) -> Iterator[str]:
     """One line of text for each thing to say: the time (UTC), the project's id, and what happened.
 
     Output, and what else belongs to a line, stands behind the run's name and a ``|``, each with time and project
@@ -54,7 +54,7 @@ def plain_lines(line: Line) -> Iterator[str]:
         yield escape(below + detail)
 
 
-def terminal_lines(line: Line, *, zone: tzinfo | None, with_project: bool) -> "Iterator[tuple[Text, Text]]":
+def terminal_lines(line: DisplayLine, *, zone: tzinfo | None, with_project: bool) -> "Iterator[tuple[Text, Text]]":
     """The same for people: the time of day in ``zone`` (None: the machine's), a sign, colours.
 
     Each is what stands in the margin, and the text beside it.
@@ -66,34 +66,34 @@ def terminal_lines(line: Line, *, zone: tzinfo | None, with_project: bool) -> "I
     sign, colour = SIGNS[line.severity]
     details = line.details
     if line.is_output:
-        edge = Text.assemble(margin, " ", (f"{short(line.label)} │ ", "cyan"))
+        edge = Text.assemble(margin, " ", (f"{shorten_label(line.label)} │ ", "cyan"))
         details = (line.text, *details)
     else:
         edge = Text.assemble(margin, " ", ("│ ", colour))
-        head = Text(_cut(escape(line.text)), _title_style(line.severity))
+        head = Text(_truncate(escape(line.text)), _title_style(line.severity))
         if with_project and line.project.name not in line.text:
             head = Text.assemble(head, (f"  {formats.one_line(line.project.name, 60)}", "cyan"))
         yield Text.assemble((stamp, "dim"), " ", (sign, colour), " "), head
     for detail in details:
-        yield edge, Text(_cut(escape(detail)))
+        yield edge, Text(_truncate(escape(detail)))
 
 
-def wrapped(margin: "Text", text: "Text", console: "Console") -> "Iterator[Text]":
+def wrap(margin: "Text", text: "Text", console: "Console") -> "Iterator[Text]":
     """``text`` in lines that fit the console, ``margin`` before the first and room for it before the others."""
     from rich.text import Text
 
     room = Text(" " * margin.cell_len)
-    width = max(console.width - margin.cell_len, NARROWEST)
+    width = max(console.width - margin.cell_len, MIN_COLUMNS)
     for number, line in enumerate(text.wrap(console, width, overflow="fold")):
         line.rstrip()
         yield Text.assemble(room if number else margin, line)
 
 
-def short(label: str) -> str:
+def shorten_label(label: str) -> str:
     """``label`` in at most ``LABEL_COLUMNS`` characters; the end of an id that tells it from others stays."""
     if len(label) <= LABEL_COLUMNS:
         return label
-    end = label[-MARK_LENGTH:] if label[-MARK_LENGTH:].startswith(MARK) else "…"
+    end = label[-ID_MARK_LENGTH:] if label[-ID_MARK_LENGTH:].startswith(ID_MARK) else "…"
     return label[: LABEL_COLUMNS - len(end)].rstrip() + end
 
 
@@ -101,12 +101,12 @@ def _title_style(severity: Severity) -> str:
     return {"info": "", "success": "bold", "warning": "bold"}.get(severity.value, "bold red")
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 1] + "…"
+def _truncate(text: str) -> str:
+    return text if len(text) <= MAX_LINE else text[: MAX_LINE - 1] + "…"
 
 
-def bars(
-    running: Sequence[Bar], *, now: datetime, rows: int, columns: int, with_project: bool
+def render_bars(
+    running: Sequence[TaskBar], *, now: datetime, rows: int, columns: int, with_project: bool
 ) -> "RenderableType":
     """The running tasks, in at most ``rows`` rows; what does not fit is counted in the last one.
 
@@ -117,10 +117,10 @@ def bars(
     from rich.table import Table
     from rich.text import Text
 
-    most = max(1, min(rows, MOST_BARS))
+    most = max(1, min(rows, MAX_BARS))
     shown = running if len(running) <= most else running[: most - 1]
     table = Table.grid(padding=(0, 1), expand=True)
-    table.width = max(columns - len("^C") - 1, NARROWEST)
+    table.width = max(columns - len("^C") - 1, MIN_COLUMNS)
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=LABEL_COLUMNS)
     table.add_column(width=_BAR_COLUMNS)
     table.add_column(no_wrap=True, justify="right", width=4)
@@ -130,7 +130,7 @@ def bars(
         said = " · ".join(filter(None, (bar.project.name if with_project else "", bar.step, bar.message)))
         since = None if bar.since is None or bar.since < EPOCH else (now - bar.since).total_seconds()
         table.add_row(
-            Text(short(bar.label), "bold"),
+            Text(shorten_label(bar.label), "bold"),
             ProgressBar(100, bar.percent or 0, width=_BAR_COLUMNS, pulse=bar.percent is None),
             "" if bar.percent is None else f"{bar.percent:.0f}%",
             Text("" if since is None else formats.duration(max(0, int(since))) if since >= 1 else "", "dim"),
