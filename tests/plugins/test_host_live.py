@@ -129,13 +129,13 @@ async def test_publishing_is_of_use_only_while_somebody_watches(autojump_clock: 
             """Takes it."""
 
     async with hosting(silent=Silent, watcher=watcher()) as bench:
-        assert not bench.host.publishes()
+        assert not bench.host.has_live_hooks()
         await bench.load("silent")
-        assert not bench.host.publishes()
+        assert not bench.host.has_live_hooks()
         await bench.load("watcher")
-        assert bench.host.publishes()
+        assert bench.host.has_live_hooks()
         await bench.host.stop("watcher.x")
-        assert not bench.host.publishes()
+        assert not bench.host.has_live_hooks()
         bench.host.publish(task_failed(), None)
 
 

@@ -268,7 +268,7 @@ def test_what_a_class_says_is_read_and_its_line_is_told() -> None:
     with pytest.raises(ConventionBroken) as caught:
         read_class_attributes(Zero)
     assert (caught.value.cls, caught.value.attribute) == (Zero, "in_flight")
-    assert SourceFiles(HERE).set_at(Zero, "in_flight") == f"{SHOWN}:{line}"
+    assert SourceFiles(HERE).defined_at(Zero, "in_flight") == f"{SHOWN}:{line}"
     with pytest.raises(ConventionBroken, match="in_flight: cannot be read: RuntimeError: no in_flight"):
         read_class_attributes(Lying)
 

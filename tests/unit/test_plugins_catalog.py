@@ -93,7 +93,7 @@ def test_a_file_beside_the_config_is_a_plugin(catalog: Catalog, plugins_dir: Pat
     assert found.delivers
     assert found.live_hooks == {"on_task_event"}
     assert found.origin == "file plugins/beep.py"
-    assert found.home == SourceFiles(path)
+    assert found.source_files == SourceFiles(path)
     assert catalog.latest("beep") is found
 
 
@@ -108,7 +108,7 @@ def test_an_installed_package_is_a_plugin(
     point = offer(tmp_path, "beep", "sample_beeper")
     found = Catalog(lambda: [point]).find("beep", plugins_dir)
     assert found.origin == "package foo 1.2"
-    assert found.home == SourceFiles(package / "__init__.py", package)
+    assert found.source_files == SourceFiles(package / "__init__.py", package)
     assert "sample_beeper" in sys.modules
 
 

@@ -149,7 +149,7 @@ class Agent:
         if self._member is None:
             return
         types = {instance.type for instance in self.loaded.config.instances.values()}
-        local = {one: self.loaded.catalog.latest(one).facts.machine_local for one in types}
+        local = {one: self.loaded.catalog.latest(one).attributes.machine_local for one in types}
         await self._member.configure(self.loaded.config, local)
 
     async def _start(self, instance: InstanceSettings) -> None:

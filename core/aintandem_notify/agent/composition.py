@@ -70,7 +70,7 @@ async def open_agent(
                 clock=clock,
                 # Host and dispatcher are made below; nothing is committed before.
                 publish=lambda event, project: host.publish(event, project),
-                listening=lambda: host.publishes(),
+                listening=lambda: host.has_live_hooks(),
                 wake=lambda names: dispatcher.wake(names),
             )
         )

@@ -26,7 +26,7 @@ def instance_settings(loaded: LoadedConfig) -> dict[str, InstanceSettings]:
 def _destination(instance: InstanceConfig, loaded: LoadedConfig) -> DestinationSettings | None:
     if not instance.delivers:
         return None
-    settings, plugin = instance.common, loaded.catalog.latest(instance.type).facts
+    settings, plugin = instance.common, loaded.catalog.latest(instance.type).attributes
     return DestinationSettings(
         name=instance.name,
         max_age=loaded.config.delivery.max_age if settings.max_age is None else settings.max_age,

@@ -53,7 +53,7 @@ def plugin_file_policy(parameter: str) -> "FilePolicy":
     from aintandem_notify.plugins import FilePolicy
 
     source = click.get_current_context().get_parameter_source(parameter)
-    return FilePolicy.REFUSED if source is ParameterSource.DEFAULT else FilePolicy.RUN
+    return FilePolicy.REJECT if source is ParameterSource.DEFAULT else FilePolicy.IMPORT
 
 
 def resource_id(text: str) -> str:

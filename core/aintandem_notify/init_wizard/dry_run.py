@@ -14,7 +14,7 @@ from aintandem_notify.rules import Language, Router
 
 def load_draft(draft: Draft, path: Path) -> LoadedConfig:
     """The configuration as ``path`` would hold it; raises ConfigError with all that is wrong."""
-    catalog = Catalog(files=FilePolicy.REFUSED)  # the plugins to pick from are installed
+    catalog = Catalog(file_policy=FilePolicy.REJECT)  # the plugins to pick from are installed
     context = ValidationContext(path.absolute().parent, os.environ, Language())
     config, findings = read_document(draft.document(), path, context, catalog)
     if config is None:

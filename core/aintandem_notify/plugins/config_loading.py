@@ -29,13 +29,13 @@ class LoadedConfig:
 
 
 def load(
-    source: Path, environ: Mapping[str, str] = os.environ, *, files: FilePolicy = FilePolicy.RUN
+    source: Path, environ: Mapping[str, str] = os.environ, *, file_policy: FilePolicy = FilePolicy.IMPORT
 ) -> LoadedConfig:
     """Read ``source`` and everything it names; raises ConfigError with all that is wrong.
 
     ``files`` says what is done with plugins that are files beside it.
     """
-    catalog = Catalog(files=files)
+    catalog = Catalog(file_policy=file_policy)
     config = configuration.load(source, catalog=catalog, language=Language(), environ=environ)
     return LoadedConfig(config, Router(config), catalog)
 

@@ -32,7 +32,7 @@ def check(config: Path, connect: bool) -> None:
     """
     from aintandem_notify.plugins.config_loading import load
 
-    loaded = load(config, files=plugin_file_policy("config"))
+    loaded = load(config, file_policy=plugin_file_policy("config"))
     _describe(loaded)
     if connect:
         _connect(loaded)

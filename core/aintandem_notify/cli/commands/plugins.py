@@ -96,11 +96,11 @@ def _list_installed(folder: Path) -> None:
     from aintandem_notify.errors import PluginError
     from aintandem_notify.plugins import Catalog
 
-    catalog = Catalog(files=plugin_file_policy("plugins_dir"))
-    rows, not_run = [], catalog.not_run(folder)
+    catalog = Catalog(file_policy=plugin_file_policy("plugins_dir"))
+    rows, not_imported = [], catalog.not_imported(folder)
     for name in catalog.names(folder):
-        if name in not_run:
-            rows.append((name, not_run[name].origin, f"not loaded; if you trust it: --plugins-dir {folder}"))
+        if name in not_imported:
+            rows.append((name, not_imported[name].origin, f"not loaded; if you trust it: --plugins-dir {folder}"))
             continue
         try:
             found = catalog.find(name, folder)

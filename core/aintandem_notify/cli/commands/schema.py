@@ -21,7 +21,7 @@ def schema(plugins_dir: Path) -> None:
     from aintandem_notify.plugins import Catalog, config_loading
 
     # Escaped, so that the file is right in whatever encoding the shell writes it.
-    catalog = Catalog(files=plugin_file_policy("plugins_dir"))
+    catalog = Catalog(file_policy=plugin_file_policy("plugins_dir"))
     echo_json(json.dumps(config_loading.config_schema(plugins_dir, catalog), indent=2))
-    for file in catalog.not_run(plugins_dir).values():
+    for file in catalog.not_imported(plugins_dir).values():
         echo(f"{file.path} is not in it: it is code; if you trust it, give --plugins-dir {plugins_dir}", err=True)

@@ -36,7 +36,7 @@ def tail(config: Path, projects: tuple[str, ...], task_id: str | None, as_json: 
     from aintandem_notify.plugins import FilePolicy
     from aintandem_notify.plugins.config_loading import load
 
-    loaded = load(config, files=FilePolicy.UNREAD)
+    loaded = load(config, file_policy=FilePolicy.SKIP)
     log.silence()  # what there is to say is shown
     on_screen = sys.stdout is not None and sys.stdout.isatty()
     style = Style.JSON if as_json else Style.SCREEN if on_screen else Style.PLAIN

@@ -77,7 +77,7 @@ _TRIO_SAYS: Final = "RuntimeError: Cancel scope stack corrupted"
 _MADE_HERE: Final = frozenset({LifespanFailed, PluginCodeFailed, PluginUnusable, NoConnection, DeadlineExceeded})
 
 
-def fault_of(error: BaseException, plugin: str, home: SourceFiles) -> Exception:
+def fault_of(error: BaseException, plugin: str, source_files: SourceFiles) -> Exception:
     """The one exception that ``error`` comes down to, made of our own classes and texts.
 
     Raises the part of it that is a cancellation of ours, if it has one.
@@ -88,7 +88,7 @@ def fault_of(error: BaseException, plugin: str, home: SourceFiles) -> Exception:
     cancelled = [leaf for leaf in leaves if issubclass(type(leaf), trio.Cancelled)]
     if cancelled and _being_cancelled():
         raise cancelled[0]
-    return min((_ours(leaf, plugin, home) for leaf in leaves), key=_rank)
+    return min((_ours(leaf, plugin, source_files) for leaf in leaves), key=_rank)
 
 
 def describe_fault(fault: Exception) -> str:
@@ -150,12 +150,12 @@ def _being_cancelled() -> bool:
         return False
 
 
-def _ours(leaf: BaseException, plugin: str, home: SourceFiles) -> Exception:
+def _ours(leaf: BaseException, plugin: str, source_files: SourceFiles) -> Exception:
     cls = type(leaf)
     if cls in _MADE_HERE and isinstance(leaf, Exception):
         return leaf
     if issubclass(cls, RetryLater):
-        return _retry_later(leaf, home)
+        return _retry_later(leaf, source_files)
     for kind in _OUTCOMES:
         if issubclass(cls, kind):
             return kind(_reason(leaf))
@@ -163,18 +163,18 @@ def _ours(leaf: BaseException, plugin: str, home: SourceFiles) -> Exception:
         return HttpFailed(_reason(leaf), maybe_sent=_attribute(leaf, "maybe_sent") is True)
     if issubclass(cls, trio.TooSlowError):
         return DeadlineExceeded("a deadline of the plugin's own has passed")
-    place = home.raised_at(leaf)
+    place = source_files.raised_at(leaf)
     if issubclass(cls, ConnectionError | TimeoutError):
         return NoConnection(with_location(place, describe_error(leaf)))
     return PluginCodeFailed(plugin, with_location(place, _what(leaf)), error_kind(leaf))
 
 
-def _retry_later(leaf: BaseException, home: SourceFiles) -> RetryLater:
+def _retry_later(leaf: BaseException, source_files: SourceFiles) -> RetryLater:
     reason, asked = _reason(leaf), _attribute(leaf, "after")
     after = seconds_of(asked)
     if asked is None or after is not None:
         return RetryLater(reason, after=after)
-    place = home.raised_at(leaf)
+    place = source_files.raised_at(leaf)
     return RetryLater(
         with_location(reason, with_location(place, f"after should be a number of seconds, not {_kind(asked)}"))
     )

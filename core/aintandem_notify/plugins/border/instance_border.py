@@ -17,15 +17,15 @@ _JUNK: Final = "junk"
 
 @dataclass(frozen=True, slots=True)
 class Border:
-    """``plugin`` is the instance, as ``slack.team``; ``home`` its source, where ``plugin_class`` stands."""
+    """``plugin`` names the instance, as ``slack.team``; ``source_files`` define ``plugin_class``."""
 
     plugin: str
-    home: SourceFiles = field(default_factory=SourceFiles)
+    source_files: SourceFiles = field(default_factory=SourceFiles)
     plugin_class: type = object
 
     def fault(self, error: BaseException) -> Exception:
         """What plugin code raised, as one exception of ours; raises a cancellation of ours."""
-        return fault_of(error, self.plugin, self.home)
+        return fault_of(error, self.plugin, self.source_files)
 
     def nothing(self, hook: str, value: object, *, is_async: bool) -> None:
         """What a hook that returns nothing has returned; raises Raised for a missing ``await``."""
@@ -51,5 +51,5 @@ class Border:
 
     def _junk(self, hook: str, junk: InvalidResult) -> PluginCodeFailed:
         return PluginCodeFailed(
-            self.plugin, with_location(self.home.set_at(self.plugin_class, hook), str(junk)), _JUNK
+            self.plugin, with_location(self.source_files.defined_at(self.plugin_class, hook), str(junk)), _JUNK
         )

@@ -27,19 +27,19 @@ class SourceFiles:
 
     def raised_at(self, error: BaseException) -> str:
         """The innermost line of the plugin that ``error`` came through; only the file if there is none."""
-        inside = [place for place in _frames(error) if self.holds(place[0])]
+        inside = [place for place in _frames(error) if self.contains(place[0])]
         return format_location(*inside[-1]) if inside else format_location(self.file)
 
-    def set_at(self, cls: type, attribute: str | None = None) -> str:
+    def defined_at(self, cls: type, attribute: str | None = None) -> str:
         """The line where the class, or a base of it, sets the attribute; else the one where it begins."""
         owner = next((base for base in _bases(cls) if attribute in _own(base)), cls)
         module = sys.modules.get(str(_own(owner).get("__module__")))
         file = getattr(module, "__file__", None) if type(module) is ModuleType else None
-        if type(file) is not str or not self.holds(file):
+        if type(file) is not str or not self.contains(file):
             return format_location(self.file)
         return format_location(file, _line_of(Path(file), type.__getattribute__(owner, "__name__"), attribute))
 
-    def holds(self, file: str) -> bool:
+    def contains(self, file: str) -> bool:
         """Whether the file is the plugin's own."""
         if self.folder is not None and file.startswith(f"{self.folder}{os.sep}"):
             return True

@@ -1,7 +1,7 @@
 """Finds plugins by name and imports those that are asked for, and only those."""
 
 from collections.abc import Callable, Sequence
-from enum import Enum
+from enum import Enum, auto
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
@@ -44,9 +44,12 @@ NOT_IMPORTED: Final = (
 class FilePolicy(Enum):
     """What is done with a plugin that is a file: it is code, and whoever wrote the folder wrote it."""
 
-    RUN = "it is imported, as packages are"
-    REFUSED = "it is named in an error"
-    UNREAD = "its tables are taken as they are, by whoever needs no plugin"
+    IMPORT = auto()
+    """Import it, as packages are."""
+    REJECT = auto()
+    """Raise an error that names it."""
+    SKIP = auto()
+    """Accept its tables unchecked; for commands that need no plugin."""
 
 
 class Catalog:
@@ -60,10 +63,10 @@ class Catalog:
         self,
         entry_points: Callable[[], Sequence[EntryPoint]] = installed_entry_points,
         *,
-        files: FilePolicy = FilePolicy.RUN,
+        file_policy: FilePolicy = FilePolicy.IMPORT,
     ) -> None:
         self._entry_points = entry_points
-        self._files = files
+        self._file_policy = file_policy
         self._imported: dict[tuple[Source, str], PluginDescriptor] = {}
         self._latest: dict[str, PluginDescriptor] = {}
 
@@ -77,7 +80,7 @@ class Catalog:
         Raises PluginError when there is none, when there are several, or with what is wrong with it.
         """
         source = self._source(name, plugins_dir)
-        if isinstance(source, FileSource) and self._files is not FilePolicy.RUN:
+        if isinstance(source, FileSource) and self._file_policy is not FilePolicy.IMPORT:
             self._latest[name] = self._not_run(name, source)
             return self._latest[name]
         try:
@@ -96,15 +99,15 @@ class Catalog:
         except KeyError:
             raise PluginError(name, "no such plugin was looked up") from None
 
-    def not_run(self, plugins_dir: Path) -> dict[str, FileSource]:
+    def not_imported(self, plugins_dir: Path) -> dict[str, FileSource]:
         """The files that ``find`` would not import, by the names of their plugins."""
-        if self._files is FilePolicy.RUN:
+        if self._file_policy is FilePolicy.IMPORT:
             return {}
         sources = {name: self._sources(name, plugins_dir) for name in file_names(plugins_dir)}
         return {name: one for name, (one, *_) in sources.items() if isinstance(one, FileSource)}
 
     def _not_run(self, name: str, source: FileSource) -> PluginDescriptor:
-        if self._files is FilePolicy.REFUSED:
+        if self._file_policy is FilePolicy.REJECT:
             raise PluginError(name, NOT_IMPORTED.format(source.path.parent.name, source.path.name))
         return PluginDescriptor(name, Plugin, _AnyConfig, True, frozenset(), source.origin)
 
@@ -131,23 +134,27 @@ class _AnyConfig(PluginConfig):
 
 
 def _inspect(name: str, source: Source, module: ModuleType) -> PluginDescriptor:
-    home = source.home()
+    source_files = source.source_files()
     try:
-        return _looked_at(name, source, module, home)
+        return _looked_at(name, source, module, source_files)
     except ConventionBroken as broken:
-        place = format_location(home.file) if broken.cls is None else home.set_at(broken.cls, broken.attribute)
+        place = (
+            format_location(source_files.file)
+            if broken.cls is None
+            else source_files.defined_at(broken.cls, broken.attribute)
+        )
         raise PluginError(name, with_location(place, str(broken))) from None
     except PluginUnusable as error:
-        raise PluginError(name, with_location(format_location(home.file), error.reason)) from None
+        raise PluginError(name, with_location(format_location(source_files.file), error.reason)) from None
     except BaseException as error:  # classes, too, are code of the plugin
         if is_ctrl_c(error):
             raise
         raise PluginError(
-            name, with_location(home.raised_at(error), f"cannot be used: {describe_error(error)}")
+            name, with_location(source_files.raised_at(error), f"cannot be used: {describe_error(error)}")
         ) from None
 
 
-def _looked_at(name: str, source: Source, module: ModuleType, home: SourceFiles) -> PluginDescriptor:
+def _looked_at(name: str, source: Source, module: ModuleType, source_files: SourceFiles) -> PluginDescriptor:
     plugin_class = plugin_class_of(module)
     hooks = implemented_hooks(plugin_class)
     # pluggy has the last word on what it will take, before anything runs.
@@ -159,6 +166,6 @@ def _looked_at(name: str, source: Source, module: ModuleType, home: SourceFiles)
         delivers="deliver" in hooks,
         live_hooks=frozenset(hook for hook in hooks if hook.startswith("on_")),
         origin=source.origin,
-        home=home,
-        facts=read_class_attributes(plugin_class),
+        source_files=source_files,
+        attributes=read_class_attributes(plugin_class),
     )

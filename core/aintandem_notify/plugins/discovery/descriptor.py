@@ -12,9 +12,8 @@ from aintandem_notify.plugins.border import ClassAttributes, SourceFiles
 class PluginDescriptor:
     """A plugin type, ready for instances to be made of it.
 
-    ``live_hooks`` are the ``on_…`` hooks that it implements. ``origin`` says where it comes from: ``built
-    in``, ``package foo 1.2`` or ``file plugins/beep.py``; ``home`` is its source. ``facts`` are the attributes of
-    its class.
+    ``live_hooks`` are the ``on_…`` hooks that it implements. ``origin`` says where it comes from: ``built in``,
+    ``package foo 1.2`` or ``file plugins/beep.py``. ``attributes`` are the checked attributes of its class.
     """
 
     name: str
@@ -23,13 +22,13 @@ class PluginDescriptor:
     delivers: bool
     live_hooks: frozenset[str]
     origin: str
-    home: SourceFiles = field(default_factory=SourceFiles)
-    facts: ClassAttributes = field(default_factory=ClassAttributes)
+    source_files: SourceFiles = field(default_factory=SourceFiles)
+    attributes: ClassAttributes = field(default_factory=ClassAttributes)
 
     def source_location(self, cls: type, attribute: str | None = None) -> str:
         """Where in its source the class sets the attribute, as ``plugins/beep.py:9``; empty if nobody knows."""
-        return self.home.set_at(cls, attribute)
+        return self.source_files.defined_at(cls, attribute)
 
     def raised_at(self, error: BaseException) -> str:
         """The innermost line of its source that the error came through; empty if nobody knows."""
-        return self.home.raised_at(error)
+        return self.source_files.raised_at(error)

@@ -65,7 +65,7 @@ class PackageSource:
         """What it is imported from; an installed module stays the same for the life of the process."""
         return self.entry_point.value
 
-    def home(self) -> SourceFiles:
+    def source_files(self) -> SourceFiles:
         """The folder of its package, and the module's file; nothing for a module that is not there."""
         package, module = self.entry_point.module.partition(".")[0], sys.modules.get(self.entry_point.module)
         try:
@@ -83,7 +83,7 @@ class PackageSource:
         """The imported module; raises ``ImportFailed``."""
         if self.entry_point.attr:
             raise ImportFailed(f"its entry point {self.entry_point.value!r} must name a module, without a colon")
-        with _reported(self.home):
+        with _reported(self.source_files):
             return importlib.import_module(self.entry_point.module)
 
 
@@ -112,7 +112,7 @@ class FileSource:
         digest = blake2b(os.fsencode(self.path.resolve()), digest_size=8).hexdigest()
         return f"{PROJECT}_file_{self.path.stem.replace('-', '_')}_{digest}"
 
-    def home(self) -> SourceFiles:
+    def source_files(self) -> SourceFiles:
         """The file."""
         return SourceFiles(self.path)
 
@@ -129,7 +129,7 @@ class FileSource:
         # pydantic and dataclasses look annotations up in there.
         sys.modules[name] = module
         try:
-            with _reported(self.home):
+            with _reported(self.source_files):
                 loader.exec_module(module)
         except BaseException:
             _put_back(name, before)
@@ -141,7 +141,7 @@ Source = PackageSource | FileSource
 
 
 @contextmanager
-def _reported(home: Callable[[], SourceFiles]) -> Iterator[None]:
+def _reported(source_files: Callable[[], SourceFiles]) -> Iterator[None]:
     """Turns whatever an import raises into ``ImportFailed``.
 
     What it prints is kept out of standard output, and no signal is taken from the agent.
@@ -152,7 +152,7 @@ def _reported(home: Callable[[], SourceFiles]) -> Iterator[None]:
     except BaseException as error:
         if is_ctrl_c(error):
             raise
-        raise ImportFailed(_where_and_why(error, home())) from None
+        raise ImportFailed(_where_and_why(error, source_files())) from None
 
 
 class _Diverted(io.TextIOBase):
@@ -229,9 +229,9 @@ def _put_back(name: str, module: ModuleType | None) -> None:
         sys.modules[name] = module
 
 
-def _where_and_why(error: BaseException, home: SourceFiles) -> str:
+def _where_and_why(error: BaseException, source_files: SourceFiles) -> str:
     """``plugins/beep.py:7: NameError: name 'x' is not defined``, the innermost line within the plugin."""
-    if isinstance(error, SyntaxError) and type(error.filename) is str and home.holds(error.filename):
+    if isinstance(error, SyntaxError) and type(error.filename) is str and source_files.contains(error.filename):
         line = error.lineno if type(error.lineno) is int else None
         return with_location(format_location(error.filename, line), f"{error_name(error)}: {safe_text(error.msg)}")
-    return with_location(home.raised_at(error), _NO_LINKS.sub("", describe_error(error)))
+    return with_location(source_files.raised_at(error), _NO_LINKS.sub("", describe_error(error)))

@@ -93,7 +93,7 @@ class PluginHost:
             for name in self._instances:
                 nursery.start_soon(self.stop, name)
 
-    def publishes(self) -> bool:
+    def has_live_hooks(self) -> bool:
         """Whether any instance has live hooks; without one, ``publish`` need not be called."""
         return bool(self._watchers)
 

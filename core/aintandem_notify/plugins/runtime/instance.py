@@ -83,7 +83,7 @@ class Instance:
         self._registry = Registry()
         self._changed = changed
         self._log = log.get_logger(__name__).bind(plugin=config.name)
-        self._border = Border(config.name, found.home, found.plugin_class)
+        self._border = Border(config.name, found.source_files, found.plugin_class)
         self._hooks: Mapping[str, Hook] = {}
         limits = {"timeout_s": config.common.timeout, "stuck_after_s": lent.stuck_after_s}
         self._making = HookRunner(self._border, self._notice_vital, **limits)
