@@ -482,14 +482,14 @@ async def test_a_port_that_is_taken_is_told_and_the_agent_goes_on(tmp_path: Path
                 started_at=NOW,
                 clock=scene.clock,
                 storage=scene.storage,
-                pulse=None,  # type: ignore[arg-type]
+                liveness=None,  # type: ignore[arg-type]
                 phase=str,
                 projects=tuple,
                 unwatched=lambda: None,
                 plugins=tuple,
                 diagnose=scene.diagnose,
                 destinations=lambda: scene.dispatcher.snapshot(()),
-                turnable=scene.dispatcher.names,
+                pausable=scene.dispatcher.names,
                 in_flight=tuple,
                 wake=lambda _names: None,
                 pause=scene.dispatcher.pause,

@@ -139,7 +139,7 @@ async def test_what_asks_nothing_or_does_not_get_it_out_is_closed(
 
 
 async def test_a_body_has_a_deadline(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_parsing, "BODY_S", 0.05)
+    monkeypatch.setattr(request_parsing, "BODY_TIMEOUT_S", 0.05)
     length = {"Content-Length": "100"}
     status, answer = await scene.ask("POST", "/deliveries/drop", raw=b"{", headers=length)
     assert status == 408

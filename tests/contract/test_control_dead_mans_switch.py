@@ -85,11 +85,11 @@ async def test_none_while_something_is_wrong_and_that_is_said_once(server: Loopb
         agent.problem = "the disk is full"
         with capture_logs() as lines:
             for _ in range(3):
-                await beating.beat(url)
+                await beating.ping_if_well(url)
             assert server.requests == []
             agent.problem = None
             for _ in range(2):
-                await beating.beat(url)
+                await beating.ping_if_well(url)
         assert len(server.requests) == 2
     assert said(lines) == ["no heartbeats until all is well again", "all is well, heartbeats go on"]
     assert lines[0]["reason"] == "the disk is full"
@@ -107,9 +107,9 @@ async def test_a_ping_that_fails_is_said_once(down: bool, server: LoopbackServer
             server.replies.extend([Reply(404), Reply(302)])
         with capture_logs() as lines:
             for _ in range(2):
-                await beating.beat(url)
+                await beating.ping_if_well(url)
             if down:
                 await server.come_up()
             for _ in range(2):
-                await beating.beat(url)
+                await beating.ping_if_well(url)
     assert said(lines) == ["the heartbeat did not arrive", "heartbeats arrive again"]

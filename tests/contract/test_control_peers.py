@@ -49,8 +49,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_url: str) -
 
 async def status(config: Path) -> StatusResponse:
     def ask() -> StatusResponse:
-        with open_backend(config) as desk:
-            return desk.status()
+        with open_backend(config) as backend:
+            return backend.status()
 
     return await trio.to_thread.run_sync(ask)
 

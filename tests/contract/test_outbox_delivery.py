@@ -228,7 +228,7 @@ async def test_a_delivery_that_cannot_be_cancelled_holds_no_reload_back(autojump
         host.takes_s = 0
         bench.start()
         await bench.ingest.commit(PROJECT, [event("task_started", run="t2")])
-        await bench.dispatcher.rest()
+        await bench.dispatcher.wait_idle()
         assert host.titles[-1] == "task_started t2"
         await trio.sleep(600)
         assert (await bench.dispatcher.queues()) == {}

@@ -192,7 +192,7 @@ async def test_a_disabled_destination_waits_for_a_hand_over_restarts(autojump_cl
             await dispatcher.resume(NAME)
             await trio.sleep(86_400)
             assert await state_of(dispatcher) == "disabled"
-            await dispatcher.try_mended()
+            await dispatcher.unpark_all()
             await trio.sleep(1)
             assert await state_of(dispatcher) == "open"
         assert here.host.times == [0, 172_800, 259_200]
@@ -217,11 +217,11 @@ async def test_a_reload_tries_what_is_parked_and_nothing_else(autojump_clock: Mo
         await here.queue()
         async with here.agent() as dispatcher:
             await trio.sleep(10)
-            await dispatcher.try_mended()
+            await dispatcher.unpark_all()
             await trio.sleep(10)
             assert here.host.times == [0, 10]
             await dispatcher.pause(NAME)
-            await dispatcher.try_mended()
+            await dispatcher.unpark_all()
             await trio.sleep(10)
             assert await state_of(dispatcher) == "paused"
             assert here.host.times == [0, 10]

@@ -167,7 +167,7 @@ async def test_a_destination_that_is_removed_keeps_its_queue(autojump_clock: Moc
         await dispatcher.stop("slack.gone", timeout=1)
         await dispatcher.stop("slack.gone", timeout=1)
         with capture_logs() as lines:
-            await dispatcher.mention_left_behind()
+            await dispatcher.log_orphaned_queues()
         assert [(line["name"], line["queued"]) for line in lines] == [("slack.gone", 1)]
         assert (await dispatcher.queues())["slack.gone"].queued == 1
         assert [(one.name, one.state, one.queued) for one in await dispatcher.snapshot()] == [
@@ -183,7 +183,7 @@ async def test_a_destination_in_trouble_does_not_hold_up_a_rest(autojump_clock: 
         await storage.run(queue_up([event("task_started")]))
         async with open_workers(storage, host) as dispatcher:
             await trio.sleep(1)
-            await dispatcher.rest()
+            await dispatcher.wait_idle()
             assert trio.current_time() == 1
 
 

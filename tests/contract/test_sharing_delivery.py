@@ -61,7 +61,7 @@ Open = Callable[..., AbstractAsyncContextManager[Agent]]
 @pytest.fixture
 def agent(postgres_url: str, long_leases: float, monkeypatch: pytest.MonkeyPatch) -> Open:
     """One more agent with its own host; all deliver for real, so all waits are short."""
-    monkeypatch.setattr(dispatcher, "LOOK_S", 0.02)
+    monkeypatch.setattr(dispatcher, "POLL_INTERVAL_S", 0.02)
 
     @asynccontextmanager
     async def opened(name: str, host: FakeHost | None = None) -> AsyncIterator[Agent]:

@@ -93,8 +93,9 @@ async def open_scene(
 ) -> AsyncIterator[Scene]:
     """A running API, whose one destination is ``DESTINATION``; the caller has set XDG_STATE_HOME."""
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((status, "ANSWER_S"), (plugins, "ANSWER_S"), (health, "SILENT_S")):
-            patch.setattr(module, name, _PATIENCE_S)
+        patch.setattr(status, "ANSWER_TIMEOUT_S", _PATIENCE_S)
+        patch.setattr(plugins, "ANSWER_TIMEOUT_S", _PATIENCE_S)
+        patch.setattr(health, "STUCK_AFTER_S", _PATIENCE_S)
         async with _open_scene(folder, host or FakeHost(), url or folder / "store.db") as scene:
             yield scene
 
@@ -108,8 +109,8 @@ async def _open_scene(folder: Path, host: FakeHost, url: str | Path) -> AsyncIte
             storage=storage, host=host, clock=clock, chance=lambda: 0.0, announce=lambda _event: None
         ) as dispatcher,
     ):
-        pulse = StoreLiveness(storage)
-        await pulse.ask()
+        liveness = StoreLiveness(storage)
+        await liveness.ask()
         scene = Scene(storage, host, dispatcher, clock, folder / "config.toml", [project("p")])
         access = AgentAccess(
             config=scene.config,
@@ -117,14 +118,14 @@ async def _open_scene(folder: Path, host: FakeHost, url: str | Path) -> AsyncIte
             started_at=NOW,
             clock=clock,
             storage=storage,
-            pulse=pulse,
+            liveness=liveness,
             phase=lambda: scene.phase,
             projects=lambda: scene.projects,
             unwatched=lambda: scene.unwatched,
             plugins=lambda: (InstanceStatus(DESTINATION, InstanceState.LOADED, None, NOW, True),),
             diagnose=lambda name: scene.diagnose(name),
             destinations=lambda: dispatcher.snapshot(scene.configured),
-            turnable=dispatcher.names,
+            pausable=dispatcher.names,
             in_flight=dispatcher.in_flight,
             wake=dispatcher.wake,
             pause=dispatcher.pause,
@@ -132,6 +133,6 @@ async def _open_scene(folder: Path, host: FakeHost, url: str | Path) -> AsyncIte
         )
         dispatcher.start(DestinationSettings(DESTINATION, max_age=3600))
         # Its first look is over: what a test queues from now on is found only when the worker is woken.
-        await dispatcher.rest()
+        await dispatcher.wait_idle()
         async with open_control(access, ("127.0.0.1", 0)):
             yield scene

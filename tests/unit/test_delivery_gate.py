@@ -31,28 +31,28 @@ def step(gate: Gate, action: Action, asked: float | None = None, chance: float =
     [
         (OPEN, 0, Action.DELIVERED, OPEN, 0, None),
         (OPEN, 0, Action.REFUSE, OPEN, 0, None),
-        (OPEN, 0, Action.AGAIN, OPEN, 0, None),
+        (OPEN, 0, Action.RETRY, OPEN, 0, None),
         (OPEN, 0, Action.GIVE_UP, OPEN, 0, None),
         (OPEN, 0, Action.WAIT, RESTING, 1, 5),
         (OPEN, 0, Action.PARK, PARKED, 1, 300),
         (OPEN, 0, Action.DISABLE, DISABLED, 1, None),
         (RESTING, 2, Action.DELIVERED, OPEN, 0, None),
         (RESTING, 2, Action.REFUSE, OPEN, 0, None),
-        (RESTING, 2, Action.AGAIN, RESTING, 2, 15),
+        (RESTING, 2, Action.RETRY, RESTING, 2, 15),
         (RESTING, 2, Action.GIVE_UP, RESTING, 2, 15),
         (RESTING, 2, Action.WAIT, RESTING, 3, 60),
         (RESTING, 2, Action.PARK, PARKED, 1, 300),
         (RESTING, 2, Action.DISABLE, DISABLED, 3, None),
         (PARKED, 2, Action.DELIVERED, OPEN, 0, None),
         (PARKED, 2, Action.REFUSE, OPEN, 0, None),
-        (PARKED, 2, Action.AGAIN, PARKED, 2, 600),
+        (PARKED, 2, Action.RETRY, PARKED, 2, 600),
         (PARKED, 2, Action.GIVE_UP, PARKED, 2, 600),
         (PARKED, 2, Action.WAIT, PARKED, 3, 1200),
         (PARKED, 2, Action.PARK, PARKED, 3, 1200),
         (PARKED, 2, Action.DISABLE, DISABLED, 3, None),
         (DISABLED, 2, Action.DELIVERED, OPEN, 0, None),
         (DISABLED, 2, Action.REFUSE, OPEN, 0, None),
-        (DISABLED, 2, Action.AGAIN, DISABLED, 2, 600),
+        (DISABLED, 2, Action.RETRY, DISABLED, 2, 600),
         (DISABLED, 2, Action.GIVE_UP, DISABLED, 2, 600),
         (DISABLED, 2, Action.WAIT, PARKED, 3, 1200),
         (DISABLED, 2, Action.PARK, PARKED, 3, 1200),
@@ -110,14 +110,14 @@ def test_trouble_and_rate_both_hold() -> None:
     [(OPEN, None, 100), (OPEN, Rate(1, 1.0), 1), (RESTING, None, 1), (PARKED, None, 1), (DISABLED, None, 1)],
 )
 def test_in_doubt_and_under_a_rate_one_goes_at_a_time(state: GateState, rate: Rate | None, room: int) -> None:
-    assert Gate(state).room(100, rate) == room
+    assert Gate(state).claim_limit(100, rate) == room
 
 
 @pytest.mark.parametrize("state", list(GateState))
 def test_a_pause_by_hand_holds_whatever_else_holds_and_any_try_leaves_it(state: GateState) -> None:
     gate = pause(Gate(state, retry_at=5.0))
     assert gate == replace(Gate(state, retry_at=5.0), paused=True) == pause(gate)
-    assert (gate.opens_at, gate.shown, gate.flows) == (math.inf, "paused", False)
+    assert (gate.opens_at, gate.label, gate.is_flowing) == (math.inf, "paused", False)
     assert all(step(gate, action).paused for action in Action)
 
 
@@ -125,7 +125,7 @@ def test_a_pause_by_hand_holds_whatever_else_holds_and_any_try_leaves_it(state: 
     ("state", "then"), [(OPEN, OPEN), (RESTING, RESTING), (PARKED, PARKED), (DISABLED, PARKED)]
 )
 def test_a_hand_lets_every_destination_be_tried_at_once(state: GateState, then: GateState) -> None:
-    gate = resume(Gate(state, 3, NOW, 7.0, "why", asked=True, paused=True))
+    gate = resume(Gate(state, 3, NOW, 7.0, "why", pause_requested=True, paused=True))
     assert gate == Gate(then, 3, 0.0, 7.0, "why")
     assert resume(gate) == gate
 
@@ -136,7 +136,7 @@ def test_a_hand_lets_every_destination_be_tried_at_once(state: GateState, then: 
         (Gate(OPEN), False),
         (Gate(RESTING, 1, NOW), False),
         (Gate(PARKED, 1, NOW), True),
-        (Gate(PARKED, 1, NOW, asked=True), False),
+        (Gate(PARKED, 1, NOW, pause_requested=True), False),
         (Gate(PARKED, 1, NOW, paused=True), False),
         (Gate(DISABLED, 1), True),
     ],
@@ -147,20 +147,20 @@ def test_only_what_a_person_can_mend_is_tried_after_a_reload(gate: Gate, tried: 
 
 def test_a_disabled_destination_is_not_tried_by_itself() -> None:
     gate = step(Gate(), Action.DISABLE)
-    assert (gate.opens_at, gate.shown) == (math.inf, "disabled")
+    assert (gate.opens_at, gate.label) == (math.inf, "disabled")
     assert after_restart(gate) == gate
 
 
 @pytest.mark.parametrize("state", [RESTING, PARKED])
 @pytest.mark.parametrize("asked", [False, True])
 def test_after_a_restart_only_a_pause_that_was_asked_for_holds(state: GateState, asked: bool) -> None:
-    gate = Gate(state, 3, NOW, asked=asked)
+    gate = Gate(state, 3, NOW, pause_requested=asked)
     assert after_restart(gate) == replace(gate, retry_at=NOW if asked else 0.0)
 
 
 def test_a_gate_knows_which_pause_was_asked_for() -> None:
     gate = step(Gate(), Action.WAIT, 30.0)
-    assert gate.asked
-    assert not step(gate, Action.WAIT).asked
-    assert not step(gate, Action.AGAIN).asked
-    assert not step(gate, Action.DELIVERED).asked
+    assert gate.pause_requested
+    assert not step(gate, Action.WAIT).pause_requested
+    assert not step(gate, Action.RETRY).pause_requested
+    assert not step(gate, Action.DELIVERED).pause_requested

@@ -28,7 +28,7 @@ def gates(draw: st.DrawFn) -> tuple[Gate, float]:
         retry_at=now_s + retry if retry else 0.0,
         slot_at=now_s + slot if slot else 0.0,
         last_error=draw(st.none() | st.text(max_size=20)),
-        asked=draw(st.booleans()),
+        pause_requested=draw(st.booleans()),
         paused=draw(st.booleans()),
     )
     return gate, now_s

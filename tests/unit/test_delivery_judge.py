@@ -52,7 +52,7 @@ def test_outcomes_are_judged_the_same_whatever_came_before(
         verdict = judge(error, history, plain=plain)
         assert verdict.action is action
         assert verdict.history == history
-        assert verdict.once_more is (action is Action.REFUSE and not plain)
+        assert verdict.retries_as_plain is (action is Action.REFUSE and not plain)
 
 
 @pytest.mark.parametrize("history", [CLEAN, ONCE, TWICE])
@@ -63,11 +63,11 @@ def test_delivered_forgets_the_history(history: FaultHistory) -> None:
 @pytest.mark.parametrize(
     ("history", "error", "action", "kept"),
     [
-        (CLEAN, raised("a"), Action.AGAIN, ONCE),
-        (ONCE, raised("b"), Action.AGAIN, TWICE),
+        (CLEAN, raised("a"), Action.RETRY, ONCE),
+        (ONCE, raised("b"), Action.RETRY, TWICE),
         (TWICE, raised("c"), Action.GIVE_UP, FaultHistory(KEY_ERROR, 3)),
-        (TWICE, raised("d", "builtins.ValueError"), Action.AGAIN, FaultHistory("builtins.ValueError", 1)),
-        (CLEAN, PluginError("x", "junk"), Action.AGAIN, FaultHistory("aintandem_notify.errors.PluginError", 1)),
+        (TWICE, raised("d", "builtins.ValueError"), Action.RETRY, FaultHistory("builtins.ValueError", 1)),
+        (CLEAN, PluginError("x", "junk"), Action.RETRY, FaultHistory("aintandem_notify.errors.PluginError", 1)),
     ],
 )
 def test_a_fault_of_the_plugin_counts_while_it_stays_the_same(
@@ -75,14 +75,14 @@ def test_a_fault_of_the_plugin_counts_while_it_stays_the_same(
 ) -> None:
     verdict = judge(error, history)
     assert (verdict.action, verdict.history) == (action, kept)
-    assert verdict.once_more is (action is Action.GIVE_UP)
+    assert verdict.retries_as_plain is (action is Action.GIVE_UP)
 
 
 @pytest.mark.parametrize("history", [CLEAN, ONCE, TWICE, FaultHistory(KEY_ERROR, 3)])
 @pytest.mark.parametrize("error", [raised("a"), raised("d", "x.Odd"), PluginError("x", "junk")])
 def test_no_fault_is_forgiven_at_the_last_try(history: FaultHistory, error: Exception) -> None:
     verdict = judge(error, history, plain=True)
-    assert (verdict.action, verdict.once_more) == (Action.GIVE_UP, False)
+    assert (verdict.action, verdict.retries_as_plain) == (Action.GIVE_UP, False)
 
 
 def test_delivered_as_plain_text_is_delivered() -> None:
@@ -108,7 +108,7 @@ def test_the_reason_of_what_is_given_up_says_how_often() -> None:
 )
 def test_what_a_destination_may_ask_for(error: Exception, seconds: float | None) -> None:
     assert requested_pause(error) == seconds
-    assert judge(error, CLEAN).after == seconds
+    assert judge(error, CLEAN).retry_after_s == seconds
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ QUEUED, DELIVERED, DEAD = DeliveryState.QUEUED, DeliveryState.DELIVERED, Deliver
         (Action.WAIT, QUEUED, 1, 0),
         (Action.PARK, QUEUED, 1, 0),
         (Action.DISABLE, QUEUED, 1, 0),
-        (Action.AGAIN, QUEUED, 2, 30),
+        (Action.RETRY, QUEUED, 2, 30),
         (Action.REFUSE, DEAD, 2, 0),
         (Action.GIVE_UP, DEAD, 2, 0),
     ],
@@ -45,7 +45,7 @@ def test_every_action(action: Action, state: DeliveryState, attempts: int, pause
 
 @pytest.mark.parametrize("action", [Action.REFUSE, Action.GIVE_UP])
 def test_the_last_try_is_still_to_come(action: Action) -> None:
-    verdict = Verdict(action, "why", history=FaultHistory("builtins.KeyError", 3), once_more=True)
+    verdict = Verdict(action, "why", history=FaultHistory("builtins.KeyError", 3), retries_as_plain=True)
     ended = settlement(CLAIM, verdict, None, LATER, lambda: 0.0)
     assert (ended.state, ended.plain, ended.attempts) == (QUEUED, True, 2)
     assert (ended.due_at, ended.reason) == (LATER + timedelta(seconds=5), "why")

@@ -50,12 +50,12 @@ class Agent:
         self.phase = "starting"
         self._fleet: Fleet | None = None
 
-    async def begin(self, fleet: Fleet) -> None:
+    async def start(self, fleet: Fleet) -> None:
         """Start every instance, then every project, so that no event finds its destination missing."""
-        await self._tell_others()
+        await self._publish_destinations()
         for instance in instance_settings(self.loaded).values():
-            await self._start(instance)
-        await self._dispatcher.mention_left_behind()
+            await self._start_instance(instance)
+        await self._dispatcher.log_orphaned_queues()
         config = self.loaded.config
         self._ingest.announce(
             AgentStartedEvent(
@@ -70,7 +70,7 @@ class Agent:
         self.phase = "running"
         _log.info("started", version=__version__, config=str(config.source), plugins=len(config.instances))
 
-    async def wind_up(self) -> None:
+    async def shut_down(self) -> None:
         """After the projects have stopped: store the last event, let destinations finish what is in flight."""
         self.phase = "stopping"
         drain_timeout = self.loaded.config.delivery.drain_timeout
@@ -82,7 +82,7 @@ class Agent:
         if self._ingest.router.concerns("agent_stopped"):
             # Told after the next start it would only confuse. What is in flight then needs time to end, too.
             with trio.move_on_at(deadline - drain_timeout / 2):
-                await self._dispatcher.rest()
+                await self._dispatcher.wait_idle()
         await self._dispatcher.drain(max(0.0, deadline - trio.current_time()))
 
     def projects(self) -> Sequence[ProjectStatus]:
@@ -103,7 +103,7 @@ class Agent:
     async def reload(self) -> None:
         """Read the config again; what is wrong is refused, only what changed is restarted."""
         old = self.loaded
-        new = await _load_aside(old.config)
+        new = await _load_in_thread(old.config)
         if isinstance(new, ConfigError):
             for problem in new.problems:
                 _log.error("reload refused, the old config stays", problem=problem.describe(new.source))
@@ -127,24 +127,24 @@ class Agent:
                 _log.info("plugin stops", plugin=name, configured=name in after)
                 await self._dispatcher.stop(name, new.config.delivery.drain_timeout)
                 await self._host.stop(name)
-        await self._tell_others()
+        await self._publish_destinations()
         self._ingest.router = new.router
         for name in changed:
             if name in after:
-                await self._start(after[name])
-        await self._dispatcher.try_mended()
-        await self._dispatcher.mention_left_behind()
+                await self._start_instance(after[name])
+        await self._dispatcher.unpark_all()
+        await self._dispatcher.log_orphaned_queues()
         if self._fleet is not None:
             try:
                 await self._fleet.reconcile(new.config.projects, new.config.connection)
             except ConfigError as error:
                 _log.error("the projects are watched as before", reason=str(error))
 
-    def entries(self) -> str:
+    def projects_hash(self) -> str:
         """A hash of what is to be watched."""
         return entries_of(self.loaded.config)
 
-    async def _tell_others(self) -> None:
+    async def _publish_destinations(self) -> None:
         """Which destinations this agent has, and of which settings, before any of them is used."""
         if self._member is None:
             return
@@ -152,22 +152,22 @@ class Agent:
         local = {one: self.loaded.catalog.latest(one).attributes.machine_local for one in types}
         await self._member.configure(self.loaded.config, local)
 
-    async def _start(self, instance: InstanceSettings) -> None:
+    async def _start_instance(self, instance: InstanceSettings) -> None:
         await self._host.start(instance.config)
         if instance.destination is not None:
             self._dispatcher.start(instance.destination, partial(place_of, instance.config))
 
 
-async def _load_aside(config: Config) -> LoadedConfig | ConfigError:
+async def _load_in_thread(config: Config) -> LoadedConfig | ConfigError:
     """The config as it stands in its file now, or what is wrong with it.
 
     Read in a thread of its own: a plugin may block while it is imported, and the agent goes on. The file is the
     same one after a plugin has changed the working directory.
     """
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_mention_slow_reload)
+        nursery.start_soon(_warn_of_slow_reload)
         loaded = await run_in_thread(
-            _load_again,
+            _load_or_error,
             config.base_dir / config.source.name,
             abandon_on_cancel=True,
             limiter=trio.CapacityLimiter(1),
@@ -176,14 +176,14 @@ async def _load_aside(config: Config) -> LoadedConfig | ConfigError:
     return loaded
 
 
-def _load_again(source: Path) -> LoadedConfig | ConfigError:
+def _load_or_error(source: Path) -> LoadedConfig | ConfigError:
     try:
         return load(source)
     except ConfigError as error:
         return error
 
 
-async def _mention_slow_reload() -> None:
+async def _warn_of_slow_reload() -> None:
     await trio.sleep(SLOW_RELOAD_S)
     _log.warning(
         "the config is still being read; a plugin may block while it is imported", elapsed_s=SLOW_RELOAD_S

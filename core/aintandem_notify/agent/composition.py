@@ -89,10 +89,10 @@ async def open_agent(
         )
         agent = Agent(loaded, ingest=ingest, host=host, dispatcher=dispatcher, clock=clock, member=member)
         every_s = min(EVERY_S, (systemd.watchdog_s or math.inf) / 2)
-        pulse = await enter(open_liveness(storage, answered=lambda: agent.report(systemd), every_s=every_s))
-        access = _access(agent, storage=storage, pulse=pulse, host=host, dispatcher=dispatcher, clock=clock)
+        liveness = await enter(open_liveness(storage, answered=lambda: agent.report(systemd), every_s=every_s))
+        access = _access(agent, storage=storage, liveness=liveness, host=host, dispatcher=dispatcher, clock=clock)
         await enter(open_control(access, config.control.address, files.control))
-        blocks.push_async_callback(agent.wind_up)
+        blocks.push_async_callback(agent.shut_down)
         fleet = await enter(
             open_fleet(
                 session,
@@ -104,12 +104,14 @@ async def open_agent(
                 places=ConnectionSlots(files.links),
             )
         )
-        await enter(open_sharing(member, fleet, forget=ingest.forget, entries=agent.entries, clock=clock))
-        await agent.begin(fleet)
+        await enter(open_sharing(member, fleet, forget=ingest.forget, entries=agent.projects_hash, clock=clock))
+        await agent.start(fleet)
         await enter(
             open_dead_mans_switch(
                 lambda: agent.loaded.config.agent,
-                trouble=lambda: reason_not_to_ping(agent.projects(), pulse.look(), clock.now(), agent.unwatched()),
+                trouble=lambda: reason_not_to_ping(
+                    agent.projects(), liveness.look(), clock.now(), agent.unwatched()
+                ),
                 http=http,
             )
         )
@@ -140,7 +142,13 @@ def _login_refused(announce: Callable[[AgentEvent], None], event: LoginFailedEve
 
 
 def _access(
-    agent: Agent, *, storage: Storage, pulse: StoreLiveness, host: PluginHost, dispatcher: Dispatcher, clock: Clock
+    agent: Agent,
+    *,
+    storage: Storage,
+    liveness: StoreLiveness,
+    host: PluginHost,
+    dispatcher: Dispatcher,
+    clock: Clock,
 ) -> AgentAccess:
     """What the control API sees and may do."""
     return AgentAccess(
@@ -149,14 +157,14 @@ def _access(
         started_at=clock.now(),
         clock=clock,
         storage=storage,
-        pulse=pulse,
+        liveness=liveness,
         phase=lambda: agent.phase,
         projects=agent.projects,
         unwatched=agent.unwatched,
         plugins=host.snapshot,
         diagnose=host.diagnostics,
         destinations=lambda: dispatcher.snapshot(agent.loaded.config.instances),
-        turnable=dispatcher.names,
+        pausable=dispatcher.names,
         in_flight=dispatcher.in_flight,
         wake=dispatcher.wake,
         pause=dispatcher.pause,

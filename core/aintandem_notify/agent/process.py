@@ -34,16 +34,16 @@ def run(source: Path) -> None:
 
     Raises ConfigError and StoreError, bare or in the ExceptionGroups of trio's nurseries.
     """
-    with receive_sighups() as asked_to_reload:
+    with receive_sighups() as reload_requests:
         loaded = load(source)
         log.configure(loaded.config.log.level, loaded.config.log.format)
         log_uncaught_exceptions()
-        files = _share_out_files(loaded)
+        files = _file_budget(loaded)
         relax_garbage_collection()
-        trio.run(_main, loaded, asked_to_reload, files)
+        trio.run(_main, loaded, reload_requests, files)
 
 
-def _share_out_files(loaded: LoadedConfig) -> FileBudget:
+def _file_budget(loaded: LoadedConfig) -> FileBudget:
     limit, embedded = raise_file_limit(), loaded.config.orchestrator.embedded
     if (need := describe_shortage(len(loaded.config.projects), limit, embedded=embedded)) is not None:
         _log.warning("too few open files", reason=need)
@@ -79,7 +79,7 @@ def relax_garbage_collection() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-async def _main(loaded: LoadedConfig, asked_to_reload: SighupReceiver, files: FileBudget) -> None:
+async def _main(loaded: LoadedConfig, reload_requests: SighupReceiver, files: FileBudget) -> None:
     with stop_signals(lambda: loaded.config.delivery.drain_timeout + EXIT_GRACE_S) as stop:
         systemd = Systemd.from_environ(os.environ)
         async with open_agent(
@@ -87,7 +87,7 @@ async def _main(loaded: LoadedConfig, asked_to_reload: SighupReceiver, files: Fi
         ) as agent:
             systemd.ready()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_reload_on_hangup, agent, asked_to_reload, systemd)
+                nursery.start_soon(_reload_on_hangup, agent, reload_requests, systemd)
                 await stop.wait()
                 nursery.cancel_scope.cancel()
             systemd.stopping()
@@ -95,9 +95,9 @@ async def _main(loaded: LoadedConfig, asked_to_reload: SighupReceiver, files: Fi
         _log.info("stopped")
 
 
-async def _reload_on_hangup(agent: Agent, asked_to_reload: SighupReceiver, systemd: Systemd) -> None:
+async def _reload_on_hangup(agent: Agent, reload_requests: SighupReceiver, systemd: Systemd) -> None:
     while True:
-        await asked_to_reload.wait()
+        await reload_requests.wait()
         systemd.reloading()
         await agent.reload()
         systemd.ready()

@@ -42,28 +42,28 @@ class Systemd:
 
     def ready(self) -> None:
         """The start, or a reload, is done."""
-        self._tell("READY=1")
+        self._send("READY=1")
 
     def reloading(self) -> None:
         """A reload begins; ``ready`` must follow."""
-        self._tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
         """The end has begun."""
-        self._tell("STOPPING=1")
+        self._send("STOPPING=1")
 
     def alive(self) -> None:
         """The process works; feeds the watchdog, if there is one."""
         if self.watchdog_s is not None:
-            self._tell("WATCHDOG=1")
+            self._send("WATCHDOG=1")
 
     def status(self, text: str) -> None:
         """One line for people who look at the service; told when it differs from the last one."""
         if text != self._status:
             self._status = text
-            self._tell(f"STATUS={' '.join(text.split())}")
+            self._send(f"STATUS={' '.join(text.split())}")
 
-    def _tell(self, *lines: str) -> None:
+    def _send(self, *lines: str) -> None:
         if self._address is None:
             return
         try:

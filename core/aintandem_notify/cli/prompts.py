@@ -28,7 +28,7 @@ _MISSING: Final = {
 
 
 class Answers:
-    """What was given as options, and what is asked for the rest; ``asks`` False: nothing is asked.
+    """What was given as options, and what is asked for the rest; ``is_interactive`` False: nothing is asked.
 
     Whatever cannot be asked and has no default, and whatever is wrong and cannot be asked again, raises
     ClickException with a sentence.
@@ -44,12 +44,12 @@ class Answers:
         projects: Sequence[str],
         plugins: Sequence[str],
         settings: Mapping[tuple[str, str], str],
-        asks: bool,
+        is_interactive: bool,
     ) -> None:
         self.projects = projects
         self.plugins = plugins
         self.settings = dict(settings)
-        self.asks = asks
+        self.is_interactive = is_interactive
         given = {"url": url, "username": username, "password": password, "token": token}
         self._known = {name: value for name, value in given.items() if value is not None}
         for value in (*self._known.values(), *projects, *plugins, *settings.values()):
@@ -68,7 +68,7 @@ class Answers:
     def ask(self, name: str, text: str, *, default: str | None = None, hidden: bool = False) -> str:
         """The answer, asked for if it is not known yet."""
         if name not in self._known:
-            self._known[name] = self._asked(text, default, hidden=hidden, otherwise=_MISSING[name])
+            self._known[name] = self._prompt_for(text, default, hidden=hidden, otherwise=_MISSING[name])
         return self._known[name]
 
     def setting(self, kind: str, question: Question) -> str:
@@ -76,32 +76,32 @@ class Answers:
         place = kind, question.key
         if place not in self.settings:
             default = "" if question.optional else question.default
-            if not self.asks and question.optional:
+            if not self.is_interactive and question.optional:
                 return ""
             missing = f"{kind} needs {question.key}; give it with --set {kind}.{question.key}=VALUE"
-            self.settings[place] = self._asked(
+            self.settings[place] = self._prompt_for(
                 question.text, default, hidden=question.is_secret, otherwise=missing
             )
         return self.settings[place]
 
-    def again(self, name: str, sentence: str) -> None:
+    def reject(self, name: str, sentence: str) -> None:
         """An answer is wrong: say so, and have it asked once more."""
-        self._complain(sentence)
+        self._report_problem(sentence)
         self.forget(name)
 
     def forget(self, name: str) -> None:
         """Have it asked once more."""
         self._known.pop(name, None)
 
-    def again_for(self, kind: str, sentence: str | None = None) -> None:
+    def reject_plugin(self, kind: str, sentence: str | None = None) -> None:
         """The same for all that a plugin was asked."""
         if sentence is not None:
-            self._complain(sentence)
+            self._report_problem(sentence)
         self.settings = {place: value for place, value in self.settings.items() if place[0] != kind}
 
     def choose(self, sentence: str, words: Sequence[str]) -> str:
         """One of ``words``, the first one by default, after something went wrong."""
-        self._complain(sentence)
+        self._report_problem(sentence)
         choice = click.Choice([word[0] for word in words])
         question = ", ".join(f"({word[0]}){word[1:]}" for word in words)
         letter = prompt(f"What now? {question}", type=choice, default=words[0][0], show_choices=False)
@@ -109,18 +109,18 @@ class Answers:
 
     def allow(self, question: str, otherwise: str) -> None:
         """Go on only if somebody says yes."""
-        if not self.asks:
+        if not self.is_interactive:
             raise click.ClickException(otherwise)
         if not confirm(question, default=False):
             raise click.ClickException("nothing is changed")
 
-    def _complain(self, sentence: str) -> None:
-        if not self.asks:
+    def _report_problem(self, sentence: str) -> None:
+        if not self.is_interactive:
             raise click.ClickException(sentence)
         echo(sentence, fg="yellow")
 
-    def _asked(self, text: str, default: str | None, *, hidden: bool, otherwise: str) -> str:
-        if not self.asks:
+    def _prompt_for(self, text: str, default: str | None, *, hidden: bool, otherwise: str) -> str:
+        if not self.is_interactive:
             if default is None:
                 raise click.ClickException(otherwise)
             return default

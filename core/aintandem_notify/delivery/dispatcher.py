@@ -51,7 +51,7 @@ class DestinationStatus:
 
 
 @dataclass(slots=True)
-class _Running:
+class _RunningWorker:
     worker: Worker
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     ended: trio.Event = field(default_factory=trio.Event)
@@ -83,7 +83,7 @@ class Dispatcher:
         self._clock = clock
         self._chance = chance
         self._announce = announce
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, _RunningWorker] = {}
 
     def start(self, settings: DestinationSettings, place: PlaceHash | None = None) -> None:
         """Work on this destination's queue from now on; one that works already must be stopped first.
@@ -102,7 +102,7 @@ class Dispatcher:
             wake=self.wake,
             place=place,
         )
-        self._running[settings.name] = running = _Running(worker)
+        self._running[settings.name] = running = _RunningWorker(worker)
         self._nursery.start_soon(running.run, name=f"worker of {settings.name}")
 
     async def stop(self, name: str, timeout: float) -> None:
@@ -132,7 +132,7 @@ class Dispatcher:
         Whether anything changed: false when it was paused already. What waits still grows too old meanwhile.
         Raises LookupError for a name without a worker, StoreError when it cannot be stored.
         """
-        moved = await self._worker(name).change(gates.pause)
+        moved = await self._worker(name).change_gate(gates.pause)
         if moved:
             log.info("destination paused by hand", name=name)
         return moved
@@ -142,18 +142,18 @@ class Dispatcher:
 
         Whether anything changed: false when nothing held it back. Raises as ``pause``.
         """
-        moved = await self._worker(name).change(gates.resume)
+        moved = await self._worker(name).change_gate(gates.resume)
         if moved:
             log.info("destination resumed by hand", name=name)
         return moved
 
-    async def try_mended(self) -> None:
+    async def unpark_all(self) -> None:
         """Somebody may have mended what only a person can: try parked destinations at once."""
         for name, one in self._running.items():
             if one.worker.gate.state not in HELD_STATES:
                 continue
             try:
-                if await one.worker.change(gates.unpark):
+                if await one.worker.change_gate(gates.unpark):
                     log.info("parked destination is tried at once", name=name)
             except StoreError as error:
                 log.warning("destination stays on hold", name=name, reason=str(error))
@@ -171,18 +171,18 @@ class Dispatcher:
         """The destinations that have a worker, and so can be paused and resumed."""
         return tuple(self._running)
 
-    async def rest(self) -> None:
+    async def wait_idle(self) -> None:
         """Returns once all destinations have got what they can take now."""
         async with trio.open_nursery() as nursery:
             for one in self._running.values():
-                nursery.start_soon(one.worker.rest)
+                nursery.start_soon(one.worker.wait_idle)
 
     async def drain(self, timeout: float) -> None:
         """Take nothing more; what is in flight may end within ``timeout`` seconds, the rest stays queued."""
         await self._end(self._running, timeout)
         self._running = {}
 
-    async def _end(self, running: dict[str, _Running], timeout: float) -> None:
+    async def _end(self, running: dict[str, _RunningWorker], timeout: float) -> None:
         """As ``drain``, for these; a worker whose plugin does not let go after that is left to itself."""
         for one in running.values():
             one.worker.drain()
@@ -206,19 +206,19 @@ class Dispatcher:
             if name in self._running:
                 self._running[name].worker.wake()
 
-    async def look_around(self) -> None:
+    async def poll_store_forever(self) -> None:
         """Notice what other agents that share the store have queued, put back, or turned; runs for ever."""
         while True:
             await trio.sleep(POLL_INTERVAL_S)
             workers = {name: one.worker for name, one in self._running.items()}
             instant = Instant(self._clock.now(), trio.current_time())
             try:
-                found = await self._storage.run(partial(_news, workers=workers, instant=instant))
+                found = await self._storage.run(partial(_destinations_with_work, workers=workers, instant=instant))
             except StoreError:
                 continue  # the workers tell of the trouble
             self.wake(found)
             for worker in workers.values():
-                worker.noticed()
+                worker.recheck_gate()
 
     async def queues(self) -> dict[str, Queue]:
         """What waits, by destination, also for those without a worker. Raises StoreError."""
@@ -229,7 +229,7 @@ class Dispatcher:
 
         return await self._storage.run(read)
 
-    async def mention_left_behind(self) -> None:
+    async def log_orphaned_queues(self) -> None:
         """Log the queues of destinations that nobody works on: removed from the config, or misnamed."""
         try:
             queues = await self.queues()
@@ -252,7 +252,9 @@ class Dispatcher:
 
         def read(store: Store) -> tuple[dict[str, Queue], dict[str, Gate]]:
             with store.transaction(purpose=Purpose.LOOK):
-                return store.outbox.queues(), {name: one.look(store, instant) for name, one in workers.items()}
+                return store.outbox.queues(), {
+                    name: one.read_gate(store, instant) for name, one in workers.items()
+                }
 
         queues, found = await self._storage.run(read)
         return (
@@ -265,11 +267,11 @@ class Dispatcher:
         )
 
 
-def _news(store: Store, *, workers: Mapping[str, Worker], instant: Instant) -> set[str]:
+def _destinations_with_work(store: Store, *, workers: Mapping[str, Worker], instant: Instant) -> set[str]:
     """Which destinations have something to deliver; the workers learn how their gates stand."""
     with store.transaction(purpose=Purpose.LOOK):
         for worker in workers.values():
-            worker.look(store, instant)
+            worker.read_gate(store, instant)
         return store.outbox.waiting(list(workers))
 
 
@@ -278,7 +280,7 @@ def _status(worker: Worker, gate: Gate, queue: Queue | None, instant: Instant) -
     wait_s = max(0.0, gate.retry_at - instant.now_s)
     return DestinationStatus(
         name=worker.settings.name,
-        state="draining" if worker.draining else gate.shown,
+        state="draining" if worker.draining else gate.label,
         queued=queue.queued if queue else 0,
         oldest=queue.oldest if queue else None,
         last_error=gate.last_error,
@@ -305,7 +307,7 @@ async def open_dispatcher(
                 nursery, storage=storage, host=host, clock=clock, chance=chance, announce=announce
             )
             if storage.is_shared:
-                nursery.start_soon(dispatcher.look_around)
+                nursery.start_soon(dispatcher.poll_store_forever)
             yield dispatcher
         finally:
             nursery.cancel_scope.cancel()

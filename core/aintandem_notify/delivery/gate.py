@@ -45,7 +45,8 @@ HELD_STATES: Final = frozenset({GateState.PARKED, GateState.DISABLED})
 class Gate:
     """``failures`` in a row; nothing is sent before ``retry_at`` (trouble) and ``slot_at`` (rate).
 
-    ``asked``: the destination itself asked for the pause until ``retry_at``. ``paused``: held back by hand.
+    ``pause_requested``: the destination itself asked for the pause until ``retry_at``.
+    ``paused``: an operator has paused it.
     """
 
     state: GateState = GateState.OPEN
@@ -53,7 +54,7 @@ class Gate:
     retry_at: float = 0.0
     slot_at: float = 0.0
     last_error: str | None = None
-    asked: bool = False
+    pause_requested: bool = False
     paused: bool = False
 
     @property
@@ -64,16 +65,16 @@ class Gate:
         return max(self.retry_at, self.slot_at)
 
     @property
-    def flows(self) -> bool:
+    def is_flowing(self) -> bool:
         """Whether nothing but the rate holds anything back."""
         return self.state is GateState.OPEN and not self.paused
 
     @property
-    def shown(self) -> str:
+    def label(self) -> str:
         """The state for people; a pause by hand is what they asked for and comes first."""
         return "paused" if self.paused else self.state.value
 
-    def room(self, in_flight: int, rate: Rate | None) -> int:
+    def claim_limit(self, in_flight: int, rate: Rate | None) -> int:
         """How many may be taken at once: one by one while in doubt (half-open) and under a rate."""
         return 1 if self.state is not GateState.OPEN or rate is not None else in_flight
 
@@ -121,7 +122,7 @@ def record_verdict(gate: Gate, verdict: Verdict, now: float, chance: Chance) -> 
         case _:
             pauses = PROBE_S if gate.state in HELD_STATES else BACKOFF_S
             pause = stepped_delay(max(gate.failures - 1, 0), pauses=pauses, chance=chance)
-            return replace(gate, retry_at=now + pause, asked=False, last_error=verdict.reason)
+            return replace(gate, retry_at=now + pause, pause_requested=False, last_error=verdict.reason)
 
 
 def _well(gate: Gate, last_error: str | None) -> Gate:
@@ -131,17 +132,17 @@ def _well(gate: Gate, last_error: str | None) -> Gate:
 def _rest(
     gate: Gate, state: GateState, pauses: Sequence[float], verdict: Verdict, now: float, chance: Chance
 ) -> Gate:
-    if verdict.after is None:
+    if verdict.retry_after_s is None:
         pause = stepped_delay(gate.failures, pauses=pauses, chance=chance)
     else:
         # Never earlier than asked, and not all at the same moment.
-        pause = stepped_delay(0, pauses=(max(verdict.after, MIN_REQUESTED_PAUSE_S),), chance=chance)
+        pause = stepped_delay(0, pauses=(max(verdict.retry_after_s, MIN_REQUESTED_PAUSE_S),), chance=chance)
     return replace(
         gate,
         state=state,
         failures=gate.failures + 1,
         retry_at=now + pause,
-        asked=verdict.after is not None,
+        pause_requested=verdict.retry_after_s is not None,
         last_error=verdict.reason,
     )
 
@@ -154,12 +155,12 @@ def pause(gate: Gate) -> Gate:
 def resume(gate: Gate) -> Gate:
     """Let go by hand: no pause of any kind holds it any more, and one in trouble is tried at once."""
     state = GateState.PARKED if gate.state is GateState.DISABLED else gate.state
-    return replace(gate, state=state, paused=False, retry_at=0.0, asked=False)
+    return replace(gate, state=state, paused=False, retry_at=0.0, pause_requested=False)
 
 
 def unpark(gate: Gate) -> Gate:
     """Somebody may have mended the destination: a parked one is tried at once, unless it asked for its pause."""
-    return gate if gate.paused or gate.state not in HELD_STATES or gate.asked else resume(gate)
+    return gate if gate.paused or gate.state not in HELD_STATES or gate.pause_requested else resume(gate)
 
 
 def after_restart(gate: Gate) -> Gate:
@@ -167,4 +168,4 @@ def after_restart(gate: Gate) -> Gate:
 
     What was asked for holds: by hand, and by the destination. Our own pauses do not: one in trouble is tried once.
     """
-    return gate if gate.asked else replace(gate, retry_at=0.0)
+    return gate if gate.pause_requested else replace(gate, retry_at=0.0)

@@ -26,7 +26,7 @@ def to_row(gate: Gate, now_s: float, now: datetime) -> GateRow:
         failures=gate.failures,
         updated_at=now,
         retry_at=_moment(gate.retry_at - now_s, now),
-        asked=gate.asked,
+        asked=gate.pause_requested,
         slot_at=_moment(gate.slot_at - now_s, now),
         paused=gate.paused,
         last_error=gate.last_error,
@@ -41,7 +41,7 @@ def from_row(row: GateRow, now_s: float, now: datetime) -> Gate:
         retry_at=_due(row.retry_at, row.updated_at, now_s, now),
         slot_at=_due(row.slot_at, row.updated_at, now_s, now),
         last_error=row.last_error,
-        asked=row.asked,
+        pause_requested=row.asked,
         paused=row.paused,
     )
 

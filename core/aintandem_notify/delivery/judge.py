@@ -28,7 +28,7 @@ class Action(StrEnum):
     """Only a person can mend the destination: rare probes, the queue is kept."""
     DISABLE = "disable"
     """The destination wants nothing more: no probes at all, the queue is kept."""
-    AGAIN = "again"
+    RETRY = "again"
     """The plugin failed on this message: it alone is tried again."""
     REFUSE = "refuse"
     """The destination does not take this one: after one more try as plain text it is dead."""
@@ -46,16 +46,16 @@ class FaultHistory:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``after``: seconds that the destination asked for, None if it did not. ``history`` is to be kept.
+    """``retry_after_s``: seconds that the destination asked for, None if it did not. ``history`` is to be kept.
 
-    ``once_more``: the message is not dead yet, it gets its try as plain text.
+    ``retries_as_plain``: the message is not dead yet, it gets its try as plain text.
     """
 
     action: Action
     reason: str = ""
-    after: float | None = None
+    retry_after_s: float | None = None
     history: FaultHistory = FaultHistory()
-    once_more: bool = False
+    retries_as_plain: bool = False
 
 
 DELIVERED: Final = Verdict(Action.DELIVERED)
@@ -83,8 +83,8 @@ def judge(error: Exception | None, history: FaultHistory, *, plain: bool = False
     reason = describe_fault(error)
     for kind, action in _ACTIONS:
         if isinstance(error, kind):
-            once_more = action is Action.REFUSE and not plain
-            return Verdict(action, reason, requested_pause(error), history, once_more)
+            retries_as_plain = action is Action.REFUSE and not plain
+            return Verdict(action, reason, requested_pause(error), history, retries_as_plain)
     return _fault(error, reason, history, plain)
 
 
@@ -93,8 +93,10 @@ def _fault(error: Exception, reason: str, history: FaultHistory, plain: bool) ->
     count = history.count + 1 if fault == history.fault else 1
     if plain or count >= MAX_SAME_FAULTS:
         times = f" ({count} times)" if count > 1 else ""
-        return Verdict(Action.GIVE_UP, f"{reason}{times}", history=FaultHistory(fault, count), once_more=not plain)
-    return Verdict(Action.AGAIN, reason, history=FaultHistory(fault, count))
+        return Verdict(
+            Action.GIVE_UP, f"{reason}{times}", history=FaultHistory(fault, count), retries_as_plain=not plain
+        )
+    return Verdict(Action.RETRY, reason, history=FaultHistory(fault, count))
 
 
 def requested_pause(error: Exception) -> float | None:

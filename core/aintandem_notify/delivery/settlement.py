@@ -21,12 +21,12 @@ _STATES: Final = {
     Action.WAIT: DeliveryState.QUEUED,
     Action.PARK: DeliveryState.QUEUED,
     Action.DISABLE: DeliveryState.QUEUED,
-    Action.AGAIN: DeliveryState.QUEUED,
+    Action.RETRY: DeliveryState.QUEUED,
     Action.REFUSE: DeliveryState.DEAD,
     Action.GIVE_UP: DeliveryState.DEAD,
 }
 
-_COUNTED: Final = frozenset({Action.AGAIN, Action.REFUSE, Action.GIVE_UP})
+_COUNTED: Final = frozenset({Action.RETRY, Action.REFUSE, Action.GIVE_UP})
 """Trouble of the message; only that counts as an attempt."""
 
 
@@ -39,10 +39,10 @@ def settlement(
     claim: Claim, verdict: Verdict, receipt: Receipt | None, now: datetime, chance: Chance
 ) -> Settlement:
     """How the delivery stands after the try."""
-    due_at, state = now, DeliveryState.QUEUED if verdict.once_more else _STATES[verdict.action]
-    if verdict.action is Action.AGAIN:
+    due_at, state = now, DeliveryState.QUEUED if verdict.retries_as_plain else _STATES[verdict.action]
+    if verdict.action is Action.RETRY:
         due_at += timedelta(seconds=stepped_delay(claim.attempts, pauses=MESSAGE_PAUSES_S, chance=chance))
-    elif verdict.once_more:
+    elif verdict.retries_as_plain:
         due_at += timedelta(seconds=stepped_delay(0, pauses=MESSAGE_PAUSES_S, chance=chance))
     return Settlement(
         claim=claim,
@@ -52,7 +52,7 @@ def settlement(
         attempts=claim.attempts + (verdict.action in _COUNTED),
         fault=verdict.history.fault,
         fault_count=verdict.history.count,
-        plain=claim.plain or verdict.once_more,
+        plain=claim.plain or verdict.retries_as_plain,
         reason=_reason(claim, verdict),
         receipt=dict(receipt) if receipt is not None else None,
     )

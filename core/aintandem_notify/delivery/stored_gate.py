@@ -42,13 +42,13 @@ class StoredGate:
         self._name = name
         self._place = place
         self._hash: str | None = None
-        self._asked_for_pause = False
+        self._checked_for_pause = False
         self._interval_s = interval_s
         self._known = False
         self.value = Gate()
         """As it was committed last."""
 
-    def knows(self) -> bool:
+    def is_known(self) -> bool:
         """Whether ``value`` can be relied upon without a look into the store."""
         return self._known
 
@@ -60,35 +60,35 @@ class StoredGate:
             row = store.gates.read(self._name)
             if row is not None:
                 self.value = after_restart(from_row(row, instant.now_s, instant.now))
-                if row.settings is not None and row.settings != self._here(store):
+                if row.settings is not None and row.settings != self._place_hash(store):
                     self.value = Gate(paused=self.value.paused)  # what is known is of another place
-                self._say_held(self.value)
+                self._log_held(self.value)
             self._known = True
         return self.value
 
     def _read_shared(self, store: Store, instant: Instant, *, lock: bool) -> Gate:
         variant, now = store.variant(self._name), store.now(instant.now)
         row = store.gates.read(self._name, variant)
-        if lock and row is None and not self._asked_for_pause:
-            self._asked_for_pause = True
+        if lock and row is None and not self._checked_for_pause:
+            self._checked_for_pause = True
             # By hand while no agent ran, or of other settings: only a hand lets it go again.
             if store.gates.variants(self._name, paused=True):
                 store.gates.ensure(self._name, to_row(Gate(paused=True), instant.now_s, now), variant)
                 row = store.gates.read(self._name, variant)
         if lock and row is None and self._interval_s is not None:
             store.gates.ensure(self._name, to_row(Gate(), instant.now_s, now), variant)
-        if lock and (self._interval_s is not None or (row is not None and not _takes_all(row))):
+        if lock and (self._interval_s is not None or (row is not None and not _is_unrestricted(row))):
             row = store.gates.read(self._name, variant, lock=True)
         self.value = Gate() if row is None else from_row(row, instant.now_s, now)
         if not self._known:
-            self._say_held(self.value)
+            self._log_held(self.value)
         self._known = True
         return self.value
 
-    def keep(self, store: Store, before: Gate, after: Gate, instant: Instant) -> None:
+    def write(self, store: Store, before: Gate, after: Gate, instant: Instant) -> None:
         """Store what has to outlive a restart, or has to be known to others.
 
-        ``value`` is set once that is committed, with ``committed``.
+        ``value`` is set once that is committed, with ``on_committed``.
         """
         if store.is_shared:
             if before != after:
@@ -98,27 +98,27 @@ class StoredGate:
                     store.gates.let_go(self._name)
         elif must_be_stored(before, after, self._interval_s):
             row = to_row(after, instant.now_s, instant.now)
-            store.gates.write(self._name, replace(row, settings=self._here(store)))
+            store.gates.write(self._name, replace(row, settings=self._place_hash(store)))
 
-    def _here(self, store: Store) -> str | None:
+    def _place_hash(self, store: Store) -> str | None:
         if self._hash is None and self._place is not None:
             self._hash = self._place(store.read_salt())
         return self._hash
 
-    def committed(self, gate: Gate) -> None:
+    def on_committed(self, gate: Gate) -> None:
         """The transaction that kept this gate is on disk."""
         self.value = gate
 
-    def _say_held(self, gate: Gate) -> None:
+    def _log_held(self, gate: Gate) -> None:
         if gate.paused or gate.state in HELD_STATES:
             log.warning(
                 "destination is held back since before the start",
                 name=self._name,
-                state=gate.shown,
+                state=gate.label,
                 reason=gate.last_error,
                 until=_UNTIL["paused" if gate.paused else gate.state.value],
             )
 
 
-def _takes_all(row: GateRow) -> bool:
+def _is_unrestricted(row: GateRow) -> bool:
     return row.state == GateState.OPEN.value and not row.paused

@@ -82,12 +82,12 @@ class Worker:
         self._announce = announce
         self._wake = wake
         self._gate = StoredGate(settings.name, settings.rate.interval if settings.rate else None, place)
-        self._slot_s = 0.0
-        self._look_at_backlog_s = 0.0
-        self._news = trio.Event()
-        self._at_rest = trio.Event()
-        self._gate_moved = trio.Event()
-        self._pause = trio.CancelScope()
+        self._next_slot_s = 0.0
+        self._next_backlog_check_s = 0.0
+        self._work_available = trio.Event()
+        self._idle = trio.Event()
+        self._gate_changed = trio.Event()
+        self._wait_scope = trio.CancelScope()
         self._in_flight: tuple[int, ...] = ()
         self._store_failed = False
 
@@ -103,22 +103,22 @@ class Worker:
 
     def wake(self) -> None:
         """There may be something new to deliver."""
-        self._news.set()
+        self._work_available.set()
 
-    async def rest(self) -> None:
+    async def wait_idle(self) -> None:
         """Returns once all that can go out now has gone out; what gate or plugin hold back can not."""
-        if not self.gate.flows or not self._host.is_loaded(self.settings.name):
+        if not self.gate.is_flowing or not self._host.is_loaded(self.settings.name):
             return
-        self._at_rest = trio.Event()
+        self._idle = trio.Event()
         self.wake()
-        await self._at_rest.wait()
+        await self._idle.wait()
 
     def drain(self) -> None:
         """Take nothing more; ``run`` returns once what is in flight has ended and is recorded."""
         self.draining = True
-        self._pause.cancel()
+        self._wait_scope.cancel()
 
-    async def change(self, step: Callable[[Gate], Gate]) -> bool:
+    async def change_gate(self, step: Callable[[Gate], Gate]) -> bool:
         """Turn the gate by hand; whether it moved. Durable when it returns; raises StoreError."""
         instant = self._instant()
 
@@ -126,39 +126,39 @@ class Worker:
             with store.transaction(purpose=Purpose.RECORD):
                 before = self._gate.read(store, instant, lock=True)
                 after = step(before)
-                self._gate.keep(store, before, after, instant)
-            self._gate.committed(after)
+                self._gate.write(store, before, after, instant)
+            self._gate.on_committed(after)
             return before != after
 
         moved = await self._storage.run(act)
-        self._gate_moved.set()
+        self._gate_changed.set()
         return moved
 
-    def noticed(self) -> None:
+    def recheck_gate(self) -> None:
         """The store was looked into: the gate may stand otherwise, turned by somebody else."""
-        self._gate_moved.set()
+        self._gate_changed.set()
 
-    def look(self, store: Store, instant: Instant) -> Gate:
+    def read_gate(self, store: Store, instant: Instant) -> Gate:
         """How the destination stands by the store; inside a transaction."""
         return self._gate.read(store, instant)
 
     async def run(self) -> None:
         """Deliver, and give up what waits too long, also while the plugin cannot be called."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._look_after_waiting)
+            nursery.start_soon(self._expire_waiting)
             await self._deliver()
             nursery.cancel_scope.cancel()
 
-    async def _look_after_waiting(self) -> None:
+    async def _expire_waiting(self) -> None:
         await expire_waiting(
             self.settings,
             storage=self._storage,
             clock=self._clock,
             in_flight=lambda: self._in_flight,
-            taken_over=self._taken_over,
+            taken_over=self._on_taken_over,
         )
 
-    def _taken_over(self, count: int) -> None:
+    def _on_taken_over(self, count: int) -> None:
         if count and self.settings.fallback is not None:
             log.warning("deliveries taken over", name=self.settings.name, by=self.settings.fallback, count=count)
             self._wake([self.settings.fallback])
@@ -168,80 +168,80 @@ class Worker:
             with self._until_drained():
                 await self._host.wait_loaded(self.settings.name)
                 await self._wait_open()
-            self._news = trio.Event()
-            turn = await self._turn([])
+            self._work_available = trio.Event()
+            turn = await self._round([])
             while turn.claims:
-                turn = await self._turn(await self._send(turn.claims))
+                turn = await self._round(await self._send(turn.claims))
             if turn.next_due_s is not None:
-                if not self._news.is_set():
-                    self._at_rest.set()
+                if not self._work_available.is_set():
+                    self._idle.set()
                 with self._until_drained(), trio.move_on_after(turn.next_due_s):
-                    await self._news.wait()
+                    await self._work_available.wait()
 
     async def _wait_open(self) -> None:
         """Returns when the gate is open, be it by time or by hand."""
         while True:
-            self._gate_moved = trio.Event()
+            self._gate_changed = trio.Event()
             wait_s = self._opens_at(self.gate) - trio.current_time()
-            if not self.gate.flows:
-                self._at_rest.set()
+            if not self.gate.is_flowing:
+                self._idle.set()
             if wait_s <= 0:
                 return
             with trio.move_on_after(wait_s):
-                await self._gate_moved.wait()
+                await self._gate_changed.wait()
 
     def _opens_at(self, gate: Gate) -> float:
         # What was claimed may have waited for its plugin, and then went out later than its slot.
-        return max(gate.opens_at, self._slot_s)
+        return max(gate.opens_at, self._next_slot_s)
 
     def _until_drained(self) -> trio.CancelScope:
         """A scope that ``drain`` cancels."""
-        self._pause = trio.CancelScope()
+        self._wait_scope = trio.CancelScope()
         if self.draining:
-            self._pause.cancel()
-        return self._pause
+            self._wait_scope.cancel()
+        return self._wait_scope
 
     def _instant(self) -> Instant:
         return Instant(self._clock.now(), trio.current_time())
 
-    async def _send(self, claims: Sequence[Claim]) -> "list[_Outcome]":
+    async def _send(self, claims: Sequence[Claim]) -> "list[_Attempt]":
         """How each of them stands that was tried or is too old."""
         with self._until_drained():
             await self._host.wait_loaded(self.settings.name)
         if self.draining or not self._storage.may_send:
             return []
         now, aged_at = self._clock.now(), self._clock.capped_now()
-        old = [claim for claim in claims if self._outlived(claim, aged_at)]
-        ends = [_Outcome(give_up(claim, self.settings.max_age, now)) for claim in old]
-        live = [claim for claim in claims if not self._outlived(claim, aged_at)]
+        old = [claim for claim in claims if self._is_too_old(claim, aged_at)]
+        ends = [_Attempt(give_up(claim, self.settings.max_age, now)) for claim in old]
+        live = [claim for claim in claims if not self._is_too_old(claim, aged_at)]
         if live:
             if self.settings.rate is not None:
-                self._slot_s = trio.current_time() + self.settings.rate.interval
+                self._next_slot_s = trio.current_time() + self.settings.rate.interval
             results = await self._host.deliver(self.settings.name, list(map(render_claim, live)))
             ends += [self._settle(claim, result) for claim, result in zip(live, results, strict=False)]
         return ends
 
-    def _outlived(self, claim: Claim, now: datetime) -> bool:
+    def _is_too_old(self, claim: Claim, now: datetime) -> bool:
         return is_too_old(claim, self.settings.max_age, now)
 
-    def _settle(self, claim: Claim, result: DeliveryResult) -> "_Outcome":
+    def _settle(self, claim: Claim, result: DeliveryResult) -> "_Attempt":
         error, receipt = (None, result.receipt) if isinstance(result, Delivered) else (result.error, None)
         verdict = judge(error, fault_history(claim), plain=claim.plain)
         if verdict.action is not Action.DELIVERED:
-            self._say(claim, verdict)
+            self._log_verdict(claim, verdict)
         instant = self._instant()
-        return _Outcome(settlement(claim, verdict, receipt, instant.now, self._chance), verdict, instant.now_s)
+        return _Attempt(settlement(claim, verdict, receipt, instant.now, self._chance), verdict, instant.now_s)
 
-    def _say(self, claim: Claim, verdict: Verdict) -> None:
+    def _log_verdict(self, claim: Claim, verdict: Verdict) -> None:
         facts = {"destination": self.settings.name, "notification": claim.notification.id}
-        if verdict.once_more:
+        if verdict.retries_as_plain:
             log.warning("notification refused, trying it once more as plain text", **facts, reason=verdict.reason)
         elif verdict.action in (Action.REFUSE, Action.GIVE_UP):
             log.warning("delivery given up", **facts, reason=verdict.reason)
-        elif verdict.action is Action.AGAIN:
+        elif verdict.action is Action.RETRY:
             log.warning("plugin failed on a notification, trying it again", **facts, reason=verdict.reason)
 
-    def _say_moved(self, before: Gate, after: Gate) -> None:
+    def _report_gate_change(self, before: Gate, after: Gate) -> None:
         name, now, reason = self.settings.name, self._clock.now(), after.last_error or ""
         if before.state is after.state:
             if after.failures > before.failures:
@@ -254,7 +254,7 @@ class Worker:
         elif before.state in HELD_STATES:
             self._announce(DestinationRecoveredEvent(timestamp=now, instance=name))
 
-    async def _turn(self, outcomes: "Sequence[_Outcome]") -> "_Turn":
+    async def _round(self, outcomes: "Sequence[_Attempt]") -> "_Round":
         """Record what went out and take the next, in one hop.
 
         While the store fails nothing is sent: what went out is remembered here until it is recorded, since
@@ -264,37 +264,37 @@ class Worker:
             try:
                 # A cancellation must not make us forget what went out; a hop is short.
                 with trio.CancelScope(shield=bool(outcomes)):
-                    turn = await self._storage.run(self._turn_in_store(outcomes))
+                    turn = await self._storage.run(self._round_in_store(outcomes))
             except StoreError as error:
-                self._say_store(str(error))
+                self._log_store_trouble(str(error))
                 # Without anything to record, a drain ends the pause; with it, the next try must still come.
                 with trio.CancelScope() if outcomes else self._until_drained():
                     await trio.sleep(stepped_delay(attempt, pauses=STORE_PAUSES_S, chance=self._chance))
             else:
-                self._say_store(None)
-                self._say_moved(turn.before, turn.after)
-                self._taken_over(turn.taken_over)
+                self._log_store_trouble(None)
+                self._report_gate_change(turn.before, turn.after)
+                self._on_taken_over(turn.taken_over)
                 if turn.folded:
                     log.info("backlog folded into a summary", name=self.settings.name, count=turn.folded)
                 return turn
         raise AssertionError("count() does not end")
 
-    def _turn_in_store(self, outcomes: "Sequence[_Outcome]") -> "Callable[[Store], _Turn]":
+    def _round_in_store(self, outcomes: "Sequence[_Attempt]") -> "Callable[[Store], _Round]":
         """What a turn does in the store's thread, where nothing else turns the gate at the same time."""
         instant = self._instant()
 
-        def turn(store: Store) -> _Turn:
-            if not outcomes and self._gate.knows() and not self._room(self.gate, instant):
-                return _Turn(self.gate, self.gate)
+        def turn(store: Store) -> _Round:
+            if not outcomes and self._gate.is_known() and not self._claim_limit(self.gate, instant):
+                return _Round(self.gate, self.gate)
             with store.transaction(purpose=Purpose.RECORD):
                 done = self._settle_and_claim(store, outcomes, instant)
-            self._gate.committed(done.after)
+            self._gate.on_committed(done.after)
             self._in_flight = tuple(claim.id for claim in done.claims)
             return done
 
         return turn
 
-    def _settle_and_claim(self, store: Store, outcomes: "Sequence[_Outcome]", instant: Instant) -> "_Turn":
+    def _settle_and_claim(self, store: Store, outcomes: "Sequence[_Attempt]", instant: Instant) -> "_Round":
         name, horizon = self.settings.name, instant.now + HORIZON
         before = gate = self._gate.read(store, instant, lock=True)
         if len(outcomes) < len(self._in_flight):
@@ -309,8 +309,8 @@ class Worker:
                 gate = gates.record_verdict(gate, outcome.verdict, outcome.at_s, self._chance)
             elif store.is_shared:
                 gate = gates.cancel_probe(gate)
-        turn = _Turn(before, gate, taken_over=len(others), folded=self._fold(store, gate, instant))
-        if most := self._room(gate, instant):
+        turn = _Round(before, gate, taken_over=len(others), folded=self._fold(store, gate, instant))
+        if most := self._claim_limit(gate, instant):
             # In trouble nothing is sent whose end could not be recorded, but for what tells of the trouble.
             thread, idle_s = (None, IDLE_S) if store.status.is_well else (STORE_THREAD, STORE_IDLE_S)
             claims = store.outbox.claim(name, most=most, now=instant.now, horizon=horizon, thread=thread)
@@ -321,29 +321,29 @@ class Worker:
                 if store.is_shared:
                     gate = gates.start_probe(gate, instant.now_s)
             turn = replace(turn, after=gate, claims=claims, next_due_s=next_due_s)
-        self._gate.keep(store, before, gate, instant)
+        self._gate.write(store, before, gate, instant)
         return turn
 
     def _fold(self, store: Store, gate: Gate, instant: Instant) -> int:
         """Fold the backlog, if it is too much; how many. Only once the destination is known to be well."""
-        if not gate.flows:
-            self._look_at_backlog_s = 0.0
+        if not gate.is_flowing:
+            self._next_backlog_check_s = 0.0
             return 0
         if (
             self.settings.digest_over is None
-            or instant.now_s < self._look_at_backlog_s
+            or instant.now_s < self._next_backlog_check_s
             or not store.status.is_well
         ):
             return 0
-        self._look_at_backlog_s = instant.now_s + BACKLOG_EVERY_S
+        self._next_backlog_check_s = instant.now_s + BACKLOG_EVERY_S
         return fold_backlog(store, self.settings.name, self.settings.digest_over, instant.now)
 
-    def _room(self, gate: Gate, instant: Instant) -> int:
+    def _claim_limit(self, gate: Gate, instant: Instant) -> int:
         """How many may be claimed now."""
         is_open = not self.draining and instant.now_s >= self._opens_at(gate)
-        return gate.room(self.settings.in_flight, self.settings.rate) if is_open else 0
+        return gate.claim_limit(self.settings.in_flight, self.settings.rate) if is_open else 0
 
-    def _say_store(self, trouble: str | None) -> None:
+    def _log_store_trouble(self, trouble: str | None) -> None:
         if trouble is not None and not self._store_failed:
             log.error("sending stops until the store works again", name=self.settings.name, reason=trouble)
         elif trouble is None and self._store_failed:
@@ -352,7 +352,7 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
+class _Attempt:
     """How a claimed delivery ended, at ``at_s`` of trio's clock; without a verdict it was not tried."""
 
     settlement: Settlement
@@ -361,7 +361,7 @@ class _Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
+class _Round:
     """The gate before and after, what to send now, and when there is nothing: the seconds until looking again.
 
     ``taken_over``: how many of what died another destination has got. ``folded``: how many became a summary.

@@ -51,15 +51,15 @@ async def send_sample(loaded: LoadedConfig, destination: str, event_type: str) -
     async with _http(config) as http, _instances(loaded, http, (destination,)) as host:
         (status,) = host.snapshot()
         if status.state is not InstanceState.LOADED:
-            return CheckResult(destination, fine=False, detail=f"{status.state}: {status.reason}")
+            return CheckResult(destination, is_ok=False, detail=f"{status.state}: {status.reason}")
         timeout_s = config.instances[destination].common.timeout + LATE_S
         with trio.move_on_after(timeout_s) as limit:
             (result,) = await host.deliver(destination, [notification])
         if limit.cancelled_caught:
-            return CheckResult(destination, fine=False, detail=f"deliver has not ended after {timeout_s:g} s")
+            return CheckResult(destination, is_ok=False, detail=f"deliver has not ended after {timeout_s:g} s")
     if isinstance(result, Delivered):
-        return CheckResult(destination, fine=True, detail="delivered")
-    return CheckResult(destination, fine=False, detail=describe_error(result.error))
+        return CheckResult(destination, is_ok=True, detail="delivered")
+    return CheckResult(destination, is_ok=False, detail=describe_error(result.error))
 
 
 def _expect(kind: str, name: str, known: Sequence[str], config: Config) -> None:
@@ -71,12 +71,12 @@ def _expect(kind: str, name: str, known: Sequence[str], config: Config) -> None:
 
 async def _try_instance(host: PluginHost, status: InstanceStatus) -> CheckResult:
     if status.state is not InstanceState.LOADED:
-        return CheckResult(status.name, fine=False, detail=f"{status.state}: {status.reason}")
+        return CheckResult(status.name, is_ok=False, detail=f"{status.state}: {status.reason}")
     try:
         await host.check(status.name)
     except Exception as error:  # noqa: BLE001  # whatever the plugin's check raises is the answer
-        return CheckResult(status.name, fine=False, detail=describe_error(error))
-    return CheckResult(status.name, fine=True, detail="")
+        return CheckResult(status.name, is_ok=False, detail=describe_error(error))
+    return CheckResult(status.name, is_ok=True, detail="")
 
 
 def _http(config: Config) -> HttpClient:

@@ -22,7 +22,7 @@ from aintandem_notify.http_client import HttpClient
 from aintandem_notify.log import describe_error
 from aintandem_notify.orchestrator import InvalidId, OrchestratorApi, Session, credentials_from_config
 
-ANSWER_S: Final = 30.0
+ANSWER_TIMEOUT_S: Final = 30.0
 """Seconds that the orchestrator gets for all that it is asked."""
 
 
@@ -30,7 +30,7 @@ async def check_orchestrator(config: Config, http: HttpClient) -> CheckResult:
     """Log in, look for the projects of the config, and log out again."""
     orchestrator = config.orchestrator
     if orchestrator.embedded:
-        return CheckResult("orchestrator", fine=True, detail="the embedded simulator")
+        return CheckResult("orchestrator", is_ok=True, detail="the embedded simulator")
     clock = SystemClock()
     session = Session(
         orchestrator.url,
@@ -41,15 +41,15 @@ async def check_orchestrator(config: Config, http: HttpClient) -> CheckResult:
         announce=lambda event: None,  # noqa: ARG005
     )
     try:
-        with trio.fail_after(ANSWER_S):
+        with trio.fail_after(ANSWER_TIMEOUT_S):
             await session.token()  # fails at once, where the API tries again and again
             found = await _find_projects(config.projects, OrchestratorApi(session, http, clock))
             await session.logout()
     except trio.TooSlowError:
-        return CheckResult("orchestrator", fine=False, detail=f"no answer within {ANSWER_S:g} s")
+        return CheckResult("orchestrator", is_ok=False, detail=f"no answer within {ANSWER_TIMEOUT_S:g} s")
     except AInTandemNotifyError as error:
-        return CheckResult("orchestrator", fine=False, detail=describe_error(error) + _advice(error))
-    return CheckResult("orchestrator", fine=not found.unknown, detail=found.describe())
+        return CheckResult("orchestrator", is_ok=False, detail=describe_error(error) + _advice(error))
+    return CheckResult("orchestrator", is_ok=not found.unknown, detail=found.describe())
 
 
 def _advice(error: AInTandemNotifyError) -> str:

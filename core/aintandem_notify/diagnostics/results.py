@@ -8,5 +8,5 @@ class CheckResult:
     """How one thing did; ``detail`` says what was found, or what is wrong."""
 
     name: str
-    fine: bool
+    is_ok: bool
     detail: str

@@ -76,8 +76,8 @@ def _connect(loaded: LoadedConfig) -> None:
     echo_lines("\nDoes everything answer?\n", bold=True)
     log.silence()  # what there is to say is shown below
     trials = run_interruptible(check_all, loaded)
-    rows = [("yes" if trial.fine else "NO", trial.name, trial.detail) for trial in trials]
+    rows = [("yes" if trial.is_ok else "NO", trial.name, trial.detail) for trial in trials]
     for line in table_lines(rows, terminal_width()):
         echo(line)
-    if not all(trial.fine for trial in trials):
+    if not all(trial.is_ok for trial in trials):
         sys.exit(EXIT_FAILED)

@@ -65,8 +65,8 @@ def list_deliveries(
     from aintandem_notify.control.client.backend import open_backend
 
     wanted = filter_from_options(**where, states=states)
-    with open_backend(config) as desk:
-        page = desk.page(wanted, most=limit, before=before)
+    with open_backend(config) as backend:
+        page = backend.page(wanted, most=limit, before=before)
     if as_json:
         show_json(page)
         return
@@ -90,8 +90,8 @@ def show(arguments: tuple[str, ...], as_json: bool) -> None:
     from aintandem_notify.control.client.backend import open_backend
 
     config, reference = config_and_name(arguments, "ID")
-    with open_backend(config) as desk:
-        found = desk.show(reference)
+    with open_backend(config) as backend:
+        found = backend.show(reference)
     if as_json:
         show_json(found)
     else:
@@ -154,8 +154,8 @@ def _act(
     if not ids and not yes:
         named = " ".join(f"--{name} {value}" for name, value in where.items() if value)
         require_confirmation(f"{what.capitalize()} all {' and '.join(meant)} deliveries {named}".strip() + "?")
-    with open_backend(config) as desk:
-        handled = desk.act(what, ids) if ids else desk.act_on_all(what, wanted)
+    with open_backend(config) as backend:
+        handled = backend.apply(what, ids) if ids else backend.apply_to_all(what, wanted)
     if as_json:
         show_json(handled)
     else:

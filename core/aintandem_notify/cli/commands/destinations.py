@@ -28,7 +28,7 @@ def pause(arguments: tuple[str, ...], as_json: bool) -> None:
     Of several NAMEs none is paused when one of them is unknown.
     What is due waits meanwhile; what waits longer than max_age is given up as always.
     """
-    _turn(arguments, as_json, paused=True)
+    _set_paused(arguments, as_json, paused=True)
 
 
 @destinations.command(
@@ -38,16 +38,16 @@ def pause(arguments: tuple[str, ...], as_json: bool) -> None:
 @json_option
 def resume(arguments: tuple[str, ...], as_json: bool) -> None:
     """Send to NAME again; one that is parked or backs off is tried at once."""
-    _turn(arguments, as_json, paused=False)
+    _set_paused(arguments, as_json, paused=False)
 
 
-def _turn(arguments: tuple[str, ...], as_json: bool, *, paused: bool) -> None:
+def _set_paused(arguments: tuple[str, ...], as_json: bool, *, paused: bool) -> None:
     from aintandem_notify.control.client.backend import open_backend
 
     config, found = config_and_names(arguments, "NAME")
     state = "paused" if paused else "resumed"
-    with open_backend(config) as desk:
-        turned = desk.turn(found, paused=paused)
+    with open_backend(config) as backend:
+        turned = backend.set_paused(found, paused=paused)
     if as_json:
         show_json(turned)
         return

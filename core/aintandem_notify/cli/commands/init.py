@@ -80,7 +80,7 @@ def init(
         projects=tuple(dict.fromkeys(projects)),
         plugins=plugins,
         settings=_settings(settings),
-        asks=not yes,
+        is_interactive=not yes,
     )
     _expect_room(config, answers, force=force)
     draft = _orchestrator(answers)
@@ -140,30 +140,30 @@ def _orchestrator(answers: Answers) -> Draft:
     while True:
         url = answers.ask("url", "URL of the orchestrator, or simulator if you have none", default=DEFAULT_URL)
         if (problem := url_problem(url)) is not None:
-            answers.again("url", f"The URL {problem}.")
+            answers.reject("url", f"The URL {problem}.")
             continue
         # A script has said it all; a person is not to type a login for nobody.
-        if answers.asks and (reason := run_interruptible(connection_problem, url)) is not None:
-            answers.again("url", f"Nothing to work with at {url}: {reason}")
+        if answers.is_interactive and (reason := run_interruptible(connection_problem, url)) is not None:
+            answers.reject("url", f"Nothing to work with at {url}: {reason}")
             continue
         username, password, token = ("", "", "") if url == SIMULATOR else _login(answers)
         listed = run_interruptible(probe_projects, url, username, password, token)
         if not isinstance(listed, ProbeFailure):
             return Draft(url.rstrip("/"), username, password, _projects(listed, answers), token=token)
         if listed.is_login:
-            answers.again(
+            answers.reject(
                 "token" if token else "password", f"The orchestrator refuses this login: {listed.reason}"
             )
             answers.forget("username")
         else:
-            answers.again("url", f"Nothing to work with at {url}: {listed.reason}")
+            answers.reject("url", f"Nothing to work with at {url}: {listed.reason}")
 
 
 def _login(answers: Answers) -> tuple[str, str, str]:
     """A username and a password, or neither and a token."""
     if not answers.knows("token"):
         # A script that says nothing is no newcomer who has a token.
-        default = "" if answers.asks else "admin"
+        default = "" if answers.is_interactive else "admin"
         username = answers.ask("username", "Username (empty: you have a token)", default=default)
         if username:
             return username, answers.ask("password", "Password", hidden=True), ""
@@ -178,7 +178,7 @@ def _projects(listed: Sequence[tuple[str, str]], answers: Answers) -> list[tuple
         if (problem := _unlisted(answers.projects, names, answers)) is not None:
             raise click.ClickException(problem)
         return [(one, names.get(one, "")) for one in answers.projects]
-    if not answers.asks:
+    if not answers.is_interactive:
         return [("*", "")]
     echo()
     echo("Projects:" if listed else "The orchestrator lists no project yet.")
@@ -227,7 +227,7 @@ def _plugin_types(answers: Answers) -> list[str]:
     given = [*answers.plugins, *(kind for kind, _ in answers.settings)]
     if unknown := [kind for kind in given if kind not in PLUGINS]:
         raise click.UsageError(f"no plugin to set up is called {unknown[0]}; there are {', '.join(types)}")
-    if given or not answers.asks:
+    if given or not answers.is_interactive:
         return list(dict.fromkeys(given)) or ["console"]
     echo()
     echo("Whom to tell:")
@@ -248,16 +248,16 @@ def _settled(kind: str, draft: Draft, config: Path, answers: Answers) -> DraftIn
     from aintandem_notify.init_wizard import PLUGINS, first_problem, load_draft
 
     while True:
-        instance = _asked(kind, answers)
+        instance = _ask_questions(kind, answers)
         draft_with = replace(draft, instances=[*draft.instances, instance])
         if (problem := first_problem(draft_with, config)) is not None:
             if not PLUGINS[kind].questions:
                 raise click.ClickException(f"{kind}: {problem}")
-            answers.again_for(kind, f"{kind}: {problem}")
+            answers.reject_plugin(kind, f"{kind}: {problem}")
             continue
         loaded = load_draft(draft_with, config)
         trial = run_interruptible(send_sample, loaded, instance.full_name, "task_completed")
-        if trial.fine:
+        if trial.is_ok:
             echo(f"{trial.name}: a test notification was delivered")
             return instance
         sentence = f"{trial.name}: the test notification was not delivered: {trial.detail}"
@@ -266,16 +266,16 @@ def _settled(kind: str, draft: Draft, config: Path, answers: Answers) -> DraftIn
                 return instance
             case "leave out":
                 return None
-        answers.again_for(kind)
+        answers.reject_plugin(kind)
 
 
-def _asked(kind: str, answers: Answers) -> DraftInstance:
+def _ask_questions(kind: str, answers: Answers) -> DraftInstance:
     from aintandem_notify.init_wizard import PLUGINS, DraftInstance
 
     plugin = PLUGINS[kind]
     keys: dict[str, str] = {}
     secrets: dict[str, str] = {}
-    if plugin.questions and answers.asks:
+    if plugin.questions and answers.is_interactive:
         echo()
         echo(kind)
     for question in plugin.questions:

@@ -63,8 +63,8 @@ def show(arguments: tuple[str, ...], as_json: bool) -> None:
     from aintandem_notify.control.client.backend import open_backend
 
     config, name = config_and_name(arguments, "NAME")
-    with open_backend(config) as desk:
-        found = desk.plugin(name)
+    with open_backend(config) as backend:
+        found = backend.plugin(name)
     if as_json:
         show_json(found)
     else:

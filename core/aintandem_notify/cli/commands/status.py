@@ -45,8 +45,8 @@ def status(config: Path, as_json: bool, alive: bool, ready: bool) -> None:
         _tell_health(config, "/readyz" if ready else "/healthz")
         return
     try:
-        with open_backend(config) as desk:
-            found = desk.status()
+        with open_backend(config) as backend:
+            found = backend.status()
     except NoStore as reason:
         found = status_without_store(config, str(reason))
     if as_json:

@@ -33,6 +33,6 @@ def test(arguments: tuple[str, ...], event_type: str) -> None:
     loaded = load(config)
     log.configure("warning", "text")
     trial = run_interruptible(send_sample, loaded, destination, event_type)
-    echo(f"{trial.name}: {trial.detail}", err=not trial.fine)
-    if not trial.fine:
+    echo(f"{trial.name}: {trial.detail}", err=not trial.is_ok)
+    if not trial.is_ok:
         sys.exit(EXIT_FAILED)

@@ -13,7 +13,7 @@ from aintandem_notify.control.client.offline_backend import OfflineBackend
 from aintandem_notify.control.client.remote_backend import RemoteBackend
 from aintandem_notify.control.deliveries import AdminAction
 from aintandem_notify.control.discovery import control_file, find_endpoint
-from aintandem_notify.control.refusal import RequestRefused
+from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.control.schemas import (
     BulkResponse,
     DeliveryDetailResponse,
@@ -60,15 +60,15 @@ class ControlBackend(Protocol):
         """All about one delivery."""
         ...
 
-    def act(self, what: AdminAction, references: Sequence[str]) -> BulkResponse:
+    def apply(self, what: AdminAction, references: Sequence[str]) -> BulkResponse:
         """Retry or drop these."""
         ...
 
-    def act_on_all(self, what: AdminAction, wanted: DeliveryFilter) -> BulkResponse:
+    def apply_to_all(self, what: AdminAction, wanted: DeliveryFilter) -> BulkResponse:
         """Retry or drop all that are meant."""
         ...
 
-    def turn(self, names: Sequence[str], *, paused: bool) -> PauseResponse:
+    def set_paused(self, names: Sequence[str], *, paused: bool) -> PauseResponse:
         """Pause or resume these destinations; refused, and then nothing has changed, when one is unknown."""
         ...
 

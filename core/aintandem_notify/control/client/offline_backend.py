@@ -1,4 +1,4 @@
-"""The desk where no agent runs: the same answers, out of the store itself."""
+"""The backend where no agent runs: the same answers, out of the store itself."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -7,8 +7,8 @@ from typing import Final
 
 from aintandem_notify.control import deliveries
 from aintandem_notify.control.deliveries import AdminAction
+from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.control.peers import peers_of
-from aintandem_notify.control.refusal import RequestRefused
 from aintandem_notify.control.schemas import (
     BulkResponse,
     DeliveryDetailResponse,
@@ -31,7 +31,7 @@ NO_AGENT: Final = "no agent runs with this config"
 
 
 class OfflineBackend:
-    """As ``reach.Desk`` says; ``instances`` are the plugin instances of the config."""
+    """As ``ControlBackend`` says; ``instances`` are the plugin instances of the config."""
 
     def __init__(self, config: Path, store: Store, instances: Sequence[str], clock: Clock) -> None:
         self._config = config
@@ -73,12 +73,12 @@ class OfflineBackend:
         """All about one delivery."""
         return deliveries.show(self._store, reference)
 
-    def act(self, what: AdminAction, references: Sequence[str]) -> BulkResponse:
+    def apply(self, what: AdminAction, references: Sequence[str]) -> BulkResponse:
         """Retry or drop these; what is queued goes out when an agent runs."""
         now = self._clock.now()
         return deliveries.summarize([deliveries.apply(self._store, what, references, now=now, in_flight=tuple)])
 
-    def act_on_all(self, what: AdminAction, wanted: DeliveryFilter) -> BulkResponse:
+    def apply_to_all(self, what: AdminAction, wanted: DeliveryFilter) -> BulkResponse:
         """Retry or drop all that are meant."""
         now, before = self._clock.now(), None
         steps: list[BulkResult] = []
@@ -88,7 +88,7 @@ class OfflineBackend:
             if (before := portion.before) is None:
                 return deliveries.summarize(steps)
 
-    def turn(self, names: Sequence[str], *, paused: bool) -> PauseResponse:
+    def set_paused(self, names: Sequence[str], *, paused: bool) -> PauseResponse:
         """Pause or resume these destinations, for when an agent runs."""
         step: Callable[[Gate], Gate] = gates.pause if paused else gates.resume
         if unknown := [name for name in names if name not in self._instances]:
@@ -99,17 +99,17 @@ class OfflineBackend:
         with self._store.transaction(fenced=False):
             return PauseResponse(
                 destinations=tuple(
-                    DestinationChange(name=name, changed=self._turn(name, step)) for name in dict.fromkeys(names)
+                    DestinationChange(name=name, changed=self._change(name, step)) for name in dict.fromkeys(names)
                 )
             )
 
-    def _turn(self, name: str, step: Callable[[Gate], Gate]) -> bool:
+    def _change(self, name: str, step: Callable[[Gate], Gate]) -> bool:
         # Where several agents share the store, for all settings that are known; a new one looks at those.
         variants = self._store.gates.variants(name) or [""]
-        changed = [variant for variant in variants if self._turn_variant(name, variant, step)]
+        changed = [variant for variant in variants if self._change_variant(name, variant, step)]
         return bool(changed)
 
-    def _turn_variant(self, name: str, variant: str, step: Callable[[Gate], Gate]) -> bool:
+    def _change_variant(self, name: str, variant: str, step: Callable[[Gate], Gate]) -> bool:
         stored = self._store.gates.read(name, variant, lock=self._store.membership is not None)
         before = Gate() if stored is None else from_row(stored, 0.0, self._clock.now())
         after = step(before)
@@ -122,14 +122,14 @@ class OfflineBackend:
     def _gate(self, name: str) -> Gate:
         rows = [self._store.gates.read(name, variant) for variant in self._store.gates.variants(name)]
         found = [from_row(row, 0.0, self._clock.now()) for row in rows if row is not None]
-        return min(found, key=lambda gate: gate.flows, default=Gate())
+        return min(found, key=lambda gate: gate.is_flowing, default=Gate())
 
 
 def _destination(name: str, gate: Gate, queue: Queue | None, *, configured: bool) -> DestinationResponse:
     flows = gate.state is GateState.OPEN and not gate.paused
     return DestinationResponse(
         name=name,
-        state=(None if flows else gate.shown) if configured else NOT_CONFIGURED,
+        state=(None if flows else gate.label) if configured else NOT_CONFIGURED,
         queued=queue.queued if queue else 0,
         oldest=queue.oldest if queue else None,
         last_error=gate.last_error,

@@ -1,4 +1,4 @@
-"""The desk of a running agent: each question is a request to its control API."""
+"""The backend of a running agent: each question is a request to its control API."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -8,7 +8,7 @@ import trio
 
 from aintandem_notify.control.deliveries import AdminAction
 from aintandem_notify.control.discovery import ControlEndpoint
-from aintandem_notify.control.refusal import RequestRefused
+from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.control.schemas import (
     BulkResponse,
     DeliveryDetailResponse,
@@ -23,7 +23,7 @@ from aintandem_notify.foundation.foreign_json import read_json
 from aintandem_notify.http_client import HttpAnswer, HttpClient
 from aintandem_notify.store import DeliveryFilter
 
-ANSWER_S: Final = 30.0
+ANSWER_TIMEOUT_S: Final = 30.0
 """Seconds that an answer may take; to change 100,000 deliveries takes some of them."""
 MOST_ANSWER: Final = 32 * 2**20
 
@@ -31,7 +31,7 @@ V = TypeVar("V", bound=ResponseModel)
 
 
 class RemoteBackend:
-    """As ``reach.Desk`` says."""
+    """As ``ControlBackend`` says."""
 
     def __init__(self, whereabouts: ControlEndpoint) -> None:
         self._whereabouts = whereabouts
@@ -53,15 +53,15 @@ class RemoteBackend:
         """All about one delivery."""
         return self._ask(DeliveryDetailResponse, "GET", f"/deliveries/{quote(reference, safe='')}")
 
-    def act(self, what: AdminAction, references: Sequence[str]) -> BulkResponse:
+    def apply(self, what: AdminAction, references: Sequence[str]) -> BulkResponse:
         """Retry or drop these."""
         return self._ask(BulkResponse, "POST", f"/deliveries/{what}", {"ids": list(references)})
 
-    def act_on_all(self, what: AdminAction, wanted: DeliveryFilter) -> BulkResponse:
+    def apply_to_all(self, what: AdminAction, wanted: DeliveryFilter) -> BulkResponse:
         """Retry or drop all that are meant."""
         return self._ask(BulkResponse, "POST", f"/deliveries/{what}", _filter(wanted))
 
-    def turn(self, names: Sequence[str], *, paused: bool) -> PauseResponse:
+    def set_paused(self, names: Sequence[str], *, paused: bool) -> PauseResponse:
         """Pause or resume these destinations."""
         path = f"/destinations/{'pause' if paused else 'resume'}"
         return self._ask(PauseResponse, "POST", path, {"names": list(names)})
@@ -92,7 +92,7 @@ class RemoteBackend:
                     where.address + path,
                     headers={"Authorization": f"Bearer {where.token}"},
                     json=body,
-                    timeout=ANSWER_S,
+                    timeout=ANSWER_TIMEOUT_S,
                     max_body=MOST_ANSWER,
                 )
 

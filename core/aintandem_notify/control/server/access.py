@@ -18,7 +18,7 @@ class AgentAccess:
     """``in_flight`` is asked in the store's thread, where no claim is made at the same time.
 
     ``destinations`` raises StoreError. ``pause`` and ``resume`` tell whether anything changed, and raise
-    StoreError, and LookupError for a name that is not ``turnable``. ``diagnose`` asks a plugin instance and raises
+    StoreError, and LookupError for a name that is not ``pausable``. ``diagnose`` asks a plugin instance and raises
     whatever that raises.
     """
 
@@ -27,14 +27,14 @@ class AgentAccess:
     started_at: datetime
     clock: Clock
     storage: Storage
-    pulse: StoreLiveness
+    liveness: StoreLiveness
     phase: Callable[[], str]
     projects: Callable[[], Sequence[ProjectStatus]]
     unwatched: Callable[[], UnwatchedProjects | None]
     plugins: Callable[[], Sequence[InstanceStatus]]
     diagnose: Callable[[str], Awaitable[Mapping[str, Any]]]
     destinations: Callable[[], Awaitable[Sequence[DestinationStatus]]]
-    turnable: Callable[[], Collection[str]]
+    pausable: Callable[[], Collection[str]]
     in_flight: Callable[[], Collection[int]]
     wake: Callable[[Iterable[str]], None]
     pause: Callable[[str], Awaitable[bool]]

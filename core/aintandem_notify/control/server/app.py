@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from aintandem_notify import log
 from aintandem_notify.control import deliveries
 from aintandem_notify.control.deliveries import AdminAction
-from aintandem_notify.control.refusal import RequestRefused
+from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.control.schemas import (
     BulkResponse,
     DeliveryDetailResponse,
@@ -67,10 +67,10 @@ def build_app(access: AgentAccess, *, token: str, address: str) -> ASGIApp:
                 ("GET", "/plugins/{name:path}", api.plugin),
                 ("GET", "/deliveries", api.page),
                 ("GET", "/deliveries/{id:path}", api.show),
-                ("POST", "/deliveries/retry", partial(api.act, AdminAction.RETRY)),
-                ("POST", "/deliveries/drop", partial(api.act, AdminAction.DROP)),
-                ("POST", "/destinations/pause", partial(api.turn, access.pause)),
-                ("POST", "/destinations/resume", partial(api.turn, access.resume)),
+                ("POST", "/deliveries/retry", partial(api.apply, AdminAction.RETRY)),
+                ("POST", "/deliveries/drop", partial(api.apply, AdminAction.DROP)),
+                ("POST", "/destinations/pause", partial(api.set_paused, access.pause)),
+                ("POST", "/destinations/resume", partial(api.set_paused, access.resume)),
             )
         ),
     ]
@@ -107,7 +107,7 @@ class _Api:
         reference, access = request.path_params["id"], self._access
         return await access.storage.run(lambda store: deliveries.show(store, reference, access.in_flight()))
 
-    async def act(self, what: AdminAction, request: Request) -> BulkResponse:
+    async def apply(self, what: AdminAction, request: Request) -> BulkResponse:
         """POST /deliveries/retry and /deliveries/drop, with ids or a filter"""
         body = await read_json_object(request)
         references, access = references_from_body(body), self._access
@@ -121,13 +121,13 @@ class _Api:
                 )
             ]
         else:
-            handled = await self._act_on_all(what, body)
+            handled = await self._apply_to_all(what, body)
         access.wake({name for step in handled for name in step.destinations})
         done = deliveries.summarize(handled)
         _log.info("deliveries changed by hand", act=what.value, count=done.count)
         return done
 
-    async def _act_on_all(self, what: AdminAction, body: dict[str, object]) -> "list[BulkResult]":
+    async def _apply_to_all(self, what: AdminAction, body: dict[str, object]) -> "list[BulkResult]":
         """Step by step, so that the agent's own work goes on in between."""
         wanted, access = filter_from_body(body), self._access
         now = access.clock.now()
@@ -147,10 +147,10 @@ class _Api:
             if (before := portion.before) is None:
                 return steps
 
-    async def turn(self, how: Callable[[str], Awaitable[bool]], request: Request) -> PauseResponse:
+    async def set_paused(self, how: Callable[[str], Awaitable[bool]], request: Request) -> PauseResponse:
         """POST /destinations/pause and /resume, with names"""
         names = names_from_body(await read_json_object(request))
-        if unknown := [name for name in names if name not in self._access.turnable()]:
+        if unknown := [name for name in names if name not in self._access.pausable()]:
             raise self._no_destination(*unknown)
         turned: list[DestinationChange] = []
         for name in dict.fromkeys(names):
@@ -161,7 +161,7 @@ class _Api:
         return PauseResponse(destinations=tuple(turned))
 
     def _no_destination(self, *names: str) -> RequestRefused:
-        known = ", ".join(self._access.turnable()) or "none"
+        known = ", ".join(self._access.pausable()) or "none"
         return RequestRefused(f"there is no destination {', '.join(names)}; there are: {known}", status=404)
 
 

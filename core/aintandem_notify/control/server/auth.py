@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Final
 
-from aintandem_notify.control.refusal import RequestRefused
+from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.foundation.http_server.cross_site import is_cross_site_write, is_loopback_host
 
 PUBLIC_PATHS: Final = frozenset({"/healthz", "/readyz"})

@@ -29,16 +29,16 @@ class DeadMansSwitch:
         self._stopped = False
         self._failed = False
 
-    async def beat_forever(self) -> Never:
+    async def ping_forever(self) -> Never:
         """A ping each interval; the settings are looked up each time, so a reload counts from the next."""
         while True:
             started_at = trio.current_time()
             settings = self._settings()
             if settings.heartbeat_url is not None:
-                await self.beat(settings.heartbeat_url)
+                await self.ping_if_well(settings.heartbeat_url)
             await trio.sleep_until(started_at + settings.heartbeat_interval)
 
-    async def beat(self, url: Secret) -> None:
+    async def ping_if_well(self, url: Secret) -> None:
         """Ping if all is well."""
         trouble = self._trouble()
         if trouble is not None and not self._stopped:
@@ -47,7 +47,7 @@ class DeadMansSwitch:
             _log.info("all is well, heartbeats go on")
         self._stopped = trouble is not None
         if trouble is None:
-            self._tell(await self._ping(url))
+            self._log_change(await self._ping(url))
 
     async def _ping(self, url: Secret) -> str | None:
         """What went wrong; None when it arrived."""
@@ -57,7 +57,7 @@ class DeadMansSwitch:
             return error.reason
         return None if 200 <= answer.status < 300 else f"HTTP {answer.status}"
 
-    def _tell(self, failure: str | None) -> None:
+    def _log_change(self, failure: str | None) -> None:
         if failure is not None and not self._failed:
             _log.warning("the heartbeat did not arrive", reason=failure)
         elif failure is None and self._failed:
@@ -71,6 +71,6 @@ async def open_dead_mans_switch(
 ) -> AsyncIterator[None]:
     """Pings within the block; ``trouble`` tells why there should be none, None when all is well."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(DeadMansSwitch(settings, trouble, http).beat_forever)
+        nursery.start_soon(DeadMansSwitch(settings, trouble, http).ping_forever)
         yield
         nursery.cancel_scope.cancel()

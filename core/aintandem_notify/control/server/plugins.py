@@ -4,12 +4,12 @@ from typing import Any, Final
 
 import trio
 
-from aintandem_notify.control.refusal import RequestRefused
+from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.control.schemas import PluginDetailResponse, PluginResponse
 from aintandem_notify.control.server.access import AgentAccess
 from aintandem_notify.log import describe_error, redact_values
 
-ANSWER_S: Final = 10.0
+ANSWER_TIMEOUT_S: Final = 10.0
 """Seconds that a plugin may take for its answer; whoever asks waits for it."""
 
 
@@ -19,8 +19,8 @@ async def plugin_detail(access: AgentAccess, name: str) -> PluginDetailResponse:
     if name not in found:
         raise RequestRefused(f"there is no instance {name}; there are: {', '.join(found) or 'none'}", status=404)
     facts: dict[str, Any] = {}
-    silence: str | None = f"its plugin has not answered within {ANSWER_S:.0f} s"
-    with trio.move_on_after(ANSWER_S):
+    silence: str | None = f"its plugin has not answered within {ANSWER_TIMEOUT_S:.0f} s"
+    with trio.move_on_after(ANSWER_TIMEOUT_S):
         try:
             facts = redact_values(dict(await access.diagnose(name)))
             silence = None

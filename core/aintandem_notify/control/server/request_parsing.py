@@ -7,7 +7,7 @@ from typing import Any, Final
 from starlette.requests import Request
 
 from aintandem_notify.control.deliveries import MAX_BATCH, MAX_PAGE_SIZE
-from aintandem_notify.control.refusal import RequestRefused
+from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.foundation.foreign_json import read_json
 from aintandem_notify.foundation.http_server.server import BodyRefused, read_body
 from aintandem_notify.store import DeliveryFilter, DeliveryState

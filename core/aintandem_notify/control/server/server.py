@@ -60,16 +60,16 @@ async def _serve(
             task_status.started()
             await trio.sleep_forever()
     except AlreadyRunning:
-        _tell_of_none("another agent with this config runs")
+        _log_unavailable("another agent with this config runs")
     except (OSError, StoreError) as error:
-        _tell_of_none(str(error))
+        _log_unavailable(str(error))
     except Exception:  # noqa: BLE001  # the border of the control API: what watches must not break what works
         _log.exception("the control API failed, the agent goes on without it")
     if not begun:
         task_status.started()
 
 
-def _tell_of_none(reason: str) -> None:
+def _log_unavailable(reason: str) -> None:
     _log.warning("no control API: status and the commands beside it cannot reach this agent", reason=reason)
 
 

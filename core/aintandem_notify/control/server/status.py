@@ -26,17 +26,17 @@ from aintandem_notify.log import redact
 from aintandem_notify.orchestrator import ProjectStatus
 from aintandem_notify.store import Purpose, Store
 
-ANSWER_S: Final = 3.0
+ANSWER_TIMEOUT_S: Final = 3.0
 """Seconds that the store may take for its part of a status."""
 
 
 async def status_of(access: AgentAccess, address: str) -> StatusResponse:
     """All at a glance; what the store cannot tell now is left out, and its trouble told."""
-    health = access.pulse.look()
+    health = access.liveness.look()
     destinations: tuple[DestinationResponse, ...] = ()
     peers: tuple[PeerResponse, ...] = ()
     problem: str | None = "the store does not answer"
-    with trio.move_on_after(ANSWER_S):
+    with trio.move_on_after(ANSWER_TIMEOUT_S):
         try:
             destinations = tuple(DestinationResponse.model_validate(one) for one in await access.destinations())
             if access.storage.membership is not None:
@@ -74,7 +74,7 @@ def readiness(access: AgentAccess, now: datetime) -> str | None:
     """What is missing until all work is done: the store's trouble, or how many projects are not connected."""
     if access.phase() != "running":
         return f"the agent is {access.phase()}"
-    if wellness.store_trouble(access.pulse.look()) is not None:
+    if wellness.store_trouble(access.liveness.look()) is not None:
         return "the store has trouble"  # its words may name files, and anybody may ask here
     projects = access.projects()
     if lost := wellness.unconnected(projects, lost_before=now):
@@ -85,7 +85,7 @@ def readiness(access: AgentAccess, now: datetime) -> str | None:
 
 def liveness(access: AgentAccess) -> str | None:
     """What should be mended by a restart; None when the loop and the store's thread answer."""
-    return "the store does not answer" if access.pulse.look().silent_s > wellness.STUCK_AFTER_S else None
+    return "the store does not answer" if access.liveness.look().silent_s > wellness.STUCK_AFTER_S else None
 
 
 def _project(status: ProjectStatus) -> ProjectResponse:

@@ -20,7 +20,7 @@ from aintandem_notify.control.client.backend import (
     open_backend,
 )
 from aintandem_notify.control.deliveries import AdminAction
-from aintandem_notify.control.refusal import RequestRefused
+from aintandem_notify.control.errors import RequestRefused
 from aintandem_notify.errors import ConfigError, StoreDamaged, StoreError
 from aintandem_notify.store import (
     DeliveryFilter,
@@ -60,8 +60,8 @@ async def ask(config: Path, question: Callable[[ControlBackend], T]) -> T:
     """What a command gets, in a thread of its own."""
 
     def answer() -> T:
-        with open_backend(config) as desk:
-            return question(desk)
+        with open_backend(config) as backend:
+            return question(backend)
 
     return await trio.to_thread.run_sync(answer)
 
@@ -91,20 +91,22 @@ async def config(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 
 async def test_deliveries_are_listed_in_pages(config: Path) -> None:
-    page = await ask(config, lambda desk: desk.page(DeliveryFilter(destination=OTHER), most=2, before=None))
+    page = await ask(config, lambda backend: backend.page(DeliveryFilter(destination=OTHER), most=2, before=None))
     assert ([one.id for one in page.deliveries], page.next) == ([3, 2], 2)
-    page = await ask(config, lambda desk: desk.page(DeliveryFilter(destination=OTHER), most=2, before=page.next))
+    page = await ask(
+        config, lambda backend: backend.page(DeliveryFilter(destination=OTHER), most=2, before=page.next)
+    )
     assert ([one.id for one in page.deliveries], page.next) == ([1], None)
     assert (page.deliveries[0].title, page.deliveries[0].state) == ("task_failed t0", DeliveryState.QUEUED)
 
 
 async def test_one_is_shown(config: Path) -> None:
-    shown = await ask(config, lambda desk: desk.show("2"))
+    shown = await ask(config, lambda backend: backend.show("2"))
     assert (shown.id, shown.destination, shown.in_flight) == (2, OTHER, False)
     assert shown.content is not None
     for reference, status in (("9", 404), ("nonsense", 400)):
         with pytest.raises(RequestRefused) as caught:
-            await ask(config, lambda desk, reference=reference: desk.show(reference))  # type: ignore[misc]
+            await ask(config, lambda backend, reference=reference: backend.show(reference))  # type: ignore[misc]
         assert caught.value.status == status
 
 
@@ -112,9 +114,9 @@ async def test_one_that_waits_says_what_for(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     async with at_rest(tmp_path):
         pass
-    assert (await ask(config, lambda desk: desk.show("1"))).held is None
-    await ask(config, lambda desk: desk.turn([OTHER], paused=True))
-    held = (await ask(config, lambda desk: desk.show("1"))).held
+    assert (await ask(config, lambda backend: backend.show("1"))).held is None
+    await ask(config, lambda backend: backend.set_paused([OTHER], paused=True))
+    held = (await ask(config, lambda backend: backend.show("1"))).held
     assert held is not None
     assert (held.state, held.retry_at, held.last_error) == ("paused", None, None)
 
@@ -123,36 +125,43 @@ async def test_one_that_waits_for_an_earlier_one_of_its_run_names_it(tmp_path: P
     async with open_scene(tmp_path) as scene:
         news = [event("task_started", "t"), event("task_failed", "t"), event("task_failed", "another")]
         await scene.storage.run(queue_up(news, (OTHER,)))
-        shown = await ask(scene.config, lambda desk: [desk.show(one) for one in ("1", "2", "3")])
+        shown = await ask(scene.config, lambda backend: [backend.show(one) for one in ("1", "2", "3")])
     assert [one.behind for one in shown] == [None, 1, None]
 
 
 async def test_they_are_dropped_and_retried(config: Path) -> None:
-    dropped = await ask(config, lambda desk: desk.act(AdminAction.DROP, ["1"]))
+    dropped = await ask(config, lambda backend: backend.apply(AdminAction.DROP, ["1"]))
     assert (dropped.count, dropped.ids, dropped.refused) == (1, (1,), ())
-    rest = await ask(config, lambda desk: desk.act_on_all(AdminAction.DROP, DeliveryFilter(destination=OTHER)))
+    rest = await ask(
+        config, lambda backend: backend.apply_to_all(AdminAction.DROP, DeliveryFilter(destination=OTHER))
+    )
     assert rest.ids == (2, 3)
     dead = DeliveryFilter(states=(DeliveryState.DEAD,))
-    assert len((await ask(config, lambda desk: desk.page(dead, most=9, before=None))).deliveries) == 3
-    again = await ask(config, lambda desk: desk.act(AdminAction.RETRY, ["1", "77"]))
+    assert len((await ask(config, lambda backend: backend.page(dead, most=9, before=None))).deliveries) == 3
+    again = await ask(config, lambda backend: backend.apply(AdminAction.RETRY, ["1", "77"]))
     assert (again.ids, [one.reason for one in again.refused]) == ((1,), ["there is no such delivery"])
     with pytest.raises(RequestRefused, match="retry is for deliveries that are dead or folded"):
         await ask(
-            config, lambda desk: desk.act_on_all(AdminAction.RETRY, DeliveryFilter(states=(DeliveryState.QUEUED,)))
+            config,
+            lambda backend: backend.apply_to_all(
+                AdminAction.RETRY, DeliveryFilter(states=(DeliveryState.QUEUED,))
+            ),
         )
 
 
 async def test_a_destination_is_paused_and_resumed(config: Path) -> None:
     for paused, changed in ((True, True), (True, False), (False, True), (False, False)):
-        turned = await ask(config, lambda desk, paused=paused: desk.turn([DESTINATION], paused=paused))  # type: ignore[misc]
+        turned = await ask(config, lambda backend, paused=paused: backend.set_paused([DESTINATION], paused=paused))  # type: ignore[misc]
         assert [(one.name, one.changed) for one in turned.destinations] == [(DESTINATION, changed)]
 
 
 async def test_none_of_several_is_paused_when_one_is_unknown(config: Path) -> None:
     with pytest.raises(RequestRefused, match=r"no destination slack\.nobody, conf/a1\.toml; ") as caught:
-        await ask(config, lambda desk: desk.turn([DESTINATION, "slack.nobody", "conf/a1.toml"], paused=True))
+        await ask(
+            config, lambda backend: backend.set_paused([DESTINATION, "slack.nobody", "conf/a1.toml"], paused=True)
+        )
     assert caught.value.status == 404
-    turned = await ask(config, lambda desk: desk.turn([DESTINATION, DESTINATION], paused=True))
+    turned = await ask(config, lambda backend: backend.set_paused([DESTINATION, DESTINATION], paused=True))
     assert [(one.name, one.changed) for one in turned.destinations] == [(DESTINATION, True)]
 
 
@@ -162,7 +171,7 @@ def name_other_otherwise(config: Path) -> None:
 
 async def test_a_queue_of_what_is_not_configured_any_more_is_shown(config: Path) -> None:
     name_other_otherwise(config)
-    found = (await ask(config, lambda desk: desk.status())).destinations
+    found = (await ask(config, lambda backend: backend.status())).destinations
     assert [(one.name, one.state, one.queued) for one in found if one.queued] == [(OTHER, "not configured", 3)]
     assert all(one.oldest is not None for one in found if one.queued)
 
@@ -170,10 +179,12 @@ async def test_a_queue_of_what_is_not_configured_any_more_is_shown(config: Path)
 async def test_an_empty_destination_is_not_every_one(config: Path) -> None:
     with contextlib.suppress(RequestRefused):
         assert (
-            await ask(config, lambda desk: desk.act_on_all(AdminAction.DROP, DeliveryFilter(destination="")))
+            await ask(
+                config, lambda backend: backend.apply_to_all(AdminAction.DROP, DeliveryFilter(destination=""))
+            )
         ).count == 0
     page = await ask(
-        config, lambda desk: desk.page(DeliveryFilter(states=(DeliveryState.QUEUED,)), most=9, before=None)
+        config, lambda backend: backend.page(DeliveryFilter(states=(DeliveryState.QUEUED,)), most=9, before=None)
     )
     assert len(page.deliveries) == 3
 
@@ -181,8 +192,8 @@ async def test_an_empty_destination_is_not_every_one(config: Path) -> None:
 async def test_a_pause_at_rest_is_there_at_the_next_start(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     async with at_rest(tmp_path):
-        await ask(config, lambda desk: desk.turn([DESTINATION], paused=True))
-    status = await ask(config, lambda desk: desk.status())
+        await ask(config, lambda backend: backend.set_paused([DESTINATION], paused=True))
+    status = await ask(config, lambda backend: backend.status())
     assert status.agent is None
     assert status.trouble == "no agent runs with this config"
     assert [(one.name, one.state, one.queued) for one in status.destinations] == [
@@ -190,18 +201,18 @@ async def test_a_pause_at_rest_is_there_at_the_next_start(tmp_path: Path) -> Non
         (OTHER, None, 3),
     ]
     async with open_scene(tmp_path):
-        destination, _ = (await ask(config, lambda desk: desk.status())).destinations
+        destination, _ = (await ask(config, lambda backend: backend.status())).destinations
         assert (destination.name, destination.state) == (DESTINATION, "paused")
 
 
 async def test_where_there_is_nothing_to_look_into_that_is_said(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     with pytest.raises(NoStore, match=NO_STORE_YET):
-        await ask(config, lambda desk: desk.status())
+        await ask(config, lambda backend: backend.status())
     assert not (tmp_path / "store.db").exists()
     config.write_text('[orchestrator]\nurl = "simulator"\n')
     with pytest.raises(NoStore, match=SIMULATOR_STORES_NOTHING):
-        await ask(config, lambda desk: desk.status())
+        await ask(config, lambda backend: backend.status())
     with pytest.raises(RequestRefused, match="no agent runs"):
         check_health(config, "/healthz")
 
@@ -209,15 +220,15 @@ async def test_where_there_is_nothing_to_look_into_that_is_said(tmp_path: Path) 
 async def test_only_the_plugins_of_a_running_agent_can_be_asked(tmp_path: Path) -> None:
     async with open_scene(tmp_path) as scene:
         scene.facts = lambda: {"bytes": 3}
-        assert (await ask(scene.config, lambda desk: desk.plugin(DESTINATION))).facts == {"bytes": 3}
+        assert (await ask(scene.config, lambda backend: backend.plugin(DESTINATION))).facts == {"bytes": 3}
     with pytest.raises(RequestRefused, match="no agent runs with this config, so no plugin can be asked"):
-        await ask(scene.config, lambda desk: desk.plugin(DESTINATION))
+        await ask(scene.config, lambda backend: backend.plugin(DESTINATION))
 
 
 async def test_a_store_in_other_hands_is_left_alone(tmp_path: Path) -> None:
     async with open_storage(tmp_path / "store.db"):
         with pytest.raises(RequestRefused, match="an agent runs on this store but cannot be reached"):
-            await ask(tmp_path / "config.toml", lambda desk: desk.status())
+            await ask(tmp_path / "config.toml", lambda backend: backend.status())
 
 
 async def test_a_config_that_names_no_store_is_told_with_its_line(tmp_path: Path) -> None:
@@ -229,16 +240,16 @@ async def test_a_config_that_names_no_store_is_told_with_its_line(tmp_path: Path
     ):
         config.write_text(text)
         with pytest.raises(ConfigError, match=words):
-            await ask(config, lambda desk: desk.status())
+            await ask(config, lambda backend: backend.status())
     config.unlink()
     with pytest.raises(ConfigError, match="cannot be read"):
-        await ask(config, lambda desk: desk.status())
+        await ask(config, lambda backend: backend.status())
 
 
 async def test_a_running_agent_is_asked_though_its_config_is_gone(tmp_path: Path) -> None:
     async with open_scene(tmp_path) as scene:
         scene.config.unlink()
-        status = await ask(scene.config, lambda desk: desk.status())
+        status = await ask(scene.config, lambda backend: backend.status())
         assert status.agent is not None
         assert await trio.to_thread.run_sync(check_health, scene.config, "/readyz") is None
         scene.phase = "starting"
@@ -248,7 +259,7 @@ async def test_a_running_agent_is_asked_though_its_config_is_gone(tmp_path: Path
 async def test_trouble_of_the_store_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "store.db").write_text("this is no database " * 100)
     with pytest.raises(StoreError, match="store"):
-        await ask(tmp_path / "config.toml", lambda desk: desk.status())
+        await ask(tmp_path / "config.toml", lambda backend: backend.status())
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 50, 8192])
@@ -258,16 +269,16 @@ async def test_a_damaged_store_stays_in_its_place_until_an_agent_starts(tmp_path
         os.truncate(store, kept_bytes)
     for _ in range(2):
         with pytest.raises(StoreDamaged, match="it is damaged or was emptied, and stays as it is for now"):
-            await ask(config, lambda desk: desk.status())
+            await ask(config, lambda backend: backend.status())
     assert store.stat().st_size == kept_bytes
     with pytest.raises(StoreDamaged, match="it was put aside"):
         Store(store)
     aside = latest_quarantined_name(store)
     assert aside is not None
     with pytest.raises(NoStore, match=f"is put aside as {aside}, and the next agent begins anew"):
-        await ask(config, lambda desk: desk.status())
+        await ask(config, lambda backend: backend.status())
     Store(store).close()
-    assert (await ask(config, lambda desk: desk.status())).destinations == ()
+    assert (await ask(config, lambda backend: backend.status())).destinations == ()
 
 
 async def test_at_rest_every_database_answers(store_url: str, tmp_path: Path) -> None:
@@ -277,19 +288,21 @@ async def test_at_rest_every_database_answers(store_url: str, tmp_path: Path) ->
     config.write_text(CONFIG.replace("sqlite:///store.db", store_url))
     async with open_storage(store_url) as storage:
         await three_waiting(storage)
-    assert (await ask(config, lambda desk: desk.act(AdminAction.DROP, ["1"]))).ids == (1,)
-    dropped = await ask(config, lambda desk: desk.act_on_all(AdminAction.DROP, DeliveryFilter(destination=OTHER)))
+    assert (await ask(config, lambda backend: backend.apply(AdminAction.DROP, ["1"]))).ids == (1,)
+    dropped = await ask(
+        config, lambda backend: backend.apply_to_all(AdminAction.DROP, DeliveryFilter(destination=OTHER))
+    )
     assert dropped.ids == (2, 3)
-    assert (await ask(config, lambda desk: desk.act(AdminAction.RETRY, ["3"]))).ids == (3,)
-    assert (await ask(config, lambda desk: desk.show("3"))).state is DeliveryState.QUEUED
-    turned = await ask(config, lambda desk: desk.turn([DESTINATION], paused=True))
+    assert (await ask(config, lambda backend: backend.apply(AdminAction.RETRY, ["3"]))).ids == (3,)
+    assert (await ask(config, lambda backend: backend.show("3"))).state is DeliveryState.QUEUED
+    turned = await ask(config, lambda backend: backend.set_paused([DESTINATION], paused=True))
     assert [one.changed for one in turned.destinations] == [True]
-    status = await ask(config, lambda desk: desk.status())
+    status = await ask(config, lambda backend: backend.status())
     assert [(one.name, one.state, one.queued) for one in status.destinations] == [
         (DESTINATION, "paused", 0),
         (OTHER, None, 1),
     ]
-    page = await ask(config, lambda desk: desk.page(DeliveryFilter(destination=OTHER), most=2, before=None))
+    page = await ask(config, lambda backend: backend.page(DeliveryFilter(destination=OTHER), most=2, before=None))
     assert ([one.id for one in page.deliveries], page.next) == ([3, 2], 2)
 
 
