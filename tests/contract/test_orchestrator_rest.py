@@ -115,7 +115,7 @@ async def test_a_large_answer_is_read_whole() -> None:
 async def test_what_is_made_of_a_large_answer_is_made_beside_the_loop(rows: int, beside: bool) -> None:
     async with api() as (orchestrator, raw):
         raw.rest["GET /api/projects/p/tasks"] = [{"id": str(n), "output": "x" * 1000} for n in range(rows)]
-        taken = await orchestrator.each_task("p", lambda _: threading.get_ident(), limit=rows, offset=0)
+        taken = await orchestrator.map_tasks("p", lambda _: threading.get_ident(), limit=rows, offset=0)
         assert len(taken) == rows
         assert (set(taken) != {threading.get_ident()}) is beside
 
@@ -198,16 +198,16 @@ async def test_a_refused_token_is_renewed_once() -> None:
 def test_the_table_names_each_call_once() -> None:
     names: Iterator[str] = iter(call[0] for call in CALLS)
     public = {name for name in vars(OrchestratorApi) if not name.startswith(("_", "each_"))}
-    assert set(names) == public - {"call", "health", "asking_once"}
+    assert set(names) == public - {"call", "health", "without_retries"}
 
 
 @pytest.mark.parametrize(
     ("name", "arguments", "path", "options"),
     [
-        ("each_task", ("p",), "/api/projects/p/tasks", {"limit": 2, "offset": 0}),
-        ("each_execution", ("p",), "/api/workflows/projects/p/executions", {}),
-        ("each_sandbox", (), "/api/flexy", {}),
-        ("each_operation", ("p",), "/api/flexy/projects/p/operations", {}),
+        ("map_tasks", ("p",), "/api/projects/p/tasks", {"limit": 2, "offset": 0}),
+        ("map_executions", ("p",), "/api/workflows/projects/p/executions", {}),
+        ("map_sandboxes", (), "/api/flexy", {}),
+        ("map_operations", ("p",), "/api/flexy/projects/p/operations", {}),
     ],
 )
 async def test_of_a_list_that_is_read_one_by_one_nothing_is_left_but_what_is_taken(

@@ -53,7 +53,7 @@ def tls() -> ssl.SSLContext:
 
 
 def settings(**how: Any) -> LinkSettings:
-    return LinkSettings(dial=stream_opener(tls), clock=SystemClock(), **{"connect_timeout": 60.0, **how})
+    return LinkSettings(open_stream=stream_opener(tls), clock=SystemClock(), **{"connect_timeout": 60.0, **how})
 
 
 def target(raw: RawOrchestrator) -> SocketTarget:
@@ -531,7 +531,7 @@ async def in_memory(
             servers.append(await request.accept())
 
         nursery.start_soon(serve)
-        memory = LinkSettings(dial=dial, clock=TrioClock(), heartbeat_interval=interval)
+        memory = LinkSettings(open_stream=dial, clock=TrioClock(), heartbeat_interval=interval)
         async with open_link(socket_target("http://memory", "p", CANARY), memory) as link:
             await trio.testing.wait_all_tasks_blocked()
             yield link, servers[0], ours.send_stream
@@ -546,7 +546,7 @@ async def test_a_handshake_that_is_never_answered_has_a_deadline(autojump_clock:
         async with ours:
             yield ours
 
-    silent = LinkSettings(dial=dial, clock=TrioClock(), connect_timeout=10.0)
+    silent = LinkSettings(open_stream=dial, clock=TrioClock(), connect_timeout=10.0)
     with pytest.raises(LinkLost, match="the orchestrator did not answer the handshake within 10 s"):
         async with open_link(socket_target("http://memory", "p", CANARY), silent):
             pytest.fail("connected")
@@ -559,7 +559,7 @@ async def test_dialling_has_the_same_deadline(autojump_clock: trio.testing.MockC
         await trio.sleep_forever()
         yield trio.testing.memory_stream_pair()[0]
 
-    stuck = LinkSettings(dial=dial, clock=TrioClock(), connect_timeout=10.0)
+    stuck = LinkSettings(open_stream=dial, clock=TrioClock(), connect_timeout=10.0)
     with pytest.raises(LinkLost, match="no connection within 10 s"):
         async with open_link(socket_target("http://memory", "p", CANARY), stuck):
             pytest.fail("connected")
@@ -572,7 +572,7 @@ async def test_a_goodbye_is_said_once(said_by_the_library: bytes) -> None:
     tap = HandshakeStream(ours, limit=1)
     if said_by_the_library:
         await tap.send_all(said_by_the_library)
-    await tap.say_goodbye(1002)
+    await tap.send_close(1002)
     sent = await theirs.receive_some()
     assert sent.startswith(said_by_the_library or b"\x88\x82")
     assert len(sent) == 8
@@ -664,8 +664,8 @@ async def test_large_messages_of_several_links_are_read_one_after_the_other() ->
     room.large = MemoryBudget(COPIES * 2**20)
     async with (
         open_raw_orchestrator() as raw,
-        open_link(target(raw), settings(room=room)) as first,
-        open_link(target(raw), settings(room=room)) as second,
+        open_link(target(raw), settings(memory=room)) as first,
+        open_link(target(raw), settings(memory=room)) as second,
         trio.open_nursery() as nursery,
     ):
         sockets = [await raw.connections.receive() for _ in range(2)]
@@ -684,7 +684,7 @@ async def test_large_messages_of_several_links_are_read_one_after_the_other() ->
 
 async def test_a_large_message_in_pieces_asks_for_room_too() -> None:
     room, text = FrameMemory(), b"x" * 2**19
-    async with open_raw_orchestrator() as raw, open_link(target(raw), settings(room=room)) as link:
+    async with open_raw_orchestrator() as raw, open_link(target(raw), settings(memory=room)) as link:
         socket = await raw.connections.receive()
         await socket.send_bytes_raw(frame(text, final=False) + frame(text, opcode=0, final=False))
         await socket.send_bytes_raw(frame(b"", opcode=0))

@@ -52,7 +52,7 @@ class PlannedLink:
         self.left: list[str] = []
 
     @property
-    def heard_at(self) -> float:
+    def last_received_at(self) -> float:
         return trio.current_time()
 
     async def receive_batch(self) -> list[str | bytes]:

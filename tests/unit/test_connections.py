@@ -30,7 +30,7 @@ class Stream:
 
 def guest(*, waited: float = 1.0, known: bool = False, working: int = 0) -> ClientConnection:
     made = ClientConnection(cast("trio.SocketStream", Stream()))
-    made.since, made.known, made.working = NOW - waited, known, working
+    made.idle_since, made.is_authenticated, made.active_requests = NOW - waited, known, working
     return made
 
 
@@ -59,55 +59,55 @@ async def test_a_connection_has_a_moment_to_itself() -> None:
 
 
 async def test_a_request_of_a_known_one_begins_its_wait_anew(autojump_clock: trio.testing.MockClock) -> None:
-    guests = ConnectionLimiter(2, counts_all=True)
-    with guests.received(cast("trio.SocketStream", Stream())) as stranger:
-        with guests.received(cast("trio.SocketStream", Stream())) as known:
-            came = known.since
-            mark_authenticated({"aintandem_notify.guest": known})
+    limiter = ConnectionLimiter(2, counts_busy=True)
+    with limiter.register(cast("trio.SocketStream", Stream())) as stranger:
+        with limiter.register(cast("trio.SocketStream", Stream())) as known:
+            came = known.idle_since
+            mark_authenticated({"aintandem_notify.connection": known})
             for one in (stranger, known):
-                with guests.asking(one):
-                    assert one.working == 1
+                with limiter.request_in_progress(one):
+                    assert one.active_requests == 1
                     await trio.sleep(5)
-            assert stranger.since == came
-            assert known.since == came + 10
-        assert len(guests) == 1
-    assert len(guests) == 0
+            assert stranger.idle_since == came
+            assert known.idle_since == came + 10
+        assert len(limiter) == 1
+    assert len(limiter) == 0
 
 
 async def test_room_is_made_once_somebody_has_had_a_moment(autojump_clock: trio.testing.MockClock) -> None:
-    guests, stream = ConnectionLimiter(1, counts_all=True), Stream()
-    with guests.received(cast("trio.SocketStream", stream)):
+    limiter, stream = ConnectionLimiter(1, counts_busy=True), Stream()
+    with limiter.register(cast("trio.SocketStream", stream)):
         began = trio.current_time()
-        await guests.make_room()
+        await limiter.make_room()
         assert stream.closed
         assert trio.current_time() - began == pytest.approx(GRACE_S)
-        assert len(guests) == 0
+        assert len(limiter) == 0
 
 
 async def test_room_is_there_once_a_request_with_the_token_is_over(autojump_clock: trio.testing.MockClock) -> None:
-    guests, stream = ConnectionLimiter(1, counts_all=True), Stream()
-    with guests.received(cast("trio.SocketStream", stream)) as busy:
-        mark_authenticated({"aintandem_notify.guest": busy})
+    limiter, stream = ConnectionLimiter(1, counts_busy=True), Stream()
+    with limiter.register(cast("trio.SocketStream", stream)) as busy:
+        mark_authenticated({"aintandem_notify.connection": busy})
 
         async def ask() -> None:
-            with guests.asking(busy):
+            with limiter.request_in_progress(busy):
                 await trio.sleep(60)
                 assert not stream.closed
 
         async with trio.open_nursery() as nursery:
             await nursery.start(_begun, ask)
-            await guests.make_room()
+            await limiter.make_room()
     assert trio.current_time() >= 60
 
 
 async def test_those_with_a_token_take_no_room_where_they_may_be_many() -> None:
-    few, many = ConnectionLimiter(1, counts_all=True), ConnectionLimiter(1, counts_all=False)
-    for guests, taken in ((few, 1), (many, 0)):
-        with guests.received(cast("trio.SocketStream", Stream())) as guest:
-            mark_authenticated({"aintandem_notify.guest": guest})
-            assert len(guests) == 1
-            with guests.asking(guest):
-                assert len(guests) == taken
+    few, many = ConnectionLimiter(1, counts_busy=True), ConnectionLimiter(1, counts_busy=False)
+    for limiter, taken in ((few, 1), (many, 0)):
+        with limiter.register(cast("trio.SocketStream", Stream())) as guest:
+            mark_authenticated({"aintandem_notify.connection": guest})
+            assert len(limiter) == 1
+            with limiter.request_in_progress(guest):
+                assert len(limiter) == taken
 
 
 async def _begun(work: object, *, task_status: trio.TaskStatus[None]) -> None:

@@ -12,7 +12,7 @@ async def test_what_there_is_not_is_waited_for_in_turn(nursery: trio.Nursery) ->
 
     async def use(name: str, size: int, leave: trio.Event) -> None:
         with budget.share() as share:
-            await share.grow(size)
+            await share.grow_to(size)
             order.append(name)
             await leave.wait()
 
@@ -36,9 +36,9 @@ async def test_what_there_is_not_is_waited_for_in_turn(nursery: trio.Nursery) ->
 async def test_more_than_all_of_it_is_all_of_it() -> None:
     budget = MemoryBudget(10)
     with budget.share() as share:
-        await share.grow(1000)
+        await share.grow_to(1000)
         assert (share.size, budget.used) == (10, 10)
-        await share.grow(5)
+        await share.grow_to(5)
         assert share.size == 10
     assert budget.used == 0
 
@@ -50,21 +50,21 @@ async def test_who_gives_up_waiting_holds_nobody_back(
     budget, done = MemoryBudget(10), trio.Event()
 
     async def hold() -> None:
-        await budget.take(6)
+        await budget.acquire(6)
         await trio.sleep(2)
-        budget.give(6)
+        budget.release(6)
 
     async def small() -> None:
-        await budget.take(4)
-        budget.give(4)
+        await budget.acquire(4)
+        budget.release(4)
         done.set()
 
     nursery.start_soon(hold)
     await trio.sleep(0.1)
     with trio.move_on_after(seconds - 0.1 + (0.05 if seconds == 1.0 else 0.0)):
         nursery.start_soon(_after, 0.01, small)
-        await budget.take(8)
-        budget.give(8)
+        await budget.acquire(8)
+        budget.release(8)
     await done.wait()
     await trio.sleep(5)
     assert budget.used == 0

@@ -12,42 +12,47 @@ async def test_who_has_no_place_waits_for_a_turn_and_knows_why(autojump_clock: t
     turns: list[tuple[str, float]] = []
 
     async def watch(name: str) -> None:
-        async with places.place():
+        async with places.acquire():
             turns.append((name, trio.current_time()))
             await trio.sleep(1)
 
-    assert places.shortage is None
+    assert places.wait_reason is None
     with capture_logs() as logs:
         async with trio.open_nursery() as nursery:
             for name in "abcde":
                 nursery.start_soon(watch, name)
                 await trio.testing.wait_all_tasks_blocked()
-            assert places.shortage == (
+            assert places.wait_reason == (
                 "waits for a place: the limit of open files leaves room for 2 projects at a time"
             )
     # Two places come free in one moment, and trio lets either task run first.
     assert sorted(turns) == [("a", 0), ("b", 0), ("c", 1), ("d", 1), ("e", 2)]
-    assert places.shortage is None
+    assert places.wait_reason is None
     assert [(entry["log_level"], entry["watched"]) for entry in logs] == [("warning", 2)]
 
 
 async def test_one_at_a_time_may_go_over_to_another_link_where_all_places_are_taken() -> None:
     places = ConnectionSlots(1)
-    async with places.place():
-        with places.second() as first, places.second() as other:
+    async with places.acquire():
+        with places.acquire_second() as first, places.acquire_second() as other:
             assert (first, other) == (True, False)
-        with places.second() as again:
+        with places.acquire_second() as again:
             assert again
 
 
 async def test_many_may_go_over_at_a_time_where_there_are_places() -> None:
     places = ConnectionSlots(3)
-    async with places.place():
-        with places.second() as one, places.second() as two, places.second() as three, places.second() as four:
+    async with places.acquire():
+        with (
+            places.acquire_second() as one,
+            places.acquire_second() as two,
+            places.acquire_second() as three,
+            places.acquire_second() as four,
+        ):
             assert (one, two, three, four) == (True, True, True, False)
 
 
 async def test_without_a_limit_nobody_waits() -> None:
     places = ConnectionSlots()
-    async with places.place(), places.place(), places.place():
-        assert places.shortage is None
+    async with places.acquire(), places.acquire(), places.acquire():
+        assert places.wait_reason is None

@@ -20,32 +20,32 @@ async def test_a_large_message_waits_until_the_events_of_the_one_before_are_safe
     room: FrameMemory, nursery: trio.Nursery
 ) -> None:
     first, second = LinkMemory(room), LinkMemory(room)
-    await first.ask(1000)
-    nursery.start_soon(second.ask, 500)
-    for step in (lambda: first.take(1000), first.hand_over):
+    await first.reserve(1000)
+    nursery.start_soon(second.reserve, 500)
+    for step in (lambda: first.add_frame(1000), first.hand_over):
         await wait_all_tasks_blocked()
-        assert (second.waits, room.large.used) == (True, COPIES * 1000)
+        assert (second.is_waiting, room.large.used) == (True, COPIES * 1000)
         step()
     await wait_all_tasks_blocked()
-    assert second.waits, "it is handed over, and not safe yet"
+    assert second.is_waiting, "it is handed over, and not safe yet"
     first.hand_over()
     await wait_all_tasks_blocked()
-    assert (second.waits, room.large.used) == (False, COPIES * 500)
+    assert (second.is_waiting, room.large.used) == (False, COPIES * 500)
 
 
 @pytest.mark.parametrize("taken", [False, True])
 async def test_a_link_that_ends_gives_everything_back(room: FrameMemory, taken: bool) -> None:
     link = LinkMemory(room)
-    link.take(10)
+    link.add_frame(10)
     link.hand_over()
-    link.take(20)
-    await link.ask(1000)
+    link.add_frame(20)
+    await link.reserve(1000)
     if taken:
-        link.take(1000)
+        link.add_frame(1000)
     assert (room.large.used, room.buffered) == (COPIES * 1000, 30 + 2 * FRAME_OVERHEAD_BYTES)
     link.close()
     assert (room.large.used, room.buffered) == (0, 0)
-    await link.ask(1000)
+    await link.reserve(1000)
     assert room.large.used == 0, "its reader may be about to ask"
 
 
@@ -56,12 +56,12 @@ async def test_where_much_is_buffered_each_link_hands_over_what_it_has(
     monkeypatch.setattr(frame_memory, "MIN_LINK_CHARS", 1_000)
     busy, other = LinkMemory(room), LinkMemory(room)
     taken = 0
-    while busy.take(436):
+    while busy.add_frame(436):
         taken += 1
     assert taken == 19
-    assert other.take(436), "also now it may read a little"
-    assert not other.take(500)
+    assert other.add_frame(436), "also now it may read a little"
+    assert not other.add_frame(500)
     busy.hand_over()
-    assert not busy.take(1_000), "what is handed over is not safe yet"
+    assert not busy.add_frame(1_000), "what is handed over is not safe yet"
     busy.hand_over()
-    assert other.take(1)
+    assert other.add_frame(1)

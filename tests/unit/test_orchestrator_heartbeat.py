@@ -17,7 +17,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("heard_at", "pinged_at", "now", "beat", "wait"),
+    ("last_received_at", "pinged_at", "now", "beat", "wait"),
     [
         (0.0, 0.0, 0.0, HeartbeatAction.WAIT, 30.0),
         (0.0, 0.0, 29.0, HeartbeatAction.WAIT, 1.0),
@@ -31,9 +31,9 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
     ],
 )
 def test_what_comes_next(
-    heard_at: float, pinged_at: float, now: float, beat: HeartbeatAction, wait: float
+    last_received_at: float, pinged_at: float, now: float, beat: HeartbeatAction, wait: float
 ) -> None:
-    assert next_action(HeartbeatState(30.0, heard_at, pinged_at), now) == (beat, wait)
+    assert next_action(HeartbeatState(30.0, last_received_at, pinged_at), now) == (beat, wait)
 
 
 @pytest.mark.parametrize(

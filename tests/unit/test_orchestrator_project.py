@@ -70,7 +70,7 @@ class PlannedLink:
         self.closed = trio.Event()
 
     @property
-    def heard_at(self) -> float:
+    def last_received_at(self) -> float:
         return trio.current_time()
 
     async def receive_batch(self) -> list[Frame]:
@@ -447,7 +447,7 @@ class NoSecond(ConnectionSlots):
     """Other projects go over to new links all the time."""
 
     @contextmanager
-    def second(self) -> Iterator[bool]:
+    def acquire_second(self) -> Iterator[bool]:
         yield False
 
 
@@ -465,7 +465,7 @@ async def test_a_project_that_waits_for_a_place_says_so_and_is_connected_in_its_
     world.places = ConnectionSlots(1)
 
     async def another() -> None:
-        async with world.places.place():
+        async with world.places.acquire():
             await trio.sleep(60)
 
     async with trio.open_nursery() as nursery:

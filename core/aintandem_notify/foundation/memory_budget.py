@@ -1,4 +1,4 @@
-"""Bytes of memory that many may use at the same time, shared out in turn."""
+"""Bytes of memory that many may use at the same time, shared out in waiter."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import trio
 
 
 @dataclass(eq=False, slots=True)
-class _Turn:
+class _Waiter:
     size: int
     granted: trio.Event = field(default_factory=trio.Event)
 
@@ -21,16 +21,16 @@ class MemoryShare:
         self.size = 0
         self._budget = budget
 
-    async def grow(self, size: int) -> None:
+    async def grow_to(self, size: int) -> None:
         """Have ``size`` bytes in all, at most the whole budget; waits until there are so many."""
         more = min(size, self._budget.total) - self.size
         if more > 0:
-            await self._budget.take(more)
+            await self._budget.acquire(more)
             self.size += more
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Have nothing any more."""
-        self._budget.give(self.size)
+        self._budget.release(self.size)
         self.size = 0
 
 
@@ -43,7 +43,7 @@ class MemoryBudget:
     def __init__(self, total: int) -> None:
         self.total = total
         self.used = 0
-        self._turns: deque[_Turn] = deque()
+        self._waiters: deque[_Waiter] = deque()
 
     @contextmanager
     def share(self) -> Iterator[MemoryShare]:
@@ -52,33 +52,33 @@ class MemoryBudget:
         try:
             yield share
         finally:
-            share.give_back()
+            share.release()
 
-    async def take(self, size: int) -> None:
+    async def acquire(self, size: int) -> None:
         """Wait until ``size`` bytes are there, and take them; more than the total never are."""
         await trio.lowlevel.checkpoint()
-        if not self._turns and self.used + size <= self.total:
+        if not self._waiters and self.used + size <= self.total:
             self.used += size
             return
-        turn = _Turn(size)
-        self._turns.append(turn)
+        waiter = _Waiter(size)
+        self._waiters.append(waiter)
         try:
-            await turn.granted.wait()
+            await waiter.granted.wait()
         except trio.Cancelled:
-            if turn.granted.is_set():
-                self.give(size)
+            if waiter.granted.is_set():
+                self.release(size)
             else:
-                self._turns.remove(turn)
+                self._waiters.remove(waiter)
                 self._grant()
             raise
 
-    def give(self, size: int) -> None:
+    def release(self, size: int) -> None:
         """Give so many back."""
         self.used -= size
         self._grant()
 
     def _grant(self) -> None:
-        while self._turns and self.used + self._turns[0].size <= self.total:
-            turn = self._turns.popleft()
-            self.used += turn.size
-            turn.granted.set()
+        while self._waiters and self.used + self._waiters[0].size <= self.total:
+            waiter = self._waiters.popleft()
+            self.used += waiter.size
+            waiter.granted.set()

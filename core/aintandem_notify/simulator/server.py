@@ -82,9 +82,9 @@ async def _served(simulator: Simulator) -> AsyncIterator[None]:
     bound = bound_socket("127.0.0.1", 0)
     port = bound.getsockname()[1]
     name = "aintandem_notify.simulator.hypercorn"
-    guests = ConnectionLimiter(MOST_STRANGERS, counts_all=False, arrived=simulator.front.arrived)
+    limiter = ConnectionLimiter(MOST_STRANGERS, counts_busy=False, on_connect=simulator.front.arrived)
     async with (
-        serve(build_app(simulator), bound, name=name, keep_alive_s=KEEP_ALIVE, grace_s=GRACE, guests=guests),
+        serve(build_app(simulator), bound, name=name, keep_alive_s=KEEP_ALIVE, grace_s=GRACE, limiter=limiter),
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(simulator.front.run, port)

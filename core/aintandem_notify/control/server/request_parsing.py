@@ -38,7 +38,7 @@ def check_query(request: Request, keys: frozenset[str]) -> None:
 async def read_json_object(request: Request) -> dict[str, Any]:
     """The JSON object that was sent; an empty one if nothing was."""
     try:
-        content = await read_body(request, most=MAX_BODY_BYTES, within_s=BODY_TIMEOUT_S)
+        content = await read_body(request, max_bytes=MAX_BODY_BYTES, timeout_s=BODY_TIMEOUT_S)
     except BodyRefused as error:
         raise RequestRefused(str(error), status=error.status) from None
     try:

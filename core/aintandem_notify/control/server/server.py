@@ -86,9 +86,9 @@ async def _published(access: AgentAccess, listen: tuple[str, int], most: int) ->
         with publish_endpoint(
             control_file(access.config), ControlEndpoint(address=address, token=token, pid=os.getpid())
         ):
-            guests = ConnectionLimiter(most, counts_all=True)
+            limiter = ConnectionLimiter(most, counts_busy=True)
             async with serve(
-                app, bound, name=SERVER_LOG, keep_alive_s=KEEP_ALIVE_S, grace_s=GRACE_S, guests=guests
+                app, bound, name=SERVER_LOG, keep_alive_s=KEEP_ALIVE_S, grace_s=GRACE_S, limiter=limiter
             ):
                 yield
     finally:

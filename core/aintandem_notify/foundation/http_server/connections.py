@@ -15,28 +15,29 @@ GRACE_S: Final = 0.25
 """Seconds that a connection has to itself before it makes place for another; ours. Its first request arrives
 within it, and nobody who opens connections without end turns over more than the room for that time."""
 
-SCOPE_KEY: Final = "aintandem_notify.guest"
+SCOPE_KEY: Final = "aintandem_notify.connection"
 
 
 class ClientConnection:
-    """One connection.
+    """One connection to the server.
 
-    ``working`` requests of it are being answered. It is ``known`` once one of them has shown the token. ``since``
-    (trio's time) is when it came, or when the last request of a known one was answered.
+    ``active_requests`` of it are being answered. ``is_authenticated`` is set once a request has shown the token.
+    ``idle_since`` (trio's time) is when the connection came, or, on an authenticated one, when the last request
+    was answered.
     """
 
-    __slots__ = ("_stream", "known", "since", "working")
+    __slots__ = ("_stream", "active_requests", "idle_since", "is_authenticated")
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
-        self.since = trio.current_time()
-        self.known = False
-        self.working = 0
+        self.idle_since = trio.current_time()
+        self.is_authenticated = False
+        self.active_requests = 0
 
     @property
-    def may_leave(self) -> bool:
+    def may_close(self) -> bool:
         """Whether nothing is cut off that somebody with the token has asked."""
-        return not (self.known and self.working)
+        return not (self.is_authenticated and self.active_requests)
 
     def close(self) -> None:
         """Close the connection at once, whoever reads or writes it meanwhile."""
@@ -44,59 +45,59 @@ class ClientConnection:
 
 
 class ConnectionLimiter:
-    """The connections of one server, at most ``most`` of them.
+    """The connections of one server, at most ``limit`` of them.
 
-    Without ``counts_all``, those that a request with the token is at work on take no room: a server of sockets has
-    as many as its users want. ``arrived`` is called for each that is taken in.
+    With ``counts_busy`` all of them count. Without it, a connection with an authenticated request in progress does
+    not count: a server of sockets has as many as its users want. ``on_connect`` is called for each new connection.
     """
 
-    def __init__(self, most: int, *, counts_all: bool, arrived: Callable[[], None] = lambda: None) -> None:
-        self._most = most
-        self._arrived = arrived
-        self._counts_all = counts_all
-        self._there: set[ClientConnection] = set()
+    def __init__(self, limit: int, *, counts_busy: bool, on_connect: Callable[[], None] = lambda: None) -> None:
+        self._limit = limit
+        self._on_connect = on_connect
+        self._counts_all = counts_busy
+        self._connections: set[ClientConnection] = set()
         self._changed = trio.Event()
 
     def __len__(self) -> int:
-        return sum(self._counts_all or guest.may_leave for guest in self._there)
+        return sum(self._counts_all or connection.may_close for connection in self._connections)
 
     @contextmanager
-    def received(self, stream: trio.SocketStream) -> Iterator[ClientConnection]:
+    def register(self, stream: trio.SocketStream) -> Iterator[ClientConnection]:
         """The stream's place for as long as the block lasts."""
-        guest = ClientConnection(stream)
-        self._there.add(guest)
-        self._arrived()
+        connection = ClientConnection(stream)
+        self._connections.add(connection)
+        self._on_connect()
         try:
-            yield guest
+            yield connection
         finally:
-            self._there.discard(guest)
+            self._connections.discard(connection)
             self._change()
 
     @contextmanager
-    def asking(self, guest: ClientConnection) -> Iterator[None]:
-        """A request of the guest, for as long as the block lasts."""
-        guest.working += 1
+    def request_in_progress(self, connection: ClientConnection) -> Iterator[None]:
+        """A request of the connection, for as long as the block lasts."""
+        connection.active_requests += 1
         try:
             yield
         finally:
-            guest.working -= 1
-            if guest.known:
-                guest.since = trio.current_time()
+            connection.active_requests -= 1
+            if connection.is_authenticated:
+                connection.idle_since = trio.current_time()
             self._change()
 
     async def make_room(self) -> None:
         """Return once one more has room; closes the connection that has waited longest, if it must."""
-        while len(self) >= self._most:
-            if not self.close_one():
+        while len(self) >= self._limit:
+            if not self.close_idlest():
                 changed = self._changed
                 with trio.move_on_after(GRACE_S):
                     await changed.wait()
 
-    def close_one(self) -> bool:
+    def close_idlest(self) -> bool:
         """Close the connection that has waited longest; False if none has waited long enough."""
-        leaving = find_idlest(self._there, trio.current_time())
+        leaving = find_idlest(self._connections, trio.current_time())
         if leaving is not None:
-            self._there.discard(leaving)
+            self._connections.discard(leaving)
             leaving.close()
         return leaving is not None
 
@@ -105,14 +106,16 @@ class ConnectionLimiter:
         self._changed = trio.Event()
 
 
-def find_idlest(guests: Iterable[ClientConnection], now: float) -> ClientConnection | None:
+def find_idlest(connections: Iterable[ClientConnection], now: float) -> ClientConnection | None:
     """Whose connection to close first: of those that have not shown the token, then of those that have."""
-    idle = (guest for guest in guests if guest.may_leave and now - guest.since >= GRACE_S)
-    return min(idle, key=lambda guest: (guest.known, guest.since), default=None)
+    idle = (
+        connection for connection in connections if connection.may_close and now - connection.idle_since >= GRACE_S
+    )
+    return min(idle, key=lambda connection: (connection.is_authenticated, connection.idle_since), default=None)
 
 
 def mark_authenticated(scope: Any) -> None:
     """Of an ASGI scope: who asks this has shown the token."""
-    guest = scope.get(SCOPE_KEY)
-    if guest is not None:  # None where an application is called without a server
-        guest.known = True
+    connection = scope.get(SCOPE_KEY)
+    if connection is not None:  # None where an application is called without a server
+        connection.is_authenticated = True

@@ -64,20 +64,20 @@ class BodyRefused(Exception):
         self.status = status
 
 
-async def read_body(request: "Request", *, most: int, within_s: float) -> bytes:
-    """The body, of ``most`` bytes and within so many seconds; raises BodyRefused."""
+async def read_body(request: "Request", *, max_bytes: int, timeout_s: float) -> bytes:
+    """The body, of ``max_bytes`` bytes and within so many seconds; raises BodyRefused."""
     content = bytearray()
     try:
-        with trio.fail_after(within_s):
+        with trio.fail_after(timeout_s):
             async with aclosing(request.stream()) as pieces:
                 async for piece in pieces:
                     content += piece
-                    if len(content) > most:
-                        raise BodyRefused(f"the body has more than {most} bytes", 413)
+                    if len(content) > max_bytes:
+                        raise BodyRefused(f"the body has more than {max_bytes} bytes", 413)
     except ClientDisconnect:
         raise BodyRefused("the body did not end", 400) from None
     except trio.TooSlowError:
-        raise BodyRefused(f"the body did not end within {within_s:.0f} s", 408) from None
+        raise BodyRefused(f"the body did not end within {timeout_s:.0f} s", 408) from None
     return bytes(content)
 
 
@@ -89,11 +89,11 @@ async def serve(
     name: str,
     keep_alive_s: float,
     grace_s: float,
-    guests: ConnectionLimiter,
+    limiter: ConnectionLimiter,
 ) -> AsyncIterator[None]:
     """``app`` behind the socket, which it closes, for as long as the block lasts.
 
-    What goes wrong is logged under ``name``. ``guests`` says how many connections there may be; for one more the
+    What goes wrong is logged under ``name``. ``limiter`` says how many connections there may be; for one more the
     idlest is closed, those first for which the application has not vouched. Those that ask nothing, or do not get
     their question out, are kept for ``keep_alive_s`` seconds; at the end requests that run have ``grace_s``
     seconds.
@@ -109,13 +109,13 @@ async def serve(
     bound.listen(BACKLOG)
     with trio.socket.from_stdlib_socket(bound) as listening:
         async with trio.open_nursery() as connections:
-            server = _Server(app, config, guests, connections, errors)
-            async with trio.open_nursery() as door:
-                door.start_soon(server.take_in, listening)
+            server = _Server(app, config, limiter, connections, errors)
+            async with trio.open_nursery() as accepting:
+                accepting.start_soon(server.accept_forever, listening)
                 try:
                     yield
                 finally:
-                    door.cancel_scope.cancel()
+                    accepting.cancel_scope.cancel()
             connections.cancel_scope.deadline = trio.current_time() + grace_s
             await server.context.terminated.set()
 
@@ -127,7 +127,7 @@ class AcceptErrors:
         self._errors = errors
         self._failing = False
 
-    def is_ours(self, error: OSError) -> bool:
+    def is_persistent(self, error: OSError) -> bool:
         """Whether the next attempt would end like this one, and a pause is due: not if only that client went."""
         if error.errno in _CLIENT_GONE_ERRNOS:
             return False
@@ -136,7 +136,7 @@ class AcceptErrors:
             self._errors.warning("no connection can be taken: %s", error.strerror)
         return True
 
-    def is_over(self) -> None:
+    def clear(self) -> None:
         """A connection was taken."""
         if self._failing:
             self._failing = False
@@ -150,37 +150,37 @@ class _Server:
         self,
         app: "ASGIApp",
         config: Config,
-        guests: ConnectionLimiter,
+        limiter: ConnectionLimiter,
         nursery: trio.Nursery,
         errors: logging.Logger,
     ) -> None:
         self._app = app
         self._config = config
-        self._guests = guests
+        self._limiter = limiter
         self._nursery = nursery
         self._errors = errors
         self._reported: set[str] = set()
         self.context = WorkerContext(None)
 
-    async def take_in(self, listening: trio.socket.SocketType) -> None:
+    async def accept_forever(self, listening: trio.socket.SocketType) -> None:
         """Until cancelled."""
         trouble = AcceptErrors(self._errors)
         while True:
             await trio.lowlevel.wait_readable(listening.fileno())
-            await self._guests.make_room()
+            await self._limiter.make_room()
             try:
                 accepted, _ = await listening.accept()
             except OSError as error:
-                if trouble.is_ours(error) and not self._guests.close_one():
+                if trouble.is_persistent(error) and not self._limiter.close_idlest():
                     await trio.sleep(ACCEPT_RETRY_S)
                 continue
-            trouble.is_over()
+            trouble.clear()
             self._nursery.start_soon(self._answer, trio.SocketStream(accepted))
 
     async def _answer(self, stream: trio.SocketStream) -> None:
-        with self._guests.received(stream) as guest, trio.CancelScope() as scope:
-            line = _HypercornStream(stream, guest, scope)
-            app = ASGIWrapper(cast("ASGIFramework", self._app_for(guest)))
+        with self._limiter.register(stream) as connection, trio.CancelScope() as scope:
+            line = _HypercornStream(stream, connection, scope)
+            app = ASGIWrapper(cast("ASGIFramework", self._app_for(connection)))
             state = ConnectionState({})
             try:
                 await TCPServer(app, self._config, self.context, state, cast("Any", line))
@@ -189,10 +189,10 @@ class _Server:
             finally:
                 stream.socket.close()
 
-    def _app_for(self, guest: ClientConnection) -> "ASGIApp":
+    def _app_for(self, connection: ClientConnection) -> "ASGIApp":
         async def app(scope: "Scope", receive: "Receive", send: "Send") -> None:
-            with self._guests.asking(guest):
-                await self._app({**scope, SCOPE_KEY: guest}, receive, send)
+            with self._limiter.request_in_progress(connection):
+                await self._app({**scope, SCOPE_KEY: connection}, receive, send)
 
         return app
 
@@ -209,9 +209,9 @@ class _Server:
 class _HypercornStream:
     """A connection as Hypercorn sees it; one that its client has closed, or that made place, ends at once."""
 
-    def __init__(self, stream: trio.SocketStream, guest: ClientConnection, scope: trio.CancelScope) -> None:
+    def __init__(self, stream: trio.SocketStream, connection: ClientConnection, scope: trio.CancelScope) -> None:
         self._stream = stream
-        self._guest = guest
+        self._connection = connection
         self._scope = scope
         self.socket = stream.socket
         self.send_all = stream.send_all
@@ -227,6 +227,6 @@ class _HypercornStream:
             raise
         if not content:
             await trio.lowlevel.checkpoint()  # a request that came just before has begun by now
-            if not self._guest.working:
+            if not self._connection.active_requests:
                 self._scope.cancel()
         return content

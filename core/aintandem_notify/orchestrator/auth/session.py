@@ -315,7 +315,7 @@ class Session:
         refresh = partial(self._refresh_with, self._refresh_token)
         # The old refresh token is used up as soon as the orchestrator has read it: whoever cancels must not leave
         # the store with that one.
-        return await (run_to_completion(refresh, grace_s=SAVE_TIMEOUT_S) if self._keeper.keeps else refresh())
+        return await (run_to_completion(refresh, grace_s=SAVE_TIMEOUT_S) if self._keeper.has_store else refresh())
 
     async def _refresh_with(self, refresh_token: str) -> Token | None:
         try:

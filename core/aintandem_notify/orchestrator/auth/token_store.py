@@ -106,7 +106,7 @@ class TokenCache:
         self._store = store
 
     @property
-    def keeps(self) -> bool:
+    def has_store(self) -> bool:
         """Whether there is a store."""
         return self._store is not None
 

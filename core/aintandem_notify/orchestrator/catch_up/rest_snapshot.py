@@ -93,7 +93,7 @@ class SnapshotReader:
     """Looks at projects. What asks raises ApiError or HttpFailed; NotFound: the server has no such call."""
 
     def __init__(self, api: OrchestratorApi, clock: Clock) -> None:
-        self._api = api.asking_once()
+        self._api = api.without_retries()
         self._clock = clock
         self._theirs = RemoteClock()
         self._slots = RequestSlots()
@@ -203,14 +203,14 @@ class SnapshotReader:
             times = (record.created_at, record.started_at, record.completed_at)
             return _Task(record.id, *times, task_observation(project_id, record))
 
-        page = await self._api.each_task(project_id, read, limit=size, offset=offset)
+        page = await self._api.map_tasks(project_id, read, limit=size, offset=offset)
         self.hear(*(at for task in page for at in (task.created_at, task.started_at, task.completed_at)))
         return page
 
     async def _executions(self, project_id: str, known: Sequence[OpenRun], comparison: PageReconciler) -> Snapshot:
         async def compare() -> set[str]:
             moment = comparison.moment
-            listed = await self._api.each_execution(
+            listed = await self._api.map_executions(
                 project_id, lambda record: (record.id, execution_observation(project_id, record))
             )
             await comparison.compare([seen for _, seen in listed if seen is not None], moment)
@@ -251,7 +251,7 @@ class SnapshotReader:
         operations: list[OperationRecord] = []
         try:
             listed = await self._sandboxes.get()
-            operations = await self._ask(project_id, lambda: self._api.each_operation(project_id, without_extras))
+            operations = await self._ask(project_id, lambda: self._api.map_operations(project_id, without_extras))
         except NotFound:  # a server without sandboxes, or without operations
             pass
         found = _observed(project_id, listed, operations, known)
@@ -267,7 +267,7 @@ class SnapshotReader:
 
     async def _list_sandboxes(self) -> _Listed:
         asked_at = self._theirs.at_least()
-        sandboxes = await self._api.each_sandbox(without_extras)
+        sandboxes = await self._api.map_sandboxes(without_extras)
         self.hear(*(at for one in sandboxes for at in (one.created_at, one.started_at, one.stopped_at)))
         return _Listed(asked_at, sandboxes)
 

@@ -23,20 +23,20 @@ class ConnectionSlots:
         self.total: Final = total
         self._taken = trio.CapacityLimiter(total)
         self._spare = trio.CapacityLimiter(1)
-        self._told = False
+        self._is_logged = False
 
     @property
-    def shortage(self) -> str | None:
+    def wait_reason(self) -> str | None:
         """Why the next project has to wait; None if it has not."""
         if self._taken.available_tokens > 0:
             return None
         return f"waits for a place: the limit of open files leaves room for {self.total:g} projects at a time"
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
+    async def acquire(self) -> AsyncIterator[None]:
         """One project's, for as long as the block lasts; waits for it."""
-        if self.shortage is not None and not self._told:
-            self._told = True
+        if self.wait_reason is not None and not self._is_logged:
+            self._is_logged = True
             _log.warning("not all projects can be watched: the limit of open files is reached", watched=self.total)
         place = object()
         await self._taken.acquire_on_behalf_of(place)
@@ -46,7 +46,7 @@ class ConnectionSlots:
             self._taken.release_on_behalf_of(place)
 
     @contextmanager
-    def second(self) -> Iterator[bool]:
+    def acquire_second(self) -> Iterator[bool]:
         """Another one for a project that has one, to go over to a new link; whether there is any."""
         place = object()
         for limiter in (self._taken, self._spare):

@@ -37,55 +37,55 @@ class FrameMemory:
 
 
 class LinkMemory:
-    """What one link has of it. ``waits`` while it does not read because there is no room for a large message."""
+    """One link's part of the memory. ``is_waiting`` is true while it waits for room for a large message."""
 
-    def __init__(self, room: FrameMemory) -> None:
-        self.waits = False
+    def __init__(self, memory: FrameMemory) -> None:
+        self.is_waiting = False
         self._closed = False
-        self._room = room
+        self._memory = memory
         self._arriving: MemoryShare | None = None
         self._buffered: list[MemoryShare] = []
-        self._in_hand: list[MemoryShare] = []
-        self._cost = self._cost_in_hand = 0
+        self._handed_over: list[MemoryShare] = []
+        self._cost = self._cost_handed_over = 0
 
-    async def ask(self, size: int) -> None:
+    async def reserve(self, size: int) -> None:
         """Wait until there is room for a large message of ``size`` bytes, which has begun to arrive."""
-        self.waits = True
+        self.is_waiting = True
         try:
-            share = MemoryShare(self._room.large)
-            await share.grow(COPIES * size)
+            share = MemoryShare(self._memory.large)
+            await share.grow_to(COPIES * size)
             if self._closed:
-                share.give_back()
+                share.release()
             else:
                 self._arriving = share
         finally:
-            self.waits = False
+            self.is_waiting = False
 
-    def take(self, characters: int) -> bool:
+    def add_frame(self, characters: int) -> bool:
         """A frame is there; whether more may be read before somebody takes it."""
         if self._arriving is not None:
             self._buffered.append(self._arriving)
             self._arriving = None
         else:
             self._cost += characters + FRAME_OVERHEAD_BYTES
-            self._room.buffered += characters + FRAME_OVERHEAD_BYTES
-        return not self._room.is_crowded or self._cost < MIN_LINK_CHARS
+            self._memory.buffered += characters + FRAME_OVERHEAD_BYTES
+        return not self._memory.is_crowded or self._cost < MIN_LINK_CHARS
 
     def hand_over(self) -> None:
         """Frames are about to be handed over, and the events of those before are safe, or wait elsewhere."""
-        self._give_back(self._in_hand, self._cost_in_hand)
-        self._in_hand, self._buffered = self._buffered, []
-        self._cost_in_hand, self._cost = self._cost, 0
+        self._release(self._handed_over, self._cost_handed_over)
+        self._handed_over, self._buffered = self._buffered, []
+        self._cost_handed_over, self._cost = self._cost, 0
 
     def close(self) -> None:
         """Nothing is read any more."""
         self._closed = True
         arriving = [] if self._arriving is None else [self._arriving]
-        self._give_back([*self._in_hand, *self._buffered, *arriving], self._cost_in_hand + self._cost)
-        self._in_hand, self._buffered, self._arriving = [], [], None
-        self._cost = self._cost_in_hand = 0
+        self._release([*self._handed_over, *self._buffered, *arriving], self._cost_handed_over + self._cost)
+        self._handed_over, self._buffered, self._arriving = [], [], None
+        self._cost = self._cost_handed_over = 0
 
-    def _give_back(self, shares: list[MemoryShare], cost: int) -> None:
+    def _release(self, shares: list[MemoryShare], cost: int) -> None:
         for share in shares:
-            share.give_back()
-        self._room.buffered -= cost
+            share.release()
+        self._memory.buffered -= cost

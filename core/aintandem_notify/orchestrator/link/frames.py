@@ -24,13 +24,13 @@ MAX_NAME_LENGTH: Final = 80
 class FrameReader:
     """Reads a project's frames. ``frames``, ``size``, ``events`` and ``flaws`` count since the start.
 
-    Events of frames with more than ``longest`` characters are cut to that; None leaves all as they are.
+    Events of frames with more than ``max_length`` characters are cut to that; None leaves all as they are.
     """
 
     def __init__(
-        self, project_id: str, clock: Clock, log: FilteringBoundLogger, *, longest: int | None = None
+        self, project_id: str, clock: Clock, log: FilteringBoundLogger, *, max_length: int | None = None
     ) -> None:
-        self._longest = longest
+        self._max_length = max_length
         self.frames = 0
         self.size = 0
         self.events = 0
@@ -40,9 +40,9 @@ class FrameReader:
         self._log = log
         self._unknown: set[str] = set()
 
-    def is_long(self, batch: Sequence[str | bytes]) -> bool:
+    def has_long_frame(self, batch: Sequence[str | bytes]) -> bool:
         """Whether one of the frames is to be cut, which takes time: it may hold thousands of secrets."""
-        return self._longest is not None and any(len(frame) > self._longest for frame in batch)
+        return self._max_length is not None and any(len(frame) > self._max_length for frame in batch)
 
     def read(self, batch: Sequence[str | bytes], received_at: datetime | None = None) -> list[Event]:
         """The events in a batch of frames, in order; received now, unless it is said when.
@@ -54,7 +54,7 @@ class FrameReader:
         for frame in batch:
             content = parse_frame(frame, project_id, received_at)
             if isinstance(content, Event):
-                too_long = self._longest is not None and len(frame) > self._longest
+                too_long = self._max_length is not None and len(frame) > self._max_length
                 events.append(self._cut(content) if too_long else content)
                 if isinstance(content, UnknownEvent):
                     self._note_unknown(content.type)
@@ -67,7 +67,7 @@ class FrameReader:
 
     def _cut(self, event: Event) -> Event:
         try:
-            shorter = event if self._longest is None else fit_event(event, self._longest)
+            shorter = event if self._max_length is None else fit_event(event, self._max_length)
         except BaseException as error:
             if not is_out_of_memory(error):
                 raise

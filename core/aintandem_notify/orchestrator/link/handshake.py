@@ -37,19 +37,19 @@ class HandshakeStream(trio.abc.Stream):
     Up to the end of the answer to the upgrade, its end or a refusal raise our errors out of ``receive_some``,
     and so out of the library's reader; where it is given up, ``error`` is set to what to say then. After that,
     more than ``limit`` bytes without a whole message end the stream, and ``error`` says so; whoever takes
-    messages sets ``unframed`` to 0. ``heard_at`` is in seconds of trio's clock. While ``idle``, all that arrived
-    is decoded; ``on_idle`` is called when that begins.
+    messages sets ``message_bytes`` to 0. ``last_received_at`` is in seconds of trio's clock. While ``idle``, all
+    that arrived is decoded; ``on_idle`` is called when that begins.
 
     ``ask`` is waited for, with the size of the message, before more than ``SMALL_MESSAGE_BYTES`` of it are read.
     After that a message that does not come to its end in time ends the stream, too.
     """
 
     def __init__(self, stream: trio.abc.Stream, *, limit: int) -> None:
-        self.heard_at = trio.current_time()
+        self.last_received_at = trio.current_time()
         self.idle = False
         self.error: OrchestratorError | None = None
-        self.unframed = 0
-        self.said_goodbye = False
+        self.message_bytes = 0
+        self.close_sent = False
         self.on_idle: Callable[[], None] | None = None
         self._stream = stream
         self._limit = limit
@@ -72,9 +72,9 @@ class HandshakeStream(trio.abc.Stream):
         self._whole, self._wait_for_room, self._ask = whole, wait_for_room, ask
         self._open.set()
 
-    def message_taken(self) -> None:
+    def on_message(self) -> None:
         """A whole message is there; what arrives now is of the next."""
-        self.unframed = 0
+        self.message_bytes = 0
         self._ends_until = math.inf
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
@@ -109,20 +109,24 @@ class HandshakeStream(trio.abc.Stream):
         arrived: bytes | bytearray = b""
         try:
             with trio.move_on_at(self._ends_until) as time:
-                if self._ask is not None and self.unframed > SMALL_MESSAGE_BYTES and math.isinf(self._ends_until):
+                if (
+                    self._ask is not None
+                    and self.message_bytes > SMALL_MESSAGE_BYTES
+                    and math.isinf(self._ends_until)
+                ):
                     await self._ask(self._limit if self._whole is None else self._whole.expected)
                     self._ends_until = trio.current_time() + MESSAGE_TIMEOUT_S
                 arrived = await self._receive(max_bytes)
         finally:
             self.idle = False
-        self.heard_at = trio.current_time()
+        self.last_received_at = trio.current_time()
         if time.cancelled_caught:
             self.error = LinkLost(f"a message did not end within {MESSAGE_TIMEOUT_S:g} s", TOO_BIG)
             return b""
         if self._head is not None:
             return self._take_head(self._head, arrived)
-        self.unframed += len(arrived)
-        if self.unframed > self._limit:
+        self.message_bytes += len(arrived)
+        if self.message_bytes > self._limit:
             self.error = LinkLost(f"a message was too big: more than {self._limit} bytes", TOO_BIG)
             return b""
         return arrived
@@ -145,12 +149,12 @@ class HandshakeStream(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """As the stream's own."""
-        self.said_goodbye = self.said_goodbye or data[:1] == CLOSE_FRAME
+        self.close_sent = self.close_sent or data[:1] == CLOSE_FRAME
         await self._stream.send_all(data)
 
-    async def say_goodbye(self, code: int) -> None:
+    async def send_close(self, code: int) -> None:
         """Send a close frame, if the library has not: it tells nobody why it gives up on what it cannot read."""
-        if not self.said_goodbye:
+        if not self.close_sent:
             mask = token_bytes(4)
             content = bytes(one ^ other for one, other in zip(code.to_bytes(2), mask, strict=False))
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):

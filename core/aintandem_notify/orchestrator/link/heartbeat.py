@@ -28,21 +28,21 @@ class HeartbeatAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatState:
-    """What the heartbeat knows: ``heard_at`` when anything arrived last, ``pinged_at`` when we asked last.
+    """What the heartbeat knows: ``last_received_at`` when anything arrived last, ``pinged_at`` when we asked last.
 
     ``paused`` while our own reader holds back on purpose: what is not read cannot be heard, so there is no
     verdict then.
     """
 
     interval: float
-    heard_at: float
+    last_received_at: float
     pinged_at: float
     paused: bool = False
 
     @property
     def dead_at(self) -> float:
         """When silence becomes a verdict."""
-        return self.heard_at + SILENCE_INTERVALS * self.interval
+        return self.last_received_at + SILENCE_INTERVALS * self.interval
 
     @property
     def ping_at(self) -> float:

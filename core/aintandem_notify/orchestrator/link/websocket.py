@@ -62,7 +62,7 @@ class Link(Protocol):
     """An open connection, as its user sees it."""
 
     @property
-    def heard_at(self) -> float:
+    def last_received_at(self) -> float:
         """When something arrived last, by trio's clock; all that came before has been read."""
         ...
 
@@ -94,17 +94,17 @@ class LinkSettings:
     """What all links of an agent share.
 
     ``connect_timeout`` and ``heartbeat_interval`` are in seconds. ``batch_frames`` are handed over at
-    once at the most. ``handshakes`` bounds the connections that are being opened at the same time, ``room`` the
+    once at the most. ``handshakes`` bounds the connections that are being opened at the same time, ``memory`` the
     memory of all that they read ahead.
     """
 
-    dial: StreamOpener
+    open_stream: StreamOpener
     clock: Clock
     connect_timeout: float = 10.0
     heartbeat_interval: float = 30.0
     batch_frames: int = MAX_BATCH_FRAMES
     handshakes: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(MAX_HANDSHAKES))
-    room: FrameMemory = field(default_factory=FrameMemory)
+    memory: FrameMemory = field(default_factory=FrameMemory)
 
 
 def stream_opener(tls: TlsContext, outbound: Outbound = DIRECT) -> StreamOpener:
@@ -145,7 +145,7 @@ async def _connect(
     """Dial and shake hands within the deadline; the stream is closed by ``stack``."""
     problem, tap = "no connection", None
     with trio.move_on_after(settings.connect_timeout):
-        stream = await stack.enter_async_context(settings.dial(target.endpoint))
+        stream = await stack.enter_async_context(settings.open_stream(target.endpoint))
         problem = "the orchestrator did not answer the handshake"
         tap = HandshakeStream(stream, limit=MAX_MESSAGE_SIZE + RECEIVE_BUFFER_SIZE)
         with _library_errors():
@@ -228,8 +228,8 @@ class _WebSocketLink:
     """A link over trio-websocket; ``read`` and ``keep_alive`` run beside its user."""
 
     def __init__(self, websocket: WebSocketConnection, tap: HandshakeStream, settings: LinkSettings) -> None:
-        self._share = LinkMemory(settings.room)
-        tap.opened(TextFrameReader(self._take, limit=MAX_MESSAGE_SIZE), self._wait_for_room, self._share.ask)
+        self._memory = LinkMemory(settings.memory)
+        tap.opened(TextFrameReader(self._take, limit=MAX_MESSAGE_SIZE), self._wait_for_room, self._memory.reserve)
         tap.on_idle = self._flush
         self._websocket = websocket
         self._tap = tap
@@ -247,17 +247,17 @@ class _WebSocketLink:
         self._nudge = trio.Event()
 
     @property
-    def heard_at(self) -> float:
-        return self._tap.heard_at
+    def last_received_at(self) -> float:
+        return self._tap.last_received_at
 
     async def receive_batch(self) -> list[Frame]:
         while not self._buffer:
             if self._ended is not None:
                 raise self._ended
             self._arrival = trio.Event()
-            self._share.hand_over()
+            self._memory.hand_over()
             await self._arrival.wait()
-        self._share.hand_over()
+        self._memory.hand_over()
         if len(self._buffer) <= self._most_frames:
             return self.leftover()
         batch = self._buffer[: self._most_frames]
@@ -289,8 +289,8 @@ class _WebSocketLink:
 
     def _take(self, frame: Frame) -> bool:
         """Whether there is room for more."""
-        self._tap.message_taken()
-        has_room = self._share.take(len(frame))
+        self._tap.on_message()
+        has_room = self._memory.add_frame(len(frame))
         self._buffer.append(frame)
         self._size += len(frame)
         if is_ping(frame):
@@ -304,7 +304,7 @@ class _WebSocketLink:
         await self._room.wait()
         self._room = None
         # What could not be heard while nobody read was no silence.
-        self._tap.heard_at = trio.current_time()
+        self._tap.last_received_at = trio.current_time()
 
     def _flush(self) -> None:
         # Called when all that was read is decoded; until then a batch grows instead of being handed over.
@@ -322,11 +322,14 @@ class _WebSocketLink:
         while self._ended is None:
             now = trio.current_time()
             pulse = HeartbeatState(
-                self._interval, self._tap.heard_at, pinged_at, paused=self._room is not None or self._share.waits
+                self._interval,
+                self._tap.last_received_at,
+                pinged_at,
+                paused=self._room is not None or self._memory.is_waiting,
             )
             beat, wait = next_action(pulse, now)
             if beat is HeartbeatAction.DEAD:
-                self._end(LinkLost(f"nothing was heard for {now - pulse.heard_at:.0f} s"))
+                self._end(LinkLost(f"nothing was heard for {now - pulse.last_received_at:.0f} s"))
                 return
             if beat is HeartbeatAction.PING:
                 pinged_at = now
@@ -365,7 +368,7 @@ class _WebSocketLink:
 
     async def finish(self) -> None:
         self._closing = True
-        self._tap.heard_at = trio.current_time()
+        self._tap.last_received_at = trio.current_time()
         with trio.move_on_after(DRAIN_TIMEOUT_S):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._cancel_after_silence, nursery.cancel_scope)
@@ -376,23 +379,23 @@ class _WebSocketLink:
 
     async def _cancel_after_silence(self, scope: trio.CancelScope) -> None:
         while True:
-            silence = trio.current_time() - self._tap.heard_at
+            silence = trio.current_time() - self._tap.last_received_at
             # A pause of our own reader is none.
-            if silence >= CLOSE_TIMEOUT_S and self._room is None and not self._share.waits:
+            if silence >= CLOSE_TIMEOUT_S and self._room is None and not self._memory.is_waiting:
                 scope.cancel()
                 return
             await trio.sleep(max(CLOSE_TIMEOUT_S - silence, SHORT_CLOSE_TIMEOUT_S))
 
     async def close(self) -> None:
         """Say goodbye, and wait a moment for the answer if there can be one."""
-        self._share.close()
+        self._memory.close()
         hasty = self._ended is not None or trio.current_effective_deadline() == -math.inf
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
                 patience = SHORT_CLOSE_TIMEOUT_S if hasty else CLOSE_TIMEOUT_S
                 nursery.start_soon(_cancel_after, patience, nursery.cancel_scope)
                 if isinstance(self._ended, LinkLost) and self._ended.code in LIMIT_FLAWS:
-                    await self._tap.say_goodbye(self._ended.code)
+                    await self._tap.send_close(self._ended.code)
                 with _library_errors():
                     await self._websocket.aclose()
                 nursery.cancel_scope.cancel()

@@ -62,7 +62,7 @@ class OrchestratorApi:
         self._readers = trio.CapacityLimiter(1)
         self._tries_again = True
 
-    def asking_once(self) -> Self:
+    def without_retries(self) -> Self:
         """The same, that tries nothing again: for who must hold nothing while ``with_retries`` pauses."""
         other = copy(self)
         other._tries_again = False  # noqa: SLF001  # it is one of us
@@ -118,7 +118,7 @@ class OrchestratorApi:
                 json=json,
                 timeout=self._timeout,
                 max_body=MAX_BODY_BYTES,
-                room=lambda size: share.grow(2 * size),
+                room=lambda size: share.grow_to(2 * size),
             )
             now = self._clock.now()
             if len(answer.body) <= SMALL_RESPONSE_BYTES:
@@ -148,7 +148,7 @@ class OrchestratorApi:
         content = await self.call("GET", f"/projects/{quote_id(project_id)}/tasks", query=query)
         return parse_records(TaskRecord, find_rows(content, "tasks", "history"))
 
-    async def each_task(
+    async def map_tasks(
         self, project_id: str, take: Callable[[TaskRecord], T], *, limit: int, offset: int
     ) -> list[T]:
         """What ``take`` makes of each of so many of a project's tasks; the records are forgotten one by one."""
@@ -171,8 +171,8 @@ class OrchestratorApi:
         content = await self.call("GET", f"/workflows/projects/{quote_id(project_id)}/executions")
         return parse_records(ExecutionRecord, find_rows(content, "executions"))
 
-    async def each_execution(self, project_id: str, take: Callable[[ExecutionRecord], T]) -> list[T]:
-        """As ``each_task``, for a project's workflow executions."""
+    async def map_executions(self, project_id: str, take: Callable[[ExecutionRecord], T]) -> list[T]:
+        """As ``map_tasks``, for a project's workflow executions."""
         return await self._call(
             "GET",
             f"/workflows/projects/{quote_id(project_id)}/executions",
@@ -188,8 +188,8 @@ class OrchestratorApi:
         """All sandboxes, of every project."""
         return parse_records(SandboxRecord, find_rows(await self.call("GET", "/flexy"), "sandboxes", "containers"))
 
-    async def each_sandbox(self, take: Callable[[SandboxRecord], T]) -> list[T]:
-        """As ``each_task``, for the sandboxes of all projects."""
+    async def map_sandboxes(self, take: Callable[[SandboxRecord], T]) -> list[T]:
+        """As ``map_tasks``, for the sandboxes of all projects."""
         return await self._call(
             "GET",
             "/flexy",
@@ -203,8 +203,8 @@ class OrchestratorApi:
         content = await self.call("GET", f"/flexy/projects/{quote_id(project_id)}/operations")
         return parse_records(OperationRecord, find_rows(content, "operations"))
 
-    async def each_operation(self, project_id: str, take: Callable[[OperationRecord], T]) -> list[T]:
-        """As ``each_task``, for what is and was being done to a project's sandboxes."""
+    async def map_operations(self, project_id: str, take: Callable[[OperationRecord], T]) -> list[T]:
+        """As ``map_tasks``, for what is and was being done to a project's sandboxes."""
         return await self._call(
             "GET",
             f"/flexy/projects/{quote_id(project_id)}/operations",

@@ -40,7 +40,7 @@ def link_settings(connection: ConnectionConfig, clock: Clock) -> LinkSettings:
     if connection.ca_file is not None:
         tls()  # a file of no use is told at the start, not when the first link needs it
     return LinkSettings(
-        dial=stream_opener(tls, connection.outbound),
+        open_stream=stream_opener(tls, connection.outbound),
         clock=clock,
         connect_timeout=connection.connect_timeout,
         heartbeat_interval=connection.heartbeat_interval,
@@ -65,13 +65,13 @@ async def open_fleet(
     """
     places = places or ConnectionSlots()
     api = OrchestratorApi(session, http, clock)
-    room = FrameMemory()
+    memory = FrameMemory()
     lookout = None if books is None else CatchUpCoordinator(SnapshotReader(api, clock), books)
 
     def prepare(connection: ConnectionConfig) -> Watcher:
         settings = WatchSettings(
             session=session,
-            connect=partial(open_link, settings=replace(link_settings(connection, clock), room=room)),
+            connect=partial(open_link, settings=replace(link_settings(connection, clock), memory=memory)),
             backoff=connection,
             sink=sink,
             clock=clock,

@@ -89,7 +89,7 @@ class _Watch:
         self._project = project
         self._settings = settings
         self._log = log.get_logger(__name__).bind(project=project.id)
-        self._reader = FrameReader(project.id, settings.clock, self._log, longest=settings.longest_event)
+        self._reader = FrameReader(project.id, settings.clock, self._log, max_length=settings.longest_event)
         self._standing = StatusTracker(project, self._reader, settings.clock, observe)
         self._keeper = RetryingSink(project, settings, self._standing, self._log)
         self._spell = _Spell()
@@ -124,9 +124,9 @@ class _Watch:
 
     async def _connect_and_read(self) -> NoReturn:
         places = self._settings.places
-        if (shortage := places.shortage) is not None:
+        if (shortage := places.wait_reason) is not None:
             self._standing.update(last_error=shortage)
-        async with places.place():
+        async with places.acquire():
             await self._connect_and_read_in_place()
         raise AssertionError("reading ends with an exception")
 
@@ -151,7 +151,7 @@ class _Watch:
     def _stored_until(self) -> datetime:
         """When the last frame came that is stored, with all before it."""
         # While we wait for frames, what came before is stored; while we store some, only what came before them.
-        at = self._stored_at if self._link is None else self._link.heard_at
+        at = self._stored_at if self._link is None else self._link.last_received_at
         return self._settings.clock.capped_now() - timedelta(seconds=trio.current_time() - at)
 
     async def _open(self, links: ConnectionHandover, token: Token) -> Link:
@@ -172,7 +172,7 @@ class _Watch:
             await self._take(batch)
             if trio.current_time() < renew_at:
                 continue
-            with self._settings.places.second() as has_place:
+            with self._settings.places.acquire_second() as has_place:
                 renew_at = trio.current_time() + (RENEW_RETRY_S if has_place else SLOT_RETRY_S)
                 successor = await self._successor(links, token) if has_place else None
                 if successor is not None:
@@ -204,7 +204,7 @@ class _Watch:
         self._standing.update()
 
     async def _events_in(self, batch: Sequence[str | bytes]) -> list[Event]:
-        if not self._reader.is_long(batch):
+        if not self._reader.has_long_frame(batch):
             return self._reader.read(batch)
         # What has come is ours to keep, also while we are being stopped.
         with trio.CancelScope(shield=True) as scope:

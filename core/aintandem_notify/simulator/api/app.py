@@ -120,7 +120,7 @@ def _handler(simulator: Simulator, call: Call, *, guarded: bool, faulty: bool, s
 
 async def _body(request: Request) -> dict[str, Any]:
     try:
-        content = await read_body(request, most=MOST_BODY, within_s=BODY_S)
+        content = await read_body(request, max_bytes=MOST_BODY, timeout_s=BODY_S)
     except BodyRefused as error:
         raise ApiError(str(error), status=error.status, code="VALIDATION_ERROR") from None
     if not content:

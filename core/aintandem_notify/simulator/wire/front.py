@@ -70,10 +70,10 @@ class Door:
             except trio.ClosedResourceError:
                 continue
             except OSError as error:
-                if self._trouble.is_ours(error):
+                if self._trouble.is_persistent(error):
                     await trio.sleep(ACCEPT_RETRY_S)
                 continue
-            self._trouble.is_over()
+            self._trouble.clear()
             return accepted
 
     def _bind(self) -> socket.socket:
