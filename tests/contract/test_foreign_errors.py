@@ -16,7 +16,7 @@ from sqlalchemy import DateTime, Integer, String, bindparam, select
 from aintandem_notify.client.token_stores import KeyringTokens
 from aintandem_notify.errors import ConfigError, StatementFailed, StoreError, TokenStoreError
 from aintandem_notify.ingest.writer import is_store_failure
-from aintandem_notify.rules import Language
+from aintandem_notify.rules import JinjaRuleLanguage
 from aintandem_notify.store import Store
 from aintandem_notify_desktop_notify.bus import Bus, BusLost
 from support.config_texts import MINIMAL, load_text
@@ -114,7 +114,7 @@ async def test_a_keyring_that_gives_what_is_no_text(value: object, monkeypatch: 
 def test_mistakes_are_told_without_lines_where_the_parser_for_lines_is_broken(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tree_sitter, "Language", break_with(error))
+    monkeypatch.setattr(tree_sitter, "JinjaRuleLanguage", break_with(error))
     with pytest.raises(ConfigError) as caught:
         load_text(tmp_path, f"{MINIMAL}[log]\nlevl = 'debug'")
     (problem,) = caught.value.problems
@@ -130,7 +130,7 @@ def test_mistakes_are_told_without_lines_where_the_parser_for_lines_is_broken(
     ],
 )
 def test_an_expression_that_only_python_finds_wrong(expression: str) -> None:
-    problem = Language().expression_problem(expression)
+    problem = JinjaRuleLanguage().expression_problem(expression)
     assert problem is not None
     assert problem.startswith("no Jinja2 expression: ")
 

@@ -100,7 +100,7 @@ class StumblingRouter(FakeRouter):
 class FallingRouter(StumblingRouter):
     """Not even without their texts."""
 
-    def plainly(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
+    def route_bare(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
         raise RecursionError
 
 

@@ -15,7 +15,7 @@ from aintandem_notify.errors import ConfigError
 from aintandem_notify.hookspecs import PROJECT
 from aintandem_notify.plugins import Catalog, Delivered, PluginHost
 from aintandem_notify.plugins.discovery.conventions import HOOK_ARGUMENTS
-from aintandem_notify.rules import Language
+from aintandem_notify.rules import JinjaRuleLanguage
 from support.hosting import hosting, notification
 
 PAGE = (Path(__file__).parents[2] / "docs" / "writing-plugins.md").read_text(encoding="utf-8")
@@ -49,7 +49,7 @@ def test_every_example_is_a_file() -> None:
 
 
 def test_its_config_is_valid(folder: Path) -> None:
-    loaded = config.load(folder / "config.toml", catalog=Catalog(), language=Language(), environ={})
+    loaded = config.load(folder / "config.toml", catalog=Catalog(), language=JinjaRuleLanguage(), environ={})
     assert list(loaded.instances) == ["beep.desk"]
 
 
@@ -68,7 +68,7 @@ def load_chimes(folder: Path) -> config.Config:
     """A config with an instance of ``plugins/chime.py``."""
     path, environ = folder / "config.toml", {"CHIME_TOKEN": "not-a-real-token"}
     path.write_text(CHIMES)
-    return config.load(path, catalog=Catalog(tuple), language=Language(), environ=environ)
+    return config.load(path, catalog=Catalog(tuple), language=JinjaRuleLanguage(), environ=environ)
 
 
 def test_its_defaults_are_read_as_the_config_would_be(folder: Path) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from aintandem_notify.config import Config, FilePath, PluginConfig, PluginType, Secret, load
 from aintandem_notify.errors import ConfigError, PluginError
-from aintandem_notify.rules import Language
+from aintandem_notify.rules import JinjaRuleLanguage
 
 
 class ChatConfig(PluginConfig):
@@ -176,7 +176,7 @@ def load_text(
 
 def load_file(path: Path, environ: Mapping[str, str] | None = None, catalog: FakeCatalog | None = None) -> Config:
     """The config in the file, with the real language of rules."""
-    return load(path, catalog=catalog or FakeCatalog(), language=Language(), environ=environ or {})
+    return load(path, catalog=catalog or FakeCatalog(), language=JinjaRuleLanguage(), environ=environ or {})
 
 
 def problems(

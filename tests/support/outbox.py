@@ -65,16 +65,16 @@ class FakeRouter:
     types: frozenset[str] | None = None
     refuse: Callable[[Event], bool] = lambda _event: False
 
-    def concerns(self, event_type: str) -> bool:
+    def may_notify(self, event_type: str) -> bool:
         return self.types is None or event_type in self.types
 
     def route(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
-        if not self.concerns(event.type) or self.refuse(event):
+        if not self.may_notify(event.type) or self.refuse(event):
             return []
         return [Sent(notification(event, run), self.destinations)]
 
-    def plainly(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
-        if not self.concerns(event.type) or self.refuse(event):
+    def route_bare(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Sent]:
+        if not self.may_notify(event.type) or self.refuse(event):
             return []
         return [Sent(strip_texts(notification(event, run)), self.destinations)]
 

@@ -10,7 +10,7 @@ import pytest
 
 from aintandem_notify.config import PluginConfig, json_schema
 from aintandem_notify.domain.events import EVENT_TYPES
-from aintandem_notify.rules import Language
+from aintandem_notify.rules import JinjaRuleLanguage
 from aintandem_notify.rules.default_texts import DEFAULT_TEXTS
 from aintandem_notify.rules.scope import NAMES
 from support.config_texts import load_text
@@ -103,7 +103,7 @@ def test_the_examples_are_right(tmp_path: Path) -> None:
     ops = "[plugins.file_log.ops]\npath = 'x'\n"
     plain = config[: config.index("[plugins")] + fallback.replace("webhook.ops", "file_log.ops") + ops
     assert load_text(tmp_path, plain, environ).instances["slack.team"].settings.fallback == "file_log.ops"
-    language = Language()
+    language = JinjaRuleLanguage()
     checks = {
         "when": language.expression_problem,
         "title": language.template_problem,

@@ -22,7 +22,7 @@ from aintandem_notify.config import (
 )
 from aintandem_notify.domain.notification import Severity
 from aintandem_notify.plugins import Catalog
-from aintandem_notify.rules import Language
+from aintandem_notify.rules import JinjaRuleLanguage
 from support.config_texts import (
     CHAT,
     ENVIRON,
@@ -160,7 +160,9 @@ def test_configs_compare_by_value(folder: Path) -> None:
 def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_bytes(b"\xef\xbb\xbf" + MINIMAL.replace("\n", "\r\n").encode())
-    assert load(path, catalog=FakeCatalog(), language=Language(), environ={}).projects == (ProjectConfig(id="p1"),)
+    assert load(path, catalog=FakeCatalog(), language=JinjaRuleLanguage(), environ={}).projects == (
+        ProjectConfig(id="p1"),
+    )
 
 
 @pytest.mark.parametrize("stem", ["x" * 250, "\U0001f4a5" * 60, "\udce9" * 250])
@@ -217,7 +219,7 @@ def test_the_store_stands_in_the_users_state_folder(tmp_path: Path, monkeypatch:
 
 def test_the_example_is_fine_with_the_plugins_that_are_built_in() -> None:
     example = Path(__file__).parents[2] / "config.example.toml"
-    config = load(example, catalog=Catalog(), language=Language(), environ={})
+    config = load(example, catalog=Catalog(), language=JinjaRuleLanguage(), environ={})
     assert config.orchestrator.embedded
     assert {instance.type for instance in config.instances.values()} >= {"console", "file_log"}
 

@@ -28,7 +28,8 @@ from aintandem_notify.orchestrator.watch import composition
 from aintandem_notify.plugins import Catalog
 from aintandem_notify.plugins.border import instance_border
 from aintandem_notify.plugins.runtime import live_hooks
-from aintandem_notify.rules import cost_budget, router, templating
+from aintandem_notify.rules import cost_budget, router
+from aintandem_notify.rules.templating import MAX_TEXT_CHARACTERS
 from aintandem_notify.store.tables import notification_cache
 from aintandem_notify_console import Console
 from aintandem_notify_file_log import FileLog
@@ -141,10 +142,10 @@ FIGURES = {
         f"the first {entries.LONGEST:,} characters",
     ],
     "docs/configuration.md": [
-        f"Titles are cut at {router.LONGEST_TITLE} characters, bodies at {templating.LONGEST_TEXT:,}",
+        f"Titles are cut at {router.MAX_TITLE_CHARACTERS} characters, bodies at {MAX_TEXT_CHARACTERS:,}",
         f"an event with more than {composition.MAX_EVENT_LENGTH:,} characters",
-        f"about {cost_budget.BUDGET // cost_budget.STEP // 10_000 * 10_000:,} steps",
-        f"{cost_budget.BUDGET // 1_000_000} million characters",
+        f"about {cost_budget.RENDER_BUDGET // cost_budget.STEP_COST // 10_000 * 10_000:,} steps",
+        f"{cost_budget.RENDER_BUDGET // 1_000_000} million characters",
     ],
     "docs/writing-plugins.md": [
         f"up to {live_hooks.MAX_QUEUE_SLOTS} wait",

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aintandem_notify.rules import cost_budget
-from aintandem_notify.rules.cost_budget import BUDGET, TooMuch, spend, weight
+from aintandem_notify.rules.cost_budget import RENDER_BUDGET, BudgetExceeded, charge, cost_of
 from aintandem_notify.rules.sandbox import make_sandbox
 from aintandem_notify.rules.scope import Scope, scope
 from aintandem_notify.rules.templating import (
-    LONGEST_TEXT,
+    MAX_TEXT_CHARACTERS,
     RENDER_ERRORS,
-    Language,
+    JinjaRuleLanguage,
     compile_expression,
     compile_template,
 )
@@ -30,7 +30,7 @@ TESTS = Path(__file__).parents[1]
 TRY = """
 import json, resource, sys
 resource.setrlimit(resource.RLIMIT_CPU, (600, 600))
-from aintandem_notify.rules.templating import Language, compile_template
+from aintandem_notify.rules.templating import JinjaRuleLanguage, compile_template
 from support.happenings import SALES, happening, run_of
 from aintandem_notify.rules.scope import scope
 from support.nasty import templates
@@ -47,7 +47,7 @@ def outcome(text):
         return type(error).__name__
 
 print(json.dumps({
-    name: [Language().template_problem(text), outcome(text)]
+    name: [JinjaRuleLanguage().template_problem(text), outcome(text)]
     for name, text in (templates.TOO_MUCH | templates.ODD).items()
 }))
 """
@@ -84,26 +84,26 @@ def test_what_asks_for_too_much_is_told_by_the_check_and_refused_by_the_agent(
     problem, outcome = tried[name]
     assert problem is not None
     assert problem.endswith(SENTENCE)
-    assert isinstance(outcome, str) or outcome <= 3 * LONGEST_TEXT  # type: ignore[operator]
+    assert isinstance(outcome, str) or outcome <= 3 * MAX_TEXT_CHARACTERS  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("name", templates.ODD)
 def test_what_is_odd_ends_neither(name: str, tried: dict[str, tuple[str | None, object]]) -> None:
     problem, outcome = tried[name]
     assert problem is None or problem
-    assert isinstance(outcome, str) or outcome <= 3 * LONGEST_TEXT  # type: ignore[operator]
+    assert isinstance(outcome, str) or outcome <= 3 * MAX_TEXT_CHARACTERS  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("text", templates.HARMLESS.values(), ids=templates.HARMLESS)
 def test_what_people_write_renders(text: str) -> None:
-    assert Language().template_problem(text) is None
+    assert JinjaRuleLanguage().template_problem(text) is None
     assert rendered(text)
 
 
 def test_the_problem_says_the_line() -> None:
     text = "fine\n{{ event.error }}\n{{ 'x' | center(10 ** 9) }}\n"
-    assert Language().template_problem(text) == f"line 3: {SENTENCE}"
-    with pytest.raises(TooMuch) as raised:
+    assert JinjaRuleLanguage().template_problem(text) == f"line 3: {SENTENCE}"
+    with pytest.raises(BudgetExceeded) as raised:
         rendered(text)
     assert raised.value.line == 3
 
@@ -112,8 +112,8 @@ def test_the_problem_says_the_line() -> None:
     "text", ["'%99999999s' % 1 == 'x'", "'x' * 10 ** 9", "range(99999) | list in [[]] * 9999"]
 )
 def test_a_condition_has_a_budget_too(text: str) -> None:
-    assert Language().expression_problem(text) == SENTENCE
-    with pytest.raises(TooMuch):
+    assert JinjaRuleLanguage().expression_problem(text) == SENTENCE
+    with pytest.raises(BudgetExceeded):
         compile_expression(text)(names())
 
 
@@ -131,7 +131,7 @@ def test_a_long_output_can_be_taken_apart() -> None:
 
 def test_an_output_of_some_megabytes_can_be_shown() -> None:
     event = happening("task_completed", output="x" * 5_000_000)
-    assert len(compile_template("{{ event.output }}")(scope(event, None, None))) >= LONGEST_TEXT
+    assert len(compile_template("{{ event.output }}")(scope(event, None, None))) >= MAX_TEXT_CHARACTERS
 
 
 def test_nothing_is_worked_out_while_a_template_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,20 +141,20 @@ def test_nothing_is_worked_out_while_a_template_is_compiled(monkeypatch: pytest.
 
 
 def test_spending_outside_of_a_rendering_is_free() -> None:
-    spend(2 * BUDGET)
-    with cost_budget.budget(), pytest.raises(TooMuch):
-        spend(BUDGET + 1)
+    charge(2 * RENDER_BUDGET)
+    with cost_budget.render_budget(), pytest.raises(BudgetExceeded):
+        charge(RENDER_BUDGET + 1)
 
 
 def test_weight_is_that_of_what_would_be_printed() -> None:
     value: list[object] = ["x" * 100]
-    light = weight(value)
+    light = cost_of(value)
     assert light >= 100
-    assert weight([value, value]) >= 2 * light
+    assert cost_of([value, value]) >= 2 * light
     for _ in range(100):
         value = [value, value]
-    with pytest.raises(TooMuch):
-        weight(value)
+    with pytest.raises(BudgetExceeded):
+        cost_of(value)
 
 
 TEXT = st.sampled_from(
@@ -206,9 +206,9 @@ PIECES = st.one_of(
 @given(PIECES)
 @settings(max_examples=100)
 def test_no_text_that_asks_for_much_breaks_the_check_or_grows_without_end(text: str) -> None:
-    problem = Language().template_problem(text)
+    problem = JinjaRuleLanguage().template_problem(text)
     assert problem is None or problem
     made = ""
     with suppress(*RENDER_ERRORS):
         made = rendered(text)
-    assert len(made) <= 3 * LONGEST_TEXT
+    assert len(made) <= 3 * MAX_TEXT_CHARACTERS

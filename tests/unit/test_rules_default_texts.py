@@ -5,7 +5,7 @@ import pytest
 from aintandem_notify.domain.event_redaction import EventContext
 from aintandem_notify.domain.events import EVENT_TYPES, AgentStartedEvent, UnknownEvent
 from aintandem_notify.rules import default_texts
-from aintandem_notify.rules.default_texts import LONGEST_BODY
+from aintandem_notify.rules.default_texts import MAX_BODY_CHARACTERS
 from support.happenings import NOW, SALES, happening, project_of, run_of
 
 TAIL = "second to last line\nlast line\n"
@@ -275,7 +275,7 @@ def test_a_long_error_keeps_its_end() -> None:
     body = default_texts.body(subject)
     assert body.startswith("first\n")
     assert body.endswith("KeyError")
-    assert len(body) < LONGEST_BODY + 10
+    assert len(body) < MAX_BODY_CHARACTERS + 10
 
 
 def test_nothing_of_a_secret_or_a_terminal_gets_through() -> None:

@@ -9,7 +9,7 @@ from aintandem_notify.config import Config
 from aintandem_notify.domain.events import EVENT_TYPES, AgentStartedEvent, Event, UnknownEvent
 from aintandem_notify.domain.notification import Notification, Severity
 from aintandem_notify.log import register_secret
-from aintandem_notify.rules import Routed, Router
+from aintandem_notify.rules import RoutedNotification, Router
 from aintandem_notify.rules.effective_rules import AGENT_TROUBLE, DEFAULT_TYPES
 from support.happenings import NOW, SALES, happening, project_of, run_of
 from support.routing import config, destination, rule, watcher
@@ -17,7 +17,7 @@ from support.routing import config, destination, rule, watcher
 SLACK, FILE, HOOK = destination("slack.team"), destination("file_log.audit"), destination("webhook.ops")
 
 
-def routed(settings: Config, event: Event, **facts: Any) -> list[Routed]:
+def routed(settings: Config, event: Event, **facts: Any) -> list[RoutedNotification]:
     return Router(settings).route(event, run_of(event, **facts), project_of(event), NOW)
 
 
@@ -28,7 +28,7 @@ def who(settings: Config, event_type: str, **fields: Any) -> dict[str, tuple[str
     }
 
 
-def only(found: list[Routed]) -> Notification:
+def only(found: list[RoutedNotification]) -> Notification:
     [single] = found
     return single.notification
 
@@ -84,7 +84,7 @@ def test_without_any_rule_every_destination_gets_what_ends_and_the_agents_troubl
         of_itself = "instance" in EVENT_TYPES[event_type].model_fields
         expected = {"agent": ("file_log.audit",) if of_itself else everybody}
     assert who(settings, event_type) == expected
-    assert Router(settings).concerns(event_type) is (expected != {})
+    assert Router(settings).may_notify(event_type) is (expected != {})
 
 
 def test_the_defaults_are_what_the_words_say() -> None:
@@ -169,8 +169,8 @@ def test_unknown_events_go_where_they_are_asked_for() -> None:
     router = Router(settings)
     assert who(settings, "gpu_warmed") == {"new": ("slack.team",)}
     assert who(settings, "cpu_warmed") == {}
-    assert router.concerns("gpu_warmed")
-    assert not router.concerns("cpu_warmed")
+    assert router.may_notify("gpu_warmed")
+    assert not router.may_notify("cpu_warmed")
 
 
 def test_an_event_that_only_pretends_to_be_the_agents_is_an_unknown_one() -> None:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.rules.scope import NAMES, scope
 from aintandem_notify.rules.templating import (
-    LONGEST_TEXT,
+    MAX_TEXT_CHARACTERS,
     RENDER_ERRORS,
-    Language,
+    JinjaRuleLanguage,
     compile_expression,
     compile_template,
 )
@@ -22,13 +22,13 @@ FAILED = happening("task_failed")
 
 
 def rendered(text: str, event_type: str = "task_failed", **fields: object) -> str:
-    assert Language().template_problem(text) is None
+    assert JinjaRuleLanguage().template_problem(text) is None
     event = happening(event_type, **fields)
     return compile_template(text)(scope(event, run_of(event), project_of(event)))
 
 
 def asked(text: str, event_type: str = "task_failed", **fields: object) -> bool:
-    assert Language().expression_problem(text) is None
+    assert JinjaRuleLanguage().expression_problem(text) is None
     event = happening(event_type, **fields)
     return compile_expression(text)(scope(event, run_of(event), project_of(event)))
 
@@ -136,7 +136,7 @@ TEMPLATE_PROBLEMS = [
 
 @pytest.mark.parametrize(("text", "problem"), TEMPLATE_PROBLEMS, ids=[text[:30] for text, _ in TEMPLATE_PROBLEMS])
 def test_what_is_wrong_with_a_text_is_known_beforehand(text: str, problem: str) -> None:
-    assert Language().template_problem(text) == problem
+    assert JinjaRuleLanguage().template_problem(text) == problem
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_what_is_wrong_with_a_text_is_known_beforehand(text: str, problem: str) 
     ],
 )
 def test_what_is_wrong_with_a_condition_is_known_beforehand(text: str, problem: str) -> None:
-    assert Language().expression_problem(text) == problem
+    assert JinjaRuleLanguage().expression_problem(text) == problem
 
 
 def test_an_event_prints_as_it_came() -> None:
@@ -173,7 +173,7 @@ def test_an_event_prints_as_it_came() -> None:
 
 
 def test_a_name_that_the_text_makes_itself_is_its_own_matter() -> None:
-    assert Language().template_problem("{% for run in range(2) %}{{ run.real }}{% endfor %}") is None
+    assert JinjaRuleLanguage().template_problem("{% for run in range(2) %}{{ run.real }}{% endfor %}") is None
 
 
 @pytest.mark.parametrize(
@@ -203,19 +203,19 @@ def test_a_text_that_never_ends_is_cut() -> None:
     text = compile_template(
         "{% for a in range(9999) %}{% for b in range(9999) %}0123456789{% endfor %}{% endfor %}"
     )
-    assert LONGEST_TEXT < len(text(scope(FAILED, None, None))) < 3 * LONGEST_TEXT
+    assert MAX_TEXT_CHARACTERS < len(text(scope(FAILED, None, None))) < 3 * MAX_TEXT_CHARACTERS
 
 
 @given(st.text())
 def test_a_text_without_braces_is_its_own_rendering(text: str) -> None:
     plain = text.replace("{", "(").replace("\r\n", "\n").replace("\r", "\n")
-    assert Language().template_problem(plain) is None
+    assert JinjaRuleLanguage().template_problem(plain) is None
     assert compile_template(plain)(scope(FAILED, None, None)) == plain.removesuffix("\n")
 
 
 @given(st.text("{}%#|.()[]'\" eventrun_1+~\n", max_size=30))
 def test_no_text_breaks_the_check_and_what_passes_renders_or_raises_as_expected(text: str) -> None:
-    language = Language()
+    language = JinjaRuleLanguage()
     names = scope(FAILED, run_of(FAILED), SALES)
     for problem, compiled in (
         (language.template_problem(text), compile_template),

@@ -79,7 +79,7 @@ class Agent:
             await self._ingest.commit(None, [AgentStoppedEvent(timestamp=self._clock.now())])
         except StoreError as error:
             _log.warning("the end could not be stored", reason=str(error))
-        if self._ingest.router.concerns("agent_stopped"):
+        if self._ingest.router.may_notify("agent_stopped"):
             # Told after the next start it would only confuse. What is in flight then needs time to end, too.
             with trio.move_on_at(deadline - drain_timeout / 2):
                 await self._dispatcher.wait_idle()

@@ -46,7 +46,7 @@ class Routed(Protocol):
 class Router(Protocol):
     """The rules: what is told to whom."""
 
-    def concerns(self, event_type: str) -> bool:
+    def may_notify(self, event_type: str) -> bool:
         """False when no rule can match events of this type."""
         ...
 
@@ -54,7 +54,9 @@ class Router(Protocol):
         """The notifications that the event leads to; empty when no rule matches."""
         ...
 
-    def plainly(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> Sequence[Routed]:
+    def route_bare(
+        self, event: Event, run: Run | None, project: Project | None, now: datetime
+    ) -> Sequence[Routed]:
         """The same without any text from outside, for an event that it cannot be done for otherwise."""
         ...
 
@@ -135,7 +137,7 @@ def split_in_half(batch: Iterable[Submission]) -> tuple[list[Submission], list[S
 
 def is_unrouted_progress(event: Event, router: Router) -> bool:
     """Whether the event only moves its run: progress that no rule asks for."""
-    return event.type in PROGRESS_TYPES and not router.concerns(event.type)
+    return event.type in PROGRESS_TYPES and not router.may_notify(event.type)
 
 
 def plan(
@@ -158,7 +160,7 @@ def plan(
     its projects that have been seen before; the others are watched from ``begins`` on at the latest, else ``now``.
     ``plainly``: notifications are made without any text from outside.
     """
-    route = router.plainly if plainly else router.route
+    route = router.route_bare if plainly else router.route
     planner = _Planner(router, route, runs, set(known), now, lately or RecentChanges(0), is_known, begins or now)
     for handed in batch:
         for event in handed.events:
@@ -273,7 +275,7 @@ class _Planner:
         run, repeated = (None, False) if ref is None else self._advance(ref, event)
         routed = (
             self._route(event, run, project, self._now)
-            if not repeated and self._router.concerns(event.type)
+            if not repeated and self._router.may_notify(event.type)
             else ()
         )
         changes = self._plan.changes

@@ -9,13 +9,13 @@ from aintandem_notify.errors import ConfigError, Problem
 from aintandem_notify.init_wizard.draft import Draft
 from aintandem_notify.plugins.config_loading import LoadedConfig
 from aintandem_notify.plugins.discovery.catalog import Catalog, FilePolicy
-from aintandem_notify.rules import Language, Router
+from aintandem_notify.rules import JinjaRuleLanguage, Router
 
 
 def load_draft(draft: Draft, path: Path) -> LoadedConfig:
     """The configuration as ``path`` would hold it; raises ConfigError with all that is wrong."""
     catalog = Catalog(file_policy=FilePolicy.REJECT)  # the plugins to pick from are installed
-    context = ValidationContext(path.absolute().parent, os.environ, Language())
+    context = ValidationContext(path.absolute().parent, os.environ, JinjaRuleLanguage())
     config, findings = read_document(draft.document(), path, context, catalog)
     if config is None:
         raise ConfigError([Problem(finding.message, finding.key) for finding in findings], str(path))

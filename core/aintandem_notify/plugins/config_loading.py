@@ -12,7 +12,7 @@ from aintandem_notify.config.secret_warnings import secret_warnings
 from aintandem_notify.errors import PluginError
 from aintandem_notify.plugins.discovery.catalog import Catalog, FilePolicy
 from aintandem_notify.plugins.discovery.sources import prints_to_stderr
-from aintandem_notify.rules import Language, Router
+from aintandem_notify.rules import JinjaRuleLanguage, Router
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def load(
     ``files`` says what is done with plugins that are files beside it.
     """
     catalog = Catalog(file_policy=file_policy)
-    config = configuration.load(source, catalog=catalog, language=Language(), environ=environ)
+    config = configuration.load(source, catalog=catalog, language=JinjaRuleLanguage(), environ=environ)
     return LoadedConfig(config, Router(config), catalog)
 
 

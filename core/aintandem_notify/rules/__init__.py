@@ -2,7 +2,7 @@
 
 from aintandem_notify.rules.globs import EventFilter
 from aintandem_notify.rules.overview import Route
-from aintandem_notify.rules.router import Routed, Router
-from aintandem_notify.rules.templating import Language
+from aintandem_notify.rules.router import RoutedNotification, Router
+from aintandem_notify.rules.templating import JinjaRuleLanguage
 
-__all__ = ["EventFilter", "Language", "Route", "Routed", "Router"]
+__all__ = ["EventFilter", "JinjaRuleLanguage", "Route", "RoutedNotification", "Router"]

@@ -17,23 +17,23 @@ from jinja2.exceptions import TemplateRuntimeError
 from jinja2.runtime import LoopContext, Macro
 from jinja2.utils import Namespace
 
-BUDGET: Final = 8_000_000
+RENDER_BUDGET: Final = 8_000_000
 """Units of one rendering; ours: half a second at the very worst, and a megabyte of output taken apart
 several times."""
 
-STEP: Final = 60
+STEP_COST: Final = 60
 """Units of an operation, beside what it takes and gives; one character is one unit."""
 
-_ELEMENT: Final = 40
-_LEVEL: Final = 2  # deeper levels are indented when they are printed
+_ELEMENT_COST: Final = 40
+_LEVEL_COST: Final = 2  # deeper levels are indented when they are printed
 
-_OBJECT: Final = 1_000  # it makes its text anew each time
+_OBJECT_COST: Final = 1_000  # it makes its text anew each time
 
-_LIGHT: tuple[type, ...] = (bool, float, type(None), date, time, timedelta, type)
-_LIGHT += (GeneratorType, FunctionType, Iterator, LoopContext, Macro, Undefined)
+_FREE_TYPES: tuple[type, ...] = (bool, float, type(None), date, time, timedelta, type)
+_FREE_TYPES += (GeneratorType, FunctionType, Iterator, LoopContext, Macro, Undefined)
 
 
-class TooMuch(TemplateRuntimeError):
+class BudgetExceeded(TemplateRuntimeError):
     """The text would take too long, or become too long; ``line`` of the template, where it is known."""
 
     def __init__(self) -> None:
@@ -41,50 +41,50 @@ class TooMuch(TemplateRuntimeError):
         self.line: int | None = None
 
 
-class _Purse:
+class _Budget:
     __slots__ = ("left",)
 
     def __init__(self) -> None:
-        self.left = BUDGET
+        self.left = RENDER_BUDGET
 
 
-_PURSE: Final[ContextVar[_Purse | None]] = ContextVar("budget of a rendering", default=None)
+_CURRENT: Final[ContextVar[_Budget | None]] = ContextVar("budget of a rendering", default=None)
 
 
 @contextmanager
-def budget() -> Iterator[None]:
+def render_budget() -> Iterator[None]:
     """One rendering, which has a budget of its own."""
-    token = _PURSE.set(_Purse())
+    token = _CURRENT.set(_Budget())
     try:
         yield
     finally:
-        _PURSE.reset(token)
+        _CURRENT.reset(token)
 
 
-def spend(units: int) -> None:
+def charge(units: int) -> None:
     """Take from the budget; raises TooMuch once nothing is left."""
-    if (purse := _PURSE.get()) is not None:
-        purse.left -= units
-        if purse.left < 0:
-            raise TooMuch
+    if (budget := _CURRENT.get()) is not None:
+        budget.left -= units
+        if budget.left < 0:
+            raise BudgetExceeded
 
 
-def charged(value: Any) -> Any:
+def charge_value(value: Any) -> Any:
     """The value, once its weight is paid."""
     if isinstance(value, str):
-        spend(STEP + len(value))
+        charge(STEP_COST + len(value))
     else:
-        spend(STEP + weight(value))
+        charge(STEP_COST + cost_of(value))
     return value
 
 
-def rounds(values: Iterable[Any], each: int = STEP) -> Iterable[Any]:
+def metered(values: Iterable[Any], each: int = STEP_COST) -> Iterable[Any]:
     """The values of a loop, or of what is lazy; each costs so many units."""
-    spend(each)
-    return _SizedRounds(values, each) if isinstance(values, Sized) else Rounds(values, each)
+    charge(each)
+    return _SizedMeteredIterable(values, each) if isinstance(values, Sized) else MeteredIterable(values, each)
 
 
-class Rounds:
+class MeteredIterable:
     """Values that are paid for as they come."""
 
     def __init__(self, values: Iterable[Any], each: int) -> None:
@@ -93,11 +93,11 @@ class Rounds:
 
     def __iter__(self) -> Iterator[Any]:
         for value in self._values:
-            spend(self._each)
+            charge(self._each)
             yield value
 
 
-class _SizedRounds(Rounds):
+class _SizedMeteredIterable(MeteredIterable):
     """As long as what it goes through, for ``loop.length``."""
 
     _values: Any
@@ -106,7 +106,7 @@ class _SizedRounds(Rounds):
         return len(self._values)
 
 
-def weight(value: object) -> int:
+def cost_of(value: object) -> int:
     """Units of a value and all that is in it, as often as it is printed; raises TooMuch beyond any budget."""
     total = 0
     waiting: list[tuple[object, int]] = [(value, 0)]
@@ -121,18 +121,18 @@ def weight(value: object) -> int:
             case range():
                 total += len(one)  # looked through for what is no number
             case Mapping():
-                total += len(one) * 2 * (_ELEMENT + _LEVEL * level)
+                total += len(one) * 2 * (_ELEMENT_COST + _LEVEL_COST * level)
                 inside = chain(one.keys(), one.values())
             case list() | tuple() | Set() | KeysView() | ValuesView() | ItemsView():
-                total += len(one) * (_ELEMENT + _LEVEL * level)
+                total += len(one) * (_ELEMENT_COST + _LEVEL_COST * level)
                 inside = one
             case Namespace():
                 inside = (object.__getattribute__(one, "_Namespace__attrs"),)
-            case _ if not isinstance(one, (*_LIGHT, Rounds)):
-                total += _OBJECT + len(str(one))  # the event, or a part of it: as big as what it came in
+            case _ if not isinstance(one, (*_FREE_TYPES, MeteredIterable)):
+                total += _OBJECT_COST + len(str(one))  # the event, or a part of it: as big as what it came in
             case _:
                 pass
-        if total > BUDGET:
-            raise TooMuch
+        if total > RENDER_BUDGET:
+            raise BudgetExceeded
         waiting.extend((value, level + 1) for value in inside)
     return total

@@ -10,104 +10,104 @@ from typing import Any, Final
 
 from jinja2.sandbox import safe_range
 
-from aintandem_notify.rules.cost_budget import TooMuch, spend, weight
+from aintandem_notify.rules.cost_budget import BudgetExceeded, charge, cost_of
 
-MOST_BITS: Final = 65_536
+MAX_BITS: Final = 65_536
 """Bits of a whole number."""
-WIDEST: Final = 65_536
+MAX_WIDTH: Final = 65_536
 """Characters that padding may fill up to, and elements that a repetition may give."""
 
 _NUMBER: Final = re.compile(r"\d+")
 
 
-def pay_for_product(left: Any, right: Any) -> None:
+def charge_product(left: Any, right: Any) -> None:
     """Of ``left * right``."""
     if isinstance(left, int) and isinstance(right, int):
-        if left.bit_length() + right.bit_length() > MOST_BITS:
-            raise TooMuch
+        if left.bit_length() + right.bit_length() > MAX_BITS:
+            raise BudgetExceeded
         return
     for repeated, times in ((left, right), (right, left)):
         if isinstance(times, int) and hasattr(repeated, "__len__"):
-            if len(repeated) * times > WIDEST:
-                raise TooMuch
-            spend(weight(repeated) * max(0, times))
+            if len(repeated) * times > MAX_WIDTH:
+                raise BudgetExceeded
+            charge(cost_of(repeated) * max(0, times))
 
 
-def pay_for_power(left: Any, right: Any) -> None:
+def charge_power(left: Any, right: Any) -> None:
     """Of ``left ** right``."""
     if not (abs(left) <= 1e6 and abs(right) <= 64):
-        raise TooMuch
+        raise BudgetExceeded
 
 
-def pay_for_formatting(pattern: Any, values: Any) -> None:
+def charge_formatting(pattern: Any, values: Any) -> None:
     """Of ``pattern % values``: each mark prints a value, at the width that is written or given with it."""
     text = pattern.decode("latin-1") if isinstance(pattern, bytes | bytearray) else str(pattern)
-    given = values if isinstance(values, tuple) else (values,)
+    operands = values if isinstance(values, tuple) else (values,)
     if "*" in text:
-        for width in given:
-            _pad(width)
-    _pad_all(text)
-    spend(text.count("%") * (weight(values) + 1))
+        for width in operands:
+            _charge_width(width)
+    _charge_widths(text)
+    charge(text.count("%") * (cost_of(values) + 1))
 
 
-def pay_for_field(value: Any, spec: str) -> None:
+def charge_field(value: Any, spec: str) -> None:
     """Of one field of ``str.format``, whose widths are filled in by now."""
-    _pad_all(spec)
-    spend(weight(value) + len(spec))
+    _charge_widths(spec)
+    charge(cost_of(value) + len(spec))
 
 
-def _pad_all(text: str) -> None:
+def _charge_widths(text: str) -> None:
     for digits in _NUMBER.findall(text):
-        _pad(int(digits) if len(digits) < 10 else WIDEST + 1)
+        _charge_width(int(digits) if len(digits) < 10 else MAX_WIDTH + 1)
 
 
-def _pad(width: object) -> None:
+def _charge_width(width: object) -> None:
     if isinstance(width, int) and not isinstance(width, bool):
-        if abs(width) > WIDEST:
-            raise TooMuch
-        spend(abs(width))
+        if abs(width) > MAX_WIDTH:
+            raise BudgetExceeded
+        charge(abs(width))
 
 
-def _times(count: object, units: int) -> None:
+def _charge_repeats(count: object, units: int) -> None:
     if isinstance(count, int):
-        spend(max(0, count) * units)
+        charge(max(0, count) * units)
 
 
 def _center(_text: Any, width: Any = 80, *_fill: Any) -> None:
-    _pad(width)
+    _charge_width(width)
 
 
 def _replace(text: Any, old: Any, new: Any, *_count: Any, **_named: Any) -> None:
     kind = bytes if isinstance(text, bytes) else str
     text, old, new = (one if isinstance(one, kind) else str(one) for one in (text, old, new))
-    spend(text.count(old) * len(new))
+    charge(text.count(old) * len(new))
 
 
 def _expandtabs(text: Any, tabsize: Any = 8) -> None:
-    _pad(tabsize)
-    _times(tabsize, text.count(b"\t" if isinstance(text, bytes) else "\t"))
+    _charge_width(tabsize)
+    _charge_repeats(tabsize, text.count(b"\t" if isinstance(text, bytes) else "\t"))
 
 
 def _join(between: Any, parts: Any) -> None:
-    spend(len(between) * len(parts))
+    charge(len(between) * len(parts))
 
 
-def _refused(*_arguments: Any, **_named: Any) -> None:
-    raise TooMuch
+def _refuse(*_arguments: Any, **_named: Any) -> None:
+    raise BudgetExceeded
 
 
-def pay_for_division(left: Any, right: Any) -> None:
+def charge_division(left: Any, right: Any) -> None:
     """Of ``left // right`` and ``left % right``, whose time grows with the product of the digits."""
     if isinstance(left, int) and isinstance(right, int):
-        spend((left.bit_length() * right.bit_length()) >> 15)
+        charge((left.bit_length() * right.bit_length()) >> 15)
 
 
-def _searched_backwards(text: Any, sought: Any = None, *_rest: Any, **_named: Any) -> None:
+def _charge_backward_search(text: Any, needle: Any = None, *_rest: Any, **_named: Any) -> None:
     """From its end a text is searched character by character, and so is one for those of a set."""
-    spend(len(text) * len(sought or "") // 64)
+    charge(len(text) * len(needle or "") // 64)
 
 
-METHODS: Final[Mapping[str, Callable[..., None]]] = {
+METHOD_CHARGES: Final[Mapping[str, Callable[..., None]]] = {
     "center": _center,
     "ljust": _center,
     "rjust": _center,
@@ -115,32 +115,32 @@ METHODS: Final[Mapping[str, Callable[..., None]]] = {
     "expandtabs": _expandtabs,
     "replace": _replace,
     "join": _join,
-    "translate": _refused,
-    "maketrans": _refused,
-    "to_bytes": _refused,
-    "rfind": _searched_backwards,
-    "rindex": _searched_backwards,
-    "rsplit": _searched_backwards,
-    "rpartition": _searched_backwards,
-    "strip": _searched_backwards,
-    "lstrip": _searched_backwards,
-    "rstrip": _searched_backwards,
+    "translate": _refuse,
+    "maketrans": _refuse,
+    "to_bytes": _refuse,
+    "rfind": _charge_backward_search,
+    "rindex": _charge_backward_search,
+    "rsplit": _charge_backward_search,
+    "rpartition": _charge_backward_search,
+    "strip": _charge_backward_search,
+    "lstrip": _charge_backward_search,
+    "rstrip": _charge_backward_search,
     "striptags": lambda text: _striptags(text),
 }
 """Of the methods of texts and numbers, with the text itself first."""
 
 
 def _batch(_values: Any, linecount: Any, fill_with: Any = None) -> None:
-    _times(linecount, 16 if fill_with is not None else 0)
+    _charge_repeats(linecount, 16 if fill_with is not None else 0)
 
 
 def _slice(_values: Any, slices: Any, fill_with: Any = None) -> None:  # noqa: ARG001  # the filter's own names
-    _times(slices, 16)
+    _charge_repeats(slices, 16)
 
 
 def _indent(s: Any, width: Any = 4, *_rest: Any, **_named: Any) -> None:
     lines = len(str(s).splitlines()) + 1
-    spend(lines * (len(width) if isinstance(width, str) else max(0, width)))
+    charge(lines * (len(width) if isinstance(width, str) else max(0, width)))
 
 
 def _join_filter(value: Any, d: Any = "", attribute: Any = None) -> None:  # noqa: ARG001
@@ -156,37 +156,37 @@ def _wordwrap(
 ) -> None:
     width = max(1, width)
     longest = max(map(len, str(s).split()), default=0)
-    spend(longest * longest // width // 16)
-    spend((len(s) // width + 2) * len(wrapstring or "\n"))
+    charge(longest * longest // width // 16)
+    charge((len(s) // width + 2) * len(wrapstring or "\n"))
 
 
 def _round(_value: Any, precision: Any = 0, method: Any = "common") -> None:  # noqa: ARG001
     if abs(precision) > 300:
-        raise TooMuch
+        raise BudgetExceeded
 
 
 def _sum(_values: Any, attribute: Any = None, start: Any = 0) -> None:  # noqa: ARG001
     if not isinstance(start, int | float):  # lists and texts would be copied once for each
-        raise TooMuch
+        raise BudgetExceeded
 
 
-def _format(value: Any, *given: Any, **named: Any) -> None:
-    pay_for_formatting(value, named or given)
+def _format(value: Any, *arguments: Any, **named: Any) -> None:
+    charge_formatting(value, named or arguments)
 
 
 def _tojson(_value: Any, indent: Any = None) -> None:
     if indent is not None and (len(indent) if isinstance(indent, str) else indent) > 16:
-        raise TooMuch
+        raise BudgetExceeded
     if indent is not None:
-        spend(weight(_value) * 4)
+        charge(cost_of(_value) * 4)
 
 
 def _striptags(value: Any) -> None:
     text = str(value)
-    spend(text.count("<") * len(text) // 64)
+    charge(text.count("<") * len(text) // 64)
 
 
-FILTERS: Final[Mapping[str, Callable[..., None]]] = {
+FILTER_CHARGES: Final[Mapping[str, Callable[..., None]]] = {
     "batch": _batch,
     "slice": _slice,
     "center": _center,
@@ -199,37 +199,37 @@ FILTERS: Final[Mapping[str, Callable[..., None]]] = {
     "replace": _replace,
     "tojson": _tojson,
     "striptags": _striptags,
-    "trim": _searched_backwards,
+    "trim": _charge_backward_search,
 }
 """Of filters, with their own parameters."""
 
-TESTS: Final[Mapping[str, Callable[..., None]]] = {"divisibleby": pay_for_division}
+TEST_CHARGES: Final[Mapping[str, Callable[..., None]]] = {"divisibleby": charge_division}
 """Of tests."""
 
-BY_ATTRIBUTE: Final = frozenset(
+ATTRIBUTE_FILTERS: Final = frozenset(
     ("map", "sort", "groupby", "unique", "min", "max", "sum", "join", "selectattr", "rejectattr")
 )
 """Filters that may look up attributes of each element, by a path or several."""
 
-ACCESS: Final = 40
+ACCESS_COST: Final = 40
 """Units of looking up an attribute or element."""
 
 
-def names_in(arguments: Iterable[Any]) -> int:
+def attribute_count(arguments: Iterable[Any]) -> int:
     """How many attributes are looked up of each element for these arguments of such a filter."""
     return sum(1 + one.count(".") + one.count(",") for one in arguments if isinstance(one, str))
 
 
-FARTHEST: Final = 2**60
+MAX_RANGE_BOUND: Final = 2**60
 """What a range may reach; larger numbers can be of one hash, and a set of these takes the square of its time."""
 
 
 def bounded_range(*bounds: Any) -> range:
     """Jinja2's ``range``; raises TooMuch for numbers that nobody counts to."""
-    if any(isinstance(one, int) and abs(one) >= FARTHEST for one in bounds):
-        raise TooMuch
+    if any(isinstance(one, int) and abs(one) >= MAX_RANGE_BOUND for one in bounds):
+        raise BudgetExceeded
     return safe_range(*bounds)
 
 
-WITHOUT: Final = ("pprint", "urlize", "xmlattr")
+REMOVED_FILTERS: Final = ("pprint", "urlize", "xmlattr")
 """Filters that are left out: they are for pages and programmers, and slow on long texts."""

@@ -14,12 +14,12 @@ from aintandem_notify.domain.notification import Field, Severity
 from aintandem_notify.rules import formats
 from aintandem_notify.rules.facts import FACTS, artifact_fact, event_field, project_name, run_name
 
-LONGEST_NAME: Final = 100
+MAX_NAME_CHARACTERS: Final = 100
 """Characters of a task's name in a title; a task may be called by its whole prompt."""
-LONGEST_BODY: Final = 4000
+MAX_BODY_CHARACTERS: Final = 4000
 """Characters of a default body; what Slack shows without folding, and what somebody reads."""
 
-LONGEST_FACT: Final = 300
+MAX_FACT_CHARACTERS: Final = 300
 """Characters of one field; more is no short fact."""
 
 
@@ -197,14 +197,14 @@ def title(context: EventContext) -> str:
 
 def body(context: EventContext) -> str:
     """The error, the output or the message; empty when the title says it all."""
-    return formats.cut_middle(default_text(context[0]).body(context), LONGEST_BODY).strip("\n")
+    return formats.cut_middle(default_text(context[0]).body(context), MAX_BODY_CHARACTERS).strip("\n")
 
 
 def fields(context: EventContext) -> tuple[Field, ...]:
     """The facts that are known."""
     return tuple(
         [
-            Field(name, formats.one_line(value, LONGEST_FACT))
+            Field(name, formats.one_line(value, MAX_FACT_CHARACTERS))
             for name in default_text(context[0]).facts
             if (value := FACTS[name](context))
         ]
@@ -239,7 +239,7 @@ class _TitleNames(Mapping[str, str]):
         self._context = context
 
     def __getitem__(self, name: str) -> str:
-        return formats.one_line(_TITLE_NAMES[name](self._context), LONGEST_NAME)
+        return formats.one_line(_TITLE_NAMES[name](self._context), MAX_NAME_CHARACTERS)
 
     def __iter__(self) -> Iterator[str]:
         return iter(_TITLE_NAMES)

@@ -30,7 +30,7 @@ AGENT_TROUBLE: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedRule:
+class EffectiveRule:
     """A rule with its globs resolved: ``types`` are known ones, ``unknown`` globs for those that are not."""
 
     name: str
@@ -43,37 +43,37 @@ class PlannedRule:
     mention: tuple[str, ...] = ()
     title: str | None = None
     body: str | None = None
-    least: Severity | None = None
+    min_severity: Severity | None = None
     """Events that matter less by themselves are passed over."""
 
     @property
-    def conditional(self) -> bool:
+    def is_conditional(self) -> bool:
         """Whether it may pass over an event of its types."""
         return self.when is not None or self.projects is not None
 
-    def concerns_unknown(self, event_type: str) -> bool:
+    def matches_unknown(self, event_type: str) -> bool:
         """Whether it is for this type, which is not a known one."""
         return any(matches_unknown(glob, event_type) for glob in self.unknown)
 
 
-def plan(config: Config) -> tuple[PlannedRule, ...]:
+def resolve_rules(config: Config) -> tuple[EffectiveRule, ...]:
     """Every rule in the order in which they are asked."""
     destinations = [instance for instance in config.instances.values() if instance.delivers]
-    written = [_written(rule) for rule in config.rules]
-    implied = [_implied(instance) for instance in destinations if instance.common.events is not None]
-    rules = [*written, *implied] or list(_defaults(destinations))
+    configured = [_from_config(rule) for rule in config.rules]
+    implied = [_from_instance(instance) for instance in destinations if instance.common.events is not None]
+    rules = [*configured, *implied] or list(_defaults(destinations))
     named = frozenset[str]().union(*(rule.types for rule in rules))
-    trouble = AGENT_TROUBLE - named
-    if trouble and destinations:
-        everybody = tuple(instance.name for instance in destinations)
-        rules.append(PlannedRule(AGENT_RULE, trouble, everybody, least=Severity.WARNING))
+    agent_types = AGENT_TROUBLE - named
+    if agent_types and destinations:
+        all_names = tuple(instance.name for instance in destinations)
+        rules.append(EffectiveRule(AGENT_RULE, agent_types, all_names, min_severity=Severity.WARNING))
     return tuple(rules)
 
 
-def _written(rule: RuleConfig) -> PlannedRule:
-    return PlannedRule(
+def _from_config(rule: RuleConfig) -> EffectiveRule:
+    return EffectiveRule(
         rule.name,
-        _known(rule.events),
+        _known_types(rule.events),
         rule.notify,
         unknown=tuple(filter(is_for_unknown, rule.events)),
         projects=rule.projects,
@@ -85,15 +85,17 @@ def _written(rule: RuleConfig) -> PlannedRule:
     )
 
 
-def _implied(instance: InstanceConfig) -> PlannedRule:
+def _from_instance(instance: InstanceConfig) -> EffectiveRule:
     """The rule of an instance that has ``events``, named after it."""
     events = instance.common.events or ()
-    return _own(instance, _known(events), tuple(filter(is_for_unknown, events)))
+    return _instance_rule(instance, _known_types(events), tuple(filter(is_for_unknown, events)))
 
 
-def _own(instance: InstanceConfig, types: frozenset[str], unknown: tuple[str, ...] = ()) -> PlannedRule:
+def _instance_rule(
+    instance: InstanceConfig, types: frozenset[str], unknown: tuple[str, ...] = ()
+) -> EffectiveRule:
     settings = instance.common
-    return PlannedRule(
+    return EffectiveRule(
         instance.name,
         types,
         (instance.name,),
@@ -105,19 +107,19 @@ def _own(instance: InstanceConfig, types: frozenset[str], unknown: tuple[str, ..
     )
 
 
-def _defaults(destinations: Sequence[InstanceConfig]) -> Iterator[PlannedRule]:
+def _defaults(destinations: Sequence[InstanceConfig]) -> Iterator[EffectiveRule]:
     """One rule for all destinations; those that say more about what they want have one of their own."""
-    special = [instance for instance in destinations if _is_special(instance.common)]
+    special = [instance for instance in destinations if _has_own_settings(instance.common)]
     for instance in special:
-        yield _own(instance, DEFAULT_TYPES)
+        yield _instance_rule(instance, DEFAULT_TYPES)
     plain = tuple(instance.name for instance in destinations if instance not in special)
     if plain:
-        yield PlannedRule(DEFAULT_RULE, DEFAULT_TYPES, plain)
+        yield EffectiveRule(DEFAULT_RULE, DEFAULT_TYPES, plain)
 
 
-def _is_special(settings: PluginConfig) -> bool:
+def _has_own_settings(settings: PluginConfig) -> bool:
     return any((settings.projects is not None, settings.when, settings.severity, settings.mention))
 
 
-def _known(events: Sequence[str]) -> frozenset[str]:
+def _known_types(events: Sequence[str]) -> frozenset[str]:
     return frozenset[str]().union(*map(matching_types, events))

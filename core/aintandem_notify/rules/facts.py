@@ -39,17 +39,17 @@ def _percent(value: float | None) -> str | None:
     return None if value is None else f"{min(max(value, 0.0), 100.0):.0f}%"
 
 
-def artifact_fact(name: str, show: Callable[[Any], str] = str) -> Callable[[EventContext], str | None]:
+def artifact_fact(name: str, to_text: Callable[[Any], str] = str) -> Callable[[EventContext], str | None]:
     """A fact about the file that a task made."""
 
     def fact(context: EventContext) -> str | None:
         value = getattr(event_field(context[0], "artifact"), name, None)
-        return None if value is None else show(value)
+        return None if value is None else to_text(value)
 
     return fact
 
 
-def _shown(name: str) -> Callable[[EventContext], str | None]:
+def _field_text(name: str) -> Callable[[EventContext], str | None]:
     def fact(context: EventContext) -> str | None:
         value = event_field(context[0], name)
         return None if value is None else str(value)
@@ -57,7 +57,7 @@ def _shown(name: str) -> Callable[[EventContext], str | None]:
     return fact
 
 
-def _moment(name: str) -> Callable[[EventContext], str | None]:
+def _field_time(name: str) -> Callable[[EventContext], str | None]:
     def fact(context: EventContext) -> str | None:
         value = event_field(context[0], name)
         return None if value is None else f"{iso_seconds(value)} UTC"
@@ -65,31 +65,31 @@ def _moment(name: str) -> Callable[[EventContext], str | None]:
     return fact
 
 
-def _of_run(show: Callable[[Run], str | None]) -> Callable[[EventContext], str | None]:
-    return lambda context: None if context[1] is None else show(context[1])
+def _run_fact(to_text: Callable[[Run], str | None]) -> Callable[[EventContext], str | None]:
+    return lambda context: None if context[1] is None else to_text(context[1])
 
 
 FACTS: Final[Mapping[str, Callable[[EventContext], str | None]]] = {
     "Project": lambda context: project_name(context[0], context[2]),
     "Workflow": lambda context: (
-        None if (shown := event_field(context[0], "workflow_id")) == run_name(*context[:2]) else shown
+        None if (workflow := event_field(context[0], "workflow_id")) == run_name(*context[:2]) else workflow
     ),
-    "Duration": _of_run(lambda run: None if run.duration is None else formats.duration(run.duration)),
-    "Step": _of_run(lambda run: run.step),
-    "Phase": _of_run(lambda run: run.step),
+    "Duration": _run_fact(lambda run: None if run.duration is None else formats.duration(run.duration)),
+    "Step": _run_fact(lambda run: run.step),
+    "Phase": _run_fact(lambda run: run.step),
     "Progress": lambda context: _percent(event_field(context[0], "progress")),
-    "Attempt": _of_run(lambda run: str(run.attempt) if run.attempt > 1 else None),
+    "Attempt": _run_fact(lambda run: str(run.attempt) if run.attempt > 1 else None),
     "Artifact": artifact_fact("path"),
     "Type": artifact_fact("type"),
     "Size": artifact_fact("size", formats.size),
-    "Image": _shown("image"),
-    "Exit code": _shown("exit_code"),
-    "Close code": _shown("code"),
-    "Version": _shown("version"),
-    "Not heard from": _moment("blind_from"),
-    "Heard again": _moment("blind_until"),
-    "Oldest": _moment("oldest"),
-    "Newest": _moment("newest"),
+    "Image": _field_text("image"),
+    "Exit code": _field_text("exit_code"),
+    "Close code": _field_text("code"),
+    "Version": _field_text("version"),
+    "Not heard from": _field_time("blind_from"),
+    "Heard again": _field_time("blind_until"),
+    "Oldest": _field_time("oldest"),
+    "Newest": _field_time("newest"),
     "Happened": lambda context: (
         f"{iso_seconds(context[0].timestamp)[:-3]} UTC, seen after a gap" if context[0].caught_up else None
     ),

@@ -85,13 +85,13 @@ class EventFilter:
         globs = None if events is None else tuple(events)
         self._types = None if globs is None else frozenset[str]().union(*map(matching_types, globs))
         self._unknown = () if globs is None else tuple(filter(is_for_unknown, globs))
-        self._concerns_project = project_matcher(projects)
+        self._matches_project = project_matcher(projects)
 
     def matches(self, event: Event, project: Project | None) -> bool:
         """Whether ``event``, of ``project`` if it is about one, is wanted."""
-        return self._concerns_type(event) and self._concerns_project(project)
+        return self._matches_type(event) and self._matches_project(project)
 
-    def _concerns_type(self, event: Event) -> bool:
+    def _matches_type(self, event: Event) -> bool:
         if self._types is None:
             return True
         if event.family is Family.UNKNOWN:  # also when its type is the name of one of our own events

@@ -8,7 +8,7 @@ from aintandem_notify.config.models import Config
 from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.domain.notification import Project, Severity
 from aintandem_notify.rules.default_texts import DEFAULT_TEXTS, UNKNOWN_TEXT
-from aintandem_notify.rules.effective_rules import AGENT_RULE, PlannedRule
+from aintandem_notify.rules.effective_rules import AGENT_RULE, EffectiveRule
 from aintandem_notify.rules.globs import project_matcher
 
 FREQUENT_TYPES: Final = frozenset({"output", "step_progress"})
@@ -29,44 +29,44 @@ class Route:
     when: str | None = None
 
 
-def routes(plan: Sequence[PlannedRule]) -> list[Route]:
+def routes(rules: Sequence[EffectiveRule]) -> list[Route]:
     """A row for each type and rule, in the order of the event types; without what an earlier rule takes away."""
-    found = [route for event_type in EVENT_TYPES for route in _routes_of(event_type, plan)]
+    known = [route for event_type in EVENT_TYPES for route in _routes_of(event_type, rules)]
     unknown = [
         Route(glob, rule.name, rule.destinations, rule.severity or UNKNOWN_TEXT.severity, rule.projects, rule.when)
-        for rule in plan
+        for rule in rules
         for glob in rule.unknown
     ]
-    return found + unknown
+    return known + unknown
 
 
-def _routes_of(event_type: str, plan: Sequence[PlannedRule]) -> Iterator[Route]:
-    taken: set[str] = set()
-    for rule in plan:
-        free = tuple(name for name in rule.destinations if name not in taken)
-        if event_type not in rule.types or not free:
+def _routes_of(event_type: str, rules: Sequence[EffectiveRule]) -> Iterator[Route]:
+    served: set[str] = set()
+    for rule in rules:
+        recipients = tuple(name for name in rule.destinations if name not in served)
+        if event_type not in rule.types or not recipients:
             continue
         severity = rule.severity or DEFAULT_TEXTS[event_type].severity
-        yield Route(event_type, rule.name, free, severity, rule.projects, rule.when)
-        if not rule.conditional:
-            taken.update(free)
+        yield Route(event_type, rule.name, recipients, severity, rule.projects, rule.when)
+        if not rule.is_conditional:
+            served.update(recipients)
 
 
-def warnings(config: Config, plan: Sequence[PlannedRule]) -> list[str]:
+def warnings(config: Config, rules: Sequence[EffectiveRule]) -> list[str]:
     """One sentence for each thing that is probably not meant."""
     destinations = [name for name, instance in config.instances.items() if instance.delivers]
     if not destinations:
         return ["there is no destination: nobody will be told anything; add a table like [plugins.console.me]"]
-    table = routes(plan)
+    table = routes(rules)
     return [
-        *_floods(config, table),
-        *_strangers(config, plan),
-        *_idle_rules(table, plan),
+        *_frequent_events(config, table),
+        *_unwatched_projects(config, rules),
+        *_idle_rules(table, rules),
         *_idle_destinations(config, destinations, table),
     ]
 
 
-def _floods(config: Config, table: Sequence[Route]) -> Iterator[str]:
+def _frequent_events(config: Config, table: Sequence[Route]) -> Iterator[str]:
     for route in table:
         for name in route.destinations:
             if route.event_type in FREQUENT_TYPES and config.instances[name].type in READ_BY_PEOPLE:
@@ -76,27 +76,27 @@ def _floods(config: Config, table: Sequence[Route]) -> Iterator[str]:
                 )
 
 
-def _strangers(config: Config, plan: Sequence[PlannedRule]) -> Iterator[str]:
+def _unwatched_projects(config: Config, rules: Sequence[EffectiveRule]) -> Iterator[str]:
     """Rules for projects that the config does not watch, as far as it says itself which these are."""
     if any(project.is_glob for project in config.projects):
         return
     watched = [Project(id=entry.id, name=entry.name or entry.id) for entry in config.projects]
-    for rule in plan:
+    for rule in rules:
         if rule.projects is not None and not any(map(project_matcher(rule.projects), watched)):
-            wanted = ", ".join(rule.projects)
-            yield f"rule {rule.name} is for {wanted} only, and no project here has such an id or name"
+            patterns = ", ".join(rule.projects)
+            yield f"rule {rule.name} is for {patterns} only, and no project here has such an id or name"
 
 
-def _idle_rules(table: Sequence[Route], plan: Sequence[PlannedRule]) -> Iterator[str]:
-    busy = {route.rule for route in table}
-    for rule in plan:
-        if rule.name not in busy:
+def _idle_rules(table: Sequence[Route], rules: Sequence[EffectiveRule]) -> Iterator[str]:
+    used = {route.rule for route in table}
+    for rule in rules:
+        if rule.name not in used:
             yield f"rule {rule.name} never sends anything; the rules before it take all of its events"
 
 
 def _idle_destinations(config: Config, destinations: Sequence[str], table: Sequence[Route]) -> Iterator[str]:
     served = {name for route in table if route.rule != AGENT_RULE for name in route.destinations}
-    takes_over = {instance.common.fallback for instance in config.instances.values()}
+    fallbacks = {instance.common.fallback for instance in config.instances.values()}
     for name in destinations:
-        if name not in served and name not in takes_over:
+        if name not in served and name not in fallbacks:
             yield f"{name} gets nothing but the agent's own trouble; no rule names it, and it has no events"

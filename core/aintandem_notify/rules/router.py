@@ -17,28 +17,28 @@ from aintandem_notify.domain.notification import STORE_THREAD, Notification, Pro
 from aintandem_notify.domain.runs import Run
 from aintandem_notify.log import get_logger, redact
 from aintandem_notify.rules import default_texts, formats
-from aintandem_notify.rules.effective_rules import PlannedRule, plan
+from aintandem_notify.rules.effective_rules import EffectiveRule, resolve_rules
 from aintandem_notify.rules.globs import project_matcher
 from aintandem_notify.rules.overview import Route, routes, warnings
 from aintandem_notify.rules.scope import Scope, scope
 from aintandem_notify.rules.templating import (
-    LONGEST_TEXT,
+    MAX_TEXT_CHARACTERS,
     Condition,
-    NothingThere,
+    MissingValue,
     Render,
     compile_address,
     compile_expression,
     compile_template,
 )
 
-LONGEST_TITLE: Final = 500
+MAX_TITLE_CHARACTERS: Final = 500
 """Characters of a title, from whatever template; it has to fit one line of a phone."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Routed:
+class RoutedNotification:
     """One rendered notification and the destinations that get it."""
 
     notification: Notification
@@ -46,23 +46,23 @@ class Routed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rule:
-    """A planned rule with its texts compiled."""
+class _CompiledRule:
+    """A rule with its texts compiled."""
 
-    plan: PlannedRule
-    concerns_project: Callable[[Project | None], bool]
+    definition: EffectiveRule
+    is_for_project: Callable[[Project | None], bool]
     when: Condition | None
     title: Render | None
     body: Render | None
 
     @classmethod
-    def of(cls, planned: PlannedRule) -> "_Rule":
+    def of(cls, definition: EffectiveRule) -> "_CompiledRule":
         return cls(
-            planned,
-            project_matcher(planned.projects),
-            None if planned.when is None else compile_expression(planned.when),
-            None if planned.title is None else compile_template(planned.title),
-            None if planned.body is None else compile_template(planned.body),
+            definition,
+            project_matcher(definition.projects),
+            None if definition.when is None else compile_expression(definition.when),
+            None if definition.title is None else compile_template(definition.title),
+            None if definition.body is None else compile_template(definition.body),
         )
 
 
@@ -71,26 +71,29 @@ class Router:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._plan = plan(config)
-        rules = tuple(map(_Rule.of, self._plan))
+        self._rules = resolve_rules(config)
+        rules = tuple(map(_CompiledRule.of, self._rules))
         self._by_type = {
             event_type: matching
             for event_type in EVENT_TYPES
-            if (matching := tuple(rule for rule in rules if event_type in rule.plan.types))
+            if (matching := tuple(rule for rule in rules if event_type in rule.definition.types))
         }
-        self._for_unknown = tuple(rule for rule in rules if rule.plan.unknown)
+        self._for_unknown = tuple(rule for rule in rules if rule.definition.unknown)
         console_url = config.orchestrator.console_url
         self._console_url = None if console_url is None else compile_address(console_url)
         self._reported: set[tuple[str, str]] = set()
         self._log = get_logger("rules")
 
-    def concerns(self, event_type: str) -> bool:
+    def may_notify(self, event_type: str) -> bool:
         """Whether an event of this type can lead to a notification; False means ``route`` gives nothing."""
         return event_type in self._by_type or (
-            bool(self._for_unknown) and any(rule.plan.concerns_unknown(event_type) for rule in self._for_unknown)
+            bool(self._for_unknown)
+            and any(rule.definition.matches_unknown(event_type) for rule in self._for_unknown)
         )
 
-    def route(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Routed]:
+    def route(
+        self, event: Event, run: Run | None, project: Project | None, now: datetime
+    ) -> list[RoutedNotification]:
         """What ``event`` leads to, at most one notification for each destination.
 
         ``run`` is the attempt as it is after the event; ``now`` becomes the notification's ``created_at``.
@@ -98,12 +101,14 @@ class Router:
         """
         return self._route(event, run, project, now, self._notification)
 
-    def plainly(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> list[Routed]:
+    def route_bare(
+        self, event: Event, run: Run | None, project: Project | None, now: datetime
+    ) -> list[RoutedNotification]:
         """As ``route``, with nothing of their texts in the notifications and conditions unasked.
 
         For an event that ``route`` cannot be asked about, or whose notification cannot be stored.
         """
-        return self._route(event, run, project, now, _bare_notification, ask=False)
+        return self._route(event, run, project, now, _bare_notification, with_conditions=False)
 
     def _route(
         self,
@@ -111,110 +116,115 @@ class Router:
         run: Run | None,
         project: Project | None,
         now: datetime,
-        make: "_Make",
-        ask: bool = True,
-    ) -> list[Routed]:
+        build: "_BuildNotification",
+        with_conditions: bool = True,
+    ) -> list[RoutedNotification]:
         rules = self._rules_for(event)
         if not rules:
             return []
         names = scope(event, run, project)
-        taken = {event.instance} if isinstance(event, AgentEvent) and hasattr(event, "instance") else set()
+        served = {event.instance} if isinstance(event, AgentEvent) and hasattr(event, "instance") else set()
         routed = []
         for rule in rules:
-            free = tuple(name for name in rule.plan.destinations if name not in taken)
-            if free and self._matches(rule, event, names if ask else None, project):
-                taken.update(free)
-                routed.append(Routed(make(rule, (event, run, project), names, now), free))
+            recipients = tuple(name for name in rule.definition.destinations if name not in served)
+            if recipients and self._is_match(rule, event, names if with_conditions else None, project):
+                served.update(recipients)
+                routed.append(RoutedNotification(build(rule, (event, run, project), names, now), recipients))
         return routed
 
     def routes_table(self) -> list[Route]:
         """What goes where, for people to read: a row for each event type and rule."""
-        return routes(self._plan)
+        return routes(self._rules)
 
     def warnings(self) -> list[str]:
         """What is probably not meant, one sentence each."""
-        return warnings(self._config, self._plan)
+        return warnings(self._config, self._rules)
 
-    def _rules_for(self, event: Event) -> tuple[_Rule, ...]:
+    def _rules_for(self, event: Event) -> tuple[_CompiledRule, ...]:
         if event.family is Family.UNKNOWN:  # also when its type is the name of one of our own events
-            return tuple(rule for rule in self._for_unknown if rule.plan.concerns_unknown(event.type))
+            return tuple(rule for rule in self._for_unknown if rule.definition.matches_unknown(event.type))
         return self._by_type.get(event.type, ())
 
-    def _matches(self, rule: _Rule, event: Event, names: Scope | None, project: Project | None) -> bool:
+    def _is_match(self, rule: _CompiledRule, event: Event, names: Scope | None, project: Project | None) -> bool:
         """``names`` is None where the rule's condition is not to be asked."""
-        if not rule.concerns_project(project):
+        if not rule.is_for_project(project):
             return False
-        if rule.plan.least is not None and default_texts.severity(event).rank < rule.plan.least.rank:
+        if (
+            rule.definition.min_severity is not None
+            and default_texts.severity(event).rank < rule.definition.min_severity.rank
+        ):
             return False
         if rule.when is None or names is None:
             return True
         # Rather one message too many than a failure that nobody hears of.
-        return self._guarded(rule.when, names, rule.plan.name, "when", instead=True)
+        return self._guarded(rule.when, names, rule.definition.name, "when", default=True)
 
-    def _notification(self, rule: _Rule, context: EventContext, names: Scope, now: datetime) -> Notification:
+    def _notification(
+        self, rule: _CompiledRule, context: EventContext, names: Scope, now: datetime
+    ) -> Notification:
         try:
             return self._rendered(rule, context, names, now)
-        except Exception as error:  # noqa: BLE001  # whatever its text makes of us, that it happened is told
-            self._report(rule.plan.name, f"text of {context[0].type}", error, "it is told without its text")
+        except Exception as error:  # noqa: BLE001  # the event is notified of, whatever its text does to us
+            self._report(rule.definition.name, f"text of {context[0].type}", error, "it is sent without its text")
             return _bare_notification(rule, context, names, now)
 
-    def _rendered(self, rule: _Rule, context: EventContext, names: Scope, now: datetime) -> Notification:
-        planned = rule.plan
-        told = redact_event_context(context)
-        if told is not context:
-            names = scope(*told)  # a text that takes half of a secret shows none of it
-        event, run, project = told
-        title = self._text(rule.title, names, planned.name, "title") or ""
-        body = self._text(rule.body, names, planned.name, "body")
+    def _rendered(self, rule: _CompiledRule, context: EventContext, names: Scope, now: datetime) -> Notification:
+        definition = rule.definition
+        shown_context = redact_event_context(context)
+        if shown_context is not context:
+            names = scope(*shown_context)  # a text that takes half of a secret shows none of it
+        event, run, project = shown_context
+        title = self._text(rule.title, names, definition.name, "title") or ""
+        body = self._text(rule.body, names, definition.name, "body")
         return Notification(
-            id=_notification_id(event, planned.name),
+            id=_notification_id(event, definition.name),
             thread=_thread(event, run),
-            severity=planned.severity or default_texts.severity(event),
-            title=formats.one_line(title, LONGEST_TITLE) or default_texts.title(told),
-            body=default_texts.body(told) if body is None else formats.cut_end(body, LONGEST_TEXT),
-            fields=default_texts.fields(told),
+            severity=definition.severity or default_texts.severity(event),
+            title=formats.one_line(title, MAX_TITLE_CHARACTERS) or default_texts.title(shown_context),
+            body=default_texts.body(shown_context) if body is None else formats.cut_end(body, MAX_TEXT_CHARACTERS),
+            fields=default_texts.fields(shown_context),
             url=self._url(names),
-            mentions=planned.mention,
+            mentions=definition.mention,
             event=event,
             run=run,
             project=project,
-            rule=planned.name,
+            rule=definition.name,
             created_at=now,
         )
 
     def _text(self, render: Render | None, names: Scope, rule: str, part: str) -> str | None:
         """The rule's own text; None if it has none, or if it raised."""
-        return None if render is None else self._guarded(render, names, rule, part, instead=None)
+        return None if render is None else self._guarded(render, names, rule, part, default=None)
 
     def _url(self, names: Scope) -> str | None:
         """Where a person can look; None unless it is a web address that this event has everything for."""
         if self._console_url is None:
             return None
         try:
-            url = self._guarded(self._console_url, names, "orchestrator", "console_url", instead=None)
-        except NothingThere:  # no project, as in the agent's own events: the link would lead nowhere
+            url = self._guarded(self._console_url, names, "orchestrator", "console_url", default=None)
+        except MissingValue:  # no project, as in the agent's own events: the link would lead nowhere
             return None
         url = "" if url is None else redact(url.strip())
         return url if url.startswith(("http://", "https://")) and url.isprintable() and " " not in url else None
 
-    def _guarded(self, make: Callable[[Scope], T], names: Scope, rule: str, part: str, *, instead: T) -> T:
-        """What ``make`` gives; ``instead`` if it raises, which is logged once for each rule and part."""
+    def _guarded(self, build: Callable[[Scope], T], names: Scope, rule: str, part: str, *, default: T) -> T:
+        """What ``build`` gives; ``default`` if it raises, which is logged once for each rule and part."""
         try:
-            return make(names)
-        except NothingThere:
+            return build(names)
+        except MissingValue:
             raise
         except Exception as error:  # noqa: BLE001  # what a template can raise is up to whoever wrote it
             self._report(rule, part, error, _CONSEQUENCES[part])
-            return instead
+            return default
 
     def _report(self, rule: str, part: str, error: Exception, consequence: str) -> None:
         if (rule, part) not in self._reported:
             self._reported.add((rule, part))
-            reason = formats.one_line(f"{type(error).__name__}: {error}", LONGEST_TITLE)
+            reason = formats.one_line(f"{type(error).__name__}: {error}", MAX_TITLE_CHARACTERS)
             self._log.warning("rule raised", rule=rule, part=part, reason=reason, so=consequence)
 
 
-_Make = Callable[[_Rule, EventContext, Scope, datetime], Notification]
+_BuildNotification = Callable[[_CompiledRule, EventContext, Scope, datetime], Notification]
 
 _CONSEQUENCES: Final = {
     "when": "the rule counts as a match",
@@ -224,20 +234,20 @@ _CONSEQUENCES: Final = {
 }
 
 
-def _bare_notification(rule: _Rule, context: EventContext, _names: Scope, now: datetime) -> Notification:
+def _bare_notification(rule: _CompiledRule, context: EventContext, _names: Scope, now: datetime) -> Notification:
     """What can be said without any text from outside."""
     event, run, project = context
     return strip_texts(
         Notification(
-            id=_notification_id(event, rule.plan.name),
+            id=_notification_id(event, rule.definition.name),
             thread=_thread(event, run),
-            severity=rule.plan.severity or default_texts.severity(event),
+            severity=rule.definition.severity or default_texts.severity(event),
             title="",
-            mentions=rule.plan.mention,
+            mentions=rule.definition.mention,
             event=event,
             run=run,
             project=project,
-            rule=rule.plan.name,
+            rule=rule.definition.name,
             created_at=now,
         )
     )

@@ -17,14 +17,14 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.visitor import NodeTransformer
 
 from aintandem_notify.rules import costs, formats
-from aintandem_notify.rules.cost_budget import STEP, Rounds, charged, rounds, spend
+from aintandem_notify.rules.cost_budget import STEP_COST, MeteredIterable, charge, charge_value, metered
 
-_CHARGED: Final = "what it weighs"  # names that no template can write
-_ROUNDS: Final = "round by round"
-_BUILT_IN: Final = (str, bytes, bytearray, int, float)
-_NODE: Final = 5  # units of any other part of a template, each time that it is worked out
-_LOOKED_THROUGH: Final = (list, tuple, range)
-_WITHOUT_PRICE: Final = (Context, EvalContext, Environment)
+_CHARGE_FILTER: Final = "charge the value"  # names that no template can write
+_METER_FILTER: Final = "meter the loop"
+_BUILT_IN_TYPES: Final = (str, bytes, bytearray, int, float)
+_NODE_COST: Final = 5  # units of any other part of a template, each time that it is worked out
+_SEARCHED_TYPES: Final = (list, tuple, range)
+_UNCHARGED_TYPES: Final = (Context, EvalContext, Environment)
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
@@ -39,7 +39,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def getitem(self, obj: Any, argument: Any) -> Any:
         """None for what is missing."""
         if isinstance(argument, tuple):
-            charged(argument)
+            charge_value(argument)
         return _none_if_missing(super().getitem(obj, argument))
 
     def unsafe_undefined(self, obj: Any, attribute: str) -> Undefined:
@@ -50,26 +50,33 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """Paid for before it is worked out, and for what comes of it."""
         match operator:
             case "**":
-                costs.pay_for_power(left, right)
+                costs.charge_power(left, right)
             case "*":
-                costs.pay_for_product(left, right)
+                costs.charge_product(left, right)
             case "%" if isinstance(left, str | bytes | bytearray):
-                costs.pay_for_formatting(left, right)
+                costs.charge_formatting(left, right)
             case "%" | "//":
-                costs.pay_for_division(left, right)
-        return charged(super().call_binop(context, operator, left, right))
+                costs.charge_division(left, right)
+        return charge_value(super().call_binop(context, operator, left, right))
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         """Paid for by what goes in and comes out. The names are Jinja2's, so that arguments may have any."""
         named = {name: value for name, value in kwargs.items() if name != "caller" and not name.startswith("_")}
         owner = getattr(__obj, "__self__", None)
-        spend(__context.get(STATIC, STEP) if isinstance(__obj, Macro | BlockReference) else STEP)
-        for one in (*args, *named.values(), owner if isinstance(owner, (*_BUILT_IN, *_LOOKED_THROUGH)) else None):
-            charged(one)
-        if isinstance(owner, _BUILT_IN) and (pay := costs.METHODS.get(__obj.__name__)) is not None:
-            args = _at_hand(args)
-            pay(owner, *args, **named)
-        return charged(super().call(__context, __obj, *args, **kwargs))
+        charge(__context.get(STATIC_COST, STEP_COST) if isinstance(__obj, Macro | BlockReference) else STEP_COST)
+        for one in (
+            *args,
+            *named.values(),
+            owner if isinstance(owner, (*_BUILT_IN_TYPES, *_SEARCHED_TYPES)) else None,
+        ):
+            charge_value(one)
+        if (
+            isinstance(owner, _BUILT_IN_TYPES)
+            and (charge_cost := costs.METHOD_CHARGES.get(__obj.__name__)) is not None
+        ):
+            args = _evaluate_lazy(args)
+            charge_cost(owner, *args, **named)
+        return charge_value(super().call(__context, __obj, *args, **kwargs))
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """``format`` and ``format_map``, each field of which is paid for."""
@@ -87,17 +94,17 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return formatted
 
 
-STATIC: Final = "what a call costs"
+STATIC_COST: Final = "cost of a call"
 """The global of a template that says how many units each of its calls costs, for a macro may print all of it."""
 
 
 class _Formatter(SandboxedFormatter):
     def format_field(self, value: Any, format_spec: str) -> Any:
-        costs.pay_for_field(value, format_spec)
+        costs.charge_field(value, format_spec)
         return super().format_field(value, format_spec)
 
     def convert_field(self, value: Any, conversion: Any) -> Any:
-        return super().convert_field(charged(value), conversion)
+        return super().convert_field(charge_value(value), conversion)
 
 
 def _none_if_missing(value: Any) -> Any:
@@ -110,33 +117,37 @@ def _default(value: Any, default: Any = "", boolean: bool = False) -> Any:
 
 
 def _text(value: Any) -> str:
-    return formats.as_text(charged(value))
+    return formats.as_text(charge_value(value))
 
 
-def _at_hand(args: tuple[Any, ...]) -> tuple[Any, ...]:
+def _evaluate_lazy(args: tuple[Any, ...]) -> tuple[Any, ...]:
     """With what is lazy worked out, so that there is something to be weighed."""
-    return tuple(list(one) if isinstance(one, Rounds) else one for one in args)
+    return tuple(list(one) if isinstance(one, MeteredIterable) else one for one in args)
 
 
-def _priced(
-    function: Callable[..., Any], pay: Callable[..., None] | None = None, *, by_attribute: bool = False
+def _metered(
+    function: Callable[..., Any], charge_cost: Callable[..., None] | None = None, *, by_attribute: bool = False
 ) -> Callable[..., Any]:
     """The filter or test, which costs what goes in and comes out, and what it looks up in that."""
 
-    def priced(*args: Any, **kwargs: Any) -> Any:
-        if pay is not None or by_attribute:
-            args = _at_hand(args)
-        given = args[1:] if args and isinstance(args[0], _WITHOUT_PRICE) else args
-        if by_attribute and given and isinstance(given[0], Sized):
-            spend(len(given[0]) * costs.names_in((*given[1:], *kwargs.values())) * costs.ACCESS)
-        for one in (*given, *kwargs.values()):
-            charged(one)
-        if pay is not None:
-            pay(*given, **kwargs)
+    def metered_call(*args: Any, **kwargs: Any) -> Any:
+        if charge_cost is not None or by_attribute:
+            args = _evaluate_lazy(args)
+        charged_args = args[1:] if args and isinstance(args[0], _UNCHARGED_TYPES) else args
+        if by_attribute and charged_args and isinstance(charged_args[0], Sized):
+            charge(
+                len(charged_args[0])
+                * costs.attribute_count((*charged_args[1:], *kwargs.values()))
+                * costs.ACCESS_COST
+            )
+        for one in (*charged_args, *kwargs.values()):
+            charge_value(one)
+        if charge_cost is not None:
+            charge_cost(*charged_args, **kwargs)
         result = function(*args, **kwargs)
-        return rounds(result) if isinstance(result, Iterator) else charged(result)
+        return metered(result) if isinstance(result, Iterator) else charge_value(result)
 
-    return update_wrapper(priced, function)
+    return update_wrapper(metered_call, function)
 
 
 def make_sandbox(finalize: Callable[[Any], str]) -> Sandbox:
@@ -144,12 +155,12 @@ def make_sandbox(finalize: Callable[[Any], str]) -> Sandbox:
 
     @pass_context  # so that Jinja2 does not print what is constant while it compiles
     def finalized(_context: Context, value: Any) -> str:
-        return str(charged(finalize(value if isinstance(value, str) else charged(value))))
+        return str(charge_value(finalize(value if isinstance(value, str) else charge_value(value))))
 
     sandbox = Sandbox(undefined=StrictUndefined, finalize=finalized, autoescape=False, optimized=False)
     del sandbox.globals["lipsum"]
     sandbox.globals["range"] = costs.bounded_range
-    for name in costs.WITHOUT:
+    for name in costs.REMOVED_FILTERS:
         del sandbox.filters[name]
     sandbox.filters |= {
         "default": _default,
@@ -161,55 +172,55 @@ def make_sandbox(finalize: Callable[[Any], str]) -> Sandbox:
     filters: Mapping[str, Any] = sandbox.filters
     tests: Mapping[str, Any] = sandbox.tests
     sandbox.filters = {
-        name: _priced(one, costs.FILTERS.get(name), by_attribute=name in costs.BY_ATTRIBUTE)
+        name: _metered(one, costs.FILTER_CHARGES.get(name), by_attribute=name in costs.ATTRIBUTE_FILTERS)
         for name, one in filters.items()
     }
-    sandbox.filters |= {_CHARGED: charged, _ROUNDS: rounds}
-    sandbox.tests = {name: _priced(one, costs.TESTS.get(name)) for name, one in tests.items()}
+    sandbox.filters |= {_CHARGE_FILTER: charge_value, _METER_FILTER: metered}
+    sandbox.tests = {name: _metered(one, costs.TEST_CHARGES.get(name)) for name, one in tests.items()}
     return sandbox
 
 
-def priced(template: nodes.Template) -> nodes.Template:
+def add_charges(template: nodes.Template) -> nodes.Template:
     """The same, where loops, comparisons and what is put together are paid for, and none prints as nothing.
 
     Raises TemplateSyntaxError for a loop that calls itself.
     """
-    result: nodes.Template = _Pricing(static_cost(template)).visit(template)
+    result: nodes.Template = _ChargeInserter(static_cost(template)).visit(template)
     return result
 
 
 def static_cost(template: nodes.Node) -> int:
     """Units of a round of a loop, or of a call: a step, what it may print that is always the same, and what is
     worked out in it."""
-    return STEP + sum(map(_static_units, template.find_all(nodes.Node)))
+    return STEP_COST + sum(map(_static_cost_of, template.find_all(nodes.Node)))
 
 
-def _static_units(node: nodes.Node) -> int:
+def _static_cost_of(node: nodes.Node) -> int:
     match node:
         case nodes.TemplateData():
             return len(node.data)
         case nodes.Getattr() | nodes.Getitem():
-            return costs.ACCESS
+            return costs.ACCESS_COST
         case _:
-            return _NODE
+            return _NODE_COST
 
 
-class _Pricing(NodeTransformer):
+class _ChargeInserter(NodeTransformer):
     """Puts the price where Jinja2's sandbox looks away."""
 
     def __init__(self, static: int) -> None:
         self._static = static
 
     def get_visitor(self, node: nodes.Node) -> Callable[..., Any] | None:
-        return self._priced if type(node) in _PRICED else None
+        return self._rewrite if type(node) in _REWRITES else None
 
-    def _priced(self, node: nodes.Node) -> nodes.Node:
+    def _rewrite(self, node: nodes.Node) -> nodes.Node:
         self.generic_visit(node)
-        return _PRICED[type(node)](node, self._static)
+        return _REWRITES[type(node)](node, self._static)
 
 
-def _paid(node: nodes.Expr, _static: int = 0) -> nodes.Expr:
-    return node if isinstance(node, nodes.Const) else _filtered(node, _CHARGED)
+def _charged(node: nodes.Expr, _static: int = 0) -> nodes.Expr:
+    return node if isinstance(node, nodes.Const) else _filtered(node, _CHARGE_FILTER)
 
 
 def _filtered(node: Any, name: str, *arguments: nodes.Expr) -> nodes.Expr:
@@ -219,14 +230,14 @@ def _filtered(node: Any, name: str, *arguments: nodes.Expr) -> nodes.Expr:
 def _loop(node: nodes.For, static: int) -> nodes.For:
     if node.recursive:
         raise TemplateSyntaxError("a loop in a text cannot be recursive", node.lineno)
-    node.iter = _filtered(node.iter, _ROUNDS, nodes.Const(static, lineno=node.lineno))
+    node.iter = _filtered(node.iter, _METER_FILTER, nodes.Const(static, lineno=node.lineno))
     return node
 
 
 def _comparison(node: nodes.Compare, _static: int) -> nodes.Compare:
-    node.expr = _paid(node.expr)
+    node.expr = _charged(node.expr)
     for operand in node.ops:
-        operand.expr = _paid(operand.expr)
+        operand.expr = _charged(operand.expr)
     return node
 
 
@@ -242,20 +253,20 @@ def _constant(node: nodes.Const, _static: int) -> nodes.Const:
 
 
 def _tuple(node: nodes.Tuple, _static: int) -> nodes.Expr:
-    return _paid(node) if node.ctx == "load" else node
+    return _charged(node) if node.ctx == "load" else node
 
 
 def _item(node: nodes.Getitem, _static: int) -> nodes.Expr:
-    return _paid(node) if isinstance(node.arg, nodes.Slice) else node
+    return _charged(node) if isinstance(node.arg, nodes.Slice) else node
 
 
-_PRICED: Final[Mapping[type[nodes.Node], Callable[[Any, int], nodes.Node]]] = {
+_REWRITES: Final[Mapping[type[nodes.Node], Callable[[Any, int], nodes.Node]]] = {
     nodes.Const: _constant,
     nodes.For: _loop,
     nodes.Compare: _comparison,
     nodes.Concat: _concatenation,
-    nodes.List: _paid,
-    nodes.Dict: _paid,
+    nodes.List: _charged,
+    nodes.Dict: _charged,
     nodes.Tuple: _tuple,
     nodes.Getitem: _item,
 }

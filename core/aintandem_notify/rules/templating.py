@@ -18,12 +18,12 @@ from aintandem_notify.config.findings import did_you_mean
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.domain.samples import sample_event, sample_run
 from aintandem_notify.rules import formats
-from aintandem_notify.rules.cost_budget import TooMuch, budget
+from aintandem_notify.rules.cost_budget import BudgetExceeded, render_budget
 from aintandem_notify.rules.globs import glob_problem
-from aintandem_notify.rules.sandbox import STATIC, Sandbox, make_sandbox, priced, static_cost
+from aintandem_notify.rules.sandbox import STATIC_COST, Sandbox, add_charges, make_sandbox, static_cost
 from aintandem_notify.rules.scope import NAMES, Scope, scope
 
-LONGEST_TEXT: Final = 65_536
+MAX_TEXT_CHARACTERS: Final = 65_536
 """Characters that one rendered text may have; ours, twice what the most patient destination takes."""
 
 RENDER_ERRORS: Final = (Exception,)
@@ -38,7 +38,7 @@ _ENVIRONMENT: Final = make_sandbox(formats.as_text)
 
 
 def _parse_template(text: str) -> nodes.Template:
-    return priced(_ENVIRONMENT.parse(text))
+    return add_charges(_ENVIRONMENT.parse(text))
 
 
 def _parse_expression(text: str) -> nodes.Template:
@@ -51,61 +51,61 @@ def _parse_expression(text: str) -> nodes.Template:
     assignment = nodes.Assign(nodes.Name("result", "store"), expression, lineno=1)
     template = nodes.Template([assignment], lineno=1)
     template.set_environment(_ENVIRONMENT)
-    return priced(template)
+    return add_charges(template)
 
 
-class NothingThere(Exception):
+class MissingValue(Exception):
     """An address asks for something that the event at hand does not have."""
 
 
-def _required(value: Any) -> str:
+def _required_text(value: Any) -> str:
     if value is None:
-        raise NothingThere
+        raise MissingValue
     return formats.as_text(value)
 
 
-_ADDRESSES: Final = make_sandbox(_required)
+_ADDRESS_ENVIRONMENT: Final = make_sandbox(_required_text)
 
 
 def compile_address(text: str) -> Render:
-    """As ``compile_template``, for text with a hole in which is no use; rendering may raise ``NothingThere``."""
-    return _rendering(_compiled(_ADDRESSES, priced(_ADDRESSES.parse(text))))
+    """As ``compile_template``, for text with a hole in which is no use; rendering may raise ``MissingValue``."""
+    return _renderer(_compile(_ADDRESS_ENVIRONMENT, add_charges(_ADDRESS_ENVIRONMENT.parse(text))))
 
 
 @lru_cache(maxsize=512)
 def compile_template(text: str) -> Render:
     """``text`` ready to be rendered; raises jinja2's TemplateSyntaxError."""
-    return _rendering(_compiled(_ENVIRONMENT, _parse_template(text)))
+    return _renderer(_compile(_ENVIRONMENT, _parse_template(text)))
 
 
 @lru_cache(maxsize=512)
 def compile_expression(text: str) -> Condition:
-    """``text`` ready to be asked; raises jinja2's TemplateSyntaxError."""
-    template = _compiled(_ENVIRONMENT, _parse_expression(text))
+    """``text`` ready to be evaluated; raises jinja2's TemplateSyntaxError."""
+    template = _compile(_ENVIRONMENT, _parse_expression(text))
 
-    def asked(scope: Scope) -> bool:
-        with budget(), _lines_of(template):
+    def evaluate(scope: Scope) -> bool:
+        with render_budget(), _locating_errors(template):
             context = template.new_context(dict(scope))
             for _ in template.root_render_func(context):
                 pass
             return bool(context.vars["result"])
 
-    return asked
+    return evaluate
 
 
-def _compiled(environment: Sandbox, tree: nodes.Template) -> Template:
-    return environment.from_string(tree, globals={STATIC: static_cost(tree)})
+def _compile(environment: Sandbox, tree: nodes.Template) -> Template:
+    return environment.from_string(tree, globals={STATIC_COST: static_cost(tree)})
 
 
-def _rendering(template: Template) -> Render:
+def _renderer(template: Template) -> Render:
     def render(scope: Scope) -> str:
         pieces: list[str] = []
         length = 0
-        with budget(), _lines_of(template):
+        with render_budget(), _locating_errors(template):
             for piece in template.root_render_func(template.new_context(dict(scope))):
                 pieces.append(piece)
                 length += len(piece)
-                if length > 2 * LONGEST_TEXT:  # enough to be cut once secrets are out
+                if length > 2 * MAX_TEXT_CHARACTERS:  # enough to be cut once secrets are out
                     break
         return "".join(pieces)
 
@@ -113,16 +113,16 @@ def _rendering(template: Template) -> Render:
 
 
 @contextmanager
-def _lines_of(template: Template) -> Iterator[None]:
-    """``TooMuch`` from within says the line of the template."""
+def _locating_errors(template: Template) -> Iterator[None]:
+    """``BudgetExceeded`` from within says the line of the template."""
     try:
         yield
-    except TooMuch as error:
-        error.line = _line_in(template, error.__traceback__)
+    except BudgetExceeded as error:
+        error.line = _template_line(template, error.__traceback__)
         raise
 
 
-def _line_in(template: Template, trace: TracebackType | None) -> int | None:
+def _template_line(template: Template, trace: TracebackType | None) -> int | None:
     line = None
     while trace is not None:
         if trace.tb_frame.f_globals.get("blocks") is template.blocks:
@@ -131,7 +131,7 @@ def _line_in(template: Template, trace: TracebackType | None) -> int | None:
     return line
 
 
-class Language:
+class JinjaRuleLanguage:
     """What the config asks about the texts of rules."""
 
     def event_glob_problem(self, glob: str) -> str | None:
@@ -150,21 +150,21 @@ class Language:
 def _problem(
     text: str,
     parse: Callable[[str], nodes.Template],
-    compiled: Callable[[str], Callable[[Scope], object]],
+    compile_text: Callable[[str], Callable[[Scope], object]],
     what: str,
 ) -> str | None:
     try:
         tree = parse(text)
         problems = list(_name_problems(tree))
         if not problems:
-            problems += _cost_problems(text, compiled(text))
+            problems += _cost_problems(text, compile_text(text))
     except TemplateSyntaxError as error:
-        hint = _slip(text) if parse is _parse_expression else ""
+        hint = _syntax_hint(text) if parse is _parse_expression else ""
         return f"{what}: {_place(text, error.lineno)}{_syntax_message(error)}{hint}"
     except (RecursionError, MemoryError):
         return f"{what}: nested too deep"
     except Exception as error:  # noqa: BLE001  # the border to Jinja2, which leaves some mistakes to Python
-        return f"{what}: {_foreign_message(error)}"
+        return f"{what}: {_python_message(error)}"
     return "; ".join(dict.fromkeys(problems)) or None
 
 
@@ -172,23 +172,23 @@ def _place(text: str, line: int | None) -> str:
     return f"line {line}: " if line is not None and "\n" in text.strip() else ""
 
 
-def _cost_problems(text: str, made: Callable[[Scope], object]) -> Iterator[str]:
+def _cost_problems(text: str, run: Callable[[Scope], object]) -> Iterator[str]:
     """Tried with a made-up event: what is too much even for that is too much for any."""
     try:
-        made(_example())
-    except (TooMuch, MemoryError, OverflowError, RecursionError) as error:
+        run(_sample_scope())
+    except (BudgetExceeded, MemoryError, OverflowError, RecursionError) as error:
         yield f"{_place(text, getattr(error, 'line', None))}it takes too long or makes too long a text"
     except RENDER_ERRORS:
         pass  # another event may have what this one lacks
 
 
 @cache
-def _example() -> Scope:
+def _sample_scope() -> Scope:
     event = sample_event("task_failed")
     return scope(event, sample_run(event), Project(id="project-123", name="project-123"))
 
 
-_SLIPS: Final = (
+_SYNTAX_HINTS: Final = (
     (r"\s*", "; leave the key out for a rule that always counts"),
     (r"\s*\{[{%].*", "; write the expression alone, without {{ }}"),
     (r".*&&.*", "; write and"),
@@ -200,22 +200,22 @@ _SLIPS: Final = (
 """What people write who know other languages, and what to write here."""
 
 
-def _slip(text: str) -> str:
-    return next((hint for pattern, hint in _SLIPS if re.fullmatch(pattern, text, re.DOTALL)), "")
+def _syntax_hint(text: str) -> str:
+    return next((hint for pattern, hint in _SYNTAX_HINTS if re.fullmatch(pattern, text, re.DOTALL)), "")
 
 
 def _syntax_message(error: TemplateSyntaxError) -> str:
     """Jinja2's sentence, with the nearest filter or test where one is not known."""
     message = (error.message or "syntax error").rstrip(".")
     for kind, known in (("filter", _ENVIRONMENT.filters), ("test", _ENVIRONMENT.tests)):
-        if (found := re.fullmatch(rf"No {kind} named '(.*)'", message)) is not None:
-            return f"no {kind} called {found[1]}{did_you_mean(found[1], known)}"
-    if (found := re.search(r"The innermost block that needs to be closed is ('.*')", message)) is not None:
-        return f"the {found[1]} in it is not closed"
+        if (match := re.fullmatch(rf"No {kind} named '(.*)'", message)) is not None:
+            return f"no {kind} called {match[1]}{did_you_mean(match[1], known)}"
+    if (match := re.search(r"The innermost block that needs to be closed is ('.*')", message)) is not None:
+        return f"the {match[1]} in it is not closed"
     return message[:1].lower() + message[1:].replace("'end of template'", "end").replace("end of template", "end")
 
 
-def _foreign_message(error: Exception) -> str:
+def _python_message(error: Exception) -> str:
     """What Python found in what Jinja2 made of the text; only Python's own sentences about syntax are shown."""
     words = error.msg if isinstance(error, SyntaxError) else ""
     return words or f"Jinja2 cannot read it ({type(error).__name__})"
@@ -229,17 +229,17 @@ def _name_problems(tree: nodes.Template) -> Iterator[str]:
         yield f"there is no {name}{did_you_mean(name, known) or '; there are event, run and project'}"
     assigned = {name.name for name in tree.find_all(nodes.Name) if name.ctx == "store"}
     for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
-        owner, asked = _access(node)
+        owner, attribute = _attribute_access(node)
         names = NAMES.get(owner, frozenset()) if owner not in assigned else frozenset()
-        if names and asked is not None and asked not in names:
-            yield f"{owner} has no {asked}{did_you_mean(asked, names)}"
+        if names and attribute is not None and attribute not in names:
+            yield f"{owner} has no {attribute}{did_you_mean(attribute, names)}"
 
 
-def _access(node: nodes.Node) -> tuple[str, str | None]:
+def _attribute_access(node: nodes.Node) -> tuple[str, str | None]:
     """Of ``event.error`` or ``event["error"]``: the name before and after; None after if only rendering tells."""
     assert isinstance(node, nodes.Getattr | nodes.Getitem)  # noqa: S101  # what find_all was asked for
     owner = node.node.name if isinstance(node.node, nodes.Name) else ""
     if isinstance(node, nodes.Getattr):
         return owner, node.attr
-    asked = node.arg.value if isinstance(node.arg, nodes.Const) else None
-    return owner, asked if isinstance(asked, str) else None
+    attribute = node.arg.value if isinstance(node.arg, nodes.Const) else None
+    return owner, attribute if isinstance(attribute, str) else None
