@@ -6,7 +6,7 @@ from typing import Final
 import trio
 
 from aintandem_notify.simulator.simulation import Simulator
-from aintandem_notify.simulator.world.script import PlannedOutcome, TaskPlan
+from aintandem_notify.simulator.world.plans import PlannedOutcome, TaskPlan
 from aintandem_notify.simulator.world.tasks import TaskRecord
 from aintandem_notify.simulator.world.workflows import ExecutionRecord
 from benchmarks.chaos.ledger import Ledger

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from aintandem_notify.foundation.http_server import connections
-from aintandem_notify.simulator.server import MOST_STRANGERS
+from aintandem_notify.simulator.server import MAX_UNAUTHENTICATED
 from aintandem_notify.simulator.simulation import Simulator
-from aintandem_notify.simulator.wire.front import IN_TRANSIT
+from aintandem_notify.simulator.wire.fault_proxy import MAX_IN_TRANSIT
 from support.nasty.local_user import OPENINGS
 from support.simulated import call, login, watching
 
-CROWD = MOST_STRANGERS + 60
+CROWD = MAX_UNAUTHENTICATED + 60
 
 
 def descriptors() -> int:
@@ -37,7 +37,7 @@ async def test_a_crowd_keeps_nobody_out(simulator: Simulator, monkeypatch: pytes
                     one.send(opening)
             token = (await login(simulator))["token"]
             assert (await call(simulator, "GET", "/projects", token=token))[0] == 200
-            assert descriptors() - before - CROWD <= 3 * (MOST_STRANGERS + IN_TRANSIT + 2)
+            assert descriptors() - before - CROWD <= 3 * (MAX_UNAUTHENTICATED + MAX_IN_TRANSIT + 2)
         simulator.send("project-123", '{"here": true}')
         assert await socket_there.get_message() == '{"here": true}'
 

@@ -18,7 +18,7 @@ from typing import Final
 import h11
 import trio
 
-from aintandem_notify.simulator.wire.front import Door
+from aintandem_notify.simulator.wire.fault_proxy import PausableListener
 from support.nasty.wire import WireAnswer
 from support.wire_player import play
 
@@ -116,7 +116,7 @@ class LoopbackServer:
         self.port = 0
         self.bytes_sent = 0
         self._nursery = nursery
-        self._door: Door | None = None
+        self._listener: PausableListener | None = None
         self._listening: trio.CancelScope | None = None
         self._closed = trio.Event()
         self._news = trio.Condition()
@@ -138,34 +138,34 @@ class LoopbackServer:
 
     async def come_up(self) -> None:
         """Listen; on the same port as before, if there was one."""
-        if self._door is None:
-            self._door = Door(HOST, 0)
-            self.port = self._door.port
-        self._door.open()
+        if self._listener is None:
+            self._listener = PausableListener(HOST, 0)
+            self.port = self._listener.port
+        self._listener.resume()
         self._closed = trio.Event()
-        self._listening = await self._nursery.start(self._serve, self._door)
+        self._listening = await self._nursery.start(self._serve, self._listener)
 
     async def go_down(self) -> None:
         """Refuse connections and cut those that stand. The port stays ours: another test may look for one."""
-        if self._door is not None and self._listening is not None:
-            self._door.shut()
+        if self._listener is not None and self._listening is not None:
+            self._listener.pause()
             self._listening.cancel()
             self._listening = None
             await self._closed.wait()
 
     def close(self) -> None:
         """Give the port back."""
-        if self._door is not None:
-            self._door.close()
+        if self._listener is not None:
+            self._listener.close()
 
     async def _serve(
-        self, door: Door, task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED
+        self, listener: PausableListener, task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED
     ) -> None:
         try:
             async with trio.open_nursery() as nursery:
                 task_status.started(nursery.cancel_scope)
                 while True:
-                    nursery.start_soon(self._connection, await door.accept())
+                    nursery.start_soon(self._connection, await listener.accept())
         finally:
             self._closed.set()
 

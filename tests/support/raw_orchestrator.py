@@ -31,7 +31,7 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.utilities import RemoteProtocolError, generate_accept_token
 
-from aintandem_notify.simulator.wire.front import Door, reset_on_close
+from aintandem_notify.simulator.wire.fault_proxy import PausableListener, reset_on_close
 from support.nasty.wire import WireAnswer
 from support.wire_player import play
 
@@ -291,8 +291,8 @@ class RawOrchestrator:
         self._refresh_token = ""
         self._streams: set[trio.SocketStream] = set()
         self._left = trio.Event()
-        self._door = Door(HOST, self.port)
-        self.port = self._door.port
+        self._listener = PausableListener(HOST, self.port)
+        self.port = self._listener.port
 
     @property
     def url(self) -> str:
@@ -311,13 +311,13 @@ class RawOrchestrator:
 
     async def go_away(self) -> None:
         """Cut every connection and refuse new ones, on the same port, until ``come_back``."""
-        self._door.shut()
+        self._listener.pause()
         for stream in list(self._streams):
             await stream.aclose()
 
     def come_back(self) -> None:
         """Undo ``go_away``."""
-        self._door.open()
+        self._listener.resume()
 
     async def until_left(self) -> None:
         """Return when no connection is left, and so all that came over them has been read."""
@@ -328,7 +328,7 @@ class RawOrchestrator:
         """Serve until cancelled."""
         async with trio.open_nursery() as nursery:
             while True:
-                stream = await self._door.accept()
+                stream = await self._listener.accept()
                 self.tcp_connections += 1
                 nursery.start_soon(self._serve_connection, stream)
 
@@ -450,7 +450,7 @@ async def open_raw_orchestrator(port: int = 0, **settings: Any) -> AsyncIterator
             yield server
         finally:
             nursery.cancel_scope.cancel()
-            server._door.close()
+            server._listener.close()
 
 
 class _Reader:

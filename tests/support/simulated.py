@@ -10,9 +10,9 @@ from trio_websocket import WebSocketConnection
 
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.simulator.simulation import Simulator
-from aintandem_notify.simulator.wire.front import Front
+from aintandem_notify.simulator.wire.fault_proxy import FaultProxy
 from aintandem_notify.simulator.wire.subscriptions import Subscriptions
-from aintandem_notify.simulator.world.tokens import TokenOffice
+from aintandem_notify.simulator.world.tokens import TokenIssuer
 from aintandem_notify.simulator.world.world import World
 from support.plain_client import open_socket
 
@@ -28,11 +28,11 @@ def simulated(nursery: trio.Nursery, *, seed: int = 1, speed: float = 1.0) -> It
         publish=lambda project_id, frame: simulator.publish(project_id, frame),
         spawn=nursery.start_soon,
     )
-    with closing(Front("127.0.0.1", 0)) as front:
+    with closing(FaultProxy("127.0.0.1", 0)) as front:
         simulator = Simulator(
             host="127.0.0.1",
             world=world,
-            tokens=TokenOffice(clock, 60.0),
+            tokens=TokenIssuer(clock, 60.0),
             subscriptions=Subscriptions(),
             front=front,
             nursery=nursery,

@@ -2,7 +2,7 @@
 
 import trio
 
-from aintandem_notify.simulator.wire.front import reset_on_close
+from aintandem_notify.simulator.wire.fault_proxy import reset_on_close
 from support.nasty.wire import Then, WireAnswer
 
 

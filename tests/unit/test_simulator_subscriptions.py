@@ -5,7 +5,7 @@ import trio
 from trio.testing import MockClock
 
 from aintandem_notify.simulator.wire.faults import Faults
-from aintandem_notify.simulator.wire.subscriptions import QUEUE, TRY_AGAIN_LATER, Subscriptions
+from aintandem_notify.simulator.wire.subscriptions import MAX_QUEUED_FRAMES, TRY_AGAIN_LATER, Subscriptions
 
 
 async def test_a_frame_goes_to_all_who_watch_the_project() -> None:
@@ -25,7 +25,7 @@ async def test_a_frame_goes_to_all_who_watch_the_project() -> None:
 async def test_who_does_not_keep_up_is_cut_off_and_nobody_else() -> None:
     subscriptions = Subscriptions()
     with subscriptions.opened("p", None) as slow, subscriptions.opened("p", None) as quick:
-        for number in range(QUEUE + 1):
+        for number in range(MAX_QUEUED_FRAMES + 1):
             subscriptions.publish("p", str(number))
             assert await quick.next() == str(number)
         assert await slow.next() is None

@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from aintandem_notify.foundation.clock import TrioClock
-from aintandem_notify.simulator.world.tokens import TokenOffice, read, sign
+from aintandem_notify.simulator.world.tokens import TokenIssuer, read, sign
 
 KEY = b"k" * 32
 
@@ -27,7 +27,7 @@ def test_what_we_did_not_sign_says_nothing(token: str) -> None:
 
 
 async def test_a_token_is_good_until_it_expires(autojump_clock: MockClock) -> None:
-    office = TokenOffice(TrioClock(), lifetime=10.0)
+    office = TokenIssuer(TrioClock(), lifetime=10.0)
     pair = office.login("admin")
     await trio.sleep(9.9)
     assert office.user_of(pair.token) == "admin"
@@ -36,7 +36,7 @@ async def test_a_token_is_good_until_it_expires(autojump_clock: MockClock) -> No
 
 
 async def test_a_refresh_token_works_once() -> None:
-    office = TokenOffice(TrioClock(), lifetime=10.0)
+    office = TokenIssuer(TrioClock(), lifetime=10.0)
     first = office.login("admin")
     second = office.refresh(first.refresh_token)
     assert second is not None
@@ -47,7 +47,7 @@ async def test_a_refresh_token_works_once() -> None:
 
 
 async def test_logout_ends_its_own_session_only() -> None:
-    office = TokenOffice(TrioClock(), lifetime=10.0)
+    office = TokenIssuer(TrioClock(), lifetime=10.0)
     mine, other = office.login("admin"), office.login("admin")
     office.logout(mine.token)
     office.logout("nonsense")
@@ -58,7 +58,7 @@ async def test_logout_ends_its_own_session_only() -> None:
 
 @pytest.mark.parametrize("refresh_too", [False, True])
 async def test_expiring_all(refresh_too: bool) -> None:
-    office = TokenOffice(TrioClock(), lifetime=10.0)
+    office = TokenIssuer(TrioClock(), lifetime=10.0)
     pair = office.login("admin")
     office.expire_all(refresh_tokens=refresh_too)
     assert office.user_of(pair.token) is None

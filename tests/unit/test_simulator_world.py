@@ -9,8 +9,8 @@ from trio.testing import MockClock
 from aintandem_notify.domain.events import EVENT_TYPES, WIRE_FAMILIES, Event, event_from
 from aintandem_notify.errors import ApiError
 from aintandem_notify.simulator import demo
+from aintandem_notify.simulator.world.plans import PlannedOutcome
 from aintandem_notify.simulator.world.sandboxes import STAGES, OperationKind
-from aintandem_notify.simulator.world.script import PlannedOutcome
 from support.simulated import about, simulated, types
 
 WIRE_TYPES = {name for name, model in EVENT_TYPES.items() if model.family in WIRE_FAMILIES}
@@ -174,17 +174,17 @@ async def test_a_cancelled_workflow_sends_nothing_more(autojump_clock: MockClock
         assert run.as_json()["status"] == "cancelled"
 
 
-@pytest.mark.parametrize("wish", ["pause", "resume"])
+@pytest.mark.parametrize("action", ["pause", "resume"])
 async def test_a_workflow_refuses_what_does_not_go_with_its_state(
-    autojump_clock: MockClock, nursery: trio.Nursery, wish: str
+    autojump_clock: MockClock, nursery: trio.Nursery, action: str
 ) -> None:
     with simulated(nursery) as simulator:
         run = simulator.workflows.create("p")
         with pytest.raises(ApiError) as refused:
-            getattr(simulator.workflows, wish)(run.id)
+            getattr(simulator.workflows, action)(run.id)
         assert refusal(refused) == (409, "CONFLICT")
         with pytest.raises(ApiError) as unknown:
-            getattr(simulator.workflows, wish)("exec-0")
+            getattr(simulator.workflows, action)("exec-0")
         assert refusal(unknown) == (404, "EXECUTION_NOT_FOUND")
 
 

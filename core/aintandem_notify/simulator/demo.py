@@ -7,19 +7,19 @@ import trio
 
 from aintandem_notify.errors import ApiError
 from aintandem_notify.simulator.simulation import Simulator
-from aintandem_notify.simulator.world.script import PlannedOutcome
-from aintandem_notify.simulator.world.tasks import ENDED
+from aintandem_notify.simulator.world.plans import PlannedOutcome
+from aintandem_notify.simulator.world.tasks import ENDED_STATUSES
 
-AUDIENCE: Final = 10.0
+AUDIENCE_WAIT_S: Final = 10.0
 """How many real seconds the demo waits for somebody to watch; what is sent before, nobody hears."""
 
-STAGGER: Final = 2.0
+PROJECT_STAGGER_S: Final = 2.0
 """Seconds of life between the beginnings of two projects, so that they do not speak in chorus."""
 
-CALM: Final = (12.0, 30.0)
+EVERYDAY_PAUSE_S: Final = (12.0, 30.0)
 """Seconds of life between two things that happen once the opening is over."""
 
-BLINK: Final = 0.02
+ALL_TYPES_RUN_S: Final = 0.02
 """Real seconds that a run of ``all_types`` takes, whatever the simulator's speed."""
 
 
@@ -39,7 +39,7 @@ async def _cancelled(simulator: Simulator, project_id: str) -> None:
     record = simulator.tasks.submit(project_id, outcome=PlannedOutcome.COMPLETED, seconds=20)
     await simulator.world.pause(6)
     # Nobody can have ended it but a visitor over REST, who is welcome to.
-    if record.status not in ENDED:
+    if record.status not in ENDED_STATUSES:
         simulator.tasks.cancel(project_id, record.id)
 
 
@@ -106,12 +106,12 @@ EVERYDAY: Final[Sequence[Scene]] = (
 
 async def run_demo(simulator: Simulator, projects: Sequence[str]) -> None:
     """Keep the projects busy until cancelled, beginning when somebody watches."""
-    with trio.move_on_after(AUDIENCE):
+    with trio.move_on_after(AUDIENCE_WAIT_S):
         await simulator.subscriptions.wait_for(None, at_least=1)
     async with trio.open_nursery() as nursery:
         for project_id in dict.fromkeys(projects):
             nursery.start_soon(_keep_busy, simulator, project_id)
-            await simulator.world.pause(STAGGER)
+            await simulator.world.pause(PROJECT_STAGGER_S)
 
 
 async def _keep_busy(simulator: Simulator, project_id: str) -> None:
@@ -121,7 +121,7 @@ async def _keep_busy(simulator: Simulator, project_id: str) -> None:
             await simulator.world.pause(wait)
             nursery.start_soon(scene, simulator, project_id)
         while True:
-            await simulator.world.pause(chance.uniform(*CALM))
+            await simulator.world.pause(chance.uniform(*EVERYDAY_PAUSE_S))
             nursery.start_soon(chance.choice(EVERYDAY), simulator, project_id)
 
 
@@ -130,7 +130,7 @@ async def all_types(simulator: Simulator, project_id: str) -> dict[str, str]:
 
     Returns the run that ended with each terminal type, as ``{"task_failed": "task-…"}``.
     """
-    life = BLINK * simulator.world.speed
+    life = ALL_TYPES_RUN_S * simulator.world.speed
     ids: dict[str, str] = {}
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_all_task_types, simulator, project_id, life, ids)

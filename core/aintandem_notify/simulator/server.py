@@ -13,19 +13,19 @@ from aintandem_notify.foundation.http_server.server import bound_socket, serve
 from aintandem_notify.simulator.api.app import build_app
 from aintandem_notify.simulator.demo import run_demo
 from aintandem_notify.simulator.simulation import Refusal, Simulator
-from aintandem_notify.simulator.wire.front import Front
+from aintandem_notify.simulator.wire.fault_proxy import FaultProxy
 from aintandem_notify.simulator.wire.subscriptions import Subscriptions
-from aintandem_notify.simulator.world.tokens import TokenOffice
+from aintandem_notify.simulator.world.tokens import TokenIssuer
 from aintandem_notify.simulator.world.world import World
 
-KEEP_ALIVE: Final = 75.0
+KEEP_ALIVE_S: Final = 75.0
 """Seconds that an idle REST connection is kept; what nginx in front of an orchestrator does by default."""
 
-MOST_STRANGERS: Final = 64
+MAX_UNAUTHENTICATED: Final = 64
 """Connections at a time beside those of requests and sockets with a token; ours. Each takes three descriptors, and
 an agent that the simulator is part of has work to do with the others."""
 
-GRACE: Final = 0.5
+SHUTDOWN_GRACE_S: Final = 0.5
 """Seconds that requests have to end when the simulator closes; ours, nobody waits for a toy."""
 
 
@@ -45,7 +45,7 @@ async def open_server(
 ) -> AsyncIterator[Simulator]:
     """What ``open_simulator`` promises."""
     clock = clock or SystemClock()
-    with closing(Front(host, port)) as front:
+    with closing(FaultProxy(host, port)) as front:
         async with trio.open_nursery() as nursery:
             simulator = Simulator(
                 host=host,
@@ -56,7 +56,7 @@ async def open_server(
                     publish=lambda project_id, frame: simulator.publish(project_id, frame),
                     spawn=nursery.start_soon,
                 ),
-                tokens=TokenOffice(clock, token_lifetime),
+                tokens=TokenIssuer(clock, token_lifetime),
                 subscriptions=Subscriptions(),
                 front=front,
                 nursery=nursery,
@@ -82,9 +82,16 @@ async def _served(simulator: Simulator) -> AsyncIterator[None]:
     bound = bound_socket("127.0.0.1", 0)
     port = bound.getsockname()[1]
     name = "aintandem_notify.simulator.hypercorn"
-    limiter = ConnectionLimiter(MOST_STRANGERS, counts_busy=False, on_connect=simulator.front.arrived)
+    limiter = ConnectionLimiter(MAX_UNAUTHENTICATED, counts_busy=False, on_connect=simulator.front.on_accepted)
     async with (
-        serve(build_app(simulator), bound, name=name, keep_alive_s=KEEP_ALIVE, grace_s=GRACE, limiter=limiter),
+        serve(
+            build_app(simulator),
+            bound,
+            name=name,
+            keep_alive_s=KEEP_ALIVE_S,
+            grace_s=SHUTDOWN_GRACE_S,
+            limiter=limiter,
+        ),
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(simulator.front.run, port)

@@ -6,12 +6,12 @@ from typing import Any, ClassVar, Literal
 import trio
 
 from aintandem_notify.errors import ApiError
+from aintandem_notify.simulator.wire.fault_proxy import FaultProxy
 from aintandem_notify.simulator.wire.faults import Faults
-from aintandem_notify.simulator.wire.front import Front
 from aintandem_notify.simulator.wire.subscriptions import Subscriptions
 from aintandem_notify.simulator.world.sandboxes import Sandboxes
 from aintandem_notify.simulator.world.tasks import Tasks
-from aintandem_notify.simulator.world.tokens import TokenOffice
+from aintandem_notify.simulator.world.tokens import TokenIssuer
 from aintandem_notify.simulator.world.workflows import Workflows
 from aintandem_notify.simulator.world.world import World
 
@@ -34,9 +34,9 @@ class Simulator:
 
     host: str
     world: World
-    tokens: TokenOffice
+    tokens: TokenIssuer
     subscriptions: Subscriptions
-    front: Front
+    front: FaultProxy
     nursery: trio.Nursery
     refusal: Refusal = "http"
     ping_interval: float | None = None
@@ -82,28 +82,32 @@ class Simulator:
 
     def drop(self, project_id: str | None = None, *, code: int | None = None, reset: bool = False) -> int:
         """Cut sockets: with a close code, by a TCP reset, or with nothing at all. Returns how many."""
-        found = self.subscriptions.of(project_id)
-        for subscription in found:
+        subscriptions = self.subscriptions.of(project_id)
+        for subscription in subscriptions:
             if code is not None:
                 subscription.end(code)
-            elif subscription.wire is not None:
-                subscription.wire.cut(reset=reset)
-        return len(found)
+            elif subscription.connection is not None:
+                subscription.connection.cut(reset=reset)
+        return len(subscriptions)
 
     def stall(self, project_id: str | None = None, *, seconds: float | None = None) -> int:
         """Make the sockets there are go quiet, for good or for real ``seconds``: no frames, no pongs."""
-        wires = [found.wire for found in self.subscriptions.of(project_id) if found.wire is not None]
-        for wire in wires:
-            wire.stall()
+        connections = [
+            subscription.connection
+            for subscription in self.subscriptions.of(project_id)
+            if subscription.connection is not None
+        ]
+        for connection in connections:
+            connection.stall()
         if seconds is not None:
             self.nursery.start_soon(self._resume_later, project_id, seconds)
-        return len(wires)
+        return len(connections)
 
     def resume(self, project_id: str | None = None) -> None:
         """End a stall; what was held back arrives now."""
         for subscription in self.subscriptions.of(project_id):
-            if subscription.wire is not None:
-                subscription.wire.resume()
+            if subscription.connection is not None:
+                subscription.connection.resume()
 
     def duplicate(self, count: int = 1) -> None:
         """Send each of the next ``count`` events twice."""

@@ -19,7 +19,7 @@ from aintandem_notify.foundation.http_server.cross_site import has_json_body, is
 from aintandem_notify.foundation.http_server.server import BodyRefused, read_body
 from aintandem_notify.simulator.api.control import CONTROL_CALLS
 from aintandem_notify.simulator.api.progress_socket import subscribe
-from aintandem_notify.simulator.api.request_parsing import Asked
+from aintandem_notify.simulator.api.request_parsing import ApiRequest
 from aintandem_notify.simulator.api.rest import CALLS, OPEN_CALLS, STATUSES
 from aintandem_notify.simulator.api.routes import Call
 from aintandem_notify.simulator.simulation import Simulator
@@ -28,7 +28,7 @@ from aintandem_notify.simulator.world.world import iso
 PREFIXES: Final = ("/api", "")
 """Where the API lives: the guide's URLs have ``/api``, the official SDK appends bare paths to its base URL."""
 
-MOST_BODY: Final = 2**20
+MAX_BODY_BYTES: Final = 2**20
 """Bytes of a request's body; ours, ten times the longest prompt."""
 BODY_S: Final = 30.0
 """Seconds that a body has to arrive."""
@@ -110,7 +110,9 @@ def _handler(simulator: Simulator, call: Call, *, guarded: bool, faulty: bool, s
                     raise ApiError("missing, wrong or expired token", status=401, code="UNAUTHORIZED")
                 mark_authenticated(request.scope)
             body = await _body(request)
-            answer = await call(Asked(simulator, request.path_params, request.query_params, body, bearer(request)))
+            answer = await call(
+                ApiRequest(simulator, request.path_params, request.query_params, body, bearer(request))
+            )
         except ApiError as error:
             return _error(request.url.path, error, simulator)
         return JSONResponse(answer, status)
@@ -120,7 +122,7 @@ def _handler(simulator: Simulator, call: Call, *, guarded: bool, faulty: bool, s
 
 async def _body(request: Request) -> dict[str, Any]:
     try:
-        content = await read_body(request, max_bytes=MOST_BODY, timeout_s=BODY_S)
+        content = await read_body(request, max_bytes=MAX_BODY_BYTES, timeout_s=BODY_S)
     except BodyRefused as error:
         raise ApiError(str(error), status=error.status, code="VALIDATION_ERROR") from None
     if not content:

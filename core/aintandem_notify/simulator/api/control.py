@@ -10,89 +10,91 @@ from typing import Any, Final
 import trio
 
 from aintandem_notify.errors import ApiError
-from aintandem_notify.simulator.api.request_parsing import Asked
+from aintandem_notify.simulator.api.request_parsing import ApiRequest
 from aintandem_notify.simulator.api.routes import Call
 from aintandem_notify.simulator.demo import all_types
 from aintandem_notify.simulator.simulation import Simulator
 
-ANSWER_TIME: Final = 0.1
+RESTART_DELAY_S: Final = 0.1
 """Seconds that the answer to a restart's request has to get out; ours."""
 
 
-def _count(asked: Asked) -> int:
-    return int(asked.number("count") or 1)
+def _count(request: ApiRequest) -> int:
+    return int(request.number("count") or 1)
 
 
-def _code(asked: Asked, name: str) -> int | None:
-    code = asked.number(name)
+def _code(request: ApiRequest, name: str) -> int | None:
+    code = request.number(name)
     if code is not None and not 1000 <= code <= 4999:
         raise ApiError(f"{name} must be 1000 to 4999", status=400, code="INVALID_VALUE")
     return int(code) if code is not None else None
 
 
-def _drop(asked: Asked) -> None:
-    code = _code(asked, "code")
-    asked.simulator.drop(asked.text("projectId"), code=code, reset=asked.flag("reset") or False)
+def _drop(request: ApiRequest) -> None:
+    code = _code(request, "code")
+    request.simulator.drop(request.text("projectId"), code=code, reset=request.flag("reset") or False)
 
 
-def _stall(asked: Asked) -> None:
-    asked.simulator.stall(asked.text("projectId"), seconds=asked.number("seconds"))
+def _stall(request: ApiRequest) -> None:
+    request.simulator.stall(request.text("projectId"), seconds=request.number("seconds"))
 
 
-def _resume(asked: Asked) -> None:
-    asked.simulator.resume(asked.text("projectId"))
+def _resume(request: ApiRequest) -> None:
+    request.simulator.resume(request.text("projectId"))
 
 
-def _duplicate(asked: Asked) -> None:
-    asked.simulator.duplicate(_count(asked))
+def _duplicate(request: ApiRequest) -> None:
+    request.simulator.duplicate(_count(request))
 
 
-def _malformed(asked: Asked) -> None:
-    content = asked.text("frame")
+def _malformed(request: ApiRequest) -> None:
+    content = request.text("frame")
     frame = content if content is not None else '{"type": "task_failed", '
-    binary = asked.flag("binary") or False
-    asked.simulator.send(asked.required("projectId"), frame.encode(errors="surrogatepass") if binary else frame)
-
-
-def _expire(asked: Asked) -> None:
-    code = _code(asked, "code")
-    asked.simulator.expire_tokens(refresh_tokens=asked.flag("refreshTokens") or False, close_code=code)
-
-
-def _fail(asked: Asked) -> None:
-    asked.simulator.fail_requests(_count(asked), status=int(asked.number("status") or 503))
-
-
-def _delay(asked: Asked) -> None:
-    seconds = asked.number("seconds")
-    asked.simulator.delay_requests(_count(asked), seconds=1.0 if seconds is None else seconds)
-
-
-def _rerun(asked: Asked) -> None:
-    asked.simulator.tasks.rerun(
-        asked.required("projectId"),
-        asked.required("taskId"),
-        outcome=asked.outcome(),
-        seconds=asked.number("seconds"),
+    binary = request.flag("binary") or False
+    request.simulator.send(
+        request.required("projectId"), frame.encode(errors="surrogatepass") if binary else frame
     )
 
 
-def _refuse(asked: Asked) -> None:
-    asked.simulator.refuse_logins(_count(asked))
+def _expire(request: ApiRequest) -> None:
+    code = _code(request, "code")
+    request.simulator.expire_tokens(refresh_tokens=request.flag("refreshTokens") or False, close_code=code)
 
 
-def _restart(asked: Asked) -> None:
-    seconds = asked.number("seconds")
-    asked.simulator.nursery.start_soon(_restart_soon, asked.simulator, 1.0 if seconds is None else seconds)
+def _fail(request: ApiRequest) -> None:
+    request.simulator.fail_requests(_count(request), status=int(request.number("status") or 503))
+
+
+def _delay(request: ApiRequest) -> None:
+    seconds = request.number("seconds")
+    request.simulator.delay_requests(_count(request), seconds=1.0 if seconds is None else seconds)
+
+
+def _rerun(request: ApiRequest) -> None:
+    request.simulator.tasks.rerun(
+        request.required("projectId"),
+        request.required("taskId"),
+        outcome=request.outcome(),
+        seconds=request.number("seconds"),
+    )
+
+
+def _refuse(request: ApiRequest) -> None:
+    request.simulator.refuse_logins(_count(request))
+
+
+def _restart(request: ApiRequest) -> None:
+    seconds = request.number("seconds")
+    request.simulator.nursery.start_soon(_restart_soon, request.simulator, 1.0 if seconds is None else seconds)
 
 
 async def _restart_soon(simulator: Simulator, seconds: float) -> None:
     # The answer to this very request goes out first: the restart cuts every connection.
-    await trio.sleep(ANSWER_TIME)
+    await trio.sleep(RESTART_DELAY_S)
     await simulator.restart(seconds)
 
 
-FAULTS: Final[Mapping[str, Callable[[Asked], None]]] = {
+FAULTS: Final[Mapping[str, Callable[[ApiRequest], None]]] = {
     "drop": _drop,
     "stall": _stall,
     "resume": _resume,
@@ -108,20 +110,20 @@ FAULTS: Final[Mapping[str, Callable[[Asked], None]]] = {
 """The faults by name."""
 
 
-async def _make_fault(asked: Asked) -> Any:
-    name = asked.required("fault")
+async def _make_fault(request: ApiRequest) -> Any:
+    name = request.required("fault")
     if (fault := FAULTS.get(name)) is None:
         raise ApiError(f"no such fault: {name}; there are {', '.join(FAULTS)}", status=400, code="INVALID_VALUE")
-    fault(asked)
+    fault(request)
     return {"fault": name}
 
 
-async def _all_types(asked: Asked) -> Any:
-    return {"ids": await all_types(asked.simulator, asked.required("projectId"))}
+async def _all_types(request: ApiRequest) -> Any:
+    return {"ids": await all_types(request.simulator, request.required("projectId"))}
 
 
-async def _overview(asked: Asked) -> Any:
-    return {"subscribers": asked.simulator.overview()}
+async def _overview(request: ApiRequest) -> Any:
+    return {"subscribers": request.simulator.overview()}
 
 
 CONTROL_CALLS: Final[Mapping[tuple[str, str], Call]] = {

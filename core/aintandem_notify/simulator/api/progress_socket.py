@@ -26,8 +26,8 @@ async def subscribe(socket: WebSocket, simulator: Simulator) -> None:
     mark_authenticated(socket.scope)
     simulator.world.project(project_id)
     await socket.accept()
-    wire = simulator.front.wire(socket.client.port) if socket.client is not None else None
-    with simulator.subscriptions.opened(project_id, wire) as subscription:
+    connection = simulator.front.connection_from(socket.client.port) if socket.client is not None else None
+    with simulator.subscriptions.opened(project_id, connection) as subscription:
         subscription.put(_control("connected", simulator, projectId=project_id))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_read, socket, subscription, simulator, nursery.cancel_scope)

@@ -10,12 +10,12 @@ from starlette.datastructures import QueryParams
 from aintandem_notify.domain.events import event_time
 from aintandem_notify.errors import ApiError
 from aintandem_notify.simulator.simulation import Simulator
-from aintandem_notify.simulator.world.script import PlannedOutcome
+from aintandem_notify.simulator.world.plans import PlannedOutcome
 
 _NO_TIME: Final = datetime.fromtimestamp(0, UTC)
 
 
-class Asked:
+class ApiRequest:
     """One request: the simulator, what stood in the path, the query, the body and the bearer token."""
 
     def __init__(
@@ -70,10 +70,10 @@ class Asked:
     def moment(self, name: str) -> datetime | None:
         """A point in time of the query."""
         value = self.query.get(name)
-        found = event_time(value, _NO_TIME) if value is not None else None
-        if found is _NO_TIME:
+        matching = event_time(value, _NO_TIME) if value is not None else None
+        if matching is _NO_TIME:
             raise ApiError(f"{name} is no time", status=400, code="INVALID_VALUE")
-        return found
+        return matching
 
     def all(self, name: str) -> list[str]:
         """Every value that the query gives the name, as in ``?status=failed&status=cancelled``."""

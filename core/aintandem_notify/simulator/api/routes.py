@@ -3,23 +3,23 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aintandem_notify.simulator.api.request_parsing import Asked
+from aintandem_notify.simulator.api.request_parsing import ApiRequest
 
-Call = Callable[[Asked], Awaitable[Any]]
+Call = Callable[[ApiRequest], Awaitable[Any]]
 """Answers one request with a JSON value; raises ApiError for what it refuses."""
 
 Calls = dict[tuple[str, str], Call]
 """Calls by method and path without ``/api``."""
 
 
-def registrar(calls: Calls) -> Callable[[str, str], Callable[[Call], Call]]:
+def route_registrar(calls: Calls) -> Callable[[str, str], Callable[[Call], Call]]:
     """A decorator that puts a call into ``calls``."""
 
-    def answers(method: str, path: str) -> Callable[[Call], Call]:
+    def route(method: str, path: str) -> Callable[[Call], Call]:
         def register(call: Call) -> Call:
             calls[method, path] = call
             return call
 
         return register
 
-    return answers
+    return route

@@ -7,9 +7,9 @@ from typing import Final
 
 import trio
 
-from aintandem_notify.simulator.wire.front import Wire
+from aintandem_notify.simulator.wire.fault_proxy import ProxiedConnection
 
-QUEUE: Final = 10_000
+MAX_QUEUED_FRAMES: Final = 10_000
 """How many frames may wait for one subscriber before it is cut off; ours. It can come back and ask REST."""
 
 TRY_AGAIN_LATER: Final = 1013
@@ -17,11 +17,11 @@ TRY_AGAIN_LATER: Final = 1013
 
 
 class Subscription:
-    """One socket that watches a project. ``wire`` is the connection it came over, None when it is gone."""
+    """One socket that watches a project. ``connection`` is the connection it came over, None when it is gone."""
 
-    def __init__(self, project_id: str, wire: Wire | None) -> None:
+    def __init__(self, project_id: str, connection: ProxiedConnection | None) -> None:
         self.project_id = project_id
-        self.wire = wire
+        self.connection = connection
         self.close_code: int | None = None
         self._frames: deque[str | bytes] = deque()
         self._arrived = trio.Event()
@@ -30,7 +30,7 @@ class Subscription:
         """Queue a frame; never blocks."""
         if self.close_code is not None:
             return
-        if len(self._frames) >= QUEUE:
+        if len(self._frames) >= MAX_QUEUED_FRAMES:
             self.end(TRY_AGAIN_LATER)
             return
         self._frames.append(frame)
@@ -58,9 +58,9 @@ class Subscriptions:
         self._changed = trio.Event()
 
     @contextmanager
-    def opened(self, project_id: str, wire: Wire | None) -> Iterator[Subscription]:
+    def opened(self, project_id: str, connection: ProxiedConnection | None) -> Iterator[Subscription]:
         """A subscription for as long as the block runs."""
-        subscription = Subscription(project_id, wire)
+        subscription = Subscription(project_id, connection)
         self._open.setdefault(project_id, []).append(subscription)
         self._announce()
         try:

@@ -9,9 +9,9 @@ from typing import Any, Final
 import trio
 
 from aintandem_notify.errors import ApiError
-from aintandem_notify.simulator.world.script import SandboxPlan, plan_sandbox
+from aintandem_notify.simulator.world.plans import SandboxPlan, plan_sandbox
 from aintandem_notify.simulator.world.tasks import milliseconds
-from aintandem_notify.simulator.world.vocabulary import IMAGE_ERROR
+from aintandem_notify.simulator.world.texts import IMAGE_ERROR
 from aintandem_notify.simulator.world.world import World, iso, not_found, progress_json, wrong_state
 
 MISSING_TAG: Final = ":missing"

@@ -10,13 +10,13 @@ from typing import Any, Final
 import trio
 
 from aintandem_notify.errors import ApiError
-from aintandem_notify.simulator.world.script import Ending, PlannedOutcome, PlannedStep, TaskPlan, plan_task
+from aintandem_notify.simulator.world.plans import OutcomeOrName, PlannedOutcome, PlannedStep, TaskPlan, plan_task
 from aintandem_notify.simulator.world.world import World, iso, not_found, wrong_state
 
 DEFAULT_LIMIT: Final = 3
 """How many tasks of a project run at the same time; ours."""
 
-LINES_A_CHUNK: Final = 2
+LINES_PER_CHUNK: Final = 2
 """A terminal hands over what it has: an output event may hold more than one line."""
 
 
@@ -31,7 +31,7 @@ class TaskStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
-ENDED: Final = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED})
+ENDED_STATUSES: Final = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED})
 
 
 @dataclass(slots=True)
@@ -94,7 +94,7 @@ class Tasks:
         *,
         title: str | None = None,
         inputs: dict[str, Any] | None = None,
-        outcome: Ending | None = None,
+        outcome: OutcomeOrName | None = None,
         seconds: float | None = None,
         plan: TaskPlan | None = None,
     ) -> TaskRecord:
@@ -125,7 +125,7 @@ class Tasks:
     def cancel(self, project_id: str, task_id: str) -> TaskRecord:
         """End a task that has not ended; raises ApiError (404, 409)."""
         record = self.get(project_id, task_id)
-        if record.status in ENDED:
+        if record.status in ENDED_STATUSES:
             raise wrong_state("task", task_id, record.status, "cancel")
         if record in self._waiting[project_id]:
             self._waiting[project_id].remove(record)
@@ -136,23 +136,23 @@ class Tasks:
         return record
 
     def rerun(
-        self, project_id: str, task_id: str, *, outcome: Ending | None = None, seconds: float | None = None
+        self, project_id: str, task_id: str, *, outcome: OutcomeOrName | None = None, seconds: float | None = None
     ) -> TaskRecord:
         """Queue a task that has ended once more, under its id; raises ApiError (404, 409).
 
         REST forgets how it ended before; ``created_at`` stays.
         """
         record = self.get(project_id, task_id)
-        if record.status not in ENDED:
+        if record.status not in ENDED_STATUSES:
             raise wrong_state("task", task_id, record.status, "run again")
         title = record.plan.title
         plan = plan_task(self._world.chance(project_id), title=title, outcome=outcome, seconds=seconds)
-        fresh = TaskRecord(task_id, project_id, plan, record.input, record.created_at)
-        self._records[task_id] = fresh
-        self._emit(fresh, "task_queued", task=title, input=fresh.input)
-        self._waiting.setdefault(project_id, deque()).append(fresh)
+        rerun = TaskRecord(task_id, project_id, plan, record.input, record.created_at)
+        self._records[task_id] = rerun
+        self._emit(rerun, "task_queued", task=title, input=rerun.input)
+        self._waiting.setdefault(project_id, deque()).append(rerun)
         self._start_waiting(project_id)
-        return fresh
+        return rerun
 
     def counts(self, project_id: str) -> dict[str, int]:
         """The queue's status: pending, running, completed, failed."""
@@ -177,15 +177,15 @@ class Tasks:
         while waiting and len(active) < self._limits.get(project_id, DEFAULT_LIMIT):
             record = waiting.popleft()
             active.add(record.id)
-            self._world.spawn(self._act, record)
+            self._world.spawn(self._run, record)
 
-    async def _act(self, record: TaskRecord) -> None:
+    async def _run(self, record: TaskRecord) -> None:
         with record.scope:
-            await self._perform(record)
+            await self._run_plan(record)
         self._active[record.project_id].discard(record.id)
         self._start_waiting(record.project_id)
 
-    async def _perform(self, record: TaskRecord) -> None:
+    async def _run_plan(self, record: TaskRecord) -> None:
         plan = record.plan
         await self._world.pause(plan.wait)
         record.status = TaskStatus.RUNNING
@@ -251,5 +251,5 @@ def milliseconds(start: datetime | None, end: datetime) -> int:
 def _chunks(lines: Iterable[str]) -> Iterable[str]:
     pending = list(lines)
     while pending:
-        yield "".join(f"{line}\n" for line in pending[:LINES_A_CHUNK])
-        pending = pending[LINES_A_CHUNK:]
+        yield "".join(f"{line}\n" for line in pending[:LINES_PER_CHUNK])
+        pending = pending[LINES_PER_CHUNK:]

@@ -48,7 +48,7 @@ def read(token: str, key: bytes) -> dict[str, Any] | None:
     return claims
 
 
-class TokenOffice:
+class TokenIssuer:
     """Issues tokens, and knows which are good. ``lifetime`` is in seconds and may be changed at any time."""
 
     def __init__(self, clock: Clock, lifetime: float) -> None:

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import trio
 
-from aintandem_notify.simulator.world.script import (
-    Ending,
+from aintandem_notify.simulator.world.plans import (
+    OutcomeOrName,
     PlannedOutcome,
     PlannedPhase,
     WorkflowPlan,
@@ -17,7 +17,7 @@ from aintandem_notify.simulator.world.script import (
 from aintandem_notify.simulator.world.tasks import milliseconds
 from aintandem_notify.simulator.world.world import World, iso, not_found, progress_json, wrong_state
 
-SLICES: Final = 10
+PHASE_SLICES: Final = 10
 """Into how many parts a phase is cut; between them it can be paused."""
 
 
@@ -32,7 +32,7 @@ class ExecutionStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
-ENDED: Final = frozenset({ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED})
+ENDED_STATUSES: Final = frozenset({ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED})
 
 
 def _set_event() -> trio.Event:
@@ -43,7 +43,10 @@ def _set_event() -> trio.Event:
 
 @dataclass(slots=True)
 class ExecutionRecord:
-    """One execution. ``phases_done`` counts; ``going`` is set unless it is paused, ``ended`` when it is over."""
+    """One execution.
+
+    ``phases_done`` counts. ``unpaused`` is set unless the execution is paused, ``ended`` once it is over.
+    """
 
     id: str
     project_id: str
@@ -56,7 +59,7 @@ class ExecutionRecord:
     ended_at: datetime | None = None
     phases_done: int = 0
     error: str | None = None
-    going: trio.Event = field(default_factory=_set_event)
+    unpaused: trio.Event = field(default_factory=_set_event)
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     ended: trio.Event = field(default_factory=trio.Event)
 
@@ -99,7 +102,7 @@ class ExecutionRecord:
     def _phase_status(self, index: int) -> str:
         if index < self.phases_done:
             return "completed"
-        if self.status in ENDED and self.status is not ExecutionStatus.FAILED:
+        if self.status in ENDED_STATUSES and self.status is not ExecutionStatus.FAILED:
             return "skipped"
         if index > self.phases_done or self.status is ExecutionStatus.PENDING:
             return "pending"
@@ -121,7 +124,7 @@ class Workflows:
         *,
         inputs: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
-        outcome: Ending | None = None,
+        outcome: OutcomeOrName | None = None,
         pauses: bool | None = None,
         seconds: float | None = None,
     ) -> ExecutionRecord:
@@ -159,13 +162,13 @@ class Workflows:
         record = self._expect(execution_id, {ExecutionStatus.PENDING}, "start")
         record.status = ExecutionStatus.RUNNING
         record.started_at = self._emit(record, "workflow_execution_started")
-        self._world.spawn(self._act, record)
+        self._world.spawn(self._run, record)
         return record
 
     def pause(self, execution_id: str) -> ExecutionRecord:
         """Hold a running one, in the middle of its phase."""
         record = self._expect(execution_id, {ExecutionStatus.RUNNING}, "pause")
-        record.status, record.going = ExecutionStatus.PAUSED, trio.Event()
+        record.status, record.unpaused = ExecutionStatus.PAUSED, trio.Event()
         self._emit(record, "workflow_execution_paused")
         return record
 
@@ -174,24 +177,24 @@ class Workflows:
         record = self._expect(execution_id, {ExecutionStatus.PAUSED}, "resume")
         record.status = ExecutionStatus.RUNNING
         self._emit(record, "workflow_execution_resumed")
-        record.going.set()
+        record.unpaused.set()
         return record
 
     def cancel(self, execution_id: str) -> ExecutionRecord:
         """End one that has not ended. The wire has no event for it: only REST tells."""
-        record = self._expect(execution_id, set(ExecutionStatus) - ENDED, "cancel")
+        record = self._expect(execution_id, set(ExecutionStatus) - ENDED_STATUSES, "cancel")
         record.status, record.ended_at = ExecutionStatus.CANCELLED, self._world.now()
         record.scope.cancel()
         record.ended.set()
         return record
 
-    def _expect(self, execution_id: str, statuses: set[ExecutionStatus], wish: str) -> ExecutionRecord:
+    def _expect(self, execution_id: str, statuses: set[ExecutionStatus], action: str) -> ExecutionRecord:
         record = self.get(execution_id)
         if record.status not in statuses:
-            raise wrong_state("execution", execution_id, record.status, wish)
+            raise wrong_state("execution", execution_id, record.status, action)
         return record
 
-    async def _act(self, record: ExecutionRecord) -> None:
+    async def _run(self, record: ExecutionRecord) -> None:
         with record.scope:
             for phase in record.plan.phases:
                 await self._run_phase(record, phase)
@@ -211,11 +214,11 @@ class Workflows:
         plan = record.plan
         if phase.pause:
             await self._wait_for_approval(record, phase.pause)
-        await record.going.wait()
+        await record.unpaused.wait()
         self._emit(record, "workflow_phase_started", phaseId=phase.id, phase=phase.name)
-        for _ in range(SLICES):
-            await self._world.pause(phase.seconds / SLICES)
-            await record.going.wait()
+        for _ in range(PHASE_SLICES):
+            await self._world.pause(phase.seconds / PHASE_SLICES)
+            await record.unpaused.wait()
         if plan.outcome is PlannedOutcome.FAILED and phase is plan.phases[-1]:
             record.status, record.error = ExecutionStatus.FAILED, f"{phase.name}: {plan.error}"
             record.ended_at = self._emit(record, "workflow_execution_failed", error=record.error)
@@ -224,12 +227,12 @@ class Workflows:
         self._emit(record, "workflow_phase_completed", phaseId=phase.id, phase=phase.name, output=phase.output)
 
     async def _wait_for_approval(self, record: ExecutionRecord, seconds: float) -> None:
-        await record.going.wait()
+        await record.unpaused.wait()
         self.pause(record.id)
-        ours = record.going
+        pause = record.unpaused
         await self._world.pause(seconds)
         # Somebody may have resumed it meanwhile, and even paused it again; that pause is theirs.
-        if record.going is ours and not ours.is_set():
+        if record.unpaused is pause and not pause.is_set():
             self.resume(record.id)
 
     def _emit(self, record: ExecutionRecord, event_type: str, **fields: Any) -> datetime:

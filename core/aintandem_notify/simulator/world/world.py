@@ -17,14 +17,14 @@ import trio
 from aintandem_notify.errors import ApiError
 from aintandem_notify.foundation.clock import Clock
 
-HISTORY: Final = 10_000
+HISTORY_LIMIT: Final = 10_000
 """How many of the events that were sent are remembered for tests; ours."""
 
 Publish = Callable[[str, str], None]
 """Takes a project's id and a frame's text; never blocks."""
 
 
-class Spawn(Protocol):
+class StartSoon(Protocol):
     """Starts something that goes on by itself, as ``nursery.start_soon`` does."""
 
     def __call__(self, act: Callable[..., Awaitable[object]], /, *args: Any) -> None:
@@ -65,9 +65,9 @@ def not_found(kind: str, identity: str) -> ApiError:
     return ApiError(f"{kind.capitalize()} {identity} not found", status=404, code=f"{kind.upper()}_NOT_FOUND")
 
 
-def wrong_state(kind: str, identity: str, status: str, wish: str) -> ApiError:
+def wrong_state(kind: str, identity: str, status: str, action: str) -> ApiError:
     """The error for a wish that does not go with the object's state."""
-    return ApiError(f"{kind.capitalize()} {identity} is {status}: cannot {wish} it", status=409, code="CONFLICT")
+    return ApiError(f"{kind.capitalize()} {identity} is {status}: cannot {action} it", status=409, code="CONFLICT")
 
 
 class World:
@@ -77,12 +77,12 @@ class World:
     leaves the others as they are. Ids are new in every world.
     """
 
-    def __init__(self, *, clock: Clock, seed: int, speed: float, publish: Publish, spawn: Spawn) -> None:
+    def __init__(self, *, clock: Clock, seed: int, speed: float, publish: Publish, spawn: StartSoon) -> None:
         self.clock = clock
         self.speed = speed
         self.spawn = spawn
         self.projects: dict[str, ProjectRecord] = {}
-        self.history: deque[dict[str, Any]] = deque(maxlen=HISTORY)
+        self.history: deque[dict[str, Any]] = deque(maxlen=HISTORY_LIMIT)
         self.emitted = 0
         """Events sent since the beginning, whoever heard them."""
         self._seed = seed

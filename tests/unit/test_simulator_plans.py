@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.simulator.world.script import PlannedOutcome, plan_sandbox, plan_task, plan_workflow
+from aintandem_notify.simulator.world.plans import PlannedOutcome, plan_sandbox, plan_task, plan_workflow
 
 
 @given(st.integers())

@@ -16,14 +16,14 @@ import trio
 
 from aintandem_notify.foundation.http_server.server import ACCEPT_RETRY_S, AcceptErrors
 
-IN_TRANSIT: Final = 16
+MAX_IN_TRANSIT: Final = 16
 """Connections that were taken in here and not yet by the server behind, which has room for so many strangers."""
 
-CHUNK: Final = 65536
+CHUNK_BYTES: Final = 65536
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
-class Door:
+class PausableListener:
     """A listening socket that can refuse for a while without losing its port; open from the start."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -33,23 +33,23 @@ class Door:
         self._bound = self._bind()
         self.port = self._bound.getsockname()[1]
         self._listener: trio.SocketListener | None = None
-        self._opened = trio.Event()
+        self._resumed = trio.Event()
         self._trouble = AcceptErrors(logging.getLogger(__name__))
-        self.open()
+        self.resume()
 
-    def open(self) -> None:
+    def resume(self) -> None:
         """Take connections again."""
         if self._listener is None:
             self._bound.listen(1024)
             self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._bound))
-            self._opened.set()
+            self._resumed.set()
 
-    def shut(self) -> None:
+    def pause(self) -> None:
         """Refuse connections; the port stays ours."""
         if self._listener is not None:
             self._listener.socket.close()
             self._listener = None
-            self._opened = trio.Event()
+            self._resumed = trio.Event()
             # Bound but not listening: connections are refused, and nobody else gets the port meanwhile.
             self._bound = self._bind()
 
@@ -62,7 +62,7 @@ class Door:
     async def accept(self) -> trio.SocketStream:
         """The next connection, however long the door is shut meanwhile."""
         while True:
-            await self._opened.wait()
+            await self._resumed.wait()
             if self._listener is None:
                 continue
             try:
@@ -93,15 +93,15 @@ def reset_on_close(stream: trio.SocketStream) -> None:
     stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-class Wire:
+class ProxiedConnection:
     """One connection of a client."""
 
     def __init__(self, client: trio.SocketStream, server: trio.SocketStream) -> None:
         self._client = client
         self._server = server
         self._scope = trio.CancelScope()
-        self._flowing = trio.Event()
-        self._flowing.set()
+        self._unstalled = trio.Event()
+        self._unstalled.set()
 
     def cut(self, *, reset: bool = False) -> None:
         """End it now, without a close frame; ``reset`` makes it a TCP reset."""
@@ -111,13 +111,13 @@ class Wire:
 
     def stall(self) -> None:
         """Hold back all that the server says, pongs included; what the client says still arrives."""
-        self._flowing = trio.Event()
+        self._unstalled = trio.Event()
 
     def resume(self) -> None:
         """Let what was held back through."""
-        self._flowing.set()
+        self._unstalled.set()
 
-    async def carry(self) -> None:
+    async def relay(self) -> None:
         """Pass bytes both ways until either side goes."""
         with self._scope:
             async with self._client, self._server, trio.open_nursery() as nursery:
@@ -127,81 +127,81 @@ class Wire:
 
     async def _upstream(self) -> None:
         try:
-            while content := await self._client.receive_some(CHUNK):
+            while content := await self._client.receive_some(CHUNK_BYTES):
                 await self._server.send_all(content)
             await self._server.send_eof()
         except _GONE:
             self._scope.cancel()
         # Nobody is left to be kept waiting.
-        self._flowing.set()
+        self._unstalled.set()
 
     async def _downstream(self) -> None:
         try:
-            while content := await self._server.receive_some(CHUNK):
-                await self._flowing.wait()
+            while content := await self._server.receive_some(CHUNK_BYTES):
+                await self._unstalled.wait()
                 await self._client.send_all(content)
         except _GONE:
             pass
 
 
-class Front:
+class FaultProxy:
     """The listener, which is there at once, and the connections that came through it; ``close`` it in the end."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._door = Door(host, port)
-        self._transit = trio.Semaphore(IN_TRANSIT, max_value=IN_TRANSIT)
-        self._wires: dict[int, Wire] = {}
+        self._listener = PausableListener(host, port)
+        self._transit_slots = trio.Semaphore(MAX_IN_TRANSIT, max_value=MAX_IN_TRANSIT)
+        self._connections: dict[int, ProxiedConnection] = {}
 
     @property
     def port(self) -> int:
         """Where clients connect."""
-        return self._door.port
+        return self._listener.port
 
-    def wire(self, server_side_port: int) -> Wire | None:
+    def connection_from(self, server_side_port: int) -> ProxiedConnection | None:
         """The connection that the server behind sees coming from this port."""
-        return self._wires.get(server_side_port)
+        return self._connections.get(server_side_port)
 
     def cut_all(self) -> None:
         """End every connection, REST included."""
-        for wire in self._wires.values():
-            wire.cut()
+        for connection in self._connections.values():
+            connection.cut()
 
     @contextmanager
     def away(self) -> Iterator[None]:
         """Refuse connections while the block runs, after cutting those there are."""
-        self._door.shut()
+        self._listener.pause()
         self.cut_all()
         try:
             yield
         finally:
-            self._door.open()
+            self._listener.resume()
 
     async def run(self, server_port: int) -> None:
         """Pass connections on to the server behind until cancelled."""
         async with trio.open_nursery() as nursery:
             while True:
-                await self._transit.acquire()
-                nursery.start_soon(self._connect, await self._door.accept(), server_port)
+                await self._transit_slots.acquire()
+                nursery.start_soon(self._connect, await self._listener.accept(), server_port)
 
-    def arrived(self) -> None:
+    def on_accepted(self) -> None:
         """The server behind has taken one of the connections in."""
-        if self._transit.value < IN_TRANSIT:  # somebody may have found its own port
-            self._transit.release()
+        if self._transit_slots.value < MAX_IN_TRANSIT:  # somebody may have found its own port
+            self._transit_slots.release()
 
     def close(self) -> None:
         """Give the port back; ``run`` must have ended."""
-        self._door.close()
+        self._listener.close()
 
     async def _connect(self, client: trio.SocketStream, server_port: int) -> None:
         async with client:
             try:
                 server = await trio.open_tcp_stream("127.0.0.1", server_port)
             except OSError:
-                self.arrived()
+                self.on_accepted()
                 return
             port = server.socket.getsockname()[1]
-            self._wires[port] = wire = Wire(client, server)
+            self._connections[port] = connection = ProxiedConnection(client, server)
             try:
-                await wire.carry()
+                await connection.relay()
             finally:
-                del self._wires[port]
+                del self._connections[port]

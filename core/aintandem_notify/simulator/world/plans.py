@@ -9,7 +9,7 @@ from enum import StrEnum
 from random import Random
 from typing import Final, Literal
 
-from aintandem_notify.simulator.world.vocabulary import IMAGES, PROCESSES, RECIPES, SANDBOX_ERRORS, Process, Recipe
+from aintandem_notify.simulator.world.texts import IMAGES, PROCESSES, RECIPES, SANDBOX_ERRORS, Process, Recipe
 
 FAILURE_RATE: Final = 0.25
 """How often a task or workflow fails that nobody asked for an outcome; enough to see some."""
@@ -28,7 +28,7 @@ class PlannedOutcome(StrEnum):
     FAILED = "failed"
 
 
-Ending = PlannedOutcome | Literal["completed", "failed"]
+OutcomeOrName = PlannedOutcome | Literal["completed", "failed"]
 """An outcome, or its name."""
 
 
@@ -95,7 +95,7 @@ class SandboxPlan:
 
 
 def plan_task(
-    chance: Random, *, title: str | None = None, outcome: Ending | None = None, seconds: float | None = None
+    chance: Random, *, title: str | None = None, outcome: OutcomeOrName | None = None, seconds: float | None = None
 ) -> TaskPlan:
     """A task of a random kind. ``seconds`` is how long it runs, by default 4 to 15 s."""
     recipe: Recipe = chance.choice(RECIPES)
@@ -129,7 +129,7 @@ def plan_workflow(
     chance: Random,
     *,
     workflow_id: str | None = None,
-    outcome: Ending | None = None,
+    outcome: OutcomeOrName | None = None,
     pauses: bool | None = None,
     seconds: float | None = None,
 ) -> WorkflowPlan:
