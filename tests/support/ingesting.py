@@ -10,7 +10,7 @@ import trio
 from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.notification import Project
 from aintandem_notify.errors import StoreError
-from aintandem_notify.ingest import Ingest, Router, open_ingest, writer
+from aintandem_notify.ingest import EventRouter, Ingest, open_ingest, writer
 from aintandem_notify.store import Storage, Store
 from support.outbox import FakeRouter, SetClock
 
@@ -47,7 +47,10 @@ class Bench:
 
 @asynccontextmanager
 async def open_bench(
-    storage: Storage, router: Router | None = None, listening: bool = True, most_runs: int = writer.MAX_CACHED_RUNS
+    storage: Storage,
+    router: EventRouter | None = None,
+    listening: bool = True,
+    most_runs: int = writer.MAX_CACHED_RUNS,
 ) -> AsyncIterator[Bench]:
     published: list[Event] = []
     woken: list[set[str]] = []

@@ -1,6 +1,6 @@
 """From events to durable deliveries: journal, runs and rules in one transaction a batch."""
 
-from aintandem_notify.ingest.plan import Router
+from aintandem_notify.ingest.plan import EventRouter
 from aintandem_notify.ingest.writer import Ingest, open_ingest
 
-__all__ = ["Ingest", "Router", "open_ingest"]
+__all__ = ["EventRouter", "Ingest", "open_ingest"]

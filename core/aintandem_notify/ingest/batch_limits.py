@@ -6,7 +6,7 @@ from typing import Final
 
 from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.observation import ObservationBatch
-from aintandem_notify.ingest.plan import Router, is_unrouted_progress
+from aintandem_notify.ingest.plan import EventRouter, is_unrouted_progress
 
 MAX_EVENTS: Final = 1000
 """Events in one transaction: keeps it under a tenth of a second or so, and then workers get their turn."""
@@ -31,7 +31,7 @@ def next_journal_limit(kept: int, in_memory: int) -> int:
 
 
 def split_events(
-    events: Sequence[Event], router: Router, room: Callable[[], int]
+    events: Sequence[Event], router: EventRouter, room: Callable[[], int]
 ) -> Iterator[tuple[Sequence[Event], int, int]]:
     """The events in pieces that fit a transaction, each with how many of it will be journaled, and their text.
 

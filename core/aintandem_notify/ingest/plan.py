@@ -34,7 +34,7 @@ MAX_ATTEMPTS_BACK: Final = 3
 """Attempts before the latest one that a late event may be about: REST is asked a few times at the most."""
 
 
-class Routed(Protocol):
+class RoutedNotification(Protocol):
     """A notification and where it goes."""
 
     @property
@@ -43,20 +43,22 @@ class Routed(Protocol):
     def destinations(self) -> tuple[str, ...]: ...
 
 
-class Router(Protocol):
+class EventRouter(Protocol):
     """The rules: what is told to whom."""
 
     def may_notify(self, event_type: str) -> bool:
         """False when no rule can match events of this type."""
         ...
 
-    def route(self, event: Event, run: Run | None, project: Project | None, now: datetime) -> Sequence[Routed]:
+    def route(
+        self, event: Event, run: Run | None, project: Project | None, now: datetime
+    ) -> Sequence[RoutedNotification]:
         """The notifications that the event leads to; empty when no rule matches."""
         ...
 
     def route_bare(
         self, event: Event, run: Run | None, project: Project | None, now: datetime
-    ) -> Sequence[Routed]:
+    ) -> Sequence[RoutedNotification]:
         """The same without any text from outside, for an event that it cannot be done for otherwise."""
         ...
 
@@ -135,7 +137,7 @@ def split_in_half(batch: Iterable[Submission]) -> tuple[list[Submission], list[S
     return single[: len(single) // 2], single[len(single) // 2 :]
 
 
-def is_unrouted_progress(event: Event, router: Router) -> bool:
+def is_unrouted_progress(event: Event, router: EventRouter) -> bool:
     """Whether the event only moves its run: progress that no rule asks for."""
     return event.type in PROGRESS_TYPES and not router.may_notify(event.type)
 
@@ -143,7 +145,7 @@ def is_unrouted_progress(event: Event, router: Router) -> bool:
 def plan(
     batch: Iterable[Submission],
     *,
-    router: Router,
+    router: EventRouter,
     runs: Mapping[RunRef, Run],
     known: Set[str],
     projects: Set[str],
@@ -176,8 +178,8 @@ class _Planner:
 
     def __init__(
         self,
-        router: Router,
-        route: Callable[[Event, Run | None, Project | None, datetime], Sequence[Routed]],
+        router: EventRouter,
+        route: Callable[[Event, Run | None, Project | None, datetime], Sequence[RoutedNotification]],
         runs: Mapping[RunRef, Run],
         known: set[str],
         now: datetime,

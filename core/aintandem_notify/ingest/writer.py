@@ -25,7 +25,7 @@ from aintandem_notify.ingest.batch_limits import (
     split_observations,
 )
 from aintandem_notify.ingest.dedup import RecentChanges
-from aintandem_notify.ingest.plan import Plan, Router, Submission, is_unrouted_progress, plan, split_in_half
+from aintandem_notify.ingest.plan import EventRouter, Plan, Submission, is_unrouted_progress, plan, split_in_half
 from aintandem_notify.log import get_logger
 from aintandem_notify.store import Purpose, Storage, Store, StoreState
 
@@ -71,7 +71,14 @@ class Ingest:
     """Takes events in. ``router`` may be replaced at any time; the next transaction uses the new ones."""
 
     def __init__(
-        self, storage: Storage, *, router: Router, clock: Clock, hooks: LivePublisher, wake: Wake, most_runs: int
+        self,
+        storage: Storage,
+        *,
+        router: EventRouter,
+        clock: Clock,
+        hooks: LivePublisher,
+        wake: Wake,
+        most_runs: int,
     ) -> None:
         self.router = router
         self._storage = storage
@@ -362,7 +369,7 @@ class _Memory:
 async def open_ingest(
     storage: Storage,
     *,
-    router: Router,
+    router: EventRouter,
     clock: Clock,
     publish: Publish,
     wake: Wake,
