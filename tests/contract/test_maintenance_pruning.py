@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.maintenance import open_pruning, pruning
-from aintandem_notify.store import DeliveryState, Limits, Settlement, Storage, Store
+from aintandem_notify.store import DeliveryState, PruneLimits, Settlement, Storage, Store
 from aintandem_notify.store.engine import schema
 from support.outbox import NOW, claim_all, event, inside, queue_up
 
@@ -74,9 +74,9 @@ async def test_history_goes_once_it_is_old_in_steps_with_pauses(autojump_clock: 
 
 async def test_a_round_tells_what_it_removed(autojump_clock: MockClock) -> None:
     storage, clock = await watched(timedelta(days=31))
-    removed = await pruning.prune(storage, Limits(clock.now(), timedelta(days=30)), ())
+    removed = await pruning.prune(storage, PruneLimits(clock.now(), timedelta(days=30)), ())
     assert removed == {"deliveries": EVENTS, "runs": EVENTS}
-    assert await pruning.prune(storage, Limits(clock.now(), timedelta(days=30)), ()) == {}
+    assert await pruning.prune(storage, PruneLimits(clock.now(), timedelta(days=30)), ()) == {}
     await storage.run(Store.close)
 
 

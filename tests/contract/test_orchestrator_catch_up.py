@@ -21,7 +21,7 @@ from aintandem_notify.ingest import open_ingest
 from aintandem_notify.orchestrator import Login, Session, open_fleet
 from aintandem_notify.orchestrator.catch_up import catch_up, event_buffer
 from aintandem_notify.orchestrator.catch_up.request_slots import MAX_REQUESTS
-from aintandem_notify.store import Storage, Watched
+from aintandem_notify.store import Storage, WatchProgress
 from support.nasty.orchestrator_http import PAGES
 from support.outbox import FakeRouter, Sent, inside, memory
 from support.raw_orchestrator import HttpRequest, RawOrchestrator, RawSocket, RestAnswer, open_raw_orchestrator
@@ -107,8 +107,8 @@ class Bench:
     async def socket(self) -> RawSocket:
         return await self.raw.connections.receive()
 
-    async def seen(self, project: str = "a") -> Watched:
-        found = await self.storage.run(inside(lambda store: store.journal.watched([project])))
+    async def seen(self, project: str = "a") -> WatchProgress:
+        found = await self.storage.run(inside(lambda store: store.journal.watch_progress([project])))
         return found[project]
 
     async def until_seen(self, after: datetime) -> None:

@@ -13,7 +13,7 @@ from aintandem_notify.domain.observation import Gap, Observation, ObservationBat
 from aintandem_notify.domain.runs import Run, RunRef, RunState
 from aintandem_notify.errors import StoreError
 from aintandem_notify.ingest import batch_limits, writer
-from aintandem_notify.store import Storage, Watched
+from aintandem_notify.store import Storage, WatchProgress
 from support.ingesting import FlakyStorage, open_bench
 from support.outbox import NOW, PROJECT, FakeRouter, Sent, claim_all, event, inside, memory, new_store
 
@@ -129,22 +129,22 @@ async def test_an_observation_that_cannot_be_taken_in_at_all_is_left_out_alone()
 
 
 async def test_how_far_a_project_is_seen() -> None:
-    async def watched(storage: Storage) -> Watched | None:
-        return (await storage.run(inside(lambda store: store.journal.watched(["p"])))).get("p")
+    async def watched(storage: Storage) -> WatchProgress | None:
+        return (await storage.run(inside(lambda store: store.journal.watch_progress(["p"])))).get("p")
 
     async with memory() as storage, open_bench(storage) as bench:
         await bench.ingest.see({"p": NOW})
         assert await watched(storage) is None, "a project that was never connected"
         await bench.ingest.commit(PROJECT, [ConnectionConnectedEvent(timestamp=ago(50), project_id="p")])
-        assert await watched(storage) == Watched(ago(50), ago(50))
+        assert await watched(storage) == WatchProgress(ago(50), ago(50))
         await bench.ingest.commit(PROJECT, [event("task_started"), event("task_failed")])
-        assert await watched(storage) == Watched(ago(50), ago(50))
+        assert await watched(storage) == WatchProgress(ago(50), ago(50))
         gap = FeedGapEvent(timestamp=NOW, project_id="p", changed=1)
         await bench.ingest.see({"p": ago(20), "unknown": NOW}, PROJECT, [gap])
-        assert await watched(storage) == Watched(ago(20), ago(50))
+        assert await watched(storage) == WatchProgress(ago(20), ago(50))
         assert (await titles(storage))[-1] == "feed_gap None"
         await bench.ingest.commit(PROJECT, [ConnectionConnectedEvent(timestamp=NOW, project_id="p")])
-        assert await watched(storage) == Watched(ago(20), ago(50))
+        assert await watched(storage) == WatchProgress(ago(20), ago(50))
 
 
 async def test_the_outlook_has_the_runs_that_are_open() -> None:

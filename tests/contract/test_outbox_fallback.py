@@ -17,7 +17,7 @@ from aintandem_notify.domain.notification import Notification, agent_thread
 from aintandem_notify.errors import DestinationBroken, HttpFailed, Rejected
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.plugins.runtime.calls import DeliveryResult, HookFailure
-from aintandem_notify.store import Changes, Storage, Store
+from aintandem_notify.store import JournalChanges, Storage, Store
 from support.outbox import NOW, FakeHost, event, inside, memory, notification, queue_up
 
 pytestmark = pytest.mark.usefixtures("any_store")
@@ -164,7 +164,7 @@ async def test_what_is_too_old_is_taken_over_before_it_is_given_up(autojump_cloc
 async def test_no_destination_tells_of_its_own_trouble(autojump_clock: MockClock, trouble: Exception) -> None:
     about = DestinationParkedEvent(timestamp=NOW, instance=OTHER, reason="revoked")
     telling = notification(about, None).model_copy(update={"thread": agent_thread(OTHER)})
-    changes = Changes(events=[about], notifications=[(telling, [FIRST])])
+    changes = JournalChanges(events=[about], notifications=[(telling, [FIRST])])
     host = Fates(fates={FIRST: trouble})
     async with memory() as storage:
         await storage.run(inside(lambda store: store.journal.write(changes, NOW)))

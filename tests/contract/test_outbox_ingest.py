@@ -36,7 +36,7 @@ async def test_what_is_committed_is_on_disk(tmp_path: Path) -> None:
         (run,) = (await runs(storage, started)).values()
         assert (run.state, run.name, run.duration) == (RunState.FAILED, "Analyse", 3)
         assert run == claims[1].notification.run
-        assert await storage.run(inside(lambda store: store.journal.watched(["p"]))) == {}
+        assert await storage.run(inside(lambda store: store.journal.watch_progress(["p"]))) == {}
 
 
 async def test_runs_go_on_after_a_restart(tmp_path: Path) -> None:

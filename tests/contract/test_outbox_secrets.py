@@ -45,7 +45,7 @@ async def told(storage: Storage, name: str = DESTINATIONS[0]) -> list[Notificati
 
 async def forget(storage: Storage) -> None:
     """As after a restart: what is due is read back from the store."""
-    await storage.run(lambda store: store._recent.clear())
+    await storage.run(lambda store: store._notification_cache.clear())
 
 
 def ended(run: str = "t1", **facts: Any) -> ObservationBatch:

@@ -25,7 +25,7 @@ def queued(store: Store, count: int = 3, destinations: tuple[str, ...] = (A,)) -
 
 
 def ids(store: Store, wanted: DeliveryFilter, most: int = 1000, before: int | None = None) -> list[int]:
-    return inside(lambda opened: opened.ledger.ids(wanted, most=most, before=before))(store)
+    return inside(lambda opened: opened.delivery_queries.ids(wanted, limit=most, before=before))(store)
 
 
 def settle(store: Store, claim: Claim, state: DeliveryState, reason: str | None = None) -> None:
@@ -40,7 +40,7 @@ def test_what_is_there_can_be_found() -> None:
     first, second, third, fourth = queued(store, 2, (A, B))
     settle(store, claim_all(A, now=SOON)(store)[0], DeliveryState.DEAD, "refused")
     with store.transaction():
-        assert store.ledger.destinations() == [A, B]
+        assert store.delivery_queries.destinations() == [A, B]
     assert ids(store, ALL) == [fourth, third, second, first]
     assert ids(store, DeliveryFilter(destination=B)) == [fourth, second]
     assert ids(store, DeliveryFilter(destination="slack.nobody")) == []
@@ -58,25 +58,25 @@ def test_an_entry_has_its_notification_and_receipt() -> None:
     claim = claim_all(A, now=SOON)(store)[0]
     end = Settlement(claim, DeliveryState.DELIVERED, NOW, NOW, receipt={"ts": "1.2"})
     inside(lambda opened: opened.outbox.settle([end]))(store)
-    entry = inside(lambda opened: opened.ledger.entry(delivery))(store)
+    entry = inside(lambda opened: opened.delivery_queries.get(delivery))(store)
     assert entry is not None
     assert (entry.state, entry.destination, entry.receipt) == (DeliveryState.DELIVERED, A, {"ts": "1.2"})
     assert entry.content is not None
     assert entry.content["title"] == claim.notification.title
-    assert inside(lambda opened: opened.ledger.entry(delivery + 1))(store) is None
-    assert inside(lambda opened: opened.ledger.page(ALL, most=10))(store) == [entry]
+    assert inside(lambda opened: opened.delivery_queries.get(delivery + 1))(store) is None
+    assert inside(lambda opened: opened.delivery_queries.page(ALL, limit=10))(store) == [entry]
 
 
 @pytest.mark.usefixtures("any_store")
 def test_the_beginning_of_a_notification_s_id_finds_its_deliveries() -> None:
     store = new_store()
     queued(store, 5, (A, B))
-    entries = inside(lambda opened: opened.ledger.page(ALL, most=100))(store)
+    entries = inside(lambda opened: opened.delivery_queries.page(ALL, limit=100))(store)
     for entry in entries:
         for prefix in (entry.notification_id, entry.notification_id[:12]):
             meant = {one.id for one in entries if one.notification_id.startswith(prefix)}
             with store.transaction():
-                found = store.ledger.of_notification(prefix, most=100)
+                found = store.delivery_queries.find_by_notification(prefix, limit=100)
             assert {one for one, _, _ in found} == meant
 
 
@@ -88,7 +88,7 @@ def test_a_retried_one_is_as_new_and_lives_as_long_as_a_new_one() -> None:
     settle(store, claims[0], DeliveryState.DEAD, "refused")
     settle(store, claims[1], DeliveryState.DELIVERED)
     later = NOW + timedelta(hours=2)
-    handled = inside(lambda opened: opened.ledger.retry([first, second, third, 999], now=later))(store)
+    handled = inside(lambda opened: opened.delivery_queries.retry([first, second, third, 999], now=later))(store)
     assert (handled.changed, handled.destinations) == ([first], {A})
     assert handled.refused == {
         second: "it was delivered",
@@ -112,14 +112,16 @@ def test_a_dropped_one_is_dead_with_a_reason_and_may_be_retried() -> None:
     store = new_store()
     first, second, third = queued(store)
     settle(store, claim_all(A, now=SOON)(store)[0], DeliveryState.DELIVERED)
-    handled = inside(lambda opened: opened.ledger.drop([first, second, third], now=NOW, in_flight={third}))(store)
+    handled = inside(
+        lambda opened: opened.delivery_queries.drop([first, second, third], now=NOW, in_flight={third})
+    )(store)
     assert handled.changed == [second]
     assert handled.refused == {first: "it is delivered", third: "it is on its way at this moment"}
-    entry = inside(lambda opened: opened.ledger.entry(second))(store)
+    entry = inside(lambda opened: opened.delivery_queries.get(second))(store)
     assert entry is not None
     assert (entry.state, entry.reason, entry.settled_at) == (DeliveryState.DEAD, DROPPED, NOW)
     assert [claim.id for claim in claim_all(A, now=SOON)(store)] == [third]
-    assert inside(lambda opened: opened.ledger.retry([second], now=NOW))(store).changed == [second]
+    assert inside(lambda opened: opened.delivery_queries.retry([second], now=NOW))(store).changed == [second]
 
 
 TIMES = st.none() | st.integers(-2, 12).map(lambda number: NOW + timedelta(seconds=number))
@@ -149,7 +151,7 @@ def test_pages_hold_each_that_is_meant_once_in_order(
         if state is not DeliveryState.QUEUED:
             settle(store, claim_all(name, now=moment)(store)[-1], state)
     wanted = DeliveryFilter(destination, states, since, until)
-    everything = inside(lambda opened: opened.ledger.page(ALL, most=100))(store)
+    everything = inside(lambda opened: opened.delivery_queries.page(ALL, limit=100))(store)
     meant = [
         one.id
         for one in everything

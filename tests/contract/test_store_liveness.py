@@ -15,7 +15,7 @@ async def test_each_answer_is_told(autojump_clock: trio.testing.MockClock) -> No
     async with memory() as storage:
         start = trio.current_time()
         async with open_liveness(
-            storage, answered=lambda: answers.append(trio.current_time() - start), every_s=10
+            storage, on_answer=lambda: answers.append(trio.current_time() - start), interval_s=10
         ):
             await trio.sleep(35)
     assert [round(moment) for moment in answers] == [0, 10, 20, 30]
@@ -24,16 +24,16 @@ async def test_each_answer_is_told(autojump_clock: trio.testing.MockClock) -> No
 async def test_an_error_is_an_answer_too(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     news = trio.Event()
-    async with open_storage(path) as storage, open_liveness(storage, answered=news.set, every_s=0.01) as pulse:
+    async with open_storage(path) as storage, open_liveness(storage, on_answer=news.set, interval_s=0.01) as pulse:
         await news.wait()
-        assert pulse.look().trouble is None
+        assert pulse.latest().trouble is None
         path.rename(tmp_path / "away.db")
-        while (trouble := pulse.look().trouble) is None:
-            await pulse.ask()
+        while (trouble := pulse.latest().trouble) is None:
+            await pulse.check()
         assert "moved, deleted or replaced" in trouble
         (tmp_path / "away.db").rename(path)
-        while pulse.look().trouble is not None:
-            await pulse.ask()
+        while pulse.latest().trouble is not None:
+            await pulse.check()
 
 
 async def test_a_stuck_thread_is_no_answer(tmp_path: Path) -> None:
@@ -51,16 +51,16 @@ async def test_a_stuck_thread_is_no_answer(tmp_path: Path) -> None:
             answers.append(trio.current_time())
             answered.set()
 
-        async with open_liveness(storage, answered=tell, every_s=0.001) as pulse:
+        async with open_liveness(storage, on_answer=tell, interval_s=0.001) as pulse:
             nursery.start_soon(storage.run, block)
             await trio.to_thread.run_sync(stuck.wait)
             await trio.testing.wait_all_tasks_blocked()
-            before, silent_s = len(answers), pulse.look().silent_s
+            before, silent_s = len(answers), pulse.latest().silent_s
             for _ in range(20):
                 await trio.sleep(0.001)  # many times the pulse's own pause
             assert len(answers) == before
-            assert pulse.look().silent_s > silent_s
+            assert pulse.latest().silent_s > silent_s
             answered = trio.Event()
             go_on.set()
             await answered.wait()
-            assert pulse.look().silent_s < silent_s + 60
+            assert pulse.latest().silent_s < silent_s + 60

@@ -148,11 +148,11 @@ def is_set_aside(path: Path) -> bytes:
     )
     assert not path.exists()
     with closing(Store(path)) as store:
-        assert store.predecessor() == aside
+        assert store.damaged_predecessor() == aside
         assert claim_all()(store) == []
-        store.forget_predecessor()
+        store.clear_damaged_predecessor()
     with closing(Store(path)) as store:
-        assert store.predecessor() is None
+        assert store.damaged_predecessor() is None
     assert asides(path) == {aside: damaged}
     return damaged
 
@@ -170,7 +170,7 @@ def test_files_put_aside_in_the_same_second_keep_apart(used: Path, monkeypatch: 
         reason(used)
     assert list(map(len, asides(used).values())) == [0, 1] or list(map(len, asides(used).values())) == [1, 0]
     with closing(Store(used)) as store:
-        assert store.predecessor() == "agent.db.damaged-20260101T000000Z-2"
+        assert store.damaged_predecessor() == "agent.db.damaged-20260101T000000Z-2"
 
 
 def test_a_damaged_files_wal_goes_with_it(used: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_damaged_files_wal_goes_with_it(used: Path) -> None:
     assert sorted(asides(used).values()) == [b"", b"frames"]
     assert not wal.exists()
     with closing(Store(used)) as store:
-        assert not str(store.predecessor()).endswith("-wal")
+        assert not str(store.damaged_predecessor()).endswith("-wal")
 
 
 @posix

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from aintandem_notify.domain.events import AgentStartedEvent, ConnectionErrorEvent, Event, Family
 from aintandem_notify.domain.runs import Run, RunRef, RunState
-from aintandem_notify.store import Changes, Claim, DeliveryState, Settlement, Store
+from aintandem_notify.store import Claim, DeliveryState, JournalChanges, Settlement, Store
 from aintandem_notify.store.tables import outbox
 from aintandem_notify.store.tables.notification_cache import NotificationCache
 from support.outbox import NOW, claim_all, event, inside, new_store, notification, queue_up
@@ -25,7 +25,7 @@ HERE = "file_log.a"
 @pytest.fixture(params=["from memory", "read back"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """What is claimed must be the same whether it comes from memory or, as after a restart, from the disk."""
-    opened = new_store(recent=NotificationCache(most=1000 if request.param == "from memory" else 0))
+    opened = new_store(recent=NotificationCache(max_notifications=1000 if request.param == "from memory" else 0))
     yield opened
     opened.close()
 
@@ -135,7 +135,7 @@ def test_a_due_time_beyond_the_horizon_is_due(store: Store) -> None:
     ],
 )
 def test_what_cannot_be_read_back_dies_and_stops_nobody(damage: str) -> None:
-    store = new_store(recent=NotificationCache(most=0))
+    store = new_store(recent=NotificationCache(max_notifications=0))
     queue_up([event("task_started", run=run) for run in "abc"])(store)
     with store.transaction():
         assert store._connection.execute(text(damage)).rowcount == 1
@@ -150,8 +150,8 @@ def kept(recent: NotificationCache, destination: str, about: Sequence[Event]) ->
 
 
 def test_what_waits_beyond_the_bound_is_read_from_the_disk(tmp_path: Path) -> None:
-    recent = NotificationCache(most=2)
-    store = Store(tmp_path / "store.sqlite3", recent=recent)
+    recent = NotificationCache(max_notifications=2)
+    store = Store(tmp_path / "store.sqlite3", notification_cache=recent)
     about = [event("task_started", run=run) for run in "abcd"]
     queue_up(about, [HERE, "slack.b"])(store)
     assert kept(recent, HERE, about) == [True, True, False, False]
@@ -168,7 +168,7 @@ def test_what_waits_beyond_the_bound_is_read_from_the_disk(tmp_path: Path) -> No
 
 
 def test_large_notifications_do_not_fill_the_memory() -> None:
-    recent = NotificationCache(most_characters=10_000)
+    recent = NotificationCache(max_characters=10_000)
     store = new_store(recent=recent)
     about = [
         event("task_failed", run=run, error=run * size) for run, size in (("a", 50_000), ("b", 5), ("c", 9000))
@@ -190,7 +190,9 @@ def test_memory_keeps_nothing_that_was_not_committed() -> None:
     queue_up(about[:1])(store)
 
     def write_and_fail(store: Store) -> None:
-        store.journal.write(Changes(events=about[1:], notifications=[(notification(about[1], None), [HERE])]), NOW)
+        store.journal.write(
+            JournalChanges(events=about[1:], notifications=[(notification(about[1], None), [HERE])]), NOW
+        )
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -260,7 +262,7 @@ def test_what_is_too_old_dies_with_its_reason_and_the_rest_stays(store: Store) -
     queue_up([event("task_started", run="d")], ["slack.b"])(store)
     spared = claim_all()(store)[1]
     assert expire(store, 0) == 0
-    assert expire(store, 5, spare=[spared.id]) == 1
+    assert expire(store, 5, exclude_ids=[spared.id]) == 1
     assert claimed(store, now=NOW + timedelta(seconds=10)) == ["task_started b", "task_started c"]
     assert claimed(store, destination="slack.b") == ["task_started d"]
     assert rows(store, "state, reason")[0] == ("dead", "waited longer than 1h")
@@ -282,12 +284,12 @@ def test_runs_are_found_by_their_latest_attempt(store: Store) -> None:
     first = Run(*ref, state=RunState.FAILED, name="é", started_at=NOW, progress=12.5, output_tail="a\n")
     second = Run(*ref, attempt=2, workflow_id="w", created_at=NOW, updated_at=NOW, step="load")
     other = Run("q", Family.TASK, ref.id, attempt=7)
-    changes = Changes(new_runs=[first, second, other])
+    changes = JournalChanges(new_runs=[first, second, other])
     inside(lambda store: store.journal.write(changes, NOW))(store)
     latest = inside(lambda store: store.journal.latest_runs([ref, other.ref, RunRef("p", Family.SANDBOX, ref.id)]))
     assert latest(store) == {ref: second, other.ref: other}
     moved = Run(*ref, attempt=2, state=RunState.COMPLETED, name="new", ended_at=NOW)
-    inside(lambda store: store.journal.write(Changes(moved_runs=[moved]), NOW))(store)
+    inside(lambda store: store.journal.write(JournalChanges(updated_runs=[moved]), NOW))(store)
     assert latest(store) == {ref: moved, other.ref: other}
 
 
@@ -295,7 +297,7 @@ def test_more_keys_and_runs_than_one_question_can_hold(store: Store) -> None:
     events = [event("task_started", run=f"t{n}") for n in range(1201)]
     queue_up(events)(store)
     keys = {one.key for one in events}
-    assert inside(lambda store: store.journal.known_keys({*keys, "unknown"}))(store) == keys
+    assert inside(lambda store: store.journal.journaled_keys({*keys, "unknown"}))(store) == keys
     refs = [RunRef("p", Family.TASK, f"t{n}") for n in range(1300)]
     assert len(inside(lambda store: store.journal.latest_runs(refs))(store)) == 1201
 
@@ -303,7 +305,7 @@ def test_more_keys_and_runs_than_one_question_can_hold(store: Store) -> None:
 def test_the_claim_of_a_long_queue_reads_no_more_than_it_takes() -> None:
     """No table is scanned, and nothing is sorted: the index has the order."""
     with closing(Store("sqlite://")) as store, store.transaction():
-        compiled = outbox.CLAIM.compile(store._connection)
+        compiled = outbox.DUE_DELIVERIES.compile(store._connection)
         values = tuple(0 for _ in compiled.positiontup or ())
         plan = store._connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", values).all()
     steps = [row[3] for row in plan]

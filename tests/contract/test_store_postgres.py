@@ -13,7 +13,7 @@ from sqlalchemy import text
 from aintandem_notify.domain.events import Family
 from aintandem_notify.domain.runs import Run, RunRef
 from aintandem_notify.errors import StoreError
-from aintandem_notify.store import Changes, Store
+from aintandem_notify.store import JournalChanges, Store
 from aintandem_notify.store.engine import database
 from aintandem_notify.store.engine.migrations import SCHEMA_VERSION
 from aintandem_notify.store.engine.postgres_errors import message_for
@@ -127,7 +127,7 @@ def test_a_database_that_restarts_fails_the_transaction_at_hand_and_is_found_aga
 def test_a_connection_that_is_cut_in_a_transaction_undoes_it(postgres: Postgres, postgres_url: str) -> None:
     def cut(store: Store) -> None:
         queue = [event("task_started")]
-        store.journal.write(Changes(events=queue), NOW)
+        store.journal.write(JournalChanges(events=queue), NOW)
         pid = store._connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
         with postgres.admin() as admin:
             admin.execute("SELECT pg_terminate_backend(%s)", [pid])
@@ -136,7 +136,7 @@ def test_a_connection_that_is_cut_in_a_transaction_undoes_it(postgres: Postgres,
         with pytest.raises(StoreError, match="the connection was lost"):
             inside(cut)(store)
         keys = [event("task_started").key]
-        assert inside(lambda store: store.journal.known_keys(keys))(store) == set()
+        assert inside(lambda store: store.journal.journaled_keys(keys))(store) == set()
 
 
 def test_a_transaction_need_not_wait_for_the_disk(postgres_url: str) -> None:
@@ -169,9 +169,11 @@ def test_odd_texts_in_every_place(postgres_url: str, odd: str) -> None:
     ref = RunRef(odd, Family.TASK, odd)
     run = Run(*ref, name=odd, output_tail=odd, step=odd)
     with closing(Store(postgres_url)) as store:
-        inside(lambda store: store.journal.write(Changes(new_runs=[run], new_projects={odd: NOW}), NOW))(store)
+        inside(lambda store: store.journal.write(JournalChanges(new_runs=[run], new_projects={odd: NOW}), NOW))(
+            store
+        )
         found = inside(lambda store: store.journal.latest_runs([ref]))(store)
-        seen = inside(lambda store: store.journal.watched([odd]))(store)
+        seen = inside(lambda store: store.journal.watch_progress([odd]))(store)
     mended = odd.replace("\ud800", "\ufffd")
     assert list(seen) == [mended]
     assert [(one.project_id, one.id, one.name, one.output_tail, one.step) for one in found.values()] == [

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
-from aintandem_notify.store import WELL, DeliveryState, Purpose, Settlement, Store, StoreState
+from aintandem_notify.store import WELL, DeliveryState, Settlement, Store, StoreState, TransactionPurpose
 from aintandem_notify.store.engine.reserve import Reserve
 from support.outbox import NOW, SetClock, claim_all, event, inside, queue_up
 from support.small_disk import SmallDisk, disk
@@ -71,7 +71,7 @@ def test_a_suspect_store_is_looked_at_closely_once(path: Path) -> None:
 
 
 def waiting(store: Store) -> int:
-    with store.transaction(purpose=Purpose.LOOK):
+    with store.transaction(purpose=TransactionPurpose.READ):
         return sum(queue.queued for queue in store.outbox.queues().values())
 
 
@@ -88,7 +88,7 @@ def test_on_a_full_disk_only_what_has_happened_is_let_in(disk: SmallDisk) -> Non
         clock.time += timedelta(seconds=5)
         with pytest.raises(StoreFull, match="the disk is full"):
             claim_all()(store)
-        with store.transaction(purpose=Purpose.RECORD):
+        with store.transaction(purpose=TransactionPurpose.RECORD):
             store.outbox.settle([Settlement(claim, DeliveryState.DELIVERED, NOW, NOW)])
         assert waiting(store) == 0
         assert (store.status.state, store.status.since) == (StoreState.ON_RESERVE, NOW)
@@ -144,7 +144,7 @@ def test_a_damaged_store_is_not_written_any_more(path: Path) -> None:
         with pytest.raises(StoreDamaged):
             fail_with("SQLITE_CORRUPT_VTAB")(store)
         assert store.status.state is StoreState.DAMAGED
-        for purpose in Purpose:
+        for purpose in TransactionPurpose:
             with pytest.raises(StoreDamaged, match="nothing more is written"), store.transaction(purpose=purpose):
                 raise AssertionError("let in")
     with closing(Store(path)) as store:  # looked at, and found to be fine
@@ -172,7 +172,7 @@ def test_other_trouble_is_over_with_the_first_write_that_works(path: Path, code:
         with pytest.raises(StoreError):
             fail_with(code)(store)
         assert store.status.state is StoreState.STUCK
-        with store.transaction(purpose=Purpose.LOOK):
+        with store.transaction(purpose=TransactionPurpose.READ):
             store._connection.execute(text("SELECT 1"))
         assert store.status.state is StoreState.STUCK
         queue_up(MANY)(store)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select, text
 
 from aintandem_notify.domain.runs import TERMINAL_STATES, RunState
-from aintandem_notify.store import WALKS, DeliveryState, GateRow, Limits, Store
+from aintandem_notify.store import PRUNE_STEPS, DeliveryState, GateRow, PruneLimits, Store
 from aintandem_notify.store.engine import schema
 from support.outbox import NOW, new_store
 from support.stores import any_store, store_url
@@ -20,7 +20,7 @@ KEEP = timedelta(days=30)
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 MOST = 3
-LIMITS = Limits(NOW, KEEP, MOST)
+LIMITS = PruneLimits(NOW, KEEP, MOST)
 AGES = st.sampled_from([0 * DAY, HOUR / 2, 2 * HOUR, 2 * DAY, KEEP - HOUR, KEEP + HOUR, 3 * KEEP])
 SETTLED = st.sampled_from([state for state in DeliveryState if state is not DeliveryState.QUEUED])
 
@@ -96,7 +96,7 @@ def see(store: Store, project: str, age: timedelta) -> None:
 def prune(store: Store, configured: tuple[str, ...] = ()) -> int:
     """A whole round; how many steps it took. No step removes more than it looked at."""
     steps = 0
-    for walk in WALKS.values():
+    for walk in PRUNE_STEPS.values():
         after: Any = None
         while True:
             with store.transaction():
@@ -107,7 +107,7 @@ def prune(store: Store, configured: tuple[str, ...] = ()) -> int:
             if (after := page.after) is None:
                 break
     with store.transaction():
-        store.retention.gates(LIMITS, configured)
+        store.retention.prune_gates(LIMITS, configured)
     return steps
 
 
@@ -214,16 +214,16 @@ def test_an_open_run_keeps_all_its_attempts_and_an_ended_one_loses_its_output_fi
 def test_agents_that_share_a_store_take_turns(store: Store, any_store: str) -> None:
     if "postgresql" not in any_store:
         with store.transaction():
-            assert store.retention.is_our_turn()
+            assert store.retention.try_prune_lock()
         return
     other = Store(any_store)
     try:
         with store.transaction():
-            assert store.retention.is_our_turn()
+            assert store.retention.try_prune_lock()
             with other.transaction():
-                assert not other.retention.is_our_turn()
+                assert not other.retention.try_prune_lock()
         with other.transaction():
-            assert other.retention.is_our_turn()
+            assert other.retention.try_prune_lock()
     finally:
         other.close()
 

@@ -11,7 +11,16 @@ import trio
 from sqlalchemy import text
 
 from aintandem_notify.errors import MembershipLost, StoreError
-from aintandem_notify.store import Changes, Claim, DeliveryState, Limits, Page, Settlement, Storage, Store
+from aintandem_notify.store import (
+    Claim,
+    DeliveryState,
+    JournalChanges,
+    PruneLimits,
+    PruneResult,
+    Settlement,
+    Storage,
+    Store,
+)
 from aintandem_notify.store.engine.migrations import SCHEMA_VERSION
 from aintandem_notify.store.sharing.membership import MOST_PLACES, Configured, Membership
 from support.ingesting import open_bench
@@ -261,7 +270,7 @@ def test_projects_of_the_dead_are_free(join: Join) -> None:
     own(dead, [f"p{n:04}" for n in range(12_000)])
     expire(dead)
     bury(alive)
-    free = inside(lambda store: member(store).free_projects("p0999", most=3))(alive)
+    free = inside(lambda store: member(store).free_projects("p0999", limit=3))(alive)
     assert free == ["p1000", "p10000", "p10001"]
     assert len(own(alive, [f"p{n:04}" for n in range(12_000)])) == 12_000
 
@@ -271,7 +280,7 @@ def test_what_one_looks_at_to_take_it_nobody_else_sees(join: Join) -> None:
     own(first, ["a", "b"])
     inside(lambda store: member(store).give(["a", "b"]))(first)
     with first.transaction():
-        assert member(first).free_projects("", most=1) == ["a"]
+        assert member(first).free_projects("", limit=1) == ["a"]
         assert inside(lambda store: member(store).free_projects(""))(second) == ["b"]
 
 
@@ -304,7 +313,7 @@ def test_what_is_just_being_claimed_holds_its_thread(join: Join, most: int) -> N
     first, second = join("one"), join("two")
     queue_up([event("task_started", run="a"), event("task_failed", run="a")], [HERE])(first)
     with first.transaction():
-        assert len(first.outbox.claim(HERE, most=1, now=NOW, horizon=NOW)) == 1
+        assert len(first.outbox.claim(HERE, limit=1, now=NOW, horizon=NOW)) == 1
         assert titles(second, most) == []
 
 
@@ -358,7 +367,7 @@ def test_what_another_delivered_meanwhile_nobody_takes_over(join: Join) -> None:
     settle(alive, again)
     dead.join("one", entries="all", version="1")
     settle(dead, claim, DeliveryState.DEAD)
-    inside(lambda store: store.backlog.take_over({claim.id: "refused"}, "slack.b", NOW))(dead)
+    inside(lambda store: store.backlog.move_to_fallback({claim.id: "refused"}, "slack.b", NOW))(dead)
     assert sql(alive, "SELECT destination, state FROM deliveries") == [(HERE, "delivered")]
 
 
@@ -367,15 +376,15 @@ def test_what_is_queued_again_while_it_is_forgotten_stays(join: Join) -> None:
     queue_up([event("task_failed")], [HERE])(hand)
     (claim,) = claim_all(HERE, 1)(hand)
     settle(hand, claim, DeliveryState.DEAD)
-    limits = Limits(NOW + timedelta(days=40), timedelta(days=30))
-    pages: list[Page] = []
+    limits = PruneLimits(NOW + timedelta(days=40), timedelta(days=30))
+    pages: list[PruneResult] = []
 
     def prune() -> None:
-        pages.append(inside(lambda store: store.retention.deliveries(limits, None))(pruning))
+        pages.append(inside(lambda store: store.retention.prune_deliveries(limits, None))(pruning))
 
     thread = threading.Thread(target=prune)
     with hand.transaction():
-        assert hand.ledger.retry([claim.id], now=NOW).changed == [claim.id]
+        assert hand.delivery_queries.retry([claim.id], now=NOW).changed == [claim.id]
         thread.start()
         waits = (
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -392,11 +401,11 @@ def test_how_far_a_project_is_seen_is_its_owners_to_say(join: Join) -> None:
     own(first, ["p", "q"])
     own(second, ["r"])
     with first.transaction():
-        first.journal.write(Changes(new_projects=dict.fromkeys("pqr", NOW)), NOW)
+        first.journal.write(JournalChanges(new_projects=dict.fromkeys("pqr", NOW)), NOW)
     later = NOW + timedelta(hours=1)
     trio.run(_see, first, dict.fromkeys("pqr", later))
     with second.transaction():
-        watched = second.journal.watched("pqr")
+        watched = second.journal.watch_progress("pqr")
     assert {name: one.seen_until for name, one in watched.items()} == {"p": later, "q": later, "r": NOW}
 
 
@@ -421,7 +430,7 @@ def test_what_is_not_in_hand_any_more_is_put_back(join: Join) -> None:
     first, second = join("one"), join("two")
     queue_up([event("task_failed")], [HERE])(first)
     assert titles(first) == ["task_failed t1"]
-    inside(lambda store: store.outbox.put_back(HERE))(first)
+    inside(lambda store: store.outbox.release_claims(HERE))(first)
     assert titles(second) == ["task_failed t1"]
 
 

@@ -110,7 +110,7 @@ async def _open_scene(folder: Path, host: FakeHost, url: str | Path) -> AsyncIte
         ) as dispatcher,
     ):
         liveness = StoreLiveness(storage)
-        await liveness.ask()
+        await liveness.check()
         scene = Scene(storage, host, dispatcher, clock, folder / "config.toml", [project("p")])
         access = AgentAccess(
             config=scene.config,

@@ -14,7 +14,7 @@ from aintandem_notify.domain.events import Event, event_from
 from aintandem_notify.domain.notification import Notification, Project, Severity
 from aintandem_notify.domain.runs import Run, advance
 from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult, HookFailure
-from aintandem_notify.store import Changes, Claim, Storage, Store, open_storage
+from aintandem_notify.store import Claim, JournalChanges, Storage, Store, open_storage
 from aintandem_notify.store.tables.notification_cache import NotificationCache
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -155,7 +155,7 @@ def memory() -> AbstractAsyncContextManager[Storage]:
 
 def new_store(recent: NotificationCache | None = None) -> Store:
     """The same, without trio; closed with the test at the latest, where the test asks for ``any_store``."""
-    opened = Store(_url, recent=recent)
+    opened = Store(_url, notification_cache=recent)
     _opened.append(opened)
     return opened
 
@@ -176,7 +176,7 @@ def queue_up(
     """Journals the events, one notification each, as ingest does."""
 
     def write(store: Store) -> None:
-        changes = Changes()
+        changes = JournalChanges()
         latest: dict[Any, Run] = {}
         for one in events:
             run = advance(None, one).run if one.run_id else None
@@ -195,5 +195,7 @@ def claim_all(
 ) -> Callable[[Store], list[Claim]]:
     """What the destination would get next."""
     return inside(
-        lambda store: store.outbox.claim(destination, most=most, now=now, horizon=now + timedelta(seconds=horizon))
+        lambda store: store.outbox.claim(
+            destination, limit=most, now=now, horizon=now + timedelta(seconds=horizon)
+        )
     )

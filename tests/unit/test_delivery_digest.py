@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aintandem_notify.delivery.digest import MAX_TYPES, FoldCandidate, most_common, select_foldable, summary
 from aintandem_notify.domain.notification import Severity
-from aintandem_notify.store import Told
+from aintandem_notify.store import BacklogSummary
 from support.outbox import NOW
 
 INFO, SUCCESS, WARNING = Severity.INFO, Severity.SUCCESS, Severity.WARNING
@@ -70,7 +70,7 @@ def test_the_choice_whatever_waits(severities: list[Severity], errors: int, over
 
 
 def test_the_summary_counts_and_names() -> None:
-    told = Told(
+    told = BacklogSummary(
         first="ntf_1",
         types={"task_completed": 40, "task_started": 2},
         threads=25,

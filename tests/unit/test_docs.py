@@ -127,7 +127,10 @@ FIGURES = {
         f"{mib(frame_memory.LARGE_MESSAGES_BYTES)} MiB: room for one of {mib(websocket.MAX_MESSAGE_SIZE)} MiB",
         f"{event_buffer.MAX_BUFFERED:,} events and {mib(event_buffer.MAX_BUFFERED_SIZE)} Mi characters a project",
         f"the {writer.MAX_CACHED_RUNS:,} that moved last, each with {runs.OUTPUT_TAIL_CHARACTERS:,} characters",
-        f"{notification_cache.MOST:,} and {mib(notification_cache.MOST_CHARACTERS)} Mi characters a destination",
+        (
+            f"{notification_cache.MAX_NOTIFICATIONS:,} and {mib(notification_cache.MAX_CHARACTERS)} Mi characters"
+            " a destination"
+        ),
         f"{model.MAX_TRACKED:,} under way",
     ],
     "docs/operations.md": [

@@ -40,7 +40,7 @@ from aintandem_notify.plugins.config_loading import LoadedConfig
 from aintandem_notify.sharing import node_name, open_membership, open_sharing
 from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
 from aintandem_notify.store import RESERVE_BYTES, Storage, StoreLiveness, open_liveness, open_storage
-from aintandem_notify.store.liveness import EVERY_S
+from aintandem_notify.store.liveness import CHECK_INTERVAL_S
 
 _log = log.get_logger(__name__)
 
@@ -88,8 +88,8 @@ async def open_agent(
             url, login, http=http, clock=clock, chance=chance, announce=partial(_login_refused, announce)
         )
         agent = Agent(loaded, ingest=ingest, host=host, dispatcher=dispatcher, clock=clock, member=member)
-        every_s = min(EVERY_S, (systemd.watchdog_s or math.inf) / 2)
-        liveness = await enter(open_liveness(storage, answered=lambda: agent.report(systemd), every_s=every_s))
+        every_s = min(CHECK_INTERVAL_S, (systemd.watchdog_s or math.inf) / 2)
+        liveness = await enter(open_liveness(storage, on_answer=lambda: agent.report(systemd), interval_s=every_s))
         access = _access(agent, storage=storage, liveness=liveness, host=host, dispatcher=dispatcher, clock=clock)
         await enter(open_control(access, config.control.address, files.control))
         blocks.push_async_callback(agent.shut_down)
@@ -110,7 +110,7 @@ async def open_agent(
             open_dead_mans_switch(
                 lambda: agent.loaded.config.agent,
                 trouble=lambda: reason_not_to_ping(
-                    agent.projects(), liveness.look(), clock.now(), agent.unwatched()
+                    agent.projects(), liveness.latest(), clock.now(), agent.unwatched()
                 ),
                 http=http,
             )

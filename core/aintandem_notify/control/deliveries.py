@@ -16,7 +16,15 @@ from aintandem_notify.control.schemas import (
     RefusedDelivery,
 )
 from aintandem_notify.delivery.gate import GateState
-from aintandem_notify.store import BulkResult, DeliveryFilter, DeliveryRow, DeliveryState, GateRow, Purpose, Store
+from aintandem_notify.store import (
+    BulkResult,
+    DeliveryFilter,
+    DeliveryRow,
+    DeliveryState,
+    GateRow,
+    Store,
+    TransactionPurpose,
+)
 
 MAX_BATCH: Final = 500
 """Deliveries that one transaction changes, so that the agent's own work waits for milliseconds only."""
@@ -45,8 +53,8 @@ ELIGIBLE_STATES: Final = {
 
 def page(store: Store, wanted: DeliveryFilter, *, most: int, before: int | None) -> DeliveryPageResponse:
     """The newest that are meant, before the id ``before``."""
-    with store.transaction(purpose=Purpose.LOOK, fenced=False):
-        entries = store.ledger.page(wanted, most=most + 1, before=before)
+    with store.transaction(purpose=TransactionPurpose.READ, fenced=False):
+        entries = store.delivery_queries.page(wanted, limit=most + 1, before=before)
     return DeliveryPageResponse(
         deliveries=tuple(DeliveryResponse.model_validate(_facts(entry)) for entry in entries[:most]),
         next=entries[most - 1].id if len(entries) > most else None,
@@ -58,12 +66,12 @@ def show(store: Store, reference: str, flying: Collection[int] = ()) -> Delivery
 
     ``flying``: the ids that this agent has in hand.
     """
-    with store.transaction(purpose=Purpose.LOOK, fenced=False):
-        entry = store.ledger.entry(resolve(store, reference))
+    with store.transaction(purpose=TransactionPurpose.READ, fenced=False):
+        entry = store.delivery_queries.get(resolve(store, reference))
         if entry is None:
             raise RequestRefused(f"there is no delivery {reference}", status=404)
         gate = store.gates.read(entry.destination, entry.variant)
-        behind = store.ledger.behind(entry.id)
+        behind = store.delivery_queries.blocked_by(entry.id)
     in_flight = entry.claimed or entry.id in flying
     waits = entry.state is DeliveryState.QUEUED and not in_flight
     facts = _facts(entry) | {
@@ -96,7 +104,7 @@ def resolve(store: Store, reference: str) -> int:
         raise RequestRefused(
             f"{reference} is no id of a delivery; write its number, or how its notification's id begins"
         )
-    found = store.ledger.of_notification(text, most=MAX_CANDIDATES + 1)
+    found = store.delivery_queries.find_by_notification(text, limit=MAX_CANDIDATES + 1)
     if not found:
         raise RequestRefused(f"there is no delivery of a notification {reference}", status=404)
     if len(found) > 1:
@@ -142,7 +150,7 @@ def apply_to_batch(
     if not states:
         raise RequestRefused(f"{what} is for deliveries that are {_or(ELIGIBLE_STATES[what])}")
     with store.transaction(fenced=False):
-        ids = store.ledger.ids(replace(wanted, states=tuple(states)), most=MAX_BATCH, before=before)
+        ids = store.delivery_queries.ids(replace(wanted, states=tuple(states)), limit=MAX_BATCH, before=before)
         handled = _act(store, what, ids, now, in_flight)
     return BatchResult(handled, ids[-1] if len(ids) == MAX_BATCH else None)
 
@@ -151,8 +159,8 @@ def _act(
     store: Store, what: AdminAction, ids: Sequence[int], now: datetime, in_flight: Callable[[], Collection[int]]
 ) -> BulkResult:
     if what is AdminAction.RETRY:
-        return store.ledger.retry(ids, now=now)
-    return store.ledger.drop(ids, now=now, in_flight=in_flight())
+        return store.delivery_queries.retry(ids, now=now)
+    return store.delivery_queries.drop(ids, now=now, in_flight=in_flight())
 
 
 def summarize(handled: Iterable[BulkResult]) -> BulkResponse:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from aintandem_notify.domain.events import BacklogFoldedEvent
 from aintandem_notify.domain.notification import Notification, Severity, agent_thread
 from aintandem_notify.rules import default_texts, formats
-from aintandem_notify.store import Changes, Store, Told
+from aintandem_notify.store import BacklogSummary, JournalChanges, Store
 
 MIN_BACKLOG_AGE_S: Final = 600.0
 """Seconds that the oldest must have waited: a short rush is delivered as it is."""
@@ -54,21 +54,21 @@ def select_foldable(waiting: Sequence[FoldCandidate], *, queued: int, over: int)
 def fold_backlog(store: Store, name: str, over: int, now: datetime) -> int:
     """Fold what is too much for this destination, and queue the summary; how many. In a transaction."""
     old = now - timedelta(seconds=MIN_BACKLOG_AGE_S)
-    queued = store.backlog.size(name, more_than=over, older_than=old)
+    queued = store.backlog.count_if_over(name, threshold=over, older_than=old)
     if queued is None:
         return 0
-    found = store.backlog.foldable(name, [level.value for level in (*FOLD_FIRST, *FOLD_NEXT)], most=MAX_BATCH)
+    found = store.backlog.foldable(name, [level.value for level in (*FOLD_FIRST, *FOLD_NEXT)], limit=MAX_BATCH)
     waiting = [FoldCandidate(delivery, Severity(level)) for delivery, level in found]
     ids = select_foldable(waiting, queued=queued, over=over)
     if not ids:
         return 0
-    sent = summary(name, store.backlog.told(ids, most_names=MAX_NAMES), now)
-    store.journal.write(Changes(events=[sent.event], notifications=[(sent, [name])]), now)
+    sent = summary(name, store.backlog.summarize(ids, max_names=MAX_NAMES), now)
+    store.journal.write(JournalChanges(events=[sent.event], notifications=[(sent, [name])]), now)
     store.backlog.fold(name, ids, sent.id, now)
     return len(ids)
 
 
-def summary(name: str, told: Told, now: datetime) -> Notification:
+def summary(name: str, told: BacklogSummary, now: datetime) -> Notification:
     """The one notification that stands for all of them, at the destination ``name``."""
     event = BacklogFoldedEvent(
         timestamp=now,

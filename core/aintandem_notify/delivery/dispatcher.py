@@ -20,7 +20,7 @@ from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import get_logger
-from aintandem_notify.store import Purpose, Queue, Storage, Store
+from aintandem_notify.store import QueueSummary, Storage, Store, TransactionPurpose
 
 NOT_CONFIGURED: Final = "not configured"
 """The state of a destination whose queue is kept though no config at hand names it."""
@@ -118,13 +118,13 @@ class Dispatcher:
     async def _put_back(self, name: str) -> None:
         """What was claimed and did not go out, others may have."""
 
-        def put_back(store: Store) -> None:
+        def release_claims(store: Store) -> None:
             with store.transaction():
-                store.outbox.put_back(name)
+                store.outbox.release_claims(name)
 
         if self._storage.is_shared:
             with suppress(StoreError):
-                await self._storage.run(put_back)
+                await self._storage.run(release_claims)
 
     async def pause(self, name: str) -> bool:
         """Hold this destination's queue back, also over a restart, until ``resume``; what is in flight may end.
@@ -220,11 +220,11 @@ class Dispatcher:
             for worker in workers.values():
                 worker.recheck_gate()
 
-    async def queues(self) -> dict[str, Queue]:
+    async def queues(self) -> dict[str, QueueSummary]:
         """What waits, by destination, also for those without a worker. Raises StoreError."""
 
-        def read(store: Store) -> dict[str, Queue]:
-            with store.transaction(purpose=Purpose.LOOK):
+        def read(store: Store) -> dict[str, QueueSummary]:
+            with store.transaction(purpose=TransactionPurpose.READ):
                 return store.outbox.queues()
 
         return await self._storage.run(read)
@@ -250,8 +250,8 @@ class Dispatcher:
         workers = {name: one.worker for name, one in self._running.items()}
         instant = Instant(self._clock.now(), trio.current_time())
 
-        def read(store: Store) -> tuple[dict[str, Queue], dict[str, Gate]]:
-            with store.transaction(purpose=Purpose.LOOK):
+        def read(store: Store) -> tuple[dict[str, QueueSummary], dict[str, Gate]]:
+            with store.transaction(purpose=TransactionPurpose.READ):
                 return store.outbox.queues(), {
                     name: one.read_gate(store, instant) for name, one in workers.items()
                 }
@@ -269,13 +269,13 @@ class Dispatcher:
 
 def _destinations_with_work(store: Store, *, workers: Mapping[str, Worker], instant: Instant) -> set[str]:
     """Which destinations have something to deliver; the workers learn how their gates stand."""
-    with store.transaction(purpose=Purpose.LOOK):
+    with store.transaction(purpose=TransactionPurpose.READ):
         for worker in workers.values():
             worker.read_gate(store, instant)
-        return store.outbox.waiting(list(workers))
+        return store.outbox.destinations_with_work(list(workers))
 
 
-def _status(worker: Worker, gate: Gate, queue: Queue | None, instant: Instant) -> DestinationStatus:
+def _status(worker: Worker, gate: Gate, queue: QueueSummary | None, instant: Instant) -> DestinationStatus:
     is_tried = gate.state is not GateState.OPEN and math.isfinite(gate.opens_at)
     wait_s = max(0.0, gate.retry_at - instant.now_s)
     return DestinationStatus(

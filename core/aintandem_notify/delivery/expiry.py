@@ -75,6 +75,8 @@ def _expire(
     def expire(store: Store) -> int:
         spare = in_flight()
         with store.transaction():
-            return store.backlog.expire(settings.name, older_than=older_than, now=now, reason=reason, spare=spare)
+            return store.backlog.expire(
+                settings.name, older_than=older_than, now=now, reason=reason, exclude_ids=spare
+            )
 
     return expire

@@ -38,12 +38,12 @@ def take_over_waiting(
     target, wait_s = settings.fallback, min(settings.fallback_after, settings.max_age)
     if target is None:
         return 0
-    waiting = store.backlog.waiting_since(
+    waiting = store.backlog.overdue_ids(
         settings.name,
         older_than=aged_at - timedelta(seconds=wait_s),
-        spare=spare,
-        but_thread=agent_thread(target),
-        most=MAX_BATCH,
+        exclude_ids=spare,
+        exclude_thread=agent_thread(target),
+        limit=MAX_BATCH,
     )
-    store.backlog.take_over(dict.fromkeys(waiting, too_old_reason(wait_s)), target, now)
+    store.backlog.move_to_fallback(dict.fromkeys(waiting, too_old_reason(wait_s)), target, now)
     return len(waiting)

@@ -95,7 +95,7 @@ class StoredGate:
                 row = to_row(after, instant.now_s, store.now(instant.now))
                 store.gates.write(self._name, row, store.variant(self._name))
                 if before.paused and not after.paused:
-                    store.gates.let_go(self._name)
+                    store.gates.unpause(self._name)
         elif must_be_stored(before, after, self._interval_s):
             row = to_row(after, instant.now_s, instant.now)
             store.gates.write(self._name, replace(row, settings=self._place_hash(store)))

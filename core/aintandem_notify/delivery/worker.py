@@ -25,7 +25,7 @@ from aintandem_notify.foundation.backoff import Chance, stepped_delay
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import get_logger
 from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult
-from aintandem_notify.store import Claim, Purpose, Settlement, Storage, Store
+from aintandem_notify.store import Claim, Settlement, Storage, Store, TransactionPurpose
 
 IDLE_S: Final = 60.0
 """Seconds after which a worker with nothing to do looks again, should the wall clock have been set."""
@@ -123,7 +123,7 @@ class Worker:
         instant = self._instant()
 
         def act(store: Store) -> bool:
-            with store.transaction(purpose=Purpose.RECORD):
+            with store.transaction(purpose=TransactionPurpose.RECORD):
                 before = self._gate.read(store, instant, lock=True)
                 after = step(before)
                 self._gate.write(store, before, after, instant)
@@ -286,7 +286,7 @@ class Worker:
         def turn(store: Store) -> _Round:
             if not outcomes and self._gate.is_known() and not self._claim_limit(self.gate, instant):
                 return _Round(self.gate, self.gate)
-            with store.transaction(purpose=Purpose.RECORD):
+            with store.transaction(purpose=TransactionPurpose.RECORD):
                 done = self._settle_and_claim(store, outcomes, instant)
             self._gate.on_committed(done.after)
             self._in_flight = tuple(claim.id for claim in done.claims)
@@ -298,12 +298,12 @@ class Worker:
         name, horizon = self.settings.name, instant.now + HORIZON
         before = gate = self._gate.read(store, instant, lock=True)
         if len(outcomes) < len(self._in_flight):
-            store.outbox.put_back(name)
+            store.outbox.release_claims(name)
         settlements = [outcome.settlement for outcome in outcomes]
         store.outbox.settle(settlements)
         others = select_for_fallback(self.settings, settlements)
         if others and self.settings.fallback is not None:
-            store.backlog.take_over(others, self.settings.fallback, instant.now)
+            store.backlog.move_to_fallback(others, self.settings.fallback, instant.now)
         for outcome in outcomes:
             if outcome.verdict is not None:
                 gate = gates.record_verdict(gate, outcome.verdict, outcome.at_s, self._chance)
@@ -313,7 +313,7 @@ class Worker:
         if most := self._claim_limit(gate, instant):
             # In trouble nothing is sent whose end could not be recorded, but for what tells of the trouble.
             thread, idle_s = (None, IDLE_S) if store.status.is_well else (STORE_THREAD, STORE_IDLE_S)
-            claims = store.outbox.claim(name, most=most, now=instant.now, horizon=horizon, thread=thread)
+            claims = store.outbox.claim(name, limit=most, now=instant.now, horizon=horizon, thread=thread)
             due = None if claims else store.outbox.next_due(name, now=instant.now, horizon=horizon)
             next_due_s = idle_s if due is None else min(idle_s, (due - instant.now).total_seconds())
             if claims:

@@ -28,7 +28,7 @@ from aintandem_notify.ingest.dedup import (
     is_late,
     is_repetition,
 )
-from aintandem_notify.store import Changes
+from aintandem_notify.store import JournalChanges
 
 MAX_ATTEMPTS_BACK: Final = 3
 """Attempts before the latest one that a late event may be about: REST is asked a few times at the most."""
@@ -115,7 +115,7 @@ class Submission:
 class Plan:
     """What to write; ``fresh`` are the events that were not known, each with its project, for live hooks."""
 
-    changes: Changes = field(default_factory=Changes)
+    changes: JournalChanges = field(default_factory=JournalChanges)
     fresh: list[tuple[Event, Project | None]] = field(default_factory=list)
     runs: dict[RunRef, Run] = field(default_factory=dict)
     """The latest attempt of every run that moved."""
@@ -266,7 +266,7 @@ class _Planner:
         for (ref, attempt), run in self._moved.items():
             stored = self._stored.get(ref)
             is_new = stored is None or attempt > stored.attempt
-            (changes.new_runs if is_new else changes.moved_runs).append(run)
+            (changes.new_runs if is_new else changes.updated_runs).append(run)
         for project, moment in self._connected.items():
             # A first connection is where watching begins. A later one does not close the gap before it.
             if project not in projects:

@@ -27,7 +27,7 @@ from aintandem_notify.ingest.batch_limits import (
 from aintandem_notify.ingest.dedup import RecentChanges
 from aintandem_notify.ingest.plan import EventRouter, Plan, Submission, is_unrouted_progress, plan, split_in_half
 from aintandem_notify.log import get_logger
-from aintandem_notify.store import Purpose, Storage, Store, StoreState
+from aintandem_notify.store import Storage, Store, StoreState, TransactionPurpose
 
 MAX_CACHED_RUNS: Final = 4000
 """Runs kept in memory, the least recently moved dropped first; at most some 16 MB with full output tails."""
@@ -130,8 +130,8 @@ class Ingest:
         return await self._storage.run(lambda store: self._look_up(store, project_id))
 
     def _look_up(self, store: Store, project_id: str) -> WatchState:
-        with store.transaction(durable=False, purpose=Purpose.LOOK):
-            watched = store.journal.watched([project_id]).get(project_id)
+        with store.transaction(durable=False, purpose=TransactionPurpose.READ):
+            watched = store.journal.watch_progress([project_id]).get(project_id)
             found = store.journal.open_runs(project_id, MAX_OPEN_RUNS + 1)
         return WatchState(
             None if watched is None else watched.seen_until,
@@ -215,7 +215,9 @@ class Ingest:
             return list(announced)
         batch = [Submission(None, ours)]
         try:
-            done = await self._storage.run(lambda store: self._transact(store, batch, now, Purpose.RECORD))
+            done = await self._storage.run(
+                lambda store: self._transact(store, batch, now, TransactionPurpose.RECORD)
+            )
         except StoreError:
             return list(announced)
         self._wake(done.woken)
@@ -269,7 +271,7 @@ class Ingest:
         store: Store,
         batch: Sequence[Submission],
         now: datetime,
-        purpose: Purpose = Purpose.WORK,
+        purpose: TransactionPurpose = TransactionPurpose.WORK,
         plainly: bool = False,
     ) -> Plan:
         """Read, plan and write, in one transaction; runs in the store's thread."""
@@ -288,11 +290,11 @@ class Ingest:
                 batch,
                 router=router,
                 runs=memory.runs,
-                known=store.journal.known_keys({event.key for event in kept}),
-                projects=store.journal.watched(connected).keys(),
+                known=store.journal.journaled_keys({event.key for event in kept}),
+                projects=store.journal.watch_progress(connected).keys(),
                 now=now,
                 lately=self._lately,
-                is_known=lambda key: bool(store.journal.known_keys([key])),
+                is_known=lambda key: bool(store.journal.journaled_keys([key])),
                 begins=self._clock.capped_now(),
                 plainly=plainly,
             )

@@ -12,7 +12,7 @@ import trio
 from aintandem_notify.errors import StoreError
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import get_logger
-from aintandem_notify.store import WALKS, Limits, Page, Retention, Storage, Store, Walk
+from aintandem_notify.store import PRUNE_STEPS, PruneLimits, PruneResult, PruneStep, Retention, Storage, Store
 
 FIRST_S: Final = 60.0
 """Seconds until the first round: a start has better things to do."""
@@ -49,43 +49,43 @@ async def _prune_forever(
 ) -> Never:
     await trio.sleep(FIRST_S)
     while True:
-        removed = await prune(storage, Limits(clock.capped_now(), keep), configured())
+        removed = await prune(storage, PruneLimits(clock.capped_now(), keep), configured())
         if removed:
             log.info("old history was removed", **removed)
         await trio.sleep(ROUND_S)
 
 
-async def prune(storage: Storage, limits: Limits, configured: Collection[str]) -> Counter[str]:
+async def prune(storage: Storage, limits: PruneLimits, configured: Collection[str]) -> Counter[str]:
     """One round, and how many rows of which kind it removed; it ends early when the store is in trouble."""
     removed: Counter[str] = Counter()
     try:
-        for kind, walk in WALKS.items():
+        for kind, walk in PRUNE_STEPS.items():
             after: Any = None
             while True:
                 page = await _step(storage, partial(_walk, walk, limits, after))
                 removed[kind] += page.removed
                 if (after := page.after) is None:
                     break
-        gone = await _step(storage, lambda retention: retention.gates(limits, configured))
+        gone = await _step(storage, lambda retention: retention.prune_gates(limits, configured))
         removed["gates"] += gone.removed
     except StoreError as error:
         log.debug("old history stays for now", reason=str(error))
     return +removed
 
 
-def _walk(walk: Walk, limits: Limits, after: Any, retention: Retention) -> Page:
+def _walk(walk: PruneStep, limits: PruneLimits, after: Any, retention: Retention) -> PruneResult:
     return walk(retention, limits, after)
 
 
-async def _step(storage: Storage, act: Callable[[Retention], Page]) -> Page:
+async def _step(storage: Storage, act: Callable[[Retention], PruneResult]) -> PruneResult:
     for _ in range(PATIENCE):
         await trio.sleep(STEP_S)
         if not storage.is_busy:
             break
 
-    def step(store: Store) -> Page:
+    def step(store: Store) -> PruneResult:
         # What a power cut brings back is removed by the next round.
         with store.transaction(durable=False):
-            return act(store.retention) if store.retention.is_our_turn() else Page(0)
+            return act(store.retention) if store.retention.try_prune_lock() else PruneResult(0)
 
     return await storage.run(step)

@@ -47,7 +47,7 @@ async def _watch(storage: Storage, announce: Callable[[AgentEvent], None], clock
         if news is not None:
             announce(StoreDegradedEvent(timestamp=clock.now(), reason=news))
         with trio.CancelScope() if status.is_well else trio.move_on_after(AGAIN_S):
-            await storage.changed_from(status)
+            await storage.wait_for_change(status)
         status = storage.status
 
 
@@ -62,12 +62,12 @@ async def _tell_of_predecessor(storage: Storage, commit: Commit, clock: Clock) -
     """Say that the store began anew in the place of a damaged one, until that is stored."""
     while True:
         try:
-            aside = await storage.run(Store.predecessor)
+            aside = await storage.run(Store.damaged_predecessor)
             if aside is not None:
                 reason = f"store {storage.name}: it was damaged and began anew; the old one is kept as {aside}"
                 log.error("the store began anew", damaged=aside)
                 await commit(None, [StoreDegradedEvent(timestamp=clock.now(), reason=reason)])
-                await storage.run(Store.forget_predecessor)
+                await storage.run(Store.clear_damaged_predecessor)
             return
         except StoreError:
             await trio.sleep(AGAIN_S)

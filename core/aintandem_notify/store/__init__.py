@@ -2,25 +2,25 @@
 
 from aintandem_notify.store.engine.database import latest_quarantined_name, store_exists
 from aintandem_notify.store.engine.reserve import RESERVE_BYTES
-from aintandem_notify.store.health import WELL, Purpose, StoreState, StoreStatus
+from aintandem_notify.store.health import WELL, StoreState, StoreStatus, TransactionPurpose
 from aintandem_notify.store.liveness import StoreHealth, StoreLiveness, open_liveness
 from aintandem_notify.store.storage import Storage, open_storage
 from aintandem_notify.store.store import Store
-from aintandem_notify.store.tables.backlog import Backlog, Told
+from aintandem_notify.store.tables.backlog import Backlog, BacklogSummary
 from aintandem_notify.store.tables.delivery_admin import BulkResult, DeliveryFilter, DeliveryQueries, DeliveryRow
 from aintandem_notify.store.tables.delivery_states import DeliveryState
 from aintandem_notify.store.tables.gates import GateRow, Gates
-from aintandem_notify.store.tables.journal import Changes, Journal, Watched
-from aintandem_notify.store.tables.outbox import Claim, Outbox, Queue, Settlement
-from aintandem_notify.store.tables.retention import WALKS, Limits, Page, Retention, Walk
+from aintandem_notify.store.tables.journal import Journal, JournalChanges, WatchProgress
+from aintandem_notify.store.tables.outbox import Claim, Outbox, QueueSummary, Settlement
+from aintandem_notify.store.tables.retention import PRUNE_STEPS, PruneLimits, PruneResult, PruneStep, Retention
 
 __all__ = [
+    "PRUNE_STEPS",
     "RESERVE_BYTES",
-    "WALKS",
     "WELL",
     "Backlog",
+    "BacklogSummary",
     "BulkResult",
-    "Changes",
     "Claim",
     "DeliveryFilter",
     "DeliveryQueries",
@@ -29,11 +29,12 @@ __all__ = [
     "GateRow",
     "Gates",
     "Journal",
-    "Limits",
+    "JournalChanges",
     "Outbox",
-    "Page",
-    "Purpose",
-    "Queue",
+    "PruneLimits",
+    "PruneResult",
+    "PruneStep",
+    "QueueSummary",
     "Retention",
     "Settlement",
     "Storage",
@@ -42,9 +43,8 @@ __all__ = [
     "StoreLiveness",
     "StoreState",
     "StoreStatus",
-    "Told",
-    "Walk",
-    "Watched",
+    "TransactionPurpose",
+    "WatchProgress",
     "latest_quarantined_name",
     "open_liveness",
     "open_storage",

@@ -19,14 +19,14 @@ class StoreState(StrEnum):
     """The file is broken; nothing is written any more, and the agent ends."""
 
 
-class Purpose(Enum):
+class TransactionPurpose(Enum):
     """What a transaction is for, which says whether it may go on while the store is in trouble."""
 
     WORK = auto()
     """Takes on more; waits until the store is well."""
     RECORD = auto()
     """Records what has happened already and must not be forgotten; may use the room of the reserve."""
-    LOOK = auto()
+    READ = auto()
     """Only reads, so that it works says nothing."""
 
 

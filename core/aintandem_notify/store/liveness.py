@@ -11,7 +11,7 @@ from aintandem_notify.errors import StoreError
 from aintandem_notify.store.storage import Storage
 from aintandem_notify.store.store import Store
 
-EVERY_S: Final = 5.0
+CHECK_INTERVAL_S: Final = 5.0
 """Seconds between two questions."""
 
 
@@ -34,11 +34,11 @@ class StoreLiveness:
         self._answered_at = trio.current_time()
         self._trouble: str | None = None
 
-    def look(self) -> StoreHealth:
+    def latest(self) -> StoreHealth:
         """How the store does; returns at once, whatever the store's thread does."""
         return StoreHealth(trio.current_time() - self._answered_at, self._trouble)
 
-    async def ask(self) -> None:
+    async def check(self) -> None:
         """Ask once; a thread that is stuck holds this back until it goes on."""
         try:
             await self._storage.run(Store.touch)
@@ -48,21 +48,21 @@ class StoreLiveness:
             self._trouble = None
         self._answered_at = trio.current_time()
 
-    async def ask_forever(self, every_s: float, answered: Callable[[], None]) -> Never:
+    async def check_forever(self, interval_s: float, on_answer: Callable[[], None]) -> Never:
         """Ask, and tell of each answer."""
         while True:
-            await self.ask()
-            answered()
-            await trio.sleep(every_s)
+            await self.check()
+            on_answer()
+            await trio.sleep(interval_s)
 
 
 @asynccontextmanager
 async def open_liveness(
-    storage: Storage, *, answered: Callable[[], None], every_s: float = EVERY_S
+    storage: Storage, *, on_answer: Callable[[], None], interval_s: float = CHECK_INTERVAL_S
 ) -> AsyncIterator[StoreLiveness]:
-    """Asks within the block; ``answered`` is called after each answer and must return at once."""
+    """Asks within the block; ``on_answer`` is called after each answer and must return at once."""
     async with trio.open_nursery() as nursery:
-        pulse = StoreLiveness(storage)
-        nursery.start_soon(pulse.ask_forever, every_s, answered)
-        yield pulse
+        liveness = StoreLiveness(storage)
+        nursery.start_soon(liveness.check_forever, interval_s, on_answer)
+        yield liveness
         nursery.cancel_scope.cancel()

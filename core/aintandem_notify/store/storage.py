@@ -29,8 +29,8 @@ class Storage:
         self._store = store
         self._inline = inline
         self._limiter = trio.CapacityLimiter(1)
-        self._known = store.status
-        self._news = trio.Event()
+        self._last_status = store.status
+        self._status_changed = trio.Event()
         self._lost = trio.Event()
 
     @property
@@ -48,10 +48,10 @@ class Storage:
         """Whether anybody waits for the store at this moment."""
         return self._limiter.statistics().tasks_waiting > 0
 
-    async def changed_from(self, status: StoreStatus) -> StoreStatus:
+    async def wait_for_change(self, status: StoreStatus) -> StoreStatus:
         """Returns another status as soon as the store has one."""
         while self.status == status:
-            await self._news.wait()
+            await self._status_changed.wait()
         return self.status
 
     @property
@@ -87,10 +87,10 @@ class Storage:
             self._lost = trio.Event()
             raise
         finally:
-            if self._known != self._store.status:
-                self._known = self._store.status
-                self._news.set()
-                self._news = trio.Event()
+            if self._last_status != self._store.status:
+                self._last_status = self._store.status
+                self._status_changed.set()
+                self._status_changed = trio.Event()
 
 
 @asynccontextmanager

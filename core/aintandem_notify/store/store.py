@@ -13,7 +13,14 @@ from aintandem_notify.errors import MembershipLost, StatementFailed, StoreDamage
 from aintandem_notify.foundation.clock import Clock, SystemClock
 from aintandem_notify.store.engine.database import open_database
 from aintandem_notify.store.engine.schema import PREDECESSOR_KEY, SALT_KEY, meta
-from aintandem_notify.store.health import WELL, Purpose, StoreState, StoreStatus, after_failure, after_success
+from aintandem_notify.store.health import (
+    WELL,
+    StoreState,
+    StoreStatus,
+    TransactionPurpose,
+    after_failure,
+    after_success,
+)
 from aintandem_notify.store.sharing.membership import Membership
 from aintandem_notify.store.sharing.shared_backlog import SharedBacklog
 from aintandem_notify.store.sharing.shared_outbox import SharedOutbox
@@ -43,30 +50,30 @@ class Store:
         self,
         url: str | Path,
         *,
-        recent: NotificationCache | None = None,
+        notification_cache: NotificationCache | None = None,
         clock: Clock | None = None,
         reserve_bytes: int = 0,
         sets_aside: bool = True,
     ) -> None:
         self._database = open_database(url, reserve_bytes=reserve_bytes, sets_aside=sets_aside)
         self._clock = clock or SystemClock()
-        self._status = self._first_status()
+        self._status = self._initial_status()
         self._connection = self._database.connection
-        self._recent = recent or NotificationCache()
+        self._notification_cache = notification_cache or NotificationCache()
         self.membership = Membership(self._connection) if self._database.may_be_shared else None
         self.outbox: Outbox
         self.backlog: Backlog
         if self.membership is None:
-            self.outbox = Outbox(self._connection, self._recent)
-            self.backlog = Backlog(self._connection, self._recent)
-            self.journal = Journal(self._connection, self._recent)
+            self.outbox = Outbox(self._connection, self._notification_cache)
+            self.backlog = Backlog(self._connection, self._notification_cache)
+            self.journal = Journal(self._connection, self._notification_cache)
         else:
-            self.outbox = SharedOutbox(self._connection, self._recent, self.membership)
-            self.backlog = SharedBacklog(self._connection, self._recent, self.membership)
-            self.journal = Journal(self._connection, self._recent, place=self.membership.place)
+            self.outbox = SharedOutbox(self._connection, self._notification_cache, self.membership)
+            self.backlog = SharedBacklog(self._connection, self._notification_cache, self.membership)
+            self.journal = Journal(self._connection, self._notification_cache, placement=self.membership.placement)
         self.gates = Gates(self._connection)
         self.retention = Retention(self._connection)
-        self.ledger = DeliveryQueries(self._connection, self._recent)
+        self.delivery_queries = DeliveryQueries(self._connection, self._notification_cache)
 
     @property
     def name(self) -> str:
@@ -80,7 +87,7 @@ class Store:
 
     @contextmanager
     def transaction(
-        self, *, durable: bool = True, purpose: Purpose = Purpose.WORK, fenced: bool = True
+        self, *, durable: bool = True, purpose: TransactionPurpose = TransactionPurpose.WORK, fenced: bool = True
     ) -> Iterator[None]:
         """All or nothing, on disk when it is left without an error.
 
@@ -88,68 +95,70 @@ class Store:
         last step may leave the changes stored all the same. What ``purpose`` does not allow now is refused.
         ``fenced``: raises MembershipLost for an agent that those it shares the store with took for dead.
         """
-        self._admit(purpose)
+        self._require_allowed(purpose)
         try:
             with (
                 self._database.translate_errors(),
-                self._forgetting(),
+                self._cache_cleared_on_error(),
                 self._database.transaction(durable=durable),
             ):
                 if fenced and self.membership is not None:
                     self.membership.fence()
-                if purpose is not Purpose.LOOK and not self._status.is_well:
+                if purpose is not TransactionPurpose.READ and not self._status.is_well:
                     self._connection.execute(_PROBE)  # so that success means that something could be written
                 yield
         except (MembershipLost, StatementFailed):
             raise  # nothing is wrong with the store
         except StoreError as error:
-            self._note_failure(error)
+            self._record_failure(error)
             raise
-        if purpose is not Purpose.LOOK and not self._status.is_well:
+        if purpose is not TransactionPurpose.READ and not self._status.is_well:
             reserve = self._database.reserve
             self._status = after_success(self._status, has_reserve=reserve is None or reserve.whole)
 
     def touch(self) -> None:
         """Answer, and in trouble store a little to see whether that is over. Raises StoreError when it is not."""
-        with self.transaction(purpose=Purpose.LOOK if self._status.is_well else Purpose.WORK):
+        with self.transaction(
+            purpose=TransactionPurpose.READ if self._status.is_well else TransactionPurpose.WORK
+        ):
             pass
 
-    def predecessor(self) -> str | None:
+    def damaged_predecessor(self) -> str | None:
         """The damaged file in whose place this store began; None when there was none, or it has been told."""
-        with self.transaction(purpose=Purpose.LOOK):
+        with self.transaction(purpose=TransactionPurpose.READ):
             name: str | None = self._connection.execute(_PREDECESSOR).scalar_one_or_none()
         return name
 
-    def forget_predecessor(self) -> None:
+    def clear_damaged_predecessor(self) -> None:
         """It has been told."""
         with self.transaction():
             self._connection.execute(delete(meta).where(meta.c.key == PREDECESSOR_KEY))
 
-    def _first_status(self) -> StoreStatus:
+    def _initial_status(self) -> StoreStatus:
         reserve = self._database.reserve
         if reserve is None or reserve.renew():
             return WELL
         reason = f"store {self.name}: {reserve.missing}"
         return StoreStatus(StoreState.ON_RESERVE, self._clock.now(), reason)
 
-    def _admit(self, purpose: Purpose) -> None:
+    def _require_allowed(self, purpose: TransactionPurpose) -> None:
         status, reserve = self._status, self._database.reserve
         if status.is_well:
             return
         if status.state is StoreState.DAMAGED:
             raise StoreDamaged(status.reason)
-        if purpose is Purpose.LOOK or reserve is None:
+        if purpose is TransactionPurpose.READ or reserve is None:
             return
         if not reserve.whole:
             self._make_room()
-        if not reserve.renew() and purpose is Purpose.WORK:
+        if not reserve.renew() and purpose is TransactionPurpose.WORK:
             raise StoreFull(status.reason)
 
     def _make_room(self) -> None:
         with suppress(StoreError), self._database.translate_errors():
             self._database.make_room()
 
-    def _note_failure(self, error: StoreError) -> None:
+    def _record_failure(self, error: StoreError) -> None:
         status, reserve = self._status, self._database.reserve
         gave_way = reserve is not None and isinstance(error, StoreFull) and reserve.give_up()
         self._status = after_failure(status, error, gave_way=gave_way, now=self._clock.now())
@@ -170,7 +179,7 @@ class Store:
         except BaseException:
             member.left()
             raise
-        self._recent.replace = True
+        self._notification_cache.evict_oldest = True
 
     def salt(self) -> bytes:
         """As ``read_salt``, in a transaction of its own."""
@@ -214,12 +223,12 @@ class Store:
             self.membership.left()
 
     @contextmanager
-    def _forgetting(self) -> Iterator[None]:
+    def _cache_cleared_on_error(self) -> Iterator[None]:
         """What is in memory is true only to what was committed."""
         try:
             yield
         except BaseException:
-            self._recent.clear()
+            self._notification_cache.clear()
             raise
 
     def close(self) -> None:

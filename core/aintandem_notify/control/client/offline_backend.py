@@ -25,7 +25,7 @@ from aintandem_notify.delivery import gate as gates
 from aintandem_notify.delivery.gate import Gate, GateState
 from aintandem_notify.delivery.gate_rows import from_row, to_row
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.store import BulkResult, DeliveryFilter, Purpose, Queue, Store
+from aintandem_notify.store import BulkResult, DeliveryFilter, QueueSummary, Store, TransactionPurpose
 
 NO_AGENT: Final = "no agent runs with this config"
 
@@ -41,7 +41,7 @@ class OfflineBackend:
 
     def status(self) -> StatusResponse:
         """What waits, and what holds it back."""
-        with self._store.transaction(purpose=Purpose.LOOK, fenced=False):
+        with self._store.transaction(purpose=TransactionPurpose.READ, fenced=False):
             queues = self._store.outbox.queues()
             names = dict.fromkeys([*self._instances, *queues])
             found = {name: self._gate(name) for name in names}
@@ -125,7 +125,7 @@ class OfflineBackend:
         return min(found, key=lambda gate: gate.is_flowing, default=Gate())
 
 
-def _destination(name: str, gate: Gate, queue: Queue | None, *, configured: bool) -> DestinationResponse:
+def _destination(name: str, gate: Gate, queue: QueueSummary | None, *, configured: bool) -> DestinationResponse:
     flows = gate.state is GateState.OPEN and not gate.paused
     return DestinationResponse(
         name=name,

@@ -24,7 +24,7 @@ from aintandem_notify.control.server.access import AgentAccess
 from aintandem_notify.errors import StoreError
 from aintandem_notify.log import redact
 from aintandem_notify.orchestrator import ProjectStatus
-from aintandem_notify.store import Purpose, Store
+from aintandem_notify.store import Store, TransactionPurpose
 
 ANSWER_TIMEOUT_S: Final = 3.0
 """Seconds that the store may take for its part of a status."""
@@ -32,7 +32,7 @@ ANSWER_TIMEOUT_S: Final = 3.0
 
 async def status_of(access: AgentAccess, address: str) -> StatusResponse:
     """All at a glance; what the store cannot tell now is left out, and its trouble told."""
-    health = access.liveness.look()
+    health = access.liveness.latest()
     destinations: tuple[DestinationResponse, ...] = ()
     peers: tuple[PeerResponse, ...] = ()
     problem: str | None = "the store does not answer"
@@ -66,7 +66,7 @@ async def status_of(access: AgentAccess, address: str) -> StatusResponse:
 
 
 def _peers(store: Store, now: datetime) -> tuple[PeerResponse, ...]:
-    with store.transaction(purpose=Purpose.LOOK, fenced=False):
+    with store.transaction(purpose=TransactionPurpose.READ, fenced=False):
         return peers_of(store, now)
 
 
@@ -74,7 +74,7 @@ def readiness(access: AgentAccess, now: datetime) -> str | None:
     """What is missing until all work is done: the store's trouble, or how many projects are not connected."""
     if access.phase() != "running":
         return f"the agent is {access.phase()}"
-    if wellness.store_trouble(access.liveness.look()) is not None:
+    if wellness.store_trouble(access.liveness.latest()) is not None:
         return "the store has trouble"  # its words may name files, and anybody may ask here
     projects = access.projects()
     if lost := wellness.unconnected(projects, lost_before=now):
@@ -85,7 +85,7 @@ def readiness(access: AgentAccess, now: datetime) -> str | None:
 
 def liveness(access: AgentAccess) -> str | None:
     """What should be mended by a restart; None when the loop and the store's thread answer."""
-    return "the store does not answer" if access.liveness.look().silent_s > wellness.STUCK_AFTER_S else None
+    return "the store does not answer" if access.liveness.latest().silent_s > wellness.STUCK_AFTER_S else None
 
 
 def _project(status: ProjectStatus) -> ProjectResponse:

@@ -70,7 +70,7 @@ _ADD_PROJECTS: Final = _sql(
     "INSERT INTO projects (id, seen_until) SELECT unnest(:ids), 0 ON CONFLICT (id) DO NOTHING", "ids"
 )
 _MINE: Final = _sql("SELECT id FROM projects WHERE owner = :me")
-_NOBODYS: Final = "SELECT id FROM projects WHERE owner IS NULL AND id > :after ORDER BY id LIMIT :most"
+_NOBODYS: Final = "SELECT id FROM projects WHERE owner IS NULL AND id > :after ORDER BY id LIMIT :limit"
 _FREE: Final = {False: _sql(_NOBODYS), True: _sql(f"{_NOBODYS} FOR UPDATE SKIP LOCKED")}
 _TAKE: Final = _sql("UPDATE projects SET owner = :me WHERE id = ANY(:ids) AND owner IS NULL RETURNING id", "ids")
 _GIVE: Final = _sql("UPDATE projects SET owner = NULL WHERE id = ANY(:ids) AND owner = :me", "ids")
@@ -207,7 +207,7 @@ class Membership:
             self._run(_NO_DESTINATIONS, ids=[self.id])
             self._add_destinations(self.id)
 
-    def place(self, destination: str) -> tuple[str | None, str | None]:
+    def placement(self, destination: str) -> tuple[str | None, str | None]:
         """The settings that a delivery of ours is meant for, and the machine that alone can make it."""
         mine = self.configured.get(destination)
         if mine is None:
@@ -224,12 +224,12 @@ class Membership:
         for some in _portions(ids):
             self._run(_ADD_PROJECTS, ids=some)
 
-    def free_projects(self, after: str, most: int = AT_ONCE, *, lock: bool = True) -> list[str]:
+    def free_projects(self, after: str, limit: int = AT_ONCE, *, lock: bool = True) -> list[str]:
         """Those that nobody owns, by id from ``after`` on.
 
         With ``lock`` nobody else can take them in this transaction, and what others are about to take is left out.
         """
-        return list(self._run(_FREE[lock], after=after, most=most).scalars())
+        return list(self._run(_FREE[lock], after=after, limit=limit).scalars())
 
     def take(self, ids: Sequence[str]) -> set[str]:
         """Own these; those that were free."""

@@ -72,82 +72,91 @@ class BulkResult:
 _ID_LENGTH: Final = 36
 """Characters of a notification's id: ntf_ and 32 hexadecimal digits."""
 
-_mine: Final = schema.deliveries.c
-_earlier: Final = schema.deliveries.alias("earlier_of_its_run").c
-_ENTRIES: Final = select(
+deliveries_c: Final = schema.deliveries.c
+earlier_c: Final = schema.deliveries.alias("earlier_of_its_run").c
+_DELIVERY_ROWS: Final = select(
     schema.deliveries,
     schema.notifications.c.content,
     schema.receipts.c.receipt,
     schema.agents.c.node.label("claimant"),
 ).select_from(
-    schema.deliveries.outerjoin(schema.notifications, schema.notifications.c.id == _mine.notification_id)
+    schema.deliveries.outerjoin(schema.notifications, schema.notifications.c.id == deliveries_c.notification_id)
     .outerjoin(
         schema.receipts,
-        and_(schema.receipts.c.destination == _mine.destination, schema.receipts.c.thread == _mine.thread),
+        and_(
+            schema.receipts.c.destination == deliveries_c.destination,
+            schema.receipts.c.thread == deliveries_c.thread,
+        ),
     )
-    .outerjoin(schema.agents, schema.agents.c.id == _mine.claimed_by)
+    .outerjoin(schema.agents, schema.agents.c.id == deliveries_c.claimed_by)
 )
-_BEFORE: Final = (
-    select(func.max(_earlier.id))
-    .where(_earlier.destination == _mine.destination, _earlier.thread == _mine.thread)
-    .where(_earlier.state == DeliveryState.QUEUED.value, _earlier.id < _mine.id)
-    .where(_earlier.node.is_not_distinct_from(_mine.node))
+_EARLIER_IN_THREAD: Final = (
+    select(func.max(earlier_c.id))
+    .where(earlier_c.destination == deliveries_c.destination, earlier_c.thread == deliveries_c.thread)
+    .where(earlier_c.state == DeliveryState.QUEUED.value, earlier_c.id < deliveries_c.id)
+    .where(earlier_c.node.is_not_distinct_from(deliveries_c.node))
 )
 
 
 class DeliveryQueries:
     """The deliveries as people see them."""
 
-    def __init__(self, connection: Connection, recent: NotificationCache) -> None:
+    def __init__(self, connection: Connection, notification_cache: NotificationCache) -> None:
         self._connection = connection
-        self._recent = recent
+        self._notification_cache = notification_cache
 
     def destinations(self) -> list[str]:
         """Every destination that has a delivery, in order; one step in the index for each."""
         found: list[str] = []
-        first = select(func.min(_mine.destination))
+        first = select(func.min(deliveries_c.destination))
         name = self._connection.execute(first).scalar_one()
         while name is not None:
             found.append(name)
-            name = self._connection.execute(first.where(_mine.destination > name)).scalar_one()
+            name = self._connection.execute(first.where(deliveries_c.destination > name)).scalar_one()
         return found
 
-    def ids(self, wanted: DeliveryFilter, *, most: int, before: int | None = None) -> list[int]:
-        """The newest ids that are meant and less than ``before``, newest first; at most ``most``."""
-        names = self.destinations() if wanted.destination is None else [wanted.destination]
+    def ids(self, criteria: DeliveryFilter, *, limit: int, before: int | None = None) -> list[int]:
+        """The newest ids that are meant and less than ``before``, newest first; at most ``limit``."""
+        names = self.destinations() if criteria.destination is None else [criteria.destination]
         # One look into the index for each destination and state: whatever else there is, is not read.
         found = (
             one
             for name in names
-            for state in wanted.states or DeliveryState
-            for one in self._connection.execute(_newest(name, state, wanted, most, before)).scalars()
+            for state in criteria.states or DeliveryState
+            for one in self._connection.execute(_newest(name, state, criteria, limit, before)).scalars()
         )
-        return nlargest(most, found)
+        return nlargest(limit, found)
 
-    def page(self, wanted: DeliveryFilter, *, most: int, before: int | None = None) -> list[DeliveryRow]:
+    def page(self, criteria: DeliveryFilter, *, limit: int, before: int | None = None) -> list[DeliveryRow]:
         """As ``ids``, the deliveries themselves."""
-        ids = self.ids(wanted, most=most, before=before)
-        rows = self._connection.execute(_ENTRIES.where(_mine.id.in_(ids)).order_by(_mine.id.desc()))
-        return [_entry(row) for row in rows]
+        ids = self.ids(criteria, limit=limit, before=before)
+        rows = self._connection.execute(
+            _DELIVERY_ROWS.where(deliveries_c.id.in_(ids)).order_by(deliveries_c.id.desc())
+        )
+        return [_delivery_row(row) for row in rows]
 
-    def entry(self, delivery: int) -> DeliveryRow | None:
+    def get(self, delivery: int) -> DeliveryRow | None:
         """One delivery; None if there is none of this id."""
-        row = self._connection.execute(_ENTRIES.where(_mine.id == delivery)).one_or_none()
-        return None if row is None else _entry(row)
+        row = self._connection.execute(_DELIVERY_ROWS.where(deliveries_c.id == delivery)).one_or_none()
+        return None if row is None else _delivery_row(row)
 
-    def behind(self, delivery: int) -> int | None:
+    def blocked_by(self, delivery: int) -> int | None:
         """The delivery of the same run that must go before this one; None if there is none."""
         found: int | None = self._connection.execute(
-            select(_BEFORE.correlate(schema.deliveries).scalar_subquery()).where(_mine.id == delivery)
+            select(_EARLIER_IN_THREAD.correlate(schema.deliveries).scalar_subquery()).where(
+                deliveries_c.id == delivery
+            )
         ).scalar_one_or_none()
         return found
 
-    def of_notification(self, prefix: str, *, most: int) -> list[tuple[int, str, str]]:
-        """Id, destination and notification id of at most ``most`` whose notification's id begins so."""
+    def find_by_notification(self, prefix: str, *, limit: int) -> list[tuple[int, str, str]]:
+        """Id, destination and notification id of at most ``limit`` whose notification's id begins so."""
         # Between the least and the greatest that it can be: in every database's order of texts, by the index.
-        begins_so = _mine.notification_id.between(prefix, prefix.ljust(_ID_LENGTH, "f"))
-        query = select(_mine.id, _mine.destination, _mine.notification_id).where(begins_so)
-        rows = self._connection.execute(query.order_by(_mine.notification_id, _mine.destination).limit(most))
+        begins_so = deliveries_c.notification_id.between(prefix, prefix.ljust(_ID_LENGTH, "f"))
+        query = select(deliveries_c.id, deliveries_c.destination, deliveries_c.notification_id).where(begins_so)
+        rows = self._connection.execute(
+            query.order_by(deliveries_c.notification_id, deliveries_c.destination).limit(limit)
+        )
         return [tuple(row) for row in rows]
 
     def retry(self, ids: Collection[int], *, now: datetime) -> BulkResult:
@@ -164,47 +173,55 @@ class DeliveryQueries:
             "plain": False,
             "claimed_by": None,
         }
-        return self._change(ids, fresh, _why_not_retried)
+        return self._change(ids, fresh, _retry_refusal)
 
     def drop(self, ids: Collection[int], *, now: datetime, in_flight: Collection[int]) -> BulkResult:
         """Give up what is queued; what is ``in_flight`` may have arrived already and is left alone."""
         dead = {"state": DeliveryState.DEAD.value, "reason": DROPPED, "settled_at": now}
-        return self._change(ids, dead, lambda row: _why_not_dropped(row, in_flight))
+        return self._change(ids, dead, lambda row: _drop_refusal(row, in_flight))
 
-    def _change(self, ids: Collection[int], values: Mapping[str, Any], why_not: Any) -> BulkResult:
-        handled = BulkResult()
+    def _change(self, ids: Collection[int], values: Mapping[str, Any], refusal_of: Any) -> BulkResult:
+        result = BulkResult()
         rows = self._rows(ids)
         for one in ids:
-            reason = "there is no such delivery" if one not in rows else why_not(rows[one])
+            reason = "there is no such delivery" if one not in rows else refusal_of(rows[one])
             if reason is not None:
-                handled.refused[one] = reason
+                result.refused[one] = reason
             else:
-                handled.changed.append(one)
-                handled.destinations.add(rows[one].destination)
-                self._recent.remove(rows[one].destination, rows[one].notification_id)
-        if handled.changed:
-            self._connection.execute(update(schema.deliveries).where(_mine.id.in_(handled.changed)).values(values))
-        return handled
+                result.changed.append(one)
+                result.destinations.add(rows[one].destination)
+                self._notification_cache.remove(rows[one].destination, rows[one].notification_id)
+        if result.changed:
+            self._connection.execute(
+                update(schema.deliveries).where(deliveries_c.id.in_(result.changed)).values(values)
+            )
+        return result
 
     def _rows(self, ids: Iterable[int]) -> dict[int, Any]:
-        columns = (_mine.id, _mine.destination, _mine.notification_id, _mine.state, _mine.claimed_by)
+        columns = (
+            deliveries_c.id,
+            deliveries_c.destination,
+            deliveries_c.notification_id,
+            deliveries_c.state,
+            deliveries_c.claimed_by,
+        )
         # Locked where several agents share the store, so that none claims what is changed here.
-        query = select(*columns).where(_mine.id.in_(ids)).order_by(_mine.id).with_for_update()
+        query = select(*columns).where(deliveries_c.id.in_(ids)).order_by(deliveries_c.id).with_for_update()
         return {row.id: row for row in self._connection.execute(query)}
 
 
-def _newest(name: str, state: DeliveryState, wanted: DeliveryFilter, most: int, before: int | None) -> Any:
-    conditions: list[ColumnElement[bool]] = [_mine.destination == name, _mine.state == state.value]
+def _newest(name: str, state: DeliveryState, criteria: DeliveryFilter, limit: int, before: int | None) -> Any:
+    conditions: list[ColumnElement[bool]] = [deliveries_c.destination == name, deliveries_c.state == state.value]
     if before is not None:
-        conditions.append(_mine.id < before)
-    if wanted.since is not None:
-        conditions.append(_mine.created_at >= wanted.since)
-    if wanted.until is not None:
-        conditions.append(_mine.created_at < wanted.until)
-    return select(_mine.id).where(*conditions).order_by(_mine.id.desc()).limit(most)
+        conditions.append(deliveries_c.id < before)
+    if criteria.since is not None:
+        conditions.append(deliveries_c.created_at >= criteria.since)
+    if criteria.until is not None:
+        conditions.append(deliveries_c.created_at < criteria.until)
+    return select(deliveries_c.id).where(*conditions).order_by(deliveries_c.id.desc()).limit(limit)
 
 
-def _why_not_retried(row: Any) -> str | None:
+def _retry_refusal(row: Any) -> str | None:
     match row.state:
         case DeliveryState.QUEUED.value:
             return "it is queued already"
@@ -214,7 +231,7 @@ def _why_not_retried(row: Any) -> str | None:
             return None
 
 
-def _why_not_dropped(row: Any, in_flight: Collection[int]) -> str | None:
+def _drop_refusal(row: Any, in_flight: Collection[int]) -> str | None:
     if row.state != DeliveryState.QUEUED.value:
         return f"it is {row.state}"
     if row.id in in_flight or row.claimed_by is not None:
@@ -222,7 +239,7 @@ def _why_not_dropped(row: Any, in_flight: Collection[int]) -> str | None:
     return None
 
 
-def _entry(row: Any) -> DeliveryRow:
+def _delivery_row(row: Any) -> DeliveryRow:
     return DeliveryRow(
         id=row.id,
         notification_id=row.notification_id,
@@ -242,17 +259,17 @@ def _entry(row: Any) -> DeliveryRow:
         node=row.node,
         claimed=row.claimed_by is not None,
         claimed_by=row.claimant,
-        content=_shown(row.content),
-        receipt=_read(row.receipt),
+        content=_redacted_content(row.content),
+        receipt=_parse_object(row.receipt),
     )
 
 
-def _shown(text: str | None) -> Mapping[str, Any] | None:
-    content = _read(text)
+def _redacted_content(text: str | None) -> Mapping[str, Any] | None:
+    content = _parse_object(text)
     return None if content is None else redact_notification_json(content)
 
 
-def _read(text: str | None) -> Mapping[str, Any] | None:
+def _parse_object(text: str | None) -> Mapping[str, Any] | None:
     """What is kept as JSON; None for what is not there or cannot be read back."""
     try:
         found = from_json(text or "null")

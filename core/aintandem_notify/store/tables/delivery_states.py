@@ -20,10 +20,12 @@ class DeliveryState(StrEnum):
     """A summary told of it."""
 
 
-_mine: Final = schema.deliveries.c
-QUEUED: Final = and_(_mine.destination == bindparam("name"), _mine.state == DeliveryState.QUEUED.value)
+deliveries_c: Final = schema.deliveries.c
+QUEUED_AT_DESTINATION: Final = and_(
+    deliveries_c.destination == bindparam("name"), deliveries_c.state == DeliveryState.QUEUED.value
+)
 """Waits at the destination ``name``."""
-CONTENTS: Final = (
+NOTIFICATION_CONTENTS: Final = (
     select(schema.notifications.c.id, schema.notifications.c.content, schema.events.c.key, schema.events.c.wire)
     .join_from(schema.notifications, schema.events, schema.events.c.key == schema.notifications.c.event_key)
     .where(schema.notifications.c.id.in_(bindparam("ids", expanding=True)))
@@ -31,7 +33,7 @@ CONTENTS: Final = (
 """The notifications with these ``ids``, as they are kept, and their events."""
 
 
-def bury(connection: Connection, ids: Sequence[int], now: datetime, reason: str) -> None:
+def mark_dead(connection: Connection, ids: Sequence[int], now: datetime, reason: str) -> None:
     """Make these dead."""
     dead = {"state": DeliveryState.DEAD.value, "reason": reason, "settled_at": now}
-    connection.execute(update(schema.deliveries).where(_mine.id.in_(ids)).values(dead))
+    connection.execute(update(schema.deliveries).where(deliveries_c.id.in_(ids)).values(dead))

@@ -30,7 +30,7 @@ class GateRow:
     settings: str | None = None
 
 
-_VALUES: Final = (
+_STATE_COLUMNS: Final = (
     "state",
     "failures",
     "updated_at",
@@ -41,11 +41,11 @@ _VALUES: Final = (
     "last_error",
     "settings",
 )
-_gates: Final = schema.gates.c
-_THIS: Final = and_(_gates.destination == bindparam("name"), _gates.variant == bindparam("of"))
-_READ: Final = select(*(_gates[value] for value in _VALUES)).where(_THIS)
-_ENSURE: Final = postgresql.insert(schema.gates).on_conflict_do_nothing()
-_CHANGE: Final = update(schema.gates).where(_THIS)
+gates_c: Final = schema.gates.c
+_MATCHES_KEY: Final = and_(gates_c.destination == bindparam("name"), gates_c.variant == bindparam("of"))
+_SELECT: Final = select(*(gates_c[value] for value in _STATE_COLUMNS)).where(_MATCHES_KEY)
+_INSERT_IF_MISSING: Final = postgresql.insert(schema.gates).on_conflict_do_nothing()
+_UPDATE: Final = update(schema.gates).where(_MATCHES_KEY)
 
 
 class Gates:
@@ -62,31 +62,31 @@ class Gates:
 
         ``lock``: nobody else that shares the store reads it so until the transaction ends.
         """
-        asked = _READ.with_for_update() if lock else _READ
-        row = self._connection.execute(asked, {"name": destination, "of": variant}).one_or_none()
+        query = _SELECT.with_for_update() if lock else _SELECT
+        row = self._connection.execute(query, {"name": destination, "of": variant}).one_or_none()
         return None if row is None else GateRow(*row)
 
     def variants(self, destination: str, *, paused: bool | None = None) -> list[str]:
         """For which settings something is kept, in order; with ``paused`` only where that is so."""
-        found = select(_gates.variant).where(_gates.destination == destination).order_by(_gates.variant)
+        query = select(gates_c.variant).where(gates_c.destination == destination).order_by(gates_c.variant)
         if paused is not None:
-            found = found.where(_gates.paused.is_(paused))
-        return list(self._connection.execute(found).scalars())
+            query = query.where(gates_c.paused.is_(paused))
+        return list(self._connection.execute(query).scalars())
 
-    def let_go(self, destination: str) -> None:
+    def unpause(self, destination: str) -> None:
         """End a pause by hand for all settings: a later one must not find it again."""
-        held = and_(_gates.destination == destination, _gates.paused)
-        self._connection.execute(update(schema.gates).where(held).values(paused=False))
+        is_paused = and_(gates_c.destination == destination, gates_c.paused)
+        self._connection.execute(update(schema.gates).where(is_paused).values(paused=False))
 
     def ensure(self, destination: str, row: GateRow, variant: str) -> None:
         """Keep it if nothing of it was kept yet, so that it can be locked."""
-        values = {value: getattr(row, value) for value in _VALUES}
-        self._connection.execute(_ENSURE, {"destination": destination, "variant": variant, **values})
+        values = {value: getattr(row, value) for value in _STATE_COLUMNS}
+        self._connection.execute(_INSERT_IF_MISSING, {"destination": destination, "variant": variant, **values})
 
     def write(self, destination: str, row: GateRow, variant: str = "") -> None:
         """Keep it in the place of what was known."""
-        values = {value: getattr(row, value) for value in _VALUES}
-        changed = self._connection.execute(_CHANGE.values(values), {"name": destination, "of": variant})
+        values = {value: getattr(row, value) for value in _STATE_COLUMNS}
+        changed = self._connection.execute(_UPDATE.values(values), {"name": destination, "of": variant})
         if changed.rowcount == 0:
             names = {"destination": destination, "variant": variant}
             self._connection.execute(insert(schema.gates), values | names)

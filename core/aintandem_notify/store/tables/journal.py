@@ -23,16 +23,16 @@ from aintandem_notify.store.tables.delivery_states import DeliveryState
 from aintandem_notify.store.tables.notification_cache import NotificationCache
 
 # Few enough for every database's limit on parameters, a run's name taking three.
-_ASKED_AT_ONCE: Final = 500
+_MAX_BATCH: Final = 500
 
 
 @dataclass(slots=True)
-class Changes:
+class JournalChanges:
     """What one batch of events leads to."""
 
     events: list[Event] = field(default_factory=list)
     new_runs: list[Run] = field(default_factory=list)
-    moved_runs: list[Run] = field(default_factory=list)
+    updated_runs: list[Run] = field(default_factory=list)
     notifications: list[tuple[Notification, Sequence[str]]] = field(default_factory=list)
     """Each with its destinations."""
     seen_until: dict[str, datetime] = field(default_factory=dict)
@@ -41,27 +41,29 @@ class Changes:
     """Each with the moment from which it is watched."""
 
 
-class Watched(NamedTuple):
+class WatchProgress(NamedTuple):
     """How far a project is seen: nothing before ``seen_until`` is missing, nothing before ``since`` is news."""
 
     seen_until: datetime
     since: datetime
 
 
-_runs: Final = schema.runs.c
-_KNOWN_KEYS: Final = select(schema.events.c.key).where(schema.events.c.key.in_(bindparam("keys", expanding=True)))
-_LATEST: Final = (
-    select(_runs.project_id, _runs.kind, _runs.id, func.max(_runs.attempt))
-    .where(tuple_(_runs.project_id, _runs.kind, _runs.id).in_(bindparam("refs", expanding=True)))
-    .group_by(_runs.project_id, _runs.kind, _runs.id)
+runs_c: Final = schema.runs.c
+_JOURNALED_KEYS: Final = select(schema.events.c.key).where(
+    schema.events.c.key.in_(bindparam("keys", expanding=True))
+)
+_LATEST_ATTEMPTS: Final = (
+    select(runs_c.project_id, runs_c.kind, runs_c.id, func.max(runs_c.attempt))
+    .where(tuple_(runs_c.project_id, runs_c.kind, runs_c.id).in_(bindparam("refs", expanding=True)))
+    .group_by(runs_c.project_id, runs_c.kind, runs_c.id)
 )
 _LATEST_RUNS: Final = select(schema.runs).where(
-    tuple_(_runs.project_id, _runs.kind, _runs.id, _runs.attempt).in_(_LATEST)
+    tuple_(runs_c.project_id, runs_c.kind, runs_c.id, runs_c.attempt).in_(_LATEST_ATTEMPTS)
 )
 # The event is in the journal, as it came; the others are a delivery's own.
-_NOT_KEPT: Final = {"event", "previous", "plain", "instead_of"}
-_NOT_KEPT_BUT_THE_EVENT: Final = _NOT_KEPT - {"event"}
-_RUN_NAME: Final = ("project_id", "kind", "id", "attempt")
+_EXCLUDED_FIELDS: Final = {"event", "previous", "plain", "instead_of"}
+_EXCLUDED_BUT_EVENT: Final = _EXCLUDED_FIELDS - {"event"}
+_RUN_KEY: Final = ("project_id", "kind", "id", "attempt")
 _RUN_STATE: Final = (
     "state",
     "name",
@@ -88,12 +90,12 @@ _ADD_EVENTS: Final = BulkStatement(
         "wire",
     ),
 )
-_ADD_RUNS: Final = BulkStatement(insert(schema.runs), (*_RUN_NAME, *_RUN_STATE))
-_MOVE_RUNS: Final = BulkStatement(
+_ADD_RUNS: Final = BulkStatement(insert(schema.runs), (*_RUN_KEY, *_RUN_STATE))
+_UPDATE_RUNS: Final = BulkStatement(
     update(schema.runs)
-    .where(*(schema.runs.c[name] == bindparam(f"run_{name}") for name in _RUN_NAME))
+    .where(*(schema.runs.c[name] == bindparam(f"run_{name}") for name in _RUN_KEY))
     .values({name: bindparam(name) for name in _RUN_STATE}),
-    (*_RUN_STATE, *(f"run_{name}" for name in _RUN_NAME)),
+    (*_RUN_STATE, *(f"run_{name}" for name in _RUN_KEY)),
 )
 _ADD_NOTIFICATIONS: Final = BulkStatement(
     insert(schema.notifications), ("id", "event_key", "rule", "created_at", "content")
@@ -117,14 +119,14 @@ _ADD_DELIVERIES: Final = BulkStatement(
 _OPEN_RUNS: Final = (
     select(schema.runs)
     .where(
-        _runs.project_id == bindparam("project"), _runs.state.not_in([state.value for state in TERMINAL_STATES])
+        runs_c.project_id == bindparam("project"), runs_c.state.not_in([state.value for state in TERMINAL_STATES])
     )
-    .order_by(_runs.updated_at.desc())
-    .limit(bindparam("most"))
+    .order_by(runs_c.updated_at.desc())
+    .limit(bindparam("limit"))
 )
 # Where several agents share the store, it knows a project before anybody watches it.
-_BEGIN_PROJECT: Final = update(schema.projects).where(schema.projects.c.id == bindparam("project"))
-_SEE_PROJECTS: Final = BulkStatement(
+_START_PROJECT: Final = update(schema.projects).where(schema.projects.c.id == bindparam("project"))
+_UPDATE_SEEN_UNTIL: Final = BulkStatement(
     update(schema.projects)
     .where(schema.projects.c.id == bindparam("project"))
     .values(seen_until=bindparam("seen_until")),
@@ -132,101 +134,103 @@ _SEE_PROJECTS: Final = BulkStatement(
 )
 
 
-def _anywhere(_destination: str) -> BulkRow:
+def _no_placement(_destination: str) -> BulkRow:
     return None, None
 
 
 class Journal:
     """The ingest side of the store.
 
-    ``place`` gives the settings, and the one machine, that the deliveries of a destination are meant for; by
+    ``placement`` gives the settings, and the one machine, that the deliveries of a destination are meant for; by
     default neither.
     """
 
     def __init__(
         self,
         connection: Connection,
-        recent: NotificationCache,
-        place: Callable[[str], BulkRow] = _anywhere,
+        notification_cache: NotificationCache,
+        placement: Callable[[str], BulkRow] = _no_placement,
     ) -> None:
         self._connection = connection
-        self._recent = recent
-        self._place = place
+        self._notification_cache = notification_cache
+        self._placement = placement
 
-    def known_keys(self, keys: Iterable[str]) -> set[str]:
+    def journaled_keys(self, keys: Iterable[str]) -> set[str]:
         """Those of ``keys`` that are journaled."""
         known: set[str] = set()
-        for some in _portions(keys):
-            known.update(self._connection.execute(_KNOWN_KEYS, {"keys": some}).scalars())
+        for batch in _batches(keys):
+            known.update(self._connection.execute(_JOURNALED_KEYS, {"keys": batch}).scalars())
         return known
 
     def latest_runs(self, refs: Iterable[RunRef]) -> dict[RunRef, Run]:
         """The latest attempt of each; what was never seen is left out."""
         found: dict[RunRef, Run] = {}
-        for some in _portions((ref.project_id, ref.kind.value, ref.id) for ref in refs):
-            for row in self._connection.execute(_LATEST_RUNS, {"refs": some}).mappings():
+        for batch in _batches((ref.project_id, ref.kind.value, ref.id) for ref in refs):
+            for row in self._connection.execute(_LATEST_RUNS, {"refs": batch}).mappings():
                 run = _run(row)
                 found[run.ref] = run
         return found
 
-    def open_runs(self, project_id: str, most: int) -> list[Run]:
-        """The project's runs that have not ended, as far as is known; those that moved last, at most ``most``."""
-        rows = self._connection.execute(_OPEN_RUNS, {"project": project_id, "most": most}).mappings()
+    def open_runs(self, project_id: str, limit: int) -> list[Run]:
+        """The project's runs that have not ended, as far as is known; those that moved last, at most ``limit``."""
+        rows = self._connection.execute(_OPEN_RUNS, {"project": project_id, "limit": limit}).mappings()
         return [_run(row) for row in rows]
 
-    def watched(self, project_ids: Iterable[str]) -> dict[str, Watched]:
+    def watch_progress(self, project_ids: Iterable[str]) -> dict[str, WatchProgress]:
         """How far each of the projects is seen; those that never were are left out."""
         columns = schema.projects.c
-        found: dict[str, Watched] = {}
-        for some in _portions(project_ids):
-            seen = select(schema.projects).where(columns.id.in_(some), columns.watched_since.is_not(None))
-            found |= {row.id: Watched(row.seen_until, row.watched_since) for row in self._connection.execute(seen)}
+        found: dict[str, WatchProgress] = {}
+        for batch in _batches(project_ids):
+            seen = select(schema.projects).where(columns.id.in_(batch), columns.watched_since.is_not(None))
+            found |= {
+                row.id: WatchProgress(row.seen_until, row.watched_since) for row in self._connection.execute(seen)
+            }
         return found
 
-    def _begin(self, project: str, moment: datetime) -> None:
+    def _start_project(self, project: str, moment: datetime) -> None:
         seen = {"seen_until": moment, "watched_since": moment}
-        changed = self._connection.execute(_BEGIN_PROJECT.values(seen), {"project": project})
+        changed = self._connection.execute(_START_PROJECT.values(seen), {"project": project})
         if changed.rowcount == 0:
             self._connection.execute(insert(schema.projects), {"id": project, **seen})
 
-    def write(self, changes: Changes, now: datetime) -> int:
+    def write(self, changes: JournalChanges, now: datetime) -> int:
         """Add and change it all; ``now`` is when it was received and from when deliveries are due.
 
         How many notifications are in memory, too, for the one destination that most of them are for.
         """
-        connection, at = self._connection, to_microseconds(now)
-        events = [_event_row(event, at) for event in changes.events]
+        connection, at_us = self._connection, to_microseconds(now)
+        events = [_event_row(event, at_us) for event in changes.events]
         raw = {event.key: event for event in changes.events}
-        notifications = [_notification_row(sent, raw, at) for sent, _ in changes.notifications]
+        notifications = [_notification_row(notification, raw, at_us) for notification, _ in changes.notifications]
         _ADD_EVENTS.run(connection, events)
-        _ADD_RUNS.run(connection, [_run_name(run) + _run_state(run) for run in changes.new_runs])
-        _MOVE_RUNS.run(connection, [_run_state(run) + _run_name(run) for run in changes.moved_runs])
+        _ADD_RUNS.run(connection, [_run_key(run) + _run_state(run) for run in changes.new_runs])
+        _UPDATE_RUNS.run(connection, [_run_state(run) + _run_key(run) for run in changes.updated_runs])
         _ADD_NOTIFICATIONS.run(connection, notifications)
         _ADD_DELIVERIES.run(
             connection,
             [
-                _delivery_row(sent, name, at) + self._place(name)
-                for sent, names in changes.notifications
+                _delivery_row(notification, name, at_us) + self._placement(name)
+                for notification, names in changes.notifications
                 for name in names
             ],
         )
         for project, moment in changes.new_projects.items():
-            self._begin(project, moment)
-        _SEE_PROJECTS.run(
+            self._start_project(project, moment)
+        _UPDATE_SEEN_UNTIL.run(
             connection,
-            [(at, project) for project, at in _with_microseconds(changes.seen_until)],
+            [(at_us, project) for project, at_us in _with_microseconds(changes.seen_until)],
         )
         wires = {key: len(wire) for key, *_, wire in events}
-        kept: Counter[str] = Counter()
-        for (sent, names), (_, key, *_, content) in zip(changes.notifications, notifications, strict=True):
+        cached: Counter[str] = Counter()
+        for (notification, names), (_, key, *_, content) in zip(changes.notifications, notifications, strict=True):
             for name in names:
-                kept[name] += self._recent.add(name, sent, wires[key] + len(content))
-        return max(kept.values(), default=0)
+                cached[name] += self._notification_cache.add(name, notification, wires[key] + len(content))
+        return max(cached.values(), default=0)
 
 
-def _portions(items: Iterable[Any]) -> Iterable[list[Any]]:
-    rest = iter(items)
-    while portion := list(islice(rest, _ASKED_AT_ONCE)):
+def _batches(items: Iterable[Any]) -> Iterable[list[Any]]:
+    remaining = iter(items)
+    while portion := list(islice(remaining, _MAX_BATCH)):
         yield portion
 
 
@@ -234,7 +238,7 @@ def _with_microseconds(moments: Mapping[str, datetime]) -> Iterable[tuple[str, i
     return [(project, to_microseconds(moment)) for project, moment in moments.items()]
 
 
-def _event_row(event: Event, at: int) -> BulkRow:
+def _event_row(event: Event, at_us: int) -> BulkRow:
     return (
         event.key,
         event.project_id,
@@ -242,13 +246,13 @@ def _event_row(event: Event, at: int) -> BulkRow:
         event.family.value,
         event.run_id,
         to_microseconds(event.timestamp),
-        at,
+        at_us,
         event.caught_up,
         event.wire_json,
     )
 
 
-def _run_name(run: Run) -> BulkRow:
+def _run_key(run: Run) -> BulkRow:
     return (run.project_id, run.kind.value, run.id, run.attempt)
 
 
@@ -275,22 +279,22 @@ def _run(row: RowMapping) -> Run:
     return Run(**{**row, "kind": Family(row["kind"]), "state": RunState(row["state"])})
 
 
-def _notification_row(notification: Notification, raw: Mapping[str, Event], at: int) -> BulkRow:
+def _notification_row(notification: Notification, raw: Mapping[str, Event], at_us: int) -> BulkRow:
     event = notification.event
     # An event that is shown otherwise than it came cannot be shown so again by what is in the journal alone.
-    left_out = _NOT_KEPT if raw.get(event.key) is event else _NOT_KEPT_BUT_THE_EVENT
-    return (notification.id, event.key, notification.rule, at, notification.model_dump_json(exclude=left_out))
+    excluded = _EXCLUDED_FIELDS if raw.get(event.key) is event else _EXCLUDED_BUT_EVENT
+    return (notification.id, event.key, notification.rule, at_us, notification.model_dump_json(exclude=excluded))
 
 
-def _delivery_row(notification: Notification, destination: str, at: int) -> BulkRow:
+def _delivery_row(notification: Notification, destination: str, at_us: int) -> BulkRow:
     return (
         notification.id,
         destination,
         notification.thread,
         DeliveryState.QUEUED.value,
-        at,
+        at_us,
         0,
         0,
-        at,
+        at_us,
         notification.severity.value,
     )

@@ -22,7 +22,12 @@ from aintandem_notify.store.engine import schema
 from aintandem_notify.store.engine.schema import to_microseconds
 from aintandem_notify.store.tables.bulk_statement import BulkStatement
 from aintandem_notify.store.tables.bulk_statement import Row as BulkRow
-from aintandem_notify.store.tables.delivery_states import CONTENTS, QUEUED, DeliveryState, bury
+from aintandem_notify.store.tables.delivery_states import (
+    NOTIFICATION_CONTENTS,
+    QUEUED_AT_DESTINATION,
+    DeliveryState,
+    mark_dead,
+)
 from aintandem_notify.store.tables.notification_cache import NotificationCache
 
 log = get_logger(__name__)
@@ -66,7 +71,7 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
+class QueueSummary:
     """What waits at a destination; ``oldest`` is since when the oldest one waits."""
 
     destination: str
@@ -74,90 +79,90 @@ class Queue:
     oldest: datetime
 
 
-_mine: Final = schema.deliveries.c
-_earlier: Final = schema.deliveries.alias("earlier")
+deliveries_c: Final = schema.deliveries.c
+earlier_deliveries: Final = schema.deliveries.alias("earlier")
 
 
-def _waits(columns: Any) -> Any:
+def _is_not_due(columns: Any) -> Any:
     """Not due yet. A time beyond every pause we give comes from a clock that was set back: that is due."""
     return and_(columns.due_at > bindparam("now"), columns.due_at <= bindparam("horizon"))
 
 
-_BLOCKED: Final = exists().where(
-    _earlier.c.destination == _mine.destination,
-    _earlier.c.thread == _mine.thread,
-    _earlier.c.state == DeliveryState.QUEUED.value,
-    _earlier.c.id < _mine.id,
-    _waits(_earlier.c),
+_IS_BLOCKED: Final = exists().where(
+    earlier_deliveries.c.destination == deliveries_c.destination,
+    earlier_deliveries.c.thread == deliveries_c.thread,
+    earlier_deliveries.c.state == DeliveryState.QUEUED.value,
+    earlier_deliveries.c.id < deliveries_c.id,
+    _is_not_due(earlier_deliveries.c),
 )
-CLAIM: Final = (
+DUE_DELIVERIES: Final = (
     select(
-        _mine.id,
-        _mine.notification_id,
-        _mine.created_at,
-        _mine.attempts,
-        _mine.fault,
-        _mine.fault_count,
-        _mine.plain,
-        _mine.instead_of,
+        deliveries_c.id,
+        deliveries_c.notification_id,
+        deliveries_c.created_at,
+        deliveries_c.attempts,
+        deliveries_c.fault,
+        deliveries_c.fault_count,
+        deliveries_c.plain,
+        deliveries_c.instead_of,
         schema.receipts.c.receipt,
     )
     .select_from(
         schema.deliveries.outerjoin(
             schema.receipts,
             and_(
-                schema.receipts.c.destination == _mine.destination,
-                schema.receipts.c.thread == _mine.thread,
+                schema.receipts.c.destination == deliveries_c.destination,
+                schema.receipts.c.thread == deliveries_c.thread,
             ),
         )
     )
     .where(
-        QUEUED,
-        or_(_mine.due_at <= bindparam("now"), _mine.due_at > bindparam("horizon")),
-        ~_BLOCKED,
+        QUEUED_AT_DESTINATION,
+        or_(deliveries_c.due_at <= bindparam("now"), deliveries_c.due_at > bindparam("horizon")),
+        ~_IS_BLOCKED,
     )
-    .order_by(_mine.id)
-    .limit(bindparam("most"))
+    .order_by(deliveries_c.id)
+    .limit(bindparam("limit"))
 )
-_CLAIM_OF_THREAD: Final = CLAIM.where(_mine.thread == bindparam("thread"))
-_NEXT_DUE: Final = select(func.min(_mine.due_at)).where(QUEUED, _waits(_mine))
-SETTLED: Final = ("state", "due_at", "attempts", "fault", "fault_count", "reason", "settled_at", "plain")
-_SETTLE: Final = BulkStatement(
+_DUE_IN_THREAD: Final = DUE_DELIVERIES.where(deliveries_c.thread == bindparam("thread"))
+_NEXT_DUE: Final = select(func.min(deliveries_c.due_at)).where(QUEUED_AT_DESTINATION, _is_not_due(deliveries_c))
+SETTLED_COLUMNS: Final = ("state", "due_at", "attempts", "fault", "fault_count", "reason", "settled_at", "plain")
+_UPDATE_SETTLED: Final = BulkStatement(
     update(schema.deliveries)
-    .where(_mine.id == bindparam("delivery"))
-    .values({name: bindparam(name) for name in SETTLED}),
-    (*SETTLED, "delivery"),
+    .where(deliveries_c.id == bindparam("delivery"))
+    .values({name: bindparam(name) for name in SETTLED_COLUMNS}),
+    (*SETTLED_COLUMNS, "delivery"),
 )
 _QUEUES: Final = (
-    select(_mine.destination, func.count(), func.min(_mine.created_at))
-    .where(_mine.state == DeliveryState.QUEUED.value)
-    .group_by(_mine.destination)
-    .order_by(_mine.destination)
+    select(deliveries_c.destination, func.count(), func.min(deliveries_c.created_at))
+    .where(deliveries_c.state == DeliveryState.QUEUED.value)
+    .group_by(deliveries_c.destination)
+    .order_by(deliveries_c.destination)
 )
-_theirs: Final = schema.receipts.c
+receipts_c: Final = schema.receipts.c
 
 
 class Outbox:
     """The delivery side of the store."""
 
-    def __init__(self, connection: Connection, recent: NotificationCache) -> None:
+    def __init__(self, connection: Connection, notification_cache: NotificationCache) -> None:
         self._connection = connection
-        self._recent = recent
+        self._notification_cache = notification_cache
 
     def claim(
-        self, destination: str, *, most: int, now: datetime, horizon: datetime, thread: str | None = None
+        self, destination: str, *, limit: int, now: datetime, horizon: datetime, thread: str | None = None
     ) -> list[Claim]:
-        """Up to ``most`` due deliveries in order; one whose thread has an earlier one waiting is left out.
+        """Up to ``limit`` due deliveries in order; one whose thread has an earlier one waiting is left out.
 
         ``horizon`` is the latest due time that can be honest: now and the longest pause. ``previous`` is the
         receipt that the thread has in the store at this moment. One that cannot be read back is made dead. With a
         ``thread`` a store with one owner leaves all others waiting.
         """
-        asked: dict[str, Any] = {"name": destination, "most": most, "now": now, "horizon": horizon}
+        parameters: dict[str, Any] = {"name": destination, "limit": limit, "now": now, "horizon": horizon}
         if thread is not None:
-            asked["thread"] = thread
+            parameters["thread"] = thread
         while True:
-            rows = self._pick(asked)
+            rows = self._select_due(parameters)
             found = self._notifications(destination, [row.notification_id for row in rows])
             claims, unreadable = [], []
             for row in rows:
@@ -167,29 +172,31 @@ class Outbox:
                     unreadable.append(row.id)
             if not unreadable:
                 return claims
-            bury(self._connection, unreadable, now, "cannot be read back from the store")
+            mark_dead(self._connection, unreadable, now, "cannot be read back from the store")
 
-    def _pick(self, asked: Mapping[str, Any]) -> Sequence[Any]:
+    def _select_due(self, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """What is due, in order."""
-        return self._connection.execute(_CLAIM_OF_THREAD if "thread" in asked else CLAIM, asked).all()
+        return self._connection.execute(
+            _DUE_IN_THREAD if "thread" in parameters else DUE_DELIVERIES, parameters
+        ).all()
 
-    def waiting(self, destinations: Sequence[str]) -> set[str]:
+    def destinations_with_work(self, destinations: Sequence[str]) -> set[str]:
         """Those of the destinations that may have something that nobody told this agent of."""
         return set(destinations)
 
-    def put_back(self, destination: str) -> None:
+    def release_claims(self, destination: str) -> None:
         """What was claimed for this destination and is not in hand any more is free again."""
 
-    def _record(self, rows: Sequence[BulkRow]) -> None:
+    def _update_settled(self, rows: Sequence[BulkRow]) -> None:
         """How the deliveries stand, as ``_settled_row`` has it."""
-        _SETTLE.run(self._connection, rows)
+        _UPDATE_SETTLED.run(self._connection, rows)
 
     def _notifications(self, destination: str, ids: Sequence[str]) -> dict[str, Notification]:
         """By their ids, from memory where they are there; what cannot be read back is left out."""
-        found = {one: kept for one in ids if (kept := self._recent.get(destination, one))}
+        found = {one: kept for one in ids if (kept := self._notification_cache.get(destination, one))}
         missing = [one for one in ids if one not in found]
         if missing:
-            for row in self._connection.execute(CONTENTS, {"ids": missing}).all():
+            for row in self._connection.execute(NOTIFICATION_CONTENTS, {"ids": missing}).all():
                 with suppress(ValueError):
                     found[row.id] = _notification(row)
         return found
@@ -203,26 +210,26 @@ class Outbox:
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
         """Record how tries went."""
-        self._record([_settled_row(settlement) for settlement in settlements])
+        self._update_settled([_settled_row(settlement) for settlement in settlements])
         for settlement in settlements:
             if settlement.state is not DeliveryState.QUEUED:
-                self._recent.remove(settlement.claim.destination, settlement.claim.notification.id)
+                self._notification_cache.remove(settlement.claim.destination, settlement.claim.notification.id)
             if settlement.receipt is not None:
-                self._keep_receipt(settlement, settlement.receipt)
+                self._store_receipt(settlement, settlement.receipt)
 
-    def queues(self) -> dict[str, Queue]:
+    def queues(self) -> dict[str, QueueSummary]:
         """Every destination that has something waiting, also those that no config names any more."""
         return {
-            destination: Queue(destination, count, oldest)
+            destination: QueueSummary(destination, count, oldest)
             for destination, count, oldest in self._connection.execute(_QUEUES)
         }
 
-    def _keep_receipt(self, settlement: Settlement, receipt: Mapping[str, Any]) -> None:
+    def _store_receipt(self, settlement: Settlement, receipt: Mapping[str, Any]) -> None:
         claim = settlement.claim
         row = {"receipt": to_json(receipt).decode(), "updated_at": settlement.at}
         changed = self._connection.execute(
             update(schema.receipts)
-            .where(_theirs.destination == claim.destination, _theirs.thread == claim.notification.thread)
+            .where(receipts_c.destination == claim.destination, receipts_c.thread == claim.notification.thread)
             .values(row)
         )
         if changed.rowcount == 0:
@@ -234,8 +241,8 @@ def _notification(row: Any) -> Notification:
     """As it was made, without what has become known as a secret since then."""
     content = from_json(row.content)
     event = restore_event(from_json(row.wire), row.key)
-    if (told := content.get("event")) is not None:
-        shown_then = restore_event(told, row.key)
+    if (stored_event := content.get("event")) is not None:
+        shown_then = restore_event(stored_event, row.key)
         event = shown_then if type(shown_then) is type(event) else redact_event(event)
     notification = Notification.model_validate(content | {"event": event})
     if not may_hold_secret(f"{row.content}\n{row.wire}"):

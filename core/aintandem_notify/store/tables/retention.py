@@ -28,10 +28,10 @@ from aintandem_notify.domain.runs import TERMINAL_STATES
 from aintandem_notify.store.engine import schema
 from aintandem_notify.store.tables.delivery_states import DeliveryState
 
-OUTPUT_KEPT: Final = timedelta(hours=1)
+OUTPUT_RETENTION: Final = timedelta(hours=1)
 """How long an ``output`` event stays in the journal once its deliveries have ended; there may be millions."""
 
-TAIL_KEPT: Final = timedelta(days=1)
+OUTPUT_TAIL_RETENTION: Final = timedelta(days=1)
 """How long an ended run keeps its last lines of output; a late event of it may still want them."""
 
 SEEN_MARGIN: Final = timedelta(hours=1)
@@ -41,24 +41,24 @@ REST can list it for ever, and catching up takes it for old."""
 PRUNE_LOCK: Final = int.from_bytes(b"AINTprun", "big") >> 1
 """The advisory lock under which agents that share a PostgreSQL take turns."""
 
-_OVER: Final = tuple(state.value for state in TERMINAL_STATES)
-_deliveries: Final = schema.deliveries.c
-_notifications: Final = schema.notifications.c
-_events: Final = schema.events.c
-_runs: Final = schema.runs.c
-_receipts: Final = schema.receipts.c
-_gates: Final = schema.gates.c
-_REF: Final = (_runs.project_id, _runs.kind, _runs.id)
-_QUEUED: Final = _deliveries.state == DeliveryState.QUEUED.value
+_TERMINAL: Final = tuple(state.value for state in TERMINAL_STATES)
+deliveries_c: Final = schema.deliveries.c
+notifications_c: Final = schema.notifications.c
+events_c: Final = schema.events.c
+runs_c: Final = schema.runs.c
+receipts_c: Final = schema.receipts.c
+gates_c: Final = schema.gates.c
+_RUN_REF: Final = (runs_c.project_id, runs_c.kind, runs_c.id)
+_IS_QUEUED: Final = deliveries_c.state == DeliveryState.QUEUED.value
 # What is deleted is asked for these once more: where several agents share the store, somebody may just have queued
 # again what had ended.
-_HAS_DELIVERY: Final = exists().where(_deliveries.notification_id == _notifications.id)
-_HAS_NOTIFICATION: Final = exists().where(_notifications.event_key == _events.key)
+_HAS_DELIVERY: Final = exists().where(deliveries_c.notification_id == notifications_c.id)
+_HAS_NOTIFICATION: Final = exists().where(notifications_c.event_key == events_c.key)
 # Written out, so that SQLite sees that the index of these events alone will do.
-_IS_OUTPUT: Final[ColumnElement[bool]] = _events.type == literal_column("'output'")
+_IS_OUTPUT: Final[ColumnElement[bool]] = events_c.type == literal_column("'output'")
 
 
-def _moved(of: Any) -> ColumnElement[datetime]:
+def _last_activity(of: Any) -> ColumnElement[datetime]:
     """When an attempt was heard of last; NULL when no event of it told the time."""
     return func.coalesce(of.ended_at, of.updated_at, of.started_at, of.created_at, type_=schema.UtcTimestamp)
 
@@ -68,12 +68,12 @@ def _between(name: ColumnElement[Any], rows: Sequence[Any]) -> ColumnElement[boo
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What is older than ``keep`` goes; at most ``most`` rows are looked at in a step."""
+class PruneLimits:
+    """What is older than ``keep`` goes; at most ``batch_size`` rows are looked at in a step."""
 
     now: datetime
     keep: timedelta
-    most: int = 200
+    batch_size: int = 200
 
     @property
     def before(self) -> datetime:
@@ -82,7 +82,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PruneResult:
     """``removed`` rows of those that the step is about; ``after``: where the next one goes on, None at the end."""
 
     removed: int
@@ -95,115 +95,122 @@ class Retention:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def is_our_turn(self) -> bool:
+    def try_prune_lock(self) -> bool:
         """Whether no other agent is at it in this moment; until the end of the transaction none will be."""
         if self._connection.dialect.name != "postgresql":
             return True
         return bool(self._connection.execute(text(f"SELECT pg_try_advisory_xact_lock({PRUNE_LOCK})")).scalar())
 
-    def outputs(self, limits: Limits, after: Any) -> Page:
+    def prune_outputs(self, limits: PruneLimits, after: Any) -> PruneResult:
         """``output`` events whose deliveries have ended, with those and their notifications."""
-        page = select(_events.id, _events.key).where(
-            _IS_OUTPUT, _events.id > (after or 0), _events.received_at < limits.now - OUTPUT_KEPT
+        page = select(events_c.id, events_c.key).where(
+            _IS_OUTPUT, events_c.id > (after or 0), events_c.received_at < limits.now - OUTPUT_RETENTION
         )
-        rows = self._rows(page.order_by(_events.id).limit(limits.most))
+        rows = self._rows(page.order_by(events_c.id).limit(limits.batch_size))
         keys = [row.key for row in rows]
-        of_these = select(_notifications.id, _notifications.event_key).where(_notifications.event_key.in_(keys))
+        of_these = select(notifications_c.id, notifications_c.event_key).where(notifications_c.event_key.in_(keys))
         notes = self._rows(of_these)
         ids = [note.id for note in notes]
-        waiting = select(_deliveries.notification_id).where(_deliveries.notification_id.in_(ids), _QUEUED)
-        held = set(self._connection.execute(waiting).scalars())
-        busy = {note.event_key for note in notes if note.id in held}
+        waiting = select(deliveries_c.notification_id).where(deliveries_c.notification_id.in_(ids), _IS_QUEUED)
+        queued_ids = set(self._connection.execute(waiting).scalars())
+        busy = {note.event_key for note in notes if note.id in queued_ids}
         over = [note.id for note in notes if note.event_key not in busy]
-        self._delete(schema.deliveries, and_(_deliveries.notification_id.in_(over), ~_QUEUED))
-        self._delete(schema.notifications, and_(_notifications.id.in_(over), ~_HAS_DELIVERY))
+        self._delete(schema.deliveries, and_(deliveries_c.notification_id.in_(over), ~_IS_QUEUED))
+        self._delete(schema.notifications, and_(notifications_c.id.in_(over), ~_HAS_DELIVERY))
         free = [key for key in keys if key not in busy]
-        removed = self._delete(schema.events, and_(_events.key.in_(free), ~_HAS_NOTIFICATION))
-        return Page(removed, _next(rows, limits, lambda row: row.id))
+        removed = self._delete(schema.events, and_(events_c.key.in_(free), ~_HAS_NOTIFICATION))
+        return PruneResult(removed, _resume_after(rows, limits, lambda row: row.id))
 
-    def deliveries(self, limits: Limits, after: Any) -> Page:  # noqa: ARG002  # what was there is gone
+    def prune_deliveries(self, limits: PruneLimits, after: Any) -> PruneResult:  # noqa: ARG002  # what was there is gone
         """Deliveries that ended, and what only they needed: notifications and their events."""
-        page = select(_deliveries.id, _deliveries.notification_id).where(
-            _deliveries.settled_at < limits.before, ~_QUEUED
+        page = select(deliveries_c.id, deliveries_c.notification_id).where(
+            deliveries_c.settled_at < limits.before, ~_IS_QUEUED
         )
-        rows = self._rows(page.order_by(_deliveries.settled_at).limit(limits.most))
+        rows = self._rows(page.order_by(deliveries_c.settled_at).limit(limits.batch_size))
         if not rows:
-            return Page(0)
-        removed = self._delete(schema.deliveries, and_(_deliveries.id.in_([row.id for row in rows]), ~_QUEUED))
+            return PruneResult(0)
+        removed = self._delete(schema.deliveries, and_(deliveries_c.id.in_([row.id for row in rows]), ~_IS_QUEUED))
         orphans = self._rows(
-            select(_notifications.id, _notifications.event_key).where(
-                _notifications.id.in_({row.notification_id for row in rows}),
+            select(notifications_c.id, notifications_c.event_key).where(
+                notifications_c.id.in_({row.notification_id for row in rows}),
                 ~_HAS_DELIVERY,
             )
         )
-        self._delete(schema.notifications, _notifications.id.in_([row.id for row in orphans]))
+        self._delete(schema.notifications, notifications_c.id.in_([row.id for row in orphans]))
         self._delete(
             schema.events,
             and_(
-                _events.key.in_({row.event_key for row in orphans}),
-                _events.received_at < limits.before,
+                events_c.key.in_({row.event_key for row in orphans}),
+                events_c.received_at < limits.before,
                 ~_HAS_NOTIFICATION,
             ),
         )
-        return Page(removed, _next(rows, limits, lambda _row: True))
+        return PruneResult(removed, _resume_after(rows, limits, lambda _row: True))
 
-    def events(self, limits: Limits, after: Any) -> Page:
+    def prune_events(self, limits: PruneLimits, after: Any) -> PruneResult:
         """Events that led to no notification, or to none that is still there."""
-        page = select(_events.id, _events.received_at).where(_events.id > (after or 0))
-        rows = self._rows(page.order_by(_events.id).limit(limits.most))
+        page = select(events_c.id, events_c.received_at).where(events_c.id > (after or 0))
+        rows = self._rows(page.order_by(events_c.id).limit(limits.batch_size))
         old = [row.id for row in rows if row.received_at < limits.before]
-        unneeded = ~exists().where(_notifications.event_key == _events.key)
-        removed = self._delete(schema.events, and_(_events.id.in_(old), unneeded)) if old else 0
+        unneeded = ~exists().where(notifications_c.event_key == events_c.key)
+        removed = self._delete(schema.events, and_(events_c.id.in_(old), unneeded)) if old else 0
         # They came in the order of their ids: where none is old, none behind it is.
-        return Page(removed, _next(rows, limits, lambda row: row.id) if old else None)
+        return PruneResult(removed, _resume_after(rows, limits, lambda row: row.id) if old else None)
 
-    def runs(self, limits: Limits, after: Any) -> Page:
+    def prune_runs(self, limits: PruneLimits, after: Any) -> PruneResult:
         """Attempts of runs that ended, and the last output of those that ended not so long ago."""
-        page = select(*_REF, _runs.attempt).order_by(*_REF, _runs.attempt).limit(limits.most)
+        page = select(*_RUN_REF, runs_c.attempt).order_by(*_RUN_REF, runs_c.attempt).limit(limits.batch_size)
         if after is not None:
-            page = page.where(tuple_(*_REF, _runs.attempt) > after)
+            page = page.where(tuple_(*_RUN_REF, runs_c.attempt) > after)
         rows = self._rows(page)
         removed = 0
         if rows:
-            within = _between(tuple_(*_REF, _runs.attempt), rows)
-            removed = self._forget_runs(within, limits.before)
-            tail_over = _moved(_runs) < limits.now - TAIL_KEPT
-            tailed = and_(within, _runs.state.in_(_OVER), tail_over, _runs.output_tail != "")
+            within = _between(tuple_(*_RUN_REF, runs_c.attempt), rows)
+            removed = self._delete_runs(within, limits.before)
+            tail_over = _last_activity(runs_c) < limits.now - OUTPUT_TAIL_RETENTION
+            tailed = and_(within, runs_c.state.in_(_TERMINAL), tail_over, runs_c.output_tail != "")
             self._connection.execute(update(schema.runs).where(tailed).values(output_tail=""))
-        return Page(removed, _next(rows, limits, tuple))
+        return PruneResult(removed, _resume_after(rows, limits, tuple))
 
-    def _forget_runs(self, within: ColumnElement[bool], before: datetime) -> int:
+    def _delete_runs(self, within: ColumnElement[bool], before: datetime) -> int:
         """The attempts of runs that ended before then with all their attempts, and well before they were seen."""
         other, project = schema.runs.alias("other").c, schema.projects.c
-        same = and_(*(other[column.name] == column for column in _REF))
-        goes_on = exists().where(same, or_(other.state.not_in(_OVER), _moved(other) >= before))
+        same = and_(*(other[column.name] == column for column in _RUN_REF))
+        goes_on = exists().where(same, or_(other.state.not_in(_TERMINAL), _last_activity(other) >= before))
         margin: ColumnElement[int] = literal_column(str(SEEN_MARGIN // timedelta(microseconds=1)))
-        unseen = exists().where(project.id == _runs.project_id, project.seen_until <= _moved(_runs) + margin)
-        over = and_(_runs.state.in_(_OVER), _moved(_runs) < before)
+        unseen = exists().where(
+            project.id == runs_c.project_id, project.seen_until <= _last_activity(runs_c) + margin
+        )
+        over = and_(runs_c.state.in_(_TERMINAL), _last_activity(runs_c) < before)
         return self._delete(schema.runs, and_(within, over, ~goes_on, ~unseen))
 
-    def receipts(self, limits: Limits, after: Any) -> Page:
+    def prune_receipts(self, limits: PruneLimits, after: Any) -> PruneResult:
         """Receipts of threads that have nothing more to send."""
-        name = tuple_(_receipts.destination, _receipts.thread)
-        page = select(_receipts.destination, _receipts.thread).order_by(*name.clauses).limit(limits.most)
+        name = tuple_(receipts_c.destination, receipts_c.thread)
+        page = select(receipts_c.destination, receipts_c.thread).order_by(*name.clauses).limit(limits.batch_size)
         if after is not None:
             page = page.where(name > after)
         rows = self._rows(page)
         if not rows:
-            return Page(0)
+            return PruneResult(0)
         waiting = exists().where(
-            _deliveries.destination == _receipts.destination, _deliveries.thread == _receipts.thread, _QUEUED
+            deliveries_c.destination == receipts_c.destination,
+            deliveries_c.thread == receipts_c.thread,
+            _IS_QUEUED,
         )
-        old = and_(_between(name, rows), _receipts.updated_at < limits.before, ~waiting)
-        return Page(self._delete(schema.receipts, old), _next(rows, limits, tuple))
+        old = and_(_between(name, rows), receipts_c.updated_at < limits.before, ~waiting)
+        return PruneResult(self._delete(schema.receipts, old), _resume_after(rows, limits, tuple))
 
-    def gates(self, limits: Limits, configured: Collection[str]) -> Page:
+    def prune_gates(self, limits: PruneLimits, configured: Collection[str]) -> PruneResult:
         """How destinations stood that nobody has configured any more and that have no queue; there are few."""
-        theirs = schema.agent_destinations.c
-        shared = exists().where(theirs.destination == _gates.destination, theirs.variant == _gates.variant)
-        used = or_(and_(_gates.variant == "", _gates.destination.in_(configured)), shared)
-        waiting = exists().where(_deliveries.destination == _gates.destination, _QUEUED)
-        return Page(self._delete(schema.gates, and_(_gates.updated_at < limits.before, ~used, ~waiting)))
+        agent_destinations_c = schema.agent_destinations.c
+        shared = exists().where(
+            agent_destinations_c.destination == gates_c.destination,
+            agent_destinations_c.variant == gates_c.variant,
+        )
+        used = or_(and_(gates_c.variant == "", gates_c.destination.in_(configured)), shared)
+        waiting = exists().where(deliveries_c.destination == gates_c.destination, _IS_QUEUED)
+        return PruneResult(self._delete(schema.gates, and_(gates_c.updated_at < limits.before, ~used, ~waiting)))
 
     def _rows(self, query: Any) -> Sequence[Any]:
         return self._connection.execute(query).all()
@@ -212,18 +219,18 @@ class Retention:
         return self._connection.execute(delete(table).where(where)).rowcount
 
 
-def _next(rows: Sequence[Any], limits: Limits, place: Callable[[Any], Any]) -> Any:
+def _resume_after(rows: Sequence[Any], limits: PruneLimits, position_of: Callable[[Any], Any]) -> Any:
     """Where to go on; None when this page was not full."""
-    return place(rows[-1]) if len(rows) == limits.most else None
+    return position_of(rows[-1]) if len(rows) == limits.batch_size else None
 
 
-Walk = Callable[[Retention, Limits, Any], Page]
+PruneStep = Callable[[Retention, PruneLimits, Any], PruneResult]
 
-WALKS: Final[Mapping[str, Walk]] = {
-    "outputs": Retention.outputs,
-    "deliveries": Retention.deliveries,
-    "events": Retention.events,
-    "runs": Retention.runs,
-    "receipts": Retention.receipts,
+PRUNE_STEPS: Final[Mapping[str, PruneStep]] = {
+    "outputs": Retention.prune_outputs,
+    "deliveries": Retention.prune_deliveries,
+    "events": Retention.prune_events,
+    "runs": Retention.prune_runs,
+    "receipts": Retention.prune_receipts,
 }
 """What goes first makes the rest free."""
