@@ -29,7 +29,7 @@ def redact_event(event: Event, before: str = "") -> Event:
         instead["output"] = piece
     if not instead and not may_hold_secret(event.wire_json):
         return event
-    told = event.retold(redact_values, instead)
+    told = event.map_values(redact_values, instead)
     return event if told.wire() == event.wire() else told
 
 
@@ -144,7 +144,7 @@ def strip_texts(notification: Notification) -> Notification:
             "body": WITHHELD_BODY,
             "fields": (),
             "url": None,
-            "event": notification.event.bare(),
+            "event": notification.event.without_texts(),
             "run": _if_any(strip_run_texts, notification.run),
             "project": _if_any(lambda project: Project(id=project.id, name=project.id), notification.project),
         }

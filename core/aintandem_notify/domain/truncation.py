@@ -71,7 +71,7 @@ def fit_event(event: Event, most: int) -> Event:
         return event
     for size in EVENT_TEXT_LENGTHS:
         # To look for secrets takes time, so it is done once, when the size is known.
-        roughly = event.retold(partial(truncate_texts, head=size, tail=size, by=_roughly_cut))
+        roughly = event.map_values(partial(truncate_texts, head=size, tail=size, by=_roughly_cut))
         if len(roughly.wire_json) <= most:
-            return event.retold(partial(truncate_texts, head=size, tail=size))
-    return event.bare()
+            return event.map_values(partial(truncate_texts, head=size, tail=size))
+    return event.without_texts()

@@ -99,7 +99,7 @@ class Submission:
         if self.seen:
             yield Submission(self.project, seen=self.seen)
 
-    def bare(self) -> "Submission":
+    def without_texts(self) -> "Submission":
         """The same without any text from outside: what happened to which run, and when."""
         look = self.look and replace(
             self.look,
@@ -108,7 +108,7 @@ class Submission:
                 for seen in self.look.observations
             ),
         )
-        return replace(self, events=[event.bare() for event in self.events], look=look)
+        return replace(self, events=[event.without_texts() for event in self.events], look=look)
 
 
 @dataclass(slots=True)

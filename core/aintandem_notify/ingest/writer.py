@@ -238,7 +238,7 @@ class Ingest:
     async def _store_plainly(self, batch: Sequence[Submission], now: datetime, error: Exception) -> list[Plan]:
         """One event without its texts, with which something is wrong: that it happened is told all the same."""
         self._report("an event cannot be taken in as it is and is told without its texts", batch, error)
-        bare = [handed.bare() for handed in batch]
+        bare = [handed.without_texts() for handed in batch]
         try:
             return [await self._storage.run(lambda store: self._transact(store, bare, now, plainly=True))]
         except Exception as again:  # nothing is left that could be told of it

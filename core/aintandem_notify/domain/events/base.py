@@ -151,7 +151,7 @@ class Event(BaseModel):
         """The id of the task, workflow execution or sandbox; None for events that are about no run."""
         return None
 
-    def retold(self, change: Callable[[Any], Any], instead: Mapping[str, Any] | None = None) -> Self:
+    def map_values(self, change: Callable[[Any], Any], instead: Mapping[str, Any] | None = None) -> Self:
         """The same event in other words: every value goes through ``change`` but those of its ``identity``.
 
         Fields in ``instead`` get what it has for them. Key, type, ids and time stay, and nothing is validated
@@ -178,7 +178,7 @@ class Event(BaseModel):
         fields.pop("wire_json", None)
         return told
 
-    def bare(self) -> Self:
+    def without_texts(self) -> Self:
         """The same event, by its ``identity`` alone; what else its type needs is ``"?"``, or empty."""
         fields = type(self).model_fields
         wire: dict[str, Any] = {"type": self.type, "timestamp": self.timestamp.isoformat()}

@@ -71,7 +71,7 @@ class FrameReader:
         except BaseException as error:
             if not is_out_of_memory(error):
                 raise
-            shorter = event.bare()
+            shorter = event.without_texts()
         if shorter is not event:
             self.flaws[TRUNCATED] += 1
             if self.flaws[TRUNCATED] == 1:
