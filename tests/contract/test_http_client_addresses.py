@@ -18,7 +18,7 @@ from aintandem_notify.config import DIRECT, Outbound
 from aintandem_notify.errors import HttpFailed
 from aintandem_notify.http_client import HttpClient, addresses
 from aintandem_notify.http_client.addresses import forbidden_kind
-from aintandem_notify.http_client.dialling import ATTEMPT_DELAY_S, MAX_PARALLEL_ATTEMPTS, race
+from aintandem_notify.http_client.tcp_connect import ATTEMPT_DELAY_S, MAX_PARALLEL_ATTEMPTS, race
 from support.http_server import Reply, open_server
 
 # What no list has to name: each is of a kind, or leads to an IPv4 address that is.

@@ -136,7 +136,7 @@ def test_every_flaw_is_in_the_table_above() -> None:
 
 @pytest.mark.parametrize(
     "place",
-    ["aintandem_notify.foundation.foreign_json.from_json", "aintandem_notify.domain.events.parsing.event_from"],
+    ["aintandem_notify.foundation.untrusted_json.from_json", "aintandem_notify.domain.events.parsing.event_from"],
 )
 def test_a_frame_that_there_is_no_memory_for_is_no_event(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:

@@ -18,7 +18,7 @@ from aintandem_notify.errors import (
     NotFound,
     ServerTrouble,
 )
-from aintandem_notify.foundation.foreign_json import MAX_VALUES
+from aintandem_notify.foundation.untrusted_json import MAX_VALUES
 from aintandem_notify.http_client import HttpAnswer
 from aintandem_notify.orchestrator.protocol.responses import (
     MAX_MESSAGE_LENGTH,

@@ -13,8 +13,8 @@ import trio
 
 from aintandem_notify import log
 from aintandem_notify.errors import TokenStoreError
-from aintandem_notify.foundation.foreign_json import read_json
 from aintandem_notify.foundation.private_folders import make_folder
+from aintandem_notify.foundation.untrusted_json import read_json
 from aintandem_notify.orchestrator import StoredTokens, TokenStore
 
 FOREIGN_PERMISSIONS: Final = 0o077

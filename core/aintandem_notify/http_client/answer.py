@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from aintandem_notify.foundation.foreign_json import read_json
+from aintandem_notify.foundation.untrusted_json import read_json
 from aintandem_notify.log import redact_to_one_line
 
 MAX_RETRY_AFTER_S: Final = 86400.0
@@ -41,8 +41,8 @@ class HttpAnswer:
     def json(self) -> Any:
         """The body's JSON value; raises ValueError when there is none, also for a truncated body.
 
-        Also for one that is nested too deep or has too many values (``foreign_json``). Bytes that are no UTF-8 and
-        halves of characters become U+FFFD, so that what comes out can be stored.
+        It raises ValueError also for a body that is nested too deep or has too many values (``untrusted_json``).
+        Bytes that are not UTF-8 and lone surrogates become U+FFFD, so that the value can be stored.
         """
         return read_json(self.body, strict=False)
 

@@ -12,7 +12,7 @@ import httpcore
 import trio
 
 from aintandem_notify.config import Outbound
-from aintandem_notify.http_client.dialling import connect, describe_os_error
+from aintandem_notify.http_client.tcp_connect import connect, describe_os_error
 
 MAX_READ_BYTES: Final = 16384
 """Bytes that are read at a time; before more are, others have their turn. A few thousand tiny chunks or interim

@@ -19,7 +19,7 @@ from aintandem_notify.control.schemas import (
     StatusResponse,
 )
 from aintandem_notify.errors import HttpFailed
-from aintandem_notify.foundation.foreign_json import read_json
+from aintandem_notify.foundation.untrusted_json import read_json
 from aintandem_notify.http_client import HttpAnswer, HttpClient
 from aintandem_notify.store import DeliveryFilter
 

@@ -8,8 +8,8 @@ from starlette.requests import Request
 
 from aintandem_notify.control.deliveries import MAX_BATCH, MAX_PAGE_SIZE
 from aintandem_notify.control.errors import RequestRefused
-from aintandem_notify.foundation.foreign_json import read_json
 from aintandem_notify.foundation.http_server.server import BodyRefused, read_body
+from aintandem_notify.foundation.untrusted_json import read_json
 from aintandem_notify.store import DeliveryFilter, DeliveryState
 
 MAX_BODY_BYTES: Final = 65_536
@@ -42,7 +42,7 @@ async def read_json_object(request: Request) -> dict[str, Any]:
     except BodyRefused as error:
         raise RequestRefused(str(error), status=error.status) from None
     try:
-        found = read_json(content or b"{}", mends=False)
+        found = read_json(content or b"{}", replace_invalid=False)
     except ValueError:
         raise RequestRefused("the body is no JSON") from None
     if not isinstance(found, dict):

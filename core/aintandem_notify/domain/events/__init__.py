@@ -62,7 +62,7 @@ from aintandem_notify.domain.events.wire_events import (
     WorkflowPhaseCompletedEvent,
     WorkflowPhaseStartedEvent,
 )
-from aintandem_notify.foundation.foreign_json import MAX_DEPTH
+from aintandem_notify.foundation.untrusted_json import MAX_DEPTH
 
 __all__ = [
     "CONTROL_TYPES",

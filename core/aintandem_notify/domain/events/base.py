@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, core_schema, to_json
 
-from aintandem_notify.foundation.foreign_json import replace_surrogates
+from aintandem_notify.foundation.untrusted_json import replace_surrogates
 
 
 class Family(StrEnum):

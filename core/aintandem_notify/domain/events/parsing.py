@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from aintandem_notify.domain.events.base import Event, UnknownEvent
 from aintandem_notify.domain.events.event_types import EVENT_TYPES, LOCAL_TYPES, WIRE_MODELS
-from aintandem_notify.foundation.foreign_json import (
+from aintandem_notify.foundation.untrusted_json import (
     JsonFlaw,
     UnreadableJson,
     find_flaw,
@@ -197,7 +197,7 @@ def _read_time(value: datetime | str | float) -> datetime:
 
 def _read_json(frame: str) -> dict[str, Any] | InvalidFrame:
     try:
-        content = read_json(frame, most_values=MAX_VALUES)
+        content = read_json(frame, max_values=MAX_VALUES)
     except UnreadableJson as error:
         return InvalidFrame(_FLAWS[error.flaw])
     return content if isinstance(content, dict) else InvalidFrame(Flaw.NOT_AN_OBJECT)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Final, TypeGuard
 
 from aintandem_notify.foundation.backoff import Chance
-from aintandem_notify.foundation.foreign_json import read_json
+from aintandem_notify.foundation.untrusted_json import read_json
 
 RENEW_FROM: Final = 0.75
 """The part of a token's life after which anybody who asks gets a new one."""

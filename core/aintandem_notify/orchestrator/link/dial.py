@@ -14,7 +14,7 @@ import trio
 from aintandem_notify.config import DIRECT, Outbound
 from aintandem_notify.config.types.outbound import Proxy
 from aintandem_notify.errors import ConfigError, HttpFailed, LinkLost, Problem
-from aintandem_notify.http_client.dialling import connect
+from aintandem_notify.http_client.tcp_connect import connect
 from aintandem_notify.http_client.tls import tls_context
 from aintandem_notify.orchestrator.protocol.address import Endpoint
 

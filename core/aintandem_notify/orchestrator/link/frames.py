@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 from aintandem_notify.domain.events import Event, InvalidFrame, UnknownEvent, parse_frame
 from aintandem_notify.domain.truncation import fit_event
 from aintandem_notify.foundation.clock import Clock
-from aintandem_notify.foundation.foreign_json import is_out_of_memory
+from aintandem_notify.foundation.untrusted_json import is_out_of_memory
 
 UNKNOWN_TYPE: Final = "unknown type"
 """The kind under which events of unknown type are counted; they are events all the same."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic_core import to_json
 
-from aintandem_notify.foundation.foreign_json import read_json
+from aintandem_notify.foundation.untrusted_json import read_json
 
 SILENCE_INTERVALS: Final = 2.5
 """Silence of so many intervals is death: two pings went unanswered, and the second had half an interval."""

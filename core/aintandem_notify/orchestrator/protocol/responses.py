@@ -13,7 +13,7 @@ from aintandem_notify.errors import (
     NotFound,
     ServerTrouble,
 )
-from aintandem_notify.foundation.foreign_json import JsonFlaw, UnreadableJson
+from aintandem_notify.foundation.untrusted_json import JsonFlaw, UnreadableJson
 from aintandem_notify.http_client import HttpAnswer
 from aintandem_notify.log import redact_start
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import ConfigDict, JsonValue, TypeAdapter
 
-from aintandem_notify.foundation.foreign_json import replace_surrogates
+from aintandem_notify.foundation.untrusted_json import replace_surrogates
 from aintandem_notify.log import safe_text
 from aintandem_notify.plugins.border.faults import article
 

@@ -13,10 +13,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from aintandem_notify.errors import ApiError
-from aintandem_notify.foundation.foreign_json import read_json
 from aintandem_notify.foundation.http_server.connections import mark_authenticated
 from aintandem_notify.foundation.http_server.cross_site import has_json_body, is_cross_site_write, is_loopback_host
 from aintandem_notify.foundation.http_server.server import BodyRefused, read_body
+from aintandem_notify.foundation.untrusted_json import read_json
 from aintandem_notify.simulator.api.control import CONTROL_CALLS
 from aintandem_notify.simulator.api.progress_socket import subscribe
 from aintandem_notify.simulator.api.request_parsing import ApiRequest
@@ -130,7 +130,7 @@ async def _body(request: Request) -> dict[str, Any]:
     else:
         try:
             # Refuses lone surrogates and NaN, which could not be sent on.
-            body = read_json(content, mends=False)
+            body = read_json(content, replace_invalid=False)
         except ValueError:
             raise ApiError("the body is no JSON", status=400, code="VALIDATION_ERROR") from None
     if not isinstance(body, dict):

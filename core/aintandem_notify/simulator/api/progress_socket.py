@@ -7,8 +7,8 @@ import trio
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from aintandem_notify.foundation.foreign_json import read_json
 from aintandem_notify.foundation.http_server.connections import mark_authenticated
+from aintandem_notify.foundation.untrusted_json import read_json
 from aintandem_notify.simulator.simulation import Simulator
 from aintandem_notify.simulator.wire.subscriptions import Subscription
 from aintandem_notify.simulator.world.world import iso

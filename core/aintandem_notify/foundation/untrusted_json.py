@@ -42,18 +42,21 @@ class UnreadableJson(ValueError):
         self.flaw = flaw
 
 
-def read_json(content: Content, *, most_values: int = MAX_VALUES, strict: bool = True, mends: bool = True) -> Any:
+def read_json(
+    content: Content, *, max_values: int = MAX_VALUES, strict: bool = True, replace_invalid: bool = True
+) -> Any:
     """The JSON value of ``content``. Raises UnreadableJson, and nothing else, whatever the content is.
 
-    Halves of characters (lone surrogates), and bytes that are no UTF-8, become U+FFFD, so that what comes out can
-    be encoded; without ``mends`` they are refused. A byte order mark before bytes is left out. ``strict``: what is
-    nested deeper than ``MAX_DEPTH`` is refused, and so are lists and objects with numbers that are none, or beyond
-    what a float holds; otherwise these come out as ``nan`` and ``inf``.
+    With ``replace_invalid``, lone surrogates and bytes that are not UTF-8 become U+FFFD, so that the value can be
+    encoded; without it they are refused. A byte order mark before bytes is left out.
+
+    With ``strict``, nesting deeper than ``MAX_DEPTH`` is refused, and so are lists and objects that hold NaN,
+    Infinity or a number beyond the range of a float. Without it, such numbers come out as ``nan`` and ``inf``.
     """
     try:
-        if has_more_values(content, most_values):
+        if has_more_values(content, max_values):
             raise UnreadableJson(JsonFlaw.TOO_MANY_VALUES)
-        value = _read(content, strict=strict, mends=mends)
+        value = _read(content, strict=strict, replace_invalid=replace_invalid)
     except RecursionError:
         raise UnreadableJson(JsonFlaw.TOO_DEEP) from None
     except BaseException as error:
@@ -73,17 +76,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or is_panic
 
 
-def has_more_values(content: Content, most: int) -> bool:
-    """Whether the JSON text has more than ``most`` commas, lists and objects, those in its strings not counted.
+def has_more_values(content: Content, limit: int) -> bool:
+    """Whether the JSON text has more than ``limit`` commas, lists and objects, those in its strings not counted.
 
     Takes time in proportion to its length, and little memory.
     """
-    if len(content) <= most or _marks(content) <= most:
+    if len(content) <= limit or _marks(content) <= limit:
         return False
     count, position, in_string = 0, 0, False
     marks: tuple[Any, Any, Any] = ("\\", '"', "") if isinstance(content, str) else (b"\\", b'"', b"")
     escape, quote, nothing = marks
-    while position < len(content) and count <= most:
+    while position < len(content) and count <= limit:
         portion: Any = content[position : position + _PORTION]
         if (len(portion) - len(portion.rstrip(escape))) % 2:  # it ends before what its last character escapes
             portion = content[position : position + _PORTION + 1]
@@ -91,7 +94,7 @@ def has_more_values(content: Content, most: int) -> bool:
         pieces = portion.replace(escape * 2, nothing).replace(escape + quote, nothing).split(quote)
         count += _marks(nothing.join(pieces[in_string::2]))
         in_string ^= len(pieces) % 2 == 0
-    return count > most
+    return count > limit
 
 
 def _marks(content: Content) -> int:
@@ -100,12 +103,12 @@ def _marks(content: Content) -> int:
     return content.count(b"[") + content.count(b"{") + content.count(b",")
 
 
-def _read(content: Content, *, strict: bool, mends: bool) -> Any:
+def _read(content: Content, *, strict: bool, replace_invalid: bool) -> Any:
     text = content.removeprefix(b"\xef\xbb\xbf") if isinstance(content, bytes | bytearray) else content
     try:
         value = from_json(text, allow_inf_nan=not strict)
     except (ValueError, TypeError):  # TypeError: the text itself holds half a character
-        if not mends:
+        if not replace_invalid:
             raise UnreadableJson(JsonFlaw.MALFORMED) from None
         return _read_slowly(text, strict=strict)
     if strict and (flaw := find_flaw(value)) is not None:

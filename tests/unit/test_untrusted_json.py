@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.foundation import foreign_json
-from aintandem_notify.foundation.foreign_json import (
+from aintandem_notify.foundation import untrusted_json
+from aintandem_notify.foundation.untrusted_json import (
     MAX_DEPTH,
     JsonFlaw,
     UnreadableJson,
@@ -54,11 +54,11 @@ def test_json_is_read_from_text_and_from_bytes(value: Any) -> None:
 
 @given(json_values, st.integers(0, 40), st.booleans(), st.booleans())
 def test_values_are_counted_and_what_looks_like_some_in_texts_is_not(
-    value: Any, most: int, as_bytes: bool, ascii_only: bool
+    value: Any, limit: int, as_bytes: bool, ascii_only: bool
 ) -> None:
     text = json.dumps([value, '[{,"\\'], ensure_ascii=ascii_only)
 
-    assert has_more_values(text.encode() if as_bytes else text, most) is (values_in([value, ""]) > most)
+    assert has_more_values(text.encode() if as_bytes else text, limit) is (values_in([value, ""]) > limit)
 
 
 @pytest.mark.parametrize("before", range(7))
@@ -66,7 +66,7 @@ def test_values_are_counted_and_what_looks_like_some_in_texts_is_not(
 def test_values_are_counted_right_where_one_portion_ends_and_the_next_begins(
     before: int, escaped: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(foreign_json, "_PORTION", 8)
+    monkeypatch.setattr(untrusted_json, "_PORTION", 8)
     value = ["x" * before + escaped * 3 + ",,,[[[", {"a": escaped}, escaped]
     text = json.dumps(value)
 
@@ -81,10 +81,10 @@ def test_values_are_counted_right_where_one_portion_ends_and_the_next_begins(
     ids=["lists", "objects", "depth", "commas"],
 )
 def test_too_many_values_are_refused_before_they_are_read(content: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(foreign_json, "_read", _never)
+    monkeypatch.setattr(untrusted_json, "_read", _never)
 
-    assert flaw_of(content, most_values=10_000) is JsonFlaw.TOO_MANY_VALUES
-    assert flaw_of(content.encode(), most_values=10_000) is JsonFlaw.TOO_MANY_VALUES
+    assert flaw_of(content, max_values=10_000) is JsonFlaw.TOO_MANY_VALUES
+    assert flaw_of(content.encode(), max_values=10_000) is JsonFlaw.TOO_MANY_VALUES
 
 
 def _never(*_: object, **__: object) -> None:
@@ -94,8 +94,8 @@ def _never(*_: object, **__: object) -> None:
 def test_one_long_text_with_commas_is_one_value() -> None:
     text = json.dumps(["," * 2_000_000])
 
-    assert flaw_of(text, most_values=10) is None
-    assert flaw_of(text.encode(), most_values=10) is None
+    assert flaw_of(text, max_values=10) is None
+    assert flaw_of(text.encode(), max_values=10) is None
 
 
 @pytest.mark.parametrize("pieces", ['"a,",', '"\\",', '"\\\\",', "\\", '"'])
@@ -153,7 +153,7 @@ def test_halves_of_characters_and_what_is_no_utf_8_are_mended(content: str | byt
     assert read_json(content) == text
     assert replace_surrogates(text) == text
     if not (isinstance(content, bytes) and content.isascii() and b"ude00" in content):
-        assert flaw_of(content, mends=False) is JsonFlaw.MALFORMED
+        assert flaw_of(content, replace_invalid=False) is JsonFlaw.MALFORMED
 
 
 @given(st.binary() | st.text(st.characters(categories=["Cs", "Cc", "P", "N"])))
@@ -170,7 +170,7 @@ def _panic() -> BaseException:
 def test_running_out_of_memory_is_a_flaw_of_the_text(
     error: Callable[[], BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(foreign_json, "from_json", _raising(error))
+    monkeypatch.setattr(untrusted_json, "from_json", _raising(error))
 
     assert flaw_of("[]") is JsonFlaw.NO_MEMORY
 
@@ -179,7 +179,7 @@ def test_running_out_of_memory_is_a_flaw_of_the_text(
 def test_what_is_not_about_the_text_passes(
     error: Callable[[], BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(foreign_json, "from_json", _raising(error))
+    monkeypatch.setattr(untrusted_json, "from_json", _raising(error))
 
     assert not is_out_of_memory(error())
     with pytest.raises(error):  # type: ignore[call-overload]
