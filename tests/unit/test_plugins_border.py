@@ -274,7 +274,7 @@ def test_what_a_class_says_is_read_and_its_line_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("read", "most"), [(BORDER.receipt, MAX_RECEIPT_BYTES), (BORDER.facts, MAX_DIAGNOSTICS_BYTES)]
+    ("read", "most"), [(BORDER.receipt, MAX_RECEIPT_BYTES), (BORDER.diagnostics, MAX_DIAGNOSTICS_BYTES)]
 )
 def test_json_may_just_fit(read: Callable[[object], dict[str, Any] | None], most: int) -> None:
     fits = {"k": "x" * (most - len('{"k": ""}'))}
@@ -297,7 +297,7 @@ def test_junk_is_told_with_the_line_of_its_hook() -> None:
 async def test_a_missing_await_is_said_and_leaves_no_warning() -> None:
     for is_async, advice in ((True, "await it in there"), (False, "write it as async def")):
         with pytest.raises(PluginCodeFailed, match=f"on_event returned a coroutine; {advice}"):
-            BORDER.nothing("on_event", trio.lowlevel.checkpoint(), is_async=is_async)  # noqa: ASYNC105  # that is the mistake
+            BORDER.require_awaited("on_event", trio.lowlevel.checkpoint(), is_async=is_async)  # noqa: ASYNC105  # that is the mistake
 
 
 class Ticking:

@@ -1,4 +1,8 @@
-"""Plugins: finding them, keeping each running by itself, and calling their hooks."""
+"""Plugins: discovery, one supervisor for each instance, and calls of their hooks.
+
+``discovery`` finds and imports plugins and checks their conventions; ``runtime`` runs their instances;
+``border`` turns everything that plugin code raises or returns into exceptions and JSON values of our own.
+"""
 
 from aintandem_notify.plugins.border import DeadlineExceeded
 from aintandem_notify.plugins.discovery.catalog import Catalog, FilePolicy

@@ -1,4 +1,4 @@
-"""A config file with all that checks it: the plugin catalog and the language of rules."""
+"""Loads a config file and checks it against the installed plugins and the language of rules."""
 
 import os
 from collections.abc import Mapping
@@ -24,16 +24,16 @@ class LoadedConfig:
     catalog: Catalog
 
     def warnings(self) -> list[str]:
-        """What is probably not meant, one sentence each."""
+        """Probable mistakes that are no errors, one sentence each."""
         return [*secret_warnings(self.config), *self.router.warnings()]
 
 
 def load(
     source: Path, environ: Mapping[str, str] = os.environ, *, file_policy: FilePolicy = FilePolicy.IMPORT
 ) -> LoadedConfig:
-    """Read ``source`` and everything it names; raises ConfigError with all that is wrong.
+    """Read ``source`` and the files that it names; raises ConfigError with all problems.
 
-    ``files`` says what is done with plugins that are files beside it.
+    ``file_policy`` decides about plugins that are files in its ``plugins_dir``.
     """
     catalog = Catalog(file_policy=file_policy)
     config = configuration.load(source, catalog=catalog, language=JinjaRuleLanguage(), environ=environ)
@@ -41,7 +41,7 @@ def load(
 
 
 def config_schema(plugins_dir: Path, catalog: Catalog | None = None) -> dict[str, Any]:
-    """The JSON Schema of the whole configuration with every plugin type that can be imported here."""
+    """The JSON Schema of the whole configuration, with every plugin type that can be imported here."""
     catalog = catalog or Catalog()
     types = []
     with prints_to_stderr():
@@ -49,5 +49,5 @@ def config_schema(plugins_dir: Path, catalog: Catalog | None = None) -> dict[str
             try:
                 types.append(catalog.find(name, plugins_dir))
             except PluginError:
-                continue  # somebody else's broken plugin is no reason to give no schema
+                continue  # one broken plugin must not prevent a schema of the others
         return configuration.json_schema(types)

@@ -1,8 +1,8 @@
-"""The border to plugin code: all that comes out of it is looked at here, once, and made harmless.
+"""The border to plugin code: everything that comes out of a plugin is checked and copied here, once.
 
-What a hook returns, raises or says in the text of an exception, and what stands on its class, is of any kind, and
-to look at it may run code of the plugin. Behind the border are exceptions of our own with texts of our own, JSON
-values, numbers in their bounds, and the plugin's file and line. Nothing in here raises but what it promises.
+Return values, exceptions, their texts and class attributes can be any object, and reading them may run plugin
+code. Behind the border there are only exceptions and texts of our own, JSON values, numbers within their bounds,
+and the plugin's file and line. Functions of this package raise only the exceptions that they document.
 """
 
 from aintandem_notify.plugins.border.class_attributes import (

@@ -1,4 +1,4 @@
-"""What a plugin's class says of itself in its attributes, read once and checked."""
+"""Reads and checks the class attributes of a plugin, once, after its import."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from aintandem_notify.log import describe_error, safe_text
 from aintandem_notify.plugins.border.faults import article
 
 MAX_IN_FLIGHT: Final = 1000
-"""The most that ``in_flight`` may be; ours: all of them may come twice after a kill."""
+"""Limit of ``in_flight``. Our own: after a kill of the agent, so many notifications may be sent twice."""
 
 
 class ConventionBroken(Exception):
-    """The module or class is not what a plugin is; the text is a sentence for its author.
+    """The module or class does not follow the conventions of plugins; the text is a sentence for its author.
 
-    It is about ``attribute`` of ``cls``, about the class, or about the module if neither is given.
+    The text is about ``attribute`` of ``cls``, or about the class, or about the module if neither is given.
     """
 
     def __init__(self, text: str, cls: type | None = None, attribute: str | None = None) -> None:
@@ -26,7 +26,7 @@ class ConventionBroken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ClassAttributes:
-    """``Plugin.in_flight``, ``digest_over`` and ``machine_local`` of one class, as they are documented there."""
+    """The checked class attributes of a plugin; ``api.Plugin`` documents them."""
 
     in_flight: int = 1
     digest_over: int | None = 50
@@ -45,31 +45,31 @@ def _machine_local(value: object) -> bool:
     return type(value) is bool
 
 
-_RIGHT: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
+_RULES: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     "in_flight": (_in_flight, f"a whole number from 1 to {MAX_IN_FLIGHT}"),
     "digest_over": (_digest_over, "a whole number of at least 2, or None"),
     "machine_local": (_machine_local, "True or False"),
 }
-"""What each attribute may be, and the words for it."""
+"""For each attribute: the check of its value, and the words for a valid one."""
 
 
 def read_class_attributes(plugin_class: type) -> ClassAttributes:
-    """What the class says of itself; raises ConventionBroken for what it cannot say."""
-    return ClassAttributes(**{name: _attribute(plugin_class, name) for name in _RIGHT})
+    """The attributes of the class; raises ConventionBroken for an invalid value."""
+    return ClassAttributes(**{name: _attribute(plugin_class, name) for name in _RULES})
 
 
 def _attribute(plugin_class: type, name: str) -> Any:
-    is_right, wanted = _RIGHT[name]
+    is_valid, expected = _RULES[name]
     try:
         value = getattr(plugin_class, name)
     except BaseException as error:  # noqa: BLE001  # a metaclass or descriptor of the plugin
         raise ConventionBroken(f"{name}: cannot be read: {describe_error(error)}", plugin_class, name) from None
-    if not is_right(value):
-        raise ConventionBroken(f"{name}: should be {wanted}, not {_shown(value)}", plugin_class, name)
+    if not is_valid(value):
+        raise ConventionBroken(f"{name}: should be {expected}, not {_describe_value(value)}", plugin_class, name)
     return value
 
 
-def _shown(value: object) -> str:
+def _describe_value(value: object) -> str:
     if type(value) in (int, float, bool) or value is None:
         return safe_text(value, 40)
     if type(value) is str:

@@ -1,9 +1,9 @@
-"""What plugin code raised, as one exception of our own that says who did what, and where.
+"""Translates an exception of plugin code into one of our own, with the plugin's name and the source line.
 
-A plugin may raise anything: ``SystemExit``, an exception group out of a nursery, an outcome wrapped in one, a
-class whose text cannot be read. None of it may end the agent, and a cancellation of ours must never be taken for a
-fault. The plugin's own exception goes no further than this: what it is called, says and asks for is read here, by
-the type itself, since ``isinstance`` believes what an object says of itself.
+A plugin may raise anything: ``SystemExit``, an exception group of a nursery, an outcome inside such a group, an
+object whose text cannot be read. None of these may end the agent, and a cancellation of ours must never count as a
+fault. The plugin's exception stops here: only its class name, text and known attributes are read. Types are
+checked with ``type(…)``, because ``isinstance`` trusts the ``__class__`` that an object claims.
 """
 
 import math
@@ -28,9 +28,9 @@ from aintandem_notify.log import describe_error, error_kind, safe_text
 from aintandem_notify.plugins.border.source_files import SourceFiles, with_location
 
 HUGE_WAIT_S: Final = 1e9
-"""Seconds that stand for a whole number that is too large for a float."""
+"""Seconds used for a whole number that is too large for a float."""
 MAX_LEAVES: Final = 1000
-"""Exceptions of a group that are looked at."""
+"""Exceptions of a group that are read."""
 
 
 class DeadlineExceeded(AInTandemNotifyError, TimeoutError):
@@ -42,11 +42,14 @@ class NoConnection(AInTandemNotifyError, ConnectionError):
 
 
 class PluginUnusable(PluginError):
-    """The plugin cannot work as it is written; to try again is no use."""
+    """The plugin cannot work as it is written; never retried."""
 
 
 class PluginCodeFailed(PluginError):
-    """Plugin code raised what is no outcome. ``kind`` is the class of it, by module and name."""
+    """Plugin code raised an exception that is no outcome, or returned an invalid value.
+
+    ``kind`` is the exception's class by module and name; equal kinds count as the same fault.
+    """
 
     def __init__(self, plugin: str, reason: str, kind: str) -> None:
         super().__init__(plugin, reason)
@@ -54,15 +57,15 @@ class PluginCodeFailed(PluginError):
 
 
 class LifespanFailed(Exception):
-    """A life ended by ``fault``, which is one of ours; ``where`` names the code that raised it."""
+    """A lifespan ended with ``fault``, an exception of ours; ``stage`` names the code that raised it."""
 
-    def __init__(self, where: str, fault: Exception) -> None:
-        self.where = where
+    def __init__(self, stage: str, fault: Exception) -> None:
+        self.stage = stage
         self.fault = fault
-        super().__init__(f"{where}: {fault}")
+        super().__init__(f"{stage}: {fault}")
 
 
-# Out of a group the first of these counts: what keeps the notification comes before what gives it up.
+# The first of these in a group counts: exceptions that keep the notification come before those that drop it.
 _PRECEDENCE: Final[tuple[type[Exception], ...]] = (
     PluginNotReady,
     DestinationBroken,
@@ -73,14 +76,14 @@ _PRECEDENCE: Final[tuple[type[Exception], ...]] = (
     Exception,
 )
 _OUTCOMES: Final = (PluginNotReady, DestinationGone, DestinationBroken, Rejected)
-_TRIO_SAYS: Final = "RuntimeError: Cancel scope stack corrupted"
-_MADE_HERE: Final = frozenset({LifespanFailed, PluginCodeFailed, PluginUnusable, NoConnection, DeadlineExceeded})
+_TRIO_SCOPE_ERROR: Final = "RuntimeError: Cancel scope stack corrupted"
+_OWN_CLASSES: Final = frozenset({LifespanFailed, PluginCodeFailed, PluginUnusable, NoConnection, DeadlineExceeded})
 
 
 def fault_of(error: BaseException, plugin: str, source_files: SourceFiles) -> Exception:
-    """The one exception that ``error`` comes down to, made of our own classes and texts.
+    """Translate ``error`` into one exception of our own; of a group, the part with the highest precedence.
 
-    Raises the part of it that is a cancellation of ours, if it has one.
+    Raises the cancellation of ours that ``error`` is or contains, if any.
     """
     if type(error) is GeneratorExit and _being_closed():
         raise error
@@ -88,11 +91,11 @@ def fault_of(error: BaseException, plugin: str, source_files: SourceFiles) -> Ex
     cancelled = [leaf for leaf in leaves if issubclass(type(leaf), trio.Cancelled)]
     if cancelled and _being_cancelled():
         raise cancelled[0]
-    return min((_ours(leaf, plugin, source_files) for leaf in leaves), key=_rank)
+    return min((_translate(leaf, plugin, source_files) for leaf in leaves), key=_precedence)
 
 
 def describe_fault(fault: Exception) -> str:
-    """One line for a log or a status: what a fault that was made here says."""
+    """One line for a log or a status, from a fault that this module made."""
     match fault:
         case Outcome() | PluginError():
             return fault.reason or type(fault).__name__
@@ -101,12 +104,12 @@ def describe_fault(fault: Exception) -> str:
 
 
 def fault_kind(fault: Exception) -> str:
-    """What tells whether two faults that were made here are of the same kind."""
+    """A key that is equal for two faults of the same kind; for faults that this module made."""
     return fault.kind if isinstance(fault, PluginCodeFailed) else error_kind(fault)
 
 
 def seconds_of(value: object) -> float | None:
-    """Seconds that a plugin asks to wait, of a number or a timedelta; None for what is negative or no number."""
+    """Seconds to wait, from a plugin's number or timedelta; None for a negative value or another type."""
     cls = type(value)
     try:
         if issubclass(cls, timedelta):
@@ -123,23 +126,23 @@ def seconds_of(value: object) -> float | None:
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
-    """The exceptions that a group holds, in order; each once, however the groups hold one another."""
+    """The exceptions of a group in order, each once, even if groups contain each other."""
     leaves: list[BaseException] = []
-    waiting, seen = [error], {id(error)}
-    while waiting and len(leaves) < MAX_LEAVES:
-        one = waiting.pop()
-        if not issubclass(type(one), BaseExceptionGroup):
-            leaves.append(one)
+    pending, seen = [error], {id(error)}
+    while pending and len(leaves) < MAX_LEAVES:
+        candidate = pending.pop()
+        if not issubclass(type(candidate), BaseExceptionGroup):
+            leaves.append(candidate)
             continue
-        inner = vars(BaseExceptionGroup)["exceptions"].__get__(one)  # not what the plugin's class says
-        fresh = [leaf for leaf in inner if id(leaf) not in seen]
-        seen.update(map(id, fresh))
-        waiting.extend(reversed(fresh))
+        inner = vars(BaseExceptionGroup)["exceptions"].__get__(candidate)  # a plugin's class may override it
+        unseen = [leaf for leaf in inner if id(leaf) not in seen]
+        seen.update(map(id, unseen))
+        pending.extend(reversed(unseen))
     return leaves
 
 
 def _being_closed() -> bool:
-    """Whether Python takes apart what trio has left behind; at any other time it was the plugin that raised."""
+    """True if Python closes coroutines after trio's run; at any other time the plugin raised GeneratorExit."""
     return not trio.lowlevel.in_trio_run() and threading.current_thread() is threading.main_thread()
 
 
@@ -150,9 +153,9 @@ def _being_cancelled() -> bool:
         return False
 
 
-def _ours(leaf: BaseException, plugin: str, source_files: SourceFiles) -> Exception:
+def _translate(leaf: BaseException, plugin: str, source_files: SourceFiles) -> Exception:
     cls = type(leaf)
-    if cls in _MADE_HERE and isinstance(leaf, Exception):
+    if cls in _OWN_CLASSES and isinstance(leaf, Exception):
         return leaf
     if issubclass(cls, RetryLater):
         return _retry_later(leaf, source_files)
@@ -163,52 +166,50 @@ def _ours(leaf: BaseException, plugin: str, source_files: SourceFiles) -> Except
         return HttpFailed(_reason(leaf), maybe_sent=_attribute(leaf, "maybe_sent") is True)
     if issubclass(cls, trio.TooSlowError):
         return DeadlineExceeded("a deadline of the plugin's own has passed")
-    place = source_files.raised_at(leaf)
+    location = source_files.raised_at(leaf)
     if issubclass(cls, ConnectionError | TimeoutError):
-        return NoConnection(with_location(place, describe_error(leaf)))
-    return PluginCodeFailed(plugin, with_location(place, _what(leaf)), error_kind(leaf))
+        return NoConnection(with_location(location, describe_error(leaf)))
+    return PluginCodeFailed(plugin, with_location(location, _description(leaf)), error_kind(leaf))
 
 
 def _retry_later(leaf: BaseException, source_files: SourceFiles) -> RetryLater:
-    reason, asked = _reason(leaf), _attribute(leaf, "after")
-    after = seconds_of(asked)
-    if asked is None or after is not None:
+    reason, value = _reason(leaf), _attribute(leaf, "after")
+    after = seconds_of(value)
+    if value is None or after is not None:
         return RetryLater(reason, after=after)
-    place = source_files.raised_at(leaf)
-    return RetryLater(
-        with_location(reason, with_location(place, f"after should be a number of seconds, not {_kind(asked)}"))
-    )
+    problem = f"after should be a number of seconds, not {_describe_value(value)}"
+    return RetryLater(with_location(reason, with_location(source_files.raised_at(leaf), problem)))
 
 
-def _what(leaf: BaseException) -> str:
+def _description(leaf: BaseException) -> str:
     cls = type(leaf)
     if issubclass(cls, PluginError):
         return _reason(leaf)
     if issubclass(cls, SystemExit):
         code = _attribute(leaf, "code")
-        shown = code if type(code) is int or code is None else repr(safe_text(code))
-        return f"sys.exit({shown}) was called"
-    said = describe_error(leaf)
-    # trio's text is twenty lines for people who write nurseries of their own.
-    return "a cancel scope was left open" if said.startswith(_TRIO_SAYS) else said
+        argument = code if type(code) is int or code is None else repr(safe_text(code))
+        return f"sys.exit({argument}) was called"
+    text = describe_error(leaf)
+    # trio's own text has twenty lines, for people who implement nurseries.
+    return "a cancel scope was left open" if text.startswith(_TRIO_SCOPE_ERROR) else text
 
 
 def _reason(leaf: BaseException) -> str:
-    """The words of an outcome: its ``reason``, and its text if the plugin's class has none."""
+    """The ``reason`` of an outcome, or its text if the plugin's class has none."""
     reason = _attribute(leaf, "reason")
     text = safe_text(leaf if reason is None else reason)
     return "" if text == "None" else text
 
 
 def _attribute(leaf: BaseException, name: str) -> object:
-    """The attribute, None if there is none or it cannot be had: a property of the plugin's class may raise."""
+    """The attribute; None if it is missing or cannot be read: a property of the plugin's class may raise."""
     try:
         return BaseException.__getattribute__(leaf, name)
     except BaseException:  # noqa: BLE001  # the border to plugin code
         return None
 
 
-def _kind(value: object) -> str:
+def _describe_value(value: object) -> str:
     name = safe_text(type.__getattribute__(type(value), "__name__"), 100)
     return repr(value)[:40] if type(value) in (int, float, bool) else article(name)
 
@@ -218,7 +219,7 @@ def article(noun: str) -> str:
     return f"an {noun}" if noun[:1].lower() in set("aeiou") else f"a {noun}"
 
 
-def _rank(fault: Exception) -> tuple[int, float]:
-    place = next(index for index, kind in enumerate(_PRECEDENCE) if isinstance(fault, kind))
-    asked = fault.after if isinstance(fault, RetryLater) and fault.after is not None else 0.0
-    return place, -asked
+def _precedence(fault: Exception) -> tuple[int, float]:
+    rank = next(index for index, kind in enumerate(_PRECEDENCE) if isinstance(fault, kind))
+    wait_s = fault.after if isinstance(fault, RetryLater) and fault.after is not None else 0.0
+    return rank, -wait_s

@@ -1,4 +1,4 @@
-"""One instance's way over the border: what its hooks return and raise, with who and where in every fault."""
+"""Checks the return values and exceptions of one instance; each fault names the instance and the source line."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -8,11 +8,11 @@ from aintandem_notify.plugins.border.return_values import InvalidResult, json_ob
 from aintandem_notify.plugins.border.source_files import SourceFiles, with_location
 
 MAX_RECEIPT_BYTES: Final = 16_384
-"""The most that a receipt may take as JSON; ours, since one is kept for every run at every destination."""
+"""Limit of a receipt as JSON. Our own: one is stored for every run at every destination."""
 MAX_DIAGNOSTICS_BYTES: Final = 262_144
-"""The most that diagnostics may take as JSON; ours, since people read them."""
-_JUNK: Final = "junk"
-"""The kind of all faults that are something returned."""
+"""Limit of diagnostics as JSON. Our own: people read them."""
+_INVALID_RESULT: Final = "invalid result"
+"""The ``kind`` of all faults that are about a return value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,32 +24,31 @@ class Border:
     plugin_class: type = object
 
     def fault(self, error: BaseException) -> Exception:
-        """What plugin code raised, as one exception of ours; raises a cancellation of ours."""
+        """Translate an exception of plugin code into one of ours; raises a cancellation of ours unchanged."""
         return fault_of(error, self.plugin, self.source_files)
 
-    def nothing(self, hook: str, value: object, *, is_async: bool) -> None:
-        """What a hook that returns nothing has returned; raises Raised for a missing ``await``."""
+    def require_awaited(self, hook: str, value: object, *, is_async: bool) -> None:
+        """Raises PluginCodeFailed if ``value`` is a coroutine, that is, if an ``await`` is missing."""
         advice = "await it in there" if is_async else "write it as async def"
         try:
             reject_coroutine(hook, value, advice)
-        except InvalidResult as junk:
-            raise self._junk(hook, junk) from None
+        except InvalidResult as invalid:
+            raise self._invalid_result(hook, invalid) from None
 
     def receipt(self, value: object) -> dict[str, Any] | None:
-        """The receipt in what ``deliver`` returned; raises Raised for what cannot be kept."""
+        """A copy of the receipt that ``deliver`` returned; raises PluginCodeFailed if it cannot be stored."""
         return None if value is None else self._object("deliver", value, MAX_RECEIPT_BYTES, "a receipt")
 
-    def facts(self, value: object) -> dict[str, Any]:
-        """The facts that ``diagnostics`` returned; raises Raised for what is no JSON object."""
+    def diagnostics(self, value: object) -> dict[str, Any]:
+        """A copy of the result of ``diagnostics``; raises PluginCodeFailed if it is no JSON object."""
         return self._object("diagnostics", value, MAX_DIAGNOSTICS_BYTES, "they")
 
-    def _object(self, hook: str, value: object, most: int, what: str) -> dict[str, Any]:
+    def _object(self, hook: str, value: object, max_bytes: int, noun: str) -> dict[str, Any]:
         try:
-            return json_object(hook, value, most, what)
-        except InvalidResult as junk:
-            raise self._junk(hook, junk) from None
+            return json_object(hook, value, max_bytes, noun)
+        except InvalidResult as invalid:
+            raise self._invalid_result(hook, invalid) from None
 
-    def _junk(self, hook: str, junk: InvalidResult) -> PluginCodeFailed:
-        return PluginCodeFailed(
-            self.plugin, with_location(self.source_files.defined_at(self.plugin_class, hook), str(junk)), _JUNK
-        )
+    def _invalid_result(self, hook: str, invalid: InvalidResult) -> PluginCodeFailed:
+        location = self.source_files.defined_at(self.plugin_class, hook)
+        return PluginCodeFailed(self.plugin, with_location(location, str(invalid)), _INVALID_RESULT)

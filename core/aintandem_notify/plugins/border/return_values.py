@@ -1,4 +1,4 @@
-"""What hooks may return: JSON values, kept as a copy of our own."""
+"""Checks and copies the JSON values that hooks return."""
 
 import json
 from collections.abc import Mapping
@@ -14,38 +14,39 @@ from aintandem_notify.plugins.border.faults import article
 _OBJECT: Final = TypeAdapter(dict[str, JsonValue], config=ConfigDict(strict=True, allow_inf_nan=False))
 
 
-_FACTS: Final = "diagnostics"
+_DIAGNOSTICS: Final = "diagnostics"
 
 
 class InvalidResult(ValueError):
-    """What a hook returned is not what it should; the text says why."""
+    """A hook returned something that it must not; the text says why."""
 
 
 def reject_coroutine(hook: str, value: object, advice: str) -> None:
-    """Raises Junk for a coroutine, which is closed: a missing ``await``."""
+    """Close a coroutine and raise InvalidResult: an ``await`` is missing."""
     if type(value) is CoroutineType:
         value.close()
         raise InvalidResult(f"{hook} returned a coroutine; {advice}")
 
 
-def _characters(value: JsonValue) -> int:
-    """How many characters its texts have."""
+def _text_length(value: JsonValue) -> int:
+    """The characters of all texts in ``value``; other values count 1 each."""
     match value:
         case str():
             return len(value)
         case dict():
-            return sum(len(key) + _characters(item) for key, item in value.items())
+            return sum(len(key) + _text_length(item) for key, item in value.items())
         case list():
-            return sum(map(_characters, value))
+            return sum(map(_text_length, value))
         case _:
             return 1
 
 
-def json_object(hook: str, value: object, most: int, what: str) -> dict[str, Any]:
-    """A copy of the object of JSON values that ``value`` is, in ``most`` bytes; raises Junk.
+def json_object(hook: str, value: object, max_bytes: int, noun: str) -> dict[str, Any]:
+    """A copy of the JSON object ``value``; raises InvalidResult if it is none, or has over ``max_bytes`` as JSON.
 
-    ``what`` it is called. To look at a mapping of the plugin's own may raise anything. Facts may hold the name of
-    a file, whose bytes need be no text and become U+FFFD. A receipt comes back to the plugin, so it is not mended.
+    ``noun`` is its name in the error. Reading a mapping of the plugin's own class may raise anything. Diagnostics
+    may hold a file name with bytes that are not UTF-8; these become U+FFFD. A receipt is handed back to the
+    plugin, so it is never changed.
     """
     if not issubclass(type(value), Mapping):
         name = safe_text(type.__getattribute__(type(value), "__name__"), 100)
@@ -53,14 +54,15 @@ def json_object(hook: str, value: object, most: int, what: str) -> dict[str, Any
     items = dict(value)  # type: ignore[call-overload]
     try:
         checked = _OBJECT.validate_python(items)
-        # Megabytes are not even written out.
-        text = "" if _characters(checked) > most else json.dumps(checked, allow_nan=False, ensure_ascii=False)
-        if hook == _FACTS:
-            text = replace_surrogates(text)  # a path in them may hold bytes that are no text
+        # Megabytes are not even serialized.
+        is_huge = _text_length(checked) > max_bytes
+        text = "" if is_huge else json.dumps(checked, allow_nan=False, ensure_ascii=False)
+        if hook == _DIAGNOSTICS:
+            text = replace_surrogates(text)
         size = len(text.encode())
     except (ValueError, TypeError, RecursionError):
         raise InvalidResult(f"{hook} returned a dict that holds more than JSON values") from None
-    if not text or size > most:
-        raise InvalidResult(f"{hook} returned too much; {what} may have {most} bytes of JSON")
+    if not text or size > max_bytes:
+        raise InvalidResult(f"{hook} returned too much; {noun} may have {max_bytes} bytes of JSON")
     copy: dict[str, Any] = json.loads(text)
     return copy

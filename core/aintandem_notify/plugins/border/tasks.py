@@ -1,4 +1,4 @@
-"""Code of a plugin as a task of its own, and how long it keeps the event loop to itself."""
+"""Runs plugin code in a task of its own, and measures how long it blocks the event loop."""
 
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -12,17 +12,17 @@ from aintandem_notify.plugins.border.instance_border import Border
 T = TypeVar("T")
 
 SLOW_STEP_S: Final = 1.0
-"""Seconds that a plugin may take from one await to the next before that is said: nothing else runs meanwhile."""
+"""Seconds between two awaits of a plugin after which it is reported: nothing else runs meanwhile."""
 
 
 async def run_contained(
-    work: Callable[[], Awaitable[T]], border: Border, left_open: Callable[[], None] = lambda: None
+    work: Callable[[], Awaitable[T]], border: Border, on_nursery_left_open: Callable[[], None] = lambda: None
 ) -> T:
-    """What ``work`` returns, run in a task of its own.
+    """Run ``work`` in a task of its own and return its result.
 
-    Cancel scopes and nurseries that it leaves open are that task's and end with it; in ours they would be in the
-    way of every scope and nursery around. ``left_open`` is told of a nursery, which is no reason not to take the
-    result. What ``work`` raises comes out in a group, as of any nursery.
+    Cancel scopes and nurseries that it leaves open belong to that task and end with it; in our task they would
+    break every scope and nursery around the call. If a nursery was left open, ``on_nursery_left_open`` is called
+    and the result counts all the same. Exceptions of ``work`` are raised in a group, as by any nursery.
     """
     results: list[T] = []
 
@@ -32,25 +32,25 @@ async def run_contained(
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run)
-    except BaseException as error:  # trio's, of the task that ended with a nursery open, or the work's own
+    except BaseException as error:  # trio's, for a task that ended with a nursery open, or one of ``work``
         if not results:
             raise
         border.fault(error)  # raises a cancellation of ours
-        left_open()
+        on_nursery_left_open()
     return results[0]
 
 
 class StepTimer(Awaitable[T]):
-    """Awaits the coroutine; ``blocked`` is told of each step that took ``SLOW_STEP_S`` or longer, in seconds."""
+    """Awaits a coroutine; calls ``on_slow_step`` with the seconds of each step of ``SLOW_STEP_S`` or longer."""
 
     def __init__(
         self,
         coroutine: Coroutine[Any, Any, T],
-        blocked: Callable[[float], None],
+        on_slow_step: Callable[[float], None],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._coroutine = coroutine
-        self._blocked = blocked
+        self._on_slow_step = on_slow_step
         self._clock = clock
 
     def __await__(self) -> Generator[Any, Any, T]:
@@ -58,19 +58,19 @@ class StepTimer(Awaitable[T]):
         while True:
             began = self._clock()
             try:
-                waits_for = step()
+                trap = step()
             except StopIteration as stop:
                 result: T = stop.value
                 return result
             finally:
                 if (elapsed_s := self._clock() - began) >= SLOW_STEP_S:
-                    self._blocked(elapsed_s)
+                    self._on_slow_step(elapsed_s)
             try:
-                value = yield waits_for
+                value = yield trap
             except GeneratorExit:
                 self._coroutine.close()
                 raise
-            except BaseException as error:  # noqa: BLE001  # it is the coroutine's
+            except BaseException as error:  # noqa: BLE001  # for the coroutine
                 step = partial(self._coroutine.throw, error)
             else:
                 step = partial(self._coroutine.send, value)

@@ -1,1 +1,1 @@
-"""Finding plugins by name, importing those that are asked for, and checking their conventions."""
+"""Finds plugins by name, imports the requested ones, and checks their conventions."""

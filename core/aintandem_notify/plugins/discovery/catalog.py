@@ -1,4 +1,4 @@
-"""Finds plugins by name and imports those that are asked for, and only those."""
+"""Finds plugins by name and imports only those that are looked up."""
 
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
@@ -38,11 +38,11 @@ NOT_IMPORTED: Final = (
     "{}/{} was not loaded: it is code, which runs only beside a config that you name; if you trust it, write the "
     "config's name behind the command"
 )
-"""Of a file that no named config vouches for."""
+"""The error for a plugin file next to a config that the command line does not name."""
 
 
 class FilePolicy(Enum):
-    """What is done with a plugin that is a file: it is code, and whoever wrote the folder wrote it."""
+    """The treatment of plugins that are files: they are code, by whoever may write to the folder."""
 
     IMPORT = auto()
     """Import it, as packages are."""
@@ -55,8 +55,8 @@ class FilePolicy(Enum):
 class Catalog:
     """The plugins that a config can name: entry points of installed packages and files in ``plugins_dir``.
 
-    A plugin is imported when it is first looked up; a file that has changed since is imported again. ``files``
-    says whether files are imported at all.
+    A plugin is imported by the first ``find``; a file that has changed since is imported again.
+    ``file_policy`` decides about plugins that are files.
     """
 
     def __init__(
@@ -71,17 +71,17 @@ class Catalog:
         self._latest: dict[str, PluginDescriptor] = {}
 
     def names(self, plugins_dir: Path) -> list[str]:
-        """Every plugin that could be named, sorted; imports none."""
+        """The names of all available plugins, sorted; imports none."""
         return sorted({point.name for point in self._entry_points()} | set(file_names(plugins_dir)))
 
     def find(self, name: str, plugins_dir: Path) -> PluginDescriptor:
         """The plugin called ``name``, imported and checked.
 
-        Raises PluginError when there is none, when there are several, or with what is wrong with it.
+        Raises PluginError if there is none or more than one of this name, and for every problem in it.
         """
         source = self._source(name, plugins_dir)
         if isinstance(source, FileSource) and self._file_policy is not FilePolicy.IMPORT:
-            self._latest[name] = self._not_run(name, source)
+            self._latest[name] = self._not_imported(name, source)
             return self._latest[name]
         try:
             key = (source, source.fingerprint)
@@ -93,23 +93,23 @@ class Catalog:
         return self._latest[name]
 
     def latest(self, name: str) -> PluginDescriptor:
-        """What the last ``find`` of this name gave; raises PluginError if there was none."""
+        """The result of the last ``find`` of this name; raises PluginError if there was none."""
         try:
             return self._latest[name]
         except KeyError:
             raise PluginError(name, "no such plugin was looked up") from None
 
     def not_imported(self, plugins_dir: Path) -> dict[str, FileSource]:
-        """The files that ``find`` would not import, by the names of their plugins."""
+        """The plugin files that ``find`` does not import, by plugin name."""
         if self._file_policy is FilePolicy.IMPORT:
             return {}
         sources = {name: self._sources(name, plugins_dir) for name in file_names(plugins_dir)}
-        return {name: one for name, (one, *_) in sources.items() if isinstance(one, FileSource)}
+        return {name: source for name, (source, *_) in sources.items() if isinstance(source, FileSource)}
 
-    def _not_run(self, name: str, source: FileSource) -> PluginDescriptor:
+    def _not_imported(self, name: str, source: FileSource) -> PluginDescriptor:
         if self._file_policy is FilePolicy.REJECT:
             raise PluginError(name, NOT_IMPORTED.format(source.path.parent.name, source.path.name))
-        return PluginDescriptor(name, Plugin, _AnyConfig, True, frozenset(), source.origin)
+        return PluginDescriptor(name, Plugin, _UncheckedConfig, True, frozenset(), source.origin)
 
     def _sources(self, name: str, plugins_dir: Path) -> list[Source]:
         return sources_of(name, tuple(self._entry_points()), plugins_dir)
@@ -122,42 +122,39 @@ class Catalog:
                 raise PluginError(
                     name, f"no such plugin: no installed package offers it, and {plugins_dir}/{name}.py is no file"
                 )
-            case several:
-                origins = " and as ".join(source.origin for source in several)
+            case sources:
+                origins = " and as ".join(source.origin for source in sources)
                 raise PluginError(name, f"found more than once, as {origins}; rename or remove one")
 
 
-class _AnyConfig(PluginConfig):
-    """The table of a plugin that nobody looked into."""
+class _UncheckedConfig(PluginConfig):
+    """Accepts any table, for a plugin that was not imported."""
 
     model_config = ConfigDict(extra="ignore")
 
 
 def _inspect(name: str, source: Source, module: ModuleType) -> PluginDescriptor:
-    source_files = source.source_files()
+    files = source.source_files()
     try:
-        return _looked_at(name, source, module, source_files)
-    except ConventionBroken as broken:
-        place = (
-            format_location(source_files.file)
-            if broken.cls is None
-            else source_files.defined_at(broken.cls, broken.attribute)
-        )
-        raise PluginError(name, with_location(place, str(broken))) from None
+        return _build_descriptor(name, source, module, files)
+    except ConventionBroken as error:
+        in_file = format_location(files.file)
+        location = in_file if error.cls is None else files.defined_at(error.cls, error.attribute)
+        raise PluginError(name, with_location(location, str(error))) from None
     except PluginUnusable as error:
-        raise PluginError(name, with_location(format_location(source_files.file), error.reason)) from None
-    except BaseException as error:  # classes, too, are code of the plugin
+        raise PluginError(name, with_location(format_location(files.file), error.reason)) from None
+    except BaseException as error:  # inspecting a class may run plugin code
         if is_ctrl_c(error):
             raise
         raise PluginError(
-            name, with_location(source_files.raised_at(error), f"cannot be used: {describe_error(error)}")
+            name, with_location(files.raised_at(error), f"cannot be used: {describe_error(error)}")
         ) from None
 
 
-def _looked_at(name: str, source: Source, module: ModuleType, source_files: SourceFiles) -> PluginDescriptor:
+def _build_descriptor(name: str, source: Source, module: ModuleType, files: SourceFiles) -> PluginDescriptor:
     plugin_class = plugin_class_of(module)
     hooks = implemented_hooks(plugin_class)
-    # pluggy has the last word on what it will take, before anything runs.
+    # pluggy checks the hooks too; its errors must come before anything runs.
     Registry().register(name, plugin_class)
     return PluginDescriptor(
         name=name,
@@ -166,6 +163,6 @@ def _looked_at(name: str, source: Source, module: ModuleType, source_files: Sour
         delivers="deliver" in hooks,
         live_hooks=frozenset(hook for hook in hooks if hook.startswith("on_")),
         origin=source.origin,
-        source_files=source_files,
+        source_files=files,
         attributes=read_class_attributes(plugin_class),
     )

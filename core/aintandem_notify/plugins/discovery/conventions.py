@@ -1,6 +1,6 @@
-"""What a plugin's module and class must look like, and a sentence for everything that does not.
+"""The conventions of a plugin's module and class, with one sentence for each violation.
 
-Pure: takes what was imported, makes no instance and calls none of its code.
+Pure: inspects the imported module; makes no instance and calls no plugin code.
 """
 
 import difflib
@@ -26,18 +26,18 @@ HOOK_ARGUMENTS: Final[Mapping[str, frozenset[str]]] = {
     for name, spec in vars(HookSpecs).items()
     if hasattr(spec, _SPEC_MARK)
 }
-"""Every hook and the names of its arguments."""
+"""The names of each hook's arguments, by hook."""
 
 
 def nearest_hook(name: str) -> str | None:
-    """The hook that ``name`` is probably meant to be, None if it is like no hook."""
+    """The hook with the most similar name, None if no name is similar."""
     return next(iter(difflib.get_close_matches(name, HOOK_ARGUMENTS, n=1, cutoff=0.6)), None)
 
 
 def plugin_class_of(module: ModuleType) -> type[Plugin[Any]]:
-    """The one public subclass of ``Plugin`` that the module, or its package, defines."""
+    """The only public subclass of ``Plugin`` that the module or its package defines; raises ConventionBroken."""
     own = module.__name__
-    found = {
+    candidates = {
         item: None
         for name, item in vars(module).items()
         if inspect.isclass(item)
@@ -45,13 +45,13 @@ def plugin_class_of(module: ModuleType) -> type[Plugin[Any]]:
         and not name.startswith("_")
         and (item.__module__ == own or item.__module__.startswith(f"{own}."))
     }
-    match list(found):
+    match list(candidates):
         case [plugin_class]:
             return plugin_class
         case []:
             raise ConventionBroken("the module defines no public subclass of Plugin")
-        case several:
-            names = ", ".join(sorted(item.__name__ for item in several))
+        case classes:
+            names = ", ".join(sorted(item.__name__ for item in classes))
             raise ConventionBroken(
                 f"the module defines several plugins, {names}; one module is one plugin,"
                 " and the name of a base class for others starts with an underscore"
@@ -59,13 +59,16 @@ def plugin_class_of(module: ModuleType) -> type[Plugin[Any]]:
 
 
 def config_model_of(plugin_class: type[Plugin[Any]]) -> type[PluginConfig]:
-    """The model named in ``Plugin[…]``, by the class or one of its bases; ``PluginConfig`` if none is."""
+    """The config model in ``Plugin[…]`` of the class or of a base class; ``PluginConfig`` without one.
+
+    Raises ConventionBroken for a model that cannot be one.
+    """
     argument = _plugin_argument(plugin_class, {})
     if argument is None:
         return PluginConfig
     if not (inspect.isclass(argument) and issubclass(argument, PluginConfig)):
-        shown = getattr(argument, "__forward_arg__", None) or getattr(argument, "__name__", argument)
-        raise ConventionBroken(f"Plugin[{shown}] must name a class that inherits from PluginConfig", plugin_class)
+        name = getattr(argument, "__forward_arg__", None) or getattr(argument, "__name__", argument)
+        raise ConventionBroken(f"Plugin[{name}] must name a class that inherits from PluginConfig", plugin_class)
     _complete(argument)
     for name, reserved in PluginConfig.model_fields.items():
         own = argument.model_fields.get(name)
@@ -77,7 +80,7 @@ def config_model_of(plugin_class: type[Plugin[Any]]) -> type[PluginConfig]:
 
 
 def _complete(model: type[PluginConfig]) -> None:
-    """Resolve what could not be known while the class was made; raises for names that nobody defines."""
+    """Resolve the model's forward references; raises ConventionBroken for an undefined name."""
     try:
         model.model_rebuild()
     except PydanticUndefinedAnnotation as error:
@@ -85,21 +88,21 @@ def _complete(model: type[PluginConfig]) -> None:
 
 
 def _keeps_type(own: FieldInfo, reserved: FieldInfo) -> bool:
-    """Whether both read a value the same way; bounds may differ, and what may be None need not."""
-    may_be = [(reserved.annotation, reserved.metadata)]
+    """True if both accept the same values; bounds may differ, and None may be excluded."""
+    readings = [(reserved.annotation, reserved.metadata)]
     for part in get_args(reserved.annotation):
         annotated = get_origin(part) is Annotated
-        may_be.append((get_args(part)[0], list(get_args(part)[1:])) if annotated else (part, []))
+        readings.append((get_args(part)[0], list(get_args(part)[1:])) if annotated else (part, []))
     return any(
         own.annotation == annotation
         and all(item in own.metadata for item in metadata if isinstance(item, BeforeValidator))
-        for annotation, metadata in may_be
+        for annotation, metadata in readings
         if annotation is not type(None)
     )
 
 
 def _plugin_argument(cls: type, bindings: Mapping[Any, Any]) -> Any:
-    """What stands in ``Plugin[…]`` above ``cls``; type variables of classes in between are followed."""
+    """The argument of ``Plugin[…]`` in the bases of ``cls``, with type variables resolved; None without one."""
     for base in cls.__dict__.get("__orig_bases__", cls.__bases__):
         origin = get_origin(base) or base
         arguments = [bindings.get(item) if isinstance(item, TypeVar) else item for item in get_args(base)]
@@ -112,10 +115,10 @@ def _plugin_argument(cls: type, bindings: Mapping[Any, Any]) -> Any:
 
 
 def implemented_hooks(plugin_class: type[Plugin[Any]]) -> frozenset[str]:
-    """The hooks that the class implements; raises for the first thing that is wrong with one."""
+    """The hooks that the class implements; raises ConventionBroken for the first violation."""
     _check_identity(plugin_class)
     _check_init(plugin_class)
-    checked = (_checked(plugin_class, name, method) for name, method in _own_functions(plugin_class))
+    checked = (_check_attribute(plugin_class, name, method) for name, method in _own_functions(plugin_class))
     hooks = [hook for hook in checked if hook is not None]
     if not hooks:
         raise ConventionBroken(
@@ -142,21 +145,21 @@ def _check_init(plugin_class: type[Plugin[Any]]) -> None:
     init = inspect.getattr_static(plugin_class, "__init__")
     if not inspect.isfunction(init):
         return
-    needed = [
+    required = [
         parameter.name
         for parameter in list(inspect.signature(init).parameters.values())[1:]
         if parameter.default is parameter.empty
         and parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
     ]
-    if needed:
+    if required:
         raise ConventionBroken(
-            f"__init__ wants {', '.join(needed)}, and is given nothing; set up in lifespan, with self.config",
+            f"__init__ wants {', '.join(required)}, and is given nothing; set up in lifespan, with self.config",
             plugin_class,
             "__init__",
         )
 
 
-def _checked(plugin_class: type[Plugin[Any]], name: str, attribute: Any) -> str | None:
+def _check_attribute(plugin_class: type[Plugin[Any]], name: str, attribute: Any) -> str | None:
     try:
         return _check_method(name, attribute)
     except ConventionBroken as broken:
@@ -170,10 +173,10 @@ def _own_functions(plugin_class: type) -> Iterator[tuple[str, Any]]:
 
 
 def _check_method(name: str, attribute: Any) -> str | None:
-    """The hook that the attribute implements, None if it is none."""
+    """The hook that the attribute implements; None if it is no hook."""
     function = attribute.__func__ if isinstance(attribute, staticmethod | classmethod) else attribute
     if not inspect.isfunction(function):
-        # Anything may stand on a class, also objects that claim to have every attribute.
+        # A class attribute can be any object, even one that claims to have every attribute.
         if name in HOOK_ARGUMENTS:
             raise ConventionBroken(f"{name} is the name of a hook, and is no method")
         return None

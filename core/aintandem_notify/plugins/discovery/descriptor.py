@@ -1,4 +1,4 @@
-"""What is known of a plugin type once its module is imported."""
+"""Describes an imported plugin type."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +10,7 @@ from aintandem_notify.plugins.border import ClassAttributes, SourceFiles
 
 @dataclass(frozen=True, slots=True)
 class PluginDescriptor:
-    """A plugin type, ready for instances to be made of it.
+    """A plugin type of which instances can be made.
 
     ``live_hooks`` are the ``on_…`` hooks that it implements. ``origin`` says where it comes from: ``built in``,
     ``package foo 1.2`` or ``file plugins/beep.py``. ``attributes`` are the checked attributes of its class.
@@ -26,9 +26,9 @@ class PluginDescriptor:
     attributes: ClassAttributes = field(default_factory=ClassAttributes)
 
     def source_location(self, cls: type, attribute: str | None = None) -> str:
-        """Where in its source the class sets the attribute, as ``plugins/beep.py:9``; empty if nobody knows."""
+        """The source line that sets the attribute, as ``plugins/beep.py:9``; empty if unknown."""
         return self.source_files.defined_at(cls, attribute)
 
     def raised_at(self, error: BaseException) -> str:
-        """The innermost line of its source that the error came through; empty if nobody knows."""
+        """The innermost source line of the plugin in the error's traceback; empty if unknown."""
         return self.source_files.raised_at(error)

@@ -1,6 +1,6 @@
-"""Registers instances with pluggy and gives out their hooks; calls none of them.
+"""Registers instances with pluggy and returns their hooks; calls none of them.
 
-pluggy knows the specs and the names; ``calls`` runs the hooks, because pluggy awaits nothing and stops at the
+pluggy checks specs and names; ``runtime.calls`` makes the calls, because pluggy cannot await and stops at the
 first exception.
 """
 
@@ -18,7 +18,7 @@ from aintandem_notify.plugins.discovery.conventions import HOOK_ARGUMENTS, neare
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """One hook of one instance. ``is_async`` tells a trio task from work for a thread."""
+    """One hook of one instance. ``is_async``: it runs as a trio task, otherwise in a worker thread."""
 
     name: str
     function: Callable[..., Any]
@@ -26,20 +26,20 @@ class Hook:
     parameters: frozenset[str]
 
     def bind(self, **arguments: object) -> Callable[[], Any]:
-        """The call, with those of the arguments that the implementation asks for."""
-        wanted = {name: value for name, value in arguments.items() if name in self.parameters}
-        return lambda: self.function(**wanted)
+        """The call as a function, with those of ``arguments`` that the implementation declares."""
+        accepted = {name: value for name, value in arguments.items() if name in self.parameters}
+        return lambda: self.function(**accepted)
 
 
 class Registry:
-    """The instances that are in use, under names such as ``slack.team``."""
+    """The registered instances, by names such as ``slack.team``."""
 
     def __init__(self) -> None:
         self._pluggy = pluggy.PluginManager(PROJECT)
         self._pluggy.add_hookspecs(HookSpecs)
 
     def register(self, name: str, instance: object) -> Mapping[str, Hook]:
-        """Take ``instance`` in and give its hooks by name; raises Unusable and leaves no trace."""
+        """Register ``instance`` and return its hooks by name; registers nothing if it raises PluginUnusable."""
         try:
             self._pluggy.register(instance, name)
             self._pluggy.check_pending()
@@ -55,28 +55,28 @@ class Registry:
         }
 
     def unregister(self, name: str) -> None:
-        """Forget the instance; nothing happens if there is none of this name."""
+        """Remove the instance; no-op for an unknown name."""
         if self._pluggy.has_plugin(name):
             self._pluggy.unregister(name=name)
 
     def names(self) -> frozenset[str]:
-        """Who is registered."""
+        """The names of all registered instances."""
         return frozenset(name for name, plugin in self._pluggy.list_name_plugin() if plugin is not None)
 
 
 def _hook(name: str, function: Callable[..., Any]) -> Hook:
     parameters = inspect.signature(function).parameters.values()
-    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
+    has_var_keywords = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
     return Hook(
         name=name,
         function=function,
         is_async=inspect.iscoroutinefunction(function),
-        parameters=HOOK_ARGUMENTS[name] if takes_any else frozenset(item.name for item in parameters),
+        parameters=HOOK_ARGUMENTS[name] if has_var_keywords else frozenset(item.name for item in parameters),
     )
 
 
 def _advice(instance: object) -> str | None:
-    """A sentence for a hook whose name pluggy does not know."""
+    """A sentence about a hook name that pluggy does not know; None if all are known."""
     for name in dir(instance):
         attribute = inspect.getattr_static(instance, name)
         options = getattr(attribute, f"{PROJECT}_impl", None)

@@ -1,8 +1,7 @@
-"""Where plugins come from, entry points and files beside the config, and how each is imported.
+"""Finds plugins among entry points and in ``plugins_dir``, and imports them.
 
-Whatever goes wrong while a module is imported becomes an ``ImportFailed`` with file and line. A one-file
-plugin is a module of its own name in ``sys.modules``, which holds a hash of its path, so that the plugins of
-two configs never meet; no bytecode is written beside it.
+Every problem of an import becomes an ``ImportFailed`` with file and line. The module name of a plugin file holds
+a hash of its path, so that plugins of two configs never mix. No bytecode is written next to the file.
 """
 
 import importlib
@@ -28,11 +27,11 @@ from aintandem_notify.log import describe_error, error_name, safe_text
 from aintandem_notify.plugins.border import SourceFiles, format_location, with_location
 
 OWN_DISTRIBUTION: Final = "aintandem-notify"
-# Kept on the module of a one-file plugin, so that a reload of the config finds the same classes again.
+# An attribute of the module of a plugin file; while it matches, a reload of the config keeps the same classes.
 _FINGERPRINT: Final = "__aintandem_notify_fingerprint__"
-_FILE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-# What pydantic adds to its errors.
-_NO_LINKS: Final = re.compile(r" For further information visit https://errors\.pydantic\.dev/\S+")
+_PLUGIN_FILE_STEM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+# pydantic appends this to its errors.
+_PYDANTIC_LINK: Final = re.compile(r" For further information visit https://errors\.pydantic\.dev/\S+")
 
 
 class ImportFailed(Exception):
@@ -40,19 +39,19 @@ class ImportFailed(Exception):
 
 
 def installed_entry_points() -> tuple[EntryPoint, ...]:
-    """All plugins that installed packages offer, none of them imported."""
+    """The entry points of all plugins of installed packages; imports none."""
     return tuple(entry_points(group=PROJECT))
 
 
 @dataclass(frozen=True, slots=True)
 class PackageSource:
-    """A plugin that an installed package offers."""
+    """A plugin of an installed package."""
 
     entry_point: EntryPoint
 
     @property
     def origin(self) -> str:
-        """Where it comes from, for people."""
+        """The plugin's origin, for people: ``built in`` or its package with version."""
         distribution = self.entry_point.dist
         if distribution is None:
             return f"module {self.entry_point.module}"
@@ -62,14 +61,14 @@ class PackageSource:
 
     @property
     def fingerprint(self) -> str:
-        """What it is imported from; an installed module stays the same for the life of the process."""
+        """The module's name: an installed module stays the same for the life of the process."""
         return self.entry_point.value
 
     def source_files(self) -> SourceFiles:
-        """The folder of its package, and the module's file; nothing for a module that is not there."""
+        """The module's file and the folder of its package; both None for a missing module."""
         package, module = self.entry_point.module.partition(".")[0], sys.modules.get(self.entry_point.module)
         try:
-            # Of the outermost package: to find one further in, Python would import those around it.
+            # Of the top-level package: to find a subpackage, Python would import its parents.
             spec = importlib.util.find_spec(package)
         except (ImportError, ValueError, AttributeError):
             return SourceFiles()
@@ -80,27 +79,27 @@ class PackageSource:
         return SourceFiles(file, Path(spec.origin).parent if spec.submodule_search_locations is not None else None)
 
     def load(self) -> ModuleType:
-        """The imported module; raises ``ImportFailed``."""
+        """Import the module; raises ``ImportFailed``."""
         if self.entry_point.attr:
             raise ImportFailed(f"its entry point {self.entry_point.value!r} must name a module, without a colon")
-        with _reported(self.source_files):
+        with _import_guard(self.source_files):
             return importlib.import_module(self.entry_point.module)
 
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """A plugin that is one file in ``plugins_dir``."""
+    """A plugin that is a file in ``plugins_dir``."""
 
     path: Path
 
     @property
     def origin(self) -> str:
-        """Where it comes from, for people."""
+        """The plugin's origin, for people: its file."""
         return f"file {format_location(self.path)}"
 
     @property
     def fingerprint(self) -> str:
-        """Changes when the file does; raises ``ImportFailed`` if it cannot be read."""
+        """A hash of the file's content; raises ``ImportFailed`` if it cannot be read."""
         try:
             return blake2b(self.path.read_bytes(), digest_size=16).hexdigest()
         except OSError as error:
@@ -108,7 +107,7 @@ class FileSource:
 
     @property
     def module_name(self) -> str:
-        """Unique to this path."""
+        """A module name that is unique to this path."""
         digest = blake2b(os.fsencode(self.path.resolve()), digest_size=8).hexdigest()
         return f"{PROJECT}_file_{self.path.stem.replace('-', '_')}_{digest}"
 
@@ -117,22 +116,22 @@ class FileSource:
         return SourceFiles(self.path)
 
     def load(self) -> ModuleType:
-        """The imported module, anew if the file has changed since; raises ``ImportFailed``."""
+        """Import the module, again if the file has changed since; raises ``ImportFailed``."""
         name, fingerprint = self.module_name, self.fingerprint
-        before = sys.modules.get(name)
-        if type(before) is ModuleType and vars(before).get(_FINGERPRINT) == fingerprint:
-            return before
-        loader = _PlainLoader(name, str(self.path))
+        previous = sys.modules.get(name)
+        if type(previous) is ModuleType and vars(previous).get(_FINGERPRINT) == fingerprint:
+            return previous
+        loader = _SourceOnlyLoader(name, str(self.path))
         module = importlib.util.module_from_spec(ModuleSpec(name, loader, origin=str(self.path)))
         module.__file__ = str(self.path)
         setattr(module, _FINGERPRINT, fingerprint)
-        # pydantic and dataclasses look annotations up in there.
+        # pydantic and dataclasses resolve annotations in sys.modules.
         sys.modules[name] = module
         try:
-            with _reported(self.source_files):
+            with _import_guard(self.source_files):
                 loader.exec_module(module)
         except BaseException:
-            _put_back(name, before)
+            _restore_module(name, previous)
             raise
         return module
 
@@ -141,10 +140,10 @@ Source = PackageSource | FileSource
 
 
 @contextmanager
-def _reported(source_files: Callable[[], SourceFiles]) -> Iterator[None]:
-    """Turns whatever an import raises into ``ImportFailed``.
+def _import_guard(source_files: Callable[[], SourceFiles]) -> Iterator[None]:
+    """Turn every exception of an import into ``ImportFailed``, except for a Ctrl-C of the user.
 
-    What it prints is kept out of standard output, and no signal is taken from the agent.
+    Its prints go to standard error, and signal handlers that it sets are reset.
     """
     try:
         with preserve_signal_handlers(), prints_to_stderr():
@@ -152,21 +151,21 @@ def _reported(source_files: Callable[[], SourceFiles]) -> Iterator[None]:
     except BaseException as error:
         if is_ctrl_c(error):
             raise
-        raise ImportFailed(_where_and_why(error, source_files())) from None
+        raise ImportFailed(_describe_import_error(error, source_files())) from None
 
 
-class _Diverted(io.TextIOBase):
-    """Standard output for a while: what one thread writes goes to standard error; closing it closes nothing.
+class _ThreadRedirect(io.TextIOBase):
+    """A standard output that sends the writes of one thread to standard error; closing it closes nothing.
 
-    What the other threads write goes where it went before: a plugin may block for ever while it is imported.
+    Other threads keep the original standard output, because the import of a plugin may block for ever.
     """
 
-    def __init__(self, before: TextIO | None) -> None:
-        self._before = before
+    def __init__(self, original: TextIO | None) -> None:
+        self._original = original
         self._thread = threading.get_ident()
 
     def _target(self) -> TextIO | None:
-        return sys.stderr if threading.get_ident() == self._thread else self._before
+        return sys.stderr if threading.get_ident() == self._thread else self._original
 
     def write(self, text: str) -> int:
         target = self._target()
@@ -181,20 +180,20 @@ class _Diverted(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """As that of the stream behind it."""
+        """The encoding of the stream that receives the writes."""
         return getattr(self._target(), "encoding", None) or "utf-8"
 
     def close(self) -> None:
-        """Others write there, too."""
+        """Keeps the stream open: others write to it, too."""
 
 
 def prints_to_stderr() -> AbstractContextManager[object]:
-    """What code of a plugin prints while it is looked at must not stand in the middle of a schema."""
-    return redirect_stdout(_Diverted(sys.stdout))
+    """Send this thread's prints to standard error: prints of plugin code must not end up within a schema."""
+    return redirect_stdout(_ThreadRedirect(sys.stdout))
 
 
-class _PlainLoader(SourceFileLoader):
-    """Reads the source and nothing else: no stale bytecode after a quick edit, none left beside the config."""
+class _SourceOnlyLoader(SourceFileLoader):
+    """Ignores bytecode: none is stale after a quick edit, and none is left next to the config."""
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
@@ -203,35 +202,35 @@ class _PlainLoader(SourceFileLoader):
 
 
 def sources_of(name: str, points: tuple[EntryPoint, ...], plugins_dir: Path) -> list[Source]:
-    """Everything that is called ``name``."""
+    """All plugins called ``name``."""
     packages = [PackageSource(point) for point in points if point.name == name]
     path = plugins_dir / f"{name}.py"
-    return [*packages, *([FileSource(path)] if _FILE_NAME.fullmatch(name) and _is_file(path) else [])]
+    return [*packages, *([FileSource(path)] if _PLUGIN_FILE_STEM.fullmatch(name) and _is_file(path) else [])]
 
 
 def file_names(plugins_dir: Path) -> Iterator[str]:
-    """The plugins that stand as files in the folder."""
-    with suppress(OSError):  # a folder that cannot be read has nothing for us
-        yield from (path.stem for path in plugins_dir.glob("*.py") if _FILE_NAME.fullmatch(path.stem))
+    """The names of the plugins that are files in the folder; none if it cannot be read."""
+    with suppress(OSError):
+        yield from (path.stem for path in plugins_dir.glob("*.py") if _PLUGIN_FILE_STEM.fullmatch(path.stem))
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a folder on the way that may not be entered
+    except OSError:  # no permission for a parent folder
         return False
 
 
-def _put_back(name: str, module: ModuleType | None) -> None:
+def _restore_module(name: str, module: ModuleType | None) -> None:
     if module is None:
         sys.modules.pop(name, None)
     else:
         sys.modules[name] = module
 
 
-def _where_and_why(error: BaseException, source_files: SourceFiles) -> str:
-    """``plugins/beep.py:7: NameError: name 'x' is not defined``, the innermost line within the plugin."""
+def _describe_import_error(error: BaseException, source_files: SourceFiles) -> str:
+    """``plugins/beep.py:7: NameError: name 'x' is not defined``, with the innermost line within the plugin."""
     if isinstance(error, SyntaxError) and type(error.filename) is str and source_files.contains(error.filename):
         line = error.lineno if type(error.lineno) is int else None
         return with_location(format_location(error.filename, line), f"{error_name(error)}: {safe_text(error.msg)}")
-    return with_location(source_files.raised_at(error), _NO_LINKS.sub("", describe_error(error)))
+    return with_location(source_files.raised_at(error), _PYDANTIC_LINK.sub("", describe_error(error)))

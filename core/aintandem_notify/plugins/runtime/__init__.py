@@ -1,1 +1,1 @@
-"""Running plugin instances: one supervisor each, their hooks called with deadlines, their live queues."""
+"""Runs plugin instances: a supervisor for each, hook calls with deadlines, and queues for live hooks."""

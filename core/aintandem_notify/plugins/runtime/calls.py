@@ -1,8 +1,8 @@
-"""The one caller of hooks: ``async def`` as a trio task, ``def`` in a worker thread, each with a deadline.
+"""Calls all hooks: ``async def`` as a trio task, ``def`` in a worker thread, each with a deadline.
 
-Nothing that plugin code raises comes out of here; it is the answer. A task is cancelled at its deadline. A
-thread cannot be, nor a task that waits for one: the caller waits on, says so, and takes the late answer, so that
-nothing is sent twice while it is still being sent.
+An exception of plugin code is never raised here, but returned as a ``HookFailure``. A task is cancelled at its
+deadline. A thread cannot be cancelled, nor a task that waits for one: the caller reports it, keeps waiting and
+takes the late result, so that no notification is sent twice while its first call still runs.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -20,26 +20,26 @@ from aintandem_notify.plugins.border.tasks import StepTimer, run_contained
 from aintandem_notify.plugins.discovery.registry import Hook
 
 STUCK_AFTER_S: Final = 300.0
-"""Seconds past its deadline after which a call is no longer slow but stuck, and its instance failed."""
+"""Seconds past its deadline after which a call counts as stuck, and its instance as failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The notification is at its destination, which wants to remember ``receipt``."""
+    """The notification was delivered; ``receipt`` is stored for the destination's next one about the same run."""
 
     receipt: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HookFailure:
-    """What came instead of an answer: an outcome that the plugin raised, or its fault, as the border made it."""
+    """A call that raised: ``error`` is the outcome or fault into which the border translated the exception."""
 
     error: Exception
 
 
 @dataclass(frozen=True, slots=True)
 class HookValue:
-    """What a hook gave back, read and found right."""
+    """The checked return value of a hook."""
 
     value: Any
 
@@ -47,30 +47,35 @@ class HookValue:
 DeliveryResult = Delivered | HookFailure
 HookResult = HookValue | HookFailure
 ResultParser = Callable[[Any], Any]
-"""Checks what a hook returned and gives what to keep of it; raises for what is wrong."""
+"""Checks a hook's return value and returns a copy; raises for an invalid one."""
 
 
 @dataclass(frozen=True, slots=True)
 class HookCall:
-    """One hook with its argument, ready to run."""
+    """A hook with its arguments; ``run`` makes the call."""
 
     hook: Hook
     run: Callable[[], Any]
 
 
 class CallIncident(Enum):
-    """How a call that runs is doing."""
+    """Something about a running call that is logged."""
 
-    LATE = auto()
+    OVERDUE = auto()
+    """A ``def`` is past its deadline."""
     STUCK = auto()
-    OVER = auto()
-    BLOCKED = auto()
-    LEFT_OPEN = auto()
+    """The call is ``stuck_after_s`` past its deadline."""
+    ENDED = auto()
+    """An overdue or stuck call has returned."""
+    LOOP_BLOCKED = auto()
+    """An ``async def`` blocked the event loop."""
+    NURSERY_LEFT_OPEN = auto()
+    """An ``async def`` returned without closing its nursery."""
 
 
 @dataclass(slots=True)
 class RunningCall:
-    """A call that runs, as whoever makes it and its watcher both see it. ``began`` is in trio's time."""
+    """The state of a running call, shared by its caller and its watcher. ``began`` is in trio's time."""
 
     hook: str
     began: float
@@ -78,18 +83,17 @@ class RunningCall:
 
 
 class HookRunner:
-    """The calls of one kind of one instance (deliveries, live hooks), which run one after the other.
+    """Runs the calls of one kind (deliveries, live hooks) of one instance, one after the other.
 
-    Each lane has its own thread at the most, so that no instance takes threads from another, and a stuck
-    live hook does not hold deliveries up. ``observe`` is told when a ``def`` is past its deadline, when a call
-    is stuck, when a late one is over, and when an ``async def`` kept the event loop to itself
-    or left a nursery open.
+    Each runner uses one thread at most, so that no instance takes threads from another, and a stuck live hook does
+    not delay deliveries. ``on_incident`` is called with each incident, the hook's name and the seconds it has run
+    (for ``LOOP_BLOCKED`` the seconds of the step, for ``NURSERY_LEFT_OPEN`` 0).
     """
 
     def __init__(
         self,
         border: Border,
-        observe: Callable[[CallIncident, str, float], None],
+        on_incident: Callable[[CallIncident, str, float], None],
         *,
         timeout_s: float,
         stuck_after_s: float = STUCK_AFTER_S,
@@ -97,96 +101,100 @@ class HookRunner:
         self._border = border
         self._timeout_s = timeout_s
         self._stuck_after_s = stuck_after_s
-        self._observe = observe
+        self._on_incident = on_incident
         self._limiter = trio.CapacityLimiter(1)
         self.running: RunningCall | None = None
 
     async def run(
         self,
         calls: Sequence[HookCall],
-        read: ResultParser,
-        answers: list[HookResult],
+        parse: ResultParser,
+        results: list[HookResult],
         *,
         stop_at_failure: bool = False,
     ) -> None:
-        """Make the calls, all ``async def`` or all ``def``, and append the answer of each as it comes."""
+        """Make the calls, all ``async def`` or all ``def``, and append each result as soon as it is known."""
         if not calls:
             return
         run = self._run_as_task if calls[0].hook.is_async else self._run_in_thread
-        await run(calls, read, answers, stop_at_failure)
+        await run(calls, parse, results, stop_at_failure)
 
     def overdue(self) -> tuple[str, float] | None:
-        """The hook that is past its deadline and how long it has been running; None if none is."""
+        """The hook that is past its deadline and the seconds since its start; None if none is."""
         if self.running is None:
             return None
         elapsed_s = trio.current_time() - self.running.began
         return (self.running.hook, elapsed_s) if elapsed_s >= self._timeout_s else None
 
     async def _run_as_task(
-        self, calls: Sequence[HookCall], read: ResultParser, answers: list[HookResult], stop_at_failure: bool
+        self, calls: Sequence[HookCall], parse: ResultParser, results: list[HookResult], stop_at_failure: bool
     ) -> None:
         async def work() -> None:
             for call in calls:
-                running.hook, running.began = call.hook.name, trio.current_time()
-                blocked = partial(self._observe, CallIncident.BLOCKED, call.hook.name)
-                answers.append(await run_async(call, self._border, self._timeout_s, read, blocked))
-                if stop_at_failure and isinstance(answers[-1], HookFailure):
+                running_call.hook, running_call.began = call.hook.name, trio.current_time()
+                on_slow_step = partial(self._on_incident, CallIncident.LOOP_BLOCKED, call.hook.name)
+                results.append(await run_async(call, self._border, self._timeout_s, parse, on_slow_step))
+                if stop_at_failure and isinstance(results[-1], HookFailure):
                     return
 
-        # Cancelled at its deadline, unless it shields itself or waits for a thread of its own.
-        async with self._watched(calls[0].hook, (CallIncident.STUCK,)) as running:
+        # No OVERDUE: a task is cancelled at its deadline, unless it is shielded or waits for a thread.
+        async with self._watched(calls[0].hook, (CallIncident.STUCK,)) as running_call:
             await run_contained(
-                work, self._border, partial(self._observe, CallIncident.LEFT_OPEN, calls[0].hook.name, 0.0)
+                work,
+                self._border,
+                partial(self._on_incident, CallIncident.NURSERY_LEFT_OPEN, calls[0].hook.name, 0.0),
             )
 
     async def _run_in_thread(
-        self, calls: Sequence[HookCall], read: ResultParser, answers: list[HookResult], stop_at_failure: bool
+        self, calls: Sequence[HookCall], parse: ResultParser, results: list[HookResult], stop_at_failure: bool
     ) -> None:
         now = trio.lowlevel.current_clock().current_time
 
         def work() -> None:
             for call in calls:
-                if running.abandoned:
+                if running_call.abandoned:
                     return
-                running.hook, running.began = call.hook.name, now()
-                answers.append(run_sync(call, self._border, read))
-                if stop_at_failure and isinstance(answers[-1], HookFailure):
+                running_call.hook, running_call.began = call.hook.name, now()
+                results.append(run_sync(call, self._border, parse))
+                if stop_at_failure and isinstance(results[-1], HookFailure):
                     return
 
-        async with self._watched(calls[0].hook, (CallIncident.LATE, CallIncident.STUCK)) as running:
-            # One hop for all of them: a hop costs more than a fast hook.
+        async with self._watched(calls[0].hook, (CallIncident.OVERDUE, CallIncident.STUCK)) as running_call:
+            # One thread for the whole batch: a switch of threads takes longer than a fast hook.
             await run_in_thread(work, abandon_on_cancel=True, limiter=self._limiter)
 
     @asynccontextmanager
     async def _watched(self, first: Hook, stages: Sequence[CallIncident]) -> AsyncIterator[RunningCall]:
-        """Tells ``observe`` of each of the stages that the calls inside the block come to, and of their end."""
-        self.running = running = RunningCall(first.name, trio.current_time())
-        told = [False]
+        """Report each of ``stages`` that the calls in the block reach, and then their end, to ``on_incident``."""
+        self.running = running_call = RunningCall(first.name, trio.current_time())
+        reported = [False]
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch, running, stages, told)
+                nursery.start_soon(self._watch, running_call, stages, reported)
                 try:
-                    yield running
+                    yield running_call
                 finally:
                     nursery.cancel_scope.cancel()
         finally:
-            running.abandoned = True
+            running_call.abandoned = True
             self.running = None
-        if told[0]:
-            self._observe(CallIncident.OVER, running.hook, trio.current_time() - running.began)
+        if reported[0]:
+            self._on_incident(CallIncident.ENDED, running_call.hook, trio.current_time() - running_call.began)
 
-    async def _watch(self, running: RunningCall, stages: Sequence[CallIncident], told: list[bool]) -> None:
-        for lateness in stages:
-            grace_s = self._stuck_after_s if lateness is CallIncident.STUCK else 0.0
-            await _sleep_through(running, self._timeout_s + grace_s)
-            told[0] = True
-            self._observe(lateness, running.hook, trio.current_time() - running.began)
+    async def _watch(
+        self, running_call: RunningCall, stages: Sequence[CallIncident], reported: list[bool]
+    ) -> None:
+        for incident in stages:
+            grace_s = self._stuck_after_s if incident is CallIncident.STUCK else 0.0
+            await _sleep_through(running_call, self._timeout_s + grace_s)
+            reported[0] = True
+            self._on_incident(incident, running_call.hook, trio.current_time() - running_call.began)
 
 
-async def _sleep_through(running: RunningCall, after_s: float) -> None:
-    """Until one call has been running for so long; each call of a batch begins anew."""
-    # The thread cannot wake us for each call that begins: that costs more than to look again when due.
-    while (due := running.began + after_s) > trio.current_time():  # noqa: ASYNC110
+async def _sleep_through(running_call: RunningCall, after_s: float) -> None:
+    """Wait until one call has run for ``after_s`` seconds; each call of a batch starts a new count."""
+    # A wake-up by the thread for each call would cost more than to check again at the due time.
+    while (due := running_call.began + after_s) > trio.current_time():  # noqa: ASYNC110
         await trio.sleep_until(due)
 
 
@@ -194,36 +202,36 @@ async def run_async(
     call: HookCall,
     border: Border,
     timeout_s: float,
-    read: ResultParser,
-    blocked: Callable[[float], None] = lambda _elapsed_s: None,
+    parse: ResultParser,
+    on_slow_step: Callable[[float], None] = lambda _elapsed_s: None,
 ) -> HookResult:
-    """The answer of an ``async def``, cancelled at its deadline; ``blocked`` is told when it blocks the loop."""
+    """Run an ``async def`` and cancel it at its deadline; ``on_slow_step`` is called when it blocks the loop."""
     try:
         with trio.move_on_after(timeout_s):
-            value = await StepTimer(call.run(), blocked)
-            border.nothing(call.hook.name, value, is_async=True)
-            return HookValue(read(value))
+            value = await StepTimer(call.run(), on_slow_step)
+            border.require_awaited(call.hook.name, value, is_async=True)
+            return HookValue(parse(value))
     except BaseException as error:  # noqa: BLE001  # the border to plugin code; cancellations are raised on
         return HookFailure(border.fault(error))
     return HookFailure(DeadlineExceeded(f"{call.hook.name} took longer than {timeout_s:g} s"))
 
 
-def run_sync(call: HookCall, border: Border, read: ResultParser) -> HookResult:
-    """The answer of a ``def``, in the thread that this is called in."""
+def run_sync(call: HookCall, border: Border, parse: ResultParser) -> HookResult:
+    """Run a ``def`` in the calling thread."""
     try:
         value = call.run()
-        border.nothing(call.hook.name, value, is_async=False)
-        return HookValue(read(value))
+        border.require_awaited(call.hook.name, value, is_async=False)
+        return HookValue(parse(value))
     except BaseException as error:  # noqa: BLE001  # the border to plugin code
         return HookFailure(border.fault(error))
 
 
 async def run_with_deadline(
-    call: HookCall, border: Border, timeout_s: float, read: ResultParser, limiter: trio.CapacityLimiter
+    call: HookCall, border: Border, timeout_s: float, parse: ResultParser, limiter: trio.CapacityLimiter
 ) -> HookResult:
-    """The answer to a question that somebody waits for; a ``def`` is left behind at its deadline."""
+    """Make one call and return by its deadline; a ``def`` is then abandoned in its thread."""
     if call.hook.is_async:
-        return await run_contained(partial(run_async, call, border, timeout_s, read), border)
+        return await run_contained(partial(run_async, call, border, timeout_s, parse), border)
     with trio.move_on_after(timeout_s):
-        return await run_in_thread(run_sync, call, border, read, abandon_on_cancel=True, limiter=limiter)
+        return await run_in_thread(run_sync, call, border, parse, abandon_on_cancel=True, limiter=limiter)
     return HookFailure(DeadlineExceeded(f"{call.hook.name} took longer than {timeout_s:g} s"))

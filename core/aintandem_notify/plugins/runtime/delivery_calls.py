@@ -1,4 +1,4 @@
-"""The deliveries that one instance is making."""
+"""Calls ``deliver`` of one instance, and waits for or cancels running calls when its lifespan ends."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -20,52 +20,53 @@ from aintandem_notify.plugins.runtime.calls import (
 )
 
 INTERRUPTED: Final = "the plugin is being set up again"
+"""The reason for a delivery that was cancelled because the lifespan ends."""
 
 
 class DeliveryCalls:
-    """Hands notifications to ``deliver``, and lets go of them before the lifespan is torn down."""
+    """The calls of ``deliver`` of one instance; none runs as a task during the tear-down of its lifespan."""
 
-    def __init__(self, border: Border, lane: HookRunner) -> None:
+    def __init__(self, border: Border, runner: HookRunner) -> None:
         self._border = border
-        self._lane = lane
+        self._runner = runner
         self._running: dict[trio.CancelScope, bool] = {}
-        self._ended = trio.Event()
+        self._call_ended = trio.Event()
 
     async def deliver(self, hook: Hook, notifications: Sequence[Notification]) -> list[DeliveryResult]:
-        """One after the other, up to the first that is not delivered; a result for each that was tried."""
+        """Deliver in order, up to the first failure; returns one result for each attempt."""
         calls = [HookCall(hook, hook.bind(notification=notification)) for notification in notifications]
-        answers: list[HookResult] = []
+        results: list[HookResult] = []
         with trio.CancelScope() as scope:
             self._running[scope] = hook.is_async
             try:
-                await self._lane.run(calls, self._border.receipt, answers, stop_at_failure=True)
+                await self._runner.run(calls, self._border.receipt, results, stop_at_failure=True)
             finally:
                 del self._running[scope]
-                self._ended.set()
+                self._call_ended.set()
         if scope.cancelled_caught:
-            answers.append(HookFailure(RetryLater(INTERRUPTED)))
-        return list(map(_result, answers))
+            results.append(HookFailure(RetryLater(INTERRUPTED)))
+        return list(map(_result, results))
 
     async def finish(self, deadline: float) -> None:
-        """Wait for those that run until ``deadline`` (trio's time); then cancel the tasks among them.
+        """Wait for running calls until ``deadline`` (trio's time), then cancel those that are tasks.
 
-        What runs in a thread cannot be cancelled: it goes on, and whoever waits for its result still does.
+        A call in a thread cannot be cancelled: it continues, and so does the wait for its result.
         """
         with trio.move_on_at(deadline):
             while self._running:
-                self._ended = trio.Event()
-                await self._ended.wait()
+                self._call_ended = trio.Event()
+                await self._call_ended.wait()
         for scope, is_async in self._running.items():
             if is_async:
                 scope.cancel()
 
 
-def _result(answer: HookResult) -> DeliveryResult:
-    match answer:
+def _result(result: HookResult) -> DeliveryResult:
+    match result:
         case HookValue(receipt):
             return Delivered(receipt)
         case HookFailure(PluginNotReady() as error):
-            # Meant for a lifespan; out of ``deliver`` it can only mean the same as this.
+            # Meant for a lifespan; from ``deliver`` it is treated as RetryLater.
             return HookFailure(RetryLater(error.reason))
         case HookFailure():
-            return answer
+            return result

@@ -1,4 +1,4 @@
-"""All plugin instances of an agent, each under a supervisor of its own."""
+"""Runs all plugin instances of an agent, each under its own supervisor."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -20,7 +20,7 @@ from aintandem_notify.plugins.runtime.states import InstanceState, InstanceStatu
 
 
 class PluginLookup(Protocol):
-    """Gives the plugin types that the config was checked with; ``Catalog`` is one."""
+    """Returns the plugin types that the config was checked with; ``Catalog`` implements it."""
 
     def latest(self, name: str) -> PluginDescriptor:
         """The plugin called ``name``; raises PluginError."""
@@ -37,14 +37,14 @@ async def open_host(
     chance: Chance,
     stuck_after_s: float = STUCK_AFTER_S,
 ) -> AsyncIterator["PluginHost"]:
-    """A host without instances; whatever it then runs is stopped at the end, within a few seconds.
+    """A host without instances. Leaving the block stops all instances, within a few seconds.
 
-    ``announce`` is told, once for each spell of trouble, of instances that cannot be used. A ``def`` that is
-    ``stuck_after_s`` seconds past its deadline is such trouble.
+    ``announce`` gets an event when an instance becomes unusable, and no second one until it has recovered. A call
+    that is ``stuck_after_s`` seconds past its deadline makes its instance unusable.
     """
     async with trio.open_nursery() as nursery:
-        lent = SharedServices(http, clock, announce, chance, stuck_after_s)
-        host = PluginHost(nursery, catalog, lent)
+        services = SharedServices(http, clock, announce, chance, stuck_after_s)
+        host = PluginHost(nursery, catalog, services)
         try:
             yield host
         finally:
@@ -53,77 +53,76 @@ async def open_host(
 
 
 class PluginHost:
-    """Runs instances and calls their hooks; made by ``open_host``.
+    """Runs instances and calls their hooks; created by ``open_host``.
 
-    ``catalog`` may be replaced before instances of a changed config are started. An instance that was stopped
-    stays listed until another of its name is started.
+    ``catalog`` may be replaced before instances of a changed config are started. A stopped instance stays in the
+    snapshot until another one of its name is started.
     """
 
-    def __init__(self, nursery: trio.Nursery, catalog: PluginLookup, lent: SharedServices) -> None:
+    def __init__(self, nursery: trio.Nursery, catalog: PluginLookup, services: SharedServices) -> None:
         self.catalog = catalog
         self._nursery = nursery
-        self._lent = lent
+        self._services = services
         self._instances: dict[str, Instance] = {}
-        self._watchers: tuple[Instance, ...] = ()
+        self._live_instances: tuple[Instance, ...] = ()
         self._changed = trio.Event()
 
     async def start(self, instance: InstanceConfig) -> None:
-        """Begin to supervise the instance; it may not be loaded yet on return.
+        """Start to supervise the instance; on return it may not be loaded yet.
 
-        Raises PluginError for an unknown type, and ValueError if one of this name is running.
+        Raises PluginError for an unknown type, and ValueError if an instance of this name is running.
         """
         running = self._instances.get(instance.name)
         if running is not None and running.state is not InstanceState.STOPPED:
             raise ValueError(f"{instance.name} is running already")
-        started = Instance(instance, self.catalog.latest(instance.type), self._lent, self._wake)
+        started = Instance(instance, self.catalog.latest(instance.type), self._services, self._on_state_change)
         self._instances[instance.name] = started
-        self._update_watchers()
+        self._update_live_instances()
         self._nursery.start_soon(started.supervise, name=f"plugin {instance.name}")
         await trio.lowlevel.checkpoint()
 
     async def stop(self, name: str) -> None:
-        """Tear the instance down, in a few seconds at the most; nothing happens if there is none."""
+        """Stop the instance and tear it down, within a few seconds; no-op for an unknown name."""
         if name in self._instances:
             await self._instances[name].stop()
-            self._update_watchers()
+            self._update_live_instances()
 
     async def stop_all(self) -> None:
-        """Tear all instances down, side by side."""
+        """Stop all instances concurrently."""
         async with trio.open_nursery() as nursery:
             for name in self._instances:
                 nursery.start_soon(self.stop, name)
 
     def has_live_hooks(self) -> bool:
-        """Whether any instance has live hooks; without one, ``publish`` need not be called."""
-        return bool(self._watchers)
+        """True if any instance has live hooks; otherwise ``publish`` need not be called."""
+        return bool(self._live_instances)
 
     def publish(self, event: Event, project: Project | None) -> None:
-        """Show the event to all live hooks; never blocks, drops what a slow instance cannot take."""
-        for instance in self._watchers:
+        """Queue the event for all live hooks; never blocks: a full queue drops the event."""
+        for instance in self._live_instances:
             instance.publish(event, project)
 
     def is_loaded(self, name: str) -> bool:
-        """Whether the instance is set up, so that its hooks can be called."""
+        """True if the instance is set up, so that its hooks can be called."""
         instance = self._instances.get(name)
         return instance is not None and instance.state is InstanceState.LOADED
 
     async def wait_loaded(self, name: str) -> None:
-        """Returns while the instance is loaded; also waits for one that is yet to be started."""
+        """Wait until the instance is loaded; it may be started later."""
         while not self.is_loaded(name):
             await self._changed.wait()
 
     async def wait_settled(self) -> None:
-        """Returns once no instance is being set up for the first time."""
+        """Wait until no instance is being set up for the first time."""
         while any(instance.state is InstanceState.LOADING for instance in self._instances.values()):
             await self._changed.wait()
 
     async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[DeliveryResult]:
-        """Hand the notifications to the destination, one after the other, once it is loaded.
+        """Wait until the destination is loaded, then deliver the notifications in order.
 
-        Gives one result for each that was tried: all of them, or up to and with the first that was not
-        delivered. A ``deliver`` in a thread that outlasts its deadline is waited for; cancelling leaves it
-        behind. One call at a time for each destination. Raises PluginError for an instance without
-        ``deliver``.
+        Stops after the first failure; returns one result for each attempt. Waits for a ``deliver`` in a thread
+        that exceeds its deadline; a cancellation abandons it. Make one call at a time for each destination.
+        Raises PluginError for an instance without ``deliver``.
         """
         await self.wait_loaded(name)
         return await self._instances[name].deliver(notifications)
@@ -131,7 +130,7 @@ class PluginHost:
     async def check(self, name: str) -> None:
         """Wait until the instance has been set up, then run its check.
 
-        Raises what the check raised, and PluginError if there is no such instance or it cannot be set up.
+        Raises the outcome or fault of the check, and PluginError for an unknown instance or a failed set-up.
         """
         instance = self._instance(name)
         while instance.state is InstanceState.LOADING:
@@ -139,11 +138,11 @@ class PluginHost:
         await instance.check()
 
     async def diagnostics(self, name: str) -> dict[str, Any]:
-        """What the instance says about itself, JSON values; raises as ``check`` does, but does not wait."""
+        """The facts from the instance's ``diagnostics``, JSON values; raises like ``check``, but does not wait."""
         return await self._instance(name).diagnostics()
 
     def snapshot(self) -> tuple[InstanceStatus, ...]:
-        """Where each instance stands, in the order of their start."""
+        """The status of each instance, in the order of their start."""
         return tuple(instance.status for instance in self._instances.values())
 
     def _instance(self, name: str) -> Instance:
@@ -151,13 +150,13 @@ class PluginHost:
             raise PluginError(name, "no such instance is running")
         return self._instances[name]
 
-    def _update_watchers(self) -> None:
-        self._watchers = tuple(
+    def _update_live_instances(self) -> None:
+        self._live_instances = tuple(
             instance
             for instance in self._instances.values()
-            if instance.watches and instance.state is not InstanceState.STOPPED
+            if instance.has_live_hooks and instance.state is not InstanceState.STOPPED
         )
 
-    def _wake(self) -> None:
+    def _on_state_change(self) -> None:
         self._changed.set()
         self._changed = trio.Event()

@@ -1,4 +1,4 @@
-"""One configured plugin under supervision: set up, used, torn down, and set up again when it breaks."""
+"""Supervises one configured plugin: set-up, use, tear-down, and a new set-up after a failure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,22 +38,22 @@ from aintandem_notify.plugins.runtime.states import STABLE_AFTER_S, InstanceStat
 from aintandem_notify.rules.globs import EventFilter
 
 FINISH_S: Final = 2.0
-"""Seconds that running deliveries and waiting live events get when an instance is stopped."""
+"""Seconds that running deliveries and queued live events get when an instance is stopped."""
 STOP_S: Final = FINISH_S + TEAR_DOWN_S + 1.0
-"""Seconds after which ``stop`` no longer waits, whatever the plugin does."""
+"""Seconds after which ``stop`` returns even if the plugin still runs."""
 
-_SAID: Final[Mapping[CallIncident, str]] = {
-    CallIncident.LATE: "a hook is past its deadline",
+_INCIDENT_TEXTS: Final[Mapping[CallIncident, str]] = {
+    CallIncident.OVERDUE: "a hook is past its deadline",
     CallIncident.STUCK: "a hook is stuck",
-    CallIncident.OVER: "a late hook has ended",
-    CallIncident.LEFT_OPEN: "a hook left a nursery open; close it in there, as async with does",
-    CallIncident.BLOCKED: "an async hook blocked the whole agent; write it as def, or await what takes long",
+    CallIncident.ENDED: "an overdue hook has ended",
+    CallIncident.NURSERY_LEFT_OPEN: "a hook left a nursery open; close it within the hook, with async with",
+    CallIncident.LOOP_BLOCKED: "an async hook blocked the whole agent; write it as def, or await the slow part",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class SharedServices:
-    """What the host lends to every instance."""
+    """The services that all instances share."""
 
     http: HttpClient
     clock: Clock
@@ -63,106 +63,106 @@ class SharedServices:
 
 
 class Instance:
-    """A configured plugin. ``supervise`` runs it; the other methods may be called meanwhile."""
+    """A configured plugin. ``supervise`` runs it; other methods may be called at the same time."""
 
     def __init__(
         self,
         config: InstanceConfig,
-        found: PluginDescriptor,
-        lent: SharedServices,
-        changed: Callable[[], None],
+        descriptor: PluginDescriptor,
+        services: SharedServices,
+        on_change: Callable[[], None],
     ) -> None:
         self.config = config
         self.name = config.name
         self.state = InstanceState.LOADING
         self._reason: str | None = None
-        self._since = lent.clock.now()
-        self._found = found
-        self._lent = lent
-        # Of its own: one of this name that was left behind may still be in another.
+        self._since = services.clock.now()
+        self._descriptor = descriptor
+        self._services = services
+        # Not shared: an abandoned instance of this name may still be registered in its own.
         self._registry = Registry()
-        self._changed = changed
+        self._on_change = on_change
         self._log = log.get_logger(__name__).bind(plugin=config.name)
-        self._border = Border(config.name, found.source_files, found.plugin_class)
+        self._border = Border(config.name, descriptor.source_files, descriptor.plugin_class)
         self._hooks: Mapping[str, Hook] = {}
-        limits = {"timeout_s": config.common.timeout, "stuck_after_s": lent.stuck_after_s}
-        self._making = HookRunner(self._border, self._notice_vital, **limits)
-        self._delivering = HookRunner(self._border, self._notice_vital, **limits)
-        self._watching = HookRunner(self._border, self._notice, **limits)
-        self._questions = trio.CapacityLimiter(1)
-        self._deliveries = DeliveryCalls(self._border, self._delivering)
-        self._queue = LiveQueue(found.live_hooks, _live_filter(config))
-        self._live_hooks = LiveHooks(self._queue, self._watching, self._report)
-        # Shielded: whoever cancels the agent waits, for a bounded time, for a tear-down in good order.
-        self._guard = trio.CancelScope(shield=True)
-        self._using: trio.CancelScope | None = None
+        limits = {"timeout_s": config.common.timeout, "stuck_after_s": services.stuck_after_s}
+        self._init_runner = HookRunner(self._border, self._on_critical_incident, **limits)
+        self._delivery_runner = HookRunner(self._border, self._on_critical_incident, **limits)
+        self._live_runner = HookRunner(self._border, self._log_incident, **limits)
+        self._query_limiter = trio.CapacityLimiter(1)
+        self._deliveries = DeliveryCalls(self._border, self._delivery_runner)
+        self._queue = LiveQueue(descriptor.live_hooks, _live_filter(config))
+        self._live_hooks = LiveHooks(self._queue, self._live_runner, self._log_hook_error)
+        # Shielded: a cancelled agent still waits, for a bounded time, for an orderly tear-down.
+        self._shield = trio.CancelScope(shield=True)
+        self._serve_scope: trio.CancelScope | None = None
         self._finish_by = float("inf")
         self._stopping = False
-        self._ended = trio.Event()
-        self._life_began = float("inf")
+        self._stopped = trio.Event()
+        self._lifespan_started_at = float("inf")
         self._loaded_at = float("inf")
         self._announced = False
-        self._before_stuck: InstanceState | None = None
+        self._state_before_stuck: InstanceState | None = None
 
     @property
-    def watches(self) -> bool:
-        """Whether it has live hooks."""
-        return bool(self._found.live_hooks)
+    def has_live_hooks(self) -> bool:
+        """True if the plugin has live hooks."""
+        return bool(self._descriptor.live_hooks)
 
     @property
     def status(self) -> InstanceStatus:
-        """Where it stands now."""
-        lanes = (self._making, self._delivering, self._watching)
-        late = next((overdue for lane in lanes if (overdue := lane.overdue())), None) or self._late_set_up()
+        """The status at this moment."""
+        runners = (self._init_runner, self._delivery_runner, self._live_runner)
+        overdue = next(filter(None, (runner.overdue() for runner in runners)), None) or self._overdue_set_up()
         return InstanceStatus(
             name=self.name,
             state=self.state,
-            reason=f"{late[0]} has been running for {late[1]:.0f} s" if late else self._reason,
+            reason=f"{overdue[0]} has been running for {overdue[1]:.0f} s" if overdue else self._reason,
             since=self._since,
             destination=self.config.delivers,
             dropped_events=self._queue.dropped,
             hook_errors=self._live_hooks.errors,
         )
 
-    def _late_set_up(self) -> tuple[str, float] | None:
-        """A set-up past its deadline: one that shields itself, or waits for a thread of its own."""
-        if self.state is not InstanceState.LOADING or self._making.running is not None:
+    def _overdue_set_up(self) -> tuple[str, float] | None:
+        """The set-up, if it is past its deadline: it is shielded, or waits for a thread of its own."""
+        if self.state is not InstanceState.LOADING or self._init_runner.running is not None:
             return None
-        elapsed_s = trio.current_time() - self._life_began
+        elapsed_s = trio.current_time() - self._lifespan_started_at
         return ("set-up", elapsed_s) if elapsed_s >= self.config.common.timeout else None
 
     async def supervise(self) -> None:
-        """Keep the instance alive until ``stop``; nothing that the plugin does comes out of here."""
-        with self._guard:
-            await self._live_again_and_again()
-        self._become(InstanceState.STOPPED)
+        """Keep the instance running until ``stop``; raises no exception of plugin code."""
+        with self._shield:
+            await self._run_until_stopped()
+        self._set_state(InstanceState.STOPPED)
         self._log.info("plugin stopped")
-        self._ended.set()
+        self._stopped.set()
 
     async def stop(self) -> None:
-        """End it: what runs may finish for a moment, then the lifespan is torn down; takes ``STOP_S`` at most."""
+        """Stop: running calls get ``FINISH_S``, then the lifespan is torn down; returns within ``STOP_S``."""
         self._stopping = True
         self._queue.close()
         self._finish_by = trio.current_time() + FINISH_S
-        if self._using is None:
-            self._guard.cancel()
+        if self._serve_scope is None:
+            self._shield.cancel()
         else:
-            self._using.deadline = self._finish_by
+            self._serve_scope.deadline = self._finish_by
         with trio.move_on_after(STOP_S, shield=True):
-            await self._ended.wait()
-        if not self._ended.is_set():
+            await self._stopped.wait()
+        if not self._stopped.is_set():
             self._log.warning("plugin does not stop", reason=self.status.reason or "its lifespan does not end")
-        self._guard.cancel()
+        self._shield.cancel()
 
     async def deliver(self, notifications: Sequence[Notification]) -> list[DeliveryResult]:
-        """Hand them over one after the other, up to the first that is not delivered."""
+        """Deliver in order, up to the first failure; raises PluginError without a ``deliver``."""
         if "deliver" not in self._hooks:
             raise PluginError(self.name, "it is no destination")
         return await self._deliveries.deliver(self._hooks["deliver"], notifications)
 
     def publish(self, event: Event, project: Project | None) -> None:
-        """Queue the event for the live hooks that want it; never blocks."""
-        if not self._queue.wants(event, project):
+        """Queue the event for the live hooks that accept it; never blocks."""
+        if not self._queue.accepts(event, project):
             return
         if self.state not in {InstanceState.LOADING, InstanceState.LOADED}:
             self._queue.dropped += 1
@@ -170,89 +170,88 @@ class Instance:
             self._log.warning("live hooks are too slow; events are dropped", event_type=event.type)
 
     async def check(self) -> None:
-        """Run the plugin's own check, if it has one; raises what it raised."""
-        await self._ask("check", lambda _: None)
+        """Run the plugin's ``check``, if any; raises its outcome or fault."""
+        await self._query("check", lambda _: None)
 
     async def diagnostics(self) -> dict[str, Any]:
-        """The plugin's own facts, none if it gives none; raises what it raised."""
-        facts: dict[str, Any] | None = await self._ask("diagnostics", self._border.facts)
+        """The facts from the plugin's ``diagnostics``, empty without one; raises its outcome or fault."""
+        facts: dict[str, Any] | None = await self._query("diagnostics", self._border.diagnostics)
         return facts or {}
 
-    async def _ask(self, name: str, read: Callable[[Any], Any]) -> Any:
+    async def _query(self, name: str, parse: Callable[[Any], Any]) -> Any:
         if self.state is not InstanceState.LOADED:
             raise PluginError(self.name, self.status.reason or f"it is {self.state}")
         hook = self._hooks.get(name)
         if hook is None:
             return None
         timeout_s = self.config.common.timeout
-        answer = await run_with_deadline(
-            HookCall(hook, hook.bind()), self._border, timeout_s, read, self._questions
+        result = await run_with_deadline(
+            HookCall(hook, hook.bind()), self._border, timeout_s, parse, self._query_limiter
         )
-        if isinstance(answer, HookFailure):
-            raise answer.error
-        return answer.value
+        if isinstance(result, HookFailure):
+            raise result.error
+        return result.value
 
-    async def _live_again_and_again(self) -> None:
+    async def _run_until_stopped(self) -> None:
         failures = 0
-        while (end := await self._live_guarded()) is not None:
-            reason = self._why(end)
+        while (failure := await self._run_lifespan_guarded()) is not None:
+            reason = self._failure_reason(failure)
             if self._stopping:
                 self._log.warning("plugin did not stop in good order", reason=reason)
                 return
             if trio.current_time() - self._loaded_at >= STABLE_AFTER_S:
                 failures, self._announced = 0, False
-            step = transition_after(end.fault, failures, self._lent.chance)
+            transition = transition_after(failure.fault, failures, self._services.chance)
             self._queue.clear()
-            self._become(step.state, reason)
-            self._log.warning(
-                f"plugin {step.state}", reason=reason, retry_in_s=step.pause_s and round(step.pause_s, 1)
-            )
-            if step.announce:
+            self._set_state(transition.state, reason)
+            retry_in_s = transition.pause_s and round(transition.pause_s, 1)
+            self._log.warning(f"plugin {transition.state}", reason=reason, retry_in_s=retry_in_s)
+            if transition.announce:
                 self._announce(reason)
-            await trio.sleep(float("inf") if step.pause_s is None else step.pause_s)
+            await trio.sleep(float("inf") if transition.pause_s is None else transition.pause_s)
             failures += 1
 
-    async def _live_guarded(self) -> LifespanFailed | None:
-        """What ended a life; None if we did."""
-        self._life_began = trio.current_time()
+    async def _run_lifespan_guarded(self) -> LifespanFailed | None:
+        """Run one lifespan; returns its failure, None after a stop."""
+        self._lifespan_started_at = trio.current_time()
         self._loaded_at = float("inf")
         try:
-            await run_contained(self._live, self._border, self._say_left_open)
+            await run_contained(self._run_lifespan, self._border, self._on_nursery_left_open)
         except BaseException as error:  # noqa: BLE001  # the border to plugin code; cancellations are raised on
             fault = self._border.fault(error)
             return fault if isinstance(fault, LifespanFailed) else LifespanFailed("", fault)
         return None
 
-    async def _live(self) -> None:
-        plugin = await self._make()
+    async def _run_lifespan(self) -> None:
+        plugin = await self._construct()
         background = BackgroundTasks(self._border)
         async with background.open() as nursery:
             plugin.config = self.config.settings
             plugin.context = PluginContext(
                 name=self.name,
-                http=self._lent.http,
+                http=self._services.http,
                 log=log.get_logger(f"aintandem_notify.{self.config.type}").bind(plugin=self.name),
                 nursery=nursery,
-                clock=self._lent.clock,
+                clock=self._services.clock,
             )
             self._hooks = self._registry.register(self.name, plugin)
             try:
-                use = partial(self._be_used, background)
+                use = partial(self._serve, background)
                 await run_in_lifespan(self._border, self._hooks, self.config.common.timeout, background, use)
             finally:
-                self._using, self._hooks = None, {}
+                self._serve_scope, self._hooks = None, {}
                 self._registry.unregister(self.name)
 
-    async def _make(self) -> Plugin[Any]:
-        plugin_class = self._found.plugin_class
+    async def _construct(self) -> Plugin[Any]:
+        plugin_class = self._descriptor.plugin_class
         call = HookCall(Hook("__init__", plugin_class, is_async=False, parameters=frozenset()), plugin_class)
-        answers: list[HookResult] = []
+        results: list[HookResult] = []
         if has_own_init(plugin_class):
-            # The plugin's own code, a ``def``: it may block, so it gets a thread.
-            await self._making.run([call], lambda made: made, answers)
+            # Plugin code, a ``def``: it may block, so it gets a thread.
+            await self._init_runner.run([call], lambda instance: instance, results)
         else:
-            answers.append(run_sync(call, self._border, lambda made: made))
-        match answers:
+            results.append(run_sync(call, self._border, lambda instance: instance))
+        match results:
             case [HookValue(Plugin() as plugin)]:
                 return plugin
             case [HookFailure(error)]:
@@ -260,62 +259,62 @@ class Instance:
             case _:
                 raise LifespanFailed("__init__", PluginUnusable(self.name, "it made no plugin"))
 
-    async def _be_used(self, background: BackgroundTasks) -> None:
+    async def _serve(self, background: BackgroundTasks) -> None:
         self._loaded_at = trio.current_time()
-        self._become(InstanceState.LOADED)
-        self._log.info("plugin loaded", origin=self._found.origin)
+        self._set_state(InstanceState.LOADED)
+        self._log.info("plugin loaded", origin=self._descriptor.origin)
         try:
-            with trio.CancelScope() as self._using:
-                background.interrupts(self._using)
+            with trio.CancelScope() as self._serve_scope:
+                background.cancel_on_crash(self._serve_scope)
                 await self._live_hooks.serve(self._hooks)
         finally:
-            background.interrupts(None)
-            self._become(InstanceState.STOPPED if self._stopping else InstanceState.RETRYING)
-            # A nursery that the lifespan holds open cancels us when it breaks; deliveries are spared that.
+            background.cancel_on_crash(None)
+            self._set_state(InstanceState.STOPPED if self._stopping else InstanceState.RETRYING)
+            # A crash in a nursery of the lifespan cancels this task; running deliveries must still finish.
             with trio.CancelScope(shield=True):
                 await self._deliveries.finish(min(self._finish_by, trio.current_time() + FINISH_S))
 
-    def _become(self, state: InstanceState, reason: str | None = None) -> None:
-        self.state, self._reason, self._since = state, reason, self._lent.clock.now()
-        self._changed()
+    def _set_state(self, state: InstanceState, reason: str | None = None) -> None:
+        self.state, self._reason, self._since = state, reason, self._services.clock.now()
+        self._on_change()
 
-    def _why(self, end: LifespanFailed) -> str:
-        reason = describe_fault(end.fault)
-        return f"{end.where}: {reason}" if end.where else reason
+    def _failure_reason(self, failure: LifespanFailed) -> str:
+        reason = describe_fault(failure.fault)
+        return f"{failure.stage}: {reason}" if failure.stage else reason
 
     def _announce(self, reason: str) -> None:
         if not self._announced:
             self._announced = True
-            now = self._lent.clock.now()
-            self._lent.announce(PluginFailedEvent(timestamp=now, instance=self.name, reason=reason))
+            now = self._services.clock.now()
+            self._services.announce(PluginFailedEvent(timestamp=now, instance=self.name, reason=reason))
 
-    def _report(self, hook: str, error: Exception) -> None:
+    def _log_hook_error(self, hook: str, error: Exception) -> None:
         self._log.warning(
             "a live hook raised; more of the same are only counted", hook=hook, reason=describe_fault(error)
         )
 
-    def _say_left_open(self) -> None:
-        self._notice(CallIncident.LEFT_OPEN, "lifespan", 0.0)
+    def _on_nursery_left_open(self) -> None:
+        self._log_incident(CallIncident.NURSERY_LEFT_OPEN, "lifespan", 0.0)
 
-    def _notice(self, lateness: CallIncident, hook: str, elapsed_s: float) -> None:
-        elapsed = {} if lateness is CallIncident.LEFT_OPEN else {"elapsed_s": round(elapsed_s)}
-        self._log.warning(_SAID[lateness], hook=hook, **elapsed)
+    def _log_incident(self, incident: CallIncident, hook: str, elapsed_s: float) -> None:
+        elapsed = {} if incident is CallIncident.NURSERY_LEFT_OPEN else {"elapsed_s": round(elapsed_s)}
+        self._log.warning(_INCIDENT_TEXTS[incident], hook=hook, **elapsed)
 
-    def _notice_vital(self, lateness: CallIncident, hook: str, elapsed_s: float) -> None:
-        """As ``_notice``; an instance that is stuck in one of these calls has failed until the call is over."""
-        self._notice(lateness, hook, elapsed_s)
-        if lateness is CallIncident.STUCK and not self._stopping:
-            self._before_stuck = self.state
-            self._become(InstanceState.FAILED)
+    def _on_critical_incident(self, incident: CallIncident, hook: str, elapsed_s: float) -> None:
+        """Log the incident; a stuck call makes the instance FAILED until the call has ended."""
+        self._log_incident(incident, hook, elapsed_s)
+        if incident is CallIncident.STUCK and not self._stopping:
+            self._state_before_stuck = self.state
+            self._set_state(InstanceState.FAILED)
             self._announce(f"{hook} has been running for {elapsed_s:.0f} s")
-        elif lateness is CallIncident.OVER and self._before_stuck is not None:
+        elif incident is CallIncident.ENDED and self._state_before_stuck is not None:
             if self.state is InstanceState.FAILED:
-                self._become(self._before_stuck)
-            self._before_stuck, self._announced = None, False
+                self._set_state(self._state_before_stuck)
+            self._state_before_stuck, self._announced = None, False
 
 
 def _live_filter(config: InstanceConfig) -> EventFilter | None:
-    """What a watcher sees; the ``events`` of a destination are a rule and filter nothing."""
+    """The filter of live events, None for all events; the ``events`` of a destination are a rule, not a filter."""
     settings = config.common
     if config.delivers or (settings.events is None and settings.projects is None):
         return None

@@ -1,7 +1,7 @@
-"""One life of an instance: built, set up, in use, torn down.
+"""Runs the ``lifespan`` of an instance: set-up, use, tear-down.
 
-Set-up and tear-down each have a deadline. A background task that raises ends the life in good order: the
-lifespan is torn down as if the agent stopped, and the fault comes out at the end.
+Set-up and tear-down each have a deadline. When a background task raises, the lifespan is torn down as if the agent
+stopped, and the task's fault is raised afterwards.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -15,39 +15,39 @@ from aintandem_notify.plugins.border import Border, DeadlineExceeded, LifespanFa
 from aintandem_notify.plugins.discovery.registry import Hook
 
 TEAR_DOWN_S: Final = 3.0
-"""Seconds that a lifespan may take after its ``yield``; short, because the agent's exit waits for it."""
+"""Seconds for the part of a lifespan after its ``yield``; short, because the agent's exit waits for it."""
 
 
 class BackgroundTasks:
-    """The nursery that an instance gets for its own tasks, and the first fault that came out of it."""
+    """The nursery for an instance's own tasks, and the first fault of one of them."""
 
     def __init__(self, border: Border) -> None:
         self._border = border
-        self._interrupt: trio.CancelScope | None = None
+        self._crash_scope: trio.CancelScope | None = None
         self.fault: Exception | None = None
 
-    def interrupts(self, scope: trio.CancelScope | None) -> None:
-        """From now on a crash cancels ``scope``; at once if there was one already."""
-        self._interrupt = scope
+    def cancel_on_crash(self, scope: trio.CancelScope | None) -> None:
+        """Cancel ``scope`` when a task crashes; at once if one has crashed already. None cancels nothing."""
+        self._crash_scope = scope
         if scope is not None and self.fault is not None:
             scope.cancel()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[trio.Nursery]:
-        """The nursery; its tasks are cancelled at the end."""
+        """Open the nursery; leaving the block cancels its tasks."""
         async with trio.open_nursery() as holders:
             yield await holders.start(self._hold)
             holders.cancel_scope.cancel()
 
     async def _hold(self, task_status: trio.TaskStatus[trio.Nursery]) -> None:
-        # In a task of its own: a crash in there must not cancel whoever uses the instance.
+        # In a task of its own: a crash must not cancel the task that uses the instance.
         try:
             async with trio.open_nursery() as nursery:
                 task_status.started(nursery)
                 await trio.sleep_forever()
         except BaseException as error:  # noqa: BLE001  # the border to plugin code
             self.fault = self._border.fault(error)
-            self.interrupts(self._interrupt)
+            self.cancel_on_crash(self._crash_scope)
 
 
 async def run_in_lifespan(
@@ -57,14 +57,14 @@ async def run_in_lifespan(
     background: BackgroundTasks,
     use: Callable[[], Awaitable[None]],
 ) -> None:
-    """Run ``use`` between set-up and tear-down; raises LifeEnded for what the plugin did wrong.
+    """Run ``use`` between set-up and tear-down; raises LifespanFailed for a fault of the plugin.
 
-    ``use`` ends when the instance is to be torn down, in good order or because of a crash in the background.
+    ``use`` returns when the instance is to be torn down: on a stop, or after a crash of a background task.
     """
     stage = "lifespan, set-up"
     try:
         with trio.CancelScope(deadline=trio.current_time() + timeout_s) as span:
-            background.interrupts(span)
+            background.cancel_on_crash(span)
             async with _lifespan(border, hooks):
                 span.deadline = float("inf")
                 stage = "lifespan"
@@ -72,16 +72,16 @@ async def run_in_lifespan(
                 stage = "lifespan, tear-down"
                 span.deadline = trio.current_time() + TEAR_DOWN_S
     except BaseException as error:  # noqa: BLE001  # the border to plugin code
-        raise _ended(stage, border.fault(error), background) from None
+        raise _lifespan_failure(stage, border.fault(error), background) from None
     if background.fault is not None:
-        raise _ended(stage, background.fault, background)
+        raise _lifespan_failure(stage, background.fault, background)
     if span.cancelled_caught:
         limit_s = TEAR_DOWN_S if stage.endswith("tear-down") else timeout_s
         raise LifespanFailed(stage, DeadlineExceeded(f"took longer than {limit_s:g} s"))
 
 
-def _ended(stage: str, fault: Exception, background: BackgroundTasks) -> LifespanFailed:
-    """A crash in the background is what began it, whatever the tear-down made of it."""
+def _lifespan_failure(stage: str, fault: Exception, background: BackgroundTasks) -> LifespanFailed:
+    """The failure to raise: a crashed background task is the cause of any later fault."""
     if background.fault is not None:
         return LifespanFailed("background task", background.fault)
     return LifespanFailed(stage, fault)
@@ -97,5 +97,5 @@ def _lifespan(border: Border, hooks: Mapping[str, Hook]) -> AbstractAsyncContext
 
 
 def has_own_init(plugin_class: type[Plugin[Any]]) -> bool:
-    """Whether making an instance runs code of the plugin."""
+    """True if constructing an instance runs plugin code."""
     return plugin_class.__init__ is not object.__init__ or plugin_class.__new__ is not object.__new__

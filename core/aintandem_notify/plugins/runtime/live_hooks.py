@@ -1,6 +1,6 @@
-"""The live hooks of one instance: a bounded queue that never blocks whoever publishes.
+"""Runs the live hooks of one instance, from a bounded queue that never blocks the publisher.
 
-When the queue is full the newest events are dropped, counted, and mentioned once for each spell.
+A full queue drops new events and counts them; the log mentions the first one of each overload.
 """
 
 from collections import Counter, deque
@@ -18,13 +18,13 @@ from aintandem_notify.plugins.runtime.calls import HookCall, HookFailure, HookRe
 from aintandem_notify.rules.globs import EventFilter
 
 MAX_QUEUE_SLOTS: Final = 1000
-"""Events that may wait for an instance; ours: seconds of a busy agent, and a bound on memory."""
+"""Slots of the queue of one instance. Our own limit: some seconds of a busy agent; it bounds the memory."""
 CHARACTERS_PER_SLOT: Final = 16_384
-"""Characters of output that take one place more in the queue, so that large ones cannot fill the memory."""
+"""Characters of output for which an event takes one more slot, so that large ones cannot fill the memory."""
 BATCH_SIZE: Final = 100
-"""Events that are taken from the queue at once."""
+"""Events taken from the queue at once."""
 MAX_ERROR_KINDS: Final = 100
-"""Kinds of error that are told apart; a plugin may make a class for each."""
+"""Kinds of error counted separately; a plugin may create a class for each."""
 
 _FAMILY_HOOK: Final[Mapping[Family, str]] = {
     Family.TASK: "on_task_event",
@@ -35,7 +35,7 @@ _FAMILY_HOOK: Final[Mapping[Family, str]] = {
 
 
 def hooks_by_family(live_hooks: Iterable[str]) -> dict[Family, tuple[str, ...]]:
-    """Which hooks see the events of which family; the one for all families comes first."""
+    """For each family, the hooks that get its events; ``on_event`` comes first."""
     implemented = frozenset(live_hooks)
     return {
         family: tuple(
@@ -46,83 +46,83 @@ def hooks_by_family(live_hooks: Iterable[str]) -> dict[Family, tuple[str, ...]]:
 
 
 def queue_slots(event: Event) -> int:
-    """How much of the queue an event takes."""
+    """The slots of the queue that an event takes."""
     output = getattr(event, "output", None)
     return 1 + (len(output) // CHARACTERS_PER_SLOT if isinstance(output, str) else 0)
 
 
 class LiveQueue:
-    """Events on their way to the live hooks of one instance."""
+    """The queued events for the live hooks of one instance."""
 
     def __init__(self, live_hooks: Iterable[str], event_filter: EventFilter | None) -> None:
         self.hooks = hooks_by_family(live_hooks)
         self.dropped = 0
         self._filter = event_filter
         self._waiting: deque[Event] = deque()
-        self._taken = 0
-        self._in_spell = False
+        self._used_slots = 0
+        self._is_dropping = False
         self._closed = False
         self._wakeup = trio.Event()
 
-    def wants(self, event: Event, project: Project | None) -> bool:
-        """Whether a hook is there for it and the instance's filter lets it through."""
+    def accepts(self, event: Event, project: Project | None) -> bool:
+        """True if a hook exists for the event and the instance's filter matches it."""
         return bool(self.hooks[event.family]) and (self._filter is None or self._filter.matches(event, project))
 
     def put(self, event: Event) -> bool:
-        """Queue the event, or drop it; true for the first that is dropped of a spell."""
+        """Queue the event, or drop it; True for the first event dropped since the queue was last empty."""
         size = queue_slots(event)
-        if self._closed or (self._waiting and self._taken + size > MAX_QUEUE_SLOTS):
+        if self._closed or (self._waiting and self._used_slots + size > MAX_QUEUE_SLOTS):
             self.dropped += 1
-            first, self._in_spell = not self._in_spell, True
+            first, self._is_dropping = not self._is_dropping, True
             return first
         self._waiting.append(event)
-        self._taken += size
+        self._used_slots += size
         self._wakeup.set()
         return False
 
     def close(self) -> None:
-        """Take nothing more; ``take`` still gives what waits."""
+        """Accept no more events; ``take`` still returns the queued ones."""
         self._closed = True
         self._wakeup.set()
 
     def clear(self) -> None:
-        """Drop what waits, counted."""
+        """Drop and count all queued events."""
         self.dropped += len(self._waiting)
         self._waiting.clear()
-        self._taken = 0
+        self._used_slots = 0
 
     async def take(self) -> list[Event]:
-        """The next events in order, waiting for the first; empty when the queue is closed and has run out."""
+        """Wait for events and return the next ones in order; empty when the queue is closed and empty."""
         while not self._waiting:
             if self._closed:
                 return []
-            self._in_spell = False
+            self._is_dropping = False
             self._wakeup = trio.Event()
             await self._wakeup.wait()
         events = [self._waiting.popleft() for _ in range(min(BATCH_SIZE, len(self._waiting)))]
-        self._taken -= sum(map(queue_slots, events))
+        self._used_slots -= sum(map(queue_slots, events))
         return events
 
 
 class LiveHooks:
-    """Runs the live hooks of one instance over what its queue holds.
+    """Runs the live hooks of one instance on its queued events.
 
-    What a hook raises is told to ``report`` once a kind and counted in ``errors``; it fails nothing.
+    Exceptions of hooks are counted in ``errors``; the first of each kind goes to ``report``. They stop nothing.
     """
 
-    def __init__(self, queue: LiveQueue, lane: HookRunner, report: Callable[[str, Exception], None]) -> None:
+    def __init__(self, queue: LiveQueue, runner: HookRunner, report: Callable[[str, Exception], None]) -> None:
         self._queue = queue
-        self._lane = lane
+        self._runner = runner
         self._report = report
-        self._kinds: Counter[tuple[str, str]] = Counter()
+        self._error_counts: Counter[tuple[str, str]] = Counter()
 
     @property
     def errors(self) -> int:
-        """How often a live hook has raised."""
-        return self._kinds.total()
+        """The number of exceptions of live hooks."""
+        return self._error_counts.total()
 
     async def serve(self, hooks: Mapping[str, Hook]) -> None:
-        """Show every event to its hooks, in order; returns when the queue is closed and empty."""
+        """Call the hooks for every event, in order; returns when the queue is closed and empty."""
         while events := await self._queue.take():
             calls = [
                 HookCall(hooks[name], hooks[name].bind(event=event))
@@ -133,13 +133,13 @@ class LiveHooks:
                 await self._run(list(group))
 
     async def _run(self, calls: list[HookCall]) -> None:
-        answers: list[HookResult] = []
-        await self._lane.run(calls, lambda _: None, answers)
-        for call, answer in zip(calls, answers, strict=True):
-            if isinstance(answer, HookFailure):
-                kind = (call.hook.name, fault_kind(answer.error))
-                if len(self._kinds) >= MAX_ERROR_KINDS and kind not in self._kinds:
+        results: list[HookResult] = []
+        await self._runner.run(calls, lambda _: None, results)
+        for call, result in zip(calls, results, strict=True):
+            if isinstance(result, HookFailure):
+                kind = (call.hook.name, fault_kind(result.error))
+                if len(self._error_counts) >= MAX_ERROR_KINDS and kind not in self._error_counts:
                     kind = (call.hook.name, "others")
-                self._kinds[kind] += 1
-                if self._kinds[kind] == 1:
-                    self._report(call.hook.name, answer.error)
+                self._error_counts[kind] += 1
+                if self._error_counts[kind] == 1:
+                    self._report(call.hook.name, result.error)

@@ -1,4 +1,4 @@
-"""The states of an instance, and what follows when one of its lives ends."""
+"""The states of an instance, and the transition after its lifespan has failed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from aintandem_notify.foundation.backoff import Chance, stepped_delay
 from aintandem_notify.plugins.border import PluginUnusable
 
 RETRY_PAUSES_S: Final[Sequence[float]] = (1.0, 5.0, 15.0, 60.0, 300.0)
-"""Seconds before an instance is set up again, by how often it has failed in a row."""
+"""Seconds before an instance is set up again, by the number of its failures in a row."""
 SILENT_FAILURES: Final = 2
-"""How often an instance may be not ready before people are told; a network that comes up late is no news."""
+"""Failures with PluginNotReady in a row that are not announced; a network that starts late is no news."""
 STABLE_AFTER_S: Final = 300.0
 """Seconds that an instance must have been loaded for its earlier failures to be forgotten."""
 
 
 class InstanceState(StrEnum):
-    """Where an instance stands."""
+    """The state of an instance."""
 
     LOADING = "loading"
     LOADED = "loaded"
@@ -30,10 +30,10 @@ class InstanceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InstanceStatus:
-    """An instance as ``plugins list`` and the log show it.
+    """An instance as shown by ``plugins list`` and the log.
 
-    ``reason`` says why it is not loaded, or what holds it up. ``dropped_events`` counts what its live hooks
-    did not see because they were too slow or not there; ``hook_errors`` how often one of them raised.
+    ``reason`` says why it is not loaded, or which call is overdue. ``dropped_events`` counts the events that its
+    live hooks missed because they were too slow or not loaded; ``hook_errors`` counts exceptions of live hooks.
     """
 
     name: str
@@ -47,7 +47,7 @@ class InstanceStatus:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """What follows a life that ended by itself; ``pause_s`` is None when only a person can help."""
+    """The next state after a failure; ``pause_s`` is the wait before a new set-up, None for no new set-up."""
 
     state: InstanceState
     announce: bool
@@ -55,7 +55,7 @@ class Transition:
 
 
 def transition_after(fault: Exception, failures: int, chance: Chance) -> Transition:
-    """What follows ``fault`` when ``failures`` lives in a row had failed before."""
+    """The transition after ``fault``, with ``failures`` failures in a row before it."""
     match fault:
         case PluginUnusable() | DestinationBroken():
             return Transition(InstanceState.FAILED, announce=True, pause_s=None)
