@@ -17,8 +17,8 @@ _VERDICTS: Final = {True: "met", False: "**missed**", None: ""}
 _TEMPLATE: Final = """\
 # Benchmarks
 
-Measured on {day}. The table includes figures that miss their goal. One command repeats all measurements, on Linux, in a
-few minutes:
+Measured on {day}. The table includes figures that miss their goal. One command repeats all measurements, on
+Linux, in a few minutes:
 
 ```sh
 python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/python -m benchmarks
@@ -32,46 +32,47 @@ python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/pyth
 
 ## How it is measured
 
-Everything runs on loopback. The agent is a separate process, started as a user starts it. Its store is in a temporary
-folder (SQLite, write-ahead log, every commit synchronised to the disk).
+Everything runs on loopback. The agent is a separate process, started as a user starts it. Its store is in a
+temporary folder (SQLite, write-ahead log, every commit synchronised to the disk).
 
 - **Events a second.** A sender in a third process encodes WebSocket frames of a realistic mix before the clock
-  starts: 60 % output, 24 % step progress, the rest starts, ends, artifacts, workflows and sandboxes. Every frame is
-  different. It sends them in writes of 256 KiB. The first line has its speed without an agent. The bare loop is
-  trio-websocket with the queue and buffer sizes of the agent's own connection; it reads messages and drops them. The
-  clock stops when the notification of a last, special event is in the agent's file. By then, everything before it is
-  committed and, if every event is delivered, written. The three take turns; medians count.
+  starts: 60 % output, 24 % step progress, the rest starts, ends, artifacts, workflows and sandboxes. Every frame
+  is different. It sends them in writes of 256 KiB. The first line has its speed without an agent. The bare loop is
+  trio-websocket with the queue and buffer sizes of the agent's own connection; it reads messages and drops them.
+  The clock stops when the notification of a last, special event is in the agent's file. By then, everything before
+  it is committed and, if every event is delivered, written. The three take turns; medians count.
 - **No rule matches** means that the only rule names the type of that last event. The agent still stores starts and
   ends in the journal, and keeps every run up to date.
-- **Every event to file_log** means that each event is stored in the journal, rendered, queued on disk, written to the
-  file and recorded as delivered.
-- **To a callback** uses the same sender and mix, but counts calls of a function in three places: as the last stage of
-  the agent's receive path, without store and rules; as a subscription to a project with this library; and the same
-  with the official SDK (npm `@aintandem/sdk-core` 0.6.0-alpha with `ws`) on Node.js. They take turns; medians
+- **Every event to file_log** means that each event is stored in the journal, rendered, queued on disk, written to
+  the file and recorded as delivered.
+- **To a callback** uses the same sender and mix, but counts calls of a function in three places: as the last stage
+  of the agent's receive path, without store and rules; as a subscription to a project with this library; and the
+  same with the official SDK (npm `@aintandem/sdk-core` 0.6.0-alpha with `ws`) on Node.js. They take turns; medians
   count. The cost that the library adds is in processor time.
 - **Lost** are the events that never reach the callback. The server sends all of them with its response to the
   handshake, as the server of a busy project does.
 - **Memory** is the resident set, once it has settled, with all projects connected and nothing happening.
 - **Wall times** are those of whole processes, without the first start.
-- **Frame to webhook** is the time over one webhook destination: from the moment before the sender writes the frame to
-  the moment at which the receiver has read the request.
-- **Durable ingest** is the work between the reader and the destinations, without either. Batches of parsed events of
-  the mix go in. They come back when journal, runs, rules, notifications and deliveries are on disk. In one case every
-  event leads to a delivery; in the other only the ends do, as with no rules at all. The bare rows are the very
-  rows of the first case, inserted by the driver alone in as many transactions.
-- **Noting how far projects are seen** is the record, once a minute, of the time up to which each watched project is
-  complete.
+- **Frame to webhook** is the time over one webhook destination: from the moment before the sender writes the frame
+  to the moment at which the receiver has read the request.
+- **Durable ingest** is the work between the reader and the destinations, without either. Batches of parsed events
+  of the mix go in. They come back when journal, runs, rules, notifications and deliveries are on disk. In one case
+  every event leads to a delivery; in the other only the ends do, as with no rules at all. The bare rows are the
+  very rows of the first case, inserted by the driver alone in as many transactions.
+- **Noting how far projects are seen** is the record, once a minute, of the time up to which each watched project
+  is complete.
 - **Queued** deliveries wait for a webhook that refuses connections. Ready is when the agent says that it has
   started and its connection is open. Memory is measured when it has settled.
 - **Others dead**: a webhook that is well, beside two more that get the same events, 50 a second. In one run of a
-  pair these two are well; in the other run one never answers and one refuses connections. The ratio is the median over
-  the pairs. The store is in memory here: slow moments of a disk hit either run of a pair, and are far longer than the
-  difference that is measured.
+  pair these two are well; in the other run one never answers and one refuses connections. The ratio is the median
+  over the pairs. The store is in memory here: slow moments of a disk hit either run of a pair, and are far longer
+  than the difference that is measured.
 - **A queue** to webhooks: all deliveries wait when the agent starts. The clock runs from the first request that
   the receiver has read to the last; one process receives for all webhooks. Each delivery is a request and a
   transaction. The database's processor time is that of all its processes.
-- **Three agents** share one PostgreSQL and the same config. The idle figures start once the number of
-  transactions in five seconds no longer falls. A kill is SIGKILL. Watched again means that each project has a socket at the orchestrator.
+- **Three agents** share one PostgreSQL and the same config. The idle figures start once the number of transactions
+  in five seconds no longer falls. A kill is SIGKILL. Watched again means that each project has a socket at the
+  orchestrator.
 """
 
 
