@@ -44,15 +44,15 @@ def pytest_xdist_auto_num_workers() -> int:
 @pytest.fixture(autouse=True)
 def _secrets_end_with_their_test() -> Iterator[None]:
     """Secrets stay hidden while the process lives; so that no test cuts its own from the texts of another."""
-    lasting, rotating = dict(redaction._lasting), list(redaction._rotating)
+    permanent, rotating = dict(redaction._permanent), list(redaction._rotating)
     yield
-    redaction._lasting.clear()
-    redaction._lasting.update(lasting)
+    redaction._permanent.clear()
+    redaction._permanent.update(permanent)
     redaction._rotating.clear()
     redaction._rotating.extend(rotating)
     redaction._known = None
     # What short texts became while those secrets were known is not what becomes of them now.
-    redaction._announcements += 1
+    redaction._generation += 1
 
 
 @pytest.fixture(autouse=True)

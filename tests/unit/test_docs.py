@@ -142,7 +142,7 @@ FIGURES = {
         str(open_files.describe_shortage(80, 64)).partition(":")[0],
         f"{WORDS[connections.GRACE_S]} to itself",
         f"within {WORDS[signals.DUPLICATE_SIGNAL_S]}",
-        f"the first {entries.LONGEST:,} characters",
+        f"the first {entries.MAX_LOGGED_TEXT:,} characters",
     ],
     "docs/configuration.md": [
         f"Titles are cut at {router.MAX_TITLE_CHARACTERS} characters, bodies at {MAX_TEXT_CHARACTERS:,}",

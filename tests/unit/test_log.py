@@ -21,7 +21,7 @@ from pydantic_core import to_json
 
 from aintandem_notify import log
 from aintandem_notify.log import MAX_ROTATING_SECRETS, REDACTED, redact, redact_values, redaction
-from aintandem_notify.log.entries import LONGEST, MORE, MOST
+from aintandem_notify.log.entries import MAX_ENTRY_CHARACTERS, MAX_LOGGED_TEXT, OMITTED
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZG1pbiJ9.dGhlLXNpZ25hdHVyZQ"
 
@@ -276,8 +276,8 @@ def nested(depth: int) -> Any:
 
 LONG: dict[str, Callable[[], Any]] = {
     "a text": lambda: "x y" * 500_000,
-    "a secret over the edge": lambda: "x" * (LONGEST - 20) + "password=" + "hunter2" * 100_000,
-    "many texts": lambda: ["x" * LONGEST] * 1000,
+    "a secret over the edge": lambda: "x" * (MAX_LOGGED_TEXT - 20) + "password=" + "hunter2" * 100_000,
+    "many texts": lambda: ["x" * MAX_LOGGED_TEXT] * 1000,
     "many small values": lambda: [None] * 1_000_000,
     "many keys": lambda: {f"key {number}": number for number in range(100_000)},
     "without end": lambda: itertools.count(1_000_000),
@@ -296,7 +296,7 @@ def test_no_line_is_long(name: str, log_format: Any) -> None:
     assert ('"more": 1' if log_format == "json" else " more=1") in written
     assert "hunter2" not in written
     assert written.count("\n") == 1
-    assert len(written) < 3 * MOST
+    assert len(written) < 3 * MAX_ENTRY_CHARACTERS
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
@@ -304,14 +304,16 @@ def test_an_entry_of_many_facts_is_not_long(log_format: Any) -> None:
     facts = {f"fact {number}": "x" * 1_000_000 for number in range(1000)}
     written = lines(lambda logger: logger.info("said", **facts), log_format)
     assert "said" in written
-    assert MORE in written
-    assert len(written) < 3 * MOST
+    assert OMITTED in written
+    assert len(written) < 3 * MAX_ENTRY_CHARACTERS
 
 
 def test_a_long_text_is_cut_and_says_so() -> None:
-    read = entry(lambda logger: logger.info("said", text="x" * (LONGEST + 1000), short="y" * LONGEST))
-    assert read["text"] == "x" * LONGEST + "[… 1,000 more characters]"
-    assert read["short"] == "y" * LONGEST
+    read = entry(
+        lambda logger: logger.info("said", text="x" * (MAX_LOGGED_TEXT + 1000), short="y" * MAX_LOGGED_TEXT)
+    )
+    assert read["text"] == "x" * MAX_LOGGED_TEXT + "[… 1,000 more characters]"
+    assert read["short"] == "y" * MAX_LOGGED_TEXT
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
@@ -323,7 +325,7 @@ def test_of_a_long_traceback_the_beginning_and_the_end_are_shown(log_format: Any
             logger.exception("boom")
 
     written = lines(write, log_format)
-    assert len(written) < 2 * LONGEST
+    assert len(written) < 2 * MAX_LOGGED_TEXT
     assert all(word in written for word in ("boom", "Traceback", "begin", "end", "more characters]"))
 
 

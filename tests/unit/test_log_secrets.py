@@ -369,7 +369,10 @@ def _repetitions(parsed: Any) -> Iterator[tuple[str, Any]]:
                     yield from _repetitions(branch)
 
 
-PATTERNS = [shape.pattern for shape in shapes.SHAPES] + [text_views.UNSEEN, text_views._UNSEEN_OR_BREAK]
+PATTERNS = [shape.pattern for shape in shapes.TOKEN_PATTERNS] + [
+    text_views.INVISIBLE,
+    text_views._INVISIBLE_OR_BREAK,
+]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.pattern[:30])

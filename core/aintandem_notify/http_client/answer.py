@@ -51,7 +51,7 @@ class HttpAnswer:
 
         Without secrets, and without the part of one at the end of a body that is ``truncated``.
         """
-        return redact_to_one_line(self.text, goes_on=self.truncated)[:most]
+        return redact_to_one_line(self.text, is_cut=self.truncated)[:most]
 
     def retry_after(self, now: datetime) -> float | None:
         """Seconds that the server asks to wait, at the most ``MAX_RETRY_AFTER_S``.

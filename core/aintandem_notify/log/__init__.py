@@ -32,12 +32,12 @@ from aintandem_notify.log.redaction import (
     tail_prefix,
     tail_start,
 )
-from aintandem_notify.log.secret_encodings import MIN_SECRET_LENGTH
+from aintandem_notify.log.secret_encodings import MIN_SECRET_CHARACTERS
 
 __all__ = [
     "MAX_ERROR_TEXT",
     "MAX_ROTATING_SECRETS",
-    "MIN_SECRET_LENGTH",
+    "MIN_SECRET_CHARACTERS",
     "REDACTED",
     "LogFormat",
     "LogLevel",

@@ -19,75 +19,75 @@ from aintandem_notify.log.redaction import (
     with_unique_keys,
 )
 
-LONGEST: Final = 16_384
+MAX_LOGGED_TEXT: Final = 16_384
 """Characters of one text that are shown; ours. Longer than any sentence, and a traceback of a hundred calls."""
-MOST: Final = 8 * LONGEST
+MAX_ENTRY_CHARACTERS: Final = 8 * MAX_LOGGED_TEXT
 """Characters of one entry, of which each fact has its share; ours."""
-MOST_FACTS: Final = 100
+MAX_FACTS: Final = 100
 """Facts of one entry, beside those that every entry has; ours. We log a dozen at most."""
-LONGEST_KEY: Final = 200
+MAX_KEY_CHARACTERS: Final = 200
 """Characters of a fact's name that are shown."""
-_COST: Final = 16
+_VALUE_COST: Final = 16
 """Characters that a value counts for beside its text, so that there are not too many."""
-_DEEPEST: Final = 20
+_MAX_DEPTH: Final = 20
 """Values inside one another that are looked into."""
-_LONGEST_NUMBER: Final = 4096
+_MAX_NUMBER_BITS: Final = 4096
 """Bits of a number that is shown; Python refuses to write one of some thousand digits."""
-MORE: Final = "[… more]"
+OMITTED: Final = "[… more]"
 """Stands for what an entry has no room for."""
 
-Show = Callable[[str], str]
+Escape = Callable[[str], str]
 
 
-def safe_entry(entry: Mapping[str, Any], show: Show, ours: Container[str]) -> dict[str, Any]:
-    """The entry as JSON values whose texts and keys hold no secret, are bounded, and are as ``show`` makes them.
+def safe_entry(entry: Mapping[str, Any], escape: Escape, own_keys: Container[str]) -> dict[str, Any]:
+    """The entry as JSON values whose texts and keys hold no secret, are bounded, and are as ``escape`` makes them.
 
-    Of keys that become equal so, each stays, as in ``redact_values``. The keys ``ours`` are left as they are.
+    Of keys that become equal so, each stays, as in ``redact_values``. The keys ``own_keys`` are left as they are.
     """
-    facts = [key for key in entry if key not in ours]
-    left_out = frozenset(facts[MOST_FACTS:])
-    share = MOST // max(1, min(len(entry), MOST_FACTS))
+    facts = [key for key in entry if key not in own_keys]
+    left_out = frozenset(facts[MAX_FACTS:])
+    share = MAX_ENTRY_CHARACTERS // max(1, min(len(entry), MAX_FACTS))
     safe = with_unique_keys(
         (
-            key if key in ours else _Room(show, LONGEST_KEY).text(key),
-            _Room(show, share).value(value, key, _DEEPEST),
+            key if key in own_keys else _BoundedRedactor(escape, MAX_KEY_CHARACTERS).text(key),
+            _BoundedRedactor(escape, share).value(value, key, _MAX_DEPTH),
         )
         for key, value in entry.items()
         if key not in left_out
     )
-    return safe | {"…": MORE} if left_out else safe
+    return safe | {"…": OMITTED} if left_out else safe
 
 
 def safe_trace(trace: str) -> str:
     """A traceback without secrets: its beginning and its end, where it is long."""
-    if len(trace) <= LONGEST:
+    if len(trace) <= MAX_LOGGED_TEXT:
         return redact(trace)
-    half = LONGEST // 2
-    return f"{redact_start(trace, half)}\n{_more(len(trace) - LONGEST)}\n{redact_end(trace, half)}"
+    half = MAX_LOGGED_TEXT // 2
+    return f"{redact_start(trace, half)}\n{_more(len(trace) - MAX_LOGGED_TEXT)}\n{redact_end(trace, half)}"
 
 
-class _Room:
+class _BoundedRedactor:
     """Makes values safe until there is no room for more of them."""
 
-    def __init__(self, show: Show, size: int) -> None:
-        self._show = show
+    def __init__(self, escape: Escape, size: int) -> None:
+        self._escape = escape
         self._left = size
 
     def text(self, text: str) -> str:
-        length = max(0, min(self._left, LONGEST))
-        self._left -= min(len(text), length) + _COST
+        length = max(0, min(self._left, MAX_LOGGED_TEXT))
+        self._left -= min(len(text), length) + _VALUE_COST
         if len(text) <= length:
-            return self._show(redact(text))
-        return self._show(redact_start(text, length) + _more(len(text) - length))
+            return self._escape(redact(text))
+        return self._escape(redact_start(text, length) + _more(len(text) - length))
 
     def value(self, value: Any, key: object, depth: int) -> Any:
-        self._left -= _COST
+        self._left -= _VALUE_COST
         match value:
             case str():
                 return REDACTED if is_named_secret(key, value) else self.text(value)
             case None | bool():
                 return value
-            case int() if value.bit_length() > _LONGEST_NUMBER:
+            case int() if value.bit_length() > _MAX_NUMBER_BITS:
                 return f"[a number of {value.bit_length():,} bits]"
             case float() if not math.isfinite(value):
                 return str(value)  # no JSON
@@ -100,21 +100,21 @@ class _Room:
             case Mapping():
                 return with_unique_keys(self._items(value, depth - 1))
             case Iterable() if not isinstance(value, bytes | bytearray | memoryview):
-                return list(self._each(value, depth - 1))
+                return list(self._elements(value, depth - 1))
             case _:
                 return self.text(str(value))
 
     def _items(self, items: Mapping[Any, Any], depth: int) -> Iterator[tuple[str, Any]]:
         for key, value in items.items():
             if self._left <= 0:
-                yield "…", MORE
+                yield "…", OMITTED
                 return
             yield self.text(str(key)), self.value(value, key, depth)
 
-    def _each(self, values: Iterable[Any], depth: int) -> Iterator[Any]:
+    def _elements(self, values: Iterable[Any], depth: int) -> Iterator[Any]:
         for value in values:
             if self._left <= 0:
-                yield MORE
+                yield OMITTED
                 return
             yield self.value(value, None, depth)
 

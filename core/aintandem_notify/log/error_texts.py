@@ -28,27 +28,28 @@ def safe_text(value: object, limit: int = MAX_ERROR_TEXT) -> str:
     It has no secrets, halves of characters or control characters. Never raises; ``UNREADABLE`` where there is no
     text.
     """
-    whole = _said(value)
-    text = redact_to_one_line(_plain(whole[:_WINDOW]))
+    whole = _str_of(value)
+    text = redact_to_one_line(_without_surrogates(whole[:_WINDOW]))
     if len(whole) > _WINDOW:
         text = text[:-_MARGIN]
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-def redact_to_one_line(text: str, *, goes_on: bool = False) -> str:
-    """``text`` on one line without secrets: also those that line breaks part, or the end of what ``goes_on``."""
-    return redact(" ".join(redact_cut(text, start=False, end=goes_on).split()))
+def redact_to_one_line(text: str, *, is_cut: bool = False) -> str:
+    """``text`` on one line without secrets: also those that line breaks part, or the end of what ``is_cut``."""
+    return redact(" ".join(redact_cut(text, start=False, end=is_cut).split()))
 
 
 def error_name(error: BaseException) -> str:
     """The name of the error's class, as ``safe_text`` gives it."""
-    return safe_text(_written(type(error), "__name__"), 100) or "?"
+    return safe_text(_class_attribute(type(error), "__name__"), 100) or "?"
 
 
 def error_kind(error: BaseException) -> str:
     """Module and name of the error's class, which tell whether two errors are of the same kind."""
     cls = type(error)
-    return f"{safe_text(_written(cls, '__module__'), 200)}.{safe_text(_written(cls, '__qualname__'), 200)}"
+    module, name = _class_attribute(cls, "__module__"), _class_attribute(cls, "__qualname__")
+    return f"{safe_text(module, 200)}.{safe_text(name, 200)}"
 
 
 def describe_error(error: BaseException) -> str:
@@ -60,15 +61,15 @@ def describe_error(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
-def is_equal(one: object, other: object) -> bool:
+def is_equal(left: object, right: object) -> bool:
     """Whether the two say that they are equal; False where one of them cannot be asked."""
     try:
-        return bool(one == other)
+        return bool(left == right)
     except BaseException:  # noqa: BLE001  # the border to code that is not ours
         return False
 
 
-def _said(value: object) -> str:
+def _str_of(value: object) -> str:
     try:
         # Of a subclass of str, which may have methods of its own, only the characters are taken.
         return str.__str__(str(value))
@@ -76,7 +77,7 @@ def _said(value: object) -> str:
         return UNREADABLE
 
 
-def _written(cls: type, name: str) -> object:
+def _class_attribute(cls: type, name: str) -> object:
     """What stands in the class itself; a metaclass may say something else, or raise."""
     try:
         return type.__getattribute__(cls, name)
@@ -84,7 +85,7 @@ def _written(cls: type, name: str) -> object:
         return "?"
 
 
-def _plain(text: str) -> str:
+def _without_surrogates(text: str) -> str:
     if text.isprintable():
         return text
     mended = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from aintandem_notify.foundation.printable import escape_json
 
-OURS: Final = ("aintandem_notify", "agent")
+OWN_LOGGERS: Final = ("aintandem_notify", "agent")
 """Loggers that people need not read of: what they say tells enough. Libraries are named."""
 
 _HEAD: Final = ("timestamp", "level", "event")
@@ -23,7 +23,7 @@ _LEVELS: Final[Mapping[str, str]] = {
 """Colours of the terminal's own palette; levels without one are dim as a whole, beside what matters more."""
 
 
-def in_order(entry: Mapping[str, Any]) -> dict[str, Any]:
+def ordered_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     """When, how bad and what first, then the facts, and who said it last."""
     if "logger_name" in entry:  # structlog leaves us no other name to bind it by
         entry = {**entry, "logger": entry["logger_name"]}
@@ -33,23 +33,23 @@ def in_order(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def json_line(entry: Mapping[str, Any]) -> str:
     """One JSON object; read, its texts are what they were, and shown, they do no harm."""
-    return escape_json(json.dumps(in_order(entry), ensure_ascii=False))
+    return escape_json(json.dumps(ordered_entry(entry), ensure_ascii=False))
 
 
 def text_line(entry: MutableMapping[str, Any], *, colours: bool) -> str:
     """``12:00:00 warning  disconnected  project=project-123 code=1006``, then the traceback if there is one."""
-    facts = in_order(entry)
+    facts = ordered_entry(entry)
     time, level, event = (facts.pop(name, "") for name in _HEAD)
     trace = facts.pop("exception", None)
-    if str(facts.get("logger", "")).split(".")[0] in OURS:
+    if str(facts.get("logger", "")).split(".")[0] in OWN_LOGGERS:
         del facts["logger"]
-    said = f"{event}  {' '.join(f'{name}={_value(value)}' for name, value in facts.items())}".rstrip()
+    message = f"{event}  {' '.join(f'{name}={_value(value)}' for name, value in facts.items())}".rstrip()
     if not colours:
-        line = f"{time} {level:<8} {said}"
+        line = f"{time} {level:<8} {message}"
     elif (colour := _LEVELS.get(level)) is None:
-        line = f"{_DIM}{time} {level:<8} {said}{_RESET}"
+        line = f"{_DIM}{time} {level:<8} {message}{_RESET}"
     else:
-        line = f"{_DIM}{time}{_RESET} {colour}{level:<8}{_RESET} {said}"
+        line = f"{_DIM}{time}{_RESET} {colour}{level:<8}{_RESET} {message}"
     return line if trace is None else f"{line}\n{trace}"
 
 

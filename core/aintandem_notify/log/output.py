@@ -36,10 +36,10 @@ def configure(level: LogLevel = "info", log_format: LogFormat = "auto", stream: 
     _configure(getattr(logging, level.upper()), log_format, stream)
 
 
-def _configure(number: int, log_format: LogFormat, stream: TextIO | None) -> None:
-    _write_lines(number, log_format, stream)
+def _configure(minimum: int, log_format: LogFormat, stream: TextIO | None) -> None:
+    _write_lines(minimum, log_format, stream)
     # Libraries log through the standard module; only what they warn of is of use to an operator.
-    logging.basicConfig(level=max(number, logging.WARNING), handlers=[_Bridge()], force=True)
+    logging.basicConfig(level=max(minimum, logging.WARNING), handlers=[_Bridge()], force=True)
     logging.captureWarnings(True)
 
 
@@ -74,7 +74,7 @@ def _write_lines(level: int, log_format: LogFormat, stream: TextIO | None) -> No
     ]
     logger = _LineLogger(stream)
     if (threaded := threaded_stderr()) is not None:
-        threaded.notice = _notice(processors) if level <= logging.WARNING else plain_loss_notice
+        threaded.notice = _lost_lines_notice(processors) if level <= logging.WARNING else plain_loss_notice
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -87,7 +87,7 @@ def _local_stamp(_logger: object, _method: str, entry: MutableMapping[str, Any])
     return {**entry, "timestamp": f"{local_time(datetime.now(UTC)):%H:%M:%S}"}
 
 
-def _notice(processors: Iterable[Processor]) -> Callable[[int], str]:
+def _lost_lines_notice(processors: Iterable[Processor]) -> Callable[[int], str]:
     """Makes the line of the log that tells how many lines before it were lost."""
 
     def line(lines: int) -> str:

@@ -11,33 +11,40 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
 
-from aintandem_notify.log.known_secrets import BACKSLASH, Known
-from aintandem_notify.log.secret_encodings import MIN_SECRET_LENGTH, Spellings, spellings_of
-from aintandem_notify.log.secret_patterns import OPEN_KEY, Span, has_hint, names_a_secret, opens_key, tokens
-from aintandem_notify.log.text_views import UNSEEN, glance_at, is_seen, views
+from aintandem_notify.log.known_secrets import BACKSLASH, KnownSecrets
+from aintandem_notify.log.secret_encodings import MIN_SECRET_CHARACTERS, Spellings, spellings_of
+from aintandem_notify.log.secret_patterns import (
+    PRIVATE_KEY_OPENING,
+    Span,
+    ends_inside_private_key,
+    has_hint,
+    is_secret_key,
+    token_spans,
+)
+from aintandem_notify.log.text_views import INVISIBLE, is_all_visible, scan_text, views
 
 REDACTED: Final = "[redacted]"
 MAX_ROTATING_SECRETS: Final = 64
 """How many secrets that replace one another are remembered; every one that is hidden costs each text time."""
-MOST_ENCODED: Final = 4
+MAX_ENCODED_SECRETS: Final = 4
 """Those of them that are also looked for in base64 and the like: two access and two refresh tokens."""
-REACH: Final = 4096
+CUT_CONTEXT: Final = 4096
 """Characters on the other side of a cut that are looked at: no secret that is longer is told from its part."""
 
-_WORDS: Final = 200
+_TOKEN_CONTEXT: Final = 200
 """Characters before a piece in which there is what makes a token of it: ``Authorization: Bearer``, a login."""
-_SHORT: Final = 128
+_MAX_SHORT: Final = 128
 """Characters of a text that is remembered with its outcome: names and titles come again and again."""
-_LONGEST_KEPT: Final = 300_000
+_MAX_CACHED: Final = 300_000
 """Characters of a longer one that is; an event has its texts twice, and goes through here for each rule."""
-_AGAIN: Final = 3
+_MAX_PASSES: Final = 3
 """How often a text is looked through, since what was hidden may let something else show."""
 
-_lasting: dict[str, Spellings] = {}
+_permanent: dict[str, Spellings] = {}
 _rotating: deque[str] = deque(maxlen=MAX_ROTATING_SECRETS)
 _lock = threading.Lock()
-_known: Known | None = Known.of([])
-_announcements = 0
+_known: KnownSecrets | None = KnownSecrets.of([])
+_generation = 0
 
 
 def register_secret(secret: str, *, rotating: bool = False) -> None:
@@ -45,65 +52,65 @@ def register_secret(secret: str, *, rotating: bool = False) -> None:
 
     ``rotating`` is for one that others replace in time, as an access token: only the newest are remembered.
     """
-    global _known, _announcements
-    if len(secret.strip()) < MIN_SECRET_LENGTH:
+    global _known, _generation
+    if len(secret.strip()) < MIN_SECRET_CHARACTERS:
         return
     with _lock:
         if rotating:
             if secret in _rotating:
                 return
             _rotating.append(secret)
-        elif secret in _lasting:
+        elif secret in _permanent:
             return
         else:
-            _lasting[secret] = spellings_of(secret)
+            _permanent[secret] = spellings_of(secret)
         _known = None
-        _announcements += 1
+        _generation += 1
 
 
-def _all_known() -> Known:
+def _all_known() -> KnownSecrets:
     global _known
     if (known := _known) is None:
         with _lock:
             newest = list(_rotating)
-            spellings = list(_lasting.values())
+            spellings = list(_permanent.values())
             for number, secret in enumerate(reversed(newest)):
-                spellings.append(spellings_of(secret, encoded=number < MOST_ENCODED))
-            known = _known = Known.of(spellings)
+                spellings.append(spellings_of(secret, encoded=number < MAX_ENCODED_SECRETS))
+            known = _known = KnownSecrets.of(spellings)
     return known
 
 
 def secrets_generation() -> int:
     """How many secrets were announced: what was redacted at a lower count may hold what is a secret now."""
-    return _announcements
+    return _generation
 
 
 def redact(text: str) -> str:
     """``text`` without announced secrets and without what looks like a token."""
     # The number makes what was remembered before the latest announcement unreachable.
-    if len(text) <= _SHORT:
-        return _redact_known(text, _announcements)
-    if not _holds(text, _all_known()):
+    if len(text) <= _MAX_SHORT:
+        return _redact_short(text, _generation)
+    if not _may_hold(text, _all_known()):
         return text
-    return _redact_long(text, _announcements) if len(text) <= _LONGEST_KEPT else _redact(text)
+    return _redact_long(text, _generation) if len(text) <= _MAX_CACHED else _redact(text)
 
 
 @lru_cache(maxsize=4096)
-def _redact_known(text: str, _announcements_so_far: int) -> str:
+def _redact_short(text: str, _at_generation: int) -> str:
     return _redact(text)
 
 
 @lru_cache(maxsize=8)
-def _redact_long(text: str, _announcements_so_far: int) -> str:
+def _redact_long(text: str, _at_generation: int) -> str:
     return _redact(text)
 
 
 def _redact(text: str) -> str:
     known = _all_known()
-    for _ in range(_AGAIN):
-        if not _holds(text, known):
+    for _ in range(_MAX_PASSES):
+        if not _may_hold(text, known):
             break
-        before, text = text, _told(text, _spans(text, known), 0, len(text))
+        before, text = text, _replace_spans(text, _secret_spans(text, known), 0, len(text))
         if text == before:
             break
     return text
@@ -114,7 +121,7 @@ def redact_start(text: str, length: int) -> str:
 
     Of a secret that the cut would part nothing is left.
     """
-    whole = redact(text) if len(text) <= length else _within(text[: length + REACH], 0, length)
+    whole = redact(text) if len(text) <= length else _redact_within(text[: length + CUT_CONTEXT], 0, length)
     return whole[:length]
 
 
@@ -122,8 +129,8 @@ def redact_end(text: str, length: int) -> str:
     """As ``redact_start``, of the last ``length`` characters."""
     if len(text) <= length:
         return redact(text)[-length:]
-    window = text[-length - REACH :]
-    return _within(window, len(window) - length, len(window))[-length:]
+    window = text[-length - CUT_CONTEXT :]
+    return _redact_within(window, len(window) - length, len(window))[-length:]
 
 
 def redact_piece(text: str, before: str = "") -> str:
@@ -131,16 +138,16 @@ def redact_piece(text: str, before: str = "") -> str:
 
     A secret that the seam parts is hidden on both sides of it, but for less than four characters before it.
     """
-    window = before[-REACH:]
+    window = before[-CUT_CONTEXT:]
     if "PRIVATE KEY" not in window and not _all_known().may_be_parted(window, text):
-        window = window[_last_words(window) :]
+        window = window[_token_context_start(window) :]
     whole, begin = window + text, len(window)
-    return _within(whole, begin, len(whole), cut_start=True, cut_end=not text.endswith(_BREAKS))
+    return _redact_within(whole, begin, len(whole), cut_start=True, cut_end=not text.endswith(_BREAKS))
 
 
-def _last_words(text: str) -> int:
+def _token_context_start(text: str) -> int:
     """Where the words at the end begin that can make a token of what follows."""
-    enough = max(0, len(text) - _WORDS)
+    enough = max(0, len(text) - _TOKEN_CONTEXT)
     return max(text.rfind(" ", 0, enough), text.rfind("\n", 0, enough), 0)
 
 
@@ -149,39 +156,41 @@ def redact_cut(text: str, *, start: bool, end: bool = True) -> str:
 
     As in ``redact_piece`` no secret goes on after a line break.
     """
-    return _within(text, 0, len(text), cut_start=start, cut_end=end and not text.endswith(_BREAKS))
+    return _redact_within(text, 0, len(text), cut_start=start, cut_end=end and not text.endswith(_BREAKS))
 
 
 def tail_start(text: str, place: int) -> int:
     """Where the rest of ``text`` from ``place`` on begins that does not begin with a part of a secret."""
-    begin = max(0, place - REACH)
-    window = text[begin : place + REACH]
+    begin = max(0, place - CUT_CONTEXT)
+    window = text[begin : place + CUT_CONTEXT]
     known = _all_known()
-    if not _holds(window, known):
+    if not _may_hold(window, known):
         return place
     here = place - begin
-    return begin + max([here, *(end for start, end in _spans(window, known) if start < here < end)])
+    return begin + max([here, *(end for start, end in _secret_spans(window, known) if start < here < end)])
 
 
 def tail_prefix(dropped: str) -> str:
     """What the rest of a text must begin with for a private key to be recognised that begins in ``dropped``."""
-    return OPEN_KEY if opens_key(dropped) else ""
+    return PRIVATE_KEY_OPENING if ends_inside_private_key(dropped) else ""
 
 
 _BREAKS: Final = ("\n", "\r")
 
 
-def _within(text: str, begin: int, end: int, *, cut_start: bool = False, cut_end: bool = False) -> str:
+def _redact_within(text: str, begin: int, end: int, *, cut_start: bool = False, cut_end: bool = False) -> str:
     known = _all_known()
-    if not (_holds(text, known) or known.may_be_cut(text, cut_start=cut_start, cut_end=cut_end)):
+    if not (_may_hold(text, known) or known.may_be_cut(text, cut_start=cut_start, cut_end=cut_end)):
         return text[begin:end]
-    return redact(_told(text, _spans(text, known, cut_start=cut_start, cut_end=cut_end), begin, end))
+    return redact(
+        _replace_spans(text, _secret_spans(text, known, cut_start=cut_start, cut_end=cut_end), begin, end)
+    )
 
 
-def _spans(text: str, known: Known, *, cut_start: bool = False, cut_end: bool = False) -> list[Span]:
+def _secret_spans(text: str, known: KnownSecrets, *, cut_start: bool = False, cut_end: bool = False) -> list[Span]:
     """Where something is to be hidden, in order; what overlaps is one."""
     found = known.spans(text, cut_start=cut_start, cut_end=cut_end)
-    found += (view.span(*one) for view in views(text) for one in tokens(view.text))
+    found += (view.span(*one) for view in views(text) for one in token_spans(view.text))
     merged: list[Span] = []
     for begin, end in sorted(found):
         if merged and begin < merged[-1][1]:
@@ -191,7 +200,7 @@ def _spans(text: str, known: Known, *, cut_start: bool = False, cut_end: bool = 
     return merged
 
 
-def _told(text: str, spans: Iterable[Span], begin: int, end: int) -> str:
+def _replace_spans(text: str, spans: Iterable[Span], begin: int, end: int) -> str:
     """What is between the places, with the hidden word for each span that reaches into it."""
     pieces: list[str] = []
     at = begin
@@ -203,17 +212,17 @@ def _told(text: str, spans: Iterable[Span], begin: int, end: int) -> str:
     return "".join(pieces)
 
 
-def _holds(text: str, known: Known) -> bool:
+def _may_hold(text: str, known: KnownSecrets) -> bool:
     """False only if there is nothing to hide: to look costs a tenth of hiding it, and hardly any text has one."""
-    flat, picture, seen = glance_at(text)
-    small = flat.lower()
-    if has_hint(small if flat is text else text.lower(), picture) or known.is_in(flat, small, picture):
+    flat, word_mask, all_visible = scan_text(text)
+    lowered = flat.lower()
+    if has_hint(lowered if flat is text else text.lower(), word_mask) or known.is_in(flat, lowered, word_mask):
         return True
-    if seen:
+    if all_visible:
         return False
-    shown = UNSEEN.sub("", text)
-    flat, picture, _ = glance_at(shown)
-    return has_hint(shown.lower(), picture) or known.is_in(flat, flat.lower(), picture)
+    visible = INVISIBLE.sub("", text)
+    flat, word_mask, _ = scan_text(visible)
+    return has_hint(visible.lower(), word_mask) or known.is_in(flat, flat.lower(), word_mask)
 
 
 def may_hold_secret(text: str) -> bool:
@@ -222,17 +231,17 @@ def may_hold_secret(text: str) -> bool:
     To ask it once for much text costs a fraction of redacting it piece by piece, and hardly any holds one.
     """
     known = _all_known()
-    return _holds(text, known) or ("\\" in text and _holds_in_json(text, known))
+    return _may_hold(text, known) or ("\\" in text and _may_hold_in_json(text, known))
 
 
-def _holds_in_json(text: str, known: Known) -> bool:
-    if "\\u00" in text or "\\b" in text or "\\f" in text or not is_seen(text):
+def _may_hold_in_json(text: str, known: KnownSecrets) -> bool:
+    if "\\u00" in text or "\\b" in text or "\\f" in text or not is_all_visible(text):
         return True  # what nobody sees
     # The break at the end of a text, which is that of an output, parts nothing.
     if "\\n" not in text.replace('\\n"', '"') and "\\r" not in text and not known.in_json:
         return False
     flat = text.replace("\\\\", BACKSLASH).replace("\\n", "").replace("\\r", "").replace("\n", "")
-    return known.is_in_json(flat, flat.lower(), glance_at(flat).picture)
+    return known.is_in_json(flat, flat.lower(), scan_text(flat).word_mask)
 
 
 def redact_values(value: Any) -> Any:
@@ -261,17 +270,17 @@ def redact_values(value: Any) -> Any:
 
 def is_named_secret(key: object, value: object) -> bool:
     """Whether ``value`` is a text that is a secret because ``key`` says so."""
-    return isinstance(value, str) and value != "" and isinstance(key, str) and names_a_secret(key)
+    return isinstance(value, str) and value != "" and isinstance(key, str) and is_secret_key(key)
 
 
 def with_unique_keys(items: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
     """All of the items under their keys; of equal ones, the later have a number: ``[redacted] (2)``."""
-    whole: dict[Any, Any] = {}
-    alike: Counter[str] = Counter()
+    unique: dict[Any, Any] = {}
+    repeats: Counter[str] = Counter()
     for key, value in items:
-        free = key
-        while free in whole:
-            alike[key] += 1
-            free = f"{key} ({alike[key] + 1})"
-        whole[free] = value
-    return whole
+        unique_key = key
+        while unique_key in unique:
+            repeats[key] += 1
+            unique_key = f"{key} ({repeats[key] + 1})"
+        unique[unique_key] = value
+    return unique

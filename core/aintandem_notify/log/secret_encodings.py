@@ -13,9 +13,9 @@ from urllib.parse import quote, quote_plus, unquote
 
 from aintandem_notify.log.text_views import flattened
 
-MIN_SECRET_LENGTH: Final = 4
+MIN_SECRET_CHARACTERS: Final = 4
 """Shorter ones would turn half of every text into brackets and are no secrets worth the name."""
-SHORTEST_LINE: Final = 8
+MIN_LINE_CHARACTERS: Final = 8
 """Characters of a line of a secret that is recognised without the others, as those of a private key are."""
 
 
@@ -33,7 +33,7 @@ class Spellings:
 
 def spellings_of(secret: str, *, encoded: bool = True) -> Spellings:
     """All that are looked for; without ``encoded`` only as it is. Empty for one that is too short."""
-    exact, folded, core = set(_whole(secret)), set[str](), set[str]()
+    exact, folded, core = set(_plain_forms(secret)), set[str](), set[str]()
     for text in list(exact) if encoded else ():
         exact.update(_quoted(text))
         folded.update(_percent_encoded(text))
@@ -43,20 +43,26 @@ def spellings_of(secret: str, *, encoded: bool = True) -> Spellings:
 
 
 def _long_enough(spellings: Iterable[str]) -> frozenset[str]:
-    return frozenset(flat for one in spellings if len(flat := flattened(one)) >= MIN_SECRET_LENGTH)
+    return frozenset(flat for one in spellings if len(flat := flattened(one)) >= MIN_SECRET_CHARACTERS)
 
 
-def _whole(secret: str) -> Iterator[str]:
+def _plain_forms(secret: str) -> Iterator[str]:
     """The secret, without white space or quotes at its ends, on one line, and its lines; composed and not."""
-    for text in (secret, secret.strip(), secret.strip().strip("\"'"), " ".join(secret.split()), *_inner(secret)):
-        if len(text) >= MIN_SECRET_LENGTH:
+    for text in (
+        secret,
+        secret.strip(),
+        secret.strip().strip("\"'"),
+        " ".join(secret.split()),
+        *_parts_of(secret),
+    ):
+        if len(text) >= MIN_SECRET_CHARACTERS:
             yield text
             if not text.isascii():
                 yield unicodedata.normalize("NFC", text)
                 yield unicodedata.normalize("NFD", text)
 
 
-def _inner(secret: str) -> Iterator[str]:
+def _parts_of(secret: str) -> Iterator[str]:
     """What is a secret by itself: each line, what a header says after its scheme, parts of an address."""
     yield from _lines(secret)
     if (header := _HEADER.match(secret)) is not None:
@@ -69,10 +75,10 @@ def _inner(secret: str) -> Iterator[str]:
     if at:
         yield unquote(login.partition(":")[2])
         yield login.partition(":")[2]
-    if len(path) >= SHORTEST_LINE:
+    if len(path) >= MIN_LINE_CHARACTERS:
         yield slash + path
     for value in path.partition("?")[2].split("&"):
-        if len(value) >= SHORTEST_LINE:
+        if len(value) >= MIN_LINE_CHARACTERS:
             yield value.partition("=")[2]
 
 
@@ -83,7 +89,7 @@ def _lines(secret: str) -> Iterator[str]:
     lines = secret.splitlines()
     for line in lines if len(lines) > 1 else ():
         # The first and last line of a private key are no secret.
-        if len(line.strip()) >= SHORTEST_LINE and not line.startswith("-----"):
+        if len(line.strip()) >= MIN_LINE_CHARACTERS and not line.startswith("-----"):
             yield line.strip()
 
 

@@ -12,7 +12,7 @@ Span = tuple[int, int]
 """Where something begins, and where it has ended."""
 
 
-class Shape(NamedTuple):
+class TokenPattern(NamedTuple):
     """A kind of token. ``hints``: one of them is in every text that has it, in small letters.
 
     What the first group of ``pattern`` matches stays.
@@ -22,48 +22,50 @@ class Shape(NamedTuple):
     pattern: re.Pattern[str]
 
 
-def _shape(hints: str, pattern: str, flags: re.RegexFlag = re.IGNORECASE) -> Shape:
-    return Shape(tuple(hints.split()), re.compile(pattern, flags | re.ASCII))
+def _pattern(hints: str, pattern: str, flags: re.RegexFlag = re.IGNORECASE) -> TokenPattern:
+    return TokenPattern(tuple(hints.split()), re.compile(pattern, flags | re.ASCII))
 
 
-_KEY: Final = r"(?:api|access|account|auth|private|secret)[-_]?key"
-_NAME: Final = rf"(?:token|password|passwd|passphrase|secret|{_KEY})"
+_KEY_NAME: Final = r"(?:api|access|account|auth|private|secret)[-_]?key"
+_SECRET_NAME: Final = rf"(?:token|password|passwd|passphrase|secret|{_KEY_NAME})"
 _PEM: Final = r"[A-Z0-9 ]{0,60}PRIVATE KEY(?: BLOCK)?-----"
 _PEM_BODY: Final = r"(?:[A-Za-z0-9+/=\s\\:,.]++|-(?!-{4}))*+"
 
 # Examples are in the tests.
-SHAPES: Final = (
+TOKEN_PATTERNS: Final = (
     # A word is looked at only where it begins and two dots follow: else each ``eyJ`` in it would read the rest.
-    _shape(
+    _pattern(
         "eyj",
         r"(?<![\w-])(?=[\w-]++\.[\w-]++\.)([\w-]*?)eyJ[\w-]{5,}+\.[\w-]++\.[\w-]*+(?:\.[\w-]++){0,2}+",
         re.NOFLAG,
     ),
-    _shape("xox", r"()xox[a-z](?:\.xox[a-z])?+-[\w-]{8,}+"),
-    _shape("xapp-", r"()xapp-[\w-]{8,}+"),
-    _shape("whsec_", r"()whsec_[\w+/=-]{8,}+"),
-    _shape("hooks.slack.com", r"(hooks\.slack\.com/)[\w/-]++"),
-    _shape(
+    _pattern("xox", r"()xox[a-z](?:\.xox[a-z])?+-[\w-]{8,}+"),
+    _pattern("xapp-", r"()xapp-[\w-]{8,}+"),
+    _pattern("whsec_", r"()whsec_[\w+/=-]{8,}+"),
+    _pattern("hooks.slack.com", r"(hooks\.slack\.com/)[\w/-]++"),
+    _pattern(
         "authorization",
         r"""(authorization\\*+["']?+\s*+[:=]\s*+\\*+["']?+(?:(?:bearer|basic|token|digest|apikey)\s++)?+)"""
         r"""[^\s"',\\]++""",
     ),
-    Shape(("bearer ",), re.compile(r"(bearer\s++)[\w.~+/=-]{8,}+", re.IGNORECASE | re.ASCII)),
-    _shape("key:", rf"({_KEY}:\s*+)[^\s\"'\\]++"),
-    _shape("token= password= passwd= passphrase= secret= key=", rf"({_NAME}=(?!=)\\*+[\"']?+)[^\s&\"'\\]++"),
-    _shape(
+    TokenPattern(("bearer ",), re.compile(r"(bearer\s++)[\w.~+/=-]{8,}+", re.IGNORECASE | re.ASCII)),
+    _pattern("key:", rf"({_KEY_NAME}:\s*+)[^\s\"'\\]++"),
+    _pattern(
+        "token= password= passwd= passphrase= secret= key=", rf"({_SECRET_NAME}=(?!=)\\*+[\"']?+)[^\s&\"'\\]++"
+    ),
+    _pattern(
         "token passw passphrase secret key\" key' key\\",
-        rf"""({_NAME}\\*+["']\s*+:\s*+\\*+["'])(?:(?<=[^\\]")(?:[^"\\]++|\\.)++|(?<=[^\\]')(?:[^'\\]++|\\.)++"""
+        rf"""({_SECRET_NAME}\\*+["']\s*+:\s*+\\*+["'])(?:(?<=[^\\]")(?:[^"\\]++|\\.)++|(?<=[^\\]')(?:[^'\\]++|\\.)++"""
         r"""|(?<=\\["'])[^"'\\]++)""",
     ),
-    _shape("://", r"(://[^/\s:@]*+:)[^/\s@]++(?:@[^/\s@]++(?=@))*+(?=@)"),
-    _shape("sig= signature=", r"((?:[?&;]|u0026)(?:sig|[\w-]{0,20}signature)=)[^\s&\"'\\#]++"),
-    _shape("akia", r"()(?<![A-Z0-9])AKIA[A-Z0-9]{16}(?![A-Z0-9])", re.NOFLAG),
-    _shape("ghp_ gho_ ghu_ ghs_ ghr_", r"()gh[pousr]_[A-Za-z0-9]{20,}+", re.NOFLAG),
-    _shape("github_pat_", r"()github_pat_[A-Za-z0-9]{20,}+\w*+", re.NOFLAG),
+    _pattern("://", r"(://[^/\s:@]*+:)[^/\s@]++(?:@[^/\s@]++(?=@))*+(?=@)"),
+    _pattern("sig= signature=", r"((?:[?&;]|u0026)(?:sig|[\w-]{0,20}signature)=)[^\s&\"'\\#]++"),
+    _pattern("akia", r"()(?<![A-Z0-9])AKIA[A-Z0-9]{16}(?![A-Z0-9])", re.NOFLAG),
+    _pattern("ghp_ gho_ ghu_ ghs_ ghr_", r"()gh[pousr]_[A-Za-z0-9]{20,}+", re.NOFLAG),
+    _pattern("github_pat_", r"()github_pat_[A-Za-z0-9]{20,}+\w*+", re.NOFLAG),
     # Ids of tasks hold its beginning, too: "task-4711". A literal first is what makes the search fast.
-    _shape("sk-", r"()sk-(?<![\w-]sk-)(?=[A-Za-z_-]*+[0-9])[\w-]{20,}+"),
-    Shape(
+    _pattern("sk-", r"()sk-(?<![\w-]sk-)(?=[A-Za-z_-]*+[0-9])[\w-]{20,}+"),
+    TokenPattern(
         ("private key",),
         re.compile(rf"(-----BEGIN {_PEM}){_PEM_BODY}(?:-----END {_PEM})?+", re.ASCII),
     ),
@@ -74,48 +76,48 @@ _WORDS: Final = (
     *("xox", "xapp-", "whsec_", "hooks.slack.com", "authorization", "bearer "),
     *("token", "secret", "://", "private key"),
 )
-_PASS: Final = re.compile(r"pass(?:word|wd|phrase)")
-_KEYED: Final = re.compile(r"key\\*[\"':=]")
-_SIGNED: Final = re.compile(r"sig(?:nature)?=")
+_PASSWORD: Final = re.compile(r"pass(?:word|wd|phrase)")
+_KEY_VALUE: Final = re.compile(r"key\\*[\"':=]")
+_SIGNATURE: Final = re.compile(r"sig(?:nature)?=")
 _IN_LONG_WORDS: Final = ("eyj", "sk-", "akia", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_")
 """All of these come with a word of sixteen letters and digits, which hardly any other text has."""
 _LONG_WORD: Final = b"x" * 16
 
-_NAMES_ONE: Final = re.compile(rf"(?:authorization|{_NAME})\Z", re.IGNORECASE | re.ASCII)
-_LONGEST_NAME: Final = 60
+_ENDS_IN_SECRET_NAME: Final = re.compile(rf"(?:authorization|{_SECRET_NAME})\Z", re.IGNORECASE | re.ASCII)
+_MAX_NAME_CHARACTERS: Final = 60
 
 
-def has_hint(folded: str, picture: bytes) -> bool:
-    """Whether there may be a token in a text that is ``folded`` in small letters; ``picture`` as in ``Glance``."""
+def has_hint(folded: str, word_mask: bytes) -> bool:
+    """True if the text that is ``folded`` in small letters may have a token; ``word_mask`` as in ``TextScan``."""
     return (
         any(map(folded.__contains__, _WORDS))
-        or ("pass" in folded and _PASS.search(folded) is not None)
-        or ("key" in folded and _KEYED.search(folded) is not None)
-        or ("sig" in folded and _SIGNED.search(folded) is not None)
-        or (_LONG_WORD in picture and any(map(folded.__contains__, _IN_LONG_WORDS)))
+        or ("pass" in folded and _PASSWORD.search(folded) is not None)
+        or ("key" in folded and _KEY_VALUE.search(folded) is not None)
+        or ("sig" in folded and _SIGNATURE.search(folded) is not None)
+        or (_LONG_WORD in word_mask and any(map(folded.__contains__, _IN_LONG_WORDS)))
     )
 
 
-def tokens(text: str) -> Iterator[Span]:
+def token_spans(text: str) -> Iterator[Span]:
     """Where the tokens are, in no order; each without what may stay of it."""
     folded = text.lower()
-    for hints, pattern in SHAPES:
+    for hints, pattern in TOKEN_PATTERNS:
         if any(map(folded.__contains__, hints)):
-            for found in pattern.finditer(text):
-                if found.end(1) < found.end():
-                    yield found.end(1), found.end()
+            for match in pattern.finditer(text):
+                if match.end(1) < match.end():
+                    yield match.end(1), match.end()
 
 
-def names_a_secret(key: str) -> bool:
+def is_secret_key(key: str) -> bool:
     """Whether an object's ``key`` says that its value is one: ``refreshToken``, ``Authorization``."""
-    return _NAMES_ONE.search(key[-_LONGEST_NAME:]) is not None
+    return _ENDS_IN_SECRET_NAME.search(key[-_MAX_NAME_CHARACTERS:]) is not None
 
 
-OPEN_KEY: Final = "-----BEGIN PRIVATE KEY-----\n"
+PRIVATE_KEY_OPENING: Final = "-----BEGIN PRIVATE KEY-----\n"
 """What stands for the beginning of a private key that was cut off."""
 
 
-def opens_key(text: str) -> bool:
+def ends_inside_private_key(text: str) -> bool:
     """Whether ``text`` ends inside of a private key."""
     begin = text.rfind("-----BEGIN ")
     return begin >= 0 and _OPEN_PEM.match(text, begin) is not None

@@ -10,19 +10,19 @@ from typing import Final, NamedTuple
 
 # Sequences of terminals (ECMA-48), then control characters but for tab and line breaks, and what Unicode has
 # for joining, breaking and turning text that is not to be seen.
-_UNSEEN: Final = (
+_INVISIBLE: Final = (
     r"\x1b\[[0-?]*+[ -/]*+(?:[@-~]|\Z)|\x9b[0-?]*+[ -/]*+[@-~]|\x1b\][^\x07\x1b\x9c]*+(?:\x07|\x1b\\|\x9c)?+"
     r"|\x1b[PX^_][^\x1b\x9c]*+(?:\x1b\\|\x9c)?+|\x1b[ -/]++[0-~]|\x1b[0-OQ-WYZ\\`-~]"
     r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e"
     r"\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e00ff]++"
 )
-UNSEEN: Final = re.compile(_UNSEEN)
-_UNSEEN_OR_BREAK: Final = re.compile(rf"{_UNSEEN}|[\r\n]++")
+INVISIBLE: Final = re.compile(_INVISIBLE)
+_INVISIBLE_OR_BREAK: Final = re.compile(rf"{_INVISIBLE}|[\r\n]++")
 _BREAK: Final = re.compile(r"[\r\n]++")
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class TextView:
     """``text`` is what is left; its pieces begin at ``places``, and stood at ``starts``."""
 
     text: str
@@ -40,65 +40,65 @@ class View:
         return self.starts[piece] + here - self.places[piece]
 
 
-def views(text: str) -> list[View]:
+def views(text: str) -> list[TextView]:
     """As it is, and without what nobody sees; in both, line breaks stay."""
-    whole = View(text, [0], [0])
-    return [whole] if is_seen(text) else [whole, _without(UNSEEN, text)]
+    whole = TextView(text, [0], [0])
+    return [whole] if is_all_visible(text) else [whole, _without(INVISIBLE, text)]
 
 
-def flat_views(text: str) -> list[View]:
+def flat_views(text: str) -> list[TextView]:
     """As ``views``, without line breaks, too."""
     whole = _without(_BREAK, text)
-    return [whole] if is_seen(text) else [whole, _without(_UNSEEN_OR_BREAK, text)]
+    return [whole] if is_all_visible(text) else [whole, _without(_INVISIBLE_OR_BREAK, text)]
 
 
 def flattened(text: str) -> str:
     """The text of the last of ``flat_views``: what is left of it in every case."""
-    glance = glance_at(text)
-    return glance.flat if glance.seen else UNSEEN.sub("", glance.flat)
+    scan = scan_text(text)
+    return scan.flat if scan.all_visible else INVISIBLE.sub("", scan.flat)
 
 
-def is_seen(text: str) -> bool:
+def is_all_visible(text: str) -> bool:
     """Whether it has nothing that nobody sees, but for white space."""
-    return glance_at(text).seen
+    return scan_text(text).all_visible
 
 
-class Glance(NamedTuple):
+class TextScan(NamedTuple):
     """What can be told of a text in next to no time.
 
-    ``flat`` is the text without line breaks. ``picture`` is of that, as bytes: an ``x`` for each letter, digit,
-    ``+`` and ``/``, so that a long word is many of them. ``seen``: there is nothing that nobody sees.
+    ``flat`` is the text without line breaks. ``word_mask`` is of that, as bytes: an ``x`` for each letter, digit,
+    ``+`` and ``/``, so that a long word is many of them. ``all_visible``: there is nothing that nobody sees.
     """
 
     flat: str
-    picture: bytes
-    seen: bool
+    word_mask: bytes
+    all_visible: bool
 
 
-def glance_at(text: str) -> Glance:
+def scan_text(text: str) -> TextScan:
     """A first look at ``text``; asked several times for each event."""
-    picture = text.encode("utf-8", "surrogatepass").translate(_PICTURE)
+    word_mask = text.encode("utf-8", "surrogatepass").translate(_MASK_TABLE)
     flat = text
-    if b"\n" in picture:
-        flat, picture = text.replace("\n", "").replace("\r", ""), picture.replace(b"\n", b"")
-    seen = b"!" not in picture if text.isascii() else _shows_all(flat)
-    return Glance(flat, picture, seen)
+    if b"\n" in word_mask:
+        flat, word_mask = text.replace("\n", "").replace("\r", ""), word_mask.replace(b"\n", b"")
+    all_visible = b"!" not in word_mask if text.isascii() else _has_no_invisible(flat)
+    return TextScan(flat, word_mask, all_visible)
 
 
-_UNSEEN_BUT_PRINTABLE: Final = "\u034f\u115f\u1160\u3164\uffa0"
+_PRINTABLE_INVISIBLE: Final = "\u034f\u115f\u1160\u3164\uffa0"
 """Python takes these for printable."""
 
 
-def _shows_all(flat: str) -> bool:
-    if any(map(flat.__contains__, _UNSEEN_BUT_PRINTABLE)):
+def _has_no_invisible(flat: str) -> bool:
+    if any(map(flat.__contains__, _PRINTABLE_INVISIBLE)):
         return False
     if flat.isprintable() or flat.replace("\t", "").isprintable():
         return True
-    return UNSEEN.search(flat) is None
+    return INVISIBLE.search(flat) is None
 
 
-def _sign(byte: int) -> str:
-    """What stands in a picture for a byte."""
+def _mask_character(byte: int) -> str:
+    """What stands in a word mask for a byte."""
     character = chr(byte)
     if byte < 128 and (character.isalnum() or character in "+/"):
         return "x"
@@ -107,10 +107,10 @@ def _sign(byte: int) -> str:
     return "!" if (byte < 32 and character != "\t") or byte == 127 else " "
 
 
-_PICTURE: Final = "".join(map(_sign, range(256))).encode("ascii")
+_MASK_TABLE: Final = "".join(map(_mask_character, range(256))).encode("ascii")
 
 
-def _without(pattern: re.Pattern[str], text: str) -> View:
+def _without(pattern: re.Pattern[str], text: str) -> TextView:
     pieces, places, starts = [], [0], [0]
     end = length = 0
     for found in pattern.finditer(text):
@@ -121,4 +121,4 @@ def _without(pattern: re.Pattern[str], text: str) -> View:
         places.append(length)
         starts.append(end)
     pieces.append(text[end:])
-    return View("".join(pieces), places, starts)
+    return TextView("".join(pieces), places, starts)
