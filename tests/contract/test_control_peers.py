@@ -29,10 +29,10 @@ def join(postgres_url: str, long_leases: float) -> Iterator[Join]:
             opened.callback(store.close)
             assert store.membership is not None
             store.membership.places = places
-            store.join(node, entries="all", version="1.2.3")
+            store.join(node, projects_hash="all", version="1.2.3")
             with store.transaction():
                 store.membership.add_projects(projects)
-                store.membership.projects = store.membership.take(projects)
+                store.membership.projects = store.membership.acquire_projects(projects)
                 store.membership.renew("all")
             return store
 
@@ -73,7 +73,7 @@ async def test_an_agent_lists_the_others_and_not_itself(
     silence(join("evening", "p3"), silent_s)
     async with open_scene(config.parent, url=postgres_url) as scene:
         assert (await status(config)).peers != ()
-        await scene.storage.run(lambda store: store.join("day", entries="all", version="1.2.3"))
+        await scene.storage.run(lambda store: store.join("day", projects_hash="all", version="1.2.3"))
         evening, night = (await status(config)).peers
     assert (evening.name, evening.version, evening.projects, evening.lost) == ("evening", "1.2.3", 1, True)
     assert (night.name, night.version, night.projects, night.lost) == ("night", "1.2.3", 2, False)

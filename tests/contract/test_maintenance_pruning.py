@@ -68,7 +68,7 @@ async def test_history_goes_once_it_is_old_in_steps_with_pauses(autojump_clock: 
         await trio.sleep(7200)
         assert deliveries(storage._store) == 0
     gaps = [after - before for before, after in pairwise(storage.used)]
-    assert min(gaps) >= pruning.STEP_S
+    assert min(gaps) >= pruning.STEP_PAUSE_S
     await storage.run(Store.close)
 
 
@@ -84,10 +84,10 @@ async def test_a_store_in_trouble_is_left_alone_until_the_next_round(autojump_cl
     storage, clock = await watched(timedelta(days=31))
     storage.broken = True
     async with open_pruning(storage, keep=30 * DAY_S, clock=clock, configured=tuple):
-        await trio.sleep(pruning.FIRST_S + 60)
+        await trio.sleep(pruning.FIRST_ROUND_DELAY_S + 60)
         assert len(storage.used) == 1
         storage.broken = False
-        await trio.sleep(pruning.ROUND_S)
+        await trio.sleep(pruning.ROUND_INTERVAL_S)
         assert deliveries(storage._store) == 0
     await storage.run(Store.close)
 
@@ -96,10 +96,10 @@ async def test_a_busy_store_is_waited_for_but_not_for_ever(autojump_clock: MockC
     storage, clock = await watched(timedelta(days=31))
     storage.busy = True
     async with open_pruning(storage, keep=30 * DAY_S, clock=clock, configured=tuple):
-        await trio.sleep(pruning.FIRST_S + pruning.STEP_S)
+        await trio.sleep(pruning.FIRST_ROUND_DELAY_S + pruning.STEP_PAUSE_S)
         assert storage.used == []
         await trio.sleep(600)
         assert deliveries(storage._store) == 0
     gaps = [after - before for before, after in pairwise(storage.used)]
-    assert min(gaps) >= pruning.PATIENCE * pruning.STEP_S
+    assert min(gaps) >= pruning.MAX_BUSY_PAUSES * pruning.STEP_PAUSE_S
     await storage.run(Store.close)

@@ -13,9 +13,9 @@ from trio.testing import MockClock
 
 from aintandem_notify.errors import StoreError
 from aintandem_notify.orchestrator import UnwatchedProjects
-from aintandem_notify.sharing import Member, open_membership, open_sharing
-from aintandem_notify.sharing.balance import KEEP_S
-from aintandem_notify.sharing.lease import JOIN_S
+from aintandem_notify.sharing import LeaseHolder, open_membership, open_sharing
+from aintandem_notify.sharing.balance import GIVE_COOLDOWN_S
+from aintandem_notify.sharing.lease import JOIN_TIMEOUT_S
 from aintandem_notify.store import Storage, Store
 from support.outbox import NOW, SetClock, memory
 
@@ -43,9 +43,9 @@ class Watching:
     wanted: set[str]
     held: set[str] = field(default_factory=set)
     forgotten: list[str] = field(default_factory=list)
-    wanted_news: trio.Event = field(default_factory=trio.Event)
+    wanted_changed: trio.Event = field(default_factory=trio.Event)
 
-    async def hold(self, ids: Collection[str]) -> None:
+    async def watch_only(self, ids: Collection[str]) -> None:
         await trio.lowlevel.checkpoint()
         self.held = set(ids)
 
@@ -55,14 +55,14 @@ class Watching:
 
     def want(self, ids: Collection[str]) -> None:
         self.wanted = set(ids)
-        self.wanted_news.set()
-        self.wanted_news = trio.Event()
+        self.wanted_changed.set()
+        self.wanted_changed = trio.Event()
 
 
 @dataclass
 class Agent:
     wires: Wires
-    member: Member
+    member: LeaseHolder
     watching: Watching
 
     def expire(self) -> None:
@@ -94,7 +94,7 @@ def agent(postgres_url: str, long_leases: float) -> Open:
             async with open_membership(wires, name, places=places) as member:
                 assert member is not None
                 async with open_sharing(
-                    member, watching, forget=watching.forget, entries=lambda: entries, clock=SetClock()
+                    member, watching, forget=watching.forget, projects_hash=lambda: entries, clock=SetClock()
                 ):
                     yield Agent(wires, member, watching)
         finally:
@@ -180,7 +180,7 @@ async def test_what_nobody_takes_is_anyones_and_is_kept(agent: Open, autojump_cl
             await trio.sleep(40)
             assert one.watching.held == PROJECTS
             forgotten = len(one.watching.forgotten)
-            await trio.sleep(KEEP_S - 60)
+            await trio.sleep(GIVE_COOLDOWN_S - 60)
             assert len(one.watching.forgotten) == forgotten
 
 
@@ -199,7 +199,7 @@ async def test_what_an_agent_has_no_place_for_is_watched_by_another(
                 assert sorted(map(len, held)) == [2, 2, 3]
                 assert set().union(*held) == PROJECTS
                 before = [len(other.watching.forgotten) for other in (few, one, two)]
-                await trio.sleep(2 * KEEP_S)
+                await trio.sleep(2 * GIVE_COOLDOWN_S)
                 assert [len(other.watching.forgotten) for other in (few, one, two)] == before
 
 
@@ -208,7 +208,7 @@ async def test_what_no_agent_has_a_place_for_is_said_once_and_taken_as_soon_as_t
 ) -> None:
     with capture_logs() as logs:
         async with agent("few", PROJECTS, places=2) as few, agent("some", PROJECTS, places=3) as some:
-            await trio.sleep(KEEP_S)
+            await trio.sleep(GIVE_COOLDOWN_S)
             assert (len(few.watching.held), len(some.watching.held)) == (2, 3)
             assert few.member.unwatched == some.member.unwatched == UnwatchedProjects(2, NOW)
             async with agent("more", PROJECTS, places=4) as more:
@@ -270,14 +270,14 @@ async def test_a_commit_in_doubt_is_looked_after(agent: Open, autojump_clock: Mo
     async with agent("one", PROJECTS) as one:
         await trio.sleep(1)
         with one.wires._store.transaction():
-            one.member.membership.give(["p1"])  # as if it had been, before the answer was lost
+            one.member.membership.release_projects(["p1"])  # as if it had been, before the answer was lost
         one.wires.cut = True
         await trio.sleep(4)
         one.wires.cut = False
         await trio.sleep(10)
         assert one.watching.held == PROJECTS
         with one.wires._store.transaction():
-            assert one.member.membership.owned() == PROJECTS
+            assert one.member.membership.owned_projects() == PROJECTS
 
 
 async def test_what_was_taken_unknowingly_is_forgotten_first(agent: Open, autojump_clock: MockClock) -> None:
@@ -299,13 +299,15 @@ async def test_a_name_that_is_taken_is_waited_for_and_then_refused(agent: Open, 
         with pytest.raises(StoreError, match="another agent called"):
             async with agent("one", PROJECTS):
                 raise AssertionError("there are two of one name")
-        assert trio.current_time() >= JOIN_S
+        assert trio.current_time() >= JOIN_TIMEOUT_S
 
 
 async def test_a_store_with_one_owner_has_no_members() -> None:
     watching = Watching({"p"}, {"p"})
     async with memory() as storage, open_membership(storage, "one") as member:
         assert member is None
-        async with open_sharing(member, watching, forget=watching.forget, entries=lambda: "", clock=SetClock()):
+        async with open_sharing(
+            member, watching, forget=watching.forget, projects_hash=lambda: "", clock=SetClock()
+        ):
             assert watching.held == {"p"}
         assert storage.may_send

@@ -17,7 +17,7 @@ from aintandem_notify.errors import DestinationBroken, RetryLater
 from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult
 from aintandem_notify.store import GateRow, Store
-from aintandem_notify.store.sharing.membership import Configured
+from aintandem_notify.store.sharing.membership import ConfiguredDestination
 from support.ingesting import FlakyStorage
 from support.outbox import NOW, FakeHost, event, inside, queue_up
 
@@ -67,8 +67,8 @@ def agent(postgres_url: str, long_leases: float, monkeypatch: pytest.MonkeyPatch
     async def opened(name: str, host: FakeHost | None = None) -> AsyncIterator[Agent]:
         host, store, announced = host or FakeHost(), Store(postgres_url), list[AgentEvent]()
         assert store.membership is not None
-        store.membership.configured = {HERE: Configured("same")}
-        store.join(name, entries="all", version="1")
+        store.membership.destinations = {HERE: ConfiguredDestination("same")}
+        store.join(name, projects_hash="all", version="1")
         storage = FlakyStorage(store)
         try:
             async with open_dispatcher(

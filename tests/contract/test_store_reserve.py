@@ -30,17 +30,17 @@ def path(tmp_path: Path) -> Path:
 def test_a_reserve_is_made_given_up_and_made_again(path: Path) -> None:
     with closing(Reserve(path, SIZE)) as reserve:
         file = reserve.path
-        assert not reserve.whole
-        assert reserve.renew()
-        assert reserve.whole
+        assert not reserve.is_whole
+        assert reserve.restore()
+        assert reserve.is_whole
         assert file.stat().st_size == SIZE
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        assert reserve.give_up()
+        assert reserve.release()
         assert file.stat().st_size == 0
-        assert not reserve.give_up()
-        assert reserve.renew()
+        assert not reserve.release()
+        assert reserve.restore()
     with closing(Reserve(path, SIZE)) as reserve:
-        assert reserve.whole  # so that an agent can start on a full disk
+        assert reserve.is_whole  # so that an agent can start on a full disk
 
 
 def test_a_reserve_has_one_owner(path: Path) -> None:
@@ -52,22 +52,22 @@ def test_a_reserve_has_one_owner(path: Path) -> None:
 def test_a_reserve_is_made_only_where_as_much_is_left_over(disk: SmallDisk) -> None:
     with closing(Reserve(disk.path / "agent.db", SIZE)) as reserve:
         disk.fill()
-        assert not reserve.renew()
+        assert not reserve.restore()
         disk.cut(3 * SIZE // 2)
-        assert not reserve.renew()
+        assert not reserve.restore()
         assert reserve.path.stat().st_size == 0
         disk.cut(SIZE // 2)
-        assert reserve.renew()
+        assert reserve.restore()
 
 
 def test_a_suspect_store_is_looked_at_closely_once(path: Path) -> None:
     with closing(Reserve(path, 0)) as reserve:
         reserve.mark_suspect()
     with closing(Reserve(path, 0)) as reserve:
-        assert reserve.suspect
+        assert reserve.is_suspect
         reserve.clear_suspect()
     with closing(Reserve(path, 0)) as reserve:
-        assert not reserve.suspect
+        assert not reserve.is_suspect
 
 
 def waiting(store: Store) -> int:

@@ -22,13 +22,13 @@ from aintandem_notify.store import (
     Store,
 )
 from aintandem_notify.store.engine.migrations import SCHEMA_VERSION
-from aintandem_notify.store.sharing.membership import MOST_PLACES, Configured, Membership
+from aintandem_notify.store.sharing.membership import MAX_PLACES, ConfiguredDestination, Membership
 from support.ingesting import open_bench
 from support.outbox import NOW, claim_all, event, inside, queue_up
 from support.postgres import Postgres
 
 HERE = "slack.a"
-SAME = {HERE: Configured("same")}
+SAME = {HERE: ConfiguredDestination("same")}
 
 Join = Callable[..., Store]
 
@@ -38,11 +38,11 @@ def join(postgres_url: str, long_leases: float) -> Iterator[Join]:
     """Opens the database as a new agent, by its name."""
     with ExitStack() as opened:
 
-        def join(node: str, configured: Mapping[str, Configured] = SAME) -> Store:
+        def join(node: str, configured: Mapping[str, ConfiguredDestination] = SAME) -> Store:
             store = Store(postgres_url)
             opened.callback(store.close)
-            member(store).configured = configured
-            store.join(node, entries="all", version="1")
+            member(store).destinations = configured
+            store.join(node, projects_hash="all", version="1")
             return store
 
         yield join
@@ -74,7 +74,7 @@ def settle(store: Store, claim: Claim, state: DeliveryState = DeliveryState.DELI
 
 
 def bury(store: Store) -> int:
-    return inside(lambda store: member(store).bury())(store)
+    return inside(lambda store: member(store).remove_expired())(store)
 
 
 def test_a_member_lives_on_by_renewing(join: Join, long_leases: float) -> None:
@@ -89,13 +89,13 @@ def test_a_member_lives_on_by_renewing(join: Join, long_leases: float) -> None:
     assert leases[str(member(second).id)] <= 0.1 * long_leases
 
 
-@pytest.mark.parametrize(("places", "told"), [(None, None), (19, 19), (2**62, MOST_PLACES)])
+@pytest.mark.parametrize(("places", "told"), [(None, None), (19, 19), (2**62, MAX_PLACES)])
 def test_an_agent_tells_how_many_projects_it_can_watch(
     join: Join, postgres_url: str, places: int | None, told: int | None
 ) -> None:
     with closing(Store(postgres_url)) as store:
         member(store).places = places
-        store.join("few", entries="all", version="1")
+        store.join("few", projects_hash="all", version="1")
         other = join("other")
         for agent in (store, other):
             inside(lambda store: member(store).renew("all"))(agent)
@@ -113,7 +113,7 @@ def test_looking_at_what_is_free_keeps_nobody_from_taking_it(join: Join) -> None
             assert member(roomy).free_projects("") == ["p", "q"]
             assert member(full).free_projects("") == []
             assert member(full).free_projects("", lock=False) == ["p", "q"]
-            assert member(roomy).take(["p", "q"]) == {"p", "q"}
+            assert member(roomy).acquire_projects(["p", "q"]) == {"p", "q"}
         assert member(full).free_projects("", lock=False) == []
 
 
@@ -148,7 +148,7 @@ def test_nothing_of_an_agent_whose_lease_is_over_is_stored(join: Join) -> None:
             queue_up([event("task_failed")])(store)
     assert not member(store).is_valid
     assert sql(store, "SELECT count(*) FROM events") == [(0,)]
-    store.join("one", entries="all", version="1")
+    store.join("one", projects_hash="all", version="1")
     queue_up([event("task_failed")])(store)
     assert sql(store, "SELECT count(*) FROM events") == [(1,)]
 
@@ -249,7 +249,7 @@ def test_leaving_frees_everything_at_once(join: Join) -> None:
 def own(store: Store, ids: list[str]) -> set[str]:
     def take(store: Store) -> set[str]:
         member(store).add_projects(ids)
-        return member(store).take(ids)
+        return member(store).acquire_projects(ids)
 
     taken = inside(take)(store)
     member(store).projects |= taken
@@ -260,9 +260,9 @@ def test_a_project_has_one_owner(join: Join) -> None:
     first, second = join("one"), join("two")
     assert own(first, ["a", "b"]) == {"a", "b"}
     assert own(second, ["b", "c"]) == {"c"}
-    inside(lambda store: member(store).give(["a", "c"]))(first)
+    inside(lambda store: member(store).release_projects(["a", "c"]))(first)
     assert inside(lambda store: member(store).free_projects(""))(second) == ["a"]
-    assert inside(lambda store: member(store).owned())(first) == {"b"}
+    assert inside(lambda store: member(store).owned_projects())(first) == {"b"}
 
 
 def test_projects_of_the_dead_are_free(join: Join) -> None:
@@ -278,7 +278,7 @@ def test_projects_of_the_dead_are_free(join: Join) -> None:
 def test_what_one_looks_at_to_take_it_nobody_else_sees(join: Join) -> None:
     first, second = join("one"), join("two")
     own(first, ["a", "b"])
-    inside(lambda store: member(store).give(["a", "b"]))(first)
+    inside(lambda store: member(store).release_projects(["a", "b"]))(first)
     with first.transaction():
         assert member(first).free_projects("", limit=1) == ["a"]
         assert inside(lambda store: member(store).free_projects(""))(second) == ["b"]
@@ -350,7 +350,7 @@ def test_what_a_dead_agent_had_in_hand_goes_to_others_and_is_theirs_to_settle(jo
     expire(dead)
     bury(alive)
     assert titles(alive) == ["task_failed t1"]
-    dead.join("one", entries="all", version="1")
+    dead.join("one", projects_hash="all", version="1")
     settle(dead, claim)  # too late: it went out, but is in another hand now
     assert sql(alive, "SELECT state FROM deliveries") == [("queued",)]
     settle(alive, claim)
@@ -365,7 +365,7 @@ def test_what_another_delivered_meanwhile_nobody_takes_over(join: Join) -> None:
     bury(alive)
     (again,) = claim_all(HERE, 1)(alive)
     settle(alive, again)
-    dead.join("one", entries="all", version="1")
+    dead.join("one", projects_hash="all", version="1")
     settle(dead, claim, DeliveryState.DEAD)
     inside(lambda store: store.backlog.move_to_fallback({claim.id: "refused"}, "slack.b", NOW))(dead)
     assert sql(alive, "SELECT destination, state FROM deliveries") == [(HERE, "delivered")]
@@ -421,7 +421,7 @@ def test_what_went_out_is_recorded_after_a_lapse_if_nobody_took_it(join: Join) -
     expire(store)
     with pytest.raises(MembershipLost):
         settle(store, claim)
-    store.join("one", entries="all", version="1")
+    store.join("one", projects_hash="all", version="1")
     settle(store, claim)
     assert sql(store, "SELECT state FROM deliveries") == [("delivered",)]
 
@@ -435,24 +435,24 @@ def test_what_is_not_in_hand_any_more_is_put_back(join: Join) -> None:
 
 
 def test_a_delivery_goes_to_the_settings_that_it_was_made_for(join: Join) -> None:
-    first = join("one", {HERE: Configured("red")})
-    second = join("two", {HERE: Configured("blue")})
+    first = join("one", {HERE: ConfiguredDestination("red")})
+    second = join("two", {HERE: ConfiguredDestination("blue")})
     queue_up([event("task_failed")], [HERE])(first)
     assert titles(second) == []
     assert titles(first) == ["task_failed t1"]
 
 
 def test_when_no_living_agent_has_the_settings_any_has_the_delivery(join: Join) -> None:
-    first = join("one", {HERE: Configured("red")})
-    second = join("two", {HERE: Configured("blue")})
+    first = join("one", {HERE: ConfiguredDestination("red")})
+    second = join("two", {HERE: ConfiguredDestination("blue")})
     queue_up([event("task_failed")], [HERE])(first)
-    inside(lambda store: member(store).configure({HERE: Configured("green")}))(first)
+    inside(lambda store: member(store).set_destinations({HERE: ConfiguredDestination("green")}))(first)
     assert titles(second) == ["task_failed t1"]
 
 
 @pytest.mark.parametrize("most", [1, 9])
 def test_a_destination_on_one_machine_is_that_agents_alone(join: Join, most: int) -> None:
-    local = {HERE: Configured("same", local=True)}
+    local = {HERE: ConfiguredDestination("same", local=True)}
     first, second = join("one", local), join("two", local)
     queue_up([event("task_started", run="a"), event("task_failed", run="b")], [HERE])(first)
     queue_up([event("task_failed", run="a")], [HERE])(second)
@@ -461,7 +461,7 @@ def test_a_destination_on_one_machine_is_that_agents_alone(join: Join, most: int
     sql(second, "UPDATE agents SET expires_at = 0 WHERE node = 'one'")
     bury(second)
     assert titles(second, most) == ["task_failed a"]
-    again = join("one", {HERE: Configured("changed", local=True)})
+    again = join("one", {HERE: ConfiguredDestination("changed", local=True)})
     assert titles(again, 9) == ["task_started a", "task_failed b"]
 
 
@@ -476,4 +476,4 @@ def test_who_has_not_joined_may_look_but_is_not_fenced(join: Join, postgres_url:
 
 def test_a_store_with_one_owner_cannot_be_shared() -> None:
     with pytest.raises(StoreError, match="it has one owner"):
-        Store("sqlite://").join("one", entries="all", version="1")
+        Store("sqlite://").join("one", projects_hash="all", version="1")

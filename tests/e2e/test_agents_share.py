@@ -11,7 +11,7 @@ import psycopg
 import trio
 
 from aintandem_notify.foundation.open_files import file_budget
-from aintandem_notify.sharing.lease import MOMENT_S, RENEW_S
+from aintandem_notify.sharing.lease import EXPIRY_MARGIN_S, RENEW_INTERVAL_S
 from aintandem_notify.store.sharing.membership import LEASE_S
 from support.agent_process import AgentProcess, ended_well, open_agent
 from support.commands import run_command
@@ -120,7 +120,7 @@ async def open_bench(folder: Path, postgres: Postgres) -> AsyncIterator[Bench]:
 
 
 def test_a_lease_is_over_soon_enough_to_take_over_in_time() -> None:
-    assert LEASE_S + RENEW_S + MOMENT_S < TAKE_OVER_S
+    assert LEASE_S + RENEW_INTERVAL_S + EXPIRY_MARGIN_S < TAKE_OVER_S
 
 
 async def test_a_killed_agents_projects_are_taken_over_and_nothing_is_lost(

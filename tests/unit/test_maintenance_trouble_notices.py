@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from aintandem_notify.maintenance.trouble_notices import Spell, follow
+from aintandem_notify.maintenance.trouble_notices import TroubleEpisode, next_notice
 from aintandem_notify.store import WELL, StoreState, StoreStatus
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -28,9 +28,9 @@ def stuck(since: float = 0) -> StoreStatus:
 
 def told(*looks: tuple[float, StoreStatus]) -> list[tuple[float, str]]:
     """What is told when, over looks at the store (seconds, status)."""
-    spell, all_news = Spell(), []
+    spell, all_news = TroubleEpisode(), []
     for seconds, status in looks:
-        spell, news = follow(spell, status, at(seconds))
+        spell, news = next_notice(spell, status, at(seconds))
         if news is not None:
             all_news.append((seconds, news))
     return all_news

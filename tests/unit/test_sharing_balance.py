@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aintandem_notify.sharing.balance import KEEP_S, PATIENCE, Group, Move, Turns, decide
+from aintandem_notify.sharing.balance import (
+    GIVE_COOLDOWN_S,
+    PATIENCE_ROUNDS,
+    ProjectTransfer,
+    Rebalancer,
+    SharingGroup,
+    plan_transfer,
+)
 
 ROUND_S = 3.0
 
@@ -17,77 +24,82 @@ ROUND_S = 3.0
     ("counts", "wanted", "free", "rounds", "move"),
     [
         # alone: everything, at once
-        ({"a": 0}, 0, 0, 0, Move()),
-        ({"a": 0}, 7, 7, 0, Move(take=7)),
-        ({"a": 7}, 7, 0, 0, Move()),
+        ({"a": 0}, 0, 0, 0, ProjectTransfer()),
+        ({"a": 0}, 7, 7, 0, ProjectTransfer(take=7)),
+        ({"a": 7}, 7, 0, 0, ProjectTransfer()),
         # two: a half each, and what is left over goes to whoever comes first
-        ({"a": 0, "b": 0}, 7, 7, 0, Move(take=4)),
-        ({"a": 3, "b": 0}, 7, 4, 0, Move(take=1)),
-        ({"a": 4, "b": 0}, 7, 3, 0, Move()),
-        ({"a": 5, "b": 0}, 7, 2, 0, Move()),
+        ({"a": 0, "b": 0}, 7, 7, 0, ProjectTransfer(take=4)),
+        ({"a": 3, "b": 0}, 7, 4, 0, ProjectTransfer(take=1)),
+        ({"a": 4, "b": 0}, 7, 3, 0, ProjectTransfer()),
+        ({"a": 5, "b": 0}, 7, 2, 0, ProjectTransfer()),
         # what nobody took is anyone's
-        ({"a": 4, "b": 0}, 7, 3, PATIENCE - 1, Move()),
-        ({"a": 4, "b": 0}, 7, 3, PATIENCE, Move(take=3)),
+        ({"a": 4, "b": 0}, 7, 3, PATIENCE_ROUNDS - 1, ProjectTransfer()),
+        ({"a": 4, "b": 0}, 7, 3, PATIENCE_ROUNDS, ProjectTransfer(take=3)),
         # nothing is given back while something is free, or while nobody misses anything
-        ({"a": 6, "b": 0}, 7, 1, 0, Move()),
-        ({"a": 4, "b": 3}, 7, 0, 0, Move()),
-        ({"a": 2, "b": 1, "c": 1}, 4, 0, 0, Move()),
+        ({"a": 6, "b": 0}, 7, 1, 0, ProjectTransfer()),
+        ({"a": 4, "b": 3}, 7, 0, 0, ProjectTransfer()),
+        ({"a": 2, "b": 1, "c": 1}, 4, 0, 0, ProjectTransfer()),
         # a newcomer gets its share from those that have most
-        ({"a": 7, "b": 0}, 7, 0, 0, Move(give=3)),
-        ({"a": 0, "b": 7}, 7, 0, 0, Move()),
-        ({"a": 3, "b": 3, "c": 3, "d": 1}, 10, 0, 0, Move()),
-        ({"c": 3, "b": 3, "d": 3, "a": 1}, 10, 0, 0, Move()),
-        ({"a": 5, "b": 5, "c": 0}, 10, 0, 0, Move(give=1)),
-        ({"a": 5, "b": 5, "c": 0}, 9, 0, 0, Move(give=2)),
+        ({"a": 7, "b": 0}, 7, 0, 0, ProjectTransfer(give=3)),
+        ({"a": 0, "b": 7}, 7, 0, 0, ProjectTransfer()),
+        ({"a": 3, "b": 3, "c": 3, "d": 1}, 10, 0, 0, ProjectTransfer()),
+        ({"c": 3, "b": 3, "d": 3, "a": 1}, 10, 0, 0, ProjectTransfer()),
+        ({"a": 5, "b": 5, "c": 0}, 10, 0, 0, ProjectTransfer(give=1)),
+        ({"a": 5, "b": 5, "c": 0}, 9, 0, 0, ProjectTransfer(give=2)),
         # fewer projects than agents: some have none, and that is fair
-        ({"a": 1, "b": 1, "c": 0}, 2, 0, 0, Move()),
-        ({"a": 2, "b": 0, "c": 0}, 2, 0, 0, Move(give=1)),
+        ({"a": 1, "b": 1, "c": 0}, 2, 0, 0, ProjectTransfer()),
+        ({"a": 2, "b": 0, "c": 0}, 2, 0, 0, ProjectTransfer(give=1)),
     ],
 )
-def test_a_move(counts: Mapping[str, int], wanted: int, free: int, rounds: int, move: Move) -> None:
-    assert decide(Group("a", wanted, counts), free=free, rounds=rounds) == move
+def test_a_move(counts: Mapping[str, int], wanted: int, free: int, rounds: int, move: ProjectTransfer) -> None:
+    assert plan_transfer(SharingGroup("a", wanted, counts), free=free, rounds=rounds) == move
 
 
 @pytest.mark.parametrize(
     ("counts", "places", "wanted", "free", "rounds", "move"),
     [
         # no more than it has places for, however long something is free
-        ({"a": 0}, {"a": 5}, 7, 7, 0, Move(take=5)),
-        ({"a": 5}, {"a": 5}, 7, 2, 0, Move()),
-        ({"a": 5}, {"a": 5}, 7, 2, 99, Move()),
-        ({"a": 4, "b": 0}, {"a": 5}, 7, 3, PATIENCE, Move(take=1)),
+        ({"a": 0}, {"a": 5}, 7, 7, 0, ProjectTransfer(take=5)),
+        ({"a": 5}, {"a": 5}, 7, 2, 0, ProjectTransfer()),
+        ({"a": 5}, {"a": 5}, 7, 2, 99, ProjectTransfer()),
+        ({"a": 4, "b": 0}, {"a": 5}, 7, 3, PATIENCE_ROUNDS, ProjectTransfer(take=1)),
         # what another has no place for is taken at once
-        ({"a": 0, "b": 2}, {"b": 2}, 7, 5, 0, Move(take=5)),
-        ({"a": 0, "b": 2, "c": 0}, {"b": 2}, 8, 6, 0, Move(take=3)),
+        ({"a": 0, "b": 2}, {"b": 2}, 7, 5, 0, ProjectTransfer(take=5)),
+        ({"a": 0, "b": 2, "c": 0}, {"b": 2}, 8, 6, 0, ProjectTransfer(take=3)),
         # nobody gives to an agent that is full
-        ({"a": 5, "b": 2}, {"b": 2}, 7, 0, 0, Move()),
-        ({"a": 5, "b": 1}, {"b": 2}, 6, 0, 0, Move(give=1)),
+        ({"a": 5, "b": 2}, {"b": 2}, 7, 0, 0, ProjectTransfer()),
+        ({"a": 5, "b": 1}, {"b": 2}, 6, 0, 0, ProjectTransfer(give=1)),
         # what it has no place for it gives back, whether or not anybody misses it
-        ({"a": 7}, {"a": 5}, 7, 0, 0, Move(give=2)),
-        ({"a": 6, "b": 3}, {"a": 5}, 12, 3, PATIENCE, Move(give=1)),
+        ({"a": 7}, {"a": 5}, 7, 0, 0, ProjectTransfer(give=2)),
+        ({"a": 6, "b": 3}, {"a": 5}, 12, 3, PATIENCE_ROUNDS, ProjectTransfer(give=1)),
         # all are full, and a newcomer is not
-        ({"a": 5, "b": 5, "c": 0}, {"a": 5, "b": 5}, 30, 20, 9, Move()),
-        ({"c": 5, "b": 5, "a": 0}, {"c": 5, "b": 5}, 30, 20, 0, Move(take=20)),
-        ({"c": 5, "b": 5, "a": 2}, {"c": 5, "b": 5}, 12, 0, 0, Move()),
-        ({"a": 5, "b": 5, "c": 2}, {"a": 5, "b": 5}, 12, 0, 0, Move(give=1)),
+        ({"a": 5, "b": 5, "c": 0}, {"a": 5, "b": 5}, 30, 20, 9, ProjectTransfer()),
+        ({"c": 5, "b": 5, "a": 0}, {"c": 5, "b": 5}, 30, 20, 0, ProjectTransfer(take=20)),
+        ({"c": 5, "b": 5, "a": 2}, {"c": 5, "b": 5}, 12, 0, 0, ProjectTransfer()),
+        ({"a": 5, "b": 5, "c": 2}, {"a": 5, "b": 5}, 12, 0, 0, ProjectTransfer(give=1)),
         # more places than projects are no limit
-        ({"a": 0, "b": 0}, {"a": 99, "b": 99}, 7, 7, 0, Move(take=4)),
+        ({"a": 0, "b": 0}, {"a": 99, "b": 99}, 7, 7, 0, ProjectTransfer(take=4)),
     ],
 )
 def test_a_move_where_places_are_few(
-    counts: Mapping[str, int], places: Mapping[str, int], wanted: int, free: int, rounds: int, move: Move
+    counts: Mapping[str, int],
+    places: Mapping[str, int],
+    wanted: int,
+    free: int,
+    rounds: int,
+    move: ProjectTransfer,
 ) -> None:
-    assert decide(Group("a", wanted, counts, places), free=free, rounds=rounds) == move
+    assert plan_transfer(SharingGroup("a", wanted, counts, places), free=free, rounds=rounds) == move
 
 
 COUNTS = st.lists(st.integers(0, 20), min_size=1, max_size=6)
 PLACES = st.one_of(st.none(), st.integers(1, 15))
 
 
-def group(counts: list[int], places: list[int | None], wanted: int) -> Group:
+def group(counts: list[int], places: list[int | None], wanted: int) -> SharingGroup:
     names = [f"agent{n}" for n in range(len(counts))]
     limits = {name: most for name, most in zip(names, places, strict=False) if most is not None}
-    return Group(names[0], wanted, dict(zip(names, counts, strict=True)), limits)
+    return SharingGroup(names[0], wanted, dict(zip(names, counts, strict=True)), limits)
 
 
 @given(COUNTS, st.lists(PLACES, min_size=6, max_size=6), st.integers(0, 60))
@@ -111,9 +123,9 @@ def test_what_is_shared_as_it_should_be_stays_where_it_is(
     again = group(list(shares.values()), places, wanted)
     assert again.shares() == shares
     for name in shares:
-        mine = Group(name, wanted, shares, again.places)
-        for rounds in (0, PATIENCE):
-            assert decide(mine, free=wanted - sum(shares.values()), rounds=rounds) == Move()
+        mine = SharingGroup(name, wanted, shares, again.places)
+        for rounds in (0, PATIENCE_ROUNDS):
+            assert plan_transfer(mine, free=wanted - sum(shares.values()), rounds=rounds) == ProjectTransfer()
 
 
 @given(st.data(), st.integers(1, 6), st.integers(0, 40))
@@ -127,13 +139,13 @@ def test_everybody_gets_there_soon_from_any_beginning(data: st.DataObject, agent
     for _ in range(3 + agents):
         for me in data.draw(st.permutations(names)):
             counts = {name: owners.count(name) for name in names}
-            move = decide(Group(me, wanted, counts, places), free=owners.count(None), rounds=0)
+            move = plan_transfer(SharingGroup(me, wanted, counts, places), free=owners.count(None), rounds=0)
             assert 0 <= move.take <= owners.count(None)
             assert 0 <= move.give <= counts[me]
             take(owners, None, me, move.take)
             take(owners, me, None, move.give)
     counts = {name: owners.count(name) for name in names}
-    assert counts == Group(names[0], wanted, counts, places).shares()
+    assert counts == SharingGroup(names[0], wanted, counts, places).shares()
 
 
 def take(owners: list[str | None], of: str | None, to: str | None, count: int) -> None:
@@ -148,9 +160,10 @@ def test_all_together_never_give_more_than_is_missed(
     """All see the same and act at once."""
     found = group(held, [None if most is None else max(most, n) for n, most in zip(held, places, strict=False)], 0)
     counts, wanted = found.counts, sum(held)
-    shares = Group(found.me, wanted, counts, found.places).shares()
+    shares = SharingGroup(found.me, wanted, counts, found.places).shares()
     gifts = {
-        name: decide(Group(name, wanted, counts, found.places), free=0, rounds=rounds).give for name in counts
+        name: plan_transfer(SharingGroup(name, wanted, counts, found.places), free=0, rounds=rounds).give
+        for name in counts
     }
     assert sum(gifts.values()) == sum(max(0, share - counts[name]) for name, share in shares.items())
     assert all(counts[name] - gifts[name] >= shares[name] for name in counts if gifts[name])
@@ -162,7 +175,7 @@ class Peer:
 
     places: int | None
     told: int = 0
-    turns: Turns = field(default_factory=Turns)
+    turns: Rebalancer = field(default_factory=Rebalancer)
     unwatched: int = 0
 
 
@@ -191,8 +204,8 @@ class Fleet:
             agent.told = mine
         counts = {name: one.told for name, one in self.agents.items()} | {me: mine}
         places = {name: one.places for name, one in self.agents.items() if one.places is not None}
-        found = Group(me, len(self.owners), counts, places)
-        move = agent.turns.next(found, free=free, now_s=self.now_s)
+        found = SharingGroup(me, len(self.owners), counts, places)
+        move = agent.turns.next_transfer(found, free=free, now_s=self.now_s)
         agent.unwatched = agent.turns.unwatched(found, free, move)
         assert 0 <= move.take <= free
         assert 0 <= move.give <= mine
@@ -203,7 +216,7 @@ class Fleet:
 
     def settle(self, order: list[str]) -> None:
         """Rounds without anything happening, until whatever was kept for a while need not be any more."""
-        for _ in range(int(KEEP_S / ROUND_S) + 20):
+        for _ in range(int(GIVE_COOLDOWN_S / ROUND_S) + 20):
             self.now_s += ROUND_S
             for me in order:
                 self.act(me, tells=True)
@@ -267,7 +280,7 @@ def test_where_all_are_full_a_newcomer_is_at_work_in_its_first_round() -> None:
 def test_what_a_newcomer_is_about_to_take_is_not_said_to_be_nobodys() -> None:
     fleet = Fleet([None] * 9)
     fleet.join(5)
-    for _ in range(PATIENCE):
+    for _ in range(PATIENCE_ROUNDS):
         fleet.act("agent1", tells=True)
         assert fleet.agents["agent1"].unwatched == 0
     fleet.act("agent1", tells=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aintandem_notify.plugins.config_loading import LoadedConfig, load
-from aintandem_notify.sharing import configured, entries_of, node_name, place_of
+from aintandem_notify.sharing import configured_destinations, location_hash_of, node_name, projects_hash_of
 
 HEAD = """
 [orchestrator]
@@ -28,7 +28,7 @@ def loaded(folder: Path, text: str) -> LoadedConfig:
 
 
 def variant(folder: Path, text: str, salt: bytes = b"salt") -> str:
-    return configured(loaded(folder, text).config, {}, salt)["webhook.ops"].variant
+    return configured_destinations(loaded(folder, text).config, {}, salt)["webhook.ops"].variant
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_variant_is_the_hash_of_how_a_delivery_is_made(tmp_path: Path, changed
 )
 def test_a_place_is_the_hash_of_what_the_plugin_alone_knows(tmp_path: Path, changed: str, is_equal: bool) -> None:
     before, after = (
-        place_of(loaded(tmp_path, text).config.instances["webhook.ops"], b"salt")
+        location_hash_of(loaded(tmp_path, text).config.instances["webhook.ops"], b"salt")
         for text in (HEAD + HOOK, changed)
     )
     assert (before == after) is is_equal
@@ -71,16 +71,16 @@ def test_a_variant_is_one_stores_own(tmp_path: Path) -> None:
 
 def test_destinations_on_this_machine_are_marked(tmp_path: Path) -> None:
     config = loaded(tmp_path, HEAD + HOOK + "[plugins.file_log.audit]\npath = 'x'\n").config
-    found = configured(config, {"file_log": True, "webhook": False}, b"salt")
+    found = configured_destinations(config, {"file_log": True, "webhook": False}, b"salt")
     assert {name: one.local for name, one in found.items()} == {"webhook.ops": False, "file_log.audit": True}
 
 
 def test_entries_are_equal_in_any_order(tmp_path: Path) -> None:
-    first = entries_of(loaded(tmp_path, HEAD + HOOK).config)
+    first = projects_hash_of(loaded(tmp_path, HEAD + HOOK).config)
     turned = HEAD.replace('"a"', '"x"').replace('"b-*"', '"a"').replace('"x"', '"b-*"\nname = "B"')
-    assert entries_of(loaded(tmp_path, turned + HOOK).config) == first
-    assert entries_of(loaded(tmp_path, HEAD.replace("b-", "c-") + HOOK).config) != first
-    assert entries_of(loaded(tmp_path, HEAD.replace("9900", "9901") + HOOK).config) != first
+    assert projects_hash_of(loaded(tmp_path, turned + HOOK).config) == first
+    assert projects_hash_of(loaded(tmp_path, HEAD.replace("b-", "c-") + HOOK).config) != first
+    assert projects_hash_of(loaded(tmp_path, HEAD.replace("9900", "9901") + HOOK).config) != first
 
 
 def test_an_agent_is_called_by_its_name_or_its_place(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def status(state: StoreState) -> StoreStatus:
     ],
 )
 def test_after_a_failure(before: StoreState, error: StoreError, gave_way: bool, after: StoreState) -> None:
-    found = after_failure(status(before), error, gave_way=gave_way, now=LATER)
+    found = after_failure(status(before), error, reserve_released=gave_way, now=LATER)
     assert found.state is after
     assert found.since == (LATER if before is StoreState.WELL else NOW)
     assert found.reason == ("first" if before is after else str(error))

@@ -20,7 +20,7 @@ from aintandem_notify.ingest import Ingest
 from aintandem_notify.orchestrator import ConnectionState, Fleet, ProjectStatus, UnwatchedProjects
 from aintandem_notify.plugins import InstanceState, PluginHost
 from aintandem_notify.plugins.config_loading import LoadedConfig, load
-from aintandem_notify.sharing import Member, entries_of, place_of
+from aintandem_notify.sharing import LeaseHolder, location_hash_of, projects_hash_of
 
 SLOW_RELOAD_S: Final = 10.0
 """Seconds that a reload may take to read the config before that is mentioned."""
@@ -39,7 +39,7 @@ class Agent:
         host: PluginHost,
         dispatcher: Dispatcher,
         clock: Clock,
-        member: Member | None = None,
+        member: LeaseHolder | None = None,
     ) -> None:
         self.loaded = loaded
         self._member = member
@@ -142,7 +142,7 @@ class Agent:
 
     def projects_hash(self) -> str:
         """A hash of what is to be watched."""
-        return entries_of(self.loaded.config)
+        return projects_hash_of(self.loaded.config)
 
     async def _publish_destinations(self) -> None:
         """Which destinations this agent has, and of which settings, before any of them is used."""
@@ -150,12 +150,12 @@ class Agent:
             return
         types = {instance.type for instance in self.loaded.config.instances.values()}
         local = {one: self.loaded.catalog.latest(one).attributes.machine_local for one in types}
-        await self._member.configure(self.loaded.config, local)
+        await self._member.publish_destinations(self.loaded.config, local)
 
     async def _start_instance(self, instance: InstanceSettings) -> None:
         await self._host.start(instance.config)
         if instance.destination is not None:
-            self._dispatcher.start(instance.destination, partial(place_of, instance.config))
+            self._dispatcher.start(instance.destination, partial(location_hash_of, instance.config))
 
 
 async def _load_in_thread(config: Config) -> LoadedConfig | ConfigError:

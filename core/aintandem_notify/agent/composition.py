@@ -104,7 +104,9 @@ async def open_agent(
                 places=ConnectionSlots(files.links),
             )
         )
-        await enter(open_sharing(member, fleet, forget=ingest.forget, entries=agent.projects_hash, clock=clock))
+        await enter(
+            open_sharing(member, fleet, forget=ingest.forget, projects_hash=agent.projects_hash, clock=clock)
+        )
         await agent.start(fleet)
         await enter(
             open_dead_mans_switch(

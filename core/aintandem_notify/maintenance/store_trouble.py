@@ -10,10 +10,10 @@ from aintandem_notify.domain.events import AgentEvent, Event, StoreDegradedEvent
 from aintandem_notify.errors import StoreDamaged, StoreError
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.log import get_logger
-from aintandem_notify.maintenance.trouble_notices import Spell, follow
+from aintandem_notify.maintenance.trouble_notices import TroubleEpisode, next_notice
 from aintandem_notify.store import Storage, Store, StoreState, StoreStatus
 
-AGAIN_S: Final = 5.0
+RECHECK_INTERVAL_S: Final = 5.0
 """Seconds between two looks at a store in trouble."""
 
 log = get_logger(__name__)
@@ -31,43 +31,45 @@ async def watch_trouble(
     """
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch, storage, announce, clock)
-        nursery.start_soon(_tell_of_predecessor, storage, commit, clock)
+        nursery.start_soon(_announce_damaged_predecessor, storage, commit, clock)
         yield
         nursery.cancel_scope.cancel()
 
 
 async def _watch(storage: Storage, announce: Callable[[AgentEvent], None], clock: Clock) -> Never:
-    spell, status = Spell(), storage.status
+    episode, status = TroubleEpisode(), storage.status
     while True:
         if status.state is StoreState.DAMAGED:
             raise StoreDamaged(status.reason)
-        if status.state is not spell.status.state:
-            _say(status)
-        spell, news = follow(spell, status, clock.now())
-        if news is not None:
-            announce(StoreDegradedEvent(timestamp=clock.now(), reason=news))
-        with trio.CancelScope() if status.is_well else trio.move_on_after(AGAIN_S):
+        if status.state is not episode.status.state:
+            _log_status(status)
+        episode, notice = next_notice(episode, status, clock.now())
+        if notice is not None:
+            announce(StoreDegradedEvent(timestamp=clock.now(), reason=notice))
+        with trio.CancelScope() if status.is_well else trio.move_on_after(RECHECK_INTERVAL_S):
             await storage.wait_for_change(status)
         status = storage.status
 
 
-def _say(status: StoreStatus) -> None:
+def _log_status(status: StoreStatus) -> None:
     if status.is_well:
         log.info("the store is well")
     else:
         log.error("the store is in trouble", state=status.state.value, reason=status.reason)
 
 
-async def _tell_of_predecessor(storage: Storage, commit: Commit, clock: Clock) -> None:
+async def _announce_damaged_predecessor(storage: Storage, commit: Commit, clock: Clock) -> None:
     """Say that the store began anew in the place of a damaged one, until that is stored."""
     while True:
         try:
-            aside = await storage.run(Store.damaged_predecessor)
-            if aside is not None:
-                reason = f"store {storage.name}: it was damaged and began anew; the old one is kept as {aside}"
-                log.error("the store began anew", damaged=aside)
+            quarantined = await storage.run(Store.damaged_predecessor)
+            if quarantined is not None:
+                reason = (
+                    f"store {storage.name}: it was damaged and began anew; the old one is kept as {quarantined}"
+                )
+                log.error("the store began anew", damaged=quarantined)
                 await commit(None, [StoreDegradedEvent(timestamp=clock.now(), reason=reason)])
                 await storage.run(Store.clear_damaged_predecessor)
             return
         except StoreError:
-            await trio.sleep(AGAIN_S)
+            await trio.sleep(RECHECK_INTERVAL_S)

@@ -10,43 +10,43 @@ from aintandem_notify import __version__, log
 from aintandem_notify.config import Config
 from aintandem_notify.errors import MembershipLost, StoreError
 from aintandem_notify.orchestrator import UnwatchedProjects
-from aintandem_notify.sharing.settings import configured
-from aintandem_notify.sharing.waiting import first_of
+from aintandem_notify.sharing.settings import configured_destinations
+from aintandem_notify.sharing.waiting import wait_for_any
 from aintandem_notify.store import Storage, Store
 from aintandem_notify.store.sharing.membership import Membership, Peer
 
-RENEW_S: Final = 3.0
+RENEW_INTERVAL_S: Final = 3.0
 """Seconds between two looks at the others, at each of which the own lease is renewed."""
-RETRY_S: Final = 1.0
+RETRY_INTERVAL_S: Final = 1.0
 """Seconds until a database that does not answer is asked again, and whether a name is free."""
-JOIN_S: Final = 15.0
+JOIN_TIMEOUT_S: Final = 15.0
 """How long a start waits for its name: the database may not have noticed yet that the last holder is gone."""
-MOMENT_S: Final = 0.05
+EXPIRY_MARGIN_S: Final = 0.05
 """How much later than a lease ends its end is looked for."""
 
 _log = log.get_logger(__name__)
 
 
-class Member:
+class LeaseHolder:
     """This agent among the others; made by ``open_membership``."""
 
     def __init__(self, storage: Storage, membership: Membership, node: str) -> None:
         self.storage = storage
         self.membership = membership
         self.node = node
-        self.entries = ""
+        self.projects_hash = ""
         """A hash of what is to be watched; empty until that is known."""
         self.peers: Sequence[Peer] = ()
         """All that lived at the last look, this one included."""
-        self.joined = 0
+        self.join_count = 0
         """How often it has joined; whatever belonged to an earlier membership is not this agent's any more."""
         self.unwatched: UnwatchedProjects | None = None
         """The wanted projects that no agent has a place for, at the last look; None where there are none."""
-        self._turn = trio.Event()
-        self._news = trio.Event()
+        self._updated = trio.Event()
+        self._wake_up = trio.Event()
         self._failed = False
         self._salt = b""
-        self._untold = False
+        self._has_unpublished_destinations = False
 
     @property
     def is_valid(self) -> bool:
@@ -54,52 +54,54 @@ class Member:
         return self.membership.is_valid
 
     @property
-    def turn(self) -> trio.Event:
+    def updated(self) -> trio.Event:
         """Is set after the next look at the others, and when this agent is out."""
-        return self._turn
+        return self._updated
 
-    async def configure(self, config: Config, local: Mapping[str, bool]) -> None:
+    async def publish_destinations(self, config: Config, local: Mapping[str, bool]) -> None:
         """Tell the others which destinations this agent has; again after a reload.
 
         ``local``: the plugin types whose destinations can only be reached from this machine. Raises StoreError
         when it cannot be told for the first time; later it is told as soon as that is possible.
         """
         self._salt = self._salt or await self.storage.run(Store.salt)
-        self.membership.configured = configured(config, local, self._salt)
-        self._untold = True
+        self.membership.destinations = configured_destinations(config, local, self._salt)
+        self._has_unpublished_destinations = True
         with suppress(StoreError):
-            await self.storage.run(self._look)
+            await self.storage.run(self._renew)
 
-    def want(self, entries: str) -> None:
+    def set_projects_hash(self, projects_hash: str) -> None:
         """Tell the others what this agent wants to watch: a hash of it, empty while it knows of no project."""
-        if entries != self.entries:
-            self.entries = entries
-            self._news.set()
+        if projects_hash != self.projects_hash:
+            self.projects_hash = projects_hash
+            self._wake_up.set()
 
     async def join(self) -> None:
         """Raises StoreError: the database cannot be had, or another agent has the name."""
-        await self.storage.run(lambda store: store.join(self.node, entries=self.entries, version=__version__))
-        self.joined += 1
+        await self.storage.run(
+            lambda store: store.join(self.node, projects_hash=self.projects_hash, version=__version__)
+        )
+        self.join_count += 1
         self.peers = ()
         _log.info("joined the agents that share the store", store=self.storage.name, node=self.node)
 
-    async def live(self) -> None:
+    async def renew_forever(self) -> None:
         """Renew, bury the dead, join anew after a lapse; runs for ever."""
         while True:
-            pause_s = RETRY_S
+            pause_s = RETRY_INTERVAL_S
             try:
                 if self.membership.lost:
                     await self.join()
-                buried, self.peers = await self.storage.run(self._look)
+                removed, self.peers = await self.storage.run(self._renew)
             except MembershipLost as error:
                 _log.warning("out of the agents that share the store, joining them anew", reason=str(error))
                 pause_s = 0.0
             except StoreError as error:
-                self._say(str(error))
+                self._log_trouble(str(error))
             else:
-                self._say(None)
-                pause_s = self._pause(buried)
-            self._told()
+                self._log_trouble(None)
+                pause_s = self._next_pause_s(removed)
+            self._notify_waiters()
             await self._sleep(pause_s)
 
     async def watch_lease(self) -> None:
@@ -108,35 +110,35 @@ class Member:
         while True:
             if was_valid and not self.is_valid:
                 _log.error("the lease on the store is over, reading and sending stop", store=self.storage.name)
-                self._told()
+                self._notify_waiters()
             was_valid = self.is_valid
-            await trio.sleep(RETRY_S / 2)
+            await trio.sleep(RETRY_INTERVAL_S / 2)
 
-    def _look(self, store: Store) -> tuple[int, Sequence[Peer]]:
+    def _renew(self, store: Store) -> tuple[int, Sequence[Peer]]:
         with store.transaction():
-            self.membership.renew(self.entries)
-            if self._untold:
-                self.membership.configure(self.membership.configured)
-            buried, peers = self.membership.bury(), self.membership.peers()
-        self._untold = False
-        return buried, peers
+            self.membership.renew(self.projects_hash)
+            if self._has_unpublished_destinations:
+                self.membership.set_destinations(self.membership.destinations)
+            removed, peers = self.membership.remove_expired(), self.membership.peers()
+        self._has_unpublished_destinations = False
+        return removed, peers
 
-    def _pause(self, buried: int) -> float:
-        if buried:
-            _log.warning("agents that were not heard of any more are given up", agents=buried)
+    def _next_pause_s(self, removed: int) -> float:
+        if removed:
+            _log.warning("agents that were not heard of any more are given up", agents=removed)
         # Nobody should wait longer for what a dead agent had than its lease lasts.
-        ends = [peer.lease_s + MOMENT_S for peer in self.peers if peer.id != self.membership.id]
-        return max(MOMENT_S, min([RENEW_S, *ends]))
+        expiries_s = [peer.lease_s + EXPIRY_MARGIN_S for peer in self.peers if peer.id != self.membership.id]
+        return max(EXPIRY_MARGIN_S, min([RENEW_INTERVAL_S, *expiries_s]))
 
     async def _sleep(self, pause_s: float) -> None:
-        await first_of(self._news, self.storage.membership_lost, within_s=pause_s)
-        self._news = trio.Event()
+        await wait_for_any(self._wake_up, self.storage.membership_lost, within_s=pause_s)
+        self._wake_up = trio.Event()
 
-    def _told(self) -> None:
-        self._turn.set()
-        self._turn = trio.Event()
+    def _notify_waiters(self) -> None:
+        self._updated.set()
+        self._updated = trio.Event()
 
-    def _say(self, trouble: str | None) -> None:
+    def _log_trouble(self, trouble: str | None) -> None:
         if trouble is not None and not self._failed:
             _log.error("the agents that share the store cannot be reached", reason=trouble)
         elif trouble is None and self._failed:
@@ -147,7 +149,7 @@ class Member:
 @asynccontextmanager
 async def open_membership(
     storage: Storage, node: str, *, places: int | None = None
-) -> AsyncIterator[Member | None]:
+) -> AsyncIterator[LeaseHolder | None]:
     """A member for as long as the block lasts, which then leaves at once; None for a store with one owner.
 
     ``places``: how many projects it can watch at a time; None where nothing limits them.
@@ -157,11 +159,11 @@ async def open_membership(
         yield None
         return
     storage.membership.places = places
-    member = Member(storage, storage.membership, node)
-    await _first_join(member)
+    member = LeaseHolder(storage, storage.membership, node)
+    await _join_with_retry(member)
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(member.live)
+            nursery.start_soon(member.renew_forever)
             nursery.start_soon(member.watch_lease)
             yield member
             nursery.cancel_scope.cancel()
@@ -170,12 +172,12 @@ async def open_membership(
             await storage.run(Store.leave)
 
 
-async def _first_join(member: Member) -> None:
-    deadline = trio.current_time() + JOIN_S
+async def _join_with_retry(member: LeaseHolder) -> None:
+    deadline = trio.current_time() + JOIN_TIMEOUT_S
     while True:
         try:
             return await member.join()
         except StoreError:
             if trio.current_time() >= deadline:
                 raise
-        await trio.sleep(RETRY_S)
+        await trio.sleep(RETRY_INTERVAL_S)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from aintandem_notify.config import Config, InstanceConfig, Secret
 from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.log import safe_text
-from aintandem_notify.store.sharing.membership import Configured
+from aintandem_notify.store.sharing.membership import ConfiguredDestination
 
 _WHO_GETS_WHAT: Final = frozenset({"enabled", "events", "projects", "when", "severity", "mention"})
 """Keys of an instance that say nothing about how a delivery is made."""
@@ -26,26 +26,28 @@ def node_name(config: Config) -> str:
     return f"{socket.gethostname()}:{place}".encode("utf-8", "backslashreplace").decode()
 
 
-def entries_of(config: Config) -> str:
+def projects_hash_of(config: Config) -> str:
     """A hash of what is to be watched: the orchestrator and the entries of ``[[projects]]``, in any order."""
     entries = sorted({project.id for project in config.projects})
     return blake2b(json.dumps([config.orchestrator.url, entries]).encode(), digest_size=16).hexdigest()
 
 
-def configured(config: Config, local: Mapping[str, bool], salt: bytes) -> dict[str, Configured]:
+def configured_destinations(
+    config: Config, local: Mapping[str, bool], salt: bytes
+) -> dict[str, ConfiguredDestination]:
     """Every destination, with a hash of its settings.
 
     ``local``: the plugin types whose destinations can only be reached from this machine. The hash is slow and
     salted, since secrets go into it and whoever reads the store must not find them by guessing.
     """
     return {
-        name: Configured(_variant(instance, config, salt), local.get(instance.type, False))
+        name: ConfiguredDestination(_variant(instance, config, salt), local.get(instance.type, False))
         for name, instance in config.instances.items()
         if instance.delivers
     }
 
 
-def place_of(instance: InstanceConfig, salt: bytes) -> str:
+def location_hash_of(instance: InstanceConfig, salt: bytes) -> str:
     """A hash of what only the plugin knows: where the destination is, and how to get in."""
     own = type(instance.settings).model_fields.keys() - PluginConfig.model_fields.keys()
     return _hashed([instance.type, {key: _plain(getattr(instance.settings, key)) for key in own}], salt)

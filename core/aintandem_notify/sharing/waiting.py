@@ -3,7 +3,7 @@
 import trio
 
 
-async def first_of(*events: trio.Event, within_s: float) -> None:
+async def wait_for_any(*events: trio.Event, within_s: float) -> None:
     """Returns once one of the events is set, after ``within_s`` seconds at the latest."""
     async with trio.open_nursery() as nursery:
 

@@ -47,8 +47,8 @@ class StoreStatus:
 WELL = StoreStatus()
 
 
-def after_failure(status: StoreStatus, error: StoreError, *, gave_way: bool, now: datetime) -> StoreStatus:
-    """The status once a transaction failed; ``gave_way`` when the reserve could be given up for it.
+def after_failure(status: StoreStatus, error: StoreError, *, reserve_released: bool, now: datetime) -> StoreStatus:
+    """The status once a transaction failed; ``reserve_released`` when the reserve could be given up for it.
 
     What is damaged stays so. A spell of trouble keeps its beginning, whatever turns up in it.
     """
@@ -56,7 +56,7 @@ def after_failure(status: StoreStatus, error: StoreError, *, gave_way: bool, now
         return status
     if isinstance(error, StoreDamaged):
         state = StoreState.DAMAGED
-    elif isinstance(error, StoreFull) and gave_way:
+    elif isinstance(error, StoreFull) and reserve_released:
         state = StoreState.ON_RESERVE
     else:
         state = StoreState.STUCK

@@ -43,7 +43,7 @@ class Store:
 
     Every method raises StoreError when the database cannot do its part. ``reserve_bytes`` are kept free beside
     a file, so that what has gone out can be recorded on a full disk; without a ``clock`` the machine's is used.
-    A damaged file is put aside for the next start to begin anew, unless ``sets_aside`` is false.
+    A damaged file is put aside for the next start to begin anew, unless ``quarantines_damaged`` is false.
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class Store:
         notification_cache: NotificationCache | None = None,
         clock: Clock | None = None,
         reserve_bytes: int = 0,
-        sets_aside: bool = True,
+        quarantines_damaged: bool = True,
     ) -> None:
-        self._database = open_database(url, reserve_bytes=reserve_bytes, sets_aside=sets_aside)
+        self._database = open_database(url, reserve_bytes=reserve_bytes, quarantines_damaged=quarantines_damaged)
         self._clock = clock or SystemClock()
         self._status = self._initial_status()
         self._connection = self._database.connection
@@ -114,7 +114,7 @@ class Store:
             raise
         if purpose is not TransactionPurpose.READ and not self._status.is_well:
             reserve = self._database.reserve
-            self._status = after_success(self._status, has_reserve=reserve is None or reserve.whole)
+            self._status = after_success(self._status, has_reserve=reserve is None or reserve.is_whole)
 
     def touch(self) -> None:
         """Answer, and in trouble store a little to see whether that is over. Raises StoreError when it is not."""
@@ -136,9 +136,9 @@ class Store:
 
     def _initial_status(self) -> StoreStatus:
         reserve = self._database.reserve
-        if reserve is None or reserve.renew():
+        if reserve is None or reserve.restore():
             return WELL
-        reason = f"store {self.name}: {reserve.missing}"
+        reason = f"store {self.name}: {reserve.shortage}"
         return StoreStatus(StoreState.ON_RESERVE, self._clock.now(), reason)
 
     def _require_allowed(self, purpose: TransactionPurpose) -> None:
@@ -149,9 +149,9 @@ class Store:
             raise StoreDamaged(status.reason)
         if purpose is TransactionPurpose.READ or reserve is None:
             return
-        if not reserve.whole:
+        if not reserve.is_whole:
             self._make_room()
-        if not reserve.renew() and purpose is TransactionPurpose.WORK:
+        if not reserve.restore() and purpose is TransactionPurpose.WORK:
             raise StoreFull(status.reason)
 
     def _make_room(self) -> None:
@@ -160,12 +160,12 @@ class Store:
 
     def _record_failure(self, error: StoreError) -> None:
         status, reserve = self._status, self._database.reserve
-        gave_way = reserve is not None and isinstance(error, StoreFull) and reserve.give_up()
-        self._status = after_failure(status, error, gave_way=gave_way, now=self._clock.now())
+        reserve_released = reserve is not None and isinstance(error, StoreFull) and reserve.release()
+        self._status = after_failure(status, error, reserve_released=reserve_released, now=self._clock.now())
         if reserve is not None and self._status.state is StoreState.DAMAGED:
             reserve.mark_suspect()
 
-    def join(self, node: str, *, entries: str, version: str) -> None:
+    def join(self, node: str, *, projects_hash: str, version: str) -> None:
         """Become one of the agents that share this store, known as ``node``; see ``Membership.join``.
 
         Raises StoreError while another agent has that name.
@@ -175,9 +175,9 @@ class Store:
             raise StoreError(f"store {self.name}: it has one owner and cannot be shared")
         try:
             with self.transaction(fenced=False):
-                member.join(node, entries=entries, version=version)
+                member.join(node, projects_hash=projects_hash, version=version)
         except BaseException:
-            member.left()
+            member.mark_left()
             raise
         self._notification_cache.evict_oldest = True
 
@@ -206,9 +206,9 @@ class Store:
         """What tells apart differently configured destinations of one name; empty in a store with one owner."""
         return "" if self.membership is None else self.membership.variant(destination)
 
-    def now(self, otherwise: datetime) -> datetime:
+    def now(self, fallback: datetime) -> datetime:
         """The database's time at the begin of the transaction, where clocks of several machines meet."""
-        return otherwise if self.membership is None else self.membership.now or otherwise
+        return fallback if self.membership is None else self.membership.now or fallback
 
     def owns(self, project_id: str) -> bool:
         """Whether its events are this agent's to store; all are where the store has one owner."""
@@ -220,7 +220,7 @@ class Store:
         if self.membership is not None and self.membership.id is not None:
             with self.transaction():
                 self.membership.leave()
-            self.membership.left()
+            self.membership.mark_left()
 
     @contextmanager
     def _cache_cleared_on_error(self) -> Iterator[None]:

@@ -109,7 +109,7 @@ def _stored(at_rest: OfflineConfig) -> AbstractContextManager[Store]:
         raise NoStore(NO_STORE_YET if aside is None else STORE_SET_ASIDE.format(aside))
     try:
         # Only an agent may begin anew: who merely asks takes nothing out of its place.
-        return closing(Store(at_rest.store, sets_aside=False))
+        return closing(Store(at_rest.store, quarantines_damaged=False))
     except StoreInUse:
         raise RequestRefused(UNREACHABLE, status=503) from None
 

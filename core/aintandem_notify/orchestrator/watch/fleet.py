@@ -110,7 +110,7 @@ class Fleet:
         self._connection: ConnectionConfig | None = None
         self._wanted: dict[str, Project] = {}
         self._held: Collection[str] | None = None
-        self._wanted_news = trio.Event()
+        self._wanted_changed = trio.Event()
         self._running: dict[str, _Run] = {}
         self._statuses: dict[str, ProjectStatus] = {}
         self._missing: set[str] = set()
@@ -127,11 +127,11 @@ class Fleet:
         return self._wanted.keys()
 
     @property
-    def wanted_news(self) -> trio.Event:
+    def wanted_changed(self) -> trio.Event:
         """Is set when ``wanted`` changes, and another one then takes its place."""
-        return self._wanted_news
+        return self._wanted_changed
 
-    async def hold(self, ids: Collection[str] | None) -> None:
+    async def watch_only(self, ids: Collection[str] | None) -> None:
         """Watch those of the wanted projects that are among ``ids``, all for None, now and as they change.
 
         Returns when what was stopped has ended.
@@ -242,8 +242,8 @@ class Fleet:
         self._start_held()
 
     def _tell_wanted(self) -> None:
-        self._wanted_news.set()
-        self._wanted_news = trio.Event()
+        self._wanted_changed.set()
+        self._wanted_changed = trio.Event()
 
     def _start_held(self) -> None:
         for project in self._wanted.values() if self._held is None else self._among(self._held):

@@ -56,15 +56,15 @@ def latest_quarantined_name(url: str | Path) -> str | None:
     """The name of the damaged file that was put aside last in favour of the one at ``url``; None if none was."""
     path = None if isinstance(url, str) and is_postgres_url(url) else sqlite_path_of(url)
     with suppress(OSError):  # not even its folder may be there
-        aside = None if path is None else latest_quarantined(path)
-        return None if aside is None else aside.name
+        quarantined = None if path is None else latest_quarantined(path)
+        return None if quarantined is None else quarantined.name
     return None
 
 
-def open_database(url: str | Path, *, reserve_bytes: int = 0, sets_aside: bool = True) -> Database:
+def open_database(url: str | Path, *, reserve_bytes: int = 0, quarantines_damaged: bool = True) -> Database:
     """The database at ``url``, on this version's schema. Raises StoreError when it cannot be had.
 
-    ``sets_aside``: whether a damaged file is put aside then, for the next one to begin anew.
+    ``quarantines_damaged``: whether a damaged file is put aside then, for the next one to begin anew.
     """
     if isinstance(url, str) and is_postgres_url(url):
         try:
@@ -72,4 +72,4 @@ def open_database(url: str | Path, *, reserve_bytes: int = 0, sets_aside: bool =
         except ImportError as error:
             raise StoreError(f"store {display_name_of(url)}: {NEEDS_EXTRA}") from error
         return PostgresDatabase(url)
-    return SqliteDatabase(url, reserve_bytes=reserve_bytes, sets_aside=sets_aside)
+    return SqliteDatabase(url, reserve_bytes=reserve_bytes, quarantines_damaged=quarantines_damaged)

@@ -62,12 +62,12 @@ def translate_driver_errors(engine: Engine) -> None:
     """
 
     @event.listens_for(engine, "handle_error")
-    def _name(context: ExceptionContext) -> BaseException | None:
+    def _translate(context: ExceptionContext) -> BaseException | None:
         error = context.original_exception
         # What fails on the way to a new connection comes by twice, the second time as SQLAlchemy's own.
-        named = isinstance(error, AInTandemNotifyError | SQLAlchemyError)
-        known = named or context.sqlalchemy_exception is not None
-        return None if known or not isinstance(error, Exception) else statement_failed(error)
+        is_translated = isinstance(error, AInTandemNotifyError | SQLAlchemyError)
+        is_known = is_translated or context.sqlalchemy_exception is not None
+        return None if is_known or not isinstance(error, Exception) else statement_failed(error)
 
 
 def statement_failed(error: BaseException) -> StatementFailed:
@@ -81,20 +81,22 @@ def translate_errors(name: str) -> Iterator[None]:
     try:
         yield
     except (DBAPIError, sqlite3.Error) as error:
-        sentence = _message_for(error)
-        raise ERROR_TYPES.get(sentence, StoreError)(f"store {name}: {sentence}") from error
+        message = _message_for(error)
+        raise ERROR_TYPES.get(message, StoreError)(f"store {name}: {message}") from error
     except SQLAlchemyError as error:
         raise statement_failed(error) from error
     except OSError as error:
-        kind = StoreFull if error.errno in DISK_FULL_ERRNOS else StoreError
-        raise kind(f"store {name}: {OS_ERROR_MESSAGES.get(error.errno or 0, error.strerror or error)}") from error
+        error_type = StoreFull if error.errno in DISK_FULL_ERRNOS else StoreError
+        raise error_type(
+            f"store {name}: {OS_ERROR_MESSAGES.get(error.errno or 0, error.strerror or error)}"
+        ) from error
 
 
 def _message_for(error: DBAPIError | sqlite3.Error) -> str:
     cause = error.orig if isinstance(error, DBAPIError) else error
     # Extended codes carry the primary one in front: SQLITE_IOERR_WRITE, SQLITE_READONLY_DIRECTORY.
     code = getattr(cause, "sqlite_errorname", "")
-    for primary, sentence in SQLITE_MESSAGES.items():
+    for primary, message in SQLITE_MESSAGES.items():
         if code == primary or code.startswith(f"{primary}_"):
-            return sentence
+            return message
     return f"the database refused: {cause}"

@@ -22,8 +22,8 @@ SCHEMA_VERSION: Final = 3
 
 
 def _add_column(connection: Connection, column: Column[Any]) -> None:
-    described = CreateColumn(column).compile(dialect=connection.dialect)
-    connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {described}")
+    definition = CreateColumn(column).compile(dialect=connection.dialect)
+    connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {definition}")
 
 
 def _add_indexes(connection: Connection, table: Table, names: Set[str]) -> None:
@@ -52,7 +52,9 @@ def _to_3(connection: Connection) -> None:
     """How many projects an agent can watch."""
     column = schema.agents.c.places
     # Step 2 makes the whole table as it is today.
-    if column.name not in {one["name"] for one in inspect(connection).get_columns(schema.agents.name)}:
+    if column.name not in {
+        column_info["name"] for column_info in inspect(connection).get_columns(schema.agents.name)
+    }:
         _add_column(connection, column)
 
 
@@ -76,13 +78,13 @@ def upgrade(
     Raises StoreError when it is newer than that, or holds no version. The caller's transaction makes it all
     or nothing.
     """
-    found = _version_of(connection)
-    if found > version:
+    stored_version = _version_of(connection)
+    if stored_version > version:
         raise StoreError(
-            f"its schema has version {found} and this aintandem-notify knows version {version}: "
+            f"its schema has version {stored_version} and this aintandem-notify knows version {version}: "
             "it was used by a newer release; install that one again, or set another [store] url"
         )
-    for target in range(found + 1, version + 1):
+    for target in range(stored_version + 1, version + 1):
         steps[target](connection)
         connection.execute(update(meta).where(meta.c.key == _VERSION_KEY).values(value=str(target)))
 
@@ -90,7 +92,9 @@ def upgrade(
 def _version_of(connection: Connection) -> int:
     if not inspect(connection).has_table(meta.name):
         raise StoreError("it holds no tables of ours; move it away, or set another [store] url")
-    found = connection.execute(select(meta.c.value).where(meta.c.key == _VERSION_KEY)).scalar_one_or_none()
-    if found is None or not found.isdecimal():
+    stored_version = connection.execute(
+        select(meta.c.value).where(meta.c.key == _VERSION_KEY)
+    ).scalar_one_or_none()
+    if stored_version is None or not stored_version.isdecimal():
         raise StoreError("its schema version cannot be read; move it away, or set another [store] url")
-    return int(found)
+    return int(stored_version)

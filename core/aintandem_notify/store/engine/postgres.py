@@ -75,7 +75,7 @@ class PostgresDatabase:
         with translate_errors(self.name):
             self.connection = _engine(parsed).connect()
             try:
-                self._bring_up_to_date()
+                self._upgrade_schema()
             except BaseException:
                 self.close()
                 raise
@@ -101,7 +101,7 @@ class PostgresDatabase:
         self.connection.close()
         self.connection.engine.dispose()
 
-    def _bring_up_to_date(self) -> None:
+    def _upgrade_schema(self) -> None:
         connection = self.connection
         with connection.begin():
             # Another agent may just be at it, with more rows than the usual time is meant for.
@@ -133,13 +133,13 @@ def _engine(url: URL) -> Engine:
     translate_driver_errors(engine)
 
     @event.listens_for(engine, "connect")
-    def _set_up(driver: Any, _record: Any) -> None:
+    def _configure_session(driver: Any, _record: Any) -> None:
         register_text_codec(driver)
         with driver.cursor() as cursor:
-            chosen = ", ".join(
+            settings = ", ".join(
                 f"set_config('{name}', '{value}', false)" for name, value in SESSION_SETTINGS.items()
             )
-            cursor.execute(f"SELECT {chosen}")
+            cursor.execute(f"SELECT {settings}")
         driver.commit()
 
     return engine

@@ -61,8 +61,8 @@ def translate_errors(name: str) -> Iterator[None]:
 
 
 def _to_store_error(name: str, error: BaseException | None) -> StoreError:
-    kind = StoreFull if getattr(error, "sqlstate", None) == "53100" else StoreError
-    return kind(f"store {name}: {message_for(error)}")
+    error_type = StoreFull if getattr(error, "sqlstate", None) == "53100" else StoreError
+    return error_type(f"store {name}: {message_for(error)}")
 
 
 def message_for(error: BaseException | None) -> str:
@@ -71,15 +71,15 @@ def message_for(error: BaseException | None) -> str:
     for length in (5, 3, 2):
         if len(state) == 5 and state[:length] in SQLSTATE_MESSAGES:
             return SQLSTATE_MESSAGES[state[:length]]
-    words = " ".join(str(error)[:_MAX_ERROR_CHARACTERS].split())
+    error_text = " ".join(str(error)[:_MAX_ERROR_CHARACTERS].split())
     if not state and isinstance(error, OperationalError):
-        known = (
+        messages = (
             SQLSTATE_MESSAGES[state]
             for state, pattern in _MESSAGES_WITHOUT_SQLSTATE.items()
-            if pattern.search(words)
+            if pattern.search(error_text)
         )
-        return next(known, f"it cannot be reached: {redact_start(words, 300)}")
-    if isinstance(error, ProgrammingError) and (unknown := _UNKNOWN_PARAMETER.search(str(error))):
-        return f'[store] url has a parameter that PostgreSQL does not know: "{unknown[1]}"'
+        return next(messages, f"it cannot be reached: {redact_start(error_text, 300)}")
+    if isinstance(error, ProgrammingError) and (match := _UNKNOWN_PARAMETER.search(str(error))):
+        return f'[store] url has a parameter that PostgreSQL does not know: "{match[1]}"'
     primary = getattr(getattr(error, "diag", None), "message_primary", None)
     return f"the database refused: {primary or type(error).__name__}"

@@ -28,9 +28,9 @@ def encode_text(text: str) -> bytes:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
-def decode_text(kept: bytes) -> str:
+def decode_text(stored: bytes) -> str:
     """As it was, but for lone surrogates."""
-    text = kept.decode()
+    text = stored.decode()
     return text.replace(ESCAPED_NUL, "\0").replace(ESCAPED_ESCAPE, ESCAPE) if ESCAPE in text else text
 
 

@@ -27,10 +27,14 @@ def classify_header(header: bytes, application_id: int) -> HeaderKind:
         return HeaderKind.EMPTY  # nothing at all, or what some file systems leave after a power cut
     if not header.startswith(_MAGIC):
         return HeaderKind.EMPTY if _MAGIC.startswith(header) else HeaderKind.NOT_SQLITE
-    mark = header[_APPLICATION_ID_OFFSET : _APPLICATION_ID_OFFSET + 4]
-    if len(mark) < 4:
+    application_id_bytes = header[_APPLICATION_ID_OFFSET : _APPLICATION_ID_OFFSET + 4]
+    if len(application_id_bytes) < 4:
         return HeaderKind.EMPTY
-    return HeaderKind.OURS if int.from_bytes(mark, "big") == application_id else HeaderKind.OTHER_PROGRAM
+    return (
+        HeaderKind.OURS
+        if int.from_bytes(application_id_bytes, "big") == application_id
+        else HeaderKind.OTHER_PROGRAM
+    )
 
 
 def wal_path_of(path: Path) -> Path:
@@ -45,22 +49,22 @@ def quarantine(path: Path, now: datetime) -> Path:
     """
     stem = f"{path.name}{_SUFFIX}{now:%Y%m%dT%H%M%SZ}"
     number = 1
-    aside = path.with_name(stem)
-    while aside.exists() or wal_path_of(aside).exists():
+    quarantined = path.with_name(stem)
+    while quarantined.exists() or wal_path_of(quarantined).exists():
         number += 1
-        aside = path.with_name(f"{stem}-{number}")
+        quarantined = path.with_name(f"{stem}-{number}")
     if wal_path_of(path).exists():
         wal_path_of(path).rename(
-            wal_path_of(aside)
+            wal_path_of(quarantined)
         )  # first: a file without its WAL would pass for the whole store
-    path.rename(aside)
-    return aside
+    path.rename(quarantined)
+    return quarantined
 
 
 def latest_quarantined(path: Path) -> Path | None:
     """The file that was put aside last in favour of ``path``; None when there is none."""
-    found = [one for one in path.parent.iterdir() if one.name.startswith(f"{path.name}{_SUFFIX}")]
-    return max((one for one in found if not one.name.endswith("-wal")), default=None)
+    candidates = [file for file in path.parent.iterdir() if file.name.startswith(f"{path.name}{_SUFFIX}")]
+    return max((file for file in candidates if not file.name.endswith("-wal")), default=None)
 
 
 _SUFFIX: Final = ".damaged-"

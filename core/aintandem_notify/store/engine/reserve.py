@@ -37,8 +37,8 @@ class Reserve:
         self._new = not self.path.exists()
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            self.locked = self._lock(store)
-            self.suspect = os.read(self._file, len(_SUSPECT_MARK)) == _SUSPECT_MARK
+            self.is_locked = self._lock(store)
+            self.is_suspect = os.read(self._file, len(_SUSPECT_MARK)) == _SUSPECT_MARK
         except BaseException:
             os.close(self._file)
             raise
@@ -54,16 +54,16 @@ class Reserve:
         return True
 
     @property
-    def whole(self) -> bool:
+    def is_whole(self) -> bool:
         """Whether the room is kept now."""
         return os.fstat(self._file).st_size >= self._size
 
     @property
-    def missing(self) -> str:
+    def shortage(self) -> str:
         """What is wrong when it cannot be made."""
         return f"the disk is nearly full, {2 * self._size // 1_000_000} MB free are needed to go on"
 
-    def give_up(self) -> bool:
+    def release(self) -> bool:
         """Free the room; false when it was free already."""
         if os.fstat(self._file).st_size == 0:
             return False
@@ -72,24 +72,24 @@ class Reserve:
             return True
         return False
 
-    def renew(self) -> bool:
+    def restore(self) -> bool:
         """Keep the room again, if there is twice as much of it; whether it is kept now.
 
         Were there less, the next few events would fill the disk once more.
         """
-        if self.whole:
+        if self.is_whole:
             return True
         with suppress(OSError):
             if shutil.disk_usage(self.path.parent).free >= 2 * self._size:
                 self._fill(2 * self._size)
                 os.ftruncate(self._file, self._size)
                 return True
-        self.give_up()
+        self.release()
         return False
 
     def mark_suspect(self) -> None:
         """Have the next start look at the store more closely."""
-        self.suspect = True
+        self.is_suspect = True
         with suppress(OSError):
             os.ftruncate(self._file, 0)
             os.lseek(self._file, 0, os.SEEK_SET)
@@ -97,9 +97,9 @@ class Reserve:
 
     def clear_suspect(self) -> None:
         """The store has been looked at and is fine, or is set aside."""
-        if self.suspect:
-            self.suspect = False
-            self.give_up()
+        if self.is_suspect:
+            self.is_suspect = False
+            self.release()
 
     def close(self, *, leave_nothing: bool = False) -> None:
         """Let others have the store, once. ``leave_nothing`` removes a file that was not there before."""

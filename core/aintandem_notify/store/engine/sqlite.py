@@ -63,17 +63,17 @@ CACHE_KIB: Final = 16_384
 class SqliteDatabase:
     """The file at ``url`` (a path or ``sqlite:///path``; ``sqlite://`` is in memory), held until ``close``.
 
-    Raises StoreError when it cannot be had. With ``sets_aside`` a damaged or emptied file of ours is put aside
-    first, and the next start begins anew.
+    Raises StoreError when it cannot be opened. With ``quarantines_damaged`` a damaged or emptied file of ours is
+    first put aside, so that the next start creates a new one.
     """
 
     may_be_shared = False
 
-    def __init__(self, url: str | Path, *, reserve_bytes: int = 0, sets_aside: bool = True) -> None:
+    def __init__(self, url: str | Path, *, reserve_bytes: int = 0, quarantines_damaged: bool = True) -> None:
         self._path = sqlite_path_of(url)
         self.reserve = None if self._path is None else _lock_file(self._path, reserve_bytes)
         try:
-            self.connection, self.name = _connect_or_quarantine(url, self._path, self.reserve, sets_aside)
+            self.connection, self.name = _connect_or_quarantine(url, self._path, self.reserve, quarantines_damaged)
         except BaseException:
             if self.reserve is not None:
                 self.reserve.close(leave_nothing=True)
@@ -89,25 +89,25 @@ class SqliteDatabase:
     def transaction(self, *, durable: bool) -> Iterator[None]:
         """All or nothing; see ``Database``."""
         if self._path is not None:
-            self._check_in_place(self._path)
+            self._require_unchanged_file(self._path)
         if durable is not self._durable:
             set_durable(self.connection, durable)
             self._durable = durable
         with self.connection.begin():
             yield
 
-    def _check_in_place(self, path: Path) -> None:
-        found, before = file_identity_of(path), self._identity
+    def _require_unchanged_file(self, path: Path) -> None:
+        current, before = file_identity_of(path), self._identity
         # SQLite would write on into a file that nobody finds again, and all that is queued would be lost.
-        if found is None or before is None or (found.device, found.inode) != (before.device, before.inode):
+        if current is None or before is None or (current.device, current.inode) != (before.device, before.inode):
             raise StoreError(
                 f"store {self.name}: its file was moved, deleted or replaced while in use; "
                 "bring it back, or restart the agent to begin anew"
             )
         # We never give pages back to the system, so a file that is shorter than before has been cut.
-        if found.size < before.size:
+        if current.size < before.size:
             raise StoreDamaged(f"store {self.name}: {SQLITE_MESSAGES['SQLITE_CORRUPT']}")
-        self._identity = found
+        self._identity = current
 
     def make_room(self) -> None:
         """Fold the WAL into the file and cut it off, where the disk has the room that the file needs for it."""
@@ -123,7 +123,7 @@ class SqliteDatabase:
     def close(self) -> None:
         """Release the file; another agent may open it then."""
         try:
-            if self.reserve is not None and self.reserve.suspect:
+            if self.reserve is not None and self.reserve.is_suspect:
                 skip_final_checkpoint(self.connection)
             disconnect(self.connection)
         finally:
@@ -177,31 +177,31 @@ def _lock_file(path: Path, reserve_bytes: int) -> Reserve:
 
 
 def _connect_or_quarantine(
-    url: str | Path, path: Path | None, reserve: Reserve | None, sets_aside: bool
+    url: str | Path, path: Path | None, reserve: Reserve | None, quarantines_damaged: bool
 ) -> tuple[Connection, str]:
     if path is None or reserve is None:
         return connect(url)
     try:
         try:
-            opened = connect(url, thorough=reserve.suspect)
+            opened = connect(url, thorough=reserve.is_suspect)
         except StoreFull:
-            if not reserve.give_up():
+            if not reserve.release():
                 raise
             opened = connect(url)
     except StoreDamaged:
-        if not reserve.locked:
+        if not reserve.is_locked:
             raise
-        if not sets_aside:
+        if not quarantines_damaged:
             raise StoreDamaged(
                 f"store {path}: it is damaged or was emptied, and stays as it is for now; an agent that starts "
                 "puts it aside, and the next one begins anew with an empty store"
             ) from None
         with translate_errors(str(path)):
-            aside = quarantine(path, SystemClock().now())
+            quarantined = quarantine(path, SystemClock().now())
         reserve.clear_suspect()
         raise StoreDamaged(
-            f"store {path}: it is damaged or was emptied, so it was put aside as {aside.name} and nothing was "
-            "deleted; start again to begin anew with an empty store"
+            f"store {path}: it is damaged or was emptied, so it was put aside as {quarantined.name} and nothing "
+            "was deleted; start again to begin anew with an empty store"
         ) from None
     reserve.clear_suspect()
     return opened
@@ -255,10 +255,10 @@ def skip_final_checkpoint(connection: Connection) -> None:
 def file_identity_of(path: Path) -> FileIdentity | None:
     """What the file at ``path`` is; None when there is none."""
     try:
-        found = os.stat(path)  # noqa: PTH116  # half the time of Path.stat, and this is for every transaction
+        current = os.stat(path)  # noqa: PTH116  # half the time of Path.stat, and this is for every transaction
     except FileNotFoundError:
         return None
-    return FileIdentity(found.st_dev, found.st_ino, found.st_size)
+    return FileIdentity(current.st_dev, current.st_ino, current.st_size)
 
 
 def set_durable(connection: Connection, durable: bool) -> None:
@@ -345,8 +345,8 @@ def _create_file(path: Path) -> None:
             _driver_connection(connection).execute(f"PRAGMA application_id={APPLICATION_ID}")
             with connection.begin():
                 create(connection)
-                if aside := latest_quarantined(path):
-                    connection.execute(insert(meta), {"key": PREDECESSOR_KEY, "value": aside.name})
+                if quarantined := latest_quarantined(path):
+                    connection.execute(insert(meta), {"key": PREDECESSOR_KEY, "value": quarantined.name})
         finally:
             disconnect(connection)
         _publish(draft, path)

@@ -23,31 +23,31 @@ from aintandem_notify.errors import MembershipLost, StoreError
 LEASE_S: Final = 10.0
 """Seconds that an agent is believed to live after it was heard of last."""
 
-AT_ONCE: Final = 5000
+MAX_BATCH: Final = 5000
 """Projects in one statement."""
 
-MOST_PLACES: Final = 2**31 - 1
+MAX_PLACES: Final = 2**31 - 1
 """What the column holds; a system may allow more open files than that."""
 
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _ids(name: str) -> Any:
+def _text_array(name: str) -> Any:
     return bindparam(name, type_=ARRAY(Text))
 
 
 def _sql(statement: str, *arrays: str) -> TextClause:
-    return text(statement.replace("{now}", _NOW)).bindparams(*map(_ids, arrays))
+    return text(statement.replace("{now}", _NOW)).bindparams(*map(_text_array, arrays))
 
 
-_FENCE: Final = _sql("SELECT expires_at > {now}, {now} FROM agents WHERE id = :me FOR KEY SHARE")
-_HOLD_NAME: Final = _sql("SELECT pg_try_advisory_lock(:key)")
-_RENEW: Final = _sql(
+_CHECK_FENCE: Final = _sql("SELECT expires_at > {now}, {now} FROM agents WHERE id = :me FOR KEY SHARE")
+_LOCK_NAME: Final = _sql("SELECT pg_try_advisory_lock(:key)")
+_RENEW_LEASE: Final = _sql(
     "UPDATE agents SET expires_at = {now} + :lease, projects = :projects, entries = :entries"
     " WHERE id = :me AND expires_at > {now}"
 )
-_JOIN: Final = _sql(
+_INSERT_AGENT: Final = _sql(
     "INSERT INTO agents (id, node, entries, version, projects, places, started_at, expires_at)"
     " VALUES (:me, :node, :entries, :version, 0, :places, {now}, {now} + :lease)"
 )
@@ -56,9 +56,9 @@ _PEERS: Final = _sql(
 )
 _EXPIRED: Final = _sql("SELECT id FROM agents WHERE expires_at <= {now} AND id <> :me FOR UPDATE SKIP LOCKED")
 _SAME_NODE: Final = _sql("SELECT id FROM agents WHERE node = :node FOR UPDATE")
-_LEAVE: Final = _sql("DELETE FROM agents WHERE id = ANY(:ids)", "ids")
-_NO_DESTINATIONS: Final = _sql("DELETE FROM agent_destinations WHERE agent_id = ANY(:ids)", "ids")
-_FREE_PROJECTS: Final = _sql("UPDATE projects SET owner = :heir WHERE owner = ANY(:ids)", "ids")
+_DELETE_AGENTS: Final = _sql("DELETE FROM agents WHERE id = ANY(:ids)", "ids")
+_DELETE_DESTINATIONS: Final = _sql("DELETE FROM agent_destinations WHERE agent_id = ANY(:ids)", "ids")
+_FREE_PROJECTS: Final = _sql("UPDATE projects SET owner = :new_owner WHERE owner = ANY(:ids)", "ids")
 _FREE_CLAIMS: Final = _sql("UPDATE deliveries SET claimed_by = NULL WHERE claimed_by = ANY(:ids)", "ids")
 _ADD_DESTINATIONS: Final = _sql(
     "INSERT INTO agent_destinations (agent_id, destination, variant)"
@@ -69,24 +69,26 @@ _ADD_DESTINATIONS: Final = _sql(
 _ADD_PROJECTS: Final = _sql(
     "INSERT INTO projects (id, seen_until) SELECT unnest(:ids), 0 ON CONFLICT (id) DO NOTHING", "ids"
 )
-_MINE: Final = _sql("SELECT id FROM projects WHERE owner = :me")
-_NOBODYS: Final = "SELECT id FROM projects WHERE owner IS NULL AND id > :after ORDER BY id LIMIT :limit"
-_FREE: Final = {False: _sql(_NOBODYS), True: _sql(f"{_NOBODYS} FOR UPDATE SKIP LOCKED")}
-_TAKE: Final = _sql("UPDATE projects SET owner = :me WHERE id = ANY(:ids) AND owner IS NULL RETURNING id", "ids")
-_GIVE: Final = _sql("UPDATE projects SET owner = NULL WHERE id = ANY(:ids) AND owner = :me", "ids")
+_OWNED_PROJECTS: Final = _sql("SELECT id FROM projects WHERE owner = :me")
+_UNOWNED: Final = "SELECT id FROM projects WHERE owner IS NULL AND id > :after ORDER BY id LIMIT :limit"
+_UNOWNED_PROJECTS: Final = {False: _sql(_UNOWNED), True: _sql(f"{_UNOWNED} FOR UPDATE SKIP LOCKED")}
+_ACQUIRE_PROJECTS: Final = _sql(
+    "UPDATE projects SET owner = :me WHERE id = ANY(:ids) AND owner IS NULL RETURNING id", "ids"
+)
+_RELEASE_PROJECTS: Final = _sql("UPDATE projects SET owner = NULL WHERE id = ANY(:ids) AND owner = :me", "ids")
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
     """An agent that nobody has given up, this one included.
 
-    ``entries``: a hash of what it is configured to watch; ``projects``: how many it had when it was heard of
+    ``projects_hash``: a hash of what it is configured to watch; ``projects``: how many it had when it was heard of
     last; ``lease_s``: seconds until it counts as dead, below zero from then on; ``node``: what it is called;
     ``places``: how many projects it can watch, None where it knows of no limit.
     """
 
     id: str
-    entries: str
+    projects_hash: str
     projects: int
     lease_s: float
     node: str
@@ -100,7 +102,7 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
-class Configured:
+class ConfiguredDestination:
     """A destination of this agent.
 
     ``variant`` is a hash of its settings; ``local`` is true where it can only be reached from this machine.
@@ -121,7 +123,7 @@ class Membership:
     clock: Callable[[], float] = time.monotonic
     id: str | None = None
     node: str = ""
-    configured: Mapping[str, Configured] = field(default_factory=dict)
+    destinations: Mapping[str, ConfiguredDestination] = field(default_factory=dict)
     projects: set[str] = field(default_factory=set)
     """What this agent owns. Only its own acts change that while its fence stands, so this is true to the store."""
     places: int | None = None
@@ -138,135 +140,144 @@ class Membership:
         """Whether nobody can have taken over what this agent has in hand."""
         return self.id is not None and self.clock() < self._valid_until
 
-    def join(self, node: str, *, entries: str, version: str) -> None:
+    def join(self, node: str, *, projects_hash: str, version: str) -> None:
         """Become a member under the name ``node``, with what an earlier one of this name had.
 
         Raises StoreError while another agent has that name.
         """
-        self.left()
+        self.mark_left()
         self._session = None
-        if not self._hold_name(node):
+        if not self._lock_name(node):
             raise StoreError(f'another agent called "{node}" shares this store; give each its own [agent] name')
-        me, asked_at = uuid4().hex, self.clock()
-        before = self._run(_SAME_NODE, node=node).scalars().all()
-        self._remove(before, heir=me)
-        places = None if self.places is None else min(self.places, MOST_PLACES)
-        lease = _microseconds(LEASE_S)
-        self._run(_JOIN, me=me, node=node, entries=entries, version=version, places=places, lease=lease)
+        me, started_at = uuid4().hex, self.clock()
+        predecessors = self._run(_SAME_NODE, node=node).scalars().all()
+        self._remove(predecessors, new_owner=me)
+        places = None if self.places is None else min(self.places, MAX_PLACES)
+        lease = _seconds_to_microseconds(LEASE_S)
+        self._run(
+            _INSERT_AGENT, me=me, node=node, entries=projects_hash, version=version, places=places, lease=lease
+        )
         self._add_destinations(me)
-        self.projects = set(self._run(_MINE, me=me).scalars())
-        self.id, self.lost, self.node, self._valid_until = me, False, node, asked_at + LEASE_S
+        self.projects = set(self._run(_OWNED_PROJECTS, me=me).scalars())
+        self.id, self.lost, self.node, self._valid_until = me, False, node, started_at + LEASE_S
 
     def fence(self) -> None:
         """Raises MembershipLost when this agent was given up; holds its row until the transaction ends."""
         if self.id is None:
             if self.lost:
-                self._lose()
+                self._raise_lost()
             return
-        if self._session is not self._driver() and not self._hold_name(self.node):
-            self._lose()
-        row = self._run(_FENCE, me=self.id).one_or_none()
+        if self._session is not self._driver() and not self._lock_name(self.node):
+            self._raise_lost()
+        row = self._run(_CHECK_FENCE, me=self.id).one_or_none()
         if row is None or not row[0]:
-            self._lose()
+            self._raise_lost()
         self.now = _EPOCH + timedelta(microseconds=row[1])
 
-    def renew(self, entries: str) -> None:
-        """Live on for another lease, wanting the projects that ``entries`` stands for; raises MembershipLost."""
-        asked_at = self.clock()
-        lease, count = _microseconds(LEASE_S), len(self.projects)
-        found = self._run(_RENEW, me=self.id, lease=lease, projects=count, entries=entries)
-        if found.rowcount == 0:
-            self._lose()
-        self._valid_until = asked_at + LEASE_S
+    def renew(self, projects_hash: str) -> None:
+        """Extend the lease and publish ``projects_hash``; raises MembershipLost."""
+        started_at = self.clock()
+        lease, count = _seconds_to_microseconds(LEASE_S), len(self.projects)
+        result = self._run(_RENEW_LEASE, me=self.id, lease=lease, projects=count, entries=projects_hash)
+        if result.rowcount == 0:
+            self._raise_lost()
+        self._valid_until = started_at + LEASE_S
 
     def peers(self) -> list[Peer]:
         """All that nobody has given up, by id."""
         rows = self._run(_PEERS)
-        return [Peer(one, entries, count, left / 1e6, *names) for one, entries, count, left, *names in rows]
+        return [
+            Peer(agent_id, projects_hash, count, left / 1e6, *names)
+            for agent_id, projects_hash, count, left, *names in rows
+        ]
 
-    def bury(self) -> int:
+    def remove_expired(self) -> int:
         """Remove the agents whose lease is over, and free what they had; how many."""
         dead = self._run(_EXPIRED, me=self.id or "").scalars().all()
-        self._remove(dead, heir=None)
+        self._remove(dead, new_owner=None)
         return len(dead)
 
     def leave(self) -> None:
         """No longer a member: all that it had is free at once."""
         if self.id is not None:
-            self._remove([self.id], heir=None)
+            self._remove([self.id], new_owner=None)
 
-    def left(self) -> None:
+    def mark_left(self) -> None:
         """It is a member no longer."""
         self.id, self.lost = None, True
         self.projects = set()
 
-    def configure(self, configured: Mapping[str, Configured]) -> None:
+    def set_destinations(self, destinations: Mapping[str, ConfiguredDestination]) -> None:
         """What it delivers to from now on."""
-        self.configured = configured
+        self.destinations = destinations
         if self.id is not None:
-            self._run(_NO_DESTINATIONS, ids=[self.id])
+            self._run(_DELETE_DESTINATIONS, ids=[self.id])
             self._add_destinations(self.id)
 
     def placement(self, destination: str) -> tuple[str | None, str | None]:
         """The settings that a delivery of ours is meant for, and the machine that alone can make it."""
-        mine = self.configured.get(destination)
-        if mine is None:
+        destination_settings = self.destinations.get(destination)
+        if destination_settings is None:
             return None, None
-        return mine.variant, self.node if mine.local else None
+        return destination_settings.variant, self.node if destination_settings.local else None
 
     def variant(self, destination: str) -> str:
         """The hash of the settings of a destination of ours; empty for one that is not configured."""
-        mine = self.configured.get(destination)
-        return mine.variant if mine else ""
+        destination_settings = self.destinations.get(destination)
+        return destination_settings.variant if destination_settings else ""
 
     def add_projects(self, ids: Sequence[str]) -> None:
         """Make the projects known to the store, so that they can be owned."""
-        for some in _portions(ids):
-            self._run(_ADD_PROJECTS, ids=some)
+        for batch in _batches(ids):
+            self._run(_ADD_PROJECTS, ids=batch)
 
-    def free_projects(self, after: str, limit: int = AT_ONCE, *, lock: bool = True) -> list[str]:
+    def free_projects(self, after: str, limit: int = MAX_BATCH, *, lock: bool = True) -> list[str]:
         """Those that nobody owns, by id from ``after`` on.
 
         With ``lock`` nobody else can take them in this transaction, and what others are about to take is left out.
         """
-        return list(self._run(_FREE[lock], after=after, limit=limit).scalars())
+        return list(self._run(_UNOWNED_PROJECTS[lock], after=after, limit=limit).scalars())
 
-    def take(self, ids: Sequence[str]) -> set[str]:
+    def acquire_projects(self, ids: Sequence[str]) -> set[str]:
         """Own these; those that were free."""
-        return {one for some in _portions(ids) for one in self._run(_TAKE, me=self.id, ids=some).scalars()}
+        return {
+            project_id
+            for batch in _batches(ids)
+            for project_id in self._run(_ACQUIRE_PROJECTS, me=self.id, ids=batch).scalars()
+        }
 
-    def give(self, ids: Sequence[str]) -> None:
+    def release_projects(self, ids: Sequence[str]) -> None:
         """Own these no longer."""
-        for some in _portions(ids):
-            self._run(_GIVE, me=self.id, ids=some)
+        for batch in _batches(ids):
+            self._run(_RELEASE_PROJECTS, me=self.id, ids=batch)
 
-    def owned(self) -> set[str]:
+    def owned_projects(self) -> set[str]:
         """What this agent owns, as the store says."""
-        return set(self._run(_MINE, me=self.id).scalars())
+        return set(self._run(_OWNED_PROJECTS, me=self.id).scalars())
 
-    def _remove(self, ids: Sequence[str], heir: str | None) -> None:
+    def _remove(self, ids: Sequence[str], new_owner: str | None) -> None:
         if not ids:
             return
         # What many thousand projects and claims take must not end at the time that usual statements have.
         self.connection.exec_driver_sql("SET LOCAL statement_timeout = '60s'")
-        self._run(_LEAVE, ids=list(ids))
-        self._run(_NO_DESTINATIONS, ids=list(ids))
-        self._run(_FREE_PROJECTS, ids=list(ids), heir=heir)
+        self._run(_DELETE_AGENTS, ids=list(ids))
+        self._run(_DELETE_DESTINATIONS, ids=list(ids))
+        self._run(_FREE_PROJECTS, ids=list(ids), new_owner=new_owner)
         self._run(_FREE_CLAIMS, ids=list(ids))
 
     def _add_destinations(self, me: str) -> None:
-        names = list(self.configured)
-        variants = [self.configured[name].variant for name in names]
+        names = list(self.destinations)
+        variants = [self.destinations[name].variant for name in names]
         self._run(_ADD_DESTINATIONS, me=me, names=names, variants=variants)
 
-    def _hold_name(self, node: str) -> bool:
-        held: bool = self._run(_HOLD_NAME, key=_lock_key(node)).scalar_one()
-        if held:
+    def _lock_name(self, node: str) -> bool:
+        is_locked: bool = self._run(_LOCK_NAME, key=_lock_key(node)).scalar_one()
+        if is_locked:
             self._session = self._driver()
-        return held
+        return is_locked
 
-    def _lose(self) -> Any:
-        self.left()
+    def _raise_lost(self) -> Any:
+        self.mark_left()
         raise MembershipLost("its lease ran out, and what it had may be in other hands now")
 
     def _driver(self) -> object:
@@ -276,11 +287,11 @@ class Membership:
         return self.connection.execute(statement, values)
 
 
-def _portions(ids: Sequence[str]) -> Iterable[list[str]]:
-    return (list(ids[start : start + AT_ONCE]) for start in range(0, len(ids), AT_ONCE))
+def _batches(ids: Sequence[str]) -> Iterable[list[str]]:
+    return (list(ids[start : start + MAX_BATCH]) for start in range(0, len(ids), MAX_BATCH))
 
 
-def _microseconds(seconds: float) -> int:
+def _seconds_to_microseconds(seconds: float) -> int:
     return round(seconds * 1e6)
 
 

@@ -138,7 +138,7 @@ class SharedOutbox(Outbox):
 
 def agent_parameters(membership: Membership, destination: str) -> dict[str, Any]:
     """What ``CLAIMABLE`` has to know of this agent and its destination."""
-    destination_settings = membership.configured.get(destination)
+    destination_settings = membership.destinations.get(destination)
     return {
         "me": membership.id,
         "variant": destination_settings.variant if destination_settings else None,

@@ -152,8 +152,8 @@ class DeliveryQueries:
     def find_by_notification(self, prefix: str, *, limit: int) -> list[tuple[int, str, str]]:
         """Id, destination and notification id of at most ``limit`` whose notification's id begins so."""
         # Between the least and the greatest that it can be: in every database's order of texts, by the index.
-        begins_so = deliveries_c.notification_id.between(prefix, prefix.ljust(_ID_LENGTH, "f"))
-        query = select(deliveries_c.id, deliveries_c.destination, deliveries_c.notification_id).where(begins_so)
+        has_prefix = deliveries_c.notification_id.between(prefix, prefix.ljust(_ID_LENGTH, "f"))
+        query = select(deliveries_c.id, deliveries_c.destination, deliveries_c.notification_id).where(has_prefix)
         rows = self._connection.execute(
             query.order_by(deliveries_c.notification_id, deliveries_c.destination).limit(limit)
         )

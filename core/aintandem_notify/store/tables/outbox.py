@@ -233,8 +233,8 @@ class Outbox:
             .values(row)
         )
         if changed.rowcount == 0:
-            names = {"destination": claim.destination, "thread": claim.notification.thread}
-            self._connection.execute(insert(schema.receipts), row | names)
+            key = {"destination": claim.destination, "thread": claim.notification.thread}
+            self._connection.execute(insert(schema.receipts), row | key)
 
 
 def _notification(row: Any) -> Notification:
@@ -242,8 +242,8 @@ def _notification(row: Any) -> Notification:
     content = from_json(row.content)
     event = restore_event(from_json(row.wire), row.key)
     if (stored_event := content.get("event")) is not None:
-        shown_then = restore_event(stored_event, row.key)
-        event = shown_then if type(shown_then) is type(event) else redact_event(event)
+        redacted_event = restore_event(stored_event, row.key)
+        event = redacted_event if type(redacted_event) is type(event) else redact_event(event)
     notification = Notification.model_validate(content | {"event": event})
     if not may_hold_secret(f"{row.content}\n{row.wire}"):
         return notification
