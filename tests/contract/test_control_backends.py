@@ -91,10 +91,10 @@ async def config(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 
 async def test_deliveries_are_listed_in_pages(config: Path) -> None:
-    page = await ask(config, lambda backend: backend.page(DeliveryFilter(destination=OTHER), most=2, before=None))
+    page = await ask(config, lambda backend: backend.page(DeliveryFilter(destination=OTHER), limit=2, before=None))
     assert ([one.id for one in page.deliveries], page.next) == ([3, 2], 2)
     page = await ask(
-        config, lambda backend: backend.page(DeliveryFilter(destination=OTHER), most=2, before=page.next)
+        config, lambda backend: backend.page(DeliveryFilter(destination=OTHER), limit=2, before=page.next)
     )
     assert ([one.id for one in page.deliveries], page.next) == ([1], None)
     assert (page.deliveries[0].title, page.deliveries[0].state) == ("task_failed t0", DeliveryState.QUEUED)
@@ -137,7 +137,7 @@ async def test_they_are_dropped_and_retried(config: Path) -> None:
     )
     assert rest.ids == (2, 3)
     dead = DeliveryFilter(states=(DeliveryState.DEAD,))
-    assert len((await ask(config, lambda backend: backend.page(dead, most=9, before=None))).deliveries) == 3
+    assert len((await ask(config, lambda backend: backend.page(dead, limit=9, before=None))).deliveries) == 3
     again = await ask(config, lambda backend: backend.apply(AdminAction.RETRY, ["1", "77"]))
     assert (again.ids, [one.reason for one in again.refused]) == ((1,), ["there is no such delivery"])
     with pytest.raises(RequestRefused, match="retry is for deliveries that are dead or folded"):
@@ -184,7 +184,7 @@ async def test_an_empty_destination_is_not_every_one(config: Path) -> None:
             )
         ).count == 0
     page = await ask(
-        config, lambda backend: backend.page(DeliveryFilter(states=(DeliveryState.QUEUED,)), most=9, before=None)
+        config, lambda backend: backend.page(DeliveryFilter(states=(DeliveryState.QUEUED,)), limit=9, before=None)
     )
     assert len(page.deliveries) == 3
 
@@ -302,7 +302,7 @@ async def test_at_rest_every_database_answers(store_url: str, tmp_path: Path) ->
         (DESTINATION, "paused", 0),
         (OTHER, None, 1),
     ]
-    page = await ask(config, lambda backend: backend.page(DeliveryFilter(destination=OTHER), most=2, before=None))
+    page = await ask(config, lambda backend: backend.page(DeliveryFilter(destination=OTHER), limit=2, before=None))
     assert ([one.id for one in page.deliveries], page.next) == ([3, 2], 2)
 
 

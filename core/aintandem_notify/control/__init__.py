@@ -1,6 +1,7 @@
-"""What the outside can learn and ask of a running agent: how it does, and to act on its deliveries.
+"""The control API: shows the state of a running agent and acts on its deliveries and destinations.
 
-``server`` is the API within the agent, ``reach`` what the commands use: it talks to the running agent, or opens
-the store itself where none runs. ``heartbeat`` tells others that all is well, which ``wellness`` decides. Nothing
-here reaches into objects of the agent: it gets snapshots, and functions to act with (``access``).
+``server`` is the API inside the agent, with the dead man's switch. ``client`` is for the commands: it calls the
+running agent, or opens the store where no agent runs. ``health`` decides whether the agent is well, ``deliveries``
+works on the store for both sides. Nothing here touches objects of the agent: it gets snapshots and functions
+(``server.access``).
 """

@@ -1,4 +1,8 @@
-"""What can be asked of the deliveries and done to them, on an open store: by the running agent, or without one."""
+"""Lists, shows, retries and drops deliveries in an open store.
+
+The control API (``server.app``) calls these functions in the running agent; ``client.offline_backend`` calls them
+where no agent runs.
+"""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -27,18 +31,19 @@ from aintandem_notify.store import (
 )
 
 MAX_BATCH: Final = 500
-"""Deliveries that one transaction changes, so that the agent's own work waits for milliseconds only."""
+"""Deliveries that one transaction changes, so that the agent's own work waits only milliseconds. Also the ids that
+one request may name."""
 MAX_PAGE_SIZE: Final = 200
 MAX_REPORTED_IDS: Final = 1000
-"""Ids that an answer names; the others are counted."""
+"""Ids that a response lists; the others are only counted."""
 MAX_ID_DIGITS: Final = 18
-"""More than databases count with."""
+"""Longer ids do not fit into a 64-bit column."""
 MAX_CANDIDATES: Final = 5
-"""Deliveries that are named when an id is ambiguous."""
+"""Deliveries that the error lists when an id is ambiguous."""
 
 
 class AdminAction(StrEnum):
-    """What people can do to deliveries."""
+    """A change to deliveries that a person asks for."""
 
     RETRY = "retry"
     DROP = "drop"
@@ -48,23 +53,23 @@ ELIGIBLE_STATES: Final = {
     AdminAction.DROP: frozenset({DeliveryState.QUEUED}),
     AdminAction.RETRY: frozenset(DeliveryState) - {DeliveryState.QUEUED, DeliveryState.DELIVERED},
 }
-"""The states that each is for; a filter means these, whatever else fits it."""
+"""The states that each action applies to. A filter selects only deliveries in these states."""
 
 
-def page(store: Store, wanted: DeliveryFilter, *, most: int, before: int | None) -> DeliveryPageResponse:
-    """The newest that are meant, before the id ``before``."""
+def page(store: Store, delivery_filter: DeliveryFilter, *, limit: int, before: int | None) -> DeliveryPageResponse:
+    """Returns up to ``limit`` matching deliveries with an id below ``before``, the newest first."""
     with store.transaction(purpose=TransactionPurpose.READ, fenced=False):
-        entries = store.delivery_queries.page(wanted, limit=most + 1, before=before)
+        entries = store.delivery_queries.page(delivery_filter, limit=limit + 1, before=before)
     return DeliveryPageResponse(
-        deliveries=tuple(DeliveryResponse.model_validate(_facts(entry)) for entry in entries[:most]),
-        next=entries[most - 1].id if len(entries) > most else None,
+        deliveries=tuple(DeliveryResponse.model_validate(_fields(entry)) for entry in entries[:limit]),
+        next=entries[limit - 1].id if len(entries) > limit else None,
     )
 
 
-def show(store: Store, reference: str, flying: Collection[int] = ()) -> DeliveryDetailResponse:
-    """All about one delivery; raises Refused for what names none or several.
+def show(store: Store, reference: str, in_flight_ids: Collection[int] = ()) -> DeliveryDetailResponse:
+    """Returns everything about one delivery. Raises RequestRefused if ``reference`` names none or several.
 
-    ``flying``: the ids that this agent has in hand.
+    ``in_flight_ids``: the deliveries that this agent is sending.
     """
     with store.transaction(purpose=TransactionPurpose.READ, fenced=False):
         entry = store.delivery_queries.get(resolve(store, reference))
@@ -72,9 +77,9 @@ def show(store: Store, reference: str, flying: Collection[int] = ()) -> Delivery
             raise RequestRefused(f"there is no delivery {reference}", status=404)
         gate = store.gates.read(entry.destination, entry.variant)
         behind = store.delivery_queries.blocked_by(entry.id)
-    in_flight = entry.claimed or entry.id in flying
+    in_flight = entry.claimed or entry.id in in_flight_ids
     waits = entry.state is DeliveryState.QUEUED and not in_flight
-    facts = _facts(entry) | {
+    fields = _fields(entry) | {
         "thread": entry.thread,
         "fault": entry.fault,
         "fault_count": entry.fault_count,
@@ -83,17 +88,17 @@ def show(store: Store, reference: str, flying: Collection[int] = ()) -> Delivery
         "claimed_by": entry.claimed_by,
         "only_by": entry.node,
         "behind": behind if waits else None,
-        "held": _held(gate) if waits and gate is not None else None,
+        "held": _hold(gate) if waits and gate is not None else None,
         "content": entry.content,
         "receipt": entry.receipt,
     }
-    return DeliveryDetailResponse.model_validate(facts)
+    return DeliveryDetailResponse.model_validate(fields)
 
 
 def resolve(store: Store, reference: str) -> int:
-    """The id of the delivery that a person means: its number, or how its notification's id begins.
+    """Returns the id of the delivery with this number, or whose notification's id begins so.
 
-    Raises Refused for what means none or several. Inside a transaction.
+    Raises RequestRefused if there is none, or several. Inside a transaction.
     """
     if reference.isascii() and reference.isdigit():
         if len(reference) > MAX_ID_DIGITS:
@@ -104,70 +109,76 @@ def resolve(store: Store, reference: str) -> int:
         raise RequestRefused(
             f"{reference} is no id of a delivery; write its number, or how its notification's id begins"
         )
-    found = store.delivery_queries.find_by_notification(text, limit=MAX_CANDIDATES + 1)
-    if not found:
+    matches = store.delivery_queries.find_by_notification(text, limit=MAX_CANDIDATES + 1)
+    if not matches:
         raise RequestRefused(f"there is no delivery of a notification {reference}", status=404)
-    if len(found) > 1:
-        named = ", ".join(f"{one} (to {destination})" for one, destination, _ in found[:MAX_CANDIDATES])
-        more = " and more" if len(found) > MAX_CANDIDATES else ""
+    if len(matches) > 1:
+        named = ", ".join(f"{id_} (to {destination})" for id_, destination, _ in matches[:MAX_CANDIDATES])
+        more = " and more" if len(matches) > MAX_CANDIDATES else ""
         raise RequestRefused(f"{reference} is ambiguous: it may be {named}{more}", status=409)
-    return found[0][0]
+    return matches[0][0]
 
 
 def apply(
     store: Store,
-    what: AdminAction,
+    action: AdminAction,
     references: Sequence[str],
     *,
     now: datetime,
     in_flight: Callable[[], Collection[int]],
 ) -> BulkResult:
-    """Retry or drop these; raises Refused, and then nothing has changed, when one of them names no delivery."""
+    """Retries or drops these deliveries.
+
+    Raises RequestRefused, and has changed nothing, if a reference names no delivery or several.
+    """
     with store.transaction(fenced=False):
         ids = list(dict.fromkeys(resolve(store, reference) for reference in references))
-        return _act(store, what, ids, now, in_flight)
+        return _apply_to_ids(store, action, ids, now, in_flight)
 
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What was done by one step of many; ``before`` is where the next begins, None when all is done."""
+    """Result of one batch. ``before`` is the next batch's upper bound of ids; None after the last batch."""
 
-    handled: BulkResult
+    result: BulkResult
     before: int | None
 
 
 def apply_to_batch(
     store: Store,
-    what: AdminAction,
-    wanted: DeliveryFilter,
+    action: AdminAction,
+    delivery_filter: DeliveryFilter,
     *,
     before: int | None,
     now: datetime,
     in_flight: Callable[[], Collection[int]],
 ) -> BatchResult:
-    """Retry or drop the next ones that are meant; again with what it returns, until that is None."""
-    states = ELIGIBLE_STATES[what] & (set(wanted.states) or ELIGIBLE_STATES[what])
+    """Retries or drops the next batch of matching deliveries.
+
+    Call it again with the returned ``before`` until that is None. Raises RequestRefused if the action applies to
+    none of the states in the filter.
+    """
+    states = ELIGIBLE_STATES[action] & (set(delivery_filter.states) or ELIGIBLE_STATES[action])
     if not states:
-        raise RequestRefused(f"{what} is for deliveries that are {_or(ELIGIBLE_STATES[what])}")
+        raise RequestRefused(f"{action} is for deliveries that are {_join_with_or(ELIGIBLE_STATES[action])}")
     with store.transaction(fenced=False):
-        ids = store.delivery_queries.ids(replace(wanted, states=tuple(states)), limit=MAX_BATCH, before=before)
-        handled = _act(store, what, ids, now, in_flight)
-    return BatchResult(handled, ids[-1] if len(ids) == MAX_BATCH else None)
+        ids = store.delivery_queries.ids(replace(delivery_filter, states=tuple(states)), limit=MAX_BATCH, before=before)
+        result = _apply_to_ids(store, action, ids, now, in_flight)
+    return BatchResult(result, ids[-1] if len(ids) == MAX_BATCH else None)
 
 
-def _act(
-    store: Store, what: AdminAction, ids: Sequence[int], now: datetime, in_flight: Callable[[], Collection[int]]
+def _apply_to_ids(
+    store: Store, action: AdminAction, ids: Sequence[int], now: datetime, in_flight: Callable[[], Collection[int]]
 ) -> BulkResult:
-    if what is AdminAction.RETRY:
+    if action is AdminAction.RETRY:
         return store.delivery_queries.retry(ids, now=now)
     return store.delivery_queries.drop(ids, now=now, in_flight=in_flight())
 
 
-def summarize(handled: Iterable[BulkResult]) -> BulkResponse:
-    """All that was done, in one answer."""
-    steps = list(handled)
-    changed = [one for step in steps for one in step.changed]
-    refused = [RefusedDelivery(id=one, reason=why) for step in steps for one, why in step.refused.items()]
+def summarize(batches: Sequence[BulkResult]) -> BulkResponse:
+    """Combines the results of all batches into one response."""
+    changed = [delivery_id for batch in batches for delivery_id in batch.changed]
+    refused = [RefusedDelivery(id=id_, reason=why) for batch in batches for id_, why in batch.refused.items()]
     return BulkResponse(
         count=len(changed),
         ids=tuple(sorted(changed)[:MAX_REPORTED_IDS]),
@@ -175,12 +186,12 @@ def summarize(handled: Iterable[BulkResult]) -> BulkResponse:
     )
 
 
-def _or(states: Iterable[DeliveryState]) -> str:
+def _join_with_or(states: Iterable[DeliveryState]) -> str:
     return " or ".join(sorted(states))
 
 
-def _held(gate: GateRow) -> HoldResponse | None:
-    """None where the destination takes what comes."""
+def _hold(gate: GateRow) -> HoldResponse | None:
+    """Returns None if nothing holds the destination back."""
     if gate.paused:
         return HoldResponse(state="paused", retry_at=None, last_error=gate.last_error)
     if gate.state == GateState.OPEN:
@@ -189,7 +200,7 @@ def _held(gate: GateRow) -> HoldResponse | None:
     return HoldResponse(state=gate.state, retry_at=None if disabled else gate.retry_at, last_error=gate.last_error)
 
 
-def _facts(entry: DeliveryRow) -> dict[str, object]:
+def _fields(entry: DeliveryRow) -> dict[str, object]:
     content = entry.content or {}
     queued = entry.state is DeliveryState.QUEUED
     return {

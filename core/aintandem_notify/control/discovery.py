@@ -1,8 +1,8 @@
-"""The file that tells the commands where a running agent is, and the token that it wants.
+"""The control file: tells the commands the address and the token of a running agent.
 
-One for each config, like its store. The agent keeps it locked while it runs, and the system lets go of the lock
-whatever the agent ends by: so a file that a killed agent has left is known by nobody holding it, and not by a
-process id that another process may have by now.
+Each config has one control file, as it has one store. The agent locks it while it runs, and the system releases
+the lock however the agent ends. An unlocked file is therefore a leftover; a process id would prove nothing, since
+another process may have it by now.
 """
 
 import os
@@ -17,12 +17,12 @@ from aintandem_notify.foundation.private_folders import make_folder
 
 try:
     import fcntl
-except ImportError:  # Windows: there the agent is asked, and what does not answer is taken for gone
+except ImportError:  # Windows: an agent that does not answer counts as ended
     fcntl = None  # type: ignore[assignment]
 
 
 class ControlEndpoint(BaseModel):
-    """Where an agent listens, what it wants to be told, and its process."""
+    """An agent's address, the bearer token that it requires, and its process id."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -32,19 +32,19 @@ class ControlEndpoint(BaseModel):
 
 
 class AlreadyRunning(Exception):
-    """Another agent with this config runs, and the file is its."""
+    """Another agent with this config runs and owns the file."""
 
 
 def control_file(config: Path) -> Path:
-    """Where the file of the agent with this config is. Raises StoreError for a user without a home."""
+    """Returns the path of the control file for this config. Raises StoreError for a user without a home."""
     return state_file(config, ".control.json")
 
 
 @contextmanager
-def publish_endpoint(path: Path, whereabouts: ControlEndpoint) -> Iterator[None]:
-    """The file, readable for this user only, for as long as the block lasts.
+def publish_endpoint(path: Path, endpoint: ControlEndpoint) -> Iterator[None]:
+    """Writes the file, readable for this user only, and removes it at the end of the block.
 
-    Raises OSError when it cannot be written, and HeldByAnother.
+    Raises OSError if it cannot be written, and AlreadyRunning.
     """
     if find_endpoint(path) is not None and fcntl is not None:
         raise AlreadyRunning
@@ -54,7 +54,7 @@ def publish_endpoint(path: Path, whereabouts: ControlEndpoint) -> Iterator[None]
     descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         try:
-            file.write(whereabouts.model_dump_json())
+            file.write(endpoint.model_dump_json())
             file.flush()
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,23 +66,23 @@ def publish_endpoint(path: Path, whereabouts: ControlEndpoint) -> Iterator[None]
             yield
         finally:
             with suppress(OSError):
-                if _is_at(file.fileno(), path):
+                if _is_file_at(file.fileno(), path):
                     path.unlink()
 
 
 def find_endpoint(path: Path) -> ControlEndpoint | None:
-    """Where the agent is; None when none has left a file, or one that has ended did."""
+    """Returns the endpoint of the running agent; None if there is no file, or only a leftover."""
     try:
         with path.open("rb") as file:
-            if fcntl is not None and _lock(file.fileno()):
+            if fcntl is not None and _has_no_owner(file.fileno()):
                 return None
             return ControlEndpoint.model_validate_json(file.read())
     except (FileNotFoundError, NotADirectoryError, ValidationError):
         return None
 
 
-def _lock(descriptor: int) -> bool:
-    """Whether nobody held the file; it is let go when the descriptor is closed."""
+def _has_no_owner(descriptor: int) -> bool:
+    """True if no agent held the lock. Takes it, until the descriptor is closed."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -90,6 +90,6 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether the open file is still the one that stands at ``path``."""
+def _is_file_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file is still the one at ``path``."""
     return os.path.samestat(os.fstat(descriptor), path.stat())

@@ -1,4 +1,7 @@
-"""Whether the agent does its work, as pure functions of what its parts say about themselves."""
+"""Decides whether the agent is healthy. Pure functions of the snapshots that its parts give.
+
+For the status, the health endpoints and the dead man's switch (``server``).
+"""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -8,21 +11,21 @@ from aintandem_notify.orchestrator import ConnectionState, ProjectStatus, Unwatc
 from aintandem_notify.store import StoreHealth
 
 STUCK_AFTER_S: Final = 30.0
-"""Seconds without an answer after which the store's thread counts as stuck; no transaction takes so long."""
+"""Seconds without an answer after which the store's thread counts as stuck. No transaction takes that long."""
 
 MAX_DISCONNECTED: Final = timedelta(minutes=5)
-"""How long a project may be without its link before that is more than a restart of the orchestrator."""
+"""Time that a project may be disconnected; longer than a restart of the orchestrator takes."""
 
 
 def store_trouble(store: StoreHealth) -> str | None:
-    """What keeps the store from its work; None when nothing does."""
+    """Returns the reason why the store does not work; None if it works."""
     if store.silent_s > STUCK_AFTER_S:
         return f"the store has not answered for {store.silent_s:.0f} s"
     return store.trouble
 
 
 def unconnected(projects: Iterable[ProjectStatus], *, lost_before: datetime) -> list[ProjectStatus]:
-    """Those without a link since before that moment, except those that the orchestrator does not know."""
+    """Returns the projects disconnected since ``lost_before`` or earlier, except those that are gone."""
     return [
         status
         for status in projects
@@ -36,7 +39,7 @@ def trouble(
     now: datetime,
     unwatched: UnwatchedProjects | None = None,
 ) -> str | None:
-    """Why somebody should look after the agent, in a sentence; None when all is well."""
+    """Returns the reason why a person should look after the agent, as a sentence; None if it is healthy."""
     if (problem := store_trouble(store)) is not None:
         return problem
     lost = unconnected(projects, lost_before=now - MAX_DISCONNECTED)
@@ -52,7 +55,7 @@ def trouble(
 
 
 def unwatched_text(unwatched: UnwatchedProjects) -> str:
-    """How many projects nobody watches, for people."""
+    """Returns a sentence with the number of projects that no agent watches."""
     return f"projects that no agent on the store has a place for: {unwatched.projects}"
 
 
@@ -62,10 +65,10 @@ def reason_not_to_ping(
     now: datetime,
     unwatched: UnwatchedProjects | None = None,
 ) -> str | None:
-    """Why no heartbeat should be sent; None when all is well.
+    """Returns the reason why the dead man's switch must not ping; None if it may.
 
-    Beyond ``trouble``, the first connection is waited for: an agent that is restarted again and again with its
-    orchestrator out of reach must not look well.
+    Stricter than ``trouble``: it also waits for the first connection. Otherwise an agent that restarts again and
+    again while its orchestrator is unreachable would look healthy.
     """
     if (problem := trouble(projects, store, now, unwatched)) is not None:
         return problem

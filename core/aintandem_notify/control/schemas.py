@@ -1,7 +1,7 @@
-"""What the control API answers, as values: made by the agent, read back by the commands. Times are aware UTC.
+"""The response bodies of the control API: built by the agent, parsed by the commands. Times are aware UTC.
 
-A text may hold the name of a file, which may hold bytes that are no text (lone surrogates, to Python). JSON has an
-escape for them that every reader but pydantic's takes, so both directions go through Python's own.
+A text may contain a file name with bytes that are no text; Python has lone surrogates for them. JSON can escape
+these, but pydantic's parser refuses the escapes. Both directions therefore use Python's own ``json``.
 """
 
 import json
@@ -16,17 +16,17 @@ from aintandem_notify.store import DeliveryState
 
 
 class ResponseModel(BaseModel):
-    """Base of all of them; fields that another version has beside ours are passed over."""
+    """Base of all responses. Ignores unknown fields, which another version may have added."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True, extra="ignore")
 
     def to_json(self, indent: int | None = None) -> str:
-        """As JSON that can be encoded and printed."""
+        """Returns JSON that can be encoded and printed."""
         return printable_json(self.model_dump(mode="json"), indent)
 
     @classmethod
     def from_json(cls, content: bytes) -> Self:
-        """What ``to_json`` made; raises ValueError (pydantic's is one) for anything else."""
+        """Parses the result of ``to_json``. Raises ValueError (pydantic's is one) for anything else."""
         try:
             return cls.model_validate(json.loads(content))
         except RecursionError:
@@ -34,12 +34,12 @@ class ResponseModel(BaseModel):
 
 
 def printable_json(value: object, indent: int | None = None) -> str:
-    """JSON values as JSON that can be encoded and printed."""
+    """Returns a JSON value as JSON that can be encoded and printed."""
     return escape_json(json.dumps(value, ensure_ascii=False, indent=indent))
 
 
 class ProjectResponse(ResponseModel):
-    """A watched project; as ``ProjectStatus``."""
+    """A watched project; fields as in ``ProjectStatus``."""
 
     id: str
     name: str
@@ -54,14 +54,14 @@ class ProjectResponse(ResponseModel):
 
 
 class UnwatchedResponse(ResponseModel):
-    """How many projects no agent on the store watches, for want of places, and since when.."""
+    """The number of projects that no agent on the store has capacity to watch, and since when."""
 
     projects: int
     since: datetime
 
 
 class PluginResponse(ResponseModel):
-    """A plugin instance; as ``InstanceStatus``."""
+    """A plugin instance; fields as in ``InstanceStatus``."""
 
     name: str
     state: str
@@ -73,16 +73,16 @@ class PluginResponse(ResponseModel):
 
 
 class PluginDetailResponse(PluginResponse):
-    """All about an instance: ``facts`` are the plugin's own, ``silence`` is why it gave none."""
+    """Everything about an instance. ``facts`` come from the plugin; ``silence`` is the reason if it gave none."""
 
     facts: dict[str, Any]
     silence: str | None
 
 
 class DestinationResponse(ResponseModel):
-    """A destination; as ``DestinationStatus``. ``state`` is None where no agent works on its queue.
+    """A destination; fields as in ``DestinationStatus``. ``state`` is None where no agent works on its queue.
 
-    ``oldest``: since when the oldest delivery waits. ``retry_at``: when it is tried again after trouble.
+    ``oldest``: time since which the oldest delivery waits. ``retry_at``: time of the next try after trouble.
     """
 
     name: str
@@ -94,16 +94,16 @@ class DestinationResponse(ResponseModel):
 
 
 class StoreResponse(ResponseModel):
-    """The store by its name, and what keeps it from its work (None: nothing)."""
+    """The store's name, and the reason why it does not work (None: it works)."""
 
     name: str
     trouble: str | None = None
 
 
 class PeerResponse(ResponseModel):
-    """Another agent on the same store. ``lost``: for so long silent that the others take over what it has.
+    """Another agent on the same store. ``lost``: its lease has ended, so that the others take over its work.
 
-    ``places``: how many projects it can watch; None where it knows of no limit.
+    ``places``: number of projects that it can watch; None if it knows of no limit.
     """
 
     name: str
@@ -115,7 +115,7 @@ class PeerResponse(ResponseModel):
 
 
 class AgentResponse(ResponseModel):
-    """The agent that runs. ``state`` is starting, running or stopping."""
+    """The running agent. ``state`` is starting, running or stopping."""
 
     version: str
     pid: int
@@ -125,11 +125,11 @@ class AgentResponse(ResponseModel):
 
 
 class StatusResponse(ResponseModel):
-    """All at a glance. ``agent`` is None when none runs; projects and plugins are known by one that runs only.
+    """The whole status. ``agent`` is None if none runs; only a running agent knows ``projects`` and ``plugins``.
 
-    ``trouble`` is why somebody should look after it, in a sentence; None when all is well. ``unwatched`` is
-    None where an agent watches each project. ``peers`` are the other agents that share the store, all of them when
-    ``agent`` is None.
+    ``trouble`` is a sentence with the reason why a person should look after the agent; None if it is well.
+    ``unwatched`` is None if every project has an agent. ``peers`` are the other agents on the store; all of them
+    if ``agent`` is None.
     """
 
     config: str
@@ -144,9 +144,9 @@ class StatusResponse(ResponseModel):
 
 
 class DeliveryResponse(ResponseModel):
-    """A delivery. ``due_at`` is when a queued one may be tried again, ``settled_at`` when another one ended.
+    """A delivery. ``due_at`` is the earliest next try of a queued one; ``settled_at`` is the end of any other.
 
-    ``title``, ``severity``, ``event`` and ``project`` are None when its notification is not kept any more.
+    ``title``, ``severity`` and ``project`` are None if its notification is no longer stored.
     """
 
     id: int
@@ -165,14 +165,14 @@ class DeliveryResponse(ResponseModel):
 
 
 class DeliveryPageResponse(ResponseModel):
-    """Some deliveries, newest first; ``next`` is where the next page begins, None when there is none."""
+    """Some deliveries, newest first. ``next`` is the ``before`` of the next page; None on the last page."""
 
     deliveries: tuple[DeliveryResponse, ...]
     next: int | None
 
 
 class HoldResponse(ResponseModel):
-    """What holds a destination back; ``retry_at`` is when it is tried again, None when that needs a person."""
+    """The state that holds a destination back. ``retry_at`` is its next try; None if only a person can end it."""
 
     state: str
     retry_at: datetime | None
@@ -180,11 +180,12 @@ class HoldResponse(ResponseModel):
 
 
 class DeliveryDetailResponse(DeliveryResponse):
-    """All about a delivery. ``content`` is its notification, ``receipt`` the last one of its thread there.
+    """Everything about a delivery.
 
-    ``fault`` is the plugin's exception that the last ``fault_count`` tries ended with, ``plain`` whether the next
-    (or the last) try is as plain text. One that waits may do so for its destination (``held``) or for an earlier
-    one of its run (``behind``). Of several agents ``claimed_by`` has it in hand; ``only_by`` alone can make it.
+    ``content`` is its notification, ``receipt`` the last one of its thread at the destination. ``fault`` is the
+    plugin's exception in each of the last ``fault_count`` tries. ``plain``: the next (or the last) try is as plain
+    text. A queued delivery may wait for its destination (``held``) or for an earlier delivery of its run
+    (``behind``). Where agents share the store, ``claimed_by`` is sending it, and only ``only_by`` can send it.
     """
 
     thread: str
@@ -201,14 +202,14 @@ class DeliveryDetailResponse(DeliveryResponse):
 
 
 class RefusedDelivery(ResponseModel):
-    """A delivery that was left alone, and why."""
+    """A delivery that was not changed, and the reason."""
 
     id: int
     reason: str
 
 
 class BulkResponse(ResponseModel):
-    """How many deliveries were changed, the ids of the first thousand, and some that were left alone."""
+    """Number of changed deliveries, the ids of the first thousand, and up to a thousand that were not changed."""
 
     count: int
     ids: tuple[int, ...]
@@ -216,13 +217,13 @@ class BulkResponse(ResponseModel):
 
 
 class DestinationChange(ResponseModel):
-    """A destination that was paused or resumed; ``changed`` is false when it stood so already."""
+    """A destination to pause or resume. ``changed`` is false if it was in that state already."""
 
     name: str
     changed: bool
 
 
 class PauseResponse(ResponseModel):
-    """The destinations that were named, in that order."""
+    """The result of a pause or resume: the destinations in the order of the request."""
 
     destinations: tuple[DestinationChange, ...]

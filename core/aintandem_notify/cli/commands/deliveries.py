@@ -66,7 +66,7 @@ def list_deliveries(
 
     wanted = filter_from_options(**where, states=states)
     with open_backend(config) as backend:
-        page = backend.page(wanted, most=limit, before=before)
+        page = backend.page(wanted, limit=limit, before=before)
     if as_json:
         show_json(page)
         return

@@ -1,1 +1,1 @@
-"""How commands reach an agent's state: the running agent's API, or the store where none runs."""
+"""Gives commands access to an agent's state: through its control API, or in its store where no agent runs."""

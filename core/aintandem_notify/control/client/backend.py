@@ -1,6 +1,6 @@
-"""How commands get at an agent's state: through the running agent, or in the store itself where none runs.
+"""Chooses how a command reaches an agent's state: over the running agent's control API, or in its store.
 
-The store has one owner. So whoever holds it is asked, and nobody opens it beside a running agent.
+A store has one owner. Commands therefore ask the running agent, and open the store only where no agent runs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,80 +42,86 @@ UNREACHABLE: Final = (
 
 
 class ControlBackend(Protocol):
-    """Where commands ask and act. Everything raises Refused, StoreError and HttpFailed, as sentences."""
+    """The operations of the commands. Each raises RequestRefused, StoreError or HttpFailed with a sentence."""
 
     def status(self) -> StatusResponse:
-        """All at a glance."""
+        """Returns the state of the agent, its projects, plugins, destinations and store."""
         ...
 
     def plugin(self, name: str) -> PluginDetailResponse:
-        """All about a plugin instance; refused where no agent runs."""
+        """Returns everything about a plugin instance. Raises RequestRefused where no agent runs."""
         ...
 
-    def page(self, wanted: DeliveryFilter, *, most: int, before: int | None) -> DeliveryPageResponse:
-        """The newest deliveries that are meant, before the id ``before``."""
+    def page(self, delivery_filter: DeliveryFilter, *, limit: int, before: int | None) -> DeliveryPageResponse:
+        """Returns up to ``limit`` matching deliveries with an id below ``before``, the newest first."""
         ...
 
     def show(self, reference: str) -> DeliveryDetailResponse:
-        """All about one delivery."""
+        """Returns everything about one delivery."""
         ...
 
-    def apply(self, what: AdminAction, references: Sequence[str]) -> BulkResponse:
-        """Retry or drop these."""
+    def apply(self, action: AdminAction, references: Sequence[str]) -> BulkResponse:
+        """Retries or drops these deliveries."""
         ...
 
-    def apply_to_all(self, what: AdminAction, wanted: DeliveryFilter) -> BulkResponse:
-        """Retry or drop all that are meant."""
+    def apply_to_all(self, action: AdminAction, delivery_filter: DeliveryFilter) -> BulkResponse:
+        """Retries or drops all matching deliveries."""
         ...
 
     def set_paused(self, names: Sequence[str], *, paused: bool) -> PauseResponse:
-        """Pause or resume these destinations; refused, and then nothing has changed, when one is unknown."""
+        """Pauses or resumes these destinations.
+
+        Raises RequestRefused, and has changed nothing, if one of them is unknown.
+        """
         ...
 
 
 @contextmanager
 def open_backend(config: Path, clock: Clock | None = None) -> Iterator[ControlBackend]:
-    """The agent with this config if it runs, else its store, which is held for as long as the block lasts.
+    """Yields a backend for the agent with this config if it runs, else for its store, open during the block.
 
-    Raises Refused when neither can be had, and ConfigError and StoreError.
+    Raises RequestRefused if neither can be reached, ConfigError and StoreError.
     """
-    whereabouts = find_endpoint(control_file(config))
-    if whereabouts is not None:
-        yield RemoteBackend(whereabouts)
+    endpoint = find_endpoint(control_file(config))
+    if endpoint is not None:
+        yield RemoteBackend(endpoint)
         return
-    at_rest = load_offline_config(config)
-    with raise_keyboard_interrupt(), _stored(at_rest) as store:
-        yield OfflineBackend(config, store, at_rest.instances, clock or SystemClock())
+    offline_config = load_offline_config(config)
+    with raise_keyboard_interrupt(), _open_store(offline_config) as store:
+        yield OfflineBackend(config, store, offline_config.instances, clock or SystemClock())
 
 
 def check_health(config: Path, path: str) -> str | None:
-    """What the running agent complains of at ``/healthz`` or ``/readyz``; raises Refused if none runs."""
-    whereabouts = find_endpoint(control_file(config))
-    if whereabouts is None:
+    """Returns the reason that the running agent gives at ``/healthz`` or ``/readyz``; None if it is well.
+
+    Raises RequestRefused if no agent runs.
+    """
+    endpoint = find_endpoint(control_file(config))
+    if endpoint is None:
         raise RequestRefused("no agent runs with this config, or its control API is off", status=503)
-    return RemoteBackend(whereabouts).health(path)
+    return RemoteBackend(endpoint).health(path)
 
 
 def status_without_store(config: Path, reason: str) -> StatusResponse:
-    """The status where there is not even a store."""
+    """Returns the status where there is neither an agent nor a store."""
     return StatusResponse(config=str(config.absolute()), agent=None, trouble=reason, store=None)
 
 
-def _stored(at_rest: OfflineConfig) -> AbstractContextManager[Store]:
-    if at_rest.store is None:
+def _open_store(offline_config: OfflineConfig) -> AbstractContextManager[Store]:
+    if offline_config.store is None:
         raise NoStore(SIMULATOR_STORES_NOTHING)
-    if not store_exists(at_rest.store):
-        aside = latest_quarantined_name(at_rest.store)
+    if not store_exists(offline_config.store):
+        aside = latest_quarantined_name(offline_config.store)
         raise NoStore(NO_STORE_YET if aside is None else STORE_SET_ASIDE.format(aside))
     try:
-        # Only an agent may begin anew: who merely asks takes nothing out of its place.
-        return closing(Store(at_rest.store, quarantines_damaged=False))
+        # Only an agent may set a damaged store aside; a command moves no files.
+        return closing(Store(offline_config.store, quarantines_damaged=False))
     except StoreInUse:
         raise RequestRefused(UNREACHABLE, status=503) from None
 
 
 class NoStore(RequestRefused):
-    """There is nothing to look into."""
+    """There is no store to open."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, status=404)

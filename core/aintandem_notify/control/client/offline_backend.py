@@ -1,4 +1,4 @@
-"""The backend where no agent runs: the same answers, out of the store itself."""
+"""The backend where no agent runs: gives the same responses from the store alone."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,7 +31,7 @@ NO_AGENT: Final = "no agent runs with this config"
 
 
 class OfflineBackend:
-    """As ``ControlBackend`` says; ``instances`` are the plugin instances of the config."""
+    """Implements ``backend.ControlBackend``. ``instances`` are the names of the config's plugin instances."""
 
     def __init__(self, config: Path, store: Store, instances: Sequence[str], clock: Clock) -> None:
         self._config = config
@@ -40,56 +40,58 @@ class OfflineBackend:
         self._clock = clock
 
     def status(self) -> StatusResponse:
-        """What waits, and what holds it back."""
+        """Returns the queues and the gates that hold them back."""
         with self._store.transaction(purpose=TransactionPurpose.READ, fenced=False):
             queues = self._store.outbox.queues()
             names = dict.fromkeys([*self._instances, *queues])
-            found = {name: self._gate(name) for name in names}
+            destination_gates = {name: self._gate(name) for name in names}
             peers = peers_of(self._store, self._clock.now())
         return StatusResponse(
             config=str(self._config.absolute()),
             agent=None,
             trouble=NO_AGENT,
             destinations=tuple(
-                _destination(name, found[name], queues.get(name), configured=name in self._instances)
+                _destination(name, destination_gates[name], queues.get(name), configured=name in self._instances)
                 for name in names
-                if name in queues or found[name] != Gate()
+                if name in queues or destination_gates[name] != Gate()
             ),
             store=StoreResponse(name=self._store.name),
             peers=peers,
         )
 
     def plugin(self, name: str) -> PluginDetailResponse:  # noqa: ARG002  # as the running agent is asked
-        """Only an agent that runs has plugins to ask."""
+        """Raises RequestRefused: only a running agent has plugins to ask."""
         raise RequestRefused(
             f"{NO_AGENT}, so no plugin can be asked; `plugins list CONFIG` sets them up", status=503
         )
 
-    def page(self, wanted: DeliveryFilter, *, most: int, before: int | None) -> DeliveryPageResponse:
-        """The newest deliveries that are meant, before the id ``before``."""
-        return deliveries.page(self._store, wanted, most=most, before=before)
+    def page(self, delivery_filter: DeliveryFilter, *, limit: int, before: int | None) -> DeliveryPageResponse:
+        """Returns up to ``limit`` matching deliveries with an id below ``before``, the newest first."""
+        return deliveries.page(self._store, delivery_filter, limit=limit, before=before)
 
     def show(self, reference: str) -> DeliveryDetailResponse:
-        """All about one delivery."""
+        """Returns everything about one delivery."""
         return deliveries.show(self._store, reference)
 
-    def apply(self, what: AdminAction, references: Sequence[str]) -> BulkResponse:
-        """Retry or drop these; what is queued goes out when an agent runs."""
+    def apply(self, action: AdminAction, references: Sequence[str]) -> BulkResponse:
+        """Retries or drops these deliveries. Queued ones are sent once an agent runs."""
         now = self._clock.now()
-        return deliveries.summarize([deliveries.apply(self._store, what, references, now=now, in_flight=tuple)])
+        return deliveries.summarize([deliveries.apply(self._store, action, references, now=now, in_flight=tuple)])
 
-    def apply_to_all(self, what: AdminAction, wanted: DeliveryFilter) -> BulkResponse:
-        """Retry or drop all that are meant."""
+    def apply_to_all(self, action: AdminAction, delivery_filter: DeliveryFilter) -> BulkResponse:
+        """Retries or drops all matching deliveries."""
         now, before = self._clock.now(), None
-        steps: list[BulkResult] = []
+        batches: list[BulkResult] = []
         while True:
-            portion = deliveries.apply_to_batch(self._store, what, wanted, before=before, now=now, in_flight=tuple)
-            steps.append(portion.handled)
-            if (before := portion.before) is None:
-                return deliveries.summarize(steps)
+            batch = deliveries.apply_to_batch(
+                self._store, action, delivery_filter, before=before, now=now, in_flight=tuple
+            )
+            batches.append(batch.result)
+            if (before := batch.before) is None:
+                return deliveries.summarize(batches)
 
     def set_paused(self, names: Sequence[str], *, paused: bool) -> PauseResponse:
-        """Pause or resume these destinations, for when an agent runs."""
+        """Pauses or resumes these destinations; takes effect once an agent runs."""
         step: Callable[[Gate], Gate] = gates.pause if paused else gates.resume
         if unknown := [name for name in names if name not in self._instances]:
             known = ", ".join(self._instances) or "none"
@@ -104,7 +106,7 @@ class OfflineBackend:
             )
 
     def _change(self, name: str, step: Callable[[Gate], Gate]) -> bool:
-        # Where several agents share the store, for all settings that are known; a new one looks at those.
+        # A shared store has a gate for each variant of the settings; a new variant copies a pause from them.
         variants = self._store.gates.variants(name) or [""]
         changed = [variant for variant in variants if self._change_variant(name, variant, step)]
         return bool(changed)
@@ -115,14 +117,14 @@ class OfflineBackend:
         after = step(before)
         if after != before:
             row = to_row(after, 0.0, self._clock.now())
-            kept = replace(row, settings=stored.settings if stored else None)
-            self._store.gates.write(name, kept, variant)
+            row_to_store = replace(row, settings=stored.settings if stored else None)
+            self._store.gates.write(name, row_to_store, variant)
         return after != before
 
     def _gate(self, name: str) -> Gate:
         rows = [self._store.gates.read(name, variant) for variant in self._store.gates.variants(name)]
-        found = [from_row(row, 0.0, self._clock.now()) for row in rows if row is not None]
-        return min(found, key=lambda gate: gate.is_flowing, default=Gate())
+        stored_gates = [from_row(row, 0.0, self._clock.now()) for row in rows if row is not None]
+        return min(stored_gates, key=lambda gate: gate.is_flowing, default=Gate())
 
 
 def _destination(name: str, gate: Gate, queue: QueueSummary | None, *, configured: bool) -> DestinationResponse:

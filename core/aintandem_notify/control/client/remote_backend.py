@@ -1,4 +1,4 @@
-"""The backend of a running agent: each question is a request to its control API."""
+"""The backend of a running agent: sends each operation as a request to its control API."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -24,100 +24,106 @@ from aintandem_notify.http_client import HttpAnswer, HttpClient
 from aintandem_notify.store import DeliveryFilter
 
 ANSWER_TIMEOUT_S: Final = 30.0
-"""Seconds that an answer may take; to change 100,000 deliveries takes some of them."""
-MOST_ANSWER: Final = 32 * 2**20
+"""Seconds that a response may take. A change of 100,000 deliveries takes several."""
+MAX_RESPONSE_BYTES: Final = 32 * 2**20
 
-V = TypeVar("V", bound=ResponseModel)
+R = TypeVar("R", bound=ResponseModel)
 
 
 class RemoteBackend:
-    """As ``ControlBackend`` says."""
+    """Implements ``backend.ControlBackend``."""
 
-    def __init__(self, whereabouts: ControlEndpoint) -> None:
-        self._whereabouts = whereabouts
+    def __init__(self, endpoint: ControlEndpoint) -> None:
+        self._endpoint = endpoint
 
     def status(self) -> StatusResponse:
-        """All at a glance."""
-        return self._ask(StatusResponse, "GET", "/status")
+        """Returns the state of the agent, its projects, plugins, destinations and store."""
+        return self._call(StatusResponse, "GET", "/status")
 
     def plugin(self, name: str) -> PluginDetailResponse:
-        """All about a plugin instance."""
-        return self._ask(PluginDetailResponse, "GET", f"/plugins/{quote(name, safe='')}")
+        """Returns everything about a plugin instance."""
+        return self._call(PluginDetailResponse, "GET", f"/plugins/{quote(name, safe='')}")
 
-    def page(self, wanted: DeliveryFilter, *, most: int, before: int | None) -> DeliveryPageResponse:
-        """The newest deliveries that are meant, before the id ``before``."""
-        query = _filter(wanted) | {"limit": str(most)} | ({} if before is None else {"before": str(before)})
-        return self._ask(DeliveryPageResponse, "GET", f"/deliveries?{urlencode(query)}")
+    def page(self, delivery_filter: DeliveryFilter, *, limit: int, before: int | None) -> DeliveryPageResponse:
+        """Returns up to ``limit`` matching deliveries with an id below ``before``, the newest first."""
+        query = (
+            _filter_fields(delivery_filter)
+            | {"limit": str(limit)}
+            | ({} if before is None else {"before": str(before)})
+        )
+        return self._call(DeliveryPageResponse, "GET", f"/deliveries?{urlencode(query)}")
 
     def show(self, reference: str) -> DeliveryDetailResponse:
-        """All about one delivery."""
-        return self._ask(DeliveryDetailResponse, "GET", f"/deliveries/{quote(reference, safe='')}")
+        """Returns everything about one delivery."""
+        return self._call(DeliveryDetailResponse, "GET", f"/deliveries/{quote(reference, safe='')}")
 
-    def apply(self, what: AdminAction, references: Sequence[str]) -> BulkResponse:
-        """Retry or drop these."""
-        return self._ask(BulkResponse, "POST", f"/deliveries/{what}", {"ids": list(references)})
+    def apply(self, action: AdminAction, references: Sequence[str]) -> BulkResponse:
+        """Retries or drops these deliveries."""
+        return self._call(BulkResponse, "POST", f"/deliveries/{action}", {"ids": list(references)})
 
-    def apply_to_all(self, what: AdminAction, wanted: DeliveryFilter) -> BulkResponse:
-        """Retry or drop all that are meant."""
-        return self._ask(BulkResponse, "POST", f"/deliveries/{what}", _filter(wanted))
+    def apply_to_all(self, action: AdminAction, delivery_filter: DeliveryFilter) -> BulkResponse:
+        """Retries or drops all matching deliveries."""
+        return self._call(BulkResponse, "POST", f"/deliveries/{action}", _filter_fields(delivery_filter))
 
     def set_paused(self, names: Sequence[str], *, paused: bool) -> PauseResponse:
-        """Pause or resume these destinations."""
+        """Pauses or resumes these destinations."""
         path = f"/destinations/{'pause' if paused else 'resume'}"
-        return self._ask(PauseResponse, "POST", path, {"names": list(names)})
+        return self._call(PauseResponse, "POST", path, {"names": list(names)})
 
     def health(self, path: str) -> str | None:
-        """What ``/healthz`` or ``/readyz`` complain of; None when all is well."""
-        reason: str | None = _parsed(self._request("GET", path, None)).get("reason")
+        """Returns the reason that ``/healthz`` or ``/readyz`` gives; None if the agent is well."""
+        reason: str | None = _json_object(self._request("GET", path, None)).get("reason")
         return reason
 
-    def _ask(self, kind: type[V], method: str, path: str, body: Mapping[str, Any] | None = None) -> V:
-        answer = self._request(method, path, body)
-        if answer.status != 200:
-            raise RequestRefused(str(_parsed(answer).get("error", f"HTTP {answer.status}")), status=answer.status)
+    def _call(self, kind: type[R], method: str, path: str, body: Mapping[str, Any] | None = None) -> R:
+        response = self._request(method, path, body)
+        if response.status != 200:
+            raise RequestRefused(
+                str(_json_object(response).get("error", f"HTTP {response.status}")), status=response.status
+            )
         try:
-            return kind.from_json(answer.body)
+            return kind.from_json(response.body)
         except ValueError:
             raise RequestRefused(
                 "the agent answers in a way that this version does not understand", status=502
             ) from None
 
     def _request(self, method: str, path: str, body: Mapping[str, Any] | None) -> HttpAnswer:
-        where = self._whereabouts
+        endpoint = self._endpoint
 
         async def send() -> HttpAnswer:
             async with HttpClient() as http:
                 return await http.request(
                     method,
-                    where.address + path,
-                    headers={"Authorization": f"Bearer {where.token}"},
+                    endpoint.address + path,
+                    headers={"Authorization": f"Bearer {endpoint.token}"},
                     json=body,
                     timeout=ANSWER_TIMEOUT_S,
-                    max_body=MOST_ANSWER,
+                    max_body=MAX_RESPONSE_BYTES,
                 )
 
         try:
             return trio.run(send)
         except HttpFailed as error:
+            address, pid = endpoint.address, endpoint.pid
             raise RequestRefused(
-                f"an agent runs (process {where.pid}) but does not answer at {where.address}: {error.reason}",
-                status=503,
+                f"an agent runs (process {pid}) but does not answer at {address}: {error.reason}", status=503
             ) from None
 
 
-def _filter(wanted: DeliveryFilter) -> dict[str, str]:
+def _filter_fields(delivery_filter: DeliveryFilter) -> dict[str, str]:
     fields = {
-        "destination": wanted.destination,
-        "state": ",".join(wanted.states) or None,
-        "since": None if wanted.since is None else wanted.since.isoformat(),
-        "until": None if wanted.until is None else wanted.until.isoformat(),
+        "destination": delivery_filter.destination,
+        "state": ",".join(delivery_filter.states) or None,
+        "since": None if delivery_filter.since is None else delivery_filter.since.isoformat(),
+        "until": None if delivery_filter.until is None else delivery_filter.until.isoformat(),
     }
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _parsed(answer: HttpAnswer) -> Mapping[str, Any]:
+def _json_object(response: HttpAnswer) -> Mapping[str, Any]:
     try:
-        found = read_json(answer.body, strict=False)
+        value = read_json(response.body, strict=False)
     except ValueError:
-        found = None
-    return found if isinstance(found, dict) else {}
+        value = None
+    return value if isinstance(value, dict) else {}

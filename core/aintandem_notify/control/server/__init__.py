@@ -1,1 +1,1 @@
-"""The control API in the agent: its endpoints, who may ask them, and the ping that shows the agent's life."""
+"""The agent's side of the control API: its endpoints and their authorization, and the dead man's switch."""

@@ -1,4 +1,4 @@
-"""What the control API sees of a running agent and may do to it: snapshots and functions, handed in."""
+"""The control API's view of a running agent: snapshots to read and functions to call, passed in by the agent."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from aintandem_notify.store import Storage, StoreLiveness
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentAccess:
-    """``in_flight`` is asked in the store's thread, where no claim is made at the same time.
+    """Snapshots and functions of a running agent.
 
-    ``destinations`` raises StoreError. ``pause`` and ``resume`` tell whether anything changed, and raise
-    StoreError, and LookupError for a name that is not ``pausable``. ``diagnose`` asks a plugin instance and raises
-    whatever that raises.
+    Call ``in_flight`` in the store's thread, where no claim happens at the same time. ``destinations`` raises
+    StoreError. ``pause`` and ``resume`` return whether anything changed; they raise StoreError, and LookupError
+    for a name that is not ``pausable``. ``diagnose`` calls a plugin instance and lets its exceptions through.
     """
 
     config: Path

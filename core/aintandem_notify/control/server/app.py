@@ -1,4 +1,7 @@
-"""The endpoints of the control API, as an ASGI application. Every error is JSON: ``{"error": one sentence}``."""
+"""The endpoints of the control API, as an ASGI application. Errors are JSON: ``{"error": "<a sentence>"}``.
+
+``auth`` authorizes a request, ``request_parsing`` reads it, ``control.deliveries`` and ``access`` do the work.
+"""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -51,17 +54,17 @@ Endpoint = Callable[[Request], Awaitable[ResponseModel]]
 _WORDS: Final = {404: "there is nothing at {path}", 405: "{path} does not take {method}"}
 
 _QUERIES: Final = {"/deliveries": PAGE_KEYS}
-"""What may stand in the query; nothing at the other paths."""
+"""The keys that a path's query may have; other paths take none."""
 
 
 def build_app(access: AgentAccess, *, token: str, address: str) -> ASGIApp:
-    """The application; ``address`` is where it is served, for the status."""
-    api = _Api(access, address)
+    """Returns the application. ``address`` is the URL at which it is served; the status shows it."""
+    api = _ControlApi(access, address)
     routes = [
         Route("/healthz", partial(_health, lambda: liveness(access))),
         Route("/readyz", partial(_health, lambda: readiness(access, access.clock.now()))),
         *(
-            Route(path, _answering(endpoint, _QUERIES.get(path, frozenset())), methods=[method])
+            Route(path, _with_checked_query(endpoint, _QUERIES.get(path, frozenset())), methods=[method])
             for method, path, endpoint in (
                 ("GET", "/status", api.status),
                 ("GET", "/plugins/{name:path}", api.plugin),
@@ -74,15 +77,20 @@ def build_app(access: AgentAccess, *, token: str, address: str) -> ASGIApp:
             )
         ),
     ]
-    handlers = {RequestRefused: _refused, StoreError: _store_error, HTTPException: _no_route, Exception: _fault}
-    return _guarded(Starlette(routes=routes, exception_handlers=handlers), token)
+    handlers = {
+        RequestRefused: _on_refused,
+        StoreError: _on_store_error,
+        HTTPException: _on_http_exception,
+        Exception: _on_exception,
+    }
+    return _require_authorization(Starlette(routes=routes, exception_handlers=handlers), token)
 
 
-class _Json(Response):
+class _JsonResponse(Response):
     media_type = "application/json"
 
 
-class _Api:
+class _ControlApi:
     """The endpoints that need the token."""
 
     def __init__(self, access: AgentAccess, address: str) -> None:
@@ -99,113 +107,118 @@ class _Api:
 
     async def page(self, request: Request) -> DeliveryPageResponse:
         """GET /deliveries?destination=&state=&since=&until=&limit=&before="""
-        wanted, (most, before) = filter_from_query(request.query_params), page_bounds(request.query_params)
-        return await self._access.storage.run(partial(deliveries.page, wanted=wanted, most=most, before=before))
+        delivery_filter, (limit, before) = (
+            filter_from_query(request.query_params),
+            page_bounds(request.query_params),
+        )
+        return await self._access.storage.run(
+            partial(deliveries.page, delivery_filter=delivery_filter, limit=limit, before=before)
+        )
 
     async def show(self, request: Request) -> DeliveryDetailResponse:
         """GET /deliveries/{id}"""
         reference, access = request.path_params["id"], self._access
         return await access.storage.run(lambda store: deliveries.show(store, reference, access.in_flight()))
 
-    async def apply(self, what: AdminAction, request: Request) -> BulkResponse:
+    async def apply(self, action: AdminAction, request: Request) -> BulkResponse:
         """POST /deliveries/retry and /deliveries/drop, with ids or a filter"""
         body = await read_json_object(request)
         references, access = references_from_body(body), self._access
         now = access.clock.now()
         if references is not None:
-            handled = [
+            results = [
                 await access.storage.run(
                     partial(
-                        deliveries.apply, what=what, references=references, now=now, in_flight=access.in_flight
+                        deliveries.apply, action=action, references=references, now=now, in_flight=access.in_flight
                     )
                 )
             ]
         else:
-            handled = await self._apply_to_all(what, body)
-        access.wake({name for step in handled for name in step.destinations})
-        done = deliveries.summarize(handled)
-        _log.info("deliveries changed by hand", act=what.value, count=done.count)
-        return done
+            results = await self._apply_to_all(action, body)
+        access.wake({name for batch in results for name in batch.destinations})
+        response = deliveries.summarize(results)
+        _log.info("deliveries changed by hand", act=action.value, count=response.count)
+        return response
 
-    async def _apply_to_all(self, what: AdminAction, body: dict[str, object]) -> "list[BulkResult]":
-        """Step by step, so that the agent's own work goes on in between."""
-        wanted, access = filter_from_body(body), self._access
+    async def _apply_to_all(self, action: AdminAction, body: dict[str, object]) -> "list[BulkResult]":
+        """Works in batches, so that the agent's own work goes on in between."""
+        delivery_filter, access = filter_from_body(body), self._access
         now = access.clock.now()
-        steps: list[BulkResult] = []
+        batches: list[BulkResult] = []
         before: int | None = None
         while True:
             step = partial(
                 deliveries.apply_to_batch,
-                what=what,
-                wanted=wanted,
+                action=action,
+                delivery_filter=delivery_filter,
                 before=before,
                 now=now,
                 in_flight=access.in_flight,
             )
-            portion = await access.storage.run(step)
-            steps.append(portion.handled)
-            if (before := portion.before) is None:
-                return steps
+            batch = await access.storage.run(step)
+            batches.append(batch.result)
+            if (before := batch.before) is None:
+                return batches
 
-    async def set_paused(self, how: Callable[[str], Awaitable[bool]], request: Request) -> PauseResponse:
+    async def set_paused(self, change: Callable[[str], Awaitable[bool]], request: Request) -> PauseResponse:
         """POST /destinations/pause and /resume, with names"""
         names = names_from_body(await read_json_object(request))
         if unknown := [name for name in names if name not in self._access.pausable()]:
             raise self._no_destination(*unknown)
-        turned: list[DestinationChange] = []
+        changes: list[DestinationChange] = []
         for name in dict.fromkeys(names):
             try:
-                turned.append(DestinationChange(name=name, changed=await how(name)))
+                changes.append(DestinationChange(name=name, changed=await change(name)))
             except LookupError:  # a reload has taken it away meanwhile
                 raise self._no_destination(name) from None
-        return PauseResponse(destinations=tuple(turned))
+        return PauseResponse(destinations=tuple(changes))
 
     def _no_destination(self, *names: str) -> RequestRefused:
         known = ", ".join(self._access.pausable()) or "none"
         return RequestRefused(f"there is no destination {', '.join(names)}; there are: {known}", status=404)
 
 
-def _answering(endpoint: Endpoint, query: frozenset[str]) -> Callable[[Request], Awaitable[Response]]:
-    """``query``: the keys that the endpoint takes there."""
+def _with_checked_query(endpoint: Endpoint, query: frozenset[str]) -> Callable[[Request], Awaitable[Response]]:
+    """Returns a handler that refuses keys outside ``query`` and sends the endpoint's response as JSON."""
 
     async def respond(request: Request) -> Response:
         check_query(request, query)
         answer = await endpoint(request)
-        return _Json(answer.to_json())
+        return _JsonResponse(answer.to_json())
 
     return respond
 
 
 async def _health(problem: Callable[[], str | None], _request: Request) -> Response:
-    found = problem()
-    return _Json(printable_json({"ok": found is None, "reason": found}), 200 if found is None else 503)
+    reason = problem()
+    return _JsonResponse(printable_json({"ok": reason is None, "reason": reason}), 200 if reason is None else 503)
 
 
 def _error(sentence: str, status: int) -> Response:
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-    return _Json(printable_json({"error": log.redact(sentence)}), status, headers)
+    return _JsonResponse(printable_json({"error": log.redact(sentence)}), status, headers)
 
 
-async def _refused(_request: Request, error: Exception) -> Response:
+async def _on_refused(_request: Request, error: Exception) -> Response:
     return _error(str(error), error.status if isinstance(error, RequestRefused) else 400)
 
 
-async def _store_error(_request: Request, error: Exception) -> Response:
+async def _on_store_error(_request: Request, error: Exception) -> Response:
     return _error(str(error), 503)
 
 
-async def _no_route(request: Request, error: Exception) -> Response:
+async def _on_http_exception(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 400
     words = _WORDS.get(status, "this cannot be answered")
     return _error(words.format(path=request.url.path, method=request.method), status)
 
 
-async def _fault(_request: Request, _error_raised: Exception) -> Response:
+async def _on_exception(_request: Request, _error_raised: Exception) -> Response:
     return _error("the agent could not answer; its log says why", 500)
 
 
-def _guarded(app: ASGIApp, token: str) -> ASGIApp:
-    """``app`` behind its guard: what is refused never gets to it."""
+def _require_authorization(app: ASGIApp, token: str) -> ASGIApp:
+    """Wraps ``app`` so that only authorized requests reach it."""
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -1,4 +1,4 @@
-"""Pings an address while all is well, so that somebody notices when the agent itself is gone."""
+"""Pings ``[agent] heartbeat_url`` while the agent is healthy, so that a monitor notices when the pings stop."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,7 +18,7 @@ _log = log.get_logger(__name__)
 
 
 class DeadMansSwitch:
-    """Sends the pings and tells of what changes; made by ``open_dead_mans_switch``."""
+    """Sends the pings and logs when they stop, fail and resume. Made by ``open_dead_mans_switch``."""
 
     def __init__(
         self, settings: Callable[[], AgentConfig], trouble: Callable[[], str | None], http: HttpClient
@@ -30,7 +30,7 @@ class DeadMansSwitch:
         self._failed = False
 
     async def ping_forever(self) -> Never:
-        """A ping each interval; the settings are looked up each time, so a reload counts from the next."""
+        """Pings once per interval. Reads the settings before each ping, so that a reload takes effect."""
         while True:
             started_at = trio.current_time()
             settings = self._settings()
@@ -39,7 +39,7 @@ class DeadMansSwitch:
             await trio.sleep_until(started_at + settings.heartbeat_interval)
 
     async def ping_if_well(self, url: Secret) -> None:
-        """Ping if all is well."""
+        """Pings ``url`` unless the agent has trouble."""
         trouble = self._trouble()
         if trouble is not None and not self._stopped:
             _log.warning("no heartbeats until all is well again", reason=trouble)
@@ -50,12 +50,12 @@ class DeadMansSwitch:
             self._log_change(await self._ping(url))
 
     async def _ping(self, url: Secret) -> str | None:
-        """What went wrong; None when it arrived."""
+        """Returns the reason why the ping failed; None if it succeeded."""
         try:
-            answer = await self._http.get(url.reveal(), timeout=TIMEOUT_S, need_body=False)
+            response = await self._http.get(url.reveal(), timeout=TIMEOUT_S, need_body=False)
         except HttpFailed as error:
             return error.reason
-        return None if 200 <= answer.status < 300 else f"HTTP {answer.status}"
+        return None if 200 <= response.status < 300 else f"HTTP {response.status}"
 
     def _log_change(self, failure: str | None) -> None:
         if failure is not None and not self._failed:
@@ -69,7 +69,7 @@ class DeadMansSwitch:
 async def open_dead_mans_switch(
     settings: Callable[[], AgentConfig], *, trouble: Callable[[], str | None], http: HttpClient
 ) -> AsyncIterator[None]:
-    """Pings within the block; ``trouble`` tells why there should be none, None when all is well."""
+    """Pings during the block. ``trouble`` returns the reason not to ping; None if the agent is healthy."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(DeadMansSwitch(settings, trouble, http).ping_forever)
         yield

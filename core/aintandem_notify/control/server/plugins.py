@@ -1,4 +1,4 @@
-"""A plugin instance in detail: where it stands, and what it says of itself."""
+"""One plugin instance in detail: its state, and the facts that its ``diagnostics`` hook returns."""
 
 from typing import Any, Final
 
@@ -10,20 +10,24 @@ from aintandem_notify.control.server.access import AgentAccess
 from aintandem_notify.log import describe_error, redact_values
 
 ANSWER_TIMEOUT_S: Final = 10.0
-"""Seconds that a plugin may take for its answer; whoever asks waits for it."""
+"""Seconds that a plugin's ``diagnostics`` may take; the client of the API waits for it."""
 
 
 async def plugin_detail(access: AgentAccess, name: str) -> PluginDetailResponse:
-    """Where the instance stands, and what its ``diagnostics`` give; raises Refused for one that is not there."""
-    found = {one.name: one for one in access.plugins()}
-    if name not in found:
-        raise RequestRefused(f"there is no instance {name}; there are: {', '.join(found) or 'none'}", status=404)
+    """Returns the instance's state and facts. Raises RequestRefused if there is no such instance."""
+    instances = {instance.name: instance for instance in access.plugins()}
+    if name not in instances:
+        raise RequestRefused(
+            f"there is no instance {name}; there are: {', '.join(instances) or 'none'}", status=404
+        )
     facts: dict[str, Any] = {}
     silence: str | None = f"its plugin has not answered within {ANSWER_TIMEOUT_S:.0f} s"
     with trio.move_on_after(ANSWER_TIMEOUT_S):
         try:
             facts = redact_values(dict(await access.diagnose(name)))
             silence = None
-        except Exception as error:  # noqa: BLE001  # whatever the plugin raises is the answer
+        except Exception as error:  # noqa: BLE001  # the plugin's exception is the result
             silence = describe_error(error)
-    return PluginDetailResponse(**dict(PluginResponse.model_validate(found[name])), facts=facts, silence=silence)
+    return PluginDetailResponse(
+        **dict(PluginResponse.model_validate(instances[name])), facts=facts, silence=silence
+    )

@@ -1,4 +1,7 @@
-"""One request as the endpoints see it: checked values out of its path, query and body; Refused for wrong ones."""
+"""Parses a request's query and body into checked values. Raises RequestRefused for wrong ones.
+
+For ``app``; the results are arguments of ``control.deliveries``.
+"""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -13,67 +16,70 @@ from aintandem_notify.foundation.untrusted_json import read_json
 from aintandem_notify.store import DeliveryFilter, DeliveryState
 
 MAX_BODY_BYTES: Final = 65_536
-"""Bytes of a request's body that are read."""
+"""Maximum size of a request's body."""
 BODY_TIMEOUT_S: Final = 10.0
-"""Seconds that a body has to arrive."""
+"""Seconds within which a request's body must arrive."""
 DEFAULT_PAGE_SIZE: Final = 50
-"""Deliveries on a page, if nobody says how many."""
+"""Deliveries on a page if the query has no ``limit``."""
 
 FILTER_KEYS: Final = frozenset({"destination", "state", "since", "until"})
-"""What a filter may name."""
+"""The keys of a filter."""
 PAGE_KEYS: Final = FILTER_KEYS | {"limit", "before"}
-"""What may be asked of a page."""
+"""The keys of a query for a page."""
 
 
 def check_query(request: Request, keys: frozenset[str]) -> None:
-    """Raises Refused for a query with other keys, or with one of them twice: what is left out widens a filter."""
+    """Raises RequestRefused for a query with other keys, or with a key twice.
+
+    An ignored key would make a filter wider than the client meant it.
+    """
     query = request.query_params
     if unknown := query.keys() - keys:
-        takes = f"has {_listed(keys)}" if keys else "has no keys"
-        raise RequestRefused(f"unknown: {_listed(unknown)}; the query of {request.url.path} {takes}")
-    if twice := {name for name in query if len(query.getlist(name)) > 1}:
-        raise RequestRefused(f"{_listed(twice)}: given twice; once is enough, with commas between several states")
+        takes = f"has {_join(keys)}" if keys else "has no keys"
+        raise RequestRefused(f"unknown: {_join(unknown)}; the query of {request.url.path} {takes}")
+    if repeated := {name for name in query if len(query.getlist(name)) > 1}:
+        raise RequestRefused(f"{_join(repeated)}: given twice; once is enough, with commas between several states")
 
 
 async def read_json_object(request: Request) -> dict[str, Any]:
-    """The JSON object that was sent; an empty one if nothing was."""
+    """Returns the JSON object in the body; an empty one for an empty body."""
     try:
         content = await read_body(request, max_bytes=MAX_BODY_BYTES, timeout_s=BODY_TIMEOUT_S)
     except BodyRefused as error:
         raise RequestRefused(str(error), status=error.status) from None
     try:
-        found = read_json(content or b"{}", replace_invalid=False)
+        value = read_json(content or b"{}", replace_invalid=False)
     except ValueError:
         raise RequestRefused("the body is no JSON") from None
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise RequestRefused("the body is no JSON object")
-    return found
+    return value
 
 
 def filter_from_query(values: Mapping[str, Any]) -> DeliveryFilter:
-    """The filter: destination, state (one or several, with commas between), since, until (ISO 8601).
+    """Returns the filter of destination, state (one or several, separated by commas), since, until (ISO 8601).
 
-    What is there but empty is refused: nobody means all by it.
+    An empty value is refused: nobody means "all" by it.
     """
     return DeliveryFilter(
         destination=_text(values, "destination"),
         states=_states(values),
-        since=_moment(values, "since"),
-        until=_moment(values, "until"),
+        since=_time(values, "since"),
+        until=_time(values, "until"),
     )
 
 
 def filter_from_body(body: Mapping[str, Any]) -> DeliveryFilter:
-    """The filter in a body, which must name something: nobody means all by leaving it out."""
+    """Returns the filter in a body. An empty body is refused: nobody means "all" by it."""
     if unknown := body.keys() - FILTER_KEYS:
-        raise RequestRefused(f"unknown: {_listed(unknown)}; a filter has {_listed(FILTER_KEYS)}")
+        raise RequestRefused(f"unknown: {_join(unknown)}; a filter has {_join(FILTER_KEYS)}")
     if not body:
-        raise RequestRefused(f"name ids, or a filter of {_listed(FILTER_KEYS)}")
+        raise RequestRefused(f"name ids, or a filter of {_join(FILTER_KEYS)}")
     return filter_from_query(body)
 
 
 def references_from_body(body: Mapping[str, Any]) -> list[str] | None:
-    """The deliveries that a body names; None if it has no ids."""
+    """Returns the references to deliveries in a body; None if it has no ``ids``."""
     if "ids" not in body:
         return None
     if len(body) > 1:
@@ -82,26 +88,26 @@ def references_from_body(body: Mapping[str, Any]) -> list[str] | None:
 
 
 def names_from_body(body: Mapping[str, Any]) -> list[str]:
-    """The destinations that a body names."""
+    """Returns the names of destinations in a body."""
     if body.keys() != {"names"}:
         raise RequestRefused('name the destinations, and nothing else, as {"names": ["slack.team"]}')
     return _texts(body, "names")
 
 
 def page_bounds(query: Mapping[str, str]) -> tuple[int, int | None]:
-    """How many deliveries a page should have, and before which id it begins."""
-    most = _number(query, "limit")
-    if most is not None and not 1 <= most <= MAX_PAGE_SIZE:
+    """Returns the number of deliveries on the page, and the id that bounds it from above (None: no bound)."""
+    limit = _number(query, "limit")
+    if limit is not None and not 1 <= limit <= MAX_PAGE_SIZE:
         raise RequestRefused(f"limit should be 1 to {MAX_PAGE_SIZE}")
-    return most or DEFAULT_PAGE_SIZE, _number(query, "before")
+    return limit or DEFAULT_PAGE_SIZE, _number(query, "before")
 
 
-def _listed(names: Iterable[str]) -> str:
+def _join(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))
 
 
 def _text(values: Mapping[str, Any], name: str) -> str | None:
-    """None if it is left out."""
+    """Returns None if the key is missing."""
     if name not in values:
         return None
     value = values[name]
@@ -114,7 +120,7 @@ def _text(values: Mapping[str, Any], name: str) -> str | None:
 
 def _texts(body: Mapping[str, Any], name: str) -> list[str]:
     texts = body[name]
-    if not isinstance(texts, list) or not texts or not all(isinstance(one, str) for one in texts):
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise RequestRefused(f"{name} should be a list of texts")
     if len(texts) > MAX_BATCH:
         raise RequestRefused(f"at most {MAX_BATCH} {name} at once")
@@ -138,7 +144,7 @@ def _number(values: Mapping[str, str], name: str) -> int | None:
     return int(value)
 
 
-def _moment(values: Mapping[str, Any], name: str) -> datetime | None:
+def _time(values: Mapping[str, Any], name: str) -> datetime | None:
     text = _text(values, name)
     if text is None:
         return None

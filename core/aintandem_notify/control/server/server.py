@@ -1,4 +1,4 @@
-"""The control API at work beside the agent: its socket, its file, and the border that its faults do not cross."""
+"""Serves the control API beside the agent: its socket and its control file. Its faults never reach the agent."""
 
 import os
 import secrets
@@ -18,9 +18,9 @@ from aintandem_notify.foundation.http_server.server import bound_socket, serve
 from aintandem_notify.foundation.open_files import MAX_CONTROL_CONNECTIONS
 
 KEEP_ALIVE_S: Final = 10.0
-"""Seconds that an idle connection is kept, and that a request has to arrive but for its body."""
+"""Seconds that an idle connection is kept, and within which a request's head must arrive."""
 GRACE_S: Final = 1.0
-"""Seconds that requests have to end when the agent ends."""
+"""Seconds that running requests get when the agent ends."""
 TOKEN_BYTES: Final = 32
 SERVER_LOG: Final = "aintandem_notify.control.hypercorn"
 
@@ -29,19 +29,18 @@ _log = log.get_logger(__name__)
 
 @asynccontextmanager
 async def open_control(
-    access: AgentAccess, listen: tuple[str, int] | None, most: int = MAX_CONTROL_CONNECTIONS
+    access: AgentAccess, listen: tuple[str, int] | None, max_connections: int = MAX_CONTROL_CONNECTIONS
 ) -> AsyncIterator[None]:
-    """The API at ``listen`` (host and port, 0 for a free one) within the block; None: there is none.
+    """Serves the API at ``listen`` (host and port, 0 for a free one) during the block; None: no API.
 
-    It has at most ``most`` connections at a time.
-
-    The agent goes on without it when it cannot be had, and the log says why.
+    Accepts up to ``max_connections`` connections at a time. If it cannot be served, the log gives the reason and
+    the agent goes on without it.
     """
     if listen is None:
         yield
         return
     async with trio.open_nursery() as nursery:
-        await nursery.start(_serve, access, listen, most)
+        await nursery.start(_serve, access, listen, max_connections)
         yield
         nursery.cancel_scope.cancel()
 
@@ -49,23 +48,23 @@ async def open_control(
 async def _serve(
     access: AgentAccess,
     listen: tuple[str, int],
-    most: int,
+    max_connections: int,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled; says when it has begun, or that it never will."""
-    begun = False
+    """Serves until cancelled. Reports ``started`` once it serves, or once it has failed."""
+    is_started = False
     try:
-        async with _published(access, listen, most):
-            begun = True
+        async with _serving(access, listen, max_connections):
+            is_started = True
             task_status.started()
             await trio.sleep_forever()
     except AlreadyRunning:
         _log_unavailable("another agent with this config runs")
     except (OSError, StoreError) as error:
         _log_unavailable(str(error))
-    except Exception:  # noqa: BLE001  # the border of the control API: what watches must not break what works
+    except Exception:  # noqa: BLE001  # a fault of the control API must not end the agent
         _log.exception("the control API failed, the agent goes on without it")
-    if not begun:
+    if not is_started:
         task_status.started()
 
 
@@ -74,7 +73,7 @@ def _log_unavailable(reason: str) -> None:
 
 
 @asynccontextmanager
-async def _published(access: AgentAccess, listen: tuple[str, int], most: int) -> AsyncIterator[None]:
+async def _serving(access: AgentAccess, listen: tuple[str, int], max_connections: int) -> AsyncIterator[None]:
     host, port = listen
     bound = bound_socket("127.0.0.1" if host == "localhost" else host, port)
     try:
@@ -86,7 +85,7 @@ async def _published(access: AgentAccess, listen: tuple[str, int], most: int) ->
         with publish_endpoint(
             control_file(access.config), ControlEndpoint(address=address, token=token, pid=os.getpid())
         ):
-            limiter = ConnectionLimiter(most, counts_busy=True)
+            limiter = ConnectionLimiter(max_connections, counts_busy=True)
             async with serve(
                 app, bound, name=SERVER_LOG, keep_alive_s=KEEP_ALIVE_S, grace_s=GRACE_S, limiter=limiter
             ):

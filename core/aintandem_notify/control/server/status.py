@@ -1,4 +1,4 @@
-"""The status of a running agent, put together from its snapshots."""
+"""Builds the status of a running agent from its snapshots, and answers the health endpoints."""
 
 import os
 from dataclasses import replace
@@ -8,7 +8,7 @@ from typing import Final
 
 import trio
 
-from aintandem_notify.control import health as wellness
+from aintandem_notify.control import health
 from aintandem_notify.control.peers import peers_of
 from aintandem_notify.control.schemas import (
     AgentResponse,
@@ -27,24 +27,25 @@ from aintandem_notify.orchestrator import ProjectStatus
 from aintandem_notify.store import Store, TransactionPurpose
 
 ANSWER_TIMEOUT_S: Final = 3.0
-"""Seconds that the store may take for its part of a status."""
+"""Seconds that the store may take for its part of the status."""
 
 
 async def status_of(access: AgentAccess, address: str) -> StatusResponse:
-    """All at a glance; what the store cannot tell now is left out, and its trouble told."""
-    health = access.liveness.latest()
+    """Returns the status. If the store fails or is too slow, its parts are missing and its trouble is shown."""
+    store_health = access.liveness.latest()
     destinations: tuple[DestinationResponse, ...] = ()
     peers: tuple[PeerResponse, ...] = ()
     problem: str | None = "the store does not answer"
     with trio.move_on_after(ANSWER_TIMEOUT_S):
         try:
-            destinations = tuple(DestinationResponse.model_validate(one) for one in await access.destinations())
+            snapshot = await access.destinations()
+            destinations = tuple(DestinationResponse.model_validate(destination) for destination in snapshot)
             if access.storage.membership is not None:
                 peers = await access.storage.run(partial(_peers, now=access.clock.now()))
             problem = None
         except StoreError as error:
             problem = str(error)
-    health = replace(health, trouble=health.trouble or problem)
+    store_health = replace(store_health, trouble=store_health.trouble or problem)
     projects, unwatched = access.projects(), access.unwatched()
     return StatusResponse(
         config=str(access.config.absolute()),
@@ -55,12 +56,12 @@ async def status_of(access: AgentAccess, address: str) -> StatusResponse:
             started_at=access.started_at,
             address=address,
         ),
-        trouble=wellness.trouble(projects, health, access.clock.now(), unwatched),
-        projects=tuple(_project(one) for one in projects),
+        trouble=health.trouble(projects, store_health, access.clock.now(), unwatched),
+        projects=tuple(map(_project, projects)),
         unwatched=UnwatchedResponse.model_validate(unwatched) if unwatched is not None else None,
-        plugins=tuple(PluginResponse.model_validate(one) for one in access.plugins()),
+        plugins=tuple(PluginResponse.model_validate(instance) for instance in access.plugins()),
         destinations=destinations,
-        store=StoreResponse(name=redact(access.storage.name), trouble=wellness.store_trouble(health)),
+        store=StoreResponse(name=redact(access.storage.name), trouble=health.store_trouble(store_health)),
         peers=peers,
     )
 
@@ -71,21 +72,24 @@ def _peers(store: Store, now: datetime) -> tuple[PeerResponse, ...]:
 
 
 def readiness(access: AgentAccess, now: datetime) -> str | None:
-    """What is missing until all work is done: the store's trouble, or how many projects are not connected."""
+    """Returns the reason why the agent is not ready.
+
+    None if it runs, its store works and all projects are connected.
+    """
     if access.phase() != "running":
         return f"the agent is {access.phase()}"
-    if wellness.store_trouble(access.liveness.latest()) is not None:
-        return "the store has trouble"  # its words may name files, and anybody may ask here
+    if health.store_trouble(access.liveness.latest()) is not None:
+        return "the store has trouble"  # no details: they may name files, and anybody may request this
     projects = access.projects()
-    if lost := wellness.unconnected(projects, lost_before=now):
+    if lost := health.unconnected(projects, lost_before=now):
         return f"{len(lost)} of {len(projects)} projects are not connected"
     unwatched = access.unwatched()
-    return wellness.unwatched_text(unwatched) if unwatched is not None else None
+    return health.unwatched_text(unwatched) if unwatched is not None else None
 
 
 def liveness(access: AgentAccess) -> str | None:
-    """What should be mended by a restart; None when the loop and the store's thread answer."""
-    return "the store does not answer" if access.liveness.latest().silent_s > wellness.STUCK_AFTER_S else None
+    """Returns the reason for a restart; None if the event loop and the store's thread answer."""
+    return "the store does not answer" if access.liveness.latest().silent_s > health.STUCK_AFTER_S else None
 
 
 def _project(status: ProjectStatus) -> ProjectResponse:
