@@ -19,8 +19,8 @@ HERE = ControlEndpoint(address="http://127.0.0.1:1", token="t" * 43, pid=os.getp
 HOLD = """
 import os, signal, sys
 from pathlib import Path
-from aintandem_notify.control.discovery import Whereabouts, published
-with published(Path(sys.argv[1]), Whereabouts(address="http://127.0.0.1:1", token="t", pid=os.getpid())):
+from aintandem_notify.control.discovery import ControlEndpoint, publish_endpoint
+with publish_endpoint(Path(sys.argv[1]), ControlEndpoint(address="http://127.0.0.1:1", token="t", pid=os.getpid())):
     print("held", flush=True)
     signal.pause()
 """

@@ -1,4 +1,9 @@
-"""From the outbox to the plugins: claim, send, judge, record; a worker a destination."""
+"""Delivers from the outbox to the plugins. One worker per destination claims, sends, judges and records.
+
+``dispatcher`` runs the workers and is the entry for others. ``worker`` is the loop of one destination. ``judge``
+and ``settlement`` decide about a delivery after a try, ``gate`` about its destination. ``fallback``, ``expiry``
+and ``digest`` look after deliveries that wait too long.
+"""
 
 from aintandem_notify.delivery.dispatcher import NOT_CONFIGURED, DestinationStatus, Dispatcher, open_dispatcher
 from aintandem_notify.delivery.settings import DestinationSettings

@@ -1,7 +1,7 @@
-"""When a destination may be sent to: its troubles and its rate, as a value that each try turns into the next.
+"""Decides when a destination may be sent to. A gate is a value; each try gives the next one. Pure.
 
-All times are trio's, in float seconds, so a wall clock that is set changes nothing here. ``gate_rows`` brings a
-gate into the store and back.
+All times are trio's, in float seconds, so that setting the wall clock changes nothing here. ``gate_rows`` converts
+a gate to a row of the store and back; ``stored_gate`` reads and writes it.
 """
 
 import math
@@ -15,30 +15,30 @@ from aintandem_notify.delivery.judge import Action, Verdict
 from aintandem_notify.foundation.backoff import Chance, stepped_delay
 
 BACKOFF_S: Final[Sequence[float]] = (5.0, 15.0, 60.0, 300.0, 900.0)
-"""Pauses of a destination in trouble; the last repeats."""
+"""Pauses in seconds of a destination in trouble; the last repeats."""
 
 PROBE_S: Final[Sequence[float]] = (300.0, 600.0, 1200.0, 2400.0, 3600.0)
-"""Pauses between the probes of a parked destination; the last repeats."""
+"""Pauses in seconds between the probes of a parked destination; the last repeats."""
 
 PROBE_LEASE_S: Final = 60.0
-"""How long agents that share a destination wait for what one of them finds out."""
+"""Seconds for which the other agents on a shared store wait for the result of one agent's probe."""
 
 MIN_REQUESTED_PAUSE_S: Final = 1.0
-"""A destination that asks for no pause at all and keeps failing gets this one."""
+"""Pause in seconds of a failing destination that asks for less."""
 
 
 class GateState(StrEnum):
-    """How a destination stands."""
+    """State of a destination."""
 
     OPEN = "open"
     BACKING_OFF = "backing off"
     PARKED = "parked"
     DISABLED = "disabled"
-    """It wants nothing more: never tried by itself, only when somebody lets it."""
+    """It wants nothing more: tried only after a person has resumed it, a reload or a change of its settings."""
 
 
 HELD_STATES: Final = frozenset({GateState.PARKED, GateState.DISABLED})
-"""What only a person can mend."""
+"""States that only a person can end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,64 +59,64 @@ class Gate:
 
     @property
     def opens_at(self) -> float:
-        """When the next may be sent; infinity when only a hand opens it."""
+        """Time of the next possible send; infinity if only a person can open the gate."""
         if self.paused or self.state is GateState.DISABLED:
             return math.inf
         return max(self.retry_at, self.slot_at)
 
     @property
     def is_flowing(self) -> bool:
-        """Whether nothing but the rate holds anything back."""
+        """True if nothing but the rate holds deliveries back."""
         return self.state is GateState.OPEN and not self.paused
 
     @property
     def label(self) -> str:
-        """The state for people; a pause by hand is what they asked for and comes first."""
+        """The state to show to people. A pause by hand hides the state below it."""
         return "paused" if self.paused else self.state.value
 
     def claim_limit(self, in_flight: int, rate: Rate | None) -> int:
-        """How many may be taken at once: one by one while in doubt (half-open) and under a rate."""
+        """Returns the number of deliveries to claim at once: one in trouble (half-open) or under a rate."""
         return 1 if self.state is not GateState.OPEN or rate is not None else in_flight
 
 
 def start_send(gate: Gate, rate: Rate | None, now: float) -> Gate:
-    """The gate once a delivery is on its way: the next slot is one interval later."""
+    """Returns the gate after a send has begun: the next slot is one interval later."""
     return gate if rate is None else replace(gate, slot_at=now + rate.interval)
 
 
 def start_probe(gate: Gate, now: float) -> Gate:
-    """The gate while one delivery finds out whether the destination is well: nobody tries beside it.
+    """Closes a gate in trouble while one delivery probes the destination, so that no other agent sends.
 
-    For agents that share it. It opens again should the one that tries be gone.
+    For agents that share a store. The gate opens again by itself, in case the probing agent has ended.
     """
     return gate if gate.state is GateState.OPEN else replace(gate, retry_at=now + PROBE_LEASE_S)
 
 
 def cancel_probe(gate: Gate) -> Gate:
-    """The gate when the delivery that was to find out was not made after all: the next one may."""
+    """Clears ``retry_at`` when a claimed probe was never sent, so that the next delivery becomes the probe."""
     return gate if gate.state is GateState.OPEN else replace(gate, retry_at=0.0)
 
 
 def record_verdict(gate: Gate, verdict: Verdict, now: float, chance: Chance) -> Gate:
-    """The gate after a try.
+    """Returns the gate after a try.
 
-    A destination that answered, be it with a refusal of this one message, is well. A fault of the plugin
-    says nothing about the destination: in trouble it rests as long as before, else nothing changes.
+    A destination that answered is well, even if it refused the message. A fault of the plugin says nothing about
+    the destination: in trouble it pauses as long as before, otherwise its state stays.
     """
     match verdict.action:
         case Action.DELIVERED if gate.state is GateState.OPEN and gate.last_error is None:
-            return gate  # nearly always, and a copy would cost more than all else here
+            return gate  # the usual case; a copy would be the most expensive part
         case Action.DELIVERED:
-            return _well(gate, None)
+            return _opened(gate, None)
         case Action.REFUSE:
-            return _well(gate, verdict.reason)
+            return _opened(gate, verdict.reason)
         case Action.DISABLE:
-            return replace(_well(gate, verdict.reason), state=GateState.DISABLED, failures=gate.failures + 1)
+            return replace(_opened(gate, verdict.reason), state=GateState.DISABLED, failures=gate.failures + 1)
         case Action.WAIT if gate.state not in HELD_STATES:
-            return _rest(gate, GateState.BACKING_OFF, BACKOFF_S, verdict, now, chance)
+            return _backed_off(gate, GateState.BACKING_OFF, BACKOFF_S, verdict, now, chance)
         case Action.WAIT | Action.PARK:
             known = gate if gate.state in HELD_STATES else replace(gate, failures=0)
-            return _rest(known, GateState.PARKED, PROBE_S, verdict, now, chance)
+            return _backed_off(known, GateState.PARKED, PROBE_S, verdict, now, chance)
         case _ if gate.state is GateState.OPEN:
             return replace(gate, last_error=verdict.reason)
         case _:
@@ -125,17 +125,17 @@ def record_verdict(gate: Gate, verdict: Verdict, now: float, chance: Chance) -> 
             return replace(gate, retry_at=now + pause, pause_requested=False, last_error=verdict.reason)
 
 
-def _well(gate: Gate, last_error: str | None) -> Gate:
+def _opened(gate: Gate, last_error: str | None) -> Gate:
     return Gate(slot_at=gate.slot_at, last_error=last_error, paused=gate.paused)
 
 
-def _rest(
+def _backed_off(
     gate: Gate, state: GateState, pauses: Sequence[float], verdict: Verdict, now: float, chance: Chance
 ) -> Gate:
     if verdict.retry_after_s is None:
         pause = stepped_delay(gate.failures, pauses=pauses, chance=chance)
     else:
-        # Never earlier than asked, and not all at the same moment.
+        # Never earlier than requested; jitter keeps deliveries from coming at the same moment.
         pause = stepped_delay(0, pauses=(max(verdict.retry_after_s, MIN_REQUESTED_PAUSE_S),), chance=chance)
     return replace(
         gate,
@@ -148,24 +148,28 @@ def _rest(
 
 
 def pause(gate: Gate) -> Gate:
-    """Held back by hand, whatever else holds it back."""
+    """Returns the gate paused by an operator; its other state stays."""
     return replace(gate, paused=True)
 
 
 def resume(gate: Gate) -> Gate:
-    """Let go by hand: no pause of any kind holds it any more, and one in trouble is tried at once."""
+    """Returns the gate resumed by an operator: all pauses end, and a destination in trouble is tried at once."""
     state = GateState.PARKED if gate.state is GateState.DISABLED else gate.state
     return replace(gate, state=state, paused=False, retry_at=0.0, pause_requested=False)
 
 
 def unpark(gate: Gate) -> Gate:
-    """Somebody may have mended the destination: a parked one is tried at once, unless it asked for its pause."""
+    """Lets a parked or disabled destination be tried at once: a person may have repaired it.
+
+    A pause by hand stays, and so does one that the destination requested.
+    """
     return gate if gate.paused or gate.state not in HELD_STATES or gate.pause_requested else resume(gate)
 
 
 def after_restart(gate: Gate) -> Gate:
-    """A gate that a new agent has from an earlier one.
+    """Returns the gate with which a new agent continues.
 
-    What was asked for holds: by hand, and by the destination. Our own pauses do not: one in trouble is tried once.
+    A pause by hand, or one that the destination requested, stays. Our own backoff ends: a destination in trouble
+    is tried once.
     """
     return gate if gate.pause_requested else replace(gate, retry_at=0.0)

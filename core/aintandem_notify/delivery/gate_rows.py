@@ -1,7 +1,8 @@
-"""A gate in the store and back: trio's seconds there are wall-clock times, so that they outlive the process.
+"""Converts a gate to a row of the store and back.
 
-A wall clock may be set meanwhile. Set ahead, it ends a pause too early, which is one try; set back, it would make
-a pause endless, so none is longer than it was when it was written down.
+A gate has trio's seconds, a row has wall-clock times, which outlive the process. The wall clock may be set in
+between. Set ahead, it ends a pause too early, which costs one try. Set back, it would make a pause endless;
+therefore no pause is longer than it was when it was stored.
 """
 
 from dataclasses import replace
@@ -13,14 +14,14 @@ from aintandem_notify.delivery.judge import MAX_REQUESTED_PAUSE_S
 from aintandem_notify.store import GateRow
 
 MAX_PAUSE_S: Final = 1.2 * MAX_REQUESTED_PAUSE_S
-"""No pause that we give is longer, jitter included."""
+"""The longest pause that the agent sets, with jitter, in seconds."""
 
 SLOW_RATE_S: Final = 5.0
-"""An interval between two deliveries that is worth being kept over a restart, in seconds."""
+"""Interval between two deliveries, in seconds, from which on the next slot is stored for the next start."""
 
 
 def to_row(gate: Gate, now_s: float, now: datetime) -> GateRow:
-    """The gate to be stored at ``now``, which is ``now_s`` of trio's clock."""
+    """Returns the row to store at ``now``, which is ``now_s`` of trio's clock."""
     return GateRow(
         state=gate.state.value,
         failures=gate.failures,
@@ -34,7 +35,7 @@ def to_row(gate: Gate, now_s: float, now: datetime) -> GateRow:
 
 
 def from_row(row: GateRow, now_s: float, now: datetime) -> Gate:
-    """The gate that was stored, at ``now``, which is ``now_s`` of trio's clock; an unknown state is open."""
+    """Returns the stored gate at ``now``, which is ``now_s`` of trio's clock. An unknown state becomes open."""
     return Gate(
         state=GateState(row.state) if row.state in list(GateState) else GateState.OPEN,
         failures=row.failures,
@@ -47,9 +48,9 @@ def from_row(row: GateRow, now_s: float, now: datetime) -> Gate:
 
 
 def must_be_stored(before: Gate, after: Gate, interval_s: float | None) -> bool:
-    """Whether the change belongs into the store: anything but the next slot of a rate that is soon over.
+    """True if the change must be stored: any change but that of ``slot_at`` under a fast rate.
 
-    ``interval_s``: seconds between two deliveries, None without a rate.
+    ``interval_s``: seconds between two deliveries; None without a rate.
     """
     if before is after:
         return False

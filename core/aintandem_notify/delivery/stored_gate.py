@@ -1,4 +1,7 @@
-"""One destination's gate: the value that counts, and what is kept of it in the store."""
+"""One destination's gate: its current value, and reading and writing it in the store.
+
+``worker`` owns one; ``gate`` has the transitions and ``gate_rows`` the format of a row.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,27 +18,27 @@ _UNTIL: Final = {
     GateState.PARKED.value: "a delivery succeeds",
     GateState.DISABLED.value: "a reload or new settings, or until it is resumed by hand",
 }
-"""What ends it, for the log."""
+"""The event that ends the state, for the log."""
 
 log = get_logger(__name__)
 
 PlaceHash = Callable[[bytes], str]
-"""Gives a hash of where a destination is, with the store's salt."""
+"""Returns a hash of the settings that say where a destination is, with the store's salt."""
 
 
 class Instant(NamedTuple):
-    """One moment by both clocks: the wall's, and trio's in seconds."""
+    """One moment by both clocks: wall-clock time, and trio's clock in seconds."""
 
     now: datetime
     now_s: float
 
 
 class StoredGate:
-    """Read and kept inside a transaction of the store, so that gate and deliveries change together.
+    """Reads and writes the gate inside a transaction of the store, so that gate and deliveries change together.
 
-    In a store with one owner what was read or kept last is true; it is read once, after a start. Where several
-    agents share it the row is the truth: it is read at every look, by the database's clock, and locked by whoever
-    sends, unless the destination is well and takes all that there is.
+    In a store with one owner the value in memory counts; the row is read once, after the start. In a shared store
+    the row counts. It is read each time, by the database's clock, and locked by the agent that sends, unless the
+    destination is well and has no rate.
     """
 
     def __init__(self, name: str, interval_s: float | None, place: PlaceHash | None = None) -> None:
@@ -46,14 +49,14 @@ class StoredGate:
         self._interval_s = interval_s
         self._known = False
         self.value = Gate()
-        """As it was committed last."""
+        """The gate of the last commit."""
 
     def is_known(self) -> bool:
-        """Whether ``value`` can be relied upon without a look into the store."""
+        """True if ``value`` was read from the store at least once."""
         return self._known
 
     def read(self, store: Store, instant: Instant, *, lock: bool = False) -> Gate:
-        """How the destination stands; ``lock`` for whoever is going to send or to change it."""
+        """Returns the gate. ``lock``: lock its row, before sending or changing the gate."""
         if store.is_shared:
             return self._read_shared(store, instant, lock=lock)
         if not self._known:
@@ -61,7 +64,7 @@ class StoredGate:
             if row is not None:
                 self.value = after_restart(from_row(row, instant.now_s, instant.now))
                 if row.settings is not None and row.settings != self._place_hash(store):
-                    self.value = Gate(paused=self.value.paused)  # what is known is of another place
+                    self.value = Gate(paused=self.value.paused)  # the row is about another address
                 self._log_held(self.value)
             self._known = True
         return self.value
@@ -71,7 +74,7 @@ class StoredGate:
         row = store.gates.read(self._name, variant)
         if lock and row is None and not self._checked_for_pause:
             self._checked_for_pause = True
-            # By hand while no agent ran, or of other settings: only a hand lets it go again.
+            # An operator's pause, made without an agent or under other settings, holds for new settings, too.
             if store.gates.variants(self._name, paused=True):
                 store.gates.ensure(self._name, to_row(Gate(paused=True), instant.now_s, now), variant)
                 row = store.gates.read(self._name, variant)
@@ -86,9 +89,9 @@ class StoredGate:
         return self.value
 
     def write(self, store: Store, before: Gate, after: Gate, instant: Instant) -> None:
-        """Store what has to outlive a restart, or has to be known to others.
+        """Stores the change if it must outlive a restart or other agents must see it.
 
-        ``value`` is set once that is committed, with ``on_committed``.
+        Call ``on_committed`` after the commit; it sets ``value``.
         """
         if store.is_shared:
             if before != after:
@@ -106,7 +109,7 @@ class StoredGate:
         return self._hash
 
     def on_committed(self, gate: Gate) -> None:
-        """The transaction that kept this gate is on disk."""
+        """Sets ``value`` after the transaction that wrote this gate was committed."""
         self.value = gate
 
     def _log_held(self, gate: Gate) -> None:

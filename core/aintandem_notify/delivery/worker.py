@@ -1,4 +1,9 @@
-"""One destination's worker: claim what is due, hand it to the plugin, record how it went."""
+"""One destination's worker: claims due deliveries, hands them to the plugin and records the results.
+
+``_deliver`` is the loop. Each round of it is one transaction: it records the last results and claims the next
+deliveries (``_settle_and_claim``); then ``_send`` calls the plugin. ``judge`` and ``settlement`` decide about a
+result, ``gate`` about the destination, ``fallback``, ``expiry`` and ``digest`` about deliveries that wait.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -28,38 +33,41 @@ from aintandem_notify.plugins.runtime.calls import Delivered, DeliveryResult
 from aintandem_notify.store import Claim, Settlement, Storage, Store, TransactionPurpose
 
 IDLE_S: Final = 60.0
-"""Seconds after which a worker with nothing to do looks again, should the wall clock have been set."""
+"""Seconds after which an idle worker looks again, in case the wall clock was set."""
 
 STORE_IDLE_S: Final = 5.0
-"""The same while the store is in trouble."""
+"""The same while the store has trouble."""
 
 BACKLOG_EVERY_S: Final = 10.0
-"""Seconds between two looks at whether too much waits."""
+"""Seconds between two checks whether the backlog is too large."""
 
 STORE_PAUSES_S: Final[Sequence[float]] = (1.0, 5.0, 15.0, 30.0)
-"""Pauses between tries of a store in trouble; the last repeats."""
+"""Pauses in seconds between tries of a failing store; the last repeats."""
 
 log = get_logger(__name__)
 
 
 class Deliverer(Protocol):
-    """Who brings notifications to the plugins."""
+    """Delivers notifications through plugin instances; implemented by ``plugins.PluginHost``."""
 
     def is_loaded(self, name: str) -> bool:
-        """Whether the instance can be called now."""
+        """True if the instance can be called now."""
         ...
 
     async def wait_loaded(self, name: str) -> None:
-        """Returns when the instance can be called."""
+        """Returns once the instance can be called."""
         ...
 
     async def deliver(self, name: str, notifications: Sequence[Notification]) -> Sequence[DeliveryResult]:
-        """One after the other, up to the first that is not delivered; a result for each that was tried."""
+        """Delivers one after the other and stops after the first failure. Returns a result for each one tried."""
         ...
 
 
 class Worker:
-    """``run`` works until it is cancelled, or until ``drain`` was called and what is in flight has ended."""
+    """Works on one destination's queue.
+
+    ``run`` ends when cancelled, or once ``drain`` has let deliveries finish.
+    """
 
     def __init__(
         self,
@@ -93,20 +101,20 @@ class Worker:
 
     @property
     def gate(self) -> Gate:
-        """How the destination stands, as far as it is known here."""
+        """The gate as this worker last read or wrote it."""
         return self._gate.value
 
     @property
     def in_flight(self) -> tuple[int, ...]:
-        """The deliveries that may be on their way; changes in the store's thread, so ask there to be certain."""
+        """The deliveries that may be under way. Changes in the store's thread; read it there to be certain."""
         return self._in_flight
 
     def wake(self) -> None:
-        """There may be something new to deliver."""
+        """Tells the worker that there may be new deliveries."""
         self._work_available.set()
 
     async def wait_idle(self) -> None:
-        """Returns once all that can go out now has gone out; what gate or plugin hold back can not."""
+        """Returns once nothing more can be sent now; at once if the gate or the plugin holds the queue back."""
         if not self.gate.is_flowing or not self._host.is_loaded(self.settings.name):
             return
         self._idle = trio.Event()
@@ -114,15 +122,18 @@ class Worker:
         await self._idle.wait()
 
     def drain(self) -> None:
-        """Take nothing more; ``run`` returns once what is in flight has ended and is recorded."""
+        """Stops claiming. ``run`` returns once the deliveries in flight have ended and are recorded."""
         self.draining = True
         self._wait_scope.cancel()
 
     async def change_gate(self, step: Callable[[Gate], Gate]) -> bool:
-        """Turn the gate by hand; whether it moved. Durable when it returns; raises StoreError."""
+        """Applies an operator's ``step`` to the gate. Returns whether it changed; the change is on disk then.
+
+        Raises StoreError.
+        """
         instant = self._instant()
 
-        def act(store: Store) -> bool:
+        def change(store: Store) -> bool:
             with store.transaction(purpose=TransactionPurpose.RECORD):
                 before = self._gate.read(store, instant, lock=True)
                 after = step(before)
@@ -130,20 +141,20 @@ class Worker:
             self._gate.on_committed(after)
             return before != after
 
-        moved = await self._storage.run(act)
+        changed = await self._storage.run(change)
         self._gate_changed.set()
-        return moved
+        return changed
 
     def recheck_gate(self) -> None:
-        """The store was looked into: the gate may stand otherwise, turned by somebody else."""
+        """Tells the worker that the gate was read again; another agent may have changed it."""
         self._gate_changed.set()
 
     def read_gate(self, store: Store, instant: Instant) -> Gate:
-        """How the destination stands by the store; inside a transaction."""
+        """Reads the gate from the store. Inside a transaction."""
         return self._gate.read(store, instant)
 
     async def run(self) -> None:
-        """Deliver, and give up what waits too long, also while the plugin cannot be called."""
+        """Delivers, and gives up deliveries that wait too long, even while the plugin cannot be called."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._expire_waiting)
             await self._deliver()
@@ -169,17 +180,17 @@ class Worker:
                 await self._host.wait_loaded(self.settings.name)
                 await self._wait_open()
             self._work_available = trio.Event()
-            turn = await self._round([])
-            while turn.claims:
-                turn = await self._round(await self._send(turn.claims))
-            if turn.next_due_s is not None:
+            current = await self._record_and_claim([])
+            while current.claims:
+                current = await self._record_and_claim(await self._send(current.claims))
+            if current.next_due_s is not None:
                 if not self._work_available.is_set():
                     self._idle.set()
-                with self._until_drained(), trio.move_on_after(turn.next_due_s):
+                with self._until_drained(), trio.move_on_after(current.next_due_s):
                     await self._work_available.wait()
 
     async def _wait_open(self) -> None:
-        """Returns when the gate is open, be it by time or by hand."""
+        """Returns once the gate is open: its time has come, or somebody has opened it."""
         while True:
             self._gate_changed = trio.Event()
             wait_s = self._opens_at(self.gate) - trio.current_time()
@@ -191,11 +202,11 @@ class Worker:
                 await self._gate_changed.wait()
 
     def _opens_at(self, gate: Gate) -> float:
-        # What was claimed may have waited for its plugin, and then went out later than its slot.
+        # A claimed delivery may have waited for its plugin and gone out later than its slot.
         return max(gate.opens_at, self._next_slot_s)
 
     def _until_drained(self) -> trio.CancelScope:
-        """A scope that ``drain`` cancels."""
+        """Returns a scope that ``drain`` cancels."""
         self._wait_scope = trio.CancelScope()
         if self.draining:
             self._wait_scope.cancel()
@@ -204,33 +215,35 @@ class Worker:
     def _instant(self) -> Instant:
         return Instant(self._clock.now(), trio.current_time())
 
-    async def _send(self, claims: Sequence[Claim]) -> "list[_Attempt]":
-        """How each of them stands that was tried or is too old."""
+    async def _send(self, claims: Sequence[Claim]) -> "list[_DeliveryOutcome]":
+        """Delivers the claims. Returns the outcome of each that was tried or is too old."""
         with self._until_drained():
             await self._host.wait_loaded(self.settings.name)
         if self.draining or not self._storage.may_send:
             return []
         now, aged_at = self._clock.now(), self._clock.capped_now()
         old = [claim for claim in claims if self._is_too_old(claim, aged_at)]
-        ends = [_Attempt(give_up(claim, self.settings.max_age, now)) for claim in old]
+        outcomes = [_DeliveryOutcome(give_up(claim, self.settings.max_age, now)) for claim in old]
         live = [claim for claim in claims if not self._is_too_old(claim, aged_at)]
         if live:
             if self.settings.rate is not None:
                 self._next_slot_s = trio.current_time() + self.settings.rate.interval
             results = await self._host.deliver(self.settings.name, list(map(render_claim, live)))
-            ends += [self._settle(claim, result) for claim, result in zip(live, results, strict=False)]
-        return ends
+            outcomes += [self._settle(claim, result) for claim, result in zip(live, results, strict=False)]
+        return outcomes
 
     def _is_too_old(self, claim: Claim, now: datetime) -> bool:
         return is_too_old(claim, self.settings.max_age, now)
 
-    def _settle(self, claim: Claim, result: DeliveryResult) -> "_Attempt":
+    def _settle(self, claim: Claim, result: DeliveryResult) -> "_DeliveryOutcome":
         error, receipt = (None, result.receipt) if isinstance(result, Delivered) else (result.error, None)
         verdict = judge(error, fault_history(claim), plain=claim.plain)
         if verdict.action is not Action.DELIVERED:
             self._log_verdict(claim, verdict)
         instant = self._instant()
-        return _Attempt(settlement(claim, verdict, receipt, instant.now, self._chance), verdict, instant.now_s)
+        return _DeliveryOutcome(
+            settlement(claim, verdict, receipt, instant.now, self._chance), verdict, instant.now_s
+        )
 
     def _log_verdict(self, claim: Claim, verdict: Verdict) -> None:
         facts = {"destination": self.settings.name, "notification": claim.notification.id}
@@ -247,85 +260,87 @@ class Worker:
             if after.failures > before.failures:
                 log.info("destination is still in trouble", name=name, state=after.state.value, reason=reason)
             return
-        tell = log.warning if after.state in HELD_STATES else log.info
-        tell("destination", name=name, state=after.state.value, reason=reason)
+        write_log = log.warning if after.state in HELD_STATES else log.info
+        write_log("destination", name=name, state=after.state.value, reason=reason)
         if after.state in HELD_STATES:
             self._announce(DestinationParkedEvent(timestamp=now, instance=name, reason=reason))
         elif before.state in HELD_STATES:
             self._announce(DestinationRecoveredEvent(timestamp=now, instance=name))
 
-    async def _round(self, outcomes: "Sequence[_Attempt]") -> "_Round":
-        """Record what went out and take the next, in one hop.
+    async def _record_and_claim(self, outcomes: "Sequence[_DeliveryOutcome]") -> "_Round":
+        """Records the outcomes and claims the next deliveries, in one hop to the store's thread.
 
-        While the store fails nothing is sent: what went out is remembered here until it is recorded, since
-        sending it again is the one thing that must not happen.
+        While the store fails, nothing is sent. The outcomes are kept here until they are recorded; otherwise those
+        deliveries would be sent twice.
         """
         for attempt in count():
             try:
-                # A cancellation must not make us forget what went out; a hop is short.
+                # A cancellation must not lose the outcomes; a hop is short.
                 with trio.CancelScope(shield=bool(outcomes)):
-                    turn = await self._storage.run(self._round_in_store(outcomes))
+                    current = await self._storage.run(self._record_and_claim_in_store(outcomes))
             except StoreError as error:
                 self._log_store_trouble(str(error))
-                # Without anything to record, a drain ends the pause; with it, the next try must still come.
+                # A drain ends the pause only if there are no outcomes; else they must be recorded first.
                 with trio.CancelScope() if outcomes else self._until_drained():
                     await trio.sleep(stepped_delay(attempt, pauses=STORE_PAUSES_S, chance=self._chance))
             else:
                 self._log_store_trouble(None)
-                self._report_gate_change(turn.before, turn.after)
-                self._on_taken_over(turn.taken_over)
-                if turn.folded:
-                    log.info("backlog folded into a summary", name=self.settings.name, count=turn.folded)
-                return turn
+                self._report_gate_change(current.before, current.after)
+                self._on_taken_over(current.taken_over)
+                if current.folded:
+                    log.info("backlog folded into a summary", name=self.settings.name, count=current.folded)
+                return current
         raise AssertionError("count() does not end")
 
-    def _round_in_store(self, outcomes: "Sequence[_Attempt]") -> "Callable[[Store], _Round]":
-        """What a turn does in the store's thread, where nothing else turns the gate at the same time."""
+    def _record_and_claim_in_store(self, outcomes: "Sequence[_DeliveryOutcome]") -> "Callable[[Store], _Round]":
+        """Returns the function for the store's thread, where nothing else changes the gate at the same time."""
         instant = self._instant()
 
-        def turn(store: Store) -> _Round:
+        def record_and_claim(store: Store) -> _Round:
             if not outcomes and self._gate.is_known() and not self._claim_limit(self.gate, instant):
                 return _Round(self.gate, self.gate)
             with store.transaction(purpose=TransactionPurpose.RECORD):
-                done = self._settle_and_claim(store, outcomes, instant)
-            self._gate.on_committed(done.after)
-            self._in_flight = tuple(claim.id for claim in done.claims)
-            return done
+                current = self._settle_and_claim(store, outcomes, instant)
+            self._gate.on_committed(current.after)
+            self._in_flight = tuple(claim.id for claim in current.claims)
+            return current
 
-        return turn
+        return record_and_claim
 
-    def _settle_and_claim(self, store: Store, outcomes: "Sequence[_Attempt]", instant: Instant) -> "_Round":
+    def _settle_and_claim(
+        self, store: Store, outcomes: "Sequence[_DeliveryOutcome]", instant: Instant
+    ) -> "_Round":
         name, horizon = self.settings.name, instant.now + HORIZON
         before = gate = self._gate.read(store, instant, lock=True)
         if len(outcomes) < len(self._in_flight):
             store.outbox.release_claims(name)
         settlements = [outcome.settlement for outcome in outcomes]
         store.outbox.settle(settlements)
-        others = select_for_fallback(self.settings, settlements)
-        if others and self.settings.fallback is not None:
-            store.backlog.move_to_fallback(others, self.settings.fallback, instant.now)
+        for_fallback = select_for_fallback(self.settings, settlements)
+        if for_fallback and self.settings.fallback is not None:
+            store.backlog.move_to_fallback(for_fallback, self.settings.fallback, instant.now)
         for outcome in outcomes:
             if outcome.verdict is not None:
                 gate = gates.record_verdict(gate, outcome.verdict, outcome.at_s, self._chance)
             elif store.is_shared:
                 gate = gates.cancel_probe(gate)
-        turn = _Round(before, gate, taken_over=len(others), folded=self._fold(store, gate, instant))
-        if most := self._claim_limit(gate, instant):
-            # In trouble nothing is sent whose end could not be recorded, but for what tells of the trouble.
+        current = _Round(before, gate, taken_over=len(for_fallback), folded=self._fold(store, gate, instant))
+        if limit := self._claim_limit(gate, instant):
+            # A store in trouble could not record the results, so only the notice of that trouble is sent.
             thread, idle_s = (None, IDLE_S) if store.status.is_well else (STORE_THREAD, STORE_IDLE_S)
-            claims = store.outbox.claim(name, limit=most, now=instant.now, horizon=horizon, thread=thread)
+            claims = store.outbox.claim(name, limit=limit, now=instant.now, horizon=horizon, thread=thread)
             due = None if claims else store.outbox.next_due(name, now=instant.now, horizon=horizon)
             next_due_s = idle_s if due is None else min(idle_s, (due - instant.now).total_seconds())
             if claims:
                 gate = gates.start_send(gate, self.settings.rate, instant.now_s)
                 if store.is_shared:
                     gate = gates.start_probe(gate, instant.now_s)
-            turn = replace(turn, after=gate, claims=claims, next_due_s=next_due_s)
+            current = replace(current, after=gate, claims=claims, next_due_s=next_due_s)
         self._gate.write(store, before, gate, instant)
-        return turn
+        return current
 
     def _fold(self, store: Store, gate: Gate, instant: Instant) -> int:
-        """Fold the backlog, if it is too much; how many. Only once the destination is known to be well."""
+        """Folds the backlog if it is too large and the destination is well. Returns the number folded."""
         if not gate.is_flowing:
             self._next_backlog_check_s = 0.0
             return 0
@@ -339,7 +354,7 @@ class Worker:
         return fold_backlog(store, self.settings.name, self.settings.digest_over, instant.now)
 
     def _claim_limit(self, gate: Gate, instant: Instant) -> int:
-        """How many may be claimed now."""
+        """Returns the number of deliveries that may be claimed now."""
         is_open = not self.draining and instant.now_s >= self._opens_at(gate)
         return gate.claim_limit(self.settings.in_flight, self.settings.rate) if is_open else 0
 
@@ -352,8 +367,8 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class _Attempt:
-    """How a claimed delivery ended, at ``at_s`` of trio's clock; without a verdict it was not tried."""
+class _DeliveryOutcome:
+    """The outcome of a claimed delivery, at ``at_s`` of trio's clock. Without a verdict it was not tried."""
 
     settlement: Settlement
     verdict: Verdict | None = None
@@ -362,12 +377,14 @@ class _Attempt:
 
 @dataclass(frozen=True, slots=True)
 class _Round:
-    """The gate before and after, what to send now, and when there is nothing: the seconds until looking again.
+    """Result of one transaction: the gate before and after it, and the claims to send.
 
-    ``taken_over``: how many of what died another destination has got. ``folded``: how many became a summary.
+    ``taken_over``: number of dead deliveries that the fallback took over. ``folded``: number that became a
+    summary.
 
-    ``next_due_s`` is None when the gate was closed and nobody looked. Whether it has opened since must not be
-    asked again: a gate that opens during the hop would leave the worker asleep beside a full queue.
+    ``next_due_s``: seconds until the next look if there are no claims; None if the gate was closed and the queue
+    was not looked at. Do not ask the gate again instead: one that opens during the hop would leave the worker
+    asleep beside a full queue.
     """
 
     before: Gate

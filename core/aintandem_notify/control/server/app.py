@@ -107,10 +107,8 @@ class _ControlApi:
 
     async def page(self, request: Request) -> DeliveryPageResponse:
         """GET /deliveries?destination=&state=&since=&until=&limit=&before="""
-        delivery_filter, (limit, before) = (
-            filter_from_query(request.query_params),
-            page_bounds(request.query_params),
-        )
+        delivery_filter = filter_from_query(request.query_params)
+        limit, before = page_bounds(request.query_params)
         return await self._access.storage.run(
             partial(deliveries.page, delivery_filter=delivery_filter, limit=limit, before=before)
         )
