@@ -20,7 +20,8 @@ HOLD = """
 import os, signal, sys
 from pathlib import Path
 from aintandem_notify.control.discovery import ControlEndpoint, publish_endpoint
-with publish_endpoint(Path(sys.argv[1]), ControlEndpoint(address="http://127.0.0.1:1", token="t", pid=os.getpid())):
+endpoint = ControlEndpoint(address="http://127.0.0.1:1", token="t", pid=os.getpid())
+with publish_endpoint(Path(sys.argv[1]), endpoint):
     print("held", flush=True)
     signal.pause()
 """

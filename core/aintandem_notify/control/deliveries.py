@@ -162,7 +162,9 @@ def apply_to_batch(
     if not states:
         raise RequestRefused(f"{action} is for deliveries that are {_join_with_or(ELIGIBLE_STATES[action])}")
     with store.transaction(fenced=False):
-        ids = store.delivery_queries.ids(replace(delivery_filter, states=tuple(states)), limit=MAX_BATCH, before=before)
+        ids = store.delivery_queries.ids(
+            replace(delivery_filter, states=tuple(states)), limit=MAX_BATCH, before=before
+        )
         result = _apply_to_ids(store, action, ids, now, in_flight)
     return BatchResult(result, ids[-1] if len(ids) == MAX_BATCH else None)
 
