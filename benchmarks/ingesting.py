@@ -149,7 +149,7 @@ async def _note(url: str, folder: Path, projects: int) -> float:
         names = [f"project-{number}" for number in range(projects)]
         await ingest.commit(None, [ConnectionConnectedEvent(timestamp=moment, project_id=name) for name in names])
         began = now()
-        await ingest.see(dict.fromkeys(names, datetime.now(UTC)))
+        await ingest.mark_seen(dict.fromkeys(names, datetime.now(UTC)))
         return now() - began
 
 

@@ -99,7 +99,7 @@ class Bench:
                     announce=lambda event: pytest.fail(event.reason),
                 )
                 async with open_fleet(
-                    session, http=http, sink=ingest.commit, books=ingest, clock=clock, chance=chance
+                    session, http=http, sink=ingest.commit, reconciler=ingest, clock=clock, chance=chance
                 ) as fleet:
                     await fleet.reconcile(projects or (A,), connection)
                     yield told

@@ -32,9 +32,9 @@ def seen(name: str, state: str = "failed", **facts: Any) -> Observation:
 
 
 def look(
-    *observations: Observation, moment: int, held: Mapping[RunRef, datetime] | None = None
+    *observations: Observation, transaction_no: int, buffered_since: Mapping[RunRef, datetime] | None = None
 ) -> ObservationBatch:
-    return ObservationBatch(observations, GAP, moment, held or {})
+    return ObservationBatch(observations, GAP, transaction_no, buffered_since or {})
 
 
 async def titles(storage: Storage) -> list[str]:
@@ -44,14 +44,18 @@ async def titles(storage: Storage) -> list[str]:
 async def test_what_is_made_is_journaled_routed_and_published_like_any_event() -> None:
     async with memory() as storage, open_bench(storage) as bench:
         await bench.ingest.commit(PROJECT, [event("task_started", run="t1", at=-100)])
-        outcome = await bench.ingest.compare(PROJECT, look(seen("t1"), seen("t2"), moment=bench.ingest.moment))
+        outcome = await bench.ingest.reconcile(
+            PROJECT, look(seen("t1"), seen("t2"), transaction_no=bench.ingest.transaction_no)
+        )
         assert (outcome.changed, outcome.too_old, outcome.doubtful) == (2, 0, [])
         told = ["task_started t1", "task_failed t1", "task_started t2", "task_failed t2"]
         assert await titles(storage) == told
         assert [one.caught_up for one in bench.published] == [False, True, True, True]
         assert bench.woken[-1] == {"file_log.a"}
         # The same look again, and the live event after all: nothing is made twice.
-        again = await bench.ingest.compare(PROJECT, look(seen("t1"), seen("t2"), moment=bench.ingest.moment))
+        again = await bench.ingest.reconcile(
+            PROJECT, look(seen("t1"), seen("t2"), transaction_no=bench.ingest.transaction_no)
+        )
         assert again.changed == 0
         await bench.ingest.commit(PROJECT, [event("task_started", "t2", -19.5), event("task_failed", "t2", -9.9)])
         assert await titles(storage) == told
@@ -61,22 +65,24 @@ async def test_what_is_made_is_journaled_routed_and_published_like_any_event() -
 async def test_a_look_whose_commit_failed_can_be_compared_again(failure: str) -> None:
     store = new_store()
     async with open_bench(FlakyStorage(store, failure)) as bench:
-        first = look(seen("t1"), moment=bench.ingest.moment)
+        first = look(seen("t1"), transaction_no=bench.ingest.transaction_no)
         with pytest.raises(StoreError, match="the disk is full"):
-            await bench.ingest.compare(PROJECT, first)
+            await bench.ingest.reconcile(PROJECT, first)
         # Nothing in memory is certain now, so what was asked for before is doubtful.
-        found = await bench.ingest.compare(PROJECT, first)
+        found = await bench.ingest.reconcile(PROJECT, first)
         assert found.changed + len(found.doubtful) == (1 if failure == "before" else 0)
-        await bench.ingest.compare(PROJECT, look(seen("t1", confirmed=True), moment=bench.ingest.moment))
+        await bench.ingest.reconcile(
+            PROJECT, look(seen("t1", confirmed=True), transaction_no=bench.ingest.transaction_no)
+        )
         assert await titles(bench.storage) == ["task_started t1", "task_failed t1"]
 
 
 async def test_what_a_live_event_has_moved_since_it_was_asked_for_is_doubtful() -> None:
     async with memory() as storage, open_bench(storage) as bench:
         await bench.ingest.commit(PROJECT, [event("task_started", "t1", -100), event("task_started", "t2", -100)])
-        asked_for = bench.ingest.moment
+        asked_for = bench.ingest.transaction_no
         await bench.ingest.commit(PROJECT, [event("task_completed", "t1", -50), event("output", "t2", -9)])
-        outcome = await bench.ingest.compare(PROJECT, look(seen("t1"), seen("t2"), moment=asked_for))
+        outcome = await bench.ingest.reconcile(PROJECT, look(seen("t1"), seen("t2"), transaction_no=asked_for))
         assert outcome.doubtful == [RunRef("p", Family.TASK, "t1")]
         assert outcome.changed == 1, "output moves nothing that REST could be older than"
 
@@ -84,7 +90,7 @@ async def test_what_a_live_event_has_moved_since_it_was_asked_for_is_doubtful() 
 async def test_many_observations_are_compared_a_portion_at_a_time() -> None:
     many = [seen(f"t{number}") for number in range(2 * batch_limits.MAX_EVENTS + 1)]
     async with memory() as storage, open_bench(storage, FakeRouter(types=frozenset())) as bench:
-        outcome = await bench.ingest.compare(PROJECT, look(*many, moment=bench.ingest.moment))
+        outcome = await bench.ingest.reconcile(PROJECT, look(*many, transaction_no=bench.ingest.transaction_no))
         assert outcome.changed == len(many)
 
 
@@ -109,8 +115,8 @@ async def test_an_observation_that_cannot_be_taken_in_as_it_is_is_told_without_i
     with capture_logs() as logs:
         async with memory() as storage, open_bench(storage, StumblingRouter()) as bench:
             for _ in range(2):
-                observed = look(*map(seen, names), moment=bench.ingest.moment)
-                outcome = await bench.ingest.compare(PROJECT, observed)
+                observed = look(*map(seen, names), transaction_no=bench.ingest.transaction_no)
+                outcome = await bench.ingest.reconcile(PROJECT, observed)
             odd = ["Task started", "Task failed"]
             told = ["task_started a", "task_failed a", *odd, "task_started b", "task_failed b"]
             assert await titles(storage) == told
@@ -122,7 +128,9 @@ async def test_an_observation_that_cannot_be_taken_in_at_all_is_left_out_alone()
     with capture_logs() as logs:
         async with memory() as storage, open_bench(storage, FallingRouter()) as bench:
             names = ["a", "odd", "b"]
-            outcome = await bench.ingest.compare(PROJECT, look(*map(seen, names), moment=bench.ingest.moment))
+            outcome = await bench.ingest.reconcile(
+                PROJECT, look(*map(seen, names), transaction_no=bench.ingest.transaction_no)
+            )
             assert await titles(storage) == ["task_started a", "task_failed a", "task_started b", "task_failed b"]
     assert outcome.changed == 2
     assert [line["type"] for line in logs if line["log_level"] == "error"] == ["observation", "observation"]
@@ -133,14 +141,14 @@ async def test_how_far_a_project_is_seen() -> None:
         return (await storage.run(inside(lambda store: store.journal.watch_progress(["p"])))).get("p")
 
     async with memory() as storage, open_bench(storage) as bench:
-        await bench.ingest.see({"p": NOW})
+        await bench.ingest.mark_seen({"p": NOW})
         assert await watched(storage) is None, "a project that was never connected"
         await bench.ingest.commit(PROJECT, [ConnectionConnectedEvent(timestamp=ago(50), project_id="p")])
         assert await watched(storage) == WatchProgress(ago(50), ago(50))
         await bench.ingest.commit(PROJECT, [event("task_started"), event("task_failed")])
         assert await watched(storage) == WatchProgress(ago(50), ago(50))
         gap = FeedGapEvent(timestamp=NOW, project_id="p", changed=1)
-        await bench.ingest.see({"p": ago(20), "unknown": NOW}, PROJECT, [gap])
+        await bench.ingest.mark_seen({"p": ago(20), "unknown": NOW}, PROJECT, [gap])
         assert await watched(storage) == WatchProgress(ago(20), ago(50))
         assert (await titles(storage))[-1] == "feed_gap None"
         await bench.ingest.commit(PROJECT, [ConnectionConnectedEvent(timestamp=NOW, project_id="p")])
@@ -149,12 +157,12 @@ async def test_how_far_a_project_is_seen() -> None:
 
 async def test_the_outlook_has_the_runs_that_are_open() -> None:
     async with memory() as storage, open_bench(storage) as bench:
-        assert (await bench.ingest.outlook("p")).seen_until is None
+        assert (await bench.ingest.watch_state("p")).seen_until is None
         await bench.ingest.commit(PROJECT, [ConnectionConnectedEvent(timestamp=NOW, project_id="p")])
         ended = [event("task_started", "t1"), event("task_failed", "t1", 1)]
         await bench.ingest.commit(PROJECT, [*ended, event("task_started", "t2"), event("task_queued", "t3", 5)])
         await bench.ingest.commit(PROJECT, [event("task_started", "t4", project="another")])
-        outlook = await bench.ingest.outlook("p")
+        outlook = await bench.ingest.watch_state("p")
         assert (outlook.seen_until, outlook.watched_since) == (NOW, NOW)
         assert [run.ref.id for run in outlook.open_runs] == ["t3", "t2"], "what moved last comes first"
         assert not outlook.more_open
@@ -167,7 +175,7 @@ async def test_the_outlook_says_when_more_runs_are_open_than_are_looked_up(
     async with memory() as storage, open_bench(storage) as bench:
         for number, more in ((1, False), (2, False), (3, True)):
             await bench.ingest.commit(PROJECT, [event("task_started", f"t{number}", number)])
-            outlook = await bench.ingest.outlook("p")
+            outlook = await bench.ingest.watch_state("p")
             assert (len(outlook.open_runs), outlook.more_open) == (min(number, 2), more)
         assert [run.ref.id for run in outlook.open_runs] == ["t3", "t2"]
 
@@ -178,5 +186,5 @@ async def test_a_project_that_somebody_else_moved_is_read_again() -> None:
         async with open_bench(storage) as other:
             await other.ingest.commit(PROJECT, [event("task_failed", "t1", -10)])
         await bench.ingest.forget(["p"])
-        found = await bench.ingest.compare(PROJECT, look(seen("t1"), moment=bench.ingest.moment))
+        found = await bench.ingest.reconcile(PROJECT, look(seen("t1"), transaction_no=bench.ingest.transaction_no))
         assert (found.changed, await titles(storage)) == (0, ["task_started t1", "task_failed t1"])

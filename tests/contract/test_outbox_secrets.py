@@ -89,7 +89,7 @@ async def test_a_failure_whose_error_holds_a_secret_is_told_after_a_gap(error: s
     with capture_logs() as logs:
         async with memory() as storage, open_bench(storage, router()) as bench:
             for _ in range(2):
-                outcome = await bench.ingest.compare(PROJECT, ended(error=error, name=error))
+                outcome = await bench.ingest.reconcile(PROJECT, ended(error=error, name=error))
             if restarted:
                 await forget(storage)
             for name in DESTINATIONS:
@@ -173,7 +173,7 @@ async def test_whatever_goes_wrong_with_a_text_the_end_is_told(
     with capture_logs() as logs:
         async with memory() as storage, open_bench(storage, router(title=None, body=None)) as bench:
             await bench.ingest.commit(PROJECT, batch)
-            await bench.ingest.compare(PROJECT, ended("t9", error="sesame-4711"))
+            await bench.ingest.reconcile(PROJECT, ended("t9", error="sesame-4711"))
             await forget(storage)
             for name in DESTINATIONS:
                 found = await told(storage, name)
@@ -211,7 +211,7 @@ async def test_no_form_of_a_secret_gets_to_a_destination_of_any_kind(caught_up: 
         for run, found in numbers.items():
             odd = {found.text: [found.text], "deep": {"a": {found.text: found.text}}}
             if caught_up:
-                await bench.ingest.compare(PROJECT, ended(run, error=found.text, name=found.text, output=odd))
+                await bench.ingest.reconcile(PROJECT, ended(run, error=found.text, name=found.text, output=odd))
                 continue
             artifact = {"path": found.text, "type": found.text, "kept": odd}
             await bench.ingest.commit(

@@ -411,7 +411,7 @@ def test_how_far_a_project_is_seen_is_its_owners_to_say(join: Join) -> None:
 
 async def _see(store: Store, moments: Mapping[str, datetime]) -> None:
     async with open_bench(Storage(store, inline=True)) as bench:
-        await bench.ingest.see(moments)
+        await bench.ingest.mark_seen(moments)
 
 
 def test_what_went_out_is_recorded_after_a_lapse_if_nobody_took_it(join: Join) -> None:

@@ -35,9 +35,9 @@ class PlannedStore:
         )
         self.runs |= done.runs
         self.keys |= {one.key for one in done.changes.events}
-        self.lately.remember(done.moved, done.made)
+        self.lately.remember(done.moved_refs, done.synthesized)
         self.told += [sent.event for sent, _ in done.changes.notifications]
-        return done.outcomes.get("p", ReconcileResult())
+        return done.results.get("p", ReconcileResult())
 
     def live(self, now: datetime, events: Sequence[Event]) -> None:
         """Events off the socket, in one transaction."""

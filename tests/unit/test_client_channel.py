@@ -124,7 +124,7 @@ class World:
                 clock=clock,
                 chance=lambda: 1.0,
                 fatal=frozenset({ConnectionTrouble.REFUSED, ConnectionTrouble.GONE}),
-                tells_every_try=True,
+                reports_every_try=True,
             )
 
         context = ChannelContext(

@@ -116,4 +116,4 @@ def test_what_has_moved_since_and_what_is_not_known_any_more() -> None:
     assert not lately.has_moved(REF, 1)
     lately.doubt_everything()
     assert lately.has_moved(REF, 2)
-    assert not lately.has_moved(REF, lately.moment)
+    assert not lately.has_moved(REF, lately.transaction_no)

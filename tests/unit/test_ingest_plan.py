@@ -42,7 +42,7 @@ def test_an_event_that_matches_is_journaled_and_sent() -> None:
     assert (sent.title, destinations) == ("task_started t1", ("a", "b"))
     assert sent.run == done.changes.new_runs[0]
     assert types(done.changes.events) == ["task_started"]
-    assert done.woken == {"a", "b"}
+    assert done.due_destinations == {"a", "b"}
 
 
 def test_an_event_that_nobody_wants_is_journaled_only() -> None:
@@ -58,7 +58,7 @@ def test_progress_that_nobody_wants_moves_its_run_once() -> None:
     assert done.changes.events == []
     (run,) = done.changes.new_runs
     assert (run.output_tail, run.step) == ("0\n1\n2\n", "load")
-    assert [one for one, _ in done.fresh] == [*lines, done.fresh[3][0]]
+    assert [one for one, _ in done.new_events] == [*lines, done.new_events[3][0]]
 
 
 def test_progress_that_a_rule_lets_pass_but_refuses_is_not_journaled() -> None:
@@ -78,7 +78,7 @@ def test_a_run_is_up_to_date_when_its_end_is_told() -> None:
 
 def test_known_and_repeated_events() -> None:
     ended = event("task_completed")
-    assert planned(ended, known={ended.key}).fresh == []
+    assert planned(ended, known={ended.key}).new_events == []
     assert len(planned(ended, ended).changes.notifications) == 1
     later = planned(ended, event("task_completed", at=9))
     assert types(later.changes.events) == ["task_completed", "task_completed"]

@@ -52,29 +52,29 @@ class Script:
     takes_s: float = 0.0
     asked: list[tuple[float, Family]] = field(default_factory=list)
 
-    def hear(self, *stamps: datetime | None) -> None:
+    def add_timestamps(self, *stamps: datetime | None) -> None:
         """What the clock of this one shows is of no interest."""
 
-    async def look(
+    async def read(
         self,
         kind: Family,
         project_id: str,
         known: Iterable[OpenRun],
         old: datetime,
         since: datetime,
-        comparison: PageReconciler,
+        reconciler: PageReconciler,
     ) -> Snapshot:
         self.asked.append((trio.current_time(), kind))
-        moment = comparison.moment
+        moment = reconciler.transaction_no
         await trio.sleep(self.takes_s)
         answers = self.answers.get(kind, [])
         answer = answers.pop(0) if answers else Answered()
         if isinstance(answer, Exception):
             raise answer
-        await comparison.compare(answer.observations, moment)
+        await reconciler.reconcile(answer.observations, moment)
         return Snapshot(answer.missing)
 
-    async def again(self, ref: RunRef) -> Observation | None:
+    async def read_run(self, ref: RunRef) -> Observation | None:
         self.asked.append((trio.current_time(), ref.kind))
         answer = self.again_answers.pop(0)
         if isinstance(answer, Exception):
@@ -87,7 +87,7 @@ class Bench:
     """A project that was connected ten seconds before the clock began, and a run that was going on."""
 
     ingest: Ingest
-    lookout: CatchUpCoordinator
+    coordinator: CatchUpCoordinator
     script: Script
     told: list[Event]
     clock: TrioClock
@@ -97,20 +97,20 @@ class Bench:
 
     def begin(self) -> tuple[CatchUp, EventBuffer]:
         """A link has opened."""
-        hold = EventBuffer(self._store, holding=True)
+        buffer = EventBuffer(self._store, holding=True)
         catch_up = CatchUp(
             PROJECT,
-            hold,
+            buffer,
             self.clock.now(),
-            lookout=self.lookout,
+            coordinator=self.coordinator,
             catch_up_max=86400.0,
             backoff=ConnectionConfig(),
             clock=self.clock,
             chance=lambda: self.chance,
         )
         self.nursery.start_soon(catch_up.run, self.clock.now)
-        self.nursery.start_soon(hold.release_in_time)
-        return catch_up, hold
+        self.nursery.start_soon(buffer.release_after_max_hold)
+        return catch_up, buffer
 
     async def _store(self, events: Sequence[Event]) -> None:
         self.stored += events
@@ -139,8 +139,8 @@ async def open_catch_up(nursery: trio.Nursery) -> AsyncIterator[Bench]:
         connected = ConnectionConnectedEvent(timestamp=before, project_id="p")
         await made.ingest.commit(PROJECT, [connected, event("task_started", at=-9)])
         made.published.clear()
-        lookout = CatchUpCoordinator(script, made.ingest)
-        yield Bench(made.ingest, lookout, script, made.published, TrioClock(NOW), nursery)
+        coordinator = CatchUpCoordinator(script, made.ingest)
+        yield Bench(made.ingest, coordinator, script, made.published, TrioClock(NOW), nursery)
         nursery.cancel_scope.cancel()
 
 
@@ -264,13 +264,13 @@ async def test_live_events_wait_for_the_comparison_and_no_longer_than_they_may(
 ) -> None:
     bench.script.takes_s = 8.0
     bench.script.answers[Family.TASK] = [sighting()]
-    _, hold = bench.begin()
-    await hold.take([event("task_started", run="t2", at=1)], 100)
+    _, buffer = bench.begin()
+    await buffer.add([event("task_started", run="t2", at=1)], 100)
     await trio.sleep(MAX_HOLD_S - 1)
     assert bench.stored == []
     await trio.sleep(2)
     assert [one.run_id for one in bench.stored] == ["t2"]
-    await hold.take([event("task_started", run="t3", at=1)], 100)
+    await buffer.add([event("task_started", run="t3", at=1)], 100)
     assert [one.run_id for one in bench.stored] == ["t2", "t3"], "nothing is held any more"
 
 
@@ -285,15 +285,15 @@ async def test_the_hold_is_bounded(
         await trio.sleep(1)
         stored.extend(events)
 
-    hold = EventBuffer(store, holding=True)
+    buffer = EventBuffer(store, holding=True)
     events = [event("task_started", run=f"t{number}", at=number) for number in range(5)]
     for one in events[:2]:
-        await hold.take([one], 100)
-    assert hold.first_times() == {RunRef("p", Family.TASK, f"t{n}"): events[n].timestamp for n in range(2)}
+        await buffer.add([one], 100)
+    assert buffer.first_event_times() == {RunRef("p", Family.TASK, f"t{n}"): events[n].timestamp for n in range(2)}
     assert stored == []
     async with trio.open_nursery() as nursery:
         for one in events[2:]:
-            nursery.start_soon(hold.take, [one], 100)
+            nursery.start_soon(buffer.add, [one], 100)
             await trio.testing.wait_all_tasks_blocked()
     assert stored == events
 
@@ -304,52 +304,52 @@ async def test_what_comes_while_others_are_stored_is_left_over_at_the_end(
     async def store(events: Sequence[Event]) -> None:
         await trio.sleep_forever()
 
-    hold = EventBuffer(store, holding=True)
-    await hold.take([event("task_started")], 100)
+    buffer = EventBuffer(store, holding=True)
+    await buffer.add([event("task_started")], 100)
     with trio.move_on_after(2):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(hold.release)
+            nursery.start_soon(buffer.release)
             await trio.sleep(1)
-            await hold.take([event("task_failed")], 100)
-    assert [one.type for one in hold.leftover()] == ["task_failed"], "the other is with whoever stores it"
+            await buffer.add([event("task_failed")], 100)
+    assert [one.type for one in buffer.leftover()] == ["task_failed"], "the other is with whoever stores it"
 
 
 async def test_what_is_held_when_the_link_ends_is_handed_over(bench: Bench, autojump_clock: MockClock) -> None:
     bench.script.takes_s = 5.0
-    catch_up, hold = bench.begin()
-    await hold.take([event("task_failed", at=1)], 100)
+    catch_up, buffer = bench.begin()
+    await buffer.add([event("task_failed", at=1)], 100)
     await trio.sleep(1)
     assert await catch_up.stop() is False
-    assert [one.type for one in hold.leftover()] == ["task_failed"]
+    assert [one.type for one in buffer.leftover()] == ["task_failed"]
     assert bench.gaps == []
 
 
 async def test_a_project_that_is_up_to_date_is_noted_every_minute(bench: Bench, autojump_clock: MockClock) -> None:
-    bench.nursery.start_soon(bench.lookout.keep_noting)
+    bench.nursery.start_soon(bench.coordinator.record_progress)
     catch_up, _ = bench.begin()
     await trio.sleep(61)
-    assert (await bench.ingest.outlook("p")).seen_until == NOW + timedelta(seconds=60)
+    assert (await bench.ingest.watch_state("p")).seen_until == NOW + timedelta(seconds=60)
     assert await catch_up.stop() is True
     await trio.sleep(120)
-    assert (await bench.ingest.outlook("p")).seen_until == NOW + timedelta(seconds=60)
+    assert (await bench.ingest.watch_state("p")).seen_until == NOW + timedelta(seconds=60)
 
 
 async def test_one_that_is_not_up_to_date_is_not_noted(bench: Bench, autojump_clock: MockClock) -> None:
-    bench.nursery.start_soon(bench.lookout.keep_noting)
+    bench.nursery.start_soon(bench.coordinator.record_progress)
     bench.script.answers[Family.TASK] = [ServerTrouble("down", status=503)] * 99
     bench.begin()
     await trio.sleep(200)
-    assert (await bench.ingest.outlook("p")).seen_until == NOW - timedelta(seconds=10)
+    assert (await bench.ingest.watch_state("p")).seen_until == NOW - timedelta(seconds=10)
 
 
 async def test_a_clock_that_was_ahead_makes_no_gap_and_is_set_right(
     bench: Bench, autojump_clock: MockClock
 ) -> None:
-    await bench.ingest.see({"p": NOW + timedelta(days=365)})
+    await bench.ingest.mark_seen({"p": NOW + timedelta(days=365)})
     bench.begin()
     await trio.sleep(1)
     assert bench.gaps == []
-    assert (await bench.ingest.outlook("p")).seen_until == NOW
+    assert (await bench.ingest.watch_state("p")).seen_until == NOW
 
 
 async def test_many_projects_do_not_ask_all_at_once_and_one_alone_asks_at_once(
@@ -424,11 +424,11 @@ async def test_what_all_projects_hold_back_together_is_bounded(monkeypatch: pyte
         stored.extend(events)
 
     everyone = BufferUsage()
-    first, second = (EventBuffer(store, holding=True, held_by_all=everyone) for _ in range(2))
-    await first.take([event("task_started", "t1")], 100)
-    await second.take([event("task_started", "t2")], 100)
+    first, second = (EventBuffer(store, holding=True, total_usage=everyone) for _ in range(2))
+    await first.add([event("task_started", "t1")], 100)
+    await second.add([event("task_started", "t2")], 100)
     assert stored == []
-    await second.take([event("task_started", "t3")], 100)
+    await second.add([event("task_started", "t3")], 100)
     assert [one.run_id for one in stored] == ["t2", "t3"]
     assert everyone.size == event_buffer.EVENT_OVERHEAD_BYTES + 100
     await first.release()

@@ -107,9 +107,9 @@ class World:
     renewal_fails: Exception | None = None
     lifetime: float = FOR_EVER
     fatal: frozenset[ConnectionTrouble] = frozenset()
-    tells_every_try: bool = False
+    reports_every_try: bool = False
     places: ConnectionSlots = field(default_factory=ConnectionSlots)
-    longest_event: int | None = None
+    max_event_length: int | None = None
     gave_up_for: Exception | None = None
     open_links: int = 0
     most_links: int = 0
@@ -197,9 +197,9 @@ class World:
             clock=TrioClock(),
             chance=lambda: chance,
             fatal=self.fatal,
-            tells_every_try=self.tells_every_try,
-            places=self.places,
-            longest_event=self.longest_event,
+            reports_every_try=self.reports_every_try,
+            slots=self.places,
+            max_event_length=self.max_event_length,
         )
         with trio.move_on_after(seconds):
             self.gave_up_for = await watch_project(PROJECT, settings, self.statuses.append)
@@ -231,7 +231,7 @@ async def test_long_frames_are_cut_beside_the_loop_and_stay_in_order(
         return event
 
     monkeypatch.setattr(frames, "fit_event", cut)
-    world.longest_event = 200
+    world.max_event_length = 200
     long, last = (task(number) + " " * 200 for number in (2, 4))
     world.plans.append(Plan(batches=[[task(1)], [long, task(3)]], left=[last]))
     async with trio.open_nursery() as nursery:
@@ -326,7 +326,7 @@ async def test_some_trouble_can_be_the_end_at_once(
     world: World, autojump_clock: MockClock, refusal: OrchestratorError, tries: int, told: list[bool]
 ) -> None:
     """A library has a caller to tell; a token is exchanged all the same before it counts as refused."""
-    world.fatal, world.tells_every_try = frozenset({ConnectionTrouble.REFUSED, ConnectionTrouble.GONE}), True
+    world.fatal, world.reports_every_try = frozenset({ConnectionTrouble.REFUSED, ConnectionTrouble.GONE}), True
     world.plans += [Plan(refusal=refusal)] * 20
     await world.watch(10_000, reconnect_attempts=3)
     assert world.gave_up_for is refusal
@@ -354,7 +354,7 @@ async def test_a_project_that_goes_while_connected_can_be_the_end_at_once(
 
 
 async def test_every_try_can_be_told(world: World, autojump_clock: MockClock) -> None:
-    world.tells_every_try = True
+    world.reports_every_try = True
     world.plans += [Plan(lasts=100), *[Plan(refusal=LinkLost(f"no {n}")) for n in range(3)]]
     await world.watch(1000)
     assert [event.error for event in world.errors] == ["no 0", "no 1", "no 2"]

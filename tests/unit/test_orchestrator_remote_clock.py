@@ -16,15 +16,15 @@ def at(seconds: float) -> datetime:
 async def test_what_it_has_stamped_has_happened_and_time_has_passed_since(autojump_clock: MockClock) -> None:
     theirs = RemoteClock()
     assert theirs.at_least() is None
-    theirs.hear([None], NOW)
+    theirs.add_timestamps([None], NOW)
     assert theirs.at_least() is None
-    theirs.hear([at(-50), None, at(-40)], NOW)
+    theirs.add_timestamps([at(-50), None, at(-40)], NOW)
     assert theirs.at_least() == at(-40)
     await trio.sleep(10)
     assert theirs.at_least() == at(-40 + 10 * PACE)
-    theirs.hear([at(-35)], NOW)
+    theirs.add_timestamps([at(-35)], NOW)
     assert theirs.at_least() == at(-40 + 10 * PACE), "that was long on the way"
-    theirs.hear([at(-20)], NOW)
+    theirs.add_timestamps([at(-20)], NOW)
     assert theirs.at_least() == at(-20)
 
 
@@ -32,27 +32,27 @@ async def test_a_stamp_from_the_future_is_not_believed_nor_one_that_no_clock_sho
     autojump_clock: MockClock,
 ) -> None:
     theirs = RemoteClock()
-    theirs.hear([NOW + FUTURE + timedelta(microseconds=1)], NOW)
+    theirs.add_timestamps([NOW + FUTURE + timedelta(microseconds=1)], NOW)
     assert theirs.at_least() is None
     ages_ago = datetime.min.replace(tzinfo=NOW.tzinfo)
-    theirs.hear([ages_ago], NOW)
+    theirs.add_timestamps([ages_ago], NOW)
     assert theirs.at_least() == ages_ago
-    theirs.hear([NOW + FUTURE], NOW)
+    theirs.add_timestamps([NOW + FUTURE], NOW)
     assert theirs.at_least() == NOW + FUTURE
 
 
 async def test_a_clock_that_was_set_back_is_believed_in_time(autojump_clock: MockClock) -> None:
     theirs = RemoteClock()
-    theirs.hear([at(30)], NOW)
+    theirs.add_timestamps([at(30)], NOW)
     for _ in range(4):
         await trio.sleep(FORGET_AFTER_S / 2)
-        theirs.hear([at(-3600)], NOW)
+        theirs.add_timestamps([at(-3600)], NOW)
     assert theirs.at_least() == at(-3600 + FORGET_AFTER_S * PACE)
 
 
 async def test_what_was_heard_long_ago_says_nothing(autojump_clock: MockClock) -> None:
     theirs = RemoteClock()
-    theirs.hear([at(0)], NOW)
+    theirs.add_timestamps([at(0)], NOW)
     await trio.sleep(FORGET_AFTER_S)
     assert theirs.at_least() == at(FORGET_AFTER_S * PACE)
     await trio.sleep(2 * FORGET_AFTER_S)

@@ -52,15 +52,15 @@ class ManyProjects(HttpClient):
 class Nothing:
     """Knows of no run that what is found could be compared with."""
 
-    moment = 0
+    transaction_no = 0
 
-    async def compare(self, observations: Sequence[Observation], moment: int) -> None:
+    async def reconcile(self, observations: Sequence[Observation], transaction_no: int) -> None:
         assert not observations
 
 
 async def look(surveyor: SnapshotReader, project: str, done: dict[str, float]) -> None:
     try:
-        await surveyor.look(Family.WORKFLOW, project, [], NOW, NOW, Nothing())
+        await surveyor.read(Family.WORKFLOW, project, [], NOW, NOW, Nothing())
     except (HttpFailed, ServerTrouble):
         return
     done[project] = trio.current_time()

@@ -238,7 +238,7 @@ def test_news_about_a_run_that_live_events_have_moved_since_is_doubted() -> None
 def test_what_live_events_that_wait_may_tell_is_left_to_them(
     before: Run | None, held: datetime, types: list[str], doubtful: bool
 ) -> None:
-    found = look(before, seen("failed", started_at=at(1), ended_at=at(2)), held=held)
+    found = look(before, seen("failed", started_at=at(1), ended_at=at(2)), buffered_since=held)
     assert ([event.type for event in found.events], found.doubtful) == (types, doubtful)
 
 

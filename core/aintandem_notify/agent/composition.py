@@ -98,10 +98,10 @@ async def open_agent(
                 session,
                 http=http,
                 sink=ingest.commit,
-                books=ingest,
+                reconciler=ingest,
                 clock=clock,
                 chance=chance,
-                places=ConnectionSlots(files.links),
+                slots=ConnectionSlots(files.links),
             )
         )
         await enter(

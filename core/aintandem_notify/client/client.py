@@ -274,7 +274,7 @@ class AInTandemClient:
             clock=self._clock,
             chance=chance,
             fatal=FATAL,
-            tells_every_try=True,
+            reports_every_try=True,
         )
 
     def get_progress(self) -> Progress:

@@ -78,7 +78,7 @@ class WatchState:
 
 @dataclass(frozen=True, slots=True)
 class ObservationBatch:
-    """Observations to compare, asked for after the transaction number ``moment``.
+    """Observations to compare, asked for after the transaction number ``transaction_no``.
 
     ``held`` has the runs about which live events have arrived that are not stored yet, each with the time of
     the first one.
@@ -86,8 +86,8 @@ class ObservationBatch:
 
     observations: tuple[Observation, ...]
     gap: Gap
-    moment: int
-    held: Mapping[RunRef, datetime] = field(default_factory=dict)
+    transaction_no: int
+    buffered_since: Mapping[RunRef, datetime] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

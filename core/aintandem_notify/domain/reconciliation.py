@@ -88,23 +88,23 @@ def reconcile(
     now: datetime,
     *,
     touched: bool = False,
-    held: datetime | None = None,
+    buffered_since: datetime | None = None,
 ) -> RunDiff:
     """What was missed of a run whose latest attempt is ``run`` (None: never seen), given ``seen``.
 
     ``touched``: a live event has moved it since the observation was asked for, which may be the older news.
-    ``held``: live events about it have arrived, the first from that time, and are stored after this
+    ``buffered_since``: live events about it have arrived, the first from that time, and are stored after this
     comparison; what they may tell themselves is left to them.
     """
     if seen.state is RunState.GONE:
-        return _gone(run, is_live=touched or held is not None)
+        return _gone(run, is_live=touched or buffered_since is not None)
     found = _decide(run, seen, gap, now)
     if not (found.changed or found.too_old):
         return found
     if touched:
         return DOUBTFUL
-    if held is not None:
-        found = _before(found, held)
+    if buffered_since is not None:
+        found = _before(found, buffered_since)
     # What happened after the link had opened, live events tell, or it is asked again. A time of ours says nothing.
     return found if seen.confirmed else _before(found, gap.until, unless=lambda event: _is_ours(event, seen, now))
 

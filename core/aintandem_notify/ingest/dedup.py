@@ -96,7 +96,7 @@ class RecentChanges:
     """
 
     def __init__(self, most: int) -> None:
-        self.moment = 0
+        self.transaction_no = 0
         self.passed_s = 0.0
         self._most = most
         self._floor = 0
@@ -119,10 +119,10 @@ class RecentChanges:
 
     def remember(self, moved: Iterable[RunRef], made: Mapping[AttemptRef, Synthesized]) -> None:
         """Another transaction is on disk; ``made`` takes the place of what was made of these attempts before."""
-        self.moment += 1
+        self.transaction_no += 1
         for ref in moved:
             self._moved.pop(ref, None)
-            self._moved[ref] = self.moment
+            self._moved[ref] = self.transaction_no
         while len(self._moved) > self._most:
             self._floor = self._moved.pop(next(iter(self._moved)))
         if made:
@@ -131,6 +131,6 @@ class RecentChanges:
 
     def doubt_everything(self) -> None:
         """A transaction failed and may be on disk all the same."""
-        self.moment += 1
-        self._floor = self.moment
+        self.transaction_no += 1
+        self._floor = self.transaction_no
         self._moved.clear()

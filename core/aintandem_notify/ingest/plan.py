@@ -67,13 +67,14 @@ class EventRouter(Protocol):
 class Submission:
     """Events of one project (None: of the agent) in the order they came.
 
-    Then a ``look`` at the same project to compare with, and ``seen``: per project, up to when nothing is missing.
+    ``observed`` is a batch of the same project, to reconcile with after them. ``seen_until`` says by project up to
+    when nothing is missing.
     """
 
     project: Project | None
     events: Sequence[Event] = ()
-    look: ObservationBatch | None = None
-    seen: Mapping[str, datetime] = field(default_factory=dict)
+    observed: ObservationBatch | None = None
+    seen_until: Mapping[str, datetime] = field(default_factory=dict)
 
     @property
     def refs(self) -> Iterator[RunRef]:
@@ -81,34 +82,34 @@ class Submission:
         for event in self.events:
             if (ref := run_ref(event)) is not None:
                 yield ref
-        for observation in self.look.observations if self.look is not None else ():
+        for observation in self.observed.observations if self.observed is not None else ():
             yield observation.ref
 
     @property
     def size(self) -> int:
         """How many events and observations it holds."""
-        return len(self.events) + (0 if self.look is None else len(self.look.observations))
+        return len(self.events) + (0 if self.observed is None else len(self.observed.observations))
 
     def singles(self) -> Iterator["Submission"]:
         """The same in the smallest pieces, in order."""
         for event in self.events:
             yield Submission(self.project, [event])
-        for observation in self.look.observations if self.look is not None else ():
-            assert self.look is not None  # noqa: S101  # or there would be no observation
-            yield Submission(self.project, look=replace(self.look, observations=(observation,)))
-        if self.seen:
-            yield Submission(self.project, seen=self.seen)
+        for observation in self.observed.observations if self.observed is not None else ():
+            assert self.observed is not None  # noqa: S101  # or there would be no observation
+            yield Submission(self.project, observed=replace(self.observed, observations=(observation,)))
+        if self.seen_until:
+            yield Submission(self.project, seen_until=self.seen_until)
 
     def without_texts(self) -> "Submission":
         """The same without any text from outside: what happened to which run, and when."""
-        look = self.look and replace(
-            self.look,
+        look = self.observed and replace(
+            self.observed,
             observations=tuple(
                 replace(seen, name="", workflow_id=None, error=None, output=None)
-                for seen in self.look.observations
+                for seen in self.observed.observations
             ),
         )
-        return replace(self, events=[event.without_texts() for event in self.events], look=look)
+        return replace(self, events=[event.without_texts() for event in self.events], observed=look)
 
 
 @dataclass(slots=True)
@@ -116,16 +117,16 @@ class Plan:
     """What to write; ``fresh`` are the events that were not known, each with its project, for live hooks."""
 
     changes: JournalChanges = field(default_factory=JournalChanges)
-    fresh: list[tuple[Event, Project | None]] = field(default_factory=list)
+    new_events: list[tuple[Event, Project | None]] = field(default_factory=list)
     runs: dict[RunRef, Run] = field(default_factory=dict)
     """The latest attempt of every run that moved."""
-    woken: set[str] = field(default_factory=set)
+    due_destinations: set[str] = field(default_factory=set)
     """Destinations that have something to deliver."""
-    moved: set[RunRef] = field(default_factory=set)
+    moved_refs: set[RunRef] = field(default_factory=set)
     """The runs that live events have moved."""
-    made: dict[AttemptRef, Synthesized] = field(default_factory=dict)
+    synthesized: dict[AttemptRef, Synthesized] = field(default_factory=dict)
     """What catching up has made lately, by attempt, where this changes it."""
-    outcomes: dict[str, ReconcileResult] = field(default_factory=dict)
+    results: dict[str, ReconcileResult] = field(default_factory=dict)
     """What comparing came to, by project."""
 
 
@@ -167,9 +168,9 @@ def plan(
     for handed in batch:
         for event in handed.events:
             planner.take(event, handed.project)
-        if handed.look is not None and handed.project is not None:
-            planner.compare(handed.look, handed.project)
-        planner.see(handed.seen)
+        if handed.observed is not None and handed.project is not None:
+            planner.compare(handed.observed, handed.project)
+        planner.see(handed.seen_until)
     return planner.finish(projects)
 
 
@@ -211,20 +212,20 @@ class _Planner:
             self._known.add(event.key)
             self._journal(event, ref, project)
             if ref is not None and event.type not in PROGRESS_TYPES:
-                self._plan.moved.add(ref)
-        self._plan.fresh.append((event, project))
+                self._plan.moved_refs.add(ref)
+        self._plan.new_events.append((event, project))
         if isinstance(event, ConnectionConnectedEvent):
             # The orchestrator's clock is not asked: this is an event of ours.
             self._connected.setdefault(event.project_id, min(event.timestamp, self._now, self._begins))
 
     def compare(self, look: ObservationBatch, project: Project) -> None:
         """Make the events that were missed, as REST's answers show them."""
-        outcome = self._plan.outcomes.setdefault(project.id, ReconcileResult())
+        outcome = self._plan.results.setdefault(project.id, ReconcileResult())
         for seen in look.observations:
             self._absorb(seen.ref)
-            touched = seen.ref in self._plan.moved or self._lately.has_moved(seen.ref, look.moment)
-            latest, held = self._latest(seen.ref), look.held.get(seen.ref)
-            found = reconcile(latest, seen, look.gap, self._now, touched=touched, held=held)
+            touched = seen.ref in self._plan.moved_refs or self._lately.has_moved(seen.ref, look.transaction_no)
+            latest, held = self._latest(seen.ref), look.buffered_since.get(seen.ref)
+            found = reconcile(latest, seen, look.gap, self._now, touched=touched, buffered_since=held)
             if found.run is not None and found.run != latest:
                 self._move(seen.ref, found.run)
             begun = latest is not None and latest.state in (RunState.RUNNING, RunState.PAUSED)
@@ -242,7 +243,7 @@ class _Planner:
                 continue
             self._known.add(event.key)
             self._journal(event, seen.ref, project)
-            self._plan.fresh.append((event, project))
+            self._plan.new_events.append((event, project))
             attempt = self._attempt(seen.ref)
             made = self._made_for(attempt)
             if event.type not in TERMINAL_TYPES or seen.ended_at is not None:
@@ -252,7 +253,7 @@ class _Planner:
                 made = replace(made, ends=ends, begun=begun)
             else:  # an end whose time is ours says nothing about what came before it
                 continue
-            self._plan.made[attempt] = made
+            self._plan.synthesized[attempt] = made
 
     def see(self, seen: Mapping[str, datetime]) -> None:
         """Nothing of these projects is missing before the given moments."""
@@ -283,7 +284,7 @@ class _Planner:
         changes = self._plan.changes
         for sent in routed:
             changes.notifications.append((sent.notification, sent.destinations))
-            self._plan.woken.update(sent.destinations)
+            self._plan.due_destinations.update(sent.destinations)
         if routed or event.type not in PROGRESS_TYPES:
             changes.events.append(event)
 
@@ -295,7 +296,7 @@ class _Planner:
         attempt = (ref, latest.attempt)
         made = self._made_for(attempt)
         if (left := made.after(event)) is not made:
-            self._plan.made[attempt] = left
+            self._plan.synthesized[attempt] = left
         if made.is_told_by(event) or self._tells_of_one_before(ref, latest.attempt, event):
             return latest, True
         return self._advanced(ref, latest, event, made)
@@ -316,7 +317,7 @@ class _Planner:
         for before in range(attempt - 1, max(0, attempt - MAX_ATTEMPTS_BACK - 1), -1):
             made = self._made_for((ref, before))
             if made.is_told_by(event):
-                self._plan.made[ref, before] = made.after(event)
+                self._plan.synthesized[ref, before] = made.after(event)
                 return True
         return False
 
@@ -336,6 +337,6 @@ class _Planner:
         return ref, 1 if latest is None else latest.attempt
 
     def _made_for(self, attempt: AttemptRef) -> Synthesized:
-        if not (self._plan.made or self._lately.made_something):
+        if not (self._plan.synthesized or self._lately.made_something):
             return NOTHING_SYNTHESIZED  # nearly always
-        return self._plan.made.get(attempt) or self._lately.made_for(attempt)
+        return self._plan.synthesized.get(attempt) or self._lately.made_for(attempt)

@@ -104,28 +104,28 @@ class Ingest:
         for portion, kept, text in split_events(events, self.router, lambda: self._room):
             await self._hand_in(_Waiting(Submission(project, portion), kept, text))
 
-    async def compare(self, project: Project, look: ObservationBatch) -> ReconcileResult:
+    async def reconcile(self, project: Project, look: ObservationBatch) -> ReconcileResult:
         """Make the events that were missed, and return when they are on disk; raises StoreError.
 
         The same look may be compared again: what was made by it is not made twice.
         """
         whole = ReconcileResult()
         for portion, text in split_observations(look):
-            waiting = _Waiting(Submission(project, look=portion), len(portion.observations), text)
+            waiting = _Waiting(Submission(project, observed=portion), len(portion.observations), text)
             await self._hand_in(waiting)
             whole.add(waiting.outcome)
         return whole
 
-    async def see(
+    async def mark_seen(
         self, moments: Mapping[str, datetime], project: Project | None = None, events: Sequence[Event] = ()
     ) -> None:
         """Note, by project, up to when nothing is missing, together with ``events``; raises StoreError.
 
         Projects that were never connected are left out.
         """
-        await self._hand_in(_Waiting(Submission(project, events, seen=moments), len(events)))
+        await self._hand_in(_Waiting(Submission(project, events, seen_until=moments), len(events)))
 
-    async def outlook(self, project_id: str) -> WatchState:
+    async def watch_state(self, project_id: str) -> WatchState:
         """Where the project stands, as catching up begins; raises StoreError."""
         return await self._storage.run(lambda store: self._look_up(store, project_id))
 
@@ -141,9 +141,9 @@ class Ingest:
         )
 
     @property
-    def moment(self) -> int:
+    def transaction_no(self) -> int:
         """How many transactions there were: what is asked for now is older than what moves after it."""
-        return self._lately.moment
+        return self._lately.transaction_no
 
     async def forget(self, project_ids: Collection[str]) -> None:
         """Keep nothing of these projects in memory any more: somebody else may have moved their runs."""
@@ -199,9 +199,9 @@ class Ingest:
                 one.done.set()
             return False
         for one in waiting:
-            if one.handed.look is not None and one.handed.project is not None:
+            if one.handed.observed is not None and one.handed.project is not None:
                 for done in plans:
-                    one.outcome.add(done.outcomes.get(one.handed.project.id, ReconcileResult()))
+                    one.outcome.add(done.results.get(one.handed.project.id, ReconcileResult()))
             one.done.set()
         for done in plans:
             self._tell(done)
@@ -220,7 +220,7 @@ class Ingest:
             )
         except StoreError:
             return list(announced)
-        self._wake(done.woken)
+        self._wake(done.due_destinations)
         return others
 
     async def _store(self, batch: Sequence[Submission], now: datetime) -> list[Plan]:
@@ -281,11 +281,11 @@ class Ingest:
         refs = {ref for handed in batch for ref in handed.refs}
         connected = {event.project_id for event in kept if isinstance(event, ConnectionConnectedEvent)}
         # Progress that nobody asked for is not worth waiting for the disk.
-        durable = bool(kept) or any(handed.look for handed in batch)
+        durable = bool(kept) or any(handed.observed for handed in batch)
         with store.transaction(durable=durable, purpose=purpose):
             memory.runs |= store.journal.latest_runs(ref for ref in refs if ref not in memory.runs)
             # Whoever watches it now says how far it is seen; here, what came last may have been left to that one.
-            batch = [_seen_by(store.owns, handed) if handed.seen else handed for handed in batch]
+            batch = [_seen_by(store.owns, handed) if handed.seen_until else handed for handed in batch]
             done = plan(
                 batch,
                 router=router,
@@ -299,13 +299,13 @@ class Ingest:
                 plainly=plainly,
             )
             if self._hooks.listening():
-                done.fresh = _shown(done.fresh, memory.runs)
+                done.new_events = _shown(done.new_events, memory.runs)
             in_memory = store.journal.write(done.changes, now)
             if self._in_doubt:
-                done.woken.update(store.outbox.queues())
+                done.due_destinations.update(store.outbox.queues())
         self._room = next_journal_limit(len(kept), in_memory)
         memory.remember(done)
-        self._lately.remember(done.moved, done.made)
+        self._lately.remember(done.moved_refs, done.synthesized)
         return done
 
     def _is_ours(self, store: Store, handed: Submission) -> bool:
@@ -319,10 +319,10 @@ class Ingest:
         if self._in_doubt:
             log.info("events are stored again")
         self._in_doubt = False
-        if done.woken:
-            self._wake(done.woken)
+        if done.due_destinations:
+            self._wake(done.due_destinations)
         if self._hooks.listening():
-            for event, project in done.fresh:
+            for event, project in done.new_events:
                 self._hooks.publish(event, project)
 
 
@@ -333,7 +333,7 @@ def is_store_failure(error: Exception) -> bool:
 
 def _seen_by(owns: Callable[[str], bool], handed: Submission) -> Submission:
     """``handed`` without the moments of projects that somebody else watches."""
-    return replace(handed, seen={one: moment for one, moment in handed.seen.items() if owns(one)})
+    return replace(handed, seen_until={one: moment for one, moment in handed.seen_until.items() if owns(one)})
 
 
 def _shown(

@@ -63,10 +63,10 @@ class Reconciler(Protocol):
     """Where runs are kept, as ``ingest.Ingest`` keeps them. Every method raises StoreError."""
 
     @property
-    def moment(self) -> int: ...
-    async def outlook(self, project_id: str) -> WatchState: ...
-    async def compare(self, project: Project, look: ObservationBatch) -> ReconcileResult: ...
-    async def see(
+    def transaction_no(self) -> int: ...
+    async def watch_state(self, project_id: str) -> WatchState: ...
+    async def reconcile(self, project: Project, look: ObservationBatch) -> ReconcileResult: ...
+    async def mark_seen(
         self, moments: Mapping[str, datetime], project: Project | None = None, events: Sequence[Event] = ()
     ) -> None: ...
 
@@ -74,46 +74,46 @@ class Reconciler(Protocol):
 class SnapshotSource(Protocol):
     """Who looks at the orchestrator, as ``survey.Surveyor`` does. Raises ApiError or HttpFailed."""
 
-    def hear(self, *stamps: datetime | None) -> None: ...
-    async def look(
+    def add_timestamps(self, *stamps: datetime | None) -> None: ...
+    async def read(
         self,
         kind: Family,
         project_id: str,
         known: Iterable[OpenRun],
         old: datetime,
         since: datetime,
-        comparison: PageReconciler,
+        reconciler: PageReconciler,
     ) -> Snapshot: ...
-    async def again(self, ref: RunRef) -> Observation | None: ...
+    async def read_run(self, ref: RunRef) -> Observation | None: ...
 
 
 class CatchUpCoordinator:
     """What the projects share: whom they ask, where they write, and who of them is up to date."""
 
-    def __init__(self, surveyor: SnapshotSource, books: Reconciler) -> None:
-        self.surveyor = surveyor
-        self.books = books
+    def __init__(self, snapshots: SnapshotSource, reconciler: Reconciler) -> None:
+        self.snapshots = snapshots
+        self.reconciler = reconciler
         self.busy = 0
-        self.told: dict[str, frozenset[str]] = {}
+        self.reported_missing: dict[str, frozenset[str]] = {}
         """By project, what could not be looked up when it was last told of."""
         self._up_to_date: dict[str, Callable[[], datetime]] = {}
 
-    def is_up_to_date(self, project_id: str, heard: Callable[[], datetime]) -> None:
+    def mark_up_to_date(self, project_id: str, heard: Callable[[], datetime]) -> None:
         """Nothing of the project is missing until the moment that ``heard`` gives, from now on."""
         self._up_to_date[project_id] = heard
 
-    def ends(self, project_id: str) -> bool:
+    def mark_ended(self, project_id: str) -> bool:
         """Its link is gone; whether it was up to date."""
         return self._up_to_date.pop(project_id, None) is not None
 
-    async def keep_noting(self) -> None:
+    async def record_progress(self) -> None:
         """Note every minute how far all of them are seen, in one transaction; runs for ever."""
         while True:
             await trio.sleep(RECORD_EVERY_S)
             if moments := {name: heard() for name, heard in self._up_to_date.items()}:
                 # What is not noted now is noted a minute later; the reader says when the store is in trouble.
                 with _ignoring_store_trouble():
-                    await self.books.see(moments)
+                    await self.reconciler.mark_seen(moments)
 
 
 @contextmanager
@@ -163,14 +163,14 @@ class _Tally:
 class _Comparison:
     """As ``survey.PageReconciler`` says."""
 
-    books: Reconciler
+    reconciler: Reconciler
     take: Callable[[Sequence[Observation], int], Awaitable[None]]
 
     @property
-    def moment(self) -> int:
-        return self.books.moment
+    def transaction_no(self) -> int:
+        return self.reconciler.transaction_no
 
-    async def compare(self, observations: Sequence[Observation], moment: int) -> None:
+    async def reconcile(self, observations: Sequence[Observation], moment: int) -> None:
         await self.take(observations, moment)
 
 
@@ -180,19 +180,19 @@ class CatchUp:
     def __init__(
         self,
         project: Project,
-        hold: EventBuffer,
+        buffer: EventBuffer,
         opened_at: datetime,
         *,
-        lookout: CatchUpCoordinator,
+        coordinator: CatchUpCoordinator,
         catch_up_max: float,
         backoff: ReconnectSettings,
         clock: Clock,
         chance: Chance,
     ) -> None:
         self._project = project
-        self._hold = hold
+        self._buffer = buffer
         self._opened_at = opened_at
-        self._lookout = lookout
+        self._coordinator = coordinator
         self._catch_up_max = catch_up_max
         self._backoff = backoff
         self._clock = clock
@@ -213,26 +213,26 @@ class CatchUp:
             with self._scope:
                 await self._catch_up()
                 self._tally = _Tally()  # this lives as long as the link does
-                self._lookout.is_up_to_date(self._project.id, heard)
+                self._coordinator.mark_up_to_date(self._project.id, heard)
         finally:
             self._ended.set()
 
-    def heard(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """The event has just come over the link; what it is stamped with is the orchestrator's time."""
-        self._lookout.surveyor.hear(event.timestamp)
+        self._coordinator.snapshots.add_timestamps(event.timestamp)
 
     async def stop(self) -> bool:
         """End it, as its link does; whether it was done."""
         self._scope.cancel()
         await self._ended.wait()
-        return self._lookout.ends(self._project.id)
+        return self._coordinator.mark_ended(self._project.id)
 
-    async def note(self, moment: datetime) -> None:
+    async def mark_seen(self, moment: datetime) -> None:
         """Nothing was missing up to this moment, the last of its link; raises StoreError."""
-        await self._lookout.books.see({self._project.id: moment})
+        await self._coordinator.reconciler.mark_seen({self._project.id: moment})
 
     async def _catch_up(self) -> None:
-        outlook = await self._until_stored(partial(self._lookout.books.outlook, self._project.id))
+        outlook = await self._until_stored(partial(self._coordinator.reconciler.watch_state, self._project.id))
         gap = Gap(
             # Not beyond: our clock may have been ahead when this was noted.
             since=min(outlook.seen_until or self._opened_at, self._opened_at),
@@ -241,20 +241,20 @@ class CatchUp:
             catch_up_max=self._catch_up_max,
         )
         if not gap.is_real:
-            await self._hold.release()
-        self._lookout.busy += 1
+            await self._buffer.release()
+        self._coordinator.busy += 1
         try:
-            await trio.sleep(self._chance() * min(MAX_SPREAD_S, SPREAD_S * (self._lookout.busy - 1)))
+            await trio.sleep(self._chance() * min(MAX_SPREAD_S, SPREAD_S * (self._coordinator.busy - 1)))
             await self._find_out(outlook, gap)
         finally:
-            self._lookout.busy -= 1
+            self._coordinator.busy -= 1
         await self._until_stored(partial(self._close, gap))
 
     async def _find_out(self, outlook: WatchState, gap: Gap) -> None:
         began, failures = trio.current_time(), 0
         while True:
             trouble = await self._ask_all(outlook, gap)
-            await self._hold.release()
+            await self._buffer.release()
             trouble = await self._ask_again(gap) or trouble
             if trouble is None:
                 return
@@ -263,7 +263,9 @@ class CatchUp:
             if gap.is_real and not self._told and trio.current_time() - began >= REPORT_AFTER_S:
                 self._told = True
                 notice = self._notice(gap, [*self._tally.missing, str(trouble)])
-                await self._until_stored(partial(self._lookout.books.see, {}, self._project, [notice]))
+                await self._until_stored(
+                    partial(self._coordinator.reconciler.mark_seen, {}, self._project, [notice])
+                )
             await trio.sleep(self._pause(failures))
             failures += 1
 
@@ -273,11 +275,11 @@ class CatchUp:
         if outlook.more_open:
             self._tally.miss(f"open runs beyond the {len(outlook.open_runs)} that moved last")
         old = gap.since - timedelta(seconds=gap.catch_up_max)
-        comparison = _Comparison(self._lookout.books, partial(self._compare, gap))
+        reconciler = _Comparison(self._coordinator.reconciler, partial(self._compare, gap))
         for kind in tuple(self._pending):
             try:
-                seen = await self._lookout.surveyor.look(
-                    kind, self._project.id, outlook.open_runs, old, gap.since, comparison
+                seen = await self._coordinator.snapshots.read(
+                    kind, self._project.id, outlook.open_runs, old, gap.since, reconciler
                 )
                 self._tally.looks[kind] += 1
                 for what in seen.missing:
@@ -301,8 +303,8 @@ class CatchUp:
         news = tuple(one for one in observations if one.ref not in tally.compared)
         if not news:
             return
-        outcome = await self._lookout.books.compare(
-            self._project, ObservationBatch(news, gap, moment, self._hold.first_times())
+        outcome = await self._coordinator.reconciler.reconcile(
+            self._project, ObservationBatch(news, gap, moment, self._buffer.first_event_times())
         )
         tally.add(outcome)
         tally.compared.update(one.ref for one in news)
@@ -333,15 +335,15 @@ class CatchUp:
 
     async def _is_doubtful(self, ref: RunRef, gap: Gap) -> bool:
         """Whether it still is, when it has been asked for again."""
-        moment = self._lookout.books.moment
-        seen = await self._lookout.surveyor.again(ref)
+        moment = self._coordinator.reconciler.transaction_no
+        seen = await self._coordinator.snapshots.read_run(ref)
         if seen is None:
             if ref not in self._tally.ends:
                 return False
             # It is listed and cannot be asked for: an end stays an end.
             seen, moment = self._tally.ends[ref]
-        look = ObservationBatch((replace(seen, confirmed=True),), gap, moment, self._hold.first_times())
-        outcome = await self._lookout.books.compare(self._project, look)
+        look = ObservationBatch((replace(seen, confirmed=True),), gap, moment, self._buffer.first_event_times())
+        outcome = await self._coordinator.reconciler.reconcile(self._project, look)
         self._tally.add(outcome)
         return bool(outcome.doubtful)
 
@@ -349,14 +351,16 @@ class CatchUp:
         if self._tally.beyond:
             self._tally.miss(f"{self._tally.beyond} runs that would have had to be asked for again")
             self._tally.beyond = 0
-        if not self._lookout.told.get(self._project.id, frozenset()).issuperset(self._tally.missing):
+        if not self._coordinator.reported_missing.get(self._project.id, frozenset()).issuperset(
+            self._tally.missing
+        ):
             self._log.warning(
                 "not everything is looked up", missing="; ".join(self._tally.missing)[:MAX_REASON_LENGTH]
             )
         events = [self._notice(gap, self._tally.missing)] if gap.is_real and not self._told else []
-        await self._lookout.books.see({self._project.id: gap.until}, self._project, events)
+        await self._coordinator.reconciler.mark_seen({self._project.id: gap.until}, self._project, events)
         if gap.is_real:
-            self._lookout.told[self._project.id] = frozenset(self._tally.missing)
+            self._coordinator.reported_missing[self._project.id] = frozenset(self._tally.missing)
         if gap.is_real:
             tally = self._tally
             self._log.info(
@@ -375,7 +379,8 @@ class CatchUp:
             too_old=self._tally.too_old,
             gone=self._tally.gone,
             incomplete=bool(missing),
-            repeated=bool(missing) and self._lookout.told.get(self._project.id, frozenset()).issuperset(missing),
+            repeated=bool(missing)
+            and self._coordinator.reported_missing.get(self._project.id, frozenset()).issuperset(missing),
             reason=log.redact_start("; ".join(missing), MAX_REASON_LENGTH),
         )
 

@@ -40,22 +40,22 @@ class EventBuffer:
         store: Callable[[Sequence[Event]], Awaitable[None]],
         *,
         holding: bool,
-        held_by_all: BufferUsage | None = None,
+        total_usage: BufferUsage | None = None,
     ) -> None:
         self._store = store
         self._holding = holding
         self._events: list[Event] = []
         self._size = self._cost = 0
-        self._held_by_all = held_by_all or BufferUsage()
+        self._total_usage = total_usage or BufferUsage()
         self._turn = trio.Lock()
 
-    async def take(self, events: Sequence[Event], size: int) -> None:
+    async def add(self, events: Sequence[Event], size: int) -> None:
         """Store them, behind all that came before, or hold them back; ``size`` is in characters."""
         # At once, so that they are among what is left over if this is cancelled while others are being stored.
         self._events += events
         self._size += size
         self._cost += (cost := size + EVENT_OVERHEAD_BYTES * len(events))
-        self._held_by_all.size += cost
+        self._total_usage.size += cost
         async with self._turn:
             if self._holding and self._has_room:
                 return
@@ -66,7 +66,7 @@ class EventBuffer:
         return (
             len(self._events) <= MAX_BUFFERED
             and self._size <= MAX_BUFFERED_SIZE
-            and self._held_by_all.size <= MAX_TOTAL_BYTES
+            and self._total_usage.size <= MAX_TOTAL_BYTES
         )
 
     async def release(self) -> None:
@@ -74,7 +74,7 @@ class EventBuffer:
         async with self._turn:
             await self._store_all()
 
-    async def release_in_time(self) -> None:
+    async def release_after_max_hold(self) -> None:
         """Release after the longest time."""
         await trio.sleep(MAX_HOLD_S)
         await self.release()
@@ -87,11 +87,11 @@ class EventBuffer:
     def leftover(self) -> list[Event]:
         """What is held, for whoever takes it over."""
         events, self._events, self._size = self._events, [], 0
-        self._held_by_all.size -= self._cost
+        self._total_usage.size -= self._cost
         self._cost = 0
         return events
 
-    def first_times(self) -> dict[RunRef, datetime]:
+    def first_event_times(self) -> dict[RunRef, datetime]:
         """The runs about which news is held, each with the time of the first."""
         found: dict[RunRef, datetime] = {}
         for event in self._events:

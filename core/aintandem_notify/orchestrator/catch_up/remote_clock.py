@@ -33,7 +33,7 @@ class RemoteClock:
         self._before: _Heard | None = None
         self._since = trio.current_time()
 
-    def hear(self, stamps: Iterable[datetime | None], now: datetime) -> None:
+    def add_timestamps(self, stamps: Iterable[datetime | None], now: datetime) -> None:
         """The orchestrator has written these times, by ``now`` of our clock."""
         stamp = max((one for one in stamps if one is not None and one <= now + FUTURE), default=None)
         if stamp is None:

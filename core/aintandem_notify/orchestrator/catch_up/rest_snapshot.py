@@ -63,11 +63,11 @@ class PageReconciler(Protocol):
     """With whom what is found is compared, page by page, so that nothing of a page is left when the next comes."""
 
     @property
-    def moment(self) -> int:
+    def transaction_no(self) -> int:
         """Numbers the store's transactions; what is asked for now is older than what moves after it."""
         ...
 
-    async def compare(self, observations: Sequence[Observation], moment: int) -> None:
+    async def reconcile(self, observations: Sequence[Observation], moment: int) -> None:
         """Compare what was asked for after ``moment``; raises StoreError."""
         ...
 
@@ -99,18 +99,18 @@ class SnapshotReader:
         self._slots = RequestSlots()
         self._sandboxes = SharedRequest(lambda: self._ask(_ALL_PROJECTS, self._list_sandboxes))
 
-    def hear(self, *stamps: datetime | None) -> None:
+    def add_timestamps(self, *stamps: datetime | None) -> None:
         """The orchestrator has written these times: its clock has reached them."""
-        self._theirs.hear(stamps, self._clock.now())
+        self._theirs.add_timestamps(stamps, self._clock.now())
 
-    async def look(
+    async def read(
         self,
         kind: Family,
         project_id: str,
         known: Iterable[OpenRun],
         old: datetime,
         since: datetime,
-        comparison: PageReconciler,
+        reconciler: PageReconciler,
     ) -> Snapshot:
         """All runs of one kind, compared as they are found. Raises StoreError, too.
 
@@ -121,19 +121,19 @@ class SnapshotReader:
         mine = [run for run in known if run.ref.kind is kind]
         match kind:
             case Family.TASK:
-                return await self._tasks(project_id, mine, old, comparison)
+                return await self._tasks(project_id, mine, old, reconciler)
             case Family.WORKFLOW:
-                return await self._executions(project_id, mine, comparison)
+                return await self._executions(project_id, mine, reconciler)
             case _:
                 # Of one that runs as far as we know, no live event tells any more that it began.
                 begun = {run.ref for run in mine if run.state is not RunState.QUEUED}
                 news = partial(_may_begin_late, begun=begun, since=since - CLOCK_MARGIN)
-                moment = comparison.moment
+                moment = reconciler.transaction_no
                 found = await self._look_at_sandboxes(project_id, [run.ref for run in mine], news)
-                await comparison.compare(found, moment)
+                await reconciler.reconcile(found, moment)
                 return Snapshot()
 
-    async def again(self, ref: RunRef) -> Observation | None:
+    async def read_run(self, ref: RunRef) -> Observation | None:
         """One run, asked for now; None when nothing is known about it."""
         try:
             return await self._one(ref)
@@ -154,7 +154,7 @@ class SnapshotReader:
         return seen if seen is not None and seen.ref == ref else None
 
     async def _tasks(
-        self, project_id: str, known: Sequence[OpenRun], old: datetime, comparison: PageReconciler
+        self, project_id: str, known: Sequence[OpenRun], old: datetime, reconciler: PageReconciler
     ) -> Snapshot:
         listed: set[str] = set()
         offset = asked = pages = too_large = 0
@@ -163,7 +163,7 @@ class SnapshotReader:
         while True:
             asked, pages = asked + size, pages + 1
             beyond = asked > MAX_TASKS or pages > MAX_PAGES
-            compare = partial(self._compare_page, project_id, offset, size, listed, None if beyond else comparison)
+            compare = partial(self._compare_page, project_id, offset, size, listed, None if beyond else reconciler)
             try:
                 page, new = await self._ask(project_id, compare)
             except ResponseTooLarge:
@@ -184,18 +184,18 @@ class SnapshotReader:
                 break
         if too_large:
             missing.append(f"{too_large} tasks that are too large to be read")
-        trouble = await self._unlisted(known, listed, comparison)
+        trouble = await self._unlisted(known, listed, reconciler)
         return Snapshot(tuple(missing), trouble)
 
     async def _compare_page(
-        self, project_id: str, offset: int, size: int, listed: Set[str], comparison: PageReconciler | None
+        self, project_id: str, offset: int, size: int, listed: Set[str], reconciler: PageReconciler | None
     ) -> tuple[list[_Task], Set[str]]:
-        """The page, and which of its tasks are new; those are compared, if there is a ``comparison``."""
-        moment = comparison.moment if comparison else 0
+        """The page, and which of its tasks are new; those are compared, if there is a ``reconciler``."""
+        moment = reconciler.transaction_no if reconciler else 0
         page = await self._page(project_id, offset, size)
         new = {task.id: task for task in page if task.id not in listed}
-        if comparison:
-            await comparison.compare([task.seen for task in new.values() if task.seen], moment)
+        if reconciler:
+            await reconciler.reconcile([task.seen for task in new.values() if task.seen], moment)
         return page, set(new)
 
     async def _page(self, project_id: str, offset: int, size: int) -> list[_Task]:
@@ -204,31 +204,31 @@ class SnapshotReader:
             return _Task(record.id, *times, task_observation(project_id, record))
 
         page = await self._api.map_tasks(project_id, read, limit=size, offset=offset)
-        self.hear(*(at for task in page for at in (task.created_at, task.started_at, task.completed_at)))
+        self.add_timestamps(*(at for task in page for at in (task.created_at, task.started_at, task.completed_at)))
         return page
 
-    async def _executions(self, project_id: str, known: Sequence[OpenRun], comparison: PageReconciler) -> Snapshot:
+    async def _executions(self, project_id: str, known: Sequence[OpenRun], reconciler: PageReconciler) -> Snapshot:
         async def compare() -> set[str]:
-            moment = comparison.moment
+            moment = reconciler.transaction_no
             listed = await self._api.map_executions(
                 project_id, lambda record: (record.id, execution_observation(project_id, record))
             )
-            await comparison.compare([seen for _, seen in listed if seen is not None], moment)
+            await reconciler.reconcile([seen for _, seen in listed if seen is not None], moment)
             return {name for name, _ in listed}
 
         listed = await self._ask(project_id, compare)
-        trouble = await self._unlisted(known, listed, comparison)
+        trouble = await self._unlisted(known, listed, reconciler)
         return Snapshot(trouble=trouble)
 
     async def _unlisted(
-        self, known: Iterable[OpenRun], listed: Set[str], comparison: PageReconciler
+        self, known: Iterable[OpenRun], listed: Set[str], reconciler: PageReconciler
     ) -> ApiError | HttpFailed | None:
         """Ask for them one by one; one that the server chokes on holds back neither the others nor the list."""
         troubles: list[ApiError | HttpFailed] = []
         unlisted = [run.ref for run in known if run.ref.id not in listed]
         for refs in batched(unlisted, UNLISTED_BATCH_SIZE):
             found: list[Observation] = []
-            moment = comparison.moment
+            moment = reconciler.transaction_no
             for ref in refs:
                 try:
                     seen = await self._one(ref)
@@ -239,7 +239,7 @@ class SnapshotReader:
                     troubles.append(error)
                     if isinstance(error, HttpFailed) or len(troubles) == MAX_FAILED_RUNS:
                         break
-            await comparison.compare(found, moment)
+            await reconciler.reconcile(found, moment)
             if troubles and (isinstance(troubles[-1], HttpFailed) or len(troubles) == MAX_FAILED_RUNS):
                 break
         return troubles[-1] if troubles else None
@@ -268,7 +268,7 @@ class SnapshotReader:
     async def _list_sandboxes(self) -> _Listed:
         asked_at = self._theirs.at_least()
         sandboxes = await self._api.map_sandboxes(without_extras)
-        self.hear(*(at for one in sandboxes for at in (one.created_at, one.started_at, one.stopped_at)))
+        self.add_timestamps(*(at for one in sandboxes for at in (one.created_at, one.started_at, one.stopped_at)))
         return _Listed(asked_at, sandboxes)
 
     async def _ask(self, who: str, call: Callable[[], Awaitable[T]]) -> T:

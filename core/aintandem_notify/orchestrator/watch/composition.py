@@ -55,18 +55,18 @@ async def open_fleet(
     sink: EventSink,
     clock: Clock,
     chance: Chance,
-    books: Reconciler | None = None,
-    places: ConnectionSlots | None = None,
+    reconciler: Reconciler | None = None,
+    slots: ConnectionSlots | None = None,
 ) -> AsyncIterator[Fleet]:
     """A fleet whose events go to ``sink``; ``Fleet.reconcile`` says which projects it watches, and how.
 
-    What is missed while a project has no link is found out with what ``books`` knows of it; None: it is missed.
-    ``places`` bounds how many are watched at a time; None: all.
+    ``reconciler`` makes up the events that a project misses while it has no link. None: they are lost.
+    ``slots`` bounds how many projects are watched at a time. None: all.
     """
-    places = places or ConnectionSlots()
+    slots = slots or ConnectionSlots()
     api = OrchestratorApi(session, http, clock)
     memory = FrameMemory()
-    lookout = None if books is None else CatchUpCoordinator(SnapshotReader(api, clock), books)
+    coordinator = None if reconciler is None else CatchUpCoordinator(SnapshotReader(api, clock), reconciler)
 
     def prepare(connection: ConnectionConfig) -> Watcher:
         settings = WatchSettings(
@@ -76,9 +76,9 @@ async def open_fleet(
             sink=sink,
             clock=clock,
             chance=chance,
-            places=places,
-            longest_event=MAX_EVENT_LENGTH,
-            catching_up=None if lookout is None else partial(catch_up, lookout, connection),
+            slots=slots,
+            max_event_length=MAX_EVENT_LENGTH,
+            make_catch_up=None if coordinator is None else partial(catch_up, coordinator, connection),
         )
 
         async def watch(project: Project, observe: StatusObserver) -> None:
@@ -88,17 +88,17 @@ async def open_fleet(
         return watch
 
     def catch_up(
-        lookout: CatchUpCoordinator,
+        coordinator: CatchUpCoordinator,
         connection: ConnectionConfig,
         project: Project,
-        hold: EventBuffer,
+        buffer: EventBuffer,
         opened_at: datetime,
     ) -> CatchUp:
         return CatchUp(
             project,
-            hold,
+            buffer,
             opened_at,
-            lookout=lookout,
+            coordinator=coordinator,
             catch_up_max=connection.catch_up_max,
             backoff=connection,
             clock=clock,
@@ -110,6 +110,6 @@ async def open_fleet(
         list_projects=api.projects,
         clock=clock,
         chance=chance,
-        beside=lookout.keep_noting if lookout is not None else trio.sleep_forever,
+        beside=coordinator.record_progress if coordinator is not None else trio.sleep_forever,
     ) as fleet:
         yield fleet

@@ -17,15 +17,15 @@ class RetryingSink:
     """Hands a project's events over until they are safe; nobody reads meanwhile, and the link holds back."""
 
     def __init__(
-        self, project: Project, settings: WatchSettings, standing: StatusTracker, log: FilteringBoundLogger
+        self, project: Project, settings: WatchSettings, status: StatusTracker, log: FilteringBoundLogger
     ) -> None:
         self._project = project
         self._settings = settings
-        self._standing = standing
+        self._status = status
         self._log = log
         self._unstored: Sequence[Event] = ()
 
-    async def keep(self, events: Sequence[Event]) -> None:
+    async def store_retained(self, events: Sequence[Event]) -> None:
         """Returns when they are safe; if it is cancelled before, they are left over."""
         self._unstored = events
         await self.store(events)
@@ -45,13 +45,13 @@ class RetryingSink:
             except StoreError as error:
                 if failures == 0:
                     self._log.error("cannot store events, reading pauses", reason=str(error))
-                    self._standing.update(last_error=f"cannot store events: {error}")
+                    self._status.update(last_error=f"cannot store events: {error}")
                 await trio.sleep(self._pause(failures))
                 failures += 1
                 continue
             if failures:
                 self._log.info("events can be stored again, reading goes on")
-                self._standing.update(last_error=None)
+                self._status.update(last_error=None)
             return
 
     def _pause(self, failures: int) -> float:

@@ -66,7 +66,7 @@ ListProjects = Callable[[], Awaitable[Sequence[ProjectRecord]]]
 
 
 @dataclass(eq=False, slots=True)
-class _Run:
+class _Supervisor:
     """One project's supervisor: cancel ``scope`` to end it, ``ended`` tells when it has."""
 
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -109,9 +109,9 @@ class Fleet:
         self._entries: tuple[WatchedProject, ...] = ()
         self._connection: ConnectionConfig | None = None
         self._wanted: dict[str, Project] = {}
-        self._held: Collection[str] | None = None
+        self._allowed: Collection[str] | None = None
         self._wanted_changed = trio.Event()
-        self._running: dict[str, _Run] = {}
+        self._running: dict[str, _Supervisor] = {}
         self._statuses: dict[str, ProjectStatus] = {}
         self._missing: set[str] = set()
         self._idle_globs: set[str] = set()
@@ -136,14 +136,14 @@ class Fleet:
 
         Returns when what was stopped has ended.
         """
-        self._held = ids
-        stopped = [self._stop(one) for one in list(self._running) if not self._is_held(one)]
-        self._start_held()
+        self._allowed = ids
+        stopped = [self._stop(one) for one in list(self._running) if not self._is_allowed(one)]
+        self._start_allowed()
         for run in stopped:
             await run.ended.wait()
 
-    def _is_held(self, project_id: str) -> bool:
-        return self._held is None or project_id in self._held
+    def _is_allowed(self, project_id: str) -> bool:
+        return self._allowed is None or project_id in self._allowed
 
     async def reconcile(self, entries: Iterable[WatchedProject], connection: ConnectionConfig) -> None:
         """Watch exactly these from now on: what is new is started, what is gone stopped, the rest left alone.
@@ -157,7 +157,7 @@ class Fleet:
             self._entries = ()
         else:
             self._entries = tuple(entries)
-        unwanted = [one for one in self._wanted if not self._is_meant(one)]
+        unwanted = [one for one in self._wanted if not self._is_wanted(one)]
         for one in unwanted:
             del self._wanted[one]
         stopped = [self._stop(one) for one in list(self._running) if one not in self._wanted]
@@ -166,10 +166,10 @@ class Fleet:
         self._entries = tuple(entries)
         # The others wait for the list, which has their names, or all there is to know about them.
         self._want(resolve([one for one in self._entries if not one.is_glob and one.name], ()))
-        self._tell_wanted()
+        self._notify_wanted_changed()
         self._changed.set()
 
-    def _is_meant(self, project_id: str) -> bool:
+    def _is_wanted(self, project_id: str) -> bool:
         """Whether the entries still want this project, under the name that it has."""
         literal = [entry for entry in self._entries if not entry.is_glob and entry.id == project_id]
         if literal:
@@ -215,7 +215,7 @@ class Fleet:
         wanted = resolve(self._entries, listed or ())
         self._want(wanted)
         if listed is not None:
-            self._tell_of_idle_globs(listed)
+            self._log_idle_globs(listed)
             # Absent twice before it is stopped: one odd answer must not silence a project.
             absent = self._wanted.keys() - wanted.keys()
             for project_id in absent & self._missing:
@@ -223,9 +223,9 @@ class Fleet:
                 if project_id in self._running:
                     self._stop(project_id)
             self._missing = absent - self._missing
-        self._tell_wanted()
+        self._notify_wanted_changed()
 
-    def _tell_of_idle_globs(self, listed: Sequence[ProjectRecord]) -> None:
+    def _log_idle_globs(self, listed: Sequence[ProjectRecord]) -> None:
         """Say once that a glob stands for nothing: whoever wrote it waits for events that cannot come."""
         idle = {
             entry.id
@@ -239,16 +239,16 @@ class Fleet:
     def _want(self, wanted: Mapping[str, Project]) -> None:
         """These, too, from now on; a name that is known already stays."""
         self._wanted |= {one: project for one, project in wanted.items() if one not in self._wanted}
-        self._start_held()
+        self._start_allowed()
 
-    def _tell_wanted(self) -> None:
+    def _notify_wanted_changed(self) -> None:
         self._wanted_changed.set()
         self._wanted_changed = trio.Event()
 
-    def _start_held(self) -> None:
-        for project in self._wanted.values() if self._held is None else self._among(self._held):
+    def _start_allowed(self) -> None:
+        for project in self._wanted.values() if self._allowed is None else self._among(self._allowed):
             if project.id not in self._running:
-                run = self._running[project.id] = _Run()
+                run = self._running[project.id] = _Supervisor()
                 self._statuses[project.id] = ProjectStatus(
                     project, ConnectionState.DISCONNECTED, self._clock.now()
                 )
@@ -257,14 +257,14 @@ class Fleet:
     def _among(self, ids: Iterable[str]) -> list[Project]:
         return [self._wanted[one] for one in ids if one in self._wanted]
 
-    def _stop(self, project_id: str) -> _Run:
+    def _stop(self, project_id: str) -> _Supervisor:
         _log.info("no longer watching", project=project_id)
         run = self._running.pop(project_id)
         del self._statuses[project_id]
         run.scope.cancel()
         return run
 
-    async def _supervise(self, project: Project, run: _Run, watch: Watcher) -> None:
+    async def _supervise(self, project: Project, run: _Supervisor, watch: Watcher) -> None:
         def observe(status: ProjectStatus) -> None:
             # A project that was stopped may still close its link, beside one that was started in its place.
             if self._running.get(project.id) is run:
@@ -276,7 +276,9 @@ class Fleet:
         finally:
             run.ended.set()
 
-    async def _watch_for_ever(self, project: Project, run: _Run, watch: Watcher, observe: StatusObserver) -> None:
+    async def _watch_for_ever(
+        self, project: Project, run: _Supervisor, watch: Watcher, observe: StatusObserver
+    ) -> None:
         crashes = 0
         while True:
             started_at = trio.current_time()

@@ -22,7 +22,7 @@ Connect = Callable[[SocketTarget], AbstractAsyncContextManager[Link]]
 
 
 @dataclass(eq=False, slots=True)
-class _Held:
+class _OpenLink:
     link: Link
     released: trio.Event = field(default_factory=trio.Event)
 
@@ -33,7 +33,7 @@ class ConnectionHandover:
     def __init__(self, connect: Connect, nursery: trio.Nursery) -> None:
         self._connect = connect
         self._nursery = nursery
-        self._held: list[_Held] = []
+        self._held: list[_OpenLink] = []
 
     @property
     def links(self) -> list[Link]:
@@ -42,7 +42,7 @@ class ConnectionHandover:
 
     async def open(self, target: SocketTarget) -> Link:
         """Another link, beside the one there is; raises as ``open_link`` does."""
-        held: _Held = await self._nursery.start(self._hold, target)
+        held: _OpenLink = await self._nursery.start(self._hold_open, target)
         return held.link
 
     def beside(self, act: Callable[[], Awaitable[None]]) -> None:
@@ -55,12 +55,12 @@ class ConnectionHandover:
             if held.link is link:
                 held.released.set()
 
-    async def _hold(self, target: SocketTarget, task_status: trio.TaskStatus[_Held]) -> None:
+    async def _hold_open(self, target: SocketTarget, task_status: trio.TaskStatus[_OpenLink]) -> None:
         # A task of its own for each: contexts that overlap cannot be nested.
         held = None
         try:
             async with self._connect(target) as link:
-                held = _Held(link)
+                held = _OpenLink(link)
                 self._held.append(held)
                 task_status.started(held)
                 await held.released.wait()

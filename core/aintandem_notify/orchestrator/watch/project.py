@@ -71,11 +71,11 @@ async def watch_project(
 
     What was read when the cancellation comes is still handed to the sink, within a short time.
     """
-    return await _Watch(project, settings, observe).run()
+    return await _ProjectWatcher(project, settings, observe).run()
 
 
 @dataclass(slots=True)
-class _Spell:
+class _FailureHistory:
     """Trouble since the last stable connection: failed tries, refused tokens, pauses by kind, kinds told."""
 
     failures: int = 0
@@ -84,25 +84,25 @@ class _Spell:
     told: set[ConnectionTrouble] = field(default_factory=set)
 
 
-class _Watch:
+class _ProjectWatcher:
     def __init__(self, project: Project, settings: WatchSettings, observe: StatusObserver) -> None:
         self._project = project
         self._settings = settings
         self._log = log.get_logger(__name__).bind(project=project.id)
-        self._reader = FrameReader(project.id, settings.clock, self._log, max_length=settings.longest_event)
-        self._standing = StatusTracker(project, self._reader, settings.clock, observe)
-        self._keeper = RetryingSink(project, settings, self._standing, self._log)
-        self._spell = _Spell()
+        self._reader = FrameReader(project.id, settings.clock, self._log, max_length=settings.max_event_length)
+        self._status = StatusTracker(project, self._reader, settings.clock, observe)
+        self._sink = RetryingSink(project, settings, self._status, self._log)
+        self._history = _FailureHistory()
         self._token: Token | None = None
         self._opened_at: float | None = None
         self._connection_is_news = True
-        self._hold = EventBuffer(self._keeper.keep, holding=False)
+        self._buffer = EventBuffer(self._sink.store_retained, holding=False)
         self._catch_up: CatchUp | None = None
         self._link: Link | None = None
         self._stored_at = 0.0
 
     async def run(self) -> OrchestratorError | HttpFailed:
-        self._standing.signal(Signal.START)
+        self._status.signal(Signal.START)
         try:
             while True:
                 outcome = await self._try()
@@ -111,9 +111,9 @@ class _Watch:
                 await trio.sleep(outcome)
         finally:
             # Since when it is being closed, whoever cancels knows; here nothing but that it is done.
-            if self._standing.state is not ConnectionState.DISCONNECTED:
-                self._standing.signal(Signal.STOP)
-                self._standing.signal(Signal.CLOSED)
+            if self._status.state is not ConnectionState.DISCONNECTED:
+                self._status.signal(Signal.STOP)
+                self._status.signal(Signal.CLOSED)
 
     async def _try(self) -> float | OrchestratorError | HttpFailed:
         """One connection from its token to its end; seconds until the next one, or why there is none."""
@@ -123,9 +123,9 @@ class _Watch:
             return await self._recover(error)
 
     async def _connect_and_read(self) -> NoReturn:
-        places = self._settings.places
+        places = self._settings.slots
         if (shortage := places.wait_reason) is not None:
-            self._standing.update(last_error=shortage)
+            self._status.update(last_error=shortage)
         async with places.acquire():
             await self._connect_and_read_in_place()
         raise AssertionError("reading ends with an exception")
@@ -142,11 +142,13 @@ class _Watch:
         raise AssertionError("reading ends with an exception")
 
     def _begin_to_catch_up(self, links: ConnectionHandover, opened_at: datetime) -> None:
-        if self._settings.catching_up is not None:
-            self._hold = EventBuffer(self._keeper.keep, holding=True, held_by_all=self._settings.held)
-            self._catch_up = self._settings.catching_up(self._project, self._hold, opened_at)
+        if self._settings.make_catch_up is not None:
+            self._buffer = EventBuffer(
+                self._sink.store_retained, holding=True, total_usage=self._settings.buffer_usage
+            )
+            self._catch_up = self._settings.make_catch_up(self._project, self._buffer, opened_at)
             links.beside(partial(self._catch_up.run, self._stored_until))
-            links.beside(self._hold.release_in_time)
+            links.beside(self._buffer.release_after_max_hold)
 
     def _stored_until(self) -> datetime:
         """When the last frame came that is stored, with all before it."""
@@ -172,7 +174,7 @@ class _Watch:
             await self._take(batch)
             if trio.current_time() < renew_at:
                 continue
-            with self._settings.places.acquire_second() as has_place:
+            with self._settings.slots.acquire_second() as has_place:
                 renew_at = trio.current_time() + (RENEW_RETRY_S if has_place else SLOT_RETRY_S)
                 successor = await self._successor(links, token) if has_place else None
                 if successor is not None:
@@ -191,7 +193,7 @@ class _Watch:
                 copies.update(batch)
                 await self._take(batch)
         await self._take([frame for frame in new.leftover() if frame not in copies])
-        self._standing.update(connected_at=self._settings.clock.now())
+        self._status.update(connected_at=self._settings.clock.now())
 
     async def _take(self, batch: Sequence[str | bytes]) -> None:
         if not batch:
@@ -199,9 +201,9 @@ class _Watch:
         events = await self._events_in(batch)
         if events:
             if self._catch_up is not None:
-                self._catch_up.heard(events[-1])
-            await self._hold.take(events, sum(map(len, batch)))
-        self._standing.update()
+                self._catch_up.on_event(events[-1])
+            await self._buffer.add(events, sum(map(len, batch)))
+        self._status.update()
 
     async def _events_in(self, batch: Sequence[str | bytes]) -> list[Event]:
         if not self._reader.has_long_frame(batch):
@@ -209,7 +211,7 @@ class _Watch:
         # What has come is ours to keep, also while we are being stopped.
         with trio.CancelScope(shield=True) as scope:
             read = partial(self._reader.read, batch, self._settings.clock.now())
-            events = await run_in_thread(read, limiter=self._settings.long_reads)
+            events = await run_in_thread(read, limiter=self._settings.long_read_limiter)
         assert not scope.cancelled_caught  # noqa: S101  # nobody cancels it
         return events
 
@@ -220,12 +222,12 @@ class _Watch:
         with trio.move_on_after(LAST_COMMIT_S, shield=True):
             is_up_to_date = catch_up is not None and await catch_up.stop()
             left = [event for link in links for event in await self._events_in(link.leftover())]
-            rest = [*self._keeper.leftover(), *self._hold.leftover(), *left]
+            rest = [*self._sink.leftover(), *self._buffer.leftover(), *left]
             try:
                 if rest:
                     await self._settings.sink(self._project, rest)
                 if catch_up is not None and is_up_to_date:
-                    await catch_up.note(stored_until)
+                    await catch_up.mark_seen(stored_until)
             except StoreError as error:
                 self._log.error("what was read last could not be stored", events=len(rest), reason=str(error))
 
@@ -246,21 +248,21 @@ class _Watch:
         now = self._settings.clock.now()
         # A first link opens as the watch begins, to the microsecond: a gap between them would be told.
         opened_at = min(now, self._settings.clock.capped_now())
-        self._standing.signal(Signal.OPENED)
-        self._standing.update(connected_at=now, last_error=None, attempts=0, gone=False)
+        self._status.signal(Signal.OPENED)
+        self._status.update(connected_at=now, last_error=None, attempts=0, gone=False)
         if self._connection_is_news:
             self._connection_is_news = False
             self._log.info("connected")
-            await self._keeper.store([ConnectionConnectedEvent(timestamp=now, project_id=self._project.id)])
+            await self._sink.store([ConnectionConnectedEvent(timestamp=now, project_id=self._project.id)])
         return opened_at
 
     def _close_books(self, *, to_blame: bool = False) -> bool:
-        """Note that no link is open any more; whether one was. A stable one ends the spell of trouble."""
+        """Note that no link is open any more; whether one was. A stable one ends the history of trouble."""
         opened_at, self._opened_at = self._opened_at, None
         if opened_at is None:
             return False
         if not to_blame and trio.current_time() - opened_at >= STABLE_AFTER_S:
-            self._spell = _Spell()
+            self._history = _FailureHistory()
         return True
 
     async def _recover(self, error: OrchestratorError | HttpFailed) -> float | OrchestratorError | HttpFailed:
@@ -269,41 +271,41 @@ class _Watch:
         if code in LIMIT_FLAWS:
             self._reader.note(LIMIT_FLAWS[code])
         was_open = self._close_books(to_blame=code in LIMIT_FLAWS)
-        spell, backoff = self._spell, self._settings.backoff
-        spell.failures += 1
+        history, backoff = self._history, self._settings.backoff
+        history.failures += 1
         fatal = self._settings.fatal
         # A token that the link refused is first exchanged for another one.
         at_once = classify_error(error) in fatal and not isinstance(error, LinkRefused)
-        final = at_once or should_give_up(spell.failures, backoff)
-        self._standing.signal(Signal.GAVE_UP if final else Signal.LOST)
+        final = at_once or should_give_up(history.failures, backoff)
+        self._status.signal(Signal.GAVE_UP if final else Signal.LOST)
         gone = classify_error(error) is ConnectionTrouble.GONE
-        self._standing.update(connected_at=None, last_error=str(error), attempts=spell.failures, gone=gone)
-        self._log.debug("not connected", reason=str(error), failures=spell.failures)
+        self._status.update(connected_at=None, last_error=str(error), attempts=history.failures, gone=gone)
+        self._log.debug("not connected", reason=str(error), failures=history.failures)
         if was_open:
             await self._tell_disconnected(error, code, final=final)
         if isinstance(error, LinkRefused) and not final:
-            spell.refusals += 1
+            history.refusals += 1
             problem = await self._renew(error)
-            if problem is None and should_retry_at_once(spell.refusals):
+            if problem is None and should_retry_at_once(history.refusals):
                 return 0.0
             error = problem or error
         trouble = classify_error(error)
         if trouble in fatal and not final:
             final = True
-            self._standing.signal(Signal.GAVE_UP)
+            self._status.signal(Signal.GAVE_UP)
         # A link that was open and is lost has been told of; that it cannot be opened again is other news.
-        told = trouble in spell.told or (was_open and trouble is ConnectionTrouble.LOST)
-        if final or not told or (self._settings.tells_every_try and not was_open):
-            spell.told.add(trouble)
+        told = trouble in history.told or (was_open and trouble is ConnectionTrouble.LOST)
+        if final or not told or (self._settings.reports_every_try and not was_open):
+            history.told.add(trouble)
             await self._tell_error(error, final=final, repeated=told)
         if final:
             return error
-        spell.pauses[trouble] += 1
-        return pause_before_retry(trouble, spell.pauses[trouble], backoff, self._settings.chance)
+        history.pauses[trouble] += 1
+        return pause_before_retry(trouble, history.pauses[trouble], backoff, self._settings.chance)
 
     async def _renew(self, refusal: LinkRefused) -> ApiError | HttpFailed | None:
         """Get another token in place of the refused one; what stood in the way, None if all went well."""
-        if self._token is None or not should_renew_token(refusal.code, self._spell.refusals):
+        if self._token is None or not should_renew_token(refusal.code, self._history.refusals):
             return None
         try:
             await self._settings.session.renew(self._token)
@@ -322,7 +324,7 @@ class _Watch:
             reason=str(error),
             will_reconnect=not final,
         )
-        await self._keeper.store([event])
+        await self._sink.store([event])
 
     async def _tell_error(self, error: Exception, *, final: bool, repeated: bool) -> None:
         self._connection_is_news = True
@@ -330,11 +332,11 @@ class _Watch:
         known = repeated or isinstance(error, AuthenticationFailed)
         tell = self._log.debug if known or final else self._log.warning
         tell("cannot connect", reason=str(error), will_reconnect=not final)
-        self._standing.update(last_error=str(error))
+        self._status.update(last_error=str(error))
         event = ConnectionErrorEvent(
             timestamp=self._settings.clock.now(),
             project_id=self._project.id,
             error=str(error),
             will_reconnect=not final,
         )
-        await self._keeper.store([event])
+        await self._sink.store([event])

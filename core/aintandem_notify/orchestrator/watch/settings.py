@@ -50,13 +50,13 @@ class TokenSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
-    """What all watched projects share.
+    """The settings that all watched projects share.
 
-    ``fatal`` are the kinds of trouble that end the watching at once: an agent waits until somebody mends them, a
-    library tells its caller. ``tells_every_try``: each failed try is an event, not only the first of its kind.
-    ``longest_event``: characters of an event beyond which it is cut, and ``long_reads`` how many threads do that.
-    ``catching_up`` None: what happens while no link is open is missed. ``held``: what waits of all projects while
-    they catch up.
+    ``fatal`` are the kinds of trouble that end the watching at once: an agent waits until somebody solves them, a
+    library tells its caller. ``reports_every_try``: each failed try is an event, not only the first of its kind.
+    ``max_event_length``: an event with more characters is truncated. ``long_read_limiter`` bounds the threads that
+    parse long batches. ``make_catch_up`` None: events are lost while no link is open. ``buffer_usage`` counts the
+    events of all projects that wait while they catch up.
     """
 
     session: TokenSource
@@ -66,9 +66,9 @@ class WatchSettings:
     clock: Clock
     chance: Chance
     fatal: frozenset[ConnectionTrouble] = frozenset()
-    tells_every_try: bool = False
-    catching_up: CatchUpFactory | None = None
-    longest_event: int | None = None
-    long_reads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(1))
-    held: BufferUsage = field(default_factory=BufferUsage)
-    places: ConnectionSlots = field(default_factory=ConnectionSlots)
+    reports_every_try: bool = False
+    make_catch_up: CatchUpFactory | None = None
+    max_event_length: int | None = None
+    long_read_limiter: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(1))
+    buffer_usage: BufferUsage = field(default_factory=BufferUsage)
+    slots: ConnectionSlots = field(default_factory=ConnectionSlots)
