@@ -1,6 +1,7 @@
-"""A backlog that nobody would read: what matters least in it becomes one summary, in the place of the oldest.
+"""Folds a backlog that nobody would read: one summary replaces its least important deliveries.
 
-Only after a destination was out of reach for a while, and only at those that people read. Errors are never folded.
+Only after a destination was unreachable for a while, and only at destinations that people read. Errors are never
+folded.
 """
 
 from collections import Counter
@@ -15,13 +16,13 @@ from aintandem_notify.rules import default_texts, formats
 from aintandem_notify.store import BacklogSummary, JournalChanges, Store
 
 MIN_BACKLOG_AGE_S: Final = 600.0
-"""Seconds that the oldest must have waited: a short rush is delivered as it is."""
+"""Seconds that the oldest delivery must have waited. A short burst is delivered as it is."""
 
 FOLD_FIRST: Final = (Severity.INFO, Severity.SUCCESS)
 FOLD_NEXT: Final = (Severity.WARNING,)
 
 MAX_BATCH: Final = 5000
-"""Deliveries in one summary at the most; what is still too much has another one."""
+"""Maximum number of deliveries in one summary. A larger backlog gets another one."""
 
 MAX_NAMES: Final = 20
 MAX_TYPES: Final = 12
@@ -36,29 +37,32 @@ class FoldCandidate(NamedTuple):
 
 
 def select_foldable(waiting: Sequence[FoldCandidate], *, queued: int, over: int) -> tuple[int, ...]:
-    """Which of those that ``waiting`` has, the oldest first, are folded when ``queued`` are due in all.
+    """Returns the ids to fold out of ``waiting`` (the oldest first) when ``queued`` deliveries are due in all.
 
-    With more than ``over``, so many that with the summary half of ``over`` are left: were it all of them, each
-    that comes while the rest goes out would need a summary of its own. The oldest go first, warnings last. Empty
-    when there are so few of them that it is not worth it.
+    Above ``over``, folds as many as leave half of ``over``, summary included. If ``over`` were left, each delivery
+    that arrives during the sending would need another summary. Folds the oldest first and warnings last. Empty if
+    too few can be folded to be worth it.
     """
     if queued <= over:
         return ()
     surplus = queued + 1 - over // 2
-    first = [one.id for one in waiting if one.severity in FOLD_FIRST]
-    then = [one.id for one in waiting if one.severity in FOLD_NEXT]
-    found = sorted([*first, *then][:surplus])
-    return tuple(found) if len(found) >= max(2, over // 10) else ()
+    first = [candidate.id for candidate in waiting if candidate.severity in FOLD_FIRST]
+    warnings = [candidate.id for candidate in waiting if candidate.severity in FOLD_NEXT]
+    selected = sorted([*first, *warnings][:surplus])
+    return tuple(selected) if len(selected) >= max(2, over // 10) else ()
 
 
 def fold_backlog(store: Store, name: str, over: int, now: datetime) -> int:
-    """Fold what is too much for this destination, and queue the summary; how many. In a transaction."""
+    """Folds too large a backlog of this destination and queues the summary. In a transaction.
+
+    Returns the number of folded deliveries.
+    """
     old = now - timedelta(seconds=MIN_BACKLOG_AGE_S)
     queued = store.backlog.count_if_over(name, threshold=over, older_than=old)
     if queued is None:
         return 0
-    found = store.backlog.foldable(name, [level.value for level in (*FOLD_FIRST, *FOLD_NEXT)], limit=MAX_BATCH)
-    waiting = [FoldCandidate(delivery, Severity(level)) for delivery, level in found]
+    rows = store.backlog.foldable(name, [level.value for level in (*FOLD_FIRST, *FOLD_NEXT)], limit=MAX_BATCH)
+    waiting = [FoldCandidate(delivery, Severity(level)) for delivery, level in rows]
     ids = select_foldable(waiting, queued=queued, over=over)
     if not ids:
         return 0
@@ -68,20 +72,20 @@ def fold_backlog(store: Store, name: str, over: int, now: datetime) -> int:
     return len(ids)
 
 
-def summary(name: str, told: BacklogSummary, now: datetime) -> Notification:
-    """The one notification that stands for all of them, at the destination ``name``."""
+def summary(name: str, stats: BacklogSummary, now: datetime) -> Notification:
+    """Returns the notification that replaces the folded ones at the destination ``name``."""
     event = BacklogFoldedEvent(
         timestamp=now,
         instance=name,
-        count=sum(told.types.values()),
-        runs=told.threads,
-        types=most_common(told.types),
-        names=tuple(formats.one_line(one, MAX_NAME_LENGTH) for one in told.names),
-        oldest=told.oldest,
-        newest=told.newest,
+        count=sum(stats.types.values()),
+        runs=stats.threads,
+        types=most_common(stats.types),
+        names=tuple(formats.one_line(run_name, MAX_NAME_LENGTH) for run_name in stats.names),
+        oldest=stats.oldest,
+        newest=stats.newest,
     )
     subject = (event, None, None)
-    digest = blake2b(f"{event.key}\n{told.first}".encode(), digest_size=16).hexdigest()
+    digest = blake2b(f"{event.key}\n{stats.first}".encode(), digest_size=16).hexdigest()
     return Notification(
         id=f"ntf_{digest}",
         thread=agent_thread(name),
@@ -96,7 +100,7 @@ def summary(name: str, told: BacklogSummary, now: datetime) -> Notification:
 
 
 def most_common(types: Mapping[str, int]) -> dict[str, int]:
-    """The counts of the types that there is most of; the rest together."""
+    """Returns the counts of the most frequent types, and the sum of all others as ``others``."""
     ordered = Counter(types).most_common()
-    shown, rest = ordered[:MAX_TYPES], ordered[MAX_TYPES:]
-    return dict(shown) | ({"others": sum(count for _, count in rest)} if rest else {})
+    frequent, others = ordered[:MAX_TYPES], ordered[MAX_TYPES:]
+    return dict(frequent) | ({"others": sum(count for _, count in others)} if others else {})

@@ -1,4 +1,7 @@
-"""All workers: started and stopped one by one, woken by ingest, drained at the end, and seen from outside."""
+"""Starts, stops, wakes and drains the workers, and reports the state of their destinations.
+
+``agent`` starts and stops workers, ``ingest`` wakes them, the control API pauses and resumes destinations.
+"""
 
 import math
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
@@ -23,23 +26,23 @@ from aintandem_notify.log import get_logger
 from aintandem_notify.store import QueueSummary, Storage, Store, TransactionPurpose
 
 NOT_CONFIGURED: Final = "not configured"
-"""The state of a destination whose queue is kept though no config at hand names it."""
+"""The state of a destination that has a queue but stands in no known config."""
 POLL_INTERVAL_S: Final = 2.0
-"""Seconds between two looks at a store that others change, too; nobody wakes the workers for what they did."""
+"""Seconds between two looks at a shared store: other agents' changes do not wake our workers."""
 CANCEL_GRACE_S: Final = 2.0
-"""Seconds that a cancelled delivery may take to end: a shield holds it, or a thread that it waits for."""
+"""Seconds that a cancelled delivery gets to end; a shield or a thread may delay it."""
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class DestinationStatus:
-    """How a destination stands.
+    """The state of a destination and its queue.
 
-    ``state`` is open, backing off, parked (rare probes), disabled (it wants nothing more; only a hand lets it
-    be tried), paused (by hand), draining, or not configured; None while it has no worker, as in a reload.
-    ``oldest``: since when the oldest delivery waits, None when none does. ``retry_at``: when it is tried again,
-    None when it is not in trouble or not tried by itself.
+    ``state`` is open, backing off, parked (rare probes), disabled (it wants nothing more; only a person can have
+    it tried again), paused (by a person), draining, or not configured; None while it has no worker, as in a
+    reload. ``oldest``: time since which the oldest delivery waits; None for an empty queue. ``retry_at``: time of
+    the next try; None if it has no trouble or is not tried automatically.
     """
 
     name: str
@@ -86,9 +89,9 @@ class Dispatcher:
         self._running: dict[str, _RunningWorker] = {}
 
     def start(self, settings: DestinationSettings, place: PlaceHash | None = None) -> None:
-        """Work on this destination's queue from now on; one that works already must be stopped first.
+        """Starts a worker for this destination's queue. Stop a previous one first, else ValueError.
 
-        What the store holds against a destination at another ``place`` does not count.
+        ``place``: if the stored gate is of a destination with another hash, its trouble is ignored.
         """
         if settings.name in self._running:
             raise ValueError(f"{settings.name} has a worker already")
@@ -106,9 +109,9 @@ class Dispatcher:
         self._nursery.start_soon(running.run, name=f"worker of {settings.name}")
 
     async def stop(self, name: str, timeout: float) -> None:
-        """End this destination's worker; its queue stays in the store. As ``drain``, for one.
+        """Ends this destination's worker as ``drain`` does; its queue stays in the store.
 
-        Cancelled, it leaves the worker draining, and ``drain`` still waits for it.
+        If it is cancelled, the worker goes on draining, and ``drain`` still waits for it.
         """
         if name in self._running:
             await self._end({name: self._running[name]}, timeout)
@@ -116,7 +119,7 @@ class Dispatcher:
             await self._put_back(name)
 
     async def _put_back(self, name: str) -> None:
-        """What was claimed and did not go out, others may have."""
+        """Releases the open claims on a shared store, so that other agents can send them."""
 
         def release_claims(store: Store) -> None:
             with store.transaction():
@@ -127,40 +130,41 @@ class Dispatcher:
                 await self._storage.run(release_claims)
 
     async def pause(self, name: str) -> bool:
-        """Hold this destination's queue back, also over a restart, until ``resume``; what is in flight may end.
+        """Sends nothing more to this destination until ``resume``, even after a restart. Deliveries in flight end.
 
-        Whether anything changed: false when it was paused already. What waits still grows too old meanwhile.
-        Raises LookupError for a name without a worker, StoreError when it cannot be stored.
+        Returns False if it was paused already. Queued deliveries still expire meanwhile. Raises LookupError for a
+        name without a worker, StoreError if the pause cannot be stored.
         """
-        moved = await self._worker(name).change_gate(gates.pause)
-        if moved:
+        changed = await self._worker(name).change_gate(gates.pause)
+        if changed:
             log.info("destination paused by hand", name=name)
-        return moved
+        return changed
 
     async def resume(self, name: str) -> bool:
-        """End a pause by hand, and let a destination in trouble be tried at once, whatever it has asked for.
+        """Ends a pause by hand, and has a destination in trouble tried at once, even before its requested time.
 
-        Whether anything changed: false when nothing held it back. Raises as ``pause``.
+        Returns False if nothing held it back. Raises as ``pause``.
         """
-        moved = await self._worker(name).change_gate(gates.resume)
-        if moved:
+        changed = await self._worker(name).change_gate(gates.resume)
+        if changed:
             log.info("destination resumed by hand", name=name)
-        return moved
+        return changed
 
     async def unpark_all(self) -> None:
-        """Somebody may have mended what only a person can: try parked destinations at once."""
-        for name, one in self._running.items():
-            if one.worker.gate.state not in HELD_STATES:
+        """Tries parked and disabled destinations at once, since a person may have repaired them."""
+        for name, running in self._running.items():
+            if running.worker.gate.state not in HELD_STATES:
                 continue
             try:
-                if await one.worker.change_gate(gates.unpark):
+                if await running.worker.change_gate(gates.unpark):
                     log.info("parked destination is tried at once", name=name)
             except StoreError as error:
                 log.warning("destination stays on hold", name=name, reason=str(error))
 
     def in_flight(self) -> frozenset[int]:
-        """All deliveries that may be on their way; exact in the store's thread."""
-        return frozenset(one for running in list(self._running.values()) for one in running.worker.in_flight)
+        """Returns the ids of all deliveries that may be under way. Exact only in the store's thread."""
+        workers = [running.worker for running in list(self._running.values())]
+        return frozenset(delivery_id for worker in workers for delivery_id in worker.in_flight)
 
     def _worker(self, name: str) -> Worker:
         if name not in self._running:
@@ -168,60 +172,65 @@ class Dispatcher:
         return self._running[name].worker
 
     def names(self) -> tuple[str, ...]:
-        """The destinations that have a worker, and so can be paused and resumed."""
+        """Returns the destinations that have a worker. These can be paused and resumed."""
         return tuple(self._running)
 
     async def wait_idle(self) -> None:
-        """Returns once all destinations have got what they can take now."""
+        """Returns once nothing more can be sent now."""
         async with trio.open_nursery() as nursery:
-            for one in self._running.values():
-                nursery.start_soon(one.worker.wait_idle)
+            for running in self._running.values():
+                nursery.start_soon(running.worker.wait_idle)
 
     async def drain(self, timeout: float) -> None:
-        """Take nothing more; what is in flight may end within ``timeout`` seconds, the rest stays queued."""
+        """Stops claiming and gives deliveries in flight ``timeout`` seconds to end; all others stay queued."""
         await self._end(self._running, timeout)
         self._running = {}
 
     async def _end(self, running: dict[str, _RunningWorker], timeout: float) -> None:
-        """As ``drain``, for these; a worker whose plugin does not let go after that is left to itself."""
-        for one in running.values():
-            one.worker.drain()
+        """Drains these workers.
+
+        Cancels a worker that takes too long; abandons one that ignores the cancellation.
+        """
+        for entry in running.values():
+            entry.worker.drain()
         with trio.move_on_after(timeout):
-            for one in running.values():
-                await one.ended.wait()
-        for name, one in running.items():
-            if not one.ended.is_set():
+            for entry in running.values():
+                await entry.ended.wait()
+        for name, entry in running.items():
+            if not entry.ended.is_set():
                 log.warning("a delivery did not end in time and stays queued", name=name)
-                one.scope.cancel()
+                entry.scope.cancel()
         with trio.move_on_after(CANCEL_GRACE_S):
-            for one in running.values():
-                await one.ended.wait()
-        for name, one in running.items():
-            if not one.ended.is_set():
+            for entry in running.values():
+                await entry.ended.wait()
+        for name, entry in running.items():
+            if not entry.ended.is_set():
                 log.warning("a delivery that cannot be cancelled is left behind", name=name)
 
     def wake(self, names: Iterable[str]) -> None:
-        """There may be something new for these; names without a worker are ignored."""
+        """Tells these destinations' workers that there may be new deliveries. Ignores names without a worker."""
         for name in names:
             if name in self._running:
                 self._running[name].worker.wake()
 
     async def poll_store_forever(self) -> None:
-        """Notice what other agents that share the store have queued, put back, or turned; runs for ever."""
+        """Polls a shared store for deliveries and gate changes of other agents. Runs forever."""
         while True:
             await trio.sleep(POLL_INTERVAL_S)
-            workers = {name: one.worker for name, one in self._running.items()}
+            workers = {name: running.worker for name, running in self._running.items()}
             instant = Instant(self._clock.now(), trio.current_time())
             try:
-                found = await self._storage.run(partial(_destinations_with_work, workers=workers, instant=instant))
+                pending = await self._storage.run(
+                    partial(_destinations_with_work, workers=workers, instant=instant)
+                )
             except StoreError:
-                continue  # the workers tell of the trouble
-            self.wake(found)
+                continue  # the workers log the trouble
+            self.wake(pending)
             for worker in workers.values():
                 worker.recheck_gate()
 
     async def queues(self) -> dict[str, QueueSummary]:
-        """What waits, by destination, also for those without a worker. Raises StoreError."""
+        """Returns the queue of each destination, even of those without a worker. Raises StoreError."""
 
         def read(store: Store) -> dict[str, QueueSummary]:
             with store.transaction(purpose=TransactionPurpose.READ):
@@ -230,7 +239,9 @@ class Dispatcher:
         return await self._storage.run(read)
 
     async def log_orphaned_queues(self) -> None:
-        """Log the queues of destinations that nobody works on: removed from the config, or misnamed."""
+        """Logs the queues of destinations that have no worker, because they were removed from the config or
+        renamed.
+        """
         try:
             queues = await self.queues()
         except StoreError as error:
@@ -243,32 +254,32 @@ class Dispatcher:
                 )
 
     async def snapshot(self, configured: Collection[str] = ()) -> tuple[DestinationStatus, ...]:
-        """Every destination that has a worker, then those without one that have a queue. Raises StoreError.
+        """Returns the destinations with a worker, then those with only a queue. Raises StoreError.
 
-        ``configured``: the names that the config has, with a worker or without.
+        ``configured``: all names in the config, with a worker or without.
         """
-        workers = {name: one.worker for name, one in self._running.items()}
+        workers = {name: running.worker for name, running in self._running.items()}
         instant = Instant(self._clock.now(), trio.current_time())
 
         def read(store: Store) -> tuple[dict[str, QueueSummary], dict[str, Gate]]:
             with store.transaction(purpose=TransactionPurpose.READ):
                 return store.outbox.queues(), {
-                    name: one.read_gate(store, instant) for name, one in workers.items()
+                    name: worker.read_gate(store, instant) for name, worker in workers.items()
                 }
 
-        queues, found = await self._storage.run(read)
+        queues, current_gates = await self._storage.run(read)
         return (
-            *(_status(worker, found[name], queues.get(name), instant) for name, worker in workers.items()),
+            *(_status(worker, current_gates[name], queues.get(name), instant) for name, worker in workers.items()),
             *(
-                DestinationStatus(name, None if name in configured else NOT_CONFIGURED, one.queued, one.oldest)
-                for name, one in queues.items()
+                DestinationStatus(name, None if name in configured else NOT_CONFIGURED, queue.queued, queue.oldest)
+                for name, queue in queues.items()
                 if name not in workers
             ),
         )
 
 
 def _destinations_with_work(store: Store, *, workers: Mapping[str, Worker], instant: Instant) -> set[str]:
-    """Which destinations have something to deliver; the workers learn how their gates stand."""
+    """Returns the destinations with deliveries to send. Also has each worker read its gate."""
     with store.transaction(purpose=TransactionPurpose.READ):
         for worker in workers.values():
             worker.read_gate(store, instant)
@@ -297,9 +308,9 @@ async def open_dispatcher(
     chance: Chance,
     announce: Callable[[AgentEvent], None],
 ) -> AsyncIterator[Dispatcher]:
-    """The workers live inside the block; ``drain`` before its end lets what is in flight finish.
+    """Runs workers during the block. Call ``drain`` before its end to let deliveries in flight finish.
 
-    ``announce`` gets the events of parked and recovered destinations and must not block.
+    ``announce`` gets the events of parked and recovered destinations; it must not block.
     """
     async with trio.open_nursery() as nursery:
         try:

@@ -1,4 +1,4 @@
-"""What waits too long at a destination is taken over by another or given up, also while nothing can be sent."""
+"""Hands deliveries that wait too long to the fallback, or gives them up, even while nothing can be sent."""
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -15,7 +15,7 @@ from aintandem_notify.log import get_logger
 from aintandem_notify.store import Storage, Store
 
 CHECK_INTERVAL_S: Final = 60.0
-"""Seconds between two looks; short ages are looked after more often."""
+"""Seconds between two checks; short ages are checked more often."""
 
 log = get_logger(__name__)
 
@@ -28,9 +28,9 @@ async def expire_waiting(
     in_flight: Callable[[], Sequence[int]],
     taken_over: Callable[[int], None],
 ) -> Never:
-    """Hand over what waits longer than the fallback waits, and make dead what is older than ``max_age``.
+    """Hands over deliveries that wait longer than ``fallback_after`` and gives up those older than ``max_age``.
 
-    What is ``in_flight`` at that moment is left alone. ``taken_over`` is told how many were handed over.
+    Leaves deliveries ``in_flight`` alone. Calls ``taken_over`` with the number of those handed over.
     """
     shortest = settings.max_age if settings.fallback is None else min(settings.max_age, settings.fallback_after)
     while True:
@@ -42,13 +42,13 @@ async def expire_waiting(
                 taken_over(handed)
             expired = await storage.run(_expire(settings, clock, in_flight))
         except StoreError:
-            continue  # whoever has something to record says it; the next round tries again
+            continue  # the worker logs it; the next check tries again
         if expired:
             reason = too_old_reason(settings.max_age)
             log.warning("deliveries given up", name=settings.name, count=expired, reason=reason)
 
 
-# ``in_flight`` is asked in the store's thread: more may be under way than before the hop.
+# ``in_flight`` is read in the store's thread: more deliveries may be under way than before the hop.
 
 
 def _take_over(

@@ -1,4 +1,4 @@
-"""What another destination takes over, and what it must not."""
+"""Selects the deliveries that the fallback destination takes over: dead ones, and ones that wait too long."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -10,30 +10,30 @@ from aintandem_notify.domain.notification import agent_thread
 from aintandem_notify.store import DeliveryState, Settlement, Store
 
 MAX_BATCH: Final = 500
-"""Deliveries that are taken over in one transaction."""
+"""Deliveries that one transaction takes over."""
 
 
 def select_for_fallback(settings: DestinationSettings, settlements: Sequence[Settlement]) -> dict[int, str]:
-    """The deliveries that died just now and are the fallback's from here on, by id, each with its reason.
+    """Returns the deliveries that have just died and go to the fallback: the reason by id.
 
-    A destination never gets to tell of its own trouble.
+    Excludes notices of the fallback's own trouble: a destination never reports about itself.
     """
     if settings.fallback is None:
         return {}
     own_trouble = agent_thread(settings.fallback)
     return {
-        one.claim.id: one.reason or ""
-        for one in settlements
-        if one.state is DeliveryState.DEAD and one.claim.notification.thread != own_trouble
+        settlement.claim.id: settlement.reason or ""
+        for settlement in settlements
+        if settlement.state is DeliveryState.DEAD and settlement.claim.notification.thread != own_trouble
     }
 
 
 def take_over_waiting(
     store: Store, settings: DestinationSettings, now: datetime, spare: Sequence[int], *, aged_at: datetime
 ) -> int:
-    """Hand over up to ``MAX_BATCH`` that wait too long, except the ids in ``spare``; how many. In a transaction.
+    """Hands over up to ``MAX_BATCH`` deliveries that wait too long. Returns their number. In a transaction.
 
-    ``aged_at`` is the moment by which they are too old, or not.
+    Leaves the ids in ``spare`` alone. ``aged_at``: the time at which the age is measured.
     """
     target, wait_s = settings.fallback, min(settings.fallback_after, settings.max_age)
     if target is None:

@@ -1,7 +1,7 @@
-"""What the end of a try means: one table from the plugin's answer to what becomes of the delivery.
+"""Judges the result of a try. One table maps the plugin's exception to the delivery's next step. Pure.
 
-Trouble of the destination holds everything behind it and counts against nothing; trouble of the message is
-this message's alone.
+Trouble of the destination holds back its whole queue and counts against no message. Trouble of a message concerns
+that message only.
 """
 
 from dataclasses import dataclass
@@ -12,33 +12,33 @@ from aintandem_notify.errors import DestinationBroken, DestinationGone, HttpFail
 from aintandem_notify.plugins.border import describe_fault, fault_kind
 
 MAX_SAME_FAULTS: Final = 3
-"""How often a plugin may end with the same exception for one message before the message is given up."""
+"""A message is given up after this many tries in a row with the same exception of the plugin."""
 
 MAX_REQUESTED_PAUSE_S: Final = 86_400.0
-"""A destination may ask for a day of rest at the most."""
+"""Maximum pause in seconds that a destination may request: one day."""
 
 
 class Action(StrEnum):
-    """What becomes of a delivery after a try."""
+    """The next step of a delivery after a try."""
 
     DELIVERED = "delivered"
     WAIT = "wait"
-    """The destination has trouble: it rests, the delivery stays first."""
+    """The destination has trouble: it pauses, and the delivery stays first in its queue."""
     PARK = "park"
-    """Only a person can mend the destination: rare probes, the queue is kept."""
+    """Only a person can repair the destination: rare probes; the queue is kept."""
     DISABLE = "disable"
-    """The destination wants nothing more: no probes at all, the queue is kept."""
+    """The destination wants nothing more: no probes; the queue is kept."""
     RETRY = "again"
-    """The plugin failed on this message: it alone is tried again."""
+    """The plugin failed on this message: only this message is tried again."""
     REFUSE = "refuse"
-    """The destination does not take this one: after one more try as plain text it is dead."""
+    """The destination refuses this message: after one more try as plain text it is dead."""
     GIVE_UP = "give up"
-    """The plugin failed on it too often: after one more try as plain text it is dead."""
+    """The plugin failed on this message too often: after one more try as plain text it is dead."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaultHistory:
-    """Earlier tries of one delivery: the exception that the last ones ended with, and how many in a row."""
+    """Earlier tries of one delivery: the exception of the last ones, and their number in a row."""
 
     fault: str | None = None
     count: int = 0
@@ -46,9 +46,10 @@ class FaultHistory:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``retry_after_s``: seconds that the destination asked for, None if it did not. ``history`` is to be kept.
+    """The verdict on a try. ``history`` is to be stored with the delivery.
 
-    ``retries_as_plain``: the message is not dead yet, it gets its try as plain text.
+    ``retry_after_s``: pause in seconds that the destination requested; None if it requested none.
+    ``retries_as_plain``: the message is not dead yet; it is tried once more as plain text.
     """
 
     action: Action
@@ -63,18 +64,18 @@ DELIVERED: Final = Verdict(Action.DELIVERED)
 _ACTIONS: Final[tuple[tuple[type[Exception], Action], ...]] = (
     (RetryLater, Action.WAIT),
     (HttpFailed, Action.WAIT),
-    # A deadline of ours that passed, and what a plugin's own sockets came to: refused, reset, timed out.
+    # Our own deadline, and errors of a plugin's own sockets: refused, reset, timed out.
     (TimeoutError, Action.WAIT),
     (ConnectionError, Action.WAIT),
     (DestinationGone, Action.DISABLE),
     (DestinationBroken, Action.PARK),
     (Rejected, Action.REFUSE),
 )
-"""The first class that fits decides; any other exception is the plugin's own fault."""
+"""The first matching class decides. Any other exception is a fault of the plugin."""
 
 
 def judge(error: Exception | None, history: FaultHistory, *, plain: bool = False) -> Verdict:
-    """What a try that ended with ``error``, as the border made it (None: delivered), means after ``history``.
+    """Returns the verdict on a try after ``history``. ``error`` comes from ``plugins.border``; None: delivered.
 
     ``plain``: it was the last try, as plain text.
     """
@@ -100,6 +101,6 @@ def _fault(error: Exception, reason: str, history: FaultHistory, plain: bool) ->
 
 
 def requested_pause(error: Exception) -> float | None:
-    """Seconds that the destination asked for, at most a day; None if it did not."""
+    """Returns the pause in seconds that the destination requested, at most a day; None if it requested none."""
     after = error.after if isinstance(error, RetryLater) else None
     return None if after is None else min(after, MAX_REQUESTED_PAUSE_S)

@@ -1,4 +1,7 @@
-"""A claimed notification as its destination gets it: taken over from another, or as plain as it can be."""
+"""Prepares a claimed notification for the plugin.
+
+Marks one that was taken over from another destination, and reduces one to plain text after a refusal.
+"""
 
 import unicodedata
 from copy import deepcopy
@@ -14,35 +17,35 @@ from aintandem_notify.store import Claim
 
 MAX_PLAIN_TITLE: Final = 150
 MAX_PLAIN_BODY: Final = 1000
-"""Characters of a last try; short enough for whatever a destination may have found too long."""
+"""Characters in the last try, as plain text; short enough for any destination's limits."""
 
 log = get_logger(__name__)
 
 INSTEAD_OF: Final = "Instead of"
-"""The name of the field that says which destination this one stands in for."""
+"""The name of the field with the destination that this one stands in for."""
 
 
 def render_claim(claim: Claim) -> Notification:
-    """What the plugin gets for this claim; without any text from outside where something is wrong with those."""
+    """Returns the notification for the plugin. If its texts cannot be rendered, it has no texts from outside."""
     try:
-        return _presented(claim)
-    except Exception as error:  # its text is no reason not to say that it happened
+        return _render(claim)
+    except Exception as error:  # a bad text must not suppress the notification
         log.error("a notification goes out without its text", id=claim.notification.id, exc_info=error)
         return strip_texts(claim.notification).model_copy(
             update={"plain": claim.plain, "instead_of": claim.instead_of}
         )
 
 
-def _presented(claim: Claim) -> Notification:
+def _render(claim: Claim) -> Notification:
     notification = claim.notification
     if claim.instead_of is not None:
         fields = (*notification.fields, Field(INSTEAD_OF, claim.instead_of))
         notification = notification.model_copy(update={"instead_of": claim.instead_of, "fields": fields})
-    return _own(as_plain(notification) if claim.plain else notification)
+    return _copy_for_plugin(as_plain(notification) if claim.plain else notification)
 
 
-def _own(notification: Notification) -> Notification:
-    """A copy for this destination alone: others share the original, and a plugin may change what it gets."""
+def _copy_for_plugin(notification: Notification) -> Notification:
+    """Returns a copy for this destination: others share the original, and a plugin may change its argument."""
     event = notification.event.model_copy()
     values = event.__dict__
     values.update({name: deepcopy(value) for name, value in values.items() if isinstance(value, dict | list)})
@@ -50,7 +53,7 @@ def _own(notification: Notification) -> Notification:
 
 
 def as_plain(notification: Notification) -> Notification:
-    """The last try of a message that was refused: title and body as short plain text, and nothing else."""
+    """Returns the notification for the last try after a refusal: only title and body, as short plain text."""
     title = formats.one_line(plain_text(notification.title), MAX_PLAIN_TITLE)
     return notification.model_copy(
         update={
@@ -66,10 +69,10 @@ def as_plain(notification: Notification) -> Notification:
 
 
 def plain_text(text: str) -> str:
-    """Without colours, control characters, halves of characters and whatever Unicode has no sign for."""
+    """Returns the text without colours, control characters, surrogates and unassigned code points."""
     safe = formats.sanitize(text)
-    # Cc, Cf, Cs, Co and Cn: no letter, sign, mark or space is in there.
-    return "".join(one for one in safe if one in "\n\t" or not unicodedata.category(one).startswith("C"))
+    # Cc, Cf, Cs, Co and Cn have no letters, signs, marks or spaces.
+    return "".join(char for char in safe if char in "\n\t" or not unicodedata.category(char).startswith("C"))
 
 
 def _plain_run(run: Run) -> Run:

@@ -1,4 +1,4 @@
-"""What a destination's worker has to know of the config."""
+"""The part of the config that a destination's worker needs."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,16 +6,16 @@ from typing import Final
 from aintandem_notify.config.types.values import Rate
 
 FALLBACK_AFTER_S: Final = 900.0
-"""As ``fallback_after`` in the config, unless it says otherwise."""
+"""Default of ``fallback_after`` in the config, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class DestinationSettings:
-    """``max_age`` in seconds; ``rate`` None is unlimited; ``in_flight`` as ``Plugin.in_flight``.
+    """Settings of one destination. ``max_age`` in seconds; ``rate`` None is unlimited; see ``Plugin.in_flight``.
 
-    ``fallback`` is the destination that takes over what dies here or waits longer than ``fallback_after``
-    seconds, None if none does. ``digest_over``: when more than so many wait after an outage, what matters least is
-    folded into a summary; None: never.
+    ``fallback``: destination that takes over deliveries that die here or wait longer than ``fallback_after``
+    seconds; None: no fallback. ``digest_over``: if more deliveries than this wait after an outage, the least
+    important ones are folded into a summary; None: never.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""From a verdict to what the store records: states, due times and reasons, as functions of values."""
+"""Turns a verdict into the record for the store: state, due time and reason. Pure."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -10,11 +10,11 @@ from aintandem_notify.hookspecs import Receipt
 from aintandem_notify.store import Claim, DeliveryState, Settlement
 
 MESSAGE_PAUSES_S: Final[Sequence[float]] = (5.0, 30.0)
-"""Pauses of a message that its plugin failed on."""
+"""Pauses in seconds before a message is tried again after its plugin failed on it."""
 
 HORIZON: Final = timedelta(seconds=2 * max(MESSAGE_PAUSES_S))
-"""Beyond every pause above, jitter included: a due time that is further away comes from a clock that was set
-back, and counts as due."""
+"""Longer than every pause above with jitter. A due time further away comes from a clock that was set back; such a
+delivery counts as due."""
 
 _STATES: Final = {
     Action.DELIVERED: DeliveryState.DELIVERED,
@@ -27,18 +27,18 @@ _STATES: Final = {
 }
 
 _COUNTED: Final = frozenset({Action.RETRY, Action.REFUSE, Action.GIVE_UP})
-"""Trouble of the message; only that counts as an attempt."""
+"""Actions for trouble of the message. Only these count as attempts."""
 
 
 def fault_history(claim: Claim) -> FaultHistory:
-    """What the store knows of earlier tries."""
+    """Returns the claim's stored fault and its count."""
     return FaultHistory(claim.fault, claim.fault_count)
 
 
 def settlement(
     claim: Claim, verdict: Verdict, receipt: Receipt | None, now: datetime, chance: Chance
 ) -> Settlement:
-    """How the delivery stands after the try."""
+    """Returns the record of the delivery after the try."""
     due_at, state = now, DeliveryState.QUEUED if verdict.retries_as_plain else _STATES[verdict.action]
     if verdict.action is Action.RETRY:
         due_at += timedelta(seconds=stepped_delay(claim.attempts, pauses=MESSAGE_PAUSES_S, chance=chance))
@@ -64,20 +64,24 @@ def _reason(claim: Claim, verdict: Verdict) -> str | None:
 
 
 def is_too_old(claim: Claim, max_age: float, now: datetime) -> bool:
-    """Whether the delivery has waited longer than ``max_age`` seconds."""
+    """True if the delivery has waited longer than ``max_age`` seconds."""
     return now - claim.created_at > timedelta(seconds=max_age)
 
 
 def give_up(claim: Claim, max_age: float, now: datetime) -> Settlement:
-    """The end of a delivery that waited too long."""
-    kept: dict[str, Any] = {name: getattr(claim, name) for name in ("attempts", "fault", "fault_count", "plain")}
+    """Returns the record of a delivery that waited too long: dead."""
+    unchanged: dict[str, Any] = {
+        name: getattr(claim, name) for name in ("attempts", "fault", "fault_count", "plain")
+    }
     return Settlement(
-        claim=claim, state=DeliveryState.DEAD, at=now, due_at=now, reason=too_old_reason(max_age), **kept
+        claim=claim, state=DeliveryState.DEAD, at=now, due_at=now, reason=too_old_reason(max_age), **unchanged
     )
 
 
 def too_old_reason(max_age: float) -> str:
-    """The reason of a delivery that waited too long; the length in the largest unit that is whole."""
+    """Returns the reason for a delivery that waited too long, with ``max_age`` in the largest unit that fits
+    evenly.
+    """
     for seconds, unit in ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s")):
         if max_age >= seconds and max_age % seconds == 0:
             return f"waited longer than {max_age / seconds:.0f}{unit}"
