@@ -1,4 +1,4 @@
-"""Whether the store is well, as a value that each transaction turns into the next."""
+"""The store's status as a value, and the functions that compute the next one after each transaction."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,31 +8,31 @@ from aintandem_notify.errors import StoreDamaged, StoreError, StoreFull
 
 
 class StoreState(StrEnum):
-    """How the store stands."""
+    """The condition of the store; its values appear in the log."""
 
     WELL = "well"
     ON_RESERVE = "on reserve"
-    """There is no room: only what has happened already is recorded, in the room that the reserve left."""
+    """The disk is full: only things that have happened already are recorded, in the space of the reserve."""
     STUCK = "stuck"
-    """Nothing can be recorded. Every transaction that is tried may find that this is over."""
+    """Nothing can be recorded. Any later transaction may succeed and end this state."""
     DAMAGED = "damaged"
-    """The file is broken; nothing is written any more, and the agent ends."""
+    """The file is damaged: nothing is written any more, and the agent ends."""
 
 
 class TransactionPurpose(Enum):
-    """What a transaction is for, which says whether it may go on while the store is in trouble."""
+    """The purpose of a transaction, which decides whether it is allowed while the store is in trouble."""
 
     WORK = auto()
-    """Takes on more; waits until the store is well."""
+    """Accepts new work; refused until the store is well."""
     RECORD = auto()
-    """Records what has happened already and must not be forgotten; may use the room of the reserve."""
+    """Records things that have happened already and must not be forgotten; may use the space of the reserve."""
     READ = auto()
-    """Only reads, so that it works says nothing."""
+    """Only reads, so its success does not show that the store is well."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """``since`` when it is in trouble (aware UTC), and the ``reason`` as one line; None while it is well."""
+    """``since``: begin of the trouble (aware UTC); ``reason``: one line. Both are None while the store is well."""
 
     state: StoreState = StoreState.WELL
     since: datetime | None = None
@@ -40,7 +40,7 @@ class StoreStatus:
 
     @property
     def is_well(self) -> bool:
-        """Whether everything goes on as usual."""
+        """Whether all transactions are allowed."""
         return self.state is StoreState.WELL
 
 
@@ -48,9 +48,9 @@ WELL = StoreStatus()
 
 
 def after_failure(status: StoreStatus, error: StoreError, *, reserve_released: bool, now: datetime) -> StoreStatus:
-    """The status once a transaction failed; ``reserve_released`` when the reserve could be given up for it.
+    """The status after a failed transaction; ``reserve_released``: the disk reserve was freed because of it.
 
-    What is damaged stays so. A spell of trouble keeps its beginning, whatever turns up in it.
+    A damaged store stays damaged. ``since`` stays the same until the store is well again.
     """
     if status.state is StoreState.DAMAGED:
         return status
@@ -66,7 +66,7 @@ def after_failure(status: StoreStatus, error: StoreError, *, reserve_released: b
 
 
 def after_success(status: StoreStatus, *, has_reserve: bool) -> StoreStatus:
-    """The status once a transaction was stored; well again only with a reserve for the next time."""
+    """The status after a successful transaction; the store is well again only with its disk reserve."""
     if status.state is StoreState.DAMAGED or status.is_well:
         return status
     if has_reserve:

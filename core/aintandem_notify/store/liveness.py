@@ -1,4 +1,4 @@
-"""Whether the store's thread still answers, asked again and again beside the work that it does."""
+"""Checks at intervals whether the store's thread still answers."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,14 +12,14 @@ from aintandem_notify.store.storage import Storage
 from aintandem_notify.store.store import Store
 
 CHECK_INTERVAL_S: Final = 5.0
-"""Seconds between two questions."""
+"""Seconds between two checks."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreHealth:
-    """``silent_s``: seconds since the store's thread last answered, be it with an error.
+    """``silent_s``: seconds since the store's thread last answered, with success or an error.
 
-    ``trouble`` is what it complained of then, None when all was well.
+    ``trouble``: the error of that answer; None after a success.
     """
 
     silent_s: float
@@ -27,7 +27,7 @@ class StoreHealth:
 
 
 class StoreLiveness:
-    """Knows how the store did when it was asked last; made by ``open_liveness``."""
+    """The result of the last check; made by ``open_liveness``."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -35,11 +35,11 @@ class StoreLiveness:
         self._trouble: str | None = None
 
     def latest(self) -> StoreHealth:
-        """How the store does; returns at once, whatever the store's thread does."""
+        """The health at the last check; returns at once, even while the store's thread hangs."""
         return StoreHealth(trio.current_time() - self._answered_at, self._trouble)
 
     async def check(self) -> None:
-        """Ask once; a thread that is stuck holds this back until it goes on."""
+        """Checks once; blocks for as long as the store's thread hangs."""
         try:
             await self._storage.run(Store.touch)
         except StoreError as error:
@@ -49,7 +49,7 @@ class StoreLiveness:
         self._answered_at = trio.current_time()
 
     async def check_forever(self, interval_s: float, on_answer: Callable[[], None]) -> Never:
-        """Ask, and tell of each answer."""
+        """Checks every ``interval_s`` seconds and calls ``on_answer`` after each answer."""
         while True:
             await self.check()
             on_answer()
@@ -60,7 +60,7 @@ class StoreLiveness:
 async def open_liveness(
     storage: Storage, *, on_answer: Callable[[], None], interval_s: float = CHECK_INTERVAL_S
 ) -> AsyncIterator[StoreLiveness]:
-    """Asks within the block; ``on_answer`` is called after each answer and must return at once."""
+    """Checks the store within the block; ``on_answer`` is called after each answer and must return at once."""
     async with trio.open_nursery() as nursery:
         liveness = StoreLiveness(storage)
         nursery.start_soon(liveness.check_forever, interval_s, on_answer)

@@ -1,4 +1,4 @@
-"""The one place where trio meets the synchronous store: one hop into one worker thread at a time."""
+"""Runs functions of the synchronous store in a worker thread for trio, one at a time."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 
 class Storage:
-    """Lends the store out, to one function at a time.
+    """The store for trio tasks: ``run`` gives it to one function at a time.
 
-    ``inline`` runs the functions in the trio thread: under ``autojump_clock`` work in a thread would let the
-    clock jump.
+    ``inline`` runs the functions in the trio thread, for tests: under ``autojump_clock`` the clock would jump
+    while a thread works.
     """
 
     def __init__(self, store: Store, *, inline: bool = False) -> None:
@@ -35,28 +35,28 @@ class Storage:
 
     @property
     def name(self) -> str:
-        """The store's file, for people."""
+        """The store's file or database, for messages."""
         return self._store.name
 
     @property
     def status(self) -> StoreStatus:
-        """How the store stands."""
+        """The store's status after the last transaction."""
         return self._store.status
 
     @property
     def is_busy(self) -> bool:
-        """Whether anybody waits for the store at this moment."""
+        """Whether a function waits for the store now."""
         return self._limiter.statistics().tasks_waiting > 0
 
     async def wait_for_change(self, status: StoreStatus) -> StoreStatus:
-        """Returns another status as soon as the store has one."""
+        """Waits until the store has another status than ``status``, and returns it."""
         while self.status == status:
             await self._status_changed.wait()
         return self.status
 
     @property
     def membership(self) -> Membership | None:
-        """This agent among those that share the store; None where there can be only one."""
+        """This agent's membership in a shared store; None for SQLite, which has one owner."""
         return self._store.membership
 
     @property
@@ -66,17 +66,17 @@ class Storage:
 
     @property
     def membership_lost(self) -> trio.Event:
-        """Is set when the others took this agent for dead."""
+        """Set when this agent lost its membership because the others considered it dead; then replaced."""
         return self._lost
 
     @property
     def may_send(self) -> bool:
-        """Whether what was claimed is still this agent's: nobody can have taken it over."""
+        """Whether this agent's claims still hold: no other agent can have taken them over."""
         member = self._store.membership
         return member is None or not (member.id or member.lost) or member.is_valid
 
     async def run(self, fn: Callable[[Store], T]) -> T:
-        """What ``fn`` returns or raises. Once begun it is not cancelled, so its result is never in doubt."""
+        """Calls ``fn`` with the store and returns its result. It is not cancelled once it has begun."""
         try:
             if self._inline:
                 await trio.lowlevel.checkpoint()
@@ -97,9 +97,9 @@ class Storage:
 async def open_storage(
     url: str | Path, *, inline: bool = False, clock: Clock | None = None, reserve_bytes: int = 0
 ) -> AsyncIterator[Storage]:
-    """The store at ``url``, held for as long as the block lasts. Raises StoreError when it cannot be had.
+    """Opens the store at ``url`` for the duration of the block. Raises StoreError when it cannot be opened.
 
-    The rest is as in ``Store``.
+    The other arguments are those of ``Store`` and ``Storage``.
     """
     make = partial(Store, url, clock=clock, reserve_bytes=reserve_bytes)
     store = make() if inline else await trio.to_thread.run_sync(make)

@@ -1,4 +1,4 @@
-"""The durable state behind one connection; synchronous. ``storage`` brings it to trio."""
+"""The durable state behind one database connection, synchronous. ``storage`` runs it for trio."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -39,11 +39,11 @@ _SALT: Final = select(meta.c.value).where(meta.c.key == SALT_KEY)
 
 
 class Store:
-    """``journal``, ``outbox`` and the other parts are used inside ``with store.transaction():`` only.
+    """The store at ``url``. ``journal``, ``outbox`` and its other parts are used inside ``transaction`` only.
 
-    Every method raises StoreError when the database cannot do its part. ``reserve_bytes`` are kept free beside
-    a file, so that what has gone out can be recorded on a full disk; without a ``clock`` the machine's is used.
-    A damaged file is put aside for the next start to begin anew, unless ``quarantines_damaged`` is false.
+    Every method raises StoreError when the database fails. ``reserve_bytes`` are reserved beside a SQLite file, so
+    that deliveries that were sent can be recorded on a full disk. Without a ``clock`` the machine's is used. A
+    damaged file is put aside, so that the next start creates a new one, unless ``quarantines_damaged`` is false.
     """
 
     def __init__(
@@ -77,23 +77,23 @@ class Store:
 
     @property
     def name(self) -> str:
-        """The file or the database, for people."""
+        """The file or the database, for messages."""
         return self._database.name
 
     @property
     def status(self) -> StoreStatus:
-        """How the store stands after the last transaction; may be asked from any thread."""
+        """The status after the last transaction; may be read from any thread."""
         return self._status
 
     @contextmanager
     def transaction(
         self, *, durable: bool = True, purpose: TransactionPurpose = TransactionPurpose.WORK, fenced: bool = True
     ) -> Iterator[None]:
-        """All or nothing, on disk when it is left without an error.
+        """Commits the block as a whole or not at all; the changes are on disk when it ends without an error.
 
-        One that need not be ``durable`` may be undone, whole, by a power cut. A StoreError out of the very
-        last step may leave the changes stored all the same. What ``purpose`` does not allow now is refused.
-        ``fenced``: raises MembershipLost for an agent that those it shares the store with took for dead.
+        Without ``durable`` a power cut may undo the whole commit. After a StoreError from the commit itself the
+        changes may be stored all the same. Raises StoreError if the store's status does not allow ``purpose``.
+        ``fenced``: raises MembershipLost when the other agents considered this one dead.
         """
         self._require_allowed(purpose)
         try:
@@ -105,10 +105,10 @@ class Store:
                 if fenced and self.membership is not None:
                     self.membership.fence()
                 if purpose is not TransactionPurpose.READ and not self._status.is_well:
-                    self._connection.execute(_PROBE)  # so that success means that something could be written
+                    self._connection.execute(_PROBE)  # so that success proves that the store can be written
                 yield
         except (MembershipLost, StatementFailed):
-            raise  # nothing is wrong with the store
+            raise  # the store itself is well
         except StoreError as error:
             self._record_failure(error)
             raise
@@ -117,20 +117,20 @@ class Store:
             self._status = after_success(self._status, has_reserve=reserve is None or reserve.is_whole)
 
     def touch(self) -> None:
-        """Answer, and in trouble store a little to see whether that is over. Raises StoreError when it is not."""
+        """Runs an empty transaction; in trouble it writes a little to see if that is over. Raises StoreError."""
         with self.transaction(
             purpose=TransactionPurpose.READ if self._status.is_well else TransactionPurpose.WORK
         ):
             pass
 
     def damaged_predecessor(self) -> str | None:
-        """The damaged file in whose place this store began; None when there was none, or it has been told."""
+        """The damaged file that this store replaced; None if there was none, or it was announced already."""
         with self.transaction(purpose=TransactionPurpose.READ):
             name: str | None = self._connection.execute(_PREDECESSOR).scalar_one_or_none()
         return name
 
     def clear_damaged_predecessor(self) -> None:
-        """It has been told."""
+        """Records that the damaged predecessor was announced."""
         with self.transaction():
             self._connection.execute(delete(meta).where(meta.c.key == PREDECESSOR_KEY))
 
@@ -166,7 +166,7 @@ class Store:
             reserve.mark_suspect()
 
     def join(self, node: str, *, projects_hash: str, version: str) -> None:
-        """Become one of the agents that share this store, known as ``node``; see ``Membership.join``.
+        """Joins the agents that share this store, under the name ``node``; see ``Membership.join``.
 
         Raises StoreError while another agent has that name.
         """
@@ -182,14 +182,14 @@ class Store:
         self._notification_cache.evict_oldest = True
 
     def salt(self) -> bytes:
-        """As ``read_salt``, in a transaction of its own."""
+        """As ``read_salt``, in its own transaction."""
         with self.transaction():
             return self.read_salt()
 
     def read_salt(self) -> bytes:
-        """The same for all that share this store, and for no other store; made when it is asked for first.
+        """The salt for hashes of settings, unique to this store and common to its agents; created on first use.
 
-        Inside a transaction.
+        Call it inside a transaction.
         """
         salt: str | None = self._connection.execute(_SALT).scalar_one_or_none()
         if salt is None:
@@ -199,24 +199,24 @@ class Store:
 
     @property
     def is_shared(self) -> bool:
-        """Whether this agent is one of several that share the store."""
+        """Whether this agent has joined the agents of a shared store."""
         return self.membership is not None and self.membership.id is not None
 
     def variant(self, destination: str) -> str:
-        """What tells apart differently configured destinations of one name; empty in a store with one owner."""
+        """The hash of the destination's settings in a shared store; empty in a store with one owner."""
         return "" if self.membership is None else self.membership.variant(destination)
 
     def now(self, fallback: datetime) -> datetime:
-        """The database's time at the begin of the transaction, where clocks of several machines meet."""
+        """In a shared store, the database's time at the begin of the transaction; else ``fallback``."""
         return fallback if self.membership is None else self.membership.now or fallback
 
     def owns(self, project_id: str) -> bool:
-        """Whether its events are this agent's to store; all are where the store has one owner."""
+        """Whether this agent may store the project's events; always True in a store with one owner."""
         member = self.membership
         return member is None or member.id is None or project_id in member.projects
 
     def leave(self) -> None:
-        """Give all that this agent has to the others, at once and not when its lease is over."""
+        """Releases all projects and claims of this agent now, instead of at the end of its lease."""
         if self.membership is not None and self.membership.id is not None:
             with self.transaction():
                 self.membership.leave()
@@ -224,7 +224,7 @@ class Store:
 
     @contextmanager
     def _cache_cleared_on_error(self) -> Iterator[None]:
-        """What is in memory is true only to what was committed."""
+        """Clears the notification cache on an error, since it must match the committed state."""
         try:
             yield
         except BaseException:
@@ -232,6 +232,6 @@ class Store:
             raise
 
     def close(self) -> None:
-        """Release the file; another agent may open it then."""
+        """Releases the file or session; then another agent may open the store."""
         with self._database.translate_errors():
             self._database.close()

@@ -1,1 +1,1 @@
-"""The databases: opening SQLite and PostgreSQL, their schema and migrations, and their errors in our words."""
+"""Opens SQLite and PostgreSQL, upgrades their schema, and translates their errors."""

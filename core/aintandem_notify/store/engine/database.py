@@ -1,4 +1,4 @@
-"""What the store needs of a database, whichever it is."""
+"""The interface that SQLite and PostgreSQL both offer to the store, and the choice between them by url."""
 
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -19,33 +19,33 @@ class Database(Protocol):
     """One database, open."""
 
     name: str
-    """For people; holds no secret."""
+    """The file or the database, for messages; contains no secret."""
     connection: Connection
-    """The one connection; statements go through it inside ``transaction`` only."""
+    """The only connection; it executes statements inside ``transaction`` only."""
     reserve: Reserve | None
-    """Room that can be given up on a full disk; None where the disk is not ours to care for."""
+    """Disk space that can be freed on a full disk; None for PostgreSQL, whose disk is not managed by us."""
     may_be_shared: bool
-    """Whether several agents can work on it at the same time."""
+    """Whether several agents can use it at the same time."""
 
     def translate_errors(self) -> AbstractContextManager[None]:
-        """Turns what the driver raises inside into a StoreError of one clear sentence."""
+        """Turns errors of the driver inside the block into a StoreError of one clear sentence."""
         ...
 
     def transaction(self, *, durable: bool) -> AbstractContextManager[None]:
-        """All or nothing. One that need not be ``durable`` may be undone, whole, by a power cut."""
+        """Commits the block as a whole or not at all. Without ``durable`` a power cut may undo all of it."""
         ...
 
     def make_room(self) -> None:
-        """Give back to the disk what is not needed at this moment; outside of ``transaction`` only."""
+        """Return unused disk space to the system; call it outside of ``transaction`` only."""
         ...
 
     def close(self) -> None:
-        """Give it back for good."""
+        """Close the connection and release the file or the session."""
         ...
 
 
 def store_exists(url: str | Path) -> bool:
-    """Whether there is a store at ``url`` yet, as far as can be told without opening it."""
+    """Whether a store exists at ``url``. Opens nothing, so it is always True for PostgreSQL."""
     if isinstance(url, str) and is_postgres_url(url):
         return True
     path = sqlite_path_of(url)
@@ -53,18 +53,18 @@ def store_exists(url: str | Path) -> bool:
 
 
 def latest_quarantined_name(url: str | Path) -> str | None:
-    """The name of the damaged file that was put aside last in favour of the one at ``url``; None if none was."""
+    """The name of the damaged file that was put aside last from ``url``; None if there is none."""
     path = None if isinstance(url, str) and is_postgres_url(url) else sqlite_path_of(url)
-    with suppress(OSError):  # not even its folder may be there
+    with suppress(OSError):  # its folder may be missing, too
         quarantined = None if path is None else latest_quarantined(path)
         return None if quarantined is None else quarantined.name
     return None
 
 
 def open_database(url: str | Path, *, reserve_bytes: int = 0, quarantines_damaged: bool = True) -> Database:
-    """The database at ``url``, on this version's schema. Raises StoreError when it cannot be had.
+    """Opens the database at ``url`` and upgrades its schema to this version. Raises StoreError on failure.
 
-    ``quarantines_damaged``: whether a damaged file is put aside then, for the next one to begin anew.
+    ``quarantines_damaged``: put a damaged file aside before raising, so that the next start creates a new one.
     """
     if isinstance(url, str) and is_postgres_url(url):
         try:

@@ -1,4 +1,4 @@
-"""The database's errors, in the words of somebody who has to do something about them."""
+"""Translates errors of SQLAlchemy, SQLite and the file system into StoreErrors that say how to mend them."""
 
 import errno
 import sqlite3
@@ -31,7 +31,7 @@ SQLITE_MESSAGES: Final[Mapping[str, str]] = {
     "SQLITE_IOERR_WRITE": "the disk failed to take more; a quota or a limit on file sizes may be used up",
     "SQLITE_IOERR": "the disk failed to read or write it",
 }
-"""SQLite's error codes, extended before primary ones, and what the operator is told."""
+"""The operator's message for each SQLite error code; extended codes stand before primary ones."""
 
 OS_ERROR_MESSAGES: Final[Mapping[int, str]] = {
     errno.EROFS: "it cannot be written; its disk is mounted read-only",
@@ -39,7 +39,7 @@ OS_ERROR_MESSAGES: Final[Mapping[int, str]] = {
     errno.EPERM: SQLITE_MESSAGES["SQLITE_PERM"],
     errno.ENOSPC: SQLITE_MESSAGES["SQLITE_FULL"],
 }
-"""The system's error numbers, and what the operator is told; for others the system's own words."""
+"""The operator's message for each errno; other numbers get the system's own text."""
 
 ERROR_TYPES: Final[Mapping[str, type[StoreError]]] = {
     SQLITE_MESSAGES["SQLITE_BUSY"]: StoreInUse,
@@ -48,36 +48,36 @@ ERROR_TYPES: Final[Mapping[str, type[StoreError]]] = {
     SQLITE_MESSAGES["SQLITE_CORRUPT"]: StoreDamaged,
     SQLITE_MESSAGES["SQLITE_NOTADB"]: StoreDamaged,
 }
-"""The sentences that mean more than that something went wrong."""
+"""The messages that are raised as a subclass of StoreError."""
 
 DISK_FULL_ERRNOS: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
-"""What the system says when nothing more can be written here: the disk is full, or the user's share of it."""
+"""The errnos of a full disk or a used-up quota."""
 
 
 def translate_driver_errors(engine: Engine) -> None:
-    """The border to SQLAlchemy and the driver: what neither calls an error of the database is a StatementFailed.
+    """Raises StatementFailed for errors out of SQLAlchemy or the driver that neither calls a database error.
 
-    A number that is too large for the driver, a text that it cannot encode, a fault of its own. Only the library's
-    own calls are watched; what our code raises between two of them is left alone.
+    Examples are a number too large for the driver, a text that it cannot encode, or a bug in it. Errors that our
+    own code raises between two calls pass unchanged.
     """
 
     @event.listens_for(engine, "handle_error")
     def _translate(context: ExceptionContext) -> BaseException | None:
         error = context.original_exception
-        # What fails on the way to a new connection comes by twice, the second time as SQLAlchemy's own.
+        # An error while connecting arrives twice, the second time wrapped by SQLAlchemy.
         is_translated = isinstance(error, AInTandemNotifyError | SQLAlchemyError)
         is_known = is_translated or context.sqlalchemy_exception is not None
         return None if is_known or not isinstance(error, Exception) else statement_failed(error)
 
 
 def statement_failed(error: BaseException) -> StatementFailed:
-    """In words that hold nothing of the statement and its parameters."""
+    """An error whose text contains nothing of the statement and its parameters."""
     return StatementFailed(f"the database library failed on a statement ({type(error).__name__})")
 
 
 @contextmanager
 def translate_errors(name: str) -> Iterator[None]:
-    """Turns the database's errors into a StoreError of one clear sentence about the store ``name``."""
+    """Turns errors of the database and the file system into a StoreError that names the store ``name``."""
     try:
         yield
     except (DBAPIError, sqlite3.Error) as error:
@@ -94,7 +94,7 @@ def translate_errors(name: str) -> Iterator[None]:
 
 def _message_for(error: DBAPIError | sqlite3.Error) -> str:
     cause = error.orig if isinstance(error, DBAPIError) else error
-    # Extended codes carry the primary one in front: SQLITE_IOERR_WRITE, SQLITE_READONLY_DIRECTORY.
+    # Extended codes begin with the primary one: SQLITE_IOERR_WRITE, SQLITE_READONLY_DIRECTORY.
     code = getattr(cause, "sqlite_errorname", "")
     for primary, message in SQLITE_MESSAGES.items():
         if code == primary or code.startswith(f"{primary}_"):

@@ -1,4 +1,4 @@
-"""How large a file of this process may become (``ulimit -f``): beyond it the disk is as if it were full."""
+"""The process's limit on file sizes (``ulimit -f``). A write beyond it fails as on a full disk."""
 
 import sys
 from typing import Final
@@ -7,11 +7,11 @@ if sys.platform != "win32":
     import resource
 
 GROWTH_BYTES: Final = 64 * 1024 * 1024
-"""Bytes that a store must be able to grow by; its WAL alone is folded into it at 32 MiB."""
+"""Bytes that a store must be able to grow by. Its WAL alone reaches 32 MiB before a checkpoint."""
 
 
 def size_limit_problem(limit: int | None, size: int) -> str | None:
-    """A sentence for the operator where a store of ``size`` bytes is so near the limit; else None."""
+    """A message for the operator if a store of ``size`` bytes has less than ``GROWTH_BYTES`` left; else None."""
     if limit is None or limit >= size + GROWTH_BYTES:
         return None
     return (
@@ -21,7 +21,7 @@ def size_limit_problem(limit: int | None, size: int) -> str | None:
 
 
 def raise_size_limit() -> int | None:
-    """Let files become as large as they may; how many bytes that are, None where nothing limits them."""
+    """Raises the soft limit to the hard one. Returns that limit in bytes; None where there is no limit."""
     if sys.platform == "win32":
         return None
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -1,4 +1,4 @@
-"""Brings an older store up to this version's schema, and refuses a newer one.
+"""Upgrades an older store to this version's schema, and refuses a newer one.
 
 ``create`` makes a new store from ``schema`` at the newest version. A change of the schema raises
 ``SCHEMA_VERSION`` and adds the step from the version before. Steps are never changed once released.
@@ -34,7 +34,7 @@ def _add_indexes(connection: Connection, table: Table, names: Set[str]) -> None:
 
 
 def _to_2(connection: Connection) -> None:
-    """Several agents, gates that outlive a restart, take-overs, plain-text tries."""
+    """Adds several agents on one store, gates that outlive a restart, fallbacks and plain-text attempts."""
     for name in ("watched_since", "owner"):
         _add_column(connection, schema.projects.c[name])
     for name in ("severity", "plain", "instead_of", "variant", "node", "claimed_by"):
@@ -49,9 +49,9 @@ def _to_2(connection: Connection) -> None:
 
 
 def _to_3(connection: Connection) -> None:
-    """How many projects an agent can watch."""
+    """Adds the number of projects that an agent can watch."""
     column = schema.agents.c.places
-    # Step 2 makes the whole table as it is today.
+    # Step 2 creates the whole table with today's columns.
     if column.name not in {
         column_info["name"] for column_info in inspect(connection).get_columns(schema.agents.name)
     }:
@@ -59,13 +59,13 @@ def _to_3(connection: Connection) -> None:
 
 
 MIGRATION_STEPS: Final[Mapping[int, MigrationStep]] = MappingProxyType({2: _to_2, 3: _to_3})
-"""The version that a step leads to, and the step."""
+"""The steps by the version that each leads to."""
 
 _VERSION_KEY: Final = "schema_version"
 
 
 def create(connection: Connection, version: int = SCHEMA_VERSION) -> None:
-    """All tables, in an empty database."""
+    """Creates all tables in an empty database."""
     metadata.create_all(connection)
     connection.execute(insert(meta), {"key": _VERSION_KEY, "value": str(version)})
 
@@ -73,10 +73,9 @@ def create(connection: Connection, version: int = SCHEMA_VERSION) -> None:
 def upgrade(
     connection: Connection, *, version: int = SCHEMA_VERSION, steps: Mapping[int, MigrationStep] = MIGRATION_STEPS
 ) -> None:
-    """Take the store to ``version``, a step at a time.
+    """Upgrades the store to ``version``, one step at a time, inside the caller's transaction.
 
-    Raises StoreError when it is newer than that, or holds no version. The caller's transaction makes it all
-    or nothing.
+    Raises StoreError when the store is newer than that, or contains no version.
     """
     stored_version = _version_of(connection)
     if stored_version > version:

@@ -1,8 +1,8 @@
-"""All that is PostgreSQL's own: how it is reached, lost and reached again, and how texts are kept in it.
+"""The PostgreSQL database: connecting, reconnecting, session settings and the creation of the schema.
 
-One connection, which also holds what must end with it (advisory locks). When it breaks, the transaction at
-hand fails and the next one opens a new connection. Needs a connection of its own for as long as the agent
-runs: a pooler that lends it out by the transaction will not do.
+The store uses one connection, which also holds its advisory locks. When it breaks, the current transaction fails
+and the next one opens a new connection. The agent needs this connection for as long as it runs, so a pooler in
+transaction mode does not work.
 """
 
 from collections.abc import Iterator
@@ -24,26 +24,26 @@ from aintandem_notify.store.engine.reserve import Reserve
 from aintandem_notify.store.engine.schema import SALT_KEY, meta
 
 APPLICATION_NAME: Final = "aintandem-notify"
-"""What ``pg_stat_activity`` calls our connections."""
+"""The name of our connections in ``pg_stat_activity``."""
 
 SCHEMA_LOCK_KEY: Final = int.from_bytes(b"AINTschm", "big") >> 1
-"""The advisory lock under which the schema is made or changed; agents that start together take turns."""
+"""The advisory lock for creating or changing the schema, so that agents that start together take turns."""
 
 CONNECT_TIMEOUT_S: Final = 5
-"""Seconds until a server that does not answer is given up."""
+"""Seconds until an attempt to connect fails."""
 
 SESSION_SETTINGS: Final = {
-    # Below the lease of an agent, so that a statement or a lock that hangs does not cost it its membership.
+    # Shorter than the lease of an agent, so that a hanging statement or lock does not end its membership.
     "statement_timeout": "5s",
     "lock_timeout": "3s",
-    # An agent that is stopped in the middle of a transaction must not hold the others up for long.
+    # An agent that is stopped in the middle of a transaction must not block the others for long.
     "idle_in_transaction_session_timeout": "5s",
-    # How soon the server notices that our machine is gone, and gives up what we had locked.
+    # The server notices within these seconds that our machine is gone, and releases our locks.
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
 }
-"""Settings of every session."""
+"""Server settings of every session."""
 
 _CONNECTION_PARAMETERS: Final = {
     "application_name": APPLICATION_NAME,
@@ -55,15 +55,15 @@ _CONNECTION_PARAMETERS: Final = {
     "tcp_user_timeout": "8000",
     "connect_timeout": str(CONNECT_TIMEOUT_S),
 }
-"""How soon we notice that the server is gone; what the url says comes first."""
+"""libpq parameters, mostly to notice soon that the server is gone; parameters in the url take precedence."""
 
 NOT_UTF8_MESSAGE: Final = "it cannot hold every text; make the database with ENCODING 'UTF8'"
 
 
 class PostgresDatabase:
-    """The database at ``url`` (``postgresql://user@host/dbname``), on this version's schema.
+    """The database at ``url`` (``postgresql://user@host/dbname``), upgraded to this version's schema.
 
-    Raises StoreError when it cannot be had.
+    Raises StoreError when it cannot be opened.
     """
 
     may_be_shared = True
@@ -71,7 +71,7 @@ class PostgresDatabase:
     def __init__(self, url: str) -> None:
         parsed = parse_postgres_url(url)
         self.name = display_name_of(url)
-        self.reserve: Reserve | None = None  # its disk is not ours to care for
+        self.reserve: Reserve | None = None  # the server's disk is not managed by us
         with translate_errors(self.name):
             self.connection = _engine(parsed).connect()
             try:
@@ -86,7 +86,7 @@ class PostgresDatabase:
 
     @contextmanager
     def transaction(self, *, durable: bool) -> Iterator[None]:
-        """All or nothing; see ``Database``."""
+        """See ``Database``."""
         connection = self.connection
         with connection.begin():
             if not durable:
@@ -94,17 +94,17 @@ class PostgresDatabase:
             yield
 
     def make_room(self) -> None:
-        """See ``Database``; the server's disk is not ours to care for."""
+        """Does nothing: the server's disk is not managed by us."""
 
     def close(self) -> None:
-        """End the session, and with it all that it holds."""
+        """Ends the session, which releases its advisory locks."""
         self.connection.close()
         self.connection.engine.dispose()
 
     def _upgrade_schema(self) -> None:
         connection = self.connection
         with connection.begin():
-            # Another agent may just be at it, with more rows than the usual time is meant for.
+            # Another agent may be upgrading, with more rows than the usual timeouts allow for.
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK_KEY})")
@@ -123,10 +123,10 @@ class PostgresDatabase:
 def _engine(url: URL) -> Engine:
     engine = create_engine(
         url,
-        poolclass=NullPool,  # a connection that broke is replaced by a new one
+        poolclass=NullPool,  # a broken connection is replaced by a new one
         paramstyle="format",  # rows go to the driver as tuples
-        hide_parameters=True,  # texts of tasks do not belong into errors
-        use_native_hstore=False,  # spares a question at each connection
+        hide_parameters=True,  # keeps the texts of tasks out of errors
+        use_native_hstore=False,  # saves a query at each connection
         connect_args={key: value for key, value in _CONNECTION_PARAMETERS.items() if key not in url.query},
     )
 

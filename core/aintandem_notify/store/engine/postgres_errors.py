@@ -1,4 +1,4 @@
-"""PostgreSQL's errors, in the words of somebody who has to do something about them."""
+"""Translates errors of PostgreSQL into StoreErrors that say how to mend them."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -28,9 +28,9 @@ SQLSTATE_MESSAGES: Final[Mapping[str, str]] = {
     "XX001": "it is damaged; see the log of the database",
     "XX002": "it is damaged; see the log of the database",
 }
-"""SQLSTATEs and how they begin, and what the operator is told; the longest that fits counts."""
+"""The operator's message for each SQLSTATE or prefix of one; the longest match wins."""
 
-# Out of libpq, which has no SQLSTATE for these; the first is the server's own words, in its language.
+# libpq sets no SQLSTATE for these. The first are the server's own texts, in the server's language.
 _MESSAGES_WITHOUT_SQLSTATE: Final[Mapping[str, re.Pattern[str]]] = {
     "28": re.compile(
         r"password authentication failed|no password supplied|no pg_hba\.conf entry|role .* not exist"
@@ -41,22 +41,22 @@ _MESSAGES_WITHOUT_SQLSTATE: Final[Mapping[str, re.Pattern[str]]] = {
 }
 
 _MAX_ERROR_CHARACTERS: Final = 2000
-"""Characters of an error that are looked at; what libpq says is shorter."""
+"""Characters of an error that are searched; libpq's texts are shorter."""
 
-# Out of psycopg, before anything is asked of a server.
+# Raised by psycopg before it contacts a server.
 _UNKNOWN_PARAMETER: Final = re.compile(r'invalid (?:connection option|URI query parameter:?) "(\w{1,50})"')
 
 
 @contextmanager
 def translate_errors(name: str) -> Iterator[None]:
-    """Turns the database's errors into a StoreError of one clear sentence about the store ``name``."""
+    """Turns errors of the database into a StoreError that names the store ``name``."""
     try:
         yield
     except DBAPIError as error:
         raise _to_store_error(name, error.orig) from error
     except SQLAlchemyError as error:
         raise statement_failed(error) from error
-    except Error as error:  # out of a new connection in the place of a lost one
+    except Error as error:  # raised while a lost connection is replaced
         raise _to_store_error(name, error) from error
 
 
@@ -66,7 +66,7 @@ def _to_store_error(name: str, error: BaseException | None) -> StoreError:
 
 
 def message_for(error: BaseException | None) -> str:
-    """What to tell of an error of psycopg; never holds a parameter of the statement."""
+    """The operator's message for an error of psycopg; never contains a parameter of the statement."""
     state = getattr(error, "sqlstate", None) or ""
     for length in (5, 3, 2):
         if len(state) == 5 and state[:length] in SQLSTATE_MESSAGES:

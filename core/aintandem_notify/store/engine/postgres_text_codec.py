@@ -1,7 +1,7 @@
-"""Texts that PostgreSQL cannot hold as they are: it knows no NUL, and no half of a character.
+"""Encodes texts that PostgreSQL cannot store: those with a NUL or a lone surrogate.
 
-A NUL comes back as it went in: it is kept as a private character, and that one as two of them. A lone
-surrogate comes back as U+FFFD, since no encoding has it. Needs psycopg, so it is imported where that is used.
+A NUL is stored as an escape sequence and read back as a NUL. A lone surrogate has no UTF-8 encoding and is read
+back as U+FFFD. This module needs psycopg, so only ``postgres`` imports it.
 """
 
 from typing import Any, Final
@@ -10,14 +10,14 @@ from psycopg import Connection
 from psycopg.types.string import StrDumperUnknown, TextLoader
 
 ESCAPE: Final = "\uf8f0"
-"""Of the private use area; stands before what it changes the meaning of."""
+"""The escape character, from the private use area."""
 
 ESCAPED_NUL: Final = f"{ESCAPE}0"
 ESCAPED_ESCAPE: Final = f"{ESCAPE}1"
 
 
 def encode_text(text: str) -> bytes:
-    """As it is kept."""
+    """The bytes to store for ``text``."""
     if ESCAPE in text:
         text = text.replace(ESCAPE, ESCAPED_ESCAPE)
     if "\0" in text:
@@ -29,7 +29,7 @@ def encode_text(text: str) -> bytes:
 
 
 def decode_text(stored: bytes) -> str:
-    """As it was, but for lone surrogates."""
+    """The original text, except for lone surrogates."""
     text = stored.decode()
     return text.replace(ESCAPED_NUL, "\0").replace(ESCAPED_ESCAPE, ESCAPE) if ESCAPE in text else text
 
@@ -45,7 +45,7 @@ class _Loader(TextLoader):
 
 
 def register_text_codec(connection: Connection[Any]) -> None:
-    """Every text of this connection goes through here."""
+    """Encodes and decodes every text of this connection."""
     connection.adapters.register_dumper(str, _Dumper)
     for kind in ("text", "varchar", "bpchar"):
         connection.adapters.register_loader(kind, _Loader)

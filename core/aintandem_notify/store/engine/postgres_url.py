@@ -1,4 +1,4 @@
-"""What a ``[store] url`` of PostgreSQL says; needs no driver."""
+"""Recognises and parses a ``[store] url`` of PostgreSQL; needs no driver."""
 
 from typing import Final
 
@@ -11,15 +11,18 @@ SCHEMES: Final = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 
 
 def is_postgres_url(url: str) -> bool:
-    """Whether it names a PostgreSQL database."""
+    """Whether ``url`` names a PostgreSQL database."""
     return url.partition("://")[0] in SCHEMES
 
 
 def parse_postgres_url(url: str) -> URL:
-    """For SQLAlchemy; raises StoreError, without the url, when it cannot be read."""
+    """``url`` for SQLAlchemy. Raises StoreError when it cannot be parsed; the error does not contain the url."""
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError):  # the port is no number, for one; the words may hold the password
+    except (
+        ArgumentError,
+        ValueError,
+    ):  # such as a port that is no number; the error text may contain the password
         parsed = None
     if parsed is None or not parsed.database:
         raise StoreError("[store] url cannot be read; write it as postgresql://user@host/dbname")
@@ -27,7 +30,7 @@ def parse_postgres_url(url: str) -> URL:
 
 
 def display_name_of(url: str) -> str:
-    """host/dbname, for people: neither user nor password. Raises StoreError as ``parse_postgres_url`` does."""
+    """host/dbname for messages, without user and password. Raises StoreError as ``parse_postgres_url`` does."""
     parsed = parse_postgres_url(url)
     host = parsed.host or "localhost"
     return f"{host}:{parsed.port}/{parsed.database}" if parsed.port else f"{host}/{parsed.database}"

@@ -1,7 +1,7 @@
-"""A file beside the store that keeps some room free for bad times, and shows that an agent is at work on it.
+"""A file beside the store that reserves disk space and carries the store's lock.
 
-A full disk refuses every change, also the one that a delivery has gone out. Giving this file up makes the room
-for that. It is locked for as long as the store is open, which no state of the store's own file can prevent.
+A full disk refuses every write, including the record that a delivery was sent. Truncating this file makes room for
+such records. The file is locked while the store is open, whatever the state of the store's own file.
 """
 
 import os
@@ -18,16 +18,16 @@ if sys.platform != "win32":
     import fcntl
 
 RESERVE_BYTES: Final = 4 * 1024 * 1024
-"""What an agent keeps free; enough for some ten thousand deliveries to be recorded."""
+"""Bytes that an agent reserves; enough to record some ten thousand deliveries."""
 
 _SUSPECT_MARK: Final = b"suspect"
 _CHUNK_BYTES: Final = 64 * 1024
 
 
 class Reserve:
-    """The file ``NAME-reserve`` of ``size`` bytes, locked until ``close``; it is there but empty once given up.
+    """The file ``NAME-reserve`` of ``size`` bytes, locked until ``close``. ``release`` truncates it to zero bytes.
 
-    Raises OSError when it cannot be made, StoreError when another agent has it.
+    Raises OSError when it cannot be created, StoreError when another agent has locked it.
     """
 
     def __init__(self, store: Path, size: int) -> None:
@@ -44,27 +44,27 @@ class Reserve:
             raise
 
     def _lock(self, store: Path) -> bool:
-        if sys.platform != "win32":  # there nobody can take away a file that somebody has open
+        if sys.platform != "win32":  # Windows lets nobody replace an open file
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise StoreInUse(f"store {store}: {SQLITE_MESSAGES['SQLITE_BUSY']}") from None
             except OSError:
-                return False  # a file system without locks; the store's own lock may do better
+                return False  # a file system without locks; SQLite's own lock may still work
         return True
 
     @property
     def is_whole(self) -> bool:
-        """Whether the room is kept now."""
+        """Whether the space is reserved now."""
         return os.fstat(self._file).st_size >= self._size
 
     @property
     def shortage(self) -> str:
-        """What is wrong when it cannot be made."""
+        """The message for the operator when the space cannot be reserved."""
         return f"the disk is nearly full, {2 * self._size // 1_000_000} MB free are needed to go on"
 
     def release(self) -> bool:
-        """Free the room; false when it was free already."""
+        """Frees the reserved space. Returns False if it was free already, or could not be freed."""
         if os.fstat(self._file).st_size == 0:
             return False
         with suppress(OSError):
@@ -73,9 +73,9 @@ class Reserve:
         return False
 
     def restore(self) -> bool:
-        """Keep the room again, if there is twice as much of it; whether it is kept now.
+        """Reserves the space again if twice as much is free. Returns whether it is reserved now.
 
-        Were there less, the next few events would fill the disk once more.
+        With less free space the next few events would fill the disk again.
         """
         if self.is_whole:
             return True
@@ -88,7 +88,7 @@ class Reserve:
         return False
 
     def mark_suspect(self) -> None:
-        """Have the next start look at the store more closely."""
+        """Makes the next start check the store thoroughly."""
         self.is_suspect = True
         with suppress(OSError):
             os.ftruncate(self._file, 0)
@@ -96,13 +96,13 @@ class Reserve:
             os.write(self._file, _SUSPECT_MARK)
 
     def clear_suspect(self) -> None:
-        """The store has been looked at and is fine, or is set aside."""
+        """Removes the mark: the store passed the check, or was put aside."""
         if self.is_suspect:
             self.is_suspect = False
             self.release()
 
     def close(self, *, leave_nothing: bool = False) -> None:
-        """Let others have the store, once. ``leave_nothing`` removes a file that was not there before."""
+        """Releases the lock; later calls do nothing. ``leave_nothing`` removes a file that this object created."""
         if self._closed:
             return
         self._closed = True
@@ -117,5 +117,7 @@ class Reserve:
             return
         os.lseek(self._file, 0, os.SEEK_SET)
         for _ in range(0, size, _CHUNK_BYTES):
-            os.write(self._file, os.urandom(_CHUNK_BYTES))  # a file system that compresses must not see through it
+            os.write(
+                self._file, os.urandom(_CHUNK_BYTES)
+            )  # random, so that a compressing file system stores all of it
         os.fsync(self._file)

@@ -1,4 +1,4 @@
-"""The tables of the durable state, in portable types. A database's own things are in ``sqlite``, ``postgres``."""
+"""The tables of the durable state, in portable types; ``migrations`` creates and upgrades them."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -26,38 +26,38 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def to_microseconds(moment: datetime) -> int:
-    """Since 1970; raises TypeError for a time without a zone."""
+    """Microseconds since 1970. Raises TypeError for a time without a zone."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
 class UtcTimestamp(TypeDecorator[datetime]):
-    """An aware time, kept as whole microseconds since 1970: exact, sortable, and the same in every database."""
+    """An aware time, stored as whole microseconds since 1970: exact, sortable, and the same in every database."""
 
     impl = BigInteger
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
-        """Refuses a time without a zone."""
+        """Microseconds since 1970. Raises TypeError for a time without a zone."""
         return None if value is None else to_microseconds(value)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Aware, UTC."""
+        """An aware time in UTC."""
         return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 
-# SQLite counts rows up by itself only in a column that is exactly INTEGER.
+# SQLite generates row ids only in a column whose type is exactly INTEGER.
 _RowId = BigInteger().with_variant(Integer, "sqlite")
 
 metadata: Final = MetaData()
 
 
 def _partial_index(condition: str) -> dict[str, Any]:
-    """What makes an index hold only the rows that meet the condition."""
+    """Index options that restrict an index to the rows that meet ``condition``."""
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 SALT_KEY: Final = "salt"
-"""The key in ``meta`` of what makes hashes of settings this store's own, where several agents share it."""
+"""The key in ``meta`` of the salt for hashes of settings, common to all agents on the store."""
 
 meta: Final = Table(
     "meta",
@@ -67,43 +67,43 @@ meta: Final = Table(
 )
 
 PREDECESSOR_KEY: Final = "set_aside"
-"""The key in ``meta`` of the damaged file in whose place this store began, until that has been told."""
+"""The key in ``meta`` of the damaged file that this store replaces, until that was announced."""
 
 projects: Final = Table(
     "projects",
     metadata,
     Column("id", Text, primary_key=True),
-    # Up to here nothing of this project is missing; where catching up begins.
+    # Catching up begins here: no event of the project before this time is missing.
     Column("seen_until", UtcTimestamp, nullable=False),
-    # When it was watched for the first time: what ended before is nobody's news.
+    # When it was first watched; runs that ended earlier are never reported.
     Column("watched_since", UtcTimestamp),
-    # The agent that watches it, where several share the work; None: whoever comes first.
+    # In a shared store, the agent that watches it; NULL while none does.
     Column("owner", String(32)),
     Index("projects_owner", "owner", "id"),
 )
 
-# The agents that share this store and are alive; a store with one owner has none. The row is an agent's fence:
-# whoever finds it expired removes it, and from then on nothing that this agent still has in hand is stored.
+# The living agents of a shared store; a store with one owner has no rows here. The row is the agent's fence: any
+# agent that finds it expired deletes it, and from then on no transaction of that agent succeeds.
 agents: Final = Table(
     "agents",
     metadata,
-    # Made anew at every start.
+    # New at every start.
     Column("id", String(32), primary_key=True),
-    # What the agent is called over its restarts; each name once among the living.
+    # The agent's name, the same after a restart; unique among the living agents.
     Column("node", Text, nullable=False, unique=True),
-    # A hash of the projects that it is configured to watch: equal ones share them evenly.
+    # A hash of the projects that it is configured to watch; agents with equal hashes share them evenly.
     Column("entries", String(32), nullable=False),
     Column("version", Text, nullable=False),
-    # How many projects it had when it was heard of last.
+    # How many projects it owned at its last renewal.
     Column("projects", Integer, nullable=False),
-    # Both by the database's clock.
+    # Both times are the database's.
     Column("started_at", UtcTimestamp, nullable=False),
     Column("expires_at", UtcTimestamp, nullable=False),
-    # How many projects it can watch; NULL: as many as there are, or it is of a version that does not tell.
+    # How many projects it can watch; NULL if it has no limit, or is of a version that does not store it.
     Column("places", Integer),
 )
 
-# What the living agents have configured; deliveries go to whoever has the same settings.
+# The destinations that the living agents have configured; a delivery is made by an agent with equal settings.
 agent_destinations: Final = Table(
     "agent_destinations",
     metadata,
@@ -112,8 +112,8 @@ agent_destinations: Final = Table(
     Column("variant", String(32), nullable=False),
 )
 
-# How a destination stands, kept so that a restart neither forgets a pause nor who asked for it, and so that
-# agents that share a destination keep its rate together.
+# The state of each destination. Stored so that a restart does not forget a pause, and so that the agents that
+# share a destination keep its rate together.
 gates: Final = Table(
     "gates",
     metadata,
@@ -122,16 +122,16 @@ gates: Final = Table(
     Column("variant", String(32), primary_key=True),
     Column("state", String(16), nullable=False),
     Column("failures", Integer, nullable=False),
-    # Nothing is sent before these two: trouble, and rate.
+    # Nothing is sent before retry_at (a failure) and slot_at (the rate).
     Column("retry_at", UtcTimestamp),
-    # Whether the destination itself asked for the pause until then.
+    # Whether the destination itself asked for the pause until retry_at.
     Column("asked", Boolean, nullable=False, server_default=false()),
     Column("slot_at", UtcTimestamp),
-    # Held back by hand; only a hand lets it go again.
+    # Paused by an operator, until an operator resumes it.
     Column("paused", Boolean, nullable=False, server_default=false()),
     Column("last_error", Text),
     Column("updated_at", UtcTimestamp, nullable=False),
-    # In a store with one owner: a hash of where the destination is; NULL where that is not known.
+    # In a store with one owner, a hash of the destination's address; NULL if unknown.
     Column("settings", String(32)),
 )
 
@@ -148,7 +148,7 @@ events: Final = Table(
     Column("received_at", UtcTimestamp, nullable=False),
     Column("caught_up", Boolean, nullable=False),
     Column("wire", Text, nullable=False),
-    # For pruning the one kind that comes in millions.
+    # For pruning output events, of which there may be millions.
     Index("events_output", "id", **_partial_index("type = 'output'")),
 )
 
@@ -178,47 +178,47 @@ notifications: Final = Table(
     Column("event_key", String(32), nullable=False),
     Column("rule", Text, nullable=False),
     Column("created_at", UtcTimestamp, nullable=False),
-    # The rendered notification as JSON, without its event (that is in the journal) and without `previous`.
+    # The rendered notification as JSON, without its event (which is in the journal) and `previous`.
     Column("content", Text, nullable=False),
-    # For finding out whether anything still needs an event.
+    # For finding the notifications of an event before it is pruned.
     Index("notifications_event", "event_key"),
 )
 
 deliveries: Final = Table(
     "deliveries",
     metadata,
-    # Rises in the order of the events, and so is the order of delivery.
+    # Ascends in the order of the events; deliveries are made in this order.
     Column("id", _RowId, primary_key=True),
     Column("notification_id", String(64), nullable=False),
     Column("destination", Text, nullable=False),
     Column("thread", Text, nullable=False),
     Column("state", String(16), nullable=False),
     Column("due_at", UtcTimestamp, nullable=False),
-    # Tries that failed for a reason of the message's own; trouble of the destination is not counted.
+    # Attempts that failed because of the message itself; failures of the destination are not counted.
     Column("attempts", Integer, nullable=False),
-    # The plugin exception that the last tries ended with, and how many in a row.
+    # The plugin exception that ended the last attempts, and how many in a row.
     Column("fault", Text),
     Column("fault_count", Integer, nullable=False),
     Column("reason", Text),
     Column("created_at", UtcTimestamp, nullable=False),
     Column("settled_at", UtcTimestamp),
-    # How much it matters: what may be folded into a summary. Empty for what never is.
+    # Decides whether it may be folded into a summary; NULL if it never may.
     Column("severity", String(16)),
-    # Once more as plain text: the last try of a message that was refused.
+    # Whether it is sent as plain text: the last attempt for a message that was refused.
     Column("plain", Boolean, nullable=False, server_default=false()),
-    # The destination in whose place this one took over.
+    # The destination that this one is the fallback for.
     Column("instead_of", Text),
-    # Where several agents share the store: the hash of the destination's settings, the one agent that can
-    # reach a destination that lives on its machine, and the agent that has the delivery in hand.
+    # In a shared store: the hash of the destination's settings, the only agent that can reach a destination on
+    # its own machine, and the agent that has claimed the delivery.
     Column("variant", String(32)),
     Column("node", Text),
     Column("claimed_by", String(32)),
     UniqueConstraint("notification_id", "destination"),
-    # One for taking the next, one for finding what must go before it.
+    # The first finds the next delivery, the second an earlier one of its thread.
     Index("deliveries_next", "destination", "state", "id"),
     Index("deliveries_thread", "destination", "thread", "state", "id"),
-    # For giving back what a dead agent had in hand, and for pruning what ended long ago.
-    # Neither holds what has just been queued: one index less to write for each event.
+    # For releasing the claims of a dead agent, and for pruning old deliveries.
+    # New deliveries are in neither, which saves index writes for each event.
     Index("deliveries_claimed", "claimed_by", **_partial_index("claimed_by IS NOT NULL")),
     Index("deliveries_settled", "settled_at", **_partial_index("settled_at IS NOT NULL")),
 )

@@ -1,7 +1,8 @@
-"""All that is SQLite's own, from making the file to closing it.
+"""The SQLite database: creating, locking, checking, upgrading and closing the file.
 
-One connection with an exclusive lock: a second agent on the same file is noticed at once, and older SQLite
-has a bug in WAL mode that needs two connections. ``synchronous=FULL`` makes a commit survive a power cut.
+The store uses one connection with an exclusive lock, so a second agent on the same file is refused at once. This
+also avoids a bug of older SQLite versions, which needs two connections in WAL mode. ``synchronous=FULL`` makes a
+commit survive a power cut.
 """
 
 import os
@@ -43,21 +44,22 @@ APPLICATION_ID: Final = int.from_bytes(b"AINT", "big")
 """Marks a SQLite file as ours (PRAGMA application_id)."""
 
 QUICK_CHECK_BYTES: Final = 64 * 1024 * 1024
-"""Up to this size every open checks the pages (a tenth of a second or so); a larger file only when the last agent
-did not close it, which its WAL file shows. For 100,000 queued deliveries that was a fifth of the start."""
+"""Up to this size every open checks the pages, which takes about a tenth of a second. A larger file is checked
+only if the last agent did not close it, so that its WAL file is still there. With 100,000 queued deliveries the
+check took a fifth of the start."""
 
 _FILE_URL_PREFIX: Final = "sqlite:///"
-"""What a url of a file begins with."""
+"""The prefix of a url that names a file."""
 
 CHECKPOINT_PAGES: Final = 8000
-"""Pages (4 KiB) in the WAL before they are folded into the file: a busy page is then written there once for
-many commits."""
+"""Pages (4 KiB) in the WAL before a checkpoint writes them to the file. A page that many commits change is then
+written there once."""
 
 MIN_FREE_BYTES: Final = 1024 * 1024
-"""What must be left on a disk without room when the WAL is folded into the file."""
+"""Bytes that must stay free on a full disk after a checkpoint of the WAL."""
 
 CACHE_KIB: Final = 16_384
-"""Pages that SQLite keeps in memory; the indexes of some 100,000 deliveries."""
+"""SQLite's page cache; enough for the indexes of some 100,000 deliveries."""
 
 
 class SqliteDatabase:
@@ -87,7 +89,7 @@ class SqliteDatabase:
 
     @contextmanager
     def transaction(self, *, durable: bool) -> Iterator[None]:
-        """All or nothing; see ``Database``."""
+        """See ``Database``."""
         if self._path is not None:
             self._require_unchanged_file(self._path)
         if durable is not self._durable:
@@ -98,30 +100,30 @@ class SqliteDatabase:
 
     def _require_unchanged_file(self, path: Path) -> None:
         current, before = file_identity_of(path), self._identity
-        # SQLite would write on into a file that nobody finds again, and all that is queued would be lost.
+        # SQLite would go on writing into a file that nobody finds again, and the queue would be lost.
         if current is None or before is None or (current.device, current.inode) != (before.device, before.inode):
             raise StoreError(
                 f"store {self.name}: its file was moved, deleted or replaced while in use; "
                 "bring it back, or restart the agent to begin anew"
             )
-        # We never give pages back to the system, so a file that is shorter than before has been cut.
+        # We never shrink the file, so a file that is shorter than before was truncated by somebody else.
         if current.size < before.size:
             raise StoreDamaged(f"store {self.name}: {SQLITE_MESSAGES['SQLITE_CORRUPT']}")
         self._identity = current
 
     def make_room(self) -> None:
-        """Fold the WAL into the file and cut it off, where the disk has the room that the file needs for it."""
+        """Writes the WAL to the file and truncates it, if the disk has room for the file to grow."""
         if self._path is None or self._identity is None:
             return
         driver = _driver_connection(self.connection)
         pages, page_size = (driver.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
         needed = max(0, pages * page_size - self._path.stat().st_size)
-        # Were the room used up half-way, nothing could be recorded any more.
+        # If the disk filled up half-way, nothing could be recorded any more.
         if shutil.disk_usage(self._path.parent).free >= needed + MIN_FREE_BYTES:
             driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
-        """Release the file; another agent may open it then."""
+        """Releases the file; then another agent may open it."""
         try:
             if self.reserve is not None and self.reserve.is_suspect:
                 skip_final_checkpoint(self.connection)
@@ -132,7 +134,7 @@ class SqliteDatabase:
 
 
 class FileIdentity(NamedTuple):
-    """What tells a file from any other, and its size in bytes."""
+    """Identifies a file; with its size in bytes."""
 
     device: int
     inode: int
@@ -142,8 +144,8 @@ class FileIdentity(NamedTuple):
 def sqlite_path_of(url: str | Path) -> Path | None:
     """The file that a ``[store] url`` names; None for a database in memory (``sqlite://``).
 
-    A path or ``sqlite:///path``. The path is taken as it is, for a folder may be called ``100%?``: nothing in it
-    is decoded, and it has no query. Raises StoreError for other databases.
+    ``url`` is a path or ``sqlite:///path``. Nothing in the path is decoded and it has no query, since a folder may
+    be called ``100%?``. Raises StoreError for other databases.
     """
     if isinstance(url, Path) or "://" not in url:
         return Path(url).expanduser()
@@ -162,13 +164,13 @@ def sqlite_path_of(url: str | Path) -> Path | None:
 
 
 def _lock_file(path: Path, reserve_bytes: int) -> Reserve:
-    """The lock on the store at ``path``, in a folder that is made if need be (0700), with room kept free."""
+    """Creates the folder of ``path`` if needed (0700) and locks the store; returns the lock and disk reserve."""
     with translate_errors(str(path)):
-        # A pipe would be waited for, and a device renamed as if it were a store of ours that was emptied.
+        # Opening a pipe would block, and a device would be renamed like an emptied store of ours.
         if path.exists() and not path.is_file():
             kind = "a folder" if path.is_dir() else "no regular file"
             raise StoreError(f"store {path}: it is {kind}; name a file in [store] url")
-        # Whoever keeps room free is an agent, which writes for as long as it lives; others only look.
+        # Only an agent reserves space, and only an agent makes the file grow.
         size = path.stat().st_size if path.exists() else 0
         if reserve_bytes and (sentence := size_limit_problem(raise_size_limit(), size)) is not None:
             raise StoreError(f"store {path}: {sentence}")
@@ -208,9 +210,9 @@ def _connect_or_quarantine(
 
 
 def connect(url: str | Path, *, thorough: bool = False) -> tuple[Connection, str]:
-    """The store's one connection, locked, checked and on this version's schema; and the store's name.
+    """Opens, locks, checks and upgrades the store; returns its only connection and the store's name.
 
-    A missing file is made (0600). ``thorough`` looks at every page and index of it. Raises StoreError.
+    A missing file is created (0600). ``thorough`` checks every page and index. Raises StoreError.
     """
     path = sqlite_path_of(url)
     name = ":memory:" if path is None else str(path)
@@ -228,7 +230,7 @@ def connect(url: str | Path, *, thorough: bool = False) -> tuple[Connection, str
             if thorough or left_open or path.stat().st_size <= QUICK_CHECK_BYTES:
                 _check_pages(connection, path, "integrity_check" if thorough else "quick_check")
             with connection.begin():
-                # In WAL mode the lock is taken by the first transaction, and a read-only file noticed by a write.
+                # In WAL mode the first transaction takes the lock, and only a write notices a read-only file.
                 connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
             _upgrade(connection, path)
         except BaseException as error:
@@ -240,29 +242,29 @@ def connect(url: str | Path, *, thorough: bool = False) -> tuple[Connection, str
 
 
 def disconnect(connection: Connection) -> None:
-    """Close for good; the last act folds the WAL into the file."""
+    """Closes the connection, which first writes the WAL to the file."""
     connection.close()
     connection.engine.dispose()
 
 
 def skip_final_checkpoint(connection: Connection) -> None:
-    """Have the end of the connection write nothing into the file any more, where Python can say so (3.12)."""
+    """Makes closing the connection write nothing to the file. No effect before Python 3.12."""
     driver = _driver_connection(connection)
     if sys.version_info >= (3, 12):
         driver.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
 
 
 def file_identity_of(path: Path) -> FileIdentity | None:
-    """What the file at ``path`` is; None when there is none."""
+    """Device, inode and size of the file at ``path``; None if there is none."""
     try:
-        current = os.stat(path)  # noqa: PTH116  # half the time of Path.stat, and this is for every transaction
+        status = os.stat(path)  # noqa: PTH116  # half the time of Path.stat, and every transaction needs it
     except FileNotFoundError:
         return None
-    return FileIdentity(current.st_dev, current.st_ino, current.st_size)
+    return FileIdentity(status.st_dev, status.st_ino, status.st_size)
 
 
 def set_durable(connection: Connection, durable: bool) -> None:
-    """Whether the next transactions wait for the disk. Those that do not survive a kill, not a power cut."""
+    """Sets whether later transactions wait for the disk. Without that they survive a kill, but no power cut."""
     _driver_connection(connection).execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
 
 
@@ -270,8 +272,8 @@ def _engine(path: Path | None) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=None if path is None else str(path)),
         poolclass=StaticPool,
-        hide_parameters=True,  # texts of tasks do not belong into errors
-        # No waiting for locks: another holder is another agent, and it stays. Transactions are ours to begin.
+        hide_parameters=True,  # keeps the texts of tasks out of errors
+        # No waiting for locks: another holder is another agent, which keeps it. We begin the transactions.
         connect_args={"timeout": 0, "check_same_thread": False, "isolation_level": None},
     )
 
@@ -289,7 +291,7 @@ def _open_connection(path: Path | None) -> Connection:
 
 
 def _set_pragmas(connection: Connection) -> None:
-    """Set how the file is used; nothing in it is changed by this, and it is locked by the first transaction."""
+    """Sets the pragmas of the connection. Changes nothing in the file and does not lock it yet."""
     driver = _driver_connection(connection)
     driver.execute("PRAGMA locking_mode=EXCLUSIVE")
     driver.execute("PRAGMA journal_mode=WAL")
@@ -315,12 +317,12 @@ def _upgrade(connection: Connection, path: Path) -> None:
 def _require_own_file(path: Path) -> None:
     if path.exists():
         if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
-            # SQLite's own answer to a read-only disk differs from one version to the next.
+            # SQLite's own error for a read-only disk differs between versions.
             raise StoreError(f"store {path}: {SQLITE_MESSAGES['SQLITE_READONLY']}")
         with path.open("rb") as file:
             owner = classify_header(file.read(HEADER_BYTES), APPLICATION_ID)
         if owner is HeaderKind.EMPTY:
-            # SQLite would take it for a new database and nobody would learn that a queue was lost.
+            # SQLite would treat it as a new database, and nobody would learn that a queue was lost.
             raise StoreDamaged(f"store {path}: it was emptied, so what it held is lost")
         if owner is HeaderKind.NOT_SQLITE:
             raise StoreError(f"store {path}: {SQLITE_MESSAGES['SQLITE_NOTADB']}")
@@ -334,9 +336,9 @@ def _require_own_file(path: Path) -> None:
 
 
 def _create_file(path: Path) -> None:
-    """Made beside its place and then put there whole: a kill in between leaves no half a store."""
+    """Creates the store under a temporary name and then links it to ``path``, so a kill leaves no half a store."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
-    # What stands there already may be somebody else's, or a link to another place: it is neither used nor emptied.
+    # A file of this name may belong to somebody else, or be a link: it is neither used nor emptied.
     draft.unlink(missing_ok=True)
     os.close(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
     try:
@@ -356,7 +358,7 @@ def _create_file(path: Path) -> None:
 
 def _publish(draft: Path, path: Path) -> None:
     try:
-        os.link(draft, path)  # unlike a rename it never replaces the file of an agent that was faster
+        os.link(draft, path)  # unlike a rename, it never replaces the file of a faster agent
     except FileExistsError:
         return
     except OSError:  # a file system without links
@@ -367,16 +369,16 @@ def _publish(draft: Path, path: Path) -> None:
 
 
 class _Folder:
-    """A folder opened to be synced, so that a new name in it survives a power cut."""
+    """A folder opened for fsync, so that a new name in it survives a power cut."""
 
     def __init__(self, path: Path) -> None:
         self.descriptor = os.open(path, os.O_RDONLY)
 
     def close(self) -> None:
-        """Close the descriptor."""
+        """Closes the descriptor."""
         os.close(self.descriptor)
 
 
 def _driver_connection(connection: Connection) -> Any:
-    """The driver's own connection, for what must not run inside a transaction."""
+    """The driver's connection, for statements that must not run inside a transaction."""
     return connection.connection.driver_connection
