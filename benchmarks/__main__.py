@@ -22,10 +22,10 @@ from benchmarks import (
     startup,
     throughput,
 )
-from benchmarks.figures import FULL, QUICK, Figure, Say, Size
+from benchmarks.figures import FULL, QUICK, Figure, LogProgress, Size
 from benchmarks.machine import Machine, load_average
 
-Measure = Callable[[Size, Say], Awaitable[list[Figure]]]
+Measure = Callable[[Size, LogProgress], Awaitable[list[Figure]]]
 
 PARTS: Final = MappingProxyType[str, Measure](
     {

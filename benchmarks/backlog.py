@@ -9,7 +9,7 @@ from typing import Final
 
 import trio
 
-from benchmarks.figures import Figure, Say, Size
+from benchmarks.figures import Figure, LogProgress, Size
 from benchmarks.ingesting import fill
 from benchmarks.machine import now
 from benchmarks.memory import settled_kb
@@ -45,27 +45,27 @@ class Start:
     resident_kb: int
 
 
-async def measure(size: Size, say: Say) -> list[Figure]:
+async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
     """An agent with an empty store, and one with a long queue at a destination that refuses connections."""
     with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as name:
         folder = Path(name)
-        say("start with an empty store")
+        log_progress("start with an empty store")
         empty = await _start(folder / "empty", queued=0)
-        say(f"start with {size.queued:,} queued deliveries")
+        log_progress(f"start with {size.queued:,} queued deliveries")
         full = await _start(folder / "full", queued=size.queued)
     megabytes = full.resident_kb / 1024
-    what = f"with {size.queued:,} queued"
+    label = f"with {size.queued:,} queued"
     return [
         Figure("ready after a start with an empty store", f"{empty.ready_s:.2f} s"),
         Figure(
-            f"ready after a start {what}",
+            f"ready after a start {label}",
             f"{full.ready_s:.2f} s",
             f"within {READY_GOAL_S:.0f} s",
             full.ready_s <= READY_GOAL_S,
         ),
         Figure("memory with an empty store", f"{empty.resident_kb / 1024:.1f} MiB"),
         Figure(
-            f"memory {what}",
+            f"memory {label}",
             f"{megabytes:.1f} MiB",
             f"under {MEMORY_GOAL_MB:.0f} MiB",
             megabytes < MEMORY_GOAL_MB,
@@ -84,7 +84,7 @@ async def _start(folder: Path, *, queued: int) -> Start:
         async with open_agent(folder, config) as pid:
             while STARTED not in (folder / "agent.log").read_bytes():  # noqa: ASYNC110  # another process's file
                 await trio.sleep(POLL_S)
-            await sender.ask("wait", sockets=1)
+            await sender.command("wait", sockets=1)
             ready_s = now() - began
             return Start(ready_s, await settled_kb(pid))
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
-from benchmarks.figures import Figure, Say, Size
+from benchmarks.figures import Figure, LogProgress, Size
 from benchmarks.frames import MARK, PROJECT
 from benchmarks.official_sdk import FOLDER, SdkMissing, install_sdk, node
 from benchmarks.processes import Sender, open_reader, open_sender
@@ -25,7 +25,7 @@ def _command(reader: str, port: int) -> list[str]:
     return [sys.executable, "-m", "benchmarks.readers", _OURS[reader], str(port)]
 
 
-async def measure(size: Size, say: Say) -> list[Figure]:
+async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
     """All readers in turns, so that a slow minute hits all of them."""
     readers, missing = list(_OURS), ""
     try:
@@ -37,30 +37,30 @@ async def measure(size: Size, say: Say) -> list[Figure]:
         readers.append(SDK)
     rounds: dict[str, list[Round]] = {reader: [] for reader in readers}
     for number in range(size.rounds):
-        say(f"events a second to a callback, round {number + 1} of {size.rounds}")
+        log_progress(f"events a second to a callback, round {number + 1} of {size.rounds}")
         for reader in readers:
             rounds[reader].append(await _speed(reader, size.events))
-    say("events lost")
+    log_progress("events lost")
     lost = {reader: await _lost(reader, size.greeted) for reader in readers}
     return [
-        *_figures({reader: Speed.of(found) for reader, found in rounds.items()}, missing),
+        *_figures({reader: Speed.of(own_rounds) for reader, own_rounds in rounds.items()}, missing),
         *(_loss(reader, count, size.greeted) for reader, count in lost.items()),
     ]
 
 
 def _figures(speeds: Mapping[str, Speed], missing: str) -> list[Figure]:
-    found = []
+    figures = []
     for reader, speed in speeds.items():
-        found += [
+        figures += [
             Figure(f"to a callback: {reader}", f"{speed.events_per_s:,.0f} events/s"),
             Figure(f"to a callback: {reader}, processor time", f"{speed.cpu_us:.1f} µs/event"),
         ]
     added = speeds[LIBRARY].cpu_us / speeds[RECEIVE_PATH].cpu_us - 1
     goal = f"less than {ADDED_GOAL:.0%}"
-    found.append(Figure(f"{LIBRARY} adds to {RECEIVE_PATH}", f"{added:.0%}", goal, added < ADDED_GOAL))
+    figures.append(Figure(f"{LIBRARY} adds to {RECEIVE_PATH}", f"{added:.0%}", goal, added < ADDED_GOAL))
     if missing:
-        return [*found, Figure(f"to a callback: {SDK}", f"not measured: {missing}")]
-    return [*found, *(_ratio(reader, SDK, speeds) for reader in _OURS)]
+        return [*figures, Figure(f"to a callback: {SDK}", f"not measured: {missing}")]
+    return [*figures, *(_ratio(reader, SDK, speeds) for reader in _OURS)]
 
 
 def _ratio(reader: str, other: str, speeds: Mapping[str, Speed]) -> Figure:
@@ -75,7 +75,7 @@ def _loss(reader: str, lost: int, events: int) -> Figure:
 
 async def _speed(reader: str, events: int) -> Round:
     async with open_sender() as sender, open_reader(*_command(reader, sender.port)) as process:
-        await sender.ask("wait", sockets=1)
+        await sender.command("wait", sockets=1)
         # The SDK's listeners are there only some moments after its socket is.
         await _send(sender, WARM_UP, "warm-up")
         await process.read()
@@ -89,13 +89,13 @@ async def _speed(reader: str, events: int) -> Round:
 async def _lost(reader: str, events: int) -> int:
     """How many of the events that a server sends with its answer to the handshake never reach the callback."""
     async with open_sender() as sender:
-        await sender.ask("prepare", events=events, salt="greeting")
-        await sender.ask("greet")
+        await sender.command("prepare", events=events, salt="greeting")
+        await sender.command("greet")
         async with open_reader(*_command(reader, sender.port)) as process:
             return events - int((await process.read())["events"])
 
 
 async def _send(sender: Sender, events: int, salt: str) -> float:
-    await sender.ask("prepare", events=events, salt=salt)
-    began: float = (await sender.ask("send"))["began"]
+    await sender.command("prepare", events=events, salt=salt)
+    began: float = (await sender.command("send"))["began"]
     return began

@@ -7,7 +7,7 @@ from typing import Final
 
 import trio
 
-from benchmarks.figures import Figure, Say, Size
+from benchmarks.figures import Figure, LogProgress, Size
 from benchmarks.frames import PROJECT
 from benchmarks.latency import Receiver, listen
 from benchmarks.processes import open_agent, open_sender
@@ -42,12 +42,12 @@ events = ["task_failed"]
 """
 
 
-async def measure(size: Size, say: Say) -> list[Figure]:
+async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
     """Pairs of runs, so that a slow minute hits both: all three destinations well, and two of them dead."""
     well: list[float] = []
     dead: list[float] = []
     for number in range(size.pairs):
-        say(f"delays beside a dead destination, pair {number + 1} of {size.pairs}")
+        log_progress(f"delays beside a dead destination, pair {number + 1} of {size.pairs}")
         # In turns, so that what changes with time favours neither.
         for alive in (True, False) if number % 2 else (False, True):
             (well if alive else dead).append(await _p99_s(size.trickled // 2, alive=alive))
@@ -73,8 +73,8 @@ async def _p99_s(events: int, *, alive: bool) -> float:
                     port=sender.port, project=PROJECT, watched=watched, silent=silent, refusing=refusing
                 )
                 async with open_agent(Path(folder), config):
-                    await sender.ask("wait", sockets=1)
-                    await sender.ask("trickle", rate=RATE, events=events)
+                    await sender.command("wait", sockets=1)
+                    await sender.command("trickle", rate=RATE, events=events)
                     await receivers[0].complete.wait()
             nursery.cancel_scope.cancel()
     return statistics.quantiles(receivers[0].delays_s, n=100)[98]

@@ -9,13 +9,13 @@ from typing import Any, Final
 import trio
 
 from benchmarks.chaos.stores import EMBEDDED, shared_store
-from benchmarks.figures import Figure, Say, Size
+from benchmarks.figures import Figure, LogProgress, Size
 from benchmarks.ingesting import fill
 from benchmarks.latency import first_request, listen
-from benchmarks.machine import cpu_seconds, family_cpu_seconds, now
+from benchmarks.machine import cpu_seconds, now, process_tree_cpu_seconds
 from benchmarks.processes import open_agent, open_sender
 
-SEVERAL: Final = 8
+WEBHOOKS: Final = 8
 """Destinations that share the work in the second round."""
 
 _CONFIG: Final = """
@@ -66,7 +66,7 @@ class Counter:
 
 
 @dataclass(frozen=True, slots=True)
-class Drained:
+class DrainRate:
     """Deliveries a second, and the processor time of one, in microseconds: the agent's, and PostgreSQL's."""
 
     speed: float
@@ -74,31 +74,33 @@ class Drained:
     database_us: float
 
 
-async def measure(size: Size, say: Say) -> list[Figure]:
+async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
     """From a file, and from PostgreSQL where it can be had."""
-    found: list[Figure] = []
+    figures: list[Figure] = []
     for name, shared in (("SQLite", None), ("PostgreSQL", EMBEDDED)):
         try:
-            for webhooks in (1, SEVERAL):
-                say(f"deliveries a second to {webhooks} from {name}")
-                found += _figures(name, webhooks, await _drain(shared, webhooks, size.drained))
+            for webhooks in (1, WEBHOOKS):
+                log_progress(f"deliveries a second to {webhooks} from {name}")
+                figures += _figures(name, webhooks, await _drain(shared, webhooks, size.drained))
         except ImportError as error:
-            found.append(Figure(f"deliveries from {name}", f"not measured: {error}"))
-    return found
-
-
-def _figures(name: str, webhooks: int, drained: Drained) -> list[Figure]:
-    what = f"a queue on {name} to {webhooks} webhook{'s' if webhooks > 1 else ''}"
-    figures = [
-        Figure(what, f"{drained.speed:,.0f} deliveries/s"),
-        Figure(f"{what}, the agent's processor time", f"{drained.agent_us:,.0f} µs/delivery"),
-    ]
-    if drained.database_us:
-        figures.append(Figure(f"{what}, the database's processor time", f"{drained.database_us:,.0f} µs/delivery"))
+            figures.append(Figure(f"deliveries from {name}", f"not measured: {error}"))
     return figures
 
 
-async def _drain(shared: str | None, webhooks: int, deliveries: int) -> Drained:
+def _figures(name: str, webhooks: int, drained: DrainRate) -> list[Figure]:
+    label = f"a queue on {name} to {webhooks} webhook{'s' if webhooks > 1 else ''}"
+    figures = [
+        Figure(label, f"{drained.speed:,.0f} deliveries/s"),
+        Figure(f"{label}, the agent's processor time", f"{drained.agent_us:,.0f} µs/delivery"),
+    ]
+    if drained.database_us:
+        figures.append(
+            Figure(f"{label}, the database's processor time", f"{drained.database_us:,.0f} µs/delivery")
+        )
+    return figures
+
+
+async def _drain(shared: str | None, webhooks: int, deliveries: int) -> DrainRate:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aintandem-benchmark-")))
         url = stack.enter_context(shared_store(shared, folder / "postgres"))
@@ -116,12 +118,12 @@ async def _drain(shared: str | None, webhooks: int, deliveries: int) -> Drained:
                 database_s = _database_s(url) - database_s
             nursery.cancel_scope.cancel()
     took_s = counter.ended_s - counter.began_s
-    return Drained(deliveries / took_s, agent_s / deliveries * 1e6, database_s / deliveries * 1e6)
+    return DrainRate(deliveries / took_s, agent_s / deliveries * 1e6, database_s / deliveries * 1e6)
 
 
 def _database_s(url: str | None) -> float:
     """Processor time of all of PostgreSQL so far; 0 where the agent itself is the database."""
-    return 0.0 if url is None else family_cpu_seconds(postmaster(url))
+    return 0.0 if url is None else process_tree_cpu_seconds(postmaster(url))
 
 
 def postmaster(url: str) -> int:

@@ -21,7 +21,7 @@ from rich.table import Table
 from benchmarks.machine import Machine
 
 ROOT: Final = Path(__file__).parents[1]
-PLACES: Final = ("tests/faults", "tests/contract/test_outbox_digest.py")
+TEST_PATHS: Final = ("tests/faults", "tests/contract/test_outbox_digest.py")
 VARIABLE: Final = "AINTANDEM_NOTIFY_FAULTS"
 """As the tests read it."""
 
@@ -41,10 +41,10 @@ class Row:
 
 
 @dataclass
-class Rows:
+class RowCollector:
     """A plugin of pytest that leaves the tests with counts, and keeps how each went."""
 
-    found: list[Row] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         items[:] = [item for item in items if "counts" in getattr(item, "fixturenames", ())]
@@ -52,7 +52,7 @@ class Rows:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" or report.outcome != "passed":
             name = report.location[2].removeprefix("test_").replace("_", " ")
-            self.found.append(Row(name, report.passed, report.duration, dict(report.user_properties)))
+            self.rows.append(Row(name, report.passed, report.duration, dict(report.user_properties)))
 
 
 @click.command()
@@ -61,7 +61,7 @@ class Rows:
 def main(short: bool, only: str | None) -> None:
     """Make each trouble often and long, and print what it led to; 1 as exit code when a promise was broken."""
     os.environ[VARIABLE] = "short" if short else "long"
-    rows = Rows()
+    rows = RowCollector()
     chosen = () if only is None else ("-k", only)
     arguments = [
         "-q",
@@ -69,10 +69,10 @@ def main(short: bool, only: str | None) -> None:
         "no:cacheprovider",
         f"--rootdir={ROOT}",
         *chosen,
-        *(str(ROOT / place) for place in PLACES),
+        *(str(ROOT / place) for place in TEST_PATHS),
     ]
     code = pytest.main(arguments, plugins=[rows])
-    show(rows.found)
+    show(rows.rows)
     sys.exit(code)
 
 
@@ -89,13 +89,15 @@ def show(rows: Sequence[Row]) -> None:
 def cells(row: Row) -> tuple[str, ...]:
     """A row of the table as text; empty where its test has no such figure."""
     figures = row.figures
-    told = [f"{name.removeprefix(COPIES)} {copies}" for name, copies in figures.items() if name.startswith(COPIES)]
+    copies_texts = [
+        f"{name.removeprefix(COPIES)} {copies}" for name, copies in figures.items() if name.startswith(COPIES)
+    ]
     return (
         row.name,
         str(figures.get("count", "")),
         f"{figures['due']:,}" if "due" in figures else "",
         "0" if row.passed else "broken",
-        ", ".join(told) or ("0" if "due" in figures else ""),
+        ", ".join(copies_texts) or ("0" if "due" in figures else ""),
         f"{figures['peak_mib']} MiB" if "peak_mib" in figures else "",
         str(figures.get("descriptors", "")),
         f"{row.seconds:.0f} s",

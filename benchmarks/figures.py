@@ -70,5 +70,5 @@ QUICK = Size(
     missed=20,
 )
 
-Say = Callable[[str], None]
+LogProgress = Callable[[str], None]
 """Told what is being measured, for whoever waits."""

@@ -19,18 +19,18 @@ from aintandem_notify.ingest import Ingest, open_ingest
 from aintandem_notify.plugins.config_loading import load
 from aintandem_notify.store import open_storage
 from benchmarks.chaos.stores import EMBEDDED, shared_store
-from benchmarks.figures import Figure, Say, Size
+from benchmarks.figures import Figure, LogProgress, Size
 from benchmarks.frames import mix
 from benchmarks.machine import now
 
 SQLITE_GOAL: Final = 20_000
 POSTGRES_GOAL: Final = 5_000
-HANDED_IN: Final = 1000
+BATCH_EVENTS: Final = 1000
 """Events that a project hands in at once; about what one read off a busy link brings."""
 PROJECTS: Final = 4
 """Projects that hand in side by side, so that the store never waits for the next."""
 TABLES: Final = ("events", "runs", "notifications", "deliveries")
-ROWS_AT_ONCE: Final = 250
+ROWS_PER_TRANSACTION: Final = 250
 """Events of one transaction of the bare rows: as many as ingest has in one."""
 
 EVERYTHING: Final = '["task/*", "workflow/*", "sandbox/*"]'
@@ -72,31 +72,31 @@ class Database:
         return self._shared
 
 
-async def measure(size: Size, say: Say) -> list[Figure]:
+async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
     """On SQLite, and on PostgreSQL where it can be had."""
-    found: list[Figure] = []
+    figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as name:
         folder = Path(name)
-        found += await _database(Database("SQLite", SQLITE_GOAL, folder), size, say)
+        figures += await _database(Database("SQLite", SQLITE_GOAL, folder), size, log_progress)
         try:
             with shared_store(EMBEDDED, folder / "postgres") as url:
-                found += await _database(Database("PostgreSQL", POSTGRES_GOAL, folder, url), size, say)
+                figures += await _database(Database("PostgreSQL", POSTGRES_GOAL, folder, url), size, log_progress)
         except ImportError as error:
-            found.append(Figure("durable ingest, PostgreSQL", f"not measured: {error}"))
-    return found
+            figures.append(Figure("durable ingest, PostgreSQL", f"not measured: {error}"))
+    return figures
 
 
-async def _database(database: Database, size: Size, say: Say) -> list[Figure]:
+async def _database(database: Database, size: Size, log_progress: LogProgress) -> list[Figure]:
     """Rounds in turns, so that a slow minute hits all of them; medians count."""
     speeds: dict[str, list[float]] = {"bare": [], "every": [], "ends": []}
     for number in range(size.rounds):
-        say(f"durable ingest on {database.name}, round {number + 1} of {size.rounds}")
+        log_progress(f"durable ingest on {database.name}, round {number + 1} of {size.rounds}")
         url = database.empty()
         speeds["every"].append(await _ingest(url, database.folder, EVERYTHING, size.ingested))
         speeds["bare"].append(await _bare(url, database.empty, size.ingested))
         speeds["ends"].append(await _ingest(database.empty(), database.folder, ENDS, size.ingested))
     noted = size.projects * 10
-    say(f"how far {noted:,} projects are seen, on {database.name}")
+    log_progress(f"how far {noted:,} projects are seen, on {database.name}")
     noting_s = await _note(database.empty(), database.folder, noted)
     bare, every, ends = (statistics.median(speeds[name]) for name in ("bare", "every", "ends"))
     name, goal = database.name, database.goal
@@ -161,7 +161,7 @@ async def fill(url: str, folder: Path, config: str, size: int) -> float:
     batches = [_batches(f"project-{number}", size // PROJECTS) for number in range(PROJECTS)]
     async with _open(url, folder, config) as ingest:
 
-        async def hand_in(number: int) -> None:
+        async def commit_batches(number: int) -> None:
             project = Project(id=f"project-{number}", name=f"Project {number}")
             for batch in batches[number]:
                 await ingest.commit(project, batch)
@@ -169,7 +169,7 @@ async def fill(url: str, folder: Path, config: str, size: int) -> float:
         began = now()
         async with trio.open_nursery() as nursery:
             for number in range(PROJECTS):
-                nursery.start_soon(hand_in, number)
+                nursery.start_soon(commit_batches, number)
         return now() - began
 
 
@@ -177,11 +177,11 @@ def _batches(project: str, size: int) -> list[list[Event]]:
     """Events as the reader hands them over, parsed before the clock starts."""
     received = datetime.now(UTC)
     frames = (frame | {"projectId": project} for frame in islice(mix(project), size))
-    parsed = iter([_parsed(frame, project, received) for frame in frames])
-    return list(iter(lambda: list(islice(parsed, HANDED_IN)), []))
+    parsed = iter([_parse(frame, project, received) for frame in frames])
+    return list(iter(lambda: list(islice(parsed, BATCH_EVENTS)), []))
 
 
-def _parsed(frame: dict[str, Any], project: str, received: datetime) -> Event:
+def _parse(frame: dict[str, Any], project: str, received: datetime) -> Event:
     event = event_from(frame, project, received)
     assert isinstance(event, Event), event
     return event
@@ -195,7 +195,7 @@ async def _bare(url: str, empty: Callable[[], str], size: int) -> float:
     async with open_storage(target):
         pass  # makes the tables
     with closing(_connect(target)) as connection:
-        return size / _insert(connection, rows, transactions=max(1, size // ROWS_AT_ONCE))
+        return size / _insert(connection, rows, transactions=max(1, size // ROWS_PER_TRANSACTION))
 
 
 def _connect(url: str) -> Any:
@@ -214,12 +214,15 @@ def _insert(connection: Any, rows: Mapping[str, Sequence[Sequence[Any]]], *, tra
     """Seconds that it took."""
     mark = "?" if isinstance(connection, sqlite3.Connection) else "%s"
     texts = {
-        table: f"INSERT INTO {table} VALUES ({', '.join([mark] * len(found[0]))})" for table, found in rows.items()
+        table: f"INSERT INTO {table} VALUES ({', '.join([mark] * len(table_rows[0]))})"
+        for table, table_rows in rows.items()
     }
     began, cursor = now(), connection.cursor()
     for number in range(transactions):
-        for table, found in rows.items():
-            part = found[number * len(found) // transactions : (number + 1) * len(found) // transactions]
+        for table, table_rows in rows.items():
+            part = table_rows[
+                number * len(table_rows) // transactions : (number + 1) * len(table_rows) // transactions
+            ]
             if part:
                 cursor.executemany(texts[table], part)
         connection.commit()

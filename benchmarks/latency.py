@@ -9,7 +9,7 @@ from typing import Final
 
 import trio
 
-from benchmarks.figures import Figure, Say, Size
+from benchmarks.figures import Figure, LogProgress, Size
 from benchmarks.frames import PROJECT
 from benchmarks.machine import now
 from benchmarks.processes import open_agent, open_sender
@@ -69,17 +69,17 @@ def first_request(received: bytes) -> tuple[bytes, bytes] | None:
     return (rest[:length], rest[length:]) if len(rest) >= length else None
 
 
-async def measure(size: Size, say: Say) -> list[Figure]:
+async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
     """Failures at an even rate, each to one webhook."""
-    say(f"delay to a webhook at {RATE} events/s")
+    log_progress(f"delay to a webhook at {RATE} events/s")
     receiver = Receiver(size.trickled)
     with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as folder:
         async with trio.open_nursery() as nursery, open_sender() as sender:
             port = await nursery.start(listen, receiver.serve)
             config = _CONFIG.format(port=sender.port, project=PROJECT, receiver=port)
             async with open_agent(Path(folder), config):
-                await sender.ask("wait", sockets=1)
-                await sender.ask("trickle", rate=RATE, events=size.trickled)
+                await sender.command("wait", sockets=1)
+                await sender.command("trickle", rate=RATE, events=size.trickled)
                 await receiver.complete.wait()
             nursery.cancel_scope.cancel()
     cuts = statistics.quantiles(receiver.delays_s, n=100)

@@ -45,7 +45,7 @@ def cpu_seconds(pid: int) -> float:
     return sum(map(int, _stat(pid)[11:13])) / TICKS_PER_S
 
 
-def family_cpu_seconds(pid: int) -> float:
+def process_tree_cpu_seconds(pid: int) -> float:
     """The same of a process and all that it has started itself, also of what has ended since."""
     ticks = sum(map(int, _stat(pid)[11:15]))
     for path in Path("/proc").glob("[0-9]*/stat"):

@@ -6,7 +6,7 @@ from typing import Final
 
 import trio
 
-from benchmarks.figures import Figure, Say, Size
+from benchmarks.figures import Figure, LogProgress, Size
 from benchmarks.machine import resident_kb
 from benchmarks.processes import open_agent, open_sender
 
@@ -33,11 +33,11 @@ def project_tables(number: int) -> str:
     return "".join(_PROJECT.format(number=one) for one in range(number))
 
 
-async def measure(size: Size, say: Say) -> list[Figure]:
+async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
     """One project, and many."""
-    say("memory of one project")
+    log_progress("memory of one project")
     one = await _resident_kb(1)
-    say(f"memory of {size.projects} projects")
+    log_progress(f"memory of {size.projects} projects")
     many = await _resident_kb(size.projects)
     each = (many - one) / (size.projects - 1)
     return [
@@ -53,7 +53,7 @@ async def _resident_kb(projects: int) -> int:
         async with open_sender() as sender:
             config = _CONFIG.format(port=sender.port) + project_tables(projects)
             async with open_agent(Path(folder), config) as pid:
-                await sender.ask("wait", sockets=projects)
+                await sender.command("wait", sockets=projects)
                 return await settled_kb(pid)
 
 

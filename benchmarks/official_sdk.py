@@ -12,7 +12,7 @@ except ImportError:  # Windows
 
 FOLDER: Final = Path(__file__).parents[1] / "tests" / "conformance"
 """Holds ``package.json``, its lock and the scripts that use the SDK."""
-OLDEST_NODE: Final = 20
+MIN_NODE: Final = 20
 """The major version of Node.js that the comparison is about."""
 INSTALL_TIMEOUT_S: Final = 180.0
 
@@ -23,13 +23,13 @@ class SdkMissing(Exception):
 
 def node() -> str:
     """Where Node.js is; raises SdkMissing when there is none, or one that is too old."""
-    if (found := shutil.which("node")) is None:
+    if (executable := shutil.which("node")) is None:
         raise SdkMissing("Node.js is not installed")
-    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    version = subprocess.run([executable, "--version"], capture_output=True, text=True, check=False).stdout.strip()
     major = version.removeprefix("v").partition(".")[0]
-    if not major.isdigit() or int(major) < OLDEST_NODE:
-        raise SdkMissing(f"Node.js {OLDEST_NODE} or newer is needed, {found} is {version or 'none'}")
-    return found
+    if not major.isdigit() or int(major) < MIN_NODE:
+        raise SdkMissing(f"Node.js {MIN_NODE} or newer is needed, {executable} is {version or 'none'}")
+    return executable
 
 
 def install_sdk() -> None:

@@ -13,7 +13,7 @@ import trio
 
 from benchmarks.frames import mark_name
 
-LONGEST_S: Final = 900.0
+TIMEOUT_S: Final = 900.0
 """Longest that one figure may take; beyond it something hangs."""
 POLL_S: Final = 0.005
 """Pause between two looks at a file; also how exactly the end of a round is known."""
@@ -21,35 +21,35 @@ TAIL_BYTES: Final = 16384
 AGENT: Final = Path(sys.executable).with_name("aintandem-notify")
 
 
-class Lines:
+class JsonLineProcess:
     """A process that answers on stdout, a line of JSON each."""
 
     def __init__(self, process: trio.Process) -> None:
         self._process = process
-        self._rest = b""
+        self._buffer = b""
 
     async def read(self) -> dict[str, Any]:
         """Its next line."""
         assert self._process.stdout is not None
-        while b"\n" not in self._rest:
+        while b"\n" not in self._buffer:
             arrived = await self._process.stdout.receive_some(65536)
             if not arrived:
                 raise SystemExit(f"{self._process.args!r} ended early")
-            self._rest += arrived
-        line, _, self._rest = self._rest.partition(b"\n")
+            self._buffer += arrived
+        line, _, self._buffer = self._buffer.partition(b"\n")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise SystemExit(answer["error"])
         return answer
 
-    async def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+    async def command(self, do: str, **arguments: Any) -> dict[str, Any]:
         """Send a command and wait for its answer."""
         assert self._process.stdin is not None
         await self._process.stdin.send_all(json.dumps({"do": do, **arguments}).encode() + b"\n")
         return await self.read()
 
 
-class Sender(Lines):
+class Sender(JsonLineProcess):
     """The sending orchestrator; see ``benchmarks.sender`` for what it can do."""
 
     port: int
@@ -60,25 +60,25 @@ async def open_sender() -> AsyncIterator[Sender]:
     """A sender of its own, ready to be connected to."""
     async with _open(
         sys.executable, "-m", "benchmarks.sender", stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as it:
-        sender = Sender(it)
+    ) as process:
+        sender = Sender(process)
         sender.port = (await sender.read())["port"]
         yield sender
 
 
 @asynccontextmanager
-async def open_baseline(port: int, *rounds: int) -> AsyncIterator[Lines]:
+async def open_baseline(port: int, *rounds: int) -> AsyncIterator[JsonLineProcess]:
     """The bare read loop, connected to the sender at ``port``."""
     command = [sys.executable, "-m", "benchmarks.baseline", str(port), *map(str, rounds)]
-    async with _open(*command, stdout=subprocess.PIPE) as it:
-        yield Lines(it)
+    async with _open(*command, stdout=subprocess.PIPE) as process:
+        yield JsonLineProcess(process)
 
 
 @asynccontextmanager
-async def open_reader(*command: str) -> AsyncIterator[Lines]:
+async def open_reader(*command: str) -> AsyncIterator[JsonLineProcess]:
     """A process that reads from a sender and answers with a line at each mark."""
-    async with _open(*command, stdout=subprocess.PIPE) as it:
-        yield Lines(it)
+    async with _open(*command, stdout=subprocess.PIPE) as process:
+        yield JsonLineProcess(process)
 
 
 @asynccontextmanager
@@ -87,8 +87,10 @@ async def open_agent(folder: Path, config: str) -> AsyncIterator[int]:
     source = folder / "config.toml"
     source.write_text(config, encoding="utf-8")
     with (folder / "agent.log").open("wb") as log:
-        async with _open(str(AGENT), "run", str(source), stdout=log, stderr=log, env=environment(folder)) as it:
-            yield it.pid
+        async with _open(
+            str(AGENT), "run", str(source), stdout=log, stderr=log, env=environment(folder)
+        ) as process:
+            yield process.pid
 
 
 def environment(folder: Path) -> Mapping[str, str]:
@@ -98,7 +100,7 @@ def environment(folder: Path) -> Mapping[str, str]:
 
 @asynccontextmanager
 async def _open(*command: str, **options: Any) -> AsyncIterator[trio.Process]:
-    with trio.fail_after(LONGEST_S):
+    with trio.fail_after(TIMEOUT_S):
         process = await trio.lowlevel.open_process(command, **options)
         try:
             yield process

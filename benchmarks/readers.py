@@ -77,10 +77,10 @@ async def read_with_the_library(port: int) -> None:
         await trio.sleep_forever()
 
 
-WAYS: Final = MappingProxyType[str, Callable[[int], Awaitable[None]]](
+READERS: Final = MappingProxyType[str, Callable[[int], Awaitable[None]]](
     {"receive-path": read_as_the_agent, "library": read_with_the_library}
 )
 """By the name on the command line."""
 
 if __name__ == "__main__":
-    trio.run(WAYS[sys.argv[1]], int(sys.argv[2]))
+    trio.run(READERS[sys.argv[1]], int(sys.argv[2]))

@@ -56,12 +56,12 @@ class Subscription:
         """Answer what keeps the connection, until the client goes."""
         while arrived := await self._stream.receive_some(65536):
             self._client.receive_data(arrived)
-            for said in self._client.events():
-                if isinstance(said, Ping):
-                    await self.send(PONG + bytes([len(said.payload)]) + bytes(said.payload))
-                elif isinstance(said, CloseConnection):
+            for frame in self._client.events():
+                if isinstance(frame, Ping):
+                    await self.send(PONG + bytes([len(frame.payload)]) + bytes(frame.payload))
+                elif isinstance(frame, CloseConnection):
                     return
-                elif '"ping"' in str(getattr(said, "data", "")):
+                elif '"ping"' in str(getattr(frame, "data", "")):
                     await self.send(text_frame({"type": "pong"}))
 
 
@@ -101,13 +101,13 @@ class Sender:
             print(json.dumps({"port": port}), flush=True)
             commands = trio.wrap_file(sys.stdin)
             async for line in commands:
-                print(json.dumps(await self._obey(json.loads(line))), flush=True)
+                print(json.dumps(await self._run_command(json.loads(line))), flush=True)
             nursery.cancel_scope.cancel()
 
     async def _listen(self, task_status: trio.TaskStatus[list[trio.SocketListener]]) -> None:
         await trio.serve_tcp(self._serve, 0, host="127.0.0.1", backlog=BACKLOG, task_status=task_status)
 
-    async def _obey(self, command: Mapping[str, Any]) -> dict[str, Any]:
+    async def _run_command(self, command: Mapping[str, Any]) -> dict[str, Any]:
         match command:
             case {"do": "wait", "sockets": int(number)}:
                 return await self._wait(lambda: len(self._subscriptions) >= number)
@@ -137,9 +137,9 @@ class Sender:
             await subscription.close()
         return {"sockets": len(dropped)}
 
-    async def _wait(self, is_so: Callable[[], bool]) -> dict[str, int]:
+    async def _wait(self, condition: Callable[[], bool]) -> dict[str, int]:
         async with self._change:
-            while not is_so():
+            while not condition():
                 await self._change.wait()
         return {"sockets": len(self._subscriptions)}
 
@@ -184,14 +184,14 @@ class Sender:
         await subscription.send(accepted + b"".join(greeting[:1]))
         for piece in greeting[1:]:
             await subscription.send(piece)
-        await self._changed(self._subscriptions.append, subscription)
+        await self._update(self._subscriptions.append, subscription)
         try:
             await subscription.read()
         finally:
             with trio.CancelScope(shield=True):
-                await self._changed(self._subscriptions.remove, subscription)
+                await self._update(self._subscriptions.remove, subscription)
 
-    async def _changed(self, change: Any, subscription: Subscription) -> None:
+    async def _update(self, change: Any, subscription: Subscription) -> None:
         async with self._change:
             change(subscription)
             self._change.notify_all()
@@ -221,8 +221,8 @@ async def _request(stream: trio.SocketStream) -> tuple[str, dict[str, str]] | No
 def _answer(path: str, history: "History") -> bytes:
     place, _, query = path.partition("?")
     if place.endswith("/tasks"):
-        asked = {name: int(value) for name, value in parse_qsl(query) if value.isdecimal()}
-        body = history.page(asked.get("offset", 0), asked.get("limit", 50))
+        parameters = {name: int(value) for name, value in parse_qsl(query) if value.isdecimal()}
+        body = history.page(parameters.get("offset", 0), parameters.get("limit", 50))
     else:
         content: Any = {"success": True, "token": _token()} if "/auth/" in path else []
         body = json.dumps(content).encode()

@@ -12,8 +12,8 @@ import trio
 
 from benchmarks.chaos.stores import EMBEDDED, shared_store
 from benchmarks.delivering import connect, postmaster
-from benchmarks.figures import Figure, Say, Size
-from benchmarks.machine import family_cpu_seconds, now
+from benchmarks.figures import Figure, LogProgress, Size
+from benchmarks.machine import now, process_tree_cpu_seconds
 from benchmarks.memory import project_tables
 from benchmarks.processes import Sender, open_agent, open_sender
 
@@ -22,7 +22,7 @@ GOAL_S: Final = 15.0
 """Longest until a dead agent's projects are watched again."""
 WINDOW_S: Final = 5.0
 """For so long what the agents ask of the database is counted at a time."""
-EVEN_S: Final = 0.5
+POLL_S: Final = 0.5
 """Pause between two looks at who has how many projects."""
 
 _CONFIG: Final = """
@@ -44,24 +44,24 @@ SELECT count(projects.id) FROM agents LEFT JOIN projects ON projects.owner = age
 """
 
 
-async def measure(size: Size, say: Say) -> list[Figure]:
+async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
     """Three agents; one of them is killed."""
     with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as name:
         folder = Path(name)
         try:
             with shared_store(EMBEDDED, folder / "postgres") as url:
                 assert url is not None
-                return await _share(url, folder, size.projects, say)
+                return await _share(url, folder, size.projects, log_progress)
         except ImportError as error:
             return [Figure("agents that share a store", f"not measured: {error}")]
 
 
-async def _share(url: str, folder: Path, projects: int, say: Say) -> list[Figure]:
-    what = f"{AGENTS} agents, {projects:,} projects"
+async def _share(url: str, folder: Path, projects: int, log_progress: LogProgress) -> list[Figure]:
+    label = f"{AGENTS} agents, {projects:,} projects"
     async with AsyncExitStack() as stack:
         sender = await stack.enter_async_context(open_sender())
         database = stack.enter_context(connect(url))
-        say(f"{what}: until all are watched")
+        log_progress(f"{label}: until all are watched")
         began = now()
         pids = []
         for number in range(AGENTS):
@@ -70,24 +70,26 @@ async def _share(url: str, folder: Path, projects: int, say: Say) -> list[Figure
             config = _CONFIG.format(port=sender.port, number=number, store=url)
             config += project_tables(projects)
             pids.append(await stack.enter_async_context(open_agent(place, config)))
-        await sender.ask("wait", sockets=projects)
-        shares = await _evened_out(database, sender, projects)
+        await sender.command("wait", sockets=projects)
+        shares = await _wait_balanced(database, sender, projects)
         watched_s = now() - began
-        say(f"{what}: what they ask of the database")
-        asked = await _asked(database, postmaster(url))
-        say(f"{what}: one is killed")
+        log_progress(f"{label}: what they ask of the database")
+        parameters = await _idle_load(database, postmaster(url))
+        log_progress(f"{label}: one is killed")
         killed = now()
         os.kill(pids[-1], signal.SIGKILL)
-        await sender.ask("fall", sockets=projects)
-        await sender.ask("wait", sockets=projects)
+        await sender.command("fall", sockets=projects)
+        await sender.command("wait", sockets=projects)
         taken_s = now() - killed
     return [
-        Figure(f"{what}, from the first start until all are watched evenly", f"{watched_s:.1f} s"),
-        Figure(f"{what}, fewest and most of an agent", f"{min(shares):,} and {max(shares):,}"),
-        Figure(f"{what}, nothing happens, transactions", f"{asked[0] / AGENTS:.1f} a second and agent"),
-        Figure(f"{what}, nothing happens, the database's processor time", f"{asked[1] * 100:.1f} % of a core"),
+        Figure(f"{label}, from the first start until all are watched evenly", f"{watched_s:.1f} s"),
+        Figure(f"{label}, fewest and most of an agent", f"{min(shares):,} and {max(shares):,}"),
+        Figure(f"{label}, nothing happens, transactions", f"{parameters[0] / AGENTS:.1f} a second and agent"),
         Figure(
-            f"{what}, one killed, until all are watched again",
+            f"{label}, nothing happens, the database's processor time", f"{parameters[1] * 100:.1f} % of a core"
+        ),
+        Figure(
+            f"{label}, one killed, until all are watched again",
             f"{taken_s:.1f} s",
             f"within {GOAL_S:.0f} s",
             taken_s <= GOAL_S,
@@ -95,25 +97,25 @@ async def _share(url: str, folder: Path, projects: int, say: Say) -> list[Figure
     ]
 
 
-async def _evened_out(database: Any, sender: Sender, projects: int) -> list[int]:
+async def _wait_balanced(database: Any, sender: Sender, projects: int) -> list[int]:
     """How many each agent has, once all have come, have about as many, and watch them."""
     while True:
         shares = [count for (count,) in database.execute(_SHARES)]
         if len(shares) == AGENTS and sum(shares) == projects and max(shares) - min(shares) <= AGENTS:
-            await sender.ask("wait", sockets=projects)
+            await sender.command("wait", sockets=projects)
             return shares
-        await trio.sleep(EVEN_S)
+        await trio.sleep(POLL_S)
 
 
-async def _asked(database: Any, server: int) -> tuple[float, float]:
+async def _idle_load(database: Any, server: int) -> tuple[float, float]:
     """Transactions a second, and processor time of the database as a part of a core, once catching up is over."""
     rate = math.inf
     while True:
-        commits, seconds, before = _commits(database), family_cpu_seconds(server), rate
+        commits, seconds, before = _commits(database), process_tree_cpu_seconds(server), rate
         await trio.sleep(WINDOW_S)
         rate = (_commits(database) - commits) / WINDOW_S
         if rate > before * 0.9:
-            return rate, (family_cpu_seconds(server) - seconds) / WINDOW_S
+            return rate, (process_tree_cpu_seconds(server) - seconds) / WINDOW_S
 
 
 def _commits(database: Any) -> float:

@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from benchmarks.figures import Figure, Say, Size
+from benchmarks.figures import Figure, LogProgress, Size
 from benchmarks.processes import AGENT, environment
 
 HELP_GOAL_S: Final = 0.5
@@ -43,18 +43,18 @@ title = "{{ run.name }} failed"
 """
 
 
-async def measure(size: Size, say: Say) -> list[Figure]:
+async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
     """``--help``, and ``check`` of a config with three plugins and a rule."""
     with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as name:
         folder = Path(name)
         (folder / "config.toml").write_text(_CONFIG, encoding="utf-8")
-        say("wall time of --help")
-        helped = await _times(folder, ["--help"], size.starts)
-        say("wall time of check")
-        checked = await _times(folder, ["check", "config.toml"], size.starts)
+        log_progress("wall time of --help")
+        help_times = await _times(folder, ["--help"], size.starts)
+        log_progress("wall time of check")
+        check_times = await _times(folder, ["check", "config.toml"], size.starts)
     return [
-        _figure("aintandem-notify --help", helped, HELP_GOAL_S),
-        _figure("aintandem-notify check", checked, CHECK_GOAL_S),
+        _figure("aintandem-notify --help", help_times, HELP_GOAL_S),
+        _figure("aintandem-notify check", check_times, CHECK_GOAL_S),
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from benchmarks.figures import Figure, Say, Size
+from benchmarks.figures import Figure, LogProgress, Size
 from benchmarks.frames import MARK, PROJECT
 from benchmarks.machine import cpu_seconds, now
 from benchmarks.processes import Sender, open_agent, open_baseline, open_sender, wait_for_mark
@@ -59,19 +59,19 @@ class Speed:
     def of(cls, rounds: Sequence[Round]) -> "Speed":
         """The rounds in two numbers."""
         return cls(
-            statistics.median(one.events / one.elapsed_s for one in rounds),
-            statistics.median(one.cpu_s / one.events * 1e6 for one in rounds),
+            statistics.median(round_.events / round_.elapsed_s for round_ in rounds),
+            statistics.median(round_.cpu_s / round_.events * 1e6 for round_ in rounds),
         )
 
 
-async def measure(size: Size, say: Say) -> list[Figure]:
+async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
     """Bare loop, no rule matches, and every event to a file, in turns so that a slow minute hits all of them."""
     bare: list[Round] = []
     unmatched: list[Round] = []
     delivered: list[Round] = []
     drained: list[float] = []
     for number in range(size.rounds):
-        say(f"events a second, round {number + 1} of {size.rounds}")
+        log_progress(f"events a second, round {number + 1} of {size.rounds}")
         drained.append(await _drain(size.events))
         bare.append(await _baseline(size.events))
         unmatched.append(await _agent(size.events, [MARK]))
@@ -105,18 +105,18 @@ def _ratio(name: str, speed: Speed, bare: Speed, goal: float) -> Figure:
 async def _drain(events: int) -> float:
     """Events a second that the sender sends to somebody who only takes them off the socket."""
     async with open_sender() as sender:
-        size = (await sender.ask("prepare", events=events, salt="drain"))["bytes"]
+        size = (await sender.command("prepare", events=events, salt="drain"))["bytes"]
         stream = await trio.open_tcp_stream("127.0.0.1", sender.port)
         async with stream:
             await stream.send_all(
                 f"GET /api/progress/subscribe/{PROJECT} HTTP/1.1\r\nSec-WebSocket-Key: x\r\n\r\n".encode()
             )
-            await sender.ask("wait", sockets=1)
+            await sender.command("wait", sockets=1)
             await stream.receive_some(4096)
             async with trio.open_nursery() as nursery:
                 began = now()
                 nursery.start_soon(_discard, stream, size)
-                await sender.ask("send")
+                await sender.command("send")
             return events / (now() - began)
 
 
@@ -127,7 +127,7 @@ async def _discard(stream: trio.SocketStream, size: int) -> None:
 
 async def _baseline(events: int) -> Round:
     async with open_sender() as sender, open_baseline(sender.port, WARM_UP, events) as loop:
-        await sender.ask("wait", sockets=1)
+        await sender.command("wait", sockets=1)
         await _send(sender, WARM_UP, "warm-up")
         await loop.read()
         began = await _send(sender, events, "measured")
@@ -158,8 +158,8 @@ def _check(log: Path, expected: int) -> None:
 
 async def _send(sender: Sender, events: int, salt: str) -> float:
     """When the first byte was on its way."""
-    await sender.ask("prepare", events=events, salt=salt)
-    began: float = (await sender.ask("send"))["began"]
+    await sender.command("prepare", events=events, salt=salt)
+    began: float = (await sender.command("send"))["began"]
     return began
 
 
@@ -171,5 +171,5 @@ async def _watching(matched: Sequence[str]) -> AsyncIterator[tuple[Sender, Path,
         async with open_sender() as sender:
             config = _CONFIG.format(port=sender.port, project=PROJECT, events=list(matched))
             async with open_agent(folder, config) as pid:
-                await sender.ask("wait", sockets=1)
+                await sender.command("wait", sockets=1)
                 yield sender, folder, pid

@@ -9,7 +9,7 @@ import trio
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.chaos.run import Outcome, Wish, run
+from benchmarks.chaos.run import ChaosResult, RunSettings, run
 from benchmarks.chaos.schedule import Kind
 from benchmarks.machine import Machine
 
@@ -48,42 +48,42 @@ def main(
         raise click.UsageError("several agents share a store: give --store postgresql://… or --store embedded")
     if minutes is None and kills is None:
         raise click.UsageError("give --minutes or --kills")
-    not_here = {*without, *([Kind.FULL_DISK.value] if store else [])}
-    kinds = [Kind(kind) for kind in only or KINDS if kind not in not_here]
+    excluded = {*without, *([Kind.FULL_DISK.value] if store else [])}
+    kinds = [Kind(kind) for kind in only or KINDS if kind not in excluded]
     seconds = minutes * 60 if minutes is not None else (kills or 0) * SECONDS_PER_KILL
     if keep is not None:
         keep.mkdir(parents=True)
-    wish = Wish(seconds, seed, kinds, kills, events, agents, projects, store)
-    outcome = trio.run(run, wish, lambda text: click.echo(f"  {text}", err=True), keep)
-    show(outcome, wish)
-    for words in outcome.broken:
+    settings = RunSettings(seconds, seed, kinds, kills, events, agents, projects, store)
+    result = trio.run(run, settings, lambda text: click.echo(f"  {text}", err=True), keep)
+    show(result, settings)
+    for words in result.violations:
         click.echo(f"broken: {words}", err=True)
-    sys.exit(1 if outcome.broken else 0)
+    sys.exit(1 if result.violations else 0)
 
 
-def show(outcome: Outcome, wish: Wish) -> None:
+def show(result: ChaosResult, settings: RunSettings) -> None:
     """Print the tables."""
     console = Console(width=120)
     table = Table(title=Machine.here().describe(), title_justify="left")
     for heading in ("", "deliveries", "lost", "kept", "came twice", "may", "told twice", "worst recovery"):
         table.add_column(heading, justify="right" if heading else "left")
-    for account in outcome.accounts:
+    for account in result.accounts:
         table.add_row(
             account.destination,
             f"{account.deliveries:,}",
             f"{len(account.lost)}",
-            f"{account.kept}",
+            f"{account.in_store}",
             f"{account.repeats}",
-            f"{outcome.bound(account)}",
-            f"{len(account.told_twice)}",
+            f"{result.bound(account)}",
+            f"{len(account.notified_twice)}",
             f"{account.worst_recovery_s:.1f} s",
         )
     console.print(table)
-    troubles = ", ".join(f"{count} {kind}" for kind, count in sorted(outcome.made.items()))
+    troubles = ", ".join(f"{count} {kind}" for kind, count in sorted(result.trouble_counts.items()))
     console.print(
-        f"seed {wish.seed}, {wish.seconds:.0f} s, {wish.agents} agents, {wish.projects} projects; "
-        f"{outcome.events:,} events, {outcome.matched:,} matched; {outcome.kills} kills, {outcome.starts} starts, "
-        f"peak memory {outcome.peak_kb / 1024:.0f} MiB",
+        f"seed {settings.seed}, {settings.seconds:.0f} s, {settings.agents} agents, {settings.projects} projects; "
+        f"{result.events:,} events, {result.matched:,} matched; {result.kills} kills, {result.starts} starts, "
+        f"peak memory {result.peak_kb / 1024:.0f} MiB",
         highlight=False,
     )
     console.print(f"troubles: {troubles}", highlight=False)

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 import trio
 
-from benchmarks.chaos.ledger import TERMINAL, Arrival, Ledger, happening_of
+from benchmarks.chaos.ledger import TERMINAL, Arrival, Ledger, run_end_of
 from benchmarks.machine import now
 from benchmarks.processes import AGENT, environment
 
-LOOK_S: Final = 0.1
+POLL_S: Final = 0.1
 """Pause between two looks at a file or at a process."""
-END_S: Final = 60.0
+SHUTDOWN_TIMEOUT_S: Final = 60.0
 """Longest that an agent may take to end in order."""
 
 _CONFIG: Final = """\
@@ -54,7 +54,11 @@ notify = ["webhook.steady", "webhook.moody", "file_log.audit"]
 
 @dataclass(slots=True)
 class Agent:
-    """An agent and its restarts. ``kills`` counts SIGKILL; ``wrong_ends`` are exit codes nobody asked for."""
+    """An agent and its restarts.
+
+    ``kills`` counts SIGKILL. ``unexpected_exits`` are exit codes of processes that ended by themselves,
+    and wrong ones of processes that were told to end.
+    """
 
     folder: Path
     environ: Mapping[str, str]
@@ -62,16 +66,16 @@ class Agent:
     kills: int = 0
     starts: int = 0
     peak_kb: int = 0
-    wrong_ends: list[int] = field(default_factory=list)
+    unexpected_exits: list[int] = field(default_factory=list)
     process: trio.Process | None = None
-    _read: int = 0
-    _log_begins: int = 0
-    _changing: trio.Lock = field(default_factory=trio.Lock)
+    _bytes_read: int = 0
+    _log_start: int = 0
+    _restart_lock: trio.Lock = field(default_factory=trio.Lock)
 
     async def start(self) -> None:
         """A new process; its output is added to ``agent.log``."""
         with (self.folder / "agent.log").open("ab") as log:
-            self._log_begins = log.seek(0, os.SEEK_END)
+            self._log_start = log.seek(0, os.SEEK_END)
             self.process = await trio.lowlevel.open_process(
                 [str(AGENT), "run", str(self.folder / "config.toml")],
                 stdout=log,
@@ -86,57 +90,57 @@ class Agent:
         if self.process is None:
             return
         self.process.send_signal(number)
-        with trio.fail_after(END_S):
+        with trio.fail_after(SHUTDOWN_TIMEOUT_S):
             code = await self.process.wait()
         self.process = None
         expected = {signal.SIGKILL: -signal.SIGKILL}.get(number, 0)
         if code != expected:
-            self.wrong_ends.append(code)
+            self.unexpected_exits.append(code)
         self.kills += number is signal.SIGKILL
 
     async def restart(self, number: signal.Signals, pause_s: float) -> None:
         """End it, and start it again after a pause. Any other signal than SIGKILL waits until it is started."""
-        async with self._changing:
+        async with self._restart_lock:
             if number is not signal.SIGKILL:
-                await self.started()
+                await self.wait_started()
             await self.end(number)
             await trio.sleep(pause_s)
             await self.start()
 
     async def reload(self) -> None:
         """SIGHUP, once it is started: before that it would end by it, as any program does."""
-        async with self._changing:
-            await self.started()
+        async with self._restart_lock:
+            await self.wait_started()
             if self.process is not None:
                 self.process.send_signal(signal.SIGHUP)
 
-    async def started(self) -> None:
+    async def wait_started(self) -> None:
         """Returns when the present process has said so, or is gone."""
-        while self.process is not None and b'"event": "started"' not in self._said():  # noqa: ASYNC110  # its log is another's file
-            await trio.sleep(LOOK_S)
+        while self.process is not None and b'"event": "started"' not in self._logged():  # noqa: ASYNC110  # another process's file
+            await trio.sleep(POLL_S)
 
-    def _said(self) -> bytes:
+    def _logged(self) -> bytes:
         """What the present process has logged."""
         with (self.folder / "agent.log").open("rb") as log:
-            log.seek(self._log_begins)
+            log.seek(self._log_start)
             return log.read()
 
     async def watch(self) -> None:
         """Note memory, unexpected ends and what it writes into its file, until cancelled."""
         while True:
-            self.look()
-            if not self._changing.locked():
-                await self._mend()
-            await trio.sleep(LOOK_S)
+            self.sample()
+            if not self._restart_lock.locked():
+                await self._restart_if_ended()
+            await trio.sleep(POLL_S)
 
-    async def _mend(self) -> None:
+    async def _restart_if_ended(self) -> None:
         """Start it again if it ended by itself, which is wrong."""
-        async with self._changing:
+        async with self._restart_lock:
             if self.process is not None and (code := self.process.poll()) is not None:
-                self.wrong_ends.append(code)
+                self.unexpected_exits.append(code)
                 await self.start()
 
-    def look(self) -> None:
+    def sample(self) -> None:
         """One look at memory and file."""
         if self.process is not None:
             self.peak_kb = max(self.peak_kb, _peak_kb(self.process.pid))
@@ -144,20 +148,20 @@ class Agent:
         if not path.exists():
             return
         with path.open("rb") as file:
-            file.seek(self._read)
+            file.seek(self._bytes_read)
             content = file.read()
         whole = content[: content.rfind(b"\n") + 1]
-        self._read += len(whole)
+        self._bytes_read += len(whole)
         for line in whole.splitlines():
-            self._note(line)
+            self._record_line(line)
 
-    def _note(self, line: bytes) -> None:
+    def _record_line(self, line: bytes) -> None:
         try:
             found: dict[str, Any] = json.loads(line)
         except ValueError:
             return  # cut short by a kill; what is whole is on a line of its own
         if found["event"]["type"] in TERMINAL:
-            arrival = Arrival(found["id"], happening_of(found["event"]), now())
+            arrival = Arrival(found["id"], run_end_of(found["event"]), now())
             self.ledger.arrivals["file_log.audit"].append(arrival)
 
     @property
@@ -174,7 +178,7 @@ def write_config(folder: Path, *, url: str, store: str, hooks: Mapping[str, str]
     (folder / "config.toml").write_text(text, encoding="utf-8")
 
 
-def surroundings(folder: Path, extra: Mapping[str, str]) -> Mapping[str, str]:
+def process_environment(folder: Path, extra: Mapping[str, str]) -> Mapping[str, str]:
     """The environment of an agent's process."""
     return {**environment(folder), "PYTHONFAULTHANDLER": "1", **extra}
 

@@ -14,7 +14,7 @@ from typing import Final
 _SOURCE: Final = Path(__file__).with_name("shifted_clock.c")
 
 
-class NoSuchClock(Exception):
+class ClockUnavailable(Exception):
     """It cannot be made here; the text says why."""
 
 
@@ -30,12 +30,12 @@ class ShiftedClock:
         library = folder / "shifted_clock.so"
         self.environ: Mapping[str, str] = {"LD_PRELOAD": str(library), "CLOCK_SHIFT": str(self._shift)}
         if not sys.platform.startswith("linux"):
-            raise NoSuchClock("the clock can be set on Linux only")
+            raise ClockUnavailable("the clock can be set on Linux only")
         try:
             command = ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(_SOURCE)]
             subprocess.run(command, check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            raise NoSuchClock(f"no C compiler to set the clock with: {error}") from error
+            raise ClockUnavailable(f"no C compiler to set the clock with: {error}") from error
 
     def set(self, seconds: float) -> None:
         """Let the clock be so many seconds ahead of the right time, or behind it where negative."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from benchmarks.figures import Say
+from benchmarks.figures import LogProgress
 
 MEGABYTES: Final = 512
 _PIECE: Final = bytes(64 * 1024)
@@ -39,14 +39,14 @@ class Disk:
 
 
 @contextmanager
-def small_disk(path: Path, say: Say) -> Iterator[Disk]:
+def small_disk(path: Path, log_progress: LogProgress) -> Iterator[Disk]:
     """Mounted until the block ends."""
     path.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", str(path)]
     try:
         subprocess.run(mount, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
-        say("no disk can be mounted here (that needs root), so none will be full")
+        log_progress("no disk can be mounted here (that needs root), so none will be full")
         yield Disk(path, can_fill=False)
         return
     try:

@@ -16,13 +16,13 @@ TERMINAL: Final = (
 )
 """The events that the agents are told to tell of: the ends, which REST can tell of too."""
 
-Happening = tuple[str, str]
+RunEnd = tuple[str, str]
 """The id of what ended, and the type of the event that says so."""
 
 _IDS: Final = ("taskId", "executionId", "sandboxId", "containerId")
 
 
-def happening_of(event: Mapping[str, Any]) -> Happening:
+def run_end_of(event: Mapping[str, Any]) -> RunEnd:
     """What an event on the wire is about."""
     return next(str(event[name]) for name in _IDS if event.get(name)), str(event["type"])
 
@@ -32,21 +32,24 @@ class Arrival:
     """A notification that a receiver accepted."""
 
     notification: str
-    happening: Happening
+    run_end: RunEnd
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What one destination got. ``repeats`` came with an id that was there before; ``told_twice`` are happenings
-    that came under two ids. ``kept`` did not arrive but stand in the store with a reason or a time."""
+    """The deliveries of one destination.
+
+    ``repeats`` arrived with an id that had arrived before. ``notified_twice`` are run ends that arrived under two
+    ids. ``in_store`` counts those that did not arrive but stand in the store with a reason or a retry time.
+    """
 
     destination: str
     deliveries: int
-    lost: tuple[Happening, ...]
-    kept: int
+    lost: tuple[RunEnd, ...]
+    in_store: int
     repeats: int
-    told_twice: tuple[Happening, ...]
+    notified_twice: tuple[RunEnd, ...]
     worst_recovery_s: float
 
 
@@ -54,47 +57,47 @@ class Account:
 class Ledger:
     """Written while the run lasts."""
 
-    due: dict[Happening, float] = field(default_factory=dict)
+    due: dict[RunEnd, float] = field(default_factory=dict)
     arrivals: defaultdict[str, list[Arrival]] = field(default_factory=lambda: defaultdict(list))
     trouble_ends: list[float] = field(default_factory=list)
 
-    def missing(self, destination: str) -> set[Happening]:
+    def missing(self, destination: str) -> set[RunEnd]:
         """What is due and has not arrived there."""
-        return self.due.keys() - {arrival.happening for arrival in self.arrivals[destination]}
+        return self.due.keys() - {arrival.run_end for arrival in self.arrivals[destination]}
 
-    def account(self, destination: str, kept: Iterable[Happening] = ()) -> Account:
+    def account(self, destination: str, in_store: Iterable[RunEnd] = ()) -> Account:
         """The destination's account at this moment."""
         arrivals = self.arrivals[destination]
         missing = self.missing(destination)
-        kept_back = missing & set(kept)
+        stored = missing & set(in_store)
         ids = Counter(arrival.notification for arrival in arrivals)
-        by_happening: defaultdict[Happening, set[str]] = defaultdict(set)
+        by_run_end: defaultdict[RunEnd, set[str]] = defaultdict(set)
         for arrival in arrivals:
-            by_happening[arrival.happening].add(arrival.notification)
-        twice = (one for one, notifications in by_happening.items() if len(notifications) > 1)
+            by_run_end[arrival.run_end].add(arrival.notification)
+        twice = (run_end for run_end, notifications in by_run_end.items() if len(notifications) > 1)
         return Account(
             destination=destination,
             deliveries=len(ids),
-            lost=tuple(sorted(missing - kept_back)),
-            kept=len(kept_back),
+            lost=tuple(sorted(missing - stored)),
+            in_store=len(stored),
             repeats=ids.total() - len(ids),
-            told_twice=tuple(sorted(twice)),
+            notified_twice=tuple(sorted(twice)),
             worst_recovery_s=worst_recovery(self.due, arrivals, self.trouble_ends),
         )
 
 
-def worst_recovery(due: Mapping[Happening, float], arrivals: Sequence[Arrival], ends: Sequence[float]) -> float:
+def worst_recovery(due: Mapping[RunEnd, float], arrivals: Sequence[Arrival], ends: Sequence[float]) -> float:
     """The longest that a delivery was overdue once the last trouble that could hold it back was over.
 
     A trouble can hold back what happened before its end and arrived after it. 0 when nothing was held back.
     """
     ordered = sorted(ends)
-    first: dict[Happening, float] = {}
+    first: dict[RunEnd, float] = {}
     for arrival in arrivals:
-        first.setdefault(arrival.happening, arrival.at)
+        first.setdefault(arrival.run_end, arrival.at)
     worst = 0.0
-    for happening, at in first.items():
+    for run_end, at in first.items():
         before = bisect_right(ordered, at)
-        if happening in due and before and ordered[before - 1] > due[happening]:
+        if run_end in due and before and ordered[before - 1] > due[run_end]:
             worst = max(worst, at - ordered[before - 1])
     return worst

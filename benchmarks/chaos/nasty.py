@@ -14,7 +14,7 @@ from support.nasty import receivers_http, texts, times  # found by the line abov
 from support.nasty.wire import WireAnswer
 from support.wire_player import play
 
-__all__ = ["LARGE_SHARE", "NASTY_SHARE", "Draw", "WireAnswer", "play"]
+__all__ = ["LARGE_SHARE", "NASTY_SHARE", "RandomInputs", "WireAnswer", "play"]
 
 NASTY_SHARE: Final = 0.3
 """Of the errors and outputs of tasks that end badly."""
@@ -41,7 +41,7 @@ TIMES: Final = tuple(
 ACCEPTED: Final = tuple(receivers_http.ACCEPTED.values())
 """Answers after which a message is delivered: what is read of them is their status."""
 
-_TRIED_AGAIN: Final = (
+_RETRIED: Final = (
     *receivers_http.CAREFREE,
     "closed at once",
     "reset at once",
@@ -53,12 +53,12 @@ _TRIED_AGAIN: Final = (
     "smtp",
     "status of a shoutcast",
 )
-REFUSED: Final = tuple(receivers_http.ANSWERS[name] for name in _TRIED_AGAIN)
+REFUSED: Final = tuple(receivers_http.ANSWERS[name] for name in _RETRIED)
 """Answers after which a message waits. What parks or disables a destination, or is about one message alone, would
 leave nothing to settle the account with."""
 
 
-class Draw:
+class RandomInputs:
     """One source of chance for one user of it, so that none disturbs another's."""
 
     def __init__(self, seed: int, purpose: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import trio
 
-from benchmarks.chaos.nasty import Draw, play
+from benchmarks.chaos.nasty import RandomInputs, play
 from benchmarks.machine import now
 
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
@@ -21,31 +21,31 @@ _ANSWERS: Final = {
 _ACCEPTED: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
-class Mood(StrEnum):
+class ReceiverMode(StrEnum):
     """What a receiver does with a request."""
 
-    WELL = "well"
+    HEALTHY = "well"
     UNAVAILABLE = "unavailable"
     BUSY = "busy"
-    DEAF = "deaf"
+    SILENT = "deaf"
     HANG_UP = "hang-up"
     NASTY = "nasty"
 
 
-Take = Callable[[str, dict[str, Any], float], None]
+OnDelivery = Callable[[str, dict[str, Any], float], None]
 """Gets the ``webhook-id``, the event and the moment of each delivery that is accepted."""
 
 
 class Receiver:
     """Accepts what comes while it is well; in every other mood it takes nothing, and so owes nothing.
 
-    With ``draw`` its answers are drawn: every form of yes while it is well, and of no while it is nasty.
+    With ``random_inputs`` its answers are drawn: every form of yes while it is well, and of no while it is nasty.
     """
 
-    def __init__(self, take: Take, draw: Draw | None = None) -> None:
-        self.mood = Mood.WELL
-        self._take = take
-        self._draw = draw
+    def __init__(self, on_delivery: OnDelivery, random_inputs: RandomInputs | None = None) -> None:
+        self.mode = ReceiverMode.HEALTHY
+        self._on_delivery = on_delivery
+        self._random_inputs = random_inputs
 
     async def listen(self, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; the address to post to is the task's status."""
@@ -66,24 +66,24 @@ class Receiver:
 
     async def _answer(self, stream: trio.SocketStream, identity: str, body: bytes) -> bool:
         """Whether the connection goes on."""
-        match self.mood:
-            case Mood.DEAF:
+        match self.mode:
+            case ReceiverMode.SILENT:
                 while await stream.receive_some(65536):
                     pass
                 return False
-            case Mood.HANG_UP:
+            case ReceiverMode.HANG_UP:
                 stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 return False
-            case Mood.WELL:
+            case ReceiverMode.HEALTHY:
                 # Taken before it is answered: whoever does not hear the answer sends it again, as it must.
-                self._take(identity, json.loads(body)["data"]["event"], now())
-                if self._draw is not None:
-                    return await play(self._draw.accepted(), stream)
+                self._on_delivery(identity, json.loads(body)["data"]["event"], now())
+                if self._random_inputs is not None:
+                    return await play(self._random_inputs.accepted(), stream)
                 await stream.send_all(_ACCEPTED)
-            case Mood.NASTY if self._draw is not None:
-                return await play(self._draw.refused(), stream)
-            case mood:
-                await stream.send_all(_ANSWERS[mood])
+            case ReceiverMode.NASTY if self._random_inputs is not None:
+                return await play(self._random_inputs.refused(), stream)
+            case mode:
+                await stream.send_all(_ANSWERS[mode])
         return True
 
 

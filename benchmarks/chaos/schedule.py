@@ -34,7 +34,7 @@ class Kind(StrEnum):
     """The moody receiver answers 503."""
     BUSY = "busy"
     """The moody receiver answers 429 and asks for a pause."""
-    DEAF = "deaf"
+    SILENT = "deaf"
     """The moody receiver answers nothing."""
     HANG_UP = "hang-up"
     """The moody receiver hangs up before it takes anything."""
@@ -50,9 +50,9 @@ class Kind(StrEnum):
 class Pace:
     """Seconds between the end of one and the next, on average, and how long one lasts at least and most."""
 
-    every_s: float
-    shortest_s: float = 0.0
-    longest_s: float = 0.0
+    pause_s: float
+    min_s: float = 0.0
+    max_s: float = 0.0
 
 
 PACES: Final[Mapping[Kind, Pace]] = {
@@ -68,7 +68,7 @@ PACES: Final[Mapping[Kind, Pace]] = {
     Kind.LATE: Pace(3),
     Kind.UNAVAILABLE: Pace(60, 1, 4),
     Kind.BUSY: Pace(15, 0.5, 2),
-    Kind.DEAF: Pace(60, 1, 3),
+    Kind.SILENT: Pace(60, 1, 3),
     Kind.HANG_UP: Pace(60, 1, 3),
     Kind.NASTY: Pace(30, 1, 4),
     Kind.FULL_DISK: Pace(40, 1, 5),
@@ -78,12 +78,15 @@ PACES: Final[Mapping[Kind, Pace]] = {
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """``at_s`` after the beginning, for ``lasts_s``; ``dice`` in 0 to 1 decides whom it hits and how."""
+    """Starts ``at_s`` after the run does and lasts ``duration_s``.
+
+    ``random_value``, from 0 to 1, decides on the target and the variant.
+    """
 
     at_s: float
     kind: Kind
-    lasts_s: float
-    dice: float
+    duration_s: float
+    random_value: float
 
 
 def schedule(
@@ -93,19 +96,21 @@ def schedule(
 
     ``kills`` is how many kills there are; None leaves it to their pace. A kind's troubles depend on no other's.
     """
-    found = [trouble for kind in kinds if kind is not Kind.KILL for trouble in _of(kind, seed, seconds)]
+    troubles = [
+        trouble for kind in kinds if kind is not Kind.KILL for trouble in _troubles_of(kind, seed, seconds)
+    ]
     if Kind.KILL in kinds:
-        found += _of(Kind.KILL, seed, seconds) if kills is None else _kills(seed, seconds, kills)
-    return sorted(found, key=lambda trouble: (trouble.at_s, trouble.kind))
+        troubles += _troubles_of(Kind.KILL, seed, seconds) if kills is None else _kills(seed, seconds, kills)
+    return sorted(troubles, key=lambda trouble: (trouble.at_s, trouble.kind))
 
 
-def _of(kind: Kind, seed: int, seconds: float) -> Iterator[Trouble]:
+def _troubles_of(kind: Kind, seed: int, seconds: float) -> Iterator[Trouble]:
     chance, pace = Random(f"{seed}/{kind}"), PACES[kind]
-    at = chance.uniform(0, min(pace.every_s, seconds))
+    at = chance.uniform(0, min(pace.pause_s, seconds))
     while at < seconds:
-        lasts = min(chance.uniform(pace.shortest_s, pace.longest_s), seconds - at)
-        yield Trouble(at, kind, lasts, chance.random())
-        at += lasts + chance.uniform(0.2, 1.8) * pace.every_s
+        duration = min(chance.uniform(pace.min_s, pace.max_s), seconds - at)
+        yield Trouble(at, kind, duration, chance.random())
+        at += duration + chance.uniform(0.2, 1.8) * pace.pause_s
 
 
 def _kills(seed: int, seconds: float, count: int) -> Iterator[Trouble]:

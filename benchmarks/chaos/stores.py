@@ -12,17 +12,17 @@ from typing import Final
 
 from sqlalchemy import create_engine, make_url, text
 
-from benchmarks.chaos.ledger import Happening, happening_of
+from benchmarks.chaos.ledger import RunEnd, run_end_of
 
 EMBEDDED: Final = "embedded"
 
-_KEPT: Final = text(
+_UNDELIVERED: Final = text(
     "SELECT d.destination, e.wire FROM deliveries d JOIN notifications n ON n.id = d.notification_id"
     " JOIN events e ON e.key = n.event_key WHERE d.state <> 'delivered' AND e.family <> 'agent'"
 )
 
 
-def kept_in(url: str) -> Mapping[str, list[Happening]]:
+def undelivered_in(url: str) -> Mapping[str, list[RunEnd]]:
     """What has not arrived but stands in the store, by destination: queued, folded, or dead with its reason.
 
     Raises AssertionError when a SQLite store is damaged. No agent may have it open.
@@ -31,16 +31,16 @@ def kept_in(url: str) -> Mapping[str, list[Happening]]:
     if address.get_backend_name() == "postgresql":
         address = address.set(drivername="postgresql+psycopg")
     engine = create_engine(address)
-    found: defaultdict[str, list[Happening]] = defaultdict(list)
+    undelivered: defaultdict[str, list[RunEnd]] = defaultdict(list)
     try:
         with engine.connect() as connection:
             if address.get_backend_name() == "sqlite":
                 assert connection.execute(text("PRAGMA quick_check")).scalar_one() == "ok", "the store is damaged"
-            for destination, wire in connection.execute(_KEPT):
-                found[destination].append(happening_of(json.loads(wire)))
+            for destination, wire in connection.execute(_UNDELIVERED):
+                undelivered[destination].append(run_end_of(json.loads(wire)))
     finally:
         engine.dispose()
-    return found
+    return undelivered
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from benchmarks.chaos.agents import Agent
 from benchmarks.chaos.clock import ShiftedClock
 from benchmarks.chaos.disk import Disk
 from benchmarks.chaos.ledger import TERMINAL, Ledger
-from benchmarks.chaos.nasty import Draw
-from benchmarks.chaos.receivers import Mood, Receiver
+from benchmarks.chaos.nasty import RandomInputs
+from benchmarks.chaos.receivers import Receiver, ReceiverMode
 from benchmarks.chaos.schedule import Kind, Trouble
 from benchmarks.machine import now
 
@@ -25,7 +25,7 @@ TOKEN_REFUSED: Final = 4401
 
 
 @dataclass(slots=True)
-class Stage:
+class Targets:
     """All that troubles can happen to. ``clock`` None: it cannot be set here."""
 
     simulator: Simulator
@@ -35,112 +35,112 @@ class Stage:
     disk: Disk
     clock: ShiftedClock | None
     ledger: Ledger
-    draw: Draw
-    made: Counter[Kind] = field(default_factory=Counter)
+    random_inputs: RandomInputs
+    trouble_counts: Counter[Kind] = field(default_factory=Counter)
 
     def agent(self, trouble: Trouble) -> Agent:
         """Whom it hits."""
-        return self.agents[int(trouble.dice * len(self.agents))]
+        return self.agents[int(trouble.random_value * len(self.agents))]
 
     def project(self, trouble: Trouble) -> str:
         """Which it hits."""
-        return self.projects[int(trouble.dice * len(self.projects))]
+        return self.projects[int(trouble.random_value * len(self.projects))]
 
 
-async def make_all(stage: Stage, troubles: Iterable[Trouble]) -> None:
+async def run_all(targets: Targets, troubles: Iterable[Trouble]) -> None:
     """Each at its time; returns when the last is over."""
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
         for trouble in troubles:
             await trio.sleep_until(began + trouble.at_s)
-            nursery.start_soon(_make, stage, trouble)
+            nursery.start_soon(_run_trouble, targets, trouble)
 
 
-async def _make(stage: Stage, trouble: Trouble) -> None:
-    await _MAKERS[trouble.kind](stage, trouble)
-    stage.made[trouble.kind] += 1
-    stage.ledger.trouble_ends.append(now())
+async def _run_trouble(targets: Targets, trouble: Trouble) -> None:
+    await _RUNNERS[trouble.kind](targets, trouble)
+    targets.trouble_counts[trouble.kind] += 1
+    targets.ledger.trouble_ends.append(now())
 
 
-async def _kill(stage: Stage, trouble: Trouble) -> None:
-    await stage.agent(trouble).restart(signal.SIGKILL, trouble.dice)
+async def _kill(targets: Targets, trouble: Trouble) -> None:
+    await targets.agent(trouble).restart(signal.SIGKILL, trouble.random_value)
 
 
-async def _terminate(stage: Stage, trouble: Trouble) -> None:
-    await stage.agent(trouble).restart(signal.SIGTERM, trouble.dice)
+async def _terminate(targets: Targets, trouble: Trouble) -> None:
+    await targets.agent(trouble).restart(signal.SIGTERM, trouble.random_value)
 
 
-async def _reload(stage: Stage, trouble: Trouble) -> None:
-    await stage.agent(trouble).reload()
+async def _reload(targets: Targets, trouble: Trouble) -> None:
+    await targets.agent(trouble).reload()
 
 
-async def _cut(stage: Stage, trouble: Trouble) -> None:
-    stage.simulator.drop(stage.project(trouble), reset=int(trouble.dice * 1000) % 2 == 0)
+async def _cut(targets: Targets, trouble: Trouble) -> None:
+    targets.simulator.drop(targets.project(trouble), reset=int(trouble.random_value * 1000) % 2 == 0)
 
 
-async def _stall(stage: Stage, trouble: Trouble) -> None:
-    project = stage.project(trouble)
-    stage.simulator.stall(project)
-    await trio.sleep(trouble.lasts_s)
-    stage.simulator.resume(project)
+async def _stall(targets: Targets, trouble: Trouble) -> None:
+    project = targets.project(trouble)
+    targets.simulator.stall(project)
+    await trio.sleep(trouble.duration_s)
+    targets.simulator.resume(project)
 
 
-async def _restart(stage: Stage, trouble: Trouble) -> None:
-    await stage.simulator.restart(trouble.lasts_s)
+async def _restart(targets: Targets, trouble: Trouble) -> None:
+    await targets.simulator.restart(trouble.duration_s)
 
 
-async def _expire(stage: Stage, trouble: Trouble) -> None:
-    stage.simulator.expire_tokens(refresh_tokens=trouble.dice < 0.5, close_code=TOKEN_REFUSED)
+async def _expire(targets: Targets, trouble: Trouble) -> None:
+    targets.simulator.expire_tokens(refresh_tokens=trouble.random_value < 0.5, close_code=TOKEN_REFUSED)
 
 
-async def _fail_rest(stage: Stage, trouble: Trouble) -> None:
-    stage.simulator.fail_requests(1000)
-    await trio.sleep(trouble.lasts_s)
-    stage.simulator.fail_requests(0)
+async def _fail_rest(targets: Targets, trouble: Trouble) -> None:
+    targets.simulator.fail_requests(1000)
+    await trio.sleep(trouble.duration_s)
+    targets.simulator.fail_requests(0)
 
 
-async def _repeat(stage: Stage, trouble: Trouble) -> None:
-    stage.simulator.duplicate(1 + int(trouble.dice * 20))
+async def _repeat(targets: Targets, trouble: Trouble) -> None:
+    targets.simulator.duplicate(1 + int(trouble.random_value * 20))
 
 
-async def _late(stage: Stage, trouble: Trouble) -> None:
-    ended = [frame for frame in stage.simulator.world.history if frame["type"] in TERMINAL]
+async def _late(targets: Targets, trouble: Trouble) -> None:
+    ended = [frame for frame in targets.simulator.world.history if frame["type"] in TERMINAL]
     if ended:
-        chosen = ended[int(trouble.dice * len(ended))]
-        moment = stage.draw.time(_a_second_later(chosen["timestamp"]))
-        stage.simulator.send(chosen["projectId"], json.dumps({**chosen, "timestamp": moment}))
+        chosen = ended[int(trouble.random_value * len(ended))]
+        moment = targets.random_inputs.time(_a_second_later(chosen["timestamp"]))
+        targets.simulator.send(chosen["projectId"], json.dumps({**chosen, "timestamp": moment}))
 
 
 def _a_second_later(timestamp: str) -> str:
     return (datetime.fromisoformat(timestamp) + timedelta(seconds=1)).isoformat()
 
 
-def _in_mood(mood: Mood) -> Callable[[Stage, Trouble], Awaitable[None]]:
-    async def make(stage: Stage, trouble: Trouble) -> None:
-        stage.moody.mood = mood
-        await trio.sleep(trouble.lasts_s)
+def _with_mode(mode: ReceiverMode) -> Callable[[Targets, Trouble], Awaitable[None]]:
+    async def make(targets: Targets, trouble: Trouble) -> None:
+        targets.moody.mode = mode
+        await trio.sleep(trouble.duration_s)
         # The latest mood counts where two overlap.
-        if stage.moody.mood is mood:
-            stage.moody.mood = Mood.WELL
+        if targets.moody.mode is mode:
+            targets.moody.mode = ReceiverMode.HEALTHY
 
     return make
 
 
-async def _fill_disk(stage: Stage, trouble: Trouble) -> None:
-    if stage.disk.can_fill:
-        stage.disk.fill()
-        await trio.sleep(trouble.lasts_s)
-        stage.disk.empty()
+async def _fill_disk(targets: Targets, trouble: Trouble) -> None:
+    if targets.disk.can_fill:
+        targets.disk.fill()
+        await trio.sleep(trouble.duration_s)
+        targets.disk.empty()
 
 
-async def _set_clock(stage: Stage, trouble: Trouble) -> None:
-    if stage.clock is not None:
-        stage.clock.set(HOUR_S if trouble.dice < 0.5 else -HOUR_S)
-        await trio.sleep(trouble.lasts_s)
-        stage.clock.set(0)
+async def _set_clock(targets: Targets, trouble: Trouble) -> None:
+    if targets.clock is not None:
+        targets.clock.set(HOUR_S if trouble.random_value < 0.5 else -HOUR_S)
+        await trio.sleep(trouble.duration_s)
+        targets.clock.set(0)
 
 
-_MAKERS: Final[Mapping[Kind, Callable[[Stage, Trouble], Awaitable[None]]]] = {
+_RUNNERS: Final[Mapping[Kind, Callable[[Targets, Trouble], Awaitable[None]]]] = {
     Kind.KILL: _kill,
     Kind.TERMINATE: _terminate,
     Kind.RELOAD: _reload,
@@ -151,11 +151,11 @@ _MAKERS: Final[Mapping[Kind, Callable[[Stage, Trouble], Awaitable[None]]]] = {
     Kind.REST: _fail_rest,
     Kind.REPEAT: _repeat,
     Kind.LATE: _late,
-    Kind.UNAVAILABLE: _in_mood(Mood.UNAVAILABLE),
-    Kind.BUSY: _in_mood(Mood.BUSY),
-    Kind.DEAF: _in_mood(Mood.DEAF),
-    Kind.HANG_UP: _in_mood(Mood.HANG_UP),
-    Kind.NASTY: _in_mood(Mood.NASTY),
+    Kind.UNAVAILABLE: _with_mode(ReceiverMode.UNAVAILABLE),
+    Kind.BUSY: _with_mode(ReceiverMode.BUSY),
+    Kind.SILENT: _with_mode(ReceiverMode.SILENT),
+    Kind.HANG_UP: _with_mode(ReceiverMode.HANG_UP),
+    Kind.NASTY: _with_mode(ReceiverMode.NASTY),
     Kind.FULL_DISK: _fill_disk,
     Kind.CLOCK: _set_clock,
 }

@@ -10,7 +10,7 @@ from aintandem_notify.simulator.world.plans import PlannedOutcome, TaskPlan
 from aintandem_notify.simulator.world.tasks import TaskRecord
 from aintandem_notify.simulator.world.workflows import ExecutionRecord
 from benchmarks.chaos.ledger import Ledger
-from benchmarks.chaos.nasty import Draw
+from benchmarks.chaos.nasty import RandomInputs
 from benchmarks.machine import now
 
 SPEED: Final = 20.0
@@ -22,7 +22,7 @@ SANDBOX_SHARE: Final = 0.02
 """Of all that is begun; the rest are tasks with steps and output. Short tasks only start and end."""
 
 
-LONGEST_TITLE: Final = 200
+MAX_TITLE: Final = 200
 """Characters of a task's title; a nasty one is cut to them, so that it is not counted among the errors."""
 
 
@@ -34,13 +34,13 @@ class World:
         self._projects = projects
         self._ledger = ledger
         self._chance = Random(f"{seed}/world")
-        self._draw = Draw(seed, "texts")
+        self._random_inputs = RandomInputs(seed, "texts")
         self.stopped = False
         """Set to begin nothing more."""
         for project in projects:
             simulator.tasks.set_limit(project, 1000)
 
-    async def one_each(self) -> None:
+    async def run_one_each(self) -> None:
         """One short task in each project, to its end."""
         async with trio.open_nursery() as nursery:
             for project in self._projects:
@@ -94,12 +94,12 @@ class World:
     def _short(self) -> TaskPlan:
         chance = self._chance
         return TaskPlan(
-            title=self._draw.text("nightly-check")[:LONGEST_TITLE],
+            title=self._random_inputs.text("nightly-check")[:MAX_TITLE],
             wait=chance.uniform(0, 10),
             steps=(),
             total_steps=1,
             outcome=chance.choice((PlannedOutcome.COMPLETED, PlannedOutcome.FAILED)),
             result="in order",
-            error=self._draw.text("a check did not hold"),
+            error=self._random_inputs.text("a check did not hold"),
             artifact=None,
         )

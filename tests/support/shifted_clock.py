@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks.chaos.clock import NoSuchClock, ShiftedClock
+from benchmarks.chaos.clock import ClockUnavailable, ShiftedClock
 
 from support.services import require_or_skip
 
@@ -11,5 +11,5 @@ def shifted_clock(folder: Path) -> ShiftedClock:
     """One that keeps what it needs in ``folder``."""
     try:
         return ShiftedClock(folder)
-    except NoSuchClock as error:
+    except ClockUnavailable as error:
         require_or_skip(str(error))

@@ -1,46 +1,46 @@
 """How a chaos run is judged."""
 
 import pytest
-from benchmarks.chaos.ledger import Arrival, Happening, Ledger, happening_of, worst_recovery
-from benchmarks.chaos.run import Outcome
+from benchmarks.chaos.ledger import Arrival, Ledger, RunEnd, run_end_of, worst_recovery
+from benchmarks.chaos.run import ChaosResult
 
-A: Happening = ("t1", "task_failed")
-B: Happening = ("t2", "task_failed")
-
-
-def ledger(*arrivals: Arrival) -> Ledger:
-    found = Ledger(due={A: 1.0, B: 2.0})
-    found.arrivals["webhook.steady"].extend(arrivals)
-    return found
+A: RunEnd = ("t1", "task_failed")
+B: RunEnd = ("t2", "task_failed")
 
 
-def outcome(found: Ledger, kept: tuple[Happening, ...] = (), kills: int = 0) -> Outcome:
-    account = found.account("webhook.steady", kept)
-    return Outcome(10, 2, kills, 1, 1, {}, (account,), (), 0, settled=True)
+def ledger_of(*arrivals: Arrival) -> Ledger:
+    ledger = Ledger(due={A: 1.0, B: 2.0})
+    ledger.arrivals["webhook.steady"].extend(arrivals)
+    return ledger
+
+
+def result(ledger: Ledger, in_store: tuple[RunEnd, ...] = (), kills: int = 0) -> ChaosResult:
+    account = ledger.account("webhook.steady", in_store)
+    return ChaosResult(10, 2, kills, 1, 1, {}, (account,), (), 0, settled=True)
 
 
 def test_all_that_arrived_once_keeps_the_promise() -> None:
-    found = outcome(ledger(Arrival("n1", A, 1.5), Arrival("n2", B, 2.5)))
-    assert found.broken == []
-    assert found.accounts[0].deliveries == 2
+    judged = result(ledger_of(Arrival("n1", A, 1.5), Arrival("n2", B, 2.5)))
+    assert judged.violations == []
+    assert judged.accounts[0].deliveries == 2
 
 
 def test_what_did_not_arrive_is_lost_unless_the_store_has_it() -> None:
-    short = ledger(Arrival("n1", A, 1.5))
-    assert "lost 1" in outcome(short).broken[0]
-    assert outcome(short, kept=(B,)).broken == []
-    assert outcome(short, kept=(B,)).accounts[0].kept == 1
+    short = ledger_of(Arrival("n1", A, 1.5))
+    assert "lost 1" in result(short).violations[0]
+    assert result(short, in_store=(B,)).violations == []
+    assert result(short, in_store=(B,)).accounts[0].in_store == 1
 
 
 def test_a_repeat_needs_a_kill() -> None:
-    twice = ledger(Arrival("n1", A, 1.5), Arrival("n1", A, 1.6), Arrival("n2", B, 2.5))
-    assert "1 came twice, 0 may" in outcome(twice).broken[0]
-    assert outcome(twice, kills=1).broken == []
+    twice = ledger_of(Arrival("n1", A, 1.5), Arrival("n1", A, 1.6), Arrival("n2", B, 2.5))
+    assert "1 came twice, 0 may" in result(twice).violations[0]
+    assert result(twice, kills=1).violations == []
 
 
-def test_one_happening_under_two_ids_is_never_right() -> None:
-    told_twice = ledger(Arrival("n1", A, 1.5), Arrival("n9", A, 1.6), Arrival("n2", B, 2.5))
-    assert "told twice of 1" in outcome(told_twice, kills=9).broken[0]
+def test_one_run_end_under_two_ids_is_never_right() -> None:
+    notified_twice = ledger_of(Arrival("n1", A, 1.5), Arrival("n9", A, 1.6), Arrival("n2", B, 2.5))
+    assert "told twice of 1" in result(notified_twice, kills=9).violations[0]
 
 
 @pytest.mark.parametrize(
@@ -61,4 +61,4 @@ def test_recovery_counts_from_the_last_trouble_that_was_over(
 
 @pytest.mark.parametrize("field", ["taskId", "executionId", "sandboxId", "containerId"])
 def test_an_event_is_known_by_its_run_and_type(field: str) -> None:
-    assert happening_of({"type": "sandbox_error", field: "x1"}) == ("x1", "sandbox_error")
+    assert run_end_of({"type": "sandbox_error", field: "x1"}) == ("x1", "sandbox_error")

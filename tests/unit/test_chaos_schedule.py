@@ -18,12 +18,12 @@ def test_every_kind_has_a_pace_and_comes_even_in_a_short_run() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_troubles_are_in_order_within_the_time_and_none_overlaps_its_own_kind(seed: int) -> None:
-    found = schedule(seed, 300)
-    assert found == sorted(found, key=lambda trouble: trouble.at_s)
+    troubles = schedule(seed, 300)
+    assert troubles == sorted(troubles, key=lambda trouble: trouble.at_s)
     for kind in Kind:
-        own = [trouble for trouble in found if trouble.kind is kind]
-        assert all(trouble.at_s >= 0 and trouble.at_s + trouble.lasts_s <= 300 for trouble in own)
-        assert all(a.at_s + a.lasts_s <= b.at_s for a, b in pairwise(own))
+        own = [trouble for trouble in troubles if trouble.kind is kind]
+        assert all(trouble.at_s >= 0 and trouble.at_s + trouble.duration_s <= 300 for trouble in own)
+        assert all(a.at_s + a.duration_s <= b.at_s for a, b in pairwise(own))
 
 
 def test_kills_are_as_many_as_asked_for_and_spread_evenly() -> None:
