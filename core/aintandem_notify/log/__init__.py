@@ -1,4 +1,4 @@
-"""Logging for the whole process, and the one place that keeps secrets out of texts."""
+"""Logging for the whole process, and redaction: the one place that removes secrets from texts."""
 
 from aintandem_notify.log.error_texts import (
     MAX_ERROR_TEXT,

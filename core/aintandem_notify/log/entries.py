@@ -1,7 +1,7 @@
-"""What an entry of the log holds: JSON values without secrets, and never more of them than a line can show.
+"""Makes the values of a log entry safe: JSON values without secrets, of bounded size.
 
-What is logged comes from outside in part, and log lines are made on the event loop: a text of megabytes there
-would hold up everything else.
+Part of each entry comes from outside. Log lines are made on the event loop, so a text of megabytes would block
+everything else.
 """
 
 import math
@@ -20,29 +20,29 @@ from aintandem_notify.log.redaction import (
 )
 
 MAX_LOGGED_TEXT: Final = 16_384
-"""Characters of one text that are shown; ours. Longer than any sentence, and a traceback of a hundred calls."""
+"""Characters shown of one text; our limit. Holds any sentence and a traceback of a hundred calls."""
 MAX_ENTRY_CHARACTERS: Final = 8 * MAX_LOGGED_TEXT
-"""Characters of one entry, of which each fact has its share; ours."""
+"""Characters of one entry, shared equally by its facts; our limit."""
 MAX_FACTS: Final = 100
-"""Facts of one entry, beside those that every entry has; ours. We log a dozen at most."""
+"""Facts of one entry, beside the keys that every entry has; our limit. We log a dozen at most."""
 MAX_KEY_CHARACTERS: Final = 200
-"""Characters of a fact's name that are shown."""
+"""Characters shown of a fact's name."""
 _VALUE_COST: Final = 16
-"""Characters that a value counts for beside its text, so that there are not too many."""
+"""Characters that each value costs beside its text; this bounds the number of values."""
 _MAX_DEPTH: Final = 20
-"""Values inside one another that are looked into."""
+"""Levels of nested values that are kept as JSON; deeper ones become text."""
 _MAX_NUMBER_BITS: Final = 4096
-"""Bits of a number that is shown; Python refuses to write one of some thousand digits."""
+"""Bits of the largest number that is shown; Python refuses to print some thousand digits."""
 OMITTED: Final = "[… more]"
-"""Stands for what an entry has no room for."""
+"""Replaces the values that exceed the size of an entry."""
 
 Escape = Callable[[str], str]
 
 
 def safe_entry(entry: Mapping[str, Any], escape: Escape, own_keys: Container[str]) -> dict[str, Any]:
-    """The entry as JSON values whose texts and keys hold no secret, are bounded, and are as ``escape`` makes them.
+    """The entry as JSON values: texts and keys are redacted, bounded and passed through ``escape``.
 
-    Of keys that become equal so, each stays, as in ``redact_values``. The keys ``own_keys`` are left as they are.
+    Keys that become equal are numbered, as in ``redact_values``. The keys in ``own_keys`` stay as they are.
     """
     facts = [key for key in entry if key not in own_keys]
     left_out = frozenset(facts[MAX_FACTS:])
@@ -59,7 +59,7 @@ def safe_entry(entry: Mapping[str, Any], escape: Escape, own_keys: Container[str
 
 
 def safe_trace(trace: str) -> str:
-    """A traceback without secrets: its beginning and its end, where it is long."""
+    """The traceback without secrets; only its beginning and its end if it is long."""
     if len(trace) <= MAX_LOGGED_TEXT:
         return redact(trace)
     half = MAX_LOGGED_TEXT // 2
@@ -67,7 +67,7 @@ def safe_trace(trace: str) -> str:
 
 
 class _BoundedRedactor:
-    """Makes values safe until there is no room for more of them."""
+    """Makes values safe until their size limit is used up; the remaining ones are left out."""
 
     def __init__(self, escape: Escape, size: int) -> None:
         self._escape = escape
@@ -90,7 +90,7 @@ class _BoundedRedactor:
             case int() if value.bit_length() > _MAX_NUMBER_BITS:
                 return f"[a number of {value.bit_length():,} bits]"
             case float() if not math.isfinite(value):
-                return str(value)  # no JSON
+                return str(value)  # JSON has no infinity and no NaN
             case int() | float():
                 return redact_values(value)
             case BaseException():

@@ -1,8 +1,8 @@
-"""Texts out of code that is not ours: the exceptions of plugins above all, and those of libraries.
+"""Safe texts of foreign objects: the exceptions of plugins above all, and those of libraries.
 
-``str(error)`` runs code of the exception's author: it may raise, exit, give megabytes, halves of characters or
-what a terminal obeys. Whoever shows the text of an error, or keeps it, gets it here. An endless loop in there
-stays one.
+``str(error)`` runs code of the exception's author. It may raise, exit, or return megabytes, lone surrogates or
+terminal control sequences. Whoever shows or stores the text of an error takes it from here. An endless loop in
+``__str__`` is not stopped.
 """
 
 from typing import Final
@@ -12,21 +12,20 @@ from aintandem_notify.foundation.printable import strip
 from aintandem_notify.log.redaction import redact, redact_cut
 
 MAX_ERROR_TEXT: Final = 500
-"""Characters of a text that are kept."""
+"""Characters of an error's text that are kept."""
 UNREADABLE: Final = "(its text cannot be read)"
-"""Stands for a text that could not be had."""
+"""Replaces a text whose ``__str__`` raises."""
 
 _WINDOW: Final = 16_384
-"""Characters that are looked at; far more than are kept, for secrets are taken out before the text is cut."""
+"""Characters that are read. Far more than are kept, because secrets are removed before the text is cut."""
 _MARGIN: Final = 4_096
-"""Characters at the end of the window that may be the first half of a secret."""
+"""Characters dropped at the end of the window: they may be the first part of a secret."""
 
 
 def safe_text(value: object, limit: int = MAX_ERROR_TEXT) -> str:
-    """``str(value)`` as one line of at most ``limit`` characters, safe to show and to keep.
+    """``str(value)`` as one line of at most ``limit`` characters, safe to show and to store.
 
-    It has no secrets, halves of characters or control characters. Never raises; ``UNREADABLE`` where there is no
-    text.
+    Contains no secrets, lone surrogates or control characters. Never raises: gives ``UNREADABLE`` if ``str`` does.
     """
     whole = _str_of(value)
     text = redact_to_one_line(_without_surrogates(whole[:_WINDOW]))
@@ -36,33 +35,36 @@ def safe_text(value: object, limit: int = MAX_ERROR_TEXT) -> str:
 
 
 def redact_to_one_line(text: str, *, is_cut: bool = False) -> str:
-    """``text`` on one line without secrets: also those that line breaks part, or the end of what ``is_cut``."""
+    """``text`` on one line without secrets, also those split by line breaks.
+
+    ``is_cut``: more text followed, so the beginning of a secret at the end is removed too.
+    """
     return redact(" ".join(redact_cut(text, start=False, end=is_cut).split()))
 
 
 def error_name(error: BaseException) -> str:
-    """The name of the error's class, as ``safe_text`` gives it."""
+    """The name of the error's class, made safe by ``safe_text``."""
     return safe_text(_class_attribute(type(error), "__name__"), 100) or "?"
 
 
 def error_kind(error: BaseException) -> str:
-    """Module and name of the error's class, which tell whether two errors are of the same kind."""
+    """Module and qualified name of the error's class: equal for two errors of the same kind."""
     cls = type(error)
     module, name = _class_attribute(cls, "__module__"), _class_attribute(cls, "__qualname__")
     return f"{safe_text(module, 200)}.{safe_text(name, 200)}"
 
 
 def describe_error(error: BaseException) -> str:
-    """The error as one line, as ``safe_text`` gives it; one that is not ours says its type."""
+    """The error as one safe line; one that is not ours begins with its type."""
     text, name = safe_text(error), error_name(error)
-    # By the type itself: ``isinstance`` also believes what an object says of itself.
+    # By the type itself: ``isinstance`` would believe the object's own ``__class__``.
     if issubclass(type(error), AInTandemNotifyError):
         return text or name
     return f"{name}: {text}" if text else name
 
 
 def is_equal(left: object, right: object) -> bool:
-    """Whether the two say that they are equal; False where one of them cannot be asked."""
+    """True if ``left == right``; False also if the comparison raises."""
     try:
         return bool(left == right)
     except BaseException:  # noqa: BLE001  # the border to code that is not ours
@@ -71,14 +73,14 @@ def is_equal(left: object, right: object) -> bool:
 
 def _str_of(value: object) -> str:
     try:
-        # Of a subclass of str, which may have methods of its own, only the characters are taken.
+        # A subclass of str may override methods; only its characters are taken.
         return str.__str__(str(value))
     except BaseException:  # noqa: BLE001  # the border to code that is not ours
         return UNREADABLE
 
 
 def _class_attribute(cls: type, name: str) -> object:
-    """What stands in the class itself; a metaclass may say something else, or raise."""
+    """The attribute of the class itself, past a metaclass that may lie or raise; ``"?"`` if that fails."""
     try:
         return type.__getattribute__(cls, name)
     except BaseException:  # noqa: BLE001  # the border to code that is not ours

@@ -1,4 +1,7 @@
-"""The configured secrets that texts are searched for, and where in a text they are."""
+"""Finds the registered secrets in a text, in every spelling that ``secret_encodings`` knows.
+
+``redaction`` keeps one ``KnownSecrets`` and rebuilds it when a secret is registered.
+"""
 
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
@@ -11,20 +14,20 @@ from aintandem_notify.log.secret_patterns import Span
 from aintandem_notify.log.text_views import TextView, flat_views, flattened, scan_text
 
 MIN_PART_CHARACTERS: Final = MIN_SECRET_CHARACTERS
-"""Characters of a part of a secret, at an end where a text was cut, that are recognised."""
+"""Characters of the shortest part of a secret that is recognised where a text was cut."""
 
 _CUT_WINDOW: Final = 256
-"""Characters at an end among which there are some to be seen."""
+"""Characters examined at a cut; among them are enough visible ones."""
 _MAX_PARTS: Final = 200_000
 _LEVELS: Final = (0, 12, 16, 24, 32)
-"""Lengths of words by which spellings are told apart: hardly any text has a word of 16, but for ids."""
+"""Word lengths that separate the tiers. Hardly any text has a word of 16 characters, except ids."""
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]++=*+")
 _LOWERCASE: Final = {capital: capital + 32 for capital in range(ord("A"), ord("Z") + 1)}
 
 
 @dataclass(frozen=True, slots=True)
 class SpellingTier:
-    """Spellings that hold a word as long as ``word`` at least: no text has one that has no such word."""
+    """Spellings with a word of at least the length of ``word``. A text without such a word has none of them."""
 
     word: bytes
     exact: tuple[str, ...]
@@ -33,10 +36,11 @@ class SpellingTier:
 
 @dataclass(frozen=True, slots=True)
 class KnownSecrets:
-    """All spellings, the longest first, and in tiers, those with the shortest words first.
+    """All spellings, longest first; and in ``tiers``, shortest words first.
 
-    ``percent`` are those of the folded ones that hold a percent sign. ``parts`` has every part of any that is as
-    short as one can be, in small letters.
+    ``folded`` spellings are compared in small letters; ``percent`` are those of them with a percent sign.
+    ``core``: see ``Spellings``. ``in_json`` and ``folded_in_json`` are spellings that JSON escapes. ``parts`` has
+    every part of ``MIN_PART_CHARACTERS`` characters of any spelling, in small letters.
     """
 
     exact: tuple[str, ...]
@@ -50,12 +54,12 @@ class KnownSecrets:
 
     @classmethod
     def of(cls, secrets: Iterable[Spellings]) -> "KnownSecrets":
-        """What to look for, for all these."""
-        found = list(secrets)
-        core = frozenset[str]().union(*(one.core for one in found))
-        exact = core.union(*(one.exact for one in found))
-        folded = frozenset[str]().union(*(one.folded for one in found)) - exact
-        percent = frozenset(one for one in folded if "%" in one)
+        """Collects the spellings of all ``secrets``."""
+        spellings = list(secrets)
+        core = frozenset[str]().union(*(secret.core for secret in spellings))
+        exact = core.union(*(secret.exact for secret in spellings))
+        folded = frozenset[str]().union(*(secret.folded for secret in spellings)) - exact
+        percent = frozenset(spelling for spelling in folded if "%" in spelling)
         return cls(
             exact=_longest_first(exact),
             folded=_longest_first(folded - percent),
@@ -69,7 +73,7 @@ class KnownSecrets:
 
     def is_in(self, flat: str, folded: str, word_mask: bytes) -> bool:
         """True if a secret is in the text ``flat``, which is ``folded`` in small letters; see ``TextScan``."""
-        # Asked several times for each event: ``map`` looks without a step of Python for each spelling.
+        # Runs several times for each event: ``map`` takes no Python step for each spelling.
         for tier in self.tiers:
             if tier.word not in word_mask:
                 break
@@ -80,19 +84,19 @@ class KnownSecrets:
         return "%" in flat and any(map(folded.__contains__, self.percent))
 
     def is_in_json(self, flat: str, folded: str, word_mask: bytes) -> bool:
-        """The same for JSON without its escaped line breaks, and with ``BACKSLASH`` for those that are escaped."""
+        """As ``is_in``, for JSON without escaped line breaks and with ``BACKSLASH`` for escaped backslashes."""
         return self.is_in(flat, folded, word_mask) or (
             any(map(flat.__contains__, self.in_json)) or any(map(folded.__contains__, self.folded_in_json))
         )
 
     def may_be_cut(self, text: str, *, cut_start: bool, cut_end: bool) -> bool:
-        """Whether a part of a secret may stand at an end where the text was cut."""
+        """True if a part of a secret may stand at an end where the text was cut."""
         return (cut_start and self._is_part(flattened(text[:_CUT_WINDOW])[:MIN_PART_CHARACTERS])) or (
             cut_end and self._is_part(flattened(text[-_CUT_WINDOW:])[-MIN_PART_CHARACTERS:])
         )
 
     def may_be_parted(self, before: str, text: str) -> bool:
-        """Whether a secret may begin in what came ``before`` and end, or go on, in ``text``."""
+        """True if a secret may begin in the text ``before`` and end, or go on, in ``text``."""
         begin, end = flattened(text[:_CUT_WINDOW]), flattened(before[-_CUT_WINDOW:])
         return any(map(self._is_part, (begin[:MIN_PART_CHARACTERS], end[-MIN_PART_CHARACTERS:]))) or (
             len(begin) < MIN_PART_CHARACTERS and self._is_part((end + begin)[-MIN_PART_CHARACTERS:])
@@ -102,23 +106,24 @@ class KnownSecrets:
         return len(part) == MIN_PART_CHARACTERS and part.lower() in self.parts
 
     def spans(self, text: str, *, cut_start: bool = False, cut_end: bool = False) -> list[Span]:
-        """Where secrets are, in no order; at an end where the text was cut also a part of one."""
-        found: list[Span] = []
+        """The spans of secrets, unordered; at an end where the text was cut also those of parts of secrets."""
+        plain: list[Span] = []
         encoded: list[Span] = []
         for view in flat_views(text):
             lowered = _lowercase(view.text)
             for spelling in self.exact:
-                where = encoded if spelling in self.core else found
-                where += (view.span(*one) for one in _occurrences(view.text, spelling))
+                where = encoded if spelling in self.core else plain
+                where += (view.span(*span) for span in _occurrences(view.text, spelling))
             for spelling in chain(self.folded, self.percent):
-                found += (view.span(*one) for one in _occurrences(lowered, spelling))
+                plain += (view.span(*span) for span in _occurrences(lowered, spelling))
             if cut_start or cut_end:
-                found += self._partial_spans(view, lowered, cut_start=cut_start, cut_end=cut_end)
-        return [*found, *_extend_over_base64(text, encoded)]
+                plain += self._partial_spans(view, lowered, cut_start=cut_start, cut_end=cut_end)
+        return [*plain, *_extend_over_base64(text, encoded)]
 
     def _partial_spans(self, view: TextView, lowered: str, *, cut_start: bool, cut_end: bool) -> Iterator[Span]:
         for text, spelling in chain(
-            ((view.text, one) for one in self.exact), ((lowered, one) for one in (*self.folded, *self.percent))
+            ((view.text, spelling) for spelling in self.exact),
+            ((lowered, spelling) for spelling in (*self.folded, *self.percent)),
         ):
             if cut_start and cut_end and MIN_PART_CHARACTERS <= len(text) < len(spelling) and text in spelling:
                 yield view.span(0, len(text))
@@ -129,15 +134,18 @@ class KnownSecrets:
 
 
 BACKSLASH: Final = "\0\0"
-"""Stands for an escaped backslash where JSON is searched, so that ``\\\\n`` is no line break."""
+"""Replaces an escaped backslash when JSON is searched, so that ``\\\\n`` is no line break."""
 
 
 def _longest_first(spellings: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted(spellings, key=lambda one: (-len(one), one)))
+    return tuple(sorted(spellings, key=lambda spelling: (-len(spelling), spelling)))
 
 
 def _parts(together: str) -> Container[str]:
-    """Asked for each piece of output; for very long secrets a text, which is slower and takes less room."""
+    """All parts of the shortest length. Checked for each piece of output.
+
+    Very long secrets stay one text: searching it is slower and takes less memory.
+    """
     if len(together) > _MAX_PARTS:
         return together
     return frozenset(
@@ -148,9 +156,9 @@ def _parts(together: str) -> Container[str]:
 def _tiers(exact: Iterable[str], folded: Iterable[str]) -> tuple[SpellingTier, ...]:
     levels: dict[int, tuple[list[str], list[str]]] = {level: ([], []) for level in _LEVELS}
     for place, spellings in enumerate((exact, folded)):
-        for one in _longest_first(spellings):
-            longest = max(map(len, re.findall(b"x+", scan_text(one).word_mask)), default=0)
-            levels[max(level for level in _LEVELS if level <= longest)][place].append(one)
+        for spelling in _longest_first(spellings):
+            longest = max(map(len, re.findall(b"x+", scan_text(spelling).word_mask)), default=0)
+            levels[max(level for level in _LEVELS if level <= longest)][place].append(spelling)
     return tuple(
         SpellingTier(b"x" * level, tuple(as_is), tuple(lowered))
         for level, (as_is, lowered) in levels.items()
@@ -160,11 +168,11 @@ def _tiers(exact: Iterable[str], folded: Iterable[str]) -> tuple[SpellingTier, .
 
 def _changed_by_json(spellings: Iterable[str]) -> tuple[str, ...]:
     escapes = str.maketrans({'"': '\\"', "\\": BACKSLASH, "\t": "\\t"})
-    return tuple(changed for one in spellings if (changed := one.translate(escapes)) != one)
+    return tuple(changed for spelling in spellings if (changed := spelling.translate(escapes)) != spelling)
 
 
 def _lowercase(text: str) -> str:
-    """Of the same length: some letters of other alphabets are two when they are small."""
+    """The text in small letters, at the same length: some non-ASCII letters would become two."""
     return text.lower() if text.isascii() else text.translate(_LOWERCASE)
 
 
@@ -176,7 +184,7 @@ def _occurrences(text: str, part: str) -> Iterator[Span]:
 
 
 def _ending_at_start(text: str, spelling: str) -> int:
-    """How long the longest end of ``spelling`` is that ``text`` begins with; 0 for none that is long enough."""
+    """The length of the longest ending of ``spelling`` that ``text`` begins with; 0 if none is long enough."""
     last = spelling[-MIN_PART_CHARACTERS:]
     at = text.rfind(last, 0, len(spelling) - 1)
     while at >= 0:
@@ -187,7 +195,7 @@ def _ending_at_start(text: str, spelling: str) -> int:
 
 
 def _beginning_at_end(text: str, spelling: str) -> int:
-    """Where the longest beginning of ``spelling`` begins that ``text`` ends with; its length for none."""
+    """The index in ``text`` of the longest beginning of ``spelling`` that it ends with; ``len(text)`` if none."""
     first = spelling[:MIN_PART_CHARACTERS]
     at = text.find(first, max(0, len(text) - len(spelling) + 1))
     while at >= 0:
@@ -198,7 +206,7 @@ def _beginning_at_end(text: str, spelling: str) -> int:
 
 
 def _extend_over_base64(text: str, cores: Sequence[Span]) -> Iterator[Span]:
-    """Each with the rest of the base64 that it stands in, which begins and ends with some of the secret's bits."""
+    """Extends each span over the base64 word around it: its first and last characters hold bits of the secret."""
     if not cores:
         return
     ordered = sorted(cores)

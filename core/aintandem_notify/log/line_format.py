@@ -1,4 +1,4 @@
-"""How an entry of the log is laid out: for people at a terminal, or as JSON. Pure; the texts are safe already."""
+"""Formats a log entry as one line: text for people at a terminal, or JSON. Pure; its texts are safe already."""
 
 import json
 from collections.abc import Mapping, MutableMapping
@@ -7,12 +7,12 @@ from typing import Any, Final
 from aintandem_notify.foundation.printable import escape_json
 
 OWN_LOGGERS: Final = ("aintandem_notify", "agent")
-"""Loggers that people need not read of: what they say tells enough. Libraries are named."""
+"""Loggers whose name a text line leaves out. Only libraries are named."""
 
 _HEAD: Final = ("timestamp", "level", "event")
 _TAIL: Final = ("logger", "exception")
 OWN_KEYS: Final = frozenset({*_HEAD, *_TAIL, "logger_name"})
-"""The keys that every entry has from us."""
+"""The keys that we put into every entry."""
 _DIM: Final = "\x1b[2m"
 _RESET: Final = "\x1b[0m"
 _LEVELS: Final[Mapping[str, str]] = {
@@ -20,19 +20,19 @@ _LEVELS: Final[Mapping[str, str]] = {
     "error": "\x1b[1;31m",
     "critical": "\x1b[1;31m",
 }
-"""Colours of the terminal's own palette; levels without one are dim as a whole, beside what matters more."""
+"""Colours of the terminal's palette. A line of another level is dim, so that these stand out."""
 
 
 def ordered_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """When, how bad and what first, then the facts, and who said it last."""
-    if "logger_name" in entry:  # structlog leaves us no other name to bind it by
+    """The entry with time, level and event first, then its facts, and logger and traceback last."""
+    if "logger_name" in entry:  # structlog reserves the name ``logger``
         entry = {**entry, "logger": entry["logger_name"]}
     names = [*_HEAD, *(name for name in entry if name not in OWN_KEYS), *_TAIL]
     return {name: entry[name] for name in names if name in entry}
 
 
 def json_line(entry: Mapping[str, Any]) -> str:
-    """One JSON object; read, its texts are what they were, and shown, they do no harm."""
+    """One JSON object. Parsing it gives the exact texts; showing it on a terminal does no harm."""
     return escape_json(json.dumps(ordered_entry(entry), ensure_ascii=False))
 
 
@@ -54,7 +54,7 @@ def text_line(entry: MutableMapping[str, Any], *, colours: bool) -> str:
 
 
 def _value(value: Any) -> str:
-    """As it is if it is one word, else in quotes; what is no text as JSON."""
+    """One word as it is, other texts in quotes, other values as JSON."""
     if isinstance(value, str) and value and not any(character in value for character in " \"'="):
         return value
     return json.dumps(value, ensure_ascii=False)

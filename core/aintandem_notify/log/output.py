@@ -1,7 +1,7 @@
-"""How log lines are made: one line an entry, whatever is in it, for a stream that may be gone.
+"""Sets structlog up: one line for each entry, written to a stream that may be closed or gone.
 
-What is logged comes from outside in part (task output, errors of servers, names), so every text loses its
-secrets first and then whatever could end the line, move the cursor or not be encoded (``entries``).
+Part of each entry comes from outside: task output, errors of servers, names. So ``entries`` first removes secrets
+from every text, and then all that could end the line, move the cursor or fail to encode.
 """
 
 import logging
@@ -32,24 +32,24 @@ def get_logger(name: str) -> FilteringBoundLogger:
 
 
 def configure(level: LogLevel = "info", log_format: LogFormat = "auto", stream: TextIO | None = None) -> None:
-    """Set logging up for the process: to ``stream`` (stderr), for people on a terminal, JSON elsewhere."""
+    """Set logging up for the process: to ``stream`` (default: stderr), as text on a terminal, JSON elsewhere."""
     _configure(getattr(logging, level.upper()), log_format, stream)
 
 
 def _configure(minimum: int, log_format: LogFormat, stream: TextIO | None) -> None:
     _write_lines(minimum, log_format, stream)
-    # Libraries log through the standard module; only what they warn of is of use to an operator.
+    # Libraries log through the standard module; only their warnings help an operator.
     logging.basicConfig(level=max(minimum, logging.WARNING), handlers=[_Bridge()], force=True)
     logging.captureWarnings(True)
 
 
 def silence() -> None:
-    """Log next to nothing, for commands that show in their own way what there is to say."""
+    """Log critical errors only, for commands that report in their own way."""
     _configure(logging.CRITICAL, "auto", None)
 
 
 def configure_for_library() -> None:
-    """Until somebody configures it: warnings and errors to stderr, the standard module left alone."""
+    """The default of the library: warnings and errors to stderr; the standard module stays as it is."""
     if not structlog.is_configured():
         _write_lines(logging.WARNING, "text", None)
 
@@ -88,7 +88,7 @@ def _local_stamp(_logger: object, _method: str, entry: MutableMapping[str, Any])
 
 
 def _lost_lines_notice(processors: Iterable[Processor]) -> Callable[[int], str]:
-    """Makes the line of the log that tells how many lines before it were lost."""
+    """Gives the function that makes the line about lost lines; its argument is their number."""
 
     def line(lines: int) -> str:
         entry: Any = {"event": "log lines were lost: standard error did not take them", "lines": lines}
@@ -115,10 +115,10 @@ def _json_safe(_logger: object, _method: str, entry: MutableMapping[str, Any]) -
 
 
 class _LineLogger:
-    """Writes finished lines. That the stream is full, closed or gone is no reason to stop the work.
+    """Writes finished lines. A stream that is full, closed or gone never stops the work.
 
-    Our commands have a thread that writes them (``stderr_thread``); in another program, which uses the library,
-    the line is written at once.
+    Our commands have a thread that writes to stderr (``stderr_thread``). In another program, which uses the
+    library, the line is written at once.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -149,7 +149,7 @@ def _encodable(line: str, out: TextIO) -> str:
 
 
 class _Bridge(logging.Handler):
-    """Hands the records of libraries to our own logging, so that they are redacted too."""
+    """Passes the log records of libraries to our own logging, so that they are redacted too."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

@@ -1,8 +1,8 @@
-"""The one place that keeps secrets out of texts.
+"""The one place that removes secrets from texts.
 
-``register_secret`` takes every secret of the config; ``redact`` then removes it, and whatever looks like a token,
-from any text. Log lines, errors, the store's error texts and rendered notifications all pass through.
-Whoever cuts a text, or gets one in pieces, does it here, too: half a secret is not recognised any more.
+``register_secret`` takes every secret of the config; ``redact`` then removes it, and anything that looks like a
+token, from any text. Log lines, errors, the store's error texts and rendered notifications all pass through.
+Texts are also cut here, and pieces of texts redacted here: half a secret is not recognised any more.
 """
 
 import threading
@@ -25,20 +25,20 @@ from aintandem_notify.log.text_views import INVISIBLE, is_all_visible, scan_text
 
 REDACTED: Final = "[redacted]"
 MAX_ROTATING_SECRETS: Final = 64
-"""How many secrets that replace one another are remembered; every one that is hidden costs each text time."""
+"""Rotating secrets that are remembered; each one costs time for every text."""
 MAX_ENCODED_SECRETS: Final = 4
-"""Those of them that are also looked for in base64 and the like: two access and two refresh tokens."""
+"""The newest of them, also searched for in base64 and other encodings: two access and two refresh tokens."""
 CUT_CONTEXT: Final = 4096
-"""Characters on the other side of a cut that are looked at: no secret that is longer is told from its part."""
+"""Characters examined beyond a cut; no part of a secret longer than this is recognised there."""
 
 _TOKEN_CONTEXT: Final = 200
-"""Characters before a piece in which there is what makes a token of it: ``Authorization: Bearer``, a login."""
+"""Characters before a piece that may mark it as a token: ``Authorization: Bearer``, a login."""
 _MAX_SHORT: Final = 128
-"""Characters of a text that is remembered with its outcome: names and titles come again and again."""
+"""Characters of a short text, of which thousands are cached: names and titles repeat."""
 _MAX_CACHED: Final = 300_000
-"""Characters of a longer one that is; an event has its texts twice, and goes through here for each rule."""
+"""Characters of a longer text, of which a few are cached: an event passes here for each rule."""
 _MAX_PASSES: Final = 3
-"""How often a text is looked through, since what was hidden may let something else show."""
+"""Passes over one text: removing one secret may expose another."""
 
 _permanent: dict[str, Spellings] = {}
 _rotating: deque[str] = deque(maxlen=MAX_ROTATING_SECRETS)
@@ -48,9 +48,10 @@ _generation = 0
 
 
 def register_secret(secret: str, *, rotating: bool = False) -> None:
-    """Keep ``secret`` out of every text from now on, also encoded or quoted.
+    """Remove ``secret`` from every text from now on, also encoded or quoted.
 
-    ``rotating`` is for one that others replace in time, as an access token: only the newest are remembered.
+    ``rotating`` is for secrets that are replaced regularly, as access tokens: only the newest
+    ``MAX_ROTATING_SECRETS`` are remembered.
     """
     global _known, _generation
     if len(secret.strip()) < MIN_SECRET_CHARACTERS:
@@ -81,13 +82,13 @@ def _all_known() -> KnownSecrets:
 
 
 def secrets_generation() -> int:
-    """How many secrets were announced: what was redacted at a lower count may hold what is a secret now."""
+    """The number of registered secrets. A text redacted at a lower number may contain one registered since."""
     return _generation
 
 
 def redact(text: str) -> str:
-    """``text`` without announced secrets and without what looks like a token."""
-    # The number makes what was remembered before the latest announcement unreachable.
+    """``text`` without registered secrets and without anything that looks like a token."""
+    # The generation is part of the cache key: older results become unreachable.
     if len(text) <= _MAX_SHORT:
         return _redact_short(text, _generation)
     if not _may_hold(text, _all_known()):
@@ -117,16 +118,16 @@ def _redact(text: str) -> str:
 
 
 def redact_start(text: str, length: int) -> str:
-    """What ``redact`` leaves of the first ``length`` characters, and no more than those.
+    """The first ``length`` characters of ``text``, redacted; at most ``length`` characters.
 
-    Of a secret that the cut would part nothing is left.
+    A secret that the cut would split is removed entirely.
     """
     whole = redact(text) if len(text) <= length else _redact_within(text[: length + CUT_CONTEXT], 0, length)
     return whole[:length]
 
 
 def redact_end(text: str, length: int) -> str:
-    """As ``redact_start``, of the last ``length`` characters."""
+    """As ``redact_start``, for the last ``length`` characters."""
     if len(text) <= length:
         return redact(text)[-length:]
     window = text[-length - CUT_CONTEXT :]
@@ -134,9 +135,9 @@ def redact_end(text: str, length: int) -> str:
 
 
 def redact_piece(text: str, before: str = "") -> str:
-    """``text`` as a piece of a longer one, which goes on from ``before`` and goes on after it.
+    """``text``, redacted as a piece of a longer text: ``before`` precedes it, and more follows.
 
-    A secret that the seam parts is hidden on both sides of it, but for less than four characters before it.
+    A secret split by a seam is removed on both sides, except for fewer than four characters before the seam.
     """
     window = before[-CUT_CONTEXT:]
     if "PRIVATE KEY" not in window and not _all_known().may_be_parted(window, text):
@@ -146,21 +147,21 @@ def redact_piece(text: str, before: str = "") -> str:
 
 
 def _token_context_start(text: str) -> int:
-    """Where the words at the end begin that can make a token of what follows."""
+    """The index from which the last words of ``text`` may mark the following text as a token."""
     enough = max(0, len(text) - _TOKEN_CONTEXT)
     return max(text.rfind(" ", 0, enough), text.rfind("\n", 0, enough), 0)
 
 
 def redact_cut(text: str, *, start: bool, end: bool = True) -> str:
-    """``text`` of which more may have stood before the ``start`` or may come after the ``end``.
+    """``text``, redacted; more text stood before its ``start``, or follows its ``end``.
 
-    As in ``redact_piece`` no secret goes on after a line break.
+    As in ``redact_piece``, no secret goes on after a line break.
     """
     return _redact_within(text, 0, len(text), cut_start=start, cut_end=end and not text.endswith(_BREAKS))
 
 
 def tail_start(text: str, place: int) -> int:
-    """Where the rest of ``text`` from ``place`` on begins that does not begin with a part of a secret."""
+    """The first index from ``place`` on at which ``text`` can be cut without splitting a secret."""
     begin = max(0, place - CUT_CONTEXT)
     window = text[begin : place + CUT_CONTEXT]
     known = _all_known()
@@ -171,7 +172,7 @@ def tail_start(text: str, place: int) -> int:
 
 
 def tail_prefix(dropped: str) -> str:
-    """What the rest of a text must begin with for a private key to be recognised that begins in ``dropped``."""
+    """The prefix that marks the remaining text as a private key if one begins in ``dropped``; else empty."""
     return PRIVATE_KEY_OPENING if ends_inside_private_key(dropped) else ""
 
 
@@ -188,11 +189,11 @@ def _redact_within(text: str, begin: int, end: int, *, cut_start: bool = False, 
 
 
 def _secret_spans(text: str, known: KnownSecrets, *, cut_start: bool = False, cut_end: bool = False) -> list[Span]:
-    """Where something is to be hidden, in order; what overlaps is one."""
-    found = known.spans(text, cut_start=cut_start, cut_end=cut_end)
-    found += (view.span(*one) for view in views(text) for one in token_spans(view.text))
+    """The spans to redact, in order; overlapping ones are merged."""
+    spans = known.spans(text, cut_start=cut_start, cut_end=cut_end)
+    spans += (view.span(*token) for view in views(text) for token in token_spans(view.text))
     merged: list[Span] = []
-    for begin, end in sorted(found):
+    for begin, end in sorted(spans):
         if merged and begin < merged[-1][1]:
             merged[-1] = merged[-1][0], max(end, merged[-1][1])
         else:
@@ -201,7 +202,7 @@ def _secret_spans(text: str, known: KnownSecrets, *, cut_start: bool = False, cu
 
 
 def _replace_spans(text: str, spans: Iterable[Span], begin: int, end: int) -> str:
-    """What is between the places, with the hidden word for each span that reaches into it."""
+    """``text[begin:end]`` with ``REDACTED`` for each span that reaches into it."""
     pieces: list[str] = []
     at = begin
     for first, last in spans:
@@ -213,7 +214,7 @@ def _replace_spans(text: str, spans: Iterable[Span], begin: int, end: int) -> st
 
 
 def _may_hold(text: str, known: KnownSecrets) -> bool:
-    """False only if there is nothing to hide: to look costs a tenth of hiding it, and hardly any text has one."""
+    """False only if there is nothing to redact. A tenth of the cost of redacting, and enough for most texts."""
     flat, word_mask, all_visible = scan_text(text)
     lowered = flat.lower()
     if has_hint(lowered if flat is text else text.lower(), word_mask) or known.is_in(flat, lowered, word_mask):
@@ -226,9 +227,9 @@ def _may_hold(text: str, known: KnownSecrets) -> bool:
 
 
 def may_hold_secret(text: str) -> bool:
-    """False only if ``redact`` would leave ``text`` as it is, and every text inside it if it is JSON.
+    """False only if ``redact`` would change neither ``text`` nor, if it is JSON, any text inside it.
 
-    To ask it once for much text costs a fraction of redacting it piece by piece, and hardly any holds one.
+    One call for a large text costs a fraction of redacting its pieces, and hardly any text has a secret.
     """
     known = _all_known()
     return _may_hold(text, known) or ("\\" in text and _may_hold_in_json(text, known))
@@ -236,8 +237,8 @@ def may_hold_secret(text: str) -> bool:
 
 def _may_hold_in_json(text: str, known: KnownSecrets) -> bool:
     if "\\u00" in text or "\\b" in text or "\\f" in text or not is_all_visible(text):
-        return True  # what nobody sees
-    # The break at the end of a text, which is that of an output, parts nothing.
+        return True  # invisible characters
+    # The line break at the end of a text, as output has it, splits nothing.
     if "\\n" not in text.replace('\\n"', '"') and "\\r" not in text and not known.in_json:
         return False
     flat = text.replace("\\\\", BACKSLASH).replace("\\n", "").replace("\\r", "").replace("\n", "")
@@ -245,9 +246,9 @@ def _may_hold_in_json(text: str, known: KnownSecrets) -> bool:
 
 
 def redact_values(value: Any) -> Any:
-    """As ``redact``, for every text inside JSON values, keys included; of keys that become equal, each stays.
+    """As ``redact``, for every text inside JSON values, keys included. Keys that become equal are numbered.
 
-    A text under a key that names a secret is one, and so is a number that is written as a secret.
+    A text under a key that names a secret is redacted, and so is a number whose digits are a secret.
     """
     match value:
         case str():
@@ -269,12 +270,12 @@ def redact_values(value: Any) -> Any:
 
 
 def is_named_secret(key: object, value: object) -> bool:
-    """Whether ``value`` is a text that is a secret because ``key`` says so."""
+    """True if ``value`` is a text that ``key`` names a secret."""
     return isinstance(value, str) and value != "" and isinstance(key, str) and is_secret_key(key)
 
 
 def with_unique_keys(items: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
-    """All of the items under their keys; of equal ones, the later have a number: ``[redacted] (2)``."""
+    """All items under their keys; repeated keys are numbered: ``[redacted] (2)``."""
     unique: dict[Any, Any] = {}
     repeats: Counter[str] = Counter()
     for key, value in items:

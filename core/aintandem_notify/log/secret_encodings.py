@@ -1,4 +1,4 @@
-"""The ways in which a configured secret turns up in texts: as it is, and as others encode it."""
+"""All spellings of a secret in texts: as it is, quoted, and encoded."""
 
 import base64
 import html
@@ -14,16 +14,17 @@ from urllib.parse import quote, quote_plus, unquote
 from aintandem_notify.log.text_views import flattened
 
 MIN_SECRET_CHARACTERS: Final = 4
-"""Shorter ones would turn half of every text into brackets and are no secrets worth the name."""
+"""Characters of the shortest secret that is redacted. Shorter ones would match in almost every text."""
 MIN_LINE_CHARACTERS: Final = 8
-"""Characters of a line of a secret that is recognised without the others, as those of a private key are."""
+"""Characters of the shortest part that is redacted on its own, as a line of a private key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spellings:
-    """``exact`` as they stand in a text that was flattened, ``folded`` in one in small letters as well.
+    """The spellings of one secret, flattened: without line breaks and invisible characters.
 
-    ``core``: the part of some base64 that only the secret decides; what stands around it belongs to it, too.
+    ``exact`` are compared as they are, ``folded`` in small letters. ``core`` is the part of base64 that depends on
+    the secret alone; the base64 around it is redacted too.
     """
 
     exact: frozenset[str]
@@ -32,22 +33,24 @@ class Spellings:
 
 
 def spellings_of(secret: str, *, encoded: bool = True) -> Spellings:
-    """All that are looked for; without ``encoded`` only as it is. Empty for one that is too short."""
+    """All spellings of ``secret``; only the plain ones without ``encoded``. Empty if it is too short."""
     exact, folded, core = set(_plain_forms(secret)), set[str](), set[str]()
     for text in list(exact) if encoded else ():
         exact.update(_quoted(text))
         folded.update(_percent_encoded(text))
         folded.add(text.encode("utf-8", "surrogatepass").hex())
         core.update(_base64_cores(text.encode("utf-8", "surrogatepass")))
-    return Spellings(_long_enough(exact), _long_enough(one.lower() for one in folded), _long_enough(core))
+    return Spellings(
+        _long_enough(exact), _long_enough(spelling.lower() for spelling in folded), _long_enough(core)
+    )
 
 
 def _long_enough(spellings: Iterable[str]) -> frozenset[str]:
-    return frozenset(flat for one in spellings if len(flat := flattened(one)) >= MIN_SECRET_CHARACTERS)
+    return frozenset(flat for spelling in spellings if len(flat := flattened(spelling)) >= MIN_SECRET_CHARACTERS)
 
 
 def _plain_forms(secret: str) -> Iterator[str]:
-    """The secret, without white space or quotes at its ends, on one line, and its lines; composed and not."""
+    """The secret as it is, stripped, unquoted, on one line, and its parts; each also in NFC and NFD."""
     for text in (
         secret,
         secret.strip(),
@@ -63,15 +66,14 @@ def _plain_forms(secret: str) -> Iterator[str]:
 
 
 def _parts_of(secret: str) -> Iterator[str]:
-    """What is a secret by itself: each line, what a header says after its scheme, parts of an address."""
+    """The parts that are secrets by themselves: lines, a header's credentials, parts of a URL."""
     yield from _lines(secret)
     if (header := _HEADER.match(secret)) is not None:
         yield secret[header.end() :].strip()
     if "://" not in secret:
         return
-    rest = secret.partition("://")[2]
-    place, slash, path = rest.partition("/")
-    login, at, _host = place.rpartition("@")
+    authority, slash, path = secret.partition("://")[2].partition("/")
+    login, at, _host = authority.rpartition("@")
     if at:
         yield unquote(login.partition(":")[2])
         yield login.partition(":")[2]
@@ -88,13 +90,13 @@ _HEADER: Final = re.compile(r"(?:bearer|basic|token|digest|apikey)\s+", re.IGNOR
 def _lines(secret: str) -> Iterator[str]:
     lines = secret.splitlines()
     for line in lines if len(lines) > 1 else ():
-        # The first and last line of a private key are no secret.
+        # The first and the last line of a private key are public.
         if len(line.strip()) >= MIN_LINE_CHARACTERS and not line.startswith("-----"):
             yield line.strip()
 
 
 def _quoted(text: str) -> Iterator[str]:
-    """Between the quotes of JSON, also of JSON in JSON, of Python and of a shell, and in HTML."""
+    """The text as quoted by JSON, by JSON inside JSON, by Python, by a shell, and as escaped in HTML."""
     for ascii_only in (True, False):
         yield (once := json.dumps(text, ensure_ascii=ascii_only)[1:-1])
         yield json.dumps(once, ensure_ascii=ascii_only)[1:-1]
@@ -118,9 +120,9 @@ def _percent_encoded(text: str) -> Iterator[str]:
 
 
 def _base64_cores(raw: bytes) -> Iterator[str]:
-    """For each place that the first byte may have among three: the characters that nothing else decides."""
+    """For each of the three byte offsets: the base64 characters that depend on ``raw`` alone."""
     for before in range(3):
         first, end = -(-8 * before // 6), 8 * (before + len(raw)) // 6
         core = base64.b64encode(bytes(before) + raw).decode()[first:end]
         yield core
-        yield re.sub("[+/]", lambda found: {"+": "-", "/": "_"}[found[0]], core)
+        yield re.sub("[+/]", lambda match: {"+": "-", "/": "_"}[match[0]], core)

@@ -1,7 +1,7 @@
-"""What looks like a secret wherever it comes from: the shapes of tokens, of logins in addresses, of private keys.
+"""Patterns of secrets of any origin: tokens, logins in URLs, private keys.
 
 Texts come from outside, so no pattern may take more than a few steps for each character: every repetition is
-possessive, and none can begin again inside of what another try has read in vain.
+possessive, and no match can start again inside text that a failed attempt has read.
 """
 
 import re
@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 Span = tuple[int, int]
-"""Where something begins, and where it has ended."""
+"""Start and end index in a text; the end is exclusive."""
 
 
 class TokenPattern(NamedTuple):
-    """A kind of token. ``hints``: one of them is in every text that has it, in small letters.
+    """A kind of token. Every text with such a token contains one of ``hints``, in small letters.
 
-    What the first group of ``pattern`` matches stays.
+    The first group of ``pattern`` is kept; the remainder of the match is redacted.
     """
 
     hints: tuple[str, ...]
@@ -33,7 +33,7 @@ _PEM_BODY: Final = r"(?:[A-Za-z0-9+/=\s\\:,.]++|-(?!-{4}))*+"
 
 # Examples are in the tests.
 TOKEN_PATTERNS: Final = (
-    # A word is looked at only where it begins and two dots follow: else each ``eyJ`` in it would read the rest.
+    # Matches only at the start of a word with two dots: else each ``eyJ`` in it would read to its end.
     _pattern(
         "eyj",
         r"(?<![\w-])(?=[\w-]++\.[\w-]++\.)([\w-]*?)eyJ[\w-]{5,}+\.[\w-]++\.[\w-]*+(?:\.[\w-]++){0,2}+",
@@ -63,7 +63,7 @@ TOKEN_PATTERNS: Final = (
     _pattern("akia", r"()(?<![A-Z0-9])AKIA[A-Z0-9]{16}(?![A-Z0-9])", re.NOFLAG),
     _pattern("ghp_ gho_ ghu_ ghs_ ghr_", r"()gh[pousr]_[A-Za-z0-9]{20,}+", re.NOFLAG),
     _pattern("github_pat_", r"()github_pat_[A-Za-z0-9]{20,}+\w*+", re.NOFLAG),
-    # Ids of tasks hold its beginning, too: "task-4711". A literal first is what makes the search fast.
+    # Ids of tasks contain its beginning, too: "task-4711". A literal at the front makes the search fast.
     _pattern("sk-", r"()sk-(?<![\w-]sk-)(?=[A-Za-z_-]*+[0-9])[\w-]{20,}+"),
     TokenPattern(
         ("private key",),
@@ -71,7 +71,7 @@ TOKEN_PATTERNS: Final = (
     ),
 )
 
-# All texts are asked for these, so they are few. A word that is common needs another look.
+# Every text is searched for these, so they are few. Common words get a second check.
 _WORDS: Final = (
     *("xox", "xapp-", "whsec_", "hooks.slack.com", "authorization", "bearer "),
     *("token", "secret", "://", "private key"),
@@ -80,7 +80,7 @@ _PASSWORD: Final = re.compile(r"pass(?:word|wd|phrase)")
 _KEY_VALUE: Final = re.compile(r"key\\*[\"':=]")
 _SIGNATURE: Final = re.compile(r"sig(?:nature)?=")
 _IN_LONG_WORDS: Final = ("eyj", "sk-", "akia", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_")
-"""All of these come with a word of sixteen letters and digits, which hardly any other text has."""
+"""Each of these comes with a word of sixteen letters and digits, which hardly any other text has."""
 _LONG_WORD: Final = b"x" * 16
 
 _ENDS_IN_SECRET_NAME: Final = re.compile(rf"(?:authorization|{_SECRET_NAME})\Z", re.IGNORECASE | re.ASCII)
@@ -99,7 +99,7 @@ def has_hint(folded: str, word_mask: bytes) -> bool:
 
 
 def token_spans(text: str) -> Iterator[Span]:
-    """Where the tokens are, in no order; each without what may stay of it."""
+    """The spans of tokens, unordered; each without the part that is kept."""
     folded = text.lower()
     for hints, pattern in TOKEN_PATTERNS:
         if any(map(folded.__contains__, hints)):
@@ -109,16 +109,16 @@ def token_spans(text: str) -> Iterator[Span]:
 
 
 def is_secret_key(key: str) -> bool:
-    """Whether an object's ``key`` says that its value is one: ``refreshToken``, ``Authorization``."""
+    """True if an object's ``key`` names a secret: ``refreshToken``, ``Authorization``."""
     return _ENDS_IN_SECRET_NAME.search(key[-_MAX_NAME_CHARACTERS:]) is not None
 
 
 PRIVATE_KEY_OPENING: Final = "-----BEGIN PRIVATE KEY-----\n"
-"""What stands for the beginning of a private key that was cut off."""
+"""Replaces the beginning of a private key that was cut off."""
 
 
 def ends_inside_private_key(text: str) -> bool:
-    """Whether ``text`` ends inside of a private key."""
+    """True if ``text`` ends inside a private key."""
     begin = text.rfind("-----BEGIN ")
     return begin >= 0 and _OPEN_PEM.match(text, begin) is not None
 

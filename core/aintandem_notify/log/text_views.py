@@ -1,6 +1,6 @@
-"""A text without what hides a secret in it: colour codes, characters that nobody sees, line breaks.
+"""Views of a text without the characters that could split a secret: colour codes, invisible ones, line breaks.
 
-Each view knows where its characters stand in the text that it was made of.
+Each view maps its characters back to their positions in the original text.
 """
 
 import re
@@ -8,8 +8,8 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-# Sequences of terminals (ECMA-48), then control characters but for tab and line breaks, and what Unicode has
-# for joining, breaking and turning text that is not to be seen.
+# Terminal sequences (ECMA-48), then control characters except tab and line breaks, then Unicode's invisible
+# characters for joining, breaking and direction.
 _INVISIBLE: Final = (
     r"\x1b\[[0-?]*+[ -/]*+(?:[@-~]|\Z)|\x9b[0-?]*+[ -/]*+[@-~]|\x1b\][^\x07\x1b\x9c]*+(?:\x07|\x1b\\|\x9c)?+"
     r"|\x1b[PX^_][^\x1b\x9c]*+(?:\x1b\\|\x9c)?+|\x1b[ -/]++[0-~]|\x1b[0-OQ-WYZ\\`-~]"
@@ -23,15 +23,15 @@ _BREAK: Final = re.compile(r"[\r\n]++")
 
 @dataclass(frozen=True, slots=True)
 class TextView:
-    """``text`` is what is left; its pieces begin at ``places``, and stood at ``starts``."""
+    """``text`` is the remaining text. Its pieces begin at ``places`` in it, and at ``starts`` in the original."""
 
     text: str
     places: list[int]
     starts: list[int]
 
     def span(self, begin: int, end: int) -> tuple[int, int]:
-        """Where what stands here from ``begin`` to ``end`` (at least one character) stood."""
-        if len(self.places) == 1:  # nothing was left out
+        """The span in the original text of ``text[begin:end]``, which is at least one character."""
+        if len(self.places) == 1:  # nothing was removed
             return begin, end
         return self._place(begin), self._place(end - 1) + 1
 
@@ -41,33 +41,33 @@ class TextView:
 
 
 def views(text: str) -> list[TextView]:
-    """As it is, and without what nobody sees; in both, line breaks stay."""
+    """The text as it is, and without invisible characters if it has any; line breaks stay in both."""
     whole = TextView(text, [0], [0])
     return [whole] if is_all_visible(text) else [whole, _without(INVISIBLE, text)]
 
 
 def flat_views(text: str) -> list[TextView]:
-    """As ``views``, without line breaks, too."""
+    """As ``views``, and without line breaks."""
     whole = _without(_BREAK, text)
     return [whole] if is_all_visible(text) else [whole, _without(_INVISIBLE_OR_BREAK, text)]
 
 
 def flattened(text: str) -> str:
-    """The text of the last of ``flat_views``: what is left of it in every case."""
+    """The text without line breaks and invisible characters: that of the last of ``flat_views``."""
     scan = scan_text(text)
     return scan.flat if scan.all_visible else INVISIBLE.sub("", scan.flat)
 
 
 def is_all_visible(text: str) -> bool:
-    """Whether it has nothing that nobody sees, but for white space."""
+    """True if the text has no invisible characters except white space."""
     return scan_text(text).all_visible
 
 
 class TextScan(NamedTuple):
-    """What can be told of a text in next to no time.
+    """A cheap first look at a text.
 
-    ``flat`` is the text without line breaks. ``word_mask`` is of that, as bytes: an ``x`` for each letter, digit,
-    ``+`` and ``/``, so that a long word is many of them. ``all_visible``: there is nothing that nobody sees.
+    ``flat`` is the text without line breaks. ``word_mask`` has an ``x`` for each letter, digit, ``+`` and ``/`` of
+    ``flat``, so a long word is a run of ``x``. ``all_visible``: the text has no invisible characters.
     """
 
     flat: str
@@ -76,7 +76,7 @@ class TextScan(NamedTuple):
 
 
 def scan_text(text: str) -> TextScan:
-    """A first look at ``text``; asked several times for each event."""
+    """Scan ``text``. Runs several times for each event."""
     word_mask = text.encode("utf-8", "surrogatepass").translate(_MASK_TABLE)
     flat = text
     if b"\n" in word_mask:
@@ -86,7 +86,7 @@ def scan_text(text: str) -> TextScan:
 
 
 _PRINTABLE_INVISIBLE: Final = "\u034f\u115f\u1160\u3164\uffa0"
-"""Python takes these for printable."""
+"""Invisible characters that Python calls printable."""
 
 
 def _has_no_invisible(flat: str) -> bool:
@@ -98,7 +98,7 @@ def _has_no_invisible(flat: str) -> bool:
 
 
 def _mask_character(byte: int) -> str:
-    """What stands in a word mask for a byte."""
+    """The character of a word mask for a byte: ``x`` in a word, ``!`` if invisible."""
     character = chr(byte)
     if byte < 128 and (character.isalnum() or character in "+/"):
         return "x"
@@ -113,11 +113,11 @@ _MASK_TABLE: Final = "".join(map(_mask_character, range(256))).encode("ascii")
 def _without(pattern: re.Pattern[str], text: str) -> TextView:
     pieces, places, starts = [], [0], [0]
     end = length = 0
-    for found in pattern.finditer(text):
-        piece = text[end : found.start()]
+    for match in pattern.finditer(text):
+        piece = text[end : match.start()]
         pieces.append(piece)
         length += len(piece)
-        end = found.end()
+        end = match.end()
         places.append(length)
         starts.append(end)
     pieces.append(text[end:])
