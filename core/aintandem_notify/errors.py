@@ -1,29 +1,29 @@
-"""Every error that the framework raises on purpose, drawn as one tree that says who must act.
+"""Every error that the framework raises on purpose, as one tree that says who must act.
 
 AInTandemNotifyError
 ├─ ConfigError             the operator: the configuration is wrong; carries every problem found
 ├─ StoreError              the operator: the durable state cannot be opened or trusted
 │  ├─ StoreFull            the operator: there is no room; the agent goes on by itself once there is
 │  ├─ StoreDamaged         the operator: its file is broken, and nothing more is written into it
-│  ├─ StoreInUse           the operator: another agent has it
-│  ├─ StatementFailed      nobody: the database library broke on what it was given, the store itself is well
-│  └─ MembershipLost       nobody: the other agents took this one for dead, it joins them anew
+│  ├─ StoreInUse           the operator: another agent uses it
+│  ├─ StatementFailed      nobody: the database library failed on one statement; the store itself is intact
+│  └─ MembershipLost       nobody: the other agents took this one for dead; it joins them again
 ├─ OrchestratorError       something is wrong between us and the orchestrator
-│  ├─ LinkLost             nobody: the connection broke, we try again
-│  │  └─ LinkGivenUp       the caller: so often in vain that we do not (library)
-│  ├─ LinkRefused          whoever owns the credentials
+│  ├─ LinkLost             nobody: the connection broke; we try again
+│  │  └─ LinkGivenUp       the caller: we have tried too often and stop (library)
+│  ├─ LinkRefused          the owner of the credentials
 │  ├─ ProjectGone          the operator: no such project
-│  ├─ Disconnected         nobody: the program itself disconnected while somebody waited (library)
+│  ├─ Disconnected         nobody: the program itself disconnected while a task waited (library)
 │  └─ ApiError             the caller: the REST API answered with an error
 │     ├─ AuthenticationFailed, Forbidden, NotFound, Conflict, InvalidRequest
-│     │  └─ NotLoggedIn    the caller: nothing can be asked before a login (library)
-│     └─ ServerTrouble     nobody: 5xx, we try again
-├─ TaskEnded               the task's author: a task that somebody waited for did not complete (library)
+│     │  └─ NotLoggedIn    the caller: a login must come first (library)
+│     └─ ServerTrouble     nobody: 5xx; we try again
+├─ TaskEnded               the task's author: an awaited task did not complete (library)
 │  └─ TaskFailed, TaskCancelled
-├─ TokenStoreError         the user: the tokens cannot be kept or read where they should be (library)
-├─ HttpFailed              nobody: a request got no answer
+├─ TokenStoreError         the user: the tokens cannot be stored or read (library)
+├─ HttpFailed              nobody: a request got no response
 ├─ PluginError             the plugin's author
-└─ Outcome                 raised by plugins to say how a delivery or a set-up went
+└─ Outcome                 raised by plugins: the result of a delivery or a set-up
    ├─ RetryLater, Rejected                         out of ``deliver``
    ├─ DestinationBroken, DestinationGone           out of ``deliver``: the operator
    └─ PluginNotReady                               out of ``lifespan``
@@ -85,16 +85,16 @@ class AInTandemNotifyError(Exception):
     """Base of all errors raised on purpose by this package. They can be copied and pickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exceptions call their class with ``args``; those are the text, and ours want more than that.
+        # Exceptions are copied by ``type(error)(*args)``; ``args`` is the text alone, and ours take more.
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # not in typeshed
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with a configuration.
+    """One mistake in a configuration.
 
     ``key`` is the dotted path (``plugins.slack.team.webhok_url``, ``rules[0].notify``), empty for the file
-    itself; ``line`` counts from 1, None when the place is not known.
+    itself. ``line`` counts from 1; None if unknown.
     """
 
     message: str
@@ -108,7 +108,7 @@ class Problem:
 
 
 class ConfigError(AInTandemNotifyError):
-    """The configuration is wrong. ``str()`` is one line a problem and never holds a secret."""
+    """The configuration is wrong. ``str()`` has one line for each problem and never a secret."""
 
     def __init__(self, problems: Sequence[Problem], source: str = "config") -> None:
         self.problems = tuple(problems)
@@ -117,7 +117,7 @@ class ConfigError(AInTandemNotifyError):
 
 
 class StoreError(AInTandemNotifyError):
-    """The durable state cannot be opened, is held by another agent, or is damaged."""
+    """The durable state cannot be opened, is used by another agent, or is damaged."""
 
 
 class StoreFull(StoreError):
@@ -125,36 +125,36 @@ class StoreFull(StoreError):
 
 
 class StoreDamaged(StoreError):
-    """The file of the durable state is broken; writing on would make it worse."""
+    """The file of the durable state is broken; more writes would make it worse."""
 
 
 class MembershipLost(StoreError):
-    """The agents that share the store took this one for dead; what it had in hand is theirs now."""
+    """The agents that share the store took this one for dead and took over its claims."""
 
 
 class StatementFailed(StoreError):
-    """The database library raised what it should not, over one statement; others may well be stored."""
+    """The database library raised an unexpected error for one statement; others may still succeed."""
 
 
 class StoreInUse(StoreError):
-    """Another process has the durable state, and it takes one at a time."""
+    """Another process uses the durable state, which allows one at a time."""
 
 
 class OrchestratorError(AInTandemNotifyError):
     """Something is wrong between us and the orchestrator.
 
-    ``project_id`` is the project whose connection somebody waited for (library), which the text names too; None
-    where it is about no project, or about the one that is being watched anyway.
+    ``project_id`` is the project whose connection was awaited (library); the text names it too. None if the error
+    is about no project, or about the only one that is watched.
     """
 
     project_id: str | None = None
 
     def about(self, project_id: str) -> Self:
-        """The same error for whoever may wait for other projects too; one of its own, to be raised."""
-        again = copy.copy(self)
-        again.project_id = project_id
-        again.args = (f"project {project_id}: {self}",)
-        return again
+        """A copy of the error that names the project, for callers that wait for several projects."""
+        error = copy.copy(self)
+        error.project_id = project_id
+        error.args = (f"project {project_id}: {self}",)
+        return error
 
 
 class LinkLost(OrchestratorError):
@@ -170,7 +170,7 @@ class LinkLost(OrchestratorError):
 
 
 class LinkGivenUp(LinkLost):
-    """Reconnecting was given up after ``reconnect_attempts`` tries in a row; ``__cause__`` is what ended the last.
+    """Reconnecting was given up after ``reconnect_attempts`` tries in a row; ``__cause__`` is the last error.
 
     ``code`` is as in ``LinkLost``.
     """
@@ -193,7 +193,7 @@ class ProjectGone(OrchestratorError):
 
 
 class Disconnected(OrchestratorError):
-    """Somebody waited for a project's connection or an answer, and the program itself ended that.
+    """The program itself disconnected while a task waited for a connection or a response.
 
     ``disconnect`` was called, or the client's block was left.
     """
@@ -202,7 +202,7 @@ class Disconnected(OrchestratorError):
 class ApiError(OrchestratorError):
     """The REST API answered with an error.
 
-    ``code`` is the API's own word (``NOT_FOUND``), empty when it gave none; ``status`` the HTTP status.
+    ``code`` is the API's own error code (``NOT_FOUND``), empty if it gave none; ``status`` is the HTTP status.
     """
 
     def __init__(
@@ -216,15 +216,15 @@ class ApiError(OrchestratorError):
 
 
 class AuthenticationFailed(ApiError):
-    """401, or a login that was answered with ``success: false``."""
+    """401, or a login whose response has ``success: false``."""
 
 
 class NotLoggedIn(AuthenticationFailed):
-    """Nobody has logged in, or the login has ended and there is none to repeat."""
+    """There was no login, or it has expired and cannot be repeated."""
 
     def __init__(self, message: str = "nobody is logged in; call client.auth.login first") -> None:
         super().__init__(message, status=401)
-        self.args = (message,)  # nothing was asked, so there was no HTTP status
+        self.args = (message,)  # no request was made, so there is no HTTP status to name
 
 
 class Forbidden(ApiError):
@@ -246,7 +246,7 @@ class InvalidRequest(ApiError):
 class ServerTrouble(ApiError):
     """5xx, 408 and 429: trying again is right.
 
-    ``retry_after`` is in seconds, None when the server did not say.
+    ``retry_after`` is in seconds; None if the server did not say.
     """
 
     def __init__(
@@ -263,10 +263,10 @@ class ServerTrouble(ApiError):
 
 
 class TaskEnded(AInTandemNotifyError):
-    """A task that was waited for has ended, and not well.
+    """An awaited task failed or was cancelled.
 
-    ``events`` are what was heard of it, in order, the last of them the end itself; ``reason`` is the
-    orchestrator's own word, empty when it gave none.
+    ``events`` are the events received about it, in order; the last one is its end. ``reason`` is the
+    orchestrator's own text, empty if it gave none.
     """
 
     def __init__(
@@ -294,14 +294,14 @@ class TaskCancelled(TaskEnded):
 
 
 class TokenStoreError(AInTandemNotifyError):
-    """Tokens cannot be read or kept; the text names the place and never a token."""
+    """Tokens cannot be read or stored; the text names the place and never a token."""
 
 
 class HttpFailed(AInTandemNotifyError):
-    """A request got no answer: no DNS, refused, reset, TLS error, deadline passed, address not allowed.
+    """A request got no response: no DNS, refused, reset, TLS error, deadline passed, address not allowed.
 
-    ``maybe_sent`` is true when the request may have reached the other side. The text never holds the URL's
-    path, query or credentials.
+    ``maybe_sent`` is true if the request may have reached the server. The text never has the URL's path, query or
+    credentials.
     """
 
     def __init__(self, reason: str, *, maybe_sent: bool = False) -> None:
@@ -320,7 +320,7 @@ class PluginError(AInTandemNotifyError):
 
 
 class Outcome(AInTandemNotifyError):
-    """Base of what a plugin raises to say how things went; not a fault of the plugin."""
+    """Base of the errors that a plugin raises on purpose to report a result; none is a fault of the plugin."""
 
     def __init__(self, reason: str = "") -> None:
         self.reason = reason
@@ -328,10 +328,10 @@ class Outcome(AInTandemNotifyError):
 
 
 class RetryLater(Outcome):
-    """The destination has trouble: try this delivery again, and let all that is behind it wait too.
+    """The destination has trouble: try this delivery again later, and let those behind it wait too.
 
-    ``after``: seconds that the destination asked for; None leaves the pause to the agent. Never earlier than
-    asked.
+    ``after``: seconds that the destination asked for; the agent never tries earlier. None leaves the pause to the
+    agent.
     """
 
     def __init__(self, reason: str = "", *, after: float | None = None) -> None:
@@ -340,19 +340,19 @@ class RetryLater(Outcome):
 
 
 class DestinationBroken(Outcome):
-    """Only a person can mend the destination (wrong URL, revoked token): park it and keep its queue."""
+    """Only a person can repair the destination (wrong URL, revoked token): it is parked and keeps its queue."""
 
 
 class DestinationGone(DestinationBroken):
-    """The destination wants nothing more, ever: as ``DestinationBroken``, but it is not even probed.
+    """The destination refuses everything for good: as ``DestinationBroken``, but it is not probed.
 
-    Tried again only once somebody resumes it, reloads, or changes its config.
+    It is tried again only after a resume, a reload or a change of its config.
     """
 
 
 class Rejected(Outcome):
-    """The destination will never take this one message; the others are fine."""
+    """The destination will never accept this one message; others are fine."""
 
 
 class PluginNotReady(Outcome):
-    """Out of ``lifespan``: what the plugin needs is not there yet; set it up again later."""
+    """Raised by ``lifespan``: a dependency is not ready yet; the plugin is set up again later."""

@@ -115,7 +115,7 @@ READS = {
     "connection_disconnected": (
         "warning",
         "Connection to project Sales pipeline lost",
-        "no heartbeat\nTrying again by itself.",
+        "no heartbeat\nTrying again automatically.",
         "Close code: 1006",
     ),
     "connection_error": (
@@ -131,7 +131,7 @@ READS = {
     "destination_parked": (
         "error",
         "Notifications to slack.team are on hold",
-        "token_revoked\nWhat is due is kept, and goes out once it works again.",
+        "token_revoked\nNotifications are kept, and sent once it works again.",
         "",
     ),
     "destination_recovered": ("success", "Notifications to slack.team work again", "", ""),
@@ -139,7 +139,7 @@ READS = {
     "feed_gap": (
         "warning",
         "Nothing was heard of project Sales pipeline for 2 min 10 s",
-        "3 runs changed meanwhile; what was missed is told now.\n1 run ended too long ago to be told.",
+        "3 runs changed meanwhile; missed events are reported now.\n1 run ended too long ago to be reported.",
         "Not heard from: 2026-01-05 23:58:00 UTC, Heard again: 2026-01-06 00:00:10 UTC",
     ),
     "backlog_folded": (
@@ -147,7 +147,7 @@ READS = {
         "12 notifications in one",
         (
             "10 × task_completed, 2 × task_started\nAbout data-analysis, nightly-report and 1 more.\n"
-            "They waited while this destination was out of reach. Errors are told one by one."
+            "They waited while this destination was out of reach. Errors are sent one by one."
         ),
         "Oldest: 2026-01-05 22:00:00 UTC, Newest: 2026-01-05 23:58:00 UTC",
     ),
@@ -193,12 +193,12 @@ def test_every_event_reads_well_without_a_run_and_with_as_little_as_there_can_be
     ("fields", "severity", "body"),
     [
         ({"changed": 0, "tooOld": 0}, "info", "No run changed meanwhile."),
-        ({"changed": 1, "tooOld": 0}, "info", "1 run changed meanwhile; what was missed is told now."),
-        ({"changed": 0, "tooOld": 2}, "warning", "2 runs ended too long ago to be told."),
+        ({"changed": 1, "tooOld": 0}, "info", "1 run changed meanwhile; missed events are reported now."),
+        ({"changed": 0, "tooOld": 2}, "warning", "2 runs ended too long ago to be reported."),
         (
             {"changed": 0, "tooOld": 0, "gone": 2},
             "warning",
-            "Unknown to the orchestrator by now, so nobody can say how they ended: 2 runs.",
+            "No longer known to the orchestrator, so their end is unknown: 2 runs.",
         ),
         (
             {"changed": 0, "tooOld": 0, "incomplete": True, "reason": "tasks: HTTP 500"},

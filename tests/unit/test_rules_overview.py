@@ -107,5 +107,5 @@ def test_a_destination_that_takes_over_need_not_get_anything_else() -> None:
 
 def test_an_agent_that_tells_nobody_is_warned_of() -> None:
     assert warnings(watcher("prometheus.all")) == [
-        "there is no destination: nobody will be told anything; add a table like [plugins.console.me]"
+        "there is no destination: nobody will be notified; add a table like [plugins.console.me]"
     ]

@@ -1,4 +1,4 @@
-"""Who gets told what, and how it reads: pure decisions over the config's rules."""
+"""Turns an event into notifications and their destinations: pure decisions over the config's rules."""
 
 from aintandem_notify.rules.globs import EventFilter
 from aintandem_notify.rules.overview import Route

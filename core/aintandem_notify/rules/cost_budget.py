@@ -1,7 +1,8 @@
-"""What a text or condition may cost: one budget for each rendering, in units that time and memory both follow.
+"""The cost budget of one rendering of a template or condition, in units that bound both time and memory.
 
-Whatever a template does spends from it: a step, a round of a loop, each character and element that an operation
-takes or gives. So no text keeps the agent from its work or eats its memory, whichever way it was written.
+Everything that a template does is charged: each step, each round of a loop, each character and element that an
+operation takes or gives. So no template can block the agent or exhaust its memory. ``costs`` has the prices of
+single operations; ``sandbox`` inserts the charges.
 """
 
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Set, Sized, ValuesView
@@ -18,23 +19,22 @@ from jinja2.runtime import LoopContext, Macro
 from jinja2.utils import Namespace
 
 RENDER_BUDGET: Final = 8_000_000
-"""Units of one rendering; ours: half a second at the very worst, and a megabyte of output taken apart
-several times."""
+"""Units of one rendering; our limit: half a second at the very worst, or a megabyte processed several times."""
 
 STEP_COST: Final = 60
-"""Units of an operation, beside what it takes and gives; one character is one unit."""
+"""Units of one operation, beside its operands and result; one character is one unit."""
 
 _ELEMENT_COST: Final = 40
-_LEVEL_COST: Final = 2  # deeper levels are indented when they are printed
+_LEVEL_COST: Final = 2  # a nested value is indented when it is printed
 
-_OBJECT_COST: Final = 1_000  # it makes its text anew each time
+_OBJECT_COST: Final = 1_000  # its text is made anew each time
 
 _FREE_TYPES: tuple[type, ...] = (bool, float, type(None), date, time, timedelta, type)
 _FREE_TYPES += (GeneratorType, FunctionType, Iterator, LoopContext, Macro, Undefined)
 
 
 class BudgetExceeded(TemplateRuntimeError):
-    """The text would take too long, or become too long; ``line`` of the template, where it is known."""
+    """Rendering would take too long, or give too long a text. ``line`` of the template counts from 1, if known."""
 
     def __init__(self) -> None:
         super().__init__("it takes too long or makes too long a text")
@@ -53,7 +53,7 @@ _CURRENT: Final[ContextVar[_Budget | None]] = ContextVar("budget of a rendering"
 
 @contextmanager
 def render_budget() -> Iterator[None]:
-    """One rendering, which has a budget of its own."""
+    """Give the rendering inside the block a budget of its own."""
     token = _CURRENT.set(_Budget())
     try:
         yield
@@ -62,7 +62,7 @@ def render_budget() -> Iterator[None]:
 
 
 def charge(units: int) -> None:
-    """Take from the budget; raises TooMuch once nothing is left."""
+    """Take ``units`` from the budget; raises BudgetExceeded when nothing is left. No-op without a budget."""
     if (budget := _CURRENT.get()) is not None:
         budget.left -= units
         if budget.left < 0:
@@ -70,7 +70,7 @@ def charge(units: int) -> None:
 
 
 def charge_value(value: Any) -> Any:
-    """The value, once its weight is paid."""
+    """Charge for a step and for the value, and return the value."""
     if isinstance(value, str):
         charge(STEP_COST + len(value))
     else:
@@ -79,13 +79,13 @@ def charge_value(value: Any) -> Any:
 
 
 def metered(values: Iterable[Any], each: int = STEP_COST) -> Iterable[Any]:
-    """The values of a loop, or of what is lazy; each costs so many units."""
+    """The values of a loop or a generator; charges ``each`` units for each of them."""
     charge(each)
     return _SizedMeteredIterable(values, each) if isinstance(values, Sized) else MeteredIterable(values, each)
 
 
 class MeteredIterable:
-    """Values that are paid for as they come."""
+    """Values that are charged as they are drawn."""
 
     def __init__(self, values: Iterable[Any], each: int) -> None:
         self._values = values
@@ -98,7 +98,7 @@ class MeteredIterable:
 
 
 class _SizedMeteredIterable(MeteredIterable):
-    """As long as what it goes through, for ``loop.length``."""
+    """With the length of its values, for ``loop.length``."""
 
     _values: Any
 
@@ -107,32 +107,32 @@ class _SizedMeteredIterable(MeteredIterable):
 
 
 def cost_of(value: object) -> int:
-    """Units of a value and all that is in it, as often as it is printed; raises TooMuch beyond any budget."""
+    """Units of a value and all its parts, counted at each occurrence; raises BudgetExceeded beyond any budget."""
     total = 0
-    waiting: list[tuple[object, int]] = [(value, 0)]
-    while waiting:
-        one, level = waiting.pop()
-        inside: Iterable[object] = ()
-        match one:
+    pending: list[tuple[object, int]] = [(value, 0)]
+    while pending:
+        item, level = pending.pop()
+        parts: Iterable[object] = ()
+        match item:
             case str() | bytes() | bytearray():
-                total += len(one)
-            case int() if not isinstance(one, bool):
-                total += one.bit_length() // 8
+                total += len(item)
+            case int() if not isinstance(item, bool):
+                total += item.bit_length() // 8
             case range():
-                total += len(one)  # looked through for what is no number
+                total += len(item)  # searched element by element for other types
             case Mapping():
-                total += len(one) * 2 * (_ELEMENT_COST + _LEVEL_COST * level)
-                inside = chain(one.keys(), one.values())
+                total += len(item) * 2 * (_ELEMENT_COST + _LEVEL_COST * level)
+                parts = chain(item.keys(), item.values())
             case list() | tuple() | Set() | KeysView() | ValuesView() | ItemsView():
-                total += len(one) * (_ELEMENT_COST + _LEVEL_COST * level)
-                inside = one
+                total += len(item) * (_ELEMENT_COST + _LEVEL_COST * level)
+                parts = item
             case Namespace():
-                inside = (object.__getattribute__(one, "_Namespace__attrs"),)
-            case _ if not isinstance(one, (*_FREE_TYPES, MeteredIterable)):
-                total += _OBJECT_COST + len(str(one))  # the event, or a part of it: as big as what it came in
+                parts = (object.__getattribute__(item, "_Namespace__attrs"),)
+            case _ if not isinstance(item, (*_FREE_TYPES, MeteredIterable)):
+                total += _OBJECT_COST + len(str(item))  # the event or a part of it
             case _:
                 pass
         if total > RENDER_BUDGET:
             raise BudgetExceeded
-        waiting.extend((value, level + 1) for value in inside)
+        pending.extend((part, level + 1) for part in parts)
     return total

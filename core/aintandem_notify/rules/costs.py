@@ -1,7 +1,8 @@
-"""What operations cost that give far more than they take: each paid for before it is done.
+"""The prices of operations that cost far more than their operands: each is charged before it runs.
 
-Filters, methods of texts and ``%`` take a width, a count or a number of repetitions from the template. Others take
-time that grows with the square of their text.
+Some filters, methods of texts and ``%`` take a width, a count or a number of repetitions from the template. Others
+take time that grows with the square of their text. ``sandbox`` looks the functions up here; each takes the
+arguments of its operation and raises BudgetExceeded.
 """
 
 import re
@@ -13,15 +14,15 @@ from jinja2.sandbox import safe_range
 from aintandem_notify.rules.cost_budget import BudgetExceeded, charge, cost_of
 
 MAX_BITS: Final = 65_536
-"""Bits of a whole number."""
+"""Bits of the largest integer."""
 MAX_WIDTH: Final = 65_536
-"""Characters that padding may fill up to, and elements that a repetition may give."""
+"""Characters of the widest padding, and elements of the longest repetition."""
 
 _NUMBER: Final = re.compile(r"\d+")
 
 
 def charge_product(left: Any, right: Any) -> None:
-    """Of ``left * right``."""
+    """Charge for ``left * right``."""
     if isinstance(left, int) and isinstance(right, int):
         if left.bit_length() + right.bit_length() > MAX_BITS:
             raise BudgetExceeded
@@ -34,13 +35,13 @@ def charge_product(left: Any, right: Any) -> None:
 
 
 def charge_power(left: Any, right: Any) -> None:
-    """Of ``left ** right``."""
+    """Charge for ``left ** right``."""
     if not (abs(left) <= 1e6 and abs(right) <= 64):
         raise BudgetExceeded
 
 
 def charge_formatting(pattern: Any, values: Any) -> None:
-    """Of ``pattern % values``: each mark prints a value, at the width that is written or given with it."""
+    """Charge for ``pattern % values``: each ``%`` prints a value, at the width in the pattern or in the values."""
     text = pattern.decode("latin-1") if isinstance(pattern, bytes | bytearray) else str(pattern)
     operands = values if isinstance(values, tuple) else (values,)
     if "*" in text:
@@ -51,7 +52,7 @@ def charge_formatting(pattern: Any, values: Any) -> None:
 
 
 def charge_field(value: Any, spec: str) -> None:
-    """Of one field of ``str.format``, whose widths are filled in by now."""
+    """Charge for one field of ``str.format``; nested widths in ``spec`` are already filled in."""
     _charge_widths(spec)
     charge(cost_of(value) + len(spec))
 
@@ -79,7 +80,7 @@ def _center(_text: Any, width: Any = 80, *_fill: Any) -> None:
 
 def _replace(text: Any, old: Any, new: Any, *_count: Any, **_named: Any) -> None:
     kind = bytes if isinstance(text, bytes) else str
-    text, old, new = (one if isinstance(one, kind) else str(one) for one in (text, old, new))
+    text, old, new = (value if isinstance(value, kind) else str(value) for value in (text, old, new))
     charge(text.count(old) * len(new))
 
 
@@ -97,13 +98,13 @@ def _refuse(*_arguments: Any, **_named: Any) -> None:
 
 
 def charge_division(left: Any, right: Any) -> None:
-    """Of ``left // right`` and ``left % right``, whose time grows with the product of the digits."""
+    """Charge for ``left // right`` and ``left % right``, whose time grows with the product of their digits."""
     if isinstance(left, int) and isinstance(right, int):
         charge((left.bit_length() * right.bit_length()) >> 15)
 
 
-def _charge_backward_search(text: Any, needle: Any = None, *_rest: Any, **_named: Any) -> None:
-    """From its end a text is searched character by character, and so is one for those of a set."""
+def _charge_backward_search(text: Any, needle: Any = None, *_others: Any, **_named: Any) -> None:
+    """Charge for a search from the end or for a set of characters, which both compare every character."""
     charge(len(text) * len(needle or "") // 64)
 
 
@@ -127,18 +128,18 @@ METHOD_CHARGES: Final[Mapping[str, Callable[..., None]]] = {
     "rstrip": _charge_backward_search,
     "striptags": lambda text: _striptags(text),
 }
-"""Of the methods of texts and numbers, with the text itself first."""
+"""The functions that charge for methods of texts and numbers; the text itself is the first argument."""
 
 
 def _batch(_values: Any, linecount: Any, fill_with: Any = None) -> None:
     _charge_repeats(linecount, 16 if fill_with is not None else 0)
 
 
-def _slice(_values: Any, slices: Any, fill_with: Any = None) -> None:  # noqa: ARG001  # the filter's own names
+def _slice(_values: Any, slices: Any, fill_with: Any = None) -> None:  # noqa: ARG001  # Jinja2's parameter names
     _charge_repeats(slices, 16)
 
 
-def _indent(s: Any, width: Any = 4, *_rest: Any, **_named: Any) -> None:
+def _indent(s: Any, width: Any = 4, *_others: Any, **_named: Any) -> None:
     lines = len(str(s).splitlines()) + 1
     charge(lines * (len(width) if isinstance(width, str) else max(0, width)))
 
@@ -166,7 +167,7 @@ def _round(_value: Any, precision: Any = 0, method: Any = "common") -> None:  # 
 
 
 def _sum(_values: Any, attribute: Any = None, start: Any = 0) -> None:  # noqa: ARG001
-    if not isinstance(start, int | float):  # lists and texts would be copied once for each
+    if not isinstance(start, int | float):  # a list or text would be copied for each element
         raise BudgetExceeded
 
 
@@ -201,35 +202,35 @@ FILTER_CHARGES: Final[Mapping[str, Callable[..., None]]] = {
     "striptags": _striptags,
     "trim": _charge_backward_search,
 }
-"""Of filters, with their own parameters."""
+"""The functions that charge for filters, with the parameters of the filter."""
 
 TEST_CHARGES: Final[Mapping[str, Callable[..., None]]] = {"divisibleby": charge_division}
-"""Of tests."""
+"""The functions that charge for tests."""
 
 ATTRIBUTE_FILTERS: Final = frozenset(
     ("map", "sort", "groupby", "unique", "min", "max", "sum", "join", "selectattr", "rejectattr")
 )
-"""Filters that may look up attributes of each element, by a path or several."""
+"""Filters that may look up attributes of each element, by one path or several."""
 
 ACCESS_COST: Final = 40
-"""Units of looking up an attribute or element."""
+"""Units of one look-up of an attribute or element."""
 
 
 def attribute_count(arguments: Iterable[Any]) -> int:
-    """How many attributes are looked up of each element for these arguments of such a filter."""
-    return sum(1 + one.count(".") + one.count(",") for one in arguments if isinstance(one, str))
+    """The number of attributes that a filter with these arguments looks up for each element."""
+    return sum(1 + path.count(".") + path.count(",") for path in arguments if isinstance(path, str))
 
 
 MAX_RANGE_BOUND: Final = 2**60
-"""What a range may reach; larger numbers can be of one hash, and a set of these takes the square of its time."""
+"""The largest number in a range. Larger numbers can share one hash, and a set of them takes quadratic time."""
 
 
 def bounded_range(*bounds: Any) -> range:
-    """Jinja2's ``range``; raises TooMuch for numbers that nobody counts to."""
-    if any(isinstance(one, int) and abs(one) >= MAX_RANGE_BOUND for one in bounds):
+    """Jinja2's ``range``; raises BudgetExceeded for a bound of ``MAX_RANGE_BOUND`` or more."""
+    if any(isinstance(bound, int) and abs(bound) >= MAX_RANGE_BOUND for bound in bounds):
         raise BudgetExceeded
     return safe_range(*bounds)
 
 
 REMOVED_FILTERS: Final = ("pprint", "urlize", "xmlattr")
-"""Filters that are left out: they are for pages and programmers, and slow on long texts."""
+"""Filters that templates do not get: they are for web pages and debugging, and slow on long texts."""

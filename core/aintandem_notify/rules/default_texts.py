@@ -1,6 +1,7 @@
-"""How every event reads when a rule says nothing: one table of severity, title, body and facts.
+"""The default text of every event type: one table of severity, title, body and facts.
 
-Written for somebody who reads it in a chat, perhaps at night: what, which one, where, and the error itself.
+Used where a rule has no title or body of its own. Written for a person who reads it in a chat, perhaps at night:
+the event, its run, its project, and the error itself.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,17 +16,17 @@ from aintandem_notify.rules import formats
 from aintandem_notify.rules.facts import FACTS, artifact_fact, event_field, project_name, run_name
 
 MAX_NAME_CHARACTERS: Final = 100
-"""Characters of a task's name in a title; a task may be called by its whole prompt."""
+"""Characters of a task's name in a title; some tasks are named by their whole prompt."""
 MAX_BODY_CHARACTERS: Final = 4000
-"""Characters of a default body; what Slack shows without folding, and what somebody reads."""
+"""Characters of a default body; as many as Slack shows without folding."""
 
 MAX_FACT_CHARACTERS: Final = 300
-"""Characters of one field; more is no short fact."""
+"""Characters of one field."""
 
 
 @dataclass(frozen=True, slots=True)
 class DefaultText:
-    """How one type of event reads.
+    """The default text of one event type.
 
     ``title`` takes the names of ``_TITLE_NAMES``, ``facts`` are keys of ``FACTS``.
     """
@@ -37,7 +38,7 @@ class DefaultText:
 
 
 def _error(context: EventContext) -> str:
-    """The error; where none came, the last lines of output."""
+    """The error; without one, the last lines of output."""
     event, run, _ = context
     return formats.as_text(event_field(event, "error")) or _output(context) or (run.output_tail if run else "")
 
@@ -57,12 +58,12 @@ def _reason(context: EventContext) -> str:
 def _link_trouble(context: EventContext) -> str:
     event = context[0]
     reason = event_field(event, "reason") or event_field(event, "error") or ""
-    next_step = "Trying again by itself." if event_field(event, "will_reconnect") else "Not trying again."
+    next_step = "Trying again automatically." if event_field(event, "will_reconnect") else "Not trying again."
     return "\n".join(filter(None, (reason, next_step)))
 
 
 def _on_hold(context: EventContext) -> str:
-    return "\n".join(filter(None, (_reason(context), "What is due is kept, and goes out once it works again.")))
+    return "\n".join(filter(None, (_reason(context), "Notifications are kept, and sent once it works again.")))
 
 
 def _counts(context: EventContext) -> str:
@@ -74,13 +75,11 @@ def _counts(context: EventContext) -> str:
 def _gap(context: EventContext) -> str:
     event = context[0]
     changed, too_old = event_field(event, "changed") or 0, event_field(event, "too_old") or 0
-    lines = [f"{_counted(changed, 'run')} changed meanwhile; what was missed is told now."] if changed else []
+    lines = [f"{_counted(changed, 'run')} changed meanwhile; missed events are reported now."] if changed else []
     if too_old:
-        lines.append(f"{_counted(too_old, 'run')} ended too long ago to be told.")
+        lines.append(f"{_counted(too_old, 'run')} ended too long ago to be reported.")
     if gone := event_field(event, "gone") or 0:
-        lines.append(
-            f"Unknown to the orchestrator by now, so nobody can say how they ended: {_counted(gone, 'run')}."
-        )
+        lines.append(f"No longer known to the orchestrator, so their end is unknown: {_counted(gone, 'run')}.")
     if event_field(event, "incomplete"):
         lines.append(f"Not everything could be looked up: {_reason(context) or 'no reason is known'}")
     return "\n".join(lines or ["No run changed meanwhile."])
@@ -96,7 +95,7 @@ def _folded(context: EventContext) -> str:
     kinds = ", ".join(f"{count} × {name}" for name, count in types.items())
     more = f" and {runs - len(names)} more" if runs > len(names) else ""
     about = f"About {', '.join(names)}{more}." if names else ""
-    waited = "They waited while this destination was out of reach. Errors are told one by one."
+    waited = "They waited while this destination was out of reach. Errors are sent one by one."
     return "\n".join(filter(None, (kinds, about, waited)))
 
 
@@ -173,35 +172,35 @@ UNKNOWN_TEXT: Final = DefaultText(_INFO, "Unknown event {type}", _whole_event, (
 
 
 def default_text(event: Event) -> DefaultText:
-    """How ``event`` reads by default."""
+    """The default text of ``event``'s type."""
     if event.family is Family.UNKNOWN:  # also when its type is the name of one of our own events
         return UNKNOWN_TEXT
     return DEFAULT_TEXTS.get(event.type, UNKNOWN_TEXT)
 
 
 def severity(event: Event) -> Severity:
-    """How much ``event`` matters by default: by its type, and where that says too much, by what it says."""
+    """The default severity of ``event``: that of its type, or lower for a ``feed_gap`` that lost nothing."""
     if event.type == "feed_gap" and not (event_field(event, "too_old") or event_field(event, "gone")):
-        # What can never be looked up is news once, not after each gap.
+        # A lookup that always fails is reported as a warning once, not after each gap.
         is_news = event_field(event, "incomplete") and not event_field(event, "repeated")
         return default_text(event).severity if is_news else Severity.INFO
     return default_text(event).severity
 
 
 def title(context: EventContext) -> str:
-    """One line that says what happened to what; says so when it is old news."""
+    """One line that names the event and its run or project; marked if the event was caught up after a gap."""
     event = context[0]
     line = default_text(event).title.format_map(_TitleNames(context))
     return f"{line} (caught up)" if event.caught_up else line
 
 
 def body(context: EventContext) -> str:
-    """The error, the output or the message; empty when the title says it all."""
+    """The error, the output or the message; empty if the title is enough."""
     return formats.cut_middle(default_text(context[0]).body(context), MAX_BODY_CHARACTERS).strip("\n")
 
 
 def fields(context: EventContext) -> tuple[Field, ...]:
-    """The facts that are known."""
+    """The facts of the event that have a value."""
     return tuple(
         [
             Field(name, formats.one_line(value, MAX_FACT_CHARACTERS))
@@ -212,7 +211,7 @@ def fields(context: EventContext) -> tuple[Field, ...]:
 
 
 def _step_and_status(event: Event) -> str:
-    """``Load data completed``; only as much as is known."""
+    """The step and its status: ``Load data completed``. Unknown parts have a placeholder."""
     step = event_field(event, "step") or event_field(event, "step_id") or "a step"
     status = (event_field(event, "status") or "moved").replace("-", " ").replace("_", " ")
     return f"{step} is {status}" if status in ("pending", "running", "in progress") else f"{step} {status}"
@@ -229,11 +228,11 @@ _TITLE_NAMES: Final[Mapping[str, Callable[[EventContext], str]]] = {
     "artifact": lambda context: PurePosixPath(artifact_fact("path")(context) or "").name or "a file",
     "phase": lambda context: event_field(context[0], "phase") or event_field(context[0], "phase_id") or "",
 }
-"""What a title of the table above can name."""
+"""The names that a title in ``DEFAULT_TEXTS`` can use."""
 
 
 class _TitleNames(Mapping[str, str]):
-    """The names for one event, each worked out when its title asks for it."""
+    """The title names of one event, each computed when the title uses it."""
 
     def __init__(self, context: EventContext) -> None:
         self._context = context

@@ -1,4 +1,4 @@
-"""The rules that result from a config: those written down, those that instances imply, and the defaults."""
+"""Resolves a config to its effective rules: the ``[[rules]]``, those implied by instances, and the defaults."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from aintandem_notify.rules.default_texts import DEFAULT_TEXTS
 from aintandem_notify.rules.globs import is_for_unknown, matches_unknown, matching_types
 
 DEFAULT_RULE: Final = "default"
-"""The name of the rule for destinations when the config has no rule at all."""
+"""The name of the rule that every destination gets if the config has no rule at all."""
 AGENT_RULE: Final = "agent"
-"""The name of the rule that brings the agent's own trouble to every destination."""
+"""The name of the rule that sends the agent's own warnings and errors to every destination."""
 
-# A sandbox that stops is routine, although it ends a run.
+# A stopping sandbox is routine, although it ends a run.
 DEFAULT_TYPES: Final = TERMINAL_TYPES - {"sandbox_stopped"}
-"""What every destination gets when the config has no rule at all: completed, failed, cancelled, error."""
+"""The types that every destination gets if the config has no rule: completed, failed, cancelled, error."""
 
 AGENT_TROUBLE: Final = frozenset(
     name
@@ -44,20 +44,20 @@ class EffectiveRule:
     title: str | None = None
     body: str | None = None
     min_severity: Severity | None = None
-    """Events that matter less by themselves are passed over."""
+    """Events whose default severity is lower are skipped; None skips none."""
 
     @property
     def is_conditional(self) -> bool:
-        """Whether it may pass over an event of its types."""
+        """True if the rule may skip an event of its types."""
         return self.when is not None or self.projects is not None
 
     def matches_unknown(self, event_type: str) -> bool:
-        """Whether it is for this type, which is not a known one."""
+        """True if the rule is for this type, which this version does not know."""
         return any(matches_unknown(glob, event_type) for glob in self.unknown)
 
 
 def resolve_rules(config: Config) -> tuple[EffectiveRule, ...]:
-    """Every rule in the order in which they are asked."""
+    """All rules of the config, in the order in which they are applied."""
     destinations = [instance for instance in config.instances.values() if instance.delivers]
     configured = [_from_config(rule) for rule in config.rules]
     implied = [_from_instance(instance) for instance in destinations if instance.common.events is not None]
@@ -86,7 +86,7 @@ def _from_config(rule: RuleConfig) -> EffectiveRule:
 
 
 def _from_instance(instance: InstanceConfig) -> EffectiveRule:
-    """The rule of an instance that has ``events``, named after it."""
+    """The rule of an instance that has ``events``; it has the name of the instance."""
     events = instance.common.events or ()
     return _instance_rule(instance, _known_types(events), tuple(filter(is_for_unknown, events)))
 
@@ -108,7 +108,7 @@ def _instance_rule(
 
 
 def _defaults(destinations: Sequence[InstanceConfig]) -> Iterator[EffectiveRule]:
-    """One rule for all destinations; those that say more about what they want have one of their own."""
+    """One rule for all destinations without settings, and one for each destination with ``when`` or the like."""
     special = [instance for instance in destinations if _has_own_settings(instance.common)]
     for instance in special:
         yield _instance_rule(instance, DEFAULT_TYPES)

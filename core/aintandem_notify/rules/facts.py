@@ -1,4 +1,4 @@
-"""The short named facts that a notification shows, each a function of the event, its run and its project."""
+"""The short named facts of a notification, each computed from the event, its run and its project."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -13,25 +13,25 @@ from aintandem_notify.rules import formats
 
 
 def event_field(event: Event, name: str) -> Any:
-    """The field of that name; None if events of this type have none.
+    """The field called ``name`` of ``event``; None if its type has no such field.
 
-    What else the wire sent along under that name may be anything, and is none of them.
+    Extra keys from the wire are ignored: their values may be anything.
     """
     return getattr(event, name) if name in _names_of(type(event)) else None
 
 
-@cache  # pydantic works ``model_fields`` out anew each time, and every notification asks a dozen times
+@cache  # pydantic computes ``model_fields`` at each access, and every notification needs it a dozen times
 def _names_of(model: type[Event]) -> frozenset[str]:
     return frozenset(model.model_fields)
 
 
 def run_name(event: Event, run: Run | None) -> str:
-    """What the run is called, as far as anybody knows."""
+    """The name of the run; without one, that of the task or the run's id."""
     return (run and run.name) or event_field(event, "task") or event.run_id or ""
 
 
 def project_name(event: Event, project: Project | None) -> str:
-    """What the project is called; empty for events about none."""
+    """The name of the project, or its id; empty if the event is about no project."""
     return project.name if project is not None else event.project_id or ""
 
 
@@ -40,7 +40,7 @@ def _percent(value: float | None) -> str | None:
 
 
 def artifact_fact(name: str, to_text: Callable[[Any], str] = str) -> Callable[[EventContext], str | None]:
-    """A fact about the file that a task made."""
+    """A fact about the file that a task created: the attribute ``name`` of ``event.artifact``."""
 
     def fact(context: EventContext) -> str | None:
         value = getattr(event_field(context[0], "artifact"), name, None)
@@ -94,4 +94,4 @@ FACTS: Final[Mapping[str, Callable[[EventContext], str | None]]] = {
         f"{iso_seconds(context[0].timestamp)[:-3]} UTC, seen after a gap" if context[0].caught_up else None
     ),
 }
-"""The named facts that a text can show; one that is None or empty is left out."""
+"""The facts by name; one that is None or empty is left out."""

@@ -1,4 +1,4 @@
-"""Numbers and texts as people read them, and what keeps foreign text from doing harm on a screen."""
+"""Formats numbers and times for people, and cuts and sanitizes foreign texts for a screen."""
 
 import json
 from datetime import datetime
@@ -10,28 +10,28 @@ from aintandem_notify.log import redact, redact_end, redact_start
 
 _DURATION_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 MAX_DURATION_S: Final = 1e12
-"""Seconds; three times what a calendar has. A number of somebody else may mean nothing."""
+"""Seconds; three times the range of a calendar. A duration from outside may be nonsense."""
 MAX_SIZE_BYTES: Final = 10**27
-"""Bytes; more than there are."""
+"""Bytes; more than any file has."""
 _SIZE_UNITS: Final = ("bytes", "KB", "MB", "GB", "TB")
 
-# Texts are cut roughly before they are made safe, for a frame can have megabytes, and finely after it. The first
-# cut hides what it parts, for half a token is not recognised.
+# A frame can have megabytes, so texts are cut roughly before they are sanitized, and exactly afterwards. The first
+# cut redacts a token that it would split: half a token is not recognised.
 _MARGIN: Final = 10
 
 
 def duration(seconds: float) -> str:
-    """``"850 ms"``, ``"42 s"``, ``"2 min 10 s"``, ``"3 h 5 min"``, ``"2 d 4 h"``: the two units that matter.
+    """``seconds`` in its two largest units: ``"850 ms"``, ``"42 s"``, ``"2 min 10 s"``, ``"3 h 5 min"``.
 
-    Less than nothing, and what is no number, is nothing; there is no more than ``MAX_DURATION_S``.
+    Negative numbers and NaN count as 0; numbers above ``MAX_DURATION_S`` as that.
     """
     seconds = min(max(0.0, seconds), MAX_DURATION_S)
     if (milliseconds := max(0, round(seconds * 1000))) < 1000:
         return f"{milliseconds} ms"
-    left = round(seconds)
+    remaining = round(seconds)
     parts: list[str] = []
     for length, unit in _DURATION_UNITS:
-        count, left = divmod(left, length)
+        count, remaining = divmod(remaining, length)
         if count or parts:
             parts.append(f"{count} {unit}" if count else "")
         if len(parts) == 2:
@@ -40,8 +40,9 @@ def duration(seconds: float) -> str:
 
 
 def size(count: int) -> str:
-    """``"512 bytes"``, ``"1.2 MB"``; a KB has 1,000 bytes. There is no less than none, and no more than
-    ``MAX_SIZE_BYTES``.
+    """``count`` bytes as text: ``"512 bytes"``, ``"1.2 MB"``; a KB has 1,000 bytes.
+
+    Negative numbers count as 0; numbers above ``MAX_SIZE_BYTES`` as that.
     """
     if count == 1:
         return "1 byte"
@@ -55,7 +56,7 @@ def size(count: int) -> str:
 
 
 def as_text(value: Any) -> str:
-    """A value as text: texts as they are, None as nothing, times to the second, the rest as indented JSON."""
+    """A value as text: None is empty, times have seconds, lists and tables are indented JSON."""
     match value:
         case None:
             return ""
@@ -72,23 +73,23 @@ def as_text(value: Any) -> str:
 
 
 def sanitize(text: str) -> str:
-    """``text`` without secrets and what is unprintable.
+    """``text`` without secrets and unprintable characters.
 
-    To be done before it is cut: half a token is not recognised.
+    Sanitize before cutting: half a token is not recognised.
     """
     return redact(strip(text))
 
 
 def one_line(text: str, limit: int) -> str:
-    """``text`` made safe, on one line of at most ``limit`` characters."""
+    """``text``, sanitized, on one line of at most ``limit`` characters."""
     flat = " ".join(sanitize(_start(text, limit)).split())
     return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"
 
 
 def cut_middle(text: str, limit: int) -> str:
-    """``text`` made safe, in about ``limit`` characters: its beginning and, longer, its end.
+    """``text``, sanitized and cut to about ``limit`` characters: a quarter of its beginning, the others its end.
 
-    Errors say the most at their end.
+    The end of an error is its most useful part.
     """
     if len(text) > (rough := _MARGIN * limit):
         head = rough // 4
@@ -97,13 +98,13 @@ def cut_middle(text: str, limit: int) -> str:
 
 
 def cut_end(text: str, limit: int) -> str:
-    """``text`` made safe, in about ``limit`` characters; what is left out is marked."""
+    """``text``, sanitized and cut to about ``limit`` characters; a cut is marked."""
     whole = sanitize(_start(text, limit))
     return whole if len(whole) <= limit else f"{whole[:limit]}\n[…]"
 
 
 def _start(text: str, limit: int) -> str:
-    """As much of ``text`` as may be seen of it."""
+    """The beginning of ``text``: ten times ``limit``, for a later exact cut."""
     return text if len(text) <= _MARGIN * limit else redact_start(text, _MARGIN * limit)
 
 

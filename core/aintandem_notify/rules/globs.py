@@ -1,4 +1,4 @@
-"""Which events and projects a glob means. Known types are looked up once, so that matching is a dict's work."""
+"""Matches event types and projects against globs. Known types are resolved once, when the config is loaded."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -18,10 +18,10 @@ _WIRE: Final = frozenset(name for name, model in EVENT_TYPES.items() if model.fa
 
 
 def matching_types(glob: str) -> frozenset[str]:
-    """The known types that ``glob`` means.
+    """The known types that ``glob`` matches.
 
-    Without ``/`` it is matched against the type, with ``/`` against ``family/type``. One that begins with a
-    wildcard means task, workflow and sandbox events only: connection and agent events must be named.
+    Without ``/`` it is matched against the type, with ``/`` against ``family/type``. A glob that begins with a
+    wildcard matches task, workflow and sandbox events only: connection and agent events must be named.
     """
     candidates = _WIRE if glob[:1] in _WILD else EVENT_TYPES
     if "/" in glob:
@@ -30,20 +30,20 @@ def matching_types(glob: str) -> frozenset[str]:
 
 
 def is_for_unknown(glob: str) -> bool:
-    """Whether ``glob`` means types that this version does not know: it must say so, as ``unknown/*``."""
+    """True if ``glob`` is for types that this version does not know: it begins with ``unknown/``."""
     return glob.startswith(_UNKNOWN_PREFIX)
 
 
 def matches_unknown(glob: str, event_type: str) -> bool:
-    """Whether ``glob`` means the unknown ``event_type``."""
+    """True if ``glob`` matches the unknown ``event_type``."""
     return is_for_unknown(glob) and fnmatchcase(_UNKNOWN_PREFIX + event_type, glob)
 
 
 def glob_problem(glob: str) -> str | None:
-    """What is wrong with an entry of ``events``, None if it is fine."""
+    """The problem with an entry of ``events``, as a sentence; None if it is fine."""
     if not glob:
         return "should not be empty"
-    # If the last one is closed, behind a character at least, so are those before it.
+    # If the last bracket is closed, after one character at least, so are those before it.
     if (last := glob.rfind("[")) >= 0 and "]" not in glob[last + 2 :]:
         return "the [ in it is not closed"
     if is_for_unknown(glob):
@@ -71,7 +71,7 @@ def _path_problem(glob: str) -> str:
 
 
 def project_matcher(globs: Sequence[str] | None) -> Callable[[Project | None], bool]:
-    """Whether a project's id or name is meant; None means every one, and also no project at all."""
+    """Gives a function that is true if a project's id or name matches. None matches every project, and none."""
     if globs is None:
         return lambda _project: True
     pattern = re.compile("|".join(translate(glob) for glob in globs))
@@ -79,7 +79,7 @@ def project_matcher(globs: Sequence[str] | None) -> Callable[[Project | None], b
 
 
 class EventFilter:
-    """What a plugin without ``deliver`` wants to see: its ``events`` and ``projects``, None for everything."""
+    """The events that a plugin without ``deliver`` sees: by its ``events`` and ``projects``; None for all."""
 
     def __init__(self, events: Iterable[str] | None, projects: Sequence[str] | None) -> None:
         globs = None if events is None else tuple(events)
@@ -88,12 +88,12 @@ class EventFilter:
         self._matches_project = project_matcher(projects)
 
     def matches(self, event: Event, project: Project | None) -> bool:
-        """Whether ``event``, of ``project`` if it is about one, is wanted."""
+        """True if ``event`` passes the filter; ``project`` is its project, if it has one."""
         return self._matches_type(event) and self._matches_project(project)
 
     def _matches_type(self, event: Event) -> bool:
         if self._types is None:
             return True
-        if event.family is Family.UNKNOWN:  # also when its type is the name of one of our own events
+        if event.family is Family.UNKNOWN:  # even if its type has the name of one of our own events
             return any(matches_unknown(glob, event.type) for glob in self._unknown)
         return event.type in self._types

@@ -1,4 +1,4 @@
-"""What the rules come to, for people: the routing as a table, and what is probably not meant."""
+"""Shows the effective rules to people: the routing as a table, and warnings about probable mistakes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from aintandem_notify.rules.effective_rules import AGENT_RULE, EffectiveRule
 from aintandem_notify.rules.globs import project_matcher
 
 FREQUENT_TYPES: Final = frozenset({"output", "step_progress"})
-"""Types of which one run can have thousands."""
+"""Types of which one run can produce thousands."""
 READ_BY_PEOPLE: Final = frozenset({"slack", "desktop_notify"})
-"""Plugin types that interrupt somebody."""
+"""Plugin types that interrupt a person."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where events of one type go by one rule; ``projects`` and ``when`` as in the config, None for always."""
+    """The destinations of one event type by one rule; ``projects`` and ``when`` as in the config, None: always."""
 
     event_type: str
     rule: str
@@ -30,7 +30,7 @@ class Route:
 
 
 def routes(rules: Sequence[EffectiveRule]) -> list[Route]:
-    """A row for each type and rule, in the order of the event types; without what an earlier rule takes away."""
+    """A row for each event type and rule, ordered by type; without destinations that an earlier rule serves."""
     known = [route for event_type in EVENT_TYPES for route in _routes_of(event_type, rules)]
     unknown = [
         Route(glob, rule.name, rule.destinations, rule.severity or UNKNOWN_TEXT.severity, rule.projects, rule.when)
@@ -53,10 +53,10 @@ def _routes_of(event_type: str, rules: Sequence[EffectiveRule]) -> Iterator[Rout
 
 
 def warnings(config: Config, rules: Sequence[EffectiveRule]) -> list[str]:
-    """One sentence for each thing that is probably not meant."""
+    """One sentence for each probable mistake."""
     destinations = [name for name, instance in config.instances.items() if instance.delivers]
     if not destinations:
-        return ["there is no destination: nobody will be told anything; add a table like [plugins.console.me]"]
+        return ["there is no destination: nobody will be notified; add a table like [plugins.console.me]"]
     table = routes(rules)
     return [
         *_frequent_events(config, table),
@@ -77,7 +77,7 @@ def _frequent_events(config: Config, table: Sequence[Route]) -> Iterator[str]:
 
 
 def _unwatched_projects(config: Config, rules: Sequence[EffectiveRule]) -> Iterator[str]:
-    """Rules for projects that the config does not watch, as far as it says itself which these are."""
+    """Rules for projects that the config does not watch; none if a glob decides which ones it watches."""
     if any(project.is_glob for project in config.projects):
         return
     watched = [Project(id=entry.id, name=entry.name or entry.id) for entry in config.projects]

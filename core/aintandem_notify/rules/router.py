@@ -1,7 +1,7 @@
-"""From an event to what is sent and where: the rules of the config, decided without clock, store or socket.
+"""Applies the config's rules to events: gives notifications and their destinations.
 
-What a type can lead to is looked up once for every known type, so an event that concerns nobody costs a dict
-lookup.
+Pure: needs no clock, store or socket. The rules of every known type are looked up once, so an event without a rule
+costs a dict lookup.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ from aintandem_notify.rules.templating import (
 )
 
 MAX_TITLE_CHARACTERS: Final = 500
-"""Characters of a title, from whatever template; it has to fit one line of a phone."""
+"""Characters of a title, also from a template; our limit for one line on a phone."""
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class RoutedNotification:
 
 @dataclass(frozen=True, slots=True)
 class _CompiledRule:
-    """A rule with its texts compiled."""
+    """An effective rule with its condition and texts compiled."""
 
     definition: EffectiveRule
     is_for_project: Callable[[Project | None], bool]
@@ -67,7 +67,7 @@ class _CompiledRule:
 
 
 class Router:
-    """Applies the rules of a valid config. Keeps no state but which rules have been complained about."""
+    """Applies the rules of a valid config. Its only state is the set of errors that it has logged."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -85,7 +85,7 @@ class Router:
         self._log = get_logger("rules")
 
     def may_notify(self, event_type: str) -> bool:
-        """Whether an event of this type can lead to a notification; False means ``route`` gives nothing."""
+        """True if an event of this type can lead to a notification. If False, ``route`` gives none."""
         return event_type in self._by_type or (
             bool(self._for_unknown)
             and any(rule.definition.matches_unknown(event_type) for rule in self._for_unknown)
@@ -94,19 +94,19 @@ class Router:
     def route(
         self, event: Event, run: Run | None, project: Project | None, now: datetime
     ) -> list[RoutedNotification]:
-        """What ``event`` leads to, at most one notification for each destination.
+        """The notifications for ``event``, at most one for each destination.
 
         ``run`` is the attempt as it is after the event; ``now`` becomes the notification's ``created_at``.
-        The first matching rule that names a destination wins it.
+        A destination gets the notification of the first matching rule that names it.
         """
         return self._route(event, run, project, now, self._notification)
 
     def route_bare(
         self, event: Event, run: Run | None, project: Project | None, now: datetime
     ) -> list[RoutedNotification]:
-        """As ``route``, with nothing of their texts in the notifications and conditions unasked.
+        """As ``route``, but notifications have no text from outside and conditions are not evaluated.
 
-        For an event that ``route`` cannot be asked about, or whose notification cannot be stored.
+        For an event for which ``route`` fails, or whose notification cannot be stored.
         """
         return self._route(event, run, project, now, _bare_notification, with_conditions=False)
 
@@ -133,20 +133,20 @@ class Router:
         return routed
 
     def routes_table(self) -> list[Route]:
-        """What goes where, for people to read: a row for each event type and rule."""
+        """The routing, for people: a row for each event type and rule."""
         return routes(self._rules)
 
     def warnings(self) -> list[str]:
-        """What is probably not meant, one sentence each."""
+        """One sentence for each probable mistake in the rules."""
         return warnings(self._config, self._rules)
 
     def _rules_for(self, event: Event) -> tuple[_CompiledRule, ...]:
-        if event.family is Family.UNKNOWN:  # also when its type is the name of one of our own events
+        if event.family is Family.UNKNOWN:  # even if its type has the name of one of our own events
             return tuple(rule for rule in self._for_unknown if rule.definition.matches_unknown(event.type))
         return self._by_type.get(event.type, ())
 
     def _is_match(self, rule: _CompiledRule, event: Event, names: Scope | None, project: Project | None) -> bool:
-        """``names`` is None where the rule's condition is not to be asked."""
+        """True if the rule is for ``event``. ``names`` None: its condition is not evaluated."""
         if not rule.is_for_project(project):
             return False
         if (
@@ -156,7 +156,7 @@ class Router:
             return False
         if rule.when is None or names is None:
             return True
-        # Rather one message too many than a failure that nobody hears of.
+        # A condition that raises counts as true: better one notification too many than a failure unseen.
         return self._guarded(rule.when, names, rule.definition.name, "when", default=True)
 
     def _notification(
@@ -164,7 +164,7 @@ class Router:
     ) -> Notification:
         try:
             return self._rendered(rule, context, names, now)
-        except Exception as error:  # noqa: BLE001  # the event is notified of, whatever its text does to us
+        except Exception as error:  # noqa: BLE001  # the notification goes out, even without its text
             self._report(rule.definition.name, f"text of {context[0].type}", error, "it is sent without its text")
             return _bare_notification(rule, context, names, now)
 
@@ -172,7 +172,7 @@ class Router:
         definition = rule.definition
         shown_context = redact_event_context(context)
         if shown_context is not context:
-            names = scope(*shown_context)  # a text that takes half of a secret shows none of it
+            names = scope(*shown_context)  # a template that cuts a secret in half shows none of it
         event, run, project = shown_context
         title = self._text(rule.title, names, definition.name, "title") or ""
         body = self._text(rule.body, names, definition.name, "body")
@@ -193,27 +193,27 @@ class Router:
         )
 
     def _text(self, render: Render | None, names: Scope, rule: str, part: str) -> str | None:
-        """The rule's own text; None if it has none, or if it raised."""
+        """The rule's own text; None if it has none, or if rendering raised."""
         return None if render is None else self._guarded(render, names, rule, part, default=None)
 
     def _url(self, names: Scope) -> str | None:
-        """Where a person can look; None unless it is a web address that this event has everything for."""
+        """The link for people; None unless it renders to a web address and the event has every value in it."""
         if self._console_url is None:
             return None
         try:
             url = self._guarded(self._console_url, names, "orchestrator", "console_url", default=None)
-        except MissingValue:  # no project, as in the agent's own events: the link would lead nowhere
+        except MissingValue:  # no project, as in the agent's own events: the link would be broken
             return None
         url = "" if url is None else redact(url.strip())
         return url if url.startswith(("http://", "https://")) and url.isprintable() and " " not in url else None
 
     def _guarded(self, build: Callable[[Scope], T], names: Scope, rule: str, part: str, *, default: T) -> T:
-        """What ``build`` gives; ``default`` if it raises, which is logged once for each rule and part."""
+        """The result of ``build``; ``default`` if it raises, which is logged once for each rule and part."""
         try:
             return build(names)
         except MissingValue:
             raise
-        except Exception as error:  # noqa: BLE001  # what a template can raise is up to whoever wrote it
+        except Exception as error:  # noqa: BLE001  # a template may raise anything
             self._report(rule, part, error, _CONSEQUENCES[part])
             return default
 
@@ -235,7 +235,7 @@ _CONSEQUENCES: Final = {
 
 
 def _bare_notification(rule: _CompiledRule, context: EventContext, _names: Scope, now: datetime) -> Notification:
-    """What can be said without any text from outside."""
+    """A notification without any text from outside."""
     event, run, project = context
     return strip_texts(
         Notification(
@@ -254,14 +254,14 @@ def _bare_notification(rule: _CompiledRule, context: EventContext, _names: Scope
 
 
 def _notification_id(event: Event, rule: str) -> str:
-    """The same for the same event and rule, so that an event that is taken in again leads to no second one."""
+    """The same id for the same event and rule, so that an event taken in twice makes no second notification."""
     return "ntf_" + blake2b(f"{event.key}\n{rule}".encode(), digest_size=16).hexdigest()
 
 
 def _thread(event: Event, run: Run | None) -> str:
-    """What keeps notifications in order: the attempt, else the project, the instance, the store or the agent.
+    """The key that orders notifications: the attempt, else the project, the instance, the store or the agent.
 
-    What the agent tells of itself never waits behind what it tells of others.
+    So the agent's own events never wait behind those of runs.
     """
     if run is not None:
         return run.thread

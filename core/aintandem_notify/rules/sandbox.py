@@ -1,6 +1,7 @@
-"""Jinja2's sandbox as texts and conditions see it: what is missing is none, and everything has its price.
+"""Jinja2's sandbox for texts and conditions: missing values are None, and every operation is charged.
 
-Nothing is worked out while a template is compiled: what it costs is known only when it runs, on its budget.
+Constants are not folded while a template is compiled: every cost is charged when the template runs, on the budget
+of ``cost_budget``. Prices are in ``costs``.
 """
 
 import math
@@ -19,35 +20,35 @@ from jinja2.visitor import NodeTransformer
 from aintandem_notify.rules import costs, formats
 from aintandem_notify.rules.cost_budget import STEP_COST, MeteredIterable, charge, charge_value, metered
 
-_CHARGE_FILTER: Final = "charge the value"  # names that no template can write
+_CHARGE_FILTER: Final = "charge the value"  # with spaces, so that no template can name it
 _METER_FILTER: Final = "meter the loop"
 _BUILT_IN_TYPES: Final = (str, bytes, bytearray, int, float)
-_NODE_COST: Final = 5  # units of any other part of a template, each time that it is worked out
+_NODE_COST: Final = 5  # units of any other node of a template, each time it is evaluated
 _SEARCHED_TYPES: Final = (list, tuple, range)
 _UNCHARGED_TYPES: Final = (Context, EvalContext, Environment)
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """The environment; rendering belongs into ``budget()``."""
+    """The Jinja2 environment. Render inside ``render_budget()``."""
 
     intercepted_binops = frozenset({"*", "**", "%", "//", "+"})
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """None for what is missing."""
+        """As Jinja2; None if it is missing."""
         return _none_if_missing(super().getattr(obj, attribute))
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """None for what is missing."""
+        """As Jinja2; None if it is missing."""
         if isinstance(argument, tuple):
             charge_value(argument)
         return _none_if_missing(super().getitem(obj, argument))
 
     def unsafe_undefined(self, obj: Any, attribute: str) -> Undefined:
-        """What a template may not touch is an error, and not merely missing."""
+        """Raises SecurityError: a forbidden attribute is an error, not merely missing."""
         raise SecurityError(f"{attribute} of {type(obj).__name__} is not for templates")
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Paid for before it is worked out, and for what comes of it."""
+        """Charges before the operation, and for its result."""
         match operator:
             case "**":
                 costs.charge_power(left, right)
@@ -60,16 +61,16 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return charge_value(super().call_binop(context, operator, left, right))
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
-        """Paid for by what goes in and comes out. The names are Jinja2's, so that arguments may have any."""
+        """Charges for arguments and result. The parameter names are Jinja2's: arguments may have any name."""
         named = {name: value for name, value in kwargs.items() if name != "caller" and not name.startswith("_")}
         owner = getattr(__obj, "__self__", None)
         charge(__context.get(STATIC_COST, STEP_COST) if isinstance(__obj, Macro | BlockReference) else STEP_COST)
-        for one in (
+        for operand in (
             *args,
             *named.values(),
             owner if isinstance(owner, (*_BUILT_IN_TYPES, *_SEARCHED_TYPES)) else None,
         ):
-            charge_value(one)
+            charge_value(operand)
         if (
             isinstance(owner, _BUILT_IN_TYPES)
             and (charge_cost := costs.METHOD_CHARGES.get(__obj.__name__)) is not None
@@ -79,7 +80,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return charge_value(super().call(__context, __obj, *args, **kwargs))
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
-        """``format`` and ``format_map``, each field of which is paid for."""
+        """``format`` and ``format_map``, charged for each field."""
         wrapped = super().wrap_str_format(value)
         if wrapped is None:
             return None
@@ -95,7 +96,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 
 STATIC_COST: Final = "cost of a call"
-"""The global of a template that says how many units each of its calls costs, for a macro may print all of it."""
+"""The global of a template with the units of one call: a macro may print the whole template."""
 
 
 class _Formatter(SandboxedFormatter):
@@ -112,7 +113,7 @@ def _none_if_missing(value: Any) -> Any:
 
 
 def _default(value: Any, default: Any = "", boolean: bool = False) -> Any:
-    """Jinja2's ``default``, that takes none for missing, too."""
+    """Jinja2's ``default``; None counts as missing, too."""
     return default if value is None or isinstance(value, Undefined) or (boolean and not value) else value
 
 
@@ -121,14 +122,14 @@ def _text(value: Any) -> str:
 
 
 def _evaluate_lazy(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """With what is lazy worked out, so that there is something to be weighed."""
-    return tuple(list(one) if isinstance(one, MeteredIterable) else one for one in args)
+    """The arguments with lazy values as lists, so that their cost can be computed."""
+    return tuple(list(arg) if isinstance(arg, MeteredIterable) else arg for arg in args)
 
 
 def _metered(
     function: Callable[..., Any], charge_cost: Callable[..., None] | None = None, *, by_attribute: bool = False
 ) -> Callable[..., Any]:
-    """The filter or test, which costs what goes in and comes out, and what it looks up in that."""
+    """The filter or test, charged for its arguments, its result and the attributes that it looks up."""
 
     def metered_call(*args: Any, **kwargs: Any) -> Any:
         if charge_cost is not None or by_attribute:
@@ -140,8 +141,8 @@ def _metered(
                 * costs.attribute_count((*charged_args[1:], *kwargs.values()))
                 * costs.ACCESS_COST
             )
-        for one in (*charged_args, *kwargs.values()):
-            charge_value(one)
+        for argument in (*charged_args, *kwargs.values()):
+            charge_value(argument)
         if charge_cost is not None:
             charge_cost(*charged_args, **kwargs)
         result = function(*args, **kwargs)
@@ -151,9 +152,9 @@ def _metered(
 
 
 def make_sandbox(finalize: Callable[[Any], str]) -> Sandbox:
-    """An environment that prints values by ``finalize``."""
+    """Make an environment that prints values with ``finalize``."""
 
-    @pass_context  # so that Jinja2 does not print what is constant while it compiles
+    @pass_context  # keeps Jinja2 from printing constants while it compiles
     def finalized(_context: Context, value: Any) -> str:
         return str(charge_value(finalize(value if isinstance(value, str) else charge_value(value))))
 
@@ -172,26 +173,25 @@ def make_sandbox(finalize: Callable[[Any], str]) -> Sandbox:
     filters: Mapping[str, Any] = sandbox.filters
     tests: Mapping[str, Any] = sandbox.tests
     sandbox.filters = {
-        name: _metered(one, costs.FILTER_CHARGES.get(name), by_attribute=name in costs.ATTRIBUTE_FILTERS)
-        for name, one in filters.items()
+        name: _metered(function, costs.FILTER_CHARGES.get(name), by_attribute=name in costs.ATTRIBUTE_FILTERS)
+        for name, function in filters.items()
     }
     sandbox.filters |= {_CHARGE_FILTER: charge_value, _METER_FILTER: metered}
-    sandbox.tests = {name: _metered(one, costs.TEST_CHARGES.get(name)) for name, one in tests.items()}
+    sandbox.tests = {name: _metered(function, costs.TEST_CHARGES.get(name)) for name, function in tests.items()}
     return sandbox
 
 
 def add_charges(template: nodes.Template) -> nodes.Template:
-    """The same, where loops, comparisons and what is put together are paid for, and none prints as nothing.
+    """The template with charges for loops, comparisons and literals inserted; None is printed as nothing.
 
-    Raises TemplateSyntaxError for a loop that calls itself.
+    Raises TemplateSyntaxError for a recursive loop.
     """
     result: nodes.Template = _ChargeInserter(static_cost(template)).visit(template)
     return result
 
 
 def static_cost(template: nodes.Node) -> int:
-    """Units of a round of a loop, or of a call: a step, what it may print that is always the same, and what is
-    worked out in it."""
+    """Units of a round of a loop, or of a call: a step, its constant text, and its nodes."""
     return STEP_COST + sum(map(_static_cost_of, template.find_all(nodes.Node)))
 
 
@@ -206,7 +206,7 @@ def _static_cost_of(node: nodes.Node) -> int:
 
 
 class _ChargeInserter(NodeTransformer):
-    """Puts the price where Jinja2's sandbox looks away."""
+    """Inserts charges where Jinja2's sandbox calls no hook."""
 
     def __init__(self, static: int) -> None:
         self._static = static
@@ -242,7 +242,7 @@ def _comparison(node: nodes.Compare, _static: int) -> nodes.Compare:
 
 
 def _concatenation(node: nodes.Concat, _static: int) -> nodes.Concat:
-    node.nodes = [_filtered(one, "text") for one in node.nodes]
+    node.nodes = [_filtered(part, "text") for part in node.nodes]
     return node
 
 
@@ -270,4 +270,4 @@ _REWRITES: Final[Mapping[type[nodes.Node], Callable[[Any, int], nodes.Node]]] = 
     nodes.Tuple: _tuple,
     nodes.Getitem: _item,
 }
-"""What becomes of a node, whose parts are priced already; a round of a loop costs so many units."""
+"""The rewrite of each kind of node, after its children; takes the node and the units of a round of a loop."""

@@ -1,4 +1,4 @@
-"""What conditions and texts can name: event, run and project, each with the names it may have."""
+"""The names that conditions and texts can use: event, run and project, each with its attributes."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -9,7 +9,7 @@ from aintandem_notify.domain.runs import Run
 from aintandem_notify.rules import formats
 
 Scope = Mapping[str, Any]
-"""The values of the names."""
+"""The values by name."""
 
 _EVENT_FIELDS: Final = frozenset(
     field for model in EVENT_TYPES.values() for field in model.model_fields
@@ -36,11 +36,11 @@ NAMES: Final[Mapping[str, frozenset[str]]] = {
     "run": frozenset(_RUN_FACTS),
     "project": frozenset(_PROJECT_FACTS),
 }
-"""Every name and what can be asked of it; ``event.wire`` is the event as it came, with all its fields."""
+"""Every name with its attributes; ``event.wire`` is the event as it came, with all its fields."""
 
 
 class _EventView:
-    """An event by its fields' names; what its type does not have is None, what came unasked is there too."""
+    """An event by its fields' names, extra wire fields included; fields of other types are None."""
 
     __slots__ = ("_event",)
 
@@ -59,7 +59,7 @@ class _EventView:
 
 
 class _FactsView:
-    """A run or a project by the names of its facts; all None where there is none."""
+    """A run or a project by its attributes; all are None if there is no run or project."""
 
     __slots__ = ("_facts", "_subject")
 
@@ -76,7 +76,7 @@ class _FactsView:
 
 
 def scope(event: Event, run: Run | None, project: Project | None) -> Scope:
-    """The names for one event; ``run`` and ``project`` can be asked for their facts also when there is none."""
+    """The names for one event. ``run`` and ``project`` always have their attributes, None if there is none."""
     return {
         "event": _EventView(event),
         "run": _FactsView(run, _RUN_FACTS),

@@ -1,7 +1,7 @@
-"""Conditions and texts: Jinja2 in its sandbox, over the names event, run and project.
+"""Compiles and checks conditions and texts: Jinja2 in a sandbox, over the names event, run and project.
 
-Templates are compiled once. What a name may be is known beforehand, so a misspelt one is an error of the
-config; at run time a field that the event at hand does not have is none, and none prints as nothing.
+Templates are compiled once. All names are known beforehand, so a misspelt one is an error of the config. At run
+time a field that the event does not have is None, and None is printed as nothing.
 """
 
 import re
@@ -24,15 +24,15 @@ from aintandem_notify.rules.sandbox import STATIC_COST, Sandbox, add_charges, ma
 from aintandem_notify.rules.scope import NAMES, Scope, scope
 
 MAX_TEXT_CHARACTERS: Final = 65_536
-"""Characters that one rendered text may have; ours, twice what the most patient destination takes."""
+"""Characters of one rendered text; our limit, twice that of the most generous destination."""
 
 RENDER_ERRORS: Final = (Exception,)
-"""What a template or expression can raise when it runs: it calls what others wrote, of which no list is whole."""
+"""The errors of a running template or expression: it calls foreign code, which may raise anything."""
 
 Render = Callable[[Scope], str]
-"""Gives the text; raises one of ``RENDER_ERRORS``."""
+"""Returns the text; raises one of ``RENDER_ERRORS``."""
 Condition = Callable[[Scope], bool]
-"""Gives the verdict; raises one of ``RENDER_ERRORS``."""
+"""Returns True if the condition holds; raises one of ``RENDER_ERRORS``."""
 
 _ENVIRONMENT: Final = make_sandbox(formats.as_text)
 
@@ -42,12 +42,12 @@ def _parse_template(text: str) -> nodes.Template:
 
 
 def _parse_expression(text: str) -> nodes.Template:
-    """A template that assigns the expression to ``result``, as Jinja2's own ``compile_expression`` makes it."""
+    """A template that assigns the expression to ``result``, as in Jinja2's own ``compile_expression``."""
     parser = Parser(_ENVIRONMENT, text, state="variable")
     expression = parser.parse_expression()
     if not parser.stream.eos:
-        rest = parser.stream.current
-        raise TemplateSyntaxError(f"unexpected {rest.value!r} after the expression", rest.lineno)
+        token = parser.stream.current
+        raise TemplateSyntaxError(f"unexpected {token.value!r} after the expression", token.lineno)
     assignment = nodes.Assign(nodes.Name("result", "store"), expression, lineno=1)
     template = nodes.Template([assignment], lineno=1)
     template.set_environment(_ENVIRONMENT)
@@ -55,7 +55,7 @@ def _parse_expression(text: str) -> nodes.Template:
 
 
 class MissingValue(Exception):
-    """An address asks for something that the event at hand does not have."""
+    """A web address uses a value that the event does not have."""
 
 
 def _required_text(value: Any) -> str:
@@ -68,19 +68,19 @@ _ADDRESS_ENVIRONMENT: Final = make_sandbox(_required_text)
 
 
 def compile_address(text: str) -> Render:
-    """As ``compile_template``, for text with a hole in which is no use; rendering may raise ``MissingValue``."""
+    """As ``compile_template``, for a web address: rendering raises ``MissingValue`` where a value is None."""
     return _renderer(_compile(_ADDRESS_ENVIRONMENT, add_charges(_ADDRESS_ENVIRONMENT.parse(text))))
 
 
 @lru_cache(maxsize=512)
 def compile_template(text: str) -> Render:
-    """``text`` ready to be rendered; raises jinja2's TemplateSyntaxError."""
+    """Compile a template; raises jinja2's TemplateSyntaxError."""
     return _renderer(_compile(_ENVIRONMENT, _parse_template(text)))
 
 
 @lru_cache(maxsize=512)
 def compile_expression(text: str) -> Condition:
-    """``text`` ready to be evaluated; raises jinja2's TemplateSyntaxError."""
+    """Compile a condition; raises jinja2's TemplateSyntaxError."""
     template = _compile(_ENVIRONMENT, _parse_expression(text))
 
     def evaluate(scope: Scope) -> bool:
@@ -105,7 +105,7 @@ def _renderer(template: Template) -> Render:
             for piece in template.root_render_func(template.new_context(dict(scope))):
                 pieces.append(piece)
                 length += len(piece)
-                if length > 2 * MAX_TEXT_CHARACTERS:  # enough to be cut once secrets are out
+                if length > 2 * MAX_TEXT_CHARACTERS:  # enough to be cut after redaction
                     break
         return "".join(pieces)
 
@@ -114,7 +114,7 @@ def _renderer(template: Template) -> Render:
 
 @contextmanager
 def _locating_errors(template: Template) -> Iterator[None]:
-    """``BudgetExceeded`` from within says the line of the template."""
+    """Sets the template's line on a ``BudgetExceeded`` that is raised inside the block."""
     try:
         yield
     except BudgetExceeded as error:
@@ -132,18 +132,18 @@ def _template_line(template: Template, trace: TracebackType | None) -> int | Non
 
 
 class JinjaRuleLanguage:
-    """What the config asks about the texts of rules."""
+    """Checks the texts of rules for the config: its ``RuleLanguage``."""
 
     def event_glob_problem(self, glob: str) -> str | None:
-        """What is wrong with an entry of ``events``; None if it is fine."""
+        """The problem with an entry of ``events``; None if it is fine."""
         return glob_problem(glob)
 
     def expression_problem(self, text: str) -> str | None:
-        """What is wrong with a ``when``; None if it is fine."""
+        """The problem with a ``when``; None if it is fine."""
         return _problem(text, _parse_expression, compile_expression, "no Jinja2 expression")
 
     def template_problem(self, text: str) -> str | None:
-        """What is wrong with a ``title``, ``body`` or ``console_url``; None if it is fine."""
+        """The problem with a ``title``, ``body`` or ``console_url``; None if it is fine."""
         return _problem(text, _parse_template, compile_template, "no Jinja2 template")
 
 
@@ -151,7 +151,7 @@ def _problem(
     text: str,
     parse: Callable[[str], nodes.Template],
     compile_text: Callable[[str], Callable[[Scope], object]],
-    what: str,
+    label: str,
 ) -> str | None:
     try:
         tree = parse(text)
@@ -160,11 +160,11 @@ def _problem(
             problems += _cost_problems(text, compile_text(text))
     except TemplateSyntaxError as error:
         hint = _syntax_hint(text) if parse is _parse_expression else ""
-        return f"{what}: {_place(text, error.lineno)}{_syntax_message(error)}{hint}"
+        return f"{label}: {_place(text, error.lineno)}{_syntax_message(error)}{hint}"
     except (RecursionError, MemoryError):
-        return f"{what}: nested too deep"
-    except Exception as error:  # noqa: BLE001  # the border to Jinja2, which leaves some mistakes to Python
-        return f"{what}: {_python_message(error)}"
+        return f"{label}: nested too deep"
+    except Exception as error:  # noqa: BLE001  # Jinja2 leaves some mistakes to Python's compiler
+        return f"{label}: {_python_message(error)}"
     return "; ".join(dict.fromkeys(problems)) or None
 
 
@@ -173,13 +173,13 @@ def _place(text: str, line: int | None) -> str:
 
 
 def _cost_problems(text: str, run: Callable[[Scope], object]) -> Iterator[str]:
-    """Tried with a made-up event: what is too much even for that is too much for any."""
+    """Runs it with a sample event: a template that is too expensive for that is too expensive for any."""
     try:
         run(_sample_scope())
     except (BudgetExceeded, MemoryError, OverflowError, RecursionError) as error:
         yield f"{_place(text, getattr(error, 'line', None))}it takes too long or makes too long a text"
     except RENDER_ERRORS:
-        pass  # another event may have what this one lacks
+        pass  # another event may have the missing value
 
 
 @cache
@@ -197,7 +197,7 @@ _SYNTAX_HINTS: Final = (
     (r".*![^=].*", "; write not"),
     (r".*\d(?:ms|s|m|h|d)\b.*", "; durations are numbers here, in seconds"),
 )
-"""What people write who know other languages, and what to write here."""
+"""Common mistakes from other languages, as patterns, and a hint for each."""
 
 
 def _syntax_hint(text: str) -> str:
@@ -205,7 +205,7 @@ def _syntax_hint(text: str) -> str:
 
 
 def _syntax_message(error: TemplateSyntaxError) -> str:
-    """Jinja2's sentence, with the nearest filter or test where one is not known."""
+    """Jinja2's own message, with the nearest name for an unknown filter or test."""
     message = (error.message or "syntax error").rstrip(".")
     for kind, known in (("filter", _ENVIRONMENT.filters), ("test", _ENVIRONMENT.tests)):
         if (match := re.fullmatch(rf"No {kind} named '(.*)'", message)) is not None:
@@ -216,7 +216,7 @@ def _syntax_message(error: TemplateSyntaxError) -> str:
 
 
 def _python_message(error: Exception) -> str:
-    """What Python found in what Jinja2 made of the text; only Python's own sentences about syntax are shown."""
+    """The message of Python's compiler about Jinja2's generated code; of other errors only the type is shown."""
     words = error.msg if isinstance(error, SyntaxError) else ""
     return words or f"Jinja2 cannot read it ({type(error).__name__})"
 
@@ -236,8 +236,8 @@ def _name_problems(tree: nodes.Template) -> Iterator[str]:
 
 
 def _attribute_access(node: nodes.Node) -> tuple[str, str | None]:
-    """Of ``event.error`` or ``event["error"]``: the name before and after; None after if only rendering tells."""
-    assert isinstance(node, nodes.Getattr | nodes.Getitem)  # noqa: S101  # what find_all was asked for
+    """The owner and attribute of ``event.error`` or ``event["error"]``; None for a computed attribute."""
+    assert isinstance(node, nodes.Getattr | nodes.Getitem)  # noqa: S101  # the only types that find_all gives
     owner = node.node.name if isinstance(node.node, nodes.Name) else ""
     if isinstance(node, nodes.Getattr):
         return owner, node.attr
