@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aintandem_notify.domain.events import AgentStartedEvent
-from aintandem_notify_console.lines import LONGEST_LINE, body_lines, plain_line, safe, safe_title
+from aintandem_notify_console.lines import MAX_LINE_CHARACTERS, body_lines, plain_line, safe, safe_title
 from support.plugin_samples import NOON, failed_task
 
 ANY_TEXT = st.text(st.characters(codec=None))
@@ -82,7 +82,7 @@ def test_a_progress_bar_is_many_lines_and_tabs_are_columns() -> None:
 def test_an_endless_line_is_cut() -> None:
     (line,) = body_lines("x" * 10_000_000, 5)
 
-    assert line == "x" * (LONGEST_LINE - 1) + "…"
+    assert line == "x" * (MAX_LINE_CHARACTERS - 1) + "…"
 
 
 def test_the_plain_line_has_its_columns_between_tabs() -> None:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from aintandem_notify.api import DestinationBroken, RetryLater
 from aintandem_notify_console import Config, Console
-from aintandem_notify_console.output import Output, knows_colours
+from aintandem_notify_console.output import Output, supports_colours
 from support.plugin_samples import configured, failed_task
 
 PLAIN = "2026-03-01T12:00:05Z\terror\ttask_failed\tSales pipeline\tNightly import failed\tno space left\n"
@@ -279,7 +279,7 @@ def test_columns_has_the_first_word_on_width(wanted: str | None, expected: int) 
 def test_colours_are_shown_where_they_are_known_and_wanted(
     environ: dict[str, str], platform: str, expected: bool
 ) -> None:
-    assert knows_colours(environ, platform) is expected
+    assert supports_colours(environ, platform) is expected
 
 
 @pytest.mark.parametrize(

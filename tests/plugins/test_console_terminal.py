@@ -11,7 +11,7 @@ from rich.text import Text
 
 from aintandem_notify.api import Field, Notification, Severity
 from aintandem_notify.domain.events import restore_event
-from aintandem_notify_console.terminal import LOOKS, Terminal, clock_time
+from aintandem_notify_console.terminal import SEVERITY_STYLES, Terminal, clock_time
 from support.plugin_samples import NOON, failed_task
 
 
@@ -103,20 +103,20 @@ def test_times_are_those_of_the_zone(moment: datetime, offset: int, expected: st
 
 @pytest.mark.parametrize("severity", Severity)
 def test_each_severity_has_its_sign_and_colour(severity: Severity) -> None:
-    look = LOOKS[severity]
+    style = SEVERITY_STYLES[severity]
     coloured = Terminal(colours=True, unicode=True, zone=UTC).render(
         failed_task(severity=severity), width=80, limit=8, now=NOON
     )
 
     first = Text.from_ansi(coloured.splitlines()[0])
-    assert first.plain == f"12:00:05 {look.sign} Nightly import failed  Sales pipeline"
+    assert first.plain == f"12:00:05 {style.sign} Nightly import failed  Sales pipeline"
     assert "\x1b[" in coloured
-    assert look.ascii_sign.isascii()
+    assert style.ascii_sign.isascii()
 
 
 def test_the_looks_differ() -> None:
-    assert len(set(LOOKS.values())) == len(Severity)
-    assert len({look.ascii_sign for look in LOOKS.values()}) == len(Severity)
+    assert len(set(SEVERITY_STYLES.values())) == len(Severity)
+    assert len({style.ascii_sign for style in SEVERITY_STYLES.values()}) == len(Severity)
 
 
 def test_without_colours_there_is_no_escape_sequence() -> None:

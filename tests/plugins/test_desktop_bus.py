@@ -223,7 +223,7 @@ async def test_when_the_bus_dies_the_next_one_at_its_address_is_used(tmp_path: P
             assert len(service.notifications) == 1
         with pytest.raises(RetryLater, match="unavailable: the session bus"):
             await desktop.show(HELLO, None)
-    assert desktop.facts()["connected"] is False
+    assert desktop.diagnostics()["connected"] is False
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ async def test_a_call_that_was_cut_off_does_not_answer_the_next_one(
         nursery.start_soon(desktop.show, HELLO, None)
         await service.wait_for_call("GetCapabilities")
         nursery.cancel_scope.cancel()
-    assert desktop.facts()["connected"] is False
+    assert desktop.diagnostics()["connected"] is False
 
     service.silent = False
     receipt = await desktop.show(HELLO, None)

@@ -57,9 +57,9 @@ def test_the_windows_script_survives_the_command_line() -> None:
 
 
 def test_each_platform_has_its_way() -> None:
-    assert backend_for("darwin").facts() == {"program": "osascript"}
-    assert backend_for("win32").facts() == {"program": "powershell.exe"}
-    assert "connected" in backend_for("linux").facts()
+    assert backend_for("darwin").diagnostics() == {"program": "osascript"}
+    assert backend_for("win32").diagnostics() == {"program": "powershell.exe"}
+    assert "connected" in backend_for("linux").diagnostics()
 
 
 def test_a_platform_without_a_way_is_named() -> None:

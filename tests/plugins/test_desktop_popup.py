@@ -19,7 +19,13 @@ from aintandem_notify_desktop_notify.freedesktop import (
     outcome,
     replaced_id,
 )
-from aintandem_notify_desktop_notify.popup import LONGEST_BODY, LONGEST_SUMMARY, MOST_LINES, Popup, popup_of
+from aintandem_notify_desktop_notify.popup import (
+    MAX_BODY_CHARACTERS,
+    MAX_BODY_LINES,
+    MAX_SUMMARY_CHARACTERS,
+    Popup,
+    popup_of,
+)
 from support.dbus_service import markup_flaw
 from support.plugin_samples import NOON, failed_task
 
@@ -75,12 +81,12 @@ def test_a_title_is_one_line_that_can_be_shown(text: str, shown: str) -> None:
 def test_long_texts_are_cut() -> None:
     shown = popup(failed_task(title="t" * 5000, body="b" * 5000))
 
-    assert shown.summary == "t" * (LONGEST_SUMMARY - 1) + "…"
-    assert shown.body == ("Sales pipeline\n" + "b" * 5000)[: LONGEST_BODY - 1] + "…"
+    assert shown.summary == "t" * (MAX_SUMMARY_CHARACTERS - 1) + "…"
+    assert shown.body == ("Sales pipeline\n" + "b" * 5000)[: MAX_BODY_CHARACTERS - 1] + "…"
 
 
 def test_many_lines_are_few() -> None:
-    assert len(popup(failed_task(body="line\n" * 50)).body.splitlines()) == MOST_LINES
+    assert len(popup(failed_task(body="line\n" * 50)).body.splitlines()) == MAX_BODY_LINES
 
 
 @given(st.text(st.characters(codec=None)), st.text(st.characters(codec=None)))
@@ -90,7 +96,7 @@ def test_any_text_can_be_sent_and_is_sound_markup(title: str, body: str) -> None
     for text in (shown.summary, shown.body):
         assert "\x00" not in text
         text.encode("utf-8")
-        assert len(text) <= LONGEST_BODY
+        assert len(text) <= MAX_BODY_CHARACTERS
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown.body)
     # XML 1.0, by which the test judges, has no place for these two; the protocol does not mind.
     assert markup_flaw(re.sub("[\ufffe\uffff]", "", body_for(shown, MARKUP)), MARKUP) is None

@@ -45,7 +45,7 @@ BROKEN: Final = _words(
     ekm_access_denied
     """
 )
-TOO_RICH: Final = _words(
+REJECTED: Final = _words(
     """
     invalid_payload invalid_blocks invalid_blocks_format no_text msg_too_long msg_blocks_too_long
     too_many_attachments invalid_arguments metadata_too_large
@@ -130,7 +130,7 @@ async def test_the_destination_is_broken(receiver: SlackReceiver, slack: Slack, 
     assert len(receiver.requests) == 1
 
 
-@pytest.mark.parametrize("error", TOO_RICH)
+@pytest.mark.parametrize("error", REJECTED)
 @pytest.mark.parametrize("plain", [False, True])
 async def test_a_message_that_slack_dislikes_is_left_to_the_agent(
     receiver: SlackReceiver, slack: Slack, error: str, plain: bool
@@ -232,8 +232,8 @@ def test_each_error_has_one_meaning() -> None:
     assert {error for error in BROKEN if not error.startswith("restricted_action")} == {
         error for error, verdict in ERRORS.items() if verdict is Verdict.BROKEN
     }
-    assert {error for error in TOO_RICH if not error.startswith("invalid_blocks")} == {
-        error for error, verdict in ERRORS.items() if verdict is Verdict.TOO_RICH
+    assert {error for error in REJECTED if not error.startswith("invalid_blocks")} == {
+        error for error, verdict in ERRORS.items() if verdict is Verdict.REJECTED
     }
     assert {error for error, verdict in ERRORS.items() if verdict is Verdict.RETRY} == set(RETRY)
 
@@ -247,7 +247,7 @@ def test_an_error_means_the_same_under_any_status(status: int) -> None:
 
 def test_words_after_the_error_are_not_repeated() -> None:
     judgement = judge(HttpAnswer(400, {}, b"invalid_blocks: xoxb-canary"))
-    assert (judgement.verdict, judgement.reason) == (Verdict.TOO_RICH, "invalid_blocks")
+    assert (judgement.verdict, judgement.reason) == (Verdict.REJECTED, "invalid_blocks")
 
 
 # check

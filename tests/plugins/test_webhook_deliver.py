@@ -14,7 +14,7 @@ from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.foundation.clock import TrioClock
 from aintandem_notify.log import register_secret
 from aintandem_notify.testing import sample_event, sample_notification
-from aintandem_notify_webhook import MAX_ANSWER, Config, Webhook
+from aintandem_notify_webhook import MAX_ANSWER_BYTES, Config, Webhook
 from aintandem_notify_webhook.payload import encode
 from aintandem_notify_webhook.verdict import Verdict, judge
 from support.http_server import Endless, Raw, Reply, Reset, gzip_bomb
@@ -185,7 +185,7 @@ async def test_a_message_that_is_disliked_is_left_to_the_agent(
 
 async def test_a_receivers_words_end_with_no_half_of_a_secret(receiver: WebhookReceiver, webhook: Webhook) -> None:
     register_secret("receivercanary0123456789")
-    receiver.fail_with(400, body=b"x" + b" " * (MAX_ANSWER - 15) + b"receivercanary0123456789")
+    receiver.fail_with(400, body=b"x" + b" " * (MAX_ANSWER_BYTES - 15) + b"receivercanary0123456789")
     with pytest.raises(Rejected) as caught:
         await webhook.deliver(sample_notification())
     assert str(caught.value) == "HTTP 400: x [redacted]"

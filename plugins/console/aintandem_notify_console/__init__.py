@@ -1,4 +1,4 @@
-"""Shows notifications on the terminal; where there is none, prints one plain line for each."""
+"""Shows notifications in the terminal; without a terminal, prints one plain line for each."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from pydantic import Field
 
 from aintandem_notify.api import Notification, Plugin, PluginConfig, hookimpl
 from aintandem_notify_console.lines import plain_line
-from aintandem_notify_console.output import Output, knows_colours
+from aintandem_notify_console.output import Output, supports_colours
 
 
 class Config(PluginConfig):
@@ -18,15 +18,15 @@ class Config(PluginConfig):
 
     stream: Literal["stdout", "stderr"] = Field("stdout", description="where to write")
     colour: Literal["auto", "always", "never"] = Field(
-        "auto", description="auto: on a terminal that knows colours, unless NO_COLOR is set"
+        "auto", description="auto: on a terminal that supports colours, unless NO_COLOR is set"
     )
     output_lines: int = Field(8, ge=0, le=1000, description="how many lines of a body are shown")
 
 
 class Console(Plugin[Config]):
-    """One stream of this process. Writes happen in a worker thread: a terminal can be paused with Ctrl-S."""
+    """One stream of this process. Writes run in a worker thread: Ctrl-S can pause a terminal."""
 
-    # Fast and local, and a line that shows twice after a kill does no harm.
+    # Fast and local; a line that appears twice after a kill does no harm.
     in_flight: ClassVar[int] = 32
     digest_over: ClassVar[int | None] = None
     machine_local: ClassVar[bool] = True
@@ -37,7 +37,7 @@ class Console(Plugin[Config]):
     @hookimpl
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Find out what the stream is, and so how to write to it."""
+        """Choose the layout by the kind of the stream."""
         self._output = Output(self.config.stream, sys.stdout if self.config.stream == "stdout" else sys.stderr)
         self._render = self._renderer()
         yield
@@ -49,16 +49,16 @@ class Console(Plugin[Config]):
 
     @hookimpl
     def check(self) -> None:
-        """See that the stream is open."""
+        """Raise DestinationBroken if the stream is closed."""
         self._output.write("")
 
     def _renderer(self) -> Callable[[Notification], str]:
         if not self._output.is_terminal and self.config.colour != "always":
             return lambda notification: plain_line(notification, self.config.output_lines)
-        # rich is slow to import, and only people at a terminal need it.
+        # rich is slow to import, and needed only for terminals.
         from aintandem_notify_console.terminal import Terminal
 
-        colours = {"auto": knows_colours(os.environ, sys.platform), "always": True, "never": False}
+        colours = {"auto": supports_colours(os.environ, sys.platform), "always": True, "never": False}
         terminal = Terminal(colours=colours[self.config.colour], unicode=self._output.takes_unicode)
         return lambda notification: terminal.render(
             notification, width=self._output.width(), limit=self.config.output_lines, now=self.context.clock.now()

@@ -1,7 +1,7 @@
-"""Texts made safe for a terminal, cut to what people read, and the plain line. Pure.
+"""Makes texts safe for a terminal, cuts them to a readable length, and formats the plain line. Pure.
 
-What tasks write is not to be trusted: it may hold escape sequences that steer a terminal, line breaks that
-forge a line of their own, or marks that turn the reading direction round.
+Texts of tasks are untrusted: they may contain escape sequences that control a terminal, line breaks that forge a
+line, or marks that reverse the reading direction.
 """
 
 import re
@@ -9,36 +9,37 @@ from typing import Final
 
 from aintandem_notify.api import Notification, escape_unprintable, strip_unprintable
 
-LONGEST_LINE: Final = 1000
-"""Characters of a body line that are shown; a progress bar or a minified file goes on for ever."""
-LONGEST_TITLE: Final = 200
+MAX_LINE_CHARACTERS: Final = 1000
+"""Characters of a body line that are shown; progress bars and minified files have very long lines."""
+MAX_TITLE_CHARACTERS: Final = 200
 """Characters of a title that are shown."""
 
 _LINE_BREAK: Final = re.compile("\r\n|[\n\r\x0b\x0c\x85\u2028\u2029]")
 
 
 def safe(text: str) -> str:
-    """``text`` as one line without anything that steers a terminal; its tabs and line breaks read as ``\\t``."""
+    """``text`` as one line without terminal control; its tabs and line breaks become ``\\t`` and ``\\n``."""
     return escape_unprintable(strip_unprintable(text))
 
 
 def safe_title(text: str) -> str:
-    """As ``safe``, cut to the length of a title."""
-    return _cut(safe(text), LONGEST_TITLE)
+    """``safe``, cut to the length of a title."""
+    return _cut(safe(text), MAX_TITLE_CHARACTERS)
 
 
 def body_lines(body: str, limit: int) -> list[str]:
-    """At most ``limit`` safe lines of ``body``, and one that says how many were left out.
+    """At most ``limit`` safe lines of ``body``, and one line with the number of omitted ones.
 
-    The first one stays, since it names the error, and the last ones, where output ends.
+    Keeps the first line, since it names the error, and the last ones, the end of the output.
     """
     lines = _LINE_BREAK.split(body.strip()) if body.strip() else []
-    left_out = len(lines) - limit
-    if left_out > 0:
+    omitted = len(lines) - limit
+    if omitted > 0:
         tail = lines[len(lines) - limit + 1 :] if limit else []
-        notice = [f"… {left_out} more {'line' if left_out == 1 else 'lines'}"] if limit else []
+        notice = [f"… {omitted} more {'line' if omitted == 1 else 'lines'}"] if limit else []
         lines = [*lines[: min(1, limit)], *notice, *tail]
-    return [_cut(safe(line[: 4 * LONGEST_LINE].expandtabs(4).rstrip()), LONGEST_LINE) for line in lines]
+    cut = (line[: 4 * MAX_LINE_CHARACTERS] for line in lines)
+    return [_cut(safe(line.expandtabs(4).rstrip()), MAX_LINE_CHARACTERS) for line in cut]
 
 
 def _cut(text: str, length: int) -> str:
@@ -46,10 +47,10 @@ def _cut(text: str, length: int) -> str:
 
 
 def plain_line(notification: Notification, limit: int) -> str:
-    """Time, severity, event type, project, title and body, between tabs; ended by the only line break in it.
+    """Time, severity, event type, project, title and body, separated by tabs; a line break ends the line.
 
-    Made for grep, cut and awk: tabs and line breaks inside a text are written ``\\t`` and ``\\n``, a missing
-    project is ``-``. The time is the event's, UTC.
+    For grep, cut and awk: tabs and line breaks inside a text are written ``\\t`` and ``\\n``, a missing project is
+    ``-``. The time is the event's, in UTC.
     """
     project = notification.project
     columns = (

@@ -1,4 +1,4 @@
-"""Writing to standard output or standard error, as one write and with words for what can go wrong."""
+"""Writes to standard output or standard error without a buffer, and translates errors into outcomes."""
 
 import errno
 import os
@@ -9,28 +9,28 @@ from aintandem_notify.api import DestinationBroken, RetryLater
 
 StreamName = Literal["stdout", "stderr"]
 
-# The reader is gone, the terminal is gone, the descriptor was closed: none of them comes back.
-_GONE: Final = frozenset({errno.EPIPE, errno.EIO, errno.EBADF})
+# The pipe has no reader, the terminal is gone, or the descriptor is closed: no retry helps.
+_READER_GONE: Final = frozenset({errno.EPIPE, errno.EIO, errno.EBADF})
 _FULL_NAMES: Final[Mapping[StreamName, str]] = {"stdout": "standard output", "stderr": "standard error"}
 _WIDTH_WITHOUT_TERMINAL: Final = 100
 
 
-def knows_colours(environ: Mapping[str, str], platform: str) -> bool:
-    """Whether a terminal shows colours and wants them (no-color.org); as far as the environment tells."""
+def supports_colours(environ: Mapping[str, str], platform: str) -> bool:
+    """True if the environment says that terminals support colours and want them (no-color.org)."""
     if environ.get("NO_COLOR") or environ.get("TERM") in {"dumb", "unknown"}:
         return False
-    # The old Windows console prints escape sequences as they are; the new one says that it is there.
+    # The old Windows console prints escape sequences as text; the new one sets WT_SESSION.
     return platform != "win32" or "WT_SESSION" in environ or "TERM" in environ
 
 
 class Output:
-    """One of the process's streams. Does not own it and never closes it.
+    """Writes to one of the process's streams, which it does not own and never closes.
 
-    ``is_terminal`` and ``takes_unicode`` say what it is; both are false for a closed one.
+    ``is_terminal`` and ``takes_unicode`` describe the stream; for a closed one ``is_terminal`` is false.
     """
 
     def __init__(self, name: StreamName, stream: TextIO | None) -> None:
-        """``stream`` is None where the process was started without one."""
+        """``stream`` is None if the process was started without it."""
         self._name = _FULL_NAMES[name]
         self._stream = None if stream is None or stream.closed else stream
         self.is_terminal = self._stream is not None and self._stream.isatty()
@@ -38,10 +38,10 @@ class Output:
         self.takes_unicode = _can_encode("✔│", self._encoding)
 
     def width(self) -> int:
-        """Columns of the terminal at this moment; ``COLUMNS`` has the first word, as in most programs."""
-        wanted = os.environ.get("COLUMNS", "")
-        if wanted.isdecimal() and int(wanted):
-            return int(wanted)
+        """The terminal's columns at this moment; the variable ``COLUMNS`` comes first, as in most programs."""
+        variable = os.environ.get("COLUMNS", "")
+        if variable.isdecimal() and int(variable):
+            return int(variable)
         descriptor = self._descriptor()
         try:
             columns = 0 if descriptor is None else os.get_terminal_size(descriptor).columns
@@ -50,7 +50,7 @@ class Output:
         return columns or _WIDTH_WITHOUT_TERMINAL
 
     def write(self, text: str) -> None:
-        """Write all of ``text``; raises ``DestinationBroken`` when nobody can read it any more."""
+        """Write all of ``text``; raises DestinationBroken if its reader is gone, RetryLater for other errors."""
         if self._stream is None or self._stream.closed:
             raise DestinationBroken(f"{self._name} is closed")
         if not self.takes_unicode:
@@ -58,23 +58,23 @@ class Output:
         try:
             self._write(self._stream, text.encode(self._encoding, "backslashreplace"))
         except OSError as error:
-            if error.errno in _GONE:
+            if error.errno in _READER_GONE:
                 raise DestinationBroken(f"nobody reads {self._name} any more ({error.strerror})") from error
             raise RetryLater(f"cannot write to {self._name}: {error.strerror}") from error
 
     def _write(self, stream: TextIO, content: bytes) -> None:
-        stream.flush()  # what others printed before comes first
+        stream.flush()  # earlier prints come first
         descriptor = self._descriptor()
         if descriptor is None:
             stream.write(content.decode(self._encoding))
             stream.flush()
             return
-        # Past the stream's buffer, where the rest of a failed write would stay and fail again at exit.
+        # Not through the stream's buffer: it would keep the rest of a failed write and fail again at exit.
         while content:
             content = content[os.write(descriptor, content) :]
 
     def _descriptor(self) -> int | None:
-        """The stream's descriptor; None for one that lives in memory only."""
+        """The stream's descriptor; None for a stream in memory."""
         try:
             return None if self._stream is None else self._stream.fileno()
         except (AttributeError, OSError):

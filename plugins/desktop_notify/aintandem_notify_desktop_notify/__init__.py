@@ -15,7 +15,7 @@ from aintandem_notify_desktop_notify.popup import Popup, popup_of
 class Config(PluginConfig):
     """The keys of ``[plugins.desktop_notify.<name>]``."""
 
-    app_name: str = Field("AInTandem", description="under which name the desktop lists the notifications")
+    app_name: str = Field("AInTandem", description="the name under which the desktop lists the notifications")
     icon: str | None = Field(
         None, description="an icon's name or path; by default the desktop's own sign for the severity"
     )
@@ -23,7 +23,8 @@ class Config(PluginConfig):
         None, description='how long a notification stays up, "0s" for ever; by default the desktop decides'
     )
     max_age: Duration | None = Field(
-        3600.0, description="what waits longer is given up: nobody wants to come back to a screen full of old news"
+        3600.0,
+        description="older ones are dropped: nobody wants to come back to a screen full of old news",
     )
     timeout: Duration = Field(10.0, description="how long the desktop may take to answer")
 
@@ -38,7 +39,7 @@ class DesktopNotify(Plugin[Config]):
     @hookimpl
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Choose the way to the desktop. It is walked first when there is something to show."""
+        """Choose the backend of this platform; it connects when it is first needed."""
         self._backend = backend_for(sys.platform)
         try:
             yield
@@ -47,18 +48,18 @@ class DesktopNotify(Plugin[Config]):
 
     @hookimpl
     async def deliver(self, notification: Notification) -> Receipt | None:
-        """Show it, in the place of the run's earlier one where the desktop can do that."""
+        """Show the notification; replaces an earlier one of the same run where the desktop can do so."""
         return await self._backend.show(self._popup(notification), notification.previous)
 
     @hookimpl
     async def check(self) -> None:
-        """See that somebody is there to show notifications."""
+        """Check that a desktop is available; shows nothing."""
         await self._backend.check()
 
     @hookimpl
     def diagnostics(self) -> Mapping[str, Any]:
-        """Which way to the desktop is used, and what is known of its other end."""
-        return self._backend.facts()
+        """Facts about the backend and the desktop's server."""
+        return self._backend.diagnostics()
 
     def _popup(self, notification: Notification) -> Popup:
         config = self.config

@@ -1,4 +1,4 @@
-"""The ways to a desktop, one for each platform."""
+"""The desktop backends, one for each platform."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
@@ -9,22 +9,22 @@ from aintandem_notify_desktop_notify.popup import Popup
 
 
 class Backend(Protocol):
-    """Shows popups. Holds what it needs for that until ``close``, and gets it when it is first needed."""
+    """Shows popups. Connects when it is first needed, and keeps the connection until ``close``."""
 
     async def show(self, popup: Popup, previous: Receipt | None) -> Receipt | None:
-        """Show ``popup``, in the place of what ``previous`` stands for if that can be; an outcome otherwise."""
+        """Show ``popup``, if possible in place of the popup of ``previous``; raises an outcome if it fails."""
         ...
 
     async def check(self) -> None:
-        """Raise the outcome that a ``show`` would have now, as far as can be told without showing anything."""
+        """Raise the outcome that ``show`` would raise now, as far as it can be known without showing anything."""
         ...
 
-    def facts(self) -> Mapping[str, Any]:
-        """What to look at in case of trouble."""
+    def diagnostics(self) -> Mapping[str, Any]:
+        """Facts for a diagnosis."""
         ...
 
     def close(self) -> None:
-        """Give everything back; may be used again afterwards."""
+        """Release the connection; the backend can be used again."""
         ...
 
 
@@ -47,7 +47,7 @@ _BACKENDS: Final[Mapping[str, Callable[[], Backend]]] = {
 
 
 def backend_for(platform: str) -> Backend:
-    """The way to the desktop of ``platform`` (a ``sys.platform``); raises RuntimeError where there is none."""
+    """The backend for ``platform`` (a ``sys.platform``); raises RuntimeError for an unsupported one."""
     if platform not in _BACKENDS:
         raise RuntimeError(f"desktop_notify knows no way to show notifications on {platform}")
     return _BACKENDS[platform]()

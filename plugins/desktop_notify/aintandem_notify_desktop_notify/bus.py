@@ -1,7 +1,7 @@
-"""One connection to the D-Bus session bus: connect and call, with nothing running in the background.
+"""A connection to the D-Bus session bus: connects and makes calls, without background tasks.
 
-jeepney's own ``open_dbus_connection`` leaves the socket open when a bus refuses or hangs up, and turns round
-and round when it hangs up during authentication; so the handshake stands here.
+jeepney's own ``open_dbus_connection`` leaves the socket open if a bus refuses us or hangs up, and loops for ever
+if it hangs up during authentication. Therefore the handshake is implemented here.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,18 +18,18 @@ from jeepney.io.trio import DBusConnection
 
 
 class BusLost(Exception):
-    """There is no bus, it refuses us, or it hung up."""
+    """There is no bus, or it refused us, or it closed the connection."""
 
 
 def socket_paths(environ: Mapping[str, str]) -> list[str]:
-    """Where the session bus may listen, to be tried in this order; raises ``BusLost`` if nothing is known.
+    """The sockets of the session bus, to be tried in this order; raises ``BusLost`` if none is configured.
 
-    Without ``DBUS_SESSION_BUS_ADDRESS`` it is the bus of the user's systemd, as for other clients.
+    Without ``DBUS_SESSION_BUS_ADDRESS`` it is the bus of the user's systemd, as in other clients.
     """
     if address := environ.get("DBUS_SESSION_BUS_ADDRESS"):
         try:
             return list(get_connectable_addresses(address))
-        except Exception as error:  # whatever jeepney makes of an address that anybody may set
+        except Exception as error:  # jeepney raises various exceptions for an invalid address
             raise BusLost(f"no way to reach DBUS_SESSION_BUS_ADDRESS={address}") from error
     if folder := environ.get("XDG_RUNTIME_DIR"):
         return [str(PurePosixPath(folder) / "bus")]
@@ -37,7 +37,7 @@ def socket_paths(environ: Mapping[str, str]) -> list[str]:
 
 
 class Bus:
-    """A connection. ``id`` names the bus itself: another one, as after a new login, has another."""
+    """A connection to the session bus. ``id`` identifies the bus: after a new login it is another one."""
 
     def __init__(self, connection: DBusConnection) -> None:
         self._connection = connection
@@ -58,16 +58,16 @@ class Bus:
         return bus
 
     async def call(self, message: Message) -> Message:
-        """The answer, which may be an error; raises ``BusLost``.
+        """Send ``message`` and return the reply, which may be an error; raises ``BusLost``.
 
-        Only one call at a time. After one that was cancelled the bus is of no use: close it.
+        Make one call at a time. After a cancelled call the connection is unusable: close it.
         """
         serial = next(self._connection.outgoing_serial)
         with _bus_errors():
-            # What the library cannot write is the message's own fault, and no sign that the bus is lost.
+            # An error in encoding the message is not translated: it does not mean that the bus is lost.
             await self._connection.send(message, serial=serial)
         while True:
-            # Signals that arrive meanwhile are of no interest.
+            # Signals that arrive in between are ignored.
             answer = await self._receive()
             if answer.header.fields.get(HeaderFields.reply_serial) == serial:
                 return answer
@@ -79,27 +79,27 @@ class Bus:
                 return answer
         except BusLost:
             raise
-        except Exception as error:  # the border to jeepney, which raises what it likes about bytes
-            raise BusLost(f"what the session bus said is not D-Bus ({type(error).__name__})") from error
+        except Exception as error:  # jeepney raises various exceptions for invalid bytes
+            raise BusLost(f"the session bus sent something that is not D-Bus ({type(error).__name__})") from error
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.socket.close()
 
 
 async def _open_socket(paths: list[str]) -> trio.SocketStream:
-    trouble: OSError | ValueError | None = None
+    failure: OSError | ValueError | None = None
     for path in paths:
         try:
             return await trio.open_unix_socket(path)
-        except (OSError, ValueError) as error:  # ValueError for a path that cannot be one
-            trouble = error
-    reason = trouble.strerror if isinstance(trouble, OSError) else "it has no address that can be used"
-    raise BusLost(f"the session bus does not answer: {reason}") from trouble
+        except (OSError, ValueError) as error:  # ValueError for an impossible path
+            failure = error
+    reason = failure.strerror if isinstance(failure, OSError) else "it has no address that can be used"
+    raise BusLost(f"the session bus does not answer: {reason}") from failure
 
 
 async def _authenticate(stream: trio.SocketStream) -> None:
-    """Say who we are; the kernel vouches for it."""
+    """Authenticate as the current user, whom the kernel confirms."""
     dialogue = Authenticator(inc_null_byte=True)
     try:
         for line in dialogue:
@@ -116,7 +116,7 @@ async def _authenticate(stream: trio.SocketStream) -> None:
     except trio.BrokenResourceError as error:
         raise BusLost("the session bus hung up") from error
     except Exception as error:  # as in `Bus`
-        raise BusLost(f"what the session bus said is not D-Bus ({type(error).__name__})") from error
+        raise BusLost(f"the session bus sent something that is not D-Bus ({type(error).__name__})") from error
 
 
 @contextmanager

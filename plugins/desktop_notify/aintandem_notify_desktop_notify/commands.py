@@ -1,7 +1,7 @@
-"""Desktops that are reached by running a program: macOS and Windows.
+"""The backend that runs a program for each popup: macOS and Windows.
 
-The texts of a notification are handed over as arguments or environment variables. They never become part of
-a script, so nothing in them can be run.
+The texts of a notification are passed as arguments or environment variables. They never become part of a
+script, so that nothing in them can be executed.
 """
 
 import os
@@ -21,8 +21,8 @@ on run argv
 end run
 """
 
-# The toast is shown in the name of PowerShell, which has the registration that Windows asks for. One line and
-# no double quotes: beyond that, the rules for a Windows command line differ from program to program.
+# The toast is shown in the name of PowerShell, which has the registration that Windows requires. One line and no
+# double quotes, because programs on Windows parse anything else in different ways.
 _POWERSHELL: Final = "; ".join(
     (
         "$ErrorActionPreference = 'Stop'",
@@ -42,7 +42,7 @@ _POWERSHELL: Final = "; ".join(
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """A program to run: its arguments, what it reads, and what is added to its environment."""
+    """A program to run: its arguments, standard input and additional environment variables."""
 
     argv: tuple[str, ...]
     stdin: bytes = b""
@@ -50,12 +50,12 @@ class Invocation:
 
 
 def macos_invocation(program: str, popup: Popup) -> Invocation:
-    """``osascript -``: the script comes over stdin, and behind the ``-`` nothing is read as an option."""
+    """``osascript -``: the script is its standard input, and arguments after ``-`` are never options."""
     return Invocation((program, "-", popup.summary, popup.body), stdin=_APPLESCRIPT.encode())
 
 
 def windows_invocation(program: str, popup: Popup) -> Invocation:
-    """PowerShell with a script that takes the texts from its environment."""
+    """PowerShell with a script that reads the texts from its environment."""
     return Invocation(
         (program, "-NoLogo", "-NoProfile", "-NonInteractive", "-Command", _POWERSHELL),
         environ={"AINTANDEM_NOTIFY_SUMMARY": popup.summary, "AINTANDEM_NOTIFY_BODY": popup.body},
@@ -63,17 +63,17 @@ def windows_invocation(program: str, popup: Popup) -> Invocation:
 
 
 class CommandBackend:
-    """Runs one program for each popup. Cannot replace what it has shown."""
+    """Runs a program for each popup. Cannot replace an earlier popup."""
 
     def __init__(self, program: str, invocation: Callable[[str, Popup], Invocation]) -> None:
         self._program = program
         self._invocation = invocation
 
     async def show(self, popup: Popup, previous: Receipt | None) -> None:  # noqa: ARG002  # nothing to replace
-        """Run the program until it ends."""
+        """Run the program and wait for its end."""
         invocation = self._invocation(self._program, popup)
         try:
-            ended = await trio.run_process(
+            process = await trio.run_process(
                 invocation.argv,
                 stdin=invocation.stdin,
                 env={**os.environ, **invocation.environ},
@@ -83,18 +83,18 @@ class CommandBackend:
             )
         except FileNotFoundError as error:
             raise DestinationBroken(f"{self._program} is not installed") from error
-        if ended.returncode:
-            said = ended.stderr.decode(errors="replace").strip()[:200]
-            raise RetryLater(f"{self._program} ended with code {ended.returncode}: {said}")
+        if process.returncode:
+            text = process.stderr.decode(errors="replace").strip()[:200]
+            raise RetryLater(f"{self._program} ended with code {process.returncode}: {text}")
 
     async def check(self) -> None:
-        """See that the program is installed."""
+        """Raise DestinationBroken if the program is not installed."""
         if shutil.which(self._program) is None:
             raise DestinationBroken(f"{self._program} is not installed")
 
-    def facts(self) -> Mapping[str, Any]:
+    def diagnostics(self) -> Mapping[str, Any]:
         """The program's name."""
         return {"program": self._program}
 
     def close(self) -> None:
-        """Nothing is held."""
+        """No-op: nothing is kept open."""

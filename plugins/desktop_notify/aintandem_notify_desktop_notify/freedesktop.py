@@ -1,4 +1,4 @@
-"""Desktops on Linux: the Desktop Notifications Specification 1.2 over D-Bus."""
+"""The backend for Linux desktops: the Desktop Notifications Specification 1.2 over D-Bus."""
 
 import os
 import re
@@ -23,7 +23,7 @@ URGENCY: Final[Mapping[Severity, int]] = {
     Severity.ERROR: 2,
     Severity.CRITICAL: 2,
 }
-"""Low, normal or critical. What is critical stays up until somebody has seen it, on most desktops."""
+"""0 low, 1 normal, 2 critical. Most desktops keep a critical notification until a person closes it."""
 
 ICONS: Final[Mapping[Severity, str]] = {
     Severity.INFO: "dialog-information",
@@ -34,13 +34,13 @@ ICONS: Final[Mapping[Severity, str]] = {
 }
 """Names of the freedesktop icon naming specification, which every theme has."""
 
-_LARGEST_INT32: Final = 2**31 - 1
-# The tags of the specification; anything else between angle brackets is text.
+_MAX_INT32: Final = 2**31 - 1
+# The tags of the specification; anything else in angle brackets is text.
 _MARKUP: Final = re.compile(r"</?(?:b|i|u|a|img)(?:\s[^<>]*)?/?>", re.IGNORECASE)
 
 _BUS_ERROR: Final = "org.freedesktop.DBus.Error."
-# Nobody offers the service, or it went away while it was asked.
-_ABSENT: Final = frozenset(
+# No process offers the service, or it exited during the call.
+_UNAVAILABLE: Final = frozenset(
     _BUS_ERROR + name
     for name in ("ServiceUnknown", "NameHasNoOwner", "NoReply", "Timeout", "TimedOut", "Disconnected")
 )
@@ -51,7 +51,7 @@ _BUSY: Final = frozenset(
         f"{NAME}.Error.ExcessNotificationGeneration",
     }
 )
-_CLOSED_TO_US: Final = frozenset(
+_DENIED: Final = frozenset(
     _BUS_ERROR + name
     for name in ("AccessDenied", "AuthFailed", "UnknownMethod", "UnknownObject", "UnknownInterface")
 )
@@ -59,14 +59,14 @@ _CLOSED_TO_US: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Who shows notifications just now: its unique name on the bus, and what it can do."""
+    """The current notification server: its unique name on the bus, and its capabilities."""
 
     owner: str
     capabilities: frozenset[str]
 
 
 def body_for(popup: Popup, capabilities: frozenset[str]) -> str:
-    """The body as a server with these capabilities must get it."""
+    """The body in the form that a server with these capabilities requires."""
     if "body-markup" not in capabilities:
         return _MARKUP.sub("", popup.body)
     body = _escape(popup.body)
@@ -82,15 +82,15 @@ def _escape(text: str) -> str:
 
 
 def expire_ms(seconds: float | None) -> int:
-    """The protocol's ``expire_timeout``: milliseconds, 0 for ever, -1 as the server likes."""
-    return -1 if seconds is None else min(round(seconds * 1000), _LARGEST_INT32)
+    """The protocol's ``expire_timeout``: milliseconds, 0 for ever, -1 for the server's default."""
+    return -1 if seconds is None else min(round(seconds * 1000), _MAX_INT32)
 
 
 def replaced_id(previous: Receipt | None, place: Mapping[str, str]) -> int:
     """The id to replace, 0 for none.
 
-    An id means something only to the server that gave it: after a restart of the service or a new login the
-    same number may be somebody else's notification.
+    An id is valid only for the server that issued it: after a restart of the service or a new login the same
+    number may belong to another program's notification.
     """
     if previous is None or any(previous.get(key) != value for key, value in place.items()):
         return 0
@@ -98,14 +98,14 @@ def replaced_id(previous: Receipt | None, place: Mapping[str, str]) -> int:
     return number if type(number) is int and 0 < number < 2**32 else 0
 
 
-def outcome(error_name: str, said: str) -> Exception:
-    """What an error answered over D-Bus means. One that nobody foresaw is no outcome: a few tries, then dead."""
-    reason = f"{error_name}: {said}" if said else error_name
-    if error_name in _ABSENT or error_name.startswith(_BUS_ERROR + "Spawn."):
+def outcome(error_name: str, text: str) -> Exception:
+    """The exception for a D-Bus error; an unknown one is no outcome: it is dead after a few attempts."""
+    reason = f"{error_name}: {text}" if text else error_name
+    if error_name in _UNAVAILABLE or error_name.startswith(_BUS_ERROR + "Spawn."):
         return RetryLater(f"desktop notifications are unavailable: no notification service runs ({reason})")
     if error_name in _BUSY:
         return RetryLater(f"the notification service has had enough for now ({reason})")
-    if error_name in _CLOSED_TO_US:
+    if error_name in _DENIED:
         return DestinationBroken(f"the notification service cannot be used ({reason})")
     if error_name == _BUS_ERROR + "InvalidArgs":
         return Rejected(f"the notification service does not take this one ({reason})")
@@ -113,16 +113,16 @@ def outcome(error_name: str, said: str) -> Exception:
 
 
 class Freedesktop:
-    """Talks to whoever owns ``org.freedesktop.Notifications``; connects when needed, also when the bus died."""
+    """Calls the owner of ``org.freedesktop.Notifications``; connects when needed, and again after a lost bus."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        """``environ`` says where the bus is."""
+        """``environ`` holds the address of the bus."""
         self._environ = environ
         self._bus: Bus | None = None
         self._server: Server | None = None
 
     async def show(self, popup: Popup, previous: Receipt | None) -> Receipt:
-        """Show ``popup``; the receipt names it to this server on this bus."""
+        """Show ``popup``; the receipt identifies it for this server on this bus."""
         bus = await self._connected()
         server = await self._current_server(bus)
         place = {"bus": bus.id, "server": server.owner}
@@ -132,20 +132,20 @@ class Freedesktop:
             ICONS[popup.severity] if popup.icon is None else popup.icon,
             popup.summary,
             body_for(popup, server.capabilities),
-            [],  # no actions: nobody would be there to take them
+            [],  # no actions: no process would handle them
             {"urgency": ("y", URGENCY[popup.severity])},
             expire_ms(popup.expire_timeout),
         )
-        # To the very server that the id and the markup are for, even if the name has another owner by now.
+        # To the server for which the id and the markup are valid, even if the name has a new owner.
         answer = await self._call(bus, _to(server.owner, "Notify", "susssasa{sv}i", arguments))
         return {"id": answer.body[0], **place}
 
     async def check(self) -> None:
-        """Ask the service who it is."""
+        """Call a method of the service that shows nothing."""
         await self._call(await self._connected(), _to(NAME, "GetServerInformation"))
 
-    def facts(self) -> Mapping[str, Any]:
-        """Whether the bus is there, and what the server can do, as of the last use."""
+    def diagnostics(self) -> Mapping[str, Any]:
+        """The connection's state, and the server's name and capabilities, as of the last use."""
         return {
             "connected": self._bus is not None,
             "server": None if self._server is None else self._server.owner,
@@ -153,7 +153,7 @@ class Freedesktop:
         }
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         bus, self._bus, self._server = self._bus, None, None
         if bus is not None:
             bus.close()
@@ -167,23 +167,23 @@ class Freedesktop:
         return self._bus
 
     async def _current_server(self, bus: Bus) -> Server:
-        """The server of this moment; asked for its capabilities only when it is another than before."""
-        owner = await self._ask(bus, message_bus.GetNameOwner(NAME))
+        """The current server; reads the capabilities only if it has changed."""
+        owner = await self._request(bus, message_bus.GetNameOwner(NAME))
         if self._server is None or is_error(owner) or owner.body[0] != self._server.owner:
-            # By its well-known name, so that a bus that can start the service does.
+            # By its well-known name, so that the bus starts the service if it can.
             answer = await self._call(bus, _to(NAME, "GetCapabilities"))
             sender = str(answer.header.fields[HeaderFields.sender])
             self._server = Server(sender, frozenset(map(str, answer.body[0])))
         return self._server
 
     async def _call(self, bus: Bus, message: Message) -> Message:
-        answer = await self._ask(bus, message)
+        answer = await self._request(bus, message)
         if is_error(answer):
-            said = str(answer.body[0])[:200] if answer.body else ""
-            raise outcome(str(answer.header.fields[HeaderFields.error_name]), said)
+            text = str(answer.body[0])[:200] if answer.body else ""
+            raise outcome(str(answer.header.fields[HeaderFields.error_name]), text)
         return answer
 
-    async def _ask(self, bus: Bus, message: Message) -> Message:
+    async def _request(self, bus: Bus, message: Message) -> Message:
         answered = False
         try:
             answer = await bus.call(message)
@@ -191,14 +191,14 @@ class Freedesktop:
         except BusLost as error:
             raise RetryLater(f"desktop notifications are unavailable: {error}") from error
         finally:
-            # Also after a deadline: the next call must not meet the rest of this one.
+            # Also after a deadline: the next call must not read the reply to this one.
             if not answered:
                 self.close()
         return answer
 
 
 def is_error(answer: Message) -> bool:
-    """Whether the answer is an error; jeepney hands them over like any other."""
+    """True if the reply is an error; jeepney returns errors like other replies."""
     return bool(answer.header.message_type is MessageType.error)
 
 

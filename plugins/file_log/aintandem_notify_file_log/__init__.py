@@ -18,9 +18,9 @@ class Config(PluginConfig):
 
 
 class FileLog(Plugin[Config]):
-    """One file. Writes happen in a worker thread, so a slow disk delays nobody else."""
+    """One log file. Writes run in a worker thread, so a slow disk delays no other destination."""
 
-    # A whole batch is one hop to the worker thread, and a repetition after a kill carries the same id.
+    # A whole batch takes one switch to the worker thread, and a line repeated after a kill has the same id.
     in_flight: ClassVar[int] = 256
     digest_over: ClassVar[int | None] = None
     machine_local: ClassVar[bool] = True
@@ -30,7 +30,7 @@ class FileLog(Plugin[Config]):
     @hookimpl
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Hold the file's descriptor; the file itself is opened by the first delivery."""
+        """Keep the file open until tear-down; the first delivery opens it."""
         self._file = LogFile(self.config.path)
         try:
             yield
@@ -44,12 +44,12 @@ class FileLog(Plugin[Config]):
 
     @hookimpl
     def check(self) -> None:
-        """Open the file for appending, or see that it could be made; writes nothing."""
+        """Check that the file can be opened or created; writes nothing."""
         self._file.probe()
 
     @hookimpl
     def diagnostics(self) -> Mapping[str, Any]:
-        """Where the file is and how large."""
+        """The file's path and size, and the number of lines written."""
         return {
             "path": str(self.config.path),
             "bytes": self._file.size(),

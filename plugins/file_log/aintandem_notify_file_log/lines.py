@@ -1,4 +1,4 @@
-"""What stands in a line: a notification as one JSON object without control characters. Pure."""
+"""Formats a notification as one line of JSON without control characters. Pure."""
 
 import json
 from datetime import datetime
@@ -10,19 +10,19 @@ from aintandem_notify.api import Notification, Run, escape_json
 
 
 def json_line(notification: Notification) -> bytes:
-    """The notification's line, UTF-8, ended by the only line break in it; a terminal can be shown it."""
+    """The line in UTF-8, ended by its only line break; safe to show in a terminal."""
     values = record(notification)
     try:
         line = to_json(values, inf_nan_mode="null")
-    except ValueError:  # a lone surrogate, which UTF-8 cannot hold but JSON can write
+    except ValueError:  # a lone surrogate, which UTF-8 cannot encode but JSON can escape
         line = json.dumps(values, separators=(",", ":")).encode("ascii")
-    if line.isascii() and b"\x7f" not in line:  # nearly always, and a hundred times as fast to see
+    if line.isascii() and b"\x7f" not in line:  # nearly always true, and a hundred times as fast as escaping
         return line + b"\n"
     return escape_json(line.decode()).encode() + b"\n"
 
 
 def record(notification: Notification) -> dict[str, Any]:
-    """The notification as JSON values; ``time`` is when the event happened, UTC, in milliseconds."""
+    """The notification as JSON values; ``time`` is the event's, in UTC with milliseconds."""
     project = notification.project
     return {
         "time": _utc(notification.occurred_at),
@@ -38,7 +38,7 @@ def record(notification: Notification) -> dict[str, Any]:
 
 
 def _run(run: Run) -> dict[str, Any]:
-    """The run without its output tail, which the events themselves hold."""
+    """The run without its output tail, which the events contain."""
     return {
         "id": run.id,
         "name": run.name,
@@ -56,5 +56,5 @@ def _run(run: Run) -> dict[str, Any]:
 
 
 def _utc(moment: datetime | None) -> str | None:
-    # Our times are UTC already, so the offset is always this one.
+    # Our times are in UTC, so the offset is always +00:00.
     return None if moment is None else moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

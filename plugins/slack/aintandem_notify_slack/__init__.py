@@ -1,4 +1,4 @@
-"""Slack: an incoming webhook, or a bot that posts to a channel."""
+"""Posts notifications to Slack, by an incoming webhook or as a bot."""
 
 from typing import Any, Final, Self
 
@@ -22,19 +22,19 @@ from aintandem_notify_slack.verdict import Judgement, Verdict, judge
 
 __all__ = ["Config", "Slack", "SlackAnswerError"]
 
-# A living webhook says one of these to an empty message, and posts nothing.
-_ALIVE: Final = frozenset({"no_text", "invalid_payload"})
+# A working webhook answers an empty message with one of these errors, and posts nothing.
+_EMPTY_MESSAGE_ERRORS: Final = frozenset({"no_text", "invalid_payload"})
 
-MAX_ANSWER: Final = 262_144
-"""Bytes of an answer that are read: it repeats the message, of which a character may take six and more."""
-MAX_RECEIPT: Final = 255
-"""Characters of a channel or a time stamp; what is longer is none. Slack's have some twenty."""
-SHARE_OF_TIMEOUT: Final = 0.9
-"""What a request may take of a delivery's time, so that its own word on what happened comes before the agent's."""
+MAX_ANSWER_BYTES: Final = 262_144
+"""Bytes of a response that are read: it repeats the message, and a character can take six bytes or more."""
+MAX_RECEIPT_CHARACTERS: Final = 255
+"""Characters of a channel or timestamp in a receipt; longer ones are ignored. Slack's have about twenty."""
+REQUEST_SHARE_OF_TIMEOUT: Final = 0.9
+"""Share of ``timeout`` for a request, so that its own error comes before the agent cancels the delivery."""
 
 
 class SlackAnswerError(Exception):
-    """Slack, or whatever answered in its place, said nothing that Slack is known to say."""
+    """The response is none that Slack is known to send; perhaps another server sent it."""
 
 
 class Config(PluginConfig):
@@ -55,7 +55,7 @@ class Config(PluginConfig):
     rate: Rate | None = Field(Rate(1, 1.0), description="Slack takes one message a second for each channel")
 
     @model_validator(mode="after")
-    def _one_way_in(self) -> Self:
+    def _check_credentials(self) -> Self:
         if self.webhook_url is not None and self.bot_token is not None:
             raise ValueError("webhook_url and bot_token exclude each other; keep one of them")
         if self.webhook_url is None and self.bot_token is None:
@@ -74,9 +74,9 @@ class Slack(Plugin[Config]):
 
     @hookimpl
     async def deliver(self, notification: Notification) -> Receipt | None:
-        """Post the message: in blocks, or as text alone where that is its last try.
+        """Post the message, in blocks; in its last attempt as plain text.
 
-        The receipt holds ``channel`` and ``ts`` with a bot token; a webhook gives none.
+        With a bot token the receipt holds ``channel`` and ``ts``; with a webhook there is none.
         """
         message = plain_message(notification) if notification.plain else rich_message(notification)
         answer = await self._post(message)
@@ -86,23 +86,25 @@ class Slack(Plugin[Config]):
 
     @hookimpl
     async def check(self) -> None:
-        """Ask Slack whether it knows the token or the webhook; nothing is posted."""
+        """Check with Slack that the token or the webhook is valid; posts nothing."""
         if self.config.bot_token is not None:
             answer = await self._call("auth.test", {})
         else:
             answer = await self._post({})
         judgement = judge(answer)
-        if self.config.webhook_url is None or judgement.reason not in _ALIVE:
+        if self.config.webhook_url is None or judgement.reason not in _EMPTY_MESSAGE_ERRORS:
             self._raise_unless_delivered(judgement, answer)
 
     @property
     def _timeout(self) -> float:
-        return self.config.timeout * SHARE_OF_TIMEOUT
+        return self.config.timeout * REQUEST_SHARE_OF_TIMEOUT
 
     async def _post(self, message: Message) -> HttpAnswer:
         if self.config.webhook_url is not None:
             url = self.config.webhook_url.reveal()
-            return await self.context.http.post(url, json=message, timeout=self._timeout, max_body=MAX_ANSWER)
+            return await self.context.http.post(
+                url, json=message, timeout=self._timeout, max_body=MAX_ANSWER_BYTES
+            )
         return await self._call("chat.postMessage", {"channel": self.config.channel, **message})
 
     async def _call(self, method: str, arguments: dict[str, Any]) -> HttpAnswer:
@@ -112,7 +114,7 @@ class Slack(Plugin[Config]):
             json=arguments,
             headers={"Authorization": f"Bearer {token}"},
             timeout=self._timeout,
-            max_body=MAX_ANSWER,
+            max_body=MAX_ANSWER_BYTES,
         )
 
     def _raise_unless_delivered(self, judgement: Judgement, answer: HttpAnswer) -> None:
@@ -121,14 +123,14 @@ class Slack(Plugin[Config]):
                 raise RetryLater(f"Slack: {judgement.reason}", after=answer.retry_after(self.context.clock.now()))
             case Verdict.BROKEN:
                 raise DestinationBroken(f"Slack: {judgement.reason}")
-            case Verdict.TOO_RICH:
+            case Verdict.REJECTED:
                 raise Rejected(f"Slack: {judgement.reason}")
             case Verdict.UNKNOWN:
-                # No outcome of its own: the agent tries three times and gives this message up.
+                # Not an outcome: the agent tries three times and then gives this notification up.
                 raise SlackAnswerError(f"not an answer of Slack's: {judgement.reason}")
 
 
 def _receipt(judgement: Judgement) -> Receipt | None:
     receipt = {name: judgement.content.get(name) for name in ("channel", "ts")}
-    fits = all(isinstance(said, str) and len(said) <= MAX_RECEIPT for said in receipt.values())
-    return receipt if fits else None
+    is_valid = all(isinstance(value, str) and len(value) <= MAX_RECEIPT_CHARACTERS for value in receipt.values())
+    return receipt if is_valid else None

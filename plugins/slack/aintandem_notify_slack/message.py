@@ -1,11 +1,10 @@
-"""A notification as a Slack message: what goes where, and how much of it.
+"""Lays a notification out as a Slack message.
 
-Top to bottom: a header that says what happened, one line on how bad it is, where and how long, who is called,
-the body, the last lines of output where something went wrong, named facts, a link, and small print. A message is
-within all of Slack's limits whatever the notification holds; texts that come from tasks stand in ``plain_text``
-objects and code blocks only, where Slack reads no markup.
+From top to bottom: a header with the title; one line with severity, project and duration; the mentions; the body;
+the last lines of output after an error; the fields; a link; and small print. Every message is within all of
+Slack's limits. Texts of tasks appear only in ``plain_text`` objects and code blocks, where Slack reads no markup.
 
-The link is no button: Slack shows a warning beside a button whose app does not answer clicks.
+The link is no button: Slack shows a warning next to a button whose app does not answer clicks.
 """
 
 import re
@@ -20,12 +19,12 @@ Message = dict[str, Any]
 Block = dict[str, Any]
 
 MAX_BLOCKS_TOTAL: Final = 7500
-"""Characters in all blocks together: 8,000 are too many, and this leaves room for counting otherwise."""
+"""Characters in all blocks together: Slack refuses 8,000, and may count differently."""
 MAX_TEXT: Final = 4000
-"""Characters of a top-level text that people see without unfolding."""
+"""Characters of a top-level text that Slack shows without unfolding."""
 MAX_HEADER: Final = 150
 MAX_BODY: Final = 2900
-"""Of the 3,000 that a section takes."""
+"""A section takes 3,000."""
 MAX_TAIL: Final = 1800
 MAX_NAME: Final = 100
 MAX_FIELDS: Final = 10
@@ -42,23 +41,23 @@ SEVERITIES: Final[Mapping[Severity, tuple[str, str]]] = {
     Severity.ERROR: ("❌", "Error"),
     Severity.CRITICAL: ("🚨", "Critical"),
 }
-"""What stands before a title, and the word for people who do not see it."""
+"""For each severity, the emoji before the title and the word in the summary."""
 
-# What we say ourselves of links and of the agent is prose; lines of tasks keep their columns in a code block.
-_OWN_WORDS: Final = frozenset({"connection", "agent"})
+# The bodies of these families are our own prose; output of tasks keeps its columns in a code block.
+_FAMILIES_WITH_OWN_TEXT: Final = frozenset({"connection", "agent"})
 _EVERYBODY: Final = frozenset({"here", "channel", "everyone"})
 _USER: Final = re.compile(r"[UW][A-Z0-9]{2,30}")
 _GROUP: Final = re.compile(r"S[A-Z0-9]{2,30}")
 _NOT_IN_LINKS: Final[Mapping[int, str]] = {ord(character): f"%{ord(character):02X}" for character in "<>|\"' `^"}
-# Shown in any case, however long the rest of a plain message is.
-_LEAST_BODY: Final = 500
+# Characters of the body that a plain message always shows, however long its head is.
+_MIN_BODY: Final = 500
 
 
 def rich_message(notification: Notification) -> Message:
-    """The message in blocks. Its first block's id is the notification's, so that repeats can be told."""
+    """The message in blocks. The id of its first block is the notification's, which marks repeats."""
     blocks = [_header(notification), _context(_plain_text(summary(notification)))]
-    if called := mentions(notification.mentions):
-        blocks.append(_section(called))
+    if names := mentions(notification.mentions):
+        blocks.append(_section(names))
     ending = _ending(notification)
     room = MAX_BLOCKS_TOTAL - _total(blocks) - _total(ending)
     for block in [*_body(notification), *_fields(notification)]:
@@ -69,7 +68,7 @@ def rich_message(notification: Notification) -> Message:
 
 
 def plain_message(notification: Notification) -> Message:
-    """The message as text alone, for when Slack takes no offence at anything but blocks."""
+    """The message as plain text, in case that Slack rejected only the blocks."""
     parts = (
         mentions(notification.mentions),
         escaped(_title(notification), MAX_HEADER * 2),
@@ -78,27 +77,27 @@ def plain_message(notification: Notification) -> Message:
     )
     head = "\n".join(part for part in parts if part)
     body = clean(notification.body).strip("\n")
-    room = max(_LEAST_BODY, MAX_TEXT - length(head) - 1)
+    room = max(_MIN_BODY, MAX_TEXT - length(head) - 1)
     return _with_flags({"text": f"{head}\n{code(body, room)}" if body else head})
 
 
 def headline(notification: Notification) -> str:
-    """Severity, title and project in one escaped line; what a phone shows."""
+    """Severity, title and project in one escaped line, for the notification on a phone."""
     project = notification.project
     title = _title(notification)
-    is_said = project is None or not project.name or one_line(project.name) in title
-    where = "" if project is None or is_said else f" · {escaped(one_line(project.name), MAX_NAME)}"
+    is_named = project is None or not project.name or one_line(project.name) in title
+    where = "" if project is None or is_named else f" · {escaped(one_line(project.name), MAX_NAME)}"
     return escaped(title, MAX_HEADER * 2) + where
 
 
 def summary(notification: Notification) -> str:
     """``Error · Sales pipeline · after 3 min 5 s · attempt 2``, not escaped."""
-    parts = (SEVERITIES[notification.severity][1], *_summed_up(notification).values())
+    parts = (SEVERITIES[notification.severity][1], *_summary_facts(notification).values())
     return " · ".join(parts)
 
 
-def _summed_up(notification: Notification) -> dict[str, str]:
-    """The facts of the summary, by the name of the field that would say the same."""
+def _summary_facts(notification: Notification) -> dict[str, str]:
+    """The facts of the summary, by the names of the fields that would repeat them."""
     run, project = notification.run, notification.project
     facts = {}
     if project is not None and project.name:
@@ -113,7 +112,7 @@ def _summed_up(notification: Notification) -> dict[str, str]:
 
 
 def mentions(names: tuple[str, ...]) -> str:
-    """Slack's markup for whom to call; a name that Slack could not resolve is left as text."""
+    """Slack's markup for the mentions; a name that Slack cannot resolve stays text."""
     unique = dict.fromkeys(name.strip().lstrip("@") for name in names)
     return " ".join(_mention(name) for name in list(unique)[:MAX_MENTIONS] if name)
 
@@ -139,10 +138,10 @@ def _header(notification: Notification) -> Block:
 
 
 def _body(notification: Notification) -> list[Block]:
-    """The body, then the last output of a run in trouble unless the body shows it already."""
+    """The body; then, for an error, the run's last output unless the body contains it."""
     blocks = []
     body = clean(notification.body).strip("\n")
-    if "\n" in body and notification.event.family not in _OWN_WORDS:
+    if "\n" in body and notification.event.family not in _FAMILIES_WITH_OWN_TEXT:
         blocks.append(_section(code(body, MAX_BODY)))
     elif body.strip():
         blocks.append({"type": "section", "text": _plain_text(plain(body, MAX_BODY))})
@@ -153,12 +152,12 @@ def _body(notification: Notification) -> list[Block]:
 
 
 def _fields(notification: Notification) -> list[Block]:
-    """Name and value side by side: a section lays its fields out in two columns, row by row."""
-    said = _summed_up(notification)
+    """Pairs of name and value: a section shows its fields in two columns, row by row."""
+    in_summary = _summary_facts(notification)
     rows = [
         (one_line(field.name), clean(field.value).strip())
         for field in notification.fields
-        if field.name.casefold() not in said
+        if field.name.casefold() not in in_summary
     ]
     cells = [
         cell
@@ -182,9 +181,9 @@ def _ending(notification: Notification) -> list[Block]:
 
 
 def _moment(moment: datetime) -> str:
-    """A time that Slack shows in each reader's own zone."""
+    """Markup for a time, which Slack shows in each reader's own zone."""
     fallback = f"{moment.replace(tzinfo=None).isoformat(' ', 'seconds')} UTC"
-    if not 1970 < moment.year < 2100:  # Slack refuses a message with a date that it does not know
+    if not 1970 < moment.year < 2100:  # Slack refuses a message with a date outside its range
         return fallback
     return f"<!date^{int(moment.timestamp())}^{{date_short_pretty}} {{time_secs}}|{fallback}>"
 
@@ -205,12 +204,12 @@ def _context(*elements: Block) -> Block:
 
 
 def _markup(text: str) -> Block:
-    # verbatim: Slack finds no links and channel names of its own in it.
+    # verbatim: Slack makes no links of URLs and channel names in the text.
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
 def _plain_text(text: str) -> Block:
-    # emoji false: ":100:" in an output stays as it is.
+    # emoji: ":100:" in an output stays text.
     return {"type": "plain_text", "text": text, "emoji": False}
 
 

@@ -1,4 +1,4 @@
-"""What Slack's answers mean, as one table: an incoming webhook's plain words and the Web API's JSON alike."""
+"""The table from Slack's errors to verdicts, for the text of incoming webhooks and the JSON of the Web API."""
 
 import re
 from collections.abc import Mapping
@@ -10,22 +10,22 @@ from aintandem_notify.api import HttpAnswer
 
 
 class Verdict(Enum):
-    """What to do after an answer."""
+    """The result of a response."""
 
     DELIVERED = auto()
     RETRY = auto()
-    """Slack has trouble or has had enough: later, and everything behind it too."""
+    """Slack has trouble or limits the rate: this notification and all behind it are retried later."""
     BROKEN = auto()
-    """Only a person can mend the webhook, token or channel."""
-    TOO_RICH = auto()
-    """This message is not to Slack's taste: once more as plain text."""
+    """A person must repair the webhook, token or channel."""
+    REJECTED = auto()
+    """Slack rejects this message: it is retried once, as plain text."""
     UNKNOWN = auto()
-    """Nothing that Slack is known to say; never taken for a success."""
+    """No response that Slack is known to send; never taken for a success."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """``reason`` is Slack's word, or ours where it had none."""
+    """A verdict; ``reason`` is Slack's error name, or our text without one; ``content`` is the JSON object."""
 
     verdict: Verdict
     reason: str
@@ -43,7 +43,7 @@ _BROKEN: Final = """
     invalid_auth not_authed account_inactive token_revoked token_expired missing_scope no_permission
     not_in_channel ekm_access_denied
 """
-_TOO_RICH: Final = """
+_REJECTED: Final = """
     invalid_payload no_text msg_too_long msg_blocks_too_long too_many_attachments invalid_arguments
     metadata_too_large
 """
@@ -51,39 +51,39 @@ _TOO_RICH: Final = """
 ERRORS: Final[Mapping[str, Verdict]] = {
     **dict.fromkeys(_RETRY.split(), Verdict.RETRY),
     **dict.fromkeys(_BROKEN.split(), Verdict.BROKEN),
-    **dict.fromkeys(_TOO_RICH.split(), Verdict.TOO_RICH),
+    **dict.fromkeys(_REJECTED.split(), Verdict.REJECTED),
 }
-"""Slack's errors by name."""
+"""The verdicts by Slack's error names."""
 
 ERROR_FAMILIES: Final[Mapping[str, Verdict]] = {
-    "invalid_blocks": Verdict.TOO_RICH,
+    "invalid_blocks": Verdict.REJECTED,
     "restricted_action": Verdict.BROKEN,
 }
-"""Errors that come with endings (``invalid_blocks_format``), by what they begin with."""
+"""The verdicts of errors with varying endings (``invalid_blocks_format``), by their beginnings."""
 
-_WORD: Final = re.compile(r"[a-z][a-z0-9_]{1,63}")
+_ERROR_NAME: Final = re.compile(r"[a-z][a-z0-9_]{1,63}")
 
 
 def judge(answer: HttpAnswer) -> Judgement:
-    """What an answer to a posted message means."""
+    """The judgement of a response to a posted message."""
     content = _content(answer)
-    word = _word(answer, content)
+    error = _error_name(answer, content)
     if answer.status == 429:
-        return Judgement(Verdict.RETRY, word or "ratelimited", content)
+        return Judgement(Verdict.RETRY, error or "ratelimited", content)
     if answer.status >= 500:
-        return Judgement(Verdict.RETRY, word or f"HTTP {answer.status}", content)
+        return Judgement(Verdict.RETRY, error or f"HTTP {answer.status}", content)
     if answer.status == 200 and (content.get("ok") is True or answer.text.strip() == "ok"):
         return Judgement(Verdict.DELIVERED, "ok", content)
     if answer.status == 408:
-        return Judgement(Verdict.RETRY, word or "request_timeout", content)
-    return Judgement(_meaning(word), word or f"HTTP {answer.status} without a word that Slack says", content)
+        return Judgement(Verdict.RETRY, error or "request_timeout", content)
+    return Judgement(_verdict_of(error), error or f"HTTP {answer.status} without a known Slack error", content)
 
 
-def _meaning(word: str) -> Verdict:
-    if word in ERRORS:
-        return ERRORS[word]
+def _verdict_of(error: str) -> Verdict:
+    if error in ERRORS:
+        return ERRORS[error]
     for beginning, verdict in ERROR_FAMILIES.items():
-        if word.startswith(beginning):
+        if error.startswith(beginning):
             return verdict
     return Verdict.UNKNOWN
 
@@ -96,9 +96,9 @@ def _content(answer: HttpAnswer) -> Mapping[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _word(answer: HttpAnswer, content: Mapping[str, Any]) -> str:
-    """The error's name or nothing; never more of the body, which may be a whole page."""
-    said = content.get("error") if content else answer.text.strip()
-    # An error may go on after its name: "invalid_blocks: at least one block is needed".
-    found = _WORD.match(said) if isinstance(said, str) else None
-    return found[0] if found else ""
+def _error_name(answer: HttpAnswer, content: Mapping[str, Any]) -> str:
+    """The error's name, or an empty text; never the whole body, which may be a page of HTML."""
+    text = content.get("error") if content else answer.text.strip()
+    # Text may follow the name: "invalid_blocks: at least one block is needed".
+    match = _ERROR_NAME.match(text) if isinstance(text, str) else None
+    return match[0] if match else ""

@@ -1,4 +1,4 @@
-"""Webhooks: each notification as a signed POST, after Standard Webhooks 1.0.0."""
+"""Sends each notification as a signed POST request, after Standard Webhooks 1.0.0."""
 
 import re
 from typing import Annotated, ClassVar, Final
@@ -20,19 +20,20 @@ from aintandem_notify.api import (
 )
 from aintandem_notify_webhook.payload import encode
 from aintandem_notify_webhook.signing import key_of, signature_headers
-from aintandem_notify_webhook.verdict import Verdict, describe, judge
+from aintandem_notify_webhook.verdict import Verdict, describe_status, judge
 
 __all__ = ["Config", "Webhook"]
 
-MAX_ANSWER: Final = 2048
-"""Bytes of an answer that are read: enough for a word on why."""
-MAX_REASON: Final = 200
-SHARE_OF_TIMEOUT: Final = 0.9
-"""What a request may take of a delivery's time, so that its own word on what happened comes before the agent's."""
+MAX_ANSWER_BYTES: Final = 2048
+"""Bytes of a response body that are read: enough for a reason."""
+MAX_REASON_CHARACTERS: Final = 200
+"""Characters of a response body that are quoted as the reason."""
+REQUEST_SHARE_OF_TIMEOUT: Final = 0.9
+"""Share of ``timeout`` for a request, so that its own error comes before the agent cancels the delivery."""
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?")
-_OURS: Final = frozenset(
+_RESERVED_HEADERS: Final = frozenset(
     {
         "webhook-id",
         "webhook-timestamp",
@@ -64,14 +65,14 @@ def _check_key(secret: Secret) -> Secret:
     return secret
 
 
-def _several(value: object) -> object:
+def _as_sequence(value: object) -> object:
     return value if isinstance(value, list | tuple) else [value]
 
 
 def _check_name(name: str) -> str:
     if not _HEADER_NAME.fullmatch(name):
         raise ValueError("not the name of a header")
-    if name.lower() in _OURS:
+    if name.lower() in _RESERVED_HEADERS:
         raise ValueError("this header is set by the plugin")
     return name
 
@@ -85,7 +86,7 @@ def _check_value(value: Secret) -> Secret:
 SigningSecret = Annotated[Secret, AfterValidator(_check_key)]
 SigningSecrets = Annotated[
     tuple[SigningSecret, ...],
-    BeforeValidator(_several, json_schema_input_type=Secret | tuple[Secret, ...]),
+    BeforeValidator(_as_sequence, json_schema_input_type=Secret | tuple[Secret, ...]),
 ]
 
 
@@ -105,26 +106,26 @@ class Config(PluginConfig):
 
 
 class Webhook(Plugin[Config]):
-    """One receiver."""
+    """One webhook receiver."""
 
     digest_over: ClassVar[int | None] = None
 
     @hookimpl
     async def deliver(self, notification: Notification) -> None:
-        """POST it. What the receiver dislikes is tried once more by the agent, plainly; then it is dead.
+        """POST the notification. The agent retries a rejected one once, as plain text; then it is dead.
 
-        The id stays the same over all tries and restarts, so that the receiver can drop repeats.
+        The id is the same in all attempts, also after a restart, so that the receiver can drop repeats.
         """
         self._raise_unless_delivered(await self._post(notification.id, encode(notification)))
 
     @hookimpl
     async def check(self) -> None:
-        """Whether the receiver answers at all, whatever its status: a HEAD request tells nobody anything."""
+        """Send a HEAD request, which delivers nothing; any status passes, raises HttpFailed without a response."""
         await self.context.http.request(
             "HEAD",
             self.config.url.reveal(),
             headers=self._extra_headers(),
-            timeout=self.config.timeout * SHARE_OF_TIMEOUT,
+            timeout=self.config.timeout * REQUEST_SHARE_OF_TIMEOUT,
         )
 
     async def _post(self, message_id: str, body: bytes) -> HttpAnswer:
@@ -135,9 +136,9 @@ class Webhook(Plugin[Config]):
             | {"content-type": "application/json"}
             | signature_headers(self.config.secret, message_id, now, body),
             content=body,
-            timeout=self.config.timeout * SHARE_OF_TIMEOUT,
-            max_body=MAX_ANSWER,
-            # The status says it all: an accepted delivery stays accepted if its answer never ends.
+            timeout=self.config.timeout * REQUEST_SHARE_OF_TIMEOUT,
+            max_body=MAX_ANSWER_BYTES,
+            # The status decides: a 2xx counts as delivered even if the response body never ends.
             need_body=False,
         )
 
@@ -145,13 +146,14 @@ class Webhook(Plugin[Config]):
         return {name: value.reveal() for name, value in self.config.headers.items()}
 
     def _raise_unless_delivered(self, answer: HttpAnswer) -> None:
+        reason = describe_status(answer.status)
         match judge(answer.status):
             case Verdict.RETRY:
-                raise RetryLater(describe(answer.status), after=answer.retry_after(self.context.clock.now()))
-            case Verdict.TRY_TWICE:
-                said = answer.words(MAX_REASON)
-                raise Rejected(f"{describe(answer.status)}{f': {said}' if said else ''}")
-            case Verdict.REFUSED:
-                raise DestinationBroken(describe(answer.status))
+                raise RetryLater(reason, after=answer.retry_after(self.context.clock.now()))
+            case Verdict.REJECTED:
+                words = answer.words(MAX_REASON_CHARACTERS)
+                raise Rejected(f"{reason}: {words}" if words else reason)
+            case Verdict.BROKEN:
+                raise DestinationBroken(reason)
             case Verdict.GONE:
-                raise DestinationGone(describe(answer.status))
+                raise DestinationGone(reason)

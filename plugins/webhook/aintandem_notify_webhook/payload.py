@@ -1,4 +1,4 @@
-"""A notification as the body of a webhook: ``{type, timestamp, data}``, all our own keys in snake_case."""
+"""Encodes a notification as the body of a webhook: ``{type, timestamp, data}``, with our keys in snake_case."""
 
 import json
 from datetime import datetime
@@ -6,24 +6,24 @@ from typing import Any, Final
 
 from aintandem_notify.api import Notification, Run
 
-LONGEST_PLAIN_VALUE: Final = 1000
-"""Characters of JSON that a value of the event may have at a last try."""
+MAX_PLAIN_VALUE_CHARACTERS: Final = 1000
+"""Characters of JSON that a value of the event may have in the last attempt."""
 
 
 def encode(notification: Notification) -> bytes:
-    """The body's bytes, which are what is signed and sent."""
+    """The body, exactly as it is signed and sent."""
     body = {
         "type": notification.event.type,
         "timestamp": _time(notification.occurred_at),
-        "data": describe(notification),
+        "data": notification_values(notification),
     }
     # A lone surrogate cannot be sent; a question mark in its place can.
     return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def describe(notification: Notification) -> dict[str, Any]:
-    """The notification as JSON values; ``event`` in the orchestrator's own form."""
-    project = notification.project
+def notification_values(notification: Notification) -> dict[str, Any]:
+    """The notification as JSON values; ``event`` is in the orchestrator's own form."""
+    project, event = notification.project, notification.event.wire()
     return {
         "id": notification.id,
         "thread": notification.thread,
@@ -37,19 +37,19 @@ def describe(notification: Notification) -> dict[str, Any]:
         "created_at": _time(notification.created_at),
         "caught_up": notification.event.caught_up,
         "project": None if project is None else {"id": project.id, "name": project.name},
-        "run": None if notification.run is None else _describe_run(notification.run),
+        "run": None if notification.run is None else _run_values(notification.run),
         "plain": notification.plain,
         "instead_of": notification.instead_of,
-        "event": _short(notification.event.wire()) if notification.plain else notification.event.wire(),
+        "event": _without_long_values(event) if notification.plain else event,
     }
 
 
-def _short(event: dict[str, Any]) -> dict[str, Any]:
-    """The event without its long values, for a receiver that may have found it too large."""
-    return {name: value for name, value in event.items() if len(json.dumps(value)) <= LONGEST_PLAIN_VALUE}
+def _without_long_values(event: dict[str, Any]) -> dict[str, Any]:
+    """The event without its long values, in case that its size was the reason of the rejection."""
+    return {name: value for name, value in event.items() if len(json.dumps(value)) <= MAX_PLAIN_VALUE_CHARACTERS}
 
 
-def _describe_run(run: Run) -> dict[str, Any]:
+def _run_values(run: Run) -> dict[str, Any]:
     return {
         "project_id": run.project_id,
         "kind": run.kind.value,

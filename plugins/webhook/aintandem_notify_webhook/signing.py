@@ -1,4 +1,4 @@
-"""Signatures of Standard Webhooks 1.0.0, and the secrets they are made with."""
+"""Makes signatures of Standard Webhooks 1.0.0, and reads their secrets."""
 
 import base64
 import binascii
@@ -10,16 +10,16 @@ from typing import Final
 from aintandem_notify.api import Secret
 
 PREFIX: Final = "whsec_"
-SHORTEST_KEY: Final = 24
-LONGEST_KEY: Final = 64
-"""Bytes; both from the specification, section "Signature scheme"."""
+MIN_KEY_BYTES: Final = 24
+MAX_KEY_BYTES: Final = 64
+"""Bounds of a key; both from the specification, section "Signature scheme"."""
 
 
 def signature_headers(secrets: Iterable[Secret], message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The three headers for these exact bytes; without a secret there is no signature.
+    """The three webhook headers for exactly this body; without a secret, those two that are no signature.
 
-    ``timestamp`` is the unix time of this attempt in seconds. Several secrets give several signatures, so that
-    a receiver can change from one to the next without losing anything in between.
+    ``timestamp`` is the unix time of this attempt in seconds. Several secrets make several signatures, so that a
+    receiver can change its secret without losing a notification.
     """
     headers = {"webhook-id": message_id, "webhook-timestamp": str(timestamp)}
     signed = f"{message_id}.{timestamp}.".encode() + body
@@ -28,17 +28,17 @@ def signature_headers(secrets: Iterable[Secret], message_id: str, timestamp: int
 
 
 def key_of(secret: Secret) -> bytes:
-    """The key in ``whsec_…``; raises ValueError with a sentence that does not hold the secret."""
+    """The key in ``whsec_…``; raises ValueError with a text that does not contain the secret."""
     text = secret.reveal()
     if not text.startswith(PREFIX):
         raise ValueError(f"not a signing secret: it begins with {PREFIX}")
     try:
         key = base64.b64decode(text.removeprefix(PREFIX), validate=True)
     except binascii.Error:
-        raise ValueError(f"not a signing secret: what follows {PREFIX} is not base64") from None
-    if not SHORTEST_KEY <= len(key) <= LONGEST_KEY:
+        raise ValueError(f"not a signing secret: the part after {PREFIX} is not base64") from None
+    if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
         raise ValueError(
-            f"not a signing secret: it holds {len(key)} bytes, and must hold {SHORTEST_KEY} to {LONGEST_KEY}"
+            f"not a signing secret: it holds {len(key)} bytes, and must hold {MIN_KEY_BYTES} to {MAX_KEY_BYTES}"
         )
     return key
 

@@ -1,4 +1,4 @@
-"""What a receiver's status means, as one table."""
+"""The table from HTTP status to verdict."""
 
 from collections.abc import Mapping
 from enum import Enum, auto
@@ -6,43 +6,43 @@ from typing import Final
 
 
 class Verdict(Enum):
-    """What to do after an answer."""
+    """The result of a response."""
 
     DELIVERED = auto()
     RETRY = auto()
-    """The receiver has trouble: later, and everything behind it too."""
-    TRY_TWICE = auto()
-    """The receiver dislikes this message: it is dead after a second try, which the agent makes."""
-    REFUSED = auto()
-    """The receiver does not know us, or lives elsewhere: somebody has to look."""
+    """The receiver has trouble: this notification and all behind it are retried later."""
+    REJECTED = auto()
+    """The receiver rejects this notification: the agent retries it once, then it is dead."""
+    BROKEN = auto()
+    """The receiver refuses us or has moved: a person must change the config."""
     GONE = auto()
-    """The receiver wants no more of this."""
+    """The receiver wants no more notifications."""
 
 
 STATUSES: Final[Mapping[int, Verdict]] = {
-    **dict.fromkeys((400, 404, 405, 411, 413, 414, 415, 422, 431, 501), Verdict.TRY_TWICE),
-    **dict.fromkeys((401, 403), Verdict.REFUSED),
+    **dict.fromkeys((400, 404, 405, 411, 413, 414, 415, 422, 431, 501), Verdict.REJECTED),
+    **dict.fromkeys((401, 403), Verdict.BROKEN),
     410: Verdict.GONE,
     **dict.fromkeys((408, 425, 429), Verdict.RETRY),
 }
-"""Statuses that mean something else than their hundred does."""
+"""Statuses whose verdict differs from that of their class."""
 
-HUNDREDS: Final[Mapping[int, Verdict]] = {
+STATUS_CLASSES: Final[Mapping[int, Verdict]] = {
     2: Verdict.DELIVERED,
-    # Following would send the notification, and for some kinds its signature, to whom nobody configured.
-    3: Verdict.REFUSED,
-    4: Verdict.TRY_TWICE,
+    # Following it would send the notification, with some methods also its signature, to an unconfigured host.
+    3: Verdict.BROKEN,
+    4: Verdict.REJECTED,
     5: Verdict.RETRY,
 }
 
 
 def judge(status: int) -> Verdict:
-    """What a status means; one that HTTP does not know is the receiver's trouble."""
-    return STATUSES.get(status) or HUNDREDS.get(status // 100, Verdict.RETRY)
+    """The verdict for a status; a status outside of HTTP's classes is retried."""
+    return STATUSES.get(status) or STATUS_CLASSES.get(status // 100, Verdict.RETRY)
 
 
-def describe(status: int) -> str:
-    """One line for the status, as an operator reads it."""
+def describe_status(status: int) -> str:
+    """One line about the status, for operators."""
     if status // 100 == 3:
         return f"HTTP {status}: a redirect, which is never followed; set url to where it leads"
     if status == 401:
