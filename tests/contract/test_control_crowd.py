@@ -166,7 +166,7 @@ async def test_where_no_descriptor_is_left_it_says_so_once_and_goes_on(
             assert (await scene.ask("GET", "/status"))[0] == 200
     assert failures == 0
     said = [record.getMessage() for record in caplog.records if record.name == SERVER_LOG]
-    assert said == ["no connection can be taken: made up", "connections are taken again"]
+    assert said == ["no connection can be accepted: made up", "connections are accepted again"]
 
 
 async def test_what_cannot_be_read_is_said_once_a_kind(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:

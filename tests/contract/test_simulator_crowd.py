@@ -59,5 +59,5 @@ async def test_what_accept_says_does_not_end_it(
     with caplog.at_level(logging.WARNING):
         assert (await call(simulator, "GET", "/health"))[0] == 200
     said = [record.getMessage() for record in caplog.records]
-    expected = ["no connection can be taken: made up", "connections are taken again"]
+    expected = ["no connection can be accepted: made up", "connections are accepted again"]
     assert said == ([] if number == errno.ECONNABORTED else expected)

@@ -73,7 +73,7 @@ async def test_the_first_signal_only_asks() -> None:
 
 _AS_TIMEOUT_SENDS_IT = """
 import os, signal, sys, trio
-from aintandem_notify import signals
+from aintandem_notify.foundation import signals
 
 signals.DUPLICATE_SIGNAL_S = 3600.0
 
@@ -113,7 +113,7 @@ async def test_a_blocked_event_loop_is_left_at_the_limit() -> None:
 
 _HANGUPS = """
 import os, signal, trio
-from aintandem_notify.foundation.signals import hangups
+from aintandem_notify.foundation.signals import receive_sighups
 
 def hang_up():
     os.kill(os.getpid(), signal.SIGHUP)
@@ -132,7 +132,7 @@ async def main(asked):
         hang_up()
 
 import trio.testing
-with hangups() as asked:
+with receive_sighups() as asked:
     hang_up()
     trio.run(main, asked)
     hang_up()

@@ -26,7 +26,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
         return await start(*args, **kwargs)
 
     monkeypatch.setattr(trio.to_thread, "run_sync", run_sync)
-    monkeypatch.setattr(threads, "_told_at", None)
+    monkeypatch.setattr(threads, "_logged_at", None)
     monkeypatch.setattr(threads, "RETRY_S", 0.0)
 
 

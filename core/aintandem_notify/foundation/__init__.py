@@ -1,1 +1,1 @@
-"""The ground floor: time, threads, signals, streams, files and HTTP servers. Knows neither events nor projects."""
+"""The lowest layer: time, threads, signals, streams, files and HTTP servers. Knows neither events nor projects."""

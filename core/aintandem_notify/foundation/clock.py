@@ -1,10 +1,10 @@
 """Wall-clock time as an argument, so that tests run on virtual time.
 
-Waits use trio's own clock (``trio.sleep``, ``trio.current_time``, float seconds); what is stored or shown
-uses this one (aware UTC). The two never mix.
+Waits use trio's own clock (``trio.sleep``, ``trio.current_time``, float seconds). Stored and shown times use this
+one (aware UTC). The two never mix.
 
-Somebody may set the machine's clock far ahead. What dies of age, and up to when nothing is missing, is therefore
-measured by ``capped_now``.
+Somebody may set the machine's clock far ahead. Expiry, and the time up to which no event is missing, therefore use
+``capped_now``.
 """
 
 import sys
@@ -15,30 +15,30 @@ from typing import Final, Protocol
 import trio
 
 MAX_AHEAD: Final = timedelta(hours=1)
-"""How far the machine's clock may be set ahead while we run, and be believed at once: a wrong time zone, say."""
+"""A step ahead of at most this, while the agent runs, is believed at once (a wrong time zone, say)."""
 
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""Nobody's task began before. An earlier time is a word for none, as year 1 is in Go and year 0 elsewhere."""
+"""An earlier time of a task means "no time": Go writes year 1 for it, others year 0."""
 
 
 def capped(wall: datetime, *, started: datetime, elapsed_s: float) -> datetime:
-    """``wall``, but at most ``MAX_AHEAD`` beyond what has really passed: ``elapsed_s`` seconds since ``started``.
+    """``wall``, but at most ``MAX_AHEAD`` after ``started`` plus ``elapsed_s`` seconds.
 
-    A clock that was wrong when we started cannot be told by this, nor one that is set back.
+    Does not detect a clock that was already wrong at the start, nor one that is set back.
     """
     return min(wall, started + timedelta(seconds=elapsed_s) + MAX_AHEAD)
 
 
 class Clock(Protocol):
-    """Tells what time it is."""
+    """Gives the wall-clock time."""
 
     def now(self) -> datetime:
-        """Aware, UTC."""
+        """The time, aware UTC."""
         ...
 
     def capped_now(self) -> datetime:
-        """As ``now``, but not ahead of what has really passed: for what dies of age, or counts as seen."""
+        """As ``now``, but bounded by the time that has really passed. Used for expiry, and for "seen until"."""
         ...
 
 
@@ -50,11 +50,11 @@ class SystemClock:
         self._started_s = _elapsed_s()
 
     def now(self) -> datetime:
-        """Aware, UTC."""
+        """The time, aware UTC."""
         return datetime.now(UTC)
 
     def capped_now(self) -> datetime:
-        """Not more than ``MAX_AHEAD`` ahead of what has passed since this clock was made."""
+        """As ``now``, but at most ``MAX_AHEAD`` beyond the time that has passed since this clock was made."""
         return capped(self.now(), started=self._started, elapsed_s=_elapsed_s() - self._started_s)
 
 
@@ -69,33 +69,33 @@ class TrioClock:
         self._origin = trio.current_time()
 
     def now(self) -> datetime:
-        """Aware, UTC."""
+        """The time, aware UTC."""
         return self._start + timedelta(seconds=trio.current_time() - self._origin)
 
     def capped_now(self) -> datetime:
-        """The same: nobody sets this clock."""
+        """As ``now``: nobody sets this clock."""
         return self.now()
 
 
 def local_time(moment: datetime, zone: tzinfo | None = None) -> datetime:
-    """``moment`` in ``zone`` (None: the machine's), to be shown; in UTC where there is no such time.
+    """``moment`` in ``zone`` (None: the machine's), to be shown; in UTC where the zone has no such time.
 
-    A calendar has the years 1 to 9999, and Go's word for no time is their very first moment: west of Greenwich it
-    would be of the year before. ``TZ`` may also name a zone more than a day off, which Python does not know.
+    Python's calendar has the years 1 to 9999. Go's "no time" is the first moment of year 1, and west of Greenwich
+    it would lie in the year before. ``TZ`` may also name a zone more than a day off, which Python does not know.
     """
     try:
         return moment.astimezone(zone)
-    except (OverflowError, ValueError, OSError):  # OSError: Windows, for whatever was before 1970
+    except (OverflowError, ValueError, OSError):  # OSError: Windows, for times before 1970
         return moment.astimezone(UTC)
 
 
 def iso_seconds(moment: datetime, separator: str = " ") -> str:
-    """``2026-03-01 12:00:05`` as the clocks of its zone show it; the year always has four digits."""
+    """``2026-03-01 12:00:05`` in its own zone; the year always has four digits."""
     return moment.replace(tzinfo=None).isoformat(separator, "seconds")
 
 
 def _elapsed_s() -> float:
-    """Seconds of a clock that nobody sets; where the system has one, of one that goes on while it is suspended."""
+    """Seconds of a monotonic clock; on Linux of one that also counts while the machine is suspended."""
     if sys.platform == "linux":
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()

@@ -1,4 +1,4 @@
-"""Bytes of memory that many may use at the same time, shared out in waiter."""
+"""A budget of memory, in bytes, that many tasks share. Tasks wait for their share, first come, first served."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -15,29 +15,33 @@ class _Waiter:
 
 
 class MemoryShare:
-    """What one user has of a budget; ``size`` in bytes. Whoever asks for more must ask only once for all of it."""
+    """The part of a budget that one task holds: ``size`` bytes.
+
+    Grow it only once, to all that is needed: a task that holds some and waits for more can block the others.
+    """
 
     def __init__(self, budget: "MemoryBudget") -> None:
         self.size = 0
         self._budget = budget
 
     async def grow_to(self, size: int) -> None:
-        """Have ``size`` bytes in all, at most the whole budget; waits until there are so many."""
+        """Wait until the share has ``size`` bytes in all, at most the whole budget."""
         more = min(size, self._budget.total) - self.size
         if more > 0:
             await self._budget.acquire(more)
             self.size += more
 
     def release(self) -> None:
-        """Have nothing any more."""
+        """Give all bytes of the share back."""
         self._budget.release(self.size)
         self.size = 0
 
 
 class MemoryBudget:
-    """``total`` bytes; ``used`` are taken. First come, first served: no large wish is overtaken for ever.
+    """``total`` bytes, of which ``used`` are taken.
 
-    Nobody may wait for more while somebody who has some waits for him: take all at once, and hold it shortly.
+    First come, first served, so that small requests cannot starve a large one. To avoid deadlocks, a task acquires
+    all that it needs at once, and holds it for a short time.
     """
 
     def __init__(self, total: int) -> None:
@@ -47,7 +51,7 @@ class MemoryBudget:
 
     @contextmanager
     def share(self) -> Iterator[MemoryShare]:
-        """Nothing of it at first; what it has grown to is given back when the block is left."""
+        """An empty share; all its bytes are given back when the block is left."""
         share = MemoryShare(self)
         try:
             yield share
@@ -55,7 +59,7 @@ class MemoryBudget:
             share.release()
 
     async def acquire(self, size: int) -> None:
-        """Wait until ``size`` bytes are there, and take them; more than the total never are."""
+        """Wait until ``size`` bytes are free, and take them. Waits for ever if ``size`` exceeds the total."""
         await trio.lowlevel.checkpoint()
         if not self._waiters and self.used + size <= self.total:
             self.used += size
@@ -73,7 +77,7 @@ class MemoryBudget:
             raise
 
     def release(self, size: int) -> None:
-        """Give so many back."""
+        """Give ``size`` bytes back."""
         self.used -= size
         self._grant()
 

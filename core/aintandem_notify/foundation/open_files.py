@@ -1,6 +1,6 @@
-"""How many descriptors the process may have open, and how they are shared out. Each watched project is a socket.
+"""Shares the process's limit of open files out between its connections. Each watched project takes a socket.
 
-What delivers, answers and stores gets its part first: without one an agent would watch what it can tell nobody.
+HTTP and control connections get their part before links do: an agent that only watches could notify nobody.
 """
 
 import errno
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Final
 
 MIN_FILES: Final = 48
-"""Descriptors that a command needs, whichever it is; what it has itself, and a few connections. Measured."""
+"""Descriptors that any command needs: its own, and a few connections. Measured."""
 AGENT_FILES: Final = 24
-"""Descriptors of an agent without any connection: 15 on Linux, and files that are read, look-ups of names."""
+"""Descriptors of an agent without any connection: 15 on Linux, and some for files that are read and for DNS."""
 MAX_HTTP_CONNECTIONS: Final = 100
-"""HTTP connections at one time, over all servers, where there is room for as many; ours."""
+"""HTTP connections at a time, over all servers, where the limit allows it; the number is ours."""
 MAX_CONTROL_CONNECTIONS: Final = 16
-"""Connections to the control API at a time, where there is room for as many; ours. Commands take one each."""
+"""Connections to the control API at a time, where the limit allows it; the number is ours. A command takes one."""
 FILES_PER_SIMULATED_CONNECTION: Final = 4
 """Descriptors of a connection to the embedded simulator: its two ends, and two of the wire in front of it."""
 
@@ -24,10 +24,11 @@ RAISE_LIMIT_ADVICE: Final = "raise it with `ulimit -n`, or with LimitNOFILE= in 
 
 @dataclass(frozen=True, slots=True)
 class FileBudget:
-    """How many connections may be open at a time; infinite where the system sets no limit.
+    """The number of connections that may be open at a time.
 
-    ``links``: projects that are watched; one more is kept for a link that takes the place of another.
-    ``requests``: HTTP, of deliveries and REST. ``control``: the control API.
+    ``links``: one for each watched project, infinite where the system sets no limit; one more is reserved for the
+    handover from an old link to a new one. ``requests``: HTTP, for deliveries and REST. ``control``: the control
+    API.
     """
 
     links: float
@@ -39,31 +40,31 @@ NO_LIMIT: Final = FileBudget(math.inf)
 
 
 def file_budget(limit: int | None, *, embedded: bool = False) -> FileBudget:
-    """Shares out ``limit`` descriptors: at most a half of what the agent itself leaves is kept back from links.
+    """Shares out ``limit`` descriptors. Of those that the agent does not need itself, links get at least half.
 
-    ``embedded``: the simulator is in the same process.
+    ``embedded``: the simulator runs in the same process.
     """
     if limit is None:
         return NO_LIMIT
     room = limit - AGENT_FILES
-    kept = _kept_back(room)
-    control = max(min(MAX_CONTROL_CONNECTIONS, kept // 3), 2)
+    reserved = _reserved(room)
+    control = max(min(MAX_CONTROL_CONNECTIONS, reserved // 3), 2)
     each = FILES_PER_SIMULATED_CONNECTION if embedded else 1
-    return FileBudget(max((room - kept) // each - 1, 1), max((kept - control) // each, 2), control)
+    return FileBudget(max((room - reserved) // each - 1, 1), max((reserved - control) // each, 2), control)
 
 
-def _kept_back(room: int) -> int:
+def _reserved(room: int) -> int:
     return min(MAX_HTTP_CONNECTIONS + MAX_CONTROL_CONNECTIONS, room // 2)
 
 
 def files_needed(projects: int, *, embedded: bool = False) -> int:
-    """The limit that this many projects need."""
+    """The limit of open files that so many projects need."""
     links = (projects + 1) * (FILES_PER_SIMULATED_CONNECTION if embedded else 1)
     return AGENT_FILES + min(2 * links, links + MAX_HTTP_CONNECTIONS + MAX_CONTROL_CONNECTIONS)
 
 
 def describe_shortage(projects: int, limit: int | None, *, embedded: bool = False) -> str | None:
-    """A sentence for the operator where the limit does not do for so many projects; else None."""
+    """A sentence for the operator if the limit is too low for so many projects, else None."""
     if limit is None or projects <= file_budget(limit, embedded=embedded).links:
         return None
     need = files_needed(projects, embedded=embedded)
@@ -71,14 +72,14 @@ def describe_shortage(projects: int, limit: int | None, *, embedded: bool = Fals
 
 
 def describe_too_low_limit(limit: int | None) -> str | None:
-    """A sentence for the operator where no command can work; else None."""
+    """A sentence for the operator if the limit is too low for any command, else None."""
     if limit is None or limit >= MIN_FILES:
         return None
     return f"only {limit} files may be open at a time, and {MIN_FILES} are needed: {RAISE_LIMIT_ADVICE}"
 
 
 def describe_too_many_files(error: OSError) -> str | None:
-    """A sentence for the operator where the error is that too many files are open; else None."""
+    """A sentence for the operator if the error means that too many files are open, else None."""
     match error.errno:
         case errno.EMFILE:
             return f"too many files are open for the limit of this process: {RAISE_LIMIT_ADVICE}"
@@ -89,7 +90,7 @@ def describe_too_many_files(error: OSError) -> str | None:
 
 
 def raise_file_limit() -> int | None:
-    """Let the process open as many files as it may; how many that are, None where nothing says so."""
+    """Raises the soft limit of open files to the hard one. Returns it; None if there is none or it is unknown."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -97,6 +98,6 @@ def raise_file_limit() -> int | None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):  # macOS says that there is no limit and has one all the same
+    except (OSError, ValueError):  # macOS reports no limit, and has one all the same
         return None if soft == resource.RLIM_INFINITY else soft
     return None if hard == resource.RLIM_INFINITY else hard

@@ -1,7 +1,7 @@
-"""The one way in which folders of ours come to be: for their owner only, whatever the umask says.
+"""Creates folders that only their owner can read, whatever the umask is. All our folders are created here.
 
-What lies in them tells of somebody's projects and holds tokens. Files are opened with mode 0600 where they are
-made; a folder is made here, because ``Path.mkdir`` gives the folders above it what the umask leaves of 0777.
+They hold tokens and the names of projects. Files are opened with mode 0600 by their writers. ``Path.mkdir`` is not
+used for the parents: it creates them with 0777 minus the umask.
 """
 
 from contextlib import suppress
@@ -12,9 +12,9 @@ OWNER_ONLY: Final = 0o700
 
 
 def make_folder(folder: Path) -> None:
-    """Make ``folder`` and what is missing above it, each with mode 0700; one that is there stays as it is.
+    """Make ``folder`` and its missing parents, each with mode 0700. An existing folder stays as it is.
 
-    Raises OSError, also where a file stands in its place.
+    Raises OSError, also if there is a file of that name.
     """
     try:
         folder.mkdir(mode=OWNER_ONLY)
@@ -28,4 +28,4 @@ def make_folder(folder: Path) -> None:
             raise
     else:
         with suppress(OSError):  # file systems without modes
-            folder.chmod(OWNER_ONLY)  # a umask may have taken some of the owner's own
+            folder.chmod(OWNER_ONLY)  # the umask may have removed permissions of the owner

@@ -1,7 +1,7 @@
-"""The one way from trio into a thread. The system may refuse one: a limit of processes counts threads, too.
+"""Runs blocking work in threads, and waits while the system refuses to start one. All threads of trio start here.
 
-Whatever else the user or the container runs takes part in that limit, so it comes and goes. Who needs a thread
-then waits for it, as for a disk that is slow; a nursery that ended by it would take the whole process along.
+A limit of processes counts threads, too. Everything that the user or the container runs counts towards it, so a
+refusal is temporary. The work then waits, as for a slow disk: an exception would end the whole process.
 """
 
 import logging
@@ -15,9 +15,9 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 RETRY_S: Final = 0.1
-"""Seconds until the system is asked again for a thread."""
+"""Seconds until the next attempt to start a thread."""
 LOG_EVERY_S: Final = 60.0
-"""Seconds between two lines in the log about it: a limit that is just reached is reached again and again."""
+"""Seconds between two log lines about it: a limit that is just reached is reached again and again."""
 
 NO_MORE_THREADS: Final = (
     "the system starts no more threads; memory is short, or a limit of processes is reached: "
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 def is_thread_start_failure(error: BaseException) -> bool:
-    """Whether the error is that the system starts no thread. Python has no class of its own for it."""
+    """True if the error says that the system starts no thread. Python has no class of its own for it."""
     return type(error) is RuntimeError and error.args == ("can't start new thread",)
 
 
@@ -39,7 +39,7 @@ async def run_in_thread(
     limiter: trio.CapacityLimiter | None = None,
     abandon_on_cancel: bool = False,
 ) -> T:
-    """As ``trio.to_thread.run_sync``, but waits until a thread can be started, or until it is cancelled."""
+    """As ``trio.to_thread.run_sync``, but waits until a thread can be started, or until cancelled."""
     begun = False
 
     def begin() -> T:
@@ -51,7 +51,7 @@ async def run_in_thread(
         try:
             return await trio.to_thread.run_sync(begin, limiter=limiter, abandon_on_cancel=abandon_on_cancel)
         except RuntimeError as error:
-            # What was begun may have raised it about threads of its own, and is not done twice.
+            # Work that has begun may have raised it about threads of its own; it does not run twice.
             if begun or not is_thread_start_failure(error):
                 raise
         _log_rate_limited()

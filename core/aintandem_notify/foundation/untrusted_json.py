@@ -1,8 +1,9 @@
-"""The door for JSON that somebody else wrote: frames, answers of REST and of receivers, bodies of requests.
+"""Reads JSON that others wrote: frames, responses of REST and of receivers, bodies of requests.
 
-A few megabytes of ``[[],[],…]`` become hundreds of them as Python objects, and a text too large for the memory
-that is left makes a reader raise what ends a program, or end it at once. So values are counted before anything is
-read, and whatever reading runs into comes out as ``UnreadableJson``. What the values mean is for others to say.
+A few megabytes of ``[[],[],…]`` become hundreds of megabytes of Python objects. A text too large for the free
+memory makes a parser raise an error that ends the program, or end it at once. So values are counted before the
+text is parsed, and every error of a parser becomes ``UnreadableJson``. The meaning of the values is decided
+elsewhere (``domain.events.parsing``, ``orchestrator.protocol.responses``).
 """
 
 import json
@@ -13,19 +14,19 @@ from typing import Any, Final
 from pydantic_core import from_json
 
 MAX_DEPTH: Final = 100
-"""Nesting that a text may have; ours, well under the recursion limits of every JSON reader behind us."""
+"""Nesting that a text may have; our number, well below the recursion limits of common JSON parsers."""
 
 MAX_VALUES: Final = 1_000_000
-"""Values of a text, about: a list of 100,000 tasks has so many. Read, they take 100 MB or so, at worst 120 MB."""
+"""Values of a text, about: a list of 100,000 tasks has so many. As objects they take some 100 MB, at worst 120."""
 
 _PORTION: Final = 65_536
-"""Characters that are looked through at once when values are counted exactly."""
+"""Characters that are scanned at a time when values are counted exactly."""
 
 Content = str | bytes | bytearray
 
 
 class JsonFlaw(StrEnum):
-    """Why a text is not read."""
+    """The reason why a text is refused."""
 
     MALFORMED = "malformed"
     TOO_DEEP = "nested too deep"
@@ -35,7 +36,7 @@ class JsonFlaw(StrEnum):
 
 
 class UnreadableJson(ValueError):
-    """The text is no JSON, or none that is read; its text says why and holds nothing of the content."""
+    """The text is not JSON, or beyond a limit. The message says why and holds nothing of the content."""
 
     def __init__(self, flaw: JsonFlaw) -> None:
         super().__init__(f"the JSON cannot be read: {flaw.value}")
@@ -67,9 +68,9 @@ def read_json(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: MemoryError, or the panic of a library in Rust, which is no ``Exception``.
+    """True if memory ran out: MemoryError, or the panic of a library in Rust, which is not an ``Exception``.
 
-    Nobody but such a library can name the panic's class, so it is known by its name.
+    The panic's class cannot be imported, so it is recognized by its name.
     """
     kind = type(error)
     is_panic = (kind.__module__, kind.__name__) == ("pyo3_runtime", "PanicException")
@@ -77,9 +78,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def has_more_values(content: Content, limit: int) -> bool:
-    """Whether the JSON text has more than ``limit`` commas, lists and objects, those in its strings not counted.
+    """True if the JSON text has more than ``limit`` commas, lists and objects; those in strings do not count.
 
-    Takes time in proportion to its length, and little memory.
+    Takes linear time and little memory.
     """
     if len(content) <= limit or _marks(content) <= limit:
         return False
@@ -88,7 +89,7 @@ def has_more_values(content: Content, limit: int) -> bool:
     escape, quote, nothing = marks
     while position < len(content) and count <= limit:
         portion: Any = content[position : position + _PORTION]
-        if (len(portion) - len(portion.rstrip(escape))) % 2:  # it ends before what its last character escapes
+        if (len(portion) - len(portion.rstrip(escape))) % 2:  # its last character escapes the next one
             portion = content[position : position + _PORTION + 1]
         position += len(portion)
         pieces = portion.replace(escape * 2, nothing).replace(escape + quote, nothing).split(quote)
@@ -117,7 +118,7 @@ def _read(content: Content, *, strict: bool, replace_invalid: bool) -> Any:
 
 
 def _read_slowly(content: Content, *, strict: bool) -> Any:
-    """What the fast reader refused: mends lone surrogates, names the flaw of anything else."""
+    """Reads a text that the fast parser refused: replaces lone surrogates, or raises with the exact flaw."""
     text = content if isinstance(content, str) else content.decode("utf-8", "replace")
     try:
         value = json.loads(text, parse_constant=_refuse_constant if strict else None)
@@ -125,7 +126,7 @@ def _read_slowly(content: Content, *, strict: bool) -> Any:
         raise UnreadableJson(JsonFlaw.MALFORMED) from None
     except ValueError:  # NaN, Infinity, or an integer with more digits than Python converts
         raise UnreadableJson(JsonFlaw.NUMBER_OUT_OF_RANGE) from None
-    # The depth comes first: mending goes as deep as the text does.
+    # The depth is checked first: the replacement recurses as deep as the text is nested.
     if strict and (flaw := find_flaw(value)) is not None:
         raise UnreadableJson(flaw)
     return replace_all_surrogates(value)
@@ -136,12 +137,12 @@ def _refuse_constant(name: str) -> object:
 
 
 def replace_surrogates(text: str) -> str:
-    """``text`` with halves of characters that stand alone replaced by U+FFFD, so that it can be encoded."""
+    """``text`` with lone surrogates replaced by U+FFFD, so that it can be encoded."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def replace_all_surrogates(value: Any) -> Any:
-    """The JSON value with all its texts mended; it must not be deeper than ``MAX_DEPTH``."""
+    """The JSON value with lone surrogates replaced in all its texts. It must not be deeper than ``MAX_DEPTH``."""
     match value:
         case str():
             return replace_surrogates(value)
@@ -154,7 +155,7 @@ def replace_all_surrogates(value: Any) -> Any:
 
 
 def find_flaw(content: Any) -> JsonFlaw | None:
-    """Looks through ``content`` level by level for what no JSON reader behind us should have to take."""
+    """The first flaw of ``content`` that later JSON parsers may not accept, else None. Searches level by level."""
     level: list[Any] = [content] if isinstance(content, dict | list) else []
     for _ in range(MAX_DEPTH + 1):
         below: list[Any] = []

@@ -1,1 +1,1 @@
-"""Serves ASGI applications on loopback, for the control API and for the simulator; limits who may connect."""
+"""Serves ASGI applications on loopback, for the control API and the simulator. Limits the connections."""

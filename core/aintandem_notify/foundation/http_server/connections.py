@@ -1,8 +1,8 @@
-"""Who is connected to a server of ours, and whose connection is closed when another wants in.
+"""Limits the connections to a server, and decides which one to close when another arrives.
 
-Anybody on the machine may open connections and leave it at that. So there is room for a few; when it is taken, the
-one that has waited longest makes place, those first that have not shown a token. What somebody with the token has
-asked is never cut off.
+Anybody on the machine may open connections and send nothing. So there is room for a few. When it is taken, the
+connection that has been idle longest is closed, first those that have not shown a token. A request with the token
+is never cut off.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -12,8 +12,8 @@ from typing import Any, Final
 import trio
 
 GRACE_S: Final = 0.25
-"""Seconds that a connection has to itself before it makes place for another; ours. Its first request arrives
-within it, and nobody who opens connections without end turns over more than the room for that time."""
+"""Seconds that a connection is safe from being closed for another; the number is ours. Its first request arrives
+within them, and a client that opens connections without end replaces at most all of them once in that time."""
 
 SCOPE_KEY: Final = "aintandem_notify.connection"
 
@@ -36,11 +36,11 @@ class ClientConnection:
 
     @property
     def may_close(self) -> bool:
-        """Whether nothing is cut off that somebody with the token has asked."""
+        """True unless an authenticated request is in progress."""
         return not (self.is_authenticated and self.active_requests)
 
     def close(self) -> None:
-        """Close the connection at once, whoever reads or writes it meanwhile."""
+        """Close the connection at once, even while tasks read or write it."""
         self._stream.socket.close()
 
 
@@ -54,16 +54,16 @@ class ConnectionLimiter:
     def __init__(self, limit: int, *, counts_busy: bool, on_connect: Callable[[], None] = lambda: None) -> None:
         self._limit = limit
         self._on_connect = on_connect
-        self._counts_all = counts_busy
+        self._counts_busy = counts_busy
         self._connections: set[ClientConnection] = set()
         self._changed = trio.Event()
 
     def __len__(self) -> int:
-        return sum(self._counts_all or connection.may_close for connection in self._connections)
+        return sum(self._counts_busy or connection.may_close for connection in self._connections)
 
     @contextmanager
     def register(self, stream: trio.SocketStream) -> Iterator[ClientConnection]:
-        """The stream's place for as long as the block lasts."""
+        """Count the stream as a connection for as long as the block lasts."""
         connection = ClientConnection(stream)
         self._connections.add(connection)
         self._on_connect()
@@ -71,11 +71,11 @@ class ConnectionLimiter:
             yield connection
         finally:
             self._connections.discard(connection)
-            self._change()
+            self._notify_waiters()
 
     @contextmanager
     def request_in_progress(self, connection: ClientConnection) -> Iterator[None]:
-        """A request of the connection, for as long as the block lasts."""
+        """Count a request of the connection as active for as long as the block lasts."""
         connection.active_requests += 1
         try:
             yield
@@ -83,10 +83,10 @@ class ConnectionLimiter:
             connection.active_requests -= 1
             if connection.is_authenticated:
                 connection.idle_since = trio.current_time()
-            self._change()
+            self._notify_waiters()
 
     async def make_room(self) -> None:
-        """Return once one more has room; closes the connection that has waited longest, if it must."""
+        """Return once there is room for one more; close the connection that has been idle longest if needed."""
         while len(self) >= self._limit:
             if not self.close_idlest():
                 changed = self._changed
@@ -94,20 +94,20 @@ class ConnectionLimiter:
                     await changed.wait()
 
     def close_idlest(self) -> bool:
-        """Close the connection that has waited longest; False if none has waited long enough."""
-        leaving = find_idlest(self._connections, trio.current_time())
-        if leaving is not None:
-            self._connections.discard(leaving)
-            leaving.close()
-        return leaving is not None
+        """Close the connection that has been idle longest. Returns False if none has been idle for ``GRACE_S``."""
+        idlest = find_idlest(self._connections, trio.current_time())
+        if idlest is not None:
+            self._connections.discard(idlest)
+            idlest.close()
+        return idlest is not None
 
-    def _change(self) -> None:
+    def _notify_waiters(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
 
 
 def find_idlest(connections: Iterable[ClientConnection], now: float) -> ClientConnection | None:
-    """Whose connection to close first: of those that have not shown the token, then of those that have."""
+    """The connection to close first: the idlest unauthenticated one, else the idlest; None if there is none."""
     idle = (
         connection for connection in connections if connection.may_close and now - connection.idle_since >= GRACE_S
     )
@@ -115,7 +115,7 @@ def find_idlest(connections: Iterable[ClientConnection], now: float) -> ClientCo
 
 
 def mark_authenticated(scope: Any) -> None:
-    """Of an ASGI scope: who asks this has shown the token."""
+    """Record that a request with this ASGI scope has shown the token."""
     connection = scope.get(SCOPE_KEY)
-    if connection is not None:  # None where an application is called without a server
+    if connection is not None:  # None if the application is called without a server
         connection.is_authenticated = True

@@ -1,9 +1,8 @@
-"""What a page in somebody's browser may make a server on loopback do: nothing. Judged as values.
+"""Recognizes requests that a web page makes a browser send to a server on loopback. Pure.
 
-A browser sends requests to 127.0.0.1 for any page that asks for them, under a name of the page's own that now
-leads there (DNS rebinding: the host is wrong then), or as a form or a socket (the origin is another then, also
-that of a page which another program of this machine serves at a port of its own). Programs that are no browser
-say no origin.
+A browser sends requests to 127.0.0.1 for any page. With DNS rebinding the page's own host name resolves to
+127.0.0.1: then ``Host`` is wrong. With a form or a WebSocket ``Origin`` is another one; so it is for a page that
+another program on this machine serves at its own port. Programs other than browsers send no ``Origin``.
 """
 
 import ipaddress
@@ -13,11 +12,11 @@ from urllib.parse import urlsplit
 
 _READ_METHODS: Final = frozenset({"GET", "HEAD"})
 _OTHER_SITES: Final = frozenset({"cross-site", "same-site"})
-"""What browsers say in ``Sec-Fetch-Site`` of a page with another origin."""
+"""Values of ``Sec-Fetch-Site`` that browsers send for a page with another origin."""
 
 
 def is_loopback_host(host: str) -> bool:
-    """Whether ``host[:port]`` is a name of this machine that nobody else can give away."""
+    """True if ``host[:port]`` is localhost or a loopback address: names that nobody else can own."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
         return name == "localhost" or ipaddress.ip_address(name).is_loopback
@@ -26,10 +25,10 @@ def is_loopback_host(host: str) -> bool:
 
 
 def is_cross_site_write(method: str, headers: Mapping[str, str]) -> bool:
-    """Whether another site makes a browser ask this, and it could change something.
+    """True if a browser sends the request for another site, and the request could change something.
 
-    ``headers`` has lower-case names. The upgrade to a socket, whose answers a page may read, goes by the method
-    CONNECT, as in HTTP/2.
+    ``headers`` has lower-case names. Pass CONNECT as the method of an upgrade to a WebSocket, as in HTTP/2: a page
+    may read the answers of a socket, so it does not count as a read.
     """
     if method in _READ_METHODS:
         return False
@@ -38,7 +37,7 @@ def is_cross_site_write(method: str, headers: Mapping[str, str]) -> bool:
 
 
 def has_json_body(headers: Mapping[str, str]) -> bool:
-    """Whether the body, if there is one, is said to be JSON: what no form can say, and no page unasked."""
+    """True if there is no body, or its type is JSON: forms cannot send that, and pages only after a preflight."""
     if headers.get("content-length", "0").strip() == "0" and "transfer-encoding" not in headers:
         return True
     return headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"

@@ -1,7 +1,7 @@
 """Serves an ASGI application with Hypercorn's HTTP: for the simulator and for the agent's control API.
 
-Connections are taken in here and not by Hypercorn, which takes any number of them, ends when one of its parsers
-fails, and logs a traceback ten times a second where no descriptor is left.
+Connections are accepted here and not by Hypercorn: it accepts any number of them, ends when one of its parsers
+fails, and logs a traceback ten times a second when no descriptor is left.
 """
 
 import errno
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 SEND_TIMEOUT_MS: Final = 5000
-"""Milliseconds until a client that takes nothing of its answer is cut off (Linux): Hypercorn's sends are shielded
-from cancellation, so such a client could hold back the end of the process."""
+"""Milliseconds until a client that does not read its answer is cut off (Linux). Hypercorn shields its sends from
+cancellation, so such a client could delay the end of the process."""
 
 BACKLOG: Final = 128
-"""Connections that wait in the kernel until there is room; they take no descriptor of ours."""
+"""Connections that wait in the kernel until there is room; they take no descriptor of the process."""
 
 ACCEPT_RETRY_S: Final = 0.1
-"""Seconds between attempts where no connection can be taken; as trio's own."""
+"""Seconds between attempts while no connection can be accepted; the same as in trio."""
 
 _CLIENT_GONE_ERRNOS: Final = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.EAGAIN})
-"""What accept says of a client that was gone before we looked."""
+"""Errors of ``accept`` for a client that has already gone."""
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
@@ -57,15 +57,15 @@ def bound_socket(host: str, port: int) -> socket.socket:
 
 
 class BodyRefused(Exception):
-    """A request's body that is not read to its end: why, and the HTTP ``status`` that says so."""
+    """A request's body was not read to its end. Holds the reason, and the HTTP ``status`` for the answer."""
 
-    def __init__(self, sentence: str, status: int) -> None:
-        super().__init__(sentence)
+    def __init__(self, reason: str, status: int) -> None:
+        super().__init__(reason)
         self.status = status
 
 
 async def read_body(request: "Request", *, max_bytes: int, timeout_s: float) -> bytes:
-    """The body, of ``max_bytes`` bytes and within so many seconds; raises BodyRefused."""
+    """The body of a request. Raises BodyRefused beyond ``max_bytes`` or ``timeout_s``, or if it is cut off."""
     content = bytearray()
     try:
         with trio.fail_after(timeout_s):
@@ -91,14 +91,13 @@ async def serve(
     grace_s: float,
     limiter: ConnectionLimiter,
 ) -> AsyncIterator[None]:
-    """``app`` behind the socket, which it closes, for as long as the block lasts.
+    """Serves ``app`` on the bound socket for as long as the block lasts, and closes the socket.
 
-    What goes wrong is logged under ``name``. ``limiter`` says how many connections there may be; for one more the
-    idlest is closed, those first for which the application has not vouched. Those that ask nothing, or do not get
-    their question out, are kept for ``keep_alive_s`` seconds; at the end requests that run have ``grace_s``
-    seconds.
+    Errors are logged under ``name``. ``limiter`` bounds the connections; the application calls
+    ``mark_authenticated`` for requests with the token. A connection without a complete request is closed after
+    ``keep_alive_s`` seconds. At the end requests in progress have ``grace_s`` seconds.
     """
-    # Its notices are nobody's concern, its errors are.
+    # Hypercorn's INFO lines are of no use to the user, its errors are.
     errors = logging.getLogger(name)
     errors.setLevel(logging.WARNING)
     config = Config()
@@ -121,30 +120,30 @@ async def serve(
 
 
 class AcceptErrors:
-    """What keeps a server from taking connections: logged once, and once when it is over; the server goes on."""
+    """Logs errors of ``accept``: once when they begin and once when they are over. The server goes on."""
 
     def __init__(self, errors: logging.Logger) -> None:
         self._errors = errors
         self._failing = False
 
     def is_persistent(self, error: OSError) -> bool:
-        """Whether the next attempt would end like this one, and a pause is due: not if only that client went."""
+        """True if the next attempt would fail, too, so that a pause is due; false if only this client has gone."""
         if error.errno in _CLIENT_GONE_ERRNOS:
             return False
         if not self._failing:
             self._failing = True
-            self._errors.warning("no connection can be taken: %s", error.strerror)
+            self._errors.warning("no connection can be accepted: %s", error.strerror)
         return True
 
     def clear(self) -> None:
-        """A connection was taken."""
+        """Record that a connection was accepted."""
         if self._failing:
             self._failing = False
-            self._errors.warning("connections are taken again")
+            self._errors.warning("connections are accepted again")
 
 
 class _Server:
-    """Takes connections in and answers them, each in a task of its own."""
+    """Accepts connections and answers them, each in a task of its own."""
 
     def __init__(
         self,
@@ -163,7 +162,7 @@ class _Server:
         self.context = WorkerContext(None)
 
     async def accept_forever(self, listening: trio.socket.SocketType) -> None:
-        """Until cancelled."""
+        """Accept connections until cancelled."""
         trouble = AcceptErrors(self._errors)
         while True:
             await trio.lowlevel.wait_readable(listening.fileno())
@@ -179,12 +178,12 @@ class _Server:
 
     async def _answer(self, stream: trio.SocketStream) -> None:
         with self._limiter.register(stream) as connection, trio.CancelScope() as scope:
-            line = _HypercornStream(stream, connection, scope)
+            transport = _HypercornStream(stream, connection, scope)
             app = ASGIWrapper(cast("ASGIFramework", self._app_for(connection)))
             state = ConnectionState({})
             try:
-                await TCPServer(app, self._config, self.context, state, cast("Any", line))
-            except Exception as error:  # noqa: BLE001  # the border of a connection: nobody's bytes end the server
+                await TCPServer(app, self._config, self.context, state, cast("Any", transport))
+            except Exception as error:  # noqa: BLE001  # the border of a connection: no bytes may end the server
                 self._report(error)
             finally:
                 stream.socket.close()
@@ -197,17 +196,17 @@ class _Server:
         return app
 
     def _report(self, error: Exception) -> None:
-        """Each kind once: whoever sends such bytes may send them for ever."""
+        """Log each kind of error once: the client may send such bytes for ever."""
         while isinstance(error, ExceptionGroup):
             error = error.exceptions[0]
         kind = type(error).__name__
         if kind not in self._reported:
             self._reported.add(kind)
-            self._errors.warning("a connection was closed, what came on it cannot be read: %s", kind)
+            self._errors.warning("a connection was closed: its bytes cannot be read as HTTP: %s", kind)
 
 
 class _HypercornStream:
-    """A connection as Hypercorn sees it; one that its client has closed, or that made place, ends at once."""
+    """The stream of a connection for Hypercorn. It ends at once if the client or the limiter has closed it."""
 
     def __init__(self, stream: trio.SocketStream, connection: ClientConnection, scope: trio.CancelScope) -> None:
         self._stream = stream
@@ -219,14 +218,14 @@ class _HypercornStream:
         self.aclose = stream.aclose
 
     async def receive_some(self, max_bytes: int) -> bytes | bytearray:
-        """What has arrived. Hypercorn would wait for its own deadline once nothing comes any more."""
+        """Read from the stream. Its end cancels the connection: Hypercorn would wait for its own deadline."""
         try:
             content = await self._stream.receive_some(max_bytes)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             self._scope.cancel()
             raise
         if not content:
-            await trio.lowlevel.checkpoint()  # a request that came just before has begun by now
+            await trio.lowlevel.checkpoint()  # lets a request that came just before begin
             if not self._connection.active_requests:
                 self._scope.cancel()
         return content

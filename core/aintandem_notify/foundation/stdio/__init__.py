@@ -1,1 +1,1 @@
-"""The standard streams of the process. Imports nothing: the very start of the process needs a part of it."""
+"""The standard streams of the process. Imports nothing, because the first lines of ``__main__`` use it."""

@@ -1,14 +1,14 @@
-"""What is said just before the process ends at once: past all buffers, and only if nobody has to wait for it."""
+"""Writes the last message of a process that ends at once: past all buffers, and without waiting."""
 
 import os
 import select
 
 
 def write_final_message(text: str) -> None:
-    """Write ``text`` to standard error if it takes it now; no pipe that nobody reads holds the process back."""
+    """Writes ``text`` to standard error if that is possible without waiting; a full pipe is skipped."""
     try:
-        # Windows can ask sockets only.
+        # On Windows ``select`` works on sockets only.
         if os.name == "nt" or select.select([], [2], [], 0)[1]:
             os.write(2, text.encode())
-    except (OSError, ValueError):  # closed, full, or its reader has gone
+    except (OSError, ValueError):  # closed, full, or the reader has gone
         pass

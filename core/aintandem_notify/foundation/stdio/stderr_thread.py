@@ -1,7 +1,7 @@
-"""Standard error that holds nobody up: a thread writes to it, and all others only hand over what is to be written.
+"""Standard error that never blocks its writers: they put bytes into a buffer, and a thread writes them.
 
-A pipe that nobody reads and a terminal after Ctrl-S take nothing, for ever. Whatever writes to ``sys.stderr`` is
-covered: our log, warnings, tracebacks of threads, and what libraries and plugins print there.
+A pipe without a reader and a terminal after Ctrl-S block a write for ever. Everything that uses ``sys.stderr`` is
+covered: our log, warnings, tracebacks of threads, libraries and plugins.
 """
 
 import io
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 FLUSH_TIMEOUT_S: Final = 1.0
-"""Seconds that whoever flushes the stream waits until it is written, and so does the end of the process."""
+"""Seconds that a flush waits until everything is written; the end of the process waits as long."""
 
 PIECE_BYTES: Final = 512
-"""Bytes that a stream takes without waiting when it says that it can be written (POSIX: at least so many)."""
+"""Bytes that a writable stream takes without blocking (``_POSIX_PIPE_BUF``)."""
 
 
 def plain_loss_notice(lines: int) -> str:
-    """What is said of lines that were lost, where the log has no form for it."""
+    """The notice about lost lines, for a process whose log gives no other form."""
     return f"aintandem-notify: {lines} lines could not be written to standard error"
 
 
 class ThreadedStderr(io.BufferedIOBase):
-    """Bytes for a descriptor, written by a thread of its own; never closes the descriptor.
+    """A binary stream to a descriptor, written by a thread of its own. It never closes the descriptor.
 
-    ``notice`` makes the line that tells how many lines were lost before it, full of trouble as the stream was.
+    ``notice`` makes the line that reports the number of lost lines.
     """
 
     def __init__(self, descriptor: int, *, is_terminal: bool = False) -> None:
@@ -42,65 +42,65 @@ class ThreadedStderr(io.BufferedIOBase):
         self._descriptor = descriptor
         self._is_terminal = is_terminal
         self._buffer = LineBuffer()
-        # Reentrant: the garbage collector may run in the middle, and warn of something.
-        self._news = threading.Condition(threading.RLock())
+        # Reentrant: the garbage collector may run while the lock is held, and write a warning.
+        self._changed = threading.Condition(threading.RLock())
         self._writer: threading.Thread | None = None
-        self._busy = False
-        self._stuck = False
-        self._lost = 0
-        self._torn = False
+        self._is_writing = False
+        self._is_stuck = False
+        self._lost_lines = 0
+        self._is_mid_line = False
 
     def writable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def isatty(self) -> bool:
-        """Whether a person may look at it."""
+        """True if the descriptor is a terminal."""
         return self._is_terminal
 
     def fileno(self) -> int:
-        """The descriptor."""
+        """The number of the descriptor."""
         return self._descriptor
 
     def write(self, text: "ReadableBuffer", /) -> int:
-        """Hand ``text`` over; returns at once."""
+        """Put ``text`` into the buffer; returns at once."""
         content = bytes(text)
-        with self._news:
+        with self._changed:
             self._buffer.put(content)
             if self._writer is None:
                 self._start_writer()
-            self._news.notify_all()
+            self._changed.notify_all()
         return len(content)
 
     def _start_writer(self) -> None:
         writer = threading.Thread(target=self._keep_writing, name="stderr", daemon=True)
-        with suppress(RuntimeError):  # the system has no thread to give now; it is tried again with the next line
+        with suppress(RuntimeError):  # the system starts no thread now; the next line tries again
             writer.start()
             self._writer = writer
 
     def flush(self) -> None:
-        """Wait for what was written, at most ``FLUSH_TIMEOUT_S``, and not again while nothing moves."""
-        if not self._stuck:
+        """Wait at most ``FLUSH_TIMEOUT_S`` for the buffer to be written; do not wait again while nothing moves."""
+        if not self._is_stuck:
             self.drain(FLUSH_TIMEOUT_S)
 
     def drain(self, seconds: float) -> bool:
-        """Wait so long at most until all is written, or lost; whether it is."""
-        with self._news:
+        """Wait at most so many seconds until everything is written or lost. Returns whether it is."""
+        with self._changed:
             if self._writer is None:
                 self._write_without_thread()
-            drained = self._news.wait_for(lambda: not self._buffer and not self._busy, seconds)
-            self._stuck = not drained
+            drained = self._changed.wait_for(lambda: not self._buffer and not self._is_writing, seconds)
+            self._is_stuck = not drained
             return drained
 
     def _write_without_thread(self) -> None:
-        """What the stream takes at once; the rest is lost, for nobody may wait and there is no other to do it."""
+        """Write as much as the stream takes without blocking; without a thread, the rest is lost."""
         waiting, dropped = self._buffer.take()
-        self._lost += dropped
+        self._lost_lines += dropped
         for text in waiting:
             try:
                 self._write_pieces(text)
             except (OSError, ValueError):
-                self._lost += count_lines(text)
+                self._lost_lines += count_lines(text)
 
     def _write_pieces(self, text: bytes) -> None:
         for start in range(0, len(text), PIECE_BYTES):
@@ -110,56 +110,56 @@ class ThreadedStderr(io.BufferedIOBase):
 
     def _keep_writing(self) -> None:
         while True:
-            with self._news:
-                self._busy = False
-                self._news.notify_all()
-                self._news.wait_for(lambda: bool(self._buffer))
+            with self._changed:
+                self._is_writing = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: bool(self._buffer))
                 waiting, dropped = self._buffer.take()
-                self._busy = True
+                self._is_writing = True
             for text in waiting:
                 self._write_or_count(text)
-            self._lost += dropped
+            self._lost_lines += dropped
             if dropped:
-                self._tell_lost()
+                self._report_lost()
 
     def _write_or_count(self, text: bytes) -> None:
-        if not self._tell_lost() or not self._is_written(text):
-            self._lost += count_lines(text)
+        if not self._report_lost() or not self._is_written(text):
+            self._lost_lines += count_lines(text)
 
-    def _tell_lost(self) -> bool:
-        """Whether all that was lost has been told of."""
-        if self._lost and self._is_written(f"{self.notice(self._lost)}\n".encode()):
-            self._lost = 0
-        return not self._lost
+    def _report_lost(self) -> bool:
+        """Write the notice about lost lines. Returns whether none is left to report."""
+        if self._lost_lines and self._is_written(f"{self.notice(self._lost_lines)}\n".encode()):
+            self._lost_lines = 0
+        return not self._lost_lines
 
     def _is_written(self, text: bytes) -> bool:
-        """Write all of it, however long that takes; false when the stream refuses it."""
-        left = memoryview(b"\n" + text if self._torn else text)
-        whole = len(left)
-        while left:
+        """Write all of ``text``, however long that takes. Returns False if the stream refuses it."""
+        remaining = memoryview(b"\n" + text if self._is_mid_line else text)
+        length = len(remaining)
+        while remaining:
             try:
-                left = left[self._write_some(left) :]
+                remaining = remaining[self._write_some(remaining) :]
             except OSError:
-                self._torn = self._torn or len(left) < whole
+                self._is_mid_line = self._is_mid_line or len(remaining) < length
                 return False
-            self._stuck = False
-        self._torn = False
+            self._is_stuck = False
+        self._is_mid_line = False
         return True
 
     def _write_some(self, text: memoryview) -> int:
         try:
             return os.write(self._descriptor, text)
-        except BlockingIOError:  # whoever shares the terminal or pipe with us set it so
+        except BlockingIOError:  # another process that shares the terminal or pipe made it non-blocking
             select.select([], [self._descriptor], [])
             return 0
 
 
 @contextmanager
 def stderr_in_thread() -> Iterator[None]:
-    """Within the block a thread writes ``sys.stderr``; at its end there are ``FLUSH_TIMEOUT_S`` for the rest.
+    """Within the block a thread writes ``sys.stderr``. Its end waits at most ``FLUSH_TIMEOUT_S`` for the buffer.
 
-    Afterwards it is what it was before, or, if the rest was not taken, stays as it is: nobody is held up then
-    either. Changes nothing where the process has no standard error.
+    Afterwards ``sys.stderr`` is as before. If the buffer could not be written, the threaded stream stays in place,
+    so that later writers do not block either. Changes nothing if the process has no standard error.
     """
     before = sys.stderr
     try:
@@ -178,12 +178,12 @@ def stderr_in_thread() -> Iterator[None]:
 
 
 def threaded_stderr() -> ThreadedStderr | None:
-    """What is behind ``sys.stderr`` if a thread writes it, else None."""
+    """The stream behind ``sys.stderr`` if a thread writes it, else None."""
     out = getattr(sys.stderr, "buffer", None)
     return out if isinstance(out, ThreadedStderr) else None
 
 
 def drain_stderr() -> bool:
-    """Wait at most ``FLUSH_TIMEOUT_S`` until what was written to standard error is; whether it is."""
+    """Wait at most ``FLUSH_TIMEOUT_S`` until the buffer of standard error is written. Returns whether it is."""
     out = threaded_stderr()
     return out is None or out.drain(FLUSH_TIMEOUT_S)
