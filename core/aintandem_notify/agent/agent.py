@@ -1,4 +1,4 @@
-"""The parts at work together: what a start, a reload and an end do to them."""
+"""Starts, reloads and stops the agent's parts in the right order. ``composition`` builds them."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -23,13 +23,13 @@ from aintandem_notify.plugins.config_loading import LoadedConfig, load
 from aintandem_notify.sharing import LeaseHolder, location_hash_of, projects_hash_of
 
 SLOW_RELOAD_S: Final = 10.0
-"""Seconds that a reload may take to read the config before that is mentioned."""
+"""Seconds after which the log mentions that a reload is still reading the config."""
 
 _log = log.get_logger("agent")
 
 
 class Agent:
-    """The parts at work together: what a start, a reload and an end do to them. Made by ``open_agent``."""
+    """Starts, reloads and stops the agent's parts. Made by ``composition.open_agent``."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Agent:
         self._fleet: Fleet | None = None
 
     async def start(self, fleet: Fleet) -> None:
-        """Start every instance, then every project, so that no event finds its destination missing."""
+        """Starts every instance, then every project, so that every event finds its destinations."""
         await self._publish_destinations()
         for instance in instance_settings(self.loaded).values():
             await self._start_instance(instance)
@@ -71,7 +71,7 @@ class Agent:
         _log.info("started", version=__version__, config=str(config.source), plugins=len(config.instances))
 
     async def shut_down(self) -> None:
-        """After the projects have stopped: store the last event, let destinations finish what is in flight."""
+        """Stores the last event and drains the destinations. Call it after the projects have stopped."""
         self.phase = "stopping"
         drain_timeout = self.loaded.config.delivery.drain_timeout
         deadline = trio.current_time() + drain_timeout
@@ -80,28 +80,30 @@ class Agent:
         except StoreError as error:
             _log.warning("the end could not be stored", reason=str(error))
         if self._ingest.router.may_notify("agent_stopped"):
-            # Told after the next start it would only confuse. What is in flight then needs time to end, too.
+            # Sent after the next start, agent_stopped would confuse. Deliveries in flight need the other half.
             with trio.move_on_at(deadline - drain_timeout / 2):
                 await self._dispatcher.wait_idle()
         await self._dispatcher.drain(max(0.0, deadline - trio.current_time()))
 
     def projects(self) -> Sequence[ProjectStatus]:
-        """Where every watched project stands; none before there is anything to watch with."""
+        """Returns the status of every watched project; empty until the start."""
         return self._fleet.snapshot() if self._fleet is not None else ()
 
     def unwatched(self) -> UnwatchedProjects | None:
-        """How many projects no agent on the store has a place for; None where there are none."""
+        """Returns the number of projects that no agent on the store can watch; None if there are none."""
         return self._member.unwatched if self._member is not None else None
 
     def report(self, systemd: Systemd) -> None:
-        """Tell systemd that the loop and the store's thread answered just now, and what there is to see."""
+        """Tells systemd that the event loop and the store's thread have answered, and how many projects are
+        connected.
+        """
         systemd.alive()
         projects = self.projects()
         connected = sum(status.state is ConnectionState.CONNECTED for status in projects)
         systemd.status(f"{connected} of {len(projects)} projects connected")
 
     async def reload(self) -> None:
-        """Read the config again; what is wrong is refused, only what changed is restarted."""
+        """Reads the config again and restarts only the changed instances. Refuses a wrong config and logs why."""
         old = self.loaded
         new = await _load_in_thread(old.config)
         if isinstance(new, ConfigError):
@@ -117,7 +119,7 @@ class Agent:
 
     async def _apply(self, old: LoadedConfig, new: LoadedConfig) -> None:
         before, after = instance_settings(old), instance_settings(new)
-        # Whoever mends a failed plugin reloads, also when the config itself needed no change.
+        # A person who has repaired a failed plugin reloads, too, with an unchanged config.
         failed = {status.name for status in self._host.snapshot() if status.state is InstanceState.FAILED}
         changed = [name for name in {**before, **after} if name in failed or before.get(name) != after.get(name)]
         self.loaded = new
@@ -141,15 +143,15 @@ class Agent:
                 _log.error("the projects are watched as before", reason=str(error))
 
     def projects_hash(self) -> str:
-        """A hash of what is to be watched."""
+        """Returns a hash of the configured projects."""
         return projects_hash_of(self.loaded.config)
 
     async def _publish_destinations(self) -> None:
-        """Which destinations this agent has, and of which settings, before any of them is used."""
+        """Stores this agent's destinations and their settings for the other agents, before any of them is used."""
         if self._member is None:
             return
         types = {instance.type for instance in self.loaded.config.instances.values()}
-        local = {one: self.loaded.catalog.latest(one).attributes.machine_local for one in types}
+        local = {type_: self.loaded.catalog.latest(type_).attributes.machine_local for type_ in types}
         await self._member.publish_destinations(self.loaded.config, local)
 
     async def _start_instance(self, instance: InstanceSettings) -> None:
@@ -159,10 +161,10 @@ class Agent:
 
 
 async def _load_in_thread(config: Config) -> LoadedConfig | ConfigError:
-    """The config as it stands in its file now, or what is wrong with it.
+    """Returns the config that the file has now, or its error.
 
-    Read in a thread of its own: a plugin may block while it is imported, and the agent goes on. The file is the
-    same one after a plugin has changed the working directory.
+    Reads it in a separate thread: a plugin may block while it is imported, and the agent must go on. Uses the
+    absolute path, since a plugin may have changed the working directory.
     """
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_warn_of_slow_reload)

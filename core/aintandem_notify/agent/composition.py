@@ -1,7 +1,7 @@
-"""The composition root: what runs, in which order it starts, and in which order it ends.
+"""The composition root: builds all parts of the agent and connects them, in the order in which they start.
 
-Blocks are entered from the store outwards and left in the opposite order, which is the order of a good shutdown:
-projects stop reading, what was read is committed, destinations drain, plugins tear down, the store closes.
+Blocks are entered from the store outwards and left in the opposite order. That is the order of a good shutdown:
+projects stop reading, events are committed, destinations drain, plugins tear down, the store closes.
 """
 
 import math
@@ -54,7 +54,10 @@ async def open_agent(
     systemd: Systemd | None = None,
     files: FileBudget = NO_LIMIT,
 ) -> AsyncIterator[Agent]:
-    """The agent at work, with as many connections as ``files`` allows. Leaving the block ends it in good order."""
+    """Runs the agent during the block, with as many connections as ``files`` allows.
+
+    Its end is a good shutdown.
+    """
     systemd = systemd or Systemd()
     config = loaded.config
     async with AsyncExitStack() as blocks:
@@ -68,7 +71,7 @@ async def open_agent(
                 storage,
                 router=loaded.router,
                 clock=clock,
-                # Host and dispatcher are made below; nothing is committed before.
+                # Host and dispatcher are opened below; nothing is committed before.
                 publish=lambda event, project: host.publish(event, project),
                 listening=lambda: host.has_live_hooks(),
                 wake=lambda names: dispatcher.wake(names),
@@ -121,7 +124,7 @@ async def open_agent(
 
 
 def _store(config: Config, blocks: AsyncExitStack) -> str | Path:
-    """Where the durable state is; made-up events of the embedded simulator leave none behind."""
+    """Returns the path or URL of the store; a temporary one for the embedded simulator."""
     place = store_location(config.source, config.store, embedded=config.orchestrator.embedded)
     if place is None:
         folder = blocks.enter_context(tempfile.TemporaryDirectory(prefix="aintandem-notify-"))
@@ -130,7 +133,7 @@ def _store(config: Config, blocks: AsyncExitStack) -> str | Path:
 
 
 async def _orchestrator(config: Config, blocks: AsyncExitStack) -> tuple[str, Credentials]:
-    """Its address and the way in; the embedded simulator is started."""
+    """Returns the orchestrator's URL and credentials. Starts the embedded simulator if the config has it."""
     if not config.orchestrator.embedded:
         return config.orchestrator.url, credentials_from_config(config.orchestrator)
     named = tuple(project.id for project in config.projects if not project.is_glob)
@@ -152,7 +155,7 @@ def _access(
     dispatcher: Dispatcher,
     clock: Clock,
 ) -> AgentAccess:
-    """What the control API sees and may do."""
+    """Returns the control API's view of the agent."""
     return AgentAccess(
         config=agent.loaded.config.base_dir / agent.loaded.config.source.name,
         version=__version__,

@@ -1,4 +1,4 @@
-"""The agent as a process: signals, systemd, and what it asks of Python and the system."""
+"""Runs the agent as a process: signals, systemd, open files, uncaught exceptions and garbage collection."""
 
 import gc
 import os
@@ -21,16 +21,17 @@ from aintandem_notify.plugins.border import raising_line, with_location
 from aintandem_notify.plugins.config_loading import LoadedConfig, load
 
 EXIT_GRACE_S: Final = 15.0
-"""Seconds beyond ``[delivery] drain_timeout`` until the process ends in any case; plugins tear down in it."""
+"""Seconds after ``[delivery] drain_timeout`` at which the process ends in any case; plugins tear down within it.
+"""
 
 GC_THRESHOLDS: Final = (10_000, 20, 50)
-"""Python's thresholds: objects more than were freed until the youngest are looked through, and so on."""
+"""Thresholds of the garbage collector's generations; see ``gc.set_threshold``."""
 
 _log = log.get_logger("agent")
 
 
 def run(source: Path) -> None:
-    """Watch and notify as the config file says, until told to stop.
+    """Watches and notifies as the config file says, until SIGINT or SIGTERM.
 
     Raises ConfigError and StoreError, bare or in the ExceptionGroups of trio's nurseries.
     """
@@ -51,29 +52,29 @@ def _file_budget(loaded: LoadedConfig) -> FileBudget:
 
 
 def log_uncaught_exceptions() -> None:
-    """Have the log tell in one line what a thread or a finalizer of a plugin raises, instead of a traceback."""
+    """Logs uncaught exceptions of a plugin's threads and finalizers in one line, instead of a traceback."""
 
-    telling = threading.local()
+    current = threading.local()
 
-    def tell(where: object, error: BaseException | None) -> None:
-        # To ask one for its text may leave another, and that a third, without end.
-        if error is None or getattr(telling, "one", None) is not None:
+    def log_exception(where: object, error: BaseException | None) -> None:
+        # Getting an exception's text may raise another uncaught one, and so on without end.
+        if error is None or getattr(current, "error", None) is not None:
             return
-        telling.one = error
+        current.error = error
         try:
             reason = with_location(raising_line(error), log.describe_error(error))
             _log.warning("an exception that nobody caught", where=log.safe_text(where), reason=reason)
         finally:
-            telling.one = None
+            current.error = None
 
-    threading.excepthook = lambda fault: tell(fault.thread and fault.thread.name, fault.exc_value)
-    sys.unraisablehook = lambda fault: tell(fault.err_msg or "a finalizer", fault.exc_value)
+    threading.excepthook = lambda fault: log_exception(fault.thread and fault.thread.name, fault.exc_value)
+    sys.unraisablehook = lambda fault: log_exception(fault.err_msg or "a finalizer", fault.exc_value)
 
 
 def relax_garbage_collection() -> None:
-    """Spare the garbage collector its rounds: hardly anything is a cycle, and a batch is thousands of objects.
+    """Runs the garbage collector less often: a batch is thousands of objects, and hardly any are cycles.
 
-    With the defaults a busy agent spends a good part of its time in it.
+    With the defaults a busy agent spends much of its time there.
     """
     gc.freeze()  # modules and config stay for good
     gc.set_threshold(*GC_THRESHOLDS)

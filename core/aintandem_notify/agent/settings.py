@@ -1,4 +1,4 @@
-"""What the agent makes of its config, as values: instances to compare, and what a reload cannot change."""
+"""Derives values from the config: the settings of each instance, and the changes that need a restart."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ from aintandem_notify.plugins.config_loading import LoadedConfig
 
 @dataclass(frozen=True, slots=True)
 class InstanceSettings:
-    """All that an instance and its worker are made from; what is equal need not be restarted."""
+    """The settings of an instance and its worker. If they are equal after a reload, the instance keeps running."""
 
     config: InstanceConfig
     destination: DestinationSettings | None
 
 
 def instance_settings(loaded: LoadedConfig) -> dict[str, InstanceSettings]:
-    """Every instance of the config by its name."""
+    """Returns the settings of every instance in the config, by name."""
     return {
         name: InstanceSettings(instance, _destination(instance, loaded))
         for name, instance in loaded.config.instances.items()
@@ -39,7 +39,7 @@ def _destination(instance: InstanceConfig, loaded: LoadedConfig) -> DestinationS
 
 
 def changes_needing_restart(old: Config, new: Config) -> tuple[str, ...]:
-    """What changed that a running agent cannot take over, as tables and keys."""
+    """Returns the tables and keys whose change needs a restart."""
     pairs = {
         "[orchestrator]": (old.orchestrator, new.orchestrator),
         "[store]": (old.store, new.store),

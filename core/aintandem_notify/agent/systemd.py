@@ -1,8 +1,8 @@
-"""Tells systemd how the agent stands: sd_notify(3), a datagram to the socket that ``NOTIFY_SOCKET`` names.
+"""Reports the agent's state to systemd: sd_notify(3), a datagram to the socket in ``NOTIFY_SOCKET``.
 
-A module of ours, as the protocol is one ``sendto``: what PyPI has for it either binds libsystemd (a compiler and
-its headers at every install) or has had no release for years. Nothing here blocks or raises, and away from
-systemd nothing happens.
+Our own module, since the protocol is one ``sendto``. The packages on PyPI either bind libsystemd (every install
+needs a compiler and headers) or have had no release for years. Nothing here blocks or raises; without systemd it
+does nothing.
 """
 
 import os
@@ -18,47 +18,48 @@ _log = log.get_logger(__name__)
 
 
 class Systemd:
-    """The service manager that started the process. ``watchdog_s``: seconds within which it wants to be told
-    that the process is alive; None when it does not want that.
+    """The service manager that started the process.
+
+    ``watchdog_s``: seconds within which it expects the next ``alive``; None without a watchdog.
     """
 
     def __init__(self, address: str | None = None, watchdog_s: float | None = None) -> None:
         self.watchdog_s: Final = watchdog_s
-        # An address that begins with @ is one of Linux's abstract ones, which begin with a zero byte.
+        # An address with @ is one of Linux's abstract addresses; these begin with a zero byte.
         self._address = f"\0{address[1:]}" if address and address.startswith("@") else address
         self._status: str | None = None
         self._failed = False
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
-        """What the environment says; a watchdog that is meant for another process is left out."""
+        """Returns the service manager in the environment. Ignores a watchdog for another process."""
         address = environ.get("NOTIFY_SOCKET")
         if not address or not address.startswith(("/", "@")):
             return cls()
         microseconds = environ.get("WATCHDOG_USEC", "")
-        meant = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        wanted = meant and microseconds.isascii() and microseconds.isdigit() and int(microseconds) > 0
-        return cls(address, int(microseconds) / 1e6 if wanted else None)
+        is_ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        has_watchdog = is_ours and microseconds.isascii() and microseconds.isdigit() and int(microseconds) > 0
+        return cls(address, int(microseconds) / 1e6 if has_watchdog else None)
 
     def ready(self) -> None:
-        """The start, or a reload, is done."""
+        """Reports that the start or a reload is complete."""
         self._send("READY=1")
 
     def reloading(self) -> None:
-        """A reload begins; ``ready`` must follow."""
+        """Reports that a reload begins; ``ready`` must follow."""
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """The end has begun."""
+        """Reports that the agent is stopping."""
         self._send("STOPPING=1")
 
     def alive(self) -> None:
-        """The process works; feeds the watchdog, if there is one."""
+        """Feeds the watchdog, if there is one."""
         if self.watchdog_s is not None:
             self._send("WATCHDOG=1")
 
     def status(self, text: str) -> None:
-        """One line for people who look at the service; told when it differs from the last one."""
+        """Sets the status line of the service, if it has changed."""
         if text != self._status:
             self._status = text
             self._send(f"STATUS={' '.join(text.split())}")

@@ -1,6 +1,6 @@
-"""Trying a configuration out without running it: nothing is watched, nothing is stored.
+"""Tries a configuration without running it: nothing is watched, nothing is stored.
 
-For ``check --connect``, ``test`` and ``plugins list CONFIG``.
+For ``check --connect``, ``test``, ``init`` and ``plugins list CONFIG``.
 """
 
 from aintandem_notify.diagnostics.instances import check_all, send_sample, start_instances

@@ -1,4 +1,4 @@
-"""Instances set up and torn down again, asked how they do, or given a notification that is made up."""
+"""Sets plugin instances up and tears them down again; in between, checks them or sends a made-up notification."""
 
 import random
 from collections.abc import AsyncIterator, Sequence
@@ -20,39 +20,39 @@ from aintandem_notify.log import describe_error
 from aintandem_notify.plugins import Delivered, InstanceState, InstanceStatus, PluginHost, open_host
 from aintandem_notify.plugins.config_loading import LoadedConfig
 
-SET_UP_S: Final = 30.0
-"""Seconds that all instances together get to come up; what takes longer is reported as it stands."""
+SETUP_TIMEOUT_S: Final = 30.0
+"""Seconds that all instances together get for their set-up; a slower one is reported in its current state."""
 
-LATE_S: Final = 1.0
-"""Seconds beyond its deadline that a delivery in a thread gets; the agent itself would wait for it."""
+DEADLINE_GRACE_S: Final = 1.0
+"""Seconds after its deadline that a delivery in a thread gets; a running agent would wait for it."""
 
 
 async def start_instances(loaded: LoadedConfig) -> tuple[InstanceStatus, ...]:
-    """Where every instance stands after its set-up."""
+    """Returns the state of every instance after its set-up."""
     async with _http(loaded.config) as http, _instances(loaded, http, tuple(loaded.config.instances)) as host:
         return host.snapshot()
 
 
 async def check_all(loaded: LoadedConfig) -> list[CheckResult]:
-    """The orchestrator first, then every instance in file order."""
+    """Checks the orchestrator, then every instance in file order."""
     async with _http(loaded.config) as http:
-        trials = [await check_orchestrator(loaded.config, http)]
+        results = [await check_orchestrator(loaded.config, http)]
         async with _instances(loaded, http, tuple(loaded.config.instances)) as host:
-            return trials + [await _try_instance(host, status) for status in host.snapshot()]
+            return results + [await _check_instance(host, status) for status in host.snapshot()]
 
 
 async def send_sample(loaded: LoadedConfig, destination: str, event_type: str) -> CheckResult:
-    """Deliver one made-up notification. Raises ConfigError for a destination or event type that is none."""
+    """Delivers one made-up notification. Raises ConfigError for an unknown destination or event type."""
     config = loaded.config
     destinations = [name for name, instance in config.instances.items() if instance.delivers]
-    _expect("destination", destination, destinations, config)
-    _expect("event type", event_type, list(EVENT_TYPES), config)
+    _require_known("destination", destination, destinations, config)
+    _require_known("event type", event_type, list(EVENT_TYPES), config)
     notification = build_sample(config, destination, event_type, SystemClock().now())
     async with _http(config) as http, _instances(loaded, http, (destination,)) as host:
         (status,) = host.snapshot()
         if status.state is not InstanceState.LOADED:
             return CheckResult(destination, is_ok=False, detail=f"{status.state}: {status.reason}")
-        timeout_s = config.instances[destination].common.timeout + LATE_S
+        timeout_s = config.instances[destination].common.timeout + DEADLINE_GRACE_S
         with trio.move_on_after(timeout_s) as limit:
             (result,) = await host.deliver(destination, [notification])
         if limit.cancelled_caught:
@@ -62,19 +62,19 @@ async def send_sample(loaded: LoadedConfig, destination: str, event_type: str) -
     return CheckResult(destination, is_ok=False, detail=describe_error(result.error))
 
 
-def _expect(kind: str, name: str, known: Sequence[str], config: Config) -> None:
+def _require_known(kind: str, name: str, known: Sequence[str], config: Config) -> None:
     if name not in known:
         near = get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(known) or 'none'}"
         raise ConfigError([Problem(f"no {kind} is called {name}; {hint}")], str(config.source))
 
 
-async def _try_instance(host: PluginHost, status: InstanceStatus) -> CheckResult:
+async def _check_instance(host: PluginHost, status: InstanceStatus) -> CheckResult:
     if status.state is not InstanceState.LOADED:
         return CheckResult(status.name, is_ok=False, detail=f"{status.state}: {status.reason}")
     try:
         await host.check(status.name)
-    except Exception as error:  # noqa: BLE001  # whatever the plugin's check raises is the answer
+    except Exception as error:  # noqa: BLE001  # the exception of the plugin's check is the result
         return CheckResult(status.name, is_ok=False, detail=describe_error(error))
     return CheckResult(status.name, is_ok=True, detail="")
 
@@ -85,7 +85,7 @@ def _http(config: Config) -> HttpClient:
 
 @asynccontextmanager
 async def _instances(loaded: LoadedConfig, http: HttpClient, names: Sequence[str]) -> AsyncIterator[PluginHost]:
-    """A host with these instances, each set up or known not to come up."""
+    """Yields a host with these instances, after their set-up has ended or timed out."""
     async with open_host(
         loaded.catalog,
         http=http,
@@ -95,6 +95,6 @@ async def _instances(loaded: LoadedConfig, http: HttpClient, names: Sequence[str
     ) as host:
         for name in names:
             await host.start(loaded.config.instances[name])
-        with trio.move_on_after(SET_UP_S):
+        with trio.move_on_after(SETUP_TIMEOUT_S):
             await host.wait_settled()
         yield host

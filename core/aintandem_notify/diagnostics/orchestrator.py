@@ -1,4 +1,4 @@
-"""Whether the orchestrator answers, takes the login and has the projects."""
+"""Checks that the orchestrator answers, accepts the login and has the configured projects."""
 
 import random
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ from aintandem_notify.log import describe_error
 from aintandem_notify.orchestrator import InvalidId, OrchestratorApi, Session, credentials_from_config
 
 ANSWER_TIMEOUT_S: Final = 30.0
-"""Seconds that the orchestrator gets for all that it is asked."""
+"""Seconds that the orchestrator gets for all requests together."""
 
 
 async def check_orchestrator(config: Config, http: HttpClient) -> CheckResult:
-    """Log in, look for the projects of the config, and log out again."""
+    """Logs in, looks for the configured projects, and logs out again."""
     orchestrator = config.orchestrator
     if orchestrator.embedded:
         return CheckResult("orchestrator", is_ok=True, detail="the embedded simulator")
@@ -42,18 +42,18 @@ async def check_orchestrator(config: Config, http: HttpClient) -> CheckResult:
     )
     try:
         with trio.fail_after(ANSWER_TIMEOUT_S):
-            await session.token()  # fails at once, where the API tries again and again
-            found = await _find_projects(config.projects, OrchestratorApi(session, http, clock))
+            await session.token()  # fails at once; the API would retry
+            matches = await _find_projects(config.projects, OrchestratorApi(session, http, clock))
             await session.logout()
     except trio.TooSlowError:
         return CheckResult("orchestrator", is_ok=False, detail=f"no answer within {ANSWER_TIMEOUT_S:g} s")
     except AInTandemNotifyError as error:
         return CheckResult("orchestrator", is_ok=False, detail=describe_error(error) + _advice(error))
-    return CheckResult("orchestrator", is_ok=not found.unknown, detail=found.describe())
+    return CheckResult("orchestrator", is_ok=not matches.unknown, detail=matches.describe())
 
 
 def _advice(error: AInTandemNotifyError) -> str:
-    """What to look at in the config, if it is the config."""
+    """Returns a hint at the config, if the config may be wrong."""
     match error:
         case AuthenticationFailed() | Forbidden():
             return "; see the login in [orchestrator]"
@@ -66,8 +66,8 @@ def _advice(error: AInTandemNotifyError) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """Which projects of the config there are; a glob may match some later, an id that is unknown is wrong."""
+class _ProjectMatches:
+    """The configured projects that exist. An unknown id is an error; a glob may match projects later."""
 
     ids: tuple[str, ...]
     unknown: tuple[str, ...]
@@ -80,7 +80,7 @@ class _Found:
         return "; ".join([f"{count} to watch", *(f"none matches {glob} yet" for glob in self.empty_globs)])
 
 
-async def _find_projects(entries: Sequence[ProjectConfig], api: OrchestratorApi) -> _Found:
+async def _find_projects(entries: Sequence[ProjectConfig], api: OrchestratorApi) -> _ProjectMatches:
     listed = [record.id for record in await api.projects()]
     ids: dict[str, None] = {}
     unknown, empty_globs = [], []
@@ -94,7 +94,7 @@ async def _find_projects(entries: Sequence[ProjectConfig], api: OrchestratorApi)
             ids.update(dict.fromkeys(matching))
         else:
             empty_globs.append(entry.id)
-    return _Found(tuple(ids), tuple(unknown), tuple(empty_globs))
+    return _ProjectMatches(tuple(ids), tuple(unknown), tuple(empty_globs))
 
 
 async def _exists(project_id: str, listed: Sequence[str], api: OrchestratorApi) -> bool:

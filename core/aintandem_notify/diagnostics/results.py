@@ -1,11 +1,11 @@
-"""How a trial went, for people."""
+"""The result of one check, for people."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """How one thing did; ``detail`` says what was found, or what is wrong."""
+    """The result for the orchestrator or one instance. ``detail`` describes the result or the problem."""
 
     name: str
     is_ok: bool

@@ -1,4 +1,4 @@
-"""A made-up notification as the rules would make it."""
+"""Builds a made-up notification as the rules would build a real one."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -11,14 +11,17 @@ from aintandem_notify.domain.samples import SAMPLE_FIELDS, sample_event, sample_
 from aintandem_notify.rules import Router
 
 TITLE_PREFIX: Final = "Test: "
-"""What the title begins with, so that nobody runs to mend anything."""
+"""The beginning of the title, so that nobody takes it for a real problem."""
 
 OTHER_INSTANCE: Final = "example"
-"""The instance that events of the agent are about; none is told of itself, and none can be called this."""
+"""The instance in made-up events of the agent.
+
+No instance can have this name, and none is notified about itself.
+"""
 
 
 def build_sample(config: Config, destination: str, event_type: str, now: datetime) -> Notification:
-    """A made-up notification for ``destination``, with the texts that an event of this type has by default."""
+    """Returns a made-up notification for ``destination``, with the default texts of this event type."""
     project = next((entry for entry in config.projects if not entry.is_glob), None)
     project_id = project.id if project else "project-123"
     where: Project | None = Project(id=project_id, name=(project.name if project else None) or project_id)
@@ -29,6 +32,6 @@ def build_sample(config: Config, destination: str, event_type: str, now: datetim
     rule = RuleConfig(name="test", events=(event_type,), notify=(destination,))
     router = Router(replace(config, rules=(rule,)))
     routes = router.route(event, sample_run(event), where, now)
-    # Other instances may have events of their own that this one belongs to.
+    # The event may also be routed to other instances.
     notification = next(routed.notification for routed in routes if destination in routed.destinations)
     return notification.model_copy(update={"title": TITLE_PREFIX + notification.title})

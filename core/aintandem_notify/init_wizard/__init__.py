@@ -1,7 +1,7 @@
-"""Writing a first configuration: for ``aintandem-notify init``.
+"""Writes a first configuration, for ``aintandem-notify init``.
 
-``draft`` is what was answered and the text that comes of it, ``questions`` what each plugin has to be asked; both
-are pure. ``looking`` asks the orchestrator, ``trying`` makes a configuration in memory, ``files`` writes it.
+``questions`` lists the questions of each plugin; ``draft`` holds the answers and gives the text of the file; both
+are pure. ``orchestrator_probe`` asks the orchestrator, ``dry_run`` loads a draft in memory, ``files`` writes it.
 """
 
 from aintandem_notify.init_wizard.draft import Draft, DraftInstance

@@ -1,4 +1,4 @@
-"""What was answered, and the configuration that comes of it. Pure."""
+"""Holds the answers and renders the configuration file from them. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,13 +9,13 @@ from aintandem_notify.rules import formats
 
 SECRETS: Final = "secrets"
 """The folder of secret files, beside the config."""
-LONGEST_COMMENT: Final = 80
+MAX_COMMENT: Final = 80
 _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
 
 
 @dataclass(frozen=True, slots=True)
 class DraftInstance:
-    """A plugin to use: ``keys`` stand in the config, ``secrets`` in files of their own."""
+    """A plugin instance. ``keys`` are written into the config, ``secrets`` into separate files."""
 
     type: str
     name: str
@@ -24,15 +24,15 @@ class DraftInstance:
 
     @property
     def full_name(self) -> str:
-        """As ``slack.team``."""
+        """The full name, as ``slack.team``."""
         return f"{self.type}.{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A configuration to be. ``projects`` are ids or globs with the name that people know, empty for none.
+    """A configuration that is not written yet. ``projects`` are pairs of an id or glob and a display name.
 
-    ``token`` stands in place of ``username`` and ``password``.
+    The name may be empty. ``token`` replaces ``username`` and ``password``.
     """
 
     url: str
@@ -44,15 +44,15 @@ class Draft:
 
     @property
     def embedded(self) -> bool:
-        """Whether the simulator in this package is meant."""
+        """Whether the URL means the embedded simulator."""
         return self.url == SIMULATOR
 
     def document(self) -> dict[str, Any]:
-        """The configuration as values, its secrets inline."""
+        """Returns the configuration as values, with its secrets inline."""
         login = {} if self.token or self.embedded else {"username": self.username}
         plugins: dict[str, dict[str, Any]] = {}
-        for one in self.instances:
-            plugins.setdefault(one.type, {})[one.name] = {**one.keys, **one.secrets}
+        for instance in self.instances:
+            plugins.setdefault(instance.type, {})[instance.name] = {**instance.keys, **instance.secrets}
         return {
             "orchestrator": {"url": self.url, **login, **self._login_secret()},
             "projects": [{"id": project} for project, _ in self.projects],
@@ -60,11 +60,11 @@ class Draft:
         }
 
     def secret_files(self, stem: str) -> dict[str, str]:
-        """What goes into which file, by its path beside the config, whose name without ``.toml`` is ``stem``."""
+        """Returns the content of each secret file by its path relative to the config ``<stem>.toml``."""
         files = {_secret_file(stem, key): value for key, value in self._login_secret().items()}
-        for one in self.instances:
-            for key, value in one.secrets.items():
-                files[_secret_file(stem, f"{one.full_name}.{key}")] = value
+        for instance in self.instances:
+            for key, value in instance.secrets.items():
+                files[_secret_file(stem, f"{instance.full_name}.{key}")] = value
         return files
 
     def _login_secret(self) -> dict[str, str]:
@@ -73,7 +73,7 @@ class Draft:
         return {"token": self.token} if self.token else {"password": self.password}
 
     def text(self, stem: str) -> str:
-        """The config file, its secrets in the files of ``secret_files``."""
+        """Returns the text of the config file; its secrets are references to ``secret_files``."""
         return "\n".join([*self._head(stem), "", *self._projects(), "", *self._plugins(stem), *self._rules(), ""])
 
     def _head(self, stem: str) -> Iterator[str]:
@@ -100,19 +100,19 @@ class Draft:
     def _projects(self) -> Iterator[str]:
         for project, name in self.projects:
             yield "[[projects]]"
-            comment = formats.one_line(name, LONGEST_COMMENT)
+            comment = formats.one_line(name, MAX_COMMENT)
             yield f"id = {toml_string(project)}" + (f"    # {comment}" if comment and name != project else "")
             yield ""
         yield "# [[projects]]"
         yield '# id = "sales-*"    # a glob watches every project that matches, also those to come'
 
     def _plugins(self, stem: str) -> Iterator[str]:
-        for one in self.instances:
-            yield f"[plugins.{one.type}.{one.name}]"
-            for key, value in one.keys.items():
+        for instance in self.instances:
+            yield f"[plugins.{instance.type}.{instance.name}]"
+            for key, value in instance.keys.items():
                 yield f"{key} = {toml_string(value)}"
-            for key in one.secrets:
-                yield f"{key} = {_file(_secret_file(stem, f'{one.full_name}.{key}'))}"
+            for key in instance.secrets:
+                yield f"{key} = {_file(_secret_file(stem, f'{instance.full_name}.{key}'))}"
             yield ""
 
     def _rules(self) -> Iterator[str]:
@@ -130,7 +130,7 @@ class Draft:
 
 
 def _secret_file(stem: str, name: str) -> str:
-    """Two configs in one folder have their own files."""
+    """Returns the path of a secret file. Two configs in one folder have different ones."""
     return f"{SECRETS}/{name}" if stem == "config" else f"{SECRETS}/{stem}.{name}"
 
 
@@ -139,9 +139,9 @@ def _file(path: str) -> str:
 
 
 def toml_string(text: str) -> str:
-    """``text`` as a TOML string, whatever is in it but halves of characters, which no file of UTF-8 can hold."""
-    return '"' + "".join(_ESCAPES.get(one) or _escaped(one) for one in text) + '"'
+    """Returns ``text`` as a TOML string. It may hold any character but surrogates, which UTF-8 cannot encode."""
+    return '"' + "".join(_ESCAPES.get(char) or _escaped(char) for char in text) + '"'
 
 
-def _escaped(one: str) -> str:
-    return one if one.isprintable() else f"\\U{ord(one):08x}"
+def _escaped(char: str) -> str:
+    return char if char.isprintable() else f"\\U{ord(char):08x}"

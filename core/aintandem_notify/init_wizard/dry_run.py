@@ -1,4 +1,4 @@
-"""A draft made into a configuration in memory, so that it is known to be right before anything is written."""
+"""Loads a draft as a configuration in memory, so that its errors show before anything is written."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from aintandem_notify.rules import JinjaRuleLanguage, Router
 
 
 def load_draft(draft: Draft, path: Path) -> LoadedConfig:
-    """The configuration as ``path`` would hold it; raises ConfigError with all that is wrong."""
+    """Returns the configuration that ``path`` would hold. Raises ConfigError with all its problems."""
     catalog = Catalog(file_policy=FilePolicy.REJECT)  # the plugins to pick from are installed
     context = ValidationContext(path.absolute().parent, os.environ, JinjaRuleLanguage())
     config, findings = read_document(draft.document(), path, context, catalog)
@@ -23,7 +23,7 @@ def load_draft(draft: Draft, path: Path) -> LoadedConfig:
 
 
 def first_problem(draft: Draft, path: Path) -> str | None:
-    """The first thing that is wrong with it, in words without secrets; None when it can be used."""
+    """Returns the draft's first problem as a sentence without secrets; None if it is valid."""
     try:
         load_draft(draft, path)
     except ConfigError as error:

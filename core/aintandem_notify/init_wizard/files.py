@@ -1,4 +1,4 @@
-"""A config and its secret files, written all or not at all."""
+"""Writes a config and its secret files: all of them or none."""
 
 import os
 import signal
@@ -11,26 +11,26 @@ from aintandem_notify.init_wizard.draft import Draft
 
 
 def conflicting_files(draft: Draft, path: Path) -> list[Path]:
-    """The secret files that are there already and hold something else."""
-    found = []
+    """Returns the secret files that exist and have another content."""
+    conflicts = []
     for name, secret in draft.secret_files(path.stem).items():
         file = path.parent / name
         with suppress(FileNotFoundError):
             if file.is_dir() or file.read_bytes().rstrip(b"\r\n") != secret.encode():
-                found.append(file)
-    return found
+                conflicts.append(file)
+    return conflicts
 
 
 def write(draft: Draft, path: Path) -> list[Path]:
-    """Write the secret files (readable for their owner only) and then the config, in place of what is there.
+    """Writes the secret files (readable for their owner only), then the config; replaces existing files.
 
-    Returns what was written. Everything is written beside first: when that fails, nothing has changed. A Ctrl-C
-    meanwhile comes too late. Raises OSError. To be called in the main thread.
+    Returns the paths. Writes temporary files first, so that a failure changes nothing. Ignores Ctrl-C meanwhile.
+    Raises OSError. Call it in the main thread.
     """
     contents = {path.parent / name: f"{secret}\n" for name, secret in draft.secret_files(path.stem).items()}
     new_folders = {file.parent for file in contents if not file.parent.exists()}
     contents[path] = draft.text(path.stem)
-    with _undisturbed():
+    with _interrupts_ignored():
         try:
             for folder in new_folders:
                 make_folder(folder)
@@ -62,8 +62,8 @@ def _write_all(contents: Mapping[Path, str], private: set[Path]) -> None:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """A Ctrl-C in this blink of an eye is left unheard."""
+def _interrupts_ignored() -> Iterator[None]:
+    """Ignores Ctrl-C during the block."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What the orchestrator says to a login: its projects, or why there are none to be had."""
+"""Asks the orchestrator for its projects, after a login."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ from aintandem_notify.orchestrator.protocol.address import api_bases
 from aintandem_notify.rules import formats
 from aintandem_notify.simulator import DEFAULT_PROJECTS
 
-LONGEST_REASON: Final = 300
+MAX_REASON: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeFailure:
-    """What was answered cannot be used; ``is_login``: the address can, but not the login."""
+    """The answers do not work. ``is_login_refused``: the URL does, but the login does not."""
 
     reason: str
-    is_login: bool
+    is_login_refused: bool
 
 
 def url_problem(url: str) -> str | None:
-    """What is wrong with the form of an orchestrator's address; None if nothing is."""
+    """Returns the problem with an orchestrator's URL; None if it is well-formed."""
     try:
         base_address(orchestrator_url(url))
     except ValueError as error:
@@ -39,25 +39,25 @@ def url_problem(url: str) -> str | None:
 
 
 async def connection_problem(url: str) -> str | None:
-    """Why nobody answers at the address; None when somebody does, whoever it is."""
+    """Returns the reason why no server answers at the URL; None if any server does."""
     if url == SIMULATOR:
         return None
     try:
         async with HttpClient() as http:
             await http.request("GET", f"{api_bases(url)[0]}/health", need_body=False)
     except HttpFailed as error:
-        return formats.one_line(str(error), LONGEST_REASON)
+        return formats.one_line(str(error), MAX_REASON)
     return None
 
 
 async def probe_projects(
     url: str, username: str, password: str, token: str = ""
 ) -> Sequence[tuple[str, str]] | ProbeFailure:
-    """The projects' ids and names, after a login, or with ``token`` in place of one."""
+    """Returns the ids and names of the projects, after a login or with ``token``."""
     if url == SIMULATOR:
         return [(project, "") for project in DEFAULT_PROJECTS]
     if token and not is_token(token):
-        return ProbeFailure("a token is one word of plain letters, digits and signs", is_login=True)
+        return ProbeFailure("a token is one word of plain letters, digits and signs", is_login_refused=True)
     try:
         async with AInTandemClient(url, token=token or None) as client:
             if not token:
@@ -66,6 +66,6 @@ async def probe_projects(
             if not token:
                 await client.auth.logout()
     except (OrchestratorError, HttpFailed) as error:
-        reason = formats.one_line(str(error), LONGEST_REASON)
-        return ProbeFailure(reason, is_login=isinstance(error, AuthenticationFailed | Forbidden))
+        reason = formats.one_line(str(error), MAX_REASON)
+        return ProbeFailure(reason, is_login_refused=isinstance(error, AuthenticationFailed | Forbidden))
     return [(record.id, record.name or "") for record in records]

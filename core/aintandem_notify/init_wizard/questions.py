@@ -1,4 +1,4 @@
-"""What the built-in plugins have to be asked before they can be used; every other key has a good default."""
+"""The questions for the keys that the built-in plugins need; all other keys have good defaults."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One key of an instance.
+    """The question for one key of an instance.
 
-    An empty answer leaves an ``optional`` one out; ``unless`` names a key whose answer makes this one needless.
+    An empty answer omits an ``optional`` key. ``unless``: the question is skipped if this key was answered.
     """
 
     key: str
@@ -22,7 +22,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class PluginQuestions:
-    """A plugin: what it is for, the name that its first instance gets, and what has to be asked."""
+    """A plugin: its purpose, the name of its first instance, and its questions."""
 
     about: str
     instance: str
@@ -55,4 +55,4 @@ PLUGINS: Final[Mapping[str, PluginQuestions]] = {
         ),
     ),
 }
-"""By type, the simplest first."""
+"""The plugins by type, the simplest first."""

@@ -150,7 +150,7 @@ def _orchestrator(answers: Answers) -> Draft:
         listed = run_interruptible(probe_projects, url, username, password, token)
         if not isinstance(listed, ProbeFailure):
             return Draft(url.rstrip("/"), username, password, _projects(listed, answers), token=token)
-        if listed.is_login:
+        if listed.is_login_refused:
             answers.reject(
                 "token" if token else "password", f"The orchestrator refuses this login: {listed.reason}"
             )
