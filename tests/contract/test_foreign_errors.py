@@ -114,7 +114,7 @@ async def test_a_keyring_that_gives_what_is_no_text(value: object, monkeypatch: 
 def test_mistakes_are_told_without_lines_where_the_parser_for_lines_is_broken(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tree_sitter, "JinjaRuleLanguage", break_with(error))
+    monkeypatch.setattr(tree_sitter, "Language", break_with(error))
     with pytest.raises(ConfigError) as caught:
         load_text(tmp_path, f"{MINIMAL}[log]\nlevl = 'debug'")
     (problem,) = caught.value.problems
