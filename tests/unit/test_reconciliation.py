@@ -299,7 +299,7 @@ def test_what_the_orchestrator_does_not_know_any_more_is_counted_once(before: st
     assert look(found.run, seen("gone")) == NO_DIFF
 
 
-@pytest.mark.parametrize("news", [{"touched": True}, {"held": at(1)}])
+@pytest.mark.parametrize("news", [{"touched": True}, {"buffered_since": at(1)}])
 def test_what_live_events_tell_of_is_not_gone(news: dict[str, Any]) -> None:
     assert look(known("running"), seen("gone"), **news) == NO_DIFF
 

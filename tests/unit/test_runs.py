@@ -253,7 +253,7 @@ def test_absorbing_is_advancing_one_by_one(events: list[Event], state: RunState 
 )
 def test_a_changed_run_is_what_replace_makes_of_it(changes: dict[str, Any]) -> None:
     run = Run("p1", Family.TASK, "t1", name="Nightly", step="Load", updated_at=datetime(2026, 3, 1, tzinfo=UTC))
-    assert runs._changed(run, changes) == replace(run, **changes)
+    assert runs._replace(run, changes) == replace(run, **changes)
     assert run.name == "Nightly"
 
 

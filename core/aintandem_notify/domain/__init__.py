@@ -1,1 +1,1 @@
-"""The model, without any I/O: events, runs, notifications, and which events were missed."""
+"""The model, without any I/O: events, runs, notifications, and the reconciliation that makes up missed events."""

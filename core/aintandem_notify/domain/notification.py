@@ -1,4 +1,4 @@
-"""What a destination gets: one rendered message about one event."""
+"""One rendered message about one event, as a destination gets it."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,16 +11,16 @@ from aintandem_notify.domain.events import Event, restore_event
 from aintandem_notify.domain.runs import Run
 
 STORE_THREAD: Final = "agent/store"
-"""The thread of what is told about the agent's own store, which goes out also while that is in trouble."""
+"""The thread of notifications about the agent's own store. They are sent even while the store fails."""
 
 
 def agent_thread(about: str | None = None) -> str:
-    """The thread of what the agent tells of itself, of one of its instances (``slack.team``) or of a project."""
+    """The thread of an agent event: about the agent, one of its instances (``slack.team``) or a project."""
     return f"agent/{about}" if about else "agent"
 
 
 class Severity(StrEnum):
-    """How much an event matters, in rising order."""
+    """The importance of an event, in rising order."""
 
     INFO = "info"
     SUCCESS = "success"
@@ -30,7 +30,7 @@ class Severity(StrEnum):
 
     @property
     def rank(self) -> int:
-        """Its place in the order, 0 the lowest."""
+        """Its place in the order; 0 is the lowest."""
         return list(Severity).index(self)
 
 
@@ -42,7 +42,7 @@ class Field(NamedTuple):
 
 
 class Project(BaseModel):
-    """A project as people know it; ``name`` is the id where the config and the orchestrator give none."""
+    """A project. ``name`` is the id if neither the config nor the orchestrator gives a name."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -57,24 +57,24 @@ def _restore(value: object) -> Event:
         case Mapping():
             return restore_event(value)
         case _:
-            raise ValueError("an event is kept as an object")
+            raise ValueError("an event is stored as an object")
 
 
 WireEvent = Annotated[Event, PlainValidator(_restore), PlainSerializer(lambda event: event.wire())]
-"""An event that is kept in its wire form."""
+"""An event that is stored in its wire form."""
 
 
 class Notification(BaseModel):
     """One rendered message for one event, the same for every destination that the rule names.
 
-    ``id`` stays the same over every retry. ``thread`` names the run's attempt, or the project or agent for
-    events about no run; order is kept within it. ``previous`` is the last receipt of this thread at this
+    ``id`` stays the same over every retry. ``thread`` names the run's attempt, or the project or the agent for
+    events about no run. Order is kept within a thread. ``previous`` is the last receipt of this thread at this
     destination, None if there is none. ``plain`` is true at the last try of a message that was refused or that
-    its plugin failed on: title and body are short and plain then, and there is nothing else to show.
-    ``instead_of`` is the destination (``slack.team``) that this one stands in for, None if it does not; a field
-    says so, too. All texts are plain, not escaped for anything, and have secrets
-    redacted; ``url`` is where a person can look, None without ``console_url``. ``run`` is the attempt as it
-    was right after the event, None for events about no run; ``project`` is None for agent events but ``feed_gap``.
+    its plugin failed on. Title and body are short and plain then, and all other content is left out.
+    ``instead_of`` is the destination (``slack.team``) that this one stands in for, None if for none. A
+    field says so, too. All texts are plain, not escaped, and have secrets redacted. ``url`` is a page for people,
+    None without ``console_url``. ``run`` is the attempt right after the event, None for events about no run.
+    ``project`` is None for agent events except ``feed_gap``.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -98,5 +98,5 @@ class Notification(BaseModel):
 
     @property
     def occurred_at(self) -> datetime:
-        """When the event happened, aware UTC."""
+        """The time of the event, aware UTC."""
         return self.event.timestamp

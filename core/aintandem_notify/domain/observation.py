@@ -1,4 +1,4 @@
-"""What is known about runs from elsewhere than the socket: single observations, and the gap they are to fill."""
+"""The input and the result of reconciliation: observations of runs over REST, and the gap that they fill."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from aintandem_notify.domain.runs import RunRef, RunState
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What REST says about one run, at one moment.
+    """The state of one run in one REST response.
 
-    Times are the orchestrator's, aware UTC, None where it gives none. ``duration`` and ``output`` are as it
-    sent them. ``confirmed``: asked for once more, after a comparison had found it doubtful. ``asked_at``: what the
-    orchestrator's clock had reached, at least, before it was asked; None when nothing is known of that clock.
+    Times are the orchestrator's, aware UTC, None where it gives none. ``duration`` and ``output`` are as it sent
+    them. ``confirmed``: requested once more, after a first observation was doubtful. ``asked_at``: a time that the
+    orchestrator's clock had certainly reached when the request was sent. None when nothing is known of that clock.
     """
 
     ref: RunRef
@@ -33,11 +33,10 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The time in which nothing was heard of a project: from ``since``, before which nothing is missing, until
-    ``until``, when the link had opened.
+    """The time in which a project had no link: nothing is missing before ``since``; a link opened at ``until``.
 
-    ``watched_since``: what ended before is nobody's news. ``catch_up_max``: what ended more seconds ago than
-    this is counted only.
+    ``watched_since``: runs that ended earlier are never reported. ``catch_up_max``: runs that ended more seconds
+    ago than this are only counted.
     """
 
     since: datetime
@@ -47,17 +46,17 @@ class Gap:
 
     @property
     def is_real(self) -> bool:
-        """False at the very first connection, before which nobody listened."""
+        """False at the very first connection: the project was not watched before."""
         return self.since < self.until
 
     @property
     def seconds(self) -> float:
-        """How long it was."""
+        """Its length."""
         return max(0.0, (self.until - self.since).total_seconds())
 
 
 class OpenRun(NamedTuple):
-    """A run that has not ended as far as is known: which, and how it stands. Thousands may be held at a time."""
+    """A run that has not ended as far as we know, and its state. Thousands of them may be in memory."""
 
     ref: RunRef
     state: RunState
@@ -65,9 +64,9 @@ class OpenRun(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WatchState:
-    """Where a project stands in the store when catching up begins.
+    """The stored state of a project when catching up begins.
 
-    ``open_runs`` are those that moved last; ``more_open``: they are not all.
+    ``open_runs`` are those that changed last. ``more_open``: there are more than these.
     """
 
     seen_until: datetime | None
@@ -78,10 +77,10 @@ class WatchState:
 
 @dataclass(frozen=True, slots=True)
 class ObservationBatch:
-    """Observations to compare, asked for after the transaction number ``transaction_no``.
+    """Observations to reconcile, requested after the store's transaction number ``transaction_no``.
 
-    ``held`` has the runs about which live events have arrived that are not stored yet, each with the time of
-    the first one.
+    ``buffered_since`` has the runs with live events that have arrived and are not stored yet, each with the time
+    of its first event.
     """
 
     observations: tuple[Observation, ...]
@@ -92,7 +91,7 @@ class ObservationBatch:
 
 @dataclass(slots=True)
 class ReconcileResult:
-    """What comparing came to: how many runs changed, ended too long ago, are gone, and which are doubtful."""
+    """How many runs changed, ended too long ago or are gone, and the runs whose observation is doubtful."""
 
     changed: int = 0
     too_old: int = 0
@@ -100,7 +99,7 @@ class ReconcileResult:
     doubtful: list[RunRef] = field(default_factory=list)
 
     def add(self, other: "ReconcileResult") -> None:
-        """Count the other one in."""
+        """Add the counts of another result to this one."""
         self.changed += other.changed
         self.too_old += other.too_old
         self.gone += other.gone

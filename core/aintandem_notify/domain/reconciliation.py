@@ -1,7 +1,7 @@
-"""Which events were missed: one run as we know it beside what REST says about it. Pure.
+"""Compares a run as we know it with its observation over REST, and makes the events that were missed. Pure.
 
-The events that come out are as the socket would have brought them, marked as caught up. Decided inside the
-transaction that stores them, so that no live event can come in between.
+The events look as if they had come over the socket, but are marked as caught up. ``ingest.plan`` calls this
+inside the transaction that stores them, so that no live event can come in between.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,10 +15,10 @@ from aintandem_notify.domain.runs import TERMINAL_STATES, TERMINAL_TYPES, Run, R
 from aintandem_notify.foundation.clock import iso_seconds
 
 CLOCK_MARGIN: Final = timedelta(seconds=60)
-"""By so much the orchestrator's clock may differ from ours, and its word for an end from one call to another."""
+"""Tolerance when times are compared: for the orchestrator's clock, and for its different end times of one run."""
 
 
-class _Names(NamedTuple):
+class _WireNames(NamedTuple):
     """The wire's names for one kind of run: the field of its id, and the types of its events."""
 
     id: str
@@ -26,8 +26,8 @@ class _Names(NamedTuple):
     resumed: str | None = None
 
 
-_NAMES: Final[Mapping[Family, _Names]] = {
-    Family.TASK: _Names(
+_WIRE_NAMES: Final[Mapping[Family, _WireNames]] = {
+    Family.TASK: _WireNames(
         "taskId",
         {
             RunState.QUEUED: "task_queued",
@@ -37,7 +37,7 @@ _NAMES: Final[Mapping[Family, _Names]] = {
             RunState.CANCELLED: "task_cancelled",
         },
     ),
-    Family.WORKFLOW: _Names(
+    Family.WORKFLOW: _WireNames(
         "executionId",
         {
             RunState.QUEUED: "workflow_execution_created",
@@ -48,7 +48,7 @@ _NAMES: Final[Mapping[Family, _Names]] = {
         },
         resumed="workflow_execution_resumed",
     ),
-    Family.SANDBOX: _Names(
+    Family.SANDBOX: _WireNames(
         "sandboxId",
         {
             RunState.QUEUED: "sandbox_created",
@@ -62,11 +62,12 @@ _NAMES: Final[Mapping[Family, _Names]] = {
 
 @dataclass(frozen=True, slots=True)
 class RunDiff:
-    """What to make of an observation.
+    """The difference between a run as we know it and its observation.
 
-    ``run`` is how the run is to stand before the ``events``, without anybody being told; None leaves it as it
-    is. ``changed``: it moved while nobody listened. ``too_old``: it did so too long ago to be told. ``gone``: how
-    it ended cannot be found out. ``doubtful``: the observation may be older than what we know; ask again.
+    ``events`` are those that were missed. ``run`` replaces the stored run before them, without a notification;
+    None leaves it as it is. ``changed``: it changed while no link was open. ``too_old``: it changed too long ago
+    to be reported. ``gone``: its end is unknown. ``doubtful``: the observation may be older than the stored run,
+    so request another.
     """
 
     events: tuple[Event, ...] = ()
@@ -83,240 +84,261 @@ DOUBTFUL: Final = RunDiff(doubtful=True)
 
 def reconcile(
     run: Run | None,
-    seen: Observation,
+    observed: Observation,
     gap: Gap,
     now: datetime,
     *,
     touched: bool = False,
     buffered_since: datetime | None = None,
 ) -> RunDiff:
-    """What was missed of a run whose latest attempt is ``run`` (None: never seen), given ``seen``.
+    """The difference between ``run``, the latest known attempt (None: never seen), and the observation.
 
-    ``touched``: a live event has moved it since the observation was asked for, which may be the older news.
-    ``buffered_since``: live events about it have arrived, the first from that time, and are stored after this
-    comparison; what they may tell themselves is left to them.
+    ``touched``: a live event has changed the run after the observation was requested, so the observation may be
+    older. ``buffered_since``: live events about the run have arrived, the first at that time, and are stored after
+    this call. Changes that they may report are left to them.
     """
-    if seen.state is RunState.GONE:
-        return _gone(run, is_live=touched or buffered_since is not None)
-    found = _decide(run, seen, gap, now)
-    if not (found.changed or found.too_old):
-        return found
+    if observed.state is RunState.GONE:
+        return _diff_of_gone(run, is_live=touched or buffered_since is not None)
+    diff = _diff(run, observed, gap, now)
+    if not (diff.changed or diff.too_old):
+        return diff
     if touched:
         return DOUBTFUL
     if buffered_since is not None:
-        found = _before(found, buffered_since)
-    # What happened after the link had opened, live events tell, or it is asked again. A time of ours says nothing.
-    return found if seen.confirmed else _before(found, gap.until, unless=lambda event: _is_ours(event, seen, now))
+        diff = _only_before(diff, buffered_since)
+    # Later than the opening of the link, live events report the change, or another observation is requested.
+    # An event with a time of our own is kept: its time says nothing.
+    return (
+        diff
+        if observed.confirmed
+        else _only_before(diff, gap.until, unless=lambda event: _has_local_time(event, observed, now))
+    )
 
 
-def _is_ours(event: Event, seen: Observation, now: datetime) -> bool:
-    """Whether the event's time is one of ours, for want of another."""
-    return event.timestamp == now or (event.type in TERMINAL_TYPES and seen.ended_at is None)
+def _has_local_time(event: Event, observed: Observation, now: datetime) -> bool:
+    """Whether the event has a time of our own, because the orchestrator gave none."""
+    return event.timestamp == now or (event.type in TERMINAL_TYPES and observed.ended_at is None)
 
 
-def _before(found: RunDiff, moment: datetime, unless: Callable[[Event], bool] = lambda _: False) -> RunDiff:
-    """Only the events before ``moment``, and those that ``unless`` spares; the others are asked for again."""
-    kept = tuple(event for event in found.events if event.timestamp < moment or unless(event))
-    if len(kept) == len(found.events):
-        return found
-    return RunDiff(kept, found.run, changed=bool(kept), doubtful=True)
+def _only_before(diff: RunDiff, moment: datetime, unless: Callable[[Event], bool] = lambda _: False) -> RunDiff:
+    """Keeps only the events before ``moment`` and those for which ``unless`` is true; doubtful if it drops any."""
+    events = tuple(event for event in diff.events if event.timestamp < moment or unless(event))
+    if len(events) == len(diff.events):
+        return diff
+    return RunDiff(events, diff.run, changed=bool(events), doubtful=True)
 
 
-def end_events(seen: Observation, now: datetime) -> tuple[Event, ...]:
-    """How the run ended, for whoever wants to know just that; none while it goes on, or where no event says so."""
-    return _end(seen, now) if seen.state in TERMINAL_STATES else ()
+def end_events(observed: Observation, now: datetime) -> tuple[Event, ...]:
+    """The event of the run's end; none if it has not ended, or if the wire has no event for this end.
+
+    For the client library and the live view, which need only the end.
+    """
+    return _end_event(observed, now) if observed.state in TERMINAL_STATES else ()
 
 
-def _decide(run: Run | None, seen: Observation, gap: Gap, now: datetime) -> RunDiff:
+def _diff(run: Run | None, observed: Observation, gap: Gap, now: datetime) -> RunDiff:
     if run is None:
-        return _never_seen(seen, gap, now)
+        return _diff_of_unseen(observed, gap, now)
     if run.state is RunState.GONE:  # the orchestrator knows it again
         run = replace(run, state=RunState.QUEUED if run.started_at is None else RunState.RUNNING)
-        found = _while_open(run, seen, gap, now)
-        return found if found.run is not None or found.doubtful else replace(found, run=run)
+        diff = _diff_of_open(run, observed, gap, now)
+        return diff if diff.run is not None or diff.doubtful else replace(diff, run=run)
     if run.state in TERMINAL_STATES:
-        return _after_an_end(run, seen, gap, now)
-    return _while_open(run, seen, gap, now)
+        return _diff_of_ended(run, observed, gap, now)
+    return _diff_of_open(run, observed, gap, now)
 
 
-def _gone(run: Run | None, *, is_live: bool) -> RunDiff:
-    """The orchestrator does not know the run; one that live events still tell of is not given up for that."""
+def _diff_of_gone(run: Run | None, *, is_live: bool) -> RunDiff:
+    """The orchestrator does not know the run. It is not given up while live events about it arrive."""
     if run is None or run.state in TERMINAL_STATES or is_live:
         return NO_DIFF
     return RunDiff(run=replace(run, state=RunState.GONE), gone=True)
 
 
-def _never_seen(seen: Observation, gap: Gap, now: datetime) -> RunDiff:
+def _diff_of_unseen(observed: Observation, gap: Gap, now: datetime) -> RunDiff:
     news_since = max(gap.since - CLOCK_MARGIN, gap.watched_since)
-    if seen.state in TERMINAL_STATES:
-        moment = seen.ended_at or seen.started_at or seen.created_at
-        if moment is None or moment <= news_since or seen.state not in _types(seen):
+    if observed.state in TERMINAL_STATES:
+        moment = observed.ended_at or observed.started_at or observed.created_at
+        if moment is None or moment <= news_since or observed.state not in _event_types(observed):
             return NO_DIFF
-        if _is_too_old(seen, gap, now):
+        if _is_too_old(observed, gap, now):
             return RunDiff(too_old=True)
-        return RunDiff((*_opening(seen, now), *_end(seen, now)), changed=True)
-    began = seen.created_at if seen.state is RunState.QUEUED else seen.started_at or seen.created_at
+        return RunDiff((*_opening_event(observed, now), *_end_event(observed, now)), changed=True)
+    began = (
+        observed.created_at if observed.state is RunState.QUEUED else observed.started_at or observed.created_at
+    )
     if began is not None and began > news_since:
-        return RunDiff((*_opening(seen, now), *_moves(RunState.RUNNING, seen, now)), changed=True)
-    return RunDiff(run=_as_found(seen))
+        return RunDiff(
+            (*_opening_event(observed, now), *_open_state_events(RunState.RUNNING, observed, now)), changed=True
+        )
+    return RunDiff(run=_observed_run(observed))
 
 
-def _while_open(run: Run, seen: Observation, gap: Gap, now: datetime) -> RunDiff:
-    before = _without_output(run, seen, gap)
-    if seen.state not in TERMINAL_STATES:
-        events = _moves(run.state, seen, now)
+def _diff_of_open(run: Run, observed: Observation, gap: Gap, now: datetime) -> RunDiff:
+    before = _note_missing_output(run, observed, gap)
+    if observed.state not in TERMINAL_STATES:
+        events = _open_state_events(run.state, observed, now)
         return RunDiff(events, before, changed=bool(events))
-    if not seen.confirmed and run.started_at and seen.ended_at and seen.ended_at < run.started_at:
-        return DOUBTFUL  # the end of an attempt before this one, if the answer is old
-    start = () if run.started_at or seen.started_at is None else _made(RunState.RUNNING, seen, seen.started_at)
-    return _told(before or run, (*start, *_end(seen, now)), seen, gap, now)
+    if not observed.confirmed and run.started_at and observed.ended_at and observed.ended_at < run.started_at:
+        return DOUBTFUL  # an old response: perhaps the end of an earlier attempt
+    start = (
+        ()
+        if run.started_at or observed.started_at is None
+        else _events_to(RunState.RUNNING, observed, observed.started_at)
+    )
+    return _apply_end(before or run, (*start, *_end_event(observed, now)), observed, gap, now)
 
 
-def _after_an_end(run: Run, seen: Observation, gap: Gap, now: datetime) -> RunDiff:
-    again = _began_again(run, seen)
-    if seen.state not in TERMINAL_STATES:
-        if not (again or seen.confirmed):
+def _diff_of_ended(run: Run, observed: Observation, gap: Gap, now: datetime) -> RunDiff:
+    is_later = _is_later_attempt(run, observed)
+    if observed.state not in TERMINAL_STATES:
+        if not (is_later or observed.confirmed):
             return DOUBTFUL
-        return RunDiff((*_opening(seen, now), *_moves(RunState.RUNNING, seen, now)), changed=True)
-    if again:
-        opening = _opening(seen, now)
-        if seen.ref.kind is Family.SANDBOX and seen.started_at is None:
-            # It need not have started to fail: only that it was tried again is certain.
-            return _told(advance(run, opening[0]).run, _end(seen, now), seen, gap, now)
-        return _told(run, (*opening, *_end(seen, now)), seen, gap, now)
-    if seen.state is run.state or _is_the_same_end(run, seen):
+        return RunDiff(
+            (*_opening_event(observed, now), *_open_state_events(RunState.RUNNING, observed, now)), changed=True
+        )
+    if is_later:
+        opening = _opening_event(observed, now)
+        if observed.ref.kind is Family.SANDBOX and observed.started_at is None:
+            # It may have failed before it started. Only the new attempt is certain.
+            return _apply_end(advance(run, opening[0]).run, _end_event(observed, now), observed, gap, now)
+        return _apply_end(run, (*opening, *_end_event(observed, now)), observed, gap, now)
+    if observed.state is run.state or _is_same_end(run, observed):
         return NO_DIFF
-    return _told(run, _end(seen, now), seen, gap, now)
+    return _apply_end(run, _end_event(observed, now), observed, gap, now)
 
 
-def _began_again(run: Run, seen: Observation) -> bool:
+def _is_later_attempt(run: Run, observed: Observation) -> bool:
     """Whether the observation is about a later attempt than ``run``, which has ended."""
     ended_at = run.ended_at
     if ended_at is None:
         return False
-    begins = (moment for moment in (seen.created_at, seen.started_at) if moment is not None)
+    begins = (moment for moment in (observed.created_at, observed.started_at) if moment is not None)
     return any(moment > ended_at for moment in begins) or (
-        seen.ended_at is not None and seen.ended_at - ended_at > CLOCK_MARGIN
+        observed.ended_at is not None and observed.ended_at - ended_at > CLOCK_MARGIN
     )
 
 
-def _is_the_same_end(run: Run, seen: Observation) -> bool:
-    """Whether two words for how it ended are about one end. A sandbox may end in one way after the other."""
-    if seen.ended_at is None or run.ended_at is None:
+def _is_same_end(run: Run, observed: Observation) -> bool:
+    """Whether two different end states describe one end. A sandbox may end twice, in different states."""
+    if observed.ended_at is None or run.ended_at is None:
         return False
-    return seen.ref.kind is not Family.SANDBOX or seen.ended_at <= run.ended_at
+    return observed.ref.kind is not Family.SANDBOX or observed.ended_at <= run.ended_at
 
 
-def _told(run: Run, events: tuple[Event, ...], seen: Observation, gap: Gap, now: datetime) -> RunDiff:
-    """``run`` moves by ``events``: aloud, or silently when it ended too long ago or there is no event for it."""
-    has_event, too_old = seen.state in _types(seen), _is_too_old(seen, gap, now)
+def _apply_end(run: Run, events: tuple[Event, ...], observed: Observation, gap: Gap, now: datetime) -> RunDiff:
+    """The diff that ends ``run`` by ``events``; silent if it ended too long ago or has no event on the wire."""
+    has_event, too_old = observed.state in _event_types(observed), _is_too_old(observed, gap, now)
     if too_old or not has_event:
         for event in events:
             run = advance(run, event).run
-        if run.state is not seen.state:
-            run = replace(run, state=seen.state, ended_at=_moment_of_end(seen, now))
+        if run.state is not observed.state:
+            run = replace(run, state=observed.state, ended_at=_end_time(observed, now))
         return RunDiff(run=run, changed=not (too_old and has_event), too_old=too_old and has_event)
     return RunDiff(events, run, changed=True)
 
 
-def _is_too_old(seen: Observation, gap: Gap, now: datetime) -> bool:
-    if seen.ended_at is None:
+def _is_too_old(observed: Observation, gap: Gap, now: datetime) -> bool:
+    if observed.ended_at is None:
         return False
-    # By the clock that nobody can have set ahead; unless its own time is wrong, as the orchestrator's shows.
-    aged_at = gap.until if seen.ended_at - gap.until <= CLOCK_MARGIN else now
-    return (aged_at - seen.ended_at).total_seconds() > gap.catch_up_max
+    # ``gap.until`` comes from the capped clock, which nobody can have set ahead. If the end is later than that
+    # by the orchestrator's clock, ours is wrong, and ``now`` is the better choice.
+    aged_at = gap.until if observed.ended_at - gap.until <= CLOCK_MARGIN else now
+    return (aged_at - observed.ended_at).total_seconds() > gap.catch_up_max
 
 
-def _without_output(run: Run, seen: Observation, gap: Gap) -> Run | None:
-    """The run with a line on what it may have printed while nobody listened; None when it cannot have."""
+def _note_missing_output(run: Run, observed: Observation, gap: Gap) -> Run | None:
+    """The run with a line about possibly missing output; None if it cannot have written any during the gap."""
     began = run.started_at or run.created_at or run.updated_at
-    waited = RunState.QUEUED in (run.state, seen.state) and seen.started_at is None
-    if run.kind is not Family.TASK or waited or not gap.is_real or (began is not None and began >= gap.until):
+    was_waiting = RunState.QUEUED in (run.state, observed.state) and observed.started_at is None
+    if run.kind is not Family.TASK or was_waiting or not gap.is_real or (began is not None and began >= gap.until):
         return None
-    begins = f"[output missing: not connected {_clock_time(gap.since, gap.until)}"
-    if begins in run.output_tail:  # compared before, and something after that failed
+    prefix = f"[output missing: not connected {_format_time(gap.since, gap.until)}"
+    if prefix in run.output_tail:  # added by an earlier try that failed later
         return None
-    line = f"{begins} to {gap.until:%H:%M:%S} UTC]\n"
-    between = "" if run.output_tail.endswith(("\n", "\r")) or not run.output_tail else "\n"
-    return replace(run, output_tail=tail(f"{run.output_tail}{between}{line}"))
+    line = f"{prefix} to {gap.until:%H:%M:%S} UTC]\n"
+    separator = "" if run.output_tail.endswith(("\n", "\r")) or not run.output_tail else "\n"
+    return replace(run, output_tail=tail(f"{run.output_tail}{separator}{line}"))
 
 
-def _clock_time(moment: datetime, beside: datetime) -> str:
+def _format_time(moment: datetime, beside: datetime) -> str:
     return f"{moment:%H:%M:%S}" if moment.date() == beside.date() else iso_seconds(moment)
 
 
-def _moves(state: RunState, seen: Observation, now: datetime) -> tuple[Event, ...]:
-    """From one open state to the open state that was observed; a task cannot be paused."""
-    types = _types(seen)
-    if state is RunState.QUEUED and seen.state is not RunState.QUEUED:
-        started = _made(RunState.RUNNING, seen, seen.started_at or now)
-        return (*started, *_moves(RunState.RUNNING, seen, now))
-    if state is RunState.RUNNING and seen.state is RunState.PAUSED and RunState.PAUSED in types:
-        return _made(RunState.PAUSED, seen, now)
-    resumed = _NAMES[seen.ref.kind].resumed
-    if state is RunState.PAUSED and seen.state is RunState.RUNNING and resumed is not None:
-        return _event(resumed, seen, now)
+def _open_state_events(state: RunState, observed: Observation, now: datetime) -> tuple[Event, ...]:
+    """The events from one open state to the observed open state. A task cannot be paused."""
+    types = _event_types(observed)
+    if state is RunState.QUEUED and observed.state is not RunState.QUEUED:
+        started = _events_to(RunState.RUNNING, observed, observed.started_at or now)
+        return (*started, *_open_state_events(RunState.RUNNING, observed, now))
+    if state is RunState.RUNNING and observed.state is RunState.PAUSED and RunState.PAUSED in types:
+        return _events_to(RunState.PAUSED, observed, now)
+    resumed = _WIRE_NAMES[observed.ref.kind].resumed
+    if state is RunState.PAUSED and observed.state is RunState.RUNNING and resumed is not None:
+        return _synthesize(resumed, observed, now)
     return ()
 
 
-def _opening(seen: Observation, now: datetime) -> tuple[Event, ...]:
+def _opening_event(observed: Observation, now: datetime) -> tuple[Event, ...]:
     """The one event that begins the attempt."""
-    waits = seen.state is RunState.QUEUED or (seen.state in TERMINAL_STATES and seen.started_at is None)
-    at = (seen.created_at if waits else None) or seen.started_at or seen.created_at or now
-    if seen.ended_at is not None and seen.state in TERMINAL_STATES:
-        at = min(at, _moment_of_end(seen, now))
-    return _made(RunState.QUEUED if waits else RunState.RUNNING, seen, at)
+    is_waiting = observed.state is RunState.QUEUED or (
+        observed.state in TERMINAL_STATES and observed.started_at is None
+    )
+    at = (observed.created_at if is_waiting else None) or observed.started_at or observed.created_at or now
+    if observed.ended_at is not None and observed.state in TERMINAL_STATES:
+        at = min(at, _end_time(observed, now))
+    return _events_to(RunState.QUEUED if is_waiting else RunState.RUNNING, observed, at)
 
 
-def _end(seen: Observation, now: datetime) -> tuple[Event, ...]:
-    said: dict[str, Any] = {"error": seen.error, "output": seen.output, "duration": seen.duration}
-    wanted = {
-        RunState.COMPLETED: ("output", "duration") if seen.ref.kind is not Family.SANDBOX else (),
-        RunState.FAILED: ("error", "output") if seen.ref.kind is Family.TASK else ("error",),
-    }.get(seen.state, ())
-    return _made(seen.state, seen, _moment_of_end(seen, now), **{name: said[name] for name in wanted})
+def _end_event(observed: Observation, now: datetime) -> tuple[Event, ...]:
+    fields: dict[str, Any] = {"error": observed.error, "output": observed.output, "duration": observed.duration}
+    names = {
+        RunState.COMPLETED: ("output", "duration") if observed.ref.kind is not Family.SANDBOX else (),
+        RunState.FAILED: ("error", "output") if observed.ref.kind is Family.TASK else ("error",),
+    }.get(observed.state, ())
+    return _events_to(observed.state, observed, _end_time(observed, now), **{name: fields[name] for name in names})
 
 
-def _moment_of_end(seen: Observation, now: datetime) -> datetime:
-    """When it ended; never before it began, or the next look would take it for another attempt."""
-    begins = [moment for moment in (seen.created_at, seen.started_at) if moment is not None]
-    return max([seen.ended_at or now, *begins])
+def _end_time(observed: Observation, now: datetime) -> datetime:
+    """The time of the end, never before the beginning: or the next observation would look like a new attempt."""
+    begins = [moment for moment in (observed.created_at, observed.started_at) if moment is not None]
+    return max([observed.ended_at or now, *begins])
 
 
-def _as_found(seen: Observation) -> Run:
+def _observed_run(observed: Observation) -> Run:
     return Run(
-        *seen.ref,
-        state=seen.state,
-        name=seen.name or seen.workflow_id or seen.ref.id,
-        workflow_id=seen.workflow_id,
-        created_at=seen.created_at,
-        started_at=seen.started_at,
+        *observed.ref,
+        state=observed.state,
+        name=observed.name or observed.workflow_id or observed.ref.id,
+        workflow_id=observed.workflow_id,
+        created_at=observed.created_at,
+        started_at=observed.started_at,
     )
 
 
-def _types(seen: Observation) -> Mapping[RunState, str]:
-    return _NAMES[seen.ref.kind].types
+def _event_types(observed: Observation) -> Mapping[RunState, str]:
+    return _WIRE_NAMES[observed.ref.kind].types
 
 
-def _made(state: RunState, seen: Observation, at: datetime, **said: Any) -> tuple[Event, ...]:
-    """The event that leads to ``state``; none where the wire has none."""
-    event_type = _types(seen).get(state)
-    return () if event_type is None else _event(event_type, seen, at, **said)
+def _events_to(state: RunState, observed: Observation, at: datetime, **fields: Any) -> tuple[Event, ...]:
+    """The event that leads to ``state``; none if the wire has none."""
+    event_type = _event_types(observed).get(state)
+    return () if event_type is None else _synthesize(event_type, observed, at, **fields)
 
 
-def _event(event_type: str, seen: Observation, at: datetime, **said: Any) -> tuple[Event, ...]:
-    project_id, kind, run_id = seen.ref
+def _synthesize(event_type: str, observed: Observation, at: datetime, **fields: Any) -> tuple[Event, ...]:
+    project_id, kind, run_id = observed.ref
     frame: dict[str, Any] = {
         "type": event_type,
         "timestamp": at.isoformat().replace("+00:00", "Z"),
         "projectId": project_id,
-        _NAMES[kind].id: run_id,
+        _WIRE_NAMES[kind].id: run_id,
         "caughtUp": True,
     }
-    if kind is Family.TASK and seen.name:
-        frame["task"] = seen.name
+    if kind is Family.TASK and observed.name:
+        frame["task"] = observed.name
     if kind is Family.WORKFLOW:
-        frame["workflowId"] = seen.workflow_id or seen.name or run_id
-    frame |= {name: value for name, value in said.items() if value is not None}
+        frame["workflowId"] = observed.workflow_id or observed.name or run_id
+    frame |= {name: value for name, value in fields.items() if value is not None}
     event = event_from(frame, project_id, at)
     return (event,) if isinstance(event, Event) else ()

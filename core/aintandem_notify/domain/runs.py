@@ -1,7 +1,7 @@
-"""The life of a run as one table: what each event does to the attempt it is about.
+"""The state machine of a run as one table: the effect of each event on the attempt that it is about.
 
-A run is one attempt of one task, workflow execution or sandbox. ``advance`` takes the latest attempt that is
-known and an event, and gives the attempt after it; it keeps no state and asks no clock.
+A run is one attempt of one task, workflow execution or sandbox. ``advance`` takes the latest known attempt and an
+event, and returns the attempt after it. It keeps no state and reads no clock.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,15 +16,15 @@ from aintandem_notify.foundation.clock import EPOCH
 from aintandem_notify.log import redact_start, tail_prefix, tail_start
 
 MAX_NAME_LENGTH: Final = 2000
-"""Characters of a name or a step that are kept of a run; a task may be called by its whole prompt."""
+"""Characters of a run's name or step that are stored; the name of a task may be its whole prompt."""
 OUTPUT_TAIL_LINES: Final = 20
-"""How many of a run's last output lines are kept; what fits a chat message and helps somebody at night."""
+"""Last output lines of a run that are stored; they fit a chat message and usually show the cause of a failure."""
 OUTPUT_TAIL_CHARACTERS: Final = 4000
-"""The tail's length in characters; what Slack shows of one text without folding it away."""
+"""The tail's length in characters; Slack shows a text of this length without collapsing it."""
 
 
 class RunState(StrEnum):
-    """Where an attempt stands. ``GONE``: the orchestrator knows it no more, and nobody can say how it ended."""
+    """The state of an attempt. ``GONE``: the orchestrator does not know it any more, so its end is unknown."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -54,7 +54,7 @@ STATE_AFTER: Final[Mapping[str, RunState]] = {
     "sandbox_stopped": RunState.COMPLETED,
     "sandbox_error": RunState.FAILED,
 }
-"""The state that an event leads to; types that are not here leave the state as it is."""
+"""The state after an event; types that are not here do not change the state."""
 
 OPENING_TYPES: Final = frozenset(
     {
@@ -66,10 +66,10 @@ OPENING_TYPES: Final = frozenset(
         "sandbox_started",
     }
 )
-"""Types that begin a new attempt when the one before has ended."""
+"""Types that begin a new attempt after the end of the one before."""
 
 PROGRESS_TYPES: Final = frozenset({"output", "step_progress"})
-"""Types that come in their thousands and lead to no state; worth keeping only where a rule wants them."""
+"""Types that come by the thousand and change no state. They are journaled only if a rule matches them."""
 
 TERMINAL_TYPES: Final = frozenset(kind for kind, state in STATE_AFTER.items() if state in TERMINAL_STATES)
 """Types that end an attempt."""
@@ -95,11 +95,11 @@ RUN_FIELDS_BY_TYPE: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "workflow_execution_completed": _WORKFLOW,
     "workflow_execution_failed": _WORKFLOW,
 }
-"""The fields of a run that an event may tell, and the event's fields that tell them."""
+"""By event type: the fields of a run that it sets, each with the field of the event that has the value."""
 
 
 class RunRef(NamedTuple):
-    """Names a task, workflow execution or sandbox, whatever the attempt."""
+    """Identifies a task, workflow execution or sandbox, without the attempt."""
 
     project_id: str
     kind: Family
@@ -110,8 +110,8 @@ class RunRef(NamedTuple):
 class Run:
     """One attempt. ``progress`` is in percent; ``output_tail`` holds its last lines of output.
 
-    ``name`` is what the orchestrator calls it: the task's text, the workflow's id, else the run's own id.
-    Times are the orchestrator's, aware UTC, None when their event was not seen. ``attempt`` counts from 1.
+    ``name`` is the task's text, else the workflow's id, else the run's own id.
+    Times are the orchestrator's, aware UTC, None if their event was not seen. ``attempt`` counts from 1.
     """
 
     project_id: str
@@ -136,26 +136,26 @@ class Run:
 
     @property
     def thread(self) -> str:
-        """What keeps the notifications of this attempt in order and together."""
+        """The thread of the attempt's notifications: destinations show them together and in order."""
         return f"{self.project_id}/{self.kind}/{self.id}/{self.attempt}"
 
     @property
     def duration(self) -> float | None:
-        """Seconds from start to end; None while it runs or when either is not known, or before ``EPOCH``."""
+        """Seconds from start to end; None while it runs, or if either is unknown or before ``EPOCH``."""
         if self.started_at is None or self.ended_at is None or min(self.started_at, self.ended_at) < EPOCH:
             return None
         return max(0.0, (self.ended_at - self.started_at).total_seconds())
 
 
 class Transition(NamedTuple):
-    """The attempt after an event; ``repeated`` when the attempt had already ended this very way."""
+    """The attempt after an event. ``repeated``: the attempt had already ended in the same state."""
 
     run: Run
     repeated: bool
 
 
 def run_ref(event: Event) -> RunRef | None:
-    """The run that the event is about, None for events about none."""
+    """The run that the event is about; None for events about no run."""
     run_id = event.run_id
     if run_id is None or event.project_id is None:
         return None
@@ -163,32 +163,31 @@ def run_ref(event: Event) -> RunRef | None:
 
 
 def advance(latest: Run | None, event: Event) -> Transition:
-    """The attempt after ``event``, given the latest one known (None: never seen).
+    """The attempt after ``event``, given the latest known attempt (None: never seen).
 
     The event must be about a run (``run_ref`` is not None). A queued or started event after a terminal state
-    begins the next attempt. The same terminal state twice is a repetition, whatever the timestamps say:
-    that is how a live event and the same one caught up over REST collapse.
+    begins the next attempt. The same terminal state twice is a repetition, even if the timestamps differ. So a
+    live event and the same event made up from REST count once.
     """
     target = STATE_AFTER.get(event.type)
     if latest is None or event.run_id is None:
-        latest = _first_sight(event)
+        latest = _first_attempt(event)
     elif latest.state not in TERMINAL_STATES:
         if target is RunState.QUEUED:
-            target = None  # a straggler: what runs is in no queue any more
+            target = None  # late: a running attempt is not queued any more
     elif event.type in OPENING_TYPES:
         latest = Run(*latest.ref, attempt=latest.attempt + 1, name=latest.name, created_at=event.timestamp)
     elif target is latest.state:
         return Transition(latest, repeated=True)
     elif target not in TERMINAL_STATES:
-        target = None  # a straggler: nothing but an opening event brings an ended attempt back
-    return Transition(_changed(latest, _changes(latest, event, target)), repeated=False)
+        target = None  # late: only an opening event begins a new attempt after an end
+    return Transition(_replace(latest, _changes(latest, event, target)), repeated=False)
 
 
 def absorb(latest: Run | None, events: Sequence[Event]) -> Run:
-    """The attempt after ``output`` and ``step_progress`` events of one run, at least one of them.
+    """The attempt after one or more ``output`` and ``step_progress`` events of one run.
 
-    The same as ``advance`` with one after the other, in one step: they come in their thousands and lead to
-    no state of their own.
+    The same as ``advance`` with each of them, in one step: they come by the thousand and change no state.
     """
     if latest is None:
         latest, events = advance(None, events[0]).run, events[1:]
@@ -198,12 +197,12 @@ def absorb(latest: Run | None, events: Sequence[Event]) -> Run:
         if isinstance(event, TaskOutputEvent):
             pieces.append(event.output)
         else:
-            changes |= _said(event)
+            changes |= _run_fields(event)
     if pieces:
         changes["output_tail"] = tail(latest.output_tail + "".join(pieces))
     if events:
         changes["updated_at"] = events[-1].timestamp
-    return _changed(latest, changes)
+    return _replace(latest, changes)
 
 
 _FIELDS: Final = tuple(field.name for field in fields(Run))
@@ -211,15 +210,15 @@ _PLACES: Final = {name: place for place, name in enumerate(_FIELDS)}
 _values: Final[Callable[[Run], tuple[Any, ...]]] = attrgetter(*_FIELDS)
 
 
-def _changed(run: Run, changes: Mapping[str, Any]) -> Run:
-    """As ``dataclasses.replace``, which takes twice the time, and every event comes through here."""
+def _replace(run: Run, changes: Mapping[str, Any]) -> Run:
+    """As ``dataclasses.replace``, in half the time: every event comes through here."""
     values = list(_values(run))
     for name, value in changes.items():
         values[_PLACES[name]] = value
     return Run(*values)
 
 
-def _first_sight(event: Event) -> Run:
+def _first_attempt(event: Event) -> Run:
     ref = run_ref(event)
     if ref is None:
         raise ValueError(f"{event.type} is about no run")
@@ -227,7 +226,7 @@ def _first_sight(event: Event) -> Run:
 
 
 def _changes(run: Run, event: Event, target: RunState | None) -> dict[str, Any]:
-    changes = _said(event)
+    changes = _run_fields(event)
     changes["updated_at"] = event.timestamp
     if target is not None:
         changes["state"] = target
@@ -243,31 +242,31 @@ def _changes(run: Run, event: Event, target: RunState | None) -> dict[str, Any]:
     return changes
 
 
-def _said(event: Event) -> dict[str, Any]:
-    """What the event says about its run; what it does not say stays as it was."""
+def _run_fields(event: Event) -> dict[str, Any]:
+    """The run's fields that the event sets; the others stay as they are."""
     return {
-        ours: redact_start(value, MAX_NAME_LENGTH)
+        run_field: redact_start(value, MAX_NAME_LENGTH)
         if isinstance(value, str) and len(value) > MAX_NAME_LENGTH
         else value
-        for ours, theirs in RUN_FIELDS_BY_TYPE.get(event.type, ())
-        if (value := getattr(event, theirs)) is not None and value != ""
+        for run_field, event_field in RUN_FIELDS_BY_TYPE.get(event.type, ())
+        if (value := getattr(event, event_field)) is not None and value != ""
     }
 
 
 def tail(text: str) -> str:
     """The last lines of ``text``, within ``OUTPUT_TAIL_LINES`` and ``OUTPUT_TAIL_CHARACTERS``.
 
-    It does not begin in the midst of a secret: the part would not be recognised as one.
+    It never begins in the middle of a secret, because a part of a secret is not recognised as one.
     """
     start = max(0, len(text) - OUTPUT_TAIL_CHARACTERS)
     if start:
         start = tail_start(text, start)
-    kept = _last_lines(text[start:], OUTPUT_TAIL_LINES)
-    opening = tail_prefix(text[: len(text) - len(kept)])
+    lines = _last_lines(text[start:], OUTPUT_TAIL_LINES)
+    opening = tail_prefix(text[: len(text) - len(lines)])
     if not opening:
-        return kept
-    return opening + _last_lines(kept[len(opening) - OUTPUT_TAIL_CHARACTERS :], OUTPUT_TAIL_LINES - 1)
+        return lines
+    return opening + _last_lines(lines[len(opening) - OUTPUT_TAIL_CHARACTERS :], OUTPUT_TAIL_LINES - 1)
 
 
-def _last_lines(text: str, most: int) -> str:
-    return "".join(text.splitlines(keepends=True)[-most:])
+def _last_lines(text: str, limit: int) -> str:
+    return "".join(text.splitlines(keepends=True)[-limit:])

@@ -1,4 +1,4 @@
-"""Believable events, runs and notifications: for tests, and for a notification that is a trial.
+"""Realistic events, runs and notifications: for tests, and for the test notification of ``aintandem-notify test``.
 
 pytest loads this module in every test run (see ``testing``), so it imports nothing of weight until it is used.
 """
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from aintandem_notify.domain.runs import Run
 
 SAMPLE_TIME: Final = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
-"""When sample events happen, unless told otherwise."""
+"""The default time of sample events."""
 
 SAMPLE_DURATION: Final = 42.0
-"""Seconds that the run of a sample notification has been going on at its event."""
+"""Seconds from the start of a sample run to its event."""
 
 _TASK: Final = {"projectId": "project-123", "taskId": "task-1"}
 _EXECUTION: Final = {"projectId": "project-123", "executionId": "exec-1", "workflowId": "release-pipeline"}
@@ -97,13 +97,13 @@ SAMPLE_FIELDS: Final[Mapping[str, Mapping[str, Any]]] = {
         "newest": "2026-01-05T09:20:00Z",
     },
 }
-"""Believable fields of each known type, in the wire's camelCase."""
+"""Realistic fields of each known type, in the wire's camelCase."""
 
 _PROBLEMS: Final = ("failed", "error", "parked", "degraded")
 
 
 def sample_event(event_type: str = "task_completed", /, **fields: Any) -> Event:
-    """A believable event of the given type; a type that nobody knows gives an ``UnknownEvent``.
+    """A realistic event of the given type; an unknown type gives an ``UnknownEvent``.
 
     ``fields`` replace or add fields, named as in Python or as on the wire (``task_id``, ``taskId``); None
     leaves a field out. ``timestamp`` may be an aware datetime or text. The same call gives the same event
@@ -148,7 +148,7 @@ def sample_run(event: Event) -> Run | None:
 
 
 def sample_notification(event: Event | str = "task_completed", /, **changes: Any) -> Notification:
-    """A believable notification for an event, or for a sample event of the given type.
+    """A realistic notification for an event, or for a sample event of the given type.
 
     ``changes`` that are fields of ``Notification`` replace those, the others go to the sample event:
     ``sample_notification("task_failed", error="disk full", severity=Severity.CRITICAL, previous={"ts": "1"})``.
@@ -159,7 +159,7 @@ def sample_notification(event: Event | str = "task_completed", /, **changes: Any
     if isinstance(event, str):
         event = sample_event(event, **changes)
     elif changes:
-        raise TypeError(f"{', '.join(changes)}: not a field of Notification, and the event is made already")
+        raise TypeError(f"{', '.join(changes)}: not a field of Notification, and the event exists already")
     rule = overrides.get("rule", "everything")
     run = sample_run(event)
     fields: dict[str, Any] = {

@@ -1,4 +1,7 @@
-"""Long texts from outside, cut to what somebody reads of them: their beginning and their end."""
+"""Truncates long texts from outside to their beginning and their end.
+
+Used on REST records and on live events before they are stored.
+"""
 
 import json
 from collections.abc import Callable
@@ -10,36 +13,36 @@ from aintandem_notify.log import redact_end, redact_start
 
 HEAD_LENGTH: Final = 4000
 TAIL_LENGTH: Final = 4000
-"""Characters that stay of the beginning and of the end; what Slack shows of one text without folding it away."""
+"""Characters of the beginning and of the end that stay; Slack shows so long a text without collapsing it."""
 EVENT_TEXT_LENGTHS: Final = (65_536, HEAD_LENGTH, 200)
-"""Characters that stay of both for an event that is too large, as many as there is room for."""
-_WORTH_IT: Final = 2000
-"""Characters that must be left out for a text to be cut."""
+"""Characters of both that stay in an event that is too large: the first of these that is short enough."""
+_MIN_OMITTED: Final = 2000
+"""A text is truncated only if at least this many characters are left out."""
 
 
 def truncate(text: str, *, head: int = HEAD_LENGTH, tail: int = TAIL_LENGTH) -> str:
     """``text``, or its beginning and its end if it is much longer than both.
 
-    A secret on an edge would be known no more by its other half, so what is left is without secrets then.
+    A truncated text has its secrets redacted: half of a secret at an edge would not be recognised later.
     """
     left_out = len(text) - head - tail
-    if left_out < _WORTH_IT:
+    if left_out < _MIN_OMITTED:
         return text
-    return _joined(redact_start(text, head), left_out, redact_end(text, tail))
+    return _join(redact_start(text, head), left_out, redact_end(text, tail))
 
 
-def _joined(start: str, left_out: int, end: str) -> str:
+def _join(start: str, left_out: int, end: str) -> str:
     return f"{start}\n[{left_out:,} characters left out]\n{end}"
 
 
-def _roughly_cut(text: str, *, head: int, tail: int) -> str:
-    """As ``truncate`` in next to no time, with secrets in it; as JSON it is never shorter."""
+def _truncate_unredacted(text: str, *, head: int, tail: int) -> str:
+    """As ``truncate``, faster and with secrets left in. As JSON its result is never the shorter one."""
     left_out = len(text) - head - tail
-    return text if left_out < _WORTH_IT else _joined(text[:head], left_out, text[-tail:])
+    return text if left_out < _MIN_OMITTED else _join(text[:head], left_out, text[-tail:])
 
 
 def truncate_value(value: Any) -> Any:
-    """A JSON value as ``truncate`` leaves its text: itself if that is short, otherwise the cut text."""
+    """A JSON value as it is if its text is short, otherwise its truncated text."""
     if isinstance(value, str):
         return truncate(value)
     if not isinstance(value, list | dict):
@@ -50,7 +53,7 @@ def truncate_value(value: Any) -> Any:
 
 
 def truncate_texts(value: Any, *, head: int, tail: int, by: Callable[..., str] = truncate) -> Any:
-    """A JSON value with all texts inside it cut."""
+    """A JSON value with all texts inside it truncated."""
     match value:
         case str():
             return by(value, head=head, tail=tail)
@@ -62,16 +65,16 @@ def truncate_texts(value: Any, *, head: int, tail: int, by: Callable[..., str] =
             return value
 
 
-def fit_event(event: Event, most: int) -> Event:
-    """The event in at most ``most`` characters as JSON, under its own key; the very same if it fits.
+def fit_event(event: Event, limit: int) -> Event:
+    """The event in at most ``limit`` characters of JSON, under its own key; the same object if it fits.
 
-    Its texts are cut, to less and less. Where that is not enough, it is told by its identity alone.
+    Its texts are truncated to shorter and shorter lengths. If none of them fits, only its identity is left.
     """
-    if len(event.wire_json) <= most:
+    if len(event.wire_json) <= limit:
         return event
     for size in EVENT_TEXT_LENGTHS:
-        # To look for secrets takes time, so it is done once, when the size is known.
-        roughly = event.map_values(partial(truncate_texts, head=size, tail=size, by=_roughly_cut))
-        if len(roughly.wire_json) <= most:
+        # Finding secrets takes time, so it is done once, when the size is known.
+        roughly = event.map_values(partial(truncate_texts, head=size, tail=size, by=_truncate_unredacted))
+        if len(roughly.wire_json) <= limit:
             return event.map_values(partial(truncate_texts, head=size, tail=size))
     return event.without_texts()
