@@ -1,9 +1,9 @@
-"""Makes docs/terminal.svg, the picture in the README: a real run of the agent on a terminal of its own.
+"""Makes docs/terminal.svg, the picture in the README: a real run of the agent on its own terminal.
 
     python docs/make_picture.py
 
-Runs the example with its simulator until a failed task, a completed one, a workflow and a sandbox were shown
-(about half a minute), and draws what the terminal got by then. Needs a pseudo-terminal (Linux, macOS).
+Runs the example with its simulator until the terminal has shown a failed task, a completed one, a workflow and a
+sandbox (about half a minute). Then it draws the terminal. Needs a pseudo-terminal (Linux, macOS).
 """
 
 import io
@@ -34,16 +34,16 @@ COMMAND: Final = ("aintandem-notify", "run", EXAMPLE)
 COLUMNS: Final = 100
 LINES: Final = 40
 PATIENCE_S: Final = 120.0
-"""Seconds until all that is wanted must have been shown."""
+"""Seconds until the terminal must have shown all ``WANTED`` patterns."""
 
 WANTED: Final = (r"Task .* failed", r"Task .* completed", r"Workflow .* (completed|failed)", r"Sandbox .* started")
 _FONT_FROM_THE_NET: Final = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
-"""Whoever looks at a picture should not have to call anybody; a monospaced font of the system will do."""
+"""The picture must not load a font from the network; a monospaced font of the system is enough."""
 _STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def run_on_a_terminal(folder: Path) -> Iterator[bytes]:
-    """What the agent writes to a terminal, as it comes, until all that is wanted was shown."""
+    """Yield the terminal output of the agent, as it comes, until it has all ``WANTED`` patterns."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
     environ = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "HOME": str(folder)}
@@ -53,32 +53,32 @@ def run_on_a_terminal(folder: Path) -> Iterator[bytes]:
     with subprocess.Popen(command, cwd=folder, env=environ, stdin=theirs, stdout=theirs, stderr=theirs) as agent:
         os.close(theirs)
         deadline = time.monotonic() + PATIENCE_S
-        shown = b""
-        while missing(shown) and time.monotonic() < deadline and (chunk := _read(ours)):
+        output = b""
+        while missing(output) and time.monotonic() < deadline and (chunk := _read(ours)):
             yield chunk
-            shown += chunk
+            output += chunk
         agent.terminate()
-        while _read(ours):  # the end is not for the picture, but a full terminal would hold it back
+        while _read(ours):  # not for the picture; but a full terminal would block the agent's end
             pass
         os.close(ours)
 
 
 def _read(terminal: int) -> bytes:
-    """The next that is written to the terminal; nothing once the last writer is gone."""
+    """Return the next output of the terminal; empty once no process writes to it any more."""
     try:
         return os.read(terminal, 65536)
-    except OSError:  # what Linux says then
+    except OSError:  # Linux raises at the end of a pseudo-terminal
         return b""
 
 
 def missing(output: bytes) -> list[str]:
-    """What of all that is wanted does not stand in ``output``."""
+    """Return the ``WANTED`` patterns that are not in ``output``."""
     text = _STYLE.sub("", output.decode(errors="replace"))
     return [pattern for pattern in WANTED if not re.search(pattern, text)]
 
 
 def draw(output: str) -> str:
-    """The SVG of a terminal that shows the command and ``output``."""
+    """Return the SVG of a terminal that shows the command and ``output``."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
     console.print(Text.assemble(("$ ", "dim"), " ".join(COMMAND)))
     console.print(Text.from_ansi(output), soft_wrap=True)

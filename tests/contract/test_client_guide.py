@@ -1,4 +1,4 @@
-"""The guide and the docstrings do what they say: every example runs against the simulator."""
+"""The guide and the docstrings are right: every example runs against the simulator."""
 
 import ast
 import inspect
@@ -31,7 +31,7 @@ from support.clients import logged_in
 
 DOCS = Path(__file__).parents[2] / "docs"
 URL = "http://localhost:9900"
-"""What the examples call; the command ``simulate`` listens there."""
+"""The address in the examples; the command ``simulate`` listens there."""
 P = "project-123"
 SLOWLY = 0.001
 """A speed at which nothing ends before the reader gets to the line that pauses, stops or cancels it."""
@@ -110,7 +110,7 @@ def test_every_setting_has_its_row() -> None:
     assert [name for name in settings if f"`{name}`" not in text] == []
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_have_targets() -> None:
     for page in (DOCS / "guide").glob("*.md"):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).is_file(), f"{page.name}: {target}"
@@ -138,11 +138,11 @@ async def test_programs_run(code: str, simulator: Simulator, tmp_path: Path) -> 
 @pytest.mark.parametrize("page", [name for name, blocks in FRAGMENTS.items() if blocks])
 async def test_fragments_run(page: str, capsys: pytest.CaptureFixture[str]) -> None:
     """All of a page in order, as a reader would type them."""
-    async with open_simulator(seed=ALL_GO_WELL, speed=20) as simulator, logged_in(simulator) as one:
+    async with open_simulator(seed=ALL_GO_WELL, speed=20) as simulator, logged_in(simulator) as admin:
         simulator.tasks.set_limit(P, 1)
         names: dict[str, Any] = {"trio": trio, "AInTandemClient": AInTandemClient}
         for number, code in enumerate(FRAGMENTS[page], start=1):
-            names["client"] = one
+            names["client"] = admin
             slowly = ENDS_SOMETHING.search(code) is not None
             simulator.world.speed = SLOWLY if slowly else 20
             await execute(code.replace(URL, simulator.url), f"{page}, fragment {number}", names)
@@ -156,14 +156,14 @@ async def test_an_execution_is_followed_to_its_end_also_when_somebody_cancels_it
     (code,) = [code for code in FRAGMENTS["workflows.md"] if "progress.events" in code]
     pause = "move_on_after(30)"
     assert pause in code
-    async with open_simulator(speed=SLOWLY) as simulator, logged_in(simulator) as one:
+    async with open_simulator(speed=SLOWLY) as simulator, logged_in(simulator) as admin:
 
         def cancel(event: WorkflowEvent | UnknownEvent) -> None:
             if isinstance(event, WorkflowExecutionStartedEvent):
                 simulator.workflows.cancel(event.execution_id)
 
-        await one.subscribe_to_workflow(P, cancel)
-        names: dict[str, Any] = {"trio": trio, "client": one}
+        await admin.subscribe_to_workflow(P, cancel)
+        names: dict[str, Any] = {"trio": trio, "client": admin}
         await execute(code.replace(pause, "move_on_after(0.01)"), "workflows.md", names)
     assert names["execution"].status == "cancelled"
 
@@ -184,7 +184,7 @@ def documented() -> Iterator[tuple[str, Any]]:
 
 def examples() -> Iterator[Any]:
     for name, value in documented():
-        # What stands deeper than the closing quotes; getdoc would take the example's own margin for the text's.
+        # Lines that are indented deeper than the closing quotes; getdoc would remove the margin of the example.
         margin = len((value.__doc__ or "").rpartition("\n")[2])
         for code in re.findall(rf"(?:^(?: {{{margin + 4},}}\S.*)?\n)+", value.__doc__ or "", re.MULTILINE):
             if code.strip():
@@ -196,13 +196,13 @@ EXAMPLES = list(examples())
 SHOWN = {parameter.values[0] for parameter in EXAMPLES}
 TYPES = {value.__name__: kind for kind, value in EVENT_TYPES.items()} | {"Artifact": "artifact"}
 NEW_TYPE = "of_a_new_kind"
-"""What no version knows yet."""
+"""A type that no version knows."""
 RAISES = re.compile(r"\b[Rr]aises?\b")
 ALL_OF_THEM_RAISE = re.compile(r"\bAll\s+of\s+(its\s+)?\w+\s+raise\b")
 
 
 def is_waiting(call: object) -> bool:
-    """Whether it does anything that can fail: the others only look at what is there."""
+    """Whether the call waits for something and so can fail: the others only read memory."""
     return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(inspect.unwrap(call))  # type: ignore[arg-type]
 
 
@@ -219,7 +219,7 @@ def test_every_name_is_documented_with_an_example(name: str, value: Any) -> None
         assert {name, owner} & SHOWN
 
 
-@pytest.mark.parametrize(("name", "call"), [one for one in DOCUMENTED if is_waiting(one.values[1])])
+@pytest.mark.parametrize(("name", "call"), [case for case in DOCUMENTED if is_waiting(case.values[1])])
 def test_every_call_says_what_it_raises(name: str, call: Any) -> None:
     of_all = inspect.getdoc(getattr(client, name.partition(".")[0])) or ""
     assert RAISES.search(inspect.getdoc(call) or "") or ALL_OF_THEM_RAISE.search(of_all)
@@ -251,13 +251,13 @@ async def prepared(simulator: Simulator, name: str) -> Mapping[str, str]:
 async def test_examples_run(
     name: str, code: str, simulator: Simulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with logged_in(simulator) as one:
+    async with logged_in(simulator) as admin:
         things = await prepared(simulator, name)
         for placeholder, thing in things.items():
             code = code.replace(placeholder, thing)
-        names = dict(vars(client)) | {"client": one, "task": SubmittedTask(task_id=things["task-1"])}
+        names = dict(vars(client)) | {"client": admin, "task": SubmittedTask(task_id=things["task-1"])}
         names["event"] = sample_event(TYPES.get(name, NEW_TYPE))
         await execute(code, name, names)
-    told = capsys.readouterr()
-    assert "Traceback" not in told.err
-    assert told.out.strip() or "match event:" not in code, "it was the right event for its example"
+    output = capsys.readouterr()
+    assert "Traceback" not in output.err
+    assert output.out.strip() or "match event:" not in code, "it was the right event for its example"

@@ -1,4 +1,4 @@
-"""The page on writing plugins does what it says: its plugins load, its config is valid, its tests pass."""
+"""The page on writing plugins is right: its plugins load, its config is valid, its tests pass."""
 
 import re
 import subprocess
@@ -78,7 +78,7 @@ def test_its_defaults_are_read_as_the_config_would_be(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong", "said"),
+    ("right", "wrong", "message"),
     [
         (
             'rate: Rate | None = "1/s"',
@@ -98,13 +98,15 @@ def test_its_defaults_are_read_as_the_config_would_be(folder: Path) -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_said_in_its_words(folder: Path, right: str, wrong: str, said: str) -> None:
+def test_a_mistake_is_reported_in_the_words_of_the_page(
+    folder: Path, right: str, wrong: str, message: str
+) -> None:
     path = folder / "plugins" / "chime.py"
     path.write_text(path.read_text().replace(right, wrong))
     with pytest.raises(ConfigError) as caught:
         load_chimes(folder)
-    assert said in str(caught.value)
-    assert re.sub(r"\w+\.py:\d+", "", said).strip("plugins/: ") in re.sub(r"\s+", " ", PAGE)
+    assert message in str(caught.value)
+    assert re.sub(r"\w+\.py:\d+", "", message).strip("plugins/: ") in re.sub(r"\s+", " ", PAGE)
 
 
 def test_its_large_plugin_shows_every_kind_of_hook(folder: Path) -> None:

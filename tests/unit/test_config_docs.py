@@ -1,4 +1,4 @@
-"""docs/configuration.md and the models say the same."""
+"""docs/configuration.md agrees with the models."""
 
 import json
 import re
@@ -21,7 +21,7 @@ BLOCKS = re.findall(r"^```toml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 
 def rows(section: str) -> list[list[str]]:
-    """The cells of the section's tables, head lines left out."""
+    """Return the cells of the section's tables, without the head lines."""
     lines = [line for line in SECTIONS[section].splitlines() if line.startswith("| `")]
     return [[cell.strip().strip("`") for cell in line.strip("| ").split(" | ")] for line in lines]
 
@@ -36,7 +36,7 @@ def schema_of(section: str) -> dict[str, Any]:
             return ""
 
         def raised_at(self, error: BaseException) -> str:
-            """Nobody knows."""
+            """Unknown."""
             return ""
 
     schema = json_schema([Type()])
@@ -47,8 +47,8 @@ def schema_of(section: str) -> dict[str, Any]:
         instance: dict[str, Any] = schema["properties"]["plugins"]["properties"]["x"]["additionalProperties"]
         return instance
     table = schema["properties"][section.strip("`[]")]
-    found: dict[str, Any] = schema["definitions"][(table.get("items") or table)["$ref"].rsplit("/", 1)[1]]
-    return found
+    definition: dict[str, Any] = schema["definitions"][(table.get("items") or table)["$ref"].rsplit("/", 1)[1]]
+    return definition
 
 
 TABLES = [
@@ -76,20 +76,20 @@ def default_of(schema: dict[str, Any], key: str) -> str:
 
 
 @pytest.mark.parametrize("section", TABLES)
-def test_every_key_stands_there_with_its_default(section: str) -> None:
+def test_every_key_is_on_the_page_with_its_default(section: str) -> None:
     schema = schema_of(section)
     assert {key: default for key, _, default, _ in rows(section)} == {
         key: default_of(schema, key) for key in schema["properties"]
     }
 
 
-def test_every_event_type_stands_there_with_its_family_and_severity() -> None:
-    found = re.findall(r"^\| (\w+) \| `(\w+)` \| (\w+) \|", SECTIONS["Events"], re.MULTILINE)
-    assert found == [(model.family, name, DEFAULT_TEXTS[name].severity) for name, model in EVENT_TYPES.items()]
+def test_every_event_type_is_on_the_page_with_its_family_and_severity() -> None:
+    on_page = re.findall(r"^\| (\w+) \| `(\w+)` \| (\w+) \|", SECTIONS["Events"], re.MULTILINE)
+    assert on_page == [(model.family, name, DEFAULT_TEXTS[name].severity) for name, model in EVENT_TYPES.items()]
 
 
 @pytest.mark.parametrize("owner", NAMES)
-def test_every_name_of_conditions_and_texts_stands_there(owner: str) -> None:
+def test_every_name_of_conditions_and_texts_is_on_the_page(owner: str) -> None:
     [cells] = [cells for cells in rows("Conditions and texts") if cells[0] == owner]
     assert NAMES[owner] <= set(re.findall(r"`(\w+)`", f"`{cells[1]}`"))
 

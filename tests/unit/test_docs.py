@@ -1,4 +1,4 @@
-"""The pages and the code say the same: links lead somewhere, keys and figures are the code's."""
+"""The pages agree with the code: links have targets, keys and figures are those of the code."""
 
 import re
 from functools import cache
@@ -57,7 +57,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page: str) -> None:
+def test_links_have_targets(page: str) -> None:
     broken = []
     for target in re.findall(r"\]\((?![a-z]+:)([^)\s]+)\)", prose(ROOT / page)):
         path, _, anchor = target.partition("#")
@@ -87,9 +87,9 @@ def test_the_page_of_a_plugin_has_its_keys_with_their_defaults(plugin: str) -> N
     assert {key for key in table["properties"] if key not in PluginConfig.model_fields} <= {key for key, _ in rows}
     for key, default in rows:
         assert (key in table.get("required", ())) is (default == "required"), key
-        said = table["properties"][key].get("default")
-        if said not in (None, [], {}):
-            assert default.strip("`").strip('"') == str(said), key
+        schema_default = table["properties"][key].get("default")
+        if schema_default not in (None, [], {}):
+            assert default.strip("`").strip('"') == str(schema_default), key
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)
@@ -100,7 +100,7 @@ def test_the_page_of_a_plugin_names_all_common_keys_if_it_names_some(plugin: str
         assert set(re.findall(r"`(\w+)`", named[1])) | own >= set(PluginConfig.model_fields)
 
 
-def test_every_address_that_the_page_calls_refused_is() -> None:
+def test_every_address_of_the_page_is_refused() -> None:
     page = prose(ROOT / "docs" / "configuration.md")
     section = page.partition("\n### Addresses\n")[2].partition("\nPrivate networks")[0]
     networks = [ip_network(address) for address in re.findall(r"`([0-9a-f:.]+(?:/\d+)?)`", section)]
@@ -162,10 +162,12 @@ FIGURES = {
     "plugins/file_log/README.md": [f"up to {FileLog.in_flight} lines"],
     "plugins/webhook/README.md": [f"kept for {WORDS[pools.IDLE_EXPIRY_S]}"],
 }
-"""Words of a page that hold a figure of the code."""
+"""Phrases of each page that contain a figure of the code."""
 
 
-@pytest.mark.parametrize(("page", "words"), [(page, one) for page, words in FIGURES.items() for one in words])
-def test_a_figure_is_the_code_s(page: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("page", "phrase"), [(page, phrase) for page, phrases in FIGURES.items() for phrase in phrases]
+)
+def test_a_figure_is_the_code_s(page: str, phrase: str) -> None:
     text = re.sub(r"\s+", " ", (ROOT / page).read_text(encoding="utf-8"))
-    assert words.casefold() in text.casefold()
+    assert phrase.casefold() in text.casefold()
