@@ -1,4 +1,4 @@
-"""The durable state: journal, runs, notifications, deliveries and receipts. The only door to SQLAlchemy."""
+"""The durable state: journal, runs, notifications, deliveries and receipts. Only this package uses SQLAlchemy."""
 
 from aintandem_notify.store.engine.database import latest_quarantined_name, store_exists
 from aintandem_notify.store.engine.reserve import RESERVE_BYTES

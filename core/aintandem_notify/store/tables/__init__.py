@@ -1,1 +1,1 @@
-"""The tables of the store as typed questions and changes: journal, outbox, backlog, gates, retention."""
+"""Typed queries and changes of the store's tables: journal, outbox, backlog, gates, delivery admin, retention."""

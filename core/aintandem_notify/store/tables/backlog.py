@@ -1,6 +1,6 @@
-"""What waits too long at a destination, or in too great a number: given up, handed over, or folded.
+"""Reduces a destination's backlog: expires deliveries, moves them to a fallback, or folds them into a summary.
 
-All of it happens inside a transaction of ``Store``; what is in somebody's hand is left alone.
+Deliveries in flight are left alone. Every method is called inside a transaction of ``Store``.
 """
 
 from collections import Counter
@@ -24,10 +24,9 @@ from aintandem_notify.store.tables.notification_cache import NotificationCache
 
 @dataclass(frozen=True, slots=True)
 class BacklogSummary:
-    """What some deliveries are about: how many events of each type, of how many threads, some of their names.
+    """The contents of some deliveries: their number by event type, the number of threads, and some names.
 
-    ``oldest`` and ``newest`` are when the first and the last of the events happened; ``first`` is the id of the
-    first notification.
+    ``oldest`` and ``newest``: times of the first and the last event; ``first``: id of the first notification.
     """
 
     first: str
@@ -55,7 +54,7 @@ _FALLBACK_CANDIDATES: Final = (
     .where(
         deliveries_c.id.in_(bindparam("ids", expanding=True)),
         deliveries_c.claimed_by.is_(None),
-        # Where several agents share the store another one may have delivered it meanwhile.
+        # In a shared store another agent may have delivered it meanwhile.
         deliveries_c.state.in_([DeliveryState.QUEUED.value, DeliveryState.DEAD.value]),
     )
     .order_by(deliveries_c.id)
@@ -75,7 +74,7 @@ _MAX_BATCH: Final = 500
 
 
 class Backlog:
-    """The deliveries that wait where the store has one owner."""
+    """The queued deliveries of a store with one owner."""
 
     def __init__(self, connection: Connection, notification_cache: NotificationCache) -> None:
         self._connection = connection
@@ -90,8 +89,8 @@ class Backlog:
         reason: str,
         exclude_ids: Collection[int] = (),
     ) -> int:
-        """Make dead what waits since before ``older_than``, except the ids in ``exclude_ids``; how many."""
-        # Not the first few: thousands that are queued once more by hand wait since then, whatever their ids.
+        """Marks deliveries dead that were queued before ``older_than``, except some ids; returns their number."""
+        # Looking at the first few is not enough: deliveries that were retried by hand are new but have low ids.
         oldest = self._connection.execute(_OLDEST_QUEUED_AT, {"name": destination}).scalar_one()
         if oldest is None or oldest >= older_than:
             return 0
@@ -116,9 +115,9 @@ class Backlog:
         exclude_thread: str,
         limit: int,
     ) -> list[int]:
-        """The first ids of what waits since before ``older_than`` and nobody has in hand.
+        """The first ``limit`` ids of unclaimed deliveries that were queued before ``older_than``.
 
-        The ids in ``exclude_ids`` and what belongs to the thread ``exclude_thread`` are left out.
+        Omits the ids in ``exclude_ids`` and the deliveries of the thread ``exclude_thread``.
         """
         if not self._has_waited_since(destination, older_than):
             return []
@@ -136,10 +135,10 @@ class Backlog:
         return self._select_unclaimed(destination, waiting)
 
     def move_to_fallback(self, reasons: Mapping[int, str], target: str, now: datetime) -> None:
-        """These deliveries end dead, each with its reason and who took over: ``target`` delivers instead.
+        """Marks the deliveries in ``reasons`` dead, and queues their notifications at ``target``.
 
-        It gets a delivery of its own for each notification that it does not have already. Few enough at once for
-        the database's limit on parameters.
+        ``target`` gets a delivery for each notification that it does not have already. Each dead delivery's reason
+        names ``target``. The caller limits their number, since databases limit the parameters of a statement.
         """
         if not reasons:
             return
@@ -159,7 +158,7 @@ class Backlog:
             mark_dead(self._connection, [row.id], now, f"{reasons[row.id]}; {outcome}")
 
     def count_if_over(self, destination: str, *, threshold: int, older_than: datetime) -> int | None:
-        """How many wait, when it is more than that and one of the first waits since before ``older_than``."""
+        """The queue's length; None unless it is above ``threshold`` and some were queued before ``older_than``."""
         if not self._has_waited_since(destination, older_than):
             return None
         beyond = (
@@ -175,7 +174,7 @@ class Backlog:
         return self._connection.execute(waiting, {"name": destination}).scalar_one()
 
     def foldable(self, destination: str, severities: Sequence[str], *, limit: int) -> list[tuple[int, str]]:
-        """The ids and severities of the first that wait, have one of these, and are in nobody's hand."""
+        """The ids and severities of the first ``limit`` unclaimed deliveries that have one of ``severities``."""
         waiting = (
             select(deliveries_c.id)
             .where(QUEUED_AT_DESTINATION, deliveries_c.severity.in_(severities))
@@ -191,7 +190,7 @@ class Backlog:
         return sorted(levels.items())
 
     def summarize(self, ids: Sequence[int], *, max_names: int) -> BacklogSummary:
-        """What these deliveries tell of, which are in order."""
+        """Summarizes these deliveries, whose ids are in order."""
         types: Counter[str] = Counter()
         first: dict[str, str] = {}
         moments: list[datetime] = []
@@ -207,13 +206,13 @@ class Backlog:
             first=named_ids[0],
             types=types,
             threads=len(first),
-            names=list(dict.fromkeys(names[one] for one in named_ids if one in names)),
+            names=list(dict.fromkeys(names[named_id] for named_id in named_ids if named_id in names)),
             oldest=min(moments),
             newest=max(moments),
         )
 
     def fold(self, destination: str, ids: Sequence[int], summary: str, now: datetime) -> None:
-        """These end, for the notification ``summary`` tells of them; its delivery takes the place of the first."""
+        """Folds these deliveries into the notification ``summary``. Its delivery takes the id of the first one."""
         for batch in _batches(ids):
             ended = {"state": DeliveryState.FOLDED.value, "reason": f"in the summary {summary}", "settled_at": now}
             self._connection.execute(update(schema.deliveries).where(deliveries_c.id.in_(batch)).values(ended))
@@ -224,37 +223,37 @@ class Backlog:
                 deliveries_c.notification_id == summary, deliveries_c.destination == destination
             )
         ).scalar_one()
-        # The order of delivery is the order of the ids, so the two change theirs.
+        # Deliveries are made in the order of their ids, so the two swap theirs.
         for old, new in ((position, -number), (number, position), (-number, number)):
             self._connection.execute(update(schema.deliveries).where(deliveries_c.id == old).values(id=new))
-        # One summary is never part of another.
+        # Without a severity a summary is never folded into another one.
         self._connection.execute(
             update(schema.deliveries).where(deliveries_c.id == position).values(severity=None)
         )
 
     def _select_unclaimed(self, destination: str, waiting: Select[Any]) -> list[int]:
-        """Those of the ids that nobody has in hand, and nobody else gets in this transaction."""
+        """The ids of ``waiting`` that are unclaimed; no other agent can claim them during this transaction."""
         return list(self._connection.execute(waiting, {"name": destination}).scalars())
 
-    def _placement(self, destination: str) -> tuple[str | None, str | None]:  # noqa: ARG002  # for who shares a store
-        """For which settings, and for which machine alone, a delivery is meant; both None with one owner."""
+    def _placement(self, destination: str) -> tuple[str | None, str | None]:  # noqa: ARG002  # shared stores
+        """The settings (a hash) and the only agent that a delivery is meant for; both None with one owner."""
         return None, None
 
     def _has_waited_since(self, destination: str, older_than: datetime) -> bool:
-        # Looking at the first few is enough: they were queued in the order of their ids, but for what took the
-        # place of others.
+        # Looking at the first few is enough: except for summaries, which took the ids of others, they were queued
+        # in the order of their ids.
         first = self._connection.execute(_FIRST_QUEUED_AT, {"name": destination}).scalars().all()
         return bool(first) and min(first) < older_than
 
 
 def _display_name(content: Mapping[str, Any]) -> str:
-    """What a stored notification is about: its run, else what its title says."""
+    """The name of a stored notification's run, else its title."""
     run = content.get("run")
     return str(run["name"] if run else content.get("title", ""))
 
 
 def _batches(ids: Sequence[int]) -> Iterable[Sequence[int]]:
-    """Few enough at once for every database's limit on parameters."""
+    """Batches small enough for every database's limit on parameters."""
     return (ids[start : start + _MAX_BATCH] for start in range(0, len(ids), _MAX_BATCH))
 
 
@@ -268,7 +267,7 @@ def _fallback_row(row: Any, target: str, now: datetime) -> dict[str, Any]:
         "attempts": 0,
         "fault_count": 0,
         "created_at": now,
-        # The one that the rule named, also when several took over in turn.
+        # The destination that the rule named, even after several fallbacks.
         "instead_of": row.instead_of or row.destination,
         "severity": row.severity,
     }

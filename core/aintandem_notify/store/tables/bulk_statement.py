@@ -1,6 +1,6 @@
-"""Statements for thousands of rows: compiled once, and the rows go to the driver as they are.
+"""Statements for thousands of rows: compiled once, with rows that go to the driver unchanged.
 
-Working out parameters row by row costs SQLAlchemy more than SQLite needs for storing them.
+Otherwise SQLAlchemy takes longer to process the parameters of each row than SQLite takes to store it.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ Row = tuple[Any, ...]
 
 
 class BulkStatement:
-    """``statement`` with the parameters ``names``, in the order in which its text has them.
+    """``statement`` with the parameters ``names``, in the order of its text.
 
-    Rows are tuples of what the driver takes: times go through ``schema.microseconds``, enumerations as their
+    Rows are tuples of values for the driver: times as ``schema.to_microseconds`` gives them, enum members as
     values.
     """
 
@@ -25,14 +25,14 @@ class BulkStatement:
         self._text: dict[str, str] = {}
 
     def run(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Execute it for each row; nothing happens without rows."""
+        """Executes the statement for each row; does nothing without rows."""
         if rows and connection.dialect.name == "postgresql" and isinstance(self._statement, Insert):
             self._copy(connection, rows)
         elif rows:
             connection.exec_driver_sql(self._text_for(connection), rows)
 
     def _copy(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """PostgreSQL's way of taking many rows, at a third of the cost of as many statements."""
+        """Inserts the rows with COPY, at a third of the cost of as many INSERT statements."""
         driver: Any = connection.connection.driver_connection
         into = f"{self._table} ({', '.join(self._names)})"
         with driver.cursor() as cursor, cursor.copy(f"COPY {into} FROM STDIN") as copy:

@@ -1,4 +1,7 @@
-"""What people ask of the deliveries, and do to them by hand. All of it inside a transaction of ``Store``."""
+"""Lists, retries and drops deliveries for operators; ``control.deliveries`` is its caller.
+
+Every method is called inside a transaction of ``Store``.
+"""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,12 +19,12 @@ from aintandem_notify.store.tables.delivery_states import DeliveryState
 from aintandem_notify.store.tables.notification_cache import NotificationCache
 
 DROPPED: Final = "dropped by hand"
-"""The reason of a delivery that somebody gave up."""
+"""The reason of a delivery that an operator dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFilter:
-    """Which deliveries are meant: None and an empty ``states`` are all; ``since`` ≤ queued at < ``until``."""
+    """Selects deliveries: None and an empty ``states`` mean all; ``since`` ≤ queued at < ``until``."""
 
     destination: str | None = None
     states: tuple[DeliveryState, ...] = ()
@@ -31,11 +34,11 @@ class DeliveryFilter:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRow:
-    """A delivery as it stands; ``content`` is its notification as it is kept, but for what has become known as a
-    secret since; None when it is not there any more.
+    """A delivery with its notification and receipt.
 
-    Where several agents share the store, ``variant`` tells which settings it is meant for, ``node`` which agent
-    alone can make it, and ``claimed_by`` which one has it in hand.
+    ``content``: the stored notification, without texts that have become known as secrets since; None if it was
+    pruned. In a shared store, ``variant`` is the hash of the settings that the delivery is meant for, ``node`` the
+    only agent that can make it, and ``claimed_by`` the agent that has claimed it.
     """
 
     id: int
@@ -62,7 +65,7 @@ class DeliveryRow:
 
 @dataclass(slots=True)
 class BulkResult:
-    """What was done: the ``changed`` deliveries' ids, their destinations, and why others were left alone."""
+    """The result of a retry or drop: the changed ids, their destinations, and the reasons for refused ids."""
 
     changed: list[int] = field(default_factory=list)
     destinations: set[str] = field(default_factory=set)
@@ -70,7 +73,7 @@ class BulkResult:
 
 
 _ID_LENGTH: Final = 36
-"""Characters of a notification's id: ntf_ and 32 hexadecimal digits."""
+"""Length of a notification's id: ntf_ and 32 hexadecimal digits."""
 
 deliveries_c: Final = schema.deliveries.c
 earlier_c: Final = schema.deliveries.alias("earlier_of_its_run").c
@@ -99,36 +102,36 @@ _EARLIER_IN_THREAD: Final = (
 
 
 class DeliveryQueries:
-    """The deliveries as people see them."""
+    """Queries and changes of deliveries on an operator's behalf."""
 
     def __init__(self, connection: Connection, notification_cache: NotificationCache) -> None:
         self._connection = connection
         self._notification_cache = notification_cache
 
     def destinations(self) -> list[str]:
-        """Every destination that has a delivery, in order; one step in the index for each."""
-        found: list[str] = []
+        """All destinations that have a delivery, in order; needs one index look-up for each."""
+        destinations: list[str] = []
         first = select(func.min(deliveries_c.destination))
         name = self._connection.execute(first).scalar_one()
         while name is not None:
-            found.append(name)
+            destinations.append(name)
             name = self._connection.execute(first.where(deliveries_c.destination > name)).scalar_one()
-        return found
+        return destinations
 
     def ids(self, criteria: DeliveryFilter, *, limit: int, before: int | None = None) -> list[int]:
-        """The newest ids that are meant and less than ``before``, newest first; at most ``limit``."""
+        """The newest ``limit`` ids that match and are less than ``before``, newest first."""
         names = self.destinations() if criteria.destination is None else [criteria.destination]
-        # One look into the index for each destination and state: whatever else there is, is not read.
-        found = (
-            one
+        # One index look-up for each destination and state, so that no other rows are read.
+        matches = (
+            delivery_id
             for name in names
             for state in criteria.states or DeliveryState
-            for one in self._connection.execute(_newest(name, state, criteria, limit, before)).scalars()
+            for delivery_id in self._connection.execute(_newest(name, state, criteria, limit, before)).scalars()
         )
-        return nlargest(limit, found)
+        return nlargest(limit, matches)
 
     def page(self, criteria: DeliveryFilter, *, limit: int, before: int | None = None) -> list[DeliveryRow]:
-        """As ``ids``, the deliveries themselves."""
+        """The deliveries with the ids that ``ids`` returns."""
         ids = self.ids(criteria, limit=limit, before=before)
         rows = self._connection.execute(
             _DELIVERY_ROWS.where(deliveries_c.id.in_(ids)).order_by(deliveries_c.id.desc())
@@ -136,22 +139,22 @@ class DeliveryQueries:
         return [_delivery_row(row) for row in rows]
 
     def get(self, delivery: int) -> DeliveryRow | None:
-        """One delivery; None if there is none of this id."""
+        """The delivery with this id; None if there is none."""
         row = self._connection.execute(_DELIVERY_ROWS.where(deliveries_c.id == delivery)).one_or_none()
         return None if row is None else _delivery_row(row)
 
     def blocked_by(self, delivery: int) -> int | None:
-        """The delivery of the same run that must go before this one; None if there is none."""
-        found: int | None = self._connection.execute(
+        """The id of the delivery in the same thread that must be made first; None if there is none."""
+        earlier: int | None = self._connection.execute(
             select(_EARLIER_IN_THREAD.correlate(schema.deliveries).scalar_subquery()).where(
                 deliveries_c.id == delivery
             )
         ).scalar_one_or_none()
-        return found
+        return earlier
 
     def find_by_notification(self, prefix: str, *, limit: int) -> list[tuple[int, str, str]]:
-        """Id, destination and notification id of at most ``limit`` whose notification's id begins so."""
-        # Between the least and the greatest that it can be: in every database's order of texts, by the index.
+        """Up to ``limit`` deliveries by a prefix of their notification id: id, destination, notification id."""
+        # BETWEEN uses the index in every database, whatever its text collation.
         has_prefix = deliveries_c.notification_id.between(prefix, prefix.ljust(_ID_LENGTH, "f"))
         query = select(deliveries_c.id, deliveries_c.destination, deliveries_c.notification_id).where(has_prefix)
         rows = self._connection.execute(
@@ -160,7 +163,7 @@ class DeliveryQueries:
         return [tuple(row) for row in rows]
 
     def retry(self, ids: Collection[int], *, now: datetime) -> BulkResult:
-        """Queue what was given up once more, as if it were new: it waits since now, and no try counts."""
+        """Queues dead or folded deliveries again as if they were new: queued now, with no attempts counted."""
         fresh = {
             "state": DeliveryState.QUEUED.value,
             "due_at": now,
@@ -176,21 +179,21 @@ class DeliveryQueries:
         return self._change(ids, fresh, _retry_refusal)
 
     def drop(self, ids: Collection[int], *, now: datetime, in_flight: Collection[int]) -> BulkResult:
-        """Give up what is queued; what is ``in_flight`` may have arrived already and is left alone."""
+        """Marks queued deliveries dead. Leaves those ``in_flight`` alone, since they may have arrived already."""
         dead = {"state": DeliveryState.DEAD.value, "reason": DROPPED, "settled_at": now}
         return self._change(ids, dead, lambda row: _drop_refusal(row, in_flight))
 
     def _change(self, ids: Collection[int], values: Mapping[str, Any], refusal_of: Any) -> BulkResult:
         result = BulkResult()
         rows = self._rows(ids)
-        for one in ids:
-            reason = "there is no such delivery" if one not in rows else refusal_of(rows[one])
+        for delivery_id in ids:
+            reason = "there is no such delivery" if delivery_id not in rows else refusal_of(rows[delivery_id])
             if reason is not None:
-                result.refused[one] = reason
+                result.refused[delivery_id] = reason
             else:
-                result.changed.append(one)
-                result.destinations.add(rows[one].destination)
-                self._notification_cache.remove(rows[one].destination, rows[one].notification_id)
+                result.changed.append(delivery_id)
+                result.destinations.add(rows[delivery_id].destination)
+                self._notification_cache.remove(rows[delivery_id].destination, rows[delivery_id].notification_id)
         if result.changed:
             self._connection.execute(
                 update(schema.deliveries).where(deliveries_c.id.in_(result.changed)).values(values)
@@ -205,7 +208,7 @@ class DeliveryQueries:
             deliveries_c.state,
             deliveries_c.claimed_by,
         )
-        # Locked where several agents share the store, so that none claims what is changed here.
+        # Locks the rows in a shared store, so that no agent claims them during this change.
         query = select(*columns).where(deliveries_c.id.in_(ids)).order_by(deliveries_c.id).with_for_update()
         return {row.id: row for row in self._connection.execute(query)}
 
@@ -270,9 +273,9 @@ def _redacted_content(text: str | None) -> Mapping[str, Any] | None:
 
 
 def _parse_object(text: str | None) -> Mapping[str, Any] | None:
-    """What is kept as JSON; None for what is not there or cannot be read back."""
+    """Parses a stored JSON object; None if it is missing or cannot be parsed."""
     try:
-        found = from_json(text or "null")
+        content = from_json(text or "null")
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return content if isinstance(content, dict) else None

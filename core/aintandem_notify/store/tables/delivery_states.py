@@ -1,4 +1,4 @@
-"""What the parts of the store that look at deliveries have in common: their states, and what is asked of them."""
+"""The states of deliveries, and the statements that several tables of the store use."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,29 +11,29 @@ from aintandem_notify.store.engine import schema
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery stands."""
+    """The states of a delivery; stored as their values."""
 
     QUEUED = "queued"
     DELIVERED = "delivered"
     DEAD = "dead"
     FOLDED = "folded"
-    """A summary told of it."""
+    """Replaced by a summary of several deliveries."""
 
 
 deliveries_c: Final = schema.deliveries.c
 QUEUED_AT_DESTINATION: Final = and_(
     deliveries_c.destination == bindparam("name"), deliveries_c.state == DeliveryState.QUEUED.value
 )
-"""Waits at the destination ``name``."""
+"""True for queued deliveries of the destination ``name``."""
 NOTIFICATION_CONTENTS: Final = (
     select(schema.notifications.c.id, schema.notifications.c.content, schema.events.c.key, schema.events.c.wire)
     .join_from(schema.notifications, schema.events, schema.events.c.key == schema.notifications.c.event_key)
     .where(schema.notifications.c.id.in_(bindparam("ids", expanding=True)))
 )
-"""The notifications with these ``ids``, as they are kept, and their events."""
+"""The stored notifications with these ``ids``, and their events."""
 
 
 def mark_dead(connection: Connection, ids: Sequence[int], now: datetime, reason: str) -> None:
-    """Make these dead."""
+    """Marks these deliveries dead."""
     dead = {"state": DeliveryState.DEAD.value, "reason": reason, "settled_at": now}
     connection.execute(update(schema.deliveries).where(deliveries_c.id.in_(ids)).values(dead))

@@ -1,4 +1,4 @@
-"""How destinations stand, kept over a restart; in wall-clock times, which ``delivery`` turns into waits."""
+"""Stores the gates of destinations, with wall-clock times from which ``delivery`` computes waits."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,11 +12,11 @@ from aintandem_notify.store.engine import schema
 
 @dataclass(frozen=True, slots=True)
 class GateRow:
-    """One destination as it was at ``updated_at``.
+    """The stored gate of one destination, as of ``updated_at``.
 
-    Nothing is sent before ``retry_at`` (trouble; ``asked`` for by the destination itself, or not) and ``slot_at``
-    (rate), None where nothing holds it back; and nothing at all while it is ``paused`` by hand. ``settings`` is
-    a hash of where the destination was then, None if that is not known.
+    Nothing is sent before ``retry_at`` (after a failure) and ``slot_at`` (rate limit); None means no wait.
+    ``asked``: the destination itself asked for ``retry_at``. Nothing at all is sent while an operator has
+    ``paused`` it. ``settings``: a hash of the destination's address at that time, None if unknown.
     """
 
     state: str
@@ -49,42 +49,42 @@ _UPDATE: Final = update(schema.gates).where(_MATCHES_KEY)
 
 
 class Gates:
-    """The gates in the store, one for each destination; used inside a transaction of ``Store``.
+    """The stored gates, one for each destination; used inside a transaction of ``Store``.
 
-    ``variant`` tells apart differently configured destinations of one name, where several agents share a store.
+    ``variant``: in a shared store, the hash of the destination's settings. Each variant has its own gate.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def read(self, destination: str, variant: str = "", *, lock: bool = False) -> GateRow | None:
-        """How it stands; None when nothing of it had to be kept yet.
+        """The gate of the destination; None if none is stored yet.
 
-        ``lock``: nobody else that shares the store reads it so until the transaction ends.
+        ``lock``: locks the row until the transaction ends, so that no other agent reads it with ``lock``.
         """
         query = _SELECT.with_for_update() if lock else _SELECT
         row = self._connection.execute(query, {"name": destination, "of": variant}).one_or_none()
         return None if row is None else GateRow(*row)
 
     def variants(self, destination: str, *, paused: bool | None = None) -> list[str]:
-        """For which settings something is kept, in order; with ``paused`` only where that is so."""
+        """The variants that have a gate, in order; with ``paused`` only the gates with that value."""
         query = select(gates_c.variant).where(gates_c.destination == destination).order_by(gates_c.variant)
         if paused is not None:
             query = query.where(gates_c.paused.is_(paused))
         return list(self._connection.execute(query).scalars())
 
     def unpause(self, destination: str) -> None:
-        """End a pause by hand for all settings: a later one must not find it again."""
+        """Ends an operator's pause for all variants, so that a variant configured later is not paused either."""
         is_paused = and_(gates_c.destination == destination, gates_c.paused)
         self._connection.execute(update(schema.gates).where(is_paused).values(paused=False))
 
     def ensure(self, destination: str, row: GateRow, variant: str) -> None:
-        """Keep it if nothing of it was kept yet, so that it can be locked."""
+        """Inserts the gate if none is stored yet, so that it can be locked."""
         values = {value: getattr(row, value) for value in _STATE_COLUMNS}
         self._connection.execute(_INSERT_IF_MISSING, {"destination": destination, "variant": variant, **values})
 
     def write(self, destination: str, row: GateRow, variant: str = "") -> None:
-        """Keep it in the place of what was known."""
+        """Inserts or replaces the gate."""
         values = {value: getattr(row, value) for value in _STATE_COLUMNS}
         changed = self._connection.execute(_UPDATE.values(values), {"name": destination, "of": variant})
         if changed.rowcount == 0:

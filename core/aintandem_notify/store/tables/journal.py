@@ -1,6 +1,6 @@
-"""What ingest writes and asks: events, runs, notifications with their deliveries, and how far a project is seen.
+"""Ingest's side of the store: events, runs, notifications with their deliveries, and each project's progress.
 
-All of it happens inside a transaction of ``Store``.
+Every method is called inside a transaction of ``Store``.
 """
 
 from collections import Counter
@@ -22,27 +22,27 @@ from aintandem_notify.store.tables.bulk_statement import Row as BulkRow
 from aintandem_notify.store.tables.delivery_states import DeliveryState
 from aintandem_notify.store.tables.notification_cache import NotificationCache
 
-# Few enough for every database's limit on parameters, a run's name taking three.
+# Small enough for every database's limit on parameters; the key of a run takes three.
 _MAX_BATCH: Final = 500
 
 
 @dataclass(slots=True)
 class JournalChanges:
-    """What one batch of events leads to."""
+    """The rows to insert and update for one batch of events."""
 
     events: list[Event] = field(default_factory=list)
     new_runs: list[Run] = field(default_factory=list)
     updated_runs: list[Run] = field(default_factory=list)
     notifications: list[tuple[Notification, Sequence[str]]] = field(default_factory=list)
-    """Each with its destinations."""
+    """Each notification with the names of its destinations."""
     seen_until: dict[str, datetime] = field(default_factory=dict)
-    """For projects that have a row already."""
+    """New values for projects that have a row already."""
     new_projects: dict[str, datetime] = field(default_factory=dict)
-    """Each with the moment from which it is watched."""
+    """Each project with the time from which it is watched."""
 
 
 class WatchProgress(NamedTuple):
-    """How far a project is seen: nothing before ``seen_until`` is missing, nothing before ``since`` is news."""
+    """Progress of a project: no event before ``seen_until`` is missing; ends before ``since`` are not reported."""
 
     seen_until: datetime
     since: datetime
@@ -60,7 +60,7 @@ _LATEST_ATTEMPTS: Final = (
 _LATEST_RUNS: Final = select(schema.runs).where(
     tuple_(runs_c.project_id, runs_c.kind, runs_c.id, runs_c.attempt).in_(_LATEST_ATTEMPTS)
 )
-# The event is in the journal, as it came; the others are a delivery's own.
+# The event is in the journal unchanged; the other fields belong to a delivery.
 _EXCLUDED_FIELDS: Final = {"event", "previous", "plain", "instead_of"}
 _EXCLUDED_BUT_EVENT: Final = _EXCLUDED_FIELDS - {"event"}
 _RUN_KEY: Final = ("project_id", "kind", "id", "attempt")
@@ -124,7 +124,7 @@ _OPEN_RUNS: Final = (
     .order_by(runs_c.updated_at.desc())
     .limit(bindparam("limit"))
 )
-# Where several agents share the store, it knows a project before anybody watches it.
+# A shared store has a row for a project before any agent watches it.
 _START_PROJECT: Final = update(schema.projects).where(schema.projects.c.id == bindparam("project"))
 _UPDATE_SEEN_UNTIL: Final = BulkStatement(
     update(schema.projects)
@@ -141,8 +141,8 @@ def _no_placement(_destination: str) -> BulkRow:
 class Journal:
     """The ingest side of the store.
 
-    ``placement`` gives the settings, and the one machine, that the deliveries of a destination are meant for; by
-    default neither.
+    ``placement`` returns the settings (a hash) and the only agent that a destination's deliveries are meant for.
+    By default both are None.
     """
 
     def __init__(
@@ -156,36 +156,36 @@ class Journal:
         self._placement = placement
 
     def journaled_keys(self, keys: Iterable[str]) -> set[str]:
-        """Those of ``keys`` that are journaled."""
-        known: set[str] = set()
+        """The subset of ``keys`` that are in the journal."""
+        journaled: set[str] = set()
         for batch in _batches(keys):
-            known.update(self._connection.execute(_JOURNALED_KEYS, {"keys": batch}).scalars())
-        return known
+            journaled.update(self._connection.execute(_JOURNALED_KEYS, {"keys": batch}).scalars())
+        return journaled
 
     def latest_runs(self, refs: Iterable[RunRef]) -> dict[RunRef, Run]:
-        """The latest attempt of each; what was never seen is left out."""
-        found: dict[RunRef, Run] = {}
+        """The latest attempt of each run; omits runs that are unknown."""
+        runs: dict[RunRef, Run] = {}
         for batch in _batches((ref.project_id, ref.kind.value, ref.id) for ref in refs):
             for row in self._connection.execute(_LATEST_RUNS, {"refs": batch}).mappings():
                 run = _run(row)
-                found[run.ref] = run
-        return found
+                runs[run.ref] = run
+        return runs
 
     def open_runs(self, project_id: str, limit: int) -> list[Run]:
-        """The project's runs that have not ended, as far as is known; those that moved last, at most ``limit``."""
+        """The project's runs that are not known to have ended; at most ``limit``, most recently updated first."""
         rows = self._connection.execute(_OPEN_RUNS, {"project": project_id, "limit": limit}).mappings()
         return [_run(row) for row in rows]
 
     def watch_progress(self, project_ids: Iterable[str]) -> dict[str, WatchProgress]:
-        """How far each of the projects is seen; those that never were are left out."""
+        """The progress of each project; omits projects that were never watched."""
         columns = schema.projects.c
-        found: dict[str, WatchProgress] = {}
+        progress: dict[str, WatchProgress] = {}
         for batch in _batches(project_ids):
-            seen = select(schema.projects).where(columns.id.in_(batch), columns.watched_since.is_not(None))
-            found |= {
-                row.id: WatchProgress(row.seen_until, row.watched_since) for row in self._connection.execute(seen)
+            query = select(schema.projects).where(columns.id.in_(batch), columns.watched_since.is_not(None))
+            progress |= {
+                row.id: WatchProgress(row.seen_until, row.watched_since) for row in self._connection.execute(query)
             }
-        return found
+        return progress
 
     def _start_project(self, project: str, moment: datetime) -> None:
         seen = {"seen_until": moment, "watched_since": moment}
@@ -194,9 +194,9 @@ class Journal:
             self._connection.execute(insert(schema.projects), {"id": project, **seen})
 
     def write(self, changes: JournalChanges, now: datetime) -> int:
-        """Add and change it all; ``now`` is when it was received and from when deliveries are due.
+        """Writes all changes; ``now`` is the time of receipt and of the deliveries' first attempt.
 
-        How many notifications are in memory, too, for the one destination that most of them are for.
+        Returns the number of notifications that were cached for the destination with the most of them.
         """
         connection, at_us = self._connection, to_microseconds(now)
         events = [_event_row(event, at_us) for event in changes.events]
@@ -281,7 +281,7 @@ def _run(row: RowMapping) -> Run:
 
 def _notification_row(notification: Notification, raw: Mapping[str, Event], at_us: int) -> BulkRow:
     event = notification.event
-    # An event that is shown otherwise than it came cannot be shown so again by what is in the journal alone.
+    # A redacted event is stored with the notification, since the journal has only the event as it arrived.
     excluded = _EXCLUDED_FIELDS if raw.get(event.key) is event else _EXCLUDED_BUT_EVENT
     return (notification.id, event.key, notification.rule, at_us, notification.model_dump_json(exclude=excluded))
 

@@ -1,6 +1,6 @@
-"""The notifications that were committed a moment ago, as they were made.
+"""Caches notifications that were just committed, since most of them are claimed at once.
 
-To read one back from the store costs more than to deliver it to a file, and most are claimed at once.
+Reading one back from the store costs more than delivering it to a file.
 """
 
 from dataclasses import dataclass, field
@@ -10,22 +10,22 @@ from aintandem_notify.domain.notification import Notification
 from aintandem_notify.log import secrets_generation
 
 MAX_NOTIFICATIONS: Final = 2000
-"""Notifications kept for one destination; eight usual transactions of ingest, so that no short rush fills it."""
+"""Notifications for one destination; eight usual transactions of ingest, so that no short rush fills it."""
 
 MAX_CHARACTERS: Final = 4 * 2**20
-"""What those of one destination may take together, as the store holds them."""
+"""Total length of the notifications for one destination, in characters as stored."""
 
 
 @dataclass(slots=True)
 class _DestinationCache:
-    """What is kept for one destination: notification, size and known secrets by the notification's id."""
+    """The entries of one destination by notification id: notification, characters, secrets generation."""
 
     entries: dict[str, tuple[Notification, int, int]] = field(default_factory=dict)
     characters: int = 0
 
 
 class NotificationCache:
-    """Remembers for each destination what waits for it, up to a bound; the store has all of it in any case.
+    """Caches the waiting notifications of each destination, up to the limits; the store has all of them.
 
     When it is full nothing is added, since the oldest are claimed first. ``evict_oldest`` drops the oldest
     instead, since another agent may have claimed them.
@@ -44,7 +44,7 @@ class NotificationCache:
         self._by_destination: dict[str, _DestinationCache] = {}
 
     def add(self, destination: str, notification: Notification, characters: int) -> bool:
-        """Keep it if there is room; whether there was."""
+        """Adds the notification if there is room. Returns whether there was."""
         cached = self._by_destination.setdefault(destination, _DestinationCache())
         self.remove(destination, notification.id)
         if self.evict_oldest and characters <= self._max_characters:
@@ -63,21 +63,21 @@ class NotificationCache:
         )
 
     def get(self, destination: str, notification_id: str) -> Notification | None:
-        """The notification; None when only the store has it, or it may hold what has become a secret since."""
+        """The notification; None if it is not cached, or new secrets became known since it was cached."""
         cached = self._by_destination.get(destination)
         entry = None if cached is None else cached.entries.get(notification_id)
         return None if entry is None or entry[2] != secrets_generation() else entry[0]
 
     def remove(self, destination: str, notification_id: str) -> None:
-        """It is settled; nothing happens if it was not kept."""
+        """Removes a settled notification; does nothing if it is not cached."""
         cached = self._by_destination.get(destination)
         if cached is not None and (entry := cached.entries.pop(notification_id, None)):
             cached.characters -= entry[1]
 
     def remove_all(self, destination: str) -> None:
-        """All that is kept for this destination."""
+        """Removes all notifications of this destination."""
         self._by_destination.pop(destination, None)
 
     def clear(self) -> None:
-        """Everything, for when it is not certain what the store holds."""
+        """Removes everything, for when the content of the store is uncertain."""
         self._by_destination.clear()

@@ -1,8 +1,9 @@
-"""What the workers ask and record: the next deliveries of a destination, and how they went.
+"""The delivery workers' side of the store: claims the next deliveries of a destination and records their results.
 
-A claim is only a read: the store has one owner and a destination one worker, so what is in flight is known in
-memory, and what was in flight when the agent was killed is simply claimed again. All of it happens inside a
-transaction of ``Store``.
+Here a claim is only a read. The store has one owner and a destination has one worker, so the worker knows in
+memory which deliveries are in flight. Those that were in flight when the agent was killed are claimed again.
+``sharing.shared_outbox`` stores claims for several agents. Every method is called inside a transaction of
+``Store``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,9 +36,10 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One delivery to be made now. ``attempts``, ``fault`` and ``fault_count`` tell of earlier tries.
+    """One delivery to be made now. ``attempts``, ``fault`` and ``fault_count`` describe earlier attempts.
 
-    ``plain``: this is the last one, as plain text. ``instead_of``: the destination that this one stands in for.
+    ``plain``: this is the last attempt, as plain text. ``instead_of``: the destination that this is the fallback
+    for.
     """
 
     id: int
@@ -53,9 +55,9 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How a claimed delivery stands after a try; ``receipt`` is kept for the thread when there is one.
+    """The state of a claimed delivery after an attempt. A ``receipt`` is stored for its thread.
 
-    ``due_at`` is when a queued one may be tried again, ``plain`` whether as plain text.
+    ``due_at``: time of the next attempt of a queued delivery; ``plain``: whether that attempt is plain text.
     """
 
     claim: Claim
@@ -72,7 +74,7 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class QueueSummary:
-    """What waits at a destination; ``oldest`` is since when the oldest one waits."""
+    """The number of queued deliveries at a destination; ``oldest``: when the oldest of them was queued."""
 
     destination: str
     queued: int
@@ -84,7 +86,7 @@ earlier_deliveries: Final = schema.deliveries.alias("earlier")
 
 
 def _is_not_due(columns: Any) -> Any:
-    """Not due yet. A time beyond every pause we give comes from a clock that was set back: that is due."""
+    """Whether a delivery is not due yet. A time after ``horizon`` is due: its clock was set back since."""
     return and_(columns.due_at > bindparam("now"), columns.due_at <= bindparam("horizon"))
 
 
@@ -152,22 +154,22 @@ class Outbox:
     def claim(
         self, destination: str, *, limit: int, now: datetime, horizon: datetime, thread: str | None = None
     ) -> list[Claim]:
-        """Up to ``limit`` due deliveries in order; one whose thread has an earlier one waiting is left out.
+        """Returns up to ``limit`` due deliveries in order, without those behind a waiting one of their thread.
 
-        ``horizon`` is the latest due time that can be honest: now and the longest pause. ``previous`` is the
-        receipt that the thread has in the store at this moment. One that cannot be read back is made dead. With a
-        ``thread`` a store with one owner leaves all others waiting.
+        ``horizon``: the latest due time that an unchanged clock can have set, which is now plus the longest pause.
+        Each notification's ``previous`` is the receipt that its thread has now. A delivery that cannot be read
+        back is marked dead. With a ``thread``, a store with one owner returns deliveries of this thread only.
         """
         parameters: dict[str, Any] = {"name": destination, "limit": limit, "now": now, "horizon": horizon}
         if thread is not None:
             parameters["thread"] = thread
         while True:
             rows = self._select_due(parameters)
-            found = self._notifications(destination, [row.notification_id for row in rows])
+            notifications = self._notifications(destination, [row.notification_id for row in rows])
             claims, unreadable = [], []
             for row in rows:
                 try:
-                    claims.append(_claim(destination, row, found[row.notification_id]))
+                    claims.append(_claim(destination, row, notifications[row.notification_id]))
                 except (KeyError, ValueError):
                     unreadable.append(row.id)
             if not unreadable:
@@ -175,41 +177,45 @@ class Outbox:
             mark_dead(self._connection, unreadable, now, "cannot be read back from the store")
 
     def _select_due(self, parameters: Mapping[str, Any]) -> Sequence[Any]:
-        """What is due, in order."""
+        """The rows of due deliveries, in order."""
         return self._connection.execute(
             _DUE_IN_THREAD if "thread" in parameters else DUE_DELIVERIES, parameters
         ).all()
 
     def destinations_with_work(self, destinations: Sequence[str]) -> set[str]:
-        """Those of the destinations that may have something that nobody told this agent of."""
+        """The destinations that may have new deliveries unknown to this agent; with one owner, all of them."""
         return set(destinations)
 
     def release_claims(self, destination: str) -> None:
-        """What was claimed for this destination and is not in hand any more is free again."""
+        """Releases this agent's open claims on the destination. No-op in a store with one owner."""
 
     def _update_settled(self, rows: Sequence[BulkRow]) -> None:
-        """How the deliveries stand, as ``_settled_row`` has it."""
+        """Stores the rows that ``_settled_row`` made."""
         _UPDATE_SETTLED.run(self._connection, rows)
 
     def _notifications(self, destination: str, ids: Sequence[str]) -> dict[str, Notification]:
-        """By their ids, from memory where they are there; what cannot be read back is left out."""
-        found = {one: kept for one in ids if (kept := self._notification_cache.get(destination, one))}
-        missing = [one for one in ids if one not in found]
+        """The notifications by id, from the cache if possible; omits those that cannot be read back."""
+        notifications = {
+            notification_id: cached
+            for notification_id in ids
+            if (cached := self._notification_cache.get(destination, notification_id))
+        }
+        missing = [notification_id for notification_id in ids if notification_id not in notifications]
         if missing:
             for row in self._connection.execute(NOTIFICATION_CONTENTS, {"ids": missing}).all():
                 with suppress(ValueError):
-                    found[row.id] = _notification(row)
-        return found
+                    notifications[row.id] = _notification(row)
+        return notifications
 
     def next_due(self, destination: str, *, now: datetime, horizon: datetime) -> datetime | None:
-        """When the first waiting delivery becomes due; None when none waits for a time."""
+        """The time at which the first waiting delivery becomes due; None if all queued ones are due."""
         due: datetime | None = self._connection.execute(
             _NEXT_DUE, {"name": destination, "now": now, "horizon": horizon}
         ).scalar_one()
         return due
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Record how tries went."""
+        """Records the results of attempts."""
         self._update_settled([_settled_row(settlement) for settlement in settlements])
         for settlement in settlements:
             if settlement.state is not DeliveryState.QUEUED:
@@ -218,7 +224,7 @@ class Outbox:
                 self._store_receipt(settlement, settlement.receipt)
 
     def queues(self) -> dict[str, QueueSummary]:
-        """Every destination that has something waiting, also those that no config names any more."""
+        """The queues of all destinations that have one, including those that no config names any more."""
         return {
             destination: QueueSummary(destination, count, oldest)
             for destination, count, oldest in self._connection.execute(_QUEUES)
@@ -238,7 +244,7 @@ class Outbox:
 
 
 def _notification(row: Any) -> Notification:
-    """As it was made, without what has become known as a secret since then."""
+    """The stored notification, without texts that have become known as secrets since."""
     content = from_json(row.content)
     event = restore_event(from_json(row.wire), row.key)
     if (stored_event := content.get("event")) is not None:
@@ -249,7 +255,7 @@ def _notification(row: Any) -> Notification:
         return notification
     try:
         return redact_notification(notification)
-    except Exception as error:  # its text is no reason not to say that it happened
+    except Exception as error:  # better without its text than not at all
         log.error("a notification goes out without its text", id=row.id, exc_info=error)
         return strip_texts(notification)
 

@@ -1,7 +1,8 @@
-"""Forgets what is over and old, a few rows at a time, in portable SQL.
+"""Deletes old history a few rows at a time, in portable SQL; ``maintenance.pruning`` calls it at intervals.
 
-Each step looks at a bounded number of rows and gives back where the next one goes on. What an open delivery
-needs stays, and so does every run that has not ended. All of it happens inside a transaction of ``Store``.
+Each step looks at a bounded number of rows and returns the position at which the next step continues. Rows that a
+queued delivery needs stay, and so does every run that has not ended. Every method is called inside a transaction
+of ``Store``.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -29,17 +30,17 @@ from aintandem_notify.store.engine import schema
 from aintandem_notify.store.tables.delivery_states import DeliveryState
 
 OUTPUT_RETENTION: Final = timedelta(hours=1)
-"""How long an ``output`` event stays in the journal once its deliveries have ended; there may be millions."""
+"""Age at which ``output`` events are deleted once their deliveries have ended; there may be millions."""
 
 OUTPUT_TAIL_RETENTION: Final = timedelta(days=1)
-"""How long an ended run keeps its last lines of output; a late event of it may still want them."""
+"""Age at which an ended run loses its last lines of output; a late event may still need them until then."""
 
 SEEN_MARGIN: Final = timedelta(hours=1)
-"""A run is forgotten only when it ended this long before the moment up to which its project has been seen: then
-REST can list it for ever, and catching up takes it for old."""
+"""A run is deleted only if it ended this long before its project's ``seen_until``. Then catching up treats the run
+as old, even if REST goes on listing it."""
 
 PRUNE_LOCK: Final = int.from_bytes(b"AINTprun", "big") >> 1
-"""The advisory lock under which agents that share a PostgreSQL take turns."""
+"""The advisory lock with which agents that share a PostgreSQL take turns."""
 
 _TERMINAL: Final = tuple(state.value for state in TERMINAL_STATES)
 deliveries_c: Final = schema.deliveries.c
@@ -50,16 +51,16 @@ receipts_c: Final = schema.receipts.c
 gates_c: Final = schema.gates.c
 _RUN_REF: Final = (runs_c.project_id, runs_c.kind, runs_c.id)
 _IS_QUEUED: Final = deliveries_c.state == DeliveryState.QUEUED.value
-# What is deleted is asked for these once more: where several agents share the store, somebody may just have queued
-# again what had ended.
+# Each DELETE repeats these conditions: in a shared store another agent may just have queued an ended delivery
+# again.
 _HAS_DELIVERY: Final = exists().where(deliveries_c.notification_id == notifications_c.id)
 _HAS_NOTIFICATION: Final = exists().where(notifications_c.event_key == events_c.key)
-# Written out, so that SQLite sees that the index of these events alone will do.
+# A literal, so that SQLite sees that the partial index on these events is sufficient.
 _IS_OUTPUT: Final[ColumnElement[bool]] = events_c.type == literal_column("'output'")
 
 
 def _last_activity(of: Any) -> ColumnElement[datetime]:
-    """When an attempt was heard of last; NULL when no event of it told the time."""
+    """The time of an attempt's last event; NULL if no event of it had a time."""
     return func.coalesce(of.ended_at, of.updated_at, of.started_at, of.created_at, type_=schema.UtcTimestamp)
 
 
@@ -69,7 +70,7 @@ def _between(name: ColumnElement[Any], rows: Sequence[Any]) -> ColumnElement[boo
 
 @dataclass(frozen=True, slots=True)
 class PruneLimits:
-    """What is older than ``keep`` goes; at most ``batch_size`` rows are looked at in a step."""
+    """Rows older than ``keep`` are deleted; each step looks at no more than ``batch_size`` rows."""
 
     now: datetime
     keep: timedelta
@@ -77,32 +78,32 @@ class PruneLimits:
 
     @property
     def before(self) -> datetime:
-        """What was over by then is forgotten."""
+        """Rows that ended before this time are deleted."""
         return self.now - self.keep
 
 
 @dataclass(frozen=True, slots=True)
 class PruneResult:
-    """``removed`` rows of those that the step is about; ``after``: where the next one goes on, None at the end."""
+    """``removed``: number of deleted rows of the kind; ``after``: where the next step begins, None at the end."""
 
     removed: int
     after: Any = None
 
 
 class Retention:
-    """The steps, each over one kind of row. Begin with ``after`` None, and go on until it is None again."""
+    """The steps, each for one kind of row. Begin with ``after`` None, and repeat until the result's is None."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def try_prune_lock(self) -> bool:
-        """Whether no other agent is at it in this moment; until the end of the transaction none will be."""
+        """Locks out other agents until the transaction ends; False if another agent is pruning now."""
         if self._connection.dialect.name != "postgresql":
             return True
         return bool(self._connection.execute(text(f"SELECT pg_try_advisory_xact_lock({PRUNE_LOCK})")).scalar())
 
     def prune_outputs(self, limits: PruneLimits, after: Any) -> PruneResult:
-        """``output`` events whose deliveries have ended, with those and their notifications."""
+        """Deletes ``output`` events whose deliveries have ended, with these deliveries and their notifications."""
         page = select(events_c.id, events_c.key).where(
             _IS_OUTPUT, events_c.id > (after or 0), events_c.received_at < limits.now - OUTPUT_RETENTION
         )
@@ -121,8 +122,8 @@ class Retention:
         removed = self._delete(schema.events, and_(events_c.key.in_(free), ~_HAS_NOTIFICATION))
         return PruneResult(removed, _resume_after(rows, limits, lambda row: row.id))
 
-    def prune_deliveries(self, limits: PruneLimits, after: Any) -> PruneResult:  # noqa: ARG002  # what was there is gone
-        """Deliveries that ended, and what only they needed: notifications and their events."""
+    def prune_deliveries(self, limits: PruneLimits, after: Any) -> PruneResult:  # noqa: ARG002
+        """Deletes deliveries that ended, with notifications and events that only they needed."""
         page = select(deliveries_c.id, deliveries_c.notification_id).where(
             deliveries_c.settled_at < limits.before, ~_IS_QUEUED
         )
@@ -148,17 +149,17 @@ class Retention:
         return PruneResult(removed, _resume_after(rows, limits, lambda _row: True))
 
     def prune_events(self, limits: PruneLimits, after: Any) -> PruneResult:
-        """Events that led to no notification, or to none that is still there."""
+        """Deletes events without a notification."""
         page = select(events_c.id, events_c.received_at).where(events_c.id > (after or 0))
         rows = self._rows(page.order_by(events_c.id).limit(limits.batch_size))
         old = [row.id for row in rows if row.received_at < limits.before]
         unneeded = ~exists().where(notifications_c.event_key == events_c.key)
         removed = self._delete(schema.events, and_(events_c.id.in_(old), unneeded)) if old else 0
-        # They came in the order of their ids: where none is old, none behind it is.
+        # Ids ascend with the time of receipt: if no event of this page is old, no later one is.
         return PruneResult(removed, _resume_after(rows, limits, lambda row: row.id) if old else None)
 
     def prune_runs(self, limits: PruneLimits, after: Any) -> PruneResult:
-        """Attempts of runs that ended, and the last output of those that ended not so long ago."""
+        """Deletes attempts of runs that ended, and the last output of those that ended more recently."""
         page = select(*_RUN_REF, runs_c.attempt).order_by(*_RUN_REF, runs_c.attempt).limit(limits.batch_size)
         if after is not None:
             page = page.where(tuple_(*_RUN_REF, runs_c.attempt) > after)
@@ -173,7 +174,7 @@ class Retention:
         return PruneResult(removed, _resume_after(rows, limits, tuple))
 
     def _delete_runs(self, within: ColumnElement[bool], before: datetime) -> int:
-        """The attempts of runs that ended before then with all their attempts, and well before they were seen."""
+        """Deletes attempts of runs whose attempts all ended before ``before`` and before ``SEEN_MARGIN``."""
         other, project = schema.runs.alias("other").c, schema.projects.c
         same = and_(*(other[column.name] == column for column in _RUN_REF))
         goes_on = exists().where(same, or_(other.state.not_in(_TERMINAL), _last_activity(other) >= before))
@@ -185,7 +186,7 @@ class Retention:
         return self._delete(schema.runs, and_(within, over, ~goes_on, ~unseen))
 
     def prune_receipts(self, limits: PruneLimits, after: Any) -> PruneResult:
-        """Receipts of threads that have nothing more to send."""
+        """Deletes receipts of threads without queued deliveries."""
         name = tuple_(receipts_c.destination, receipts_c.thread)
         page = select(receipts_c.destination, receipts_c.thread).order_by(*name.clauses).limit(limits.batch_size)
         if after is not None:
@@ -202,7 +203,7 @@ class Retention:
         return PruneResult(self._delete(schema.receipts, old), _resume_after(rows, limits, tuple))
 
     def prune_gates(self, limits: PruneLimits, configured: Collection[str]) -> PruneResult:
-        """How destinations stood that nobody has configured any more and that have no queue; there are few."""
+        """Deletes the gates of destinations that no agent has configured and that have no queue; there are few."""
         agent_destinations_c = schema.agent_destinations.c
         shared = exists().where(
             agent_destinations_c.destination == gates_c.destination,
@@ -220,7 +221,7 @@ class Retention:
 
 
 def _resume_after(rows: Sequence[Any], limits: PruneLimits, position_of: Callable[[Any], Any]) -> Any:
-    """Where to go on; None when this page was not full."""
+    """The position of the next step; None if this page was not full."""
     return position_of(rows[-1]) if len(rows) == limits.batch_size else None
 
 
@@ -233,4 +234,4 @@ PRUNE_STEPS: Final[Mapping[str, PruneStep]] = {
     "runs": Retention.prune_runs,
     "receipts": Retention.prune_receipts,
 }
-"""What goes first makes the rest free."""
+"""The steps in order: rows that earlier steps delete may be all that kept the rows of later ones."""
