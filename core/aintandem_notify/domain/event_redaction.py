@@ -18,7 +18,7 @@ EventContext = tuple[Event, Run | None, Project | None]
 T = TypeVar("T")
 
 _RUN_TEXTS: Final = ("output_tail", "name", "step", "workflow_id")
-WITHHELD_BODY: Final = "What it says cannot be shown. The log of AInTandem Notify says why."
+WITHHELD_BODY: Final = "Its text cannot be shown. The log of AInTandem Notify says why."
 """The body of a notification that contains no text from outside."""
 
 

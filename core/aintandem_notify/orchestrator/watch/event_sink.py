@@ -25,7 +25,7 @@ class RetryingSink:
         self._log = log
         self._unstored: Sequence[Event] = ()
 
-    async def store_retained(self, events: Sequence[Event]) -> None:
+    async def store_or_retain(self, events: Sequence[Event]) -> None:
         """Returns when they are safe; if it is cancelled before, they are left over."""
         self._unstored = events
         await self.store(events)
