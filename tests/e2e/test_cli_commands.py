@@ -106,7 +106,7 @@ async def test_check_shows_what_is_watched_and_who_gets_told_what(tmp_path: Path
         "projects      project-123, all that match sales-*",
         "plugins       console.here, file_log.audit",
         "",
-        "Who gets told what",
+        "Who is notified",
         "",
         "long ones: to console.here",
         "  only in projects  sales-*",

@@ -1,1 +1,4 @@
-"""The command line: reads arguments, calls what does the work, prints. No logic of its own."""
+"""The command line: reads arguments, calls other packages and prints the result. It has no logic of its own.
+
+``main`` is the entry; ``commands`` has one module per command.
+"""

@@ -1,4 +1,4 @@
-"""What the commands that ask a running agent share: their arguments, and how an answer is shown."""
+"""Shared by the commands that ask a running agent: their arguments, and how a response is printed."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ DEFAULT_CONFIG = "config.toml"
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON, for scripts; errors are sentences on stderr."
 )
-"""For every command that answers."""
+"""The option ``--json``."""
 
 
 def filter_options(states: Iterable[str]) -> Callable[[F], F]:
-    """Which deliveries are meant: by destination and time, and by state, which can be one of ``states``."""
+    """Adds the options that select deliveries by destination, time and state (one or more of ``states``)."""
     options = (
         click.option(
             "--state",
@@ -48,7 +48,7 @@ def filter_options(states: Iterable[str]) -> Callable[[F], F]:
         click.option(
             "--destination",
             metavar="NAME",
-            callback=_not_empty,
+            callback=_reject_empty,
             help="Only those to this destination, as slack.team.",
         ),
     )
@@ -61,42 +61,43 @@ def filter_options(states: Iterable[str]) -> Callable[[F], F]:
     return with_options
 
 
-def _not_empty(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    if value == "":  # of a variable that is not set; nobody means all by it
+def _reject_empty(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value == "":  # from an unset variable; nobody means "all" by it
         raise click.BadParameter("it is empty; leave the option out to mean all")
     return value
 
 
-def config_and_names(arguments: Sequence[str], what: str) -> tuple[Path, tuple[str, ...]]:
-    """The config, which may be left out, and the names beside it: ``[CONFIG] NAME...``.
+def config_and_names(arguments: Sequence[str], metavar: str) -> tuple[Path, tuple[str, ...]]:
+    """Splits ``[CONFIG] NAME...`` into the config and the names. Raises click's UsageError.
 
-    The config is the first that ends in .toml or is a file, wherever it stands: were one behind the names taken
-    for a name, another agent would be asked. Raises click's UsageError.
+    The config is the first argument that ends in .toml or is a file, at any position. If a config after the names
+    were taken for a name, the command would ask another agent. ``metavar`` names the names in an error; empty if
+    there may be none.
     """
     names = list(arguments)
     config = next(filter(_is_config, names), None)
     if config is not None:
         names.remove(config)
-    if what and not names:
-        raise click.UsageError(f"Missing argument '{what}'.")
+    if metavar and not names:
+        raise click.UsageError(f"Missing argument '{metavar}'.")
     return Path(config or DEFAULT_CONFIG), tuple(names)
 
 
 def _is_config(argument: str) -> bool:
-    # Path.is_file raises for what is too long to be a name of a file.
+    # Path.is_file raises for a name that is too long.
     return argument.endswith(".toml") or os.path.isfile(argument)  # noqa: PTH113
 
 
-def config_and_name(arguments: Sequence[str], what: str) -> tuple[Path, str]:
+def config_and_name(arguments: Sequence[str], metavar: str) -> tuple[Path, str]:
     """As ``config_and_names``, for exactly one name."""
-    config, names = config_and_names(arguments, what)
+    config, names = config_and_names(arguments, metavar)
     if len(names) > 1:
-        raise click.UsageError(f"One {what} at a time.")
+        raise click.UsageError(f"One {metavar} at a time.")
     return config, names[0]
 
 
 def parse_time_option(text: str | None, option: str) -> datetime | None:
-    """The moment that an option names; raises click's UsageError."""
+    """Returns the time in an option's value. Raises click's UsageError."""
     from aintandem_notify.cli.times import parse_time
 
     if text is None:
@@ -112,7 +113,7 @@ def parse_time_option(text: str | None, option: str) -> datetime | None:
 def filter_from_options(
     destination: str | None, since: str | None, until: str | None, states: Iterable[str] = ()
 ) -> DeliveryFilter:
-    """The filter that the options name."""
+    """Returns the filter that the options describe."""
     from aintandem_notify.store import DeliveryFilter, DeliveryState
 
     return DeliveryFilter(
@@ -124,17 +125,17 @@ def filter_from_options(
 
 
 def now() -> datetime:
-    """Aware, UTC."""
+    """Returns the current time: aware, UTC."""
     return datetime.now(UTC)
 
 
-def show_json(answer: ResponseModel) -> None:
-    """The answer as it is, for scripts."""
-    echo_json(answer.to_json(indent=2))
+def show_json(response: ResponseModel) -> None:
+    """Prints the response as JSON, for scripts."""
+    echo_json(response.to_json(indent=2))
 
 
 def show_table(title: str | None, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    """A table under its title; nothing where there are no rows."""
+    """Prints a table under its title; nothing if there are no rows."""
     from aintandem_notify.cli.tables import table_lines
 
     rows = list(rows)
@@ -150,7 +151,7 @@ def show_table(title: str | None, columns: tuple[str, ...], rows: Iterable[tuple
 
 
 def show_facts(rows: Iterable[tuple[str, str | None]]) -> None:
-    """Names and values; those without a value are left out."""
+    """Prints names and values; skips those without a value."""
     from aintandem_notify.cli.tables import table_lines
 
     for line in table_lines([(name, value) for name, value in rows if value], terminal_width()):
@@ -158,7 +159,7 @@ def show_facts(rows: Iterable[tuple[str, str | None]]) -> None:
 
 
 def require_confirmation(question: str) -> None:
-    """Ask whoever sits there; where nobody does, ``--yes`` must have been given. Raises UsageError and Abort."""
+    """Asks the user to confirm. Raises Abort if they decline, and UsageError if there is no terminal to ask on."""
     if not (sys.stdin and sys.stdin.isatty()):
         raise click.UsageError(f"{question} Nobody can be asked here; say --yes.")
     confirm(question, abort=True)

@@ -1,7 +1,7 @@
-"""The only way from a command to standard output and standard error: all that is printed is printable.
+"""Prints for the commands, to standard output and standard error. Everything is made printable first.
 
-No other module here may call ``click.echo`` or its kin (a test holds it). What is shown is partly other people's
-words: ids, names, errors, close reasons, file names, arguments.
+Texts may come from other people: ids, names, errors, close reasons, file names, arguments. No other module of
+``cli`` may call ``click.echo`` or its kin; a test holds it.
 """
 
 import sys
@@ -17,17 +17,17 @@ from aintandem_notify.foundation import printable
 
 
 def echo(line: str = "", *, err: bool = False, **style: Any) -> None:
-    """Print one line, whatever is in it; ``style`` is click's. To standard error if ``err``."""
+    """Prints one line with any characters in it; to standard error if ``err``. ``style`` is click's."""
     _print(printable.escape(line), err=err, **style)
 
 
 def echo_lines(text: str, *, err: bool = False, **style: Any) -> None:
-    """Print a text that has lines of its own, as a body or JSON does."""
+    """Prints a text that may have several lines."""
     _print(printable.escape_lines(text), err=err, **style)
 
 
 def echo_json(json_text: str) -> None:
-    """Print JSON that readers find unchanged."""
+    """Prints JSON; its meaning stays the same."""
     _print(printable.escape_json(json_text), err=False)
 
 
@@ -36,7 +36,7 @@ def _print(text: str, *, err: bool, **style: Any) -> None:
 
 
 class PrintableError(click.ClickException):
-    """An error of click's own, whose words may repeat any argument."""
+    """Wraps an error of click, whose text may repeat any argument."""
 
     def __init__(self, error: click.ClickException) -> None:
         super().__init__(error.message)
@@ -44,23 +44,23 @@ class PrintableError(click.ClickException):
         self._error = error
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """As the error itself would."""
-        words = StringIO()
+        """Prints the wrapped error."""
+        text = StringIO()
         sentence = printable.escape(self._error.format_message())
-        self._error.format_message = lambda: sentence  # type: ignore[method-assign]  # it is shown in its frame
-        self._error.show(file=words)
-        click.echo(printable.escape_lines(words.getvalue()), file=file, err=file is None, nl=False)
+        self._error.format_message = lambda: sentence  # type: ignore[method-assign]  # click adds the usage
+        self._error.show(file=text)
+        click.echo(printable.escape_lines(text.getvalue()), file=file, err=file is None, nl=False)
 
 
 def install_excepthooks() -> None:
-    """Have Python show an exception that nobody caught as printable text without secrets."""
-    sys.excepthook = _show_fault
-    threading.excepthook = lambda fault: _show_fault(fault.exc_type, fault.exc_value, fault.exc_traceback)
+    """Has Python print uncaught exceptions as printable text without secrets."""
+    sys.excepthook = _print_exception
+    threading.excepthook = lambda fault: _print_exception(fault.exc_type, fault.exc_value, fault.exc_traceback)
 
 
-def _show_fault(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+def _print_exception(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
     from aintandem_notify.log import redact
 
-    words = "".join(traceback.format_exception(kind, error, trace))
+    text = "".join(traceback.format_exception(kind, error, trace))
     if sys.stderr is not None:
-        sys.stderr.write(printable.escape_lines(redact(words)))
+        sys.stderr.write(printable.escape_lines(redact(text)))

@@ -1,6 +1,7 @@
-"""``aintandem-notify``: the commands together, and how they end.
+"""``aintandem-notify``: the group of all commands, their errors and their exit codes.
 
-Every command's module imports click only; what it needs is imported when it runs, so that ``--help`` is quick.
+A command's module imports only click at its top; the command imports the rest when it runs. This keeps ``--help``
+fast.
 """
 
 import os
@@ -36,26 +37,26 @@ PROGRAM = "aintandem-notify"
 
 
 class Commands(click.Group):
-    """A group that turns our own errors into one sentence a problem and an exit code."""
+    """A group of commands that prints our own errors as sentences and sets the exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        """In the order in which a newcomer needs them."""
+        """Returns the commands in the order in which a newcomer needs them."""
         return list(self.commands)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """As click's; what it says of wrong arguments is printable."""
+        """As click's, with printable errors."""
         try:
             return super().make_context(*args, **kwargs)
         except click.ClickException as error:
             raise PrintableError(error) from None
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click's; nothing that a user can cause ends in a traceback."""
+        """As click's. An error that a user can cause never ends in a traceback."""
         if (too_few := open_files.describe_too_low_limit(open_files.raise_file_limit())) is not None:
             echo(f"{PROGRAM}: {too_few}", err=True)
             sys.exit(EXIT_WRONG)
         try:
-            return _without_groups(super().invoke, ctx)
+            return _invoke_unwrapped(super().invoke, ctx)
         except click.ClickException as error:
             raise PrintableError(error) from None
         except ConfigError as error:
@@ -65,30 +66,30 @@ class Commands(click.Group):
             echo(f"{PROGRAM}: {error}", err=True)
             sys.exit(EXIT_FAILED)
         except RuntimeError as error:
-            if (refused := _no_thread(error)) is None:
+            if (message := _thread_limit_message(error)) is None:
                 raise
-            echo(f"{PROGRAM}: {refused}", err=True)
+            echo(f"{PROGRAM}: {message}", err=True)
             sys.exit(EXIT_FAILED)
 
 
-def _without_groups(invoke: Any, ctx: click.Context) -> Any:
-    """What nurseries wrap is raised bare, as far as it is for people: a Ctrl-C, an error of ours, the system's."""
+def _invoke_unwrapped(invoke: Any, ctx: click.Context) -> Any:
+    """Raises a Ctrl-C, or a single error of ours or of the system, without the ExceptionGroups of nurseries."""
     try:
         return invoke(ctx)
     except BaseExceptionGroup as group:
         leaves = list(_leaves(group))
         for leaf in leaves:
-            if isinstance(leaf, KeyboardInterrupt) or (leaves == [leaf] and _is_for_people(leaf)):
+            if isinstance(leaf, KeyboardInterrupt) or (leaves == [leaf] and _is_reportable(leaf)):
                 raise leaf from None
         raise
 
 
-def _is_for_people(error: BaseException) -> bool:
-    return isinstance(error, AInTandemNotifyError | OSError) or _no_thread(error) is not None
+def _is_reportable(error: BaseException) -> bool:
+    return isinstance(error, AInTandemNotifyError | OSError) or _thread_limit_message(error) is not None
 
 
-def _no_thread(error: BaseException) -> str | None:
-    """A sentence where the error is that the system starts no thread, else None."""
+def _thread_limit_message(error: BaseException) -> str | None:
+    """Returns a sentence if the system refused to start a thread, else None."""
     from aintandem_notify.foundation.threads import NO_MORE_THREADS, is_thread_start_failure
 
     return NO_MORE_THREADS if is_thread_start_failure(error) else None
@@ -109,10 +110,9 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 )
 @click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
 def commands() -> None:
-    """Tell the right people what happens to AInTandem tasks, workflows and sandboxes.
+    """Notify the right people of events in AInTandem tasks, workflows and sandboxes.
 
-    Watches the projects that a TOML file names and notifies Slack, webhooks, the desktop, files or your own
-    plugins.
+    Watches the projects in a TOML file and notifies Slack, webhooks, the desktop, files or your own plugins.
     """
 
 
@@ -132,7 +132,7 @@ for command in (
     commands.add_command(command)
 
 
-def _in_words(error: OSError) -> str:
+def _describe_os_error(error: OSError) -> str:
     if isinstance(error, FileNotFoundError) and error.filename is None:
         return "the working directory was removed; go to another one"  # nothing else is missing without a name
     if error.filename is None or error.strerror is None:
@@ -141,10 +141,10 @@ def _in_words(error: OSError) -> str:
 
 
 def main() -> None:
-    """Run the command that the arguments of the process name, and end the process."""
+    """Runs the command in the process's arguments, and ends the process."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            # A name that the terminal's encoding has no letters for is no reason to fail.
+            # A name that the terminal's encoding cannot show is no reason to fail.
             stream.reconfigure(errors="backslashreplace")
     install_excepthooks()
     with stderr_in_thread():
@@ -153,12 +153,12 @@ def main() -> None:
 
 
 def _exit_code() -> int:
-    """What the command's end means to whoever started the process; what went wrong is said."""
+    """Runs the command, prints its error and returns the exit code."""
     try:
         commands.main(prog_name=PROGRAM)
     except OSError as error:
-        # Such as a full disk behind stdout; what a command expects to fail, it reports itself.
-        echo(f"{PROGRAM}: {open_files.describe_too_many_files(error) or _in_words(error)}", err=True)
+        # For example a full disk behind stdout. Commands report the failures that they expect.
+        echo(f"{PROGRAM}: {open_files.describe_too_many_files(error) or _describe_os_error(error)}", err=True)
         return EXIT_FAILED
     except ValueError:
         if sys.stdout is None or not sys.stdout.closed:
@@ -168,7 +168,7 @@ def _exit_code() -> int:
         return EXIT_FAILED
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
-    except BaseException:  # noqa: BLE001  # a fault of ours; Python would wait for a stderr that takes nothing
+    except BaseException:  # noqa: BLE001  # our bug; Python itself would wait for a blocked stderr
         sys.excepthook(*sys.exc_info())
         return EXIT_FAILED
     return 0

@@ -1,4 +1,4 @@
-"""What several commands share: arguments, exit codes, how wide to write, and how work is interrupted."""
+"""Shared by the commands: arguments, exit codes, line width and interruptible work."""
 
 import shutil
 import sys
@@ -19,34 +19,34 @@ T = TypeVar("T")
 config_argument = click.argument(
     "config", metavar="[CONFIG]", type=click.Path(path_type=Path), default="config.toml", required=False
 )
-"""The configuration file; ``config.toml`` in the working directory if it is left out."""
+"""The configuration file; by default ``config.toml`` in the working directory."""
 
 plugins_dir_option = click.option(
     "--plugins-dir",
     type=click.Path(path_type=Path, file_okay=False),
     default="plugins",
     show_default=True,
-    help="Folder of one-file plugins, where no CONFIG says it; they are loaded only from one that is given.",
+    help="Folder of one-file plugins, if no CONFIG names it. They are loaded only from a folder given here.",
 )
-"""Where one-file plugins are when no configuration says it."""
+"""The folder of one-file plugins, for commands without a configuration."""
 
 EXIT_FAILED: Final = 1
-"""Something that should have worked did not."""
+"""An operation failed."""
 EXIT_WRONG: Final = 2
-"""Wrong usage, configuration or limit of open files; what click uses too."""
+"""Wrong usage, configuration or limit of open files; click uses it, too."""
 
 TEARDOWN_GRACE_S: Final = 10.0
-"""Seconds that plugins get to tear down after a Ctrl-C: more than they take where the machine is busy."""
+"""Seconds that plugins get to tear down after a Ctrl-C; enough on a busy machine."""
 
 MAX_WIDTH: Final = 120
-"""Columns beyond which lines are hard to read, however wide the terminal is."""
+"""Maximum line width in columns; longer lines are hard to read."""
 
 
 def plugin_file_policy(parameter: str) -> "FilePolicy":
-    """Whether one-file plugins are run: only where the user has named the config, or the folder that they are in.
+    """Returns whether one-file plugins may be loaded: only if the user named the config or their folder.
 
-    They are code, and the folder that one happens to stand in may be anybody's. ``parameter`` is the name of the
-    command's own.
+    They are code, and the working directory may belong to anybody. ``parameter`` is the command's parameter for
+    the config or the folder.
     """
     from click.core import ParameterSource
 
@@ -57,7 +57,7 @@ def plugin_file_policy(parameter: str) -> "FilePolicy":
 
 
 def resource_id(text: str) -> str:
-    """The type of options that name a project or task; raises BadParameter for what cannot be the id of one."""
+    """The type of options with the id of a project or task. Raises BadParameter for an impossible id."""
     from aintandem_notify.orchestrator import InvalidId, validate_id
 
     try:
@@ -67,17 +67,20 @@ def resource_id(text: str) -> str:
 
 
 def terminal_width() -> int | None:
-    """Columns to write to stdout in; None where it is no terminal: lines stay whole there, for grep and cut."""
+    """Returns the columns of the terminal; None if stdout is no terminal.
+
+    Lines then stay whole, for grep and cut.
+    """
     if not sys.stdout or not sys.stdout.isatty():
         return None
     return min(shutil.get_terminal_size().columns, MAX_WIDTH)
 
 
 def run_interruptible(work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The result of ``work``, run by trio; raises KeyboardInterrupt after a Ctrl-C, when it has been torn down.
+    """Runs ``work`` with trio and returns its result. After a Ctrl-C it tears down and raises KeyboardInterrupt.
 
-    Not trio's own way, which raises it in whatever runs at that moment: in a plugin it would pass for the
-    plugin's fault. A second Ctrl-C, or ``TEARDOWN_GRACE_S``, ends a process that a plugin blocks.
+    Trio itself would raise it in any running code; raised in a plugin, it would count as the plugin's fault. A
+    second Ctrl-C, or the end of ``TEARDOWN_GRACE_S``, ends a process that a plugin blocks.
     """
     import trio
 

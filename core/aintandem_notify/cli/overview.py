@@ -1,4 +1,4 @@
-"""What ``check`` shows of a valid configuration: what is watched, and who gets told what. Pure."""
+"""Renders a valid configuration for ``check``: the projects, the plugins and the routing of events. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -11,32 +11,32 @@ from aintandem_notify.rules import Route
 from aintandem_notify.rules.effective_rules import AGENT_RULE, DEFAULT_RULE
 
 BUILTIN_RULES: Final[Mapping[str, str]] = {
-    DEFAULT_RULE: "what ends, as there are no rules",
+    DEFAULT_RULE: "every end, as there are no rules",
     AGENT_RULE: "the agent's own trouble",
 }
-"""What the rules are called that stand in no config."""
+"""Descriptions of the rules that stand in no config."""
 
 
 def config_lines(config: Config, width: int | None = None) -> Iterator[str]:
-    """The orchestrator, the projects and the instances."""
+    """Returns the lines with the orchestrator, the projects and the instances."""
     orchestrator = config.orchestrator
     url = "the embedded simulator" if orchestrator.embedded else redact(orchestrator.url)
     rows = [
         ("orchestrator", url),
-        ("projects", ", ".join(map(_in_words, config.projects))),
+        ("projects", ", ".join(map(_project_text, config.projects))),
         ("plugins", ", ".join(config.instances) or "none"),
     ]
     yield from table_lines(rows, width)
 
 
-def _in_words(project: ProjectConfig) -> str:
+def _project_text(project: ProjectConfig) -> str:
     if project.is_glob:
         return f"all that match {project.id}"
     return f"{project.name} ({project.id})" if project.name else project.id
 
 
 class _Group(NamedTuple):
-    """What routes share that are shown together."""
+    """The common values of routes that are shown together."""
 
     rule: str
     destinations: tuple[str, ...]
@@ -45,7 +45,7 @@ class _Group(NamedTuple):
 
 
 def routing_lines(config: Config, routes: Sequence[Route], width: int | None = None) -> Iterator[str]:
-    """A paragraph for each rule and set of destinations, in file order; events by severity, worst first."""
+    """Returns a paragraph per rule and set of destinations, in file order; events by severity, worst first."""
     groups: dict[_Group, dict[Severity, list[str]]] = {}
     for route in routes:
         group = _Group(route.rule, route.destinations, route.projects, route.when)

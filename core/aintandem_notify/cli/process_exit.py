@@ -1,4 +1,4 @@
-"""The very end of the process, which neither what a plugin has left behind nor a full stream holds back."""
+"""Ends the process, even if a plugin left threads behind or a stream is full."""
 
 import atexit
 import os
@@ -9,31 +9,29 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NoReturn
 
-LAST_OUTPUT_S: Final = 1.0
-"""Seconds that standard output gets for what plugins have left in its buffer; commands flush what they print."""
+FLUSH_TIMEOUT_S: Final = 1.0
+"""Seconds to flush standard output, where plugins may have left text; commands flush their own."""
 
-
-LAST_CALLS_S: Final = 2.0
-"""Seconds that functions of ``atexit`` get; libraries of plugins leave some that wait for threads or children."""
+ATEXIT_TIMEOUT_S: Final = 2.0
+"""Seconds for the functions of ``atexit``; libraries of plugins may wait there for threads or children."""
 
 
 def end_process(code: int) -> NoReturn:
-    """End the process with ``code`` now, once what ``atexit`` has to call was called.
+    """Calls the functions of ``atexit``, then ends the process with ``code``.
 
-    Python itself would wait for every thread that is no daemon, and for those of ``concurrent.futures`` in any
-    case, and one that a plugin has left behind may never end. It also flushes its streams for as long as that
-    takes, and exits with 120 where that fails. What is left of standard error had its time at the end of
-    ``stderr_in_thread``.
+    Python itself would wait for every non-daemon thread and for those of ``concurrent.futures``; a plugin's thread
+    may never end. It would also flush its streams without a time limit, and exit with 120 if that fails. Standard
+    error was flushed at the end of ``stderr_in_thread``.
     """
     _flush_output()
-    if _begun(lambda: _leave_late(code), "last calls") is not None:
+    if _start_thread(lambda: _exit_after_timeout(code), "last calls") is not None:
         with suppress(BaseException):
-            atexit._run_exitfuncs()  # noqa: SLF001  # as Python does, which would then wait for ever
+            atexit._run_exitfuncs()  # noqa: SLF001  # Python would wait for threads after it
     os._exit(code)
 
 
-def _begun(work: Callable[[], None], name: str) -> threading.Thread | None:
-    """A thread that is at the work; None where the system starts none, and nothing that may hang can be tried."""
+def _start_thread(work: Callable[[], None], name: str) -> threading.Thread | None:
+    """Returns a started thread; None if the system refuses one. Then do nothing that may hang."""
     thread = threading.Thread(target=work, name=name, daemon=True)
     try:
         thread.start()
@@ -42,18 +40,18 @@ def _begun(work: Callable[[], None], name: str) -> threading.Thread | None:
     return thread
 
 
-def _leave_late(code: int) -> None:
-    time.sleep(LAST_CALLS_S)
+def _exit_after_timeout(code: int) -> None:
+    time.sleep(ATEXIT_TIMEOUT_S)
     os._exit(code)
 
 
 def _flush_output() -> None:
-    """Try for ``LAST_OUTPUT_S`` to leave nothing in the buffer of standard output."""
+    """Tries for ``FLUSH_TIMEOUT_S`` to flush standard output."""
 
     def flush() -> None:
         with suppress(OSError, ValueError, AttributeError):  # full, closed, or never there
             sys.stdout.flush()
 
-    # A plugin's thread may hold the buffer's lock for ever, so not in the main thread, either.
-    if (flushing := _begun(flush, "last output")) is not None:
-        flushing.join(LAST_OUTPUT_S)
+    # Not in the main thread: a plugin's thread may hold the buffer's lock forever.
+    if (flushing := _start_thread(flush, "last output")) is not None:
+        flushing.join(FLUSH_TIMEOUT_S)

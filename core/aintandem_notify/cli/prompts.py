@@ -1,4 +1,4 @@
-"""Questions on the terminal, or on whatever stdin is, and answers that were given beforehand."""
+"""Asks questions on standard input, and holds the answers that were given as options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from aintandem_notify.init_wizard import Question
 
 SIMULATOR = "simulator"
-"""The answer that needs no orchestrator."""
+"""The answer for the URL that needs no orchestrator."""
 
 _MISSING: Final = {
     "url": "the URL is missing; give it with --url",
@@ -24,14 +24,14 @@ _MISSING: Final = {
     "--token-file; without a server take --url simulator",
     "token": "the token is missing; give it with --token-file",
 }
-"""What is said where nobody can be asked."""
+"""The errors for missing answers if nothing may be asked."""
 
 
 class Answers:
-    """What was given as options, and what is asked for the rest; ``is_interactive`` False: nothing is asked.
+    """The answers from the options; asks for missing ones if ``is_interactive``.
 
-    Whatever cannot be asked and has no default, and whatever is wrong and cannot be asked again, raises
-    ClickException with a sentence.
+    If nothing may be asked, a missing answer without a default and a wrong answer raise ClickException with a
+    sentence.
     """
 
     def __init__(
@@ -50,29 +50,29 @@ class Answers:
         self.plugins = plugins
         self.settings = dict(settings)
         self.is_interactive = is_interactive
-        given = {"url": url, "username": username, "password": password, "token": token}
-        self._known = {name: value for name, value in given.items() if value is not None}
+        options = {"url": url, "username": username, "password": password, "token": token}
+        self._known = {name: value for name, value in options.items() if value is not None}
         for value in (*self._known.values(), *projects, *plugins, *settings.values()):
             if not value.isprintable():
                 raise click.UsageError("an option holds characters that cannot be shown")
 
     @property
     def is_embedded(self) -> bool:
-        """Whether the simulator was chosen."""
+        """True if the simulator was chosen."""
         return self._known.get("url") == SIMULATOR
 
     def knows(self, name: str) -> bool:
-        """Whether there is an answer already."""
+        """True if there is an answer already."""
         return name in self._known
 
     def ask(self, name: str, text: str, *, default: str | None = None, hidden: bool = False) -> str:
-        """The answer, asked for if it is not known yet."""
+        """Returns the answer; asks for it if it is unknown."""
         if name not in self._known:
-            self._known[name] = self._prompt_for(text, default, hidden=hidden, otherwise=_MISSING[name])
+            self._known[name] = self._prompt_for(text, default, hidden=hidden, if_missing=_MISSING[name])
         return self._known[name]
 
     def setting(self, kind: str, question: Question) -> str:
-        """The value of a plugin's key; empty for an optional one that is left out."""
+        """Returns the value of a plugin's key; empty for an optional key without one."""
         place = kind, question.key
         if place not in self.settings:
             default = "" if question.optional else question.default
@@ -80,27 +80,27 @@ class Answers:
                 return ""
             missing = f"{kind} needs {question.key}; give it with --set {kind}.{question.key}=VALUE"
             self.settings[place] = self._prompt_for(
-                question.text, default, hidden=question.is_secret, otherwise=missing
+                question.text, default, hidden=question.is_secret, if_missing=missing
             )
         return self.settings[place]
 
     def reject(self, name: str, sentence: str) -> None:
-        """An answer is wrong: say so, and have it asked once more."""
+        """Reports a wrong answer, so that it is asked again."""
         self._report_problem(sentence)
         self.forget(name)
 
     def forget(self, name: str) -> None:
-        """Have it asked once more."""
+        """Removes the answer, so that it is asked again."""
         self._known.pop(name, None)
 
     def reject_plugin(self, kind: str, sentence: str | None = None) -> None:
-        """The same for all that a plugin was asked."""
+        """Removes all answers for a plugin, so that they are asked again; reports the problem, if there is one."""
         if sentence is not None:
             self._report_problem(sentence)
         self.settings = {place: value for place, value in self.settings.items() if place[0] != kind}
 
     def choose(self, sentence: str, words: Sequence[str]) -> str:
-        """One of ``words``, the first one by default, after something went wrong."""
+        """Reports a problem and asks for one of ``words``; the first is the default."""
         self._report_problem(sentence)
         choice = click.Choice([word[0] for word in words])
         question = ", ".join(f"({word[0]}){word[1:]}" for word in words)
@@ -108,7 +108,7 @@ class Answers:
         return next(word for word in words if word[0] == letter)
 
     def allow(self, question: str, otherwise: str) -> None:
-        """Go on only if somebody says yes."""
+        """Asks for a yes. Raises ClickException for a no, and with ``otherwise`` if nothing may be asked."""
         if not self.is_interactive:
             raise click.ClickException(otherwise)
         if not confirm(question, default=False):
@@ -119,13 +119,13 @@ class Answers:
             raise click.ClickException(sentence)
         echo(sentence, fg="yellow")
 
-    def _prompt_for(self, text: str, default: str | None, *, hidden: bool, otherwise: str) -> str:
+    def _prompt_for(self, text: str, default: str | None, *, hidden: bool, if_missing: str) -> str:
         if not self.is_interactive:
             if default is None:
-                raise click.ClickException(otherwise)
+                raise click.ClickException(if_missing)
             return default
         while True:
-            # Not hidden where nothing is shown: getpass would go to another terminal, or warn.
+            # Not hidden if stdin is no terminal: getpass would use another terminal, or warn.
             hide = hidden and sys.stdin.isatty()
             answer: str = prompt(text, default=default, hide_input=hide, show_default=bool(default))
             answer = answer.rstrip("\r\n")  # of a file from Windows, piped in
@@ -134,26 +134,26 @@ class Answers:
             echo("That holds characters that cannot be shown; type it again.", fg="yellow")
 
 
-def prompt(text: str, **how: Any) -> Any:
-    """As click's; a single Ctrl-C ends it, whenever it comes."""
+def prompt(text: str, **options: Any) -> Any:
+    """As click's; one Ctrl-C always ends it."""
     from aintandem_notify.foundation.signals import interruptible_reads
 
     with interruptible_reads():
-        return click.prompt(escape(text), **how)
+        return click.prompt(escape(text), **options)
 
 
-def confirm(text: str, **how: Any) -> bool:
-    """As click's; a single Ctrl-C ends it, whenever it comes."""
+def confirm(text: str, **options: Any) -> bool:
+    """As click's; one Ctrl-C always ends it."""
     from aintandem_notify.foundation.signals import interruptible_reads
 
     with interruptible_reads():
-        return click.confirm(escape(text), **how)
+        return click.confirm(escape(text), **options)
 
 
 def parse_selection(text: str, options: Sequence[str], *, only: bool = False) -> list[str] | str:
-    """What ``text`` picks of ``options``, by number or by itself, each once; a sentence if it cannot be told.
+    """Returns the options that ``text`` picks by number or name, each once; a sentence if it is wrong.
 
-    What is no option is taken as it is, unless ``only``.
+    A name that is no option is taken as it is, unless ``only``.
     """
     chosen: dict[str, None] = {}
     for word in filter(None, (part.strip() for part in text.split(","))):

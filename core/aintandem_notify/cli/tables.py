@@ -1,4 +1,4 @@
-"""Text laid out in columns, so that it reads well at 80 of them and nothing is ever cut off. Pure."""
+"""Lays text out in columns. It reads well in 80 columns, and nothing is ever cut off. Pure."""
 
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,16 +7,15 @@ from typing import Final
 from aintandem_notify.foundation.printable import escape
 
 GAP: Final = "  "
-"""What stands between two columns."""
+"""The space between two columns."""
 MIN_WIDTH: Final = 20
-"""Columns that the last one gets at least; a terminal that has not got them wraps by itself."""
+"""Minimum width of the last column; a narrower terminal wraps by itself."""
 
 
 def table_lines(rows: Iterable[Sequence[str]], width: int | None = None) -> Iterator[str]:
-    """The rows, aligned; what is too long for ``width`` goes on below itself in the last column.
+    """Returns the lines of the aligned rows. The last column wraps at ``width``; None never wraps.
 
-    None is any width. All rows have the same number of cells. What a cell holds stays in it: a line break in a
-    name makes no row of its own.
+    All rows have the same number of cells. A line break in a cell is escaped and starts no new row.
     """
     rows = [[escape(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*(row[:-1] for row in rows), strict=True)]
@@ -26,13 +25,13 @@ def table_lines(rows: Iterable[Sequence[str]], width: int | None = None) -> Iter
 
 
 def hanging_lines(start: str, text: str, width: int | None = None) -> Iterator[str]:
-    """``text`` behind ``start``, wrapped to ``width`` with its further lines under the first."""
+    """Returns ``text`` after ``start``, wrapped to ``width``; further lines are indented below its first."""
     start, text = escape(start), escape(text)
     if width is None:
         yield (start + text).rstrip()
         return
     room = max(width - len(start), MIN_WIDTH)
-    first, *others = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+    first, *further = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
     yield (start + first).rstrip()
-    for line in others:
+    for line in further:
         yield " " * len(start) + line

@@ -1,4 +1,4 @@
-"""Moments as people say them, and as they write them. Pure."""
+"""Formats times for people, and parses the times that they write. Pure."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,25 +11,25 @@ _UNITS: Final[Sequence[tuple[float, str]]] = ((86_400, "d"), (3600, "h"), (60, "
 
 
 def ago(moment: datetime, now: datetime) -> str:
-    """``3 min ago``, ``in 20 s`` or ``now``, in the largest unit that is at least one, rounded down."""
+    """Returns ``3 min ago``, ``in 20 s`` or ``now``; in the largest unit that gives at least 1, rounded down."""
     seconds = (now - moment).total_seconds()
-    words = _length(abs(seconds))
-    if words is None:
+    text = _duration_text(abs(seconds))
+    if text is None:
         return "now"
-    return f"{words} ago" if seconds > 0 else f"in {words}"
+    return f"{text} ago" if seconds > 0 else f"in {text}"
 
 
-def _length(seconds: float) -> str | None:
+def _duration_text(seconds: float) -> str | None:
     return next((f"{seconds // size:.0f} {unit}" for size, unit in _UNITS if seconds >= size), None)
 
 
 def local(moment: datetime, now: datetime) -> str:
-    """The local time with how long ago that is: ``2026-03-01 12:00:05 (3 min ago)``."""
+    """Returns the local time and its age: ``2026-03-01 12:00:05 (3 min ago)``."""
     return f"{iso_seconds(local_time(moment))} ({ago(moment, now)})"
 
 
 def parse_time(text: str, now: datetime) -> datetime:
-    """The moment in ``2h`` (so long ago), ``2026-03-01`` or ``2026-03-01T12:00`` (local, if it names no zone).
+    """Parses ``2h`` (two hours ago), ``2026-03-01`` or ``2026-03-01T12:00`` (local time without a zone).
 
     Raises ValueError.
     """

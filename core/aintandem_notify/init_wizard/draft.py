@@ -95,7 +95,7 @@ class Draft:
                 yield f"username = {toml_string(self.username)}"
             for key in self._login_secret():
                 yield f"{key} = {_file(_secret_file(stem, key))}"
-        yield '# console_url = "https://console.example/projects/{{ project.id }}"   # what notifications link to'
+        yield '# console_url = "https://console.example/projects/{{ project.id }}"   # the link in notifications'
 
     def _projects(self) -> Iterator[str]:
         for project, name in self.projects:
@@ -120,7 +120,7 @@ class Draft:
         if not self.instances:
             yield "# [plugins.console.terminal]"
             yield ""
-        yield "# Without rules every plugin hears of what ends, well or not. Rules make it finer:"
+        yield "# Without rules every plugin is notified of every end, good or bad. Rules select:"
         yield "#"
         yield "# [[rules]]"
         yield '# name = "long failures"'

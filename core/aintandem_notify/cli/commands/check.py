@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 @config_argument
 @click.option("--connect", is_flag=True, help="Also try the orchestrator and every plugin; nothing is sent.")
 def check(config: Path, connect: bool) -> None:
-    """Tell what is wrong with CONFIG, or who gets told what.
+    """List the problems of CONFIG, or show who is notified of each event.
 
-    CONFIG is config.toml if it is left out. Plugins that are files beside it are code, and are loaded only where
-    CONFIG is given. Exits with 2 when it is wrong, and with 1 when something does not answer.
+    CONFIG is config.toml by default. One-file plugins beside it are code; they are loaded only if you give CONFIG.
+    Exits with 2 if CONFIG is wrong, and with 1 if the orchestrator or a plugin does not answer.
     """
     from aintandem_notify.plugins.config_loading import load
 
@@ -48,7 +48,7 @@ def _describe(loaded: LoadedConfig) -> None:
         echo(line)
     routes = loaded.router.routes_table()
     if routes:
-        echo_lines("\nWho gets told what\n", bold=True)
+        echo_lines("\nWho is notified\n", bold=True)
     for line in routing_lines(loaded.config, routes, width):
         echo(line)
     warnings = [*loaded.warnings()]
@@ -61,7 +61,7 @@ def _describe(loaded: LoadedConfig) -> None:
 
 
 def _too_few_files(loaded: LoadedConfig) -> str | None:
-    """As the start of the agent says it; globs stand for projects that only the orchestrator knows."""
+    """Returns the warning that the agent would log. Counts each glob as one project."""
     from aintandem_notify.foundation.open_files import describe_shortage, raise_file_limit
 
     config = loaded.config
@@ -74,10 +74,10 @@ def _connect(loaded: LoadedConfig) -> None:
     from aintandem_notify.diagnostics import check_all
 
     echo_lines("\nDoes everything answer?\n", bold=True)
-    log.silence()  # what there is to say is shown below
-    trials = run_interruptible(check_all, loaded)
-    rows = [("yes" if trial.is_ok else "NO", trial.name, trial.detail) for trial in trials]
+    log.silence()  # the results are printed below
+    results = run_interruptible(check_all, loaded)
+    rows = [("yes" if result.is_ok else "NO", result.name, result.detail) for result in results]
     for line in table_lines(rows, terminal_width()):
         echo(line)
-    if not all(trial.is_ok for trial in trials):
+    if not all(result.is_ok for result in results):
         sys.exit(EXIT_FAILED)

@@ -34,7 +34,7 @@ RETRIED = ("dead", "folded")
 DROPPED = ("queued",)
 
 arguments = click.argument("arguments", nargs=-1, metavar="[CONFIG] ID")
-many_arguments = click.argument("arguments", nargs=-1, metavar="[CONFIG] [ID]...")
+many_ids_arguments = click.argument("arguments", nargs=-1, metavar="[CONFIG] [ID]...")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask first.")
 all_option = click.option(
     "--all", "everything", is_flag=True, help="All, whatever their destination, state and time."
@@ -46,9 +46,9 @@ all_option = click.option(
     epilog="Example:  aintandem-notify deliveries list config.toml --state dead",
 )
 def deliveries() -> None:
-    """Look at what was or will be delivered, and retry or drop it by hand.
+    """Look at sent and queued deliveries, and retry or drop them by hand.
 
-    The running agent is asked; where none runs, its store is opened.
+    Asks the running agent; if none runs, opens its store.
     """
 
 
@@ -64,15 +64,15 @@ def list_deliveries(
     """List deliveries, the newest first."""
     from aintandem_notify.control.client.backend import open_backend
 
-    wanted = filter_from_options(**where, states=states)
+    delivery_filter = filter_from_options(**where, states=states)
     with open_backend(config) as backend:
-        page = backend.page(wanted, limit=limit, before=before)
+        page = backend.page(delivery_filter, limit=limit, before=before)
     if as_json:
         show_json(page)
         return
     if not page.deliveries:
         echo("no such deliveries", err=True)
-    show_table(None, ("id", "state", "queued", "to", "what"), [_row(one) for one in page.deliveries])
+    show_table(None, ("id", "state", "queued", "to", "what"), list(map(_row, page.deliveries)))
     if page.next is not None:
         echo(f"there are more: add --before {page.next}", err=True)
 
@@ -83,57 +83,57 @@ def list_deliveries(
 @arguments
 @json_option
 def show(arguments: tuple[str, ...], as_json: bool) -> None:
-    """Show all about a delivery: its notification, what it waits for, tries and receipt.
+    """Show all about a delivery: its notification, the reason why it waits, its tries and its receipt.
 
-    An ID is the number that list shows, or how the notification's id begins (ntf_3fa).
+    An ID is the number that list shows, or the beginning of the notification's id (ntf_3fa).
     """
     from aintandem_notify.control.client.backend import open_backend
 
     config, reference = config_and_name(arguments, "ID")
     with open_backend(config) as backend:
-        found = backend.show(reference)
+        detail = backend.show(reference)
     if as_json:
-        show_json(found)
+        show_json(detail)
     else:
-        _show(found)
+        _show(detail)
 
 
 @deliveries.command(epilog="Example:  aintandem-notify deliveries retry config.toml 42 43")
-@many_arguments
+@many_ids_arguments
 @filter_options(RETRIED)
 @all_option
 @yes_option
 @json_option
 def retry(**options: Any) -> None:
-    """Queue dead or folded deliveries once more, as if they were new.
+    """Queue dead or folded deliveries again, as if they were new.
 
-    By their IDs, or all that --destination, --state, --since and --until name. An ID is the number that list
-    shows, or how the notification's id begins. Exits with 1 when one of the IDs was left alone.
+    Give their IDs, or select them with --destination, --state, --since and --until. An ID is the number that list
+    shows, or the beginning of the notification's id. Exits with 1 if one of the IDs was left alone.
     """
     from aintandem_notify.control.deliveries import AdminAction
 
-    _act(AdminAction.RETRY, "queued again", **options)
+    _apply(AdminAction.RETRY, "queued again", **options)
 
 
 @deliveries.command(epilog="Example:  aintandem-notify deliveries drop --destination slack.team")
-@many_arguments
+@many_ids_arguments
 @filter_options(DROPPED)
 @all_option
 @yes_option
 @json_option
 def drop(**options: Any) -> None:
-    """Give up queued deliveries; they are dead then, and may be retried.
+    """Give up queued deliveries. They are dead then, and can be retried.
 
-    By their IDs, or all that --destination, --state, --since and --until name. An ID is the number that list
-    shows, or how the notification's id begins. Exits with 1 when one of the IDs was left alone.
+    Give their IDs, or select them with --destination, --state, --since and --until. An ID is the number that list
+    shows, or the beginning of the notification's id. Exits with 1 if one of the IDs was left alone.
     """
     from aintandem_notify.control.deliveries import AdminAction
 
-    _act(AdminAction.DROP, "dropped", **options)
+    _apply(AdminAction.DROP, "dropped", **options)
 
 
-def _act(
-    what: AdminAction,
+def _apply(
+    action: AdminAction,
     done: str,
     *,
     arguments: tuple[str, ...],
@@ -149,92 +149,94 @@ def _act(
     config, ids = config_and_names(arguments, "")
     if bool(ids) == bool(everything or states or any(where.values())):
         raise click.UsageError("Name IDs, or else --destination, --state, --since, --until or --all.")
-    meant = sorted(states or ELIGIBLE_STATES[what])
-    wanted = filter_from_options(**where, states=meant)
+    states_to_change = sorted(states or ELIGIBLE_STATES[action])
+    delivery_filter = filter_from_options(**where, states=states_to_change)
     if not ids and not yes:
         named = " ".join(f"--{name} {value}" for name, value in where.items() if value)
-        require_confirmation(f"{what.capitalize()} all {' and '.join(meant)} deliveries {named}".strip() + "?")
+        require_confirmation(
+            f"{action.capitalize()} all {' and '.join(states_to_change)} deliveries {named}".strip() + "?"
+        )
     with open_backend(config) as backend:
-        handled = backend.apply(what, ids) if ids else backend.apply_to_all(what, wanted)
+        response = backend.apply(action, ids) if ids else backend.apply_to_all(action, delivery_filter)
     if as_json:
-        show_json(handled)
+        show_json(response)
     else:
-        _tell(handled, done)
-    if ids and handled.refused:
+        _print_result(response, done)
+    if ids and response.refused:
         sys.exit(EXIT_FAILED)
 
 
-def _tell(handled: BulkResponse, done: str) -> None:
-    number = "1 delivery" if handled.count == 1 else f"{handled.count} deliveries"
-    named = f": {', '.join(map(str, handled.ids))}" if 0 < handled.count <= 20 else ""
+def _print_result(response: BulkResponse, done: str) -> None:
+    number = "1 delivery" if response.count == 1 else f"{response.count} deliveries"
+    named = f": {', '.join(map(str, response.ids))}" if 0 < response.count <= 20 else ""
     echo(f"{number} {done}{named}")
-    for one in handled.refused:
-        echo(f"{one.id} was left alone: {one.reason}", err=True)
+    for refused in response.refused:
+        echo(f"{refused.id} was left alone: {refused.reason}", err=True)
 
 
-def _row(one: DeliveryResponse) -> tuple[str, ...]:
+def _row(delivery: DeliveryResponse) -> tuple[str, ...]:
     from aintandem_notify.cli.times import ago
 
-    what = one.title or "(its notification is not kept any more)"
-    if one.reason:
-        what += f" ({one.reason})"
-    return (str(one.id), one.state, ago(one.created_at, now()), one.destination, what)
+    text = delivery.title or "(its notification is not kept any more)"
+    if delivery.reason:
+        text += f" ({delivery.reason})"
+    return (str(delivery.id), delivery.state, ago(delivery.created_at, now()), delivery.destination, text)
 
 
-def _show(found: DeliveryDetailResponse) -> None:
+def _show(detail: DeliveryDetailResponse) -> None:
     from aintandem_notify.cli.times import local
 
-    moment, content = now(), found.content or {}
-    receipt = ", ".join(f"{name}={value}" for name, value in (found.receipt or {}).items())
+    moment, content = now(), detail.content or {}
+    receipt = ", ".join(f"{name}={value}" for name, value in (detail.receipt or {}).items())
     show_facts(
         [
-            ("id", str(found.id)),
-            ("state", _state(found)),
-            ("to", found.destination),
-            ("instead of", found.instead_of),
-            ("queued", local(found.created_at, moment)),
-            ("due", local(found.due_at, moment) if found.due_at and not found.held else None),
-            ("waits for", _waits_for(found, moment)),
-            ("only by", found.only_by and f"the agent {found.only_by}, on whose machine the destination is"),
-            ("ended", local(found.settled_at, moment) if found.settled_at else None),
-            ("last error" if found.state == "queued" else "reason", found.reason),
-            ("failed tries", _tries(found)),
-            ("exception", f"{found.fault}, {found.fault_count} in a row" if found.fault else None),
+            ("id", str(detail.id)),
+            ("state", _state(detail)),
+            ("to", detail.destination),
+            ("instead of", detail.instead_of),
+            ("queued", local(detail.created_at, moment)),
+            ("due", local(detail.due_at, moment) if detail.due_at and not detail.held else None),
+            ("waits for", _waits_for(detail, moment)),
+            ("only by", detail.only_by and f"the agent {detail.only_by}, on whose machine the destination is"),
+            ("ended", local(detail.settled_at, moment) if detail.settled_at else None),
+            ("last error" if detail.state == "queued" else "reason", detail.reason),
+            ("failed tries", _tries(detail)),
+            ("exception", f"{detail.fault}, {detail.fault_count} in a row" if detail.fault else None),
             ("receipt", receipt or None),
-            ("notification", found.notification),
-            ("thread", found.thread),
-            ("severity", found.severity),
+            ("notification", detail.notification),
+            ("thread", detail.thread),
+            ("severity", detail.severity),
             ("rule", content.get("rule")),
             *((str(name).lower(), str(value)) for name, value in content.get("fields", ())),
             ("link", content.get("url")),
         ]
     )
-    if found.title:
+    if detail.title:
         echo()
-        echo(found.title, bold=True)
+        echo(detail.title, bold=True)
     if content.get("body"):
         echo_lines(content["body"])
 
 
-def _state(found: DeliveryDetailResponse) -> str:
-    if not found.in_flight:
-        return found.state
-    return f"{found.state}, on its way" + (f" by the agent {found.claimed_by}" if found.claimed_by else "")
+def _state(detail: DeliveryDetailResponse) -> str:
+    if not detail.in_flight:
+        return detail.state
+    return f"{detail.state}, on its way" + (f" by the agent {detail.claimed_by}" if detail.claimed_by else "")
 
 
-def _tries(found: DeliveryDetailResponse) -> str | None:
-    """Trouble of the destination is none of the message's, and so no try of it."""
-    words = [str(found.attempts)] if found.attempts else []
-    if found.plain:
-        words.append("the last is as plain text" if found.state == "queued" else "the last was as plain text")
+def _tries(detail: DeliveryDetailResponse) -> str | None:
+    """Counts only failures of the message; trouble of the destination is no try."""
+    words = [str(detail.attempts)] if detail.attempts else []
+    if detail.plain:
+        words.append("the last is as plain text" if detail.state == "queued" else "the last was as plain text")
     return "; ".join(words) or None
 
 
-def _waits_for(found: DeliveryDetailResponse, moment: datetime) -> str | None:
+def _waits_for(detail: DeliveryDetailResponse, moment: datetime) -> str | None:
     from aintandem_notify.cli.times import ago
 
-    if (held := found.held) is not None:
+    if (held := detail.held) is not None:
         until = f", tried again {ago(held.retry_at, moment)}" if held.retry_at else ""
-        why = f": {held.last_error}" if held.last_error and held.last_error != found.reason else ""
-        return f"{found.destination}, which is {held.state}{until}{why}"
-    return f"delivery {found.behind}, which is of the same run and comes first" if found.behind else None
+        why = f": {held.last_error}" if held.last_error and held.last_error != detail.reason else ""
+        return f"{detail.destination}, which is {held.state}{until}{why}"
+    return f"delivery {detail.behind}, which is of the same run and comes first" if detail.behind else None

@@ -5,14 +5,14 @@ import click
 from aintandem_notify.cli.control_options import config_and_names, json_option, show_json
 from aintandem_notify.cli.echo import echo
 
-names = click.argument("arguments", nargs=-1, metavar="[CONFIG] NAME...")
+names_argument = click.argument("arguments", nargs=-1, metavar="[CONFIG] NAME...")
 
 
 @click.group(epilog="Example:  aintandem-notify destinations pause config.toml slack.team")
 def destinations() -> None:
-    """Hold destinations back, and let them go again.
+    """Pause destinations, and resume them.
 
-    The running agent is asked; where none runs, its store is opened, and the next agent finds it there.
+    Asks the running agent; if none runs, changes its store for the next agent.
     """
 
 
@@ -20,13 +20,13 @@ def destinations() -> None:
     short_help="Send nothing more for now.",
     epilog="Example:  aintandem-notify destinations pause config.toml slack.team",
 )
-@names
+@names_argument
 @json_option
 def pause(arguments: tuple[str, ...], as_json: bool) -> None:
-    """Send nothing more to NAME, as slack.team, until it is resumed, also over a restart.
+    """Send nothing more to NAME, as slack.team, until you resume it, even after a restart.
 
-    Of several NAMEs none is paused when one of them is unknown.
-    What is due waits meanwhile; what waits longer than max_age is given up as always.
+    If one of several NAMEs is unknown, none is paused.
+    Deliveries wait meanwhile; those that wait longer than max_age are given up as always.
     """
     _set_paused(arguments, as_json, paused=True)
 
@@ -34,7 +34,7 @@ def pause(arguments: tuple[str, ...], as_json: bool) -> None:
 @destinations.command(
     short_help="Send again.", epilog="Example:  aintandem-notify destinations resume config.toml slack.team"
 )
-@names
+@names_argument
 @json_option
 def resume(arguments: tuple[str, ...], as_json: bool) -> None:
     """Send to NAME again; one that is parked or backs off is tried at once."""
@@ -44,15 +44,15 @@ def resume(arguments: tuple[str, ...], as_json: bool) -> None:
 def _set_paused(arguments: tuple[str, ...], as_json: bool, *, paused: bool) -> None:
     from aintandem_notify.control.client.backend import open_backend
 
-    config, found = config_and_names(arguments, "NAME")
+    config, names = config_and_names(arguments, "NAME")
     state = "paused" if paused else "resumed"
     with open_backend(config) as backend:
-        turned = backend.set_paused(found, paused=paused)
+        response = backend.set_paused(names, paused=paused)
     if as_json:
-        show_json(turned)
+        show_json(response)
         return
-    for one in turned.destinations:
-        if one.changed:
-            echo(f"{one.name} is {state}")
+    for destination in response.destinations:
+        if destination.changed:
+            echo(f"{destination.name} is {state}")
         else:
-            echo(f"{one.name} is paused already" if paused else f"nothing held {one.name} back")
+            echo(f"{destination.name} is paused already" if paused else f"nothing held {destination.name} back")

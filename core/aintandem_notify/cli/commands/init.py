@@ -27,16 +27,16 @@ PASSWORD = "AINTANDEM_PASSWORD"  # noqa: S105  # the variable's name
 )
 @config_argument
 @click.option("--url", help="Address of the orchestrator, or simulator.")
-@click.option("--username", help="Whom to log in as.")
+@click.option("--username", help="The name to log in with.")
 @click.option(
     "--password-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help=f"File with the password; else {PASSWORD} of the environment.",
+    help=f"File with the password; by default the variable {PASSWORD} of the environment.",
 )
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File with a token, in place of a username and a password.",
+    help="File with a token, instead of a username and a password.",
 )
 @click.option("--project", "projects", multiple=True, metavar="ID", help="A project or a glob; repeatable.")
 @click.option("--plugin", "plugins", multiple=True, metavar="TYPE", help="As console; repeatable.")
@@ -47,8 +47,8 @@ PASSWORD = "AINTANDEM_PASSWORD"  # noqa: S105  # the variable's name
     metavar="TYPE.KEY=VALUE",
     help="A plugin's key, as file_log.path=n.jsonl; @FILE reads the value from a file.",
 )
-@click.option("--yes", is_flag=True, help="Ask nothing: take what is given here, and defaults for the rest.")
-@click.option("--force", is_flag=True, help="Overwrite files that are there without asking.")
+@click.option("--yes", is_flag=True, help="Ask nothing: use these options, and defaults for all others.")
+@click.option("--force", is_flag=True, help="Overwrite existing files without asking.")
 def init(
     config: Path,
     url: str | None,
@@ -61,12 +61,12 @@ def init(
     yes: bool,
     force: bool,
 ) -> None:
-    """Ask what to watch and whom to tell, and write CONFIG.
+    """Ask for the projects and the plugins, and write CONFIG.
 
-    Tries the login, lists the projects, sends a test notification through the plugins that you pick, and writes
-    a commented CONFIG that runs as it stands. Passwords and tokens go into files of their own beside it, in the
-    folder secrets, readable for you only. All of that is written at the end; only the test notification of
-    file_log is in its file at once. No server at hand? Take the simulator.
+    Tries the login, lists the projects, sends a test notification through each plugin that you pick, and writes a
+    commented CONFIG that runs as it is. Passwords and tokens go into separate files in the folder secrets beside
+    it, readable for you only. It writes all files at the end; only file_log writes its test notification at once.
+    No server at hand? Use the simulator.
     """
     from aintandem_notify.init_wizard import first_problem
 
@@ -75,14 +75,14 @@ def init(
     answers = Answers(
         url=url,
         username=username,
-        password=_given_password(password_file),
-        token=None if token_file is None else _secret_of(token_file),
+        password=_read_password(password_file),
+        token=None if token_file is None else _read_secret(token_file),
         projects=tuple(dict.fromkeys(projects)),
         plugins=plugins,
         settings=_settings(settings),
         is_interactive=not yes,
     )
-    _expect_room(config, answers, force=force)
+    _require_free_path(config, answers, force=force)
     draft = _orchestrator(answers)
     if (problem := first_problem(draft, config)) is not None:
         raise click.ClickException(problem)
@@ -90,20 +90,20 @@ def init(
     _write(draft, config, answers, force=force)
 
 
-def _given_password(file: Path | None) -> str | None:
+def _read_password(file: Path | None) -> str | None:
     if file is None:
         return os.environ.get(PASSWORD) or None
-    return _secret_of(file)
+    return _read_secret(file)
 
 
-def _secret_of(file: Path) -> str:
-    secret = _content(file)
+def _read_secret(file: Path) -> str:
+    secret = _read_text(file)
     if not secret:
         raise click.ClickException(f"{file} is empty")
     return secret
 
 
-def _content(file: Path) -> str:
+def _read_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -111,18 +111,18 @@ def _content(file: Path) -> str:
         raise click.ClickException(f"cannot read {file}: {reason}") from None
 
 
-def _settings(given: Sequence[str]) -> dict[tuple[str, str], str]:
-    found = {}
-    for one in given:
-        name, equals, value = one.partition("=")
+def _settings(options: Sequence[str]) -> dict[tuple[str, str], str]:
+    settings = {}
+    for option in options:
+        name, equals, value = option.partition("=")
         kind, dot, key = name.partition(".")
         if not (equals and dot):
             raise click.UsageError("--set takes TYPE.KEY=VALUE, as file_log.path=notifications.jsonl")
-        found[kind, key] = _content(Path(value[1:])) if value.startswith("@") else value
-    return found
+        settings[kind, key] = _read_text(Path(value[1:])) if value.startswith("@") else value
+    return settings
 
 
-def _expect_room(config: Path, answers: Answers, *, force: bool) -> None:
+def _require_free_path(config: Path, answers: Answers, *, force: bool) -> None:
     if not config.parent.is_dir():
         raise click.ClickException(f"there is no folder {config.parent}")
     if config.is_dir():
@@ -132,17 +132,17 @@ def _expect_room(config: Path, answers: Answers, *, force: bool) -> None:
 
 
 def _orchestrator(answers: Answers) -> Draft:
-    """Address, login and projects, asked until the orchestrator agrees."""
+    """Asks for the URL, the login and the projects until the orchestrator accepts them."""
     from aintandem_notify import log
     from aintandem_notify.init_wizard import Draft, ProbeFailure, connection_problem, probe_projects, url_problem
 
-    log.silence()  # what there is to say is said here
+    log.silence()  # this function prints the problems
     while True:
         url = answers.ask("url", "URL of the orchestrator, or simulator if you have none", default=DEFAULT_URL)
         if (problem := url_problem(url)) is not None:
             answers.reject("url", f"The URL {problem}.")
             continue
-        # A script has said it all; a person is not to type a login for nobody.
+        # A person should not type a login for a server that does not answer; a script has no such step.
         if answers.is_interactive and (reason := run_interruptible(connection_problem, url)) is not None:
             answers.reject("url", f"Nothing to work with at {url}: {reason}")
             continue
@@ -160,9 +160,9 @@ def _orchestrator(answers: Answers) -> Draft:
 
 
 def _login(answers: Answers) -> tuple[str, str, str]:
-    """A username and a password, or neither and a token."""
+    """Returns a username and a password, or a token; the others are empty."""
     if not answers.knows("token"):
-        # A script that says nothing is no newcomer who has a token.
+        # For a script without --username, report the missing token instead of taking "admin".
         default = "" if answers.is_interactive else "admin"
         username = answers.ask("username", "Username (empty: you have a token)", default=default)
         if username:
@@ -175,31 +175,31 @@ def _projects(listed: Sequence[tuple[str, str]], answers: Answers) -> list[tuple
 
     names = dict(listed)
     if answers.projects:
-        if (problem := _unlisted(answers.projects, names, answers)) is not None:
+        if (problem := _unlisted_problem(answers.projects, names, answers)) is not None:
             raise click.ClickException(problem)
-        return [(one, names.get(one, "")) for one in answers.projects]
+        return [(project, names.get(project, "")) for project in answers.projects]
     if not answers.is_interactive:
         return [("*", "")]
     echo()
     echo("Projects:" if listed else "The orchestrator lists no project yet.")
     for number, (project, name) in enumerate(listed, 1):
-        shown = formats.one_line(project, 80)
+        id_text = formats.one_line(project, 80)
         more = f"  {formats.one_line(name, 80)}" if name and name != project else ""
-        echo(f"  {number:>2}  {shown}{more}")
+        echo(f"  {number:>2}  {id_text}{more}")
     while True:
         text = prompt("Which? Numbers or ids with commas; * is all, also those to come", default="*")
         chosen = parse_selection(text, list(names))
-        problem = chosen if isinstance(chosen, str) else _unlisted(chosen, names, answers)
+        problem = chosen if isinstance(chosen, str) else _unlisted_problem(chosen, names, answers)
         if problem is not None:
             echo(problem)
         elif isinstance(chosen, list):
-            return [(one, names.get(one, "")) for one in chosen]
+            return [(project, names.get(project, "")) for project in chosen]
 
 
-def _unlisted(chosen: Sequence[str], names: Mapping[str, str], answers: Answers) -> str | None:
-    """A sentence about the first one that is probably a slip; None if there is none."""
-    wrong = [one for one in chosen if one not in names and not set(one) & set("*?[")]
-    # The simulator has every project, and one that lists nothing may have them all the same.
+def _unlisted_problem(chosen: Sequence[str], names: Mapping[str, str], answers: Answers) -> str | None:
+    """Returns a sentence about the first project that is probably a typo; None if there is none."""
+    wrong = [project for project in chosen if project not in names and not set(project) & set("*?[")]
+    # The simulator has every project; an orchestrator that lists none may still have them.
     if not wrong or not names or answers.is_embedded:
         return None
     return f"The orchestrator lists no project {wrong[0]}."
@@ -210,9 +210,9 @@ def _with_plugins(draft: Draft, config: Path, answers: Answers) -> Draft:
 
     from aintandem_notify import log
 
-    log.configure("warning", "text")  # what a plugin says of its trouble
+    log.configure("warning", "text")  # shows the plugins' problems
     for kind in _plugin_types(answers):
-        instance = _settled(kind, draft, config, answers)
+        instance = _set_up_plugin(kind, draft, config, answers)
         if instance is not None:
             draft = replace(draft, instances=[*draft.instances, instance])
     if not draft.instances:
@@ -224,11 +224,11 @@ def _plugin_types(answers: Answers) -> list[str]:
     from aintandem_notify.init_wizard import PLUGINS
 
     types = list(PLUGINS)
-    given = [*answers.plugins, *(kind for kind, _ in answers.settings)]
-    if unknown := [kind for kind in given if kind not in PLUGINS]:
+    requested = [*answers.plugins, *(kind for kind, _ in answers.settings)]
+    if unknown := [kind for kind in requested if kind not in PLUGINS]:
         raise click.UsageError(f"no plugin to set up is called {unknown[0]}; there are {', '.join(types)}")
-    if given or not answers.is_interactive:
-        return list(dict.fromkeys(given)) or ["console"]
+    if requested or not answers.is_interactive:
+        return list(dict.fromkeys(requested)) or ["console"]
     echo()
     echo("Whom to tell:")
     for number, kind in enumerate(types, 1):
@@ -240,8 +240,8 @@ def _plugin_types(answers: Answers) -> list[str]:
         echo(chosen)
 
 
-def _settled(kind: str, draft: Draft, config: Path, answers: Answers) -> DraftInstance | None:
-    """The plugin with what it was asked, once a test notification has gone through; None to leave it out."""
+def _set_up_plugin(kind: str, draft: Draft, config: Path, answers: Answers) -> DraftInstance | None:
+    """Asks for the plugin's settings until a test notification is delivered; None if the user leaves it out."""
     from dataclasses import replace
 
     from aintandem_notify.diagnostics import send_sample
@@ -256,11 +256,11 @@ def _settled(kind: str, draft: Draft, config: Path, answers: Answers) -> DraftIn
             answers.reject_plugin(kind, f"{kind}: {problem}")
             continue
         loaded = load_draft(draft_with, config)
-        trial = run_interruptible(send_sample, loaded, instance.full_name, "task_completed")
-        if trial.is_ok:
-            echo(f"{trial.name}: a test notification was delivered")
+        result = run_interruptible(send_sample, loaded, instance.full_name, "task_completed")
+        if result.is_ok:
+            echo(f"{result.name}: a test notification was delivered")
             return instance
-        sentence = f"{trial.name}: the test notification was not delivered: {trial.detail}"
+        sentence = f"{result.name}: the test notification was not delivered: {result.detail}"
         match answers.choose(sentence, ("again", "keep", "leave out")):
             case "keep":
                 return instance
@@ -304,4 +304,4 @@ def _write(draft: Draft, config: Path, answers: Answers, *, force: bool) -> None
     echo_lines("\nNow start it:\n")
     echo(f"    aintandem-notify run {shlex.quote(str(config))}")
     echo()
-    echo(f"Or see who gets told what first:  aintandem-notify check {shlex.quote(str(config))}")
+    echo(f"Or see who is notified first:  aintandem-notify check {shlex.quote(str(config))}")

@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 
 @click.group(epilog="Example:  aintandem-notify plugins list config.toml")
 def plugins() -> None:
-    """Show what plugins there are, and how they do."""
+    """Show the installed plugins, and the state of instances."""
 
 
 @plugins.command(
     "list",
-    short_help="List the installed plugins, or how those of CONFIG come up.",
+    short_help="List the installed plugins, or set up those of CONFIG.",
     epilog="Example:  aintandem-notify plugins list config.toml",
 )
 @click.argument("config", metavar="[CONFIG]", required=False, type=click.Path(path_type=Path))
 @plugins_dir_option
 def list_plugins(config: Path | None, plugins_dir: Path) -> None:
-    """List the plugins that are installed or, with CONFIG, how each instance in it comes up.
+    """List the installed plugins or, with CONFIG, its instances and the result of their set-up.
 
-    With CONFIG each instance is set up and torn down again; nothing is sent. One-file plugins are looked for
-    in the folder that CONFIG names; without it they are listed, and loaded only from a --plugins-dir that is
-    given. Exits with 1 when an instance does not come up.
+    With CONFIG each instance is set up and torn down again; nothing is sent. One-file plugins come from the folder
+    that CONFIG names. Without CONFIG they are listed, and loaded only if you give --plugins-dir. Exits with 1 if
+    the set-up of an instance fails.
     """
     if config is None:
         _list_installed(plugins_dir)
@@ -50,43 +50,43 @@ def list_plugins(config: Path | None, plugins_dir: Path) -> None:
 
 
 @plugins.command(
-    short_help="Show what an instance of the running agent says of itself.",
+    short_help="Show an instance of the running agent.",
     epilog="Example:  aintandem-notify plugins show config.toml slack.team",
 )
 @click.argument("arguments", nargs=-1, metavar="[CONFIG] NAME")
 @json_option
 def show(arguments: tuple[str, ...], as_json: bool) -> None:
-    """Show how the instance NAME, as slack.team, of the running agent does, and the facts that its plugin gives.
+    """Show the state of the running agent's instance NAME, as slack.team, and the facts that its plugin gives.
 
-    Exits with 1 when no agent runs, or the plugin gives none because it is not loaded or fails.
+    Exits with 1 if no agent runs, or if the plugin gives no facts because it is not loaded or fails.
     """
     from aintandem_notify.control.client.backend import open_backend
 
     config, name = config_and_name(arguments, "NAME")
     with open_backend(config) as backend:
-        found = backend.plugin(name)
+        detail = backend.plugin(name)
     if as_json:
-        show_json(found)
+        show_json(detail)
     else:
-        _show_detail(found)
-    if found.silence is not None:
+        _show_detail(detail)
+    if detail.silence is not None:
         sys.exit(EXIT_FAILED)
 
 
-def _show_detail(found: PluginDetailResponse) -> None:
+def _show_detail(detail: PluginDetailResponse) -> None:
     from aintandem_notify.cli.times import local
 
-    facts = {name: one if isinstance(one, str) else json.dumps(one) for name, one in found.facts.items()}
+    facts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in detail.facts.items()}
     show_facts(
         [
-            ("instance", found.name),
-            ("state", found.state),
-            ("since", local(found.since, now())),
-            ("trouble", found.reason),
-            ("destination", "yes" if found.destination else "no"),
-            ("missed live events", str(found.dropped_events) if found.dropped_events else None),
-            ("failed hooks", str(found.hook_errors) if found.hook_errors else None),
-            ("no facts", found.silence),
+            ("instance", detail.name),
+            ("state", detail.state),
+            ("since", local(detail.since, now())),
+            ("trouble", detail.reason),
+            ("destination", "yes" if detail.destination else "no"),
+            ("missed live events", str(detail.dropped_events) if detail.dropped_events else None),
+            ("failed hooks", str(detail.hook_errors) if detail.hook_errors else None),
+            ("no facts", detail.silence),
             *facts.items(),
         ]
     )
@@ -103,12 +103,12 @@ def _list_installed(folder: Path) -> None:
             rows.append((name, not_imported[name].origin, f"not loaded; if you trust it: --plugins-dir {folder}"))
             continue
         try:
-            found = catalog.find(name, folder)
+            plugin = catalog.find(name, folder)
         except PluginError as error:
             rows.append((name, "cannot be used", error.reason))
             continue
-        hooks = (["deliver"] if found.delivers else []) + sorted(found.live_hooks)
-        rows.append((name, found.origin, ", ".join(hooks)))
+        hooks = (["deliver"] if plugin.delivers else []) + sorted(plugin.live_hooks)
+        rows.append((name, plugin.origin, ", ".join(hooks)))
     _show(("plugin", "from", "hooks"), rows)
 
 
@@ -119,7 +119,7 @@ def _list_instances(config: Path) -> None:
     from aintandem_notify.plugins.config_loading import load
 
     loaded = load(config)
-    log.silence()  # what there is to say is shown below
+    log.silence()  # the states are printed below
     statuses = run_interruptible(start_instances, loaded)
     if not statuses:
         echo(f"{config} has no plugins; add a table like [plugins.console.me]")

@@ -12,11 +12,10 @@ from aintandem_notify.cli.options import config_argument
 def run(config: Path) -> None:
     """Watch the projects of CONFIG and notify, until told to stop.
 
-    CONFIG is config.toml if it is left out. Plugins that are files beside it are loaded: run no config that you
-    do not trust.
+    CONFIG is config.toml by default. One-file plugins beside it are loaded: run no config that you do not trust.
 
-    SIGINT (Ctrl-C) and SIGTERM end it in good order, a second one at once. SIGHUP reads CONFIG again: a wrong
-    one is refused and the old one stays. What is not delivered by then is delivered after the next start.
+    SIGINT (Ctrl-C) and SIGTERM stop it gracefully; a second signal stops it at once. SIGHUP reads CONFIG again; a
+    wrong CONFIG is refused, and the old one stays. Undelivered notifications are delivered after the next start.
     """
     from aintandem_notify import agent
 

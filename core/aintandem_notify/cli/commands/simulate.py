@@ -9,8 +9,10 @@ from aintandem_notify.cli.options import TEARDOWN_GRACE_S, resource_id
 
 
 @click.command(epilog="Example:  aintandem-notify simulate --port 9900 --speed 5")
-@click.option("--port", default=9900, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-@click.option("--seed", type=int, help="Makes the same things happen again.")
+@click.option(
+    "--port", default=9900, show_default=True, type=click.IntRange(0, 65535), help="0 chooses a free one."
+)
+@click.option("--seed", type=int, help="Repeats the same events for the same seed.")
 @click.option(
     "--speed",
     default=1.0,
@@ -26,13 +28,13 @@ from aintandem_notify.cli.options import TEARDOWN_GRACE_S, resource_id
     metavar="ID",
     default=("project-123",),
     show_default=True,
-    help="A project in which things happen by themselves; may be given several times.",
+    help="A project with events of its own; may be given several times.",
 )
 def simulate(port: int, seed: int | None, speed: float, projects: tuple[str, ...]) -> None:
-    """Run a made-up orchestrator, for demos and tests.
+    """Run a simulated orchestrator, for demos and tests.
 
-    It has the REST API and the progress sockets, on loopback, until it is told to stop (Ctrl-C). Log in as
-    admin with the password admin123; any project id exists. In the configuration of an agent:
+    It serves the REST API and the progress sockets on loopback until Ctrl-C. Log in as admin with the password
+    admin123; every project id exists. In the configuration of an agent:
 
     \b
         [orchestrator]
@@ -54,9 +56,9 @@ def simulate(port: int, seed: int | None, speed: float, projects: tuple[str, ...
                 trio.open_nursery() as nursery,
             ):
                 address = f"{simulator.url}, login admin / admin123, projects: {', '.join(projects)}"
-                # In a thread: whoever started it may read nothing, and it serves all the same.
-                say = partial(run_in_thread, echo, f"orchestrator at {address}", abandon_on_cancel=True)
-                nursery.start_soon(say)
+                # In a thread: stdout may block if nobody reads it, and the simulator must serve anyway.
+                print_address = partial(run_in_thread, echo, f"orchestrator at {address}", abandon_on_cancel=True)
+                nursery.start_soon(print_address)
                 await stop.wait()
                 nursery.cancel_scope.cancel()
 

@@ -22,42 +22,42 @@ if TYPE_CHECKING:
         UnwatchedResponse,
     )
 
-MOST_PROJECTS: Final = 20
-"""Projects that are listed in any case; of more, those that are connected are only counted."""
+MAX_PROJECTS: Final = 20
+"""Up to this number, all projects are listed. Of more, the connected ones are only counted."""
 
 
 @click.command(
-    short_help="Show how the agent of CONFIG does.", epilog="Example:  aintandem-notify status config.toml"
+    short_help="Show the state of the agent of CONFIG.", epilog="Example:  aintandem-notify status config.toml"
 )
 @config_argument
 @json_option
-@click.option("--alive", is_flag=True, help="Only tell by the exit code whether it needs no restart.")
-@click.option("--ready", is_flag=True, help="Only tell by the exit code whether all of it works.")
+@click.option("--alive", is_flag=True, help="Only check that it needs no restart; see the exit code.")
+@click.option("--ready", is_flag=True, help="Only check that all of it works; see the exit code.")
 def status(config: Path, as_json: bool, alive: bool, ready: bool) -> None:
-    """Show how the agent of CONFIG does: projects, plugins, destinations, store, and who shares that.
+    """Show the state of the agent of CONFIG: projects, plugins, destinations, store, and its other agents.
 
-    CONFIG is config.toml if it is left out. Exits with 1 when no agent runs, or it does not answer. With
-    --alive or --ready also when it is not well; a container's health check is --alive.
+    CONFIG is config.toml by default. Exits with 1 if no agent runs or it does not answer; with --alive or --ready
+    also if it is not well. Use --alive as a container's health check.
     """
     from aintandem_notify.control.client.backend import NoStore, open_backend, status_without_store
 
     if alive or ready:
-        _tell_health(config, "/readyz" if ready else "/healthz")
+        _print_health(config, "/readyz" if ready else "/healthz")
         return
     try:
         with open_backend(config) as backend:
-            found = backend.status()
+            report = backend.status()
     except NoStore as reason:
-        found = status_without_store(config, str(reason))
+        report = status_without_store(config, str(reason))
     if as_json:
-        show_json(found)
+        show_json(report)
     else:
-        _show(found)
-    if found.agent is None:
+        _show(report)
+    if report.agent is None:
         sys.exit(EXIT_FAILED)
 
 
-def _tell_health(config: Path, path: str) -> None:
+def _print_health(config: Path, path: str) -> None:
     from aintandem_notify.control.client.backend import check_health
 
     reason = check_health(config, path)
@@ -66,80 +66,90 @@ def _tell_health(config: Path, path: str) -> None:
         sys.exit(EXIT_FAILED)
 
 
-def _show(found: StatusResponse) -> None:
+def _show(report: StatusResponse) -> None:
     from aintandem_notify.cli.times import ago
 
-    agent, moment = found.agent, now()
+    agent, moment = report.agent, now()
     if agent is not None:
         since = ago(agent.started_at, moment)
         echo(f"aintandem-notify {agent.version}, {agent.state}, started {since}", bold=True)
-    if found.trouble is not None:
-        echo(found.trouble, fg="yellow")
+    if report.trouble is not None:
+        echo(report.trouble, fg="yellow")
     show_facts(
         [
-            ("config", found.config),
-            ("store", found.store.name if found.store else None),
+            ("config", report.config),
+            ("store", report.store.name if report.store else None),
             ("control", f"{agent.address}, process {agent.pid}" if agent else None),
         ]
     )
-    show_table("Projects", ("project", "state", "since", "events", "trouble"), _projects(found))
+    show_table("Projects", ("project", "state", "since", "events", "trouble"), _projects(report))
     show_table(
         "Plugins",
         ("instance", "state", "since", "trouble"),
-        [(one.name, one.state, ago(one.since, moment), one.reason or "") for one in found.plugins],
+        [
+            (instance.name, instance.state, ago(instance.since, moment), instance.reason or "")
+            for instance in report.plugins
+        ],
     )
     show_table(
         "Destinations",
         ("destination", "state", "queued", "oldest", "next try", "last error"),
-        map(_destination, found.destinations),
+        map(_destination, report.destinations),
     )
     show_table(
         "Other agents on this store",
         ("agent", "version", "projects", "heard of", "trouble"),
-        map(_peer, found.peers),
+        map(_peer, report.peers),
     )
 
 
-def _projects(found: StatusResponse) -> Iterator[tuple[str, ...]]:
-    """What is not as it should be first; many that are well become a number."""
-    is_well = {one.id: one.state == "connected" for one in found.projects}
-    shown = sorted(found.projects, key=lambda one: is_well[one.id])
-    if len(shown) > MOST_PROJECTS:
-        shown = [one for one in shown if not is_well[one.id]]
-    yield from map(_project, shown)
-    if (rest := len(found.projects) - len(shown)) > 0:
-        yield (f"{rest} more", "connected", "", "", "")
-    if found.unwatched is not None:
-        yield _unwatched(found.unwatched)
+def _projects(report: StatusResponse) -> Iterator[tuple[str, ...]]:
+    """Yields the rows of disconnected projects first. Of many projects, only counts the connected ones."""
+    is_connected = {project.id: project.state == "connected" for project in report.projects}
+    listed = sorted(report.projects, key=lambda project: is_connected[project.id])
+    if len(listed) > MAX_PROJECTS:
+        listed = [project for project in listed if not is_connected[project.id]]
+    yield from map(_project, listed)
+    if (unlisted := len(report.projects) - len(listed)) > 0:
+        yield (f"{unlisted} more", "connected", "", "", "")
+    if report.unwatched is not None:
+        yield _unwatched(report.unwatched)
 
 
-def _project(one: ProjectResponse) -> tuple[str, ...]:
+def _project(project: ProjectResponse) -> tuple[str, ...]:
     from aintandem_notify.cli.times import ago
 
-    name = one.id if one.name == one.id else f"{one.name} ({one.id})"
-    state = "gone" if one.gone else one.state
-    return (name, state, ago(one.since, now()), str(one.events), one.last_error or "")
+    name = project.id if project.name == project.id else f"{project.name} ({project.id})"
+    state = "gone" if project.gone else project.state
+    return (name, state, ago(project.since, now()), str(project.events), project.last_error or "")
 
 
-def _unwatched(one: UnwatchedResponse) -> tuple[str, ...]:
+def _unwatched(unwatched: UnwatchedResponse) -> tuple[str, ...]:
     from aintandem_notify.cli.times import ago
 
     trouble = "every agent watches as many as its limit of open files allows"
-    return (f"{one.projects} of no agent", "unwatched", ago(one.since, now()), "", trouble)
+    return (f"{unwatched.projects} of no agent", "unwatched", ago(unwatched.since, now()), "", trouble)
 
 
-def _destination(one: DestinationResponse) -> tuple[str, ...]:
+def _destination(destination: DestinationResponse) -> tuple[str, ...]:
     from aintandem_notify.cli.times import ago
 
     moment = now()
-    oldest = ago(one.oldest, moment) if one.oldest else "-"
-    next_try = ago(one.retry_at, moment) if one.retry_at else "-"
-    return (one.name, one.state or "-", str(one.queued), oldest, next_try, one.last_error or "")
+    oldest = ago(destination.oldest, moment) if destination.oldest else "-"
+    next_try = ago(destination.retry_at, moment) if destination.retry_at else "-"
+    return (
+        destination.name,
+        destination.state or "-",
+        str(destination.queued),
+        oldest,
+        next_try,
+        destination.last_error or "",
+    )
 
 
-def _peer(one: PeerResponse) -> tuple[str, ...]:
+def _peer(peer: PeerResponse) -> tuple[str, ...]:
     from aintandem_notify.cli.times import ago
 
-    trouble = "lost; the others take over what it has" if one.lost else ""
-    projects = str(one.projects) if one.places is None else f"{one.projects} of {one.places}"
-    return (one.name, one.version, projects, ago(one.seen_at, now()), trouble)
+    trouble = "lost; the others take over its work" if peer.lost else ""
+    projects = str(peer.projects) if peer.places is None else f"{peer.projects} of {peer.places}"
+    return (peer.name, peer.version, projects, ago(peer.seen_at, now()), trouble)

@@ -9,7 +9,7 @@ from aintandem_notify.cli.options import EXIT_FAILED, config_argument, resource_
 
 
 @click.command(
-    short_help="Show live what happens in the projects of CONFIG.",
+    short_help="Show the events in the projects of CONFIG live.",
     epilog="Example:  aintandem-notify tail config.toml --project project-123",
 )
 @config_argument
@@ -24,12 +24,12 @@ from aintandem_notify.cli.options import EXIT_FAILED, config_argument, resource_
 @click.option("--task", "task_id", type=resource_id, metavar="ID", help="Only this task; ends when it ends.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: each event as it came.")
 def tail(config: Path, projects: tuple[str, ...], task_id: str | None, as_json: bool) -> None:
-    """Show live what happens in the projects of CONFIG, until Ctrl-C.
+    """Show the events in the projects of CONFIG live, until Ctrl-C.
 
-    On a terminal there is a bar for each running task, with its step and message, and its output scrolls by;
-    elsewhere there are plain lines. It notifies nobody and stores nothing, and the agent may run meanwhile. A
-    project that is not in CONFIG can be named as well. With --task, exits with 0 when it has completed and with
-    1 when it has failed or was cancelled.
+    A terminal shows a bar with the step and the message of each running task, and its output above; elsewhere it
+    prints plain lines. It notifies nobody and stores nothing, and the agent may run meanwhile. --project may name
+    one that is not in CONFIG. With --task, exits with 0 once the task has completed, and with 1 once it has failed
+    or was cancelled.
     """
     from aintandem_notify import log
     from aintandem_notify.live_view import FollowOptions, ReaderGone, Style, follow
@@ -37,13 +37,13 @@ def tail(config: Path, projects: tuple[str, ...], task_id: str | None, as_json: 
     from aintandem_notify.plugins.config_loading import load
 
     loaded = load(config, file_policy=FilePolicy.SKIP)
-    log.silence()  # what there is to say is shown
+    log.silence()  # the live view shows the problems
     on_screen = sys.stdout is not None and sys.stdout.isatty()
     style = Style.JSON if as_json else Style.SCREEN if on_screen else Style.PLAIN
     completed = True
     try:
         completed = run_interruptible(follow, loaded.config, FollowOptions(projects, task_id), style)
     except* (KeyboardInterrupt, ReaderGone):
-        pass  # the two ways in which people end it
+        pass  # the user pressed Ctrl-C, or closed the reader of the pipe
     if not completed:
         sys.exit(EXIT_FAILED)

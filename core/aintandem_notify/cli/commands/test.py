@@ -18,12 +18,11 @@ from aintandem_notify.cli.options import EXIT_FAILED, run_interruptible
     "--event", "event_type", default="task_failed", show_default=True, help="The type of event to make up."
 )
 def test(arguments: tuple[str, ...], event_type: str) -> None:
-    """Send a made-up notification to DESTINATION, as slack.team, and tell how it went.
+    """Send a made-up notification to DESTINATION, as slack.team, and report the result.
 
-    Plugins that are files beside CONFIG are loaded: try no config that you do not trust.
+    One-file plugins beside CONFIG are loaded: try no config that you do not trust.
 
-    Its title begins with "Test:". The agent may be running meanwhile: nothing is stored, and nothing is tried
-    again.
+    The title begins with "Test:". The agent may run meanwhile: nothing is stored, and a failure is not retried.
     """
     from aintandem_notify import log
     from aintandem_notify.diagnostics import send_sample
@@ -32,7 +31,7 @@ def test(arguments: tuple[str, ...], event_type: str) -> None:
     config, destination = config_and_name(arguments, "DESTINATION")
     loaded = load(config)
     log.configure("warning", "text")
-    trial = run_interruptible(send_sample, loaded, destination, event_type)
-    echo(f"{trial.name}: {trial.detail}", err=not trial.is_ok)
-    if not trial.is_ok:
+    result = run_interruptible(send_sample, loaded, destination, event_type)
+    echo(f"{result.name}: {result.detail}", err=not result.is_ok)
+    if not result.is_ok:
         sys.exit(EXIT_FAILED)
