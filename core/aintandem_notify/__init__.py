@@ -1,8 +1,8 @@
-"""aintandem-notify: tells the right people what happens to AInTandem tasks, workflows and sandboxes.
+"""aintandem-notify: notifies the right people about AInTandem tasks, workflows and sandboxes.
 
-What plugins need (``aintandem_notify.api``), the library (``aintandem_notify.client``) and what can be raised
-(``aintandem_notify.errors``) can be imported from here. Each name is looked up when it is first used, so that a
-command line that only wants help imports little. Type checkers read the stub beside this file.
+The names of ``aintandem_notify.api`` (for plugins), ``aintandem_notify.client`` (the library) and
+``aintandem_notify.errors`` can be imported from here. Each name is imported at its first use, so that commands
+such as ``--help`` start fast. Type checkers read the stub next to this file.
 """
 
 import importlib
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 __version__ = "0.1.0"
 
-_HOMES: Mapping[str, tuple[str, ...]] = {
+_PUBLIC_NAMES: Mapping[str, tuple[str, ...]] = {
     "aintandem_notify.api": (
         "Clock",
         "ConnectionEvent",
@@ -133,18 +133,18 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
         "TokenStoreError",
     ),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _PUBLIC_NAMES.items() for name in names}
 
-__all__ = ["__version__", *_HOME_OF]  # the table is the list
+__all__ = ["__version__", *_MODULE_OF]
 
 
 def __getattr__(name: str) -> object:
-    """The public name, from the module where it lives (PEP 562)."""
-    if name not in _HOME_OF:
+    """Import the public name from its module (PEP 562)."""
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found: object = getattr(importlib.import_module(_HOME_OF[name]), name)
-    globals()[name] = found
-    return found
+    value: object = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""All that a plugin needs; the only module of ours that a plugin imports.
+"""Everything that a plugin needs; plugins import no other module of ours.
 
 from aintandem_notify.api import Notification, Plugin, PluginConfig, hookimpl
 
@@ -84,12 +84,11 @@ ConfigT = TypeVar("ConfigT", bound=PluginConfig)
 
 @dataclass(frozen=True, slots=True)
 class PluginContext:
-    """What the agent lends to an instance.
+    """The agent's services for one instance.
 
-    ``name`` is ``slack.team``. ``http`` makes outgoing requests with the agent's proxy and CA settings.
-    ``log`` is bound to the instance's name. ``nursery`` runs background tasks for as long as the instance
-    lives; one that raises has the instance torn down and set up again, and harms nothing else. ``clock`` tells
-    the wall-clock time.
+    ``name`` is the instance's name, such as ``slack.team``. ``http`` makes requests with the agent's proxy and CA
+    settings. ``log`` is bound to the instance's name. ``nursery`` runs background tasks while the instance is set
+    up; if one raises, only this instance is torn down and set up again. ``clock`` gives the wall-clock time.
     """
 
     name: str
@@ -100,20 +99,21 @@ class PluginContext:
 
 
 class Plugin(Generic[ConfigT]):
-    """Base of every plugin: one object for each configured instance.
+    """Base class of every plugin; each configured instance is one object.
 
-    ``Plugin[Config]`` names the model of the instance's table; plain ``Plugin`` takes the reserved keys only.
+    ``Plugin[Config]`` names the model of the instance's table; plain ``Plugin`` accepts the reserved keys only.
     ``config`` and ``context`` are set before any hook runs.
 
-    ``in_flight``: how many notifications may be handed over, one after the other, before the first is
-    recorded as delivered. A kill of the agent can repeat that many; more than 1 is for destinations that
-    are fast and local.
+    ``in_flight``: the number of notifications that may be delivered, one after the other, before the first is
+    recorded as delivered. A kill of the agent can repeat so many. Use more than 1 only for fast, local
+    destinations.
 
-    ``digest_over``: when more than so many wait after an outage, the oldest that are no errors are folded into
-    one summary (an instance's key of that name goes before). None, for destinations that machines read: never.
+    ``digest_over``: if more notifications than this wait after an outage, the oldest ones without an error become
+    one summary. The instance's key of the same name overrides it. None never summarizes; use it for destinations
+    that programs read.
 
-    ``machine_local``: whether the destination can only be reached from the machine that the agent runs on, as a
-    desktop or a file. Where several agents share a store, its notifications stay with the agent that made them.
+    ``machine_local``: True if only the agent's own machine can reach the destination, such as a desktop or a file.
+    If several agents share a store, its notifications stay with the agent that made them.
     """
 
     in_flight: ClassVar[int] = 1

@@ -1,14 +1,14 @@
 """pytest fixtures for plugin authors, and for our own tests.
 
 Installing aintandem-notify makes them available in every test run (a ``pytest11`` entry point), so this module
-imports nothing of ours until a fixture is used. ``make_event`` and ``make_notification`` work in any test;
+imports little of ours until a fixture is used. ``make_event`` and ``make_notification`` work in any test;
 ``open_plugin`` and ``simulator`` need pytest-trio.
 
     async def test_deliver(open_plugin, make_notification):
         async with open_plugin(MyPlugin, url="http://127.0.0.1:8080") as plugin:
             await plugin.deliver(make_notification("task_failed", error="disk full"))
 
-The same is there as plain functions, for parametrized tests and hypothesis: ``sample_event``,
+The same samples are plain functions, for parametrized tests and hypothesis: ``sample_event``,
 ``sample_notification``, ``sample_run``.
 """
 
@@ -54,22 +54,22 @@ __all__ = [
 ]
 
 SIMULATOR_SPEED: Final = 200.0
-"""How much faster than life the ``simulator`` fixture runs."""
+"""The speed of the ``simulator`` fixture, as a multiple of real time."""
 
 
 class MakeEvent(Protocol):
-    """What ``make_event`` gives: see ``sample_event``."""
+    """The type of ``make_event``; see ``sample_event``."""
 
     def __call__(self, event_type: str = "task_completed", /, **fields: Any) -> Event:
-        """A believable event."""
+        """A realistic event."""
         ...
 
 
 class MakeNotification(Protocol):
-    """What ``make_notification`` gives: see ``sample_notification``."""
+    """The type of ``make_notification``; see ``sample_notification``."""
 
     def __call__(self, event: Event | str = "task_completed", /, **changes: Any) -> Notification:
-        """A believable notification."""
+        """A realistic notification."""
         ...
 
 
@@ -77,30 +77,30 @@ PluginT = TypeVar("PluginT", bound="Plugin[Any]")
 
 
 class OpenPlugin(Protocol):
-    """What ``open_plugin`` gives."""
+    """The type of ``open_plugin``."""
 
     def __call__(
         self, plugin_class: type[PluginT], /, *, context: Mapping[str, Any] | None = None, **keys: Any
     ) -> AbstractAsyncContextManager[PluginT]:
-        """An instance with its config and context, inside its lifespan, as the agent would run it.
+        """An instance with its config and context, set up by its lifespan, as in the agent.
 
-        ``keys`` are its table in the config; ``context`` replaces parts of ``self.context``, as
-        ``{"http": ScriptedHttp(…)}``. Raises pydantic's ValidationError for a wrong table and a sentence for a
-        class that is no plugin. A background task that raises fails the test.
+        ``keys`` are its table in the config; ``context`` replaces parts of ``self.context``, such as
+        ``{"http": ScriptedHttp(…)}``. Raises pydantic's ValidationError for an invalid table, and one sentence for
+        a class that breaks the conventions. A background task that raises fails the test.
         """
         ...
 
 
 class ScriptedHttp:
-    """Stands in for ``context.http``: gives prepared answers in order, and keeps what it was ``asked``."""
+    """Replaces ``context.http``: returns prepared answers in order, and records the requests in ``asked``."""
 
     def __init__(self, *answers: HttpAnswer | HttpFailed) -> None:
         self.answers = deque(answers)
         self.asked: list[tuple[str, str, dict[str, Any]]] = []
-        """Method, URL and the other arguments of each request."""
+        """The method, URL and other arguments of each request."""
 
     async def request(self, method: str, url: str, **options: Any) -> HttpAnswer:
-        """The next answer; raises it if it is an ``HttpFailed``, and IndexError when there is none left."""
+        """Return the next answer, or raise it if it is an ``HttpFailed``; raises IndexError without one."""
         import trio
 
         self.asked.append((method, url, options))
@@ -121,19 +121,19 @@ class ScriptedHttp:
 
 @pytest.fixture(name="make_event")
 def _make_event() -> MakeEvent:
-    """Makes believable events of any type: ``make_event("task_failed", error="disk full")``."""
+    """Makes realistic events of any type: ``make_event("task_failed", error="disk full")``."""
     return sample_event
 
 
 @pytest.fixture(name="make_notification")
 def _make_notification() -> MakeNotification:
-    """Makes believable notifications: ``make_notification("task_failed", error="disk full")``."""
+    """Makes realistic notifications: ``make_notification("task_failed", error="disk full")``."""
     return sample_notification
 
 
 @pytest.fixture(name="simulator")
 async def _simulator() -> AsyncIterator[Simulator]:
-    """An orchestrator on a free port of loopback, ``SIMULATOR_SPEED`` times faster than life (pytest-trio)."""
+    """An orchestrator on a free port of loopback, ``SIMULATOR_SPEED`` times real time (pytest-trio)."""
     from aintandem_notify.simulator import open_simulator
 
     async with open_simulator(seed=1, speed=SIMULATOR_SPEED) as simulator:
@@ -142,12 +142,12 @@ async def _simulator() -> AsyncIterator[Simulator]:
 
 @pytest.fixture(name="open_plugin")
 def _open_plugin(nursery: trio.Nursery) -> OpenPlugin:
-    """Runs a plugin as the agent would: ``async with open_plugin(Pager, url="…") as pager`` (pytest-trio)."""
+    """Runs a plugin as in the agent: ``async with open_plugin(Pager, url="…") as pager`` (pytest-trio)."""
     return plugin_opener(nursery)
 
 
 def plugin_opener(nursery: trio.Nursery) -> OpenPlugin:
-    """The fixture ``open_plugin`` for whoever has a nursery of their own; a crash in the background ends it."""
+    """The fixture ``open_plugin`` for another nursery, which a crash of a background task ends."""
 
     @asynccontextmanager
     async def open_plugin(
@@ -164,19 +164,19 @@ def plugin_opener(nursery: trio.Nursery) -> OpenPlugin:
         implemented_hooks(plugin_class)
         plugin = plugin_class()
         plugin.config = config_model_of(plugin_class).model_validate(keys)
-        for bad in apply_defaults(plugin.config, ValidationContext()):
-            raise ValueError(f"{bad.key}: {bad.problem}")
+        for invalid in apply_defaults(plugin.config, ValidationContext()):
+            raise ValueError(f"{invalid.key}: {invalid.problem}")
         async with HttpClient() as http:
-            # In a task of its own, so that what the test raises comes out as it is and not in a group.
+            # In a task of its own, so that exceptions of the test are not wrapped in a group.
             background = await nursery.start(_hold_open)
-            parts = {
+            defaults = {
                 "name": "plugin.test",
                 "http": http,
                 "log": get_logger("plugin.test"),
                 "nursery": background,
                 "clock": SystemClock(),
             }
-            plugin.context = PluginContext(**(parts | dict(context or {})))
+            plugin.context = PluginContext(**(defaults | dict(context or {})))
             lifespan = Registry().register("plugin.test", plugin).get("lifespan")
             try:
                 async with lifespan.function() if lifespan is not None else nullcontext():
