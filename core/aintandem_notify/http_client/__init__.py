@@ -1,8 +1,8 @@
 """Outgoing HTTP: the only door to httpx and httpcore, for the orchestrator's REST API and for plugins.
 
-``client`` is what others use, ``answer`` what they get, ``addresses`` decides which addresses may be dialled, and
-``transport`` is where httpx lives. It is imported with the first request, so that importing this package costs
-nothing.
+``client`` has the public client, ``answer`` its result. ``addresses`` decides which addresses may be dialled.
+``transport`` is the part that uses httpx. It is imported with the first request, so that importing this package
+costs nothing.
 """
 
 from aintandem_notify.http_client.answer import HttpAnswer

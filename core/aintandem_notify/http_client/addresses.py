@@ -1,8 +1,8 @@
-"""Which addresses may be dialled.
+"""Decides whether an address may be dialled.
 
-Whoever writes the URL of a webhook must not reach the credentials that cloud providers serve to the machine the
-agent runs on. Private networks are allowed: that is where orchestrators live. So is 100.64.0.0/10, which overlay
-networks give to people's machines, but for the range below.
+A webhook's URL must not reach the credentials that cloud providers serve to the machine of the agent. Private
+networks are allowed: orchestrators live there. So is 100.64.0.0/10, which overlay networks use, except for the
+range below.
 """
 
 from collections.abc import Iterator
@@ -18,17 +18,17 @@ CLOUD_PROVIDER: Final = "an address of a cloud provider's own services"
 _KINDS: Final[tuple[tuple[Network, str], ...]] = tuple(
     (ip_network(network), kind)
     for network, kind in (
-        # RFC 3927 and RFC 4291: nothing that is reached by a URL for long, but nearly every cloud's metadata,
-        # and as fe80::a9fe:a9fe OpenStack's.
+        # RFC 3927 and RFC 4291: no lasting URLs, but the metadata of nearly every cloud; OpenStack also has it
+        # at fe80::a9fe:a9fe.
         ("169.254.0.0/16", LINK_LOCAL),
         ("fe80::/10", LINK_LOCAL),
         # RFC 6890; 192.0.0.192 is Oracle's.
         ("192.0.0.0/24", PROTOCOL_ASSIGNED),
-        # Alibaba's 100.100.100.200; Tailscale gives nothing out of this range to machines, it has its DNS there.
+        # Alibaba's 100.100.100.200. Tailscale gives no address in this range to machines, it has its DNS there.
         ("100.100.100.0/24", CLOUD_PROVIDER),
         # Azure's WireServer, which hands out certificates.
         ("168.63.129.16/32", CLOUD_PROVIDER),
-        # Unique local addresses with a prefix that was chosen and not drawn, as RFC 4193 wants it: Amazon's
+        # Unique local addresses with a chosen prefix, not a random one as in RFC 4193: Amazon's
         # (::254 metadata, ::23 pod identities), Google's, Oracle's, Akamai's, Scaleway's.
         ("fd00:ec2::/32", CLOUD_PROVIDER),
         ("fd20:ce::/32", CLOUD_PROVIDER),
@@ -48,28 +48,29 @@ _BEFORE_IPV4: Final = frozenset({0x00000000, 0x0000FFFF, 0xFFFF0000, 0x00005EFE,
 
 
 def forbidden_kind(address: str, outbound: Outbound) -> str | None:
-    """The kind of address that is not dialled unless ``outbound`` allows it, in words; None when it may be.
+    """The kind of a forbidden address, in words. None if it is harmless, or if ``outbound`` allows it.
 
-    An IPv6 address that leads to an IPv4 one is of the kind of either. Raises ValueError for what is no numeric
-    address; a scope (``fe80::1%eth0``) is fine.
+    An IPv6 address that embeds an IPv4 one is forbidden if either is. Raises ValueError if ``address`` is not
+    numeric; a scope (``fe80::1%eth0``) is fine.
     """
     parsed = ip_address(address)
     if outbound.allows(parsed):
         return None
-    reached = (parsed, *(_embedded(int(parsed)) if isinstance(parsed, IPv6Address) else ()))
-    return next((kind for one in reached if (kind := _kind(one)) is not None and not outbound.allows(one)), None)
+    targets = (parsed, *(_embedded(int(parsed)) if isinstance(parsed, IPv6Address) else ()))
+    kinds = (kind for target in targets if (kind := _kind(target)) is not None and not outbound.allows(target))
+    return next(kinds, None)
 
 
 def _kind(address: Address) -> str | None:
-    # A scope makes two addresses unequal, but both are in a network.
+    # Addresses with and without a scope are unequal, but both are in the network.
     return next((kind for network, kind in _KINDS if address in network), None)
 
 
 def _embedded(address: int) -> Iterator[IPv4Address]:
-    """The IPv4 addresses that translators and tunnels may make of an IPv6 one.
+    """The IPv4 addresses that translators and tunnels may extract from an IPv6 one.
 
-    A translator may have any prefix (RFC 6052), so the last 32 bits count wherever the 32 before them do not
-    belong to an interface of its own.
+    A translator may have any prefix (RFC 6052). So the last 32 bits count unless the 32 bits before them belong to
+    an ordinary interface identifier.
     """
     if (address >> 32) & _IPV4 in _BEFORE_IPV4:
         yield IPv4Address(address & _IPV4)

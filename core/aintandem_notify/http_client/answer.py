@@ -1,4 +1,4 @@
-"""What comes back from a request, and what its ``Retry-After`` asks for."""
+"""The answer to a request: status, headers, body, and the seconds of its ``Retry-After``."""
 
 import math
 import re
@@ -24,8 +24,8 @@ _SECONDS: Final = re.compile(r"\d++(?:\.\d++)?(?:,[ \t]*+\d++(?:\.\d++)?)*+", re
 class HttpAnswer:
     """A status, headers with lower-case names (repeated ones joined by ``", "``), and the body as it came.
 
-    The body is never unpacked: one that the server encoded although it was asked not to is still encoded.
-    ``truncated`` is true when ``body`` is not all of it.
+    The body is never decompressed, even if the server compressed it without being asked. ``truncated`` is true if
+    ``body`` is incomplete.
     """
 
     status: int
@@ -35,30 +35,29 @@ class HttpAnswer:
 
     @property
     def text(self) -> str:
-        """The body as UTF-8; what is none becomes U+FFFD."""
+        """The body as UTF-8; invalid bytes become U+FFFD."""
         return self.body.decode("utf-8", "replace")
 
     def json(self) -> Any:
-        """The body's JSON value; raises ValueError when there is none, also for a truncated body.
+        """The body's JSON value. Bytes that are not UTF-8 and lone surrogates become U+FFFD, so it can be stored.
 
-        It raises ValueError also for a body that is nested too deep or has too many values (``untrusted_json``).
-        Bytes that are not UTF-8 and lone surrogates become U+FFFD, so that the value can be stored.
+        Raises ValueError if the body is not JSON, is truncated, is nested too deep or has too many values
+        (``untrusted_json``).
         """
         return read_json(self.body, strict=False)
 
     def words(self, most: int) -> str:
-        """The body as one line of at most ``most`` characters, for a reason.
+        """The body as one line of at most ``most`` characters, for the reason of an error.
 
-        Without secrets, and without the part of one at the end of a body that is ``truncated``.
+        Secrets are removed, also the part of one at the end of a ``truncated`` body.
         """
         return redact_to_one_line(self.text, is_cut=self.truncated)[:most]
 
     def retry_after(self, now: datetime) -> float | None:
-        """Seconds that the server asks to wait, at the most ``MAX_RETRY_AFTER_S``.
+        """Seconds that the server asks to wait, at most ``MAX_RETRY_AFTER_S``.
 
-        Understands seconds and HTTP dates (RFC 9110 section 10.2.3), and the longest of seconds that a proxy has
-        repeated. None when it asks for nothing, for nothing that makes sense, or for a time that is over. ``now``
-        is aware.
+        Understands seconds and HTTP dates (RFC 9110 section 10.2.3). If a proxy has repeated the header, the
+        longest counts. None without the header, and for values that are invalid or in the past. ``now`` is aware.
         """
         seconds = _seconds(self.headers.get("retry-after", "").strip(), now)
         return None if seconds is None or seconds < 0 else min(seconds, MAX_RETRY_AFTER_S)

@@ -1,4 +1,4 @@
-"""The connections under httpcore: dialled as all of ours are, counted, and watched for an end between requests."""
+"""The connections under httpcore: dialled with ``tcp_connect``, counted, and checked before they are reused."""
 
 import re
 import ssl
@@ -15,10 +15,10 @@ from aintandem_notify.config import Outbound
 from aintandem_notify.http_client.tcp_connect import connect, describe_os_error
 
 MAX_READ_BYTES: Final = 16384
-"""Bytes that are read at a time; before more are, others have their turn. A few thousand tiny chunks or interim
-answers fit into them."""
+"""Bytes that are read at a time, so that other tasks run in between. A few thousand tiny chunks or interim answers
+fit into them."""
 MAX_PREFIX_BYTES: Final = 16384
-"""Bytes at the beginning of an answer that are looked through for its end; of interim ones no more is read."""
+"""Bytes at the beginning of an answer that are parsed to find its end; interim answers may not take more."""
 
 _FINAL: Final = re.compile(rb"HTTP/1\.\d [2-9]")
 
@@ -26,20 +26,20 @@ SocketOptions = Iterable[httpcore.SOCKET_OPTION]
 
 
 class StaleConnection(httpcore.ReadError):
-    """A connection that served an earlier request ended before the first byte of the answer to this one."""
+    """A reused connection was closed before the first byte of the answer."""
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):
-    """httpcore's trio backend that dials as ``connect`` does, and has a place in ``room`` for each connection.
+    """httpcore's trio backend that dials with ``connect`` and takes one of ``slots`` for each connection.
 
-    Here and not in httpcore's pool, whose connections count from the look-up of their name on: names that hang
-    would take the room of all others.
+    The connections are counted here and not in httpcore's pool. The pool counts them from the DNS look-up on, so
+    names that hang would take the slots of all others.
     """
 
-    def __init__(self, outbound: Outbound, room: trio.CapacityLimiter) -> None:
+    def __init__(self, outbound: Outbound, slots: trio.CapacityLimiter) -> None:
         self._outbound = outbound
         self._backend = httpcore.TrioBackend()
-        self._room = room
+        self._slots = slots
 
     async def connect_tcp(
         self,
@@ -49,66 +49,67 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: SocketOptions | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """A connection to the first address that takes one; raises HttpFailed."""
+        """A connection to the first address that accepts one; raises HttpFailed."""
         dial = partial(
             self._dial, port=port, timeout=timeout, local_address=local_address, socket_options=socket_options
         )
         return await connect(host, port, dial, self._outbound)
 
     async def _dial(self, address: str, **options: Any) -> "MonitoredStream":
-        place = object()
-        await self._room.acquire_on_behalf_of(place)
-        leave = partial(self._room.release_on_behalf_of, place)
+        slot = object()
+        await self._slots.acquire_on_behalf_of(slot)
+        release = partial(self._slots.release_on_behalf_of, slot)
         with ExitStack() as unless_connected:
-            unless_connected.callback(leave)
+            unless_connected.callback(release)
             try:
                 stream = await self._backend.connect_tcp(address, **options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 raise OSError(describe_os_error(error)) from error
             unless_connected.pop_all()
-        return MonitoredStream(stream, leave)
+        return MonitoredStream(stream, release)
 
 
 class MonitoredStream(httpcore.AsyncNetworkStream):
-    """httpcore's stream. ``leave`` is called once it is closed.
+    """httpcore's stream, with checks for stale connections and unread data.
 
-    It is closed also when its TLS handshake is cancelled; httpcore itself forgets it then.
+    ``release`` is called when it is closed. A cancelled TLS handshake closes it, too; httpcore would leave it
+    open.
     """
 
-    def __init__(self, stream: httpcore.AsyncNetworkStream, leave: Callable[[], None]) -> None:
+    def __init__(self, stream: httpcore.AsyncNetworkStream, release: Callable[[], None]) -> None:
         self._stream = stream
-        self._leave: Callable[[], None] | None = leave
-        self._served = False
-        """Whether the request that is on its way is not the first."""
-        self._arrived = 0
-        """Bytes since the last request began."""
-        self._first = bytearray()
+        self._release: Callable[[], None] | None = release
+        self._is_reused = False
+        """True if the current request is not the first on this connection."""
+        self._received = 0
+        """Bytes since the current request began."""
+        self._prefix = bytearray()
         """The first of them."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
             arrived = await self._stream.read(min(max_bytes, MAX_READ_BYTES), timeout)
         except httpcore.ReadError:
-            self._refuse_silence()
+            self._raise_if_stale()
             raise
         if not arrived:
-            self._refuse_silence()
-        self._arrived += len(arrived)
-        missing = MAX_PREFIX_BYTES - len(self._first)
-        self._first += arrived[:missing]
-        if 0 < missing <= len(arrived) and _is_only_interim(bytes(self._first)):
+            self._raise_if_stale()
+        self._received += len(arrived)
+        missing = MAX_PREFIX_BYTES - len(self._prefix)
+        self._prefix += arrived[:missing]
+        if 0 < missing <= len(arrived) and _is_only_interim(bytes(self._prefix)):
             raise httpcore.RemoteProtocolError("interim answers without end")
         return arrived
 
-    def holds_rest(self, method: str) -> bool:
-        """Whether more came than the answer to a request of this kind: the rest is no answer to anything.
+    def has_unread_data(self, method: str) -> bool:
+        """True if bytes came after the end of the answer; they belong to no request.
 
-        True as well where nobody can tell, as behind very long chunks.
+        Also true if that cannot be known, as behind very long chunks.
         """
-        return _has_trailing_data(method, bytes(self._first), self._arrived) or self._holds_record()
+        return _has_trailing_data(method, bytes(self._prefix), self._received) or self._has_tls_data()
 
-    def _holds_record(self) -> bool:
-        """Whether TLS has received more, or an end, of which the socket knows nothing any more."""
+    def _has_tls_data(self) -> bool:
+        """True if the TLS layer has buffered data, or an end, that the socket does not show any more."""
         secured = self.get_extra_info("ssl_object")
         try:
             return secured is not None and secured.read(1) is not None
@@ -117,23 +118,23 @@ class MonitoredStream(httpcore.AsyncNetworkStream):
         except ssl.SSLError:
             return True
 
-    def _refuse_silence(self) -> None:
-        if self._served and not self._arrived:
+    def _raise_if_stale(self) -> None:
+        if self._is_reused and not self._received:
             raise StaleConnection("a kept connection was closed") from None
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        if self._arrived:
-            self._served, self._arrived = True, 0
-            self._first.clear()
+        if self._received:
+            self._is_reused, self._received = True, 0
+            self._prefix.clear()
         await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:
         try:
             await self._stream.aclose()
         finally:
-            leave, self._leave = self._leave, None
-            if leave is not None:
-                leave()
+            release, self._release = self._release, None
+            if release is not None:
+                release()
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
@@ -142,45 +143,45 @@ class MonitoredStream(httpcore.AsyncNetworkStream):
             unless_secured.push_async_callback(self.aclose)
             secured = await self._stream.start_tls(ssl_context, server_hostname, timeout)
             unless_secured.pop_all()
-        # What is under it is closed with it.
-        leave, self._leave = self._leave, None
-        return MonitoredStream(secured, leave or _nothing)
+        # The TLS stream closes the stream under it.
+        release, self._release = self._release, None
+        return MonitoredStream(secured, release or _release_nothing)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
 
 
-def _has_trailing_data(method: str, first: bytes, arrived: int) -> bool:
-    """Whether ``arrived`` bytes that begin with ``first`` are more than one answer, or nobody can tell."""
-    reader = _response_parser(method, first)
+def _has_trailing_data(method: str, prefix: bytes, received: int) -> bool:
+    """True if ``received`` bytes, beginning with ``prefix``, are more than one answer, or if it is not known."""
+    reader = _response_parser(method, prefix)
     event = _skip_interim(reader)
     if not isinstance(event, h11.Response):
         return True
-    head = len(first) - len(reader.trailing_data[0])
+    head = len(prefix) - len(reader.trailing_data[0])
     fields = dict(event.headers)
     while isinstance(event, h11.Response | h11.Data):
         event = reader.next_event()
     if isinstance(event, h11.EndOfMessage):
-        return arrived > len(first) or bool(reader.trailing_data[0])
-    return arrived != head + int(fields.get(b"content-length", -1))
+        return received > len(prefix) or bool(reader.trailing_data[0])
+    return received != head + int(fields.get(b"content-length", -1))
 
 
-def _is_only_interim(first: bytes) -> bool:
-    """Whether the bytes that an answer begins with hold interim ones and nothing else.
+def _is_only_interim(prefix: bytes) -> bool:
+    """True if the first bytes of an answer hold only interim answers (status 1xx).
 
-    They cost time and say nothing: a server that sends them without end would keep everybody from work.
+    A server that sends them without end would take all the time of the event loop.
     """
-    if _FINAL.match(first):
+    if _FINAL.match(prefix):
         return False
-    reader = _response_parser("GET", first)
+    reader = _response_parser("GET", prefix)
     try:
         return _skip_interim(reader) is h11.NEED_DATA and not _FINAL.match(reader.trailing_data[0])
-    except h11.RemoteProtocolError:  # whoever reads it says so
+    except h11.RemoteProtocolError:  # httpcore raises the error when it reads the answer
         return False
 
 
 def _response_parser(method: str, answer: bytes) -> h11.Connection:
-    """A reader of the answer to a request of this kind."""
+    """An h11 parser that has received ``answer`` to a request with this method."""
     reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_PREFIX_BYTES)
     reader.send(h11.Request(method=method, target="/", headers=[("host", "")]))
     reader.send(h11.EndOfMessage())
@@ -189,12 +190,12 @@ def _response_parser(method: str, answer: bytes) -> h11.Connection:
 
 
 def _skip_interim(reader: h11.Connection) -> object:
-    """The first event behind interim answers."""
+    """The first event after interim answers."""
     event = reader.next_event()
     while isinstance(event, h11.InformationalResponse):
         event = reader.next_event()
     return event
 
 
-def _nothing() -> None:
-    """For a connection that holds no place."""
+def _release_nothing() -> None:
+    """Does nothing, for a connection that holds no slot."""

@@ -35,15 +35,15 @@ class RequestOptions(TypedDict, total=False):
 
 
 class HttpClient:
-    """Requests with one deadline each, a bounded answer, and nothing taken from the environment.
+    """Sends requests, each with one deadline and a bounded answer. Takes nothing from the environment.
 
-    An async context manager, used inside of it only. No redirect is followed, no cookie is kept, no answer is
-    unpacked. TLS trusts the bundled public authorities and, beside them, those in ``ca_file`` (PEM).
+    An async context manager; use it only inside of its block. It follows no redirect, keeps no cookie and
+    decompresses no answer. TLS trusts the bundled public authorities and those in ``ca_file`` (PEM).
 
-    Addresses where clouds have their metadata services are refused at the address that is dialled, unless one of
-    ``allow_addresses`` holds it. With ``proxy`` (``http://`` or ``https://``, percent-encoded credentials in the
-    URL) that is the proxy's: which targets it reaches is its own matter. ``no_proxy`` names the hosts that are
-    dialled directly. All three are as in ``[connection]`` of the config.
+    Addresses of clouds' metadata services are refused unless ``allow_addresses`` holds them. The check is made on
+    the address that is dialled. With ``proxy`` (``http://`` or ``https://``, percent-encoded credentials in the
+    URL) that is the proxy's address; its targets are not checked. ``no_proxy`` names the hosts that are dialled
+    directly. All three are as in ``[connection]`` of the config.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class HttpClient:
         self._no_proxy = no_proxy
         self._allow_addresses = allow_addresses
         self._connections = connections
-        self._door: HttpTransport | None = None
+        self._transport: HttpTransport | None = None
         self._open = False
 
     @classmethod
     def configured(cls, connection: ConnectionConfig, connections: int = MAX_HTTP_CONNECTIONS) -> Self:
-        """A client as ``[connection]`` wants it, with so many connections at a time at the most."""
+        """A client with the settings of ``[connection]`` and at most ``connections`` at a time."""
         return cls(
             connection.proxy_url,
             connection.ca_file,
@@ -82,9 +82,9 @@ class HttpClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._open = False
-        door, self._door = self._door, None
-        if door is not None:
-            await door.aclose()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.aclose()
 
     async def request(
         self,
@@ -99,45 +99,44 @@ class HttpClient:
         need_body: bool = True,
         room: Room | None = None,
     ) -> HttpAnswer:
-        """The answer, whatever its status; raises ``HttpFailed`` when there is none.
+        """The answer, whatever its status; raises ``HttpFailed`` if there is none.
 
-        ``json`` (not None) is sent as UTF-8 JSON with its content type, ``content`` as it is; give one of
+        ``json`` (not None) is sent as UTF-8 JSON with its content type, ``content`` as it is; give at most one of
         them. Credentials in the URL become Basic authentication.
 
-        ``timeout``: seconds for everything from the look-up of the name to the last byte; a server that drips
-        does not outlive it. ``max_body``: bytes of the body to read; the connection is cut at more and the
-        answer is ``truncated``. ``need_body=False`` is for callers to whom the status says it all: an answer
-        whose body does not come to its end is then an answer too, ``truncated``. ``room`` is waited for, once,
-        before more than ``SMALL_BODY_BYTES`` of a body are read; that time does not count.
+        ``timeout``: seconds for everything from the DNS look-up to the last byte; a server that sends slowly
+        cannot exceed it. ``max_body``: bytes of the body to read; at more the connection is closed and the answer
+        is ``truncated``. ``need_body=False`` is for callers that need only the status: they also get an answer
+        whose body did not arrive completely, as ``truncated``. ``room`` is called and waited for, once, before
+        more than ``SMALL_BODY_BYTES`` of a body are read; that time does not count.
 
-        ``HttpFailed.maybe_sent`` is false when the request certainly did not leave, and neither the error nor
-        any log holds the URL's path, query or credentials. Whatever the HTTP libraries raise is an
-        ``HttpFailed``. Raises ValueError or TypeError for ``json`` that is no JSON, and TypeError for a URL or
-        a header that is no text.
+        ``HttpFailed.maybe_sent`` is false if the request certainly did not leave. Neither the error nor any log
+        holds the URL's path, query or credentials. All errors of the HTTP libraries become ``HttpFailed``. Raises
+        ValueError or TypeError if ``json`` cannot be encoded, and TypeError if the URL or a header is not a str.
 
-        A connection that an earlier request used may be closed by the server while this one is on its way: if
-        it ends before the first byte of an answer, the request is sent once more at once, on a new one.
+        The server may close a reused connection while the request is on its way. If it ends before the first byte
+        of an answer, the request is sent once more, at once, on a new connection.
         """
         fields = dict(headers or {})
         if json is not None:
-            # A lone surrogate cannot be sent; a question mark in its place can.
+            # A lone surrogate cannot be encoded; it becomes a question mark.
             content = json_lib.dumps(json, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
             fields = {"Content-Type": "application/json; charset=utf-8"} | fields
-        door = self._opened()
-        attempt = door.attempt(method, url, fields, content)
+        transport = self._get_transport()
+        exchange = transport.prepare(method, url, fields, content)
         try:
             with trio.fail_after(timeout) as deadline:
-                await door.exchange(attempt, max_body, room and partial(_wait_off_the_clock, deadline, room))
+                await transport.run(exchange, max_body, room and partial(_wait_off_the_clock, deadline, room))
         except (HttpFailed, trio.TooSlowError) as error:
-            if attempt.answered and not need_body:
-                return attempt.answer(truncated=True)
+            if exchange.answered and not need_body:
+                return exchange.answer(truncated=True)
             if isinstance(error, HttpFailed):
                 raise
-            raise HttpFailed(attempt.describe_delay(timeout), maybe_sent=attempt.sent) from None
+            raise HttpFailed(exchange.describe_delay(timeout), maybe_sent=exchange.sent) from None
         else:
-            return attempt.answer()
+            return exchange.answer()
         finally:
-            attempt.drop()
+            exchange.drop()
 
     async def get(self, url: str, **options: Unpack[RequestOptions]) -> HttpAnswer:
         """``request`` with GET."""
@@ -147,26 +146,26 @@ class HttpClient:
         """``request`` with POST."""
         return await self.request("POST", url, **options)
 
-    def _opened(self) -> "HttpTransport":
+    def _get_transport(self) -> "HttpTransport":
         if not self._open:
             raise RuntimeError("HttpClient is used outside of its `async with`")
-        if self._door is None:
-            # httpx takes longer to import than all of ours together; commands that send nothing go without.
+        if self._transport is None:
+            # httpx takes longer to import than the rest of the package; commands that send nothing save the time.
             from aintandem_notify.http_client.transport import HttpTransport
 
             try:
                 outbound = Outbound.parse(self._proxy, self._no_proxy, self._allow_addresses)
             except ValueError as error:
                 raise HttpFailed(f"the settings of the HTTP client cannot be used: {error}") from None
-            self._door = HttpTransport(outbound, self._ca_file, self._connections)
-        return self._door
+            self._transport = HttpTransport(outbound, self._ca_file, self._connections)
+        return self._transport
 
 
 async def _wait_off_the_clock(deadline: trio.CancelScope, room: Room, size: int) -> None:
-    """Wait for room; the clock of the request stands still meanwhile."""
-    left = deadline.deadline - trio.current_time()
+    """Wait for memory; the request's timeout is paused meanwhile."""
+    remaining = deadline.deadline - trio.current_time()
     deadline.deadline = math.inf
     try:
         await room(size)
     finally:
-        deadline.deadline = trio.current_time() + left
+        deadline.deadline = trio.current_time() + remaining

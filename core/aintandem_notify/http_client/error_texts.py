@@ -1,4 +1,4 @@
-"""The libraries' errors as sentences without anything that may be secret."""
+"""Turns errors of the HTTP libraries into sentences that hold no secret."""
 
 import ssl
 from collections.abc import Iterator
@@ -6,14 +6,14 @@ from typing import Final
 
 import httpcore
 
-# How httpcore and h11 say that the connection ended too early; they have one class for this and for nonsense.
+# Words of httpcore and h11 for a connection that ended too early; invalid HTTP raises the same class.
 _CUT_OFF: Final = ("disconnected", "peer closed")
 
 
 def describe(error: Exception, origin: str, *, sent: bool, answered: bool) -> str:
-    """Why a request to ``origin`` has no answer. Total: an error that is not known is named by its class.
+    """The reason why a request to ``origin`` has no answer. An unknown error is named by its class.
 
-    The libraries' own words hold header values and pieces of URLs, so none of them is repeated.
+    The libraries' texts hold header values and pieces of URLs, so none of them is repeated.
     """
     match error:
         case httpcore.LocalProtocolError():
@@ -34,13 +34,13 @@ def describe(error: Exception, origin: str, *, sent: bool, answered: bool) -> st
 
 
 def _proxy_status(error: httpcore.ProxyError) -> str:
-    """Without the proxy's own words, which are anybody's."""
+    """The status in brackets, without the proxy's own text."""
     status = str(error).partition(" ")[0]
     return f" (HTTP {status})" if status.isdecimal() else ""
 
 
 def _tls_reason(error: BaseException) -> str:
-    """What the TLS library says, ``certificate verify failed: self-signed certificate``."""
+    """The TLS library's text: ``certificate verify failed: self-signed certificate``."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"certificate verify failed: {cause.verify_message}"
@@ -50,8 +50,8 @@ def _tls_reason(error: BaseException) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what led to it, the nearest first."""
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
+    """The error, its cause, the cause of that, and so on."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

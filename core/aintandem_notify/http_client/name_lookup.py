@@ -1,7 +1,7 @@
-"""Looking up names, each in a thread of its own.
+"""Resolves host names, each in a thread of its own.
 
-The system's look-up blocks a thread, for half a minute and more where a name server is silent, and trio's usual
-threads are few and for everybody. So each name has its own: however many names hang, another is looked up at once.
+``getaddrinfo`` blocks a thread, for half a minute and more if a name server does not answer, and trio's usual
+threads are few and shared. So each name has its own thread: names that hang do not delay other names.
 """
 
 import ipaddress
@@ -15,33 +15,33 @@ from aintandem_notify.errors import HttpFailed
 from aintandem_notify.foundation.threads import run_in_thread
 
 SECOND_QUERY_AFTER_S: Final = 15.0
-"""Seconds after which a look-up that goes on is asked once more beside it; its question may have been lost."""
+"""Seconds after which a second query starts beside one that still runs: its packet may have been lost."""
 MAX_THREADS: Final = 2
-"""Per name; whoever gave up waiting cannot end the thread that it waited for."""
+"""Per name; a caller that stops waiting cannot end the thread."""
 
 _NUMBER: Final = re.compile(r"[0-9a-fA-FxX.]+")
 
 
 async def resolve(host: str) -> list[str]:
-    """The numeric addresses of ``host`` in the system's order of preference, each once and at least one.
+    """The numeric addresses of ``host`` in the system's order of preference, each once, at least one.
 
-    A look-up of the same name that is under way is joined. Raises HttpFailed. Has no deadline of its own.
+    Joins a running query for the same name. Raises HttpFailed. Has no deadline of its own.
     """
     numeric = _numeric(host)
     if numeric is not None:
         await trio.lowlevel.checkpoint()
         return [numeric]
-    asked = _join_query(host)
-    await asked.done.wait()
-    if not asked.addresses:
-        raise HttpFailed(f"cannot find the address of {host}: {asked.reason}")
-    return asked.addresses
+    query = _join_query(host)
+    await query.done.wait()
+    if not query.addresses:
+        raise HttpFailed(f"cannot find the address of {host}: {query.reason}")
+    return query.addresses
 
 
 def _numeric(host: str) -> str | None:
-    """``host`` if it is an address, in whatever notation the system takes one; never asks a server."""
+    """``host`` if it is an address, in any notation that the system accepts; never asks a server."""
     try:
-        return str(ipaddress.ip_address(host.replace("%25", "%")))  # a scope as URLs write it (RFC 6874)
+        return str(ipaddress.ip_address(host.replace("%25", "%")))  # the scope notation of URLs (RFC 6874)
     except ValueError:
         pass
     try:
@@ -51,7 +51,7 @@ def _numeric(host: str) -> str | None:
 
 
 class _Query:
-    """One question to the system: ``addresses``, or else the ``reason`` in words, once it is ``done``."""
+    """One query to the system. Once it is ``done`` it has ``addresses``, or else the ``reason`` in words."""
 
     def __init__(self) -> None:
         self.began = trio.current_time()
@@ -60,38 +60,38 @@ class _Query:
         self.reason = "the look-up was broken off"
 
 
-_under_way: trio.lowlevel.RunVar[dict[str, list[_Query]]] = trio.lowlevel.RunVar("look_ups")
+_running: trio.lowlevel.RunVar[dict[str, list[_Query]]] = trio.lowlevel.RunVar("look_ups")
 
 
 def _join_query(host: str) -> _Query:
-    """The look-up to wait for; begins one where there is none, or none that is young."""
+    """The query to wait for; starts one if none runs, or none that is young."""
     try:
-        under_way = _under_way.get()
+        running = _running.get()
     except LookupError:
-        under_way = {}
-        _under_way.set(under_way)
-    several = under_way.setdefault(host, [])
-    is_young = bool(several) and trio.current_time() - several[-1].began < SECOND_QUERY_AFTER_S
-    if not is_young and len(several) < MAX_THREADS:
-        several.append(_Query())
-        # Not a task of whoever asks first: the others would lose their answer with it.
-        trio.lowlevel.spawn_system_task(_run_query, host, several[-1], under_way)
-    return several[-1]
+        running = {}
+        _running.set(running)
+    queries = running.setdefault(host, [])
+    is_young = bool(queries) and trio.current_time() - queries[-1].began < SECOND_QUERY_AFTER_S
+    if not is_young and len(queries) < MAX_THREADS:
+        queries.append(_Query())
+        # Not a task of the first caller: its cancellation would take the answer from the others.
+        trio.lowlevel.spawn_system_task(_run_query, host, queries[-1], running)
+    return queries[-1]
 
 
-async def _run_query(host: str, query: _Query, under_way: dict[str, list[_Query]]) -> None:
+async def _run_query(host: str, query: _Query, running: dict[str, list[_Query]]) -> None:
     try:
         query.addresses = await run_in_thread(
             _getaddrinfo, host, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
         )
         query.reason = "it has none"
-    except Exception as error:  # noqa: BLE001  # a border: an error in a system task ends the whole program
+    except Exception as error:  # noqa: BLE001  # an error in a system task would end the whole program
         query.reason = _describe_error(error)
     finally:
         query.done.set()
-        under_way[host].remove(query)
-        if not under_way[host]:
-            del under_way[host]
+        running[host].remove(query)
+        if not running[host]:
+            del running[host]
 
 
 def _getaddrinfo(host: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""httpcore's pools: one for each scheme and way (direct, or through the proxy), made when it is first needed."""
+"""httpcore's pools: one for each scheme and route (direct or through the proxy), made when first needed."""
 
 import ssl
 from collections.abc import AsyncIterator
@@ -16,26 +16,26 @@ from aintandem_notify.http_client.tls import tls_context
 
 MAX_IDLE_CONNECTIONS: Final = 20
 IDLE_EXPIRY_S: Final = 1.5
-"""Seconds; below those after which common servers close an idle connection, so that few are found closed: gunicorn
-2 s; Apache, Node.js, uvicorn and hypercorn 5 s."""
+"""Seconds; shorter than in common servers, so that few idle connections are found closed: gunicorn closes them
+after 2 s; Apache, Node.js, uvicorn and hypercorn after 5 s."""
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class Pools:
-    """The connections of one client, at most ``most`` at a time over all servers. ``aclose`` them."""
+    """The connections of one client, at most ``max_connections`` at a time over all servers. ``aclose`` it."""
 
-    def __init__(self, outbound: Outbound, ca_file: Path | None, most: int) -> None:
+    def __init__(self, outbound: Outbound, ca_file: Path | None, max_connections: int) -> None:
         self._outbound = outbound
         self._ca_file = ca_file
-        self._room = trio.CapacityLimiter(most)
-        # Those that nobody uses take no more than half of the room: there are up to four pools, and none closes
-        # what is idle in another.
-        self._most_idle = min(MAX_IDLE_CONNECTIONS, most // 8)
+        self._slots = trio.CapacityLimiter(max_connections)
+        # Idle connections take at most half of the slots: there are up to four pools, and none closes the idle
+        # connections of another.
+        self._max_idle = min(MAX_IDLE_CONNECTIONS, max_connections // 8)
         self._pools: dict[tuple[str, bool], httpcore.AsyncConnectionPool] = {}
 
     async def send(self, request: httpx.Request, content: bytes) -> httpcore.Response:
-        """The answer as it comes; close it. Raises HttpFailed, and whatever the libraries raise."""
+        """The answer, whose body is still to be read; close it. Raises HttpFailed, and errors of the libraries."""
         return await self._pool_for(request.url).handle_async_request(
             httpcore.Request(
                 method=request.method,
@@ -47,7 +47,7 @@ class Pools:
         )
 
     async def close_idle(self, url: httpx.URL) -> None:
-        """Close the connections to the server of ``url`` that nobody uses, so that the next request opens one."""
+        """Close the idle connections to the server of ``url``, so that the next request opens a new one."""
         origin = _core_url(url).origin
         for connection in self._pool_for(url).connections:
             if connection.can_handle_request(origin) and connection.is_idle():
@@ -62,29 +62,29 @@ class Pools:
         proxy = self._outbound.proxy_for(url.raw_host.decode("ascii"), url.port or _DEFAULT_PORTS[url.scheme])
         key = (url.scheme, proxy is not None)
         if key not in self._pools:
-            self._pools[key] = self._made(*key)
+            self._pools[key] = self._make_pool(*key)
         return self._pools[key]
 
-    def _made(self, scheme: str, through_proxy: bool) -> httpcore.AsyncConnectionPool:
+    def _make_pool(self, scheme: str, through_proxy: bool) -> httpcore.AsyncConnectionPool:
         proxy = self._outbound.proxy if through_proxy else None
         options: dict[str, Any] = {
-            # Plain HTTP goes without the 20 ms and more that reading the certificates takes.
-            "ssl_context": self._trusted() if scheme == "https" else None,
+            # Reading the certificates takes 20 ms and more; plain HTTP saves them.
+            "ssl_context": self._tls_context() if scheme == "https" else None,
             "max_connections": None,  # the backend counts them
-            "max_keepalive_connections": self._most_idle,
+            "max_keepalive_connections": self._max_idle,
             "keepalive_expiry": IDLE_EXPIRY_S,
-            "network_backend": GuardedBackend(self._outbound, self._room),
+            "network_backend": GuardedBackend(self._outbound, self._slots),
         }
         if proxy is None:
             return httpcore.AsyncConnectionPool(**options)
         if proxy.tls:
-            options["proxy_ssl_context"] = self._trusted()
+            options["proxy_ssl_context"] = self._tls_context()
         if proxy.authorization is not None:
             options["proxy_headers"] = [("Proxy-Authorization", proxy.authorization)]
         url = httpcore.URL(scheme="https" if proxy.tls else "http", host=proxy.host, port=proxy.port, target="/")
         return httpcore.AsyncHTTPProxy(url, **options)
 
-    def _trusted(self) -> ssl.SSLContext:
+    def _tls_context(self) -> ssl.SSLContext:
         try:
             return tls_context(self._ca_file)
         except OSError as error:
@@ -97,8 +97,8 @@ def _core_url(url: httpx.URL) -> httpcore.URL:
 
 
 class _Content:
-    """A request's body. The libraries' is a generator: if its request is cancelled while it is sent, it is left to
-    the garbage collector, of which trio complains.
+    """A request's body. The libraries use a generator: a cancelled request leaves it to the garbage collector, and
+    trio warns about that.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -109,15 +109,15 @@ class _Content:
 
 
 class _SinglePiece:
-    """Gives one piece."""
+    """An iterator over one piece."""
 
     def __init__(self, piece: bytes) -> None:
-        self._left = [piece]
+        self._pieces = [piece]
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
-        if not self._left:
+        if not self._pieces:
             raise StopAsyncIteration
-        return self._left.pop()
+        return self._pieces.pop()

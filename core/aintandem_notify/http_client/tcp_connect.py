@@ -1,6 +1,7 @@
-"""Making the TCP connection: look up, refuse what may not be dialled, and try the rest side by side.
+"""Opens a TCP connection: resolves the name, drops forbidden addresses, and tries the others in parallel.
 
-For requests and for the orchestrator's sockets alike.
+Both the HTTP client and the orchestrator's WebSockets (``orchestrator.link.dial``) use it. The parallel attempts
+are Happy Eyeballs (RFC 8305).
 """
 
 import os
@@ -16,10 +17,10 @@ from aintandem_notify.http_client.addresses import forbidden_kind
 from aintandem_notify.http_client.name_lookup import resolve
 
 ATTEMPT_DELAY_S: Final = 0.25
-"""Seconds that an address gets before the next one is tried beside it (RFC 8305 section 5)."""
+"""Seconds until the next address is tried in parallel (RFC 8305 section 5, "Connection Attempt Delay")."""
 MAX_PARALLEL_ATTEMPTS: Final = 4
-"""Tries at a time that are made beside another of the same connection, over all connections. Where many hosts with
-several addresses each do not answer, theirs would take all descriptors and places of others."""
+"""Parallel attempts at a time, over all connections, besides the first attempt of each. Without the limit, many
+hosts that do not answer, with several addresses each, would take all descriptors and slots."""
 
 
 class Closable(Protocol):
@@ -36,16 +37,16 @@ Dial = Callable[[str], Awaitable[StreamT]]
 
 
 async def connect(host: str, port: int, dial: Dial[StreamT], outbound: Outbound) -> StreamT:
-    """A connection to the first address of ``host`` that takes one, of those that may be dialled.
+    """A connection to the first address of ``host`` that may be dialled and accepts one.
 
-    What is checked is what is dialled, and not what was typed: a name that changes its answer between check and
-    use does not get round it. Raises HttpFailed. Has no deadline of its own.
+    The check is made on the addresses that are dialled, not on the name: a DNS answer that changes between check
+    and use cannot evade it. Raises HttpFailed. Has no deadline of its own.
     """
-    found = await resolve(host)
-    refused = {address: kind for address in found if (kind := forbidden_kind(address, outbound)) is not None}
-    allowed = [address for address in found if address not in refused]
+    addresses = await resolve(host)
+    forbidden = {address: kind for address in addresses if (kind := forbidden_kind(address, outbound)) is not None}
+    allowed = [address for address in addresses if address not in forbidden]
     if not allowed:
-        raise HttpFailed(_forbidden_message(host, *refused.popitem()))
+        raise HttpFailed(_forbidden_message(host, *forbidden.popitem()))
     stream, failures = await race(dial, allowed)
     if stream is None:
         raise HttpFailed(f"cannot connect to {host}:{port}: {describe_os_error(failures[0])}")
@@ -61,31 +62,31 @@ def _forbidden_message(host: str, address: str, kind: str) -> str:
 
 
 async def race(dial: Dial[StreamT], addresses: Sequence[str]) -> tuple[StreamT | None, list[OSError]]:
-    """The first connection that stands, else what each address failed with.
+    """The first connection that is established, and the errors of the addresses that failed before.
 
-    Where all the tries beside one another are taken, that of the next address takes the place of the oldest.
+    If all slots for parallel attempts are taken, the next address waits until the oldest attempt is cancelled.
     """
     winner: StreamT | None = None
     failures: list[OSError] = []
-    under_way: list[_DialAttempt] = []
+    running: list[_DialAttempt] = []
     async with AsyncExitStack() as unless_handed_over:
 
-        async def try_address(address: str, this: _DialAttempt) -> None:
+        async def dial_address(address: str, attempt: _DialAttempt) -> None:
             nonlocal winner
             try:
-                with this.scope:
+                with attempt.scope:
                     stream = await dial(address)
             except OSError as error:
                 failures.append(error)
-                this.ended.set()
+                attempt.is_over.set()
                 return
             finally:
-                under_way.remove(this)
-                this.leave()
-            if this.scope.cancelled_caught:
-                this.ended.set()
+                running.remove(attempt)
+                attempt.release_slot()
+            if attempt.scope.cancelled_caught:
+                attempt.is_over.set()
                 return
-            if winner is not None:  # two answered in the same moment
+            if winner is not None:  # two connected at the same moment
                 await stream.aclose()
                 return
             winner = stream
@@ -94,13 +95,13 @@ async def race(dial: Dial[StreamT], addresses: Sequence[str]) -> tuple[StreamT |
 
         async with trio.open_nursery() as nursery:
             for address in addresses:
-                this = _DialAttempt()
-                while under_way and not this.enter():
-                    await under_way[0].give_up()
-                under_way.append(this)
-                nursery.start_soon(try_address, address, this)
+                attempt = _DialAttempt()
+                while running and not attempt.take_slot():
+                    await running[0].cancel()
+                running.append(attempt)
+                nursery.start_soon(dial_address, address, attempt)
                 with trio.move_on_after(ATTEMPT_DELAY_S):
-                    await this.ended.wait()
+                    await attempt.is_over.wait()
         if winner is not None:
             unless_handed_over.pop_all()
     return winner, failures
@@ -110,40 +111,40 @@ _parallel_slots: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunV
 
 
 class _DialAttempt:
-    """One address that is being dialled; ``ended`` is set when it is no use."""
+    """The attempt to dial one address; ``is_over`` is set when it has failed or is cancelled."""
 
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
-        self.ended = trio.Event()
-        self._place: trio.CapacityLimiter | None = None
+        self.is_over = trio.Event()
+        self._slots: trio.CapacityLimiter | None = None
 
-    def enter(self) -> bool:
-        """Take a place for a try beside others; whether there is one."""
+    def take_slot(self) -> bool:
+        """Take a slot for a parallel attempt. Returns False if none is free."""
         try:
-            places = _parallel_slots.get()
+            slots = _parallel_slots.get()
         except LookupError:
-            places = trio.CapacityLimiter(MAX_PARALLEL_ATTEMPTS)
-            _parallel_slots.set(places)
+            slots = trio.CapacityLimiter(MAX_PARALLEL_ATTEMPTS)
+            _parallel_slots.set(slots)
         try:
-            places.acquire_on_behalf_of_nowait(self)
+            slots.acquire_on_behalf_of_nowait(self)
         except trio.WouldBlock:
             return False
-        self._place = places
+        self._slots = slots
         return True
 
-    def leave(self) -> None:
-        """Give the place back, if there is one."""
-        if self._place is not None:
-            self._place.release_on_behalf_of(self)
+    def release_slot(self) -> None:
+        """Give the slot back, if the attempt has one."""
+        if self._slots is not None:
+            self._slots.release_on_behalf_of(self)
 
-    async def give_up(self) -> None:
-        """Break it off."""
+    async def cancel(self) -> None:
+        """Cancel the attempt, and wait until it is over."""
         self.scope.cancel()
-        await self.ended.wait()
+        await self.is_over.wait()
 
 
 def describe_os_error(error: BaseException) -> str:
-    """The system's word for it (``Connection refused``), which trio keeps in the causes."""
+    """The system's text for the error (``Connection refused``), which trio keeps in the causes."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, BaseExceptionGroup):

@@ -1,7 +1,7 @@
-"""The one door to httpx and httpcore: one exchange at a time, and whatever the libraries raise in our words.
+"""The one door to httpx and httpcore. Runs one exchange, and turns every error of the libraries into HttpFailed.
 
-httpx builds requests, httpcore sends them. httpx's own client is left out: it reads more of an answer than anybody
-here wants (where a redirect leads, cookies, encodings), and raises what it likes about that.
+httpx builds requests, httpcore sends them. httpx's own client is not used: it interprets more of an answer than is
+needed here (redirects, cookies, encodings), and raises many kinds of errors about that.
 """
 
 import logging
@@ -25,12 +25,12 @@ from aintandem_notify.http_client.error_texts import describe
 from aintandem_notify.http_client.pools import Pools
 
 CLOSE_TIMEOUT_S: Final = 1.0
-"""Seconds that closing the pool may take, also when everything around it is cancelled."""
+"""Seconds that closing the pools may take, also inside a cancelled scope."""
 
 _TOO_MANY_DIGITS: Final = 19
-"""Digits of no length."""
+"""A ``Content-Length`` with so many digits is ignored."""
 SMALL_BODY_BYTES: Final = 2**18
-"""Bytes of an answer that are read without asking for room; nearly all answers have less."""
+"""Bytes of a body that are read without waiting for memory; nearly all answers have less."""
 
 FORCED_HEADERS: Final = {"accept-encoding": "identity"}
 DEFAULT_HEADERS: Final = {
@@ -40,14 +40,14 @@ DEFAULT_HEADERS: Final = {
 }
 _UNUSABLE: Final = "this is not a URL that can be used: http:// or https:// and a host are needed"
 
-# They write whole URLs and headers, secrets included, into their INFO and DEBUG lines.
+# Their INFO and DEBUG lines hold whole URLs and headers, secrets included.
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 @dataclass(slots=True)
 class Exchange:
-    """One request on its way, and what is known about it when something ends it."""
+    """One request, and the parts of its answer that have arrived so far."""
 
     request: httpx.Request
     content: bytes
@@ -56,65 +56,65 @@ class Exchange:
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytearray = field(default_factory=bytearray)
-    overlong: bool = False
+    is_too_long: bool = False
 
     @property
     def answered(self) -> bool:
-        """Whether the status and all headers have come."""
+        """True once the status and all headers have arrived."""
         return self.status != 0
 
     def answer(self, *, truncated: bool = False) -> HttpAnswer:
-        """What came, as an answer; given once."""
+        """The answer, as far as it has arrived. Call it once: it drops the body."""
         body = bytes(self.body)
         self.drop()
-        return HttpAnswer(self.status, self.headers, body, truncated or self.overlong)
+        return HttpAnswer(self.status, self.headers, body, truncated or self.is_too_long)
 
     def drop(self) -> None:
-        """Nobody wants the body. The request and this know each other, so both stay until the garbage collector
-        comes, which is late for megabytes.
+        """Free the body. The request and this object reference each other, so both wait for the garbage collector,
+        which may be late for megabytes.
         """
         self.body = bytearray()
 
     def describe_delay(self, timeout: float) -> str:
-        """The sentence for a deadline that passed."""
+        """The sentence for an exchange that exceeded its timeout."""
         if self.answered:
             return f"the answer of {self.origin} did not end within {timeout:g} s"
         if self.sent:
             return f"{self.origin} did not answer within {timeout:g} s"
         return f"no connection to {self.origin} within {timeout:g} s"
 
-    def failed(self, error: Exception) -> HttpFailed:
-        """The error for whoever asked."""
+    def to_error(self, error: Exception) -> HttpFailed:
+        """The error for the caller of the client."""
         if isinstance(error, HttpFailed):
             return HttpFailed(error.reason, maybe_sent=error.maybe_sent or self.sent)
-        # What h11 refuses to write has not left, although the trace says that writing began.
+        # A request that h11 refuses to write has not left, although the trace says that writing began.
         sent = self.sent and not isinstance(error, httpcore.LocalProtocolError)
         return HttpFailed(describe(error, self.origin, sent=sent, answered=self.answered), maybe_sent=sent)
 
-    async def note(self, step: str, facts: Mapping[str, Any]) -> None:
-        """httpcore's trace: from the first byte of the headers on, the request may have arrived.
+    async def on_trace(self, step: str, facts: Mapping[str, Any]) -> None:
+        """httpcore's trace callback. From the first byte of the headers on, the request may have arrived.
 
-        The CONNECT that opens a way through a proxy is not the request yet.
+        A CONNECT to the proxy does not count.
         """
         if step.endswith(".send_request_headers.started") and facts["request"].method != b"CONNECT":
             self.sent = True
 
 
 class HttpTransport:
-    """The connections of one client, at most ``most`` at a time. ``aclose`` it."""
+    """Sends the requests of one client, over at most ``max_connections`` at a time. ``aclose`` it."""
 
-    def __init__(self, outbound: Outbound, ca_file: Path | None, most: int) -> None:
-        self._pools = Pools(outbound, ca_file, most)
+    def __init__(self, outbound: Outbound, ca_file: Path | None, max_connections: int) -> None:
+        self._pools = Pools(outbound, ca_file, max_connections)
 
     async def aclose(self) -> None:
-        """Close every connection, whatever is cancelled around."""
+        """Close every connection, also inside a cancelled scope."""
         with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
             await self._pools.aclose()
 
-    def attempt(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> Exchange:
-        """The request to be sent; raises HttpFailed for a URL or a header that cannot be sent.
+    def prepare(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> Exchange:
+        """The exchange for a request. Raises HttpFailed for a URL or a header that cannot be sent.
 
-        TypeError for what is no text is the caller's.
+        Raises TypeError if one of them is not a str.
         """
         target = _parse_url(url)
         try:
@@ -126,84 +126,84 @@ class HttpTransport:
             request = httpx.Request(method, target, headers=fields, content=content)
         except UnicodeError:
             raise HttpFailed("the request cannot be sent: a header is not ASCII") from None
-        attempt = Exchange(request, content or b"", _origin(target))
-        request.extensions = {"trace": attempt.note}
-        return attempt
+        exchange = Exchange(request, content or b"", _origin(target))
+        request.extensions = {"trace": exchange.on_trace}
+        return exchange
 
-    async def exchange(self, attempt: Exchange, max_body: int, room: Room | None = None) -> None:
-        """Send it and read the answer into ``attempt``, at most ``max_body`` bytes of the body.
+    async def run(self, exchange: Exchange, max_body: int, room: Room | None = None) -> None:
+        """Send the request and read the answer into ``exchange``, at most ``max_body`` bytes of the body.
 
-        ``room`` is waited for, once, before more than ``SMALL_BODY_BYTES`` of them are read. Raises HttpFailed;
-        has no deadline of its own.
+        ``room`` is called and waited for, once, before more than ``SMALL_BODY_BYTES`` of them are read. Raises
+        HttpFailed; has no deadline of its own.
         """
         try:
-            await self._exchange(attempt, max_body, room)
-        except Exception as error:  # noqa: BLE001  # the border to the HTTP libraries, which raise what they like
-            # Without its cause: the libraries' own words hold header values and pieces of URLs.
-            raise attempt.failed(error) from None
+            await self._send_again_if_stale(exchange, max_body, room)
+        except Exception as error:  # noqa: BLE001  # the border to the HTTP libraries, which raise many kinds
+            # Without its cause: the libraries' texts hold header values and pieces of URLs.
+            raise exchange.to_error(error) from None
 
-    async def _exchange(self, attempt: Exchange, max_body: int, room: Room | None = None) -> None:
+    async def _send_again_if_stale(self, exchange: Exchange, max_body: int, room: Room | None = None) -> None:
         try:
-            await self._send(attempt, max_body, room)
+            await self._send(exchange, max_body, room)
         except StaleConnection:
-            # The server closed it while the request was on its way, as each may with one that was idle, and is
-            # not to blame. Other idle ones are as old: the second try gets a connection of its own.
-            await self._pools.close_idle(attempt.request.url)
-            await self._send(attempt, max_body, room)
+            # The server closed the idle connection while the request was on its way, as it may. The other idle
+            # connections are as old: the second attempt opens a new one.
+            await self._pools.close_idle(exchange.request.url)
+            await self._send(exchange, max_body, room)
 
-    async def _send(self, attempt: Exchange, max_body: int, room: Room | None = None) -> None:
-        async with aclosing(await self._pools.send(attempt.request, attempt.content)) as answer:
-            attempt.headers = _joined(httpx.Headers(answer.headers))
-            attempt.status = answer.status
-            await _read_body(answer, attempt, max_body, room)
-            has_rest = not attempt.overlong and _has_unread_data(answer, attempt.request.method)
-        if has_rest:
-            # It would be taken for the answer to the next request.
-            await self._pools.close_idle(attempt.request.url)
+    async def _send(self, exchange: Exchange, max_body: int, room: Room | None = None) -> None:
+        async with aclosing(await self._pools.send(exchange.request, exchange.content)) as answer:
+            exchange.headers = _joined(httpx.Headers(answer.headers))
+            exchange.status = answer.status
+            await _read_body(answer, exchange, max_body, room)
+            has_unread_data = not exchange.is_too_long and _has_unread_data(answer, exchange.request.method)
+        if has_unread_data:
+            # The data would be taken for the answer to the next request.
+            await self._pools.close_idle(exchange.request.url)
 
 
 def _joined(headers: httpx.Headers) -> dict[str, str]:
-    """By name, in one pass: httpx looks through all of them for each, and of thousands for many seconds."""
+    """Values by name, in one pass: httpx scans all headers for each name, which takes seconds for thousands."""
     values: dict[str, list[str]] = {}
     for name, value in headers.multi_items():
         values.setdefault(name, []).append(value)
-    return {name: ", ".join(several) for name, several in values.items()}
+    return {name: ", ".join(repeated) for name, repeated in values.items()}
 
 
 def _has_unread_data(answer: httpcore.Response, method: str) -> bool:
-    """Whether bytes come behind the answer: more than it announced, or the body of a 204."""
+    """True if bytes follow the end of the answer: more than it announced, or a body after a 204."""
     stream = answer.extensions.get("network_stream")
-    return isinstance(stream, MonitoredStream) and stream.holds_rest(method)
+    return isinstance(stream, MonitoredStream) and stream.has_unread_data(method)
 
 
 async def _read_body(
-    answer: httpcore.Response, attempt: Exchange, max_body: int, room: Room | None = None
+    answer: httpcore.Response, exchange: Exchange, max_body: int, room: Room | None = None
 ) -> None:
-    """Read on until the end, or stop beyond ``max_body``.
+    """Read the body to its end, or to ``max_body``.
 
-    Leaving the loop would leave the libraries' generators to the garbage collector, of which trio complains.
-    Cancelled, they end by themselves as soon as they would wait for more, and hang up; so nothing else in the loop
-    may be what is cancelled.
+    Breaking out of the loop would leave the libraries' generators to the garbage collector, and trio warns about
+    that. Cancelled, the generators end by themselves at their next wait, and close the connection. So no other
+    wait in the loop may be the one that is cancelled.
     """
-    announced = attempt.headers.get("content-length", "")
+    announced = exchange.headers.get("content-length", "")
     size = (
         min(max_body, int(announced)) if announced.isdecimal() and len(announced) < _TOO_MANY_DIGITS else max_body
     )
     with trio.CancelScope() as reading:
         async for chunk in answer.aiter_stream():
-            if room is not None and len(attempt.body) + len(chunk) > SMALL_BODY_BYTES:
+            if room is not None and len(exchange.body) + len(chunk) > SMALL_BODY_BYTES:
                 with suppress(trio.Cancelled):
                     await room(size)
                 room = None
             await (
                 trio.lowlevel.cancel_shielded_checkpoint()
             )  # a chunk may be one byte, and thousands of them lie ready
-            attempt.body += chunk[: max_body - len(attempt.body) + 1]
-            if len(attempt.body) > max_body:
-                attempt.overlong = True
+            exchange.body += chunk[: max_body - len(exchange.body) + 1]
+            if len(exchange.body) > max_body:
+                exchange.is_too_long = True
                 reading.cancel()
     await trio.lowlevel.checkpoint_if_cancelled()
-    del attempt.body[max_body:]
+    del exchange.body[max_body:]
 
 
 def _parse_url(url: str) -> httpx.URL:
