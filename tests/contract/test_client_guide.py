@@ -198,7 +198,7 @@ TYPES = {value.__name__: kind for kind, value in EVENT_TYPES.items()} | {"Artifa
 NEW_TYPE = "of_a_new_kind"
 """A type that no version knows."""
 RAISES = re.compile(r"\b[Rr]aises?\b")
-ALL_OF_THEM_RAISE = re.compile(r"\bAll\s+of\s+(its\s+)?\w+\s+raise\b")
+ALL_OF_THEM_RAISE = re.compile(r"\bAll\s+(of\s+(its\s+)?)?\w+\s+raise\b")
 
 
 def is_waiting(call: object) -> bool:

@@ -1,11 +1,12 @@
-"""The library: everything in the user's guide, for people who write trio.
+"""The client library for programs that run on trio: everything in the user's guide.
 
     async with AInTandemClient(base_url="http://localhost:9900") as client:
         await client.auth.login("admin", "admin123")
         result = await client.run_task("project-123", "data-analysis", {"dataset": "sales-2024"})
 
-It stands on the agent's own code: ``orchestrator`` logs in, asks and keeps the sockets. Start reading at
-``client``, then ``channel`` (one project), ``event_filter`` (who gets what) and ``queue`` (where it waits).
+It uses the agent's own ``orchestrator`` package for login, REST and sockets. Start reading at ``client``, then
+``channels.channel`` (one project), ``channels.event_filter`` (which subscriber gets which event) and
+``channels.subscriber_queue`` (the events that wait for one subscriber).
 """
 
 from aintandem_notify.client.auth import Auth, User

@@ -1,4 +1,4 @@
-"""``client.auth``: logging in and out, and what can be known about it."""
+"""``client.auth``: login, logout, and the state of the token."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from aintandem_notify.orchestrator import Login, Session
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Whom the orchestrator takes us for; ``id`` is None where it does not say.
+    """The user that is logged in; ``id`` is None if the orchestrator does not send one.
 
     Example::
 
@@ -27,8 +27,8 @@ class User:
 class Auth:
     """The client's login. Reach it as ``client.auth``.
 
-    Tokens are renewed by themselves, in time and when they are refused. Once they can be renewed no more, the
-    client logs in again with the password of the last ``login``, which it keeps in memory until ``logout``.
+    The client renews tokens by itself: before they expire, and when they are refused. If the refresh fails, it
+    logs in again with the password of the last ``login``, which it keeps in memory until ``logout``.
     """
 
     def __init__(
@@ -39,51 +39,52 @@ class Auth:
         self._disconnect_all = disconnect_all
 
     async def login(self, username: str, password: str) -> User:
-        """Log in, in place of whoever was logged in before. Sockets that are open stay with the old login.
+        """Log in and replace any earlier login. Sockets that are open keep the old login.
 
             user = await client.auth.login("admin", "admin123")
 
-        Raises AuthenticationFailed when the orchestrator refuses; ServerTrouble, another ApiError or HttpFailed
-        when it has trouble or gives no answer. The login before is then as it was.
+        Raises AuthenticationFailed when the orchestrator refuses the login, and ServerTrouble, another ApiError or
+        HttpFailed when it fails or does not answer. After an error the earlier login stays in use.
         """
         with self._lifetime.tracked_call():
             answer = await self._session.login(Login(username, Secret(password)))
-        told = answer.get("user") if isinstance(answer, dict) else None
-        fields = told if isinstance(told, dict) else {}
+        user = answer.get("user") if isinstance(answer, dict) else None
+        fields = user if isinstance(user, dict) else {}
         name, identity = fields.get("username"), fields.get("id")
         return User(name if isinstance(name, str) else username, None if identity is None else str(identity))
 
     async def logout(self) -> None:
-        """Close all sockets, give the token back, and forget it, the password and what the token store holds.
+        """Close all sockets, end the session, and forget the token, the password and the stored tokens.
 
             await client.auth.logout()
 
-        That the orchestrator cannot be told is only logged. Raises TokenStoreError when the store cannot be
-        emptied; all the rest is done then.
+        If the orchestrator cannot be reached, that is only logged. Raises TokenStoreError when the token store
+        cannot be cleared; everything else is done by then.
         """
         with self._lifetime.tracked_call():
             await self._disconnect_all()
             await self._session.forget()
 
     async def refresh(self) -> None:
-        """Renew the token now. There is no need to: it is done in time.
+        """Renew the token now. Rarely needed: the client renews it before it expires.
 
             await client.auth.refresh()
 
-        Raises NotLoggedIn, AuthenticationFailed when neither a refresh nor another login is accepted, or the token
-        was given; ApiError or HttpFailed when there is trouble. The token that there is stays in use then, as long
-        as it is good. Cancelled, it may still take some seconds to keep what the orchestrator answers.
+        Raises NotLoggedIn; AuthenticationFailed when neither a refresh nor a new login is accepted, or when the
+        client was made with ``token``; ApiError or HttpFailed when the orchestrator fails or does not answer.
+        After an error the present token stays in use while it is valid. A cancelled call may take some more
+        seconds, to store tokens that the orchestrator has already issued.
         """
         with self._lifetime.tracked_call():
             await self._session.refresh()
 
     async def verify(self) -> bool:
-        """Ask the orchestrator whether it accepts our token. False without a login, or with one that has ended.
+        """Ask the orchestrator whether it accepts the token. False without a login or after the login has ended.
 
             if not await client.auth.verify():
                 await client.auth.login("admin", "admin123")
 
-        Raises ApiError or HttpFailed when it gives no answer.
+        Raises ApiError or HttpFailed when the orchestrator fails or does not answer.
         """
         try:
             with self._lifetime.tracked_call():
@@ -92,7 +93,7 @@ class Auth:
             return False
 
     def is_authenticated(self) -> bool:
-        """Whether there is a token, or a way to get one, that has not been refused; asks nobody.
+        """Whether there is a token, or a way to get one, that has not been refused. Sends no request.
 
         Example::
 
@@ -102,7 +103,7 @@ class Auth:
         return self._session.is_open
 
     async def token(self) -> str:
-        """A token that should be accepted now, for requests of your own. Treat it as a secret.
+        """Returns a valid token for requests of your own, renewed if necessary. Treat it as a secret.
 
             headers = {"Authorization": f"Bearer {await client.auth.token()}"}
 
@@ -113,6 +114,6 @@ class Auth:
 
     @property
     def token_expires_at(self) -> datetime | None:
-        """When the present token expires, aware UTC; None when there is none or it does not say."""
+        """Expiry time of the present token, aware UTC; None without a token or without an expiry time in it."""
         self._lifetime.require_open()
         return self._session.token_expires_at

@@ -1,4 +1,4 @@
-"""The client: one login, one HTTP client and one socket a project, all ended with its block."""
+"""The client: one login, one HTTP client, and one socket for each project. All of it ends with the block."""
 
 import random
 import re
@@ -55,54 +55,57 @@ from aintandem_notify.orchestrator.watch.composition import link_settings
 from aintandem_notify.orchestrator.watch.settings import EventSink
 
 GRACE_S: Final = 1.0
-"""How long callbacks may take, once the client is being closed, to be done with what they were given."""
+"""Seconds that callbacks may take to finish with waiting events while the client is being closed."""
 BATCH_FRAMES: Final = 128
-"""Frames that are made events at once. So few events at a time are gone again before Python's collector of garbage
-looks at them (it does after 700 new objects, an event is four); with thousands it takes a fifth of the time."""
+"""Frames that are parsed into events at once. Such a small batch is freed before Python's garbage collector looks
+at it: that runs after 700 new objects, and an event is four. With thousands of events it takes a fifth of the
+time."""
 FATAL: Final = frozenset({ConnectionTrouble.REFUSED, ConnectionTrouble.GONE})
-"""What no waiting mends: the caller is told at once."""
+"""Errors that waiting does not resolve: they are raised in the caller at once."""
 _PARTS: Final = frozenset({"auth", "projects", "tasks", "workflows", "sandboxes", "progress"})
-"""What there is only inside of the client's block."""
+"""Attributes that exist only inside the client's block."""
 _CAPITAL: Final = re.compile("[A-Z]")
 
 
 class AInTandemClient:
-    """A client of one orchestrator, usable inside of its block by any number of tasks of the same trio run.
+    """A client of one orchestrator. Inside its block, any number of tasks of the same trio run may use it.
 
         async with AInTandemClient(base_url="http://localhost:9900") as client:
             await client.auth.login("admin", "admin123")
             result = await client.run_task("project-123", "data-analysis", {"dataset": "sales"}, on_event=print)
             print(result.output)
 
-    ``base_url`` is the orchestrator's http or https address; the API is looked for under ``/api`` there, then
-    bare. ``tokens`` keeps the login (MemoryTokens when nothing is given; FileTokens and KeyringTokens outlive the
-    process); what it holds is used from the start. ``token`` is one that somebody else obtained, used as it is,
-    in place of a login and of ``tokens``.
+    ``base_url`` is the orchestrator's http or https address. The API is looked for under ``/api`` first, then at
+    the address itself. ``tokens`` stores the login: MemoryTokens by default; FileTokens and KeyringTokens outlive
+    the process. A stored login is used from the start. ``token`` is a token obtained elsewhere; it is used as it
+    is, instead of a login and of ``tokens``.
 
-    Seconds: ``connect_timeout`` for a socket to open, ``request_timeout`` for a REST call,
-    ``heartbeat_interval`` between two pings of a socket (it is lost after two and a half without any sign),
-    ``reconnect_initial_delay`` for the longest first pause before a socket is opened again, doubling up to
-    ``reconnect_max_delay``; the pauses are drawn at random below that. ``reconnect_attempts``: how many tries in a
-    row may follow a failed one; None never gives up. Sockets and requests go through ``proxy`` (http:// or https://
-    URL, may hold a percent-encoded login), but for the hosts in ``no_proxy``, and trust what is in ``ca_file``
-    (PEM) beside the usual authorities. ``allow_addresses`` are ranges of addresses that are contacted although
-    metadata services of clouds live there.
+    Times are in seconds. ``connect_timeout`` limits the opening of a socket, ``request_timeout`` a REST call.
+    ``heartbeat_interval`` is the time between two pings; a socket is lost after two and a half intervals without a
+    sign of life. Pauses before a reconnect are random. The first is at most ``reconnect_initial_delay``, and the
+    limit doubles up to ``reconnect_max_delay``. ``reconnect_attempts`` is the number of tries in a row after a
+    failed one; None never gives up.
 
-    ``history_limit`` is how many events a project remembers for ``progress.history``: ten times as many cost a
-    busy reader a sixth of its speed. ``result_limit`` is how many of a task's events its result holds.
-    ``on_error(error, value)`` is called when a callback raised, with what the callback was called with.
+    Sockets and requests use ``proxy``, except for the hosts in ``no_proxy``. It is an http:// or https:// URL,
+    which may hold a percent-encoded login. ``ca_file`` (PEM) holds authorities that are trusted beside the usual
+    ones. ``allow_addresses`` are address ranges that may be contacted although cloud metadata services use them.
 
-    Entering the block connects nothing. It raises TokenStoreError when the tokens cannot be read, and RuntimeError
-    when the client was used before or trio does not run; making a client raises ConfigError for a setting that
-    cannot be used. Leaving the block closes the sockets, lets callbacks finish for a second, and ends all that
-    belongs to the client: calls of other tasks that still wait raise Disconnected, and what is asked afterwards,
-    also of a part that was kept, RuntimeError. An exception of the block comes out as it is, not in a group.
+    ``history_limit`` is the number of events that each project remembers for ``progress.history``; ten times as
+    many cost a busy reader a sixth of its speed. ``result_limit`` is the number of a task's events that its result
+    holds. ``on_error(error, value)`` is called when a callback raises, with the value that the callback was called
+    with.
+
+    Making a client raises ConfigError for an invalid setting. Entering the block opens no connection; it raises
+    TokenStoreError when the tokens cannot be read, and RuntimeError when the client was used before or trio does
+    not run. Leaving the block closes the sockets, gives callbacks one second to finish, and ends the client: calls
+    of other tasks that still wait raise Disconnected, and later calls raise RuntimeError, also on a part of the
+    client that a program has kept. An exception of the block is raised as it is, not in a group.
     """
 
     auth: Auth
     """Login, logout, tokens."""
     projects: Projects
-    """Which projects there are."""
+    """Projects over REST."""
     tasks: Tasks
     """Tasks over REST."""
     workflows: Workflows
@@ -177,12 +180,12 @@ class AInTandemClient:
     def __repr__(self) -> str:
         return f"AInTandemClient({self._url!r})"
 
-    if not TYPE_CHECKING:  # or else a type checker takes every name for one of ours
+    if not TYPE_CHECKING:  # otherwise a type checker would accept every name
 
         def __getattr__(self, name: str) -> Any:
             if name in _PARTS:
                 raise ClientNotOpen
-            python_name = _CAPITAL.sub(lambda found: f"_{found[0].lower()}", name)
+            python_name = _CAPITAL.sub(lambda match: f"_{match[0].lower()}", name)
             hint = (
                 f"; it is called {python_name} here"
                 if python_name != name and hasattr(type(self), python_name)
@@ -219,7 +222,7 @@ class AInTandemClient:
                 http=http,
                 clock=self._clock,
                 chance=chance,
-                announce=lambda _: None,  # a refused login is raised out of whatever needed it
+                announce=lambda _: None,  # a refused login is raised in the call that needed it
                 store=None if self._given_token is not None else self._store,
             )
             await session.restore()
@@ -246,7 +249,7 @@ class AInTandemClient:
                     self.workflows, self.sandboxes = Workflows(api), Sandboxes(api)
                     try:
                         yield
-                    except Exception as error:  # noqa: BLE001  # raised below, outside of the nurseries' groups
+                    except Exception as error:  # noqa: BLE001  # raised below, outside the nurseries' groups
                         raised = error
                     finally:
                         lifetime.is_closing = True
@@ -265,7 +268,7 @@ class AInTandemClient:
                 raise failure
 
     def _watch_settings(self, session: Session, chance: Chance, sink: EventSink) -> WatchSettings:
-        """How the project whose events go to ``sink`` is watched."""
+        """Settings for watching the project whose events go to ``sink``."""
         return WatchSettings(
             session=session,
             connect=partial(open_link, settings=self._link_settings),
@@ -289,14 +292,14 @@ class AInTandemClient:
     async def call(
         self, method: str, path: str, *, query: Mapping[str, object] | None = None, json: Any = None
     ) -> Any:
-        """Any REST call that has no method of its own: the JSON value of the answer, None for an empty one.
+        """Send any REST call. Returns the JSON value of the response, None if it is empty.
 
             health = await client.call("GET", "/health")
 
-        ``path`` begins with a slash and comes after the API's base: ValueError where there is none. Raises
-        ApiError or HttpFailed.
+        ``path`` is relative to the API's base and begins with a slash, else ValueError. Raises ApiError or
+        HttpFailed.
         """
-        self.progress  # noqa: B018  # says so when it is used outside of the block
+        self.progress  # noqa: B018  # raises ClientNotOpen outside the block
         if not path.startswith("/"):
             raise ValueError(f"path should begin with a slash: {'/' + path!r}")
         return await self._api.call(method, path, query=query, json=json)
@@ -317,13 +320,14 @@ class AInTandemClient:
             result = await client.run_task("project-123", "data-analysis", {"dataset": "sales-2024"})
             print(result.output)
 
-        It listens before it submits, so that no event is lost; an end that was missed while the connection was
-        down is looked up once it is back. What ``on_event`` raises is reported, and the waiting goes on.
+        It subscribes before it submits, so that no event is lost. If the end is missed while the connection is
+        down, it is looked up after the reconnect. An exception of ``on_event`` is reported, and the call goes on
+        waiting.
 
-        Raises TaskFailed or TaskCancelled, with the task's events; what ``progress.subscribe_to_progress`` raises
-        when there is no connection any more; Disconnected when the program itself ends it; ApiError or HttpFailed
-        when the task cannot be submitted, NotFound when the orchestrator has forgotten it. Cancelling the call
-        stops listening; the task itself goes on (``tasks.cancel_task`` ends it).
+        Raises TaskFailed or TaskCancelled, with the task's events. Raises as ``progress.subscribe_to_progress``
+        when the connection is given up, and Disconnected when the program itself ends it. Raises ApiError or
+        HttpFailed when the task cannot be submitted, and NotFound when the orchestrator no longer knows it.
+        Cancelling the call stops listening; the task itself continues (``tasks.cancel_task`` ends it).
         """
         self.progress  # noqa: B018  # as in ``call``
         return await submit_and_wait(
@@ -353,16 +357,16 @@ class AInTandemClient:
         on_cancelled: Callback[TaskCancelledEvent] | None = None,
         buffer: int | None = None,
     ) -> Unsubscribe:
-        """Call back with every event of a task; ``on_event`` first, then the one for how it ended.
+        """Call ``on_event`` with every event of a task, and then the callback for the way in which it ended.
 
             unsubscribe = await client.subscribe_to_task(
                 "project-123", task.task_id, print, lambda event: print("done:", event.output)
             )
 
-        Returns, once connected, the function that ends it; raises as ``progress.subscribe_to_progress``, which
-        also tells of ``buffer`` and of callbacks that raise. An end that nobody was there to hear (the task was
-        over before, or while the connection was down) is looked up and told, its event ``caught_up``. ``on_event``
-        also gets what names the task and is of a type that this version does not know (UnknownEvent).
+        Returns, once connected, a function that ends the subscription. Raises as
+        ``progress.subscribe_to_progress``, which also documents ``buffer`` and exceptions of callbacks. If the
+        task ended before the call or while the connection was down, the end is looked up and its event has
+        ``caught_up`` set. ``on_event`` also gets events of unknown types that name the task (UnknownEvent).
         """
         more = {"task_completed": on_complete, "task_failed": on_failed, "task_cancelled": on_cancelled}
         event_filter = filter_from_ids(task_id=validate_id(task_id, "task_id"))
@@ -379,11 +383,11 @@ class AInTandemClient:
         *,
         buffer: int | None = None,
     ) -> Unsubscribe:
-        """As ``subscribe_to_task``, for a workflow's executions, for one execution, or for all of the project.
+        """As ``subscribe_to_task``, for a workflow's executions, one execution, or all of the project.
 
             unsubscribe = await client.subscribe_to_workflow("project-123", print, execution_id="execution-1")
 
-        A missed end is looked up for a given execution only. A cancelled execution has no event. Raises as
+        A missed end is looked up only if ``execution_id`` is given. A cancelled execution has no event. Raises as
         ``subscribe_to_task``.
         """
         event_filter = filter_from_ids(workflow_id=workflow_id, execution_id=execution_id)
@@ -399,7 +403,7 @@ class AInTandemClient:
         *,
         buffer: int | None = None,
     ) -> Unsubscribe:
-        """As ``subscribe_to_task``, for one sandbox or for all of the project; nothing is looked up.
+        """As ``subscribe_to_task``, for one sandbox or all of the project. A missed end is not looked up.
 
         Raises as ``subscribe_to_task``.
 
@@ -420,18 +424,20 @@ class AInTandemClient:
         more: Mapping[str, Callback[Any] | None],
         buffer: int | None,
     ) -> Unsubscribe:
-        given = {kind: (callback,) for kind, callback in more.items() if callback is not None}
+        callbacks_by_type = {kind: (callback,) for kind, callback in more.items() if callback is not None}
         self.progress  # noqa: B018  # as in ``call``
-        channel, queue = await self._channels.subscribe(project_id, event_filter, on_event, given, buffer=buffer)
+        channel, queue = await self._channels.subscribe(
+            project_id, event_filter, on_event, callbacks_by_type, buffer=buffer
+        )
         return partial(channel.remove, queue)
 
 
 def _only_exception(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one exception in a group of our nurseries, the group itself when there are several."""
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        inner = [one for one in found.exceptions if not isinstance(one, trio.Cancelled)]
+    """The only exception in a group of the client's nurseries; the group itself if there are several."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        inner = [member for member in error.exceptions if not isinstance(member, trio.Cancelled)]
         if len(inner) != 1:
             return group
-        found = inner[0]
-    return found
+        error = inner[0]
+    return error

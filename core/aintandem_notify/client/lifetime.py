@@ -1,4 +1,4 @@
-"""What may be asked while the client's ``async with`` runs, and what becomes of it when that is left."""
+"""Ties the client's parts to its ``async with`` block: calls end with it and fail after it."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -13,16 +13,20 @@ from aintandem_notify.orchestrator import OrchestratorApi, Session
 
 
 class ClientNotOpen(RuntimeError, AttributeError):
-    """A mistake in the program; for ``hasattr`` an AttributeError, as a part is there only inside of the block."""
+    """Raised when a program uses the client or a part of it outside the block.
+
+    It is also an AttributeError, so that ``hasattr`` is False for a part outside the block.
+    """
 
     def __init__(self) -> None:
         super().__init__("AInTandemClient is used outside of its `async with`")
 
 
 class ClientLifetime:
-    """The client's block, as its parts know it: they may be kept by somebody for longer than it lasts.
+    """The lifetime of the client's block. A program may hold parts of the client for longer than that.
 
-    ``is_closing``: its end has been reached. Nothing new is connected then, while what was heard is still told.
+    ``is_closing``: the end of the block has been reached. No new connection is opened; callbacks still get the
+    events that have arrived.
     """
 
     def __init__(self) -> None:
@@ -32,15 +36,15 @@ class ClientLifetime:
         self._nothing_called = trio.Event()
 
     def require_open(self) -> None:
-        """Raises ClientNotOpen when it is over."""
+        """Raise ClientNotOpen when the block has ended."""
         if self._is_closed:
             raise ClientNotOpen
 
     @contextmanager
     def tracked_call(self) -> Iterator[None]:
-        """Around whatever asks the orchestrator.
+        """A block that sends requests to the orchestrator.
 
-        Raises ClientNotOpen when the block is over, and Disconnected when that comes while it is being asked.
+        Raises ClientNotOpen when the client's block has ended, and Disconnected when it ends during the call.
         """
         self.require_open()
         with trio.CancelScope() as scope:
@@ -55,11 +59,11 @@ class ClientLifetime:
             raise Disconnected("the client's block was left before the orchestrator had answered")
 
     async def close(self) -> None:
-        """It is over: calls of others end now, and have ended when this returns."""
+        """End the lifetime: cancels all running calls, and returns once they have ended."""
         self.is_closing = self._is_closed = True
         for scope in self._calls:
             scope.cancel()
-        # Shielded: they need the HTTP client until they have ended, which cancelled calls do soon.
+        # Shielded: the calls need the HTTP client until they have ended. Cancelled calls end soon.
         with trio.CancelScope(shield=True):
             while self._calls:
                 self._nothing_called = trio.Event()
@@ -68,7 +72,7 @@ class ClientLifetime:
 
 @asynccontextmanager
 async def open_lifetime() -> AsyncIterator[ClientLifetime]:
-    """A block that is over when this one is left."""
+    """A lifetime that ends with the block."""
     lifetime = ClientLifetime()
     try:
         yield lifetime
@@ -77,7 +81,7 @@ async def open_lifetime() -> AsyncIterator[ClientLifetime]:
 
 
 class LifetimeBoundApi(OrchestratorApi):
-    """As ``OrchestratorApi``, while the block runs."""
+    """As ``OrchestratorApi``, but usable only during the client's lifetime."""
 
     def __init__(
         self, lifetime: ClientLifetime, session: Session, http: HttpClient, clock: Clock, *, timeout: float
@@ -88,6 +92,6 @@ class LifetimeBoundApi(OrchestratorApi):
     async def call(
         self, method: str, path: str, *, query: Mapping[str, object] | None = None, json: Any = None
     ) -> Any:
-        """As ``OrchestratorApi.call``; raises as ``ClientLifetime.calling`` too."""
+        """As ``OrchestratorApi.call``; also raises as ``ClientLifetime.tracked_call``."""
         with self._lifetime.tracked_call():
             return await super().call(method, path, query=query, json=json)

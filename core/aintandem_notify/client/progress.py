@@ -1,4 +1,4 @@
-"""``client.progress``: connections by project, subscriptions, event streams, history."""
+"""``client.progress``: connections of projects, subscriptions, event streams, history."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +15,7 @@ from aintandem_notify.orchestrator import ConnectionState
 
 
 class ProgressSubscription:
-    """One subscription. ``dropped`` counts the events that a ``buffer`` had no room for.
+    """One subscription. ``dropped`` counts the events that did not fit into a ``buffer``.
 
     Example::
 
@@ -33,32 +33,33 @@ class ProgressSubscription:
 
     @property
     def project_id(self) -> str:
-        """The project that it is about."""
+        """Id of the subscribed project."""
         return self._channel.project_id
 
     @property
     def dropped(self) -> int:
-        """How many events were dropped because the callback was slow; 0 without a ``buffer``."""
+        """Number of events dropped because the callback was slow; 0 without a ``buffer``."""
         return self._queue.dropped
 
     @property
     def is_active(self) -> bool:
-        """False once it is unsubscribed, or the client is closed."""
+        """False once unsubscribed, or once the client is closed."""
         return not self._queue.is_closed
 
     def unsubscribe(self) -> None:
-        """Call back no more; a call that has begun comes to its end.
+        """End the subscription. A callback in progress finishes.
 
-        The last one of a project closes its socket, unless ``connect`` holds it. May be called again.
+        The last subscription of a project closes its socket, unless ``connect`` keeps it open. May be called
+        again.
         """
         self._channel.remove(self._queue)
 
 
 class EventStream:
-    """The events of ``progress.events``, in order; ``dropped`` counts those that a ``buffer`` had no room for.
+    """The events of ``progress.events``, in order. ``dropped`` counts those that did not fit into a ``buffer``.
 
-    Ends when the program disconnects; raises LinkGivenUp, ProjectGone, LinkRefused or ApiError when the
-    connection ended for good.
+    Ends when the program disconnects. Raises LinkGivenUp, ProjectGone, LinkRefused or ApiError when the connection
+    has ended for good.
 
     Example::
 
@@ -79,14 +80,14 @@ class EventStream:
 
     @property
     def dropped(self) -> int:
-        """How many events were dropped because the reader was slow; 0 without a ``buffer``."""
+        """Number of events dropped because the reader was slow; 0 without a ``buffer``."""
         return self._queue.dropped
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> ProgressEvent:
-        """The next event. Events that are there come without a switch of tasks in between."""
+        """The next event. Events that have arrived are returned without a checkpoint between them."""
         if not self._taken:
             try:
                 self._taken = cast("list[ProgressEvent]", await self._channel.take(self._queue))
@@ -97,11 +98,10 @@ class EventStream:
 
 
 class Progress:
-    """Real-time events by project; one socket a project, however many subscriptions.
+    """Real-time events of projects. A project has one socket, however many subscriptions.
 
-    Reach it as ``client.progress``. All of it is for tasks of the trio run that the client lives in. All of its
-    calls raise TypeError or ValueError at once for an id that cannot be one, and TypeError for a callback that is
-    none.
+    Reach it as ``client.progress``, from tasks of the client's trio run. All calls raise TypeError or ValueError
+    at once for an invalid id, and TypeError for a callback that is not callable.
     """
 
     def __init__(self, channels: ChannelRegistry) -> None:
@@ -110,16 +110,16 @@ class Progress:
     async def subscribe_to_progress(
         self, project_id: str, on_event: Callback[ProgressEvent], *, buffer: int | None = None
     ) -> ProgressSubscription:
-        """Call ``on_event`` with every event of the project, sync or async; returns once connected.
+        """Call ``on_event``, sync or async, with every event of the project. Returns once connected.
 
-        A callback that raises is reported (log, ``on_error`` of the client) and called again with the next event.
-        While it runs, up to some thousand events wait, then the socket is held back; with ``buffer``, that many of
-        the newest wait and the others are dropped and counted. The subscription outlives lost connections, and
-        also ``disconnect``: the next connection serves it again.
+        An exception of a callback is reported (to the log and the client's ``on_error``), and the callback is
+        called again with the next event. While it runs, some thousand events may wait; then the socket is held
+        back. With ``buffer``, that many of the newest events wait, and the others are dropped and counted. The
+        subscription outlives lost connections and ``disconnect``: the next connection serves it again.
 
-        Raises ProjectGone for a wrong project; LinkRefused, AuthenticationFailed or NotLoggedIn when there is no
-        valid login; LinkGivenUp when nobody answers after all tries; Disconnected when the client is closed
-        meanwhile. Cancelling it unsubscribes.
+        Raises ProjectGone for an unknown project; LinkRefused, AuthenticationFailed or NotLoggedIn without a valid
+        login; LinkGivenUp when all tries have failed; Disconnected when the client is closed meanwhile. Cancelling
+        the call unsubscribes.
 
         Example::
 
@@ -141,7 +141,7 @@ class Progress:
         sandbox_id: str | None = None,
         buffer: int | None = None,
     ) -> AsyncIterator[EventStream]:
-        """The project's events as they come, of one task, workflow or sandbox if that is given.
+        """The project's events as they arrive; those of one task, workflow or sandbox if an id is given.
 
             async with client.progress.events("project-123", task_id="task-1") as events:
                 async for event in events:
@@ -149,9 +149,9 @@ class Progress:
                     if event.type == "task_completed":
                         break
 
-        A slow reader holds the socket back, and with it the project's other readers; with ``buffer`` that many of
-        the newest events wait and the others are dropped and counted (``events.dropped``). Raises as
-        ``subscribe_to_progress``, and ValueError for more than one kind of thing.
+        A slow reader holds back the socket, and with it the project's other readers. With ``buffer``, that many of
+        the newest events wait, and the others are dropped and counted (``events.dropped``). Raises as
+        ``subscribe_to_progress``, and ValueError for ids of more than one kind.
         """
         event_filter = filter_from_ids(
             task_id=task_id, workflow_id=workflow_id, execution_id=execution_id, sandbox_id=sandbox_id
@@ -162,7 +162,7 @@ class Progress:
             yield EventStream(channel, queue)
 
     async def connect(self, project_id: str) -> None:
-        """Connect, and stay connected without any subscription until ``disconnect``.
+        """Connect, and stay connected until ``disconnect``, even without a subscription.
 
             await client.progress.connect("project-123")
 
@@ -180,10 +180,10 @@ class Progress:
         return self.get_connection_state(project_id) is ConnectionState.CONNECTED
 
     def get_connection_state(self, project_id: str) -> ConnectionState:
-        """Where the project's connection stands.
+        """The state of the project's connection.
 
-        A text as well: ``"disconnected"``, ``"connecting"``, ``"connected"``, ``"reconnecting"`` or
-        ``"disconnecting"``. A project that nobody asked for is disconnected.
+        It is a str: ``"disconnected"``, ``"connecting"``, ``"connected"``, ``"reconnecting"`` or
+        ``"disconnecting"``. A project that was never used is disconnected.
 
         Example::
 
@@ -193,19 +193,19 @@ class Progress:
         return ConnectionState.DISCONNECTED if channel is None else channel.state
 
     async def disconnect(self, project_id: str) -> None:
-        """Close the project's socket; returns when it is closed.
+        """Close the project's socket. Returns once it is closed.
 
             await client.progress.disconnect("project-123")
 
-        Streams end, ``run_task`` raises Disconnected, and the history is gone. Callbacks stay, and are served
-        again by the next connection.
+        Streams end, ``run_task`` raises Disconnected, and the history is cleared. Subscriptions stay; the next
+        connection serves them again.
         """
         channel = self._channels.find(project_id)
         if channel is not None:
             await channel.disconnect()
 
     async def disconnect_all(self) -> None:
-        """As ``disconnect``, for every project, side by side.
+        """As ``disconnect``, for all projects concurrently.
 
         Example::
 
@@ -214,11 +214,11 @@ class Progress:
         await self._channels.disconnect_all()
 
     def on_connection_state(self, project_id: str, on_change: Callback[ConnectionChange]) -> Unsubscribe:
-        """Call ``on_change``, sync or async, with every change of the project's connection; see ConnectionChange.
+        """Call ``on_change``, sync or async, with every change of the project's connection (ConnectionChange).
 
             stop = client.progress.on_connection_state("project-123", print)
 
-        May be called before the first connect, and does not connect by itself. Returns a function that ends it.
+        It does not connect, and may be called before the first connect. Returns a function that ends the calls.
         """
         return self._channels.add_listener(project_id, on_change)
 
@@ -231,23 +231,23 @@ class Progress:
         execution_id: str | None = None,
         sandbox_id: str | None = None,
     ) -> list[ProgressEvent]:
-        """The events that have come over the project's present connection, the oldest first.
+        """The events that the project's present connection has received, the oldest first.
 
             for event in client.progress.history("project-123", task_id="task-1"):
                 print(event.timestamp, event.type)
 
-        At most the client's ``history_limit`` newest; kept until the project is disconnected or
-        ``clear_history`` is called. Raises ValueError for more than one kind of thing.
+        Holds the newest events, at most the client's ``history_limit``, until the project is disconnected or
+        ``clear_history`` is called. Raises ValueError for ids of more than one kind.
         """
         event_filter = filter_from_ids(
             task_id=task_id, workflow_id=workflow_id, execution_id=execution_id, sandbox_id=sandbox_id
         )
         channel = self._channels.find(project_id)
-        kept = () if channel is None else channel.history
-        return cast("list[ProgressEvent]", [event for event in kept if event_filter.matches(event)])
+        events = () if channel is None else channel.history
+        return cast("list[ProgressEvent]", [event for event in events if event_filter.matches(event)])
 
     def clear_history(self, project_id: str | None = None) -> None:
-        """Forget the history of the project, of all projects when none is given.
+        """Clear the history of the project; of all projects if none is given.
 
         Example::
 
@@ -258,6 +258,6 @@ class Progress:
                 channel.history.clear()
 
 
-def _subscription_repr(one: object, channel: Channel, queue: SubscriberQueue) -> str:
-    standing = "ended" if queue.is_closed else "active"
-    return f"<{type(one).__name__} of {channel.project_id!r}: {standing}, {queue.dropped} dropped>"
+def _subscription_repr(subscription: object, channel: Channel, queue: SubscriberQueue) -> str:
+    state = "ended" if queue.is_closed else "active"
+    return f"<{type(subscription).__name__} of {channel.project_id!r}: {state}, {queue.dropped} dropped>"

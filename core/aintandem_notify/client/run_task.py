@@ -1,4 +1,4 @@
-"""``client.run_task``: submit a task, listen to it, and wait for its end."""
+"""``client.run_task``: submits a task, receives its events, and waits for its end."""
 
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -25,12 +25,12 @@ Submit = Callable[[], Awaitable[SubmittedTask]]
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """A task that completed.
+    """A completed task.
 
-    ``output`` is what it came to. ``duration`` is as the orchestrator sent it: the API names no unit for it,
-    the simulator sends milliseconds; None: it did not say. ``events`` are what was heard of it, in order; of
-    very many the newest. ``caught_up``: its end was missed while the connection was down, and looked up
-    afterwards; events before it may be missing.
+    ``output`` is its result. ``duration`` is as the orchestrator sent it, None if it sent none; the API names no
+    unit, and the simulator sends milliseconds. ``events`` are the task's events in order, limited to the newest.
+    ``caught_up``: the end was missed while the connection was down and looked up afterwards; events before it may
+    be missing.
 
     Example::
 
@@ -57,7 +57,7 @@ async def submit_and_wait(
     """As ``AInTandemClient.run_task``."""
     if on_event is not None:
         checked_callback(on_event, "on_event")
-    # Before the orchestrator has told the id, whatever happens to any task may be about ours.
+    # Until the response names the id, an event of any task may belong to this one.
     queue = RunQueue(ALL_TASKS, needs_end=True)
     async with channel.open(queue):
         connection_count = channel.connection_count

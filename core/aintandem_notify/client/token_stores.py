@@ -1,4 +1,4 @@
-"""Token stores that outlive the process: a file of one's own, or the system's keyring. Both work in a thread."""
+"""Token stores that outlive the process: a private file, or the system's keyring. Both work in a thread."""
 
 import importlib
 import json
@@ -18,21 +18,21 @@ from aintandem_notify.foundation.untrusted_json import read_json
 from aintandem_notify.orchestrator import StoredTokens, TokenStore
 
 FOREIGN_PERMISSIONS: Final = 0o077
-"""The permissions that nobody but the owner may have on a file of tokens."""
+"""Mode bits that give others access; a token file must have none of them."""
 MAX_CALLS: Final = 4
-"""Calls of one store at the same time. They have threads of their own: those that a program shares may all hang,
-and a keyring that waits for its user must not take them."""
+"""Concurrent calls of one store. They have threads of their own. A keyring that waits for its user must not take
+the threads that the program shares, and those may all hang."""
 
 T = TypeVar("T")
 _log = log.get_logger(__name__)
 
 
 class FileTokens:
-    """Keeps tokens in a file that only its owner can read (0600), written anew as a whole each time.
+    """Stores tokens in a file that only its owner can read (0600). Each save replaces the whole file.
 
-    ``path`` may begin with ``~``; its folder is made when it is missing (0700). One file is for one login.
-    Programs that share it share the login. What is no regular file (a folder, a device, a pipe) is left alone:
-    every call raises TokenStoreError then.
+    ``path`` may begin with ``~``. A missing folder is created (0700). A file holds one login; programs that share
+    the file share the login. If ``path`` is not a regular file but a folder, a device or a pipe, every call raises
+    TokenStoreError and leaves it alone.
 
         client = AInTandemClient("https://api.example", tokens=FileTokens("~/.config/my-tool/tokens.json"))
     """
@@ -45,14 +45,14 @@ class FileTokens:
         return f"FileTokens({str(self._path)!r})"
 
     async def load(self) -> StoredTokens | None:
-        """What was saved last; None without a file, and, with a warning, for one that is damaged.
+        """Returns the tokens of the last ``save``; None without a file, and, with a warning, for a damaged one.
 
-        Raises TokenStoreError when it cannot be read.
+        Raises TokenStoreError when the file cannot be read.
         """
         return await self._in_thread(self._load, "read")
 
     async def save(self, tokens: StoredTokens) -> None:
-        """Write the file anew. Raises TokenStoreError."""
+        """Replace the file. Raises TokenStoreError."""
         await self._in_thread(lambda: self._save(_as_text(tokens)), "write")
 
     async def clear(self) -> None:
@@ -64,7 +64,7 @@ class FileTokens:
 
     def _run_checked(self, function: Callable[[], T], verb: str) -> T:
         try:
-            # Reading a pipe could wait for ever, and a device would be replaced by a file with the tokens in it.
+            # Reading a pipe could block for ever, and saving would replace a device by a file with the tokens.
             if self._path.exists() and not self._path.is_file():
                 raise TokenStoreError(f"cannot {verb} {self._path}: it is no regular file")
             return function()
@@ -72,7 +72,7 @@ class FileTokens:
             raise TokenStoreError(f"cannot {verb} {self._path}: {error.strerror}") from None
 
     def _target(self) -> Path:
-        """Where the tokens are: behind a link, the file that it leads to."""
+        """The file that holds the tokens, with symbolic links resolved."""
         return self._path.resolve()
 
     def _load(self) -> StoredTokens | None:
@@ -88,7 +88,7 @@ class FileTokens:
     def _save(self, text: str) -> None:
         make_folder(self._path.parent)
         target = self._target()
-        # mkstemp makes it 0600, and under a name that nobody can have put a link at.
+        # mkstemp creates it with 0600, under a name at which nobody can have placed a link.
         number, name = mkstemp(prefix=f".{target.name}.", dir=target.parent)
         try:
             with os.fdopen(number, "w", encoding="utf-8") as file:
@@ -102,9 +102,9 @@ class FileTokens:
 
 
 class KeyringTokens:
-    """Keeps tokens in the system's keyring, under a service and a name; needs ``aintandem-notify[keyring]``.
+    """Stores tokens in the system's keyring, under a service and a name. Needs ``aintandem-notify[keyring]``.
 
-    Raises TokenStoreError at once when the ``keyring`` library is not installed.
+    Raises TokenStoreError at once if the ``keyring`` library is not installed.
 
         client = AInTandemClient("https://api.example", tokens=KeyringTokens(username="ada"))
     """
@@ -119,19 +119,19 @@ class KeyringTokens:
             raise TokenStoreError(
                 "KeyringTokens needs the keyring library; install it with: pip install 'aintandem-notify[keyring]'"
             ) from None
-        except Exception as error:  # the border to a library that looks for its backends as it is imported
+        except Exception as error:  # border to a library that searches its backends during the import
             raise TokenStoreError(f"the keyring library cannot be loaded ({type(error).__name__})") from error
 
     def __repr__(self) -> str:
         return f"KeyringTokens({self._service!r}, {self._username!r})"
 
     async def load(self) -> StoredTokens | None:
-        """What was saved last, None when there is nothing. Raises TokenStoreError."""
+        """Returns the tokens of the last ``save``, or None. Raises TokenStoreError."""
         text = await self._call_keyring("read", "get_password", self._service, self._username)
         return None if text is None else _from_text(str(text), f"the keyring's entry {self._service}")
 
     async def save(self, tokens: StoredTokens) -> None:
-        """Put them in place of what was there. Raises TokenStoreError."""
+        """Replace the entry. Raises TokenStoreError."""
         await self._call_keyring("write", "set_password", self._service, self._username, _as_text(tokens))
 
     async def clear(self) -> None:
@@ -141,33 +141,33 @@ class KeyringTokens:
 
     async def _call_keyring(self, verb: str, name: str, *arguments: str) -> Any:
         try:
-            # A keyring may ask the user for a password, and wait for it as long as that takes.
+            # A keyring may prompt the user for a password and wait without limit.
             return await trio.to_thread.run_sync(
                 getattr(self._keyring, name), *arguments, abandon_on_cancel=True, limiter=self._limiter
             )
-        except Exception as error:  # noqa: BLE001  # each backend has errors of its own
+        except Exception as error:  # noqa: BLE001  # each backend has its own errors
             reason = f"{type(error).__name__}: {log.redact(str(error))}".rstrip(": ")
             raise TokenStoreError(f"cannot {verb} the keyring's entry {self._service}: {reason}") from None
 
 
 class ErrorTranslatingStore:
-    """Somebody else's store: whatever it raises comes out as TokenStoreError."""
+    """Wraps a store of the user, and raises every exception of it as TokenStoreError."""
 
     def __init__(self, store: TokenStore) -> None:
         self._store = store
 
     async def load(self) -> StoredTokens | None:
-        """As the store's own."""
+        """As the wrapped store."""
         with _as_store_errors():
             return await self._store.load()
 
     async def save(self, tokens: StoredTokens) -> None:
-        """As the store's own."""
+        """As the wrapped store."""
         with _as_store_errors():
             await self._store.save(tokens)
 
     async def clear(self) -> None:
-        """As the store's own."""
+        """As the wrapped store."""
         with _as_store_errors():
             await self._store.clear()
 
@@ -178,7 +178,7 @@ def _as_store_errors() -> Iterator[None]:
         yield
     except TokenStoreError:
         raise
-    except Exception as error:  # the border of a store that a user wrote
+    except Exception as error:  # border of a store that a user wrote
         reason = f"{type(error).__name__}: {log.redact(str(error))}".rstrip(": ")
         raise TokenStoreError(f"the token store raised {reason}") from error
 
@@ -195,6 +195,6 @@ def _from_text(text: str, place: str) -> StoredTokens | None:
     except (ValueError, TypeError, KeyError):
         url = token = refresh_token = None
     if not (isinstance(url, str) and isinstance(token, str) and isinstance(refresh_token, str | None)):
-        _log.warning("the tokens that were kept cannot be read; a login is needed", place=place)
+        _log.warning("the stored tokens cannot be read; a login is needed", place=place)
         return None
     return StoredTokens(url, token, refresh_token)

@@ -1,4 +1,7 @@
-"""What a client may be made with: one rule a setting, each told in the words of whoever writes Python."""
+"""Checks the arguments of ``AInTandemClient``.
+
+One rule for each; messages speak of Python, not of a config file.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,10 +18,10 @@ from aintandem_notify.orchestrator.auth.tokens import is_token
 from aintandem_notify.orchestrator.link.dial import client_context
 
 SOURCE: Final = "AInTandemClient"
-"""Where ConfigError says that the problems are."""
+"""The source that ConfigError names."""
 
 Rule = Callable[[object], str | None]
-"""What is wrong with a value; None when nothing is. A secret is never repeated."""
+"""Returns the problem of a value, or None. The text never repeats a secret."""
 
 
 def check_settings(settings: Mapping[str, object]) -> None:
@@ -81,7 +84,7 @@ def _proxy(value: object) -> str | None:
 
 
 def _texts(check: Callable[[tuple[str, ...]], object]) -> Rule:
-    """A rule for several texts, of which ``check`` raises ValueError."""
+    """A rule for a list of texts that ``check`` accepts or raises ValueError for."""
 
     def rule(value: object) -> str | None:
         if not isinstance(value, list | tuple) or not all(isinstance(entry, str) for entry in value):
@@ -130,4 +133,4 @@ RULES: Final[Mapping[str, Rule]] = {
     "result_limit": _count,
     "on_error": _callback,
 }
-"""Every setting of ``AInTandemClient`` but its clock."""
+"""Every argument of ``AInTandemClient`` except ``clock``."""

@@ -1,7 +1,7 @@
 """The REST calls by topic: ``client.projects``, ``client.tasks``, ``client.workflows``, ``client.sandboxes``.
 
-What only reads is tried again three times, from one second, doubling; what changes something only when
-the request surely was not sent.
+Calls that only read are retried three times, after one second and then twice as long each time. Calls that change
+something are retried only if the request certainly was not sent.
 """
 
 from aintandem_notify.client.calls.projects import Projects

@@ -1,4 +1,4 @@
-"""What goes into the body of a call, and what is made of an answer that says less than it should."""
+"""Builds the bodies of calls, and completes responses that lack fields."""
 
 from typing import Any, TypeVar
 
@@ -10,12 +10,15 @@ RecordT = TypeVar("RecordT", bound=Record)
 
 
 def without_none(**fields: object) -> dict[str, object]:
-    """The fields of a body that are given."""
+    """The fields of a body, without those that are None."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def changed_record(model: type[RecordT], content: Any, name: str, identity: str) -> RecordT:
-    """The record in the answer to a call that changes it; some orchestrators say no more than that it is done."""
+    """The record in the response to a call that changed it.
+
+    Some orchestrators only confirm the call; the record then holds little more than its id.
+    """
     try:
         return find_record(model, content, name)
     except ApiError:

@@ -1,4 +1,4 @@
-"""A project's tasks, page by page as they are needed."""
+"""Iterates over a project's tasks and fetches pages on demand."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Self
@@ -6,11 +6,11 @@ from typing import Self
 from aintandem_notify.orchestrator.rest.records import TaskRecord
 
 FetchPage = Callable[[int], Awaitable[Sequence[TaskRecord]]]
-"""The tasks from this offset on: as many as the orchestrator gives at once."""
+"""Returns the page of tasks that starts at an offset; its size is the orchestrator's choice."""
 
 
 class TaskPages:
-    """Tasks in the orchestrator's order, each once: an async iterator that holds nothing open."""
+    """Async iterator over tasks in the orchestrator's order, each once. It holds no resource open."""
 
     def __init__(self, fetch_page: FetchPage) -> None:
         self._fetch_page = fetch_page
@@ -22,14 +22,14 @@ class TaskPages:
         return self
 
     async def __anext__(self) -> TaskRecord:
-        """The next one; asks for a page when there is none left. Raises ApiError or HttpFailed."""
+        """The next task; fetches a page when none is buffered. Raises ApiError or HttpFailed."""
         if not self._buffered:
             page = await self._fetch_page(self._offset)
             self._offset += len(page)
-            # Tasks move on to later pages while new ones come in front; a server without pages gives all again.
+            # New tasks push others onto later pages, and a server without pages returns all tasks again.
             self._buffered = [record for record in page if record.id not in self._known_ids][::-1]
             self._known_ids.update(record.id for record in page)
-            # The end is a page without news, not a short one: a server may have smaller pages of its own.
+            # The end is a page without new tasks, not a short page: a server may limit the page size itself.
             if not self._buffered:
                 raise StopAsyncIteration
         return self._buffered.pop()

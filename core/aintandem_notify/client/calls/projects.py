@@ -4,22 +4,22 @@ from aintandem_notify.orchestrator import OrchestratorApi
 from aintandem_notify.orchestrator.rest.records import ProjectRecord
 
 ProjectRecords = list[ProjectRecord]
-"""Inside of the class ``list`` is a call."""
+"""Needed because ``list`` is a method inside the class."""
 
 
 class Projects:
     """Projects. Reach it as ``client.projects``.
 
-    All of its calls raise TypeError or ValueError at once for an id that cannot be one, ApiError (NotLoggedIn,
-    AuthenticationFailed, Forbidden, NotFound, Conflict, InvalidRequest, ServerTrouble) when the orchestrator says
-    no or has trouble, and HttpFailed when it does not answer.
+    All calls raise TypeError or ValueError at once for an invalid id, and HttpFailed when the orchestrator does
+    not answer. They raise ApiError when it refuses or fails: NotLoggedIn, AuthenticationFailed, Forbidden,
+    NotFound, Conflict, InvalidRequest or ServerTrouble.
     """
 
     def __init__(self, api: OrchestratorApi) -> None:
         self._api = api
 
     async def list(self) -> ProjectRecords:
-        """All projects that we may see.
+        """All projects that this login may see.
 
         Example::
 

@@ -12,45 +12,47 @@ from aintandem_notify.orchestrator.rest.records import OperationRecord, SandboxR
 
 SandboxRecords = list[SandboxRecord]
 OperationRecords = list[OperationRecord]
-"""Inside of the class ``list`` is a call."""
+"""Needed because ``list`` is a method inside the class."""
 
 
 class Sandboxes:
     """Sandboxes. Reach it as ``client.sandboxes``.
 
-    All of its calls raise TypeError or ValueError at once for an id that cannot be one, ApiError (NotLoggedIn,
-    AuthenticationFailed, Forbidden, NotFound, Conflict, InvalidRequest, ServerTrouble) when the orchestrator says
-    no or has trouble, and HttpFailed when it does not answer.
+    All calls raise TypeError or ValueError at once for an invalid id, and HttpFailed when the orchestrator does
+    not answer. They raise ApiError when it refuses or fails: NotLoggedIn, AuthenticationFailed, Forbidden,
+    NotFound, Conflict, InvalidRequest or ServerTrouble.
     """
 
     def __init__(self, api: OrchestratorApi) -> None:
         self._api = api
 
     async def list(self, project_id: str | None = None) -> SandboxRecords:
-        """The project's sandboxes; all there are when no project is given.
+        """The project's sandboxes; all sandboxes if no project is given.
 
-        Where the orchestrator lists sandboxes without saying whose they are, a project's are those that its
-        ``operations`` are about; others are in the whole list only.
+        If the orchestrator lists sandboxes without their project, the project's sandboxes are those that its
+        ``operations`` name. Other sandboxes then appear only in the list of all.
 
         Example::
 
             for sandbox in await client.sandboxes.list("project-123"):
                 print(sandbox.id, sandbox.status)
         """
-        found = await self._api.sandboxes()
+        sandboxes = await self._api.sandboxes()
         if project_id is None:
-            return found
+            return sandboxes
         operated: set[str | None] = set()
-        if any(one.project_id is None for one in found):
+        if any(sandbox.project_id is None for sandbox in sandboxes):
             with suppress(NotFound):  # an orchestrator without operations
                 operations = await self._api.operations(project_id)
-                operated = {one.sandbox_id for one in operations if one.project_id in (None, project_id)}
-        return [one for one in found if is_sandbox_of(project_id, one, operated)]
+                operated = {
+                    operation.sandbox_id for operation in operations if operation.project_id in (None, project_id)
+                }
+        return [sandbox for sandbox in sandboxes if is_sandbox_of(project_id, sandbox, operated)]
 
     async def create(
         self, project_id: str, *, name: str | None = None, image: str | None = None, **more: Any
     ) -> SandboxRecord:
-        """A new sandbox, not started yet. ``more`` goes into the body under the wire's own names.
+        """Create a sandbox without starting it. ``more`` are further fields of the body, under their wire names.
 
         Example::
 
@@ -60,7 +62,7 @@ class Sandboxes:
         return find_record(SandboxRecord, await self._api.call("POST", "/flexy", json=body), "sandbox")
 
     async def start(self, sandbox_id: str) -> SandboxRecord:
-        """Start it and wait until it runs; raises Conflict when it runs already.
+        """Start a sandbox and wait until it runs. Raises Conflict when it runs already.
 
         Example::
 
@@ -69,7 +71,7 @@ class Sandboxes:
         return await self._act(sandbox_id, "start")
 
     async def stop(self, sandbox_id: str) -> SandboxRecord:
-        """Stop it and wait until it stands; raises Conflict when it does not run.
+        """Stop a sandbox and wait until it has stopped. Raises Conflict when it does not run.
 
         Example::
 
@@ -78,7 +80,7 @@ class Sandboxes:
         return await self._act(sandbox_id, "stop")
 
     async def delete(self, sandbox_id: str) -> None:
-        """Remove it; raises NotFound.
+        """Remove a sandbox. Raises NotFound.
 
         Example::
 
@@ -87,7 +89,7 @@ class Sandboxes:
         await self._api.call("DELETE", f"/flexy/{quote_id(sandbox_id)}")
 
     async def start_async(self, sandbox_id: str) -> OperationRecord:
-        """Begin to start it; what comes of it is told by ``operation`` and by events.
+        """Begin to start a sandbox. ``operation`` and events report the progress and the result.
 
         Example::
 
@@ -97,7 +99,7 @@ class Sandboxes:
         return await self._begin(sandbox_id, "start")
 
     async def stop_async(self, sandbox_id: str) -> OperationRecord:
-        """Begin to stop it, as ``start_async``.
+        """Begin to stop a sandbox, as ``start_async``.
 
         Example::
 
@@ -106,7 +108,7 @@ class Sandboxes:
         return await self._begin(sandbox_id, "stop")
 
     async def restart_async(self, sandbox_id: str) -> OperationRecord:
-        """Begin to restart it, as ``start_async``.
+        """Begin to restart a sandbox, as ``start_async``.
 
         Example::
 
@@ -115,7 +117,7 @@ class Sandboxes:
         return await self._begin(sandbox_id, "restart")
 
     async def operation(self, operation_id: str) -> OperationRecord:
-        """What became of an operation; raises NotFound.
+        """The status of an operation. Raises NotFound.
 
         Example::
 
@@ -124,7 +126,7 @@ class Sandboxes:
         return await self._api.operation(operation_id)
 
     async def operations(self, project_id: str) -> OperationRecords:
-        """What is and was being done to the project's sandboxes.
+        """Present and past operations on the project's sandboxes.
 
         Example::
 

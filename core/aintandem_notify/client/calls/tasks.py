@@ -11,17 +11,17 @@ from aintandem_notify.orchestrator.rest.client import find_record, quote_id
 from aintandem_notify.orchestrator.rest.records import QueueStatus, SubmittedTask, TaskLimit, TaskRecord
 
 PAGE_SIZE: Final = 100
-"""Tasks that are asked for at once."""
+"""Tasks that one request asks for."""
 MAX_TITLE_LENGTH: Final = 100
-"""Characters of a prompt that are made a title where none is given; the orchestrator wants one."""
+"""Characters of a prompt that become the title if none is given; the orchestrator requires a title."""
 
 
 class Tasks:
     """Tasks. Reach it as ``client.tasks``.
 
-    All of its calls raise TypeError or ValueError at once for an id that cannot be one, ApiError (NotLoggedIn,
-    AuthenticationFailed, Forbidden, NotFound, Conflict, InvalidRequest, ServerTrouble) when the orchestrator says
-    no or has trouble, and HttpFailed when it does not answer.
+    All calls raise TypeError or ValueError at once for an invalid id, and HttpFailed when the orchestrator does
+    not answer. They raise ApiError when it refuses or fails: NotLoggedIn, AuthenticationFailed, Forbidden,
+    NotFound, Conflict, InvalidRequest or ServerTrouble.
     """
 
     def __init__(self, api: OrchestratorApi) -> None:
@@ -38,13 +38,13 @@ class Tasks:
         parameters: Mapping[str, Any] | None = None,
         run_async: bool | None = None,
     ) -> SubmittedTask:
-        """Hand a task to the project's queue: by name, by step of a workflow, or as a prompt.
+        """Submit a task to the project's queue: by name, by workflow step, or as a prompt.
 
             task = await client.tasks.execute_task("project-123", "data-analysis", {"dataset": "sales-2024"})
             print(task.task_id)
 
-        To wait for its end, ``client.run_task`` loses nothing: it listens before it submits. Raises InvalidRequest
-        for a task without a name, a step and a prompt.
+        To wait for the end, use ``client.run_task``: it subscribes before it submits, so no event is lost. Raises
+        InvalidRequest for a task without a name, a step and a prompt.
         """
         body = without_none(task=task, input=input, stepId=step_id, prompt=prompt, parameters=parameters)
         body |= {} if run_async is None else {"async": run_async}
@@ -61,7 +61,7 @@ class Tasks:
         description: str | None = None,
         parameters: Mapping[str, Any] | None = None,
     ) -> SubmittedTask:
-        """Hand in a task that is no more than a prompt; without a ``title``, the prompt's first line is one.
+        """Submit a task that consists of a prompt only. Without a ``title``, the prompt's first line is the title.
 
         Example::
 
@@ -75,7 +75,7 @@ class Tasks:
         return find_record(SubmittedTask, content, "task")
 
     async def get_task(self, project_id: str, task_id: str) -> TaskRecord:
-        """Where a task stands; raises NotFound.
+        """The task with its present status. Raises NotFound.
 
         Example::
 
@@ -85,7 +85,7 @@ class Tasks:
         return await self._api.task(project_id, task_id)
 
     async def cancel_task(self, project_id: str, task_id: str) -> None:
-        """Cancel a task; raises Conflict when it has ended already.
+        """Cancel a task. Raises Conflict when it has ended already.
 
         Example::
 
@@ -103,16 +103,16 @@ class Tasks:
         created_until: datetime | None = None,
         page_size: int = PAGE_SIZE,
     ) -> TaskPages:
-        """The project's tasks in the orchestrator's order, each once, asked for page by page as they are needed.
+        """The project's tasks in the orchestrator's order, each once. Pages are fetched on demand.
 
             async for task in client.tasks.list_tasks("project-123", status="failed"):
                 print(task.id, task.error)
 
-        The times are aware. ``page_size`` is how many are asked for at once. An orchestrator that knows no pages
-        gives all in one.
+        The times must be aware. ``page_size`` is the number of tasks that one request asks for. An orchestrator
+        without pages returns all tasks in one response.
 
-        Raises ValueError at once for a time without a zone or a ``page_size`` below 1; the loop raises ApiError
-        (InvalidRequest for a status that there is not) or HttpFailed.
+        Raises ValueError at once for a time without a zone or a ``page_size`` below 1. The loop raises ApiError
+        (InvalidRequest for an unknown status) or HttpFailed.
         """
         if page_size < 1:
             raise ValueError("page_size should be at least 1")
@@ -131,7 +131,7 @@ class Tasks:
         return TaskPages(fetch_page)
 
     async def queue_status(self, project_id: str) -> QueueStatus:
-        """How many tasks wait, run, have completed and have failed.
+        """The numbers of tasks that wait, run, have completed and have failed.
 
         Example::
 
@@ -142,7 +142,7 @@ class Tasks:
         return QueueStatus.model_validate(content if isinstance(content, dict) else {})
 
     async def set_task_limit(self, project_id: str, limit: int) -> TaskLimit:
-        """How many of the project's tasks may run at the same time; raises InvalidRequest below 1.
+        """Limit the project's tasks that run at the same time. Raises InvalidRequest for a limit below 1.
 
         Example::
 

@@ -12,9 +12,9 @@ from aintandem_notify.orchestrator.rest.records import ExecutionRecord
 class Workflows:
     """Workflow executions. Reach it as ``client.workflows``.
 
-    All of its calls raise TypeError or ValueError at once for an id that cannot be one, ApiError (NotLoggedIn,
-    AuthenticationFailed, Forbidden, NotFound, Conflict, InvalidRequest, ServerTrouble) when the orchestrator says
-    no or has trouble, and HttpFailed when it does not answer.
+    All calls raise TypeError or ValueError at once for an invalid id, and HttpFailed when the orchestrator does
+    not answer. They raise ApiError when it refuses or fails: NotLoggedIn, AuthenticationFailed, Forbidden,
+    NotFound, Conflict, InvalidRequest or ServerTrouble.
     """
 
     def __init__(self, api: OrchestratorApi) -> None:
@@ -31,7 +31,7 @@ class Workflows:
         return await self._api.executions(project_id)
 
     async def get_execution(self, execution_id: str) -> ExecutionRecord:
-        """Where an execution stands; raises NotFound.
+        """The execution with its present status. Raises NotFound.
 
         Example::
 
@@ -45,7 +45,7 @@ class Workflows:
         project_id: str,
         input: Mapping[str, Any] | None = None,  # noqa: A002  # the guide's name
     ) -> ExecutionRecord:
-        """A new execution of a workflow, not started yet.
+        """Create an execution of a workflow without starting it.
 
         Example::
 
@@ -58,7 +58,7 @@ class Workflows:
         return find_record(ExecutionRecord, content, "execution")
 
     async def start(self, execution_id: str) -> ExecutionRecord:
-        """Start an execution; raises Conflict when it was started already.
+        """Start an execution. Raises Conflict when it was started already.
 
         Example::
 
@@ -67,7 +67,7 @@ class Workflows:
         return await self._act(execution_id, "start")
 
     async def pause(self, execution_id: str) -> ExecutionRecord:
-        """Pause one that runs; raises Conflict when it does not.
+        """Pause a running execution. Raises Conflict when it does not run.
 
         Example::
 
@@ -76,7 +76,7 @@ class Workflows:
         return await self._act(execution_id, "pause")
 
     async def resume(self, execution_id: str) -> ExecutionRecord:
-        """Let a paused one go on; raises Conflict when it is not paused.
+        """Resume a paused execution. Raises Conflict when it is not paused.
 
         Example::
 
@@ -85,7 +85,7 @@ class Workflows:
         return await self._act(execution_id, "resume")
 
     async def cancel(self, execution_id: str) -> ExecutionRecord:
-        """Cancel one; raises Conflict when it has ended. There is no event for it: only REST tells.
+        """Cancel an execution. Raises Conflict when it has ended. No event reports this; only REST shows it.
 
         Example::
 

@@ -1,1 +1,1 @@
-"""One project of the client: its link, its listeners, and the queues of its subscribers."""
+"""One project of the client: its connection, its listeners, and the queues of its subscribers."""

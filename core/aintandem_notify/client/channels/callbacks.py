@@ -1,4 +1,4 @@
-"""Callbacks of the library's users: sync or async, and what they raise hurts only themselves."""
+"""Runs the callbacks of the library's users, sync or async. An exception in one does not affect the others."""
 
 from collections.abc import Callable, Mapping, Sequence
 from inspect import isawaitable
@@ -9,37 +9,40 @@ from aintandem_notify.client.channels.subscriber_queue import QueueClosed, Subsc
 
 T = TypeVar("T")
 Callback = Callable[[T], Any]
-"""Takes one value; what it returns is awaited if it can be, and not used."""
+"""Takes one value. If it returns an awaitable, that is awaited; the result is not used."""
 OnError = Callable[[Exception, Any], object]
-"""Gets what a callback raised, and what it was called with."""
+"""Gets the exception of a callback, and the value that the callback was called with."""
 
 _log: Final = log.get_logger(__name__)
 
 
 def checked_callback(callback: object, argument: str) -> None:
-    """Raise TypeError when ``what`` cannot be called: not only when the first event comes."""
+    """Raise TypeError now, not only at the first event, if ``callback`` is not callable."""
     if not callable(callback):
         raise TypeError(f"{argument} should be a function or another callable, not {type(callback).__name__}")
 
 
 class CallbackRunner:
-    """Tells of callbacks that raised: each first time in the log, and every time to ``on_error``."""
+    """Calls callbacks and reports their exceptions.
+
+    Each goes to ``on_error``; the first of a callback is also logged.
+    """
 
     def __init__(self, on_error: OnError | None) -> None:
         self._on_error = on_error
         self._logged: set[str] = set()
 
     async def call(self, callback: Callback[T], value: T) -> None:
-        """Call it with ``value``; what it raises is reported."""
+        """Call ``callback`` with ``value``. Reports an exception instead of raising it."""
         try:
             result = callback(value)
             if result is not None and isawaitable(result):
                 await result
-        except Exception as error:  # noqa: BLE001  # the border of a callback: the others go on
+        except Exception as error:  # noqa: BLE001  # border of a callback: the others go on
             self.report(callback, error, value)
 
     def report(self, callback: Callback[Any], error: Exception, value: object) -> None:
-        """``callback`` raised ``error`` when it was called with ``value``."""
+        """Report that ``callback(value)`` raised ``error``."""
         name = getattr(callback, "__qualname__", type(callback).__qualname__)
         if name not in self._logged:
             self._logged.add(name)
@@ -47,7 +50,7 @@ class CallbackRunner:
         if self._on_error is not None:
             try:
                 self._on_error(error, value)
-            except Exception:  # noqa: BLE001  # as above; there is nobody left to tell
+            except Exception:  # noqa: BLE001  # as above; on_error itself is the last to report to
                 _log.exception("on_error itself raised")
 
 
@@ -57,14 +60,15 @@ async def run_callbacks(
     callbacks_by_type: Mapping[str, Sequence[Callback[Any]]],
     callback_runner: CallbackRunner,
 ) -> None:
-    """Call ``callback`` with each event of ``queue`` until it is closed, and then those for its type in ``more``.
+    """Call ``callback`` with each event of ``queue`` until the queue is closed.
 
-    Unsubscribing lets a call that has begun come to its end, and no other begins.
+    Afterwards the event goes to the callbacks that ``callbacks_by_type`` has for its type. After an unsubscribe,
+    the call in progress finishes and no other begins.
     """
     while True:
         try:
             events = await queue.take()
-        except Exception:  # noqa: BLE001  # QueueClosed, or why the connection ended: told to its listeners
+        except Exception:  # noqa: BLE001  # QueueClosed or the connection's error, which listeners get
             return
         for event in events:
             if queue.is_discarded:
@@ -73,14 +77,14 @@ async def run_callbacks(
                 result = callback(event)
                 if result is not None and isawaitable(result):
                     await result
-            except Exception as error:  # noqa: BLE001  # the border of a callback
+            except Exception as error:  # noqa: BLE001  # border of a callback
                 callback_runner.report(callback, error, event)
             if callbacks_by_type:
                 for other in callbacks_by_type.get(event.type, ()):
                     if queue.is_discarded:
                         return
                     await callback_runner.call(other, event)
-        # Before the next are made: so they take the memory of these, which the processor has at hand.
+        # Freed before the next batch is made, so that it reuses this memory, which is in the processor's cache.
         del event, events
 
 

@@ -1,6 +1,7 @@
-"""One project of the client: its connection while anybody wants it, its subscriptions, listeners and history.
+"""One project of the client: its connection while anything uses it, its subscribers, listeners and history.
 
-The connection is the agent's own (``orchestrator.watch_project``); here is only who wants it and who gets what.
+``orchestrator.watch_project`` makes and keeps the connection, as for the agent. This module decides when there is
+one, and distributes its events to ``subscriber_queue`` queues and its state to ``connection_events`` listeners.
 """
 
 from collections import deque
@@ -44,14 +45,14 @@ from aintandem_notify.orchestrator import (
 from aintandem_notify.orchestrator.watch.settings import EventSink
 
 LOOKUP_RETRY_S: Final = (1.0, 30.0)
-"""The first and the longest pause before an end that could not be looked up is looked up again."""
+"""Initial and maximum backoff between two tries to look up how a run ended."""
 SETTLE_S: Final = 0.5
-"""How long an end that was looked up waits for what the socket may still bring of the run, so that nothing comes
-behind its end."""
+"""Seconds between looking up a final event and delivering it. Events of the run that are still on the socket
+arrive in this time, so that none follows the final event."""
 MAX_LOOKUPS: Final = 4
-"""Ends that are looked up at the same time, over all projects of a client."""
+"""Concurrent lookups of final events, over all projects of a client."""
 NORMAL_CLOSURE: Final = 1000
-"""The close code that listeners get when the program itself disconnects: a normal end."""
+"""Close code that listeners get when the program itself disconnects (RFC 6455 §7.4.1)."""
 
 _OWN: Final = frozenset(EVENT_TYPES[name] for name in LOCAL_TYPES)
 
@@ -60,7 +61,10 @@ _log = log.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ChannelContext:
-    """What all projects of a client share. ``history_limit`` is how many events each of them remembers."""
+    """Services that all channels of a client share.
+
+    ``history_limit`` is the number of events that each remembers.
+    """
 
     lifetime: ClientLifetime
     nursery: trio.Nursery
@@ -75,7 +79,7 @@ class ChannelContext:
 
 @dataclass(eq=False, slots=True)
 class _ProjectWatch:
-    """One time that the project is watched, from the wish for a connection to its end."""
+    """One run of ``watch_project``, from the first request for a connection until it has ended."""
 
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     ended: trio.Event = field(default_factory=trio.Event)
@@ -85,7 +89,7 @@ class _ProjectWatch:
 
 
 class Channel:
-    """A project. ``is_held`` keeps its connection open without a subscription."""
+    """One project. ``is_kept_open``: the connection stays open without subscribers."""
 
     def __init__(self, project_id: str, context: ChannelContext) -> None:
         self.project_id = project_id
@@ -106,7 +110,7 @@ class Channel:
 
     @asynccontextmanager
     async def open(self, queue: SubscriberQueue) -> AsyncIterator[None]:
-        """Connected, with a reader for as long as the block runs; raises as ``connected``."""
+        """Subscribe ``queue`` for the block, which begins once connected. Raises as ``wait_connected``."""
         with self.registration(queue):
             await self.wait_connected()
             self.start_lookup(queue)
@@ -114,7 +118,7 @@ class Channel:
 
     @contextmanager
     def registration(self, queue: SubscriberQueue) -> Iterator[None]:
-        """A reader for as long as the block runs; in place before the socket reads."""
+        """Subscribe ``queue`` for the block. It is subscribed before the socket is read."""
         self.add(queue)
         try:
             yield
@@ -122,19 +126,19 @@ class Channel:
             self.remove(queue)
 
     def add(self, queue: SubscriberQueue) -> None:
-        """Another reader; connects if need be."""
+        """Subscribe ``queue``, and begin to connect if necessary."""
         self._ensure_watch()
         self._index.add(queue)
 
     def remove(self, queue: SubscriberQueue) -> None:
-        """A reader goes; the connection goes with the last."""
+        """Unsubscribe ``queue`` and discard its events. Disconnects with the last subscriber."""
         queue.discard()
         self._index.remove(queue)
         self._stop_if_unused()
 
     @contextmanager
     def callback_scope(self, queue: SubscriberQueue) -> Iterator[None]:
-        """While the block runs, this task calls back with what it took out of ``queue``."""
+        """A block in which the current task calls callbacks with events that it took from ``queue``."""
         queues = self._callback_queues.setdefault(trio.lowlevel.current_task(), [])
         queues.append(queue)
         try:
@@ -147,8 +151,8 @@ class Channel:
     async def take(self, queue: SubscriberQueue) -> list[Event]:
         """As ``queue.take``.
 
-        A callback that waits here for an event of its own project lets its own events wait in memory meanwhile,
-        however many: the one that it waits for may come behind them.
+        A callback may wait here for an event of its own project, which may come after events for the callback
+        itself. So those callbacks' queues are unbounded during the wait.
         """
         if not (self._callback_queues and queue.is_empty):
             return await queue.take()
@@ -158,7 +162,7 @@ class Channel:
             return await queue.take()
 
     def _queues_of_current_task(self) -> list[SubscriberQueue]:
-        """Those whose callbacks wait for the current task: it is theirs, or runs in a nursery of theirs."""
+        """Queues whose callback runs in the current task or in one of its ancestors."""
         queues: list[SubscriberQueue] = []
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
         while task is not None:
@@ -167,13 +171,13 @@ class Channel:
         return queues
 
     def narrow(self, queue: RunQueue, event_filter: SubscriptionFilter) -> None:
-        """The reader wants less from now on, also of what waits for it."""
+        """Give ``queue`` a narrower filter, which also applies to events that wait in it."""
         self._index.remove(queue)
         queue.narrow(event_filter)
         self._index.add(queue)
 
     def add_listener(self, listener: Listener) -> None:
-        """Another one who hears of the connection, from now on."""
+        """Send changes of the connection to ``listener`` from now on."""
         self._listeners.append(listener)
 
     def remove_listener(self, listener: Listener) -> None:
@@ -183,20 +187,20 @@ class Channel:
             self._listeners.remove(listener)
 
     async def keep_open(self) -> None:
-        """Connect, and stay so without any reader; raises as ``connected``."""
+        """Connect, and stay connected without subscribers. Raises as ``wait_connected``."""
         self._pending_connects += 1
         try:
             await self.wait_connected()
             self.is_kept_open = True
         finally:
-            # Whoever gives up waiting takes the connection from nobody else who waits or holds.
+            # A cancelled caller must not close the connection while others wait for it or keep it open.
             self._pending_connects -= 1
             self._stop_if_unused()
 
     async def wait_connected(self) -> None:
-        """Wait until there is a connection, for somebody who reads or holds.
+        """Wait until the project is connected. The caller subscribes or keeps the connection open.
 
-        Raises ProjectGone, LinkRefused, ApiError, LinkGivenUp, or Disconnected when the program itself ends it.
+        Raises ProjectGone, LinkRefused, ApiError or LinkGivenUp, and Disconnected when the program itself ends it.
         """
         watch = self._ensure_watch()
         self._waiter_count += 1
@@ -209,21 +213,21 @@ class Channel:
             self._waiter_count -= 1
 
     async def disconnect(self) -> None:
-        """End the connection; returns when it is closed. Its callbacks stay for the next one."""
+        """Close the connection; returns once it is closed. Persistent queues stay for the next connection."""
         self.is_kept_open = False
         self._stop()
         if self._watch is not None:
             await self._watch.ended.wait()
 
     def close(self) -> None:
-        """Nobody gets anything any more; listeners still hear what happened."""
+        """Close all queues and listeners. Changes that wait for a listener are still delivered."""
         for queue in list(self._index.subscribers):
             queue.close()
         for listener in self._listeners:
             listener.close()
 
     def start_lookup(self, queue: SubscriberQueue) -> None:
-        """Find out over REST whether what the reader waits for is over already."""
+        """Look up in the background whether the run of ``queue`` has already ended."""
         if not isinstance(queue, RunQueue) or queue.is_closed or queue.has_ended:
             return
         event_filter = queue.event_filter
@@ -261,13 +265,13 @@ class Channel:
                     continue
                 if end is not None:
                     await trio.sleep(SETTLE_S)
-                    # An attempt that began meanwhile is not over; the answer is about the one before.
+                    # If the run has started again meanwhile, the response is about the earlier attempt.
                     if attempts == queue.attempts:
                         queue.put_final_event(end)
                 return
 
     def _ensure_watch(self) -> _ProjectWatch:
-        """The watch that is on; begun if there is none. Raises Disconnected when the client's block was left."""
+        """The present watch, started if there is none. Raises Disconnected when the client's block was left."""
         if self._context.lifetime.is_closing:
             raise Disconnected("the client's block was left").about(self.project_id)
         before = self._watch
@@ -323,7 +327,7 @@ class Channel:
         self._notify_waiters()
 
     def _has_observer(self) -> bool:
-        """Whether the program hears of the end: by an exception, or as a listener."""
+        """Whether the program learns of the end: from an exception, or as a listener."""
         streams = [queue for queue in self._index.subscribers if not queue.is_persistent]
         return bool(self._waiter_count or self._listeners or streams)
 
@@ -337,7 +341,7 @@ class Channel:
 
     def _set_state(self, watch: _ProjectWatch, state: ConnectionState) -> None:
         if watch.is_stopped and state is not ConnectionState.DISCONNECTED:
-            # Until the socket is closed: also where it was just being opened.
+            # It stays DISCONNECTING until the socket is closed, even if the socket was just being opened.
             state = ConnectionState.DISCONNECTING
         if state is watch.state:
             return
@@ -353,12 +357,12 @@ class Channel:
         self._change = trio.Event()
 
     async def _distribute(self, watch: _ProjectWatch, _project: Project, events: Sequence[Event]) -> None:
-        """Hand events to whoever wants them; waits for slow readers, unless nobody reads on in any case."""
+        """Put events into the queues that want them. Waits for full queues, unless the watch is being stopped."""
         wire = events
         if not _OWN.isdisjoint(map(type, events)):
             wire = [event for event in events if type(event) not in _OWN]
             for event in events:
-                # What still happens to one that is being closed would contradict what listeners have been told.
+                # Listeners already know that the connection is closing; a later state would contradict that.
                 if isinstance(event, ConnectionEvent) and not watch.is_stopped:
                     self._notify_listeners(change_from_event(event, self.project_id))
         wire = self._without_repeats(wire)
@@ -372,19 +376,19 @@ class Channel:
                 batches = self._index.split(wire)
             self._handed_over = []
         except BaseException:
-            batches = self._index.split(wire)  # readers may have come, gone or narrowed while we waited
+            batches = self._index.split(wire)  # subscribers may have changed while we waited
             raise
         finally:
-            # Also when there is no time left to wait: it was read, and will not come again.
+            # Also when cancelled: these events were read from the socket and will not come again.
             self.history.extend(wire)
             for queue, batch in batches.items():
                 queue.put(batch)
 
     def _without_repeats(self, wire: Sequence[Event]) -> Sequence[Event]:
-        """Without what was handed over when we were cancelled: whoever did that hands the same over once more."""
-        handed, self._handed_over = self._handed_over, ()
-        if handed and wire and wire[0] is handed[0]:
-            return wire[len(handed) :]
+        """Removes events that a cancelled call has already distributed: the caller passes them once more."""
+        done, self._handed_over = self._handed_over, ()
+        if done and wire and wire[0] is done[0]:
+            return wire[len(done) :]
         return wire
 
     def _notify_listeners(self, change: ConnectionChange) -> None:
@@ -396,7 +400,7 @@ class Channel:
 
 
 def _ending_error(watch: _ProjectWatch, project_id: str) -> OrchestratorError:
-    """What to raise out of whoever waits for a watch that has ended; a new one for each of them."""
+    """The error to raise in a task that waited for a watch that has ended; a new one for each task."""
     match watch.error:
         case None:
             return Disconnected("the program itself ended the connection").about(project_id)

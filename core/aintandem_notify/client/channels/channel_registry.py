@@ -1,4 +1,4 @@
-"""All projects of a client: one channel each, made when it is first asked for."""
+"""All channels of a client: one for each project, created on first use."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from aintandem_notify.orchestrator import validate_id
 
 
 class ChannelRegistry:
-    """The projects that anybody has asked for. ``readers`` is where callbacks run."""
+    """The channels by project id. Callbacks run in the nursery ``readers``."""
 
     def __init__(self, context: ChannelContext, readers: trio.Nursery) -> None:
         self._context = context
@@ -22,7 +22,7 @@ class ChannelRegistry:
         self._all: dict[str, Channel] = {}
 
     def get(self, project_id: str) -> Channel:
-        """The project's channel; raises TypeError or ValueError for what cannot be an id."""
+        """The project's channel, created if necessary. Raises TypeError or ValueError for an invalid id."""
         self._context.lifetime.require_open()
         validate_id(project_id, "project_id")
         if project_id not in self._all:
@@ -30,12 +30,12 @@ class ChannelRegistry:
         return self._all[project_id]
 
     def find(self, project_id: str) -> Channel | None:
-        """The project's channel, None when nobody has asked for it yet."""
+        """The project's channel; None if it was never used."""
         self._context.lifetime.require_open()
         return self._all.get(validate_id(project_id, "project_id"))
 
     def all(self) -> list[Channel]:
-        """Every channel there is."""
+        """Every channel."""
         self._context.lifetime.require_open()
         return list(self._all.values())
 
@@ -48,7 +48,10 @@ class ChannelRegistry:
         *,
         buffer: int | None,
     ) -> tuple[Channel, SubscriberQueue]:
-        """As ``Progress.subscribe_to_progress``, for ``event_filter``; ``more`` callbacks follow by event type."""
+        """As ``Progress.subscribe_to_progress``, for events that match ``event_filter``.
+
+        After ``on_event``, each event goes to the callbacks that ``callbacks_by_type`` has for its type.
+        """
         checked_callback(on_event, "on_event")
         for kind, callbacks in callbacks_by_type.items():
             for callback in callbacks:
@@ -78,14 +81,14 @@ class ChannelRegistry:
         return lambda: channel.remove_listener(listener)
 
     async def disconnect_all(self) -> None:
-        """Close every socket, side by side."""
+        """Close all sockets concurrently."""
         channels = self.all()
         async with trio.open_nursery() as nursery:
             for channel in channels:
                 nursery.start_soon(channel.disconnect)
 
     def close(self) -> None:
-        """Nothing comes any more; readers may take what is there."""
+        """Close all queues and listeners. Events that wait in them are still delivered."""
         for channel in self.all():
             channel.close()
 
@@ -93,6 +96,6 @@ class ChannelRegistry:
 def make_queue(
     event_filter: SubscriptionFilter, *, buffer: int | None, persistent: bool = False
 ) -> SubscriberQueue:
-    """One that also learns how the run ended, where the interest is in one run."""
+    """A queue for ``event_filter``: a RunQueue if the filter selects one run."""
     kind = SubscriberQueue if event_filter.run_id is None else RunQueue
     return kind(event_filter, buffer=buffer, persistent=persistent)

@@ -1,4 +1,4 @@
-"""What listeners hear of a project's connection, in the guide's words."""
+"""Changes of a project's connection, and their delivery to listeners."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +13,13 @@ from aintandem_notify.domain.events import ConnectionDisconnectedEvent, Connecti
 
 @dataclass(frozen=True, slots=True)
 class ConnectionChange:
-    """Something happened to a project's connection.
+    """A change of a project's connection. ``timestamp`` is aware UTC. ``type`` is one of:
 
-    ``type`` is ``"connected"``; ``"disconnecting"``: the program itself closes it, and ``"disconnected"`` follows
-    once it is closed; ``"disconnected"`` with ``code`` (the WebSocket close code, 1006 when there was none),
-    ``reason`` and ``will_reconnect``; or ``"error"`` with ``error`` and ``will_reconnect``: a try to
-    connect that failed. ``timestamp`` is aware UTC.
+    - ``"connected"``
+    - ``"disconnecting"``: the program itself closes the connection; ``"disconnected"`` follows once it is closed
+    - ``"disconnected"``, with ``code`` (the WebSocket close code, 1006 if there was none), ``reason`` and
+      ``will_reconnect``
+    - ``"error"``, with ``error`` and ``will_reconnect``: a try to connect has failed
 
         def on_change(change):
             if change.type == "error" and not change.will_reconnect:
@@ -35,7 +36,7 @@ class ConnectionChange:
 
 
 def change_from_event(event: Event, project_id: str) -> ConnectionChange:
-    """One of our own connection events as listeners get it."""
+    """The change that listeners get for a connection event of ``orchestrator``."""
     match event:
         case ConnectionDisconnectedEvent(code=code, reason=reason, will_reconnect=again):
             return ConnectionChange(
@@ -48,7 +49,7 @@ def change_from_event(event: Event, project_id: str) -> ConnectionChange:
 
 
 class Listener:
-    """One listener's changes on their way to it; nobody ever waits for a listener."""
+    """Queues changes for one listener's callback. The connection never waits for it."""
 
     def __init__(self, callback: Callback[ConnectionChange]) -> None:
         self._callback = callback
@@ -57,22 +58,22 @@ class Listener:
         self._ended = False
 
     def put(self, change: ConnectionChange) -> None:
-        """One more."""
+        """Queue a change."""
         self._waiting.append(change)
         self._arrived.set()
 
     def close(self) -> None:
-        """Nothing comes any more; what waits is still told."""
+        """End ``run`` once the waiting changes are delivered."""
         self._ended = True
         self._arrived.set()
 
     def discard(self) -> None:
-        """Nothing is wanted any more."""
+        """End ``run`` and discard waiting changes."""
         self._waiting.clear()
         self.close()
 
     async def run(self, callback_runner: CallbackRunner) -> None:
-        """Call it until the end."""
+        """Call the callback with each change until closed."""
         while True:
             while self._waiting:
                 await callback_runner.call(self._callback, self._waiting.pop(0))
@@ -83,4 +84,4 @@ class Listener:
 
 
 Unsubscribe = Callable[[], None]
-"""Ends a subscription; may be called more than once, from the task of trio that runs the client."""
+"""Ends a subscription. May be called more than once, from a task of the client's trio run."""

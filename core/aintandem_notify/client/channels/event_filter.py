@@ -1,4 +1,4 @@
-"""Which events a subscription wants, and which of a batch go to whom. Pure."""
+"""Selects events for subscriptions, and splits a batch by subscriber. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +12,15 @@ _ID_FIELDS: Final[Mapping[Family, tuple[str, ...]]] = {
     Family.WORKFLOW: ("executionId",),
     Family.SANDBOX: ("sandboxId", "containerId"),
 }
-"""Where an event of a type that we do not know may name its run."""
+"""Fields in which an event of an unknown type may name its run."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionFilter:
-    """Which of a project's events are wanted; None is no condition, and no condition at all is every event.
+    """Selects events of a project. None means no condition, so that the empty filter matches every event.
 
-    ``run_id`` is the id of the task, the execution or the sandbox, as ``family`` says. ``workflow_id`` is for
-    workflow events. An event of a type that this version does not know is wanted by whoever wants everything,
-    or the very run that it names.
+    ``run_id`` is the id of a task, an execution or a sandbox, depending on ``family``. ``workflow_id`` applies to
+    workflow events. An event of an unknown type matches the empty filter, and a filter for the run that it names.
     """
 
     family: Family | None = None
@@ -29,7 +28,7 @@ class SubscriptionFilter:
     workflow_id: str | None = None
 
     def matches(self, event: Event) -> bool:
-        """Whether ``event`` is one of these."""
+        """Whether the filter selects ``event``."""
         if self.family is None:
             return True
         if event.family is not self.family:
@@ -41,7 +40,7 @@ class SubscriptionFilter:
         )
 
     def _names_run(self, event: Event) -> bool:
-        assert self.family is not None  # noqa: S101  # the only caller has asked
+        assert self.family is not None  # noqa: S101  # the only caller has checked
         wire = event.wire()
         if self.workflow_id is not None and wire.get("workflowId") != self.workflow_id:
             return False
@@ -49,7 +48,7 @@ class SubscriptionFilter:
 
 
 ALL_TASKS: Final = SubscriptionFilter(Family.TASK)
-"""Every task of the project."""
+"""Selects the events of all tasks of a project."""
 
 
 def filter_from_ids(
@@ -59,14 +58,14 @@ def filter_from_ids(
     execution_id: str | None = None,
     sandbox_id: str | None = None,
 ) -> SubscriptionFilter:
-    """The interest that the arguments of the public calls mean.
+    """The filter for the ids that a public call was given.
 
-    Raises ValueError for more than one kind, and TypeError or ValueError for what cannot be an id.
+    Raises ValueError for ids of more than one kind, and TypeError or ValueError for an invalid id.
     """
     workflows = {"workflow_id": workflow_id, "execution_id": execution_id}
-    for what, identifier in {"task_id": task_id, "sandbox_id": sandbox_id, **workflows}.items():
+    for name, identifier in {"task_id": task_id, "sandbox_id": sandbox_id, **workflows}.items():
         if identifier is not None:
-            validate_id(identifier, what)
+            validate_id(identifier, name)
     workflow = workflow_id is not None or execution_id is not None
     if sum((task_id is not None, workflow, sandbox_id is not None)) > 1:
         raise ValueError("ask for a task, a workflow or a sandbox, or for nothing to get them all")
@@ -78,11 +77,11 @@ def filter_from_ids(
 
 
 class Subscriber(Protocol):
-    """Whoever wants events."""
+    """Receives the events that its filter selects."""
 
     @property
     def event_filter(self) -> SubscriptionFilter:
-        """Which ones; may be narrowed, but its key stays where it was added."""
+        """The filter; ``SubscriberIndex`` uses the one at the time of ``add``."""
         ...
 
 
@@ -92,20 +91,23 @@ SubscriberT = TypeVar("SubscriberT", bound=Subscriber)
 
 
 class SubscriberIndex(Generic[SubscriberT]):
-    """Who gets what of a batch. One run among thousands that are wanted costs no more than one among few."""
+    """Splits batches by subscriber.
+
+    Filters for one run are found by run id, so that thousands of them stay cheap.
+    """
 
     def __init__(self) -> None:
         self.subscribers: dict[SubscriberT, SubscriptionFilter] = {}
         self._by_run_id: dict[str, list[SubscriberT]] = {}
 
     def add(self, subscriber: SubscriberT) -> None:
-        """From now on ``who`` gets what it wants."""
+        """Add ``subscriber`` with its present filter."""
         event_filter = self.subscribers[subscriber] = subscriber.event_filter
         if event_filter.run_id is not None:
             self._by_run_id.setdefault(event_filter.run_id, []).append(subscriber)
 
     def remove(self, subscriber: SubscriberT) -> None:
-        """Undo ``add``; nothing happens if that was done already."""
+        """Undo ``add``. No-op if ``subscriber`` is not in the index."""
         event_filter = self.subscribers.pop(subscriber, None)
         if event_filter is not None and event_filter.run_id is not None:
             self._by_run_id[event_filter.run_id].remove(subscriber)
@@ -113,7 +115,10 @@ class SubscriberIndex(Generic[SubscriberT]):
                 del self._by_run_id[event_filter.run_id]
 
     def split(self, events: Sequence[Event]) -> dict[SubscriberT, Sequence[Event]]:
-        """What each gets, in order; who gets nothing is left out. The batch itself may be shared: only read it."""
+        """The events of each subscriber in order, without subscribers that get none.
+
+        Several subscribers may get the same list: do not change it.
+        """
         batches: dict[SubscriberT, Sequence[Event]] = {}
         for subscriber, event_filter in self.subscribers.items():
             if event_filter.family is None:
@@ -125,7 +130,7 @@ class SubscriberIndex(Generic[SubscriberT]):
         if self._by_run_id:
             for subscriber, event in self._pairs_by_run(events):
                 batch = batches.setdefault(subscriber, [])
-                assert isinstance(batch, list)  # noqa: S101  # made here
+                assert isinstance(batch, list)  # noqa: S101  # a list made here
                 batch.append(event)
         return batches
 

@@ -1,4 +1,4 @@
-"""How a task or a workflow execution ended, as REST tells it: for whoever was not there to hear it."""
+"""Reads over REST how a task or a workflow execution ended, for subscribers that missed the final event."""
 
 from datetime import datetime
 
@@ -13,9 +13,10 @@ from aintandem_notify.orchestrator.catch_up.record_mapping import execution_obse
 async def fetch_final_event(
     api: OrchestratorApi, event_filter: SubscriptionFilter, project_id: str, now: datetime
 ) -> Event | None:
-    """The event that a live listener would have got, ``caught_up`` and whole; None while the run goes on.
+    """The final event of the filter's run, marked ``caught_up``, with its whole output.
 
-    Also for a cancelled execution: there is no event for it. Raises ApiError (NotFound) or HttpFailed.
+    None while the run continues, and for a cancelled execution, which has no event. Raises ApiError (NotFound) or
+    HttpFailed.
     """
     observation = await _observe(api, event_filter.family, event_filter.run_id or "", project_id)
     events = () if observation is None else end_events(observation, now)

@@ -1,4 +1,4 @@
-"""Where a subscription's events wait for whoever takes them: bounded, whole batches at a time."""
+"""The bounded queue of one subscription. Events enter and leave in batches."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,19 +11,19 @@ from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.runs import OPENING_TYPES, TERMINAL_TYPES
 
 CAPACITY: Final = 2000
-"""Events that wait for a slow reader before the socket is held back; as many as a link hands over at once."""
+"""Events that may wait before the socket is held back; as many as one batch of a link holds at most."""
 
 
-class QueueClosed(Exception):  # not one of ``errors``: it never reaches a user
-    """Nothing will come any more."""
+class QueueClosed(Exception):  # not in ``errors``: it never reaches a user
+    """The queue is closed and empty."""
 
 
 class SubscriberQueue:
-    """One reader's events. ``put`` never blocks; whoever puts may wait for ``room`` afterwards.
+    """The events of one subscriber. ``put`` never blocks; the writer may call ``wait_for_room`` before it.
 
-    With ``buffer`` None a reader that is slow makes the writer wait. With a number, that many of the newest
-    events are kept, and ``dropped`` counts the others. A ``lasting`` one stays when the connection ends, for the
-    next one. ``is_dropped``: its reader is gone, so that not even what it has taken is wanted.
+    With ``buffer`` None, a slow reader makes the writer wait. With a number, the queue holds that many of the
+    newest events, and ``dropped`` counts the others. A ``persistent`` queue stays open for the next connection.
+    ``is_discarded``: the subscriber is gone, and even events that were taken must not be delivered.
     """
 
     def __init__(
@@ -45,23 +45,23 @@ class SubscriberQueue:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing will come any more."""
+        """Whether the queue accepts no more events."""
         return self._closed
 
     def put(self, events: Sequence[Event]) -> None:
-        """More events, in order; nothing happens when it is closed."""
+        """Append events in order. No-op when closed."""
         if self._closed:
             return
         self._waiting += events
         if self._buffer is not None and len(self._waiting) > self._buffer:
-            beyond = len(self._waiting) - self._buffer
-            del self._waiting[:beyond]
-            self.dropped += beyond
+            excess = len(self._waiting) - self._buffer
+            del self._waiting[:excess]
+            self.dropped += excess
         self._arrived.set()
 
     @property
     def is_full(self) -> bool:
-        """Whether whoever puts should wait."""
+        """Whether the writer should wait."""
         is_bounded = self._buffer is None and not self._unbounded_count
         return is_bounded and len(self._waiting) >= CAPACITY and not self._closed
 
@@ -72,7 +72,7 @@ class SubscriberQueue:
 
     @contextmanager
     def unbounded(self) -> Iterator[None]:
-        """While the block runs it is never full: what its reader waits for comes behind what waits here."""
+        """A block in which the queue is never full: its reader waits for an event behind those in it."""
         self._unbounded_count += 1
         self._room.set()
         try:
@@ -81,50 +81,50 @@ class SubscriberQueue:
             self._unbounded_count -= 1
 
     async def wait_for_room(self) -> None:
-        """Wait until it is not full."""
+        """Wait until the queue is not full."""
         while self.is_full:
             self._room = trio.Event()
             await self._room.wait()
 
     async def take(self) -> list[Event]:
-        """All that waits, at least one event.
+        """Wait for and remove all events, at least one.
 
-        When it is closed and empty: raises the error that it was closed with, else QueueClosed.
+        When the queue is closed and empty, raises the error that it was closed with, else QueueClosed.
         """
         while not self._waiting:
             if self._closed:
                 raise self._error or QueueClosed
             self._arrived = trio.Event()
             await self._arrived.wait()
-        taken, self._waiting = self._waiting, []
+        events, self._waiting = self._waiting, []
         self._room.set()
-        return taken
+        return events
 
     def narrow(self, event_filter: SubscriptionFilter) -> None:
-        """Want less from now on, also of what waits."""
+        """Set a narrower filter, and drop waiting events that it does not select."""
         self.event_filter = event_filter
         self._waiting = [event for event in self._waiting if event_filter.matches(event)]
         self._room.set()
 
     def close(self, error: Exception | None = None) -> None:
-        """Nothing comes any more; what waits can still be taken, then ``error`` is raised if there is one."""
+        """Accept no more events. Waiting events can still be taken; then ``take`` raises ``error``, if given."""
         if not self._closed:
             self._closed, self._error = True, error
         self._arrived.set()
         self._room.set()
 
     def discard(self) -> None:
-        """Nothing comes any more, and what waits is not wanted either."""
+        """Close the queue and discard its events."""
         self._waiting, self.is_discarded = [], True
         self.close()
 
 
 class RunQueue(SubscriberQueue):
-    """Events of one task or workflow execution, whose end may also be found out over REST.
+    """Events of one task or workflow execution, whose final event may also come from REST.
 
-    ``needs_end``: a run that nobody knows has no end to wait for, and that is an error. ``attempts`` counts the
-    beginnings that were seen, so that a slow answer about an earlier one can be told from news. An end that was
-    found out and arrives after all is taken for the same.
+    ``needs_end``: close with an error if the orchestrator does not know the run, since no end would ever come.
+    ``attempts`` counts the starts of the run, so that a slow response about an earlier attempt is recognised. If
+    the final event arrives after it was looked up, it is dropped as a duplicate.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class RunQueue(SubscriberQueue):
         super().put([event for event in events if self._is_new(event)])
 
     def put_final_event(self, end: Event) -> None:
-        """The end, as REST told it."""
+        """Append the final event that was looked up over REST, unless the run has ended already."""
         if not self.has_ended:
             self.has_ended, self._looked_up_type = True, end.type
             super().put([end])
@@ -164,11 +164,11 @@ class RunQueue(SubscriberQueue):
         return True
 
     def narrow(self, event_filter: SubscriptionFilter) -> None:
-        """As ``SubscriberQueue.narrow``; what waits is looked at anew."""
+        """As ``SubscriberQueue.narrow``, and recompute the run's state from the waiting events."""
         super().narrow(event_filter)
         waiting, self._waiting = self._waiting, []
         self.attempts, self.has_ended, self._looked_up_type = 0, False, None
-        # Not by ``put``: what waited when the connection ended can still be taken.
+        # Not with ``put``, which ignores events once closed: those that waited can still be taken.
         self._waiting = [event for event in waiting if self._is_new(event)]
 
     def close(self, error: Exception | None = None) -> None:
