@@ -1,8 +1,9 @@
-"""What happens, as typed values: the 20 event types of the wire, our own, and a place for any other.
+"""Events as typed values: the 20 types of the wire, the agent's own types, and one type for all others.
 
-snake_case in Python, camelCase on the wire in both directions, unknown fields kept. ``parse_frame`` turns one
-text frame of a project's socket into an event, a control message, or a word on why it is neither; it never
-raises. One table, ``EVENT_TYPES``, maps a type to its model, and the model knows its family.
+Fields are snake_case in Python and camelCase on the wire, in both directions. Unknown fields are kept.
+``parse_frame`` turns one message of a project's socket into an event, a control message or an ``InvalidFrame``
+with the reason; it never raises. One table, ``EVENT_TYPES``, maps a type to its model. The model knows its
+family.
 """
 
 from aintandem_notify.domain.events.base import DOT_SEGMENTS, MAX_ID_LENGTH, Event, Family, UnknownEvent

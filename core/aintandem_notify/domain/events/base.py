@@ -1,7 +1,7 @@
-"""What every event has, and the kinds of field that events are made of.
+"""The base class of all events, and the kinds of field that events consist of.
 
-The field kinds are tolerant: an optional field that arrives in a wrong form must not cost the event. What fits
-is taken by pydantic itself, at its own speed; only what does not fit goes through a Python function.
+The field kinds are tolerant: an optional field in a wrong form must not cost the event. Pydantic validates a
+correct value at full speed. Only an incorrect value goes through a Python function.
 """
 
 import json
@@ -30,7 +30,7 @@ from aintandem_notify.foundation.untrusted_json import replace_surrogates
 
 
 class Family(StrEnum):
-    """What an event is about."""
+    """The kind of thing that an event is about."""
 
     TASK = "task"
     WORKFLOW = "workflow"
@@ -42,7 +42,7 @@ class Family(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ConvertInvalid:
-    """Annotates a field: what its type does not take becomes ``convert(value)``."""
+    """Annotates a field: a value that its type does not accept becomes ``convert(value)``."""
 
     convert: Callable[[object], object]
 
@@ -67,22 +67,22 @@ def _false(_value: object) -> bool:
     return False
 
 
-def _mended(value: object) -> object:
+def _mend(value: object) -> object:
     return replace_surrogates(value) if isinstance(value, str) else value
 
 
 MAX_ID_LENGTH: Final = 512
-"""Characters of an id."""
+"""Most characters of an id."""
 DOT_SEGMENTS: Final = frozenset({".", ".."})
-"""As pieces of a path these are steps in it, also when they are quoted: no address holds one as an id."""
+"""Segments of a URL path that mean a step in it, even when quoted: an id with such a value has no URL."""
 Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
 Text = Annotated[str, ConvertInvalid(_json_text)]
 OptionalText = Annotated[str | None, ConvertInvalid(_json_text)]
 OptionalNumber = Annotated[float | None, ConvertInvalid(_nothing)]
 OptionalInt = Annotated[int | None, ConvertInvalid(_whole_part)]
 OptionalObject = Annotated[dict[str, Any] | None, ConvertInvalid(_nothing)]
-LocalText = Annotated[str, BeforeValidator(_mended)]
-"""A text of our own making: a file name or an error in it may hold bytes that are no text."""
+LocalText = Annotated[str, BeforeValidator(_mend)]
+"""A text of the agent's own: a file name or an error in it may hold bytes that are no valid text."""
 
 _canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
@@ -90,9 +90,9 @@ _canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).enco
 class Event(BaseModel):
     """Something that happened.
 
-    ``timestamp`` is the orchestrator's word for when, aware UTC. ``caught_up`` is true when the event was
-    made from REST answers after a gap. Optional fields that arrive in a wrong form are None (numbers) or
-    their JSON (texts): only what names the event must be right. ``wire()`` still holds what came.
+    ``timestamp`` is the orchestrator's time of the event, aware UTC. ``caught_up`` is true if the event was made
+    from REST responses after a gap. An optional field that arrives in a wrong form is None (numbers) or its JSON
+    (texts); only the identity must be valid. ``wire()`` still holds the original value.
     """
 
     model_config = ConfigDict(
@@ -107,7 +107,7 @@ class Event(BaseModel):
 
     family: ClassVar[Family] = Family.UNKNOWN
     identity: ClassVar[frozenset[str]] = frozenset({"type", "timestamp", "project_id", "caught_up"})
-    """The fields that say which event it is and what it is about, whatever its texts say."""
+    """The fields that identify the event and its subject, independent of its texts."""
 
     type: str
     timestamp: AwareDatetime
@@ -117,7 +117,7 @@ class Event(BaseModel):
     def wire(self) -> dict[str, Any]:
         """The event as JSON values in the wire's camelCase: as it came, unknown fields included.
 
-        Not a copy: others read the same object.
+        Not a copy: do not change it.
         """
         return self._wire
 
@@ -128,11 +128,11 @@ class Event(BaseModel):
 
     @classmethod
     def from_wire(cls, wire: dict[str, Any], timestamp: datetime) -> Self:
-        """The event in ``wire``, which is kept as it is; raises pydantic's ValidationError."""
-        # The validator itself: what model_validate does around it costs a fifth of it.
+        """The event in ``wire``, which becomes its wire form unchanged. Raises pydantic's ValidationError."""
+        # The validator itself: model_validate adds a fifth to its time.
         event: Self = cls.__pydantic_validator__.validate_python({**wire, "timestamp": timestamp})
-        # What the cached property would work out. A private attribute would cost each event half as much
-        # again as its validation does.
+        # The value of the cached property. A private attribute would add half of the validation's time to each
+        # event.
         event.__dict__["_wire"] = wire
         return event
 
@@ -143,85 +143,86 @@ class Event(BaseModel):
 
     @cached_property
     def key(self) -> str:
-        """32 hex digits that are equal for frames with equal content, whatever their spacing and key order."""
+        """32 hex digits, equal for frames with equal content, independent of their spacing and key order."""
         return blake2b(_canonical(self.wire()).encode(), digest_size=16).hexdigest()
 
     @property
     def run_id(self) -> str | None:
-        """The id of the task, workflow execution or sandbox; None for events that are about no run."""
+        """The id of the task, workflow execution or sandbox; None for events about no run."""
         return None
 
-    def map_values(self, change: Callable[[Any], Any], instead: Mapping[str, Any] | None = None) -> Self:
-        """The same event in other words: every value goes through ``change`` but those of its ``identity``.
+    def map_values(self, change: Callable[[Any], Any], replacements: Mapping[str, Any] | None = None) -> Self:
+        """The same event with every value passed through ``change``, except those of its ``identity``.
 
-        Fields in ``instead`` get what it has for them. Key, type, ids and time stay, and nothing is validated
-        anew, so whatever ``change`` makes of a text cannot make another event of it, or none.
+        Fields in ``replacements`` get the value that it has for them. Key, type, ids and time stay, and nothing is
+        validated again. So the result is always the same event, even if ``change`` returns an invalid value.
         """
-        told = self.model_copy()
-        fields, given, raw = told.__dict__, instead or {}, self.wire()
+        copy = self.model_copy()
+        fields, replaced, raw = copy.__dict__, replacements or {}, self.wire()
         for name in type(self).model_fields.keys() - self.identity:
-            fields[name] = given[name] if name in given else _changed(fields[name], change)
-        told.__pydantic_extra__ = change(self.model_extra or {})
-        names = _words(type(self))
-        kept = {
-            next((word for word in names if names[word] == name and word in raw), "") for name in self.identity
+            fields[name] = replaced[name] if name in replaced else _map_value(fields[name], change)
+        copy.__pydantic_extra__ = change(self.model_extra or {})
+        names = _wire_names(type(self))
+        identity = {
+            next((alias for alias in names if names[alias] == name and alias in raw), "") for name in self.identity
         }
         fields["_wire"] = {
-            word: raw[word]
-            if word in kept
-            else given[names[word]]
-            if names[word] in given
-            else _changed(raw[word], change)
-            for word in raw.keys() & names.keys()
-        } | change({word: value for word, value in raw.items() if word not in names})
+            alias: raw[alias]
+            if alias in identity
+            else replaced[names[alias]]
+            if names[alias] in replaced
+            else _map_value(raw[alias], change)
+            for alias in raw.keys() & names.keys()
+        } | change({alias: value for alias, value in raw.items() if alias not in names})
         fields["key"] = self.key
         fields.pop("wire_json", None)
-        return told
+        return copy
 
     def without_texts(self) -> Self:
-        """The same event, by its ``identity`` alone; what else its type needs is ``"?"``, or empty."""
+        """The same event with its ``identity`` alone; other required fields are ``"?"`` or empty."""
         fields = type(self).model_fields
         wire: dict[str, Any] = {"type": self.type, "timestamp": self.timestamp.isoformat()}
         for name, field in fields.items():
-            word = field.serialization_alias or to_camel(name)
+            alias = field.serialization_alias or to_camel(name)
             if name in self.identity - {"type", "timestamp"} and (value := getattr(self, name)):
-                wire[word] = value
+                wire[alias] = value
             elif field.is_required() and name not in self.identity:
-                wire[word] = "?" if field.annotation is str else {}
+                wire[alias] = "?" if field.annotation is str else {}
         event = type(self).from_wire(wire, self.timestamp)
         event.__dict__["key"] = self.key
         return event
 
 
-def _changed(value: Any, change: Callable[[Any], Any]) -> Any:
-    """``change`` for what a field holds, which may be more than JSON values."""
+def _map_value(value: Any, change: Callable[[Any], Any]) -> Any:
+    """``change`` for the value of a field, which may be a model or a tuple and not only a JSON value."""
     match value:
         case BaseModel():
-            told = value.model_copy()
-            told.__dict__.update({name: _changed(one, change) for name, one in value.__dict__.items()})
-            told.__pydantic_extra__ = value.__pydantic_extra__ and change(value.__pydantic_extra__)
-            return told
+            copy = value.model_copy()
+            copy.__dict__.update({name: _map_value(item, change) for name, item in value.__dict__.items()})
+            copy.__pydantic_extra__ = value.__pydantic_extra__ and change(value.__pydantic_extra__)
+            return copy
         case tuple():
             return tuple(change(list(value)))
         case str() | dict() | list():
             return change(value)
         case _:
-            return value  # numbers and times, which are of their type
+            return value  # numbers and times stay as they are
 
 
 @cache
-def _words(model: type[Event]) -> Mapping[str, str]:
-    """What the wire may call the fields of the model, each with its name here; what counts first comes first."""
-    words: dict[str, str] = {}
+def _wire_names(model: type[Event]) -> Mapping[str, str]:
+    """The possible names of the model's fields on the wire, each with its Python name; preferred names first."""
+    names: dict[str, str] = {}
     for name, field in model.model_fields.items():
         alias = field.validation_alias
         choices = alias.choices if isinstance(alias, AliasChoices) else [alias or to_camel(name)]
-        words |= {str(word): name for word in (*choices, name)}
-    return words
+        names |= {str(choice): name for choice in (*choices, name)}
+    return names
 
 
 class UnknownEvent(Event):
-    """An event of a type that this version does not know; its fields are in ``model_extra``, in the wire's words.
+    """An event of a type that this version does not know; its fields are in ``model_extra``, under their wire
+    names.
 
     Example::
 
@@ -230,5 +231,5 @@ class UnknownEvent(Event):
                 print(kind, fields)
     """
 
-    # Longer ones are no names; types are counted and logged one by one, so they must stay small.
+    # Types are counted and logged one by one, so they must stay short.
     type: Annotated[str, Field(max_length=128)]

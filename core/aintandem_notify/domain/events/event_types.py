@@ -1,4 +1,4 @@
-"""One table from type to model; there is no other way to tell what a type is about."""
+"""The one table from event type to model, from which all other tables of types follow."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -75,13 +75,13 @@ EVENT_TYPES: Final[Mapping[str, type[Event]]] = {
     "feed_gap": FeedGapEvent,
     "backlog_folded": BacklogFoldedEvent,
 }
-"""Every known type and its model; the model's ``family`` says what it is about."""
+"""Every known type and its model; the model has its ``family``."""
 
 WIRE_FAMILIES: Final = frozenset({Family.TASK, Family.WORKFLOW, Family.SANDBOX})
 """The families that arrive over a project's socket."""
 
 WIRE_MODELS: Final = {name: model for name, model in EVENT_TYPES.items() if model.family in WIRE_FAMILIES}
-"""The types that may arrive over a project's socket."""
+"""The types that may arrive over a project's socket, and their models."""
 
 LOCAL_TYPES: Final = EVENT_TYPES.keys() - WIRE_MODELS.keys()
-"""The types that only the agent makes."""
+"""The types that only the agent creates."""

@@ -1,4 +1,4 @@
-"""The events that the agent makes itself: about the projects' links, and about its own state."""
+"""The events that the agent creates itself: about the projects' links, and about its own state."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from aintandem_notify.domain.events.base import Event, Family, Id, LocalText
 
 
 class ConnectionEvent(Event):
-    """Base of our own 3 events about a project's link."""
+    """Base of the agent's 3 events about a project's link."""
 
     family = Family.CONNECTION
     project_id: Id
@@ -30,7 +30,7 @@ class ConnectionDisconnectedEvent(ConnectionEvent):
 
 
 class ConnectionErrorEvent(ConnectionEvent):
-    """The link of a project could not be made, or was refused."""
+    """The link of a project could not be opened, or was refused."""
 
     type: Literal["connection_error"] = "connection_error"
     error: LocalText = ""
@@ -38,14 +38,14 @@ class ConnectionErrorEvent(ConnectionEvent):
 
 
 class AgentEvent(Event):
-    """Base of our own events about the agent; ``reason`` says what happened in one line."""
+    """Base of the events about the agent; ``reason`` explains the event in one line."""
 
     family = Family.AGENT
     reason: LocalText = ""
 
 
 class AgentStartedEvent(AgentEvent):
-    """The agent runs; ``projects`` are watched and ``plugins`` instances are configured."""
+    """The agent runs. It watches ``projects`` projects and has ``plugins`` configured instances."""
 
     type: Literal["agent_started"] = "agent_started"
     version: str = ""
@@ -54,7 +54,7 @@ class AgentStartedEvent(AgentEvent):
 
 
 class AgentStoppedEvent(AgentEvent):
-    """The agent is about to end in good order."""
+    """The agent is about to stop regularly."""
 
     type: Literal["agent_stopped"] = "agent_stopped"
 
@@ -73,30 +73,30 @@ class PluginFailedEvent(AgentEvent):
 
 
 class DestinationParkedEvent(AgentEvent):
-    """A destination (``instance``) is broken until somebody mends it; its queue is kept."""
+    """A destination (``instance``) is broken until somebody repairs it; its queue is kept."""
 
     type: Literal["destination_parked"] = "destination_parked"
     instance: LocalText = ""
 
 
 class StoreDegradedEvent(AgentEvent):
-    """The durable state is or was in trouble (a full disk, say), or had to begin anew; told once a spell."""
+    """The store fails or failed (a full disk, say), or had to be created again; one event for each trouble."""
 
     type: Literal["store_degraded"] = "store_degraded"
 
 
 class DestinationRecoveredEvent(AgentEvent):
-    """A destination (``instance``) that was parked takes deliveries again."""
+    """A destination (``instance``) that was parked accepts deliveries again."""
 
     type: Literal["destination_recovered"] = "destination_recovered"
     instance: LocalText = ""
 
 
 class BacklogFoldedEvent(AgentEvent):
-    """Stands for ``count`` notifications that waited for a destination (``instance``) while it was out of reach.
+    """Replaces ``count`` notifications that waited for a destination (``instance``) while it was unreachable.
 
-    They were about ``runs`` runs (or projects and other threads), some of which are in ``names``; ``types`` counts
-    them by the type of their event. The first of them happened at ``oldest``, the last at ``newest``.
+    They were about ``runs`` runs (or projects and other threads), some of which are in ``names``. ``types`` counts
+    them by the type of their event. The first event was at ``oldest``, the last at ``newest``.
     """
 
     type: Literal["backlog_folded"] = "backlog_folded"
@@ -110,12 +110,12 @@ class BacklogFoldedEvent(AgentEvent):
 
 
 class FeedGapEvent(AgentEvent):
-    """Nothing was heard of a project between two moments; told once, when REST has been asked what happened.
+    """A project had no link between two times; created once, after catching up over REST.
 
-    ``seconds`` lie between them. ``changed`` runs moved meanwhile and have been told of, as far as there are
-    events for it; ``too_old`` ones ended so long ago that they are only counted, and ``gone`` ones are not known
-    to the orchestrator any more, so that nobody can say how they ended. ``incomplete`` when something could not be
-    looked up; ``reason`` says what, and ``repeated`` that it was told before, after the last gap.
+    The gap lasted ``seconds``. ``changed`` runs changed during it and were reported, as far as there are events
+    for the change. ``too_old`` runs ended too long ago and are only counted. ``gone`` runs are unknown to the
+    orchestrator now, so their end is unknown. ``incomplete``: something could not be looked up, and ``reason``
+    names it. ``repeated``: the same was reported after the last gap.
     """
 
     type: Literal["feed_gap"] = "feed_gap"

@@ -1,5 +1,6 @@
-"""From one message of a project's socket to an event, and from a kept event back; nothing here raises on input
-from outside.
+"""Parses one message of a project's socket into an event, and restores stored events.
+
+Input from outside never raises here. ``orchestrator.link.frames`` counts and logs the invalid frames.
 """
 
 import re
@@ -23,14 +24,14 @@ from aintandem_notify.foundation.untrusted_json import (
 )
 
 MAX_VALUES: Final = 250_000
-"""Values of a frame, about. Read, they take 30 MB at the worst; an event that anybody reads has a few hundred."""
+"""Most values in a frame, about. Parsed, they take up to 30 MB; a usual event has a few hundred."""
 
 CONTROL_TYPES: Final = frozenset({"ping", "pong", "connected"})
-"""Frames that keep the connection and are no events."""
+"""Types of messages that only keep the connection alive and are no events."""
 
 
 class Flaw(StrEnum):
-    """Why a frame is no event."""
+    """The reason for which a frame is no event."""
 
     BINARY = "binary"
     MALFORMED = "malformed"
@@ -63,7 +64,7 @@ class ControlMessage:
 
 @dataclass(frozen=True, slots=True)
 class InvalidFrame:
-    """A frame that cannot be an event; ``detail`` names the place, never the content."""
+    """A frame that is no event; ``detail`` names the place of the flaw, never the content."""
 
     flaw: Flaw
     detail: str = ""
@@ -72,12 +73,12 @@ class InvalidFrame:
 _TIMESTAMP: Final = TypeAdapter(datetime)
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
-# Times that ISO 8601 has and Python has not: a leap second, and the end of a day, which begins the next one.
+# Times that are valid in ISO 8601 but not in Python: a leap second, and 24:00, which is 00:00 of the next day.
 _ODD_TIME: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](?:(\d\d:\d\d):60|24:00(?::00)?)(?:[.,]\d+)?(Z|[+-]\d\d:?\d\d)?",
     re.ASCII | re.IGNORECASE,
 )
-_LONGEST_TIME: Final = 64
+_MAX_TIME_LENGTH: Final = 64
 
 
 def event_time(value: object, default: datetime) -> datetime:
@@ -85,18 +86,18 @@ def event_time(value: object, default: datetime) -> datetime:
 
     A time without a zone is UTC.
     """
-    return _moment(value) or default
+    return _parse_time(value) or default
 
 
 def parse_frame(
     frame: str | bytes, project_id: str, received_at: datetime
 ) -> Event | ControlMessage | InvalidFrame:
-    """What one WebSocket message of the project says. Never raises.
+    """Parses one WebSocket message of the project. Never raises.
 
-    A frame without ``projectId`` is taken to be about the project whose socket it came over, and a missing
-    or unreadable ``timestamp`` is ``received_at``: neither is a reason to lose a failure. Lone surrogates
-    (JavaScript cuts texts in the middle of a character) are replaced by U+FFFD for the same reason, so
-    that every text of an event can be encoded.
+    A frame without ``projectId`` belongs to the project of its socket. A missing or unreadable ``timestamp``
+    becomes ``received_at``. Lone surrogates are replaced by U+FFFD, so that every text of an event can be
+    encoded; JavaScript makes them when it cuts a text in the middle of a character. None of these may cost a
+    ``task_failed`` event.
     """
     if not isinstance(frame, str):
         return InvalidFrame(Flaw.BINARY)
@@ -114,23 +115,23 @@ def parse_frame(
 def event_from(
     content: dict[str, Any], project_id: str, received_at: datetime
 ) -> Event | ControlMessage | InvalidFrame:
-    """As ``parse_frame``, for a frame that is a JSON object already.
+    """As ``parse_frame``, for a frame that is already a JSON object.
 
-    The event keeps ``content`` as its wire form, completed by the project and the time if it had none.
+    The event keeps ``content`` as its wire form. Project and time are added to it if they are missing.
     """
     event_type = content.get("type")
     if not isinstance(event_type, str) or not event_type:
         return InvalidFrame(Flaw.NO_TYPE)
     if event_type in CONTROL_TYPES:
         return ControlMessage(event_type)
-    if event_type in LOCAL_TYPES:  # nobody fakes an agent's event from outside
+    if event_type in LOCAL_TYPES:  # an event of the agent cannot be faked from outside
         return InvalidFrame(Flaw.RESERVED_TYPE, event_type)
     stated_project = content.get("projectId")
     if stated_project is None:
         content["projectId"] = project_id
     elif stated_project != project_id and str(stated_project) != project_id:
         return InvalidFrame(Flaw.OTHER_PROJECT)
-    moment = _moment(content.get("timestamp"))
+    moment = _parse_time(content.get("timestamp"))
     if moment is None:
         moment = received_at
         content["timestamp"] = moment.isoformat()
@@ -144,32 +145,32 @@ def event_from(
 
 
 def restore_event(wire: Mapping[str, Any], key: str | None = None) -> Event:
-    """The event whose ``wire()`` was kept; any type, ours included. ``key``: the one that it was known by.
+    """The event whose ``wire()`` was stored, of any type. ``key`` is its stored key; None: computed from ``wire``.
 
-    One that its model does not take, because another version kept it, comes back as ``UnknownEvent``.
-    Raises pydantic's ValidationError for what never was an event.
+    An event that its model rejects, because another version stored it, is restored as ``UnknownEvent``.
+    Raises pydantic's ValidationError for a value that never was an event.
     """
-    kept = dict(wire)
-    moment = event_time(kept.get("timestamp"), _EPOCH)
-    model = EVENT_TYPES.get(str(kept.get("type")), UnknownEvent)
+    stored = dict(wire)
+    moment = event_time(stored.get("timestamp"), _EPOCH)
+    model = EVENT_TYPES.get(str(stored.get("type")), UnknownEvent)
     try:
-        event = model.from_wire(kept, moment)
+        event = model.from_wire(stored, moment)
     except ValidationError:
-        event = UnknownEvent.from_wire(kept, moment)
+        event = UnknownEvent.from_wire(stored, moment)
     if key is not None:
         event.__dict__["key"] = key
     return event
 
 
 def sanitize_value(value: Any) -> Any:
-    """``value``, a JSON value from elsewhere than a frame, as an event may hold it; None for what it may not.
+    """Makes a JSON value that is not from a frame fit for an event; None if it cannot be.
 
-    The same as for frames: not too deep, no infinite number, lone surrogates mended.
+    The same limits as for frames: not nested too deep, no infinite number, lone surrogates replaced.
     """
     return None if find_flaw([value]) is not None else replace_all_surrogates(value)
 
 
-def _moment(value: object) -> datetime | None:
+def _parse_time(value: object) -> datetime | None:
     if isinstance(value, bool) or not isinstance(value, datetime | str | int | float):
         return None
     try:
@@ -182,14 +183,14 @@ def _moment(value: object) -> datetime | None:
 
 
 def _read_time(value: datetime | str | float) -> datetime:
-    # What JavaScript writes, read ten times as fast as by pydantic. Milliseconds as text must not come here:
+    # The format of JavaScript, read ten times as fast as by pydantic. Milliseconds as text must not come here:
     # "1710102512000" would be an evening in 1710.
     if isinstance(value, str) and value[4:5] == "-":
         try:
             return datetime.fromisoformat(value)
         except ValueError:
             pass
-        if (odd := _ODD_TIME.fullmatch(value[:_LONGEST_TIME])) is not None:
+        if (odd := _ODD_TIME.fullmatch(value[:_MAX_TIME_LENGTH])) is not None:
             second_before = f"{odd[1]}T{odd[2] or '23:59'}:59{odd[3] or ''}".upper()
             return datetime.fromisoformat(second_before) + timedelta(seconds=1)
     return _TIMESTAMP.validate_python(value)

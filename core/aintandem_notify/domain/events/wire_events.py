@@ -33,13 +33,13 @@ class TaskEvent(Event):
 
 
 class TaskQueuedEvent(TaskEvent):
-    """A task was added to the queue; ``input`` is what it was given.
+    """A task was added to the queue; ``input`` is its input.
 
     Example::
 
         match event:
-            case TaskQueuedEvent(task=task, input=given):
-                print("queued:", task, "with", given)
+            case TaskQueuedEvent(task=task, input=parameters):
+                print("queued:", task, "with", parameters)
     """
 
     type: Literal["task_queued"] = "task_queued"
@@ -62,9 +62,9 @@ class TaskStartedEvent(TaskEvent):
 
 
 class TaskStepProgressEvent(TaskEvent):
-    """A step of a task moved.
+    """A step of a task made progress.
 
-    ``status`` is pending, running, in-progress, completed, failed or skipped in the wild; any other is kept.
+    ``status`` is usually pending, running, in-progress, completed, failed or skipped; any other is kept.
     ``progress`` is in percent.
 
     Example::
@@ -84,7 +84,7 @@ class TaskStepProgressEvent(TaskEvent):
 
 
 class TaskOutputEvent(TaskEvent):
-    """A piece of what a task wrote to its terminal, line breaks included.
+    """A piece of a task's terminal output, line breaks included.
 
     Example::
 
@@ -99,7 +99,7 @@ class TaskOutputEvent(TaskEvent):
 
 
 class Artifact(BaseModel):
-    """A file that a task made; ``type`` is a media type, ``size`` is in bytes.
+    """A file that a task created; ``type`` is a media type, ``size`` is in bytes.
 
     Example::
 
@@ -116,7 +116,7 @@ class Artifact(BaseModel):
 
 
 class TaskArtifactEvent(TaskEvent):
-    """An artifact of a task was found.
+    """A task created an artifact.
 
     Example::
 
@@ -130,7 +130,7 @@ class TaskArtifactEvent(TaskEvent):
 
 
 class TaskCompletedEvent(TaskEvent):
-    """A task ended well.
+    """A task ended successfully.
 
     ``duration`` is as the orchestrator sent it: the API names no unit for it, the simulator sends milliseconds.
     ``Run.duration`` is in seconds.
@@ -139,7 +139,7 @@ class TaskCompletedEvent(TaskEvent):
 
         match event:
             case TaskCompletedEvent(output=output):
-                print("came to", output)
+                print("result:", output)
     """
 
     type: Literal["task_completed"] = "task_completed"
@@ -194,7 +194,7 @@ class WorkflowEvent(Event):
 
 
 class WorkflowExecutionCreatedEvent(WorkflowEvent):
-    """A workflow execution was created; ``input`` is what it was given.
+    """A workflow execution was created; ``input`` is its input.
 
     Example::
 
@@ -242,7 +242,7 @@ class WorkflowPhaseCompletedEvent(WorkflowEvent):
 
         match event:
             case WorkflowPhaseCompletedEvent(phase=phase, output=output):
-                print(phase, "came to", output)
+                print(phase, "result:", output)
     """
 
     type: Literal["workflow_phase_completed"] = "workflow_phase_completed"
@@ -252,7 +252,7 @@ class WorkflowPhaseCompletedEvent(WorkflowEvent):
 
 
 class WorkflowExecutionCompletedEvent(WorkflowEvent):
-    """A workflow execution ended well.
+    """A workflow execution ended successfully.
 
     ``duration`` is as the orchestrator sent it: the API names no unit for it, the simulator sends milliseconds.
 
@@ -260,7 +260,7 @@ class WorkflowExecutionCompletedEvent(WorkflowEvent):
 
         match event:
             case WorkflowExecutionCompletedEvent(output=output):
-                print("came to", output)
+                print("result:", output)
     """
 
     type: Literal["workflow_execution_completed"] = "workflow_execution_completed"
@@ -382,4 +382,4 @@ class SandboxErrorEvent(SandboxEvent):
 
 
 ProgressEvent = TaskEvent | WorkflowEvent | SandboxEvent | UnknownEvent
-"""What a project's socket brings: an event of a task, a workflow or a sandbox, or of a type that is new to us."""
+"""An event from a project's socket: of a task, a workflow or a sandbox, or of an unknown type."""
