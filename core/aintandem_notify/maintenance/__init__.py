@@ -1,5 +1,5 @@
-"""What looks after the store beside the work: forgets old history, tells of trouble, and ends the agent when
-the store is damaged.
+"""Background tasks for the store: ``pruning`` deletes old history, ``store_trouble`` reports trouble and ends the
+agent when the store is damaged.
 """
 
 from aintandem_notify.maintenance.pruning import open_pruning

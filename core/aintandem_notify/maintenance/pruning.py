@@ -1,4 +1,4 @@
-"""Forgets old history beside the work: small steps, and pauses in which others have the store."""
+"""Deletes old history at intervals, in small steps with pauses for other users of the store."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
@@ -15,17 +15,17 @@ from aintandem_notify.log import get_logger
 from aintandem_notify.store import PRUNE_STEPS, PruneLimits, PruneResult, PruneStep, Retention, Storage, Store
 
 FIRST_ROUND_DELAY_S: Final = 60.0
-"""Seconds until the first round: a start has better things to do."""
+"""Seconds until the first round, so that it does not slow down the start."""
 
 ROUND_INTERVAL_S: Final = 1800.0
 """Seconds between two rounds."""
 
 STEP_PAUSE_S: Final = 0.25
-"""Seconds between two steps; each takes some milliseconds, so others have nearly all of the store."""
+"""Seconds between two steps; each takes some milliseconds, so others have the store nearly all of the time."""
 
 MAX_BUSY_PAUSES: Final = 20
-"""How many pauses a step waits while others wait for the store. Not for ever: a store that is always busy is the
-one that grows."""
+"""Pauses that a step waits while others wait for the store. There is a limit because a store that is always busy
+grows the most."""
 
 log = get_logger(__name__)
 
@@ -34,9 +34,9 @@ log = get_logger(__name__)
 async def open_pruning(
     storage: Storage, *, keep: float, clock: Clock, configured: Callable[[], Collection[str]]
 ) -> AsyncIterator[None]:
-    """Within the block, what ended more than ``keep`` seconds ago is forgotten.
+    """Within the block, deletes history that ended more than ``keep`` seconds ago.
 
-    ``configured`` gives the destinations of the config.
+    ``configured`` returns the destinations of the config.
     """
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_prune_forever, storage, timedelta(seconds=keep), clock, configured)
@@ -56,7 +56,7 @@ async def _prune_forever(
 
 
 async def prune(storage: Storage, limits: PruneLimits, configured: Collection[str]) -> Counter[str]:
-    """One round, and how many rows of which kind it removed; it ends early when the store is in trouble."""
+    """Runs one round and returns the number of deleted rows by kind. Ends early when the store is in trouble."""
     removed: Counter[str] = Counter()
     try:
         for kind, step in PRUNE_STEPS.items():
@@ -84,7 +84,7 @@ async def _step(storage: Storage, action: Callable[[Retention], PruneResult]) ->
             break
 
     def run_step(store: Store) -> PruneResult:
-        # What a power cut brings back is removed by the next round.
+        # Rows that a power cut brings back are deleted by the next round.
         with store.transaction(durable=False):
             return action(store.retention) if store.retention.try_prune_lock() else PruneResult(0)
 

@@ -1,4 +1,4 @@
-"""Follows how the store stands: says it in the log and to people, and ends the agent when it is damaged."""
+"""Logs the store's status, announces trouble as an event, and ends the agent when the store is damaged."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -14,7 +14,7 @@ from aintandem_notify.maintenance.trouble_notices import TroubleEpisode, next_no
 from aintandem_notify.store import Storage, Store, StoreState, StoreStatus
 
 RECHECK_INTERVAL_S: Final = 5.0
-"""Seconds between two looks at a store in trouble."""
+"""Seconds between two checks of a store in trouble."""
 
 log = get_logger(__name__)
 
@@ -25,9 +25,9 @@ Commit = Callable[[None, Sequence[Event]], Awaitable[None]]
 async def watch_trouble(
     storage: Storage, *, announce: Callable[[AgentEvent], None], commit: Commit, clock: Clock
 ) -> AsyncIterator[None]:
-    """Watches the store within the block. Raises StoreDamaged out of it once the store must not be written.
+    """Watches the store's status within the block. Raises StoreDamaged out of the block once the store is damaged.
 
-    ``announce`` gets the events for people and must not block; ``commit`` returns when an event is stored.
+    ``announce`` receives the events and must not block; ``commit`` returns when an event is stored.
     """
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch, storage, announce, clock)
@@ -59,7 +59,7 @@ def _log_status(status: StoreStatus) -> None:
 
 
 async def _announce_damaged_predecessor(storage: Storage, commit: Commit, clock: Clock) -> None:
-    """Say that the store began anew in the place of a damaged one, until that is stored."""
+    """Announces that this store replaced a damaged one; retries until the announcement is stored."""
     while True:
         try:
             quarantined = await storage.run(Store.damaged_predecessor)

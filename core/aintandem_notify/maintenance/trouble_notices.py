@@ -1,4 +1,4 @@
-"""What people are told of the store's trouble, as a function of values: once a spell, and never in a loop."""
+"""Decides when the store's trouble is announced: once in each episode, with a quiet period between two notices."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -7,15 +7,15 @@ from typing import Final
 from aintandem_notify.store import WELL, StoreState, StoreStatus
 
 QUIET_PERIOD: Final = timedelta(minutes=10)
-"""After something was told: a disk that fills again and again is one piece of news."""
+"""The time without another notice, so that a disk that fills again and again is announced once."""
 
 MIN_DURATION: Final = timedelta(seconds=5)
-"""What was over sooner, and could not be told while it lasted, is worth a line in the log only."""
+"""A shorter episode that could not be announced while it lasted is only logged."""
 
 
 @dataclass(frozen=True, slots=True)
 class TroubleEpisode:
-    """The store as it was seen last, and what was told: of this spell, and when of any."""
+    """The last known status, whether this episode was announced, and the end of the quiet period."""
 
     status: StoreStatus = WELL
     is_announced: bool = False
@@ -23,9 +23,10 @@ class TroubleEpisode:
 
 
 def next_notice(episode: TroubleEpisode, status: StoreStatus, now: datetime) -> tuple[TroubleEpisode, str | None]:
-    """The spell after the store was found in ``status``, and what to tell now, None for nothing.
+    """The episode after the store reported ``status``, and the notice to announce now; None for no notice.
 
-    Without room it is told at once, out of the reserve. What cannot be recorded at all is told when it is over.
+    A full disk is announced at once, since the reserve has room for the notice. Other trouble, in which nothing
+    can be recorded, is announced when it is over.
     """
     may_announce = not episode.is_announced and (episode.quiet_until is None or now >= episode.quiet_until)
     notice: str | None = None

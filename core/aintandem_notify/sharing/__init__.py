@@ -1,4 +1,4 @@
-"""Several agents on one store: being one of them, and which of the wanted projects are this one's."""
+"""Several agents on one store: keeps this agent's membership and shares the wanted projects among the agents."""
 
 from aintandem_notify.sharing.lease import LeaseHolder, open_membership
 from aintandem_notify.sharing.project_assignment import open_sharing

@@ -1,8 +1,9 @@
-"""How many projects an agent takes and gives back, as a function of what it sees.
+"""Computes how many projects an agent takes or gives back, as pure functions of the agents' counts.
 
-Agents that want the same projects share them evenly, as far as each has places. What is free is taken at once up
-to the fair share, and by anyone with room when nobody wanted it for a while. Nobody gives anything back unless
-another agent has less than its share and finds nothing free, or it has more than it can watch.
+Agents that want the same projects share them evenly, within the limit of each agent's places. An agent takes free
+projects at once up to its fair share. Projects that stay free for a while go to any agent with room. An agent
+gives projects back only if another one is below its share and finds none free, or if it has more than it can
+watch.
 """
 
 from collections.abc import Collection, Mapping
@@ -10,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 PATIENCE_ROUNDS: Final = 2
-"""Rounds in a row after which what is free is anyone's."""
+"""Consecutive rounds after which any agent may take free projects, and a giver starts to give."""
 GIVE_COOLDOWN_S: Final = 300.0
-"""What was given back and nobody took is kept for so long, before any is given back again."""
+"""Seconds for which an agent that took projects beyond its share gives none back."""
 
 
 class ProjectTransfer(NamedTuple):
-    """How many projects to take of those that are free, and how many to give back."""
+    """The number of free projects to take, and the number of projects to give back."""
 
     take: int = 0
     give: int = 0
@@ -24,10 +25,10 @@ class ProjectTransfer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SharingGroup:
-    """The agents that want the same projects, as one of them, ``me``, sees them.
+    """The agents that want the same projects, from the view of one of them, ``me``.
 
-    ``wanted``: how many projects those are; ``counts``: how many of them each agent has, ``me`` included;
-    ``places``: how many an agent can watch, where it has a limit.
+    ``wanted``: number of these projects; ``counts``: number of them that each agent has, ``me`` included;
+    ``places``: number of projects that an agent can watch, for agents with a limit.
     """
 
     me: str
@@ -37,19 +38,19 @@ class SharingGroup:
 
     @property
     def room(self) -> int:
-        """How many more this agent can watch; below zero where it has too many."""
+        """Number of further projects that this agent can watch; negative if it has too many."""
         return self._limit(self.me) - self.counts[self.me]
 
     @property
     def share(self) -> int:
-        """What this agent should have."""
+        """Number of projects that this agent should have."""
         return self.shares()[self.me]
 
     def shares(self) -> dict[str, int]:
-        """What each should have; those that have most come first, may have one more and are the first to give.
+        """Number of projects that each agent should have. A remainder goes to those that have the most already.
 
-        What an agent has no place for is shared among the others. All agents see the same and come to the same
-        shares. Nobody takes back what it gave: it has its share.
+        Projects that an agent has no place for are shared among the others. All agents see the same counts and
+        compute the same shares. An agent does not take back projects that it gave, since it has its share then.
         """
         limits = {agent: self._limit(agent) for agent in self.counts}
         level, left_over = _fair_level(limits.values(), self.wanted)
@@ -62,20 +63,20 @@ class SharingGroup:
 
 
 def _fair_level(places: Collection[int], wanted: int) -> tuple[int, int]:
-    """What each has that has so many places, and how many of those with more places have one more."""
+    """The equal share of agents with enough places, and the number of agents that get one more."""
     sharing = len(places)
     for limit in sorted(places):
         if limit * sharing >= wanted:
             return divmod(wanted, sharing)
         wanted -= limit
         sharing -= 1
-    return max(places), 0  # all are full, and some projects are left
+    return max(places), 0  # all agents are full, and some projects remain
 
 
 def plan_transfer(group: SharingGroup, *, free: int, rounds: int) -> ProjectTransfer:
-    """What ``group.me`` does now.
+    """Computes the transfer of ``group.me`` for this round.
 
-    ``free``: how many of the wanted projects nobody has; ``rounds``: for how many rounds some were left free.
+    ``free``: number of wanted projects without an owner; ``rounds``: consecutive rounds in which some stayed free.
     """
     if group.room < 0:
         return ProjectTransfer(give=-group.room)
@@ -94,7 +95,7 @@ def plan_transfer(group: SharingGroup, *, free: int, rounds: int) -> ProjectTran
 
 @dataclass(slots=True)
 class Rebalancer:
-    """What an agent does round after round, with patience for what the others are just about to do."""
+    """Computes an agent's transfers over the rounds, and delays those that other agents may make unnecessary."""
 
     _rounds_free: int = 0
     _rounds_giving: int = 0
@@ -102,23 +103,23 @@ class Rebalancer:
 
     @property
     def is_about_to_give(self) -> bool:
-        """Whether it gives in the next round what is still missed then."""
+        """Whether it gives projects in the next round, if another agent is still below its share."""
         return self._rounds_giving > 0
 
     def unwatched(self, group: SharingGroup, free: int, transfer: ProjectTransfer) -> int:
-        """How many of the free projects stay so: nobody took them for a while, and this agent is full."""
+        """Number of projects without an agent: they stayed free for several rounds, and this agent is full."""
         is_full = group.room - transfer.take <= 0
         return free - transfer.take if is_full and self._rounds_free > PATIENCE_ROUNDS else 0
 
     def next_transfer(self, group: SharingGroup, *, free: int, now_s: float) -> ProjectTransfer:
-        """The move of this round; ``now_s`` is in seconds, of a clock that nobody sets."""
+        """The transfer of this round; ``now_s``: seconds of a monotonic clock."""
         transfer = plan_transfer(group, free=free, rounds=self._rounds_free)
         if transfer.take > max(0, group.share - group.counts[group.me]):
             self._keep_until = now_s + GIVE_COOLDOWN_S
         self._rounds_free = self._rounds_free + 1 if free > transfer.take else 0
         if group.room < 0:
             return transfer
-        # What another agent is just taking looks like nothing free: give what is still missed a round later.
+        # While another agent is taking the free projects, it is still below its share: give one round later.
         self._rounds_giving = self._rounds_giving + 1 if transfer.give else 0
         if self._rounds_giving < PATIENCE_ROUNDS or now_s < self._keep_until:
             return transfer._replace(give=0)

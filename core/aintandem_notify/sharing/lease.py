@@ -1,4 +1,4 @@
-"""Being one of the agents that share a store: joined, renewed again and again, joined anew after a lapse."""
+"""Keeps this agent's membership in a shared store: joins, renews the lease, and joins again after losing it."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -16,32 +16,32 @@ from aintandem_notify.store import Storage, Store
 from aintandem_notify.store.sharing.membership import Membership, Peer
 
 RENEW_INTERVAL_S: Final = 3.0
-"""Seconds between two looks at the others, at each of which the own lease is renewed."""
+"""Seconds between two renewals of the lease; each also reads the other agents."""
 RETRY_INTERVAL_S: Final = 1.0
-"""Seconds until a database that does not answer is asked again, and whether a name is free."""
+"""Seconds until the next attempt after a failed renewal, and until a name is tried again."""
 JOIN_TIMEOUT_S: Final = 15.0
-"""How long a start waits for its name: the database may not have noticed yet that the last holder is gone."""
+"""Seconds that a start waits for its name, since the database may notice late that the last holder is gone."""
 EXPIRY_MARGIN_S: Final = 0.05
-"""How much later than a lease ends its end is looked for."""
+"""Seconds after the end of another agent's lease at which it is checked."""
 
 _log = log.get_logger(__name__)
 
 
 class LeaseHolder:
-    """This agent among the others; made by ``open_membership``."""
+    """Renews this agent's lease and knows the other agents; made by ``open_membership``."""
 
     def __init__(self, storage: Storage, membership: Membership, node: str) -> None:
         self.storage = storage
         self.membership = membership
         self.node = node
         self.projects_hash = ""
-        """A hash of what is to be watched; empty until that is known."""
+        """A hash of the configured projects; empty while no project is known."""
         self.peers: Sequence[Peer] = ()
-        """All that lived at the last look, this one included."""
+        """The members at the last renewal, this agent included."""
         self.join_count = 0
-        """How often it has joined; whatever belonged to an earlier membership is not this agent's any more."""
+        """Number of joins; projects of an earlier membership may belong to others by now."""
         self.unwatched: UnwatchedProjects | None = None
-        """The wanted projects that no agent has a place for, at the last look; None where there are none."""
+        """The wanted projects that no agent has a place for, in the last round; None if there are none."""
         self._updated = trio.Event()
         self._wake_up = trio.Event()
         self._failed = False
@@ -50,19 +50,19 @@ class LeaseHolder:
 
     @property
     def is_valid(self) -> bool:
-        """Whether nobody can have taken over what this agent has."""
+        """Whether no other agent can have taken over this agent's projects and claims."""
         return self.membership.is_valid
 
     @property
     def updated(self) -> trio.Event:
-        """Is set after the next look at the others, and when this agent is out."""
+        """Set after the next renewal or failed attempt, and when this agent's lease ends; then replaced."""
         return self._updated
 
     async def publish_destinations(self, config: Config, local: Mapping[str, bool]) -> None:
-        """Tell the others which destinations this agent has; again after a reload.
+        """Publishes this agent's destinations to the others; called again after a reload.
 
-        ``local``: the plugin types whose destinations can only be reached from this machine. Raises StoreError
-        when it cannot be told for the first time; later it is told as soon as that is possible.
+        ``local``: whether only this machine can reach a destination, by plugin type. Raises StoreError if the salt
+        cannot be read the first time. If publishing fails, the next successful renewal publishes them.
         """
         self._salt = self._salt or await self.storage.run(Store.salt)
         self.membership.destinations = configured_destinations(config, local, self._salt)
@@ -71,13 +71,13 @@ class LeaseHolder:
             await self.storage.run(self._renew)
 
     def set_projects_hash(self, projects_hash: str) -> None:
-        """Tell the others what this agent wants to watch: a hash of it, empty while it knows of no project."""
+        """Publishes the hash of the configured projects with the next renewal; empty while no project is known."""
         if projects_hash != self.projects_hash:
             self.projects_hash = projects_hash
             self._wake_up.set()
 
     async def join(self) -> None:
-        """Raises StoreError: the database cannot be had, or another agent has the name."""
+        """Joins the other agents. Raises StoreError if the database fails, or another agent has the name."""
         await self.storage.run(
             lambda store: store.join(self.node, projects_hash=self.projects_hash, version=__version__)
         )
@@ -86,7 +86,7 @@ class LeaseHolder:
         _log.info("joined the agents that share the store", store=self.storage.name, node=self.node)
 
     async def renew_forever(self) -> None:
-        """Renew, bury the dead, join anew after a lapse; runs for ever."""
+        """Renews the lease, removes expired agents, and joins again after losing the membership; runs for ever."""
         while True:
             pause_s = RETRY_INTERVAL_S
             try:
@@ -105,7 +105,7 @@ class LeaseHolder:
             await self._sleep(pause_s)
 
     async def watch_lease(self) -> None:
-        """Tell when the lease is over, though the database may not answer; runs for ever."""
+        """Notices the end of the lease, even while the database does not answer; runs for ever."""
         was_valid = True
         while True:
             if was_valid and not self.is_valid:
@@ -126,7 +126,7 @@ class LeaseHolder:
     def _next_pause_s(self, removed: int) -> float:
         if removed:
             _log.warning("agents that were not heard of any more are given up", agents=removed)
-        # Nobody should wait longer for what a dead agent had than its lease lasts.
+        # The projects and claims of a dead agent should be released as soon as its lease ends.
         expiries_s = [peer.lease_s + EXPIRY_MARGIN_S for peer in self.peers if peer.id != self.membership.id]
         return max(EXPIRY_MARGIN_S, min([RENEW_INTERVAL_S, *expiries_s]))
 
@@ -150,10 +150,10 @@ class LeaseHolder:
 async def open_membership(
     storage: Storage, node: str, *, places: int | None = None
 ) -> AsyncIterator[LeaseHolder | None]:
-    """A member for as long as the block lasts, which then leaves at once; None for a store with one owner.
+    """Joins the agents of a shared store for the duration of the block; yields None for a store with one owner.
 
-    ``places``: how many projects it can watch at a time; None where nothing limits them.
-    Raises StoreError when it cannot join: the name is another agent's, for one.
+    ``places``: how many projects this agent can watch at a time; None without a limit.
+    Raises StoreError when it cannot join, for example because another agent has the name.
     """
     if storage.membership is None:
         yield None

@@ -1,4 +1,7 @@
-"""Which of the wanted projects are this agent's: takes what is free, gives back what others miss."""
+"""Assigns wanted projects to this agent: takes free ones and gives some to agents that are below their share.
+
+``balance`` computes the numbers, ``lease`` keeps the membership, and the fleet watches the assigned projects.
+"""
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence, Set
@@ -20,41 +23,41 @@ from aintandem_notify.store import Store
 from aintandem_notify.store.sharing.membership import MAX_BATCH
 
 BELOW_SHARE_PAUSE_S: Final = 1.0
-"""Seconds until an agent that has less than its share looks again."""
+"""Seconds until the next round of an agent that is below its share."""
 NO_PLACES_REASON: Final = (
     "each agent watches as many as its limit of open files allows; raise a limit, or start another agent"
 )
-"""Why a project may be without an agent."""
+"""The logged reason for projects without an agent."""
 
 _log = log.get_logger(__name__)
 
 Forget = Callable[[Collection[str]], Awaitable[None]]
-"""Drops what is in memory of these projects: somebody else may have moved their runs."""
+"""Drops the cached runs of these projects, since another agent may have changed them."""
 
 
 class ProjectWatcher(Protocol):
-    """Who watches projects, as the fleet does."""
+    """Watches projects; implemented by the fleet."""
 
     @property
     def wanted(self) -> Set[str]:
-        """The projects to be watched, by whichever agent."""
+        """The projects to be watched, by any agent."""
         ...
 
     @property
     def wanted_changed(self) -> trio.Event:
-        """Is set when they change."""
+        """Set when ``wanted`` changes; then replaced."""
         ...
 
     async def watch_only(self, ids: Collection[str]) -> None:
-        """Watch those of the wanted that are among these; returns when what was stopped has ended."""
+        """Watches the wanted projects among ``ids`` only; returns when the others have stopped."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _RoundResult:
-    """What is this agent's after a round, what it took in it, what it is to give, and when to look again.
+    """The result of a round: this agent's projects, those that it took, those to give, and the next pause.
 
-    ``unwatched``: how many projects nobody has a place for.
+    ``unwatched``: number of projects that no agent has a place for.
     """
 
     mine: frozenset[str]
@@ -86,21 +89,21 @@ class _ProjectAssignment:
         self._in_doubt = False
 
     async def run(self) -> None:
-        """Look, take, give, again and again."""
+        """Runs rounds for ever: after each update of the members or the wanted projects, or a pause."""
         while True:
-            updated, news = self._member.updated, self._watcher.wanted_changed
+            updated, wanted_changed = self._member.updated, self._watcher.wanted_changed
             pause_s = math.inf
             if self._member.is_valid:
                 try:
                     pause_s = await self._run_round()
                 except StoreError:
-                    # What was taken or given may be on disk all the same. The member tells of the trouble.
+                    # The changes may be stored all the same. ``LeaseHolder`` logs the trouble.
                     self._in_doubt = True
                     pause_s = BELOW_SHARE_PAUSE_S
-            await wait_for_any(updated, news, within_s=pause_s)
+            await wait_for_any(updated, wanted_changed, within_s=pause_s)
 
     async def stop_when_lease_ends(self) -> None:
-        """Watch nothing as soon as the lease is over, whether or not the database answers."""
+        """Stops watching as soon as the lease ends, even while the database does not answer; runs for ever."""
         while True:
             updated = self._member.updated
             if not self._member.is_valid:
@@ -108,21 +111,21 @@ class _ProjectAssignment:
             await updated.wait()
 
     async def release_all(self) -> None:
-        """Watch nothing any more, and let the others have it at once."""
+        """Stops watching and releases all projects at once."""
         await self._watch_only(())
         if self._member.is_valid:
             await self._release(list(self._membership.projects))
 
     async def _run_round(self) -> float:
-        wanted, joined, now_s = frozenset(self._watcher.wanted), self._member.join_count, trio.current_time()
+        wanted, join_count, now_s = frozenset(self._watcher.wanted), self._member.join_count, trio.current_time()
         self._member.set_projects_hash(self._projects_hash() if wanted else "")
         result = await self._member.storage.run(lambda store: self._rebalance(store, wanted, now_s))
-        # What was this agent's in an earlier life may have been moved by others since.
-        gained = result.taken if joined == self._join_count else result.mine
+        # After a new join other agents may have changed the runs of all projects.
+        gained = result.taken if join_count == self._join_count else result.mine
         if gained:
             _log.info("watches more projects", gained=len(gained), projects=len(result.mine))
             await self._forget(gained)
-        self._join_count = joined
+        self._join_count = join_count
         if result.give:
             _log.info("gives projects to an agent that has room for them", projects=len(result.give))
         await self._watch_only(result.mine.difference(result.give))
@@ -132,7 +135,7 @@ class _ProjectAssignment:
         return result.pause_s
 
     def _rebalance(self, store: Store, wanted: Set[str], now_s: float) -> _RoundResult:
-        """One round in the store; runs in its thread."""
+        """Runs the round's transaction; called in the store's thread."""
         membership = self._membership
         new = list(islice((project_id for project_id in wanted if project_id not in self._known), MAX_BATCH))
         before = membership.projects
@@ -154,12 +157,12 @@ class _ProjectAssignment:
         pause_s = BELOW_SHARE_PAUSE_S if is_short or self._rebalancer.is_about_to_give else math.inf
         if MAX_BATCH in (len(new), len(taken)):
             pause_s = 0.0  # more of them wait for the next round
-        # What was taken by a transaction that seemed to fail is new here, too.
+        # Projects that were taken by a transaction that seemed to fail are new, too.
         gained = membership.projects - before
         return _RoundResult(frozenset(membership.projects), gained, give, unwatched, pause_s)
 
     def _group(self, mine: int, wanted: int) -> SharingGroup:
-        """The agents that want the same."""
+        """The agents that want the same projects."""
         me, places = str(self._membership.id), self._membership.places
         peers = [peer for peer in self._member.peers if peer.projects_hash == self._member.projects_hash]
         counts = {peer.id: peer.projects for peer in peers} | {me: mine}

@@ -1,4 +1,4 @@
-"""What an agent tells the others of its configuration: names and hashes, never a value."""
+"""Names and hashes of the configuration that an agent publishes to the others; never a value."""
 
 import json
 import os
@@ -13,21 +13,21 @@ from aintandem_notify.config.plugin_config import PluginConfig
 from aintandem_notify.log import safe_text
 from aintandem_notify.store.sharing.membership import ConfiguredDestination
 
-_WHO_GETS_WHAT: Final = frozenset({"enabled", "events", "projects", "when", "severity", "mention"})
-"""Keys of an instance that say nothing about how a delivery is made."""
+_ROUTING_KEYS: Final = frozenset({"enabled", "events", "projects", "when", "severity", "mention"})
+"""Keys of an instance that select notifications and do not affect how a delivery is made."""
 
 
 def node_name(config: Config) -> str:
-    """What the agent is called over its restarts: ``[agent] name``, else the machine and the config's path."""
+    """The agent's name, the same after a restart: ``[agent] name``, else the host name and the config's path."""
     if config.agent.name is not None:
         return config.agent.name
-    place = os.path.abspath(config.source)  # noqa: PTH100  # links are not followed
-    # PostgreSQL keeps no bytes that are no text, and two folders must not come to have one name there.
+    place = os.path.abspath(config.source)  # noqa: PTH100  # does not follow links
+    # PostgreSQL stores only valid text, and two different folders must not get the same name.
     return f"{socket.gethostname()}:{place}".encode("utf-8", "backslashreplace").decode()
 
 
 def projects_hash_of(config: Config) -> str:
-    """A hash of what is to be watched: the orchestrator and the entries of ``[[projects]]``, in any order."""
+    """A hash of the orchestrator and the ids of ``[[projects]]``, in any order."""
     entries = sorted({project.id for project in config.projects})
     return blake2b(json.dumps([config.orchestrator.url, entries]).encode(), digest_size=16).hexdigest()
 
@@ -35,10 +35,10 @@ def projects_hash_of(config: Config) -> str:
 def configured_destinations(
     config: Config, local: Mapping[str, bool], salt: bytes
 ) -> dict[str, ConfiguredDestination]:
-    """Every destination, with a hash of its settings.
+    """Every destination with a hash of its settings.
 
-    ``local``: the plugin types whose destinations can only be reached from this machine. The hash is slow and
-    salted, since secrets go into it and whoever reads the store must not find them by guessing.
+    ``local``: whether only this machine can reach a destination, by plugin type. The hash is slow and salted: it
+    contains secrets, which nobody who reads the store should find by guessing.
     """
     return {
         name: ConfiguredDestination(_variant(instance, config, salt), local.get(instance.type, False))
@@ -48,15 +48,15 @@ def configured_destinations(
 
 
 def location_hash_of(instance: InstanceConfig, salt: bytes) -> str:
-    """A hash of what only the plugin knows: where the destination is, and how to get in."""
+    """A hash of the plugin's own settings: the destination's address and credentials."""
     own = type(instance.settings).model_fields.keys() - PluginConfig.model_fields.keys()
     return _hashed([instance.type, {key: _plain(getattr(instance.settings, key)) for key in own}], salt)
 
 
 def _variant(instance: InstanceConfig, config: Config, salt: bytes) -> str:
     values = {key: getattr(instance.settings, key) for key in type(instance.settings).model_fields}
-    told = {key: _plain(value) for key, value in values.items() if key not in _WHO_GETS_WHAT}
-    return _hashed([instance.type, told, config.delivery.max_age], salt)
+    published = {key: _plain(value) for key, value in values.items() if key not in _ROUTING_KEYS}
+    return _hashed([instance.type, published, config.delivery.max_age], salt)
 
 
 def _hashed(values: object, salt: bytes) -> str:
@@ -65,7 +65,7 @@ def _hashed(values: object, salt: bytes) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """``value`` as JSON has it, secrets as they are."""
+    """``value`` as JSON types, with secrets revealed."""
     match value:
         case Secret():
             return value.reveal()

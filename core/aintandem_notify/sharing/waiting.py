@@ -1,10 +1,10 @@
-"""Waiting for whichever comes first."""
+"""Waiting for the first of several events."""
 
 import trio
 
 
 async def wait_for_any(*events: trio.Event, within_s: float) -> None:
-    """Returns once one of the events is set, after ``within_s`` seconds at the latest."""
+    """Returns when one of the events is set, or after ``within_s`` seconds."""
     async with trio.open_nursery() as nursery:
 
         async def wait(event: trio.Event) -> None:

@@ -1,7 +1,7 @@
 """A file beside the store that reserves disk space and carries the store's lock.
 
 A full disk refuses every write, including the record that a delivery was sent. Truncating this file makes room for
-such records. The file is locked while the store is open, whatever the state of the store's own file.
+such records. The file is locked while the store is open, independently of the store's own file.
 """
 
 import os

@@ -323,7 +323,7 @@ def _require_own_file(path: Path) -> None:
             owner = classify_header(file.read(HEADER_BYTES), APPLICATION_ID)
         if owner is HeaderKind.EMPTY:
             # SQLite would treat it as a new database, and nobody would learn that a queue was lost.
-            raise StoreDamaged(f"store {path}: it was emptied, so what it held is lost")
+            raise StoreDamaged(f"store {path}: it was emptied, so its content is lost")
         if owner is HeaderKind.NOT_SQLITE:
             raise StoreError(f"store {path}: {SQLITE_MESSAGES['SQLITE_NOTADB']}")
         if owner is HeaderKind.OTHER_PROGRAM:

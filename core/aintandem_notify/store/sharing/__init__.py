@@ -1,1 +1,1 @@
-"""Several agents on one PostgreSQL: membership, and the outbox and backlog whose claims hold."""
+"""Several agents on one PostgreSQL: membership, and an outbox and backlog that store claims."""

@@ -1,9 +1,11 @@
-"""One agent among those that share a store.
+"""One agent's membership in a shared store: joining, renewing the lease, owning projects. SQL for PostgreSQL only.
 
-Its row in ``agents`` is its fence: every transaction begins with a look at it, and whoever finds it expired
-removes it, frees what hung on it, and so ends whatever this agent still has in hand. Times are the database's.
-What an agent is called over its restarts is held by an advisory lock of its session, so that a restarted one
-takes its own things back at once, and two of one name notice each other.
+The agent's row in ``agents`` is its fence: every transaction begins by checking it. Any agent that finds the row
+expired deletes it and releases its projects and claims. After that no transaction of the expired agent succeeds.
+Times are the database's.
+
+An advisory lock of the session holds the agent's name (``node``). A restarted agent takes its projects and claims
+back at once, and a second agent of the same name is refused. ``sharing.lease`` renews the lease at intervals.
 """
 
 import time
@@ -21,13 +23,13 @@ from sqlalchemy.types import Text
 from aintandem_notify.errors import MembershipLost, StoreError
 
 LEASE_S: Final = 10.0
-"""Seconds that an agent is believed to live after it was heard of last."""
+"""Seconds after its last renewal until an agent is considered dead."""
 
 MAX_BATCH: Final = 5000
 """Projects in one statement."""
 
 MAX_PLACES: Final = 2**31 - 1
-"""What the column holds; a system may allow more open files than that."""
+"""The maximum of the column ``places``; a system may allow more open files than that."""
 
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -80,11 +82,11 @@ _RELEASE_PROJECTS: Final = _sql("UPDATE projects SET owner = NULL WHERE id = ANY
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """An agent that nobody has given up, this one included.
+    """A member that no agent has removed yet, this one included.
 
-    ``projects_hash``: a hash of what it is configured to watch; ``projects``: how many it had when it was heard of
-    last; ``lease_s``: seconds until it counts as dead, below zero from then on; ``node``: what it is called;
-    ``places``: how many projects it can watch, None where it knows of no limit.
+    ``projects_hash``: a hash of its configured projects; ``projects``: how many it owned at its last renewal;
+    ``lease_s``: seconds until it is considered dead, negative after that; ``node``: its name; ``places``: how many
+    projects it can watch, None without a limit.
     """
 
     id: str
@@ -97,7 +99,7 @@ class Peer:
 
     @property
     def silent_s(self) -> float:
-        """Seconds since it was heard of last."""
+        """Seconds since its last renewal."""
         return LEASE_S - self.lease_s
 
 
@@ -105,7 +107,7 @@ class Peer:
 class ConfiguredDestination:
     """A destination of this agent.
 
-    ``variant`` is a hash of its settings; ``local`` is true where it can only be reached from this machine.
+    ``variant``: a hash of its settings; ``local``: whether only this machine can reach it.
     """
 
     variant: str
@@ -114,9 +116,10 @@ class ConfiguredDestination:
 
 @dataclass(slots=True)
 class Membership:
-    """This agent's part in a shared store; used inside a transaction of ``Store``, but for the plain fields.
+    """This agent's membership in a shared store; its methods are called inside a transaction of ``Store``.
 
-    ``id`` is None while it is no member; one that never was is not fenced: commands that look into the store.
+    ``id`` is None while the agent is no member. An agent that never joined is not fenced; commands that read the
+    store use that.
     """
 
     connection: Connection
@@ -125,11 +128,11 @@ class Membership:
     node: str = ""
     destinations: Mapping[str, ConfiguredDestination] = field(default_factory=dict)
     projects: set[str] = field(default_factory=set)
-    """What this agent owns. Only its own acts change that while its fence stands, so this is true to the store."""
+    """The projects of this agent, equal to the store's: nobody else changes them while the fence stands."""
     places: int | None = None
-    """How many projects it can watch, as the others are told when it joins; None where nothing limits them."""
+    """Number of projects that it can watch, published when it joins; None without a limit."""
     lost: bool = False
-    """It was a member and is none any more: nothing may be stored until it has joined anew."""
+    """Whether it lost or left its membership: no transaction succeeds until it has joined again."""
     now: datetime | None = None
     """The database's time at the begin of the transaction."""
     _session: object = None
@@ -137,11 +140,11 @@ class Membership:
 
     @property
     def is_valid(self) -> bool:
-        """Whether nobody can have taken over what this agent has in hand."""
+        """Whether no other agent can have taken over this agent's projects and claims."""
         return self.id is not None and self.clock() < self._valid_until
 
     def join(self, node: str, *, projects_hash: str, version: str) -> None:
-        """Become a member under the name ``node``, with what an earlier one of this name had.
+        """Joins under the name ``node`` and takes over the projects of an earlier agent of this name.
 
         Raises StoreError while another agent has that name.
         """
@@ -162,7 +165,7 @@ class Membership:
         self.id, self.lost, self.node, self._valid_until = me, False, node, started_at + LEASE_S
 
     def fence(self) -> None:
-        """Raises MembershipLost when this agent was given up; holds its row until the transaction ends."""
+        """Locks this agent's row until the transaction ends; raises MembershipLost if it expired or is gone."""
         if self.id is None:
             if self.lost:
                 self._raise_lost()
@@ -175,7 +178,7 @@ class Membership:
         self.now = _EPOCH + timedelta(microseconds=row[1])
 
     def renew(self, projects_hash: str) -> None:
-        """Extend the lease and publish ``projects_hash``; raises MembershipLost."""
+        """Extends the lease and publishes ``projects_hash``. Raises MembershipLost if the lease has expired."""
         started_at = self.clock()
         lease, count = _seconds_to_microseconds(LEASE_S), len(self.projects)
         result = self._run(_RENEW_LEASE, me=self.id, lease=lease, projects=count, entries=projects_hash)
@@ -184,62 +187,62 @@ class Membership:
         self._valid_until = started_at + LEASE_S
 
     def peers(self) -> list[Peer]:
-        """All that nobody has given up, by id."""
+        """All members that no agent has removed yet, ordered by id."""
         rows = self._run(_PEERS)
         return [
-            Peer(agent_id, projects_hash, count, left / 1e6, *names)
-            for agent_id, projects_hash, count, left, *names in rows
+            Peer(agent_id, projects_hash, count, lease_us / 1e6, *names)
+            for agent_id, projects_hash, count, lease_us, *names in rows
         ]
 
     def remove_expired(self) -> int:
-        """Remove the agents whose lease is over, and free what they had; how many."""
+        """Removes the agents whose lease expired and releases their projects and claims. Returns their number."""
         dead = self._run(_EXPIRED, me=self.id or "").scalars().all()
         self._remove(dead, new_owner=None)
         return len(dead)
 
     def leave(self) -> None:
-        """No longer a member: all that it had is free at once."""
+        """Removes this agent and releases its projects and claims at once."""
         if self.id is not None:
             self._remove([self.id], new_owner=None)
 
     def mark_left(self) -> None:
-        """It is a member no longer."""
+        """Records, in memory only, that this agent is no member any more."""
         self.id, self.lost = None, True
         self.projects = set()
 
     def set_destinations(self, destinations: Mapping[str, ConfiguredDestination]) -> None:
-        """What it delivers to from now on."""
+        """Replaces the published destinations of this agent."""
         self.destinations = destinations
         if self.id is not None:
             self._run(_DELETE_DESTINATIONS, ids=[self.id])
             self._add_destinations(self.id)
 
     def placement(self, destination: str) -> tuple[str | None, str | None]:
-        """The settings that a delivery of ours is meant for, and the machine that alone can make it."""
+        """The settings (a hash) and the only agent that a delivery of this agent is meant for; None for any."""
         destination_settings = self.destinations.get(destination)
         if destination_settings is None:
             return None, None
         return destination_settings.variant, self.node if destination_settings.local else None
 
     def variant(self, destination: str) -> str:
-        """The hash of the settings of a destination of ours; empty for one that is not configured."""
+        """The hash of the destination's settings; empty if this agent has not configured it."""
         destination_settings = self.destinations.get(destination)
         return destination_settings.variant if destination_settings else ""
 
     def add_projects(self, ids: Sequence[str]) -> None:
-        """Make the projects known to the store, so that they can be owned."""
+        """Inserts rows for the projects, so that agents can own them."""
         for batch in _batches(ids):
             self._run(_ADD_PROJECTS, ids=batch)
 
     def free_projects(self, after: str, limit: int = MAX_BATCH, *, lock: bool = True) -> list[str]:
-        """Those that nobody owns, by id from ``after`` on.
+        """Up to ``limit`` projects without an owner, in the order of their ids, after the id ``after``.
 
-        With ``lock`` nobody else can take them in this transaction, and what others are about to take is left out.
+        With ``lock`` they are locked for this transaction, and those that others have locked are omitted.
         """
         return list(self._run(_UNOWNED_PROJECTS[lock], after=after, limit=limit).scalars())
 
     def acquire_projects(self, ids: Sequence[str]) -> set[str]:
-        """Own these; those that were free."""
+        """Makes this agent the owner of those that have none. Returns these."""
         return {
             project_id
             for batch in _batches(ids)
@@ -247,18 +250,18 @@ class Membership:
         }
 
     def release_projects(self, ids: Sequence[str]) -> None:
-        """Own these no longer."""
+        """Ends this agent's ownership of these projects."""
         for batch in _batches(ids):
             self._run(_RELEASE_PROJECTS, me=self.id, ids=batch)
 
     def owned_projects(self) -> set[str]:
-        """What this agent owns, as the store says."""
+        """The projects that this agent owns according to the store."""
         return set(self._run(_OWNED_PROJECTS, me=self.id).scalars())
 
     def _remove(self, ids: Sequence[str], new_owner: str | None) -> None:
         if not ids:
             return
-        # What many thousand projects and claims take must not end at the time that usual statements have.
+        # Many thousand projects and claims need more time than the usual statement timeout allows.
         self.connection.exec_driver_sql("SET LOCAL statement_timeout = '60s'")
         self._run(_DELETE_AGENTS, ids=list(ids))
         self._run(_DELETE_DESTINATIONS, ids=list(ids))
@@ -278,7 +281,7 @@ class Membership:
 
     def _raise_lost(self) -> Any:
         self.mark_left()
-        raise MembershipLost("its lease ran out, and what it had may be in other hands now")
+        raise MembershipLost("its lease ran out; other agents may have taken over its projects and deliveries")
 
     def _driver(self) -> object:
         return self.connection.connection.driver_connection
@@ -296,6 +299,6 @@ def _seconds_to_microseconds(seconds: float) -> int:
 
 
 def _lock_key(node: str) -> int:
-    """A number of the width that advisory locks have."""
+    """The advisory lock's key for a name: a signed 64-bit number."""
     digest = blake2b(node.encode("utf-8", "replace"), digest_size=8, person=b"agent").digest()
     return int.from_bytes(digest, "big", signed=True)

@@ -1,4 +1,4 @@
-"""The backlog where several agents share a store: what any of them has in hand is left alone."""
+"""The backlog of a shared store: deliveries that any agent has claimed are left alone."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -14,13 +14,13 @@ from aintandem_notify.store.tables.delivery_states import mark_dead
 from aintandem_notify.store.tables.notification_cache import NotificationCache
 
 MAX_EXPIRED: Final = 2000
-"""Deliveries that are given up in one transaction; the others wait for the next look."""
+"""Deliveries that expire in one transaction; the others expire in later ones."""
 
 deliveries_c: Final = schema.deliveries.c
 
 
 class SharedBacklog(Backlog):
-    """The deliveries that wait for whichever agent."""
+    """The queued deliveries of a shared store, for any agent."""
 
     def __init__(
         self, connection: Connection, notification_cache: NotificationCache, membership: Membership
@@ -37,7 +37,7 @@ class SharedBacklog(Backlog):
         reason: str,
         exclude_ids: Collection[int] = (),
     ) -> int:
-        """As for one owner, but what any agent has in hand is spared, and at most ``MAX_EXPIRED`` end at once."""
+        """As in ``Backlog``, but omits claimed deliveries and expires at most ``MAX_EXPIRED``."""
         if not self._has_waited_since(destination, older_than):
             return 0
         old = (

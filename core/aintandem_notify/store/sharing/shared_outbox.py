@@ -1,7 +1,8 @@
-"""The outbox where several agents share a store: a claim is written down, and holds until it is settled.
+"""The outbox of a shared store: a claim is stored and holds until the delivery is settled or released.
 
-No two agents get the same delivery, and none gets one whose thread has an earlier one open. An agent takes what
-is meant for settings that are its own, or that no living agent has; and what can only be reached from its machine.
+No two agents claim the same delivery, and no agent claims one whose thread has an earlier open one. An agent
+claims deliveries that are meant for its own settings, or for settings that no living agent has. A delivery to a
+destination that only one machine can reach is claimed by that agent alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +39,7 @@ QUEUED_STATE: Final[ColumnElement[str]] = literal_column("'queued'")
 
 
 def _is_for_this_agent(columns: Any) -> ColumnElement[bool]:
-    """Whether this agent may make the delivery with these columns, were it in nobody's hand."""
+    """Whether this agent may make the delivery with these columns, if it is unclaimed."""
     orphan = ~exists().where(
         agent_destinations_c.destination == columns.destination, agent_destinations_c.variant == columns.variant
     )
@@ -50,7 +51,7 @@ def _is_unclaimed_or_ours(columns: Any) -> ColumnElement[bool]:
     return or_(columns.claimed_by.is_(None), columns.claimed_by == bindparam("me"))
 
 
-# What is bound to one machine has an order of its own there.
+# Deliveries that are bound to one agent have their own order.
 _EARLIER_IN_THREAD: Final = and_(
     earlier_c.destination == deliveries_c.destination,
     earlier_c.thread == deliveries_c.thread,
@@ -67,7 +68,7 @@ _IS_BEHIND_OTHERS: Final = exists().where(
     _EARLIER_IN_THREAD, ~and_(_is_unclaimed_or_ours(earlier_c), _is_for_this_agent(earlier_c))
 )
 _DUE_MANY: Final = outbox.DUE_DELIVERIES.where(CLAIMABLE, ~_IS_BEHIND_OTHERS).with_for_update(**SKIP_LOCKED)
-# One that another agent is just claiming looks free; what comes after it in its thread must wait.
+# A delivery that another agent is claiming now still looks unclaimed; later ones of its thread must wait.
 _OUT_OF_ORDER: Final = select(deliveries_c.id).where(
     deliveries_c.id.in_(bindparam("ids", expanding=True)),
     exists().where(_EARLIER_IN_THREAD, earlier_c.id.not_in(bindparam("ids", expanding=True))),
@@ -95,7 +96,7 @@ _UPDATE_SETTLED: Final = BulkStatement(
 
 
 class SharedOutbox(Outbox):
-    """The delivery side of a store that several agents share; one that has not joined them only looks."""
+    """The delivery side of a shared store; before this agent has joined, ``claim`` stores no claims."""
 
     def __init__(
         self, connection: Connection, notification_cache: NotificationCache, membership: Membership
@@ -120,15 +121,15 @@ class SharedOutbox(Outbox):
         return rows
 
     def release_claims(self, destination: str) -> None:
-        """What was claimed for this destination and is not in hand any more is free again."""
+        """Releases this agent's open claims on the destination."""
         self._connection.execute(_RELEASE_CLAIMS, {**self._me, "name": destination})
 
     def _update_settled(self, rows: Sequence[BulkRow]) -> None:
-        # One that was given up and is claimed by another agent now is that agent's to settle.
+        # A delivery that another agent has claimed meanwhile is left for that agent to settle.
         _UPDATE_SETTLED.run(self._connection, [(*row, self._membership.id) for row in rows])
 
     def destinations_with_work(self, destinations: Sequence[str]) -> set[str]:
-        """Those of the destinations that have something in nobody's hand; cheap, whatever waits."""
+        """The destinations that have an unclaimed delivery; the cost does not depend on their number."""
         return set(self._connection.execute(_WITH_UNCLAIMED, {"names": list(destinations)}).scalars())
 
     @property
@@ -137,7 +138,7 @@ class SharedOutbox(Outbox):
 
 
 def agent_parameters(membership: Membership, destination: str) -> dict[str, Any]:
-    """What ``CLAIMABLE`` has to know of this agent and its destination."""
+    """The parameters of ``CLAIMABLE`` for this agent and the destination."""
     destination_settings = membership.destinations.get(destination)
     return {
         "me": membership.id,

@@ -37,8 +37,8 @@ class DeliveryRow:
     """A delivery with its notification and receipt.
 
     ``content``: the stored notification, without texts that have become known as secrets since; None if it was
-    pruned. In a shared store, ``variant`` is the hash of the settings that the delivery is meant for, ``node`` the
-    only agent that can make it, and ``claimed_by`` the agent that has claimed it.
+    pruned. In a shared store, ``variant`` is the hash of the settings that the delivery is meant for. ``node`` is
+    the only agent that can make it, and ``claimed_by`` the agent that has claimed it.
     """
 
     id: int
@@ -154,7 +154,7 @@ class DeliveryQueries:
 
     def find_by_notification(self, prefix: str, *, limit: int) -> list[tuple[int, str, str]]:
         """Up to ``limit`` deliveries by a prefix of their notification id: id, destination, notification id."""
-        # BETWEEN uses the index in every database, whatever its text collation.
+        # BETWEEN uses the index in every database and text collation.
         has_prefix = deliveries_c.notification_id.between(prefix, prefix.ljust(_ID_LENGTH, "f"))
         query = select(deliveries_c.id, deliveries_c.destination, deliveries_c.notification_id).where(has_prefix)
         rows = self._connection.execute(
