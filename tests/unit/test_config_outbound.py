@@ -178,7 +178,7 @@ def test_without_an_entry_everything_goes_through_the_proxy() -> None:
         ('no_proxy = ["a:99999"]', '"a:99999" should be a host'),
         ('no_proxy = ["a..b"]', '"a..b" should be a host'),
         ('no_proxy = ["a*b"]', '"a*b" should be a host'),
-        ('no_proxy = ["a\\u001bb"]', "what stands there should be a host"),
+        ('no_proxy = ["a\\u001bb"]', "the entry should be a host"),
         ('no_proxy = ["10.0.0.1/8"]', 'names an address within a range; the range is "10.0.0.0/8"'),
         ('allow_addresses = ["100.100.0.0/33"]', '"100.100.0.0/33" should be an address or a range of them'),
         ('allow_addresses = ["100.100.1.0/16"]', 'the range is "100.100.0.0/16"'),

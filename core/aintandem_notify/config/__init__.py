@@ -1,4 +1,4 @@
-"""The configuration: TOML to frozen models, secrets, and every error at once with its line."""
+"""The configuration: reads TOML into frozen models, resolves secrets, and reports every error with its line."""
 
 from aintandem_notify.config.load import OfflineConfig, load, load_offline_config
 from aintandem_notify.config.models import (

@@ -1,7 +1,7 @@
-"""What several tables of a config say together: logins, destinations, names that must be given once.
+"""Checks across the tables of a config: logins, destinations, unique names, keys without effect.
 
-Looks at the document as it was written, so that a mistake elsewhere in a table hides nothing here. What has
-the wrong type is passed over: that is reported already.
+Reads the document as it was written, so that a mistake elsewhere in a table hides nothing here. Values of the
+wrong type are skipped: ``validation`` reports them.
 """
 
 from collections import Counter
@@ -28,7 +28,7 @@ _FOR_DESTINATIONS: Final = (
 
 
 def check(document: Mapping[str, Any], instances: PluginTables) -> list[Finding]:
-    """All that is wrong between the tables of ``document``."""
+    """All mistakes between the tables of ``document``."""
     rules = _tables(document.get("rules"))
     return [
         *_login(document),
@@ -42,7 +42,7 @@ def check(document: Mapping[str, Any], instances: PluginTables) -> list[Finding]
 
 
 def _tables(raw: object) -> list[Mapping[str, Any]]:
-    """The entries of an array of tables; one that is no table is an empty one here."""
+    """The entries of an array of tables; an entry that is no table counts as an empty one."""
     return [item if isinstance(item, Mapping) else {} for item in raw] if isinstance(raw, list) else []
 
 
@@ -55,10 +55,10 @@ def _login(document: Mapping[str, Any]) -> Iterator[Finding]:
     if not isinstance(table, Mapping) or table.get("url") == SIMULATOR:
         return
     keys = OrchestratorConfig.model_fields
-    # A misspelt key is reported as such, and counts here as what it was meant to be.
-    given = {key if key in keys else nearest(key, keys) for key in table}
+    # A misspelt key is reported as such; here it counts as the key that was probably intended.
+    keys_written = {key if key in keys else nearest(key, keys) for key in table}
     place = ("orchestrator",)
-    match ("token" in given, "username" in given, "password" in given):
+    match ("token" in keys_written, "username" in keys_written, "password" in keys_written):
         case (True, False, False) | (False, True, True):
             return
         case (True, _, _):
@@ -78,13 +78,13 @@ def _projects(document: Mapping[str, Any]) -> Iterator[Finding]:
             ("projects",) if "projects" in document else (),
             'no project to watch; add [[projects]] with id = "project-123", or id = "*" for all',
         )
-    seen: set[str] = set()
+    project_ids: set[str] = set()
     for index, project in enumerate(_tables(raw)):
         project_id = project.get("id")
-        if isinstance(project_id, str) and project_id in seen:
+        if isinstance(project_id, str) and project_id in project_ids:
             yield Finding(("projects", index, "id"), f"the project {project_id} is listed already")
         if isinstance(project_id, str):
-            seen.add(project_id)
+            project_ids.add(project_id)
 
 
 def _reconnect_delays(raw: object) -> Iterator[Finding]:
@@ -106,12 +106,12 @@ def _reconnect_delays(raw: object) -> Iterator[Finding]:
 def _rule_names(rules: list[Mapping[str, Any]], instances: PluginTables) -> Iterator[Finding]:
     names = [rule.get("name") for rule in rules]
     shorthand = {name for name in instances.tables if _has(name, "events", instances)}
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for index, name in enumerate(names):
         if not isinstance(name, str):
             continue
-        seen[name] += 1
-        if seen[name] > 1:
+        counts[name] += 1
+        if counts[name] > 1:
             yield Finding(("rules", index, "name"), f"there is a rule {name} already")
         elif name in shorthand:
             yield Finding(
@@ -143,7 +143,7 @@ def _destination_problem(name: str, instances: PluginTables) -> str | None:
 
 
 def _fallbacks(instances: PluginTables) -> Iterator[Finding]:
-    """Who takes over: a destination that is there, and never, in whatever steps, the same one again."""
+    """Checks that each fallback is a known destination and that no chain of fallbacks is a circle."""
     targets = {name: instances.value(name, "fallback") for name in instances.tables}
     reported: set[str] = set()
     for name, target in targets.items():
@@ -162,12 +162,12 @@ def _fallbacks(instances: PluginTables) -> Iterator[Finding]:
 
 
 def _has(name: str, key: str, instances: PluginTables) -> bool:
-    """Whether the instance has the key, written in its table or as a default of its plugin."""
+    """True if the instance has the key, in its table or as a default of its plugin."""
     return key in instances.tables[name] or key in instances.defaults.get(name, {})
 
 
 def _instance_finding(name: str, key: str, problem: str, instances: PluginTables) -> Finding:
-    """A finding about a key of the instance, or about the default that its plugin gives it."""
+    """A finding about a key of the instance, or about its plugin's default for the key."""
     place = ("plugins", *name.split("."))
     if key in instances.tables[name]:
         return Finding((*place, key), problem)
@@ -175,17 +175,17 @@ def _instance_finding(name: str, key: str, problem: str, instances: PluginTables
 
 
 def _circle(start: str, targets: Mapping[str, object]) -> list[str]:
-    """The names from ``start`` back to it; empty if the way from it leads elsewhere."""
-    way = [start]
-    while isinstance(target := targets.get(way[-1]), str) and target not in way[1:]:
-        way.append(target)
+    """The circle of fallbacks from ``start`` back to it; empty if there is none."""
+    chain = [start]
+    while isinstance(target := targets.get(chain[-1]), str) and target not in chain[1:]:
+        chain.append(target)
         if target == start:
-            return way
+            return chain
     return []
 
 
 def _keys_without_effect(rules: list[Mapping[str, Any]], instances: PluginTables) -> Iterator[Finding]:
-    """Keys of instances that would do nothing, which nobody writes on purpose."""
+    """Reports keys of instances that would have no effect."""
     own_rules = any(_has(name, "events", instances) and instances.delivers[name] for name in instances.tables)
     for name, table in instances.tables.items():
         if not instances.delivers[name]:

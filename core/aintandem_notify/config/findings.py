@@ -1,4 +1,7 @@
-"""What is found to be wrong with a config, and the words for it: places, kinds of values, near names."""
+"""A mistake in a config (``Finding``), and helpers for its message: places, types of values, similar names.
+
+``load`` adds the line and makes a public ``Problem`` of it.
+"""
 
 import difflib
 import json
@@ -24,21 +27,21 @@ TOP_LEVEL_KEYS: Final = (
     "control",
     "log",
 )
-"""The keys that a document may have."""
+"""The keys at the top of a document."""
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong at a place of the document."""
+    """A mistake at a place of the document."""
 
     place: Place
     message: str
 
     @property
     def key(self) -> str:
-        """The place as people write it: ``plugins.slack.team.url``, ``rules[0].notify``."""
+        """The place as a dotted key: ``plugins.slack.team.url``, ``rules[0].notify``."""
         return dotted(self.place)
 
 
@@ -54,20 +57,20 @@ def dotted(place: Place) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The one of ``names`` that was probably meant, None if nothing is like it."""
+    """The most similar of ``names``, ignoring case; None if none is similar."""
     lowered = {candidate.lower(): candidate for candidate in names}
-    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
-    return lowered[found[0]] if found else None
+    matches = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    return lowered[matches[0]] if matches else None
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """``"; did you mean slack?"``, or nothing if no name is near."""
-    found = nearest(name, names)
-    return f"; did you mean {found}?" if found else ""
+    """The hint ``"; did you mean slack?"``; empty if no name is similar."""
+    candidate = nearest(name, names)
+    return f"; did you mean {candidate}?" if candidate else ""
 
 
 def toml_type(value: object) -> str:
-    """What kind of TOML value it is, in words; of the value itself only true and false are told."""
+    """The type of a TOML value in words. Shows no value except true and false."""
     match value:
         case bool():
             return "true" if value else "false"

@@ -1,8 +1,8 @@
-"""On which line of a TOML file a key stands.
+"""Finds the line of each key in a TOML file, for error messages.
 
-``tomllib`` keeps no positions, and a search for the key's text finds the wrong place as soon as two tables
-have the same keys. tree-sitter's TOML grammar gives every key and value its line; it is imported only when
-there is an error to report, so that a config that is fine costs nothing.
+``tomllib`` keeps no positions, and a text search finds the wrong place once two tables have the same keys.
+tree-sitter's TOML grammar gives the line of every key and value. It is imported only when there is an error to
+report, so a valid config does not pay for it.
 """
 
 import tomllib
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class LineNumbers:
-    """The lines of one document that ``tomllib`` reads without complaint."""
+    """The line numbers of one valid TOML document."""
 
     def __init__(self, text: str) -> None:
         import tree_sitter_toml
@@ -29,7 +29,7 @@ class LineNumbers:
             self._add_statement(node)
 
     def find(self, place: Place) -> int | None:
-        """The line of ``place``, counted from 1; of the table it should stand in if it is not there.
+        """The line of ``place``, counted from 1; for a missing key that of its table.
 
         None for the document itself.
         """
@@ -49,7 +49,7 @@ class LineNumbers:
                     self._add_pair(place, pair)
 
     def _add_header(self, header: "Node", *, repeats: bool) -> Place:
-        """The place that ``[header]`` or ``[[header]]`` opens; names of arrays mean their last element."""
+        """The place that ``[header]`` or ``[[header]]`` opens; the name of an array means its last element."""
         line = header.start_point.row + 1
         place: Place = ()
         keys = list(_keys(header))
@@ -59,19 +59,19 @@ class LineNumbers:
             if index == len(keys) - 1 and repeats:
                 self._lengths[place] = self._lengths.get(place, 0) + 1
             elif index == len(keys) - 1:
-                self._lines[place] = line  # better than the line of a [table.within.it] that came first
+                self._lines[place] = line  # not the line of an earlier [table.inside]
             if length := self._lengths.get(place):
                 place = (*place, length - 1)
                 self._lines.setdefault(place, line)
         return place
 
     def _add_pair(self, table: Place, pair: "Node") -> None:
-        key, *rest = (child for child in pair.named_children if child.type != "comment")
+        key, *values = (child for child in pair.named_children if child.type != "comment")
         place = table
         for part in _keys(key):
             place = (*place, part)
             self._lines.setdefault(place, key.start_point.row + 1)
-        for value in rest:
+        for value in values:
             self._add_value(place, value)
 
     def _add_value(self, place: Place, value: "Node") -> None:
@@ -88,7 +88,7 @@ class LineNumbers:
 def _keys(node: "Node") -> Iterator[str]:
     """The parts of a bare, quoted or dotted key."""
     text = (node.text or b"").decode()
-    # TOML's own reader knows about quotes and escapes.
+    # tomllib handles quotes and escapes.
     table: object = tomllib.loads(f"{text} = 0")
     while isinstance(table, Mapping):
         [(key, table)] = table.items()

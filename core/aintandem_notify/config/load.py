@@ -1,7 +1,7 @@
-"""Reading a config file: TOML to ``Config``, or every problem of the file at once.
+"""Loads a config file: TOML to ``Config``, or a ConfigError with every problem of the file.
 
-Each table is validated on its own, so that one mistake does not hide the others; what concerns several tables
-is looked at in the document as it was written, for the same reason.
+Each table is validated on its own, so that one mistake does not hide the others. For the same reason
+``crosschecks`` reads the document as it was written.
 """
 
 import os
@@ -41,7 +41,7 @@ from aintandem_notify.errors import ConfigError, Problem
 _log = log.get_logger(__name__)
 
 MAX_CONFIG_BYTES: Final = 16 * 2**20
-"""Bytes of a config file; ours. 300 projects have 10,000, and ``/dev/zero`` has no end."""
+"""Bytes of a config file; our limit. 300 projects need 10,000; ``/dev/zero`` has no end."""
 
 _OPTIONAL_TABLES: Final[Mapping[str, type[Table]]] = {
     "connection": ConnectionConfig,
@@ -55,15 +55,15 @@ _LISTS: Final[Mapping[str, type[Table]]] = {"projects": ProjectConfig, "rules": 
 _SYNTAX_LINE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _DECLARED_TWICE: Final = re.compile(r"Cannot declare (\(.*\)) twice")
 MAX_MESSAGE: Final = 500
-"""Characters of what is wrong with the TOML that are told; a key may have megabytes."""
+"""Characters shown of a TOML syntax error; a key in it may have megabytes."""
 
 
 def load(
     path: Path, *, catalog: PluginCatalog, language: RuleLanguage, environ: Mapping[str, str] = os.environ
 ) -> Config:
-    """The configuration in ``path``; raises ConfigError with everything that is wrong with it.
+    """The configuration in ``path``; raises ConfigError with all problems of it.
 
-    Imports the plugin types that it names, and no other. Reads the secrets that stand in files.
+    Imports the plugin types that it names, and no others. Reads the secrets that are in files.
     """
     text = _read(path)
     document = _parse(text, path)
@@ -76,8 +76,10 @@ def load(
 
 @dataclass(frozen=True, slots=True)
 class OfflineConfig:
-    """What is to be known of an agent that does not run: where its store is (None: it keeps none over its end),
-    and the plugin instances that its config names.
+    """The part of a config that commands need while the agent does not run.
+
+    ``store`` is a URL or a file, None if the agent keeps no store after it ends. ``instances`` are the names of
+    the plugin instances.
     """
 
     store: str | Path | None
@@ -85,9 +87,9 @@ class OfflineConfig:
 
 
 def load_offline_config(path: Path, environ: Mapping[str, str] = os.environ) -> OfflineConfig:
-    """Only what is needed to find the store of the config in ``path``: no plugin, no other secret.
+    """Read just enough of ``path`` to find the store: imports no plugin, reads no other secret.
 
-    Raises ConfigError with what stands in the way, and StoreError for a user without a home.
+    Raises ConfigError if that part is wrong, and StoreError for a user without a home directory.
     """
     text = _read(path)
     document = _parse(text, path)
@@ -105,13 +107,13 @@ def load_offline_config(path: Path, environ: Mapping[str, str] = os.environ) -> 
 def read_document(
     document: Mapping[str, Any], source: Path, context: ValidationContext, catalog: PluginCatalog
 ) -> tuple[Config | None, list[Finding]]:
-    """The configuration in a document that is TOML already, or None and all that is wrong with it."""
+    """The configuration in a parsed TOML document; None and the findings if it is wrong."""
     findings = _unknown_tables(document)
     tables: dict[str, Any] = {}
 
-    def add(name: str, value: object, found: list[Finding]) -> None:
+    def add(name: str, value: object, table_findings: list[Finding]) -> None:
         tables[name] = value
-        findings.extend(found)
+        findings.extend(table_findings)
 
     if "orchestrator" in document:
         add(
@@ -163,16 +165,16 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
 
 
 def _syntax_message(message: str) -> str:
-    """What Python says is wrong, with ``[plugins.slack.team]`` for its ``('plugins', 'slack', 'team')``."""
+    """Python's message, redacted, with ``[plugins.slack]`` for its ``('plugins', 'slack')``."""
     if len(message) > MAX_MESSAGE:
         return f"{log.redact_start(message, MAX_MESSAGE)}…"
-    if (found := _DECLARED_TWICE.fullmatch(message)) is not None:
-        message = f"Cannot declare [{dotted(literal_eval(found[1]))}] twice"
+    if (match := _DECLARED_TWICE.fullmatch(message)) is not None:
+        message = f"Cannot declare [{dotted(literal_eval(match[1]))}] twice"
     return log.redact(message)
 
 
 def _problems(findings: list[Finding], text: str) -> list[Problem]:
-    """The findings with their lines, in the order of the file; each one once."""
+    """The findings with their lines, in file order and without duplicates."""
     find = _line_finder(text)
     problems = {
         Problem(log.redact(finding.message), log.redact(finding.key), find(finding.place)): None
@@ -182,13 +184,13 @@ def _problems(findings: list[Finding], text: str) -> list[Problem]:
 
 
 def _line_finder(text: str) -> Callable[[Place], int | None]:
-    """Gives the line of a place; none where the parser for that is broken: mistakes are told all the same."""
+    """Gives a function from a place to its line; it gives None if tree-sitter is broken."""
     try:
         from aintandem_notify.config.line_numbers import LineNumbers
 
         return LineNumbers(text).find
-    except Exception as error:  # noqa: BLE001  # the border to tree-sitter, whose two halves may not fit
-        _log.warning("the lines of the config cannot be told", error=type(error).__name__)
+    except Exception as error:  # noqa: BLE001  # tree-sitter's two packages may be incompatible
+        _log.warning("the lines of the config cannot be found", error=type(error).__name__)
         return lambda _: None
 
 
@@ -208,20 +210,20 @@ def _read_list(
 ) -> tuple[tuple[Table, ...], list[Finding]]:
     if not isinstance(raw, list):
         return (), [Finding((name,), f"should be a list of tables, not {toml_type(raw)}; write [[{name}]]")]
-    read = [validate(model, item, (name, index), context) for index, item in enumerate(raw)]
+    results = [validate(model, item, (name, index), context) for index, item in enumerate(raw)]
     return (
-        tuple(table for table, _ in read if table is not None),
-        [finding for _, found in read for finding in found],
+        tuple(table for table, _ in results if table is not None),
+        [finding for _, table_findings in results for finding in table_findings],
     )
 
 
 def _read_plugins_dir(document: Mapping[str, Any], base_dir: Path) -> tuple[Path, list[Finding]]:
-    """The folder of one-file plugins; it need not exist unless the config names it."""
-    named = document.get("plugins_dir")
+    """The folder of one-file plugins; it must exist only if the config names it."""
+    raw = document.get("plugins_dir")
     folder = base_dir / "plugins"
-    if named is None:
+    if raw is None:
         return folder, []
-    if not isinstance(named, str) or not named or "\0" in named:
-        return folder, [Finding(("plugins_dir",), f"should be a text that names a folder, not {toml_type(named)}")]
-    folder = base_dir / os.path.expanduser(named)  # noqa: PTH111  # Path.expanduser raises where there is no home
+    if not isinstance(raw, str) or not raw or "\0" in raw:
+        return folder, [Finding(("plugins_dir",), f"should be a text that names a folder, not {toml_type(raw)}")]
+    folder = base_dir / os.path.expanduser(raw)  # noqa: PTH111  # Path.expanduser raises without a home directory
     return folder, [] if folder.is_dir() else [Finding(("plugins_dir",), f"there is no folder {folder}")]

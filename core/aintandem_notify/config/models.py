@@ -1,6 +1,6 @@
-"""The configuration as frozen values: what a config file becomes once it is read, and what everybody else takes.
+"""The configuration as frozen values, made by ``load`` and used by all other packages.
 
-All times are float seconds. Everything compares by value, so a reload can tell what changed.
+All times are float seconds. Everything compares by value, so a reload can find the changes.
 """
 
 import os
@@ -54,12 +54,12 @@ from aintandem_notify.log import LogFormat, LogLevel
 
 STORE_SUFFIX: Final = ".sqlite3"
 _MAX_STEM_BYTES: Final = 200
-"""Bytes; a name has 255 on most systems, and the longest suffix of ours has 50."""
+"""Bytes; a file name has 255 on most systems, and our longest suffix has 50."""
 _GLOB_CHARACTERS: Final = frozenset("*?[")
 
 
 class Table(BaseModel):
-    """Base of every table of the config that is ours."""
+    """Base of our own tables of the config."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -68,7 +68,7 @@ NonEmptyText = Annotated[str, Field(min_length=1)]
 
 
 class OrchestratorConfig(Table):
-    """``[orchestrator]``: where the events come from, and who asks for them.
+    """``[orchestrator]``: the source of the events, and the login for it.
 
     ``console_url`` is a template over event, run and project.
     """
@@ -77,18 +77,18 @@ class OrchestratorConfig(Table):
         description='http:// or https:// address of the orchestrator, or "simulator" for the embedded one',
         examples=["http://localhost:9900", SIMULATOR],
     )
-    username: NonEmptyText | None = Field(None, description="whom to log in as; goes with password")
+    username: NonEmptyText | None = Field(None, description="the user to log in as; goes with password")
     password: Secret | None = Field(None, description="the password of username")
-    token: Secret | None = Field(None, description="a token that is used as it is, instead of a login")
+    token: Secret | None = Field(None, description="a token to use as it is, instead of a login")
     console_url: Annotated[Template, AfterValidator(console_address)] | None = Field(
         None,
-        description="what notifications link to; a Jinja2 template over event, run and project",
+        description="the link in notifications; a Jinja2 template over event, run and project",
         examples=["https://console.example/projects/{{ project.id }}"],
     )
 
     @property
     def embedded(self) -> bool:
-        """Whether the simulator in this package is meant."""
+        """True if the simulator in this package is the orchestrator."""
         return self.url == SIMULATOR
 
 
@@ -99,37 +99,39 @@ def _no_step(project_id: str) -> str:
 
 
 class ProjectConfig(Table):
-    """``[[projects]]``: a project to watch, or a glob over those that the orchestrator lists."""
+    """``[[projects]]``: a project to watch, or a glob over the projects that the orchestrator lists."""
 
     id: Annotated[NonEmptyText, Field(max_length=MAX_ID_LENGTH), AfterValidator(_no_step)] = Field(
         description="the project's id; a glob watches every project it matches", examples=["project-123", "*"]
     )
-    name: NonEmptyText | None = Field(None, description="how people call the project")
+    name: NonEmptyText | None = Field(None, description="the name of the project in notifications")
 
     @property
     def is_glob(self) -> bool:
-        """Whether ``id`` stands for what the orchestrator lists."""
+        """True if ``id`` is a glob over the projects that the orchestrator lists."""
         return not _GLOB_CHARACTERS.isdisjoint(self.id)
 
 
 class RuleConfig(Table):
-    """``[[rules]]``: which events, under which condition, go to which destinations, and how they read."""
+    """``[[rules]]``: sends events to destinations, under a condition and with texts of its own."""
 
-    name: NonEmptyText = Field(description="what the rule is called; each name once")
+    name: NonEmptyText = Field(description="the name of the rule; must be unique")
     events: Annotated[tuple[EventGlob, ...], Field(min_length=1)] = Field(
-        description="globs over event types, or over family/type where they hold a slash"
+        description="globs over event types, or over family/type if they contain a slash"
     )
     projects: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         None, description="globs over project id and name; by default every project"
     )
     when: Expression | None = Field(
-        None, description="a Jinja2 expression over event, run and project; the rule counts where it is true"
+        None, description="a Jinja2 expression over event, run and project; the rule applies if it is true"
     )
     notify: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         description="destinations, as slack.team", examples=[["slack.team"]]
     )
-    severity: Severity | None = Field(None, description="how much it matters; by default by event type")
-    mention: tuple[str, ...] = Field((), description="whom to mention, for destinations that know people")
+    severity: Severity | None = Field(
+        None, description="the severity of the notifications; by default that of the event type"
+    )
+    mention: tuple[str, ...] = Field((), description="people to mention, for destinations that support it")
     title: Template | None = Field(None, description="a Jinja2 template; every event type has a good default")
     body: Template | None = Field(None, description="a Jinja2 template; every event type has a good default")
 
@@ -143,12 +145,12 @@ def _reconnect_attempts(value: object) -> int | None:
 
 
 class ConnectionConfig(Table):
-    """``[connection]``: how links to the orchestrator are made and kept. Times in seconds.
+    """``[connection]``: connecting and reconnecting to the orchestrator, proxy and TLS. Times in seconds.
 
     ``reconnect_attempts`` None means unlimited.
     """
 
-    connect_timeout: PositiveDuration = Field(10.0, description="how long making a connection may take")
+    connect_timeout: PositiveDuration = Field(10.0, description="how long connecting may take")
     heartbeat_interval: PositiveDuration = Field(30.0, description="pause between two pings")
     reconnect_initial_delay: PositiveDuration = Field(
         1.0, description="the ceiling of the first pause before reconnecting; doubles with each failure"
@@ -158,10 +160,10 @@ class ConnectionConfig(Table):
         int | None,
         BeforeValidator(_reconnect_attempts),
         WithJsonSchema({"anyOf": [{"const": "unlimited"}, {"type": "integer", "minimum": 0}]}),
-    ] = Field(None, description='how often to try in a row before giving a project up, or "unlimited"')
+    ] = Field(None, description='how many attempts in a row before a project is given up, or "unlimited"')
     catch_up_max: Duration = Field(
         86400.0,
-        description="what ended longer ago than this is only counted when it is found out after a gap",
+        description="runs that ended longer ago than this are only counted, not reported, after a gap",
     )
     discover_interval: PositiveDuration = Field(300.0, description="how often project globs are looked up again")
     proxy: Annotated[Secret | None, AfterValidator(proxy_address)] = Field(
@@ -169,26 +171,26 @@ class ConnectionConfig(Table):
     )
     no_proxy: Annotated[tuple[NonEmptyText, ...], AfterValidator(proxy_exemptions)] = Field(
         (),
-        description="hosts, domains, addresses and ranges of these that are reached without the proxy",
+        description="hosts, domains, addresses and address ranges to reach without the proxy",
         examples=[["localhost", "127.0.0.0/8", ".internal.example"]],
     )
     allow_addresses: Annotated[tuple[NonEmptyText, ...], AfterValidator(address_ranges)] = Field(
         (),
-        description="addresses and ranges that are contacted although metadata services of clouds live there",
+        description="addresses and ranges to allow although cloud metadata services use them",
         examples=[["169.254.10.0/24"]],
     )
     ca_file: Annotated[FilePath | None, AfterValidator(certificates)] = Field(
-        None, description="PEM file of authorities to trust beside the system's"
+        None, description="PEM file of certificate authorities to trust beside the system's"
     )
 
     @property
     def proxy_url(self) -> str | None:
-        """The proxy as it was written, its login included."""
+        """The proxy's URL as written, including its login."""
         return None if self.proxy is None else self.proxy.reveal()
 
     @property
     def outbound(self) -> Outbound:
-        """The proxy, its exemptions and the allowed addresses, as whoever dials needs them."""
+        """The proxy, its exemptions and the allowed addresses, for outgoing connections."""
         return Outbound.parse(self.proxy_url, self.no_proxy, self.allow_addresses)
 
 
@@ -211,14 +213,14 @@ _STORE_URL_SCHEMA: Final = {
 
 
 def _long_enough_to_look_back(seconds: float) -> float:
-    # What was told yesterday must still be known, or it would be told again.
+    # Yesterday's notifications must still be stored, or they would be sent again.
     if seconds < 86400.0:
         raise ValueError("should be at least 1d")
     return seconds
 
 
 class StoreConfig(Table):
-    """``[store]``: where the durable state is; None means the default file of ``store_path``.
+    """``[store]``: the location of the durable state; None means the default file of ``store_path``.
 
     ``url`` is a secret for PostgreSQL, since it may hold a password.
     """
@@ -238,12 +240,14 @@ class StoreConfig(Table):
 
 
 class DeliveryConfig(Table):
-    """``[delivery]``: what holds for all destinations. Times in seconds."""
+    """``[delivery]``: settings for all destinations. Times in seconds."""
 
     drain_timeout: Duration = Field(
-        10.0, description="how long deliveries in flight may take to end when the agent stops"
+        10.0, description="how long deliveries in flight may take to finish when the agent stops"
     )
-    max_age: Duration = Field(259200.0, description="what waits longer for its destination is given up")
+    max_age: Duration = Field(
+        259200.0, description="deliveries that wait longer for their destination are given up"
+    )
 
 
 def _at_least_a_second(seconds: float) -> float:
@@ -258,30 +262,31 @@ class AgentConfig(Table):
     name: NonEmptyText | None = Field(
         None,
         description=(
-            "what this agent is called among those that share a store, also after a restart; "
+            "the name of this agent among those that share a store; stays the same after a restart; "
             "by default made of the machine's name and the path of the config"
         ),
     )
     heartbeat_url: Annotated[Secret | None, AfterValidator(heartbeat_address)] = Field(
-        None, description="is fetched again and again while all is well, so that somebody notices when it is not"
+        None,
+        description="a URL to fetch regularly while all is well; the dead man's switch behind it alerts otherwise",
     )
     heartbeat_interval: Annotated[Duration, AfterValidator(_at_least_a_second)] = Field(
-        60.0, description="pause between two of these, at least 1s"
+        60.0, description="pause between two requests to heartbeat_url, at least 1s"
     )
 
 
 class ControlConfig(Table):
-    """``[control]``: the way in while the agent runs."""
+    """``[control]``: the control API of the running agent."""
 
     listen: Annotated[str, AfterValidator(loopback_address)] = Field(
         "127.0.0.1:0",
-        description='a loopback address and port for the commands to talk to, 0 takes a free one; or "off"',
+        description='the loopback address and port that commands connect to, 0 for a free port; or "off"',
         examples=["127.0.0.1:9901", "[::1]:0", "off"],
     )
 
     @property
     def address(self) -> tuple[str, int] | None:
-        """Host and port to listen at, 0 for a free port; None when it is switched off."""
+        """Host and port to listen on, 0 for a free port; None if it is off."""
         if self.listen == OFF:
             return None
         host, _, port = self.listen.rpartition(":")
@@ -291,7 +296,7 @@ class ControlConfig(Table):
 class LogConfig(Table):
     """``[log]``: the agent's own log, on standard error."""
 
-    level: LogLevel = Field("info", description="the least that is logged")
+    level: LogLevel = Field("info", description="the lowest level that is logged")
     format: LogFormat = Field("auto", description="text, json, or auto: text on a terminal and JSON elsewhere")
 
 
@@ -299,8 +304,8 @@ class LogConfig(Table):
 class InstanceConfig:
     """A configured plugin that is enabled: ``name`` is ``slack.team``, ``type`` is ``slack``.
 
-    ``delivers`` is true for destinations. ``settings`` are the plugin's own, of a class that it made; ``common``
-    are the keys that every instance has, in a model of ours that the plugin cannot touch.
+    ``delivers`` is true for destinations. ``settings`` are the plugin's, of its own class; ``common`` are the keys
+    of every instance, in a model of ours that the plugin cannot change.
     """
 
     name: str
@@ -310,7 +315,7 @@ class InstanceConfig:
     common: PluginConfig
 
     def __eq__(self, other: object) -> bool:
-        """Whether a reload need not restart it. The plugin's own settings may not let themselves be compared."""
+        """True if a reload need not restart the instance. Settings whose comparison raises are unequal."""
         if not isinstance(other, InstanceConfig):
             return NotImplemented
         ours = (self.name, self.type, self.delivers, self.common)
@@ -320,7 +325,7 @@ class InstanceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """A whole configuration, valid. ``source`` is its file; relative paths start at ``base_dir``.
+    """A valid configuration. ``source`` is its file; relative paths start at ``base_dir``.
 
     ``instances`` holds the enabled ones by name, in file order.
     """
@@ -341,9 +346,9 @@ class Config:
 
 
 def store_location(source: Path, store: StoreConfig, *, embedded: bool) -> str | Path | None:
-    """Where the durable state is: a url or a file; None for a throw-away one.
+    """The location of the durable state: a URL or a file; None for a temporary one.
 
-    Made-up events of the ``embedded`` simulator leave nothing behind. Raises StoreError as ``store_path``.
+    Events of the ``embedded`` simulator are not kept. Raises StoreError as ``store_path``.
     """
     if store.url is not None:
         return store.url.reveal() if isinstance(store.url, Secret) else store.url
@@ -351,17 +356,17 @@ def store_location(source: Path, store: StoreConfig, *, embedded: bool) -> str |
 
 
 def store_path(config: Config, state_dir: Path | None = None) -> Path:
-    """Where the durable state is when ``[store]`` does not say: one file per config, so that two never meet.
+    """The default file of the durable state: one for each config, so that two agents never share it by accident.
 
-    In ``state_dir`` (the user's own for this program), named after the config file and a hash of its absolute
-    path. Links are not followed: a mounted config that is swapped behind a link keeps its store. Raises
-    StoreError for a user without a home.
+    It is in ``state_dir`` (default: the user's state folder of this program), named after the config file and a
+    hash of its absolute path. Links are not followed: a mounted config that is replaced behind a link keeps its
+    store. Raises StoreError for a user without a home directory.
     """
     return state_file(config.source, STORE_SUFFIX, state_dir)
 
 
 def state_file(source: Path, suffix: str, state_dir: Path | None = None) -> Path:
-    """A file in the state folder that belongs to the config file ``source`` alone; as ``store_path``."""
+    """The file in the state folder for the config file ``source`` alone; see ``store_path``."""
     folder = state_dir or _user_state_dir()
     absolute = os.path.abspath(source)  # noqa: PTH100  # Path.absolute keeps "..", resolve follows links
     digest = blake2b(os.fsencode(absolute), digest_size=6).hexdigest()

@@ -9,9 +9,9 @@ from aintandem_notify.config.types.values import Duration, EventGlob, Expression
 from aintandem_notify.domain.notification import Severity
 
 NEVER: Final = 0
-"""What ``digest_over = "never"`` is in Python."""
+"""The Python value of ``digest_over = "never"``."""
 MAX_DIGEST_OVER: Final = 1_000_000_000
-"""The most that ``digest_over`` may be; ours, more than any queue holds."""
+"""The largest ``digest_over``; our limit, more than any queue holds."""
 
 
 def _digest_over(value: object, info: ValidationInfo[Any]) -> int | None:
@@ -39,33 +39,38 @@ class PluginConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
-    enabled: StrictBool = Field(True, description="false leaves the instance out, as if its table were not there")
+    enabled: StrictBool = Field(True, description="false ignores the instance, as if it had no table")
     events: Annotated[tuple[EventGlob, ...], Field(min_length=1)] | None = Field(
         None,
         description=(
-            "event globs; gives the instance a rule of its own, or, on one that only watches, filters what it sees"
+            "event globs; gives the instance a rule of its own, or filters the events of one that only watches"
         ),
     )
     projects: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
-        None, description="globs over project id and name; goes with events, or filters what a watcher sees"
+        None,
+        description="globs over project id and name; goes with events, or filters them if it only watches",
     )
     when: Expression | None = Field(None, description="a Jinja2 expression; goes with events")
-    severity: Severity | None = Field(None, description="the severity of its own rule; else by event type")
-    mention: tuple[str, ...] = Field((), description="whom its own rule mentions")
+    severity: Severity | None = Field(
+        None, description="the severity of its own rule; by default that of the event type"
+    )
+    mention: tuple[str, ...] = Field((), description="people that its own rule mentions")
     timeout: PositiveDuration = Field(30.0, description="how long one delivery or hook call may take")
-    rate: Rate | None = Field(None, description='how many deliveries at the most, as "1/s"; unlimited by default')
+    rate: Rate | None = Field(None, description='the largest rate of deliveries, as "1/s"; unlimited by default')
     max_age: Duration | None = Field(
-        None, description="what waits longer is given up; by default [delivery] max_age"
+        None, description="deliveries that wait longer are given up; by default [delivery] max_age"
     )
     fallback: str | None = Field(
         None,
-        description="the destination that takes over what dies here or waits longer than fallback_after",
+        description="the destination for deliveries that die here or wait longer than fallback_after",
     )
-    fallback_after: PositiveDuration = Field(900.0, description="how long it may wait before fallback takes over")
+    fallback_after: PositiveDuration = Field(
+        900.0, description="how long a delivery may wait before fallback takes over"
+    )
     digest_over: DigestOver | None = Field(
         None,
         description=(
-            "when more than so many wait after an outage, the oldest that are no errors go out as one summary; "
-            '"never", or by default as the plugin has it: 50 where people read'
+            "if more than this wait after an outage, the oldest that are no errors are sent as one summary; "
+            '"never" disables it; by default as the plugin has it: 50 if people read it'
         ),
     )

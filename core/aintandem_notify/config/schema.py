@@ -1,6 +1,6 @@
 """The JSON Schema of a whole config, for editors that complete and check TOML (``#:schema``).
 
-Made from the models, each plugin type's own keys included, so that it cannot say anything else than ``load``.
+Generated from the models, including the keys of each plugin type, so that it always agrees with ``load``.
 """
 
 import json
@@ -37,11 +37,11 @@ from aintandem_notify.domain.events import EVENT_TYPES
 from aintandem_notify.foundation.signals import is_ctrl_c
 
 DIALECT: Final = "http://json-schema.org/draft-07/schema#"
-"""The dialect that TOML editors understand best (Taplo, Even Better TOML)."""
+"""The dialect that TOML editors support best (Taplo, Even Better TOML)."""
 
 _NAME: Final = "^[A-Za-z0-9_-]+$"
 
-# The names come as a choice because that is what editors complete; the globs beside them are any text.
+# The names are an enum, because editors complete those; beside them any text is allowed, for globs.
 _EVENT_GLOB: Final = {
     "description": "an event type, or a glob over types (*_failed) or families (task/*)",
     "anyOf": [{"enum": list(EVENT_TYPES)}, {"type": "string", "minLength": 1}],
@@ -65,22 +65,22 @@ class _Document(Table):
 
 
 class _Generator(GenerateJsonSchema):
-    """pydantic's, without what only Python people understand."""
+    """pydantic's generator, without details that only matter in Python."""
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        """Durations are written as text; what is left out has no default to show."""
-        made = super().default_schema(schema)
-        default = made.get("default")
+        """Durations are written as text; None, secrets and infinity are left out."""
+        result = super().default_schema(schema)
+        default = result.get("default")
         if isinstance(default, float) and not math.isfinite(default):
             default = None
-        if made.get("pattern") == DURATION_PATTERN and isinstance(default, int | float):
-            made["default"] = format_duration(default)
+        if result.get("pattern") == DURATION_PATTERN and isinstance(default, int | float):
+            result["default"] = format_duration(default)
         elif _holds_secret(schema) or not isinstance(default, str | int | float | list):
-            made.pop("default", None)
-        return made
+            result.pop("default", None)
+        return result
 
     def encode_default(self, dft: Any) -> Any:
-        """The default as JSON; None for one that cannot be shown, as an object of a plugin's own."""
+        """The default as JSON; None if it cannot be shown, as an object of a plugin's own class."""
         if isinstance(dft, Rate):
             return format_rate(dft)
         try:
@@ -89,22 +89,22 @@ class _Generator(GenerateJsonSchema):
             return None
 
     def handle_invalid_for_json_schema(self, _schema: core_schema.CoreSchema, _error_info: str) -> JsonSchemaValue:
-        """What only Python knows is any value for an editor."""
+        """A type that JSON Schema lacks allows any value."""
         return {}
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
-        """TOML has no null: optional means left out."""
+        """TOML has no null: an optional key is left out."""
         return self.generate_inner(schema["schema"])
 
 
 def _holds_secret(schema: Mapping[str, Any]) -> bool:
-    """Whether a value of this core schema may be a secret, whose default is not to be shown."""
+    """True if a value of this core schema may be a secret, whose default must not be shown."""
     within = [schema.get("schema"), *(schema.get("choices") or ())]
     return is_secret(schema) or any(_holds_secret(inner) for inner in within if isinstance(inner, Mapping))
 
 
 def json_schema(types: Iterable[PluginType]) -> dict[str, Any]:
-    """The schema of a config in which these plugin types can be used."""
+    """The schema of a config that can use these plugin types."""
     definitions: dict[str, Any] = {"EventGlob": _EVENT_GLOB}
     document = _schema_of(_Document, "", definitions)
     plugins = {
@@ -118,7 +118,7 @@ def json_schema(types: Iterable[PluginType]) -> dict[str, Any]:
     }
     document["properties"]["plugins"] = {
         "type": "object",
-        "description": "what is told, and to whom: a table [plugins.TYPE.NAME] for each instance",
+        "description": "the destinations and other plugins: a table [plugins.TYPE.NAME] for each instance",
         "properties": plugins,
         "additionalProperties": False,
     }
@@ -129,18 +129,18 @@ def _instance_schema(plugin_type: PluginType, definitions: dict[str, Any]) -> di
     own: dict[str, Any] = {}
     try:
         schema = _schema_of(plugin_type.config_model, f"{plugin_type.name}.", own)
-        # A default, or what the model adds, may be something that JSON has no form for.
+        # A default, or something that the model adds, may not be JSON.
         schema, own = json.loads(json.dumps([schema, own], allow_nan=False))
         definitions |= own
     except BaseException as error:  # code of the plugin's own classes
         if is_ctrl_c(error):
             raise
-        schema = {"type": "object"}  # any key, since nobody knows them
+        schema = {"type": "object"}  # any key, since they are unknown
     return {**schema, "description": f"an instance of the plugin {plugin_type.name}"}
 
 
 def _schema_of(model: type[BaseModel], prefix: str, definitions: dict[str, Any]) -> dict[str, Any]:
-    """The schema of ``model``; what it refers to is added to ``definitions``, its name behind ``prefix``."""
+    """The schema of ``model``; its definitions are added to ``definitions``, with ``prefix`` in their names."""
     schema = model.model_json_schema(schema_generator=_Generator, ref_template=f"#/definitions/{prefix}{{model}}")
     for name, definition in schema.pop("$defs", {}).items():
         definitions[f"{prefix}{name}"] = _polished(definition)
@@ -149,7 +149,7 @@ def _schema_of(model: type[BaseModel], prefix: str, definitions: dict[str, Any])
 
 
 def _polished(schema: Any) -> Any:
-    """Without the titles that pydantic makes up and without what docstrings tell to Python people only."""
+    """The schema without pydantic's generated titles, and with the first paragraph of docstrings only."""
     if isinstance(schema, list):
         return [_polished(item) for item in schema]
     if not isinstance(schema, Mapping):

@@ -1,4 +1,4 @@
-"""What is odd about the secrets of a config that is right, for ``check``."""
+"""Warnings about suspicious secrets of a valid config, for the command ``check``."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,12 +9,15 @@ from aintandem_notify.config.types.secret import Secret
 
 
 def secret_warnings(config: Config) -> list[str]:
-    """One sentence for each odd secret, with the key that it stands at; none holds anything of a secret."""
+    """One sentence for each suspicious secret, with its key and without any part of the secret."""
     tables = {"orchestrator": config.orchestrator, "connection": config.connection, "agent": config.agent}
     tables |= {"store": config.store}
-    places = [*tables.items(), *((f"plugins.{name}", one.settings) for name, one in config.instances.items())]
-    found = [(key, secret.remark) for place, table in places for key, secret in _secrets(place, table)]
-    return list(dict.fromkeys(f"{key}: {remark}" for key, remark in found if remark is not None))
+    places = [
+        *tables.items(),
+        *((f"plugins.{name}", instance.settings) for name, instance in config.instances.items()),
+    ]
+    remarks = [(key, secret.remark) for place, table in places for key, secret in _secrets(place, table)]
+    return list(dict.fromkeys(f"{key}: {remark}" for key, remark in remarks if remark is not None))
 
 
 def _secrets(place: str, value: object) -> Iterator[tuple[str, Secret]]:

@@ -1,6 +1,6 @@
-"""From pydantic's errors to sentences for the person who wrote the config; never with a value in them.
+"""Validates tables with pydantic and turns its errors into sentences for the operator, without any value.
 
-What is found is named by its place in the document; ``aintandem_notify.config.line_numbers`` knows the line.
+Each ``Finding`` has its place in the document; ``line_numbers`` finds the line.
 """
 
 import re
@@ -18,7 +18,7 @@ from aintandem_notify.log import describe_error
 
 M = TypeVar("M", bound=BaseModel)
 
-# Shorter texts are no secrets, and cutting them out of a sentence would leave nothing to read.
+# Shorter texts are no secrets, and removing them would make a sentence unreadable.
 _MIN_CUT: Final = 4
 
 _EXPECTED: Final[Mapping[str, str]] = {
@@ -44,7 +44,7 @@ _EXPECTED: Final[Mapping[str, str]] = {
     "path_type": "a text",
     "none_required": "left out",
 }
-"""Error types about the kind of a value, and the kind that was wanted."""
+"""pydantic's error types about the type of a value, and the expected type in words."""
 
 _BOUNDS: Final[Mapping[str, str]] = {
     "greater_than": "should be more than {gt}",
@@ -67,11 +67,11 @@ def validate(
     trusted: Iterable[str] | None = None,
     where: Callable[[BaseException], str] = lambda _error: "",
 ) -> tuple[M | None, list[Finding]]:
-    """``raw`` as ``model``, or None and all that is wrong with it.
+    """``raw`` as ``model``; None and the findings if it is wrong.
 
-    ``trusted`` are the keys whose validators are ours, None for all: sentences of other validators may repeat
-    the value, which is cut out of them, and they may raise anything; ``where`` tells the place of that in the
-    plugin.
+    ``trusted`` are the keys whose validators are ours; None for all. Other validators may raise anything and may
+    repeat the value in their messages, so it is cut out. ``where`` gives the place in the plugin of an error that
+    its validator raised.
     """
     at = ""
     if not isinstance(raw, Mapping):
@@ -83,7 +83,7 @@ def validate(
         try:
             details = error.errors(include_url=False, include_input=False)
             return None, _findings(model, raw, place, details, known)
-        except BaseException as unreadable:  # what a plugin's own validator raised cannot be read
+        except BaseException as unreadable:  # the error of a plugin's own validator cannot be read
             if trusted is None or is_ctrl_c(unreadable):
                 raise
             why = describe_error(unreadable)
@@ -108,7 +108,7 @@ def _findings(
         local = _place_in(raw, detail)
         if not _is_consequence(detail, _value_at(raw, local)):
             by_place[local].append(detail)
-    # A misspelt key is one mistake, not two: what it was probably meant to be is not reported as missing.
+    # A misspelt key is one mistake, not two: the key that was probably intended is not reported as missing.
     intended = {
         _intended_key(model, local) for local, group in by_place.items() if _is_type(group, "extra_forbidden")
     }
@@ -124,17 +124,17 @@ def _is_type(group: Sequence[ErrorDetails], kind: str) -> bool:
 
 
 def _is_consequence(detail: ErrorDetails, value: object) -> bool:
-    """Whether a list is called too short only because its entries are wrong, which is reported already."""
+    """True if a list is too short only because its entries are wrong, which is reported already."""
     return detail["type"] == "too_short" and isinstance(value, list) and len(value) >= detail["ctx"]["min_length"]
 
 
 def _intended_key(model: type[BaseModel], local: Place) -> Place:
-    found = nearest(str(local[-1]), _keys_at(model, local[:-1]))
-    return (*local[:-1], found or "")
+    key = nearest(str(local[-1]), _keys_at(model, local[:-1]))
+    return (*local[:-1], key or "")
 
 
 def _place_in(raw: object, detail: ErrorDetails) -> Place:
-    """Where in ``raw`` it is: pydantic's own path also names validators and members of unions."""
+    """The place of the error in ``raw``. pydantic's own path also names validators and members of unions."""
     place: Place = ()
     value: Any = raw
     for part in detail["loc"]:
@@ -153,7 +153,7 @@ def _has(value: object, part: object) -> bool:
 
 
 def _keys_at(model: type[BaseModel], place: Place) -> tuple[str, ...]:
-    """The keys that a table at ``place`` inside ``model`` may have, as far as models say so."""
+    """The keys that a table at ``place`` inside ``model`` may have; empty if no model says so."""
     current: type[BaseModel] | None = model
     for part in place:
         if current is None:
@@ -167,7 +167,7 @@ def _keys_at(model: type[BaseModel], place: Place) -> tuple[str, ...]:
 def _model_within(annotation: object) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for part in get_args(annotation) if (found := _model_within(part))), None)
+    return next((model for part in get_args(annotation) if (model := _model_within(part))), None)
 
 
 def _describe_group(
@@ -184,12 +184,12 @@ def _describe_group(
             return "unknown key; it belongs to the top of the file"
         return "unknown key" + did_you_mean(str(local[-1]), _keys_at(model, local[:-1]))
     value = _value_at(raw, local)
-    wanted = [_EXPECTED[detail["type"]] for detail in group if detail["type"] in _EXPECTED]
-    if len(wanted) == len(group):
-        hint = "; write it in [ ]" if wanted == ["a list"] and isinstance(value, str) else ""
-        is_fraction = isinstance(value, float) and "a whole number" in wanted
-        found = "a fraction" if is_fraction else toml_type(value)
-        return f"should be {' or '.join(dict.fromkeys(wanted))}, not {found}{hint}"
+    expected = [_EXPECTED[detail["type"]] for detail in group if detail["type"] in _EXPECTED]
+    if len(expected) == len(group):
+        hint = "; write it in [ ]" if expected == ["a list"] and isinstance(value, str) else ""
+        is_fraction = isinstance(value, float) and "a whole number" in expected
+        actual = "a fraction" if is_fraction else toml_type(value)
+        return f"should be {' or '.join(dict.fromkeys(expected))}, not {actual}{hint}"
     ours = trusted is None or (bool(local) and local[0] in trusted)
     sentences = dict.fromkeys(_describe_detail(detail, value, ours=ours) for detail in group)
     return ", or ".join(sentences)
@@ -204,8 +204,8 @@ def _describe_detail(detail: ErrorDetails, value: object, *, ours: bool) -> str:
         choice = " or ".join(part for part in (", ".join(names[:-1]), names[-1]) if part) if names else "another"
         return f"should be {choice}" + (did_you_mean(value, names) if isinstance(value, str) else "")
     if kind in ("too_short", "string_too_short"):
-        least = context.get("min_length", 1)
-        return "should not be empty" if least == 1 else f"should be longer; the least is {least}"
+        minimum = context.get("min_length", 1)
+        return "should not be empty" if minimum == 1 else f"should be longer; the least is {minimum}"
     if kind in _BOUNDS:
         return _BOUNDS[kind].format(**context)
     text = str(context["error"]) if "error" in context else detail["msg"].replace("Input should", "should")
@@ -219,8 +219,8 @@ def _value_at(raw: Any, local: Place) -> Any:
 
 
 def _without_values(text: str, value: object) -> str:
-    """``text`` with everything cut out of it that stands in ``value``, names of variables and files excepted."""
-    # A validator may have quoted it, which writes a line break as two characters.
+    """``text`` without any text of ``value``, except names of variables and files."""
+    # A validator may have quoted the value, which writes a line break as two characters.
     forms = {form for leaf in _leaves(value) for form in (leaf, repr(leaf)[1:-1], leaf.strip())}
     for form in sorted(forms, key=len, reverse=True):
         if len(form) >= _MIN_CUT:

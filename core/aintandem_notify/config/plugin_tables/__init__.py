@@ -1,1 +1,1 @@
-"""The ``[plugins.<type>.<name>]`` tables: each is read with the model of its plugin type."""
+"""Reads the ``[plugins.<type>.<name>]`` tables, each with the model of its plugin type."""

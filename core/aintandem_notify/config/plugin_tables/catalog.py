@@ -1,6 +1,6 @@
-"""What the config asks about plugins, to validate their tables.
+"""The protocols of the plugin catalog, with which the config validates plugin tables.
 
-The catalog lives in a row above, so it comes in as an argument; these are the shapes that are asked for.
+The catalog is implemented in ``plugins``, a layer above, so it comes in as an argument.
 """
 
 from collections.abc import Sequence
@@ -11,37 +11,37 @@ from aintandem_notify.config.plugin_config import PluginConfig
 
 
 class PluginType(Protocol):
-    """A kind of plugin, as ``slack``."""
+    """A plugin type, as ``slack``."""
 
     @property
     def name(self) -> str:
-        """The word after ``plugins.`` in a table's header."""
+        """The word after ``plugins.`` in the header of a table."""
         ...
 
     @property
     def config_model(self) -> type[PluginConfig]:
-        """What the tables of its instances are validated with."""
+        """The model of its instances' tables."""
         ...
 
     @property
     def delivers(self) -> bool:
-        """Whether its instances are destinations."""
+        """True if its instances are destinations."""
         ...
 
     def source_location(self, cls: type, attribute: str | None = None) -> str:
-        """Where in its source the class sets the attribute, as ``plugins/beep.py:9``; empty if nobody knows."""
+        """The source line where the class sets the attribute, as ``plugins/beep.py:9``; empty if unknown."""
         ...
 
     def raised_at(self, error: BaseException) -> str:
-        """The innermost line of its source that the error came through; empty if nobody knows."""
+        """The innermost line of its source in the error's traceback; empty if unknown."""
         ...
 
 
 class PluginCatalog(Protocol):
-    """The plugin types that are installed, or stand as a file beside the config."""
+    """The plugin types that are installed, or are a file beside the config."""
 
     def names(self, plugins_dir: Path) -> Sequence[str]:
-        """Every type that could be named; imports none of them."""
+        """All names of types; imports none of them."""
         ...
 
     def find(self, name: str, plugins_dir: Path) -> PluginType:

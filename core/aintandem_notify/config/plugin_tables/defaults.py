@@ -1,8 +1,8 @@
-"""What stands in a plugin's own settings where the config says nothing: the defaults of its model.
+"""Validates the defaults of a plugin's model, which apply where the config has no value.
 
-pydantic takes a default as it is. Here a text is read as it would be in the config (``rate: Rate | None =
-"1/s"``), any other value has to fit its key, and numbers are seconds, as everywhere in Python. A validator that
-belongs to the model and not to the key's type sees only what is written, as pydantic has it.
+pydantic takes a default as it is. Here a text is read as in the config (``rate: Rate | None = "1/s"``), any other
+value must fit the type of its key, and numbers are seconds, as everywhere in Python. A validator of the model, and
+not of a key's type, sees only written values, as in pydantic.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,19 +20,19 @@ from aintandem_notify.config.validation import validate
 from aintandem_notify.log import describe_error, safe_text
 
 MAX_DEPTH: Final = 10
-"""Models within models that are looked into."""
+"""Levels of nested models whose defaults are applied."""
 
 
 @dataclass(frozen=True, slots=True)
 class InvalidDefault:
-    """A default that its key does not take; ``model`` is where it stands."""
+    """A default that does not fit its key; ``model`` is the class that sets it."""
 
     model: type[BaseModel]
     key: str
     problem: str
 
     def describe(self, plugin_type: PluginType) -> str:
-        """``plugins/beep.py:9: rate: not a rate; …``"""
+        """One line with the place in the plugin: ``plugins/beep.py:9: rate: not a rate; …``"""
         place = plugin_type.source_location(self.model, self.key)
         return ": ".join(part for part in (place, self.key, self.problem) if part)
 
@@ -40,9 +40,9 @@ class InvalidDefault:
 def read_defaults(
     model: type[PluginConfig], table: Mapping[str, Any], context: ValidationContext
 ) -> tuple[dict[str, str], list[InvalidDefault]]:
-    """The defaults to be read as if they stood in ``table``, by key, and those that are wrong.
+    """The text defaults to read as if they were in ``table``, by key; and the invalid defaults.
 
-    Those are the texts that become something else: a rate, a duration, a secret.
+    They are the texts that become another type: a rate, a duration, a secret.
     """
     texts: dict[str, str] = {}
     wrong: list[InvalidDefault] = []
@@ -63,7 +63,7 @@ def read_defaults(
 
 
 def apply_defaults(settings: BaseModel, context: ValidationContext, depth: int = 0) -> list[InvalidDefault]:
-    """Replace the defaults in ``settings``, and in the models within, by what they mean; give the wrong ones."""
+    """Convert the defaults in ``settings`` and its nested models to their types; returns the invalid ones."""
     wrong: list[InvalidDefault] = []
     model = type(settings)
     for name, field in model.model_fields.items():
@@ -81,13 +81,13 @@ def apply_defaults(settings: BaseModel, context: ValidationContext, depth: int =
 
 
 def _is_common_default(name: str, field: FieldInfo) -> bool:
-    """Whether it is the default that every instance has."""
+    """True if the key is a common one and has the default of every instance."""
     reserved = PluginConfig.model_fields.get(name)
     return reserved is not None and field.default is reserved.default and field.default_factory is None
 
 
 def _key(name: str, field: FieldInfo) -> str:
-    """What the key is called in the config."""
+    """The name of the key in the config."""
     alias = field.validation_alias
     if isinstance(alias, AliasChoices):
         alias = next((choice for choice in alias.choices if isinstance(choice, str)), None)
@@ -103,10 +103,10 @@ def _is_written(name: str, field: FieldInfo, table: Mapping[str, Any]) -> bool:
 def _coerce_default(
     model: type[BaseModel], name: str, value: object, context: ValidationContext
 ) -> tuple[Any, str | None]:
-    """``value`` as the type of its key has it, or what is wrong with it."""
+    """``value`` converted to the type of its key, or a problem."""
     try:
         probe = _single_field_model(model, name)
-    except Exception as error:  # noqa: BLE001  # a type of the plugin's own that pydantic cannot look at alone
+    except Exception as error:  # noqa: BLE001  # a plugin's own type that pydantic cannot build alone
         return value, f"its type cannot be used: {describe_error(error)}"
     in_python = replace(context, in_python=True)
     validated, findings = validate(probe, {"value": value}, (), in_python, trusted=PluginConfig.model_fields)
@@ -118,7 +118,7 @@ def _coerce_default(
 
 @lru_cache(maxsize=1024)
 def _single_field_model(model: type[BaseModel], name: str) -> type[BaseModel]:
-    """A model with one key of the same type."""
+    """A model with one key ``value`` of the same type."""
     annotation = model.model_fields[name].rebuild_annotation()
     fields: dict[str, Any] = {"value": (annotation, ...)}
     return create_model("Probe", __config__=ConfigDict(arbitrary_types_allowed=True), **fields)

@@ -1,6 +1,6 @@
-"""The ``[plugins.<type>.<name>]`` tables: each is validated with the model of its plugin type.
+"""Validates the ``[plugins.<type>.<name>]`` tables, each with the model of its plugin type.
 
-The types come from a catalog, which imports them; a type that cannot be had is a problem of its tables, and
+The types come from a catalog, which imports them. A type that cannot be imported is a problem of its own tables;
 the others are read all the same.
 """
 
@@ -28,11 +28,12 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(slots=True)
 class PluginTables:
-    """What the plugin tables say: the valid and enabled instances, and what is wrong with the others.
+    """The result of reading all plugin tables: the valid instances, and the findings about the others.
 
-    ``declared`` holds the name of every table with whether it is enabled; ``delivers`` what is known about
-    being a destination; ``tables`` what was written; ``defaults`` the common keys of an instance that its plugin
-    gives another default, with the place in the plugin.
+    All mappings are by instance name. ``enabled`` has the valid and enabled instances. ``declared`` has every
+    table, true if it is enabled; ``delivers`` those of known types, true for a destination. ``tables`` has the
+    tables as written. ``defaults`` has the common keys with a default of the plugin's own, and its place in the
+    plugin.
     """
 
     enabled: dict[str, InstanceConfig] = field(default_factory=dict)
@@ -43,7 +44,7 @@ class PluginTables:
     findings: list[Finding] = field(default_factory=list)
 
     def value(self, name: str, key: str) -> object:
-        """What the instance's table says, or its plugin's default for a common key; None if neither does."""
+        """The value in the instance's table, or its plugin's own default for a common key; else None."""
         if key in self.tables[name]:
             return self.tables[name][key]
         return getattr(self.enabled[name].common, key) if key in self.defaults.get(name, {}) else None
@@ -52,7 +53,7 @@ class PluginTables:
 def read_plugin_tables(
     raw: object, context: ValidationContext, catalog: PluginCatalog, plugins_dir: Path
 ) -> PluginTables:
-    """Every instance under ``[plugins]``, imported types included."""
+    """Read every instance under ``[plugins]``; imports the plugin types."""
     result = PluginTables()
     if not isinstance(raw, Mapping):
         result.findings.append(Finding(("plugins",), f"should be a table, not {toml_type(raw)}"))
@@ -61,9 +62,9 @@ def read_plugin_tables(
         keys = partial(_keys_of, type_name, catalog, plugins_dir)
         named = dict(_named_tables(type_name, tables, keys, result.findings))
         result.declared.update({f"{type_name}.{name}": _is_enabled(table) for name, table in named.items()})
-        wanted = {name: table for name, table in named.items() if _is_enabled(table)}
-        if wanted:
-            _read_type(type_name, wanted, context, catalog, plugins_dir, result)
+        enabled = {name: table for name, table in named.items() if _is_enabled(table)}
+        if enabled:
+            _read_type(type_name, enabled, context, catalog, plugins_dir, result)
     return result
 
 
@@ -98,12 +99,12 @@ def _named_tables(
 
 
 def _is_secret(value: Mapping[str, Any]) -> bool:
-    """Whether it reads like ``{ env = "X" }`` or ``{ file = "x" }``: the value of a key, if there is one."""
+    """True for ``{ env = "X" }`` and ``{ file = "x" }``: a secret, the value of a key and no instance."""
     return len(value) == 1 and not {"env", "file"}.isdisjoint(value)
 
 
 def _keys_of(type_name: str, catalog: PluginCatalog, plugins_dir: Path) -> Container[str]:
-    """The keys that an instance may have; none if the plugin cannot be had."""
+    """The keys that an instance may have; none if the plugin cannot be imported."""
     plugin_type = _find(type_name, catalog, plugins_dir)
     return () if isinstance(plugin_type, str) else plugin_type.config_model.model_fields
 
@@ -125,25 +126,27 @@ def _read_type(
         full_name, place = f"{type_name}.{name}", ("plugins", type_name, name)
         result.delivers[full_name] = plugin_type.delivers
         result.tables[full_name] = table
-        read = read_settings(plugin_type, table, place, context)
-        # What is wrong with the plugin is so for all its instances, and told once.
-        result.findings += read.findings + [Finding(place, text) for text in read.faults if text not in reported]
-        reported.update(read.faults)
-        if read.settings is not None and read.common is not None:
-            config = InstanceConfig(full_name, type_name, plugin_type.delivers, read.settings, read.common)
+        parsed = read_settings(plugin_type, table, place, context)
+        # A fault of the plugin affects all its instances and is reported once.
+        faults = [Finding(place, text) for text in parsed.faults if text not in reported]
+        result.findings += parsed.findings + faults
+        reported.update(parsed.faults)
+        if parsed.settings is not None and parsed.common is not None:
+            config = InstanceConfig(full_name, type_name, plugin_type.delivers, parsed.settings, parsed.common)
             result.enabled[full_name] = config
             result.defaults[full_name] = {
                 key: plugin_type.source_location(plugin_type.config_model, key)
                 for key, reserved in PluginConfig.model_fields.items()
-                if key not in table and getattr(read.common, key) != reserved.default
+                if key not in table and getattr(parsed.common, key) != reserved.default
             }
 
 
 @dataclass(slots=True)
 class ParsedSettings:
-    """The settings of one instance, as its plugin has them and as we have the common keys; None for wrong ones.
+    """The settings of one instance, or None and the reasons.
 
-    ``findings`` is what is wrong with the table, ``faults`` what is wrong with the plugin.
+    ``settings`` is the plugin's own model, ``common`` ours with the common keys. ``findings`` are mistakes in the
+    table, ``faults`` mistakes in the plugin.
     """
 
     settings: PluginConfig | None = None
@@ -155,8 +158,8 @@ class ParsedSettings:
 def read_settings(
     plugin_type: PluginType, table: Mapping[str, Any], place: Place, context: ValidationContext
 ) -> ParsedSettings:
-    """What ``table`` says, and the plugin's defaults where it says nothing; never raises."""
-    read = ParsedSettings()
+    """Read ``table``, with the plugin's defaults for missing keys. Never raises, except for Ctrl+C."""
+    parsed = ParsedSettings()
     model = plugin_type.config_model
     try:
         texts, wrong = read_defaults(model, table, context)
@@ -169,29 +172,33 @@ def read_settings(
             where=plugin_type.raised_at,
         )
         in_texts = [finding for finding in findings if _key_of(finding, place) in texts.keys() - table.keys()]
-        read.findings = [finding for finding in findings if finding not in in_texts]
-        read.faults = [bad.describe(plugin_type) for bad in wrong]
-        read.faults += [_fault(plugin_type, str(_key_of(finding, place)), finding.message) for finding in in_texts]
-        if settings is None or read.faults:
-            return read
+        parsed.findings = [finding for finding in findings if finding not in in_texts]
+        parsed.faults = [bad.describe(plugin_type) for bad in wrong]
+        parsed.faults += [
+            _fault(plugin_type, str(_key_of(finding, place)), finding.message) for finding in in_texts
+        ]
+        if settings is None or parsed.faults:
+            return parsed
         if not issubclass(type(settings), PluginConfig):
-            read.faults.append(_fault(plugin_type, "", f"a validator made something else of the {model.__name__}"))
-            return read
+            parsed.faults.append(
+                _fault(plugin_type, "", f"a validator made something else of the {model.__name__}")
+            )
+            return parsed
         settings.model_fields_set.difference_update(texts.keys() - table.keys())
-        read.faults = [bad.describe(plugin_type) for bad in apply_defaults(settings, context)]
-        read.common, problems = _common(settings, context)
-        read.faults += [_fault(plugin_type, key, problem) for key, problem in problems if not read.faults]
-        read.settings = None if read.faults else settings
+        parsed.faults = [bad.describe(plugin_type) for bad in apply_defaults(settings, context)]
+        parsed.common, problems = _common(settings, context)
+        parsed.faults += [_fault(plugin_type, key, problem) for key, problem in problems if not parsed.faults]
+        parsed.settings = None if parsed.faults else settings
     except BaseException as error:  # code of the plugin's own model
         if is_ctrl_c(error):
             raise
         problem = f"its settings cannot be read: {describe_error(error)}"
-        read.faults.append(": ".join(part for part in (plugin_type.raised_at(error), problem) if part))
-    return read
+        parsed.faults.append(": ".join(part for part in (plugin_type.raised_at(error), problem) if part))
+    return parsed
 
 
 def _key_of(finding: Finding, place: Place) -> str | int | None:
-    """The key of the instance's table that it is about."""
+    """The key of the instance's table that the finding is about; None if it is about the whole table."""
     return finding.place[len(place)] if len(finding.place) > len(place) else None
 
 
@@ -204,14 +211,14 @@ def _fault(plugin_type: PluginType, key: str, problem: str) -> str:
 def _common(
     settings: PluginConfig, context: ValidationContext
 ) -> tuple[PluginConfig | None, list[tuple[str, str]]]:
-    """The keys that every instance has, in a model of ours; and what the plugin's own made of them wrongly."""
+    """The common keys in a model of ours; and those that the plugin's model has made invalid, with the problem."""
     values = {name: getattr(settings, name) for name in PluginConfig.model_fields}
     common, findings = validate(PluginConfig, values, (), replace(context, in_python=True))
     return common, [(finding.key, finding.message) for finding in findings]
 
 
 def _find(type_name: str, catalog: PluginCatalog, plugins_dir: Path) -> PluginType | str:
-    """The plugin type, or why it cannot be had."""
+    """The plugin type, or the reason why it cannot be imported."""
     names = catalog.names(plugins_dir)
     if type_name not in names:
         known = ", ".join(sorted(names))

@@ -1,4 +1,4 @@
-"""What the addresses in a config must look like. No sentence here holds one: they can carry a login."""
+"""Validators for the addresses in a config. No message quotes an address: it may contain a login."""
 
 import ipaddress
 import re
@@ -21,7 +21,7 @@ SIMULATOR: Final = "simulator"
 
 
 OFF: Final = "off"
-"""The ``listen`` that keeps the agent's control API from listening."""
+"""The ``listen`` that turns the control API off."""
 
 _HOST_AND_PORT: Final = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):(?P<port>[0-9]{1,5})")
 
@@ -34,14 +34,14 @@ def orchestrator_url(url: str) -> str:
 
 
 def web_address(url: str, expectation: str) -> str:
-    """``url`` if it is a plain http or https one; raises ValueError with words that do not hold it."""
+    """``url`` if it is a plain http or https URL; raises ValueError with a message that does not quote it."""
     if not is_web_address(url):
         raise ValueError(f"should {expectation}")
     return url
 
 
 def base_address(url: str) -> str:
-    """``url`` as it is; raises ValueError if it holds more than a place that paths can be added to."""
+    """``url`` as it is; raises ValueError if it has a login, a query or a fragment."""
     parts = urlsplit(url)
     if "@" in parts.netloc:
         raise ValueError("should not hold a login; use the keys username and password")
@@ -51,14 +51,14 @@ def base_address(url: str) -> str:
 
 
 def console_address(template: str) -> str:
-    """``template`` as it is; raises ValueError if no web address can come of it."""
+    """``template`` as it is; raises ValueError if it cannot render to a web address."""
     if not template.lstrip().startswith(("http://", "https://", "{")):
         raise ValueError("should begin with http:// or https://")
     return template
 
 
 def proxy_address(value: Secret | None) -> Secret | None:
-    """``value`` as it is; raises ValueError if it is no proxy that we can talk to."""
+    """``value`` as it is, its password registered as a secret; raises ValueError if it is no HTTP proxy."""
     if value is not None:
         credentials = Proxy.parse(value.reveal()).credentials or b""
         _, _, password = credentials.decode().partition(":")
@@ -68,14 +68,14 @@ def proxy_address(value: Secret | None) -> Secret | None:
 
 
 def proxy_exemptions(entries: tuple[str, ...]) -> tuple[str, ...]:
-    """``entries`` as they are; raises ValueError for one that names no host."""
+    """``entries`` as they are; raises ValueError for an entry that names no host."""
     for entry in entries:
         ProxyExemption.parse(entry)
     return entries
 
 
 def address_ranges(entries: tuple[str, ...]) -> tuple[str, ...]:
-    """``entries`` as they are; raises ValueError for one that is no range of addresses."""
+    """``entries`` as they are; raises ValueError for an entry that is no range of addresses."""
     for entry in entries:
         parse_network(entry)
     return entries
@@ -111,7 +111,7 @@ def certificates(path: Path | None) -> Path | None:
     """``path`` as it is; raises ValueError if the file cannot be read."""
     if path is not None:
         try:
-            if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, and is empty the next time
+            if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would block, and empty it
                 raise ValueError("cannot read the file: it is no regular file")
             path.open("rb").close()
         except OSError as error:
@@ -120,14 +120,14 @@ def certificates(path: Path | None) -> Path | None:
 
 
 STORE_SCHEMES: Final = ("postgresql", "postgres")
-"""What a url of a PostgreSQL database begins with."""
+"""The URL schemes of a PostgreSQL database."""
 
 
 def store_url(value: object, info: ValidationInfo[Any]) -> str | Secret | None:
-    """The URL of the store, also out of { env = … } and { file = … }; raises ValueError.
+    """The URL of the store, also from { env = … } and { file = … }; raises ValueError.
 
-    A relative path of SQLite starts at the config's folder. One of PostgreSQL may hold a password, and is kept
-    as a secret.
+    A relative SQLite path starts at the config's folder. A PostgreSQL URL may contain a password, so it is a
+    Secret.
     """
     context = ValidationContext.of(info)
     if value is None or isinstance(value, Secret):
@@ -135,12 +135,12 @@ def store_url(value: object, info: ValidationInfo[Any]) -> str | Secret | None:
     url = Secret.read(value, context).reveal() if isinstance(value, Mapping) else value
     if not isinstance(url, str):
         raise ValueError(f"should be a text, not {toml_type(value)}")
-    scheme, separator, rest = url.partition("://")
+    scheme, separator, location = url.partition("://")
     if separator and scheme in STORE_SCHEMES:
         return _postgres_url(url)
-    if scheme != "sqlite" or not rest.startswith("/") or rest == "/":
+    if scheme != "sqlite" or not location.startswith("/") or location == "/":
         raise ValueError("should be sqlite:/// and a path, or postgresql://user@host/dbname")
-    path = rest[1:]
+    path = location[1:]
     return url if path == ":memory:" else f"sqlite:///{context.base_dir / Path(path).expanduser()}"
 
 

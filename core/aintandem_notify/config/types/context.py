@@ -1,4 +1,4 @@
-"""Where a config stands: what its values need to know beyond themselves."""
+"""The validation context: the folder, environment and rule language that the values of a config need."""
 
 import os
 from collections.abc import Mapping
@@ -10,37 +10,37 @@ from pydantic import ValidationInfo
 
 
 class RuleLanguage(Protocol):
-    """Says what is wrong with the texts of a rule; None for what is fine.
+    """Checks the texts of a rule; each method gives the problem as a sentence, None if there is none.
 
-    Implemented above this row, so it comes in with the context.
+    Implemented in ``rules``, a layer above, so it comes in with the context.
     """
 
     def event_glob_problem(self, glob: str) -> str | None:
-        """For one entry of ``events``."""
+        """Check one entry of ``events``."""
         ...
 
     def expression_problem(self, text: str) -> str | None:
-        """For ``when``."""
+        """Check a ``when``."""
         ...
 
     def template_problem(self, text: str) -> str | None:
-        """For ``title``, ``body`` and ``console_url``."""
+        """Check a ``title``, ``body`` or ``console_url``."""
         ...
 
 
 def _working_directory() -> Path:
     try:
         return Path.cwd()
-    except FileNotFoundError:  # it was removed; whoever names no relative path needs none
+    except FileNotFoundError:  # it was deleted; without relative paths nothing needs it
         return Path()
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationContext:
-    """Where a config stands: relative paths start at ``base_dir``, ``{ env = … }`` looks into ``environ``.
+    """The context of a validation: relative paths start at ``base_dir``, ``{ env = … }`` reads from ``environ``.
 
-    ``language`` checks globs, expressions and templates; None takes them as they are. ``in_python``: what is read
-    was written in Python, where a number is seconds.
+    ``language`` checks globs, expressions and templates; None accepts all. ``in_python``: the values were written
+    in Python, where a number is seconds.
     """
 
     base_dir: Path = field(default_factory=_working_directory)
@@ -50,12 +50,12 @@ class ValidationContext:
 
     @classmethod
     def of(cls, info: ValidationInfo[Any]) -> Self:
-        """The context of the validation at hand; the working directory and our environment if none."""
-        found = (info.context or {}).get("config")
-        return found if isinstance(found, cls) else cls()
+        """The context of this validation; without one, the working directory and our own environment."""
+        context = (info.context or {}).get("config")
+        return context if isinstance(context, cls) else cls()
 
 
 def in_config(info: ValidationInfo[Any]) -> bool:
-    """Whether a config file is being read, as opposed to a model made in Python."""
+    """True while a config file is read, False for a model made in Python."""
     context = (info.context or {}).get("config")
     return isinstance(context, ValidationContext) and not context.in_python

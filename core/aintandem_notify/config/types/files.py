@@ -1,4 +1,4 @@
-"""Reading what a config names: a bounded part of it, in bounded time, whatever it is."""
+"""Reads the files that a config names: a bounded number of bytes in bounded time, also from pipes."""
 
 import os
 import select
@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Final
 
 PIPE_TIMEOUT_S: Final = 5.0
-"""Seconds that whoever writes into a pipe has for all of it; ours. A password manager answers within them."""
+"""Seconds in which a pipe must deliver everything; our limit. Long enough for a password manager."""
 _CHUNK_BYTES: Final = 65_536
-# To open a pipe would itself wait for a writer; Windows has no such pipes, and would change line breaks.
+# Opening a pipe would block until there is a writer. Windows has no such pipes, but would change line breaks.
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def read_bounded(path: Path, max_bytes: int) -> bytes:
-    """At most ``max_bytes`` bytes of the file; raises OSError.
+    """The first ``max_bytes`` bytes of the file; raises OSError.
 
-    One that is a pipe or a terminal gives nothing until somebody writes; that is a TimeoutError in the end.
+    Raises TimeoutError if a pipe or terminal delivers nothing within ``PIPE_TIMEOUT_S``.
     """
     descriptor = os.open(path, _FLAGS)
     try:

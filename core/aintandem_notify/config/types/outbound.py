@@ -1,7 +1,7 @@
-"""Where outgoing connections go: through which proxy, past it, and to which addresses in spite of the guard.
+"""Settings of outgoing connections: the proxy, its exemptions, and addresses allowed despite the address guard.
 
-Texts of the config become values here, for requests and for links alike. No sentence here holds an address that
-was given: they can carry a login.
+Parses the texts of the config, for HTTP requests and WebSocket connections alike. No error message quotes a URL:
+it may contain a login.
 """
 
 import ipaddress
@@ -33,7 +33,7 @@ _ENTRY: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An HTTP proxy, spoken to over TLS or not. ``credentials`` are ``user:password`` as bytes."""
+    """An HTTP proxy; ``tls``: the connection to it uses TLS. ``credentials`` are ``user:password`` as bytes."""
 
     host: str
     port: int
@@ -42,11 +42,11 @@ class Proxy:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Raises ValueError, in words that do not hold ``url``."""
-        scheme, separator, rest = url.partition("://")
-        login, at, place = rest.rpartition("@")
+        """Parse a URL; raises ValueError with a message that does not quote it."""
+        scheme, separator, remainder = url.partition("://")
+        login, at, place = remainder.rpartition("@")
         try:
-            # Without the login: to the standard library a password that holds a bracket is a broken address.
+            # Without the login: the standard library rejects a URL whose password has a bracket.
             parts = _split(f"{scheme}{separator}{place}")
         except ValueError:
             raise ValueError(_with_hint(_PROXY_EXPECTED, url)) from None
@@ -78,7 +78,7 @@ def _with_hint(sentence: str, url: str) -> str:
 
 
 def _split(url: str) -> SplitResult:
-    """The parts of a plain http or https url with a host; raises ValueError."""
+    """The parts of a plain http or https URL with a host; raises ValueError."""
     parts = urlsplit(url)
     usable = parts.scheme in _DEFAULT_PORTS and bool(parts.hostname) and parts.port != 0
     if not usable or not url.isprintable() or " " in url:
@@ -88,7 +88,7 @@ def _split(url: str) -> SplitResult:
 
 
 def is_web_address(url: str) -> bool:
-    """Whether ``url`` is an http or https one with a host that can be looked up."""
+    """True if ``url`` is an http or https URL with a valid host."""
     try:
         _split(url)
     except ValueError:
@@ -97,7 +97,7 @@ def is_web_address(url: str) -> bool:
 
 
 def credentials_of(login: str) -> bytes:
-    """``user:password`` out of a URL, as the bytes that were percent-encoded."""
+    """``user:password`` from a URL, percent-decoded."""
     user, _, password = login.partition(":")
     return unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
 
@@ -108,14 +108,14 @@ def basic(credentials: bytes) -> str:
 
 
 def ascii_host(host: str) -> str:
-    """``host`` as headers, certificates and look-ups know it; raises ValueError if none can be called so.
+    """``host`` in its ASCII form, as in headers, certificates and DNS; raises ValueError if it is no host name.
 
-    A name such as bücher.example is given in its ASCII form (IDNA 2008, as httpx does it).
+    bücher.example is encoded as IDNA 2008, as httpx does.
     """
     if _as_address(host) is not None:
         return host
     if not host.isascii():
-        import idna  # a hundred kilobytes of tables, for the few who need them
+        import idna  # a hundred kilobytes of tables that few need
 
         host = idna.encode(host.lower()).decode()
     if not host or "%" in host:
@@ -133,9 +133,9 @@ def _as_address(host: str) -> Address | None:
 
 @dataclass(frozen=True, slots=True)
 class ProxyExemption:
-    """An entry of ``no_proxy``: hosts that are dialled directly, at one port or (None) at each.
+    """An entry of ``no_proxy``: hosts to connect to directly; ``port`` None means every port.
 
-    ``domain`` empty stands for every host. A domain holds all names under it, and itself unless
+    An empty ``domain`` matches every host. A domain matches all names under it, and itself unless
     ``subdomains_only``.
     """
 
@@ -146,7 +146,7 @@ class ProxyExemption:
 
     @classmethod
     def parse(cls, entry: str) -> Self:
-        """Raises ValueError with a sentence for the operator."""
+        """Parse an entry; raises ValueError with a message for the operator."""
         if entry == "*":
             return cls(None)
         if "/" in entry:
@@ -168,7 +168,7 @@ class ProxyExemption:
         return cls(port, domain=domain, subdomains_only=parts["subdomains"] is not None)
 
     def matches(self, host: str, port: int) -> bool:
-        """Whether it holds for a host as it stands in a url; names are not looked up for this."""
+        """True if the entry matches a host, as written in a URL; names are not resolved for this."""
         if self.port not in (None, port):
             return False
         address = _as_address(host)
@@ -180,7 +180,7 @@ class ProxyExemption:
 
 
 def parse_network(text: str) -> Network:
-    """An address or a range of them, ``10.0.0.0/8``; raises ValueError with a sentence for the operator."""
+    """An address or a range, ``10.0.0.0/8``; raises ValueError with a message for the operator."""
     try:
         return ipaddress.ip_network(text)
     except ValueError:
@@ -193,19 +193,19 @@ def parse_network(text: str) -> Network:
 
 
 def _holds(network: Network, address: Address) -> bool:
-    # By number: a scope (fe80::1%eth0) must not make the address another one.
+    # Compared as numbers: a scope (fe80::1%eth0) does not make another address.
     return address.version == network.version and int(network[0]) <= int(address) <= int(network[-1])
 
 
 def _quoted(text: str) -> str:
-    return f'"{text[:_MAX_QUOTED]}"' if text.isprintable() else "what stands there"
+    return f'"{text[:_MAX_QUOTED]}"' if text.isprintable() else "the entry"
 
 
 @dataclass(frozen=True, slots=True)
 class Outbound:
-    """What all outgoing connections share.
+    """The settings of all outgoing connections.
 
-    ``allowed`` are addresses that are dialled although they are of a kind that is refused.
+    ``allowed`` are addresses to connect to although the address guard refuses their kind.
     """
 
     proxy: Proxy | None = None
@@ -216,7 +216,7 @@ class Outbound:
     def parse(
         cls, proxy: str | None = None, no_proxy: Iterable[str] = (), allow_addresses: Iterable[str] = ()
     ) -> Self:
-        """Out of the texts of a config; raises ValueError as they do."""
+        """Parse the texts of a config; raises ValueError as their own ``parse``."""
         return cls(
             None if proxy is None else Proxy.parse(proxy),
             tuple(map(ProxyExemption.parse, no_proxy)),
@@ -224,14 +224,14 @@ class Outbound:
         )
 
     def proxy_for(self, host: str, port: int) -> Proxy | None:
-        """The proxy through which to go to a host; None for the direct way."""
+        """The proxy for a host; None to connect directly."""
         exempt = any(exemption.matches(host, port) for exemption in self.exemptions)
         return None if exempt else self.proxy
 
     def allows(self, address: Address) -> bool:
-        """Whether the operator allowed this very address, of whatever kind it is."""
+        """True if the operator allowed this address."""
         return any(_holds(network, address) for network in self.allowed)
 
 
 DIRECT: Final = Outbound()
-"""Without a proxy, and to no address that is refused."""
+"""No proxy, and no address allowed beyond the guard."""

@@ -1,4 +1,4 @@
-"""Secrets: read from the config, a variable or a file, and never shown."""
+"""Secrets: read from the config, an environment variable or a file, and never shown."""
 
 import re
 from collections.abc import Mapping
@@ -13,17 +13,17 @@ from aintandem_notify import log
 from aintandem_notify.config.types.context import ValidationContext
 from aintandem_notify.config.types.files import read_bounded
 
-# What a variable is called by custom; anything else may be the secret itself, written in the wrong place.
+# The usual form of a variable's name; anything else may be the secret itself, written in the wrong place.
 _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 _CREDENTIAL: Final = "$CREDENTIALS_DIRECTORY/"
 
 MAX_SECRET_CHARACTERS: Final = 65_536
-"""Characters of a secret out of a variable or a file; ours, so that a wrong file costs nothing."""
+"""Characters of a secret from a variable or a file; our limit, so that a wrong file costs nothing."""
 
 
 def _suspicious_form(secret: str) -> str | None:
-    """What is rarely meant; None if nothing is odd."""
+    """A remark about a form that is rarely intended; None if there is nothing suspicious."""
     if secret != secret.strip():
         return "begins or ends with white space, which is taken as a part of the secret"
     if "\n" in secret or "\r" in secret:
@@ -37,17 +37,17 @@ _MARK: Final = "aintandem_notify_secret"
 
 
 def is_secret(schema: Mapping[str, Any]) -> bool:
-    """Whether it is pydantic's core schema of a ``Secret``."""
+    """True if ``schema`` is pydantic's core schema of a ``Secret``."""
     return _MARK in (schema.get("metadata") or {})
 
 
 class Secret:
     """A text that never shows itself; written inline, as ``{ env = "NAME" }`` or as ``{ file = "PATH" }``.
 
-    Reading one announces it to the log, which keeps it out of every line. A file is read once, relative to
-    the config; a name that begins with ``$CREDENTIALS_DIRECTORY/`` is one of systemd's credentials. What editors
-    and shells add is no part of it: trailing line breaks, and a byte order mark before it. White space and quotes
-    are, for a password may have them; ``remark`` says so.
+    Making one registers it with the log, which removes it from every line. A file is read once; its path is
+    relative to the config, and ``$CREDENTIALS_DIRECTORY/`` at its start is systemd's folder of credentials.
+    Trailing line breaks and a byte order mark, which editors and shells add, are no part of it. White space and
+    quotes are, because a password may have them; ``remark`` says so.
     """
 
     __slots__ = ("_remark", "_value")
@@ -59,11 +59,11 @@ class Secret:
 
     @property
     def remark(self) -> str | None:
-        """What is odd about one out of a variable or a file, in words that hold nothing of it; None if nothing."""
+        """A warning about the form of a secret from a variable or a file, without any part of it; None if fine."""
         return self._remark
 
     def reveal(self) -> str:
-        """The secret itself, for the one place that needs it."""
+        """The secret itself. Call it only where it is used."""
         return self._value
 
     def __repr__(self) -> str:
@@ -112,7 +112,7 @@ class Secret:
             name = f"{folder}/{name.removeprefix(_CREDENTIAL)}"
         try:
             path = base_dir / Path(name).expanduser()
-            # A relative name is not repeated: it may be the secret itself, written in the wrong place.
+            # A relative name is not quoted: it may be the secret itself, written in the wrong place.
             origin += f" {path}" if name.startswith(("/", "~/")) else f" (relative to {base_dir})"
             text = read_bounded(path, MAX_SECRET_CHARACTERS + 1).decode("utf-8")
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no home directory for "~"
@@ -122,7 +122,7 @@ class Secret:
 
     @classmethod
     def _from_text(cls, text: str, origin: str) -> Self:
-        """The secret in ``text``; ``origin`` is where it was found."""
+        """The secret in ``text``; ``origin`` names its source in messages."""
         if len(text) > MAX_SECRET_CHARACTERS:
             raise ValueError(f"{origin} holds more than {MAX_SECRET_CHARACTERS} characters, which is no secret")
         secret = text.removeprefix("\ufeff").rstrip("\r\n")

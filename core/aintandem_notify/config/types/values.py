@@ -1,9 +1,9 @@
-"""The kinds of value that a config is made of, beyond TOML's own: durations, rates, secrets, paths.
+"""The value types of a config beyond TOML's own: durations, rates, paths, event globs, templates.
 
-All are annotated types that pydantic validates, so that plugin authors use them in their own models. What
-needs the config's context (its folder, the environment, the language of rules) takes them from the
-validation context, a ``ValidationContext`` under the key ``"config"``. Models that are made in Python, without
-that context, take durations as seconds and check no rule language. Secrets have a module of their own.
+All are types that pydantic validates, so plugin authors can use them in their own models. Some need the config's
+folder, environment or rule language; they take these from a ``ValidationContext``, under the key ``"config"`` of
+pydantic's context. Models made in Python, without that context, take durations as seconds and check no rule
+language. Secrets have a module of their own.
 """
 
 import math
@@ -51,11 +51,11 @@ _DURATION: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
 _RATE: Final = re.compile(r"([1-9][0-9]{0,8})/([smh])")
 
 MAX_DURATION_S: Final = 36_500 * 86_400.0
-"""Seconds that a duration may have, a hundred years; ours, so that a date minus a duration stays a date."""
+"""Seconds of the longest duration, a hundred years; our limit, so that a date minus a duration is valid."""
 
 
 DURATION_PATTERN: Final = r"^\d+(\.\d+)?(ms|s|m|h|d)$"
-"""The form of a duration in the JSON Schema."""
+"""The pattern of a duration in the JSON Schema."""
 
 
 def parse_duration(value: object) -> float:
@@ -70,11 +70,11 @@ def parse_duration(value: object) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """``seconds`` as a config writes them, in the largest unit that is exact to the millisecond: ``"15m"``."""
+    """``seconds`` as written in a config, in the largest unit that is exact to the millisecond: ``"15m"``."""
     milliseconds = round(seconds * 1000)
     for unit in ("d", "h", "m", "s"):
-        count, rest = divmod(milliseconds, round(_UNITS[unit] * 1000))
-        if count and not rest:
+        count, remainder = divmod(milliseconds, round(_UNITS[unit] * 1000))
+        if count and not remainder:
             return f"{count}{unit}"
     return f"{milliseconds}ms" if milliseconds else "0s"
 
@@ -115,12 +115,12 @@ class Rate:
 
     @property
     def interval(self) -> float:
-        """Seconds between two, evenly spread."""
+        """Seconds between two of them, evenly spread."""
         return self.seconds / self.count
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """Raises ValueError for what is no rate."""
+        """Parse ``"30/m"``; raises ValueError if it is no rate."""
         match = _RATE.fullmatch(value) if isinstance(value, str) else None
         if match is None:
             raise ValueError('not a rate; write it as "1/s", "30/m" or "100/h"')
@@ -128,7 +128,7 @@ class Rate:
 
     @classmethod
     def read(cls, value: object) -> Self:
-        """As ``parse``, and takes a rate that was made in Python if it can be kept."""
+        """As ``parse``; accepts also a valid rate made in Python."""
         if not isinstance(value, Rate):
             return cls.parse(value)
         count, seconds = value.count, value.seconds
@@ -150,7 +150,7 @@ class Rate:
 
 
 def format_rate(rate: Rate) -> str | None:
-    """``rate`` as a config writes it, ``"30/m"``; None for one in seconds that have no unit."""
+    """``rate`` as written in a config, ``"30/m"``; None if its seconds are no unit."""
     unit = next((unit for unit in "smh" if _UNITS[unit] == rate.seconds), None)
     return unit and f"{rate.count}/{unit}"
 
@@ -169,7 +169,7 @@ FilePath = Annotated[Path, BeforeValidator(_path), WithJsonSchema({"type": "stri
 
 
 def _checked_by(check: str) -> AfterValidator:
-    """A validator that asks the rule language's method ``check``."""
+    """A validator that calls the rule language's method ``check``."""
 
     def validate(text: str, info: ValidationInfo[Any]) -> str:
         language = ValidationContext.of(info).language
@@ -182,7 +182,7 @@ def _checked_by(check: str) -> AfterValidator:
 
 
 EVENT_GLOB_FORMAT: Final = "event-glob"
-"""What marks an event glob until the JSON Schema of the whole config is put together."""
+"""Marks an event glob in a schema until the JSON Schema of the whole config is assembled."""
 
 EventGlob = Annotated[
     str, _checked_by("event_glob_problem"), WithJsonSchema({"type": "string", "format": EVENT_GLOB_FORMAT})
