@@ -1,4 +1,4 @@
-"""``check`` says of every nasty config in sentences what is wrong with it, and ends with a documented code."""
+"""``check`` reports the problems of every nasty config in sentences, and exits with a documented code."""
 
 from pathlib import Path
 

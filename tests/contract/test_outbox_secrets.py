@@ -1,4 +1,4 @@
-"""Secrets in what happens, on a real store: no form of one goes out; the notice does, under its own identity."""
+"""Secrets in events, on a real store: no form of one is sent; the notification is, under its own identity."""
 
 from datetime import timedelta
 from typing import Any
@@ -27,7 +27,7 @@ DESTINATIONS = ("file_log.audit", "webhook.ops")
 
 
 def router(**more: Any) -> Router:
-    """Everything to one destination, with texts of its own, and ends to another."""
+    """Sends everything to one destination, with templates of its own, and task events to another."""
     own = {"title": "{{ run.name }}: {{ event.error }}", "body": "{{ event.error }} {{ event }}"} | more
     return Router(
         config(
@@ -38,23 +38,27 @@ def router(**more: Any) -> Router:
     )
 
 
-async def told(storage: Storage, name: str = DESTINATIONS[0]) -> list[Notification]:
-    """What is due at a destination, in order."""
+async def due_notifications(storage: Storage, name: str = DESTINATIONS[0]) -> list[Notification]:
+    """The notifications due at a destination, in order."""
     return [claim.notification for claim in await storage.run(claim_all(name))]
 
 
-async def forget(storage: Storage) -> None:
-    """As after a restart: what is due is read back from the store."""
+async def clear_cache(storage: Storage) -> None:
+    """As after a restart: due notifications are read back from the store."""
     await storage.run(lambda store: store._notification_cache.clear())
 
 
-def ended(run: str = "t1", **facts: Any) -> ObservationBatch:
-    """REST shows that a task failed a minute ago, while nobody listened."""
+def failed_while_offline(run: str = "t1", **facts: Any) -> ObservationBatch:
+    """REST shows that a task failed a minute ago, while the agent was offline."""
     moment = NOW - timedelta(minutes=1)
     gap = Gap(NOW - timedelta(hours=1), NOW, NOW - timedelta(days=1), 86400)
     ref = RunRef("p", Family.TASK, run)
-    one = Observation(ref, RunState.FAILED, "t", created_at=moment, started_at=moment, ended_at=moment)
-    return ObservationBatch((type(one)(**{name: getattr(one, name) for name in one.__slots__} | facts),), gap, 0)
+    observation = Observation(ref, RunState.FAILED, "t", created_at=moment, started_at=moment, ended_at=moment)
+    return ObservationBatch(
+        (type(observation)(**{name: getattr(observation, name) for name in observation.__slots__} | facts),),
+        gap,
+        0,
+    )
 
 
 TOKENS = {
@@ -75,10 +79,10 @@ async def test_a_failure_whose_error_holds_a_secret_is_told_live(error: str, res
             for _ in range(2):
                 await bench.ingest.commit(PROJECT, [event("task_started", at=-5), failed])
             if restarted:
-                await forget(storage)
+                await clear_cache(storage)
             for name in DESTINATIONS:
-                *_, one = await told(storage, name)
-                assert_told(one, failed)
+                *_, notification = await due_notifications(storage, name)
+                assert_shows_event(notification, failed)
     assert logs == []
 
 
@@ -89,28 +93,28 @@ async def test_a_failure_whose_error_holds_a_secret_is_told_after_a_gap(error: s
     with capture_logs() as logs:
         async with memory() as storage, open_bench(storage, router()) as bench:
             for _ in range(2):
-                outcome = await bench.ingest.reconcile(PROJECT, ended(error=error, name=error))
+                outcome = await bench.ingest.reconcile(PROJECT, failed_while_offline(error=error, name=error))
             if restarted:
-                await forget(storage)
+                await clear_cache(storage)
             for name in DESTINATIONS:
-                started, failed = await told(storage, name)
+                started, failed = await due_notifications(storage, name)
                 assert (started.event.type, failed.event.type) == ("task_started", "task_failed")
                 assert failed.event.caught_up
-                assert_told(failed, failed.event)
+                assert_shows_event(failed, failed.event)
     assert outcome.changed == 0
     assert logs == []
 
 
-def assert_told(one: Notification, raw: Event) -> None:
-    """It shows the event without its secret, and is about no other."""
-    text = one.model_dump_json()
+def assert_shows_event(notification: Notification, raw: Event) -> None:
+    """The notification shows the event without its secret, and has the event's identity."""
+    text = notification.model_dump_json()
     assert "abc123" not in text
     assert "4711" not in text
-    assert REDACTED in one.body
-    assert type(one.event) is type(raw)
+    assert REDACTED in notification.body
+    assert type(notification.event) is type(raw)
     for name in ("key", "type", "timestamp", "run_id", "project_id", "caught_up"):
-        assert getattr(one.event, name) == getattr(raw, name)
-    assert (one.thread, one.event.wire()["taskId"]) == ("p/task/t1/1", "t1")
+        assert getattr(notification.event, name) == getattr(raw, name)
+    assert (notification.thread, notification.event.wire()["taskId"]) == ("p/task/t1/1", "t1")
 
 
 HIDDEN_WORDS = ["task", "fail", "2026", "00:00", "run-", "proj", "type", "error", "sandbox", "phase-1", "wf-4711"]
@@ -131,15 +135,15 @@ async def test_no_secret_is_in_the_way_of_what_an_event_is(secret: str, restarte
     async with memory() as storage, open_bench(storage, router()) as bench:
         await bench.ingest.commit(project, raw)
         if restarted:
-            await forget(storage)
-        found = await told(storage)
-    assert [type(one.event) for one in found] == [type(one) for one in raw]
-    for one, came in zip(found, raw, strict=True):
+            await clear_cache(storage)
+        notifications = await due_notifications(storage)
+    assert [type(notification.event) for notification in notifications] == [type(raw_event) for raw_event in raw]
+    for notification, raw_event in zip(notifications, raw, strict=True):
         for name in ("key", "type", "timestamp", "run_id", "project_id", "caught_up"):
-            assert getattr(one.event, name) == getattr(came, name)
-        assert one.event.wire()["timestamp"] == came.wire()["timestamp"]
-        assert one.run is None or one.run.ref == (project.id, came.family, came.run_id)
-    assert len({one.id for one in found}) == len(found)
+            assert getattr(notification.event, name) == getattr(raw_event, name)
+        assert notification.event.wire()["timestamp"] == raw_event.wire()["timestamp"]
+        assert notification.run is None or notification.run.ref == (project.id, raw_event.family, raw_event.run_id)
+    assert len({notification.id for notification in notifications}) == len(notifications)
 
 
 async def test_what_became_a_secret_later_is_kept_back_all_the_same() -> None:
@@ -150,10 +154,10 @@ async def test_what_became_a_secret_later_is_kept_back_all_the_same() -> None:
         register_secret("sesame-4711")
         for restarted in (False, True):
             if restarted:
-                await forget(storage)
+                await clear_cache(storage)
             for name in DESTINATIONS:
-                (one,) = await told(storage, name)
-                assert "sesame" not in one.model_dump_json()
+                (notification,) = await due_notifications(storage, name)
+                assert "sesame" not in notification.model_dump_json()
 
 
 def raises(*_args: Any, **_more: Any) -> Any:
@@ -173,13 +177,19 @@ async def test_whatever_goes_wrong_with_a_text_the_end_is_told(
     with capture_logs() as logs:
         async with memory() as storage, open_bench(storage, router(title=None, body=None)) as bench:
             await bench.ingest.commit(PROJECT, batch)
-            await bench.ingest.reconcile(PROJECT, ended("t9", error="sesame-4711"))
-            await forget(storage)
+            await bench.ingest.reconcile(PROJECT, failed_while_offline("t9", error="sesame-4711"))
+            await clear_cache(storage)
             for name in DESTINATIONS:
-                found = await told(storage, name)
-                assert [one.event.run_id for one in found] == ["t0", "t1", "t2", "t9", "t9"]
-                assert {one.title for one in found} == {"Task failed", "Task started"}
-    if place != "all":  # where not even the log's reason can be made, the writer logs the exception itself
+                notifications = await due_notifications(storage, name)
+                assert [notification.event.run_id for notification in notifications] == [
+                    "t0",
+                    "t1",
+                    "t2",
+                    "t9",
+                    "t9",
+                ]
+                assert {notification.title for notification in notifications} == {"Task failed", "Task started"}
+    if place != "all":  # without a reason for the log, the writer logs the exception itself
         assert "sesame" not in str(logs)
 
 
@@ -190,59 +200,65 @@ async def test_a_notification_that_cannot_be_shown_when_it_is_read_back_goes_out
     with capture_logs() as logs:
         async with memory() as storage, open_bench(storage, router()) as bench:
             await bench.ingest.commit(PROJECT, [failed])
-            await forget(storage)
+            await clear_cache(storage)
             monkeypatch.setattr(outbox, "redact_notification", raises)
-            (one,) = await told(storage)
-    assert (one.title, one.event.key, one.thread) == ("Task failed", failed.key, "p/task/t1/1")
-    assert "abc" not in one.model_dump_json()
-    assert [line["id"] for line in logs] == [one.id]
+            (notification,) = await due_notifications(storage)
+    assert (notification.title, notification.event.key, notification.thread) == (
+        "Task failed",
+        failed.key,
+        "p/task/t1/1",
+    )
+    assert "abc" not in notification.model_dump_json()
+    assert [line["id"] for line in logs] == [notification.id]
 
 
 PASSWORD = "Xq7vLm2R+Kp4Zs8/w"
-FORMS: dict[str, texts_of.SecretText] = {**texts_of.SECRETS, **texts_of.made_of(PASSWORD)}
+FORMS: dict[str, texts_of.SecretText] = {**texts_of.SECRETS, **texts_of.password_texts(PASSWORD)}
 
 
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("caught_up", [False, True])
 async def test_no_form_of_a_secret_gets_to_a_destination_of_any_kind(caught_up: bool, restarted: bool) -> None:
     register_secret(PASSWORD)
-    numbers = {f"t{number}": found for number, found in enumerate(FORMS.values())}
+    numbers = {f"t{number}": form for number, form in enumerate(FORMS.values())}
     async with memory() as storage, open_bench(storage, router(title=None, body=None)) as bench:
-        for run, found in numbers.items():
-            odd = {found.text: [found.text], "deep": {"a": {found.text: found.text}}}
+        for run, form in numbers.items():
+            odd = {form.text: [form.text], "deep": {"a": {form.text: form.text}}}
             if caught_up:
-                await bench.ingest.reconcile(PROJECT, ended(run, error=found.text, name=found.text, output=odd))
+                await bench.ingest.reconcile(
+                    PROJECT, failed_while_offline(run, error=form.text, name=form.text, output=odd)
+                )
                 continue
-            artifact = {"path": found.text, "type": found.text, "kept": odd}
+            artifact = {"path": form.text, "type": form.text, "kept": odd}
             await bench.ingest.commit(
-                Project(id="p", name=found.text),
+                Project(id="p", name=form.text),
                 [
-                    event("task_started", run, task=found.text, input=odd),
-                    event("output", run, 1, output=found.text + "\n"),
-                    event("step_progress", run, 2, step=found.text, message=found.text),
+                    event("task_started", run, task=form.text, input=odd),
+                    event("output", run, 1, output=form.text + "\n"),
+                    event("step_progress", run, 2, step=form.text, message=form.text),
                     event("artifact", run, 3, artifact=artifact),
-                    event("task_failed", run, 4, error=found.text, output=odd, extra=odd),
-                    event("something_new", run, 5, text=found.text, more=odd),
+                    event("task_failed", run, 4, error=form.text, output=odd, extra=odd),
+                    event("something_new", run, 5, text=form.text, more=odd),
                 ],
             )
         if restarted:
-            await forget(storage)
-        sent = [*await told(storage), *await told(storage, DESTINATIONS[1])]
-    assert {one.event.run_id for one in sent} - {None} == set(numbers)
-    assert [one for one in sent if one.event.type == "task_failed"]
-    for one in sent:
-        for kind, text in as_sent(one).items():
-            for name, found in FORMS.items():
-                assert found.secret not in text, f"{kind}: {name}"
+            await clear_cache(storage)
+        sent = [*await due_notifications(storage), *await due_notifications(storage, DESTINATIONS[1])]
+    assert {notification.event.run_id for notification in sent} - {None} == set(numbers)
+    assert [notification for notification in sent if notification.event.type == "task_failed"]
+    for notification in sent:
+        for kind, text in as_sent(notification).items():
+            for name, form in FORMS.items():
+                assert form.secret not in text, f"{kind}: {name}"
 
 
 PIECES = [f"log in with {PASSWORD[:7]}", PASSWORD[7:12], f"{PASSWORD[12:]} now\n", "and token=abc", "def123 too\n"]
 
 
-def parts(told: str) -> list[str]:
-    """What of the secrets can be read."""
+def parts(text: str) -> list[str]:
+    """The parts of the secrets that ``text`` shows."""
     secret_parts = [PASSWORD[at : at + 4] for at in range(len(PASSWORD) - 3)]
-    return [part for part in (*secret_parts, "abc", "def123") if part in told]
+    return [part for part in (*secret_parts, "abc", "def123") if part in text]
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -252,20 +268,20 @@ async def test_a_secret_that_a_task_writes_in_pieces_goes_out_in_none(together: 
     outputs = [event("output", at=at, output=piece) for at, piece in enumerate(PIECES)]
     failed = event("task_failed", at=9)
     async with memory() as storage, open_bench(storage, router(title=None, body=None)) as bench:
-        for batch in [[*outputs, failed]] if together else [[one] for one in (*outputs, failed)]:
+        for batch in [[*outputs, failed]] if together else [[single] for single in (*outputs, failed)]:
             await bench.ingest.commit(PROJECT, batch)
         if restarted:
-            await forget(storage)
-        sent = await told(storage)
-        shown = "".join(one.event.wire()["output"] for one in sent[:-1])
-        assert shown.startswith("log in with ")
-        assert " now\nand token=" in shown
-        for one in sent:
-            for kind, text in as_sent(one).items():
+            await clear_cache(storage)
+        sent = await due_notifications(storage)
+        output = "".join(notification.event.wire()["output"] for notification in sent[:-1])
+        assert output.startswith("log in with ")
+        assert " now\nand token=" in output
+        for notification in sent:
+            for kind, text in as_sent(notification).items():
                 assert not parts(text), kind
         # Live hooks get the same.
-        assert [one.key for one in bench.published] == [one.key for one in (*outputs, failed)]
-        assert not parts(str([one.wire() for one in bench.published]))
+        assert [published.key for published in bench.published] == [raw.key for raw in (*outputs, failed)]
+        assert not parts(str([published.wire() for published in bench.published]))
         assert not parts(str(bench.published))
 
 
@@ -275,7 +291,7 @@ async def test_live_hooks_get_no_secret_that_lies_over_pieces_which_no_rule_want
         for at, piece in enumerate(PIECES):
             await bench.ingest.commit(PROJECT, [event("output", at=at, output=piece)])
         await bench.ingest.commit(
-            PROJECT, [event("output", at=9 + at, output=one) for at, one in enumerate(PIECES)]
+            PROJECT, [event("output", at=9 + at, output=piece) for at, piece in enumerate(PIECES)]
         )
         assert len(bench.published) == 2 * len(PIECES)
         assert not parts(str(bench.published))
@@ -288,16 +304,19 @@ async def test_the_end_of_an_output_does_not_begin_in_a_secret(line: str, restar
     async with memory() as storage, open_bench(storage, router(title=None, body=None)) as bench:
         for number in range(len(PASSWORD) + 2):
             run = f"t{number}"
-            # The last 4,000 characters begin somewhere in the secret, or the last piece does.
-            rest = "z" * (4000 - number)
-            await bench.ingest.commit(PROJECT, [event("output", run, output=f"{line}{PASSWORD}{rest[:10]}")])
+            # The last 4,000 characters begin inside the secret, or the last piece does.
+            padding = "z" * (4000 - number)
+            await bench.ingest.commit(PROJECT, [event("output", run, output=f"{line}{PASSWORD}{padding[:10]}")])
             await bench.ingest.commit(
-                PROJECT, [event("output", run, 1, output=rest[10:]), event("task_failed", run, 2)]
+                PROJECT, [event("output", run, 1, output=padding[10:]), event("task_failed", run, 2)]
             )
         if restarted:
-            await forget(storage)
-        for one in [*await told(storage), *await told(storage, DESTINATIONS[1])]:
-            for kind, text in as_sent(one).items():
+            await clear_cache(storage)
+        for notification in [
+            *await due_notifications(storage),
+            *await due_notifications(storage, DESTINATIONS[1]),
+        ]:
+            for kind, text in as_sent(notification).items():
                 assert not parts(text), kind
 
 
@@ -306,8 +325,8 @@ async def test_keys_that_become_equal_both_go_out() -> None:
     failed = event("task_failed", output={PASSWORD: 1, "/cb?token=abc": 2, f"{PASSWORD}\x00": 3})
     async with memory() as storage, open_bench(storage, router()) as bench:
         await bench.ingest.commit(PROJECT, [failed])
-        (one,) = await told(storage)
-    assert one.event.wire()["output"] == {REDACTED: 1, f"/cb?token={REDACTED}": 2, f"{REDACTED}\x00": 3}
+        (notification,) = await due_notifications(storage)
+    assert notification.event.wire()["output"] == {REDACTED: 1, f"/cb?token={REDACTED}": 2, f"{REDACTED}\x00": 3}
 
 
 async def test_what_people_see_of_deliveries_holds_no_secret_of_today() -> None:
@@ -316,9 +335,9 @@ async def test_what_people_see_of_deliveries_holds_no_secret_of_today() -> None:
         register_secret(PASSWORD)
         register_secret("project")
         register_secret("error")
-        shown = await storage.run(lambda store: show(store, "1"))
+        detail = await storage.run(lambda store: show(store, "1"))
         listed = await storage.run(lambda store: page(store, DeliveryFilter(), most=9, before=None))
-    assert shown.title is not None
-    assert REDACTED in shown.title
-    assert shown.severity == "error"
-    assert not parts(shown.model_dump_json() + listed.model_dump_json())
+    assert detail.title is not None
+    assert REDACTED in detail.title
+    assert detail.severity == "error"
+    assert not parts(detail.model_dump_json() + listed.model_dump_json())

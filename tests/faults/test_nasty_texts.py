@@ -1,4 +1,4 @@
-"""Whatever stands in the texts of events, their ends are told: once, everywhere, without the secrets in them."""
+"""Ends of runs with nasty texts are reported: once, everywhere, and without the secrets in them."""
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
@@ -12,13 +12,13 @@ from support.nasty import texts
 from support.nasty_case import NastyCase, now, open_nasty_case
 from support.raw_orchestrator import event_text, frame
 
-OWN = texts.made_of(CANARY)
+OWN = texts.password_texts(CANARY)
 SMALL = {
     **texts.SMALL,
-    **{name: found.text for name, found in texts.SECRETS.items()},
-    **{name: found.text for name, found in OWN.items()},
+    **{name: entry.text for name, entry in texts.SECRETS.items()},
+    **{name: entry.text for name, entry in OWN.items()},
 }
-SECRETS = [found.secret for found in (*texts.SECRETS.values(), *OWN.values())]
+SECRETS = [entry.secret for entry in (*texts.SECRETS.values(), *OWN.values())]
 
 
 def failed_task(task_id: str, text: str, **fields: Any) -> Mapping[str, Any]:
@@ -26,7 +26,7 @@ def failed_task(task_id: str, text: str, **fields: Any) -> Mapping[str, Any]:
 
 
 def everywhere(task_id: str, text: str) -> list[Mapping[str, Any]]:
-    """What goes before the end of a task, with ``text`` wherever a text may stand."""
+    """The events before the end of a task, with ``text`` in every text field."""
     about = {"taskId": task_id, "task": text}
     return [
         {"type": "task_queued", "input": {"prompt": text, text[:40]: [text]}, **about},
@@ -38,25 +38,25 @@ def everywhere(task_id: str, text: str) -> list[Mapping[str, Any]]:
 
 
 def row(run: str, text: str, /, **fields: Any) -> dict[str, Any]:
-    """A record of the REST API that has failed."""
+    """The REST record of a failed run."""
     moment = now()
     times = {"createdAt": moment, "startedAt": moment, "completedAt": moment}
     return {"id": run, "status": "failed", "error": text, **times, **fields}
 
 
-def numbered(prefix: str, found: Iterable[str]) -> Mapping[str, str]:
-    return {f"{prefix}-{number}": text for number, text in enumerate(found)}
+def numbered(prefix: str, values: Iterable[str]) -> Mapping[str, str]:
+    return {f"{prefix}-{number}": text for number, text in enumerate(values)}
 
 
 async def test_every_text_is_told_once_live_and_caught_up(tmp_path: Path) -> None:
     async with open_nasty_case(tmp_path) as case:
         async with case.agent():
-            await tell_live(case)
-            await tell_caught_up(case)
+            await send_live(case)
+            await send_after_gap(case)
         case.check(SECRETS)
 
 
-async def tell_live(case: NastyCase) -> None:
+async def send_live(case: NastyCase) -> None:
     tasks = numbered("live", SMALL.values())
     ends = [failed_task(name, text, task=text, output=text, weird=text) for name, text in tasks.items()]
     ends += [
@@ -79,7 +79,7 @@ async def tell_live(case: NastyCase) -> None:
     await case.live(ends, [event for name, text in tasks.items() for event in everywhere(name, text)])
 
 
-async def tell_caught_up(case: NastyCase) -> None:
+async def send_after_gap(case: NastyCase) -> None:
     await case.catch_up(
         tasks=[
             row(name, text, task=text, output=text, weird={text: text})
@@ -152,7 +152,7 @@ async def test_every_large_text_is_told_once_live_and_caught_up(tmp_path: Path, 
             )
             costly = enumerate(large.items())
             missed = ((f"missed-{name}", text) for at, (name, text) in costly if at % 4 < counts.quarters)
-            # One page of a list may have 16 MiB.
-            while some := list(islice(missed, 4)):
-                await case.catch_up(tasks=[row(name, text) for name, text in some])
+            # One page of a list has at most 16 MiB.
+            while page := list(islice(missed, 4)):
+                await case.catch_up(tasks=[row(name, text) for name, text in page])
         case.check()

@@ -1,4 +1,4 @@
-"""Configs as texts: a catalog of plugin types without plugins, and what a text's problems are."""
+"""Configs as texts, a catalog of fake plugin types, and the problems of a text."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from aintandem_notify.rules import JinjaRuleLanguage
 
 
 class ChatConfig(PluginConfig):
-    """Stands for a plugin like slack."""
+    """The config of a plugin like slack."""
 
     webhook_url: Secret | None = None
     bot_token: Secret | None = None
@@ -30,31 +30,31 @@ class ChatConfig(PluginConfig):
 
 
 class FileConfig(PluginConfig):
-    """Stands for a plugin like file_log."""
+    """The config of a plugin like file_log."""
 
     path: FilePath
 
 
 class WatcherConfig(PluginConfig):
-    """Stands for a plugin without deliver."""
+    """The config of a plugin without deliver."""
 
     port: int = 9100
 
 
 @dataclass(frozen=True)
 class FakeType:
-    """A plugin type with nothing behind it."""
+    """A plugin type without a plugin."""
 
     name: str
     config_model: type[PluginConfig]
     delivers: bool = True
 
     def source_location(self, cls: type, attribute: str | None = None) -> str:
-        """As if the class stood in a file."""
+        """As if the class were in a file."""
         return f"plugins/{self.name}.py"
 
     def raised_at(self, error: BaseException) -> str:
-        """Nobody knows."""
+        """Unknown."""
         return ""
 
 
@@ -65,17 +65,17 @@ WATCHER = FakeType("prometheus", WatcherConfig, delivers=False)
 
 @dataclass
 class FakeCatalog:
-    """Knows these types; ``found`` remembers which were asked for."""
+    """Knows these types; ``requested`` has the names asked for."""
 
     types: Sequence[FakeType] = (CHAT, FILE, WATCHER)
     broken: Mapping[str, str] = field(default_factory=dict)
-    found: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
 
     def names(self, plugins_dir: Path) -> Sequence[str]:
         return [*(known.name for known in self.types), *self.broken]
 
     def find(self, name: str, plugins_dir: Path) -> PluginType:
-        self.found.append(name)
+        self.requested.append(name)
         if name in self.broken:
             raise PluginError(name, self.broken[name])
         return next(known for known in self.types if known.name == name)
@@ -87,7 +87,7 @@ url = "simulator"
 [[projects]]
 id = "p1"
 """
-"""The shortest config that is fine."""
+"""The shortest valid config."""
 
 WHOLE = """\
 plugins_dir = "mine"
@@ -168,21 +168,21 @@ ENVIRON = {
 def load_text(
     folder: Path, text: str, environ: Mapping[str, str] | None = None, catalog: FakeCatalog | None = None
 ) -> Config:
-    """The config in ``text``, as if it stood in ``folder``."""
+    """The config in ``text``, as if it were in ``folder``."""
     path = folder / "config.toml"
     path.write_text(text, encoding="utf-8")
     return load_file(path, environ, catalog)
 
 
 def load_file(path: Path, environ: Mapping[str, str] | None = None, catalog: FakeCatalog | None = None) -> Config:
-    """The config in the file, with the real language of rules."""
+    """The config in the file, checked with the real rule language."""
     return load(path, catalog=catalog or FakeCatalog(), language=JinjaRuleLanguage(), environ=environ or {})
 
 
 def problems(
     folder: Path, text: str, environ: Mapping[str, str] | None = None, catalog: FakeCatalog | None = None
 ) -> list[str]:
-    """What is wrong with ``text``, each as ``14: key: message``; empty if it is fine."""
+    """The problems of ``text``, each as ``14: key: message``; empty if it is valid."""
     try:
         load_text(folder, text, environ, catalog)
     except ConfigError as error:

@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import Final
 
 CANARY: Final = "canary-0b5f2c7e91d4"
-"""A password that must not appear in anything that the agent writes."""
+"""A password that must not appear in any output of the agent."""
 
 
 def write_config(folder: Path, url: str, *tables: str, projects: tuple[str, ...] = ("project-123",)) -> Path:
     """``config.toml`` in ``folder`` for the orchestrator at ``url``, quick to reconnect.
 
-    A connection, and unless a table says otherwise what is in flight at the end, has the time that a busy machine
-    needs for it.
+    Connecting, and draining unless a table says otherwise, may take as long as a busy machine needs.
     """
     head = f'[orchestrator]\nurl = "{url}"\nusername = "admin"\npassword = "{CANARY}"\n'
     watched = "".join(f'\n[[projects]]\nid = "{project}"\n' for project in projects)

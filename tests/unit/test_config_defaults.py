@@ -33,7 +33,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture(autouse=True)
 def as_a_command() -> Iterator[None]:
-    """A Ctrl-C is handled elsewhere, as in the command: a KeyboardInterrupt is the plugin's."""
+    """Ctrl+C is handled elsewhere, as in the command: a KeyboardInterrupt is the plugin's."""
     before = signal.signal(signal.SIGINT, lambda *_: None)
     yield
     signal.signal(signal.SIGINT, before)
@@ -41,7 +41,7 @@ def as_a_command() -> Iterator[None]:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Write ``plugins/x.py`` and a config with one instance of it, and give the config's path."""
+    """Writes ``plugins/x.py`` and a config with one instance of it; returns the config's path."""
 
     def write_both(source: str, table: str = "") -> Path:
         (tmp_path / "plugins").mkdir(exist_ok=True)
@@ -59,12 +59,12 @@ def model(*lines: str, before: str = "") -> str:
 
 
 def instance(config: Path) -> InstanceConfig:
-    """The one of a right config."""
+    """The only instance of a valid config."""
     return load(config).config.instances["x.y"]
 
 
 def refusal(config: Path) -> str:
-    """What is wrong with a config, without the file and line of the config itself."""
+    """The problems of a config, without the file and line of the config itself."""
     with pytest.raises(ConfigError) as caught:
         load(config)
     return str(caught.value).replace(f"{config}:4: plugins.x.y: ", "")
@@ -91,12 +91,12 @@ def refusal(config: Path) -> str:
 def test_a_default_of_a_common_key_counts_as_in_the_config(
     write: Write, line: str, key: str, value: object
 ) -> None:
-    found = instance(write(model(line)))
-    assert type(found.common) is PluginConfig
-    for settings in (found.settings, found.common):
+    loaded = instance(write(model(line)))
+    assert type(loaded.common) is PluginConfig
+    for settings in (loaded.settings, loaded.common):
         assert getattr(settings, key) == value
         assert type(getattr(settings, key)) is type(value)
-    assert key not in found.settings.model_fields_set
+    assert key not in loaded.settings.model_fields_set
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_settings_that_cannot_be_compared_are_others_at_a_reload(write: Write) -
 
 
 def outcome(config: Path) -> str | None:
-    """What is wrong with the config, None if nothing is."""
+    """The problems of the config; None if it is valid."""
     try:
         load(config)
     except ConfigError as error:
@@ -261,7 +261,7 @@ def outcome(config: Path) -> str | None:
 
 
 NOT_IN_HERE = ("starts a thread that never ends", "logs through logging")
-"""What would stay in the process of the tests."""
+"""State that would stay in the process of the tests."""
 
 
 @pytest.mark.parametrize("name", [name for name in nasty.LOADING if name not in NOT_IN_HERE])

@@ -14,9 +14,9 @@ from support.config_texts import MINIMAL, FakeCatalog, FakeType, load_file, load
 STORE_URL = "should be sqlite:/// and a path, or postgresql://user@host/dbname"
 RULE = "[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack.team']\n"
 
-# What is added to the minimal config (4 lines, so it starts on line 5), and what is said about it.
+# Additions to the minimal config (4 lines, so they start on line 5), and the problem reported for each.
 MISTAKES = [
-    # keys and tables that nobody knows
+    # unknown keys and tables
     ("[conection]", "5: conection: unknown table; did you mean connection?"),
     ("[zebra]", "5: zebra: unknown table"),
     ("[log]\nlevle = 'info'", "6: log.levle: unknown key; did you mean level?"),
@@ -27,7 +27,7 @@ MISTAKES = [
         "[plugins.slack.team]\nwebhok_url = 'x'",
         "6: plugins.slack.team.webhok_url: unknown key; did you mean webhook_url?",
     ),
-    # values of the wrong kind
+    # values of the wrong type
     ("[log]\nlevel = 3", "6: log.level: should be debug, info, warning or error"),
     ("[log]\nlevel = 'wraning'", "6: log.level: should be debug, info, warning or error; did you mean warning?"),
     ("log = 3", "5: projects[0].log: unknown key; it belongs to the top of the file"),
@@ -195,7 +195,7 @@ MISTAKES = [
     ("[[projects]]\nid = ''", "6: projects[1].id: should not be empty"),
     (f"[[projects]]\nid = '{'p' * 513}'", "6: projects[1].id: should have at most 512 characters"),
     ("[[projects]]\nid = 12", "6: projects[1].id: should be a text, not a number"),
-    # rules; line 5 and 6 hold the destination slack.team
+    # rules; lines 5 and 6 have the destination slack.team
     ("@[[rules]]\nname = 'a'\nevents = ['*']", "7: rules[0].notify: is missing"),
     ("@[[rules]]\nname = 'a'\nevents = ['*']\nnotify = []", "10: rules[0].notify: should not be empty"),
     ("@[[rules]]\nname = 'a'\nnotify = ['slack.team']", "7: rules[0].events: is missing"),
@@ -377,12 +377,12 @@ LOGINS = [
 
 @pytest.mark.parametrize(("login", "expected"), LOGINS)
 def test_the_orchestrator_needs_an_address_and_a_login(tmp_path: Path, login: str, expected: str | None) -> None:
-    found = [
+    relevant = [
         problem
         for problem in problems(tmp_path, f'[orchestrator]\n{login}\n[[projects]]\nid = "p"')
         if "needs username" not in problem or (expected and "needs" in expected)
     ]
-    assert found == ([] if expected is None else [expected])
+    assert relevant == ([] if expected is None else [expected])
 
 
 def test_an_empty_file_is_told_what_it_needs(tmp_path: Path) -> None:
@@ -475,11 +475,11 @@ def test_what_is_no_toml_has_a_line_and_no_traceback(tmp_path: Path, text: str, 
 
 @pytest.mark.parametrize("key", ["('" * 300_000, "'" * 600_000, "x" * 600_000, "') twice" * 80_000])
 def test_a_key_of_any_length_is_told_shortly(tmp_path: Path, key: str) -> None:
-    (told,) = problems(tmp_path, f'["{key}"]\n["{key}"]\n')
-    assert told.startswith(
+    (problem,) = problems(tmp_path, f'["{key}"]\n["{key}"]\n')
+    assert problem.startswith(
         "2: not TOML: Cannot declare ('" if "'" not in key else '2: not TOML: Cannot declare ("'
     )
-    assert len(told) < 600
+    assert len(problem) < 600
 
 
 def test_what_is_no_text_names_its_line(tmp_path: Path) -> None:
@@ -507,9 +507,9 @@ def test_a_plugin_whose_own_check_breaks_is_a_problem_of_its_table(
             raise broken(f"no {self.token}")
 
     catalog = FakeCatalog(types=(FakeType("odd", Odd),))
-    found = problems(tmp_path, MINIMAL + "[plugins.odd.x]\ntoken = 'hunter22'\n[zebra]", catalog=catalog)
+    reported = problems(tmp_path, MINIMAL + "[plugins.odd.x]\ntoken = 'hunter22'\n[zebra]", catalog=catalog)
     why = "'no …'" if broken is KeyError else "no …"
-    assert found == [
+    assert reported == [
         f"5: plugins.odd.x: the plugin's own check of this table is broken: {broken.__name__}: {why}",
         "7: zebra: unknown table",
     ]

@@ -1,4 +1,4 @@
-"""What a config names may be a pipe: it is read if somebody writes into it, and not waited for without end."""
+"""A file that a config names may be a pipe: it is read if a process writes to it, with a time limit."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Lines of keys, in all the ways in which TOML lets people write them."""
+"""The lines of keys, in every form that TOML allows."""
 
 import tomllib
 from typing import Any
@@ -79,7 +79,7 @@ PLACES: list[tuple[Place, int]] = [
     (("plugins", "slack", "te.am", "r"), 32),
     (("plugins", "slack"), 33),
     (("plugins", "slack", "late"), 34),
-    # what is not there is looked for where it should stand
+    # a missing key has the line of its table
     (("rules", 1, "notify"), 18),
     (("rules", 0, "sub", "x", "y"), 16),
 ]
@@ -141,5 +141,5 @@ def test_every_key_of_any_document_is_found(
             write(f"{quoted(key)} = {written(value)}", ("a", number, key))
     text = "\n".join(lines)
     assert tomllib.loads(text) == ({"t": tables} if tables else {}) | ({"a": entries} if entries else {})
-    found = LineNumbers(text)
-    assert {place: found.find(place) for place in expected} == expected
+    numbers = LineNumbers(text)
+    assert {place: numbers.find(place) for place in expected} == expected

@@ -1,4 +1,4 @@
-"""What a config that is fine becomes."""
+"""Loading a valid config."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -145,7 +145,7 @@ def test_only_the_types_that_are_named_and_enabled_are_imported(folder: Path) ->
         ENVIRON,
         catalog,
     )
-    assert catalog.found == ["slack", "file_log"]
+    assert catalog.requested == ["slack", "file_log"]
 
 
 def test_configs_compare_by_value(folder: Path) -> None:
@@ -252,9 +252,9 @@ def test_the_store_is_found_without_plugins_and_other_secrets(
         '[orchestrator]\nurl = "http://x"\ntoken = { env = "NOT_THERE" }\n'
         '[plugins.zebra.one]\nkey = { env = "NOT_THERE" }\n[plugins.slack.two]\n'
     )
-    found = load_offline_config(path, {})
-    assert found.instances == ("zebra.one", "slack.two")
-    assert found.store == state_file(path, ".sqlite3")
+    offline = load_offline_config(path, {})
+    assert offline.instances == ("zebra.one", "slack.two")
+    assert offline.store == state_file(path, ".sqlite3")
     path.write_text('[store]\nurl = { env = "DB" }\n')
     assert load_offline_config(path, {"DB": "postgresql://u:pw@db/x"}).store == "postgresql://u:pw@db/x"
     path.write_text("plugins = 3\norchestrator = 3\n")

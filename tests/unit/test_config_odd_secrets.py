@@ -1,4 +1,4 @@
-"""What shells and editors make of a secret: what they add is left out, or it is said that it is a part of it."""
+"""Characters that shells and editors add to a secret: they are removed, or a warning names them."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ MEANT = {
     "two line breaks": "canary0123",
     "a byte order mark": "canary0123",
 }
-"""What is left of them; the others are as they are, and there is a remark."""
+"""The secrets that result; the others stay as they are and have a warning."""
 
 
 @pytest.mark.parametrize("written", ["variable", "file"])
@@ -33,11 +33,13 @@ def test_what_stands_around_a_secret(tmp_path: Path, name: str, written: str) ->
 
     assert config.orchestrator.token is not None
     assert config.orchestrator.token.reveal() == MEANT.get(name, padded.rstrip("\n"))
-    said = secret_warnings(config)
-    assert len(said) == (name not in MEANT)
-    assert all(one.startswith("orchestrator.token: the ") and "canary0123" not in one for one in said)
+    warnings = secret_warnings(config)
+    assert len(warnings) == (name not in MEANT)
+    assert all(
+        warning.startswith("orchestrator.token: the ") and "canary0123" not in warning for warning in warnings
+    )
     where = "environment variable CANARY_TOKEN" if written == "variable" else "secret's file"
-    assert all(where in one for one in said)
+    assert all(where in warning for warning in warnings)
 
 
 REFUSED = {
@@ -79,7 +81,7 @@ def test_a_secret_in_the_config_itself_is_meant_as_it_stands(tmp_path: Path) -> 
 def test_secrets_of_plugins_are_looked_at_too(tmp_path: Path) -> None:
     text = HEAD.format(source='"x"') + '[plugins.slack.team]\nbot_token = { env = "CANARY_TOKEN" }\n'
     config = load_text(tmp_path, text, environ={"CANARY_TOKEN": "canary0123 "})
-    (said,) = secret_warnings(config)
-    assert said.startswith(
+    (warnings,) = secret_warnings(config)
+    assert warnings.startswith(
         "plugins.slack.team.bot_token: the environment variable CANARY_TOKEN begins or ends with"
     )

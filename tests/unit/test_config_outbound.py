@@ -1,4 +1,4 @@
-"""Proxies with their logins, hosts that are reached without one, and what ``check`` says of useless ones."""
+"""Proxies with logins, hosts reached without a proxy, and the messages about invalid entries."""
 
 import base64
 from pathlib import Path
@@ -129,7 +129,7 @@ def test_sockets_find_the_host_that_requests_find() -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "direct", "others"),
+    ("entry", "direct", "proxied"),
     [
         ("*", ["a:1", "127.0.0.1:80", "::1:443"], []),
         (
@@ -152,14 +152,14 @@ def test_sockets_find_the_host_that_requests_find() -> None:
         ("0.0.0.0/0", ["10.0.0.1:80"], ["::1:80"]),
     ],
 )
-def test_hosts_without_the_proxy(entry: str, direct: list[str], others: list[str]) -> None:
+def test_hosts_without_the_proxy(entry: str, direct: list[str], proxied: list[str]) -> None:
     outbound = Outbound.parse("http://proxy.example:3128", [entry])
 
     def is_direct(place: str) -> bool:
         host, _, port = place.rpartition(":")
         return outbound.proxy_for(host, int(port)) is None
 
-    assert [place for place in (*direct, *others) if is_direct(place)] == direct
+    assert [place for place in (*direct, *proxied) if is_direct(place)] == direct
 
 
 def test_without_an_entry_everything_goes_through_the_proxy() -> None:
@@ -205,8 +205,8 @@ def test_an_entry_is_an_exemption_or_a_sentence(entry: str) -> None:
 
 
 @given(st.text(max_size=30))
-def test_a_proxy_is_one_or_a_sentence(rest: str) -> None:
-    for url in (rest, f"http://{rest}", f"http://u:p@{rest}", f"http://{rest}@proxy.example"):
+def test_a_proxy_is_one_or_a_sentence(text: str) -> None:
+    for url in (text, f"http://{text}", f"http://u:p@{text}", f"http://{text}@proxy.example"):
         try:
             Proxy.parse(url)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""The JSON Schema of a config says what ``load`` takes."""
+"""The JSON Schema of a config accepts exactly the configs that ``load`` accepts."""
 
 import json
 import math
@@ -21,7 +21,7 @@ SCHEMA = json_schema([WATCHER, CHAT, FILE])
 
 
 def flaws(schema: Any, value: Any, root: Any, place: str = "") -> list[str]:
-    """What is wrong with ``value``, for the part of JSON Schema that ours uses."""
+    """The violations of the schema in ``value``, for the part of JSON Schema that ours uses."""
     if "$ref" in schema:
         target = root
         for part in schema["$ref"].removeprefix("#/").split("/"):
@@ -29,7 +29,7 @@ def flaws(schema: Any, value: Any, root: Any, place: str = "") -> list[str]:
         return flaws(target, value, root, place)
     if "anyOf" in schema and all(flaws(option, value, root, place) for option in schema["anyOf"]):
         return [f"{place}: none of the choices"]
-    found = []
+    problems = []
     kinds: dict[str, Any] = {
         "object": dict,
         "array": list,
@@ -41,25 +41,25 @@ def flaws(schema: Any, value: Any, root: Any, place: str = "") -> list[str]:
     if "type" in schema and not isinstance(value, kinds[schema["type"]]):
         return [f"{place}: no {schema['type']}"]
     if "enum" in schema and value not in schema["enum"]:
-        found.append(f"{place}: not in enum")
+        problems.append(f"{place}: not in enum")
     if "const" in schema and value != schema["const"]:
-        found.append(f"{place}: not the constant")
+        problems.append(f"{place}: not the constant")
     if "pattern" in schema and not re.search(schema["pattern"], value):
-        found.append(f"{place}: no match")
+        problems.append(f"{place}: no match")
     if isinstance(value, dict):
-        found += [f"{place}: {key} is missing" for key in schema.get("required", ()) if key not in value]
+        problems += [f"{place}: {key} is missing" for key in schema.get("required", ()) if key not in value]
         for key, item in value.items():
             allowed = schema.get("properties", {}).get(key, schema.get("additionalProperties", True))
             if allowed is False:
-                found.append(f"{place}.{key}: unknown")
+                problems.append(f"{place}.{key}: unknown")
             elif isinstance(allowed, dict):
-                found += flaws(allowed, item, root, f"{place}.{key}")
+                problems += flaws(allowed, item, root, f"{place}.{key}")
     if isinstance(value, list):
         if len(value) < schema.get("minItems", 0):
-            found.append(f"{place}: too short")
+            problems.append(f"{place}: too short")
         for index, item in enumerate(value):
-            found += flaws(schema.get("items", {}), item, root, f"{place}[{index}]")
-    return found
+            problems += flaws(schema.get("items", {}), item, root, f"{place}[{index}]")
+    return problems
 
 
 def test_a_whole_config_follows_the_schema() -> None:

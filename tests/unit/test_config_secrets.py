@@ -1,4 +1,4 @@
-"""No value of a secret stands in an error, however the config around it is broken."""
+"""No error contains the value of a secret, however broken the config is."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from aintandem_notify.errors import ConfigError
 from support.config_texts import load_text
 
-# Every place where a secret can stand, one a line; SECRET is replaced by a different one in each line. They have
-# three characters: longer ones are taken out of every text once they were read, which would hide a leak here.
+# Every place for a secret, one on each line; SECRET is replaced by a different one in each line. They have three
+# characters: longer ones are redacted in every text once they are read, which would hide a leak here.
 LINES = [
     "[orchestrator]",
     'url = "http://user:SECRET@host"',
@@ -51,7 +51,7 @@ VALUES = [
     "'''\nSECRET\n'''",
     '"ftp://SECRET"',
 ]
-"""What can stand in the place of a text, and is TOML."""
+"""Replacements for a text that are valid TOML."""
 
 SYNTAX = [
     ('"SECRET"', "SECRET"),
@@ -61,7 +61,7 @@ SYNTAX = [
     ("]", ""),
     ("[", "[["),
 ]
-"""What is no TOML any more, and hides all other mistakes."""
+"""Replacements that are invalid TOML and so hide all other mistakes."""
 
 HEADERS = [
     "[plugins.slack]",
@@ -75,7 +75,7 @@ HEADERS = [
 
 @st.composite
 def misspelt(draw: st.DrawFn, line: str) -> str:
-    """The line with something wrong with it, still TOML."""
+    """The line with a mistake, still valid TOML."""
     if line.startswith("["):
         return draw(st.sampled_from([line, *HEADERS]))
     key, _, value = line.partition(" = ")
@@ -101,11 +101,11 @@ def broken_configs(draw: st.DrawFn) -> tuple[str, list[str]]:
 @given(broken_configs())
 def test_no_error_holds_a_secret(tmp_path: Path, broken: tuple[str, list[str]]) -> None:
     text, secrets = broken
-    with pytest.raises(ConfigError) as caught:  # always: the url holds a login, and a token stands beside it
+    with pytest.raises(ConfigError) as caught:  # always: the URL has a login, and there is also a token
         load_text(tmp_path, text)
     error = caught.value
-    said = f"{error} {error!r} {error.problems} {error.__cause__!r}"
+    shown = f"{error} {error!r} {error.problems} {error.__cause__!r}"
     if not error.__suppress_context__:
-        said += repr(error.__context__)
+        shown += repr(error.__context__)
     assert error.problems
-    assert [secret for secret in secrets if secret in said] == []
+    assert [secret for secret in secrets if secret in shown] == []

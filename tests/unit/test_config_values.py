@@ -1,4 +1,4 @@
-"""Durations, rates, secrets and paths, as a config writes them and as Python does."""
+"""Durations, rates, secrets and paths, as written in a config and in Python."""
 
 import contextlib
 import math
@@ -100,8 +100,8 @@ def test_a_secret_may_be_one_of_systemd_s_credentials(tmp_path: Path) -> None:
     credentials.mkdir()
     (credentials / "slack").write_text("from systemd\n")
     written = {"file": "$CREDENTIALS_DIRECTORY/slack"}
-    found = in_config(tmp_path / "config", {"CREDENTIALS_DIRECTORY": str(credentials)}, secret=written).secret
-    assert found == Secret("from systemd")
+    secret = in_config(tmp_path / "config", {"CREDENTIALS_DIRECTORY": str(credentials)}, secret=written).secret
+    assert secret == Secret("from systemd")
     with pytest.raises(ValidationError, match="CREDENTIALS_DIRECTORY is not set; systemd sets it where"):
         in_config(tmp_path, {}, secret=written)
 

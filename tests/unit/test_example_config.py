@@ -1,4 +1,4 @@
-"""The example is right as it stands, and stays right when somebody takes the comment signs away."""
+"""The example config is valid as it is, and also with its comments turned into settings."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ ENVIRON = {
     "OPS_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 }
 EITHER_OR = ('url = "simulator"', "token =", "ca_file =", "plugins_dir =")
-"""Lines that exclude others, or that name a file or folder."""
+"""Lines that exclude others, or that need a file or folder."""
 
 
 def test_the_example_needs_nothing_around_it() -> None:
@@ -29,7 +29,7 @@ def test_every_key_of_the_agent_stands_in_it() -> None:
     named = set(re.findall(r"^(?:# )?([a-z_]+) = |^(?:# )?\[+(\w+)", "\n".join(lines), re.MULTILINE))
     schema = json_schema([])
     keys = {key for model in schema["definitions"].values() for key in model.get("properties", ())}
-    assert {*keys, *schema["properties"]} - {one or other for one, other in named} == set()
+    assert {*keys, *schema["properties"]} - {key or table for key, table in named} == set()
 
 
 def test_everything_in_comments_is_right_too(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Nothing secret gets into a text, and no text gets out of its line."""
+"""No secret gets into a log line, and no text breaks out of its line."""
 
 import io
 import itertools
@@ -27,7 +27,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZG1pbiJ9.dGhlLXNpZ25hdHVyZQ"
 
 
 def lines(write: Any, log_format: log.LogFormat = "json", level: log.LogLevel = "debug") -> str:
-    """What ``write(logger)`` puts on the stream."""
+    """The lines that ``write(logger)`` writes."""
     stream = io.StringIO()
     log.configure(level, log_format, stream)
     write(log.get_logger("agent"))
@@ -40,7 +40,7 @@ def entry(write: Any) -> dict[str, Any]:
 
 
 def fresh_secret(more: str = "") -> str:
-    """One that no other test announces."""
+    """A secret that no other test registers."""
     secret = secrets.token_hex(8) + more
     log.register_secret(secret)
     return secret
@@ -354,7 +354,7 @@ def test_json_lines_hold_every_value_whole() -> None:
     assert read["name"] == "Zoë"
     assert "Zoë" in written
     assert read["numbers"] == [1, 2.5, None, True]
-    # Whoever reads the JSON gets what it was; whoever is shown the line sees nothing of it happen.
+    # Parsing the JSON gives the original text; showing the line on a terminal has no effect.
     assert read["text"] == HOSTILE
     assert r"\u0085\u2028\u202e\u009b\u007f\ud800 and on" in written
     assert written.rstrip("\n").isprintable()
@@ -555,7 +555,7 @@ class Full(io.StringIO):
         raise OSError(28, "No space left on device")
 
     def close(self) -> None:
-        """Stays open, so that only the lack of space is tested."""
+        """Keeps the file open, so that only the lack of space is tested."""
 
 
 def test_a_log_that_cannot_be_written_stops_nobody() -> None:
@@ -617,6 +617,6 @@ def test_a_long_text_is_looked_through_once_though_it_is_asked_for_again(monkeyp
     for text in ("token=longcanary01 " * 1000, "token=longcanary01 " * 1000, "nothing to hide " * 1000):
         assert "longcanary01" not in redact(text)
     assert len(looked) == 1
-    log.register_secret(fresh_secret())  # what was not known before is looked for anew
+    log.register_secret(fresh_secret())  # a secret registered later is found in a cached text
     redact("token=longcanary01 " * 1000)
     assert len(looked) == 2

@@ -1,4 +1,4 @@
-"""The text of an error, whatever its author made of it: never raises, one line, bounded, mended, redacted."""
+"""The text of any error: never raises, one line, bounded, valid Unicode, redacted."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,19 +20,19 @@ from aintandem_notify.log import (
 from aintandem_notify.log.error_texts import UNREADABLE
 
 
-def saying(say: Callable[[Any], Any], base: type[BaseException] = Exception) -> BaseException:
-    """An error whose text is what ``say`` gives."""
-    error: BaseException = type("Own", (base,), {"__str__": say, "__repr__": say})()
+def error_with_text(to_str: Callable[[Any], Any], base: type[BaseException] = Exception) -> BaseException:
+    """An error whose ``str`` and ``repr`` call ``to_str``."""
+    error: BaseException = type("Own", (base,), {"__str__": to_str, "__repr__": to_str})()
     return error
 
 
 def fails(error: BaseException) -> Callable[[Any], Any]:
     """A ``__str__`` that raises."""
 
-    def say(_self: object) -> str:
+    def to_str(_self: object) -> str:
         raise error
 
-    return say
+    return to_str
 
 
 def endless(self: object) -> str:
@@ -41,7 +41,7 @@ def endless(self: object) -> str:
 
 
 @pytest.mark.parametrize(
-    "say",
+    "to_str",
     [
         fails(RuntimeError("in str")),
         fails(SystemExit(5)),
@@ -54,14 +54,14 @@ def endless(self: object) -> str:
         lambda _self: b"bytes",
     ],
 )
-def test_a_text_that_cannot_be_had_is_said_so(say: Callable[[Any], Any]) -> None:
-    assert describe_error(saying(say)) == f"Own: {UNREADABLE}"
-    assert describe_error(saying(say, RetryLater)) == UNREADABLE
-    assert safe_text(saying(say)) == UNREADABLE
+def test_a_text_that_cannot_be_had_is_said_so(to_str: Callable[[Any], Any]) -> None:
+    assert describe_error(error_with_text(to_str)) == f"Own: {UNREADABLE}"
+    assert describe_error(error_with_text(to_str, RetryLater)) == UNREADABLE
+    assert safe_text(error_with_text(to_str)) == UNREADABLE
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "text_shown"),
     [
         ("two\nlines\r\n and\ttabs", "two lines and tabs"),
         ("half \ud83d here", "half \ufffd here"),
@@ -72,8 +72,8 @@ def test_a_text_that_cannot_be_had_is_said_so(say: Callable[[Any], Any]) -> None
         ("", ""),
     ],
 )
-def test_a_text_is_one_line_that_can_be_shown_and_kept(text: str, said: str) -> None:
-    assert safe_text(ValueError(text)) == said
+def test_a_text_is_one_line_that_can_be_shown_and_kept(text: str, text_shown: str) -> None:
+    assert safe_text(ValueError(text)) == text_shown
 
 
 def test_no_secret_becomes_another_word_on_one_line() -> None:
@@ -106,7 +106,7 @@ def test_a_text_with_methods_of_its_own_is_only_its_characters() -> None:
 
 
 class Nameless(type):
-    """A metaclass that tells no name."""
+    """A metaclass that hides the name of its classes."""
 
     def __getattribute__(cls, name: str) -> Any:
         if name in ("__name__", "__qualname__", "__module__"):
@@ -145,8 +145,8 @@ def test_what_cannot_be_compared_is_not_the_same() -> None:
 
 @given(st.text(st.characters(codec=None)))
 def test_any_text_is_made_harmless(text: str) -> None:
-    said = safe_text(ValueError(text))
-    said.encode()
-    assert len(said) <= MAX_ERROR_TEXT
-    assert "\n" not in said
-    assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in said)
+    text_shown = safe_text(ValueError(text))
+    text_shown.encode()
+    assert len(text_shown) <= MAX_ERROR_TEXT
+    assert "\n" not in text_shown
+    assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in text_shown)

@@ -1,4 +1,4 @@
-"""What is a secret, or a part of one, in whatever spelling, and what is none. How long it takes to see that."""
+"""Secrets, and parts of them, are recognised in every spelling; other texts stay. Both in bounded time."""
 
 import base64
 import json
@@ -41,23 +41,23 @@ PASSWORDS = {
 
 @pytest.mark.parametrize("name", texts.SECRETS)
 def test_no_text_of_the_list_keeps_its_secret(name: str) -> None:
-    found = texts.SECRETS[name]
-    assert may_hold_secret(found.text)
-    assert found.secret not in redact(found.text)
-    assert redact(redact(found.text)) == redact(found.text)
+    entry = texts.SECRETS[name]
+    assert may_hold_secret(entry.text)
+    assert entry.secret not in redact(entry.text)
+    assert redact(redact(entry.text)) == redact(entry.text)
 
 
 @pytest.mark.parametrize("name", texts.SMALL)
 def test_a_text_of_the_list_that_holds_none_stays(name: str) -> None:
     text = texts.SMALL[name]
-    # What is named as one is taken for one.
+    # A text named as a secret counts as one.
     assert redact(text) == text or name == "authorization without a value"
 
 
 def spellings(secret: str) -> Iterator[str]:
-    """As others write it."""
+    """The spellings of ``secret`` by other programs."""
     raw = secret.encode()
-    yield from (found.text for found in texts.made_of(secret).values() if "over the cut" not in found.text)
+    yield from (entry.text for entry in texts.password_texts(secret).values() if "over the cut" not in entry.text)
     for before in (b"", b"x", b"xy"):
         for after in (b"", b"\n", b"yz"):
             yield base64.b64encode(before + raw + after).decode()
@@ -65,7 +65,7 @@ def spellings(secret: str) -> Iterator[str]:
     yield base64.encodebytes(b"user:" * 9 + raw + b"!" * 60).decode()
     yield raw.hex().upper()
     yield quote(quote(secret, safe=""), safe="")
-    yield re.sub("%..", lambda found: found[0].lower(), quote(secret, safe=""))
+    yield re.sub("%..", lambda match: match[0].lower(), quote(secret, safe=""))
     yield "".join(f"%{byte:02X}" for byte in raw)
     yield json.dumps(secret)
     yield json.dumps(json.dumps(secret))
@@ -89,18 +89,18 @@ def test_a_configured_secret_is_recognised_as_others_write_it(password: str) -> 
     plain = re.compile("|".join(re.escape(part) for part in (password, quote(password), password.encode().hex())))
     for spelling in filter(None, spellings(password)):
         text = f"before {spelling} after"
-        told = redact(text)
-        assert REDACTED in told, spelling
+        redacted = redact(text)
+        assert REDACTED in redacted, spelling
         assert may_hold_secret(text)
         assert may_hold_secret(json.dumps({"error": text}, ensure_ascii=False))
-        seen = text_views.flattened(told)
-        assert plain.search(seen) is None
-        for word in re.findall(r"[A-Za-z0-9+/_-]{4,}", seen):
+        visible = text_views.flattened(redacted)
+        assert plain.search(visible) is None
+        for word in re.findall(r"[A-Za-z0-9+/_-]{4,}", visible):
             whole = word[: len(word) // 4 * 4]
             assert password.encode()[1:-1] not in base64.b64decode(whole, altchars=None if "+" in whole else b"-_")
-        assert redact(told) == told
-        assert told.startswith("before ")
-        assert told.endswith(" after")
+        assert redact(redacted) == redacted
+        assert redacted.startswith("before ")
+        assert redacted.endswith(" after")
 
 
 def test_base64_that_holds_a_secret_goes_with_what_stands_around_it() -> None:
@@ -152,7 +152,7 @@ KEY = "\n".join(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "redacted"),
     [
         ("?a=1&token=abc&b=2", f"?a=1&token={REDACTED}&b=2"),
         ("access_token=abc", f"access_token={REDACTED}"),
@@ -178,9 +178,9 @@ KEY = "\n".join(
         (KEY[:400], f"-----BEGIN RSA PRIVATE KEY-----{REDACTED}"),
     ],
 )
-def test_what_is_named_as_a_secret_or_looks_like_one_is_hidden(text: str, told: str) -> None:
-    assert redact(text) == told
-    assert redact(told) == told
+def test_what_is_named_as_a_secret_or_looks_like_one_is_hidden(text: str, redacted: str) -> None:
+    assert redact(text) == redacted
+    assert redact(redacted) == redacted
     assert may_hold_secret(text)
 
 
@@ -211,7 +211,7 @@ def test_what_tasks_write_every_day_stays_readable(text: str) -> None:
 
 
 def test_a_text_under_a_name_of_a_secret_is_one() -> None:
-    given = {
+    values = {
         "refreshToken": "a",
         "Authorization": "b",
         "DB_PASSWORD": "c",
@@ -219,14 +219,14 @@ def test_a_text_under_a_name_of_a_secret_is_one() -> None:
         "token": 5,
         "secret": "",
     }
-    told = {
+    redacted = {
         "refreshToken": REDACTED,
         "Authorization": REDACTED,
         "DB_PASSWORD": REDACTED,
         "tokens": "d",
         "token": 5,
     }
-    assert redact_values(given) == {**told, "secret": ""}
+    assert redact_values(values) == {**redacted, "secret": ""}
 
 
 def test_a_number_that_is_written_as_a_secret_is_one() -> None:
@@ -243,14 +243,14 @@ def test_a_number_that_is_written_as_a_secret_is_one() -> None:
 def test_keys_that_become_equal_all_stay() -> None:
     register_secret("Xq7vLm2Rt9Kp4Zs8")
     register_secret("Yq7vLm2Rt9Kp4Zs8")
-    given = {"Xq7vLm2Rt9Kp4Zs8": 1, f"{REDACTED} (2)": 2, "Yq7vLm2Rt9Kp4Zs8": 3, "a": {"Xq7vLm2Rt9Kp4Zs8": 4}}
-    assert redact_values(given) == {REDACTED: 1, f"{REDACTED} (2)": 2, f"{REDACTED} (3)": 3, "a": {REDACTED: 4}}
+    values = {"Xq7vLm2Rt9Kp4Zs8": 1, f"{REDACTED} (2)": 2, "Yq7vLm2Rt9Kp4Zs8": 3, "a": {"Xq7vLm2Rt9Kp4Zs8": 4}}
+    assert redact_values(values) == {REDACTED: 1, f"{REDACTED} (2)": 2, f"{REDACTED} (3)": 3, "a": {REDACTED: 4}}
 
 
 @pytest.mark.parametrize("name", texts.FIELDS)
 def test_no_field_of_the_list_keeps_its_secret(name: str) -> None:
-    told = json.dumps(redact_values(texts.FIELDS[name]))
-    assert not [secret for secret in texts.FIELD_SECRETS if secret in told]
+    redacted = json.dumps(redact_values(texts.FIELDS[name]))
+    assert not [secret for secret in texts.FIELD_SECRETS if secret in redacted]
 
 
 SECRET = "Xq7vLm2Rt9Kp4Zs8"
@@ -261,9 +261,9 @@ CUT = {
 }
 
 
-def parts(secret: str, told: str, shortest: int = 4) -> list[str]:
-    """What is left of ``secret`` in ``told``, a few characters at a time."""
-    return [part for at in range(len(secret) - shortest + 1) if (part := secret[at : at + shortest]) in told]
+def parts(secret: str, redacted: str, shortest: int = 4) -> list[str]:
+    """The parts of ``secret``, of ``shortest`` characters, that are left in ``redacted``."""
+    return [part for at in range(len(secret) - shortest + 1) if (part := secret[at : at + shortest]) in redacted]
 
 
 @pytest.mark.parametrize("secret", CUT.values(), ids=CUT)
@@ -294,13 +294,13 @@ def test_a_secret_in_pieces_is_hidden_but_for_less_than_four_characters(secret: 
     register_secret(SECRET)
     text = f"some lines\nof output: {secret}, and others"
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=12)))
-    told, written = "", ""
+    redacted, written = "", ""
     for begin, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
-        told += redact_piece(text[begin:end], written)
+        redacted += redact_piece(text[begin:end], written)
         written += text[begin:end]
-    assert not parts(secret, told)
-    assert told.startswith("some lines\nof output: ")
-    assert told.endswith(", and others")
+    assert not parts(secret, redacted)
+    assert redacted.startswith("some lines\nof output: ")
+    assert redacted.endswith(", and others")
 
 
 def test_a_piece_after_which_more_may_come_shows_no_part() -> None:
@@ -315,26 +315,26 @@ def test_a_piece_after_which_more_may_come_shows_no_part() -> None:
 def test_a_colour_code_that_is_cut_itself_hides_no_part(pieces: list[str]) -> None:
     register_secret(SECRET)
     first, second = f"{pieces[0]}\x1b[3", f"1m{pieces[1]}"
-    told = redact_piece(first) + redact_piece(second, first)
-    assert not parts(SECRET, told)
-    assert "abc123" not in told
+    redacted = redact_piece(first) + redact_piece(second, first)
+    assert not parts(SECRET, redacted)
+    assert "abc123" not in redacted
 
 
 def test_a_token_in_pieces_is_hidden_however_long_it_is() -> None:
     token = "eyJ" + "hbGciOiJ" * 100 + ".eyJ" + "zdWIiOiJ" * 100 + "." + "dGhlLXNp" * 100
-    told, written = "", "some words before it: "
+    redacted, written = "", "some words before it: "
     for at in range(0, len(token), 500):
-        told += redact_piece(token[at : at + 500], written)
+        redacted += redact_piece(token[at : at + 500], written)
         written += token[at : at + 500]
-    assert "dGhlLXNp" not in told
+    assert "dGhlLXNp" not in redacted
 
 
 def test_a_private_key_in_pieces_is_hidden() -> None:
-    written, told = "", []
+    written, redacted = "", []
     for line in KEY.splitlines(keepends=True):
-        told.append(redact_piece(line, written))
+        redacted.append(redact_piece(line, written))
         written += line
-    assert "MII" not in "".join(told)
+    assert "MII" not in "".join(redacted)
 
 
 @given(st.text(), st.text(), st.integers(0, 20))
@@ -349,13 +349,13 @@ def test_without_secrets_a_cut_is_only_a_cut(text: str, before: str, length: int
 
 @pytest.mark.parametrize("name", texts.LARGE)
 def test_a_long_text_is_looked_through_before_anybody_waits_for_it(name: str) -> None:
-    """Longer than those of the list: where steps grow with the square of the length, this takes an hour."""
+    """Longer texts than those of the list: with quadratic time this takes an hour."""
     for number in range(10):
         register_secret(f"{number}{SECRET}")
     text = texts.LARGE[name]
     long = text * (2_000_000 // len(text) + 1)
-    for told in (redact(long), redact_piece(long[:1_000_000], long[:5000]), redact_start(long, 500_000)):
-        assert told
+    for redacted in (redact(long), redact_piece(long[:1_000_000], long[:5000]), redact_start(long, 500_000)):
+        assert redacted
     assert may_hold_secret(long) in (True, False)
 
 
@@ -377,7 +377,7 @@ PATTERNS = [shape.pattern for shape in shapes.TOKEN_PATTERNS] + [
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.pattern[:30])
 def test_no_pattern_gives_back_what_it_has_read(pattern: re.Pattern[str]) -> None:
-    """A repetition without a bound that does so is what makes one text take the time of its length's square."""
+    """An unbounded repetition that backtracks would take quadratic time for some texts."""
     parsed = re._parser.parse(pattern.pattern, pattern.flags)  # type: ignore[attr-defined]
     unbounded = re._constants.MAXREPEAT  # type: ignore[attr-defined]
     greedy = [

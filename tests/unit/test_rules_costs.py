@@ -1,4 +1,4 @@
-"""What a text may cost: whoever asks for hours or gigabytes is told so by the check, and gets the default text."""
+"""The cost budget: a template that needs hours or gigabytes fails the check and renders as the default text."""
 
 import json
 import subprocess
@@ -64,7 +64,7 @@ def rendered(text: str) -> str:
 
 @pytest.fixture(scope="module")
 def tried() -> dict[str, tuple[str | None, object]]:
-    """What check and agent make of each, in a process of its own that may take half a gigabyte."""
+    """The results of check and agent for each template, from a process limited to half a gigabyte."""
     run = subprocess.run(
         [sys.executable, "-c", TRY],
         capture_output=True,
@@ -73,8 +73,8 @@ def tried() -> dict[str, tuple[str | None, object]]:
         check=False,
     )
     assert run.returncode == 0, run.stderr[-2000:]
-    found: dict[str, tuple[str | None, object]] = json.loads(run.stdout)
-    return found
+    outcomes: dict[str, tuple[str | None, object]] = json.loads(run.stdout)
+    return outcomes
 
 
 @pytest.mark.parametrize("name", templates.TOO_MUCH)
@@ -208,7 +208,7 @@ PIECES = st.one_of(
 def test_no_text_that_asks_for_much_breaks_the_check_or_grows_without_end(text: str) -> None:
     problem = JinjaRuleLanguage().template_problem(text)
     assert problem is None or problem
-    made = ""
+    text_shown = ""
     with suppress(*RENDER_ERRORS):
-        made = rendered(text)
-    assert len(made) <= 3 * MAX_TEXT_CHARACTERS
+        text_shown = rendered(text)
+    assert len(text_shown) <= 3 * MAX_TEXT_CHARACTERS

@@ -1,4 +1,4 @@
-"""How every event reads by default, as a reader sees it."""
+"""The default text of every event type, as a reader sees it."""
 
 import pytest
 
@@ -155,13 +155,13 @@ READS = {
 }
 
 
-def subject_of(event_type: str, **fields: object) -> EventContext:
+def context_of(event_type: str, **fields: object) -> EventContext:
     event = happening(event_type, **fields)
     return event, run_of(event), project_of(event)
 
 
-def shown(subject: EventContext) -> str:
-    return ", ".join(f"{name}: {value}" for name, value in default_texts.fields(subject))
+def fields_text(context: EventContext) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in default_texts.fields(context))
 
 
 def test_the_table_has_every_type() -> None:
@@ -171,9 +171,9 @@ def test_the_table_has_every_type() -> None:
 
 @pytest.mark.parametrize("event_type", READS)
 def test_every_event_reads_well(event_type: str) -> None:
-    subject = subject_of(event_type)
-    severity = default_texts.severity(subject[0])
-    assert (severity, default_texts.title(subject), default_texts.body(subject), shown(subject)) == READS[
+    context = context_of(event_type)
+    severity = default_texts.severity(context[0])
+    assert (severity, default_texts.title(context), default_texts.body(context), fields_text(context)) == READS[
         event_type
     ]
 
@@ -183,10 +183,10 @@ def test_every_event_reads_well_without_a_run_and_with_as_little_as_there_can_be
     event = happening(event_type)
     required = {name for name, field in type(event).model_fields.items() if field.is_required()}
     bare = type(event).model_validate({name: getattr(event, name) for name in required} | {"type": event.type})
-    subject = (bare, None, None)
-    title = default_texts.title(subject)
+    context = (bare, None, None)
+    title = default_texts.title(context)
     assert title
-    assert "None" not in title + default_texts.body(subject) + shown(subject)
+    assert "None" not in title + default_texts.body(context) + fields_text(context)
 
 
 @pytest.mark.parametrize(
@@ -208,17 +208,17 @@ def test_every_event_reads_well_without_a_run_and_with_as_little_as_there_can_be
     ],
 )
 def test_a_gap_matters_as_much_as_it_has_taken_away(fields: dict[str, object], severity: str, body: str) -> None:
-    subject = subject_of("feed_gap", **fields)
-    assert (default_texts.severity(subject[0]), default_texts.body(subject)) == (severity, body)
+    context = context_of("feed_gap", **fields)
+    assert (default_texts.severity(context[0]), default_texts.body(context)) == (severity, body)
 
 
 @pytest.mark.parametrize("event_type", READS)
 def test_old_news_says_so(event_type: str) -> None:
-    event, run, project = subject_of(event_type, caughtUp=True)
-    subject = (event.model_copy(update={"caught_up": True}), run, project)
-    assert default_texts.title(subject).endswith(" (caught up)")
+    event, run, project = context_of(event_type, caughtUp=True)
+    context = (event.model_copy(update={"caught_up": True}), run, project)
+    assert default_texts.title(context).endswith(" (caught up)")
     if "Happened" in default_texts.default_text(event).facts:
-        assert "Happened: 2026-11-23 03:12 UTC, seen after a gap" in shown(subject)
+        assert "Happened: 2026-11-23 03:12 UTC, seen after a gap" in fields_text(context)
 
 
 def test_a_failure_without_an_error_shows_its_last_output() -> None:
@@ -240,26 +240,26 @@ def test_a_failure_without_an_error_shows_its_last_output() -> None:
     ],
 )
 def test_a_step_says_as_much_as_is_known(step: dict[str, str | None], title: str) -> None:
-    assert default_texts.title(subject_of("step_progress", **step)) == f'Task "data-analysis": {title}'
+    assert default_texts.title(context_of("step_progress", **step)) == f'Task "data-analysis": {title}'
 
 
 def test_a_step_without_a_message_shows_its_output() -> None:
-    assert default_texts.body(subject_of("step_progress", message=None, output="12 rows")) == "12 rows"
+    assert default_texts.body(context_of("step_progress", message=None, output="12 rows")) == "12 rows"
 
 
 def test_a_first_attempt_is_not_counted_and_a_running_one_has_no_duration() -> None:
     event = happening("task_failed")
     assert (
-        shown((event, run_of(event, attempt=1, ended_at=None), SALES))
+        fields_text((event, run_of(event, attempt=1, ended_at=None), SALES))
         == "Project: Sales pipeline, Step: Load data"
     )
 
 
 def test_a_workflow_that_has_a_name_shows_its_id_beside_it() -> None:
     event = happening("workflow_execution_failed")
-    subject = (event, run_of(event, name="Nightly report", attempt=1, step=None, ended_at=None), SALES)
-    assert default_texts.title(subject) == 'Workflow "Nightly report" failed'
-    assert shown(subject) == "Project: Sales pipeline, Workflow: nightly-report"
+    context = (event, run_of(event, name="Nightly report", attempt=1, step=None, ended_at=None), SALES)
+    assert default_texts.title(context) == 'Workflow "Nightly report" failed'
+    assert fields_text(context) == "Project: Sales pipeline, Workflow: nightly-report"
 
 
 def test_a_task_that_is_called_by_its_whole_prompt_fits_a_title() -> None:
@@ -271,8 +271,8 @@ def test_a_task_that_is_called_by_its_whole_prompt_fits_a_title() -> None:
 
 
 def test_a_long_error_keeps_its_end() -> None:
-    subject = subject_of("task_failed", error="first\n" + "frame\n" * 5000 + "KeyError")
-    body = default_texts.body(subject)
+    context = context_of("task_failed", error="first\n" + "frame\n" * 5000 + "KeyError")
+    body = default_texts.body(context)
     assert body.startswith("first\n")
     assert body.endswith("KeyError")
     assert len(body) < MAX_BODY_CHARACTERS + 10
@@ -281,11 +281,11 @@ def test_a_long_error_keeps_its_end() -> None:
 def test_nothing_of_a_secret_or_a_terminal_gets_through() -> None:
     token = "xoxb-" + "1234567890-abcdefghijkl"
     event = happening("task_failed", error=f"\x1b[31mbad {token}\x1b[0m")
-    subject = (event, run_of(event, name=f"\x1b[1mjob\x07 {token}", step=token), SALES)
-    everything = default_texts.title(subject) + default_texts.body(subject) + shown(subject)
+    context = (event, run_of(event, name=f"\x1b[1mjob\x07 {token}", step=token), SALES)
+    everything = default_texts.title(context) + default_texts.body(context) + fields_text(context)
     assert "xoxb-1" not in everything
     assert "\x1b" not in everything
-    assert default_texts.body(subject).startswith("bad ")
+    assert default_texts.body(context).startswith("bad ")
 
 
 def test_an_event_that_only_pretends_to_be_ours_is_unknown() -> None:
@@ -301,4 +301,4 @@ def test_an_event_that_only_pretends_to_be_ours_is_unknown() -> None:
     [(1, 0, "1 project to watch, 0 plugins."), (0, 3, "0 projects to watch, 3 plugins.")],
 )
 def test_counts_agree_with_their_nouns(projects: int, plugins: int, body: str) -> None:
-    assert default_texts.body(subject_of("agent_started", projects=projects, plugins=plugins)) == body
+    assert default_texts.body(context_of("agent_started", projects=projects, plugins=plugins)) == body

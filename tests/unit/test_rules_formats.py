@@ -1,4 +1,4 @@
-"""Numbers and texts as people read them."""
+"""Numbers, times and texts formatted for people."""
 
 import math
 
@@ -99,7 +99,7 @@ def test_a_text_that_is_cut_at_its_end_says_so() -> None:
 
 
 def test_half_a_token_is_never_left() -> None:
-    token = "eyJ" + "h" * 40 + ".payload.signature"  # what looks like a JWT is taken out, part of one is not
+    token = "eyJ" + "h" * 40 + ".payload.signature"  # a complete JWT is redacted, a part of one is not
     for padding in range(120):
         text = "x" * padding + " " + token
         for cut in (

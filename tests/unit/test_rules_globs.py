@@ -1,4 +1,4 @@
-"""Which events and projects a glob means."""
+"""Globs match event types and projects."""
 
 import re
 from typing import Any
@@ -95,7 +95,7 @@ def test_a_glob_that_means_nothing_is_told_what_was_meant(glob: str, problem: st
 
 
 def test_a_glob_of_brackets_alone_is_looked_through_once() -> None:
-    """With a look ahead from each of them this takes an hour."""
+    """A look-ahead from each bracket would take an hour."""
     assert glob_problem("[" * 500_000 + "]") == "the [ in it is not closed"
 
 

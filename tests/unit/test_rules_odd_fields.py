@@ -1,4 +1,4 @@
-"""Whatever the wire sends along, an event can be told of: nothing in a frame may end the agent."""
+"""Events with any extra fields lead to notifications: nothing in a frame may end the agent."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ PROJECT: Final = Project(id="p", name="p")
 
 @pytest.fixture
 def router(tmp_path: Path) -> Router:
-    """Sends everything everywhere. A new one for each test, since the secrets of its config end with the test."""
+    """Sends everything everywhere. New for each test, because the secrets of its config end with the test."""
     log = '[plugins.file_log.audit]\npath = "a.jsonl"\nevents = ["*", "unknown/*"]\n'
     return load(write_config(tmp_path, "http://localhost", log)).router
 
@@ -34,12 +34,12 @@ def router(tmp_path: Path) -> Router:
 @pytest.mark.parametrize("kind", [*KINDS, "of_a_later_release"])
 def test_any_field_may_hold_anything(router: Router, kind: str) -> None:
     usual = {"type": kind, "taskId": "t", "executionId": "e", "sandboxId": "s", "phaseId": "p"}
-    told = 0
+    rendered = 0
     for name in NAMES:
         for value in ODD:
             event = parse_frame(json.dumps(usual | {name: value}), "p", NOW)
             if isinstance(event, Event):
                 run = advance(None, event).run if run_ref(event) else None
                 for routed in router.route(event, run, PROJECT, NOW):
-                    told += bool(routed.notification.model_dump_json(exclude={"previous"}))
-    assert told
+                    rendered += bool(routed.notification.model_dump_json(exclude={"previous"}))
+    assert rendered

@@ -1,4 +1,4 @@
-"""The routing that results, and what is probably not meant."""
+"""The routing table, and warnings about probable mistakes."""
 
 from dataclasses import replace
 
@@ -14,11 +14,11 @@ SLACK, FILE = destination("slack.team"), destination("file_log.audit")
 
 
 def rows(*parts: object) -> list[Route]:
-    return Router(config(*parts)).routes_table()  # type: ignore[arg-type]  # what config takes
+    return Router(config(*parts)).routes_table()  # type: ignore[arg-type]  # pydantic converts it
 
 
 def warnings(*parts: object) -> list[str]:
-    return Router(config(*parts)).warnings()  # type: ignore[arg-type]  # what config takes
+    return Router(config(*parts)).warnings()  # type: ignore[arg-type]  # pydantic converts it
 
 
 def test_the_table_has_a_row_for_each_type_and_rule_in_the_order_of_the_types() -> None:
@@ -82,7 +82,7 @@ def test_a_rule_for_a_project_that_is_not_watched_is_warned_of(glob: str) -> Non
     known = replace(settings, projects=(ProjectConfig(id="p-1", name="Sales pipeline"),))
     sentence = "rule r is for other only, and no project here has such an id or name"
     assert Router(known).warnings() == ([sentence] if glob == "other" else [])
-    assert Router(settings).warnings() == []  # all projects are watched, and who knows what they are called
+    assert Router(settings).warnings() == []  # all projects are watched, and their names are unknown
 
 
 def test_a_rule_that_never_sends_is_warned_of() -> None:

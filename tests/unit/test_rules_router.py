@@ -1,4 +1,4 @@
-"""Who gets what: the rules of a config applied to events."""
+"""The rules of a config, applied to events."""
 
 from typing import Any
 
@@ -21,15 +21,15 @@ def routed(settings: Config, event: Event, **facts: Any) -> list[RoutedNotificat
     return Router(settings).route(event, run_of(event, **facts), project_of(event), NOW)
 
 
-def who(settings: Config, event_type: str, **fields: Any) -> dict[str, tuple[str, ...]]:
-    """Rule → destinations, for an event of that type."""
+def recipients(settings: Config, event_type: str, **fields: Any) -> dict[str, tuple[str, ...]]:
+    """Maps the rules that match an event of this type to their destinations."""
     return {
-        found.notification.rule: found.destinations for found in routed(settings, happening(event_type, **fields))
+        sent.notification.rule: sent.destinations for sent in routed(settings, happening(event_type, **fields))
     }
 
 
-def only(found: list[RoutedNotification]) -> Notification:
-    [single] = found
+def only(notifications: list[RoutedNotification]) -> Notification:
+    [single] = notifications
     return single.notification
 
 
@@ -43,14 +43,17 @@ def test_the_first_rule_in_file_order_that_names_a_destination_wins_it() -> None
         rule("third", "task/*", "slack.team file_log.audit"),
         rule("fourth", "*", "webhook.ops slack.team"),
     )
-    assert who(settings, "task_failed") == {
+    assert recipients(settings, "task_failed") == {
         "first": ("slack.team",),
         "second": ("file_log.audit",),
         "fourth": ("webhook.ops",),
     }
-    assert who(settings, "task_started") == {"third": ("slack.team", "file_log.audit"), "fourth": ("webhook.ops",)}
-    assert who(settings, "sandbox_created") == {"fourth": ("webhook.ops", "slack.team")}
-    assert who(settings, "connection_error") == {}
+    assert recipients(settings, "task_started") == {
+        "third": ("slack.team", "file_log.audit"),
+        "fourth": ("webhook.ops",),
+    }
+    assert recipients(settings, "sandbox_created") == {"fourth": ("webhook.ops", "slack.team")}
+    assert recipients(settings, "connection_error") == {}
 
 
 def test_the_rule_of_a_shorthand_is_named_after_the_instance_and_comes_last() -> None:
@@ -59,18 +62,18 @@ def test_the_rule_of_a_shorthand_is_named_after_the_instance_and_comes_last() ->
         FILE,
         rule("failures", "task_failed", "slack.team file_log.audit"),
     )
-    assert who(settings, "task_failed") == {"failures": ("slack.team", "file_log.audit")}
-    assert who(settings, "output") == {"slack.team": ("slack.team",)}
+    assert recipients(settings, "task_failed") == {"failures": ("slack.team", "file_log.audit")}
+    assert recipients(settings, "output") == {"slack.team": ("slack.team",)}
     notification = only(routed(settings, happening("output")))
     assert (notification.severity, notification.mentions) == (Severity.CRITICAL, ("here",))
 
 
 def test_a_shorthand_has_projects_and_a_condition_like_any_rule() -> None:
     settings = config(destination("slack.team", events=("task/*",), projects=("p2",)))
-    assert who(settings, "task_failed") == {}
+    assert recipients(settings, "task_failed") == {}
     settings = config(destination("slack.team", events=("task/*",), projects=("Sales*",), when="event.error"))
-    assert who(settings, "task_failed") == {"slack.team": ("slack.team",)}
-    assert who(settings, "task_started") == {}
+    assert recipients(settings, "task_failed") == {"slack.team": ("slack.team",)}
+    assert recipients(settings, "task_started") == {}
 
 
 @pytest.mark.parametrize("event_type", [*EVENT_TYPES, "gpu_warmed"])
@@ -83,7 +86,7 @@ def test_without_any_rule_every_destination_gets_what_ends_and_the_agents_troubl
     elif event_type in AGENT_TROUBLE:
         of_itself = "instance" in EVENT_TYPES[event_type].model_fields
         expected = {"agent": ("file_log.audit",) if of_itself else everybody}
-    assert who(settings, event_type) == expected
+    assert recipients(settings, event_type) == expected
     assert Router(settings).may_notify(event_type) is (expected != {})
 
 
@@ -109,35 +112,37 @@ def test_without_any_rule_a_destination_may_still_say_what_it_wants() -> None:
     settings = config(
         SLACK, destination("file_log.audit", projects=("p2",)), destination("webhook.ops", mention=("x",))
     )
-    assert who(settings, "task_failed") == {"webhook.ops": ("webhook.ops",), "default": ("slack.team",)}
+    assert recipients(settings, "task_failed") == {"webhook.ops": ("webhook.ops",), "default": ("slack.team",)}
 
 
 @pytest.mark.parametrize(
     "part", [rule("r", "output", "file_log.audit"), destination("webhook.ops", events=("output",))]
 )
 def test_one_rule_ends_the_defaults_for_everybody(part: Any) -> None:
-    assert who(config(SLACK, FILE, part), "task_failed") == {}
+    assert recipients(config(SLACK, FILE, part), "task_failed") == {}
 
 
 def test_trouble_of_the_agent_goes_to_everybody_who_is_not_the_trouble() -> None:
     settings = config(SLACK, FILE, HOOK, rule("r", "task_failed", "file_log.audit"))
-    others = ("file_log.audit", "webhook.ops")
-    assert who(settings, "login_failed") == {"agent": ("slack.team", *others)}
-    assert who(settings, "destination_parked") == {"agent": others}
-    assert who(settings, "plugin_failed") == {"agent": others}
-    assert who(settings, "plugin_failed", instance="prometheus.all") == {"agent": ("slack.team", *others)}
-    assert who(settings, "agent_started") == {}
-    assert who(settings, "destination_recovered") == {}
-    assert who(config(SLACK), "destination_parked") == {}
+    healthy = ("file_log.audit", "webhook.ops")
+    assert recipients(settings, "login_failed") == {"agent": ("slack.team", *healthy)}
+    assert recipients(settings, "destination_parked") == {"agent": healthy}
+    assert recipients(settings, "plugin_failed") == {"agent": healthy}
+    assert recipients(settings, "plugin_failed", instance="prometheus.all") == {"agent": ("slack.team", *healthy)}
+    assert recipients(settings, "agent_started") == {}
+    assert recipients(settings, "destination_recovered") == {}
+    assert recipients(config(SLACK), "destination_parked") == {}
 
 
 def test_a_gap_goes_to_everybody_only_when_not_all_could_be_told() -> None:
     settings = config(SLACK, FILE)
-    assert who(settings, "feed_gap", changed=3, tooOld=0) == {}
-    assert who(settings, "feed_gap", tooOld=1) == {"agent": ("slack.team", "file_log.audit")}
-    assert who(settings, "feed_gap", tooOld=0, incomplete=True) == {"agent": ("slack.team", "file_log.audit")}
+    assert recipients(settings, "feed_gap", changed=3, tooOld=0) == {}
+    assert recipients(settings, "feed_gap", tooOld=1) == {"agent": ("slack.team", "file_log.audit")}
+    assert recipients(settings, "feed_gap", tooOld=0, incomplete=True) == {
+        "agent": ("slack.team", "file_log.audit")
+    }
     named = config(SLACK, rule("gaps", "feed_gap", "slack.team"))
-    assert who(named, "feed_gap", changed=0, tooOld=0) == {"gaps": ("slack.team",)}
+    assert recipients(named, "feed_gap", changed=0, tooOld=0) == {"gaps": ("slack.team",)}
 
 
 ABOUT_AN_INSTANCE = [name for name, model in EVENT_TYPES.items() if "instance" in model.model_fields]
@@ -146,29 +151,29 @@ ABOUT_AN_INSTANCE = [name for name, model in EVENT_TYPES.items() if "instance" i
 @pytest.mark.parametrize("event_type", ABOUT_AN_INSTANCE)
 @pytest.mark.parametrize("rules", [(), (rule("r", "agent/*", "slack.team file_log.audit"),)])
 def test_no_destination_tells_of_its_own_trouble(event_type: str, rules: Any) -> None:
-    told = who(config(SLACK, FILE, *rules), event_type, instance="slack.team")
-    assert not any("slack.team" in destinations for destinations in told.values())
+    rules_used = recipients(config(SLACK, FILE, *rules), event_type, instance="slack.team")
+    assert not any("slack.team" in destinations for destinations in rules_used.values())
 
 
 def test_a_rule_that_names_the_agents_events_takes_them_over() -> None:
     settings = config(SLACK, FILE, rule("ops", "agent/*", "slack.team"))
-    assert who(settings, "login_failed") == {"ops": ("slack.team",)}
-    assert who(settings, "agent_started") == {"ops": ("slack.team",)}
-    assert who(settings, "destination_parked") == {}
+    assert recipients(settings, "login_failed") == {"ops": ("slack.team",)}
+    assert recipients(settings, "agent_started") == {"ops": ("slack.team",)}
+    assert recipients(settings, "destination_parked") == {}
     settings = config(SLACK, FILE, rule("ops", "login_failed", "slack.team"))
-    assert who(settings, "login_failed") == {"ops": ("slack.team",)}
-    assert who(settings, "plugin_failed") == {"agent": ("file_log.audit",)}
+    assert recipients(settings, "login_failed") == {"ops": ("slack.team",)}
+    assert recipients(settings, "plugin_failed") == {"agent": ("file_log.audit",)}
 
 
 def test_the_agents_events_are_about_no_project() -> None:
-    assert who(config(SLACK, rule("r", "agent/*", "slack.team", projects=("*",))), "login_failed") == {}
+    assert recipients(config(SLACK, rule("r", "agent/*", "slack.team", projects=("*",))), "login_failed") == {}
 
 
 def test_unknown_events_go_where_they_are_asked_for() -> None:
     settings = config(SLACK, FILE, rule("new", "unknown/gpu_*", "slack.team"), rule("all", "*", "file_log.audit"))
     router = Router(settings)
-    assert who(settings, "gpu_warmed") == {"new": ("slack.team",)}
-    assert who(settings, "cpu_warmed") == {}
+    assert recipients(settings, "gpu_warmed") == {"new": ("slack.team",)}
+    assert recipients(settings, "cpu_warmed") == {}
     assert router.may_notify("gpu_warmed")
     assert not router.may_notify("cpu_warmed")
 
@@ -194,7 +199,7 @@ def test_an_event_that_only_pretends_to_be_the_agents_is_an_unknown_one() -> Non
 )
 def test_a_rule_looks_at_the_project_and_its_condition(more: Any, event_type: str, matches: bool) -> None:
     settings = config(SLACK, FILE, rule("r", "task/*", "slack.team", **more), rule("rest", "*", "slack.team"))
-    assert who(settings, event_type) == {"r" if matches else "rest": ("slack.team",)}
+    assert recipients(settings, event_type) == {"r" if matches else "rest": ("slack.team",)}
 
 
 def test_a_condition_that_raises_counts_as_a_match_and_is_logged_once() -> None:
@@ -342,18 +347,18 @@ def test_a_thread_keeps_together_what_belongs_together(event_type: str, fields: 
 def test_the_same_event_by_the_same_rule_has_the_same_id_and_no_other_has() -> None:
     settings = config(SLACK, FILE, rule("a", "*", "slack.team"), rule("b", "*", "file_log.audit"))
     event, same, other = (happening("task_failed", error=error) for error in ("x", "x", "y"))
-    first, second = (found.notification.id for found in routed(settings, event))
-    assert [found.notification.id for found in routed(settings, same)] == [first, second]
+    first, second = (sent.notification.id for sent in routed(settings, event))
+    assert [sent.notification.id for sent in routed(settings, same)] == [first, second]
     assert first != second
-    assert {first, second}.isdisjoint(found.notification.id for found in routed(settings, other))
+    assert {first, second}.isdisjoint(sent.notification.id for sent in routed(settings, other))
     assert first.startswith("ntf_")
     assert len(first) == 36
     assert "." not in first
 
 
 def test_one_notification_serves_every_destination_of_a_rule() -> None:
-    [found] = routed(config(SLACK, FILE), happening("task_failed"))
-    assert found.destinations == ("slack.team", "file_log.audit")
+    [sent] = routed(config(SLACK, FILE), happening("task_failed"))
+    assert sent.destinations == ("slack.team", "file_log.audit")
 
 
 def test_an_event_of_the_library_needs_no_wire_form() -> None:

@@ -1,4 +1,4 @@
-"""Conditions and texts: what they see, what they print, what is wrong with them."""
+"""Conditions and texts: their names, their output, and their mistakes."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ def rendered(text: str, event_type: str = "task_failed", **fields: object) -> st
     return compile_template(text)(scope(event, run_of(event), project_of(event)))
 
 
-def asked(text: str, event_type: str = "task_failed", **fields: object) -> bool:
+def evaluated(text: str, event_type: str = "task_failed", **fields: object) -> bool:
     assert JinjaRuleLanguage().expression_problem(text) is None
     event = happening(event_type, **fields)
     return compile_expression(text)(scope(event, run_of(event), project_of(event)))
@@ -48,7 +48,7 @@ def asked(text: str, event_type: str = "task_failed", **fields: object) -> bool:
             "{{ event.project_id }} {{ event.family }} {{ event.run_id }} {{ event.caught_up }}",
             "p1 task t-1 false",
         ),
-        # none prints as nothing, wherever it comes from
+        # None prints as nothing, from any source
         ("<{{ event.exit_code }}>", "<>"),
         ("<{{ event.artifact.size }}>", "<>"),
         ("<{{ event['phase'] }}>", "<>"),
@@ -58,9 +58,9 @@ def asked(text: str, event_type: str = "task_failed", **fields: object) -> bool:
         ("<{{ event.error | default('no error') }}>", "<KeyError: 'region'>"),
         ("<{{ event.progress | duration }}{{ event.exit_code | size }}>", "<>"),
         ("<{{ event.wire.nothing.at.all }}>", "<>"),
-        # what this version does not know is there as it came
+        # fields unknown to this version keep their wire value
         ("{{ event.wire.taskId }}", "t-1"),
-        # no escaping: destinations do that
+        # not escaped: destinations escape
         ("{{ '<b> & ' ~ event.error }}", "<b> & KeyError: 'region'"),
         ("{% for word in event.error.split() %}{{ loop.index }}{{ word }} {% endfor %}", "1KeyError: 2'region' "),
         ("{% if run.attempt > 1 %}again{% endif %}", "again"),
@@ -110,7 +110,7 @@ def test_every_name_is_there_for_every_event(event_type: str) -> None:
     ],
 )
 def test_a_condition_says(text: str, result: bool) -> None:
-    assert asked(text) is result
+    assert evaluated(text) is result
 
 
 TEMPLATE_PROBLEMS = [

@@ -1,4 +1,4 @@
-"""Config files, environments, secrets, folders: what an operator's editor, shell and disk make of them."""
+"""Config files, environments, secrets and folders, as editors, shells and disks damage them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import quote
 
 URL: Final = "http://127.0.0.1:9"
-"""Stands for the orchestrator's address in ``CONFIGS``; nobody answers there."""
+"""The orchestrator's address in ``CONFIGS``; no server answers there."""
 
 _LOGIN: Final = 'username = "admin"\npassword = "head-canary-01"'
 HEAD: Final = f'[orchestrator]\nurl = "{URL}"\n{_LOGIN}\n[connection]\nreconnect_attempts = "unlimited"\n'
@@ -16,7 +16,7 @@ _PLAIN: Final = HEAD + PROJECT
 
 @dataclass(frozen=True, slots=True)
 class ConfigCase:
-    """``content`` of a config file; ``files`` lie beside it; ``right`` is whether ``check`` finds it in order."""
+    """``content`` of a config file, with ``files`` beside it; ``right``: ``check`` accepts it."""
 
     content: bytes
     right: bool
@@ -103,7 +103,7 @@ PASSWORDS: Final[Mapping[str, str]] = {
     "of a regular expression": "pw.*+?(canary)[",
     "of 1,000 characters": "canary-" * 143,
 }
-"""Passwords that a server may have given."""
+"""Passwords that a server may issue."""
 
 PADDED: Final[Mapping[str, str]] = {
     "a trailing line break": "canary0123\n",
@@ -117,7 +117,7 @@ PADDED: Final[Mapping[str, str]] = {
     "a no-break space": "canary0123\u00a0",
     "two lines": "canary0123\nsecond line\n",
 }
-"""What a shell or an editor makes of ``canary0123``, in a variable or in a file."""
+"""``canary0123`` as a shell or an editor changes it, in a variable or in a file."""
 
 SECRET_FILES: Final[Mapping[str, bytes]] = {
     **{name: text.encode() for name, text in PADDED.items()},
@@ -133,7 +133,7 @@ SECRET_FILES: Final[Mapping[str, bytes]] = {
 
 @dataclass(frozen=True, slots=True)
 class ProxyCase:
-    """``userinfo`` of a proxy's address as the config has it, and what the proxy must hear."""
+    """``userinfo`` of a proxy's address in the config, and the login that the proxy must receive."""
 
     userinfo: str
     user: str
@@ -173,7 +173,7 @@ BROKEN_PROXIES: Final[Mapping[str, str]] = {
     "a space": "http://pro xy:3128",
     "empty": "",
 }
-"""Proxy addresses that are no good, or of which it must be said what they mean."""
+"""Proxy addresses that are invalid, or that need an explanation."""
 
 FOLDERS: Final[Mapping[str, bytes]] = {
     "no utf-8": b"caf\xe9",
@@ -187,7 +187,7 @@ FOLDERS: Final[Mapping[str, bytes]] = {
     "long": b"x" * 200,
     "right to left": "\u202eabc".encode(),
 }
-"""Names of the folder in which config, store and logs lie."""
+"""Names of the folder with config, store and logs."""
 
 ENVIRONMENTS: Final[Mapping[str, Mapping[str, str | None]]] = {
     "no HOME": {"HOME": None},
@@ -209,4 +209,4 @@ ENVIRONMENTS: Final[Mapping[str, Mapping[str, str | None]]] = {
     "a runtime folder that is not there": {"XDG_RUNTIME_DIR": "/nonexistent"},
     "a variable of no utf-8": {"CANARY_BYTES": "\udcff\udcfe"},
 }
-"""Variables to set, or with None to take away."""
+"""Variables to set; None unsets one."""

@@ -1,4 +1,4 @@
-"""Texts of rules that would freeze an agent, or eat its memory, if nobody counted what they cost."""
+"""Templates of rules that would block an agent or exhaust its memory without a cost budget."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -70,7 +70,7 @@ TOO_MUCH: Final[Mapping[str, str]] = {
     "replace nothing": "{{ ('x' * 60000).replace('', 'y' * 60000) }}",
     "replace filter": "{{ ('x' * 60000) | replace('x', 'y' * 60000) }}",
     "join": "{{ ('y' * 60000).join('x' * 60000) }}",
-    "join what is lazy": "{{ ('y' * 60000).join(range(60000) | map('string')) }}",
+    "join a lazy value": "{{ ('y' * 60000).join(range(60000) | map('string')) }}",
     "join filter": "{{ range(60000) | join('y' * 60000) }}",
     "translate": "{{ ('x' * 60000).translate({120: 'y' * 60000}) }}",
     "indent": "{{ ('x\n' * 30000) | indent(60000) }}",
@@ -132,7 +132,7 @@ TOO_MUCH: Final[Mapping[str, str]] = {
     + "{% set x = -i - 1 if not i else i / 2 %}" * 100
     + "{% endfor %}",
 }
-"""Each asks for hours or gigabytes, whatever the event is."""
+"""Each needs hours or gigabytes for any event."""
 
 HARMLESS: Final[Mapping[str, str]] = {
     "a long text": "x" * 30_000 + "{{ event.error }}",
@@ -154,7 +154,7 @@ HARMLESS: Final[Mapping[str, str]] = {
     "{{ [3, 1] | sort | first }}{{ [1, 2] | sum }}",
     "choosing": "{{ ['a', none] | select | map('upper') | join(', ') }}{{ [1, 2] | reject('eq', 1) | list }}",
 }
-"""What people write; each renders."""
+"""Ordinary templates; each renders."""
 
 ODD: Final[Mapping[str, str]] = {
     "loop.length of a loop": "{% for a in range(99999) | select %}{{ loop.length }}{% endfor %}" * 50,
@@ -174,4 +174,4 @@ ODD: Final[Mapping[str, str]] = {
     "an import": "{% from 'x' import y %}",
     "itself": "{{ self }}{{ self.body() }}",
 }
-"""Neither the check nor the agent may end by it."""
+"""None of them may end the check or the agent."""

@@ -1,7 +1,7 @@
-"""Texts of events: errors, outputs, names, artifacts, ids, and values of fields that nobody knows.
+"""Nasty texts of events: errors, outputs, names, artifacts, ids, and values of unknown fields.
 
-``SECRETS`` are texts that hold something which must not go out, ``SMALL`` and ``LARGE`` those that must merely be
-told of, ``TEXTS`` all of them. What is made of the config's own password is a function of it.
+``SECRETS`` contain something that must not be sent; ``SMALL`` and ``LARGE`` must merely be handled; ``TEXTS`` are
+all of them. ``password_texts`` gives those with the config's own password.
 """
 
 import base64
@@ -14,7 +14,7 @@ from urllib.parse import quote, quote_plus
 
 @dataclass(frozen=True, slots=True)
 class SecretText:
-    """``text`` holds ``secret``, which must stand nowhere that the text goes."""
+    """``text`` contains ``secret``, which must not appear where the text is sent."""
 
     text: str
     secret: str
@@ -70,11 +70,11 @@ SECRETS: Final[Mapping[str, SecretText]] = {
     "a secret over the cut at 4,000": SecretText("z" * 3_990 + " token=" + "cutcanary" * 6, "cutcanarycut"),
     "a secret between colour codes": SecretText("\x1b[31mtoken=\x1b[0mcolourcanary01", "colourcanary01"),
 }
-"""What looks like a secret, and is none of the agent's own."""
+"""Texts with tokens that are not the agent's own."""
 
 
-def made_of(password: str) -> Mapping[str, SecretText]:
-    """Texts that hold the config's own ``password`` in each of its forms, with what must not be readable of it."""
+def password_texts(password: str) -> Mapping[str, SecretText]:
+    """Texts with the config's own ``password`` in each spelling, and the part that must not appear."""
     raw = password.encode()
     half = len(password) // 2
     forms = {
@@ -93,13 +93,13 @@ def made_of(password: str) -> Mapping[str, SecretText]:
         "in capital hex": raw.hex().upper(),
         "with a colour code inside": f"{password[:half]}\x1b[31m{password[half:]}",
     }
-    found = {
+    variants = {
         f"the password {name}": SecretText(f"could not log in: {form}!", form) for name, form in forms.items()
     }
-    colour = found["the password with a colour code inside"]
+    colour = variants["the password with a colour code inside"]
     return {
-        **found,
-        # Terminals and plain texts show it without the code.
+        **variants,
+        # Terminals and plain texts show it without the colour code.
         "the password with a colour code inside": SecretText(colour.text, password[half:]),
         "the password over the cut at 4,000": SecretText(
             "z" * 3_990 + password, password[: len(password) * 3 // 4]
@@ -202,8 +202,8 @@ LARGE: Final[Mapping[str, str]] = {
 }
 """Texts of 100,000 characters and more that hold no secret."""
 
-TEXTS: Final[Mapping[str, str]] = {**{name: found.text for name, found in SECRETS.items()}, **SMALL, **LARGE}
-"""All texts, but for those made of the config's own password."""
+TEXTS: Final[Mapping[str, str]] = {**{name: entry.text for name, entry in SECRETS.items()}, **SMALL, **LARGE}
+"""All texts, except those with the config's own password."""
 
 IDS: Final[Mapping[str, str]] = {
     "one character": "x",
@@ -249,14 +249,14 @@ IMPOSSIBLE_IDS: Final[Mapping[str, Any]] = {
     "an object": {"id": "a"},
     "true": True,
 }
-"""Ids that an event cannot have; it is no event then, and nothing else may come of it."""
+"""Invalid ids: a frame with one is no event and must have no other effect."""
 
 
 def _nested(depth: int) -> Any:
-    found: Any = "the bottom"
+    value: Any = "the bottom"
     for number in range(depth):
-        found = [found] if number % 2 else {"in": found}
-    return found
+        value = [value] if number % 2 else {"in": value}
+    return value
 
 
 FIELDS: Final[Mapping[str, Any]] = {
@@ -281,7 +281,7 @@ FIELDS: Final[Mapping[str, Any]] = {
     "a secret deep inside": {"a": [{"b": [{"c": "see /cb?token=deepfieldcanary01"}]}]},
     "a text that is json with a secret": json.dumps({"token": "jsonfieldcanary01"}),
 }
-"""Values of a field that no event has."""
+"""Values of an unknown field."""
 
 FIELD_SECRETS: Final = (
     "keycanary0123",
@@ -290,7 +290,7 @@ FIELD_SECRETS: Final = (
     "deepfieldcanary01",
     "jsonfieldcanary01",
 )
-"""What of ``FIELDS`` must not go out."""
+"""Parts of ``FIELDS`` that must not be sent."""
 
 UNFIT_FIELDS: Final[Mapping[str, str]] = {
     "nested 150 deep": json.dumps(_nested(150)),
@@ -300,4 +300,4 @@ UNFIT_FIELDS: Final[Mapping[str, str]] = {
     "NaN": "NaN",
     "a number of 10,000 digits": "9" * 10_000,
 }
-"""JSON texts of values that a frame need not be read with; the agent lives, and the next event is told of."""
+"""JSON values that the agent may reject with their frame; it keeps running and handles the next event."""
