@@ -336,7 +336,7 @@ async def test_what_people_see_of_deliveries_holds_no_secret_of_today() -> None:
         register_secret("project")
         register_secret("error")
         detail = await storage.run(lambda store: show(store, "1"))
-        listed = await storage.run(lambda store: page(store, DeliveryFilter(), most=9, before=None))
+        listed = await storage.run(lambda store: page(store, DeliveryFilter(), limit=9, before=None))
     assert detail.title is not None
     assert REDACTED in detail.title
     assert detail.severity == "error"
