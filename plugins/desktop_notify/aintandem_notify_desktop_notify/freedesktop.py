@@ -104,11 +104,11 @@ def outcome(error_name: str, text: str) -> Exception:
     if error_name in _UNAVAILABLE or error_name.startswith(_BUS_ERROR + "Spawn."):
         return RetryLater(f"desktop notifications are unavailable: no notification service runs ({reason})")
     if error_name in _BUSY:
-        return RetryLater(f"the notification service has had enough for now ({reason})")
+        return RetryLater(f"the notification service accepts no more for now ({reason})")
     if error_name in _DENIED:
         return DestinationBroken(f"the notification service cannot be used ({reason})")
     if error_name == _BUS_ERROR + "InvalidArgs":
-        return Rejected(f"the notification service does not take this one ({reason})")
+        return Rejected(f"the notification service rejects this notification ({reason})")
     return RuntimeError(f"the notification service answered {reason}")
 
 

@@ -44,7 +44,7 @@ def judge(status: int) -> Verdict:
 def describe_status(status: int) -> str:
     """One line about the status, for operators."""
     if status // 100 == 3:
-        return f"HTTP {status}: a redirect, which is never followed; set url to where it leads"
+        return f"HTTP {status}: a redirect, which is never followed; set url to its target"
     if status == 401:
         return "HTTP 401: the receiver does not accept the signature or the credentials"
     if status == 403:
