@@ -1,4 +1,4 @@
-"""What ``tail`` says of an event, and which tasks it takes to be running."""
+"""The lines that ``tail`` makes for events, and the runs that it considers in progress."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

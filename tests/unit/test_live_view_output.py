@@ -1,4 +1,4 @@
-"""How lines wait for whoever reads standard output."""
+"""Lines wait until they are written to standard output."""
 
 import errno
 import os
@@ -17,19 +17,19 @@ from aintandem_notify.live_view.output import MAX_WAITING_LINES, Display, Reader
 PROJECT = Project(id="project-123", name="Sales")
 
 
-class Notebook:
-    """A pen that keeps what is written, or fails."""
+class RecordingWriter:
+    """A writer that stores its lines, or fails."""
 
     def __init__(self, error: OSError | None = None) -> None:
         self.texts: list[str] = []
-        self.most_at_once = 0
+        self.largest_batch = 0
         self._error = error
 
-    def write(self, said: Sequence[DisplayLine | str], running: Sequence[TaskBar]) -> None:
+    def write(self, lines: Sequence[DisplayLine | str], running: Sequence[TaskBar]) -> None:
         if self._error is not None:
             raise self._error
-        self.most_at_once = max(self.most_at_once, len(said))
-        self.texts += [one if isinstance(one, str) else one.text for one in said]
+        self.largest_batch = max(self.largest_batch, len(lines))
+        self.texts += [line if isinstance(line, str) else line.text for line in lines]
 
     def close(self) -> None:
         pass
@@ -39,65 +39,65 @@ def line(text: str) -> DisplayLine:
     return DisplayLine(datetime(2026, 3, 1, tzinfo=UTC), PROJECT, Severity.INFO, text)
 
 
-async def test_many_who_say_more_than_fits_all_get_their_turn_and_nothing_is_lost() -> None:
-    display, notebook = Display(Style.PLAIN, RunTracker()), Notebook()
+async def test_many_tasks_that_write_more_than_fits_lose_no_line() -> None:
+    display, writer = Display(Style.PLAIN, RunTracker()), RecordingWriter()
 
-    async def say_much(name: str) -> None:
+    async def write_much(name: str) -> None:
         for number in range(3 * MAX_WAITING_LINES):
             await display.show_notice(line(f"{name}{number}"))
 
     with trio.fail_after(180):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(display.keep_writing, notebook)
-            async with trio.open_nursery() as speakers:
+            nursery.start_soon(display.keep_writing, writer)
+            async with trio.open_nursery() as writers:
                 for name in "abcd":
-                    speakers.start_soon(say_much, name)
+                    writers.start_soon(write_much, name)
             display.finish()
     for name in "abcd":
-        of_one = [text for text in notebook.texts if text.startswith(name)]
-        assert of_one == [f"{name}{number}" for number in range(3 * MAX_WAITING_LINES)]
-    assert notebook.most_at_once <= MAX_WAITING_LINES + 4
+        own = [text for text in writer.texts if text.startswith(name)]
+        assert own == [f"{name}{number}" for number in range(3 * MAX_WAITING_LINES)]
+    assert writer.largest_batch <= MAX_WAITING_LINES + 4
 
 
-async def test_what_waits_at_the_end_is_written() -> None:
-    display, notebook = Display(Style.PLAIN, RunTracker()), Notebook()
+async def test_waiting_lines_are_written_at_the_end() -> None:
+    display, writer = Display(Style.PLAIN, RunTracker()), RecordingWriter()
     await display.show_notice(line("last"))
     display.finish()
-    await display.keep_writing(notebook)
-    assert notebook.texts == ["last"]
+    await display.keep_writing(writer)
+    assert writer.texts == ["last"]
 
 
-async def test_a_reader_that_is_gone_is_told_of() -> None:
+async def test_a_reader_that_is_gone_raises() -> None:
     display = Display(Style.PLAIN, RunTracker())
     await display.show_notice(line("x"))
     with pytest.raises(ReaderGone):
-        await display.keep_writing(Notebook(BrokenPipeError()))
+        await display.keep_writing(RecordingWriter(BrokenPipeError()))
 
 
-async def test_a_disk_that_is_full_is_no_reader_that_is_gone() -> None:
+async def test_a_full_disk_is_not_a_reader_that_is_gone() -> None:
     display = Display(Style.PLAIN, RunTracker())
     await display.show_notice(line("x"))
     with pytest.raises(OSError, match="No space left"):
-        await display.keep_writing(Notebook(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+        await display.keep_writing(RecordingWriter(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
 
 
 async def test_steps_are_for_the_bar_where_there_is_one() -> None:
     step = DisplayLine(datetime(2026, 3, 1, tzinfo=UTC), PROJECT, Severity.INFO, "step", is_step=True)
     cases: tuple[tuple[Style, list[str]], ...] = ((Style.SCREEN, []), (Style.PLAIN, ["step"]))
     for style, written in cases:
-        display, notebook = Display(style, RunTracker()), Notebook()
+        display, writer = Display(style, RunTracker()), RecordingWriter()
         await display.show_event(
             sample_event("step_progress", timestamp=step.moment, projectId="p"), lambda: [step]
         )
         display.finish()
-        await display.keep_writing(notebook)
-        assert notebook.texts == written
+        await display.keep_writing(writer)
+        assert writer.texts == written
 
 
 async def test_the_lines_of_a_long_event_are_made_in_a_thread_and_none_for_json() -> None:
     threads: list[threading.Thread] = []
 
-    def made() -> list[DisplayLine]:
+    def make_lines() -> list[DisplayLine]:
         threads.append(threading.current_thread())
         return [line("made")]
 
@@ -109,5 +109,5 @@ async def test_the_lines_of_a_long_event_are_made_in_a_thread_and_none_for_json(
     ):
         threads.clear()
         event = sample_event("output", timestamp=datetime(2026, 3, 1, tzinfo=UTC), projectId="p", output=output)
-        await Display(style, RunTracker()).show_event(event, made)
-        assert [one is threading.main_thread() for one in threads] == expected
+        await Display(style, RunTracker()).show_event(event, make_lines)
+        assert [thread is threading.main_thread() for thread in threads] == expected

@@ -1,4 +1,4 @@
-"""How ``tail`` writes lines and bars."""
+"""Rendering of lines and bars for ``tail``."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What became of runs that were under way when a connection was lost, as REST tells it."""
+"""Asks REST how runs ended that were in progress when a connection was lost."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -20,7 +20,7 @@ from aintandem_notify.orchestrator.catch_up.record_mapping import (
 from aintandem_notify.orchestrator.rest.records import OperationRecord
 
 FinalEvents = Mapping[RunRef, Sequence[Event]]
-"""How runs ended; no events: nobody knows the run any more, or no event tells of such an end."""
+"""Final events by run. No events: the orchestrator does not know the run any more, or such an end has no event."""
 
 _KINDS: Final = (Family.TASK, Family.WORKFLOW, Family.SANDBOX)
 
@@ -28,39 +28,46 @@ _KINDS: Final = (Family.TASK, Family.WORKFLOW, Family.SANDBOX)
 async def fetch_final_events(
     client: AInTandemClient, project_id: str, unfinished_runs: Iterable[RunRef], now: datetime
 ) -> FinalEvents:
-    """Those of one project's runs that are under way no more; what cannot be asked now is left out."""
-    asked = list(unfinished_runs)
-    found: dict[RunRef, Sequence[Event]] = {}
+    """The final events of those of a project's runs that have ended.
+
+    Leaves out runs that REST cannot report now.
+    """
+    runs = list(unfinished_runs)
+    final_events: dict[RunRef, Sequence[Event]] = {}
     for kind in _KINDS:
-        refs = [ref for ref in asked if ref.kind is kind]
+        refs = [ref for ref in runs if ref.kind is kind]
         with suppress(ApiError, HttpFailed):
             if kind is Family.SANDBOX and refs:
-                found |= _ended(await _sandboxes(client, project_id, refs), now)
+                final_events |= _final_events(await _sandboxes(client, project_id, refs), now)
                 continue
             for ref in refs:
-                found |= await _end(client, ref, now)
-    return found
+                final_events |= await _fetch_end(client, ref, now)
+    return final_events
 
 
-async def _end(client: AInTandemClient, ref: RunRef, now: datetime) -> FinalEvents:
+async def _fetch_end(client: AInTandemClient, ref: RunRef, now: datetime) -> FinalEvents:
     try:
         if ref.kind is Family.TASK:
-            seen = task_observation(ref.project_id, await client.tasks.get_task(ref.project_id, ref.id))
+            observation = task_observation(ref.project_id, await client.tasks.get_task(ref.project_id, ref.id))
         else:
-            seen = execution_observation(ref.project_id, await client.workflows.get_execution(ref.id))
+            observation = execution_observation(ref.project_id, await client.workflows.get_execution(ref.id))
     except (NotFound, InvalidId):
         return {ref: ()}
-    return _ended([] if seen is None else [seen], now)
+    return _final_events([] if observation is None else [observation], now)
 
 
 async def _sandboxes(client: AInTandemClient, project_id: str, refs: Sequence[RunRef]) -> list[Observation]:
-    listed = await client.sandboxes.list()
+    sandboxes = await client.sandboxes.list()
     operations: list[OperationRecord] = []
     with suppress(NotFound):  # an orchestrator without operations
         operations = await client.sandboxes.operations(project_id)
-    seen = sandbox_observations(project_id, listed, operations, refs)
-    return [one for one in seen if one.ref in refs]
+    observations = sandbox_observations(project_id, sandboxes, operations, refs)
+    return [observation for observation in observations if observation.ref in refs]
 
 
-def _ended(seen: Iterable[Observation], now: datetime) -> FinalEvents:
-    return {one.ref: end_events(one, now) for one in seen if one.state in TERMINAL_STATES}
+def _final_events(observations: Iterable[Observation], now: datetime) -> FinalEvents:
+    return {
+        observation.ref: end_events(observation, now)
+        for observation in observations
+        if observation.state in TERMINAL_STATES
+    }

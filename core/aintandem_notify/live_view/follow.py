@@ -1,4 +1,4 @@
-"""Following projects on the library: which ones, what comes of each, and when it is over."""
+"""Follows projects with the client library: selects them, shows their events, and decides when to end."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -36,39 +36,39 @@ from aintandem_notify.rules import formats
 from aintandem_notify.simulator import DEFAULT_PROJECTS, open_simulator
 
 MAX_REASON: Final = 300
-"""Characters of what somebody else says about a connection."""
+"""Characters of an error or close reason that are shown."""
 MAX_RUNNING_TASKS: Final = 200
-"""Running tasks of a project that are looked up; their bars would fill no screen."""
+"""Running tasks of a project that are looked up at most; more bars than fit on any screen."""
 
 
 @dataclass(frozen=True, slots=True)
 class FollowOptions:
-    """What to follow: ``projects`` are ids, names of the config or globs; none means all of the config's."""
+    """The selection: ``projects`` are ids, names from the config, or globs. None selects the config's projects."""
 
     projects: tuple[str, ...] = ()
     task_id: str | None = None
 
 
 class FollowError(AInTandemNotifyError):
-    """It cannot be followed, or no longer; the text says why and what to do."""
+    """The projects cannot be followed, or no longer. The text gives the reason and the remedy."""
 
 
-async def follow(config: Config, wanted: FollowOptions, style: Style) -> bool:
-    """Show what happens, for ever, or until the wanted task has ended: then whether it has completed.
+async def follow(config: Config, options: FollowOptions, style: Style) -> bool:
+    """Show events for ever, or until the selected task has ended. Returns whether that task has completed.
 
-    Raises Ended when there is nothing to follow, or no longer; ReaderGone when nobody reads standard output, and
-    OSError when it cannot be written to otherwise.
+    Raises FollowError when there is nothing to follow, or no longer. Raises ReaderGone when the reader of standard
+    output is gone, and OSError when it cannot be written for another reason.
     """
     try:
         async with _open_client(config) as client:
-            return await _follow(client, config, wanted, style)
+            return await _follow(client, config, options, style)
     except (OrchestratorError, HttpFailed) as error:
         raise FollowError(_explain(error)) from error
 
 
 @asynccontextmanager
 async def _open_client(config: Config) -> AsyncIterator[AInTandemClient]:
-    """A client that is logged in, at the simulator if the config says so."""
+    """A client that is logged in. It uses a new simulator if the config says so."""
     orchestrator = config.orchestrator
     if orchestrator.embedded:
         named = tuple(project.id for project in config.projects if not project.is_glob)
@@ -114,78 +114,87 @@ def _explain(error: Exception) -> str:
             return text
 
 
-def select_entries(config: Config, wanted: Sequence[str]) -> tuple[ProjectConfig, ...]:
-    """The entries of the config that are meant; an id, name or glob that it has not is an entry of its own."""
-    if not wanted:
+def select_entries(config: Config, names: Sequence[str]) -> tuple[ProjectConfig, ...]:
+    """The config's entries with these ids or names. Any other id, name or glob becomes an entry of its own."""
+    if not names:
         return config.projects
     return tuple(
-        next((one for one in config.projects if name in (one.id, one.name)), ProjectConfig(id=name))
-        for name in wanted
+        next((entry for entry in config.projects if name in (entry.id, entry.name)), ProjectConfig(id=name))
+        for name in names
     )
 
 
-async def _follow(client: AInTandemClient, config: Config, wanted: FollowOptions, style: Style) -> bool:
-    meant = select_entries(config, wanted.projects)
-    projects = await _projects(client, meant)
+async def _follow(client: AInTandemClient, config: Config, options: FollowOptions, style: Style) -> bool:
+    entries = select_entries(config, options.projects)
+    projects = await _projects(client, entries)
     tracker = RunTracker()
-    if wanted.task_id is not None:
-        project, record = await _task(client, wanted.task_id, projects, meant)
+    if options.task_id is not None:
+        project, record = await _task(client, options.task_id, projects, entries)
         projects = [project]
         tracker.add_observed(project, _running([record], project))
     if (
-        few := describe_shortage(len(projects), raise_file_limit(), embedded=config.orchestrator.embedded)
+        shortage := describe_shortage(len(projects), raise_file_limit(), embedded=config.orchestrator.embedded)
     ) is not None:
-        raise FollowError(f"{few}; or name fewer with --project")
-    many = len(projects) > 1 or any(one.is_glob for one in meant)
-    async with open_display(style, tracker, now=SystemClock().now, with_project=many) as display:
-        followers = _ProjectFollowers(client, config, wanted, tracker, display)
-        await followers.run(meant, projects)
+        raise FollowError(f"{shortage}; or name fewer with --project")
+    with_project = len(projects) > 1 or any(entry.is_glob for entry in entries)
+    async with open_display(style, tracker, now=SystemClock().now, with_project=with_project) as display:
+        followers = _ProjectFollowers(client, config, options, tracker, display)
+        await followers.run(entries, projects)
     if followers.error is not None:
         raise followers.error
     return followers.completed
 
 
-async def _projects(client: AInTandemClient, meant: Sequence[ProjectConfig]) -> list[Project]:
-    """The projects that are there now; raises NotFound for a literal id that nobody knows."""
+async def _projects(client: AInTandemClient, entries: Sequence[ProjectConfig]) -> list[Project]:
+    """The projects that exist now. Raises FollowError for an id that the orchestrator does not know."""
     listed = await client.projects.list()
-    found = resolve(meant, listed)
-    for unlisted in found.keys() - {record.id for record in listed}:
+    projects = resolve(entries, listed)
+    for unlisted in projects.keys() - {record.id for record in listed}:
         try:
             await client.projects.get(unlisted)
         except (NotFound, InvalidId):
             known = ", ".join(formats.one_line(record.id, 60) for record in listed[:10]) or "none"
             raise FollowError(f"the orchestrator knows no project {unlisted}; it has {known}") from None
-    return list(found.values())
+    return list(projects.values())
 
 
 async def _task(
-    client: AInTandemClient, task_id: str, projects: Sequence[Project], meant: Sequence[ProjectConfig]
+    client: AInTandemClient, task_id: str, projects: Sequence[Project], entries: Sequence[ProjectConfig]
 ) -> tuple[Project, TaskRecord]:
-    """The task, and the project that it is in."""
+    """The task and its project. Raises FollowError if no project has it."""
     for project in projects:
         try:
             return project, await client.tasks.get_task(project.id, task_id)
         except NotFound:
             continue
-    where = ", ".join(project.id for project in projects) or ", ".join(one.id for one in meant)
+    where = ", ".join(project.id for project in projects) or ", ".join(entry.id for entry in entries)
     raise FollowError(f"there is no task {task_id} in {where}; name its project with --project")
 
 
 def _running(records: Sequence[TaskRecord], project: Project) -> list[Observation]:
-    """Those that run."""
-    seen = [task_observation(project.id, record) for record in records]
-    return [one for one in seen if one is not None and one.state is RunState.RUNNING]
+    """Observations of the running tasks."""
+    observations = [task_observation(project.id, record) for record in records]
+    return [
+        observation
+        for observation in observations
+        if observation is not None and observation.state is RunState.RUNNING
+    ]
 
 
 class _ProjectFollowers:
-    """One reader a project."""
+    """Reads the events of each project in a task of its own."""
 
     def __init__(
-        self, client: AInTandemClient, config: Config, wanted: FollowOptions, tracker: RunTracker, display: Display
+        self,
+        client: AInTandemClient,
+        config: Config,
+        options: FollowOptions,
+        tracker: RunTracker,
+        display: Display,
     ) -> None:
         self._client = client
         self._config = config
-        self._task_id = wanted.task_id
+        self._task_id = options.task_id
         self._tracker = tracker
         self._display = display
         self._clock = SystemClock()
@@ -193,9 +202,9 @@ class _ProjectFollowers:
         self.completed = False
         self.error: FollowError | None = None
 
-    async def run(self, meant: Sequence[ProjectConfig], projects: Sequence[Project]) -> None:
-        """Follow these, and what comes to match, until the task has ended or there is an error."""
-        globs = [one.id for one in meant if one.is_glob]
+    async def run(self, entries: Sequence[ProjectConfig], projects: Sequence[Project]) -> None:
+        """Follow ``projects``, and new ones that match a glob, until the task has ended or an error occurs."""
+        globs = [entry.id for entry in entries if entry.is_glob]
         for glob in globs:
             if not any(fnmatchcase(project.id, glob) for project in projects):
                 await self.show_notice(
@@ -205,25 +214,25 @@ class _ProjectFollowers:
             for project in projects:
                 self._start(nursery, project)
             if globs and self._task_id is None:
-                nursery.start_soon(self._look_for_more, nursery, meant)
+                nursery.start_soon(self._discover, nursery, entries)
 
     def _start(self, nursery: trio.Nursery, project: Project) -> None:
         self._followed.add(project.id)
         nursery.start_soon(self._keep_following, nursery, project)
 
-    async def _look_for_more(self, nursery: trio.Nursery, meant: Sequence[ProjectConfig]) -> None:
+    async def _discover(self, nursery: trio.Nursery, entries: Sequence[ProjectConfig]) -> None:
         while True:
             await trio.sleep(self._config.connection.discover_interval)
             try:
                 listed = await self._client.projects.list()
             except (ApiError, HttpFailed):
-                continue  # what is followed says when the connection is lost
-            for project in resolve([one for one in meant if one.is_glob], listed).values():
+                continue  # the followed projects report a lost connection
+            for project in resolve([entry for entry in entries if entry.is_glob], listed).values():
                 if project.id not in self._followed:
                     self._start(nursery, project)
 
     async def _keep_following(self, nursery: trio.Nursery, project: Project) -> None:
-        """Until the task has ended, the project is gone, or it cannot go on."""
+        """Follow one project until the task has ended, the project is gone, or an error occurs."""
         connection = _ConnectionNotices(self, project)
         unlisten = self._client.progress.on_connection_state(project.id, connection.on_change)
         try:
@@ -254,9 +263,9 @@ class _ProjectFollowers:
         await self._display.show_event(event, self._tracker.record_event(event, project))
 
     async def refresh_running(self, project: Project) -> None:
-        """What runs already, and how that ended which we took to be running; silent when it cannot be asked.
+        """Look up running tasks, and final events of runs that have ended meanwhile. Silent if REST fails.
 
-        Of the one task that is wanted the client itself finds that out.
+        Does nothing for a single task: the client looks its end up itself.
         """
         if self._task_id is not None:
             return
@@ -268,23 +277,25 @@ class _ProjectFollowers:
                     break
         except (ApiError, HttpFailed):
             return
-        seen = _running(records, project)
-        running = {one.ref for one in seen}
-        unsure = [ref for ref in self._tracker.unfinished_runs(project.id) if ref not in running]
-        for ref, events in (await fetch_final_events(self._client, project.id, unsure, self._clock.now())).items():
+        observations = _running(records, project)
+        running = {observation.ref for observation in observations}
+        unconfirmed = [ref for ref in self._tracker.unfinished_runs(project.id) if ref not in running]
+        for ref, events in (
+            await fetch_final_events(self._client, project.id, unconfirmed, self._clock.now())
+        ).items():
             for event in events:
                 await self._show(event, project)
             if not events:
                 self._tracker.forget(ref)
-        self._tracker.add_observed(project, seen)
+        self._tracker.add_observed(project, observations)
 
     async def show_notice(self, project: Project, text: str, severity: Severity) -> None:
-        """A line of our own."""
+        """Show a line that is not about an event."""
         await self._display.show_notice(DisplayLine(self._clock.now(), project, severity, text))
 
 
 class _ConnectionNotices:
-    """What is said of a project's connection: when it is lost, and when it is back; each once."""
+    """Shows once that a project's connection is lost, and once that it is back."""
 
     def __init__(self, followers: _ProjectFollowers, project: Project) -> None:
         self.was_up = False
@@ -293,7 +304,7 @@ class _ConnectionNotices:
         self._is_lost = False
 
     async def on_change(self, change: ConnectionChange) -> None:
-        """The listener."""
+        """Listener for changes of the connection."""
         name = formats.one_line(self._project.name, 60)
         if change.type == "connected":
             if self._is_lost:
@@ -303,7 +314,7 @@ class _ConnectionNotices:
             self.was_up = True
         elif not self._is_lost and change.will_reconnect:
             self._is_lost = True
-            what = "Connection to" if self.was_up else "No connection to"
+            start = "Connection to" if self.was_up else "No connection to"
             reason = formats.one_line(change.error or change.reason or "", MAX_REASON)
-            lost = f"{what} {name}{' lost' if self.was_up else ''}{f' ({reason})' if reason else ''}"
+            lost = f"{start} {name}{' lost' if self.was_up else ''}{f' ({reason})' if reason else ''}"
             await self._followers.show_notice(self._project, f"{lost}; trying again by itself", Severity.WARNING)

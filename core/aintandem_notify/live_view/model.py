@@ -1,4 +1,4 @@
-"""What runs now, and what there is to say of each event: values in, values out. No clock, no screen."""
+"""Tracks the runs in progress and makes the lines for each event. Pure: no clock, no screen."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -14,34 +14,35 @@ from aintandem_notify.foundation.printable import strip
 from aintandem_notify.rules import default_texts, formats
 
 MAX_LABEL: Final = 100
-"""Characters of a run's name, its mark included; a task may be called by its whole prompt."""
+"""Characters of a run's name, id mark included; a task may be named after its whole prompt."""
 MAX_STEP: Final = 60
 """Characters of a step's name beside a bar."""
 MAX_MESSAGE: Final = 200
 """Characters of a step's message; more never fits beside a bar."""
 DETAIL_LINES: Final = 12
-"""Lines of an error or a result that are shown below how a run ended."""
+"""Lines of an error or a result that are shown below a final event."""
 MAX_TRACKED: Final = 2000
-"""Runs under way that are known at a time, those that moved longest ago dropped first; at most 10 MB or so."""
+"""Runs in progress that are tracked at a time, about 10 MB. The run without an event for longest is dropped
+first."""
 FULL_NOTICE: Final = (
     f"More than {MAX_TRACKED:,} runs are under way: those that moved longest ago have no bar any more, and nobody"
     " asks about them after a lost connection"
 )
 MAX_ENDED: Final = 1000
-"""Ended runs that are remembered, so that a straggler brings no bar back."""
+"""Ended runs that are remembered, so that a late event does not bring their bar back."""
 ID_MARK: Final = " …"
-"""What stands between a name and the end of its id, where the name alone could be another run's, too."""
+"""Separates a name from the end of its run's id, where another run has the same name."""
 _ID_TAIL: Final = 4
 ID_MARK_LENGTH: Final = len(ID_MARK) + _ID_TAIL
-"""Characters of the mark and the end of the id."""
+"""Characters of the mark and the end of the id together."""
 
 
 @dataclass(frozen=True, slots=True)
 class DisplayLine:
-    """One thing to say. All of it is safe to print.
+    """A line to show. Every text in it is safe to print.
 
-    ``details`` are further lines that belong to it. ``label`` names the run, as ``text`` does; ``is_output`` says
-    that the lines are what the run wrote. ``is_step``: a step moved, of which a bar tells where there is one.
+    ``details`` are further lines that belong to it. ``label`` names the run, as ``text`` does. ``is_output``: the
+    lines are output of the run. ``is_step``: progress of a step, which a bar shows instead where there are bars.
     """
 
     moment: datetime
@@ -56,7 +57,7 @@ class DisplayLine:
 
 @dataclass(frozen=True, slots=True)
 class TaskBar:
-    """A running task. ``percent`` is None where nobody says how far it is; ``since`` is when it started."""
+    """A running task. ``percent`` is None if its progress is unknown; ``since`` is its start time."""
 
     label: str
     project: Project
@@ -75,51 +76,60 @@ class _TrackedRun:
 
 
 class RunTracker:
-    """The runs that are under way, over all projects."""
+    """The runs in progress of all projects."""
 
     def __init__(self) -> None:
         self._tracked: dict[RunRef, _TrackedRun] = {}
         self._moved: dict[RunRef, None] = {}
-        """The same runs, the one that moved longest ago first; bars keep the order in which runs began."""
+        """The same runs, the least recently changed first. Bars stay in the order in which runs began."""
         self._is_full = self._full_notice_shown = False
         self._ended: dict[RunRef, _TrackedRun] = {}
 
     def bars(self) -> tuple[TaskBar, ...]:
-        """One for each running task, the oldest first."""
+        """A bar for each running task, the oldest first."""
         return tuple(
             TaskBar(
-                label=one.label,
-                project=one.project,
-                percent=None if one.run.progress is None else min(100.0, max(0.0, one.run.progress)),
-                step=formats.one_line(one.run.step or "", MAX_STEP),
-                message=one.message,
-                since=one.run.started_at,
+                label=tracked.label,
+                project=tracked.project,
+                percent=None if tracked.run.progress is None else min(100.0, max(0.0, tracked.run.progress)),
+                step=formats.one_line(tracked.run.step or "", MAX_STEP),
+                message=tracked.message,
+                since=tracked.run.started_at,
             )
-            for one in self._tracked.values()
-            if one.run.kind is Family.TASK and one.run.state is RunState.RUNNING
+            for tracked in self._tracked.values()
+            if tracked.run.kind is Family.TASK and tracked.run.state is RunState.RUNNING
         )
 
     def unfinished_runs(self, project_id: str) -> tuple[RunRef, ...]:
-        """The project's runs that are thought to be under way."""
+        """The project's runs that are still in progress as far as known."""
         return tuple(ref for ref in self._tracked if ref.project_id == project_id)
 
     def forget(self, ref: RunRef) -> None:
-        """The run is under way no more, and no event will say so."""
+        """Drop a run that has ended without a final event."""
         self._drop(ref)
 
-    def add_observed(self, project: Project, seen: Iterable[Observation]) -> None:
-        """Tasks that run already, as REST tells; what is known by its events is left as it is."""
-        for one in seen:
-            if one.ref not in self._tracked and one.ref not in self._ended:
-                run = Run(*one.ref, state=one.state, name=one.name or one.ref.id, started_at=one.started_at)
+    def add_observed(self, project: Project, observations: Iterable[Observation]) -> None:
+        """Add runs that REST reports as running. Runs known from events stay as they are."""
+        for observation in observations:
+            ref = observation.ref
+            if ref not in self._tracked and ref not in self._ended:
+                run = Run(
+                    *ref,
+                    state=observation.state,
+                    name=observation.name or ref.id,
+                    started_at=observation.started_at,
+                )
                 self._track(_TrackedRun(run, project, self._label(run)))
 
     def lines_for(self, event: Event, project: Project) -> list[DisplayLine]:
-        """What to say of ``event``, the oldest line first; nothing for a repetition."""
+        """The lines for ``event``, the oldest first; none for a duplicate."""
         return self.record_event(event, project)()
 
     def record_event(self, event: Event, project: Project) -> Callable[[], list[DisplayLine]]:
-        """As ``lines_for``; what it gives makes the lines, in any thread, for a long event takes its time."""
+        """Update the run of ``event``, and return a function that makes its lines.
+
+        The function may run in any thread, since a long event takes time.
+        """
         ref = run_ref(event)
         if ref is None:
             return lambda: [_line(event, None, project)]
@@ -130,7 +140,7 @@ class RunTracker:
         label = known.label if known and known.run.name == run.name else self._label(run)
         message = known.message if known else ""
         if isinstance(event, TaskStepProgressEvent):
-            message = "" if _repeats(said := formats.one_line(event.message or "", MAX_MESSAGE), event) else said
+            message = "" if _repeats(text := formats.one_line(event.message or "", MAX_MESSAGE), event) else text
         self._store(_TrackedRun(run, project, label, message))
         more: list[DisplayLine] = []
         if self._is_full and not self._full_notice_shown:
@@ -138,20 +148,20 @@ class RunTracker:
             more.append(DisplayLine(event.timestamp, project, Severity.WARNING, FULL_NOTICE))
         return lambda: [_line(event, run, project, label=label), *more]
 
-    def _store(self, one: _TrackedRun) -> None:
-        ref = one.run.ref
-        if one.run.state not in TERMINAL_STATES:
+    def _store(self, tracked: _TrackedRun) -> None:
+        ref = tracked.run.ref
+        if tracked.run.state not in TERMINAL_STATES:
             self._ended.pop(ref, None)
-            self._track(one)
+            self._track(tracked)
             return
         self._drop(ref)
-        self._ended[ref] = replace(one, run=replace(one.run, output_tail=""))
+        self._ended[ref] = replace(tracked, run=replace(tracked.run, output_tail=""))
         if len(self._ended) > MAX_ENDED:
             del self._ended[next(iter(self._ended))]
 
-    def _track(self, one: _TrackedRun) -> None:
-        ref = one.run.ref
-        self._tracked[ref] = one
+    def _track(self, tracked: _TrackedRun) -> None:
+        ref = tracked.run.ref
+        self._tracked[ref] = tracked
         self._moved.pop(ref, None)
         self._moved[ref] = None
         if len(self._tracked) > MAX_TRACKED:
@@ -163,10 +173,10 @@ class RunTracker:
         self._moved.pop(ref, None)
 
     def _label(self, run: Run) -> str:
-        """Its name, with the end of its id where another one under way has the same."""
+        """The run's name, with the end of its id if another run in progress has the same name."""
         name = formats.one_line(run.name or run.id, MAX_LABEL)
-        same = any(one.label == name and one.run.ref != run.ref for one in self._tracked.values())
-        if not same:
+        is_taken = any(tracked.label == name and tracked.run.ref != run.ref for tracked in self._tracked.values())
+        if not is_taken:
             return name
         return f"{name[: MAX_LABEL - ID_MARK_LENGTH]}{ID_MARK}{strip(run.id)[-_ID_TAIL:]}"
 
@@ -181,15 +191,15 @@ def _line(event: Event, run: Run | None, project: Project, *, label: str = "") -
     event, run, project = subject[0], subject[1], subject[2] or project
     moment, severity = event.timestamp, default_texts.severity(event)
     if isinstance(event, TaskOutputEvent):
-        first, *rest = output_lines(event.output)
-        return DisplayLine(moment, project, severity, first, tuple(rest), label, is_output=True)
+        first, *further = output_lines(event.output)
+        return DisplayLine(moment, project, severity, first, tuple(further), label, is_output=True)
     facts = {field.name: field.value for field in default_texts.fields(subject)}
     title = default_texts.title((event, run and replace(run, name=label), project))
     if isinstance(event, TaskStepProgressEvent):
         message = formats.one_line(event.message or "", MAX_MESSAGE)
         text = ", ".join(filter(None, (title, facts.get("Progress"))))
-        said = "" if _repeats(message, event) else f": {message}"
-        return DisplayLine(moment, project, severity, text + said, label=label, is_step=True)
+        suffix = "" if _repeats(message, event) else f": {message}"
+        return DisplayLine(moment, project, severity, text + suffix, label=label, is_step=True)
     if run is not None and event.type in OPENING_TYPES and run.id != run.name:
         title += f" ({formats.one_line(run.id, MAX_MESSAGE)})"
     if "Duration" in facts and run is not None and run.state in TERMINAL_STATES:
@@ -201,12 +211,12 @@ def _line(event: Event, run: Run | None, project: Project, *, label: str = "") -
 
 
 def _repeats(message: str, event: TaskStepProgressEvent) -> bool:
-    """Whether the message says no more than the step's name and status do."""
+    """Whether the message only repeats the step's name and status."""
     return message in ("", f"{event.step}: {event.status}", event.step, event.status)
 
 
 def _details(body: str) -> tuple[str, ...]:
-    """The first lines and the last of what an event says beyond its title."""
+    """The first and the last lines of an event's body."""
     lines = output_lines(body) if body.strip() else []
     if len(lines) > DETAIL_LINES:
         head = DETAIL_LINES // 3

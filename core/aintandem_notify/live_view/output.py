@@ -1,4 +1,7 @@
-"""Where it all goes: standard output, written in a thread, so that a reader that pauses pauses only us."""
+"""Writes lines and bars to standard output.
+
+A thread does the writing, so that a paused reader blocks only that.
+"""
 
 import math
 import os
@@ -18,23 +21,23 @@ from aintandem_notify.live_view.model import DisplayLine, RunTracker, TaskBar
 from aintandem_notify.live_view.render import json_line, plain_lines, render_bars, terminal_lines, wrap
 
 MAX_WAITING_LINES: Final = 500
-"""Lines that wait to be written before whoever reads events has to wait, too."""
+"""Lines that may wait to be written before readers of events wait, too."""
 LONG_EVENT_LENGTH: Final = 16_384
-"""Characters of an event; to take the secrets out of a longer one takes so long that a thread does it."""
+"""Characters of an event. Redacting secrets in a longer one takes so long that a thread makes its lines."""
 FRAME_S: Final = 0.1
-"""Pause between two pictures on a terminal; lines wait as long."""
+"""Seconds between two refreshes of a terminal; lines wait as long."""
 CLOSE_TIMEOUT_S: Final = 5.0
-"""How long a terminal gets to take the last picture, or its cursor stays hidden; one that is paused takes none."""
+"""Seconds for a terminal to take the last refresh. If it is paused and takes none, its cursor stays hidden."""
 _ROWS_ABOVE_BARS: Final = 6
-"""Rows of a terminal that bars leave to the lines above them."""
+"""Rows of a terminal that stay free for the lines above the bars."""
 
 
-class ReaderGone(Exception):  # not one of ``errors``: it is no failure
-    """Nobody reads standard output any more."""
+class ReaderGone(Exception):  # not in ``errors``: it is no failure
+    """The reader of standard output is gone."""
 
 
 class Style(StrEnum):
-    """How to show things."""
+    """The form of the output."""
 
     SCREEN = "screen"
     PLAIN = "plain"
@@ -42,22 +45,22 @@ class Style(StrEnum):
 
 
 class OutputWriter(Protocol):
-    """Writes to standard output; used from threads, by one at a time.
+    """Writes to standard output. Used in threads, by one at a time.
 
-    Its methods raise OSError: BrokenPipeError when nobody reads any more, another for a full disk and the like.
+    Its methods raise OSError: BrokenPipeError when the reader is gone, another one for a full disk and the like.
     """
 
-    def write(self, said: Sequence[DisplayLine | str], running: Sequence[TaskBar]) -> None:
-        """Write what is said; show what runs in place of what was shown before."""
+    def write(self, lines: Sequence[DisplayLine | str], running: Sequence[TaskBar]) -> None:
+        """Write ``lines``, and replace the bars that were shown before by ``running``."""
         ...
 
     def close(self) -> None:
-        """Leave standard output as it should be found."""
+        """Restore the terminal."""
         ...
 
 
 class Display:
-    """The way from events to standard output; made by ``open_display``."""
+    """Queues the lines of events for standard output; made by ``open_display``."""
 
     def __init__(self, style: Style, tracker: RunTracker) -> None:
         self._style = style
@@ -68,7 +71,10 @@ class Display:
         self._finished = False
 
     async def show_event(self, event: Event, make_lines: Callable[[], Sequence[DisplayLine]]) -> None:
-        """An event, or the lines that ``make_lines`` gives for it. Waits while too much is unwritten."""
+        """Queue ``event`` as JSON, or else the lines of ``make_lines``.
+
+        Waits while too many lines are unwritten.
+        """
         if self._style is Style.JSON:
             await self._put([json_line(event)])
             return
@@ -77,7 +83,7 @@ class Display:
         await self._put(lines if self._style is Style.PLAIN else [line for line in lines if not line.is_step])
 
     async def show_notice(self, line: DisplayLine) -> None:
-        """A word of our own; beside JSON it goes to standard error."""
+        """Queue a line that is not about an event. With JSON it goes to standard error."""
         if self._style is Style.JSON:
             sys.stderr.write(f"{escape(line.text)}\n")
         else:
@@ -103,7 +109,7 @@ class Display:
             await self._write(writer)
 
     def finish(self) -> None:
-        """Nothing more comes."""
+        """Let ``keep_writing`` return once all is written."""
         self._finished = True
         self._arrived.set()
 
@@ -122,14 +128,17 @@ class Display:
 async def open_display(
     style: Style, tracker: RunTracker, *, now: Callable[[], datetime], with_project: bool
 ) -> AsyncIterator[Display]:
-    """Writes as long as the block runs, and what is left when it ends by itself. Raises ReaderGone and OSError."""
+    """Writes during the block, and the remaining lines when the block ends without an error.
+
+    Raises ReaderGone and OSError.
+    """
     display = Display(style, tracker)
     writer: OutputWriter = ScreenWriter(now, with_project=with_project) if style is Style.SCREEN else TextWriter()
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(display.keep_writing, writer)
             yield display
-            # Not cancelled: what a thread is writing just now would be lost with the process.
+            # Not cancelled: lines that the thread is just writing would be lost with the process.
             display.finish()
     finally:
         with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_TIMEOUT_S):
@@ -137,11 +146,11 @@ async def open_display(
 
 
 class TextWriter:
-    """Whole lines, past Python's buffer: what the reader has not taken when it goes must not fail at exit."""
+    """Writes whole lines without Python's buffer, which could not be flushed at exit once the reader is gone."""
 
-    def write(self, said: Sequence[DisplayLine | str], running: Sequence[TaskBar]) -> None:  # noqa: ARG002  # no bars here
+    def write(self, lines: Sequence[DisplayLine | str], running: Sequence[TaskBar]) -> None:  # noqa: ARG002  # no bars here
         """As ``OutputWriter.write``."""
-        texts = [text for one in said for text in ([one] if isinstance(one, str) else plain_lines(one))]
+        texts = [text for line in lines for text in ([line] if isinstance(line, str) else plain_lines(line))]
         content = "".join(f"{text}\n" for text in texts).encode(sys.stdout.encoding, "backslashreplace")
         while content:
             content = content[os.write(sys.stdout.fileno(), content) :]
@@ -151,7 +160,7 @@ class TextWriter:
 
 
 class ScreenWriter:
-    """Lines that scroll by, and the running tasks below them."""
+    """Writes lines that scroll, with bars for the running tasks below them."""
 
     def __init__(self, now: Callable[[], datetime], *, with_project: bool) -> None:
         from rich.console import Console
@@ -169,30 +178,30 @@ class ScreenWriter:
         )
         self._live.start()
 
-    def write(self, said: Sequence[DisplayLine | str], running: Sequence[TaskBar]) -> None:
+    def write(self, lines: Sequence[DisplayLine | str], running: Sequence[TaskBar]) -> None:
         """As ``OutputWriter.write``."""
         from rich.text import Text
 
         texts = [
             text
-            for one in said
-            if isinstance(one, DisplayLine)
-            for margin, beside in terminal_lines(one, zone=None, with_project=self._with_project)
+            for line in lines
+            if isinstance(line, DisplayLine)
+            for margin, beside in terminal_lines(line, zone=None, with_project=self._with_project)
             for text in wrap(margin, beside, self._console)
         ]
         columns, rows = self._console.size
-        shown = render_bars(
+        live_bars = render_bars(
             running,
             now=self._now(),
             rows=rows - _ROWS_ABOVE_BARS,
             columns=columns,
             with_project=self._with_project,
         )
-        self._live.update(shown)
+        self._live.update(live_bars)
         if texts:
             self._console.print(Text("\n").join(texts), soft_wrap=True)
         self._live.refresh()
 
     def close(self) -> None:
-        """As ``OutputWriter.close``: without bars, with a cursor."""
+        """As ``OutputWriter.close``: removes the bars and shows the cursor."""
         self._live.stop()

@@ -1,4 +1,4 @@
-"""How lines and bars read: as plain text, as JSON, or for a terminal of some width. Pure."""
+"""Renders lines and bars as plain text, as JSON, or for a terminal of some width. Pure."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -23,29 +23,28 @@ SIGNS: Final = {
     Severity.ERROR: ("✖", "red"),
     Severity.CRITICAL: ("✖", "bold red"),
 }
-"""The sign before a line, and its colour: the terminal's own ones, so that its theme decides."""
+"""The sign before a line and its colour. Named colours, so that the terminal's theme decides."""
 
 MAX_LINE: Final = 2000
-"""Characters of a line that a terminal shows; a minified file goes on for ever."""
+"""Characters of a line that a terminal shows; a minified file has endless lines."""
 MIN_COLUMNS: Final = 20
-"""Columns beside the margin that a text gets at least; a narrower terminal wraps by itself."""
+"""Columns for a text beside the margin at least; a narrower terminal wraps by itself."""
 MAX_BARS: Final = 12
-"""Bars that are shown at once; what scrolls by above them should stay in sight."""
+"""Bars that are shown at once; lines above them should stay in sight."""
 LABEL_COLUMNS: Final = 24
 """Columns for the name of a run, before its output and its bar."""
 _BAR_COLUMNS: Final = 20
 
 
 def json_line(event: Event) -> str:
-    """The event as it came over the wire, on one line of printable characters."""
+    """The event as received, on one line of printable characters."""
     return escape_json(json.dumps(event.wire(), ensure_ascii=False, separators=(",", ":")))
 
 
 def plain_lines(line: DisplayLine) -> Iterator[str]:
-    """One line of text for each thing to say: the time (UTC), the project's id, and what happened.
+    """The line and its details as lines of text: the time (UTC), the project's id, and the text.
 
-    Output, and what else belongs to a line, stands behind the run's name and a ``|``, each with time and project
-    again: made for grep.
+    Output and details follow the run's name and a ``|``. Each line repeats time and project, for grep.
     """
     start = f"{iso_seconds(line.moment.astimezone(UTC), 'T')}Z {formats.one_line(line.project.id, 200)} "
     below = f"{start}{line.label} | " if line.label else f"{start}| "
@@ -55,9 +54,9 @@ def plain_lines(line: DisplayLine) -> Iterator[str]:
 
 
 def terminal_lines(line: DisplayLine, *, zone: tzinfo | None, with_project: bool) -> "Iterator[tuple[Text, Text]]":
-    """The same for people: the time of day in ``zone`` (None: the machine's), a sign, colours.
+    """The line and its details for a terminal: the time of day in ``zone`` (None: the machine's), a sign, colours.
 
-    Each is what stands in the margin, and the text beside it.
+    Yields pairs of the margin and the text beside it.
     """
     from rich.text import Text
 
@@ -79,7 +78,7 @@ def terminal_lines(line: DisplayLine, *, zone: tzinfo | None, with_project: bool
 
 
 def wrap(margin: "Text", text: "Text", console: "Console") -> "Iterator[Text]":
-    """``text`` in lines that fit the console, ``margin`` before the first and room for it before the others."""
+    """Wraps ``text`` to the console. The first line begins with ``margin``, the others with as many spaces."""
     from rich.text import Text
 
     room = Text(" " * margin.cell_len)
@@ -90,7 +89,7 @@ def wrap(margin: "Text", text: "Text", console: "Console") -> "Iterator[Text]":
 
 
 def shorten_label(label: str) -> str:
-    """``label`` in at most ``LABEL_COLUMNS`` characters; the end of an id that tells it from others stays."""
+    """``label`` in at most ``LABEL_COLUMNS`` characters; a mark with the end of an id is kept."""
     if len(label) <= LABEL_COLUMNS:
         return label
     end = label[-ID_MARK_LENGTH:] if label[-ID_MARK_LENGTH:].startswith(ID_MARK) else "…"
@@ -108,17 +107,17 @@ def _truncate(text: str) -> str:
 def render_bars(
     running: Sequence[TaskBar], *, now: datetime, rows: int, columns: int, with_project: bool
 ) -> "RenderableType":
-    """The running tasks, in at most ``rows`` rows; what does not fit is counted in the last one.
+    """The running tasks in at most ``rows`` rows. If they do not fit, the last row counts the others.
 
-    The last columns of ``columns`` stay free: a terminal writes ``^C`` there, and would begin another row.
+    The last columns of ``columns`` stay free: a terminal writes ``^C`` there, which would begin another row.
     """
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    most = max(1, min(rows, MAX_BARS))
-    shown = running if len(running) <= most else running[: most - 1]
+    limit = max(1, min(rows, MAX_BARS))
+    visible = running if len(running) <= limit else running[: limit - 1]
     table = Table.grid(padding=(0, 1), expand=True)
     table.width = max(columns - len("^C") - 1, MIN_COLUMNS)
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=LABEL_COLUMNS)
@@ -126,17 +125,17 @@ def render_bars(
     table.add_column(no_wrap=True, justify="right", width=4)
     table.add_column(no_wrap=True, justify="right", min_width=4)
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    for bar in shown:
-        said = " · ".join(filter(None, (bar.project.name if with_project else "", bar.step, bar.message)))
+    for bar in visible:
+        text = " · ".join(filter(None, (bar.project.name if with_project else "", bar.step, bar.message)))
         since = None if bar.since is None or bar.since < EPOCH else (now - bar.since).total_seconds()
         table.add_row(
             Text(shorten_label(bar.label), "bold"),
             ProgressBar(100, bar.percent or 0, width=_BAR_COLUMNS, pulse=bar.percent is None),
             "" if bar.percent is None else f"{bar.percent:.0f}%",
             Text("" if since is None else formats.duration(max(0, int(since))) if since >= 1 else "", "dim"),
-            Text(formats.one_line(said, 300), "dim"),
+            Text(formats.one_line(text, 300), "dim"),
         )
-    parts: list[RenderableType] = [table] if shown else []
-    if len(running) > len(shown):
-        parts.append(Text(f"… and {len(running) - len(shown)} more running tasks", "dim"))
+    parts: list[RenderableType] = [table] if visible else []
+    if len(running) > len(visible):
+        parts.append(Text(f"… and {len(running) - len(visible)} more running tasks", "dim"))
     return Group(*parts)
