@@ -171,3 +171,23 @@ FIGURES = {
 def test_a_figure_is_the_code_s(page: str, phrase: str) -> None:
     text = re.sub(r"\s+", " ", (ROOT / page).read_text(encoding="utf-8"))
     assert phrase.casefold() in text.casefold()
+
+
+QUOTES = {
+    "docs/glossary.md": ["old history was removed", "joined the agents that share the store"],
+    "docs/operations.md": ["the store is in trouble", "dropped by hand", "of no agent"],
+    "docs/configuration.md": ["Instead of", "(caught up)", "[redacted]"],
+    "docs/writing-plugins.md": ["await it in there"],
+}
+"""Words of logs, commands and notifications that a page quotes."""
+
+
+@cache
+def sources() -> str:
+    return "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "core").rglob("*.py")))
+
+
+@pytest.mark.parametrize(("page", "quote"), [(page, quote) for page, quotes in QUOTES.items() for quote in quotes])
+def test_a_quote_is_the_code_s(page: str, quote: str) -> None:
+    assert quote in re.sub(r"\s+", " ", (ROOT / page).read_text(encoding="utf-8"))
+    assert quote in sources()
