@@ -98,7 +98,7 @@ class MeteredIterable:
 
 
 class _SizedMeteredIterable(MeteredIterable):
-    """With the length of its values, for ``loop.length``."""
+    """A ``MeteredIterable`` with a length, for ``loop.length``."""
 
     _values: Any
 

@@ -14,7 +14,7 @@ from jinja2.sandbox import safe_range
 from aintandem_notify.rules.cost_budget import BudgetExceeded, charge, cost_of
 
 MAX_BITS: Final = 65_536
-"""Bits of the largest integer."""
+"""Bits of the largest product of integers."""
 MAX_WIDTH: Final = 65_536
 """Characters of the widest padding, and elements of the longest repetition."""
 
@@ -222,7 +222,7 @@ def attribute_count(arguments: Iterable[Any]) -> int:
 
 
 MAX_RANGE_BOUND: Final = 2**60
-"""The largest number in a range. Larger numbers can share one hash, and a set of them takes quadratic time."""
+"""Bounds of a range stay below this. Larger numbers can share a hash; a set of them takes quadratic time."""
 
 
 def bounded_range(*bounds: Any) -> range:
