@@ -523,7 +523,7 @@ async def test_what_cannot_be_kept_costs_no_login(
         (tmp_path / "link").symlink_to(tmp_path / "link")
         await client.auth.refresh()
         assert await client.auth.verify()
-    assert "the tokens could not be kept for the next start" in capsys.readouterr().err
+    assert "the tokens could not be stored for the next start" in capsys.readouterr().err
 
 
 class Odd:

@@ -302,13 +302,13 @@ async def test_a_url_that_is_nowhere() -> None:
 async def test_a_given_token_is_used_as_it_is() -> None:
     async with open_raw_orchestrator() as raw, session_with(raw, GIVEN) as (session, told):
         token = await session.token()
-        assert (token.text, token.origin) == ("a-token-from-elsewhere", TokenOrigin.GIVEN)
+        assert (token.text, token.origin) == ("a-token-from-elsewhere", TokenOrigin.STATIC)
         for _ in range(3):
             with pytest.raises(AuthenticationFailed, match="refused the token that it was given"):
                 await session.renew(token)
         assert [event.type for event in told] == ["login_failed"]
         assert await session.token() is token, "it may be accepted later"
-        session.accepted(token)
+        session.note_accepted(token)
         with pytest.raises(AuthenticationFailed):
             await session.renew(token)
         assert len(told) == 2

@@ -32,7 +32,7 @@ from aintandem_notify.orchestrator.watch.project import LAST_COMMIT_S
 from aintandem_notify.orchestrator.watch.settings import EventSink
 from support.raw_orchestrator import event_text
 
-TOKEN = Token("T", TokenOrigin.GIVEN)
+TOKEN = Token("T", TokenOrigin.STATIC)
 
 
 def frames(first: int, last: int) -> list[str]:
@@ -88,7 +88,7 @@ class World:
     async def renew(self, refused: Token) -> Token:
         return refused
 
-    def accepted(self, token: Token) -> None:
+    def note_accepted(self, token: Token) -> None:
         pass
 
     def socket(self, project_id: str, token: Token) -> SocketTarget:

@@ -138,7 +138,7 @@ class World:
             raise self.renewal_fails
         return self._new()
 
-    def accepted(self, token: Token) -> None:
+    def note_accepted(self, token: Token) -> None:
         pass
 
     def socket(self, project_id: str, token: Token) -> SocketTarget:

@@ -61,7 +61,7 @@ def test_a_life_of_no_length_is_no_hot_loop() -> None:
 def test_what_was_kept_has_lived_already(claims: dict[str, float], renew: tuple[float, float]) -> None:
     token = make_stored_token(jwt(claims), now=NOW, current_time=100.0)
     assert token is not None
-    assert token.origin is TokenOrigin.KEPT
+    assert token.origin is TokenOrigin.STORED
     assert (token.renew_from, token.renew_until) == pytest.approx(renew)
 
 

@@ -1,7 +1,7 @@
-"""The orchestrator side: authentication, the REST API, and one link a project, watched for as long as wanted.
+"""The orchestrator side: authentication, the REST API, and one WebSocket link for each watched project.
 
-``watch.composition`` puts it together. ``watch.project`` is one project's life, ``link.websocket`` its connection.
-The tables of ``link`` (``close_codes``, ``reconnect_policy``, ``states``, ``heartbeat``) decide about trouble.
+``watch.composition`` puts it together. ``watch.project`` supervises one project, ``link.websocket`` is its
+connection. The decision tables are in ``link``: ``close_codes``, ``reconnect_policy``, ``states``, ``heartbeat``.
 """
 
 from aintandem_notify.orchestrator.auth.credentials import Credentials, Login, StaticToken, credentials_from_config

@@ -1,1 +1,1 @@
-"""One login for all projects: tokens, where they are stored, and when they are renewed."""
+"""One login for all projects: gets tokens, stores them, and renews them in time."""

@@ -1,4 +1,4 @@
-"""What a session may begin with: a login, or a token that somebody else obtained."""
+"""The credentials of a session: a login, or a token that somebody else obtained."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class StaticToken:
-    """A token that somebody else obtained."""
+    """A token that somebody else obtained; it cannot be renewed."""
 
     token: Secret
 
@@ -24,7 +24,7 @@ Credentials = Login | StaticToken
 
 
 def credentials_from_config(config: OrchestratorConfig) -> Credentials:
-    """How a valid ``[orchestrator]`` says that we log in; the embedded simulator's says nothing."""
+    """The credentials in ``[orchestrator]`` of a valid config. Raises ValueError for the embedded simulator's."""
     if config.token is not None:
         return StaticToken(config.token)
     if config.username is None or config.password is None:

@@ -1,4 +1,4 @@
-"""The orchestrator's routes for logging in and out, and where its API begins: the first answer shows that."""
+"""The orchestrator's ``/auth`` routes. The first answer also shows which of the two API bases is right."""
 
 from typing import Any
 
@@ -14,21 +14,21 @@ _log = log.get_logger(__name__)
 
 
 class AuthRoutes:
-    """``/auth/…`` of one orchestrator.
+    """The routes under ``/auth`` of one orchestrator.
 
-    What asks for something returns the JSON value of the answer, and raises ApiError (AuthenticationFailed when it
-    is refused) or HttpFailed.
+    The methods return the JSON value of the answer. They raise ApiError (AuthenticationFailed if it is refused) or
+    HttpFailed.
     """
 
     def __init__(self, url: str, http: HttpClient, clock: Clock) -> None:
         self._bases = api_bases(url)
-        self._settled = len(self._bases) == 1
+        self._base_is_known = len(self._bases) == 1
         self._http = http
         self._clock = clock
 
     @property
     def base(self) -> str:
-        """The API's base URL, without a slash at its end; known for sure once there was an answer."""
+        """The API's base URL, without a slash at its end; a guess until the first answer."""
         return self._bases[0]
 
     async def login(self, login: Login) -> Any:
@@ -36,35 +36,35 @@ class AuthRoutes:
         return await self._post("/auth/login", {"username": login.username, "password": login.password.reveal()})
 
     async def refresh(self, refresh_token: str) -> Any:
-        """New tokens for ``refresh_token``, which is used up by it."""
+        """Exchange ``refresh_token`` for new tokens; it cannot be used again."""
         return await self._post("/auth/refresh", {"refreshToken": refresh_token})
 
     async def verify(self, token: str) -> Any:
-        """Whether ``token`` is good, as the answer's ``success``."""
+        """Ask whether ``token`` is valid: ``success`` in the answer."""
         return await self._post("/auth/verify", {"token": token})
 
     async def logout(self, token: str) -> None:
-        """Give ``token`` back."""
+        """Invalidate ``token``."""
         await self._post("/auth/logout", {}, {"Authorization": f"Bearer {token}"})
 
     async def find_base(self, token: str) -> None:
-        """Find out where the API begins, if that is not known; whether ``token`` is good shows when it is used."""
-        if not self._settled:
+        """Find out the API's base, if it is not known. The validity of ``token`` does not matter here."""
+        if not self._base_is_known:
             try:
                 await self.verify(token)
             except (ApiError, HttpFailed) as error:
                 _log.debug("could not verify the token", reason=str(error))
 
     async def _post(self, path: str, body: dict[str, str], headers: dict[str, str] | None = None) -> Any:
-        """POST under the API's base; as long as it is not known, where that answers 404, under the bare one."""
+        """POST under the API's base. While the base is not known, a 404 leads to a try under the second one."""
         try:
             content = await self._post_to(self.base + path, body, headers)
         except NotFound:
-            if self._settled:
+            if self._base_is_known:
                 raise
             content = await self._post_to(self._bases[1] + path, body, headers)
             self._bases = self._bases[1:]
-        self._settled = True
+        self._base_is_known = True
         return content
 
     async def _post_to(self, url: str, body: dict[str, str], headers: dict[str, str] | None) -> Any:

@@ -1,7 +1,7 @@
-"""One login for all projects: gets tokens, renews them in time and on refusal, one request at a time.
+"""One login for all projects: gets tokens, renews them in time and after a refusal, one request at a time.
 
-A token that was given is used as it is. Tokens can be kept in a ``TokenStore`` from one start to the next. They
-never show: each is announced to the log as a secret.
+A static token is used as it is. A ``TokenStore`` can keep tokens from one start to the next. Each token is
+registered with the log as a secret, so it never appears there.
 """
 
 import math
@@ -37,9 +37,10 @@ from aintandem_notify.orchestrator.protocol.address import SocketTarget, socket_
 from aintandem_notify.orchestrator.protocol.responses import error_message
 
 TROUBLE_PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
-"""Seconds after a login that got no answer in which nobody asks again, whatever the number of projects."""
+"""Seconds without another request after one that got no answer, whatever the number of projects."""
 REFUSED_PAUSES_S: Final = (5.0, 15.0, 30.0, 60.0, 300.0)
-"""Seconds after a refused login; the last keeps an account from being locked for too many failures."""
+"""Seconds without another request after a refused login. The last one is long, so that the orchestrator does not
+lock the account because of too many failures."""
 _log = log.get_logger(__name__)
 
 
@@ -50,11 +51,11 @@ class _Failure:
 
 
 class Session:
-    """Our standing with one orchestrator. Usable by any number of tasks.
+    """The login to one orchestrator. Usable by any number of tasks.
 
-    Without ``credentials`` it begins with ``login``, or with what ``restore`` finds in ``store``. ``announce``
-    gets one ``LoginFailedEvent`` for each spell of refused logins; nothing else tells of them. Trouble with
-    ``store`` while tokens are renewed is logged, not raised: the session goes on without it.
+    Without ``credentials`` it begins with ``login``, or with tokens that ``restore`` finds in ``store``.
+    ``announce`` gets one ``LoginFailedEvent`` for each series of refused logins. Trouble with ``store`` during a
+    renewal is logged, not raised: the session goes on without it.
     """
 
     def __init__(
@@ -73,46 +74,47 @@ class Session:
         self._clock = clock
         self._chance = chance
         self._announce = announce
-        self._keeper = TokenCache(url.rstrip("/"), store)
-        self._kept: Token | None = None
+        self._cache = TokenCache(url.rstrip("/"), store)
+        self._stored: Token | None = None
         self._token: Token | None = None
         self._refused: Token | None = None
         self._refresh_token: str | None = None
-        self._flight: trio.Event | None = None
+        self._request_done: trio.Event | None = None
         self._failure: _Failure | None = None
         self._failures = 0
         self._announced = False
 
     @property
     def base(self) -> str:
-        """The API's base URL, without a slash at its end; known for sure once a token was handed out."""
+        """The API's base URL, without a slash at its end; a guess until ``token`` has returned."""
         return self._routes.base
 
     @property
     def token_expires_at(self) -> datetime | None:
-        """When the present token expires, aware UTC; None when there is none or it does not say."""
+        """The end of the current token, aware UTC. None if there is no token, or if it has no known end."""
         return None if self._token is None else self._token.expires_at
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a token, or a way to one, that the orchestrator has not refused."""
+        """True if there is a token, or a way to get one, that the orchestrator has not refused."""
         if self._failure is not None and _is_refusal(self._failure.error):
-            return self._token is not None and self._may_be_good(self._token)
-        return self._has_means()
+            return self._token is not None and self._may_be_valid(self._token)
+        return self._can_get_token()
 
-    def _has_means(self) -> bool:
-        usable = self._token is not None and self._token is not self._refused
-        return usable or any(means is not None for means in (self._kept, self._refresh_token, self._credentials))
+    def _can_get_token(self) -> bool:
+        is_usable = self._token is not None and self._token is not self._refused
+        sources = (self._stored, self._refresh_token, self._credentials)
+        return is_usable or any(source is not None for source in sources)
 
     def socket(self, project_id: str, token: Token) -> SocketTarget:
         """The project's progress socket, opened with ``token``."""
         return socket_target(self.base, project_id, token.text)
 
     async def token(self) -> Token:
-        """A token that should be accepted; a new one when the present one is near its end.
+        """A token that should be accepted; a new one if the current one is near its end.
 
-        Raises ApiError (AuthenticationFailed when the login is refused) or HttpFailed. After a failure the
-        same error is raised for a while without asking again.
+        Raises ApiError (AuthenticationFailed if the login is refused) or HttpFailed. After a failure the same
+        error is raised for a while without another request.
         """
         token = self._token
         if token is not None and token is not self._refused and trio.current_time() < token.renew_from:
@@ -120,20 +122,20 @@ class Session:
         try:
             return await self._obtain()
         except (ServerTrouble, HttpFailed):
-            # What cannot be renewed right now may still be good for the rest of its life.
-            if token is None or not self._may_be_good(token):
+            # A token that cannot be renewed now may still be valid for the rest of its life.
+            if token is None or not self._may_be_valid(token):
                 raise
             return token
 
-    def _may_be_good(self, token: Token) -> bool:
+    def _may_be_valid(self, token: Token) -> bool:
         return token is not self._refused and trio.current_time() < token.renew_until
 
     async def renew(self, refused: Token) -> Token:
-        """A token in place of one that the orchestrator refused: refreshed, or by a new login.
+        """A new token in place of one that the orchestrator refused, by refresh or by login.
 
-        Raises as ``token`` does; AuthenticationFailed at once when the token was given.
+        Raises as ``token`` does, and AuthenticationFailed at once for a static token.
         """
-        if refused.origin is TokenOrigin.GIVEN:
+        if refused.origin is TokenOrigin.STATIC:
             error = AuthenticationFailed("the orchestrator refused the token that it was given", status=401)
             self._announce_once(error)
             raise error
@@ -142,47 +144,47 @@ class Session:
         return await self.token()
 
     async def refresh(self) -> Token:
-        """A new token in place of one that is good, which stays in use when there is no new one.
+        """A new token in place of a valid one, which stays in use if this fails.
 
-        Raises as ``token`` does; AuthenticationFailed at once when the token was given.
+        Raises as ``token`` does, and AuthenticationFailed at once for a static token.
         """
         token = await self.token()
-        if token.origin is TokenOrigin.GIVEN:
+        if token.origin is TokenOrigin.STATIC:
             raise AuthenticationFailed("a token that was given cannot be renewed; give another one", status=401)
         return await self._obtain(instead_of=token)
 
-    def accepted(self, token: Token) -> None:
-        """The orchestrator took ``token``: that a given one is refused later is news again."""
-        if token.origin is TokenOrigin.GIVEN:
+    def note_accepted(self, token: Token) -> None:
+        """Record that the orchestrator accepted ``token``: a later refusal of a static one is announced again."""
+        if token.origin is TokenOrigin.STATIC:
             self._announced = False
 
     async def restore(self) -> None:
-        """Take up what the store kept of an earlier login to the same url. Raises TokenStoreError."""
-        stored = await self._keeper.load()
+        """Load the tokens of an earlier login to the same url from the store. Raises TokenStoreError."""
+        stored = await self._cache.load()
         if stored is not None:
-            self._kept = self._take_up(stored)
+            self._stored = self._adopt(stored)
 
-    def _take_up(self, stored: StoredTokens) -> Token | None:
-        """The stored token, None when it is over; what it can be refreshed with is held in any case."""
-        self._hold_refresh_token(stored.refresh_token)
+    def _adopt(self, stored: StoredTokens) -> Token | None:
+        """The stored token, None if it has expired. Its refresh token is used from now on in any case."""
+        self._set_refresh_token(stored.refresh_token)
         log.register_secret(stored.token, rotating=True)
         return make_stored_token(stored.token, now=self._clock.now(), current_time=trio.current_time())
 
     async def login(self, login: Login) -> Any:
-        """Log in, in place of any login before; the JSON value that the orchestrator answers.
+        """Log in, in place of any earlier login. Returns the JSON value of the answer.
 
-        Asks at once, whatever failed before. Raises ApiError (AuthenticationFailed when it is refused) or
-        HttpFailed; the login before is then as it was.
+        Sends the request at once, also after failures. Raises ApiError (AuthenticationFailed if it is refused) or
+        HttpFailed; then the earlier login stays in use.
         """
-        async with self._own_flight():
+        async with self._exclusive_request():
             answer = await self._routes.login(login)
-            token = self._from_answer(answer, TokenOrigin.LOGIN)
-            self._credentials, self._kept = login, None
-            await self._settle(token)
+            token = self._token_from(answer, TokenOrigin.LOGIN)
+            self._credentials, self._stored = login, None
+            await self._use(token)
         return answer
 
     async def verify(self) -> bool:
-        """Whether the orchestrator accepts our token, asked over REST. Raises ApiError or HttpFailed."""
+        """True if the orchestrator accepts our token, according to its REST API. Raises ApiError or HttpFailed."""
         token = await self.token()
         try:
             answer = await self._routes.verify(token.text)
@@ -191,25 +193,25 @@ class Session:
         return isinstance(answer, dict) and answer.get("success") is True
 
     async def forget(self) -> None:
-        """Log out for good: nothing is left to log in again with, and nothing in the store.
+        """Log out, and forget the credentials and the stored tokens.
 
-        Raises TokenStoreError when the store cannot be emptied; the rest is done then.
+        Raises TokenStoreError if the store cannot be emptied; everything else is done by then.
         """
-        async with self._own_flight():
-            self._token = self._token or self._kept
-            self._credentials = self._kept = self._refused = self._failure = None
+        async with self._exclusive_request():
+            self._token = self._token or self._stored
+            self._credentials = self._stored = self._refused = self._failure = None
             self._failures = 0
         try:
             await self.logout()
         finally:
-            # Also when we are cancelled over a server that does not answer: what is kept would log in again.
+            # Also if cancelled while the server does not answer: the stored tokens would log in again.
             with trio.move_on_after(SAVE_TIMEOUT_S, shield=True):
-                await self._keeper.clear()
+                await self._cache.clear()
 
     async def logout(self) -> None:
-        """Give the token back, if it came from a login; trouble is logged, not raised."""
+        """Invalidate the token, unless it is static. Trouble is logged, not raised."""
         token, self._token, self._refresh_token = self._token, None, None
-        if token is None or token.origin is TokenOrigin.GIVEN:
+        if token is None or token.origin is TokenOrigin.STATIC:
             return
         try:
             await self._routes.logout(token.text)
@@ -217,43 +219,43 @@ class Session:
             _log.info("could not log out", reason=str(error))
 
     async def _obtain(self, instead_of: Token | None = None) -> Token:
-        """A new token out of one request, however many ask for it."""
-        while self._flight is not None:
-            flight = self._flight
-            await flight.wait()
+        """A new token. Tasks that ask at the same time share one request."""
+        while self._request_done is not None:
+            request_done = self._request_done
+            await request_done.wait()
             token = self._token
-            is_wanted = token is not self._refused and token is not instead_of
-            if self._failure is None and token is not None and is_wanted:
+            is_new = token is not self._refused and token is not instead_of
+            if self._failure is None and token is not None and is_new:
                 return token
         if self._failure is not None and trio.current_time() < self._failure.until:
             raise self._failure.error.with_traceback(None)
-        if not self._has_means():
+        if not self._can_get_token():
             raise NotLoggedIn
-        async with self._own_flight():
+        async with self._exclusive_request():
             try:
-                return await self._fly()
+                return await self._request_token()
             except (ApiError, HttpFailed) as error:
                 self._note_failure(error)
                 raise
 
     @asynccontextmanager
-    async def _own_flight(self) -> AsyncIterator[None]:
-        """While the block runs, nobody else asks for a token."""
-        while self._flight is not None:
-            await self._flight.wait()
-        flight = self._flight = trio.Event()
+    async def _exclusive_request(self) -> AsyncIterator[None]:
+        """While the block runs, no other task requests a token."""
+        while self._request_done is not None:
+            await self._request_done.wait()
+        request_done = self._request_done = trio.Event()
         try:
             yield
         finally:
-            self._flight = None
-            flight.set()
+            self._request_done = None
+            request_done.set()
 
-    async def _settle(self, token: Token) -> Token:
-        """This is our token from now on, also after the next start."""
+    async def _use(self, token: Token) -> Token:
+        """Use ``token`` from now on, and store it for the next start."""
         self._token, self._failure, self._failures = token, None, 0
-        if token.origin is not TokenOrigin.GIVEN:
+        if token.origin is not TokenOrigin.STATIC:
             self._announced = False
-            await self._keeper.save(token, self._refresh_token)
+            await self._cache.save(token, self._refresh_token)
         return token
 
     def _note_failure(self, error: ApiError | HttpFailed) -> None:
@@ -272,82 +274,84 @@ class Session:
             self._announced = True
             self._announce(LoginFailedEvent(timestamp=self._clock.now(), reason=str(error)))
 
-    async def _fly(self) -> Token:
-        if (kept := self._kept) is not None:
-            await self._routes.find_base(kept.text)
-            self._kept = None
-            return await self._settle(kept)
+    async def _request_token(self) -> Token:
+        if (stored := self._stored) is not None:
+            await self._routes.find_base(stored.text)
+            self._stored = None
+            return await self._use(stored)
         match self._credentials:
             case StaticToken(token=secret):
-                return await self._settle(await self._given(secret))
+                return await self._use(await self._static_token(secret))
             case Login() as login:
-                if (token := await self._refreshed()) is not None:
+                if (token := await self._try_refresh()) is not None:
                     return token
-                return await self._settle(self._from_answer(await self._routes.login(login), TokenOrigin.LOGIN))
+                return await self._use(self._token_from(await self._routes.login(login), TokenOrigin.LOGIN))
             case None:
                 used = self._refresh_token
-                return await self._refreshed() or await self._refreshed_by_another(used)
+                return await self._try_refresh() or await self._refresh_of_another_program(used)
 
-    async def _refreshed_by_another(self, used: str | None) -> Token:
-        """What another program that shares our store has got meanwhile: of two refreshes only one succeeds."""
-        stored = await self._keeper.newer_than(used)
+    async def _refresh_of_another_program(self, used: str | None) -> Token:
+        """The token that another program with the same store has got: of two refreshes only one succeeds."""
+        stored = await self._cache.newer_than(used)
         if stored is not None:
-            if (token := self._take_up(stored)) is not None:
-                return await self._settle(token)
-            if (token := await self._refreshed()) is not None:
+            if (token := self._adopt(stored)) is not None:
+                return await self._use(token)
+            if (token := await self._try_refresh()) is not None:
                 return token
         raise AuthenticationFailed("the login has ended; log in again", status=401)
 
-    async def _given(self, secret: Secret) -> Token:
+    async def _static_token(self, secret: Secret) -> Token:
         await self._routes.find_base(secret.reveal())
-        # Whoever gave it has to give another one: asking for it again would only bring the same.
-        given = self._made(secret.reveal(), TokenOrigin.GIVEN)
-        return replace(given, renew_from=math.inf, renew_until=math.inf)
+        # It cannot be renewed, so it has no times for that.
+        token = self._make_token(secret.reveal(), TokenOrigin.STATIC)
+        return replace(token, renew_from=math.inf, renew_until=math.inf)
 
-    async def _refreshed(self) -> Token | None:
-        """A token by refresh; None when only a login can help."""
+    async def _try_refresh(self) -> Token | None:
+        """A token by refresh, None if only a login can help."""
         if self._refresh_token is None:
             return None
         refused = self._refused
-        fresh = refused is not None and refused is self._token and refused.origin is TokenOrigin.REFRESH
-        if fresh and self._credentials is not None:
+        was_just_refreshed = (
+            refused is not None and refused is self._token and refused.origin is TokenOrigin.REFRESH
+        )
+        if was_just_refreshed and self._credentials is not None:
             return None
         refresh = partial(self._refresh_with, self._refresh_token)
-        # The old refresh token is used up as soon as the orchestrator has read it: whoever cancels must not leave
-        # the store with that one.
-        return await (run_to_completion(refresh, grace_s=SAVE_TIMEOUT_S) if self._keeper.has_store else refresh())
+        # The orchestrator accepts a refresh token only once: a cancellation must not leave the used one in the
+        # store.
+        return await (run_to_completion(refresh, grace_s=SAVE_TIMEOUT_S) if self._cache.has_store else refresh())
 
     async def _refresh_with(self, refresh_token: str) -> Token | None:
         try:
             answer = await self._routes.refresh(refresh_token)
-            token = self._from_answer(answer, TokenOrigin.REFRESH)
+            token = self._token_from(answer, TokenOrigin.REFRESH)
         except ApiError as error:
-            if isinstance(error, ServerTrouble) and not self._logs_in_rather():
+            if isinstance(error, ServerTrouble) and not self._prefers_login():
                 raise
             _log.info("could not refresh the token", reason=str(error))
             self._refresh_token = None
             return None
-        return await self._settle(token)
+        return await self._use(token)
 
-    def _logs_in_rather(self) -> bool:
-        """Whether a login may help where a refresh met trouble: some servers fail inside over an unknown token."""
-        still_good = self._token is not None and self._may_be_good(self._token)
-        return self._credentials is not None and not still_good
+    def _prefers_login(self) -> bool:
+        """True if a login may help after server trouble: some servers answer 500 to an unknown refresh token."""
+        still_valid = self._token is not None and self._may_be_valid(self._token)
+        return self._credentials is not None and not still_valid
 
-    def _from_answer(self, answer: Any, origin: TokenOrigin) -> Token:
+    def _token_from(self, answer: Any, origin: TokenOrigin) -> Token:
         fields = answer if isinstance(answer, dict) else {}
         text, refresh_token = fields.get("token"), fields.get("refreshToken")
         if fields.get("success") is False or not is_token(text):
             raise AuthenticationFailed(error_message(fields) or "the answer held no token", status=200)
-        self._hold_refresh_token(refresh_token)
-        return self._made(text, origin)
+        self._set_refresh_token(refresh_token)
+        return self._make_token(text, origin)
 
-    def _hold_refresh_token(self, refresh_token: object) -> None:
+    def _set_refresh_token(self, refresh_token: object) -> None:
         if has_token_length(refresh_token):
             log.register_secret(refresh_token, rotating=True)
             self._refresh_token = refresh_token
 
-    def _made(self, text: str, origin: TokenOrigin) -> Token:
+    def _make_token(self, text: str, origin: TokenOrigin) -> Token:
         log.register_secret(text, rotating=True)
         return make_token(text, origin, now=self._clock.now(), current_time=trio.current_time())
 

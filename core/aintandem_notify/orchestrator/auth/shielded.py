@@ -1,4 +1,4 @@
-"""Work that must not be cut in two: whoever cancels it waits a moment for its end."""
+"""Runs work that a cancellation must not interrupt in the middle: the cancellation waits a moment for its end."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -8,11 +8,11 @@ import trio
 T = TypeVar("T")
 
 
-async def run_to_completion(act: Callable[[], Awaitable[T]], *, grace_s: float) -> T:
-    """Run ``act``; a cancellation from outside is obeyed when it is done, or ``grace_s`` seconds later.
+async def run_to_completion(work: Callable[[], Awaitable[T]], *, grace_s: float) -> T:
+    """Run ``work``. A cancellation from outside takes effect at its end, at most ``grace_s`` seconds later.
 
-    Returns its result, or raises its exception as it is. Cancelled meanwhile, it raises Cancelled in place of
-    either: what must not be lost is for ``act`` itself to keep.
+    Returns its result, or raises its exception as it is. If cancelled meanwhile, it raises Cancelled instead: so
+    ``work`` itself must save a result that may not be lost.
     """
     await trio.lowlevel.checkpoint_if_cancelled()
     failure: Exception | None = None
@@ -23,17 +23,17 @@ async def run_to_completion(act: Callable[[], Awaitable[T]], *, grace_s: float) 
             nursery.start_soon(_limit_once_cancelled, scope, grace_s)
             with scope:
                 try:
-                    result = await act()
-                except Exception as error:  # noqa: BLE001  # raised below, outside of the nursery's group
+                    result = await work()
+                except Exception as error:  # noqa: BLE001  # raised again below, outside of the nursery's group
                     failure = error
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        _, others = group.split(trio.Cancelled)
-        if others is not None:
+        _, other_errors = group.split(trio.Cancelled)
+        if other_errors is not None:
             raise
         was_cancelled = True
     if was_cancelled:
-        # The same cancellation once more, in no group.
+        # Raises the same cancellation again, without a group around it.
         await trio.lowlevel.checkpoint_if_cancelled()
     if failure is not None:
         raise failure

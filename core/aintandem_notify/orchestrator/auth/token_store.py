@@ -1,4 +1,4 @@
-"""Where a session's tokens are kept between two starts: the protocol, and the place that ends with the process."""
+"""Keeps a session's tokens between two starts: the protocol of a store, a store in memory, and ``TokenCache``."""
 
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -10,19 +10,19 @@ from aintandem_notify.errors import TokenStoreError
 from aintandem_notify.orchestrator.auth.tokens import Token, TokenOrigin, is_token
 
 OTHER_WRITER_PAUSES_S: Final = (0.2, 0.5, 1.0)
-"""Pauses in which another program, which used a refresh token up, may still save what it got for it."""
+"""Seconds between reads of the store while another program, which used our refresh token, may save a new one."""
 SAVE_TIMEOUT_S: Final = 5.0
-"""How long a renewal that is cancelled may still take to get its tokens, and as long again to keep them: the old
-refresh token is used up."""
+"""Seconds that a cancelled renewal may still take to get its tokens, and as many again to save them: the old
+refresh token cannot be used again."""
 
 _log = log.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredTokens:
-    """What is kept of a login. ``url`` is the orchestrator that it is good for: tokens go nowhere else.
+    """The stored tokens of a login to the orchestrator at ``url``. They are sent to no other url.
 
-    ``refresh_token`` is None where the orchestrator gave none.
+    ``refresh_token`` is None if the orchestrator gave none.
 
     Example::
 
@@ -36,9 +36,9 @@ class StoredTokens:
 
 
 class TokenStore(Protocol):
-    """Keeps the tokens of one login: whatever has these three methods. What may block belongs in a thread.
+    """Stores the tokens of one login: any object with these three methods. Blocking work belongs in a thread.
 
-    All of them raise TokenStoreError; what else they raise comes out as one.
+    All methods raise TokenStoreError; other exceptions are turned into one.
 
     Example::
 
@@ -56,22 +56,22 @@ class TokenStore(Protocol):
     """
 
     async def load(self) -> StoredTokens | None:
-        """What was saved last; None when there is nothing that can be used."""
+        """The tokens that were saved last, None if there are none that can be used."""
         ...
 
     async def save(self, tokens: StoredTokens) -> None:
-        """Keep these in place of what was there."""
+        """Save these tokens in place of earlier ones."""
         ...
 
     async def clear(self) -> None:
-        """Forget what was saved; nothing there is no error."""
+        """Delete the saved tokens; an empty store is no error."""
         ...
 
 
 class MemoryTokens:
-    """Keeps tokens for as long as the object lives. Several clients may share one, one after the other.
+    """Stores tokens for as long as the object lives. Several clients may share one, one after the other.
 
-    All of its methods raise nothing.
+    Its methods raise nothing.
 
     Example::
 
@@ -83,23 +83,23 @@ class MemoryTokens:
         self._tokens: StoredTokens | None = None
 
     async def load(self) -> StoredTokens | None:
-        """What was saved last, None before."""
+        """The tokens that were saved last, None before the first ``save``."""
         await trio.lowlevel.checkpoint()
         return self._tokens
 
     async def save(self, tokens: StoredTokens) -> None:
-        """Keep these."""
+        """Save these tokens."""
         await trio.lowlevel.checkpoint()
         self._tokens = tokens
 
     async def clear(self) -> None:
-        """Forget them."""
+        """Delete the saved tokens."""
         await trio.lowlevel.checkpoint()
         self._tokens = None
 
 
 class TokenCache:
-    """A store, if there is one, as a session uses it: for one url, and without harm when it fails."""
+    """A session's view of its store, if it has one: tokens for one url only, and failures are mostly logged."""
 
     def __init__(self, url: str, store: TokenStore | None) -> None:
         self._url = url
@@ -107,20 +107,20 @@ class TokenCache:
 
     @property
     def has_store(self) -> bool:
-        """Whether there is a store."""
+        """True if the session has a store."""
         return self._store is not None
 
     async def load(self) -> StoredTokens | None:
-        """The tokens of an earlier login to our url; raises TokenStoreError."""
+        """The tokens of an earlier login to our url, None if there are none. Raises TokenStoreError."""
         stored = None if self._store is None else await self._store.load()
         if stored is None or stored.url != self._url or not is_token(stored.token):
             return None
         return stored
 
     async def newer_than(self, used: str | None) -> StoredTokens | None:
-        """What somebody else saved after ``used``, a refresh token, was used up; None when nobody did.
+        """Tokens that another program saved after the refresh token ``used`` was used up.
 
-        What is in the store is then of no use to anybody, and removed.
+        None if there are none; the tokens in the store are then useless, and are deleted.
         """
         try:
             stored = await self.load()
@@ -133,21 +133,21 @@ class TokenCache:
                 await self.clear()
                 return None
         except TokenStoreError as error:
-            _log.warning("the tokens that were kept could not be looked at", reason=str(error))
+            _log.warning("the stored tokens could not be read", reason=str(error))
             return None
         return stored
 
     async def save(self, token: Token, refresh_token: str | None) -> None:
-        """Keep a new token; trouble is logged, and a cancellation waits a moment."""
-        if self._store is None or token.origin is TokenOrigin.KEPT:
+        """Save a new token. Trouble is logged; a cancellation waits at most ``SAVE_TIMEOUT_S``."""
+        if self._store is None or token.origin is TokenOrigin.STORED:
             return
         with trio.move_on_after(SAVE_TIMEOUT_S, shield=True):
             try:
                 await self._store.save(StoredTokens(self._url, token.text, refresh_token))
             except TokenStoreError as error:
-                _log.warning("the tokens could not be kept for the next start", reason=str(error))
+                _log.warning("the tokens could not be stored for the next start", reason=str(error))
 
     async def clear(self) -> None:
-        """Leave nothing behind; raises TokenStoreError."""
+        """Delete the saved tokens. Raises TokenStoreError."""
         if self._store is not None:
             await self._store.clear()

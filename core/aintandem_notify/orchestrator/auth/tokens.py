@@ -1,4 +1,4 @@
-"""What a token says about its own end, and when to renew it. Pure; nothing is verified, only the server can."""
+"""Reads the lifetime out of a token, and decides when to renew it. Pure. Only the server can verify a token."""
 
 import math
 import re
@@ -13,31 +13,31 @@ from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.untrusted_json import read_json
 
 RENEW_FROM: Final = 0.75
-"""The part of a token's life after which anybody who asks gets a new one."""
+"""The part of a token's life after which a request for a token renews it."""
 RENEW_UNTIL: Final = 0.9
-"""The part of a token's life after which nobody should hold it; between the two each project draws its moment."""
+"""The part of a token's life by which it should be replaced; each project draws its moment between the two."""
 MIN_LIFE_S: Final = 1.0
-"""What is said to live for less is renewed as if it lived so long: a server's slip must not be a hot loop."""
+"""Seconds; a shorter life counts as this one, so that a server's mistake does not cause a busy loop."""
 MAX_TOKEN_LENGTH: Final = 16_384
-"""Characters of a token: what common servers take of all headers together. Each is looked for in every text."""
+"""Characters; common servers accept so many of all headers together. The log searches its texts for tokens."""
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
 
 
 class TokenOrigin(StrEnum):
-    """How we came by a token."""
+    """The source of a token."""
 
-    GIVEN = "given"
+    STATIC = "static"
     LOGIN = "login"
     REFRESH = "refresh"
-    KEPT = "kept"
+    STORED = "stored"
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
     """An access token.
 
-    ``expires_at`` is aware UTC, None when the token does not say. ``renew_from`` and ``renew_until`` are
-    seconds of trio's clock, infinite when nobody can tell: such a token is renewed when it is refused.
+    ``expires_at`` is aware UTC, None if the token does not say. ``renew_from`` and ``renew_until`` are seconds of
+    trio's clock, infinite if the end is unknown: such a token is renewed when it is refused.
     """
 
     text: str = field(repr=False)
@@ -48,21 +48,20 @@ class Token:
 
 
 def is_token(text: object) -> TypeGuard[str]:
-    """Whether it can be sent as one: in a header and a URL there is room for visible ASCII only (RFC 6750)."""
+    """True if the text can be sent as a token: headers and URLs hold only visible ASCII (RFC 6750)."""
     return has_token_length(text) and _VISIBLE.fullmatch(text) is not None
 
 
 def has_token_length(text: object) -> TypeGuard[str]:
-    """Whether it is a text that is no longer than a token may be, and not empty."""
+    """True if it is a str, not empty, and not longer than a token may be."""
     return isinstance(text, str) and 0 < len(text) <= MAX_TOKEN_LENGTH
 
 
 def make_token(text: str, origin: TokenOrigin, *, now: datetime, current_time: float) -> Token:
     """A token that arrived just now (``now`` aware UTC, ``current_time`` of trio's clock).
 
-    Its life is measured on the orchestrator's own clock where it says when it was issued, so that a clock of
-    ours that is wrong costs nothing. A token that seems to be over on arrival comes from a clock that is
-    wrong, and says nothing about its end.
+    If the token has an issue time, its life is measured on the orchestrator's clock, so a wrong clock of ours does
+    no harm. A token that seems expired on arrival comes from a wrong clock, so its end is unknown.
     """
     claims = _claims(text)
     expires, issued = _parse_timestamp(claims.get("exp")), _parse_timestamp(claims.get("iat"))
@@ -76,26 +75,26 @@ def make_token(text: str, origin: TokenOrigin, *, now: datetime, current_time: f
 
 
 def make_stored_token(text: str, *, now: datetime, current_time: float) -> Token | None:
-    """A token that was kept since an earlier start; None when it is over.
+    """A token that was stored at an earlier start, None if it has expired.
 
-    Nobody knows how old it is by the orchestrator's clock, so its end is taken as ours tells it.
+    Its age by the orchestrator's clock is unknown, so its end is measured by our clock.
     """
     claims = _claims(text)
     expires, issued = _parse_timestamp(claims.get("exp")), _parse_timestamp(claims.get("iat"))
     if expires is None:
-        return Token(text, TokenOrigin.KEPT)
-    left = (expires - now).total_seconds()
-    if left <= 0:
+        return Token(text, TokenOrigin.STORED)
+    remaining = (expires - now).total_seconds()
+    if remaining <= 0:
         return None
-    life = max((expires - (issued or now)).total_seconds(), left)
-    renew_from, renew_until = (current_time + left - life * (1 - part) for part in (RENEW_FROM, RENEW_UNTIL))
-    return Token(text, TokenOrigin.KEPT, expires, renew_from, renew_until)
+    life = max((expires - (issued or now)).total_seconds(), remaining)
+    renew_from, renew_until = (current_time + remaining - life * (1 - part) for part in (RENEW_FROM, RENEW_UNTIL))
+    return Token(text, TokenOrigin.STORED, expires, renew_from, renew_until)
 
 
 def renewal_time(token: Token, chance: Chance) -> float:
-    """When one holder of the token should get another: drawn, so that many do not do it at once.
+    """The time at which one holder of the token should renew it: random, so that many do not do it at once.
 
-    Seconds of trio's clock; infinite when nobody can tell.
+    Seconds of trio's clock; infinite if the end of the token is unknown.
     """
     if math.isinf(token.renew_from):
         return math.inf

@@ -1,1 +1,1 @@
-"""How the orchestrator's API is spoken: its addresses, its ids, and the meaning of its responses. Pure."""
+"""The orchestrator's API: its addresses, its ids, and the meaning of its responses. Pure."""

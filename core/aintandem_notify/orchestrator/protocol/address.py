@@ -1,4 +1,4 @@
-"""Where things are: the two bases that an orchestrator's API can have, and the socket of a project."""
+"""The addresses of an orchestrator: the two possible bases of its API, and the socket of a project."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,7 +11,7 @@ _DEFAULT_PORTS: Final = {False: 80, True: 443}
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A host and a port, and whether to speak TLS to it."""
+    """A host, a port, and whether it speaks TLS."""
 
     host: str
     port: int
@@ -19,27 +19,27 @@ class Endpoint:
 
     @property
     def authority(self) -> str:
-        """The value of a Host header: the port only where it is not the scheme's own."""
+        """The value of a Host header; it has the port only if that is not the scheme's default."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.tls] else f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
 class SocketTarget:
-    """What to connect to; ``resource`` is path and query, and holds the token, so it never shows."""
+    """The target of a WebSocket. ``resource`` is path and query; it holds the token, so ``repr`` leaves it out."""
 
     endpoint: Endpoint
     resource: str = field(repr=False)
 
 
 def api_bases(url: str) -> tuple[str, ...]:
-    """Where the API may live, the likelier first: under ``/api``, or bare where only the url's owner knows."""
-    bare = url.rstrip("/")
-    return (bare,) if urlsplit(bare).path.endswith("/api") else (f"{bare}/api", bare)
+    """The possible base URLs of the API, the likelier first: the url with ``/api``, then the url itself."""
+    own = url.rstrip("/")
+    return (own,) if urlsplit(own).path.endswith("/api") else (f"{own}/api", own)
 
 
 def endpoint_of(url: str) -> Endpoint:
-    """The endpoint of an http, https, ws or wss url; credentials in it are ignored. Raises ValueError."""
+    """The endpoint of an http, https, ws or wss URL; credentials in it are ignored. Raises ValueError."""
     parts = urlsplit(url)
     tls = parts.scheme in ("https", "wss")
     if not parts.hostname:

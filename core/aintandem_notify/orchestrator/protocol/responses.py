@@ -1,4 +1,4 @@
-"""What the REST API's answers mean: JSON, or one of our typed errors. Pure."""
+"""Turns responses of the REST API into JSON values or typed errors. Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -18,7 +18,7 @@ from aintandem_notify.http_client import HttpAnswer
 from aintandem_notify.log import redact_start
 
 MAX_MESSAGE_LENGTH: Final = 300
-"""Characters of an error that are kept; a proxy's error page has thousands."""
+"""Characters of an error's message; a proxy's error page has thousands."""
 
 _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     401: AuthenticationFailed,
@@ -44,11 +44,11 @@ _LIST_KEYS: Final = ("items", "data", "results", "list")
 
 
 class ResponseTooLarge(ApiError):
-    """The answer is more than is read of one; asked for again, it will not be smaller, but a part of it may be."""
+    """The response exceeds a limit. A retry does not help, but a request for a smaller part may."""
 
 
 def parse_response(answer: HttpAnswer, now: datetime) -> Any:
-    """The JSON value of a 2xx answer, None where it has no body; raises ApiError for anything else."""
+    """The JSON value of a 2xx response, None if it has no body. Raises ApiError for anything else."""
     if not 200 <= answer.status < 300:
         raise error_for_response(answer, now)
     if answer.truncated:
@@ -66,7 +66,7 @@ def parse_response(answer: HttpAnswer, now: datetime) -> Any:
 
 
 def error_for_response(answer: HttpAnswer, now: datetime) -> ApiError:
-    """The typed error for an answer that is no success, whatever its body."""
+    """The typed error for a response whose status is not 2xx; its body may be anything."""
     try:
         body = answer.json()
     except ValueError:
@@ -86,7 +86,7 @@ def error_for_response(answer: HttpAnswer, now: datetime) -> ApiError:
 
 
 def _error_class(status: int, code: str) -> type[ApiError]:
-    # The status decides between "again" and "never"; the code only says more about a "never".
+    # The status decides whether a retry may help. The code only refines an error that no retry helps.
     if status >= 500:
         return ServerTrouble
     if status in _BY_STATUS:
@@ -97,7 +97,7 @@ def _error_class(status: int, code: str) -> type[ApiError]:
 
 
 def error_message(fields: Mapping[str, Any]) -> str:
-    """What an answer says about its error, in one line without secrets; empty when it says nothing."""
+    """The error message of a response, in one line without secrets; empty if it has none."""
     for name in ("error", "message"):
         text = fields.get(name)
         if isinstance(text, dict):
@@ -112,17 +112,17 @@ def _default_message(status: int) -> str:
 
 
 def find_rows(content: Any, *names: str) -> list[Any]:
-    """The list that was asked for: the content itself, or what it holds under one of ``names`` or a usual name.
+    """The list in a response: the content itself, or the list under one of ``names`` or of the usual names.
 
-    None under such a name is an empty list. Raises ApiError where there is no list at all: what answers so (a page
-    of a proxy, a word on maintenance) does not know that there is nothing.
+    None under such a name means an empty list. Raises ApiError if there is no list at all: such a response (a
+    proxy's page, a notice of maintenance) does not mean that the list is empty.
     """
     if isinstance(content, list):
         return content
-    found = _find_list(content, names)
-    if found is None:
+    rows = _find_list(content, names)
+    if rows is None:
         raise ApiError(f"the answer holds no list of {names[0]}", status=200)
-    return found
+    return rows
 
 
 def _find_list(content: Any, names: Sequence[str]) -> list[Any] | None:
@@ -132,5 +132,5 @@ def _find_list(content: Any, names: Sequence[str]) -> list[Any] | None:
     known = [name for name in (*names, *_LIST_KEYS) if name in content]
     values = [*(content[name] for name in known), *content.values()]
     inner = [value for wrapped in values if isinstance(wrapped, dict) for value in wrapped.values()]
-    found = next((value for value in (*values, *inner) if isinstance(value, list)), None)
-    return [] if found is None and any(content[name] is None for name in known) else found
+    rows = next((value for value in (*values, *inner) if isinstance(value, list)), None)
+    return [] if rows is None and any(content[name] is None for name in known) else rows

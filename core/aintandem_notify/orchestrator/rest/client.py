@@ -1,7 +1,7 @@
 """The orchestrator's REST API as typed calls.
 
-Each call carries the session's token and renews it once when it is refused; what can be repeated without harm
-is repeated when the server has trouble. Errors are the ones of ``errors``; lists are read defensively.
+Each call sends the session's token, and renews it once if it is refused. Calls that can be repeated without harm
+are repeated after server trouble. Errors are those of ``errors``. Lists are read tolerantly (``records``).
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -32,16 +32,17 @@ from aintandem_notify.orchestrator.rest.records import (
 )
 
 RETRY_PAUSES_S: Final = (1.0, 2.0, 4.0)
-"""As the official SDK: three more tries, from one second, doubling."""
+"""As in the official SDK: three more attempts, after one second, doubling."""
 MAX_BODY_BYTES: Final = 16 * 2**20
-"""Bytes of an answer; a history of tasks with their outputs is large."""
+"""Bytes of a response; a history of tasks with their outputs is large."""
 LARGE_RESPONSES_BYTES: Final = 2 * MAX_BODY_BYTES
-"""Bytes of large answers that are read at the same time, for all projects together: one of the largest, which is
-in memory twice while it is read."""
+"""Bytes of large responses that are read at the same time, for all projects together. There is room for one of the
+largest size, which is in memory twice while it is parsed."""
 SMALL_RESPONSE_BYTES: Final = 64 * 2**10
-"""Bytes of an answer that is read at once; a longer one beside the event loop, for to cut its texts takes time."""
+"""Bytes of a response that is parsed in the event loop. A longer one is parsed in a thread: cutting its texts
+takes time."""
 TIMEOUT_S: Final = 30.0
-"""As the official SDK."""
+"""Seconds; as in the official SDK."""
 
 RecordT = TypeVar("RecordT", bound=Record)
 T = TypeVar("T")
@@ -50,7 +51,7 @@ T = TypeVar("T")
 class OrchestratorApi:
     """Calls of the API; ids are quoted here. All raise ApiError or HttpFailed, and for an id as ``validate_id``.
 
-    ``timeout`` is in seconds, for each request from its begin to the last byte of its answer.
+    ``timeout`` is in seconds, for each request from its start to the last byte of its response.
     """
 
     def __init__(self, session: Session, http: HttpClient, clock: Clock, *, timeout: float = TIMEOUT_S) -> None:
@@ -60,21 +61,21 @@ class OrchestratorApi:
         self._timeout = timeout
         self._large = MemoryBudget(LARGE_RESPONSES_BYTES)
         self._readers = trio.CapacityLimiter(1)
-        self._tries_again = True
+        self._retries = True
 
     def without_retries(self) -> Self:
-        """The same, that tries nothing again: for who must hold nothing while ``with_retries`` pauses."""
-        other = copy(self)
-        other._tries_again = False  # noqa: SLF001  # it is one of us
-        return other
+        """A copy without retries, for callers that must release resources before pauses of ``with_retries``."""
+        clone = copy(self)
+        clone._retries = False  # noqa: SLF001  # the same class
+        return clone
 
     async def call(
         self, method: str, path: str, *, query: Mapping[str, object] | None = None, json: Any = None
     ) -> Any:
-        """Any call: the JSON value of its answer, None for an empty one.
+        """Any call. Returns the JSON value of its response, None for an empty one.
 
-        ``path`` begins with a slash and comes after the API's base. Server trouble and lost requests are
-        tried again for GET; for other methods only when the request surely was not sent.
+        ``path`` begins with a slash and comes after the API's base. GET is repeated after server trouble and lost
+        requests, other methods only if the request certainly was not sent.
         """
         return await self._call(method, path, _unchanged, query, json)
 
@@ -82,38 +83,38 @@ class OrchestratorApi:
         self,
         method: str,
         path: str,
-        take: Callable[[Any], T],
+        convert: Callable[[Any], T],
         query: Mapping[str, object] | None = None,
         json: Any = None,
     ) -> T:
-        """What ``take`` makes of the answer, which may be large and is gone when this returns."""
-        once = partial(self._call_once, method, path, take, query, json)
-        return await (with_retries(once, repeatable=method == "GET") if self._tries_again else once())
+        """Returns ``convert(content)``. The content may be large; it is freed before this returns."""
+        once = partial(self._call_once, method, path, convert, query, json)
+        return await (with_retries(once, repeatable=method == "GET") if self._retries else once())
 
     async def _call_once(
-        self, method: str, path: str, take: Callable[[Any], T], query: Mapping[str, object] | None, json: Any
+        self, method: str, path: str, convert: Callable[[Any], T], query: Mapping[str, object] | None, json: Any
     ) -> T:
         token = await self._session.token()
         try:
-            return await self._request(method, path, take, query, json, token.text)
+            return await self._request(method, path, convert, query, json, token.text)
         except AuthenticationFailed:
             token = await self._session.renew(token)
-        return await self._request(method, path, take, query, json, token.text)
+        return await self._request(method, path, convert, query, json, token.text)
 
     async def _request(
         self,
         method: str,
         path: str,
-        take: Callable[[Any], T],
+        convert: Callable[[Any], T],
         query: Mapping[str, object] | None,
         json: Any,
         token: str,
     ) -> T:
-        asked = {name: value for name, value in (query or {}).items() if value is not None}
+        parameters = {name: value for name, value in (query or {}).items() if value is not None}
         with self._large.share() as share:
             answer = await self._http.request(
                 method,
-                f"{self._session.base}{path}{'?' if asked else ''}{urlencode(asked)}",
+                f"{self._session.base}{path}{'?' if parameters else ''}{urlencode(parameters)}",
                 headers={"Authorization": f"Bearer {token}"},
                 json=json,
                 timeout=self._timeout,
@@ -122,8 +123,8 @@ class OrchestratorApi:
             )
             now = self._clock.now()
             if len(answer.body) <= SMALL_RESPONSE_BYTES:
-                return take(parse_response(answer, now))
-            return await run_in_thread(lambda: take(parse_response(answer, now)), limiter=self._readers)
+                return convert(parse_response(answer, now))
+            return await run_in_thread(lambda: convert(parse_response(answer, now)), limiter=self._readers)
 
     async def projects(self) -> list[ProjectRecord]:
         """All projects that we may see."""
@@ -149,14 +150,14 @@ class OrchestratorApi:
         return parse_records(TaskRecord, find_rows(content, "tasks", "history"))
 
     async def map_tasks(
-        self, project_id: str, take: Callable[[TaskRecord], T], *, limit: int, offset: int
+        self, project_id: str, convert: Callable[[TaskRecord], T], *, limit: int, offset: int
     ) -> list[T]:
-        """What ``take`` makes of each of so many of a project's tasks; the records are forgotten one by one."""
+        """``convert`` of each of a project's tasks in one page; the records are freed one by one."""
         return await self._call(
             "GET",
             f"/projects/{quote_id(project_id)}/tasks",
             lambda content: [
-                take(one) for one in iter_records(TaskRecord, find_rows(content, "tasks", "history"))
+                convert(record) for record in iter_records(TaskRecord, find_rows(content, "tasks", "history"))
             ],
             {"limit": limit, "offset": offset},
         )
@@ -171,12 +172,14 @@ class OrchestratorApi:
         content = await self.call("GET", f"/workflows/projects/{quote_id(project_id)}/executions")
         return parse_records(ExecutionRecord, find_rows(content, "executions"))
 
-    async def map_executions(self, project_id: str, take: Callable[[ExecutionRecord], T]) -> list[T]:
+    async def map_executions(self, project_id: str, convert: Callable[[ExecutionRecord], T]) -> list[T]:
         """As ``map_tasks``, for a project's workflow executions."""
         return await self._call(
             "GET",
             f"/workflows/projects/{quote_id(project_id)}/executions",
-            lambda content: [take(one) for one in iter_records(ExecutionRecord, find_rows(content, "executions"))],
+            lambda content: [
+                convert(record) for record in iter_records(ExecutionRecord, find_rows(content, "executions"))
+            ],
         )
 
     async def execution(self, execution_id: str) -> ExecutionRecord:
@@ -188,27 +191,29 @@ class OrchestratorApi:
         """All sandboxes, of every project."""
         return parse_records(SandboxRecord, find_rows(await self.call("GET", "/flexy"), "sandboxes", "containers"))
 
-    async def map_sandboxes(self, take: Callable[[SandboxRecord], T]) -> list[T]:
+    async def map_sandboxes(self, convert: Callable[[SandboxRecord], T]) -> list[T]:
         """As ``map_tasks``, for the sandboxes of all projects."""
         return await self._call(
             "GET",
             "/flexy",
             lambda content: list(
-                map(take, iter_records(SandboxRecord, find_rows(content, "sandboxes", "containers")))
+                map(convert, iter_records(SandboxRecord, find_rows(content, "sandboxes", "containers")))
             ),
         )
 
     async def operations(self, project_id: str) -> list[OperationRecord]:
-        """What is and was being done to a project's sandboxes."""
+        """The present and past operations on a project's sandboxes."""
         content = await self.call("GET", f"/flexy/projects/{quote_id(project_id)}/operations")
         return parse_records(OperationRecord, find_rows(content, "operations"))
 
-    async def map_operations(self, project_id: str, take: Callable[[OperationRecord], T]) -> list[T]:
-        """As ``map_tasks``, for what is and was being done to a project's sandboxes."""
+    async def map_operations(self, project_id: str, convert: Callable[[OperationRecord], T]) -> list[T]:
+        """As ``map_tasks``, for the operations on a project's sandboxes."""
         return await self._call(
             "GET",
             f"/flexy/projects/{quote_id(project_id)}/operations",
-            lambda content: [take(one) for one in iter_records(OperationRecord, find_rows(content, "operations"))],
+            lambda content: [
+                convert(record) for record in iter_records(OperationRecord, find_rows(content, "operations"))
+            ],
         )
 
     async def operation(self, operation_id: str) -> OperationRecord:
@@ -217,28 +222,28 @@ class OrchestratorApi:
         return find_record(OperationRecord, content, "operation")
 
     async def health(self) -> Mapping[str, Any]:
-        """What the orchestrator says about itself: ``status`` and ``uptime`` in seconds."""
+        """The orchestrator's own state: ``status`` and ``uptime`` in seconds."""
         content = await self.call("GET", "/health")
         return content if isinstance(content, dict) else {}
 
 
-async def with_retries(ask: Callable[[], Awaitable[T]], *, repeatable: bool = True) -> T:
-    """What ``ask`` gives, which is called again after a pause when the server has trouble or the request was lost.
+async def with_retries(send: Callable[[], Awaitable[T]], *, repeatable: bool = True) -> T:
+    """Returns ``await send()``, repeated after a pause if the server has trouble or the request was lost.
 
-    One that is not ``repeatable`` is called again only when it surely was not sent.
+    A request that is not ``repeatable`` is repeated only if it certainly was not sent.
     """
     for pause in (*RETRY_PAUSES_S, None):
         try:
-            return await ask()
+            return await send()
         except (ServerTrouble, HttpFailed) as error:
-            unsent = isinstance(error, HttpFailed) and not error.maybe_sent
-            if pause is None or not (repeatable or unsent):
+            is_unsent = isinstance(error, HttpFailed) and not error.maybe_sent
+            if pause is None or not (repeatable or is_unsent):
                 raise
-            asked = error.retry_after if isinstance(error, ServerTrouble) else None
-            if asked is not None and asked > TIMEOUT_S:
+            retry_after = error.retry_after if isinstance(error, ServerTrouble) else None
+            if retry_after is not None and retry_after > TIMEOUT_S:
                 raise
-            await trio.sleep(max(pause, asked or 0.0))
-    raise AssertionError("the last try returns or raises")
+            await trio.sleep(max(pause, retry_after or 0.0))
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _unchanged(content: Any) -> Any:
@@ -246,14 +251,14 @@ def _unchanged(content: Any) -> Any:
 
 
 def quote_id(identifier: str) -> str:
-    """An id as a piece of a path; raises as ``validate_id``."""
+    """An id as a part of a path; raises as ``validate_id``."""
     return quote(validate_id(identifier), safe="")
 
 
 def find_record(model: type[RecordT], content: Any, name: str) -> RecordT:
-    """The record in ``content``, also where it is wrapped as ``{"task": {…}}``."""
+    """The record in ``content``, also if it is wrapped as ``{"task": {…}}``. Raises ApiError if there is none."""
     wrapped = [content.get(name), content.get("data")] if isinstance(content, dict) else []
-    found = parse_records(model, [row for row in (content, *wrapped) if isinstance(row, dict)])
-    if not found:
+    records = parse_records(model, [row for row in (content, *wrapped) if isinstance(row, dict)])
+    if not records:
         raise ApiError(f"the answer holds no {name}", status=200)
-    return found[0]
+    return records[0]

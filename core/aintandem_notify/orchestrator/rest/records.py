@@ -1,4 +1,4 @@
-"""What the REST API tells about projects, runs and sandboxes, read tolerantly: only an id must be there."""
+"""Records of the REST API: projects, tasks, executions, sandboxes, operations. Only the id is required."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 def _parse_time(value: object) -> datetime | None:
     moment = event_time(value, _NEVER)
-    return None if moment == _NEVER else moment  # what Go writes in the place of no time is the same
+    return None if moment == _NEVER else moment  # Go's "no time" is equal to it
 
 
 def _empty(_value: object) -> tuple[Any, ...]:
@@ -27,11 +27,11 @@ def _nothing(_value: object) -> None:
 
 
 Timestamp = Annotated[AwareDatetime | None, BeforeValidator(_parse_time)]
-"""Aware UTC; None for what is missing or no time."""
+"""Aware UTC; None if the value is missing or not a time."""
 
 
 class Record(BaseModel):
-    """Base of what the API tells; unknown fields are kept, known ones in a wrong form are None."""
+    """Base of the records. Unknown fields are kept; a known field with a wrong type is None."""
 
     model_config = ConfigDict(
         frozen=True, extra="allow", alias_generator=to_camel, populate_by_name=True, coerce_numbers_to_str=True
@@ -39,7 +39,7 @@ class Record(BaseModel):
 
 
 class ProjectRecord(Record):
-    """A project; ``name`` is what people call it.
+    """A project; ``name`` is its display name.
 
     Example::
 
@@ -76,7 +76,7 @@ class TaskRecord(Record):
 
 
 class SubmittedTask(Record):
-    """What the orchestrator says to a task that it was given.
+    """The orchestrator's response to a submitted task.
 
     Example::
 
@@ -89,7 +89,7 @@ class SubmittedTask(Record):
 
 
 class QueueStatus(Record):
-    """How many of a project's tasks are where; None where the orchestrator does not say.
+    """The number of a project's tasks in each state; None if the orchestrator does not say.
 
     Example::
 
@@ -104,7 +104,7 @@ class QueueStatus(Record):
 
 
 class TaskLimit(Record):
-    """How many tasks of a project may run at the same time.
+    """The number of tasks of a project that may run at the same time.
 
     Example::
 
@@ -117,7 +117,7 @@ class TaskLimit(Record):
 
 
 class ExecutionProgress(Record):
-    """How far a workflow execution is: ``current`` of ``total`` phases, ``percentage`` of 100.
+    """The progress of a workflow execution: ``current`` of ``total`` phases, ``percentage`` of 100.
 
     Example::
 
@@ -183,7 +183,7 @@ class SandboxRecord(Record):
 
 
 class OperationRecord(Record):
-    """Something that is being done to a sandbox: ``kind`` is start, stop or restart.
+    """An operation on a sandbox: ``kind`` is start, stop or restart.
 
     ``status`` is pending, in_progress, pulling_image, creating_sandbox, starting_sandbox, stopping_sandbox,
     completed, failed or cancelled; any other is kept. Times are aware UTC.
@@ -210,14 +210,14 @@ RecordT = TypeVar("RecordT", bound=Record)
 
 
 def parse_records(model: type[RecordT], rows: Iterable[object]) -> list[RecordT]:
-    """The rows that can be read; what is no object, or has no id, is of no use and left out."""
+    """The records of the rows; rows that are not objects, or have no id, are left out."""
     return list(iter_records(model, list(rows)))
 
 
 def iter_records(model: type[RecordT], rows: list[Any]) -> Iterator[RecordT]:
-    """As ``parse_records``, one at a time; a row is forgotten in ``rows`` once it is read, for it may be large."""
-    for place, row in enumerate(rows):
-        rows[place] = None
+    """As ``parse_records``, one at a time. Each row is removed from ``rows`` once it is read: it may be large."""
+    for index, row in enumerate(rows):
+        rows[index] = None
         if isinstance(row, dict):
             try:
                 yield model.model_validate(row)
@@ -226,6 +226,6 @@ def iter_records(model: type[RecordT], rows: list[Any]) -> Iterator[RecordT]:
 
 
 def without_extras(record: RecordT) -> RecordT:
-    """The record with what this version knows of it, without what else the orchestrator says."""
+    """A copy of the record with its known fields only, without other fields that the orchestrator sent."""
     known = {name: getattr(record, name) for name in type(record).model_fields}
     return cast("RecordT", type(record).model_construct(**known))

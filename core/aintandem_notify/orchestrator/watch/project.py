@@ -159,7 +159,7 @@ class _ProjectWatcher:
     async def _open(self, links: ConnectionHandover, token: Token) -> Link:
         session = self._settings.session
         link = await links.open(session.socket(self._project.id, token))
-        session.accepted(token)
+        session.note_accepted(token)
         return link
 
     async def _read(self, links: ConnectionHandover, link: Link, token: Token) -> NoReturn:

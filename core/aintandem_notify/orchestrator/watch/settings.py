@@ -39,7 +39,7 @@ class TokenSource(Protocol):
         """A token in place of a refused one."""
         ...
 
-    def accepted(self, token: Token) -> None:
+    def note_accepted(self, token: Token) -> None:
         """The token was good."""
         ...
 
