@@ -221,7 +221,7 @@ async def test_new_rules_apply_from_the_next_transaction_on() -> None:
 
 
 async def test_runs_beyond_those_in_memory_are_read_again() -> None:
-    async with memory() as storage, open_bench(storage, most_runs=2) as bench:
+    async with memory() as storage, open_bench(storage, max_runs=2) as bench:
         names = ["t1", "t2", "t3", "t4"]
         for kind in ("task_started", "task_failed"):
             for name in names:

@@ -50,7 +50,7 @@ async def open_bench(
     storage: Storage,
     router: EventRouter | None = None,
     listening: bool = True,
-    most_runs: int = writer.MAX_CACHED_RUNS,
+    max_runs: int = writer.MAX_CACHED_RUNS,
 ) -> AsyncIterator[Bench]:
     published: list[Event] = []
     woken: list[set[str]] = []
@@ -68,6 +68,6 @@ async def open_bench(
         publish=publish,
         wake=wake,
         listening=lambda: listening,
-        most_runs=most_runs,
+        max_runs=max_runs,
     ) as ingest:
         yield Bench(ingest, storage, published, woken)

@@ -18,7 +18,7 @@ class PlannedStore:
 
     runs: dict[RunRef, Run] = field(default_factory=dict)
     keys: set[str] = field(default_factory=set)
-    lately: RecentChanges = field(default_factory=lambda: RecentChanges(100))
+    recent: RecentChanges = field(default_factory=lambda: RecentChanges(100))
     told: list[Event] = field(default_factory=list)
 
     def take(self, now: datetime, handed: Submission) -> ReconcileResult:
@@ -30,12 +30,12 @@ class PlannedStore:
             known=self.keys & {one.key for one in handed.events},
             projects={"p"},
             now=now,
-            lately=self.lately,
+            recent=self.recent,
             is_known=self.keys.__contains__,
         )
         self.runs |= done.runs
         self.keys |= {one.key for one in done.changes.events}
-        self.lately.remember(done.moved_refs, done.synthesized)
+        self.recent.remember(done.moved_refs, done.synthesized)
         self.told += [sent.event for sent, _ in done.changes.notifications]
         return done.results.get("p", ReconcileResult())
 

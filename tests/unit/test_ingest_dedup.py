@@ -87,33 +87,33 @@ def test_an_end_without_a_time_is_known_whatever_came_after_it() -> None:
     completed = UntimedEnd("task_completed", NOW + timedelta(seconds=9))
     what = Synthesized(ends=(failed(before=5), completed))
     late = event("task_failed", at=4)
-    assert what.is_told_by(late)
-    assert not what.is_told_by(event("task_failed", at=5))
+    assert what.is_end_repeated_by(late)
+    assert not what.is_end_repeated_by(event("task_failed", at=5))
     assert what.after(late) == Synthesized(ends=(completed,))
     assert what.after(event("task_completed", at=8)) == NOTHING_SYNTHESIZED, "the one before it was not heard of"
 
 
 def test_what_was_made_is_remembered_for_a_while_whatever_the_machines_clock_shows() -> None:
-    lately = RecentChanges(10)
-    assert not lately.made_something
-    lately.remember([], {(REF, 1): made("task_started")})
-    lately.passed_s = MAX_LATENESS_S
-    assert lately.made_for((REF, 1)) == made("task_started")
-    lately.remember([], {(REF, 1): made("task_started", "task_failed")})
-    lately.passed_s = 2 * MAX_LATENESS_S
-    assert lately.made_for((REF, 1)) == made("task_started", "task_failed")
-    lately.passed_s += 1
-    assert lately.made_for((REF, 1)) == lately.made_for((REF, 2)) == NOTHING_SYNTHESIZED
+    recent = RecentChanges(10)
+    assert not recent.has_synthesized
+    recent.remember([], {(REF, 1): made("task_started")})
+    recent.now_s = MAX_LATENESS_S
+    assert recent.synthesized_for((REF, 1)) == made("task_started")
+    recent.remember([], {(REF, 1): made("task_started", "task_failed")})
+    recent.now_s = 2 * MAX_LATENESS_S
+    assert recent.synthesized_for((REF, 1)) == made("task_started", "task_failed")
+    recent.now_s += 1
+    assert recent.synthesized_for((REF, 1)) == recent.synthesized_for((REF, 2)) == NOTHING_SYNTHESIZED
 
 
 def test_what_has_moved_since_and_what_is_not_known_any_more() -> None:
-    lately = RecentChanges(1)
+    recent = RecentChanges(1)
     other = RunRef("p", Family.TASK, "t2")
-    lately.remember([REF], {})
-    assert (lately.has_moved(REF, 0), lately.has_moved(REF, 1), lately.has_moved(other, 0)) == (True, False, False)
-    lately.remember([other], {})
-    assert lately.has_moved(REF, 0), "dropped: it may have"
-    assert not lately.has_moved(REF, 1)
-    lately.doubt_everything()
-    assert lately.has_moved(REF, 2)
-    assert not lately.has_moved(REF, lately.transaction_no)
+    recent.remember([REF], {})
+    assert (recent.has_moved(REF, 0), recent.has_moved(REF, 1), recent.has_moved(other, 0)) == (True, False, False)
+    recent.remember([other], {})
+    assert recent.has_moved(REF, 0), "dropped: it may have"
+    assert not recent.has_moved(REF, 1)
+    recent.assume_all_moved()
+    assert recent.has_moved(REF, 2)
+    assert not recent.has_moved(REF, recent.transaction_no)

@@ -124,7 +124,7 @@ def test_a_clock_that_was_set_ahead_does_not_put_the_beginning_off() -> None:
         known=set(),
         projects=set(),
         now=NOW + timedelta(days=365),
-        begins=NOW,
+        watched_from=NOW,
     )
     assert done.changes.new_projects == {"p": NOW}
 

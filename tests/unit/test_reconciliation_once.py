@@ -109,7 +109,7 @@ def test_each_end_is_told_once(
     lost = [world.act(ending) for ending in missed]
     gap = Gap(since=cut, until=world.now, watched_since=START, catch_up_max=86400)
     wire.extend(world.act(ending) for ending in opened)
-    moment, answer = store.lately.transaction_no, world.answer()
+    moment, answer = store.recent.transaction_no, world.answer()
     if world.ended:
         shown.add(world.ended)
     wire.extend(world.act(ending) for ending in asked)
@@ -123,7 +123,7 @@ def test_each_end_is_told_once(
     for _ in range(3):
         if not doubtful:
             break
-        moment, answer = store.lately.transaction_no, world.answer(confirmed=True)
+        moment, answer = store.recent.transaction_no, world.answer(confirmed=True)
         more = [world.act(ending) for ending in later]
         later = []
         wire.extend(more)

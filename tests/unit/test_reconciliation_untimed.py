@@ -118,7 +118,7 @@ def test_each_end_of_a_sandbox_is_told_once(
 
     def ask(*, confirmed: bool = False) -> tuple[int, tuple[Observation, ...]]:
         """Ask, and once more after a moment in which things go on, as the survey does where no time is given."""
-        moment, answer = store.lately.transaction_no, world.answer(confirmed=confirmed)
+        moment, answer = store.recent.transaction_no, world.answer(confirmed=confirmed)
         send(settling)
         settling.clear()
         return moment, tuple(dated_by_later(answer, world.answer(confirmed=confirmed)))

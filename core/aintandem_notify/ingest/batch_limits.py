@@ -1,4 +1,4 @@
-"""How much fits one transaction, so that others get their turn soon. Pure."""
+"""Limits and splits batches, so that transactions are short and other users of the store get their turn. Pure."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -9,53 +9,59 @@ from aintandem_notify.domain.observation import ObservationBatch
 from aintandem_notify.ingest.plan import EventRouter, is_unrouted_progress
 
 MAX_EVENTS: Final = 1000
-"""Events in one transaction: keeps it under a tenth of a second or so, and then workers get their turn."""
+"""Events in one transaction: it takes a tenth of a second or so, and then workers get their turn."""
 
 MAX_JOURNALED: Final = 250
-"""Those of them that are journaled and leave their notifications in the store's memory, for one destination. About
-what the fastest destinations take in one turn: were it much more, their backlog would outgrow that memory while
-all is well."""
+"""Events in one transaction that are journaled and leave their notifications in the store's cache, for one
+destination. The fastest destinations take about as many in one turn. Many more would fill the cache although
+nothing is wrong."""
 
 MAX_TEXT_LENGTH: Final = 2**18
-"""Characters of what is journaled in one transaction, about: to take secrets out of them may take half a second,
-if they hold little else, and meanwhile what happened in other projects waits."""
+"""Characters that are journaled in one transaction, about. Redacting them may take half a second at worst, and
+meanwhile the events of other projects wait."""
 
 
-def next_journal_limit(kept: int, in_memory: int) -> int:
-    """How many events the next transaction may journal, after one of ``kept`` that left ``in_memory``.
+def next_journal_limit(journaled: int, cached: int) -> int:
+    """The number of events that the next transaction may journal.
 
-    Where nobody fetches from memory, for no rule matches or the destinations are far behind, a larger one costs
-    less for each event: the pages that many of them change are written once.
+    The last one journaled ``journaled`` events and left ``cached`` notifications in the cache. Few are cached if
+    no rule matches or the destinations are far behind. Then a larger transaction costs less for each event: the
+    database writes each changed page once.
     """
-    return min(MAX_EVENTS, max(MAX_JOURNALED, MAX_JOURNALED * kept // max(1, in_memory)))
+    return min(MAX_EVENTS, max(MAX_JOURNALED, MAX_JOURNALED * journaled // max(1, cached)))
 
 
 def split_events(
-    events: Sequence[Event], router: EventRouter, room: Callable[[], int]
+    events: Sequence[Event], router: EventRouter, journal_limit: Callable[[], int]
 ) -> Iterator[tuple[Sequence[Event], int, int]]:
-    """The events in pieces that fit a transaction, each with how many of it will be journaled, and their text.
+    """Splits the events into pieces that fit a transaction. With each: the number and the characters to be
+    journaled.
 
-    ``room`` says how many may be, when a piece is asked for.
+    ``journal_limit`` is called for each piece; it returns the number of events that may be journaled.
     """
-    start = kept = text = 0
-    most = room()
+    start = journaled = text = 0
+    limit = journal_limit()
     for index, event in enumerate(events):
-        if kept >= most or index - start == MAX_EVENTS or text >= MAX_TEXT_LENGTH:
-            yield events[start:index], kept, text
-            start, kept, text, most = index, 0, 0, room()
+        if journaled >= limit or index - start == MAX_EVENTS or text >= MAX_TEXT_LENGTH:
+            yield events[start:index], journaled, text
+            start, journaled, text, limit = index, 0, 0, journal_limit()
         if not is_unrouted_progress(event, router):
-            kept, text = kept + 1, text + len(event.wire_json)
+            journaled, text = journaled + 1, text + len(event.wire_json)
     if start < len(events):
-        yield events[start:], kept, text
+        yield events[start:], journaled, text
 
 
-def split_observations(look: ObservationBatch) -> Iterator[tuple[ObservationBatch, int]]:
-    """The look in pieces that fit a transaction, each with the text in it."""
+def split_observations(batch: ObservationBatch) -> Iterator[tuple[ObservationBatch, int]]:
+    """Splits the observations into pieces that fit a transaction. With each: its characters of text."""
     start = text = 0
-    for index, seen in enumerate(look.observations):
+    for index, observation in enumerate(batch.observations):
         if index - start == MAX_EVENTS or text >= MAX_TEXT_LENGTH:
-            yield replace(look, observations=look.observations[start:index]), text
+            yield replace(batch, observations=batch.observations[start:index]), text
             start, text = index, 0
-        text += sum(len(one) for one in (seen.name, seen.error, seen.output) if isinstance(one, str))
-    if start < len(look.observations):
-        yield replace(look, observations=look.observations[start:]), text
+        text += sum(
+            len(value)
+            for value in (observation.name, observation.error, observation.output)
+            if isinstance(value, str)
+        )
+    if start < len(batch.observations):
+        yield replace(batch, observations=batch.observations[start:]), text

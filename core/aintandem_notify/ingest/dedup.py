@@ -1,6 +1,6 @@
-"""What happened lately, kept in memory for catching up: REST and the socket tell of the same things twice.
+"""Suppresses duplicates: REST and the socket report the same change, so recent changes are remembered.
 
-Nothing here must outlive the process: the socket repeats nothing to the next one.
+Nothing of this is stored: after a restart, the socket does not repeat events that were sent before.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,14 +12,14 @@ from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.runs import OPENING_TYPES, STATE_AFTER, TERMINAL_STATES, TERMINAL_TYPES, Run, RunRef
 
 MAX_LATENESS_S: Final = 300.0
-"""How long after it was caught up a live event may still arrive: what waits in the buffers of a busy server, or
-until our store is well again."""
+"""A live event may arrive so long after catching up has made the same event: it waited in the buffers of a busy
+server, or until our store worked again."""
 
 AttemptRef = tuple[RunRef, int]
 
 
 class UntimedEnd(NamedTuple):
-    """An end that REST gave no time for; it was there when the orchestrator's clock showed ``before``."""
+    """An end without a time in REST. The run had ended when the orchestrator's clock showed ``before``."""
 
     type: str
     before: datetime
@@ -27,10 +27,10 @@ class UntimedEnd(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Synthesized:
-    """What catching up has made of an attempt: the types of its events.
+    """The events that catching up has made for an attempt.
 
-    ``ends``: those without a time, of which live events may still tell. ``begun``: the attempt had begun before
-    our eyes; an event that begins one is of the next.
+    ``types``: their types. ``ends``: ends without a time, whose live events may still arrive. ``begun``: the
+    beginning of the attempt was known before, so an event that begins an attempt belongs to the next one.
     """
 
     types: frozenset[str] = frozenset()
@@ -38,99 +38,105 @@ class Synthesized:
     begun: bool = False
 
     def after(self, event: Event) -> "Synthesized":
-        """What remains of it after a live event about the attempt."""
+        """The part of it that is still relevant after a live event about the attempt."""
         if self.ends and self.begun and event.type in OPENING_TYPES:
-            return replace(self, ends=())  # they were ends that no live event tells of; what comes now is news
+            return replace(self, ends=())  # no live event will report these ends; later events are new
         if not self.ends or event.type not in TERMINAL_TYPES:
             return self
-        place = self._place(event)
-        if place is None:
-            return replace(self, begun=False)  # an end before them, after which there was another beginning
-        return replace(self, ends=self.ends[place + 1 :])
+        index = self._index(event)
+        if index is None:
+            return replace(self, begun=False)  # an earlier end, after which the run began again
+        return replace(self, ends=self.ends[index + 1 :])
 
-    def is_told_by(self, event: Event) -> bool:
-        """Whether a live event is about an end without a time, whatever came after it."""
-        place = self._place(event)
-        return place is not None and event.timestamp < self.ends[place].before
+    def is_end_repeated_by(self, event: Event) -> bool:
+        """Whether a live event reports an end without a time, even if others came after that end."""
+        index = self._index(event)
+        return index is not None and event.timestamp < self.ends[index].before
 
-    def _place(self, event: Event) -> int | None:
-        """Which of the ends it may be: each came after the orchestrator had shown the one before."""
-        for place, end in enumerate(self.ends):
-            if end.type == event.type and (place == 0 or event.timestamp >= self.ends[place - 1].before):
-                return place
+    def _index(self, event: Event) -> int | None:
+        """The index of the end that the event may report: each end came after REST had shown the one before."""
+        for index, end in enumerate(self.ends):
+            if end.type == event.type and (index == 0 or event.timestamp >= self.ends[index - 1].before):
+                return index
         return None
 
 
 NOTHING_SYNTHESIZED: Final = Synthesized()
 
 
-def is_repetition(run: Run, event: Event, made: Synthesized) -> bool:
-    """Whether a live event says what catching up made of REST's answers already; ``run`` is the latest attempt.
+def is_repetition(run: Run, event: Event, synthesized: Synthesized) -> bool:
+    """Whether a live event repeats one that catching up has made from REST; ``run`` is the latest attempt.
 
-    Ends need no asking: ``runs.advance`` knows them, whenever they come.
+    Ends need no check here: ``runs.advance`` recognises a repeated end at any time.
     """
     if event.type in OPENING_TYPES:
-        return is_late(run, event, made) or (
-            run.state not in TERMINAL_STATES and not made.types.isdisjoint(OPENING_TYPES)
+        return is_late(run, event, synthesized) or (
+            run.state not in TERMINAL_STATES and not synthesized.types.isdisjoint(OPENING_TYPES)
         )
     return (
-        event.type in made.types and event.type not in TERMINAL_TYPES and STATE_AFTER.get(event.type) is run.state
+        event.type in synthesized.types
+        and event.type not in TERMINAL_TYPES
+        and STATE_AFTER.get(event.type) is run.state
     )
 
 
-def is_late(run: Run, event: Event, made: Synthesized) -> bool:
-    """Whether a live event is older than the end that catching up made of REST's answers."""
+def is_late(run: Run, event: Event, synthesized: Synthesized) -> bool:
+    """Whether a live event is older than the end that catching up has made from REST."""
     if run.state not in TERMINAL_STATES:
         return False
-    if made.ends and event.timestamp < made.ends[-1].before:
-        return not (made.begun and event.type in OPENING_TYPES)
+    if synthesized.ends and event.timestamp < synthesized.ends[-1].before:
+        return not (synthesized.begun and event.type in OPENING_TYPES)
     is_before = run.ended_at is not None and event.timestamp < run.ended_at
-    return is_before and not made.types.isdisjoint(TERMINAL_TYPES)
+    return is_before and not synthesized.types.isdisjoint(TERMINAL_TYPES)
 
 
 class RecentChanges:
-    """Which runs live events have moved, and what catching up has made. ``moment`` counts the transactions.
+    """The runs that live events have changed, and the events that catching up has made.
 
-    At most ``most`` runs are kept; of one that was dropped everything is thought possible. ``passed_s`` is set by
-    whoever hands transactions in: seconds of a clock that nobody sets.
+    ``transaction_no`` counts the transactions. At most ``max_runs`` runs are kept; a dropped one counts as
+    changed. The caller sets ``now_s`` before each transaction: seconds of a monotonic clock.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, max_runs: int) -> None:
         self.transaction_no = 0
-        self.passed_s = 0.0
-        self._most = most
+        self.now_s = 0.0
+        self._max_runs = max_runs
         self._floor = 0
         self._moved: dict[RunRef, int] = {}
-        self._made: dict[AttemptRef, tuple[float, Synthesized]] = {}
+        self._synthesized: dict[AttemptRef, tuple[float, Synthesized]] = {}
 
     def has_moved(self, ref: RunRef, since: int) -> bool:
-        """Whether a live event may have moved the run after the transaction number ``since``."""
+        """Whether a live event may have changed the run after the transaction number ``since``."""
         return self._moved.get(ref, self._floor) > since
 
     @property
-    def made_something(self) -> bool:
-        """Whether anything was made that is still remembered."""
-        return bool(self._made)
+    def has_synthesized(self) -> bool:
+        """Whether any such event is remembered."""
+        return bool(self._synthesized)
 
-    def made_for(self, attempt: AttemptRef) -> Synthesized:
-        """What was made of the attempt a short while ago."""
-        at, made = self._made.get(attempt, (0.0, NOTHING_SYNTHESIZED))
-        return made if self.passed_s - at <= MAX_LATENESS_S else NOTHING_SYNTHESIZED
+    def synthesized_for(self, attempt: AttemptRef) -> Synthesized:
+        """The events made for the attempt within the last ``MAX_LATENESS_S``."""
+        made_at, synthesized = self._synthesized.get(attempt, (0.0, NOTHING_SYNTHESIZED))
+        return synthesized if self.now_s - made_at <= MAX_LATENESS_S else NOTHING_SYNTHESIZED
 
-    def remember(self, moved: Iterable[RunRef], made: Mapping[AttemptRef, Synthesized]) -> None:
-        """Another transaction is on disk; ``made`` takes the place of what was made of these attempts before."""
+    def remember(self, moved: Iterable[RunRef], synthesized: Mapping[AttemptRef, Synthesized]) -> None:
+        """Note that a transaction is on disk. ``synthesized`` replaces the earlier entries of these attempts."""
         self.transaction_no += 1
         for ref in moved:
             self._moved.pop(ref, None)
             self._moved[ref] = self.transaction_no
-        while len(self._moved) > self._most:
+        while len(self._moved) > self._max_runs:
             self._floor = self._moved.pop(next(iter(self._moved)))
-        if made:
-            fresh = {one: kept for one, kept in self._made.items() if self.passed_s - kept[0] <= MAX_LATENESS_S}
-            self._made = fresh | {one: (self.passed_s, what) for one, what in made.items()}
+        if synthesized:
+            recent = {
+                attempt: entry
+                for attempt, entry in self._synthesized.items()
+                if self.now_s - entry[0] <= MAX_LATENESS_S
+            }
+            self._synthesized = recent | {attempt: (self.now_s, events) for attempt, events in synthesized.items()}
 
-    def doubt_everything(self) -> None:
-        """A transaction failed and may be on disk all the same."""
+    def assume_all_moved(self) -> None:
+        """Note that a transaction failed. It may be on disk all the same, so any run may have changed."""
         self.transaction_no += 1
         self._floor = self.transaction_no
         self._moved.clear()

@@ -1,4 +1,8 @@
-"""What a batch of events does to the journal, the runs and the outbox, as a function of values."""
+"""Decides the effect of a batch of events on journal, runs and outbox, as a function of values.
+
+``writer`` reads the values from the store and writes the plan. ``dedup`` recognises events that REST and the
+socket both report.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -31,11 +35,11 @@ from aintandem_notify.ingest.dedup import (
 from aintandem_notify.store import JournalChanges
 
 MAX_ATTEMPTS_BACK: Final = 3
-"""Attempts before the latest one that a late event may be about: REST is asked a few times at the most."""
+"""A late event may be about so many attempts before the latest: REST is read a few times at most."""
 
 
 class RoutedNotification(Protocol):
-    """A notification and where it goes."""
+    """A notification and its destinations, as ``rules.router`` returns them."""
 
     @property
     def notification(self) -> Notification: ...
@@ -44,22 +48,22 @@ class RoutedNotification(Protocol):
 
 
 class EventRouter(Protocol):
-    """The rules: what is told to whom."""
+    """Applies the rules to an event, as ``rules.Router`` does."""
 
     def may_notify(self, event_type: str) -> bool:
-        """False when no rule can match events of this type."""
+        """False if no rule can match events of this type."""
         ...
 
     def route(
         self, event: Event, run: Run | None, project: Project | None, now: datetime
     ) -> Sequence[RoutedNotification]:
-        """The notifications that the event leads to; empty when no rule matches."""
+        """The notifications about the event; empty if no rule matches."""
         ...
 
     def route_bare(
         self, event: Event, run: Run | None, project: Project | None, now: datetime
     ) -> Sequence[RoutedNotification]:
-        """The same without any text from outside, for an event that it cannot be done for otherwise."""
+        """As ``route``, without any text from outside, for an event whose texts cause a failure."""
         ...
 
 
@@ -78,7 +82,7 @@ class Submission:
 
     @property
     def refs(self) -> Iterator[RunRef]:
-        """The runs that it is about."""
+        """The runs of its events and observations."""
         for event in self.events:
             if (ref := run_ref(event)) is not None:
                 yield ref
@@ -87,11 +91,11 @@ class Submission:
 
     @property
     def size(self) -> int:
-        """How many events and observations it holds."""
+        """The number of its events and observations."""
         return len(self.events) + (0 if self.observed is None else len(self.observed.observations))
 
-    def singles(self) -> Iterator["Submission"]:
-        """The same in the smallest pieces, in order."""
+    def split(self) -> Iterator["Submission"]:
+        """Splits it into the smallest pieces, in order."""
         for event in self.events:
             yield Submission(self.project, [event])
         for observation in self.observed.observations if self.observed is not None else ():
@@ -101,45 +105,48 @@ class Submission:
             yield Submission(self.project, seen_until=self.seen_until)
 
     def without_texts(self) -> "Submission":
-        """The same without any text from outside: what happened to which run, and when."""
-        look = self.observed and replace(
+        """The same without any text from outside: only types, ids, states and times."""
+        observed = self.observed and replace(
             self.observed,
             observations=tuple(
-                replace(seen, name="", workflow_id=None, error=None, output=None)
-                for seen in self.observed.observations
+                replace(observation, name="", workflow_id=None, error=None, output=None)
+                for observation in self.observed.observations
             ),
         )
-        return replace(self, events=[event.without_texts() for event in self.events], observed=look)
+        return replace(self, events=[event.without_texts() for event in self.events], observed=observed)
 
 
 @dataclass(slots=True)
 class Plan:
-    """What to write; ``fresh`` are the events that were not known, each with its project, for live hooks."""
+    """The changes to write, and their consequences.
+
+    ``new_events`` are the events that were not known, each with its project, for live hooks.
+    """
 
     changes: JournalChanges = field(default_factory=JournalChanges)
     new_events: list[tuple[Event, Project | None]] = field(default_factory=list)
     runs: dict[RunRef, Run] = field(default_factory=dict)
-    """The latest attempt of every run that moved."""
+    """The latest attempt of every run that changed."""
     due_destinations: set[str] = field(default_factory=set)
-    """Destinations that have something to deliver."""
+    """Destinations with new deliveries."""
     moved_refs: set[RunRef] = field(default_factory=set)
-    """The runs that live events have moved."""
+    """The runs that live events have changed."""
     synthesized: dict[AttemptRef, Synthesized] = field(default_factory=dict)
-    """What catching up has made lately, by attempt, where this changes it."""
+    """By attempt: the new entries of ``RecentChanges`` about events that catching up has made."""
     results: dict[str, ReconcileResult] = field(default_factory=dict)
-    """What comparing came to, by project."""
+    """The results of reconciliation, by project."""
 
 
 def split_in_half(batch: Iterable[Submission]) -> tuple[list[Submission], list[Submission]] | None:
-    """The batch in two, in its order; None when it has only one event."""
-    single = [one for handed in batch for one in handed.singles()]
-    if len(single) < 2:
+    """Splits the batch in two, in its order; None if it has only one event."""
+    pieces = [piece for submission in batch for piece in submission.split()]
+    if len(pieces) < 2:
         return None
-    return single[: len(single) // 2], single[len(single) // 2 :]
+    return pieces[: len(pieces) // 2], pieces[len(pieces) // 2 :]
 
 
 def is_unrouted_progress(event: Event, router: EventRouter) -> bool:
-    """Whether the event only moves its run: progress that no rule asks for."""
+    """Whether the event only changes its run and is not journaled: progress that no rule matches."""
     return event.type in PROGRESS_TYPES and not router.may_notify(event.type)
 
 
@@ -151,31 +158,33 @@ def plan(
     known: Set[str],
     projects: Set[str],
     now: datetime,
-    lately: RecentChanges | None = None,
+    recent: RecentChanges | None = None,
     is_known: Callable[[str], bool] = lambda _key: False,
-    begins: datetime | None = None,
-    plainly: bool = False,
+    watched_from: datetime | None = None,
+    without_texts: bool = False,
 ) -> Plan:
-    """What the batch leads to.
+    """The changes that the batch leads to.
 
-    ``runs`` has the latest attempt of the runs that the batch is about, where there is one; ``known`` the keys
-    of its events that are journaled, and ``is_known`` tells it of keys that turn up; ``projects`` are those of
-    its projects that have been seen before; the others are watched from ``begins`` on at the latest, else ``now``.
-    ``plainly``: notifications are made without any text from outside.
+    ``runs`` has the latest known attempt of the runs that the batch is about, ``known`` the keys of its events
+    that are journaled. ``is_known`` looks up the key of an event that catching up makes. ``projects`` are the
+    projects of the batch that have been watched before. The others are watched from ``watched_from`` at the
+    latest, else from ``now``. ``without_texts``: notifications contain no text from outside.
     """
-    route = router.route_bare if plainly else router.route
-    planner = _Planner(router, route, runs, set(known), now, lately or RecentChanges(0), is_known, begins or now)
-    for handed in batch:
-        for event in handed.events:
-            planner.take(event, handed.project)
-        if handed.observed is not None and handed.project is not None:
-            planner.compare(handed.observed, handed.project)
-        planner.see(handed.seen_until)
+    route = router.route_bare if without_texts else router.route
+    planner = _Planner(
+        router, route, runs, set(known), now, recent or RecentChanges(0), is_known, watched_from or now
+    )
+    for submission in batch:
+        for event in submission.events:
+            planner.add(event, submission.project)
+        if submission.observed is not None and submission.project is not None:
+            planner.reconcile(submission.observed, submission.project)
+        planner.mark_seen(submission.seen_until)
     return planner.finish(projects)
 
 
 class _Planner:
-    """Takes one event after the other; a run's passing events are held until something else needs the run."""
+    """Plans one event after the other. Collects a run's unrouted progress until something else needs the run."""
 
     def __init__(
         self,
@@ -184,12 +193,12 @@ class _Planner:
         runs: Mapping[RunRef, Run],
         known: set[str],
         now: datetime,
-        lately: RecentChanges,
+        recent: RecentChanges,
         is_known: Callable[[str], bool],
-        begins: datetime,
+        watched_from: datetime,
     ) -> None:
-        self._begins = begins
-        self._lately = lately
+        self._watched_from = watched_from
+        self._recent = recent
         self._is_known = is_known
         self._router = router
         self._route = route
@@ -197,15 +206,15 @@ class _Planner:
         self._known = known
         self._now = now
         self._plan = Plan()
-        self._moved: dict[tuple[RunRef, int], Run] = {}
-        self._passing: dict[RunRef, list[Event]] = {}
+        self._changed_runs: dict[tuple[RunRef, int], Run] = {}
+        self._progress: dict[RunRef, list[Event]] = {}
         self._connected: dict[str, datetime] = {}
 
-    def take(self, event: Event, project: Project | None) -> None:
-        """Everything that one event does."""
+    def add(self, event: Event, project: Project | None) -> None:
+        """Plan all effects of one event."""
         ref = run_ref(event)
         if ref is not None and is_unrouted_progress(event, self._router):
-            self._passing.setdefault(ref, []).append(event)
+            self._progress.setdefault(ref, []).append(event)
         elif event.key in self._known:
             return
         else:
@@ -215,61 +224,65 @@ class _Planner:
                 self._plan.moved_refs.add(ref)
         self._plan.new_events.append((event, project))
         if isinstance(event, ConnectionConnectedEvent):
-            # The orchestrator's clock is not asked: this is an event of ours.
-            self._connected.setdefault(event.project_id, min(event.timestamp, self._now, self._begins))
+            # This event is our own, so its time is not the orchestrator's.
+            self._connected.setdefault(event.project_id, min(event.timestamp, self._now, self._watched_from))
 
-    def compare(self, look: ObservationBatch, project: Project) -> None:
-        """Make the events that were missed, as REST's answers show them."""
-        outcome = self._plan.results.setdefault(project.id, ReconcileResult())
-        for seen in look.observations:
-            self._absorb(seen.ref)
-            touched = seen.ref in self._plan.moved_refs or self._lately.has_moved(seen.ref, look.transaction_no)
-            latest, held = self._latest(seen.ref), look.buffered_since.get(seen.ref)
-            found = reconcile(latest, seen, look.gap, self._now, touched=touched, buffered_since=held)
-            if found.run is not None and found.run != latest:
-                self._move(seen.ref, found.run)
+    def reconcile(self, batch: ObservationBatch, project: Project) -> None:
+        """Make the events that were missed, as the observations show them."""
+        result = self._plan.results.setdefault(project.id, ReconcileResult())
+        for observation in batch.observations:
+            self._absorb(observation.ref)
+            touched = observation.ref in self._plan.moved_refs or self._recent.has_moved(
+                observation.ref, batch.transaction_no
+            )
+            latest, buffered_since = self._latest(observation.ref), batch.buffered_since.get(observation.ref)
+            diff = reconcile(
+                latest, observation, batch.gap, self._now, touched=touched, buffered_since=buffered_since
+            )
+            if diff.run is not None and diff.run != latest:
+                self._move(observation.ref, diff.run)
             begun = latest is not None and latest.state in (RunState.RUNNING, RunState.PAUSED)
-            self._tell(found, seen, project, begun=begun)
-            outcome.changed += found.changed
-            outcome.too_old += found.too_old
-            outcome.gone += found.gone
-            if found.doubtful:
-                outcome.doubtful.append(seen.ref)
+            self._journal_missed(diff, observation, project, begun=begun)
+            result.changed += diff.changed
+            result.too_old += diff.too_old
+            result.gone += diff.gone
+            if diff.doubtful:
+                result.doubtful.append(observation.ref)
 
-    def _tell(self, found: RunDiff, seen: Observation, project: Project, *, begun: bool) -> None:
-        for event in found.events:
+    def _journal_missed(self, diff: RunDiff, observation: Observation, project: Project, *, begun: bool) -> None:
+        for event in diff.events:
             if event.key in self._known or self._is_known(event.key):
-                self._advance(seen.ref, event)
+                self._advance(observation.ref, event)
                 continue
             self._known.add(event.key)
-            self._journal(event, seen.ref, project)
+            self._journal(event, observation.ref, project)
             self._plan.new_events.append((event, project))
-            attempt = self._attempt(seen.ref)
-            made = self._made_for(attempt)
-            if event.type not in TERMINAL_TYPES or seen.ended_at is not None:
-                made = replace(made, types=made.types | {event.type})
-            elif seen.asked_at is not None:
-                ends = (*made.ends, UntimedEnd(event.type, seen.asked_at))
-                made = replace(made, ends=ends, begun=begun)
-            else:  # an end whose time is ours says nothing about what came before it
+            attempt = self._attempt(observation.ref)
+            synthesized = self._synthesized_for(attempt)
+            if event.type not in TERMINAL_TYPES or observation.ended_at is not None:
+                synthesized = replace(synthesized, types=synthesized.types | {event.type})
+            elif observation.asked_at is not None:
+                ends = (*synthesized.ends, UntimedEnd(event.type, observation.asked_at))
+                synthesized = replace(synthesized, ends=ends, begun=begun)
+            else:  # the end has a time of our own, which says nothing about earlier events
                 continue
-            self._plan.synthesized[attempt] = made
+            self._plan.synthesized[attempt] = synthesized
 
-    def see(self, seen: Mapping[str, datetime]) -> None:
-        """Nothing of these projects is missing before the given moments."""
-        self._plan.changes.seen_until.update(seen)
+    def mark_seen(self, seen_until: Mapping[str, datetime]) -> None:
+        """Note that no event of these projects is missing before the given times."""
+        self._plan.changes.seen_until.update(seen_until)
 
     def finish(self, projects: Set[str]) -> Plan:
-        """The plan, complete."""
-        for ref in list(self._passing):
+        """Complete the plan and return it."""
+        for ref in list(self._progress):
             self._absorb(ref)
         changes = self._plan.changes
-        for (ref, attempt), run in self._moved.items():
+        for (ref, attempt), run in self._changed_runs.items():
             stored = self._stored.get(ref)
             is_new = stored is None or attempt > stored.attempt
             (changes.new_runs if is_new else changes.updated_runs).append(run)
         for project, moment in self._connected.items():
-            # A first connection is where watching begins. A later one does not close the gap before it.
+            # Watching begins at the first connection. A later one does not close the gap before it.
             if project not in projects:
                 changes.new_projects[project] = moment
         return self._plan
@@ -282,9 +295,9 @@ class _Planner:
             else ()
         )
         changes = self._plan.changes
-        for sent in routed:
-            changes.notifications.append((sent.notification, sent.destinations))
-            self._plan.due_destinations.update(sent.destinations)
+        for item in routed:
+            changes.notifications.append((item.notification, item.destinations))
+            self._plan.due_destinations.update(item.destinations)
         if routed or event.type not in PROGRESS_TYPES:
             changes.events.append(event)
 
@@ -292,51 +305,53 @@ class _Planner:
         self._absorb(ref)
         latest = self._latest(ref)
         if latest is None or event.caught_up:
-            return self._advanced(ref, latest, event, NOTHING_SYNTHESIZED)
+            return self._advance_unless_known(ref, latest, event, NOTHING_SYNTHESIZED)
         attempt = (ref, latest.attempt)
-        made = self._made_for(attempt)
-        if (left := made.after(event)) is not made:
-            self._plan.synthesized[attempt] = left
-        if made.is_told_by(event) or self._tells_of_one_before(ref, latest.attempt, event):
+        synthesized = self._synthesized_for(attempt)
+        if (remaining := synthesized.after(event)) is not synthesized:
+            self._plan.synthesized[attempt] = remaining
+        if synthesized.is_end_repeated_by(event) or self._repeats_earlier_end(ref, latest.attempt, event):
             return latest, True
-        return self._advanced(ref, latest, event, made)
+        return self._advance_unless_known(ref, latest, event, synthesized)
 
-    def _advanced(self, ref: RunRef, latest: Run | None, event: Event, made: Synthesized) -> tuple[Run, bool]:
-        if latest is not None and is_repetition(latest, event, made):
+    def _advance_unless_known(
+        self, ref: RunRef, latest: Run | None, event: Event, synthesized: Synthesized
+    ) -> tuple[Run, bool]:
+        if latest is not None and is_repetition(latest, event, synthesized):
             return latest, True
         run, repeated = advance(latest, event)
-        if latest is not None and is_late(latest, event, made):
-            # One of an end that was made has been recognized by now: this is one before it.
-            return run, repeated and not made.ends
+        if latest is not None and is_late(latest, event, synthesized):
+            # A repeated untimed end has been recognised above, so this event is older than it.
+            return run, repeated and not synthesized.ends
         if not repeated:
             self._move(ref, run)
         return run, repeated
 
-    def _tells_of_one_before(self, ref: RunRef, attempt: int, event: Event) -> bool:
-        """Whether a live event is about an end that was made, while REST has shown another attempt already."""
+    def _repeats_earlier_end(self, ref: RunRef, attempt: int, event: Event) -> bool:
+        """Whether a live event repeats a synthesized end of an earlier attempt; REST has shown a later attempt."""
         for before in range(attempt - 1, max(0, attempt - MAX_ATTEMPTS_BACK - 1), -1):
-            made = self._made_for((ref, before))
-            if made.is_told_by(event):
-                self._plan.synthesized[ref, before] = made.after(event)
+            synthesized = self._synthesized_for((ref, before))
+            if synthesized.is_end_repeated_by(event):
+                self._plan.synthesized[ref, before] = synthesized.after(event)
                 return True
         return False
 
     def _absorb(self, ref: RunRef) -> None:
-        if passing := self._passing.pop(ref, None):
-            self._move(ref, absorb(self._latest(ref), passing))
+        if progress := self._progress.pop(ref, None):
+            self._move(ref, absorb(self._latest(ref), progress))
 
     def _latest(self, ref: RunRef) -> Run | None:
         return self._plan.runs.get(ref) or self._stored.get(ref)
 
     def _move(self, ref: RunRef, run: Run) -> None:
         self._plan.runs[ref] = run
-        self._moved[ref, run.attempt] = run
+        self._changed_runs[ref, run.attempt] = run
 
     def _attempt(self, ref: RunRef) -> AttemptRef:
         latest = self._latest(ref)
         return ref, 1 if latest is None else latest.attempt
 
-    def _made_for(self, attempt: AttemptRef) -> Synthesized:
-        if not (self._plan.synthesized or self._lately.made_something):
-            return NOTHING_SYNTHESIZED  # nearly always
-        return self._plan.synthesized.get(attempt) or self._lately.made_for(attempt)
+    def _synthesized_for(self, attempt: AttemptRef) -> Synthesized:
+        if not (self._plan.synthesized or self._recent.has_synthesized):
+            return NOTHING_SYNTHESIZED  # the usual case
+        return self._plan.synthesized.get(attempt) or self._recent.synthesized_for(attempt)

@@ -1,4 +1,8 @@
-"""Group commit: one transaction at a time, for all that the projects handed in while the last one ran."""
+"""Group commit: one transaction at a time, with everything that was submitted while the last one ran.
+
+``plan`` decides the changes, ``batch_limits`` the size of a transaction. Here are the queue, the store and the
+failures.
+"""
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence, Set
@@ -30,16 +34,16 @@ from aintandem_notify.log import get_logger
 from aintandem_notify.store import Storage, Store, StoreState, TransactionPurpose
 
 MAX_CACHED_RUNS: Final = 4000
-"""Runs kept in memory, the least recently moved dropped first; at most some 16 MB with full output tails."""
+"""Runs kept in memory, the least recently changed dropped first; some 16 MB at most with full output tails."""
 
 MAX_OPEN_RUNS: Final = 500
-"""Runs that a project may have open to be asked for one by one when REST does not list them."""
+"""Open runs of a project that catching up requests one by one if REST does not list them."""
 
 MAX_ANNOUNCED: Final = 1000
-"""Agent events kept while the store is in trouble, the oldest dropped first."""
+"""Agent events kept while the store fails, the oldest dropped first."""
 
 MAX_REPORTED: Final = 200
-"""Kinds of event and error that are logged; types of events come from outside and are without end."""
+"""Kinds of event and error that are logged; event types come from outside, so there may be any number."""
 
 RETRY_S: Final = 5.0
 """Seconds until agent events that could not be stored are tried again."""
@@ -51,24 +55,24 @@ Wake = Callable[[Iterable[str]], None]
 
 
 class LivePublisher(NamedTuple):
-    """Where new events go at once; ``listening`` is false when nobody would get them."""
+    """The receiver of new events, for live hooks; ``listening`` returns False if there is none."""
 
     publish: Publish
     listening: Callable[[], bool]
 
 
 @dataclass(slots=True)
-class _Waiting:
-    handed: Submission
-    kept: int
+class _Pending:
+    submission: Submission
+    journaled: int
     text: int = 0
     done: trio.Event = field(default_factory=trio.Event)
     error: StoreError | None = None
-    outcome: ReconcileResult = field(default_factory=ReconcileResult)
+    result: ReconcileResult = field(default_factory=ReconcileResult)
 
 
 class Ingest:
-    """Takes events in. ``router`` may be replaced at any time; the next transaction uses the new ones."""
+    """Stores events and their deliveries. ``router`` may be replaced at any time; the next transaction uses it."""
 
     def __init__(
         self,
@@ -78,142 +82,142 @@ class Ingest:
         clock: Clock,
         hooks: LivePublisher,
         wake: Wake,
-        most_runs: int,
+        max_runs: int,
     ) -> None:
         self.router = router
         self._storage = storage
         self._clock = clock
         self._hooks = hooks
         self._wake = wake
-        self._waiting: deque[_Waiting] = deque()
+        self._pending: deque[_Pending] = deque()
         self._announced: deque[AgentEvent] = deque(maxlen=MAX_ANNOUNCED)
-        self._something = trio.Event()
+        self._submitted = trio.Event()
         self._closing = False
-        self._memory = _Memory(most_runs)
-        self._lately = RecentChanges(most_runs)
+        self._cache = _RunCache(max_runs)
+        self._recent = RecentChanges(max_runs)
         self._in_doubt = False
-        self._room = MAX_JOURNALED
+        self._journal_limit = MAX_JOURNALED
         self._reported: set[tuple[str, str]] = set()
 
     async def commit(self, project: Project | None, events: Sequence[Event]) -> None:
-        """Returns when the events, all of one project, are on disk with all that follows from them.
+        """Returns when the events, all of one project, are on disk with all their effects.
 
-        Raises StoreError when they cannot be stored; handing the same events in again is right then. A call
-        that is cancelled while it waits has handed its events in all the same.
+        Raises StoreError if they cannot be stored; then submit the same events again. A call that is cancelled
+        while it waits has submitted its events all the same.
         """
-        for portion, kept, text in split_events(events, self.router, lambda: self._room):
-            await self._hand_in(_Waiting(Submission(project, portion), kept, text))
+        for piece, journaled, text in split_events(events, self.router, lambda: self._journal_limit):
+            await self._submit(_Pending(Submission(project, piece), journaled, text))
 
-    async def reconcile(self, project: Project, look: ObservationBatch) -> ReconcileResult:
-        """Make the events that were missed, and return when they are on disk; raises StoreError.
+    async def reconcile(self, project: Project, batch: ObservationBatch) -> ReconcileResult:
+        """Make the events that were missed. Returns when they are on disk; raises StoreError.
 
-        The same look may be compared again: what was made by it is not made twice.
+        The same batch may be submitted again: no event is made twice.
         """
-        whole = ReconcileResult()
-        for portion, text in split_observations(look):
-            waiting = _Waiting(Submission(project, observed=portion), len(portion.observations), text)
-            await self._hand_in(waiting)
-            whole.add(waiting.outcome)
-        return whole
+        total = ReconcileResult()
+        for piece, text in split_observations(batch):
+            pending = _Pending(Submission(project, observed=piece), len(piece.observations), text)
+            await self._submit(pending)
+            total.add(pending.result)
+        return total
 
     async def mark_seen(
-        self, moments: Mapping[str, datetime], project: Project | None = None, events: Sequence[Event] = ()
+        self, seen_until: Mapping[str, datetime], project: Project | None = None, events: Sequence[Event] = ()
     ) -> None:
-        """Note, by project, up to when nothing is missing, together with ``events``; raises StoreError.
+        """Store by project up to when nothing is missing, together with ``events``; raises StoreError.
 
-        Projects that were never connected are left out.
+        Projects that were never connected are ignored.
         """
-        await self._hand_in(_Waiting(Submission(project, events, seen_until=moments), len(events)))
+        await self._submit(_Pending(Submission(project, events, seen_until=seen_until), len(events)))
 
     async def watch_state(self, project_id: str) -> WatchState:
-        """Where the project stands, as catching up begins; raises StoreError."""
-        return await self._storage.run(lambda store: self._look_up(store, project_id))
+        """The stored state of the project, for the begin of catching up; raises StoreError."""
+        return await self._storage.run(lambda store: self._read_watch_state(store, project_id))
 
-    def _look_up(self, store: Store, project_id: str) -> WatchState:
+    def _read_watch_state(self, store: Store, project_id: str) -> WatchState:
         with store.transaction(durable=False, purpose=TransactionPurpose.READ):
-            watched = store.journal.watch_progress([project_id]).get(project_id)
-            found = store.journal.open_runs(project_id, MAX_OPEN_RUNS + 1)
+            progress = store.journal.watch_progress([project_id]).get(project_id)
+            runs = store.journal.open_runs(project_id, MAX_OPEN_RUNS + 1)
         return WatchState(
-            None if watched is None else watched.seen_until,
-            None if watched is None else watched.since,
-            tuple(OpenRun(run.ref, run.state) for run in found[:MAX_OPEN_RUNS]),
-            more_open=len(found) > MAX_OPEN_RUNS,
+            None if progress is None else progress.seen_until,
+            None if progress is None else progress.since,
+            tuple(OpenRun(run.ref, run.state) for run in runs[:MAX_OPEN_RUNS]),
+            more_open=len(runs) > MAX_OPEN_RUNS,
         )
 
     @property
     def transaction_no(self) -> int:
-        """How many transactions there were: what is asked for now is older than what moves after it."""
-        return self._lately.transaction_no
+        """The number of transactions so far. An observation is older than all changes by later transactions."""
+        return self._recent.transaction_no
 
     async def forget(self, project_ids: Collection[str]) -> None:
-        """Keep nothing of these projects in memory any more: somebody else may have moved their runs."""
-        await self._storage.run(lambda _store: self._memory.forget(set(project_ids)))
+        """Drop the cached runs of these projects: another agent may have changed them."""
+        await self._storage.run(lambda _store: self._cache.forget(set(project_ids)))
 
-    async def _hand_in(self, waiting: _Waiting) -> None:
-        self._waiting.append(waiting)
-        self._something.set()
-        await waiting.done.wait()
-        if waiting.error is not None:
-            raise StoreError(str(waiting.error)) from waiting.error
+    async def _submit(self, pending: _Pending) -> None:
+        self._pending.append(pending)
+        self._submitted.set()
+        await pending.done.wait()
+        if pending.error is not None:
+            raise StoreError(str(pending.error)) from pending.error
 
     def announce(self, event: AgentEvent) -> None:
-        """Hand in an event of the agent without waiting; kept and tried again while the store is in trouble."""
+        """Submit an agent event without waiting. It is kept and tried again while the store fails."""
         self._announced.append(event)
-        self._something.set()
+        self._submitted.set()
 
     async def _run(self) -> None:
         while True:
-            while not self._waiting and not self._announced:
+            while not self._pending and not self._announced:
                 if self._closing:
                     return
-                await self._something.wait()
-                self._something = trio.Event()
-            if not await self._commit_next() and not self._waiting:
+                await self._submitted.wait()
+                self._submitted = trio.Event()
+            if not await self._commit_next() and not self._pending:
                 if self._closing:
                     return
-                self._something = trio.Event()
+                self._submitted = trio.Event()
                 with trio.move_on_after(RETRY_S):
-                    await self._something.wait()
+                    await self._submitted.wait()
 
     async def _commit_next(self) -> bool:
-        """One transaction; false when the store could not take it."""
-        waiting = self._take_waiting()
+        """Run one transaction. False if the store failed."""
+        pending = self._take_pending()
         announced = list(self._announced)
         self._announced.clear()
-        batch = [Submission(None, announced), *(one.handed for one in waiting)]
+        batch = [Submission(None, announced), *(item.submission for item in pending)]
         now = self._clock.now()
-        self._lately.passed_s = trio.current_time()
+        self._recent.now_s = trio.current_time()
         try:
             plans = await self._store(batch, now)
         except StoreError as error:
-            # The failed commit may have reached the disk, so nothing in memory is certain any more.
-            self._memory = _Memory(self._memory.most_runs)
-            self._lately.doubt_everything()
-            rest = await self._store_trouble(announced, now)
-            self._announced = deque([*rest, *self._announced], maxlen=MAX_ANNOUNCED)
+            # The failed commit may have reached the disk, so the cache may be wrong.
+            self._cache = _RunCache(self._cache.max_runs)
+            self._recent.assume_all_moved()
+            unstored = await self._store_trouble(announced, now)
+            self._announced = deque([*unstored, *self._announced], maxlen=MAX_ANNOUNCED)
             if not self._in_doubt:
                 log.error("events cannot be stored, reading pauses", reason=str(error))
             self._in_doubt = True
-            for one in waiting:
-                one.error = error
-                one.done.set()
+            for item in pending:
+                item.error = error
+                item.done.set()
             return False
-        for one in waiting:
-            if one.handed.observed is not None and one.handed.project is not None:
+        for item in pending:
+            if item.submission.observed is not None and item.submission.project is not None:
                 for done in plans:
-                    one.outcome.add(done.results.get(one.handed.project.id, ReconcileResult()))
-            one.done.set()
+                    item.result.add(done.results.get(item.submission.project.id, ReconcileResult()))
+            item.done.set()
         for done in plans:
-            self._tell(done)
+            self._publish(done)
         return True
 
     async def _store_trouble(self, announced: Sequence[AgentEvent], now: datetime) -> list[AgentEvent]:
-        """Store what tells of the store's own trouble, for which there may be room; all that is not stored."""
-        ours = [event for event in announced if isinstance(event, StoreDegradedEvent)]
-        others = [event for event in announced if event not in ours]
-        if not ours or self._storage.status.state is not StoreState.ON_RESERVE:
+        """Store the events about the store's own trouble in its reserved space. Returns the events not stored."""
+        about_store = [event for event in announced if isinstance(event, StoreDegradedEvent)]
+        others = [event for event in announced if event not in about_store]
+        if not about_store or self._storage.status.state is not StoreState.ON_RESERVE:
             return list(announced)
-        batch = [Submission(None, ours)]
+        batch = [Submission(None, about_store)]
         try:
             done = await self._storage.run(
                 lambda store: self._transact(store, batch, now, TransactionPurpose.RECORD)
@@ -224,46 +228,50 @@ class Ingest:
         return others
 
     async def _store(self, batch: Sequence[Submission], now: datetime) -> list[Plan]:
-        """The batch in one transaction; in several when an event in it cannot be taken in as it is."""
+        """Store the batch in one transaction, or in several if an event in it causes a failure."""
         try:
             return [await self._storage.run(lambda store: self._transact(store, batch, now))]
-        except Exception as error:  # whatever one event makes of us, the others must not suffer
+        except Exception as error:  # an event that causes a failure must not affect the others
             if is_store_failure(error):
                 raise
-            parts = split_in_half(batch)
-            if parts is None:
-                return await self._store_plainly(batch, now, error)
-        return [plan for part in parts for plan in await self._store(part, now)]
+            halves = split_in_half(batch)
+            if halves is None:
+                return await self._store_without_texts(batch, now, error)
+        return [plan for half in halves for plan in await self._store(half, now)]
 
-    async def _store_plainly(self, batch: Sequence[Submission], now: datetime, error: Exception) -> list[Plan]:
-        """One event without its texts, with which something is wrong: that it happened is told all the same."""
-        self._report("an event cannot be taken in as it is and is told without its texts", batch, error)
-        bare = [handed.without_texts() for handed in batch]
+    async def _store_without_texts(
+        self, batch: Sequence[Submission], now: datetime, error: Exception
+    ) -> list[Plan]:
+        """Store one event without its texts, which cause a failure. So it is still reported."""
+        self._report("an event cannot be stored as it is and is reported without its texts", batch, error)
+        stripped = [submission.without_texts() for submission in batch]
         try:
-            return [await self._storage.run(lambda store: self._transact(store, bare, now, plainly=True))]
-        except Exception as again:  # nothing is left that could be told of it
+            return [
+                await self._storage.run(lambda store: self._transact(store, stripped, now, without_texts=True))
+            ]
+        except Exception as again:  # nothing more can be left out
             if is_store_failure(again):
                 raise
-            self._report("an event cannot be taken in and is left out", batch, again)
+            self._report("an event cannot be stored and is left out", batch, again)
             return []
 
-    def _report(self, what: str, batch: Sequence[Submission], error: Exception) -> None:
-        """Once for each kind of event and error: it may come again with each reconnect."""
-        kind = next((event.type for handed in batch for event in handed.events), "observation")
-        if len(self._reported) < MAX_REPORTED and (what, f"{kind} {type(error)}") not in self._reported:
-            self._reported.add((what, f"{kind} {type(error)}"))
-            log.error(what, type=kind, error=type(error).__name__, exc_info=error)
+    def _report(self, message: str, batch: Sequence[Submission], error: Exception) -> None:
+        """Log it once for each kind of event and error: it may come again with each reconnect."""
+        kind = next((event.type for submission in batch for event in submission.events), "observation")
+        if len(self._reported) < MAX_REPORTED and (message, f"{kind} {type(error)}") not in self._reported:
+            self._reported.add((message, f"{kind} {type(error)}"))
+            log.error(message, type=kind, error=type(error).__name__, exc_info=error)
 
-    def _take_waiting(self) -> list[_Waiting]:
-        taken: list[_Waiting] = []
-        count = kept = text = 0
-        while self._waiting:
-            count += self._waiting[0].handed.size
-            kept += self._waiting[0].kept
-            text += self._waiting[0].text
-            if taken and (count > MAX_EVENTS or kept > self._room or text > MAX_TEXT_LENGTH):
+    def _take_pending(self) -> list[_Pending]:
+        taken: list[_Pending] = []
+        count = journaled = text = 0
+        while self._pending:
+            count += self._pending[0].submission.size
+            journaled += self._pending[0].journaled
+            text += self._pending[0].text
+            if taken and (count > MAX_EVENTS or journaled > self._journal_limit or text > MAX_TEXT_LENGTH):
                 break
-            taken.append(self._waiting.popleft())
+            taken.append(self._pending.popleft())
         return taken
 
     def _transact(
@@ -272,50 +280,58 @@ class Ingest:
         batch: Sequence[Submission],
         now: datetime,
         purpose: TransactionPurpose = TransactionPurpose.WORK,
-        plainly: bool = False,
+        without_texts: bool = False,
     ) -> Plan:
         """Read, plan and write, in one transaction; runs in the store's thread."""
-        router, memory = self.router, self._memory
-        batch = [handed for handed in batch if self._is_ours(store, handed)]
-        kept = [event for handed in batch for event in handed.events if not is_unrouted_progress(event, router)]
-        refs = {ref for handed in batch for ref in handed.refs}
-        connected = {event.project_id for event in kept if isinstance(event, ConnectionConnectedEvent)}
-        # Progress that nobody asked for is not worth waiting for the disk.
-        durable = bool(kept) or any(handed.observed for handed in batch)
+        router, cache = self.router, self._cache
+        batch = [submission for submission in batch if self._is_ours(store, submission)]
+        journaled = [
+            event for submission in batch for event in submission.events if not is_unrouted_progress(event, router)
+        ]
+        refs = {ref for submission in batch for ref in submission.refs}
+        connected = {event.project_id for event in journaled if isinstance(event, ConnectionConnectedEvent)}
+        # Unrouted progress alone is not worth waiting for the disk.
+        durable = bool(journaled) or any(submission.observed for submission in batch)
         with store.transaction(durable=durable, purpose=purpose):
-            memory.runs |= store.journal.latest_runs(ref for ref in refs if ref not in memory.runs)
-            # Whoever watches it now says how far it is seen; here, what came last may have been left to that one.
-            batch = [_seen_by(store.owns, handed) if handed.seen_until else handed for handed in batch]
+            cache.runs |= store.journal.latest_runs(ref for ref in refs if ref not in cache.runs)
+            # Only the owner of a project marks it as seen: other agents may have left its last events to the
+            # owner.
+            batch = [
+                _with_owned_seen_until(store.owns, submission) if submission.seen_until else submission
+                for submission in batch
+            ]
             done = plan(
                 batch,
                 router=router,
-                runs=memory.runs,
-                known=store.journal.journaled_keys({event.key for event in kept}),
+                runs=cache.runs,
+                known=store.journal.journaled_keys({event.key for event in journaled}),
                 projects=store.journal.watch_progress(connected).keys(),
                 now=now,
-                lately=self._lately,
+                recent=self._recent,
                 is_known=lambda key: bool(store.journal.journaled_keys([key])),
-                begins=self._clock.capped_now(),
-                plainly=plainly,
+                watched_from=self._clock.capped_now(),
+                without_texts=without_texts,
             )
             if self._hooks.listening():
-                done.new_events = _shown(done.new_events, memory.runs)
-            in_memory = store.journal.write(done.changes, now)
+                done.new_events = _redact(done.new_events, cache.runs)
+            cached = store.journal.write(done.changes, now)
             if self._in_doubt:
                 done.due_destinations.update(store.outbox.queues())
-        self._room = next_journal_limit(len(kept), in_memory)
-        memory.remember(done)
-        self._lately.remember(done.moved_refs, done.synthesized)
+        self._journal_limit = next_journal_limit(len(journaled), cached)
+        cache.remember(done)
+        self._recent.remember(done.moved_refs, done.synthesized)
         return done
 
-    def _is_ours(self, store: Store, handed: Submission) -> bool:
-        """Whoever watches the project now catches up on what came last; to store it here, too, would race."""
-        if handed.project is None or store.owns(handed.project.id):
+    def _is_ours(self, store: Store, submission: Submission) -> bool:
+        """False if another agent owns the project now. It catches up itself; storing here would race with it."""
+        if submission.project is None or store.owns(submission.project.id):
             return True
-        log.info("left to the agent that watches the project now", project=handed.project.id, events=handed.size)
+        log.info(
+            "left to the agent that watches the project now", project=submission.project.id, events=submission.size
+        )
         return False
 
-    def _tell(self, done: Plan) -> None:
+    def _publish(self, done: Plan) -> None:
         if self._in_doubt:
             log.info("events are stored again")
         self._in_doubt = False
@@ -327,39 +343,43 @@ class Ingest:
 
 
 def is_store_failure(error: Exception) -> bool:
-    """Whether it says that nothing can be stored now, and not that one event cannot."""
+    """Whether the store as a whole fails, and not one event."""
     return isinstance(error, StoreError) and not isinstance(error, StatementFailed)
 
 
-def _seen_by(owns: Callable[[str], bool], handed: Submission) -> Submission:
-    """``handed`` without the moments of projects that somebody else watches."""
-    return replace(handed, seen_until={one: moment for one, moment in handed.seen_until.items() if owns(one)})
+def _with_owned_seen_until(owns: Callable[[str], bool], submission: Submission) -> Submission:
+    """The submission without the ``seen_until`` of projects that another agent owns."""
+    seen_until = {project_id: moment for project_id, moment in submission.seen_until.items() if owns(project_id)}
+    return replace(submission, seen_until=seen_until)
 
 
-def _shown(
-    fresh: Sequence[tuple[Event, Project | None]], runs: Mapping[RunRef, Run]
+def _redact(
+    new_events: Sequence[tuple[Event, Project | None]], runs: Mapping[RunRef, Run]
 ) -> list[tuple[Event, Project | None]]:
-    """The events as live hooks may see them; ``runs`` as they were before."""
-    written = {ref: run.output_tail for event, _ in fresh if (ref := run_ref(event)) and (run := runs.get(ref))}
-    events = redact_events((event for event, _ in fresh), written)
+    """The events without secrets, for live hooks; ``runs`` as they were before the events."""
+    written = {
+        ref: run.output_tail for event, _ in new_events if (ref := run_ref(event)) and (run := runs.get(ref))
+    }
+    events = redact_events((event for event, _ in new_events), written)
     return [
-        (event, project and redact_project(project)) for event, (_, project) in zip(events, fresh, strict=True)
+        (event, project and redact_project(project))
+        for event, (_, project) in zip(events, new_events, strict=True)
     ]
 
 
 @dataclass(slots=True)
-class _Memory:
-    """What the store holds, as far as it was needed lately. True to it because the store has one owner."""
+class _RunCache:
+    """The recently used runs of the store. It is always current, because a project has one owner at a time."""
 
-    most_runs: int
+    max_runs: int
     runs: dict[RunRef, Run] = field(default_factory=dict)
 
     def remember(self, done: Plan) -> None:
-        """After the commit; the runs that moved longest ago are forgotten."""
+        """Add the runs of a committed plan. The runs that changed longest ago are dropped."""
         for ref, run in done.runs.items():
             self.runs.pop(ref, None)
             self.runs[ref] = run
-        while len(self.runs) > self.most_runs:
+        while len(self.runs) > self.max_runs:
             del self.runs[next(iter(self.runs))]
 
     def forget(self, project_ids: Set[str]) -> None:
@@ -376,20 +396,20 @@ async def open_ingest(
     publish: Publish,
     wake: Wake,
     listening: Callable[[], bool] = lambda: True,
-    most_runs: int = MAX_CACHED_RUNS,
+    max_runs: int = MAX_CACHED_RUNS,
 ) -> AsyncIterator[Ingest]:
-    """Takes events in for as long as the block lasts; what was handed in by its end is committed.
+    """Runs the ingest for as long as the block lasts. Events submitted by its end are committed.
 
-    ``publish`` gets every new event once it is on disk, unless ``listening`` says that it need not; ``wake``
-    gets the destinations that have something to deliver. None of the three may block.
-    ``most_runs`` are kept in memory; the others are read again when they move.
+    ``publish`` gets every new event once it is on disk, unless ``listening`` returns False. ``wake`` gets the
+    destinations with new deliveries. None of the three may block. ``max_runs`` runs are cached; the others are
+    read from the store when an event is about them.
     """
     hooks = LivePublisher(publish, listening)
-    ingest = Ingest(storage, router=router, clock=clock, hooks=hooks, wake=wake, most_runs=most_runs)
+    ingest = Ingest(storage, router=router, clock=clock, hooks=hooks, wake=wake, max_runs=max_runs)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ingest._run)  # noqa: SLF001  # the task is the class's own, described here
         try:
             yield ingest
         finally:
             ingest._closing = True  # noqa: SLF001
-            ingest._something.set()  # noqa: SLF001
+            ingest._submitted.set()  # noqa: SLF001
