@@ -1,10 +1,11 @@
-"""An orchestrator in the package, for demos and tests: REST, the progress socket, and a small world behind them.
+"""A simulated orchestrator for demos and tests: REST, the progress socket, and a small world behind them.
 
     async with open_simulator(seed=1, speed=50) as simulator:
         simulator.url, simulator.username, simulator.password
 
-The server's libraries are imported when one is opened, not with this package. Start reading at ``server``, then
-``simulation``; the world is ``world``, ``script``, ``tasks``, ``workflows`` and ``sandboxes``.
+The server's libraries are imported by ``open_simulator``, not with this package. Start reading at ``server``,
+which composes the parts, then ``simulation``. ``api`` has REST and the socket, ``wire`` the network with its
+faults, and ``world`` the tasks, workflows and sandboxes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from aintandem_notify.simulator.simulation import Simulator as Simulator
 
 DEFAULT_PROJECTS: Final = ("project-123", "project-456")
-"""The projects that are there from the start; any other comes to life when it is first used."""
+"""Projects that exist from the start. Any other project is created on first use."""
 
 
 def open_simulator(
@@ -34,13 +35,13 @@ def open_simulator(
     ping_interval: float | None = None,
     clock: Clock | None = None,
 ) -> AbstractAsyncContextManager[Simulator]:
-    """An orchestrator that listens when the block begins and is gone when it ends.
+    """A simulated orchestrator that listens during the block.
 
-    ``host`` is an IP address; ``port`` 0 takes a free one. ``seed`` decides what happens, None leaves it to
-    chance. ``speed`` is how much faster than life the world goes; the faults' seconds stay real.
-    ``token_lifetime`` is in seconds. ``demo_projects`` are kept busy. ``refusal`` is how a socket with a bad
-    token is refused: HTTP 401 at the upgrade, or accepted and closed with 4401. ``ping_interval``: seconds
-    between the server's own JSON pings, None: none. Raises OSError when the port is taken.
+    ``host`` is an IP address; ``port`` 0 takes a free port. The same ``seed`` gives the same plans; None takes a
+    random one. ``speed`` is the factor by which the world is faster than real time; seconds of faults stay real.
+    ``token_lifetime`` is in seconds. ``demo_projects`` are kept busy. ``refusal`` is the answer to a socket with a
+    bad token: HTTP 401 at the upgrade, or accepted and closed with 4401. ``ping_interval`` is the time between the
+    server's own JSON pings in seconds; None sends none. Raises OSError when the port is taken.
     """
     from aintandem_notify.simulator.server import open_server
 

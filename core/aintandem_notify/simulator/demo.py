@@ -1,4 +1,4 @@
-"""Activity without anybody asking for it: a believable day for newcomers, and one of each event type for tests."""
+"""Makes activity by itself: a believable day for newcomers, and one event of each type for tests."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -11,16 +11,16 @@ from aintandem_notify.simulator.world.plans import PlannedOutcome
 from aintandem_notify.simulator.world.tasks import ENDED_STATUSES
 
 AUDIENCE_WAIT_S: Final = 10.0
-"""How many real seconds the demo waits for somebody to watch; what is sent before, nobody hears."""
+"""Real seconds that the demo waits for a subscriber. Earlier events would reach nobody."""
 
 PROJECT_STAGGER_S: Final = 2.0
-"""Seconds of life between the beginnings of two projects, so that they do not speak in chorus."""
+"""World seconds between the starts of two projects, so that their events do not coincide."""
 
 EVERYDAY_PAUSE_S: Final = (12.0, 30.0)
-"""Seconds of life between two things that happen once the opening is over."""
+"""World seconds between two scenes after the opening, shortest and longest."""
 
 ALL_TYPES_RUN_S: Final = 0.02
-"""Real seconds that a run of ``all_types`` takes, whatever the simulator's speed."""
+"""Real seconds that a run of ``all_types`` takes, independent of the simulator's speed."""
 
 
 async def _quick_success(simulator: Simulator, project_id: str) -> None:
@@ -38,7 +38,7 @@ async def _task(simulator: Simulator, project_id: str) -> None:
 async def _cancelled(simulator: Simulator, project_id: str) -> None:
     record = simulator.tasks.submit(project_id, outcome=PlannedOutcome.COMPLETED, seconds=20)
     await simulator.world.pause(6)
-    # Nobody can have ended it but a visitor over REST, who is welcome to.
+    # A user may have ended it over REST meanwhile.
     if record.status not in ENDED_STATUSES:
         simulator.tasks.cancel(project_id, record.id)
 
@@ -76,7 +76,7 @@ async def _run_sandbox(simulator: Simulator, project_id: str, *, breaks: bool) -
         else:
             simulator.sandboxes.stop(record.id)
     except ApiError:
-        return  # a visitor over REST started, stopped or removed it meanwhile
+        return  # a user started, stopped or removed it over REST meanwhile
 
 
 Scene = Callable[[Simulator, str], Awaitable[None]]
@@ -90,7 +90,7 @@ OPENING: Final[Sequence[tuple[float, Scene]]] = (
     (8, _failing_workflow),
     (6, _cancelled),
 )
-"""Seconds of life to wait, and what happens then: one of each kind within the first minute."""
+"""World seconds to wait, and the scene that follows: one of each kind within the first minute."""
 
 EVERYDAY: Final[Sequence[Scene]] = (
     _task,
@@ -101,11 +101,11 @@ EVERYDAY: Final[Sequence[Scene]] = (
     _breaking_sandbox,
     _cancelled,
 )
-"""What happens from then on, by chance; tasks more often than the rest."""
+"""Scenes after the opening, drawn at random; tasks more often than others."""
 
 
 async def run_demo(simulator: Simulator, projects: Sequence[str]) -> None:
-    """Keep the projects busy until cancelled, beginning when somebody watches."""
+    """Keep the projects busy until cancelled. Begins once there is a subscriber."""
     with trio.move_on_after(AUDIENCE_WAIT_S):
         await simulator.subscriptions.wait_for(None, at_least=1)
     async with trio.open_nursery() as nursery:
@@ -126,9 +126,9 @@ async def _keep_busy(simulator: Simulator, project_id: str) -> None:
 
 
 async def all_types(simulator: Simulator, project_id: str) -> dict[str, str]:
-    """Make each of the 20 event types happen at least once, quickly, and wait until all have.
+    """Cause each of the 20 event types at least once, quickly, and wait until all have happened.
 
-    Returns the run that ended with each terminal type, as ``{"task_failed": "task-…"}``.
+    Returns the id of the run that ended with each terminal type, as ``{"task_failed": "task-…"}``.
     """
     life = ALL_TYPES_RUN_S * simulator.world.speed
     ids: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The composition: world, application, server and the wire in front, opened and closed together."""
+"""Composes the simulator: opens and closes world, application, server and fault proxy together."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
@@ -19,14 +19,14 @@ from aintandem_notify.simulator.world.tokens import TokenIssuer
 from aintandem_notify.simulator.world.world import World
 
 KEEP_ALIVE_S: Final = 75.0
-"""Seconds that an idle REST connection is kept; what nginx in front of an orchestrator does by default."""
+"""Seconds that an idle REST connection is kept; the default of nginx, which stands before many orchestrators."""
 
 MAX_UNAUTHENTICATED: Final = 64
-"""Connections at a time beside those of requests and sockets with a token; ours. Each takes three descriptors, and
-an agent that the simulator is part of has work to do with the others."""
+"""Concurrent connections without a valid token; our choice. Each takes three descriptors, and an agent that embeds
+the simulator needs the others."""
 
 SHUTDOWN_GRACE_S: Final = 0.5
-"""Seconds that requests have to end when the simulator closes; ours, nobody waits for a toy."""
+"""Seconds for requests to end when the simulator closes; our choice, short since it is only a simulator."""
 
 
 @asynccontextmanager
@@ -43,7 +43,7 @@ async def open_server(
     ping_interval: float | None,
     clock: Clock | None,
 ) -> AsyncIterator[Simulator]:
-    """What ``open_simulator`` promises."""
+    """As ``open_simulator``."""
     clock = clock or SystemClock()
     with closing(FaultProxy(host, port)) as front:
         async with trio.open_nursery() as nursery:
@@ -74,10 +74,10 @@ async def open_server(
 
 @asynccontextmanager
 async def _served(simulator: Simulator) -> AsyncIterator[None]:
-    """The application behind the front; what is open is cut before the server goes.
+    """Serves the application behind the fault proxy, which cuts open connections before the server ends.
 
-    Hypercorn's sends are shielded from cancellation: without the cut, one client that reads nothing could
-    hold back the end.
+    Hypercorn shields its sends from cancellation: without the cut, a client that does not read could delay the
+    end.
     """
     bound = bound_socket("127.0.0.1", 0)
     port = bound.getsockname()[1]

@@ -1,1 +1,1 @@
-"""The simulator's REST API and progress socket, and the calls that make faults on demand."""
+"""The simulator's REST API, its progress socket, and the calls that cause faults on demand."""

@@ -1,4 +1,4 @@
-"""The simulator as an ASGI application: REST and the progress socket, under ``/api`` and bare."""
+"""The simulator as an ASGI application: REST and the progress socket, under ``/api`` and without a prefix."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
@@ -26,12 +26,12 @@ from aintandem_notify.simulator.simulation import Simulator
 from aintandem_notify.simulator.world.world import iso
 
 PREFIXES: Final = ("/api", "")
-"""Where the API lives: the guide's URLs have ``/api``, the official SDK appends bare paths to its base URL."""
+"""Prefixes of the API: the guide's URLs have ``/api``, the official SDK appends bare paths to its base URL."""
 
 MAX_BODY_BYTES: Final = 2**20
-"""Bytes of a request's body; ours, ten times the longest prompt."""
+"""Bytes of a request's body; our choice, ten times the longest prompt."""
 BODY_S: Final = 30.0
-"""Seconds that a body has to arrive."""
+"""Seconds for a request's body to arrive."""
 
 _CODES: Final[Mapping[int, str]] = {404: "NOT_FOUND", 405: "NOT_FOUND"}
 
@@ -39,7 +39,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def build_app(simulator: Simulator) -> ASGIApp:
-    """The application over a simulator."""
+    """The application for ``simulator``."""
     routes: list[BaseRoute] = []
     for prefix in PREFIXES:
         for (method, path), call in CALLS.items():
@@ -62,7 +62,7 @@ def build_app(simulator: Simulator) -> ASGIApp:
 
 
 def _guarded(app: ASGIApp, simulator: Simulator) -> ASGIApp:
-    """``app`` behind its guard: what a web page asks never gets to it."""
+    """Wraps ``app``: requests from web pages of other sites are refused before they reach it."""
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         problem = _refusal(HTTPConnection(scope), simulator.host) if scope["type"] != "lifespan" else None
@@ -77,8 +77,8 @@ def _guarded(app: ASGIApp, simulator: Simulator) -> ASGIApp:
 
 
 def _refusal(request: HTTPConnection, bound_to: str) -> ApiError | None:
-    """Why this is not answered; None if it is."""
-    # One that listens elsewhere than on loopback is meant for a network, under any name.
+    """The error for a request that is refused, else None."""
+    # A simulator that does not listen on loopback serves a network, under any host name.
     if is_loopback_host(f"[{bound_to}]" if ":" in bound_to else bound_to) and not is_loopback_host(
         request.headers.get("host", "")
     ):
@@ -93,7 +93,7 @@ def _refusal(request: HTTPConnection, bound_to: str) -> ApiError | None:
 
 
 def bearer(request: Request) -> str | None:
-    """The token of a request, None without one."""
+    """The bearer token of a request, or None."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" and token else None
 
@@ -129,7 +129,7 @@ async def _body(request: Request) -> dict[str, Any]:
         body: object = {}
     else:
         try:
-            # Refuses lone surrogates and NaN, which could not be sent on.
+            # Refuses lone surrogates and NaN, which could not be sent on in events.
             body = read_json(content, replace_invalid=False)
         except ValueError:
             raise ApiError("the body is no JSON", status=400, code="VALIDATION_ERROR") from None
@@ -146,7 +146,7 @@ def _error(path: str, error: ApiError, simulator: Simulator) -> Response:
         "timestamp": iso(simulator.world.clock.now()),
         "path": path,
     }
-    # A refused login is told in the form of the login's answer too: clients look for "success".
+    # A refused login has the form of a login's response as well: clients look for "success".
     if path.removeprefix("/api").startswith("/auth/"):
         content["success"] = False
     if error.details:

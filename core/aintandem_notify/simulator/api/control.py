@@ -1,7 +1,7 @@
-"""Faults and activity on demand over REST, for a client in another process; needs no token.
+"""Faults and activity on demand over REST, for a client in another process. The calls need no token.
 
-``POST /simulator/faults`` takes ``{"fault": …}`` and what goes with it; ``POST /simulator/all-types`` takes
-``{"projectId": …}``; ``GET /simulator`` says who watches what.
+``POST /simulator/faults`` takes ``{"fault": …}`` and the fault's arguments, ``POST /simulator/all-types`` takes
+``{"projectId": …}``, and ``GET /simulator`` returns the number of sockets of each project.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from aintandem_notify.simulator.demo import all_types
 from aintandem_notify.simulator.simulation import Simulator
 
 RESTART_DELAY_S: Final = 0.1
-"""Seconds that the answer to a restart's request has to get out; ours."""
+"""Seconds before a requested restart, for the response to be sent; our choice."""
 
 
 def _count(request: ApiRequest) -> int:
@@ -89,7 +89,7 @@ def _restart(request: ApiRequest) -> None:
 
 
 async def _restart_soon(simulator: Simulator, seconds: float) -> None:
-    # The answer to this very request goes out first: the restart cuts every connection.
+    # The response to this request is sent first: the restart cuts every connection.
     await trio.sleep(RESTART_DELAY_S)
     await simulator.restart(seconds)
 

@@ -1,4 +1,4 @@
-"""The progress socket: one subscriber of one project."""
+"""The progress socket: serves one subscriber of one project."""
 
 import json
 from typing import Any
@@ -61,7 +61,7 @@ async def _write(socket: WebSocket, subscription: Subscription) -> None:
 async def _read(
     socket: WebSocket, subscription: Subscription, simulator: Simulator, scope: trio.CancelScope
 ) -> None:
-    """Answer pings until the client goes."""
+    """Answer pings until the client disconnects."""
     while (message := await socket.receive())["type"] != "websocket.disconnect":
         if _is_ping(message.get("text")):
             subscription.put(_control("pong", simulator))

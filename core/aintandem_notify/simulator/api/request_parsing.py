@@ -1,4 +1,4 @@
-"""One REST request as the calls see it: checked values out of its path, query and body."""
+"""Gives the REST calls checked values from a request's path, query and body."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _NO_TIME: Final = datetime.fromtimestamp(0, UTC)
 
 
 class ApiRequest:
-    """One request: the simulator, what stood in the path, the query, the body and the bearer token."""
+    """One request: the simulator, the path parameters, the query, the body and the bearer token."""
 
     def __init__(
         self,
@@ -33,42 +33,42 @@ class ApiRequest:
         self.token = token
 
     def text(self, name: str) -> str | None:
-        """A text of the body, None when it is not there; raises ApiError for another type."""
+        """A text of the body, None if it is absent. Raises ApiError for another type."""
         value: str | None = self._field(name, str)
         return value
 
     def required(self, name: str) -> str:
-        """A text of the body that must be there."""
+        """A text of the body. Raises ApiError if it is absent."""
         if (value := self.text(name)) is None:
             raise ApiError(f"{name} is required", status=400, code="MISSING_REQUIRED_FIELD")
         return value
 
     def number(self, name: str) -> float | None:
-        """A number of the body, finite and not below 0."""
+        """A number of the body, finite and at least 0; None if it is absent."""
         value: float | None = self._field(name, int | float)
         if value is not None and not 0 <= value < math.inf:
             raise ApiError(f"{name} is out of range", status=400, code="INVALID_VALUE", details={"field": name})
         return value
 
     def flag(self, name: str) -> bool | None:
-        """A truth value of the body."""
+        """A boolean of the body, None if it is absent."""
         value: bool | None = self._field(name, bool)
         return value
 
     def object(self, name: str) -> dict[str, Any] | None:
-        """An object of the body."""
+        """A JSON object of the body, None if it is absent."""
         value: dict[str, Any] | None = self._field(name, dict)
         return value
 
     def outcome(self) -> PlannedOutcome | None:
-        """How a task or execution is to end; ours, for tests in another process."""
+        """The requested outcome of a task or execution; our extension, for tests in another process."""
         value = self.text("outcome")
         if value is not None and value not in set(PlannedOutcome):
             raise ApiError("outcome must be completed or failed", status=400, code="INVALID_VALUE")
         return PlannedOutcome(value) if value is not None else None
 
     def moment(self, name: str) -> datetime | None:
-        """A point in time of the query."""
+        """A time of the query, None if it is absent."""
         value = self.query.get(name)
         matching = event_time(value, _NO_TIME) if value is not None else None
         if matching is _NO_TIME:
@@ -76,11 +76,11 @@ class ApiRequest:
         return matching
 
     def all(self, name: str) -> list[str]:
-        """Every value that the query gives the name, as in ``?status=failed&status=cancelled``."""
+        """All values of the name in the query, as in ``?status=failed&status=cancelled``."""
         return self.query.getlist(name)
 
     def whole(self, name: str, default: int) -> int:
-        """A whole number of the query, 0 or more."""
+        """A whole number of the query, at least 0."""
         value = self.query.get(name, str(default))
         if not value.isascii() or not value.isdigit():
             raise ApiError(f"{name} must be a whole number", status=400, code="INVALID_VALUE")
@@ -91,7 +91,7 @@ class ApiRequest:
 
     @staticmethod
     def value(content: Mapping[str, Any], name: str, kind: Any) -> Any:
-        """A value of that type, None when it is not there; raises ApiError for another type."""
+        """A value of the type ``kind``, None if it is absent. Raises ApiError for another type."""
         value = content.get(name)
         if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
             raise ApiError(f"{name} has the wrong type", status=400, code="INVALID_VALUE", details={"field": name})

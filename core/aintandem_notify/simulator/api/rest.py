@@ -1,6 +1,6 @@
-"""The REST calls, as a table: method and path → what answers. Bodies and answers are JSON values.
+"""The table of REST calls: a function for each method and path. Bodies and responses are JSON values.
 
-Guarding, faults and errors are the application's; a call raises ApiError for what it refuses.
+``app`` checks tokens, causes faults and turns errors into responses. A call raises ApiError to refuse a request.
 """
 
 from collections.abc import Mapping
@@ -34,10 +34,10 @@ STATUSES: Final[Mapping[tuple[str, str], int]] = {
     ("POST", "/flexy/{id}/restart-async"): 202,
     ("DELETE", "/flexy/{id}/async"): 202,
 }
-"""The HTTP status of a good answer, as the orchestrator's API description has it, where it is not 200."""
+"""The HTTP status of success where it is not 200, from the orchestrator's API description."""
 
 DEFAULT_PARENT: Final = "default"
-"""The id of the one organization, and of its one workspace, that all projects are in."""
+"""The id of the only organization and of its only workspace, which hold all projects."""
 
 _call = route_registrar(CALLS)
 
@@ -71,7 +71,7 @@ async def _verify(request: ApiRequest) -> Any:
 
 @_call("GET", "/auth/verify")
 async def _verify_own(request: ApiRequest) -> Any:
-    # Whoever gets here has shown a good token.
+    # The application has already checked the token.
     return {
         "success": True,
         "user": {"id": "1", "username": request.simulator.tokens.user_of(request.token or "")},
@@ -91,7 +91,7 @@ async def _health(request: ApiRequest) -> Any:
 
 
 def _parent_json(request: ApiRequest, kind: str) -> dict[str, Any]:
-    """The organization or workspace, which is also the one that the path names; raises ApiError (404)."""
+    """The organization or workspace. Raises ApiError (404) if the path names another one."""
     if (parent_id := request.path.get("id", DEFAULT_PARENT)) != DEFAULT_PARENT:
         raise not_found(kind, parent_id)
     return {
@@ -224,5 +224,5 @@ async def _task_limits(request: ApiRequest) -> Any:
 
 
 def _main_sandbox(project_id: str) -> str:
-    """Where the project's tasks run; it is not one of ``/flexy``, and nothing happens to it."""
+    """Id of the sandbox that the project's tasks run in. It is not listed in ``/flexy`` and has no events."""
     return f"sandbox-{project_id}"

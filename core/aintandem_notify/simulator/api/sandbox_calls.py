@@ -1,4 +1,4 @@
-"""The REST calls about sandboxes (``/flexy``) and what is done to them in the background."""
+"""The REST calls about sandboxes (``/flexy``) and about operations on them in the background."""
 
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from aintandem_notify.simulator.world.sandboxes import OperationKind
 SANDBOX_CALLS: Final[Calls] = {}
 
 DEFAULT_PROJECT: Final = "default"
-"""Whose a sandbox is that was made for no project: its events have to go somewhere."""
+"""The project of a sandbox that was created without one: its events need a project."""
 
 _call = route_registrar(SANDBOX_CALLS)
 

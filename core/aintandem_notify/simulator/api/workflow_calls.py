@@ -13,7 +13,7 @@ from aintandem_notify.simulator.world.world import iso, not_found
 WORKFLOW_CALLS: Final[Calls] = {}
 
 STATUS: Final = "published"
-"""What all workflows of the simulator are; there are no drafts."""
+"""The status of every workflow; the simulator has no drafts."""
 
 _EXECUTION: Final = "/workflows/executions/{id}"
 

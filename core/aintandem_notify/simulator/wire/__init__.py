@@ -1,1 +1,1 @@
-"""The simulated network: connections, who watches which project over them, and the faults that wait to happen."""
+"""The simulated network: connections, the subscriptions over them, and scheduled faults."""

@@ -1,8 +1,8 @@
-"""The wire in front of the server: what a network does to connections is done here, below HTTP.
+"""A TCP proxy before the server. It causes faults of the network, below HTTP.
 
-Clients talk to this listener, which passes their bytes on to the real server on another port of loopback. So a
-connection can be cut in the middle of a frame, reset, or go quiet while the server behind goes on, and the
-server can be away and come back on the same port with its world unharmed.
+Clients connect to this proxy, which relays bytes to the server on another port of loopback. So a connection can be
+cut in the middle of a frame, reset, or stalled while the server continues. The proxy can also refuse connections
+for a while and listen on the same port again, with the world unharmed.
 """
 
 import logging
@@ -17,14 +17,17 @@ import trio
 from aintandem_notify.foundation.http_server.server import ACCEPT_RETRY_S, AcceptErrors
 
 MAX_IN_TRANSIT: Final = 16
-"""Connections that were taken in here and not yet by the server behind, which has room for so many strangers."""
+"""Connections that the proxy has accepted and the server not yet; it limits connections without a valid token."""
 
 CHUNK_BYTES: Final = 65536
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class PausableListener:
-    """A listening socket that can refuse for a while without losing its port; open from the start."""
+    """A listening socket that can refuse connections for a while without losing its port.
+
+    It listens from the start.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self.host = host
@@ -38,29 +41,29 @@ class PausableListener:
         self.resume()
 
     def resume(self) -> None:
-        """Take connections again."""
+        """Accept connections again."""
         if self._listener is None:
             self._bound.listen(1024)
             self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._bound))
             self._resumed.set()
 
     def pause(self) -> None:
-        """Refuse connections; the port stays ours."""
+        """Refuse connections and keep the port."""
         if self._listener is not None:
             self._listener.socket.close()
             self._listener = None
             self._resumed = trio.Event()
-            # Bound but not listening: connections are refused, and nobody else gets the port meanwhile.
+            # Bound but not listening: connections are refused, and no other process gets the port.
             self._bound = self._bind()
 
     def close(self) -> None:
-        """Give the port back."""
+        """Release the port."""
         self._bound.close()
         if self._listener is not None:
             self._listener.socket.close()
 
     async def accept(self) -> trio.SocketStream:
-        """The next connection, however long the door is shut meanwhile."""
+        """The next connection. Waits while paused."""
         while True:
             await self._resumed.wait()
             if self._listener is None:
@@ -89,12 +92,12 @@ class PausableListener:
 
 
 def reset_on_close(stream: trio.SocketStream) -> None:
-    """Make closing the stream a TCP reset."""
+    """Let closing the stream send a TCP reset."""
     stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 class ProxiedConnection:
-    """One connection of a client."""
+    """One connection of a client, and its counterpart to the server."""
 
     def __init__(self, client: trio.SocketStream, server: trio.SocketStream) -> None:
         self._client = client
@@ -104,21 +107,21 @@ class ProxiedConnection:
         self._unstalled.set()
 
     def cut(self, *, reset: bool = False) -> None:
-        """End it now, without a close frame; ``reset`` makes it a TCP reset."""
+        """Close the connection now, without a close frame; with ``reset``, by a TCP reset."""
         if reset:
             reset_on_close(self._client)
         self._scope.cancel()
 
     def stall(self) -> None:
-        """Hold back all that the server says, pongs included; what the client says still arrives."""
+        """Hold back everything from the server, even pongs. Bytes from the client still arrive."""
         self._unstalled = trio.Event()
 
     def resume(self) -> None:
-        """Let what was held back through."""
+        """Send the bytes that were held back, and end the stall."""
         self._unstalled.set()
 
     async def relay(self) -> None:
-        """Pass bytes both ways until either side goes."""
+        """Relay bytes both ways until either side closes."""
         with self._scope:
             async with self._client, self._server, trio.open_nursery() as nursery:
                 nursery.start_soon(self._upstream)
@@ -132,7 +135,7 @@ class ProxiedConnection:
             await self._server.send_eof()
         except _GONE:
             self._scope.cancel()
-        # Nobody is left to be kept waiting.
+        # The client is gone: no stall is needed any more.
         self._unstalled.set()
 
     async def _downstream(self) -> None:
@@ -145,7 +148,7 @@ class ProxiedConnection:
 
 
 class FaultProxy:
-    """The listener, which is there at once, and the connections that came through it; ``close`` it in the end."""
+    """The listener and the connections through it. It listens at once; ``close`` it in the end."""
 
     def __init__(self, host: str, port: int) -> None:
         self._listener = PausableListener(host, port)
@@ -154,21 +157,21 @@ class FaultProxy:
 
     @property
     def port(self) -> int:
-        """Where clients connect."""
+        """The port that clients connect to."""
         return self._listener.port
 
     def connection_from(self, server_side_port: int) -> ProxiedConnection | None:
-        """The connection that the server behind sees coming from this port."""
+        """The connection that the server sees from this port, or None."""
         return self._connections.get(server_side_port)
 
     def cut_all(self) -> None:
-        """End every connection, REST included."""
+        """Close every connection, also those of REST."""
         for connection in self._connections.values():
             connection.cut()
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """Refuse connections while the block runs, after cutting those there are."""
+        """Cut all connections, and refuse new ones during the block."""
         self._listener.pause()
         self.cut_all()
         try:
@@ -177,19 +180,19 @@ class FaultProxy:
             self._listener.resume()
 
     async def run(self, server_port: int) -> None:
-        """Pass connections on to the server behind until cancelled."""
+        """Accept connections and relay them to the server until cancelled."""
         async with trio.open_nursery() as nursery:
             while True:
                 await self._transit_slots.acquire()
                 nursery.start_soon(self._connect, await self._listener.accept(), server_port)
 
     def on_accepted(self) -> None:
-        """The server behind has taken one of the connections in."""
-        if self._transit_slots.value < MAX_IN_TRANSIT:  # somebody may have found its own port
+        """Note that the server has accepted one of the connections."""
+        if self._transit_slots.value < MAX_IN_TRANSIT:  # a client may have connected to the server's own port
             self._transit_slots.release()
 
     def close(self) -> None:
-        """Give the port back; ``run`` must have ended."""
+        """Release the port. ``run`` must have ended."""
         self._listener.close()
 
     async def _connect(self, client: trio.SocketStream, server_port: int) -> None:

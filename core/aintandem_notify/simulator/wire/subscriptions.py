@@ -1,4 +1,4 @@
-"""Who watches which project, and what is on its way to them: a bounded queue each, so that nobody waits."""
+"""The subscribed sockets by project. Each has a bounded queue of frames, so that a slow socket delays no other."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ import trio
 from aintandem_notify.simulator.wire.fault_proxy import ProxiedConnection
 
 MAX_QUEUED_FRAMES: Final = 10_000
-"""How many frames may wait for one subscriber before it is cut off; ours. It can come back and ask REST."""
+"""Frames that may wait for one socket before it is closed; our choice. Its client can reconnect and ask REST."""
 
 TRY_AGAIN_LATER: Final = 1013
-"""The close code for a subscriber that does not keep up (RFC 6455 registry)."""
+"""Close code for a socket that does not keep up (RFC 6455 registry)."""
 
 
 class Subscription:
-    """One socket that watches a project. ``connection`` is the connection it came over, None when it is gone."""
+    """One socket that watches a project. ``connection`` is its proxied connection, None when that is gone."""
 
     def __init__(self, project_id: str, connection: ProxiedConnection | None) -> None:
         self.project_id = project_id
@@ -37,13 +37,13 @@ class Subscription:
         self._arrived.set()
 
     def end(self, code: int) -> None:
-        """Have the socket closed with this code, ahead of whatever is queued."""
+        """Close the socket with this code, and discard queued frames."""
         self.close_code = code
         self._frames.clear()
         self._arrived.set()
 
     async def next(self) -> str | bytes | None:
-        """The next frame to send, None when the socket is to be closed with ``close_code``."""
+        """Wait for the next frame to send; None once the socket must be closed with ``close_code``."""
         while not self._frames and self.close_code is None:
             self._arrived = trio.Event()
             await self._arrived.wait()
@@ -51,7 +51,7 @@ class Subscription:
 
 
 class Subscriptions:
-    """All sockets there are."""
+    """All subscribed sockets."""
 
     def __init__(self) -> None:
         self._open: dict[str, list[Subscription]] = {}
@@ -59,7 +59,7 @@ class Subscriptions:
 
     @contextmanager
     def opened(self, project_id: str, connection: ProxiedConnection | None) -> Iterator[Subscription]:
-        """A subscription for as long as the block runs."""
+        """A subscription for the block."""
         subscription = Subscription(project_id, connection)
         self._open.setdefault(project_id, []).append(subscription)
         self._announce()
@@ -70,19 +70,19 @@ class Subscriptions:
             self._announce()
 
     def of(self, project_id: str | None) -> list[Subscription]:
-        """The sockets that watch a project; None: all there are."""
+        """The sockets of a project; all sockets for None."""
         if project_id is not None:
             return list(self._open.get(project_id, ()))
         return [subscription for subscriptions in self._open.values() for subscription in subscriptions]
 
     def publish(self, project_id: str, frame: str | bytes, times: int = 1) -> None:
-        """Queue a frame for all who watch the project."""
+        """Queue a frame for all sockets of the project, ``times`` times."""
         for subscription in self._open.get(project_id, ()):
             for _ in range(times):
                 subscription.put(frame)
 
     async def wait_for(self, project_id: str | None, *, at_least: int = 0, at_most: int | None = None) -> None:
-        """Wait until that many sockets watch the project (None: any project); no ``at_most``, no upper bound."""
+        """Wait until the number of the project's sockets is within the bounds; None counts all sockets."""
         while len(self.of(project_id)) < at_least or (at_most is not None and len(self.of(project_id)) > at_most):
             await self._changed.wait()
 

@@ -1,7 +1,7 @@
-"""What will happen to a task, workflow execution or sandbox, decided when it begins: pure functions of chance.
+"""Plans a task, a workflow execution or a sandbox when it begins. Pure functions of a source of chance.
 
-The same source of chance gives the same plan. All lengths of time are in seconds of life; whoever acts a plan
-out divides them by the simulator's speed.
+The same source of chance gives the same plan. All durations are in world seconds: ``World.pause`` divides them by
+the simulator's speed.
 """
 
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from typing import Final, Literal
 from aintandem_notify.simulator.world.texts import IMAGES, PROCESSES, RECIPES, SANDBOX_ERRORS, Process, Recipe
 
 FAILURE_RATE: Final = 0.25
-"""How often a task or workflow fails that nobody asked for an outcome; enough to see some."""
+"""Share of tasks and workflows that fail if no outcome is requested; enough to see some."""
 
 BREAKDOWN_RATE: Final = 0.3
-"""How often a sandbox breaks."""
+"""Share of sandboxes that break."""
 
 PAUSE_RATE: Final = 0.4
-"""How often a workflow waits for an approval."""
+"""Share of workflows that wait for an approval."""
 
 
 class PlannedOutcome(StrEnum):
-    """How a task or workflow execution ends by itself."""
+    """The outcome of a task or workflow execution that nobody cancels."""
 
     COMPLETED = "completed"
     FAILED = "failed"
@@ -34,7 +34,7 @@ OutcomeOrName = PlannedOutcome | Literal["completed", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """``seconds`` are spread evenly over the lines."""
+    """A step of a task. ``seconds`` are spread evenly over its output lines."""
 
     id: str
     name: str
@@ -44,9 +44,10 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True)
 class TaskPlan:
-    """A failing task fails at the end of its last planned step; ``artifact`` is None when it made none.
+    """The plan of a task. A failing task fails at the end of its last planned step.
 
-    ``total_steps`` counts the steps that a failing one would have had.
+    ``artifact`` is (path, type, size in bytes), or None. ``total_steps`` includes the steps that a failing task
+    does not reach.
     """
 
     title: str
@@ -61,7 +62,7 @@ class TaskPlan:
 
 @dataclass(frozen=True, slots=True)
 class PlannedPhase:
-    """``pause`` is how long the execution waits for an approval before the phase begins, 0 for not at all."""
+    """A phase of an execution. ``pause`` is the wait for an approval before it, 0 for none."""
 
     id: str
     name: str
@@ -72,7 +73,10 @@ class PlannedPhase:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowPlan:
-    """A failing execution fails in its last planned phase; ``total_phases`` counts those it would have had."""
+    """The plan of an execution. A failing one fails in its last planned phase.
+
+    ``total_phases`` includes the phases that a failing execution does not reach.
+    """
 
     workflow_id: str
     name: str
@@ -85,7 +89,10 @@ class WorkflowPlan:
 
 @dataclass(frozen=True, slots=True)
 class SandboxPlan:
-    """``breaks_after`` seconds of running with ``error``; None: it never does."""
+    """The plan of a sandbox.
+
+    It breaks with ``error`` after it has run for ``breaks_after`` seconds; None: never.
+    """
 
     image: str
     pull: float
@@ -97,7 +104,7 @@ class SandboxPlan:
 def plan_task(
     chance: Random, *, title: str | None = None, outcome: OutcomeOrName | None = None, seconds: float | None = None
 ) -> TaskPlan:
-    """A task of a random kind. ``seconds`` is how long it runs, by default 4 to 15 s."""
+    """Plan a task of a random kind. ``seconds`` is its duration, by default 4 to 15 s."""
     recipe: Recipe = chance.choice(RECIPES)
     fails = chance.random() < FAILURE_RATE
     ending = PlannedOutcome(outcome or (PlannedOutcome.FAILED if fails else PlannedOutcome.COMPLETED))
@@ -133,7 +140,7 @@ def plan_workflow(
     pauses: bool | None = None,
     seconds: float | None = None,
 ) -> WorkflowPlan:
-    """An execution of the given workflow, which lends its phases from a random one if nobody knows it."""
+    """Plan an execution of the given workflow. An unknown workflow gets the phases of a random one."""
     known = {process.workflow_id: process for process in PROCESSES}
     process: Process = chance.choice(PROCESSES)
     process = known.get(workflow_id or "", process)
@@ -162,12 +169,12 @@ def plan_workflow(
 
 
 def plan_sandbox(chance: Random, *, image: str | None = None, breaks: bool | None = None) -> SandboxPlan:
-    """A sandbox; one that breaks does so 10 to 40 s after it started."""
-    found = chance.choice(IMAGES)
+    """Plan a sandbox. If it breaks, then 10 to 40 s after its start."""
+    random_image = chance.choice(IMAGES)
     may_break = chance.random() < BREAKDOWN_RATE
     after = chance.uniform(10, 40)
     return SandboxPlan(
-        image=image or found,
+        image=image or random_image,
         pull=chance.uniform(0.5, 2),
         boot=chance.uniform(0.5, 1.5),
         breaks_after=after if (may_break if breaks is None else breaks) else None,
@@ -176,6 +183,6 @@ def plan_sandbox(chance: Random, *, image: str | None = None, breaks: bool | Non
 
 
 def _shares(chance: Random, count: int) -> list[float]:
-    """``count`` positive parts of 1."""
+    """``count`` random positive numbers with the sum 1."""
     weights = [chance.uniform(0.5, 1.5) for _ in range(count)]
     return [weight / sum(weights) for weight in weights]

@@ -1,4 +1,4 @@
-"""The sandboxes of the world (``/flexy``): started, stopped, broken, removed; at once or as operations."""
+"""The sandboxes of the world (``/flexy``): starts, stops, breaks and removes them, at once or as operations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ MISSING_TAG: Final = ":missing"
 
 
 class SandboxStatus(StrEnum):
-    """Where a sandbox stands."""
+    """The status of a sandbox, as in REST."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -28,7 +28,7 @@ class SandboxStatus(StrEnum):
 
 
 class OperationKind(StrEnum):
-    """What an operation does."""
+    """The kind of an operation."""
 
     START = "start"
     STOP = "stop"
@@ -49,7 +49,7 @@ STARTABLE: Final = frozenset({SandboxStatus.CREATED, SandboxStatus.STOPPED, Sand
 
 @dataclass(slots=True)
 class SandboxRecord:
-    """One sandbox; ``watch`` is cancelled when it must not break any more."""
+    """One sandbox. Cancelling ``watch`` prevents its planned breakdown."""
 
     id: str
     project_id: str
@@ -61,7 +61,7 @@ class SandboxRecord:
     watch: trio.CancelScope = field(default_factory=trio.CancelScope)
 
     def as_json(self) -> dict[str, Any]:
-        """As REST answers it."""
+        """The record in REST's form."""
         return {
             "id": self.id,
             "sandboxId": self.id,
@@ -77,7 +77,7 @@ class SandboxRecord:
 
 @dataclass(slots=True)
 class OperationRecord:
-    """Something that is being done to a sandbox; ``stages_done`` counts, ``ended`` is set when it is over."""
+    """An operation on a sandbox. ``stages_done`` is a count; ``ended`` is set once the operation has ended."""
 
     id: str
     kind: OperationKind
@@ -91,7 +91,7 @@ class OperationRecord:
     ended: trio.Event = field(default_factory=trio.Event)
 
     def as_json(self) -> dict[str, Any]:
-        """As REST answers it."""
+        """The record in REST's form."""
         stages = STAGES[self.kind]
         return {
             "id": self.id,
@@ -115,7 +115,7 @@ class OperationRecord:
         }
 
     def end(self, status: str, moment: datetime, error: str | None = None) -> None:
-        """It is over."""
+        """Note the end of the operation."""
         self.status, self.completed_at, self.error = status, moment, error
         self.ended.set()
 
@@ -138,7 +138,7 @@ class Sandboxes:
     def create(
         self, project_id: str, *, name: str | None = None, image: str | None = None, breaks: bool | None = None
     ) -> SandboxRecord:
-        """A new sandbox, not started. What is not given is left to chance."""
+        """Create a sandbox without starting it. Arguments that are None are drawn at random."""
         self._world.project(project_id)
         plan = plan_sandbox(self._world.chance(project_id), image=image, breaks=breaks)
         sandbox_id = self._world.new_id("sandbox")
@@ -158,7 +158,7 @@ class Sandboxes:
         return [r for r in reversed(self._records.values()) if project_id in (None, r.project_id)]
 
     def start(self, sandbox_id: str) -> SandboxRecord:
-        """Let it run."""
+        """Start the sandbox."""
         record = self.get(sandbox_id)
         if record.status not in STARTABLE:
             raise wrong_state("sandbox", sandbox_id, record.status, "start")
@@ -173,7 +173,7 @@ class Sandboxes:
         return record
 
     def stop(self, sandbox_id: str, *, exit_code: int = 0) -> SandboxRecord:
-        """End it in order."""
+        """Stop the sandbox."""
         record = self.get(sandbox_id)
         if record.status is not SandboxStatus.RUNNING:
             raise wrong_state("sandbox", sandbox_id, record.status, "stop")
@@ -183,13 +183,13 @@ class Sandboxes:
         return record
 
     def restart(self, sandbox_id: str) -> SandboxRecord:
-        """Stop it if it runs, and let it run."""
+        """Stop the sandbox if it runs, and start it."""
         if self.get(sandbox_id).status is SandboxStatus.RUNNING:
             self.stop(sandbox_id)
         return self.start(sandbox_id)
 
     def break_down(self, sandbox_id: str, error: str | None = None) -> SandboxRecord:
-        """End it with an error, by default with the one that was planned for it."""
+        """End the sandbox with an error, by default the planned one."""
         record = self.get(sandbox_id)
         record.watch.cancel()
         record.status, record.error = SandboxStatus.ERROR, error or record.plan.error
@@ -197,13 +197,13 @@ class Sandboxes:
         return record
 
     def remove(self, sandbox_id: str) -> None:
-        """Forget it; a running one is stopped first."""
+        """Remove the sandbox; a running one is stopped first."""
         if self.get(sandbox_id).status is SandboxStatus.RUNNING:
             self.stop(sandbox_id, exit_code=137)
         del self._records[sandbox_id]
 
     def begin(self, sandbox_id: str, kind: OperationKind) -> OperationRecord:
-        """Do something to it in the background."""
+        """Begin an operation in the background."""
         record = self.get(sandbox_id)
         operation = OperationRecord(self._world.new_id("op"), kind, record, self._world.now())
         self._operations[operation.id] = operation
@@ -211,13 +211,13 @@ class Sandboxes:
         return operation
 
     def operation(self, operation_id: str) -> OperationRecord:
-        """What became of it."""
+        """The operation."""
         if (operation := self._operations.get(operation_id)) is None:
             raise not_found("operation", operation_id)
         return operation
 
     def cancel(self, operation_id: str) -> OperationRecord:
-        """End an operation that has not ended; the sandbox stays as it is."""
+        """Cancel an operation that has not ended. The sandbox stays as it is."""
         operation = self.operation(operation_id)
         if operation.ended.is_set():
             raise wrong_state("operation", operation_id, operation.status, "cancel")

@@ -1,4 +1,4 @@
-"""The tasks of the world: queued up to a limit a project, run through their steps, ended or cancelled."""
+"""The tasks of the world: queues them by project, runs them through their steps, ends or cancels them."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -14,14 +14,14 @@ from aintandem_notify.simulator.world.plans import OutcomeOrName, PlannedOutcome
 from aintandem_notify.simulator.world.world import World, iso, not_found, wrong_state
 
 DEFAULT_LIMIT: Final = 3
-"""How many tasks of a project run at the same time; ours."""
+"""Tasks of a project that run at the same time; our choice."""
 
 LINES_PER_CHUNK: Final = 2
-"""A terminal hands over what it has: an output event may hold more than one line."""
+"""Lines in an output event. More than one, as terminals send several lines at once."""
 
 
 class TaskStatus(StrEnum):
-    """Where a task stands, in the words of REST."""
+    """The status of a task, as in REST."""
 
     PENDING = "pending"
     QUEUED = "queued"
@@ -36,9 +36,9 @@ ENDED_STATUSES: Final = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, Task
 
 @dataclass(slots=True)
 class TaskRecord:
-    """One task. ``output`` is all that it printed, ``result`` what it came to.
+    """One task. ``output`` is everything that it printed, ``result`` the result of a completed task.
 
-    ``ended`` is set when it is over.
+    ``ended`` is set once the task has ended.
     """
 
     id: str
@@ -59,7 +59,7 @@ class TaskRecord:
     ended: trio.Event = field(default_factory=trio.Event)
 
     def as_json(self) -> dict[str, Any]:
-        """As REST answers it."""
+        """The record in REST's form."""
         return {
             "id": self.id,
             "taskId": self.id,
@@ -98,9 +98,9 @@ class Tasks:
         seconds: float | None = None,
         plan: TaskPlan | None = None,
     ) -> TaskRecord:
-        """A new task, which starts as soon as the limit allows. What is not given is left to chance.
+        """Queue a task, which starts as soon as the limit allows. Arguments that are None are drawn at random.
 
-        ``plan`` is all that will happen, in place of what the others say.
+        ``plan`` replaces ``title``, ``outcome`` and ``seconds``.
         """
         self._world.project(project_id)
         plan = plan or plan_task(self._world.chance(project_id), title=title, outcome=outcome, seconds=seconds)
@@ -112,7 +112,7 @@ class Tasks:
         return record
 
     def get(self, project_id: str, task_id: str) -> TaskRecord:
-        """The task; raises ApiError (404)."""
+        """The task. Raises ApiError (404)."""
         record = self._records.get(task_id)
         if record is None or record.project_id != project_id:
             raise not_found("task", task_id)
@@ -123,7 +123,7 @@ class Tasks:
         return [record for record in reversed(self._records.values()) if record.project_id == project_id]
 
     def cancel(self, project_id: str, task_id: str) -> TaskRecord:
-        """End a task that has not ended; raises ApiError (404, 409)."""
+        """Cancel a task that has not ended. Raises ApiError (404, 409)."""
         record = self.get(project_id, task_id)
         if record.status in ENDED_STATUSES:
             raise wrong_state("task", task_id, record.status, "cancel")
@@ -138,9 +138,9 @@ class Tasks:
     def rerun(
         self, project_id: str, task_id: str, *, outcome: OutcomeOrName | None = None, seconds: float | None = None
     ) -> TaskRecord:
-        """Queue a task that has ended once more, under its id; raises ApiError (404, 409).
+        """Queue an ended task again under the same id. Raises ApiError (404, 409).
 
-        REST forgets how it ended before; ``created_at`` stays.
+        REST no longer shows the earlier end; ``created_at`` stays.
         """
         record = self.get(project_id, task_id)
         if record.status not in ENDED_STATUSES:
@@ -155,7 +155,7 @@ class Tasks:
         return rerun
 
     def counts(self, project_id: str) -> dict[str, int]:
-        """The queue's status: pending, running, completed, failed."""
+        """The number of tasks that are pending, running, completed and failed."""
         statuses = [record.status for record in self.of(project_id)]
         return {
             "pending": statuses.count(TaskStatus.PENDING) + statuses.count(TaskStatus.QUEUED),
@@ -165,7 +165,7 @@ class Tasks:
         }
 
     def set_limit(self, project_id: str, limit: int) -> None:
-        """How many of the project's tasks run at a time from now on; those that run go on."""
+        """Limit the project's tasks that run at the same time. Running tasks continue."""
         if limit < 1:
             raise ApiError("limit must be at least 1", status=400, code="INVALID_VALUE")
         self._limits[project_id] = limit
@@ -244,7 +244,7 @@ class Tasks:
 
 
 def milliseconds(start: datetime | None, end: datetime) -> int:
-    """From ``start`` to ``end``; 0 when it never started."""
+    """Milliseconds from ``start`` to ``end``; 0 without a start."""
     return 0 if start is None else max(0, round((end - start).total_seconds() * 1000))
 
 

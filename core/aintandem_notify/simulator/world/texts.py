@@ -1,4 +1,4 @@
-"""The texts of the simulated world: what tasks are called, what they print, and why they fail."""
+"""The texts of the simulated world: names, output and errors of tasks, workflows and sandboxes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of a task and what it prints, a line each."""
+    """A step of a task and the lines that it prints."""
 
     name: str
     lines: tuple[str, ...]
@@ -147,7 +147,7 @@ RECIPES: Final[Sequence[Recipe]] = (
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A kind of workflow: its id, its phases with what each puts out, and its errors."""
+    """A kind of workflow: its id, its phases with their output, its result, and its errors."""
 
     workflow_id: str
     name: str

@@ -1,6 +1,6 @@
-"""Access and refresh tokens in the form that the orchestrator uses: JWTs (HS256) and a rotating refresh token.
+"""Access and refresh tokens in the orchestrator's form: JWTs (HS256) and a rotating refresh token.
 
-Nothing here is meant to keep anybody out; a client must only be able to read ``exp`` and to be refused.
+They provide no security: a client must only be able to read ``exp`` and to be refused.
 """
 
 import base64
@@ -17,7 +17,7 @@ from aintandem_notify.foundation.clock import Clock
 
 @dataclass(frozen=True, slots=True)
 class TokenPair:
-    """What a login or a refresh gives."""
+    """The tokens that a login or a refresh returns."""
 
     token: str
     refresh_token: str
@@ -39,7 +39,7 @@ def sign(claims: Mapping[str, Any], key: bytes) -> str:
 
 
 def read(token: str, key: bytes) -> dict[str, Any] | None:
-    """The claims of a token that ``key`` signed, None for anything else; does not look at the time."""
+    """The claims of a token that ``key`` signed, else None. Ignores the expiry time."""
     signed, _, signature = token.rpartition(".")
     expected = _encode(hmac.new(key, signed.encode(), hashlib.sha256).digest())
     if not hmac.compare_digest(signature.encode(), expected.encode()):
@@ -49,7 +49,7 @@ def read(token: str, key: bytes) -> dict[str, Any] | None:
 
 
 class TokenIssuer:
-    """Issues tokens, and knows which are good. ``lifetime`` is in seconds and may be changed at any time."""
+    """Issues and checks tokens. ``lifetime`` is in seconds and may be changed at any time."""
 
     def __init__(self, clock: Clock, lifetime: float) -> None:
         self.lifetime = lifetime
@@ -60,25 +60,25 @@ class TokenIssuer:
         self._generation = 0
 
     def login(self, username: str) -> TokenPair:
-        """A new session."""
+        """Begin a session, and issue its tokens."""
         session = secrets.token_hex(8)
         self._sessions.add(session)
         return self._issue(username, session)
 
     def refresh(self, refresh_token: str) -> TokenPair | None:
-        """A new pair for a refresh token that was not used yet, else None; the old one is used up."""
-        found = self._refresh_tokens.pop(refresh_token, None)
-        return self._issue(*found) if found is not None else None
+        """Issue new tokens for an unused refresh token, else None. A refresh token works only once."""
+        owner = self._refresh_tokens.pop(refresh_token, None)
+        return self._issue(*owner) if owner is not None else None
 
     def user_of(self, token: str) -> str | None:
-        """Whose token it is; None when it is not ours, expired or logged out."""
+        """The user of a token; None if it is foreign, expired or logged out."""
         claims = read(token, self._key)
         if claims is None or claims["gen"] != self._generation or claims["sid"] not in self._sessions:
             return None
         return str(claims["username"]) if claims["exp"] > self._clock.now().timestamp() else None
 
     def logout(self, token: str) -> None:
-        """End the session that the token belongs to, refresh token included."""
+        """End the session of the token, with its refresh tokens."""
         claims = read(token, self._key)
         if claims is not None:
             self._sessions.discard(claims["sid"])
@@ -87,7 +87,7 @@ class TokenIssuer:
             }
 
     def expire_all(self, *, refresh_tokens: bool = False) -> None:
-        """Every access token of today is refused from now on; refresh tokens too, if told so."""
+        """Refuse all access tokens issued until now, and refresh tokens as well on request."""
         self._generation += 1
         if refresh_tokens:
             self._refresh_tokens.clear()

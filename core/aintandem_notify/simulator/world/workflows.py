@@ -1,4 +1,4 @@
-"""The workflow executions of the world: created, started, led through their phases, paused, resumed, ended."""
+"""The workflow executions of the world: starts them, runs their phases, pauses, resumes and ends them."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,11 +18,11 @@ from aintandem_notify.simulator.world.tasks import milliseconds
 from aintandem_notify.simulator.world.world import World, iso, not_found, progress_json, wrong_state
 
 PHASE_SLICES: Final = 10
-"""Into how many parts a phase is cut; between them it can be paused."""
+"""Parts of a phase; an execution can be paused between two of them."""
 
 
 class ExecutionStatus(StrEnum):
-    """Where an execution stands, in the words of REST."""
+    """The status of an execution, as in REST."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -64,7 +64,7 @@ class ExecutionRecord:
     ended: trio.Event = field(default_factory=trio.Event)
 
     def as_json(self) -> dict[str, Any]:
-        """As REST answers it."""
+        """The record in REST's form."""
         plan = self.plan
         answer = {
             "id": self.id,
@@ -106,7 +106,7 @@ class ExecutionRecord:
             return "skipped"
         if index > self.phases_done or self.status is ExecutionStatus.PENDING:
             return "pending"
-        # A phase is never paused: the execution is.
+        # A phase has no status "paused"; only the execution has.
         return "failed" if self.status is ExecutionStatus.FAILED else "running"
 
 
@@ -128,7 +128,7 @@ class Workflows:
         pauses: bool | None = None,
         seconds: float | None = None,
     ) -> ExecutionRecord:
-        """A new execution, which waits for ``start``. What is not given is left to chance."""
+        """Create an execution, which waits for ``start``. Arguments that are None are drawn at random."""
         self._world.project(project_id)
         plan = plan_workflow(
             self._world.chance(project_id),
@@ -144,7 +144,7 @@ class Workflows:
         return record
 
     def get(self, execution_id: str) -> ExecutionRecord:
-        """The execution; raises ApiError (404)."""
+        """The execution. Raises ApiError (404)."""
         if (record := self._records.get(execution_id)) is None:
             raise not_found("execution", execution_id)
         return record
@@ -158,7 +158,7 @@ class Workflows:
         return [record for record in self.all() if record.project_id == project_id]
 
     def start(self, execution_id: str) -> ExecutionRecord:
-        """Let a new one run; raises ApiError (404, 409), as the three below do."""
+        """Start a new execution. Raises ApiError (404, 409), as do ``pause``, ``resume`` and ``cancel``."""
         record = self._expect(execution_id, {ExecutionStatus.PENDING}, "start")
         record.status = ExecutionStatus.RUNNING
         record.started_at = self._emit(record, "workflow_execution_started")
@@ -166,14 +166,14 @@ class Workflows:
         return record
 
     def pause(self, execution_id: str) -> ExecutionRecord:
-        """Hold a running one, in the middle of its phase."""
+        """Pause a running execution, also within a phase."""
         record = self._expect(execution_id, {ExecutionStatus.RUNNING}, "pause")
         record.status, record.unpaused = ExecutionStatus.PAUSED, trio.Event()
         self._emit(record, "workflow_execution_paused")
         return record
 
     def resume(self, execution_id: str) -> ExecutionRecord:
-        """Let a paused one go on."""
+        """Resume a paused execution."""
         record = self._expect(execution_id, {ExecutionStatus.PAUSED}, "resume")
         record.status = ExecutionStatus.RUNNING
         self._emit(record, "workflow_execution_resumed")
@@ -181,7 +181,7 @@ class Workflows:
         return record
 
     def cancel(self, execution_id: str) -> ExecutionRecord:
-        """End one that has not ended. The wire has no event for it: only REST tells."""
+        """Cancel an execution that has not ended. There is no event for it; only REST shows it."""
         record = self._expect(execution_id, set(ExecutionStatus) - ENDED_STATUSES, "cancel")
         record.status, record.ended_at = ExecutionStatus.CANCELLED, self._world.now()
         record.scope.cancel()
@@ -231,7 +231,7 @@ class Workflows:
         self.pause(record.id)
         pause = record.unpaused
         await self._world.pause(seconds)
-        # Somebody may have resumed it meanwhile, and even paused it again; that pause is theirs.
+        # A user may have resumed it meanwhile, and even paused it again; that pause stays.
         if record.unpaused is pause and not pause.is_set():
             self.resume(record.id)
 

@@ -1,6 +1,6 @@
-"""What tasks, workflows and sandboxes have in common: projects, time, chance, ids, and the events they cause.
+"""The common parts of tasks, workflows and sandboxes: projects, time, chance, ids, and events.
 
-Nothing here knows of HTTP or sockets: an event is handed to ``publish`` as the text of its frame.
+Nothing here depends on HTTP or sockets: ``publish`` gets an event as the text of its frame.
 """
 
 import json
@@ -18,14 +18,14 @@ from aintandem_notify.errors import ApiError
 from aintandem_notify.foundation.clock import Clock
 
 HISTORY_LIMIT: Final = 10_000
-"""How many of the events that were sent are remembered for tests; ours."""
+"""Sent events that are remembered for tests; our choice."""
 
 Publish = Callable[[str, str], None]
 """Takes a project's id and a frame's text; never blocks."""
 
 
 class StartSoon(Protocol):
-    """Starts something that goes on by itself, as ``nursery.start_soon`` does."""
+    """Starts a background task, as ``nursery.start_soon`` does."""
 
     def __call__(self, act: Callable[..., Awaitable[object]], /, *args: Any) -> None:
         """Call ``act(*args)`` in the background."""
@@ -34,24 +34,24 @@ class StartSoon(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ProjectRecord:
-    """A project that the world knows."""
+    """A project of the world."""
 
     id: str
     name: str
     created_at: datetime
 
     def as_json(self) -> dict[str, Any]:
-        """As REST answers it."""
+        """The record in REST's form."""
         return {"id": self.id, "name": self.name, "status": "active", "createdAt": iso(self.created_at)}
 
 
 def iso(moment: datetime | None) -> str | None:
-    """As JavaScript writes it: milliseconds and Z."""
+    """The time as JavaScript writes it: with milliseconds and Z."""
     return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
 
 
 def progress_json(done: int, total: int, things: str) -> dict[str, Any]:
-    """How far something is that takes ``total`` things, as REST answers it."""
+    """Progress in REST's form: ``done`` of ``total``. ``things`` names the unit."""
     return {
         "current": done,
         "total": total,
@@ -61,20 +61,20 @@ def progress_json(done: int, total: int, things: str) -> dict[str, Any]:
 
 
 def not_found(kind: str, identity: str) -> ApiError:
-    """The error for an id that nobody knows; ``kind`` is ``task``, ``execution`` …"""
+    """The error for an unknown id; ``kind`` is ``task``, ``execution`` …"""
     return ApiError(f"{kind.capitalize()} {identity} not found", status=404, code=f"{kind.upper()}_NOT_FOUND")
 
 
 def wrong_state(kind: str, identity: str, status: str, action: str) -> ApiError:
-    """The error for a wish that does not go with the object's state."""
+    """The error for an action that the object's status does not allow."""
     return ApiError(f"{kind.capitalize()} {identity} is {status}: cannot {action} it", status=409, code="CONFLICT")
 
 
 class World:
-    """Time, chance and projects. ``speed`` is how much faster than life things go.
+    """Time, chance and projects. ``speed`` is the factor by which the world is faster than real time.
 
-    Plans depend on the seed, the project and how many plans the project had before: what one project does
-    leaves the others as they are. Ids are new in every world.
+    A plan depends on the seed, the project and the number of its earlier plans. So one project does not affect the
+    plans of another. Ids differ in every world.
     """
 
     def __init__(self, *, clock: Clock, seed: int, speed: float, publish: Publish, spawn: StartSoon) -> None:
@@ -84,14 +84,14 @@ class World:
         self.projects: dict[str, ProjectRecord] = {}
         self.history: deque[dict[str, Any]] = deque(maxlen=HISTORY_LIMIT)
         self.emitted = 0
-        """Events sent since the beginning, whoever heard them."""
+        """Events sent since the start, with or without subscribers."""
         self._seed = seed
         self._plans: dict[str, int] = {}
         self._publish = publish
         self._last_stamp = clock.now()
 
     def project(self, project_id: str) -> ProjectRecord:
-        """The project of that id; one that was unknown comes to life."""
+        """The project with that id, created if it is unknown."""
         if project_id not in self.projects:
             name = project_id.replace("-", " ").replace("_", " ").strip().capitalize() or project_id
             self.projects[project_id] = ProjectRecord(project_id, name, self.clock.now())
@@ -100,16 +100,16 @@ class World:
     def chance(self, project_id: str) -> Random:
         """The source of chance for the next plan of the project."""
         number = self._plans[project_id] = self._plans.get(project_id, 0) + 1
-        return Random(f"{self._seed}/{project_id}/{number}")  # noqa: S311  # believable is all it must be
+        return Random(f"{self._seed}/{project_id}/{number}")  # noqa: S311  # needs no security
 
     def new_id(self, kind: str) -> str:
-        """An id that was never there before, as ``task-5f0c9a1be2d4``."""
+        """A new unique id, as ``task-5f0c9a1be2d4``."""
         return f"{kind}-{secrets.token_hex(6)}"
 
     def now(self) -> datetime:
-        """The next moment, in whole milliseconds, later than every one before.
+        """The present time in whole milliseconds, later than every time returned before.
 
-        Two events in the same millisecond with the same content could not be told apart by anybody.
+        Otherwise two events with the same content in one millisecond could not be distinguished.
         """
         now = self.clock.now()
         now = now.replace(microsecond=now.microsecond // 1000 * 1000)
@@ -117,11 +117,11 @@ class World:
         return self._last_stamp
 
     async def pause(self, seconds: float) -> None:
-        """Let ``seconds`` of life go by."""
+        """Sleep for ``seconds`` of the world."""
         await trio.sleep(seconds / self.speed)
 
     def emit(self, project_id: str, event_type: str, **fields: Any) -> datetime:
-        """Send an event to whoever watches the project; fields that are None are left out. Returns its time."""
+        """Send an event to the project's sockets, without fields that are None. Returns its time."""
         moment = self.now()
         frame = {"type": event_type, "timestamp": iso(moment), "projectId": project_id}
         frame |= {name: value for name, value in fields.items() if value is not None}
