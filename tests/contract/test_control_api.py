@@ -37,7 +37,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
 
 
 async def queue(scene: Scene, *runs: str, destination: str = DESTINATION) -> None:
-    """A delivery for each run, and the worker is told."""
+    """Queues a delivery for each run and wakes the worker."""
     await scene.storage.run(queue_up([event("task_failed", run) for run in runs], (destination,)))
     scene.dispatcher.wake([destination])
 
@@ -50,7 +50,7 @@ async def listed(scene: Scene, query: str = "") -> list[dict[str, Any]]:
 
 
 async def until(scene: Scene, run: str, state: str) -> dict[str, Any]:
-    """The delivery about the run once it is in this state."""
+    """Returns the delivery about the run once it is in this state."""
     with trio.fail_after(30):
         while True:
             for one in await listed(scene):
@@ -59,7 +59,7 @@ async def until(scene: Scene, run: str, state: str) -> dict[str, Any]:
 
 
 async def refused(scene: Scene, runs: int = 1) -> list[dict[str, Any]]:
-    """So many dead deliveries, which nobody has tried here."""
+    """Stores ``count`` dead deliveries without a try."""
     names = [f"dead{number}" for number in range(runs)]
     await scene.storage.run(queue_up([event("task_failed", name) for name in names], (DESTINATION,)))
     claims = await scene.storage.run(claim_all(DESTINATION))

@@ -1,4 +1,4 @@
-"""The same questions get the same answers from a running agent and from its store at rest."""
+"""Both backends give the same responses: that of a running agent, and that of its store without an agent."""
 
 import contextlib
 import os
@@ -57,7 +57,7 @@ def _own_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def ask(config: Path, question: Callable[[ControlBackend], T]) -> T:
-    """What a command gets, in a thread of its own."""
+    """Returns the backend's result, as a command gets it, in a separate thread."""
 
     def answer() -> T:
         with open_backend(config) as backend:
@@ -284,7 +284,7 @@ async def test_a_damaged_store_stays_in_its_place_until_an_agent_starts(tmp_path
 async def test_at_rest_every_database_answers(store_url: str, tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     if store_url == "sqlite://":
-        return  # has nothing that another process could look into
+        return  # no other process could open it
     config.write_text(CONFIG.replace("sqlite:///store.db", store_url))
     async with open_storage(store_url) as storage:
         await three_waiting(storage)

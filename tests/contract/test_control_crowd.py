@@ -1,4 +1,4 @@
-"""Another local user without the token neither keeps its owner out nor takes the agent's descriptors."""
+"""A local user without the token can neither block the owner's requests nor exhaust the agent's descriptors."""
 
 import errno
 import json
@@ -21,9 +21,9 @@ from support.nasty.local_user import OPENINGS
 
 CROWD = 3 * MAX_CONTROL_CONNECTIONS
 DESCRIPTORS = MAX_CONTROL_CONNECTIONS + 3
-"""What the API takes at the most: connections, the one that listens, the file, one to spare."""
+"""Maximum number of descriptors of the API: connections, the listening socket, the file, one to spare."""
 PATIENCE_S = 300.0
-"""Seconds for what ends by itself; reached only where it does not."""
+"""Timeout in seconds; reached only if a test fails."""
 
 
 @pytest.fixture(autouse=True)
@@ -45,18 +45,18 @@ def port_of(scene: Scene) -> int:
 
 @contextmanager
 def crowd(port: int, opening: bytes, size: int = CROWD) -> Iterator[list[socket.socket]]:
-    """So many connections that have said this, as far as anybody listens, and that stay open."""
+    """Opens connections that send this, as far as the server reads it, and stay open."""
     with ExitStack() as stack:
-        there = []
+        connections = []
         for _ in range(size):
-            one = stack.enter_context(socket.socket())
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            one.connect(("127.0.0.1", port))
-            one.setblocking(False)
+            connection = stack.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(("127.0.0.1", port))
+            connection.setblocking(False)
             with suppress(BlockingIOError, ConnectionError):
-                one.send(opening.replace(b"{port}", str(port).encode()))
-            there.append(one)
-        yield there
+                connection.send(opening.replace(b"{port}", str(port).encode()))
+            connections.append(connection)
+        yield connections
 
 
 def descriptors() -> int:
@@ -78,7 +78,9 @@ async def test_one_after_the_other_takes_no_more(scene: Scene) -> None:
     before = descriptors()
     for opening in OPENINGS.values():
         with crowd(port_of(scene), opening, size=5):
-            await scene.ask("GET", "/healthz", token=None)  # whoever waits in the kernel is taken in meanwhile
+            await scene.ask(
+                "GET", "/healthz", token=None
+            )  # connections in the kernel's queue are accepted meanwhile
     assert (await scene.ask("GET", "/status"))[0] == 200
     assert descriptors() - before <= DESCRIPTORS
 

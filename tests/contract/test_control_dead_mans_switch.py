@@ -1,4 +1,4 @@
-"""Heartbeats over a real socket: sent while all is well, told of when they stop."""
+"""Pings over a real socket: sent while the agent is well; the log says when they stop."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
@@ -17,7 +17,7 @@ PATH = "/ping/5f0c-canary"
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No answer is waited for in vain here, so a machine with much to do may be slow to give one."""
+    """Every ping here gets a response, so a busy machine may take its time."""
     monkeypatch.setattr(dead_mans_switch, "TIMEOUT_S", 300.0)
 
 
@@ -28,12 +28,12 @@ async def server() -> AsyncIterator[LoopbackServer]:
 
 
 def config(url: str) -> AgentConfig:
-    """With a shorter interval than a file may have."""
+    """Settings with a shorter interval than a config may have."""
     return AgentConfig.model_construct(heartbeat_url=Secret(url), heartbeat_interval=0.01)
 
 
 class Agent:
-    """What the heartbeat asks about."""
+    """The parts that the dead man's switch reads."""
 
     def __init__(self, url: str) -> None:
         self.config = config(url)
@@ -47,7 +47,7 @@ class Agent:
 
 
 def said(lines: Sequence[Mapping[str, object]]) -> list[object]:
-    """What was logged, in order; the address never is."""
+    """The logged messages, in order; checks that none contains the URL."""
     assert "canary" not in str(lines)
     return [line["event"] for line in lines]
 

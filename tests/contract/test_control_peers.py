@@ -1,4 +1,4 @@
-"""Agents that share a store, as one of them and as nobody sees the others: over one real PostgreSQL."""
+"""The agents on a shared store, as listed by one of them and by a command without an agent; real PostgreSQL."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -21,7 +21,7 @@ DESTINATION = "slack.team"
 
 @pytest.fixture
 def join(postgres_url: str, long_leases: float) -> Iterator[Join]:
-    """One more agent, by its name, with these projects."""
+    """Adds an agent with this name and these projects."""
     with ExitStack() as opened:
 
         def join(node: str, *projects: str, places: int | None = None) -> Store:
@@ -56,7 +56,7 @@ async def status(config: Path) -> StatusResponse:
 
 
 def silence(store: Store, seconds: int) -> None:
-    """It was heard of so long ago."""
+    """Sets back the time at which the agent was last seen."""
     with store.transaction(fenced=False):
         assert store.membership is not None
         values = {"me": store.membership.id, "since": seconds * 1_000_000}
@@ -77,7 +77,7 @@ async def test_an_agent_lists_the_others_and_not_itself(
         evening, night = (await status(config)).peers
     assert (evening.name, evening.version, evening.projects, evening.lost) == ("evening", "1.2.3", 1, True)
     assert (night.name, night.version, night.projects, night.lost) == ("night", "1.2.3", 2, False)
-    # By the clock of who answers; how long ago it was is the database's to say.
+    # The time by the answering agent's clock; the age by the database's clock.
     assert silent_s <= (NOW - evening.seen_at).total_seconds() < silent_s + long_leases / 2
     assert 0 <= (NOW - night.seen_at).total_seconds() < long_leases / 2
 

@@ -40,7 +40,7 @@ DAY = 86_400.0
 
 @dataclass
 class Bench:
-    """All parts of the data path, joined as the agent joins them."""
+    """Opens all parts of the data path, connected as in the agent."""
 
     storage: Storage
     host: FakeHost
@@ -208,7 +208,7 @@ async def test_draining_gives_up_what_does_not_end_in_time(autojump_clock: MockC
 
 
 class HoldsOn(FakeHost):
-    """No cancellation reaches its deliveries."""
+    """A plugin whose deliveries cannot be cancelled."""
 
     async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[DeliveryResult]:
         results: list[DeliveryResult] = []

@@ -1,4 +1,4 @@
-"""After an outage: what matters least goes out as one summary, the rest in order and at the allowed rate."""
+"""After an outage the least important deliveries become one summary; all others go out in order, at the rate."""
 
 from collections import Counter, deque
 from collections.abc import AsyncIterator
@@ -39,7 +39,7 @@ async def agent(storage: Storage, host: FakeHost, **settings: Any) -> AsyncItera
 
 
 def happened(count: int, start: int = 0) -> list[Event]:
-    """Runs that start and end, every tenth of them badly."""
+    """Runs that start and end; every tenth fails."""
     return [
         one
         for n in range(start, start + count)
@@ -82,7 +82,7 @@ async def test_a_backlog_becomes_a_summary_and_what_matters(autojump_clock: Mock
 async def test_an_hours_queue_goes_out_in_order_and_never_faster_than_one_a_second(
     autojump_clock: MockClock, counts: Counts, record: Record
 ) -> None:
-    """All of it matters, so none is folded: at that rate 5,000 take 83 minutes, which is why time is virtual."""
+    """All are errors, so none is folded. At that rate 5,000 take 83 minutes; hence the virtual time."""
     kinds = ("task_queued", "task_started", "task_failed")
     runs = [f"t{number}" for number in range(counts.paced // len(kinds))]
     queued = [event(kind, run=run, at=at) for at, kind in enumerate(kinds) for run in runs]
@@ -98,7 +98,7 @@ async def test_an_hours_queue_goes_out_in_order_and_never_faster_than_one_a_seco
     record("count", f"{len(queued):,} queued, 1/s, in virtual time")
     delivered = host.tries[failed:]
     assert min(later - earlier for (earlier, *_), (later, *_) in pairwise(delivered)) >= 1.0
-    # Nor slower: nothing holds back what may go.
+    # Nor slower than the rate.
     assert delivered[-1][0] - delivered[0][0] == pytest.approx(len(queued) - 1)
     for run in runs:
         assert [one.event.type for _, _, one in delivered if one.event.run_id == run] == list(kinds)
@@ -145,7 +145,7 @@ async def test_nothing_is_folded_where_it_need_not_be(autojump_clock: MockClock,
 
 
 async def test_what_comes_while_the_backlog_goes_out_may_be_folded_again(autojump_clock: MockClock) -> None:
-    """Not one by one: a summary stands for as many as half of what may wait."""
+    """Not one by one: a summary replaces half of ``digest_over``."""
     host = FakeHost(answers=deque([DOWN] * 6), takes_s=30.0)
     async with memory() as storage:
         await storage.run(queue_up(happened(100), [NAME]))

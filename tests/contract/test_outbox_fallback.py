@@ -1,4 +1,4 @@
-"""What one destination cannot deliver another does: what died or waited too long, once, and with the same id."""
+"""A fallback delivers what died or waited too long at its destination: once, and with the same id."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -28,7 +28,7 @@ WEEK = 7 * 86_400.0
 
 @dataclass
 class Fates(FakeHost):
-    """Each destination ends as it is told to here; one that is not named delivers."""
+    """Each destination fails as set here; one that is not named delivers."""
 
     fates: dict[str, Exception] = field(default_factory=dict)
 
@@ -37,13 +37,13 @@ class Fates(FakeHost):
         return [HookFailure(self.fates[name])] if name in self.fates else results
 
     def got(self, name: str) -> list[Notification]:
-        """What was tried at this destination."""
+        """Returns the tries at this destination."""
         return [one for _, where, one in self.tries if where == name]
 
 
 @asynccontextmanager
 async def agent(storage: Storage, host: Fates, **first: Any) -> AsyncIterator[Dispatcher]:
-    """One life of the agent with three destinations, each the fallback of the one before."""
+    """Runs the agent once with three destinations, each the fallback of the previous one."""
     async with open_dispatcher(
         storage=storage,
         host=host,
@@ -59,7 +59,7 @@ async def agent(storage: Storage, host: Fates, **first: Any) -> AsyncIterator[Di
 
 
 def rows(store: Store) -> list[tuple[Any, ...]]:
-    """Destination, state and reason of every delivery."""
+    """Returns destination, state and reason of every delivery."""
     found = store._connection.exec_driver_sql(
         "SELECT destination, state, reason, instead_of FROM deliveries ORDER BY id"
     )

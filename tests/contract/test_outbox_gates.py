@@ -1,4 +1,4 @@
-"""How a destination stands, over restarts and by hand."""
+"""The gate of a destination: after restarts, and paused and resumed by a person."""
 
 from collections import deque
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ WEEK = 7 * 86_400.0
 
 @dataclass
 class World:
-    """A store that outlives the dispatchers, the plugin, and what was announced."""
+    """A store that outlives the dispatchers, the plugin, and the announced events."""
 
     storage: Storage
     host: FakeHost
@@ -35,7 +35,7 @@ class World:
 
     @asynccontextmanager
     async def agent(self, place: str | None = None, **settings: Any) -> AsyncIterator[Dispatcher]:
-        """One life of the agent, with the destination at ``place``; left as by a kill."""
+        """Runs the agent once, with the destination at ``place``; ends it as a kill would."""
         async with open_dispatcher(
             storage=self.storage,
             host=self.host,
@@ -144,7 +144,7 @@ async def test_a_parked_destination_is_tried_once_after_a_restart_and_announced_
 
 @pytest.mark.parametrize("left_s", [50.0, 0.0, -86_400.0])
 async def test_a_pause_that_was_asked_for_outlives_a_restart(autojump_clock: MockClock, left_s: float) -> None:
-    """Also when the agent was down for longer, or the clock was set ahead."""
+    """Even if the agent was down for longer, or the clock was set ahead."""
     async with world(RetryLater("busy", after=60)) as here:
         await here.queue()
         async with here.agent():

@@ -1,4 +1,4 @@
-"""What no destination takes dies alone, after one try as plain text; a restart forgets none of its tries."""
+"""A notification that no destination takes dies alone, after one try as plain text. A restart loses no tries."""
 
 from collections import deque
 from pathlib import Path
@@ -18,7 +18,7 @@ WEEK = 7 * 86_400.0
 
 
 HTML = PluginCodeFailed("file_log.a", "SlackAnswerError: a page", "slack.SlackAnswerError")
-"""What the border makes of an answer that is none, as a plugin tells of it."""
+"""Returns the error for an invalid response, as a plugin raises it."""
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ async def test_the_tries_of_a_message(
     reason: str | None,
     restarts: bool,
 ) -> None:
-    """The same, whether or not the agent is killed and started anew between every two of them."""
+    """The same result whether or not the agent is killed and restarted between the tries."""
     host = FakeHost(answers=deque(answers))
     async with open_storage(tmp_path / "s.db", inline=True) as storage:
         await storage.run(queue_up([event("task_failed")]))

@@ -1,4 +1,4 @@
-"""The agent as its own process behind a Slack that was down for long: what people get, and nothing is lost."""
+"""The agent as its own process after a long outage of Slack: few messages arrive, and nothing is lost."""
 
 import sqlite3
 from collections import Counter, defaultdict
@@ -26,7 +26,7 @@ events = ["task_*"]
 
 
 async def test_a_backlog_goes_out_in_order_with_one_summary_and_every_error(tmp_path: Path) -> None:
-    """A start and an end of each of 150 runs, of which 15 end badly; by default Slack gets 26 messages."""
+    """150 runs start and end, and 15 of them fail; by default Slack gets 26 messages."""
     store = tmp_path / "store.db"
     async with open_raw_orchestrator() as raw, open_slack_receiver() as slack:
         config = write_config(

@@ -1,4 +1,4 @@
-"""What ends while nobody listens is told once: the agent and the simulator, each as a process of its own."""
+"""Runs that end while the agent is disconnected are notified once. Agent and simulator are separate processes."""
 
 import json
 import urllib.request
@@ -22,7 +22,7 @@ events = ["task_started", "task_completed", "task_failed", "task_cancelled", "fe
 notify = ["file_log.audit"]
 """
 NEVER_S = 1e6
-"""Seconds that a task takes which is to end when the test wants it to."""
+"""Seconds that a task takes if the test itself ends it."""
 ENDS = {"task_completed", "task_failed", "task_cancelled"}
 
 
@@ -33,13 +33,13 @@ class Bench:
     token: str = ""
 
     async def post(self, path: str, **content: object) -> Any:
-        """Tell the simulator something."""
+        """Sends a request to the simulator."""
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
         request = urllib.request.Request(self.url + path, json.dumps(content).encode(), headers)
         return await trio.to_thread.run_sync(_answer, request)
 
     async def until_ended(self, task_id: str) -> None:
-        """Wait until the task has ended, as the orchestrator sees it."""
+        """Waits until the orchestrator reports the task's end."""
         headers = {"Authorization": f"Bearer {self.token}"}
         path = f"{self.url}/api/projects/{PROJECT}/tasks/{task_id}"
         while True:
@@ -50,7 +50,7 @@ class Bench:
             await trio.sleep(0.02)
 
     async def cancel(self, task_id: str) -> None:
-        """End a task that has not ended yet."""
+        """Ends a running task."""
         await self.post(f"/api/projects/{PROJECT}/tasks/{task_id}/cancel")
 
     async def submit(self, seconds: float) -> str:
@@ -67,7 +67,7 @@ class Bench:
             yield agent
 
     async def until(self, event_type: str, count: int = 1) -> list[dict[str, Any]]:
-        """The events that were told, once there are so many of this type."""
+        """Returns the notified events once there are ``count`` of this type."""
         lines: list[dict[str, Any]] = []
         while sum(line["event"]["type"] == event_type for line in lines) < count:
             lines = await logged(self.folder, len(lines) + 1)
@@ -101,7 +101,7 @@ async def test_an_end_in_a_cut_is_told_once_and_a_later_attempt_again(tmp_path: 
     async with open_bench(tmp_path) as bench, bench.agent() as agent:
         task = await bench.submit(seconds=NEVER_S)
         await bench.until("task_started")
-        # The socket is silent and seems alive; when it is cut, the agent has missed the end.
+        # The socket is silent and seems alive; the agent misses the end before the socket is cut.
         await bench.post("/simulator/faults", fault="stall", projectId=PROJECT)
         await bench.cancel(task)
         await bench.post("/simulator/faults", fault="drop", projectId=PROJECT, reset=True)

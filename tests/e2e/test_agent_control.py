@@ -1,4 +1,4 @@
-"""The agent as a process, asked by commands that are processes too."""
+"""Commands that control the agent; all are separate processes."""
 
 import json
 import re
@@ -21,7 +21,7 @@ def webhook(receiver: WebhookReceiver) -> str:
 
 
 def environ(folder: Path) -> dict[str, str]:
-    """What the agent gets and the commands lack: its secrets."""
+    """The environment with the secrets, which the agent gets and the commands do not."""
     return {"XDG_STATE_HOME": str(folder / "state"), "HOOK": WEBHOOK_SECRET}
 
 

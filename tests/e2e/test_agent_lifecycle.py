@@ -1,4 +1,4 @@
-"""Reloads and ends of the agent as its own process, and what plugins can do to it."""
+"""Reloads and stops of the agent as its own process, and the influence of plugins on them."""
 
 from pathlib import Path
 
@@ -59,7 +59,7 @@ async def test_a_change_that_needs_a_restart_is_refused_and_the_old_config_stays
 
 
 async def test_a_reload_tries_a_parked_destination_at_once_and_so_does_a_start(tmp_path: Path) -> None:
-    """Whoever mended it on its own side has nothing to change in the config."""
+    """A person who repaired the destination has nothing to change in the config."""
     async with open_raw_orchestrator() as raw, open_webhook_receiver(secret=None) as webhook:
         config = write_config(
             tmp_path, raw.url, f'[plugins.webhook.ops]\nurl = "{webhook.url}"\nevents = ["task_completed"]\n'

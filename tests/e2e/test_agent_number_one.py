@@ -1,4 +1,4 @@
-"""The agent as process number 1, as in a container: the kernel ignores for it what it does not listen for."""
+"""The agent as process number 1, as in a container: the kernel ignores signals without a handler for it."""
 
 import os
 import shlex
@@ -31,5 +31,5 @@ async def test_a_sigterm_ends_it_whenever_it_comes(moment: str, tmp_path: Path) 
             os.kill(pid, signal.SIGTERM)
             code = await agent.wait()
         assert "Traceback" not in agent.everything
-    # Before there is anything to put in order it ends at once.
+    # Before there is anything to shut down, it ends at once.
     assert code in ({0, 128 + signal.SIGTERM} if moment == "as soon as it can be heard" else {0})

@@ -1,4 +1,4 @@
-"""More projects than the process may have descriptors for, and too few of them for anything."""
+"""A limit of open files that is too low for all projects, or too low for anything."""
 
 import json
 from pathlib import Path

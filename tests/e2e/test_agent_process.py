@@ -1,4 +1,4 @@
-"""The agent as its own process, against an orchestrator that the tests write: one test for each promise."""
+"""The agent as its own process against a scripted orchestrator: one test for each promise."""
 
 from pathlib import Path
 from typing import Any

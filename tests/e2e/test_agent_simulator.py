@@ -1,4 +1,4 @@
-"""The agent against the simulator, both as processes of their own."""
+"""The agent against the simulator, as separate processes."""
 
 import json
 import urllib.request
@@ -16,7 +16,7 @@ WIRE_TYPES = {name for name, model in EVENT_TYPES.items() if model.family in WIR
 
 
 async def post(url: str, **content: object) -> None:
-    """Tell the simulator something."""
+    """Sends a request to the simulator."""
     request = urllib.request.Request(url, json.dumps(content).encode(), {"Content-Type": "application/json"})
     await trio.to_thread.run_sync(lambda: urllib.request.urlopen(request, timeout=300).close())
 

@@ -1,4 +1,4 @@
-"""The agent as its own process, whatever stands behind its standard input, output and error."""
+"""The agent as its own process with unusual files as its standard input, output and error."""
 
 import signal
 from pathlib import Path
@@ -32,7 +32,7 @@ async def test_it_works_and_ends_well_whatever_stands_behind_its_descriptors(nam
 
 
 def standard_ones_in_use(pid: int) -> list[str]:
-    """What among a process's descriptors 0 to 2 is a socket or a file of the store."""
+    """Returns those of a process's descriptors 0 to 2 that are a socket or a file of the store."""
     behind = [str(Path(f"/proc/{pid}/fd/{number}").readlink()) for number in range(3)]
     return [path for path in behind if path.startswith(("socket:", "anon_inode:")) or ".sqlite3" in path]
 
@@ -47,7 +47,7 @@ async def test_commands_end_with_their_code_whatever_stands_behind_their_descrip
     write_config(tmp_path, "http://127.0.0.1:1", CONSOLE)
     arguments = [command, "no.such"] if command == "test" else [command]
     ended = await run_command(*arguments, cwd=tmp_path, shell=DESCRIPTORS[name].script)
-    # What was to be printed and could not be is a failure; what was to be said on standard error is none.
+    # A failed write to standard output is a failure; a failed write to standard error is not.
     is_lost = name in {"stdout full", "both full", "stdout read-only"} and prints
     assert ended.code == (1 if is_lost else code)
 
@@ -67,7 +67,7 @@ async def test_a_stderr_that_takes_nothing_holds_nothing_up(kind: str, tmp_path:
 
 
 def state(folder: Path) -> dict[str, str]:
-    """Where the agent has its state."""
+    """Returns the agent's state folder."""
     return {"XDG_STATE_HOME": str(folder / "state")}
 
 
@@ -85,7 +85,7 @@ async def test_what_waited_for_a_reader_is_written_once_there_is_one(tmp_path: P
 
 
 async def test_the_exit_limit_holds_where_stderr_takes_nothing(tmp_path: Path) -> None:
-    """A plugin blocks the event loop, and nobody can be told so."""
+    """A plugin blocks the event loop, and the log cannot be written."""
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "stuck.py").write_text(
         "import time\n"

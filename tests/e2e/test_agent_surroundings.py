@@ -1,4 +1,4 @@
-"""The agent as its own process in odd surroundings: variables, zones, limits and habits that it inherits."""
+"""The agent as its own process in unusual environments: variables, time zones, limits, signal masks."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +15,9 @@ from support.raw_orchestrator import open_raw_orchestrator
 FILE_LOG = '[plugins.file_log.audit]\npath = "notifications.jsonl"\nevents = ["task_failed"]\n'
 CONSOLE = '[plugins.console.here]\nevents = ["task_failed"]\n'
 NO_STATE = {"a state folder that is a file"}
-"""Where nothing can be stored, and so nothing begins."""
+"""Environments in which the store cannot be opened, so that the agent does not start."""
 NO_STORE = {name for name, shell in LIMITS.items() if not shell.runs}
-"""The same, for limits and habits."""
+"""The same for limits and inherited process state."""
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
@@ -47,7 +47,7 @@ async def test_a_limit_on_the_size_of_files_is_named(tmp_path: Path) -> None:
 async def works_or_says_why(
     name: str, folder: Path, *, environ: Mapping[str, str | None] | None = None, shell: str = 'exec "$@"'
 ) -> None:
-    """An event is delivered and the end is a good one; or one sentence says why the agent cannot begin."""
+    """An event is delivered and the agent ends with 0; or one sentence says why the agent cannot start."""
     async with open_raw_orchestrator() as raw:
         config = write_config(folder, raw.url, FILE_LOG, CONSOLE)
         async with open_agent("run", config, cwd=folder, environ=environ, shell=shell) as agent:

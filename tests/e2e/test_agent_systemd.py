@@ -14,8 +14,10 @@ from support.raw_orchestrator import open_raw_orchestrator
 
 CONSOLE = "[plugins.console.here]\n"
 WATCHDOG_S = 2
-"""The watchdog is fed twice in that time. No more than ten datagrams wait in a socket of Linux, so fewer must come
-while this process does not get its turn."""
+"""Seconds of the watchdog; it is fed twice in that time.
+
+A socket of Linux holds at most ten datagrams, so fewer must come while this process waits for the processor.
+"""
 
 
 async def test_it_tells_of_its_whole_life(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The agent and the commands where the system starts few threads, as under a limit of processes."""
+"""The agent and the commands under a limit of threads."""
 
 from pathlib import Path
 
@@ -13,7 +13,9 @@ FILE_LOG = '[plugins.file_log.audit]\npath = "notifications.jsonl"\nevents = ["t
 CONSOLE = '[plugins.console.here]\nevents = ["task_failed"]\n'
 EVENTS = 20
 FEWEST = 4
-"""The main one, the one that watches the end, the one that writes standard error, and one for all other work."""
+"""The main thread, the one that watches for the end, the one that writes standard error, and one for all other
+work.
+"""
 
 LIMIT = """
 import threading
@@ -26,11 +28,11 @@ for name in ("_start_new_thread", "_start_joinable_thread"):
             return start(*args, **kwargs)
         setattr(threading, name, limited)
 """
-"""A limit of the system's counts all processes of a user, and root has none."""
+"""Python enforces the limit: the system's limit counts all processes of a user, and root has none."""
 
 
 def with_threads(folder: Path, most: int) -> dict[str, str]:
-    """Variables with which Python starts at most so many."""
+    """Returns environment variables with which Python starts at most ``count`` threads."""
     (folder / "limit").mkdir()
     (folder / "limit" / "sitecustomize.py").write_text(LIMIT.format(most=most))
     return {"PYTHONPATH": str(folder / "limit")}

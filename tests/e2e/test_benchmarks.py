@@ -1,4 +1,4 @@
-"""The benchmarks run: with small numbers, so that nobody finds out a year later that they do not."""
+"""The benchmarks run, with small numbers, so that a broken one is noticed at once."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ SHOWN: Final = MappingProxyType[str, tuple[str, ...]](
         "sharing": ("3 agents",),
     }
 )
-"""Words that the table of each part has."""
+"""Words in the table of each benchmark."""
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked at through /proc")

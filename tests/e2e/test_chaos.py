@@ -1,4 +1,4 @@
-"""A few seconds of chaos: the long runs are for benchmarks, but the promise holds in short ones too."""
+"""A few seconds of chaos. The long runs are benchmarks; the promises hold in short runs, too."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import trio
 
 ROOT = Path(__file__).parents[2]
 KINDS = ("kill", "cut", "restart", "busy", "repeat", "late", "reload")
-"""Those that are over quickly: a destination in other trouble rests for many seconds, which is right."""
+"""Troubles that end quickly; after others a destination rightly pauses for many seconds."""
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked at through /proc")

@@ -1,4 +1,4 @@
-"""Each command as a user types it: what it shows when all is well, or when something does not answer."""
+"""Each command as a user types it: its output in the good case, and when something does not answer."""
 
 import fcntl
 import json
@@ -132,7 +132,7 @@ async def test_check_warns_of_floods(tmp_path: Path) -> None:
 
 
 async def shown_on_a_terminal(*arguments: str | Path, cwd: Path, columns: int) -> str:
-    """What a command writes to a terminal that is ``columns`` wide."""
+    """Returns the output of a command on a terminal with ``columns`` columns."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     shown = bytearray()
@@ -189,7 +189,7 @@ async def test_check_connect_says_what_does_not_answer(tmp_path: Path) -> None:
         raw.rest["POST /api/auth/login"] = RestAnswer(b"<html>", 404)
         raw.rest["POST /auth/login"] = RestAnswer(b"<html>", 404)
         elsewhere = await run_command("check", "--connect", config, cwd=tmp_path)
-    # Not the port that was just given back: it may be another test's by now.
+    # Not the port that was just released: another test may have it by now.
     config = write_config(tmp_path, "http://127.0.0.1:1", CONSOLE, "[plugins.bell.desk]\n")
     dead = await run_command("check", "--connect", config, cwd=tmp_path)
     assert [done.code for done in (unknown, refused, elsewhere, dead)] == [1] * 4

@@ -1,4 +1,4 @@
-"""In a folder that somebody else wrote, no code of it runs before the user has named its config."""
+"""In a folder from somebody else, none of its code runs before the user has named its config."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ LOOKS = [
 
 @pytest.fixture(params=["plugins", "elsewhere"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """What was cloned: a config, and a plugin in the folder that is looked in, or in one that the config names."""
+    """Creates the cloned folder: a config, and a plugin in the default folder or in one that the config names."""
     (tmp_path / request.param).mkdir()
     (tmp_path / request.param / "trap.py").write_text(PLUGIN)
     config = write_config(tmp_path, "http://127.0.0.1:1", "[plugins.trap.x]\ncolour = 5\n")

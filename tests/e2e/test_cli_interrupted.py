@@ -58,7 +58,7 @@ async def run_interrupted(
     is_number_one: bool = False,
     stderr: int | None = None,
 ) -> tuple[int, str]:
-    """The exit code and what was said on stderr, when a signal comes as ``module`` is imported."""
+    """Returns the exit code and stderr of a command that gets a signal while it imports ``module``."""
     command = [sys.executable, "-c", _PROGRAM.format(before=before), str(int(number)), module, *arguments]
     with trio.fail_after(180):
         done = await trio.run_process(
@@ -92,7 +92,7 @@ async def test_a_sigterm_among_imports_ends_number_one_too(module: str, command:
 
 
 async def test_a_sigterm_among_imports_ends_a_common_process_as_ever(tmp_path: Path) -> None:
-    """By the signal itself, which a service manager takes for a good end."""
+    """It ends by the signal itself, which a service manager counts as a good end."""
     for before in ("SIG_IGN", "default_int_handler"):
         ended = await run_interrupted("click", "run", cwd=tmp_path, number=signal.SIGTERM, before=before)
         assert ended == (-signal.SIGTERM, "")

@@ -1,6 +1,6 @@
-"""Whatever an orchestrator, a plugin, a config or an argument says: no command prints what a terminal obeys.
+"""No command prints control sequences, even if an orchestrator, a plugin, a config or an argument has them.
 
-All commands are asked, as the group of commands has them: one that is added has to say here how.
+Tests all commands of the group; a new command needs its arguments here.
 """
 
 import json
@@ -25,7 +25,7 @@ from support.raw_orchestrator import RawOrchestrator, Refuse, RestAnswer, open_r
 
 EVIL = "\x1b[31mred\x1b]0;own\x07\x9b2J\x7f\u202egpj.exe\u2066\u200f\ufeff\u200b\u2028\r\nforged [b]x[/]\x00\ufffe"
 CLOSES = "\x1b[2J\u202e\x9b\r\nforged"
-"""The reason of a close frame, which has room for 123 bytes."""
+"""The reason of a close frame; it may have 123 bytes."""
 
 TABLES = (
     '[plugins.file_log.all]\npath = "notifications.jsonl"\n',
@@ -73,11 +73,11 @@ ARGUMENTS: dict[str, list[list[str]]] = {
     "simulate": [["--port", EVIL]],
     "run": [[EVIL], ["wrong.toml"]],
 }
-"""What each command is called with; none runs on. What does (``run``, ``tail``, ``simulate``) has a test below."""
+"""The arguments of each command that ends by itself; ``run``, ``tail`` and ``simulate`` have tests below."""
 
 
 class Ended(NamedTuple):
-    """How a command ended; ``uncaught`` is an exception that would have been a traceback."""
+    """The result of a command; ``uncaught`` is an exception that would have been a traceback."""
 
     command: list[str]
     code: int
@@ -94,7 +94,7 @@ def leaves(group: click.Group, before: str = "") -> Iterator[str]:
 
 
 def unsafe(text: str) -> set[str]:
-    """What should not reach a terminal; a line that somebody else began counts, too."""
+    """Returns the parts that must not reach a terminal, and lines that begin with foreign text."""
     hidden = {"Cc", "Cf", "Cs", "Zl", "Zp"}
     found = {one for one in text if unicodedata.category(one) in hidden and one not in "\n\t\u200c\u200d"}
     found |= {one for one in text if ord(one) & 0xFFFE == 0xFFFE}
@@ -106,7 +106,7 @@ def test_every_command_is_asked() -> None:
 
 
 def misbehave(raw: RawOrchestrator) -> None:
-    """Names, ids, errors and reasons as bad as they come."""
+    """Has the orchestrator answer with control sequences in names, ids, errors and reasons."""
     listed = [
         {"id": "project-123", "name": EVIL},
         {"id": "named"},
@@ -128,11 +128,11 @@ for command in json.load(sys.stdin):
     ended.append([command, result.exit_code, result.output, left])
 json.dump(ended, sys.stdout)
 """
-"""All in one process: each of some fifty would take a second to begin with."""
+"""Runs all in one process: each of some fifty processes would take a second to start."""
 
 
 async def asked(folder: Path, environ: dict[str, str], *only: str) -> list[Ended]:
-    """Every command with each of its arguments."""
+    """Runs every command, or ``only`` these, with each of its arguments."""
     asks = [[*name.split(), *arguments] for name in only or ARGUMENTS for arguments in ARGUMENTS[name]]
     asks = [[word.replace("\x00", "") for word in ask] for ask in asks]  # no argument can have it
     done = await trio.run_process(
@@ -148,7 +148,7 @@ async def asked(folder: Path, environ: dict[str, str], *only: str) -> list[Ended
 
 
 def prepare(folder: Path, url: str) -> dict[str, str]:
-    """The config and what lies beside it; the environment that commands find the agent in."""
+    """Writes the config and its files; returns the environment in which commands find the agent."""
     (folder / "plugins").mkdir()
     (folder / "plugins" / "evil.py").write_text(PLUGIN, encoding="utf-8")
     (folder / "plugins" / "broken.py").write_text(BROKEN_PLUGIN, encoding="utf-8")
@@ -195,7 +195,7 @@ async def test_no_command_prints_what_steers_a_terminal(tmp_path: Path) -> None:
             json.loads(one.output)
     assert unsafe(agent.everything) == set()
     assert unsafe((tmp_path / "notifications.jsonl").read_text(encoding="utf-8")) == set()
-    # It was there to be printed.
+    # The hostile text was in the data.
     for name in ("check", "status", "deliveries", "plugins"):
         assert any("gpj.exe" in one.output for one in ended if one.command[0] == name and one.code != 2), name
 

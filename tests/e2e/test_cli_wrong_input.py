@@ -1,4 +1,4 @@
-"""Whatever a user gets wrong, the command says where, what and how to mend it, in a sentence and an exit code."""
+"""For every mistake of a user the command prints a sentence with its place and repair, and sets an exit code."""
 
 import os
 import re
@@ -40,7 +40,7 @@ class Hangs(Plugin):
 
 @dataclass(frozen=True)
 class Case:
-    """What is typed, in a folder with these files, and what must come of it."""
+    """A typed command in a folder with these files, and its expected result."""
 
     name: str
     arguments: str
@@ -50,7 +50,7 @@ class Case:
 
 
 def wrong(name: str, text: str | bytes, sentence: str) -> Case:
-    """A config that ``check`` refuses."""
+    """A wrong config for ``check``."""
     return Case(name, "check c.toml", sentence, {"c.toml": text})
 
 

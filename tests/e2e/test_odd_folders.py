@@ -1,4 +1,4 @@
-"""A config, its store, logs and plugins in folders with odd names: all commands work, and say so safely."""
+"""A config, its store, logs and plugins in folders with odd names: all commands work and print them safely."""
 
 import json
 import os

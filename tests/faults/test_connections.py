@@ -1,4 +1,4 @@
-"""How connections are made: odd answers to the login, proxies, and names that cannot be looked up."""
+"""Making connections: odd responses to the login, proxies, and failing name look-ups."""
 
 from base64 import b64encode
 from pathlib import Path
@@ -11,7 +11,7 @@ from support.nasty import orchestrator_http
 from support.nasty.configs import PROXIES
 from support.nasty.process import HOSTS_THAT_HANG
 
-# What the names are looked up with, in a process that has no other name server.
+# The only name server of the process.
 HANGING_RESOLVER = """\
 import socket, time
 
@@ -76,7 +76,7 @@ async def test_fifty_names_that_hang_delay_no_other_destination(tmp_path: Path) 
         config = case.configure(*slow, '[delivery]\ndrain_timeout = "0s"\n')
         text = config.read_text(encoding="utf-8")
         config.write_text(text.replace("127.0.0.1", "localhost"), encoding="utf-8")
-        # Each name has a look-up for itself and hangs for longer than the test may take.
+        # Each name has its own look-up, which hangs longer than the test may take.
         async with case.agent(environ={"PYTHONPATH": str(tmp_path)}) as agent:
             await case.connected()
             for number in range(5):

@@ -1,4 +1,4 @@
-"""Destinations that are down, slow, overrun, hostile or dead; the others do not notice."""
+"""Destinations that are down, slow, overloaded, hostile or dead; the others are not affected."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -55,12 +55,12 @@ async def test_channels_get_all_that_waited_an_hour_in_order_and_no_faster_than_
                 assert "queued" in told[0]
                 assert "failed" in told[-1]
             times = [request.at for request in slack.requests]
-            # One of them may have been held up on its way, and the next not.
+            # One of them may have been delayed under way, and the next not.
             assert times[-1] - times[0] >= (len(texts) - 2) / counts.rate
 
 
 def _channel(number: int, slack: SlackReceiver, rate: int) -> str:
-    """All of it matters, so nothing becomes a summary."""
+    """Returns a Slack instance that gets everything as errors, so that nothing becomes a summary."""
     return (
         f'[plugins.slack.c{number}]\nwebhook_url = "{slack.url}"\nrate = "{rate}/s"\nevents = ["*"]\n'
         'severity = "error"\n'
@@ -68,7 +68,7 @@ def _channel(number: int, slack: SlackReceiver, rate: int) -> str:
 
 
 def asked_to_wait(until: datetime) -> Mapping[str, tuple[str | None, float]]:
-    """Values of Retry-After, and the least pause in seconds that each must lead to; the date says itself."""
+    """Values of Retry-After, and the minimum pause in seconds of each; the date states its own time."""
     return {
         "seconds": ("2", 2.0),
         "date": (format_datetime(until, usegmt=True), 0.0),
@@ -102,7 +102,7 @@ async def test_nobody_is_asked_again_earlier_than_it_said(tmp_path: Path, counts
             await case.arrived()
             for hook in hooks.values():
                 await hook.wait_for(2)
-        # In this order: a stall between the two makes it look later than it was, never earlier.
+        # In this order: a delay between the two makes it look later than it was, never earlier.
         ago = timedelta(seconds=trio.current_time() - hooks["date"].requests[1].at)
         again = datetime.now(UTC) - ago
         assert again >= until
@@ -128,7 +128,7 @@ async def test_answers_without_end_are_cut_and_redirects_are_not_followed(tmp_pa
             await case.fail("t4", "t5")
             await agent.wait_for_log("redirect")
             await case.written()
-        # Accepted is accepted, whatever the answer's body would have been.
+        # The status decides; the body of the response does not matter.
         assert case.told_by_webhook() == ["t3"]
         assert len(case.webhook.requests) == 5
         assert case.webhook.server.bytes_sent < 100 * 2**20
@@ -174,7 +174,7 @@ async def test_after_an_hour_what_matters_least_is_one_summary_and_every_failure
             failed = case.miss(*(f"t{run}" for run in range(counts.errors)))
             await socket.send_bytes_raw(b"".join(map(frame, [*ended, *failed])))
             await agent.wait_for_log("backing off")
-            # The failures came last, so all of it waits by now.
+            # The failures came last, so all runs wait by now.
             await case.written()
             clock.set(HOUR)
             await slack.come_up()

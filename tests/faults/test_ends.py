@@ -1,4 +1,4 @@
-"""SIGTERM while much is queued, and twice."""
+"""SIGTERM with a long queue, and SIGTERM twice."""
 
 import signal
 from collections import Counter
@@ -47,7 +47,7 @@ async def test_what_is_in_flight_ends_within_its_time_and_the_queue_stays(tmp_pa
         assert printed("begun") == printed("done")
         assert printed("done").total() < QUEUED
         async with case.agent(environ={"SLOW_S": "0"}) as agent:
-            # The end of the first agent is a message, too.
+            # The stop of the first agent is a notification, too.
             await agent.wait_for_output("done", times=QUEUED + 1 - printed("done").total())
         assert set(printed("done").values()) == {1}
 
@@ -58,7 +58,7 @@ async def test_what_does_not_end_in_time_is_sent_again_after_the_next_start(tmp_
         case.webhook.replies.append(Silence())
         async with case.agent() as agent:
             await case.connected()
-            # In one write: what was not read before the end is the orchestrator's, not the agent's.
+            # In one write: frames not read before the stop are still the orchestrator's responsibility.
             await case.fail("t0", "t1", "t2")
             await case.webhook.server.wait_for_requests(1)
             await agent.wait_for_log("connected")
@@ -83,5 +83,5 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
                 with trio.move_on_after(0.1):
                     await agent.process.wait()
             await agent.wait()
-        # At once: what stands in the file may not be recorded as written yet.
+        # At once: a line in the file may not be recorded as delivered yet.
         case.unfinished.update(case.destinations)

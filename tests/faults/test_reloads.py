@@ -1,4 +1,4 @@
-"""SIGHUP with a config that is wrong, or from which a destination has gone that has a queue."""
+"""SIGHUP with a wrong config, or one without a destination that still has a queue."""
 
 from pathlib import Path
 

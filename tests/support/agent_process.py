@@ -1,4 +1,4 @@
-"""The agent as its own process, as a user starts it."""
+"""Runs the agent as its own process, as a user starts it."""
 
 import json
 import os
@@ -29,11 +29,11 @@ class AgentProcess:
             self._ended.set()
 
     async def wait_for_log(self, text: str, *, times: int = 1) -> str:
-        """The line of stderr that holds ``text`` for the n-th time; fails if the process ends before."""
+        """Returns the n-th line of stderr that contains ``text``; fails if the process ends first."""
         return await self._wait_for(self.stderr, text, times)
 
     async def wait_for_output(self, text: str, *, times: int = 1) -> str:
-        """The line of stdout that holds ``text`` for the n-th time; fails if the process ends before."""
+        """Returns the n-th line of stdout that contains ``text``; fails if the process ends first."""
         return await self._wait_for(self.stdout, text, times)
 
     async def _wait_for(self, lines: list[str], text: str, times: int) -> str:
@@ -48,34 +48,34 @@ class AgentProcess:
 
     @property
     def everything(self) -> str:
-        """All that it wrote, for assertions on what must not be there."""
+        """All its output, to assert the absence of texts."""
         return "\n".join([*self.stdout, "--- stderr ---", *self.stderr])
 
     def terminate(self) -> None:
-        """SIGTERM."""
+        """Sends SIGTERM."""
         self.process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Sends SIGKILL."""
         self.process.send_signal(signal.SIGKILL)
 
     def reload(self) -> None:
-        """SIGHUP."""
+        """Sends SIGHUP."""
         self.process.send_signal(signal.SIGHUP)
 
     async def freeze(self) -> None:
-        """SIGSTOP; returns when it stands still, until SIGCONT."""
+        """Sends SIGSTOP and returns once the process has stopped."""
         self.process.send_signal(signal.SIGSTOP)
         await trio.to_thread.run_sync(os.waitid, os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
 
     async def wait(self) -> int:
-        """The exit code, negative for the signal that ended it, once all that it wrote has been read, too."""
+        """Returns the exit code, negative for a signal, once all its output was read."""
         code = await self.process.wait()
         await self._ended.wait()
         return code
 
     async def read(self, stream: trio.abc.ReceiveStream, lines: list[str]) -> None:
-        """Keep the lines of one of its streams until it closes."""
+        """Reads one of its streams line by line until it closes."""
         rest = b""
         async for chunk in stream:
             *whole, rest = (rest + chunk).split(b"\n")
@@ -99,14 +99,14 @@ async def open_agent(
     stderr: int = subprocess.PIPE,
     seconds: float = 600.0,
 ) -> AsyncIterator[AgentProcess]:
-    """Run ``aintandem-notify`` with the given arguments in ``cwd``, whose HOME and state it gets too.
+    """Runs ``aintandem-notify`` with these arguments in ``cwd``, which is also its HOME and state folder.
 
-    ``environ`` adds to its variables, None takes one away. ``shell`` is a script that starts it, as in
-    ``support.nasty.process``. ``stdout`` and ``stderr`` may be descriptors of the test's own; what is written
-    there is not kept then.
+    ``environ`` adds to its variables; None removes one. ``shell`` is a script that starts it, as in
+    ``support.nasty.process``. ``stdout`` and ``stderr`` may be descriptors of the test's own; that output is not
+    recorded then.
 
-    It is killed when the block is left; ``seconds`` is the most that the block may take, where it hangs: a start
-    alone may take half a minute beside others.
+    Kills the process at the end of the block. The block fails after ``seconds``; a start alone may take half a
+    minute beside other tests.
     """
     command = ["sh", "-c", shell, "sh", sys.executable, "-m", "aintandem_notify", *map(str, arguments)]
     surroundings: dict[str, str | None] = {
@@ -144,23 +144,23 @@ async def open_agent(
 
 
 def whole_lines(path: Path) -> list[dict[str, Any]]:
-    """What stands in a file of JSON lines. Of one that is being written just now a part may be there already."""
+    """Returns the values in a file of JSON lines. Ignores a line that is only partly written yet."""
     content = path.read_bytes() if path.is_file() else b""
     return [json.loads(line) for line in content.split(b"\n")[:-1]]
 
 
 async def logged(folder: Path, count: int) -> list[dict[str, Any]]:
-    """The lines of notifications.jsonl once there are ``count`` of them, or more."""
+    """Returns the lines of notifications.jsonl once there are at least ``count``."""
     while True:
         lines = whole_lines(folder / "notifications.jsonl")
         if len(lines) >= count:
             return lines
-        # Nothing tells of a file's growth on every system; each round gives the agent its turn.
+        # No portable call waits for a file to grow; each round lets the agent run.
         await trio.sleep(0.01)
 
 
 async def ended_well(agent: AgentProcess) -> None:
-    """SIGTERM ends the agent with 0, and the password stands nowhere in what it wrote."""
+    """Ends the agent with SIGTERM. Checks the exit code 0, and that the password is not in its output."""
     agent.terminate()
     assert await agent.wait() == 0, agent.everything
     assert CANARY not in agent.everything

@@ -1,4 +1,4 @@
-"""Commands as processes that run to their end, as a user types them."""
+"""Runs commands as processes to their end, as a user types them."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from support.configs import CANARY
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a command ended and what it wrote."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -29,11 +29,11 @@ async def run_command(
     shell: str = 'exec "$@"',
     seconds: float = 600.0,
 ) -> Finished:
-    """Run ``aintandem-notify`` in ``cwd``, which is its HOME too, with ``answers`` on stdin.
+    """Runs ``aintandem-notify`` in ``cwd``, which is also its HOME, with ``answers`` on stdin.
 
-    ``stdout`` is a descriptor for it to write to, instead of into the result; ``shell`` a script that starts it,
-    as in ``support.nasty.process``. Whatever it is told to do, it shows no traceback and not the password of
-    ``write_config``. Warnings are errors in it.
+    ``stdout`` is a descriptor to write to, instead of the result. ``shell`` is a script that starts it, as in
+    ``support.nasty.process``. Checks that the output has no traceback and not the password of ``write_config``.
+    Warnings are errors.
     """
     surroundings = {"PATH": os.environ["PATH"], "HOME": str(cwd), "PYTHONWARNINGS": "error", **(environ or {})}
     with trio.fail_after(seconds):

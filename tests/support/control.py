@@ -1,4 +1,4 @@
-"""The control API over parts that the tests move: real store, real dispatcher, made-up projects and plugins."""
+"""Runs the control API over parts that a test controls: real store and dispatcher, fake projects and plugins."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -25,12 +25,12 @@ from support.outbox import NOW, FakeHost, SetClock
 
 DESTINATION = "file_log.a"
 _PATIENCE_S = 300.0
-"""Seconds that store and plugin may take for their part of an answer, on a machine with much to do."""
+"""Seconds that store and plugin may take for their part of a response, on a busy machine."""
 
 
 @dataclass
 class Scene:
-    """An agent as the control API sees it."""
+    """The agent behind the control API."""
 
     storage: Storage
     host: FakeHost
@@ -44,12 +44,12 @@ class Scene:
     configured: tuple[str, ...] = (DESTINATION,)
 
     async def diagnose(self, name: str) -> dict[str, Any]:
-        """What the one plugin says."""
+        """The facts of the one plugin."""
         await trio.lowlevel.checkpoint()
         return self.facts()
 
     def whereabouts(self) -> ControlEndpoint:
-        """What the file says."""
+        """The endpoint in the control file."""
         found = find_endpoint(control_file(self.config))
         assert found is not None
         return found
@@ -64,7 +64,7 @@ class Scene:
         headers: Mapping[str, str] | None = None,
         raw: bytes | None = None,
     ) -> tuple[int, Any]:
-        """Status and JSON of the answer; with the right token unless another one, or None, is given."""
+        """Returns status and JSON of the response. Sends the right token, another one, or none (None)."""
         where = self.whereabouts()
         content = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
         fields = {"Host": urlsplit(where.address).netloc, "Connection": "close"}
@@ -83,7 +83,7 @@ class Scene:
 
 
 def project(name: str, state: ConnectionState = ConnectionState.CONNECTED) -> ProjectStatus:
-    """A project since NOW."""
+    """Returns the status of a project since NOW."""
     return ProjectStatus(Project(id=name, name=name.upper()), state, NOW)
 
 
@@ -91,7 +91,7 @@ def project(name: str, state: ConnectionState = ConnectionState.CONNECTED) -> Pr
 async def open_scene(
     folder: Path, *, host: FakeHost | None = None, url: str | None = None
 ) -> AsyncIterator[Scene]:
-    """A running API, whose one destination is ``DESTINATION``; the caller has set XDG_STATE_HOME."""
+    """Runs the API with the one destination ``DESTINATION``. The caller has set XDG_STATE_HOME."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(status, "ANSWER_TIMEOUT_S", _PATIENCE_S)
         patch.setattr(plugins, "ANSWER_TIMEOUT_S", _PATIENCE_S)
@@ -132,7 +132,7 @@ async def _open_scene(folder: Path, host: FakeHost, url: str | Path) -> AsyncIte
             resume=dispatcher.resume,
         )
         dispatcher.start(DestinationSettings(DESTINATION, max_age=3600))
-        # Its first look is over: what a test queues from now on is found only when the worker is woken.
+        # After its first look, the worker finds queued deliveries only when a test wakes it.
         await dispatcher.wait_idle()
         async with open_control(access, ("127.0.0.1", 0)):
             yield scene

@@ -1,15 +1,14 @@
-"""One case of trouble: an orchestrator, two receivers, the agent as a process, and what must hold in the end.
+"""One case of trouble: an orchestrator, two receivers, the agent as a process, and promises to check at the end.
 
     async with open_case(tmp_path) as case:
         case.configure()
-        async with case.agent() as agent:           # ended with SIGTERM, and the exit code looked at
+        async with case.agent() as agent:           # ends with SIGTERM; its exit code is checked
             await case.connected()
-            await case.fail("t1", "t2")             # each is due at every destination from now on
+            await case.fail("t1", "t2")             # from now on each is due at every destination
             await case.arrived()
 
-Leaving the outer block looks at the promises that hold whatever happened: nothing that was due is lost, what
-came twice was in flight at a kill, no secret stands anywhere, the agent ended as it should, it stayed small, and
-the store is sound.
+Leaving the outer block checks the promises: no due notification is lost; a duplicate was in flight at a kill; no
+output has a secret; the agent ended as it should and stayed small; the store is sound.
 """
 
 from __future__ import annotations
@@ -46,28 +45,27 @@ KIND: Final = "task_failed"
 """The one type of event that is due in a case."""
 
 IN_FLIGHT: Final = {"webhook.ops": Webhook.in_flight, "file_log.audit": FileLog.in_flight}
-"""How many deliveries a kill may catch on their way; 1 where nothing else is said."""
+"""Maximum number of deliveries in flight at a kill, by destination; 1 for others."""
 
 MOST_MEMORY_KB: Final = 250 * 1024
-"""Peak resident set of the agent that is still called bounded: a quiet one takes a third of it."""
+"""Limit of the agent's peak resident set; a quiet agent takes a third of it."""
 
 MOST_DESCRIPTORS: Final = 60
-"""Open files and sockets of an agent that watches a few projects; a quiet one has some twenty."""
+"""Limit of open files and sockets of an agent with a few projects; a quiet agent has some twenty."""
 
 SECRETS: Final = (CANARY, WEBHOOK_SECRET, "pathcanary", "querycanary", "hookcanary", "canarytoken", "c2lnbmF0dXJl")
-"""Parts of the password, of the receivers' addresses and keys, and of every token that the orchestrator gives."""
+"""Parts of the password, of the receivers' URLs and keys, and of every token of the orchestrator."""
 
 _LOOK_S: Final = 0.05
-"""Pause between two looks at the agent's memory; the kernel keeps the peak, so little can be missed."""
+"""Seconds between two readings of the agent's memory; the kernel keeps the peak, so little is missed."""
 
 
 class Case:
-    """See the module; made by ``open_case``. All of it may be changed while it lasts.
+    """See the module. Made by ``open_case``. A test may change its attributes at any time.
 
-    ``due`` are the runs that must have been told of; ``unfinished`` the destinations at which some of that may
-    still wait or be dead in the end; ``faulty`` allows tracebacks, for plugins that are wrong on purpose;
-    ``secret_files`` may hold secrets;
-    ``fresh_store`` means that the store was begun anew, so that it need not know what was due before.
+    ``due``: the runs that must be notified. ``unfinished``: destinations where some deliveries may still wait or
+    be dead at the end. ``faulty`` allows tracebacks, for plugins that fail on purpose. ``secret_files`` may
+    contain secrets. ``fresh_store``: the store was replaced, so that it need not know earlier due runs.
     """
 
     def __init__(self, folder: Path, raw: RawOrchestrator, webhook: WebhookReceiver) -> None:
@@ -104,7 +102,7 @@ class Case:
         projects: tuple[str, ...] = (PROJECT,),
         only: tuple[str, ...] = ("webhook.ops", "file_log.audit"),
     ) -> Path:
-        """Write the config: both destinations (or those in ``only``), more keys for them, and more tables."""
+        """Writes the config: both destinations (or those in ``only``), more keys for them, and more tables."""
         built_in = {
             "webhook.ops": f'url = "{self.webhook.url}"\nsecret = "{WEBHOOK_SECRET}"\n{webhook}',
             "file_log.audit": f'path = "{self.log}"\n{log}',
@@ -119,8 +117,11 @@ class Case:
     async def agent(
         self, *, ends: int = 0, environ: Mapping[str, str] | None = None, seconds: float = 600.0
     ) -> AsyncIterator[AgentProcess]:
-        """The agent at work. If it still runs at the block's end it gets a signal: SIGKILL if it shall end with
-        that, SIGTERM else; ``ends`` is the exit code that is right."""
+        """Runs the agent during the block. ``ends`` is the expected exit code.
+
+        An agent that still runs at the end of the block gets SIGKILL if ``ends`` is that signal, otherwise
+        SIGTERM.
+        """
         async with open_agent("run", self.config, cwd=self.folder, environ=environ, seconds=seconds) as agent:
             self.agents.append(agent)
             async with trio.open_nursery() as nursery:
@@ -135,16 +136,19 @@ class Case:
             assert code == ends, agent.everything
 
     async def connected(self) -> RawSocket:
-        """The agent's next connection."""
+        """Returns the agent's next connection."""
         return await self.raw.connections.receive()
 
     def miss(self, *runs: str) -> list[str]:
-        """Tasks that fail without a word on the socket and are due all the same: REST tells. The frames unsent."""
+        """Lets tasks fail without a frame on the socket; they are due, since REST reports them.
+
+        Returns the unsent frames.
+        """
         self.due += runs
         return self.failed(*runs)
 
     def failed(self, *runs: str) -> list[str]:
-        """Tasks that have failed as far as REST is concerned; the frames that tell of it."""
+        """Lets REST report tasks as failed. Returns the frames about them."""
         moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         for run in runs:
             times = {"createdAt": moment, "startedAt": moment, "completedAt": moment}
@@ -154,56 +158,56 @@ class Case:
         ]
 
     async def fail(self, *runs: str) -> None:
-        """Tasks that fail, told of in one write to the newest connection."""
+        """Lets tasks fail, and sends their frames in one write to the newest connection."""
         texts = self.miss(*runs)
         await self.raw.open_sockets[-1].send_bytes_raw(b"".join(map(frame, texts)))
 
     async def arrived(self) -> None:
-        """Return when all that is due has reached the webhook and the file, as far as they are configured."""
+        """Returns once every due run has reached the webhook and the file, if these are configured."""
         if "webhook.ops" in self.destinations:
             await self.webhook.server.wait_until(self._webhook_has_all)
         if "file_log.audit" in self.destinations:
             await self.written()
 
     def _webhook_has_all(self) -> bool:
-        # Asked after each request: with thousands of them, looked through only once it can be true.
+        # Called after each request; with thousands of runs, the full check runs only once the counts fit.
         return len(self.webhook.deliveries) >= len(self.due) and set(self.due) <= set(self.told_by_webhook())
 
     async def written(self) -> None:
-        """Return when all that is due stands in the file."""
-        # Nothing tells of a file's growth on every system; each round gives the agent its turn.
+        """Returns once every due run is in the file."""
+        # No portable call waits for a file to grow; each round lets the agent run.
         while not set(self.due) <= set(self.told_by_log()):  # noqa: ASYNC110
             await trio.sleep(0.01)
 
     def told_by_webhook(self) -> list[str]:
-        """The runs that the webhook heard of, in order."""
+        """Returns the runs that the webhook received, in order."""
         found = (delivery["data"]["event"] for delivery in self.webhook.deliveries)
         return [event["taskId"] for event in found if event["type"] == KIND]
 
     def caught_up(self) -> set[str]:
-        """Those of them that were told as caught up."""
+        """Returns those of them that were marked as caught up."""
         found = (delivery["data"] for delivery in self.webhook.deliveries if delivery["type"] == KIND)
         return {told["event"]["taskId"] for told in found if told["caught_up"]}
 
     def told_by_log(self) -> list[str]:
-        """The runs that stand in the file, in order."""
+        """Returns the runs in the file, in order."""
         return [line["event"]["taskId"] for line in self.lines() if line["event"]["type"] == KIND]
 
     def lines(self) -> list[dict[str, Any]]:
-        """All whole lines of the file."""
+        """Returns all complete lines of the file."""
         return whole_lines(self.log)
 
     def logged_ids(self) -> Counter[str]:
-        """How often each notification stands in the file."""
+        """Returns how often each notification is in the file."""
         return Counter(line["id"] for line in self.lines())
 
     def stored(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """What the store answers; only while no agent has it open."""
+        """Returns the rows of a query on the store. Only while no agent has it open."""
         with closing(sqlite3.connect(self.store)) as store:
             return store.execute(query, values).fetchall()
 
     def check(self) -> None:
-        """The promises that hold whatever happened; called when the block is left without an error."""
+        """Checks the promises. Called at the end of a block without an error."""
         self._check_secrets()
         assert self._peak_kb < self.most_memory_kb, f"{self._peak_kb} KiB"
         if self.store.exists():
@@ -212,7 +216,7 @@ class Case:
                 self._check_destination(destination, received)
 
     def tell(self, record: Record) -> None:
-        """The figures of the case; they are right once ``check`` has passed, and so nothing is lost."""
+        """Returns the figures of the case. They are right once ``check`` has passed."""
         record("due", len(self.due))
         record("kills", self.kills)
         for name, received in self._received().items():
@@ -278,7 +282,7 @@ class Case:
 
 
 def peak_kb(pid: int) -> int:
-    """Largest resident set of the process so far, in units of 1,024 bytes; 0 where nothing tells."""
+    """Returns the peak resident set of the process in units of 1,024 bytes; 0 if the system does not say."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:
@@ -287,15 +291,15 @@ def peak_kb(pid: int) -> int:
 
 
 def virtual_bytes(pid: int) -> int:
-    """All memory that the process has asked for, used or not; what RLIMIT_AS bounds."""
+    """Returns all memory that the process has allocated, used or not; RLIMIT_AS limits it."""
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[0])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def processor_seconds(pid: int) -> float:
-    """Processor time that the process has used; 0 where nothing tells."""
+    """Returns the processor time of the process; 0 if the system does not say."""
     try:
-        # The name of the program, in brackets, may hold spaces; the fields are counted from behind it.
+        # The name of the program, in brackets, may contain spaces; the fields are counted after it.
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
         return 0.0
@@ -303,7 +307,7 @@ def processor_seconds(pid: int) -> float:
 
 
 def descriptors(pid: int) -> list[str]:
-    """What the process has open; empty where nothing tells."""
+    """Returns the open files of the process; empty if the system does not say."""
     try:
         return [_target(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
     except OSError:
@@ -319,9 +323,9 @@ def _target(link: Path) -> str:
 
 @asynccontextmanager
 async def open_case(folder: Path, record: Record | None = None) -> AsyncIterator[Case]:
-    """A case in ``folder``; its promises are looked at when the block is left without an error.
+    """Opens a case in ``folder``. Checks its promises at the end of a block without an error.
 
-    ``record`` is then told its figures.
+    Then calls ``record`` with its figures.
     """
     async with open_raw_orchestrator() as raw, open_webhook_receiver() as webhook:
         case = Case(folder, raw, webhook)

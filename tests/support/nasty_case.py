@@ -1,13 +1,13 @@
-"""A nasty case: an orchestrator that sends whatever it likes, a destination of each kind, the agent as a process.
+"""A nasty case: an orchestrator with arbitrary content, a destination of each kind, the agent as a process.
 
     async with open_nasty_case(tmp_path) as case:
-        async with case.agent():                     # ended with SIGTERM, which must end it with 0
+        async with case.agent():                     # ends with SIGTERM; the exit code must be 0
             await case.live([failed_task("t1", text)])
             await case.catch_up(tasks=[task_row("t2", text)])
         case.check(secrets)
 
-Every end that is sent is due once at each destination: a signed webhook, Slack, a file, the console, and a plugin
-that somebody wrote.
+Every end that is sent is due once at each destination: a signed webhook, Slack, a file, the console, and a
+one-file plugin.
 """
 
 from __future__ import annotations
@@ -50,35 +50,35 @@ class Plain(Plugin):
             file.write(json.dumps(line) + "\\n")
 """
 MORE: Final = ("slack.team", "console.here", "plain.mine")
-"""The destinations beside those of every fault case."""
+"""The destinations in addition to those of every fault case."""
 
 LONGEST_S: Final = 40.0
-"""Seconds after which what has not arrived will not."""
+"""Seconds after which a missing end counts as lost."""
 
 Happening = tuple[str, str]
-"""The type of an end, and the id of what ended."""
+"""The type of an end, and the id of the run."""
 
 _IDS: Final = {"task": "taskId", "workflow": "executionId", "sandbox": "sandboxId"}
 
 
 def mended(text: str) -> str:
-    """As the agent has it: halves of characters replaced."""
+    """Returns the text as the agent has it: surrogates replaced."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def happening(event: Mapping[str, Any]) -> Happening:
-    """What an end is about."""
+    """Returns the type and the id of an end."""
     kind = str(event["type"])
     return kind, mended(str(event[_IDS[kind.split("_")[0]]]))
 
 
 def now() -> str:
-    """The present moment as an orchestrator writes it."""
+    """Returns the current time as an orchestrator writes it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class NastyCase:
-    """See the module; made by ``open_nasty_case``."""
+    """See the module. Made by ``open_nasty_case``."""
 
     def __init__(self, case: Case, slack: SlackReceiver) -> None:
         self.case = case
@@ -93,11 +93,11 @@ class NastyCase:
         self.raw.rest["GET /api/flexy"] = self._page("sandboxes")
 
     def configure(self, *tables: str) -> None:
-        """Write the config with all destinations, and more tables."""
+        """Writes the config with all destinations, and more tables."""
         (self.folder / "plugins").mkdir()
         (self.folder / "plugins" / "plain.py").write_text(PLUGIN, encoding="utf-8")
         slack = f'webhook_url = "{self.slack.url}"\nrate = "1000/s"\ndigest_over = "never"\n'
-        # One rule for all: what it makes of an event has the same id at each destination.
+        # One rule for all destinations, so that a notification has the same id at each.
         rule = (
             f'[[rules]]\nname = "ends"\nevents = {json.dumps(ENDS)}\n'
             f"notify = {json.dumps([*self.case.destinations, *MORE])}\n"
@@ -110,17 +110,17 @@ class NastyCase:
 
     @asynccontextmanager
     async def agent(self, *, environ: Mapping[str, str] | None = None) -> AsyncIterator[AgentProcess]:
-        """The agent at work, with its first connection there; it is ended with SIGTERM."""
+        """Runs the agent during the block, after its first connection; ends it with SIGTERM."""
         async with self.case.agent(environ=environ) as agent:
             self.socket = await self.case.connected()
             yield agent
 
     def expect(self, events: Iterable[Mapping[str, Any]]) -> None:
-        """These ends are due."""
+        """Marks these ends as due."""
         self.due += map(happening, events)
 
     async def live(self, ends: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Send ``others`` and then the ends over the socket, and return when the ends have arrived everywhere."""
+        """Sends ``others``, then the ends over the socket. Returns once the ends have arrived everywhere."""
         self.expect(ends)
         assert self.socket is not None
         frames = [frame(event_text(**_fields(event))) for event in [*others, *ends]]
@@ -135,9 +135,9 @@ class NastyCase:
         *,
         due: bool = True,
     ) -> None:
-        """Let these, and nothing else, have ended while nobody listened.
+        """Ends these runs, and no others, while the agent is disconnected.
 
-        Returns when they, if ``due``, have arrived everywhere.
+        If they are ``due``, returns once they have arrived everywhere.
         """
         for name, rows in (("tasks", tasks), ("executions", executions), ("sandboxes", sandboxes)):
             self._rows[name] = list(rows)
@@ -151,9 +151,9 @@ class NastyCase:
         await self.arrived()
 
     async def arrived(self) -> None:
-        """Return when all that is due has reached every destination."""
+        """Returns once every due end has reached every destination."""
         with trio.move_on_after(LONGEST_S):
-            # To count is cheap, to look at each is not: that comes once it can be true.
+            # Counting is cheap; the full check runs only once the counts fit.
             await self.case.webhook.wait_for(len(self.due))
             await self.slack.wait_for(len(self.due))
             while self.missing():  # noqa: ASYNC110  # files grow without a word
@@ -165,7 +165,7 @@ class NastyCase:
         )
 
     def missing(self) -> Mapping[str, list[Happening]]:
-        """What is due and has not arrived, by destination; of the console only how much."""
+        """Returns the due ends that have not arrived, by destination; for the console only their number."""
         found = {name: sorted(set(self.due) - told.keys()) for name, told in self.told().items()}
         found["console.here"] = [
             (kind, str(count)) for kind, count in (self._due_printed() - self._printed()).items()
@@ -173,7 +173,7 @@ class NastyCase:
         return {name: some for name, some in found.items() if some}
 
     def told(self) -> Mapping[str, Counter[Happening]]:
-        """How often each end was told at each destination that names the run."""
+        """Returns how often each end arrived at each destination whose messages name the run."""
         told = {
             "webhook.ops": Counter(happening(body["data"]["event"]) for body in self.case.webhook.deliveries),
             "file_log.audit": Counter(happening(line["event"]) for line in whole_lines(self.case.log)),
@@ -193,9 +193,10 @@ class NastyCase:
         return Counter(kind for kind, _ in self.due)
 
     def check(self, secrets: Iterable[str] = ()) -> None:
-        """Everything was told once everywhere, and none of the secrets went anywhere. No agent may run.
+        """Checks that every end arrived once everywhere, and that no output has a secret. No agent may run.
 
-        The store keeps events as they came, which is what they are known by; it is for its owner's eyes only.
+        The store is not checked: it keeps events unchanged, since their keys derive from them; only its owner can
+        read it.
         """
         for destination, told in self.told().items():
             assert told == Counter(set(self.due)), destination
@@ -231,7 +232,7 @@ def _fields(event: Mapping[str, Any]) -> dict[str, Any]:
 
 @asynccontextmanager
 async def open_nasty_case(folder: Path) -> AsyncIterator[NastyCase]:
-    """A case in ``folder``, configured; what ``fault_case`` promises of every case is looked at in the end."""
+    """Opens a configured case in ``folder``. At the end it checks the promises of ``fault_case``."""
     async with (
         open_raw_orchestrator() as raw,
         open_webhook_receiver() as webhook,

@@ -1,4 +1,4 @@
-"""Events, rules and plugins as the tests of store, ingest and delivery need them."""
+"""Events, rules and plugins for the tests of store, ingest and delivery."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def event(kind: str, run: str = "t1", at: float = 0, project: str = "p", **fields: Any) -> Event:
-    """An event of the wire, ``at`` seconds after NOW; ``run`` is its task."""
+    """Returns a live event, ``at`` seconds after NOW; ``run`` is its task."""
     moment = (NOW + timedelta(seconds=at)).isoformat()
     frame = {"type": kind, "timestamp": moment, "projectId": project, "taskId": run} | fields
     made = event_from(frame, project, NOW)
@@ -35,7 +35,7 @@ _SEVERITIES = {"task_failed": Severity.ERROR, "task_cancelled": Severity.WARNING
 
 
 def notification(about: Event, run: Run | None, rule: str = "all") -> Notification:
-    """As the rules make it: the id follows from event and rule."""
+    """Returns a notification as the rules make it: its id follows from event and rule."""
     return Notification(
         id=f"ntf_{about.key[:20]}_{rule}",
         thread=run.thread if run else f"project/{about.project_id}",
@@ -51,7 +51,7 @@ def notification(about: Event, run: Run | None, rule: str = "all") -> Notificati
 
 @dataclass(frozen=True)
 class Sent:
-    """A notification and where it goes."""
+    """Returns a notification and its destinations."""
 
     notification: Notification
     destinations: tuple[str, ...]
@@ -59,7 +59,7 @@ class Sent:
 
 @dataclass
 class FakeRouter:
-    """Sends every event of ``types`` (None: of all) to ``destinations``."""
+    """Routes every event of ``types`` (None: all types) to ``destinations``."""
 
     destinations: tuple[str, ...] = ("file_log.a",)
     types: frozenset[str] | None = None
@@ -80,7 +80,7 @@ class FakeRouter:
 
 
 class SetClock:
-    """A wall clock that the test sets; ``passed`` is what has really passed, where that is not the same."""
+    """A wall clock that the test sets. ``passed``: the time that has really passed, if it differs."""
 
     def __init__(self, now: datetime = NOW) -> None:
         self.time = now
@@ -94,12 +94,12 @@ class SetClock:
 
 
 Answer = Exception | dict[str, Any] | None
-"""What a fake plugin does with a notification: fail, give a receipt, or nothing."""
+"""The reaction of a fake plugin to a notification: an error, a receipt, or None."""
 
 
 @dataclass
 class FakeHost:
-    """Plugins that answer as told: ``answers`` first, one a try, then ``default``.
+    """Plugins with fixed reactions: one of ``answers`` per try, then ``default``.
 
     ``tries`` has (when, destination, notification) of every try in order.
     """
@@ -134,34 +134,34 @@ class FakeHost:
 
     @property
     def titles(self) -> list[str]:
-        """What was tried, in order."""
+        """The tried notifications, in order."""
         return [one.title for _, _, one in self.tries]
 
     @property
     def times(self) -> list[float]:
-        """When each try began, in seconds of trio's clock."""
+        """The start of each try, in seconds of trio's clock."""
         return [round(when, 3) for when, _, _ in self.tries]
 
 
 _url = "sqlite://"
-"""Which database the tests at hand run on; ``stores.any_store`` sets it."""
+"""The database of the current test; ``stores.any_store`` sets it."""
 _opened: list[Store] = []
 
 
 def memory() -> AbstractAsyncContextManager[Storage]:
-    """A store that works in the trio thread; in memory unless the test asks for ``any_store``."""
+    """Yields a store that works in the trio thread; in memory unless the test requests ``any_store``."""
     return open_storage(_url, inline=True)
 
 
 def new_store(recent: NotificationCache | None = None) -> Store:
-    """The same, without trio; closed with the test at the latest, where the test asks for ``any_store``."""
+    """Returns such a store without trio. ``any_store`` closes it with the test."""
     opened = Store(_url, notification_cache=recent)
     _opened.append(opened)
     return opened
 
 
 def inside(fn: Callable[[Store], T]) -> Callable[[Store], T]:
-    """``fn`` in a transaction."""
+    """Runs ``fn`` in a transaction."""
 
     def run(store: Store) -> T:
         with store.transaction():
@@ -173,7 +173,7 @@ def inside(fn: Callable[[Store], T]) -> Callable[[Store], T]:
 def queue_up(
     events: Iterable[Event], destinations: Sequence[str] = ("file_log.a",), now: datetime = NOW
 ) -> Callable[[Store], None]:
-    """Journals the events, one notification each, as ingest does."""
+    """Writes the events with one notification each, as ingest does."""
 
     def write(store: Store) -> None:
         changes = JournalChanges()
@@ -193,7 +193,7 @@ def queue_up(
 def claim_all(
     destination: str = "file_log.a", most: int = 1000, now: datetime = NOW, horizon: float = 60
 ) -> Callable[[Store], list[Claim]]:
-    """What the destination would get next."""
+    """Returns the claims that the destination would get next."""
     return inside(
         lambda store: store.outbox.claim(
             destination, limit=most, now=now, horizon=now + timedelta(seconds=horizon)

@@ -1,4 +1,4 @@
-"""What a reload cannot change: it is named, so that the operator restarts the agent."""
+"""Changes that need a restart are named, so that the operator restarts the agent."""
 
 from pathlib import Path
 

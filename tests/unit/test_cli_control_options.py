@@ -1,4 +1,4 @@
-"""Which of a command's arguments is the config, and which states its filter takes."""
+"""Telling the config from the names in a command's arguments, and the states that a filter takes."""
 
 from pathlib import Path
 

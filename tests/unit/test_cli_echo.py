@@ -1,4 +1,4 @@
-"""Commands print through one door, which lets nothing through that steers a terminal."""
+"""Commands print through one module, which lets no control sequences through."""
 
 import ast
 import sys
@@ -19,11 +19,11 @@ HOSTILE = "\x1b[31mred\n\x9b\u202e\r\x7f"
 DOOR = Path(echo_module.__file__)
 PRINTING = {"echo", "secho", "echo_via_pager", "prompt", "confirm", "print", "clear", "progressbar"}
 ASKING = {("prompts.py", "prompt"), ("prompts.py", "confirm")}
-"""They make what they ask printable themselves."""
+"""Modules that make their questions printable themselves."""
 
 
 def printing_calls(path: Path) -> set[str]:
-    """The names of click's or Python's own printing functions that the module calls."""
+    """Returns the names of click's or Python's printing functions that the module calls."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         match node:

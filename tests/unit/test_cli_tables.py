@@ -1,4 +1,4 @@
-"""Tables lose nothing, stay in their width where they can, and are whole lines where there is none."""
+"""Tables lose nothing, stay within their width if possible, and have whole lines without a width."""
 
 from hypothesis import given
 from hypothesis import strategies as st

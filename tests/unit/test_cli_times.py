@@ -1,4 +1,4 @@
-"""Moments in words, and words as moments."""
+"""Formatting times for people, and parsing them."""
 
 import contextlib
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Who is let in: every cell of host, origin and token."""
+"""Authorization: every combination of host, origin and token."""
 
 import pytest
 
@@ -10,7 +10,7 @@ HERE = {"host": "127.0.0.1:4711"}
 
 
 def status(method: str = "GET", path: str = "/status", **headers: str) -> int:
-    """200 if it is let in."""
+    """Returns the status of the response; 200 if the request is allowed."""
     found = authorize(method, path, headers, TOKEN)
     return 200 if found is None else found.status
 

@@ -1,4 +1,4 @@
-"""The control file: for this user only, there while its agent lives, and known for stale by its lock."""
+"""The control file: readable for this user only, present while its agent runs, stale without a lock."""
 
 import os
 import subprocess
@@ -71,7 +71,7 @@ def test_one_that_a_killed_agent_left_is_stale_and_is_replaced(tmp_path: Path) -
             assert found is not None
             assert found.pid == agent.pid
         finally:
-            agent.kill()  # or the block would wait for it without end
+            agent.kill()  # or the block would wait for it forever
     assert path.exists()
     assert find_endpoint(path) is None
     with publish_endpoint(path, HERE):

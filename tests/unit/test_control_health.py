@@ -1,4 +1,4 @@
-"""When the agent counts as well."""
+"""The agent's health."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ S = ConnectionState
 
 
 def status(name: str, state: ConnectionState, seconds: float = 0.0, *, gone: bool = False) -> ProjectStatus:
-    """A project that has been in this state for so long."""
+    """Returns a project that has been in this state for so many seconds."""
     since: datetime = NOW - timedelta(seconds=seconds)
     return ProjectStatus(Project(id=name, name=name), state, since, gone=gone)
 

@@ -1,4 +1,4 @@
-"""Which of a backlog become one summary, and what that says."""
+"""Selecting the deliveries of a backlog for a summary, and the summary's content."""
 
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ INFO, SUCCESS, WARNING = Severity.INFO, Severity.SUCCESS, Severity.WARNING
 
 
 def queue(*parts: tuple[int, Severity]) -> list[FoldCandidate]:
-    """So many of each severity, one after the other, with ids from 1."""
+    """Returns so many candidates of each severity, one after the other, with ids from 1."""
     levels = [severity for count, severity in parts for _ in range(count)]
     return [FoldCandidate(number, severity) for number, severity in enumerate(levels, 1)]
 
@@ -58,7 +58,7 @@ def test_the_choice_whatever_waits(severities: list[Severity], errors: int, over
         return
     left = [one for one in waiting if one.id not in ids]
     after = queued - len(ids) + 1
-    # Down to half, unless nothing is left to fold; never further; and the next look finds nothing to do.
+    # Down to half if there is enough to fold, never further; and the next check folds nothing.
     assert after == over // 2 or (after > over // 2 and not left)
     assert select_foldable(left, queued=after, over=over) == ()
     if any(one.id in ids and one.severity is WARNING for one in waiting):

@@ -1,4 +1,4 @@
-"""When a destination may be sent to: every state with every verdict, and the pauses in between."""
+"""The gate of a destination: every state with every verdict, and the pauses."""
 
 import math
 from dataclasses import replace

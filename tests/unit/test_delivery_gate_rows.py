@@ -1,4 +1,4 @@
-"""A gate in the store and back, whatever the wall clock does meanwhile."""
+"""Storing a gate and reading it again, even if the wall clock is set meanwhile."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -19,7 +19,7 @@ leaps = st.floats(-4e7, 4e7, allow_nan=False)
 
 @st.composite
 def gates(draw: st.DrawFn) -> tuple[Gate, float]:
-    """A gate, and the time of trio's clock that it belongs to."""
+    """Generates a gate and the time of trio's clock that it belongs to."""
     now_s = draw(clocks)
     retry, slot = draw(waits), draw(waits)
     gate = Gate(
@@ -36,7 +36,7 @@ def gates(draw: st.DrawFn) -> tuple[Gate, float]:
 
 @given(gates(), clocks)
 def test_a_gate_comes_back_as_it_was(gate_at: tuple[Gate, float], then_s: float) -> None:
-    """Also in a process whose own clock says something else."""
+    """Even in a process in which trio's clock has another time."""
     gate, now_s = gate_at
     back = from_row(to_row(gate, now_s, NOW), then_s, NOW)
     assert replace(back, retry_at=0.0, slot_at=0.0) == replace(gate, retry_at=0.0, slot_at=0.0)

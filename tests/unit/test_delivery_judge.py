@@ -1,4 +1,4 @@
-"""Every cell of the verdict table: what was raised, and what the delivery had behind it."""
+"""Every cell of the verdict table: the raised exception, and the delivery's history."""
 
 import pytest
 
@@ -27,7 +27,7 @@ TWICE = FaultHistory(KEY_ERROR, 2)
 
 
 def raised(reason: str, kind: str = KEY_ERROR) -> PluginCodeFailed:
-    """A fault as the border makes it."""
+    """Returns a fault as ``plugins.border`` raises it."""
     return PluginCodeFailed("x.y", reason, kind)
 
 

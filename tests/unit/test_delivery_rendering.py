@@ -1,4 +1,4 @@
-"""What a destination gets: the notification as it is, with whom it stands in for, or plain."""
+"""The notification for the plugin: unchanged, with the destination that it stands in for, or as plain text."""
 
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""From a verdict to what is recorded."""
+"""Turning a verdict into the record for the store."""
 
 from dataclasses import replace
 from datetime import timedelta

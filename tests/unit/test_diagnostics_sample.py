@@ -1,4 +1,4 @@
-"""A made-up notification of every type reaches the destination that is tried, whatever else is configured."""
+"""A made-up notification of every type reaches the tested destination, with any other configuration."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What ``init`` writes: whatever is typed, the configuration says just that."""
+"""The configuration that ``init`` writes has exactly the typed values."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ WEBHOOK = DraftInstance(
 
 
 def without_files(value: Any, files: dict[str, str]) -> Any:
-    """The document with each ``{ file = … }`` replaced by what the file holds."""
+    """Returns the document with each ``{ file = … }`` replaced by the file's content."""
     match value:
         case {"file": str(name)}:
             return files[name]

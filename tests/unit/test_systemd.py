@@ -1,4 +1,4 @@
-"""What systemd is told, on real datagram sockets."""
+"""The messages to systemd, on real datagram sockets."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ from support.datagrams import bound_socket
 
 @pytest.fixture(params=["a path", "an abstract address"])
 def listener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[socket.socket, str]]:
-    """A socket as systemd has one, and what it says in ``NOTIFY_SOCKET``."""
+    """Yields a socket as systemd has one, and its address for ``NOTIFY_SOCKET``."""
     name = f"@aintandem-notify-test-{os.getpid()}" if "abstract" in request.param else str(tmp_path / "notify")
     with closing(bound_socket(name)) as bound:
         yield bound, name
@@ -52,7 +52,7 @@ def test_a_reload_says_when_it_began(listener: tuple[socket.socket, str]) -> Non
         ({}, None),
         ({"WATCHDOG_USEC": "30000000"}, 30.0),
         ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 30.0),
-        # Not 1: that is who runs the tests where a container runs nothing else.
+        # Not 1: in a container, that may be the process that runs the tests.
         ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid() + 1)}, None),
         ({"WATCHDOG_USEC": "0"}, None),
         ({"WATCHDOG_USEC": "soon"}, None),

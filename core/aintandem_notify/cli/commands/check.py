@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @config_argument
 @click.option("--connect", is_flag=True, help="Also try the orchestrator and every plugin; nothing is sent.")
 def check(config: Path, connect: bool) -> None:
-    """List the problems of CONFIG, or show who is notified of each event.
+    """List the problems of CONFIG, or show who is notified.
 
     CONFIG is config.toml by default. One-file plugins beside it are code; they are loaded only if you give CONFIG.
     Exits with 2 if CONFIG is wrong, and with 1 if the orchestrator or a plugin does not answer.
