@@ -84,11 +84,11 @@ MISTAKES = [
     ("[delivery]\nmax_age = '36501d'", "6: delivery.max_age: this is longer than a hundred years"),
     (
         "[connection]\nreconnect_initial_delay = '1m'",
-        "6: connection.reconnect_initial_delay: the first pause should not be longer than the longest",
+        "6: connection.reconnect_initial_delay: reconnect_initial_delay is longer than reconnect_max_delay",
     ),
     (
         "[connection]\nreconnect_max_delay = '500ms'",
-        "6: connection.reconnect_max_delay: the first pause should not be longer than the longest",
+        "6: connection.reconnect_max_delay: reconnect_initial_delay is longer than reconnect_max_delay",
     ),
     ("[store]\nkeep = '23h'", "6: store.keep: should be at least 1d"),
     ("[store]\nurl = 'state.db'", f"6: store.url: {STORE_URL}"),
@@ -228,7 +228,7 @@ MISTAKES = [
     ),
     (
         "@events = ['*']\n[[rules]]\nname = 'slack.team'\nevents = ['*']\nnotify = ['slack.team']",
-        "9: rules[0].name: slack.team is the name of the rule that the plugin's events make",
+        "9: rules[0].name: slack.team is already the name of the rule that the plugin's events make",
     ),
     (
         "@enabled = false\n[[rules]]\nname = 'a'\nevents = ['*']\nnotify = ['slack.team']",

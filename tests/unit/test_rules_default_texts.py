@@ -88,7 +88,7 @@ READS = {
     ),
     "workflow_execution_resumed": (
         "info",
-        'Workflow "nightly-report" goes on',
+        'Workflow "nightly-report" resumed',
         "",
         "Project: Sales pipeline, Attempt: 2",
     ),

@@ -100,7 +100,7 @@ def _reconnect_delays(raw: object) -> Iterator[Finding]:
         return
     if first > longest:
         key = "reconnect_initial_delay" if "reconnect_initial_delay" in raw else "reconnect_max_delay"
-        yield Finding(("connection", key), "the first pause should not be longer than the longest")
+        yield Finding(("connection", key), "reconnect_initial_delay is longer than reconnect_max_delay")
 
 
 def _rule_names(rules: list[Mapping[str, Any]], instances: PluginTables) -> Iterator[Finding]:
@@ -115,7 +115,7 @@ def _rule_names(rules: list[Mapping[str, Any]], instances: PluginTables) -> Iter
             yield Finding(("rules", index, "name"), f"there is a rule {name} already")
         elif name in shorthand:
             yield Finding(
-                ("rules", index, "name"), f"{name} is the name of the rule that the plugin's events make"
+                ("rules", index, "name"), f"{name} is already the name of the rule that the plugin's events make"
             )
 
 

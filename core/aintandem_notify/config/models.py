@@ -92,7 +92,7 @@ class OrchestratorConfig(Table):
         return self.url == SIMULATOR
 
 
-def _no_step(project_id: str) -> str:
+def _refuse_dot_segment(project_id: str) -> str:
     if project_id in DOT_SEGMENTS:
         raise ValueError(f"cannot be {project_id!r}: in an address that is a step to another one")
     return project_id
@@ -101,7 +101,7 @@ def _no_step(project_id: str) -> str:
 class ProjectConfig(Table):
     """``[[projects]]``: a project to watch, or a glob over the projects that the orchestrator lists."""
 
-    id: Annotated[NonEmptyText, Field(max_length=MAX_ID_LENGTH), AfterValidator(_no_step)] = Field(
+    id: Annotated[NonEmptyText, Field(max_length=MAX_ID_LENGTH), AfterValidator(_refuse_dot_segment)] = Field(
         description="the project's id; a glob watches every project it matches", examples=["project-123", "*"]
     )
     name: NonEmptyText | None = Field(None, description="the name of the project in notifications")
@@ -212,7 +212,7 @@ _STORE_URL_SCHEMA: Final = {
 }
 
 
-def _long_enough_to_look_back(seconds: float) -> float:
+def _at_least_a_day(seconds: float) -> float:
     # Yesterday's notifications must still be stored, or they would be sent again.
     if seconds < 86400.0:
         raise ValueError("should be at least 1d")
@@ -233,7 +233,7 @@ class StoreConfig(Table):
         ),
         examples=["sqlite:///state.db", "postgresql://notify@db.example/notify"],
     )
-    keep: Annotated[Duration, AfterValidator(_long_enough_to_look_back)] = Field(
+    keep: Annotated[Duration, AfterValidator(_at_least_a_day)] = Field(
         30 * 86400.0,
         description="how long events, ended runs and ended deliveries are kept; at least 1d",
     )

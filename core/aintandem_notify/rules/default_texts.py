@@ -141,7 +141,7 @@ DEFAULT_TEXTS: Final[Mapping[str, DefaultText]] = {
     "workflow_execution_paused": DefaultText(
         _WARNING, 'Workflow "{run}" is paused', facts=("Project", "Workflow", "Phase", "Attempt", "Happened")
     ),
-    "workflow_execution_resumed": DefaultText(_INFO, 'Workflow "{run}" goes on', facts=_WORKFLOW),
+    "workflow_execution_resumed": DefaultText(_INFO, 'Workflow "{run}" resumed', facts=_WORKFLOW),
     "sandbox_created": DefaultText(
         _INFO, 'Sandbox "{run}" was created', facts=("Project", "Image", "Attempt", "Happened")
     ),

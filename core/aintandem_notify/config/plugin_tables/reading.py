@@ -158,43 +158,59 @@ class ParsedSettings:
 def read_settings(
     plugin_type: PluginType, table: Mapping[str, Any], place: Place, context: ValidationContext
 ) -> ParsedSettings:
-    """Read ``table``, with the plugin's defaults for missing keys. Never raises, except for Ctrl+C."""
+    """Read ``table``, with the plugin's defaults for missing keys. Raises nothing but KeyboardInterrupt."""
     parsed = ParsedSettings()
-    model = plugin_type.config_model
     try:
-        texts, wrong = read_defaults(model, table, context)
-        settings, findings = validate(
-            model,
-            {**texts, **table},
-            place,
-            context,
-            trusted=PluginConfig.model_fields,
-            where=plugin_type.raised_at,
-        )
-        in_texts = [finding for finding in findings if _key_of(finding, place) in texts.keys() - table.keys()]
-        parsed.findings = [finding for finding in findings if finding not in in_texts]
-        parsed.faults = [bad.describe(plugin_type) for bad in wrong]
-        parsed.faults += [
-            _fault(plugin_type, str(_key_of(finding, place)), finding.message) for finding in in_texts
-        ]
-        if settings is None or parsed.faults:
-            return parsed
-        if not issubclass(type(settings), PluginConfig):
-            parsed.faults.append(
-                _fault(plugin_type, "", f"a validator made something else of the {model.__name__}")
-            )
-            return parsed
-        settings.model_fields_set.difference_update(texts.keys() - table.keys())
-        parsed.faults = [bad.describe(plugin_type) for bad in apply_defaults(settings, context)]
-        parsed.common, problems = _common(settings, context)
-        parsed.faults += [_fault(plugin_type, key, problem) for key, problem in problems if not parsed.faults]
-        parsed.settings = None if parsed.faults else settings
+        settings = _validate_table(plugin_type, table, place, context, parsed)
+        if settings is not None:
+            _complete(plugin_type, settings, context, parsed)
     except BaseException as error:  # code of the plugin's own model
         if is_ctrl_c(error):
             raise
         problem = f"its settings cannot be read: {describe_error(error)}"
         parsed.faults.append(": ".join(part for part in (plugin_type.raised_at(error), problem) if part))
     return parsed
+
+
+def _validate_table(
+    plugin_type: PluginType,
+    table: Mapping[str, Any],
+    place: Place,
+    context: ValidationContext,
+    parsed: ParsedSettings,
+) -> PluginConfig | None:
+    """The validated table; None if ``parsed`` has got findings or faults."""
+    model = plugin_type.config_model
+    texts, invalid = read_defaults(model, table, context)
+    settings, findings = validate(
+        model,
+        {**texts, **table},
+        place,
+        context,
+        trusted=PluginConfig.model_fields,
+        where=plugin_type.raised_at,
+    )
+    in_texts = [finding for finding in findings if _key_of(finding, place) in texts.keys() - table.keys()]
+    parsed.findings = [finding for finding in findings if finding not in in_texts]
+    parsed.faults = [default.describe(plugin_type) for default in invalid]
+    parsed.faults += [_fault(plugin_type, str(_key_of(finding, place)), finding.message) for finding in in_texts]
+    if settings is None or parsed.faults:
+        return None
+    if not issubclass(type(settings), PluginConfig):
+        parsed.faults.append(_fault(plugin_type, "", f"a validator made something else of the {model.__name__}"))
+        return None
+    settings.model_fields_set.difference_update(texts.keys() - table.keys())
+    return settings
+
+
+def _complete(
+    plugin_type: PluginType, settings: PluginConfig, context: ValidationContext, parsed: ParsedSettings
+) -> None:
+    """Convert the defaults in ``settings``, copy the common keys, and put both into ``parsed``."""
+    parsed.faults = [default.describe(plugin_type) for default in apply_defaults(settings, context)]
+    parsed.common, problems = _common(settings, context)
+    parsed.faults += [_fault(plugin_type, key, problem) for key, problem in problems if not parsed.faults]
+    parsed.settings = None if parsed.faults else settings
 
 
 def _key_of(finding: Finding, place: Place) -> str | int | None:
