@@ -10,7 +10,7 @@ from aintandem_notify.domain.events import EVENT_TYPES, AgentStartedEvent, Event
 from aintandem_notify.domain.notification import Notification, Severity
 from aintandem_notify.log import register_secret
 from aintandem_notify.rules import RoutedNotification, Router
-from aintandem_notify.rules.effective_rules import AGENT_TROUBLE, DEFAULT_TYPES
+from aintandem_notify.rules.effective_rules import AGENT_WARNING_TYPES, DEFAULT_TYPES
 from support.happenings import NOW, SALES, happening, project_of, run_of
 from support.routing import config, destination, rule, watcher
 
@@ -83,7 +83,7 @@ def test_without_any_rule_every_destination_gets_what_ends_and_the_agents_troubl
     expected: dict[str, tuple[str, ...]] = {}
     if event_type in DEFAULT_TYPES:
         expected = {"default": everybody}
-    elif event_type in AGENT_TROUBLE:
+    elif event_type in AGENT_WARNING_TYPES:
         of_itself = "instance" in EVENT_TYPES[event_type].model_fields
         expected = {"agent": ("file_log.audit",) if of_itself else everybody}
     assert recipients(settings, event_type) == expected
@@ -99,7 +99,7 @@ def test_the_defaults_are_what_the_words_say() -> None:
         "workflow_execution_completed",
         "workflow_execution_failed",
     ]
-    assert sorted(AGENT_TROUBLE) == [
+    assert sorted(AGENT_WARNING_TYPES) == [
         "destination_parked",
         "feed_gap",
         "login_failed",

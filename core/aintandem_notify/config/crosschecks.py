@@ -27,17 +27,17 @@ _FOR_DESTINATIONS: Final = (
 )
 
 
-def check(document: Mapping[str, Any], instances: PluginTables) -> list[Finding]:
+def check(document: Mapping[str, Any], plugins: PluginTables) -> list[Finding]:
     """All mistakes between the tables of ``document``."""
     rules = _tables(document.get("rules"))
     return [
         *_login(document),
         *_projects(document),
         *_reconnect_delays(document.get("connection")),
-        *_rule_names(rules, instances),
-        *(finding for index, rule in enumerate(rules) for finding in _notify(index, rule, instances)),
-        *_fallbacks(instances),
-        *_keys_without_effect(rules, instances),
+        *_rule_names(rules, plugins),
+        *(finding for index, rule in enumerate(rules) for finding in _notify(index, rule, plugins)),
+        *_fallbacks(plugins),
+        *_keys_without_effect(rules, plugins),
     ]
 
 
@@ -103,9 +103,9 @@ def _reconnect_delays(raw: object) -> Iterator[Finding]:
         yield Finding(("connection", key), "reconnect_initial_delay is longer than reconnect_max_delay")
 
 
-def _rule_names(rules: list[Mapping[str, Any]], instances: PluginTables) -> Iterator[Finding]:
+def _rule_names(rules: list[Mapping[str, Any]], plugins: PluginTables) -> Iterator[Finding]:
     names = [rule.get("name") for rule in rules]
-    shorthand = {name for name in instances.tables if _has(name, "events", instances)}
+    shorthand = {name for name in plugins.tables if _has(name, "events", plugins)}
     counts: Counter[str] = Counter()
     for index, name in enumerate(names):
         if not isinstance(name, str):
@@ -119,59 +119,59 @@ def _rule_names(rules: list[Mapping[str, Any]], instances: PluginTables) -> Iter
             )
 
 
-def _notify(index: int, rule: Mapping[str, Any], instances: PluginTables) -> Iterator[Finding]:
+def _notify(index: int, rule: Mapping[str, Any], plugins: PluginTables) -> Iterator[Finding]:
     notify = rule.get("notify")
     if not isinstance(notify, list):
         return
     for position, name in enumerate(notify):
-        if isinstance(name, str) and (problem := _destination_problem(name, instances)):
+        if isinstance(name, str) and (problem := _destination_problem(name, plugins)):
             yield Finding(("rules", index, "notify", position), problem)
         elif isinstance(name, str) and name in notify[:position]:
             yield Finding(("rules", index, "notify", position), f"{name} is listed twice")
 
 
-def _destination_problem(name: str, instances: PluginTables) -> str | None:
-    if name not in instances.declared:
-        partly = [known for known in instances.declared if name in known.split(".")]
-        hint = f"; did you mean {partly[0]}?" if partly else did_you_mean(name, instances.declared)
+def _destination_problem(name: str, plugins: PluginTables) -> str | None:
+    if name not in plugins.declared:
+        partly = [known for known in plugins.declared if name in known.split(".")]
+        hint = f"; did you mean {partly[0]}?" if partly else did_you_mean(name, plugins.declared)
         return f"no destination called {name}{hint or f'; add a table [plugins.{name}]' if '.' in name else hint}"
-    if not instances.declared[name]:
+    if not plugins.declared[name]:
         return f"{name} is disabled; remove it here, or its enabled = false"
-    if not instances.delivers.get(name, True):
+    if not plugins.delivers.get(name, True):
         return f"{name} is no destination; the plugin {name.split('.')[0]} has no deliver"
     return None
 
 
-def _fallbacks(instances: PluginTables) -> Iterator[Finding]:
+def _fallbacks(plugins: PluginTables) -> Iterator[Finding]:
     """Checks that each fallback is a known destination and that no chain of fallbacks is a circle."""
-    targets = {name: instances.value(name, "fallback") for name in instances.tables}
+    targets = {name: plugins.value(name, "fallback") for name in plugins.tables}
     reported: set[str] = set()
     for name, target in targets.items():
         if not isinstance(target, str):
             continue
         if target == name:
             yield _instance_finding(
-                name, "fallback", f"{name} cannot take over from itself; name another destination", instances
+                name, "fallback", f"{name} cannot take over from itself; name another destination", plugins
             )
-        elif unknown := _destination_problem(target, instances):
-            yield _instance_finding(name, "fallback", unknown, instances)
+        elif unknown := _destination_problem(target, plugins):
+            yield _instance_finding(name, "fallback", unknown, plugins)
         elif name not in reported and (circle := _circle(name, targets)):
             reported.update(circle)
             problem = f"the fallbacks go in a circle: {' → '.join(circle)}; leave one of them out"
-            yield _instance_finding(name, "fallback", problem, instances)
+            yield _instance_finding(name, "fallback", problem, plugins)
 
 
-def _has(name: str, key: str, instances: PluginTables) -> bool:
+def _has(name: str, key: str, plugins: PluginTables) -> bool:
     """True if the instance has the key, in its table or as a default of its plugin."""
-    return key in instances.tables[name] or key in instances.defaults.get(name, {})
+    return key in plugins.tables[name] or key in plugins.defaults.get(name, {})
 
 
-def _instance_finding(name: str, key: str, problem: str, instances: PluginTables) -> Finding:
+def _instance_finding(name: str, key: str, problem: str, plugins: PluginTables) -> Finding:
     """A finding about a key of the instance, or about its plugin's default for the key."""
     place = ("plugins", *name.split("."))
-    if key in instances.tables[name]:
+    if key in plugins.tables[name]:
         return Finding((*place, key), problem)
-    return Finding(place, f"{instances.defaults[name][key]}: {key}: {problem}".removeprefix(": "))
+    return Finding(place, f"{plugins.defaults[name][key]}: {key}: {problem}".removeprefix(": "))
 
 
 def _circle(start: str, targets: Mapping[str, object]) -> list[str]:
@@ -184,20 +184,20 @@ def _circle(start: str, targets: Mapping[str, object]) -> list[str]:
     return []
 
 
-def _keys_without_effect(rules: list[Mapping[str, Any]], instances: PluginTables) -> Iterator[Finding]:
+def _keys_without_effect(rules: list[Mapping[str, Any]], plugins: PluginTables) -> Iterator[Finding]:
     """Reports keys of instances that would have no effect."""
-    own_rules = any(_has(name, "events", instances) and instances.delivers[name] for name in instances.tables)
-    for name, table in instances.tables.items():
-        if not instances.delivers[name]:
+    own_rules = any(_has(name, "events", plugins) and plugins.delivers[name] for name in plugins.tables)
+    for name, table in plugins.tables.items():
+        if not plugins.delivers[name]:
             idle = [key for key in _FOR_DESTINATIONS if key in table]
             reason = f"does nothing here; the plugin {name.split('.')[0]} has no deliver"
-        elif not _has(name, "events", instances) and (rules or own_rules):
+        elif not _has(name, "events", plugins) and (rules or own_rules):
             idle = [key for key in _GOES_WITH_EVENTS if key in table]
             reason = "does nothing without events beside it; add events, or write it into a rule"
         else:
             idle, reason = [], ""
         for key in idle:
             yield Finding(("plugins", *name.split("."), key), reason)
-        if instances.delivers[name] and "fallback_after" in table and "fallback" not in table:
+        if plugins.delivers[name] and "fallback_after" in table and "fallback" not in table:
             place = ("plugins", *name.split("."), "fallback_after")
             yield Finding(place, "does nothing without fallback beside it; name the destination that takes over")

@@ -125,12 +125,12 @@ def read_document(
     for name, model in _LISTS.items():
         add(name, *_read_list(model, document.get(name, []), name, context))
     add("plugins_dir", *_read_plugins_dir(document, context.base_dir))
-    instances = read_plugin_tables(document.get("plugins", {}), context, catalog, tables["plugins_dir"])
-    findings += instances.findings
-    findings += crosschecks.check(document, instances)
+    plugins = read_plugin_tables(document.get("plugins", {}), context, catalog, tables["plugins_dir"])
+    findings += plugins.findings
+    findings += crosschecks.check(document, plugins)
     if findings:
         return None, findings
-    return Config(source=source, base_dir=context.base_dir, instances=instances.enabled, **tables), []
+    return Config(source=source, base_dir=context.base_dir, instances=plugins.enabled, **tables), []
 
 
 def _read(path: Path) -> str:

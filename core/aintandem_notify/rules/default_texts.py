@@ -66,26 +66,26 @@ def _on_hold(context: EventContext) -> str:
     return "\n".join(filter(None, (_reason(context), "Notifications are kept, and sent once it works again.")))
 
 
-def _counts(context: EventContext) -> str:
+def _watch_counts(context: EventContext) -> str:
     event = context[0]
     projects, plugins = event_field(event, "projects") or 0, event_field(event, "plugins") or 0
-    return f"{_counted(projects, 'project')} to watch, {_counted(plugins, 'plugin')}."
+    return f"{_plural(projects, 'project')} to watch, {_plural(plugins, 'plugin')}."
 
 
-def _gap(context: EventContext) -> str:
+def _gap_summary(context: EventContext) -> str:
     event = context[0]
     changed, too_old = event_field(event, "changed") or 0, event_field(event, "too_old") or 0
-    lines = [f"{_counted(changed, 'run')} changed meanwhile; missed events are reported now."] if changed else []
+    lines = [f"{_plural(changed, 'run')} changed meanwhile; missed events are reported now."] if changed else []
     if too_old:
-        lines.append(f"{_counted(too_old, 'run')} ended too long ago to be reported.")
+        lines.append(f"{_plural(too_old, 'run')} ended too long ago to be reported.")
     if gone := event_field(event, "gone") or 0:
-        lines.append(f"No longer known to the orchestrator, so their end is unknown: {_counted(gone, 'run')}.")
+        lines.append(f"No longer known to the orchestrator, so their end is unknown: {_plural(gone, 'run')}.")
     if event_field(event, "incomplete"):
         lines.append(f"Not everything could be looked up: {_reason(context) or 'no reason is known'}")
     return "\n".join(lines or ["No run changed meanwhile."])
 
 
-def _folded(context: EventContext) -> str:
+def _backlog_summary(context: EventContext) -> str:
     event = context[0]
     types, names, runs = (
         event_field(event, "types") or {},
@@ -99,7 +99,7 @@ def _folded(context: EventContext) -> str:
     return "\n".join(filter(None, (kinds, about, waited)))
 
 
-def _counted(count: int, noun: str) -> str:
+def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
@@ -153,17 +153,20 @@ DEFAULT_TEXTS: Final[Mapping[str, DefaultText]] = {
     "connection_connected": DefaultText(_INFO, "Connected to project {project}", facts=_LINK),
     "connection_disconnected": DefaultText(_WARNING, "Connection to project {project} lost", _link_trouble, _LINK),
     "connection_error": DefaultText(_WARNING, "No connection to project {project}", _link_trouble, _LINK),
-    "agent_started": DefaultText(_INFO, "AInTandem Notify is running", _counts, ("Version",)),
+    "agent_started": DefaultText(_INFO, "AInTandem Notify is running", _watch_counts, ("Version",)),
     "agent_stopped": DefaultText(_INFO, "AInTandem Notify has stopped", _reason),
     "login_failed": DefaultText(_CRITICAL, "Login to the orchestrator failed", _reason),
     "plugin_failed": DefaultText(_ERROR, "Plugin {instance} does not work", _reason),
     "destination_parked": DefaultText(_ERROR, "Notifications to {instance} are on hold", _on_hold),
     "destination_recovered": DefaultText(_SUCCESS, "Notifications to {instance} work again", _reason),
     "store_degraded": DefaultText(_ERROR, "AInTandem Notify has trouble with its store", _reason),
-    "backlog_folded": DefaultText(_INFO, "{count} notifications in one", _folded, ("Oldest", "Newest")),
+    "backlog_folded": DefaultText(_INFO, "{count} notifications in one", _backlog_summary, ("Oldest", "Newest")),
     # A warning at the most: see ``severity``.
     "feed_gap": DefaultText(
-        _WARNING, "Nothing was heard of project {project} for {blind}", _gap, ("Not heard from", "Heard again")
+        _WARNING,
+        "Nothing was heard of project {project} for {blind}",
+        _gap_summary,
+        ("Not heard from", "Heard again"),
     ),
 }
 """Every known type; ``UNKNOWN_TEXT`` stands for all others."""

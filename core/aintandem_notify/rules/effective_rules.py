@@ -21,7 +21,7 @@ AGENT_RULE: Final = "agent"
 DEFAULT_TYPES: Final = TERMINAL_TYPES - {"sandbox_stopped"}
 """The types that every destination gets if the config has no rule: completed, failed, cancelled, error."""
 
-AGENT_TROUBLE: Final = frozenset(
+AGENT_WARNING_TYPES: Final = frozenset(
     name
     for name, model in EVENT_TYPES.items()
     if model.family is Family.AGENT and DEFAULT_TEXTS[name].severity.rank >= Severity.WARNING.rank
@@ -62,8 +62,8 @@ def resolve_rules(config: Config) -> tuple[EffectiveRule, ...]:
     configured = [_from_config(rule) for rule in config.rules]
     implied = [_from_instance(instance) for instance in destinations if instance.common.events is not None]
     rules = [*configured, *implied] or list(_defaults(destinations))
-    named = frozenset[str]().union(*(rule.types for rule in rules))
-    agent_types = AGENT_TROUBLE - named
+    named_types = frozenset[str]().union(*(rule.types for rule in rules))
+    agent_types = AGENT_WARNING_TYPES - named_types
     if agent_types and destinations:
         all_names = tuple(instance.name for instance in destinations)
         rules.append(EffectiveRule(AGENT_RULE, agent_types, all_names, min_severity=Severity.WARNING))

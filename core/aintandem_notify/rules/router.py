@@ -81,7 +81,7 @@ class Router:
         self._for_unknown = tuple(rule for rule in rules if rule.definition.unknown)
         console_url = config.orchestrator.console_url
         self._console_url = None if console_url is None else compile_address(console_url)
-        self._reported: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str]] = set()
         self._log = get_logger("rules")
 
     def may_notify(self, event_type: str) -> bool:
@@ -99,7 +99,7 @@ class Router:
         ``run`` is the attempt as it is after the event; ``now`` becomes the notification's ``created_at``.
         A destination gets the notification of the first matching rule that names it.
         """
-        return self._route(event, run, project, now, self._notification)
+        return self._route(event, run, project, now, self._build_notification)
 
     def route_bare(
         self, event: Event, run: Run | None, project: Project | None, now: datetime
@@ -157,18 +157,20 @@ class Router:
         if rule.when is None or names is None:
             return True
         # A condition that raises counts as true: better one notification too many than a failure unseen.
-        return self._guarded(rule.when, names, rule.definition.name, "when", default=True)
+        return self._evaluate(rule.when, names, rule.definition.name, "when", default=True)
 
-    def _notification(
+    def _build_notification(
         self, rule: _CompiledRule, context: EventContext, names: Scope, now: datetime
     ) -> Notification:
         try:
-            return self._rendered(rule, context, names, now)
+            return self._render(rule, context, names, now)
         except Exception as error:  # noqa: BLE001  # the notification goes out, even without its text
-            self._report(rule.definition.name, f"text of {context[0].type}", error, "it is sent without its text")
+            self._log_error(
+                rule.definition.name, f"text of {context[0].type}", error, "it is sent without its text"
+            )
             return _bare_notification(rule, context, names, now)
 
-    def _rendered(self, rule: _CompiledRule, context: EventContext, names: Scope, now: datetime) -> Notification:
+    def _render(self, rule: _CompiledRule, context: EventContext, names: Scope, now: datetime) -> Notification:
         definition = rule.definition
         shown_context = redact_event_context(context)
         if shown_context is not context:
@@ -194,32 +196,32 @@ class Router:
 
     def _text(self, render: Render | None, names: Scope, rule: str, part: str) -> str | None:
         """The rule's own text; None if it has none, or if rendering raised."""
-        return None if render is None else self._guarded(render, names, rule, part, default=None)
+        return None if render is None else self._evaluate(render, names, rule, part, default=None)
 
     def _url(self, names: Scope) -> str | None:
         """The link for people; None unless it renders to a web address and the event has every value in it."""
         if self._console_url is None:
             return None
         try:
-            url = self._guarded(self._console_url, names, "orchestrator", "console_url", default=None)
+            url = self._evaluate(self._console_url, names, "orchestrator", "console_url", default=None)
         except MissingValue:  # no project, as in the agent's own events: the link would be broken
             return None
         url = "" if url is None else redact(url.strip())
         return url if url.startswith(("http://", "https://")) and url.isprintable() and " " not in url else None
 
-    def _guarded(self, build: Callable[[Scope], T], names: Scope, rule: str, part: str, *, default: T) -> T:
-        """The result of ``build``; ``default`` if it raises, which is logged once for each rule and part."""
+    def _evaluate(self, compiled: Callable[[Scope], T], names: Scope, rule: str, part: str, *, default: T) -> T:
+        """The result of ``compiled``; ``default`` if it raises, which is logged once for each rule and part."""
         try:
-            return build(names)
+            return compiled(names)
         except MissingValue:
             raise
         except Exception as error:  # noqa: BLE001  # a template may raise anything
-            self._report(rule, part, error, _CONSEQUENCES[part])
+            self._log_error(rule, part, error, _CONSEQUENCES[part])
             return default
 
-    def _report(self, rule: str, part: str, error: Exception, consequence: str) -> None:
-        if (rule, part) not in self._reported:
-            self._reported.add((rule, part))
+    def _log_error(self, rule: str, part: str, error: Exception, consequence: str) -> None:
+        if (rule, part) not in self._logged:
+            self._logged.add((rule, part))
             reason = formats.one_line(f"{type(error).__name__}: {error}", MAX_TITLE_CHARACTERS)
             self._log.warning("rule raised", rule=rule, part=part, reason=reason, so=consequence)
 

@@ -15,7 +15,7 @@ _EVENT_FIELDS: Final = frozenset(
     field for model in EVENT_TYPES.values() for field in model.model_fields
 ) | frozenset({"family", "run_id"})
 
-_RUN_FACTS: Final[Mapping[str, Callable[[Run], Any]]] = {
+_RUN_ATTRIBUTES: Final[Mapping[str, Callable[[Run], Any]]] = {
     "id": lambda run: run.id,
     "name": lambda run: run.name,
     "kind": lambda run: run.kind,
@@ -26,15 +26,15 @@ _RUN_FACTS: Final[Mapping[str, Callable[[Run], Any]]] = {
     "progress": lambda run: run.progress,
     "output_tail": lambda run: run.output_tail,
 }
-_PROJECT_FACTS: Final[Mapping[str, Callable[[Project], Any]]] = {
+_PROJECT_ATTRIBUTES: Final[Mapping[str, Callable[[Project], Any]]] = {
     "id": lambda project: project.id,
     "name": lambda project: project.name,
 }
 
 NAMES: Final[Mapping[str, frozenset[str]]] = {
     "event": _EVENT_FIELDS | {"wire"},
-    "run": frozenset(_RUN_FACTS),
-    "project": frozenset(_PROJECT_FACTS),
+    "run": frozenset(_RUN_ATTRIBUTES),
+    "project": frozenset(_PROJECT_ATTRIBUTES),
 }
 """Every name with its attributes; ``event.wire`` is the event as it came, with all its fields."""
 
@@ -58,18 +58,18 @@ class _EventView:
         return formats.as_text(self._event.wire())
 
 
-class _FactsView:
+class _AttributesView:
     """A run or a project by its attributes; all are None if there is no run or project."""
 
-    __slots__ = ("_facts", "_subject")
+    __slots__ = ("_attributes", "_source")
 
-    def __init__(self, subject: Any, facts: Mapping[str, Callable[[Any], Any]]) -> None:
-        self._subject = subject
-        self._facts = facts
+    def __init__(self, source: Any, attributes: Mapping[str, Callable[[Any], Any]]) -> None:
+        self._source = source
+        self._attributes = attributes
 
     def __getitem__(self, name: str) -> Any:
-        fact = self._facts.get(name)
-        return None if fact is None or self._subject is None else fact(self._subject)
+        read = self._attributes.get(name)
+        return None if read is None or self._source is None else read(self._source)
 
     def __str__(self) -> str:
         return formats.as_text(self["name"])
@@ -79,6 +79,6 @@ def scope(event: Event, run: Run | None, project: Project | None) -> Scope:
     """The names for one event. ``run`` and ``project`` always have their attributes, None if there is none."""
     return {
         "event": _EventView(event),
-        "run": _FactsView(run, _RUN_FACTS),
-        "project": _FactsView(project, _PROJECT_FACTS),
+        "run": _AttributesView(run, _RUN_ATTRIBUTES),
+        "project": _AttributesView(project, _PROJECT_ATTRIBUTES),
     }

@@ -217,8 +217,8 @@ def _syntax_message(error: TemplateSyntaxError) -> str:
 
 def _python_message(error: Exception) -> str:
     """The message of Python's compiler about Jinja2's generated code; of other errors only the type is shown."""
-    words = error.msg if isinstance(error, SyntaxError) else ""
-    return words or f"Jinja2 cannot read it ({type(error).__name__})"
+    message = error.msg if isinstance(error, SyntaxError) else ""
+    return message or f"Jinja2 cannot read it ({type(error).__name__})"
 
 
 def _name_problems(tree: nodes.Template) -> Iterator[str]:

@@ -105,7 +105,7 @@ def _is_secret(value: Mapping[str, Any]) -> bool:
 
 def _keys_of(type_name: str, catalog: PluginCatalog, plugins_dir: Path) -> Container[str]:
     """The keys that an instance may have; none if the plugin cannot be imported."""
-    plugin_type = _find(type_name, catalog, plugins_dir)
+    plugin_type = _find_type(type_name, catalog, plugins_dir)
     return () if isinstance(plugin_type, str) else plugin_type.config_model.model_fields
 
 
@@ -117,7 +117,7 @@ def _read_type(
     plugins_dir: Path,
     result: PluginTables,
 ) -> None:
-    plugin_type = _find(type_name, catalog, plugins_dir)
+    plugin_type = _find_type(type_name, catalog, plugins_dir)
     if isinstance(plugin_type, str):
         result.findings.append(Finding(("plugins", type_name, next(iter(tables))), plugin_type))
         return
@@ -208,7 +208,7 @@ def _complete(
 ) -> None:
     """Convert the defaults in ``settings``, copy the common keys, and put both into ``parsed``."""
     parsed.faults = [default.describe(plugin_type) for default in apply_defaults(settings, context)]
-    parsed.common, problems = _common(settings, context)
+    parsed.common, problems = _common_settings(settings, context)
     parsed.faults += [_fault(plugin_type, key, problem) for key, problem in problems if not parsed.faults]
     parsed.settings = None if parsed.faults else settings
 
@@ -224,7 +224,7 @@ def _fault(plugin_type: PluginType, key: str, problem: str) -> str:
     )
 
 
-def _common(
+def _common_settings(
     settings: PluginConfig, context: ValidationContext
 ) -> tuple[PluginConfig | None, list[tuple[str, str]]]:
     """The common keys in a model of ours; and those that the plugin's model has made invalid, with the problem."""
@@ -233,7 +233,7 @@ def _common(
     return common, [(finding.key, finding.message) for finding in findings]
 
 
-def _find(type_name: str, catalog: PluginCatalog, plugins_dir: Path) -> PluginType | str:
+def _find_type(type_name: str, catalog: PluginCatalog, plugins_dir: Path) -> PluginType | str:
     """The plugin type, or the reason why it cannot be imported."""
     names = catalog.names(plugins_dir)
     if type_name not in names:
