@@ -65,15 +65,15 @@ def validate(
     context: ValidationContext,
     *,
     trusted: Iterable[str] | None = None,
-    where: Callable[[BaseException], str] = lambda _error: "",
+    locate: Callable[[BaseException], str] = lambda _error: "",
 ) -> tuple[M | None, list[Finding]]:
     """``raw`` as ``model``; None and the findings if it is wrong.
 
     ``trusted`` are the keys whose validators are ours; None for all. Other validators may raise anything and may
-    repeat the value in their messages, so it is cut out. ``where`` gives the place in the plugin of an error that
+    repeat the value in their messages, so it is cut out. ``locate`` gives the place in the plugin of an error that
     its validator raised.
     """
-    at = ""
+    location = ""
     if not isinstance(raw, Mapping):
         return None, [Finding(place, f"should be a table, not {toml_type(raw)}")]
     try:
@@ -86,14 +86,14 @@ def validate(
         except BaseException as unreadable:  # the error of a plugin's own validator cannot be read
             if trusted is None or is_ctrl_c(unreadable):
                 raise
-            why = describe_error(unreadable)
+            reason = describe_error(unreadable)
     except BaseException as error:  # a plugin's own validator; sys.exit too
         if trusted is None or is_ctrl_c(error):
             raise
-        why = _without_values(describe_error(error), raw)
-        at = where(error)
-    sentence = f"the plugin's own check of this table is broken: {why}"
-    return None, [Finding(place, f"{at}: {sentence}" if at else sentence)]
+        reason = _without_values(describe_error(error), raw)
+        location = locate(error)
+    sentence = f"the plugin's own check of this table is broken: {reason}"
+    return None, [Finding(place, f"{location}: {sentence}" if location else sentence)]
 
 
 def _findings(

@@ -22,11 +22,11 @@ from aintandem_notify.log.redaction import (
 MAX_LOGGED_TEXT: Final = 16_384
 """Characters shown of one text; our limit. Holds any sentence and a traceback of a hundred calls."""
 MAX_ENTRY_CHARACTERS: Final = 8 * MAX_LOGGED_TEXT
-"""Characters of one entry, shared equally by its facts; our limit."""
-MAX_FACTS: Final = 100
+"""Characters of one entry, shared equally by its fields; our limit."""
+MAX_FIELDS: Final = 100
 """Facts of one entry, beside the keys that every entry has; our limit. We log a dozen at most."""
 MAX_KEY_CHARACTERS: Final = 200
-"""Characters shown of a fact's name."""
+"""Characters shown of a field's name."""
 _VALUE_COST: Final = 16
 """Characters that each value costs beside its text; this bounds the number of values."""
 _MAX_DEPTH: Final = 20
@@ -44,9 +44,9 @@ def safe_entry(entry: Mapping[str, Any], escape: Escape, own_keys: Container[str
 
     Keys that become equal are numbered, as in ``redact_values``. The keys in ``own_keys`` stay as they are.
     """
-    facts = [key for key in entry if key not in own_keys]
-    left_out = frozenset(facts[MAX_FACTS:])
-    share = MAX_ENTRY_CHARACTERS // max(1, min(len(entry), MAX_FACTS))
+    fields = [key for key in entry if key not in own_keys]
+    left_out = frozenset(fields[MAX_FIELDS:])
+    share = MAX_ENTRY_CHARACTERS // max(1, min(len(entry), MAX_FIELDS))
     safe = with_unique_keys(
         (
             key if key in own_keys else _BoundedRedactor(escape, MAX_KEY_CHARACTERS).text(key),
@@ -63,7 +63,7 @@ def safe_trace(trace: str) -> str:
     if len(trace) <= MAX_LOGGED_TEXT:
         return redact(trace)
     half = MAX_LOGGED_TEXT // 2
-    return f"{redact_start(trace, half)}\n{_more(len(trace) - MAX_LOGGED_TEXT)}\n{redact_end(trace, half)}"
+    return f"{redact_start(trace, half)}\n{_omission(len(trace) - MAX_LOGGED_TEXT)}\n{redact_end(trace, half)}"
 
 
 class _BoundedRedactor:
@@ -78,7 +78,7 @@ class _BoundedRedactor:
         self._left -= min(len(text), length) + _VALUE_COST
         if len(text) <= length:
             return self._escape(redact(text))
-        return self._escape(redact_start(text, length) + _more(len(text) - length))
+        return self._escape(redact_start(text, length) + _omission(len(text) - length))
 
     def value(self, value: Any, key: object, depth: int) -> Any:
         self._left -= _VALUE_COST
@@ -119,5 +119,5 @@ class _BoundedRedactor:
             yield self.value(value, None, depth)
 
 
-def _more(characters: int) -> str:
+def _omission(characters: int) -> str:
     return f"[… {characters:,} more characters]"

@@ -24,7 +24,7 @@ _LEVELS: Final[Mapping[str, str]] = {
 
 
 def ordered_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The entry with time, level and event first, then its facts, and logger and traceback last."""
+    """The entry with time, level and event first, then its fields, and logger and traceback last."""
     if "logger_name" in entry:  # structlog reserves the name ``logger``
         entry = {**entry, "logger": entry["logger_name"]}
     names = [*_HEAD, *(name for name in entry if name not in OWN_KEYS), *_TAIL]
@@ -38,12 +38,12 @@ def json_line(entry: Mapping[str, Any]) -> str:
 
 def text_line(entry: MutableMapping[str, Any], *, colours: bool) -> str:
     """``12:00:00 warning  disconnected  project=project-123 code=1006``, then the traceback if there is one."""
-    facts = ordered_entry(entry)
-    time, level, event = (facts.pop(name, "") for name in _HEAD)
-    trace = facts.pop("exception", None)
-    if str(facts.get("logger", "")).split(".")[0] in OWN_LOGGERS:
-        del facts["logger"]
-    message = f"{event}  {' '.join(f'{name}={_value(value)}' for name, value in facts.items())}".rstrip()
+    fields = ordered_entry(entry)
+    time, level, event = (fields.pop(name, "") for name in _HEAD)
+    trace = fields.pop("exception", None)
+    if str(fields.get("logger", "")).split(".")[0] in OWN_LOGGERS:
+        del fields["logger"]
+    message = f"{event}  {' '.join(f'{name}={_value(value)}' for name, value in fields.items())}".rstrip()
     if not colours:
         line = f"{time} {level:<8} {message}"
     elif (colour := _LEVELS.get(level)) is None:

@@ -26,7 +26,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """A structured logger: ``log.info("connected", project=…)``. Events are short, facts are keywords."""
+    """A structured logger: ``log.info("connected", project=…)``. Events are short, fields are keywords."""
     logger: FilteringBoundLogger = structlog.get_logger(logger_name=name)
     return logger
 

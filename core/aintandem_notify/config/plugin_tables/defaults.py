@@ -45,7 +45,7 @@ def read_defaults(
     They are the texts that become another type: a rate, a duration, a secret.
     """
     texts: dict[str, str] = {}
-    wrong: list[InvalidDefault] = []
+    invalid: list[InvalidDefault] = []
     for name, field in model.model_fields.items():
         if (
             _is_common_default(name, field)
@@ -56,28 +56,28 @@ def read_defaults(
             continue
         value, problem = _coerce_default(model, name, field.default, context)
         if problem is not None:
-            wrong.append(InvalidDefault(model, name, problem))
+            invalid.append(InvalidDefault(model, name, problem))
         elif type(field.default) is str and type(value) is not str:
             texts[_key(name, field)] = field.default
-    return texts, wrong
+    return texts, invalid
 
 
 def apply_defaults(settings: BaseModel, context: ValidationContext, depth: int = 0) -> list[InvalidDefault]:
     """Convert the defaults in ``settings`` and its nested models to their types; returns the invalid ones."""
-    wrong: list[InvalidDefault] = []
+    invalid: list[InvalidDefault] = []
     model = type(settings)
     for name, field in model.model_fields.items():
         value = settings.__dict__[name]
         if name not in settings.model_fields_set and not _is_common_default(name, field):
             value, problem = _coerce_default(model, name, value, context)
             if problem is not None:
-                wrong.append(InvalidDefault(model, name, problem))
+                invalid.append(InvalidDefault(model, name, problem))
                 continue
             settings.__dict__[name] = value
         if depth < MAX_DEPTH:
             for inner in _models_in(value):
-                wrong += apply_defaults(inner, context, depth + 1)
-    return wrong
+                invalid += apply_defaults(inner, context, depth + 1)
+    return invalid
 
 
 def _is_common_default(name: str, field: FieldInfo) -> bool:
@@ -111,7 +111,7 @@ def _coerce_default(
     in_python = replace(context, in_python=True)
     validated, findings = validate(probe, {"value": value}, (), in_python, trusted=PluginConfig.model_fields)
     if validated is None:
-        problems = (finding.message.replace("not this", f"not {_kind(value)}") for finding in findings)
+        problems = (finding.message.replace("not this", f"not {_python_type(value)}") for finding in findings)
         return value, "; ".join(dict.fromkeys(problems))
     return validated.__dict__["value"], None
 
@@ -134,7 +134,7 @@ def _models_in(value: object) -> Iterator[BaseModel]:
             yield from (item for item in value.values() if isinstance(item, BaseModel))
 
 
-def _kind(value: object) -> str:
+def _python_type(value: object) -> str:
     return (
         "None"
         if value is None

@@ -188,7 +188,7 @@ def _validate_table(
         place,
         context,
         trusted=PluginConfig.model_fields,
-        where=plugin_type.raised_at,
+        locate=plugin_type.raised_at,
     )
     in_texts = [finding for finding in findings if _key_of(finding, place) in texts.keys() - table.keys()]
     parsed.findings = [finding for finding in findings if finding not in in_texts]

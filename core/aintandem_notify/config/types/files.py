@@ -17,7 +17,7 @@ _FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINA
 def read_bounded(path: Path, max_bytes: int) -> bytes:
     """The first ``max_bytes`` bytes of the file; raises OSError.
 
-    Raises TimeoutError if a pipe or terminal delivers nothing within ``PIPE_TIMEOUT_S``.
+    Raises TimeoutError if a pipe or terminal has not delivered them, or ended, within ``PIPE_TIMEOUT_S``.
     """
     descriptor = os.open(path, _FLAGS)
     try:
