@@ -1,4 +1,4 @@
-"""The desktop that is not there, goes away, or takes markup for what it says."""
+"""A desktop that is absent, goes away, or reads markup."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ async def test_without_a_bus_it_is_unavailable_and_says_so(tmp_path: Path) -> No
 
 @dataclass
 class Desktop:
-    """A bus with a notification service on it, that can be told to die."""
+    """A bus with a notification service, which can be stopped."""
 
     address: str = ""
     service: NotificationService | None = None
@@ -32,7 +32,7 @@ class Desktop:
     dead: trio.Event = field(default_factory=trio.Event)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Live until told otherwise."""
+        """Run until it is stopped."""
         async with open_bus() as self.address, serve_notifications(self.address) as self.service:
             task_status.started()
             await self.dying.wait()
@@ -50,13 +50,13 @@ async def test_titles_are_escaped_and_a_bus_that_dies_hurts_nobody(tmp_path: Pat
             case.miss("t1")
             failed = event_text(KIND, PROJECT, taskId="t1", task="a & <b>", error="x < y & z")
             await socket.send_text(failed)
-            (shown,) = await desktop.service.wait_for(1)
+            (notification,) = await desktop.service.wait_for(1)
             desktop.dying.set()
             await desktop.dead.wait()
             await case.fail("t2")
             await case.arrived()
             assert "unavailable" in await agent.wait_for_log('"name": "desktop_notify.me"')
         # The summary is plain text by the specification; the body is markup.
-        assert "a & <b>" in shown.summary
-        assert "x &lt; y &amp; z" in shown.body
+        assert "a & <b>" in notification.summary
+        assert "x &lt; y &amp; z" in notification.body
         assert not desktop.service.complaints

@@ -1,4 +1,4 @@
-"""What others do to the file that file_log writes."""
+"""Other programs rename or remove the file of file_log, or put a folder in its place."""
 
 from collections import Counter
 from pathlib import Path
@@ -15,15 +15,15 @@ async def test_a_file_that_was_renamed_or_deleted_is_begun_anew(tmp_path: Path) 
             await case.arrived()
             earlier = case.lines()
             case.log.rename(tmp_path / "rotated.jsonl")
-            await _tell(case, "t2")
+            await _fail_into_new_file(case, "t2")
             earlier += case.lines()
             case.log.unlink()
-            await _tell(case, "t3")
+            await _fail_into_new_file(case, "t3")
         case.destinations["file_log.audit"] = lambda: Counter(line["id"] for line in [*earlier, *case.lines()])
 
 
-async def _tell(case: Case, run: str) -> None:
-    """One more failure, which stands alone in a new file."""
+async def _fail_into_new_file(case: Case, run: str) -> None:
+    """Report one more failure, whose line is the only one in a new file."""
     case.due, before = [], case.due
     await case.fail(run)
     await case.arrived()

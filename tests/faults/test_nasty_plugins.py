@@ -1,7 +1,7 @@
-"""Every odd plugin of ``support.nasty`` in one agent, beside a healthy webhook and a file.
+"""Every odd plugin of ``support.nasty`` in one agent, next to a healthy webhook and a file.
 
-From the start, and by a reload. None ends the agent or holds the healthy ones back; ``status`` says why, and the
-agent ends as it should.
+They are loaded at the start or by a reload. None ends the agent or delays the healthy destinations; ``status``
+gives the reason, and the agent ends in order.
 """
 
 import json
@@ -14,48 +14,50 @@ from support.fault_case import Case, open_case
 from support.nasty import plugins as nasty
 
 CANARIES = ("plugincanary0123", "diagcanary01", "defaultcanary0123", "receiptcanary01")
-"""Secrets in what plugins say, which nothing may repeat."""
+"""Secrets in texts of plugins, which no output may contain."""
 
 
 @asynccontextmanager
 async def open_odd_case(folder: Path) -> AsyncIterator[Case]:
-    """A case whose plugins may have what they like; what the agent itself takes is looked at elsewhere."""
+    """A case with high limits of descriptors and memory for its plugins; other tests limit the agent itself."""
     async with open_case(folder) as case:
         case.most_descriptors, case.most_memory_kb = 400, 600 * 1024
         yield case
 
 
 def put(case: Case, sources: Mapping[str, str]) -> dict[str, str]:
-    """Write each as a plugin of its own, and give the names of their instances by what they are."""
+    """Write each as a plugin file; returns the instance names by the plugins' descriptions."""
     folder = case.folder / "plugins"
     folder.mkdir(exist_ok=True)
     names = {}
-    for number, (what, source) in enumerate(sources.items()):
+    for number, (description, source) in enumerate(sources.items()):
         kind = f"odd{number:03}"
         (folder / f"{kind}.py").write_text(source)
-        names[what] = f"{kind}.x"
+        names[description] = f"{kind}.x"
     return names
 
 
 def tables(names: Mapping[str, str]) -> list[str]:
-    """A table for each instance, with a short deadline, and the end that it may have."""
+    """The config: a table for each instance, with a short deadline, and a short ``drain_timeout``."""
     instances = [f'[plugins.{name}]\nevents = ["task_failed"]\ntimeout = "2s"\n' for name in names.values()]
     return [*instances, '[delivery]\ndrain_timeout = "5s"\n']
 
 
-async def shown(case: Case, *command: str | Path) -> dict[str, object]:
-    """What a command prints as JSON."""
+async def run_json(case: Case, *command: str | Path) -> dict[str, object]:
+    """The JSON output of a command."""
     done = await run_command(
         *command, "--json", cwd=case.folder, environ={"XDG_STATE_HOME": str(case.folder / "state")}
     )
     assert not any(canary in done.out for canary in CANARIES)
-    found: dict[str, object] = json.loads(done.out)
-    return found
+    output: dict[str, object] = json.loads(done.out)
+    return output
 
 
 def beginning(*words: str) -> dict[str, str]:
-    """The plugins whose names begin with one of the words."""
-    return {what: source for what, source in nasty.DELIVERING.items() if what.startswith(words)}
+    """The plugins whose descriptions begin with one of the words."""
+    return {
+        description: source for description, source in nasty.DELIVERING.items() if description.startswith(words)
+    }
 
 
 async def test_no_plugin_that_raises_harms_another(tmp_path: Path) -> None:
@@ -67,11 +69,11 @@ async def test_no_plugin_that_raises_harms_another(tmp_path: Path) -> None:
             await case.fail("t1")
             await case.arrived()
             for name in names.values():
-                # That it was loaded is the first line.
+                # The first line says that it was loaded.
                 await agent.wait_for_log(f'"{name}"', times=2)
             await case.fail("t2")
             await case.arrived()
-            status = json.dumps(await shown(case, "status", case.config))
+            status = json.dumps(await run_json(case, "status", case.config))
             assert "after should be a number of seconds, not a str" in status
         assert not any(canary in agent.everything for canary in CANARIES)
 
@@ -94,7 +96,7 @@ async def test_no_plugin_that_does_what_it_should_not_harms_another(tmp_path: Pa
             assert "an exception that nobody caught" in await agent.wait_for_log("ZeroDivisionError")
             await case.fail("t3")
             await case.arrived()
-            await shown(case, "status", case.config)
+            await run_json(case, "status", case.config)
 
 
 async def test_no_plugin_that_answers_with_junk_or_lives_wrongly_harms_another(tmp_path: Path) -> None:
@@ -105,13 +107,13 @@ async def test_no_plugin_that_answers_with_junk_or_lives_wrongly_harms_another(t
             await case.connected()
             await case.fail("t1", "t2")
             await case.arrived()
-            status = json.dumps(await shown(case, "status", case.config))
+            status = json.dumps(await run_json(case, "status", case.config))
             for what in ("lifespan raises before", "lifespan does not yield", "lifespan exits before"):
                 assert f"plugins/{names[what].removesuffix('.x')}.py" in status
             for what in ("diagnostics returns junk", "diagnostics returns 10 MB", "diagnostics exits"):
-                detail = await shown(case, "plugins", "show", case.config, names[what])
+                detail = await run_json(case, "plugins", "show", case.config, names[what])
                 assert f"plugins/{names[what].removesuffix('.x')}.py:" in str(detail["silence"])
-            await shown(case, "plugins", "show", case.config, names["diagnostics tells a secret"])
+            await run_json(case, "plugins", "show", case.config, names["diagnostics tells a secret"])
         assert not any(canary in agent.everything for canary in CANARIES)
 
 
@@ -139,8 +141,8 @@ async def test_a_reload_refuses_wrong_plugins_with_a_line_for_each_and_takes_the
                 await agent.wait_for_log(f'"{name}"')
             await case.fail("t2")
             await case.arrived()
-            await shown(case, "status", case.config)
-            # The last reload never ends, and the agent goes on and ends all the same.
+            await run_json(case, "status", case.config)
+            # The last reload never ends; the agent continues and ends in order.
             blocked = put(case, {"blocks": nasty.BLOCKING})
             case.configure(*tables(blocked))
             agent.reload()

@@ -1,4 +1,4 @@
-"""Whatever answers in a receiver's place, no message is lost, and no other destination notices."""
+"""Broken receivers lose no message and affect no other destination."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -13,9 +13,9 @@ from support.nasty.wire import WireAnswer
 from support.receivers import SlackReceiver, WebhookReceiver
 
 STATES = {"delivered", "queued", "dead"}
-"""What may become of a message; a dead one says why."""
+"""The allowed states of a message; a dead one has a reason."""
 STEERING = ("\x1b", "\x9b", "\x00")
-"""What no line of a log may hold as it is."""
+"""Texts that no line of the log may contain unchanged."""
 SLACK: Mapping[str, WireAnswer] = {**receivers_http.PORTALS, **receivers_http.SLACK}
 
 
@@ -58,27 +58,27 @@ async def test_every_answer_of_slack_loses_nothing_and_holds_up_nobody(tmp_path:
 async def deliver(
     case: Case, receivers: Iterable[WebhookReceiver | SlackReceiver], well: Sequence[WebhookReceiver] = ()
 ) -> AgentProcess:
-    """Two failures, told at the well destinations, when each receiver has been asked; the agent has ended."""
-    found = list(receivers)
-    case.most_descriptors += 4 * len(found)
-    # Both failures must have come there; notices of the others' trouble may still wait.
+    """Deliver two failures until the healthy destinations have both and each receiver got a request."""
+    all_receivers = list(receivers)
+    case.most_descriptors += 4 * len(all_receivers)
+    # Both failures must have arrived; notices about the other destinations may still wait.
     case.unfinished.update(case.destinations)
     async with case.agent() as agent:
         await case.connected()
         await case.fail("t1", "t2")
         await case.arrived()
-        for receiver in found:
-            await receiver.server.wait_until(partial(asked_of, receiver, 1 + (receiver in well)))
+        for receiver in all_receivers:
+            await receiver.server.wait_until(partial(has_received, receiver, 1 + (receiver in well)))
     return agent
 
 
-def asked_of(receiver: WebhookReceiver | SlackReceiver, count: int) -> bool:
-    """Whether so many failures were sent to it, beside notices of other destinations' trouble."""
+def has_received(receiver: WebhookReceiver | SlackReceiver, count: int) -> bool:
+    """True if it was sent so many failures, not counting notices about other destinations."""
     return sum(b"task_failed" in request.body for request in receiver.requests) >= count
 
 
 def check(case: Case, destinations: list[str], agent: AgentProcess) -> None:
-    """Each message is in the store for each destination, in a state that a person understands."""
+    """The store has each message for each destination, in an allowed state with a readable reason."""
     for destination in destinations:
         rows = stored(case, destination)
         assert {run for _, _, run in rows} == {"t1", "t2"}, destination
@@ -90,7 +90,7 @@ def check(case: Case, destinations: list[str], agent: AgentProcess) -> None:
 
 
 def stored(case: Case, destination: str) -> list[tuple[Any, ...]]:
-    """State, reason and run of each failure at the destination."""
+    """The state, reason and run of each failure at the destination."""
     return case.stored(
         "SELECT d.state, d.reason, e.run_id FROM deliveries d JOIN notifications n ON n.id = d.notification_id"
         " JOIN events e ON e.key = n.event_key WHERE d.destination = ? AND e.type = 'task_failed'",

@@ -1,4 +1,4 @@
-"""Plugins that raise, exit, hang, answer with junk or leave tasks behind hurt only themselves."""
+"""Plugins that raise, exit, hang, return invalid values or leave tasks behind affect only themselves."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ DELIVERS = {
     "junk": "    def deliver(self, notification): return object()",
     "leaks": "    async def deliver(self, notification): self.context.nursery.start_soon(broken)",
 }
-"""``deliver`` by what is wrong with it."""
+"""A ``deliver`` for each kind of fault."""
 
 SAYS = {
     "raises": "plugins/raises.py:15: RuntimeError: no",
@@ -22,10 +22,10 @@ SAYS = {
     "junk": "returned an object, not a dict",
     "leaks": "background task: plugins/leaks.py:10: ValueError: left behind",
 }
-"""What the log has about each of them, after that it was loaded."""
+"""The text in the log for each of them, after the line that it was loaded."""
 
 LATE = ("hangs", "sleeps")
-"""Those that have a short deadline; the others must have the time to do what is wrong."""
+"""The plugins with a short deadline; the others need time to commit their fault."""
 
 SOURCE = """
 import threading

@@ -1,4 +1,4 @@
-"""The console's texts: nothing a task writes steers the terminal or forges a line."""
+"""The console's texts: no output of a task controls the terminal or forges a line."""
 
 import re
 import unicodedata
@@ -15,7 +15,7 @@ ANY_TEXT = st.text(st.characters(codec=None))
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "expected"),
     [
         ("plain", "plain"),
         ("häßlich 日本語 🎉", "häßlich 日本語 🎉"),
@@ -36,15 +36,15 @@ ANY_TEXT = st.text(st.characters(codec=None))
         ("[bold]no markup[/bold] :smile:", "[bold]no markup[/bold] :smile:"),
     ],
 )
-def test_what_steers_a_terminal_is_removed(text: str, shown: str) -> None:
-    assert safe(text) == shown
+def test_what_steers_a_terminal_is_removed(text: str, expected: str) -> None:
+    assert safe(text) == expected
 
 
 @given(ANY_TEXT)
 def test_no_text_keeps_a_control_character(text: str) -> None:
-    shown = safe(text)
+    result = safe(text)
 
-    assert not [character for character in shown if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}]
+    assert not [character for character in result if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}]
 
 
 def test_a_long_title_is_cut() -> None:
@@ -56,7 +56,7 @@ LINES = "first\nsecond\nthird\nfourth\nfifth"
 
 
 @pytest.mark.parametrize(
-    ("limit", "shown"),
+    ("limit", "expected"),
     [
         (9, ["first", "second", "third", "fourth", "fifth"]),
         (5, ["first", "second", "third", "fourth", "fifth"]),
@@ -66,8 +66,8 @@ LINES = "first\nsecond\nthird\nfourth\nfifth"
         (0, []),
     ],
 )
-def test_a_long_body_keeps_its_first_line_and_its_last_ones(limit: int, shown: list[str]) -> None:
-    assert body_lines(LINES, limit) == shown
+def test_a_long_body_keeps_its_first_line_and_its_last_ones(limit: int, expected: list[str]) -> None:
+    assert body_lines(LINES, limit) == expected
 
 
 @pytest.mark.parametrize("body", ["", "\n", "  \r\n "])

@@ -1,4 +1,4 @@
-"""The console on real streams: pipes, terminals, and what happens when they go away."""
+"""The console on real streams: pipes and terminals, also when their reader goes away."""
 
 import fcntl
 import io
@@ -25,7 +25,7 @@ PLAIN = "2026-03-01T12:00:05Z\terror\ttask_failed\tSales pipeline\tNightly impor
 
 @contextmanager
 def pipe() -> Iterator[tuple[TextIO, TextIO]]:
-    """Its reading and its writing end."""
+    """The reading and the writing end."""
     reader, writer = os.pipe()
     with os.fdopen(reader, encoding="utf-8") as source, os.fdopen(writer, "w", encoding="utf-8") as sink:
         yield source, sink
@@ -33,25 +33,23 @@ def pipe() -> Iterator[tuple[TextIO, TextIO]]:
 
 @contextmanager
 def terminal(columns: int = 60, encoding: str = "utf-8") -> Iterator[tuple[int, TextIO]]:
-    """What a person sees of a terminal (a descriptor to read), and the stream that writes to it."""
-    seen, device = os.openpty()
+    """A terminal: the descriptor that reads its screen, and the stream that writes to it."""
+    screen, device = os.openpty()
     fcntl.ioctl(device, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     try:
         with os.fdopen(device, "w", encoding=encoding) as stream:
-            yield seen, stream
+            yield screen, stream
     finally:
-        os.close(seen)
+        os.close(screen)
 
 
-def shown(seen: int, stream: TextIO, encoding: str = "utf-8") -> str:
-    """What came to the terminal since the last time; the kernel may bring it in pieces, and later than it was
-    written, but in order.
-    """
+def read_screen(screen: int, stream: TextIO, encoding: str = "utf-8") -> str:
+    """The terminal's output since the last read; the kernel delivers it in order, but in pieces and with delay."""
     stream.write("\0")
     stream.flush()
     came = b""
     while not came.endswith(b"\0"):
-        came += os.read(seen, 4096)
+        came += os.read(screen, 4096)
     return came[:-1].decode(encoding)
 
 
@@ -83,7 +81,7 @@ def _ordinary_terminal() -> Iterator[None]:
 
 
 async def console_into(stream: TextIO | None, tmp_path: Path, **keys: object) -> Console:
-    """A console that has looked at ``stream`` as its standard output."""
+    """A console that is set up with ``stream`` as its standard output."""
     plugin = configured(Console, Config, tmp_path, **keys)
     with standard_output(stream):
         async with plugin.lifespan():
@@ -136,10 +134,10 @@ def test_plain_lines_do_without_the_layout_for_people() -> None:
 
 
 async def test_a_terminal_gets_a_coloured_block(tmp_path: Path) -> None:
-    with terminal() as (seen, stream):
+    with terminal() as (screen, stream):
         plugin = await console_into(stream, tmp_path)
         plugin.deliver(failed_task())
-        block = shown(seen, stream)
+        block = read_screen(screen, stream)
 
     assert "\x1b[1;31mNightly import failed\x1b[0m" in block
     assert "│ \x1b[0mno space left" in block
@@ -151,10 +149,10 @@ async def test_a_terminal_gets_a_coloured_block(tmp_path: Path) -> None:
 async def test_a_terminal_without_colours_keeps_the_layout(
     keys: dict[str, str], changes: dict[str, str], tmp_path: Path
 ) -> None:
-    with environment(changes), terminal() as (seen, stream):
+    with environment(changes), terminal() as (screen, stream):
         plugin = await console_into(stream, tmp_path, **keys)
         plugin.deliver(failed_task())
-        block = shown(seen, stream)
+        block = read_screen(screen, stream)
 
     assert "✖ Nightly import failed  Sales pipeline\r\n" in block
     assert "\x1b" not in block
@@ -162,23 +160,23 @@ async def test_a_terminal_without_colours_keeps_the_layout(
 
 async def test_a_terminal_that_is_made_narrower_is_followed(tmp_path: Path) -> None:
     words = "word " * 20
-    with terminal(columns=120) as (seen, stream):
+    with terminal(columns=120) as (screen, stream):
         plugin = await console_into(stream, tmp_path)
         plugin.deliver(failed_task(body=words))
-        wide = shown(seen, stream).count("│")
+        wide = read_screen(screen, stream).count("│")
         fcntl.ioctl(stream.fileno(), termios.TIOCSWINSZ, struct.pack("HHHH", 24, 50, 0, 0))
         plugin.deliver(failed_task(body=words))
-        narrow = shown(seen, stream).count("│")
+        narrow = read_screen(screen, stream).count("│")
 
     assert wide == 1
     assert narrow > 1
 
 
 async def test_a_terminal_without_unicode_gets_ascii(tmp_path: Path) -> None:
-    with terminal(encoding="ascii") as (seen, stream):
+    with terminal(encoding="ascii") as (screen, stream):
         plugin = await console_into(stream, tmp_path, output_lines=1)
         plugin.deliver(failed_task(body="größer\nsecond"))
-        block = shown(seen, stream, "ascii")
+        block = read_screen(screen, stream, "ascii")
 
     assert "| " in block
     assert "gr\\xf6\\xdfer" in block
@@ -195,10 +193,10 @@ async def test_a_reader_that_went_away_needs_a_person(tmp_path: Path) -> None:
 
 
 async def test_a_terminal_that_went_away_needs_a_person(tmp_path: Path) -> None:
-    seen, device = os.openpty()
+    screen, device = os.openpty()
     with os.fdopen(device, "w", encoding="utf-8") as stream:
         plugin = await console_into(stream, tmp_path)
-        os.close(seen)
+        os.close(screen)
 
         with pytest.raises(DestinationBroken, match="nobody reads standard output any more"):
             plugin.deliver(failed_task())
@@ -255,9 +253,9 @@ def test_a_block_goes_out_whole_where_the_reader_is_slow() -> None:
         assert reader.wait() == 0
 
 
-@pytest.mark.parametrize(("wanted", "expected"), [("72", 72), ("", 100), ("0", 100), ("wide", 100), (None, 100)])
-def test_columns_has_the_first_word_on_width(wanted: str | None, expected: int) -> None:
-    with environment({"COLUMNS": wanted}), pipe() as (_, sink):
+@pytest.mark.parametrize(("variable", "expected"), [("72", 72), ("", 100), ("0", 100), ("wide", 100), (None, 100)])
+def test_columns_has_the_first_word_on_width(variable: str | None, expected: int) -> None:
+    with environment({"COLUMNS": variable}), pipe() as (_, sink):
         assert Output("stdout", sink).width() == expected
 
 

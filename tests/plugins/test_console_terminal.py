@@ -1,4 +1,4 @@
-"""The console's blocks for people: what stands where, and that they stay inside the terminal."""
+"""The console's layout for terminals: its parts, and no line wider than the terminal."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
@@ -15,7 +15,7 @@ from aintandem_notify_console.terminal import SEVERITY_STYLES, Terminal, clock_t
 from support.plugin_samples import NOON, failed_task
 
 
-def shown(notification: Notification, *, width: int = 80, unicode: bool = True, limit: int = 8) -> str:
+def render(notification: Notification, *, width: int = 80, unicode: bool = True, limit: int = 8) -> str:
     terminal = Terminal(colours=False, unicode=unicode, zone=UTC)
     return terminal.render(notification, width=width, limit=limit, now=NOON)
 
@@ -27,7 +27,7 @@ def test_a_block_says_when_what_where_and_why() -> None:
         url="https://console.example/projects/project-123",
     )
 
-    assert shown(failed) == (
+    assert render(failed) == (
         "12:00:05 ✖ Nightly import failed  Sales pipeline  Duration 42s · Attempt 2\n"
         "           │ no space left\n"
         "           │ copying 7 of 9\n"
@@ -38,7 +38,7 @@ def test_a_block_says_when_what_where_and_why() -> None:
 def test_without_unicode_it_is_drawn_in_ascii() -> None:
     failed = failed_task(fields=(Field("Duration", "42s"), Field("Attempt", "2")))
 
-    assert shown(failed, unicode=False) == (
+    assert render(failed, unicode=False) == (
         "12:00:05 x Nightly import failed  Sales pipeline  Duration 42s - Attempt 2\n           | no space left\n"
     )
 
@@ -51,7 +51,7 @@ def test_facts_that_the_head_says_already_are_left_out() -> None:
         Field("Step", "load"),
     )
 
-    assert shown(failed_task(body="", fields=fields)) == (
+    assert render(failed_task(body="", fields=fields)) == (
         "12:00:05 ✖ Nightly import failed  Sales pipeline  Step load\n"
     )
 
@@ -60,12 +60,12 @@ def test_facts_that_do_not_fit_beside_the_title_stand_below_it() -> None:
     failed = failed_task(body="", fields=(Field("Duration", "42s"), Field("Attempt", "2")))
     below = "12:00:05 ✖ Nightly import failed  Sales pipeline\n           Duration 42s · Attempt 2\n"
 
-    assert shown(failed, width=74).count("\n") == 1
-    assert shown(failed, width=73) == below
+    assert render(failed, width=74).count("\n") == 1
+    assert render(failed, width=73) == below
 
 
 def test_a_project_that_the_title_names_is_not_named_twice() -> None:
-    assert shown(failed_task(title="Connected to project Sales pipeline", body="")) == (
+    assert render(failed_task(title="Connected to project Sales pipeline", body="")) == (
         "12:00:05 ✖ Connected to project Sales pipeline\n"
     )
 
@@ -73,9 +73,9 @@ def test_a_project_that_the_title_names_is_not_named_twice() -> None:
 def test_what_was_caught_up_says_so_once() -> None:
     old = restore_event(failed_task().event.wire() | {"caughtUp": True})
 
-    assert shown(failed_task(event=old)).count("(caught up)") == 1
-    assert shown(failed_task(event=old, title="Import failed (caught up)")).count("(caught up)") == 1
-    assert "(caught up)" not in shown(failed_task())
+    assert render(failed_task(event=old)).count("(caught up)") == 1
+    assert render(failed_task(event=old, title="Import failed (caught up)")).count("(caught up)") == 1
+    assert "(caught up)" not in render(failed_task())
 
 
 def test_an_event_of_another_day_shows_its_date_and_stays_aligned() -> None:
@@ -120,29 +120,29 @@ def test_the_looks_differ() -> None:
 
 
 def test_without_colours_there_is_no_escape_sequence() -> None:
-    assert "\x1b" not in shown(failed_task(severity=Severity.CRITICAL, url="https://x.example"))
+    assert "\x1b" not in render(failed_task(severity=Severity.CRITICAL, url="https://x.example"))
 
 
 def test_markup_of_rich_in_a_text_is_only_text() -> None:
-    block = shown(failed_task(title="[red]Ada[/red] :boom:", body="[link=https://evil.example]x[/link]\n[/]"))
+    block = render(failed_task(title="[red]Ada[/red] :boom:", body="[link=https://evil.example]x[/link]\n[/]"))
 
     assert "[red]Ada[/red] :boom:" in block
     assert "│ [link=https://evil.example]x[/link]" in block
 
 
 def test_long_lines_wrap_under_themselves() -> None:
-    block = shown(failed_task(title="Import " + "of everything " * 6, body="word " * 20), width=50)
+    block = render(failed_task(title="Import " + "of everything " * 6, body="word " * 20), width=50)
 
-    rest = block.splitlines()[1:]
-    assert len(rest) > 3
-    assert all(line.startswith(" " * 11) for line in rest)
-    assert all(line == line.rstrip() for line in rest)
+    continuation = block.splitlines()[1:]
+    assert len(continuation) > 3
+    assert all(line.startswith(" " * 11) for line in continuation)
+    assert all(line == line.rstrip() for line in continuation)
 
 
 def test_a_link_is_not_wrapped() -> None:
     url = "https://console.example/" + "x" * 100
 
-    assert f" {url}\n" in shown(failed_task(url=url), width=50)
+    assert f" {url}\n" in render(failed_task(url=url), width=50)
 
 
 @given(
@@ -151,7 +151,7 @@ def test_a_link_is_not_wrapped() -> None:
     st.integers(min_value=40, max_value=120),
 )
 def test_no_text_escapes_the_block(title: str, body: str, width: int) -> None:
-    block = shown(failed_task(title=title, body=body), width=width, limit=4)
+    block = render(failed_task(title=title, body=body), width=width, limit=4)
 
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", block)
     assert all(cell_len(line) <= width for line in block.splitlines())

@@ -1,4 +1,4 @@
-"""desktop_notify against a real bus and a service that is strict about the specification."""
+"""desktop_notify with a real bus and a service that checks the specification strictly."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -54,13 +54,13 @@ async def test_the_plugin_shows_a_notification(
         receipt = await plugin.deliver(failed_task())
         facts = plugin.diagnostics()
 
-    (shown,) = await service.wait_for(1)
-    assert (shown.app_name, shown.icon) == ("Night", "robot")
-    assert (shown.summary, shown.body) == ("Nightly import failed", "Sales pipeline\nno space left")
-    assert shown.hints == {"urgency": ("y", 2)}
-    assert (shown.replaces_id, shown.actions, shown.expire_timeout) == (0, (), 15_000)
+    (notification,) = await service.wait_for(1)
+    assert (notification.app_name, notification.icon) == ("Night", "robot")
+    assert (notification.summary, notification.body) == ("Nightly import failed", "Sales pipeline\nno space left")
+    assert notification.hints == {"urgency": ("y", 2)}
+    assert (notification.replaces_id, notification.actions, notification.expire_timeout) == (0, (), 15_000)
     assert receipt is not None
-    assert receipt["id"] == shown.id
+    assert receipt["id"] == notification.id
     assert facts["connected"] is True
     assert facts["capabilities"] == ["body", "body-markup"]
 
@@ -70,8 +70,8 @@ async def test_by_default_the_desktop_decides_on_icon_and_time(
 ) -> None:
     await desktop.show(HELLO, None)
 
-    (shown,) = await service.wait_for(1)
-    assert (shown.icon, shown.expire_timeout) == ("dialog-information", -1)
+    (notification,) = await service.wait_for(1)
+    assert (notification.icon, notification.expire_timeout) == ("dialog-information", -1)
 
 
 async def test_markup_characters_are_escaped_in_the_body_only(
@@ -81,9 +81,9 @@ async def test_markup_characters_are_escaped_in_the_body_only(
 
     await desktop.show(Popup(app_name="A", summary=text, body=text, severity=Severity.ERROR), None)
 
-    (shown,) = await service.wait_for(1)
-    assert shown.summary == text
-    assert shown.body == 'a &lt; b &amp;&amp; c &gt; d &lt;b&gt;"bold"&lt;/b&gt;'
+    (notification,) = await service.wait_for(1)
+    assert notification.summary == text
+    assert notification.body == 'a &lt; b &amp;&amp; c &gt; d &lt;b&gt;"bold"&lt;/b&gt;'
 
 
 async def test_a_server_without_markup_gets_text_without_tags() -> None:
@@ -122,7 +122,7 @@ async def test_a_receipt_replaces_its_notification(service: NotificationService,
     await desktop.show(HELLO, None)
     third = await desktop.show(HELLO, first)
 
-    assert [shown.replaces_id for shown in service.notifications] == [0, 0, first["id"]]
+    assert [notification.replaces_id for notification in service.notifications] == [0, 0, first["id"]]
     assert third == first
 
 
@@ -160,7 +160,7 @@ async def test_a_receipt_of_another_bus_is_not_used() -> None:
         again = await desktop.show(HELLO, receipt)
         desktop.close()
 
-    # The names may well be the same: every bus counts from 1.
+    # Names can be equal on both buses: every bus counts from 1.
     assert new.notifications[0].replaces_id == 0
     assert again["bus"] != receipt["bus"]
 
@@ -256,15 +256,15 @@ async def test_the_bus_of_the_users_systemd_is_found_without_an_address(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"), [(b"", "hung up"), (b"REJECTED EXTERNAL\r\n", "refused us"), (b"OK 1\r\n", "hung up")]
+    ("reply", "reason"), [(b"", "hung up"), (b"REJECTED EXTERNAL\r\n", "refused us"), (b"OK 1\r\n", "hung up")]
 )
 async def test_a_bus_that_hangs_up_or_refuses_is_not_asked_for_ever(
-    said: bytes, reason: str, tmp_path: Path
+    reply: bytes, reason: str, tmp_path: Path
 ) -> None:
     async def serve(stream: trio.SocketStream) -> None:
         async with stream:
             await stream.receive_some()
-            await stream.send_all(said)
+            await stream.send_all(reply)
 
     path = tmp_path / "bus"
     with trio.socket.socket(trio.socket.AF_UNIX) as listening:

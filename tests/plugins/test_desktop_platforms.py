@@ -1,7 +1,7 @@
-"""The ways to desktops that are reached by a command, and the choice between all of them.
+"""The desktop backends that run a command, and the choice of a backend by platform.
 
-No macOS and no Windows here: the commands are compared with what they should be, and the running of commands
-is tried with Python in their place.
+There is no macOS and no Windows here: the commands are compared with the expected ones, and Python takes their
+place where a command is run.
 """
 
 import os
@@ -89,7 +89,7 @@ def test_the_plugin_is_imported_without_jeepney() -> None:
 
 
 def python(program: str, *, environ: bool = False) -> CommandBackend:
-    """A way to a desktop whose program is Python."""
+    """A backend whose program is Python."""
 
     def invocation(name: str, popup: Popup) -> Invocation:
         if environ:

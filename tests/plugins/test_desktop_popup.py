@@ -1,4 +1,4 @@
-"""What a desktop is given: texts cut and cleaned, levels and times in the protocol's terms."""
+"""The popup for a desktop: texts cut and cleaned, urgency and times in the protocol's units."""
 
 import re
 from typing import Any
@@ -41,9 +41,9 @@ def with_body(body: str, url: str | None = None) -> Popup:
 
 
 def test_the_title_stands_on_top_and_the_project_before_the_body() -> None:
-    shown = popup(failed_task(body="no space left\non /data", url="https://console.example"))
+    result = popup(failed_task(body="no space left\non /data", url="https://console.example"))
 
-    assert shown == Popup(
+    assert result == Popup(
         app_name="AInTandem",
         summary="Nightly import failed",
         body="Sales pipeline\nno space left\non /data",
@@ -63,7 +63,7 @@ def test_the_agents_own_news_have_no_project() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "expected"),
     [
         ("\x1b[31mred\x1b[0m \x1b]0;t\x07text", "red text"),
         ("nul\x00 bell\x07 c1\x9b del\x7f", "nul bell c1 del"),
@@ -74,15 +74,15 @@ def test_the_agents_own_news_have_no_project() -> None:
         ("first\r\n\n  second  \u2028third", "first second third"),
     ],
 )
-def test_a_title_is_one_line_that_can_be_shown(text: str, shown: str) -> None:
-    assert popup(failed_task(title=text)).summary == shown
+def test_a_title_is_one_line_that_can_be_shown(text: str, expected: str) -> None:
+    assert popup(failed_task(title=text)).summary == expected
 
 
 def test_long_texts_are_cut() -> None:
-    shown = popup(failed_task(title="t" * 5000, body="b" * 5000))
+    result = popup(failed_task(title="t" * 5000, body="b" * 5000))
 
-    assert shown.summary == "t" * (MAX_SUMMARY_CHARACTERS - 1) + "…"
-    assert shown.body == ("Sales pipeline\n" + "b" * 5000)[: MAX_BODY_CHARACTERS - 1] + "…"
+    assert result.summary == "t" * (MAX_SUMMARY_CHARACTERS - 1) + "…"
+    assert result.body == ("Sales pipeline\n" + "b" * 5000)[: MAX_BODY_CHARACTERS - 1] + "…"
 
 
 def test_many_lines_are_few() -> None:
@@ -91,15 +91,15 @@ def test_many_lines_are_few() -> None:
 
 @given(st.text(st.characters(codec=None)), st.text(st.characters(codec=None)))
 def test_any_text_can_be_sent_and_is_sound_markup(title: str, body: str) -> None:
-    shown = popup(failed_task(title=title, body=body))
+    result = popup(failed_task(title=title, body=body))
 
-    for text in (shown.summary, shown.body):
+    for text in (result.summary, result.body):
         assert "\x00" not in text
         text.encode("utf-8")
         assert len(text) <= MAX_BODY_CHARACTERS
-    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown.body)
-    # XML 1.0, by which the test judges, has no place for these two; the protocol does not mind.
-    assert markup_flaw(re.sub("[\ufffe\uffff]", "", body_for(shown, MARKUP)), MARKUP) is None
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", result.body)
+    # XML 1.0, which checks the markup here, excludes these two; the protocol allows them.
+    assert markup_flaw(re.sub("[\ufffe\uffff]", "", body_for(result, MARKUP)), MARKUP) is None
 
 
 @pytest.mark.parametrize(
@@ -197,10 +197,10 @@ def test_an_id_is_replaced_only_where_it_was_given(previous: dict[str, Any] | No
     ],
 )
 def test_each_error_has_its_outcome_and_its_words(name: str, expected: type[Exception]) -> None:
-    found = outcome(name, "why")
+    error = outcome(name, "why")
 
-    assert type(found) is expected
-    assert f"{name}: why" in str(found)
+    assert type(error) is expected
+    assert f"{name}: why" in str(error)
 
 
 def test_news_of_more_than_an_hour_ago_is_dropped_by_default() -> None:

@@ -1,4 +1,4 @@
-"""file_log on real files: rotation, trouble, and lines that are whole or not there."""
+"""file_log on real files: rotation, errors, and lines that are complete or absent."""
 
 import errno
 import json
@@ -26,19 +26,19 @@ def log_file(tmp_path: Path) -> Iterator[LogFile]:
 
 
 def open_descriptors(folder: Path) -> int:
-    """How many this process holds on files in ``folder``; what else it opens and closes is no matter of ours."""
-    files = {(found.st_dev, found.st_ino) for found in map(Path.stat, folder.iterdir())}
-    held = 0
+    """The number of this process's open descriptors of files in ``folder``."""
+    files = {(status.st_dev, status.st_ino) for status in map(Path.stat, folder.iterdir())}
+    count = 0
     for descriptor in list(Path("/dev/fd").iterdir()):
-        with suppress(OSError):  # the one that the list was read with is closed by now
-            found = os.fstat(int(descriptor.name))
-            held += (found.st_dev, found.st_ino) in files
-    return held
+        with suppress(OSError):  # the descriptor of the listing itself is closed
+            status = os.fstat(int(descriptor.name))
+            count += (status.st_dev, status.st_ino) in files
+    return count
 
 
 @contextmanager
 def files_of_at_most(size: int) -> Iterator[None]:
-    """As on a disk with so many bytes left, writes stop at ``size``, the last of them short."""
+    """Writes stop at ``size`` bytes, the last one short, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     was = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
@@ -51,7 +51,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
 
 @contextmanager
 def without_privileges() -> Iterator[None]:
-    """As an ordinary user, where the tests run as root, for whom no file is forbidden."""
+    """Runs as an ordinary user if the tests run as root, for whom no file is forbidden."""
     root = os.geteuid() == 0
     if root:
         os.seteuid(65534)
@@ -247,10 +247,10 @@ def test_a_named_pipe_is_refused_and_does_not_hang(tmp_path: Path) -> None:
     ],
 )
 def test_each_error_waits_or_needs_a_person(number: int, expected: type[Exception]) -> None:
-    found = outcome(OSError(number, os.strerror(number)), Path("log.jsonl"))
+    error = outcome(OSError(number, os.strerror(number)), Path("log.jsonl"))
 
-    assert type(found) is expected
-    assert str(found) == f"cannot write to log.jsonl: {os.strerror(number)}"
+    assert type(error) is expected
+    assert str(error) == f"cannot write to log.jsonl: {os.strerror(number)}"
 
 
 def test_threads_do_not_mix_their_lines(log_file: LogFile) -> None:

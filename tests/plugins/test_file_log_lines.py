@@ -1,4 +1,4 @@
-"""The line of file_log: one JSON object, whatever the texts hold."""
+"""The line of file_log: one JSON object for any texts."""
 
 import json
 import unicodedata

@@ -1,4 +1,4 @@
-"""Deliveries and questions: every way in which plugin code can answer, as a task."""
+"""Deliveries, ``check`` and ``diagnostics``: every result and exception of plugin code in a task."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,7 +25,7 @@ from support.hosting import good, hosting, notification
 
 
 def answering(act: Callable[[], Any]) -> type[Plugin[Any]]:
-    """A destination whose hooks do ``act``, awaiting what it gives if that can be awaited."""
+    """A destination whose hooks call ``act``, and await its result if it is awaitable."""
 
     class Answering(Plugin[PluginConfig]):
         @hookimpl
@@ -41,14 +41,14 @@ def answering(act: Callable[[], Any]) -> type[Plugin[Any]]:
             return await self._act()
 
         async def _act(self) -> Any:
-            given = act()
-            return await given if hasattr(given, "__await__") else given
+            result = act()
+            return await result if hasattr(result, "__await__") else result
 
     return Answering
 
 
 def raising(error: BaseException) -> Callable[[], Any]:
-    """An act that raises."""
+    """An ``act`` that raises."""
 
     def act() -> None:
         raise error
@@ -57,25 +57,25 @@ def raising(error: BaseException) -> Callable[[], Any]:
 
 
 async def deadline_of_its_own() -> None:
-    """As a plugin that limits its own request."""
+    """Exceeds a deadline of the plugin's own."""
     with trio.fail_after(0.5):
         await trio.sleep_forever()
 
 
 async def four_seconds() -> None:
-    """Takes them."""
+    """Takes four seconds."""
     await trio.sleep(4)
 
 
 def circular() -> dict[str, Any]:
-    """A dict that holds itself."""
+    """A dict that contains itself."""
     circle: dict[str, Any] = {}
     circle["self"] = circle
     return circle
 
 
 class Broken(Mapping[str, Any]):
-    """A mapping that cannot be read."""
+    """A mapping that raises when it is read."""
 
     def __getitem__(self, key: str) -> Any:
         raise OSError("unreadable")
@@ -205,15 +205,15 @@ async def test_a_cancellation_of_ours_passes_through_a_plugin(autojump_clock: Mo
 
 
 async def test_a_kept_cancellation_that_is_raised_later_is_a_fault(autojump_clock: MockClock) -> None:
-    kept: list[BaseException] = []
+    reused: list[BaseException] = []
     with trio.CancelScope() as scope:
         scope.cancel()
         try:
             await trio.sleep_forever()
         except trio.Cancelled as error:
-            kept.append(error)
+            reused.append(error)
             raise
-    async with hosting(bad=answering(raising(kept[0]))) as bench:
+    async with hosting(bad=answering(raising(reused[0]))) as bench:
         [result] = await bench.host.deliver(await bench.start("bad"), [notification()])
     assert isinstance(result, HookFailure)
     assert isinstance(result.error, PluginError)
@@ -295,7 +295,7 @@ async def test_nobody_can_be_asked(autojump_clock: MockClock) -> None:
 
 
 async def deaf() -> None:
-    """As a plugin that waits for a thread of its own."""
+    """Waits for a thread of the plugin's own."""
     with trio.CancelScope(shield=True):
         await trio.sleep(1000)
 

@@ -1,4 +1,4 @@
-"""The page on writing plugins is right: its plugins load, its config is valid, its tests pass."""
+"""The page on writing plugins is correct: its plugins load, its config is valid, its tests pass."""
 
 import re
 import subprocess
@@ -27,7 +27,7 @@ FILES = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder that holds every file of the page."""
+    """A folder with every file of the page."""
     for name, text in FILES.items():
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)

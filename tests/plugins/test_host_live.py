@@ -1,4 +1,4 @@
-"""Live hooks: who sees what, in which order, and what a slow or broken one costs."""
+"""Live hooks: their events and order, and the effect of slow or broken ones."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -42,7 +42,7 @@ ONE_OF_EACH: list[Event] = [
 
 
 def watcher() -> Any:
-    """A plugin with every live hook; ``seen`` of its class holds (hook, event type)."""
+    """A plugin with every live hook; ``seen`` of its class lists (hook, event type)."""
 
     class Watcher(Plugin[PluginConfig]):
         seen: list[tuple[str, str]] = []  # noqa: RUF012  # of this class only
@@ -126,7 +126,7 @@ async def test_publishing_is_of_use_only_while_somebody_watches(autojump_clock: 
     class Silent(Plugin[PluginConfig]):
         @hookimpl
         async def deliver(self) -> None:
-            """Takes it."""
+            """Accepts it."""
 
     async with hosting(silent=Silent, watcher=watcher()) as bench:
         assert not bench.host.has_live_hooks()
@@ -155,7 +155,7 @@ async def test_hooks_that_are_def_and_async_keep_their_order() -> None:
         await bench.load("mixed")
         for event in ONE_OF_EACH[:2]:
             bench.host.publish(event, None)
-        # In here: what waits when the instance is stopped gets two seconds and no more.
+        # Within the block: a stop gives queued events only two seconds.
         await until(lambda: len(Mixed.seen), lambda count: count == 3)
     assert Mixed.seen == [
         ("def", "task_failed"),
@@ -189,7 +189,7 @@ async def test_a_live_hook_that_raises_misses_nothing_and_is_counted(error: Base
         name = await bench.load("bad")
         for number in range(20):
             bench.host.publish(task_failed(number), None)
-        # In here: what waits when the instance is stopped gets two seconds and no more.
+        # Within the block: a stop gives queued events only two seconds.
         await until(lambda: bench.status(name).hook_errors, lambda count: count == 20)
         await until(lambda: len(plugin.seen), lambda count: count == 20)
     assert (len(seen), len(plugin.seen)) == (20, 20)
@@ -211,8 +211,8 @@ async def test_the_same_trouble_is_logged_once(
         await bench.load("bad")
         for number in range(3):
             bench.host.publish(task_failed(number), None)
-    said = capsys.readouterr()
-    lines = [line for line in (said.out + said.err).splitlines() if "live hook raised" in line]
+    captured = capsys.readouterr()
+    lines = [line for line in (captured.out + captured.err).splitlines() if "live hook raised" in line]
     assert len(lines) == 2
     assert "ValueError: a" in lines[0]
     assert "KeyError: 'b'" in lines[1]
@@ -250,8 +250,8 @@ async def test_a_live_hook_that_hangs_is_cut_and_drops_the_newest(
         *(f"task-{number}" for number in range(MAX_QUEUE_SLOTS + 1)),
         "task--1",
     ]
-    said = capsys.readouterr()
-    assert (said.out + said.err).count("events are dropped") == 1
+    captured = capsys.readouterr()
+    assert (captured.out + captured.err).count("events are dropped") == 1
 
 
 async def test_events_during_set_up_wait_and_those_of_a_broken_instance_are_counted(
@@ -291,7 +291,7 @@ async def test_events_during_set_up_wait_and_those_of_a_broken_instance_are_coun
 
 
 def output(size: int) -> TaskOutputEvent:
-    """A piece of output of so many characters."""
+    """An output event of ``size`` characters."""
     return TaskOutputEvent(timestamp=NOON, project_id="p", task_id="t", output="x" * size)
 
 

@@ -1,4 +1,4 @@
-"""What becomes of an instance whose plugin breaks, and that the good one beside it notices nothing."""
+"""Instances whose plugin breaks are set up again, and a good one next to them is not affected."""
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
@@ -27,16 +27,16 @@ LOADED, RETRYING, FAILED, STOPPED = (
 
 
 class Scripted(Plugin[PluginConfig]):
-    """A lifespan that follows a script: one entry for each time it is entered."""
+    """A lifespan that follows a script, with one entry for each set-up."""
 
     script: ClassVar[list[Any]] = []
     entered: ClassVar[list[float]] = []
-    left: ClassVar[list[str]] = []
+    torn_down: ClassVar[list[str]] = []
 
     @hookimpl
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Raise what the script says, hang at ``"hang"``, else live."""
+        """Raise the script's next exception, hang at ``"hang"``, otherwise run."""
         self.entered.append(trio.current_time())
         act = self.script.pop(0) if self.script else None
         if act == "hang":
@@ -45,20 +45,20 @@ class Scripted(Plugin[PluginConfig]):
             raise act
         yield
         await trio.sleep(0.1)
-        self.left.append(self.context.name)
+        self.torn_down.append(self.context.name)
 
     @hookimpl
     async def deliver(self) -> None:
-        """Take it."""
+        """Accept it."""
 
 
 def scripted(*script: Any) -> type[Scripted]:
-    """A ``Scripted`` of its own."""
-    return type("Scripted", (Scripted,), {"script": list(script), "entered": [], "left": []})
+    """A new subclass of ``Scripted``."""
+    return type("Scripted", (Scripted,), {"script": list(script), "entered": [], "torn_down": []})
 
 
 async def serves(bench: Bench) -> None:
-    """The good plugin gets what it should."""
+    """The good plugin gets its event and its notification."""
     good_class: Any = bench.catalog.latest("good").plugin_class
     seen, delivered = len(good_class.seen), len(good_class.delivered)
     bench.host.publish(task_failed(), None)
@@ -74,8 +74,8 @@ async def test_an_instance_is_set_up_used_and_torn_down(autojump_clock: MockCloc
         await bench.host.wait_loaded(name)
         assert bench.status(name).state is LOADED
         assert bench.status(name).destination
-        assert plugin.left == []
-    assert plugin.left == ["bad.x"]
+        assert plugin.torn_down == []
+    assert plugin.torn_down == ["bad.x"]
     assert bench.status(name).state is STOPPED
     assert bench.failures == []
 
@@ -101,15 +101,15 @@ async def test_not_ready_is_tried_again_and_told_at_the_third_time(autojump_cloc
     async with hosting(good=good(), bad=plugin) as bench:
         await bench.start("good")
         name = await bench.start("bad")
-        told = []
+        announcements = []
         for pause_s in RETRY_PAUSES_S[:4]:
             await trio.testing.wait_all_tasks_blocked()
             assert bench.status(name).state is RETRYING
             assert bench.status(name).reason == "lifespan, set-up: no bus yet"
-            told.append(len(bench.failures))
+            announcements.append(len(bench.failures))
             await serves(bench)
             await trio.sleep(pause_s)
-        assert told == [0, 0, 1, 1]
+        assert announcements == [0, 0, 1, 1]
         assert bench.failures == [("bad.x", "lifespan, set-up: no bus yet")]
         await bench.host.wait_loaded(name)
         assert [later - sooner for sooner, later in zip(plugin.entered, plugin.entered[1:], strict=False)] == [
@@ -141,7 +141,7 @@ async def test_a_lifespan_that_breaks_is_told_once_and_tried_again(
         await bench.host.wait_loaded(name)
         await serves(bench)
     assert bench.failures == [("bad.x", reason)]
-    assert plugin.left == ["bad.x"]
+    assert plugin.torn_down == ["bad.x"]
 
 
 @pytest.mark.parametrize("exit_or_error", [SystemExit(1), ValueError("boom")])
@@ -168,7 +168,7 @@ class Crashing(Plugin[PluginConfig]):
 
     go: trio.Event
     what: BaseException
-    left: ClassVar[list[str]] = []
+    torn_down: ClassVar[list[str]] = []
     delivering: ClassVar[list[str]] = []
 
     @hookimpl
@@ -178,7 +178,7 @@ class Crashing(Plugin[PluginConfig]):
         self.context.nursery.start_soon(self._poll)
         yield
         await trio.lowlevel.checkpoint()
-        self.left.append(self.context.name)
+        self.torn_down.append(self.context.name)
 
     async def _poll(self) -> None:
         await self.go.wait()
@@ -187,14 +187,14 @@ class Crashing(Plugin[PluginConfig]):
 
     @hookimpl
     async def deliver(self) -> None:
-        """Never ends."""
+        """Sleep for ever."""
         self.delivering.append(self.context.name)
         await trio.sleep_forever()
 
 
 def crashing(what: BaseException) -> type[Crashing]:
-    """A ``Crashing`` of its own."""
-    return type("Crashing", (Crashing,), {"go": trio.Event(), "what": what, "left": [], "delivering": []})
+    """A new subclass of ``Crashing``."""
+    return type("Crashing", (Crashing,), {"go": trio.Event(), "what": what, "torn_down": [], "delivering": []})
 
 
 @pytest.mark.parametrize(
@@ -216,13 +216,13 @@ async def test_a_crash_in_the_background_tears_down_in_order_and_starts_again(
         await bench.host.wait_loaded(name)
         plugin.go.set()
         await trio.testing.wait_all_tasks_blocked()
-        assert plugin.left == ["bad.x"]
+        assert plugin.torn_down == ["bad.x"]
         assert (bench.status(name).state, bench.status(name).reason) == (RETRYING, reason)
         await serves(bench)
         await bench.host.wait_loaded(name)
         await serves(bench)
     assert bench.failures == [("bad.x", reason)]
-    assert plugin.left == ["bad.x", "bad.x"]
+    assert plugin.torn_down == ["bad.x", "bad.x"]
 
 
 async def test_a_crash_while_setting_up_is_the_crash_that_is_told(autojump_clock: MockClock) -> None:
@@ -322,7 +322,7 @@ async def test_a_tear_down_is_in_good_order_when_the_agent_is_cancelled(autojump
         async with hosting(bad=plugin) as bench:
             await bench.host.wait_loaded(await bench.start("bad"))
             await trio.sleep_forever()
-    assert plugin.left == ["bad.x"]
+    assert plugin.torn_down == ["bad.x"]
 
 
 @pytest.mark.parametrize("script", [["hang"], [PluginNotReady()], [DestinationBroken()], [ValueError()]])

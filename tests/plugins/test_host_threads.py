@@ -1,6 +1,6 @@
-"""``def`` hooks run in worker threads: what blocks, exits or comes late hurts only its own instance.
+"""``def`` hooks run in worker threads: one that blocks, exits or is late affects only its own instance.
 
-Real time throughout; the threads are held by events, and nothing here waits for a length of time to pass.
+All tests use real time. Events hold the threads; no test waits for a length of time.
 """
 
 import re
@@ -19,24 +19,24 @@ from aintandem_notify.plugins.border import PluginCodeFailed
 from support.hosting import Bench, good, hosting, notification, task_failed, until
 
 SHORT_S = 0.01
-"""A deadline that is to pass."""
+"""A deadline that the test exceeds."""
 
 
 def runs(hook: str) -> re.Pattern[str]:
-    """What is said of a hook past its deadline; how long it runs by then is the machine's to say."""
+    """The reason for an overdue hook, without its seconds, which depend on the machine."""
     return re.compile(rf"{re.escape(hook)} has been running for \d+ s")
 
 
 @pytest.fixture
 def released() -> Iterator[threading.Event]:
-    """Holds threads until the test is over, or sooner."""
+    """Holds threads until it is set, at the latest at the end of the test."""
     event = threading.Event()
     yield event
     event.set()
 
 
 def blocking(released: threading.Event) -> type[Plugin[Any]]:
-    """A destination that waits for ``released`` in a thread, and a watcher too."""
+    """A destination with a live hook; both wait for ``released`` in a thread."""
 
     class Blocking(Plugin[PluginConfig]):
         calls: list[str] = []  # noqa: RUF012  # of this class only
@@ -60,7 +60,7 @@ def blocking(released: threading.Event) -> type[Plugin[Any]]:
 
 
 async def serves(bench: Bench) -> None:
-    """The good plugin gets what it should."""
+    """The good plugin gets its event and its notification."""
     good_class: Any = bench.catalog.latest("good").plugin_class
     seen = len(good_class.seen)
     bench.host.publish(task_failed(), None)
@@ -159,7 +159,7 @@ async def test_a_stuck_def_fails_its_instance_until_it_ends_and_sends_nothing_tw
         assert runs("deliver").fullmatch(why)
         assert results == []
         await serves(bench)
-        # Its time ran out whether or not its thread had begun.
+        # Its deadline passed, whether or not its thread had started.
         assert await until(lambda: list(plugin.calls), bool) == ["ntf_1"]
         released.set()
         await bench.host.wait_loaded(name)
@@ -187,7 +187,7 @@ async def test_what_is_left_of_a_cancelled_batch_is_not_sent(released: threading
             await until(lambda: plugin.calls, lambda calls: calls == ["ntf_1"])
             nursery.cancel_scope.cancel()
         released.set()
-        # The same lane again: it is free only after the thread has ended.
+        # The same runner again: it is free only after the thread has ended.
         assert await bench.host.deliver(name, [notification(3)]) == [Delivered({"for": "ntf_3"})]
     assert plugin.calls == ["ntf_1", "ntf_3"]
 
@@ -201,18 +201,18 @@ async def test_a_blocked_check_is_left_behind(released: threading.Event) -> None
 
 
 async def test_a_blocked_live_hook_holds_no_delivery_up() -> None:
-    held = threading.Event()
+    release = threading.Event()
     began = threading.Event()
 
     class Half(Plugin[PluginConfig]):
         @hookimpl
         def on_event(self) -> None:
             began.set()
-            assert held.wait(30)
+            assert release.wait(30)
 
         @hookimpl
         def deliver(self) -> None:
-            """Takes it."""
+            """Accepts it."""
 
     async with hosting(good=good(), bad=Half) as bench:
         await bench.start("good")
@@ -222,7 +222,7 @@ async def test_a_blocked_live_hook_holds_no_delivery_up() -> None:
         assert runs("on_event").fullmatch(status.reason or "")
         assert await bench.host.deliver(name, [notification()]) == [Delivered(None)]
         await serves(bench)
-        held.set()
+        release.set()
         await until(lambda: bench.status(name), lambda status: status.reason is None)
         assert bench.status(name).state is InstanceState.LOADED
 
@@ -264,7 +264,7 @@ async def test_an_init_that_blocks_hurts_only_its_instance(released: threading.E
 
         @hookimpl
         def deliver(self) -> None:
-            """Takes it."""
+            """Accepts it."""
 
     async with hosting(good=good(), bad=Slow) as bench:
         await bench.start("good")

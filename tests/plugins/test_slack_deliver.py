@@ -1,4 +1,4 @@
-"""Slack against a strict receiver: both ways in, and every answer of the table."""
+"""Slack with a strict receiver: webhook and bot token, and every response of the table."""
 
 import json
 from collections.abc import AsyncIterator

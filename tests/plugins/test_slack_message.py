@@ -1,4 +1,4 @@
-"""What a Slack message looks like, and that Slack takes it whatever the notification holds."""
+"""The layout of a Slack message, and that Slack accepts it for any notification."""
 
 from dataclasses import replace
 from typing import Any
@@ -21,7 +21,7 @@ from support.slack_rules import MAX_TOTAL, problem, texts
 from support.slack_rules import length as strict_length
 
 
-def _shown(message: dict[str, Any]) -> str:
+def _text_of(message: dict[str, Any]) -> str:
     return "\n".join(texts(message["blocks"]))
 
 
@@ -106,8 +106,8 @@ def test_each_severity_has_its_sign_and_word(severity: Severity) -> None:
 
 
 def test_several_lines_are_a_code_block() -> None:
-    shown = _shown(rich_message(sample_notification("task_failed", error="Traceback\n  File <x>\nKeyError: 'a'")))
-    assert "```\nTraceback\n  File &lt;x&gt;\nKeyError: 'a'\n```" in shown
+    text = _text_of(rich_message(sample_notification("task_failed", error="Traceback\n  File <x>\nKeyError: 'a'")))
+    assert "```\nTraceback\n  File &lt;x&gt;\nKeyError: 'a'\n```" in text
 
 
 def test_what_we_say_ourselves_is_prose_and_names_the_project_once() -> None:
@@ -120,12 +120,12 @@ def test_what_we_say_ourselves_is_prose_and_names_the_project_once() -> None:
 
 
 def test_output_is_shown_only_where_something_went_wrong_and_only_once() -> None:
-    assert "*Last output*" not in _shown(rich_message(sample_notification("task_completed")))
+    assert "*Last output*" not in _text_of(rich_message(sample_notification("task_completed")))
     failed = sample_notification("task_failed")
     assert failed.run is not None
-    assert "*Last output*" in _shown(rich_message(failed))
+    assert "*Last output*" in _text_of(rich_message(failed))
     with_output = failed.model_copy(update={"body": "failed with\n" + failed.run.output_tail})
-    assert "*Last output*" not in _shown(rich_message(with_output))
+    assert "*Last output*" not in _text_of(rich_message(with_output))
 
 
 def test_fields_stand_beside_their_names() -> None:
@@ -199,14 +199,14 @@ def test_mentions(names: tuple[str, ...], expected: str) -> None:
 def test_links(url: str, expected: str) -> None:
     message = rich_message(sample_notification(url=url))
     assert problem(message) is None
-    assert expected in _shown(message)
+    assert expected in _text_of(message)
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "c.example", "https://x/" + "y" * 3000, "https://x/\n"])
 def test_what_is_no_link_is_left_out(url: str) -> None:
     message = rich_message(sample_notification(url=url))
     assert problem(message) is None
-    assert "Open in the console" not in _shown(message)
+    assert "Open in the console" not in _text_of(message)
 
 
 _NASTY = (
@@ -268,4 +268,4 @@ def test_nobody_is_called_by_what_a_task_wrote(text: str) -> None:
             for block in message.get("blocks", ())
             if block.get("text", {}).get("type") == "mrkdwn"
         ]
-        assert not [one for one in markup if "<!" in one or "<@" in one]
+        assert not [text for text in markup if "<!" in text or "<@" in text]

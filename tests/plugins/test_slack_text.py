@@ -1,4 +1,4 @@
-"""Measuring, cutting and escaping for Slack."""
+"""Measuring, cutting and escaping text for Slack."""
 
 import re
 

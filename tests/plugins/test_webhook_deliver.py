@@ -1,4 +1,4 @@
-"""The webhook against a receiver that verifies signatures: the body, and every status of the table."""
+"""The webhook with a receiver that verifies signatures: the body, and every status of the table."""
 
 import json
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Standard Webhooks signatures, against the specification's vector and its reference library."""
+"""Standard Webhooks signatures, compared with the specification's vector and its reference library."""
 
 import base64
 from datetime import UTC, datetime

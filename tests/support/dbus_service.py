@@ -1,8 +1,7 @@
-"""A private D-Bus session bus, and a notification service on it that is true to the specification.
+"""A private D-Bus session bus with a notification service that follows the specification.
 
-The bus is a real ``dbus-daemon``, with no other service on it and none that it could start. The service
-checks what it gets more strictly than desktops do: what it does not accept is answered with ``InvalidArgs``
-and stands in ``complaints``.
+The bus is a real ``dbus-daemon`` without other services. The service checks its calls more strictly than desktops
+do: it answers an invalid call with ``InvalidArgs`` and records the reason in ``complaints``.
 """
 
 import shutil
@@ -44,8 +43,8 @@ _CONFIG: Final = """\
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """One call of ``Notify`` that was accepted, and the id that was given to it."""
+class ShownNotification:
+    """An accepted call of ``Notify``, with the id that it got."""
 
     id: int
     app_name: str
@@ -65,12 +64,12 @@ class Shown:
 
 @dataclass
 class NotificationService:
-    """What the service was asked and has shown. ``address`` is for ``DBUS_SESSION_BUS_ADDRESS``."""
+    """Records the calls and the shown notifications. ``address`` is for ``DBUS_SESSION_BUS_ADDRESS``."""
 
     address: str
     capabilities: tuple[str, ...]
     first_id: int = 1
-    notifications: list[Shown] = field(default_factory=list)
+    notifications: list[ShownNotification] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     silent: bool = False
@@ -80,11 +79,11 @@ class NotificationService:
     _changed: trio.Event = field(default_factory=trio.Event)
 
     def fail_next(self, error_name: str, text: str = "on demand") -> None:
-        """Answer the next ``Notify`` with this error; several wait in line."""
+        """Answer the next ``Notify`` with this error; several errors are used in order."""
         self._errors.append((error_name, text))
 
-    async def wait_for(self, count: int) -> list[Shown]:
-        """The notifications, as soon as there are ``count``."""
+    async def wait_for(self, count: int) -> list[ShownNotification]:
+        """Wait for ``count`` notifications, and return all."""
         await self._wait_until(lambda: len(self.notifications) >= count)
         return self.notifications
 
@@ -129,7 +128,7 @@ class NotificationService:
             name, text = self._errors.pop(0)
             return new_error(call, name, "s", (text,))
         app_name, replaces_id, icon, summary, body, actions, hints, expire_timeout = call.body
-        shown = Shown(
+        notification = ShownNotification(
             id=replaces_id or self.first_id + len(self.notifications),
             app_name=app_name,
             replaces_id=replaces_id,
@@ -140,34 +139,34 @@ class NotificationService:
             hints=hints,
             expire_timeout=expire_timeout,
         )
-        if trouble := flaw(shown, self.capabilities, {earlier.id for earlier in self.notifications}):
+        if trouble := flaw(notification, self.capabilities, {earlier.id for earlier in self.notifications}):
             return self._complain(call, trouble)
-        self.notifications.append(shown)
-        return new_method_return(call, "u", (shown.id,))
+        self.notifications.append(notification)
+        return new_method_return(call, "u", (notification.id,))
 
     def _complain(self, call: Message, trouble: str) -> Message:
         self.complaints.append(trouble)
         return new_error(call, INVALID_ARGS, "s", (trouble,))
 
 
-def flaw(shown: Shown, capabilities: Iterable[str], known_ids: Iterable[int]) -> str | None:
-    """What the specification has against it, None if nothing."""
-    if not shown.summary:
+def flaw(notification: ShownNotification, capabilities: Iterable[str], known_ids: Iterable[int]) -> str | None:
+    """The violation of the specification, None without one."""
+    if not notification.summary:
         return "an empty summary"
-    if shown.replaces_id and shown.replaces_id not in set(known_ids):
-        return f"replaces {shown.replaces_id}, which was never given"
-    if len(shown.actions) % 2:
+    if notification.replaces_id and notification.replaces_id not in set(known_ids):
+        return f"replaces {notification.replaces_id}, which was never given"
+    if len(notification.actions) % 2:
         return "actions are pairs"
-    if shown.expire_timeout < -1:
-        return f"expire_timeout {shown.expire_timeout}"
-    kind, level = shown.hints.get("urgency", ("y", 1))
+    if notification.expire_timeout < -1:
+        return f"expire_timeout {notification.expire_timeout}"
+    kind, level = notification.hints.get("urgency", ("y", 1))
     if kind != "y" or level not in {0, 1, 2}:
         return f"urgency {level!r} of type {kind!r}"
-    return markup_flaw(shown.body, capabilities) if "body-markup" in capabilities else None
+    return markup_flaw(notification.body, capabilities) if "body-markup" in capabilities else None
 
 
 def markup_flaw(body: str, capabilities: Iterable[str]) -> str | None:
-    """What is wrong with a body of markup: not well-formed, or a tag that the server did not offer."""
+    """The error in a body of markup: not well-formed, or a tag that the server does not support."""
     allowed = {"body", "b", "i", "u"} | ({"a"} if "body-hyperlinks" in capabilities else set())
     try:
         tags = {element.tag for element in ElementTree.fromstring(f"<body>{body}</body>").iter()}
@@ -178,7 +177,7 @@ def markup_flaw(body: str, capabilities: Iterable[str]) -> str | None:
 
 @asynccontextmanager
 async def open_bus() -> AsyncIterator[str]:
-    """A private session bus; gives its address. Skips the test where there is no ``dbus-daemon``."""
+    """Run a private session bus and yield its address. Skips the test without a ``dbus-daemon``."""
     daemon = shutil.which("dbus-daemon")
     if daemon is None:
         require_or_skip("dbus-daemon is not installed")
@@ -187,7 +186,7 @@ async def open_bus() -> AsyncIterator[str]:
         await config.write_text(_CONFIG.format(socket=Path(folder) / "socket"), encoding="utf-8")
         async with trio.open_nursery() as nursery:
             command = [daemon, f"--config-file={config}", "--nofork", "--nopidfile", "--print-address=1"]
-            # Killed at the end: it has nothing to bring in order, and ``trio`` warns of one that takes its time.
+            # Killed at the end: it has nothing to save, and ``trio`` warns about a slow exit.
             process = await nursery.start(
                 partial(trio.run_process, command, stdout=PIPE, check=False, deliver_cancel=_kill)
             )
@@ -215,7 +214,7 @@ async def _first_line(stream: trio.abc.ReceiveStream) -> str:
 async def serve_notifications(
     address: str, capabilities: Iterable[str] = ("body", "body-markup"), first_id: int = 1
 ) -> AsyncIterator[NotificationService]:
-    """A notification service on the bus at ``address``, until the block is left."""
+    """Run a notification service on the bus at ``address`` until the block ends."""
     service = NotificationService(address, tuple(capabilities), first_id)
     connection = await open_dbus_connection(address)
     async with connection, trio.open_nursery() as nursery:
@@ -235,13 +234,13 @@ async def _serve(connection: DBusConnection, service: NotificationService) -> No
             if (answer := service.answer(message)) is not None:
                 await connection.send(answer)
     except (trio.EndOfChannel, trio.BrokenResourceError):
-        return  # the bus is gone, as some tests want it
+        return  # the bus is gone, as in some tests
 
 
 @asynccontextmanager
 async def open_notification_service(
     capabilities: Iterable[str] = ("body", "body-markup"),
 ) -> AsyncIterator[NotificationService]:
-    """A bus of its own with a notification service on it."""
+    """Run a new bus with a notification service."""
     async with open_bus() as address, serve_notifications(address, capabilities) as service:
         yield service

@@ -1,4 +1,4 @@
-"""A plugin host over classes that a test writes, and the good plugin that stands beside each bad one."""
+"""A plugin host for classes that a test defines, and a good plugin to run next to each bad one."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,8 +23,8 @@ T = TypeVar("T")
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
-def found(name: str, plugin_class: type[Plugin[Any]]) -> PluginDescriptor:
-    """What the catalog would say of the class."""
+def descriptor_of(name: str, plugin_class: type[Plugin[Any]]) -> PluginDescriptor:
+    """The descriptor that the catalog would make for the class."""
     hooks = implemented_hooks(plugin_class)
     return PluginDescriptor(
         name=name,
@@ -40,13 +40,13 @@ class Classes:
     """A catalog of classes, by type name."""
 
     def __init__(self, classes: dict[str, type[Plugin[Any]]]) -> None:
-        self._found = {name: found(name, plugin_class) for name, plugin_class in classes.items()}
+        self._descriptors = {name: descriptor_of(name, plugin_class) for name, plugin_class in classes.items()}
 
     def latest(self, name: str) -> PluginDescriptor:
-        """The class of this name."""
-        if name not in self._found:
+        """The descriptor of this name."""
+        if name not in self._descriptors:
             raise PluginError(name, "no such plugin was looked up")
-        return self._found[name]
+        return self._descriptors[name]
 
 
 def instance(type_name: str, catalog: Classes, name: str = "x", **settings: Any) -> InstanceConfig:
@@ -67,7 +67,7 @@ def task_failed(number: int = 1, project: str = "project-1") -> TaskFailedEvent:
 
 
 def notification(number: int = 1) -> Notification:
-    """What a destination gets for ``task_failed(number)``."""
+    """The notification about ``task_failed(number)``."""
     return Notification(
         id=f"ntf_{number}",
         thread=f"task/{number}/1",
@@ -80,65 +80,65 @@ def notification(number: int = 1) -> Notification:
 
 
 class Good(Plugin[PluginConfig]):
-    """Takes everything, at once, and keeps it in ``seen`` and ``delivered`` of its class."""
+    """Accepts everything at once, and records it in ``seen`` and ``delivered`` of its class."""
 
     seen: list[Event]
     delivered: list[str]
 
     @hookimpl
     async def on_event(self, event: Event) -> None:
-        """Keep it."""
+        """Record it."""
         self.seen.append(event)
 
     @hookimpl
     async def deliver(self, notification: Notification) -> dict[str, str]:
-        """Keep it."""
+        """Record it."""
         self.delivered.append(notification.id)
         return {"for": notification.id}
 
 
 def good() -> type[Good]:
-    """A ``Good`` with lists of its own."""
+    """A subclass of ``Good`` with its own lists."""
     return type("Good", (Good,), {"seen": [], "delivered": []})
 
 
 @dataclass
 class Bench:
-    """A running host and what it said."""
+    """A running host and its announcements."""
 
     host: PluginHost
     catalog: Classes
     announced: list[AgentEvent] = field(default_factory=list)
 
     async def start(self, type_name: str, name: str = "x", **settings: Any) -> str:
-        """Start an instance and give its name."""
+        """Start an instance and return its name."""
         config = instance(type_name, self.catalog, name, **settings)
         await self.host.start(config)
         return config.name
 
     async def load(self, type_name: str, name: str = "x", **settings: Any) -> str:
-        """As ``start``, and wait until it is loaded."""
+        """Start an instance and wait until it is loaded."""
         started = await self.start(type_name, name, **settings)
         await self.host.wait_loaded(started)
         return started
 
     def status(self, name: str) -> InstanceStatus:
-        """Where the instance stands."""
+        """The status of the instance."""
         return next(status for status in self.host.snapshot() if status.name == name)
 
     async def until(self, name: str, state: InstanceState) -> InstanceStatus:
-        """Wait for a state; only where the clock does not jump over what a thread does."""
+        """Wait for a state; not with a jumping clock, which jumps over the work of threads."""
         return await until(lambda: self.status(name), lambda status: status.state is state)
 
     @property
     def failures(self) -> list[tuple[str, str]]:
-        """The instances of which it was announced that they failed, and why."""
+        """The instances that were announced as failed, with the reasons."""
         return [(event.instance, event.reason) for event in self.announced if isinstance(event, PluginFailedEvent)]
 
 
-async def until(look: Callable[[], T], right: Callable[[T], bool]) -> T:
-    """What ``look`` gives once it is right."""
-    while not right(value := look()):  # noqa: ASYNC110  # threads tell no event
+async def until(look: Callable[[], T], is_right: Callable[[T], bool]) -> T:
+    """Poll ``look`` until its result is right, and return it."""
+    while not is_right(value := look()):  # noqa: ASYNC110  # threads set no event
         await trio.sleep(0.001)
     return value
 
@@ -151,7 +151,7 @@ async def hosting(
     stuck_after_s: float = STUCK_AFTER_S,
     **classes: type[Plugin[Any]],
 ) -> AsyncIterator[Bench]:
-    """A host that knows these plugin types."""
+    """A host with these plugin types."""
     catalog = Classes(classes)
     announced: list[AgentEvent] = []
     async with open_host(

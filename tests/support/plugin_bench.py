@@ -1,4 +1,4 @@
-"""A plugin on the workbench: an instance with its context, as it is before any hook runs, without the agent."""
+"""A plugin instance with its context, before any of its hooks runs, without the agent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def open_plugin(
     """An instance called ``test.bench``, ready for its hooks; ``settings`` are its table."""
     async with http or HttpClient() as client, trio.open_nursery() as nursery:
         plugin = plugin_class()
-        # No test waits for a receiver's answer in vain; a machine with much to do may be slow to give it.
+        # Long, because a busy machine may answer slowly; no test waits for a timeout.
         plugin.config = config_model.model_validate({"timeout": 300.0, **settings})
         plugin.context = PluginContext(
             name="test.bench",
@@ -42,13 +42,13 @@ async def open_plugin(
 
 
 class ScriptedHttp(HttpClient):
-    """Gives prepared answers instead of asking anybody, and keeps what it was asked for and when."""
+    """Returns prepared answers without any request, and records the requests and their times."""
 
     def __init__(self, *answers: HttpAnswer | HttpFailed) -> None:
         super().__init__()
         self.answers = deque(answers)
         self.asked: list[tuple[float, str, dict[str, Any]]] = []
-        """Seconds of trio's clock, URL, and the other arguments."""
+        """The time of trio's clock in seconds, the URL, and the other arguments."""
 
     async def request(self, method: str, url: str, **options: Any) -> HttpAnswer:
         """The next answer."""

@@ -1,4 +1,4 @@
-"""Notifications and plugin instances as the agent would hand them over, for the tests of plugins."""
+"""Notifications and plugin instances as the agent makes them, for the tests of plugins."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

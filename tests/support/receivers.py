@@ -1,4 +1,4 @@
-"""Receivers on loopback that answer as Slack and as a signed webhook do, and count what they accept.
+"""Receivers on loopback that answer like Slack and like a signed webhook, and count accepted messages.
 
 async with open_slack_receiver() as slack:
     config = f'webhook_url = "{slack.url}"'      # or api_url = slack.api_url, bot_token = slack.bot_token
@@ -6,7 +6,7 @@ async with open_slack_receiver() as slack:
     await slack.wait_for(2)                      # two messages accepted
     assert set(slack.ids.values()) == {1}        # none of them twice
     slack.fail_with("no_service")                # the next call; `times` for more
-    await slack.go_down(); await slack.come_up() # refuses connections, and is back on the same port
+    await slack.go_down(); await slack.come_up() # refuses connections, and returns on the same port
     slack.replies.append(Silence())              # any fault of support.http_server
 
 async with open_webhook_receiver() as hook:      # url, secret, deliveries, ids, wait_for(n)
@@ -50,20 +50,20 @@ class _Receiver:
 
     @property
     def requests(self) -> list[Received]:
-        """Every request that came, whatever was answered."""
+        """All requests, with any response."""
         return self.server.requests
 
     @property
     def replies(self) -> Any:
-        """A deque of answers that go before the receiver's own."""
+        """Answers that are used before the receiver's own."""
         return self.server.replies
 
     async def go_down(self) -> None:
-        """Refuse connections and cut those that stand."""
+        """Refuse new connections and cut the open ones."""
         await self.server.go_down()
 
     async def come_up(self) -> None:
-        """Take connections again, on the same port."""
+        """Accept connections again, on the same port."""
         await self.server.come_up()
 
     def _respond(self, request: Received) -> Answer:
@@ -71,40 +71,40 @@ class _Receiver:
 
 
 class SlackReceiver(_Receiver):
-    """Slack's incoming webhook and the two methods of its API that a bot needs, on one port."""
+    """Slack's incoming webhook, and the two methods of its API that a bot needs, on one port."""
 
     def __init__(self, server: LoopbackServer) -> None:
         super().__init__(server)
         self.messages: list[dict[str, Any]] = []
-        """Accepted payloads in the order they came."""
+        """Accepted payloads in their order."""
         self.refused: list[tuple[str, bytes]] = []
-        """Slack's error and the body it is about."""
+        """Slack's errors, each with its request body."""
         self.bot_token = _BOT_TOKEN
         self.channels = {"C0123456789", "#builds"}
         self._failures: list[tuple[str, Mapping[str, str]]] = []
 
     @property
     def url(self) -> str:
-        """The incoming webhook; its path is a secret."""
+        """The URL of the incoming webhook; its path is a secret."""
         return self.server.base + _HOOK_PATH
 
     @property
     def api_url(self) -> str:
-        """Base of the Web API, for the bot token."""
+        """The base URL of the Web API, for the bot token."""
         return self.server.base + "/api"
 
     @property
     def ids(self) -> Counter[str]:
-        """How often each notification was accepted, by the id that stands in its first block."""
+        """The count of accepted messages for each notification, by the id in the first block."""
         return Counter(message["blocks"][0]["block_id"] for message in self.messages if "blocks" in message)
 
     def fail_with(self, error: str, *, times: int = 1, retry_after: str | None = None) -> None:
-        """Answer the next calls with one of Slack's errors, as the called door words it."""
+        """Answer the next calls with one of Slack's errors, in the form of the webhook or the API."""
         headers = {} if retry_after is None else {"retry-after": retry_after}
         self._failures += [(error, headers)] * times
 
     async def wait_for(self, count: int) -> None:
-        """Return when ``count`` messages have been accepted in all."""
+        """Wait until ``count`` messages have been accepted in total."""
         await self.server.wait_until(lambda: len(self.messages) >= count)
 
     def _respond(self, request: Received) -> Answer:
@@ -155,24 +155,24 @@ class SlackReceiver(_Receiver):
 
 
 class WebhookReceiver(_Receiver):
-    """Verifies Standard Webhooks signatures with the reference library; 401 for one that is wrong."""
+    """Verifies Standard Webhooks signatures with the reference library; answers 401 for an invalid one."""
 
     def __init__(self, server: LoopbackServer, secret: str | None) -> None:
         super().__init__(server)
         self.secret = secret
         self.deliveries: list[dict[str, Any]] = []
-        """Accepted bodies in the order they came."""
+        """Accepted bodies in their order."""
         self.headers: list[Mapping[str, str]] = []
         """The headers of each accepted delivery."""
 
     @property
     def url(self) -> str:
-        """Where to post; path and query are secrets."""
+        """The URL to post to; path and query are secrets."""
         return self.server.base + "/hooks/pathcanary01234567?key=querycanary01234567"
 
     @property
     def ids(self) -> Counter[str]:
-        """How often each ``webhook-id`` was accepted."""
+        """The count of accepted deliveries for each ``webhook-id``."""
         return Counter(headers["webhook-id"] for headers in self.headers)
 
     def fail_with(self, status: int, *, times: int = 1, retry_after: str | None = None, body: bytes = b"") -> None:
@@ -181,7 +181,7 @@ class WebhookReceiver(_Receiver):
         self.server.replies.extend([Reply(status, body, headers)] * times)
 
     async def wait_for(self, count: int) -> None:
-        """Return when ``count`` deliveries have been accepted in all."""
+        """Wait until ``count`` deliveries have been accepted in total."""
         await self.server.wait_until(lambda: len(self.deliveries) >= count)
 
     def _respond(self, request: Received) -> Answer:
@@ -208,13 +208,13 @@ def _json(content: Mapping[str, Any], status: int = 200, headers: Mapping[str, s
 
 @asynccontextmanager
 async def open_slack_receiver() -> AsyncIterator[SlackReceiver]:
-    """Slack on loopback until the block ends."""
+    """Run Slack on loopback until the block ends."""
     async with open_server() as server:
         yield SlackReceiver(server)
 
 
 @asynccontextmanager
 async def open_webhook_receiver(*, secret: str | None = WEBHOOK_SECRET) -> AsyncIterator[WebhookReceiver]:
-    """A receiver of webhooks on loopback until the block ends; ``secret`` None takes unsigned ones too."""
+    """Run a webhook receiver on loopback until the block ends; ``secret`` None accepts unsigned requests, too."""
     async with open_server() as server:
         yield WebhookReceiver(server, secret)

@@ -1,7 +1,7 @@
-"""What Slack accepts as a message, written down strictly: the first rule that is broken, as Slack's error.
+"""Slack's rules for a message: returns Slack's error for the first broken rule.
 
-Stricter than Slack in two points, so that tests see what people would: unescaped ``&`` and ``<`` in markup are an
-error here, and a message without a top-level ``text`` is too.
+Stricter than Slack in two points that people would notice: unescaped ``&`` and ``<`` in markup and a message
+without a top-level ``text`` are errors here.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _ESCAPE: Final = re.compile(r"&(?:amp|lt|gt);")
 
 
 def length(text: str) -> int:
-    """In UTF-16 units: the strictest way to count that a server may have."""
+    """The length in UTF-16 units, the largest count that a server may use."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def problem(payload: object) -> str | None:
-    """Slack's error for a payload, None when it is accepted."""
+    """Slack's error for a payload, None if it is accepted."""
     if not isinstance(payload, Mapping) or not set(payload) <= _KEYS:
         return "invalid_payload"
     text = payload.get("text")
@@ -44,9 +44,9 @@ def problem(payload: object) -> str | None:
 
 
 def markup_is_clean(text: str) -> bool:
-    """Whether ``& < >`` stand only in entities and escapes, and code fences come in pairs."""
-    rest = _ESCAPE.sub("", _ENTITY.sub("", text))
-    return not set(rest) & set("&<>") and text.count("```") % 2 == 0
+    """True if ``& < >`` appear only in entities and escapes, and code fences are paired."""
+    plain = _ESCAPE.sub("", _ENTITY.sub("", text))
+    return not set(plain) & set("&<>") and text.count("```") % 2 == 0
 
 
 def _blocks_problem(blocks: object) -> str | None:
@@ -55,7 +55,9 @@ def _blocks_problem(blocks: object) -> str | None:
     if not all(isinstance(block, dict) and _block_is_right(block) for block in blocks):
         return "invalid_blocks"
     ids = [block["block_id"] for block in blocks if "block_id" in block]
-    if len(set(ids)) != len(ids) or any(not isinstance(one, str) or not 1 <= len(one) <= 255 for one in ids):
+    if len(set(ids)) != len(ids) or any(
+        not isinstance(block_id, str) or not 1 <= len(block_id) <= 255 for block_id in ids
+    ):
         return "invalid_blocks"
     return "msg_blocks_too_long" if sum(map(length, texts(blocks))) >= MAX_TOTAL else None
 
@@ -82,11 +84,11 @@ def _block_is_right(block: Mapping[str, Any]) -> bool:
                 and known <= {"text", "fields", "expand"}
                 and ("text" not in block or _text_is_right(block["text"], 3000))
                 and ("fields" not in block or 1 <= len(fields) <= 10)
-                and all(_text_is_right(one, 2000) for one in fields)
+                and all(_text_is_right(field, 2000) for field in fields)
             )
         case "context":
             elements = block.get("elements", [])
-            return 1 <= len(elements) <= 10 and all(_text_is_right(one, 3000) for one in elements)
+            return 1 <= len(elements) <= 10 and all(_text_is_right(element, 3000) for element in elements)
         case "divider":
             return not known
     return False

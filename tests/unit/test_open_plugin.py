@@ -1,4 +1,4 @@
-"""What plugin authors run their plugins with in tests does as the agent does."""
+"""The fixture ``open_plugin`` treats a plugin as the agent does."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""What the distribution holds is what the repository holds: a misspelt path would ship without its plugin."""
+"""The distribution contains every package of the repository: a misspelt path would omit a plugin."""
 
 import ast
 import tomllib
@@ -24,7 +24,7 @@ def package_of(plugin_type: str) -> str:
 
 
 def imported_modules(source: Path) -> Iterator[str]:
-    """The absolute names that the module imports, wherever in it; a relative import yields its dots."""
+    """The absolute names of all imports in the module and its functions; a relative import yields its dots."""
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         match node:
             case ast.Import(names=names):
@@ -34,7 +34,7 @@ def imported_modules(source: Path) -> Iterator[str]:
 
 
 def allowed_in_plugin(plugin_type: str, module: str) -> bool:
-    """Whether a built-in plugin may import ``module``: its own package, the plugin API, or somebody else's."""
+    """True if a built-in plugin may import ``module``: its own package, the plugin API, or a third-party one."""
     top = module.partition(".")[0]
     if top == FRAMEWORK:
         return module == f"{FRAMEWORK}.api"
@@ -66,9 +66,9 @@ def test_mypy_finds_every_plugin(project: dict[str, Any]) -> None:
 def test_a_plugin_folder_holds_its_package_and_its_readme_and_nothing_else(plugin_type: str) -> None:
     folder = ROOT / "plugins" / plugin_type
 
-    # Whatever else lay here would be importable from an editable install, which puts the folder on sys.path.
-    found = {path.name for path in folder.iterdir() if path.name != "__pycache__"}
-    assert found == {"README.md", package_of(plugin_type)}
+    # An editable install puts this folder on sys.path, so that any other file in it could be imported.
+    names = {path.name for path in folder.iterdir() if path.name != "__pycache__"}
+    assert names == {"README.md", package_of(plugin_type)}
     assert (folder / package_of(plugin_type) / "__init__.py").is_file()
     assert (folder / "README.md").read_text(encoding="utf-8").startswith("# ")
 

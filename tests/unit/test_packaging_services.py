@@ -1,4 +1,4 @@
-"""The units of systemd and the Dockerfile say what the command understands; nothing is built or started here."""
+"""The command line accepts the arguments in the systemd units and the Dockerfile; nothing is built or started."""
 
 import configparser
 import json
@@ -24,39 +24,39 @@ CONFIG = Path("/config/config.toml")
 
 
 def parsed(arguments: Sequence[str]) -> click.Context:
-    """What the command line understands by these arguments; raises KeyError or UsageError for what not."""
-    name, *rest = arguments
-    return commands.commands[name].make_context(name, rest)
+    """The command and options that the command line parses; raises KeyError or UsageError for invalid ones."""
+    name, *options = arguments
+    return commands.commands[name].make_context(name, options)
 
 
 class Instruction(NamedTuple):
-    """One instruction of a Dockerfile, and what it is told."""
+    """One instruction of a Dockerfile, with its arguments."""
 
     name: str
-    rest: str
+    arguments: str
 
 
 def instructions() -> list[list[Instruction]]:
-    """Those of each stage, in order."""
+    """The instructions of each stage, in order."""
     text = (PACKAGING / "docker" / "Dockerfile").read_text(encoding="utf-8")
     text = re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", " ")
     stages: list[list[Instruction]] = []
     for line in filter(None, text.splitlines()):
-        name, _, rest = line.partition(" ")
+        name, _, arguments = line.partition(" ")
         if name == "FROM":
             stages.append([])
-        stages[-1].append(Instruction(name, " ".join(rest.split())))
+        stages[-1].append(Instruction(name, " ".join(arguments.split())))
     return stages
 
 
 def only(stage: list[Instruction], name: str) -> str:
-    (found,) = [rest for found, rest in stage if found == name]
-    return found
+    (arguments,) = [instruction.arguments for instruction in stage if instruction.name == name]
+    return arguments
 
 
 @pytest.fixture(params=UNITS)
 def unit(request: pytest.FixtureRequest) -> configparser.SectionProxy:
-    """[Service] of a unit."""
+    """The section [Service] of a unit."""
     unit = configparser.ConfigParser(strict=True, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment, method-assign]
     (path,) = UNITS[request.param].iterdir()
@@ -67,7 +67,7 @@ def unit(request: pytest.FixtureRequest) -> configparser.SectionProxy:
 
 
 def seconds(text: str) -> float:
-    """As systemd writes it."""
+    """The seconds in a time of systemd."""
     return parse_duration(text.replace("min", "m"))
 
 
@@ -94,8 +94,8 @@ def test_a_wrong_config_makes_no_loop(unit: configparser.SectionProxy) -> None:
 
 def test_the_service_of_the_machine_runs_as_the_user_that_is_made_for_it() -> None:
     unit = (UNITS["system"] / f"{PROGRAM}.service").read_text(encoding="utf-8")
-    made = (PACKAGING / "systemd" / f"{PROGRAM}.sysusers").read_text(encoding="utf-8")
-    (name, home) = re.findall(r'^u (\S+) - ".*" (\S+)$', made, re.MULTILINE)[0]
+    sysusers = (PACKAGING / "systemd" / f"{PROGRAM}.sysusers").read_text(encoding="utf-8")
+    (name, home) = re.findall(r'^u (\S+) - ".*" (\S+)$', sysusers, re.MULTILINE)[0]
     assert f"\nUser={name}\n" in unit
     assert home == f"/var/lib/{name}"
     assert f"\nStateDirectory={name}\n" in unit
@@ -104,10 +104,10 @@ def test_the_service_of_the_machine_runs_as_the_user_that_is_made_for_it() -> No
 def test_the_image_is_made_of_what_the_repository_has() -> None:
     build, image = instructions()
     bases = [only(stage, "FROM").split()[0] for stage in (build, image)]
-    # An environment with a Python of its own would not run on another one.
+    # A virtual environment runs only with the Python that created it.
     assert bases[0] == bases[1]
-    copied = [rest.split()[:-1] for name, rest in build if name == "COPY"]
-    sources = [source for some in copied for source in some]
+    copied = [arguments.split()[:-1] for name, arguments in build if name == "COPY"]
+    sources = [source for paths in copied for source in paths]
     assert all((ROOT / source).exists() for source in sources)
     ignored = (PACKAGING / "docker" / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
     assert {line[1:] for line in ignored if line.startswith("!")} == set(sources)
@@ -124,9 +124,13 @@ def test_the_image_runs_and_is_asked_with_words_that_the_command_understands() -
     run = parsed(json.loads(only(image, "CMD")))
     assert (run.command.name, run.params["config"]) == ("run", CONFIG)
     program, *arguments = json.loads(only(image, "HEALTHCHECK").partition("CMD ")[2])
-    asked = parsed(arguments)
+    health = parsed(arguments)
     assert program == PROGRAM
-    assert (asked.command.name, asked.params["config"], asked.params["alive"]) == ("status", CONFIG, True)
+    assert (health.command.name, health.params["config"], health.params["alive"]) == (
+        "status",
+        CONFIG,
+        True,
+    )
 
 
 def test_the_image_runs_as_a_plain_user_and_keeps_its_state_in_a_volume() -> None:

@@ -1,4 +1,4 @@
-"""What comes over the border to plugin code: faults of our own, numbers, places, JSON values, class attributes."""
+"""The border to plugin code: faults of our own, numbers, source lines, JSON values, class attributes."""
 
 import math
 from collections.abc import Callable
@@ -49,7 +49,7 @@ BORDER = Border("bad.x")
 
 
 class Liar(Exception):
-    """Says that it is something else, and lets nobody look."""
+    """Claims another class, and raises for every attribute."""
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
@@ -64,7 +64,7 @@ class Liar(Exception):
 
 
 class OddGroup(ExceptionGroup[Exception]):
-    """Hides what it holds."""
+    """Hides the exceptions that it contains."""
 
     @property
     def exceptions(self) -> Any:
@@ -72,7 +72,7 @@ class OddGroup(ExceptionGroup[Exception]):
 
 
 class Silent(RetryLater):
-    """Never tells its parent what it was made of."""
+    """Never passes its arguments to its parent class."""
 
     def __init__(self) -> None:
         pass
@@ -100,7 +100,7 @@ def deep_group(depth: int) -> BaseException:
 
 
 def wide_group() -> BaseException:
-    """Few groups, in which there are more ways to the same exception than anybody can go."""
+    """A few groups with an exponential number of paths to the same exception."""
     error: Exception = Rejected("wide")
     for _ in range(100):
         error = ExceptionGroup("", [error, error])
@@ -139,7 +139,7 @@ def wide_group() -> BaseException:
 def test_a_fault_is_of_our_own_and_can_be_read(
     make: Callable[[], BaseException], kind: type[Exception], text: str
 ) -> None:
-    # Made in here: pytest itself does not survive to look at some of them.
+    # Created within the test: pytest itself crashes when it inspects some of them.
     fault = BORDER.fault(make())
     assert type(fault) is kind
     assert describe_fault(fault).startswith(text) if text else describe_fault(fault) == kind.__name__
@@ -173,9 +173,9 @@ def test_a_pause_is_a_number_of_seconds_or_none_and_then_it_is_said(after: Any, 
     fault = BORDER.fault(RetryLater("busy", after=after))
     assert isinstance(fault, RetryLater)
     assert fault.after == seconds
-    said = after is not None and seconds is None
-    assert fault.reason.startswith("busy: after should be a number of seconds, not ") if said else True
-    assert said or fault.reason == "busy"
+    is_invalid = after is not None and seconds is None
+    assert fault.reason.startswith("busy: after should be a number of seconds, not ") if is_invalid else True
+    assert is_invalid or fault.reason == "busy"
 
 
 @given(st.lists(st.one_of(st.text(), st.integers(), st.floats(), st.none(), st.binary()), min_size=1))
@@ -253,7 +253,7 @@ class Named(Plugin[Any]):
 
 
 class Zero(Named):
-    """Its line is told."""
+    """The error names this line."""
 
     in_flight = 0  # this one
 
@@ -274,13 +274,13 @@ def test_what_a_class_says_is_read_and_its_line_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("read", "most"), [(BORDER.receipt, MAX_RECEIPT_BYTES), (BORDER.diagnostics, MAX_DIAGNOSTICS_BYTES)]
+    ("parse", "max_bytes"), [(BORDER.receipt, MAX_RECEIPT_BYTES), (BORDER.diagnostics, MAX_DIAGNOSTICS_BYTES)]
 )
-def test_json_may_just_fit(read: Callable[[object], dict[str, Any] | None], most: int) -> None:
-    fits = {"k": "x" * (most - len('{"k": ""}'))}
-    assert read(fits) == fits
-    with pytest.raises(PluginCodeFailed, match=f"returned too much; .* may have {most} bytes"):
-        read({"k": fits["k"] + "x"})
+def test_json_may_just_fit(parse: Callable[[object], dict[str, Any] | None], max_bytes: int) -> None:
+    fits = {"k": "x" * (max_bytes - len('{"k": ""}'))}
+    assert parse(fits) == fits
+    with pytest.raises(PluginCodeFailed, match=f"returned too much; .* may have {max_bytes} bytes"):
+        parse({"k": fits["k"] + "x"})
 
 
 def test_junk_is_told_with_the_line_of_its_hook() -> None:
@@ -301,7 +301,7 @@ async def test_a_missing_await_is_said_and_leaves_no_warning() -> None:
 
 
 class Ticking:
-    """A clock that tells each time once."""
+    """A clock that returns each time once."""
 
     def __init__(self, *times: float) -> None:
         self.times = list(times)
@@ -317,10 +317,10 @@ async def test_each_step_that_keeps_the_loop_too_long_is_told() -> None:
             await trio.sleep_forever()
         return "done"
 
-    told: list[float] = []
+    reported: list[float] = []
     steps = (0, 0.5, 1, 3.0, 4, 4.5)
-    assert await StepTimer(work(), told.append, Ticking(*steps)) == "done"
-    assert told == [2.0]
+    assert await StepTimer(work(), reported.append, Ticking(*steps)) == "done"
+    assert reported == [2.0]
 
 
 async def test_what_a_timed_coroutine_raises_comes_out_and_cancelling_reaches_it() -> None:
@@ -364,17 +364,17 @@ async def leaves_a_scope() -> str:
     return "done"
 
 
-@pytest.mark.parametrize(("work", "told"), [(leaves_a_nursery, 1), (leaves_a_task, 1), (leaves_a_scope, 0)])
-async def test_what_is_left_open_ends_with_its_task(work: Callable[[], Any], told: int) -> None:
-    left: list[str] = []
+@pytest.mark.parametrize(("work", "reports"), [(leaves_a_nursery, 1), (leaves_a_task, 1), (leaves_a_scope, 0)])
+async def test_what_is_left_open_ends_with_its_task(work: Callable[[], Any], reports: int) -> None:
+    incidents: list[str] = []
     async with trio.open_nursery() as nursery:
         for _ in range(2):
             with trio.move_on_after(60) as scope:
-                assert await run_contained(work, BORDER, lambda: left.append("open")) == "done"
+                assert await run_contained(work, BORDER, lambda: incidents.append("open")) == "done"
             assert not scope.cancelled_caught
         await trio.lowlevel.checkpoint()
         assert not nursery.cancel_scope.cancel_called
-    assert len(left) == 2 * told
+    assert len(incidents) == 2 * reports
 
 
 async def test_what_is_contained_is_cancelled_from_outside_and_raises_what_it_raised() -> None:

@@ -1,4 +1,4 @@
-"""The catalog: what can be named, what is imported, and a sentence for everything that is wrong."""
+"""The catalog: names, imports, and a sentence for every problem of a plugin."""
 
 import re
 import signal
@@ -43,7 +43,7 @@ Write = Callable[[str, str], Path]
 
 @pytest.fixture
 def plugins_dir(tmp_path: Path) -> Path:
-    """An empty folder for one-file plugins."""
+    """An empty folder for plugin files."""
     folder = tmp_path / "plugins"
     folder.mkdir()
     return folder
@@ -51,7 +51,7 @@ def plugins_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def write(plugins_dir: Path) -> Write:
-    """Writes a one-file plugin."""
+    """Writes a plugin file."""
 
     def write(name: str, source: str) -> Path:
         path = plugins_dir / f"{name}.py"
@@ -78,7 +78,7 @@ def offer(folder: Path, name: str, module: str, *, package: str = "foo", version
 
 
 def refusal(catalog: Catalog, plugins_dir: Path, name: str = "beep") -> str:
-    """What the catalog says of the plugin that it refuses."""
+    """The catalog's error about the plugin."""
     with pytest.raises(PluginError) as caught:
         catalog.find(name, plugins_dir)
     assert caught.value.plugin == name
@@ -87,14 +87,14 @@ def refusal(catalog: Catalog, plugins_dir: Path, name: str = "beep") -> str:
 
 def test_a_file_beside_the_config_is_a_plugin(catalog: Catalog, plugins_dir: Path, write: Write) -> None:
     path = write("beep", BEEP)
-    found = catalog.find("beep", plugins_dir)
-    assert found.plugin_class.__name__ == "Beep"
-    assert found.config_model.__name__ == "Config"
-    assert found.delivers
-    assert found.live_hooks == {"on_task_event"}
-    assert found.origin == "file plugins/beep.py"
-    assert found.source_files == SourceFiles(path)
-    assert catalog.latest("beep") is found
+    plugin_type = catalog.find("beep", plugins_dir)
+    assert plugin_type.plugin_class.__name__ == "Beep"
+    assert plugin_type.config_model.__name__ == "Config"
+    assert plugin_type.delivers
+    assert plugin_type.live_hooks == {"on_task_event"}
+    assert plugin_type.origin == "file plugins/beep.py"
+    assert plugin_type.source_files == SourceFiles(path)
+    assert catalog.latest("beep") is plugin_type
 
 
 def test_an_installed_package_is_a_plugin(
@@ -106,9 +106,9 @@ def test_an_installed_package_is_a_plugin(
     (package / "inside.py").write_text(BEEP)
     monkeypatch.syspath_prepend(tmp_path)
     point = offer(tmp_path, "beep", "sample_beeper")
-    found = Catalog(lambda: [point]).find("beep", plugins_dir)
-    assert found.origin == "package foo 1.2"
-    assert found.source_files == SourceFiles(package / "__init__.py", package)
+    plugin_type = Catalog(lambda: [point]).find("beep", plugins_dir)
+    assert plugin_type.origin == "package foo 1.2"
+    assert plugin_type.source_files == SourceFiles(package / "__init__.py", package)
     assert "sample_beeper" in sys.modules
 
 
@@ -173,13 +173,13 @@ def test_a_reload_with_a_catalog_of_its_own_finds_the_same_classes(plugins_dir: 
 
 
 def test_the_plugins_of_two_configs_never_meet(catalog: Catalog, tmp_path: Path) -> None:
-    found = []
+    plugin_types = []
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "beep.py").write_text(BEEP)
-        found.append(catalog.find("beep", tmp_path / folder))
-    assert found[0].plugin_class is not found[1].plugin_class
-    assert found[0].plugin_class.__module__ != found[1].plugin_class.__module__
+        plugin_types.append(catalog.find("beep", tmp_path / folder))
+    assert plugin_types[0].plugin_class is not plugin_types[1].plugin_class
+    assert plugin_types[0].plugin_class.__module__ != plugin_types[1].plugin_class.__module__
 
 
 def test_nothing_is_left_beside_the_config(catalog: Catalog, plugins_dir: Path, write: Write) -> None:
@@ -224,7 +224,7 @@ def test_what_a_module_prints_stays_out_of_standard_output(
 ) -> None:
     write("beep", f"import sys\nprint('hello')\nsys.stdout.close()\n{BEEP}")
     assert catalog.find("beep", plugins_dir).delivers
-    print("still open")  # noqa: T201  # what is tested
+    print("still open")  # noqa: T201  # the print under test
     assert capsys.readouterr() == ("still open\n", "hello\n")
 
 
@@ -232,8 +232,8 @@ def test_what_a_module_prints_stays_out_of_standard_output(
 def test_an_import_takes_no_signal_from_the_agent(
     catalog: Catalog, plugins_dir: Path, write: Write, ends: str
 ) -> None:
-    taken = "import signal\nfor one in (signal.SIGTERM, signal.SIGPIPE):\n    signal.signal(one, signal.SIG_DFL)\n"
-    write("beep", taken + ends + BEEP)
+    reset = "import signal\nfor one in (signal.SIGTERM, signal.SIGPIPE):\n    signal.signal(one, signal.SIG_DFL)\n"
+    write("beep", reset + ends + BEEP)
     numbers = (signal.SIGTERM, signal.SIGPIPE)
     before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
@@ -282,7 +282,7 @@ def test_an_entry_point_names_a_module(tmp_path: Path, plugins_dir: Path) -> Non
 
 
 def method(text: str) -> str:
-    """A plugin with this method beside a good one."""
+    """A plugin with this method next to a good one."""
     indented = "\n".join(f"    {line}" for line in text.strip().splitlines())
     return f"{HEAD}class Beep(Plugin):\n    @hookimpl\n    async def on_event(self, event): ...\n\n{indented}\n"
 
@@ -392,9 +392,9 @@ def test_what_is_no_plugin_is_refused_with_a_sentence(
 )
 def test_what_is_right_is_taken(catalog: Catalog, plugins_dir: Path, write: Write, text: str) -> None:
     write("beep", method(text))
-    found = catalog.find("beep", plugins_dir)
-    assert found.live_hooks == {"on_event"}
-    assert found.delivers == ("deliver" in text)
+    plugin_type = catalog.find("beep", plugins_dir)
+    assert plugin_type.live_hooks == {"on_event"}
+    assert plugin_type.delivers == ("deliver" in text)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Registering with pluggy: names, hooks as they are called, and no trace of what was refused."""
+"""Registering with pluggy: names, hooks with their arguments, and no trace of a refused instance."""
 
 from typing import Any
 
@@ -14,16 +14,16 @@ class Beep(Plugin[PluginConfig]):
 
     @hookimpl
     def deliver(self, notification: Any) -> Any:
-        """Give it back."""
+        """Return it."""
         return notification
 
     @hookimpl
     async def on_event(self) -> None:
-        """Wants no argument."""
+        """Takes no argument."""
 
     @hookimpl
     def on_task_event(self, **arguments: Any) -> Any:
-        """Takes all there are."""
+        """Takes all arguments."""
         return arguments
 
     @hookimpl(specname="check")
@@ -33,7 +33,7 @@ class Beep(Plugin[PluginConfig]):
 
 
 class Misspelt(Plugin[PluginConfig]):
-    """Slips past the catalog's checks, as an object that is not made by it could."""
+    """Evades the catalog's checks, as an object from elsewhere may."""
 
     @hookimpl
     def delivr(self, notification: Any) -> None:
@@ -41,7 +41,7 @@ class Misspelt(Plugin[PluginConfig]):
 
 
 class Strange(Plugin[PluginConfig]):
-    """As ``Misspelt``, with an argument that nobody passes."""
+    """Like ``Misspelt``, with an unknown argument."""
 
     @hookimpl
     def deliver(self, note: Any) -> None:

@@ -1,4 +1,4 @@
-"""What follows when an instance's life ends: every cell."""
+"""Every transition after the failure of an instance's lifespan."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The package's own names: all there, typed, and imported no earlier than they are used."""
+"""The package's public names: complete, typed, and imported at their first use."""
 
 import ast
 import importlib
