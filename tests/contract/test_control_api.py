@@ -43,19 +43,19 @@ async def queue(scene: Scene, *runs: str, destination: str = DESTINATION) -> Non
 
 
 async def listed(scene: Scene, query: str = "") -> list[dict[str, Any]]:
-    status, page = await scene.ask("GET", f"/deliveries{query}")
+    status, page = await scene.request("GET", f"/deliveries{query}")
     assert status == 200, page
-    found: list[dict[str, Any]] = page["deliveries"]
-    return found
+    code: list[dict[str, Any]] = page["deliveries"]
+    return code
 
 
 async def until(scene: Scene, run: str, state: str) -> dict[str, Any]:
     """Returns the delivery about the run once it is in this state."""
     with trio.fail_after(30):
         while True:
-            for one in await listed(scene):
-                if one["title"] == f"task_failed {run}" and one["state"] == state:
-                    return one
+            for entry in await listed(scene):
+                if entry["title"] == f"task_failed {run}" and entry["state"] == state:
+                    return entry
 
 
 async def refused(scene: Scene, runs: int = 1) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ async def refused(scene: Scene, runs: int = 1) -> list[dict[str, Any]]:
 
 async def test_it_is_there_for_as_long_as_the_agent(tmp_path: Path) -> None:
     async with open_scene(tmp_path) as scene:
-        assert (await scene.ask("GET", "/healthz", token=None)) == (200, {"ok": True, "reason": None})
+        assert (await scene.request("GET", "/healthz", token=None)) == (200, {"ok": True, "reason": None})
         config = scene.config
     assert find_endpoint(control_file(config)) is None
 
@@ -91,60 +91,62 @@ async def test_it_is_there_for_as_long_as_the_agent(tmp_path: Path) -> None:
 )
 async def test_all_but_health_needs_the_token_and_the_right_host(scene: Scene, method: str, path: str) -> None:
     for token in (None, "nonsense"):
-        status, answer = await scene.ask(method, path, {}, token=token)
+        status, answer = await scene.request(method, path, {}, token=token)
         assert (status, set(answer)) == (401, {"error"})
-    status, answer = await scene.ask(method, path, {}, headers={"Host": "evil.example"})
+    status, answer = await scene.request(method, path, {}, headers={"Host": "evil.example"})
     assert (status, set(answer)) == (403, {"error"})
     if method == "POST":
         for origin in ("https://evil.example", "http://localhost:3000"):
-            status, answer = await scene.ask(method, path, {}, headers={"Origin": origin})
+            status, answer = await scene.request(method, path, {}, headers={"Origin": origin})
             assert (status, set(answer)) == (403, {"error"})
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 async def test_health_needs_no_token_but_the_right_host(scene: Scene, path: str) -> None:
-    assert (await scene.ask("GET", path, token=None))[0] == 200
-    assert (await scene.ask("GET", path, token=None, headers={"Host": "evil.example"}))[0] == 403
+    assert (await scene.request("GET", path, token=None))[0] == 200
+    assert (await scene.request("GET", path, token=None, headers={"Host": "evil.example"}))[0] == 403
 
 
 async def test_ready_means_that_all_is_connected(scene: Scene) -> None:
     scene.projects = [project("p"), project("q", ConnectionState.RECONNECTING)]
-    assert await scene.ask("GET", "/readyz", token=None) == (
+    assert await scene.request("GET", "/readyz", token=None) == (
         503,
         {"ok": False, "reason": "1 of 2 projects are not connected"},
     )
-    assert (await scene.ask("GET", "/healthz", token=None))[0] == 200
+    assert (await scene.request("GET", "/healthz", token=None))[0] == 200
     scene.phase = "stopping"
-    assert (await scene.ask("GET", "/readyz", token=None))[1]["reason"] == "the agent is stopping"
+    assert (await scene.request("GET", "/readyz", token=None))[1]["reason"] == "the agent is stopping"
 
 
 async def test_what_no_agent_has_a_place_for_is_shown_and_is_not_ready(scene: Scene) -> None:
-    assert (await scene.ask("GET", "/status"))[1]["unwatched"] is None
+    assert (await scene.request("GET", "/status"))[1]["unwatched"] is None
     scene.unwatched = UnwatchedProjects(31, NOW)
-    assert await scene.ask("GET", "/readyz", token=None) == (
+    assert await scene.request("GET", "/readyz", token=None) == (
         503,
         {"ok": False, "reason": "projects that no agent on the store has a place for: 31"},
     )
-    status = (await scene.ask("GET", "/status"))[1]
+    status = (await scene.request("GET", "/status"))[1]
     assert status["unwatched"]["projects"] == 31
     assert status["trouble"] is None
     environ = {"XDG_STATE_HOME": os.environ["XDG_STATE_HOME"]}
-    shown = (await run_command("status", cwd=scene.config.parent, environ=environ)).out
-    assert "31 of no agent  unwatched" in shown
-    assert "every agent watches as many as its limit of open files allows" in shown
+    detail = (await run_command("status", cwd=scene.config.parent, environ=environ)).out
+    assert "31 of no agent  unwatched" in detail
+    assert "every agent watches as many as its limit of open files allows" in detail
 
 
 async def test_status_shows_everything(scene: Scene) -> None:
     scene.host.default = RetryLater("come back later")
     await queue(scene, "t1", "t2")
-    while not (status := (await scene.ask("GET", "/status"))[1])["destinations"][0]["last_error"]:
+    while not (status := (await scene.request("GET", "/status"))[1])["destinations"][0]["last_error"]:
         pass
     assert status["agent"]["version"] == "1.2.3"
     assert status["agent"]["state"] == "running"
     assert status["agent"]["address"] == scene.whereabouts().address
     assert status["trouble"] is None
-    assert [(one["id"], one["name"], one["state"]) for one in status["projects"]] == [("p", "P", "connected")]
-    assert [(one["name"], one["state"]) for one in status["plugins"]] == [(DESTINATION, "loaded")]
+    assert [(entry["id"], entry["name"], entry["state"]) for entry in status["projects"]] == [
+        ("p", "P", "connected")
+    ]
+    assert [(entry["name"], entry["state"]) for entry in status["plugins"]] == [(DESTINATION, "loaded")]
     (destination,) = status["destinations"]
     assert destination["state"] == "backing off"
     assert destination["queued"] == 2
@@ -155,16 +157,16 @@ async def test_status_shows_everything(scene: Scene) -> None:
 
 @pytest.mark.parametrize(("connected", "shown"), [(19, 20), (20, 2)])
 async def test_of_many_projects_the_command_lists_those_that_are_not_connected(
-    scene: Scene, connected: int, shown: int
+    scene: Scene, connected: int, detail: int
 ) -> None:
     well = [project(f"well{number}") for number in range(connected)]
     scene.projects = [*well, project("lost", ConnectionState.RECONNECTING)]
     folder, environ = scene.config.parent, {"XDG_STATE_HOME": os.environ["XDG_STATE_HOME"]}
     done = await run_command("status", cwd=folder, environ=environ)
     rows = done.out.partition("\nProjects\n")[2].partition("\n\n")[0].splitlines()[1:]
-    assert len(rows) == shown
+    assert len(rows) == detail
     assert rows[0].split()[:3] == ["LOST", "(lost)", "reconnecting"]
-    assert (rows[-1].split() == ["20", "more", "connected"]) is (shown == 2)
+    assert (rows[-1].split() == ["20", "more", "connected"]) is (detail == 2)
     everything = await run_command("status", "--json", cwd=folder, environ=environ)
     assert len(json.loads(everything.out)["projects"]) == connected + 1
 
@@ -172,15 +174,15 @@ async def test_of_many_projects_the_command_lists_those_that_are_not_connected(
 async def test_deliveries_are_listed_by_destination_state_and_time_in_pages(scene: Scene) -> None:
     await queue(scene, "t1", "t2", "t3", destination="slack.other")
     (dead,) = await refused(scene)
-    assert [one["id"] for one in await listed(scene)] == [4, 3, 2, 1]
-    assert [one["id"] for one in await listed(scene, "?destination=slack.other")] == [3, 2, 1]
-    assert [one["id"] for one in await listed(scene, "?state=dead,delivered")] == [dead["id"]]
+    assert [entry["id"] for entry in await listed(scene)] == [4, 3, 2, 1]
+    assert [entry["id"] for entry in await listed(scene, "?destination=slack.other")] == [3, 2, 1]
+    assert [entry["id"] for entry in await listed(scene, "?state=dead,delivered")] == [dead["id"]]
     assert await listed(scene, "?since=2026-01-01T00:00:01Z") == []
     assert len(await listed(scene, "?until=2026-01-01T00:00:01")) == 4
-    status, page = await scene.ask("GET", "/deliveries?limit=3")
+    status, page = await scene.request("GET", "/deliveries?limit=3")
     assert (status, page["next"]) == (200, 2)
-    status, page = await scene.ask("GET", f"/deliveries?limit=3&before={page['next']}")
-    assert ([one["id"] for one in page["deliveries"]], page["next"]) == ([1], None)
+    status, page = await scene.request("GET", f"/deliveries?limit=3&before={page['next']}")
+    assert ([entry["id"] for entry in page["deliveries"]], page["next"]) == ([1], None)
     assert dead["reason"] == "never"
     assert dead["severity"] == "error"
     assert dead["project"] == "Sales"
@@ -207,7 +209,7 @@ async def test_deliveries_are_listed_by_destination_state_and_time_in_pages(scen
     ],
 )
 async def test_a_wrong_filter_is_a_sentence(scene: Scene, query: str, sentence: str) -> None:
-    status, answer = await scene.ask("GET", f"/deliveries?{query}")
+    status, answer = await scene.request("GET", f"/deliveries?{query}")
     assert status == 400
     assert answer["error"].startswith(sentence)
 
@@ -218,41 +220,41 @@ async def test_a_wrong_filter_is_a_sentence(scene: Scene, query: str, sentence: 
 )
 async def test_a_filter_in_the_query_of_what_takes_none_is_no_filter(scene: Scene, method: str, path: str) -> None:
     await queue(scene, "t1", destination="slack.other")
-    status, answer = await scene.ask(method, f"{path}?destination=slack.x", {"state": QUEUED})
+    status, answer = await scene.request(method, f"{path}?destination=slack.x", {"state": QUEUED})
     assert (status, answer["error"]) == (400, f"unknown: destination; the query of {path} has no keys")
-    assert [one["state"] for one in await listed(scene)] == [QUEUED]
+    assert [entry["state"] for entry in await listed(scene)] == [QUEUED]
 
 
 async def test_a_delivery_is_shown_by_its_number_or_the_beginning_of_its_notification(scene: Scene) -> None:
     scene.host.default = {"ts": "1.2"}
     await queue(scene, "t1")
-    one = await until(scene, "t1", "delivered")
-    status, shown = await scene.ask("GET", f"/deliveries/{one['id']}")
+    entry = await until(scene, "t1", "delivered")
+    status, detail = await scene.request("GET", f"/deliveries/{entry['id']}")
     assert status == 200
-    assert shown["content"]["title"] == "task_failed t1"
-    assert shown["receipt"] == {"ts": "1.2"}
-    assert (shown["in_flight"], shown["thread"]) == (False, "p/task/t1/1")
-    assert await scene.ask("GET", f"/deliveries/{one['notification'][:10].upper()}") == (200, shown)
+    assert detail["content"]["title"] == "task_failed t1"
+    assert detail["receipt"] == {"ts": "1.2"}
+    assert (detail["in_flight"], detail["thread"]) == (False, "p/task/t1/1")
+    assert await scene.request("GET", f"/deliveries/{entry['notification'][:10].upper()}") == (200, detail)
 
 
 async def test_a_plugin_says_what_it_knows_or_why_it_says_nothing(scene: Scene) -> None:
     scene.facts = lambda: {"bytes": 3, "sent": ["with whsec_c2VjcmV0c2VjcmV0c2VjcmV0", None]}
-    status, shown = await scene.ask("GET", f"/plugins/{DESTINATION}")
-    assert (status, shown["name"], shown["state"], shown["silence"]) == (200, DESTINATION, "loaded", None)
-    assert shown["facts"]["bytes"] == 3
-    assert "c2VjcmV0" not in str(shown)
+    status, detail = await scene.request("GET", f"/plugins/{DESTINATION}")
+    assert (status, detail["name"], detail["state"], detail["silence"]) == (200, DESTINATION, "loaded", None)
+    assert detail["facts"]["bytes"] == 3
+    assert "c2VjcmV0" not in str(detail)
 
     def fail() -> dict[str, Any]:
         raise PluginError(DESTINATION, "it is retrying")
 
     scene.facts = fail
-    status, shown = await scene.ask("GET", f"/plugins/{DESTINATION}")
-    assert (status, shown["facts"]) == (200, {})
-    assert "it is retrying" in shown["silence"]
+    status, detail = await scene.request("GET", f"/plugins/{DESTINATION}")
+    assert (status, detail["facts"]) == (200, {})
+    assert "it is retrying" in detail["silence"]
     scene.facts = lambda: {"free": 1 / 0}
-    shown = (await scene.ask("GET", f"/plugins/{DESTINATION}"))[1]
-    assert shown["silence"] == "ZeroDivisionError: division by zero"
-    assert await scene.ask("GET", "/plugins/slack.nobody") == (
+    detail = (await scene.request("GET", f"/plugins/{DESTINATION}"))[1]
+    assert detail["silence"] == "ZeroDivisionError: division by zero"
+    assert await scene.request("GET", "/plugins/slack.nobody") == (
         404,
         {"error": f"there is no instance slack.nobody; there are: {DESTINATION}"},
     )
@@ -273,16 +275,16 @@ async def test_a_plugin_says_what_it_knows_or_why_it_says_nothing(scene: Scene) 
 async def test_what_names_no_delivery_is_a_sentence(
     scene: Scene, reference: str, status: int, sentence: str
 ) -> None:
-    found, answer = await scene.ask("GET", f"/deliveries/{reference}")
-    assert found == status
+    code, answer = await scene.request("GET", f"/deliveries/{reference}")
+    assert code == status
     assert answer["error"].startswith(sentence)
 
 
 async def test_an_ambiguous_id_names_what_it_may_be(scene: Scene) -> None:
     both = (DESTINATION, "slack.other")
     await scene.storage.run(queue_up([event("task_failed", "t1")], both))
-    one = (await listed(scene))[0]
-    status, answer = await scene.ask("GET", f"/deliveries/{one['notification'][:10]}")
+    entry = (await listed(scene))[0]
+    status, answer = await scene.request("GET", f"/deliveries/{entry['notification'][:10]}")
     assert status == 409
     assert "(to file_log.a)" in answer["error"]
     assert "(to slack.other)" in answer["error"]
@@ -290,7 +292,7 @@ async def test_an_ambiguous_id_names_what_it_may_be(scene: Scene) -> None:
 
 async def test_a_retried_delivery_is_sent(scene: Scene) -> None:
     dead, other = await refused(scene, 2)
-    assert await scene.ask("POST", "/deliveries/retry", {"ids": [str(dead["id"]), "99"]}) == (
+    assert await scene.request("POST", "/deliveries/retry", {"ids": [str(dead["id"]), "99"]}) == (
         200,
         {"count": 1, "ids": [dead["id"]], "refused": [{"id": 99, "reason": "there is no such delivery"}]},
     )
@@ -302,13 +304,13 @@ async def test_a_retried_delivery_is_sent(scene: Scene) -> None:
 
 async def test_all_that_fit_a_filter_are_retried_in_steps(scene: Scene) -> None:
     await queue(scene, *(f"t{number}" for number in range(2 * MAX_BATCH + 1)), destination="slack.other")
-    status, dropped = await scene.ask("POST", "/deliveries/drop", {"destination": "slack.other"})
+    status, dropped = await scene.request("POST", "/deliveries/drop", {"destination": "slack.other"})
     assert (status, dropped["count"], dropped["refused"]) == (200, 2 * MAX_BATCH + 1, [])
-    assert await scene.ask("POST", "/deliveries/drop", {"destination": "slack.other"}) == (
+    assert await scene.request("POST", "/deliveries/drop", {"destination": "slack.other"}) == (
         200,
         {"count": 0, "ids": [], "refused": []},
     )
-    status, retried = await scene.ask("POST", "/deliveries/retry", {"state": DEAD})
+    status, retried = await scene.request("POST", "/deliveries/retry", {"state": DEAD})
     assert (status, retried["count"]) == (200, 2 * MAX_BATCH + 1)
     assert len(await listed(scene, "?state=dead")) == 0
 
@@ -324,10 +326,10 @@ async def test_what_is_in_flight_is_not_dropped(tmp_path: Path) -> None:
     async with open_scene(tmp_path, host=Slow()) as scene:
         await queue(scene, "t1", "t2")
         await begun.wait()
-        status, answer = await scene.ask("POST", "/deliveries/drop", {"state": QUEUED})
+        status, answer = await scene.request("POST", "/deliveries/drop", {"state": QUEUED})
         assert (status, answer["count"]) == (200, 1)
-        assert [one["reason"] for one in answer["refused"]] == ["it is on its way at this moment"]
-        assert (await scene.ask("GET", f"/deliveries/{answer['refused'][0]['id']}"))[1]["in_flight"]
+        assert [entry["reason"] for entry in answer["refused"]] == ["it is on its way at this moment"]
+        assert (await scene.request("GET", f"/deliveries/{answer['refused'][0]['id']}"))[1]["in_flight"]
         go_on.set()
         await until(scene, "t1", "delivered")
     assert scene.host.titles == ["task_failed t1"]
@@ -361,22 +363,22 @@ async def test_what_is_in_flight_is_not_dropped(tmp_path: Path) -> None:
 )
 async def test_a_wrong_body_is_a_sentence(scene: Scene, body: bytes, status: int, sentence: str) -> None:
     await queue(scene, "t1", destination="slack.other")
-    found, answer = await scene.ask("POST", "/deliveries/drop", raw=body)
-    assert found == status
+    code, answer = await scene.request("POST", "/deliveries/drop", raw=body)
+    assert code == status
     assert answer["error"].startswith(sentence)
-    assert [one["state"] for one in await listed(scene)] == [QUEUED]
+    assert [entry["state"] for entry in await listed(scene)] == [QUEUED]
 
 
 async def test_a_wrong_id_among_right_ones_changes_nothing(scene: Scene) -> None:
     (dead,) = await refused(scene)
-    status, _ = await scene.ask("POST", "/deliveries/retry", {"ids": [str(dead["id"]), "ntf_zz"]})
+    status, _ = await scene.request("POST", "/deliveries/retry", {"ids": [str(dead["id"]), "ntf_zz"]})
     assert status == 404
-    assert [one["state"] for one in await listed(scene)] == [DEAD]
+    assert [entry["state"] for entry in await listed(scene)] == [DEAD]
 
 
 async def test_a_paused_destination_holds_its_queue_until_it_is_resumed(scene: Scene) -> None:
     async def turn(how: str) -> tuple[int, Any]:
-        return await scene.ask("POST", f"/destinations/{how}", {"names": [DESTINATION]})
+        return await scene.request("POST", f"/destinations/{how}", {"names": [DESTINATION]})
 
     def answer_of(changed: bool) -> tuple[int, Any]:
         return 200, {"destinations": [{"name": DESTINATION, "changed": changed}]}
@@ -384,7 +386,7 @@ async def test_a_paused_destination_holds_its_queue_until_it_is_resumed(scene: S
     assert await turn("pause") == answer_of(changed=True)
     assert await turn("pause") == answer_of(changed=False)
     await queue(scene, "t1")
-    _, answer = await scene.ask("GET", "/status")
+    _, answer = await scene.request("GET", "/status")
     assert (answer["destinations"][0]["state"], answer["destinations"][0]["queued"]) == ("paused", 1)
     assert scene.host.titles == []
     assert await turn("resume") == answer_of(changed=True)
@@ -406,24 +408,24 @@ async def test_a_paused_destination_holds_its_queue_until_it_is_resumed(scene: S
 async def test_what_cannot_be_paused_as_a_whole_is_not_paused_in_part(
     scene: Scene, body: object, status: int, sentence: str
 ) -> None:
-    found, answer = await scene.ask("POST", "/destinations/pause", body)
-    assert found == status
+    code, answer = await scene.request("POST", "/destinations/pause", body)
+    assert code == status
     assert answer["error"].startswith(sentence)
-    assert [one["state"] for one in (await scene.ask("GET", "/status"))[1]["destinations"]] == ["open"]
+    assert [entry["state"] for entry in (await scene.request("GET", "/status"))[1]["destinations"]] == ["open"]
 
 
 async def test_a_queue_without_a_worker_is_shown_and_cannot_be_paused(scene: Scene) -> None:
     await queue(scene, "t1", "t2", destination="webhook.dead")
     await queue(scene, "t3", destination="webhook.soon")
     scene.configured = (DESTINATION, "webhook.soon")
-    found = (await scene.ask("GET", "/status"))[1]["destinations"]
-    assert [(one["name"], one["state"], one["queued"]) for one in found] == [
+    code = (await scene.request("GET", "/status"))[1]["destinations"]
+    assert [(entry["name"], entry["state"], entry["queued"]) for entry in code] == [
         (DESTINATION, "open", 0),
         ("webhook.dead", "not configured", 2),
         ("webhook.soon", None, 1),
     ]
-    assert found[1]["oldest"] is not None
-    assert await scene.ask("POST", "/destinations/resume", {"names": ["webhook.dead"]}) == (
+    assert code[1]["oldest"] is not None
+    assert await scene.request("POST", "/destinations/resume", {"names": ["webhook.dead"]}) == (
         404,
         {"error": "there is no destination webhook.dead; there are: file_log.a"},
     )
@@ -442,30 +444,30 @@ async def test_a_queue_without_a_worker_is_shown_and_cannot_be_paused(scene: Sce
 async def test_what_is_not_there_is_a_sentence(
     scene: Scene, method: str, path: str, status: int, sentence: str
 ) -> None:
-    found, answer = await scene.ask(method, path, {})
-    assert (found, answer["error"]) == (status, sentence)
+    code, answer = await scene.request(method, path, {})
+    assert (code, answer["error"]) == (status, sentence)
 
 
 async def test_a_store_in_trouble_is_a_sentence_and_status_still_answers(scene: Scene, tmp_path: Path) -> None:
     (tmp_path / "store.db").rename(tmp_path / "away.db")
-    status, answer = await scene.ask("GET", "/deliveries")
+    status, answer = await scene.request("GET", "/deliveries")
     assert status == 503
     assert "moved, deleted or replaced" in answer["error"]
-    status, answer = await scene.ask("GET", "/status")
+    status, answer = await scene.request("GET", "/status")
     assert status == 200
     assert "moved, deleted or replaced" in answer["store"]["trouble"]
     assert answer["trouble"] == answer["store"]["trouble"]
     assert answer["destinations"] == []
     (tmp_path / "away.db").rename(tmp_path / "store.db")
-    assert (await scene.ask("GET", "/deliveries"))[0] == 200
+    assert (await scene.request("GET", "/deliveries"))[0] == 200
 
 
 async def test_a_fault_of_ours_is_told_without_its_words_and_hurts_nothing(scene: Scene) -> None:
     scene.projects = None  # type: ignore[assignment]
-    status, answer = await scene.ask("GET", "/status")
+    status, answer = await scene.request("GET", "/status")
     assert (status, answer) == (500, {"error": "the agent could not answer; its log says why"})
     scene.projects = []
-    assert (await scene.ask("GET", "/status"))[0] == 200
+    assert (await scene.request("GET", "/status"))[0] == 200
 
 
 async def test_a_port_that_is_taken_is_told_and_the_agent_goes_on(tmp_path: Path) -> None:
@@ -496,12 +498,12 @@ async def test_a_port_that_is_taken_is_told_and_the_agent_goes_on(tmp_path: Path
                 resume=scene.dispatcher.resume,
             )
             async with open_control(access, ("127.0.0.1", taken.getsockname()[1])):
-                assert (await scene.ask("GET", "/healthz", token=None))[0] == 200
+                assert (await scene.request("GET", "/healthz", token=None))[0] == 200
             async with open_control(access, None):
                 assert find_endpoint(control_file(access.config)) is None
-    said = [line for line in lines if str(line["event"]).startswith("no control API")]
-    assert len(said) == 1
-    assert "in use" in str(said[0]["reason"])
+    warnings = [line for line in lines if str(line["event"]).startswith("no control API")]
+    assert len(warnings) == 1
+    assert "in use" in str(warnings[0]["reason"])
 
 
 async def test_a_client_that_takes_no_answer_does_not_hold_the_end_back(
@@ -517,6 +519,6 @@ async def test_a_client_that_takes_no_answer_does_not_hold_the_end_back(
             stalled.connect(("127.0.0.1", int(where.address.rpartition(":")[2])))
             stalled.sendall(f"GET /deliveries?limit=200 HTTP/1.1\r\n{head}".encode() * 10)
             await trio.lowlevel.wait_readable(stalled)
-            assert (await scene.ask("GET", "/healthz", token=None))[0] == 200
+            assert (await scene.request("GET", "/healthz", token=None))[0] == 200
         # The client is still there, and most of its first answer has not left.
         assert find_endpoint(control_file(scene.config)) is None

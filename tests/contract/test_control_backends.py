@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +22,7 @@ from aintandem_notify.control.client.backend import (
 )
 from aintandem_notify.control.deliveries import AdminAction
 from aintandem_notify.control.errors import RequestRefused
+from aintandem_notify.control.schemas import PauseResponse
 from aintandem_notify.errors import ConfigError, StoreDamaged, StoreError
 from aintandem_notify.store import (
     DeliveryFilter,
@@ -56,7 +58,7 @@ def _own_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config.toml").write_text(CONFIG)
 
 
-async def ask(config: Path, question: Callable[[ControlBackend], T]) -> T:
+async def call(config: Path, question: Callable[[ControlBackend], T]) -> T:
     """Returns the backend's result, as a command gets it, in a separate thread."""
 
     def answer() -> T:
@@ -64,6 +66,10 @@ async def ask(config: Path, question: Callable[[ControlBackend], T]) -> T:
             return question(backend)
 
     return await trio.to_thread.run_sync(answer)
+
+
+def _set_paused(backend: ControlBackend, *, paused: bool) -> PauseResponse:
+    return backend.set_paused([DESTINATION], paused=paused)
 
 
 async def three_waiting(storage: Storage) -> None:
@@ -91,22 +97,24 @@ async def config(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 
 async def test_deliveries_are_listed_in_pages(config: Path) -> None:
-    page = await ask(config, lambda backend: backend.page(DeliveryFilter(destination=OTHER), limit=2, before=None))
-    assert ([one.id for one in page.deliveries], page.next) == ([3, 2], 2)
-    page = await ask(
+    page = await call(
+        config, lambda backend: backend.page(DeliveryFilter(destination=OTHER), limit=2, before=None)
+    )
+    assert ([entry.id for entry in page.deliveries], page.next) == ([3, 2], 2)
+    page = await call(
         config, lambda backend: backend.page(DeliveryFilter(destination=OTHER), limit=2, before=page.next)
     )
-    assert ([one.id for one in page.deliveries], page.next) == ([1], None)
+    assert ([entry.id for entry in page.deliveries], page.next) == ([1], None)
     assert (page.deliveries[0].title, page.deliveries[0].state) == ("task_failed t0", DeliveryState.QUEUED)
 
 
 async def test_one_is_shown(config: Path) -> None:
-    shown = await ask(config, lambda backend: backend.show("2"))
-    assert (shown.id, shown.destination, shown.in_flight) == (2, OTHER, False)
-    assert shown.content is not None
+    detail = await call(config, lambda backend: backend.show("2"))
+    assert (detail.id, detail.destination, detail.in_flight) == (2, OTHER, False)
+    assert detail.content is not None
     for reference, status in (("9", 404), ("nonsense", 400)):
         with pytest.raises(RequestRefused) as caught:
-            await ask(config, lambda backend, reference=reference: backend.show(reference))  # type: ignore[misc]
+            await call(config, lambda backend, reference=reference: backend.show(reference))  # type: ignore[misc]
         assert caught.value.status == status
 
 
@@ -114,34 +122,34 @@ async def test_one_that_waits_says_what_for(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     async with at_rest(tmp_path):
         pass
-    assert (await ask(config, lambda backend: backend.show("1"))).held is None
-    await ask(config, lambda backend: backend.set_paused([OTHER], paused=True))
-    held = (await ask(config, lambda backend: backend.show("1"))).held
-    assert held is not None
-    assert (held.state, held.retry_at, held.last_error) == ("paused", None, None)
+    assert (await call(config, lambda backend: backend.show("1"))).held is None
+    await call(config, lambda backend: backend.set_paused([OTHER], paused=True))
+    hold = (await call(config, lambda backend: backend.show("1"))).held
+    assert hold is not None
+    assert (hold.state, hold.retry_at, hold.last_error) == ("paused", None, None)
 
 
 async def test_one_that_waits_for_an_earlier_one_of_its_run_names_it(tmp_path: Path) -> None:
     async with open_scene(tmp_path) as scene:
         news = [event("task_started", "t"), event("task_failed", "t"), event("task_failed", "another")]
         await scene.storage.run(queue_up(news, (OTHER,)))
-        shown = await ask(scene.config, lambda backend: [backend.show(one) for one in ("1", "2", "3")])
-    assert [one.behind for one in shown] == [None, 1, None]
+        detail = await call(scene.config, lambda backend: [backend.show(entry) for entry in ("1", "2", "3")])
+    assert [entry.behind for entry in detail] == [None, 1, None]
 
 
 async def test_they_are_dropped_and_retried(config: Path) -> None:
-    dropped = await ask(config, lambda backend: backend.apply(AdminAction.DROP, ["1"]))
+    dropped = await call(config, lambda backend: backend.apply(AdminAction.DROP, ["1"]))
     assert (dropped.count, dropped.ids, dropped.refused) == (1, (1,), ())
-    rest = await ask(
+    dropped_others = await call(
         config, lambda backend: backend.apply_to_all(AdminAction.DROP, DeliveryFilter(destination=OTHER))
     )
-    assert rest.ids == (2, 3)
+    assert dropped_others.ids == (2, 3)
     dead = DeliveryFilter(states=(DeliveryState.DEAD,))
-    assert len((await ask(config, lambda backend: backend.page(dead, limit=9, before=None))).deliveries) == 3
-    again = await ask(config, lambda backend: backend.apply(AdminAction.RETRY, ["1", "77"]))
-    assert (again.ids, [one.reason for one in again.refused]) == ((1,), ["there is no such delivery"])
+    assert len((await call(config, lambda backend: backend.page(dead, limit=9, before=None))).deliveries) == 3
+    again = await call(config, lambda backend: backend.apply(AdminAction.RETRY, ["1", "77"]))
+    assert (again.ids, [entry.reason for entry in again.refused]) == ((1,), ["there is no such delivery"])
     with pytest.raises(RequestRefused, match="retry is for deliveries that are dead or folded"):
-        await ask(
+        await call(
             config,
             lambda backend: backend.apply_to_all(
                 AdminAction.RETRY, DeliveryFilter(states=(DeliveryState.QUEUED,))
@@ -151,18 +159,18 @@ async def test_they_are_dropped_and_retried(config: Path) -> None:
 
 async def test_a_destination_is_paused_and_resumed(config: Path) -> None:
     for paused, changed in ((True, True), (True, False), (False, True), (False, False)):
-        turned = await ask(config, lambda backend, paused=paused: backend.set_paused([DESTINATION], paused=paused))  # type: ignore[misc]
-        assert [(one.name, one.changed) for one in turned.destinations] == [(DESTINATION, changed)]
+        change = await call(config, partial(_set_paused, paused=paused))
+        assert [(entry.name, entry.changed) for entry in change.destinations] == [(DESTINATION, changed)]
 
 
 async def test_none_of_several_is_paused_when_one_is_unknown(config: Path) -> None:
     with pytest.raises(RequestRefused, match=r"no destination slack\.nobody, conf/a1\.toml; ") as caught:
-        await ask(
+        await call(
             config, lambda backend: backend.set_paused([DESTINATION, "slack.nobody", "conf/a1.toml"], paused=True)
         )
     assert caught.value.status == 404
-    turned = await ask(config, lambda backend: backend.set_paused([DESTINATION, DESTINATION], paused=True))
-    assert [(one.name, one.changed) for one in turned.destinations] == [(DESTINATION, True)]
+    change = await call(config, lambda backend: backend.set_paused([DESTINATION, DESTINATION], paused=True))
+    assert [(entry.name, entry.changed) for entry in change.destinations] == [(DESTINATION, True)]
 
 
 def name_other_otherwise(config: Path) -> None:
@@ -171,19 +179,21 @@ def name_other_otherwise(config: Path) -> None:
 
 async def test_a_queue_of_what_is_not_configured_any_more_is_shown(config: Path) -> None:
     name_other_otherwise(config)
-    found = (await ask(config, lambda backend: backend.status())).destinations
-    assert [(one.name, one.state, one.queued) for one in found if one.queued] == [(OTHER, "not configured", 3)]
-    assert all(one.oldest is not None for one in found if one.queued)
+    destinations = (await call(config, lambda backend: backend.status())).destinations
+    assert [(entry.name, entry.state, entry.queued) for entry in destinations if entry.queued] == [
+        (OTHER, "not configured", 3)
+    ]
+    assert all(entry.oldest is not None for entry in destinations if entry.queued)
 
 
 async def test_an_empty_destination_is_not_every_one(config: Path) -> None:
     with contextlib.suppress(RequestRefused):
         assert (
-            await ask(
+            await call(
                 config, lambda backend: backend.apply_to_all(AdminAction.DROP, DeliveryFilter(destination=""))
             )
         ).count == 0
-    page = await ask(
+    page = await call(
         config, lambda backend: backend.page(DeliveryFilter(states=(DeliveryState.QUEUED,)), limit=9, before=None)
     )
     assert len(page.deliveries) == 3
@@ -192,27 +202,27 @@ async def test_an_empty_destination_is_not_every_one(config: Path) -> None:
 async def test_a_pause_at_rest_is_there_at_the_next_start(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     async with at_rest(tmp_path):
-        await ask(config, lambda backend: backend.set_paused([DESTINATION], paused=True))
-    status = await ask(config, lambda backend: backend.status())
+        await call(config, lambda backend: backend.set_paused([DESTINATION], paused=True))
+    status = await call(config, lambda backend: backend.status())
     assert status.agent is None
     assert status.trouble == "no agent runs with this config"
-    assert [(one.name, one.state, one.queued) for one in status.destinations] == [
+    assert [(entry.name, entry.state, entry.queued) for entry in status.destinations] == [
         (DESTINATION, "paused", 0),
         (OTHER, None, 3),
     ]
     async with open_scene(tmp_path):
-        destination, _ = (await ask(config, lambda backend: backend.status())).destinations
+        destination, _ = (await call(config, lambda backend: backend.status())).destinations
         assert (destination.name, destination.state) == (DESTINATION, "paused")
 
 
 async def test_where_there_is_nothing_to_look_into_that_is_said(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     with pytest.raises(NoStore, match=NO_STORE_YET):
-        await ask(config, lambda backend: backend.status())
+        await call(config, lambda backend: backend.status())
     assert not (tmp_path / "store.db").exists()
     config.write_text('[orchestrator]\nurl = "simulator"\n')
     with pytest.raises(NoStore, match=SIMULATOR_STORES_NOTHING):
-        await ask(config, lambda backend: backend.status())
+        await call(config, lambda backend: backend.status())
     with pytest.raises(RequestRefused, match="no agent runs"):
         check_health(config, "/healthz")
 
@@ -220,15 +230,15 @@ async def test_where_there_is_nothing_to_look_into_that_is_said(tmp_path: Path) 
 async def test_only_the_plugins_of_a_running_agent_can_be_asked(tmp_path: Path) -> None:
     async with open_scene(tmp_path) as scene:
         scene.facts = lambda: {"bytes": 3}
-        assert (await ask(scene.config, lambda backend: backend.plugin(DESTINATION))).facts == {"bytes": 3}
+        assert (await call(scene.config, lambda backend: backend.plugin(DESTINATION))).facts == {"bytes": 3}
     with pytest.raises(RequestRefused, match="no agent runs with this config, so no plugin can be asked"):
-        await ask(scene.config, lambda backend: backend.plugin(DESTINATION))
+        await call(scene.config, lambda backend: backend.plugin(DESTINATION))
 
 
 async def test_a_store_in_other_hands_is_left_alone(tmp_path: Path) -> None:
     async with open_storage(tmp_path / "store.db"):
         with pytest.raises(RequestRefused, match="an agent runs on this store but cannot be reached"):
-            await ask(tmp_path / "config.toml", lambda backend: backend.status())
+            await call(tmp_path / "config.toml", lambda backend: backend.status())
 
 
 async def test_a_config_that_names_no_store_is_told_with_its_line(tmp_path: Path) -> None:
@@ -240,16 +250,16 @@ async def test_a_config_that_names_no_store_is_told_with_its_line(tmp_path: Path
     ):
         config.write_text(text)
         with pytest.raises(ConfigError, match=words):
-            await ask(config, lambda backend: backend.status())
+            await call(config, lambda backend: backend.status())
     config.unlink()
     with pytest.raises(ConfigError, match="cannot be read"):
-        await ask(config, lambda backend: backend.status())
+        await call(config, lambda backend: backend.status())
 
 
 async def test_a_running_agent_is_asked_though_its_config_is_gone(tmp_path: Path) -> None:
     async with open_scene(tmp_path) as scene:
         scene.config.unlink()
-        status = await ask(scene.config, lambda backend: backend.status())
+        status = await call(scene.config, lambda backend: backend.status())
         assert status.agent is not None
         assert await trio.to_thread.run_sync(check_health, scene.config, "/readyz") is None
         scene.phase = "starting"
@@ -259,7 +269,7 @@ async def test_a_running_agent_is_asked_though_its_config_is_gone(tmp_path: Path
 async def test_trouble_of_the_store_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "store.db").write_text("this is no database " * 100)
     with pytest.raises(StoreError, match="store"):
-        await ask(tmp_path / "config.toml", lambda backend: backend.status())
+        await call(tmp_path / "config.toml", lambda backend: backend.status())
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 50, 8192])
@@ -269,16 +279,16 @@ async def test_a_damaged_store_stays_in_its_place_until_an_agent_starts(tmp_path
         os.truncate(store, kept_bytes)
     for _ in range(2):
         with pytest.raises(StoreDamaged, match="it is damaged or was emptied, and stays as it is for now"):
-            await ask(config, lambda backend: backend.status())
+            await call(config, lambda backend: backend.status())
     assert store.stat().st_size == kept_bytes
     with pytest.raises(StoreDamaged, match="it was put aside"):
         Store(store)
     aside = latest_quarantined_name(store)
     assert aside is not None
     with pytest.raises(NoStore, match=f"is put aside as {aside}, and the next agent begins anew"):
-        await ask(config, lambda backend: backend.status())
+        await call(config, lambda backend: backend.status())
     Store(store).close()
-    assert (await ask(config, lambda backend: backend.status())).destinations == ()
+    assert (await call(config, lambda backend: backend.status())).destinations == ()
 
 
 async def test_at_rest_every_database_answers(store_url: str, tmp_path: Path) -> None:
@@ -288,22 +298,24 @@ async def test_at_rest_every_database_answers(store_url: str, tmp_path: Path) ->
     config.write_text(CONFIG.replace("sqlite:///store.db", store_url))
     async with open_storage(store_url) as storage:
         await three_waiting(storage)
-    assert (await ask(config, lambda backend: backend.apply(AdminAction.DROP, ["1"]))).ids == (1,)
-    dropped = await ask(
+    assert (await call(config, lambda backend: backend.apply(AdminAction.DROP, ["1"]))).ids == (1,)
+    dropped = await call(
         config, lambda backend: backend.apply_to_all(AdminAction.DROP, DeliveryFilter(destination=OTHER))
     )
     assert dropped.ids == (2, 3)
-    assert (await ask(config, lambda backend: backend.apply(AdminAction.RETRY, ["3"]))).ids == (3,)
-    assert (await ask(config, lambda backend: backend.show("3"))).state is DeliveryState.QUEUED
-    turned = await ask(config, lambda backend: backend.set_paused([DESTINATION], paused=True))
-    assert [one.changed for one in turned.destinations] == [True]
-    status = await ask(config, lambda backend: backend.status())
-    assert [(one.name, one.state, one.queued) for one in status.destinations] == [
+    assert (await call(config, lambda backend: backend.apply(AdminAction.RETRY, ["3"]))).ids == (3,)
+    assert (await call(config, lambda backend: backend.show("3"))).state is DeliveryState.QUEUED
+    change = await call(config, lambda backend: backend.set_paused([DESTINATION], paused=True))
+    assert [entry.changed for entry in change.destinations] == [True]
+    status = await call(config, lambda backend: backend.status())
+    assert [(entry.name, entry.state, entry.queued) for entry in status.destinations] == [
         (DESTINATION, "paused", 0),
         (OTHER, None, 1),
     ]
-    page = await ask(config, lambda backend: backend.page(DeliveryFilter(destination=OTHER), limit=2, before=None))
-    assert ([one.id for one in page.deliveries], page.next) == ([3, 2], 2)
+    page = await call(
+        config, lambda backend: backend.page(DeliveryFilter(destination=OTHER), limit=2, before=None)
+    )
+    assert ([entry.id for entry in page.deliveries], page.next) == ([3, 2], 2)
 
 
 async def test_a_ctrl_c_closes_the_store(tmp_path: Path) -> None:

@@ -68,20 +68,20 @@ async def test_the_owner_of_the_token_gets_in_whatever_the_others_do(scene: Scen
     before = descriptors()
     with crowd(port_of(scene), opening) as there:
         for _ in range(3):
-            assert (await scene.ask("GET", "/status"))[0] == 200
+            assert (await scene.request("GET", "/status"))[0] == 200
         assert descriptors() - before - len(there) <= DESCRIPTORS
-        assert (await scene.ask("GET", "/healthz", token=None))[0] == 200
-    assert (await scene.ask("GET", "/status"))[0] == 200
+        assert (await scene.request("GET", "/healthz", token=None))[0] == 200
+    assert (await scene.request("GET", "/status"))[0] == 200
 
 
 async def test_one_after_the_other_takes_no_more(scene: Scene) -> None:
     before = descriptors()
     for opening in OPENINGS.values():
         with crowd(port_of(scene), opening, size=5):
-            await scene.ask(
+            await scene.request(
                 "GET", "/healthz", token=None
             )  # connections in the kernel's queue are accepted meanwhile
-    assert (await scene.ask("GET", "/status"))[0] == 200
+    assert (await scene.request("GET", "/status"))[0] == 200
     assert descriptors() - before <= DESCRIPTORS
 
 
@@ -89,7 +89,7 @@ async def test_connections_that_their_clients_closed_are_given_back(scene: Scene
     before = descriptors()
     for opening in (b"", b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"):
         with crowd(port_of(scene), opening, size=MAX_CONTROL_CONNECTIONS):
-            assert (await scene.ask("GET", "/status"))[0] == 200
+            assert (await scene.request("GET", "/status"))[0] == 200
     while descriptors() > before:  # noqa: ASYNC110  # nobody tells of a closed descriptor
         await trio.sleep(0.01)
 
@@ -112,15 +112,15 @@ async def test_what_the_owner_has_asked_is_not_cut_off_for_others(scene: Scene) 
 
     scene.diagnose = slow_facts  # type: ignore[method-assign,assignment]
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_ask_slowly, scene)
+        nursery.start_soon(_request_slow_plugin, scene)
         await begun.wait()
         with crowd(port_of(scene), b"GET /sta"):
-            assert (await scene.ask("GET", "/healthz", token=None))[0] == 200
+            assert (await scene.request("GET", "/healthz", token=None))[0] == 200
             goes_on.set()
 
 
-async def _ask_slowly(scene: Scene) -> None:
-    status, answer = await scene.ask("GET", "/plugins/file_log.a")
+async def _request_slow_plugin(scene: Scene) -> None:
+    status, answer = await scene.request("GET", "/plugins/file_log.a")
     assert (status, answer["facts"]) == (200, {"slow": True})
 
 
@@ -143,7 +143,7 @@ async def test_what_asks_nothing_or_does_not_get_it_out_is_closed(
 async def test_a_body_has_a_deadline(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_parsing, "BODY_TIMEOUT_S", 0.05)
     length = {"Content-Length": "100"}
-    status, answer = await scene.ask("POST", "/deliveries/drop", raw=b"{", headers=length)
+    status, answer = await scene.request("POST", "/deliveries/drop", raw=b"{", headers=length)
     assert status == 408
     assert "did not end" in answer["error"]
 
@@ -165,7 +165,7 @@ async def test_where_no_descriptor_is_left_it_says_so_once_and_goes_on(
     monkeypatch.setattr(socket.socket, "_accept", failing)
     with caplog.at_level(logging.WARNING, SERVER_LOG):
         for _ in range(2):
-            assert (await scene.ask("GET", "/status"))[0] == 200
+            assert (await scene.request("GET", "/status"))[0] == 200
     assert failures == 0
     said = [record.getMessage() for record in caplog.records if record.name == SERVER_LOG]
     assert said == ["no connection can be accepted: made up", "connections are accepted again"]
@@ -176,6 +176,6 @@ async def test_what_cannot_be_read_is_said_once_a_kind(scene: Scene, caplog: pyt
     with caplog.at_level(logging.WARNING, SERVER_LOG):
         for _ in range(3):
             with crowd(port_of(scene), junk, size=3):
-                assert (await scene.ask("GET", "/status"))[0] == 200
+                assert (await scene.request("GET", "/status"))[0] == 200
     said = [record.getMessage() for record in caplog.records if record.name == SERVER_LOG]
     assert len(said) == len(set(said)) <= 1

@@ -46,7 +46,7 @@ class Agent:
         return self.problem
 
 
-def said(lines: Sequence[Mapping[str, object]]) -> list[object]:
+def logged_messages(lines: Sequence[Mapping[str, object]]) -> list[object]:
     """The logged messages, in order; checks that none contains the URL."""
     assert "canary" not in str(lines)
     return [line["event"] for line in lines]
@@ -91,7 +91,7 @@ async def test_none_while_something_is_wrong_and_that_is_said_once(server: Loopb
             for _ in range(2):
                 await beating.ping_if_well(url)
         assert len(server.requests) == 2
-    assert said(lines) == ["no heartbeats until all is well again", "all is well, heartbeats go on"]
+    assert logged_messages(lines) == ["no heartbeats until all is well again", "all is well, heartbeats go on"]
     assert lines[0]["reason"] == "the disk is full"
 
 
@@ -112,4 +112,4 @@ async def test_a_ping_that_fails_is_said_once(down: bool, server: LoopbackServer
                 await server.come_up()
             for _ in range(2):
                 await beating.ping_if_well(url)
-    assert said(lines) == ["the heartbeat did not arrive", "heartbeats arrive again"]
+    assert logged_messages(lines) == ["the heartbeat did not arrive", "heartbeats arrive again"]

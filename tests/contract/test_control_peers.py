@@ -48,11 +48,11 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_url: str) -
 
 
 async def status(config: Path) -> StatusResponse:
-    def ask() -> StatusResponse:
+    def status_of_store() -> StatusResponse:
         with open_backend(config) as backend:
             return backend.status()
 
-    return await trio.to_thread.run_sync(ask)
+    return await trio.to_thread.run_sync(status_of_store)
 
 
 def silence(store: Store, seconds: int) -> None:

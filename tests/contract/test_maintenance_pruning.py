@@ -41,7 +41,7 @@ class WatchedStorage(Storage):
 
 
 def settle_all(store: Store) -> None:
-    for claim in claim_all(most=EVENTS)(store):
+    for claim in claim_all(limit=EVENTS)(store):
         ended = Settlement(claim, DeliveryState.DELIVERED, NOW, NOW)
         inside(lambda store, ended=ended: store.outbox.settle([ended]))(store)  # type: ignore[misc]
 

@@ -41,9 +41,9 @@ async def agent(storage: Storage, host: FakeHost, **settings: Any) -> AsyncItera
 def happened(count: int, start: int = 0) -> list[Event]:
     """Runs that start and end; every tenth fails."""
     return [
-        one
+        notification
         for n in range(start, start + count)
-        for one in (
+        for notification in (
             event("task_started", run=f"t{n}", at=2 * n),
             event("task_failed" if n % 10 == 9 else "task_completed", run=f"t{n}", at=2 * n + 1),
         )
@@ -63,15 +63,15 @@ async def test_a_backlog_becomes_a_summary_and_what_matters(autojump_clock: Mock
             await trio.sleep(10_000)
         assert await storage.run(inside(states)) == {"folded": 275, "delivered": 26}
     failed, (probe, digest, *rest) = host.tries[:6], host.tries[6:]
-    assert {one.title for _, _, one in [*failed, probe]} == {"task_started t0"}
-    told = digest[2]
-    assert told.event.type == "backlog_folded"
-    wire = told.event.wire()
+    assert {notification.title for _, _, notification in [*failed, probe]} == {"task_started t0"}
+    summary_text = digest[2]
+    assert summary_text.event.type == "backlog_folded"
+    wire = summary_text.event.wire()
     assert (wire["count"], wire["runs"]) == (275, 145)
     assert sum(wire["types"].values()) == 275
     assert wire["names"][:3] == ["t0", "t1", "t2"]
     assert len(wire["names"]) == 20
-    assert [one.title for _, _, one in rest if one.event.type == "task_failed"] == [
+    assert [notification.title for _, _, notification in rest if notification.event.type == "task_failed"] == [
         f"task_failed t{n}" for n in range(9, 150, 10)
     ]
     assert len(rest) == 24
@@ -101,7 +101,9 @@ async def test_an_hours_queue_goes_out_in_order_and_never_faster_than_one_a_seco
     # Nor slower than the rate.
     assert delivered[-1][0] - delivered[0][0] == pytest.approx(len(queued) - 1)
     for run in runs:
-        assert [one.event.type for _, _, one in delivered if one.event.run_id == run] == list(kinds)
+        assert [
+            notification.event.type for _, _, notification in delivered if notification.event.run_id == run
+        ] == list(kinds)
 
 
 async def test_what_is_left_keeps_the_order_of_its_runs(autojump_clock: MockClock) -> None:
@@ -110,8 +112,8 @@ async def test_what_is_left_keeps_the_order_of_its_runs(autojump_clock: MockCloc
         await storage.run(queue_up(happened(60), [NAME]))
         async with agent(storage, host):
             await trio.sleep(10_000)
-    delivered = [one for _, _, one in host.tries[6:] if one.run is not None]
-    occurred = [one.occurred_at for one in delivered]
+    delivered = [notification for _, _, notification in host.tries[6:] if notification.run is not None]
+    occurred = [notification.occurred_at for notification in delivered]
     assert occurred == sorted(occurred)
 
 
@@ -155,14 +157,18 @@ async def test_what_comes_while_the_backlog_goes_out_may_be_folded_again(autojum
                 await storage.run(queue_up(happened(4, n), [NAME]))
                 await trio.sleep(60)
             await trio.sleep(10_000)
-        summaries = [one.event.wire() for _, _, one in host.tries if one.event.type == "backlog_folded"]
-        counts = [one["count"] for one in summaries]
+        summaries = [
+            notification.event.wire()
+            for _, _, notification in host.tries
+            if notification.event.type == "backlog_folded"
+        ]
+        counts = [notification["count"] for notification in summaries]
         assert len(counts) > 1
         assert all(count >= 5 for count in counts)
         found = await storage.run(inside(states))
         assert found["folded"] == sum(counts)
         assert found["folded"] + found["delivered"] == 320 + len(counts)
-    assert Counter(one.event.type for _, _, one in host.tries)["task_failed"] == 16
+    assert Counter(notification.event.type for _, _, notification in host.tries)["task_failed"] == 16
 
 
 async def test_a_summary_is_no_part_of_another(autojump_clock: MockClock) -> None:

@@ -38,7 +38,7 @@ class Fates(FakeHost):
 
     def got(self, name: str) -> list[Notification]:
         """Returns the tries at this destination."""
-        return [one for _, where, one in self.tries if where == name]
+        return [notification for _, where, notification in self.tries if where == name]
 
 
 @asynccontextmanager
@@ -60,10 +60,10 @@ async def agent(storage: Storage, host: Fates, **first: Any) -> AsyncIterator[Di
 
 def rows(store: Store) -> list[tuple[Any, ...]]:
     """Returns destination, state and reason of every delivery."""
-    found = store._connection.exec_driver_sql(
+    rows = store._connection.exec_driver_sql(
         "SELECT destination, state, reason, instead_of FROM deliveries ORDER BY id"
     )
-    return [tuple(row) for row in found]
+    return [tuple(row) for row in rows]
 
 
 async def test_what_dies_is_taken_over_at_once(autojump_clock: MockClock) -> None:
@@ -105,7 +105,7 @@ async def test_what_waits_too_long_is_taken_over_in_order(autojump_clock: MockCl
             await trio.sleep(590)
             assert host.got(OTHER) == []
             await trio.sleep(100)
-            paths = [one.event.wire()["artifact"]["path"] for one in host.got(OTHER)]
+            paths = [notification.event.wire()["artifact"]["path"] for notification in host.got(OTHER)]
             assert paths == ["0", "1", "2", "3", "4"]
             host.fates.clear()
             await trio.sleep(86_400)
@@ -129,9 +129,11 @@ async def test_what_is_in_flight_is_never_taken_over(autojump_clock: MockClock) 
         await storage.run(queue_up([event("task_failed", run=f"t{n}") for n in range(3)], [FIRST]))
         async with agent(storage, host, fallback_after=60.0):
             await trio.sleep(10_000)
-        assert [one.event.run_id for one in host.got(FIRST)] == ["t0"]
-        assert [one.event.run_id for one in host.got(OTHER)] == ["t1"]
-        assert [one.event.run_id for one in host.got(THIRD)] == ["t2"]  # it waited too long behind t1
+        assert [notification.event.run_id for notification in host.got(FIRST)] == ["t0"]
+        assert [notification.event.run_id for notification in host.got(OTHER)] == ["t1"]
+        assert [notification.event.run_id for notification in host.got(THIRD)] == [
+            "t2"
+        ]  # it waited too long behind t1
         assert [state for _, state, _, _ in await storage.run(inside(rows))].count("delivered") == 3
 
 
@@ -141,7 +143,7 @@ async def test_a_destination_that_has_it_already_gets_it_once(autojump_clock: Mo
         await storage.run(queue_up([event("task_failed")], [FIRST, OTHER]))
         async with agent(storage, host):
             await trio.sleep(100)
-        assert [one.instead_of for one in host.got(OTHER)] == [None]
+        assert [notification.instead_of for notification in host.got(OTHER)] == [None]
         assert (await storage.run(inside(rows)))[0] == (
             FIRST,
             "dead",
@@ -171,7 +173,7 @@ async def test_no_destination_tells_of_its_own_trouble(autojump_clock: MockClock
         await storage.run(queue_up([event("task_failed")], [FIRST]))
         async with agent(storage, host):
             await trio.sleep(86_400)
-        assert [one.event.type for one in host.got(OTHER)] == ["task_failed"]
+        assert [notification.event.type for notification in host.got(OTHER)] == ["task_failed"]
 
 
 async def test_a_long_queue_is_taken_over_whole(autojump_clock: MockClock) -> None:
@@ -180,7 +182,7 @@ async def test_a_long_queue_is_taken_over_whole(autojump_clock: MockClock) -> No
         await storage.run(queue_up([event("task_failed", run=f"t{n}") for n in range(1201)], [FIRST]))
         async with agent(storage, host):
             await trio.sleep(1000)
-        assert len({one.id for one in host.got(OTHER)}) == len(host.got(OTHER)) == 1201
+        assert len({notification.id for notification in host.got(OTHER)}) == len(host.got(OTHER)) == 1201
 
 
 async def test_a_kill_at_any_moment_leaves_each_with_exactly_one_destination(autojump_clock: MockClock) -> None:

@@ -48,7 +48,7 @@ def rows(store: Store, columns: str = "state, attempts, fault, fault_count, reas
 def test_deliveries_come_in_the_order_of_their_events(store: Store) -> None:
     queue_up([event("task_started", run=f"t{n}") for n in range(9, 0, -1)])(store)
     assert claimed(store) == [f"task_started t{n}" for n in range(9, 0, -1)]
-    assert claimed(store, most=2) == ["task_started t9", "task_started t8"]
+    assert claimed(store, limit=2) == ["task_started t9", "task_started t8"]
     assert claimed(store, destination="slack.b") == []
 
 

@@ -131,7 +131,7 @@ async def test_check_warns_of_floods(tmp_path: Path) -> None:
     assert "warning: rule slack.team sends every output event to slack.team" in done.out
 
 
-async def shown_on_a_terminal(*arguments: str | Path, cwd: Path, columns: int) -> str:
+async def terminal_output(*arguments: str | Path, cwd: Path, columns: int) -> str:
     """Returns the output of a command on a terminal with ``columns`` columns."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -157,7 +157,7 @@ async def test_tables_fit_a_terminal_and_lose_nothing(tmp_path: Path) -> None:
     config = write_config(
         tmp_path, "http://localhost:9900", '[plugins.console.here]\nevents = ["*", "connection/*", "agent/*"]\n'
     )
-    narrow = await shown_on_a_terminal("check", config.name, cwd=tmp_path, columns=60)
+    narrow = await terminal_output("check", config.name, cwd=tmp_path, columns=60)
     whole = await run_command("check", config.name, cwd=tmp_path)
     assert max(map(len, narrow.splitlines())) <= 60
     assert max(map(len, whole.out.splitlines())) > 200

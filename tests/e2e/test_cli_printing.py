@@ -131,7 +131,7 @@ json.dump(ended, sys.stdout)
 """Runs all in one process: each of some fifty processes would take a second to start."""
 
 
-async def asked(folder: Path, environ: dict[str, str], *only: str) -> list[Ended]:
+async def run_all(folder: Path, environ: dict[str, str], *only: str) -> list[Ended]:
     """Runs every command, or ``only`` these, with each of its arguments."""
     asks = [[*name.split(), *arguments] for name in only or ARGUMENTS for arguments in ARGUMENTS[name]]
     asks = [[word.replace("\x00", "") for word in ask] for ask in asks]  # no argument can have it
@@ -181,11 +181,11 @@ async def test_no_command_prints_what_steers_a_terminal(tmp_path: Path) -> None:
             raw.default_upgrade = Refuse(503, {"X-Reason": "\x9b"}, EVIL.encode())
             for socket in raw.open_sockets:
                 await socket.close(4000, CLOSES)
-            ended = await asked(tmp_path, environ)
+            ended = await run_all(tmp_path, environ)
             raw.rest["POST /api/auth/login"] = RestAnswer({"success": False, "error": EVIL}, 401)
-            ended += await asked(tmp_path, environ, "check", "tail", "status")
+            ended += await run_all(tmp_path, environ, "check", "tail", "status")
             await ended_well(agent)
-        ended += await asked(
+        ended += await run_all(
             tmp_path, environ, "status", "deliveries list", "deliveries show", "destinations pause"
         )
     for one in ended:

@@ -67,7 +67,7 @@ def _channel(number: int, slack: SlackReceiver, rate: int) -> str:
     )
 
 
-def asked_to_wait(until: datetime) -> Mapping[str, tuple[str | None, float]]:
+def retry_after_values(until: datetime) -> Mapping[str, tuple[str | None, float]]:
     """Values of Retry-After, and the minimum pause in seconds of each; the date states its own time."""
     return {
         "seconds": ("2", 2.0),
@@ -81,7 +81,7 @@ def asked_to_wait(until: datetime) -> Mapping[str, tuple[str | None, float]]:
 async def test_nobody_is_asked_again_earlier_than_it_said(tmp_path: Path, counts: Counts, record: Record) -> None:
     async with open_case(tmp_path, record) as case, AsyncExitStack() as receivers:
         until = datetime.now(UTC)
-        asked = asked_to_wait(until)
+        asked = retry_after_values(until)
         hooks = {name: await receivers.enter_async_context(open_webhook_receiver(secret=None)) for name in asked}
         case.configure(
             *(
@@ -95,7 +95,7 @@ async def test_nobody_is_asked_again_earlier_than_it_said(tmp_path: Path, counts
         async with case.agent(seconds=counts.seconds):
             await case.connected()
             until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=4)
-            asked = asked_to_wait(until)
+            asked = retry_after_values(until)
             for name, (retry_after, _) in asked.items():
                 hooks[name].fail_with(429, retry_after=retry_after, times=counts.refusals)
             await case.fail("t1", "t2")
@@ -129,7 +129,7 @@ async def test_answers_without_end_are_cut_and_redirects_are_not_followed(tmp_pa
             await agent.wait_for_log("redirect")
             await case.written()
         # The status decides; the body of the response does not matter.
-        assert case.told_by_webhook() == ["t3"]
+        assert case.webhook_runs() == ["t3"]
         assert len(case.webhook.requests) == 5
         assert case.webhook.server.bytes_sent < 100 * 2**20
         assert not elsewhere.requests

@@ -31,7 +31,7 @@ async def test_a_full_disk_pauses_reading_and_costs_nothing(tmp_path: Path, disk
             disk.empty()
             await case.arrived()
             assert not socket.closed.is_set()
-        assert case.told_by_webhook() == case.told_by_log() == case.due
+        assert case.webhook_runs() == case.logged_runs() == case.due
 
 
 async def test_what_went_out_while_the_disk_filled_is_not_sent_again(tmp_path: Path, disk: SmallDisk) -> None:
@@ -50,7 +50,7 @@ async def test_what_went_out_while_the_disk_filled_is_not_sent_again(tmp_path: P
             await agent.wait_for_log("reading pauses")
             disk.empty()
             # The first was answered by hand, so it is not among what the receiver has accepted itself.
-            await case.webhook.server.wait_until(lambda: set(case.told_by_webhook()) == set(case.due) - {"t0"})
+            await case.webhook.server.wait_until(lambda: set(case.webhook_runs()) == set(case.due) - {"t0"})
             await case.written()
         sent = [request.headers["webhook-id"] for request in case.webhook.requests]
         assert len(sent) == len(set(sent))

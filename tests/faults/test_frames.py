@@ -41,7 +41,7 @@ async def test_garbage_is_told_of_once_a_kind_and_the_connection_stays(tmp_path:
             await case.fail("t1")
             await case.arrived()
             assert not socket.closed.is_set()
-        assert case.told_by_webhook() == case.told_by_log() == ["t1"]
+        assert case.webhook_runs() == case.logged_runs() == ["t1"]
         for kind in TOLD:
             assert sum(kind in line for line in agent.stderr) == 1, kind
 
@@ -132,7 +132,7 @@ async def test_a_flood_of_output_drops_nothing_that_matters(
             took = trio.current_time() - began
             record("count", f"{10 * counts.flood:,} events in {took:.1f} s")
             assert not socket.closed.is_set()
-        assert sorted(case.told_by_log()) == runs
+        assert sorted(case.logged_runs()) == runs
 
 
 @pytest.mark.parametrize("closes", [False, True], ids=["too many values", "too long"])
@@ -152,7 +152,7 @@ async def test_an_end_in_a_frame_that_is_no_event_is_found_out_after_the_gap(tmp
                 await socket.reset()
             await case.connected()
             await case.arrived()
-        assert case.told_by_webhook() == ["t0", "t1"]
+        assert case.webhook_runs() == ["t0", "t1"]
         assert case.caught_up() == {"t1"}
         assert sum("a frame was no event" in line for line in agent.stderr) == 1
 
@@ -172,5 +172,5 @@ async def test_frames_of_millions_of_values_are_counted_also_where_memory_is_sca
             await case.fail("t1")
             await case.arrived()
             assert not socket.closed.is_set()
-        assert case.told_by_webhook() == ["t0", "t1"]
+        assert case.webhook_runs() == ["t0", "t1"]
         assert sum("too many values" in line for line in agent.stderr) == 1

@@ -124,7 +124,7 @@ async def test_what_ended_while_nobody_listened_is_told_once_also_when_the_live_
             await case.fail("t3")
             await case.arrived()
         assert case.caught_up() == {"t1", "t2"}
-        assert sorted(case.told_by_webhook()) == sorted(case.told_by_log()) == case.due
+        assert sorted(case.webhook_runs()) == sorted(case.logged_runs()) == case.due
 
 
 async def _connections(case: Case, projects: tuple[str, ...] = PROJECTS) -> dict[str, RawSocket]:
@@ -144,7 +144,7 @@ async def _fail_in_each(case: Case, sockets: dict[str, RawSocket], run: str) -> 
 
 async def test_one_refresh_serves_all_projects_and_one_that_fails_leads_to_a_login(tmp_path: Path) -> None:
     async with open_case(tmp_path) as case:
-        case.most_descriptors += len(PROJECTS)
+        case.max_descriptors += len(PROJECTS)
         case.configure(projects=PROJECTS)
         async with case.agent():
             await _expire(await _connections(case))
@@ -186,7 +186,7 @@ async def test_many_projects_outlive_restarts_of_their_server(
 ) -> None:
     projects = tuple(f"project-{number}" for number in range(counts.projects))
     async with open_case(tmp_path, record) as case:
-        case.most_descriptors += len(projects)
+        case.max_descriptors += len(projects)
         case.configure(projects=projects)
         _pauses(case, f"{counts.reconnect_s * 1000:.0f}ms")
         async with case.agent(seconds=counts.seconds) as agent:

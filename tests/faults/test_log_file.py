@@ -27,7 +27,7 @@ async def _fail_into_new_file(case: Case, run: str) -> None:
     case.due, before = [], case.due
     await case.fail(run)
     await case.arrived()
-    assert case.told_by_log() == [run]
+    assert case.logged_runs() == [run]
     case.due += before
 
 
@@ -44,4 +44,4 @@ async def test_a_folder_in_the_files_place_parks_it_with_a_word(tmp_path: Path) 
             case.log.rmdir()
         async with case.agent():
             await case.arrived()
-        assert case.told_by_log() == ["t1", "t2"]
+        assert case.logged_runs() == ["t1", "t2"]

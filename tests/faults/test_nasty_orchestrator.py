@@ -69,7 +69,7 @@ async def test_every_answer_to_the_lists_of_rest(tmp_path: Path, counts: Counts)
     }
     projects = named(answers)
     async with open_case(tmp_path) as case:
-        case.most_descriptors += 2 * len(projects)
+        case.max_descriptors += 2 * len(projects)
         case.configure(projects=tuple(projects.values()))
         # In turn, so that each list gets answers of all kinds: to ask for all of each takes three times as long.
         paths = {path.format(project): name for path, (name, project) in zip(cycle(LISTS), projects.items())}

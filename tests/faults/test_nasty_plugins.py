@@ -21,7 +21,7 @@ CANARIES = ("plugincanary0123", "diagcanary01", "defaultcanary0123", "receiptcan
 async def open_odd_case(folder: Path) -> AsyncIterator[Case]:
     """A case with high limits of descriptors and memory for its plugins; other tests limit the agent itself."""
     async with open_case(folder) as case:
-        case.most_descriptors, case.most_memory_kb = 400, 600 * 1024
+        case.max_descriptors, case.max_memory_kb = 400, 600 * 1024
         yield case
 
 

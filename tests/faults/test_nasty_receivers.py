@@ -60,7 +60,7 @@ async def deliver(
 ) -> AgentProcess:
     """Deliver two failures until the healthy destinations have both and each receiver got a request."""
     all_receivers = list(receivers)
-    case.most_descriptors += 4 * len(all_receivers)
+    case.max_descriptors += 4 * len(all_receivers)
     # Both failures must have arrived; notices about the other destinations may still wait.
     case.unfinished.update(case.destinations)
     async with case.agent() as agent:

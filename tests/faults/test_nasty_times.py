@@ -41,7 +41,7 @@ async def test_every_time_is_told_once_wherever_the_agent_runs(tmp_path: Path, z
             # How long ago something ended is the orchestrator's word: what it dates before the gap is no news.
             await case.catch_up(tasks=rows("r"), due=False)
             await case.live([{"type": "task_failed", "taskId": "after", "error": "still here"}])
-        told = case.told()["webhook.ops"]
+        told = case.arrivals()["webhook.ops"]
         case.due += [one for one in told if one[1].startswith("r-")]
         case.check()
 

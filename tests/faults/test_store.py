@@ -22,7 +22,7 @@ async def test_a_store_that_is_taken_away_and_brought_back_costs_nothing(tmp_pat
             away.rename(case.store)
             await case.arrived()
             assert not socket.closed.is_set()
-        assert case.told_by_webhook() == case.told_by_log() == case.due
+        assert case.webhook_runs() == case.logged_runs() == case.due
 
 
 async def test_a_second_agent_on_the_same_store_leaves_with_a_sentence(tmp_path: Path) -> None:

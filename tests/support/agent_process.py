@@ -39,9 +39,9 @@ class AgentProcess:
     async def _wait_for(self, lines: list[str], text: str, times: int) -> str:
         async with self._news:
             while True:
-                found = [line for line in lines if text in line]
-                if len(found) >= times:
-                    return found[times - 1]
+                matches = [line for line in lines if text in line]
+                if len(matches) >= times:
+                    return matches[times - 1]
                 if not self._open_streams:
                     raise AssertionError(f"the agent ended without saying {text!r}:\n" + self.everything)
                 await self._news.wait()
@@ -76,9 +76,9 @@ class AgentProcess:
 
     async def read(self, stream: trio.abc.ReceiveStream, lines: list[str]) -> None:
         """Reads one of its streams line by line until it closes."""
-        rest = b""
+        partial = b""
         async for chunk in stream:
-            *whole, rest = (rest + chunk).split(b"\n")
+            *whole, partial = (partial + chunk).split(b"\n")
             async with self._news:
                 lines.extend(line.decode(errors="replace") for line in whole)
                 self._news.notify_all()

@@ -50,11 +50,11 @@ class Scene:
 
     def whereabouts(self) -> ControlEndpoint:
         """The endpoint in the control file."""
-        found = find_endpoint(control_file(self.config))
-        assert found is not None
-        return found
+        endpoint = find_endpoint(control_file(self.config))
+        assert endpoint is not None
+        return endpoint
 
-    async def ask(
+    async def request(
         self,
         method: str,
         path: str,

@@ -47,16 +47,16 @@ KIND: Final = "task_failed"
 IN_FLIGHT: Final = {"webhook.ops": Webhook.in_flight, "file_log.audit": FileLog.in_flight}
 """Maximum number of deliveries in flight at a kill, by destination; 1 for others."""
 
-MOST_MEMORY_KB: Final = 250 * 1024
+MAX_MEMORY_KB: Final = 250 * 1024
 """Limit of the agent's peak resident set; a quiet agent takes a third of it."""
 
-MOST_DESCRIPTORS: Final = 60
+MAX_DESCRIPTORS: Final = 60
 """Limit of open files and sockets of an agent with a few projects; a quiet agent has some twenty."""
 
 SECRETS: Final = (CANARY, WEBHOOK_SECRET, "pathcanary", "querycanary", "hookcanary", "canarytoken", "c2lnbmF0dXJl")
 """Parts of the password, of the receivers' URLs and keys, and of every token of the orchestrator."""
 
-_LOOK_S: Final = 0.05
+_POLL_S: Final = 0.05
 """Seconds between two readings of the agent's memory; the kernel keeps the peak, so little is missed."""
 
 
@@ -80,8 +80,8 @@ class Case:
         self.unfinished: set[str] = set()
         self.faulty = False
         self.fresh_store = False
-        self.most_descriptors = MOST_DESCRIPTORS
-        self.most_memory_kb = MOST_MEMORY_KB
+        self.max_descriptors = MAX_DESCRIPTORS
+        self.max_memory_kb = MAX_MEMORY_KB
         self.secret_files = {self.config}
         self.destinations: dict[str, Callable[[], Counter[str]]] = {
             "webhook.ops": lambda: webhook.ids,
@@ -90,7 +90,7 @@ class Case:
         self.agents: list[AgentProcess] = []
         self._tasks: dict[str, dict[str, Any]] = {}
         self._peak_kb = 0
-        self._most_open = 0
+        self._max_open = 0
         raw.rest[f"GET /api/projects/{PROJECT}/tasks"] = self._list_tasks
 
     def configure(
@@ -128,7 +128,7 @@ class Case:
                 nursery.start_soon(self._watch, agent)
                 yield agent
                 if agent.process.returncode is None:
-                    self._look_at_descriptors(agent)
+                    self._check_descriptors(agent)
                     agent.process.send_signal(signal.SIGKILL if ends == -signal.SIGKILL else signal.SIGTERM)
                 code = await agent.wait()
                 nursery.cancel_scope.cancel()
@@ -171,25 +171,25 @@ class Case:
 
     def _webhook_has_all(self) -> bool:
         # Called after each request; with thousands of runs, the full check runs only once the counts fit.
-        return len(self.webhook.deliveries) >= len(self.due) and set(self.due) <= set(self.told_by_webhook())
+        return len(self.webhook.deliveries) >= len(self.due) and set(self.due) <= set(self.webhook_runs())
 
     async def written(self) -> None:
         """Returns once every due run is in the file."""
         # No portable call waits for a file to grow; each round lets the agent run.
-        while not set(self.due) <= set(self.told_by_log()):  # noqa: ASYNC110
+        while not set(self.due) <= set(self.logged_runs()):  # noqa: ASYNC110
             await trio.sleep(0.01)
 
-    def told_by_webhook(self) -> list[str]:
+    def webhook_runs(self) -> list[str]:
         """Returns the runs that the webhook received, in order."""
-        found = (delivery["data"]["event"] for delivery in self.webhook.deliveries)
-        return [event["taskId"] for event in found if event["type"] == KIND]
+        events = (delivery["data"]["event"] for delivery in self.webhook.deliveries)
+        return [event["taskId"] for event in events if event["type"] == KIND]
 
     def caught_up(self) -> set[str]:
         """Returns those of them that were marked as caught up."""
-        found = (delivery["data"] for delivery in self.webhook.deliveries if delivery["type"] == KIND)
-        return {told["event"]["taskId"] for told in found if told["caught_up"]}
+        payloads = (delivery["data"] for delivery in self.webhook.deliveries if delivery["type"] == KIND)
+        return {data["event"]["taskId"] for data in payloads if data["caught_up"]}
 
-    def told_by_log(self) -> list[str]:
+    def logged_runs(self) -> list[str]:
         """Returns the runs in the file, in order."""
         return [line["event"]["taskId"] for line in self.lines() if line["event"]["type"] == KIND]
 
@@ -209,13 +209,13 @@ class Case:
     def check(self) -> None:
         """Checks the promises. Called at the end of a block without an error."""
         self._check_secrets()
-        assert self._peak_kb < self.most_memory_kb, f"{self._peak_kb} KiB"
+        assert self._peak_kb < self.max_memory_kb, f"{self._peak_kb} KiB"
         if self.store.exists():
             assert self.stored("PRAGMA quick_check") == [("ok",)]
             for destination, received in self._received().items():
                 self._check_destination(destination, received)
 
-    def tell(self, record: Record) -> None:
+    def record_figures(self, record: Record) -> None:
         """Returns the figures of the case. They are right once ``check`` has passed."""
         record("due", len(self.due))
         record("kills", self.kills)
@@ -224,7 +224,7 @@ class Case:
             if copies or may:
                 record(f"copies at {name}", f"{copies} ({may})")
         record("peak_mib", self._peak_kb // 1024)
-        record("descriptors", self._most_open)
+        record("descriptors", self._max_open)
 
     def _received(self) -> dict[str, Counter[str]]:
         return {name: received() for name, received in self.destinations.items()}
@@ -236,14 +236,16 @@ class Case:
             " WHERE d.destination = ?",
             destination,
         )
-        told = {run for kind, run, _, _ in rows if kind == KIND}
+        notified = {run for kind, run, _, _ in rows if kind == KIND}
         journaled = {run for (run,) in self.stored("SELECT run_id FROM events WHERE type = ?", KIND)}
         states = {notification: state for _, _, notification, state in rows}
         if not self.fresh_store:
-            lost = ({*self.due} | journaled) - told
+            lost = ({*self.due} | journaled) - notified
             assert not lost, f"{destination} was never to get {sorted(lost)[:10]}"
             unknown = received.keys() - states
-            assert not unknown, f"{destination} got what the store does not know: {sorted(unknown)[:10]}"
+            assert not unknown, (
+                f"{destination} got notifications that the store does not know: {sorted(unknown)[:10]}"
+            )
         missing = {name for name, state in states.items() if state == "delivered" and not received[name]}
         assert not missing, f"{destination} never got {sorted(missing)[:10]}"
         waiting = {name: state for name, state in states.items() if state not in ("delivered", "folded")}
@@ -267,12 +269,12 @@ class Case:
     async def _watch(self, agent: AgentProcess) -> None:
         while True:
             self._peak_kb = max(self._peak_kb, peak_kb(agent.process.pid))
-            await trio.sleep(_LOOK_S)
+            await trio.sleep(_POLL_S)
 
-    def _look_at_descriptors(self, agent: AgentProcess) -> None:
-        found = descriptors(agent.process.pid)
-        self._most_open = max(self._most_open, len(found))
-        assert len(found) <= self.most_descriptors, found
+    def _check_descriptors(self, agent: AgentProcess) -> None:
+        open_files = descriptors(agent.process.pid)
+        self._max_open = max(self._max_open, len(open_files))
+        assert len(open_files) <= self.max_descriptors, open_files
 
     def _list_tasks(self, request: HttpRequest) -> dict[str, Any]:
         offset, limit = int(request.query.get("offset", 0)), int(request.query.get("limit", 50))
@@ -332,4 +334,4 @@ async def open_case(folder: Path, record: Record | None = None) -> AsyncIterator
         yield case
         case.check()
         if record is not None:
-            case.tell(record)
+            case.record_figures(record)

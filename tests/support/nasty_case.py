@@ -166,15 +166,15 @@ class NastyCase:
 
     def missing(self) -> Mapping[str, list[Happening]]:
         """Returns the due ends that have not arrived, by destination; for the console only their number."""
-        found = {name: sorted(set(self.due) - told.keys()) for name, told in self.told().items()}
-        found["console.here"] = [
+        missing = {name: sorted(set(self.due) - arrived.keys()) for name, arrived in self.arrivals().items()}
+        missing["console.here"] = [
             (kind, str(count)) for kind, count in (self._due_printed() - self._printed()).items()
         ]
-        return {name: some for name, some in found.items() if some}
+        return {name: ends for name, ends in missing.items() if ends}
 
-    def told(self) -> Mapping[str, Counter[Happening]]:
+    def arrivals(self) -> Mapping[str, Counter[Happening]]:
         """Returns how often each end arrived at each destination whose messages name the run."""
-        told = {
+        arrived = {
             "webhook.ops": Counter(happening(body["data"]["event"]) for body in self.case.webhook.deliveries),
             "file_log.audit": Counter(happening(line["event"]) for line in whole_lines(self.case.log)),
             "plain.mine": Counter(happening(line["event"]) for line in whole_lines(self.folder / "plain.jsonl")),
@@ -183,7 +183,7 @@ class NastyCase:
         pairs = zip(webhook.headers, webhook.deliveries, strict=True)
         known = {headers["webhook-id"]: happening(body["data"]["event"]) for headers, body in pairs}
         slack = Counter({known[name]: count for name, count in self.slack.ids.items() if name in known})
-        return told | {"slack.team": slack}
+        return arrived | {"slack.team": slack}
 
     def _printed(self) -> Counter[str]:
         lines = (line.split("\t") for agent in self.case.agents for line in agent.stdout)
@@ -198,8 +198,8 @@ class NastyCase:
         The store is not checked: it keeps events unchanged, since their keys derive from them; only its owner can
         read it.
         """
-        for destination, told in self.told().items():
-            assert told == Counter(set(self.due)), destination
+        for destination, arrived in self.arrivals().items():
+            assert arrived == Counter(set(self.due)), destination
         assert self._printed() == self._due_printed()
         assert not self.slack.refused
         assert self.case.stored("SELECT DISTINCT state FROM deliveries") == [("delivered",)]
@@ -209,12 +209,12 @@ class NastyCase:
             written[f"request {number}"] = request.body
         for number, agent in enumerate(self.case.agents):
             written[f"output of agent {number}"] = agent.everything.encode()
-        found = {
+        places_of = {
             secret: [place for place, content in written.items() if secret.encode() in content]
             for secret in secrets
         }
-        gone_out = {secret: (places[0], len(places)) for secret, places in found.items() if places}
-        assert not gone_out, gone_out
+        leaked = {secret: (places[0], len(places)) for secret, places in places_of.items() if places}
+        assert not leaked, leaked
 
     def _page(self, name: str) -> Callable[[HttpRequest], dict[str, Any]]:
         def answer(request: HttpRequest) -> dict[str, Any]:

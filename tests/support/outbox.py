@@ -26,9 +26,9 @@ def event(kind: str, run: str = "t1", at: float = 0, project: str = "p", **field
     """Returns a live event, ``at`` seconds after NOW; ``run`` is its task."""
     moment = (NOW + timedelta(seconds=at)).isoformat()
     frame = {"type": kind, "timestamp": moment, "projectId": project, "taskId": run} | fields
-    made = event_from(frame, project, NOW)
-    assert isinstance(made, Event), made
-    return made
+    event = event_from(frame, project, NOW)
+    assert isinstance(event, Event), event
+    return event
 
 
 _SEVERITIES = {"task_failed": Severity.ERROR, "task_cancelled": Severity.WARNING}
@@ -51,7 +51,7 @@ def notification(about: Event, run: Run | None, rule: str = "all") -> Notificati
 
 @dataclass(frozen=True)
 class Sent:
-    """Returns a notification and its destinations."""
+    """A notification and its destinations."""
 
     notification: Notification
     destinations: tuple[str, ...]
@@ -123,8 +123,8 @@ class FakeHost:
     async def deliver(self, name: str, notifications: Sequence[Notification]) -> list[DeliveryResult]:
         results: list[DeliveryResult] = []
         self.batches.append(len(notifications))
-        for one in notifications:
-            self.tries.append((trio.current_time(), name, one))
+        for notification in notifications:
+            self.tries.append((trio.current_time(), name, notification))
             await trio.sleep(self.takes_s)
             answer = self.answers.popleft() if self.answers else self.default
             results.append(HookFailure(answer) if isinstance(answer, Exception) else Delivered(answer))
@@ -135,7 +135,7 @@ class FakeHost:
     @property
     def titles(self) -> list[str]:
         """The tried notifications, in order."""
-        return [one.title for _, _, one in self.tries]
+        return [notification.title for _, _, notification in self.tries]
 
     @property
     def times(self) -> list[float]:
@@ -178,24 +178,24 @@ def queue_up(
     def write(store: Store) -> None:
         changes = JournalChanges()
         latest: dict[Any, Run] = {}
-        for one in events:
-            run = advance(None, one).run if one.run_id else None
+        for queued in events:
+            run = advance(None, queued).run if queued.run_id else None
             if run is not None and run.ref not in latest and not store.journal.latest_runs([run.ref]):
                 latest[run.ref] = run
                 changes.new_runs.append(run)
-            changes.events.append(one)
-            changes.notifications.append((notification(one, run), destinations))
+            changes.events.append(queued)
+            changes.notifications.append((notification(queued, run), destinations))
         store.journal.write(changes, now)
 
     return inside(write)
 
 
 def claim_all(
-    destination: str = "file_log.a", most: int = 1000, now: datetime = NOW, horizon: float = 60
+    destination: str = "file_log.a", limit: int = 1000, now: datetime = NOW, horizon: float = 60
 ) -> Callable[[Store], list[Claim]]:
     """Returns the claims that the destination would get next."""
     return inside(
         lambda store: store.outbox.claim(
-            destination, limit=most, now=now, horizon=now + timedelta(seconds=horizon)
+            destination, limit=limit, now=now, horizon=now + timedelta(seconds=horizon)
         )
     )

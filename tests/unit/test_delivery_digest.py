@@ -56,21 +56,21 @@ def test_the_choice_whatever_waits(severities: list[Severity], errors: int, over
         assert ids == ()
     if not ids:
         return
-    left = [one for one in waiting if one.id not in ids]
+    remaining = [candidate for candidate in waiting if candidate.id not in ids]
     after = queued - len(ids) + 1
     # Down to half if there is enough to fold, never further; and the next check folds nothing.
-    assert after == over // 2 or (after > over // 2 and not left)
-    assert select_foldable(left, queued=after, over=over) == ()
-    if any(one.id in ids and one.severity is WARNING for one in waiting):
-        assert all(one.severity is WARNING for one in left)
+    assert after == over // 2 or (after > over // 2 and not remaining)
+    assert select_foldable(remaining, queued=after, over=over) == ()
+    if any(candidate.id in ids and candidate.severity is WARNING for candidate in waiting):
+        assert all(candidate.severity is WARNING for candidate in remaining)
     for group in ({INFO, SUCCESS}, {WARNING}):
-        gone = [one.id for one in waiting if one.severity in group and one.id in ids]
-        stays = [one.id for one in left if one.severity in group]
-        assert not gone or not stays or max(gone) < min(stays)
+        folded = [candidate.id for candidate in waiting if candidate.severity in group and candidate.id in ids]
+        stays = [candidate.id for candidate in remaining if candidate.severity in group]
+        assert not folded or not stays or max(folded) < min(stays)
 
 
 def test_the_summary_counts_and_names() -> None:
-    told = BacklogSummary(
+    backlog = BacklogSummary(
         first="ntf_1",
         types={"task_completed": 40, "task_started": 2},
         threads=25,
@@ -78,18 +78,22 @@ def test_the_summary_counts_and_names() -> None:
         oldest=NOW,
         newest=NOW + timedelta(hours=1),
     )
-    one = summary("slack.team", told, NOW + timedelta(hours=2))
-    assert one.title == "42 notifications in one"
-    assert one.body.startswith("40 × task_completed, 2 × task_started\nAbout Nightly import, xxx")
-    assert "… and 23 more." in one.body
-    assert len(one.body) < 300
-    assert [tuple(field) for field in one.fields] == [
+    digest = summary("slack.team", backlog, NOW + timedelta(hours=2))
+    assert digest.title == "42 notifications in one"
+    assert digest.body.startswith("40 × task_completed, 2 × task_started\nAbout Nightly import, xxx")
+    assert "… and 23 more." in digest.body
+    assert len(digest.body) < 300
+    assert [tuple(field) for field in digest.fields] == [
         ("Oldest", "2026-01-01 00:00:00 UTC"),
         ("Newest", "2026-01-01 01:00:00 UTC"),
     ]
-    assert (one.severity, one.thread, one.event.type) == (INFO, "agent/slack.team", "backlog_folded")
-    assert summary("slack.team", told, NOW + timedelta(hours=2)).id == one.id
-    assert summary("slack.other", told, NOW + timedelta(hours=2)).id != one.id
+    assert (digest.severity, digest.thread, digest.event.type) == (
+        INFO,
+        "agent/slack.team",
+        "backlog_folded",
+    )
+    assert summary("slack.team", backlog, NOW + timedelta(hours=2)).id == digest.id
+    assert summary("slack.other", backlog, NOW + timedelta(hours=2)).id != digest.id
 
 
 def test_rare_types_are_counted_together() -> None:
