@@ -71,7 +71,7 @@ TOKENS = {
 
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("error", TOKENS.values(), ids=TOKENS)
-async def test_a_failure_whose_error_holds_a_secret_is_told_live(error: str, restarted: bool) -> None:
+async def test_a_failure_whose_error_holds_a_secret_is_sent_live(error: str, restarted: bool) -> None:
     register_secret("sesame-4711")
     failed = event("task_failed", error=error)
     with capture_logs() as logs:
@@ -88,7 +88,7 @@ async def test_a_failure_whose_error_holds_a_secret_is_told_live(error: str, res
 
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("error", TOKENS.values(), ids=TOKENS)
-async def test_a_failure_whose_error_holds_a_secret_is_told_after_a_gap(error: str, restarted: bool) -> None:
+async def test_a_failure_whose_error_holds_a_secret_is_sent_after_a_gap(error: str, restarted: bool) -> None:
     register_secret("sesame-4711")
     with capture_logs() as logs:
         async with memory() as storage, open_bench(storage, router()) as bench:
@@ -122,7 +122,7 @@ HIDDEN_WORDS = ["task", "fail", "2026", "00:00", "run-", "proj", "type", "error"
 
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("secret", HIDDEN_WORDS)
-async def test_no_secret_is_in_the_way_of_what_an_event_is(secret: str, restarted: bool) -> None:
+async def test_no_secret_changes_the_identity_of_an_event(secret: str, restarted: bool) -> None:
     about = {"taskId": "run-token=abc", "executionId": "run-token=abc", "sandboxId": "run-token=abc"}
     named = {"workflowId": "wf-4711" * 73, "phaseId": "phase-1", "error": "wf-4711 token=abc"}
     project = Project(id="proj-2026", name="proj-2026")
@@ -146,7 +146,7 @@ async def test_no_secret_is_in_the_way_of_what_an_event_is(secret: str, restarte
     assert len({notification.id for notification in notifications}) == len(notifications)
 
 
-async def test_what_became_a_secret_later_is_kept_back_all_the_same() -> None:
+async def test_a_secret_registered_later_is_removed_all_the_same() -> None:
     async with memory() as storage, open_bench(storage, router()) as bench:
         await bench.ingest.commit(
             PROJECT, [event("task_failed", error="sesame-4711 was refused", task="sesame-4711")]
@@ -165,9 +165,7 @@ def raises(*_args: Any, **_more: Any) -> Any:
 
 
 @pytest.mark.parametrize("place", ["title", "body", "fields", "all"])
-async def test_whatever_goes_wrong_with_a_text_the_end_is_told(
-    place: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_end_is_sent_despite_any_error_in_its_text(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     register_secret("sesame-4711")
     if place != "all":
         monkeypatch.setattr(default_texts, place, raises)
@@ -329,7 +327,7 @@ async def test_keys_that_become_equal_both_go_out() -> None:
     assert notification.event.wire()["output"] == {REDACTED: 1, f"/cb?token={REDACTED}": 2, f"{REDACTED}\x00": 3}
 
 
-async def test_what_people_see_of_deliveries_holds_no_secret_of_today() -> None:
+async def test_deliveries_shown_to_people_hold_no_secret_registered_since() -> None:
     async with memory() as storage, open_bench(storage, router()) as bench:
         await bench.ingest.commit(PROJECT, [event("task_failed", error=f"{PASSWORD} failed", task=PASSWORD)])
         register_secret(PASSWORD)

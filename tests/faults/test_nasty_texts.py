@@ -48,7 +48,7 @@ def numbered(prefix: str, values: Iterable[str]) -> Mapping[str, str]:
     return {f"{prefix}-{number}": text for number, text in enumerate(values)}
 
 
-async def test_every_text_is_told_once_live_and_caught_up(tmp_path: Path) -> None:
+async def test_every_text_is_sent_once_live_and_after_a_gap(tmp_path: Path) -> None:
     async with open_nasty_case(tmp_path) as case:
         async with case.agent():
             await send_live(case)
@@ -96,7 +96,7 @@ async def send_after_gap(case: NastyCase) -> None:
     )
 
 
-async def test_every_id_is_told_once_live_and_caught_up(tmp_path: Path) -> None:
+async def test_every_id_is_sent_once_live_and_after_a_gap(tmp_path: Path) -> None:
     async with open_nasty_case(tmp_path) as case:
         async with case.agent():
             for kind, named in (
@@ -120,7 +120,7 @@ async def test_every_id_is_told_once_live_and_caught_up(tmp_path: Path) -> None:
         case.check()
 
 
-async def test_every_value_of_an_unknown_field_is_told_once_live_and_caught_up(tmp_path: Path) -> None:
+async def test_every_value_of_an_unknown_field_is_sent_once_live_and_after_a_gap(tmp_path: Path) -> None:
     values = dict(enumerate(texts.FIELDS.values()))
     async with open_nasty_case(tmp_path) as case:
         async with case.agent():
@@ -142,7 +142,7 @@ async def test_every_value_of_an_unknown_field_is_told_once_live_and_caught_up(t
         case.check(texts.FIELD_SECRETS)
 
 
-async def test_every_large_text_is_told_once_live_and_caught_up(tmp_path: Path, counts: Counts) -> None:
+async def test_every_large_text_is_sent_once_live_and_after_a_gap(tmp_path: Path, counts: Counts) -> None:
     large = numbered("large", texts.LARGE.values())
     async with open_nasty_case(tmp_path) as case:
         async with case.agent():

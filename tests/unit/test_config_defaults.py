@@ -126,7 +126,7 @@ def test_secrets_and_files_are_read_where_the_config_stands(write: Write, tmp_pa
     assert "defaultcanary" not in json.dumps(config_schema(tmp_path / "plugins"))
 
 
-def test_what_the_config_says_goes_before_a_default_and_numbers_in_it_want_a_unit(write: Write) -> None:
+def test_the_config_overrides_a_default_and_its_numbers_need_a_unit(write: Write) -> None:
     source = model('rate: Rate | None = "1/s"', "own: Duration = 5.0", 'token: Secret = { "env": "NOT_SET" }')
     settings: Any = instance(write(source, 'rate = "2/s"\nown = "1m"\ntoken = "written"\n')).settings
     assert (settings.rate, settings.own) == (Rate(2, 1.0), 60.0)
@@ -136,7 +136,7 @@ def test_what_the_config_says_goes_before_a_default_and_numbers_in_it_want_a_uni
     )
 
 
-def test_validators_of_the_model_see_what_was_meant(write: Write) -> None:
+def test_validators_of_the_model_see_converted_defaults(write: Write) -> None:
     source = model(
         'rate: Rate | None = "1/s"',
         'url: str = ""',
@@ -196,7 +196,7 @@ def test_a_wrong_default_is_refused_where_it_stands(write: Write, line: str, pro
     assert "\n" not in text
 
 
-def test_a_wrong_default_is_told_once_for_all_instances_beside_what_else_is_wrong(write: Write) -> None:
+def test_an_invalid_default_is_reported_once_for_all_instances_beside_other_mistakes(write: Write) -> None:
     config = write(
         model('rate: Rate | None = "often"'), 'unknown = 1\n[plugins.x.z]\nrate = "1/s"\n[plugins.x.w]\n'
     )
@@ -217,7 +217,7 @@ def test_a_wrong_default_is_told_once_for_all_instances_beside_what_else_is_wron
         (["@model_validator(mode='before')", "@classmethod", "def no(cls, data): return no(data)"], "NameError"),
     ],
 )
-def test_a_model_that_breaks_is_told_with_its_line(write: Write, lines: list[str], problem: str) -> None:
+def test_a_model_that_breaks_is_reported_with_its_line(write: Write, lines: list[str], problem: str) -> None:
     text = refusal(write(model("own: int", *lines), "own = 1\n"))
     assert text.startswith(f"plugins/x.py:{LINE + len(lines)}: the plugin's own check of this table is broken: ")
     assert problem in text

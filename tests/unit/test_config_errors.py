@@ -385,14 +385,14 @@ def test_the_orchestrator_needs_an_address_and_a_login(tmp_path: Path, login: st
     assert relevant == ([] if expected is None else [expected])
 
 
-def test_an_empty_file_is_told_what_it_needs(tmp_path: Path) -> None:
+def test_the_error_about_an_empty_file_names_the_required_tables(tmp_path: Path) -> None:
     assert problems(tmp_path, "") == [
         'the table [orchestrator] is missing; it says where the events come from, as url = "simulator"',
         'no project to watch; add [[projects]] with id = "project-123", or id = "*" for all',
     ]
 
 
-def test_projects_that_are_a_table_are_told_how_to_write_a_list(tmp_path: Path) -> None:
+def test_the_error_about_projects_as_a_table_shows_a_list(tmp_path: Path) -> None:
     text = "[orchestrator]\nurl = 'simulator'\n[projects]\nid = 'p'"
     assert problems(tmp_path, text) == ["3: projects: should be a list of tables, not a table; write [[projects]]"]
 
@@ -469,12 +469,12 @@ SYNTAX = [
 
 
 @pytest.mark.parametrize(("text", "expected"), SYNTAX, ids=[expected for _, expected in SYNTAX])
-def test_what_is_no_toml_has_a_line_and_no_traceback(tmp_path: Path, text: str, expected: str) -> None:
+def test_invalid_toml_has_a_line_and_no_traceback(tmp_path: Path, text: str, expected: str) -> None:
     assert problems(tmp_path, text) == [expected]
 
 
 @pytest.mark.parametrize("key", ["('" * 300_000, "'" * 600_000, "x" * 600_000, "') twice" * 80_000])
-def test_a_key_of_any_length_is_told_shortly(tmp_path: Path, key: str) -> None:
+def test_the_error_about_a_long_key_is_short(tmp_path: Path, key: str) -> None:
     (problem,) = problems(tmp_path, f'["{key}"]\n["{key}"]\n')
     assert problem.startswith(
         "2: not TOML: Cannot declare ('" if "'" not in key else '2: not TOML: Cannot declare ("'
@@ -482,7 +482,7 @@ def test_a_key_of_any_length_is_told_shortly(tmp_path: Path, key: str) -> None:
     assert len(problem) < 600
 
 
-def test_what_is_no_text_names_its_line(tmp_path: Path) -> None:
+def test_invalid_utf_8_names_its_line(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_bytes(b"a = 1\nb = '\xff'\n")
     with pytest.raises(ConfigError, match=r"config\.toml:2: is not UTF-8 text"):
@@ -490,7 +490,7 @@ def test_what_is_no_text_names_its_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "reason"), [("none.toml", "No such file or directory"), (".", "Is a directory")])
-def test_what_cannot_be_read_says_why(tmp_path: Path, name: str, reason: str) -> None:
+def test_the_error_about_an_unreadable_file_gives_the_reason(tmp_path: Path, name: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=f"cannot be read: {reason}"):
         load_file(tmp_path / name)
 

@@ -22,9 +22,7 @@ def pipe(tmp_path: Path) -> Path:
     return tmp_path / "token"
 
 
-def test_a_pipe_that_nobody_writes_into_is_an_error(
-    tmp_path: Path, pipe: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pipe_without_a_writer_is_an_error(tmp_path: Path, pipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "PIPE_TIMEOUT_S", 0.0)
     with pytest.raises(ConfigError, match="nobody writes into it"):
         load_text(tmp_path, TEXT)

@@ -189,7 +189,7 @@ def test_a_store_on_postgresql_is_a_secret(tmp_path: Path, written: str) -> None
     assert log.redact(f"at {url}: ge heim") == f"at {log.REDACTED}: {log.REDACTED}"
 
 
-def test_an_instance_may_say_what_it_wants_where_the_defaults_rule(tmp_path: Path) -> None:
+def test_an_instance_may_have_settings_of_its_own_under_the_default_rules(tmp_path: Path) -> None:
     text = MINIMAL + "[plugins.slack.team]\nprojects = ['sales-*']\nseverity = 'error'\nmention = ['here']"
     assert problems(tmp_path, text) == []
     assert problems(tmp_path, text + "\n[plugins.slack.me]\nevents = ['output']") == [

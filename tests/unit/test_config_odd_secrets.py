@@ -25,7 +25,7 @@ MEANT = {
 
 @pytest.mark.parametrize("written", ["variable", "file"])
 @pytest.mark.parametrize("name", configs.PADDED)
-def test_what_stands_around_a_secret(tmp_path: Path, name: str, written: str) -> None:
+def test_characters_around_a_secret(tmp_path: Path, name: str, written: str) -> None:
     padded = configs.PADDED[name]
     (tmp_path / "token").write_text(padded, encoding="utf-8", newline="")
     text = VARIABLE if written == "variable" else FILE

@@ -89,7 +89,7 @@ def test_a_place(url: str, proxy: Proxy) -> None:
         "http://m%FCller:canary@proxy:3128",
     ],
 )
-def test_what_run_could_not_use_is_refused_with_its_line(proxy: str, tmp_path: Path) -> None:
+def test_values_that_run_could_not_use_are_refused_with_their_line(proxy: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_text(tmp_path, f'{MINIMAL}[connection]\nproxy = "{proxy}"')
     (problem,) = caught.value.problems
@@ -100,7 +100,7 @@ def test_what_run_could_not_use_is_refused_with_its_line(proxy: str, tmp_path: P
 
 
 @pytest.mark.parametrize("proxy", ["http://u:a#b@proxy", "http://u:1/b@proxy:1", "http://u:a@b?c@proxy"])
-def test_how_to_write_a_login_is_said(proxy: str) -> None:
+def test_the_error_shows_how_to_write_a_login(proxy: str) -> None:
     with pytest.raises(ValueError, match="in its login, write # as %23, / as %2F"):
         Proxy.parse(proxy)
 

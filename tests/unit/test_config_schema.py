@@ -93,7 +93,7 @@ def test_the_example_follows_the_schema_of_the_built_in_plugins() -> None:
         ("[[rules]]\nname = 'x'\nevents = ['*']", ".rules[0]: notify is missing"),
     ],
 )
-def test_what_load_refuses_the_schema_refuses_too(addition: str, flaw: str) -> None:
+def test_the_schema_refuses_the_same_configs_as_load(addition: str, flaw: str) -> None:
     document = tomllib.loads('[orchestrator]\nurl = "simulator"\n[[projects]]\nid = "p"\n' + addition)
     assert flaws(SCHEMA, document, SCHEMA) == [flaw]
 

@@ -48,7 +48,7 @@ def test_a_duration_has_a_unit(text: str, seconds: float) -> None:
     "text",
     ["", "10", "s", "10 s", "-1s", "1w", "10S", "1e3s", "١s", "1.s", ".5s", "10s\n", "9" * 400 + "s", 10, None],
 )
-def test_what_is_no_duration_says_how_to_write_one(text: object) -> None:
+def test_the_error_about_an_invalid_duration_shows_a_valid_one(text: object) -> None:
     with pytest.raises(ValueError, match='not a duration; write it as "500ms"'):
         parse_duration(text)
 
@@ -90,7 +90,7 @@ def test_a_rate_counts_in_an_interval(text: str, count: int, seconds: float, int
 
 
 @pytest.mark.parametrize("text", ["", "0/s", "1", "1/d", "-1/s", "1.5/s", "1/ms", "1 / s", 1, None])
-def test_what_is_no_rate_says_how_to_write_one(text: object) -> None:
+def test_the_error_about_an_invalid_rate_shows_a_valid_one(text: object) -> None:
     with pytest.raises(ValueError, match='not a rate; write it as "1/s"'):
         Rate.parse(text)
 
@@ -146,7 +146,9 @@ def test_a_secret_shows_itself_nowhere_and_compares_by_value(tmp_path: Path) -> 
         (3, "not a secret; write it as"),
     ],
 )
-def test_a_secret_that_cannot_be_had_says_why_and_not_what(tmp_path: Path, written: object, message: str) -> None:
+def test_the_error_about_a_missing_secret_gives_the_reason_and_not_the_secret(
+    tmp_path: Path, written: object, message: str
+) -> None:
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=message) as caught:

@@ -74,7 +74,7 @@ def test_every_error_reads_as_its_reason(error: errors.AInTandemNotifyError, tex
     assert str(error) == text
 
 
-def test_what_an_error_carries_has_safe_defaults() -> None:
+def test_the_attributes_of_errors_have_safe_defaults() -> None:
     assert errors.LinkLost("cut").code == 1006
     assert errors.HttpFailed("cut").maybe_sent is False
     assert errors.HttpFailed("cut", maybe_sent=True).maybe_sent is True

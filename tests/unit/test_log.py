@@ -70,7 +70,7 @@ def fresh_secret(more: str = "") -> str:
         ("http://user:pass@proxy:3128/", f"http://user:{REDACTED}@proxy:3128/"),
     ],
 )
-def test_what_looks_like_a_token_is_redacted(text: str, redacted: str) -> None:
+def test_a_text_that_looks_like_a_token_is_redacted(text: str, redacted: str) -> None:
     assert redact(text) == redacted
     assert redact(redacted) == redacted
 
@@ -89,7 +89,7 @@ def test_what_looks_like_a_token_is_redacted(text: str, redacted: str) -> None:
         "mail to anna@example.org",
     ],
 )
-def test_what_does_not_look_like_one_stays(text: str) -> None:
+def test_a_text_that_does_not_look_like_a_token_stays(text: str) -> None:
     assert redact(text) == text
 
 
@@ -127,7 +127,7 @@ def test_a_secret_that_holds_another_is_redacted_whole() -> None:
 
 
 @pytest.mark.parametrize("secret", ["", "a", "abc"])
-def test_what_is_too_short_for_a_secret_does_not_spoil_texts(secret: str) -> None:
+def test_a_secret_that_is_too_short_does_not_spoil_texts(secret: str) -> None:
     log.register_secret(secret)
 
     assert redact("abcdef abc") == "abcdef abc"
@@ -193,7 +193,7 @@ SECRETS = st.sampled_from(['quo"te\\d', "sp ace/ü", "tab\there", "plain-secret"
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     )
 )
-def test_what_is_passed_over_holds_nothing_to_redact(value: Any) -> None:
+def test_a_skipped_text_holds_nothing_to_redact(value: Any) -> None:
     for secret in ('quo"te\\d', "sp ace/ü", "tab\there", "plain-secret", "\x7fdel\u2028"):
         log.register_secret(secret, rotating=True)
     if not log.may_hold_secret(to_json(value).decode()):
@@ -375,7 +375,7 @@ def test_values_that_json_does_not_know_are_texts(value: object) -> None:
     assert isinstance(read["value"], str | list)
 
 
-def test_an_entry_says_when_who_what_and_how_bad() -> None:
+def test_an_entry_has_time_logger_event_and_level() -> None:
     read = entry(lambda logger: logger.warning("parked", destination="slack.team"))
 
     assert list(read) == ["timestamp", "level", "event", "destination", "logger"]
@@ -406,9 +406,7 @@ def test_an_entry_says_when_who_what_and_how_bad() -> None:
         ),
     ],
 )
-def test_a_line_for_people_says_when_how_bad_what_and_the_facts(
-    name: str, facts: dict[str, Any], said: str
-) -> None:
+def test_a_line_for_people_has_time_level_event_and_fields(name: str, facts: dict[str, Any], said: str) -> None:
     written = lines(lambda _: log.get_logger(name).info("started", **facts), "text")
 
     assert re.fullmatch(r"\d\d:\d\d:\d\d .*\n", written)
@@ -446,7 +444,7 @@ def test_an_exception_is_in_its_json_line() -> None:
         ("error", ["error"]),
     ],
 )
-def test_the_level_decides_what_is_heard(level: log.LogLevel, heard: list[str]) -> None:
+def test_the_level_decides_which_entries_are_logged(level: log.LogLevel, heard: list[str]) -> None:
     def write(logger: Any) -> None:
         for name in ("debug", "info", "warning", "error"):
             getattr(logger, name)(name)
@@ -502,13 +500,13 @@ def test_a_terminal_that_wants_no_colours_gets_none(
     ("number", "level"),
     [(100, "critical"), (50, "critical"), (45, "error"), (40, "error"), (35, "warning"), (30, "warning")],
 )
-def test_what_libraries_warn_of_is_heard(number: int, level: str) -> None:
+def test_warnings_of_libraries_are_logged(number: int, level: str) -> None:
     read = entry(lambda _: logging.getLogger("lib.part").log(number, "slow: %d s", 7))
 
     assert (read["event"], read["level"], read["logger"]) == ("slow: 7 s", level, "lib.part")
 
 
-def test_what_libraries_chat_about_is_not() -> None:
+def test_info_and_debug_messages_of_libraries_are_not_logged() -> None:
     def chat(_: Any) -> None:
         logging.getLogger("httpx").info("GET %s", "http://h/?token=abc")
         logging.getLogger("httpx").debug("closing")
@@ -558,7 +556,7 @@ class Full(io.StringIO):
         """Keeps the file open, so that only the lack of space is tested."""
 
 
-def test_a_log_that_cannot_be_written_stops_nobody() -> None:
+def test_a_log_that_cannot_be_written_stops_nothing() -> None:
     for stream in (io.StringIO(), Full()):
         log.configure("info", "json", stream)
         stream.close()
@@ -574,7 +572,7 @@ def test_a_stream_of_another_encoding_gets_escapes() -> None:
     assert rb"Zo\xeb \U0001f600" in raw.getvalue()
 
 
-def test_a_process_without_stderr_logs_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_without_stderr_logs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
     log.configure()
     log.get_logger("agent").error("unheard")

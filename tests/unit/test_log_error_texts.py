@@ -54,7 +54,7 @@ def endless(self: object) -> str:
         lambda _self: b"bytes",
     ],
 )
-def test_a_text_that_cannot_be_had_is_said_so(to_str: Callable[[Any], Any]) -> None:
+def test_an_unreadable_text_is_replaced(to_str: Callable[[Any], Any]) -> None:
     assert describe_error(error_with_text(to_str)) == f"Own: {UNREADABLE}"
     assert describe_error(error_with_text(to_str, RetryLater)) == UNREADABLE
     assert safe_text(error_with_text(to_str)) == UNREADABLE
@@ -72,7 +72,7 @@ def test_a_text_that_cannot_be_had_is_said_so(to_str: Callable[[Any], Any]) -> N
         ("", ""),
     ],
 )
-def test_a_text_is_one_line_that_can_be_shown_and_kept(text: str, text_shown: str) -> None:
+def test_a_text_is_one_line_that_can_be_shown_and_stored(text: str, text_shown: str) -> None:
     assert safe_text(ValueError(text)) == text_shown
 
 
@@ -131,7 +131,7 @@ def test_errors_of_ours_are_their_words_and_others_say_their_type() -> None:
     assert describe_error(ValueError()) == "ValueError"
 
 
-def test_what_cannot_be_compared_is_not_the_same() -> None:
+def test_objects_that_cannot_be_compared_are_not_equal() -> None:
     class Odd:
         def __eq__(self, other: object) -> bool:
             raise SystemExit

@@ -103,7 +103,7 @@ def test_a_configured_secret_is_recognised_as_others_write_it(password: str) -> 
         assert redacted.endswith(" after")
 
 
-def test_base64_that_holds_a_secret_goes_with_what_stands_around_it() -> None:
+def test_base64_that_holds_a_secret_is_redacted_with_the_base64_around_it() -> None:
     register_secret("Xq7vLm2Rt9Kp4Zs8")
     basic = base64.b64encode(b"admin:Xq7vLm2Rt9Kp4Zs8").decode()
     assert redact(f"curl -H 'x: Basic {basic}' done") == f"curl -H 'x: Basic {REDACTED}' done"
@@ -134,7 +134,7 @@ def test_each_line_of_a_secret_of_several_lines_is_one() -> None:
         ('"Xq7vLm2Rt9Kp4Zs8"', "Xq7vLm2Rt9Kp4Zs8"),
     ],
 )
-def test_what_is_secret_about_a_secret_is_one_by_itself(secret: str, inner: str) -> None:
+def test_the_parts_of_a_secret_are_secrets_by_themselves(secret: str, inner: str) -> None:
     register_secret(secret)
     assert redact(f"it was {inner} that failed") == f"it was {REDACTED} that failed"
     assert (
@@ -178,7 +178,7 @@ KEY = "\n".join(
         (KEY[:400], f"-----BEGIN RSA PRIVATE KEY-----{REDACTED}"),
     ],
 )
-def test_what_is_named_as_a_secret_or_looks_like_one_is_hidden(text: str, redacted: str) -> None:
+def test_a_text_named_as_a_secret_or_like_a_token_is_redacted(text: str, redacted: str) -> None:
     assert redact(text) == redacted
     assert redact(redacted) == redacted
     assert may_hold_secret(text)
@@ -205,7 +205,7 @@ def test_what_is_named_as_a_secret_or_looks_like_one_is_hidden(text: str, redact
         "commit 0123456789abcdef0123456789abcdef01234567",
     ],
 )
-def test_what_tasks_write_every_day_stays_readable(text: str) -> None:
+def test_ordinary_output_of_tasks_stays_readable(text: str) -> None:
     register_secret("Xq7vLm2Rt9Kp4Zs8")
     assert redact(text) == text
 
@@ -376,7 +376,7 @@ PATTERNS = [shape.pattern for shape in shapes.TOKEN_PATTERNS] + [
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.pattern[:30])
-def test_no_pattern_gives_back_what_it_has_read(pattern: re.Pattern[str]) -> None:
+def test_no_pattern_backtracks(pattern: re.Pattern[str]) -> None:
     """An unbounded repetition that backtracks would take quadratic time for some texts."""
     parsed = re._parser.parse(pattern.pattern, pattern.flags)  # type: ignore[attr-defined]
     unbounded = re._constants.MAXREPEAT  # type: ignore[attr-defined]
@@ -386,7 +386,7 @@ def test_no_pattern_gives_back_what_it_has_read(pattern: re.Pattern[str]) -> Non
     assert greedy == []
 
 
-def test_what_is_rotated_is_told_from_its_parts_too() -> None:
+def test_a_rotating_secret_is_recognised_by_its_parts_too() -> None:
     register_secret(SECRET, rotating=True)
     assert redact_piece(f"at {SECRET[:9]}") == f"at {REDACTED}"
     assert log.secrets_generation() > 0

@@ -78,7 +78,7 @@ def tried() -> dict[str, tuple[str | None, object]]:
 
 
 @pytest.mark.parametrize("name", templates.TOO_MUCH)
-def test_what_asks_for_too_much_is_told_by_the_check_and_refused_by_the_agent(
+def test_a_template_over_budget_fails_the_check_and_is_refused_by_the_agent(
     name: str, tried: dict[str, tuple[str | None, object]]
 ) -> None:
     problem, outcome = tried[name]
@@ -88,14 +88,16 @@ def test_what_asks_for_too_much_is_told_by_the_check_and_refused_by_the_agent(
 
 
 @pytest.mark.parametrize("name", templates.ODD)
-def test_what_is_odd_ends_neither(name: str, tried: dict[str, tuple[str | None, object]]) -> None:
+def test_an_odd_template_ends_neither_check_nor_agent(
+    name: str, tried: dict[str, tuple[str | None, object]]
+) -> None:
     problem, outcome = tried[name]
     assert problem is None or problem
     assert isinstance(outcome, str) or outcome <= 3 * MAX_TEXT_CHARACTERS  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("text", templates.HARMLESS.values(), ids=templates.HARMLESS)
-def test_what_people_write_renders(text: str) -> None:
+def test_ordinary_templates_render(text: str) -> None:
     assert JinjaRuleLanguage().template_problem(text) is None
     assert rendered(text)
 
@@ -146,7 +148,7 @@ def test_spending_outside_of_a_rendering_is_free() -> None:
         charge(RENDER_BUDGET + 1)
 
 
-def test_weight_is_that_of_what_would_be_printed() -> None:
+def test_the_cost_of_a_value_follows_its_printed_size() -> None:
     value: list[object] = ["x" * 100]
     light = cost_of(value)
     assert light >= 100

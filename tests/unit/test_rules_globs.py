@@ -90,7 +90,7 @@ PROBLEMS = [
 
 
 @pytest.mark.parametrize(("glob", "problem"), PROBLEMS, ids=[glob for glob, _ in PROBLEMS])
-def test_a_glob_that_means_nothing_is_told_what_was_meant(glob: str, problem: str) -> None:
+def test_a_glob_without_a_match_gets_a_suggestion(glob: str, problem: str) -> None:
     assert glob_problem(glob) == problem
 
 
@@ -178,7 +178,9 @@ def test_every_project_is_meant_by_its_own_name(project_id: str, name: str) -> N
         (["task/*"], ["Sales*"], "output", True),
     ],
 )
-def test_a_watcher_sees_what_it_asked_for(events: Any, projects: Any, event_type: str, expected: bool) -> None:
+def test_a_watcher_sees_the_events_of_its_filter(
+    events: Any, projects: Any, event_type: str, expected: bool
+) -> None:
     event = happening(event_type)
     project = None if event.family is Family.AGENT else SALES
     assert EventFilter(events, projects).matches(event, project) is expected

@@ -56,7 +56,7 @@ def test_the_defaults_stand_in_the_table_too() -> None:
     ]
 
 
-def test_nothing_is_said_about_a_config_that_makes_sense() -> None:
+def test_a_sensible_config_has_no_warnings() -> None:
     assert warnings(SLACK, FILE) == []
     assert warnings(SLACK, rule("r", "*_failed", "slack.team")) == []
     assert warnings(FILE, rule("r", "*", "file_log.audit")) == []
@@ -105,7 +105,7 @@ def test_a_destination_that_takes_over_need_not_get_anything_else() -> None:
     assert warnings(slack, FILE, rule("r", "task_failed", "slack.team")) == []
 
 
-def test_an_agent_that_tells_nobody_is_warned_of() -> None:
+def test_an_agent_without_destinations_gets_a_warning() -> None:
     assert warnings(watcher("prometheus.all")) == [
         "there is no destination: nobody will be notified; add a table like [plugins.console.me]"
     ]

@@ -77,7 +77,7 @@ def test_a_shorthand_has_projects_and_a_condition_like_any_rule() -> None:
 
 
 @pytest.mark.parametrize("event_type", [*EVENT_TYPES, "gpu_warmed"])
-def test_without_any_rule_every_destination_gets_what_ends_and_the_agents_trouble(event_type: str) -> None:
+def test_without_any_rule_every_destination_gets_ends_of_runs_and_the_agents_trouble(event_type: str) -> None:
     settings = config(SLACK, FILE, watcher("prometheus.all", events=("output",)))
     everybody: tuple[str, ...] = ("slack.team", "file_log.audit")
     expected: dict[str, tuple[str, ...]] = {}
@@ -90,7 +90,7 @@ def test_without_any_rule_every_destination_gets_what_ends_and_the_agents_troubl
     assert Router(settings).may_notify(event_type) is (expected != {})
 
 
-def test_the_defaults_are_what_the_words_say() -> None:
+def test_the_default_types_are_as_documented() -> None:
     assert sorted(DEFAULT_TYPES) == [
         "sandbox_error",
         "task_cancelled",
@@ -108,7 +108,7 @@ def test_the_defaults_are_what_the_words_say() -> None:
     ]
 
 
-def test_without_any_rule_a_destination_may_still_say_what_it_wants() -> None:
+def test_without_any_rule_a_destination_may_still_have_settings_of_its_own() -> None:
     settings = config(
         SLACK, destination("file_log.audit", projects=("p2",)), destination("webhook.ops", mention=("x",))
     )
@@ -122,7 +122,7 @@ def test_one_rule_ends_the_defaults_for_everybody(part: Any) -> None:
     assert recipients(config(SLACK, FILE, part), "task_failed") == {}
 
 
-def test_trouble_of_the_agent_goes_to_everybody_who_is_not_the_trouble() -> None:
+def test_trouble_of_the_agent_goes_to_every_destination_but_its_cause() -> None:
     settings = config(SLACK, FILE, HOOK, rule("r", "task_failed", "file_log.audit"))
     healthy = ("file_log.audit", "webhook.ops")
     assert recipients(settings, "login_failed") == {"agent": ("slack.team", *healthy)}
@@ -134,7 +134,7 @@ def test_trouble_of_the_agent_goes_to_everybody_who_is_not_the_trouble() -> None
     assert recipients(config(SLACK), "destination_parked") == {}
 
 
-def test_a_gap_goes_to_everybody_only_when_not_all_could_be_told() -> None:
+def test_a_gap_goes_to_every_destination_only_if_events_were_lost() -> None:
     settings = config(SLACK, FILE)
     assert recipients(settings, "feed_gap", changed=3, tooOld=0) == {}
     assert recipients(settings, "feed_gap", tooOld=1) == {"agent": ("slack.team", "file_log.audit")}
@@ -339,7 +339,7 @@ def test_a_notification_says_everything_about_its_event() -> None:
         ("feed_gap", {}, "agent/p1"),
     ],
 )
-def test_a_thread_keeps_together_what_belongs_together(event_type: str, fields: Any, thread: str) -> None:
+def test_a_thread_keeps_related_notifications_together(event_type: str, fields: Any, thread: str) -> None:
     settings = config(SLACK, rule("all", "* connection/* agent/* unknown/*", "slack.team"))
     assert only(routed(settings, happening(event_type, **fields))).thread == thread
 

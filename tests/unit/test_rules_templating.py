@@ -82,7 +82,7 @@ def test_objects_print_as_json() -> None:
     )
 
 
-def test_fields_that_nobody_knew_of_can_be_read() -> None:
+def test_unknown_fields_can_be_read() -> None:
     assert rendered("{{ event.wire.gpuCount }}", "gpu_warmed", gpuCount=8) == "8"
     assert rendered("{% set name = 'gpuCount' %}{{ event[name] }}", "gpu_warmed", gpuCount=8) == "8"
     assert rendered("{{ event.wire.artifact.mimeType }}", "artifact", artifact={"mimeType": "a/b"}) == "a/b"
@@ -135,7 +135,7 @@ TEMPLATE_PROBLEMS = [
 
 
 @pytest.mark.parametrize(("text", "problem"), TEMPLATE_PROBLEMS, ids=[text[:30] for text, _ in TEMPLATE_PROBLEMS])
-def test_what_is_wrong_with_a_text_is_known_beforehand(text: str, problem: str) -> None:
+def test_mistakes_in_a_text_are_found_by_the_check(text: str, problem: str) -> None:
     assert JinjaRuleLanguage().template_problem(text) == problem
 
 
@@ -161,7 +161,7 @@ def test_what_is_wrong_with_a_text_is_known_beforehand(text: str, problem: str) 
         ("duration > 60", "there is no duration; there are event, run and project"),
     ],
 )
-def test_what_is_wrong_with_a_condition_is_known_beforehand(text: str, problem: str) -> None:
+def test_mistakes_in_a_condition_are_found_by_the_check(text: str, problem: str) -> None:
     assert JinjaRuleLanguage().expression_problem(text) == problem
 
 
@@ -194,7 +194,7 @@ def test_a_name_that_the_text_makes_itself_is_its_own_matter() -> None:
         "{{ event.wire['nothing'] + 1 }}",
     ],
 )
-def test_what_raises_when_it_runs_raises_what_is_expected(text: str) -> None:
+def test_a_template_that_raises_raises_an_expected_error(text: str) -> None:
     with pytest.raises(RENDER_ERRORS):
         compile_template(text)(scope(FAILED, run_of(FAILED), SALES))
 
@@ -214,7 +214,7 @@ def test_a_text_without_braces_is_its_own_rendering(text: str) -> None:
 
 
 @given(st.text("{}%#|.()[]'\" eventrun_1+~\n", max_size=30))
-def test_no_text_breaks_the_check_and_what_passes_renders_or_raises_as_expected(text: str) -> None:
+def test_no_text_breaks_the_check_and_checked_texts_render_or_raise_as_expected(text: str) -> None:
     language = JinjaRuleLanguage()
     names = scope(FAILED, run_of(FAILED), SALES)
     for problem, compiled in (

@@ -35,7 +35,7 @@ class Unspeakable(Exception):
         return "no words"
 
 
-def test_an_exception_whose_text_leaves_another_behind_is_told_once(
+def test_an_exception_whose_text_raises_another_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
