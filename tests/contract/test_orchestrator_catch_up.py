@@ -19,7 +19,7 @@ from aintandem_notify.foundation.clock import SystemClock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.ingest import open_ingest
 from aintandem_notify.orchestrator import Login, Session, open_fleet
-from aintandem_notify.orchestrator.catch_up import catch_up, event_buffer
+from aintandem_notify.orchestrator.catch_up import coordinator, event_buffer
 from aintandem_notify.orchestrator.catch_up.request_slots import MAX_REQUESTS
 from aintandem_notify.store import Storage, WatchProgress
 from support.nasty.orchestrator_http import PAGES
@@ -563,7 +563,7 @@ async def test_projects_share_one_request_for_sandboxes() -> None:
 async def test_how_far_a_project_is_seen_is_noted_from_time_to_time_and_at_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(catch_up, "RECORD_EVERY_S", 0.02)
+    monkeypatch.setattr(coordinator, "RECORD_EVERY_S", 0.02)
     async with open_bench() as bench:
         async with bench.agent() as told:
             socket = await bench.socket()

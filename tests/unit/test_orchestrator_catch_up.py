@@ -23,9 +23,9 @@ from aintandem_notify.orchestrator.catch_up.catch_up import (
     MAX_TRIES,
     RUN_KINDS,
     CatchUp,
-    CatchUpCoordinator,
-    _Tally,
+    _Progress,
 )
+from aintandem_notify.orchestrator.catch_up.coordinator import CatchUpCoordinator
 from aintandem_notify.orchestrator.catch_up.event_buffer import MAX_HOLD_S, BufferUsage, EventBuffer
 from aintandem_notify.orchestrator.catch_up.rest_snapshot import PageReconciler, SharedRequest, Snapshot
 from aintandem_notify.rules.default_texts import severity
@@ -442,7 +442,7 @@ async def test_nothing_of_what_was_compared_is_kept_once_it_is_done(
     catch_up, _ = bench.begin()
     await trio.sleep(60)
     assert len(bench.gaps) == 1
-    assert catch_up._tally == _Tally()  # what is not seen is what must not stay
+    assert catch_up._progress == _Progress()  # what is not seen is what must not stay
 
 
 async def test_no_more_runs_are_asked_for_again_than_a_bound_and_the_rest_is_said_to_be_missing(
@@ -457,4 +457,4 @@ async def test_no_more_runs_are_asked_for_again_than_a_bound_and_the_rest_is_sai
     bench.begin()
     await trio.sleep(60)
     (gap,) = bench.gaps
-    assert (gap.incomplete, gap.reason) == (True, "3 runs that would have had to be asked for again")
+    assert (gap.incomplete, gap.reason) == (True, "3 doubtful runs that were not requested again")

@@ -108,30 +108,30 @@ async def test_a_project_waits_a_moment_for_those_that_are_not_answered_and_then
 
 async def test_a_project_that_is_answered_again_is_no_longer_behind_the_others(autojump_clock: MockClock) -> None:
     slots = RequestSlots()
-    async with slots.turn("p"):
+    async with slots.acquire("p"):
         await trio.sleep(STALLED_S)
     async with trio.open_nursery() as nursery:
         for number in range(MAX_STALLED):
             nursery.start_soon(hold, slots, f"p{number}", TIMEOUT_S, [])
         await trio.sleep(STALLED_S)
         with trio.move_on_after(1) as first:
-            async with slots.turn("p"):
+            async with slots.acquire("p"):
                 pass
         assert first.cancelled_caught
         await trio.sleep(TIMEOUT_S)
-        async with slots.turn("p"):
+        async with slots.acquire("p"):
             pass
     async with trio.open_nursery() as nursery:
         for number in range(MAX_STALLED):
             nursery.start_soon(hold, slots, f"p{number}", TIMEOUT_S, [])
         await trio.sleep(STALLED_S)
         begun = trio.current_time()
-        async with slots.turn("p"):
+        async with slots.acquire("p"):
             assert trio.current_time() == begun
 
 
 async def hold(slots: RequestSlots, who: str, seconds: float, began: list[tuple[float, str]]) -> None:
-    async with slots.turn(who):
+    async with slots.acquire(who):
         began.append((trio.current_time(), who))
         await trio.sleep(seconds)
 
@@ -166,8 +166,8 @@ def test_never_are_there_more_requests_than_both_rows_allow(wishes: list[tuple[s
 
     async def ask(who: str, seconds: float) -> None:
         nonlocal most, done
-        async with slots.turn(who):
-            most = max(most, len(slots._under_way))
+        async with slots.acquire(who):
+            most = max(most, len(slots._in_flight))
             await trio.sleep(seconds)
         done += 1
 
@@ -179,7 +179,7 @@ def test_never_are_there_more_requests_than_both_rows_allow(wishes: list[tuple[s
     trio.run(main, clock=MockClock(autojump_threshold=0))
     assert most <= MAX_REQUESTS + MAX_STALLED
     assert done == len(wishes)
-    assert not slots._under_way
+    assert not slots._in_flight
 
 
 @given(st.integers(0, MAX_REQUESTS + MAX_STALLED), st.integers(0, MAX_REQUESTS + MAX_STALLED))

@@ -1,1 +1,1 @@
-"""Catching up after a gap: a snapshot over REST, compared with the runs that are known."""
+"""Catches up after a gap: reads a snapshot over REST and reconciles it with the known runs."""

@@ -1,4 +1,4 @@
-"""Live events that wait, for a short while, until what was missed before them is stored."""
+"""Buffers live events for a short time during catch-up, until the events missed before them are stored."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -11,28 +11,28 @@ from aintandem_notify.domain.events import Event
 from aintandem_notify.domain.runs import PROGRESS_TYPES, RunRef, run_ref
 
 MAX_BUFFERED: Final = 10_000
-"""Events that wait at the most; beyond it they are stored without waiting any longer."""
+"""Events of one project that wait at most; with more, all are stored at once."""
 MAX_BUFFERED_SIZE: Final = 8 * 2**20
-"""Characters of them."""
+"""Characters of one project's events that wait at most."""
 MAX_TOTAL_BYTES: Final = 64 * 2**20
-"""Bytes of what waits of all projects, about; with more, what comes is stored without waiting."""
+"""Bytes of all waiting events of all projects, about; with more, arriving events are stored at once."""
 EVENT_OVERHEAD_BYTES: Final = 2048
-"""Bytes of an event beside the characters of its frame, about."""
+"""Bytes of an event in addition to the characters of its frame, about."""
 MAX_HOLD_S: Final = 20.0
-"""How long they wait at the most: an orchestrator that is slow to answer must not delay what it sends."""
+"""Longest wait: a slow REST API must not delay live events."""
 
 
 @dataclass(slots=True)
 class BufferUsage:
-    """What waits of all projects, in bytes."""
+    """The size in bytes of the waiting events of all projects."""
 
     size: int = 0
 
 
 class EventBuffer:
-    """Passes a project's events on in their order: at once, or held back until ``release``.
+    """Passes a project's events on in their order: at once, or after ``release``.
 
-    ``store`` returns when they are safe. Events that are stored in vain stay with whoever stores them.
+    ``store`` returns when they are stored. Events that it could not store stay with it.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class EventBuffer:
         self._turn = trio.Lock()
 
     async def add(self, events: Sequence[Event], size: int) -> None:
-        """Store them, behind all that came before, or hold them back; ``size`` is in characters."""
-        # At once, so that they are among what is left over if this is cancelled while others are being stored.
+        """Store the events after all earlier ones, or buffer them. ``size`` is in characters."""
+        # Before the lock: if this call is cancelled while others are being stored, ``leftover`` has these events.
         self._events += events
         self._size += size
         self._cost += (cost := size + EVENT_OVERHEAD_BYTES * len(events))
@@ -70,32 +70,32 @@ class EventBuffer:
         )
 
     async def release(self) -> None:
-        """Store what is held; nothing is held any more."""
+        """Store the buffered events. From now on, events are stored at once."""
         async with self._turn:
             await self._store_all()
 
     async def release_after_max_hold(self) -> None:
-        """Release after the longest time."""
+        """Release after ``MAX_HOLD_S``."""
         await trio.sleep(MAX_HOLD_S)
         await self.release()
 
     async def _store_all(self) -> None:
         self._holding = False
-        if everything := self.leftover():
-            await self._store(everything)
+        if events := self.leftover():
+            await self._store(events)
 
     def leftover(self) -> list[Event]:
-        """What is held, for whoever takes it over."""
+        """Removes and returns the buffered events; the caller stores them."""
         events, self._events, self._size = self._events, [], 0
         self._total_usage.size -= self._cost
         self._cost = 0
         return events
 
     def first_event_times(self) -> dict[RunRef, datetime]:
-        """The runs about which news is held, each with the time of the first."""
-        found: dict[RunRef, datetime] = {}
+        """The runs with buffered events other than progress, each with the time of its first event."""
+        times: dict[RunRef, datetime] = {}
         for event in self._events:
             ref = run_ref(event)
             if ref is not None and event.type not in PROGRESS_TYPES:
-                found[ref] = min(event.timestamp, found.get(ref, event.timestamp))
-        return found
+                times[ref] = min(event.timestamp, times.get(ref, event.timestamp))
+        return times

@@ -1,4 +1,4 @@
-"""From the records of the REST API to observations of runs. Pure; what cannot be read is left out."""
+"""Maps records of the REST API to observations of runs. Pure. Records with an unknown status are left out."""
 
 import re
 from collections.abc import Container, Iterable, Mapping
@@ -14,11 +14,11 @@ from aintandem_notify.orchestrator.rest.records import ExecutionRecord, Operatio
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
-def _table(words: Mapping[RunState, str]) -> Mapping[str, RunState]:
-    return {word: state for state, some in words.items() for word in some.split()}
+def _state_table(words: Mapping[RunState, str]) -> Mapping[str, RunState]:
+    return {word: state for state, text in words.items() for word in text.split()}
 
 
-STATES: Final = _table(
+STATES: Final = _state_table(
     {
         RunState.QUEUED: "pending initializing queued created waiting scheduled",
         RunState.RUNNING: "running started in_progress active executing resumed",
@@ -28,9 +28,9 @@ STATES: Final = _table(
         RunState.CANCELLED: "cancelled canceled aborted",
     }
 )
-"""The words for where a task or a workflow execution stands, in lower case with underscores."""
+"""By status word of a task or a workflow execution, in lower case with underscores: the state."""
 
-SANDBOX_STATES: Final = _table(
+SANDBOX_STATES: Final = _state_table(
     {
         RunState.QUEUED: "created pending creating starting pulling_image creating_sandbox starting_sandbox",
         RunState.RUNNING: "running started up paused restarting stopping stopping_sandbox",
@@ -38,22 +38,22 @@ SANDBOX_STATES: Final = _table(
         RunState.FAILED: "error failed dead",
     }
 )
-"""The same for a sandbox, Docker's words included."""
+"""By status word of a sandbox, Docker's words included: the state."""
 
 STOPPING_OPERATIONS: Final = frozenset({"stop", "delete", "remove", "destroy"})
-"""Operations after which a sandbox does not run any more."""
+"""Kinds of operation that stop a sandbox."""
 
 
 def normalize_status(status: str | None) -> str:
-    """``In-Progress``, ``inProgress`` and ``IN_PROGRESS`` are one word."""
+    """The status in one spelling: ``In-Progress``, ``inProgress`` and ``IN_PROGRESS`` are one word."""
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", (status or "").strip())
     return re.sub(r"[\s\-]+", "_", text).lower()
 
 
 def task_observation(project_id: str, record: TaskRecord, *, whole: bool = False) -> Observation | None:
-    """What the record says; None when its status is no known word.
+    """The observation in the record; None if its status is unknown.
 
-    Long texts are cut, and without secrets then, unless they are wanted ``whole``, as they came.
+    Long texts are truncated, with secrets redacted. ``whole``: texts are kept as they came.
     """
     state = STATES.get(normalize_status(record.status))
     if state is None:
@@ -72,9 +72,9 @@ def task_observation(project_id: str, record: TaskRecord, *, whole: bool = False
 
 
 def execution_observation(project_id: str, record: ExecutionRecord, *, whole: bool = False) -> Observation | None:
-    """What the record says; None when its status is no known word.
+    """The observation in the record; None if its status is unknown.
 
-    Long texts are cut, and without secrets then, unless they are wanted ``whole``, as they came.
+    Long texts are truncated, with secrets redacted. ``whole``: texts are kept as they came.
     """
     state = STATES.get(normalize_status(record.status))
     if state is None:
@@ -98,48 +98,60 @@ def sandbox_observations(
     operations: Iterable[OperationRecord],
     open_runs: Iterable[RunRef],
 ) -> list[Observation]:
-    """The project's sandboxes, with what their latest operations say about how they ended.
+    """The project's sandboxes, with the ends that their latest operations show.
 
-    A sandbox that is not listed has stopped only if an operation says so. Where the list, which is of all
-    projects, names none, a sandbox is this project's if it is known as such or its operations are about it.
+    A sandbox that is not listed has stopped only if an operation shows it. The list has the sandboxes of all
+    projects. If it names no project for one, the sandbox belongs to this project if it is a known run of the
+    project, or if one of the project's operations is about it.
     """
-    latest = _latest_by_sandbox(one for one in operations if one.project_id in (None, project_id))
+    latest = _latest_by_sandbox(
+        operation for operation in operations if operation.project_id in (None, project_id)
+    )
     ours = {run.id for run in open_runs if run.kind is Family.SANDBOX}
-    listed = {one.id: one for one in sandboxes if one.id in ours or is_sandbox_of(project_id, one, latest)}
-    found = [_observed_sandbox(project_id, record, latest.get(record.id)) for record in listed.values()]
-    found += [_vanished(project_id, name, latest[name]) for name in ours - listed.keys() if name in latest]
-    return [one for one in found if one is not None]
+    listed = {
+        sandbox.id: sandbox
+        for sandbox in sandboxes
+        if sandbox.id in ours or is_sandbox_of(project_id, sandbox, latest)
+    }
+    observations = [_sandbox_observation(project_id, record, latest.get(record.id)) for record in listed.values()]
+    observations += [
+        _unlisted_observation(project_id, sandbox_id, latest[sandbox_id])
+        for sandbox_id in ours - listed.keys()
+        if sandbox_id in latest
+    ]
+    return [observation for observation in observations if observation is not None]
 
 
-def is_sandbox_of(project_id: str, sandbox: SandboxRecord, operated: Container[str | None]) -> bool:
-    """Whether the sandbox is the project's: as it says itself; where it does not, as the project's operations do.
+def is_sandbox_of(project_id: str, sandbox: SandboxRecord, operated_ids: Container[str | None]) -> bool:
+    """Whether the sandbox belongs to the project.
 
-    ``operated`` are the ids of the sandboxes that they are about.
+    Its own record decides. If that names no project, ``operated_ids`` decides: the ids of the sandboxes that the
+    project's operations are about.
     """
-    return sandbox.id in operated if sandbox.project_id is None else sandbox.project_id == project_id
+    return sandbox.id in operated_ids if sandbox.project_id is None else sandbox.project_id == project_id
 
 
 def _latest_by_sandbox(operations: Iterable[OperationRecord]) -> dict[str, OperationRecord]:
     latest: dict[str, OperationRecord] = {}
     for operation in operations:
         name = operation.sandbox_id
-        if name and (name not in latest or _began(operation) > _began(latest[name])):
+        if name and (name not in latest or _start_of(operation) > _start_of(latest[name])):
             latest[name] = operation
     return latest
 
 
-def _began(operation: OperationRecord) -> datetime:
+def _start_of(operation: OperationRecord) -> datetime:
     return operation.created_at or operation.completed_at or _NEVER
 
 
-def _observed_sandbox(
+def _sandbox_observation(
     project_id: str, record: SandboxRecord, operation: OperationRecord | None
 ) -> Observation | None:
     state = SANDBOX_STATES.get(normalize_status(record.status))
     if state is None:
         return None
     ref = RunRef(project_id, Family.SANDBOX, record.id)
-    seen = Observation(
+    observation = Observation(
         ref,
         state,
         name=_name(record.name),
@@ -149,48 +161,54 @@ def _observed_sandbox(
         error=_text(record.error),
     )
     if operation is None or state is RunState.RUNNING:
-        return seen
+        return observation
     if normalize_status(operation.status) == "failed":
         return Observation(
             ref,
             RunState.FAILED,
-            name=seen.name,
+            name=observation.name,
             created_at=operation.created_at,
             ended_at=operation.completed_at,
             error=_text(record.error or operation.error),
         )
-    return _ended_by(seen, operation) or seen
+    return _with_end_of(observation, operation) or observation
 
 
-def _ended_by(seen: Observation, operation: OperationRecord) -> Observation | None:
-    """The end with the time that the operation gives it; None when it is not what ended the sandbox."""
-    if seen.state is not RunState.COMPLETED or seen.ended_at is not None:
+def _with_end_of(observation: Observation, operation: OperationRecord) -> Observation | None:
+    """The observation with the operation's end time; None if the operation did not end the sandbox."""
+    if observation.state is not RunState.COMPLETED or observation.ended_at is not None:
         return None
-    ended = (
+    has_ended = (
         normalize_status(operation.status) == "completed"
         and normalize_status(operation.kind) in STOPPING_OPERATIONS
     )
-    if not ended:
+    if not has_ended:
         return None
     return Observation(
-        seen.ref, seen.state, seen.name, None, seen.created_at, seen.started_at, operation.completed_at
+        observation.ref,
+        observation.state,
+        observation.name,
+        None,
+        observation.created_at,
+        observation.started_at,
+        operation.completed_at,
     )
 
 
-def _vanished(project_id: str, sandbox_id: str, operation: OperationRecord) -> Observation | None:
-    gone = Observation(RunRef(project_id, Family.SANDBOX, sandbox_id), RunState.COMPLETED)
-    return _ended_by(gone, operation)
+def _unlisted_observation(project_id: str, sandbox_id: str, operation: OperationRecord) -> Observation | None:
+    stopped = Observation(RunRef(project_id, Family.SANDBOX, sandbox_id), RunState.COMPLETED)
+    return _with_end_of(stopped, operation)
 
 
 def _value(value: Any, *, whole: bool = False) -> Any:
-    """What a record says at length, as an event may hold it; all of it may be megabytes, of thousands of tasks."""
+    """A long value of a record, made fit for an event; those of thousands of tasks may be many megabytes."""
     fit = sanitize_value(value) if isinstance(value, list | dict) else value
     return sanitize_value(fit if whole else truncate_value(fit))
 
 
 def _text(text: str | None, *, whole: bool = False) -> str | None:
-    said: str | None = _value(text, whole=whole)
-    return said
+    value: str | None = _value(text, whole=whole)
+    return value
 
 
 def _name(text: str | None) -> str:

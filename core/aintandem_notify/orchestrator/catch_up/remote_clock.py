@@ -1,6 +1,7 @@
-"""What time it is at the orchestrator, at least: what it has stamped has happened, and since then time has passed.
+"""A lower bound of the orchestrator's clock: its latest timestamp, plus the time that has passed here since.
 
-Its clock and ours may differ by any amount, so they are not compared; but for a bound on nonsense.
+Its clock and ours may differ by any amount, so they are not compared. The only exception is a bound on absurd
+timestamps.
 """
 
 from collections.abc import Iterable
@@ -10,44 +11,47 @@ from typing import Final, NamedTuple
 import trio
 
 FUTURE: Final = timedelta(seconds=60)
-"""A stamp that is further ahead of our clock than this may be of another time zone, and is not believed."""
+"""A timestamp further ahead of our clock than this is ignored: it may be in another time zone."""
 FORGET_AFTER_S: Final = 600.0
-"""For how long a stamp counts, and up to twice as long: the orchestrator's clock may be set back."""
+"""A timestamp counts for this long, up to twice as long: the orchestrator's clock may be set back."""
 PACE: Final = 0.999
-"""How much of the time that passes here surely passes there: a clock that is being set right may go slower."""
+"""Slowest rate of the orchestrator's clock against ours: a clock that is being adjusted may run slower."""
 
 
-class _Heard(NamedTuple):
-    stamp: datetime
-    at: float
+class _Timestamp(NamedTuple):
+    value: datetime
+    received_at: float
 
     def at_least(self, at: float) -> datetime:
-        return self.stamp + timedelta(seconds=PACE * (at - self.at))
+        return self.value + timedelta(seconds=PACE * (at - self.received_at))
 
 
 class RemoteClock:
-    """Hears the orchestrator's stamps; works inside ``trio.run`` only."""
+    """Collects the orchestrator's timestamps; works inside ``trio.run`` only."""
 
     def __init__(self) -> None:
-        self._latest: _Heard | None = None
-        self._before: _Heard | None = None
+        self._latest: _Timestamp | None = None
+        self._before: _Timestamp | None = None
         self._since = trio.current_time()
 
-    def add_timestamps(self, stamps: Iterable[datetime | None], now: datetime) -> None:
-        """The orchestrator has written these times, by ``now`` of our clock."""
-        stamp = max((one for one in stamps if one is not None and one <= now + FUTURE), default=None)
-        if stamp is None:
+    def add_timestamps(self, timestamps: Iterable[datetime | None], now: datetime) -> None:
+        """Add times that the orchestrator has written, received at ``now`` of our clock."""
+        latest = max((value for value in timestamps if value is not None and value <= now + FUTURE), default=None)
+        if latest is None:
             return
         self._forget()
         at = trio.current_time()
-        if self._latest is None or stamp > self._latest.at_least(at):
-            self._latest = _Heard(stamp, at)
+        if self._latest is None or latest > self._latest.at_least(at):
+            self._latest = _Timestamp(latest, at)
 
     def at_least(self) -> datetime | None:
-        """What happens from now on has no earlier time than this; None when nothing is known."""
+        """A time that the orchestrator's clock has certainly reached; None if no timestamp is known."""
         self._forget()
         at = trio.current_time()
-        return max((one.at_least(at) for one in (self._latest, self._before) if one is not None), default=None)
+        return max(
+            (timestamp.at_least(at) for timestamp in (self._latest, self._before) if timestamp is not None),
+            default=None,
+        )
 
     def _forget(self) -> None:
         passed = trio.current_time() - self._since

@@ -1,4 +1,4 @@
-"""Whose turn it is to ask REST: few at a time over all projects, and nobody waits long for the stalled ones."""
+"""Limits the concurrent REST requests over all projects, so that stalled requests do not hold up the others."""
 
 from collections import deque
 from collections.abc import AsyncIterator
@@ -10,82 +10,82 @@ from typing import Final
 import trio
 
 MAX_REQUESTS: Final = 6
-"""Requests at the same time, for all projects together; an orchestrator that comes back has enough to do."""
+"""Concurrent requests of all projects together; an orchestrator that has just restarted is busy enough."""
 STALLED_S: Final = 2.0
-"""A request that has been under way for so long is stalled; nearly all are answered within a fraction of it."""
+"""A request without a response after so long is stalled; nearly all responses come much faster."""
 MAX_STALLED: Final = 6
-"""Stalled requests that are under way beside the others; more of them are counted among the others."""
+"""Stalled requests in addition to ``MAX_REQUESTS``; more of them count among the others."""
 
 
 @dataclass(eq=False, slots=True)
-class _Turn:
+class _Slot:
     stalls_at: float
-    """From when on it is stalled once it is granted, in trio's time; zero: from the beginning."""
+    """The time, in trio's clock, from which a granted request counts as stalled; 0: from the beginning."""
     granted: trio.Event = field(default_factory=trio.Event)
 
 
 class RequestSlots:
-    """Turns, first come, first served, in two rows: of those whose latest request stalled, and of others."""
+    """Slots in order of arrival, from two queues: of clients whose latest request stalled, and of the others."""
 
     def __init__(self) -> None:
-        self._rows: tuple[deque[_Turn], deque[_Turn]] = deque(), deque()
-        self._under_way: list[_Turn] = []
+        self._queues: tuple[deque[_Slot], deque[_Slot]] = deque(), deque()
+        self._in_flight: list[_Slot] = []
         self._stalling: set[str] = set()
 
     @asynccontextmanager
-    async def turn(self, who: str) -> AsyncIterator[None]:
-        """A turn for a request of ``who``, to be held while that is on its way, and through no pause."""
-        stalls = who in self._stalling
-        turn = _Turn(0.0 if stalls else inf)
-        row = self._rows[stalls]
-        row.append(turn)
+    async def acquire(self, client: str) -> AsyncIterator[None]:
+        """A slot for one request of ``client``, such as a project. Do not keep it during a pause."""
+        is_stalling = client in self._stalling
+        slot = _Slot(0.0 if is_stalling else inf)
+        queue = self._queues[is_stalling]
+        queue.append(slot)
         try:
-            await self._granted(turn)
+            await self._wait_until_granted(slot)
             begun = trio.current_time()
             try:
                 yield
             except Exception:
-                self._ended(who, begun)
+                self._record_duration(client, begun)
                 raise
-            self._ended(who, begun)
+            self._record_duration(client, begun)
         finally:
-            if turn.granted.is_set():
-                self._under_way.remove(turn)
+            if slot.granted.is_set():
+                self._in_flight.remove(slot)
             else:
-                row.remove(turn)
+                queue.remove(slot)
             self._grant()
 
-    def _ended(self, who: str, begun: float) -> None:
+    def _record_duration(self, client: str, begun: float) -> None:
         if trio.current_time() - begun >= STALLED_S:
-            self._stalling.add(who)
+            self._stalling.add(client)
         else:
-            self._stalling.discard(who)
+            self._stalling.discard(client)
 
-    async def _granted(self, turn: _Turn) -> None:
+    async def _wait_until_granted(self, slot: _Slot) -> None:
         await trio.lowlevel.checkpoint()
         self._grant()
-        while not turn.granted.is_set():
-            # Nobody tells when one stalls: that comes with time.
+        while not slot.granted.is_set():
+            # A request becomes stalled by time alone, without a signal.
             with trio.move_on_at(self._next_stall()):
-                await turn.granted.wait()
+                await slot.granted.wait()
             self._grant()
 
     def _next_stall(self) -> float:
         now = trio.current_time()
-        return min((turn.stalls_at for turn in self._under_way if turn.stalls_at > now), default=inf)
+        return min((slot.stalls_at for slot in self._in_flight if slot.stalls_at > now), default=inf)
 
     def _grant(self) -> None:
         now = trio.current_time()
-        stalled = sum(turn.stalls_at <= now for turn in self._under_way)
-        for row, free in zip(self._rows, free_slots(len(self._under_way) - stalled, stalled), strict=True):
-            for _ in range(min(free, len(row))):
-                turn = row.popleft()
-                turn.stalls_at = min(turn.stalls_at, now + STALLED_S)
-                self._under_way.append(turn)
-                turn.granted.set()
+        stalled = sum(slot.stalls_at <= now for slot in self._in_flight)
+        for queue, free in zip(self._queues, free_slots(len(self._in_flight) - stalled, stalled), strict=True):
+            for _ in range(min(free, len(queue))):
+                slot = queue.popleft()
+                slot.stalls_at = min(slot.stalls_at, now + STALLED_S)
+                self._in_flight.append(slot)
+                slot.granted.set()
 
 
 def free_slots(quick: int, stalled: int) -> tuple[int, int]:
-    """How many more may be asked now, of those that are expected to be quick, and of those that stall."""
+    """The number of requests that may be granted now: to clients that do not stall, and to those that do."""
     beyond = max(0, stalled - MAX_STALLED)
     return max(0, MAX_REQUESTS - quick - beyond), max(0, MAX_STALLED - stalled)

@@ -1,4 +1,4 @@
-"""Asks REST what is known about a project's runs: page by page, few requests at a time over all projects."""
+"""Reads a project's runs over REST, the "list" of list-then-watch: page by page, with few concurrent requests."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -28,31 +28,32 @@ from aintandem_notify.orchestrator.rest.client import OrchestratorApi, with_retr
 from aintandem_notify.orchestrator.rest.records import OperationRecord, SandboxRecord, TaskRecord, without_extras
 
 PAGE_SIZE: Final = 100
-"""Tasks asked for at once."""
+"""Tasks in one request."""
 MAX_TASKS: Final = 5000
-"""Tasks of one project that are asked for; what lies behind them is said to be missing."""
+"""Tasks of one project that are read; older ones are reported as missing."""
 MAX_PAGES: Final = 500
-"""Answers about one project's tasks, where they come in smaller pages than were asked for."""
+"""Responses about one project's tasks, if the server sends smaller pages than requested."""
 PAGE_DIVISOR: Final = 4
-"""By so much a page is divided that is too large to be read."""
+"""The page size is divided by this if a response is too large."""
 UNLISTED_BATCH_SIZE: Final = 50
-"""Runs that were asked for one by one, and are compared together."""
+"""Runs that are requested one by one and reconciled together."""
 MAX_FAILED_RUNS: Final = 20
-"""Single runs that could not be asked for, after which the others are left for another time."""
+"""Failed requests for single runs, after which the others wait for the next try."""
 SETTLE_S: Final = 1.0
-"""Before it is asked again whether a sandbox stands where the list shows it, when no time says since when."""
+"""Pause before the second request for sandboxes that ended without a time."""
 
 _ALL_PROJECTS: Final = ""
-"""Who asks for what is the same for all of them."""
+"""The client name of requests for all projects together."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What came of looking at a project's runs of one kind; ``missing`` names what it could not be asked for.
+    """The result of reading a project's runs of one kind.
 
-    ``trouble`` is why single runs that it does not list could not be asked for now.
+    ``missing`` names the information that is not available. ``trouble`` is the error if single runs that are not
+    in the list could not be requested now.
     """
 
     missing: tuple[str, ...] = ()
@@ -60,145 +61,149 @@ class Snapshot:
 
 
 class PageReconciler(Protocol):
-    """With whom what is found is compared, page by page, so that nothing of a page is left when the next comes."""
+    """Reconciles a snapshot page by page, so that a page can be freed before the next one is read."""
 
     @property
     def transaction_no(self) -> int:
-        """Numbers the store's transactions; what is asked for now is older than what moves after it."""
+        """The number of the store's transactions so far. Later transactions are newer than the observation."""
         ...
 
-    async def reconcile(self, observations: Sequence[Observation], moment: int) -> None:
-        """Compare what was asked for after ``moment``; raises StoreError."""
+    async def reconcile(self, observations: Sequence[Observation], transaction_no: int) -> None:
+        """Reconcile observations that were requested after this transaction. Raises StoreError."""
         ...
 
 
 class _Task(NamedTuple):
-    """What is left of a task's record when its page is read; ``seen`` is None for a status that nobody knows."""
+    """The part of a task's record that is kept; ``observation`` is None for an unknown status."""
 
     id: str
     created_at: datetime | None
     started_at: datetime | None
     completed_at: datetime | None
-    seen: Observation | None
+    observation: Observation | None
 
 
-class _Listed(NamedTuple):
-    """The sandboxes of all projects, and what the orchestrator's clock had reached when they were asked for."""
+class _SandboxList(NamedTuple):
+    """The sandboxes of all projects, and a lower bound of the orchestrator's clock at the request."""
 
     asked_at: datetime | None
     sandboxes: Sequence[SandboxRecord]
 
 
 class SnapshotReader:
-    """Looks at projects. What asks raises ApiError or HttpFailed; NotFound: the server has no such call."""
+    """Reads snapshots. Its requests raise ApiError or HttpFailed. NotFound: the server has no such call."""
 
     def __init__(self, api: OrchestratorApi, clock: Clock) -> None:
         self._api = api.without_retries()
         self._clock = clock
-        self._theirs = RemoteClock()
+        self._remote_clock = RemoteClock()
         self._slots = RequestSlots()
-        self._sandboxes = SharedRequest(lambda: self._ask(_ALL_PROJECTS, self._list_sandboxes))
+        self._sandboxes = SharedRequest(lambda: self._request(_ALL_PROJECTS, self._list_sandboxes))
 
-    def add_timestamps(self, *stamps: datetime | None) -> None:
-        """The orchestrator has written these times: its clock has reached them."""
-        self._theirs.add_timestamps(stamps, self._clock.now())
+    def add_timestamps(self, *timestamps: datetime | None) -> None:
+        """Note times that the orchestrator has written: its clock has reached them."""
+        self._remote_clock.add_timestamps(timestamps, self._clock.now())
 
     async def read(
         self,
         kind: Family,
         project_id: str,
         known: Iterable[OpenRun],
-        old: datetime,
+        oldest: datetime,
         since: datetime,
         reconciler: PageReconciler,
     ) -> Snapshot:
-        """All runs of one kind, compared as they are found. Raises StoreError, too.
+        """Reads all runs of one kind and reconciles them page by page. Raises StoreError, too.
 
-        Those of ``known``, which have not ended as far as we know, are asked for one by one if the list does not
-        have them, and are gone where that is answered with 404. What was created before ``old`` need not be looked
-        for; what began after ``since`` may be news.
+        The open runs in ``known`` are requested one by one if the list does not have them. A 404 means that the
+        run is gone. Runs that were created before ``oldest`` are not needed. Runs that began after ``since`` may
+        be new.
         """
         mine = [run for run in known if run.ref.kind is kind]
         match kind:
             case Family.TASK:
-                return await self._tasks(project_id, mine, old, reconciler)
+                return await self._read_tasks(project_id, mine, oldest, reconciler)
             case Family.WORKFLOW:
-                return await self._executions(project_id, mine, reconciler)
+                return await self._read_executions(project_id, mine, reconciler)
             case _:
-                # Of one that runs as far as we know, no live event tells any more that it began.
+                # No live event will report the beginning of a run that is already known to run.
                 begun = {run.ref for run in mine if run.state is not RunState.QUEUED}
-                news = partial(_may_begin_late, begun=begun, since=since - CLOCK_MARGIN)
-                moment = reconciler.transaction_no
-                found = await self._look_at_sandboxes(project_id, [run.ref for run in mine], news)
-                await reconciler.reconcile(found, moment)
+                may_begin_late = partial(_may_begin_late, begun=begun, since=since - CLOCK_MARGIN)
+                transaction_no = reconciler.transaction_no
+                observations = await self._read_sandboxes(project_id, [run.ref for run in mine], may_begin_late)
+                await reconciler.reconcile(observations, transaction_no)
                 return Snapshot()
 
     async def read_run(self, ref: RunRef) -> Observation | None:
-        """One run, asked for now; None when nothing is known about it."""
+        """Requests one run. None if the orchestrator does not know it."""
         try:
-            return await self._one(ref)
+            return await self._read_run(ref)
         except (NotFound, InvalidId):
             return None
 
-    async def _one(self, ref: RunRef) -> Observation | None:
+    async def _read_run(self, ref: RunRef) -> Observation | None:
         match ref.kind:
             case Family.TASK:
-                task = await self._ask(ref.project_id, lambda: self._api.task(ref.project_id, ref.id))
-                seen = task_observation(ref.project_id, task)
+                task = await self._request(ref.project_id, lambda: self._api.task(ref.project_id, ref.id))
+                observation = task_observation(ref.project_id, task)
             case Family.WORKFLOW:
-                execution = await self._ask(ref.project_id, lambda: self._api.execution(ref.id))
-                seen = execution_observation(ref.project_id, execution)
+                execution = await self._request(ref.project_id, lambda: self._api.execution(ref.id))
+                observation = execution_observation(ref.project_id, execution)
             case _:
-                sandboxes = await self._look_at_sandboxes(ref.project_id, [ref], lambda one: one.ref == ref)
-                seen = next((one for one in sandboxes if one.ref == ref), None)
-        return seen if seen is not None and seen.ref == ref else None
+                sandboxes = await self._read_sandboxes(ref.project_id, [ref], lambda sandbox: sandbox.ref == ref)
+                observation = next((sandbox for sandbox in sandboxes if sandbox.ref == ref), None)
+        return observation if observation is not None and observation.ref == ref else None
 
-    async def _tasks(
-        self, project_id: str, known: Sequence[OpenRun], old: datetime, reconciler: PageReconciler
+    async def _read_tasks(
+        self, project_id: str, known: Sequence[OpenRun], oldest: datetime, reconciler: PageReconciler
     ) -> Snapshot:
         listed: set[str] = set()
-        offset = asked = pages = too_large = 0
+        offset = requested = pages = too_large = 0
         size = PAGE_SIZE
         missing: list[str] = []
         while True:
-            asked, pages = asked + size, pages + 1
-            beyond = asked > MAX_TASKS or pages > MAX_PAGES
-            compare = partial(self._compare_page, project_id, offset, size, listed, None if beyond else reconciler)
+            requested, pages = requested + size, pages + 1
+            is_beyond = requested > MAX_TASKS or pages > MAX_PAGES
+            read_page = partial(
+                self._reconcile_page, project_id, offset, size, listed, None if is_beyond else reconciler
+            )
             try:
-                page, new = await self._ask(project_id, compare)
+                page, new = await self._request(project_id, read_page)
             except ResponseTooLarge:
                 if size == 1:
                     too_large += 1
                     offset += 1
-                if beyond:
+                if is_beyond:
                     raise
                 size = max(1, size // PAGE_DIVISOR)
                 continue
-            if new and beyond:
+            if new and is_beyond:
                 missing.append(f"tasks beyond the {len(listed)} newest")
                 break
             listed |= new
             offset += len(page)
-            # A server that knows no pages gives the same again.
-            if not new or is_page_older_than(page, old):
+            # A server without paging sends the same page again.
+            if not new or is_page_older_than(page, oldest):
                 break
         if too_large:
             missing.append(f"{too_large} tasks that are too large to be read")
-        trouble = await self._unlisted(known, listed, reconciler)
+        trouble = await self._read_unlisted(known, listed, reconciler)
         return Snapshot(tuple(missing), trouble)
 
-    async def _compare_page(
+    async def _reconcile_page(
         self, project_id: str, offset: int, size: int, listed: Set[str], reconciler: PageReconciler | None
     ) -> tuple[list[_Task], Set[str]]:
-        """The page, and which of its tasks are new; those are compared, if there is a ``reconciler``."""
-        moment = reconciler.transaction_no if reconciler else 0
-        page = await self._page(project_id, offset, size)
+        """Reads a page. Returns its tasks and the ids of the new ones; ``reconciler`` reconciles the new ones."""
+        transaction_no = reconciler.transaction_no if reconciler else 0
+        page = await self._read_page(project_id, offset, size)
         new = {task.id: task for task in page if task.id not in listed}
         if reconciler:
-            await reconciler.reconcile([task.seen for task in new.values() if task.seen], moment)
+            await reconciler.reconcile(
+                [task.observation for task in new.values() if task.observation], transaction_no
+            )
         return page, set(new)
 
-    async def _page(self, project_id: str, offset: int, size: int) -> list[_Task]:
+    async def _read_page(self, project_id: str, offset: int, size: int) -> list[_Task]:
         def read(record: TaskRecord) -> _Task:
             times = (record.created_at, record.started_at, record.completed_at)
             return _Task(record.id, *times, task_observation(project_id, record))
@@ -207,115 +212,136 @@ class SnapshotReader:
         self.add_timestamps(*(at for task in page for at in (task.created_at, task.started_at, task.completed_at)))
         return page
 
-    async def _executions(self, project_id: str, known: Sequence[OpenRun], reconciler: PageReconciler) -> Snapshot:
-        async def compare() -> set[str]:
-            moment = reconciler.transaction_no
+    async def _read_executions(
+        self, project_id: str, known: Sequence[OpenRun], reconciler: PageReconciler
+    ) -> Snapshot:
+        async def read_list() -> set[str]:
+            transaction_no = reconciler.transaction_no
             listed = await self._api.map_executions(
                 project_id, lambda record: (record.id, execution_observation(project_id, record))
             )
-            await reconciler.reconcile([seen for _, seen in listed if seen is not None], moment)
-            return {name for name, _ in listed}
+            await reconciler.reconcile(
+                [observation for _, observation in listed if observation is not None], transaction_no
+            )
+            return {execution_id for execution_id, _ in listed}
 
-        listed = await self._ask(project_id, compare)
-        trouble = await self._unlisted(known, listed, reconciler)
+        listed = await self._request(project_id, read_list)
+        trouble = await self._read_unlisted(known, listed, reconciler)
         return Snapshot(trouble=trouble)
 
-    async def _unlisted(
+    async def _read_unlisted(
         self, known: Iterable[OpenRun], listed: Set[str], reconciler: PageReconciler
     ) -> ApiError | HttpFailed | None:
-        """Ask for them one by one; one that the server chokes on holds back neither the others nor the list."""
+        """Requests open runs that are not in the list one by one. Returns the last error, or None.
+
+        A run that the server fails on affects neither the others nor the list.
+        """
         troubles: list[ApiError | HttpFailed] = []
         unlisted = [run.ref for run in known if run.ref.id not in listed]
         for refs in batched(unlisted, UNLISTED_BATCH_SIZE):
-            found: list[Observation] = []
-            moment = reconciler.transaction_no
+            observations: list[Observation] = []
+            transaction_no = reconciler.transaction_no
             for ref in refs:
                 try:
-                    seen = await self._one(ref)
-                    found += [] if seen is None else [seen]
+                    observation = await self._read_run(ref)
+                    observations += [] if observation is None else [observation]
                 except (NotFound, InvalidId):
-                    found.append(Observation(ref, RunState.GONE))
+                    observations.append(Observation(ref, RunState.GONE))
                 except (ApiError, HttpFailed) as error:
                     troubles.append(error)
                     if isinstance(error, HttpFailed) or len(troubles) == MAX_FAILED_RUNS:
                         break
-            await reconciler.reconcile(found, moment)
+            await reconciler.reconcile(observations, transaction_no)
             if troubles and (isinstance(troubles[-1], HttpFailed) or len(troubles) == MAX_FAILED_RUNS):
                 break
         return troubles[-1] if troubles else None
 
-    async def _look_at_sandboxes(
+    async def _read_sandboxes(
         self, project_id: str, known: Sequence[RunRef], may_begin_late: Callable[[Observation], bool]
     ) -> list[Observation]:
-        listed = _Listed(None, ())
+        listed = _SandboxList(None, ())
         operations: list[OperationRecord] = []
         try:
             listed = await self._sandboxes.get()
-            operations = await self._ask(project_id, lambda: self._api.map_operations(project_id, without_extras))
+            operations = await self._request(
+                project_id, lambda: self._api.map_operations(project_id, without_extras)
+            )
         except NotFound:  # a server without sandboxes, or without operations
             pass
-        found = _observed(project_id, listed, operations, known)
-        if not any(_is_untimed_end(one) and may_begin_late(one) for one in found):
-            return found
-        # How it ended has been seen; that it still stands there a moment later dates what live events tell of it.
+        observations = _observations(project_id, listed, operations, known)
+        if not any(_is_untimed_end(observation) and may_begin_late(observation) for observation in observations):
+            return observations
+        # The end has no time. If the list is the same a moment later, live events with earlier timestamps report
+        # this end.
         await trio.sleep(SETTLE_S)
         try:
             listed = await self._sandboxes.get()
         except (ApiError, HttpFailed):
-            return found
-        return dated_by_later(found, _observed(project_id, listed, operations, known))
+            return observations
+        return dated_by_later(observations, _observations(project_id, listed, operations, known))
 
-    async def _list_sandboxes(self) -> _Listed:
-        asked_at = self._theirs.at_least()
+    async def _list_sandboxes(self) -> _SandboxList:
+        asked_at = self._remote_clock.at_least()
         sandboxes = await self._api.map_sandboxes(without_extras)
-        self.add_timestamps(*(at for one in sandboxes for at in (one.created_at, one.started_at, one.stopped_at)))
-        return _Listed(asked_at, sandboxes)
+        self.add_timestamps(
+            *(at for sandbox in sandboxes for at in (sandbox.created_at, sandbox.started_at, sandbox.stopped_at))
+        )
+        return _SandboxList(asked_at, sandboxes)
 
-    async def _ask(self, who: str, call: Callable[[], Awaitable[T]]) -> T:
-        """What ``call`` makes of its request, which waits for its turn each time that it is tried.
+    async def _request(self, client: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Returns the result of ``call``, which waits for a slot at each try.
 
-        Until it has done with the answer the others wait: so few answers are in memory at the same time.
+        It keeps the slot until it has processed the response, so few responses are in memory at the same time.
         """
 
-        async def in_turn() -> T:
-            async with self._slots.turn(who):
+        async def call_in_slot() -> T:
+            async with self._slots.acquire(client):
                 return await call()
 
-        return await with_retries(in_turn)
+        return await with_retries(call_in_slot)
 
 
-def _observed(
-    project_id: str, listed: _Listed, operations: Sequence[OperationRecord], known: Sequence[RunRef]
+def _observations(
+    project_id: str, listed: _SandboxList, operations: Sequence[OperationRecord], known: Sequence[RunRef]
 ) -> list[Observation]:
-    found = sandbox_observations(project_id, listed.sandboxes, operations, known)
-    return [replace(one, asked_at=listed.asked_at) for one in found]
+    observations = sandbox_observations(project_id, listed.sandboxes, operations, known)
+    return [replace(observation, asked_at=listed.asked_at) for observation in observations]
 
 
-def _is_untimed_end(seen: Observation) -> bool:
-    return seen.state in TERMINAL_STATES and seen.ended_at is None
+def _is_untimed_end(observation: Observation) -> bool:
+    return observation.state in TERMINAL_STATES and observation.ended_at is None
 
 
-def _may_begin_late(seen: Observation, *, begun: Set[RunRef], since: datetime) -> bool:
+def _may_begin_late(observation: Observation, *, begun: Set[RunRef], since: datetime) -> bool:
     """Whether a live event that it was created or started may still be on the way."""
-    return seen.ref not in begun and (seen.created_at is None or seen.created_at > since)
+    return observation.ref not in begun and (observation.created_at is None or observation.created_at > since)
 
 
-def dated_by_later(found: Iterable[Observation], later: Iterable[Observation]) -> list[Observation]:
-    """``found``, dated by ``later`` where both show the same: what happened before that, had happened by then.
+def dated_by_later(observations: Iterable[Observation], later: Iterable[Observation]) -> list[Observation]:
+    """The observations, each with ``asked_at`` of the same observation in ``later``.
 
-    Where they differ, what was found first has been so all the same, and is not lost.
+    An observation that ``later`` does not confirm keeps its own ``asked_at``: it was true at its time.
     """
-    asked_at = {_standing(one): one.asked_at for one in later}
-    return [replace(one, asked_at=asked_at.get(_standing(one), one.asked_at)) for one in found]
+    asked_at = {_state_key(observation): observation.asked_at for observation in later}
+    return [
+        replace(observation, asked_at=asked_at.get(_state_key(observation), observation.asked_at))
+        for observation in observations
+    ]
 
 
-def _standing(seen: Observation) -> tuple[object, ...]:
-    return seen.ref, seen.state, seen.created_at, seen.started_at, seen.ended_at
+def _state_key(observation: Observation) -> tuple[object, ...]:
+    return (
+        observation.ref,
+        observation.state,
+        observation.created_at,
+        observation.started_at,
+        observation.ended_at,
+    )
 
 
-def batched(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
-    """The items in pieces of at most ``most``."""
-    return (items[start : start + most] for start in range(0, len(items), most))
+def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items in pieces of at most ``size``, as ``itertools.batched`` of Python 3.12."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 class _Created(Protocol):
@@ -323,38 +349,38 @@ class _Created(Protocol):
     def created_at(self) -> datetime | None: ...
 
 
-def is_page_older_than(page: Sequence[_Created], old: datetime) -> bool:
-    """Whether this page, and so every later one, was created before ``old``: it must be sorted, newest first."""
+def is_page_older_than(page: Sequence[_Created], oldest: datetime) -> bool:
+    """Whether this page and all later pages were created before ``oldest``. False unless sorted, newest first."""
     created = [record.created_at for record in page]
     known = [moment for moment in created if moment is not None]
     is_sorted = len(known) == len(created) and all(first >= second for first, second in pairwise(known))
-    return bool(known) and is_sorted and known[0] < old
+    return bool(known) and is_sorted and known[0] < oldest
 
 
 @dataclass(eq=False, slots=True)
 class _Round(Generic[T]):
-    answer: list[T] = field(default_factory=list)
+    responses: list[T] = field(default_factory=list)
     error: ApiError | HttpFailed | None = None
 
 
 class SharedRequest(Generic[T]):
-    """One request for all who ask at about the same time; nobody gets an answer that was asked for earlier."""
+    """One request for all callers at about the same time. No caller gets the response to an earlier request."""
 
-    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
-        self._ask = ask
-        self._turn = trio.Lock()
+    def __init__(self, request: Callable[[], Awaitable[T]]) -> None:
+        self._request = request
+        self._lock = trio.Lock()
         self._next: _Round[T] = _Round()
 
     async def get(self) -> T:
-        """The answer; raises what asking raised."""
+        """The response; raises the error of the request."""
         mine = self._next
-        async with self._turn:
-            if not mine.answer and mine.error is None:
+        async with self._lock:
+            if not mine.responses and mine.error is None:
                 self._next = _Round()
                 try:
-                    mine.answer.append(await self._ask())
+                    mine.responses.append(await self._request())
                 except (ApiError, HttpFailed) as error:
                     mine.error = error
         if mine.error is not None:
             raise mine.error
-        return mine.answer[0]
+        return mine.responses[0]

@@ -16,7 +16,8 @@ from aintandem_notify.foundation.backoff import Chance
 from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.http_client import HttpClient
 from aintandem_notify.orchestrator.auth.session import Session
-from aintandem_notify.orchestrator.catch_up.catch_up import CatchUp, CatchUpCoordinator, Reconciler
+from aintandem_notify.orchestrator.catch_up.catch_up import CatchUp
+from aintandem_notify.orchestrator.catch_up.coordinator import CatchUpCoordinator, Reconciler
 from aintandem_notify.orchestrator.catch_up.event_buffer import EventBuffer
 from aintandem_notify.orchestrator.catch_up.rest_snapshot import SnapshotReader
 from aintandem_notify.orchestrator.link.connection_slots import ConnectionSlots
