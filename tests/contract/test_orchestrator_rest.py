@@ -197,7 +197,7 @@ async def test_a_refused_token_is_renewed_once() -> None:
 
 def test_the_table_names_each_call_once() -> None:
     names: Iterator[str] = iter(call[0] for call in CALLS)
-    public = {name for name in vars(OrchestratorApi) if not name.startswith(("_", "each_"))}
+    public = {name for name in vars(OrchestratorApi) if not name.startswith(("_", "map_"))}
     assert set(names) == public - {"call", "health", "without_retries"}
 
 

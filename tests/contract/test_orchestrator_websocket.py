@@ -447,8 +447,8 @@ async def test_what_was_not_handed_over_yet_is_left_over() -> None:
         await socket.send_bytes_raw(b"".join(frame(str(n)) for n in range(5)))
         await trio.testing.wait_all_tasks_blocked(0.05)
         assert await link.receive_batch() == ["0", "1"]
-        assert link.leftover() == ["2", "3", "4"]
-        assert link.leftover() == []
+        assert link.take_buffered() == ["2", "3", "4"]
+        assert link.take_buffered() == []
 
 
 async def test_a_ping_of_the_server_is_answered() -> None:

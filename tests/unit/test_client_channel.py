@@ -61,7 +61,7 @@ class PlannedLink:
         await self.cut.wait()
         raise LinkLost("cut")
 
-    def leftover(self) -> list[str | bytes]:
+    def take_buffered(self) -> list[str | bytes]:
         left = [frame for batch in self._batches for frame in batch] + self.left
         self._batches.clear()
         self.left = []

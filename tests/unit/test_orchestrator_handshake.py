@@ -12,7 +12,7 @@ async def test_the_library_gets_small_portions_so_that_a_flood_of_empty_fragment
     tap = HandshakeStream(client, limit=2**20)
     await server.send_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
     assert (await tap.receive_some(65536)).startswith(b"HTTP/1.1 101")
-    tap.opened(TextFrameReader(lambda _: True, limit=2**20), trio.lowlevel.checkpoint)
+    tap.start_frames(TextFrameReader(lambda _: True, limit=2**20), trio.lowlevel.checkpoint)
     flood = b"\x01\x00" + b"\x00\x00" * 20_000
     await server.send_all(flood)
     got = bytearray()

@@ -78,14 +78,14 @@ class PlannedLink:
             return list(self._batches.popleft())
         with trio.move_on_at(self._ends_at):
             await self.closed.wait()
-            if left := self.leftover():
+            if left := self.take_buffered():
                 return left
         raise self._plan.end
 
     async def finish(self) -> None:
         await trio.lowlevel.checkpoint()
 
-    def leftover(self) -> list[Frame]:
+    def take_buffered(self) -> list[Frame]:
         left, self._plan = self._plan.left, replace(self._plan, left=())
         return list(left)
 

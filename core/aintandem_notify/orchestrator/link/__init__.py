@@ -1,1 +1,1 @@
-"""One WebSocket of a project: dialling, frames, heartbeat, and the meaning of its end."""
+"""One WebSocket link of a project: dialling, handshake, frames, heartbeat, and the meaning of its end."""

@@ -1,6 +1,6 @@
-"""What the end of a connection means: close codes, HTTP statuses and exceptions as our typed errors.
+"""Turns close codes and HTTP statuses into typed errors. Pure tables and functions.
 
-Pure tables and functions; what to do about an error is decided in ``reconnect_policy``.
+``reconnect_policy`` decides how to react to an error.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,21 +10,21 @@ from aintandem_notify.errors import LinkLost, LinkRefused, OrchestratorError, Pr
 from aintandem_notify.log import redact
 
 REFUSING_CODES: Final = frozenset({1008, 4001, 4401, 4403})
-"""Close codes of a server that does not accept our token (1008: policy violation)."""
+"""Close codes of a server that refuses our token (1008: policy violation)."""
 GONE_CODES: Final = frozenset({4404})
 """Close codes of a server that does not know the project."""
 REFUSING_STATUSES: Final = frozenset({401, 403})
 GONE_STATUSES: Final = frozenset({404, 410})
 
 TOO_BIG: Final = 1009
-"""The code with which our side closes when a message is beyond its limit."""
+"""The close code that we send if a message exceeds the limit."""
 
 LIMIT_FLAWS: Final[Mapping[int, str]] = {
     1002: "broken WebSocket frame",
     1007: "no UTF-8",
     TOO_BIG: "message too big",
 }
-"""Codes with which our side ends a connection because of what it was sent, and the flaw to count."""
+"""Close codes that we send because of a bad frame, and the name of the flaw to count."""
 
 _MEANINGS: Final[Mapping[int, str]] = {
     1000: "the orchestrator closed the connection",
@@ -46,8 +46,8 @@ _MEANINGS: Final[Mapping[int, str]] = {
 
 
 def error_for_close(code: int, reason: str | None = None) -> OrchestratorError:
-    """What a WebSocket close code means; ``reason`` is the peer's own text."""
-    code = int(code)  # a library's own kind of integer would show its name in logs
+    """The typed error for a WebSocket close code; ``reason`` is the peer's own text."""
+    code = int(code)  # the library's enum would show its name in logs
     meaning = _MEANINGS.get(code, "the connection was closed")
     text = f"{meaning} ({code}{f': {redact(reason)}' if reason else ''})"
     if code in REFUSING_CODES:
@@ -58,7 +58,7 @@ def error_for_close(code: int, reason: str | None = None) -> OrchestratorError:
 
 
 def error_for_status(status: int) -> OrchestratorError:
-    """What an HTTP status other than 101 means as the answer to the upgrade."""
+    """The typed error for an upgrade that was answered with an HTTP status other than 101."""
     if status in REFUSING_STATUSES:
         return LinkRefused(f"the orchestrator refused the token (HTTP {status})", status)
     if status in GONE_STATUSES:

@@ -1,4 +1,4 @@
-"""Places for links: as many as there are descriptors for. Projects beyond them wait for their turn, in order."""
+"""Bounds the number of links by the limit of open files. Projects beyond it wait for a slot, in order."""
 
 import math
 from collections.abc import AsyncIterator, Iterator
@@ -13,10 +13,10 @@ _log = log.get_logger(__name__)
 
 
 class ConnectionSlots:
-    """The places that all projects share.
+    """The slots that all projects share.
 
-    A project has one for as long as it has a link or tries to open one. ``total`` counts no handovers, of which
-    one at a time has a place in any case.
+    A project has one for as long as it has a link or tries to open one. A handover to a new link needs a second
+    slot; one spare slot for that is not counted in ``total``.
     """
 
     def __init__(self, total: float = math.inf) -> None:
@@ -27,36 +27,36 @@ class ConnectionSlots:
 
     @property
     def wait_reason(self) -> str | None:
-        """Why the next project has to wait; None if it has not."""
+        """The reason why the next project has to wait, None if a slot is free."""
         if self._taken.available_tokens > 0:
             return None
         return f"waits for a place: the limit of open files leaves room for {self.total:g} projects at a time"
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[None]:
-        """One project's, for as long as the block lasts; waits for it."""
+        """Wait for a slot, and hold it for as long as the block lasts."""
         if self.wait_reason is not None and not self._is_logged:
             self._is_logged = True
             _log.warning("not all projects can be watched: the limit of open files is reached", watched=self.total)
-        place = object()
-        await self._taken.acquire_on_behalf_of(place)
+        slot = object()
+        await self._taken.acquire_on_behalf_of(slot)
         try:
             yield
         finally:
-            self._taken.release_on_behalf_of(place)
+            self._taken.release_on_behalf_of(slot)
 
     @contextmanager
     def acquire_second(self) -> Iterator[bool]:
-        """Another one for a project that has one, to go over to a new link; whether there is any."""
-        place = object()
+        """A second slot for a handover, for as long as the block lasts. Yields False if none is free."""
+        slot = object()
         for limiter in (self._taken, self._spare):
             try:
-                limiter.acquire_on_behalf_of_nowait(place)
+                limiter.acquire_on_behalf_of_nowait(slot)
             except trio.WouldBlock:
                 continue
             try:
                 yield True
             finally:
-                limiter.release_on_behalf_of(place)
+                limiter.release_on_behalf_of(slot)
             return
         yield False

@@ -1,4 +1,4 @@
-"""Opens the byte stream under a WebSocket: TCP, through a proxy if there is one, with TLS where asked for."""
+"""Opens the byte stream under a WebSocket: TCP, through a proxy if configured, with TLS if the URL asks for it."""
 
 import os
 import re
@@ -19,14 +19,14 @@ from aintandem_notify.http_client.tls import tls_context
 from aintandem_notify.orchestrator.protocol.address import Endpoint
 
 MAX_PROXY_RESPONSE_BYTES: Final = 16384
-"""Bytes of a proxy's answer to CONNECT; what common servers allow for all headers together."""
+"""Bytes of a proxy's response to CONNECT; common servers allow as many for all headers together."""
 TlsContext = Callable[[], ssl.SSLContext]
-"""Gives the one context that all links share, made when the first of them speaks TLS."""
+"""Returns the context that all links share; it is made when the first link needs TLS."""
 _PROXY_STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
 
 def client_context(ca_file: Path | None) -> ssl.SSLContext:
-    """As ``tls_context``, so that links and requests trust the same. Raises ConfigError."""
+    """As ``tls_context``, so that links and HTTP requests trust the same authorities. Raises ConfigError."""
     try:
         return tls_context(ca_file)
     except (OSError, ssl.SSLError) as error:
@@ -38,9 +38,9 @@ def client_context(ca_file: Path | None) -> ssl.SSLContext:
 async def open_stream(
     endpoint: Endpoint, *, tls: TlsContext, outbound: Outbound = DIRECT
 ) -> AsyncIterator[trio.abc.Stream]:
-    """A stream to the endpoint, closed in the end whatever happens. Has no deadline of its own.
+    """A stream to the endpoint; it is always closed at the end of the block. Has no deadline of its own.
 
-    Raises LinkLost in words that hold no credentials.
+    Raises LinkLost, with a message that holds no credentials.
     """
     proxy = outbound.proxy_for(endpoint.host, endpoint.port)
     first_hop = endpoint if proxy is None else Endpoint(proxy.host, proxy.port, proxy.tls)
@@ -62,13 +62,13 @@ async def open_stream(
 async def _wrap_in_tls(stream: trio.abc.Stream, endpoint: Endpoint, tls: TlsContext) -> trio.abc.Stream:
     if not endpoint.tls:
         return stream
-    # https_compatible: nobody waits for the other side's closing word, which many servers never send.
-    secured = trio.SSLStream(stream, tls(), server_hostname=endpoint.host, https_compatible=True)
+    # https_compatible: do not wait for the peer's close_notify, which many servers never send.
+    tls_stream = trio.SSLStream(stream, tls(), server_hostname=endpoint.host, https_compatible=True)
     try:
-        await secured.do_handshake()
+        await tls_stream.do_handshake()
     except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError, ValueError) as error:
         raise LinkLost(f"no TLS with {endpoint.authority}: {_describe_tls_error(error)}") from error
-    return secured
+    return tls_stream
 
 
 async def _open_tunnel(stream: trio.abc.Stream, endpoint: Endpoint, proxy: Proxy) -> None:
@@ -78,10 +78,10 @@ async def _open_tunnel(stream: trio.abc.Stream, endpoint: Endpoint, proxy: Proxy
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", *login, "", ""]
     try:
         await stream.send_all("\r\n".join(lines).encode())
-        answer = await _read_head(stream)
+        response = await _read_head(stream)
     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
         raise LinkLost("the proxy broke the connection") from error
-    status = _PROXY_STATUS.match(answer)
+    status = _PROXY_STATUS.match(response)
     if status is None:
         raise LinkLost("the proxy does not speak HTTP")
     if not status[1].startswith(b"2"):
@@ -89,18 +89,18 @@ async def _open_tunnel(stream: trio.abc.Stream, endpoint: Endpoint, proxy: Proxy
 
 
 async def _read_head(stream: trio.abc.Stream) -> bytes:
-    """The answer up to its empty line. Nothing can follow it: the side behind it waits for us to speak."""
-    answer = bytearray()
-    while b"\r\n\r\n" not in answer:
-        arrived = await stream.receive_some(4096)
-        answer += arrived
-        if not arrived or len(answer) > MAX_PROXY_RESPONSE_BYTES:
+    """The response up to its empty line. Nothing can follow it: the server behind the proxy waits for us."""
+    response = bytearray()
+    while b"\r\n\r\n" not in response:
+        received = await stream.receive_some(4096)
+        response += received
+        if not received or len(response) > MAX_PROXY_RESPONSE_BYTES:
             raise LinkLost("the proxy gave no whole answer")
-    return bytes(answer)
+    return bytes(response)
 
 
 def _describe_tls_error(error: BaseException) -> str:
-    """What the TLS library says, without the numbers and places that it is wrapped in."""
+    """The TLS library's text, without its error numbers and source positions."""
     match error.__cause__ if isinstance(error, trio.BrokenResourceError) else error:
         case ssl.SSLCertVerificationError() as refused:
             return refused.verify_message

@@ -1,7 +1,7 @@
-"""The memory that the frames of all links may take, from their first byte until their events are safe.
+"""Bounds the memory for the frames of all links, from their first byte until their events are stored.
 
-Nobody waits here for a small frame: where much is buffered, each link hands over what it has before it reads on. A
-large message waits until there is room for all of it.
+Small frames do not wait: if much is buffered, each link hands its frames over before it reads on. A large message
+waits until there is room for all of it.
 """
 
 from typing import Final
@@ -9,22 +9,23 @@ from typing import Final
 from aintandem_notify.foundation.memory_budget import MemoryBudget, MemoryShare
 
 SMALL_MESSAGE_BYTES: Final = 2**18
-"""Bytes of a message that a link may read without asking; nearly all messages have less."""
+"""Bytes of a message that a link may read without reserving memory; nearly all messages have less."""
 LARGE_MESSAGES_BYTES: Final = 48 * 2**20
-"""Bytes for the large messages of all links: one of the largest, which is there three times while it is read."""
+"""Bytes for the large messages of all links: room for one of the largest size, in ``COPIES``."""
 COPIES: Final = 3
+"""A message is in memory so many times while it is read."""
 MAX_BUFFERED_CHARS: Final = 16 * 2**20
-"""Characters of small frames that all links read ahead of the store; as events they take ten times as much."""
+"""Characters of small frames that all links read ahead of the store; as events they take ten times the memory."""
 MIN_LINK_CHARS: Final = 16 * 2**10
-"""What each link may read ahead also then, so that a transaction gets more than one frame of each."""
+"""Characters that each link may read ahead even beyond that, so that a transaction gets several frames of it."""
 FRAME_OVERHEAD_BYTES: Final = 64
 """Bytes of a frame beside its characters."""
 MESSAGE_TIMEOUT_S: Final = 120.0
-"""How long a large message may take to arrive, once there is room; 16 MiB come in that time at 1.2 Mbit/s."""
+"""Seconds that a large message may take to arrive, once there is room; 16 MiB need 1.2 Mbit/s for it."""
 
 
 class FrameMemory:
-    """What the links of one program share."""
+    """The memory that all links of one program share."""
 
     def __init__(self) -> None:
         self.large = MemoryBudget(LARGE_MESSAGES_BYTES)
@@ -32,7 +33,7 @@ class FrameMemory:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether links should hand over what they have before they read on."""
+        """True if links should hand their frames over before they read on."""
         return self.buffered >= MAX_BUFFERED_CHARS
 
 
@@ -49,7 +50,7 @@ class LinkMemory:
         self._cost = self._cost_handed_over = 0
 
     async def reserve(self, size: int) -> None:
-        """Wait until there is room for a large message of ``size`` bytes, which has begun to arrive."""
+        """Wait until there is room for a large message of ``size`` bytes that has begun to arrive."""
         self.is_waiting = True
         try:
             share = MemoryShare(self._memory.large)
@@ -62,7 +63,7 @@ class LinkMemory:
             self.is_waiting = False
 
     def add_frame(self, characters: int) -> bool:
-        """A frame is there; whether more may be read before somebody takes it."""
+        """Count a frame that has arrived. Returns whether more may be read before the frames are handed over."""
         if self._arriving is not None:
             self._buffered.append(self._arriving)
             self._arriving = None
@@ -72,13 +73,13 @@ class LinkMemory:
         return not self._memory.is_crowded or self._cost < MIN_LINK_CHARS
 
     def hand_over(self) -> None:
-        """Frames are about to be handed over, and the events of those before are safe, or wait elsewhere."""
+        """Record that the buffered frames are handed over. The memory of those before is free again."""
         self._release(self._handed_over, self._cost_handed_over)
         self._handed_over, self._buffered = self._buffered, []
         self._cost_handed_over, self._cost = self._cost, 0
 
     def close(self) -> None:
-        """Nothing is read any more."""
+        """Release all memory of the link; it reads no more."""
         self._closed = True
         arriving = [] if self._arriving is None else [self._arriving]
         self._release([*self._handed_over, *self._buffered, *arriving], self._cost_handed_over + self._cost)

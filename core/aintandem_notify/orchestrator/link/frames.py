@@ -1,4 +1,4 @@
-"""Turns the frames of one project into events, and counts what is none."""
+"""Turns the frames of one project into events, and counts frames that are no event."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from aintandem_notify.foundation.clock import Clock
 from aintandem_notify.foundation.untrusted_json import is_out_of_memory
 
 UNKNOWN_TYPE: Final = "unknown type"
-"""The kind under which events of unknown type are counted; they are events all the same."""
+"""The name under which events of unknown type are counted; they are handed on as events."""
 TRUNCATED: Final = "cut"
-"""The kind under which long events are counted of which the beginning and the end are kept."""
+"""The name under which truncated events are counted; their beginning and end are kept."""
 MAX_UNKNOWN_NAMES: Final = 20
-"""Different unknown types that are logged by name; whoever sends more sends garbage."""
+"""Different unknown types that are logged by name; more of them are garbage."""
 MAX_NAME_LENGTH: Final = 80
 
 
 class FrameReader:
-    """Reads a project's frames. ``frames``, ``size``, ``events`` and ``flaws`` count since the start.
+    """Reads a project's frames. ``frames``, ``size`` (characters), ``events`` and ``flaws`` count since the start.
 
-    Events of frames with more than ``max_length`` characters are cut to that; None leaves all as they are.
+    Events of frames with more than ``max_length`` characters are truncated to that; None truncates none.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class FrameReader:
         self._unknown: set[str] = set()
 
     def has_long_frame(self, batch: Sequence[str | bytes]) -> bool:
-        """Whether one of the frames is to be cut, which takes time: it may hold thousands of secrets."""
+        """True if one of the frames will be truncated. That takes time: it may hold thousands of secrets."""
         return self._max_length is not None and any(len(frame) > self._max_length for frame in batch)
 
     def read(self, batch: Sequence[str | bytes], received_at: datetime | None = None) -> list[Event]:
-        """The events in a batch of frames, in order; received now, unless it is said when.
+        """The events in a batch of frames, in order. ``received_at`` is aware UTC; None means now.
 
         Each kind of flaw is logged once.
         """
@@ -54,8 +54,8 @@ class FrameReader:
         for frame in batch:
             content = parse_frame(frame, project_id, received_at)
             if isinstance(content, Event):
-                too_long = self._max_length is not None and len(frame) > self._max_length
-                events.append(self._cut(content) if too_long else content)
+                is_long = self._max_length is not None and len(frame) > self._max_length
+                events.append(self._truncate(content) if is_long else content)
                 if isinstance(content, UnknownEvent):
                     self._note_unknown(content.type)
             elif isinstance(content, InvalidFrame):
@@ -65,7 +65,7 @@ class FrameReader:
         self.events += len(events)
         return events
 
-    def _cut(self, event: Event) -> Event:
+    def _truncate(self, event: Event) -> Event:
         try:
             shorter = event if self._max_length is None else fit_event(event, self._max_length)
         except BaseException as error:
@@ -78,14 +78,14 @@ class FrameReader:
                 self._log.info("a long event is cut; more of this kind are only counted", type=event.type)
         return shorter
 
-    def note(self, flaw: str, detail: str = "") -> None:
-        """Count a flaw, and log the first of its kind."""
+    def count_flaw(self, flaw: str, detail: str = "") -> None:
+        """Count a flaw, and log it if it is the first of its kind."""
         self.flaws[flaw] += 1
         if self.flaws[flaw] == 1:
             self._log.warning("a frame was no event; more of this kind are only counted", flaw=flaw, detail=detail)
 
     def _note_flaw(self, content: InvalidFrame) -> None:
-        self.note(content.flaw.value, content.detail)
+        self.count_flaw(content.flaw.value, content.detail)
 
     def _note_unknown(self, event_type: str) -> None:
         self.flaws[UNKNOWN_TYPE] += 1

@@ -1,8 +1,11 @@
-"""A stream that watches what passes through it on its way to the WebSocket library.
+"""A stream between the socket and the WebSocket library. It observes the handshake and the bytes that arrive.
 
-The library hides what we must know: the HTTP status when it refuses an upgrade without a length, that the
-peer hung up in the middle of the handshake (it waits for ever), when bytes arrived last (pongs count as life)
-and when everything that was read has been decoded (the moment to hand a batch over).
+The library hides facts that a link needs:
+
+- the HTTP status, if a refusal of the upgrade has no length
+- that the peer closed the connection during the handshake: the library would wait for ever
+- the time at which bytes arrived last; pongs count
+- the moment at which all received bytes are decoded: then a batch is handed over
 """
 
 import math
@@ -22,26 +25,29 @@ from aintandem_notify.orchestrator.link.text_frames import TextFrameReader
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r\n]")
 _MIN_STATUS_BYTES: Final = len(b"HTTP/1.1 101 ")
 MAX_HEAD_BYTES: Final = 65536
-"""Bytes of an answer to the upgrade; far beyond what servers send."""
+"""Bytes of a response to the upgrade; servers send far less."""
 PORTION_BYTES: Final = 2048
-"""Bytes that the library gets at once: as a thousand empty fragments they keep the loop for some 20 ms."""
+"""Bytes that the library gets at once. In the worst case, a thousand empty fragments, they take it some 20 ms."""
 SWITCHING_PROTOCOLS: Final = 101
 CLOSE_FRAME: Final = b"\x88"
-"""First byte of a close frame, which the library sends by itself: FIN and opcode 8."""
+"""First byte of a close frame: FIN and opcode 8."""
 _MASKED: Final = 0x80
 
 
 class HandshakeStream(trio.abc.Stream):
-    """``stream``, watched.
+    """``stream``, observed.
 
-    Up to the end of the answer to the upgrade, its end or a refusal raise our errors out of ``receive_some``,
-    and so out of the library's reader; where it is given up, ``error`` is set to what to say then. After that,
-    more than ``limit`` bytes without a whole message end the stream, and ``error`` says so; whoever takes
-    messages sets ``message_bytes`` to 0. ``last_received_at`` is in seconds of trio's clock. While ``idle``, all
-    that arrived is decoded; ``on_idle`` is called when that begins.
+    Until the upgrade response is complete, ``receive_some`` raises LinkLost at EOF, and the error of
+    ``error_for_status`` for a status other than 101. The library's reader passes these errors on. A caller that
+    gives the handshake up sets ``error`` to the error to raise then.
 
-    ``ask`` is waited for, with the size of the message, before more than ``SMALL_MESSAGE_BYTES`` of it are read.
-    After that a message that does not come to its end in time ends the stream, too.
+    After the handshake, more than ``limit`` bytes without a whole message end the stream, and ``error`` says so.
+    The link calls ``on_message`` for each message. ``reserve`` is awaited with the size of a message before more
+    than ``SMALL_MESSAGE_BYTES`` of it are read; a message that is not complete in time after that ends the stream,
+    too.
+
+    ``last_received_at`` is in seconds of trio's clock. While ``idle``, all received bytes are decoded; ``on_idle``
+    is called when that begins.
     """
 
     def __init__(self, stream: trio.abc.Stream, *, limit: int) -> None:
@@ -55,67 +61,68 @@ class HandshakeStream(trio.abc.Stream):
         self._limit = limit
         self._open = trio.Event()
         self._head: bytearray | None = bytearray()
-        self._early = b""
-        self._whole: TextFrameReader | None = None
+        self._after_head = b""
+        self._text_frames: TextFrameReader | None = None
         self._wait_for_room: Callable[[], Awaitable[None]] | None = None
-        self._ask: Callable[[int], Awaitable[None]] | None = None
-        self._ends_until = math.inf
-        self._passed = bytearray()
+        self._reserve: Callable[[int], Awaitable[None]] | None = None
+        self._message_deadline = math.inf
+        self._for_library = bytearray()
 
-    def opened(
+    def start_frames(
         self,
-        whole: TextFrameReader,
+        text_frames: TextFrameReader,
         wait_for_room: Callable[[], Awaitable[None]],
-        ask: Callable[[int], Awaitable[None]] | None = None,
+        reserve: Callable[[int], Awaitable[None]] | None = None,
     ) -> None:
-        """The library has accepted the handshake: from now on ``whole`` gets what arrives before it does."""
-        self._whole, self._wait_for_room, self._ask = whole, wait_for_room, ask
+        """Begin to decode frames: from now on ``text_frames`` gets the bytes first, then the library."""
+        self._text_frames, self._wait_for_room, self._reserve = text_frames, wait_for_room, reserve
         self._open.set()
 
     def on_message(self) -> None:
-        """A whole message is there; what arrives now is of the next."""
+        """Record that a whole message was decoded; bytes that arrive now belong to the next one."""
         self.message_bytes = 0
-        self._ends_until = math.inf
+        self._message_deadline = math.inf
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """As the stream's own; see the class for what it raises. What ``whole`` takes never shows."""
+        """The next bytes for the library, without the text frames. Raises as the class says."""
         while True:
-            if self._passed:
-                # The library reads all that it gets in one go, and each two bytes may be a frame.
+            if self._for_library:
+                # The library decodes all that it gets in one go, and every two bytes may be a frame.
                 await trio.lowlevel.checkpoint()
-                portion = self._passed[:PORTION_BYTES]
-                del self._passed[:PORTION_BYTES]
+                portion = self._for_library[:PORTION_BYTES]
+                del self._for_library[:PORTION_BYTES]
                 return portion
             arrived = await self._next(max_bytes)
-            if self._whole is None or self._wait_for_room is None or not arrived:
+            if self._text_frames is None or self._wait_for_room is None or not arrived:
                 return arrived
-            passed = self._whole.split(arrived)
-            while self._whole.is_full:
+            passed = self._text_frames.split(arrived)
+            while self._text_frames.is_full:
                 await self._wait_for_room()
-                passed += self._whole.split()
-            self._passed = passed
+                passed += self._text_frames.split()
+            self._for_library = passed
 
     async def _next(self, max_bytes: int | None) -> bytes | bytearray:
         if self._head is None and not self._open.is_set():
-            # Whoever takes messages is about to be there. What the library got before would come out behind
-            # what was taken past it.
+            # Frames that the library got before ``start_frames`` would come out after frames that bypass it.
             await self._open.wait()
-        if self._early:
-            early, self._early = self._early, b""
-            return early
+        if self._after_head:
+            after_head, self._after_head = self._after_head, b""
+            return after_head
         self.idle = True
         if self.on_idle is not None:
             self.on_idle()
         arrived: bytes | bytearray = b""
         try:
-            with trio.move_on_at(self._ends_until) as time:
+            with trio.move_on_at(self._message_deadline) as time:
                 if (
-                    self._ask is not None
+                    self._reserve is not None
                     and self.message_bytes > SMALL_MESSAGE_BYTES
-                    and math.isinf(self._ends_until)
+                    and math.isinf(self._message_deadline)
                 ):
-                    await self._ask(self._limit if self._whole is None else self._whole.expected)
-                    self._ends_until = trio.current_time() + MESSAGE_TIMEOUT_S
+                    await self._reserve(
+                        self._limit if self._text_frames is None else self._text_frames.expected_size
+                    )
+                    self._message_deadline = trio.current_time() + MESSAGE_TIMEOUT_S
                 arrived = await self._receive(max_bytes)
         finally:
             self.idle = False
@@ -136,7 +143,7 @@ class HandshakeStream(trio.abc.Stream):
         if self._head is not None:
             return bytes(arrived)
         beyond = len(head) - (head.index(b"\r\n\r\n") + 4)
-        self._early = bytes(arrived[len(arrived) - beyond :])
+        self._after_head = bytes(arrived[len(arrived) - beyond :])
         return bytes(arrived[: len(arrived) - beyond])
 
     async def _receive(self, max_bytes: int | None) -> bytes | bytearray:
@@ -153,10 +160,10 @@ class HandshakeStream(trio.abc.Stream):
         await self._stream.send_all(data)
 
     async def send_close(self, code: int) -> None:
-        """Send a close frame, if the library has not: it tells nobody why it gives up on what it cannot read."""
+        """Send a close frame, unless the library has sent one. For invalid frames it sends none."""
         if not self.close_sent:
             mask = token_bytes(4)
-            content = bytes(one ^ other for one, other in zip(code.to_bytes(2), mask, strict=False))
+            content = bytes(byte ^ key for byte, key in zip(code.to_bytes(2), mask, strict=False))
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await self.send_all(CLOSE_FRAME + bytes([_MASKED | len(content)]) + mask + content)
 
@@ -165,9 +172,10 @@ class HandshakeStream(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        """As the stream's own; raises LinkLost before ``opened``.
+        """As the stream's own; raises LinkLost before ``start_frames``.
 
-        Only the library closes then, when what answered makes no sense to it, and it tells nobody.
+        Before ``start_frames`` only the library closes the stream, after an invalid response, and it raises
+        nothing itself.
         """
         await self._stream.aclose()
         if not self._open.is_set():
@@ -175,7 +183,7 @@ class HandshakeStream(trio.abc.Stream):
 
 
 def _check_head(head: bytearray, arrived: bytes | bytearray) -> bytearray | None:
-    """The answer to the upgrade so far, None when it is complete and says yes; raises our errors otherwise."""
+    """The head of the response so far, None if it is complete with status 101. Raises our errors otherwise."""
     if not arrived:
         raise LinkLost("the orchestrator hung up during the handshake")
     head += arrived

@@ -1,4 +1,4 @@
-"""Is the other side still there? The decisions of the heartbeat, as pure functions of what was heard and when.
+"""Decides when to ping and when a silent connection counts as dead. Pure functions.
 
 All times are seconds of trio's clock.
 """
@@ -13,13 +13,13 @@ from pydantic_core import to_json
 from aintandem_notify.foundation.untrusted_json import read_json
 
 SILENCE_INTERVALS: Final = 2.5
-"""Silence of so many intervals is death: two pings went unanswered, and the second had half an interval."""
+"""Intervals of silence that count as death: two pings had no answer, the second for half an interval."""
 MAX_PING_LENGTH: Final = 256
-"""Characters; a frame that is longer is no ping, so that it need not be searched for one."""
+"""Characters; a longer frame is no ping, so it is not searched for one."""
 
 
 class HeartbeatAction(StrEnum):
-    """What the heartbeat does next."""
+    """The next action of the heartbeat."""
 
     WAIT = "wait"
     PING = "ping"
@@ -28,10 +28,9 @@ class HeartbeatAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatState:
-    """What the heartbeat knows: ``last_received_at`` when anything arrived last, ``pinged_at`` when we asked last.
+    """The input of the decision: the times of the last bytes that arrived and of our last ping.
 
-    ``paused`` while our own reader holds back on purpose: what is not read cannot be heard, so there is no
-    verdict then.
+    ``paused`` is true while our own reader does not read: then silence proves nothing.
     """
 
     interval: float
@@ -41,32 +40,32 @@ class HeartbeatState:
 
     @property
     def dead_at(self) -> float:
-        """When silence becomes a verdict."""
+        """The time at which silence counts as death."""
         return self.last_received_at + SILENCE_INTERVALS * self.interval
 
     @property
     def ping_at(self) -> float:
-        """When the next ping is due."""
+        """The time of the next ping."""
         return self.pinged_at + self.interval
 
 
-def next_action(pulse: HeartbeatState, now: float) -> tuple[HeartbeatAction, float]:
-    """What to do now, and for ``WAIT`` the seconds until the question should be asked again."""
-    if not pulse.paused and now >= pulse.dead_at:
+def next_action(state: HeartbeatState, now: float) -> tuple[HeartbeatAction, float]:
+    """The action now, and for ``WAIT`` the seconds until the next decision."""
+    if not state.paused and now >= state.dead_at:
         return HeartbeatAction.DEAD, 0.0
-    if now >= pulse.ping_at:
+    if now >= state.ping_at:
         return HeartbeatAction.PING, 0.0
-    due = pulse.ping_at if pulse.paused else min(pulse.ping_at, pulse.dead_at)
+    due = state.ping_at if state.paused else min(state.ping_at, state.dead_at)
     return HeartbeatAction.WAIT, due - now
 
 
 def control_frame(kind: str, now: datetime) -> str:
-    """A ``ping`` or ``pong`` as the orchestrator writes them."""
+    """A JSON ``ping`` or ``pong`` in the orchestrator's own format."""
     return to_json({"type": kind, "timestamp": now.isoformat()}).decode()
 
 
 def is_ping(frame: str | bytes) -> bool:
-    """Whether the frame is the orchestrator's own ping, which wants a pong."""
+    """True if the frame is the orchestrator's JSON ping, which needs a pong."""
     if len(frame) > MAX_PING_LENGTH or not isinstance(frame, str) or '"ping"' not in frame:
         return False
     try:

@@ -1,4 +1,4 @@
-"""What to do about a failed try, as pure functions: which kind of trouble it is, and how long to wait."""
+"""Decides how to react to a failed attempt to connect: the kind of trouble, and the pause. Pure functions."""
 
 from enum import StrEnum
 from typing import Final, Protocol
@@ -15,14 +15,15 @@ from aintandem_notify.errors import (
 from aintandem_notify.foundation.backoff import Chance, full_jitter, stepped_delay
 
 STABLE_AFTER_S: Final = 60.0
-"""A connection that lasted so long was a good one: two heartbeats at the usual 30 s have come back. Only then
-the next loss starts again from the shortest pause; a server that hangs up at once is not asked every second."""
+"""Seconds after which a connection counts as stable: two heartbeats at the usual 30 s were answered. Only after a
+stable connection does a loss start from the shortest pause again. So a server that hangs up at once is not tried
+every second."""
 MAX_IMMEDIATE_RENEWALS: Final = 2
-"""Refusals in a row that are answered by a new token and no pause: one by refresh, one by login."""
+"""Consecutive refusals after which a new token is tried without a pause: one by refresh, one by login."""
 FORBIDDING_CODES: Final = frozenset({403, 4403})
-"""The orchestrator knows us and says no: other tokens of the same user are worth no third try."""
+"""Codes for "known, but not allowed": a third token of the same user would not help."""
 SLOW_PAUSES: Final = (10.0, 30.0, 60.0, 300.0)
-"""Pauses, in units of the first reconnect delay, before asking again for what only a person can mend."""
+"""Pauses before the next attempt, in units of the first reconnect delay, if only a person can mend the trouble."""
 
 
 class ReconnectSettings(Protocol):
@@ -37,7 +38,7 @@ class ReconnectSettings(Protocol):
 
 
 class ConnectionTrouble(StrEnum):
-    """Why a project is not connected; each kind is told once a spell."""
+    """The reason why a project is not connected. Each kind is reported once in a series of failures."""
 
     LOST = "lost"
     REFUSED = "refused"
@@ -45,7 +46,7 @@ class ConnectionTrouble(StrEnum):
 
 
 def classify_error(error: OrchestratorError | HttpFailed) -> ConnectionTrouble:
-    """The kind of trouble behind an error of a link or of the REST API."""
+    """The kind of trouble that an error of a link or of the REST API means."""
     match error:
         case LinkRefused():
             return ConnectionTrouble.REFUSED
@@ -58,33 +59,33 @@ def classify_error(error: OrchestratorError | HttpFailed) -> ConnectionTrouble:
 
 
 def pause_before_retry(
-    trouble: ConnectionTrouble, failures: int, backoff: ReconnectSettings, chance: Chance
+    trouble: ConnectionTrouble, failures: int, settings: ReconnectSettings, chance: Chance
 ) -> float:
-    """Seconds to wait after the given number of failures in a row (at least 1)."""
+    """Seconds to wait after ``failures`` consecutive failures (at least 1)."""
     if trouble is ConnectionTrouble.LOST:
-        first, longest = backoff.reconnect_initial_delay, backoff.reconnect_max_delay
+        first, longest = settings.reconnect_initial_delay, settings.reconnect_max_delay
         return full_jitter(failures - 1, initial=first, maximum=longest, chance=chance)
-    pauses = [pause * backoff.reconnect_initial_delay for pause in SLOW_PAUSES]
+    pauses = [pause * settings.reconnect_initial_delay for pause in SLOW_PAUSES]
     return stepped_delay(failures - 1, pauses=pauses, chance=chance)
 
 
-def should_give_up(failures: int, backoff: ReconnectSettings) -> bool:
-    """Whether so many failures in a row are enough: the first try and all that may follow it."""
-    return backoff.reconnect_attempts is not None and failures > backoff.reconnect_attempts
+def should_give_up(failures: int, settings: ReconnectSettings) -> bool:
+    """True after so many consecutive failures that no attempt is left: the first one and all retries."""
+    return settings.reconnect_attempts is not None and failures > settings.reconnect_attempts
 
 
 def should_retry_at_once(refusals: int) -> bool:
-    """Whether a new token after so many refusals in a row is tried without a pause."""
+    """True if a new token is tried without a pause after ``refusals`` consecutive refusals."""
     return refusals <= MAX_IMMEDIATE_RENEWALS
 
 
 def should_renew_token(code: int, refusals: int) -> bool:
-    """Whether a refusal with this code, the so-manieth in a row, asks for a new token."""
+    """True if a new token is fetched after ``refusals`` consecutive refusals, the last with this close code."""
     return should_retry_at_once(refusals) or code not in FORBIDDING_CODES
 
 
 def close_code_of(error: Exception) -> int:
-    """The close code to tell people; 1006 where the connection ended without one."""
+    """The close code to report to the user; 1006 if the connection ended without one."""
     match error:
         case LinkLost(code=code):
             return code

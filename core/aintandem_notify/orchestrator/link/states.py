@@ -1,4 +1,4 @@
-"""The five states of a project's connection as one table; the words are the ones of the user's guide."""
+"""The five states of a project's connection as one table, with the names of the user's guide."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Final
 
 
 class ConnectionState(StrEnum):
-    """Where a project's connection stands. Each is a text as well: ``"connected"``.
+    """The state of a project's connection. Each is a str as well: ``"connected"``.
 
     Example::
 
@@ -22,24 +22,24 @@ class ConnectionState(StrEnum):
 
 
 class Signal(StrEnum):
-    """What can happen to a connection."""
+    """The events that change a connection's state."""
 
     START = "start"
-    """Somebody wants the project to be watched."""
+    """Watching the project begins."""
     OPENED = "opened"
     """The WebSocket handshake is done."""
     LOST = "lost"
-    """A try failed or an open connection ended, and there will be another try."""
+    """An attempt failed or an open connection ended, and there will be another attempt."""
     GAVE_UP = "gave up"
-    """As ``LOST``, and there will be no other try."""
+    """As ``LOST``, but there will be no other attempt."""
     STOP = "stop"
-    """Nobody wants the project to be watched any more."""
+    """Watching the project ends."""
     CLOSED = "closed"
-    """What ``STOP`` began is done."""
+    """The connection is closed after ``STOP``."""
 
 
 class IllegalSignal(RuntimeError):
-    """The signal cannot happen in this state: a fault of ours."""
+    """The signal cannot happen in this state: a bug."""
 
 
 _S = ConnectionState
@@ -59,11 +59,11 @@ TRANSITIONS: Final[Mapping[tuple[ConnectionState, Signal], ConnectionState]] = {
     (_S.RECONNECTING, Signal.STOP): _S.DISCONNECTING,
     (_S.DISCONNECTING, Signal.CLOSED): _S.DISCONNECTED,
 }
-"""Every move there is; a pair that is not here is illegal."""
+"""All transitions; a pair that is not here is illegal."""
 
 
 def advance(state: ConnectionState, signal: Signal) -> ConnectionState:
-    """The state after ``signal``; raises ``IllegalSignal`` where the table has no move."""
+    """The state after ``signal``. Raises ``IllegalSignal`` if the table has no such transition."""
     try:
         return TRANSITIONS[state, signal]
     except KeyError:

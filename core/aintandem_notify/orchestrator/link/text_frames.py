@@ -1,9 +1,9 @@
-"""Takes the common case off the WebSocket library's hands: whole text messages that come in one frame each.
+"""Decodes the common case past the WebSocket library: text messages that come in a single frame.
 
-The library spends two task switches and some thirty calls on each message. Nearly all of ours are short unmasked
-text frames that need none of it, so they are decoded here, straight from the bytes. Whatever else there is
-(pings, pongs, closes, fragments, extensions, what is too large, broken or no UTF-8) goes to the library as it
-came, which knows what to do about it.
+The library spends two task switches and some thirty calls on each message. Nearly all messages are short unmasked
+text frames that need none of it, so they are decoded here, straight from the bytes. Everything else goes to the
+library unchanged: pings, pongs, closes, fragments, extensions, and frames that are too large, invalid or not
+UTF-8.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _LENGTH_BYTES: Final = {126: 2, 127: 8}
 
 
 class _Frame(NamedTuple):
-    """``first`` is its first byte, 0 when it is masked; ``start`` and ``end`` are those of its payload."""
+    """``first`` is the first byte, 0 if the frame is masked; ``start`` and ``end`` are those of the payload."""
 
     first: int
     start: int
@@ -26,12 +26,11 @@ class _Frame(NamedTuple):
 
 
 class TextFrameReader:
-    """Splits what arrives after the handshake; each whole text message goes to ``take``, in order.
+    """Splits the bytes after the handshake. Each whole text message goes to ``take``, in order.
 
-    ``take`` says whether there is room for more; if not, ``split`` stops, and goes on where it was when it is
-    called again. Once anything comes that only the library understands, all that follows is the library's
-    too: it may be the first piece of a message, and messages must keep their order. ``limit`` is the most
-    bytes of a message.
+    ``take`` returns whether there is room for more. If not, ``split`` stops; the next call goes on from there.
+    After the first frame that only the library can decode, all bytes go to the library: the frame may begin a
+    message, and messages must keep their order. ``limit`` is the maximum size of a message in bytes.
     """
 
     def __init__(self, take: Callable[[str], bool], *, limit: int) -> None:
@@ -39,39 +38,39 @@ class TextFrameReader:
         self._take = take
         self._limit = limit
         self._waiting = bytearray()
-        self._is_over = False
+        self._is_bypassed = False
 
     @property
-    def expected(self) -> int:
-        """Bytes of the message that has begun to arrive, as far as anybody knows: at the most ``limit``."""
-        frame = None if self._is_over else _frame_at(self._waiting, 0)
+    def expected_size(self) -> int:
+        """The size in bytes of the message that has begun to arrive; ``limit`` if it is unknown or larger."""
+        frame = None if self._is_bypassed else _frame_at(self._waiting, 0)
         return self._limit if frame is None else min(frame.end - frame.start, self._limit)
 
     def split(self, arrived: bytes | bytearray = b"") -> bytearray:
-        """What of ``arrived``, and of what waited for it, is for the library; may be empty."""
+        """Add ``arrived`` to the waiting bytes, and return those of them that are for the library."""
         waiting, passed, position = self._waiting, bytearray(), 0
         waiting += arrived
         self.is_full = False
-        while not self.is_full and not self._is_over and (frame := _frame_at(waiting, position)) is not None:
+        while not self.is_full and not self._is_bypassed and (frame := _frame_at(waiting, position)) is not None:
             first, start, end = frame
             if first == _TEXT and end - start <= self._limit and end <= len(waiting):
-                self._is_over = not self._took(waiting[start:end])
+                self._is_bypassed = not self._decode(waiting[start:end])
             elif first in (_PING, _PONG) and end <= len(waiting):
                 passed += waiting[position:end]
             elif first in (_TEXT, _PING, _PONG) and end - start <= self._limit:
-                break  # the rest of it is still to come
+                break  # the frame is incomplete
             else:
-                self._is_over = True
-            if not self._is_over:
+                self._is_bypassed = True
+            if not self._is_bypassed:
                 position = end
-        if self._is_over:
+        if self._is_bypassed:
             passed += waiting[position:]
             position = len(waiting)
         del waiting[:position]
         return passed
 
-    def _took(self, payload: bytearray) -> bool:
-        """False when it is no text."""
+    def _decode(self, payload: bytearray) -> bool:
+        """Pass the text to ``take``. Returns False if the payload is not UTF-8."""
         try:
             text = payload.decode()
         except UnicodeDecodeError:
@@ -81,7 +80,7 @@ class TextFrameReader:
 
 
 def _frame_at(content: bytearray, position: int) -> _Frame | None:
-    """The frame at ``position``, None while its head is not all there."""
+    """The frame at ``position``, None while its head is incomplete."""
     if len(content) < position + 2:
         return None
     first, length = content[position], content[position + 1]

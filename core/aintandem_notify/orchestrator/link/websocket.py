@@ -1,8 +1,8 @@
 """One WebSocket to the orchestrator, the only door to trio-websocket.
 
-A link reads ahead in the background into a bounded buffer and hands over all that is there at once; when the
-buffer is full it stops reading, so that back-pressure is TCP's. It keeps the heartbeat beside the reader. What
-a frame says and what to do when the link ends is for others to decide.
+A link reads ahead in the background into a bounded buffer, and hands over all buffered frames at once. A full
+buffer stops the reader, so TCP carries the back-pressure. The heartbeat runs beside the reader. ``frames`` decides
+about the meaning of a frame, ``reconnect_policy`` about the reaction to the end of a link.
 """
 
 import math
@@ -36,26 +36,26 @@ from aintandem_notify.orchestrator.protocol.address import Endpoint, SocketTarge
 Frame = str | bytes
 
 MAX_MESSAGE_SIZE: Final = 16 * 2**20
-"""Bytes of one message; an ``output`` can be large, and beyond this it is no event that anybody reads."""
+"""Bytes of one message; an ``output`` can be large, but nobody reads a larger event."""
 MESSAGE_QUEUE_SIZE: Final = 1
-"""Messages that the library decodes ahead of our reader; each may be of the largest size, and few go that way."""
+"""Messages that the library decodes ahead of our reader: few pass it, and each may have the largest size."""
 RECEIVE_BUFFER_SIZE: Final = 64 * 2**10
-"""Bytes taken off the socket at once."""
+"""Bytes read from the socket at once."""
 MAX_BATCH_FRAMES: Final = 2000
-"""Frames that wait for the reader of the link; what one transaction of the store takes without delay."""
+"""Frames that wait for the user of the link; one transaction of the store takes as many without delay."""
 MAX_BATCH_SIZE: Final = 4 * 2**20
-"""Characters that wait for the reader of the link."""
+"""Characters that wait for the user of the link."""
 CLOSE_TIMEOUT_S: Final = 1.0
-"""How long a closing handshake may take; the other side may be gone."""
+"""Seconds that a closing handshake may take; the peer may be gone."""
 DRAIN_TIMEOUT_S: Final = 30.0
-"""How long the other side may go on after our goodbye, as it does with a backlog on the way."""
+"""Seconds that the peer may go on sending after our close frame, as it does with a backlog on the way."""
 SHORT_CLOSE_TIMEOUT_S: Final = 0.05
-"""As above when we are being cancelled or nobody answers: enough to write a word of goodbye."""
+"""Seconds for it while cancelled, or if the peer does not answer: enough to write a close frame."""
 TIMEOUT_SLICES: Final = 5
-"""In how many pieces these are waited for. A machine that lets us stand still takes one of them, however long it
-does, and the goodbye is still written."""
+"""The close timeouts are waited for in so many slices. A process that the machine suspends loses one slice,
+however long that takes, and the close frame is still written."""
 MAX_HANDSHAKES: Final = 32
-"""Connections that are being opened at the same time, so that many projects do not arrive as a herd."""
+"""Connections that are opened at the same time, so that many projects do not arrive as a herd."""
 
 
 class Link(Protocol):
@@ -63,24 +63,24 @@ class Link(Protocol):
 
     @property
     def last_received_at(self) -> float:
-        """When something arrived last, by trio's clock; all that came before has been read."""
+        """The time at which bytes arrived last, by trio's clock; all earlier bytes have been read."""
         ...
 
     async def receive_batch(self) -> list[Frame]:
-        """The frames that are there, at least one, in order, as many as are handed over at once; waits for it.
+        """Wait for frames, and return all buffered ones, in order, at most a batch.
 
-        Raises LinkLost, LinkRefused or ProjectGone when the link has ended and everything was handed over.
+        Raises LinkLost, LinkRefused or ProjectGone once the link has ended and all frames were handed over.
         """
         ...
 
-    def leftover(self) -> list[Frame]:
-        """The frames that were read and not handed over yet; for the last moments, when nobody may wait."""
+    def take_buffered(self) -> list[Frame]:
+        """The buffered frames, without waiting; for the end of the watch, when a task may not wait."""
         ...
 
     async def finish(self) -> None:
-        """Say goodbye, and read on until the other side has said all that it has to say.
+        """Send a close frame, and read on until the peer has sent everything.
 
-        Somebody must receive meanwhile; when it is over, ``receive_batch`` raises LinkLost.
+        Another task must receive meanwhile. At the end ``receive_batch`` raises LinkLost.
         """
         ...
 
@@ -91,11 +91,11 @@ StreamOpener = Callable[[Endpoint], AbstractAsyncContextManager[trio.abc.Stream]
 
 @dataclass(frozen=True, slots=True)
 class LinkSettings:
-    """What all links of an agent share.
+    """The settings and resources that all links of an agent share.
 
-    ``connect_timeout`` and ``heartbeat_interval`` are in seconds. ``batch_frames`` are handed over at
-    once at the most. ``handshakes`` bounds the connections that are being opened at the same time, ``memory`` the
-    memory of all that they read ahead.
+    ``connect_timeout`` and ``heartbeat_interval`` are in seconds. At most ``batch_frames`` are handed over at
+    once. ``handshakes`` bounds the connections that are opened at the same time, ``memory`` the frames that all
+    links read ahead.
     """
 
     open_stream: StreamOpener
@@ -108,15 +108,15 @@ class LinkSettings:
 
 
 def stream_opener(tls: TlsContext, outbound: Outbound = DIRECT) -> StreamOpener:
-    """Dials over TCP, with TLS where the endpoint asks for it, as ``outbound`` says."""
+    """Opens streams over TCP, with TLS if the endpoint asks for it, by the rules of ``outbound``."""
     return lambda endpoint: open_stream(endpoint, tls=tls, outbound=outbound)
 
 
 @asynccontextmanager
 async def open_link(target: SocketTarget, settings: LinkSettings) -> AsyncIterator[Link]:
-    """A link to ``target``, closed in the end whatever happens.
+    """A link to ``target``; it is always closed at the end of the block.
 
-    Raises LinkLost, LinkRefused or ProjectGone when it cannot be opened.
+    Raises LinkLost, LinkRefused or ProjectGone if it cannot be opened.
     """
     failure: BaseException | None = None
     try:
@@ -130,45 +130,46 @@ async def open_link(target: SocketTarget, settings: LinkSettings) -> AsyncIterat
                     yield link
                 finally:
                     await link.close()
-            # Not before the stream is closed: a Cancelled out of that would replace what ended the link.
+            # Only after the stream is closed: a Cancelled from its close would replace the error that ended the
+            # link.
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         failure = primary_error(group)
     if failure is not None:
-        # Outside of the handler, so that the group does not come along as a context that holds the error itself.
+        # Outside of the handler: otherwise the group, which holds the error, would become the error's context.
         raise failure
 
 
 async def _connect(
     target: SocketTarget, settings: LinkSettings, nursery: trio.Nursery, stack: AsyncExitStack
 ) -> "_WebSocketLink":
-    """Dial and shake hands within the deadline; the stream is closed by ``stack``."""
-    problem, tap = "no connection", None
+    """Dial and do the WebSocket handshake within the deadline; ``stack`` closes the stream."""
+    problem, handshake = "no connection", None
     with trio.move_on_after(settings.connect_timeout):
         stream = await stack.enter_async_context(settings.open_stream(target.endpoint))
         problem = "the orchestrator did not answer the handshake"
-        tap = HandshakeStream(stream, limit=MAX_MESSAGE_SIZE + RECEIVE_BUFFER_SIZE)
+        handshake = HandshakeStream(stream, limit=MAX_MESSAGE_SIZE + RECEIVE_BUFFER_SIZE)
         with _library_errors():
             websocket = await wrap_client_stream(
                 _LibraryTasks(nursery),  # type: ignore[arg-type]  # the library only starts its reader there
-                tap,  # type: ignore[arg-type]  # the library only sends, receives and closes
+                handshake,  # type: ignore[arg-type]  # the library only sends, receives and closes
                 target.endpoint.authority,
                 target.resource,
                 message_queue_size=MESSAGE_QUEUE_SIZE,
                 max_message_size=MAX_MESSAGE_SIZE,
                 receive_buffer_size=RECEIVE_BUFFER_SIZE,
             )
-        return _WebSocketLink(websocket, tap, settings)
-    late = LinkLost(f"{problem} within {settings.connect_timeout:g} s")
-    if tap is not None:
-        tap.error = late  # the library's reader may find the stream closed before we are back
-    raise late
+        return _WebSocketLink(websocket, handshake, settings)
+    timeout_error = LinkLost(f"{problem} within {settings.connect_timeout:g} s")
+    if handshake is not None:
+        handshake.error = timeout_error  # the library's reader may find the stream closed before this is raised
+    raise timeout_error
 
 
 def primary_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one exception that says what happened; a group when something else went wrong more than once.
+    """The one exception in the group that says why the link ended; a group if several others happened.
 
-    Cancellations that come along are left out: whoever cancelled will do it again at the next checkpoint.
+    Cancellations are left out: they are raised again at the next checkpoint.
     """
     _, failures = group.split(trio.Cancelled)
     if failures is None:
@@ -186,7 +187,7 @@ def _as_link_error(error: BaseException) -> OrchestratorError | None:
         case OrchestratorError():
             return error
         case ConnectionClosed(reason=reason):
-            # Without a reason the library's reader ended on its own: it could not make sense of the bytes.
+            # Without a reason the library's reader ended by itself: it could not decode the bytes.
             return error_for_close(*((1002, None) if reason is None else (reason.code, reason.reason)))
         case HandshakeError() | WebSocketProtocolError() | HttpProtocolError() | UnicodeError():
             return LinkLost("what answered broke the WebSocket protocol", 1002)
@@ -210,13 +211,13 @@ def _library_errors() -> Iterator[None]:
 
 
 class _LibraryTasks:
-    """A nursery for the tasks of the library."""
+    """A nursery for the library's tasks; it turns their unknown errors into LinkLost."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
 
     def start_soon(self, task: Callable[..., Awaitable[object]], *arguments: object) -> None:
-        """As a nursery's."""
+        """As the nursery's own."""
         self._nursery.start_soon(self._run, task, arguments)
 
     async def _run(self, task: Callable[..., Awaitable[object]], arguments: tuple[object, ...]) -> None:
@@ -225,17 +226,18 @@ class _LibraryTasks:
 
 
 class _WebSocketLink:
-    """A link over trio-websocket; ``read`` and ``keep_alive`` run beside its user."""
+    """A link over trio-websocket; ``read`` and ``keep_alive`` run in tasks beside its user."""
 
-    def __init__(self, websocket: WebSocketConnection, tap: HandshakeStream, settings: LinkSettings) -> None:
+    def __init__(self, websocket: WebSocketConnection, stream: HandshakeStream, settings: LinkSettings) -> None:
         self._memory = LinkMemory(settings.memory)
-        tap.opened(TextFrameReader(self._take, limit=MAX_MESSAGE_SIZE), self._wait_for_room, self._memory.reserve)
-        tap.on_idle = self._flush
+        reader = TextFrameReader(self._take, limit=MAX_MESSAGE_SIZE)
+        stream.start_frames(reader, self._wait_for_room, self._memory.reserve)
+        stream.on_idle = self._flush
         self._websocket = websocket
-        self._tap = tap
+        self._stream = stream
         self._clock = settings.clock
         self._interval = settings.heartbeat_interval
-        self._most_frames = settings.batch_frames
+        self._max_batch = settings.batch_frames
         self._buffer: list[Frame] = []
         self._size = 0
         self._ended: OrchestratorError | None = None
@@ -244,11 +246,11 @@ class _WebSocketLink:
         self._room: trio.Event | None = None
         self._pong_is_due = False
         self._ping_in_flight = False
-        self._nudge = trio.Event()
+        self._heartbeat_wakeup = trio.Event()
 
     @property
     def last_received_at(self) -> float:
-        return self._tap.last_received_at
+        return self._stream.last_received_at
 
     async def receive_batch(self) -> list[Frame]:
         while not self._buffer:
@@ -258,14 +260,14 @@ class _WebSocketLink:
             self._memory.hand_over()
             await self._arrival.wait()
         self._memory.hand_over()
-        if len(self._buffer) <= self._most_frames:
-            return self.leftover()
-        batch = self._buffer[: self._most_frames]
-        del self._buffer[: self._most_frames]
+        if len(self._buffer) <= self._max_batch:
+            return self.take_buffered()
+        batch = self._buffer[: self._max_batch]
+        del self._buffer[: self._max_batch]
         self._size -= sum(map(len, batch))
         return batch
 
-    def leftover(self) -> list[Frame]:
+    def take_buffered(self) -> list[Frame]:
         batch, self._buffer, self._size = self._buffer, [], 0
         if self._room is not None:
             self._room.set()
@@ -273,29 +275,29 @@ class _WebSocketLink:
 
     async def read(self) -> None:
         """Read ahead until the connection ends."""
-        receive, tap = self._websocket.get_message, self._tap
+        receive, stream = self._websocket.get_message, self._stream
         while self._ended is None:
             try:
                 with _library_errors():
                     frame = await receive()
             except ConnectionClosed as closed:
                 if not self._closing:
-                    self._end(tap.error or _as_link_error(closed) or error_for_close(1006))
+                    self._end(stream.error or _as_link_error(closed) or error_for_close(1006))
                 return
             if not self._take(frame):
                 await self._wait_for_room()
-            elif tap.idle:
+            elif stream.idle:
                 self._arrival.set()
 
     def _take(self, frame: Frame) -> bool:
-        """Whether there is room for more."""
-        self._tap.on_message()
+        """Buffer a frame. Returns whether there is room for more."""
+        self._stream.on_message()
         has_room = self._memory.add_frame(len(frame))
         self._buffer.append(frame)
         self._size += len(frame)
         if is_ping(frame):
             self._pong_is_due = True
-            self._nudge.set()
+            self._heartbeat_wakeup.set()
         return has_room and len(self._buffer) < MAX_BATCH_FRAMES and self._size < MAX_BATCH_SIZE
 
     async def _wait_for_room(self) -> None:
@@ -303,11 +305,11 @@ class _WebSocketLink:
         self._room = trio.Event()
         await self._room.wait()
         self._room = None
-        # What could not be heard while nobody read was no silence.
-        self._tap.last_received_at = trio.current_time()
+        # The time without reading does not count as silence.
+        self._stream.last_received_at = trio.current_time()
 
     def _flush(self) -> None:
-        # Called when all that was read is decoded; until then a batch grows instead of being handed over.
+        # Called when all received bytes are decoded; until then the batch grows and is not handed over.
         if self._buffer:
             self._arrival.set()
 
@@ -317,21 +319,21 @@ class _WebSocketLink:
         self._arrival.set()
 
     async def keep_alive(self, nursery: trio.Nursery) -> None:
-        """Ping, answer pings, and end the link when nothing comes back."""
+        """Send pings, answer pings, and end the link if nothing arrives any more."""
         pinged_at = trio.current_time()
         while self._ended is None:
             now = trio.current_time()
-            pulse = HeartbeatState(
+            state = HeartbeatState(
                 self._interval,
-                self._tap.last_received_at,
+                self._stream.last_received_at,
                 pinged_at,
                 paused=self._room is not None or self._memory.is_waiting,
             )
-            beat, wait = next_action(pulse, now)
-            if beat is HeartbeatAction.DEAD:
-                self._end(LinkLost(f"nothing was heard for {now - pulse.last_received_at:.0f} s"))
+            action, wait = next_action(state, now)
+            if action is HeartbeatAction.DEAD:
+                self._end(LinkLost(f"nothing was heard for {now - state.last_received_at:.0f} s"))
                 return
-            if beat is HeartbeatAction.PING:
+            if action is HeartbeatAction.PING:
                 pinged_at = now
                 await self._send("ping")
                 if not self._ping_in_flight:
@@ -341,9 +343,9 @@ class _WebSocketLink:
                 self._pong_is_due = False
                 await self._send("pong")
                 continue
-            self._nudge = trio.Event()
+            self._heartbeat_wakeup = trio.Event()
             with trio.move_on_after(wait):
-                await self._nudge.wait()
+                await self._heartbeat_wakeup.wait()
 
     async def _send(self, kind: str) -> None:
         with trio.move_on_after(self._interval) as scope:
@@ -351,13 +353,13 @@ class _WebSocketLink:
                 with _library_errors():
                     await self._websocket.send_message(control_frame(kind, self._clock.now()))
             except ConnectionClosed:
-                return  # the reader says why
+                return  # the reader reports the reason
         if scope.cancelled_caught:
             self._end(LinkLost("the orchestrator does not take what we send"))
 
     async def _ping(self) -> None:
-        # A protocol ping beside the JSON one, for what stands between us and a busy orchestrator. The library
-        # waits for the pong and never forgets a ping, so there is one at a time.
+        # A protocol ping beside the JSON one, for the proxies and servers between us and a busy orchestrator. The
+        # library waits for the pong and never forgets a ping, so there is one at a time.
         self._ping_in_flight = True
         try:
             with _library_errors():
@@ -368,7 +370,7 @@ class _WebSocketLink:
 
     async def finish(self) -> None:
         self._closing = True
-        self._tap.last_received_at = trio.current_time()
+        self._stream.last_received_at = trio.current_time()
         with trio.move_on_after(DRAIN_TIMEOUT_S):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._cancel_after_silence, nursery.cancel_scope)
@@ -379,23 +381,23 @@ class _WebSocketLink:
 
     async def _cancel_after_silence(self, scope: trio.CancelScope) -> None:
         while True:
-            silence = trio.current_time() - self._tap.last_received_at
-            # A pause of our own reader is none.
+            silence = trio.current_time() - self._stream.last_received_at
+            # A pause of our own reader does not count as silence.
             if silence >= CLOSE_TIMEOUT_S and self._room is None and not self._memory.is_waiting:
                 scope.cancel()
                 return
             await trio.sleep(max(CLOSE_TIMEOUT_S - silence, SHORT_CLOSE_TIMEOUT_S))
 
     async def close(self) -> None:
-        """Say goodbye, and wait a moment for the answer if there can be one."""
+        """Send a close frame, and wait a moment for the answer if there can be one."""
         self._memory.close()
-        hasty = self._ended is not None or trio.current_effective_deadline() == -math.inf
+        is_hasty = self._ended is not None or trio.current_effective_deadline() == -math.inf
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
-                patience = SHORT_CLOSE_TIMEOUT_S if hasty else CLOSE_TIMEOUT_S
-                nursery.start_soon(_cancel_after, patience, nursery.cancel_scope)
+                timeout = SHORT_CLOSE_TIMEOUT_S if is_hasty else CLOSE_TIMEOUT_S
+                nursery.start_soon(_cancel_after, timeout, nursery.cancel_scope)
                 if isinstance(self._ended, LinkLost) and self._ended.code in LIMIT_FLAWS:
-                    await self._tap.send_close(self._ended.code)
+                    await self._stream.send_close(self._ended.code)
                 with _library_errors():
                     await self._websocket.aclose()
                 nursery.cancel_scope.cancel()

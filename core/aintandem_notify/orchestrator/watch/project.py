@@ -192,7 +192,7 @@ class _ProjectWatcher:
                 batch = await old.receive_batch()
                 copies.update(batch)
                 await self._take(batch)
-        await self._take([frame for frame in new.leftover() if frame not in copies])
+        await self._take([frame for frame in new.take_buffered() if frame not in copies])
         self._status.update(connected_at=self._settings.clock.now())
 
     async def _take(self, batch: Sequence[str | bytes]) -> None:
@@ -221,7 +221,7 @@ class _ProjectWatcher:
         self._link = self._catch_up = None
         with trio.move_on_after(LAST_COMMIT_S, shield=True):
             is_up_to_date = catch_up is not None and await catch_up.stop()
-            left = [event for link in links for event in await self._events_in(link.leftover())]
+            left = [event for link in links for event in await self._events_in(link.take_buffered())]
             rest = [*self._sink.leftover(), *self._buffer.leftover(), *left]
             try:
                 if rest:
@@ -269,7 +269,7 @@ class _ProjectWatcher:
         """Draw the consequences of a failed try or a lost link; seconds until the next try, or why to give up."""
         code = close_code_of(error)
         if code in LIMIT_FLAWS:
-            self._reader.note(LIMIT_FLAWS[code])
+            self._reader.count_flaw(LIMIT_FLAWS[code])
         was_open = self._close_books(to_blame=code in LIMIT_FLAWS)
         history, backoff = self._history, self._settings.backoff
         history.failures += 1
