@@ -98,7 +98,7 @@ PLUGIN: Final = (
     Step("plugins.discovery.sources:FileSource.load", "imports the file"),
     Step("plugins.discovery.conventions:plugin_class_of", "checks the class, its `Config` and its hooks"),
     Step("plugins.discovery.descriptor:PluginDescriptor", "is the result: all that is known of the plugin type"),
-    Step("agent.agent:Agent.begin", "starts an instance for each table"),
+    Step("agent.agent:Agent.start", "starts an instance for each table"),
     Step("plugins.runtime.host:PluginHost.start", "opens a supervisor for the instance"),
     Step("plugins.runtime.instance:Instance.supervise", "sets the instance up, again after each failure"),
     Step("plugins.discovery.registry:Registry.register", "registers its hooks with pluggy"),
