@@ -1,4 +1,4 @@
-"""What is told of the store's trouble: once a spell, at once where there is room for it, and never in a loop."""
+"""Notices of the store's trouble: one for each episode, at once if the disk is full, and never in a loop."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -26,18 +26,18 @@ def stuck(since: float = 0) -> StoreStatus:
     return StoreStatus(StoreState.STUCK, at(since), "disk is odd")
 
 
-def told(*looks: tuple[float, StoreStatus]) -> list[tuple[float, str]]:
-    """What is told when, over looks at the store (seconds, status)."""
-    spell, all_news = TroubleEpisode(), []
-    for seconds, status in looks:
-        spell, news = next_notice(spell, status, at(seconds))
-        if news is not None:
-            all_news.append((seconds, news))
-    return all_news
+def notices(*statuses: tuple[float, StoreStatus]) -> list[tuple[float, str]]:
+    """The notices and their times, for a series of (seconds, status)."""
+    episode, notices_by_time = TroubleEpisode(), []
+    for seconds, status in statuses:
+        episode, notice = next_notice(episode, status, at(seconds))
+        if notice is not None:
+            notices_by_time.append((seconds, notice))
+    return notices_by_time
 
 
 @pytest.mark.parametrize(
-    ("looks", "news"),
+    ("statuses", "expected"),
     [
         ([(0, WELL), (5, WELL)], []),
         ([(0, full())], [(0, FULL)]),
@@ -49,18 +49,24 @@ def told(*looks: tuple[float, StoreStatus]) -> list[tuple[float, str]]:
         ([(0, StoreStatus(StoreState.DAMAGED, NOW, "broken"))], []),
     ],
 )
-def test_a_spell_is_told_once(looks: Iterable[tuple[float, StoreStatus]], news: list[tuple[float, str]]) -> None:
-    assert told(*looks) == news
+def test_an_episode_is_announced_once(
+    statuses: Iterable[tuple[float, StoreStatus]], expected: list[tuple[float, str]]
+) -> None:
+    assert notices(*statuses) == expected
 
 
-def test_a_disk_that_fills_again_and_again_is_told_every_ten_minutes_at_most() -> None:
-    looks = [look for second in range(0, 3600, 10) for look in ((second, full(second)), (second + 5, WELL))]
-    moments = [moment for moment, _ in told(*looks)]
+def test_a_disk_that_fills_again_and_again_is_announced_every_ten_minutes_at_most() -> None:
+    statuses = [
+        seconds_and_status
+        for second in range(0, 3600, 10)
+        for seconds_and_status in ((second, full(second)), (second + 5, WELL))
+    ]
+    moments = [moment for moment, _ in notices(*statuses)]
     assert moments[0] == 0
     assert all(later - earlier >= 600 for earlier, later in pairwise(moments))
     assert len(moments) == 6
 
 
-def test_trouble_that_begins_in_the_quiet_and_stays_is_told_after_it() -> None:
-    looks = [(0, full()), (10, WELL), *((second, full(20)) for second in range(20, 2000, 5))]
-    assert [moment for moment, _ in told(*looks)] == [0, 610]
+def test_trouble_that_begins_in_the_quiet_period_and_stays_is_announced_after_it() -> None:
+    statuses = [(0, full()), (10, WELL), *((second, full(20)) for second in range(20, 2000, 5))]
+    assert [moment for moment, _ in notices(*statuses)] == [0, 610]

@@ -1,4 +1,4 @@
-"""Who takes and who gives which share: a table, and whatever happens, everybody gets there."""
+"""Sharing projects among agents: a table of transfers, and properties that hold in any order of events."""
 
 import math
 from collections.abc import Mapping
@@ -21,58 +21,58 @@ ROUND_S = 3.0
 
 
 @pytest.mark.parametrize(
-    ("counts", "wanted", "free", "rounds", "move"),
+    ("counts", "wanted", "free", "rounds", "transfer"),
     [
-        # alone: everything, at once
+        # a single agent takes everything at once
         ({"a": 0}, 0, 0, 0, ProjectTransfer()),
         ({"a": 0}, 7, 7, 0, ProjectTransfer(take=7)),
         ({"a": 7}, 7, 0, 0, ProjectTransfer()),
-        # two: a half each, and what is left over goes to whoever comes first
+        # two agents take half each, and the remainder goes to the first
         ({"a": 0, "b": 0}, 7, 7, 0, ProjectTransfer(take=4)),
         ({"a": 3, "b": 0}, 7, 4, 0, ProjectTransfer(take=1)),
         ({"a": 4, "b": 0}, 7, 3, 0, ProjectTransfer()),
         ({"a": 5, "b": 0}, 7, 2, 0, ProjectTransfer()),
-        # what nobody took is anyone's
+        # after some rounds any agent takes the projects that stayed free
         ({"a": 4, "b": 0}, 7, 3, PATIENCE_ROUNDS - 1, ProjectTransfer()),
         ({"a": 4, "b": 0}, 7, 3, PATIENCE_ROUNDS, ProjectTransfer(take=3)),
-        # nothing is given back while something is free, or while nobody misses anything
+        # an agent gives nothing while projects are free, or while no agent is below its share
         ({"a": 6, "b": 0}, 7, 1, 0, ProjectTransfer()),
         ({"a": 4, "b": 3}, 7, 0, 0, ProjectTransfer()),
         ({"a": 2, "b": 1, "c": 1}, 4, 0, 0, ProjectTransfer()),
-        # a newcomer gets its share from those that have most
+        # a new agent gets its share from those that have the most
         ({"a": 7, "b": 0}, 7, 0, 0, ProjectTransfer(give=3)),
         ({"a": 0, "b": 7}, 7, 0, 0, ProjectTransfer()),
         ({"a": 3, "b": 3, "c": 3, "d": 1}, 10, 0, 0, ProjectTransfer()),
         ({"c": 3, "b": 3, "d": 3, "a": 1}, 10, 0, 0, ProjectTransfer()),
         ({"a": 5, "b": 5, "c": 0}, 10, 0, 0, ProjectTransfer(give=1)),
         ({"a": 5, "b": 5, "c": 0}, 9, 0, 0, ProjectTransfer(give=2)),
-        # fewer projects than agents: some have none, and that is fair
+        # with fewer projects than agents some have none, which is their share
         ({"a": 1, "b": 1, "c": 0}, 2, 0, 0, ProjectTransfer()),
         ({"a": 2, "b": 0, "c": 0}, 2, 0, 0, ProjectTransfer(give=1)),
     ],
 )
-def test_a_move(counts: Mapping[str, int], wanted: int, free: int, rounds: int, move: ProjectTransfer) -> None:
-    assert plan_transfer(SharingGroup("a", wanted, counts), free=free, rounds=rounds) == move
+def test_a_move(counts: Mapping[str, int], wanted: int, free: int, rounds: int, transfer: ProjectTransfer) -> None:
+    assert plan_transfer(SharingGroup("a", wanted, counts), free=free, rounds=rounds) == transfer
 
 
 @pytest.mark.parametrize(
-    ("counts", "places", "wanted", "free", "rounds", "move"),
+    ("counts", "places", "wanted", "free", "rounds", "transfer"),
     [
-        # no more than it has places for, however long something is free
+        # an agent takes no more than it has places for, however long projects are free
         ({"a": 0}, {"a": 5}, 7, 7, 0, ProjectTransfer(take=5)),
         ({"a": 5}, {"a": 5}, 7, 2, 0, ProjectTransfer()),
         ({"a": 5}, {"a": 5}, 7, 2, 99, ProjectTransfer()),
         ({"a": 4, "b": 0}, {"a": 5}, 7, 3, PATIENCE_ROUNDS, ProjectTransfer(take=1)),
-        # what another has no place for is taken at once
+        # an agent takes at once what another one has no place for
         ({"a": 0, "b": 2}, {"b": 2}, 7, 5, 0, ProjectTransfer(take=5)),
         ({"a": 0, "b": 2, "c": 0}, {"b": 2}, 8, 6, 0, ProjectTransfer(take=3)),
-        # nobody gives to an agent that is full
+        # no agent gives to a full one
         ({"a": 5, "b": 2}, {"b": 2}, 7, 0, 0, ProjectTransfer()),
         ({"a": 5, "b": 1}, {"b": 2}, 6, 0, 0, ProjectTransfer(give=1)),
-        # what it has no place for it gives back, whether or not anybody misses it
+        # an agent gives back what it has no place for, whether or not another one needs it
         ({"a": 7}, {"a": 5}, 7, 0, 0, ProjectTransfer(give=2)),
         ({"a": 6, "b": 3}, {"a": 5}, 12, 3, PATIENCE_ROUNDS, ProjectTransfer(give=1)),
-        # all are full, and a newcomer is not
+        # all agents are full except a new one
         ({"a": 5, "b": 5, "c": 0}, {"a": 5, "b": 5}, 30, 20, 9, ProjectTransfer()),
         ({"c": 5, "b": 5, "a": 0}, {"c": 5, "b": 5}, 30, 20, 0, ProjectTransfer(take=20)),
         ({"c": 5, "b": 5, "a": 2}, {"c": 5, "b": 5}, 12, 0, 0, ProjectTransfer()),
@@ -87,9 +87,9 @@ def test_a_move_where_places_are_few(
     wanted: int,
     free: int,
     rounds: int,
-    move: ProjectTransfer,
+    transfer: ProjectTransfer,
 ) -> None:
-    assert plan_transfer(SharingGroup("a", wanted, counts, places), free=free, rounds=rounds) == move
+    assert plan_transfer(SharingGroup("a", wanted, counts, places), free=free, rounds=rounds) == transfer
 
 
 COUNTS = st.lists(st.integers(0, 20), min_size=1, max_size=6)
@@ -98,7 +98,7 @@ PLACES = st.one_of(st.none(), st.integers(1, 15))
 
 def group(counts: list[int], places: list[int | None], wanted: int) -> SharingGroup:
     names = [f"agent{n}" for n in range(len(counts))]
-    limits = {name: most for name, most in zip(names, places, strict=False) if most is not None}
+    limits = {name: limit for name, limit in zip(names, places, strict=False) if limit is not None}
     return SharingGroup(names[0], wanted, dict(zip(names, counts, strict=True)), limits)
 
 
@@ -106,13 +106,13 @@ def group(counts: list[int], places: list[int | None], wanted: int) -> SharingGr
 def test_shares_are_all_that_there_are_places_for_and_as_even_as_these_allow(
     counts: list[int], places: list[int | None], wanted: int
 ) -> None:
-    found = group(counts, places, wanted)
-    shares = found.shares()
-    most = {name: found.places.get(name, math.inf) for name in shares}
-    assert sum(shares.values()) == min(wanted, sum(most.values()))
-    assert all(0 <= share <= most[name] for name, share in shares.items())
-    # Whoever has less than another by more than one is full.
-    assert all(shares[name] >= max(shares.values()) - 1 for name in shares if shares[name] < most[name])
+    sharing = group(counts, places, wanted)
+    shares = sharing.shares()
+    limits = {name: sharing.places.get(name, math.inf) for name in shares}
+    assert sum(shares.values()) == min(wanted, sum(limits.values()))
+    assert all(0 <= share <= limits[name] for name, share in shares.items())
+    # An agent that has two fewer than another one is full.
+    assert all(shares[name] >= max(shares.values()) - 1 for name in shares if shares[name] < limits[name])
 
 
 @given(COUNTS, st.lists(PLACES, min_size=6, max_size=6), st.integers(0, 60))
@@ -130,111 +130,115 @@ def test_what_is_shared_as_it_should_be_stays_where_it_is(
 
 @given(st.data(), st.integers(1, 6), st.integers(0, 40))
 def test_everybody_gets_there_soon_from_any_beginning(data: st.DataObject, agents: int, wanted: int) -> None:
-    """In any order of the rounds; one that was started again with a lower limit may have too many at first."""
+    """In any order of the rounds. An agent that was restarted with a lower limit may have too many at first."""
     names = [f"agent{n}" for n in range(agents)]
-    places = {name: most for name in names if (most := data.draw(PLACES)) is not None}
+    places = {name: limit for name in names if (limit := data.draw(PLACES)) is not None}
     owners: list[str | None] = data.draw(
         st.lists(st.sampled_from([None, *names]), min_size=wanted, max_size=wanted)
     )
     for _ in range(3 + agents):
         for me in data.draw(st.permutations(names)):
             counts = {name: owners.count(name) for name in names}
-            move = plan_transfer(SharingGroup(me, wanted, counts, places), free=owners.count(None), rounds=0)
-            assert 0 <= move.take <= owners.count(None)
-            assert 0 <= move.give <= counts[me]
-            take(owners, None, me, move.take)
-            take(owners, me, None, move.give)
+            transfer = plan_transfer(SharingGroup(me, wanted, counts, places), free=owners.count(None), rounds=0)
+            assert 0 <= transfer.take <= owners.count(None)
+            assert 0 <= transfer.give <= counts[me]
+            take(owners, None, me, transfer.take)
+            take(owners, me, None, transfer.give)
     counts = {name: owners.count(name) for name in names}
     assert counts == SharingGroup(names[0], wanted, counts, places).shares()
 
 
-def take(owners: list[str | None], of: str | None, to: str | None, count: int) -> None:
+def take(owners: list[str | None], old_owner: str | None, new_owner: str | None, count: int) -> None:
     for _ in range(count):
-        owners[owners.index(of)] = to
+        owners[owners.index(old_owner)] = new_owner
 
 
 @given(st.integers(0, 40), st.lists(st.integers(0, 20), min_size=1, max_size=6), st.lists(PLACES, min_size=6))
 def test_all_together_never_give_more_than_is_missed(
-    rounds: int, held: list[int], places: list[int | None]
+    rounds: int, counts_before: list[int], places: list[int | None]
 ) -> None:
-    """All see the same and act at once."""
-    found = group(held, [None if most is None else max(most, n) for n, most in zip(held, places, strict=False)], 0)
-    counts, wanted = found.counts, sum(held)
-    shares = SharingGroup(found.me, wanted, counts, found.places).shares()
-    gifts = {
-        name: plan_transfer(SharingGroup(name, wanted, counts, found.places), free=0, rounds=rounds).give
+    """All agents see the same counts and act at the same time."""
+    sharing = group(
+        counts_before,
+        [None if limit is None else max(limit, n) for n, limit in zip(counts_before, places, strict=False)],
+        0,
+    )
+    counts, wanted = sharing.counts, sum(counts_before)
+    shares = SharingGroup(sharing.me, wanted, counts, sharing.places).shares()
+    given = {
+        name: plan_transfer(SharingGroup(name, wanted, counts, sharing.places), free=0, rounds=rounds).give
         for name in counts
     }
-    assert sum(gifts.values()) == sum(max(0, share - counts[name]) for name, share in shares.items())
-    assert all(counts[name] - gifts[name] >= shares[name] for name in counts if gifts[name])
+    assert sum(given.values()) == sum(max(0, share - counts[name]) for name, share in shares.items())
+    assert all(counts[name] - given[name] >= shares[name] for name in counts if given[name])
 
 
 @dataclass
-class Peer:
-    """An agent of the fleet, and what the others know of it."""
+class FakeAgent:
+    """An agent, with the number of projects that it published last."""
 
     places: int | None
-    told: int = 0
-    turns: Rebalancer = field(default_factory=Rebalancer)
+    published_count: int = 0
+    rebalancer: Rebalancer = field(default_factory=Rebalancer)
     unwatched: int = 0
 
 
 @dataclass
-class Fleet:
-    """Agents that act one after the other, as transactions make them, and tell each other now and then."""
+class FakeFleet:
+    """Agents that act one after the other, like transactions, and publish their counts now and then."""
 
     owners: list[str | None]
-    agents: dict[str, Peer] = field(default_factory=dict)
+    agents: dict[str, FakeAgent] = field(default_factory=dict)
     now_s: float = 0.0
     joined: int = 0
-    moves: int = 0
+    transfer_count: int = 0
 
     def join(self, places: int | None) -> None:
         self.joined += 1
-        self.agents[f"agent{self.joined}"] = Peer(places)
+        self.agents[f"agent{self.joined}"] = FakeAgent(places)
 
     def die(self, name: str) -> None:
         del self.agents[name]
         self.owners = [None if owner == name else owner for owner in self.owners]
 
-    def act(self, me: str, *, tells: bool) -> None:
-        """One round of one agent, as ``projects`` has it; ``tells`` the others of what it has before."""
+    def act(self, me: str, *, publishes: bool) -> None:
+        """One round of one agent, as in ``project_assignment``; ``publishes``: first publish its count."""
         agent, mine, free = self.agents[me], self.owners.count(me), self.owners.count(None)
-        if tells:
-            agent.told = mine
-        counts = {name: one.told for name, one in self.agents.items()} | {me: mine}
-        places = {name: one.places for name, one in self.agents.items() if one.places is not None}
-        found = SharingGroup(me, len(self.owners), counts, places)
-        move = agent.turns.next_transfer(found, free=free, now_s=self.now_s)
-        agent.unwatched = agent.turns.unwatched(found, free, move)
-        assert 0 <= move.take <= free
-        assert 0 <= move.give <= mine
-        take(self.owners, None, me, move.take)
-        take(self.owners, me, None, move.give)
-        self.moves += move.take + move.give
+        if publishes:
+            agent.published_count = mine
+        counts = {name: agent.published_count for name, agent in self.agents.items()} | {me: mine}
+        places = {name: agent.places for name, agent in self.agents.items() if agent.places is not None}
+        sharing = SharingGroup(me, len(self.owners), counts, places)
+        transfer = agent.rebalancer.next_transfer(sharing, free=free, now_s=self.now_s)
+        agent.unwatched = agent.rebalancer.unwatched(sharing, free, transfer)
+        assert 0 <= transfer.take <= free
+        assert 0 <= transfer.give <= mine
+        take(self.owners, None, me, transfer.take)
+        take(self.owners, me, None, transfer.give)
+        self.transfer_count += transfer.take + transfer.give
         assert agent.places is None or self.owners.count(me) <= agent.places
 
     def settle(self, order: list[str]) -> None:
-        """Rounds without anything happening, until whatever was kept for a while need not be any more."""
+        """Rounds without incidents, until ``GIVE_COOLDOWN_S`` has passed."""
         for _ in range(int(GIVE_COOLDOWN_S / ROUND_S) + 20):
             self.now_s += ROUND_S
             for me in order:
-                self.act(me, tells=True)
+                self.act(me, publishes=True)
 
 
-HAPPENINGS = st.lists(st.sampled_from(["join", "die", "look", "look", "look", "grow", "shrink"]), max_size=30)
+INCIDENTS = st.lists(st.sampled_from(["join", "die", "look", "look", "look", "grow", "shrink"]), max_size=30)
 
 
-@given(st.data(), st.integers(0, 40), HAPPENINGS)
+@given(st.data(), st.integers(0, 40), INCIDENTS)
 def test_joins_and_deaths_end_in_even_shares_that_stay(
-    data: st.DataObject, wanted: int, happenings: list[str]
+    data: st.DataObject, wanted: int, incidents: list[str]
 ) -> None:
-    """Whatever places the agents have, in any order of the rounds, and though counts are old at times."""
-    fleet = Fleet([None] * wanted)
+    """With any places, in any order of the rounds, and with published counts that are sometimes out of date."""
+    fleet = FakeFleet([None] * wanted)
     fleet.join(data.draw(PLACES))
-    for happening in happenings:
+    for incident in incidents:
         names = list(fleet.agents)
-        match happening:
+        match incident:
             case "join" if len(names) < 6:
                 fleet.join(data.draw(PLACES))
             case "die" if len(names) > 1:
@@ -246,42 +250,42 @@ def test_joins_and_deaths_end_in_even_shares_that_stay(
             case _:
                 fleet.now_s += 1.0
                 for me in data.draw(st.permutations(names)):
-                    fleet.act(me, tells=data.draw(st.booleans()))
+                    fleet.act(me, publishes=data.draw(st.booleans()))
     fleet.settle(data.draw(st.permutations(list(fleet.agents))))
     assert_even(fleet)
-    before, fleet.moves = list(fleet.owners), 0
+    before, fleet.transfer_count = list(fleet.owners), 0
     fleet.settle(data.draw(st.permutations(list(fleet.agents))))
     assert fleet.owners == before
-    assert fleet.moves == 0
+    assert fleet.transfer_count == 0
 
 
-def assert_even(fleet: Fleet) -> None:
-    """Nobody is over its places, all that fits is watched, and whoever has fewer than another is full."""
-    held = {name: fleet.owners.count(name) for name in fleet.agents}
-    most = {name: math.inf if one.places is None else one.places for name, one in fleet.agents.items()}
-    left = fleet.owners.count(None)
-    assert left == max(0, len(fleet.owners) - sum(most.values()))
-    assert all(held[name] <= most[name] for name in held)
-    assert all(held[name] >= max(held.values()) - 1 for name in held if held[name] < most[name])
-    assert {one.unwatched for one in fleet.agents.values()} == {left}
+def assert_even(fleet: FakeFleet) -> None:
+    """No agent exceeds its places, all projects that fit are watched, and only full agents have two fewer."""
+    counts = {name: fleet.owners.count(name) for name in fleet.agents}
+    limits = {name: math.inf if agent.places is None else agent.places for name, agent in fleet.agents.items()}
+    unwatched = fleet.owners.count(None)
+    assert unwatched == max(0, len(fleet.owners) - sum(limits.values()))
+    assert all(counts[name] <= limits[name] for name in counts)
+    assert all(counts[name] >= max(counts.values()) - 1 for name in counts if counts[name] < limits[name])
+    assert {agent.unwatched for agent in fleet.agents.values()} == {unwatched}
 
 
 def test_where_all_are_full_a_newcomer_is_at_work_in_its_first_round() -> None:
-    fleet = Fleet([None] * 30)
+    fleet = FakeFleet([None] * 30)
     fleet.join(5)
     fleet.join(6)
     fleet.settle(["agent1", "agent2"])
-    assert [one.unwatched for one in fleet.agents.values()] == [19, 19]
+    assert [agent.unwatched for agent in fleet.agents.values()] == [19, 19]
     fleet.join(100)
-    fleet.act("agent3", tells=True)
+    fleet.act("agent3", publishes=True)
     assert fleet.owners.count("agent3") == 19
 
 
 def test_what_a_newcomer_is_about_to_take_is_not_said_to_be_nobodys() -> None:
-    fleet = Fleet([None] * 9)
+    fleet = FakeFleet([None] * 9)
     fleet.join(5)
     for _ in range(PATIENCE_ROUNDS):
-        fleet.act("agent1", tells=True)
+        fleet.act("agent1", publishes=True)
         assert fleet.agents["agent1"].unwatched == 0
-    fleet.act("agent1", tells=True)
+    fleet.act("agent1", publishes=True)
     assert fleet.agents["agent1"].unwatched == 4

@@ -1,4 +1,4 @@
-"""What agents tell each other of their settings: equal for equal ones, and nothing that gives a secret away."""
+"""The published hashes of settings: equal for equal settings, and without a way back to a secret."""
 
 import os
 from dataclasses import replace
@@ -71,8 +71,11 @@ def test_a_variant_is_one_stores_own(tmp_path: Path) -> None:
 
 def test_destinations_on_this_machine_are_marked(tmp_path: Path) -> None:
     config = loaded(tmp_path, HEAD + HOOK + "[plugins.file_log.audit]\npath = 'x'\n").config
-    found = configured_destinations(config, {"file_log": True, "webhook": False}, b"salt")
-    assert {name: one.local for name, one in found.items()} == {"webhook.ops": False, "file_log.audit": True}
+    hashes = configured_destinations(config, {"file_log": True, "webhook": False}, b"salt")
+    assert {name: instance.local for name, instance in hashes.items()} == {
+        "webhook.ops": False,
+        "file_log.audit": True,
+    }
 
 
 def test_entries_are_equal_in_any_order(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How large a file may become, and what is said where that is too little."""
+"""The message for the operator when the limit on file sizes is too low for the store."""
 
 import pytest
 
@@ -16,8 +16,8 @@ from aintandem_notify.store.engine.file_size_limit import GROWTH_BYTES, size_lim
     ],
 )
 def test_a_store_must_be_able_to_grow(limit: int | None, size: int, is_enough: bool) -> None:
-    sentence = size_limit_problem(limit, size)
-    assert (sentence is None) == is_enough
-    if sentence is not None:
-        assert f"no more than {limit:,} bytes, and {size + GROWTH_BYTES:,} are needed" in sentence
-        assert "ulimit -f" in sentence
+    message = size_limit_problem(limit, size)
+    assert (message is None) == is_enough
+    if message is not None:
+        assert f"no more than {limit:,} bytes, and {size + GROWTH_BYTES:,} are needed" in message
+        assert "ulimit -f" in message

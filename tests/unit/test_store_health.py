@@ -1,4 +1,4 @@
-"""Every cell of the store's state table, and whose a file is."""
+"""Every cell of the store's state table, and the classification of file headers."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -41,11 +41,11 @@ def status(state: StoreState) -> StoreStatus:
     ],
 )
 def test_after_a_failure(before: StoreState, error: StoreError, gave_way: bool, after: StoreState) -> None:
-    found = after_failure(status(before), error, reserve_released=gave_way, now=LATER)
-    assert found.state is after
-    assert found.since == (LATER if before is StoreState.WELL else NOW)
-    assert found.reason == ("first" if before is after else str(error))
-    assert not found.is_well
+    result = after_failure(status(before), error, reserve_released=gave_way, now=LATER)
+    assert result.state is after
+    assert result.since == (LATER if before is StoreState.WELL else NOW)
+    assert result.reason == ("first" if before is after else str(error))
+    assert not result.is_well
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_after_a_failure(before: StoreState, error: StoreError, gave_way: bool, 
     ],
 )
 def test_after_a_success(before: StoreState, has_reserve: bool, after: StoreState) -> None:
-    found = after_success(status(before), has_reserve=has_reserve)
-    assert found == status(after)
+    result = after_success(status(before), has_reserve=has_reserve)
+    assert result == status(after)
 
 
 def header(application_id: int) -> bytes:
@@ -71,7 +71,7 @@ def header(application_id: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "owner"),
+    ("content", "kind"),
     [
         (header(ID), HeaderKind.OURS),
         (header(0), HeaderKind.OTHER_PROGRAM),
@@ -86,5 +86,5 @@ def header(application_id: int) -> bytes:
         (b"\xde\xad" * 50, HeaderKind.NOT_SQLITE),
     ],
 )
-def test_whose_a_file_is(content: bytes, owner: HeaderKind) -> None:
-    assert classify_header(content, ID) is owner
+def test_the_kind_of_a_header(content: bytes, kind: HeaderKind) -> None:
+    assert classify_header(content, ID) is kind
