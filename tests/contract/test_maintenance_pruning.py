@@ -1,4 +1,4 @@
-"""Old history is forgotten beside the work: in steps, with pauses, and not while the store has trouble."""
+"""Pruning deletes old history in steps, with pauses, and stops while the store is in trouble."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -22,7 +22,7 @@ EVENTS = 1200
 
 
 class WatchedStorage(Storage):
-    """Notes when it is used; fails or is busy as told."""
+    """Records the times of its use; fails while ``broken``, and is busy while ``busy``."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store, inline=True)

@@ -1,4 +1,4 @@
-"""A worker whose store takes time: what it decides must not depend on when the hop ends."""
+"""A worker with a slow store: its decisions must not depend on the time at which a store call ends."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class SlowStorage(Storage):
-    """Each hop takes ``hop_s`` seconds of virtual time, half before its work and half after."""
+    """Each call takes ``hop_s`` seconds of virtual time, half before its work and half after."""
 
     def __init__(self, store: Store, hop_s: float) -> None:
         super().__init__(store, inline=True)

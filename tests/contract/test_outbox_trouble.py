@@ -1,4 +1,4 @@
-"""Workers when the store, the clock, or the order of things is against them."""
+"""Workers with a failing store, a changed clock, or an unusual order of events."""
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -29,7 +29,7 @@ WEEK = 7 * 86_400.0
 
 
 class FailingStorage(Storage):
-    """Fails from ``fail()`` on until ``work()``."""
+    """Every call fails while ``broken`` is set."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store, inline=True)
@@ -251,11 +251,11 @@ FAULTS: list[Answer] = [
 def test_nothing_is_lost_and_a_run_keeps_its_order(
     answers: list[Answer], arrivals: list[tuple[str, float]], in_flight: int, restarts: set[int]
 ) -> None:
-    """Whatever a plugin answers, and wherever the agent is cut off and started anew."""
+    """Holds for all answers of a plugin, and for restarts at any point."""
     host = FakeHost(answers=deque(answers))
 
     async def main() -> None:
-        store = Store("sqlite://")  # one for each example
+        store = Store("sqlite://")  # a new store for each example
         storage = Storage(store, inline=True)
         host.loaded = trio.Event()
         host.loaded.set()

@@ -1,4 +1,4 @@
-"""Workers of several agents at one destination, on one real PostgreSQL: gate and queue are theirs together."""
+"""Workers of several agents at one destination, on one real PostgreSQL: they share its gate and queue."""
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -36,15 +36,15 @@ class Agent:
     def start(self, **settings: Any) -> None:
         self.dispatcher.start(DestinationSettings(**{"name": HERE, "max_age": MONTHS, **settings}))
 
-    async def looks(self) -> None:
-        """It has asked the store several times more, and so has had every chance to do what it should not."""
+    async def poll(self) -> None:
+        """Waits for five more calls of the store, in which a wrong action would have happened."""
         enough = self.storage.calls + 5
         await until(lambda: self.storage.calls >= enough)
 
 
 @dataclass
-class Probed(FakeHost):
-    """Fails at once, as told; what it takes, it takes only once it is ``free``."""
+class ProbedHost(FakeHost):
+    """A host whose failures return at once, and whose successful deliveries wait for ``free``."""
 
     free: trio.Event = field(default_factory=trio.Event)
 
@@ -60,11 +60,11 @@ Open = Callable[..., AbstractAsyncContextManager[Agent]]
 
 @pytest.fixture
 def agent(postgres_url: str, long_leases: float, monkeypatch: pytest.MonkeyPatch) -> Open:
-    """One more agent with its own host; all deliver for real, so all waits are short."""
+    """Opens an agent with its own host. Waits are short, since they are real."""
     monkeypatch.setattr(dispatcher, "POLL_INTERVAL_S", 0.02)
 
     @asynccontextmanager
-    async def opened(name: str, host: FakeHost | None = None) -> AsyncIterator[Agent]:
+    async def open_agent(name: str, host: FakeHost | None = None) -> AsyncIterator[Agent]:
         host, store, announced = host or FakeHost(), Store(postgres_url), list[AgentEvent]()
         assert store.membership is not None
         store.membership.destinations = {HERE: ConfiguredDestination("same")}
@@ -77,12 +77,12 @@ def agent(postgres_url: str, long_leases: float, monkeypatch: pytest.MonkeyPatch
                 clock=SystemClock(),
                 chance=lambda: 0.0,
                 announce=announced.append,
-            ) as made:
-                yield Agent(store, storage, host, made, announced)
+            ) as opened_dispatcher:
+                yield Agent(store, storage, host, opened_dispatcher, announced)
         finally:
             store.close()
 
-    return opened
+    return open_agent
 
 
 def queue(agent: Agent, count: int) -> None:
@@ -91,26 +91,26 @@ def queue(agent: Agent, count: int) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Nothing tells when another agent is through."""
+    """Polls, since no event shows the progress of another agent."""
     with trio.fail_after(30):
         while not condition():  # noqa: ASYNC110
             await trio.sleep(0.01)
 
 
 def state(agent: Agent) -> str | None:
-    """How the destination stands for all."""
+    """The state of the destination's common gate."""
     row = inside(lambda store: store.gates.read(HERE, store.variant(HERE)))(agent.store)
     return None if row is None else row.state
 
 
 def left(agent: Agent) -> int:
-    return sum(one.queued for one in inside(lambda store: store.outbox.queues())(agent.store).values())
+    return sum(queue.queued for queue in inside(lambda store: store.outbox.queues())(agent.store).values())
 
 
 async def test_nobody_needs_to_be_told_of_what_others_queue(agent: Open) -> None:
     async with agent("one") as one, agent("two") as two:
         two.start()
-        await two.looks()
+        await two.poll()
         queue(one, 3)
         await until(lambda: left(one) == 0)
         assert len(two.host.tries) == 3
@@ -125,20 +125,20 @@ async def test_a_rate_holds_over_all_agents(agent: Open) -> None:
         await until(lambda: left(one) == 0)
         times = [when for when, _, _ in one.host.tries + two.host.tries]
         assert len(times) == 8
-        # Not from the first try: what was claimed in time may have gone out late.
+        # Not from the first attempt: a delivery that was claimed in time may have been sent late.
         assert max(times) - began >= 0.65
 
 
 async def test_one_delivery_finds_out_whether_the_destination_is_well(agent: Open) -> None:
-    down, up = Probed(answers=deque([RetryLater("down", after=1.0)])), Probed()
+    down, up = ProbedHost(answers=deque([RetryLater("down", after=1.0)])), ProbedHost()
     async with agent("one", down) as one, agent("two", up) as two:
         queue(one, 5)
         one.start()
         await until(lambda: state(one) == "backing off")
         two.start()
         await until(lambda: len(one.host.tries) + len(two.host.tries) == 2)
-        await one.looks()
-        await two.looks()
+        await one.poll()
+        await two.poll()
         assert len(one.host.tries) + len(two.host.tries) == 2
         down.free.set()
         up.free.set()
@@ -153,21 +153,21 @@ async def test_one_agent_parks_for_all_and_tells_of_it_once(agent: Open) -> None
         one.start()
         await until(lambda: bool(one.announced))
         two.start()
-        await two.looks()
+        await two.poll()
         assert two.host.tries == []
         assert [status.state for status in await two.dispatcher.snapshot()] == ["parked"]
-        assert [type(told) for told in one.announced + two.announced] == [DestinationParkedEvent]
+        assert [type(announced) for announced in one.announced + two.announced] == [DestinationParkedEvent]
 
 
 async def test_a_hand_at_one_agent_holds_back_all(agent: Open) -> None:
     async with agent("one") as one, agent("two") as two:
         for each in (one, two):
             each.start()
-        await two.looks()
+        await two.poll()
         assert await one.dispatcher.pause(HERE)
         queue(one, 4)
-        await one.looks()
-        await two.looks()
+        await one.poll()
+        await two.poll()
         assert left(one) == 4
         assert not await two.dispatcher.pause(HERE)
         assert await two.dispatcher.resume(HERE)
@@ -181,7 +181,7 @@ async def test_a_pause_at_rest_or_of_other_settings_holds_until_a_hand_lets_go(a
             one.store.gates.write(HERE, GateRow("open", 0, NOW, paused=True), variant)
         one.start()
         queue(one, 2)
-        await one.looks()
+        await one.poll()
         assert (left(one), (await one.dispatcher.snapshot())[0].state) == (2, "paused")
         assert await one.dispatcher.resume(HERE)
         await until(lambda: left(one) == 0)
@@ -194,11 +194,11 @@ async def test_nothing_is_sent_once_the_lease_is_over(agent: Open) -> None:
         one.host.loaded = trio.Event()
         queue(one, 1)
         one.start()
-        await one.looks()
+        await one.poll()
         assert one.store.membership is not None
         one.store.membership.clock = lambda: float("inf")
         one.host.loaded.set()
-        await one.looks()
+        await one.poll()
         assert one.host.tries == []
         one.store.membership.clock = lambda: 0.0
         await until(lambda: left(one) == 0)

@@ -1,4 +1,4 @@
-"""The ledger on every database: finding, paging, retrying and dropping deliveries."""
+"""Finding, paging, retrying and dropping deliveries by hand, on every database."""
 
 from datetime import datetime, timedelta
 
@@ -12,20 +12,20 @@ from support.outbox import NOW, claim_all, event, inside, new_store, queue_up
 
 A, B = "file_log.a", "slack.b"
 SOON = NOW + timedelta(seconds=30)
-"""When all of it is due."""
+"""A time at which all queued deliveries are due."""
 ALL = DeliveryFilter()
 
 
 def queued(store: Store, count: int = 3, destinations: tuple[str, ...] = (A,)) -> list[int]:
-    """So many notifications, a second apart; the ids of all deliveries in order."""
+    """Queues ``count`` notifications, one second apart. Returns the ids of all deliveries in order."""
     for number in range(count):
         moment = NOW + timedelta(seconds=number)
         queue_up([event("task_failed", f"t{number}", at=number)], destinations, moment)(store)
     return sorted(ids(store, ALL))
 
 
-def ids(store: Store, wanted: DeliveryFilter, most: int = 1000, before: int | None = None) -> list[int]:
-    return inside(lambda opened: opened.delivery_queries.ids(wanted, limit=most, before=before))(store)
+def ids(store: Store, criteria: DeliveryFilter, limit: int = 1000, before: int | None = None) -> list[int]:
+    return inside(lambda opened: opened.delivery_queries.ids(criteria, limit=limit, before=before))(store)
 
 
 def settle(store: Store, claim: Claim, state: DeliveryState, reason: str | None = None) -> None:
@@ -45,7 +45,10 @@ def test_what_is_there_can_be_found() -> None:
     assert ids(store, DeliveryFilter(destination=B)) == [fourth, second]
     assert ids(store, DeliveryFilter(destination="slack.nobody")) == []
     assert ids(store, DeliveryFilter(states=(DeliveryState.DEAD,))) == [first]
-    assert ids(store, DeliveryFilter(states=(DeliveryState.DEAD, DeliveryState.QUEUED)), most=2) == [fourth, third]
+    assert ids(store, DeliveryFilter(states=(DeliveryState.DEAD, DeliveryState.QUEUED)), limit=2) == [
+        fourth,
+        third,
+    ]
     assert ids(store, DeliveryFilter(since=NOW + timedelta(seconds=1))) == [fourth, third]
     assert ids(store, DeliveryFilter(until=NOW + timedelta(seconds=1))) == [second, first]
     assert ids(store, ALL, before=third) == [second, first]
@@ -74,10 +77,10 @@ def test_the_beginning_of_a_notification_s_id_finds_its_deliveries() -> None:
     entries = inside(lambda opened: opened.delivery_queries.page(ALL, limit=100))(store)
     for entry in entries:
         for prefix in (entry.notification_id, entry.notification_id[:12]):
-            meant = {one.id for one in entries if one.notification_id.startswith(prefix)}
+            meant = {entry.id for entry in entries if entry.notification_id.startswith(prefix)}
             with store.transaction():
-                found = store.delivery_queries.find_by_notification(prefix, limit=100)
-            assert {one for one, _, _ in found} == meant
+                matches = store.delivery_queries.find_by_notification(prefix, limit=100)
+            assert {delivery_id for delivery_id, _, _ in matches} == meant
 
 
 @pytest.mark.usefixtures("any_store")
@@ -95,10 +98,10 @@ def test_a_retried_one_is_as_new_and_lives_as_long_as_a_new_one() -> None:
         third: "it is queued already",
         999: "there is no such delivery",
     }
-    again = next(one for one in claim_all(A, now=later)(store) if one.id == first)
+    again = next(claim for claim in claim_all(A, now=later)(store) if claim.id == first)
     assert (again.attempts, again.fault, again.fault_count, again.created_at) == (0, None, 0, later)
     assert again.notification.title == claims[0].notification.title
-    # The older one behind it is still found to be too old.
+    # The older one behind it still expires.
     hour_ago = later - timedelta(hours=1)
     gone = inside(
         lambda opened: opened.backlog.expire(A, older_than=hour_ago, now=later, reason="waited too long")
@@ -150,18 +153,18 @@ def test_pages_hold_each_that_is_meant_once_in_order(
         queue_up([event("task_failed", f"t{number}", at=number)], (name,), moment)(store)
         if state is not DeliveryState.QUEUED:
             settle(store, claim_all(name, now=moment)(store)[-1], state)
-    wanted = DeliveryFilter(destination, states, since, until)
+    criteria = DeliveryFilter(destination, states, since, until)
     everything = inside(lambda opened: opened.delivery_queries.page(ALL, limit=100))(store)
     meant = [
-        one.id
-        for one in everything
-        if destination in (None, one.destination)
-        and (not states or one.state in states)
-        and (since is None or one.created_at >= since)
-        and (until is None or one.created_at < until)
+        entry.id
+        for entry in everything
+        if destination in (None, entry.destination)
+        and (not states or entry.state in states)
+        and (since is None or entry.created_at >= since)
+        and (until is None or entry.created_at < until)
     ]
-    found: list[int] = []
-    while portion := ids(store, wanted, size, found[-1] if found else None):
+    matches: list[int] = []
+    while portion := ids(store, criteria, size, matches[-1] if matches else None):
         assert len(portion) <= size
-        found += portion
-    assert found == sorted(meant, reverse=True)
+        matches += portion
+    assert matches == sorted(meant, reverse=True)

@@ -1,4 +1,4 @@
-"""The pulse asks the store's thread, tells of each answer, and notices when none comes."""
+"""``StoreLiveness`` checks the store's thread, reports each answer, and notices when none arrives."""
 
 import threading
 from pathlib import Path
@@ -23,17 +23,20 @@ async def test_each_answer_is_told(autojump_clock: trio.testing.MockClock) -> No
 
 async def test_an_error_is_an_answer_too(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    news = trio.Event()
-    async with open_storage(path) as storage, open_liveness(storage, on_answer=news.set, interval_s=0.01) as pulse:
-        await news.wait()
-        assert pulse.latest().trouble is None
+    has_answered = trio.Event()
+    async with (
+        open_storage(path) as storage,
+        open_liveness(storage, on_answer=has_answered.set, interval_s=0.01) as liveness,
+    ):
+        await has_answered.wait()
+        assert liveness.latest().trouble is None
         path.rename(tmp_path / "away.db")
-        while (trouble := pulse.latest().trouble) is None:
-            await pulse.check()
+        while (trouble := liveness.latest().trouble) is None:
+            await liveness.check()
         assert "moved, deleted or replaced" in trouble
         (tmp_path / "away.db").rename(path)
-        while pulse.latest().trouble is not None:
-            await pulse.check()
+        while liveness.latest().trouble is not None:
+            await liveness.check()
 
 
 async def test_a_stuck_thread_is_no_answer(tmp_path: Path) -> None:
@@ -45,22 +48,22 @@ async def test_a_stuck_thread_is_no_answer(tmp_path: Path) -> None:
         go_on.wait()
 
     async with open_storage(tmp_path / "store.db") as storage, trio.open_nursery() as nursery:
-        answered = trio.Event()
+        has_answered = trio.Event()
 
-        def tell() -> None:
+        def record_answer() -> None:
             answers.append(trio.current_time())
-            answered.set()
+            has_answered.set()
 
-        async with open_liveness(storage, on_answer=tell, interval_s=0.001) as pulse:
+        async with open_liveness(storage, on_answer=record_answer, interval_s=0.001) as liveness:
             nursery.start_soon(storage.run, block)
             await trio.to_thread.run_sync(stuck.wait)
             await trio.testing.wait_all_tasks_blocked()
-            before, silent_s = len(answers), pulse.latest().silent_s
+            before, silent_s = len(answers), liveness.latest().silent_s
             for _ in range(20):
-                await trio.sleep(0.001)  # many times the pulse's own pause
+                await trio.sleep(0.001)  # many times the interval of the checks
             assert len(answers) == before
-            assert pulse.latest().silent_s > silent_s
-            answered = trio.Event()
+            assert liveness.latest().silent_s > silent_s
+            has_answered = trio.Event()
             go_on.set()
-            await answered.wait()
-            assert pulse.latest().silent_s < silent_s + 60
+            await has_answered.wait()
+            assert liveness.latest().silent_s < silent_s + 60

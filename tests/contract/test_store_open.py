@@ -1,4 +1,4 @@
-"""Opening a store: the file that is made, and one clear sentence for everything that may be wrong with it."""
+"""Opening a store: the created file, and one clear sentence for each problem with it."""
 
 import errno
 import os
@@ -41,7 +41,7 @@ def used(path: Path) -> Path:
 
 
 def reason(path: Path | str) -> str:
-    """Why the store cannot be opened."""
+    """The message of the error that opening the store raises."""
     with pytest.raises(StoreError) as caught:
         Store(path)
     assert "\n" not in str(caught.value)
@@ -62,9 +62,9 @@ def test_a_new_store_is_marked_durable_and_in_wal_mode(path: Path) -> None:
     path.parent.mkdir()
     connection, _ = connect(path)
     settings = ("application_id", "journal_mode", "synchronous", "locking_mode")
-    found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in settings]
+    rows = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in settings]
     disconnect(connection)
-    assert found == [APPLICATION_ID, "wal", 2, "exclusive"]
+    assert rows == [APPLICATION_ID, "wal", 2, "exclusive"]
 
 
 @pytest.mark.parametrize("form", [str, Path, lambda path: f"sqlite:///{path}"])
@@ -85,7 +85,7 @@ def test_a_folder_may_be_called_as_it_likes(tmp_path: Path, name: str) -> None:
     path = tmp_path / name / "state.db"
     Store(f"sqlite:///{path}").close()
     assert path.stat().st_size > 0
-    assert [one.name for one in tmp_path.iterdir()] == [name]
+    assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.parametrize(
@@ -132,35 +132,35 @@ os.kill(os.getpid(), 9)
         assert len(claim_all()(store)) == 21
 
 
-def asides(path: Path) -> dict[str, bytes]:
-    """What was put aside in favour of ``path``."""
-    return {one.name: one.read_bytes() for one in path.parent.iterdir() if ".damaged-" in one.name}
+def quarantined_files(path: Path) -> dict[str, bytes]:
+    """Names and contents of the files that were put aside from ``path``."""
+    return {file.name: file.read_bytes() for file in path.parent.iterdir() if ".damaged-" in file.name}
 
 
-def is_set_aside(path: Path) -> bytes:
-    """The damaged file, put aside untouched: an agent ends with a sentence, and the next one begins anew."""
+def assert_quarantined(path: Path) -> bytes:
+    """Checks that a start puts the damaged file aside unchanged, and that the next one creates a new store."""
     damaged = path.read_bytes()
-    why = reason(path)
-    (aside,) = asides(path)
-    assert why == (
-        f"store {path}: it is damaged or was emptied, so it was put aside as {aside} and nothing was deleted; "
-        "start again to begin anew with an empty store"
+    message = reason(path)
+    (quarantined,) = quarantined_files(path)
+    assert message == (
+        f"store {path}: it is damaged or was emptied, so it was put aside as {quarantined} and nothing "
+        "was deleted; start again to begin anew with an empty store"
     )
     assert not path.exists()
     with closing(Store(path)) as store:
-        assert store.damaged_predecessor() == aside
+        assert store.damaged_predecessor() == quarantined
         assert claim_all()(store) == []
         store.clear_damaged_predecessor()
     with closing(Store(path)) as store:
         assert store.damaged_predecessor() is None
-    assert asides(path) == {aside: damaged}
+    assert quarantined_files(path) == {quarantined: damaged}
     return damaged
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 8192, b"SQLite", b"SQLite format 3\0\x10\0"])
 def test_an_emptied_file_is_not_taken_for_a_new_store(used: Path, content: bytes) -> None:
     used.write_bytes(content)
-    assert is_set_aside(used) == content
+    assert assert_quarantined(used) == content
 
 
 def test_files_put_aside_in_the_same_second_keep_apart(used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +168,9 @@ def test_files_put_aside_in_the_same_second_keep_apart(used: Path, monkeypatch: 
     for content in (b"", b"\0"):
         used.write_bytes(content)
         reason(used)
-    assert list(map(len, asides(used).values())) == [0, 1] or list(map(len, asides(used).values())) == [1, 0]
+    assert list(map(len, quarantined_files(used).values())) == [0, 1] or list(
+        map(len, quarantined_files(used).values())
+    ) == [1, 0]
     with closing(Store(used)) as store:
         assert store.damaged_predecessor() == "agent.db.damaged-20260101T000000Z-2"
 
@@ -178,7 +180,7 @@ def test_a_damaged_files_wal_goes_with_it(used: Path) -> None:
     used.write_bytes(b"")
     wal.write_bytes(b"frames")
     reason(used)
-    assert sorted(asides(used).values()) == [b"", b"frames"]
+    assert sorted(quarantined_files(used).values()) == [b"", b"frames"]
     assert not wal.exists()
     with closing(Store(used)) as store:
         assert not str(store.damaged_predecessor()).endswith("-wal")
@@ -189,7 +191,7 @@ def test_the_file_of_a_living_agent_is_never_put_aside(used: Path) -> None:
     with closing(Store(used)) as store:
         used.write_bytes(b"")
         assert "in use by another agent" in reason(used)
-        assert asides(used) == {}
+        assert quarantined_files(used) == {}
         with pytest.raises(StoreDamaged, match="it is damaged"):
             claim_all()(store)
 
@@ -212,7 +214,7 @@ def test_another_programs_database_is_left_as_it_is(path: Path) -> None:
 
 def test_half_a_file(used: Path) -> None:
     used.write_bytes(used.read_bytes()[: used.stat().st_size // 2])
-    is_set_aside(used)
+    assert_quarantined(used)
 
 
 @pytest.mark.parametrize("page", range(2, 12))
@@ -221,7 +223,7 @@ def test_a_corrupt_page(used: Path, page: int) -> None:
     assert len(content) > 4096 * page
     content[4096 * (page - 1) : 4096 * page] = b"\xde\xad" * 2048
     used.write_bytes(content)
-    is_set_aside(used)
+    assert_quarantined(used)
 
 
 def test_a_missing_file_beside_its_wal(used: Path) -> None:
@@ -232,7 +234,7 @@ def test_a_missing_file_beside_its_wal(used: Path) -> None:
 
 @pytest.fixture
 def plain_user() -> Iterator[Path]:
-    """A folder of the user that the test runs as: nobody in place of root, who may write everywhere."""
+    """A folder of the test's user, which is ``nobody`` in place of root, since root may write everywhere."""
     with TemporaryDirectory(prefix="aintandem-notify-") as folder:
         is_root = os.geteuid() == 0
         if is_root:

@@ -1,4 +1,4 @@
-"""The store's own contract: what is claimed when, and what settling leaves behind. Any database must pass it."""
+"""Claims and settlements of deliveries. Every database must pass these tests."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -24,7 +24,7 @@ HERE = "file_log.a"
 
 @pytest.fixture(params=["from memory", "read back"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
-    """What is claimed must be the same whether it comes from memory or, as after a restart, from the disk."""
+    """A store that claims notifications from its cache, and one that reads them back, as after a restart."""
     opened = new_store(recent=NotificationCache(max_notifications=1000 if request.param == "from memory" else 0))
     yield opened
     opened.close()
@@ -35,14 +35,14 @@ def settle(store: Store, claim: Claim, state: DeliveryState = DELIVERED, due: fl
     inside(lambda store: store.outbox.settle([ended]))(store)
 
 
-def claimed(store: Store, **asked: Any) -> list[str]:
-    return [claim.notification.title for claim in claim_all(**asked)(store)]
+def claimed(store: Store, **options: Any) -> list[str]:
+    return [claim.notification.title for claim in claim_all(**options)(store)]
 
 
 def rows(store: Store, columns: str = "state, attempts, fault, fault_count, reason, settled_at") -> list[Any]:
     with store.transaction():
-        found = store._connection.execute(text(f"SELECT {columns} FROM deliveries ORDER BY id")).all()
-    return [tuple(row) for row in found]
+        result = store._connection.execute(text(f"SELECT {columns} FROM deliveries ORDER BY id")).all()
+    return [tuple(row) for row in result]
 
 
 def test_deliveries_come_in_the_order_of_their_events(store: Store) -> None:
@@ -78,12 +78,16 @@ def test_a_notification_comes_back_as_it_was(store: Store, about: Event) -> None
     assert claim.notification.created_at.utcoffset() == timedelta(0)
 
 
-@pytest.mark.parametrize(("state", "left"), [(QUEUED, ["task_started t1"]), (DELIVERED, []), (DEAD, [])])
-def test_only_queued_deliveries_are_claimed(store: Store, state: DeliveryState, left: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("state", "expected_titles"), [(QUEUED, ["task_started t1"]), (DELIVERED, []), (DEAD, [])]
+)
+def test_only_queued_deliveries_are_claimed(
+    store: Store, state: DeliveryState, expected_titles: list[str]
+) -> None:
     queue_up([event("task_started")])(store)
     (claim,) = claim_all()(store)
     settle(store, claim, state, attempts=2, fault="builtins.KeyError", fault_count=1, reason="why")
-    assert claimed(store) == left
+    assert claimed(store) == expected_titles
     (row,) = rows(store)
     assert row[:5] == (state.value, 2, "builtins.KeyError", 1, "why")
     assert (row[5] is None) == (state is QUEUED)
@@ -144,9 +148,9 @@ def test_what_cannot_be_read_back_dies_and_stops_nobody(damage: str) -> None:
     store.close()
 
 
-def kept(recent: NotificationCache, destination: str, about: Sequence[Event]) -> list[bool]:
-    """Which of the notifications that ``queue_up`` made are in memory."""
-    return [recent.get(destination, notification(one, None).id) is not None for one in about]
+def cached(recent: NotificationCache, destination: str, about: Sequence[Event]) -> list[bool]:
+    """For each event, whether the notification that ``queue_up`` made of it is cached."""
+    return [recent.get(destination, notification(cached_event, None).id) is not None for cached_event in about]
 
 
 def test_what_waits_beyond_the_bound_is_read_from_the_disk(tmp_path: Path) -> None:
@@ -154,13 +158,13 @@ def test_what_waits_beyond_the_bound_is_read_from_the_disk(tmp_path: Path) -> No
     store = Store(tmp_path / "store.sqlite3", notification_cache=recent)
     about = [event("task_started", run=run) for run in "abcd"]
     queue_up(about, [HERE, "slack.b"])(store)
-    assert kept(recent, HERE, about) == [True, True, False, False]
+    assert cached(recent, HERE, about) == [True, True, False, False]
     claims = claim_all()(store)
     assert [claim.notification.title for claim in claims] == [f"task_started {run}" for run in "abcd"]
     settle(store, claims[0])
     settle(store, claims[1], QUEUED)
-    assert kept(recent, HERE, about) == [False, True, False, False]
-    assert kept(recent, "slack.b", about) == [True, True, False, False]
+    assert cached(recent, HERE, about) == [False, True, False, False]
+    assert cached(recent, "slack.b", about) == [True, True, False, False]
     store.close()
     reopened = Store(tmp_path / "store.sqlite3")
     assert claim_all()(reopened) == claims[1:]
@@ -174,11 +178,11 @@ def test_large_notifications_do_not_fill_the_memory() -> None:
         event("task_failed", run=run, error=run * size) for run, size in (("a", 50_000), ("b", 5), ("c", 9000))
     ]
     queue_up(about)(store)
-    assert kept(recent, HERE, about) == [False, True, False]
+    assert cached(recent, HERE, about) == [False, True, False]
     settle(store, claim_all()(store)[1])
     later = event("task_failed", run="d", error="d" * 9000)
     queue_up([later])(store)
-    assert kept(recent, HERE, [later]) == [True]
+    assert cached(recent, HERE, [later]) == [True]
     assert claimed(store) == ["task_failed a", "task_failed c", "task_failed d"]
     store.close()
 
@@ -197,7 +201,7 @@ def test_memory_keeps_nothing_that_was_not_committed() -> None:
 
     with pytest.raises(ZeroDivisionError):
         inside(write_and_fail)(store)
-    assert kept(recent, HERE, about) == [False, False]
+    assert cached(recent, HERE, about) == [False, False]
     assert claimed(store) == ["task_started a"]
     store.close()
 
@@ -210,7 +214,7 @@ def test_memory_forgets_what_waited_too_long() -> None:
     with store.transaction():
         later = NOW + timedelta(days=3)
         assert store.backlog.expire(HERE, older_than=later, now=later, reason="too old") == 1
-    assert kept(recent, HERE, about) == [False]
+    assert cached(recent, HERE, about) == [False]
     store.close()
 
 
@@ -248,10 +252,14 @@ def test_no_receipt_leaves_the_last_one(store: Store) -> None:
     assert claim_all()(store)[0].notification.previous == {"ts": "1"}
 
 
-def expire(store: Store, older_than: float, **asked: Any) -> int:
+def expire(store: Store, older_than: float, **options: Any) -> int:
     return inside(
         lambda store: store.backlog.expire(
-            HERE, older_than=NOW + timedelta(seconds=older_than), now=NOW, reason="waited longer than 1h", **asked
+            HERE,
+            older_than=NOW + timedelta(seconds=older_than),
+            now=NOW,
+            reason="waited longer than 1h",
+            **options,
         )
     )(store)
 
@@ -296,14 +304,14 @@ def test_runs_are_found_by_their_latest_attempt(store: Store) -> None:
 def test_more_keys_and_runs_than_one_question_can_hold(store: Store) -> None:
     events = [event("task_started", run=f"t{n}") for n in range(1201)]
     queue_up(events)(store)
-    keys = {one.key for one in events}
+    keys = {sample.key for sample in events}
     assert inside(lambda store: store.journal.journaled_keys({*keys, "unknown"}))(store) == keys
     refs = [RunRef("p", Family.TASK, f"t{n}") for n in range(1300)]
     assert len(inside(lambda store: store.journal.latest_runs(refs))(store)) == 1201
 
 
 def test_the_claim_of_a_long_queue_reads_no_more_than_it_takes() -> None:
-    """No table is scanned, and nothing is sorted: the index has the order."""
+    """The query scans no table and sorts nothing, since the index has the order."""
     with closing(Store("sqlite://")) as store, store.transaction():
         compiled = outbox.DUE_DELIVERIES.compile(store._connection)
         values = tuple(0 for _ in compiled.positiontup or ())

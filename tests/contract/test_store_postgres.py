@@ -1,4 +1,4 @@
-"""A store on PostgreSQL: how it is opened, lost and found again, and what its texts may hold."""
+"""A store on PostgreSQL: opening, losing the connection and reconnecting, and the encoding of texts."""
 
 import sys
 import threading
@@ -29,7 +29,7 @@ from support.postgres import Postgres
 
 
 def reason(url: str) -> str:
-    """Why the store cannot be opened."""
+    """The message of the error that opening the store raises."""
     with pytest.raises(StoreError) as caught:
         Store(url)
     assert "\n" not in str(caught.value)
@@ -49,11 +49,11 @@ def test_its_name_tells_the_place_and_nothing_else(postgres_url: str) -> None:
 
 
 def test_every_session_has_its_limits(postgres: Postgres) -> None:
-    """Not those of ``postgres_url``, which is more patient than an agent."""
+    """Checks the limits of an agent; the fixture ``postgres_url`` raises them."""
     names = ("application_name", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
     with closing(Store(postgres.new_database())) as store, store.transaction():
-        found = [store._connection.execute(text(f"SHOW {name}")).scalar_one() for name in names]
-    assert found == ["aintandem-notify", "5s", "3s", "5s"]
+        values = [store._connection.execute(text(f"SHOW {name}")).scalar_one() for name in names]
+    assert values == ["aintandem-notify", "5s", "3s", "5s"]
 
 
 def test_several_agents_that_start_together_make_the_schema_once(postgres_url: str) -> None:
@@ -94,18 +94,18 @@ def test_a_user_that_is_not_there(postgres_url: str) -> None:
 
 
 def test_a_server_that_is_not_there() -> None:
-    said = reason("postgresql://u:geheim@127.0.0.1:1/db")
-    assert "store 127.0.0.1:1/db: it cannot be reached" in said
-    assert "geheim" not in said
+    message = reason("postgresql://u:geheim@127.0.0.1:1/db")
+    assert "store 127.0.0.1:1/db: it cannot be reached" in message
+    assert "geheim" not in message
 
 
 def test_a_parameter_that_there_is_not() -> None:
-    said = reason("postgresql://u:geheim@127.0.0.1:1/db?sslmod=require")
-    assert said == 'store 127.0.0.1:1/db: [store] url has a parameter that PostgreSQL does not know: "sslmod"'
+    message = reason("postgresql://u:geheim@127.0.0.1:1/db?sslmod=require")
+    assert message == 'store 127.0.0.1:1/db: [store] url has a parameter that PostgreSQL does not know: "sslmod"'
 
 
 def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Only there when a test before this one has opened such a store.
+    # Loaded only if an earlier test has opened such a store.
     monkeypatch.delitem(sys.modules, "aintandem_notify.store.engine.postgres", raising=False)
     monkeypatch.delitem(sys.modules, "aintandem_notify.store.engine.postgres_errors")
     monkeypatch.setitem(sys.modules, "psycopg", None)
@@ -143,8 +143,8 @@ def test_a_transaction_need_not_wait_for_the_disk(postgres_url: str) -> None:
     with closing(Store(postgres_url)) as store:
         for durable, expected in ((False, "off"), (True, "on")):
             with store.transaction(durable=durable):
-                found = store._connection.execute(text("SHOW synchronous_commit")).scalar_one()
-            assert found == expected
+                values = store._connection.execute(text("SHOW synchronous_commit")).scalar_one()
+            assert values == expected
 
 
 @given(
@@ -172,11 +172,11 @@ def test_odd_texts_in_every_place(postgres_url: str, odd: str) -> None:
         inside(lambda store: store.journal.write(JournalChanges(new_runs=[run], new_projects={odd: NOW}), NOW))(
             store
         )
-        found = inside(lambda store: store.journal.latest_runs([ref]))(store)
-        seen = inside(lambda store: store.journal.watch_progress([odd]))(store)
+        values = inside(lambda store: store.journal.latest_runs([ref]))(store)
+        progress = inside(lambda store: store.journal.watch_progress([odd]))(store)
     mended = odd.replace("\ud800", "\ufffd")
-    assert list(seen) == [mended]
-    assert [(one.project_id, one.id, one.name, one.output_tail, one.step) for one in found.values()] == [
+    assert list(progress) == [mended]
+    assert [(row.project_id, row.id, row.name, row.output_tail, row.step) for row in values.values()] == [
         (mended,) * 5
     ]
 

@@ -1,4 +1,4 @@
-"""The reserve, and what a store lets in while it lives on it."""
+"""The disk reserve, and the transactions that a store allows while it uses it."""
 
 import sqlite3
 import stat
@@ -40,7 +40,7 @@ def test_a_reserve_is_made_given_up_and_made_again(path: Path) -> None:
         assert not reserve.release()
         assert reserve.restore()
     with closing(Reserve(path, SIZE)) as reserve:
-        assert reserve.is_whole  # so that an agent can start on a full disk
+        assert reserve.is_whole  # so an agent can start on a full disk
 
 
 def test_a_reserve_has_one_owner(path: Path) -> None:
@@ -94,7 +94,7 @@ def test_on_a_full_disk_only_what_has_happened_is_let_in(disk: SmallDisk) -> Non
         assert (store.status.state, store.status.since) == (StoreState.ON_RESERVE, NOW)
         disk.empty()
         assert waiting(store) == 0
-        assert store.status.state is StoreState.ON_RESERVE  # only a write shows that it is over
+        assert store.status.state is StoreState.ON_RESERVE  # only a write shows that the trouble is over
         store.touch()
         assert store.status == WELL
         queue_up(MANY)(store)
@@ -147,7 +147,7 @@ def test_a_damaged_store_is_not_written_any_more(path: Path) -> None:
         for purpose in TransactionPurpose:
             with pytest.raises(StoreDamaged, match="nothing more is written"), store.transaction(purpose=purpose):
                 raise AssertionError("let in")
-    with closing(Store(path)) as store:  # looked at, and found to be fine
+    with closing(Store(path)) as store:  # the check found no damage
         assert store.status == WELL
         queue_up(MANY)(store)
 

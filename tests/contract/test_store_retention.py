@@ -1,4 +1,4 @@
-"""What is forgotten and what stays. Any database must pass it."""
+"""Rows that pruning deletes and rows that stay. Every database must pass these tests."""
 
 from datetime import timedelta
 from typing import Any
@@ -94,7 +94,7 @@ def see(store: Store, project: str, age: timedelta) -> None:
 
 
 def prune(store: Store, configured: tuple[str, ...] = ()) -> int:
-    """A whole round; how many steps it took. No step removes more than it looked at."""
+    """Runs a whole round. Returns the number of steps; each deletes no more rows than its limit."""
     steps = 0
     for walk in PRUNE_STEPS.values():
         after: Any = None
@@ -166,21 +166,21 @@ def test_output_is_kept_for_an_hour_after_its_deliveries(store: Store) -> None:
             add_delivery(store, f"n{n}", "file_log.a", age, state, age)
         add_event(store, "other", 2 * HOUR)
     prune(store)
-    kept = {0, 1, 2, 4, 6, 8, 10}
-    assert left(store, schema.events.c.key) == {f"e{n}" for n in kept} | {"other"}
-    assert left(store, schema.notifications.c.id) == {f"n{n}" for n in kept}
-    assert left(store, schema.deliveries.c.notification_id) == {f"n{n}" for n in kept}
+    remaining = {0, 1, 2, 4, 6, 8, 10}
+    assert left(store, schema.events.c.key) == {f"e{n}" for n in remaining} | {"other"}
+    assert left(store, schema.notifications.c.id) == {f"n{n}" for n in remaining}
+    assert left(store, schema.deliveries.c.notification_id) == {f"n{n}" for n in remaining}
 
 
 @pytest.mark.parametrize(
-    ("seen", "stays"),
+    ("seen_until", "stays"),
     [(DAY, set()), (KEEP + DAY, set()), (KEEP + 40 * DAY, {"t1"}), (40 * DAY - HOUR / 2, {"t1"})],
 )
 def test_a_run_that_rest_may_still_list_is_forgotten_only_when_it_counts_as_old(
-    store: Store, seen: timedelta, stays: set[str]
+    store: Store, seen_until: timedelta, stays: set[str]
 ) -> None:
     with store.transaction():
-        see(store, "p", seen)
+        see(store, "p", seen_until)
         add_run(store, "t1", 1, RunState.FAILED, 40 * DAY)
     prune(store)
     assert left(store, schema.runs.c.id) == stays
@@ -238,13 +238,13 @@ def test_agents_that_share_a_store_take_turns(store: Store, any_store: str) -> N
         max_size=8,
     ),
     runs=st.lists(st.lists(st.tuples(st.sampled_from(RunState), AGES), min_size=1, max_size=3), max_size=5),
-    seen=AGES,
+    seen_until=AGES,
 )
-def test_nothing_that_is_open_or_young_is_ever_touched(events: Any, runs: Any, seen: timedelta) -> None:
+def test_nothing_that_is_open_or_young_is_ever_touched(events: Any, runs: Any, seen_until: timedelta) -> None:
     store = Store("sqlite://")
     open_names, young_names, old_names, open_events = set(), set(), set(), set()
     with store.transaction():
-        see(store, "p", seen)
+        see(store, "p", seen_until)
         for number, (kind, age, notifications) in enumerate(events):
             key = f"e{number}"
             add_event(store, key, age, kind)
@@ -268,11 +268,11 @@ def test_nothing_that_is_open_or_young_is_ever_touched(events: Any, runs: Any, s
     prune(store)
     with store.transaction():
         rows = store._connection.execute(text("SELECT notification_id, destination FROM deliveries")).all()
-        found = {tuple(row) for row in rows}
-    assert open_names | young_names <= found
-    assert not old_names & found
+        result = {tuple(row) for row in rows}
+    assert open_names | young_names <= result
+    assert not old_names & result
     needed = left(store, schema.notifications.c.id)
-    assert {name for name, _ in found} <= needed
+    assert {name for name, _ in result} <= needed
     keys = left(store, schema.events.c.key)
     assert left(store, schema.notifications.c.event_key) <= keys
     assert open_events <= keys
@@ -285,6 +285,6 @@ def test_nothing_that_is_open_or_young_is_ever_touched(events: Any, runs: Any, s
     for number, attempts in enumerate(runs):
         if any(state not in TERMINAL_STATES or age < KEEP for state, age in attempts):
             assert f"t{number}" in there
-        elif all(age - seen > HOUR for _, age in attempts):
+        elif all(age - seen_until > HOUR for _, age in attempts):
             assert f"t{number}" not in there
     store.close()

@@ -1,4 +1,4 @@
-"""A schema that is out there does not change: the earlier versions are written down beside this test."""
+"""Released schemas do not change: the earlier versions are stored beside this test."""
 
 import sqlite3
 from contextlib import closing
@@ -13,7 +13,7 @@ from support.outbox import claim_all, event, queue_up
 
 
 def schema_of(path: Path) -> dict[str, object]:
-    """Every table's columns and indexes, whatever the statements looked like that made them."""
+    """Every table's columns and indexes, independent of the statements that created them."""
     with closing(sqlite3.connect(path)) as raw:
         tables = [name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         return {
@@ -30,7 +30,7 @@ def schema_of(path: Path) -> dict[str, object]:
 
 @pytest.fixture(params=range(1, SCHEMA_VERSION))
 def old(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """A store as an earlier version made it."""
+    """A store with the schema of an earlier version."""
     path = tmp_path / "old.db"
     with closing(sqlite3.connect(path)) as raw:
         raw.executescript(Path(__file__).with_name(f"store_v{request.param}.sql").read_text())
@@ -39,7 +39,7 @@ def old(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 
 def test_a_store_of_an_earlier_version_is_taken_over(old: Path, tmp_path: Path) -> None:
-    """If this fails because of a new column: raise VERSION in ``migrations`` and add the step to it."""
+    """If this fails because of a new column, raise ``SCHEMA_VERSION`` in ``migrations`` and add a step."""
     with closing(Store(old)) as store:
         queue_up([event("task_started")])(store)
         assert len(claim_all()(store)) == 1

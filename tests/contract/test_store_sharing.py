@@ -1,4 +1,4 @@
-"""Several agents on one real PostgreSQL: who is a member, who owns what, and who gets which delivery."""
+"""Several agents on one real PostgreSQL: membership, ownership of projects, and claims of deliveries."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -35,13 +35,13 @@ Join = Callable[..., Store]
 
 @pytest.fixture
 def join(postgres_url: str, long_leases: float) -> Iterator[Join]:
-    """Opens the database as a new agent, by its name."""
+    """Opens the database as a new agent with the given name."""
     with ExitStack() as opened:
 
-        def join(node: str, configured: Mapping[str, ConfiguredDestination] = SAME) -> Store:
+        def join(node: str, destinations: Mapping[str, ConfiguredDestination] = SAME) -> Store:
             store = Store(postgres_url)
             opened.callback(store.close)
-            member(store).destinations = configured
+            member(store).destinations = destinations
             store.join(node, projects_hash="all", version="1")
             return store
 
@@ -55,25 +55,25 @@ def member(store: Store) -> Membership:
 
 def sql(store: Store, statement: str, **values: Any) -> list[Any]:
     with store.transaction(fenced=False):
-        found = store._connection.execute(text(statement), values)
-        return [tuple(row) for row in found] if found.returns_rows else []
+        result = store._connection.execute(text(statement), values)
+        return [tuple(row) for row in result] if result.returns_rows else []
 
 
 def expire(store: Store) -> None:
-    """Its lease is over, without anybody having noticed."""
+    """Ends the agent's lease, which nobody has noticed yet."""
     sql(store, "UPDATE agents SET expires_at = 0 WHERE id = :me", me=member(store).id)
 
 
-def titles(store: Store, most: int = 1, destination: str = HERE) -> list[str]:
-    """What it gets when it asks."""
-    return [claim.notification.title for claim in claim_all(destination, most)(store)]
+def titles(store: Store, limit: int = 1, destination: str = HERE) -> list[str]:
+    """The titles of the notifications that this agent claims."""
+    return [claim.notification.title for claim in claim_all(destination, limit)(store)]
 
 
 def settle(store: Store, claim: Claim, state: DeliveryState = DeliveryState.DELIVERED) -> None:
     inside(lambda store: store.outbox.settle([Settlement(claim, state, NOW, NOW)]))(store)
 
 
-def bury(store: Store) -> int:
+def remove_expired(store: Store) -> int:
     return inside(lambda store: member(store).remove_expired())(store)
 
 
@@ -82,16 +82,16 @@ def test_a_member_lives_on_by_renewing(join: Join, long_leases: float) -> None:
     peers = inside(lambda store: member(store).peers())(first)
     assert {peer.id for peer in peers} == {member(first).id, member(second).id}
     assert all(0.9 * long_leases < peer.lease_s <= long_leases for peer in peers)
-    sql(first, "UPDATE agents SET expires_at = expires_at - :most", most=int(0.9 * long_leases * 1e6))
+    sql(first, "UPDATE agents SET expires_at = expires_at - :elapsed", elapsed=int(0.9 * long_leases * 1e6))
     inside(lambda store: member(store).renew("all"))(first)
     leases = {peer.id: peer.lease_s for peer in inside(lambda store: member(store).peers())(second)}
     assert leases[str(member(first).id)] > 0.9 * long_leases
     assert leases[str(member(second).id)] <= 0.1 * long_leases
 
 
-@pytest.mark.parametrize(("places", "told"), [(None, None), (19, 19), (2**62, MAX_PLACES)])
+@pytest.mark.parametrize(("places", "published"), [(None, None), (19, 19), (2**62, MAX_PLACES)])
 def test_an_agent_tells_how_many_projects_it_can_watch(
-    join: Join, postgres_url: str, places: int | None, told: int | None
+    join: Join, postgres_url: str, places: int | None, published: int | None
 ) -> None:
     with closing(Store(postgres_url)) as store:
         member(store).places = places
@@ -100,7 +100,7 @@ def test_an_agent_tells_how_many_projects_it_can_watch(
         for agent in (store, other):
             inside(lambda store: member(store).renew("all"))(agent)
         peers = inside(lambda store: member(store).peers())(other)
-    assert {peer.node: peer.places for peer in peers} == {"few": told, "other": None}
+    assert {peer.node: peer.places for peer in peers} == {"few": published, "other": None}
 
 
 def test_looking_at_what_is_free_keeps_nobody_from_taking_it(join: Join) -> None:
@@ -156,8 +156,8 @@ def test_nothing_of_an_agent_whose_lease_is_over_is_stored(join: Join) -> None:
 def test_a_late_transaction_of_a_dead_agent_is_refused(join: Join) -> None:
     stopped, alive = join("one"), join("two")
     expire(stopped)
-    assert bury(alive) == 1
-    assert bury(alive) == 0
+    assert remove_expired(alive) == 1
+    assert remove_expired(alive) == 0
     with pytest.raises(MembershipLost):
         queue_up([event("task_failed")])(stopped)
 
@@ -171,8 +171,8 @@ def test_an_agent_in_the_middle_of_a_transaction_is_not_buried(join: Join) -> No
             alive._connection.execute(
                 text("UPDATE agents SET expires_at = 0 WHERE id = :me"), {"me": member(stopped).id}
             )
-        assert bury(alive) == 0
-    assert bury(alive) == 1
+        assert remove_expired(alive) == 0
+    assert remove_expired(alive) == 1
 
 
 def test_renewing_too_late_is_too_late(join: Join) -> None:
@@ -227,7 +227,7 @@ def test_whoever_lost_its_connection_and_its_name_is_out(join: Join, postgres: P
 
 
 def cut(store: Store, postgres: Postgres) -> None:
-    """As a network does."""
+    """Closes the connection, as a network failure does."""
     ((pid,),) = sql(store, "SELECT pg_backend_pid()")
     with postgres.admin() as admin:
         ended = admin.execute("SELECT pg_terminate_backend(%s, 300000)", [pid]).fetchone()
@@ -251,9 +251,9 @@ def own(store: Store, ids: list[str]) -> set[str]:
         member(store).add_projects(ids)
         return member(store).acquire_projects(ids)
 
-    taken = inside(take)(store)
-    member(store).projects |= taken
-    return taken
+    acquired = inside(take)(store)
+    member(store).projects |= acquired
+    return acquired
 
 
 def test_a_project_has_one_owner(join: Join) -> None:
@@ -269,7 +269,7 @@ def test_projects_of_the_dead_are_free(join: Join) -> None:
     dead, alive = join("one"), join("two")
     own(dead, [f"p{n:04}" for n in range(12_000)])
     expire(dead)
-    bury(alive)
+    remove_expired(alive)
     free = inside(lambda store: member(store).free_projects("p0999", limit=3))(alive)
     assert free == ["p1000", "p10000", "p10001"]
     assert len(own(alive, [f"p{n:04}" for n in range(12_000)])) == 12_000
@@ -288,47 +288,47 @@ def test_nobody_gets_what_another_has_in_hand(join: Join) -> None:
     first, second = join("one"), join("two")
     queue_up([event("task_failed", run="a"), event("task_failed", run="b")], [HERE])(first)
     (claim,) = claim_all(HERE, 1)(first)
-    assert titles(second, most=9) == ["task_failed b"]
-    assert titles(second, most=9) == ["task_failed b"]  # its own it gets again
+    assert titles(second, limit=9) == ["task_failed b"]
+    assert titles(second, limit=9) == ["task_failed b"]  # it gets its own claims again
     settle(first, claim)
     assert titles(first) == []
 
 
-@pytest.mark.parametrize("most", [1, 9])
-def test_a_thread_keeps_its_order_over_all_agents(join: Join, most: int) -> None:
+@pytest.mark.parametrize("limit", [1, 9])
+def test_a_thread_keeps_its_order_over_all_agents(join: Join, limit: int) -> None:
     first, second = join("one"), join("two")
     about = [event("task_started", run="a"), event("task_failed", run="a"), event("task_failed", run="b")]
     queue_up(about, [HERE])(first)
     (claim,) = claim_all(HERE, 1)(first)
-    (other,) = claim_all(HERE, most)(second)
+    (other,) = claim_all(HERE, limit)(second)
     assert other.notification.title == "task_failed b"
     settle(second, other)
     settle(first, claim, DeliveryState.QUEUED)
-    assert titles(second, most)[0] == "task_started a"
-    assert titles(first, most) == []
+    assert titles(second, limit)[0] == "task_started a"
+    assert titles(first, limit) == []
 
 
-@pytest.mark.parametrize("most", [1, 9])
-def test_what_is_just_being_claimed_holds_its_thread(join: Join, most: int) -> None:
+@pytest.mark.parametrize("limit", [1, 9])
+def test_what_is_just_being_claimed_holds_its_thread(join: Join, limit: int) -> None:
     first, second = join("one"), join("two")
     queue_up([event("task_started", run="a"), event("task_failed", run="a")], [HERE])(first)
     with first.transaction():
         assert len(first.outbox.claim(HERE, limit=1, now=NOW, horizon=NOW)) == 1
-        assert titles(second, most) == []
+        assert titles(second, limit) == []
 
 
 def test_claimers_that_race_never_get_the_same(join: Join) -> None:
     stores = [join(f"agent {n}") for n in range(4)]
     about = [event("artifact", run=f"t{n % 5}", artifact={"path": str(n)}) for n in range(100)]
     queue_up(about, [HERE])(stores[0])
-    taken: list[tuple[str, int]] = []
+    acquired: list[tuple[str, int]] = []
 
     def work(store: Store) -> None:
         idle = 0
         while idle < 20:
             claims = claim_all(HERE, 1)(store)
             for claim in claims:
-                taken.append((claim.notification.thread, claim.id))
+                acquired.append((claim.notification.thread, claim.id))
                 settle(store, claim)
             idle = 0 if claims else idle + 1
 
@@ -337,9 +337,9 @@ def test_claimers_that_race_never_get_the_same(join: Join) -> None:
         worker.start()
     for worker in workers:
         worker.join()
-    assert len(taken) == len({number for _, number in taken}) == 100
-    for thread in {thread for thread, _ in taken}:
-        in_order = [number for one, number in taken if one == thread]
+    assert len(acquired) == len({number for _, number in acquired}) == 100
+    for thread in {thread for thread, _ in acquired}:
+        in_order = [number for agent, number in acquired if agent == thread]
         assert in_order == sorted(in_order)
 
 
@@ -348,10 +348,10 @@ def test_what_a_dead_agent_had_in_hand_goes_to_others_and_is_theirs_to_settle(jo
     queue_up([event("task_failed")], [HERE])(dead)
     (claim,) = claim_all(HERE, 1)(dead)
     expire(dead)
-    bury(alive)
+    remove_expired(alive)
     assert titles(alive) == ["task_failed t1"]
     dead.join("one", projects_hash="all", version="1")
-    settle(dead, claim)  # too late: it went out, but is in another hand now
+    settle(dead, claim)  # too late: another agent has claimed it meanwhile
     assert sql(alive, "SELECT state FROM deliveries") == [("queued",)]
     settle(alive, claim)
     assert sql(alive, "SELECT state, claimed_by FROM deliveries") == [("delivered", None)]
@@ -362,7 +362,7 @@ def test_what_another_delivered_meanwhile_nobody_takes_over(join: Join) -> None:
     queue_up([event("task_failed")], [HERE])(dead)
     (claim,) = claim_all(HERE, 1)(dead)
     expire(dead)
-    bury(alive)
+    remove_expired(alive)
     (again,) = claim_all(HERE, 1)(alive)
     settle(alive, again)
     dead.join("one", projects_hash="all", version="1")
@@ -406,7 +406,7 @@ def test_how_far_a_project_is_seen_is_its_owners_to_say(join: Join) -> None:
     trio.run(_see, first, dict.fromkeys("pqr", later))
     with second.transaction():
         watched = second.journal.watch_progress("pqr")
-    assert {name: one.seen_until for name, one in watched.items()} == {"p": later, "q": later, "r": NOW}
+    assert {name: agent.seen_until for name, agent in watched.items()} == {"p": later, "q": later, "r": NOW}
 
 
 async def _see(store: Store, moments: Mapping[str, datetime]) -> None:
@@ -450,17 +450,19 @@ def test_when_no_living_agent_has_the_settings_any_has_the_delivery(join: Join) 
     assert titles(second) == ["task_failed t1"]
 
 
-@pytest.mark.parametrize("most", [1, 9])
-def test_a_destination_on_one_machine_is_that_agents_alone(join: Join, most: int) -> None:
+@pytest.mark.parametrize("limit", [1, 9])
+def test_a_destination_on_one_machine_is_that_agents_alone(join: Join, limit: int) -> None:
     local = {HERE: ConfiguredDestination("same", local=True)}
     first, second = join("one", local), join("two", local)
     queue_up([event("task_started", run="a"), event("task_failed", run="b")], [HERE])(first)
     queue_up([event("task_failed", run="a")], [HERE])(second)
-    assert titles(second, most) == ["task_failed a"]  # what waits elsewhere is no reason to wait here
+    assert titles(second, limit) == [
+        "task_failed a"
+    ]  # a delivery that waits for another agent does not block this one
     first.close()
     sql(second, "UPDATE agents SET expires_at = 0 WHERE node = 'one'")
-    bury(second)
-    assert titles(second, most) == ["task_failed a"]
+    remove_expired(second)
+    assert titles(second, limit) == ["task_failed a"]
     again = join("one", {HERE: ConfiguredDestination("changed", local=True)})
     assert titles(again, 9) == ["task_started a", "task_failed b"]
 

@@ -1,4 +1,4 @@
-"""Times at the edges of the calendar come back from a store as they went in. Any database must pass it."""
+"""Times at the limits of the calendar come back from a store unchanged. Every database must pass these tests."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""The agent as its own process on a disk that is full, fails, is read-only, or has damaged its store."""
+"""The agent process on a disk that is full, fails, or is read-only, and with a damaged store."""
 
 import os
 import resource
@@ -34,31 +34,31 @@ class Bench:
     webhook: WebhookReceiver
 
     async def wait_for_tasks(self, *names: str) -> None:
-        """All of them have been delivered."""
+        """Waits until all of these tasks have been delivered."""
         await self.webhook.server.wait_until(lambda: set(names) <= set(self.tasks))
 
     async def wait_for_trouble(self, times: int = 1) -> None:
-        """That the store is in trouble has been delivered."""
+        """Waits until a notice of the store's trouble has been delivered ``times`` times."""
         await self.webhook.server.wait_until(lambda: len(self.troubles) >= times)
 
     @property
     def tasks(self) -> list[str]:
-        """The tasks that were told of, in order."""
-        events = [one["data"]["event"] for one in self.webhook.deliveries]
+        """The delivered tasks, in order."""
+        events = [delivery["data"]["event"] for delivery in self.webhook.deliveries]
         return [event["taskId"] for event in events if event["type"] == "task_failed"]
 
     @property
     def troubles(self) -> list[str]:
-        """The reasons of what was told of the store."""
-        events = [one["data"]["event"] for one in self.webhook.deliveries]
+        """The reasons in the delivered notices of the store's trouble."""
+        events = [delivery["data"]["event"] for delivery in self.webhook.deliveries]
         return [event["reason"] for event in events if event["type"] == "store_degraded"]
 
     def nothing_came_twice(self) -> bool:
-        """Every notification that came, came once."""
+        """Whether every notification arrived once."""
         return set(self.webhook.ids.values()) == {1}
 
     async def fails_to_start(self, **environ: str) -> str:
-        """What the agent says when it ends at once with 1."""
+        """Starts the agent, which must end at once with exit code 1. Returns its output."""
         async with open_agent("run", self.config, cwd=self.folder, environ=environ) as agent:
             assert await agent.wait() == 1, agent.everything
             assert "Traceback" not in agent.everything
@@ -99,8 +99,8 @@ async def test_a_disk_that_fills_in_a_flood_costs_nothing(tmp_path: Path, disk: 
             await socket.send_bytes_raw(flood(50, 400))
             assert "the disk is full" in await agent.wait_for_log("reading pauses")
             await bench.wait_for_trouble()
-            told = len(bench.tasks)
-            assert told < 400
+            delivered_count = len(bench.tasks)
+            assert delivered_count < 400
             await socket.send_bytes_raw(flood(400, 500))
             disk.empty()
             await agent.wait_for_log("the store is well")
@@ -112,7 +112,7 @@ async def test_a_disk_that_fills_in_a_flood_costs_nothing(tmp_path: Path, disk: 
         assert bench.troubles[0].endswith(
             "the disk is full; nothing new is read or sent until there is room again"
         )
-        # The store has grown over the whole disk by now, and most of it can be given back.
+        # By now the store fills the disk, and most of it can be freed.
         async with open_agent("run", bench.config, cwd=tmp_path) as agent:
             socket = await bench.raw.connections.receive()
             await socket.send_bytes_raw(flood(500, 501))
@@ -134,13 +134,13 @@ async def test_what_went_out_on_a_full_disk_is_remembered_over_a_restart(tmp_pat
             await agent.wait_for_log("the store is in trouble")
             await bench.wait_for_trouble()
             await ended_well(agent)
-        disk.fill()  # what the end of the agent has given back
+        disk.fill()  # freed by the end of the agent
         disk.cut(3 * 2**20)
         before = list(bench.tasks)
         async with open_agent("run", bench.config, cwd=tmp_path) as agent:
             await agent.wait_for_log('"connected"')
             await bench.wait_for_trouble(2)
-            assert bench.tasks == before  # what waits goes on waiting
+            assert bench.tasks == before  # queued deliveries stay queued
             disk.empty()
             await bench.wait_for_tasks(*tasks(0, 30))
             await ended_well(agent)
@@ -167,7 +167,7 @@ async def test_a_disk_that_fails_is_waited_for(tmp_path: Path) -> None:
 
 
 async def run_anew(bench: Bench) -> None:
-    """The next agent works, and tells where the old store is."""
+    """Checks that the next agent works, and names the file that was put aside."""
     async with open_agent("run", bench.config, cwd=bench.folder) as agent:
         socket = await bench.raw.connections.receive()
         await socket.send_bytes_raw(flood(900, 901))
@@ -186,8 +186,8 @@ async def test_a_damaged_store_is_put_aside_and_the_next_start_begins_anew(tmp_p
             await ended_well(agent)
         await bench.raw.connections.receive()
         os.truncate(bench.store, keep)
-        said = await bench.fails_to_start()
-        assert "it was put aside as store.db.damaged-" in said
+        output = await bench.fails_to_start()
+        assert "it was put aside as store.db.damaged-" in output
         assert not bench.store.exists()
         await run_anew(bench)
         assert len(bench.troubles) == 1
@@ -202,7 +202,7 @@ async def test_a_store_that_is_cut_under_the_agent_ends_it(tmp_path: Path, keep:
             await bench.wait_for_tasks("t0")
             os.truncate(bench.store, keep)
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                # It may have noticed already, as it noted what was delivered.
+                # It may have noticed already while it recorded a delivery.
                 await socket.send_bytes_raw(flood(1, 2))
             assert await agent.wait() == 1, agent.everything
             assert "it is damaged; nothing more is written into it" in agent.stderr[-1]
@@ -235,5 +235,5 @@ async def test_a_full_disk_at_the_first_start_is_a_sentence(tmp_path: Path, disk
 async def test_a_state_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     async with open_bench(tmp_path, None) as bench:
-        said = await bench.fails_to_start(XDG_STATE_HOME=str(tmp_path / "file"))
-        assert str(tmp_path / "file" / "aintandem-notify") in said
+        output = await bench.fails_to_start(XDG_STATE_HOME=str(tmp_path / "file"))
+        assert str(tmp_path / "file" / "aintandem-notify") in output

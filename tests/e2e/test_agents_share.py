@@ -1,4 +1,4 @@
-"""Several agent processes on one real PostgreSQL: they share the projects, and one may die at any time."""
+"""Several agent processes on one real PostgreSQL: they share the projects, and any of them may die."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -23,12 +23,12 @@ from support.receivers import WebhookReceiver, open_webhook_receiver
 
 PROJECTS = tuple(f"p{n}" for n in range(6))
 TAKE_OVER_S = 15.0
-"""Promised; how long it takes beyond what the lease says is a matter of the machine, and of the benchmarks."""
+"""The promised time in seconds. The time beyond the lease depends on the machine; the benchmarks measure it."""
 
 
 @dataclass
 class Bench:
-    """An orchestrator whose projects each send an event now and then to whoever watches, and a receiver."""
+    """A receiver, and an orchestrator whose projects send events at intervals to the watching agent."""
 
     folder: Path
     url: str
@@ -50,8 +50,8 @@ class Bench:
                 text = event_text("task_failed", socket.project_id, taskId=f"t{self.sent}", error="x")
                 await socket.send_bytes_raw(frame(text))
                 await trio.sleep(0.3)
-                # No faster than they are delivered, or what waits grows without end on a busy machine. What was
-                # lost with an agent holds nothing up for long.
+                # Not faster than they are delivered, or the queue grows without end on a busy machine. Events that
+                # were lost with an agent delay this for three seconds at most.
                 with trio.move_on_after(3):
                     await self.webhook.wait_for(arrived + len(PROJECTS))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -61,7 +61,7 @@ class Bench:
     async def agent(
         self, name: str, *, projects: tuple[str, ...] = PROJECTS, shell: str = 'exec "$@"'
     ) -> AsyncIterator[AgentProcess]:
-        """One more agent; each has a folder of its own, as if on a machine of its own."""
+        """Starts an agent with its own folder, as if on its own machine."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         config = write_config(
@@ -76,33 +76,33 @@ class Bench:
             await agent.wait_for_log('"started"')
             yield agent
 
-    def ask(self, query: str) -> list[tuple[object, ...]]:
+    def query(self, query: str) -> list[tuple[object, ...]]:
         with psycopg.connect(self.url) as connection:
             return connection.execute(query.encode()).fetchall()
 
-    def owned(self) -> dict[str, int]:
-        """How many projects each agent has, by name."""
+    def projects_by_agent(self) -> dict[str, int]:
+        """The number of projects of each agent, by its name."""
         query = "SELECT node, count(*) FROM projects JOIN agents ON agents.id = owner GROUP BY node"
-        return {str(node): int(str(count)) for node, count in self.ask(query)}
+        return {str(node): int(str(count)) for node, count in self.query(query)}
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Nothing tells of what is in a database."""
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Polls, since no event shows a change in the database."""
         while not condition():  # noqa: ASYNC110
             await trio.sleep(0.1)
 
-    async def all_is_delivered(self) -> None:
-        """Everything that any agent has stored has reached the receiver."""
-        # In one statement, which sees one moment: what was sent last may be stored between two of them.
+    async def wait_until_all_delivered(self) -> None:
+        """Waits until every event that any agent has stored has reached the receiver."""
+        # One statement, which sees one snapshot: between two, another event may be stored.
         query = (
             "SELECT n.id, d.state FROM events LEFT JOIN notifications n ON n.event_key = key"
             " LEFT JOIN deliveries d ON d.notification_id = n.id WHERE type = 'task_failed'"
         )
-        stored = self.ask(query)
+        stored = self.query(query)
         while any(state != "delivered" for _, state in stored):
             assert all(name is not None for name, _ in stored), "an event without a notification"
             await trio.sleep(0.1)
-            stored = self.ask(query)
-        # The agents' own news come beside them.
+            stored = self.query(query)
+        # The agents' own notices arrive, too.
         assert {str(name) for name, _ in stored} <= self.webhook.ids.keys()
 
 
@@ -127,21 +127,21 @@ async def test_a_killed_agents_projects_are_taken_over_and_nothing_is_lost(
     tmp_path: Path, postgres: Postgres
 ) -> None:
     async with open_bench(tmp_path, postgres) as bench, bench.agent("one") as one:
-        await bench.until(lambda: bench.owned() == {"one": 6})
+        await bench.wait_until(lambda: bench.projects_by_agent() == {"one": 6})
         async with bench.agent("two") as two:
-            await bench.until(lambda: bench.owned() == {"one": 3, "two": 3})
+            await bench.wait_until(lambda: bench.projects_by_agent() == {"one": 3, "two": 3})
             await bench.webhook.wait_for(20)
             two.kill()
             await two.wait()
-            await bench.until(lambda: bench.owned() == {"one": 6})
-            await bench.until(lambda: len(bench.raw.open_sockets) == 6)
+            await bench.wait_until(lambda: bench.projects_by_agent() == {"one": 6})
+            await bench.wait_until(lambda: len(bench.raw.open_sockets) == 6)
         await bench.webhook.wait_for(bench.webhook.ids.total() + 30)
         async with bench.agent("two") as two:
-            await bench.until(lambda: bench.owned() == {"one": 3, "two": 3})
+            await bench.wait_until(lambda: bench.projects_by_agent() == {"one": 3, "two": 3})
             await ended_well(two)
-        await bench.until(lambda: bench.owned() == {"one": 6})
+        await bench.wait_until(lambda: bench.projects_by_agent() == {"one": 6})
         bench.silent = True
-        await bench.all_is_delivered()
+        await bench.wait_until_all_delivered()
         await ended_well(one)
     assert bench.webhook.ids.total() - len(bench.webhook.ids) <= 1
 
@@ -153,13 +153,13 @@ async def test_a_database_that_goes_away_stops_the_agent_until_it_is_back(
         await bench.webhook.wait_for(10)
         own_postgres.stop()
         await one.wait_for_log("the lease on the store is over, reading and sending stop")
-        while bench.raw.open_sockets:  # noqa: ASYNC110  # nothing tells of a socket's end
+        while bench.raw.open_sockets:  # noqa: ASYNC110  # no event shows the end of a socket
             await trio.sleep(0.05)
         own_postgres.start()
-        await bench.until(lambda: len(bench.raw.open_sockets) == 6)
+        await bench.wait_until(lambda: len(bench.raw.open_sockets) == 6)
         await bench.webhook.wait_for(bench.webhook.ids.total() + 10)
         bench.silent = True
-        await bench.all_is_delivered()
+        await bench.wait_until_all_delivered()
         await ended_well(one)
     assert bench.webhook.ids.total() - len(bench.webhook.ids) <= 1
 
@@ -169,28 +169,28 @@ async def test_what_an_agent_has_no_place_for_is_watched_by_another_while_there_
 ) -> None:
     projects = tuple(f"p{n}" for n in range(50))
     places = int(file_budget(64).links)
-    rest = len(projects) - places
-    assert places < rest, "an even share would do"
+    remaining = len(projects) - places
+    assert places < remaining, "an even share would do"
     shell = LIMITS["64 descriptors"].script
     async with open_bench(tmp_path, postgres) as bench:
         bench.silent = True
         async with bench.agent("few", projects=projects, shell=shell) as few:
             await few.wait_for_log("some projects are watched by no agent")
-            await bench.until(lambda: len(bench.raw.open_sockets) == places)
-            found = await ask_status(tmp_path / "few")
-            assert (len(found["projects"]), found["unwatched"]["projects"]) == (places, rest)
+            await bench.wait_until(lambda: len(bench.raw.open_sockets) == places)
+            agents = await status_of(tmp_path / "few")
+            assert (len(agents["projects"]), agents["unwatched"]["projects"]) == (places, remaining)
             ready = await run_command("status", "--ready", cwd=tmp_path / "few", environ=state(tmp_path / "few"))
             assert (ready.code, ready.err.strip()) == (
                 1,
-                f"projects that no agent on the store has a place for: {rest}",
+                f"projects that no agent on the store has a place for: {remaining}",
             )
             async with bench.agent("roomy", projects=projects) as roomy:
                 await few.wait_for_log("every project is watched by an agent again")
-                assert bench.owned() == {"few": places, "roomy": rest}
-                await bench.until(lambda: len(bench.raw.open_sockets) == len(projects))
-                found = await ask_status(tmp_path / "roomy")
-                assert found["unwatched"] is None
-                assert [(one["projects"], one["places"]) for one in found["peers"]] == [(places, places)]
+                assert bench.projects_by_agent() == {"few": places, "roomy": remaining}
+                await bench.wait_until(lambda: len(bench.raw.open_sockets) == len(projects))
+                agents = await status_of(tmp_path / "roomy")
+                assert agents["unwatched"] is None
+                assert [(one["projects"], one["places"]) for one in agents["peers"]] == [(places, places)]
                 await ended_well(roomy)
             await few.wait_for_log("some projects are watched by no agent", times=2)
             assert len(bench.raw.open_sockets) == places
@@ -199,8 +199,8 @@ async def test_what_an_agent_has_no_place_for_is_watched_by_another_while_there_
     assert not [line for line in few.stderr if "Too many open files" in line]
 
 
-async def ask_status(folder: Path) -> Any:
-    """What the agent of this folder says of itself."""
+async def status_of(folder: Path) -> Any:
+    """The output of ``status`` for the agent of this folder."""
     return json.loads((await run_command("status", "--json", cwd=folder, environ=state(folder))).out)
 
 

@@ -1,4 +1,4 @@
-"""The disk under the store fills while there is much to do. Disks that fail: ``e2e/test_agent_store_faults``."""
+"""The store's disk fills up under load. Failing disks are in ``e2e/test_agent_store_faults``."""
 
 from collections import Counter
 from pathlib import Path
@@ -13,7 +13,7 @@ __all__ = ["disk"]
 
 
 def _on(disk: SmallDisk, case: Case) -> None:
-    """The store is on the small disk; the agent tells of its own trouble, which is due to nobody."""
+    """The store is on the small disk. Notices of the agent's own trouble are not among the expected deliveries."""
     case.store = disk.path / "store.db"
     case.configure()
 
@@ -45,11 +45,11 @@ async def test_what_went_out_while_the_disk_filled_is_not_sent_again(tmp_path: P
             await case.webhook.server.wait_for_requests(1)
             disk.fill()
             answered.set()
-            # Something to store, so that the disk is noticed in any case.
+            # An event to store, so that the agent notices the full disk in any case.
             await case.fail(*(f"t{number}" for number in range(3, 100)))
             await agent.wait_for_log("reading pauses")
             disk.empty()
-            # The first was answered by hand, so it is not among what the receiver has accepted itself.
+            # The test answered the first request by hand, so the receiver did not count it as accepted.
             await case.webhook.server.wait_until(lambda: set(case.webhook_runs()) == set(case.due) - {"t0"})
             await case.written()
         sent = [request.headers["webhook-id"] for request in case.webhook.requests]

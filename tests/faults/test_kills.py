@@ -1,4 +1,4 @@
-"""The agent is ended at the worst moments, and again and again while events flow."""
+"""The agent is ended at the worst moments, and repeatedly while events arrive."""
 
 import random
 import signal
@@ -23,7 +23,7 @@ async def test_what_was_read_but_not_committed_at_a_kill_is_caught_up(tmp_path: 
         case.configure()
         async with case.agent(ends=KILLED) as agent:
             await case.connected()
-            # Only what the store knows of has been watched before.
+            # A project counts as watched before only if the store has it.
             await case.fail("t0")
             await case.arrived()
             case.store.rename(away)
@@ -32,7 +32,7 @@ async def test_what_was_read_but_not_committed_at_a_kill_is_caught_up(tmp_path: 
         away.rename(case.store)
         async with case.agent():
             await case.arrived()
-        # Of the first, the kill may have caught the word that it was delivered.
+        # The kill may have prevented the record that the first one was delivered.
         assert set(case.webhook_runs()) == set(case.due)
         assert case.caught_up() == {"t1", "t2"}
 
@@ -68,9 +68,9 @@ async def test_what_was_sent_at_a_kill_is_repeated_with_its_id(tmp_path: Path) -
 
 @dataclass
 class Flow:
-    """Sends ``events`` failures to whoever is connected, each of a run of its own.
+    """Sends ``events`` failures to the connected agent, each of its own run.
 
-    Each agent gets its share of them, however fast or slow the machine is, and the last one the rest.
+    Each agent gets an equal share of them on a fast or slow machine, and the last agent gets the rest.
     """
 
     case: Case
@@ -78,7 +78,7 @@ class Flow:
     events: int
     sent: int = 0
     share: int = 0
-    """How many may have been sent by now."""
+    """The number of events that may have been sent by now."""
     all_sent: trio.Event = field(default_factory=trio.Event)
 
     async def run(self) -> None:
@@ -101,9 +101,9 @@ class Flow:
     async def end_again_and_again(
         self, end: Callable[[AgentProcess], None], code: int, times: int, seconds: float
     ) -> None:
-        """At random moments while events flow; then once more when all that is due has arrived."""
+        """Ends agents at random moments while events arrive, then one after all expected events have arrived."""
         async with self.case.agent() as agent:
-            # A project's first agent must live to note that it watches: what ended before is nobody's news.
+            # A project's first agent must live to record its watch: runs that ended earlier are never reported.
             await agent.wait_for_log('"connected"')
         for number in range(times):
             self.share = self.events * (number + 1) // (times + 1)
@@ -114,9 +114,9 @@ class Flow:
                 await agent.wait()
         self.share = self.events
         async with self.case.agent(seconds=seconds):
-            # This agent gets some in any case, so it is the one that is connected now.
+            # This agent gets events in any case, so it is connected now.
             await self.all_sent.wait()
-            # The last in every queue: when it is there, all that was due before it is.
+            # The last in every queue: when it has arrived, all earlier ones have, too.
             await self.case.fail("last")
             await self.case.arrived()
 

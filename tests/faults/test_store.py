@@ -1,4 +1,4 @@
-"""The store's file in other hands: taken away and brought back, damaged, emptied, or wanted by a second agent."""
+"""Changes to the store's file from outside: moved away and back, damaged, emptied, or opened by a second agent."""
 
 import re
 import sqlite3
@@ -47,13 +47,13 @@ async def test_a_corrupt_page_is_noticed_and_the_store_kept_aside(tmp_path: Path
             await case.fail("t1")
             await case.arrived()
         content = bytearray(case.store.read_bytes())
-        # All pages but the first, which is looked at when the file is opened.
+        # All pages but the first, which is read when the file is opened.
         content[4096:] = bytes(~byte & 0xFF for byte in content[4096:])
         case.store.write_bytes(content)
         async with case.agent(ends=1) as agent:
             await agent.wait()
-        (said,) = agent.stderr
-        (name,) = re.findall(r"put aside as (\S+)", said)
+        (output,) = agent.stderr
+        (name,) = re.findall(r"put aside as (\S+)", output)
         assert not case.store.exists()
         case.fresh_store = True
         async with case.agent():

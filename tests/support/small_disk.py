@@ -1,4 +1,4 @@
-"""A real file system of a few megabytes that can be filled, emptied and mounted read-only."""
+"""A real file system of a few megabytes that tests can fill, empty and mount read-only."""
 
 import os
 import subprocess
@@ -15,14 +15,14 @@ _PIECE = bytes(64 * 1024)
 
 
 class SmallDisk:
-    """Mounted at ``path``."""
+    """A file system that is mounted at ``path``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._filler = path / "filler"
 
     def fill(self) -> None:
-        """Take all the room that is left, to the last byte."""
+        """Fills the disk to the last byte."""
         with self._filler.open("ab", buffering=0) as filler:
             for size in (len(_PIECE), 4096, 1):
                 with suppress(OSError):
@@ -30,21 +30,21 @@ class SmallDisk:
                         filler.write(_PIECE[:size])
 
     def empty(self) -> None:
-        """Give it back."""
+        """Frees the space that ``fill`` took."""
         self._filler.unlink()
 
     def cut(self, size: int) -> None:
-        """Give back ``size`` bytes of it."""
+        """Frees ``size`` bytes of it."""
         os.truncate(self._filler, self._filler.stat().st_size - size)
 
     def set_read_only(self) -> None:
-        """From now on nothing can be written; nothing may be open for writing."""
+        """Mounts the disk read-only; no file may be open for writing."""
         _run("mount", "-o", "remount,ro", str(self.path))
 
 
 @contextmanager
 def small_disk(path: Path, megabytes: int) -> Iterator[SmallDisk]:
-    """Mounted for as long as the block lasts; needs Linux, and root or sudo without a password."""
+    """Mounts the disk for the duration of the block; needs Linux, and root or sudo without a password."""
     if sys.platform != "linux":
         require_or_skip("a small disk is mounted as Linux does it")
     path.mkdir()
@@ -57,7 +57,7 @@ def small_disk(path: Path, megabytes: int) -> Iterator[SmallDisk]:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """One that holds a store with its reserve, and not much more."""
+    """A disk with room for a store with its reserve, and little more."""
     with small_disk(tmp_path / "disk", megabytes=20) as mounted:
         yield mounted
 

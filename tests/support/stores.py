@@ -1,4 +1,4 @@
-"""The contract of the store is one for all databases: tests that use ``any_store`` run once on each."""
+"""One contract for all databases: tests that use ``any_store`` run once on each."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def any_store(store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """What ``outbox.memory`` and ``outbox.new_store`` open, in this test: one of each kind."""
+    """Makes ``outbox.memory`` and ``outbox.new_store`` open this kind of store during the test."""
     opened: list[Store] = []
     monkeypatch.setattr(outbox, "_url", store_url)
     monkeypatch.setattr(outbox, "_opened", opened)

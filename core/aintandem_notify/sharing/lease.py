@@ -94,7 +94,9 @@ class LeaseHolder:
                     await self.join()
                 removed, self.peers = await self.storage.run(self._renew)
             except MembershipLost as error:
-                _log.warning("out of the agents that share the store, joining them anew", reason=str(error))
+                _log.warning(
+                    "lost the membership of the agents that share the store, joining them again", reason=str(error)
+                )
                 pause_s = 0.0
             except StoreError as error:
                 self._log_trouble(str(error))
@@ -125,7 +127,7 @@ class LeaseHolder:
 
     def _next_pause_s(self, removed: int) -> float:
         if removed:
-            _log.warning("agents that were not heard of any more are given up", agents=removed)
+            _log.warning("removed agents whose lease ended", agents=removed)
         # The projects and claims of a dead agent should be released as soon as its lease ends.
         expiries_s = [peer.lease_s + EXPIRY_MARGIN_S for peer in self.peers if peer.id != self.membership.id]
         return max(EXPIRY_MARGIN_S, min([RENEW_INTERVAL_S, *expiries_s]))

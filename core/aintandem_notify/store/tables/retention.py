@@ -109,17 +109,17 @@ class Retention:
         )
         rows = self._rows(page.order_by(events_c.id).limit(limits.batch_size))
         keys = [row.key for row in rows]
-        of_these = select(notifications_c.id, notifications_c.event_key).where(notifications_c.event_key.in_(keys))
-        notes = self._rows(of_these)
-        ids = [note.id for note in notes]
+        query = select(notifications_c.id, notifications_c.event_key).where(notifications_c.event_key.in_(keys))
+        notifications = self._rows(query)
+        ids = [notification.id for notification in notifications]
         waiting = select(deliveries_c.notification_id).where(deliveries_c.notification_id.in_(ids), _IS_QUEUED)
         queued_ids = set(self._connection.execute(waiting).scalars())
-        busy = {note.event_key for note in notes if note.id in queued_ids}
-        over = [note.id for note in notes if note.event_key not in busy]
-        self._delete(schema.deliveries, and_(deliveries_c.notification_id.in_(over), ~_IS_QUEUED))
-        self._delete(schema.notifications, and_(notifications_c.id.in_(over), ~_HAS_DELIVERY))
-        free = [key for key in keys if key not in busy]
-        removed = self._delete(schema.events, and_(events_c.key.in_(free), ~_HAS_NOTIFICATION))
+        open_keys = {notification.event_key for notification in notifications if notification.id in queued_ids}
+        ended = [notification.id for notification in notifications if notification.event_key not in open_keys]
+        self._delete(schema.deliveries, and_(deliveries_c.notification_id.in_(ended), ~_IS_QUEUED))
+        self._delete(schema.notifications, and_(notifications_c.id.in_(ended), ~_HAS_DELIVERY))
+        closed_keys = [key for key in keys if key not in open_keys]
+        removed = self._delete(schema.events, and_(events_c.key.in_(closed_keys), ~_HAS_NOTIFICATION))
         return PruneResult(removed, _resume_after(rows, limits, lambda row: row.id))
 
     def prune_deliveries(self, limits: PruneLimits, after: Any) -> PruneResult:  # noqa: ARG002
@@ -153,8 +153,8 @@ class Retention:
         page = select(events_c.id, events_c.received_at).where(events_c.id > (after or 0))
         rows = self._rows(page.order_by(events_c.id).limit(limits.batch_size))
         old = [row.id for row in rows if row.received_at < limits.before]
-        unneeded = ~exists().where(notifications_c.event_key == events_c.key)
-        removed = self._delete(schema.events, and_(events_c.id.in_(old), unneeded)) if old else 0
+        has_no_notification = ~exists().where(notifications_c.event_key == events_c.key)
+        removed = self._delete(schema.events, and_(events_c.id.in_(old), has_no_notification)) if old else 0
         # Ids ascend with the time of receipt: if no event of this page is old, no later one is.
         return PruneResult(removed, _resume_after(rows, limits, lambda row: row.id) if old else None)
 
@@ -166,24 +166,26 @@ class Retention:
         rows = self._rows(page)
         removed = 0
         if rows:
-            within = _between(tuple_(*_RUN_REF, runs_c.attempt), rows)
-            removed = self._delete_runs(within, limits.before)
-            tail_over = _last_activity(runs_c) < limits.now - OUTPUT_TAIL_RETENTION
-            tailed = and_(within, runs_c.state.in_(_TERMINAL), tail_over, runs_c.output_tail != "")
-            self._connection.execute(update(schema.runs).where(tailed).values(output_tail=""))
+            in_page = _between(tuple_(*_RUN_REF, runs_c.attempt), rows)
+            removed = self._delete_runs(in_page, limits.before)
+            is_tail_old = _last_activity(runs_c) < limits.now - OUTPUT_TAIL_RETENTION
+            has_old_tail = and_(in_page, runs_c.state.in_(_TERMINAL), is_tail_old, runs_c.output_tail != "")
+            self._connection.execute(update(schema.runs).where(has_old_tail).values(output_tail=""))
         return PruneResult(removed, _resume_after(rows, limits, tuple))
 
-    def _delete_runs(self, within: ColumnElement[bool], before: datetime) -> int:
+    def _delete_runs(self, in_page: ColumnElement[bool], before: datetime) -> int:
         """Deletes attempts of runs whose attempts all ended before ``before`` and before ``SEEN_MARGIN``."""
         other, project = schema.runs.alias("other").c, schema.projects.c
         same = and_(*(other[column.name] == column for column in _RUN_REF))
-        goes_on = exists().where(same, or_(other.state.not_in(_TERMINAL), _last_activity(other) >= before))
+        has_recent_attempt = exists().where(
+            same, or_(other.state.not_in(_TERMINAL), _last_activity(other) >= before)
+        )
         margin: ColumnElement[int] = literal_column(str(SEEN_MARGIN // timedelta(microseconds=1)))
-        unseen = exists().where(
+        is_within_seen_margin = exists().where(
             project.id == runs_c.project_id, project.seen_until <= _last_activity(runs_c) + margin
         )
-        over = and_(runs_c.state.in_(_TERMINAL), _last_activity(runs_c) < before)
-        return self._delete(schema.runs, and_(within, over, ~goes_on, ~unseen))
+        ended = and_(runs_c.state.in_(_TERMINAL), _last_activity(runs_c) < before)
+        return self._delete(schema.runs, and_(in_page, ended, ~has_recent_attempt, ~is_within_seen_margin))
 
     def prune_receipts(self, limits: PruneLimits, after: Any) -> PruneResult:
         """Deletes receipts of threads without queued deliveries."""
@@ -234,4 +236,4 @@ PRUNE_STEPS: Final[Mapping[str, PruneStep]] = {
     "runs": Retention.prune_runs,
     "receipts": Retention.prune_receipts,
 }
-"""The steps in order: rows that earlier steps delete may be all that kept the rows of later ones."""
+"""The steps in order: earlier ones delete rows that need the rows of later ones."""
