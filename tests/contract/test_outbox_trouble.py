@@ -170,7 +170,7 @@ async def test_a_destination_that_is_removed_keeps_its_queue(autojump_clock: Moc
             await dispatcher.log_orphaned_queues()
         assert [(line["name"], line["queued"]) for line in lines] == [("slack.gone", 1)]
         assert (await dispatcher.queues())["slack.gone"].queued == 1
-        assert [(one.name, one.state, one.queued) for one in await dispatcher.snapshot()] == [
+        assert [(status.name, status.state, status.queued) for status in await dispatcher.snapshot()] == [
             ("file_log.a", "open", 0),
             ("slack.gone", "not configured", 1),
         ]
@@ -278,7 +278,7 @@ def test_nothing_is_lost_and_a_run_keeps_its_order(
         store.close()
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
-    tried = [int(one.event.wire()["artifact"]["path"]) for _, _, one in host.tries]
+    tried = [int(notification.event.wire()["artifact"]["path"]) for _, _, notification in host.tries]
     assert set(tried) == set(range(len(arrivals)))
     for run in "abc":
         mine = [n for n in tried if arrivals[n][0] == run]
@@ -291,6 +291,6 @@ async def test_a_notification_keeps_its_id_over_every_retry(autojump_clock: Mock
         await storage.run(queue_up([event("task_started")]))
         async with open_workers(storage, host):
             await trio.sleep(86_400)
-    tries: list[Notification] = [one for _, _, one in host.tries]
+    tries: list[Notification] = [notification for _, _, notification in host.tries]
     assert len(tries) == 4
-    assert len({one.id for one in tries}) == 1
+    assert len({notification.id for notification in tries}) == 1

@@ -107,48 +107,52 @@ PROJECTS = {f"p{n}" for n in range(7)}
 
 
 async def test_one_agent_watches_all(agent: Open, autojump_clock: MockClock) -> None:
-    async with agent("one", PROJECTS) as one:
+    async with agent("one", PROJECTS) as first:
         await trio.sleep(1)
-        assert one.watcher.watched == PROJECTS
-        assert sorted(one.watcher.forgotten) == sorted(PROJECTS)
-        one.watcher.set_wanted({"p1", "new"})
+        assert first.watcher.watched == PROJECTS
+        assert sorted(first.watcher.forgotten) == sorted(PROJECTS)
+        first.watcher.set_wanted({"p1", "new"})
         await trio.sleep(1)
-        assert one.watcher.watched == {"p1", "new"}
+        assert first.watcher.watched == {"p1", "new"}
 
 
 async def test_a_newcomer_gets_a_fair_share_and_leaves_it_behind(agent: Open, autojump_clock: MockClock) -> None:
-    async with agent("one", PROJECTS) as one:
+    async with agent("one", PROJECTS) as first:
         await trio.sleep(1)
-        async with agent("two", PROJECTS) as two:
+        async with agent("two", PROJECTS) as second:
             await trio.sleep(20)
-            assert len(two.watcher.watched) == 3
-            assert one.watcher.watched == PROJECTS - two.watcher.watched
-        assert two.watcher.watched == set()
+            assert len(second.watcher.watched) == 3
+            assert first.watcher.watched == PROJECTS - second.watcher.watched
+        assert second.watcher.watched == set()
         await trio.sleep(4)
-        assert one.watcher.watched == PROJECTS
+        assert first.watcher.watched == PROJECTS
 
 
 async def test_what_a_dead_agent_had_is_taken_over(agent: Open, autojump_clock: MockClock) -> None:
-    async with agent("one", PROJECTS) as one, agent("two", PROJECTS) as two, agent("three", PROJECTS) as three:
+    async with (
+        agent("one", PROJECTS) as first,
+        agent("two", PROJECTS) as second,
+        agent("three", PROJECTS) as third,
+    ):
         await trio.sleep(30)
-        assert sorted(len(one.watcher.watched) for one in (one, two, three)) == [2, 2, 3]
-        two.storage.cut = True
-        two.expire()
+        assert sorted(len(each.watcher.watched) for each in (first, second, third)) == [2, 2, 3]
+        second.storage.cut = True
+        second.expire()
         await trio.sleep(4)
-        assert one.watcher.watched | three.watcher.watched == PROJECTS
-        assert not one.watcher.watched & three.watcher.watched
+        assert first.watcher.watched | third.watcher.watched == PROJECTS
+        assert not first.watcher.watched & third.watcher.watched
 
 
 async def test_an_agent_taken_for_dead_lets_go_and_comes_back(agent: Open, autojump_clock: MockClock) -> None:
-    async with agent("one", PROJECTS) as one:
+    async with agent("one", PROJECTS) as first:
         await trio.sleep(1)
-        before = one.member.membership.id
+        before = first.member.membership.id
         with capture_logs() as logs:
-            one.expire()
+            first.expire()
             await trio.sleep(10)
-        assert one.member.membership.id != before
-        assert one.watcher.watched == PROJECTS
-        assert len(one.watcher.forgotten) == 2 * len(PROJECTS)
+        assert first.member.membership.id != before
+        assert first.watcher.watched == PROJECTS
+        assert len(first.watcher.forgotten) == 2 * len(PROJECTS)
         assert "lost the membership of the agents that share the store, joining them again" in [
             line["event"] for line in logs
         ]
@@ -157,33 +161,33 @@ async def test_an_agent_taken_for_dead_lets_go_and_comes_back(agent: Open, autoj
 async def test_an_agent_that_cannot_reach_the_store_stops_when_its_lease_is_over(
     agent: Open, autojump_clock: MockClock
 ) -> None:
-    async with agent("one", PROJECTS) as one:
+    async with agent("one", PROJECTS) as first:
         await trio.sleep(1)
-        one.storage.cut = True
+        first.storage.cut = True
         await trio.sleep(5)
-        assert one.watcher.watched == PROJECTS
-        assert one.storage.may_send
-        one.lapse()
+        assert first.watcher.watched == PROJECTS
+        assert first.storage.may_send
+        first.lapse()
         await trio.sleep(1)
-        assert one.watcher.watched == set()
-        assert not one.storage.may_send
-        one.storage.cut = False
-        one.member.membership.clock = trio.current_time
+        assert first.watcher.watched == set()
+        assert not first.storage.may_send
+        first.storage.cut = False
+        first.member.membership.clock = trio.current_time
         await trio.sleep(5)
-        assert one.watcher.watched == PROJECTS
-        assert one.storage.may_send
+        assert first.watcher.watched == PROJECTS
+        assert first.storage.may_send
 
 
 async def test_what_nobody_takes_is_anyones_and_is_kept(agent: Open, autojump_clock: MockClock) -> None:
     """The other agent has the same hash but wants another project."""
-    async with agent("one", PROJECTS) as one:
+    async with agent("one", PROJECTS) as first:
         await trio.sleep(1)
         async with agent("other", {"elsewhere"}):
             await trio.sleep(40)
-            assert one.watcher.watched == PROJECTS
-            forgotten = len(one.watcher.forgotten)
+            assert first.watcher.watched == PROJECTS
+            forgotten = len(first.watcher.forgotten)
             await trio.sleep(GIVE_COOLDOWN_S - 60)
-            assert len(one.watcher.forgotten) == forgotten
+            assert len(first.watcher.forgotten) == forgotten
 
 
 async def test_what_an_agent_has_no_place_for_is_watched_by_another(
@@ -192,17 +196,17 @@ async def test_what_an_agent_has_no_place_for_is_watched_by_another(
     async with agent("few", PROJECTS, places=2) as few:
         await trio.sleep(1)
         assert len(few.watcher.watched) == 2
-        async with agent("one", PROJECTS) as one:
+        async with agent("one", PROJECTS) as first:
             await trio.sleep(1)
-            assert one.watcher.watched == PROJECTS - few.watcher.watched
-            async with agent("two", PROJECTS) as two:
+            assert first.watcher.watched == PROJECTS - few.watcher.watched
+            async with agent("two", PROJECTS) as second:
                 await trio.sleep(20)
-                watched = [other.watcher.watched for other in (few, one, two)]
+                watched = [other.watcher.watched for other in (few, first, second)]
                 assert sorted(map(len, watched)) == [2, 2, 3]
                 assert set().union(*watched) == PROJECTS
-                before = [len(other.watcher.forgotten) for other in (few, one, two)]
+                before = [len(other.watcher.forgotten) for other in (few, first, second)]
                 await trio.sleep(2 * GIVE_COOLDOWN_S)
-                assert [len(other.watcher.forgotten) for other in (few, one, two)] == before
+                assert [len(other.watcher.forgotten) for other in (few, first, second)] == before
 
 
 async def test_what_no_agent_has_a_place_for_is_said_once_and_taken_as_soon_as_there_is_room(
@@ -217,7 +221,7 @@ async def test_what_no_agent_has_a_place_for_is_said_once_and_taken_as_soon_as_t
                 await trio.sleep(1)
                 assert more.watcher.watched == PROJECTS - few.watcher.watched - several.watcher.watched
                 await trio.sleep(10)
-                assert [one.member.unwatched for one in (few, several, more)] == [None, None, None]
+                assert [each.member.unwatched for each in (few, several, more)] == [None, None, None]
             few.watcher.set_wanted(PROJECTS - {"p1"})
             several.watcher.set_wanted(PROJECTS - {"p1"})
             await trio.sleep(20)
@@ -230,71 +234,71 @@ async def test_what_no_agent_has_a_place_for_is_said_once_and_taken_as_soon_as_t
 async def test_an_agent_started_again_with_fewer_places_gives_the_rest_away(
     agent: Open, autojump_clock: MockClock
 ) -> None:
-    async with agent("one", PROJECTS) as one:
+    async with agent("one", PROJECTS) as first:
         await trio.sleep(1)
-        one.storage.cut = True  # so that it cannot leave
-        one.member.membership.connection.connection.close()
+        first.storage.cut = True  # so that it cannot leave
+        first.member.membership.connection.connection.close()
     async with agent("one", PROJECTS, places=3) as again:
         await trio.sleep(1)
         assert sorted(again.watcher.forgotten) == sorted(PROJECTS)  # all projects were its own again
         assert len(again.watcher.watched) == 3
-        async with agent("two", PROJECTS) as two:
+        async with agent("two", PROJECTS) as second:
             await trio.sleep(1)
-            assert two.watcher.watched == PROJECTS - again.watcher.watched
+            assert second.watcher.watched == PROJECTS - again.watcher.watched
 
 
 async def test_agents_that_want_other_things_do_not_share(agent: Open, autojump_clock: MockClock) -> None:
-    async with agent("one", PROJECTS) as one, agent("two", {"p1", "x"}, projects_hash="some") as two:
+    async with agent("one", PROJECTS) as first, agent("two", {"p1", "x"}, projects_hash="some") as second:
         await trio.sleep(20)
-        assert one.watcher.watched == PROJECTS
-        assert two.watcher.watched == {"x"}
+        assert first.watcher.watched == PROJECTS
+        assert second.watcher.watched == {"x"}
 
 
 async def test_an_agent_that_knows_of_no_project_yet_takes_none_away(
     agent: Open, autojump_clock: MockClock
 ) -> None:
-    async with agent("one", PROJECTS) as one, agent("two", ()) as two:
+    async with agent("one", PROJECTS) as first, agent("two", ()) as second:
         await trio.sleep(20)
-        assert one.watcher.watched == PROJECTS
-        two.watcher.set_wanted(PROJECTS)
+        assert first.watcher.watched == PROJECTS
+        second.watcher.set_wanted(PROJECTS)
         await trio.sleep(20)
-        assert len(two.watcher.watched) == 3
+        assert len(second.watcher.watched) == 3
 
 
 async def test_many_projects_are_taken_in_portions(agent: Open, autojump_clock: MockClock) -> None:
     many = {f"project {n}" for n in range(12_345)}
-    async with agent("one", many) as one:
+    async with agent("one", many) as first:
         await trio.sleep(5)
-        assert one.watcher.watched == many
+        assert first.watcher.watched == many
 
 
 async def test_a_commit_in_doubt_is_looked_after(agent: Open, autojump_clock: MockClock) -> None:
-    async with agent("one", PROJECTS) as one:
+    async with agent("one", PROJECTS) as first:
         await trio.sleep(1)
-        with one.storage._store.transaction():
+        with first.storage._store.transaction():
             # As if an earlier release had been stored, but its answer lost.
-            one.member.membership.release_projects(["p1"])
-        one.storage.cut = True
+            first.member.membership.release_projects(["p1"])
+        first.storage.cut = True
         await trio.sleep(4)
-        one.storage.cut = False
+        first.storage.cut = False
         await trio.sleep(10)
-        assert one.watcher.watched == PROJECTS
-        with one.storage._store.transaction():
-            assert one.member.membership.owned_projects() == PROJECTS
+        assert first.watcher.watched == PROJECTS
+        with first.storage._store.transaction():
+            assert first.member.membership.owned_projects() == PROJECTS
 
 
 async def test_what_was_taken_unknowingly_is_forgotten_first(agent: Open, autojump_clock: MockClock) -> None:
-    async with agent("one", PROJECTS) as one:
+    async with agent("one", PROJECTS) as first:
         await trio.sleep(1)
-        one.storage.cut = True
-        one.watcher.set_wanted(PROJECTS)
+        first.storage.cut = True
+        first.watcher.set_wanted(PROJECTS)
         await trio.sleep(2)
-        one.member.membership.projects = PROJECTS - {"p1"}  # as if p1 was acquired, but the answer lost
-        one.watcher.forgotten.clear()
-        one.storage.cut = False
+        first.member.membership.projects = PROJECTS - {"p1"}  # as if p1 was acquired, but the answer lost
+        first.watcher.forgotten.clear()
+        first.storage.cut = False
         await trio.sleep(10)
-        assert one.watcher.watched == PROJECTS
-        assert one.watcher.forgotten == ["p1"]
+        assert first.watcher.watched == PROJECTS
+        assert first.watcher.forgotten == ["p1"]
 
 
 async def test_a_name_that_is_taken_is_waited_for_and_then_refused(agent: Open, autojump_clock: MockClock) -> None:

@@ -108,22 +108,22 @@ def left(agent: Agent) -> int:
 
 
 async def test_nobody_needs_to_be_told_of_what_others_queue(agent: Open) -> None:
-    async with agent("one") as one, agent("two") as two:
-        two.start()
-        await two.poll()
-        queue(one, 3)
-        await until(lambda: left(one) == 0)
-        assert len(two.host.tries) == 3
+    async with agent("one") as first, agent("two") as second:
+        second.start()
+        await second.poll()
+        queue(first, 3)
+        await until(lambda: left(first) == 0)
+        assert len(second.host.tries) == 3
 
 
 async def test_a_rate_holds_over_all_agents(agent: Open) -> None:
-    async with agent("one") as one, agent("two") as two:
-        queue(one, 8)
+    async with agent("one") as first, agent("two") as second:
+        queue(first, 8)
         began = trio.current_time()
-        for each in (one, two):
+        for each in (first, second):
             each.start(rate=Rate(10, 1.0))
-        await until(lambda: left(one) == 0)
-        times = [when for when, _, _ in one.host.tries + two.host.tries]
+        await until(lambda: left(first) == 0)
+        times = [when for when, _, _ in first.host.tries + second.host.tries]
         assert len(times) == 8
         # Not from the first attempt: a delivery that was claimed in time may have been sent late.
         assert max(times) - began >= 0.65
@@ -131,86 +131,86 @@ async def test_a_rate_holds_over_all_agents(agent: Open) -> None:
 
 async def test_one_delivery_finds_out_whether_the_destination_is_well(agent: Open) -> None:
     down, up = ProbedHost(answers=deque([RetryLater("down", after=1.0)])), ProbedHost()
-    async with agent("one", down) as one, agent("two", up) as two:
-        queue(one, 5)
-        one.start()
-        await until(lambda: state(one) == "backing off")
-        two.start()
-        await until(lambda: len(one.host.tries) + len(two.host.tries) == 2)
-        await one.poll()
-        await two.poll()
-        assert len(one.host.tries) + len(two.host.tries) == 2
+    async with agent("one", down) as first, agent("two", up) as second:
+        queue(first, 5)
+        first.start()
+        await until(lambda: state(first) == "backing off")
+        second.start()
+        await until(lambda: len(first.host.tries) + len(second.host.tries) == 2)
+        await first.poll()
+        await second.poll()
+        assert len(first.host.tries) + len(second.host.tries) == 2
         down.free.set()
         up.free.set()
-        await until(lambda: left(one) == 0)
-        assert len(one.host.tries) + len(two.host.tries) == 6
+        await until(lambda: left(first) == 0)
+        assert len(first.host.tries) + len(second.host.tries) == 6
 
 
 async def test_one_agent_parks_for_all_and_tells_of_it_once(agent: Open) -> None:
     broken = FakeHost(answers=deque([DestinationBroken("revoked")]))
-    async with agent("one", broken) as one, agent("two") as two:
-        queue(one, 3)
-        one.start()
-        await until(lambda: bool(one.announced))
-        two.start()
-        await two.poll()
-        assert two.host.tries == []
-        assert [status.state for status in await two.dispatcher.snapshot()] == ["parked"]
-        assert [type(announced) for announced in one.announced + two.announced] == [DestinationParkedEvent]
+    async with agent("one", broken) as first, agent("two") as second:
+        queue(first, 3)
+        first.start()
+        await until(lambda: bool(first.announced))
+        second.start()
+        await second.poll()
+        assert second.host.tries == []
+        assert [status.state for status in await second.dispatcher.snapshot()] == ["parked"]
+        assert [type(announced) for announced in first.announced + second.announced] == [DestinationParkedEvent]
 
 
 async def test_a_hand_at_one_agent_holds_back_all(agent: Open) -> None:
-    async with agent("one") as one, agent("two") as two:
-        for each in (one, two):
+    async with agent("one") as first, agent("two") as second:
+        for each in (first, second):
             each.start()
-        await two.poll()
-        assert await one.dispatcher.pause(HERE)
-        queue(one, 4)
-        await one.poll()
-        await two.poll()
-        assert left(one) == 4
-        assert not await two.dispatcher.pause(HERE)
-        assert await two.dispatcher.resume(HERE)
-        await until(lambda: left(one) == 0)
+        await second.poll()
+        assert await first.dispatcher.pause(HERE)
+        queue(first, 4)
+        await first.poll()
+        await second.poll()
+        assert left(first) == 4
+        assert not await second.dispatcher.pause(HERE)
+        assert await second.dispatcher.resume(HERE)
+        await until(lambda: left(first) == 0)
 
 
 @pytest.mark.parametrize("variant", ["", "before"])
 async def test_a_pause_at_rest_or_of_other_settings_holds_until_a_hand_lets_go(agent: Open, variant: str) -> None:
-    async with agent("one") as one:
-        with one.store.transaction():
-            one.store.gates.write(HERE, GateRow("open", 0, NOW, paused=True), variant)
-        one.start()
-        queue(one, 2)
-        await one.poll()
-        assert (left(one), (await one.dispatcher.snapshot())[0].state) == (2, "paused")
-        assert await one.dispatcher.resume(HERE)
-        await until(lambda: left(one) == 0)
-        with one.store.transaction():
-            assert one.store.gates.variants(HERE, paused=True) == []
+    async with agent("one") as first:
+        with first.store.transaction():
+            first.store.gates.write(HERE, GateRow("open", 0, NOW, paused=True), variant)
+        first.start()
+        queue(first, 2)
+        await first.poll()
+        assert (left(first), (await first.dispatcher.snapshot())[0].state) == (2, "paused")
+        assert await first.dispatcher.resume(HERE)
+        await until(lambda: left(first) == 0)
+        with first.store.transaction():
+            assert first.store.gates.variants(HERE, paused=True) == []
 
 
 async def test_nothing_is_sent_once_the_lease_is_over(agent: Open) -> None:
-    async with agent("one") as one:
-        one.host.loaded = trio.Event()
-        queue(one, 1)
-        one.start()
-        await one.poll()
-        assert one.store.membership is not None
-        one.store.membership.clock = lambda: float("inf")
-        one.host.loaded.set()
-        await one.poll()
-        assert one.host.tries == []
-        one.store.membership.clock = lambda: 0.0
-        await until(lambda: left(one) == 0)
+    async with agent("one") as first:
+        first.host.loaded = trio.Event()
+        queue(first, 1)
+        first.start()
+        await first.poll()
+        assert first.store.membership is not None
+        first.store.membership.clock = lambda: float("inf")
+        first.host.loaded.set()
+        await first.poll()
+        assert first.host.tries == []
+        first.store.membership.clock = lambda: 0.0
+        await until(lambda: left(first) == 0)
 
 
 async def test_what_was_claimed_by_a_destination_that_ends_others_have(agent: Open) -> None:
-    async with agent("one") as one, agent("two") as two:
-        one.host.takes_s = 60.0
-        queue(one, 1)
-        one.start()
-        await until(lambda: bool(one.host.tries))
-        await one.dispatcher.stop(HERE, timeout=0.0)
-        two.start()
-        await until(lambda: left(two) == 0)
-        assert len(two.host.tries) == 1
+    async with agent("one") as first, agent("two") as second:
+        first.host.takes_s = 60.0
+        queue(first, 1)
+        first.start()
+        await until(lambda: bool(first.host.tries))
+        await first.dispatcher.stop(HERE, timeout=0.0)
+        second.start()
+        await until(lambda: left(second) == 0)
+        assert len(second.host.tries) == 1

@@ -126,33 +126,33 @@ def test_a_lease_is_over_soon_enough_to_take_over_in_time() -> None:
 async def test_a_killed_agents_projects_are_taken_over_and_nothing_is_lost(
     tmp_path: Path, postgres: Postgres
 ) -> None:
-    async with open_bench(tmp_path, postgres) as bench, bench.agent("one") as one:
+    async with open_bench(tmp_path, postgres) as bench, bench.agent("one") as first:
         await bench.wait_until(lambda: bench.projects_by_agent() == {"one": 6})
-        async with bench.agent("two") as two:
+        async with bench.agent("two") as second:
             await bench.wait_until(lambda: bench.projects_by_agent() == {"one": 3, "two": 3})
             await bench.webhook.wait_for(20)
-            two.kill()
-            await two.wait()
+            second.kill()
+            await second.wait()
             await bench.wait_until(lambda: bench.projects_by_agent() == {"one": 6})
             await bench.wait_until(lambda: len(bench.raw.open_sockets) == 6)
         await bench.webhook.wait_for(bench.webhook.ids.total() + 30)
-        async with bench.agent("two") as two:
+        async with bench.agent("two") as second:
             await bench.wait_until(lambda: bench.projects_by_agent() == {"one": 3, "two": 3})
-            await ended_well(two)
+            await ended_well(second)
         await bench.wait_until(lambda: bench.projects_by_agent() == {"one": 6})
         bench.silent = True
         await bench.wait_until_all_delivered()
-        await ended_well(one)
+        await ended_well(first)
     assert bench.webhook.ids.total() - len(bench.webhook.ids) <= 1
 
 
 async def test_a_database_that_goes_away_stops_the_agent_until_it_is_back(
     tmp_path: Path, own_postgres: Postgres
 ) -> None:
-    async with open_bench(tmp_path, own_postgres) as bench, bench.agent("one") as one:
+    async with open_bench(tmp_path, own_postgres) as bench, bench.agent("one") as first:
         await bench.webhook.wait_for(10)
         own_postgres.stop()
-        await one.wait_for_log("the lease on the store is over, reading and sending stop")
+        await first.wait_for_log("the lease on the store is over, reading and sending stop")
         while bench.raw.open_sockets:  # noqa: ASYNC110  # no event shows the end of a socket
             await trio.sleep(0.05)
         own_postgres.start()
@@ -160,7 +160,7 @@ async def test_a_database_that_goes_away_stops_the_agent_until_it_is_back(
         await bench.webhook.wait_for(bench.webhook.ids.total() + 10)
         bench.silent = True
         await bench.wait_until_all_delivered()
-        await ended_well(one)
+        await ended_well(first)
     assert bench.webhook.ids.total() - len(bench.webhook.ids) <= 1
 
 
@@ -190,7 +190,7 @@ async def test_what_an_agent_has_no_place_for_is_watched_by_another_while_there_
                 await bench.wait_until(lambda: len(bench.raw.open_sockets) == len(projects))
                 agents = await status_of(tmp_path / "roomy")
                 assert agents["unwatched"] is None
-                assert [(one["projects"], one["places"]) for one in agents["peers"]] == [(places, places)]
+                assert [(peer["projects"], peer["places"]) for peer in agents["peers"]] == [(places, places)]
                 await ended_well(roomy)
             await few.wait_for_log("some projects are watched by no agent", times=2)
             assert len(bench.raw.open_sockets) == places

@@ -63,13 +63,13 @@ def test_a_move(counts: Mapping[str, int], wanted: int, free: int, rounds: int, 
         ({"a": 5}, {"a": 5}, 7, 2, 0, ProjectTransfer()),
         ({"a": 5}, {"a": 5}, 7, 2, 99, ProjectTransfer()),
         ({"a": 4, "b": 0}, {"a": 5}, 7, 3, PATIENCE_ROUNDS, ProjectTransfer(take=1)),
-        # an agent takes at once what another one has no place for
+        # an agent takes projects at once that another one has no place for
         ({"a": 0, "b": 2}, {"b": 2}, 7, 5, 0, ProjectTransfer(take=5)),
         ({"a": 0, "b": 2, "c": 0}, {"b": 2}, 8, 6, 0, ProjectTransfer(take=3)),
         # no agent gives to a full one
         ({"a": 5, "b": 2}, {"b": 2}, 7, 0, 0, ProjectTransfer()),
         ({"a": 5, "b": 1}, {"b": 2}, 6, 0, 0, ProjectTransfer(give=1)),
-        # an agent gives back what it has no place for, whether or not another one needs it
+        # an agent gives back projects that it has no place for, whether or not another one needs them
         ({"a": 7}, {"a": 5}, 7, 0, 0, ProjectTransfer(give=2)),
         ({"a": 6, "b": 3}, {"a": 5}, 12, 3, PATIENCE_ROUNDS, ProjectTransfer(give=1)),
         # all agents are full except a new one
