@@ -21,7 +21,7 @@ from benchmarks.chaos.nasty import RandomInputs
 from benchmarks.chaos.receivers import Receiver
 from benchmarks.chaos.schedule import Kind, schedule
 from benchmarks.chaos.stores import shared_store, undelivered_in
-from benchmarks.chaos.troubles import Targets, run_all
+from benchmarks.chaos.faults import Targets, run_all
 from benchmarks.chaos.world import SPEED, World
 from benchmarks.figures import LogProgress
 
