@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure everything, print the table."""
+"""``python -m benchmarks``: measures all parts and prints the table."""
 
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -46,14 +46,16 @@ PARTS: Final = MappingProxyType[str, Measure](
 
 @click.command()
 @click.option("--write", is_flag=True, help="Write docs/benchmarks.md.")
-@click.option("--quick", is_flag=True, help="Small numbers: shows that it works, not how fast it is.")
+@click.option(
+    "--quick", is_flag=True, help="Small numbers: checks that the benchmarks run; the figures mean nothing."
+)
 @click.option("--only", multiple=True, type=click.Choice(list(PARTS)), help="Measure this part alone; repeatable.")
 def main(write: bool, quick: bool, only: Sequence[str]) -> None:
-    """Measure how fast, how small and how quick the agent is."""
+    """Measure the agent's throughput, memory and latency."""
     if write and (quick or only):
         raise click.UsageError("the page holds all figures at full size: --write goes with nothing else")
     if not sys.platform.startswith("linux"):
-        raise click.ClickException("processes are looked at through /proc, so this runs on Linux only")
+        raise click.ClickException("the benchmarks read /proc, so they run on Linux only")
     before = load_average()
     figures = trio.run(_measure, only or list(PARTS), QUICK if quick else FULL)
     machine = Machine.here()

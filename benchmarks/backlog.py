@@ -1,4 +1,4 @@
-"""How soon an agent is ready, and how big it is, when much waits in its store."""
+"""Measures start time and memory of an agent with many queued deliveries in its store."""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -39,14 +39,14 @@ events = ["task/*", "workflow/*", "sandbox/*"]
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """``ready_s`` from the process's start until it says that it is started, and has its link."""
+    """One start. ``ready_s`` is the time until the agent logs "started" and its link is open."""
 
     ready_s: float
     resident_kb: int
 
 
 async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
-    """An agent with an empty store, and one with a long queue at a destination that refuses connections."""
+    """Start an agent with an empty store, and one with a long queue for a destination that refuses connections."""
     with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as name:
         folder = Path(name)
         log_progress("start with an empty store")
@@ -82,7 +82,7 @@ async def _start(folder: Path, *, queued: int) -> Start:
             await fill(f"sqlite:///{store}", folder, config, queued)
         began = now()
         async with open_agent(folder, config) as pid:
-            while STARTED not in (folder / "agent.log").read_bytes():  # noqa: ASYNC110  # another process's file
+            while STARTED not in (folder / "agent.log").read_bytes():  # noqa: ASYNC110  # another process writes it
                 await trio.sleep(POLL_S)
             await sender.command("wait", sockets=1)
             ready_s = now() - began
@@ -91,7 +91,7 @@ async def _start(folder: Path, *, queued: int) -> Start:
 
 @asynccontextmanager
 async def _closed_port() -> AsyncIterator[int]:
-    """A port that is ours, at which nobody listens."""
+    """A bound port at which nobody listens."""
     with trio.socket.socket() as bound:
         await bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]

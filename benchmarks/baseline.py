@@ -1,7 +1,7 @@
-"""What any agent on trio-websocket is measured against: a bare read loop that does nothing with what it reads.
+"""The baseline for an agent on trio-websocket: a bare read loop that discards every message.
 
-``python -m benchmarks.baseline PORT EVENTS EVENTS …`` reads that many events and a mark for each number, and
-says after each, as one line of JSON, when it was through and how much processor time it took.
+``python -m benchmarks.baseline PORT EVENTS EVENTS …`` reads that many events and a mark for each number. After
+each it prints a line of JSON with the end time and the processor time.
 """
 
 import json
@@ -18,7 +18,7 @@ from benchmarks.machine import now
 
 
 async def read(port: int, rounds: Sequence[int]) -> None:
-    """Read all rounds from the sender at ``port``."""
+    """Read all rounds from the sender at ``port``, and print a line after each."""
     async with open_websocket_url(
         f"ws://127.0.0.1:{port}/api/progress/subscribe/{PROJECT}",
         message_queue_size=MESSAGE_QUEUE_SIZE,

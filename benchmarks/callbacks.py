@@ -1,4 +1,4 @@
-"""Events a second to a callback, by us and by the official SDK on Node.js, and how many each loses."""
+"""Measures events a second to a callback, and lost events: this library beside the official SDK on Node.js."""
 
 import sys
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ SDK: Final = "the official SDK"
 RECEIVE_PATH: Final = "the agent's receive path"
 LIBRARY: Final = "this library"
 ADDED_GOAL: Final = 0.2
-"""What part of the receive path's processor time the library may add to it."""
+"""Share of the receive path's processor time that the library may add to it."""
 
 _OURS: Final[Mapping[str, str]] = {RECEIVE_PATH: "receive-path", LIBRARY: "library"}
 
@@ -26,7 +26,7 @@ def _command(reader: str, port: int) -> list[str]:
 
 
 async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
-    """All readers in turns, so that a slow minute hits all of them."""
+    """Measure all readers in turns, so that a slow minute affects all of them."""
     readers, missing = list(_OURS), ""
     try:
         node()
@@ -76,7 +76,7 @@ def _loss(reader: str, lost: int, events: int) -> Figure:
 async def _speed(reader: str, events: int) -> Round:
     async with open_sender() as sender, open_reader(*_command(reader, sender.port)) as process:
         await sender.command("wait", sockets=1)
-        # The SDK's listeners are there only some moments after its socket is.
+        # The SDK registers its listeners some moments after it opens its socket.
         await _send(sender, WARM_UP, "warm-up")
         await process.read()
         began = await _send(sender, events, "measured")
@@ -87,7 +87,7 @@ async def _speed(reader: str, events: int) -> Round:
 
 
 async def _lost(reader: str, events: int) -> int:
-    """How many of the events that a server sends with its answer to the handshake never reach the callback."""
+    """The number of events that never reach the callback, if all are sent with the handshake response."""
     async with open_sender() as sender:
         await sender.command("prepare", events=events, salt="greeting")
         await sender.command("greet")

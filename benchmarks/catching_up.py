@@ -1,4 +1,4 @@
-"""What it costs in memory to catch up on projects in which much has ended, with long outputs."""
+"""Measures memory and time for catching up on projects in which many tasks with long outputs have ended."""
 
 import tempfile
 from pathlib import Path
@@ -31,7 +31,7 @@ url = "sqlite:///{folder}/store.db"
 
 
 async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
-    """Some projects, each with many tasks that ended in one gap."""
+    """Measure projects in which many tasks ended in one gap of the connection."""
     log_progress(f"catching up on {PROJECTS} projects with {size.missed:,} tasks each")
     with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as folder:
         async with open_sender() as sender:

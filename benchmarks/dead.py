@@ -1,4 +1,4 @@
-"""What dead destinations cost the others: delays at a webhook that is well, beside two that are dead or not."""
+"""Measures the effect of dead destinations on a healthy webhook: its delays beside two others, dead or healthy."""
 
 import statistics
 import tempfile
@@ -15,9 +15,9 @@ from benchmarks.processes import open_agent, open_sender
 RATE: Final = 50
 """Events a second; each leads to three deliveries."""
 GOAL: Final = 1.1
-"""The most that the dead one may make of the others' p99."""
+"""Upper limit for p99 beside dead destinations, as a multiple of p99 beside healthy ones."""
 MEMORY: Final = Path("/dev/shm")  # where Linux keeps files in memory
-"""Where the store is, so that the slow moments of a disk, which hit either run of a pair, do not decide."""
+"""Folder for the store: a disk's slow moments would affect one run of a pair and decide the result."""
 
 _CONFIG: Final = """
 [orchestrator]
@@ -43,12 +43,15 @@ events = ["task_failed"]
 
 
 async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
-    """Pairs of runs, so that a slow minute hits both: all three destinations well, and two of them dead."""
+    """Measure in pairs of runs: one with three healthy destinations, one with two of them dead.
+
+    A slow minute affects both runs of a pair.
+    """
     well: list[float] = []
     dead: list[float] = []
     for number in range(size.pairs):
         log_progress(f"delays beside a dead destination, pair {number + 1} of {size.pairs}")
-        # In turns, so that what changes with time favours neither.
+        # The order alternates, so that a drift over time favours neither.
         for alive in (True, False) if number % 2 else (False, True):
             (well if alive else dead).append(await _p99_s(size.trickled // 2, alive=alive))
     ratio = statistics.median(after / before for before, after in zip(well, dead, strict=True))
@@ -60,7 +63,7 @@ async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
 
 
 async def _p99_s(events: int, *, alive: bool) -> float:
-    """Of the delays of one run. The dead are one that never answers and one that refuses connections."""
+    """The p99 delay of one run. Of the dead, one never answers and one refuses connections."""
     receivers = [Receiver(events) for _ in range(3)]
     with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-", dir=MEMORY) as folder:
         async with trio.open_nursery() as nursery, open_sender() as sender:
@@ -81,6 +84,6 @@ async def _p99_s(events: int, *, alive: bool) -> float:
 
 
 async def _ignore(stream: trio.SocketStream) -> None:
-    """Take all that is sent, and never answer."""
+    """Read everything, and never answer."""
     while await stream.receive_some(65536):
         pass

@@ -1,4 +1,4 @@
-"""Deliveries a second out of a queue, to one webhook and to several, and what one costs agent and database."""
+"""Measures deliveries a second from a queue to one and to several webhooks, and the processor time of each."""
 
 import tempfile
 from contextlib import ExitStack
@@ -16,7 +16,7 @@ from benchmarks.machine import cpu_seconds, now, process_tree_cpu_seconds
 from benchmarks.processes import open_agent, open_sender
 
 WEBHOOKS: Final = 8
-"""Destinations that share the work in the second round."""
+"""Destinations in the second round."""
 
 _CONFIG: Final = """
 [orchestrator]
@@ -36,8 +36,8 @@ events = ["task/*", "workflow/*", "sandbox/*"]
 """
 
 
-class Counter:
-    """The other end of all webhooks: takes every request, and knows when the first and the last came."""
+class RequestCounter:
+    """The receiver of all webhooks: accepts every request, and records the times of the first and the last."""
 
     def __init__(self, expected: int) -> None:
         self.began_s = 0.0
@@ -46,16 +46,16 @@ class Counter:
         self._missing = expected
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        """One connection."""
+        """Serve one connection."""
         received = b""
         while arrived := await stream.receive_some(65536):
             received += arrived
             while (request := first_request(received)) is not None:
                 _, received = request
-                self._note()
+                self._count()
                 await stream.send_all(b"HTTP/1.1 204 No Content\r\n\r\n")
 
-    def _note(self) -> None:
+    def _count(self) -> None:
         self._missing -= 1
         self.ended_s = now()
         if not self.begun.is_set():
@@ -67,7 +67,7 @@ class Counter:
 
 @dataclass(frozen=True, slots=True)
 class DrainRate:
-    """Deliveries a second, and the processor time of one, in microseconds: the agent's, and PostgreSQL's."""
+    """Deliveries a second, and processor time of one in microseconds: of the agent and of PostgreSQL."""
 
     speed: float
     agent_us: float
@@ -75,7 +75,7 @@ class DrainRate:
 
 
 async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
-    """From a file, and from PostgreSQL where it can be had."""
+    """Measure with SQLite, and with PostgreSQL if it is installed."""
     figures: list[Figure] = []
     for name, shared in (("SQLite", None), ("PostgreSQL", EMBEDDED)):
         try:
@@ -104,7 +104,7 @@ async def _drain(shared: str | None, webhooks: int, deliveries: int) -> DrainRat
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aintandem-benchmark-")))
         url = stack.enter_context(shared_store(shared, folder / "postgres"))
-        counter = Counter(deliveries)
+        counter = RequestCounter(deliveries)
         async with trio.open_nursery() as nursery, open_sender() as sender:
             receiver = await nursery.start(listen, counter.serve)
             config = _CONFIG.format(port=sender.port, store=url or f"sqlite:///{folder / 'store.db'}")
@@ -122,19 +122,19 @@ async def _drain(shared: str | None, webhooks: int, deliveries: int) -> DrainRat
 
 
 def _database_s(url: str | None) -> float:
-    """Processor time of all of PostgreSQL so far; 0 where the agent itself is the database."""
+    """Processor time of all PostgreSQL processes so far; 0 with SQLite, which runs in the agent."""
     return 0.0 if url is None else process_tree_cpu_seconds(postmaster(url))
 
 
 def postmaster(url: str) -> int:
-    """The process that has started all others of the database, which runs on this machine."""
+    """Process id of the database's main process, which runs on this machine."""
     with connect(url) as admin:
         (folder,) = admin.execute("SHOW data_directory").fetchone()
     return int((Path(folder) / "postmaster.pid").read_text().split()[0])
 
 
 def connect(url: str) -> Any:
-    """The driver's own connection, each statement at once."""
+    """A driver connection with autocommit."""
     import psycopg
 
     return psycopg.connect(url, autocommit=True)

@@ -1,8 +1,8 @@
-"""``python -m benchmarks.faults``: the fault suite with the counts of a long night, and what came of each trouble.
+"""``python -m benchmarks.faults``: runs the fault suite with long counts, and prints the result of each test.
 
-The tests are those that take their counts from ``support.fault_counts``: most of them in ``tests/faults``, with
-the agent as a process, and one in virtual time. Their own names say what must hold. A test fails when something is
-lost, so that is 0 where one passed.
+It selects the tests that take their counts from ``support.fault_counts``: most of them in ``tests/faults``, with
+the agent as a process, and one in virtual time. The names of the tests are the promises. A test fails when
+something is lost, so the table shows 0 lost for each that passed.
 """
 
 import os
@@ -23,16 +23,16 @@ from benchmarks.machine import Machine
 ROOT: Final = Path(__file__).parents[1]
 TEST_PATHS: Final = ("tests/faults", "tests/contract/test_outbox_digest.py")
 VARIABLE: Final = "AINTANDEM_NOTIFY_FAULTS"
-"""As the tests read it."""
+"""The variable that the tests read."""
 
 
 COPIES: Final = "copies at "
-"""What the name of a figure begins with that has the copies at a destination, and how many the kills allow."""
+"""Prefix of figures with the number of copies at a destination, and the number that the kills allow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One trouble; ``figures`` are those that its test has recorded."""
+    """The result of one test; ``figures`` are those that it has recorded."""
 
     name: str
     passed: bool
@@ -42,7 +42,7 @@ class Row:
 
 @dataclass
 class RowCollector:
-    """A plugin of pytest that leaves the tests with counts, and keeps how each went."""
+    """A pytest plugin that selects the tests with the fixture ``counts``, and collects their results."""
 
     rows: list[Row] = field(default_factory=list)
 
@@ -59,7 +59,7 @@ class RowCollector:
 @click.option("--short", is_flag=True, help="The counts of every run of the tests: shows that it works.")
 @click.option("--only", help="Tests that match this expression, as pytest's -k.")
 def main(short: bool, only: str | None) -> None:
-    """Make each trouble often and long, and print what it led to; 1 as exit code when a promise was broken."""
+    """Cause each fault often and for long, and print the results. Exits with 1 when a promise was broken."""
     os.environ[VARIABLE] = "short" if short else "long"
     rows = RowCollector()
     chosen = () if only is None else ("-k", only)
@@ -87,7 +87,7 @@ def show(rows: Sequence[Row]) -> None:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """A row of the table as text; empty where its test has no such figure."""
+    """The texts of a table row; empty where the test has no such figure."""
     figures = row.figures
     copies_texts = [
         f"{name.removeprefix(COPIES)} {copies}" for name, copies in figures.items() if name.startswith(COPIES)

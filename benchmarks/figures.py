@@ -1,4 +1,4 @@
-"""A measured figure and what was hoped for."""
+"""A measured figure and its goal, and the sizes of a measurement."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table. ``met`` is None where there is no goal."""
+    """One line of the table. ``met`` is None without a goal."""
 
     name: str
     measured: str
@@ -16,15 +16,20 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured. More takes longer and says the same more exactly.
+    """The amounts that are measured. Larger ones take longer and are more exact.
 
-    ``events`` go through the agent in a round when no rule matches, ``delivered`` when each is delivered;
-    each is done ``rounds`` times and the median counts. ``projects`` are watched to see what one costs in
-    memory. ``starts`` times each command is started. ``trickled`` events are sent to measure the delay, at
-    100 a second. ``greeted`` events come with the answer to a handshake, to see how many are lost.
-    ``ingested`` events go into the store without a socket, ``queued`` deliveries wait when an agent starts,
-    ``drained`` (a multiple of 32) are delivered from a queue, and a dead destination is compared with a healthy
-    one in so many ``pairs`` of runs. ``missed`` tasks end in each project while no link is open.
+    - ``rounds``: repetitions, of which the median counts
+    - ``events``: events through the agent in a round when no rule matches
+    - ``delivered``: events through the agent in a round when each is delivered
+    - ``projects``: watched projects, for the memory of one
+    - ``starts``: starts of each command
+    - ``trickled``: events at 100 a second, for the delay
+    - ``greeted``: events with the handshake response, for the number of lost ones
+    - ``ingested``: events into the store without a socket
+    - ``queued``: deliveries that wait when an agent starts
+    - ``drained``: deliveries from a queue, a multiple of 32
+    - ``pairs``: pairs of runs that compare dead destinations with healthy ones
+    - ``missed``: tasks that end in each project while no link is open
     """
 
     rounds: int
@@ -71,4 +76,4 @@ QUICK = Size(
 )
 
 LogProgress = Callable[[str], None]
-"""Told what is being measured, for whoever waits."""
+"""Shows the user the measurement that is running."""

@@ -1,4 +1,4 @@
-"""What a busy project sends: a realistic mix of events, every frame different, encoded before the clock starts."""
+"""Encodes the frames of a busy project: a realistic mix of events, every frame different."""
 
 import json
 import struct
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 PROJECT: Final = "project-0"
 MARK: Final = "sandbox_error"
-"""The one type that the mix does not hold: an event of it, sent last, tells when everything was taken."""
+"""The only event type that the mix does not contain. An event of it is sent last and marks the end."""
 STEPS: Final = ("Fetch the sources", "Clean the rows", "Train the model", "Write the report")
 OUTPUT_LINES_PER_STEP: Final = 5
 CHUNK_BYTES: Final = 256 * 2**10
@@ -25,7 +25,7 @@ def text_frame(content: dict[str, Any]) -> bytes:
 
 
 def event(kind: str, number: int, project: str = PROJECT, **fields: Any) -> dict[str, Any]:
-    """An event as the orchestrator sends it; ``number`` makes its time."""
+    """An event as the orchestrator sends it. Its time is derived from ``number``."""
     seconds, milliseconds = divmod(number, 1000)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
@@ -34,7 +34,7 @@ def event(kind: str, number: int, project: str = PROJECT, **fields: Any) -> dict
 
 
 def mark_name(salt: str) -> str:
-    """What the mark that ends the frames of ``salt`` is called; no other frame holds it."""
+    """The name in the mark that ends the frames of ``salt``. No other frame contains it."""
     return f"end-of-{salt}"
 
 
@@ -44,9 +44,9 @@ def mark(salt: str) -> bytes:
 
 
 def mix(salt: str) -> Iterator[dict[str, Any]]:
-    """Tasks that run through their steps, workflows and sandboxes between them; without end.
+    """Endless events of tasks with steps, and of workflows and sandboxes between them.
 
-    Of a hundred events 60 are output and 24 are progress. ``salt`` keeps the ids of two runs apart.
+    Of a hundred events, 60 are output and 24 are progress. ``salt`` makes the ids of two rounds different.
     """
     numbers = count()
     for task in count():
@@ -95,7 +95,7 @@ def _workflow(execution: str, numbers: Iterator[int]) -> Iterator[dict[str, Any]
 
 
 def chunks(events: int, salt: str) -> list[bytes]:
-    """``events`` frames of the mix and their mark, in pieces that are sent in one write each."""
+    """``events`` frames of the mix and their mark, in chunks that are sent in one write each."""
     pieces: list[bytes] = []
     piece = bytearray()
     for content in islice(mix(salt), events):

@@ -1,4 +1,4 @@
-"""Events a second into the store, without sockets: journal, runs, rules and deliveries, against the bare rows."""
+"""Measures events a second into the store without sockets, compared with bare inserts of the same rows."""
 
 import sqlite3
 import statistics
@@ -26,12 +26,12 @@ from benchmarks.machine import now
 SQLITE_GOAL: Final = 20_000
 POSTGRES_GOAL: Final = 5_000
 BATCH_EVENTS: Final = 1000
-"""Events that a project hands in at once; about what one read off a busy link brings."""
+"""Events that a project commits at once; about as many as one read from a busy link."""
 PROJECTS: Final = 4
-"""Projects that hand in side by side, so that the store never waits for the next."""
+"""Projects that commit concurrently, so that the store never waits for a batch."""
 TABLES: Final = ("events", "runs", "notifications", "deliveries")
 ROWS_PER_TRANSACTION: Final = 250
-"""Events of one transaction of the bare rows: as many as ingest has in one."""
+"""Events in one transaction of the bare inserts: as many as ingest has in one."""
 
 EVERYTHING: Final = '["task/*", "workflow/*", "sandbox/*"]'
 ENDS: Final = '["*_completed", "*_failed", "*_cancelled", "sandbox_error"]'
@@ -51,7 +51,7 @@ events = {events}
 
 
 class Database:
-    """One to measure on; ``shared`` is the url of a PostgreSQL, which is emptied for each round."""
+    """A database to measure. ``shared`` is the URL of a PostgreSQL, which is emptied for each round."""
 
     def __init__(self, name: str, goal: int, folder: Path, shared: str | None = None) -> None:
         self.name = name
@@ -61,7 +61,7 @@ class Database:
         self._numbers = count()
 
     def empty(self) -> str:
-        """The url of a store with nothing in it."""
+        """The URL of an empty store."""
         if self._shared is None:
             return f"sqlite:///{self.folder / f'store-{next(self._numbers)}.db'}"
         import psycopg
@@ -73,7 +73,7 @@ class Database:
 
 
 async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
-    """On SQLite, and on PostgreSQL where it can be had."""
+    """Measure with SQLite, and with PostgreSQL if it is installed."""
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as name:
         folder = Path(name)
@@ -87,7 +87,7 @@ async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
 
 
 async def _database(database: Database, size: Size, log_progress: LogProgress) -> list[Figure]:
-    """Rounds in turns, so that a slow minute hits all of them; medians count."""
+    """Measure in turns, so that a slow minute affects all figures. The medians count."""
     speeds: dict[str, list[float]] = {"bare": [], "every": [], "ends": []}
     for number in range(size.rounds):
         log_progress(f"durable ingest on {database.name}, round {number + 1} of {size.rounds}")
@@ -120,7 +120,7 @@ async def _database(database: Database, size: Size, log_progress: LogProgress) -
 
 
 async def _ingest(url: str, folder: Path, events: str, size: int) -> float:
-    """Events a second."""
+    """Events a second through ingest."""
     return size / await fill(url, folder, _CONFIG.format(events=events), size)
 
 
@@ -143,7 +143,7 @@ async def _open(url: str, folder: Path, config: str) -> AsyncIterator[Ingest]:
 
 
 async def _note(url: str, folder: Path, projects: int) -> float:
-    """Seconds for what an agent does each minute for the projects that it watches."""
+    """Seconds for the commit that an agent makes each minute for the projects that it watches."""
     async with _open(url, folder, _CONFIG.format(events=ENDS)) as ingest:
         moment = datetime.now(UTC)
         names = [f"project-{number}" for number in range(projects)]
@@ -154,9 +154,9 @@ async def _note(url: str, folder: Path, projects: int) -> float:
 
 
 async def fill(url: str, folder: Path, config: str, size: int) -> float:
-    """Take so many events in at the store; seconds from the first handed in until the last is on disk.
+    """Commit ``size`` events to the store. Returns the seconds until the last one is on disk.
 
-    What follows from them is as the text of ``config`` says.
+    The rules in the text of ``config`` decide on the deliveries.
     """
     batches = [_batches(f"project-{number}", size // PROJECTS) for number in range(PROJECTS)]
     async with _open(url, folder, config) as ingest:
@@ -174,7 +174,7 @@ async def fill(url: str, folder: Path, config: str, size: int) -> float:
 
 
 def _batches(project: str, size: int) -> list[list[Event]]:
-    """Events as the reader hands them over, parsed before the clock starts."""
+    """Batches of events as from the reader, parsed before the clock starts."""
     received = datetime.now(UTC)
     frames = (frame | {"projectId": project} for frame in islice(mix(project), size))
     parsed = iter([_parse(frame, project, received) for frame in frames])
@@ -188,18 +188,18 @@ def _parse(frame: dict[str, Any], project: str, received: datetime) -> Event:
 
 
 async def _bare(url: str, empty: Callable[[], str], size: int) -> float:
-    """Events a second when the very same rows go in by the driver alone, in as many transactions."""
+    """Events a second when the driver alone inserts the same rows in as many transactions."""
     with closing(_connect(url)) as source:
         rows = {table: source.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES}
     target = empty()
     async with open_storage(target):
-        pass  # makes the tables
+        pass  # creates the tables
     with closing(_connect(target)) as connection:
         return size / _insert(connection, rows, transactions=max(1, size // ROWS_PER_TRANSACTION))
 
 
 def _connect(url: str) -> Any:
-    """The driver's own connection, as durable as the store's."""
+    """A driver connection, as durable as the store's."""
     if url.startswith("sqlite:///"):
         connection = sqlite3.connect(url.removeprefix("sqlite:///"))
         for setting in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL"):
@@ -211,7 +211,7 @@ def _connect(url: str) -> Any:
 
 
 def _insert(connection: Any, rows: Mapping[str, Sequence[Sequence[Any]]], *, transactions: int) -> float:
-    """Seconds that it took."""
+    """Insert the rows. Returns the seconds that it took."""
     mark = "?" if isinstance(connection, sqlite3.Connection) else "%s"
     texts = {
         table: f"INSERT INTO {table} VALUES ({', '.join([mark] * len(table_rows[0]))})"

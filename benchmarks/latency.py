@@ -1,4 +1,4 @@
-"""How long it takes from a frame to the webhook's receiver, everything on disk in between."""
+"""Measures the delay from a frame to the webhook's receiver, with the store on disk in between."""
 
 import json
 import statistics
@@ -35,7 +35,7 @@ events = ["task_failed"]
 
 
 class Receiver:
-    """A webhook's other end: takes every request, and notes how old the event in it is."""
+    """A webhook's receiver: accepts every request, and records the age of the event in it."""
 
     def __init__(self, expected: int) -> None:
         self.delays_s: list[float] = []
@@ -43,34 +43,34 @@ class Receiver:
         self._expected = expected
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        """One connection."""
+        """Serve one connection."""
         received = b""
         while arrived := await stream.receive_some(65536):
             received += arrived
             while (request := first_request(received)) is not None:
                 body, received = request
-                self._note(body)
+                self._record_delay(body)
                 await stream.send_all(b"HTTP/1.1 204 No Content\r\n\r\n")
 
-    def _note(self, body: bytes) -> None:
+    def _record_delay(self, body: bytes) -> None:
         self.delays_s.append(now() - json.loads(body)["data"]["event"]["sentAt"])
         if len(self.delays_s) == self._expected:
             self.complete.set()
 
 
 def first_request(received: bytes) -> tuple[bytes, bytes] | None:
-    """The body of the first request, and what follows it; None while it is not complete."""
-    head, separator, rest = received.partition(b"\r\n\r\n")
+    """The body of the first request and the bytes after it; None while it is not complete."""
+    head, separator, tail = received.partition(b"\r\n\r\n")
     if not separator:
         return None
     length = next(
         int(line.partition(b":")[2]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
     )
-    return (rest[:length], rest[length:]) if len(rest) >= length else None
+    return (tail[:length], tail[length:]) if len(tail) >= length else None
 
 
 async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
-    """Failures at an even rate, each to one webhook."""
+    """Send failures at an even rate to one webhook, and measure the delays."""
     log_progress(f"delay to a webhook at {RATE} events/s")
     receiver = Receiver(size.trickled)
     with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as folder:

@@ -1,4 +1,4 @@
-"""What the figures were measured on, and how a process is looked at from outside. Linux only: reads /proc."""
+"""Describes the machine, and reads processor time and memory of processes. Linux only: reads /proc."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The size of the machine; ``memory_gib`` counts all of it."""
+    """The machine. ``memory_gib`` is its total memory."""
 
     cores: int
     processor: str
@@ -23,7 +23,7 @@ class Machine:
 
     @classmethod
     def here(cls) -> "Machine":
-        """The one that this runs on."""
+        """The machine that this process runs on."""
         return cls(
             cores=len(os.sched_getaffinity(0)),
             processor=_fields(Path("/proc/cpuinfo")).get("model name", platform.machine()),
@@ -33,7 +33,7 @@ class Machine:
         )
 
     def describe(self) -> str:
-        """One line."""
+        """The machine in one line of text."""
         return (
             f"{self.cores} cores ({self.processor}), {self.memory_gib:.0f} GiB of memory, "
             f"{self.system}, {self.python}"
@@ -41,24 +41,24 @@ class Machine:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time that the process has used, in user and in kernel mode, all threads."""
+    """Processor seconds of all threads of the process, in user and kernel mode."""
     return sum(map(int, _stat(pid)[11:13])) / TICKS_PER_S
 
 
 def process_tree_cpu_seconds(pid: int) -> float:
-    """The same of a process and all that it has started itself, also of what has ended since."""
+    """Processor seconds of a process and its children, also of those that have ended."""
     ticks = sum(map(int, _stat(pid)[11:15]))
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = _stat(int(path.parent.name))
-        except FileNotFoundError:  # it has ended meanwhile
+        except FileNotFoundError:  # the process has ended meanwhile
             continue
         ticks += sum(map(int, fields[11:13])) if int(fields[1]) == pid else 0
     return ticks / TICKS_PER_S
 
 
 def peak_kb(pid: int) -> int:
-    """The largest that the process's memory has been, in units of 1,024 bytes."""
+    """Peak resident set size of the process in units of 1,024 bytes."""
     return _kilobytes(_fields(Path(f"/proc/{pid}/status"))["VmHWM"])
 
 
@@ -68,7 +68,7 @@ def resident_kb(pid: int) -> int:
 
 
 def load_average() -> float:
-    """Processes that wanted to run in the last minute, on average; beyond the benchmark's own two it is noise."""
+    """Load average of the last minute. Beyond the benchmark's own two processes, the load disturbs the figures."""
     return os.getloadavg()[0]
 
 
@@ -78,7 +78,7 @@ def now() -> float:
 
 
 def _stat(pid: int) -> Sequence[str]:
-    # The name of the program, in brackets, may hold spaces; the fields are counted from behind it.
+    # The program's name, in brackets, may contain spaces: the fields are counted after it.
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 

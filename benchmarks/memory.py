@@ -1,4 +1,4 @@
-"""What an idle project costs in memory."""
+"""Measures the memory of idle projects."""
 
 import tempfile
 from pathlib import Path
@@ -12,7 +12,7 @@ from benchmarks.processes import open_agent, open_sender
 
 GOAL_KB: Final = 60
 SETTLE_S: Final = 0.5
-"""Pause between two looks at the memory; it has settled when two are the same within a percent."""
+"""Seconds between two readings of the memory; it has settled when two agree within a percent."""
 
 _CONFIG: Final = """
 [orchestrator]
@@ -29,26 +29,26 @@ id = "project-{number}"
 
 
 def project_tables(number: int) -> str:
-    """So many projects for a config."""
-    return "".join(_PROJECT.format(number=one) for one in range(number))
+    """The config tables of so many projects."""
+    return "".join(_PROJECT.format(number=index) for index in range(number))
 
 
 async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
-    """One project, and many."""
+    """Measure with one project, and with many."""
     log_progress("memory of one project")
-    one = await _resident_kb(1)
+    single = await _resident_kb(1)
     log_progress(f"memory of {size.projects} projects")
     many = await _resident_kb(size.projects)
-    each = (many - one) / (size.projects - 1)
+    each = (many - single) / (size.projects - 1)
     return [
-        Figure("memory with 1 idle project", f"{one / 1024:.1f} MiB"),
+        Figure("memory with 1 idle project", f"{single / 1024:.1f} MiB"),
         Figure(f"memory with {size.projects:,} idle projects", f"{many / 1024:.1f} MiB"),
         Figure("memory for each further project", f"{each:.1f} KB", f"at most {GOAL_KB} KB", each <= GOAL_KB),
     ]
 
 
 async def _resident_kb(projects: int) -> int:
-    """Of an agent that watches so many projects in which nothing happens."""
+    """Memory of an agent that watches so many idle projects."""
     with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as folder:
         async with open_sender() as sender:
             config = _CONFIG.format(port=sender.port) + project_tables(projects)

@@ -1,4 +1,4 @@
-"""Installs the official SDK of the orchestrator (npm) where its tests and benchmarks find it: beside its lock."""
+"""Installs the orchestrator's official SDK (npm) beside its lock file, for tests and benchmarks."""
 
 import shutil
 import subprocess
@@ -8,21 +8,21 @@ from typing import Final
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]  # a module has no type that None could join
+    fcntl = None  # type: ignore[assignment]  # a module has no optional type
 
 FOLDER: Final = Path(__file__).parents[1] / "tests" / "conformance"
-"""Holds ``package.json``, its lock and the scripts that use the SDK."""
+"""Contains ``package.json``, its lock file and the scripts that use the SDK."""
 MIN_NODE: Final = 20
-"""The major version of Node.js that the comparison is about."""
+"""The lowest supported major version of Node.js."""
 INSTALL_TIMEOUT_S: Final = 180.0
 
 
 class SdkMissing(Exception):
-    """The SDK cannot be had on this machine; says why."""
+    """The SDK cannot be installed on this machine; the text gives the reason."""
 
 
 def node() -> str:
-    """Where Node.js is; raises SdkMissing when there is none, or one that is too old."""
+    """Path of Node.js. Raises SdkMissing when it is not installed or too old."""
     if (executable := shutil.which("node")) is None:
         raise SdkMissing("Node.js is not installed")
     version = subprocess.run([executable, "--version"], capture_output=True, text=True, check=False).stdout.strip()
@@ -33,10 +33,10 @@ def node() -> str:
 
 
 def install_sdk() -> None:
-    """Install what the lock names, unless it is there already; raises SdkMissing when that fails.
+    """Install the packages of the lock file unless they are installed. Raises SdkMissing when that fails.
 
-    Of several processes that want it at once, one installs it and the others wait: ``npm ci`` begins with removing
-    what is there, be it what another one has just begun to use.
+    Of several concurrent processes, one installs and the others wait: ``npm ci`` first removes an installation,
+    even if another process has begun to use it.
     """
     with (FOLDER / "package-lock.json").open(encoding="utf-8") as lock:
         if fcntl is not None:

@@ -1,4 +1,4 @@
-"""Starts and ends the processes of a benchmark, and talks with them line by line."""
+"""Starts and ends the processes of a benchmark, and exchanges lines of JSON with them."""
 
 import json
 import os
@@ -14,22 +14,22 @@ import trio
 from benchmarks.frames import mark_name
 
 TIMEOUT_S: Final = 900.0
-"""Longest that one figure may take; beyond it something hangs."""
+"""Seconds for one figure; a process that takes longer hangs."""
 POLL_S: Final = 0.005
-"""Pause between two looks at a file; also how exactly the end of a round is known."""
+"""Seconds between two readings of a file, and the precision of a round's end."""
 TAIL_BYTES: Final = 16384
 AGENT: Final = Path(sys.executable).with_name("aintandem-notify")
 
 
 class JsonLineProcess:
-    """A process that answers on stdout, a line of JSON each."""
+    """A process that writes lines of JSON to stdout."""
 
     def __init__(self, process: trio.Process) -> None:
         self._process = process
         self._buffer = b""
 
     async def read(self) -> dict[str, Any]:
-        """Its next line."""
+        """The next line. Ends the program if the process ends or reports an error."""
         assert self._process.stdout is not None
         while b"\n" not in self._buffer:
             arrived = await self._process.stdout.receive_some(65536)
@@ -43,21 +43,21 @@ class JsonLineProcess:
         return answer
 
     async def command(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """Send a command and wait for its answer."""
+        """Send a command and wait for its response."""
         assert self._process.stdin is not None
         await self._process.stdin.send_all(json.dumps({"do": do, **arguments}).encode() + b"\n")
         return await self.read()
 
 
 class Sender(JsonLineProcess):
-    """The sending orchestrator; see ``benchmarks.sender`` for what it can do."""
+    """The sending orchestrator; ``benchmarks.sender`` lists its commands."""
 
     port: int
 
 
 @asynccontextmanager
 async def open_sender() -> AsyncIterator[Sender]:
-    """A sender of its own, ready to be connected to."""
+    """A new sender, ready for connections."""
     async with _open(
         sys.executable, "-m", "benchmarks.sender", stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
@@ -76,14 +76,14 @@ async def open_baseline(port: int, *rounds: int) -> AsyncIterator[JsonLineProces
 
 @asynccontextmanager
 async def open_reader(*command: str) -> AsyncIterator[JsonLineProcess]:
-    """A process that reads from a sender and answers with a line at each mark."""
+    """A process that reads from a sender and writes a line at each mark."""
     async with _open(*command, stdout=subprocess.PIPE) as process:
         yield JsonLineProcess(process)
 
 
 @asynccontextmanager
 async def open_agent(folder: Path, config: str) -> AsyncIterator[int]:
-    """The agent, started as a user starts it; its process id. Its log is ``folder/agent.log``."""
+    """The agent, started as a user starts it. Yields its process id; its log is ``folder/agent.log``."""
     source = folder / "config.toml"
     source.write_text(config, encoding="utf-8")
     with (folder / "agent.log").open("wb") as log:
@@ -94,7 +94,7 @@ async def open_agent(folder: Path, config: str) -> AsyncIterator[int]:
 
 
 def environment(folder: Path) -> Mapping[str, str]:
-    """That of a user whose home is ``folder``."""
+    """Environment variables of a user whose home is ``folder``."""
     return {"PATH": os.environ["PATH"], "HOME": str(folder), "XDG_STATE_HOME": str(folder / "state")}
 
 
@@ -111,7 +111,7 @@ async def _open(*command: str, **options: Any) -> AsyncIterator[trio.Process]:
 
 
 async def wait_for_mark(path: Path, salt: str) -> None:
-    """Until the file ends with the notification of the mark of ``salt``."""
+    """Wait until the file ends with the notification of the mark of ``salt``."""
     searched = mark_name(salt).encode()
     while searched not in _tail(path):  # noqa: ASYNC110  # another process writes it
         await trio.sleep(POLL_S)

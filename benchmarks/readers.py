@@ -1,9 +1,8 @@
-"""Processes that give events to a callback, each in its own way: ``python -m benchmarks.readers WAY PORT``.
+"""Processes that pass events to a callback: ``python -m benchmarks.readers READER PORT``.
 
-``receive-path`` is what the agent reads with (session, link, frames to events), and a callback as its sink;
-``library`` is a subscription to a project with ``AInTandemClient``.
-At each mark a line of JSON says when that was, how much processor time was used since the last one, and how many
-events the callback was given.
+The reader ``receive-path`` is the agent's receive path (session, link, frames to events) with a callback as its
+sink. ``library`` is a subscription to a project with ``AInTandemClient``. At each mark it prints a line of JSON:
+the time, the processor time since the last mark, and the number of events that the callback got.
 """
 
 import json
@@ -28,15 +27,15 @@ from benchmarks.frames import MARK, PROJECT
 from benchmarks.machine import now
 
 
-class Counter:
-    """The callback."""
+class EventCounter:
+    """The callback: counts events and prints a line at each mark."""
 
     def __init__(self) -> None:
         self._events = 0
         self._before = time.process_time()
 
     def __call__(self, event: Event) -> None:
-        """Count one event, and report at the mark."""
+        """Count one event, or print the line at a mark."""
         if event.type != MARK:
             self._events += 1
             return
@@ -46,11 +45,11 @@ class Counter:
 
 
 async def read_as_the_agent(port: int) -> None:
-    """Read until cancelled."""
-    counter, clock = Counter(), SystemClock()
+    """Read with the agent's receive path until cancelled."""
+    counter, clock = EventCounter(), SystemClock()
 
     async def sink(_project: Project, events: Sequence[Event]) -> None:
-        if events[0].family is Family.CONNECTION:  # of our own making; such come alone
+        if events[0].family is Family.CONNECTION:  # made by the agent; they come alone
             return
         for event in events:
             counter(event)
@@ -70,17 +69,17 @@ async def read_as_the_agent(port: int) -> None:
 
 
 async def read_with_the_library(port: int) -> None:
-    """Read until cancelled."""
+    """Read with the client library until cancelled."""
     async with AInTandemClient(f"http://127.0.0.1:{port}") as client:
         await client.auth.login("admin", "admin123")
-        await client.progress.subscribe_to_progress(PROJECT, Counter())
+        await client.progress.subscribe_to_progress(PROJECT, EventCounter())
         await trio.sleep_forever()
 
 
 READERS: Final = MappingProxyType[str, Callable[[int], Awaitable[None]]](
     {"receive-path": read_as_the_agent, "library": read_with_the_library}
 )
-"""By the name on the command line."""
+"""The readers by their name on the command line."""
 
 if __name__ == "__main__":
     trio.run(READERS[sys.argv[1]], int(sys.argv[2]))

@@ -1,4 +1,4 @@
-"""The figures as a table for people at a terminal, and as a page of the documentation."""
+"""Prints the figures as a table, and writes them as a page of the documentation."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -89,7 +89,7 @@ def show(figures: Sequence[Figure], machine: Machine) -> None:
 
 
 def write(figures: Sequence[Figure], machine: Machine, loads: tuple[float, float]) -> Path:
-    """Write the page of the documentation; where it is."""
+    """Write the page of the documentation. Returns its path."""
     rows = (
         f"| {figure.name} | {figure.measured} | {figure.goal} | {_VERDICTS[figure.met]} |" for figure in figures
     )

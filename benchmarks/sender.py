@@ -1,6 +1,7 @@
-"""An orchestrator that does nothing but send, as fast as a socket takes it: ``python -m benchmarks.sender``.
+"""An orchestrator that only sends, as fast as the socket accepts: ``python -m benchmarks.sender``.
 
-The first line on stdout is ``{"port": …}``. After that each line on stdin is a command and gets one line back:
+The first line on stdout is ``{"port": …}``. After that, each line on stdin is a command and gets one line as
+response:
 
     {"do": "wait", "sockets": 3}                     when three subscriptions are open
     {"do": "fall", "sockets": 3}                     when there are fewer than three
@@ -30,12 +31,12 @@ from benchmarks.frames import chunks, event, text_frame
 from benchmarks.machine import now
 
 BACKLOG = 1024
-"""Connections that may wait to be accepted; a thousand projects come at once."""
+"""Connections that may wait to be accepted; a thousand projects connect at once."""
 PONG = b"\x8a"
 
 
 class Subscription:
-    """One accepted socket."""
+    """One subscribed socket."""
 
     def __init__(self, stream: trio.SocketStream, project_id: str) -> None:
         self.project_id = project_id
@@ -48,12 +49,12 @@ class Subscription:
         await self._stream.aclose()
 
     async def send(self, frames: bytes) -> None:
-        """Whole frames, as they are."""
+        """Send encoded frames."""
         async with self._writing:
             await self._stream.send_all(frames)
 
     async def read(self) -> None:
-        """Answer what keeps the connection, until the client goes."""
+        """Answer pings until the client disconnects."""
         while arrived := await self._stream.receive_some(65536):
             self._client.receive_data(arrived)
             for frame in self._client.events():
@@ -66,7 +67,7 @@ class Subscription:
 
 
 class History:
-    """Tasks that have ended just now, the same in each project, each with so many characters of output."""
+    """Tasks that have just ended, the same in each project, each with so many characters of output."""
 
     def __init__(self, tasks: int, output: int) -> None:
         self._tasks = tasks
@@ -74,17 +75,17 @@ class History:
         self._output = json.dumps("line of output\n" * (output // 15)).encode()
 
     def page(self, offset: int, limit: int) -> bytes:
-        """The answer to a request for them."""
+        """The response body for a page of tasks."""
         rows = [self._row(number) for number in range(offset, min(offset + limit, self._tasks))]
         return b'{"tasks": [' + b", ".join(rows) + b"]}"
 
     def _row(self, number: int) -> bytes:
-        facts = {"id": f"task-{number}", "status": "completed", "task": "train", "completedAt": self._ended}
-        return json.dumps(facts)[:-1].encode() + b', "output": ' + self._output + b"}"
+        fields = {"id": f"task-{number}", "status": "completed", "task": "train", "completedAt": self._ended}
+        return json.dumps(fields)[:-1].encode() + b', "output": ' + self._output + b"}"
 
 
 class Sender:
-    """The orchestrator and its commands."""
+    """The orchestrator; runs the commands from stdin."""
 
     def __init__(self) -> None:
         self._subscriptions: list[Subscription] = []
@@ -198,7 +199,7 @@ class Sender:
 
 
 async def _request(stream: trio.SocketStream) -> tuple[str, dict[str, str]] | None:
-    """Path and headers of the next request, None at the end; bodies are read and dropped."""
+    """Path and headers of the next request, None at the end. Bodies are read and discarded."""
     head = bytearray()
     while b"\r\n\r\n" not in head:
         arrived = await stream.receive_some(65536)
@@ -230,7 +231,7 @@ def _answer(path: str, history: "History") -> bytes:
 
 
 def _token() -> str:
-    """A token in the form of a JWT, good for an hour; nobody looks at its signature."""
+    """A token in the form of a JWT, valid for an hour; its signature is not checked."""
     claims = json.dumps({"sub": "admin", "iat": time.time(), "exp": time.time() + 3600}).encode()
     return f"e30.{urlsafe_b64encode(claims).decode().rstrip('=')}.c2ln"
 

@@ -1,4 +1,4 @@
-"""Agents that share a PostgreSQL: how soon and how evenly they watch all projects, and take over a dead one's."""
+"""Measures agents that share a PostgreSQL: time to watch all projects evenly, load, and takeover after a kill."""
 
 import math
 import os
@@ -19,11 +19,11 @@ from benchmarks.processes import Sender, open_agent, open_sender
 
 AGENTS: Final = 3
 GOAL_S: Final = 15.0
-"""Longest until a dead agent's projects are watched again."""
+"""Seconds within which a dead agent's projects must be watched again."""
 WINDOW_S: Final = 5.0
-"""For so long what the agents ask of the database is counted at a time."""
+"""Seconds of one measurement of the database's load."""
 POLL_S: Final = 0.5
-"""Pause between two looks at who has how many projects."""
+"""Seconds between two queries for the agents' numbers of projects."""
 
 _CONFIG: Final = """
 [orchestrator]
@@ -45,7 +45,7 @@ SELECT count(projects.id) FROM agents LEFT JOIN projects ON projects.owner = age
 
 
 async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
-    """Three agents; one of them is killed."""
+    """Measure three agents, of which one is killed."""
     with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as name:
         folder = Path(name)
         try:
@@ -73,8 +73,8 @@ async def _share(url: str, folder: Path, projects: int, log_progress: LogProgres
         await sender.command("wait", sockets=projects)
         shares = await _wait_balanced(database, sender, projects)
         watched_s = now() - began
-        log_progress(f"{label}: what they ask of the database")
-        parameters = await _idle_load(database, postmaster(url))
+        log_progress(f"{label}: load of the database")
+        load = await _idle_load(database, postmaster(url))
         log_progress(f"{label}: one is killed")
         killed = now()
         os.kill(pids[-1], signal.SIGKILL)
@@ -84,10 +84,8 @@ async def _share(url: str, folder: Path, projects: int, log_progress: LogProgres
     return [
         Figure(f"{label}, from the first start until all are watched evenly", f"{watched_s:.1f} s"),
         Figure(f"{label}, fewest and most of an agent", f"{min(shares):,} and {max(shares):,}"),
-        Figure(f"{label}, nothing happens, transactions", f"{parameters[0] / AGENTS:.1f} a second and agent"),
-        Figure(
-            f"{label}, nothing happens, the database's processor time", f"{parameters[1] * 100:.1f} % of a core"
-        ),
+        Figure(f"{label}, nothing happens, transactions", f"{load[0] / AGENTS:.1f} a second and agent"),
+        Figure(f"{label}, nothing happens, the database's processor time", f"{load[1] * 100:.1f} % of a core"),
         Figure(
             f"{label}, one killed, until all are watched again",
             f"{taken_s:.1f} s",
@@ -98,7 +96,7 @@ async def _share(url: str, folder: Path, projects: int, log_progress: LogProgres
 
 
 async def _wait_balanced(database: Any, sender: Sender, projects: int) -> list[int]:
-    """How many each agent has, once all have come, have about as many, and watch them."""
+    """Wait until all agents watch about as many projects. Returns the number of each."""
     while True:
         shares = [count for (count,) in database.execute(_SHARES)]
         if len(shares) == AGENTS and sum(shares) == projects and max(shares) - min(shares) <= AGENTS:
@@ -108,7 +106,7 @@ async def _wait_balanced(database: Any, sender: Sender, projects: int) -> list[i
 
 
 async def _idle_load(database: Any, server: int) -> tuple[float, float]:
-    """Transactions a second, and processor time of the database as a part of a core, once catching up is over."""
+    """Transactions a second, and the database's processor time as a share of a core, after the catch-up."""
     rate = math.inf
     while True:
         commits, seconds, before = _commits(database), process_tree_cpu_seconds(server), rate

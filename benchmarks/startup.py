@@ -1,4 +1,4 @@
-"""How long a command takes from Enter to the prompt."""
+"""Measures the wall time of commands."""
 
 import statistics
 import subprocess
@@ -44,7 +44,7 @@ title = "{{ run.name }} failed"
 
 
 async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
-    """``--help``, and ``check`` of a config with three plugins and a rule."""
+    """Measure ``--help``, and ``check`` of a config with three plugins and a rule."""
     with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as name:
         folder = Path(name)
         (folder / "config.toml").write_text(_CONFIG, encoding="utf-8")
@@ -66,7 +66,7 @@ def _figure(name: str, times: Sequence[float], goal: float) -> Figure:
 
 
 async def _times(folder: Path, arguments: Sequence[str], starts: int) -> list[float]:
-    """Seconds of each start. The first, which fills the caches of bytecode and of the disk, is left out."""
+    """Seconds of each start, without the first, which fills the caches of bytecode and disk."""
     times = []
     for _ in range(starts + 1):
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Events a second through the agent, as a ratio to a bare read loop in the same run."""
+"""Measures events a second through the agent, as a ratio to a bare read loop in the same run."""
 
 import statistics
 import tempfile
@@ -19,7 +19,7 @@ UNMATCHED_GOAL: Final = 0.6
 DELIVERED_GOAL: Final = 0.15
 EVERYTHING: Final = ("task/*", "workflow/*", "sandbox/*")
 WARM_UP: Final = 2000
-"""Events before the clock starts: imports, first statements and caches are no part of the speed."""
+"""Events before the clock starts. They exclude imports, first statements and cold caches from the measurement."""
 
 _CONFIG: Final = """
 [orchestrator]
@@ -41,7 +41,7 @@ notify = ["file_log.audit"]
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round took: seconds on the clock, and seconds of the reading process's processor time."""
+    """The wall time of one round, and the processor time of the reading process, in seconds."""
 
     events: int
     elapsed_s: float
@@ -50,14 +50,14 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """The median of some rounds."""
+    """The medians of some rounds."""
 
     events_per_s: float
     cpu_us: float
 
     @classmethod
     def of(cls, rounds: Sequence[Round]) -> "Speed":
-        """The rounds in two numbers."""
+        """The medians of ``rounds``."""
         return cls(
             statistics.median(round_.events / round_.elapsed_s for round_ in rounds),
             statistics.median(round_.cpu_s / round_.events * 1e6 for round_ in rounds),
@@ -65,7 +65,10 @@ class Speed:
 
 
 async def measure(size: Size, log_progress: LogProgress) -> list[Figure]:
-    """Bare loop, no rule matches, and every event to a file, in turns so that a slow minute hits all of them."""
+    """Measure the bare loop, no matching rule, and every event to a file.
+
+    They take turns, so that a slow minute affects all of them.
+    """
     bare: list[Round] = []
     unmatched: list[Round] = []
     delivered: list[Round] = []
@@ -103,7 +106,7 @@ def _ratio(name: str, speed: Speed, bare: Speed, goal: float) -> Figure:
 
 
 async def _drain(events: int) -> float:
-    """Events a second that the sender sends to somebody who only takes them off the socket."""
+    """Events a second that the sender sends to a reader that discards them."""
     async with open_sender() as sender:
         size = (await sender.command("prepare", events=events, salt="drain"))["bytes"]
         stream = await trio.open_tcp_stream("127.0.0.1", sender.port)
@@ -149,15 +152,15 @@ async def _agent(events: int, matched: Sequence[str]) -> Round:
 
 
 def _check(log: Path, expected: int) -> None:
-    """A fast agent that loses or repeats something has no speed worth measuring."""
+    """End the program if the agent lost or repeated a notification: its speed would mean nothing."""
     with log.open("rb") as lines:
-        found = sum(1 for _ in lines)
-    if found != expected:
-        raise SystemExit(f"{expected} notifications were due, {found} are in the file")
+        count = sum(1 for _ in lines)
+    if count != expected:
+        raise SystemExit(f"{expected} notifications were due, {count} are in the file")
 
 
 async def _send(sender: Sender, events: int, salt: str) -> float:
-    """When the first byte was on its way."""
+    """Send events. Returns the time at which the first byte was sent."""
     await sender.command("prepare", events=events, salt=salt)
     began: float = (await sender.command("send"))["began"]
     return began
@@ -165,7 +168,7 @@ async def _send(sender: Sender, events: int, salt: str) -> float:
 
 @asynccontextmanager
 async def _watching(matched: Sequence[str]) -> AsyncIterator[tuple[Sender, Path, int]]:
-    """An agent that is connected, its folder and its process id."""
+    """A connected agent: its sender, its folder and its process id."""
     with tempfile.TemporaryDirectory(prefix="aintandem-benchmark-") as name:
         folder = Path(name)
         async with open_sender() as sender:

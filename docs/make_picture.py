@@ -33,17 +33,22 @@ EXAMPLE: Final = "config.example.toml"
 COMMAND: Final = ("aintandem-notify", "run", EXAMPLE)
 COLUMNS: Final = 100
 LINES: Final = 40
-PATIENCE_S: Final = 120.0
-"""Seconds until the terminal must have shown all ``WANTED`` patterns."""
+TIMEOUT_S: Final = 120.0
+"""Seconds until the terminal must have shown all ``REQUIRED`` patterns."""
 
-WANTED: Final = (r"Task .* failed", r"Task .* completed", r"Workflow .* (completed|failed)", r"Sandbox .* started")
-_FONT_FROM_THE_NET: Final = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+REQUIRED: Final = (
+    r"Task .* failed",
+    r"Task .* completed",
+    r"Workflow .* (completed|failed)",
+    r"Sandbox .* started",
+)
+_WEB_FONT: Final = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 """The picture must not load a font from the network; a monospaced font of the system is enough."""
 _STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def run_on_a_terminal(folder: Path) -> Iterator[bytes]:
-    """Yield the terminal output of the agent, as it comes, until it has all ``WANTED`` patterns."""
+def run_in_terminal(folder: Path) -> Iterator[bytes]:
+    """Yield the terminal output of the agent, as it comes, until it has all ``REQUIRED`` patterns."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
     environ = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "HOME": str(folder)}
@@ -52,7 +57,7 @@ def run_on_a_terminal(folder: Path) -> Iterator[bytes]:
     command = [sys.executable, "-m", "aintandem_notify", *COMMAND[1:]]
     with subprocess.Popen(command, cwd=folder, env=environ, stdin=theirs, stdout=theirs, stderr=theirs) as agent:
         os.close(theirs)
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         output = b""
         while missing(output) and time.monotonic() < deadline and (chunk := _read(ours)):
             yield chunk
@@ -72,9 +77,9 @@ def _read(terminal: int) -> bytes:
 
 
 def missing(output: bytes) -> list[str]:
-    """Return the ``WANTED`` patterns that are not in ``output``."""
+    """Return the ``REQUIRED`` patterns that are not in ``output``."""
     text = _STYLE.sub("", output.decode(errors="replace"))
-    return [pattern for pattern in WANTED if not re.search(pattern, text)]
+    return [pattern for pattern in REQUIRED if not re.search(pattern, text)]
 
 
 def draw(output: str) -> str:
@@ -83,15 +88,15 @@ def draw(output: str) -> str:
     console.print(Text.assemble(("$ ", "dim"), " ".join(COMMAND)))
     console.print(Text.from_ansi(output), soft_wrap=True)
     picture = console.export_svg(title=" ".join(COMMAND), unique_id="terminal")
-    return _FONT_FROM_THE_NET.sub("", picture)
+    return _WEB_FONT.sub("", picture)
 
 
 def main() -> None:
-    """Run the agent, draw the picture, and fail if anything that it must show is missing."""
+    """Run the agent and draw the picture. Fails if a required line is missing."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shutil.copy(ROOT / EXAMPLE, folder)
-        output = b"".join(run_on_a_terminal(folder))
+        output = b"".join(run_in_terminal(folder))
     if lacking := missing(output):
         sys.exit(f"the run did not show {lacking}:\n{output.decode(errors='replace')}")
     PICTURE.write_text(draw(output.decode().replace("\r\n", "\n").rstrip()), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.chaos``: one run, its table, and 1 as exit code when a promise was broken."""
+"""``python -m benchmarks.chaos``: makes one run and prints its table. Exits with 1 when a promise was broken."""
 
 import sys
 from pathlib import Path
@@ -15,19 +15,23 @@ from benchmarks.machine import Machine
 
 KINDS: Final = [kind.value for kind in Kind]
 SECONDS_PER_KILL: Final = 2.5
-"""Time for each kill where nothing says how long the run takes: for a start, and for some work after it."""
+"""Seconds for each kill if ``--minutes`` is not given: enough for a start and some work after it."""
 
 
 @click.command()
-@click.option("--minutes", type=click.FloatRange(min=0.01), help="How long there is trouble; then all settles.")
-@click.option("--seed", default=1, show_default=True, help="The same seed makes the same troubles.")
-@click.option("--kills", type=click.IntRange(min=1), help="So many kills, evenly spread; by default one in 10 s.")
-@click.option("--events", type=click.IntRange(min=1), help="So many events at least; by default 250 a second.")
-@click.option("--agents", default=1, show_default=True, help="More than one share a store: PostgreSQL.")
-@click.option("--projects", default=8, show_default=True, help="Projects that all of them watch.")
-@click.option("--store", help="A postgresql:// url for all agents, or embedded to start one; else SQLite.")
-@click.option("--only", multiple=True, type=click.Choice(KINDS), help="Only this kind; repeatable.")
-@click.option("--without", multiple=True, type=click.Choice(KINDS), help="Not this kind; repeatable.")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0.01), help="Minutes of faults; after them everything settles."
+)
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same faults.")
+@click.option(
+    "--kills", type=click.IntRange(min=1), help="Number of kills, evenly spread; by default one in 10 s."
+)
+@click.option("--events", type=click.IntRange(min=1), help="Minimum number of events; by default 250 a second.")
+@click.option("--agents", default=1, show_default=True, help="Number of agents; several share a PostgreSQL store.")
+@click.option("--projects", default=8, show_default=True, help="Number of projects that all agents watch.")
+@click.option("--store", help="A postgresql:// URL, or embedded to start one; else SQLite.")
+@click.option("--only", multiple=True, type=click.Choice(KINDS), help="Only this kind of fault; repeatable.")
+@click.option("--without", multiple=True, type=click.Choice(KINDS), help="Not this kind of fault; repeatable.")
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Keep logs and stores here.")
 def main(
     minutes: float | None,
@@ -41,9 +45,9 @@ def main(
     without: tuple[str, ...],
     keep: Path | None,
 ) -> None:
-    """Real agents among troubles at random: what was lost, what came twice, how long it took to recover."""
+    """Run real agents under random faults; count lost and repeated notifications, and measure the recovery."""
     if not sys.platform.startswith("linux"):
-        raise click.ClickException("processes are looked at through /proc, so this runs on Linux only")
+        raise click.ClickException("the benchmarks read /proc, so they run on Linux only")
     if agents > 1 and store is None:
         raise click.UsageError("several agents share a store: give --store postgresql://… or --store embedded")
     if minutes is None and kills is None:
@@ -56,8 +60,8 @@ def main(
     settings = RunSettings(seconds, seed, kinds, kills, events, agents, projects, store)
     result = trio.run(run, settings, lambda text: click.echo(f"  {text}", err=True), keep)
     show(result, settings)
-    for words in result.violations:
-        click.echo(f"broken: {words}", err=True)
+    for violation in result.violations:
+        click.echo(f"broken: {violation}", err=True)
     sys.exit(1 if result.violations else 0)
 
 
@@ -79,14 +83,14 @@ def show(result: ChaosResult, settings: RunSettings) -> None:
             f"{account.worst_recovery_s:.1f} s",
         )
     console.print(table)
-    troubles = ", ".join(f"{count} {kind}" for kind, count in sorted(result.trouble_counts.items()))
+    faults = ", ".join(f"{count} {kind}" for kind, count in sorted(result.fault_counts.items()))
     console.print(
         f"seed {settings.seed}, {settings.seconds:.0f} s, {settings.agents} agents, {settings.projects} projects; "
         f"{result.events:,} events, {result.matched:,} matched; {result.kills} kills, {result.starts} starts, "
         f"peak memory {result.peak_kb / 1024:.0f} MiB",
         highlight=False,
     )
-    console.print(f"troubles: {troubles}", highlight=False)
+    console.print(f"faults: {faults}", highlight=False)
 
 
 if __name__ == "__main__":

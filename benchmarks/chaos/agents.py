@@ -1,4 +1,4 @@
-"""The agents: real processes, started as a user starts them, and started again when they were ended."""
+"""The agents: real processes, started as a user starts them, and restarted after they were ended."""
 
 import json
 import os
@@ -16,9 +16,9 @@ from benchmarks.machine import now
 from benchmarks.processes import AGENT, environment
 
 POLL_S: Final = 0.1
-"""Pause between two looks at a file or at a process."""
+"""Seconds between two readings of a file or of a process."""
 SHUTDOWN_TIMEOUT_S: Final = 60.0
-"""Longest that an agent may take to end in order."""
+"""Seconds for an agent to shut down."""
 
 _CONFIG: Final = """\
 [orchestrator]
@@ -73,7 +73,7 @@ class Agent:
     _restart_lock: trio.Lock = field(default_factory=trio.Lock)
 
     async def start(self) -> None:
-        """A new process; its output is added to ``agent.log``."""
+        """Start a process. Its output is appended to ``agent.log``."""
         with (self.folder / "agent.log").open("ab") as log:
             self._log_start = log.seek(0, os.SEEK_END)
             self.process = await trio.lowlevel.open_process(
@@ -86,7 +86,7 @@ class Agent:
         self.starts += 1
 
     async def end(self, number: signal.Signals) -> None:
-        """Send a signal that ends it, and wait until it has."""
+        """Send a signal that ends the process, and wait for its end."""
         if self.process is None:
             return
         self.process.send_signal(number)
@@ -99,7 +99,10 @@ class Agent:
         self.kills += number is signal.SIGKILL
 
     async def restart(self, number: signal.Signals, pause_s: float) -> None:
-        """End it, and start it again after a pause. Any other signal than SIGKILL waits until it is started."""
+        """End the process with a signal, and start a new one after a pause.
+
+        Signals other than SIGKILL are sent only once the agent has started.
+        """
         async with self._restart_lock:
             if number is not signal.SIGKILL:
                 await self.wait_started()
@@ -108,25 +111,25 @@ class Agent:
             await self.start()
 
     async def reload(self) -> None:
-        """SIGHUP, once it is started: before that it would end by it, as any program does."""
+        """Send SIGHUP once the agent has started. Earlier, SIGHUP would end it, as any program."""
         async with self._restart_lock:
             await self.wait_started()
             if self.process is not None:
                 self.process.send_signal(signal.SIGHUP)
 
     async def wait_started(self) -> None:
-        """Returns when the present process has said so, or is gone."""
+        """Wait until the present process has logged "started", or is gone."""
         while self.process is not None and b'"event": "started"' not in self._logged():  # noqa: ASYNC110  # another process's file
             await trio.sleep(POLL_S)
 
     def _logged(self) -> bytes:
-        """What the present process has logged."""
+        """The log of the present process."""
         with (self.folder / "agent.log").open("rb") as log:
             log.seek(self._log_start)
             return log.read()
 
     async def watch(self) -> None:
-        """Note memory, unexpected ends and what it writes into its file, until cancelled."""
+        """Sample memory, unexpected exits and the lines of its file until cancelled."""
         while True:
             self.sample()
             if not self._restart_lock.locked():
@@ -134,14 +137,14 @@ class Agent:
             await trio.sleep(POLL_S)
 
     async def _restart_if_ended(self) -> None:
-        """Start it again if it ended by itself, which is wrong."""
+        """Restart a process that has ended by itself, and note its exit code."""
         async with self._restart_lock:
             if self.process is not None and (code := self.process.poll()) is not None:
                 self.unexpected_exits.append(code)
                 await self.start()
 
     def sample(self) -> None:
-        """One look at memory and file."""
+        """Sample the memory once, and read new lines of the file."""
         if self.process is not None:
             self.peak_kb = max(self.peak_kb, _peak_kb(self.process.pid))
         path = self.folder / "notifications.jsonl"
@@ -157,21 +160,21 @@ class Agent:
 
     def _record_line(self, line: bytes) -> None:
         try:
-            found: dict[str, Any] = json.loads(line)
+            notification: dict[str, Any] = json.loads(line)
         except ValueError:
-            return  # cut short by a kill; what is whole is on a line of its own
-        if found["event"]["type"] in TERMINAL:
-            arrival = Arrival(found["id"], run_end_of(found["event"]), now())
+            return  # cut short by a kill; every whole notification has a line of its own
+        if notification["event"]["type"] in TERMINAL:
+            arrival = Arrival(notification["id"], run_end_of(notification["event"]), now())
             self.ledger.arrivals["file_log.audit"].append(arrival)
 
     @property
     def tracebacks(self) -> int:
-        """How many stand in its log."""
+        """Number of tracebacks in its log."""
         return (self.folder / "agent.log").read_bytes().count(b"Traceback")
 
 
 def write_config(folder: Path, *, url: str, store: str, hooks: Mapping[str, str], projects: Sequence[str]) -> None:
-    """``config.toml`` of one agent."""
+    """Write ``config.toml`` of one agent."""
     text = _CONFIG.format(url=url, store=store, events=json.dumps(TERMINAL), **hooks)
     text += "".join(f'\n[[projects]]\nid = "{project}"\n' for project in projects)
     folder.mkdir(exist_ok=True)
@@ -179,7 +182,7 @@ def write_config(folder: Path, *, url: str, store: str, hooks: Mapping[str, str]
 
 
 def process_environment(folder: Path, extra: Mapping[str, str]) -> Mapping[str, str]:
-    """The environment of an agent's process."""
+    """Environment variables of an agent's process."""
     return {**environment(folder), "PYTHONFAULTHANDLER": "1", **extra}
 
 

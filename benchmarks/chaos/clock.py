@@ -1,7 +1,7 @@
-"""A wall clock that can be set while a process runs: functions of its own in front of the C library's. On Linux.
+"""A wall clock that can be set while a process runs, by replacing functions of the C library. Linux only.
 
-libfaketime does that too, but takes over so much more that a sleep in a thread fails, and it needs more processor
-time than the agent itself.
+libfaketime replaces so many more functions that a sleep in a thread fails, and it uses more processor time than
+the agent itself.
 """
 
 import struct
@@ -15,13 +15,14 @@ _SOURCE: Final = Path(__file__).with_name("shifted_clock.c")
 
 
 class ClockUnavailable(Exception):
-    """It cannot be made here; the text says why."""
+    """The clock cannot be set on this machine; the text gives the reason."""
 
 
 class ShiftedClock:
-    """The clock of the processes that get ``environ``; it is right until ``set`` is called.
+    """The clock of processes that run with ``environ``. It is correct until ``set`` is called.
 
-    What it needs is made in ``folder``. Raises NoSuchClock without a C compiler.
+    Its files are created in ``folder``. Raises ClockUnavailable without a C compiler and on other systems than
+    Linux.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,7 +39,7 @@ class ShiftedClock:
             raise ClockUnavailable(f"no C compiler to set the clock with: {error}") from error
 
     def set(self, seconds: float) -> None:
-        """Let the clock be so many seconds ahead of the right time, or behind it where negative."""
-        # In one write into the same file: the processes have it mapped.
+        """Set the clock so many seconds ahead of the correct time, or behind it if negative."""
+        # A single write into the same file, which the processes have mapped.
         with self._shift.open("r+b" if self._shift.exists() else "wb") as shift:
             shift.write(struct.pack("d", seconds))

@@ -1,4 +1,7 @@
-"""The disk under an agent's store: small, in memory, full on demand. Needs root on Linux; else it is a folder."""
+"""A small disk in memory for an agent's store, which can be filled.
+
+Needs root on Linux; otherwise it is a folder.
+"""
 
 import os
 import subprocess
@@ -14,7 +17,7 @@ _PIECE: Final = bytes(64 * 1024)
 
 
 class Disk:
-    """At ``path``. Where it ``can_fill``, ``fill`` takes all room and ``empty`` gives it back."""
+    """The disk at ``path``. If ``can_fill``, ``fill`` uses all its space and ``empty`` frees it."""
 
     def __init__(self, path: Path, *, can_fill: bool) -> None:
         self.path = path
@@ -22,7 +25,7 @@ class Disk:
         self._filler = path / "filler"
 
     def fill(self) -> None:
-        """Take all the room that is left."""
+        """Use all the free space."""
         with self._filler.open("ab", buffering=0) as filler:
             free = os.statvfs(self.path)
             with suppress(OSError):
@@ -34,13 +37,13 @@ class Disk:
                         filler.write(_PIECE[:size])
 
     def empty(self) -> None:
-        """Give it back."""
+        """Free the space that ``fill`` used."""
         self._filler.unlink(missing_ok=True)
 
 
 @contextmanager
 def small_disk(path: Path, log_progress: LogProgress) -> Iterator[Disk]:
-    """Mounted until the block ends."""
+    """Mount a disk at ``path`` for the block."""
     path.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", str(path)]
     try:

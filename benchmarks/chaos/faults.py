@@ -1,4 +1,4 @@
-"""Makes the troubles of a schedule happen to a stage."""
+"""Causes the faults of a schedule."""
 
 import json
 import signal
@@ -17,7 +17,7 @@ from benchmarks.chaos.disk import Disk
 from benchmarks.chaos.ledger import TERMINAL, Ledger
 from benchmarks.chaos.nasty import RandomInputs
 from benchmarks.chaos.receivers import Receiver, ReceiverMode
-from benchmarks.chaos.schedule import Kind, Trouble
+from benchmarks.chaos.schedule import Fault, Kind
 from benchmarks.machine import now
 
 HOUR_S: Final = 3600.0
@@ -26,7 +26,7 @@ TOKEN_REFUSED: Final = 4401
 
 @dataclass(slots=True)
 class Targets:
-    """All that troubles can happen to. ``clock`` None: it cannot be set here."""
+    """The targets of faults. ``clock`` is None if it cannot be set on this machine."""
 
     simulator: Simulator
     projects: list[str]
@@ -36,77 +36,77 @@ class Targets:
     clock: ShiftedClock | None
     ledger: Ledger
     random_inputs: RandomInputs
-    trouble_counts: Counter[Kind] = field(default_factory=Counter)
+    fault_counts: Counter[Kind] = field(default_factory=Counter)
 
-    def agent(self, trouble: Trouble) -> Agent:
-        """Whom it hits."""
-        return self.agents[int(trouble.random_value * len(self.agents))]
+    def agent(self, fault: Fault) -> Agent:
+        """The agent that the fault affects."""
+        return self.agents[int(fault.random_value * len(self.agents))]
 
-    def project(self, trouble: Trouble) -> str:
-        """Which it hits."""
-        return self.projects[int(trouble.random_value * len(self.projects))]
+    def project(self, fault: Fault) -> str:
+        """The project that the fault affects."""
+        return self.projects[int(fault.random_value * len(self.projects))]
 
 
-async def run_all(targets: Targets, troubles: Iterable[Trouble]) -> None:
-    """Each at its time; returns when the last is over."""
+async def run_all(targets: Targets, faults: Iterable[Fault]) -> None:
+    """Cause each fault at its time. Returns once the last has ended."""
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
-        for trouble in troubles:
-            await trio.sleep_until(began + trouble.at_s)
-            nursery.start_soon(_run_trouble, targets, trouble)
+        for fault in faults:
+            await trio.sleep_until(began + fault.at_s)
+            nursery.start_soon(_run_fault, targets, fault)
 
 
-async def _run_trouble(targets: Targets, trouble: Trouble) -> None:
-    await _RUNNERS[trouble.kind](targets, trouble)
-    targets.trouble_counts[trouble.kind] += 1
-    targets.ledger.trouble_ends.append(now())
+async def _run_fault(targets: Targets, fault: Fault) -> None:
+    await _RUNNERS[fault.kind](targets, fault)
+    targets.fault_counts[fault.kind] += 1
+    targets.ledger.fault_ends.append(now())
 
 
-async def _kill(targets: Targets, trouble: Trouble) -> None:
-    await targets.agent(trouble).restart(signal.SIGKILL, trouble.random_value)
+async def _kill(targets: Targets, fault: Fault) -> None:
+    await targets.agent(fault).restart(signal.SIGKILL, fault.random_value)
 
 
-async def _terminate(targets: Targets, trouble: Trouble) -> None:
-    await targets.agent(trouble).restart(signal.SIGTERM, trouble.random_value)
+async def _terminate(targets: Targets, fault: Fault) -> None:
+    await targets.agent(fault).restart(signal.SIGTERM, fault.random_value)
 
 
-async def _reload(targets: Targets, trouble: Trouble) -> None:
-    await targets.agent(trouble).reload()
+async def _reload(targets: Targets, fault: Fault) -> None:
+    await targets.agent(fault).reload()
 
 
-async def _cut(targets: Targets, trouble: Trouble) -> None:
-    targets.simulator.drop(targets.project(trouble), reset=int(trouble.random_value * 1000) % 2 == 0)
+async def _cut(targets: Targets, fault: Fault) -> None:
+    targets.simulator.drop(targets.project(fault), reset=int(fault.random_value * 1000) % 2 == 0)
 
 
-async def _stall(targets: Targets, trouble: Trouble) -> None:
-    project = targets.project(trouble)
+async def _stall(targets: Targets, fault: Fault) -> None:
+    project = targets.project(fault)
     targets.simulator.stall(project)
-    await trio.sleep(trouble.duration_s)
+    await trio.sleep(fault.duration_s)
     targets.simulator.resume(project)
 
 
-async def _restart(targets: Targets, trouble: Trouble) -> None:
-    await targets.simulator.restart(trouble.duration_s)
+async def _restart(targets: Targets, fault: Fault) -> None:
+    await targets.simulator.restart(fault.duration_s)
 
 
-async def _expire(targets: Targets, trouble: Trouble) -> None:
-    targets.simulator.expire_tokens(refresh_tokens=trouble.random_value < 0.5, close_code=TOKEN_REFUSED)
+async def _expire(targets: Targets, fault: Fault) -> None:
+    targets.simulator.expire_tokens(refresh_tokens=fault.random_value < 0.5, close_code=TOKEN_REFUSED)
 
 
-async def _fail_rest(targets: Targets, trouble: Trouble) -> None:
+async def _fail_rest(targets: Targets, fault: Fault) -> None:
     targets.simulator.fail_requests(1000)
-    await trio.sleep(trouble.duration_s)
+    await trio.sleep(fault.duration_s)
     targets.simulator.fail_requests(0)
 
 
-async def _repeat(targets: Targets, trouble: Trouble) -> None:
-    targets.simulator.duplicate(1 + int(trouble.random_value * 20))
+async def _repeat(targets: Targets, fault: Fault) -> None:
+    targets.simulator.duplicate(1 + int(fault.random_value * 20))
 
 
-async def _late(targets: Targets, trouble: Trouble) -> None:
+async def _late(targets: Targets, fault: Fault) -> None:
     ended = [frame for frame in targets.simulator.world.history if frame["type"] in TERMINAL]
     if ended:
-        chosen = ended[int(trouble.random_value * len(ended))]
+        chosen = ended[int(fault.random_value * len(ended))]
         moment = targets.random_inputs.time(_a_second_later(chosen["timestamp"]))
         targets.simulator.send(chosen["projectId"], json.dumps({**chosen, "timestamp": moment}))
 
@@ -115,10 +115,10 @@ def _a_second_later(timestamp: str) -> str:
     return (datetime.fromisoformat(timestamp) + timedelta(seconds=1)).isoformat()
 
 
-def _with_mode(mode: ReceiverMode) -> Callable[[Targets, Trouble], Awaitable[None]]:
-    async def make(targets: Targets, trouble: Trouble) -> None:
+def _with_mode(mode: ReceiverMode) -> Callable[[Targets, Fault], Awaitable[None]]:
+    async def make(targets: Targets, fault: Fault) -> None:
         targets.moody.mode = mode
-        await trio.sleep(trouble.duration_s)
+        await trio.sleep(fault.duration_s)
         # The latest mood counts where two overlap.
         if targets.moody.mode is mode:
             targets.moody.mode = ReceiverMode.HEALTHY
@@ -126,21 +126,21 @@ def _with_mode(mode: ReceiverMode) -> Callable[[Targets, Trouble], Awaitable[Non
     return make
 
 
-async def _fill_disk(targets: Targets, trouble: Trouble) -> None:
+async def _fill_disk(targets: Targets, fault: Fault) -> None:
     if targets.disk.can_fill:
         targets.disk.fill()
-        await trio.sleep(trouble.duration_s)
+        await trio.sleep(fault.duration_s)
         targets.disk.empty()
 
 
-async def _set_clock(targets: Targets, trouble: Trouble) -> None:
+async def _set_clock(targets: Targets, fault: Fault) -> None:
     if targets.clock is not None:
-        targets.clock.set(HOUR_S if trouble.random_value < 0.5 else -HOUR_S)
-        await trio.sleep(trouble.duration_s)
+        targets.clock.set(HOUR_S if fault.random_value < 0.5 else -HOUR_S)
+        await trio.sleep(fault.duration_s)
         targets.clock.set(0)
 
 
-_RUNNERS: Final[Mapping[Kind, Callable[[Targets, Trouble], Awaitable[None]]]] = {
+_RUNNERS: Final[Mapping[Kind, Callable[[Targets, Fault], Awaitable[None]]]] = {
     Kind.KILL: _kill,
     Kind.TERMINATE: _terminate,
     Kind.RELOAD: _reload,

@@ -1,4 +1,4 @@
-"""What was due, what arrived, and what that says about the promise. Times are seconds of one monotonic clock."""
+"""Records due and arrived notifications, and counts lost and repeated ones. Times are seconds of one clock."""
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
@@ -14,22 +14,22 @@ TERMINAL: Final = (
     "workflow_execution_failed",
     "sandbox_error",
 )
-"""The events that the agents are told to tell of: the ends, which REST can tell of too."""
+"""Event types that the agents notify of: final events, which REST can report as well."""
 
 RunEnd = tuple[str, str]
-"""The id of what ended, and the type of the event that says so."""
+"""The id of a run that ended, and the type of its final event."""
 
 _IDS: Final = ("taskId", "executionId", "sandboxId", "containerId")
 
 
 def run_end_of(event: Mapping[str, Any]) -> RunEnd:
-    """What an event on the wire is about."""
+    """The run end that an event on the wire reports."""
     return next(str(event[name]) for name in _IDS if event.get(name)), str(event["type"])
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A notification that a receiver accepted."""
+    """A notification that a receiver has accepted."""
 
     notification: str
     run_end: RunEnd
@@ -55,18 +55,18 @@ class Account:
 
 @dataclass(slots=True)
 class Ledger:
-    """Written while the run lasts."""
+    """Due run ends and their arrivals, recorded during the run."""
 
     due: dict[RunEnd, float] = field(default_factory=dict)
     arrivals: defaultdict[str, list[Arrival]] = field(default_factory=lambda: defaultdict(list))
-    trouble_ends: list[float] = field(default_factory=list)
+    fault_ends: list[float] = field(default_factory=list)
 
     def missing(self, destination: str) -> set[RunEnd]:
-        """What is due and has not arrived there."""
+        """Due run ends that have not arrived at the destination."""
         return self.due.keys() - {arrival.run_end for arrival in self.arrivals[destination]}
 
     def account(self, destination: str, in_store: Iterable[RunEnd] = ()) -> Account:
-        """The destination's account at this moment."""
+        """The destination's account at present. ``in_store`` are run ends that wait in the stores."""
         arrivals = self.arrivals[destination]
         missing = self.missing(destination)
         stored = missing & set(in_store)
@@ -82,14 +82,14 @@ class Ledger:
             in_store=len(stored),
             repeats=ids.total() - len(ids),
             notified_twice=tuple(sorted(twice)),
-            worst_recovery_s=worst_recovery(self.due, arrivals, self.trouble_ends),
+            worst_recovery_s=worst_recovery(self.due, arrivals, self.fault_ends),
         )
 
 
 def worst_recovery(due: Mapping[RunEnd, float], arrivals: Sequence[Arrival], ends: Sequence[float]) -> float:
-    """The longest that a delivery was overdue once the last trouble that could hold it back was over.
+    """The longest time from the end of the last fault that could delay a delivery to its arrival.
 
-    A trouble can hold back what happened before its end and arrived after it. 0 when nothing was held back.
+    A fault can delay a run end that happened before the end of the fault and arrived after it. 0 without a delay.
     """
     ordered = sorted(ends)
     first: dict[RunEnd, float] = {}

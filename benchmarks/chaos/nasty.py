@@ -1,4 +1,4 @@
-"""What is drawn from the inputs that broke an agent once: texts, times, answers. The seed decides, as everywhere.
+"""Draws texts, times and responses that once broke an agent, at random from the seed.
 
 The lists are those of the tests, in ``tests/support/nasty`` of a clone.
 """
@@ -17,13 +17,13 @@ from support.wire_player import play
 __all__ = ["LARGE_SHARE", "NASTY_SHARE", "RandomInputs", "WireAnswer", "play"]
 
 NASTY_SHARE: Final = 0.3
-"""Of the errors and outputs of tasks that end badly."""
+"""Share of the errors and outputs of failing tasks that are nasty."""
 LARGE_SHARE: Final = 0.01
-"""Of those again: a text of 100,000 characters and more costs as much as hundreds of others."""
+"""Share of the nasty texts that are large: 100,000 characters and more cost as much as hundreds of others."""
 
 
 def _sendable(text: str) -> bool:
-    """Whether the simulator can send it: it writes UTF-8, in which half a character has no place."""
+    """Whether the simulator can send the text: UTF-8 cannot hold a lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -39,7 +39,7 @@ TIMES: Final = tuple(
     moment for name, moment in times.TIMES.items() if not isinstance(moment, str) or _sendable(moment)
 )
 ACCEPTED: Final = tuple(receivers_http.ACCEPTED.values())
-"""Answers after which a message is delivered: what is read of them is their status."""
+"""Responses after which a message is delivered: only their status is read."""
 
 _RETRIED: Final = (
     *receivers_http.CAREFREE,
@@ -54,30 +54,30 @@ _RETRIED: Final = (
     "status of a shoutcast",
 )
 REFUSED: Final = tuple(receivers_http.ANSWERS[name] for name in _RETRIED)
-"""Answers after which a message waits. What parks or disables a destination, or is about one message alone, would
-leave nothing to settle the account with."""
+"""Responses after which a message is retried. Others park or disable a destination or reject one message, and the
+run could not end with all messages delivered."""
 
 
 class RandomInputs:
-    """One source of chance for one user of it, so that none disturbs another's."""
+    """A source of nasty inputs for one purpose, independent of the others."""
 
     def __init__(self, seed: int, purpose: str) -> None:
         self._chance = Random(f"{seed}/nasty/{purpose}")
 
     def text(self, usual: str) -> str:
-        """An error text: most are the usual one."""
+        """An error text: mostly the usual one."""
         if self._chance.random() >= NASTY_SHARE:
             return usual
         return self._chance.choice(LARGE if self._chance.random() < LARGE_SHARE else SMALL)
 
     def time(self, usual: str) -> Any:
-        """A value for ``timestamp``: half of them are the usual one."""
+        """A value for ``timestamp``: the usual one in half of the cases."""
         return usual if self._chance.random() < 0.5 else self._chance.choice(TIMES)
 
     def accepted(self) -> WireAnswer:
-        """Any form of yes."""
+        """Any response that accepts a message."""
         return self._chance.choice(ACCEPTED)
 
     def refused(self) -> WireAnswer:
-        """Any form of not now."""
+        """Any response after which a message is retried."""
         return self._chance.choice(REFUSED)

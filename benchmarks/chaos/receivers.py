@@ -1,4 +1,4 @@
-"""The other ends of two webhooks: one that is always well, and one that is moody."""
+"""The receivers of two webhooks: one is always healthy, the other ("moody") often fails."""
 
 import json
 import socket
@@ -22,7 +22,7 @@ _ACCEPTED: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 class ReceiverMode(StrEnum):
-    """What a receiver does with a request."""
+    """The way in which a receiver treats requests."""
 
     HEALTHY = "well"
     UNAVAILABLE = "unavailable"
@@ -33,13 +33,13 @@ class ReceiverMode(StrEnum):
 
 
 OnDelivery = Callable[[str, dict[str, Any], float], None]
-"""Gets the ``webhook-id``, the event and the moment of each delivery that is accepted."""
+"""Gets the ``webhook-id``, the event and the time of each accepted delivery."""
 
 
 class Receiver:
-    """Accepts what comes while it is well; in every other mood it takes nothing, and so owes nothing.
+    """Accepts deliveries while it is healthy. In every other mode it accepts none.
 
-    With ``random_inputs`` its answers are drawn: every form of yes while it is well, and of no while it is nasty.
+    With ``random_inputs`` its responses are drawn: any that accepts while healthy, any that refuses while nasty.
     """
 
     def __init__(self, on_delivery: OnDelivery, random_inputs: RandomInputs | None = None) -> None:
@@ -48,7 +48,7 @@ class Receiver:
         self._random_inputs = random_inputs
 
     async def listen(self, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled; the address to post to is the task's status."""
+        """Serve until cancelled. The task's status is the URL to post to."""
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         port = listeners[0].socket.getsockname()[1]
         task_status.started(f"http://127.0.0.1:{port}/")
@@ -65,7 +65,7 @@ class Receiver:
                         return
 
     async def _answer(self, stream: trio.SocketStream, identity: str, body: bytes) -> bool:
-        """Whether the connection goes on."""
+        """Answer a request. Returns whether the connection stays open."""
         match self.mode:
             case ReceiverMode.SILENT:
                 while await stream.receive_some(65536):
@@ -75,7 +75,7 @@ class Receiver:
                 stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 return False
             case ReceiverMode.HEALTHY:
-                # Taken before it is answered: whoever does not hear the answer sends it again, as it must.
+                # Recorded before the response: an agent that does not get the response must send it again.
                 self._on_delivery(identity, json.loads(body)["data"]["event"], now())
                 if self._random_inputs is not None:
                     return await play(self._random_inputs.accepted(), stream)
@@ -88,13 +88,13 @@ class Receiver:
 
 
 def _first_request(received: bytes) -> tuple[str, bytes, bytes] | None:
-    """``webhook-id`` and body of the first request, and what follows it; None while it is not complete."""
-    head, separator, rest = received.partition(b"\r\n\r\n")
+    """``webhook-id`` and body of the first request, and the bytes after it; None while it is not complete."""
+    head, separator, tail = received.partition(b"\r\n\r\n")
     if not separator:
         return None
     lines = (line.partition(b":") for line in head.split(b"\r\n")[1:])
     headers = {name.strip().lower(): value.strip() for name, _, value in lines}
     length = int(headers[b"content-length"])
-    if len(rest) < length:
+    if len(tail) < length:
         return None
-    return headers[b"webhook-id"].decode(), rest[:length], rest[length:]
+    return headers[b"webhook-id"].decode(), tail[:length], tail[length:]

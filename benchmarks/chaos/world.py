@@ -1,4 +1,4 @@
-"""A busy orchestrator: the simulator with many tasks, workflows and sandboxes, and what of them is due."""
+"""A busy orchestrator: runs many tasks, workflows and sandboxes in the simulator, and records the due run ends."""
 
 from random import Random
 from typing import Final
@@ -14,20 +14,20 @@ from benchmarks.chaos.nasty import RandomInputs
 from benchmarks.machine import now
 
 SPEED: Final = 20.0
-"""How much faster than life the simulator goes: a task of ten seconds takes half a one."""
+"""The simulator's speed: a task of ten seconds takes half a second."""
 
 SHORT_SHARE: Final = 0.8
 WORKFLOW_SHARE: Final = 0.08
 SANDBOX_SHARE: Final = 0.02
-"""Of all that is begun; the rest are tasks with steps and output. Short tasks only start and end."""
+"""Shares of all started runs. The others are tasks with steps and output; short tasks only start and end."""
 
 
 MAX_TITLE: Final = 200
-"""Characters of a task's title; a nasty one is cut to them, so that it is not counted among the errors."""
+"""Characters of a task's title. Nasty titles are cut to it, so that they do not count among the errors."""
 
 
 class World:
-    """What ends in it is due from the moment at which it ended."""
+    """Starts runs in the simulator. Each is due from the time at which it ends."""
 
     def __init__(self, simulator: Simulator, projects: list[str], ledger: Ledger, seed: int) -> None:
         self.simulator = simulator
@@ -36,19 +36,19 @@ class World:
         self._chance = Random(f"{seed}/world")
         self._random_inputs = RandomInputs(seed, "texts")
         self.stopped = False
-        """Set to begin nothing more."""
+        """If set, no more runs are started."""
         for project in projects:
             simulator.tasks.set_limit(project, 1000)
 
     async def run_one_each(self) -> None:
-        """One short task in each project, to its end."""
+        """Run one short task in each project to its end."""
         async with trio.open_nursery() as nursery:
             for project in self._projects:
                 task = self.simulator.tasks.submit(project, plan=self._short())
                 nursery.start_soon(self._follow_task, task, False)
 
     async def produce(self, rate: float, events: int | None) -> None:
-        """Begin ``rate`` things a second until ``events`` were sent or ``stopped`` is set, and see them end."""
+        """Start ``rate`` runs a second until ``events`` are sent or ``stopped`` is set, then wait for all ends."""
         began, begun = now(), 0
         async with trio.open_nursery() as nursery:
             while not self.stopped and (events is None or self.simulator.world.emitted < events):
@@ -83,7 +83,7 @@ class World:
         self._ledger.due[execution.id, f"workflow_execution_{execution.status}"] = now()
 
     async def _run_sandbox(self, project: str) -> None:
-        """One that breaks soon after it was started; nothing else happens to it."""
+        """Run a sandbox that breaks soon after its start."""
         sandboxes = self.simulator.sandboxes
         sandbox = sandboxes.create(project, breaks=False)
         sandboxes.start(sandbox.id)

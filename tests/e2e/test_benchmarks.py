@@ -11,7 +11,7 @@ import trio
 from benchmarks.__main__ import PARTS
 
 ROOT = Path(__file__).parents[2]
-SHOWN: Final = MappingProxyType[str, tuple[str, ...]](
+EXPECTED: Final = MappingProxyType[str, tuple[str, ...]](
     {
         "throughput": ("bare trio-websocket", "no rule matches", "file_log"),
         "callbacks": ("to a callback", "lost"),
@@ -29,7 +29,7 @@ SHOWN: Final = MappingProxyType[str, tuple[str, ...]](
 """Words in the table of each benchmark."""
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked at through /proc")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the benchmarks read /proc")
 @pytest.mark.parametrize("part", PARTS)
 async def test_every_figure_can_be_measured(part: str) -> None:
     with trio.fail_after(1800):
@@ -39,6 +39,6 @@ async def test_every_figure_can_be_measured(part: str) -> None:
             capture_stdout=True,
             stderr=subprocess.STDOUT,
         )
-    shown = " ".join(done.stdout.decode().split())
-    for words in SHOWN[part]:
-        assert words in shown
+    output = " ".join(done.stdout.decode().split())
+    for words in EXPECTED[part]:
+        assert words in output

@@ -9,10 +9,10 @@ import trio
 
 ROOT = Path(__file__).parents[2]
 KINDS = ("kill", "cut", "restart", "busy", "repeat", "late", "reload")
-"""Troubles that end quickly; after others a destination rightly pauses for many seconds."""
+"""Faults that end quickly; after others a destination rightly pauses for many seconds."""
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked at through /proc")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the benchmarks read /proc")
 async def test_a_short_night_loses_nothing_and_repeats_only_what_was_in_flight() -> None:
     only = [part for kind in KINDS for part in ("--only", kind)]
     command = [
@@ -31,6 +31,6 @@ async def test_a_short_night_loses_nothing_and_repeats_only_what_was_in_flight()
         done = await trio.run_process(
             command, cwd=ROOT, capture_stdout=True, stderr=subprocess.STDOUT, check=False
         )
-    shown = done.stdout.decode()
-    assert done.returncode == 0, shown
-    assert "2 kills" in " ".join(shown.split())
+    output = done.stdout.decode()
+    assert done.returncode == 0, output
+    assert "2 kills" in " ".join(output.split())

@@ -1,4 +1,4 @@
-"""How a chaos run is judged."""
+"""The ledger of a chaos run counts lost and repeated notifications."""
 
 import pytest
 from benchmarks.chaos.ledger import Arrival, Ledger, RunEnd, run_end_of, worst_recovery
@@ -53,7 +53,7 @@ def test_one_run_end_under_two_ids_is_never_right() -> None:
         ([20.0], 9.0, 0.0),  # not over when it arrived
     ],
 )
-def test_recovery_counts_from_the_last_trouble_that_was_over(
+def test_recovery_counts_from_the_last_fault_that_was_over(
     ends: list[float], arrived: float, worst: float
 ) -> None:
     assert worst_recovery({A: 1.0}, [Arrival("n1", A, arrived)], ends) == worst
