@@ -182,7 +182,7 @@ class Room:
 
 def room_at(name: str, text: str, chips: list[str], x: float, y: float, width: float) -> Room:
     """A box whose text and chips are laid out to ``width`` pixels."""
-    lines = tuple(textwrap.wrap(text.replace("`", ""), max(20, int(width / 6.9))))
+    lines = tuple(textwrap.wrap(text.replace("`", ""), max(20, int(width / 7.3))))
     chip_x, chip_y = x + 10, y + 26 + LINE * len(lines) + 8
     placed = []
     for chip in chips:
